@@ -1,0 +1,1 @@
+//! amazing-gitlab-exporter
