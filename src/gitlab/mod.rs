@@ -1,0 +1,3 @@
+//! The only place that talks to GitLab.
+
+pub mod model;
