@@ -1,1 +1,3 @@
 //! amazing-gitlab-exporter
+
+pub mod config;
