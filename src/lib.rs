@@ -2,5 +2,6 @@
 //! delivered twice.
 
 pub mod clock;
+pub mod config;
 pub mod gitlab;
 pub mod telemetry;

@@ -1,0 +1,8 @@
+//! The configuration: what every setting means, where its value comes from, and whether it is right.
+
+pub mod duration;
+pub mod model;
+pub mod values;
+
+pub use model::*;
+pub use values::{ListenAddress, Pattern, Secret, Switch};
