@@ -2,6 +2,7 @@
 //! delivered twice.
 
 pub mod clock;
+pub mod collector;
 pub mod config;
 pub mod gitlab;
 pub mod telemetry;

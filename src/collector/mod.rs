@@ -1,0 +1,111 @@
+//! One file per collector: a pure function from what a source read to measurements.
+//!
+//! A collector gets facts, settings, what it remembered and *now*; it gives back events, births,
+//! states and what to remember. It does no I/O, asks no clock and keeps no globals.
+//!
+//! # When an event counts
+//! [`Feed::counts`] is the one rule. An event counts when its time is not before the feed's floor
+//! and nobody has claimed it. The floor is the later of the project's first look and the watermark
+//! less the overlap; below it everything has been counted already or is history. Claims are
+//! therefore only kept for pipelines that can come again without having moved.
+
+pub mod child_pipelines;
+pub mod history;
+pub mod jobs;
+pub mod pipelines;
+pub mod refs;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::UnixSeconds;
+use crate::config::ProjectSettings;
+use crate::gitlab::model::{DownstreamTarget, Job, Pipeline, PipelineId, Text, Upstream};
+use crate::telemetry::catalogue::{Measurement, SeriesKey};
+use refs::RefsSeen;
+
+/// What the change feed read of one project.
+#[derive(Clone, Debug, Default)]
+pub struct Feed {
+    /// Whether this is the first look: all it shows is history.
+    pub first_look: bool,
+    /// Events before this time are history or have been counted.
+    pub floor: UnixSeconds,
+    /// Pipelines that are new, moved, or not settled yet.
+    pub pipelines: Vec<PipelineFacts>,
+    /// Pipelines whose claims must be kept: they can come again without having moved.
+    pub followed: Vec<PipelineId>,
+    /// Pipelines that were deleted in GitLab.
+    pub deleted: Vec<PipelineId>,
+}
+
+impl Feed {
+    /// Whether an event at `time` that nobody has claimed is to be counted.
+    #[must_use]
+    pub fn counts(&self, time: UnixSeconds) -> bool {
+        !self.first_look && time >= self.floor
+    }
+}
+
+/// A pipeline and what belongs to it.
+#[derive(Clone, Debug)]
+pub struct PipelineFacts {
+    /// The pipeline.
+    pub pipeline: Pipeline,
+    /// Its jobs, retried ones included; `None` when they were not read this time.
+    pub jobs: Option<Vec<Job>>,
+    /// Downstream pipelines in projects that are not tracked themselves, to any depth.
+    pub foreign: Vec<ForeignPipeline>,
+}
+
+/// A downstream pipeline in a project that is not tracked, seen from its upstream pipeline.
+#[derive(Clone, Debug)]
+pub struct ForeignPipeline {
+    /// What started it.
+    pub upstream: Upstream,
+    /// The downstream pipeline.
+    pub target: DownstreamTarget,
+}
+
+/// What every collector of a project measures with.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// Full path of the project.
+    pub project: &'a Text,
+    /// The project's settings.
+    pub settings: &'a ProjectSettings,
+    /// Newest pipelines remembered per ref.
+    pub max_pipelines_per_ref: usize,
+    /// Which refs exist, as far as known.
+    pub refs: &'a RefsSeen,
+    /// The time of measuring.
+    pub now: UnixSeconds,
+}
+
+/// What a collector measured of one project.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Measured {
+    /// Rises of counters and observations of histograms, each counted once.
+    pub events: Vec<Measurement>,
+    /// Series that history names: they are shown at 0.
+    pub births: Vec<SeriesKey>,
+    /// All states of this collector and project; they replace the earlier ones as a block.
+    pub states: Vec<Measurement>,
+}
+
+/// The skeleton of all collectors on the change feed.
+pub trait FeedCollector {
+    /// What it remembers of a project between two looks.
+    type Memory: Clone + Default + Serialize + for<'de> Deserialize<'de>;
+
+    /// Takes in what was read: claims and counts events, births what history names, remembers.
+    fn absorb(
+        &self,
+        subject: Subject<'_>,
+        feed: &Feed,
+        memory: &mut Self::Memory,
+        out: &mut Measured,
+    );
+
+    /// All states as they are now.
+    fn states(&self, subject: Subject<'_>, memory: &Self::Memory, out: &mut Vec<Measurement>);
+}
