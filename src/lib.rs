@@ -5,4 +5,5 @@ pub mod clock;
 pub mod collector;
 pub mod config;
 pub mod gitlab;
+pub mod series;
 pub mod telemetry;
