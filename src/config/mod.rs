@@ -2,7 +2,9 @@
 
 pub mod duration;
 pub mod model;
+mod tree;
 pub mod values;
+mod yaml;
 
 pub use model::*;
 pub use values::{ListenAddress, Pattern, Secret, Switch};
