@@ -1,3 +1,4 @@
 //! amazing-gitlab-exporter
 
+pub mod cli;
 pub mod config;
