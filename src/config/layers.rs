@@ -132,12 +132,11 @@ impl Layers {
         {
             let origin = Origin::Variable(name.into());
             let Some((_, path, key)) = known.iter().find(|(variable, ..)| variable == name) else {
-                let nearest = nearest(name, known.iter().map(|(variable, ..)| variable.as_str()));
-                let hint = nearest.map_or_else(
-                    || "the command `config` shows the known settings".to_owned(),
-                    |nearest| format!("did you mean {nearest}?"),
-                );
-                let sentence = format!("{name} is not the variable of a setting; {hint}");
+                let names = known.iter().map(|(variable, ..)| bare(variable));
+                let hint = nearest(bare(name), names);
+                let hint =
+                    hint.map_or_else(all_settings, |near| format!("did you mean AGE_{near}?"));
+                let sentence = format!("no setting has this variable; {hint}");
                 self.problems
                     .push(Problem::new(Some(&origin), "", sentence));
                 continue;
@@ -164,11 +163,8 @@ impl Layers {
         match all.iter().find(|(path, _)| *path == flag.path) {
             Some((path, key)) => self.value(path, key, flag.value.expose(), &origin),
             None => {
-                let nearest = nearest(&flag.path, all.iter().map(|(path, _)| path.as_str()));
-                let hint = nearest.map_or_else(
-                    || "the command `config` shows the known settings".to_owned(),
-                    |nearest| format!("did you mean {nearest}?"),
-                );
+                let hint = nearest(&flag.path, all.iter().map(|(path, _)| path.as_str()));
+                let hint = hint.map_or_else(all_settings, |near| format!("did you mean {near}?"));
                 let sentence = format!("{} is not a setting; {hint}", flag.path);
                 self.problems
                     .push(Problem::new(Some(&origin), &flag.path, sentence));
@@ -199,6 +195,16 @@ impl Layers {
             self.tree.merge(layer);
         }
     }
+}
+
+/// What tells variables apart.
+fn bare(variable: &str) -> &str {
+    variable.strip_prefix("AGE_").unwrap_or(variable)
+}
+
+/// The hint when nothing known is like what was given.
+fn all_settings() -> String {
+    "`config --example` shows every setting".to_owned()
 }
 
 /// The defaults of the model as a tree.

@@ -18,6 +18,8 @@ mod problem;
 mod render;
 mod rules;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod values;
 mod yaml;
@@ -43,7 +45,7 @@ use tree::Node;
 #[derive(Clone, Debug)]
 pub struct Config {
     settings: Settings,
-    otel: ResolvedOtel,
+    push: ResolvedOtel,
     tree: Node,
 }
 
@@ -76,17 +78,17 @@ impl Config {
             }
         };
         let mut further = Vec::new();
-        let otel = otlp::resolve(&settings.otel, environment, &mut further);
+        let push = otlp::resolve(&settings.otel, environment, &mut further);
         // What is missing may stand in the part that could not be read.
         if !incomplete {
-            further.extend(rules::check(&settings, &otel, &tree));
+            further.extend(rules::check(&settings, &push, &tree));
         }
         further.retain(|new| !problems.iter().any(|known| known.overlaps(new)));
         problems.append(&mut further);
         if problems.is_empty() {
             Ok(Self {
                 settings,
-                otel,
+                push,
                 tree,
             })
         } else {
@@ -97,20 +99,20 @@ impl Config {
     /// Where and how `signal` is pushed by OTLP; `None` when it is not.
     pub fn otlp(&self, signal: Signal) -> Option<&OtlpTarget> {
         match signal {
-            Signal::Metrics => self.otel.metrics.as_ref(),
-            Signal::Traces => self.otel.traces.as_ref(),
-            Signal::Logs => self.otel.logs.as_ref(),
+            Signal::Metrics => self.push.metrics.as_ref(),
+            Signal::Traces => self.push.traces.as_ref(),
+            Signal::Logs => self.push.logs.as_ref(),
         }
     }
 
     /// Which of the exporter's own traces are recorded.
     pub fn trace_sampler(&self) -> TraceSampler {
-        self.otel.sampler
+        self.push.sampler
     }
 
     /// The attributes of the OpenTelemetry resource, `service.name` included.
     pub fn resource_attributes(&self) -> &BTreeMap<String, String> {
-        &self.otel.resource_attributes
+        &self.push.resource_attributes
     }
 
     /// Where the value at `path` came from, such as `gitlab.url` or `projects[0].refs.tags.regexp`.

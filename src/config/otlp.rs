@@ -316,7 +316,7 @@ impl Resolver<'_> {
     /// Reports a variable once, however many signals it is for.
     fn wrong(&mut self, name: &str, clause: String) {
         let place = Origin::Variable(name.into());
-        let problem = Problem::new(Some(&place), name, format!("{name} {clause}"));
+        let problem = Problem::new(Some(&place), name, clause);
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
