@@ -1,0 +1,3 @@
+//! What runs when.
+
+pub mod registry;
