@@ -51,7 +51,12 @@ enum Wanted {
 
 impl Entry {
     fn new(wanted: Wanted, settings: &ProjectSettings) -> Self {
-        Self { wanted, settings: Arc::new(settings.clone()), found: Vec::new(), looked_at: None }
+        Self {
+            wanted,
+            settings: Arc::new(settings.clone()),
+            found: Vec::new(),
+            looked_at: None,
+        }
     }
 
     fn name(&self) -> String {
@@ -63,14 +68,21 @@ impl Entry {
 
     fn is_due(&self, now: UnixSeconds) -> bool {
         let settled = matches!(self.wanted, Wanted::Project(_)) && !self.found.is_empty();
-        !settled || self.looked_at.is_none_or(|at| now.since(at) >= EXPLICIT_INTERVAL)
+        !settled
+            || self
+                .looked_at
+                .is_none_or(|at| now.since(at) >= EXPLICIT_INTERVAL)
     }
 
     async fn look(&self, gitlab: &GitLab) -> Result<Vec<Project>, GitLabError> {
         match &self.wanted {
             Wanted::Project(name) => {
                 let project = gitlab.project(name.as_str()).await?;
-                Ok(if project.archived { Vec::new() } else { vec![project] })
+                Ok(if project.archived {
+                    Vec::new()
+                } else {
+                    vec![project]
+                })
             }
             Wanted::Wildcard(wildcard) => look_wildcard(gitlab, wildcard).await,
         }
@@ -92,10 +104,7 @@ fn describe(wildcard: &Wildcard) -> String {
     }
 }
 
-async fn look_wildcard(
-    gitlab: &GitLab,
-    wildcard: &Wildcard,
-) -> Result<Vec<Project>, GitLabError> {
+async fn look_wildcard(gitlab: &GitLab, wildcard: &Wildcard) -> Result<Vec<Project>, GitLabError> {
     let filter = ProjectFilter {
         search: wildcard.search.clone().unwrap_or_default(),
         archived: (!wildcard.archived).then_some(false),
@@ -105,13 +114,18 @@ async fn look_wildcard(
         None => gitlab.all_projects(&filter).await?,
         Some(owner) => match owner.kind {
             OwnerKind::Group => {
-                gitlab.group_projects(&owner.name, owner.include_subgroups, &filter).await?
+                gitlab
+                    .group_projects(&owner.name, owner.include_subgroups, &filter)
+                    .await?
             }
             OwnerKind::User => gitlab.user_projects(&owner.name, &filter).await?,
         },
     };
     for sentence in &page.skipped {
-        tracing::warn!("a project of {} is left out: {sentence}", describe(wildcard));
+        tracing::warn!(
+            "a project of {} is left out: {sentence}",
+            describe(wildcard)
+        );
     }
     Ok(page.items)
 }
@@ -123,10 +137,13 @@ impl Discovery {
         let explicit = projects
             .iter()
             .map(|entry| Entry::new(Wanted::Project(entry.name.clone()), &entry.settings));
-        let wildcards = wildcards.iter().map(|wildcard| {
-            Entry::new(Wanted::Wildcard(wildcard.clone()), &wildcard.settings)
-        });
-        Self { gitlab, entries: explicit.chain(wildcards).collect() }
+        let wildcards = wildcards
+            .iter()
+            .map(|wildcard| Entry::new(Wanted::Wildcard(wildcard.clone()), &wildcard.settings));
+        Self {
+            gitlab,
+            entries: explicit.chain(wildcards).collect(),
+        }
     }
 
     /// Looks up what is due, and gives all projects as they are known now.
@@ -145,7 +162,10 @@ impl Discovery {
                     if error.means_gone() || error.is_forbidden() {
                         entry.found.clear();
                     }
-                    errors.push(DiscoveryError { entry: entry.name(), error });
+                    errors.push(DiscoveryError {
+                        entry: entry.name(),
+                        error,
+                    });
                 }
             }
         }

@@ -65,7 +65,11 @@ impl Recorder {
     /// A recorder into `table` by way of `store`.
     #[must_use]
     pub fn new(instruments: Instruments, table: Arc<Table>, store: Arc<dyn Store>) -> Self {
-        Self { instruments, table, store }
+        Self {
+            instruments,
+            table,
+            store,
+        }
     }
 
     /// Records some runs together: all or nothing.
@@ -79,12 +83,18 @@ impl Recorder {
     ) -> Result<(), RecordError> {
         let events: Vec<Measurement> = runs
             .iter()
-            .flat_map(|run| run.measured.iter().flat_map(|(_, measured)| &measured.events))
+            .flat_map(|run| {
+                run.measured
+                    .iter()
+                    .flat_map(|(_, measured)| &measured.events)
+            })
             .cloned()
             .collect();
         let deltas = self.instruments.record(&events)?;
-        let mut update =
-            Update { rows: self.table.stage(&deltas, now), ..Update::default() };
+        let mut update = Update {
+            rows: self.table.stage(&deltas, now),
+            ..Update::default()
+        };
         let mut commit = Commit::default();
         for run in runs {
             commit.projects.push((run.project, run.memory));
@@ -92,8 +102,13 @@ impl Recorder {
             update.retirements.extend(run.retirements);
             for (collector, measured) in run.measured {
                 update.births.extend(measured.births);
-                let block = Block { project: run.project, collector };
-                update.blocks.push((block, self.instruments.record(&measured.states)?));
+                let block = Block {
+                    project: run.project,
+                    collector,
+                };
+                update
+                    .blocks
+                    .push((block, self.instruments.record(&measured.states)?));
             }
         }
         if self.store.is_durable() {
@@ -113,7 +128,12 @@ impl Recorder {
         if removed.is_empty() {
             return Ok(());
         }
-        self.store.commit(Commit { removed, ..Commit::default() }).await?;
+        self.store
+            .commit(Commit {
+                removed,
+                ..Commit::default()
+            })
+            .await?;
         self.table.sweep(now);
         Ok(())
     }

@@ -130,12 +130,7 @@ fn own(
 }
 
 /// Pipelines of projects that are not tracked, started by this project's pipeline.
-fn foreign(
-    subject: Subject<'_>,
-    facts: &PipelineFacts,
-    memory: &mut Memory,
-    out: &mut Measured,
-) {
+fn foreign(subject: Subject<'_>, facts: &PipelineFacts, memory: &mut Memory, out: &mut Measured) {
     for ForeignPipeline { upstream, target } in &facts.foreign {
         let claims = memory.foreign_claims.entry(facts.pipeline.id).or_default();
         let new = claim_run(claims, facts, &target.pipeline);

@@ -48,7 +48,9 @@ impl Memory {
 
     /// The newest pipeline of each ref.
     pub fn newest_ids(&self) -> impl Iterator<Item = PipelineId> {
-        self.newest.iter().filter_map(|(_, entries)| Some(entries.first()?.id))
+        self.newest
+            .iter()
+            .filter_map(|(_, entries)| Some(entries.first()?.id))
     }
 }
 

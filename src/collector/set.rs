@@ -23,10 +23,16 @@ impl FeedCollectors {
     pub fn new(settings: &Collectors) -> Self {
         let include_children = settings.pipelines.include_child_pipelines;
         let runner_details = settings.jobs.include_runner_details;
-        let pipelines = settings.pipelines.enabled.then_some(Pipelines { include_children });
+        let pipelines = settings
+            .pipelines
+            .enabled
+            .then_some(Pipelines { include_children });
         Self {
             pipelines,
-            jobs: settings.jobs.enabled.then_some(Jobs { runner_details, include_children }),
+            jobs: settings.jobs.enabled.then_some(Jobs {
+                runner_details,
+                include_children,
+            }),
             child_pipelines: (pipelines.is_some() && include_children).then_some(ChildPipelines),
         }
     }

@@ -43,7 +43,9 @@ impl Timer {
     pub fn failed(&mut self, now: UnixSeconds, interval: Duration) {
         self.running = false;
         self.failures = self.failures.saturating_add(1);
-        let back_off = interval.saturating_mul(1 << self.failures.min(8)).min(MAX_BACK_OFF);
+        let back_off = interval
+            .saturating_mul(1 << self.failures.min(8))
+            .min(MAX_BACK_OFF);
         self.due = now.plus(back_off.max(interval));
     }
 }
@@ -103,13 +105,20 @@ impl Registry {
     /// A registry that knows what an earlier process remembered.
     #[must_use]
     pub fn new(remembered: Vec<(ProjectId, Arc<ProjectMemory>)>) -> Self {
-        Self { remembered: remembered.into_iter().collect(), ..Self::default() }
+        Self {
+            remembered: remembered.into_iter().collect(),
+            ..Self::default()
+        }
     }
 
     /// Takes in what discovery found; gives the projects that are tracked no more.
     pub fn update(&mut self, found: Found, now: UnixSeconds) -> Vec<Gone> {
-        let gone: Vec<ProjectId> =
-            self.entries.keys().filter(|id| !found.contains_key(id)).copied().collect();
+        let gone: Vec<ProjectId> = self
+            .entries
+            .keys()
+            .filter(|id| !found.contains_key(id))
+            .copied()
+            .collect();
         let gone = gone.into_iter().filter_map(|id| self.remove(id)).collect();
         for (id, (project, settings)) in found {
             if let Some(entry) = self.entries.get_mut(&id) {
@@ -117,7 +126,10 @@ impl Registry {
                 continue;
             }
             let memory = self.remembered.remove(&id).unwrap_or_default();
-            let timer = Timer { due: now, ..Timer::default() };
+            let timer = Timer {
+                due: now,
+                ..Timer::default()
+            };
             let entry = Entry {
                 project,
                 settings,
@@ -138,7 +150,10 @@ impl Registry {
     pub fn remove(&mut self, id: ProjectId) -> Option<Gone> {
         let entry = self.entries.remove(&id)?;
         self.index();
-        Some(Gone { id, path: entry.project.full_path })
+        Some(Gone {
+            id,
+            path: entry.project.full_path,
+        })
     }
 
     fn index(&mut self) {
@@ -176,10 +191,16 @@ impl Registry {
     /// Takes the projects whose change feed is due, in batches; those whose watermarks are near
     /// each other go together, since a batch is read from its earliest on.
     pub fn take_feed(&mut self, now: UnixSeconds, batch: usize) -> Vec<Vec<Target>> {
-        let mut due: Vec<&mut Entry> =
-            self.entries.values_mut().filter(|entry| entry.feed.is_due(now)).collect();
+        let mut due: Vec<&mut Entry> = self
+            .entries
+            .values_mut()
+            .filter(|entry| entry.feed.is_due(now))
+            .collect();
         due.sort_by_key(|entry| {
-            (entry.feed.due, entry.memory.feed.as_ref().map(|feed| feed.watermark))
+            (
+                entry.feed.due,
+                entry.memory.feed.as_ref().map(|feed| feed.watermark),
+            )
         });
         take(due, batch, |entry| &mut entry.feed)
     }
@@ -198,7 +219,11 @@ impl Registry {
     /// When the next change feed is due.
     #[must_use]
     pub fn next_due(&self) -> Option<UnixSeconds> {
-        self.entries.values().filter(|entry| !entry.feed.running).map(|entry| entry.feed.due).min()
+        self.entries
+            .values()
+            .filter(|entry| !entry.feed.running)
+            .map(|entry| entry.feed.due)
+            .min()
     }
 }
 

@@ -65,7 +65,12 @@ impl Problem {
     /// An item that made no sense and was left out.
     #[must_use]
     pub fn skipped(project: &Text, collector: &'static str, sentence: String) -> Self {
-        Self { project: project.clone(), collector, kind: "decode", sentence }
+        Self {
+            project: project.clone(),
+            collector,
+            kind: "decode",
+            sentence,
+        }
     }
 }
 
@@ -81,9 +86,12 @@ pub enum SourceError {
         role = .0.name()
     )]
     RoleTooLow(crate::gitlab::model::Role),
-    /// A call failed.
+    /// The batch was answered, this project's part of it was not.
+    #[error("GitLab left the project out of its answer: {0}")]
+    Partial(String),
+    /// A call failed; a batch shares the error.
     #[error(transparent)]
-    GitLab(#[from] GitLabError),
+    GitLab(#[from] Arc<GitLabError>),
 }
 
 impl SourceError {
@@ -93,6 +101,7 @@ impl SourceError {
         match self {
             Self::Gone => "not_found",
             Self::RoleTooLow(_) => "forbidden",
+            Self::Partial(_) => "graphql",
             Self::GitLab(error) => error.kind(),
         }
     }

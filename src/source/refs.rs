@@ -43,7 +43,9 @@ impl RefsState {
     /// Whether a project is to be looked at.
     #[must_use]
     pub fn is_due(&self, project: &model::Project, now: UnixSeconds) -> bool {
-        let moved = project.last_activity_at.is_some_and(|at| self.activity != Some(at));
+        let moved = project
+            .last_activity_at
+            .is_some_and(|at| self.activity != Some(at));
         moved
             || self.pipelines_checked_at.is_none()
             || self.again_at.is_some_and(|at| now >= at)
@@ -51,11 +53,14 @@ impl RefsState {
     }
 
     fn checks_pipelines(&self, now: UnixSeconds) -> bool {
-        self.pipelines_checked_at.is_some_and(|at| now.since(at) >= PIPELINE_CHECK)
+        self.pipelines_checked_at
+            .is_some_and(|at| now.since(at) >= PIPELINE_CHECK)
     }
 
     fn looked(&self, project: &model::Project, now: UnixSeconds) -> Self {
-        let moved = project.last_activity_at.is_some_and(|at| self.activity != Some(at));
+        let moved = project
+            .last_activity_at
+            .is_some_and(|at| self.activity != Some(at));
         Self {
             activity: project.last_activity_at,
             again_at: moved.then(|| now.plus(ACTIVITY_THROTTLE)),
@@ -110,23 +115,40 @@ impl RefsSource {
         let before = &target.memory.refs_seen;
         let mut problems = Vec::new();
         let at = self.gitlab.server_time().unwrap_or(now);
-        let mut note = |read: Result<Option<Listing>, GitLabError>, kept: &Option<Listing>| match read {
-            Ok(listing) => listing,
-            Err(error) => {
-                problems.push(Problem::call(&target.project.full_path, "refs", &error));
-                kept.clone()
-            }
-        };
-        let branches = note(self.branches(target, &rules.branches, at).await, &before.branches);
+        let mut note =
+            |read: Result<Option<Listing>, GitLabError>, kept: &Option<Listing>| match read {
+                Ok(listing) => listing,
+                Err(error) => {
+                    problems.push(Problem::call(&target.project.full_path, "refs", &error));
+                    kept.clone()
+                }
+            };
+        let branches = note(
+            self.branches(target, &rules.branches, at).await,
+            &before.branches,
+        );
         let tags = note(self.tags(target, &rules.tags, at).await, &before.tags);
-        let mut seen = RefsSeen { branches, tags, merge_requests: before.merge_requests.clone() };
+        let mut seen = RefsSeen {
+            branches,
+            tags,
+            merge_requests: before.merge_requests.clone(),
+        };
         if let Err(error) = self.merge_requests(target, &mut seen).await {
             problems.push(Problem::call(&target.project.full_path, "refs", &error));
         }
         let state = target.memory.refs.looked(&target.project, now);
         let checks = target.memory.refs.checks_pipelines(now);
-        let deleted = if checks { self.deleted(target).await } else { Vec::new() };
-        RefsRead { seen, state, deleted, problems }
+        let deleted = if checks {
+            self.deleted(target).await
+        } else {
+            Vec::new()
+        };
+        RefsRead {
+            seen,
+            state,
+            deleted,
+            problems,
+        }
     }
 
     async fn branches(
@@ -154,22 +176,39 @@ impl RefsSource {
     }
 
     /// States of the merge requests that have pipelines remembered, and only of those.
-    async fn merge_requests(&self, target: &Target, seen: &mut RefsSeen) -> Result<(), GitLabError> {
-        let remembered: BTreeSet<u64> =
-            target.memory.pipelines.refs().filter_map(|name| name.merge_request()).collect();
-        seen.merge_requests.retain(|iid, _| remembered.contains(iid));
+    async fn merge_requests(
+        &self,
+        target: &Target,
+        seen: &mut RefsSeen,
+    ) -> Result<(), GitLabError> {
+        let remembered: BTreeSet<u64> = target
+            .memory
+            .pipelines
+            .refs()
+            .filter_map(|name| name.merge_request())
+            .collect();
+        seen.merge_requests
+            .retain(|iid, _| remembered.contains(iid));
         if remembered.is_empty() {
             return Ok(());
         }
         let iids: Vec<u64> = remembered.into_iter().collect();
         let read = self.gitlab.merge_requests(target.id(), &iids).await?;
-        seen.merge_requests = read.items.into_iter().map(|mr| (mr.iid, mr.state)).collect();
+        seen.merge_requests = read
+            .items
+            .into_iter()
+            .map(|mr| (mr.iid, mr.state))
+            .collect();
         Ok(())
     }
 
     async fn deleted(&self, target: &Target) -> Vec<PipelineId> {
-        let shown: Vec<PipelineId> =
-            target.memory.pipelines.newest_ids().take(PIPELINES_AT_ONCE).collect();
+        let shown: Vec<PipelineId> = target
+            .memory
+            .pipelines
+            .newest_ids()
+            .take(PIPELINES_AT_ONCE)
+            .collect();
         stream::iter(shown)
             .map(|id| async move {
                 let gone = match self.gitlab.pipeline(target.id(), id).await {

@@ -24,7 +24,10 @@ pub async fn run<S: Store>(open: impl AsyncFn() -> S, fence: impl Fn(&S, Fence))
 fn memory(watermark: i64) -> Arc<ProjectMemory> {
     let mut feed = FeedState::new(UnixSeconds(1));
     feed.watermark = UnixSeconds(watermark);
-    Arc::new(ProjectMemory { feed: Some(feed), ..ProjectMemory::default() })
+    Arc::new(ProjectMemory {
+        feed: Some(feed),
+        ..ProjectMemory::default()
+    })
 }
 
 fn row(project: &str, total: f64) -> RowRecord {
@@ -49,7 +52,10 @@ async fn an_empty_store_remembers_nothing(store: impl Store) {
 
 async fn what_was_committed_is_remembered(store: impl Store) {
     let commit = Commit {
-        projects: vec![(ProjectId(1), Some(memory(10))), (ProjectId(2), Some(memory(20)))],
+        projects: vec![
+            (ProjectId(1), Some(memory(10))),
+            (ProjectId(2), Some(memory(20))),
+        ],
         rows: vec![row("a", 1.0), row("b", 2.0)],
         ..Commit::default()
     };
@@ -75,7 +81,10 @@ async fn the_last_commit_wins(store: impl Store) {
 
 async fn what_is_forgotten_is_gone(store: impl Store) {
     let key = pipelines::ACTIVE.desc.name;
-    let labels = ProjectLabels { project: "a".into() }.into_values();
+    let labels = ProjectLabels {
+        project: "a".into(),
+    }
+    .into_values();
     let mut gone = row("a", 1.0);
     gone.name = key.into();
     keep(
@@ -91,7 +100,10 @@ async fn what_is_forgotten_is_gone(store: impl Store) {
         &store,
         Commit {
             projects: vec![(ProjectId(1), None)],
-            removed: vec![SeriesKey { desc: &pipelines::ACTIVE.desc, labels }],
+            removed: vec![SeriesKey {
+                desc: &pipelines::ACTIVE.desc,
+                labels,
+            }],
             ..Commit::default()
         },
     )
@@ -110,10 +122,20 @@ async fn a_commit_under_an_old_lease_keeps_nothing<S: Store>(store: S, fence: im
             ..Commit::default()
         };
         let refused = store.commit(commit).await;
-        assert!(matches!(refused, Err(StoreError::Fenced { current: Fence(2), .. })));
+        assert!(matches!(
+            refused,
+            Err(StoreError::Fenced {
+                current: Fence(2),
+                ..
+            })
+        ));
     }
     let remembered = store.load().await.expect("it can be read");
     assert!(remembered.projects.is_empty() && remembered.rows.is_empty());
-    let commit = Commit { rows: vec![row("a", 1.0)], fence: Some(Fence(2)), ..Commit::default() };
+    let commit = Commit {
+        rows: vec![row("a", 1.0)],
+        fence: Some(Fence(2)),
+        ..Commit::default()
+    };
     assert_eq!(keep(&store, commit).await.rows.len(), 1);
 }

@@ -36,7 +36,11 @@ impl Store for MemoryStore {
     async fn load(&self) -> Result<Remembered, StoreError> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Remembered {
-            projects: kept.projects.iter().map(|(id, memory)| (*id, Arc::clone(memory))).collect(),
+            projects: kept
+                .projects
+                .iter()
+                .map(|(id, memory)| (*id, Arc::clone(memory)))
+                .collect(),
             rows: kept.rows.values().cloned().collect(),
         })
     }
@@ -46,7 +50,10 @@ impl Store for MemoryStore {
         if let Some(current) = kept.fence
             && commit.fence.is_none_or(|held| held < current)
         {
-            return Err(StoreError::Fenced { held: commit.fence, current });
+            return Err(StoreError::Fenced {
+                held: commit.fence,
+                current,
+            });
         }
         for (id, memory) in commit.projects {
             match memory {
@@ -59,7 +66,8 @@ impl Store for MemoryStore {
             kept.rows.insert((row.name.to_string(), values), row);
         }
         for key in commit.removed {
-            kept.rows.remove(&(key.desc.name.to_owned(), key.labels.to_vec()));
+            kept.rows
+                .remove(&(key.desc.name.to_owned(), key.labels.to_vec()));
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::upstreams::upstream_of;
 use super::{Started, Tracked, Wanted};
 use crate::collector::ForeignPipeline;
-use crate::gitlab::model::{DownstreamTarget, Pipeline, PipelineId, ProjectId, Text, Upstream};
+use crate::gitlab::model::{DownstreamTarget, Pipeline, ProjectId, Text, Upstream};
 use crate::gitlab::{GitLab, GitLabError};
 
 /// GitLab refuses deeper hierarchies; a longer chain over projects is a loop.
@@ -20,7 +20,10 @@ pub(super) struct Foreign {
 
 impl Foreign {
     pub(super) fn new(gitlab: GitLab) -> Self {
-        Self { gitlab, paths: Mutex::new(BTreeMap::new()) }
+        Self {
+            gitlab,
+            paths: Mutex::new(BTreeMap::new()),
+        }
     }
 
     /// All downstream pipelines of a pipeline that run in projects that are not tracked. Those in
@@ -40,7 +43,9 @@ impl Foreign {
             if found.len() >= MAX_FOLLOWED || !seen.insert(started.pipeline) {
                 continue;
             }
-            let Some(target) = self.target(started).await? else { continue };
+            let Some(target) = self.target(started).await? else {
+                continue;
+            };
             let next = self.started_by(&target, use_graphql).await?;
             queue.extend(outside(&target.project, &target.pipeline, next, tracked));
             found.push(ForeignPipeline { upstream, target });
@@ -55,19 +60,34 @@ impl Foreign {
         }
         let read = async {
             let project = self.path(started.project).await?;
-            let pipeline = self.gitlab.pipeline(started.project, started.pipeline).await?;
-            Ok(DownstreamTarget { project_id: started.project, project, pipeline })
+            let pipeline = self
+                .gitlab
+                .pipeline(started.project, started.pipeline)
+                .await?;
+            Ok(DownstreamTarget {
+                project_id: started.project,
+                project,
+                pipeline,
+            })
         };
         readable(read.await)
     }
 
     async fn path(&self, project: ProjectId) -> Result<Text, GitLabError> {
-        let known = self.paths.lock().unwrap_or_else(PoisonError::into_inner).get(&project).cloned();
+        let known = self
+            .paths
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&project)
+            .cloned();
         if let Some(path) = known {
             return Ok(path);
         }
         let path = self.gitlab.project(project).await?.full_path;
-        self.paths.lock().unwrap_or_else(PoisonError::into_inner).insert(project, path.clone());
+        self.paths
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(project, path.clone());
         Ok(path)
     }
 
@@ -76,15 +96,28 @@ impl Foreign {
         target: &DownstreamTarget,
         use_graphql: bool,
     ) -> Result<Vec<Started>, Arc<GitLabError>> {
-        let DownstreamTarget { project_id, project, pipeline } = target;
+        let DownstreamTarget {
+            project_id,
+            pipeline,
+            ..
+        } = target;
         if use_graphql {
-            let read = readable(self.gitlab.downstream_of(project, pipeline.iid).await)?;
-            let all = read.flatten().unwrap_or_default();
-            return Ok(all.into_iter().filter_map(Started::from_downstream).collect());
+            let read = readable(self.gitlab.jobs_of(*project_id, pipeline.iid).await)?;
+            let all = read
+                .flatten()
+                .map(|read| read.downstream.items)
+                .unwrap_or_default();
+            return Ok(all
+                .into_iter()
+                .filter_map(Started::from_downstream)
+                .collect());
         }
         let bridges = readable(self.gitlab.bridges(*project_id, pipeline.id).await)?;
         let bridges = bridges.map(|page| page.items).unwrap_or_default();
-        Ok(bridges.into_iter().filter_map(Started::from_bridge).collect())
+        Ok(bridges
+            .into_iter()
+            .filter_map(Started::from_bridge)
+            .collect())
     }
 }
 

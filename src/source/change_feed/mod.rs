@@ -145,7 +145,9 @@ impl ChangeFeed {
         let targets_by_id: BTreeMap<_, _> =
             targets.iter().map(|target| (target.id(), target)).collect();
         for (id, changes) in self.changes(targets).await {
-            let Some(target) = targets_by_id.get(&id) else { continue };
+            let Some(target) = targets_by_id.get(&id) else {
+                continue;
+            };
             match changes.and_then(|changes| self.begin(target, changes, now)) {
                 Ok(reading) => {
                     looks.insert(id, reading);
@@ -156,13 +158,17 @@ impl ChangeFeed {
         if self.wishes.details() {
             self.details(&mut looks, tracked, now).await;
         }
-        let read = looks.into_iter().map(|(id, reading)| (id, Ok(self.end(reading))));
+        let read = looks
+            .into_iter()
+            .map(|(id, reading)| (id, Ok(self.end(reading))));
         read.chain(failed).collect()
     }
 
     /// GitLab's clock where an answer has told it, else ours.
     fn gitlab_now(&self) -> UnixSeconds {
-        self.gitlab.server_time().unwrap_or_else(|| self.clock.now())
+        self.gitlab
+            .server_time()
+            .unwrap_or_else(|| self.clock.now())
     }
 
     async fn changes(&self, targets: &[Target]) -> Vec<(ProjectId, Result<Changes, SourceError>)> {
@@ -191,7 +197,11 @@ impl ChangeFeed {
         changes: Changes,
         now: UnixSeconds,
     ) -> Result<Reading<'a>, SourceError> {
-        let Changes { project, pipelines, skipped } = changes;
+        let Changes {
+            project,
+            pipelines,
+            skipped,
+        } = changes;
         let remembered = target.memory.feed.as_ref();
         let role = project.role.value();
         let too_low = role.is_some_and(|role| role < Role::REPORTER);
@@ -209,7 +219,12 @@ impl ChangeFeed {
         let blind = too_low && remembered.is_none() && pipelines.is_empty();
         let mut look = Look::begin(&target.settings, self.wishes, remembered, now);
         look.changes(pipelines);
-        Ok(Reading { project, look, blind, problems })
+        Ok(Reading {
+            project,
+            look,
+            blind,
+            problems,
+        })
     }
 
     /// Reads the details of every pipeline that wants them.
@@ -234,7 +249,9 @@ impl ChangeFeed {
         }
         let read = self.read_details(&wanted).await;
         for wanted in &wanted {
-            let Some(details) = read.get(&wanted.pipeline.id) else { continue };
+            let Some(details) = read.get(&wanted.pipeline.id) else {
+                continue;
+            };
             if let Ok(Some(details)) = details {
                 self.upstreams.learn(wanted, &details.downstream, now);
             }
@@ -287,7 +304,12 @@ impl ChangeFeed {
             Some(Err(error)) => return Finished::Failed(Arc::clone(error)),
             None => return Finished::Later,
         };
-        let RawDetails { mut jobs, downstream, coverage, skipped } = raw;
+        let RawDetails {
+            mut jobs,
+            downstream,
+            coverage,
+            skipped,
+        } = raw;
         let asks = self.wishes.jobs
             && looks
                 .get(&wanted.project)
@@ -298,7 +320,9 @@ impl ChangeFeed {
             None
         };
         let foreign = if self.wishes.foreign {
-            self.foreign.follow(wanted, downstream, tracked, self.graphql.is_open(now)).await
+            self.foreign
+                .follow(wanted, downstream, tracked, self.graphql.is_open(now))
+                .await
         } else {
             Ok(Vec::new())
         };
@@ -306,16 +330,31 @@ impl ChangeFeed {
             labels,
             skipped,
             foreign_error: foreign.as_ref().err().cloned(),
-            details: Details { jobs, foreign: foreign.unwrap_or_default(), coverage },
+            details: Details {
+                jobs,
+                foreign: foreign.unwrap_or_default(),
+                coverage,
+            },
         }
     }
 
     fn end(&self, mut reading: Reading<'_>) -> FeedRead {
         reading.look.upstreams(|id| self.upstreams.find(id));
-        let Reading { project, look, blind, problems } = reading;
+        let Reading {
+            project,
+            look,
+            blind,
+            problems,
+        } = reading;
         let quiet = look.is_quiet();
         let (feed, state) = look.end();
-        FeedRead { project, feed, state: (!blind).then_some(state), quiet, problems }
+        FeedRead {
+            project,
+            feed,
+            state: (!blind).then_some(state),
+            quiet,
+            problems,
+        }
     }
 }
 
@@ -350,9 +389,15 @@ impl Reading<'_> {
             Finished::Gone => self.look.gone(id),
             Finished::Failed(error) => self.problems.push(Problem::call(&path, "jobs", &error)),
             Finished::Later => {}
-            Finished::Read { details, labels, foreign_error, skipped } => {
+            Finished::Read {
+                details,
+                labels,
+                foreign_error,
+                skipped,
+            } => {
                 let skipped = skipped.into_iter();
-                self.problems.extend(skipped.map(|text| Problem::skipped(&path, "jobs", text)));
+                self.problems
+                    .extend(skipped.map(|text| Problem::skipped(&path, "jobs", text)));
                 match labels {
                     Some(Ok(())) => self.look.labels_read(id, now),
                     Some(Err(error)) => self.problems.push(Problem::call(&path, "jobs", &error)),
@@ -360,7 +405,8 @@ impl Reading<'_> {
                 }
                 self.look.details(id, details);
                 if let Some(error) = foreign_error {
-                    self.problems.push(Problem::call(&path, "child_pipelines", &error));
+                    self.problems
+                        .push(Problem::call(&path, "child_pipelines", &error));
                 }
             }
         }

@@ -28,7 +28,10 @@ const MERGE_REQUESTS_KEPT: usize = 10_000;
 
 impl Rest {
     pub(super) fn new(gitlab: GitLab) -> Self {
-        Self { gitlab, merge_requests: Mutex::new(BTreeMap::new()) }
+        Self {
+            gitlab,
+            merge_requests: Mutex::new(BTreeMap::new()),
+        }
     }
 
     /// What moved in each of the projects.
@@ -65,7 +68,10 @@ impl Rest {
             };
             let mut next: Option<String> = None;
             loop {
-                let page = self.gitlab.pipelines(target.id(), &filter, next.as_deref()).await?;
+                let page = self
+                    .gitlab
+                    .pipelines(target.id(), &filter, next.as_deref())
+                    .await?;
                 heads.extend(page.items);
                 skipped.extend(page.skipped);
                 next = page.next;
@@ -85,7 +91,11 @@ impl Rest {
         for pipeline in read {
             pipelines.extend(pipeline?);
         }
-        Ok(Changes { project: target.project.clone(), pipelines, skipped })
+        Ok(Changes {
+            project: target.project.clone(),
+            pipelines,
+            skipped,
+        })
     }
 
     /// The whole pipeline: what is known of it, if it has not moved, else by a call of its own.
@@ -94,7 +104,11 @@ impl Rest {
         target: &Target,
         head: PipelineHead,
     ) -> Result<Option<Pipeline>, GitLabError> {
-        let followed = target.memory.feed.as_ref().and_then(|feed| feed.followed.get(&head.id));
+        let followed = target
+            .memory
+            .feed
+            .as_ref()
+            .and_then(|feed| feed.followed.get(&head.id));
         if let Some(known) = followed.map(|followed| &followed.pipeline)
             && known.updated_at == head.updated_at
             && known.status == head.status
@@ -116,10 +130,16 @@ impl Rest {
         project: ProjectId,
         pipeline: &Pipeline,
     ) -> Result<Known<PipelineMergeRequest>, GitLabError> {
-        let Some(iid) = merge_request_iid(&pipeline.git_ref) else { return Ok(Known::Nothing) };
+        let Some(iid) = merge_request_iid(&pipeline.git_ref) else {
+            return Ok(Known::Nothing);
+        };
         let key = (project, iid);
-        let known =
-            self.merge_requests.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        let known = self
+            .merge_requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&key)
+            .cloned();
         if let Some(known) = known {
             return Ok(Known::Value(known));
         }
@@ -132,7 +152,10 @@ impl Rest {
             target_branch: read.target_branch,
             source_branch: read.source_branch,
         };
-        let mut kept = self.merge_requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self
+            .merge_requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= MERGE_REQUESTS_KEPT {
             kept.pop_first();
         }
@@ -162,15 +185,24 @@ impl Rest {
     }
 
     async fn one(&self, wanted: &Wanted, wishes: Wishes) -> Result<RawDetails, GitLabError> {
-        let jobs = self.gitlab.jobs(wanted.project, wanted.pipeline.id, true).await?;
+        let jobs = self
+            .gitlab
+            .jobs(wanted.project, wanted.pipeline.id, true)
+            .await?;
         let downstream = if wishes.foreign || wishes.children {
-            self.gitlab.bridges(wanted.project, wanted.pipeline.id).await?.items
+            self.gitlab
+                .bridges(wanted.project, wanted.pipeline.id)
+                .await?
+                .items
         } else {
             Vec::new()
         };
         Ok(RawDetails {
             jobs: jobs.items,
-            downstream: downstream.into_iter().filter_map(Started::from_bridge).collect(),
+            downstream: downstream
+                .into_iter()
+                .filter_map(Started::from_bridge)
+                .collect(),
             // The single pipeline has told it.
             coverage: Known::Unread,
             skipped: jobs.skipped,
@@ -184,7 +216,11 @@ impl Rest {
         wanted: &Wanted,
         jobs: &mut [Job],
     ) -> Result<(), Arc<GitLabError>> {
-        let read = match self.gitlab.jobs(wanted.project, wanted.pipeline.id, true).await {
+        let read = match self
+            .gitlab
+            .jobs(wanted.project, wanted.pipeline.id, true)
+            .await
+        {
             Ok(page) => page.items,
             // No other way is left to ask.
             Err(error) if error.means_gone() || error.is_forbidden() => Vec::new(),

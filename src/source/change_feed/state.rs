@@ -79,7 +79,11 @@ impl FeedState {
     /// The state of a project at its first look.
     #[must_use]
     pub fn new(first_seen: UnixSeconds) -> Self {
-        Self { first_seen, watermark: UnixSeconds::default(), followed: BTreeMap::new() }
+        Self {
+            first_seen,
+            watermark: UnixSeconds::default(),
+            followed: BTreeMap::new(),
+        }
     }
 
     /// From when on changes are read again.
@@ -145,7 +149,9 @@ impl<'a> Look<'a> {
         for pipeline in pipelines {
             self.state.watermark = self.state.watermark.max(pipeline.updated_at);
             if self.is_wanted(&pipeline) && self.has_moved(&pipeline) {
-                let history = newest.as_ref().is_some_and(|newest| !newest.contains(&pipeline.id));
+                let history = newest
+                    .as_ref()
+                    .is_some_and(|newest| !newest.contains(&pipeline.id));
                 self.moved(pipeline, history);
             }
         }
@@ -171,7 +177,10 @@ impl<'a> Look<'a> {
     /// The newest pipeline of each ref: of history, only their details are read.
     fn newest_of_refs(&self, pipelines: &[Pipeline]) -> BTreeSet<PipelineId> {
         let mut newest: BTreeMap<RefName, PipelineId> = BTreeMap::new();
-        for pipeline in pipelines.iter().filter(|pipeline| &*pipeline.source != PARENT_PIPELINE) {
+        for pipeline in pipelines
+            .iter()
+            .filter(|pipeline| &*pipeline.source != PARENT_PIPELINE)
+        {
             let place = newest.entry(RefName::of(pipeline)).or_insert(pipeline.id);
             *place = pipeline.id.max(*place);
         }
@@ -184,9 +193,20 @@ impl<'a> Look<'a> {
         let known = self.state.followed.get(&id);
         let floor = known.map_or(self.floor, |known| known.floor);
         let labels_read_at = known.and_then(|known| known.labels_read_at);
-        let upstream_looks = if waits_for_upstream(&pipeline) { UPSTREAM_LOOKS } else { 0 };
-        let followed = Followed { pipeline, floor, details_due, labels_read_at, upstream_looks };
-        self.facts.insert(id, self.facts_of(&followed, None, Vec::new()));
+        let upstream_looks = if waits_for_upstream(&pipeline) {
+            UPSTREAM_LOOKS
+        } else {
+            0
+        };
+        let followed = Followed {
+            pipeline,
+            floor,
+            details_due,
+            labels_read_at,
+            upstream_looks,
+        };
+        self.facts
+            .insert(id, self.facts_of(&followed, None, Vec::new()));
         self.state.followed.insert(id, followed);
     }
 
@@ -217,10 +237,14 @@ impl<'a> Look<'a> {
     /// the pipeline has ended or is blocked, and now and then while it runs.
     #[must_use]
     pub fn wants_labels(&self, id: PipelineId, jobs: &[Job], now: UnixSeconds) -> bool {
-        let Some(followed) = self.state.followed.get(&id) else { return false };
+        let Some(followed) = self.state.followed.get(&id) else {
+            return false;
+        };
         let open = jobs.iter().any(|job| self.is_open(job));
         let due = !followed.pipeline.status.is_active()
-            || followed.labels_read_at.is_none_or(|at| now.since(at) >= LABELS_INTERVAL);
+            || followed
+                .labels_read_at
+                .is_none_or(|at| now.since(at) >= LABELS_INTERVAL);
         open && due
     }
 
@@ -243,17 +267,26 @@ impl<'a> Look<'a> {
     /// Takes in a pipeline's details.
     pub fn details(&mut self, id: PipelineId, details: Details) {
         let open = details.jobs.iter().any(|job| self.is_open(job));
-        let foreign_open =
-            details.foreign.iter().any(|foreign| !foreign.target.pipeline.status.is_terminal());
-        let Some(followed) = self.state.followed.get_mut(&id) else { return };
+        let foreign_open = details
+            .foreign
+            .iter()
+            .any(|foreign| !foreign.target.pipeline.status.is_terminal());
+        let Some(followed) = self.state.followed.get_mut(&id) else {
+            return;
+        };
         if !details.coverage.is_open() {
             followed.pipeline.coverage = details.coverage.value();
         }
         followed.details_due = followed.pipeline.status.is_active() || open || foreign_open;
         let jobs = self.wishes.jobs.then_some(details.jobs);
-        let foreign = if self.wishes.foreign { details.foreign } else { Vec::new() };
+        let foreign = if self.wishes.foreign {
+            details.foreign
+        } else {
+            Vec::new()
+        };
         let followed = followed.clone();
-        self.facts.insert(id, self.facts_of(&followed, jobs, foreign));
+        self.facts
+            .insert(id, self.facts_of(&followed, jobs, foreign));
     }
 
     /// Fills in what started the downstream pipelines that wait for it.

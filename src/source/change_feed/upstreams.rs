@@ -26,7 +26,10 @@ impl Upstreams {
         }
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, (at, _)| now.since(*at) < KEPT);
-        for Started { bridge, pipeline, .. } in started {
+        for Started {
+            bridge, pipeline, ..
+        } in started
+        {
             let upstream = upstream_of(&wanted.path, &wanted.pipeline, bridge);
             known.insert(*pipeline, (now, upstream));
         }
