@@ -188,9 +188,9 @@ impl Registry {
         self.entries.is_empty()
     }
 
-    /// Takes the projects whose change feed is due, in batches; those whose watermarks are near
-    /// each other go together, since a batch is read from its earliest on.
-    pub fn take_feed(&mut self, now: UnixSeconds, batch: usize) -> Vec<Vec<Target>> {
+    /// Takes the projects whose change feed is due, in at most `batches` batches; those whose
+    /// watermarks are near each other go together, since a batch is read from its earliest on.
+    pub fn take_feed(&mut self, now: UnixSeconds, size: usize, batches: usize) -> Vec<Vec<Target>> {
         let mut due: Vec<&mut Entry> = self
             .entries
             .values_mut()
@@ -202,43 +202,47 @@ impl Registry {
                 entry.memory.feed.as_ref().map(|feed| feed.watermark),
             )
         });
-        take(due, batch, |entry| &mut entry.feed)
+        take(due, size, batches, |entry| &mut entry.feed)
     }
 
-    /// Takes the projects whose refs are to be looked at, in batches.
-    pub fn take_refs(&mut self, now: UnixSeconds, batch: usize) -> Vec<Vec<Target>> {
+    /// Takes the projects whose refs are to be looked at, in at most `batches` batches.
+    pub fn take_refs(&mut self, now: UnixSeconds, size: usize, batches: usize) -> Vec<Vec<Target>> {
         let due = self
             .entries
             .values_mut()
             .filter(|entry| entry.refs.is_due(now) && entry.memory.feed.is_some())
             .filter(|entry| entry.memory.refs.is_due(&entry.project, now))
             .collect();
-        take(due, batch, |entry| &mut entry.refs)
+        take(due, size, batches, |entry| &mut entry.refs)
     }
 
-    /// When the next change feed is due.
+    /// How many projects wait for their change feed.
     #[must_use]
-    pub fn next_due(&self) -> Option<UnixSeconds> {
+    pub fn due(&self, now: UnixSeconds) -> usize {
         self.entries
             .values()
-            .filter(|entry| !entry.feed.running)
-            .map(|entry| entry.feed.due)
-            .min()
+            .filter(|entry| entry.feed.is_due(now))
+            .count()
     }
 }
 
 fn take(
     due: Vec<&mut Entry>,
-    batch: usize,
+    size: usize,
+    batches: usize,
     timer: impl Fn(&mut Entry) -> &mut Timer,
 ) -> Vec<Vec<Target>> {
-    let mut batches: Vec<Vec<Target>> = Vec::new();
-    for entry in due {
-        timer(entry).running = true;
-        match batches.last_mut() {
-            Some(last) if last.len() < batch => last.push(entry.target()),
-            _ => batches.push(vec![entry.target()]),
-        }
+    let mut due = due
+        .into_iter()
+        .take(size.saturating_mul(batches))
+        .peekable();
+    let mut taken = Vec::new();
+    while due.peek().is_some() {
+        let batch = due.by_ref().take(size).map(|entry| {
+            timer(entry).running = true;
+            entry.target()
+        });
+        taken.push(batch.collect());
     }
-    batches
+    taken
 }

@@ -7,10 +7,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use futures::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
 
-use super::{Problem, SourceError, Target};
+use super::{Problem, SourceError, Target, side_by_side};
 use crate::clock::UnixSeconds;
 use crate::collector::refs::{Listing, RefsSeen};
 use crate::config::RefRule;
@@ -103,11 +102,10 @@ impl RefsSource {
         targets: &[Target],
         now: UnixSeconds,
     ) -> Vec<(ProjectId, Result<RefsRead, SourceError>)> {
-        stream::iter(targets)
-            .map(|target| async move { (target.id(), Ok(self.project(target, now).await)) })
-            .buffered(CALLS_AT_ONCE)
-            .collect()
-            .await
+        let reads = targets
+            .iter()
+            .map(|target| async move { (target.id(), Ok(self.project(target, now).await)) });
+        side_by_side(CALLS_AT_ONCE, reads.collect()).await
     }
 
     async fn project(&self, target: &Target, now: UnixSeconds) -> RefsRead {
@@ -209,18 +207,18 @@ impl RefsSource {
             .newest_ids()
             .take(PIPELINES_AT_ONCE)
             .collect();
-        stream::iter(shown)
-            .map(|id| async move {
-                let gone = match self.gitlab.pipeline(target.id(), id).await {
-                    Err(error) => error.means_gone(),
-                    Ok(_) => false,
-                };
-                gone.then_some(id)
-            })
-            .buffered(CALLS_AT_ONCE)
-            .filter_map(|id| async move { id })
-            .collect()
+        let checks = shown.into_iter().map(|id| async move {
+            let gone = match self.gitlab.pipeline(target.id(), id).await {
+                Err(error) => error.means_gone(),
+                Ok(_) => false,
+            };
+            gone.then_some(id)
+        });
+        side_by_side(CALLS_AT_ONCE, checks.collect())
             .await
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }
 

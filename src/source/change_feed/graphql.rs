@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use futures::stream::{self, StreamExt};
 
+use super::super::side_by_side;
 use super::{
     CALLS_AT_ONCE, Changes, DetailsRead, RawDetails, SourceError, Started, Target, Wanted,
 };
@@ -100,11 +100,10 @@ impl GraphQl {
             .chunks(lock(size).get())
             .map(<[_]>::to_vec)
             .collect();
-        let batches = stream::iter(chunks)
-            .map(|chunk| self.batch(chunk, size, first))
-            .buffered(CALLS_AT_ONCE);
-        batches
-            .collect::<Vec<_>>()
+        let batches = chunks
+            .into_iter()
+            .map(|chunk| self.batch(chunk, size, first));
+        side_by_side(CALLS_AT_ONCE, batches.collect())
             .await
             .into_iter()
             .flatten()
@@ -236,11 +235,8 @@ impl GraphQl {
                 .chunks(lock(&self.details_size).get())
                 .map(<[_]>::to_vec)
                 .collect();
-            let batches: Vec<_> = stream::iter(chunks)
-                .map(|ids| self.details_batch(ids, which))
-                .buffered(CALLS_AT_ONCE)
-                .collect()
-                .await;
+            let batches = chunks.into_iter().map(|ids| self.details_batch(ids, which));
+            let batches = side_by_side(CALLS_AT_ONCE, batches.collect()).await;
             let ids: BTreeSet<_> = wanted.iter().map(|wanted| wanted.pipeline.id).collect();
             read.extend(
                 batches
@@ -261,12 +257,10 @@ impl GraphQl {
             )
         });
         open.truncate(ONE_BY_ONE);
-        let alone: Vec<_> = stream::iter(open)
-            .map(|wanted| async move { (wanted.pipeline.id, self.one(wanted).await) })
-            .buffered(CALLS_AT_ONCE)
-            .collect()
-            .await;
-        read.extend(alone);
+        let alone = open
+            .into_iter()
+            .map(|wanted| async move { (wanted.pipeline.id, self.one(wanted).await) });
+        read.extend(side_by_side(CALLS_AT_ONCE, alone.collect()).await);
         read
     }
 

@@ -18,9 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::{self, StreamExt};
-
-use super::{Problem, SourceError, Target, Tracked};
+use super::{Problem, SourceError, Target, Tracked, side_by_side};
 use crate::clock::{Clock, UnixSeconds};
 use crate::collector::Feed;
 use crate::gitlab::GitLab;
@@ -256,11 +254,10 @@ impl ChangeFeed {
                 self.upstreams.learn(wanted, &details.downstream, now);
             }
         }
-        let finished: Vec<_> = stream::iter(&wanted)
-            .map(|wanted| self.finish(wanted, read.get(&wanted.pipeline.id), looks, tracked, now))
-            .buffered(CALLS_AT_ONCE)
-            .collect()
-            .await;
+        let finish = wanted
+            .iter()
+            .map(|wanted| self.finish(wanted, read.get(&wanted.pipeline.id), looks, tracked, now));
+        let finished = side_by_side(CALLS_AT_ONCE, finish.collect()).await;
         for (wanted, finished) in wanted.iter().zip(finished) {
             if let Some(reading) = looks.get_mut(&wanted.project) {
                 reading.take(wanted, finished, now);

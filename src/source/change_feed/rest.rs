@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::stream::{self, StreamExt};
-
+use super::super::side_by_side;
 use super::{
     CALLS_AT_ONCE, Changes, DetailsRead, RawDetails, SourceError, Started, Target, Wanted, Wishes,
 };
@@ -39,11 +38,10 @@ impl Rest {
         &self,
         targets: &[&Target],
     ) -> Vec<(ProjectId, Result<Changes, SourceError>)> {
-        stream::iter(targets.iter().copied())
-            .map(|target| async move { (target.id(), self.project(target).await) })
-            .buffered(CALLS_AT_ONCE)
-            .collect()
-            .await
+        let reads = targets
+            .iter()
+            .map(|target| async move { (target.id(), self.project(target).await) });
+        side_by_side(CALLS_AT_ONCE, reads.collect()).await
     }
 
     async fn project(&self, target: &Target) -> Result<Changes, SourceError> {
@@ -82,11 +80,8 @@ impl Rest {
             }
         }
         let wanted = wanted_heads(target, &heads);
-        let read: Vec<_> = stream::iter(wanted)
-            .map(|head| self.pipeline(target, head))
-            .buffered(CALLS_AT_ONCE)
-            .collect()
-            .await;
+        let reads = wanted.into_iter().map(|head| self.pipeline(target, head));
+        let read = side_by_side(CALLS_AT_ONCE, reads.collect()).await;
         let mut pipelines = Vec::with_capacity(read.len());
         for pipeline in read {
             pipelines.extend(pipeline?);
@@ -169,19 +164,19 @@ impl Rest {
         wanted: &[Wanted],
         wishes: Wishes,
     ) -> BTreeMap<PipelineId, DetailsRead> {
-        stream::iter(wanted)
-            .map(|wanted| async move {
-                let read = self.one(wanted, wishes).await;
-                let read = match read {
-                    Ok(details) => Ok(Some(details)),
-                    Err(error) if error.means_gone() => Ok(None),
-                    Err(error) => Err(Arc::new(error)),
-                };
-                (wanted.pipeline.id, read)
-            })
-            .buffered(CALLS_AT_ONCE)
-            .collect()
+        let reads = wanted.iter().map(|wanted| async move {
+            let read = self.one(wanted, wishes).await;
+            let read = match read {
+                Ok(details) => Ok(Some(details)),
+                Err(error) if error.means_gone() => Ok(None),
+                Err(error) => Err(Arc::new(error)),
+            };
+            (wanted.pipeline.id, read)
+        });
+        side_by_side(CALLS_AT_ONCE, reads.collect())
             .await
+            .into_iter()
+            .collect()
     }
 
     async fn one(&self, wanted: &Wanted, wishes: Wishes) -> Result<RawDetails, GitLabError> {
