@@ -38,7 +38,9 @@ impl Viewer {
     /// The role in a project.
     #[must_use]
     pub fn role(&self, project: ProjectId) -> AccessLevel {
-        self.token.as_ref().map_or(AccessLevel::None, |token| token.role(project))
+        self.token
+            .as_ref()
+            .map_or(AccessLevel::None, |token| token.role(project))
     }
 
     /// Whether the project exists for the viewer.
@@ -61,12 +63,14 @@ impl Viewer {
     #[must_use]
     pub fn reads_ci(&self, project: &Project) -> bool {
         self.sees(project)
-            && (project.visibility != Visibility::Private || self.role(project.id) >= AccessLevel::Reporter)
+            && (project.visibility != Visibility::Private
+                || self.role(project.id) >= AccessLevel::Reporter)
     }
 
     /// Whether GraphQL shows a runner of a job in this project.
     #[must_use]
     pub fn reads_runner(&self, project: ProjectId, runner: &Runner) -> bool {
-        runner.runner_type == RunnerType::InstanceType || self.role(project) >= AccessLevel::Maintainer
+        runner.runner_type == RunnerType::InstanceType
+            || self.role(project) >= AccessLevel::Maintainer
     }
 }

@@ -62,10 +62,18 @@ impl AccessLevel {
     /// The highest role that GitLab's number `value` grants.
     #[must_use]
     pub fn from_value(value: i64) -> Self {
-        [Self::Owner, Self::Maintainer, Self::Developer, Self::Reporter, Self::Planner, Self::Guest, Self::Minimal]
-            .into_iter()
-            .find(|level| value >= i64::from(level.value()))
-            .unwrap_or(Self::None)
+        [
+            Self::Owner,
+            Self::Maintainer,
+            Self::Developer,
+            Self::Reporter,
+            Self::Planner,
+            Self::Guest,
+            Self::Minimal,
+        ]
+        .into_iter()
+        .find(|level| value >= i64::from(level.value()))
+        .unwrap_or(Self::None)
     }
 }
 
@@ -150,7 +158,10 @@ impl Token {
         if self.admin {
             return AccessLevel::Owner;
         }
-        self.roles.get(&project_id).copied().unwrap_or(self.default_role)
+        self.roles
+            .get(&project_id)
+            .copied()
+            .unwrap_or(self.default_role)
     }
 
     /// Whether it can be used at `now`.
@@ -168,6 +179,8 @@ impl Token {
     /// Whether one of its scopes reads the whole API.
     #[must_use]
     pub fn reads_api(&self) -> bool {
-        self.scopes.iter().any(|scope| scope == "read_api" || scope == "api")
+        self.scopes
+            .iter()
+            .any(|scope| scope == "read_api" || scope == "api")
     }
 }

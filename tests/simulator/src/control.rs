@@ -54,7 +54,8 @@ async fn clear_ledger(state: web::Data<State>) -> HttpResponse {
 }
 
 async fn requests(state: web::Data<State>) -> HttpResponse {
-    HttpResponse::Ok().json(json!({"counts": state.requests.counts(), "requests": state.requests.all()}))
+    HttpResponse::Ok()
+        .json(json!({"counts": state.requests.counts(), "requests": state.requests.all()}))
 }
 
 async fn reset_requests(state: web::Data<State>) -> HttpResponse {

@@ -42,7 +42,9 @@ struct Arguments {
 }
 
 fn now() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }
 
@@ -63,7 +65,13 @@ fn main() -> io::Result<()> {
     });
     world.advance_to(begin);
     world.ledger_mut().clear();
-    let simulator = Simulator::start(world, &Options { listen: arguments.listen, ..Options::default() })?;
+    let simulator = Simulator::start(
+        world,
+        &Options {
+            listen: arguments.listen,
+            ..Options::default()
+        },
+    )?;
     println!("GitLab simulator: {}", simulator.url());
     println!("Token:            {}", simulator.token());
     loop {

@@ -76,7 +76,10 @@ impl Requests {
     /// How many went to a GraphQL operation or an endpoint template.
     #[must_use]
     pub fn count(&self, subject: &str) -> usize {
-        self.entries().iter().filter(|request| request.subject() == subject).count()
+        self.entries()
+            .iter()
+            .filter(|request| request.subject() == subject)
+            .count()
     }
 
     /// How many went to each GraphQL operation and endpoint template.

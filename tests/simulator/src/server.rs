@@ -16,9 +16,9 @@ use serde_json::json;
 use crate::access::SharedWorld;
 use crate::graphql::{self, GitlabSchema};
 use crate::requests::{Recorded, Requests};
+use crate::rest;
 use crate::time::Millis;
 use crate::world::{DEFAULT_TOKEN, World};
-use crate::rest;
 
 /// Everything behind the server.
 #[derive(Clone)]
@@ -44,7 +44,10 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), workers: 2 }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            workers: 2,
+        }
     }
 }
 
@@ -72,23 +75,30 @@ impl Simulator {
         };
         let (send, receive) = mpsc::channel();
         let (served, workers) = (state.clone(), options.workers);
-        let thread = std::thread::Builder::new().name("gitlab-simulator".to_owned()).spawn(move || {
-            let system = actix_web::rt::System::new();
-            system.block_on(async move {
-                let server = serve(served, listener, workers);
-                match server {
-                    Ok(server) => {
-                        send.send(Ok(server.handle())).ok();
-                        server.await.ok();
+        let thread = std::thread::Builder::new()
+            .name("gitlab-simulator".to_owned())
+            .spawn(move || {
+                let system = actix_web::rt::System::new();
+                system.block_on(async move {
+                    let server = serve(served, listener, workers);
+                    match server {
+                        Ok(server) => {
+                            send.send(Ok(server.handle())).ok();
+                            server.await.ok();
+                        }
+                        Err(error) => {
+                            send.send(Err(error)).ok();
+                        }
                     }
-                    Err(error) => {
-                        send.send(Err(error)).ok();
-                    }
-                }
-            });
-        })?;
+                });
+            })?;
         let handle = receive.recv().map_err(io::Error::other)??;
-        Ok(Self { state, address, handle, thread: Some(thread) })
+        Ok(Self {
+            state,
+            address,
+            handle,
+            thread: Some(thread),
+        })
     }
 
     /// Where it is reached, without a slash at the end.
@@ -122,7 +132,8 @@ impl Simulator {
 
     /// Moves world time forward.
     pub fn advance(&self, span: Duration) {
-        self.world().advance(Millis::try_from(span.as_millis()).unwrap_or(Millis::MAX));
+        self.world()
+            .advance(Millis::try_from(span.as_millis()).unwrap_or(Millis::MAX));
     }
 
     /// What was asked.
@@ -151,7 +162,11 @@ impl Drop for Simulator {
     }
 }
 
-fn serve(state: State, listener: TcpListener, workers: usize) -> io::Result<actix_web::dev::Server> {
+fn serve(
+    state: State,
+    listener: TcpListener,
+    workers: usize,
+) -> io::Result<actix_web::dev::Server> {
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(state.clone()))
@@ -160,19 +175,33 @@ fn serve(state: State, listener: TcpListener, workers: usize) -> io::Result<acti
             .service(web::scope("/api/v4").configure(rest::routes))
             .route("/api/graphql", web::post().to(graphql::endpoint::answer))
             .configure(crate::control::routes)
-            .default_service(web::to(|| async { HttpResponse::NotFound().json(json!({"error": "404 Not Found"})) }))
+            .default_service(web::to(|| async {
+                HttpResponse::NotFound().json(json!({"error": "404 Not Found"}))
+            }))
     });
-    Ok(server.workers(workers).disable_signals().shutdown_timeout(0).listen(listener)?.run())
+    Ok(server
+        .workers(workers)
+        .disable_signals()
+        .shutdown_timeout(0)
+        .listen(listener)?
+        .run())
 }
 
 /// The secret that a request carries, in `PRIVATE-TOKEN` or as `Bearer`.
 pub(crate) fn token_value(request: &HttpRequest) -> Option<String> {
-    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let header = |name: &str| {
+        request
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+    };
     let private = header("private-token").map(str::to_owned);
     private.or_else(|| {
         let value = header("authorization")?;
         let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+        scheme
+            .eq_ignore_ascii_case("bearer")
+            .then(|| token.trim().to_owned())
     })
 }
 
@@ -190,14 +219,25 @@ async fn record(
     if request.path().starts_with("/_control") {
         return next.call(request).await;
     }
-    let Some(state) = request.app_data::<web::Data<State>>().cloned() else { return next.call(request).await };
-    let endpoint = request.match_pattern().unwrap_or_else(|| "unknown".to_owned());
+    let Some(state) = request.app_data::<web::Data<State>>().cloned() else {
+        return next.call(request).await;
+    };
+    let endpoint = request
+        .match_pattern()
+        .unwrap_or_else(|| "unknown".to_owned());
     let endpoint = endpoint.replace('{', ":").replace('}', "");
     let token = token_value(request.request());
-    let agent = request.headers().get("user-agent").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let agent = request
+        .headers()
+        .get("user-agent")
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
     let (at, token) = {
         let world = state.world.read();
-        (world.now(), token.and_then(|value| world.token(&value).map(|token| token.name.clone())))
+        (
+            world.now(),
+            token.and_then(|value| world.token(&value).map(|token| token.name.clone())),
+        )
     };
     let mut recorded = Recorded {
         at,

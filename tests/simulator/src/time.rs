@@ -40,13 +40,18 @@ pub fn date(at: Millis) -> String {
 /// `Tue, 05 Jan 2026 11:00:00 GMT`: the HTTP date of `RateLimit-ResetTime`.
 #[must_use]
 pub fn http_date(at: Millis) -> String {
-    timestamp(at).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    timestamp(at)
+        .strftime("%a, %d %b %Y %H:%M:%S GMT")
+        .to_string()
 }
 
 /// Reads an ISO 8601 time or date, as filters accept them. `None` where it is neither.
 #[must_use]
 pub fn parse(text: &str) -> Option<Millis> {
-    let at = text.parse::<Timestamp>().or_else(|_| format!("{text}T00:00:00Z").parse::<Timestamp>()).ok()?;
+    let at = text
+        .parse::<Timestamp>()
+        .or_else(|_| format!("{text}T00:00:00Z").parse::<Timestamp>())
+        .ok()?;
     Some(at.as_millisecond())
 }
 
@@ -60,7 +65,10 @@ mod tests {
         assert_eq!(whole_seconds(at), "2026-01-05T08:00:00Z");
         assert_eq!(milliseconds(at), "2026-01-05T08:00:00.123Z");
         assert_eq!(parse("2026-01-05T09:00:00.123+01:00"), Some(at));
-        assert_eq!(parse("2026-01-05").map(milliseconds).as_deref(), Some("2026-01-05T00:00:00.000Z"));
+        assert_eq!(
+            parse("2026-01-05").map(milliseconds).as_deref(),
+            Some("2026-01-05T00:00:00.000Z")
+        );
         assert_eq!(parse("yesterday"), None);
         assert_eq!(http_date(at), "Mon, 05 Jan 2026 08:00:00 GMT");
     }

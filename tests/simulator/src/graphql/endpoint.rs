@@ -31,32 +31,53 @@ fn errors(status: StatusCode, message: &str) -> HttpResponse {
 /// Who asks, or GitLab's refusal.
 fn viewer(request: &HttpRequest, state: &State) -> Result<Viewer, HttpResponse> {
     let world = state.world.read();
-    let Some(value) = token_value(request) else { return Ok(Viewer { token: None }) };
+    let Some(value) = token_value(request) else {
+        return Ok(Viewer { token: None });
+    };
     match world.token(&value) {
         Some(token) if token.state(world.now()) == TokenState::Active && token.reads_api() => {
-            Ok(Viewer { token: Some(token.clone()) })
+            Ok(Viewer {
+                token: Some(token.clone()),
+            })
         }
         _ => Err(errors(StatusCode::UNAUTHORIZED, "Invalid token")),
     }
 }
 
 /// Answers a query.
-pub async fn answer(request: HttpRequest, state: web::Data<State>, body: web::Bytes) -> HttpResponse {
+pub async fn answer(
+    request: HttpRequest,
+    state: web::Data<State>,
+    body: web::Bytes,
+) -> HttpResponse {
     let viewer = match viewer(&request, &state) {
         Ok(viewer) => viewer,
         Err(refusal) => return refusal,
     };
     let Ok(posted) = serde_json::from_slice::<Posted>(&body) else {
-        return HttpResponse::BadRequest().json(json!({"error": "The request body is not valid JSON"}));
+        return HttpResponse::BadRequest()
+            .json(json!({"error": "The request body is not valid JSON"}));
     };
     let Some(query) = posted.query else {
         return errors(StatusCode::OK, "No query string was present");
     };
-    let name = posted.operation_name.clone().or_else(|| operation_name(&query));
-    let operation = Operation { name: name.unwrap_or_else(|| "anonymous".to_owned()), variables: posted.variables.clone() };
+    let name = posted
+        .operation_name
+        .clone()
+        .or_else(|| operation_name(&query));
+    let operation = Operation {
+        name: name.unwrap_or_else(|| "anonymous".to_owned()),
+        variables: posted.variables.clone(),
+    };
     let quirks = state.world.read().quirks.clone();
     let admin = viewer.token.as_ref().is_some_and(|token| token.admin);
-    let complexity_limit = if admin { 300 } else if viewer.token.is_some() { 250 } else { 200 };
+    let complexity_limit = if admin {
+        300
+    } else if viewer.token.is_some() {
+        250
+    } else {
+        200
+    };
     let asked = Asked {
         shared: state.world.clone(),
         viewer,
@@ -66,7 +87,9 @@ pub async fn answer(request: HttpRequest, state: web::Data<State>, body: web::By
         complexity_limit,
         first_parents: Mutex::new(HashMap::new()),
     };
-    let mut graphql = Request::new(query).variables(Variables::from_json(posted.variables)).data(asked);
+    let mut graphql = Request::new(query)
+        .variables(Variables::from_json(posted.variables))
+        .data(asked);
     if let Some(name) = posted.operation_name {
         graphql = graphql.operation_name(name);
     }

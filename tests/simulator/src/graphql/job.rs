@@ -8,8 +8,8 @@ use super::page::{Page, PageArguments, connection};
 use super::pipeline::PipelineNode;
 use super::project::ProjectNode;
 use super::scalars::{
-    BigInt, CiJobArtifactId, CiJobKind, CiJobStatus, CiRunnerId, CiRunnerType, Duration, JobArtifactFileType, JobId,
-    Time,
+    BigInt, CiJobArtifactId, CiJobKind, CiJobStatus, CiRunnerId, CiRunnerType, Duration,
+    JobArtifactFileType, JobId, Time,
 };
 use super::{Asked, gid};
 use crate::world::{Job, JobKind, Status, When};
@@ -60,8 +60,11 @@ impl CiJobNode {
         retried: Option<bool>,
     ) -> bool {
         let bridge = job.kind == JobKind::Bridge;
-        statuses.is_none_or(|statuses| statuses.iter().any(|status| status.0 == job.status.graphql()))
-            && kind.is_none_or(|kind| bridge == (kind.0 == "BRIDGE"))
+        statuses.is_none_or(|statuses| {
+            statuses
+                .iter()
+                .any(|status| status.0 == job.status.graphql())
+        }) && kind.is_none_or(|kind| bridge == (kind.0 == "BRIDGE"))
             && retried.is_none_or(|retried| job.retried == retried)
     }
 }
@@ -69,7 +72,11 @@ impl CiJobNode {
 #[Object(name = "CiJob")]
 impl CiJobNode {
     async fn id(&self) -> Option<JobId> {
-        let class = if self.0.kind == JobKind::Bridge { "Ci::Bridge" } else { "Ci::Build" };
+        let class = if self.0.kind == JobKind::Bridge {
+            "Ci::Bridge"
+        } else {
+            "Ci::Build"
+        };
         Some(JobId(gid(class, self.0.id).0))
     }
 
@@ -82,12 +89,22 @@ impl CiJobNode {
     }
 
     async fn stage(&self) -> Option<CiStage> {
-        let id = gid("Ci::Stage", self.0.pipeline_id * 100 + u64::from(self.0.stage_index));
-        Some(CiStage { id, name: Some(self.0.stage.to_string()) })
+        let id = gid(
+            "Ci::Stage",
+            self.0.pipeline_id * 100 + u64::from(self.0.stage_index),
+        );
+        Some(CiStage {
+            id,
+            name: Some(self.0.stage.to_string()),
+        })
     }
 
     async fn kind(&self) -> CiJobKind {
-        if self.0.kind == JobKind::Bridge { "BRIDGE".into() } else { "BUILD".into() }
+        if self.0.kind == JobKind::Bridge {
+            "BRIDGE".into()
+        } else {
+            "BUILD".into()
+        }
     }
 
     async fn allow_failure(&self) -> bool {
@@ -124,7 +141,9 @@ impl CiJobNode {
     }
 
     async fn queued_duration(&self, ctx: &Context<'_>) -> Option<Duration> {
-        self.0.queued_seconds(Asked::of(ctx).world().now()).map(Duration)
+        self.0
+            .queued_seconds(Asked::of(ctx).world().now())
+            .map(Duration)
     }
 
     async fn coverage(&self) -> Option<f64> {
@@ -153,7 +172,9 @@ impl CiJobNode {
 
     async fn ref_name(&self, ctx: &Context<'_>) -> Option<String> {
         let world = Asked::of(ctx).world();
-        world.pipeline(self.0.pipeline_id).map(|pipeline| pipeline.ref_name.to_string())
+        world
+            .pipeline(self.0.pipeline_id)
+            .map(|pipeline| pipeline.ref_name.to_string())
     }
 
     /// Prose; GraphQL has no field with GitLab's value.
@@ -163,11 +184,21 @@ impl CiJobNode {
             return Some(reason.to_owned());
         }
         Some(match reason {
-            "script_failure" => "There has been a script failure. Check the job log for more information".to_owned(),
-            "runner_system_failure" => "There has been a runner system failure, please try again".to_owned(),
-            "job_execution_timeout" => "The script exceeded the maximum execution time set for the job".to_owned(),
-            "missing_dependency_failure" => "There has been a missing dependency failure".to_owned(),
-            "stuck_or_timeout_failure" => "There has been a timeout failure or the job got stuck".to_owned(),
+            "script_failure" => {
+                "There has been a script failure. Check the job log for more information".to_owned()
+            }
+            "runner_system_failure" => {
+                "There has been a runner system failure, please try again".to_owned()
+            }
+            "job_execution_timeout" => {
+                "The script exceeded the maximum execution time set for the job".to_owned()
+            }
+            "missing_dependency_failure" => {
+                "There has been a missing dependency failure".to_owned()
+            }
+            "stuck_or_timeout_failure" => {
+                "There has been a timeout failure or the job got stuck".to_owned()
+            }
             "unknown_failure" => "There is an unknown failure, please try again".to_owned(),
             other => format!("There has been a failure: {}", other.replace('_', " ")),
         })
@@ -178,7 +209,9 @@ impl CiJobNode {
         let world = asked.world();
         let runner = world.runner(self.0.runner_id?)?;
         let project = world.pipeline(self.0.pipeline_id)?.project_id;
-        if asked.quirks.runners_hidden_below_maintainer && !asked.viewer.reads_runner(project, runner) {
+        if asked.quirks.runners_hidden_below_maintainer
+            && !asked.viewer.reads_runner(project, runner)
+        {
             return None;
         }
         Some(CiRunner {
@@ -211,19 +244,29 @@ impl CiJobNode {
             ((0, id), Some(node))
         };
         let rows = self.0.artifacts.iter().enumerate().map(row).collect();
-        let page = PageArguments { after, before, first, last };
-        page.cut(rows, false, Asked::of(ctx).page_maximum()).map(|page| Some(CiJobArtifactConnection(page)))
+        let page = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
+        page.cut(rows, false, Asked::of(ctx).page_maximum())
+            .map(|page| Some(CiJobArtifactConnection(page)))
     }
 
     async fn downstream_pipeline(&self, ctx: &Context<'_>) -> Option<PipelineNode> {
         let asked = Asked::of(ctx);
         let world = asked.world();
         let pipeline = world.pipeline(self.0.downstream_id?)?;
-        asked.reads(&world, pipeline).then(|| PipelineNode(pipeline.clone()))
+        asked
+            .reads(&world, pipeline)
+            .then(|| PipelineNode(pipeline.clone()))
     }
 
     async fn project(&self, ctx: &Context<'_>) -> Option<ProjectNode> {
         let world = Asked::of(ctx).world();
-        world.pipeline(self.0.pipeline_id).map(|pipeline| ProjectNode(pipeline.project_id))
+        world
+            .pipeline(self.0.pipeline_id)
+            .map(|pipeline| ProjectNode(pipeline.project_id))
     }
 }

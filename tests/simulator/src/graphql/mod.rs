@@ -65,7 +65,9 @@ impl Asked {
     }
 
     fn reads(&self, world: &World, pipeline: &Pipeline) -> bool {
-        world.project(pipeline.project_id).is_some_and(|project| self.viewer.reads_ci(project))
+        world
+            .project(pipeline.project_id)
+            .is_some_and(|project| self.viewer.reads_ci(project))
     }
 
     /// What a role that is too low gets: emptiness, or without that quirk an error.
@@ -85,10 +87,14 @@ impl Asked {
             return true;
         }
         let field = ctx.item.node.name.node.to_string();
-        let mut first = self.first_parents.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut first = self
+            .first_parents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let allowed = *first.entry(format!("{class}.{field}")).or_insert(id) == id;
         if !allowed {
-            let message = format!("\"{field}\" field can be requested only for 1 {class}(s) at a time.");
+            let message =
+                format!("\"{field}\" field can be requested only for 1 {class}(s) at a time.");
             ctx.add_error(ctx.set_error_path(ServerError::new(message, Some(ctx.item.pos))));
         }
         allowed

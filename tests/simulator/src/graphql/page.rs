@@ -55,7 +55,10 @@ fn decode(cursor: &str) -> Result<Key> {
     let parse = || {
         let bytes = STANDARD.decode(cursor).ok()?;
         let json: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
-        Some((json["sort"].as_str()?.parse().ok()?, json["id"].as_str()?.parse().ok()?))
+        Some((
+            json["sort"].as_str()?.parse().ok()?,
+            json["id"].as_str()?.parse().ok()?,
+        ))
     };
     parse().ok_or_else(|| Error::new("Please provide a valid cursor"))
 }
@@ -65,16 +68,27 @@ impl PageArguments {
     ///
     /// # Errors
     /// For a cursor that is none, and for `first` together with `last`.
-    pub fn cut<T>(&self, rows: Vec<(Key, T)>, descending: bool, maximum: Option<usize>) -> Result<Page<T>> {
+    pub fn cut<T>(
+        &self,
+        rows: Vec<(Key, T)>,
+        descending: bool,
+        maximum: Option<usize>,
+    ) -> Result<Page<T>> {
         if self.first.is_some() && self.last.is_some() {
-            return Err(Error::new("Can only provide either `first` or `last`, not both"));
+            return Err(Error::new(
+                "Can only provide either `first` or `last`, not both",
+            ));
         }
         let total = rows.len();
         let later = |key: &Key, than: &Key| if descending { key < than } else { key > than };
         let after = self.after.as_deref().map(decode).transpose()?;
         let before = self.before.as_deref().map(decode).transpose()?;
-        let start = after.map_or(0, |after| rows.partition_point(|(key, _)| !later(key, &after)));
-        let end = before.map_or(total, |before| rows.partition_point(|(key, _)| later(&before, key)));
+        let start = after.map_or(0, |after| {
+            rows.partition_point(|(key, _)| !later(key, &after))
+        });
+        let end = before.map_or(total, |before| {
+            rows.partition_point(|(key, _)| later(&before, key))
+        });
         let (mut start, mut end) = (start, end.max(start));
         let limit = |asked: i32| {
             let asked = usize::try_from(asked).unwrap_or_default();
@@ -84,8 +98,12 @@ impl PageArguments {
             (_, Some(last)) => start = start.max(end.saturating_sub(limit(last))),
             (first, None) => end = end.min(start + first.map_or(PAGE_SIZE, limit)),
         }
-        let rows: Vec<(String, T)> =
-            rows.into_iter().skip(start).take(end - start).map(|(key, row)| (encode(key), row)).collect();
+        let rows: Vec<(String, T)> = rows
+            .into_iter()
+            .skip(start)
+            .take(end - start)
+            .map(|(key, row)| (encode(key), row))
+            .collect();
         let info = PageInfo {
             end_cursor: rows.last().map(|(cursor, _)| cursor.clone()),
             has_next_page: end < total,
@@ -100,8 +118,17 @@ impl<T> Page<T> {
     /// A page without rows.
     #[must_use]
     pub fn empty() -> Self {
-        let info = PageInfo { end_cursor: None, has_next_page: false, has_previous_page: false, start_cursor: None };
-        Self { rows: Vec::new(), info, total: 0 }
+        let info = PageInfo {
+            end_cursor: None,
+            has_next_page: false,
+            has_previous_page: false,
+            start_cursor: None,
+        };
+        Self {
+            rows: Vec::new(),
+            info,
+            total: 0,
+        }
     }
 }
 

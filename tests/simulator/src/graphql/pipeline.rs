@@ -8,7 +8,8 @@ use super::job::{CiJobConnection, CiJobNode};
 use super::page::{PageArguments, connection};
 use super::project::{MergeRequestNode, ProjectNode};
 use super::scalars::{
-    CiJobKind, CiJobStatus, Duration, PipelineMergeRequestEventType, PipelineStatusEnum, ShaFormat, Time,
+    CiJobKind, CiJobStatus, Duration, PipelineMergeRequestEventType, PipelineStatusEnum, ShaFormat,
+    Time,
 };
 use super::{Asked, gid};
 use crate::time::Millis;
@@ -52,8 +53,16 @@ impl PipelineFilter {
     pub fn list(&self, world: &World, project: ProjectId) -> Vec<Arc<Pipeline>> {
         let keep = |pipeline: &Arc<Pipeline>| self.passes(world, pipeline);
         match self.updated_after {
-            Some(since) => world.pipelines_updated_since(project, since).into_iter().filter(keep).collect(),
-            None => world.pipelines_of(project).filter(|pipeline| keep(pipeline)).cloned().collect(),
+            Some(since) => world
+                .pipelines_updated_since(project, since)
+                .into_iter()
+                .filter(keep)
+                .collect(),
+            None => world
+                .pipelines_of(project)
+                .filter(|pipeline| keep(pipeline))
+                .cloned()
+                .collect(),
         }
     }
 
@@ -64,18 +73,26 @@ impl PipelineFilter {
         {
             return false;
         }
-        let equal = |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
-        self.status.as_deref().is_none_or(|status| pipeline.status == Status::parse(status))
+        let equal = |wanted: &Option<String>, value: &str| {
+            wanted.as_deref().is_none_or(|wanted| wanted == value)
+        };
+        self.status
+            .as_deref()
+            .is_none_or(|status| pipeline.status == Status::parse(status))
             && equal(&self.ref_name, &pipeline.ref_name)
             && equal(&self.sha, &pipeline.sha)
             && equal(&self.source, &pipeline.source)
             && equal(&self.username, crate::rest::USERNAME)
-            && self.updated_before.is_none_or(|until| pipeline.updated_at <= until)
+            && self
+                .updated_before
+                .is_none_or(|until| pipeline.updated_at <= until)
             && self.in_scope(pipeline)
     }
 
     fn in_scope(&self, pipeline: &Pipeline) -> bool {
-        let Some(scope) = &self.scope else { return true };
+        let Some(scope) = &self.scope else {
+            return true;
+        };
         match scope.to_ascii_lowercase().as_str() {
             "running" => pipeline.status == Status::Running,
             "pending" => pipeline.status == Status::Pending,
@@ -96,7 +113,10 @@ impl PipelineConnection {
     ) -> Result<Self> {
         let asked = Asked::of(ctx);
         let rows = filter.list(&asked.world(), project);
-        let rows = rows.into_iter().map(|row| ((0, row.id), Some(PipelineNode(row)))).collect();
+        let rows = rows
+            .into_iter()
+            .map(|row| ((0, row.id), Some(PipelineNode(row))))
+            .collect();
         page.cut(rows, true, asked.page_maximum()).map(Self)
     }
 }
@@ -118,7 +138,13 @@ impl PipelineNode {
 
     async fn sha(&self, format: Option<ShaFormat>) -> Option<String> {
         let short = format.is_some_and(|format| format.0 == "SHORT");
-        Some(self.0.sha.chars().take(if short { 8 } else { 40 }).collect())
+        Some(
+            self.0
+                .sha
+                .chars()
+                .take(if short { 8 } else { 40 })
+                .collect(),
+        )
     }
 
     async fn r#ref(&self) -> Option<&str> {
@@ -168,12 +194,17 @@ impl PipelineNode {
     }
 
     async fn duration(&self) -> Option<i32> {
-        self.0.duration.and_then(|seconds| i32::try_from(seconds).ok())
+        self.0
+            .duration
+            .and_then(|seconds| i32::try_from(seconds).ok())
     }
 
     async fn queued_duration(&self, ctx: &Context<'_>) -> Option<Duration> {
         let keep_zero = !Asked::of(ctx).quirks.null_instead_of_zero_queue;
-        self.0.queued_seconds().filter(|seconds| keep_zero || *seconds != 0).map(|seconds| Duration(seconds as f64))
+        self.0
+            .queued_seconds()
+            .filter(|seconds| keep_zero || *seconds != 0)
+            .map(|seconds| Duration(seconds as f64))
     }
 
     async fn coverage(&self, ctx: &Context<'_>) -> Option<f64> {
@@ -222,7 +253,8 @@ impl PipelineNode {
 
     async fn total_jobs(&self, ctx: &Context<'_>) -> i32 {
         let world = Asked::of(ctx).world();
-        i32::try_from(world.jobs_of(self.0.id).filter(|job| !job.retried).count()).unwrap_or(i32::MAX)
+        i32::try_from(world.jobs_of(self.0.id).filter(|job| !job.retried).count())
+            .unwrap_or(i32::MAX)
     }
 
     async fn merge_request_event_type(&self) -> Option<PipelineMergeRequestEventType> {
@@ -232,14 +264,19 @@ impl PipelineNode {
     async fn merge_request(&self, ctx: &Context<'_>) -> Option<MergeRequestNode> {
         let world = Asked::of(ctx).world();
         let merge_requests = &world.project(self.0.project_id)?.merge_requests;
-        merge_requests.get(&self.0.merge_request_iid?).cloned().map(MergeRequestNode)
+        merge_requests
+            .get(&self.0.merge_request_iid?)
+            .cloned()
+            .map(MergeRequestNode)
     }
 
     async fn upstream(&self, ctx: &Context<'_>) -> Option<PipelineNode> {
         let asked = Asked::of(ctx);
         let world = asked.world();
         let pipeline = world.pipeline(self.0.upstream?.pipeline_id)?;
-        asked.reads(&world, pipeline).then(|| PipelineNode(pipeline.clone()))
+        asked
+            .reads(&world, pipeline)
+            .then(|| PipelineNode(pipeline.clone()))
     }
 
     async fn source_job(&self, ctx: &Context<'_>) -> Option<CiJobNode> {
@@ -247,7 +284,11 @@ impl PipelineNode {
         let world = asked.world();
         let upstream = self.0.upstream?;
         let readable = asked.reads(&world, world.pipeline(upstream.pipeline_id)?);
-        world.job(upstream.job_id).filter(|_| readable).cloned().map(CiJobNode)
+        world
+            .job(upstream.job_id)
+            .filter(|_| readable)
+            .cloned()
+            .map(CiJobNode)
     }
 
     async fn downstream(
@@ -258,7 +299,12 @@ impl PipelineNode {
         first: Option<i32>,
         last: Option<i32>,
     ) -> Result<Option<PipelineConnection>> {
-        let page = PageArguments { after, before, first, last };
+        let page = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
         let asked = Asked::of(ctx);
         let world = asked.world();
         let as_null = asked.quirks.inaccessible_downstream_null;
@@ -270,7 +316,8 @@ impl PipelineNode {
                 ((0, row.id), shown.then_some(PipelineNode(row)))
             })
             .collect();
-        page.cut(rows, true, asked.page_maximum()).map(|page| Some(PipelineConnection(page)))
+        page.cut(rows, true, asked.page_maximum())
+            .map(|page| Some(PipelineConnection(page)))
     }
 
     async fn jobs(
@@ -284,7 +331,12 @@ impl PipelineNode {
         first: Option<i32>,
         last: Option<i32>,
     ) -> Result<Option<CiJobConnection>> {
-        let page = PageArguments { after, before, first, last };
+        let page = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
         let asked = Asked::of(ctx);
         let world = asked.world();
         let rows = world
@@ -293,7 +345,8 @@ impl PipelineNode {
             .filter(|job| CiJobNode::matches(job, statuses.as_deref(), job_kind.as_ref(), retried))
             .map(|job| ((0, job.id), Some(CiJobNode(job.clone()))))
             .collect();
-        page.cut(rows, true, asked.page_maximum()).map(|page| Some(CiJobConnection(page)))
+        page.cut(rows, true, asked.page_maximum())
+            .map(|page| Some(CiJobConnection(page)))
     }
 
     async fn project(&self) -> Option<ProjectNode> {

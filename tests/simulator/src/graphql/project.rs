@@ -5,8 +5,8 @@ use async_graphql::{Context, ID, Object, Result, SimpleObject};
 use super::page::{PageArguments, connection};
 use super::pipeline::{PipelineConnection, PipelineFilter, PipelineNode};
 use super::scalars::{
-    AccessLevelEnum, CiJobKind, CiJobStatus, CiPipelineId, MergeRequestSort, MergeRequestState, PipelineScopeEnum,
-    PipelineStatusEnum, Time,
+    AccessLevelEnum, CiJobKind, CiJobStatus, CiPipelineId, MergeRequestSort, MergeRequestState,
+    PipelineScopeEnum, PipelineStatusEnum, Time,
 };
 use super::{Asked, gid, gid_number};
 use crate::graphql::job::{CiJobConnection, CiJobNode};
@@ -46,7 +46,9 @@ impl ProjectNode {
     fn reads_ci(&self, ctx: &Context<'_>) -> bool {
         let asked = Asked::of(ctx);
         let world = asked.world();
-        world.project(self.0).is_some_and(|project| asked.viewer.reads_ci(project))
+        world
+            .project(self.0)
+            .is_some_and(|project| asked.viewer.reads_ci(project))
     }
 }
 
@@ -58,24 +60,31 @@ impl ProjectNode {
     }
 
     async fn full_path(&self, ctx: &Context<'_>) -> ID {
-        ID(self.with(ctx, |project| project.full_path.to_string()).unwrap_or_default())
+        ID(self
+            .with(ctx, |project| project.full_path.to_string())
+            .unwrap_or_default())
     }
 
     async fn path(&self, ctx: &Context<'_>) -> String {
-        self.with(ctx, |project| project.path().to_owned()).unwrap_or_default()
+        self.with(ctx, |project| project.path().to_owned())
+            .unwrap_or_default()
     }
 
     async fn name(&self, ctx: &Context<'_>) -> String {
-        self.with(ctx, |project| project.path().to_owned()).unwrap_or_default()
+        self.with(ctx, |project| project.path().to_owned())
+            .unwrap_or_default()
     }
 
     async fn name_with_namespace(&self, ctx: &Context<'_>) -> String {
-        self.with(ctx, |project| project.full_path.replace('/', " / ")).unwrap_or_default()
+        self.with(ctx, |project| project.full_path.replace('/', " / "))
+            .unwrap_or_default()
     }
 
     async fn web_url(&self, ctx: &Context<'_>) -> Option<String> {
         let asked = Asked::of(ctx);
-        self.with(ctx, |project| format!("{}/{}", asked.base_url, project.full_path))
+        self.with(ctx, |project| {
+            format!("{}/{}", asked.base_url, project.full_path)
+        })
     }
 
     async fn archived(&self, ctx: &Context<'_>) -> Option<bool> {
@@ -98,11 +107,16 @@ impl ProjectNode {
 
     async fn max_access_level(&self, ctx: &Context<'_>) -> AccessLevel {
         let role = Asked::of(ctx).viewer.role(self.0);
-        AccessLevel { integer_value: Some(role.value()), string_value: Some(role.graphql().into()) }
+        AccessLevel {
+            integer_value: Some(role.value()),
+            string_value: Some(role.graphql().into()),
+        }
     }
 
     async fn group(&self, ctx: &Context<'_>) -> Option<super::query::GroupNode> {
-        self.with(ctx, |project| project.group_id).flatten().map(super::query::GroupNode)
+        self.with(ctx, |project| project.group_id)
+            .flatten()
+            .map(super::query::GroupNode)
     }
 
     async fn repository(&self, ctx: &Context<'_>) -> Option<Repository> {
@@ -132,9 +146,16 @@ impl ProjectNode {
         first: Option<i32>,
         last: Option<i32>,
     ) -> Result<Option<PipelineConnection>> {
-        let page = PageArguments { after, before, first, last };
+        let page = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
         if !self.reads_ci(ctx) {
-            return Asked::of(ctx).denied().map(|()| Some(PipelineConnection(super::page::Page::empty())));
+            return Asked::of(ctx)
+                .denied()
+                .map(|()| Some(PipelineConnection(super::page::Page::empty())));
         }
         let filter = PipelineFilter {
             status: status.map(|status| status.0.to_string()),
@@ -164,9 +185,12 @@ impl ProjectNode {
         let id: Option<PipelineId> = id.and_then(|id| gid_number(&id.0));
         let iid: Option<u64> = iid.and_then(|iid| iid.parse().ok());
         let found = match id {
-            Some(id) => world.pipeline(id).filter(|pipeline| pipeline.project_id == self.0),
+            Some(id) => world
+                .pipeline(id)
+                .filter(|pipeline| pipeline.project_id == self.0),
             None => world.pipelines_of(self.0).find(|pipeline| {
-                iid.is_some_and(|iid| pipeline.iid == iid) || sha.as_deref().is_some_and(|sha| &*pipeline.sha == sha)
+                iid.is_some_and(|iid| pipeline.iid == iid)
+                    || sha.as_deref().is_some_and(|sha| &*pipeline.sha == sha)
             }),
         };
         found.cloned().map(PipelineNode)
@@ -187,27 +211,66 @@ impl ProjectNode {
         first: Option<i32>,
         last: Option<i32>,
     ) -> Result<Option<MergeRequestConnection>> {
-        let page = PageArguments { after, before, first, last };
+        let page = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
         let asked = Asked::of(ctx);
         if !self.reads_ci(ctx) {
-            return asked.denied().map(|()| Some(MergeRequestConnection(super::page::Page::empty())));
+            return asked
+                .denied()
+                .map(|()| Some(MergeRequestConnection(super::page::Page::empty())));
         }
-        let sort = sort.map_or_else(|| "CREATED_DESC".to_owned(), |sort| sort.0.to_ascii_uppercase());
+        let sort = sort.map_or_else(
+            || "CREATED_DESC".to_owned(),
+            |sort| sort.0.to_ascii_uppercase(),
+        );
         let descending = !sort.ends_with("_ASC");
-        let state = state.map(|state| state.0.to_string()).filter(|state| state != "all");
+        let state = state
+            .map(|state| state.0.to_string())
+            .filter(|state| state != "all");
         let world = asked.world();
         let mut rows: Vec<((i64, u64), MergeRequest)> = world
             .project(self.0)
             .into_iter()
             .flat_map(|project| project.merge_requests.values())
-            .filter(|mr| iids.as_ref().is_none_or(|iids| iids.iter().any(|iid| *iid == mr.iid.to_string())))
-            .filter(|mr| source_branches.as_ref().is_none_or(|names| names.iter().any(|name| **name == *mr.source_branch)))
-            .filter(|mr| target_branches.as_ref().is_none_or(|names| names.iter().any(|name| **name == *mr.target_branch)))
-            .filter(|mr| state.as_ref().is_none_or(|state| mr.state.as_str() == state))
-            .filter(|mr| updated_after.as_ref().is_none_or(|time| mr.updated_at >= time.at))
-            .filter(|mr| updated_before.as_ref().is_none_or(|time| mr.updated_at <= time.at))
+            .filter(|mr| {
+                iids.as_ref()
+                    .is_none_or(|iids| iids.iter().any(|iid| *iid == mr.iid.to_string()))
+            })
+            .filter(|mr| {
+                source_branches
+                    .as_ref()
+                    .is_none_or(|names| names.iter().any(|name| **name == *mr.source_branch))
+            })
+            .filter(|mr| {
+                target_branches
+                    .as_ref()
+                    .is_none_or(|names| names.iter().any(|name| **name == *mr.target_branch))
+            })
+            .filter(|mr| {
+                state
+                    .as_ref()
+                    .is_none_or(|state| mr.state.as_str() == state)
+            })
+            .filter(|mr| {
+                updated_after
+                    .as_ref()
+                    .is_none_or(|time| mr.updated_at >= time.at)
+            })
+            .filter(|mr| {
+                updated_before
+                    .as_ref()
+                    .is_none_or(|time| mr.updated_at <= time.at)
+            })
             .map(|mr| {
-                let key = if sort.starts_with("UPDATED") { mr.updated_at } else { mr.created_at };
+                let key = if sort.starts_with("UPDATED") {
+                    mr.updated_at
+                } else {
+                    mr.created_at
+                };
                 ((key, mr.id), mr.clone())
             })
             .collect();
@@ -215,8 +278,12 @@ impl ProjectNode {
         if descending {
             rows.reverse();
         }
-        let rows = rows.into_iter().map(|(key, mr)| (key, Some(MergeRequestNode(mr)))).collect();
-        page.cut(rows, descending, asked.page_maximum()).map(|page| Some(MergeRequestConnection(page)))
+        let rows = rows
+            .into_iter()
+            .map(|(key, mr)| (key, Some(MergeRequestNode(mr))))
+            .collect();
+        page.cut(rows, descending, asked.page_maximum())
+            .map(|page| Some(MergeRequestConnection(page)))
     }
 
     async fn merge_request(&self, ctx: &Context<'_>, iid: String) -> Option<MergeRequestNode> {
@@ -224,7 +291,14 @@ impl ProjectNode {
             return None;
         }
         let iid: u64 = iid.parse().ok()?;
-        self.with(ctx, |project| project.merge_requests.get(&iid).cloned().map(MergeRequestNode)).flatten()
+        self.with(ctx, |project| {
+            project
+                .merge_requests
+                .get(&iid)
+                .cloned()
+                .map(MergeRequestNode)
+        })
+        .flatten()
     }
 
     async fn jobs(
@@ -241,7 +315,12 @@ impl ProjectNode {
         if !self.reads_ci(ctx) || !asked.first_parent(ctx, "Project", self.0) {
             return Ok(None);
         }
-        let page = PageArguments { after, before, first, last };
+        let page = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
         let world = asked.world();
         let mut rows: Vec<_> = world
             .pipelines_of(self.0)
@@ -250,7 +329,8 @@ impl ProjectNode {
             .map(|job| ((0, job.id), Some(CiJobNode(job.clone()))))
             .collect();
         rows.sort_by_key(|(key, _)| std::cmp::Reverse(*key));
-        page.cut(rows, true, asked.page_maximum()).map(|page| Some(CiJobConnection(page)))
+        page.cut(rows, true, asked.page_maximum())
+            .map(|page| Some(CiJobConnection(page)))
     }
 }
 

@@ -57,16 +57,31 @@ struct ProjectFilter {
 impl ProjectFilter {
     fn passes(&self, asked: &Asked, project: &Project) -> bool {
         let seen = !asked.quirks.silent_omission || asked.viewer.sees(project);
-        seen && self.ids.as_ref().is_none_or(|ids| ids.contains(&project.id))
-            && self.paths.as_ref().is_none_or(|paths| paths.iter().any(|path| path.eq_ignore_ascii_case(&project.full_path)))
+        seen && self
+            .ids
+            .as_ref()
+            .is_none_or(|ids| ids.contains(&project.id))
+            && self.paths.as_ref().is_none_or(|paths| {
+                paths
+                    .iter()
+                    .any(|path| path.eq_ignore_ascii_case(&project.full_path))
+            })
             && self.namespace.as_deref().is_none_or(|namespace| {
                 let own = project.namespace();
                 own.eq_ignore_ascii_case(namespace)
-                    || self.subgroups && own.to_lowercase().starts_with(&format!("{}/", namespace.to_lowercase()))
+                    || self.subgroups
+                        && own
+                            .to_lowercase()
+                            .starts_with(&format!("{}/", namespace.to_lowercase()))
             })
             && (!self.membership || asked.viewer.is_member(project))
-            && self.search.as_deref().is_none_or(|text| project.path().to_lowercase().contains(&text.to_lowercase()))
-            && self.archived.is_none_or(|archived| project.archived == archived)
+            && self
+                .search
+                .as_deref()
+                .is_none_or(|text| project.path().to_lowercase().contains(&text.to_lowercase()))
+            && self
+                .archived
+                .is_none_or(|archived| project.archived == archived)
             && self.min_access_level.as_deref().is_none_or(|level| {
                 let role = asked.viewer.role(project.id);
                 super::level_from_name(level).is_some_and(|level| role >= level)
@@ -88,17 +103,24 @@ impl ProjectFilter {
         let world = asked.world();
         let pass = |project: &&Project| self.passes(asked, project);
         let found: Vec<&Project> = match &self.ids {
-            Some(ids) => ids.iter().filter_map(|id| world.project(*id)).filter(pass).collect(),
+            Some(ids) => ids
+                .iter()
+                .filter_map(|id| world.project(*id))
+                .filter(pass)
+                .collect(),
             None => world.projects().filter(pass).collect(),
         };
-        let mut rows: Vec<_> =
-            found.into_iter().map(|project| ((key(project), project.id), Some(ProjectNode(project.id)))).collect();
+        let mut rows: Vec<_> = found
+            .into_iter()
+            .map(|project| ((key(project), project.id), Some(ProjectNode(project.id))))
+            .collect();
         rows.sort_by_key(|(key, _)| *key);
         rows.dedup_by_key(|(key, _)| *key);
         if descending {
             rows.reverse();
         }
-        page.cut(rows, descending, asked.page_maximum()).map(ProjectConnection)
+        page.cut(rows, descending, asked.page_maximum())
+            .map(ProjectConnection)
     }
 }
 
@@ -128,14 +150,22 @@ impl Query {
 
     async fn query_complexity(&self, ctx: &Context<'_>) -> Option<QueryComplexity> {
         let asked = Asked::of(ctx);
-        Some(QueryComplexity { limit: Some(asked.complexity_limit), score: Some(asked.complexity_score) })
+        Some(QueryComplexity {
+            limit: Some(asked.complexity_limit),
+            score: Some(asked.complexity_score),
+        })
     }
 
     async fn project(&self, ctx: &Context<'_>, full_path: ID) -> Option<ProjectNode> {
         let asked = Asked::of(ctx);
         let world = asked.world();
-        let project = world.project_by_path(&full_path).or_else(|| world.project_by_former_path(&full_path))?;
-        asked.viewer.sees(project).then_some(ProjectNode(project.id))
+        let project = world
+            .project_by_path(&full_path)
+            .or_else(|| world.project_by_former_path(&full_path))?;
+        asked
+            .viewer
+            .sees(project)
+            .then_some(ProjectNode(project.id))
     }
 
     async fn projects(
@@ -154,7 +184,9 @@ impl Query {
         last: Option<i32>,
     ) -> Result<Option<ProjectConnection>> {
         let asked = Asked::of(ctx);
-        if asked.quirks.full_paths_limit && full_paths.as_ref().is_some_and(|paths| paths.len() > 50) {
+        if asked.quirks.full_paths_limit
+            && full_paths.as_ref().is_some_and(|paths| paths.len() > 50)
+        {
             return Err("Too many paths. Maximum is 50.".into());
         }
         let filter = ProjectFilter {
@@ -170,14 +202,23 @@ impl Query {
             min_access_level: min_access_level.map(|level| level.0.to_string()),
             ..ProjectFilter::default()
         };
-        let page = PageArguments { after, before, first, last };
-        filter.list(asked, sort.as_deref().unwrap_or("id_desc"), &page).map(Some)
+        let page = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
+        filter
+            .list(asked, sort.as_deref().unwrap_or("id_desc"), &page)
+            .map(Some)
     }
 
     async fn group(&self, ctx: &Context<'_>, full_path: ID) -> Option<GroupNode> {
         let asked = Asked::of(ctx);
         let world = asked.world();
-        world.group_by_path(&full_path).map(|group| GroupNode(group.id))
+        world
+            .group_by_path(&full_path)
+            .map(|group| GroupNode(group.id))
     }
 }
 
@@ -189,12 +230,18 @@ impl GroupNode {
     }
 
     async fn full_path(&self, ctx: &Context<'_>) -> ID {
-        ID(Asked::of(ctx).world().group(self.0).map(|group| group.full_path.to_string()).unwrap_or_default())
+        ID(Asked::of(ctx)
+            .world()
+            .group(self.0)
+            .map(|group| group.full_path.to_string())
+            .unwrap_or_default())
     }
 
     async fn name(&self, ctx: &Context<'_>) -> Option<String> {
         let world = Asked::of(ctx).world();
-        world.group(self.0).and_then(|group| group.full_path.rsplit('/').next().map(str::to_owned))
+        world
+            .group(self.0)
+            .and_then(|group| group.full_path.rsplit('/').next().map(str::to_owned))
     }
 
     async fn projects(
@@ -211,20 +258,31 @@ impl GroupNode {
         last: Option<i32>,
     ) -> Result<ProjectConnection> {
         let asked = Asked::of(ctx);
-        let namespace = asked.world().group(self.0).map(|group| group.full_path.to_string());
+        let namespace = asked
+            .world()
+            .group(self.0)
+            .map(|group| group.full_path.to_string());
         let filter = ProjectFilter {
             ids: ids.map(|ids| ids.iter().filter_map(|id| gid_number(id)).collect()),
             namespace,
             subgroups: include_subgroups.unwrap_or(false),
             search,
-            archived: match (archived_only.unwrap_or(false), include_archived.unwrap_or(true)) {
+            archived: match (
+                archived_only.unwrap_or(false),
+                include_archived.unwrap_or(true),
+            ) {
                 (true, _) => Some(true),
                 (false, false) => Some(false),
                 (false, true) => None,
             },
             ..ProjectFilter::default()
         };
-        let page = PageArguments { after, before, first, last };
+        let page = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
         filter.list(asked, "id_desc", &page)
     }
 }

@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use async_graphql::parser::types::Field;
 use async_graphql::registry::{Deprecation, MetaEnumValue, MetaType, MetaTypeId, Registry};
 use async_graphql::{
-    ContextSelectionSet, InputType, InputValueError, InputValueResult, Name, OutputType, Positioned, Scalar,
-    ScalarType, ServerResult, Value,
+    ContextSelectionSet, InputType, InputValueError, InputValueResult, Name, OutputType,
+    Positioned, Scalar, ScalarType, ServerResult, Value,
 };
 
 use crate::time::{self, Millis};
@@ -64,15 +64,23 @@ impl Time {
 #[Scalar(name = "Time")]
 impl ScalarType for Time {
     fn parse(value: Value) -> InputValueResult<Self> {
-        let Value::String(text) = &value else { return Err(InputValueError::expected_type(value)) };
+        let Value::String(text) = &value else {
+            return Err(InputValueError::expected_type(value));
+        };
         match time::parse(text) {
             Some(at) => Ok(Self { at, precise: true }),
-            None => Err(InputValueError::custom(format!("'{text}' is not a valid Time"))),
+            None => Err(InputValueError::custom(format!(
+                "'{text}' is not a valid Time"
+            ))),
         }
     }
 
     fn to_value(&self) -> Value {
-        Value::String(if self.precise { time::milliseconds(self.at) } else { time::whole_seconds(self.at) })
+        Value::String(if self.precise {
+            time::milliseconds(self.at)
+        } else {
+            time::whole_seconds(self.at)
+        })
     }
 }
 

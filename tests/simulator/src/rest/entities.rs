@@ -6,7 +6,9 @@ use super::USERNAME;
 use crate::access::Viewer;
 use crate::auth::AccessLevel;
 use crate::time::{self, Millis};
-use crate::world::{GitRef, Job, JobKind, MergeRequest, Pipeline, Project, Runner, RunnerType, World};
+use crate::world::{
+    GitRef, Job, JobKind, MergeRequest, Pipeline, Project, Runner, RunnerType, World,
+};
 
 fn at(time: Millis) -> Value {
     Value::String(time::milliseconds(time))
@@ -64,14 +66,18 @@ pub fn project(project: &Project, viewer: &Viewer, base_url: &str, simple: bool)
     });
     if !simple && let Some(fields) = value.as_object_mut() {
         let role = viewer.role(project.id);
-        let access = (role > AccessLevel::None).then(|| json!({"access_level": role.value(), "notification_level": 3}));
+        let access = (role > AccessLevel::None)
+            .then(|| json!({"access_level": role.value(), "notification_level": 3}));
         fields.insert("archived".into(), project.archived.into());
         fields.insert("empty_repo".into(), project.branches.is_empty().into());
         fields.insert("open_issues_count".into(), 0.into());
         fields.insert("jobs_enabled".into(), true.into());
         fields.insert("merge_requests_enabled".into(), true.into());
         fields.insert("updated_at".into(), at(project.last_activity_at));
-        fields.insert("permissions".into(), json!({"project_access": access, "group_access": null}));
+        fields.insert(
+            "permissions".into(),
+            json!({"project_access": access, "group_access": null}),
+        );
     }
     value
 }
@@ -128,7 +134,9 @@ pub fn tag(project: &Project, tag: &GitRef, base_url: &str) -> Value {
 
 /// A pipeline as lists and other entities show it.
 pub fn pipeline_basic(world: &World, pipeline: &Pipeline, base_url: &str) -> Map<String, Value> {
-    let path = world.project(pipeline.project_id).map_or("", |project| &project.full_path);
+    let path = world
+        .project(pipeline.project_id)
+        .map_or("", |project| &project.full_path);
     let value = json!({
         "id": pipeline.id,
         "iid": pipeline.iid,
@@ -149,12 +157,21 @@ pub fn pipeline_basic(world: &World, pipeline: &Pipeline, base_url: &str) -> Map
 pub fn pipeline(world: &World, pipeline: &Pipeline, base_url: &str) -> Value {
     let mut fields = pipeline_basic(world, pipeline, base_url);
     let keep_zero = !world.quirks.null_instead_of_zero_queue;
-    let queued = pipeline.queued_seconds().filter(|seconds| keep_zero || *seconds != 0);
+    let queued = pipeline
+        .queued_seconds()
+        .filter(|seconds| keep_zero || *seconds != 0);
     let coverage = world.coverage_of(pipeline).map_or(Value::Null, |percent| {
-        if world.quirks.coverage_as_string { format!("{percent:.2}").into() } else { percent.into() }
+        if world.quirks.coverage_as_string {
+            format!("{percent:.2}").into()
+        } else {
+            percent.into()
+        }
     });
     let status = pipeline.status.as_str();
-    fields.insert("before_sha".into(), "0000000000000000000000000000000000000000".into());
+    fields.insert(
+        "before_sha".into(),
+        "0000000000000000000000000000000000000000".into(),
+    );
     fields.insert("tag".into(), pipeline.tag().into());
     fields.insert("yaml_errors".into(), pipeline.yaml_errors.as_deref().into());
     fields.insert("user".into(), user(base_url));
@@ -165,24 +182,31 @@ pub fn pipeline(world: &World, pipeline: &Pipeline, base_url: &str) -> Value {
     fields.insert("queued_duration".into(), queued.into());
     fields.insert("coverage".into(), coverage);
     fields.insert("archived".into(), false.into());
-    fields.insert("detailed_status".into(), json!({
-        "icon": format!("status_{status}"),
-        "text": status,
-        "label": status,
-        "group": status,
-        "tooltip": status,
-        "has_details": true,
-        "details_path": format!("/-/pipelines/{}", pipeline.id),
-        "illustration": null,
-        "favicon": format!("/assets/ci_favicons/favicon_status_{status}.png"),
-    }));
+    fields.insert(
+        "detailed_status".into(),
+        json!({
+            "icon": format!("status_{status}"),
+            "text": status,
+            "label": status,
+            "group": status,
+            "tooltip": status,
+            "has_details": true,
+            "details_path": format!("/-/pipelines/{}", pipeline.id),
+            "illustration": null,
+            "favicon": format!("/assets/ci_favicons/favicon_status_{status}.png"),
+        }),
+    );
     Value::Object(fields)
 }
 
 /// A job, or a bridge with its downstream pipeline.
 pub fn job(world: &World, job: &Job, base_url: &str) -> Value {
-    let Some(pipeline) = world.pipeline(job.pipeline_id) else { return Value::Null };
-    let Some(project) = world.project(pipeline.project_id) else { return Value::Null };
+    let Some(pipeline) = world.pipeline(job.pipeline_id) else {
+        return Value::Null;
+    };
+    let Some(project) = world.project(pipeline.project_id) else {
+        return Value::Null;
+    };
     let now = world.now();
     let over = job.status.is_complete();
     let mut value = json!({
@@ -207,23 +231,38 @@ pub fn job(world: &World, job: &Job, base_url: &str) -> Value {
         "project": {"ci_job_token_scope_enabled": false},
         "archived": false,
     });
-    let Some(fields) = value.as_object_mut() else { return Value::Null };
+    let Some(fields) = value.as_object_mut() else {
+        return Value::Null;
+    };
     if job.failure_reason.is_some() || !world.quirks.failure_reason_key_only_if_failed {
-        fields.insert("failure_reason".into(), job.failure_reason.as_deref().into());
+        fields.insert(
+            "failure_reason".into(),
+            job.failure_reason.as_deref().into(),
+        );
     }
     if job.kind == JobKind::Bridge {
         let downstream = job.downstream_id.and_then(|id| world.pipeline(id));
-        let shown = downstream.map(|pipeline| Value::Object(pipeline_basic(world, pipeline, base_url)));
+        let shown =
+            downstream.map(|pipeline| Value::Object(pipeline_basic(world, pipeline, base_url)));
         fields.insert("downstream_pipeline".into(), shown.unwrap_or(Value::Null));
         return value;
     }
     let artifacts = if over { &job.artifacts[..] } else { &[] };
-    let archive = artifacts.iter().find(|artifact| &*artifact.file_type == "archive");
+    let archive = artifacts
+        .iter()
+        .find(|artifact| &*artifact.file_type == "archive");
     if let Some(archive) = archive {
-        fields.insert("artifacts_file".into(), json!({"filename": &*archive.filename, "size": archive.size}));
+        fields.insert(
+            "artifacts_file".into(),
+            json!({"filename": &*archive.filename, "size": archive.size}),
+        );
     }
     let files = artifacts.iter().map(|artifact| {
-        let format = if &*artifact.file_type == "archive" { "zip" } else { "raw" };
+        let format = if &*artifact.file_type == "archive" {
+            "zip"
+        } else {
+            "raw"
+        };
         json!({
             "file_type": &*artifact.file_type,
             "size": artifact.size,
@@ -233,7 +272,10 @@ pub fn job(world: &World, job: &Job, base_url: &str) -> Value {
     });
     fields.insert("artifacts".into(), files.collect());
     fields.insert("artifacts_expire_at".into(), Value::Null);
-    fields.insert("tag_list".into(), job.tags.iter().map(|tag| json!(&**tag)).collect());
+    fields.insert(
+        "tag_list".into(),
+        job.tags.iter().map(|tag| json!(&**tag)).collect(),
+    );
     let runner = job.runner_id.and_then(|id| world.runner(id));
     fields.insert("runner".into(), runner.map_or(Value::Null, runner_basic));
     fields.insert("runner_manager".into(), Value::Null);

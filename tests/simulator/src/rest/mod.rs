@@ -32,23 +32,56 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/metadata", web::get().to(instance::metadata))
         .route("/version", web::get().to(instance::version))
         .route("/user", web::get().to(instance::user))
-        .route("/personal_access_tokens/self", web::get().to(instance::token))
+        .route(
+            "/personal_access_tokens/self",
+            web::get().to(instance::token),
+        )
         .route("/projects", web::get().to(projects::list))
         .route("/projects/{id}", web::get().to(projects::show))
-        .route("/projects/{id}/members/all/{user_id}", web::get().to(projects::member))
+        .route(
+            "/projects/{id}/members/all/{user_id}",
+            web::get().to(projects::member),
+        )
         .route("/groups/{id}", web::get().to(projects::group))
         .route("/groups/{id}/projects", web::get().to(projects::of_group))
         .route("/users/{id}/projects", web::get().to(projects::of_user))
         .route("/projects/{id}/pipelines", web::get().to(pipelines::list))
-        .route("/projects/{id}/pipelines/{pipeline_id}", web::get().to(pipelines::show))
-        .route("/projects/{id}/pipelines/{pipeline_id}/jobs", web::get().to(pipelines::jobs))
-        .route("/projects/{id}/pipelines/{pipeline_id}/bridges", web::get().to(pipelines::bridges))
-        .route("/projects/{id}/pipelines/{pipeline_id}/trigger_jobs", web::get().to(pipelines::bridges))
-        .route("/projects/{id}/jobs", web::get().to(pipelines::project_jobs))
-        .route("/projects/{id}/merge_requests", web::get().to(merge_requests::list))
-        .route("/projects/{id}/merge_requests/{merge_request_iid}", web::get().to(merge_requests::show))
-        .route("/projects/{id}/repository/branches", web::get().to(repository::branches))
-        .route("/projects/{id}/repository/tags", web::get().to(repository::tags));
+        .route(
+            "/projects/{id}/pipelines/{pipeline_id}",
+            web::get().to(pipelines::show),
+        )
+        .route(
+            "/projects/{id}/pipelines/{pipeline_id}/jobs",
+            web::get().to(pipelines::jobs),
+        )
+        .route(
+            "/projects/{id}/pipelines/{pipeline_id}/bridges",
+            web::get().to(pipelines::bridges),
+        )
+        .route(
+            "/projects/{id}/pipelines/{pipeline_id}/trigger_jobs",
+            web::get().to(pipelines::bridges),
+        )
+        .route(
+            "/projects/{id}/jobs",
+            web::get().to(pipelines::project_jobs),
+        )
+        .route(
+            "/projects/{id}/merge_requests",
+            web::get().to(merge_requests::list),
+        )
+        .route(
+            "/projects/{id}/merge_requests/{merge_request_iid}",
+            web::get().to(merge_requests::show),
+        )
+        .route(
+            "/projects/{id}/repository/branches",
+            web::get().to(repository::branches),
+        )
+        .route(
+            "/projects/{id}/repository/tags",
+            web::get().to(repository::tags),
+        );
 }
 
 /// A refusal in GitLab's words.
@@ -145,7 +178,10 @@ impl FromRequest for Call {
 
 impl Call {
     fn read(request: &HttpRequest) -> Result<Self, ApiError> {
-        let state = request.app_data::<web::Data<State>>().cloned().ok_or(ApiError::NotFound("404 Not Found"))?;
+        let state = request
+            .app_data::<web::Data<State>>()
+            .cloned()
+            .ok_or(ApiError::NotFound("404 Not Found"))?;
         let viewer = {
             let world = state.world.read();
             match crate::server::token_value(request) {
@@ -166,28 +202,45 @@ impl Call {
                         }
                     }
                     // A token may always look at itself.
-                    if !token.reads_api() && !request.path().ends_with("/personal_access_tokens/self") {
+                    if !token.reads_api()
+                        && !request.path().ends_with("/personal_access_tokens/self")
+                    {
                         return Err(ApiError::InsufficientScope);
                     }
-                    Viewer { token: Some(token.clone()) }
+                    Viewer {
+                        token: Some(token.clone()),
+                    }
                 }
             }
         };
         let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string())
             .map(web::Query::into_inner)
             .unwrap_or_default();
-        Ok(Self { state, viewer, query, request: request.clone() })
+        Ok(Self {
+            state,
+            viewer,
+            query,
+            request: request.clone(),
+        })
     }
 
     /// A query parameter.
     fn parameter(&self, name: &str) -> Option<&str> {
-        self.query.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.query
+            .iter()
+            .rev()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// A query parameter that is a list, `name[]=a&name[]=b`; a single `name=a` counts too.
     fn list(&self, name: &str) -> Vec<&str> {
         let array = format!("{name}[]");
-        self.query.iter().filter(|(key, _)| key == name || *key == array).map(|(_, value)| value.as_str()).collect()
+        self.query
+            .iter()
+            .filter(|(key, _)| key == name || *key == array)
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 
     /// A query parameter that is true or false.
@@ -204,9 +257,9 @@ impl Call {
     fn time(&self, name: &str) -> Result<Option<Millis>, ApiError> {
         match self.parameter(name) {
             None | Some("") => Ok(None),
-            Some(text) => {
-                time::parse(text).map(Some).ok_or_else(|| ApiError::InvalidParameter(name.to_owned()))
-            }
+            Some(text) => time::parse(text)
+                .map(Some)
+                .ok_or_else(|| ApiError::InvalidParameter(name.to_owned())),
         }
     }
 
@@ -218,7 +271,9 @@ impl Call {
 
     /// A part of the path that is a number; everything else is not found.
     fn number(&self, name: &str) -> Result<u64, ApiError> {
-        self.segment(name).parse().map_err(|_| ApiError::NotFound("404 Not Found"))
+        self.segment(name)
+            .parse()
+            .map_err(|_| ApiError::NotFound("404 Not Found"))
     }
 
     /// The token must be there.
@@ -233,21 +288,36 @@ impl Call {
         let by_id = id.parse().ok().and_then(|id| world.project(id));
         let found = by_id.or_else(|| world.project_by_path(&id));
         if let Some(project) = found {
-            return if self.viewer.sees(project) { Ok(project) } else { Err(MISSING) };
+            return if self.viewer.sees(project) {
+                Ok(project)
+            } else {
+                Err(MISSING)
+            };
         }
-        let moved = world.project_by_former_path(&id).filter(|project| self.viewer.sees(project)).ok_or(MISSING)?;
+        let moved = world
+            .project_by_former_path(&id)
+            .filter(|project| self.viewer.sees(project))
+            .ok_or(MISSING)?;
         if !world.quirks.moved_permanently {
             return Ok(moved);
         }
         let old = self.request.match_info().get("id").unwrap_or_default();
-        let target = self.request.uri().to_string().replacen(old, &moved.id.to_string(), 1);
+        let target = self
+            .request
+            .uri()
+            .to_string()
+            .replacen(old, &moved.id.to_string(), 1);
         Err(ApiError::Moved(format!("{}{target}", self.state.base_url)))
     }
 
     /// The project that `:id` names, if its pipelines and code are readable.
     fn ci_project<'w>(&self, world: &'w World) -> Result<&'w Project, ApiError> {
         let project = self.project(world)?;
-        if self.viewer.reads_ci(project) { Ok(project) } else { Err(ApiError::Forbidden) }
+        if self.viewer.reads_ci(project) {
+            Ok(project)
+        } else {
+            Err(ApiError::Forbidden)
+        }
     }
 
     /// Where the instance is reached.
@@ -261,7 +331,10 @@ fn percent_decode(raw: &str) -> String {
     let mut bytes = Vec::with_capacity(raw.len());
     let mut rest = raw.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
-        let code = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let code = tail
+            .get(..2)
+            .and_then(|hex| std::str::from_utf8(hex).ok())
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
         match (first, code) {
             (b'%', Some(code)) => {
                 bytes.push(code);

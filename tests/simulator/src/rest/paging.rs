@@ -12,20 +12,31 @@ impl Call {
     pub(super) fn page_number(&self, name: &str, default: usize) -> Result<usize, ApiError> {
         match self.parameter(name) {
             None | Some("") => Ok(default),
-            Some(text) => {
-                text.parse().ok().filter(|number| *number > 0).ok_or_else(|| ApiError::InvalidParameter(name.to_owned()))
-            }
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|number| *number > 0)
+                .ok_or_else(|| ApiError::InvalidParameter(name.to_owned())),
         }
     }
 
     pub(super) fn page_size(&self) -> Result<usize, ApiError> {
         let asked = self.page_number("per_page", 20)?;
-        Ok(if self.state.world.read().quirks.page_maximum { asked.min(100) } else { asked })
+        Ok(if self.state.world.read().quirks.page_maximum {
+            asked.min(100)
+        } else {
+            asked
+        })
     }
 
     /// One offset page of rows that are in order; only the rows of the page are written out. `counted`:
     /// whether this endpoint tells totals at all.
-    pub(super) fn offset_page<T>(&self, rows: &[T], counted: bool, write: impl Fn(&T) -> Value) -> Answer {
+    pub(super) fn offset_page<T>(
+        &self,
+        rows: &[T],
+        counted: bool,
+        write: impl Fn(&T) -> Value,
+    ) -> Answer {
         let (page, size) = (self.page_number("page", 1)?, self.page_size()?);
         let missing = self.state.world.read().quirks.totals_missing;
         let counted = !missing || counted && rows.len() <= COUNT_LIMIT;
@@ -50,8 +61,22 @@ impl Call {
             .insert_header(("link", links.join(", ")))
             .insert_header(("x-page", page.to_string()))
             .insert_header(("x-per-page", size.to_string()))
-            .insert_header(("x-prev-page", if page > 1 { (page - 1).to_string() } else { String::new() }))
-            .insert_header(("x-next-page", if more { (page + 1).to_string() } else { String::new() }));
+            .insert_header((
+                "x-prev-page",
+                if page > 1 {
+                    (page - 1).to_string()
+                } else {
+                    String::new()
+                },
+            ))
+            .insert_header((
+                "x-next-page",
+                if more {
+                    (page + 1).to_string()
+                } else {
+                    String::new()
+                },
+            ));
         if counted {
             answer
                 .insert_header(("x-total", rows.len().to_string()))
@@ -75,13 +100,18 @@ impl Call {
         let size = self.page_size()?;
         let bound = |name: &str| -> Result<Option<u64>, ApiError> {
             self.parameter(name)
-                .map(|text| text.parse().map_err(|_| ApiError::InvalidParameter(name.to_owned())))
+                .map(|text| {
+                    text.parse()
+                        .map_err(|_| ApiError::InvalidParameter(name.to_owned()))
+                })
                 .transpose()
         };
         let (after, before) = (bound("id_after")?, bound("id_before")?);
         let rows: Vec<&(u64, T)> = rows
             .iter()
-            .filter(|(id, _)| after.is_none_or(|after| *id > after) && before.is_none_or(|before| *id < before))
+            .filter(|(id, _)| {
+                after.is_none_or(|after| *id > after) && before.is_none_or(|before| *id < before)
+            })
             .collect();
         let page = &rows[..size.min(rows.len())];
         let mut answer = HttpResponse::Ok();
@@ -89,10 +119,17 @@ impl Call {
             && let Some((last, _)) = page.last()
         {
             let name = if ascending { "id_after" } else { "id_before" };
-            let url = self.url_with(&[(name, last.to_string()), ("per_page", size.to_string())], &["page"]);
+            let url = self.url_with(
+                &[(name, last.to_string()), ("per_page", size.to_string())],
+                &["page"],
+            );
             answer.insert_header(("link", format!("<{url}>; rel=\"next\"")));
         }
-        Ok(answer.json(page.iter().map(|(_, row)| write(row)).collect::<Vec<Value>>()))
+        Ok(answer.json(
+            page.iter()
+                .map(|(_, row)| write(row))
+                .collect::<Vec<Value>>(),
+        ))
     }
 
     /// The URL of this request with some parameters set and others left out.
@@ -100,11 +137,20 @@ impl Call {
         let kept = self
             .query
             .iter()
-            .filter(|(name, _)| !without.contains(&name.as_str()) && set.iter().all(|(other, _)| other != name))
+            .filter(|(name, _)| {
+                !without.contains(&name.as_str()) && set.iter().all(|(other, _)| other != name)
+            })
             .map(|(name, value)| format!("{}={}", encode(name), encode(value)));
-        let changed = set.iter().map(|(name, value)| format!("{name}={}", encode(value)));
+        let changed = set
+            .iter()
+            .map(|(name, value)| format!("{name}={}", encode(value)));
         let query: Vec<String> = changed.chain(kept).collect();
-        format!("{}{}?{}", self.base_url(), self.request.uri().path(), query.join("&"))
+        format!(
+            "{}{}?{}",
+            self.base_url(),
+            self.request.uri().path(),
+            query.join("&")
+        )
     }
 }
 
@@ -112,7 +158,9 @@ fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                out.push(char::from(byte))
+            }
             _ => out.push_str(&format!("%{byte:02X}")),
         }
     }

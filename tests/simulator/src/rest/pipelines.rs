@@ -21,7 +21,10 @@ pub async fn list(call: Call) -> Answer {
     let statuses: Vec<&str> = statuses.iter().map(String::as_str).collect();
     let filter = PipelineFilter {
         status: known("status", &statuses)?,
-        scope: known("scope", &["running", "pending", "finished", "branches", "tags"])?,
+        scope: known(
+            "scope",
+            &["running", "pending", "finished", "branches", "tags"],
+        )?,
         ref_name: call.parameter("ref").map(str::to_owned),
         sha: call.parameter("sha").map(str::to_owned),
         source: call.parameter("source").map(str::to_owned),
@@ -29,15 +32,23 @@ pub async fn list(call: Call) -> Answer {
         updated_before: call.time("updated_before")?,
         username: call.parameter("username").map(str::to_owned),
     };
-    let (created_after, created_before) = (call.time("created_after")?, call.time("created_before")?);
+    let (created_after, created_before) =
+        (call.time("created_after")?, call.time("created_before")?);
     let mut found: Vec<Arc<Pipeline>> = filter
         .list(&world, project.id)
         .into_iter()
         .filter(|pipeline| created_after.is_none_or(|since| pipeline.created_at >= since))
         .filter(|pipeline| created_before.is_none_or(|until| pipeline.created_at <= until))
         .collect();
-    match known("order_by", &["id", "status", "ref", "updated_at", "user_id"])?.as_deref() {
-        Some("updated_at") => found.sort_by_key(|pipeline| Reverse((pipeline.updated_at, pipeline.id))),
+    match known(
+        "order_by",
+        &["id", "status", "ref", "updated_at", "user_id"],
+    )?
+    .as_deref()
+    {
+        Some("updated_at") => {
+            found.sort_by_key(|pipeline| Reverse((pipeline.updated_at, pipeline.id)))
+        }
         Some("ref") => found.sort_by(|a, b| b.ref_name.cmp(&a.ref_name)),
         Some("status") => found.sort_by(|a, b| b.status.as_str().cmp(a.status.as_str())),
         _ => {}
@@ -117,7 +128,10 @@ pub async fn project_jobs(call: Call) -> Answer {
 
 fn write(call: &Call, mut jobs: Vec<Arc<Job>>) -> Answer {
     let scope = call.list("scope");
-    if let Some(bad) = scope.iter().find(|scope| matches!(Status::parse(scope), Status::Other(_))) {
+    if let Some(bad) = scope
+        .iter()
+        .find(|scope| matches!(Status::parse(scope), Status::Other(_)))
+    {
         return Err(ApiError::InvalidParameter(format!("scope[] {bad}")));
     }
     jobs.retain(|job| scope.is_empty() || scope.contains(&job.status.as_str()));

@@ -17,10 +17,18 @@ fn list(call: Call, branches: bool) -> Answer {
     let world = call.state.world.read();
     let project = call.ci_project(&world)?;
     let search = call.parameter("search").map(str::to_owned);
-    let refs = if branches { &project.branches } else { &project.tags };
+    let refs = if branches {
+        &project.branches
+    } else {
+        &project.tags
+    };
     let mut found: Vec<GitRef> = refs
         .values()
-        .filter(|found| search.as_ref().is_none_or(|text| found.name.contains(text.trim_start_matches('^'))))
+        .filter(|found| {
+            search
+                .as_ref()
+                .is_none_or(|text| found.name.contains(text.trim_start_matches('^')))
+        })
         .cloned()
         .collect();
     // Branches come by name, tags the newest first.

@@ -9,7 +9,8 @@ use rand::RngExt;
 use super::World;
 use super::generate::Mix;
 use super::model::{
-    Job, JobId, JobKind, MergeRequestState, PipelineId, PipelineKind, ProjectId, RunnerId, Status, When,
+    Job, JobId, JobKind, MergeRequestState, PipelineId, PipelineKind, ProjectId, RunnerId, Status,
+    When,
 };
 use super::spec::{JobSpec, PipelineSpec};
 use crate::time::{DAY, HOUR, MINUTE, Millis, SECOND};
@@ -44,7 +45,9 @@ impl World {
         while let Some(Reverse((due, _, _))) = self.queue.peek()
             && *due <= at
         {
-            let Some(Reverse((due, _, task))) = self.queue.pop() else { break };
+            let Some(Reverse((due, _, task))) = self.queue.pop() else {
+                break;
+            };
             self.now = self.now.max(due);
             self.perform(task);
         }
@@ -69,7 +72,8 @@ impl World {
 
     fn plan(&mut self, after: Millis, task: Task) {
         self.sequence += 1;
-        self.queue.push(Reverse((self.now + after, self.sequence, task)));
+        self.queue
+            .push(Reverse((self.now + after, self.sequence, task)));
     }
 
     pub(super) fn chance(&mut self, probability: f64) -> bool {
@@ -87,7 +91,10 @@ impl World {
     fn perform(&mut self, task: Task) {
         match task {
             Task::Activity(project) => {
-                if self.project(project).is_some_and(|project| !project.archived) {
+                if self
+                    .project(project)
+                    .is_some_and(|project| !project.archived)
+                {
                     self.act(project);
                     self.enliven(project);
                 }
@@ -123,7 +130,9 @@ impl World {
     }
 
     fn may_reopen_for(&mut self, job: JobId, task: Task) -> bool {
-        let Some(pipeline) = self.job(job).map(|job| job.pipeline_id) else { return false };
+        let Some(pipeline) = self.job(job).map(|job| job.pipeline_id) else {
+            return false;
+        };
         self.may_reopen(pipeline, task)
     }
 
@@ -136,7 +145,10 @@ impl World {
             if let Some(since) = self.terminal_since(id) {
                 ready = ready.max(since + self.config.min_refinish_gap);
             }
-            at = self.pipeline(id).and_then(|pipeline| pipeline.upstream).map(|upstream| upstream.pipeline_id);
+            at = self
+                .pipeline(id)
+                .and_then(|pipeline| pipeline.upstream)
+                .map(|upstream| upstream.pipeline_id);
         }
         if ready > self.now {
             self.plan(ready - self.now + SECOND, task);
@@ -155,9 +167,18 @@ impl World {
     }
 
     fn finish_auto_job(&mut self, id: JobId) {
-        let Some(job) = self.job(id).filter(|job| job.status == Status::Running).cloned() else { return };
+        let Some(job) = self
+            .job(id)
+            .filter(|job| job.status == Status::Running)
+            .cloned()
+        else {
+            return;
+        };
         let mix = self.mix();
-        let attempts = self.jobs_of(job.pipeline_id).filter(|other| other.name == job.name).count();
+        let attempts = self
+            .jobs_of(job.pipeline_id)
+            .filter(|other| other.name == job.name)
+            .count();
         if !self.chance(mix.job_failure) {
             self.end_job(id, Status::Success, None);
             self.refresh_after(&job);
@@ -184,13 +205,20 @@ impl World {
 
     /// What an auto job does next, after its status changed.
     pub(super) fn plan_job(&mut self, id: JobId) {
-        let Some(job) = self.job(id).cloned() else { return };
-        if !self.pipeline(job.pipeline_id).is_some_and(|pipeline| pipeline.auto) {
+        let Some(job) = self.job(id).cloned() else {
+            return;
+        };
+        if !self
+            .pipeline(job.pipeline_id)
+            .is_some_and(|pipeline| pipeline.auto)
+        {
             return;
         }
         let (wait, task) = match (&job.status, job.kind) {
             (Status::Pending, JobKind::Build) => (self.between(0, 45 * SECOND), Task::StartJob(id)),
-            (Status::Pending, JobKind::Bridge) => (self.between(500, 4 * SECOND), Task::TriggerBridge(id)),
+            (Status::Pending, JobKind::Bridge) => {
+                (self.between(500, 4 * SECOND), Task::TriggerBridge(id))
+            }
             (Status::Running, JobKind::Build) => {
                 let longest = self.config.longest_job.max(6 * SECOND);
                 (self.between(5 * SECOND, longest), Task::FinishJob(id))
@@ -209,7 +237,9 @@ impl World {
 
     /// What somebody does with an auto pipeline, after its status changed.
     pub(super) fn plan_pipeline(&mut self, id: PipelineId) {
-        let Some(pipeline) = self.pipeline(id).cloned() else { return };
+        let Some(pipeline) = self.pipeline(id).cloned() else {
+            return;
+        };
         if !pipeline.auto {
             return;
         }
@@ -226,7 +256,9 @@ impl World {
             Status::Success if self.chance(mix.good_job_retry) => {
                 let jobs: Vec<JobId> = self
                     .jobs_of(id)
-                    .filter(|job| !job.retried && job.kind == JobKind::Build && job.status == Status::Success)
+                    .filter(|job| {
+                        !job.retried && job.kind == JobKind::Build && job.status == Status::Success
+                    })
                     .map(|job| job.id)
                     .collect();
                 if let Some(job) = self.pick(&jobs) {
@@ -263,11 +295,14 @@ impl World {
             (0.0..0.30, Some(iid)) => self.push_to_merge_request(project, iid),
             (0.30..0.42, Some(iid)) => self.merge(project, iid, &branch),
             (0.42..0.45, Some(iid)) => {
-                self.set_merge_request_state(project, iid, MergeRequestState::Closed).ok();
+                self.set_merge_request_state(project, iid, MergeRequestState::Closed)
+                    .ok();
             }
             (0.45..0.60, _) => self.open_merge_request(project, &branch),
             (0.60..0.66, _) => self.release(project),
-            (0.66..0.74, _) => self.run_auto(project, PipelineSpec::branch(&branch).source("schedule")),
+            (0.66..0.74, _) => {
+                self.run_auto(project, PipelineSpec::branch(&branch).source("schedule"))
+            }
             (0.74..0.78, _) => {
                 let source = self.pick(&["web", "api", "trigger"]).unwrap_or("web");
                 self.run_auto(project, PipelineSpec::branch(&branch).source(source));
@@ -313,7 +348,8 @@ impl World {
             .project(project)
             .and_then(|project| project.merge_requests.get(&iid))
             .map(|merge_request| merge_request.source_branch.clone());
-        self.set_merge_request_state(project, iid, MergeRequestState::Merged).ok();
+        self.set_merge_request_state(project, iid, MergeRequestState::Merged)
+            .ok();
         if let Some(source) = source
             && self.chance(0.8)
         {
@@ -323,7 +359,9 @@ impl World {
     }
 
     fn release(&mut self, project: ProjectId) {
-        let tags = self.project(project).map_or(0, |project| project.tags.len());
+        let tags = self
+            .project(project)
+            .map_or(0, |project| project.tags.len());
         let tag = format!("v1.{tags}.0");
         self.create_tag(project, &tag).ok();
         self.run_auto(project, PipelineSpec::tag(&tag));
@@ -355,7 +393,11 @@ impl World {
             jobs.push(JobSpec::new("approve", "approve").manual());
             jobs.push(JobSpec::new("production", "deploy to production"));
         } else if self.chance(mix.optional_manual) {
-            jobs.push(JobSpec::new("production", "deploy to review").manual().allow_failure());
+            jobs.push(
+                JobSpec::new("production", "deploy to review")
+                    .manual()
+                    .allow_failure(),
+            );
         }
         if self.chance(mix.cleanup) {
             jobs.push(JobSpec::new("cleanup", "report failure").when(When::OnFailure));
@@ -363,7 +405,12 @@ impl World {
         if self.chance(mix.child) {
             let mut child = plain_jobs(3);
             if self.chance(0.5) {
-                child.push(JobSpec::child_bridge("trigger", "grandchild", false, plain_jobs(2)));
+                child.push(JobSpec::child_bridge(
+                    "trigger",
+                    "grandchild",
+                    false,
+                    plain_jobs(2),
+                ));
             }
             let depend = self.chance(0.6);
             jobs.push(JobSpec::child_bridge("trigger", "child", depend, child));
@@ -381,14 +428,30 @@ impl World {
         let second = self.project_after(project)?;
         let mut jobs = plain_jobs(2);
         if let Some(third) = self.project_after(second).filter(|third| *third != project) {
-            jobs.push(JobSpec::multi_project_bridge("downstream", "trigger third", third, false, plain_jobs(2)));
+            jobs.push(JobSpec::multi_project_bridge(
+                "downstream",
+                "trigger third",
+                third,
+                false,
+                plain_jobs(2),
+            ));
         }
         let depend = self.chance(0.5);
-        Some(JobSpec::multi_project_bridge("downstream", "trigger second", second, depend, jobs))
+        Some(JobSpec::multi_project_bridge(
+            "downstream",
+            "trigger second",
+            second,
+            depend,
+            jobs,
+        ))
     }
 
     fn project_after(&self, project: ProjectId) -> Option<ProjectId> {
-        let next = self.projects.range(project + 1..).next().or_else(|| self.projects.iter().next());
+        let next = self
+            .projects
+            .range(project + 1..)
+            .next()
+            .or_else(|| self.projects.iter().next());
         next.map(|(id, _)| *id).filter(|id| *id != project)
     }
 }
@@ -406,9 +469,15 @@ pub(super) fn plain_jobs(count: usize) -> Vec<JobSpec> {
             } else {
                 ("deploy", format!("deploy {index}").into())
             };
-            let job = JobSpec { name, ..JobSpec::new(stage, "") }.artifact("trace", "job.log", 2_048 + index as u64);
+            let job = JobSpec {
+                name,
+                ..JobSpec::new(stage, "")
+            }
+            .artifact("trace", "job.log", 2_048 + index as u64);
             match index % 5 {
-                0 => job.artifact("archive", "artifacts.zip", 100_000 + index as u64).tag("linux"),
+                0 => job
+                    .artifact("archive", "artifacts.zip", 100_000 + index as u64)
+                    .tag("linux"),
                 3 => job.allow_failure(),
                 _ => job,
             }

@@ -133,13 +133,16 @@ impl World {
         world.ledger.pause(true);
         world.now = begin;
         let jobs = plain_jobs(world.config.jobs_per_pipeline);
-        let ids: Vec<ProjectId> = (0..world.config.projects).filter_map(|index| world.generate_project(index)).collect();
+        let ids: Vec<ProjectId> = (0..world.config.projects)
+            .filter_map(|index| world.generate_project(index))
+            .collect();
         let count = world.config.pipelines_per_project;
         for round in 0..count {
             // Round by round, so that ids grow with time across projects, as on a real instance.
             let step = world.config.history / (count as Millis + 1);
             for project in &ids {
-                world.now = begin + step * (round as Millis + 1) - world.between(MINUTE, step.max(2 * MINUTE));
+                world.now = begin + step * (round as Millis + 1)
+                    - world.between(MINUTE, step.max(2 * MINUTE));
                 world.generate_pipeline(*project, round, &jobs);
             }
         }
@@ -177,7 +180,9 @@ impl World {
             _ => PipelineSpec::branch("main"),
         };
         let created = self.now;
-        let Ok(id) = self.create_pipeline(project, &spec) else { return };
+        let Ok(id) = self.create_pipeline(project, &spec) else {
+            return;
+        };
         self.insert_jobs(id, jobs);
         let failed = self.chance(self.config.mix.job_failure);
         let finished = self.run_history(id, created, failed);
@@ -187,13 +192,20 @@ impl World {
             pipeline.started_at = Some(created + 2 * SECOND);
             pipeline.finished_at = Some(finished);
             pipeline.duration = Some((finished - created) / SECOND - 2);
-            pipeline.status = if failed { Status::Failed } else { Status::Success };
+            pipeline.status = if failed {
+                Status::Failed
+            } else {
+                Status::Success
+            };
         }
     }
 
     /// Writes the jobs of a finished pipeline down without living through it. Gives the time of its end.
     fn run_history(&mut self, pipeline: PipelineId, created: Millis, failed: bool) -> Millis {
-        let ids: Vec<JobId> = self.pipeline(pipeline).map(|pipeline| pipeline.jobs.clone()).unwrap_or_default();
+        let ids: Vec<JobId> = self
+            .pipeline(pipeline)
+            .map(|pipeline| pipeline.jobs.clone())
+            .unwrap_or_default();
         let (mut stage, mut stage_start, mut end) = (0, created, created);
         let runners: Vec<u64> = self.runners.keys().copied().collect();
         let reason: Arc<str> = "script_failure".into();
@@ -201,7 +213,9 @@ impl World {
             let duration = self.between(5 * SECOND, 90 * SECOND);
             let runner_id = self.pick(&runners);
             let last = index + 1 == ids.len();
-            let Some(job) = self.jobs.get_mut(*id) else { continue };
+            let Some(job) = self.jobs.get_mut(*id) else {
+                continue;
+            };
             if job.stage_index != stage {
                 (stage, stage_start) = (job.stage_index, end);
             }

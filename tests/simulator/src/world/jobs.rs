@@ -13,7 +13,12 @@ impl World {
     }
 
     fn refuse<T>(job: &Job, verb: &'static str) -> Result<T> {
-        Err(WorldError::WrongState { what: "job", id: job.id, state: job.status.to_string(), verb })
+        Err(WorldError::WrongState {
+            what: "job",
+            id: job.id,
+            state: job.status.to_string(),
+            verb,
+        })
     }
 
     /// A runner picks a pending job up (`None`: a job without runner).
@@ -43,11 +48,17 @@ impl World {
     /// If there is no such job, or it neither runs nor waits for a runner.
     pub fn finish_job(&mut self, id: JobId, finish: &Finish) -> Result<()> {
         let job = self.job_or_error(id)?;
-        if !matches!(job.status, Status::Pending | Status::Running | Status::Canceling) {
+        if !matches!(
+            job.status,
+            Status::Pending | Status::Running | Status::Canceling
+        ) {
             return Self::refuse(job, "finish");
         }
         if job.kind == JobKind::Bridge {
-            return Self::refuse(job, "finish by hand (a bridge follows its downstream pipeline)");
+            return Self::refuse(
+                job,
+                "finish by hand (a bridge follows its downstream pipeline)",
+            );
         }
         let (pipeline, waits) = (job.pipeline_id, job.status == Status::Pending);
         if waits {
@@ -77,7 +88,13 @@ impl World {
     /// # Errors
     /// As [`Self::finish_job`].
     pub fn run_job(&mut self, id: JobId, runner: Option<RunnerId>, finish: &Finish) -> Result<()> {
-        self.finish_job(id, &Finish { runner_id: runner.or(finish.runner_id), ..finish.clone() })
+        self.finish_job(
+            id,
+            &Finish {
+                runner_id: runner.or(finish.runner_id),
+                ..finish.clone()
+            },
+        )
     }
 
     /// Runs every job of a pipeline, stage by stage, as if each took `duration`; bridges trigger. Blocking
@@ -86,11 +103,16 @@ impl World {
     /// # Errors
     /// If there is no such pipeline.
     pub fn finish_pipeline(&mut self, id: PipelineId, finish: &Finish) -> Result<()> {
-        self.pipeline(id).ok_or_else(|| WorldError::not_found("pipeline", id))?;
+        self.pipeline(id)
+            .ok_or_else(|| WorldError::not_found("pipeline", id))?;
         loop {
             let open = self
                 .jobs_of(id)
-                .find(|job| !job.retried && (job.status == Status::Pending || job.status == Status::Running && job.kind == JobKind::Build))
+                .find(|job| {
+                    !job.retried
+                        && (job.status == Status::Pending
+                            || job.status == Status::Running && job.kind == JobKind::Build)
+                })
                 .map(|job| (job.id, job.kind));
             match open {
                 None => return Ok(()),
@@ -104,8 +126,11 @@ impl World {
 
     pub(super) fn end_job(&mut self, id: JobId, status: Status, reason: Option<&str>) {
         let now = self.now;
-        let Some(job) = self.jobs.get_mut(id) else { return };
-        job.failure_reason = (status == Status::Failed).then(|| reason.unwrap_or("unknown_failure").into());
+        let Some(job) = self.jobs.get_mut(id) else {
+            return;
+        };
+        job.failure_reason =
+            (status == Status::Failed).then(|| reason.unwrap_or("unknown_failure").into());
         job.status = status;
         job.finished_at = Some(now);
         self.record_job_finish(id);
@@ -113,11 +138,20 @@ impl World {
     }
 
     fn record_job_finish(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get(id).cloned() else { return };
-        let Some(facts) = self.job_facts(&job) else { return };
-        let runner_type = job.runner_id.and_then(|id| self.runner(id)).map(|runner| runner.runner_type);
+        let Some(job) = self.jobs.get(id).cloned() else {
+            return;
+        };
+        let Some(facts) = self.job_facts(&job) else {
+            return;
+        };
+        let runner_type = job
+            .runner_id
+            .and_then(|id| self.runner(id))
+            .map(|runner| runner.runner_type);
         let (now, started) = (self.now, job.started_at.is_some());
-        let flaky = (job.status == Status::Success).then(|| self.failed_before(&job)).unwrap_or_default();
+        let flaky = (job.status == Status::Success)
+            .then(|| self.failed_before(&job))
+            .unwrap_or_default();
         let finished = Event::JobFinished {
             job: facts.clone(),
             status: job.status.clone(),
@@ -127,20 +161,29 @@ impl World {
             finished_at: now,
             queued_at: job.queued_at,
             duration: job.duration_seconds(now),
-            queued_duration: if started { job.queued_seconds(now) } else { None },
+            queued_duration: if started {
+                job.queued_seconds(now)
+            } else {
+                None
+            },
             coverage: job.coverage,
             artifacts_size: job.artifacts.iter().map(|artifact| artifact.size).sum(),
         };
         self.ledger.write(now, || finished);
         if !flaky.is_empty() {
-            self.ledger.write(now, || Event::JobFlaky { job: facts, failed_ids: flaky });
+            self.ledger.write(now, || Event::JobFlaky {
+                job: facts,
+                failed_ids: flaky,
+            });
         }
     }
 
     /// Retried jobs of the same name in the same pipeline that failed.
     fn failed_before(&self, job: &Job) -> Vec<JobId> {
         self.jobs_of(job.pipeline_id)
-            .filter(|other| other.retried && other.name == job.name && other.status == Status::Failed)
+            .filter(|other| {
+                other.retried && other.name == job.name && other.status == Status::Failed
+            })
             .map(|other| other.id)
             .collect()
     }
@@ -160,7 +203,9 @@ impl World {
         {
             pipeline.finished_at = None;
         }
-        let fresh = self.replace_job(id).ok_or_else(|| WorldError::not_found("job", id))?;
+        let fresh = self
+            .replace_job(id)
+            .ok_or_else(|| WorldError::not_found("job", id))?;
         self.reset_later_jobs(pipeline);
         self.job_changed(pipeline);
         Ok(fresh)
@@ -171,7 +216,11 @@ impl World {
         let now = self.now;
         let old = self.jobs.get(id)?.clone();
         let fresh = self.jobs.next_id();
-        let when = if old.when == When::Manual { When::OnSuccess } else { old.when };
+        let when = if old.when == When::Manual {
+            When::OnSuccess
+        } else {
+            old.when
+        };
         self.jobs.push(Job {
             id: fresh,
             when,
@@ -189,7 +238,11 @@ impl World {
         self.jobs.get_mut(id)?.retried = true;
         self.pipelines.get_mut(old.pipeline_id)?.jobs.push(fresh);
         let (facts, old_status) = (self.job_facts(&old)?, old.status.clone());
-        self.ledger.write(now, || Event::JobRetried { old: facts, old_status, new_id: fresh });
+        self.ledger.write(now, || Event::JobRetried {
+            old: facts,
+            old_status,
+            new_id: fresh,
+        });
         Some(fresh)
     }
 
@@ -203,7 +256,9 @@ impl World {
         let Some(first_open) = first_open else { return };
         let skipped: Vec<JobId> = self
             .jobs_of(pipeline)
-            .filter(|job| !job.retried && job.status == Status::Skipped && job.stage_index > first_open)
+            .filter(|job| {
+                !job.retried && job.status == Status::Skipped && job.stage_index > first_open
+            })
             .map(|job| job.id)
             .collect();
         for id in skipped {
@@ -252,7 +307,8 @@ impl World {
     /// # Errors
     /// If there is no such pipeline.
     pub fn add_job(&mut self, pipeline: PipelineId, spec: &JobSpec) -> Result<JobId> {
-        self.pipeline(pipeline).ok_or_else(|| WorldError::not_found("pipeline", pipeline))?;
+        self.pipeline(pipeline)
+            .ok_or_else(|| WorldError::not_found("pipeline", pipeline))?;
         let id = self.jobs.next_id();
         self.insert_jobs(pipeline, std::slice::from_ref(spec));
         self.job_changed(pipeline);
@@ -265,7 +321,11 @@ impl World {
     /// # Errors
     /// If there is no such job.
     pub fn edit_job(&mut self, id: JobId, edit: impl FnOnce(&mut Job)) -> Result<()> {
-        edit(self.jobs.get_mut(id).ok_or_else(|| WorldError::not_found("job", id))?);
+        edit(
+            self.jobs
+                .get_mut(id)
+                .ok_or_else(|| WorldError::not_found("job", id))?,
+        );
         Ok(())
     }
 
@@ -277,10 +337,16 @@ impl World {
     /// failed).
     pub fn trigger_bridge(&mut self, id: JobId) -> Result<PipelineId> {
         let job = self.job_or_error(id)?.clone();
-        let Some(trigger) = job.trigger.clone().filter(|_| job.status == Status::Pending) else {
+        let Some(trigger) = job
+            .trigger
+            .clone()
+            .filter(|_| job.status == Status::Pending)
+        else {
             return Self::refuse(&job, "trigger");
         };
-        let upstream = self.pipeline(job.pipeline_id).ok_or_else(|| WorldError::not_found("pipeline", job.pipeline_id))?;
+        let upstream = self
+            .pipeline(job.pipeline_id)
+            .ok_or_else(|| WorldError::not_found("pipeline", job.pipeline_id))?;
         let auto = upstream.auto;
         let target = trigger.project_id.unwrap_or(upstream.project_id);
         let mut spec = match trigger.project_id {
@@ -290,15 +356,25 @@ impl World {
                 ..PipelineSpec::branch(&upstream.ref_name).source("parent_pipeline")
             },
             Some(project) => {
-                let default = self.project(project).and_then(|project| project.default_branch.clone());
-                let ref_name = trigger.ref_name.clone().or(default).unwrap_or_else(|| "main".into());
+                let default = self
+                    .project(project)
+                    .and_then(|project| project.default_branch.clone());
+                let ref_name = trigger
+                    .ref_name
+                    .clone()
+                    .or(default)
+                    .unwrap_or_else(|| "main".into());
                 PipelineSpec::branch(&ref_name).source("pipeline")
             }
         };
         spec.auto = auto;
         spec.jobs.clone_from(&trigger.jobs);
         if self.project(target).is_none() {
-            self.end_job(id, Status::Failed, Some("downstream_bridge_project_not_found"));
+            self.end_job(
+                id,
+                Status::Failed,
+                Some("downstream_bridge_project_not_found"),
+            );
             self.job_changed(job.pipeline_id);
             return Err(WorldError::not_found("project", target));
         }
@@ -311,7 +387,14 @@ impl World {
                 job.started_at = Some(now);
             }
         }
-        self.insert_pipeline(target, &spec, Some(Upstream { pipeline_id: job.pipeline_id, job_id: id }))?;
+        self.insert_pipeline(
+            target,
+            &spec,
+            Some(Upstream {
+                pipeline_id: job.pipeline_id,
+                job_id: id,
+            }),
+        )?;
         if !trigger.depend {
             self.end_job(id, Status::Success, None);
         }
@@ -321,7 +404,9 @@ impl World {
 
     /// A depending bridge takes the end of its downstream pipeline over.
     pub(super) fn end_bridge(&mut self, id: JobId, status: Status) {
-        let Some(bridge) = self.job(id).cloned() else { return };
+        let Some(bridge) = self.job(id).cloned() else {
+            return;
+        };
         if bridge.status.is_complete() {
             return;
         }
@@ -331,7 +416,9 @@ impl World {
 
     /// A depending bridge runs again, because its downstream pipeline does.
     pub(super) fn reopen_bridge(&mut self, id: JobId) {
-        let Some(bridge) = self.job(id).cloned() else { return };
+        let Some(bridge) = self.job(id).cloned() else {
+            return;
+        };
         if !bridge.status.is_complete() {
             return;
         }
@@ -347,7 +434,11 @@ impl World {
     fn reset_later_jobs_after(&mut self, bridge: &Job) {
         let skipped: Vec<JobId> = self
             .jobs_of(bridge.pipeline_id)
-            .filter(|job| !job.retried && job.status == Status::Skipped && job.stage_index > bridge.stage_index)
+            .filter(|job| {
+                !job.retried
+                    && job.status == Status::Skipped
+                    && job.stage_index > bridge.stage_index
+            })
             .map(|job| job.id)
             .collect();
         for id in skipped {

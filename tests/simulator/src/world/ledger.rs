@@ -70,10 +70,16 @@ pub struct JobFacts {
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the fields say what they are; see the variants")]
+#[expect(
+    missing_docs,
+    reason = "the fields say what they are; see the variants"
+)]
 pub enum Event {
     /// A pipeline came into being.
-    PipelineCreated { pipeline: Arc<PipelineFacts>, status: Status },
+    PipelineCreated {
+        pipeline: Arc<PipelineFacts>,
+        status: Status,
+    },
     /// A pipeline succeeded, failed or was canceled; once for each run.
     PipelineFinished {
         pipeline: Arc<PipelineFacts>,
@@ -87,9 +93,16 @@ pub enum Event {
         coverage: Option<f64>,
     },
     /// A pipeline changed its status in any way.
-    PipelineStatusChanged { pipeline: Arc<PipelineFacts>, from: Status, to: Status },
+    PipelineStatusChanged {
+        pipeline: Arc<PipelineFacts>,
+        from: Status,
+        to: Status,
+    },
     /// A pipeline was deleted.
-    PipelineDeleted { id: PipelineId, project_id: ProjectId },
+    PipelineDeleted {
+        id: PipelineId,
+        project_id: ProjectId,
+    },
     /// A job succeeded, failed or was canceled.
     JobFinished {
         job: JobFacts,
@@ -108,29 +121,69 @@ pub enum Event {
         artifacts_size: u64,
     },
     /// A job was replaced by a newer one of the same name.
-    JobRetried { old: JobFacts, old_status: Status, new_id: JobId },
+    JobRetried {
+        old: JobFacts,
+        old_status: Status,
+        new_id: JobId,
+    },
     /// A job succeeded that had failed before in the same pipeline.
-    JobFlaky { job: JobFacts, failed_ids: Vec<JobId> },
+    JobFlaky {
+        job: JobFacts,
+        failed_ids: Vec<JobId>,
+    },
     /// A branch came into being.
-    BranchCreated { project_id: ProjectId, name: Arc<str> },
+    BranchCreated {
+        project_id: ProjectId,
+        name: Arc<str>,
+    },
     /// A branch was deleted.
-    BranchDeleted { project_id: ProjectId, name: Arc<str> },
+    BranchDeleted {
+        project_id: ProjectId,
+        name: Arc<str>,
+    },
     /// A branch was moved to a commit that does not descend from its last one.
-    ForcePushed { project_id: ProjectId, name: Arc<str> },
+    ForcePushed {
+        project_id: ProjectId,
+        name: Arc<str>,
+    },
     /// A tag came into being.
-    TagCreated { project_id: ProjectId, name: Arc<str> },
+    TagCreated {
+        project_id: ProjectId,
+        name: Arc<str>,
+    },
     /// A tag was deleted.
-    TagDeleted { project_id: ProjectId, name: Arc<str> },
+    TagDeleted {
+        project_id: ProjectId,
+        name: Arc<str>,
+    },
     /// A merge request was opened, closed, merged or reopened.
-    MergeRequestChanged { project_id: ProjectId, iid: u64, state: &'static str, target_branch: Arc<str> },
+    MergeRequestChanged {
+        project_id: ProjectId,
+        iid: u64,
+        state: &'static str,
+        target_branch: Arc<str>,
+    },
     /// A project came into being.
-    ProjectCreated { project_id: ProjectId, path: Arc<str> },
+    ProjectCreated {
+        project_id: ProjectId,
+        path: Arc<str>,
+    },
     /// A project was renamed or moved.
-    ProjectMoved { project_id: ProjectId, from: Arc<str>, to: Arc<str> },
+    ProjectMoved {
+        project_id: ProjectId,
+        from: Arc<str>,
+        to: Arc<str>,
+    },
     /// A project was archived or brought back.
-    ProjectArchived { project_id: ProjectId, archived: bool },
+    ProjectArchived {
+        project_id: ProjectId,
+        archived: bool,
+    },
     /// A project was deleted.
-    ProjectDeleted { project_id: ProjectId, path: Arc<str> },
+    ProjectDeleted {
+        project_id: ProjectId,
+        path: Arc<str>,
+    },
 }
 
 /// An event and its time.

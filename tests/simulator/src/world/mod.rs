@@ -3,9 +3,9 @@
 
 mod evolve;
 mod generate;
+mod jobs;
 pub mod ledger;
 pub mod model;
-mod jobs;
 mod ops;
 mod pipelines;
 mod refs;
@@ -62,7 +62,10 @@ pub enum WorldError {
 
 impl WorldError {
     fn not_found(what: &'static str, id: impl ToString) -> Self {
-        Self::NotFound { what, id: id.to_string() }
+        Self::NotFound {
+            what,
+            id: id.to_string(),
+        }
     }
 }
 
@@ -101,14 +104,26 @@ impl World {
     /// default token ([`DEFAULT_TOKEN`], scope `read_api`, Maintainer everywhere).
     #[must_use]
     pub fn new(config: WorldConfig) -> Self {
-        let runners = [RunnerType::InstanceType, RunnerType::GroupType, RunnerType::ProjectType]
-            .into_iter()
-            .zip(1..)
-            .map(|(runner_type, id)| {
-                let description = format!("{} runner", runner_type.as_str().trim_end_matches("_type")).into();
-                (id, Runner { id, runner_type, description })
-            })
-            .collect();
+        let runners = [
+            RunnerType::InstanceType,
+            RunnerType::GroupType,
+            RunnerType::ProjectType,
+        ]
+        .into_iter()
+        .zip(1..)
+        .map(|(runner_type, id)| {
+            let description =
+                format!("{} runner", runner_type.as_str().trim_end_matches("_type")).into();
+            (
+                id,
+                Runner {
+                    id,
+                    runner_type,
+                    description,
+                },
+            )
+        })
+        .collect();
         Self {
             quirks: Quirks::default(),
             version: "18.4.1-ee".to_owned(),
@@ -168,7 +183,9 @@ impl World {
     /// A group by its path, in any case.
     #[must_use]
     pub fn group_by_path(&self, path: &str) -> Option<&Group> {
-        self.groups.values().find(|group| group.full_path.eq_ignore_ascii_case(path))
+        self.groups
+            .values()
+            .find(|group| group.full_path.eq_ignore_ascii_case(path))
     }
 
     /// All projects by id.
@@ -203,11 +220,18 @@ impl World {
     /// The pipelines of a project that changed at or after `since`, newest id first.
     #[must_use]
     pub fn pipelines_updated_since(&self, project: ProjectId, since: Millis) -> Vec<Arc<Pipeline>> {
-        let Some(project) = self.project(project) else { return Vec::new() };
-        let mut ids: Vec<PipelineId> =
-            project.pipelines_by_update.range((since, 0)..).map(|(_, id)| *id).collect();
+        let Some(project) = self.project(project) else {
+            return Vec::new();
+        };
+        let mut ids: Vec<PipelineId> = project
+            .pipelines_by_update
+            .range((since, 0)..)
+            .map(|(_, id)| *id)
+            .collect();
         ids.sort_unstable_by(|a, b| b.cmp(a));
-        ids.into_iter().filter_map(|id| self.pipeline(id).cloned()).collect()
+        ids.into_iter()
+            .filter_map(|id| self.pipeline(id).cloned())
+            .collect()
     }
 
     /// The pipelines of a project, newest id first.
@@ -235,7 +259,8 @@ impl World {
     /// The current job of a name in a pipeline.
     #[must_use]
     pub fn job_named(&self, pipeline: PipelineId, name: &str) -> Option<&Arc<Job>> {
-        self.jobs_of(pipeline).rfind(|job| !job.retried && &*job.name == name)
+        self.jobs_of(pipeline)
+            .rfind(|job| !job.retried && &*job.name == name)
     }
 
     /// A runner.
@@ -247,7 +272,9 @@ impl World {
     /// The first runner of a type.
     #[must_use]
     pub fn runner_of(&self, runner_type: RunnerType) -> Option<&Runner> {
-        self.runners.values().find(|runner| runner.runner_type == runner_type)
+        self.runners
+            .values()
+            .find(|runner| runner.runner_type == runner_type)
     }
 
     /// The token with this secret.
@@ -259,7 +286,8 @@ impl World {
     /// The role of a token in a project.
     #[must_use]
     pub fn role(&self, token: &str, project: ProjectId) -> AccessLevel {
-        self.token(token).map_or(AccessLevel::None, |token| token.role(project))
+        self.token(token)
+            .map_or(AccessLevel::None, |token| token.role(project))
     }
 
     /// The licence that counts for a project.
@@ -269,9 +297,16 @@ impl World {
             return Tier::Free;
         }
         if !self.quirks.tier_by_top_level_group {
-            return self.groups.values().map(|group| group.tier).max().unwrap_or_default();
+            return self
+                .groups
+                .values()
+                .map(|group| group.tier)
+                .max()
+                .unwrap_or_default();
         }
-        self.group_by_path(project.top_level()).map(|group| group.tier).unwrap_or_default()
+        self.group_by_path(project.top_level())
+            .map(|group| group.tier)
+            .unwrap_or_default()
     }
 
     /// The coverage of a pipeline: its own, or the mean of its current jobs'.

@@ -102,13 +102,19 @@ impl Status {
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let lower = text.to_ascii_lowercase();
-        Self::ALL.into_iter().find(|status| status.as_str() == lower).unwrap_or_else(|| Self::Other(lower.into()))
+        Self::ALL
+            .into_iter()
+            .find(|status| status.as_str() == lower)
+            .unwrap_or_else(|| Self::Other(lower.into()))
     }
 
     /// Success, failed, canceled or skipped.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        matches!(self, Self::Success | Self::Failed | Self::Canceled | Self::Skipped)
+        matches!(
+            self,
+            Self::Success | Self::Failed | Self::Canceled | Self::Skipped
+        )
     }
 
     /// Complete with a time of finish: success, failed or canceled.
@@ -372,7 +378,9 @@ impl Project {
     /// Everything before the last part of the path.
     #[must_use]
     pub fn namespace(&self) -> &str {
-        self.full_path.rsplit_once('/').map_or("", |(namespace, _)| namespace)
+        self.full_path
+            .rsplit_once('/')
+            .map_or("", |(namespace, _)| namespace)
     }
 }
 
@@ -447,7 +455,9 @@ impl Pipeline {
     /// finish is known; 0 is left to the reader (GitLab shows null).
     #[must_use]
     pub fn queued_seconds(&self) -> Option<i64> {
-        self.started_at.or(self.finished_at).map(|until| (until - self.created_at) / 1_000)
+        self.started_at
+            .or(self.finished_at)
+            .map(|until| (until - self.created_at) / 1_000)
     }
 }
 

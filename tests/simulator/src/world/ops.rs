@@ -17,10 +17,23 @@ impl World {
         if let Some(group) = self.group_by_path(full_path) {
             return group.id;
         }
-        let parent_id = full_path.rsplit_once('/').map(|(parent, _)| self.add_group(parent));
-        let id = self.groups.last_key_value().map_or(101, |(last, _)| last + 1);
+        let parent_id = full_path
+            .rsplit_once('/')
+            .map(|(parent, _)| self.add_group(parent));
+        let id = self
+            .groups
+            .last_key_value()
+            .map_or(101, |(last, _)| last + 1);
         let tier = Tier::default();
-        self.groups.insert(id, Group { id, full_path: full_path.into(), parent_id, tier });
+        self.groups.insert(
+            id,
+            Group {
+                id,
+                full_path: full_path.into(),
+                parent_id,
+                tier,
+            },
+        );
         id
     }
 
@@ -32,35 +45,52 @@ impl World {
         if self.project_by_path(full_path).is_some() {
             return Err(WorldError::Taken(full_path.to_owned()));
         }
-        let group_id = full_path.rsplit_once('/').map(|(group, _)| self.add_group(group));
-        let id = self.projects.last_key_value().map_or(1_001, |(last, _)| last + 1);
+        let group_id = full_path
+            .rsplit_once('/')
+            .map(|(group, _)| self.add_group(group));
+        let id = self
+            .projects
+            .last_key_value()
+            .map_or(1_001, |(last, _)| last + 1);
         let main: Arc<str> = "main".into();
-        let tip = GitRef { name: main.clone(), sha: self.new_sha(), committed_at: self.now };
+        let tip = GitRef {
+            name: main.clone(),
+            sha: self.new_sha(),
+            committed_at: self.now,
+        };
         let path: Arc<str> = full_path.into();
-        self.projects.insert(id, Project {
+        self.projects.insert(
             id,
-            group_id,
-            full_path: path.clone(),
-            created_at: self.now,
-            last_activity_at: self.now,
-            archived: false,
-            visibility: Visibility::Private,
-            default_branch: Some(main.clone()),
-            branches: BTreeMap::from([(main, tip)]),
-            tags: BTreeMap::new(),
-            merge_requests: BTreeMap::new(),
-            former_paths: Vec::new(),
-            next_pipeline_iid: 1,
-            pipelines: BTreeSet::new(),
-            pipelines_by_update: BTreeSet::new(),
-        });
+            Project {
+                id,
+                group_id,
+                full_path: path.clone(),
+                created_at: self.now,
+                last_activity_at: self.now,
+                archived: false,
+                visibility: Visibility::Private,
+                default_branch: Some(main.clone()),
+                branches: BTreeMap::from([(main, tip)]),
+                tags: BTreeMap::new(),
+                merge_requests: BTreeMap::new(),
+                former_paths: Vec::new(),
+                next_pipeline_iid: 1,
+                pipelines: BTreeSet::new(),
+                pipelines_by_update: BTreeSet::new(),
+            },
+        );
         self.paths.insert(full_path.to_lowercase(), id);
-        self.ledger.write(self.now, || Event::ProjectCreated { project_id: id, path });
+        self.ledger.write(self.now, || Event::ProjectCreated {
+            project_id: id,
+            path,
+        });
         Ok(id)
     }
 
     pub(super) fn project_mut(&mut self, id: ProjectId) -> Result<&mut Project> {
-        self.projects.get_mut(&id).ok_or_else(|| WorldError::not_found("project", id))
+        self.projects
+            .get_mut(&id)
+            .ok_or_else(|| WorldError::not_found("project", id))
     }
 
     /// Renames a project or moves it to another group. The old path leads to it as a redirect.
@@ -69,10 +99,15 @@ impl World {
     /// If there is no such project or the new path is taken.
     pub fn move_project(&mut self, id: ProjectId, full_path: &str) -> Result<()> {
         self.project_mut(id)?;
-        if self.project_by_path(full_path).is_some_and(|other| other.id != id) {
+        if self
+            .project_by_path(full_path)
+            .is_some_and(|other| other.id != id)
+        {
             return Err(WorldError::Taken(full_path.to_owned()));
         }
-        let group_id = full_path.rsplit_once('/').map(|(group, _)| self.add_group(group));
+        let group_id = full_path
+            .rsplit_once('/')
+            .map(|(group, _)| self.add_group(group));
         let to: Arc<str> = full_path.into();
         let project = self.project_mut(id)?;
         let from = std::mem::replace(&mut project.full_path, to.clone());
@@ -82,7 +117,11 @@ impl World {
         self.former_paths.insert(from.to_lowercase(), id);
         self.paths.insert(full_path.to_lowercase(), id);
         self.former_paths.remove(&full_path.to_lowercase());
-        self.ledger.write(self.now, || Event::ProjectMoved { project_id: id, from, to });
+        self.ledger.write(self.now, || Event::ProjectMoved {
+            project_id: id,
+            from,
+            to,
+        });
         Ok(())
     }
 
@@ -92,7 +131,10 @@ impl World {
     /// If there is no such project.
     pub fn set_archived(&mut self, id: ProjectId, archived: bool) -> Result<()> {
         self.project_mut(id)?.archived = archived;
-        self.ledger.write(self.now, || Event::ProjectArchived { project_id: id, archived });
+        self.ledger.write(self.now, || Event::ProjectArchived {
+            project_id: id,
+            archived,
+        });
         Ok(())
     }
 
@@ -110,16 +152,24 @@ impl World {
     /// # Errors
     /// If there is no such project.
     pub fn delete_project(&mut self, id: ProjectId) -> Result<()> {
-        let project = self.projects.remove(&id).ok_or_else(|| WorldError::not_found("project", id))?;
+        let project = self
+            .projects
+            .remove(&id)
+            .ok_or_else(|| WorldError::not_found("project", id))?;
         self.paths.remove(&project.full_path.to_lowercase());
         self.former_paths.retain(|_, target| *target != id);
         for pipeline in &project.pipelines {
-            let Some(pipeline) = self.pipelines.remove(*pipeline) else { continue };
+            let Some(pipeline) = self.pipelines.remove(*pipeline) else {
+                continue;
+            };
             for job in &pipeline.jobs {
                 self.jobs.remove(*job);
             }
         }
-        self.ledger.write(self.now, || Event::ProjectDeleted { project_id: id, path: project.full_path });
+        self.ledger.write(self.now, || Event::ProjectDeleted {
+            project_id: id,
+            path: project.full_path,
+        });
         Ok(())
     }
 
@@ -135,8 +185,18 @@ impl World {
 
     /// Makes a runner.
     pub fn add_runner(&mut self, runner_type: RunnerType, description: &str) -> RunnerId {
-        let id = self.runners.last_key_value().map_or(1, |(last, _)| last + 1);
-        self.runners.insert(id, Runner { id, runner_type, description: description.into() });
+        let id = self
+            .runners
+            .last_key_value()
+            .map_or(1, |(last, _)| last + 1);
+        self.runners.insert(
+            id,
+            Runner {
+                id,
+                runner_type,
+                description: description.into(),
+            },
+        );
         id
     }
 

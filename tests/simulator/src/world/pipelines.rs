@@ -15,7 +15,11 @@ impl World {
     ///
     /// # Errors
     /// If the project or the merge request does not exist.
-    pub fn create_pipeline(&mut self, project: ProjectId, spec: &PipelineSpec) -> Result<PipelineId> {
+    pub fn create_pipeline(
+        &mut self,
+        project: ProjectId,
+        spec: &PipelineSpec,
+    ) -> Result<PipelineId> {
         self.insert_pipeline(project, spec, None)
     }
 
@@ -29,7 +33,10 @@ impl World {
         let present = self.now;
         self.now = spec.created_at.unwrap_or(present);
         let id = self.pipelines.next_id();
-        let project = self.projects.get_mut(&project_id).ok_or_else(|| WorldError::not_found("project", project_id))?;
+        let project = self
+            .projects
+            .get_mut(&project_id)
+            .ok_or_else(|| WorldError::not_found("project", project_id))?;
         let iid = project.next_pipeline_iid;
         project.next_pipeline_iid += 1;
         project.pipelines.insert(id);
@@ -56,7 +63,10 @@ impl World {
             auto: spec.auto,
         });
         self.insert_jobs(id, &spec.jobs);
-        self.record_pipeline(id, |pipeline, _| Event::PipelineCreated { pipeline, status: Status::Created });
+        self.record_pipeline(id, |pipeline, _| Event::PipelineCreated {
+            pipeline,
+            status: Status::Created,
+        });
         if spec.config_error.is_some() {
             self.transition(id, Status::Failed);
         } else if spec.skipped {
@@ -69,13 +79,21 @@ impl World {
     }
 
     fn sha_for(&mut self, project_id: ProjectId, spec: &PipelineSpec) -> Result<Arc<str>> {
-        let project = self.project(project_id).ok_or_else(|| WorldError::not_found("project", project_id))?;
+        let project = self
+            .project(project_id)
+            .ok_or_else(|| WorldError::not_found("project", project_id))?;
         if let Some(iid) = spec.merge_request_iid {
-            let merge_request =
-                project.merge_requests.get(&iid).ok_or_else(|| WorldError::not_found("merge request", iid))?;
+            let merge_request = project
+                .merge_requests
+                .get(&iid)
+                .ok_or_else(|| WorldError::not_found("merge request", iid))?;
             return Ok(merge_request.sha.clone());
         }
-        let refs = if spec.kind == PipelineKind::Tag { &project.tags } else { &project.branches };
+        let refs = if spec.kind == PipelineKind::Tag {
+            &project.tags
+        } else {
+            &project.branches
+        };
         match refs.get(&spec.ref_name) {
             Some(found) => Ok(found.sha.clone()),
             None => Ok(self.new_sha()),
@@ -90,10 +108,13 @@ impl World {
             }
         }
         for spec in specs {
-            let index = stages.iter().position(|stage| *stage == spec.stage).unwrap_or_else(|| {
-                stages.push(spec.stage.clone());
-                stages.len() - 1
-            });
+            let index = stages
+                .iter()
+                .position(|stage| *stage == spec.stage)
+                .unwrap_or_else(|| {
+                    stages.push(spec.stage.clone());
+                    stages.len() - 1
+                });
             let job = self.new_job(pipeline_id, spec, u32::try_from(index).unwrap_or(u32::MAX));
             let id = self.jobs.push(job);
             if let Some(pipeline) = self.pipelines.get_mut(pipeline_id) {
@@ -131,7 +152,9 @@ impl World {
     /// Lets the jobs that may start now wait for runners, and the pipeline's status follow its jobs.
     pub(super) fn refresh(&mut self, id: PipelineId) {
         self.process(id);
-        let Some(status) = composite(self.jobs_of(id).map(|job| &**job)) else { return };
+        let Some(status) = composite(self.jobs_of(id).map(|job| &**job)) else {
+            return;
+        };
         self.transition(id, status);
     }
 
@@ -143,10 +166,16 @@ impl World {
             .map(|job| job.stage_index)
             .collect();
         for stage in stages {
-            let earlier = prior(self.jobs_of(id).map(|job| &**job).filter(|job| job.stage_index < stage));
+            let earlier = prior(
+                self.jobs_of(id)
+                    .map(|job| &**job)
+                    .filter(|job| job.stage_index < stage),
+            );
             let moves: Vec<(JobId, Status)> = self
                 .jobs_of(id)
-                .filter(|job| !job.retried && job.status == Status::Created && job.stage_index == stage)
+                .filter(|job| {
+                    !job.retried && job.status == Status::Created && job.stage_index == stage
+                })
                 .filter_map(|job| Some((job.id, next(job.when, earlier)?)))
                 .collect();
             if moves.is_empty() {
@@ -160,7 +189,9 @@ impl World {
 
     fn move_waiting_job(&mut self, id: JobId, status: Status) {
         let now = self.now;
-        let Some(job) = self.jobs.get_mut(id) else { return };
+        let Some(job) = self.jobs.get_mut(id) else {
+            return;
+        };
         if status == Status::Pending && job.trigger.is_none() {
             job.queued_at = Some(now);
         }
@@ -171,26 +202,36 @@ impl World {
     /// GitLab's state machine of a pipeline: what else changes with its status.
     pub(super) fn transition(&mut self, id: PipelineId, to: Status) {
         let now = self.now;
-        let Some(pipeline) = self.pipelines.get(id) else { return };
+        let Some(pipeline) = self.pipelines.get(id) else {
+            return;
+        };
         let from = pipeline.status.clone();
         if from == to {
             return;
         }
-        let started_at = pipeline.started_at.or((to == Status::Running).then_some(now));
+        let started_at = pipeline
+            .started_at
+            .or((to == Status::Running).then_some(now));
         let duration = if started_at.is_some() && (to.has_finish() || to == Status::Manual) {
             Some(self.duration_of(id))
         } else {
             pipeline.duration
         };
         self.touch_pipeline(id);
-        let Some(pipeline) = self.pipelines.get_mut(id) else { return };
+        let Some(pipeline) = self.pipelines.get_mut(id) else {
+            return;
+        };
         pipeline.started_at = started_at;
         pipeline.duration = duration;
         pipeline.status = to.clone();
         if to.has_finish() {
             pipeline.finished_at = Some(now);
         }
-        self.record_pipeline(id, |pipeline, _| Event::PipelineStatusChanged { pipeline, from, to: to.clone() });
+        self.record_pipeline(id, |pipeline, _| Event::PipelineStatusChanged {
+            pipeline,
+            from,
+            to: to.clone(),
+        });
         if to.has_finish() {
             self.record_finish(id);
         }
@@ -218,7 +259,9 @@ impl World {
         id: PipelineId,
         event: impl FnOnce(Arc<super::ledger::PipelineFacts>, &Self) -> Event,
     ) {
-        let Some(pipeline) = self.pipelines.get(id) else { return };
+        let Some(pipeline) = self.pipelines.get(id) else {
+            return;
+        };
         let event = event(Arc::new(self.pipeline_facts(pipeline)), self);
         self.ledger.write(self.now, || event);
     }
@@ -226,7 +269,9 @@ impl World {
     /// Moves `updated_at`, and the index with it.
     pub(super) fn touch_pipeline(&mut self, id: PipelineId) {
         let now = self.now;
-        let Some(pipeline) = self.pipelines.get_mut(id) else { return };
+        let Some(pipeline) = self.pipelines.get_mut(id) else {
+            return;
+        };
         let before = std::mem::replace(&mut pipeline.updated_at, now);
         if let Some(project) = self.projects.get_mut(&pipeline.project_id) {
             project.pipelines_by_update.remove(&(before, id));
@@ -248,22 +293,40 @@ impl World {
                 .collect();
             seen.extend(below);
         }
-        let jobs = seen.into_iter().flat_map(|id| self.jobs_of(id)).map(|job| &**job);
+        let jobs = seen
+            .into_iter()
+            .flat_map(|id| self.jobs_of(id))
+            .map(|job| &**job);
         status::running_seconds(jobs, self.now)
     }
 
     /// A bridge that depends on its downstream pipeline shows that pipeline's status.
     fn mirror_to_bridge(&mut self, id: PipelineId) {
-        let Some(pipeline) = self.pipelines.get(id) else { return };
-        let Some(upstream) = pipeline.upstream else { return };
+        let Some(pipeline) = self.pipelines.get(id) else {
+            return;
+        };
+        let Some(upstream) = pipeline.upstream else {
+            return;
+        };
         let status = pipeline.status.clone();
-        let Some(bridge) = self.job(upstream.job_id) else { return };
-        if bridge.retried || !bridge.trigger.as_ref().is_some_and(|trigger| trigger.depend) {
+        let Some(bridge) = self.job(upstream.job_id) else {
+            return;
+        };
+        if bridge.retried
+            || !bridge
+                .trigger
+                .as_ref()
+                .is_some_and(|trigger| trigger.depend)
+        {
             return;
         }
         match status {
             Status::Success | Status::Failed | Status::Canceled | Status::Skipped => {
-                let shown = if status == Status::Skipped { Status::Failed } else { status };
+                let shown = if status == Status::Skipped {
+                    Status::Failed
+                } else {
+                    status
+                };
                 self.end_bridge(upstream.job_id, shown);
             }
             Status::Pending | Status::Running => self.reopen_bridge(upstream.job_id),
@@ -276,7 +339,9 @@ impl World {
     /// # Errors
     /// If there is no such pipeline.
     pub fn set_pipeline_status(&mut self, id: PipelineId, status: &str) -> Result<()> {
-        self.pipelines.get(id).ok_or_else(|| WorldError::not_found("pipeline", id))?;
+        self.pipelines
+            .get(id)
+            .ok_or_else(|| WorldError::not_found("pipeline", id))?;
         self.touch_pipeline(id);
         if let Some(pipeline) = self.pipelines.get_mut(id) {
             pipeline.status = Status::parse(status);
@@ -289,9 +354,16 @@ impl World {
     ///
     /// # Errors
     /// If there is no such pipeline.
-    pub fn edit_pipeline(&mut self, id: PipelineId, edit: impl FnOnce(&mut Pipeline)) -> Result<()> {
+    pub fn edit_pipeline(
+        &mut self,
+        id: PipelineId,
+        edit: impl FnOnce(&mut Pipeline),
+    ) -> Result<()> {
         self.touch_pipeline(id);
-        let pipeline = self.pipelines.get_mut(id).ok_or_else(|| WorldError::not_found("pipeline", id))?;
+        let pipeline = self
+            .pipelines
+            .get_mut(id)
+            .ok_or_else(|| WorldError::not_found("pipeline", id))?;
         let updated_at = pipeline.updated_at;
         edit(pipeline);
         pipeline.updated_at = updated_at;
@@ -303,7 +375,10 @@ impl World {
     /// # Errors
     /// If there is no such pipeline, or nothing in it to retry.
     pub fn retry_pipeline(&mut self, id: PipelineId) -> Result<Vec<JobId>> {
-        let pipeline = self.pipelines.get(id).ok_or_else(|| WorldError::not_found("pipeline", id))?;
+        let pipeline = self
+            .pipelines
+            .get(id)
+            .ok_or_else(|| WorldError::not_found("pipeline", id))?;
         let state = pipeline.status.to_string();
         let targets: Vec<JobId> = self
             .jobs_of(id)
@@ -311,12 +386,20 @@ impl World {
             .map(|job| job.id)
             .collect();
         if targets.is_empty() {
-            return Err(WorldError::WrongState { what: "pipeline", id, state, verb: "retry" });
+            return Err(WorldError::WrongState {
+                what: "pipeline",
+                id,
+                state,
+                verb: "retry",
+            });
         }
         if let Some(pipeline) = self.pipelines.get_mut(id) {
             pipeline.finished_at = None;
         }
-        let fresh = targets.into_iter().filter_map(|job| self.replace_job(job)).collect();
+        let fresh = targets
+            .into_iter()
+            .filter_map(|job| self.replace_job(job))
+            .collect();
         self.reset_later_jobs(id);
         self.refresh(id);
         Ok(fresh)
@@ -327,10 +410,18 @@ impl World {
     /// # Errors
     /// If there is no such pipeline, or it is over.
     pub fn cancel_pipeline(&mut self, id: PipelineId) -> Result<()> {
-        let pipeline = self.pipelines.get(id).ok_or_else(|| WorldError::not_found("pipeline", id))?;
+        let pipeline = self
+            .pipelines
+            .get(id)
+            .ok_or_else(|| WorldError::not_found("pipeline", id))?;
         if pipeline.status.is_complete() {
             let state = pipeline.status.to_string();
-            return Err(WorldError::WrongState { what: "pipeline", id, state, verb: "cancel" });
+            return Err(WorldError::WrongState {
+                what: "pipeline",
+                id,
+                state,
+                verb: "cancel",
+            });
         }
         let open: Vec<JobId> = self
             .jobs_of(id)
@@ -358,22 +449,32 @@ impl World {
     /// # Errors
     /// If there is no such pipeline.
     pub fn delete_pipeline(&mut self, id: PipelineId) -> Result<()> {
-        let pipeline = self.pipelines.remove(id).ok_or_else(|| WorldError::not_found("pipeline", id))?;
+        let pipeline = self
+            .pipelines
+            .remove(id)
+            .ok_or_else(|| WorldError::not_found("pipeline", id))?;
         for job in &pipeline.jobs {
             self.jobs.remove(*job);
         }
         if let Some(project) = self.projects.get_mut(&pipeline.project_id) {
             project.pipelines.remove(&id);
-            project.pipelines_by_update.remove(&(pipeline.updated_at, id));
+            project
+                .pipelines_by_update
+                .remove(&(pipeline.updated_at, id));
         }
         let project_id = pipeline.project_id;
-        self.ledger.write(self.now, || Event::PipelineDeleted { id, project_id });
+        self.ledger
+            .write(self.now, || Event::PipelineDeleted { id, project_id });
         Ok(())
     }
 
     /// When the pipeline last reached a terminal status with a time of finish, if it is in one now.
     pub(super) fn terminal_since(&self, id: PipelineId) -> Option<Millis> {
         let pipeline = self.pipeline(id)?;
-        if pipeline.status.is_complete() { pipeline.finished_at.or(Some(pipeline.updated_at)) } else { None }
+        if pipeline.status.is_complete() {
+            pipeline.finished_at.or(Some(pipeline.updated_at))
+        } else {
+            None
+        }
     }
 }

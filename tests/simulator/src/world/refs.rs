@@ -11,7 +11,11 @@ use super::{Result, World, WorldError};
 impl World {
     pub(super) fn new_sha(&mut self) -> Arc<str> {
         let bytes: [u8; 20] = self.rng.random();
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+        bytes
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+            .into()
     }
 
     /// Pushes a commit to a branch, which is made where it is missing. Makes no pipeline.
@@ -22,17 +26,24 @@ impl World {
         let (sha, now) = (self.new_sha(), self.now);
         let name: Arc<str> = branch.into();
         let project = self.project_mut(project_id)?;
-        let tip = GitRef { name: name.clone(), sha: sha.clone(), committed_at: now };
+        let tip = GitRef {
+            name: name.clone(),
+            sha: sha.clone(),
+            committed_at: now,
+        };
         let fresh = project.branches.insert(name.clone(), tip).is_none();
         for merge_request in project.merge_requests.values_mut() {
-            if merge_request.state == MergeRequestState::Opened && merge_request.source_branch == name {
+            if merge_request.state == MergeRequestState::Opened
+                && merge_request.source_branch == name
+            {
                 merge_request.sha = sha.clone();
                 merge_request.updated_at = now;
             }
         }
         self.record_activity(project_id);
         if fresh {
-            self.ledger.write(now, || Event::BranchCreated { project_id, name });
+            self.ledger
+                .write(now, || Event::BranchCreated { project_id, name });
         }
         Ok(sha)
     }
@@ -47,7 +58,8 @@ impl World {
         }
         let sha = self.push(project_id, branch)?;
         let name = branch.into();
-        self.ledger.write(self.now, || Event::ForcePushed { project_id, name });
+        self.ledger
+            .write(self.now, || Event::ForcePushed { project_id, name });
         Ok(sha)
     }
 
@@ -59,7 +71,10 @@ impl World {
         let gone = self.project_mut(project_id)?.branches.remove(branch);
         let gone = gone.ok_or_else(|| WorldError::not_found("branch", branch))?;
         self.record_activity(project_id);
-        self.ledger.write(self.now, || Event::BranchDeleted { project_id, name: gone.name });
+        self.ledger.write(self.now, || Event::BranchDeleted {
+            project_id,
+            name: gone.name,
+        });
         Ok(())
     }
 
@@ -71,9 +86,17 @@ impl World {
         let (sha, now) = (self.new_sha(), self.now);
         let name: Arc<str> = tag.into();
         let project = self.project_mut(project_id)?;
-        project.tags.insert(name.clone(), GitRef { name: name.clone(), sha, committed_at: now });
+        project.tags.insert(
+            name.clone(),
+            GitRef {
+                name: name.clone(),
+                sha,
+                committed_at: now,
+            },
+        );
         self.record_activity(project_id);
-        self.ledger.write(now, || Event::TagCreated { project_id, name });
+        self.ledger
+            .write(now, || Event::TagCreated { project_id, name });
         Ok(())
     }
 
@@ -85,7 +108,10 @@ impl World {
         let gone = self.project_mut(project_id)?.tags.remove(tag);
         let gone = gone.ok_or_else(|| WorldError::not_found("tag", tag))?;
         self.record_activity(project_id);
-        self.ledger.write(self.now, || Event::TagDeleted { project_id, name: gone.name });
+        self.ledger.write(self.now, || Event::TagDeleted {
+            project_id,
+            name: gone.name,
+        });
         Ok(())
     }
 
@@ -93,8 +119,17 @@ impl World {
     ///
     /// # Errors
     /// If there is no such project.
-    pub fn create_merge_request(&mut self, project_id: ProjectId, source: &str, target: &str) -> Result<u64> {
-        let iid = self.project_mut(project_id)?.merge_requests.last_key_value().map_or(1, |(last, _)| last + 1);
+    pub fn create_merge_request(
+        &mut self,
+        project_id: ProjectId,
+        source: &str,
+        target: &str,
+    ) -> Result<u64> {
+        let iid = self
+            .project_mut(project_id)?
+            .merge_requests
+            .last_key_value()
+            .map_or(1, |(last, _)| last + 1);
         self.create_merge_request_numbered(project_id, iid, source, target)?;
         Ok(iid)
     }
@@ -114,7 +149,10 @@ impl World {
         if project.merge_requests.contains_key(&iid) {
             return Err(WorldError::Taken(format!("merge request {iid}")));
         }
-        let tip = project.branches.get(source).map(|branch| branch.sha.clone());
+        let tip = project
+            .branches
+            .get(source)
+            .map(|branch| branch.sha.clone());
         let sha = match tip {
             Some(sha) => sha,
             None => self.push(project_id, source)?,
@@ -122,22 +160,30 @@ impl World {
         let (now, id) = (self.now, self.next_merge_request_id);
         self.next_merge_request_id += 1;
         let target_branch: Arc<str> = target.into();
-        self.project_mut(project_id)?.merge_requests.insert(iid, MergeRequest {
-            id,
+        self.project_mut(project_id)?.merge_requests.insert(
             iid,
-            project_id,
-            title: format!("Merge {source}").into(),
-            state: MergeRequestState::Opened,
-            source_branch: source.into(),
-            target_branch: target_branch.clone(),
-            sha,
-            created_at: now,
-            updated_at: now,
-            merged_at: None,
-            closed_at: None,
-        });
+            MergeRequest {
+                id,
+                iid,
+                project_id,
+                title: format!("Merge {source}").into(),
+                state: MergeRequestState::Opened,
+                source_branch: source.into(),
+                target_branch: target_branch.clone(),
+                sha,
+                created_at: now,
+                updated_at: now,
+                merged_at: None,
+                closed_at: None,
+            },
+        );
         self.record_activity(project_id);
-        self.ledger.write(now, || Event::MergeRequestChanged { project_id, iid, state: "opened", target_branch });
+        self.ledger.write(now, || Event::MergeRequestChanged {
+            project_id,
+            iid,
+            state: "opened",
+            target_branch,
+        });
         Ok(())
     }
 
@@ -167,7 +213,12 @@ impl World {
         }
         self.record_activity(project_id);
         let state = state.as_str();
-        self.ledger.write(now, || Event::MergeRequestChanged { project_id, iid, state, target_branch });
+        self.ledger.write(now, || Event::MergeRequestChanged {
+            project_id,
+            iid,
+            state,
+            target_branch,
+        });
         Ok(())
     }
 }

@@ -11,7 +11,10 @@ pub(super) struct Slots<T> {
 impl<T: Clone> Slots<T> {
     /// An empty storage whose first id will be `base`.
     pub fn starting_at(base: u64) -> Self {
-        Self { base, items: Vec::new() }
+        Self {
+            base,
+            items: Vec::new(),
+        }
     }
 
     /// The id that [`Self::push`] will store under.

@@ -48,7 +48,16 @@ impl JobSpec {
     /// A bridge that triggers a child pipeline in the same project.
     #[must_use]
     pub fn child_bridge(stage: &str, name: &str, depend: bool, jobs: Vec<JobSpec>) -> Self {
-        Self::bridge(stage, name, Trigger { project_id: None, ref_name: None, depend, jobs })
+        Self::bridge(
+            stage,
+            name,
+            Trigger {
+                project_id: None,
+                ref_name: None,
+                depend,
+                jobs,
+            },
+        )
     }
 
     /// A bridge that triggers a pipeline in another project, on its default branch.
@@ -60,11 +69,23 @@ impl JobSpec {
         depend: bool,
         jobs: Vec<JobSpec>,
     ) -> Self {
-        Self::bridge(stage, name, Trigger { project_id: Some(project), ref_name: None, depend, jobs })
+        Self::bridge(
+            stage,
+            name,
+            Trigger {
+                project_id: Some(project),
+                ref_name: None,
+                depend,
+                jobs,
+            },
+        )
     }
 
     fn bridge(stage: &str, name: &str, trigger: Trigger) -> Self {
-        Self { trigger: Some(Arc::new(trigger)), ..Self::new(stage, name) }
+        Self {
+            trigger: Some(Arc::new(trigger)),
+            ..Self::new(stage, name)
+        }
     }
 
     /// Starts only when somebody plays it; blocks the pipeline until then.
@@ -98,7 +119,11 @@ impl JobSpec {
     /// Leaves this file.
     #[must_use]
     pub fn artifact(mut self, file_type: &str, filename: &str, size: u64) -> Self {
-        self.artifacts.push(Artifact { file_type: file_type.into(), filename: filename.into(), size });
+        self.artifacts.push(Artifact {
+            file_type: file_type.into(),
+            filename: filename.into(),
+            size,
+        });
         self
     }
 
@@ -112,7 +137,11 @@ impl JobSpec {
     /// Build or bridge.
     #[must_use]
     pub fn kind(&self) -> JobKind {
-        if self.trigger.is_some() { JobKind::Bridge } else { JobKind::Build }
+        if self.trigger.is_some() {
+            JobKind::Bridge
+        } else {
+            JobKind::Build
+        }
     }
 }
 
@@ -142,7 +171,12 @@ pub struct PipelineSpec {
 }
 
 impl PipelineSpec {
-    fn new(ref_name: &str, kind: PipelineKind, source: &str, merge_request_iid: Option<u64>) -> Self {
+    fn new(
+        ref_name: &str,
+        kind: PipelineKind,
+        source: &str,
+        merge_request_iid: Option<u64>,
+    ) -> Self {
         Self {
             ref_name: ref_name.into(),
             kind,
@@ -209,7 +243,8 @@ impl PipelineSpec {
     /// With plain jobs of these names in a stage.
     #[must_use]
     pub fn stage(mut self, stage: &str, names: &[&str]) -> Self {
-        self.jobs.extend(names.iter().map(|name| JobSpec::new(stage, name)));
+        self.jobs
+            .extend(names.iter().map(|name| JobSpec::new(stage, name)));
         self
     }
 
@@ -282,13 +317,19 @@ impl Finish {
     /// Failure for a reason such as `script_failure`.
     #[must_use]
     pub fn failed(reason: &str) -> Self {
-        Self { failure_reason: Some(reason.to_owned()), ..Self::default() }
+        Self {
+            failure_reason: Some(reason.to_owned()),
+            ..Self::default()
+        }
     }
 
     /// Cancellation.
     #[must_use]
     pub fn canceled() -> Self {
-        Self { canceled: true, ..Self::default() }
+        Self {
+            canceled: true,
+            ..Self::default()
+        }
     }
 
     /// It ran on this runner.

@@ -53,7 +53,11 @@ fn part(job: &Job) -> Part {
 /// The status of a set of jobs, retried ones left out; `None` for no jobs.
 #[must_use]
 pub fn composite<'a>(jobs: impl IntoIterator<Item = &'a Job>) -> Option<Status> {
-    let mut parts: Vec<Part> = jobs.into_iter().filter(|job| !job.retried).map(part).collect();
+    let mut parts: Vec<Part> = jobs
+        .into_iter()
+        .filter(|job| !job.retried)
+        .map(part)
+        .collect();
     parts.sort_unstable();
     parts.dedup();
     if parts.is_empty() {
@@ -118,11 +122,12 @@ pub(super) fn prior<'a>(jobs: impl IntoIterator<Item = &'a Job>) -> Prior {
 pub(super) fn next(when: When, prior: Prior) -> Option<Status> {
     match (prior, when) {
         (Prior::Open, _) => None,
-        (Prior::Good, When::OnSuccess | When::Always) | (Prior::Bad, When::OnFailure | When::Always) => {
-            Some(Status::Pending)
-        }
+        (Prior::Good, When::OnSuccess | When::Always)
+        | (Prior::Bad, When::OnFailure | When::Always) => Some(Status::Pending),
         (Prior::Good, When::Manual) => Some(Status::Manual),
-        (Prior::Good, When::OnFailure) | (Prior::Bad, When::OnSuccess | When::Manual) => Some(Status::Skipped),
+        (Prior::Good, When::OnFailure) | (Prior::Bad, When::OnSuccess | When::Manual) => {
+            Some(Status::Skipped)
+        }
     }
 }
 
@@ -133,7 +138,10 @@ pub fn running_seconds<'a>(jobs: impl IntoIterator<Item = &'a Job>, now: Millis)
         .into_iter()
         .filter(|job| !job.retried && job.kind == JobKind::Build)
         .filter(|job| {
-            matches!(job.status, Status::Success | Status::Failed | Status::Running | Status::Canceled)
+            matches!(
+                job.status,
+                Status::Success | Status::Failed | Status::Running | Status::Canceled
+            )
         })
         .filter_map(|job| Some((job.started_at?, job.finished_at.unwrap_or(now))))
         .filter(|(start, end)| start <= end)
