@@ -1,1 +1,4 @@
-fn main() {}
+//! Behaviour at the seams that users see: one binary for all integration tests.
+
+mod ledger;
+mod support;

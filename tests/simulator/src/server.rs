@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServerHandle, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{DATE, HeaderValue};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use serde_json::json;
@@ -17,7 +18,7 @@ use crate::access::SharedWorld;
 use crate::graphql::{self, GitlabSchema};
 use crate::requests::{Recorded, Requests};
 use crate::rest;
-use crate::time::Millis;
+use crate::time::{Millis, http_date};
 use crate::world::{DEFAULT_TOKEN, World};
 
 /// Everything behind the server.
@@ -252,7 +253,10 @@ async fn record(
         status: 0,
         fault: None,
     };
-    let response = next.call(request).await?;
+    let mut response = next.call(request).await?;
+    if let Ok(date) = HeaderValue::from_str(&http_date(at)) {
+        response.headers_mut().insert(DATE, date);
+    }
     recorded.status = response.status().as_u16();
     if let Some(operation) = response.response().extensions().get::<Operation>().cloned() {
         recorded.operation = Some(operation.name);
