@@ -422,3 +422,194 @@ fn headers(text: &str) -> Result<BTreeMap<String, Secret>, String> {
         .map(|(name, value)| (name.to_lowercase(), Secret::from(value)))
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Flag, Sources, load};
+
+    fn config(settings: &[(&str, &str)], variables: &[(&str, &str)]) -> Config {
+        let flags = [("gitlab.token", "t"), ("projects", "[{name: g/p}]")];
+        let flags = flags.iter().chain(settings).map(|(path, value)| Flag {
+            name: format!("--set {path}"),
+            path: (*path).to_owned(),
+            value: Secret::from(*value),
+        });
+        let environment = Environment::from_pairs(variables.iter().copied());
+        load(&Sources {
+            file: None,
+            environment,
+            flags: flags.collect(),
+        })
+        .unwrap()
+    }
+
+    fn shown(settings: &[(&str, &str)], variables: &[(&str, &str)]) -> Option<String> {
+        config(settings, variables)
+            .otlp(Signal::Metrics)
+            .map(OtlpTarget::to_string)
+    }
+
+    #[test]
+    fn the_endpoint_follows_the_rules_of_the_specification() {
+        const BASE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+        const OWN: &str = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT";
+        const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
+        const INSECURE: &str = "OTEL_EXPORTER_OTLP_INSECURE";
+        let ours = "otel.metrics.endpoint";
+        type Pairs = &'static [(&'static str, &'static str)];
+        let variables: &[(Pairs, &str)] = &[
+            (
+                &[(BASE, "http://c:4318")],
+                "http://c:4318/v1/metrics by http/protobuf",
+            ),
+            (
+                &[(BASE, "http://c:4318/otlp/")],
+                "http://c:4318/otlp/v1/metrics by http/protobuf",
+            ),
+            (
+                &[(OWN, "http://c:4318/x")],
+                "http://c:4318/x by http/protobuf",
+            ),
+            (&[(OWN, "http://c:4318")], "http://c:4318/ by http/protobuf"),
+            (
+                &[(BASE, "http://b"), (OWN, "http://c/x")],
+                "http://c/x by http/protobuf",
+            ),
+            (&[(BASE, "http://c:4317")], "http://c:4317/ by grpc"),
+            (
+                &[(BASE, "http://c:1"), (PROTOCOL, "grpc")],
+                "http://c:1/ by grpc",
+            ),
+            (&[(BASE, "c:4317")], "https://c:4317/ by grpc"),
+            (
+                &[(BASE, "c:4317"), (INSECURE, "true")],
+                "http://c:4317/ by grpc",
+            ),
+        ];
+        for (variables, expected) in variables {
+            assert_eq!(
+                shown(&[], variables).as_deref(),
+                Some(*expected),
+                "{variables:?}"
+            );
+        }
+        let settings: &[(&str, &str)] = &[
+            ("http://c:4318", "http://c:4318/v1/metrics by http/protobuf"),
+            ("http://c:4318/x", "http://c:4318/x by http/protobuf"),
+            ("https://c:4317", "https://c:4317/ by grpc"),
+        ];
+        for (endpoint, expected) in settings {
+            let got = shown(
+                &[(ours, endpoint)],
+                &[(BASE, "http://other"), (OWN, "http://another")],
+            );
+            assert_eq!(got.as_deref(), Some(*expected), "{endpoint}");
+        }
+    }
+
+    #[test]
+    fn auto_is_on_when_an_endpoint_is_known() {
+        let on = ("otel.metrics.enabled", "true");
+        let off = ("otel.metrics.enabled", "false");
+        let base = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
+        let none = ("OTEL_METRICS_EXPORTER", "none");
+        let disabled = ("OTEL_SDK_DISABLED", "TRUE");
+        assert_eq!(shown(&[], &[]), None);
+        assert!(shown(&[], &[base]).is_some());
+        assert_eq!(shown(&[], &[base, none]), None);
+        assert!(shown(&[on], &[base, none]).is_some());
+        assert_eq!(shown(&[off], &[base]), None);
+        assert_eq!(shown(&[on], &[base, disabled]), None);
+        assert_eq!(
+            shown(&[on], &[]).as_deref(),
+            Some("http://localhost:4318/v1/metrics by http/protobuf")
+        );
+        let grpc = ("otel.metrics.protocol", "grpc");
+        assert_eq!(
+            shown(&[on, grpc], &[]).as_deref(),
+            Some("http://localhost:4317/ by grpc")
+        );
+        // Logs are asked for, or not sent.
+        let config = config(&[], &[base]);
+        assert!(config.otlp(Signal::Traces).is_some());
+        assert_eq!(config.otlp(Signal::Logs), None);
+    }
+
+    #[test]
+    fn settings_win_over_variables_and_unset_ones_leave_them_be() {
+        let variables = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer%20a,x=1"),
+            ("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "2500"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "15000"),
+        ];
+        let read = config(&[], &variables);
+        let target = read.otlp(Signal::Metrics).unwrap();
+        assert_eq!(target.headers["authorization"].expose(), "Bearer a");
+        assert_eq!(target.headers["x"].expose(), "1");
+        assert_eq!(target.timeout, Duration::from_millis(2500));
+        assert_eq!(target.compression, OtlpCompression::Gzip);
+        assert_eq!(target.interval, Duration::from_secs(15));
+        assert_eq!(
+            read.otlp(Signal::Traces).unwrap().timeout,
+            Duration::from_secs(10)
+        );
+        let settings = [
+            ("otel.metrics.headers", "{y: '2'}"),
+            ("otel.metrics.timeout", "3s"),
+            ("otel.metrics.compression", "none"),
+            ("otel.metrics.interval", "20s"),
+        ];
+        let read = config(&settings, &variables);
+        let target = read.otlp(Signal::Metrics).unwrap();
+        assert_eq!(target.headers.keys().collect::<Vec<_>>(), ["y"]);
+        assert_eq!(target.timeout, Duration::from_secs(3));
+        assert_eq!(target.compression, OtlpCompression::None);
+        assert_eq!(target.interval, Duration::from_secs(20));
+    }
+
+    #[test]
+    fn the_sampler_and_the_resource_are_resolved_alike() {
+        let sampler = |settings: &[_], variables: &[_]| {
+            let TraceSampler {
+                ratio,
+                parent_based,
+            } = config(settings, variables).trace_sampler();
+            (ratio, parent_based)
+        };
+        let by_ratio = [
+            ("OTEL_TRACES_SAMPLER", "traceidratio"),
+            ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
+        ];
+        assert_eq!(sampler(&[], &[]), (1.0, true));
+        assert_eq!(sampler(&[], &by_ratio), (0.25, false));
+        assert_eq!(
+            sampler(&[], &[("OTEL_TRACES_SAMPLER", "always_off")]),
+            (0.0, false)
+        );
+        assert_eq!(
+            sampler(&[("otel.traces.sample_ratio", "0.5")], &by_ratio),
+            (0.5, true)
+        );
+
+        let attributes = |settings: &[_], variables: &[_]| {
+            let config = config(settings, variables);
+            let pairs = config
+                .resource_attributes()
+                .iter()
+                .map(|(key, value)| format!("{key}={value}"));
+            pairs.collect::<Vec<_>>().join(",")
+        };
+        assert_eq!(attributes(&[], &[]), "service.name=amazing-gitlab-exporter");
+        let variables = [
+            ("OTEL_RESOURCE_ATTRIBUTES", "service.name=a,team=x%2Cy"),
+            ("OTEL_SERVICE_NAME", "b"),
+        ];
+        assert_eq!(attributes(&[], &variables[..1]), "service.name=a,team=x,y");
+        assert_eq!(attributes(&[], &variables), "service.name=b,team=x,y");
+        let ours = [("otel.resource_attributes", "{service.name: c}")];
+        assert_eq!(attributes(&ours, &variables), "service.name=c,team=x,y");
+    }
+}
