@@ -33,7 +33,6 @@ pub struct Settings {
     /// Redis, through which several replicas will share the work. Leave empty for a single instance.
     pub redis: Redis,
     /// The GitLab connection.
-    #[serde(rename = "gitlab")]
     pub gitlab: GitLab,
     /// How projects and wildcards are looked up.
     pub discovery: Discovery,
@@ -198,7 +197,7 @@ pub struct GitLab {
     #[schemars(schema_with = "duration::text::schema")]
     pub timeout: Duration,
     /// Requests per second in the long run.
-    #[schemars(range(max = 100_000), extend("exclusiveMinimum" = 0))]
+    #[schemars(range(min = 0.001, max = 100_000))]
     pub max_requests_per_second: f64,
     /// Requests that may follow each other without waiting.
     #[schemars(range(min = 1, max = 100_000))]

@@ -4,20 +4,25 @@
 //! Source: <https://opentelemetry.io/docs/specs/otel/protocol/exporter/> and
 //! <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>.
 
+mod parse;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::environment::Environment;
-use super::format::http_url;
-use super::model::{Otel, OtlpCompression, OtlpProtocol, OtlpSettings, Temporality};
+use super::model::{Otel, OtlpCompression, OtlpProtocol, OtlpSettings};
 use super::problem::Problem;
 use super::tree::Origin;
 use super::values::{Secret, Switch};
+
+pub(super) use parse::only_cumulative;
+use parse::{
+    boolean, compression, endpoint, headers, milliseconds, pairs, protocol, share, temporality,
+};
 
 /// The name of the service when nothing else names it.
 const SERVICE_NAME: &str = "amazing-gitlab-exporter";
@@ -95,28 +100,39 @@ pub(super) struct ResolvedOtel {
     pub resource_attributes: BTreeMap<String, String>,
 }
 
-/// Resolves `otel` against the variables; a variable that is needed and wrong is a problem.
-pub(super) fn resolve(
-    otel: &Otel,
-    environment: &Environment,
-    problems: &mut Vec<Problem>,
-) -> ResolvedOtel {
+/// Resolves `otel` against the variables; those that are needed and wrong are problems. Variables
+/// that serve other programs of the machine are none while nothing is sent.
+pub(super) fn resolve(otel: &Otel, environment: &Environment) -> (ResolvedOtel, Vec<Problem>) {
     let mut resolver = Resolver {
         variables: environment,
-        problems,
+        problems: Vec::new(),
     };
-    ResolvedOtel {
-        metrics: resolver.metrics(otel),
-        traces: resolver.target(Signal::Traces, otel.traces.enabled, &otel.traces.otlp),
-        logs: resolver.target(Signal::Logs, otel.logs.enabled, &otel.logs.otlp),
-        sampler: resolver.sampler(otel.traces.sample_ratio),
-        resource_attributes: resolver.resource_attributes(&otel.resource_attributes),
+    let metrics = resolver.metrics(otel);
+    let traces = resolver.target(Signal::Traces, otel.traces.enabled, &otel.traces.otlp);
+    let logs = resolver.target(Signal::Logs, otel.logs.enabled, &otel.logs.otlp);
+    let needed = resolver.problems.len();
+    let sampler = resolver.sampler(otel.traces.sample_ratio);
+    if traces.is_none() {
+        resolver.problems.truncate(needed);
     }
+    let needed = resolver.problems.len();
+    let resource_attributes = resolver.resource_attributes(&otel.resource_attributes);
+    if metrics.is_none() && traces.is_none() && logs.is_none() {
+        resolver.problems.truncate(needed);
+    }
+    let resolved = ResolvedOtel {
+        metrics,
+        traces,
+        logs,
+        sampler,
+        resource_attributes,
+    };
+    (resolved, resolver.problems)
 }
 
 struct Resolver<'a> {
     variables: &'a Environment,
-    problems: &'a mut Vec<Problem>,
+    problems: Vec<Problem>,
 }
 
 impl Resolver<'_> {
@@ -163,7 +179,11 @@ impl Resolver<'_> {
             endpoint,
             protocol,
             headers: match &settings.headers {
-                Some(headers) => headers.clone(),
+                // Names in lower case, as HTTP/2 and gRPC demand.
+                Some(headers) => headers
+                    .iter()
+                    .map(|(name, value)| (name.to_lowercase(), value.clone()))
+                    .collect(),
                 None => self
                     .read_otlp(signal, "HEADERS", headers)
                     .unwrap_or_default(),
@@ -323,106 +343,6 @@ impl Resolver<'_> {
     }
 }
 
-fn protocol(text: &str) -> Result<OtlpProtocol, String> {
-    match text {
-        "grpc" => Ok(OtlpProtocol::Grpc),
-        "http/protobuf" => Ok(OtlpProtocol::HttpProtobuf),
-        other => Err(format!("must be grpc or http/protobuf, not {other:?}")),
-    }
-}
-
-fn compression(text: &str) -> Result<OtlpCompression, String> {
-    match text {
-        "none" => Ok(OtlpCompression::None),
-        "gzip" => Ok(OtlpCompression::Gzip),
-        other => Err(format!("must be gzip or none, not {other:?}")),
-    }
-}
-
-fn temporality(text: &str) -> Result<Temporality, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "cumulative" => Ok(Temporality::Cumulative),
-        other => Err(format!("{}, not {other:?}", only_cumulative())),
-    }
-}
-
-/// Why only cumulative temporality is offered, as the end of a sentence.
-pub(super) fn only_cumulative() -> &'static str {
-    "must be cumulative (the OpenTelemetry Collector's processor cumulativetodelta makes deltas)"
-}
-
-fn boolean(text: &str) -> Result<bool, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err(format!("must be true or false, not {text:?}")),
-    }
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    let shape = || format!("must be a number from 0 to 1, not {text:?}");
-    let ratio: f64 = text.parse().map_err(|_| shape())?;
-    if (0.0..=1.0).contains(&ratio) {
-        Ok(ratio)
-    } else {
-        Err(shape())
-    }
-}
-
-fn milliseconds(text: &str) -> Result<Duration, String> {
-    let longest = 365 * 86_400_000;
-    match text.parse() {
-        Ok(number) if (1..=longest).contains(&number) => Ok(Duration::from_millis(number)),
-        _ => Err(format!(
-            "must be a whole number of milliseconds above 0, not {text:?}"
-        )),
-    }
-}
-
-/// An address; without a scheme, as gRPC clients in other languages allow, `INSECURE` decides.
-fn endpoint(text: &str, insecure: bool) -> Result<Url, String> {
-    if text.contains("://") {
-        return http_url(text);
-    }
-    http_url(&format!(
-        "{}://{text}",
-        if insecure { "http" } else { "https" }
-    ))
-}
-
-/// `key=value` pairs separated by commas, values percent-encoded.
-fn pairs(text: &str) -> Result<BTreeMap<String, String>, String> {
-    let shape = || "must be a list like key=value,other=value".to_owned();
-    let parts = text
-        .split(',')
-        .map(str::trim)
-        .filter(|part| !part.is_empty());
-    parts
-        .map(|part| {
-            let (key, value) = part.split_once('=').ok_or_else(shape)?;
-            let value = percent_decode_str(value.trim())
-                .decode_utf8()
-                .map_err(|_| shape())?;
-            if key.trim().is_empty() {
-                Err(shape())
-            } else {
-                Ok((key.trim().to_owned(), value.into_owned()))
-            }
-        })
-        .collect()
-}
-
-fn headers(text: &str) -> Result<BTreeMap<String, Secret>, String> {
-    let pairs = pairs(text)?;
-    for (name, value) in &pairs {
-        super::format::header(name, value)?;
-    }
-    Ok(pairs
-        .into_iter()
-        .map(|(name, value)| (name.to_lowercase(), Secret::from(value)))
-        .collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -557,7 +477,7 @@ mod tests {
             Duration::from_secs(10)
         );
         let settings = [
-            ("otel.metrics.headers", "{y: '2'}"),
+            ("otel.metrics.headers", "{Y: '2'}"),
             ("otel.metrics.timeout", "3s"),
             ("otel.metrics.compression", "none"),
             ("otel.metrics.interval", "20s"),
