@@ -9,7 +9,7 @@ use crate::clock::{Clock, UnixSeconds};
 use crate::gitlab::model::ProjectId;
 use crate::gitlab::testing::{Accounts, Fake, Reply, TOKEN, Traces, gitlab};
 use crate::gitlab::{
-    Cause, GitLab, GitLabError, NoAccounting, Outcome, Settings, SetupError, TokenSource,
+    GitLab, GitLabError, NoAccounting, Outcome, Settings, SetupError, TokenSource,
 };
 
 const METADATA: &str = r#"{"version":"19.3.0-ee","revision":"abc","enterprise":true}"#;
