@@ -4,3 +4,4 @@
 pub mod buckets;
 pub mod catalogue;
 pub mod instruments;
+pub mod text;
