@@ -64,9 +64,9 @@ impl FeedCollector for ChildPipelines {
                 continue;
             }
             if let Known::Value(upstream) = &facts.pipeline.upstream {
-                own(subject, feed, &facts.pipeline, upstream, memory, out);
+                own(subject, facts, upstream, memory, out);
             }
-            foreign(subject, feed, facts, memory, out);
+            foreign(subject, facts, memory, out);
         }
         retain_followed(&mut memory.claims, feed);
         retain_followed(&mut memory.foreign_claims, feed);
@@ -103,13 +103,13 @@ impl FeedCollector for ChildPipelines {
 /// A pipeline of this project that another pipeline started.
 fn own(
     subject: Subject<'_>,
-    feed: &Feed,
-    pipeline: &Pipeline,
+    facts: &PipelineFacts,
     upstream: &Upstream,
     memory: &mut Memory,
     out: &mut Measured,
 ) {
-    let new = claim_run(&mut memory.claims, feed, pipeline);
+    let pipeline = &facts.pipeline;
+    let new = claim_run(&mut memory.claims, facts, pipeline);
     let labels = ChildLabels {
         bridge_name: upstream.bridge.clone(),
         parent_project: upstream.project.clone(),
@@ -130,16 +130,10 @@ fn own(
 }
 
 /// Pipelines of projects that are not tracked, started by this project's pipeline.
-fn foreign(
-    subject: Subject<'_>,
-    feed: &Feed,
-    facts: &PipelineFacts,
-    memory: &mut Memory,
-    out: &mut Measured,
-) {
+fn foreign(subject: Subject<'_>, facts: &PipelineFacts, memory: &mut Memory, out: &mut Measured) {
     for ForeignPipeline { upstream, target } in &facts.foreign {
         let claims = memory.foreign_claims.entry(facts.pipeline.id).or_default();
-        let new = claim_run(claims, feed, &target.pipeline);
+        let new = claim_run(claims, facts, &target.pipeline);
         let bridge = Bridge {
             name: upstream.bridge.clone(),
             parent_project: upstream.project.clone(),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::history::{RefHistory, Remembered};
 use super::pipelines::{PARENT_PIPELINE, retain_followed, status_values};
 use super::refs::{RefName, counting_ref, is_watched};
-use super::{Feed, FeedCollector, Measured, Subject};
+use super::{Feed, FeedCollector, Measured, PipelineFacts, Subject};
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::{Job, JobId, Known, Pipeline, PipelineId, RunnerType, Status, Text};
 use crate::telemetry::catalogue::Measurement;
@@ -83,7 +83,7 @@ impl FeedCollector for Jobs {
             let git_ref = counting_ref(pipeline, subject.settings);
             let mut events = Events {
                 subject,
-                feed,
+                facts,
                 git_ref,
                 collector: self,
                 out,
@@ -139,7 +139,7 @@ impl FeedCollector for Jobs {
 /// Finds the events of one pipeline's jobs.
 struct Events<'a> {
     subject: Subject<'a>,
-    feed: &'a Feed,
+    facts: &'a PipelineFacts,
     git_ref: Text,
     collector: &'a Jobs,
     out: &'a mut Measured,
@@ -164,7 +164,7 @@ impl Events<'_> {
             return;
         }
         claimed.ended = true;
-        let counts = self.feed.counts(finished_at);
+        let counts = self.facts.counts(finished_at);
         let labels = self.labels(job);
         if job.status == Status::Failed {
             let failure = JobFailureLabels {
@@ -230,7 +230,7 @@ impl Events<'_> {
             && let Some(next) = newer().min_by_key(|other| other.id)
         {
             claimed.retried = true;
-            if self.feed.counts(next.created_at) {
+            if self.facts.counts(next.created_at) {
                 self.out
                     .events
                     .push(metric::RETRIES.add(self.labels(job), 1.0));
@@ -249,7 +249,7 @@ impl Events<'_> {
             && let Some(succeeded_at) = success
         {
             claimed.flaky = true;
-            if self.feed.counts(succeeded_at) {
+            if self.facts.counts(succeeded_at) {
                 self.out
                     .events
                     .push(metric::FLAKY.add(self.labels(job), 1.0));

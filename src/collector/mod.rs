@@ -4,10 +4,12 @@
 //! states and what to remember. It does no I/O, asks no clock and keeps no globals.
 //!
 //! # When an event counts
-//! [`Feed::counts`] is the one rule. An event counts when its time is not before the feed's floor
-//! and nobody has claimed it. The floor is the later of the project's first look and the watermark
-//! less the overlap; below it everything has been counted already or is history. Claims are
-//! therefore only kept for pipelines that can come again without having moved.
+//! [`PipelineFacts::counts`] is the one rule. An event counts when its time is not before the
+//! pipeline's floor and nobody has claimed it. The floor is the later of the project's first look
+//! and the watermark less the overlap, as they were when the pipeline began to be followed: what
+//! is older has been counted already or is history. While a pipeline is followed its claims are
+//! kept and its floor stands, so an event may wait for its labels as long as it must; once it is
+//! settled and can only come again by moving, both are forgotten.
 
 pub mod child_pipelines;
 pub mod history;
@@ -26,10 +28,6 @@ use refs::RefsSeen;
 /// What the change feed read of one project.
 #[derive(Clone, Debug, Default)]
 pub struct Feed {
-    /// Whether this is the first look: all it shows is history.
-    pub first_look: bool,
-    /// Events before this time are history or have been counted.
-    pub floor: UnixSeconds,
     /// Pipelines that are new, moved, or not settled yet.
     pub pipelines: Vec<PipelineFacts>,
     /// Pipelines whose claims must be kept: they can come again without having moved.
@@ -38,23 +36,26 @@ pub struct Feed {
     pub deleted: Vec<PipelineId>,
 }
 
-impl Feed {
-    /// Whether an event at `time` that nobody has claimed is to be counted.
-    #[must_use]
-    pub fn counts(&self, time: UnixSeconds) -> bool {
-        !self.first_look && time >= self.floor
-    }
-}
-
 /// A pipeline and what belongs to it.
 #[derive(Clone, Debug)]
 pub struct PipelineFacts {
     /// The pipeline.
     pub pipeline: Pipeline,
+    /// Events before this time are history or have been counted; none at the first look, where
+    /// everything is history.
+    pub floor: Option<UnixSeconds>,
     /// Its jobs, retried ones included; `None` when they were not read this time.
     pub jobs: Option<Vec<Job>>,
     /// Downstream pipelines in projects that are not tracked themselves, to any depth.
     pub foreign: Vec<ForeignPipeline>,
+}
+
+impl PipelineFacts {
+    /// Whether an event at `time` that nobody has claimed is to be counted.
+    #[must_use]
+    pub fn counts(&self, time: UnixSeconds) -> bool {
+        self.floor.is_some_and(|floor| time >= floor)
+    }
 }
 
 /// A downstream pipeline in a project that is not tracked, seen from its upstream pipeline.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::history::{RefHistory, Remembered};
 use super::refs::{RefName, counting_ref, is_watched};
-use super::{Feed, FeedCollector, Measured, Subject};
+use super::{Feed, FeedCollector, Measured, PipelineFacts, Subject};
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::{Pipeline, PipelineId, Status, Text};
 use crate::telemetry::catalogue::Measurement;
@@ -21,6 +21,9 @@ use crate::telemetry::catalogue::pipelines as metric;
 
 /// GitLab's source of child pipelines.
 pub const PARENT_PIPELINE: &str = "parent_pipeline";
+
+/// GitLab's source of pipelines that another project's pipeline started.
+pub const MULTI_PROJECT_PIPELINE: &str = "pipeline";
 
 /// The collector; `include_children` is `collectors.pipelines.include_child_pipelines`.
 #[derive(Clone, Copy, Debug)]
@@ -43,11 +46,11 @@ impl Memory {
         self.newest.names()
     }
 
-    /// Ids of the remembered pipelines.
-    pub fn remembered(&self) -> impl Iterator<Item = PipelineId> {
+    /// The newest pipeline of each ref.
+    pub fn newest_ids(&self) -> impl Iterator<Item = PipelineId> {
         self.newest
             .iter()
-            .flat_map(|(_, entries)| entries.iter().map(|entry| entry.id))
+            .filter_map(|(_, entries)| Some(entries.first()?.id))
     }
 }
 
@@ -67,19 +70,20 @@ pub struct NewEvents {
     pub finished: bool,
 }
 
-/// Claims a pipeline's events and says which are to be counted: each at most once, none twice.
+/// Claims the events of a pipeline (that of the facts, or one downstream of it) and says which are
+/// to be counted: each at most once, none twice.
 pub fn claim_run(
     claims: &mut BTreeMap<PipelineId, RunClaim>,
-    feed: &Feed,
+    facts: &PipelineFacts,
     pipeline: &Pipeline,
 ) -> NewEvents {
     let known = claims.get(&pipeline.id).copied();
-    let created = known.is_none() && feed.counts(pipeline.created_at);
+    let created = known.is_none() && facts.counts(pipeline.created_at);
     let ended = pipeline
         .finished_at
         .filter(|_| pipeline.status.is_terminal());
     let last = known.and_then(|claim| claim.finished);
-    let finished = ended.is_some_and(|end| last != Some(end) && feed.counts(end));
+    let finished = ended.is_some_and(|end| last != Some(end) && facts.counts(end));
     claims.insert(
         pipeline.id,
         RunClaim {
@@ -123,7 +127,7 @@ impl FeedCollector for Pipelines {
             if !is_watched(pipeline, subject.settings) || (is_child && !self.include_children) {
                 continue;
             }
-            let new = claim_run(&mut memory.claims, feed, pipeline);
+            let new = claim_run(&mut memory.claims, facts, pipeline);
             count(subject, pipeline, new, out);
             if pipeline.status.is_active() {
                 memory.active.insert(pipeline.id, pipeline.status.clone());
