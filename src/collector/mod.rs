@@ -16,6 +16,8 @@ pub mod history;
 pub mod jobs;
 pub mod pipelines;
 pub mod refs;
+#[cfg(test)]
+mod testing;
 
 use serde::{Deserialize, Serialize};
 
