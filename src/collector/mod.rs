@@ -16,6 +16,7 @@ pub mod history;
 pub mod jobs;
 pub mod pipelines;
 pub mod refs;
+pub mod set;
 #[cfg(test)]
 mod testing;
 

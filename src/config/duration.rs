@@ -6,6 +6,9 @@ const DAY: u64 = 86_400;
 /// The longest duration a setting may have; far below what clock arithmetic can hold.
 const LONGEST: u64 = 365 * DAY;
 
+/// What a duration looks like, for editors.
+const SHAPE: &str = "^([0-9]+[smhd])+$";
+
 /// Parses `30s`, `5m`, `2h`, `1d` or a sequence of them; from one second to 365 days.
 pub fn parse(text: &str) -> Result<Duration, String> {
     let shape = || "is not a duration like 30s, 5m, 2h or 1d".to_owned();
@@ -74,7 +77,7 @@ pub(super) mod text {
     }
 
     pub fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "format": "duration" })
+        json_schema!({ "type": "string", "format": "duration", "pattern": super::SHAPE })
     }
 }
 
@@ -107,7 +110,7 @@ pub(super) mod optional {
     }
 
     pub fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["string", "null"], "format": "duration" })
+        json_schema!({ "type": ["string", "null"], "format": "duration", "pattern": super::SHAPE })
     }
 }
 
@@ -137,6 +140,6 @@ pub(super) mod seconds {
     }
 
     pub fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["integer", "string"], "format": "seconds" })
+        json_schema!({ "type": ["integer", "string"], "format": "seconds", "pattern": super::SHAPE })
     }
 }

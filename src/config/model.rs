@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use url::Url;
 
 pub use collectors::*;
@@ -175,6 +175,7 @@ impl Default for Redis {
 #[serde(default)]
 pub struct GitLab {
     /// Address of the GitLab instance, without `/api/v4`.
+    #[serde(serialize_with = "without_last_slash")]
     #[schemars(with = "String", extend("format" = "gitlab-url"))]
     pub url: Url,
     /// Personal, group or project access token; best given by the variable `AGE_GITLAB_TOKEN`.
@@ -235,6 +236,10 @@ impl Default for GitLab {
             tier: TierSetting::Auto,
         }
     }
+}
+
+fn without_last_slash<S: Serializer>(url: &Url, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(url.as_str().trim_end_matches('/'))
 }
 
 fn gitlab_com() -> Url {

@@ -43,6 +43,31 @@ pub struct Collectors {
     pub variables: Variables,
 }
 
+impl Collectors {
+    /// Every collector by its name with whether it is asked for. `child_pipelines` follows
+    /// `pipelines.include_child_pipelines`.
+    pub fn switches(&self) -> [(&'static str, bool); 15] {
+        let children = self.pipelines.enabled && self.pipelines.include_child_pipelines;
+        [
+            ("pipelines", self.pipelines.enabled),
+            ("child_pipelines", children),
+            ("jobs", self.jobs.enabled),
+            ("merge_requests", self.merge_requests.enabled),
+            ("environments", self.environments.enabled),
+            ("test_reports", self.test_reports.enabled),
+            ("dora", self.dora.enabled),
+            ("value_stream", self.value_stream.enabled),
+            ("code_review", self.code_review.enabled),
+            ("repository", self.repository.enabled),
+            ("contributors", self.contributors.enabled),
+            ("schedules", self.schedules.enabled),
+            ("runners", self.runners.enabled),
+            ("security", self.security.enabled),
+            ("variables", self.variables.enabled),
+        ]
+    }
+}
+
 /// Pipelines, and the child and multi-project pipelines they start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -209,12 +234,16 @@ impl Default for Dora {
 /// The tier of an environment, as GitLab says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "GitLab's own words, which need no others")]
 pub enum EnvironmentTier {
+    /// What users use.
     Production,
+    /// What is shown before production.
     Staging,
+    /// What tests run on.
     Testing,
+    /// What developers use.
     Development,
+    /// Everything else.
     Other,
 }
 

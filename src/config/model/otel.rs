@@ -117,10 +117,10 @@ pub enum OtlpProtocol {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OtlpCompression {
-    /// None.
+    /// Messages as they are.
     #[default]
     None,
-    /// gzip.
+    /// Messages made smaller by gzip.
     Gzip,
 }
 

@@ -164,7 +164,7 @@ pub enum CountRef {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProjectEntry {
     /// Full path of the project, such as `group/subgroup/project`.
-    #[schemars(extend("format" = "project-path"))]
+    #[schemars(extend("format" = "project-path"), example = "group/project")]
     pub name: String,
     /// The settings of this project: `project_defaults` with what the entry overrides.
     #[serde(flatten)]
@@ -177,6 +177,8 @@ pub struct ProjectEntry {
 pub struct Wildcard {
     /// Whose projects; left out, every project that the token can see.
     pub owner: Option<Owner>,
+    /// Only projects that the token's user is a member of; needs that `owner` is left out.
+    pub membership: bool,
     /// Only projects whose name or path contains this text; empty = all.
     #[serde(with = "optional_text")]
     #[schemars(with = "String")]
@@ -192,7 +194,7 @@ pub struct Wildcard {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Owner {
     /// Full path of the group, or name of the user.
-    #[schemars(extend("format" = "owner-path"))]
+    #[schemars(extend("format" = "owner-path"), example = "my-group")]
     pub name: String,
     /// What the owner is.
     #[serde(default)]
