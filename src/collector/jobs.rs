@@ -4,6 +4,9 @@
 //! until its labels are settled (`failure_reason` and the runner's type may need a second way of
 //! reading). Bridges are no jobs.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -34,7 +37,7 @@ pub struct Jobs {
 pub struct Memory {
     /// Counted events, under the pipeline they hang on.
     claims: BTreeMap<PipelineId, BTreeMap<JobId, Claimed>>,
-    /// Unfinished jobs of followed pipelines.
+    /// Unfinished jobs of active pipelines.
     unfinished: BTreeMap<PipelineId, Unfinished>,
     /// Jobs of the newest pipeline of each ref.
     newest: RefHistory<Vec<Snapshot>>,
@@ -43,6 +46,8 @@ pub struct Memory {
 /// The events of a job that have been counted or found to be history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Claimed {
+    /// It had ended at the first look: history, though its labels may come to be known later.
+    history: bool,
     ended: bool,
     retried: bool,
     flaky: bool,
@@ -78,6 +83,9 @@ impl FeedCollector for Jobs {
             if !is_watched(pipeline, subject.settings) || (is_child && !self.include_children) {
                 continue;
             }
+            if !pipeline.status.is_active() {
+                memory.unfinished.remove(&pipeline.id);
+            }
             let Some(jobs) = &facts.jobs else { continue };
             let claims = memory.claims.entry(pipeline.id).or_default();
             let git_ref = counting_ref(pipeline, subject.settings);
@@ -92,9 +100,9 @@ impl FeedCollector for Jobs {
                 events.ended(job, claims.entry(job.id).or_default());
                 events.replaced(job, jobs, claims.entry(job.id).or_default());
             }
-            memory
-                .unfinished
-                .insert(pipeline.id, unfinished(pipeline, jobs));
+            if pipeline.status.is_active() {
+                memory.unfinished.insert(pipeline.id, unfinished(jobs));
+            }
             if !is_child {
                 remember(pipeline, jobs, memory);
             }
@@ -160,11 +168,12 @@ impl Events<'_> {
         let Some(finished_at) = job.finished_at.filter(|_| job.status.is_terminal()) else {
             return;
         };
+        claimed.history |= self.facts.floor.is_none();
         if claimed.ended || !self.collector.is_settled(job) {
             return;
         }
         claimed.ended = true;
-        let counts = self.facts.counts(finished_at);
+        let counts = !claimed.history && self.facts.counts(finished_at);
         let labels = self.labels(job);
         if job.status == Status::Failed {
             let failure = JobFailureLabels {
@@ -211,9 +220,13 @@ impl Events<'_> {
             }
         } else {
             births.push(metric::RUN_COUNT.series(labels.clone()));
-            births.push(metric::DURATION.series(run));
-            births.push(metric::COMPUTE_SECONDS.series(compute));
-            births.push(metric::QUEUED_DURATION.series(labels));
+            if job.duration.is_some() {
+                births.push(metric::DURATION.series(run));
+                births.push(metric::COMPUTE_SECONDS.series(compute));
+            }
+            if job.queued_duration.is_some() {
+                births.push(metric::QUEUED_DURATION.series(labels));
+            }
         }
     }
 
@@ -286,15 +299,13 @@ fn failure_reason(job: &Job) -> Text {
     }
 }
 
-fn unfinished(pipeline: &Pipeline, jobs: &[Job]) -> Unfinished {
+fn unfinished(jobs: &[Job]) -> Unfinished {
     let mut count = Unfinished::default();
-    if pipeline.status.is_active() {
-        for job in jobs {
-            match job.status {
-                Status::Pending => count.pending += 1,
-                Status::Running | Status::Canceling => count.running += 1,
-                _ => {}
-            }
+    for job in jobs {
+        match job.status {
+            Status::Pending => count.pending += 1,
+            Status::Running | Status::Canceling => count.running += 1,
+            _ => {}
         }
     }
     count

@@ -17,6 +17,8 @@ pub mod jobs;
 pub mod pipelines;
 pub mod refs;
 pub mod set;
+#[cfg(test)]
+mod testing;
 
 use serde::{Deserialize, Serialize};
 

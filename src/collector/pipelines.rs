@@ -4,6 +4,9 @@
 //! (id, finish time) with a terminal status: a retry of the same pipeline is another run. Child
 //! pipelines count here too, and have their states in `child_pipelines`.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -57,7 +60,7 @@ impl Memory {
 /// Which events of a pipeline have been claimed; its creation is, once it has a claim at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunClaim {
-    /// End of the last run that was counted.
+    /// Latest end seen: it was counted, is history, or stood there when the pipeline ran again.
     pub finished: Option<UnixSeconds>,
 }
 
@@ -83,13 +86,12 @@ pub fn claim_run(
         .finished_at
         .filter(|_| pipeline.status.is_terminal());
     let last = known.and_then(|claim| claim.finished);
-    let finished = ended.is_some_and(|end| last != Some(end) && facts.counts(end));
-    claims.insert(
-        pipeline.id,
-        RunClaim {
-            finished: ended.or(last),
-        },
-    );
+    let finished = ended.is_some_and(|end| last < Some(end) && facts.counts(end));
+    // An end under another status is that of an earlier run: it must not be taken for the next.
+    let claim = RunClaim {
+        finished: last.max(pipeline.finished_at),
+    };
+    claims.insert(pipeline.id, claim);
     NewEvents { created, finished }
 }
 
