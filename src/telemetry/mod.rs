@@ -2,3 +2,11 @@
 //! from it, and the two deliveries.
 
 pub mod catalogue;
+pub mod logs;
+pub mod otlp;
+pub mod resource;
+pub mod secrets;
+mod setup;
+pub mod traces;
+
+pub use setup::{Guard, TelemetryError, TelemetrySettings, build, init};
