@@ -78,7 +78,10 @@ mod tests {
             ]),
         );
         assert_eq!(get(&configured, "service.name"), "ci-metrics");
-        assert_eq!(get(&configured, "deployment.environment.name"), "production");
+        assert_eq!(
+            get(&configured, "deployment.environment.name"),
+            "production"
+        );
         assert_eq!(get(&configured, "service.instance.id"), "instance-1");
     }
 }

@@ -98,7 +98,10 @@ mod tests {
     fn credentials_of_a_header_are_redacted_alone_too() {
         let secrets = Secrets::new();
         secrets.register("Bearer abcdef-0123");
-        assert_eq!(secrets.redact("got abcdef-0123 back"), "got [redacted] back");
+        assert_eq!(
+            secrets.redact("got abcdef-0123 back"),
+            "got [redacted] back"
+        );
         assert_eq!(secrets.redact("Bearer abcdef-0123"), REDACTED);
     }
 

@@ -81,10 +81,7 @@ impl Guard {
 ///
 /// # Errors
 /// When no client can be made for an OTLP target.
-pub fn build<W>(
-    settings: TelemetrySettings,
-    writer: W,
-) -> Result<(Dispatch, Guard), TelemetryError>
+pub fn build<W>(settings: TelemetrySettings, writer: W) -> Result<(Dispatch, Guard), TelemetryError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {

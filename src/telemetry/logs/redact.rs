@@ -44,7 +44,8 @@ pub(super) struct Redacting<'a, W> {
 impl<W: io::Write> io::Write for Redacting<'_, W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
-        self.inner.write_all(self.secrets.redact(&text).as_bytes())?;
+        self.inner
+            .write_all(self.secrets.redact(&text).as_bytes())?;
         Ok(line.len())
     }
 

@@ -70,8 +70,7 @@ impl Headers {
         for (name, value) in headers {
             let refused = || ClientError::Header { name: name.clone() };
             let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused())?;
-            let mut value =
-                HeaderValue::from_str(value.expose_secret()).map_err(|_| refused())?;
+            let mut value = HeaderValue::from_str(value.expose_secret()).map_err(|_| refused())?;
             value.set_sensitive(true);
             map.insert(key, value);
         }
