@@ -3,4 +3,5 @@
 
 pub mod clock;
 pub mod gitlab;
+pub mod series;
 pub mod telemetry;

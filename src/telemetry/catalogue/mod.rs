@@ -5,6 +5,7 @@
 
 pub mod child_pipelines;
 mod entry;
+mod family;
 pub mod jobs;
 pub mod labels;
 pub mod pipelines;
@@ -12,11 +13,8 @@ pub mod pipelines;
 pub use entry::{
     Buckets, Collector, Counter, Desc, Gauge, Histogram, Kind, Measurement, SeriesKey, Spec, Tier,
 };
+pub use family::{FamilyId, all};
 pub use labels::{LabelValues, Labels};
 
-/// Every entry, in the order of `/metrics`.
-pub fn all() -> impl Iterator<Item = &'static Desc> {
-    [pipelines::ENTRIES, child_pipelines::ENTRIES, jobs::ENTRIES]
-        .into_iter()
-        .flat_map(|entries| entries.iter().copied())
-}
+/// The files, in the order of `/metrics`.
+static SUBJECTS: &[&[&Desc]] = &[pipelines::ENTRIES, child_pipelines::ENTRIES, jobs::ENTRIES];
