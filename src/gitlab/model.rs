@@ -398,6 +398,21 @@ pub struct DownstreamTarget {
     pub pipeline: Pipeline,
 }
 
+/// What the ref rules need to know of a merge request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MergeRequest {
+    /// Number in its project.
+    pub iid: u64,
+    /// GitLab's lower-case state: `opened`, `closed`, `merged`, `locked`.
+    pub state: Text,
+    /// Branch it is to be merged into.
+    pub target_branch: Text,
+    /// Branch it comes from.
+    pub source_branch: Text,
+    /// When it last changed; notes move it at most once a minute.
+    pub updated_at: UnixSeconds,
+}
+
 /// What discovery and the change feed learn about a project.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Project {
@@ -405,8 +420,8 @@ pub struct Project {
     pub id: ProjectId,
     /// Full path, the value of the label `project`.
     pub full_path: Text,
-    /// Default branch; `None` for an empty repository.
-    pub default_branch: Option<Text>,
+    /// Default branch; nothing for an empty repository, unread by the change feed.
+    pub default_branch: Known<Text>,
     /// Whether it is archived.
     pub archived: bool,
     /// Last event (push, merge request, issue, …), moved at most once an hour; CI moves it not.
