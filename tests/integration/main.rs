@@ -2,3 +2,4 @@
 
 mod ledger;
 mod support;
+mod traces_and_logs;
