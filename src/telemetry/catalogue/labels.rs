@@ -104,4 +104,24 @@ label_sets! {
     }
     /// Time on a kind of runner.
     RunnerTypeLabels { project = "project", runner_type = "runner_type" }
+    /// Calls of a GitLab endpoint.
+    ApiEndpointLabels { endpoint = "endpoint" }
+    /// Calls of a GitLab endpoint by method.
+    ApiRequestLabels { endpoint = "endpoint", method = "method" }
+    /// Calls of a GitLab endpoint by method and by how they ended.
+    ApiStatusLabels { endpoint = "endpoint", method = "method", status_code = "status_code" }
+    /// A collector.
+    CollectorLabels { collector_type = "collector_type" }
+    /// What goes wrong for a collector.
+    CollectorErrorLabels { collector_type = "collector_type", error_type = "error_type" }
+    /// A version of the exporter.
+    BuildLabels { version = "version" }
+    /// A version of GitLab.
+    GitLabLabels { edition = "edition", version = "version" }
+    /// A GraphQL query.
+    QueryLabels { query = "query" }
+    /// A metric.
+    MetricLabels { metric = "metric" }
+    /// How OTLP messages end.
+    OtlpExportLabels { outcome = "outcome", signal = "signal" }
 }

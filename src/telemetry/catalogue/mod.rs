@@ -5,6 +5,7 @@
 
 pub mod child_pipelines;
 mod entry;
+pub mod exporter;
 mod family;
 pub mod jobs;
 pub mod labels;
@@ -17,4 +18,9 @@ pub use family::{FamilyId, all};
 pub use labels::{LabelValues, Labels};
 
 /// The files, in the order of `/metrics`.
-static SUBJECTS: &[&[&Desc]] = &[pipelines::ENTRIES, child_pipelines::ENTRIES, jobs::ENTRIES];
+static SUBJECTS: &[&[&Desc]] = &[
+    pipelines::ENTRIES,
+    child_pipelines::ENTRIES,
+    jobs::ENTRIES,
+    exporter::ENTRIES,
+];
