@@ -267,12 +267,14 @@ pub struct Upstream {
     pub project: Text,
     /// Its ref, as GitLab writes it.
     pub git_ref: Text,
+    /// Merge request it runs for.
+    pub merge_request: Known<PipelineMergeRequest>,
     /// Name of the bridge (trigger job) that started the downstream pipeline; empty when unknown.
     pub bridge: Text,
 }
 
 /// A pipeline, as GraphQL's `Pipeline` or REST's single pipeline gives it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pipeline {
     /// Unique id.
     pub id: PipelineId,
@@ -346,7 +348,7 @@ impl From<&str> for RunnerType {
 }
 
 /// A job that a runner runs. Bridges are not jobs here; see [`Downstream`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// Unique id; a retry has its own.
     pub id: JobId,
@@ -379,7 +381,7 @@ pub struct Job {
 }
 
 /// A pipeline started by a bridge of another pipeline, seen from the upstream side.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Downstream {
     /// Name of the bridge.
     pub bridge: Text,
@@ -388,7 +390,7 @@ pub struct Downstream {
 }
 
 /// A downstream pipeline that the token may read.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DownstreamTarget {
     /// Its project's id.
     pub project_id: ProjectId,
@@ -398,6 +400,21 @@ pub struct DownstreamTarget {
     pub pipeline: Pipeline,
 }
 
+/// What the ref rules need to know of a merge request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MergeRequest {
+    /// Number in its project.
+    pub iid: u64,
+    /// GitLab's lower-case state: `opened`, `closed`, `merged`, `locked`.
+    pub state: Text,
+    /// Branch it is to be merged into.
+    pub target_branch: Text,
+    /// Branch it comes from.
+    pub source_branch: Text,
+    /// When it last changed; notes move it at most once a minute.
+    pub updated_at: UnixSeconds,
+}
+
 /// What discovery and the change feed learn about a project.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Project {
@@ -405,8 +422,8 @@ pub struct Project {
     pub id: ProjectId,
     /// Full path, the value of the label `project`.
     pub full_path: Text,
-    /// Default branch; `None` for an empty repository.
-    pub default_branch: Option<Text>,
+    /// Default branch; nothing for an empty repository, unread by the change feed.
+    pub default_branch: Known<Text>,
     /// Whether it is archived.
     pub archived: bool,
     /// Last event (push, merge request, issue, …), moved at most once an hour; CI moves it not.

@@ -4,4 +4,12 @@
 pub mod buckets;
 pub mod catalogue;
 pub mod instruments;
+pub mod logs;
+pub mod otlp;
+pub mod resource;
+pub mod secrets;
+mod setup;
 pub mod text;
+pub mod traces;
+
+pub use setup::{Guard, TelemetryError, TelemetrySettings, build, init};
