@@ -13,6 +13,7 @@
 //!   exactly those of its epoch, without a copy of the table and without a lock between chunks.
 
 mod block;
+mod change;
 mod family;
 mod labels;
 mod record;
@@ -26,3 +27,6 @@ pub use record::{RecordedValue, Refusal, Restored, RowRecord, StagedRows};
 pub use retire::Retirement;
 pub use table::{Table, TableSettings, TableSize, Update};
 pub use walk::{RemovedRow, RowValue, RowView, Walk};
+
+#[cfg(test)]
+mod tests;

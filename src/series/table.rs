@@ -4,18 +4,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use super::block::{Block, Blocks, GaugeKey};
-use super::family::{Epoch, Family, NewRow};
+use super::block::{Block, Blocks};
+use super::change::Changing;
+use super::family::{Epoch, Family};
 use super::labels::LabelSets;
-use super::record::{
-    self, RecordedValue, Refusal, Restored, RowRecord, StagedRow, StagedRows, seconds, time,
-};
-use super::retire::{self, Retirement};
+use super::record::{RecordedValue, Restored, RowRecord, StagedRow, StagedRows, seconds, time};
+use super::retire::Retirement;
 use super::walk::RemovedRow;
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::{ProjectId, Text};
 use crate::telemetry::buckets::BucketSettings;
-use crate::telemetry::catalogue::{FamilyId, LabelValues, SeriesKey, all};
+use crate::telemetry::catalogue::{FamilyId, Kind, SeriesKey, all};
 use crate::telemetry::instruments::{Change, Delta};
 
 /// Removals noted for the next push at most; beyond, receivers see the series fade by themselves.
@@ -51,7 +50,7 @@ pub struct Update {
 #[derive(Debug)]
 pub struct Table {
     birth_window: u32,
-    cardinality_limit: usize,
+    pub(super) cardinality_limit: usize,
     state: RwLock<State>,
     /// Walks under way, by epoch.
     walks: Mutex<BTreeMap<u64, usize>>,
@@ -62,9 +61,9 @@ pub(super) struct State {
     pub(super) labels: LabelSets,
     /// In the order of the catalogue.
     pub(super) families: Vec<Family>,
-    blocks: Blocks,
+    pub(super) blocks: Blocks,
     /// Counters and histograms whose subject is gone, if their row still says so.
-    retiring: Vec<(FamilyId, u32)>,
+    pub(super) retiring: Vec<(FamilyId, u32)>,
     /// Removals for the next push, with their label sets in use; `None` while nobody pushes.
     removed: Option<VecDeque<(FamilyId, u32)>>,
     pub(super) epoch: u64,
@@ -223,7 +222,8 @@ impl Table {
         self.birth_window
     }
 
-    fn is_due(&self, family: &Family, slot: usize, now: u32) -> bool {
+    /// Whether a row is to leave at `now`.
+    pub(super) fn is_due(&self, family: &Family, slot: usize, now: u32) -> bool {
         let row = &family.rows()[slot];
         let last = row.changed.max(row.born.saturating_add(self.birth_window));
         row.is_retiring() && last.saturating_add(self.birth_window) <= now
@@ -268,15 +268,9 @@ impl Table {
             number: state.epoch + 1,
             walks,
         };
-        let mut changing = Changing {
-            table: self,
-            state: &mut state,
-            epoch,
-            now: seconds(now),
-            full: Vec::new(),
-        };
+        let mut changing = Changing::new(self, &mut state, epoch, seconds(now));
         let result = change(&mut changing);
-        let full = changing.full;
+        let full = changing.into_full();
         state.epoch = epoch.number;
         if walks.is_none() {
             state.compact();
@@ -295,16 +289,18 @@ impl Table {
 
 impl State {
     /// The total of a counter or histogram after a change, and its start if it exists; `None` for
-    /// a gauge.
+    /// a gauge, and for a change that does not fit its metric.
     fn total(&self, delta: &Delta) -> Option<(RecordedValue, Option<UnixSeconds>)> {
         let family = &self.families[delta.family.index()];
         let set = self.labels.find(family.desc.labels, &delta.labels);
         let slot = set.and_then(|set| family.find(set));
         let row = slot.map(|slot| &family.rows()[slot]);
         let before = row.map_or(0.0, |row| row.value);
-        let value = match &delta.change {
-            Change::Rise(rise) => RecordedValue::Counter(before + rise),
-            Change::Histogram { sum, buckets, .. } => {
+        let value = match (family.desc.kind, &delta.change) {
+            (Kind::Counter, Change::Rise(rise)) => RecordedValue::Counter(before + rise),
+            (Kind::Histogram, Change::Histogram { sum, buckets, .. })
+                if buckets.len() == family.width() =>
+            {
                 let before_buckets = slot.map_or(family.zeros(), |slot| family.buckets(slot));
                 let totals = before_buckets.iter().zip(buckets);
                 RecordedValue::Histogram {
@@ -313,13 +309,13 @@ impl State {
                     sum: before + sum,
                 }
             }
-            Change::Level(_) => return None,
+            _ => return None,
         };
         Some((value, row.map(|row| time(row.born))))
     }
 
     /// The living row of a series.
-    fn find(&self, family: FamilyId, labels: &LabelValues) -> Option<usize> {
+    pub(super) fn find(&self, family: FamilyId, labels: &[Text]) -> Option<usize> {
         let family = &self.families[family.index()];
         family.find(self.labels.find(family.desc.labels, labels)?)
     }
@@ -360,202 +356,6 @@ impl State {
             }
         }
         self.labels.shrink();
-    }
-}
-
-/// A change under way.
-struct Changing<'a> {
-    table: &'a Table,
-    state: &'a mut State,
-    epoch: Epoch,
-    now: u32,
-    /// Metrics that dropped something for the first time.
-    full: Vec<FamilyId>,
-}
-
-impl Changing<'_> {
-    /// Counts changes that do not fit.
-    fn drop_new(&mut self, id: FamilyId, count: u64) {
-        let family = &mut self.state.families[id.index()];
-        if family.overflow == 0 {
-            self.full.push(id);
-        }
-        family.overflow += count;
-    }
-
-    /// Adds a series, if the limit allows it.
-    fn insert(
-        &mut self,
-        id: FamilyId,
-        labels: &LabelValues,
-        value: f64,
-        owner: u32,
-    ) -> Option<usize> {
-        let State {
-            families,
-            labels: sets,
-            ..
-        } = &mut *self.state;
-        let family = &mut families[id.index()];
-        if family.len() >= self.table.cardinality_limit {
-            self.drop_new(id, 1);
-            return None;
-        }
-        let new = NewRow {
-            set: sets.acquire(family.desc.labels, labels),
-            value,
-            born: self.now,
-            changed: self.now,
-            owner,
-        };
-        Some(family.insert(new, self.epoch, sets))
-    }
-
-    /// Sets a counter or histogram to its staged total.
-    fn show(&mut self, staged: &StagedRow) {
-        let id = staged.family;
-        let slot = match self.state.find(id, &staged.labels) {
-            Some(slot) => slot,
-            None => match self.insert(id, &staged.labels, 0.0, 0) {
-                Some(slot) => slot,
-                None => return,
-            },
-        };
-        let family = &mut self.state.families[id.index()];
-        let row = family.row_mut(slot);
-        row.changed = self.now;
-        row.set_retiring(false);
-        match &staged.value {
-            RecordedValue::Counter(total) => row.value = *total,
-            RecordedValue::Histogram { buckets, sum, .. } => {
-                row.value = *sum;
-                family.buckets_mut(slot).copy_from_slice(buckets);
-            }
-        }
-    }
-
-    /// Shows a counter or histogram at 0, unless it is there.
-    fn give_birth(&mut self, key: &SeriesKey) {
-        let Some(id) = FamilyId::of(key.desc) else {
-            return;
-        };
-        match self.state.find(id, &key.labels) {
-            Some(slot) => self.state.families[id.index()]
-                .row_mut(slot)
-                .set_retiring(false),
-            None => {
-                self.insert(id, &key.labels, 0.0, 0);
-            }
-        }
-    }
-
-    /// Replaces a block's gauges.
-    fn replace(&mut self, block: Block, gauges: &[Delta]) {
-        let (owner, before) = self.state.blocks.take(block);
-        let mut after: Vec<GaugeKey> = Vec::with_capacity(gauges.len());
-        for delta in gauges {
-            let Change::Level(value) = delta.change else {
-                continue;
-            };
-            if let Some(set) = self.set_gauge(delta, value, owner) {
-                after.push((delta.family, set));
-            }
-        }
-        after.sort_unstable();
-        after.dedup();
-        for key in before {
-            if after.binary_search(&key).is_err() {
-                self.remove_gauge(key, owner);
-            }
-        }
-        self.state.blocks.put(block, owner, after);
-    }
-
-    /// Sets one gauge for a block; yields its label set.
-    fn set_gauge(&mut self, delta: &Delta, value: f64, owner: u32) -> Option<u32> {
-        let slot = match self.state.find(delta.family, &delta.labels) {
-            Some(slot) => slot,
-            None => self.insert(delta.family, &delta.labels, value, owner)?,
-        };
-        let State {
-            families, labels, ..
-        } = &mut *self.state;
-        let family = &mut families[delta.family.index()];
-        family.row_mut(slot).set_owner(owner);
-        let set = family.rows()[slot].set;
-        family.set_gauge(slot, value, self.epoch, labels);
-        Some(set)
-    }
-
-    /// Takes a gauge away, unless another block has claimed it since.
-    fn remove_gauge(&mut self, (id, set): GaugeKey, owner: u32) {
-        let family = &self.state.families[id.index()];
-        if let Some(slot) = family.find(set)
-            && family.rows()[slot].owner() == owner
-        {
-            self.remove(id, slot);
-        }
-    }
-
-    fn remove(&mut self, id: FamilyId, slot: usize) {
-        let family = &mut self.state.families[id.index()];
-        let set = family.rows()[slot].set;
-        family.remove(slot, self.epoch);
-        self.state.note_removed(id, set);
-    }
-
-    /// Marks what is gone, and takes the states of gone projects away.
-    fn retire(&mut self, retirements: &[Retirement]) {
-        for retirement in retirements {
-            if let Retirement::Project { id, .. } = retirement {
-                for block in self.state.blocks.of_project(*id) {
-                    self.replace(block, &[]);
-                }
-            }
-        }
-        if retirements.is_empty() {
-            return;
-        }
-        let State {
-            families,
-            labels,
-            retiring,
-            ..
-        } = &mut *self.state;
-        for (id, family) in FamilyId::all().zip(families) {
-            let marked = retire::mark(family, labels, retirements);
-            retiring.extend(marked.into_iter().map(|set| (id, set)));
-        }
-    }
-
-    fn sweep(&mut self) -> usize {
-        let mut swept = 0;
-        let retiring = std::mem::take(&mut self.state.retiring);
-        for (id, set) in retiring {
-            let family = &self.state.families[id.index()];
-            let Some(slot) = family.find(set) else {
-                continue;
-            };
-            if self.table.is_due(family, slot, self.now) {
-                self.remove(id, slot);
-                swept += 1;
-            } else if family.rows()[slot].is_retiring() {
-                self.state.retiring.push((id, set));
-            }
-        }
-        swept
-    }
-
-    fn restore(&mut self, record: &RowRecord) -> Result<(), Refusal> {
-        let id = FamilyId::by_name(&record.name).ok_or(Refusal::UnknownMetric)?;
-        let State {
-            families, labels, ..
-        } = &mut *self.state;
-        let family = &mut families[id.index()];
-        if family.len() >= self.table.cardinality_limit {
-            return Err(Refusal::Full);
-        }
-        record::restore(family, labels, record, self.epoch)
     }
 }
 

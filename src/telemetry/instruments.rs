@@ -410,3 +410,6 @@ impl MetricReader for SharedReader {
         self.0.temporality(kind)
     }
 }
+
+#[cfg(test)]
+mod tests;

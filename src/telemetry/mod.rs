@@ -11,6 +11,7 @@ pub mod push;
 pub mod resource;
 pub mod secrets;
 mod setup;
+pub mod text;
 pub mod traces;
 
 pub use setup::{Guard, TelemetryError, TelemetrySettings, build, init};

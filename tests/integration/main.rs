@@ -1,4 +1,5 @@
-//! Behaviour at the seams: what users of the exporter see.
+//! Behaviour at the seams that users see: one binary for all integration tests.
 
+mod ledger;
 mod support;
 mod traces_and_logs;

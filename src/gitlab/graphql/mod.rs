@@ -304,3 +304,6 @@ impl ServerError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

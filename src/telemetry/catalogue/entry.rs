@@ -173,6 +173,8 @@ pub struct Desc {
     pub plan: bool,
     /// Bucket bounds.
     pub buckets: Buckets,
+    /// Whether this program records it.
+    pub implemented: bool,
 }
 
 /// Entries are compared by name: each stands once in the catalogue.
@@ -239,9 +241,27 @@ macro_rules! entry {
         impl<L: Labels> $name<L> {
             const fn build(spec: Spec, buckets: Buckets) -> Self {
                 let Spec { name, unit, help, collector, tier, plan } = spec;
-                let desc =
-                    Desc { name, kind: $kind, labels: L::KEYS, unit, help, collector, tier, plan, buckets };
+                let desc = Desc {
+                    name,
+                    kind: $kind,
+                    labels: L::KEYS,
+                    unit,
+                    help,
+                    collector,
+                    tier,
+                    plan,
+                    buckets,
+                    implemented: collector.is_built(),
+                };
                 Self { desc, labels: PhantomData }
+            }
+
+            /// The same entry for a part of the program that is not built yet, though its
+            /// collector is.
+            #[must_use]
+            pub const fn not_built(self) -> Self {
+                let Self { desc, labels } = self;
+                Self { desc: Desc { implemented: false, ..desc }, labels }
             }
 
             #[allow(dead_code, reason = "gauges are never born without a value")]

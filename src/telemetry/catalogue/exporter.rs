@@ -3,6 +3,7 @@
 use super::labels::{
     ApiEndpointLabels, ApiRequestLabels, ApiStatusLabels, BuildLabels, CollectorErrorLabels,
     CollectorLabels, GitLabLabels, MetricLabels, NoLabels, OtlpExportLabels, QueryLabels,
+    WebhookLabels,
 };
 use super::{Buckets, Collector, Counter, Desc, Gauge, Histogram, Spec, Tier};
 
@@ -224,6 +225,33 @@ pub static INITIAL_SYNC_PROGRESS: Gauge<NoLabels> = Gauge::new(spec(
     "Share of the tracked projects that have been read since the start, from 0 to 1.",
 ));
 
+/// Webhook events.
+pub static WEBHOOK_EVENTS: Counter<WebhookLabels> = Counter::new(spec(
+    "age_webhook_events_total",
+    "",
+    false,
+    "Webhook events received from GitLab, by kind and by what became of them.",
+))
+.not_built();
+
+/// Replicas.
+pub static CLUSTER_MEMBERS: Gauge<NoLabels> = Gauge::new(spec(
+    "age_cluster_members",
+    "",
+    false,
+    "Replicas of the exporter that share the work now.",
+))
+.not_built();
+
+/// Shards of this replica.
+pub static CLUSTER_OWNED_SHARDS: Gauge<NoLabels> = Gauge::new(spec(
+    "age_cluster_owned_shards",
+    "",
+    false,
+    "Shards of projects that this replica holds, of 64.",
+))
+.not_built();
+
 /// CPU time.
 pub static PROCESS_CPU: Counter<NoLabels> = Counter::new(spec(
     "process_cpu_seconds_total",
@@ -307,6 +335,9 @@ pub static ENTRIES: &[&Desc] = &[
     &SERIES_OVERFLOW.desc,
     &OTLP_EXPORTS.desc,
     &INITIAL_SYNC_PROGRESS.desc,
+    &WEBHOOK_EVENTS.desc,
+    &CLUSTER_MEMBERS.desc,
+    &CLUSTER_OWNED_SHARDS.desc,
     &PROCESS_CPU.desc,
     &PROCESS_OPEN_FDS.desc,
     &PROCESS_MAX_FDS.desc,

@@ -1,6 +1,8 @@
 //! What several tests need: receivers and worlds to talk to.
 
+pub mod core;
 pub mod otlp;
+pub mod series;
 
 use std::time::{Duration, Instant};
 
