@@ -4,6 +4,8 @@
 
 pub mod batch;
 mod changes;
+#[cfg(test)]
+mod complexity;
 mod convert;
 mod holes;
 mod jobs;
