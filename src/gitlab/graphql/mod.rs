@@ -7,6 +7,7 @@ mod changes;
 #[cfg(test)]
 mod complexity;
 mod convert;
+mod features;
 mod holes;
 mod jobs;
 mod merge_requests;
@@ -21,6 +22,7 @@ use serde_json::Value;
 use holes::{Holes, Partial};
 
 pub use changes::ProjectChanges;
+pub use features::ProjectTier;
 pub use jobs::{PipelineJobs, ProjectJobs, Which};
 
 use super::GitLab;
