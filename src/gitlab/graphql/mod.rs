@@ -12,6 +12,8 @@ mod holes;
 mod jobs;
 mod merge_requests;
 mod queries;
+#[cfg(test)]
+mod schema_tests;
 
 use graphql_client::GraphQLQuery;
 use reqwest::Method;
