@@ -2,11 +2,12 @@
 
 use std::error::Error as _;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
 use super::error::Cause;
+use crate::clock::UnixSeconds;
 
 /// Most bytes read of one answer, after decompression.
 pub(crate) const MAX_BODY: usize = 64 << 20;
@@ -97,6 +98,15 @@ pub(crate) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> O
         500..=599 => Cause::Server(code, detail),
         _ => Cause::Refused(code, detail),
     })
+}
+
+/// The server's time.
+pub(crate) fn date(headers: &HeaderMap) -> Option<UnixSeconds> {
+    let text = headers.get(DATE)?.to_str().ok()?;
+    let time = jiff::fmt::rfc2822::DateTimeParser::new()
+        .parse_timestamp(text)
+        .ok()?;
+    Some(UnixSeconds(time.as_second()))
 }
 
 fn is_html(headers: &HeaderMap, body: &[u8]) -> bool {

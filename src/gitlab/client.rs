@@ -1,7 +1,7 @@
 //! All HTTP to GitLab: auth, TLS, time-outs, redirects, retries, one span per call, accounting.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
@@ -17,7 +17,7 @@ use super::error::{Cause, GRAPHQL, GitLabError};
 use super::limiter::{Budget, Lane, Limiter, LocalLimiter, Throttle, observation};
 use super::settings::{RetryPolicy, Settings, SetupError};
 use super::token::Token;
-use crate::clock::Clock;
+use crate::clock::{Clock, UnixSeconds};
 
 /// Redirects within the instance that one call follows.
 const MAX_REDIRECTS: u32 = 3;
@@ -31,6 +31,8 @@ pub(crate) struct Client {
     accounting: Arc<dyn Accounting>,
     clock: Clock,
     retry: RetryPolicy,
+    /// GitLab's time in the latest answer, in Unix seconds; 0 before the first.
+    server_time: AtomicI64,
 }
 
 /// One call, before it is sent.
@@ -134,6 +136,7 @@ impl Client {
             accounting,
             clock,
             retry: settings.retry,
+            server_time: AtomicI64::new(0),
         })
     }
 
@@ -305,7 +308,17 @@ impl Client {
         Ok((status, headers, body))
     }
 
+    /// GitLab's clock by the latest answer.
+    pub(crate) fn server_time(&self) -> Option<UnixSeconds> {
+        Some(self.server_time.load(Ordering::Relaxed))
+            .filter(|seconds| *seconds > 0)
+            .map(UnixSeconds)
+    }
+
     async fn observe(&self, call: &Call, status: StatusCode, headers: &HeaderMap, body: &[u8]) {
+        if let Some(time) = answer::date(headers) {
+            self.server_time.store(time.0, Ordering::Relaxed);
+        }
         let seen = observation(status, headers, body, self.clock.now());
         if let Some(limit) = seen.rate_limit {
             Span::current().record("gitlab.rate_limit.remaining", limit.remaining);

@@ -199,6 +199,23 @@ impl GitLabError {
         matches!(self.cause, Cause::NotFound(..))
     }
 
+    /// Whether the token may not do this here.
+    #[must_use]
+    pub const fn is_forbidden(&self) -> bool {
+        matches!(self.cause, Cause::Forbidden(_))
+    }
+
+    /// Whether one item of a batch may have spoilt the answer for the others, so that asking for
+    /// fewer at once is worth the calls. What every call would meet alike is no item's fault.
+    #[must_use]
+    pub const fn may_be_one_items_fault(&self) -> bool {
+        self.batch_too_heavy()
+            || matches!(
+                self.cause,
+                Cause::Server(..) | Cause::Decode(_) | Cause::GraphQl(_) | Cause::Interrupted(_)
+            )
+    }
+
     /// Whether GraphQL will not answer this while REST may: it is off, refused, too old or failing.
     ///
     /// False for what would hit REST alike (no connection, rate limit) and for a batch that is
@@ -208,7 +225,8 @@ impl GitLabError {
         self.endpoint.starts_with(GRAPHQL)
             && !matches!(
                 self.cause,
-                Cause::RateLimited { .. }
+                Cause::Auth(_)
+                    | Cause::RateLimited { .. }
                     | Cause::Timeout
                     | Cause::Connect(_)
                     | Cause::Tls(_)

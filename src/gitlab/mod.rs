@@ -26,7 +26,7 @@ pub use error::{Cause, GitLabError};
 pub use limiter::Lane;
 pub use settings::{RetryPolicy, Settings, SetupError, TokenSource};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, UnixSeconds};
 use client::Client;
 
 /// A GitLab instance and a token.
@@ -83,6 +83,13 @@ impl GitLab {
     #[must_use]
     pub fn url(&self) -> &str {
         self.client().root().as_str()
+    }
+
+    /// GitLab's own time by its latest answer (header `Date`); none before the first. History is
+    /// told from events by this clock, not by ours.
+    #[must_use]
+    pub fn server_time(&self) -> Option<UnixSeconds> {
+        self.client().server_time()
     }
 
     fn client(&self) -> &Client {

@@ -267,12 +267,14 @@ pub struct Upstream {
     pub project: Text,
     /// Its ref, as GitLab writes it.
     pub git_ref: Text,
+    /// Merge request it runs for.
+    pub merge_request: Known<PipelineMergeRequest>,
     /// Name of the bridge (trigger job) that started the downstream pipeline; empty when unknown.
     pub bridge: Text,
 }
 
 /// A pipeline, as GraphQL's `Pipeline` or REST's single pipeline gives it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pipeline {
     /// Unique id.
     pub id: PipelineId,
@@ -346,7 +348,7 @@ impl From<&str> for RunnerType {
 }
 
 /// A job that a runner runs. Bridges are not jobs here; see [`Downstream`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// Unique id; a retry has its own.
     pub id: JobId,
@@ -379,7 +381,7 @@ pub struct Job {
 }
 
 /// A pipeline started by a bridge of another pipeline, seen from the upstream side.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Downstream {
     /// Name of the bridge.
     pub bridge: Text,
@@ -388,7 +390,7 @@ pub struct Downstream {
 }
 
 /// A downstream pipeline that the token may read.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DownstreamTarget {
     /// Its project's id.
     pub project_id: ProjectId,

@@ -1,13 +1,15 @@
 //! The change feed: which pipelines of which projects moved.
 
-use super::convert::{gid, maybe_time, project_gid, raw_pipeline};
+use super::convert::{gid, maybe_time, merge_request, project_gid, raw_pipeline};
 use super::holes::{Partial, ProjectHoles, key};
 use super::{Batch, Messages, queries};
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::json::Step;
-use crate::gitlab::model::{Known, Page, Pipeline, PipelineId, Project, ProjectId, Role, Upstream};
+use crate::gitlab::model::{
+    Known, Page, Pipeline, PipelineId, Project, ProjectId, Role, Upstream, merge_request_iid,
+};
 use queries::project_changes::{self, PipelinePage, ProjectChangesProjectsNodes};
 
 /// What moved in one project.
@@ -165,6 +167,16 @@ fn pipelines(
         let upstream = match node.upstream {
             None => None,
             Some(upstream) => Some(Upstream {
+                merge_request: merge_request(
+                    upstream
+                        .merge_request
+                        .map(|mr| (mr.iid, mr.target_branch, mr.source_branch)),
+                    upstream
+                        .ref_
+                        .as_deref()
+                        .and_then(merge_request_iid)
+                        .is_some(),
+                )?,
                 pipeline: PipelineId(gid("upstream.id", &upstream.id)?),
                 project: upstream
                     .project

@@ -56,6 +56,23 @@ pub(super) struct RawPipeline {
     pub(super) merge_request: Option<(String, String, String)>,
 }
 
+/// The merge request a pipeline runs for, from its iid, target and source branch. GitLab gives
+/// null also where the token may not see it.
+pub(super) fn merge_request(
+    raw: Option<(String, String, String)>,
+    expected: bool,
+) -> Result<Known<PipelineMergeRequest>, String> {
+    Ok(match raw {
+        Some((number, target_branch, source_branch)) => Known::Value(PipelineMergeRequest {
+            iid: iid(&number).map_err(|why| format!("mergeRequest.{why}"))?,
+            target_branch: target_branch.into(),
+            source_branch: source_branch.into(),
+        }),
+        None if expected => Known::Hidden,
+        None => Known::Nothing,
+    })
+}
+
 /// Takes a [`RawPipeline`] out of a generated struct.
 macro_rules! raw_pipeline {
     ($node:expr) => {
@@ -87,15 +104,7 @@ impl RawPipeline {
         let source = self.source.unwrap_or_else(|| "unknown".to_owned());
         let kind = kind(&self.kind, &git_ref);
         let started_by_another = matches!(&*source, "parent_pipeline" | "pipeline");
-        let merge_request = match self.merge_request {
-            Some((number, target_branch, source_branch)) => Known::Value(PipelineMergeRequest {
-                iid: iid(&number).map_err(|why| format!("mergeRequest.{why}"))?,
-                target_branch: target_branch.into(),
-                source_branch: source_branch.into(),
-            }),
-            None if kind == RefKind::MergeRequest => Known::Hidden,
-            None => Known::Nothing,
-        };
+        let merge_request = merge_request(self.merge_request, kind == RefKind::MergeRequest)?;
         Ok(Pipeline {
             id: PipelineId(gid("id", &self.id)?),
             iid: iid(&self.iid)?,

@@ -9,7 +9,7 @@ use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::json::Step;
 use crate::gitlab::model::{
-    Downstream, DownstreamTarget, Job, Page, PipelineId, ProjectId, Status, Text, Upstream,
+    Downstream, DownstreamTarget, Job, Known, Page, PipelineId, ProjectId, Status, Text, Upstream,
 };
 use queries::pipeline_jobs::{
     self, JobsOfPipeline, JobsOfPipelineDownstreamNodes, JobsOfPipelineJobsNodes, PipelineJobsPage,
@@ -248,6 +248,7 @@ fn pipeline_of(
         pipeline: id,
         project: Text::clone(project),
         git_ref: node.ref_.unwrap_or_default().into(),
+        merge_request: Known::Unread,
         bridge: Text::default(),
     };
     let within = |name: &str| [place, &[key(name)]].concat();

@@ -1,0 +1,114 @@
+//! The newest pipelines of each ref, remembered for states.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Subject;
+use super::refs::{self, Candidate, RefName};
+use crate::clock::UnixSeconds;
+use crate::gitlab::model::PipelineId;
+
+/// What is remembered of the newest pipelines of each ref, newest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RefHistory<T> {
+    refs: BTreeMap<RefName, Vec<Remembered<T>>>,
+}
+
+impl<T> Default for RefHistory<T> {
+    fn default() -> Self {
+        Self {
+            refs: BTreeMap::new(),
+        }
+    }
+}
+
+/// A remembered pipeline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Remembered<T> {
+    /// The pipeline's id: the higher, the newer.
+    pub id: PipelineId,
+    /// When it was created.
+    pub created_at: UnixSeconds,
+    /// What is remembered of it.
+    pub value: T,
+}
+
+impl<T> RefHistory<T> {
+    /// Remembers a pipeline, in place of what was remembered of it before; at most `keep` newest
+    /// pipelines of the ref stay.
+    pub fn put(&mut self, name: RefName, entry: Remembered<T>, keep: usize) {
+        let entries = self.refs.entry(name).or_default();
+        match entries.binary_search_by(|other| entry.id.cmp(&other.id)) {
+            Ok(place) => entries[place] = entry,
+            Err(place) => entries.insert(place, entry),
+        }
+        entries.truncate(keep.max(1));
+    }
+
+    /// The newest pipeline remembered of a ref.
+    #[must_use]
+    pub fn newest(&self, name: &RefName) -> Option<&Remembered<T>> {
+        self.refs.get(name)?.first()
+    }
+
+    /// Forgets deleted pipelines; the next newest takes their place.
+    pub fn forget_pipelines(&mut self, deleted: &[PipelineId]) {
+        if deleted.is_empty() {
+            return;
+        }
+        self.refs.retain(|_, entries| {
+            entries.retain(|entry| !deleted.contains(&entry.id));
+            !entries.is_empty()
+        });
+    }
+
+    /// Forgets refs that were deleted in GitLab, if their rule says so.
+    pub fn forget_deleted_refs(&mut self, subject: Subject<'_>) {
+        let rules = &subject.settings.refs;
+        self.refs.retain(|name, entries| {
+            let excluded = match name.kind {
+                crate::gitlab::model::RefKind::Branch => rules.branches.exclude_deleted,
+                crate::gitlab::model::RefKind::Tag => rules.tags.exclude_deleted,
+                crate::gitlab::model::RefKind::MergeRequest => false,
+            };
+            entries.first().is_some_and(|entry| {
+                let candidate = Candidate {
+                    name,
+                    newest: entry.created_at,
+                };
+                !(excluded && refs::is_deleted(candidate, subject.refs))
+            })
+        });
+    }
+
+    /// The newest pipeline of each ref that is inside its window, in order of refs.
+    pub fn shown<'a>(
+        &'a self,
+        subject: Subject<'a>,
+    ) -> impl Iterator<Item = (&'a RefName, &'a Remembered<T>)> {
+        let candidates = self.refs.iter().filter_map(|(name, entries)| {
+            Some(Candidate {
+                name,
+                newest: entries.first()?.created_at,
+            })
+        });
+        let shown = refs::shown(candidates, subject.settings, subject.refs, subject.now);
+        self.refs
+            .iter()
+            .filter(move |(name, _)| shown.contains(name))
+            .filter_map(|(name, entries)| Some((name, entries.first()?)))
+    }
+
+    /// Every ref that something is remembered of.
+    pub fn names(&self) -> impl Iterator<Item = &RefName> {
+        self.refs.keys()
+    }
+
+    /// Everything remembered.
+    pub fn iter(&self) -> impl Iterator<Item = (&RefName, &[Remembered<T>])> {
+        self.refs
+            .iter()
+            .map(|(name, entries)| (name, entries.as_slice()))
+    }
+}

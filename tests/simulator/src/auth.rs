@@ -1,0 +1,186 @@
+//! Tokens, their scopes and their roles.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Millis;
+
+/// A role in a project, with GitLab's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccessLevel {
+    /// Not a member (0).
+    None,
+    /// Minimal access (5).
+    Minimal,
+    /// Guest (10).
+    Guest,
+    /// Planner (15).
+    Planner,
+    /// Reporter (20): reads pipelines, jobs, code.
+    Reporter,
+    /// Developer (30).
+    Developer,
+    /// Maintainer (40): sees project and group runners.
+    Maintainer,
+    /// Owner (50).
+    Owner,
+}
+
+impl AccessLevel {
+    /// GitLab's number of the role.
+    #[must_use]
+    pub fn value(self) -> i32 {
+        match self {
+            Self::None => 0,
+            Self::Minimal => 5,
+            Self::Guest => 10,
+            Self::Planner => 15,
+            Self::Reporter => 20,
+            Self::Developer => 30,
+            Self::Maintainer => 40,
+            Self::Owner => 50,
+        }
+    }
+
+    /// The value of GraphQL's `AccessLevelEnum`.
+    #[must_use]
+    pub fn graphql(self) -> &'static str {
+        match self {
+            Self::None => "NO_ACCESS",
+            Self::Minimal => "MINIMAL_ACCESS",
+            Self::Guest => "GUEST",
+            Self::Planner => "PLANNER",
+            Self::Reporter => "REPORTER",
+            Self::Developer => "DEVELOPER",
+            Self::Maintainer => "MAINTAINER",
+            Self::Owner => "OWNER",
+        }
+    }
+
+    /// The highest role that GitLab's number `value` grants.
+    #[must_use]
+    pub fn from_value(value: i64) -> Self {
+        [
+            Self::Owner,
+            Self::Maintainer,
+            Self::Developer,
+            Self::Reporter,
+            Self::Planner,
+            Self::Guest,
+            Self::Minimal,
+        ]
+        .into_iter()
+        .find(|level| value >= i64::from(level.value()))
+        .unwrap_or(Self::None)
+    }
+}
+
+/// A personal, project or group access token.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Token {
+    /// The secret itself.
+    pub value: String,
+    /// Its id.
+    pub id: u64,
+    /// Its name; recorded with each request.
+    pub name: String,
+    /// The user it stands for.
+    pub user_id: u64,
+    /// Its scopes, such as `read_api`.
+    pub scopes: Vec<String>,
+    /// When it ends; `None` never.
+    pub expires_at: Option<Millis>,
+    /// Withdrawn by somebody.
+    pub revoked: bool,
+    /// Belongs to an administrator: sees everything, complexity limit 300.
+    pub admin: bool,
+    /// The role where [`Self::roles`] names none.
+    pub default_role: AccessLevel,
+    /// Roles by project id.
+    pub roles: BTreeMap<u64, AccessLevel>,
+}
+
+/// What a token is good for at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenState {
+    /// Usable.
+    Active,
+    /// Past its end.
+    Expired,
+    /// Withdrawn.
+    Revoked,
+}
+
+impl Token {
+    /// A token with scope `read_api`, Maintainer everywhere, without an end.
+    #[must_use]
+    pub fn new(value: impl Into<String>) -> Self {
+        Self {
+            value: value.into(),
+            id: 1,
+            name: "exporter".to_owned(),
+            user_id: 100,
+            scopes: vec!["read_api".to_owned()],
+            expires_at: None,
+            revoked: false,
+            admin: false,
+            default_role: AccessLevel::Maintainer,
+            roles: BTreeMap::new(),
+        }
+    }
+
+    /// The same token with other scopes.
+    #[must_use]
+    pub fn with_scopes(mut self, scopes: &[&str]) -> Self {
+        self.scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        self
+    }
+
+    /// The same token with another role wherever none is set for the project.
+    #[must_use]
+    pub fn with_role(mut self, role: AccessLevel) -> Self {
+        self.default_role = role;
+        self
+    }
+
+    /// The same token with an end.
+    #[must_use]
+    pub fn expiring(mut self, at: Millis) -> Self {
+        self.expires_at = Some(at);
+        self
+    }
+
+    /// The role in a project.
+    #[must_use]
+    pub fn role(&self, project_id: u64) -> AccessLevel {
+        if self.admin {
+            return AccessLevel::Owner;
+        }
+        self.roles
+            .get(&project_id)
+            .copied()
+            .unwrap_or(self.default_role)
+    }
+
+    /// Whether it can be used at `now`.
+    #[must_use]
+    pub fn state(&self, now: Millis) -> TokenState {
+        if self.revoked {
+            TokenState::Revoked
+        } else if self.expires_at.is_some_and(|end| now >= end) {
+            TokenState::Expired
+        } else {
+            TokenState::Active
+        }
+    }
+
+    /// Whether one of its scopes reads the whole API.
+    #[must_use]
+    pub fn reads_api(&self) -> bool {
+        self.scopes
+            .iter()
+            .any(|scope| scope == "read_api" || scope == "api")
+    }
+}

@@ -1,0 +1,272 @@
+//! Jobs, bridges, their runners and artifacts.
+
+use std::sync::Arc;
+
+use async_graphql::{Context, ID, Object, Result, SimpleObject};
+
+use super::page::{Page, PageArguments, connection};
+use super::pipeline::PipelineNode;
+use super::project::ProjectNode;
+use super::scalars::{
+    BigInt, CiJobArtifactId, CiJobKind, CiJobStatus, CiRunnerId, CiRunnerType, Duration,
+    JobArtifactFileType, JobId, Time,
+};
+use super::{Asked, gid};
+use crate::world::{Job, JobKind, Status, When};
+
+/// A job or a bridge.
+#[derive(Clone, Debug)]
+pub struct CiJobNode(pub Arc<Job>);
+
+connection!(CiJobConnection, CiJobEdge, CiJobNode {
+    async fn count(&self, limit: Option<i32>) -> i32 {
+        let limit = limit.unwrap_or(1_000).clamp(0, 1_000);
+        i32::try_from(self.0.total).unwrap_or(i32::MAX).min(limit + 1)
+    }
+});
+
+/// A stage.
+#[derive(SimpleObject)]
+pub struct CiStage {
+    id: ID,
+    name: Option<String>,
+}
+
+/// A runner as GraphQL shows it.
+#[derive(SimpleObject)]
+pub struct CiRunner {
+    id: CiRunnerId,
+    description: Option<String>,
+    runner_type: CiRunnerType,
+    paused: bool,
+}
+
+/// A file that a job left.
+#[derive(Clone, SimpleObject)]
+pub struct CiJobArtifact {
+    id: CiJobArtifactId,
+    name: Option<String>,
+    file_type: Option<JobArtifactFileType>,
+    size: BigInt,
+}
+
+connection!(CiJobArtifactConnection, CiJobArtifactEdge, CiJobArtifact {});
+
+impl CiJobNode {
+    pub(super) fn matches(
+        job: &Job,
+        statuses: Option<&[CiJobStatus]>,
+        kind: Option<&CiJobKind>,
+        retried: Option<bool>,
+    ) -> bool {
+        let bridge = job.kind == JobKind::Bridge;
+        statuses.is_none_or(|statuses| {
+            statuses
+                .iter()
+                .any(|status| status.0 == job.status.graphql())
+        }) && kind.is_none_or(|kind| bridge == (kind.0 == "BRIDGE"))
+            && retried.is_none_or(|retried| job.retried == retried)
+    }
+}
+
+#[Object(name = "CiJob")]
+impl CiJobNode {
+    async fn id(&self) -> Option<JobId> {
+        let class = if self.0.kind == JobKind::Bridge {
+            "Ci::Bridge"
+        } else {
+            "Ci::Build"
+        };
+        Some(JobId(gid(class, self.0.id).0))
+    }
+
+    async fn name(&self) -> Option<&str> {
+        Some(&self.0.name)
+    }
+
+    async fn status(&self) -> Option<CiJobStatus> {
+        Some(self.0.status.graphql().into())
+    }
+
+    async fn stage(&self) -> Option<CiStage> {
+        let id = gid(
+            "Ci::Stage",
+            self.0.pipeline_id * 100 + u64::from(self.0.stage_index),
+        );
+        Some(CiStage {
+            id,
+            name: Some(self.0.stage.to_string()),
+        })
+    }
+
+    async fn kind(&self) -> CiJobKind {
+        if self.0.kind == JobKind::Bridge {
+            "BRIDGE".into()
+        } else {
+            "BUILD".into()
+        }
+    }
+
+    async fn allow_failure(&self) -> bool {
+        self.0.allow_failure
+    }
+
+    async fn active(&self) -> bool {
+        self.0.status.is_active()
+    }
+
+    async fn created_at(&self, ctx: &Context<'_>) -> Time {
+        Asked::of(ctx).time(self.0.created_at)
+    }
+
+    async fn queued_at(&self, ctx: &Context<'_>) -> Option<Time> {
+        self.0.queued_at.map(|at| Asked::of(ctx).time(at))
+    }
+
+    async fn started_at(&self, ctx: &Context<'_>) -> Option<Time> {
+        self.0.started_at.map(|at| Asked::of(ctx).time(at))
+    }
+
+    async fn finished_at(&self, ctx: &Context<'_>) -> Option<Time> {
+        self.0.finished_at.map(|at| Asked::of(ctx).time(at))
+    }
+
+    async fn erased_at(&self) -> Option<Time> {
+        None
+    }
+
+    async fn duration(&self, ctx: &Context<'_>) -> Option<i32> {
+        let seconds = self.0.duration_seconds(Asked::of(ctx).world().now())?;
+        Some(seconds as i32)
+    }
+
+    async fn queued_duration(&self, ctx: &Context<'_>) -> Option<Duration> {
+        self.0
+            .queued_seconds(Asked::of(ctx).world().now())
+            .map(Duration)
+    }
+
+    async fn coverage(&self) -> Option<f64> {
+        self.0.coverage.filter(|_| self.0.status.is_complete())
+    }
+
+    async fn retried(&self) -> Option<bool> {
+        Some(self.0.retried)
+    }
+
+    async fn manual_job(&self) -> Option<bool> {
+        Some(self.0.when == When::Manual)
+    }
+
+    async fn scheduled(&self) -> bool {
+        self.0.status == Status::Scheduled
+    }
+
+    async fn stuck(&self) -> bool {
+        false
+    }
+
+    async fn tags(&self) -> Option<Vec<String>> {
+        Some(self.0.tags.iter().map(ToString::to_string).collect())
+    }
+
+    async fn ref_name(&self, ctx: &Context<'_>) -> Option<String> {
+        let world = Asked::of(ctx).world();
+        world
+            .pipeline(self.0.pipeline_id)
+            .map(|pipeline| pipeline.ref_name.to_string())
+    }
+
+    /// Prose; GraphQL has no field with GitLab's value.
+    async fn failure_message(&self, ctx: &Context<'_>) -> Option<String> {
+        let reason = self.0.failure_reason.as_deref()?;
+        if !Asked::of(ctx).quirks.no_failure_reason_in_graphql {
+            return Some(reason.to_owned());
+        }
+        Some(match reason {
+            "script_failure" => {
+                "There has been a script failure. Check the job log for more information".to_owned()
+            }
+            "runner_system_failure" => {
+                "There has been a runner system failure, please try again".to_owned()
+            }
+            "job_execution_timeout" => {
+                "The script exceeded the maximum execution time set for the job".to_owned()
+            }
+            "missing_dependency_failure" => {
+                "There has been a missing dependency failure".to_owned()
+            }
+            "stuck_or_timeout_failure" => {
+                "There has been a timeout failure or the job got stuck".to_owned()
+            }
+            "unknown_failure" => "There is an unknown failure, please try again".to_owned(),
+            other => format!("There has been a failure: {}", other.replace('_', " ")),
+        })
+    }
+
+    async fn runner(&self, ctx: &Context<'_>) -> Option<CiRunner> {
+        let asked = Asked::of(ctx);
+        let world = asked.world();
+        let runner = world.runner(self.0.runner_id?)?;
+        let project = world.pipeline(self.0.pipeline_id)?.project_id;
+        if asked.quirks.runners_hidden_below_maintainer
+            && !asked.viewer.reads_runner(project, runner)
+        {
+            return None;
+        }
+        Some(CiRunner {
+            id: CiRunnerId(gid("Ci::Runner", runner.id).0),
+            description: Some(runner.description.to_string()),
+            runner_type: runner.runner_type.as_str().to_ascii_uppercase().into(),
+            paused: false,
+        })
+    }
+
+    async fn artifacts(
+        &self,
+        ctx: &Context<'_>,
+        after: Option<String>,
+        before: Option<String>,
+        first: Option<i32>,
+        last: Option<i32>,
+    ) -> Result<Option<CiJobArtifactConnection>> {
+        if !self.0.status.is_complete() {
+            return Ok(Some(CiJobArtifactConnection(Page::empty())));
+        }
+        let row = |(index, artifact): (usize, &crate::world::Artifact)| {
+            let id = self.0.id * 100 + index as u64;
+            let node = CiJobArtifact {
+                id: CiJobArtifactId(gid("Ci::JobArtifact", id).0),
+                name: Some(artifact.filename.to_string()),
+                file_type: Some(artifact.file_type.to_ascii_uppercase().into()),
+                size: BigInt(artifact.size.to_string()),
+            };
+            ((0, id), Some(node))
+        };
+        let rows = self.0.artifacts.iter().enumerate().map(row).collect();
+        let page = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
+        page.cut(rows, false, Asked::of(ctx).page_maximum())
+            .map(|page| Some(CiJobArtifactConnection(page)))
+    }
+
+    async fn downstream_pipeline(&self, ctx: &Context<'_>) -> Option<PipelineNode> {
+        let asked = Asked::of(ctx);
+        let world = asked.world();
+        let pipeline = world.pipeline(self.0.downstream_id?)?;
+        asked
+            .reads(&world, pipeline)
+            .then(|| PipelineNode(pipeline.clone()))
+    }
+
+    async fn project(&self, ctx: &Context<'_>) -> Option<ProjectNode> {
+        let world = Asked::of(ctx).world();
+        world
+            .pipeline(self.0.pipeline_id)
+            .map(|pipeline| ProjectNode(pipeline.project_id))
+    }
+}

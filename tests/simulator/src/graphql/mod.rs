@@ -1,0 +1,128 @@
+//! GitLab's GraphQL API: a true subset of its schema.
+
+pub mod endpoint;
+pub mod job;
+pub mod page;
+pub mod pipeline;
+pub mod project;
+pub mod query;
+pub mod scalars;
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError, RwLockReadGuard};
+
+use async_graphql::{Context, EmptyMutation, EmptySubscription, ID, Schema, ServerError};
+
+use crate::access::{SharedWorld, Viewer};
+use crate::auth::AccessLevel;
+use crate::quirks::Quirks;
+use crate::time::Millis;
+use crate::world::{Pipeline, World};
+
+/// The schema; one for all worlds.
+pub type GitlabSchema = Schema<query::Query, EmptyMutation, EmptySubscription>;
+
+/// Builds the schema.
+#[must_use]
+pub fn schema() -> GitlabSchema {
+    Schema::build(query::Query, EmptyMutation, EmptySubscription).finish()
+}
+
+/// One operation: who asks, of which world, at which price.
+pub struct Asked {
+    /// The world.
+    pub shared: SharedWorld,
+    /// Who asks.
+    pub viewer: Viewer,
+    /// The world's habits when the operation began.
+    pub quirks: Quirks,
+    /// Where the instance is reached, without a slash at the end.
+    pub base_url: String,
+    /// What the operation costs.
+    pub complexity_score: i32,
+    /// What it may cost.
+    pub complexity_limit: i32,
+    /// The first parent of each field that resolves for one parent.
+    pub first_parents: Mutex<HashMap<String, u64>>,
+}
+
+impl Asked {
+    /// The operation that a resolver belongs to.
+    pub(crate) fn of<'a>(ctx: &Context<'a>) -> &'a Self {
+        ctx.data_unchecked::<Self>()
+    }
+
+    fn world(&self) -> RwLockReadGuard<'_, World> {
+        self.shared.read()
+    }
+
+    fn time(&self, at: Millis) -> scalars::Time {
+        scalars::Time::new(at, !self.quirks.second_precision)
+    }
+
+    fn page_maximum(&self) -> Option<usize> {
+        self.quirks.page_maximum.then_some(page::PAGE_SIZE)
+    }
+
+    fn reads(&self, world: &World, pipeline: &Pipeline) -> bool {
+        world
+            .project(pipeline.project_id)
+            .is_some_and(|project| self.viewer.reads_ci(project))
+    }
+
+    /// What a role that is too low gets: emptiness, or without that quirk an error.
+    fn denied(&self) -> async_graphql::Result<()> {
+        if self.quirks.empty_below_reporter {
+            return Ok(());
+        }
+        Err("The resource that you are attempting to access does not exist or you don't have permission to \
+             perform this action"
+            .into())
+    }
+
+    /// Whether this parent is the first for which the operation asks the field; otherwise an error is
+    /// noted, and the field is null.
+    fn first_parent(&self, ctx: &Context<'_>, class: &str, id: u64) -> bool {
+        if !self.quirks.one_parent_fields {
+            return true;
+        }
+        let field = ctx.item.node.name.node.to_string();
+        let mut first = self
+            .first_parents
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let allowed = *first.entry(format!("{class}.{field}")).or_insert(id) == id;
+        if !allowed {
+            let message =
+                format!("\"{field}\" field can be requested only for 1 {class}(s) at a time.");
+            ctx.add_error(ctx.set_error_path(ServerError::new(message, Some(ctx.item.pos))));
+        }
+        allowed
+    }
+}
+
+/// A global id, such as `gid://gitlab/Project/1`.
+fn gid(class: &str, id: u64) -> ID {
+    ID(format!("gid://gitlab/{class}/{id}"))
+}
+
+/// The number in a global id, or the number itself.
+fn gid_number(gid: &str) -> Option<u64> {
+    gid.rsplit('/').next()?.parse().ok()
+}
+
+/// A role by its GraphQL name.
+fn level_from_name(name: &str) -> Option<AccessLevel> {
+    [
+        AccessLevel::None,
+        AccessLevel::Minimal,
+        AccessLevel::Guest,
+        AccessLevel::Planner,
+        AccessLevel::Reporter,
+        AccessLevel::Developer,
+        AccessLevel::Maintainer,
+        AccessLevel::Owner,
+    ]
+    .into_iter()
+    .find(|level| level.graphql() == name)
+}

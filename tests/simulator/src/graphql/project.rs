@@ -1,0 +1,400 @@
+//! Projects, groups and merge requests.
+
+use async_graphql::{Context, ID, Object, Result, SimpleObject};
+
+use super::page::{PageArguments, connection};
+use super::pipeline::{PipelineConnection, PipelineFilter, PipelineNode};
+use super::scalars::{
+    AccessLevelEnum, CiJobKind, CiJobStatus, CiPipelineId, MergeRequestSort, MergeRequestState,
+    PipelineScopeEnum, PipelineStatusEnum, Time,
+};
+use super::{Asked, gid, gid_number};
+use crate::graphql::job::{CiJobConnection, CiJobNode};
+use crate::world::{MergeRequest, PipelineId, Project, ProjectId};
+
+/// A project, by its id; every field is looked up when it is asked for.
+#[derive(Clone, Debug)]
+pub struct ProjectNode(pub ProjectId);
+
+connection!(ProjectConnection, ProjectEdge, ProjectNode {
+    async fn count(&self) -> i32 {
+        i32::try_from(self.0.total).unwrap_or(i32::MAX)
+    }
+});
+
+/// A role as GitLab shows it.
+#[derive(SimpleObject)]
+pub struct AccessLevel {
+    integer_value: Option<i32>,
+    string_value: Option<AccessLevelEnum>,
+}
+
+/// A Git repository.
+#[derive(SimpleObject)]
+pub struct Repository {
+    empty: bool,
+    exists: bool,
+    root_ref: Option<String>,
+}
+
+impl ProjectNode {
+    fn with<T>(&self, ctx: &Context<'_>, read: impl FnOnce(&Project) -> T) -> Option<T> {
+        Asked::of(ctx).world().project(self.0).map(read)
+    }
+
+    /// Whether pipelines and jobs are readable here.
+    fn reads_ci(&self, ctx: &Context<'_>) -> bool {
+        let asked = Asked::of(ctx);
+        let world = asked.world();
+        world
+            .project(self.0)
+            .is_some_and(|project| asked.viewer.reads_ci(project))
+    }
+}
+
+#[Object(name = "Project")]
+#[expect(clippy::too_many_arguments, reason = "the arguments are GitLab's")]
+impl ProjectNode {
+    async fn id(&self) -> ID {
+        gid("Project", self.0)
+    }
+
+    async fn full_path(&self, ctx: &Context<'_>) -> ID {
+        ID(self
+            .with(ctx, |project| project.full_path.to_string())
+            .unwrap_or_default())
+    }
+
+    async fn path(&self, ctx: &Context<'_>) -> String {
+        self.with(ctx, |project| project.path().to_owned())
+            .unwrap_or_default()
+    }
+
+    async fn name(&self, ctx: &Context<'_>) -> String {
+        self.with(ctx, |project| project.path().to_owned())
+            .unwrap_or_default()
+    }
+
+    async fn name_with_namespace(&self, ctx: &Context<'_>) -> String {
+        self.with(ctx, |project| project.full_path.replace('/', " / "))
+            .unwrap_or_default()
+    }
+
+    async fn web_url(&self, ctx: &Context<'_>) -> Option<String> {
+        let asked = Asked::of(ctx);
+        self.with(ctx, |project| {
+            format!("{}/{}", asked.base_url, project.full_path)
+        })
+    }
+
+    async fn archived(&self, ctx: &Context<'_>) -> Option<bool> {
+        self.with(ctx, |project| project.archived)
+    }
+
+    async fn visibility(&self, ctx: &Context<'_>) -> Option<String> {
+        self.with(ctx, |project| project.visibility.as_str().to_owned())
+    }
+
+    async fn created_at(&self, ctx: &Context<'_>) -> Option<Time> {
+        let asked = Asked::of(ctx);
+        self.with(ctx, |project| asked.time(project.created_at))
+    }
+
+    async fn last_activity_at(&self, ctx: &Context<'_>) -> Option<Time> {
+        let asked = Asked::of(ctx);
+        self.with(ctx, |project| asked.time(project.last_activity_at))
+    }
+
+    async fn max_access_level(&self, ctx: &Context<'_>) -> AccessLevel {
+        let role = Asked::of(ctx).viewer.role(self.0);
+        AccessLevel {
+            integer_value: Some(role.value()),
+            string_value: Some(role.graphql().into()),
+        }
+    }
+
+    async fn group(&self, ctx: &Context<'_>) -> Option<super::query::GroupNode> {
+        self.with(ctx, |project| project.group_id)
+            .flatten()
+            .map(super::query::GroupNode)
+    }
+
+    async fn repository(&self, ctx: &Context<'_>) -> Option<Repository> {
+        if !self.reads_ci(ctx) {
+            return None;
+        }
+        self.with(ctx, |project| Repository {
+            empty: project.branches.is_empty(),
+            exists: true,
+            root_ref: project.default_branch.as_ref().map(ToString::to_string),
+        })
+    }
+
+    async fn pipelines(
+        &self,
+        ctx: &Context<'_>,
+        status: Option<PipelineStatusEnum>,
+        scope: Option<PipelineScopeEnum>,
+        r#ref: Option<String>,
+        sha: Option<String>,
+        source: Option<String>,
+        updated_after: Option<Time>,
+        updated_before: Option<Time>,
+        username: Option<String>,
+        after: Option<String>,
+        before: Option<String>,
+        first: Option<i32>,
+        last: Option<i32>,
+    ) -> Result<Option<PipelineConnection>> {
+        let page = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
+        if !self.reads_ci(ctx) {
+            return Asked::of(ctx)
+                .denied()
+                .map(|()| Some(PipelineConnection(super::page::Page::empty())));
+        }
+        let filter = PipelineFilter {
+            status: status.map(|status| status.0.to_string()),
+            scope: scope.map(|scope| scope.0.to_string()),
+            ref_name: r#ref,
+            sha,
+            source,
+            updated_after: updated_after.map(|time| time.at),
+            updated_before: updated_before.map(|time| time.at),
+            username,
+        };
+        PipelineConnection::of_project(ctx, self.0, &filter, &page).map(Some)
+    }
+
+    async fn pipeline(
+        &self,
+        ctx: &Context<'_>,
+        id: Option<CiPipelineId>,
+        iid: Option<ID>,
+        sha: Option<String>,
+    ) -> Option<PipelineNode> {
+        if !self.reads_ci(ctx) {
+            return None;
+        }
+        let asked = Asked::of(ctx);
+        let world = asked.world();
+        let id: Option<PipelineId> = id.and_then(|id| gid_number(&id.0));
+        let iid: Option<u64> = iid.and_then(|iid| iid.parse().ok());
+        let found = match id {
+            Some(id) => world
+                .pipeline(id)
+                .filter(|pipeline| pipeline.project_id == self.0),
+            None => world.pipelines_of(self.0).find(|pipeline| {
+                iid.is_some_and(|iid| pipeline.iid == iid)
+                    || sha.as_deref().is_some_and(|sha| &*pipeline.sha == sha)
+            }),
+        };
+        found.cloned().map(PipelineNode)
+    }
+
+    async fn merge_requests(
+        &self,
+        ctx: &Context<'_>,
+        iids: Option<Vec<String>>,
+        source_branches: Option<Vec<String>>,
+        target_branches: Option<Vec<String>>,
+        state: Option<MergeRequestState>,
+        updated_after: Option<Time>,
+        updated_before: Option<Time>,
+        sort: Option<MergeRequestSort>,
+        after: Option<String>,
+        before: Option<String>,
+        first: Option<i32>,
+        last: Option<i32>,
+    ) -> Result<Option<MergeRequestConnection>> {
+        let page = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
+        let asked = Asked::of(ctx);
+        if !self.reads_ci(ctx) {
+            return asked
+                .denied()
+                .map(|()| Some(MergeRequestConnection(super::page::Page::empty())));
+        }
+        let sort = sort.map_or_else(
+            || "CREATED_DESC".to_owned(),
+            |sort| sort.0.to_ascii_uppercase(),
+        );
+        let descending = !sort.ends_with("_ASC");
+        let state = state
+            .map(|state| state.0.to_string())
+            .filter(|state| state != "all");
+        let world = asked.world();
+        let mut rows: Vec<((i64, u64), MergeRequest)> = world
+            .project(self.0)
+            .into_iter()
+            .flat_map(|project| project.merge_requests.values())
+            .filter(|mr| {
+                iids.as_ref()
+                    .is_none_or(|iids| iids.iter().any(|iid| *iid == mr.iid.to_string()))
+            })
+            .filter(|mr| {
+                source_branches
+                    .as_ref()
+                    .is_none_or(|names| names.iter().any(|name| **name == *mr.source_branch))
+            })
+            .filter(|mr| {
+                target_branches
+                    .as_ref()
+                    .is_none_or(|names| names.iter().any(|name| **name == *mr.target_branch))
+            })
+            .filter(|mr| {
+                state
+                    .as_ref()
+                    .is_none_or(|state| mr.state.as_str() == state)
+            })
+            .filter(|mr| {
+                updated_after
+                    .as_ref()
+                    .is_none_or(|time| mr.updated_at >= time.at)
+            })
+            .filter(|mr| {
+                updated_before
+                    .as_ref()
+                    .is_none_or(|time| mr.updated_at <= time.at)
+            })
+            .map(|mr| {
+                let key = if sort.starts_with("UPDATED") {
+                    mr.updated_at
+                } else {
+                    mr.created_at
+                };
+                ((key, mr.id), mr.clone())
+            })
+            .collect();
+        rows.sort_by_key(|(key, _)| *key);
+        if descending {
+            rows.reverse();
+        }
+        let rows = rows
+            .into_iter()
+            .map(|(key, mr)| (key, Some(MergeRequestNode(mr))))
+            .collect();
+        page.cut(rows, descending, asked.page_maximum())
+            .map(|page| Some(MergeRequestConnection(page)))
+    }
+
+    async fn merge_request(&self, ctx: &Context<'_>, iid: String) -> Option<MergeRequestNode> {
+        if !self.reads_ci(ctx) {
+            return None;
+        }
+        let iid: u64 = iid.parse().ok()?;
+        self.with(ctx, |project| {
+            project
+                .merge_requests
+                .get(&iid)
+                .cloned()
+                .map(MergeRequestNode)
+        })
+        .flatten()
+    }
+
+    async fn jobs(
+        &self,
+        ctx: &Context<'_>,
+        statuses: Option<Vec<CiJobStatus>>,
+        kind: Option<CiJobKind>,
+        after: Option<String>,
+        before: Option<String>,
+        first: Option<i32>,
+        last: Option<i32>,
+    ) -> Result<Option<CiJobConnection>> {
+        let asked = Asked::of(ctx);
+        if !self.reads_ci(ctx) || !asked.first_parent(ctx, "Project", self.0) {
+            return Ok(None);
+        }
+        let page = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
+        let world = asked.world();
+        let mut rows: Vec<_> = world
+            .pipelines_of(self.0)
+            .flat_map(|pipeline| world.jobs_of(pipeline.id))
+            .filter(|job| CiJobNode::matches(job, statuses.as_deref(), kind.as_ref(), None))
+            .map(|job| ((0, job.id), Some(CiJobNode(job.clone()))))
+            .collect();
+        rows.sort_by_key(|(key, _)| std::cmp::Reverse(*key));
+        page.cut(rows, true, asked.page_maximum())
+            .map(|page| Some(CiJobConnection(page)))
+    }
+}
+
+/// A merge request.
+#[derive(Clone, Debug)]
+pub struct MergeRequestNode(pub MergeRequest);
+
+connection!(MergeRequestConnection, MergeRequestEdge, MergeRequestNode {
+    async fn count(&self) -> i32 {
+        i32::try_from(self.0.total).unwrap_or(i32::MAX)
+    }
+});
+
+#[Object(name = "MergeRequest")]
+impl MergeRequestNode {
+    async fn id(&self) -> ID {
+        gid("MergeRequest", self.0.id)
+    }
+
+    async fn iid(&self) -> String {
+        self.0.iid.to_string()
+    }
+
+    async fn title(&self) -> &str {
+        &self.0.title
+    }
+
+    async fn state(&self) -> MergeRequestState {
+        self.0.state.as_str().into()
+    }
+
+    async fn draft(&self) -> bool {
+        self.0.title.starts_with("Draft:")
+    }
+
+    async fn source_branch(&self) -> &str {
+        &self.0.source_branch
+    }
+
+    async fn target_branch(&self) -> &str {
+        &self.0.target_branch
+    }
+
+    async fn diff_head_sha(&self) -> Option<&str> {
+        Some(&self.0.sha)
+    }
+
+    async fn created_at(&self, ctx: &Context<'_>) -> Time {
+        Asked::of(ctx).time(self.0.created_at)
+    }
+
+    async fn updated_at(&self, ctx: &Context<'_>) -> Time {
+        Asked::of(ctx).time(self.0.updated_at)
+    }
+
+    async fn merged_at(&self, ctx: &Context<'_>) -> Option<Time> {
+        self.0.merged_at.map(|at| Asked::of(ctx).time(at))
+    }
+
+    async fn closed_at(&self, ctx: &Context<'_>) -> Option<Time> {
+        self.0.closed_at.map(|at| Asked::of(ctx).time(at))
+    }
+
+    async fn project(&self) -> ProjectNode {
+        ProjectNode(self.0.project_id)
+    }
+}

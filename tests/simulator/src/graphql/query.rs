@@ -1,0 +1,288 @@
+//! The root of the schema.
+
+use async_graphql::{Context, ID, Object, Result, SimpleObject};
+
+use super::page::{PageArguments, connection};
+use super::project::{ProjectConnection, ProjectNode};
+use super::scalars::{AccessLevelEnum, ProjectArchived, UserId};
+use super::{Asked, gid, gid_number};
+use crate::world::{GroupId, Project};
+
+/// Version and edition.
+#[derive(SimpleObject)]
+pub struct Metadata {
+    version: String,
+    revision: String,
+    enterprise: bool,
+}
+
+/// What a query costs.
+#[derive(SimpleObject)]
+pub struct QueryComplexity {
+    limit: Option<i32>,
+    score: Option<i32>,
+}
+
+/// The user behind the token.
+#[derive(SimpleObject)]
+pub struct CurrentUser {
+    id: UserId,
+    username: String,
+    name: String,
+    bot: bool,
+}
+
+/// A group.
+#[derive(Clone, Debug)]
+pub struct GroupNode(pub GroupId);
+
+connection!(GroupConnection, GroupEdge, GroupNode {});
+
+/// `Query`.
+pub struct Query;
+
+/// Which projects to list.
+#[derive(Default)]
+struct ProjectFilter {
+    ids: Option<Vec<u64>>,
+    paths: Option<Vec<String>>,
+    namespace: Option<String>,
+    subgroups: bool,
+    membership: bool,
+    search: Option<String>,
+    archived: Option<bool>,
+    min_access_level: Option<String>,
+}
+
+impl ProjectFilter {
+    fn passes(&self, asked: &Asked, project: &Project) -> bool {
+        let seen = !asked.quirks.silent_omission || asked.viewer.sees(project);
+        seen && self
+            .ids
+            .as_ref()
+            .is_none_or(|ids| ids.contains(&project.id))
+            && self.paths.as_ref().is_none_or(|paths| {
+                paths
+                    .iter()
+                    .any(|path| path.eq_ignore_ascii_case(&project.full_path))
+            })
+            && self.namespace.as_deref().is_none_or(|namespace| {
+                let own = project.namespace();
+                own.eq_ignore_ascii_case(namespace)
+                    || self.subgroups
+                        && own
+                            .to_lowercase()
+                            .starts_with(&format!("{}/", namespace.to_lowercase()))
+            })
+            && (!self.membership || asked.viewer.is_member(project))
+            && self
+                .search
+                .as_deref()
+                .is_none_or(|text| project.path().to_lowercase().contains(&text.to_lowercase()))
+            && self
+                .archived
+                .is_none_or(|archived| project.archived == archived)
+            && self.min_access_level.as_deref().is_none_or(|level| {
+                let role = asked.viewer.role(project.id);
+                super::level_from_name(level).is_some_and(|level| role >= level)
+            })
+    }
+
+    fn list(&self, asked: &Asked, sort: &str, page: &PageArguments) -> Result<ProjectConnection> {
+        let sort = sort.to_ascii_lowercase();
+        let descending = !sort.ends_with("_asc");
+        let key = |project: &Project| {
+            if sort.starts_with("latest_activity") || sort.starts_with("activity") {
+                project.last_activity_at
+            } else if sort.starts_with("created") {
+                project.created_at
+            } else {
+                0
+            }
+        };
+        let world = asked.world();
+        let pass = |project: &&Project| self.passes(asked, project);
+        let found: Vec<&Project> = match &self.ids {
+            Some(ids) => ids
+                .iter()
+                .filter_map(|id| world.project(*id))
+                .filter(pass)
+                .collect(),
+            None => world.projects().filter(pass).collect(),
+        };
+        let mut rows: Vec<_> = found
+            .into_iter()
+            .map(|project| ((key(project), project.id), Some(ProjectNode(project.id))))
+            .collect();
+        rows.sort_by_key(|(key, _)| *key);
+        rows.dedup_by_key(|(key, _)| *key);
+        if descending {
+            rows.reverse();
+        }
+        page.cut(rows, descending, asked.page_maximum())
+            .map(ProjectConnection)
+    }
+}
+
+#[Object]
+#[expect(clippy::too_many_arguments, reason = "the arguments are GitLab's")]
+impl Query {
+    async fn metadata(&self, ctx: &Context<'_>) -> Option<Metadata> {
+        let asked = Asked::of(ctx);
+        asked.viewer.token.as_ref()?;
+        let world = asked.world();
+        Some(Metadata {
+            version: world.version.clone(),
+            revision: crate::rest::REVISION.to_owned(),
+            enterprise: world.enterprise,
+        })
+    }
+
+    async fn current_user(&self, ctx: &Context<'_>) -> Option<CurrentUser> {
+        let token = Asked::of(ctx).viewer.token.as_ref()?;
+        Some(CurrentUser {
+            id: UserId(gid("User", token.user_id).0),
+            username: crate::rest::USERNAME.to_owned(),
+            name: token.name.clone(),
+            bot: false,
+        })
+    }
+
+    async fn query_complexity(&self, ctx: &Context<'_>) -> Option<QueryComplexity> {
+        let asked = Asked::of(ctx);
+        Some(QueryComplexity {
+            limit: Some(asked.complexity_limit),
+            score: Some(asked.complexity_score),
+        })
+    }
+
+    async fn project(&self, ctx: &Context<'_>, full_path: ID) -> Option<ProjectNode> {
+        let asked = Asked::of(ctx);
+        let world = asked.world();
+        let project = world
+            .project_by_path(&full_path)
+            .or_else(|| world.project_by_former_path(&full_path))?;
+        asked
+            .viewer
+            .sees(project)
+            .then_some(ProjectNode(project.id))
+    }
+
+    async fn projects(
+        &self,
+        ctx: &Context<'_>,
+        membership: Option<bool>,
+        search: Option<String>,
+        sort: Option<String>,
+        ids: Option<Vec<ID>>,
+        full_paths: Option<Vec<String>>,
+        archived: Option<ProjectArchived>,
+        min_access_level: Option<AccessLevelEnum>,
+        after: Option<String>,
+        before: Option<String>,
+        first: Option<i32>,
+        last: Option<i32>,
+    ) -> Result<Option<ProjectConnection>> {
+        let asked = Asked::of(ctx);
+        if asked.quirks.full_paths_limit
+            && full_paths.as_ref().is_some_and(|paths| paths.len() > 50)
+        {
+            return Err("Too many paths. Maximum is 50.".into());
+        }
+        let filter = ProjectFilter {
+            ids: ids.map(|ids| ids.iter().filter_map(|id| gid_number(id)).collect()),
+            paths: full_paths,
+            membership: membership.unwrap_or(false),
+            search,
+            archived: match archived.as_ref().map(|archived| &*archived.0) {
+                Some("ONLY") => Some(true),
+                Some("EXCLUDE") => Some(false),
+                _ => None,
+            },
+            min_access_level: min_access_level.map(|level| level.0.to_string()),
+            ..ProjectFilter::default()
+        };
+        let page = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
+        filter
+            .list(asked, sort.as_deref().unwrap_or("id_desc"), &page)
+            .map(Some)
+    }
+
+    async fn group(&self, ctx: &Context<'_>, full_path: ID) -> Option<GroupNode> {
+        let asked = Asked::of(ctx);
+        let world = asked.world();
+        world
+            .group_by_path(&full_path)
+            .map(|group| GroupNode(group.id))
+    }
+}
+
+#[Object(name = "Group")]
+#[expect(clippy::too_many_arguments, reason = "the arguments are GitLab's")]
+impl GroupNode {
+    async fn id(&self) -> Option<ID> {
+        Some(gid("Group", self.0))
+    }
+
+    async fn full_path(&self, ctx: &Context<'_>) -> ID {
+        ID(Asked::of(ctx)
+            .world()
+            .group(self.0)
+            .map(|group| group.full_path.to_string())
+            .unwrap_or_default())
+    }
+
+    async fn name(&self, ctx: &Context<'_>) -> Option<String> {
+        let world = Asked::of(ctx).world();
+        world
+            .group(self.0)
+            .and_then(|group| group.full_path.rsplit('/').next().map(str::to_owned))
+    }
+
+    async fn projects(
+        &self,
+        ctx: &Context<'_>,
+        include_subgroups: Option<bool>,
+        include_archived: Option<bool>,
+        search: Option<String>,
+        ids: Option<Vec<ID>>,
+        archived_only: Option<bool>,
+        after: Option<String>,
+        before: Option<String>,
+        first: Option<i32>,
+        last: Option<i32>,
+    ) -> Result<ProjectConnection> {
+        let asked = Asked::of(ctx);
+        let namespace = asked
+            .world()
+            .group(self.0)
+            .map(|group| group.full_path.to_string());
+        let filter = ProjectFilter {
+            ids: ids.map(|ids| ids.iter().filter_map(|id| gid_number(id)).collect()),
+            namespace,
+            subgroups: include_subgroups.unwrap_or(false),
+            search,
+            archived: match (
+                archived_only.unwrap_or(false),
+                include_archived.unwrap_or(true),
+            ) {
+                (true, _) => Some(true),
+                (false, false) => Some(false),
+                (false, true) => None,
+            },
+            ..ProjectFilter::default()
+        };
+        let page = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
+        filter.list(asked, "id_desc", &page)
+    }
+}

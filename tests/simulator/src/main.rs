@@ -1,0 +1,82 @@
+//! A GitLab to point an exporter at, living as fast as asked.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::Parser;
+use gitlab_simulator::time::{HOUR, MINUTE, Millis};
+use gitlab_simulator::{Options, Simulator, World, WorldConfig};
+
+/// A deterministic GitLab that speaks REST v4 and GraphQL.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:8929")]
+    listen: SocketAddr,
+    /// Same seed, same world.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many projects there are.
+    #[arg(long, default_value_t = 12)]
+    projects: usize,
+    /// Finished pipelines that each project has at the start.
+    #[arg(long, default_value_t = 10)]
+    pipelines: usize,
+    /// Jobs of each pipeline.
+    #[arg(long, default_value_t = 8)]
+    jobs: usize,
+    /// Share of projects in which somebody acts, from 0 to 1.
+    #[arg(long, default_value_t = 1.0)]
+    active: f64,
+    /// How often somebody acts in such a project, per hour of world time.
+    #[arg(long, default_value_t = 6.0)]
+    pushes_per_hour: f64,
+    /// World seconds that pass in one second.
+    #[arg(long, default_value_t = 1.0)]
+    speed: f64,
+    /// Hours that the world has lived when it starts.
+    #[arg(long, default_value_t = 6)]
+    history_hours: i64,
+}
+
+fn now() -> Millis {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+}
+
+fn main() -> io::Result<()> {
+    let arguments = Arguments::parse();
+    let begin = now();
+    let mut world = World::generate(WorldConfig {
+        seed: arguments.seed,
+        start: begin - arguments.history_hours * HOUR,
+        groups: arguments.projects.div_ceil(6).max(1),
+        projects: arguments.projects,
+        pipelines_per_project: arguments.pipelines,
+        jobs_per_pipeline: arguments.jobs,
+        active_ratio: arguments.active,
+        pushes_per_hour: arguments.pushes_per_hour,
+        longest_job: 4 * MINUTE,
+        ..WorldConfig::default()
+    });
+    world.advance_to(begin);
+    world.ledger_mut().clear();
+    let simulator = Simulator::start(
+        world,
+        &Options {
+            listen: arguments.listen,
+            ..Options::default()
+        },
+    )?;
+    println!("GitLab simulator: {}", simulator.url());
+    println!("Token:            {}", simulator.token());
+    loop {
+        std::thread::sleep(Duration::from_millis(200));
+        let passed = (now() - begin) as f64 * arguments.speed;
+        simulator.world().advance_to(begin + passed as Millis);
+    }
+}
