@@ -28,6 +28,11 @@ use crate::source::refs::RefsSource;
 use observer::Observer;
 use registry::Registry;
 
+/// The value of `collector_type` for looking projects up.
+pub const DISCOVERY: &str = "discovery";
+/// The value of `collector_type` for looking at refs.
+pub const REFS: &str = "refs";
+
 /// Projects in one run of the change feed: as many as one query takes.
 const FEED_BATCH: usize = GitLab::CHANGES_PROJECTS;
 /// Projects in one run of refs, which takes a few calls each.
