@@ -1,6 +1,7 @@
 //! What several tests need: receivers and worlds to talk to.
 
 pub mod core;
+pub mod observer;
 pub mod otlp;
 pub mod series;
 
