@@ -15,7 +15,7 @@ use super::pipelines::{
 };
 use super::refs::{RefName, counting_ref, is_watched, plain_ref, upstream_counting_ref};
 use super::{Feed, FeedCollector, ForeignPipeline, Measured, PipelineFacts, Subject};
-use crate::gitlab::model::{Known, Pipeline, PipelineId, Status, Text, Upstream};
+use crate::gitlab::model::{Known, Pipeline, PipelineId, ProjectId, Status, Text, Upstream};
 use crate::telemetry::catalogue::Measurement;
 use crate::telemetry::catalogue::child_pipelines as metric;
 use crate::telemetry::catalogue::labels::{ChildLabels, ChildStatusLabels};
@@ -39,13 +39,14 @@ pub struct Memory {
     newest: RefHistory<BTreeMap<Bridge, Newest>>,
 }
 
-/// What tells the series of two downstream pipelines of one ref apart.
+/// What tells the series of two downstream pipelines of one ref apart. Projects stand by their ids,
+/// which survive a rename.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Bridge {
     name: Text,
-    parent_project: Text,
+    parent_project: ProjectId,
     parent_ref: Text,
-    project: Text,
+    project: ProjectId,
     git_ref: Text,
 }
 
@@ -53,6 +54,10 @@ struct Bridge {
 struct Newest {
     id: PipelineId,
     status: Status,
+    /// Path of the parent project as it was read.
+    parent_project: Text,
+    /// Path of the downstream project as it was read.
+    project: Text,
 }
 
 impl FeedCollector for ChildPipelines {
@@ -88,9 +93,9 @@ impl FeedCollector for ChildPipelines {
             for (status, value) in status_values(subject, &run.status) {
                 let labels = ChildStatusLabels {
                     bridge_name: bridge.name.clone(),
-                    parent_project: bridge.parent_project.clone(),
+                    parent_project: subject.path_of(bridge.parent_project, &run.parent_project),
                     parent_ref: bridge.parent_ref.clone(),
-                    project: bridge.project.clone(),
+                    project: subject.path_of(bridge.project, &run.project),
                     git_ref: bridge.git_ref.clone(),
                     status,
                 };
@@ -112,7 +117,7 @@ fn own(
     let new = claim_run(&mut memory.claims, facts, pipeline);
     let labels = ChildLabels {
         bridge_name: upstream.bridge.clone(),
-        parent_project: upstream.project.clone(),
+        parent_project: subject.path_of(upstream.project_id, &upstream.project),
         parent_ref: upstream_counting_ref(upstream, subject.settings),
         project: subject.project.clone(),
         git_ref: counting_ref(pipeline, subject.settings),
@@ -121,12 +126,13 @@ fn own(
     let name = RefName::of(pipeline);
     let bridge = Bridge {
         name: upstream.bridge.clone(),
-        parent_project: upstream.project.clone(),
+        parent_project: upstream.project_id,
         parent_ref: plain_ref(&upstream.git_ref),
-        project: subject.project.clone(),
+        project: subject.id,
         git_ref: name.name.clone(),
     };
-    remember(memory, name, pipeline, bridge, pipeline);
+    let newest = newest(upstream, subject.project, pipeline);
+    remember(memory, name, pipeline, bridge, newest);
 }
 
 /// Pipelines of projects that are not tracked, started by this project's pipeline.
@@ -136,26 +142,31 @@ fn foreign(subject: Subject<'_>, facts: &PipelineFacts, memory: &mut Memory, out
         let new = claim_run(claims, facts, &target.pipeline);
         let bridge = Bridge {
             name: upstream.bridge.clone(),
-            parent_project: upstream.project.clone(),
+            parent_project: upstream.project_id,
             parent_ref: plain_ref(&upstream.git_ref),
-            project: target.project.clone(),
+            project: target.project_id,
             git_ref: plain_ref(&target.pipeline.git_ref),
         };
         let labels = ChildLabels {
             bridge_name: bridge.name.clone(),
-            parent_project: bridge.parent_project.clone(),
+            parent_project: subject.path_of(upstream.project_id, &upstream.project),
             parent_ref: upstream_counting_ref(upstream, subject.settings),
-            project: bridge.project.clone(),
+            project: subject.path_of(target.project_id, &target.project),
             git_ref: bridge.git_ref.clone(),
         };
         count(&target.pipeline, new, labels, out);
-        remember(
-            memory,
-            RefName::of(&facts.pipeline),
-            &facts.pipeline,
-            bridge,
-            &target.pipeline,
-        );
+        let name = RefName::of(&facts.pipeline);
+        let newest = newest(upstream, &target.project, &target.pipeline);
+        remember(memory, name, &facts.pipeline, bridge, newest);
+    }
+}
+
+fn newest(upstream: &Upstream, project: &Text, downstream: &Pipeline) -> Newest {
+    Newest {
+        id: downstream.id,
+        status: downstream.status.clone(),
+        parent_project: upstream.project.clone(),
+        project: project.clone(),
     }
 }
 
@@ -186,14 +197,8 @@ fn count(pipeline: &Pipeline, new: NewEvents, labels: ChildLabels, out: &mut Mea
     }
 }
 
-/// Remembers `downstream` as the newest of its bridge, under the ref of `holder`.
-fn remember(
-    memory: &mut Memory,
-    name: RefName,
-    holder: &Pipeline,
-    bridge: Bridge,
-    downstream: &Pipeline,
-) {
+/// Remembers a downstream pipeline as the newest of its bridge, under the ref of `holder`.
+fn remember(memory: &mut Memory, name: RefName, holder: &Pipeline, bridge: Bridge, newest: Newest) {
     let mut entry = memory
         .newest
         .newest(&name)
@@ -205,10 +210,6 @@ fn remember(
         });
     entry.id = entry.id.max(holder.id);
     entry.created_at = entry.created_at.max(holder.created_at);
-    let newest = Newest {
-        id: downstream.id,
-        status: downstream.status.clone(),
-    };
     if entry
         .value
         .get(&bridge)
