@@ -4,6 +4,7 @@
 //! is wrong.
 
 mod config;
+mod metrics;
 mod validate;
 
 use std::io::{ErrorKind, Write};
@@ -84,6 +85,8 @@ enum Command {
     Validate,
     /// Shows the effective configuration and where each value comes from
     Config(config::Arguments),
+    /// Shows every metric that the exporter knows
+    Metrics(metrics::Arguments),
 }
 
 /// Runs the command of this process and returns its exit code.
@@ -106,6 +109,7 @@ impl Cli {
         match self.command {
             Command::Validate => validate::run(&sources, out),
             Command::Config(arguments) => config::run(arguments, &sources, out),
+            Command::Metrics(arguments) => metrics::run(&arguments, out),
         }
     }
 }
@@ -243,6 +247,18 @@ mod tests {
                 .unwrap()
                 .contains("  level: debug # --set log.level\n")
         );
+    }
+
+    #[test]
+    fn metrics_are_shown_without_a_configuration() {
+        let table = run(&["metrics"]).unwrap();
+        assert!(table.starts_with("NAME "), "{table}");
+        let json = run(&["metrics", "--format", "json"]).unwrap();
+        let list: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
+        assert_eq!(list.len() + 1, table.lines().count());
+        let markdown = run(&["metrics", "--format", "markdown"]).unwrap();
+        assert!(markdown.starts_with("# Metrics\n"), "{markdown}");
+        assert_eq!(run(&["metrics", "--format", "xml"]).unwrap_err().0, 2);
     }
 
     #[test]
