@@ -71,7 +71,7 @@ impl FeedCollector for ChildPipelines {
         retain_followed(&mut memory.claims, feed);
         retain_followed(&mut memory.foreign_claims, feed);
         memory.newest.forget_pipelines(&feed.deleted);
-        memory.newest.forget_deleted_refs(subject);
+        memory.newest.forget_refs(subject, |_| true);
     }
 
     fn states(&self, subject: Subject<'_>, memory: &Memory, out: &mut Vec<Measurement>) {
