@@ -54,11 +54,15 @@ impl<T> RefHistory<T> {
 
     /// Forgets deleted pipelines; the next newest takes their place.
     pub fn forget_pipelines(&mut self, deleted: &[PipelineId]) {
-        if deleted.is_empty() {
-            return;
+        if !deleted.is_empty() {
+            self.retain(|entry| !deleted.contains(&entry.id));
         }
+    }
+
+    /// Forgets what `keep` refuses.
+    pub fn retain(&mut self, mut keep: impl FnMut(&mut Remembered<T>) -> bool) {
         self.refs.retain(|_, entries| {
-            entries.retain(|entry| !deleted.contains(&entry.id));
+            entries.retain_mut(&mut keep);
             !entries.is_empty()
         });
     }
