@@ -15,6 +15,8 @@ pub mod child_pipelines;
 pub mod history;
 pub mod jobs;
 pub mod pipelines;
+#[cfg(test)]
+mod properties;
 pub mod refs;
 pub mod set;
 #[cfg(test)]
