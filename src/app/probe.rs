@@ -53,12 +53,22 @@ impl Probe {
         clock: Clock,
     ) -> Arc<Self> {
         let found = Mutex::default();
-        Arc::new(Self { gitlab, projects, own, clock, tier, found })
+        Arc::new(Self {
+            gitlab,
+            projects,
+            own,
+            clock,
+            tier,
+            found,
+        })
     }
 
     /// What has been found so far.
     pub(super) fn found(&self) -> Found {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.found
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Asks whenever it is due, until `stop`.
@@ -69,7 +79,11 @@ impl Probe {
             loop {
                 let now = self.clock.now();
                 if due <= now {
-                    due = now.plus(if self.instance_and_token().await { HOLDS } else { RETRY });
+                    due = now.plus(if self.instance_and_token().await {
+                        HOLDS
+                    } else {
+                        RETRY
+                    });
                 }
                 if tier_due <= now && !self.projects.registry().is_empty() {
                     tier_due = now.plus(if self.tiers(now).await { HOLDS } else { RETRY });
@@ -89,7 +103,8 @@ impl Probe {
         let token = self.gitlab.token_state().await;
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let ok = self.take(instance, &mut found, |found, instance| {
-            self.own.gitlab_info(&instance.version, instance.edition.as_str());
+            self.own
+                .gitlab_info(&instance.version, instance.edition.as_str());
             found.instance = Some(instance);
         });
         let token_ok = self.take(token, &mut found, |found, token| {
@@ -137,7 +152,10 @@ impl Probe {
         };
         let Some(tier) = tier else { return false };
         self.own.gitlab_tier(tier);
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).tier = Some(tier);
+        self.found
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .tier = Some(tier);
         true
     }
 
@@ -148,13 +166,18 @@ impl Probe {
         for ids in ids.chunks(GitLab::TIER_PROJECTS) {
             match self.gitlab.project_tiers(ids, &instance, now).await {
                 Ok(batch) => {
-                    let tiers = batch.items.into_iter().filter_map(|project| match project.tier {
-                        Known::Value(tier) => Some(tier),
-                        Known::Nothing | Known::Hidden | Known::Unread => None,
-                    });
+                    let tiers = batch
+                        .items
+                        .into_iter()
+                        .filter_map(|project| match project.tier {
+                            Known::Value(tier) => Some(tier),
+                            Known::Nothing | Known::Hidden | Known::Unread => None,
+                        });
                     highest = highest.max(tiers.max());
                 }
-                Err(error) => tracing::warn!("the tier of {} projects is unknown: {error}", ids.len()),
+                Err(error) => {
+                    tracing::warn!("the tier of {} projects is unknown: {error}", ids.len())
+                }
             }
         }
         highest

@@ -48,7 +48,9 @@ pub(super) async fn discover(shared: Arc<Shared>) {
     forget(&shared, gone, now).await;
     shared.observer.ran(super::DISCOVERY, started.elapsed());
     if errors.is_empty() {
-        shared.observer.succeeded(super::DISCOVERY, now, Duration::ZERO);
+        shared
+            .observer
+            .succeeded(super::DISCOVERY, now, Duration::ZERO);
     }
     tell_projects(&shared);
 }
