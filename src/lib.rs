@@ -23,6 +23,7 @@ pub mod project;
 pub mod recorder;
 pub mod scheduler;
 pub mod series;
+pub mod server;
 pub mod source;
 pub mod store;
 pub mod telemetry;
