@@ -211,6 +211,16 @@ mod tests {
                     .collect(),
             ),
             (
+                "tiers by licence",
+                include_str!("queries/licensed_features.graphql"),
+                projects(GitLab::TIER_PROJECTS, 0).into(),
+            ),
+            (
+                "tiers by probing",
+                include_str!("queries/feature_probe.graphql"),
+                projects(GitLab::TIER_PROJECTS, 0).into(),
+            ),
+            (
                 "merge requests",
                 merge_requests,
                 HashMap::from([("first", count(100))]),

@@ -13,6 +13,8 @@ mod jobs;
 mod merge_requests;
 mod queries;
 #[cfg(test)]
+mod sample_tests;
+#[cfg(test)]
 mod schema_tests;
 
 use graphql_client::GraphQLQuery;
