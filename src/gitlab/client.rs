@@ -425,6 +425,10 @@ fn root(url: &Url) -> Result<Url, SetupError> {
     Ok(root)
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one client that talks to GitLab"
+)]
 fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
     // Somebody else in the process may have installed it already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -82,7 +82,6 @@ pub(crate) mod scalars {
     /// Seconds.
     pub type Duration = f64;
     /// A global id.
-    #[expect(clippy::upper_case_acronyms, reason = "GitLab's name")]
     pub type JobID = String;
     /// ISO 8601.
     pub type Time = String;
