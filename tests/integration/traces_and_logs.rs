@@ -1,7 +1,6 @@
 //! Spans and log messages as a receiver and a terminal see them.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,43 +13,13 @@ use amazing_gitlab_exporter::telemetry::secrets::Secrets;
 use amazing_gitlab_exporter::telemetry::traces::{TraceSampler, TraceSettings};
 use amazing_gitlab_exporter::telemetry::{self, Guard, TelemetrySettings};
 use tracing::Dispatch;
-use tracing_subscriber::fmt::MakeWriter;
 
-use crate::support::DEADLINE;
 use crate::support::otlp::{Answer, Receiver};
+use crate::support::{DEADLINE, Lines};
 
 const TARGET: &str = "amazing_gitlab_exporter::test";
 const TOKEN: &str = "glpat-0123456789abcdef";
 const HEADER: &str = "Bearer otlp-credentials";
-
-/// Log lines, kept.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Lines {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
 
 /// Counts of exports.
 #[derive(Default)]

@@ -110,12 +110,7 @@ async fn every_count_equals_the_ledger() {
 }
 
 /// Holds the exporter's counts against the ledger; gives the number of events.
-fn compare(
-    simulator: &Simulator,
-    exporter: &Core,
-    first_look: Millis,
-    seed: u64,
-) -> f64 {
+fn compare(simulator: &Simulator, exporter: &Core, first_look: Millis, seed: u64) -> f64 {
     let want = expected::counts(simulator.world().ledger().entries(), first_look);
     let got = counted(&exporter.series());
     assert_equal(&got, &want, seed);
