@@ -97,6 +97,8 @@ fn work() {
             "GET",
             otel.kind = "client",
             otel.name = format!("GET /projects?private_token={TOKEN}"),
+            otel.status_code = "error",
+            otel.status_description = format!("{TOKEN} is refused"),
             http.request.header.private_token = TOKEN,
         );
         call.in_scope(|| tracing::warn!(target: TARGET, token = TOKEN, "refused {TOKEN}"));
@@ -125,12 +127,17 @@ async fn spans_arrive(protocol: Protocol) {
     assert!(task.parent_span_id.is_empty());
     assert_eq!(task.attributes["source"], "changes");
     assert_eq!(call.events, ["refused [redacted]"]);
+    const CLIENT: i32 = 3;
+    const ERROR: i32 = 2;
+    assert_eq!(call.kind, CLIENT);
+    assert_eq!(call.status, (ERROR, "[redacted] is refused".to_owned()));
     assert!(!format!("{:?}", received.spans).contains(TOKEN));
 
     assert_eq!(received.resource["service.name"], "amazing-gitlab-exporter");
     assert_eq!(received.resource["service.instance.id"], "instance-1");
     assert_eq!(received.scope.0, "amazing-gitlab-exporter");
     let request = &received.requests[0];
+    assert_eq!(request.signal, "traces");
     assert_eq!(request.grpc, protocol == Protocol::Grpc);
     assert_eq!(request.headers["authorization"], HEADER);
     assert_eq!(rig.exports.of(Signal::Traces, Outcome::Success), 1);
