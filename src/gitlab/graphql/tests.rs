@@ -176,6 +176,7 @@ async fn the_change_feed_reads_everything_it_asks_for() {
             pipeline: PipelineId(10),
             project: "group/p1".into(),
             git_ref: "v1".into(),
+            merge_request: Known::Nothing,
             bridge: "trigger".into()
         })
     );
@@ -452,7 +453,8 @@ async fn refusals_are_told_apart() {
             json!({"errors": [{"message": "Invalid token"}]}),
             "auth",
             false,
-            true,
+            // REST would refuse the token alike.
+            false,
         ),
         (
             403,
@@ -686,6 +688,7 @@ async fn jobs_and_downstream_pipelines_are_read() {
             pipeline: PipelineId(10),
             project: "group/p1".into(),
             git_ref: "main".into(),
+            merge_request: Known::Unread,
             bridge: "deploy".into()
         })
     );
