@@ -13,7 +13,7 @@ fn own() -> Arc<OwnMetrics> {
         cardinality_limit: 10,
         buckets: BucketSettings::default(),
     });
-    let collectors = [Collector::Pipelines, Collector::Jobs];
+    let collectors = ["pipelines", "jobs"];
     OwnMetrics::new(table, &collectors, &["timeout", "decode"]).unwrap()
 }
 

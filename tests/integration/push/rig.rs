@@ -51,7 +51,7 @@ impl Rig {
             cardinality_limit: 100_000,
             buckets: buckets.clone(),
         });
-        let collectors = [Collector::Pipelines, Collector::Jobs];
+        let collectors = ["pipelines", "jobs"];
         let endpoint = match protocol {
             Protocol::Grpc => receiver.grpc(),
             Protocol::HttpProtobuf => receiver.http("metrics"),
