@@ -108,7 +108,7 @@ async fn look_wildcard(gitlab: &GitLab, wildcard: &Wildcard) -> Result<Vec<Proje
     let filter = ProjectFilter {
         search: wildcard.search.clone().unwrap_or_default(),
         archived: (!wildcard.archived).then_some(false),
-        membership: false,
+        membership: wildcard.membership,
     };
     let page = match &wildcard.owner {
         None => gitlab.all_projects(&filter).await?,

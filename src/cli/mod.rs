@@ -4,6 +4,8 @@
 //! is wrong.
 
 mod config;
+mod metrics;
+mod run;
 mod validate;
 
 use std::io::{ErrorKind, Write};
@@ -80,28 +82,38 @@ fn assignment(text: &str) -> Result<Assignment, String> {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Collects from GitLab, serves metrics and pushes them, until it is told to stop
+    Run,
     /// Checks the configuration and says everything that is wrong with it
     Validate,
     /// Shows the effective configuration and where each value comes from
     Config(config::Arguments),
+    /// Shows every metric that the exporter knows
+    Metrics(metrics::Arguments),
 }
 
 /// Runs the command of this process and returns its exit code.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    cli.run(Environment::of_process(), &mut std::io::stdout())
+    let done = Cli::parse().run(Environment::of_process(), &mut std::io::stdout());
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads the output has seen enough, as in `config | head`.
+        Err(CliError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            error.exit_code().into()
+        }
+    }
 }
 
 impl Cli {
-    fn run(self, environment: Environment, out: &mut dyn Write) -> ExitCode {
+    fn run(self, environment: Environment, out: &mut dyn Write) -> Result<(), CliError> {
         let sources = self.settings.sources(environment);
-        let done = match self.command {
+        match self.command {
+            Command::Run => run::run(&sources),
             Command::Validate => validate::run(&sources, out),
             Command::Config(arguments) => config::run(arguments, &sources, out),
-        };
-        match done {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => error.report(),
+            Command::Metrics(arguments) => metrics::run(&arguments, out),
         }
     }
 }
@@ -151,24 +163,19 @@ enum CliError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// It failed while running.
+    #[error("{0}")]
+    Failed(String),
     /// The output could not be written.
     #[error("the output cannot be written ({0})")]
     Output(#[from] std::io::Error),
 }
 
 impl CliError {
-    /// Says it on standard error and returns the exit code.
-    fn report(&self) -> ExitCode {
+    fn exit_code(&self) -> u8 {
         match self {
-            // Whoever reads the output has seen enough, as in `config | head`.
-            Self::Output(error) if error.kind() == ErrorKind::BrokenPipe => {
-                return ExitCode::SUCCESS;
-            }
-            _ => eprintln!("{self}"),
-        }
-        match self {
-            Self::Config(_) => WRONG_CONFIGURATION.into(),
-            Self::Output(_) => FAILED.into(),
+            Self::Config(_) => WRONG_CONFIGURATION,
+            Self::Failed(_) | Self::Output(_) => FAILED,
         }
     }
 }
@@ -176,4 +183,142 @@ impl CliError {
 /// Loads the configuration for a command.
 fn load(sources: &Sources) -> Result<Config, CliError> {
     Ok(crate::config::load(sources)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    /// What a command line prints, or the error and its exit code.
+    fn run(arguments: &[&str]) -> Result<String, (u8, String)> {
+        let arguments = ["amazing-gitlab-exporter"].iter().chain(arguments);
+        let cli = Cli::try_parse_from(arguments)
+            .map_err(|error| (u8::try_from(error.exit_code()).unwrap(), error.to_string()))?;
+        let mut out = Vec::new();
+        match cli.run(Environment::default(), &mut out) {
+            Ok(()) => Ok(String::from_utf8(out).unwrap()),
+            Err(error) => Err((error.exit_code(), error.to_string())),
+        }
+    }
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn validate_says_ok_or_everything_that_is_wrong() {
+        let right = [
+            "validate",
+            "--gitlab-token",
+            "t",
+            "--set",
+            "projects=[{name: g/p}]",
+        ];
+        assert_eq!(
+            run(&right).unwrap(),
+            "ok: 1 project and 0 wildcards at https://gitlab.com, collected by pipelines, child_pipelines, jobs, \
+             merge_requests, dora, value_stream, code_review, repository; metrics are not pushed.\n"
+        );
+        let (code, message) = run(&["validate", "--log-level", "loud"]).unwrap_err();
+        assert_eq!(code, 2);
+        assert_eq!(message.lines().count(), 3, "{message}");
+        assert!(
+            message.starts_with("--log-level: log.level must be"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn flags_stand_before_or_behind_the_command_and_set_wins() {
+        let common = [
+            "--gitlab-token",
+            "hunter2",
+            "--set",
+            "wildcards=[{}]",
+            "--log-level",
+            "warn",
+        ];
+        let before = [&common[..], &["config"]].concat();
+        let behind = [&["config"], &common[..], &["--set", "log.level=debug"]].concat();
+        let shown = run(&before).unwrap();
+        assert!(shown.contains("  level: warn # --log-level\n"), "{shown}");
+        assert!(
+            shown.contains("  token: \"[redacted]\" # --gitlab-token\n"),
+            "{shown}"
+        );
+        assert!(!shown.contains("hunter2"));
+        assert!(
+            run(&behind)
+                .unwrap()
+                .contains("  level: debug # --set log.level\n")
+        );
+    }
+
+    #[test]
+    fn metrics_are_shown_without_a_configuration() {
+        let table = run(&["metrics"]).unwrap();
+        assert!(table.starts_with("NAME "), "{table}");
+        let json = run(&["metrics", "--format", "json"]).unwrap();
+        let list: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
+        assert_eq!(list.len() + 1, table.lines().count());
+        let markdown = run(&["metrics", "--format", "markdown"]).unwrap();
+        assert!(markdown.starts_with("# Metrics\n"), "{markdown}");
+        assert_eq!(run(&["metrics", "--format", "xml"]).unwrap_err().0, 2);
+    }
+
+    #[test]
+    fn every_named_flag_sets_a_setting() {
+        let flags = SettingFlags {
+            config: None,
+            gitlab_url: Some("x".into()),
+            gitlab_token: Some("x".into()),
+            gitlab_token_file: Some("x".into()),
+            log_level: Some("x".into()),
+            log_format: Some("x".into()),
+            server_listen_address: Some("x".into()),
+            set: Vec::new(),
+        };
+        let sources = flags.sources(Environment::default());
+        assert_eq!(sources.flags.len(), 6);
+        for flag in sources.flags {
+            // The flag is the path of the setting, spelled as flags are.
+            assert_eq!(
+                flag.name,
+                format!("--{}", flag.path.replace(['.', '_'], "-"))
+            );
+            assert!(
+                crate::config::json_schema()
+                    .pointer(&format!(
+                        "/properties/{}",
+                        flag.path.replace('.', "/properties/")
+                    ))
+                    .is_some()
+            );
+        }
+    }
+
+    #[test]
+    fn schema_and_example_need_no_configuration() {
+        let schema: serde_json::Value =
+            serde_json::from_str(&run(&["config", "--schema"]).unwrap()).unwrap();
+        assert_eq!(
+            schema["$schema"],
+            "https://json-schema.org/draft/2020-12/schema"
+        );
+        assert_eq!(
+            run(&["config", "--example"]).unwrap(),
+            crate::config::example()
+        );
+        assert_eq!(run(&["config"]).unwrap_err().0, 2);
+        assert_eq!(run(&["config", "--schema", "--example"]).unwrap_err().0, 2);
+    }
+
+    #[test]
+    fn a_wrong_command_line_exits_with_2() {
+        assert_eq!(run(&["validate", "--set", "nothing"]).unwrap_err().0, 2);
+        assert_eq!(run(&["walk"]).unwrap_err().0, 2);
+        assert_eq!(run(&[]).unwrap_err().0, 2);
+    }
 }

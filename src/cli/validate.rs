@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::CliError;
-use crate::config::{Config, Sources};
+use crate::config::{Config, Signal, Sources};
 
 /// Prints one sentence about the configuration, or returns everything that is wrong with it.
 pub(super) fn run(sources: &Sources, out: &mut dyn Write) -> Result<(), CliError> {
@@ -20,11 +20,19 @@ fn summary(config: &Config) -> String {
         .map(|(name, _)| *name)
         .collect();
     format!(
-        "ok: {} and {} on {}, collectors {}.",
+        "ok: {} and {} at {}, collected by {}; {}.",
         count(config.projects.len(), "project"),
         count(config.wildcards.len(), "wildcard"),
-        config.gitlab.url,
-        enabled.join(", "),
+        config.gitlab.url.as_str().trim_end_matches('/'),
+        if enabled.is_empty() {
+            "no collector".to_owned()
+        } else {
+            enabled.join(", ")
+        },
+        match config.otlp(Signal::Metrics) {
+            Some(target) => format!("metrics are pushed to {target}"),
+            None => "metrics are not pushed".to_owned(),
+        },
     )
 }
 

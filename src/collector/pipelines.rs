@@ -49,6 +49,12 @@ impl Memory {
         self.newest.names()
     }
 
+    /// How many pipelines have neither ended nor are blocked.
+    #[must_use]
+    pub fn active_count(&self) -> usize {
+        self.active.len()
+    }
+
     /// The newest pipeline of each ref.
     pub fn newest_ids(&self) -> impl Iterator<Item = PipelineId> {
         self.newest

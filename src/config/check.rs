@@ -95,7 +95,7 @@ impl Check<'_> {
         let checked = entries
             .into_iter()
             .filter_map(|Entry { key, origin, node }| {
-                let node = self.node(value, node, &join(path, &key))?;
+                let node = self.item(value, node, &join(path, &key))?;
                 Some(Entry { key, origin, node })
             });
         Data::Map(checked.collect())
@@ -113,10 +113,19 @@ impl Check<'_> {
                 }
                 _ => node,
             };
-            checked.extend(self.node(item, node, &format!("{path}[{index}]")));
+            checked.extend(self.item(item, node, &format!("{path}[{index}]")));
         }
         let whole = checked.len() == count || matches!(item.kind, Kind::Section { .. });
         whole.then_some(Data::List(checked))
+    }
+
+    /// One of several: here nothing does not mean the default, as there is none.
+    fn item(&mut self, key: &Key, node: Node, path: &str) -> Option<Node> {
+        if node.data == Data::Null && !key.nullable {
+            self.report(&node.origin, path, wrong_type(key, &Data::Null, path));
+            return None;
+        }
+        self.node(key, node, path)
     }
 
     fn report(&mut self, origin: &Origin, path: &str, sentence: String) {
@@ -152,7 +161,6 @@ impl Value {
         // NaN fails every comparison, so it is let through only where nothing is asked: in lists
         // of bucket bounds, whose own rule refuses it.
         self.minimum.is_none_or(|minimum| value >= minimum)
-            && self.above.is_none_or(|above| value > above)
             && self.maximum.is_none_or(|maximum| value <= maximum)
     }
 
@@ -179,13 +187,11 @@ impl Value {
             () if self.number => "a number",
             () => return "text".to_owned(),
         };
-        match (self.minimum, self.above, self.maximum) {
-            (Some(minimum), _, Some(maximum)) => format!("{kind} from {minimum} to {maximum}"),
-            (_, Some(above), Some(maximum)) => format!("{kind} above {above} and up to {maximum}"),
-            (Some(minimum), _, None) => format!("{kind} of at least {minimum}"),
-            (_, Some(above), None) => format!("{kind} above {above}"),
-            (None, None, Some(maximum)) => format!("{kind} of at most {maximum}"),
-            (None, None, None) => kind.to_owned(),
+        match (self.minimum, self.maximum) {
+            (Some(minimum), Some(maximum)) => format!("{kind} from {minimum} to {maximum}"),
+            (Some(minimum), None) => format!("{kind} of at least {minimum}"),
+            (None, Some(maximum)) => format!("{kind} of at most {maximum}"),
+            (None, None) => kind.to_owned(),
         }
     }
 }
@@ -253,17 +259,21 @@ fn suggestion(section: &Key, path: &str, name: &str) -> String {
     if let Some(sibling) = nearest(name, names) {
         return format!("did you mean {}?", join(path, sibling));
     }
-    let all = keys::all();
-    let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
-    let elsewhere = all
-        .iter()
-        .map(|(path, _)| path.as_str())
-        .filter(|known| last(known) == name);
-    let full_name = join(path, name);
-    if let Some(path) = elsewhere.max_by(|a, b| {
-        strsim::jaro_winkler(a, &full_name).total_cmp(&strsim::jaro_winkler(b, &full_name))
-    }) {
-        return format!("did you mean {path}?");
+    // Perhaps it stands in the wrong section: first those inside this one, then all.
+    let is_name = |known: &str| known.rsplit('.').next() == Some(name);
+    let inside = keys::inside(section)
+        .into_iter()
+        .map(|(known, _)| join(path, &known));
+    if let Some(known) = inside.into_iter().find(|known| is_name(known)) {
+        return format!("did you mean {known}?");
+    }
+    let likeness = |known: &str| strsim::jaro_winkler(known, &join(path, name));
+    let elsewhere = keys::all()
+        .into_iter()
+        .map(|(known, _)| known)
+        .filter(|known| is_name(known));
+    if let Some(known) = elsewhere.max_by(|a, b| likeness(a).total_cmp(&likeness(b))) {
+        return format!("did you mean {known}?");
     }
     let names: Vec<String> = section
         .children()

@@ -143,3 +143,37 @@ pub(super) mod seconds {
         json_schema!({ "type": ["integer", "string"], "format": "seconds", "pattern": super::SHAPE })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_and_written_as_people_do() {
+        let cases = [
+            ("1s", Some(1), "1s"),
+            ("90s", Some(90), "90s"),
+            ("60s", Some(60), "1m"),
+            ("5m", Some(300), "5m"),
+            ("1h30m", Some(5_400), "90m"),
+            ("1d", Some(86_400), "1d"),
+            ("365d", Some(31_536_000), "365d"),
+            ("366d", None, ""),
+            ("0s", None, ""),
+            ("99999999999999999999d", None, ""),
+            ("18446744073709551615d", None, ""),
+            ("30", None, ""),
+            ("s", None, ""),
+            ("", None, ""),
+            ("-5s", None, ""),
+            ("1.5h", None, ""),
+            ("5µ", None, ""),
+            ("500ms", None, ""),
+        ];
+        for (text, seconds, written) in cases {
+            let parsed = parse(text).ok();
+            assert_eq!(parsed.map(|duration| duration.as_secs()), seconds, "{text}");
+            assert_eq!(parsed.map(format).unwrap_or_default(), written, "{text}");
+        }
+    }
+}

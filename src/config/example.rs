@@ -138,3 +138,83 @@ fn has_own_value(key: &Key) -> bool {
     let has_value = key.default.is_some() || key.example.is_some();
     has_value || key.children().iter().any(|(_, child)| has_own_value(child))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::layers::Layers;
+    use crate::config::{Config, Settings, yaml};
+
+    fn checked_in(name: &str) -> String {
+        let path = format!("{}/config/{name}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn the_example_in_the_repository_is_fresh() {
+        assert!(
+            checked_in("example.yml") == example(),
+            "run `amazing-gitlab-exporter config --example > config/example.yml`"
+        );
+    }
+
+    #[test]
+    fn the_example_holds_every_setting_with_its_default() {
+        let layers = Layers::of_text("example.yml", &example());
+        assert_eq!(layers.problems, []);
+        let settings: Settings = serde_json::from_value(layers.tree.to_json()).unwrap();
+        assert_eq!(settings, Settings::default());
+        let example = yaml::parse(&example(), |_| Origin::Default).unwrap();
+        for (path, _) in keys::all() {
+            assert!(example.at(&path).is_some(), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_commented_entries_are_right_and_whole() {
+        // What a user gets who takes the comment signs away.
+        let text = example();
+        let entries = text
+            .lines()
+            .skip_while(|line| !line.starts_with("projects: []"));
+        let entries = entries.take_while(|line| !line.starts_with("state:"));
+        let entries: Vec<&str> = entries.filter_map(|line| line.strip_prefix("# ")).collect();
+        let entries = entries
+            .iter()
+            .filter(|line| line.starts_with(' ') || line.ends_with("s:"));
+        let entries: String = entries.map(|line| format!("{line}\n")).collect();
+        let config = Config::from_yaml(&format!("gitlab: {{token: t}}\n{entries}")).unwrap();
+        assert_eq!(config.projects[0].name, "group/project");
+        assert_eq!(
+            config.projects[0].settings.refs.branches.regexp.as_str(),
+            "^main$"
+        );
+        assert_eq!(config.wildcards[0].owner.as_ref().unwrap().name, "my-group");
+        let written = yaml::parse(&entries, |_| Origin::Default).unwrap();
+        let item = keys::root().child("wildcards").map(|key| &key.kind);
+        let Some(Kind::List { item, .. }) = item else {
+            panic!("wildcards is no list")
+        };
+        let own = item.children().iter().filter(|(_, key)| has_own_value(key));
+        for (name, _) in own {
+            assert!(
+                written.at(&format!("wildcards[0].{name}")).is_some(),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_minimal_configuration_needs_a_token_and_nothing_else() {
+        let text = checked_in("minimal.yml");
+        let problems = Config::from_yaml(&text).unwrap_err();
+        assert!(
+            problems.to_string().starts_with("gitlab.token is missing"),
+            "{problems}"
+        );
+        assert_eq!(problems.problems().len(), 1);
+        let with_token =
+            Config::from_yaml(&text.replace("gitlab:", "gitlab:\n  token: t")).unwrap();
+        assert!(!with_token.wildcards.is_empty());
+    }
+}

@@ -48,8 +48,6 @@ pub(super) struct Value {
     /// When not empty, the only values allowed, each with its meaning.
     pub choices: Vec<(Json, String)>,
     pub minimum: Option<f64>,
-    /// Exclusive minimum.
-    pub above: Option<f64>,
     pub maximum: Option<f64>,
 }
 
@@ -61,7 +59,12 @@ pub(super) fn root() -> &'static Key {
 
 /// All keys outside lists, sections included, as (path, key), in the order of the model.
 pub(super) fn all() -> Vec<(String, &'static Key)> {
-    fn walk(path: &str, key: &'static Key, found: &mut Vec<(String, &'static Key)>) {
+    inside(root())
+}
+
+/// The same for the keys inside `section`, with paths that begin there.
+pub(super) fn inside(section: &Key) -> Vec<(String, &Key)> {
+    fn walk<'a>(path: &str, key: &'a Key, found: &mut Vec<(String, &'a Key)>) {
         for (name, key) in key.children() {
             let path = join(path, name);
             found.push((path.clone(), key));
@@ -69,7 +72,7 @@ pub(super) fn all() -> Vec<(String, &'static Key)> {
         }
     }
     let mut found = Vec::new();
-    walk("", root(), &mut found);
+    walk("", section, &mut found);
     found
 }
 
@@ -199,7 +202,6 @@ impl Value {
             text: types.contains(&"string"),
             choices: choices.collect(),
             minimum: number("minimum"),
-            above: number("exclusiveMinimum"),
             maximum: number("maximum"),
         }
     }

@@ -22,7 +22,7 @@ pub struct Sources {
     pub file: Option<PathBuf>,
     /// The environment variables.
     pub environment: Environment,
-    /// The flags, in the order in which they win over each other.
+    /// The flags; a later one wins over an earlier one.
     pub flags: Vec<Flag>,
 }
 
@@ -126,27 +126,25 @@ impl Layers {
             .map(|(path, key)| (keys::variable(&path), path, key))
             .collect();
         let mut found = Vec::new();
-        for (name, value) in environment
-            .settings()
-            .filter(|(name, _)| *name != FILE_VARIABLE)
-        {
+        for (name, value) in environment.settings() {
             let origin = Origin::Variable(name.into());
-            let Some((_, path, key)) = known.iter().find(|(variable, ..)| variable == name) else {
-                let names = known.iter().map(|(variable, ..)| bare(variable));
-                let hint = nearest(bare(name), names);
-                let hint =
-                    hint.map_or_else(all_settings, |near| format!("did you mean AGE_{near}?"));
-                let sentence = format!("no setting has this variable; {hint}");
-                self.problems
-                    .push(Problem::new(Some(&origin), "", sentence));
-                continue;
-            };
-            match value {
-                Ok(value) => found.push((path, *key, value, origin)),
-                Err(_) => {
-                    let sentence = format!("{path} must be text in UTF-8");
+            let setting = known.iter().find(|(variable, ..)| variable == name);
+            match (setting, value) {
+                (_, Err(_)) => {
+                    let sentence = "the value is not UTF-8 text".to_owned();
                     self.problems
-                        .push(Problem::new(Some(&origin), path, sentence));
+                        .push(Problem::new(Some(&origin), "", sentence));
+                }
+                (Some((_, path, key)), Ok(value)) => found.push((path, *key, value, origin)),
+                (None, Ok(_)) if name == FILE_VARIABLE => {}
+                (None, Ok(_)) => {
+                    let names = known.iter().map(|(variable, ..)| bare(variable));
+                    let hint = nearest(bare(name), names);
+                    let hint =
+                        hint.map_or_else(all_settings, |near| format!("did you mean AGE_{near}?"));
+                    let sentence = format!("no setting has this variable; {hint}");
+                    self.problems
+                        .push(Problem::new(Some(&origin), "", sentence));
                 }
             }
         }

@@ -77,8 +77,7 @@ impl Config {
                 return Err(ConfigError::new(problems));
             }
         };
-        let mut further = Vec::new();
-        let push = otlp::resolve(&settings.otel, environment, &mut further);
+        let (push, mut further) = otlp::resolve(&settings.otel, environment);
         // What is missing may stand in the part that could not be read.
         if !incomplete {
             further.extend(rules::check(&settings, &push, &tree));

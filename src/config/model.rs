@@ -33,7 +33,6 @@ pub struct Settings {
     /// Redis, through which several replicas will share the work. Leave empty for a single instance.
     pub redis: Redis,
     /// The GitLab connection.
-    #[serde(rename = "gitlab")]
     pub gitlab: GitLab,
     /// How projects and wildcards are looked up.
     pub discovery: Discovery,
@@ -198,7 +197,7 @@ pub struct GitLab {
     #[schemars(schema_with = "duration::text::schema")]
     pub timeout: Duration,
     /// Requests per second in the long run.
-    #[schemars(range(max = 100_000), extend("exclusiveMinimum" = 0))]
+    #[schemars(range(min = 0.001, max = 100_000))]
     pub max_requests_per_second: f64,
     /// Requests that may follow each other without waiting.
     #[schemars(range(min = 1, max = 100_000))]
@@ -312,5 +311,186 @@ impl Default for Telemetry {
             cardinality_limit: 200_000,
             birth_window: Duration::from_secs(120),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tree::Origin;
+    use crate::config::yaml;
+
+    /// The settings of the plan with their defaults: the contract. There may be more beside them.
+    const CONTRACT: &str = r#"
+log: {level: info, format: text}
+server:
+  listen_address: ":8080"
+  enable_pprof: false
+  webhook: {enabled: false, secret_token: ""}
+redis: {url: "", pool_size: 10, min_idle_conns: 1}
+gitlab:
+  url: https://gitlab.com
+  token: ""
+  token_file: ""
+  enable_tls_verify: true
+  ca_cert_path: ""
+  max_requests_per_second: 10.0
+  burst_requests_per_second: 20
+  max_requests_per_hour: 0
+  use_graphql: true
+  graphql_page_size: 100
+  rest_page_size: 100
+  tier: auto
+  timeout: 30s
+collectors:
+  pipelines:
+    enabled: true
+    interval_seconds: 30
+    include_child_pipelines: true
+    histogram_buckets: [5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0]
+    max_pipelines_per_ref: 10
+  jobs:
+    enabled: true
+    interval_seconds: 30
+    histogram_buckets: [5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0]
+    include_runner_details: true
+  merge_requests:
+    enabled: true
+    interval_seconds: 120
+    histogram_buckets: [3600.0, 7200.0, 14400.0, 28800.0, 86400.0, 172800.0, 604800.0]
+  environments: {enabled: false, interval_seconds: 300, exclude_stopped: true}
+  test_reports: {enabled: false, interval_seconds: 60, include_test_cases: false}
+  dora: {enabled: true, interval_seconds: 3600, environment_tiers: [production, staging], source: auto}
+  value_stream: {enabled: true, interval_seconds: 3600}
+  code_review: {enabled: true, interval_seconds: 300}
+  repository: {enabled: true, interval_seconds: 3600}
+  contributors: {enabled: false, interval_seconds: 3600}
+project_defaults:
+  output_sparse_status_metrics: true
+  refs:
+    branches:
+      enabled: true
+      regexp: ^(main|master|develop|release/.*)$
+      most_recent: 0
+      max_age_days: 0
+      exclude_deleted: true
+    tags: {enabled: true, regexp: ^v.*, most_recent: 10, max_age_days: 90, exclude_deleted: true}
+    merge_requests:
+      enabled: true
+      states: [opened, merged]
+      most_recent: 20
+      max_age_days: 30
+      count_ref: target_branch
+state: {path: ""}
+otel:
+  metrics:
+    enabled: auto
+    endpoint: null
+    protocol: null
+    headers: null
+    interval: null
+    timeout: null
+    compression: null
+    ca_cert_path: null
+  traces:
+    enabled: auto
+    endpoint: null
+    protocol: null
+    headers: null
+    timeout: null
+    sample_ratio: null
+    ca_cert_path: null
+  logs: {enabled: false, endpoint: null, protocol: null, headers: null, timeout: null, ca_cert_path: null}
+  resource_attributes: {}
+telemetry: {cardinality_limit: 200000, birth_window: 2m}
+projects: []
+wildcards: []
+"#;
+
+    #[test]
+    fn the_contract_is_kept() {
+        fn compare(path: &str, contract: &serde_json::Value, ours: &serde_json::Value) {
+            match contract.as_object() {
+                Some(keys) if !keys.is_empty() => {
+                    for (key, value) in keys {
+                        let path = format!("{path}.{key}");
+                        compare(
+                            &path,
+                            value,
+                            ours.get(key).unwrap_or_else(|| panic!("{path} is missing")),
+                        );
+                    }
+                }
+                _ => assert_eq!(ours, contract, "{path}"),
+            }
+        }
+        let contract = yaml::parse(CONTRACT, |_| Origin::Default)
+            .unwrap()
+            .to_json();
+        compare(
+            "",
+            &contract,
+            &serde_json::to_value(Settings::default()).unwrap(),
+        );
+        // Entries have the keys of the plan's sample.
+        let wildcard =
+            "owner: {name: g, kind: group, include_subgroups: true}\nsearch: s\narchived: true";
+        let wildcard = yaml::parse(wildcard, |_| Origin::Default)
+            .unwrap()
+            .to_json();
+        let wildcard: Wildcard = serde_json::from_value(wildcard).unwrap();
+        assert_eq!(wildcard.search.as_deref(), Some("s"));
+    }
+
+    #[test]
+    fn every_collector_has_a_switch() {
+        let settings = serde_json::to_value(Collectors::default()).unwrap();
+        let named: Vec<&str> = settings
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let switches = Collectors::default().switches();
+        let of_pipelines = |name: &str| name == "child_pipelines";
+        let switched: Vec<&str> = switches
+            .iter()
+            .map(|(name, _)| *name)
+            .filter(|name| !of_pipelines(name))
+            .collect();
+        assert_eq!(switched, named);
+        for (name, on) in switches.iter().filter(|(name, _)| !of_pipelines(name)) {
+            assert_eq!(settings[name]["enabled"], *on, "{name}");
+        }
+    }
+
+    #[test]
+    fn fatal_and_panic_mean_error() {
+        let level = |name: &str| {
+            serde_json::from_value::<LogLevel>(name.into())
+                .unwrap()
+                .as_str()
+        };
+        assert_eq!(
+            [
+                level("fatal"),
+                level("panic"),
+                level("error"),
+                level("warn")
+            ],
+            ["error", "error", "error", "warn"]
+        );
+    }
+
+    #[test]
+    fn merge_request_states_include_what_they_say() {
+        let rule = |states: &[MergeRequestState]| MergeRequestRule {
+            states: states.to_vec(),
+            ..Default::default()
+        };
+        assert!(rule(&[MergeRequestState::All]).includes_state("locked"));
+        let default = MergeRequestRule::default();
+        assert!(default.includes_state("merged") && !default.includes_state("closed"));
+        assert!(rule(&[MergeRequestState::Closed]).includes_state("closed"));
     }
 }

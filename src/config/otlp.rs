@@ -4,20 +4,25 @@
 //! Source: <https://opentelemetry.io/docs/specs/otel/protocol/exporter/> and
 //! <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>.
 
+mod parse;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::environment::Environment;
-use super::format::http_url;
-use super::model::{Otel, OtlpCompression, OtlpProtocol, OtlpSettings, Temporality};
+use super::model::{Otel, OtlpCompression, OtlpProtocol, OtlpSettings};
 use super::problem::Problem;
 use super::tree::Origin;
 use super::values::{Secret, Switch};
+
+pub(super) use parse::only_cumulative;
+use parse::{
+    boolean, compression, endpoint, headers, milliseconds, pairs, protocol, share, temporality,
+};
 
 /// The name of the service when nothing else names it.
 const SERVICE_NAME: &str = "amazing-gitlab-exporter";
@@ -95,28 +100,39 @@ pub(super) struct ResolvedOtel {
     pub resource_attributes: BTreeMap<String, String>,
 }
 
-/// Resolves `otel` against the variables; a variable that is needed and wrong is a problem.
-pub(super) fn resolve(
-    otel: &Otel,
-    environment: &Environment,
-    problems: &mut Vec<Problem>,
-) -> ResolvedOtel {
+/// Resolves `otel` against the variables; those that are needed and wrong are problems. Variables
+/// that serve other programs of the machine are none while nothing is sent.
+pub(super) fn resolve(otel: &Otel, environment: &Environment) -> (ResolvedOtel, Vec<Problem>) {
     let mut resolver = Resolver {
         variables: environment,
-        problems,
+        problems: Vec::new(),
     };
-    ResolvedOtel {
-        metrics: resolver.metrics(otel),
-        traces: resolver.target(Signal::Traces, otel.traces.enabled, &otel.traces.otlp),
-        logs: resolver.target(Signal::Logs, otel.logs.enabled, &otel.logs.otlp),
-        sampler: resolver.sampler(otel.traces.sample_ratio),
-        resource_attributes: resolver.resource_attributes(&otel.resource_attributes),
+    let metrics = resolver.metrics(otel);
+    let traces = resolver.target(Signal::Traces, otel.traces.enabled, &otel.traces.otlp);
+    let logs = resolver.target(Signal::Logs, otel.logs.enabled, &otel.logs.otlp);
+    let needed = resolver.problems.len();
+    let sampler = resolver.sampler(otel.traces.sample_ratio);
+    if traces.is_none() {
+        resolver.problems.truncate(needed);
     }
+    let needed = resolver.problems.len();
+    let resource_attributes = resolver.resource_attributes(&otel.resource_attributes);
+    if metrics.is_none() && traces.is_none() && logs.is_none() {
+        resolver.problems.truncate(needed);
+    }
+    let resolved = ResolvedOtel {
+        metrics,
+        traces,
+        logs,
+        sampler,
+        resource_attributes,
+    };
+    (resolved, resolver.problems)
 }
 
 struct Resolver<'a> {
     variables: &'a Environment,
-    problems: &'a mut Vec<Problem>,
+    problems: Vec<Problem>,
 }
 
 impl Resolver<'_> {
@@ -163,7 +179,11 @@ impl Resolver<'_> {
             endpoint,
             protocol,
             headers: match &settings.headers {
-                Some(headers) => headers.clone(),
+                // Names in lower case, as HTTP/2 and gRPC demand.
+                Some(headers) => headers
+                    .iter()
+                    .map(|(name, value)| (name.to_lowercase(), value.clone()))
+                    .collect(),
                 None => self
                     .read_otlp(signal, "HEADERS", headers)
                     .unwrap_or_default(),
@@ -323,102 +343,193 @@ impl Resolver<'_> {
     }
 }
 
-fn protocol(text: &str) -> Result<OtlpProtocol, String> {
-    match text {
-        "grpc" => Ok(OtlpProtocol::Grpc),
-        "http/protobuf" => Ok(OtlpProtocol::HttpProtobuf),
-        other => Err(format!("must be grpc or http/protobuf, not {other:?}")),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Flag, Sources, load};
 
-fn compression(text: &str) -> Result<OtlpCompression, String> {
-    match text {
-        "none" => Ok(OtlpCompression::None),
-        "gzip" => Ok(OtlpCompression::Gzip),
-        other => Err(format!("must be gzip or none, not {other:?}")),
-    }
-}
-
-fn temporality(text: &str) -> Result<Temporality, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "cumulative" => Ok(Temporality::Cumulative),
-        other => Err(format!("{}, not {other:?}", only_cumulative())),
-    }
-}
-
-/// Why only cumulative temporality is offered, as the end of a sentence.
-pub(super) fn only_cumulative() -> &'static str {
-    "must be cumulative (the OpenTelemetry Collector's processor cumulativetodelta makes deltas)"
-}
-
-fn boolean(text: &str) -> Result<bool, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err(format!("must be true or false, not {text:?}")),
-    }
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    let shape = || format!("must be a number from 0 to 1, not {text:?}");
-    let ratio: f64 = text.parse().map_err(|_| shape())?;
-    if (0.0..=1.0).contains(&ratio) {
-        Ok(ratio)
-    } else {
-        Err(shape())
-    }
-}
-
-fn milliseconds(text: &str) -> Result<Duration, String> {
-    let longest = 365 * 86_400_000;
-    match text.parse() {
-        Ok(number) if (1..=longest).contains(&number) => Ok(Duration::from_millis(number)),
-        _ => Err(format!(
-            "must be a whole number of milliseconds above 0, not {text:?}"
-        )),
-    }
-}
-
-/// An address; without a scheme, as gRPC clients in other languages allow, `INSECURE` decides.
-fn endpoint(text: &str, insecure: bool) -> Result<Url, String> {
-    if text.contains("://") {
-        return http_url(text);
-    }
-    http_url(&format!(
-        "{}://{text}",
-        if insecure { "http" } else { "https" }
-    ))
-}
-
-/// `key=value` pairs separated by commas, values percent-encoded.
-fn pairs(text: &str) -> Result<BTreeMap<String, String>, String> {
-    let shape = || "must be a list like key=value,other=value".to_owned();
-    let parts = text
-        .split(',')
-        .map(str::trim)
-        .filter(|part| !part.is_empty());
-    parts
-        .map(|part| {
-            let (key, value) = part.split_once('=').ok_or_else(shape)?;
-            let value = percent_decode_str(value.trim())
-                .decode_utf8()
-                .map_err(|_| shape())?;
-            if key.trim().is_empty() {
-                Err(shape())
-            } else {
-                Ok((key.trim().to_owned(), value.into_owned()))
-            }
+    fn config(settings: &[(&str, &str)], variables: &[(&str, &str)]) -> Config {
+        let flags = [("gitlab.token", "t"), ("projects", "[{name: g/p}]")];
+        let flags = flags.iter().chain(settings).map(|(path, value)| Flag {
+            name: format!("--set {path}"),
+            path: (*path).to_owned(),
+            value: Secret::from(*value),
+        });
+        let environment = Environment::from_pairs(variables.iter().copied());
+        load(&Sources {
+            file: None,
+            environment,
+            flags: flags.collect(),
         })
-        .collect()
-}
-
-fn headers(text: &str) -> Result<BTreeMap<String, Secret>, String> {
-    let pairs = pairs(text)?;
-    for (name, value) in &pairs {
-        super::format::header(name, value)?;
+        .unwrap()
     }
-    Ok(pairs
-        .into_iter()
-        .map(|(name, value)| (name.to_lowercase(), Secret::from(value)))
-        .collect())
+
+    fn shown(settings: &[(&str, &str)], variables: &[(&str, &str)]) -> Option<String> {
+        config(settings, variables)
+            .otlp(Signal::Metrics)
+            .map(OtlpTarget::to_string)
+    }
+
+    #[test]
+    fn the_endpoint_follows_the_rules_of_the_specification() {
+        const BASE: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+        const OWN: &str = "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT";
+        const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
+        const INSECURE: &str = "OTEL_EXPORTER_OTLP_INSECURE";
+        let ours = "otel.metrics.endpoint";
+        type Pairs = &'static [(&'static str, &'static str)];
+        let variables: &[(Pairs, &str)] = &[
+            (
+                &[(BASE, "http://c:4318")],
+                "http://c:4318/v1/metrics by http/protobuf",
+            ),
+            (
+                &[(BASE, "http://c:4318/otlp/")],
+                "http://c:4318/otlp/v1/metrics by http/protobuf",
+            ),
+            (
+                &[(OWN, "http://c:4318/x")],
+                "http://c:4318/x by http/protobuf",
+            ),
+            (&[(OWN, "http://c:4318")], "http://c:4318/ by http/protobuf"),
+            (
+                &[(BASE, "http://b"), (OWN, "http://c/x")],
+                "http://c/x by http/protobuf",
+            ),
+            (&[(BASE, "http://c:4317")], "http://c:4317/ by grpc"),
+            (
+                &[(BASE, "http://c:1"), (PROTOCOL, "grpc")],
+                "http://c:1/ by grpc",
+            ),
+            (&[(BASE, "c:4317")], "https://c:4317/ by grpc"),
+            (
+                &[(BASE, "c:4317"), (INSECURE, "true")],
+                "http://c:4317/ by grpc",
+            ),
+        ];
+        for (variables, expected) in variables {
+            assert_eq!(
+                shown(&[], variables).as_deref(),
+                Some(*expected),
+                "{variables:?}"
+            );
+        }
+        let settings: &[(&str, &str)] = &[
+            ("http://c:4318", "http://c:4318/v1/metrics by http/protobuf"),
+            ("http://c:4318/x", "http://c:4318/x by http/protobuf"),
+            ("https://c:4317", "https://c:4317/ by grpc"),
+        ];
+        for (endpoint, expected) in settings {
+            let got = shown(
+                &[(ours, endpoint)],
+                &[(BASE, "http://other"), (OWN, "http://another")],
+            );
+            assert_eq!(got.as_deref(), Some(*expected), "{endpoint}");
+        }
+    }
+
+    #[test]
+    fn auto_is_on_when_an_endpoint_is_known() {
+        let on = ("otel.metrics.enabled", "true");
+        let off = ("otel.metrics.enabled", "false");
+        let base = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
+        let none = ("OTEL_METRICS_EXPORTER", "none");
+        let disabled = ("OTEL_SDK_DISABLED", "TRUE");
+        assert_eq!(shown(&[], &[]), None);
+        assert!(shown(&[], &[base]).is_some());
+        assert_eq!(shown(&[], &[base, none]), None);
+        assert!(shown(&[on], &[base, none]).is_some());
+        assert_eq!(shown(&[off], &[base]), None);
+        assert_eq!(shown(&[on], &[base, disabled]), None);
+        assert_eq!(
+            shown(&[on], &[]).as_deref(),
+            Some("http://localhost:4318/v1/metrics by http/protobuf")
+        );
+        let grpc = ("otel.metrics.protocol", "grpc");
+        assert_eq!(
+            shown(&[on, grpc], &[]).as_deref(),
+            Some("http://localhost:4317/ by grpc")
+        );
+        // Logs are asked for, or not sent.
+        let config = config(&[], &[base]);
+        assert!(config.otlp(Signal::Traces).is_some());
+        assert_eq!(config.otlp(Signal::Logs), None);
+    }
+
+    #[test]
+    fn settings_win_over_variables_and_unset_ones_leave_them_be() {
+        let variables = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer%20a,x=1"),
+            ("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "2500"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "15000"),
+        ];
+        let read = config(&[], &variables);
+        let target = read.otlp(Signal::Metrics).unwrap();
+        assert_eq!(target.headers["authorization"].expose(), "Bearer a");
+        assert_eq!(target.headers["x"].expose(), "1");
+        assert_eq!(target.timeout, Duration::from_millis(2500));
+        assert_eq!(target.compression, OtlpCompression::Gzip);
+        assert_eq!(target.interval, Duration::from_secs(15));
+        assert_eq!(
+            read.otlp(Signal::Traces).unwrap().timeout,
+            Duration::from_secs(10)
+        );
+        let settings = [
+            ("otel.metrics.headers", "{Y: '2'}"),
+            ("otel.metrics.timeout", "3s"),
+            ("otel.metrics.compression", "none"),
+            ("otel.metrics.interval", "20s"),
+        ];
+        let read = config(&settings, &variables);
+        let target = read.otlp(Signal::Metrics).unwrap();
+        assert_eq!(target.headers.keys().collect::<Vec<_>>(), ["y"]);
+        assert_eq!(target.timeout, Duration::from_secs(3));
+        assert_eq!(target.compression, OtlpCompression::None);
+        assert_eq!(target.interval, Duration::from_secs(20));
+    }
+
+    #[test]
+    fn the_sampler_and_the_resource_are_resolved_alike() {
+        let sampler = |settings: &[_], variables: &[_]| {
+            let TraceSampler {
+                ratio,
+                parent_based,
+            } = config(settings, variables).trace_sampler();
+            (ratio, parent_based)
+        };
+        let by_ratio = [
+            ("OTEL_TRACES_SAMPLER", "traceidratio"),
+            ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
+        ];
+        assert_eq!(sampler(&[], &[]), (1.0, true));
+        assert_eq!(sampler(&[], &by_ratio), (0.25, false));
+        assert_eq!(
+            sampler(&[], &[("OTEL_TRACES_SAMPLER", "always_off")]),
+            (0.0, false)
+        );
+        assert_eq!(
+            sampler(&[("otel.traces.sample_ratio", "0.5")], &by_ratio),
+            (0.5, true)
+        );
+
+        let attributes = |settings: &[_], variables: &[_]| {
+            let config = config(settings, variables);
+            let pairs = config
+                .resource_attributes()
+                .iter()
+                .map(|(key, value)| format!("{key}={value}"));
+            pairs.collect::<Vec<_>>().join(",")
+        };
+        assert_eq!(attributes(&[], &[]), "service.name=amazing-gitlab-exporter");
+        let variables = [
+            ("OTEL_RESOURCE_ATTRIBUTES", "service.name=a,team=x%2Cy"),
+            ("OTEL_SERVICE_NAME", "b"),
+        ];
+        assert_eq!(attributes(&[], &variables[..1]), "service.name=a,team=x,y");
+        assert_eq!(attributes(&[], &variables), "service.name=b,team=x,y");
+        let ours = [("otel.resource_attributes", "{service.name: c}")];
+        assert_eq!(attributes(&ours, &variables), "service.name=c,team=x,y");
+    }
 }

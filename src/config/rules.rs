@@ -265,3 +265,45 @@ fn certificates(path: &Path) -> Result<(), String> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A self-signed certificate, made for this test with openssl.
+    const CERTIFICATE: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBejCCASGgAwIBAgIUDZcyZAZ2eEoZPm5HmoS/s9kVWC0wCgYIKoZIzj0EAwIw
+EjEQMA4GA1UEAwwHVGVzdCBDQTAgFw0yNjExMjQwODM1NDhaGA8yMTI2MTAzMTA4
+MzU0OFowEjEQMA4GA1UEAwwHVGVzdCBDQTBZMBMGByqGSM49AgEGCCqGSM49AwEH
+A0IABDllXG/ljyOVSJJjfPivedwWI/JezzYxNEq+GiBH6r2Tla5On5FUQlLZLamF
+s/frBC6Yhr6l5AafnGurf0EaRU6jUzBRMB0GA1UdDgQWBBTEzrXWPmITTHaV5iUH
+3kdQLHlWWjAfBgNVHSMEGDAWgBTEzrXWPmITTHaV5iUH3kdQLHlWWjAPBgNVHRMB
+Af8EBTADAQH/MAoGCCqGSM49BAMCA0cAMEQCIHB+5VwI1Zr0WFG55E+2LNaIF7Tu
+F6uPqRSeKekw+N7uAiBNAqG69xW9+2D7qiBFwLnBQvz9mLtbVjX7MNAtfzxF/Q==
+-----END CERTIFICATE-----
+";
+
+    #[test]
+    fn a_file_of_certificates_is_read_and_a_broken_one_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let check = |text: &str| {
+            let path = directory.path().join("ca.pem");
+            std::fs::write(&path, text).unwrap();
+            certificates(&path)
+        };
+        assert_eq!(check(CERTIFICATE), Ok(()));
+        assert_eq!(check(&CERTIFICATE.repeat(2)), Ok(()));
+        let none = Err("there is no PEM certificate in it".to_owned());
+        assert_eq!(check("hello"), none);
+        assert_eq!(
+            check(&CERTIFICATE.replace("CERTIFICATE", "PRIVATE KEY")),
+            none
+        );
+        assert!(check(&CERTIFICATE.replace("MII", "AAA")).is_err());
+        assert!(check(&CERTIFICATE.replace("-----END", "")).is_err());
+        // One broken certificate is not hidden by a good one.
+        let broken = CERTIFICATE.replace("MII", "AAA");
+        assert!(check(&format!("{CERTIFICATE}{broken}")).is_err());
+    }
+}

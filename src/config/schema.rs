@@ -86,3 +86,73 @@ impl Transform for Tidy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_accepts_what_is_right_and_refuses_what_is_not() {
+        let schema = json_schema();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let valid = |json: Json| validator.is_valid(&json);
+        assert!(valid(serde_json::to_value(Settings::default()).unwrap()));
+        assert!(valid(serde_json::json!({
+            "wildcards": [{}, { "owner": { "name": "g" }, "refs": { "tags": { "enabled": false } } }],
+            "collectors": { "jobs": { "interval_seconds": "5m" } },
+            "otel": { "metrics": { "enabled": true, "headers": { "a": "b" } } },
+        })));
+        assert!(!valid(serde_json::json!({ "log": { "levl": "info" } })));
+        assert!(!valid(serde_json::json!({ "projects": [{}] })));
+        assert!(!valid(
+            serde_json::json!({ "gitlab": { "rest_page_size": 101 } })
+        ));
+        assert!(!valid(
+            serde_json::json!({ "gitlab": { "timeout": "soon" } })
+        ));
+    }
+
+    #[test]
+    fn defaults_stand_at_single_keys_and_not_in_overrides() {
+        let schema = json_schema();
+        let at = |path: &str| schema.pointer(path);
+        let tags = "properties/refs/properties/tags/properties/most_recent/default";
+        assert_eq!(
+            at(&format!("/properties/project_defaults/{tags}")),
+            Some(&Json::from(10))
+        );
+        assert_eq!(at(&format!("/properties/projects/items/{tags}")), None);
+        assert_eq!(at("/properties/log/default"), None);
+        assert_eq!(
+            at("/properties/wildcards/items/properties/owner/properties/kind/default"),
+            Some(&Json::from("group"))
+        );
+    }
+
+    #[test]
+    fn every_key_has_a_meaning_and_every_format_a_rule() {
+        fn walk(path: &str, schema: &Json) {
+            for (name, schema) in schema
+                .get("properties")
+                .and_then(Json::as_object)
+                .into_iter()
+                .flatten()
+            {
+                let path = format!("{path}/{name}");
+                let meaning = schema["description"].as_str().unwrap_or_default();
+                assert!(
+                    meaning.ends_with('.') && !meaning.contains('\n'),
+                    "{path}: {meaning:?}"
+                );
+                if let Some(format) = schema.get("format").and_then(Json::as_str) {
+                    let is_number = matches!(format, "uint32" | "double");
+                    let is_rule = crate::config::format::Format::from_name(format).is_some();
+                    assert!(is_number || is_rule, "{path}: {format}");
+                }
+                walk(&path, schema);
+                walk(&path, &schema["items"]);
+            }
+        }
+        walk("", &json_schema());
+    }
+}

@@ -198,17 +198,13 @@ impl FromStr for ListenAddress {
             || "is not an address like \":8080\", \"127.0.0.1:8080\" or \"[::1]:8080\"".to_owned();
         let (host, port) = text.rsplit_once(':').ok_or_else(shape)?;
         let port = port.parse().map_err(|_| shape())?;
-        let host = match host
+        let bracketed = host
             .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-        {
-            Some(inner) => inner
-                .parse::<std::net::Ipv6Addr>()
-                .map_err(|_| shape())?
-                .to_string(),
-            None => host.to_owned(),
+            .and_then(|rest| rest.strip_suffix(']'));
+        let (host, is_ip) = match bracketed.map(str::parse::<std::net::Ipv6Addr>) {
+            Some(address) => (address.map_err(|_| shape())?.to_string(), true),
+            None => (host.to_owned(), false),
         };
-        let is_ip = host.parse::<std::net::IpAddr>().is_ok();
         let is_name = host
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'));
@@ -333,5 +329,68 @@ pub(super) mod optional_text {
             Some(text) if !text.is_empty() => T::deserialize(text.into_deserializer()).map(Some),
             _ => Ok(None),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listen_addresses_are_read_and_bound() {
+        let cases: [(&str, &[&str]); 5] = [
+            (":8080", &["[::]:8080", "0.0.0.0:8080"]),
+            ("127.0.0.1:0", &["127.0.0.1:0"]),
+            ("localhost:9090", &["localhost:9090"]),
+            ("[::1]:80", &["[::1]:80"]),
+            ("0.0.0.0:1", &["0.0.0.0:1"]),
+        ];
+        for (text, candidates) in cases {
+            let address: ListenAddress = text.parse().unwrap();
+            assert_eq!(address.to_string(), text);
+            assert_eq!(address.bind_candidates(), candidates, "{text}");
+        }
+        for text in [
+            "",
+            "8080",
+            ":",
+            ":x",
+            ":65536",
+            "::1:80",
+            "http://x:80",
+            "a b:80",
+            "[::1:80",
+        ] {
+            assert!(text.parse::<ListenAddress>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_secret_prints_nowhere() {
+        let secret = Secret::from("hunter2");
+        let shown = format!(
+            "{secret} {secret:?} {}",
+            serde_json::to_string(&secret).unwrap()
+        );
+        assert_eq!(shown, "[redacted] [redacted] \"[redacted]\"");
+        assert_eq!(secret.expose(), "hunter2");
+    }
+
+    #[test]
+    fn a_pattern_says_in_one_line_what_is_wrong_with_it() {
+        for text in [
+            "(",
+            "a{3,1}",
+            "(?=a)",
+            "[z-a]",
+            &"(a{1000}){1000}".repeat(9),
+        ] {
+            let error = text.parse::<Pattern>().unwrap_err();
+            assert!(
+                error.starts_with("is not a regular expression (") && !error.contains('\n'),
+                "{error}"
+            );
+        }
+        assert!("^v".parse::<Pattern>().unwrap().is_match("v1"));
     }
 }

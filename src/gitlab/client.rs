@@ -465,3 +465,6 @@ fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
         .build()
         .map_err(|error| SetupError::Http(answer::chain(&error)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -146,34 +146,37 @@ fn steps(path: &serde_path_to_error::Path) -> Vec<Step> {
         .collect()
 }
 
-/// Replaces the innermost list item on the way by null and notes it.
+/// Replaces the innermost list item on the way by null and notes it; the next one outwards where
+/// that is null already and still makes no sense.
 fn cut(
     value: &mut Value,
     mut path: Vec<Step>,
     why: String,
     flaws: &mut Vec<Flaw>,
 ) -> Result<(), String> {
-    let item = path.iter().rposition(|step| matches!(step, Step::Index(_)));
     let place = display(&path);
-    let Some(item) = item.filter(|_| flaws.len() < MAX_FLAWS) else {
-        return Err(format!("{place}: {why}"));
-    };
-    let field = display(&path[item + 1..]);
-    path.truncate(item + 1);
-    match at(value, &path) {
-        Some(bad) if !bad.is_null() => {
-            let id = bad.get("id").and_then(Value::as_str).map(str::to_owned);
-            *bad = Value::Null;
-            let why = if field.is_empty() {
-                why
-            } else {
-                format!("{field}: {why}")
-            };
-            flaws.push(Flaw { path, why, id });
-            Ok(())
+    while let Some(item) = path.iter().rposition(|step| matches!(step, Step::Index(_))) {
+        let field = display(&path[item + 1..]);
+        path.truncate(item + 1);
+        let Some(bad) = at(value, &path).filter(|bad| !bad.is_null()) else {
+            path.truncate(item);
+            continue;
+        };
+        if flaws.len() == MAX_FLAWS {
+            break;
         }
-        _ => Err(format!("{place}: {why}")),
+        let id = bad.get("id").and_then(Value::as_str).map(str::to_owned);
+        *bad = Value::Null;
+        let why = if field.is_empty() {
+            why
+        } else {
+            format!("{field}: {why}")
+        };
+        flaws.retain(|flaw| !flaw.path.starts_with(&path));
+        flaws.push(Flaw { path, why, id });
+        return Ok(());
     }
+    Err(format!("{place}: {why}"))
 }
 
 fn at<'a>(value: &'a mut Value, path: &[Step]) -> Option<&'a mut Value> {

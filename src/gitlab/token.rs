@@ -114,7 +114,7 @@ fn secret(text: SecretString, file: Option<&Path>) -> Result<Secret, String> {
         || "gitlab.token".to_owned(),
         |path| format!("gitlab.token_file `{}`", path.display()),
     );
-    if text.expose_secret().is_empty() {
+    if text.expose_secret().trim().is_empty() {
         return Err(format!("{place}: the token is empty"));
     }
     let mut header = HeaderValue::try_from(format!("Bearer {}", text.expose_secret()))

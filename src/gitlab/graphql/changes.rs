@@ -1,7 +1,7 @@
 //! The change feed: which pipelines of which projects moved.
 
 use super::convert::{gid, maybe_time, merge_request, project_gid, raw_pipeline};
-use super::holes::{ProjectHoles, key};
+use super::holes::{Partial, ProjectHoles, key};
 use super::{Batch, Messages, queries};
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
@@ -101,13 +101,20 @@ impl GitLab {
         variables: project_changes::Variables,
     ) -> Result<Batch<ProjectChanges>, GitLabError> {
         let answer = self.query::<queries::ProjectChanges>(variables).await?;
-        let nodes = answer.data.projects.and_then(|projects| projects.nodes);
-        answer
-            .holes
-            .split(ids, nodes.unwrap_or_default(), |node| &node.id, convert)
+        batch(ids, answer)
             .map_err(|why| self.query_error("ProjectChanges", &why))
             .map(|batch| self.tidy(batch))
     }
+}
+
+pub(super) fn batch(
+    ids: &[ProjectId],
+    answer: Partial<project_changes::ResponseData>,
+) -> Result<Batch<ProjectChanges>, String> {
+    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
+    answer
+        .holes
+        .split(ids, nodes.unwrap_or_default(), |node| &node.id, convert)
 }
 
 impl Messages for ProjectChanges {

@@ -339,3 +339,6 @@ impl Window {
         self.ends.saturating_duration_since(now) / calls
     }
 }
+
+#[cfg(test)]
+mod tests;

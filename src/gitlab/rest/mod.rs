@@ -179,10 +179,16 @@ fn next_page(headers: &HeaderMap) -> Option<String> {
         return (!page.is_empty()).then(|| page.to_owned());
     }
     let links = headers.get(LINK)?.to_str().ok()?;
-    let link = links
-        .split(',')
-        .find(|link| link.contains("rel=\"next\""))?;
-    let url = link.split_once('<')?.1.split_once('>')?.0;
-    let (_, query) = url.split_once('?')?;
-    Some(format!("?{query}"))
+    // Addresses may hold commas, so links are told apart by their brackets.
+    links.split('<').skip(1).find_map(|link| {
+        let (url, attributes) = link.split_once('>')?;
+        let (_, query) = url.split_once('?')?;
+        let next = attributes
+            .split([';', ','])
+            .any(|a| a.trim() == "rel=\"next\"");
+        next.then(|| format!("?{query}"))
+    })
 }
+
+#[cfg(test)]
+mod tests;

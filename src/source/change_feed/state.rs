@@ -106,6 +106,8 @@ pub struct Look<'a> {
     wishes: Wishes,
     first: bool,
     floor: UnixSeconds,
+    /// From when on this look reads; the watermark moves meanwhile.
+    since: UnixSeconds,
     state: FeedState,
     facts: BTreeMap<PipelineId, PipelineFacts>,
     deleted: Vec<PipelineId>,
@@ -137,6 +139,7 @@ impl<'a> Look<'a> {
             wishes,
             first: remembered.is_none(),
             floor: state.floor(),
+            since: state.since(),
             state,
             facts: BTreeMap::new(),
             deleted: Vec::new(),
@@ -170,7 +173,7 @@ impl<'a> Look<'a> {
                     != (pipeline.updated_at, &pipeline.status, pipeline.finished_at)
             }
             // Below the floor and forgotten: it was settled, and has not moved since.
-            None => self.first || pipeline.updated_at >= self.state.since(),
+            None => self.first || pipeline.updated_at >= self.since,
         }
     }
 

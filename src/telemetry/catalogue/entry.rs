@@ -28,28 +28,7 @@ impl Kind {
     }
 }
 
-/// The GitLab tier a metric needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Tier {
-    /// Every GitLab, Community Edition included.
-    Free,
-    /// Premium or Ultimate.
-    Premium,
-    /// Ultimate.
-    Ultimate,
-}
-
-impl Tier {
-    /// Lower-case name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Free => "free",
-            Self::Premium => "premium",
-            Self::Ultimate => "ultimate",
-        }
-    }
-}
+pub use crate::gitlab::capability::Tier;
 
 /// Who measures a metric; the value of the label `collector_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -173,6 +152,8 @@ pub struct Desc {
     pub plan: bool,
     /// Bucket bounds.
     pub buckets: Buckets,
+    /// Whether this program records it.
+    pub implemented: bool,
 }
 
 /// Entries are compared by name: each stands once in the catalogue.
@@ -239,9 +220,27 @@ macro_rules! entry {
         impl<L: Labels> $name<L> {
             const fn build(spec: Spec, buckets: Buckets) -> Self {
                 let Spec { name, unit, help, collector, tier, plan } = spec;
-                let desc =
-                    Desc { name, kind: $kind, labels: L::KEYS, unit, help, collector, tier, plan, buckets };
+                let desc = Desc {
+                    name,
+                    kind: $kind,
+                    labels: L::KEYS,
+                    unit,
+                    help,
+                    collector,
+                    tier,
+                    plan,
+                    buckets,
+                    implemented: collector.is_built(),
+                };
                 Self { desc, labels: PhantomData }
+            }
+
+            /// The same entry for a part of the program that is not built yet, though its
+            /// collector is.
+            #[must_use]
+            pub const fn not_built(self) -> Self {
+                let Self { desc, labels } = self;
+                Self { desc: Desc { implemented: false, ..desc }, labels }
             }
 
             #[allow(dead_code, reason = "gauges are never born without a value")]

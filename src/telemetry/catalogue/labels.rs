@@ -104,4 +104,90 @@ label_sets! {
     }
     /// Time on a kind of runner.
     RunnerTypeLabels { project = "project", runner_type = "runner_type" }
+    /// A ref, whatever its kind.
+    ProjectRefLabels { project = "project", git_ref = "ref" }
+    /// A test suite of a ref.
+    SuiteLabels { project = "project", git_ref = "ref", suite_name = "suite_name" }
+    /// A test case of a ref.
+    CaseLabels { case_name = "case_name", project = "project", git_ref = "ref", suite = "suite" }
+    /// A test case of a ref by its result.
+    CaseStatusLabels {
+        case_name = "case_name", project = "project", git_ref = "ref", status = "status",
+        suite = "suite",
+    }
+    /// An environment.
+    EnvironmentLabels { environment = "environment", project = "project" }
+    /// An environment by status of its newest deployment.
+    EnvironmentStatusLabels { environment = "environment", project = "project", status = "status" }
+    /// What GitLab knows about an environment.
+    EnvironmentInfoLabels {
+        environment = "environment", external_url = "external_url", project = "project",
+        state = "state", tier = "tier",
+    }
+    /// Merge requests into a branch.
+    TargetBranchLabels { project = "project", target_branch = "target_branch" }
+    /// Merge requests into a branch by state.
+    MergeRequestStateLabels {
+        project = "project", state = "state", target_branch = "target_branch",
+    }
+    /// A reviewer, by user name.
+    ReviewerLabels { project = "project", reviewer = "reviewer" }
+    /// Environments of a tier.
+    EnvironmentTierLabels { environment_tier = "environment_tier", project = "project" }
+    /// A project's figures by where they come from.
+    ProjectSourceLabels { project = "project", source = "source" }
+    /// A stage of a value stream.
+    StageLabels { project = "project", stage_name = "stage_name" }
+    /// A programming language.
+    LanguageLabels { language = "language", project = "project" }
+    /// What GitLab knows about a repository.
+    RepositoryInfoLabels {
+        archived = "archived", default_branch = "default_branch", project = "project",
+        visibility = "visibility",
+    }
+    /// An author of commits.
+    AuthorLabels { author = "author", project = "project" }
+    /// A pipeline schedule, by description.
+    ScheduleLabels { project = "project", git_ref = "ref", schedule = "schedule" }
+    /// A pipeline schedule by status of its newest pipeline.
+    ScheduleStatusLabels {
+        project = "project", git_ref = "ref", schedule = "schedule", status = "status",
+    }
+    /// A runner.
+    RunnerLabels {
+        description = "description", runner_id = "runner_id", runner_type = "runner_type",
+    }
+    /// What GitLab knows about a runner.
+    RunnerInfoLabels {
+        architecture = "architecture", description = "description", platform = "platform",
+        runner_id = "runner_id", runner_type = "runner_type", version = "version",
+    }
+    /// Vulnerabilities by severity.
+    SeverityLabels { project = "project", severity = "severity" }
+    /// A variable of the newest pipeline of a ref.
+    VariableLabels {
+        key = "key", kind = "kind", project = "project", git_ref = "ref", value = "value",
+    }
+    /// An endpoint of the GitLab API, as a template.
+    ApiEndpointLabels { endpoint = "endpoint" }
+    /// Requests to an endpoint by HTTP method.
+    ApiRequestLabels { endpoint = "endpoint", method = "method" }
+    /// Requests to an endpoint by HTTP method and outcome.
+    ApiStatusLabels { endpoint = "endpoint", method = "method", status_code = "status_code" }
+    /// This program.
+    BuildLabels { version = "version" }
+    /// A collector.
+    CollectorLabels { collector_type = "collector_type" }
+    /// Errors of a collector by kind.
+    CollectorErrorLabels { collector_type = "collector_type", error_type = "error_type" }
+    /// The GitLab that answers.
+    GitLabLabels { edition = "edition", version = "version" }
+    /// A metric, by name.
+    MetricLabels { metric = "metric" }
+    /// OTLP messages by signal and outcome.
+    OtlpExportLabels { outcome = "outcome", signal = "signal" }
+    /// A GraphQL query, by its document's name.
+    QueryLabels { query = "query" }
+    /// Webhook events by kind and outcome.
+    WebhookLabels { event = "event", outcome = "outcome" }
 }
