@@ -5,6 +5,7 @@
 
 mod config;
 mod metrics;
+mod run;
 mod validate;
 
 use std::io::{ErrorKind, Write};
@@ -81,6 +82,8 @@ fn assignment(text: &str) -> Result<Assignment, String> {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Collects from GitLab, serves metrics and pushes them, until it is told to stop
+    Run,
     /// Checks the configuration and says everything that is wrong with it
     Validate,
     /// Shows the effective configuration and where each value comes from
@@ -107,6 +110,7 @@ impl Cli {
     fn run(self, environment: Environment, out: &mut dyn Write) -> Result<(), CliError> {
         let sources = self.settings.sources(environment);
         match self.command {
+            Command::Run => run::run(&sources),
             Command::Validate => validate::run(&sources, out),
             Command::Config(arguments) => config::run(arguments, &sources, out),
             Command::Metrics(arguments) => metrics::run(&arguments, out),
@@ -159,6 +163,9 @@ enum CliError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// It failed while running.
+    #[error("{0}")]
+    Failed(String),
     /// The output could not be written.
     #[error("the output cannot be written ({0})")]
     Output(#[from] std::io::Error),
@@ -168,7 +175,7 @@ impl CliError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => WRONG_CONFIGURATION,
-            Self::Output(_) => FAILED,
+            Self::Failed(_) | Self::Output(_) => FAILED,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The newest pipelines of each ref, remembered for states.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -54,32 +54,50 @@ impl<T> RefHistory<T> {
 
     /// Forgets deleted pipelines; the next newest takes their place.
     pub fn forget_pipelines(&mut self, deleted: &[PipelineId]) {
-        if deleted.is_empty() {
-            return;
+        if !deleted.is_empty() {
+            self.retain(|entry| !deleted.contains(&entry.id));
         }
+    }
+
+    /// Forgets what `keep` refuses.
+    pub fn retain(&mut self, mut keep: impl FnMut(&mut Remembered<T>) -> bool) {
         self.refs.retain(|_, entries| {
-            entries.retain(|entry| !deleted.contains(&entry.id));
+            entries.retain_mut(&mut keep);
             !entries.is_empty()
         });
     }
 
-    /// Forgets refs that were deleted in GitLab, if their rule says so.
-    pub fn forget_deleted_refs(&mut self, subject: Subject<'_>) {
-        let rules = &subject.settings.refs;
+    /// Forgets refs that were deleted in GitLab, if their rule says so, and those far outside
+    /// their windows if `may_forget` allows it: of the others the newest pipeline stays.
+    pub fn forget_refs(&mut self, subject: Subject<'_>, may_forget: impl Fn(&RefName) -> bool) {
+        let Subject {
+            settings,
+            refs: seen,
+            now,
+            ..
+        } = subject;
+        let kept: BTreeSet<RefName> = refs::kept(self.candidates(), settings, seen, now)
+            .into_iter()
+            .cloned()
+            .collect();
         self.refs.retain(|name, entries| {
-            let excluded = match name.kind {
-                crate::gitlab::model::RefKind::Branch => rules.branches.exclude_deleted,
-                crate::gitlab::model::RefKind::Tag => rules.tags.exclude_deleted,
-                crate::gitlab::model::RefKind::MergeRequest => false,
+            let Some(newest) = entries.first().map(|entry| entry.created_at) else {
+                return false;
             };
-            entries.first().is_some_and(|entry| {
-                let candidate = Candidate {
-                    name,
-                    newest: entry.created_at,
-                };
-                !(excluded && refs::is_deleted(candidate, subject.refs))
-            })
+            if kept.contains(name) {
+                return true;
+            }
+            entries.truncate(1);
+            let candidate = Candidate { name, newest };
+            !refs::is_excluded(candidate, settings, seen) && !may_forget(name)
         });
+    }
+
+    fn candidates(&self) -> impl Iterator<Item = Candidate<'_>> {
+        self.refs.iter().filter_map(|(name, entries)| {
+            let newest = entries.first()?.created_at;
+            Some(Candidate { name, newest })
+        })
     }
 
     /// The newest pipeline of each ref that is inside its window, in order of refs.
@@ -87,13 +105,12 @@ impl<T> RefHistory<T> {
         &'a self,
         subject: Subject<'a>,
     ) -> impl Iterator<Item = (&'a RefName, &'a Remembered<T>)> {
-        let candidates = self.refs.iter().filter_map(|(name, entries)| {
-            Some(Candidate {
-                name,
-                newest: entries.first()?.created_at,
-            })
-        });
-        let shown = refs::shown(candidates, subject.settings, subject.refs, subject.now);
+        let shown = refs::shown(
+            self.candidates(),
+            subject.settings,
+            subject.refs,
+            subject.now,
+        );
         self.refs
             .iter()
             .filter(move |(name, _)| shown.contains(name))

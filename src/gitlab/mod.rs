@@ -6,6 +6,7 @@
 
 pub mod accounting;
 mod answer;
+pub mod capability;
 mod client;
 pub mod error;
 pub mod graphql;

@@ -6,6 +6,8 @@ pub mod catalogue;
 pub mod instruments;
 pub mod logs;
 pub mod otlp;
+pub mod process;
+pub mod push;
 pub mod resource;
 pub mod secrets;
 mod setup;

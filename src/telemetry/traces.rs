@@ -29,9 +29,27 @@ use super::secrets::Secrets;
 pub struct TraceSettings {
     /// Where they are sent.
     pub otlp: OtlpTarget,
-    /// Share of the traces that are recorded, from 0 to 1, where a trace begins here. `None`
-    /// leaves it to `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`, and to all without them.
-    pub sample_ratio: Option<f64>,
+    /// Which traces are recorded.
+    pub sampler: TraceSampler,
+}
+
+/// Which traces are recorded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TraceSampler {
+    /// Share of the traces, from 0 to 1.
+    pub ratio: f64,
+    /// Whether a trace that began elsewhere is recorded if it is there.
+    pub parent_based: bool,
+}
+
+impl Default for TraceSampler {
+    /// All.
+    fn default() -> Self {
+        Self {
+            ratio: 1.0,
+            parent_based: true,
+        }
+    }
 }
 
 /// The provider that records spans and sends them in batches.
@@ -55,15 +73,21 @@ pub(super) fn provider(
         secrets,
         exports: Exports::new(Signal::Traces, exports),
     };
-    let mut provider = SdkTracerProvider::builder()
+    let TraceSampler {
+        ratio,
+        parent_based,
+    } = settings.sampler;
+    let of_ratio = Sampler::TraceIdRatioBased(ratio);
+    let sampler = if parent_based {
+        Sampler::ParentBased(Box::new(of_ratio))
+    } else {
+        of_ratio
+    };
+    Ok(SdkTracerProvider::builder()
         .with_resource(resource)
-        .with_span_processor(BatchSpanProcessor::builder(exporter).build());
-    if let Some(ratio) = settings.sample_ratio {
-        provider = provider.with_sampler(Sampler::ParentBased(Box::new(
-            Sampler::TraceIdRatioBased(ratio),
-        )));
-    }
-    Ok(provider.build())
+        .with_sampler(sampler)
+        .with_span_processor(BatchSpanProcessor::builder(exporter).build())
+        .build())
 }
 
 /// The layer that turns this program's own `tracing` spans into OpenTelemetry spans, and messages

@@ -11,7 +11,7 @@ use amazing_gitlab_exporter::telemetry::otlp::{
 };
 use amazing_gitlab_exporter::telemetry::resource::resource;
 use amazing_gitlab_exporter::telemetry::secrets::Secrets;
-use amazing_gitlab_exporter::telemetry::traces::TraceSettings;
+use amazing_gitlab_exporter::telemetry::traces::{TraceSampler, TraceSettings};
 use amazing_gitlab_exporter::telemetry::{self, Guard, TelemetrySettings};
 use tracing::Dispatch;
 use tracing_subscriber::fmt::MakeWriter;
@@ -139,7 +139,7 @@ async fn spans_arrive(protocol: Protocol) {
     let receiver = Receiver::start().await;
     let traces = TraceSettings {
         otlp: to(&receiver, protocol, "traces"),
-        sample_ratio: Some(1.0),
+        sampler: TraceSampler::default(),
     };
     let rig = Rig::new(LogSettings::default(), Some(traces));
     tracing::dispatcher::with_default(&rig.dispatch, work);
@@ -193,7 +193,10 @@ async fn a_sample_ratio_of_zero_records_no_spans_and_keeps_the_log_lines() {
     let receiver = Receiver::start().await;
     let traces = TraceSettings {
         otlp: to(&receiver, Protocol::Grpc, "traces"),
-        sample_ratio: Some(0.0),
+        sampler: TraceSampler {
+            ratio: 0.0,
+            ..TraceSampler::default()
+        },
     };
     let rig = Rig::new(LogSettings::default(), Some(traces));
     tracing::dispatcher::with_default(&rig.dispatch, work);
@@ -208,7 +211,7 @@ async fn log_messages_arrive_with_their_trace_and_without_secrets_or_library_noi
         let receiver = Receiver::start().await;
         let traces = TraceSettings {
             otlp: to(&receiver, protocol, "traces"),
-            sample_ratio: Some(1.0),
+            sampler: TraceSampler::default(),
         };
         let logs = LogSettings {
             otlp: Some(to(&receiver, protocol, "logs")),
@@ -246,7 +249,7 @@ async fn a_refused_export_is_counted_and_not_retried() {
     receiver.answer(Answer::Refuse(tonic::Code::Unauthenticated, 401));
     let traces = TraceSettings {
         otlp: to(&receiver, Protocol::Grpc, "traces"),
-        sample_ratio: Some(1.0),
+        sampler: TraceSampler::default(),
     };
     let rig = Rig::new(LogSettings::default(), Some(traces));
     tracing::dispatcher::with_default(&rig.dispatch, work);
@@ -264,7 +267,7 @@ async fn shutdown_keeps_its_deadline_when_the_receiver_hangs() {
     otlp.timeout = Duration::from_secs(3600);
     let traces = TraceSettings {
         otlp,
-        sample_ratio: Some(1.0),
+        sampler: TraceSampler::default(),
     };
     let rig = Rig::new(LogSettings::default(), Some(traces));
     tracing::dispatcher::with_default(&rig.dispatch, work);
@@ -279,7 +282,7 @@ async fn json_lines_are_objects_with_ids_and_without_secrets() {
     let receiver = Receiver::start().await;
     let traces = TraceSettings {
         otlp: to(&receiver, Protocol::Grpc, "traces"),
-        sample_ratio: Some(1.0),
+        sampler: TraceSampler::default(),
     };
     let logs = LogSettings {
         format: LogFormat::Json,

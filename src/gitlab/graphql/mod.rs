@@ -4,11 +4,16 @@
 
 pub mod batch;
 mod changes;
+#[cfg(test)]
+mod complexity;
 mod convert;
+mod features;
 mod holes;
 mod jobs;
 mod merge_requests;
 mod queries;
+#[cfg(test)]
+mod schema_tests;
 
 use graphql_client::GraphQLQuery;
 use reqwest::Method;
@@ -19,6 +24,7 @@ use serde_json::Value;
 use holes::{Holes, Partial};
 
 pub use changes::ProjectChanges;
+pub use features::ProjectTier;
 pub use jobs::{PipelineJobs, ProjectJobs, Which};
 
 use super::GitLab;

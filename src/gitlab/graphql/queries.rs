@@ -37,3 +37,21 @@ scored!(pipeline_jobs);
 )]
 pub(super) struct MergeRequestStates;
 scored!(merge_request_states);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/licensed_features.graphql",
+    skip_serializing_none
+)]
+pub(super) struct LicensedFeatures;
+scored!(licensed_features);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/feature_probe.graphql",
+    skip_serializing_none
+)]
+pub(super) struct FeatureProbe;
+scored!(feature_probe);

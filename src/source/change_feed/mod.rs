@@ -105,6 +105,17 @@ impl Started {
 /// The details of a pipeline; none when GitLab does not have the pipeline any more.
 type DetailsRead = Result<Option<RawDetails>, Arc<GitLabError>>;
 
+/// How projects are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WayOfReading {
+    /// By GraphQL.
+    GraphQl,
+    /// By REST, because the settings say so.
+    Rest,
+    /// By REST, because GraphQL refused for this reason.
+    RestFallBack(String),
+}
+
 /// The source.
 pub struct ChangeFeed {
     gitlab: GitLab,
@@ -129,6 +140,12 @@ impl ChangeFeed {
             wishes,
             clock,
         }
+    }
+
+    /// How projects are read at `now`.
+    #[must_use]
+    pub fn way_of_reading(&self, now: UnixSeconds) -> WayOfReading {
+        self.graphql.way(now)
     }
 
     /// Looks at a batch of projects: one result for each.

@@ -117,12 +117,19 @@ pub(in crate::telemetry) fn grpc_channel(target: &OtlpTarget) -> Result<Channel,
         .timeout(target.timeout)
         .connect_timeout(CONNECT_TIMEOUT.min(target.timeout));
     if target.endpoint.scheme() == "https" {
-        let tls = match &target.ca_cert_path {
-            Some(path) => ClientTlsConfig::new()
-                .ca_certificate(Certificate::from_pem(read_certificates(path)?)),
-            None => ClientTlsConfig::new().with_native_roots(),
-        };
-        endpoint = endpoint.tls_config(tls).map_err(refused)?;
+        let system = ClientTlsConfig::new().with_native_roots();
+        endpoint = match &target.ca_cert_path {
+            Some(path) => {
+                let certificate = Certificate::from_pem(read_certificates(path)?);
+                let both = system.ca_certificate(certificate.clone());
+                let alone = ClientTlsConfig::new().ca_certificate(certificate);
+                // A system without certificates is no obstacle where there is one to trust.
+                let attempt = endpoint.clone().tls_config(both);
+                attempt.or_else(|_| endpoint.tls_config(alone))
+            }
+            None => endpoint.tls_config(system),
+        }
+        .map_err(refused)?;
     }
     Ok(endpoint.connect_lazy())
 }
@@ -168,7 +175,7 @@ fn http_client_builder(target: &OtlpTarget) -> Result<reqwest::ClientBuilder, Cl
             .ok()
             .filter(|certificates| !certificates.is_empty())
             .ok_or_else(|| ClientError::Certificates { path: path.clone() })?;
-        builder = builder.tls_certs_only(certificates);
+        builder = builder.tls_certs_merge(certificates);
     }
     Ok(builder)
 }
