@@ -151,8 +151,9 @@ async fn record(shared: &Shared, read: Vec<(ProjectId, Result<Read, SourceError>
     } else {
         recorder.record(runs, now).await
     };
-    drop(recorder);
+    // The memories are in place before the next run measures with them.
     end(shared, done, &recorded, now);
+    drop(recorder);
     forget(shared, gone, now).await;
 }
 

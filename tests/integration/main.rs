@@ -2,5 +2,6 @@
 
 mod ledger;
 mod push;
+mod scenarios;
 mod support;
 mod traces_and_logs;

@@ -268,7 +268,9 @@ impl ChangeFeed {
                 continue;
             };
             if let Ok(Some(details)) = details {
-                self.upstreams.learn(wanted, &details.downstream, now);
+                let (path, pipeline) = (&wanted.path, &wanted.pipeline);
+                self.upstreams
+                    .learn(path, pipeline, &details.downstream, now);
             }
         }
         let finish = wanted
@@ -335,7 +337,13 @@ impl ChangeFeed {
         };
         let foreign = if self.wishes.foreign {
             self.foreign
-                .follow(wanted, downstream, tracked, self.graphql.is_open(now))
+                .follow(
+                    wanted,
+                    downstream,
+                    tracked,
+                    self.graphql.is_open(now),
+                    (&self.upstreams, now),
+                )
                 .await
         } else {
             Ok(Vec::new())
