@@ -13,6 +13,7 @@
     )
 )]
 
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod collector;
@@ -23,6 +24,7 @@ pub mod project;
 pub mod recorder;
 pub mod scheduler;
 pub mod series;
+pub mod server;
 pub mod source;
 pub mod store;
 pub mod telemetry;

@@ -15,6 +15,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::dev::ServerHandle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +33,7 @@ use crate::telemetry::instruments::{Instruments, InstrumentsError};
 use crate::telemetry::otlp::ClientError;
 use crate::telemetry::process::OwnMetrics;
 use crate::telemetry::push::{MAX_MESSAGE_BYTES, PushSettings, Pusher, PusherHandle};
+use crate::telemetry::secrets::Secrets;
 use crate::telemetry::{self, Guard, TelemetryError, TelemetrySettings};
 use probe::Probe;
 use status::AppStatus;
@@ -76,6 +78,8 @@ pub struct App {
     clock: Clock,
     table: Arc<Table>,
     own: Arc<OwnMetrics>,
+    watch: Arc<Watch>,
+    secrets: Secrets,
     instance_id: String,
 }
 
@@ -100,7 +104,9 @@ impl App {
             config.server.listen_address.port()
         );
         Ok(Self {
+            secrets: rooms::secrets(&config),
             config: Arc::new(config),
+            watch: Arc::new(Watch::new(Arc::clone(&own), clock.clone())),
             clock,
             table,
             own,
@@ -117,8 +123,8 @@ impl App {
             logs: rooms::logs(&self.config),
             traces: rooms::traces(&self.config),
             resource: self.resource(),
-            secrets: rooms::secrets(&self.config),
-            exports: Arc::clone(&self.own) as _,
+            secrets: self.secrets.clone(),
+            exports: Arc::clone(&self.watch) as _,
         };
         Ok(telemetry::init(settings)?)
     }
@@ -133,10 +139,19 @@ impl App {
     /// When the GitLab client, the store, the push or the server cannot be set up.
     pub async fn start(self, listener: TcpListener) -> Result<Running, StartError> {
         let address = listener.local_addr()?;
-        let Self { config, clock, table, own, .. } = &self;
-        let watch = Arc::new(Watch::new(Arc::clone(own), clock.clone()));
-        let gitlab =
-            GitLab::new(&rooms::gitlab(config), Arc::clone(&watch) as _, clock.clone())?;
+        let Self {
+            config,
+            clock,
+            table,
+            own,
+            watch,
+            ..
+        } = &self;
+        let gitlab = GitLab::new(
+            &rooms::gitlab(config),
+            Arc::clone(watch) as _,
+            clock.clone(),
+        )?;
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let remembered = store.load().await?;
         table.restore(remembered.rows);
@@ -147,21 +162,26 @@ impl App {
             &gitlab,
             recorder,
             remembered.projects,
-            Arc::clone(&watch) as _,
+            Arc::clone(watch) as _,
             clock.clone(),
         );
         self.announce_collectors();
         let pusher = self.start_push()?;
         let stop = CancellationToken::new();
-        let probe = Probe::new(gitlab.clone(), scheduler.shared(), Arc::clone(own), clock.clone());
+        let probe = Probe::new(
+            gitlab.clone(),
+            config.gitlab.tier,
+            scheduler.shared(),
+            Arc::clone(own),
+            clock.clone(),
+        );
         let status = AppStatus {
             config: Arc::clone(config),
             clock: clock.clone(),
             started_at: clock.now(),
             gitlab,
-            watch,
+            watch: Arc::clone(watch),
             probe: Arc::clone(&probe),
-            table: Arc::clone(table),
             projects: scheduler.shared(),
         };
         let (serving, server) = server::serve(
@@ -169,10 +189,10 @@ impl App {
             server::Context {
                 table: Arc::clone(table),
                 own: Arc::clone(own) as _,
-                config: config.to_yaml(),
+                config: Arc::clone(config),
                 status: Arc::new(status),
+                secrets: self.secrets.clone(),
                 clock: clock.clone(),
-                enable_pprof: config.server.enable_pprof,
             },
         )?;
         Ok(Running {
@@ -212,7 +232,12 @@ impl App {
             max_message_bytes: MAX_MESSAGE_BYTES,
         };
         let (table, own) = (Arc::clone(&self.table), Arc::clone(&self.own));
-        Ok(Some(Pusher::start(&settings, table, own, self.clock.clone())?))
+        Ok(Some(Pusher::start(
+            &settings,
+            table,
+            own,
+            self.clock.clone(),
+        )?))
     }
 }
 
@@ -222,7 +247,7 @@ pub struct Running {
     scheduler: JoinHandle<()>,
     probe: JoinHandle<()>,
     serving: JoinHandle<io::Result<()>>,
-    server: server::ServerHandle,
+    server: ServerHandle,
     pusher: Option<PusherHandle>,
     stop: CancellationToken,
 }
@@ -246,7 +271,10 @@ impl Running {
             self.server.stop(false).await;
             ended("server", self.serving.await);
         };
-        if tokio::time::timeout(SHUTDOWN_DEADLINE - TELEMETRY_DEADLINE, orderly).await.is_err() {
+        if tokio::time::timeout(SHUTDOWN_DEADLINE - TELEMETRY_DEADLINE, orderly)
+            .await
+            .is_err()
+        {
             tracing::warn!("shutdown took too long and was cut short");
         }
         if let Some(telemetry) = telemetry {

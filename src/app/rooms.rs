@@ -11,7 +11,7 @@ use crate::telemetry::buckets::BucketSettings;
 use crate::telemetry::logs::{self, LogSettings};
 use crate::telemetry::otlp::{OtlpTarget, Protocol};
 use crate::telemetry::secrets::Secrets;
-use crate::telemetry::traces::TraceSettings;
+use crate::telemetry::traces::{TraceSampler, TraceSettings};
 
 /// The GitLab client's.
 pub(super) fn gitlab(config: &Config) -> gitlab::Settings {
@@ -43,7 +43,11 @@ pub(super) fn buckets(config: &Config) -> BucketSettings {
     BucketSettings {
         pipelines: collectors.pipelines.histogram_buckets.as_slice().into(),
         jobs: collectors.jobs.histogram_buckets.as_slice().into(),
-        merge_requests: collectors.merge_requests.histogram_buckets.as_slice().into(),
+        merge_requests: collectors
+            .merge_requests
+            .histogram_buckets
+            .as_slice()
+            .into(),
     }
 }
 
@@ -71,9 +75,14 @@ pub(super) fn logs(config: &Config) -> LogSettings {
 
 /// The traces'; none when spans go nowhere.
 pub(super) fn traces(config: &Config) -> Option<TraceSettings> {
+    let configured = config.trace_sampler();
+    let sampler = TraceSampler {
+        ratio: configured.ratio,
+        parent_based: configured.parent_based,
+    };
     config.otlp(Signal::Traces).map(|target| TraceSettings {
         otlp: otlp(target),
-        sample_ratio: Some(config.trace_sampler().ratio),
+        sampler,
     })
 }
 

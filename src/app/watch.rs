@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::clock::{Clock, UnixSeconds};
 use crate::gitlab::{Accounting, Outcome};
 use crate::scheduler::observer::Observer;
+use crate::telemetry::otlp::{CountExports, Outcome as Exported, Signal};
 use crate::telemetry::process::OwnMetrics;
 
 /// Hears of runs and calls.
@@ -34,6 +35,14 @@ pub(super) struct Seen {
     pub(super) trouble: Option<String>,
     /// `RateLimit-Remaining` and `RateLimit-Reset`.
     pub(super) budget: Option<(u64, UnixSeconds)>,
+    exports: BTreeMap<&'static str, Exports>,
+}
+
+/// When exports of a signal last ended, by how they ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Exports {
+    pub(super) succeeded_at: Option<UnixSeconds>,
+    pub(super) failed_at: Option<UnixSeconds>,
 }
 
 /// A collector's runs.
@@ -63,8 +72,26 @@ impl Watch {
         self.lock().clone()
     }
 
+    /// How exports of a signal went.
+    pub(super) fn exports(&self, signal: &str) -> Exports {
+        self.lock().exports.get(signal).copied().unwrap_or_default()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CountExports for Watch {
+    fn count_export(&self, signal: Signal, outcome: Exported) {
+        self.own.count_export(signal, outcome);
+        let now = self.clock.now();
+        let mut seen = self.lock();
+        let exports = seen.exports.entry(signal.as_str()).or_default();
+        match outcome {
+            Exported::Success | Exported::Partial => exports.succeeded_at = Some(now),
+            Exported::Error => exports.failed_at = Some(now),
+        }
     }
 }
 
@@ -108,7 +135,13 @@ impl Observer for Watch {
 }
 
 impl Accounting for Watch {
-    fn request(&self, method: &'static str, endpoint: &'static str, outcome: Outcome, seconds: f64) {
+    fn request(
+        &self,
+        method: &'static str,
+        endpoint: &'static str,
+        outcome: Outcome,
+        seconds: f64,
+    ) {
         self.own.request(method, endpoint, outcome, seconds);
         let now = self.clock.now();
         let mut seen = self.lock();

@@ -5,6 +5,9 @@
 //! downstream pipelines of projects that are not tracked are seen from the upstream side. So each
 //! is counted by exactly one project.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +18,7 @@ use super::pipelines::{
 };
 use super::refs::{RefName, counting_ref, is_watched, plain_ref, upstream_counting_ref};
 use super::{Feed, FeedCollector, ForeignPipeline, Measured, PipelineFacts, Subject};
+use crate::clock::UnixSeconds;
 use crate::gitlab::model::{Known, Pipeline, PipelineId, ProjectId, Status, Text, Upstream};
 use crate::telemetry::catalogue::Measurement;
 use crate::telemetry::catalogue::child_pipelines as metric;
@@ -54,10 +58,22 @@ struct Bridge {
 struct Newest {
     id: PipelineId,
     status: Status,
+    /// The pipeline of this project that it is, or that leads to it.
+    holder: PipelineId,
+    holder_created_at: UnixSeconds,
     /// Path of the parent project as it was read.
     parent_project: Text,
     /// Path of the downstream project as it was read.
     project: Text,
+}
+
+impl Memory {
+    /// The newest downstream pipelines of this project that have a state.
+    pub fn newest_ids(&self) -> impl Iterator<Item = PipelineId> {
+        let entries = self.newest.iter().flat_map(|(_, entries)| entries);
+        let runs = entries.flat_map(|entry| entry.value.values());
+        runs.filter(|run| run.id == run.holder).map(|run| run.id)
+    }
 }
 
 impl FeedCollector for ChildPipelines {
@@ -70,13 +86,16 @@ impl FeedCollector for ChildPipelines {
             }
             if let Known::Value(upstream) = &facts.pipeline.upstream {
                 own(subject, facts, upstream, memory, out);
+            } else if facts.floor.is_none() {
+                // History stays history, though it may be found later what started it.
+                claim_run(&mut memory.claims, facts, &facts.pipeline);
             }
             foreign(subject, facts, memory, out);
         }
         retain_followed(&mut memory.claims, feed);
         retain_followed(&mut memory.foreign_claims, feed);
-        memory.newest.forget_pipelines(&feed.deleted);
-        memory.newest.forget_deleted_refs(subject);
+        forget_pipelines(memory, &feed.deleted);
+        memory.newest.forget_refs(subject, |_| true);
     }
 
     fn states(&self, subject: Subject<'_>, memory: &Memory, out: &mut Vec<Measurement>) {
@@ -131,8 +150,8 @@ fn own(
         project: subject.id,
         git_ref: name.name.clone(),
     };
-    let newest = newest(upstream, subject.project, pipeline);
-    remember(memory, name, pipeline, bridge, newest);
+    let newest = newest(pipeline, upstream, subject.project, pipeline);
+    remember(memory, name, bridge, newest);
 }
 
 /// Pipelines of projects that are not tracked, started by this project's pipeline.
@@ -140,31 +159,33 @@ fn foreign(subject: Subject<'_>, facts: &PipelineFacts, memory: &mut Memory, out
     for ForeignPipeline { upstream, target } in &facts.foreign {
         let claims = memory.foreign_claims.entry(facts.pipeline.id).or_default();
         let new = claim_run(claims, facts, &target.pipeline);
+        let labels = ChildLabels {
+            bridge_name: upstream.bridge.clone(),
+            parent_project: subject.path_of(upstream.project_id, &upstream.project),
+            parent_ref: upstream_counting_ref(upstream, subject.settings),
+            project: subject.path_of(target.project_id, &target.project),
+            git_ref: counting_ref(&target.pipeline, subject.settings),
+        };
         let bridge = Bridge {
             name: upstream.bridge.clone(),
             parent_project: upstream.project_id,
             parent_ref: plain_ref(&upstream.git_ref),
             project: target.project_id,
-            git_ref: plain_ref(&target.pipeline.git_ref),
-        };
-        let labels = ChildLabels {
-            bridge_name: bridge.name.clone(),
-            parent_project: subject.path_of(upstream.project_id, &upstream.project),
-            parent_ref: upstream_counting_ref(upstream, subject.settings),
-            project: subject.path_of(target.project_id, &target.project),
-            git_ref: bridge.git_ref.clone(),
+            git_ref: RefName::of(&target.pipeline).name,
         };
         count(&target.pipeline, new, labels, out);
         let name = RefName::of(&facts.pipeline);
-        let newest = newest(upstream, &target.project, &target.pipeline);
-        remember(memory, name, &facts.pipeline, bridge, newest);
+        let newest = newest(&facts.pipeline, upstream, &target.project, &target.pipeline);
+        remember(memory, name, bridge, newest);
     }
 }
 
-fn newest(upstream: &Upstream, project: &Text, downstream: &Pipeline) -> Newest {
+fn newest(holder: &Pipeline, upstream: &Upstream, project: &Text, downstream: &Pipeline) -> Newest {
     Newest {
         id: downstream.id,
         status: downstream.status.clone(),
+        holder: holder.id,
+        holder_created_at: holder.created_at,
         parent_project: upstream.project.clone(),
         project: project.clone(),
     }
@@ -197,19 +218,19 @@ fn count(pipeline: &Pipeline, new: NewEvents, labels: ChildLabels, out: &mut Mea
     }
 }
 
-/// Remembers a downstream pipeline as the newest of its bridge, under the ref of `holder`.
-fn remember(memory: &mut Memory, name: RefName, holder: &Pipeline, bridge: Bridge, newest: Newest) {
+/// Remembers a downstream pipeline as the newest of its bridge, under the ref of its holder.
+fn remember(memory: &mut Memory, name: RefName, bridge: Bridge, newest: Newest) {
     let mut entry = memory
         .newest
         .newest(&name)
         .cloned()
         .unwrap_or_else(|| Remembered {
-            id: holder.id,
-            created_at: holder.created_at,
+            id: newest.holder,
+            created_at: newest.holder_created_at,
             value: BTreeMap::new(),
         });
-    entry.id = entry.id.max(holder.id);
-    entry.created_at = entry.created_at.max(holder.created_at);
+    entry.id = entry.id.max(newest.holder);
+    entry.created_at = entry.created_at.max(newest.holder_created_at);
     if entry
         .value
         .get(&bridge)
@@ -228,4 +249,21 @@ fn remember(memory: &mut Memory, name: RefName, holder: &Pipeline, bridge: Bridg
         entry.value.remove(&oldest);
     }
     memory.newest.put(name, entry, 1);
+}
+
+/// Forgets deleted downstream pipelines, and what deleted pipelines led to.
+fn forget_pipelines(memory: &mut Memory, deleted: &[PipelineId]) {
+    if deleted.is_empty() {
+        return;
+    }
+    memory.newest.retain(|entry| {
+        let left = &mut entry.value;
+        left.retain(|_, run| !deleted.contains(&run.id) && !deleted.contains(&run.holder));
+        let Some(newest) = left.values().max_by_key(|run| run.holder) else {
+            return false;
+        };
+        entry.id = newest.holder;
+        entry.created_at = newest.holder_created_at;
+        true
+    });
 }

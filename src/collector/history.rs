@@ -1,6 +1,6 @@
 //! The newest pipelines of each ref, remembered for states.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use super::refs::{self, Candidate, RefName};
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::PipelineId;
 
-/// What is remembered of the newest pipelines of each ref.
+/// What is remembered of the newest pipelines of each ref, newest first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RefHistory<T> {
     refs: BTreeMap<RefName, Ref<T>>,
@@ -75,21 +75,43 @@ impl<T> RefHistory<T> {
         }
     }
 
-    /// Forgets refs that were deleted in GitLab, if their rule says so.
-    pub fn forget_deleted_refs(&mut self, subject: Subject<'_>) {
-        let rules = &subject.settings.refs;
-        self.refs.retain(|name, known| {
-            let excluded = match name.kind {
-                crate::gitlab::model::RefKind::Branch => rules.branches.exclude_deleted,
-                crate::gitlab::model::RefKind::Tag => rules.tags.exclude_deleted,
-                crate::gitlab::model::RefKind::MergeRequest => false,
-            };
-            let candidate = Candidate {
-                name,
-                newest: known.newest,
-            };
-            !(excluded && refs::is_deleted(candidate, subject.refs))
+    /// Forgets what `keep` refuses, and refs that nothing is left of.
+    pub fn retain(&mut self, mut keep: impl FnMut(&mut Remembered<T>) -> bool) {
+        self.refs.retain(|_, known| {
+            known.entries.retain_mut(&mut keep);
+            !known.entries.is_empty()
         });
+    }
+
+    /// Forgets refs that were deleted in GitLab, if their rule says so, and those far outside
+    /// their windows if `may_forget` allows it: of the others the newest pipeline stays.
+    pub fn forget_refs(&mut self, subject: Subject<'_>, may_forget: impl Fn(&RefName) -> bool) {
+        let Subject {
+            settings,
+            refs: seen,
+            now,
+            ..
+        } = subject;
+        let kept: BTreeSet<RefName> = refs::kept(self.candidates(), settings, seen, now)
+            .into_iter()
+            .cloned()
+            .collect();
+        self.refs.retain(|name, known| {
+            if kept.contains(name) {
+                return true;
+            }
+            known.entries.truncate(1);
+            let newest = known.newest;
+            let candidate = Candidate { name, newest };
+            !refs::is_excluded(candidate, settings, seen) && !may_forget(name)
+        });
+    }
+
+    fn candidates(&self) -> impl Iterator<Item = Candidate<'_>> {
+        self.refs.iter().map(|(name, known)| Candidate {
+            name,
+            newest: known.newest,
+        })
     }
 
     /// The newest pipeline of each ref that is inside its window, in order of refs.
@@ -97,13 +119,10 @@ impl<T> RefHistory<T> {
         &'a self,
         subject: Subject<'a>,
     ) -> impl Iterator<Item = (&'a RefName, &'a Remembered<T>)> {
-        let candidates = self.refs.iter().filter_map(|(name, known)| {
-            Some(Candidate {
-                name,
-                newest: known.entries.first()?.created_at,
-            })
-        });
-        let shown = refs::shown(candidates, subject.settings, subject.refs, subject.now);
+        let with_state = self
+            .candidates()
+            .filter(|candidate| self.newest(candidate.name).is_some());
+        let shown = refs::shown(with_state, subject.settings, subject.refs, subject.now);
         self.refs
             .iter()
             .filter(move |(name, _)| shown.contains(name))

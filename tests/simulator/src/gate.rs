@@ -64,7 +64,7 @@ fn finish(
     mut recorded: Recorded,
     mut response: ServiceResponse<BoxBody>,
 ) -> ServiceResponse<BoxBody> {
-    // GitLab's clock is the world's.
+    // A client tells history from news by this clock, so it must be the world's.
     if let Ok(date) = HeaderValue::from_str(&http_date(recorded.at)) {
         response.headers_mut().insert(DATE, date);
     }
@@ -215,8 +215,13 @@ async fn break_answer(
         Fault::Truncated => {
             let (request, body, response) = split(next.call(request).await?).await;
             let half = body.slice(..body.len() / 2);
-            let end = Err(io::Error::from(io::ErrorKind::ConnectionReset));
-            let stream = futures::stream::iter([Ok(half), end]);
+            let begin = futures::stream::once(async move { Ok(half) });
+            let end = futures::stream::once(async {
+                // What waits in buffers is sent before the connection breaks.
+                actix_web::rt::time::sleep(Duration::from_millis(20)).await;
+                Err(io::Error::from(io::ErrorKind::ConnectionReset))
+            });
+            let stream = futures::StreamExt::chain(begin, end);
             let response = response.set_body(BoxBody::new(SizedStream::new(
                 body.len() as u64,
                 Box::pin(stream),
