@@ -156,8 +156,57 @@ fn report(guard: ProfilerGuard<'static>) -> Result<Report, ProfileError> {
     drop(guard);
     let mut data: HashMap<Frames, isize> = HashMap::new();
     for (frames, count) in unresolved.data {
-        *data.entry(frames.into()).or_default() += count;
+        let mut frames = Frames::from(frames);
+        leave_out_profiler(&mut frames);
+        *data.entry(frames).or_default() += count;
     }
     let timing = unresolved.timing;
     Ok(Report { data, timing })
+}
+
+/// A sample is taken inside the program, so its innermost frames may be the sampling itself.
+fn leave_out_profiler(frames: &mut Frames) {
+    let is_profiler = |frame: &Vec<pprof::Symbol>| {
+        frame.iter().any(|symbol| {
+            let name = symbol.name();
+            let path = name.trim_start_matches('<');
+            path.starts_with("backtrace::") || path.starts_with("pprof::")
+        })
+    };
+    let own = frames.frames.iter().take_while(|frame| is_profiler(frame));
+    let own = own.count();
+    frames.frames.drain(..own);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_profilers_own_frames_are_left_out() {
+        let frame = |name: &str| {
+            vec![pprof::Symbol {
+                name: Some(name.into()),
+                addr: None,
+                lineno: None,
+                filename: None,
+            }]
+        };
+        let names = [
+            "backtrace::backtrace::trace_unsynchronized",
+            "<pprof::backtrace::backtrace_rs::Trace as pprof::backtrace::Trace>::trace",
+            "work",
+            "backtrace::capture",
+            "main",
+        ];
+        let mut frames = Frames {
+            frames: names.map(frame).to_vec(),
+            thread_name: String::new(),
+            thread_id: 1,
+            sample_timestamp: std::time::SystemTime::UNIX_EPOCH,
+        };
+        leave_out_profiler(&mut frames);
+        let left: Vec<String> = frames.frames.iter().map(|frame| frame[0].name()).collect();
+        assert_eq!(left, names[2..]);
+    }
 }

@@ -41,10 +41,11 @@ async fn the_page_shows_what_is_known() {
         "connection refused",
         "unavailable",
         "value stream analytics needs GitLab Premium",
-        "not built yet",
+        "cannot collect it yet",
+        "Disabled in the settings: <span class=\"chip\">test_reports</span>",
         "timeout <b>12</b>",
         "1 min 15 s",
-        "platform/",
+        "payments/service-1",
         "up 1 d 2 h",
     ] {
         assert!(page.contains(seen), "{seen} is missing in {page}");
