@@ -4,6 +4,8 @@
 //! is wrong.
 
 mod config;
+mod metrics;
+mod run;
 mod validate;
 
 use std::io::{ErrorKind, Write};
@@ -80,10 +82,14 @@ fn assignment(text: &str) -> Result<Assignment, String> {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Collects from GitLab, serves metrics and pushes them, until it is told to stop
+    Run,
     /// Checks the configuration and says everything that is wrong with it
     Validate,
     /// Shows the effective configuration and where each value comes from
     Config(config::Arguments),
+    /// Shows every metric that the exporter knows
+    Metrics(metrics::Arguments),
 }
 
 /// Runs the command of this process and returns its exit code.
@@ -104,8 +110,10 @@ impl Cli {
     fn run(self, environment: Environment, out: &mut dyn Write) -> Result<(), CliError> {
         let sources = self.settings.sources(environment);
         match self.command {
+            Command::Run => run::run(&sources),
             Command::Validate => validate::run(&sources, out),
             Command::Config(arguments) => config::run(arguments, &sources, out),
+            Command::Metrics(arguments) => metrics::run(&arguments, out),
         }
     }
 }
@@ -155,6 +163,9 @@ enum CliError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// It failed while running.
+    #[error("{0}")]
+    Failed(String),
     /// The output could not be written.
     #[error("the output cannot be written ({0})")]
     Output(#[from] std::io::Error),
@@ -164,7 +175,7 @@ impl CliError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => WRONG_CONFIGURATION,
-            Self::Output(_) => FAILED,
+            Self::Failed(_) | Self::Output(_) => FAILED,
         }
     }
 }
@@ -243,6 +254,18 @@ mod tests {
                 .unwrap()
                 .contains("  level: debug # --set log.level\n")
         );
+    }
+
+    #[test]
+    fn metrics_are_shown_without_a_configuration() {
+        let table = run(&["metrics"]).unwrap();
+        assert!(table.starts_with("NAME "), "{table}");
+        let json = run(&["metrics", "--format", "json"]).unwrap();
+        let list: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
+        assert_eq!(list.len() + 1, table.lines().count());
+        let markdown = run(&["metrics", "--format", "markdown"]).unwrap();
+        assert!(markdown.starts_with("# Metrics\n"), "{markdown}");
+        assert_eq!(run(&["metrics", "--format", "xml"]).unwrap_err().0, 2);
     }
 
     #[test]

@@ -5,6 +5,9 @@
 //! downstream pipelines of projects that are not tracked are seen from the upstream side. So each
 //! is counted by exactly one project.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +18,7 @@ use super::pipelines::{
 };
 use super::refs::{RefName, counting_ref, is_watched, plain_ref, upstream_counting_ref};
 use super::{Feed, FeedCollector, ForeignPipeline, Measured, PipelineFacts, Subject};
+use crate::clock::UnixSeconds;
 use crate::gitlab::model::{Known, Pipeline, PipelineId, Status, Text, Upstream};
 use crate::telemetry::catalogue::Measurement;
 use crate::telemetry::catalogue::child_pipelines as metric;
@@ -43,9 +47,11 @@ pub struct Memory {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Bridge {
     name: Text,
-    parent_project: Text,
+    /// `None` is this project, whatever its path will be.
+    parent_project: Option<Text>,
     parent_ref: Text,
-    project: Text,
+    /// `None` is this project, whatever its path will be.
+    project: Option<Text>,
     git_ref: Text,
 }
 
@@ -53,6 +59,18 @@ struct Bridge {
 struct Newest {
     id: PipelineId,
     status: Status,
+    /// The pipeline of this project that it is, or that leads to it.
+    holder: PipelineId,
+    holder_created_at: UnixSeconds,
+}
+
+impl Memory {
+    /// The newest downstream pipelines of this project that have a state.
+    pub fn newest_ids(&self) -> impl Iterator<Item = PipelineId> {
+        let entries = self.newest.iter().flat_map(|(_, entries)| entries);
+        let runs = entries.flat_map(|entry| entry.value.values());
+        runs.filter(|run| run.id == run.holder).map(|run| run.id)
+    }
 }
 
 impl FeedCollector for ChildPipelines {
@@ -65,13 +83,16 @@ impl FeedCollector for ChildPipelines {
             }
             if let Known::Value(upstream) = &facts.pipeline.upstream {
                 own(subject, facts, upstream, memory, out);
+            } else if facts.floor.is_none() {
+                // History stays history, though it may be found later what started it.
+                claim_run(&mut memory.claims, facts, &facts.pipeline);
             }
             foreign(subject, facts, memory, out);
         }
         retain_followed(&mut memory.claims, feed);
         retain_followed(&mut memory.foreign_claims, feed);
-        memory.newest.forget_pipelines(&feed.deleted);
-        memory.newest.forget_deleted_refs(subject);
+        forget_pipelines(memory, &feed.deleted);
+        memory.newest.forget_refs(subject, |_| true);
     }
 
     fn states(&self, subject: Subject<'_>, memory: &Memory, out: &mut Vec<Measurement>) {
@@ -84,13 +105,14 @@ impl FeedCollector for ChildPipelines {
                 }
             }
         }
+        let path = |path: &Option<Text>| path.as_ref().unwrap_or(subject.project).clone();
         for (bridge, run) in newest {
             for (status, value) in status_values(subject, &run.status) {
                 let labels = ChildStatusLabels {
                     bridge_name: bridge.name.clone(),
-                    parent_project: bridge.parent_project.clone(),
+                    parent_project: path(&bridge.parent_project),
                     parent_ref: bridge.parent_ref.clone(),
-                    project: bridge.project.clone(),
+                    project: path(&bridge.project),
                     git_ref: bridge.git_ref.clone(),
                     status,
                 };
@@ -121,12 +143,17 @@ fn own(
     let name = RefName::of(pipeline);
     let bridge = Bridge {
         name: upstream.bridge.clone(),
-        parent_project: upstream.project.clone(),
+        parent_project: elsewhere(subject, &upstream.project),
         parent_ref: plain_ref(&upstream.git_ref),
-        project: subject.project.clone(),
+        project: None,
         git_ref: name.name.clone(),
     };
     remember(memory, name, pipeline, bridge, pipeline);
+}
+
+/// A path, unless it is this project's: paths change, and what is remembered must not go stale.
+fn elsewhere(subject: Subject<'_>, path: &Text) -> Option<Text> {
+    (path != subject.project).then(|| path.clone())
 }
 
 /// Pipelines of projects that are not tracked, started by this project's pipeline.
@@ -134,19 +161,19 @@ fn foreign(subject: Subject<'_>, facts: &PipelineFacts, memory: &mut Memory, out
     for ForeignPipeline { upstream, target } in &facts.foreign {
         let claims = memory.foreign_claims.entry(facts.pipeline.id).or_default();
         let new = claim_run(claims, facts, &target.pipeline);
+        let labels = ChildLabels {
+            bridge_name: upstream.bridge.clone(),
+            parent_project: upstream.project.clone(),
+            parent_ref: upstream_counting_ref(upstream, subject.settings),
+            project: target.project.clone(),
+            git_ref: counting_ref(&target.pipeline, subject.settings),
+        };
         let bridge = Bridge {
             name: upstream.bridge.clone(),
-            parent_project: upstream.project.clone(),
+            parent_project: elsewhere(subject, &upstream.project),
             parent_ref: plain_ref(&upstream.git_ref),
-            project: target.project.clone(),
-            git_ref: plain_ref(&target.pipeline.git_ref),
-        };
-        let labels = ChildLabels {
-            bridge_name: bridge.name.clone(),
-            parent_project: bridge.parent_project.clone(),
-            parent_ref: upstream_counting_ref(upstream, subject.settings),
-            project: bridge.project.clone(),
-            git_ref: bridge.git_ref.clone(),
+            project: Some(target.project.clone()),
+            git_ref: RefName::of(&target.pipeline).name,
         };
         count(&target.pipeline, new, labels, out);
         remember(
@@ -208,6 +235,8 @@ fn remember(
     let newest = Newest {
         id: downstream.id,
         status: downstream.status.clone(),
+        holder: holder.id,
+        holder_created_at: holder.created_at,
     };
     if entry
         .value
@@ -227,4 +256,21 @@ fn remember(
         entry.value.remove(&oldest);
     }
     memory.newest.put(name, entry, 1);
+}
+
+/// Forgets deleted downstream pipelines, and what deleted pipelines led to.
+fn forget_pipelines(memory: &mut Memory, deleted: &[PipelineId]) {
+    if deleted.is_empty() {
+        return;
+    }
+    memory.newest.retain(|entry| {
+        let left = &mut entry.value;
+        left.retain(|_, run| !deleted.contains(&run.id) && !deleted.contains(&run.holder));
+        let Some(newest) = left.values().max_by_key(|run| run.holder) else {
+            return false;
+        };
+        entry.id = newest.holder;
+        entry.created_at = newest.holder_created_at;
+        true
+    });
 }

@@ -1,6 +1,6 @@
 //! The newest pipelines of each ref, remembered for states.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,16 @@ use crate::gitlab::model::PipelineId;
 /// What is remembered of the newest pipelines of each ref, newest first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RefHistory<T> {
-    refs: BTreeMap<RefName, Vec<Remembered<T>>>,
+    refs: BTreeMap<RefName, Ref<T>>,
+}
+
+/// A ref. It stays when its pipelines were deleted: what it counted goes on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Ref<T> {
+    /// When its newest pipeline was created.
+    newest: UnixSeconds,
+    /// Its newest pipelines that were not deleted, newest first.
+    entries: Vec<Remembered<T>>,
 }
 
 impl<T> Default for RefHistory<T> {
@@ -38,7 +47,11 @@ impl<T> RefHistory<T> {
     /// Remembers a pipeline, in place of what was remembered of it before; at most `keep` newest
     /// pipelines of the ref stay.
     pub fn put(&mut self, name: RefName, entry: Remembered<T>, keep: usize) {
-        let entries = self.refs.entry(name).or_default();
+        let Ref { newest, entries } = self.refs.entry(name).or_insert_with(|| Ref {
+            newest: entry.created_at,
+            entries: Vec::new(),
+        });
+        *newest = entry.created_at.max(*newest);
         match entries.binary_search_by(|other| entry.id.cmp(&other.id)) {
             Ok(place) => entries[place] = entry,
             Err(place) => entries.insert(place, entry),
@@ -49,7 +62,7 @@ impl<T> RefHistory<T> {
     /// The newest pipeline remembered of a ref.
     #[must_use]
     pub fn newest(&self, name: &RefName) -> Option<&Remembered<T>> {
-        self.refs.get(name)?.first()
+        self.refs.get(name)?.entries.first()
     }
 
     /// Forgets deleted pipelines; the next newest takes their place.
@@ -57,29 +70,48 @@ impl<T> RefHistory<T> {
         if deleted.is_empty() {
             return;
         }
-        self.refs.retain(|_, entries| {
-            entries.retain(|entry| !deleted.contains(&entry.id));
-            !entries.is_empty()
+        for known in self.refs.values_mut() {
+            known.entries.retain(|entry| !deleted.contains(&entry.id));
+        }
+    }
+
+    /// Forgets what `keep` refuses, and refs that nothing is left of.
+    pub fn retain(&mut self, mut keep: impl FnMut(&mut Remembered<T>) -> bool) {
+        self.refs.retain(|_, known| {
+            known.entries.retain_mut(&mut keep);
+            !known.entries.is_empty()
         });
     }
 
-    /// Forgets refs that were deleted in GitLab, if their rule says so.
-    pub fn forget_deleted_refs(&mut self, subject: Subject<'_>) {
-        let rules = &subject.settings.refs;
-        self.refs.retain(|name, entries| {
-            let excluded = match name.kind {
-                crate::gitlab::model::RefKind::Branch => rules.branches.exclude_deleted,
-                crate::gitlab::model::RefKind::Tag => rules.tags.exclude_deleted,
-                crate::gitlab::model::RefKind::MergeRequest => false,
-            };
-            entries.first().is_some_and(|entry| {
-                let candidate = Candidate {
-                    name,
-                    newest: entry.created_at,
-                };
-                !(excluded && refs::is_deleted(candidate, subject.refs))
-            })
+    /// Forgets refs that were deleted in GitLab, if their rule says so, and those far outside
+    /// their windows if `may_forget` allows it: of the others the newest pipeline stays.
+    pub fn forget_refs(&mut self, subject: Subject<'_>, may_forget: impl Fn(&RefName) -> bool) {
+        let Subject {
+            settings,
+            refs: seen,
+            now,
+            ..
+        } = subject;
+        let kept: BTreeSet<RefName> = refs::kept(self.candidates(), settings, seen, now)
+            .into_iter()
+            .cloned()
+            .collect();
+        self.refs.retain(|name, known| {
+            if kept.contains(name) {
+                return true;
+            }
+            known.entries.truncate(1);
+            let newest = known.newest;
+            let candidate = Candidate { name, newest };
+            !refs::is_excluded(candidate, settings, seen) && !may_forget(name)
         });
+    }
+
+    fn candidates(&self) -> impl Iterator<Item = Candidate<'_>> {
+        self.refs.iter().map(|(name, known)| Candidate {
+            name,
+            newest: known.newest,
+        })
     }
 
     /// The newest pipeline of each ref that is inside its window, in order of refs.
@@ -87,17 +119,16 @@ impl<T> RefHistory<T> {
         &'a self,
         subject: Subject<'a>,
     ) -> impl Iterator<Item = (&'a RefName, &'a Remembered<T>)> {
-        let candidates = self.refs.iter().filter_map(|(name, entries)| {
-            Some(Candidate {
-                name,
-                newest: entries.first()?.created_at,
-            })
-        });
-        let shown = refs::shown(candidates, subject.settings, subject.refs, subject.now);
+        let shown = refs::shown(
+            self.candidates(),
+            subject.settings,
+            subject.refs,
+            subject.now,
+        );
         self.refs
             .iter()
             .filter(move |(name, _)| shown.contains(name))
-            .filter_map(|(name, entries)| Some((name, entries.first()?)))
+            .filter_map(|(name, known)| Some((name, known.entries.first()?)))
     }
 
     /// Every ref that something is remembered of.
@@ -109,6 +140,6 @@ impl<T> RefHistory<T> {
     pub fn iter(&self) -> impl Iterator<Item = (&RefName, &[Remembered<T>])> {
         self.refs
             .iter()
-            .map(|(name, entries)| (name, entries.as_slice()))
+            .map(|(name, known)| (name, known.entries.as_slice()))
     }
 }

@@ -110,7 +110,7 @@ impl FeedCollector for Jobs {
         retain_followed(&mut memory.claims, feed);
         retain_followed(&mut memory.unfinished, feed);
         memory.newest.forget_pipelines(&feed.deleted);
-        memory.newest.forget_deleted_refs(subject);
+        memory.newest.forget_refs(subject, |_| true);
     }
 
     fn states(&self, subject: Subject<'_>, memory: &Memory, out: &mut Vec<Measurement>) {

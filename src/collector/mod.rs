@@ -15,6 +15,8 @@ pub mod child_pipelines;
 pub mod history;
 pub mod jobs;
 pub mod pipelines;
+#[cfg(test)]
+mod properties;
 pub mod refs;
 pub mod set;
 #[cfg(test)]
@@ -33,7 +35,10 @@ use refs::RefsSeen;
 pub struct Feed {
     /// Pipelines that are new, moved, or not settled yet.
     pub pipelines: Vec<PipelineFacts>,
-    /// Pipelines whose claims must be kept: they can come again without having moved.
+    /// Pipelines whose claims must be kept: active ones, those that wait for labels or upstream,
+    /// those with downstream pipelines that have not ended, and those with any event (their own,
+    /// their jobs', their downstream pipelines') that is not before the floor they would get if
+    /// they were forgotten now and came again.
     pub followed: Vec<PipelineId>,
     /// Pipelines that were deleted in GitLab.
     pub deleted: Vec<PipelineId>,

@@ -15,7 +15,7 @@ use super::history::{RefHistory, Remembered};
 use super::refs::{RefName, counting_ref, is_watched};
 use super::{Feed, FeedCollector, Measured, PipelineFacts, Subject};
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::{Pipeline, PipelineId, Status, Text};
+use crate::gitlab::model::{Pipeline, PipelineId, RefKind, Status, Text};
 use crate::telemetry::catalogue::Measurement;
 use crate::telemetry::catalogue::labels::{
     ProjectStatusLabels, RefLabels, RefSourceLabels, RefSourceStatusLabels,
@@ -47,6 +47,12 @@ impl Memory {
     /// The refs whose pipelines are remembered.
     pub fn refs(&self) -> impl Iterator<Item = &RefName> {
         self.newest.names()
+    }
+
+    /// How many pipelines have neither ended nor are blocked.
+    #[must_use]
+    pub fn active_count(&self) -> usize {
+        self.active.len()
     }
 
     /// The newest pipeline of each ref.
@@ -143,7 +149,10 @@ impl FeedCollector for Pipelines {
         retain_followed(&mut memory.claims, feed);
         retain_followed(&mut memory.active, feed);
         memory.newest.forget_pipelines(&feed.deleted);
-        memory.newest.forget_deleted_refs(subject);
+        // The counters of branches and tags stand under their names: those go when the ref goes.
+        memory
+            .newest
+            .forget_refs(subject, |name| name.kind == RefKind::MergeRequest);
     }
 
     fn states(&self, subject: Subject<'_>, memory: &Memory, out: &mut Vec<Measurement>) {

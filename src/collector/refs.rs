@@ -3,6 +3,9 @@
 //! *Rules* (enabled, regexp) bound counting and states. *Windows* (`most_recent`,
 //! `max_age_days`, deleted refs, merge request states) bound states only.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -50,7 +53,8 @@ impl RefName {
 
 const MERGE_REQUESTS: &str = "merge-requests/";
 
-/// Merge-request refs always start so; no branch can, since GitLab refuses such names for its own.
+/// Merge-request refs always start so, and do not mix with branches, in families without `kind`
+/// neither: GitLab allows a branch `merge-requests/42`, but nobody has one.
 fn merge_request_ref(name: &str) -> Text {
     format!("{MERGE_REQUESTS}{name}").into()
 }
@@ -158,8 +162,7 @@ pub struct Candidate<'a> {
 }
 
 /// Whether a ref has been deleted in GitLab, by the latest listing.
-#[must_use]
-pub fn is_deleted(candidate: Candidate<'_>, seen: &RefsSeen) -> bool {
+fn is_deleted(candidate: Candidate<'_>, seen: &RefsSeen) -> bool {
     let Candidate {
         name: RefName { kind, name },
         newest,
@@ -182,32 +185,57 @@ pub fn shown<'a>(
     seen: &RefsSeen,
     now: UnixSeconds,
 ) -> BTreeSet<&'a RefName> {
+    let inside = candidates.into_iter().filter(|candidate| {
+        is_in_time(*candidate, settings, seen, now) && has_shown_state(*candidate, settings, seen)
+    });
+    newest(inside, settings, 1)
+}
+
+/// How many times `most_recent` refs are kept, so that others can take the place of those that go.
+const RESERVE: usize = 2;
+
+/// The refs worth remembering: those shown, and those that can come to be shown when another goes
+/// or when a merge request changes its state. What has left the window of time cannot come back.
+#[must_use]
+pub fn kept<'a>(
+    candidates: impl IntoIterator<Item = Candidate<'a>>,
+    settings: &ProjectSettings,
+    seen: &RefsSeen,
+    now: UnixSeconds,
+) -> BTreeSet<&'a RefName> {
+    let (open, hidden): (Vec<_>, Vec<_>) = candidates
+        .into_iter()
+        .filter(|candidate| is_in_time(*candidate, settings, seen, now))
+        .partition(|candidate| has_shown_state(*candidate, settings, seen));
+    let mut kept = newest(open, settings, RESERVE);
+    kept.extend(newest(hidden, settings, RESERVE));
+    kept
+}
+
+/// The newest of each kind: `times` what `most_recent` allows.
+fn newest<'a>(
+    candidates: impl IntoIterator<Item = Candidate<'a>>,
+    settings: &ProjectSettings,
+    times: usize,
+) -> BTreeSet<&'a RefName> {
     let mut by_kind: BTreeMap<RefKind, Vec<Candidate<'a>>> = BTreeMap::new();
     for candidate in candidates {
-        if is_shown(candidate, settings, seen, now) {
-            by_kind
-                .entry(candidate.name.kind)
-                .or_default()
-                .push(candidate);
-        }
+        by_kind
+            .entry(candidate.name.kind)
+            .or_default()
+            .push(candidate);
     }
-    let mut shown = BTreeSet::new();
+    let mut newest = BTreeSet::new();
     for (kind, mut candidates) in by_kind {
         candidates.sort_by(|a, b| b.newest.cmp(&a.newest).then_with(|| a.name.cmp(b.name)));
-        let most_recent = window(kind, settings).most_recent;
-        let take = if most_recent == 0 {
-            usize::MAX
-        } else {
-            most_recent
+        let take = match window(kind, settings).most_recent {
+            0 => usize::MAX,
+            most_recent => most_recent.saturating_mul(times),
         };
-        shown.extend(
-            candidates
-                .into_iter()
-                .take(take)
-                .map(|candidate| candidate.name),
-        );
+        let names = candidates.into_iter().map(|candidate| candidate.name);
+        newest.extend(names.take(take));
     }
-    shown
+    newest
 }
 
 struct Window {
@@ -242,29 +270,36 @@ fn window(kind: RefKind, settings: &ProjectSettings) -> Window {
     }
 }
 
-fn is_shown(
+/// Whether the ref still exists, as far as that is asked for, and is not too old.
+fn is_in_time(
     candidate: Candidate<'_>,
     settings: &ProjectSettings,
     seen: &RefsSeen,
     now: UnixSeconds,
 ) -> bool {
     let window = window(candidate.name.kind, settings);
-    if window
+    let too_old = window
         .max_age
-        .is_some_and(|max_age| now.since(candidate.newest) > max_age)
-    {
-        return false;
-    }
-    if window.exclude_deleted && is_deleted(candidate, seen) {
-        return false;
-    }
-    match candidate
+        .is_some_and(|max_age| now.since(candidate.newest) > max_age);
+    !too_old && !is_excluded(candidate, settings, seen)
+}
+
+/// Whether the ref has been deleted, and its rule leaves deleted ones out.
+#[must_use]
+pub fn is_excluded(candidate: Candidate<'_>, settings: &ProjectSettings, seen: &RefsSeen) -> bool {
+    window(candidate.name.kind, settings).exclude_deleted && is_deleted(candidate, seen)
+}
+
+fn has_shown_state(candidate: Candidate<'_>, settings: &ProjectSettings, seen: &RefsSeen) -> bool {
+    let state = candidate
         .name
         .merge_request()
-        .and_then(|iid| seen.merge_requests.get(&iid))
-    {
+        .and_then(|iid| seen.merge_requests.get(&iid));
+    match state.map(|state| &**state) {
         // A merge request whose state is not known yet has just had a pipeline: it is shown.
         None => true,
+        // It is being merged, which takes seconds: it was open, and is open again or merged next.
+        Some("locked") => settings.refs.merge_requests.includes_state("opened"),
         Some(state) => settings.refs.merge_requests.includes_state(state),
     }
 }

@@ -99,6 +99,29 @@ fn detail(text: &str) -> String {
 }
 
 impl Cause {
+    /// Every value of [`Self::kind`].
+    pub const KINDS: [&'static str; 19] = [
+        "auth",
+        "forbidden",
+        "not_found",
+        "rate_limited",
+        "refused",
+        "server",
+        "timeout",
+        "connect",
+        "tls",
+        "interrupted",
+        "html",
+        "decode",
+        "too_large",
+        "redirected",
+        "graphql",
+        "graphql_complexity",
+        "graphql_timeout",
+        "graphql_schema",
+        "token",
+    ];
+
     /// A short, bounded name for labels and log fields.
     #[must_use]
     pub const fn kind(&self) -> &'static str {

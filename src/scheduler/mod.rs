@@ -23,10 +23,15 @@ use crate::gitlab::GitLab;
 use crate::gitlab::model::ProjectId;
 use crate::project::ProjectMemory;
 use crate::recorder::Recorder;
-use crate::source::change_feed::ChangeFeed;
+use crate::source::change_feed::{ChangeFeed, WayOfReading};
 use crate::source::refs::RefsSource;
 use observer::Observer;
 use registry::Registry;
+
+/// The value of `collector_type` for looking projects up.
+pub const DISCOVERY: &str = "discovery";
+/// The value of `collector_type` for looking at refs.
+pub const REFS: &str = "refs";
 
 /// Projects in one run of the change feed: as many as one query takes.
 const FEED_BATCH: usize = GitLab::CHANGES_PROJECTS;
@@ -69,6 +74,12 @@ impl Shared {
     /// The tracked projects.
     pub fn registry(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How projects are read now.
+    #[must_use]
+    pub fn way_of_reading(&self, now: UnixSeconds) -> WayOfReading {
+        self.feed.way_of_reading(now)
     }
 
     /// Waits until what is being recorded has been shown.
@@ -155,7 +166,8 @@ impl Scheduler {
         let now = self.shared.clock.now();
         if self.sweep_due <= now {
             self.sweep_due = now.plus(SWEEP_INTERVAL);
-            self.spawn(run::sweep(Arc::clone(&self.shared)), "sweep");
+            // Not worth a trace: it makes no call.
+            self.running.spawn(run::sweep(Arc::clone(&self.shared)));
         }
         if self.discovery_due <= now && !self.discovering {
             self.discovery_due = now.plus(self.shared.discovery_interval);

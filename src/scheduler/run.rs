@@ -42,13 +42,15 @@ pub(super) async fn discover(shared: Arc<Shared>) {
         .await;
     for error in &errors {
         tracing::warn!("{error}");
-        shared.observer.failed("discovery", error.error.kind());
+        shared.observer.failed(super::DISCOVERY, error.error.kind());
     }
     let gone = shared.registry().update(found, now);
     forget(&shared, gone, now).await;
-    shared.observer.ran("discovery", started.elapsed());
+    shared.observer.ran(super::DISCOVERY, started.elapsed());
     if errors.is_empty() {
-        shared.observer.succeeded("discovery", now, Duration::ZERO);
+        shared
+            .observer
+            .succeeded(super::DISCOVERY, now, Duration::ZERO);
     }
     tell_projects(&shared);
 }
@@ -102,7 +104,7 @@ pub(super) async fn refs(shared: Arc<Shared>, targets: Vec<Target>) {
         .map(|(id, read)| (id, read.map(Read::Refs)))
         .collect();
     conclude(&shared, read).instrument(span).await;
-    shared.observer.ran("refs", started.elapsed());
+    shared.observer.ran(super::REFS, started.elapsed());
 }
 
 /// Measures and records what was read. It runs as a task of its own, so that a stop never cuts a
@@ -149,8 +151,9 @@ async fn record(shared: &Shared, read: Vec<(ProjectId, Result<Read, SourceError>
     } else {
         recorder.record(runs, now).await
     };
-    drop(recorder);
+    // The memories are in place before the next run measures with them.
     end(shared, done, &recorded, now);
+    drop(recorder);
     forget(shared, gone, now).await;
 }
 

@@ -1,5 +1,7 @@
 //! Behaviour at the seams that users see: one binary for all integration tests.
 
 mod ledger;
+mod push;
+mod scenarios;
 mod support;
 mod traces_and_logs;

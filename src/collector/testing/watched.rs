@@ -112,6 +112,13 @@ impl<C: FeedCollector> Watched<C> {
         });
     }
 
+    /// Whether the change feed reads this pipeline at its next look.
+    pub fn asks_for(&self, facts: &PipelineFacts) -> bool {
+        self.first_seen.is_none()
+            || facts.pipeline.updated_at >= self.watermark.minus(OVERLAP)
+            || self.followed.contains_key(&facts.pipeline.id)
+    }
+
     /// One look at the project that shows `pipelines`.
     pub fn look(
         &mut self,

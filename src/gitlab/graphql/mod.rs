@@ -4,11 +4,18 @@
 
 pub mod batch;
 mod changes;
+#[cfg(test)]
+mod complexity;
 mod convert;
+mod features;
 mod holes;
 mod jobs;
 mod merge_requests;
 mod queries;
+#[cfg(test)]
+mod sample_tests;
+#[cfg(test)]
+mod schema_tests;
 
 use graphql_client::GraphQLQuery;
 use reqwest::Method;
@@ -19,6 +26,7 @@ use serde_json::Value;
 use holes::{Holes, Partial};
 
 pub use changes::ProjectChanges;
+pub use features::ProjectTier;
 pub use jobs::{PipelineJobs, ProjectJobs, Which};
 
 use super::GitLab;
@@ -74,7 +82,6 @@ pub(crate) mod scalars {
     /// Seconds.
     pub type Duration = f64;
     /// A global id.
-    #[expect(clippy::upper_case_acronyms, reason = "GitLab's name")]
     pub type JobID = String;
     /// ISO 8601.
     pub type Time = String;

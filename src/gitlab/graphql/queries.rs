@@ -1,9 +1,6 @@
 //! The queries as `graphql_client` generates them; the struct's name is the operation's.
 
-#[expect(
-    clippy::wildcard_imports,
-    reason = "the generated code looks for its scalars and enums here"
-)]
+// The generated code looks for its scalars and enums here.
 use super::scalars::*;
 use super::scored;
 use graphql_client::GraphQLQuery;
@@ -37,3 +34,21 @@ scored!(pipeline_jobs);
 )]
 pub(super) struct MergeRequestStates;
 scored!(merge_request_states);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/licensed_features.graphql",
+    skip_serializing_none
+)]
+pub(super) struct LicensedFeatures;
+scored!(licensed_features);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/feature_probe.graphql",
+    skip_serializing_none
+)]
+pub(super) struct FeatureProbe;
+scored!(feature_probe);

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::upstreams::upstream_of;
+use super::upstreams::{Upstreams, upstream_of};
 use super::{Started, Tracked, Wanted};
+use crate::clock::UnixSeconds;
 use crate::collector::ForeignPipeline;
 use crate::gitlab::model::{DownstreamTarget, Pipeline, ProjectId, Text, Upstream};
 use crate::gitlab::{GitLab, GitLabError};
@@ -27,13 +28,15 @@ impl Foreign {
     }
 
     /// All downstream pipelines of a pipeline that run in projects that are not tracked. Those in
-    /// tracked projects are in their own project's change feed, with all that they start.
+    /// tracked projects are in their own project's change feed, with all that they start; what
+    /// started them from outside is told to `upstreams`.
     pub(super) async fn follow(
         &self,
         wanted: &Wanted,
         started: Vec<Started>,
         tracked: &Tracked,
         use_graphql: bool,
+        (upstreams, now): (&Upstreams, UnixSeconds),
     ) -> Result<Vec<ForeignPipeline>, Arc<GitLabError>> {
         let mut seen = BTreeSet::from([wanted.pipeline.id]);
         let mut found = Vec::new();
@@ -47,6 +50,7 @@ impl Foreign {
                 continue;
             };
             let next = self.started_by(&target, use_graphql).await?;
+            upstreams.learn(&target.project, &target.pipeline, &next, now);
             queue.extend(outside(&target.project, &target.pipeline, next, tracked));
             found.push(ForeignPipeline { upstream, target });
         }

@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use super::super::side_by_side;
 use super::{
     CALLS_AT_ONCE, Changes, DetailsRead, RawDetails, SourceError, Started, Target, Wanted,
+    WayOfReading,
 };
 use crate::clock::UnixSeconds;
 use crate::gitlab::graphql::batch::BatchSize;
@@ -30,7 +31,8 @@ const ONE_BY_ONE: usize = 50;
 pub(super) struct GraphQl {
     gitlab: GitLab,
     pause: Duration,
-    closed_until: Mutex<Option<UnixSeconds>>,
+    /// Until when REST stands in, and why.
+    closed: Mutex<Option<(UnixSeconds, String)>>,
     changes_size: Mutex<BatchSize>,
     first_size: Mutex<BatchSize>,
     details_size: Mutex<BatchSize>,
@@ -41,37 +43,39 @@ impl GraphQl {
         Self {
             gitlab,
             pause,
-            closed_until: Mutex::new(None),
+            closed: Mutex::new(None),
             changes_size: Mutex::new(BatchSize::new(GitLab::CHANGES_PROJECTS)),
             first_size: Mutex::new(BatchSize::new(FIRST_LOOK_BATCH)),
             details_size: Mutex::new(BatchSize::new(GitLab::JOBS_PROJECTS)),
         }
     }
 
+    /// How projects are read now.
+    pub(super) fn way(&self, now: UnixSeconds) -> WayOfReading {
+        if !self.gitlab.uses_graphql() {
+            return WayOfReading::Rest;
+        }
+        match &*lock(&self.closed) {
+            Some((until, reason)) if now < *until => WayOfReading::RestFallBack(reason.clone()),
+            Some(_) | None => WayOfReading::GraphQl,
+        }
+    }
+
     /// Whether GraphQL is to be asked: the settings allow it, and it has not refused lately.
     pub(super) fn is_open(&self, now: UnixSeconds) -> bool {
-        let closed = *self
-            .closed_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        self.gitlab.uses_graphql() && closed.is_none_or(|until| now >= until)
+        self.way(now) == WayOfReading::GraphQl
     }
 
     /// Lets REST stand in for a while.
     pub(super) fn close(&self, error: &GitLabError, now: UnixSeconds) {
-        let mut closed = self
-            .closed_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let until = now.plus(self.pause);
-        if closed.is_none_or(|before| before <= now) {
+        if self.is_open(now) {
             tracing::warn!(
                 %error,
                 pause_seconds = self.pause.as_secs(),
                 "GraphQL cannot be used; REST stands in, which takes more calls"
             );
         }
-        *closed = Some(until);
+        *lock(&self.closed) = Some((now.plus(self.pause), error.to_string()));
     }
 
     /// What moved in each of the projects.

@@ -105,6 +105,17 @@ impl Started {
 /// The details of a pipeline; none when GitLab does not have the pipeline any more.
 type DetailsRead = Result<Option<RawDetails>, Arc<GitLabError>>;
 
+/// How projects are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WayOfReading {
+    /// By GraphQL.
+    GraphQl,
+    /// By REST, because the settings say so.
+    Rest,
+    /// By REST, because GraphQL refused for this reason.
+    RestFallBack(String),
+}
+
 /// The source.
 pub struct ChangeFeed {
     gitlab: GitLab,
@@ -131,6 +142,12 @@ impl ChangeFeed {
         }
     }
 
+    /// How projects are read at `now`.
+    #[must_use]
+    pub fn way_of_reading(&self, now: UnixSeconds) -> WayOfReading {
+        self.graphql.way(now)
+    }
+
     /// Looks at a batch of projects: one result for each.
     pub async fn fetch(
         &self,
@@ -138,6 +155,7 @@ impl ChangeFeed {
         tracked: &Tracked,
     ) -> Vec<(ProjectId, Result<FeedRead, SourceError>)> {
         let now = self.gitlab_now();
+        let looked_at = self.looked_at();
         let mut failed = Vec::new();
         let mut looks = BTreeMap::new();
         let targets_by_id: BTreeMap<_, _> =
@@ -146,7 +164,7 @@ impl ChangeFeed {
             let Some(target) = targets_by_id.get(&id) else {
                 continue;
             };
-            match changes.and_then(|changes| self.begin(target, changes, now)) {
+            match changes.and_then(|changes| self.begin(target, changes, now, looked_at)) {
                 Ok(reading) => {
                     looks.insert(id, reading);
                 }
@@ -160,6 +178,15 @@ impl ChangeFeed {
             .into_iter()
             .map(|(id, reading)| (id, Ok(self.end(reading))));
         read.chain(failed).collect()
+    }
+
+    /// When a look that begins now begins, to be on the safe side: by GitLab's clock or ours,
+    /// whichever is behind; nothing while GitLab has not told its time.
+    fn looked_at(&self) -> UnixSeconds {
+        self.gitlab
+            .server_time()
+            .map(|time| time.min(self.clock.now()))
+            .unwrap_or_default()
     }
 
     /// GitLab's clock where an answer has told it, else ours.
@@ -194,6 +221,7 @@ impl ChangeFeed {
         target: &'a Target,
         changes: Changes,
         now: UnixSeconds,
+        looked_at: UnixSeconds,
     ) -> Result<Reading<'a>, SourceError> {
         let Changes {
             project,
@@ -216,7 +244,7 @@ impl ChangeFeed {
         // Emptiness below Reporter is no first look: what a higher role shows later is history.
         let blind = too_low && remembered.is_none() && pipelines.is_empty();
         let mut look = Look::begin(&target.settings, self.wishes, remembered, now);
-        look.changes(pipelines);
+        look.changes(pipelines, looked_at);
         Ok(Reading {
             project,
             look,
@@ -251,7 +279,9 @@ impl ChangeFeed {
                 continue;
             };
             if let Ok(Some(details)) = details {
-                self.upstreams.learn(wanted, &details.downstream, now);
+                let (path, pipeline) = (&wanted.path, &wanted.pipeline);
+                self.upstreams
+                    .learn(path, pipeline, &details.downstream, now);
             }
         }
         let finish = wanted
@@ -318,7 +348,13 @@ impl ChangeFeed {
         };
         let foreign = if self.wishes.foreign {
             self.foreign
-                .follow(wanted, downstream, tracked, self.graphql.is_open(now))
+                .follow(
+                    wanted,
+                    downstream,
+                    tracked,
+                    self.graphql.is_open(now),
+                    (&self.upstreams, now),
+                )
                 .await
         } else {
             Ok(Vec::new())

@@ -16,6 +16,11 @@ use crate::gitlab::model::{Job, Known, Pipeline, PipelineId, Status, Upstream};
 /// commits, so a change can appear late.
 pub const OVERLAP: Duration = Duration::from_secs(60);
 
+/// A project that is quiet is read again from this long before its last look: far enough back for
+/// anything that appears late, and near enough that it can share a query with busy projects, which
+/// is read from the earliest of its projects on.
+const QUIET_OVERLAP: Duration = Duration::from_secs(300);
+
 /// While a pipeline runs, labels that need a second way of reading are asked for at most this often.
 const LABELS_INTERVAL: Duration = Duration::from_secs(300);
 
@@ -47,6 +52,8 @@ pub struct FeedState {
     pub first_seen: UnixSeconds,
     /// Latest `updated_at` of what has been read completely.
     pub watermark: UnixSeconds,
+    /// When the last complete look began, by GitLab's clock or ours, whichever is behind.
+    pub looked_at: UnixSeconds,
     /// Pipelines that can come again without having moved, or are not settled.
     pub followed: BTreeMap<PipelineId, Followed>,
 }
@@ -82,6 +89,7 @@ impl FeedState {
         Self {
             first_seen,
             watermark: UnixSeconds::default(),
+            looked_at: UnixSeconds::default(),
             followed: BTreeMap::new(),
         }
     }
@@ -89,7 +97,9 @@ impl FeedState {
     /// From when on changes are read again.
     #[must_use]
     pub fn since(&self) -> UnixSeconds {
-        self.watermark.minus(OVERLAP)
+        self.watermark
+            .minus(OVERLAP)
+            .max(self.looked_at.minus(QUIET_OVERLAP))
     }
 
     /// Events before this are history, or were counted by an earlier look.
@@ -146,8 +156,10 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// Takes in all pages of what moved. Only then may the watermark move.
-    pub fn changes(&mut self, pipelines: Vec<Pipeline>) {
+    /// Takes in all pages of what moved, as read from `looked_at` on. Only then may the watermark
+    /// move.
+    pub fn changes(&mut self, pipelines: Vec<Pipeline>, looked_at: UnixSeconds) {
+        self.state.looked_at = self.state.looked_at.max(looked_at);
         let newest = self.first.then(|| self.newest_of_refs(&pipelines));
         for pipeline in pipelines {
             self.state.watermark = self.state.watermark.max(pipeline.updated_at);

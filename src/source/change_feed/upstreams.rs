@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Started, Wanted};
+use super::Started;
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::{Pipeline, PipelineId, Text, Upstream};
 
@@ -19,8 +19,14 @@ const KEPT: Duration = Duration::from_secs(6 * 3600);
 pub(super) struct Upstreams(Mutex<HashMap<PipelineId, (UnixSeconds, Upstream)>>);
 
 impl Upstreams {
-    /// Takes in the downstream pipelines of a pipeline.
-    pub(super) fn learn(&self, wanted: &Wanted, started: &[Started], now: UnixSeconds) {
+    /// Takes in the downstream pipelines of a pipeline of the project `path`.
+    pub(super) fn learn(
+        &self,
+        path: &Text,
+        upstream: &Pipeline,
+        started: &[Started],
+        now: UnixSeconds,
+    ) {
         if started.is_empty() {
             return;
         }
@@ -30,8 +36,7 @@ impl Upstreams {
             bridge, pipeline, ..
         } in started
         {
-            let upstream = upstream_of(&wanted.path, &wanted.pipeline, bridge);
-            known.insert(*pipeline, (now, upstream));
+            known.insert(*pipeline, (now, upstream_of(path, upstream, bridge)));
         }
     }
 

@@ -28,28 +28,7 @@ impl Kind {
     }
 }
 
-/// The GitLab tier a metric needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Tier {
-    /// Every GitLab, Community Edition included.
-    Free,
-    /// Premium or Ultimate.
-    Premium,
-    /// Ultimate.
-    Ultimate,
-}
-
-impl Tier {
-    /// Lower-case name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Free => "free",
-            Self::Premium => "premium",
-            Self::Ultimate => "ultimate",
-        }
-    }
-}
+pub use crate::gitlab::capability::Tier;
 
 /// Who measures a metric; the value of the label `collector_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -15,6 +15,7 @@ pub mod jobs;
 pub mod labels;
 pub mod merge_requests;
 pub mod pipelines;
+mod render;
 pub mod repository;
 pub mod runners;
 pub mod schedules;
@@ -28,6 +29,7 @@ pub use entry::{
 };
 pub use family::{FamilyId, all};
 pub use labels::{LabelValues, Labels};
+pub use render::{json, markdown, table};
 
 /// The files, in the order of `/metrics`.
 static SUBJECTS: &[&[&Desc]] = &[
@@ -48,3 +50,6 @@ static SUBJECTS: &[&[&Desc]] = &[
     variables::ENTRIES,
     exporter::ENTRIES,
 ];
+
+#[cfg(test)]
+mod tests;

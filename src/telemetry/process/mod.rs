@@ -15,7 +15,7 @@ use super::catalogue::labels::{
     ApiEndpointLabels, ApiRequestLabels, ApiStatusLabels, BuildLabels, CollectorErrorLabels,
     CollectorLabels, GitLabLabels, MetricLabels, NoLabels, OtlpExportLabels, QueryLabels,
 };
-use super::catalogue::{self, Collector, Tier, exporter};
+use super::catalogue::{self, Tier, exporter};
 use super::otlp::{CountExports, Outcome, Signal};
 use crate::clock::UnixSeconds;
 use crate::series::Table;
@@ -82,7 +82,7 @@ impl OwnMetrics {
     /// When the SDK refuses the reader or a metric of the catalogue.
     pub fn new(
         table: Arc<Table>,
-        collectors: &[Collector],
+        collectors: &[&'static str],
         error_types: &[&'static str],
     ) -> Result<Arc<Self>, OTelSdkError> {
         let meters = Meters::new()?;
@@ -109,10 +109,10 @@ impl OwnMetrics {
     }
 
     /// A counter's first sample is lost to `increase()`; where all series are known it is a 0.
-    fn begin_at_zero(&self, collectors: &[Collector], error_types: &[&'static str]) {
+    fn begin_at_zero(&self, collectors: &[&str], error_types: &[&'static str]) {
         for collector in collectors {
             for error_type in error_types {
-                self.count_scrape_error(collector.as_str(), error_type, 0.0);
+                self.count_scrape_error(collector, error_type, 0.0);
             }
         }
         for signal in Signal::ALL {
@@ -363,3 +363,6 @@ fn of(collector: &str) -> CollectorLabels {
 fn number(count: usize) -> f64 {
     count as f64
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,10 @@
 pub mod access;
 pub mod auth;
 pub mod control;
+pub mod faults;
+mod gate;
 pub mod graphql;
+pub mod limits;
 pub mod quirks;
 pub mod requests;
 pub mod rest;
@@ -27,6 +30,8 @@ pub mod time;
 pub mod world;
 
 pub use auth::{AccessLevel, Token};
+pub use faults::{Fault, Faults, Rule};
+pub use limits::{Limit, Limits};
 pub use quirks::Quirks;
 pub use requests::{Recorded, Requests};
 pub use server::{Options, Simulator};

@@ -2,23 +2,26 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::sync::RwLockWriteGuard;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use actix_web::body::BoxBody;
-use actix_web::dev::{ServerHandle, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{DATE, HeaderValue};
-use actix_web::middleware::{Next, from_fn};
+use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use serde_json::json;
 
 use crate::access::SharedWorld;
+use crate::faults::Faults;
+use crate::gate;
+use crate::graphql::analysis::Types;
 use crate::graphql::{self, GitlabSchema};
-use crate::requests::{Recorded, Requests};
+use crate::limits::Limits;
+use crate::requests::Requests;
 use crate::rest;
-use crate::time::{Millis, http_date};
+use crate::time::Millis;
 use crate::world::{DEFAULT_TOKEN, World};
 
 /// Everything behind the server.
@@ -28,10 +31,16 @@ pub struct State {
     pub world: SharedWorld,
     /// What was asked.
     pub requests: Requests,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// What is too much.
+    pub limits: Limits,
     /// Where the instance is reached, without a slash at the end.
     pub base_url: String,
     /// The GraphQL schema.
     pub schema: GitlabSchema,
+    /// Its types, for the look at a query before it runs.
+    pub types: Arc<Types>,
 }
 
 /// How to serve.
@@ -71,7 +80,10 @@ impl Simulator {
         let state = State {
             world: SharedWorld::new(world),
             requests: Requests::default(),
+            faults: Faults::default(),
+            limits: Limits::default(),
             base_url: format!("http://{address}"),
+            types: Arc::new(Types::parse(&graphql::sdl()).map_err(io::Error::other)?),
             schema: graphql::schema(),
         };
         let (send, receive) = mpsc::channel();
@@ -143,6 +155,18 @@ impl Simulator {
         &self.state.requests
     }
 
+    /// What goes wrong.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.state.faults
+    }
+
+    /// What is too much.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.state.limits
+    }
+
     /// Stops; connections that are open are cut.
     pub fn stop(mut self) {
         self.shut_down();
@@ -172,13 +196,21 @@ fn serve(
         App::new()
             .app_data(web::Data::new(state.clone()))
             .app_data(web::PayloadConfig::new(1 << 20))
-            .wrap(from_fn(record))
+            .wrap(from_fn(gate::pass))
             .service(web::scope("/api/v4").configure(rest::routes))
             .route("/api/graphql", web::post().to(graphql::endpoint::answer))
             .configure(crate::control::routes)
             .default_service(web::to(|| async {
                 HttpResponse::NotFound().json(json!({"error": "404 Not Found"}))
             }))
+    });
+    let server = server.on_connect(|connection, data| {
+        let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>() else {
+            return;
+        };
+        if let Ok(socket) = socket2::SockRef::from(stream).try_clone() {
+            data.insert(gate::Socket(Arc::new(socket)));
+        }
     });
     Ok(server
         .workers(workers)
@@ -204,64 +236,4 @@ pub(crate) fn token_value(request: &HttpRequest) -> Option<String> {
             .eq_ignore_ascii_case("bearer")
             .then(|| token.trim().to_owned())
     })
-}
-
-/// What the GraphQL endpoint tells the recorder about its request.
-#[derive(Clone, Debug)]
-pub(crate) struct Operation {
-    pub name: String,
-    pub variables: serde_json::Value,
-}
-
-async fn record(
-    request: ServiceRequest,
-    next: Next<BoxBody>,
-) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    if request.path().starts_with("/_control") {
-        return next.call(request).await;
-    }
-    let Some(state) = request.app_data::<web::Data<State>>().cloned() else {
-        return next.call(request).await;
-    };
-    let endpoint = request
-        .match_pattern()
-        .unwrap_or_else(|| "unknown".to_owned());
-    let endpoint = endpoint.replace('{', ":").replace('}', "");
-    let token = token_value(request.request());
-    let agent = request
-        .headers()
-        .get("user-agent")
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned);
-    let (at, token) = {
-        let world = state.world.read();
-        (
-            world.now(),
-            token.and_then(|value| world.token(&value).map(|token| token.name.clone())),
-        )
-    };
-    let mut recorded = Recorded {
-        at,
-        method: request.method().to_string(),
-        endpoint,
-        path: request.path().to_owned(),
-        query: request.query_string().to_owned(),
-        operation: None,
-        variables: None,
-        token,
-        user_agent: agent,
-        status: 0,
-        fault: None,
-    };
-    let mut response = next.call(request).await?;
-    if let Ok(date) = HeaderValue::from_str(&http_date(at)) {
-        response.headers_mut().insert(DATE, date);
-    }
-    recorded.status = response.status().as_u16();
-    if let Some(operation) = response.response().extensions().get::<Operation>().cloned() {
-        recorded.operation = Some(operation.name);
-        recorded.variables = Some(operation.variables);
-    }
-    state.requests.push(recorded);
-    Ok(response)
 }

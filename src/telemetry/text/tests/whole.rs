@@ -206,3 +206,80 @@ fn a_slow_reader_neither_holds_writers_up_nor_sees_two_states() {
     assert!(!text.contains("other"));
     assert!(ours.text(Format::Text, vec![]).contains("other"));
 }
+
+/// A registry as the exporter's own metrics come from it, in an order that is not the catalogue's.
+fn own() -> prometheus::Registry {
+    use prometheus::{Counter, Gauge, Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
+    let registry = Registry::new();
+    let cpu = Counter::new("process_cpu_seconds_total", "CPU time.").unwrap();
+    cpu.inc_by(1.5);
+    let duration = HistogramOpts::new("age_api_request_duration_seconds", "Durations.");
+    let duration = Histogram::with_opts(duration.buckets(vec![0.5, 1.0])).unwrap();
+    duration.observe(0.75);
+    let requests = Opts::new("age_api_requests_total", "Requests.");
+    let requests = IntCounterVec::new(requests, &["endpoint"]).unwrap();
+    requests.with_label_values(&["/projects"]).inc();
+    let remaining = Gauge::new("age_api_rate_limit_remaining", "Left.").unwrap();
+    remaining.set(f64::INFINITY);
+    // What the table writes is not the registry's to say.
+    let intruder = Counter::new("age_job_failures_total", "Intruder.").unwrap();
+    registry.register(Box::new(cpu)).unwrap();
+    registry.register(Box::new(duration)).unwrap();
+    registry.register(Box::new(requests)).unwrap();
+    registry.register(Box::new(remaining)).unwrap();
+    registry.register(Box::new(intruder)).unwrap();
+    registry
+}
+
+#[test]
+fn the_exporter_s_own_metrics_follow_in_the_order_of_the_catalogue() {
+    let ours = small();
+    let facts = ours.text(Format::Text, vec![]);
+    let text = ours.text(Format::Text, own().gather());
+    let tail = text.strip_prefix(&facts).unwrap();
+    let expected = r#"# HELP age_api_requests_total Requests.
+# TYPE age_api_requests_total counter
+age_api_requests_total{endpoint="/projects"} 1
+# HELP age_api_request_duration_seconds Durations.
+# TYPE age_api_request_duration_seconds histogram
+age_api_request_duration_seconds_bucket{le="0.5"} 0
+age_api_request_duration_seconds_bucket{le="1"} 1
+age_api_request_duration_seconds_bucket{le="+Inf"} 1
+age_api_request_duration_seconds_sum 0.75
+age_api_request_duration_seconds_count 1
+# HELP age_api_rate_limit_remaining Left.
+# TYPE age_api_rate_limit_remaining gauge
+age_api_rate_limit_remaining +Inf
+# HELP process_cpu_seconds_total CPU time.
+# TYPE process_cpu_seconds_total counter
+process_cpu_seconds_total 1.5
+"#;
+    assert_eq!(tail, expected);
+    assert!(!text.contains("Intruder"));
+}
+
+#[test]
+fn the_exporter_s_own_metrics_are_open_metrics_too() {
+    let text = small().text(Format::OpenMetrics, own().gather());
+    let expected = r#"# TYPE age_api_requests counter
+# HELP age_api_requests Requests.
+age_api_requests_total{endpoint="/projects"} 1
+# TYPE age_api_request_duration_seconds histogram
+# UNIT age_api_request_duration_seconds seconds
+# HELP age_api_request_duration_seconds Durations.
+age_api_request_duration_seconds_bucket{le="0.5"} 0
+age_api_request_duration_seconds_bucket{le="1.0"} 1
+age_api_request_duration_seconds_bucket{le="+Inf"} 1
+age_api_request_duration_seconds_sum 0.75
+age_api_request_duration_seconds_count 1
+# TYPE age_api_rate_limit_remaining gauge
+# HELP age_api_rate_limit_remaining Left.
+age_api_rate_limit_remaining +Inf
+# TYPE process_cpu_seconds counter
+# UNIT process_cpu_seconds seconds
+# HELP process_cpu_seconds CPU time.
+process_cpu_seconds_total 1.5
+# EOF
+"#;
+    assert!(text.ends_with(expected), "{text}");
+}

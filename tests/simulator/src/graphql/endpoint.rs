@@ -1,27 +1,53 @@
-//! `POST /api/graphql`.
-
-use std::collections::HashMap;
-use std::sync::Mutex;
+//! `POST /api/graphql`, one query or an array of them.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
+use async_graphql::parser::types::ExecutableDocument;
 use async_graphql::{Request, Variables};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Asked;
+use super::analysis::{self, Analysis, Rules};
+use super::{Asked, FirstParents};
 use crate::access::Viewer;
 use crate::auth::TokenState;
-use crate::server::{Operation, State, token_value};
+use crate::server::{State, token_value};
+
+/// Characters that the texts of all queries of a request may have together.
+const MAX_QUERY_SIZE: usize = 10_000;
 
 /// A query as it is posted.
-#[derive(Debug, Deserialize)]
-struct Posted {
-    query: Option<String>,
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Posted {
+    pub query: Option<String>,
     #[serde(default, rename = "operationName")]
-    operation_name: Option<String>,
+    pub operation_name: Option<String>,
     #[serde(default)]
-    variables: Value,
+    pub variables: Value,
+}
+
+impl Posted {
+    /// The operation's name; `anonymous` where it has none.
+    pub fn name(&self) -> String {
+        let from_text = || {
+            let document = async_graphql::parser::parse_query(self.query.as_deref()?).ok()?;
+            let (name, _) = document.operations.iter().next()?;
+            name.map(ToString::to_string)
+        };
+        self.operation_name
+            .clone()
+            .or_else(from_text)
+            .unwrap_or_else(|| "anonymous".to_owned())
+    }
+}
+
+/// The queries in a body; `true`: they came as an array.
+pub(crate) fn read(body: &[u8]) -> Result<(Vec<Posted>, bool), serde_json::Error> {
+    let body: Value = serde_json::from_slice(body)?;
+    if body.is_array() {
+        return Ok((serde_json::from_value(body)?, true));
+    }
+    Ok((vec![serde_json::from_value(body)?], false))
 }
 
 fn errors(status: StatusCode, message: &str) -> HttpResponse {
@@ -44,7 +70,14 @@ fn viewer(request: &HttpRequest, state: &State) -> Result<Viewer, HttpResponse> 
     }
 }
 
-/// Answers a query.
+/// A query that was looked at: ready to run, or refused.
+struct Checked {
+    posted: Posted,
+    variables: Variables,
+    verdict: Result<Analysis, Value>,
+}
+
+/// Answers queries.
 pub async fn answer(
     request: HttpRequest,
     state: web::Data<State>,
@@ -54,54 +87,176 @@ pub async fn answer(
         Ok(viewer) => viewer,
         Err(refusal) => return refusal,
     };
-    let Ok(posted) = serde_json::from_slice::<Posted>(&body) else {
-        return HttpResponse::BadRequest()
-            .json(json!({"error": "The request body is not valid JSON"}));
+    let Ok((posted, multiplex)) = read(&body) else {
+        return errors(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "Not a valid JSON: unexpected token",
+        );
     };
-    let Some(query) = posted.query else {
-        return errors(StatusCode::OK, "No query string was present");
+    let (quirks, enterprise) = {
+        let world = state.world.read();
+        (
+            world.quirks.clone(),
+            world.enterprise || !world.quirks.enterprise_fields_missing_on_ce,
+        )
     };
-    let name = posted
-        .operation_name
-        .clone()
-        .or_else(|| operation_name(&query));
-    let operation = Operation {
-        name: name.unwrap_or_else(|| "anonymous".to_owned()),
-        variables: posted.variables.clone(),
-    };
-    let quirks = state.world.read().quirks.clone();
-    let admin = viewer.token.as_ref().is_some_and(|token| token.admin);
-    let complexity_limit = if admin {
-        300
-    } else if viewer.token.is_some() {
-        250
-    } else {
-        200
-    };
-    let asked = Asked {
-        shared: state.world.clone(),
-        viewer,
-        quirks,
-        base_url: state.base_url.clone(),
-        complexity_score: 0,
-        complexity_limit,
-        first_parents: Mutex::new(HashMap::new()),
-    };
-    let mut graphql = Request::new(query)
-        .variables(Variables::from_json(posted.variables))
-        .data(asked);
-    if let Some(name) = posted.operation_name {
-        graphql = graphql.operation_name(name);
+    let size: usize = posted
+        .iter()
+        .filter_map(|posted| posted.query.as_ref())
+        .map(String::len)
+        .sum();
+    if quirks.query_size_limit && size > MAX_QUERY_SIZE {
+        return errors(StatusCode::UNPROCESSABLE_ENTITY, "Query too large");
     }
-    let response = state.schema.execute(graphql).await;
-    let mut answer = HttpResponse::Ok().json(&response);
-    answer.extensions_mut().insert(operation);
-    answer
+    let mut checked: Vec<Checked> = posted
+        .into_iter()
+        .map(|posted| check(&state, posted, enterprise, !quirks.no_introspection))
+        .collect();
+    let complexity_limit = match &viewer.token {
+        None => 200,
+        Some(token) if token.admin => 300,
+        Some(_) => 250,
+    };
+    let score = checked
+        .iter()
+        .filter_map(|one| one.verdict.as_ref().ok())
+        .map(|one| one.complexity)
+        .sum::<f64>() as i32;
+    let depth_limit = if viewer.token.is_some() { 20 } else { 15 };
+    for one in &mut checked {
+        let Ok(analysis) = &one.verdict else { continue };
+        let refusal = if quirks.complexity_limit && score > complexity_limit {
+            format!(
+                "Query has complexity of {score}, which exceeds max complexity of {complexity_limit}"
+            )
+        } else if quirks.depth_limit && analysis.depth > depth_limit {
+            format!(
+                "Query has depth of {}, which exceeds max depth of {depth_limit}",
+                analysis.depth
+            )
+        } else if quirks.recursion_limit
+            && let Some(field) = &analysis.recursive_field
+        {
+            format!(
+                "Recursive query - too many of fields '{field}' detected in single branch of the query"
+            )
+        } else {
+            continue;
+        };
+        one.verdict = Err(json!({"errors": [{"message": refusal}]}));
+    }
+    let first_parents = FirstParents::default();
+    let mut answers = Vec::with_capacity(checked.len());
+    for one in checked {
+        let asked = Asked {
+            shared: state.world.clone(),
+            viewer: viewer.clone(),
+            quirks: quirks.clone(),
+            base_url: state.base_url.clone(),
+            complexity_score: score,
+            complexity_limit,
+            first_parents: first_parents.clone(),
+            fingerprint: format!(
+                "{}/{}",
+                one.posted.name(),
+                one.posted.query.as_deref().unwrap_or_default()
+            ),
+        };
+        answers.push(run(&state, one, asked).await);
+    }
+    match answers.pop() {
+        Some(only) if !multiplex => HttpResponse::Ok().json(only),
+        last => {
+            answers.extend(last);
+            HttpResponse::Ok().json(answers)
+        }
+    }
 }
 
-/// The name of the only operation in a query text.
-fn operation_name(query: &str) -> Option<String> {
-    let document = async_graphql::parser::parse_query(query).ok()?;
-    let (name, _) = document.operations.iter().next()?;
-    name.map(ToString::to_string)
+fn check(state: &State, posted: Posted, enterprise: bool, introspection: bool) -> Checked {
+    let variables = Variables::from_json(posted.variables.clone());
+    let verdict = match &posted.query {
+        None => Err(json!({"errors": [{"message": "No query string was present"}]})),
+        Some(query) => match async_graphql::parser::parse_query(query) {
+            Err(error) => Err(parse_error(&error)),
+            Ok(document) => look(
+                state,
+                &document,
+                &posted,
+                &variables,
+                enterprise,
+                introspection,
+            ),
+        },
+    };
+    Checked {
+        posted,
+        variables,
+        verdict,
+    }
+}
+
+fn parse_error(error: &async_graphql::parser::Error) -> Value {
+    let locations: Vec<Value> = error
+        .positions()
+        .map(|at| json!({"line": at.line, "column": at.column}))
+        .collect();
+    json!({"errors": [{"message": format!("Parse error: {error}"), "locations": locations}]})
+}
+
+fn look(
+    state: &State,
+    document: &ExecutableDocument,
+    posted: &Posted,
+    variables: &Variables,
+    enterprise: bool,
+    introspection: bool,
+) -> Result<Analysis, Value> {
+    let name = posted.operation_name.as_deref();
+    let Some((found, operation)) = analysis::operation(document, name) else {
+        return Err(
+            json!({"errors": [{"message": format!("No operation named {:?}", name.unwrap_or_default())}]}),
+        );
+    };
+    let name = found.map(async_graphql::Name::as_str);
+    // Only the standard introspection query is answered, and it is known by its name.
+    let introspection = introspection || name == Some("IntrospectionQuery");
+    let rules = Rules {
+        enterprise,
+        introspection,
+    };
+    let analysis = analysis::analyse(
+        &state.types,
+        document,
+        &operation.node,
+        name,
+        variables,
+        rules,
+    );
+    if analysis.errors.is_empty() {
+        Ok(analysis)
+    } else {
+        Err(json!({"errors": analysis.errors}))
+    }
+}
+
+async fn run(state: &State, one: Checked, asked: Asked) -> Value {
+    if let Err(refusal) = one.verdict {
+        return refusal;
+    }
+    let mut request = Request::new(one.posted.query.unwrap_or_default())
+        .variables(one.variables)
+        .data(asked);
+    if let Some(name) = one.posted.operation_name {
+        request = request.operation_name(name);
+    }
+    let response = state.schema.execute(request).await;
+    let mut answer = serde_json::to_value(&response).unwrap_or_default();
+    if answer["data"].is_null()
+        && let Some(fields) = answer.as_object_mut()
+    {
+        // Refused before it ran: GitLab then has no `data` at all.
+        fields.remove("data");
+    }
+    answer
 }

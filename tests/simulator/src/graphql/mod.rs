@@ -1,7 +1,9 @@
 //! GitLab's GraphQL API: a true subset of its schema.
 
+pub mod analysis;
 pub mod endpoint;
 pub mod job;
+pub mod licensed;
 pub mod page;
 pub mod pipeline;
 pub mod project;
@@ -9,7 +11,7 @@ pub mod query;
 pub mod scalars;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLockReadGuard};
 
 use async_graphql::{Context, EmptyMutation, EmptySubscription, ID, Schema, ServerError};
 
@@ -28,6 +30,12 @@ pub fn schema() -> GitlabSchema {
     Schema::build(query::Query, EmptyMutation, EmptySubscription).finish()
 }
 
+/// The schema's SDL: a true subset of GitLab's.
+#[must_use]
+pub fn sdl() -> String {
+    schema().sdl()
+}
+
 /// One operation: who asks, of which world, at which price.
 pub struct Asked {
     /// The world.
@@ -42,9 +50,15 @@ pub struct Asked {
     pub complexity_score: i32,
     /// What it may cost.
     pub complexity_limit: i32,
-    /// The first parent of each field that resolves for one parent.
-    pub first_parents: Mutex<HashMap<String, u64>>,
+    /// The first parents that the request asked one-parent fields of.
+    pub first_parents: FirstParents,
+    /// Name and text of the query: queries that differ in them have first parents of their own.
+    pub fingerprint: String,
 }
+
+/// The first parent for which each one-parent field was asked, by query, type and field.
+#[derive(Clone, Debug, Default)]
+pub struct FirstParents(Arc<Mutex<HashMap<(String, String), u64>>>);
 
 impl Asked {
     /// The operation that a resolver belongs to.
@@ -87,11 +101,13 @@ impl Asked {
             return true;
         }
         let field = ctx.item.node.name.node.to_string();
+        let key = (self.fingerprint.clone(), format!("{class}.{field}"));
         let mut first = self
             .first_parents
+            .0
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let allowed = *first.entry(format!("{class}.{field}")).or_insert(id) == id;
+        let allowed = *first.entry(key).or_insert(id) == id;
         if !allowed {
             let message =
                 format!("\"{field}\" field can be requested only for 1 {class}(s) at a time.");

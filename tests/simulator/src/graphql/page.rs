@@ -63,6 +63,11 @@ fn decode(cursor: &str) -> Result<Key> {
     parse().ok_or_else(|| Error::new("Please provide a valid cursor"))
 }
 
+/// Whether a text is a cursor of ours.
+pub(crate) fn is_cursor(text: &str) -> bool {
+    decode(text).is_ok()
+}
+
 impl PageArguments {
     /// Cuts the page out of rows that are in order already; `descending` says in which.
     ///

@@ -2,6 +2,7 @@
 
 use async_graphql::{Context, ID, Object, Result, SimpleObject};
 
+use super::licensed::{Dora, ProjectValueStreamAnalyticsFlowMetrics};
 use super::page::{PageArguments, connection};
 use super::pipeline::{PipelineConnection, PipelineFilter, PipelineNode};
 use super::scalars::{
@@ -117,6 +118,14 @@ impl ProjectNode {
         self.with(ctx, |project| project.group_id)
             .flatten()
             .map(super::query::GroupNode)
+    }
+
+    async fn dora(&self) -> Option<Dora> {
+        Some(Dora(self.0))
+    }
+
+    async fn flow_metrics(&self) -> Option<ProjectValueStreamAnalyticsFlowMetrics> {
+        Some(ProjectValueStreamAnalyticsFlowMetrics(self.0))
     }
 
     async fn repository(&self, ctx: &Context<'_>) -> Option<Repository> {

@@ -562,15 +562,18 @@ impl Job {
 }
 
 /// What a bridge triggers.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Trigger {
     /// Project of the downstream pipeline; `None` for a child pipeline.
     pub project_id: Option<ProjectId>,
     /// Ref of a pipeline in another project; its default branch where `None`.
     pub ref_name: Option<Arc<str>>,
     /// The bridge mirrors the downstream pipeline's status (`strategy: depend`).
+    #[serde(default)]
     pub depend: bool,
     /// Jobs of the downstream pipeline.
+    #[serde(default)]
     pub jobs: Vec<super::spec::JobSpec>,
 }
 

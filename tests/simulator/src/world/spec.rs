@@ -8,24 +8,29 @@ use super::model::{Artifact, JobKind, PipelineKind, ProjectId, RunnerId, Trigger
 use crate::time::Millis;
 
 /// A job to be made. Start with [`JobSpec::new`] or [`JobSpec::child_bridge`] and refine.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct JobSpec {
     /// Name.
     pub name: Arc<str>,
     /// Stage; stages run in the order in which they first occur.
     pub stage: Arc<str>,
     /// When it may start.
+    #[serde(default)]
     pub when: When,
     /// Its failure does not fail the pipeline; a manual job with it does not block.
+    #[serde(default)]
     pub allow_failure: bool,
     /// Coverage it will report when it finishes.
     pub coverage: Option<f64>,
     /// Files it will leave when it finishes.
+    #[serde(default)]
     pub artifacts: Vec<Artifact>,
     /// Tags it asks of a runner.
+    #[serde(default)]
     pub tags: Vec<Arc<str>>,
     /// What it triggers; makes it a bridge.
-    #[serde(skip)]
+    #[serde(default)]
     pub trigger: Option<Arc<Trigger>>,
 }
 
@@ -293,11 +298,11 @@ impl PipelineSpec {
 
 /// How a job ends.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Finish {
     /// GitLab's failure reason; makes the job fail.
     pub failure_reason: Option<String>,
     /// It was canceled.
-    #[serde(default)]
     pub canceled: bool,
     /// The runner that ran it, if it did not start yet.
     pub runner_id: Option<RunnerId>,

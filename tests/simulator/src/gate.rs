@@ -1,0 +1,264 @@
+//! What every request to the API passes: the record, the limiters, the faults.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::body::{BoxBody, SizedStream, to_bytes};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::header::{DATE, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{HttpMessage, HttpResponse, web};
+
+use crate::faults::{self, Fault, Subject};
+use crate::graphql::endpoint;
+use crate::limits::{Standing, Verdict};
+use crate::requests::Recorded;
+use crate::server::{State, token_value};
+use crate::time::{Millis, http_date};
+
+/// A second handle on a connection's socket, to reset it.
+#[derive(Clone)]
+pub(crate) struct Socket(pub Arc<socket2::Socket>);
+
+type Served = Result<ServiceResponse<BoxBody>, actix_web::Error>;
+
+pub(crate) async fn pass(mut request: ServiceRequest, next: Next<BoxBody>) -> Served {
+    let state = request.app_data::<web::Data<State>>().cloned();
+    let Some(state) = state.filter(|_| !request.path().starts_with("/_control")) else {
+        return next.call(request).await;
+    };
+    let (mut recorded, subject) = describe(&mut request, &state).await?;
+    let now = recorded.at;
+    let standing = match state
+        .limits
+        .count(&subject.endpoint, recorded.token.as_deref(), now)
+    {
+        Verdict::Pass(standing) => standing,
+        Verdict::Throttled(standing, retry_after) => {
+            recorded.fault = Some("throttled".to_owned());
+            let mut answer = faults::rack_attack(retry_after, now);
+            write_standing(answer.headers_mut(), standing);
+            return Ok(finish(&state, recorded, request.into_response(answer)));
+        }
+        Verdict::TooMany(retry_after) => {
+            recorded.fault = Some("application_limit".to_owned());
+            let answer = faults::application_limit(retry_after);
+            return Ok(finish(&state, recorded, request.into_response(answer)));
+        }
+    };
+    let fault = state.faults.strike(&subject, now);
+    recorded.fault = fault.as_ref().map(|fault| fault.name().to_owned());
+    let mut response = match fault {
+        None => next.call(request).await?,
+        Some(fault) => break_answer(&state, &mut recorded, request, next, fault, now).await?,
+    };
+    if let Some(standing) = standing {
+        write_standing(response.headers_mut(), standing);
+    }
+    Ok(finish(&state, recorded, response))
+}
+
+fn finish(
+    state: &State,
+    mut recorded: Recorded,
+    mut response: ServiceResponse<BoxBody>,
+) -> ServiceResponse<BoxBody> {
+    // A client tells history from news by this clock, so it must be the world's.
+    if let Ok(date) = HeaderValue::from_str(&http_date(recorded.at)) {
+        response.headers_mut().insert(DATE, date);
+    }
+    if !matches!(recorded.fault.as_deref(), Some("reset")) {
+        recorded.status = response.status().as_u16();
+    }
+    state.requests.push(recorded);
+    response
+}
+
+/// Reads what the record and the rules need; the body of a GraphQL request is put back.
+async fn describe(
+    request: &mut ServiceRequest,
+    state: &State,
+) -> Result<(Recorded, Subject), actix_web::Error> {
+    let endpoint = request
+        .match_pattern()
+        .unwrap_or_else(|| "unknown".to_owned());
+    let endpoint = endpoint.replace('{', ":").replace('}', "");
+    let token = token_value(request.request());
+    let agent = request
+        .headers()
+        .get("user-agent")
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
+    let mut posted = Vec::new();
+    if endpoint == "/api/graphql" {
+        let body = request.extract::<web::Bytes>().await?;
+        posted = endpoint::read(&body)
+            .map(|(posted, _)| posted)
+            .unwrap_or_default();
+        request.set_payload(Payload::from(body));
+    }
+    let operations: Vec<String> = posted.iter().map(endpoint::Posted::name).collect();
+    let (at, token) = {
+        let world = state.world.read();
+        (
+            world.now(),
+            token.and_then(|value| world.token(&value).map(|token| token.name.clone())),
+        )
+    };
+    let recorded = Recorded {
+        at,
+        method: request.method().to_string(),
+        endpoint: endpoint.clone(),
+        path: request.path().to_owned(),
+        query: request.query_string().to_owned(),
+        operation: operations.first().cloned(),
+        variables: posted.first().map(|posted| posted.variables.clone()),
+        token,
+        user_agent: agent,
+        status: 0,
+        fault: None,
+    };
+    let page = if posted.is_empty() {
+        rest_page(request.query_string())
+    } else {
+        graphql_page(&posted)
+    };
+    Ok((
+        recorded,
+        Subject {
+            endpoint,
+            operations,
+            page,
+        },
+    ))
+}
+
+fn rest_page(query: &str) -> usize {
+    let parameters = web::Query::<Vec<(String, String)>>::from_query(query)
+        .map(web::Query::into_inner)
+        .unwrap_or_default();
+    let value = |name: &str| {
+        parameters
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    };
+    match (
+        value("page").and_then(|page| page.parse().ok()),
+        value("id_after").or(value("id_before")),
+    ) {
+        (Some(page), _) => page,
+        (None, Some(_)) => 2,
+        (None, None) => 1,
+    }
+}
+
+/// A query that carries a cursor, in its variables or its text, asks for page 2 or later.
+fn graphql_page(posted: &[endpoint::Posted]) -> usize {
+    let is_cursor =
+        |value: &serde_json::Value| value.as_str().is_some_and(crate::graphql::page::is_cursor);
+    let in_variables = |posted: &endpoint::Posted| {
+        posted
+            .variables
+            .as_object()
+            .is_some_and(|variables| variables.values().any(is_cursor))
+    };
+    let in_text = |posted: &endpoint::Posted| {
+        posted
+            .query
+            .as_deref()
+            .is_some_and(|query| query.split('"').any(crate::graphql::page::is_cursor))
+    };
+    if posted
+        .iter()
+        .any(|posted| in_variables(posted) || in_text(posted))
+    {
+        2
+    } else {
+        1
+    }
+}
+
+async fn break_answer(
+    state: &State,
+    recorded: &mut Recorded,
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+    fault: Fault,
+    now: Millis,
+) -> Served {
+    let graphql = recorded.operation.is_some();
+    if let Some(answer) = fault.answer(graphql, now) {
+        return Ok(request.into_response(answer));
+    }
+    match fault {
+        Fault::Slow { milliseconds } => {
+            actix_web::rt::time::sleep(Duration::from_millis(milliseconds)).await;
+            next.call(request).await
+        }
+        Fault::Hang => {
+            // There will be no other moment to record it.
+            state.requests.push(recorded.clone());
+            std::future::pending().await
+        }
+        Fault::Reset => {
+            if let Some(socket) = request.conn_data::<Socket>() {
+                // Closing then sends RST instead of FIN.
+                socket.0.set_linger(Some(Duration::ZERO)).ok();
+            }
+            let broken = futures::stream::once(async {
+                Err::<web::Bytes, _>(io::Error::from(io::ErrorKind::ConnectionReset))
+            });
+            Ok(request.into_response(HttpResponse::Ok().streaming(broken)))
+        }
+        Fault::Truncated => {
+            let (request, body, response) = split(next.call(request).await?).await;
+            let half = body.slice(..body.len() / 2);
+            let begin = futures::stream::once(async move { Ok(half) });
+            let end = futures::stream::once(async {
+                // What waits in buffers is sent before the connection breaks.
+                actix_web::rt::time::sleep(Duration::from_millis(20)).await;
+                Err(io::Error::from(io::ErrorKind::ConnectionReset))
+            });
+            let stream = futures::StreamExt::chain(begin, end);
+            let response = response.set_body(BoxBody::new(SizedStream::new(
+                body.len() as u64,
+                Box::pin(stream),
+            )));
+            Ok(ServiceResponse::new(request, response))
+        }
+        fault => {
+            let (request, body, response) = split(next.call(request).await?).await;
+            let body = fault.change(&body).map_or(body, web::Bytes::from);
+            Ok(ServiceResponse::new(
+                request,
+                response.set_body(BoxBody::new(body)),
+            ))
+        }
+    }
+}
+
+async fn split(
+    response: ServiceResponse<BoxBody>,
+) -> (actix_web::HttpRequest, web::Bytes, HttpResponse<()>) {
+    let (request, response) = response.into_parts();
+    let (response, body) = response.into_parts();
+    (request, to_bytes(body).await.unwrap_or_default(), response)
+}
+
+fn write_standing(headers: &mut actix_web::http::header::HeaderMap, standing: Standing) {
+    let values = [
+        ("ratelimit-limit", standing.per_minute),
+        ("ratelimit-observed", standing.observed),
+        ("ratelimit-remaining", standing.remaining),
+        ("ratelimit-reset", standing.reset),
+    ];
+    for (name, value) in values {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
+    }
+    headers.insert(
+        HeaderName::from_static("ratelimit-name"),
+        HeaderValue::from_static("throttle_authenticated_api"),
+    );
+}
