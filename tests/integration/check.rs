@@ -52,7 +52,9 @@ async fn a_low_role_is_named_with_its_projects() {
             .next()
             .map(|project| (project.id, project.full_path.to_string()))
             .expect("a project");
-        world.set_role(TOKEN, id, AccessLevel::Guest);
+        world
+            .set_role(TOKEN, id, AccessLevel::Guest)
+            .expect("a token");
         path
     };
     let text = report(&simulator, TOKEN, "wildcards: [{}]")

@@ -40,7 +40,7 @@ fn look<C: FeedCollector>(
     let moved = moved
         .map(|facts| facts.pipeline)
         .filter(|pipeline| remembered.is_none_or(|state| pipeline.updated_at >= state.since()));
-    look.changes(moved.collect());
+    look.changes(moved.collect(), UnixSeconds::default());
     let wanted: Vec<PipelineId> = look.wanted().map(|pipeline| pipeline.id).collect();
     for id in wanted {
         let Some(PipelineFacts { jobs, foreign, .. }) = shown(id) else {

@@ -15,7 +15,7 @@ mod tests;
 mod upstreams;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{Problem, SourceError, Target, Tracked, side_by_side};
@@ -69,6 +69,15 @@ struct Wanted {
     pipeline: Pipeline,
 }
 
+/// A project and its full path.
+type Place = (ProjectId, Text);
+
+impl Wanted {
+    fn place(&self) -> Place {
+        (self.project, self.path.clone())
+    }
+}
+
 /// A pipeline's details as they were read.
 #[derive(Clone, Debug)]
 struct RawDetails {
@@ -100,6 +109,10 @@ impl Started {
             target: Some(target),
         })
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The details of a pipeline; none when GitLab does not have the pipeline any more.
@@ -212,7 +225,7 @@ impl ChangeFeed {
                 }
             }
         }
-        read.extend(self.rest.changes(&by_rest).await);
+        read.extend(self.rest.changes(&by_rest, self.clock.now()).await);
         read
     }
 
@@ -279,9 +292,8 @@ impl ChangeFeed {
                 continue;
             };
             if let Ok(Some(details)) = details {
-                let (path, pipeline) = (&wanted.path, &wanted.pipeline);
-                self.upstreams
-                    .learn(path, pipeline, &details.downstream, now);
+                let (place, started) = (wanted.place(), &details.downstream);
+                self.upstreams.learn(&place, &wanted.pipeline, started, now);
             }
         }
         let finish = wanted

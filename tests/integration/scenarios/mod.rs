@@ -2,6 +2,7 @@
 
 mod downstream;
 mod jobs;
+mod life;
 mod pipelines;
 mod refs;
 

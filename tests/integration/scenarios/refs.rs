@@ -289,6 +289,18 @@ async fn only_so_many_pipelines_of_a_ref_are_remembered() {
 }
 
 #[tokio::test]
+async fn a_quiet_ref_shows_behind_many_newer_pipelines_of_others() {
+    let story = Story::with(watch_everything(), |world, app| {
+        for branch in std::iter::once("quiet").chain(["busy"; 40]) {
+            let spec = PipelineSpec::branch(branch).skipped();
+            world.create_pipeline(app, &spec).expect("a pipeline");
+        }
+    })
+    .await;
+    assert_eq!(story.states(), ["branch busy", "branch quiet"]);
+}
+
+#[tokio::test]
 async fn many_pipelines_at_once_are_read_to_the_last_page() {
     let mut story = Story::begin().await;
     for _ in 0..130 {

@@ -22,7 +22,7 @@ async fn the_change_feed_reads_everything_it_asks_for() {
     let mut child = pipeline(12);
     child["source"] = json!("parent_pipeline");
     child["upstream"] = json!({
-        "id": "gid://gitlab/Ci::Pipeline/10", "ref": "v1", "project": {"fullPath": "group/p1"}
+        "id": "gid://gitlab/Ci::Pipeline/10", "ref": "v1", "project": {"id": "gid://gitlab/Project/1", "fullPath": "group/p1"}
     });
     child["sourceJob"] = json!({"name": "trigger"});
     let answer = data(&[project(
@@ -88,6 +88,7 @@ async fn the_change_feed_reads_everything_it_asks_for() {
         item.children.items[0].upstream,
         Known::Value(Upstream {
             pipeline: PipelineId(10),
+            project_id: ProjectId(1),
             project: "group/p1".into(),
             git_ref: "v1".into(),
             merge_request: Known::Nothing,

@@ -65,6 +65,7 @@ async fn jobs_and_downstream_pipelines_are_read() {
         target.pipeline.upstream,
         Known::Value(Upstream {
             pipeline: PipelineId(10),
+            project_id: ProjectId(1),
             project: "group/p1".into(),
             git_ref: "main".into(),
             merge_request: Known::Unread,
