@@ -156,6 +156,13 @@ impl Fake {
         self.seen.lock().unwrap().clone()
     }
 
+    /// Waits for the request of this number.
+    pub(crate) async fn until_seen(&self, requests: usize) {
+        while self.seen().len() < requests {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     /// Connections so far.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)

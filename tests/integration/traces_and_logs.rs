@@ -1,7 +1,6 @@
 //! Spans and log messages as a receiver and a terminal see them.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,43 +13,13 @@ use amazing_gitlab_exporter::telemetry::secrets::Secrets;
 use amazing_gitlab_exporter::telemetry::traces::{TraceSampler, TraceSettings};
 use amazing_gitlab_exporter::telemetry::{self, Guard, TelemetrySettings};
 use tracing::Dispatch;
-use tracing_subscriber::fmt::MakeWriter;
 
-use crate::support::DEADLINE;
 use crate::support::otlp::{Answer, Receiver};
+use crate::support::{DEADLINE, Lines};
 
 const TARGET: &str = "amazing_gitlab_exporter::test";
 const TOKEN: &str = "glpat-0123456789abcdef";
 const HEADER: &str = "Bearer otlp-credentials";
-
-/// Log lines, kept.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Lines {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Lines {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
 
 /// Counts of exports.
 #[derive(Default)]
@@ -128,6 +97,8 @@ fn work() {
             "GET",
             otel.kind = "client",
             otel.name = format!("GET /projects?private_token={TOKEN}"),
+            otel.status_code = "error",
+            otel.status_description = format!("{TOKEN} is refused"),
             http.request.header.private_token = TOKEN,
         );
         call.in_scope(|| tracing::warn!(target: TARGET, token = TOKEN, "refused {TOKEN}"));
@@ -156,12 +127,17 @@ async fn spans_arrive(protocol: Protocol) {
     assert!(task.parent_span_id.is_empty());
     assert_eq!(task.attributes["source"], "changes");
     assert_eq!(call.events, ["refused [redacted]"]);
+    const CLIENT: i32 = 3;
+    const ERROR: i32 = 2;
+    assert_eq!(call.kind, CLIENT);
+    assert_eq!(call.status, (ERROR, "[redacted] is refused".to_owned()));
     assert!(!format!("{:?}", received.spans).contains(TOKEN));
 
     assert_eq!(received.resource["service.name"], "amazing-gitlab-exporter");
     assert_eq!(received.resource["service.instance.id"], "instance-1");
     assert_eq!(received.scope.0, "amazing-gitlab-exporter");
     let request = &received.requests[0];
+    assert_eq!(request.signal, "traces");
     assert_eq!(request.grpc, protocol == Protocol::Grpc);
     assert_eq!(request.headers["authorization"], HEADER);
     assert_eq!(rig.exports.of(Signal::Traces, Outcome::Success), 1);

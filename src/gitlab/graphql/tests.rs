@@ -31,7 +31,7 @@ pub(super) fn pipeline(id: u64) -> Value {
     })
 }
 
-fn job(id: u64) -> Value {
+pub(super) fn job(id: u64) -> Value {
     json!({
         "id": format!("gid://gitlab/Ci::Build/{id}"),
         "name": format!("job {id}"),
@@ -49,11 +49,11 @@ fn job(id: u64) -> Value {
     })
 }
 
-fn page(nodes: &[Value], next: Option<&str>) -> Value {
+pub(super) fn page(nodes: &[Value], next: Option<&str>) -> Value {
     json!({"nodes": nodes, "pageInfo": {"hasNextPage": next.is_some(), "endCursor": next}})
 }
 
-fn project(id: u64, moved: Value, children: Value) -> Value {
+pub(super) fn project(id: u64, moved: Value, children: Value) -> Value {
     json!({
         "id": format!("gid://gitlab/Project/{id}"),
         "fullPath": format!("group/p{id}"),
@@ -69,7 +69,7 @@ fn quiet(id: u64) -> Value {
     project(id, page(&[], None), page(&[], None))
 }
 
-fn data(nodes: &[Value]) -> Value {
+pub(super) fn data(nodes: &[Value]) -> Value {
     json!({"data": {"projects": {"nodes": nodes}, "queryComplexity": {"score": 1, "limit": 250}}})
 }
 
@@ -78,7 +78,7 @@ fn reply(value: &Value) -> Reply {
 }
 
 /// What `project_changes` makes of an answer to a question for projects 1 to 3.
-async fn changes(reply: Reply) -> Result<Batch<ProjectChanges>, GitLabError> {
+pub(super) async fn changes(reply: Reply) -> Result<Batch<ProjectChanges>, GitLabError> {
     let fake = Fake::script(vec![reply]).await;
     fake.gitlab()
         .project_changes(&[ProjectId(1), ProjectId(2), ProjectId(3)], SINCE, 20)
@@ -594,7 +594,7 @@ async fn more_pages_are_asked_for_by_cursor_and_kind() {
     assert_eq!(fake.seen()[1].variables()["movedAfter"], "c1");
 }
 
-fn jobs_node(id: u64, jobs: Value, downstream: Value) -> Value {
+pub(super) fn jobs_node(id: u64, jobs: Value, downstream: Value) -> Value {
     json!({
         "id": format!("gid://gitlab/Ci::Pipeline/{id}"), "iid": id.to_string(), "ref": "main",
         "status": "SUCCESS", "updatedAt": "2026-01-05T12:01:00Z", "coverage": 81.25,
@@ -602,14 +602,14 @@ fn jobs_node(id: u64, jobs: Value, downstream: Value) -> Value {
     })
 }
 
-fn jobs_project(id: u64, moved: Value) -> Value {
+pub(super) fn jobs_project(id: u64, moved: Value) -> Value {
     json!({
         "id": format!("gid://gitlab/Project/{id}"), "fullPath": format!("group/p{id}"),
         "moved": moved, "children": page(&[], None),
     })
 }
 
-fn downstream_node(id: u64) -> Value {
+pub(super) fn downstream_node(id: u64) -> Value {
     let mut node = pipeline(id);
     node["source"] = json!("pipeline");
     node["project"] = json!({"id": "gid://gitlab/Project/77", "fullPath": "other/p"});
@@ -617,7 +617,7 @@ fn downstream_node(id: u64) -> Value {
     node
 }
 
-async fn jobs(answer: &Value) -> Batch<ProjectJobs> {
+pub(super) async fn jobs(answer: &Value) -> Batch<ProjectJobs> {
     let fake = Fake::script(vec![reply(answer)]).await;
     let ids = [ProjectId(1), ProjectId(2)];
     fake.gitlab()

@@ -162,6 +162,10 @@ pub(in crate::telemetry) fn blocking_http_client(
     Ok(built?)
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it talks to the OTLP receiver, never to GitLab"
+)]
 fn http_client_builder(target: &OtlpTarget) -> Result<reqwest::ClientBuilder, ClientError> {
     install_crypto_provider();
     let mut builder = reqwest::Client::builder()

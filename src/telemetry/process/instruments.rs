@@ -35,6 +35,10 @@ pub(super) struct Meters {
     _provider: SdkMeterProvider,
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "here telemetry builds the exporter's own instruments"
+)]
 impl Meters {
     /// # Errors
     /// When the SDK refuses the reader, or the bounds of a histogram of the catalogue.

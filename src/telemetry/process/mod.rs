@@ -363,3 +363,6 @@ fn of(collector: &str) -> CollectorLabels {
 fn number(count: usize) -> f64 {
     count as f64
 }
+
+#[cfg(test)]
+mod tests;

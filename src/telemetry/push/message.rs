@@ -256,3 +256,88 @@ fn attribute((key, value): (&str, &str)) -> KeyValue {
         ..KeyValue::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::telemetry::catalogue::FamilyId;
+
+    const TIME: u64 = 1_800_000_000_000_000_000;
+
+    fn chunk(limit: usize) -> Chunk {
+        let attributes = BTreeMap::from([("team".to_owned(), "x".repeat(300))]);
+        Chunk::new(&resource::resource("instance", &attributes), limit, TIME)
+    }
+
+    fn removed(metric: &str, label: &str) -> RemovedRow {
+        let family = FamilyId::by_name(metric).unwrap();
+        let labels = family.desc().labels.iter().map(|_| label.into()).collect();
+        RemovedRow {
+            family,
+            labels,
+            bounds: [1.0, 2.0].into(),
+        }
+    }
+
+    #[test]
+    fn the_size_is_never_less_than_what_is_encoded() {
+        for metric in ["age_pipeline_duration_seconds", "age_pipeline_run_count"] {
+            for count in [1, 2, 7, 100, 1_000] {
+                let mut chunk = chunk(usize::MAX);
+                for i in 0..count {
+                    chunk.add_removed(&removed(metric, &"y".repeat(i % 300)));
+                    chunk.add_removed(&removed("age_pipeline_status", ""));
+                }
+                let size = chunk.size
+                    + 2 * METRIC_HEADER
+                    + chunk.resource.encoded_len()
+                    + chunk.scope.encoded_len();
+                let encoded = chunk.take().unwrap();
+                assert_eq!(encoded.points, 2 * count);
+                assert!(
+                    encoded.bytes.len() <= size,
+                    "{} > {size}",
+                    encoded.bytes.len()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_exceeds_its_limit_by_less_than_its_last_point() {
+        let mut chunk = chunk(10_000);
+        let mut taken = Vec::new();
+        for _ in 0..200 {
+            chunk.add_removed(&removed("age_pipeline_run_count", &"z".repeat(100)));
+            if chunk.is_full() {
+                taken.push(chunk.take().unwrap());
+            }
+        }
+        taken.extend(chunk.take());
+        assert!(taken.len() > 5, "{}", taken.len());
+        assert!(
+            taken
+                .iter()
+                .all(|message| message.bytes.len() < 10_000 + 1_000)
+        );
+        assert_eq!(
+            taken.iter().map(|message| message.points).sum::<usize>(),
+            200
+        );
+        assert!(chunk.take().is_none(), "nothing is left");
+    }
+
+    #[test]
+    fn a_start_lies_before_the_time() {
+        let chunk = chunk(1_000);
+        assert_eq!(
+            chunk.start(UnixSeconds(1_700_000_000)),
+            1_700_000_000_000_000_000
+        );
+        assert_eq!(chunk.start(UnixSeconds(1_800_000_000)), TIME - 1);
+        assert_eq!(chunk.start(UnixSeconds(i64::MAX)), TIME - 1);
+        assert_eq!(chunk.start(UnixSeconds(-1)), 0);
+    }
+}

@@ -1,10 +1,13 @@
 //! What several tests need: receivers and worlds to talk to.
 
 pub mod core;
+mod lines;
 pub mod otlp;
 pub mod series;
 
 use std::time::{Duration, Instant};
+
+pub use lines::Lines;
 
 /// How long a condition may take to come true before the test fails; far more than it should need.
 pub const DEADLINE: Duration = Duration::from_secs(30);

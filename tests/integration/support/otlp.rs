@@ -9,8 +9,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::runtime::Runtime;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 use url::Url;
@@ -100,60 +99,61 @@ impl Shared {
     }
 }
 
-/// A running receiver on 127.0.0.1.
+/// A running receiver on 127.0.0.1, on threads of its own: when it stops its connections end too.
 pub struct Receiver {
     addr: SocketAddr,
     scheme: &'static str,
     shared: Shared,
-    stop: Option<oneshot::Sender<()>>,
-    server: JoinHandle<()>,
+    runtime: Option<Runtime>,
 }
 
 impl Receiver {
     /// Starts on a free port.
     pub async fn start() -> Self {
-        Self::launch(([127, 0, 0, 1], 0).into(), None).await
+        Self::launch(([127, 0, 0, 1], 0).into(), None)
     }
 
     /// Starts on a port that an earlier receiver had.
     pub async fn start_at(addr: SocketAddr) -> Self {
-        Self::launch(addr, None).await
+        Self::launch(addr, None)
     }
 
     /// Starts on a free port with TLS.
     pub async fn start_tls(certificate_pem: &str, key_pem: &str) -> Self {
         let identity = Identity::from_pem(certificate_pem, key_pem);
-        Self::launch(([127, 0, 0, 1], 0).into(), Some(identity)).await
+        Self::launch(([127, 0, 0, 1], 0).into(), Some(identity))
     }
 
-    async fn launch(addr: SocketAddr, identity: Option<Identity>) -> Self {
-        let listener = TcpListener::bind(addr).await.expect("127.0.0.1 has ports");
+    fn launch(addr: SocketAddr, identity: Option<Identity>) -> Self {
+        let listener = std::net::TcpListener::bind(addr).expect("127.0.0.1 has ports");
+        listener.set_nonblocking(true).expect("it can be told so");
         let addr = listener.local_addr().expect("it is bound");
         let shared = Shared::default();
-        let mut builder = Server::builder().accept_http1(true);
         let scheme = if identity.is_some() { "https" } else { "http" };
+        let mut builder = Server::builder().accept_http1(true);
         if let Some(identity) = identity {
             builder = builder
                 .tls_config(ServerTlsConfig::new().identity(identity))
                 .expect("the test's certificate is good");
         }
-        let (stop, stopped) = oneshot::channel::<()>();
         let router = builder.add_routes(services::routes(&shared));
-        let server = tokio::spawn(async move {
-            tokio::select! {
-                result = router.serve_with_incoming(TcpIncoming::from(listener)) => {
-                    result.expect("the receiver runs until it is stopped");
-                }
-                // Not gracefully: a receiver that goes away does not wait for its clients.
-                _ = stopped => {}
-            }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("there are threads");
+        runtime.spawn(async move {
+            let listener = TcpListener::from_std(listener).expect("it is non-blocking");
+            router
+                .serve_with_incoming(TcpIncoming::from(listener))
+                .await
+                .expect("the receiver runs until it is stopped");
         });
         Self {
             addr,
             scheme,
             shared,
-            stop: Some(stop),
-            server,
+            runtime: Some(runtime),
         }
     }
 
@@ -185,12 +185,15 @@ impl Receiver {
         self.shared.lock().answers.push_back(answer);
     }
 
-    /// Goes away: the port is closed when this returns.
+    /// Answers all further requests plainly.
+    pub fn answer_plainly(&self) {
+        self.shared.lock().answers.clear();
+    }
+
+    /// Goes away: the port and all connections are closed when this returns.
     pub async fn stop(mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
-        (&mut self.server)
+        let runtime = self.runtime.take();
+        tokio::task::spawn_blocking(move || drop(runtime))
             .await
             .expect("the receiver did not panic");
     }
@@ -198,6 +201,8 @@ impl Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        self.server.abort();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }

@@ -215,8 +215,13 @@ async fn break_answer(
         Fault::Truncated => {
             let (request, body, response) = split(next.call(request).await?).await;
             let half = body.slice(..body.len() / 2);
-            let end = Err(io::Error::from(io::ErrorKind::ConnectionReset));
-            let stream = futures::stream::iter([Ok(half), end]);
+            let begin = futures::stream::once(async move { Ok(half) });
+            let end = futures::stream::once(async {
+                // What waits in buffers is sent before the connection breaks.
+                actix_web::rt::time::sleep(Duration::from_millis(20)).await;
+                Err(io::Error::from(io::ErrorKind::ConnectionReset))
+            });
+            let stream = futures::StreamExt::chain(begin, end);
             let response = response.set_body(BoxBody::new(SizedStream::new(
                 body.len() as u64,
                 Box::pin(stream),

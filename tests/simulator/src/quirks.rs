@@ -45,8 +45,6 @@ quirks! {
     one_parent_fields,
     /// `projects(fullPaths:)` takes at most 50 paths.
     full_paths_limit,
-    /// `Project.pipelines(ids:)` takes at most 20 ids.
-    pipeline_ids_limit,
     /// Pages of more than 100 are silently cut to 100.
     page_maximum,
     /// GraphQL cuts times to whole seconds.
