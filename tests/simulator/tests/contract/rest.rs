@@ -192,16 +192,10 @@ async fn last_activity_after_is_strict_and_filters_narrow() {
         .as_str()
         .expect("a time")
         .to_owned();
-    let after = |time: String| async move { time };
-    let strict = after(at.clone()).await;
-    assert_eq!(
-        lab.rest(&format!("/projects?last_activity_after={strict}"))
-            .await
-            .body,
-        json!([])
-    );
-    let before = at.replace(":00.", ":00.").replacen("T", "T", 1);
-    assert_eq!(before, at);
+    let at_that_time = lab
+        .rest(&format!("/projects?last_activity_after={at}"))
+        .await;
+    assert_eq!(at_that_time.body, json!([]));
     assert_eq!(
         lab.rest("/projects?last_activity_after=2026-01-05T09:00:00Z")
             .await
@@ -404,5 +398,128 @@ async fn branches_and_tags_of_one_name_are_apart_and_mr_lists_filter() {
             .await
             .body["changes_count"],
         "1"
+    );
+}
+
+#[tokio::test]
+async fn users_have_projects_that_are_in_no_group() {
+    let lab = Lab::usual();
+    let (user, project) = {
+        let mut world = lab.simulator.world();
+        let user = world.add_user("alice");
+        (user, world.add_project("alice/toy").expect("free path"))
+    };
+    for handle in [user.to_string(), "alice".to_owned(), "ALICE".to_owned()] {
+        let projects = lab.rest(&format!("/users/{handle}/projects")).await;
+        assert_eq!(projects.each("id"), [json!(project)]);
+        assert_eq!(projects.body[0]["namespace"]["kind"], "user");
+    }
+    assert_eq!(
+        lab.rest("/users/group/projects").await.body,
+        json!({"message": "404 User Not Found"})
+    );
+    assert_eq!(lab.rest("/groups/alice").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_group_exists_for_those_who_see_something_in_it() {
+    let lab = Lab::usual();
+    let token = lab.simulator.token();
+    lab.simulator
+        .world()
+        .set_default_role(token, AccessLevel::None)
+        .expect("a token");
+    lab.simulator
+        .world()
+        .set_role(token, lab.rich, AccessLevel::Guest)
+        .expect("a token");
+    assert_eq!(
+        (
+            lab.rest("/groups/group").await.status,
+            lab.rest("/groups/rich").await.status
+        ),
+        (404, 200)
+    );
+    let groups = lab.graphql("{ hidden: group(fullPath: \"group\") { id } seen: group(fullPath: \"rich\") { fullPath } }").await;
+    assert_eq!(
+        groups["data"],
+        json!({"hidden": null, "seen": {"fullPath": "rich"}})
+    );
+}
+
+#[tokio::test]
+async fn rest_shows_every_runner_to_a_reporter() {
+    let lab = Lab::usual();
+    let token = lab.simulator.token();
+    lab.simulator
+        .world()
+        .set_default_role(token, AccessLevel::Reporter)
+        .expect("a token");
+    let jobs = lab
+        .rest(&format!(
+            "/projects/{}/pipelines/{}/jobs",
+            lab.app, lab.flaky
+        ))
+        .await;
+    assert_eq!(jobs.body[0]["runner"]["runner_type"], "group_type");
+}
+
+#[tokio::test]
+async fn every_answer_names_its_request() {
+    let lab = Lab::usual();
+    let first = lab.rest("/version").await;
+    lab.simulator.requests().reset();
+    let second = lab.rest("/version").await;
+    let id = second.header("x-request-id").expect("named").to_owned();
+    assert_ne!(first.header("x-request-id"), Some(&*id));
+    assert_eq!(lab.simulator.requests().all()[0].correlation_id, id);
+    assert!(second.header("x-gitlab-meta").expect("named").contains(&id));
+}
+
+#[tokio::test]
+async fn the_oddest_names_come_through_unharmed() {
+    let lab = Lab::usual();
+    let odd = format!(
+        "fix/\"quoted\"\\back\nline \u{1f680} {}",
+        "x".repeat(10_000)
+    );
+    let pipeline = {
+        let mut world = lab.simulator.world();
+        world.push(lab.app, &odd).expect("pushed");
+        let spec = PipelineSpec::branch(&odd)
+            .source("a_source_of_tomorrow")
+            .stage(&odd, &[&odd]);
+        world.create_pipeline(lab.app, &spec).expect("made")
+    };
+    let rest = lab
+        .rest(&format!("/projects/{}/pipelines/{pipeline}/jobs", lab.app))
+        .await;
+    assert_eq!(
+        (
+            &rest.body[0]["name"],
+            &rest.body[0]["ref"],
+            &rest.body[0]["stage"]
+        ),
+        (&json!(odd), &json!(odd), &json!(odd))
+    );
+    let graphql = lab
+        .of_pipeline(
+            pipeline,
+            "ref source jobs { nodes { name stage { name } } }",
+        )
+        .await;
+    assert_eq!(
+        graphql,
+        json!({
+            "ref": odd,
+            "source": "a_source_of_tomorrow",
+            "jobs": {"nodes": [{"name": odd, "stage": {"name": odd}}]},
+        })
+    );
+    assert!(
+        lab.rest(&format!("/projects/{}/repository/branches", lab.app))
+            .await
+            .each("name")
+            .contains(&json!(odd))
     );
 }
