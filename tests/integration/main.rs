@@ -1,1 +1,6 @@
-fn main(){}
+//! Behaviour at the seams that users see: one binary for all integration tests.
+
+mod ledger;
+mod push;
+mod support;
+mod traces_and_logs;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::body::{BoxBody, SizedStream, to_bytes};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{DATE, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpResponse, web};
 
@@ -15,7 +15,7 @@ use crate::graphql::endpoint;
 use crate::limits::{Standing, Verdict};
 use crate::requests::Recorded;
 use crate::server::{State, token_value};
-use crate::time::Millis;
+use crate::time::{Millis, http_date};
 
 /// A second handle on a connection's socket, to reset it.
 #[derive(Clone)]
@@ -75,6 +75,10 @@ fn finish(
     mut response: ServiceResponse<BoxBody>,
 ) -> ServiceResponse<BoxBody> {
     name_request(&recorded.correlation_id, response.headers_mut());
+    // A client tells history from news by this clock, so it must be the world's.
+    if let Ok(date) = HeaderValue::from_str(&http_date(recorded.at)) {
+        response.headers_mut().insert(DATE, date);
+    }
     if !matches!(recorded.fault.as_deref(), Some("reset")) {
         recorded.status = response.status().as_u16();
     }

@@ -1,0 +1,290 @@
+//! Wires the parts together: start-up, readiness, and the order of shutdown.
+//!
+//! Start: table and own metrics, telemetry, GitLab client, store, recorder, scheduler, push,
+//! server. Shutdown, within [`SHUTDOWN_DEADLINE`]: the scheduler lets go of the calls under way,
+//! what is being recorded is shown, a last push carries it, spans and logs are flushed, and the
+//! server answers until then.
+
+mod probe;
+mod rooms;
+mod status;
+mod watch;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::collector::set::FeedCollectors;
+use crate::config::{Config, Signal};
+use crate::gitlab::{Cause, GitLab, SetupError};
+use crate::recorder::Recorder;
+use crate::scheduler::{self, Scheduler};
+use crate::series::Table;
+use crate::server;
+use crate::store::{MemoryStore, Store, StoreError};
+use crate::telemetry::catalogue::Collector;
+use crate::telemetry::instruments::{Instruments, InstrumentsError};
+use crate::telemetry::otlp::ClientError;
+use crate::telemetry::process::OwnMetrics;
+use crate::telemetry::push::{MAX_MESSAGE_BYTES, PushSettings, Pusher, PusherHandle};
+use crate::telemetry::secrets::Secrets;
+use crate::telemetry::{self, Guard, TelemetryError, TelemetrySettings};
+use probe::Probe;
+use status::AppStatus;
+use watch::Watch;
+
+/// How long a shutdown may take: container platforms kill after 10 seconds or more.
+pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(9);
+/// The last push's share of it.
+const PUSH_DEADLINE: Duration = Duration::from_secs(5);
+/// Spans' and log messages' share of it.
+const TELEMETRY_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Why the exporter could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The GitLab client cannot be built.
+    #[error(transparent)]
+    GitLab(#[from] SetupError),
+    /// The instruments cannot be built.
+    #[error(transparent)]
+    Instruments(#[from] InstrumentsError),
+    /// The exporter's own metrics cannot be built.
+    #[error("the exporter's own metrics cannot be built: {0}")]
+    Own(#[from] opentelemetry_sdk::error::OTelSdkError),
+    /// What was remembered cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The push cannot be set up.
+    #[error("otel.metrics: {0}")]
+    Push(#[from] ClientError),
+    /// Logs or traces cannot be set up.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// The server cannot be set up.
+    #[error("server.listen_address: {0}")]
+    Server(#[from] io::Error),
+}
+
+/// An exporter that is put together and not started yet.
+pub struct App {
+    config: Arc<Config>,
+    clock: Clock,
+    table: Arc<Table>,
+    own: Arc<OwnMetrics>,
+    watch: Arc<Watch>,
+    secrets: Secrets,
+    instance_id: String,
+}
+
+impl App {
+    /// Puts an exporter together; makes no call and listens nowhere.
+    ///
+    /// # Errors
+    /// When the SDK refuses a metric of the catalogue.
+    pub fn new(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let table = Table::new(&rooms::table(&config));
+        let collectors = FeedCollectors::new(&config.collectors);
+        let types: Vec<&'static str> = collectors
+            .enabled()
+            .map(Collector::as_str)
+            .chain([scheduler::DISCOVERY, scheduler::REFS])
+            .collect();
+        let own = OwnMetrics::new(Arc::clone(&table), &types, &Cause::KINDS)?;
+        let host = gethostname::gethostname();
+        let instance_id = format!(
+            "{}:{}",
+            host.to_string_lossy(),
+            config.server.listen_address.port()
+        );
+        Ok(Self {
+            secrets: rooms::secrets(&config),
+            config: Arc::new(config),
+            watch: Arc::new(Watch::new(Arc::clone(&own), clock.clone())),
+            clock,
+            table,
+            own,
+            instance_id,
+        })
+    }
+
+    /// Sets up logs and traces for the whole process. Once; within a tokio runtime.
+    ///
+    /// # Errors
+    /// When no client can be made for an OTLP target.
+    pub fn install_telemetry(&self) -> Result<Guard, StartError> {
+        let settings = TelemetrySettings {
+            logs: rooms::logs(&self.config),
+            traces: rooms::traces(&self.config),
+            resource: self.resource(),
+            secrets: self.secrets.clone(),
+            exports: Arc::clone(&self.watch) as _,
+        };
+        Ok(telemetry::init(settings)?)
+    }
+
+    fn resource(&self) -> opentelemetry_sdk::Resource {
+        telemetry::resource::resource(&self.instance_id, self.config.resource_attributes())
+    }
+
+    /// Starts everything; `listener` is where the server answers.
+    ///
+    /// # Errors
+    /// When the GitLab client, the store, the push or the server cannot be set up.
+    pub async fn start(self, listener: TcpListener) -> Result<Running, StartError> {
+        let address = listener.local_addr()?;
+        let Self {
+            config,
+            clock,
+            table,
+            own,
+            watch,
+            ..
+        } = &self;
+        let gitlab = GitLab::new(
+            &rooms::gitlab(config),
+            Arc::clone(watch) as _,
+            clock.clone(),
+        )?;
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let remembered = store.load().await?;
+        table.restore(remembered.rows);
+        let instruments = Instruments::new(&rooms::buckets(config))?;
+        let recorder = Recorder::new(instruments, Arc::clone(table), store);
+        let scheduler = Scheduler::new(
+            config,
+            &gitlab,
+            recorder,
+            remembered.projects,
+            Arc::clone(watch) as _,
+            clock.clone(),
+        );
+        self.announce_collectors();
+        let pusher = self.start_push()?;
+        let stop = CancellationToken::new();
+        let probe = Probe::new(
+            gitlab.clone(),
+            config.gitlab.tier,
+            scheduler.shared(),
+            Arc::clone(own),
+            clock.clone(),
+        );
+        let status = AppStatus {
+            config: Arc::clone(config),
+            clock: clock.clone(),
+            started_at: clock.now(),
+            gitlab,
+            watch: Arc::clone(watch),
+            probe: Arc::clone(&probe),
+            projects: scheduler.shared(),
+        };
+        let (serving, server) = server::serve(
+            listener,
+            server::Context {
+                table: Arc::clone(table),
+                own: Arc::clone(own) as _,
+                config: Arc::clone(config),
+                status: Arc::new(status),
+                secrets: self.secrets.clone(),
+                clock: clock.clone(),
+            },
+        )?;
+        Ok(Running {
+            address,
+            scheduler: tokio::spawn(scheduler.run(stop.clone())),
+            probe: tokio::spawn(probe.run(stop.clone())),
+            serving: tokio::spawn(serving),
+            server,
+            pusher,
+            stop,
+        })
+    }
+
+    /// Says of every collector whether it works: a family of `age_collector_enabled`.
+    fn announce_collectors(&self) {
+        for (name, enabled) in self.config.collectors.switches() {
+            let built = Collector::ALL
+                .into_iter()
+                .any(|collector| collector.as_str() == name && collector.is_built());
+            self.own.collector_enabled(name, enabled && built);
+            if enabled && !built {
+                tracing::warn!(
+                    "collectors.{name} is enabled, but this version cannot collect it yet"
+                );
+            }
+        }
+    }
+
+    fn start_push(&self) -> Result<Option<PusherHandle>, StartError> {
+        let Some(target) = self.config.otlp(Signal::Metrics) else {
+            return Ok(None);
+        };
+        let settings = PushSettings {
+            otlp: rooms::otlp(target),
+            interval: target.interval,
+            resource: self.resource(),
+            max_message_bytes: MAX_MESSAGE_BYTES,
+        };
+        let (table, own) = (Arc::clone(&self.table), Arc::clone(&self.own));
+        Ok(Some(Pusher::start(
+            &settings,
+            table,
+            own,
+            self.clock.clone(),
+        )?))
+    }
+}
+
+/// A running exporter.
+pub struct Running {
+    address: SocketAddr,
+    scheduler: JoinHandle<()>,
+    probe: JoinHandle<()>,
+    serving: JoinHandle<io::Result<()>>,
+    server: ServerHandle,
+    pusher: Option<PusherHandle>,
+    stop: CancellationToken,
+}
+
+impl Running {
+    /// Where the server answers.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops everything in order, and carries what was recorded to the OTLP receiver a last time.
+    pub async fn stop(self, telemetry: Option<Guard>) {
+        let orderly = async {
+            self.stop.cancel();
+            ended("scheduler", self.scheduler.await);
+            ended("probe", self.probe.await);
+            if let Some(pusher) = self.pusher {
+                pusher.shutdown(PUSH_DEADLINE).await;
+            }
+            self.server.stop(false).await;
+            ended("server", self.serving.await);
+        };
+        if tokio::time::timeout(SHUTDOWN_DEADLINE - TELEMETRY_DEADLINE, orderly)
+            .await
+            .is_err()
+        {
+            tracing::warn!("shutdown took too long and was cut short");
+        }
+        if let Some(telemetry) = telemetry {
+            telemetry.shutdown(TELEMETRY_DEADLINE).await;
+        }
+    }
+}
+
+fn ended<T>(part: &'static str, result: Result<T, tokio::task::JoinError>) {
+    if let Err(error) = result {
+        tracing::error!("{part} ended badly: {error}");
+    }
+}

@@ -1,0 +1,119 @@
+//! From the configuration to the settings of each room: the rooms do not know it.
+
+use tracing::Level;
+
+use crate::config::{
+    Config, LogFormat, OtlpCompression, OtlpProtocol, OtlpTarget as ConfiguredTarget, Signal,
+};
+use crate::gitlab::{self, TokenSource};
+use crate::series::TableSettings;
+use crate::telemetry::buckets::BucketSettings;
+use crate::telemetry::logs::{self, LogSettings};
+use crate::telemetry::otlp::{OtlpTarget, Protocol};
+use crate::telemetry::secrets::Secrets;
+use crate::telemetry::traces::{TraceSampler, TraceSettings};
+
+/// The GitLab client's.
+pub(super) fn gitlab(config: &Config) -> gitlab::Settings {
+    let section = &config.gitlab;
+    let token = match (&section.token, &section.token_file) {
+        (_, Some(file)) => TokenSource::File(file.clone()),
+        (token, None) => {
+            let token = token.as_ref().map(|token| token.expose().to_owned());
+            TokenSource::Secret(token.unwrap_or_default().into())
+        }
+    };
+    gitlab::Settings {
+        enable_tls_verify: section.enable_tls_verify,
+        ca_cert_path: section.ca_cert_path.clone(),
+        timeout: section.timeout,
+        max_requests_per_second: section.max_requests_per_second,
+        burst: section.burst_requests_per_second,
+        max_requests_per_hour: section.max_requests_per_hour,
+        use_graphql: section.use_graphql,
+        graphql_page_size: section.graphql_page_size,
+        rest_page_size: section.rest_page_size,
+        ..gitlab::Settings::new(section.url.clone(), token)
+    }
+}
+
+/// The histograms' bucket bounds.
+pub(super) fn buckets(config: &Config) -> BucketSettings {
+    let collectors = &config.collectors;
+    BucketSettings {
+        pipelines: collectors.pipelines.histogram_buckets.as_slice().into(),
+        jobs: collectors.jobs.histogram_buckets.as_slice().into(),
+        merge_requests: collectors
+            .merge_requests
+            .histogram_buckets
+            .as_slice()
+            .into(),
+    }
+}
+
+/// The series table's.
+pub(super) fn table(config: &Config) -> TableSettings {
+    TableSettings {
+        birth_window: config.telemetry.birth_window,
+        cardinality_limit: usize::try_from(config.telemetry.cardinality_limit)
+            .unwrap_or(usize::MAX),
+        buckets: buckets(config),
+    }
+}
+
+/// The logs'.
+pub(super) fn logs(config: &Config) -> LogSettings {
+    LogSettings {
+        level: config.log.level.as_str().parse().unwrap_or(Level::INFO),
+        format: match config.log.format {
+            LogFormat::Text => logs::LogFormat::Text,
+            LogFormat::Json => logs::LogFormat::Json,
+        },
+        otlp: config.otlp(Signal::Logs).map(otlp),
+    }
+}
+
+/// The traces'; none when spans go nowhere.
+pub(super) fn traces(config: &Config) -> Option<TraceSettings> {
+    let configured = config.trace_sampler();
+    let sampler = TraceSampler {
+        ratio: configured.ratio,
+        parent_based: configured.parent_based,
+    };
+    config.otlp(Signal::Traces).map(|target| TraceSettings {
+        otlp: otlp(target),
+        sampler,
+    })
+}
+
+/// An OTLP target's.
+pub(super) fn otlp(target: &ConfiguredTarget) -> OtlpTarget {
+    let headers = target.headers.iter();
+    OtlpTarget {
+        endpoint: target.endpoint.clone(),
+        protocol: match target.protocol {
+            OtlpProtocol::Grpc => Protocol::Grpc,
+            OtlpProtocol::HttpProtobuf => Protocol::HttpProtobuf,
+        },
+        headers: headers
+            .map(|(name, value)| (name.clone(), value.expose().to_owned().into()))
+            .collect(),
+        timeout: target.timeout,
+        gzip: target.compression == OtlpCompression::Gzip,
+        ca_cert_path: target.ca_cert_path.clone(),
+    }
+}
+
+/// What must never be printed.
+pub(super) fn secrets(config: &Config) -> Secrets {
+    let secrets = Secrets::new();
+    let known = [
+        &config.gitlab.token,
+        &config.server.webhook.secret_token,
+        &config.redis.url,
+    ];
+    for secret in known.into_iter().flatten() {
+        secrets.register(secret.expose());
+    }
+    secrets
+}

@@ -1,0 +1,213 @@
+//! How things are, for the status page and `/ready`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::probe::Probe;
+use super::watch::{Runs, Seen, Watch};
+use crate::clock::{Clock, UnixSeconds};
+use crate::config::{Config, Signal};
+use crate::gitlab::GitLab;
+use crate::gitlab::capability::TokenState;
+use crate::gitlab::model::Known;
+use crate::scheduler::Shared;
+use crate::scheduler::registry::Entry;
+use crate::server::status::{
+    Budget, CollectorState, CollectorStatus, GitLabStatus, ProjectQuery, ProjectStatus, PushStatus,
+    Reachability, Readiness, Reading, Status, StatusSource, StoreStatus, TokenExpiry, TokenStatus,
+};
+use crate::source::change_feed::WayOfReading;
+use crate::telemetry::catalogue::Collector;
+
+/// Where the server asks.
+pub(super) struct AppStatus {
+    pub(super) config: Arc<Config>,
+    pub(super) clock: Clock,
+    pub(super) started_at: UnixSeconds,
+    pub(super) gitlab: GitLab,
+    pub(super) watch: Arc<Watch>,
+    pub(super) probe: Arc<Probe>,
+    pub(super) projects: Arc<Shared>,
+}
+
+impl StatusSource for AppStatus {
+    fn status(&self, query: &ProjectQuery) -> Status {
+        let now = self.clock.now();
+        let seen = self.watch.seen();
+        let rows: Vec<ProjectStatus> = self
+            .projects
+            .registry()
+            .iter()
+            .map(|(_, entry)| project(entry, now))
+            .collect();
+        Status {
+            started_at: self.started_at,
+            gitlab: self.gitlab_status(&seen, now),
+            token: self.token(),
+            budget: seen
+                .budget
+                .map(|(remaining, reset)| Budget { remaining, reset }),
+            store: store(&seen),
+            push: self.push(),
+            collectors: self.collectors(&seen),
+            projects: query.select(rows),
+        }
+    }
+
+    fn readiness(&self) -> Readiness {
+        let seen = self.watch.seen();
+        let mut projects = crate::server::status::ProjectCounts::default();
+        for (_, entry) in self.projects.registry().iter() {
+            projects.add(entry.succeeded_at.is_some(), entry.error.is_some());
+        }
+        let lags = seen
+            .collectors
+            .values()
+            .filter(|runs| runs.succeeded_at.is_some());
+        Readiness {
+            first_round: seen.discovered && projects.looked_at >= projects.tracked,
+            gitlab: reachability(&seen),
+            store: store(&seen),
+            lag: lags.map(|runs| runs.lag).max(),
+            projects,
+        }
+    }
+}
+
+impl AppStatus {
+    fn gitlab_status(&self, seen: &Seen, now: UnixSeconds) -> GitLabStatus {
+        let found = self.probe.found();
+        GitLabStatus {
+            url: self.gitlab.url().to_owned(),
+            version: found
+                .instance
+                .as_ref()
+                .map(|instance| instance.version.clone()),
+            edition: found
+                .instance
+                .map(|instance| instance.edition.as_str().to_owned()),
+            tier: found.tier,
+            reachability: reachability(seen),
+            reading: match self.projects.way_of_reading(now) {
+                WayOfReading::GraphQl => Reading::GraphQl,
+                WayOfReading::Rest => Reading::Rest,
+                WayOfReading::RestFallBack(reason) => Reading::RestFallBack { reason },
+            },
+        }
+    }
+
+    fn token(&self) -> TokenStatus {
+        let Some(TokenState {
+            token: Known::Value(token),
+            ..
+        }) = self.probe.found().token
+        else {
+            return TokenStatus::default();
+        };
+        TokenStatus {
+            name: Some(token.name),
+            scopes: token.scopes,
+            expiry: token.expires_at.map_or(TokenExpiry::Never, TokenExpiry::At),
+        }
+    }
+
+    fn push(&self) -> Vec<PushStatus> {
+        let signals = [Signal::Metrics, Signal::Traces, Signal::Logs];
+        let targets = signals.into_iter().filter_map(|signal| {
+            let target = self.config.otlp(signal)?;
+            let outcomes = self.watch.exports(signal.as_str());
+            Some(PushStatus {
+                signal: signal.as_str(),
+                target: target.to_string(),
+                succeeded_at: outcomes.succeeded_at,
+                failed_at: outcomes.failed_at,
+                error: None,
+            })
+        });
+        targets.collect()
+    }
+
+    fn collectors(&self, seen: &Seen) -> Vec<CollectorStatus> {
+        let switches = self.config.collectors.switches();
+        let statuses = Collector::ALL.into_iter().map(|collector| {
+            let name = collector.as_str();
+            let enabled = switches.iter().any(|(switch, on)| *switch == name && *on);
+            let runs = seen.collectors.get(name).cloned().unwrap_or_default();
+            let Runs {
+                last,
+                succeeded_at,
+                lag,
+                errors,
+            } = runs;
+            CollectorStatus {
+                collector,
+                state: match (enabled, collector.is_built()) {
+                    (false, _) => CollectorState::Disabled,
+                    (true, false) => CollectorState::NotBuilt,
+                    (true, true) => self.state_of_built(),
+                },
+                interval: self.interval(collector),
+                ran_at: last.map(|(at, _)| at),
+                duration: last.map(|(_, took)| took),
+                succeeded_at,
+                lag: succeeded_at.map(|_| lag),
+                errors: errors.into_iter().collect(),
+            }
+        });
+        statuses.collect()
+    }
+
+    /// A collector that is enabled and built works unless the token is known to be of no use.
+    fn state_of_built(&self) -> CollectorState {
+        let token = self.probe.found().token;
+        let findings = token
+            .map(|token| token.findings(self.clock.now()))
+            .unwrap_or_default();
+        match findings.into_iter().find(|finding| finding.fatal) {
+            Some(finding) => CollectorState::Unavailable {
+                reason: finding.text,
+            },
+            None => CollectorState::Enabled,
+        }
+    }
+
+    fn interval(&self, collector: Collector) -> Option<Duration> {
+        let collectors = &self.config.collectors;
+        match collector {
+            Collector::Pipelines | Collector::ChildPipelines => Some(collectors.pipelines.interval),
+            Collector::Jobs => Some(collectors.jobs.interval),
+            _ => None,
+        }
+    }
+}
+
+fn project(entry: &Entry, now: UnixSeconds) -> ProjectStatus {
+    ProjectStatus {
+        id: entry.project.id,
+        path: entry.project.full_path.clone(),
+        role: entry.project.role.value(),
+        succeeded_at: entry.succeeded_at,
+        lag: now.since(entry.feed.due),
+        error: entry.error.clone(),
+        active_pipelines: entry
+            .succeeded_at
+            .map(|_| entry.memory.pipelines.active_count()),
+    }
+}
+
+fn store(seen: &Seen) -> StoreStatus {
+    StoreStatus {
+        kind: "memory",
+        up: seen.store_up.unwrap_or(true),
+    }
+}
+
+fn reachability(seen: &Seen) -> Reachability {
+    match (&seen.trouble, seen.answered_at) {
+        (Some(trouble), _) => Reachability::Down {
+            error: trouble.clone(),
+        },
+        (None, Some(_)) => Reachability::Up,
+        (None, None) => Reachability::Unknown,
+    }
+}

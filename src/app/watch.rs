@@ -1,0 +1,174 @@
+//! What the program knows about itself: every run and every call pass here, into the exporter's
+//! own metrics and onto the status page.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::{Clock, UnixSeconds};
+use crate::gitlab::{Accounting, Outcome};
+use crate::scheduler::observer::Observer;
+use crate::telemetry::otlp::{CountExports, Outcome as Exported, Signal};
+use crate::telemetry::process::OwnMetrics;
+
+/// Hears of runs and calls.
+pub(super) struct Watch {
+    own: Arc<OwnMetrics>,
+    clock: Clock,
+    seen: Mutex<Seen>,
+}
+
+/// What was heard.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    /// By `collector_type`.
+    pub(super) collectors: BTreeMap<&'static str, Runs>,
+    /// Projects tracked, and looked at since the start.
+    pub(super) projects: (usize, usize),
+    /// Whether discovery has ended once, well or not.
+    pub(super) discovered: bool,
+    /// Whether the store took the last commit.
+    pub(super) store_up: Option<bool>,
+    /// GitLab's last answer.
+    pub(super) answered_at: Option<UnixSeconds>,
+    /// How the last call ended when there was no answer, or none that helps.
+    pub(super) trouble: Option<String>,
+    /// `RateLimit-Remaining` and `RateLimit-Reset`.
+    pub(super) budget: Option<(u64, UnixSeconds)>,
+    exports: BTreeMap<&'static str, Exports>,
+}
+
+/// When exports of a signal last ended, by how they ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Exports {
+    pub(super) succeeded_at: Option<UnixSeconds>,
+    pub(super) failed_at: Option<UnixSeconds>,
+}
+
+/// A collector's runs.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Runs {
+    /// End and length of the last.
+    pub(super) last: Option<(UnixSeconds, Duration)>,
+    /// End of the last that ended well.
+    pub(super) succeeded_at: Option<UnixSeconds>,
+    /// How much later than due the last was.
+    pub(super) lag: Duration,
+    /// Errors since the start, by kind.
+    pub(super) errors: BTreeMap<&'static str, u64>,
+}
+
+impl Watch {
+    pub(super) fn new(own: Arc<OwnMetrics>, clock: Clock) -> Self {
+        Self {
+            own,
+            clock,
+            seen: Mutex::default(),
+        }
+    }
+
+    /// A copy of what was heard so far.
+    pub(super) fn seen(&self) -> Seen {
+        self.lock().clone()
+    }
+
+    /// How exports of a signal went.
+    pub(super) fn exports(&self, signal: &str) -> Exports {
+        self.lock().exports.get(signal).copied().unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CountExports for Watch {
+    fn count_export(&self, signal: Signal, outcome: Exported) {
+        self.own.count_export(signal, outcome);
+        let now = self.clock.now();
+        let mut seen = self.lock();
+        let exports = seen.exports.entry(signal.as_str()).or_default();
+        match outcome {
+            Exported::Success | Exported::Partial => exports.succeeded_at = Some(now),
+            Exported::Error => exports.failed_at = Some(now),
+        }
+    }
+}
+
+impl Observer for Watch {
+    fn ran(&self, collector: &'static str, took: Duration) {
+        self.own.scrape_duration(collector, took);
+        let now = self.clock.now();
+        let mut seen = self.lock();
+        seen.collectors.entry(collector).or_default().last = Some((now, took));
+        seen.discovered |= collector == crate::scheduler::DISCOVERY;
+    }
+
+    fn failed(&self, collector: &'static str, kind: &'static str) {
+        self.own.scrape_error(collector, kind);
+        let mut seen = self.lock();
+        let errors = &mut seen.collectors.entry(collector).or_default().errors;
+        *errors.entry(kind).or_default() += 1;
+    }
+
+    fn succeeded(&self, collector: &'static str, at: UnixSeconds, lag: Duration) {
+        self.own.collection_succeeded(collector, at, lag);
+        let mut seen = self.lock();
+        let runs = seen.collectors.entry(collector).or_default();
+        runs.succeeded_at = Some(at);
+        runs.lag = lag;
+    }
+
+    fn tasks(&self, queued: usize, running: usize) {
+        self.own.tasks(queued, running);
+    }
+
+    fn projects(&self, tracked: usize, looked_at: usize) {
+        self.own.projects(tracked, looked_at);
+        self.lock().projects = (tracked, looked_at);
+    }
+
+    fn store(&self, up: bool) {
+        self.own.store(up);
+        self.lock().store_up = Some(up);
+    }
+}
+
+impl Accounting for Watch {
+    fn request(
+        &self,
+        method: &'static str,
+        endpoint: &'static str,
+        outcome: Outcome,
+        seconds: f64,
+    ) {
+        self.own.request(method, endpoint, outcome, seconds);
+        let now = self.clock.now();
+        let mut seen = self.lock();
+        match outcome {
+            Outcome::Status(status) if status < 500 && status != 401 => {
+                seen.answered_at = Some(now);
+                seen.trouble = None;
+            }
+            Outcome::Status(status) => seen.trouble = Some(format!("status {status}")),
+            Outcome::Failed(kind) => seen.trouble = Some(kind.to_owned()),
+        }
+    }
+
+    fn retry(&self, endpoint: &'static str) {
+        self.own.retry(endpoint);
+    }
+
+    fn throttled(&self, seconds: f64) {
+        self.own.throttled(seconds);
+    }
+
+    fn rate_limit(&self, remaining: u64, reset: UnixSeconds) {
+        self.own.rate_limit(remaining, reset);
+        self.lock().budget = Some((remaining, reset));
+    }
+
+    fn complexity(&self, query: &'static str, score: u32, limit: u32) {
+        self.own.complexity(query, score, limit);
+    }
+}

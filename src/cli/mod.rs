@@ -1,0 +1,324 @@
+//! The command line: one file per command.
+//!
+//! Exit codes: 0 = it worked, 1 = it failed while running, 2 = the configuration or the command line
+//! is wrong.
+
+mod config;
+mod metrics;
+mod run;
+mod validate;
+
+use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError, Environment, Flag, Secret, Sources};
+
+/// The exit code for a failure while running.
+const FAILED: u8 = 1;
+/// The exit code for a wrong configuration; clap uses the same for a wrong command line.
+const WRONG_CONFIGURATION: u8 = 2;
+
+/// Exports GitLab pipelines, jobs, merge requests, deployments and DORA figures as Prometheus and
+/// OpenTelemetry metrics.
+#[derive(Debug, Parser)]
+#[command(name = "amazing-gitlab-exporter", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    settings: SettingFlags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags that set settings; they win over environment variables (AGE_…) and the file.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Settings")]
+struct SettingFlags {
+    /// Configuration file (YAML); the variable AGE_CONFIG does the same
+    #[arg(long, short, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address of the GitLab instance
+    #[arg(long, global = true, value_name = "URL")]
+    gitlab_url: Option<Secret>,
+    /// GitLab token; other users of the machine can see it here, the variable AGE_GITLAB_TOKEN they
+    /// cannot
+    #[arg(long, global = true, value_name = "TOKEN", hide_default_value = true)]
+    gitlab_token: Option<Secret>,
+    /// File that holds the GitLab token
+    #[arg(long, global = true, value_name = "FILE")]
+    gitlab_token_file: Option<Secret>,
+    /// Log level: trace, debug, info, warn or error
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<Secret>,
+    /// Log format: text or json
+    #[arg(long, global = true, value_name = "FORMAT")]
+    log_format: Option<Secret>,
+    /// Address of the HTTP server, such as :8080
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    server_listen_address: Option<Secret>,
+    /// Any other setting, such as collectors.jobs.enabled=false; can be repeated
+    #[arg(long, global = true, value_name = "PATH=VALUE", value_parser = assignment)]
+    set: Vec<Assignment>,
+}
+
+/// The value of `--set`.
+#[derive(Clone, Debug)]
+struct Assignment {
+    path: String,
+    value: Secret,
+}
+
+fn assignment(text: &str) -> Result<Assignment, String> {
+    let (path, value) = text
+        .split_once('=')
+        .ok_or("a setting and its value are needed, like log.level=debug")?;
+    Ok(Assignment {
+        path: path.trim().to_owned(),
+        value: Secret::from(value),
+    })
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Collects from GitLab, serves metrics and pushes them, until it is told to stop
+    Run,
+    /// Checks the configuration and says everything that is wrong with it
+    Validate,
+    /// Shows the effective configuration and where each value comes from
+    Config(config::Arguments),
+    /// Shows every metric that the exporter knows
+    Metrics(metrics::Arguments),
+}
+
+/// Runs the command of this process and returns its exit code.
+pub fn main() -> ExitCode {
+    let done = Cli::parse().run(Environment::of_process(), &mut std::io::stdout());
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads the output has seen enough, as in `config | head`.
+        Err(CliError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            error.exit_code().into()
+        }
+    }
+}
+
+impl Cli {
+    fn run(self, environment: Environment, out: &mut dyn Write) -> Result<(), CliError> {
+        let sources = self.settings.sources(environment);
+        match self.command {
+            Command::Run => run::run(&sources),
+            Command::Validate => validate::run(&sources, out),
+            Command::Config(arguments) => config::run(arguments, &sources, out),
+            Command::Metrics(arguments) => metrics::run(&arguments, out),
+        }
+    }
+}
+
+impl SettingFlags {
+    /// The layers of the configuration; a later flag wins over an earlier one, `--set` over all.
+    fn sources(self, environment: Environment) -> Sources {
+        let named = [
+            ("--gitlab-url", "gitlab.url", self.gitlab_url),
+            ("--gitlab-token", "gitlab.token", self.gitlab_token),
+            (
+                "--gitlab-token-file",
+                "gitlab.token_file",
+                self.gitlab_token_file,
+            ),
+            ("--log-level", "log.level", self.log_level),
+            ("--log-format", "log.format", self.log_format),
+            (
+                "--server-listen-address",
+                "server.listen_address",
+                self.server_listen_address,
+            ),
+        ];
+        let named = named.into_iter().filter_map(|(name, path, value)| {
+            Some(Flag {
+                name: name.to_owned(),
+                path: path.to_owned(),
+                value: value?,
+            })
+        });
+        let set = self.set.into_iter().map(|Assignment { path, value }| Flag {
+            name: format!("--set {path}"),
+            path,
+            value,
+        });
+        Sources {
+            file: self.config,
+            environment,
+            flags: named.chain(set).collect(),
+        }
+    }
+}
+
+/// Why a command did not work.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// It failed while running.
+    #[error("{0}")]
+    Failed(String),
+    /// The output could not be written.
+    #[error("the output cannot be written ({0})")]
+    Output(#[from] std::io::Error),
+}
+
+impl CliError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => WRONG_CONFIGURATION,
+            Self::Failed(_) | Self::Output(_) => FAILED,
+        }
+    }
+}
+
+/// Loads the configuration for a command.
+fn load(sources: &Sources) -> Result<Config, CliError> {
+    Ok(crate::config::load(sources)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    /// What a command line prints, or the error and its exit code.
+    fn run(arguments: &[&str]) -> Result<String, (u8, String)> {
+        let arguments = ["amazing-gitlab-exporter"].iter().chain(arguments);
+        let cli = Cli::try_parse_from(arguments)
+            .map_err(|error| (u8::try_from(error.exit_code()).unwrap(), error.to_string()))?;
+        let mut out = Vec::new();
+        match cli.run(Environment::default(), &mut out) {
+            Ok(()) => Ok(String::from_utf8(out).unwrap()),
+            Err(error) => Err((error.exit_code(), error.to_string())),
+        }
+    }
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn validate_says_ok_or_everything_that_is_wrong() {
+        let right = [
+            "validate",
+            "--gitlab-token",
+            "t",
+            "--set",
+            "projects=[{name: g/p}]",
+        ];
+        assert_eq!(
+            run(&right).unwrap(),
+            "ok: 1 project and 0 wildcards at https://gitlab.com, collected by pipelines, child_pipelines, jobs, \
+             merge_requests, dora, value_stream, code_review, repository; metrics are not pushed.\n"
+        );
+        let (code, message) = run(&["validate", "--log-level", "loud"]).unwrap_err();
+        assert_eq!(code, 2);
+        assert_eq!(message.lines().count(), 3, "{message}");
+        assert!(
+            message.starts_with("--log-level: log.level must be"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn flags_stand_before_or_behind_the_command_and_set_wins() {
+        let common = [
+            "--gitlab-token",
+            "hunter2",
+            "--set",
+            "wildcards=[{}]",
+            "--log-level",
+            "warn",
+        ];
+        let before = [&common[..], &["config"]].concat();
+        let behind = [&["config"], &common[..], &["--set", "log.level=debug"]].concat();
+        let shown = run(&before).unwrap();
+        assert!(shown.contains("  level: warn # --log-level\n"), "{shown}");
+        assert!(
+            shown.contains("  token: \"[redacted]\" # --gitlab-token\n"),
+            "{shown}"
+        );
+        assert!(!shown.contains("hunter2"));
+        assert!(
+            run(&behind)
+                .unwrap()
+                .contains("  level: debug # --set log.level\n")
+        );
+    }
+
+    #[test]
+    fn metrics_are_shown_without_a_configuration() {
+        let table = run(&["metrics"]).unwrap();
+        assert!(table.starts_with("NAME "), "{table}");
+        let json = run(&["metrics", "--format", "json"]).unwrap();
+        let list: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
+        assert_eq!(list.len() + 1, table.lines().count());
+        let markdown = run(&["metrics", "--format", "markdown"]).unwrap();
+        assert!(markdown.starts_with("# Metrics\n"), "{markdown}");
+        assert_eq!(run(&["metrics", "--format", "xml"]).unwrap_err().0, 2);
+    }
+
+    #[test]
+    fn every_named_flag_sets_a_setting() {
+        let flags = SettingFlags {
+            config: None,
+            gitlab_url: Some("x".into()),
+            gitlab_token: Some("x".into()),
+            gitlab_token_file: Some("x".into()),
+            log_level: Some("x".into()),
+            log_format: Some("x".into()),
+            server_listen_address: Some("x".into()),
+            set: Vec::new(),
+        };
+        let sources = flags.sources(Environment::default());
+        assert_eq!(sources.flags.len(), 6);
+        for flag in sources.flags {
+            // The flag is the path of the setting, spelled as flags are.
+            assert_eq!(
+                flag.name,
+                format!("--{}", flag.path.replace(['.', '_'], "-"))
+            );
+            assert!(
+                crate::config::json_schema()
+                    .pointer(&format!(
+                        "/properties/{}",
+                        flag.path.replace('.', "/properties/")
+                    ))
+                    .is_some()
+            );
+        }
+    }
+
+    #[test]
+    fn schema_and_example_need_no_configuration() {
+        let schema: serde_json::Value =
+            serde_json::from_str(&run(&["config", "--schema"]).unwrap()).unwrap();
+        assert_eq!(
+            schema["$schema"],
+            "https://json-schema.org/draft/2020-12/schema"
+        );
+        assert_eq!(
+            run(&["config", "--example"]).unwrap(),
+            crate::config::example()
+        );
+        assert_eq!(run(&["config"]).unwrap_err().0, 2);
+        assert_eq!(run(&["config", "--schema", "--example"]).unwrap_err().0, 2);
+    }
+
+    #[test]
+    fn a_wrong_command_line_exits_with_2() {
+        assert_eq!(run(&["validate", "--set", "nothing"]).unwrap_err().0, 2);
+        assert_eq!(run(&["walk"]).unwrap_err().0, 2);
+        assert_eq!(run(&[]).unwrap_err().0, 2);
+    }
+}

@@ -1,0 +1,276 @@
+//! `child_pipelines`: downstream pipelines by what started them.
+//!
+//! A downstream pipeline belongs to the project it runs in: if that project is tracked, its own
+//! change feed shows the pipeline with its upstream, to any depth and across projects. Only
+//! downstream pipelines of projects that are not tracked are seen from the upstream side. So each
+//! is counted by exactly one project.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::history::{RefHistory, Remembered};
+use super::pipelines::{
+    NewEvents, RunClaim, claim_run, queued_seconds, retain_followed, status_values,
+};
+use super::refs::{RefName, counting_ref, is_watched, plain_ref, upstream_counting_ref};
+use super::{Feed, FeedCollector, ForeignPipeline, Measured, PipelineFacts, Subject};
+use crate::clock::UnixSeconds;
+use crate::gitlab::model::{Known, Pipeline, PipelineId, Status, Text, Upstream};
+use crate::telemetry::catalogue::Measurement;
+use crate::telemetry::catalogue::child_pipelines as metric;
+use crate::telemetry::catalogue::labels::{ChildLabels, ChildStatusLabels};
+
+/// Downstream pipelines with a state per ref: bridges times what leads to them.
+const MAX_BRIDGES_PER_REF: usize = 100;
+
+/// The collector.
+#[derive(Clone, Copy, Debug)]
+pub struct ChildPipelines;
+
+/// What is remembered of a project's downstream pipelines.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Pipelines of this project.
+    claims: BTreeMap<PipelineId, RunClaim>,
+    /// Pipelines of projects that are not tracked, under the pipeline of this project that leads
+    /// to them.
+    foreign_claims: BTreeMap<PipelineId, BTreeMap<PipelineId, RunClaim>>,
+    /// Newest downstream pipeline per bridge, under the ref of this project that it belongs to.
+    newest: RefHistory<BTreeMap<Bridge, Newest>>,
+}
+
+/// What tells the series of two downstream pipelines of one ref apart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Bridge {
+    name: Text,
+    /// `None` is this project, whatever its path will be.
+    parent_project: Option<Text>,
+    parent_ref: Text,
+    /// `None` is this project, whatever its path will be.
+    project: Option<Text>,
+    git_ref: Text,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Newest {
+    id: PipelineId,
+    status: Status,
+    /// The pipeline of this project that it is, or that leads to it.
+    holder: PipelineId,
+    holder_created_at: UnixSeconds,
+}
+
+impl Memory {
+    /// The newest downstream pipelines of this project that have a state.
+    pub fn newest_ids(&self) -> impl Iterator<Item = PipelineId> {
+        let entries = self.newest.iter().flat_map(|(_, entries)| entries);
+        let runs = entries.flat_map(|entry| entry.value.values());
+        runs.filter(|run| run.id == run.holder).map(|run| run.id)
+    }
+}
+
+impl FeedCollector for ChildPipelines {
+    type Memory = Memory;
+
+    fn absorb(&self, subject: Subject<'_>, feed: &Feed, memory: &mut Memory, out: &mut Measured) {
+        for facts in &feed.pipelines {
+            if !is_watched(&facts.pipeline, subject.settings) {
+                continue;
+            }
+            if let Known::Value(upstream) = &facts.pipeline.upstream {
+                own(subject, facts, upstream, memory, out);
+            } else if facts.floor.is_none() {
+                // History stays history, though it may be found later what started it.
+                claim_run(&mut memory.claims, facts, &facts.pipeline);
+            }
+            foreign(subject, facts, memory, out);
+        }
+        retain_followed(&mut memory.claims, feed);
+        retain_followed(&mut memory.foreign_claims, feed);
+        forget_pipelines(memory, &feed.deleted);
+        memory.newest.forget_refs(subject, |_| true);
+    }
+
+    fn states(&self, subject: Subject<'_>, memory: &Memory, out: &mut Vec<Measurement>) {
+        let mut newest: BTreeMap<&Bridge, &Newest> = BTreeMap::new();
+        for (_, entry) in memory.newest.shown(subject) {
+            for (bridge, run) in &entry.value {
+                let place = newest.entry(bridge).or_insert(run);
+                if run.id > place.id {
+                    *place = run;
+                }
+            }
+        }
+        let path = |path: &Option<Text>| path.as_ref().unwrap_or(subject.project).clone();
+        for (bridge, run) in newest {
+            for (status, value) in status_values(subject, &run.status) {
+                let labels = ChildStatusLabels {
+                    bridge_name: bridge.name.clone(),
+                    parent_project: path(&bridge.parent_project),
+                    parent_ref: bridge.parent_ref.clone(),
+                    project: path(&bridge.project),
+                    git_ref: bridge.git_ref.clone(),
+                    status,
+                };
+                out.push(metric::STATUS.set(labels, value));
+            }
+        }
+    }
+}
+
+/// A pipeline of this project that another pipeline started.
+fn own(
+    subject: Subject<'_>,
+    facts: &PipelineFacts,
+    upstream: &Upstream,
+    memory: &mut Memory,
+    out: &mut Measured,
+) {
+    let pipeline = &facts.pipeline;
+    let new = claim_run(&mut memory.claims, facts, pipeline);
+    let labels = ChildLabels {
+        bridge_name: upstream.bridge.clone(),
+        parent_project: upstream.project.clone(),
+        parent_ref: upstream_counting_ref(upstream, subject.settings),
+        project: subject.project.clone(),
+        git_ref: counting_ref(pipeline, subject.settings),
+    };
+    count(pipeline, new, labels, out);
+    let name = RefName::of(pipeline);
+    let bridge = Bridge {
+        name: upstream.bridge.clone(),
+        parent_project: elsewhere(subject, &upstream.project),
+        parent_ref: plain_ref(&upstream.git_ref),
+        project: None,
+        git_ref: name.name.clone(),
+    };
+    remember(memory, name, pipeline, bridge, pipeline);
+}
+
+/// A path, unless it is this project's: paths change, and what is remembered must not go stale.
+fn elsewhere(subject: Subject<'_>, path: &Text) -> Option<Text> {
+    (path != subject.project).then(|| path.clone())
+}
+
+/// Pipelines of projects that are not tracked, started by this project's pipeline.
+fn foreign(subject: Subject<'_>, facts: &PipelineFacts, memory: &mut Memory, out: &mut Measured) {
+    for ForeignPipeline { upstream, target } in &facts.foreign {
+        let claims = memory.foreign_claims.entry(facts.pipeline.id).or_default();
+        let new = claim_run(claims, facts, &target.pipeline);
+        let labels = ChildLabels {
+            bridge_name: upstream.bridge.clone(),
+            parent_project: upstream.project.clone(),
+            parent_ref: upstream_counting_ref(upstream, subject.settings),
+            project: target.project.clone(),
+            git_ref: counting_ref(&target.pipeline, subject.settings),
+        };
+        let bridge = Bridge {
+            name: upstream.bridge.clone(),
+            parent_project: elsewhere(subject, &upstream.project),
+            parent_ref: plain_ref(&upstream.git_ref),
+            project: Some(target.project.clone()),
+            git_ref: RefName::of(&target.pipeline).name,
+        };
+        count(&target.pipeline, new, labels, out);
+        remember(
+            memory,
+            RefName::of(&facts.pipeline),
+            &facts.pipeline,
+            bridge,
+            &target.pipeline,
+        );
+    }
+}
+
+fn count(pipeline: &Pipeline, new: NewEvents, labels: ChildLabels, out: &mut Measured) {
+    if new.created {
+        out.events.push(metric::RUN_COUNT.add(labels.clone(), 1.0));
+    } else {
+        out.births.push(metric::RUN_COUNT.series(labels.clone()));
+    }
+    if !pipeline.status.is_terminal() {
+        return;
+    }
+    if let Some(duration) = pipeline.duration {
+        if new.finished {
+            out.events
+                .push(metric::DURATION.observe(labels.clone(), duration));
+        } else {
+            out.births.push(metric::DURATION.series(labels.clone()));
+        }
+    }
+    if let Some(queued) = queued_seconds(pipeline) {
+        if new.finished {
+            out.events
+                .push(metric::QUEUED_DURATION.observe(labels, queued));
+        } else {
+            out.births.push(metric::QUEUED_DURATION.series(labels));
+        }
+    }
+}
+
+/// Remembers `downstream` as the newest of its bridge, under the ref of `holder`.
+fn remember(
+    memory: &mut Memory,
+    name: RefName,
+    holder: &Pipeline,
+    bridge: Bridge,
+    downstream: &Pipeline,
+) {
+    let mut entry = memory
+        .newest
+        .newest(&name)
+        .cloned()
+        .unwrap_or_else(|| Remembered {
+            id: holder.id,
+            created_at: holder.created_at,
+            value: BTreeMap::new(),
+        });
+    entry.id = entry.id.max(holder.id);
+    entry.created_at = entry.created_at.max(holder.created_at);
+    let newest = Newest {
+        id: downstream.id,
+        status: downstream.status.clone(),
+        holder: holder.id,
+        holder_created_at: holder.created_at,
+    };
+    if entry
+        .value
+        .get(&bridge)
+        .is_none_or(|known| known.id <= newest.id)
+    {
+        entry.value.insert(bridge, newest);
+    }
+    // Parents come and go (merge requests of another project): only the newest stay.
+    while entry.value.len() > MAX_BRIDGES_PER_REF {
+        let oldest = entry
+            .value
+            .iter()
+            .min_by_key(|(_, run)| run.id)
+            .map(|(bridge, _)| bridge);
+        let Some(oldest) = oldest.cloned() else { break };
+        entry.value.remove(&oldest);
+    }
+    memory.newest.put(name, entry, 1);
+}
+
+/// Forgets deleted downstream pipelines, and what deleted pipelines led to.
+fn forget_pipelines(memory: &mut Memory, deleted: &[PipelineId]) {
+    if deleted.is_empty() {
+        return;
+    }
+    memory.newest.retain(|entry| {
+        let left = &mut entry.value;
+        left.retain(|_, run| !deleted.contains(&run.id) && !deleted.contains(&run.holder));
+        let Some(newest) = left.values().max_by_key(|run| run.holder) else {
+            return false;
+        };
+        entry.id = newest.holder;
+        entry.created_at = newest.holder_created_at;
+        true
+    });
+}

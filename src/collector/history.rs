@@ -1,0 +1,131 @@
+//! The newest pipelines of each ref, remembered for states.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::Subject;
+use super::refs::{self, Candidate, RefName};
+use crate::clock::UnixSeconds;
+use crate::gitlab::model::PipelineId;
+
+/// What is remembered of the newest pipelines of each ref, newest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RefHistory<T> {
+    refs: BTreeMap<RefName, Vec<Remembered<T>>>,
+}
+
+impl<T> Default for RefHistory<T> {
+    fn default() -> Self {
+        Self {
+            refs: BTreeMap::new(),
+        }
+    }
+}
+
+/// A remembered pipeline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Remembered<T> {
+    /// The pipeline's id: the higher, the newer.
+    pub id: PipelineId,
+    /// When it was created.
+    pub created_at: UnixSeconds,
+    /// What is remembered of it.
+    pub value: T,
+}
+
+impl<T> RefHistory<T> {
+    /// Remembers a pipeline, in place of what was remembered of it before; at most `keep` newest
+    /// pipelines of the ref stay.
+    pub fn put(&mut self, name: RefName, entry: Remembered<T>, keep: usize) {
+        let entries = self.refs.entry(name).or_default();
+        match entries.binary_search_by(|other| entry.id.cmp(&other.id)) {
+            Ok(place) => entries[place] = entry,
+            Err(place) => entries.insert(place, entry),
+        }
+        entries.truncate(keep.max(1));
+    }
+
+    /// The newest pipeline remembered of a ref.
+    #[must_use]
+    pub fn newest(&self, name: &RefName) -> Option<&Remembered<T>> {
+        self.refs.get(name)?.first()
+    }
+
+    /// Forgets deleted pipelines; the next newest takes their place.
+    pub fn forget_pipelines(&mut self, deleted: &[PipelineId]) {
+        if !deleted.is_empty() {
+            self.retain(|entry| !deleted.contains(&entry.id));
+        }
+    }
+
+    /// Forgets what `keep` refuses.
+    pub fn retain(&mut self, mut keep: impl FnMut(&mut Remembered<T>) -> bool) {
+        self.refs.retain(|_, entries| {
+            entries.retain_mut(&mut keep);
+            !entries.is_empty()
+        });
+    }
+
+    /// Forgets refs that were deleted in GitLab, if their rule says so, and those far outside
+    /// their windows if `may_forget` allows it: of the others the newest pipeline stays.
+    pub fn forget_refs(&mut self, subject: Subject<'_>, may_forget: impl Fn(&RefName) -> bool) {
+        let Subject {
+            settings,
+            refs: seen,
+            now,
+            ..
+        } = subject;
+        let kept: BTreeSet<RefName> = refs::kept(self.candidates(), settings, seen, now)
+            .into_iter()
+            .cloned()
+            .collect();
+        self.refs.retain(|name, entries| {
+            let Some(newest) = entries.first().map(|entry| entry.created_at) else {
+                return false;
+            };
+            if kept.contains(name) {
+                return true;
+            }
+            entries.truncate(1);
+            let candidate = Candidate { name, newest };
+            !refs::is_excluded(candidate, settings, seen) && !may_forget(name)
+        });
+    }
+
+    fn candidates(&self) -> impl Iterator<Item = Candidate<'_>> {
+        self.refs.iter().filter_map(|(name, entries)| {
+            let newest = entries.first()?.created_at;
+            Some(Candidate { name, newest })
+        })
+    }
+
+    /// The newest pipeline of each ref that is inside its window, in order of refs.
+    pub fn shown<'a>(
+        &'a self,
+        subject: Subject<'a>,
+    ) -> impl Iterator<Item = (&'a RefName, &'a Remembered<T>)> {
+        let shown = refs::shown(
+            self.candidates(),
+            subject.settings,
+            subject.refs,
+            subject.now,
+        );
+        self.refs
+            .iter()
+            .filter(move |(name, _)| shown.contains(name))
+            .filter_map(|(name, entries)| Some((name, entries.first()?)))
+    }
+
+    /// Every ref that something is remembered of.
+    pub fn names(&self) -> impl Iterator<Item = &RefName> {
+        self.refs.keys()
+    }
+
+    /// Everything remembered.
+    pub fn iter(&self) -> impl Iterator<Item = (&RefName, &[Remembered<T>])> {
+        self.refs
+            .iter()
+            .map(|(name, entries)| (name, entries.as_slice()))
+    }
+}

@@ -1,0 +1,385 @@
+//! `jobs`: runs, waits, failures, retries, and the newest job of each name.
+//!
+//! A run is a job that started and ended; each retry is a job of its own id. A job's event waits
+//! until its labels are settled (`failure_reason` and the runner's type may need a second way of
+//! reading). Bridges are no jobs.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::history::{RefHistory, Remembered};
+use super::pipelines::{PARENT_PIPELINE, retain_followed, status_values};
+use super::refs::{RefName, counting_ref, is_watched};
+use super::{Feed, FeedCollector, Measured, PipelineFacts, Subject};
+use crate::clock::UnixSeconds;
+use crate::gitlab::model::{Job, JobId, Known, Pipeline, PipelineId, RunnerType, Status, Text};
+use crate::telemetry::catalogue::Measurement;
+use crate::telemetry::catalogue::jobs as metric;
+use crate::telemetry::catalogue::labels::{
+    JobFailureLabels, JobLabels, JobRunLabels, JobStatusLabels, ProjectLabels, RunnerTypeLabels,
+};
+
+/// The collector.
+#[derive(Clone, Copy, Debug)]
+pub struct Jobs {
+    /// `collectors.jobs.include_runner_details`: without it, `runner_type` is `unknown`.
+    pub runner_details: bool,
+    /// `collectors.pipelines.include_child_pipelines`: whether jobs of child pipelines count.
+    pub include_children: bool,
+}
+
+/// What is remembered of a project's jobs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Counted events, under the pipeline they hang on.
+    claims: BTreeMap<PipelineId, BTreeMap<JobId, Claimed>>,
+    /// Unfinished jobs of active pipelines.
+    unfinished: BTreeMap<PipelineId, Unfinished>,
+    /// Jobs of the newest pipeline of each ref.
+    newest: RefHistory<Vec<Snapshot>>,
+}
+
+/// The events of a job that have been counted or found to be history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Claimed {
+    /// It had ended at the first look: history, though its labels may come to be known later.
+    history: bool,
+    ended: bool,
+    retried: bool,
+    flaky: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Unfinished {
+    pending: u32,
+    running: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Snapshot {
+    id: JobId,
+    name: Text,
+    stage: Text,
+    status: Status,
+    failure_reason: Option<Text>,
+    created_at: UnixSeconds,
+    duration: Option<f64>,
+    queued_duration: Option<f64>,
+    coverage: Option<f64>,
+    artifact_bytes: Option<u64>,
+}
+
+impl FeedCollector for Jobs {
+    type Memory = Memory;
+
+    fn absorb(&self, subject: Subject<'_>, feed: &Feed, memory: &mut Memory, out: &mut Measured) {
+        for facts in &feed.pipelines {
+            let pipeline = &facts.pipeline;
+            let is_child = &*pipeline.source == PARENT_PIPELINE;
+            if !is_watched(pipeline, subject.settings) || (is_child && !self.include_children) {
+                continue;
+            }
+            if !pipeline.status.is_active() {
+                memory.unfinished.remove(&pipeline.id);
+            }
+            let Some(jobs) = &facts.jobs else { continue };
+            let claims = memory.claims.entry(pipeline.id).or_default();
+            let git_ref = counting_ref(pipeline, subject.settings);
+            let mut events = Events {
+                subject,
+                facts,
+                git_ref,
+                collector: self,
+                out,
+            };
+            for job in jobs {
+                events.ended(job, claims.entry(job.id).or_default());
+                events.replaced(job, jobs, claims.entry(job.id).or_default());
+            }
+            if pipeline.status.is_active() {
+                memory.unfinished.insert(pipeline.id, unfinished(jobs));
+            }
+            if !is_child {
+                remember(pipeline, jobs, memory);
+            }
+        }
+        retain_followed(&mut memory.claims, feed);
+        retain_followed(&mut memory.unfinished, feed);
+        memory.newest.forget_pipelines(&feed.deleted);
+        memory.newest.forget_refs(subject, |_| true);
+    }
+
+    fn states(&self, subject: Subject<'_>, memory: &Memory, out: &mut Vec<Measurement>) {
+        // A branch and a tag of one name share the label `ref`: the newer pipeline's job is shown.
+        let mut shown: BTreeMap<(&Text, &Text, &Text), &Snapshot> = BTreeMap::new();
+        for (name, entry) in memory.newest.shown(subject) {
+            for job in &entry.value {
+                let place = shown
+                    .entry((&name.name, &job.stage, &job.name))
+                    .or_insert(job);
+                if job.id > place.id {
+                    *place = job;
+                }
+            }
+        }
+        for ((git_ref, _, _), job) in shown {
+            job_states(subject, git_ref, job, out);
+        }
+        let total = memory
+            .unfinished
+            .values()
+            .fold(Unfinished::default(), |sum, jobs| Unfinished {
+                pending: sum.pending + jobs.pending,
+                running: sum.running + jobs.running,
+            });
+        let labels = ProjectLabels {
+            project: subject.project.clone(),
+        };
+        out.push(metric::PENDING.set(labels.clone(), f64::from(total.pending)));
+        out.push(metric::RUNNING.set(labels, f64::from(total.running)));
+    }
+}
+
+/// Finds the events of one pipeline's jobs.
+struct Events<'a> {
+    subject: Subject<'a>,
+    facts: &'a PipelineFacts,
+    git_ref: Text,
+    collector: &'a Jobs,
+    out: &'a mut Measured,
+}
+
+impl Events<'_> {
+    fn labels(&self, job: &Job) -> JobLabels {
+        JobLabels {
+            job_name: job.name.clone(),
+            project: self.subject.project.clone(),
+            git_ref: self.git_ref.clone(),
+            stage: job.stage.clone(),
+        }
+    }
+
+    /// The job ended: a run if it had started, a failure if it failed.
+    fn ended(&mut self, job: &Job, claimed: &mut Claimed) {
+        let Some(finished_at) = job.finished_at.filter(|_| job.status.is_terminal()) else {
+            return;
+        };
+        claimed.history |= self.facts.floor.is_none();
+        if claimed.ended || !self.collector.is_settled(job) {
+            return;
+        }
+        claimed.ended = true;
+        let counts = !claimed.history && self.facts.counts(finished_at);
+        let labels = self.labels(job);
+        if job.status == Status::Failed {
+            let failure = JobFailureLabels {
+                failure_reason: failure_reason(job),
+                job_name: labels.job_name.clone(),
+                project: labels.project.clone(),
+                git_ref: labels.git_ref.clone(),
+                stage: labels.stage.clone(),
+            };
+            if counts {
+                self.out.events.push(metric::FAILURES.add(failure, 1.0));
+            } else {
+                self.out.births.push(metric::FAILURES.series(failure));
+            }
+        }
+        if job.started_at.is_some() {
+            self.run(job, labels, counts);
+        }
+    }
+
+    fn run(&mut self, job: &Job, labels: JobLabels, counts: bool) {
+        let runner_type = self.collector.runner_type(job);
+        let run = JobRunLabels {
+            job_name: labels.job_name.clone(),
+            project: labels.project.clone(),
+            git_ref: labels.git_ref.clone(),
+            runner_type: runner_type.into(),
+            stage: labels.stage.clone(),
+            status: job.status.as_str().into(),
+        };
+        let compute = RunnerTypeLabels {
+            project: labels.project.clone(),
+            runner_type: runner_type.into(),
+        };
+        let Measured { events, births, .. } = self.out;
+        if counts {
+            events.push(metric::RUN_COUNT.add(labels.clone(), 1.0));
+            if let Some(duration) = job.duration {
+                events.push(metric::DURATION.observe(run, duration));
+                events.push(metric::COMPUTE_SECONDS.add(compute, duration));
+            }
+            if let Some(queued) = job.queued_duration {
+                events.push(metric::QUEUED_DURATION.observe(labels, queued));
+            }
+        } else {
+            births.push(metric::RUN_COUNT.series(labels.clone()));
+            if job.duration.is_some() {
+                births.push(metric::DURATION.series(run));
+                births.push(metric::COMPUTE_SECONDS.series(compute));
+            }
+            if job.queued_duration.is_some() {
+                births.push(metric::QUEUED_DURATION.series(labels));
+            }
+        }
+    }
+
+    /// A newer run of the same job took its place; flaky if it had failed and a newer one succeeded.
+    fn replaced(&mut self, job: &Job, jobs: &[Job], claimed: &mut Claimed) {
+        if job.retried.value() != Some(true) {
+            return;
+        }
+        let newer = || {
+            jobs.iter()
+                .filter(|other| other.id > job.id && other.name == job.name)
+        };
+        if !claimed.retried
+            && let Some(next) = newer().min_by_key(|other| other.id)
+        {
+            claimed.retried = true;
+            if self.facts.counts(next.created_at) {
+                self.out
+                    .events
+                    .push(metric::RETRIES.add(self.labels(job), 1.0));
+            } else {
+                self.out
+                    .births
+                    .push(metric::RETRIES.series(self.labels(job)));
+            }
+        }
+        let success = newer()
+            .filter(|other| other.status == Status::Success)
+            .filter_map(|other| other.finished_at)
+            .min();
+        if job.status == Status::Failed
+            && !claimed.flaky
+            && let Some(succeeded_at) = success
+        {
+            claimed.flaky = true;
+            if self.facts.counts(succeeded_at) {
+                self.out
+                    .events
+                    .push(metric::FLAKY.add(self.labels(job), 1.0));
+            } else {
+                self.out.births.push(metric::FLAKY.series(self.labels(job)));
+            }
+        }
+    }
+}
+
+impl Jobs {
+    /// Whether everything a job's labels need is known, so that its end can be counted.
+    #[must_use]
+    pub fn is_settled(&self, job: &Job) -> bool {
+        let reason = job.status != Status::Failed || !job.failure_reason.is_open();
+        let runner = !self.runner_details || !job.runner_type.is_open() || job.started_at.is_none();
+        reason && runner
+    }
+
+    fn runner_type(&self, job: &Job) -> &'static str {
+        match job.runner_type {
+            Known::Value(runner_type) if self.runner_details => runner_type.as_str(),
+            _ => RunnerType::Other.as_str(),
+        }
+    }
+}
+
+/// Why a job failed; empty unless it did.
+fn failure_reason(job: &Job) -> Text {
+    match &job.failure_reason {
+        Known::Value(reason) if job.status == Status::Failed => reason.clone(),
+        Known::Nothing | Known::Hidden if job.status == Status::Failed => "unknown".into(),
+        _ => "".into(),
+    }
+}
+
+fn unfinished(jobs: &[Job]) -> Unfinished {
+    let mut count = Unfinished::default();
+    for job in jobs {
+        match job.status {
+            Status::Pending => count.pending += 1,
+            Status::Running | Status::Canceling => count.running += 1,
+            _ => {}
+        }
+    }
+    count
+}
+
+/// Remembers the newest job of each name, if this is the ref's newest pipeline.
+fn remember(pipeline: &Pipeline, jobs: &[Job], memory: &mut Memory) {
+    let mut newest: BTreeMap<(&Text, &Text), &Job> = BTreeMap::new();
+    for job in jobs.iter().filter(|job| job.retried != Known::Value(true)) {
+        let place = newest.entry((&job.stage, &job.name)).or_insert(job);
+        if job.id > place.id {
+            *place = job;
+        }
+    }
+    let value = newest.into_values().map(snapshot).collect();
+    let entry = Remembered {
+        id: pipeline.id,
+        created_at: pipeline.created_at,
+        value,
+    };
+    memory.newest.put(RefName::of(pipeline), entry, 1);
+}
+
+fn snapshot(job: &Job) -> Snapshot {
+    Snapshot {
+        id: job.id,
+        name: job.name.clone(),
+        stage: job.stage.clone(),
+        status: job.status.clone(),
+        failure_reason: Some(failure_reason(job)).filter(|reason| !reason.is_empty()),
+        created_at: job.created_at,
+        duration: job.duration.filter(|_| job.status.is_terminal()),
+        queued_duration: job.queued_duration.filter(|_| job.started_at.is_some()),
+        coverage: job.coverage,
+        artifact_bytes: job.artifact_bytes,
+    }
+}
+
+fn job_states(subject: Subject<'_>, git_ref: &Text, job: &Snapshot, out: &mut Vec<Measurement>) {
+    let labels = JobLabels {
+        job_name: job.name.clone(),
+        project: subject.project.clone(),
+        git_ref: git_ref.clone(),
+        stage: job.stage.clone(),
+    };
+    for (status, value) in status_values(subject, &job.status) {
+        let current = *status == *job.status.as_str();
+        let labels = JobStatusLabels {
+            failure_reason: match &job.failure_reason {
+                Some(reason) if current => reason.clone(),
+                _ => "".into(),
+            },
+            job_name: labels.job_name.clone(),
+            project: labels.project.clone(),
+            git_ref: labels.git_ref.clone(),
+            stage: labels.stage.clone(),
+            status,
+        };
+        out.push(metric::STATUS.set(labels, value));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "ids stay far below 2^53")]
+    out.push(metric::ID.set(labels.clone(), job.id.0 as f64));
+    out.push(metric::CREATED_TIMESTAMP.set(labels.clone(), job.created_at.as_f64()));
+    #[expect(clippy::cast_precision_loss, reason = "sizes stay far below 2^53")]
+    if let Some(bytes) = job.artifact_bytes {
+        out.push(metric::ARTIFACT_SIZE.set(labels.clone(), bytes as f64));
+    }
+    if let Some(duration) = job.duration {
+        out.push(metric::LAST_RUN_DURATION.set(labels.clone(), duration));
+    }
+    if let Some(queued) = job.queued_duration {
+        out.push(metric::LAST_RUN_QUEUED_DURATION.set(labels.clone(), queued));
+    }
+    if let Some(coverage) = job.coverage {
+        out.push(metric::COVERAGE.set(labels, coverage));
+    }
+}

@@ -1,0 +1,310 @@
+//! `pipelines`: runs of branches, tags and merge requests, and the newest pipeline of each ref.
+//!
+//! A pipeline is counted when it is created, once per id. A finished run is observed once per
+//! (id, finish time) with a terminal status: a retry of the same pipeline is another run. Child
+//! pipelines count here too, and have their states in `child_pipelines`.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::history::{RefHistory, Remembered};
+use super::refs::{RefName, counting_ref, is_watched};
+use super::{Feed, FeedCollector, Measured, PipelineFacts, Subject};
+use crate::clock::UnixSeconds;
+use crate::gitlab::model::{Pipeline, PipelineId, RefKind, Status, Text};
+use crate::telemetry::catalogue::Measurement;
+use crate::telemetry::catalogue::labels::{
+    ProjectStatusLabels, RefLabels, RefSourceLabels, RefSourceStatusLabels,
+};
+use crate::telemetry::catalogue::pipelines as metric;
+
+/// GitLab's source of child pipelines.
+pub const PARENT_PIPELINE: &str = "parent_pipeline";
+
+/// GitLab's source of pipelines that another project's pipeline started.
+pub const MULTI_PROJECT_PIPELINE: &str = "pipeline";
+
+/// The collector; `include_children` is `collectors.pipelines.include_child_pipelines`.
+#[derive(Clone, Copy, Debug)]
+pub struct Pipelines {
+    /// Whether child pipelines count.
+    pub include_children: bool,
+}
+
+/// What is remembered of a project's pipelines.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    claims: BTreeMap<PipelineId, RunClaim>,
+    newest: RefHistory<Snapshot>,
+    active: BTreeMap<PipelineId, Status>,
+}
+
+impl Memory {
+    /// The refs whose pipelines are remembered.
+    pub fn refs(&self) -> impl Iterator<Item = &RefName> {
+        self.newest.names()
+    }
+
+    /// How many pipelines have neither ended nor are blocked.
+    #[must_use]
+    pub fn active_count(&self) -> usize {
+        self.active.len()
+    }
+
+    /// The newest pipeline of each ref.
+    pub fn newest_ids(&self) -> impl Iterator<Item = PipelineId> {
+        self.newest
+            .iter()
+            .filter_map(|(_, entries)| Some(entries.first()?.id))
+    }
+}
+
+/// Which events of a pipeline have been claimed; its creation is, once it has a claim at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunClaim {
+    /// Latest end seen: it was counted, is history, or stood there when the pipeline ran again.
+    pub finished: Option<UnixSeconds>,
+}
+
+/// The events of a pipeline that are counted now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewEvents {
+    /// It was created.
+    pub created: bool,
+    /// A run of it finished.
+    pub finished: bool,
+}
+
+/// Claims the events of a pipeline (that of the facts, or one downstream of it) and says which are
+/// to be counted: each at most once, none twice.
+pub fn claim_run(
+    claims: &mut BTreeMap<PipelineId, RunClaim>,
+    facts: &PipelineFacts,
+    pipeline: &Pipeline,
+) -> NewEvents {
+    let known = claims.get(&pipeline.id).copied();
+    let created = known.is_none() && facts.counts(pipeline.created_at);
+    let ended = pipeline
+        .finished_at
+        .filter(|_| pipeline.status.is_terminal());
+    let last = known.and_then(|claim| claim.finished);
+    let finished = ended.is_some_and(|end| last < Some(end) && facts.counts(end));
+    // An end under another status is that of an earlier run: it must not be taken for the next.
+    let claim = RunClaim {
+        finished: last.max(pipeline.finished_at),
+    };
+    claims.insert(pipeline.id, claim);
+    NewEvents { created, finished }
+}
+
+/// Forgets the claims of pipelines that can only come again by moving.
+pub fn retain_followed<T>(claims: &mut BTreeMap<PipelineId, T>, feed: &Feed) {
+    let followed: std::collections::BTreeSet<_> = feed.followed.iter().copied().collect();
+    claims.retain(|id, _| followed.contains(id));
+}
+
+/// Seconds from creation to start; GitLab gives null for 0, and for a run that never started.
+#[must_use]
+pub fn queued_seconds(pipeline: &Pipeline) -> Option<f64> {
+    pipeline
+        .started_at
+        .map(|_| pipeline.queued_duration.unwrap_or(0.0))
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Snapshot {
+    source: Text,
+    status: Status,
+    finished_at: Option<UnixSeconds>,
+    duration: Option<f64>,
+    queued: Option<f64>,
+    coverage: Option<f64>,
+}
+
+impl FeedCollector for Pipelines {
+    type Memory = Memory;
+
+    fn absorb(&self, subject: Subject<'_>, feed: &Feed, memory: &mut Memory, out: &mut Measured) {
+        for facts in &feed.pipelines {
+            let pipeline = &facts.pipeline;
+            let is_child = &*pipeline.source == PARENT_PIPELINE;
+            if !is_watched(pipeline, subject.settings) || (is_child && !self.include_children) {
+                continue;
+            }
+            let new = claim_run(&mut memory.claims, facts, pipeline);
+            count(subject, pipeline, new, out);
+            if pipeline.status.is_active() {
+                memory.active.insert(pipeline.id, pipeline.status.clone());
+            } else {
+                memory.active.remove(&pipeline.id);
+            }
+            if !is_child {
+                remember(subject, pipeline, memory);
+            }
+        }
+        retain_followed(&mut memory.claims, feed);
+        retain_followed(&mut memory.active, feed);
+        memory.newest.forget_pipelines(&feed.deleted);
+        // The counters of branches and tags stand under their names: those go when the ref goes.
+        memory
+            .newest
+            .forget_refs(subject, |name| name.kind == RefKind::MergeRequest);
+    }
+
+    fn states(&self, subject: Subject<'_>, memory: &Memory, out: &mut Vec<Measurement>) {
+        for (name, newest) in memory.newest.shown(subject) {
+            ref_states(subject, name, newest, out);
+        }
+        active_states(subject, memory, out);
+    }
+}
+
+fn source_labels(subject: Subject<'_>, pipeline: &Pipeline) -> RefSourceLabels {
+    RefSourceLabels {
+        kind: pipeline.kind.as_str().into(),
+        project: subject.project.clone(),
+        git_ref: counting_ref(pipeline, subject.settings),
+        source: pipeline.source.clone(),
+    }
+}
+
+fn count(subject: Subject<'_>, pipeline: &Pipeline, new: NewEvents, out: &mut Measured) {
+    let labels = source_labels(subject, pipeline);
+    let with_status = RefSourceStatusLabels {
+        kind: labels.kind.clone(),
+        project: labels.project.clone(),
+        git_ref: labels.git_ref.clone(),
+        source: labels.source.clone(),
+        status: pipeline.status.as_str().into(),
+    };
+    if new.created {
+        out.events.push(metric::RUN_COUNT.add(labels.clone(), 1.0));
+    } else {
+        out.births.push(metric::RUN_COUNT.series(labels.clone()));
+    }
+    if !pipeline.status.is_terminal() {
+        return;
+    }
+    let queued = queued_seconds(pipeline);
+    if let Some(duration) = pipeline.duration {
+        if new.finished {
+            out.events
+                .push(metric::DURATION.observe(with_status, duration));
+        } else {
+            out.births.push(metric::DURATION.series(with_status));
+        }
+    }
+    if let Some(queued) = queued {
+        if new.finished {
+            out.events
+                .push(metric::QUEUED_DURATION.observe(labels, queued));
+        } else {
+            out.births.push(metric::QUEUED_DURATION.series(labels));
+        }
+    }
+}
+
+fn remember(subject: Subject<'_>, pipeline: &Pipeline, memory: &mut Memory) {
+    let ended = pipeline.status.is_terminal();
+    let value = Snapshot {
+        source: pipeline.source.clone(),
+        status: pipeline.status.clone(),
+        // While it runs again, GitLab still shows the end of the run before.
+        finished_at: pipeline.finished_at.filter(|_| ended),
+        duration: pipeline.duration.filter(|_| ended),
+        queued: queued_seconds(pipeline),
+        coverage: pipeline.coverage,
+    };
+    let entry = Remembered {
+        id: pipeline.id,
+        created_at: pipeline.created_at,
+        value,
+    };
+    memory
+        .newest
+        .put(RefName::of(pipeline), entry, subject.max_pipelines_per_ref);
+}
+
+fn ref_states(
+    subject: Subject<'_>,
+    name: &RefName,
+    newest: &Remembered<Snapshot>,
+    out: &mut Vec<Measurement>,
+) {
+    let labels = RefLabels {
+        kind: name.kind.as_str().into(),
+        project: subject.project.clone(),
+        git_ref: name.name.clone(),
+    };
+    let run = &newest.value;
+    let with_source = RefSourceLabels {
+        kind: labels.kind.clone(),
+        project: labels.project.clone(),
+        git_ref: labels.git_ref.clone(),
+        source: run.source.clone(),
+    };
+    for (status, value) in status_values(subject, &run.status) {
+        let labels = RefSourceStatusLabels {
+            kind: labels.kind.clone(),
+            project: labels.project.clone(),
+            git_ref: labels.git_ref.clone(),
+            source: run.source.clone(),
+            status,
+        };
+        out.push(metric::STATUS.set(labels, value));
+    }
+    #[expect(clippy::cast_precision_loss, reason = "ids stay far below 2^53")]
+    out.push(metric::ID.set(labels.clone(), newest.id.0 as f64));
+    out.push(metric::CREATED_TIMESTAMP.set(labels.clone(), newest.created_at.as_f64()));
+    if let Some(coverage) = run.coverage {
+        out.push(metric::COVERAGE.set(labels.clone(), coverage));
+    }
+    if let Some(finished_at) = run.finished_at {
+        out.push(metric::FINISHED_TIMESTAMP.set(labels, finished_at.as_f64()));
+    }
+    if let Some(duration) = run.duration {
+        out.push(metric::LAST_RUN_DURATION.set(with_source.clone(), duration));
+    }
+    if let Some(queued) = run.queued {
+        out.push(metric::LAST_RUN_QUEUED_DURATION.set(with_source, queued));
+    }
+}
+
+/// The values of a status metric: the current status alone, or all of them with
+/// `output_sparse_status_metrics` off.
+pub fn status_values(
+    subject: Subject<'_>,
+    current: &Status,
+) -> impl Iterator<Item = (Text, f64)> + use<> {
+    let current: Text = current.as_str().into();
+    let others = if subject.settings.output_sparse_status_metrics {
+        &[][..]
+    } else {
+        &Status::KNOWN[..]
+    };
+    let others: Vec<Text> = others
+        .iter()
+        .map(Status::as_str)
+        .filter(|status| **status != *current)
+        .map(Text::from)
+        .collect();
+    std::iter::once((current, 1.0)).chain(others.into_iter().map(|status| (status, 0.0)))
+}
+
+fn active_states(subject: Subject<'_>, memory: &Memory, out: &mut Vec<Measurement>) {
+    let mut by_status: BTreeMap<&Status, f64> = BTreeMap::new();
+    for status in memory.active.values() {
+        *by_status.entry(status).or_default() += 1.0;
+    }
+    for (status, count) in by_status {
+        let labels = ProjectStatusLabels {
+            project: subject.project.clone(),
+            status: status.as_str().into(),
+        };
+        out.push(metric::ACTIVE.set(labels, count));
+    }
+}

@@ -1,0 +1,345 @@
+//! What holds for every world: totals are true whenever one looks, and nothing counts twice.
+
+mod world;
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::child_pipelines::ChildPipelines;
+use super::jobs::Jobs;
+use super::pipelines::Pipelines;
+use super::testing::{ANY, Watched};
+use super::{Feed, FeedCollector, PipelineFacts};
+use crate::gitlab::model::Status;
+use crate::telemetry::catalogue::pipelines as metric;
+use crate::telemetry::catalogue::{child_pipelines as child_metric, jobs as job_metric};
+use world::{Life, NAMES, world};
+
+const PIPELINES: Pipelines = Pipelines {
+    include_children: true,
+};
+const JOBS: Jobs = Jobs {
+    runner_details: true,
+    include_children: true,
+};
+
+/// Times of looks: the first, some more, and one when all is over.
+fn looks(world: &[Life], times: Vec<i64>) -> Vec<i64> {
+    let mut looks = times;
+    looks.sort_unstable();
+    looks.dedup();
+    let end = world.iter().map(Life::end).max().unwrap_or_default();
+    let last = looks.last().copied().unwrap_or_default();
+    looks.push(end.max(last) + 1);
+    looks
+}
+
+fn world_and_looks() -> impl Strategy<Value = (Vec<Life>, Vec<i64>)> {
+    (world(), prop::collection::vec(0..12_000_i64, 1..40)).prop_map(|(world, times)| {
+        let looks = looks(&world, times);
+        (world, looks)
+    })
+}
+
+/// What the change feed asks GitLab for at a time.
+fn seen<C: FeedCollector>(project: &Watched<C>, world: &[Life], now: i64) -> Vec<PipelineFacts> {
+    let all = world.iter().filter_map(|life| life.at(now));
+    all.filter(|facts| project.asks_for(facts)).collect()
+}
+
+fn follow<C: FeedCollector>(collector: C, world: &[Life], looks: &[i64]) -> Watched<C> {
+    let mut project = Watched::new(collector);
+    for now in looks {
+        let seen = seen(&project, world, *now);
+        project.look(*now, seen);
+    }
+    project
+}
+
+/// What happened after the first look, by what tells the series apart; never through a collector.
+#[derive(Debug, Default, PartialEq)]
+struct Ledger(BTreeMap<String, f64>);
+
+impl Ledger {
+    fn add(&mut self, what: &str, life: &Life, more: &str) {
+        if let Some(git_ref) = life.place.counted() {
+            *self
+                .0
+                .entry(format!("{what} {git_ref} {more}"))
+                .or_default() += 1.0;
+        }
+    }
+}
+
+fn pipelines_ledger(world: &[Life], looks: &[i64]) -> Ledger {
+    let mut ledger = Ledger::default();
+    for life in world {
+        let source = if life.parent.is_some() {
+            "child"
+        } else {
+            "own"
+        };
+        if life.created > looks[0] {
+            ledger.add("created", life, source);
+        }
+        for (nth, run) in life.runs.iter().enumerate() {
+            let until = life.runs.get(nth + 1).map_or(i64::MAX, |next| next.started);
+            let is_seen = looks.iter().any(|now| (run.ended..until).contains(now));
+            if run.status.is_terminal() && run.ended > looks[0] && is_seen {
+                ledger.add("finished", life, &format!("{source} {}", run.status));
+            }
+        }
+    }
+    ledger
+}
+
+fn jobs_ledger(world: &[Life], looks: &[i64]) -> Ledger {
+    let mut ledger = Ledger::default();
+    for life in world {
+        for (attempts, name) in life.jobs.iter().zip(NAMES) {
+            for attempt in attempts {
+                if attempt.ended > looks[0] {
+                    ledger.add("run", life, &format!("{name} {}", attempt.status));
+                    if attempt.status == Status::Failed {
+                        ledger.add("failure", life, name);
+                    }
+                }
+                if attempt.replaced.is_some_and(|at| at > looks[0]) {
+                    ledger.add("retry", life, name);
+                }
+                if attempt.bettered.is_some_and(|at| at > looks[0]) {
+                    ledger.add("flake", life, name);
+                }
+            }
+        }
+    }
+    ledger
+}
+
+/// Reads a project's events as a ledger; `name` says what a series is called there.
+fn read<C: FeedCollector>(
+    project: &Watched<C>,
+    name: impl Fn(&BTreeMap<&str, &str>, &str) -> Option<String>,
+) -> Ledger {
+    let mut ledger = Ledger::default();
+    for event in &project.measured.events {
+        let labels = event.desc.labels.iter().copied();
+        let labels = labels
+            .zip(event.labels.iter().map(|value| &**value))
+            .collect();
+        if let Some(line) = name(&labels, event.desc.name) {
+            *ledger.0.entry(line).or_default() += 1.0;
+        }
+    }
+    ledger
+}
+
+fn pipelines_counted(project: &Watched<Pipelines>) -> Ledger {
+    read(project, |labels, name| {
+        let git_ref = labels["ref"];
+        let source = if labels["source"] == "parent_pipeline" {
+            "child"
+        } else {
+            "own"
+        };
+        match name {
+            "age_pipeline_run_count" => Some(format!("created {git_ref} {source}")),
+            "age_pipeline_duration_seconds" => {
+                Some(format!("finished {git_ref} {source} {}", labels["status"]))
+            }
+            _ => None,
+        }
+    })
+}
+
+fn jobs_counted(project: &Watched<Jobs>) -> Ledger {
+    read(project, |labels, name| {
+        let what = match name {
+            "age_job_duration_seconds" => "run",
+            "age_job_failures_total" => "failure",
+            "age_job_retries_total" => "retry",
+            "age_job_flaky_total" => "flake",
+            _ => return None,
+        };
+        let status = labels
+            .get("status")
+            .map(|status| format!(" {status}"))
+            .unwrap_or_default();
+        Some(format!(
+            "{what} {} {}{status}",
+            labels["ref"], labels["job_name"]
+        ))
+    })
+}
+
+/// A memory as the store keeps it, and back.
+fn stored<M: Serialize + DeserializeOwned>(memory: &M) -> M {
+    let bytes = postcard::to_stdvec(memory).unwrap();
+    postcard::from_bytes(&bytes).unwrap()
+}
+
+fn twice_is_once<C>(collector: C, world: &[Life], looks: &[i64]) -> Result<(), TestCaseError>
+where
+    C: FeedCollector + Copy + std::fmt::Debug,
+    C::Memory: PartialEq + std::fmt::Debug,
+{
+    let mut project = Watched::new(collector);
+    for now in looks {
+        let seen = seen(&project, world, *now);
+        let feed = project.feed(*now, seen);
+        // A feed that comes again finds its own pipelines still followed.
+        let ids = feed.pipelines.iter().map(|facts| facts.pipeline.id);
+        project.absorb(&Feed {
+            followed: ids.chain(feed.followed.iter().copied()).collect(),
+            ..feed.clone()
+        });
+        let once = project.clone();
+        project.absorb(&feed);
+        prop_assert_eq!(project.totals(), once.totals());
+        prop_assert_eq!(project.states(), once.states());
+    }
+    Ok(())
+}
+
+/// Looking again at once, with what is then asked for.
+fn looked_twice_is_once<C>(collector: C, world: &[Life], looks: &[i64]) -> Result<(), TestCaseError>
+where
+    C: FeedCollector + Copy + std::fmt::Debug,
+    C::Memory: PartialEq + std::fmt::Debug,
+{
+    let mut project = Watched::new(collector);
+    for now in looks {
+        let first = seen(&project, world, *now);
+        project.look(*now, first);
+        let once = project.clone();
+        let second = seen(&project, world, *now);
+        project.look(*now, second);
+        prop_assert_eq!(&project.memory, &once.memory);
+        prop_assert_eq!(project.totals(), once.totals());
+        prop_assert_eq!(project.states(), once.states());
+    }
+    Ok(())
+}
+
+fn pieces_are_the_whole<C>(collector: C, world: &[Life], looks: &[i64]) -> Result<(), TestCaseError>
+where
+    C: FeedCollector + Copy + std::fmt::Debug,
+    C::Memory: PartialEq + std::fmt::Debug + DeserializeOwned,
+{
+    let mut whole = Watched::new(collector);
+    let mut pieces = whole.clone();
+    for now in looks {
+        let seen = seen(&whole, world, *now);
+        let feed = whole.feed(*now, seen.clone());
+        whole.absorb(&feed);
+        let last = pieces.feed(*now, seen);
+        for facts in feed.pipelines.iter().rev() {
+            let ids = feed.pipelines.iter().map(|facts| facts.pipeline.id);
+            let piece = Feed {
+                pipelines: vec![facts.clone()],
+                followed: ids.chain(feed.followed.iter().copied()).collect(),
+                deleted: Vec::new(),
+            };
+            pieces.absorb(&piece);
+            pieces.memory = stored(&pieces.memory);
+        }
+        pieces.absorb(&Feed {
+            pipelines: Vec::new(),
+            ..last
+        });
+        prop_assert_eq!(&pieces.memory, &whole.memory);
+        prop_assert_eq!(pieces.totals(), whole.totals());
+        prop_assert_eq!(pieces.states(), whole.states());
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn pipelines_are_counted_as_they_happened((world, looks) in world_and_looks()) {
+        let project = follow(PIPELINES, &world, &looks);
+        prop_assert_eq!(pipelines_counted(&project), pipelines_ledger(&world, &looks));
+    }
+
+    #[test]
+    fn jobs_are_counted_as_they_happened((world, looks) in world_and_looks()) {
+        let project = follow(JOBS, &world, &looks);
+        prop_assert_eq!(jobs_counted(&project), jobs_ledger(&world, &looks));
+        let runs = project.observed(&job_metric::DURATION, ANY).len();
+        prop_assert_eq!(project.observed(&job_metric::RUN_COUNT, ANY).len(), runs);
+        prop_assert_eq!(project.shown(&job_metric::RUNNING, ANY), [0.0]);
+        prop_assert_eq!(project.shown(&job_metric::PENDING, ANY), [0.0]);
+    }
+
+    #[test]
+    fn downstream_pipelines_elsewhere_are_counted_as_they_happened(
+        (world, looks) in world_and_looks()
+    ) {
+        let project = follow(ChildPipelines, &world, &looks);
+        let watched = world.iter().filter(|life| life.place.counted().is_some());
+        let (created, ended): (Vec<_>, Vec<_>) = watched.filter_map(|life| life.foreign).unzip();
+        let after = |times: Vec<i64>| times.iter().filter(|time| **time > looks[0]).count();
+        let elsewhere = [("project", "b")];
+        prop_assert_eq!(project.observed(&child_metric::RUN_COUNT, &elsewhere).len(), after(created));
+        prop_assert_eq!(project.observed(&child_metric::DURATION, &elsewhere).len(), after(ended));
+    }
+
+    #[test]
+    fn children_count_as_often_here_as_among_pipelines((mut world, looks) in world_and_looks()) {
+        // What started them is known at once: only then is every one of their ends seen here.
+        for life in &mut world {
+            life.parent = life.parent.map(|_| life.created);
+        }
+        let children = follow(ChildPipelines, &world, &looks);
+        let pipelines = follow(PIPELINES, &world, &looks);
+        let (here, there) = ([("project", "group/project")], [("source", "parent_pipeline")]);
+        prop_assert_eq!(
+            children.total(&child_metric::RUN_COUNT, &here),
+            pipelines.total(&metric::RUN_COUNT, &there)
+        );
+        prop_assert_eq!(
+            children.observed(&child_metric::DURATION, &here),
+            pipelines.observed(&metric::DURATION, &there)
+        );
+    }
+
+    #[test]
+    fn children_are_counted_though_what_started_them_is_found_late(
+        (world, looks) in world_and_looks()
+    ) {
+        let children = follow(ChildPipelines, &world, &looks);
+        let pipelines = follow(PIPELINES, &world, &looks);
+        prop_assert_eq!(
+            children.total(&child_metric::RUN_COUNT, &[("project", "group/project")]),
+            pipelines.total(&metric::RUN_COUNT, &[("source", "parent_pipeline")])
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn the_same_feed_twice_changes_nothing((world, looks) in world_and_looks()) {
+        twice_is_once(PIPELINES, &world, &looks)?;
+        twice_is_once(JOBS, &world, &looks)?;
+        twice_is_once(ChildPipelines, &world, &looks)?;
+    }
+
+    #[test]
+    fn looking_again_at_once_changes_nothing((world, looks) in world_and_looks()) {
+        looked_twice_is_once(PIPELINES, &world, &looks)?;
+        looked_twice_is_once(JOBS, &world, &looks)?;
+        looked_twice_is_once(ChildPipelines, &world, &looks)?;
+    }
+
+    #[test]
+    fn a_feed_may_come_in_pieces_in_any_order_with_restarts((world, looks) in world_and_looks()) {
+        pieces_are_the_whole(PIPELINES, &world, &looks)?;
+        pieces_are_the_whole(JOBS, &world, &looks)?;
+        pieces_are_the_whole(ChildPipelines, &world, &looks)?;
+    }
+}

@@ -1,0 +1,238 @@
+//! The layers, each put on top of the last: defaults < file < environment < flags.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use super::check::check;
+use super::environment::Environment;
+use super::keys::{self, Key, Kind};
+use super::model::Settings;
+use super::problem::{Problem, nearest};
+use super::tree::{Data, Node, Origin};
+use super::values::Secret;
+use super::yaml;
+
+/// The variable that names the configuration file, as `--config` does.
+const FILE_VARIABLE: &str = "AGE_CONFIG";
+
+/// Where the configuration is read from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The configuration file; without one, `AGE_CONFIG` names it, or there is none.
+    pub file: Option<PathBuf>,
+    /// The environment variables.
+    pub environment: Environment,
+    /// The flags; a later one wins over an earlier one.
+    pub flags: Vec<Flag>,
+}
+
+/// A command-line flag that sets one setting.
+#[derive(Clone, Debug)]
+pub struct Flag {
+    /// The flag as the user wrote it, without the value, such as `--gitlab-url`.
+    pub name: String,
+    /// The path of the setting, such as `gitlab.url`.
+    pub path: String,
+    /// The value; secret, as it may be a token.
+    pub value: Secret,
+}
+
+/// The merged layers.
+pub(super) struct Layers {
+    pub tree: Node,
+    pub problems: Vec<Problem>,
+    /// Whether a layer could not be read at all, so that what is missing may stand there.
+    pub incomplete: bool,
+}
+
+impl Layers {
+    /// Reads and checks all layers and merges what is right of them.
+    pub fn read(sources: &Sources) -> Self {
+        let mut layers = Self {
+            tree: defaults().clone(),
+            problems: Vec::new(),
+            incomplete: false,
+        };
+        layers.file(sources);
+        layers.environment(&sources.environment);
+        for flag in &sources.flags {
+            layers.flag(flag);
+        }
+        layers
+    }
+
+    /// Reads and checks one YAML text called `name`, without any other source.
+    pub fn of_text(name: &str, text: &str) -> Self {
+        let mut layers = Self {
+            tree: defaults().clone(),
+            problems: Vec::new(),
+            incomplete: false,
+        };
+        layers.text(name, text);
+        layers
+    }
+
+    fn file(&mut self, sources: &Sources) {
+        let variable = sources.environment.get(FILE_VARIABLE);
+        let (path, origin) = match (&sources.file, variable) {
+            (Some(path), _) => (path.as_path(), Origin::Flag("--config".into())),
+            (None, Some(path)) => (Path::new(path), Origin::Variable(FILE_VARIABLE.into())),
+            (None, None) => return,
+        };
+        let name = path.display().to_string();
+        match std::fs::read(path).map_err(|error| error.to_string()) {
+            Ok(bytes) => match String::from_utf8(bytes) {
+                Ok(text) => self.text(&name, &text),
+                Err(_) => self.unreadable(&origin, format!("the file {name:?} is not UTF-8 text")),
+            },
+            Err(reason) => self.unreadable(
+                &origin,
+                format!("the file {name:?} cannot be read ({reason})"),
+            ),
+        }
+    }
+
+    fn text(&mut self, name: &str, text: &str) {
+        let path: Arc<str> = name.into();
+        let origin = |line| Origin::File {
+            path: path.clone(),
+            line,
+        };
+        match yaml::parse(text, origin) {
+            Ok(node) => match node.data {
+                // All keys may be commented out.
+                Data::Null => {}
+                Data::Map(_) => self.put(node),
+                _ => self.unreadable(
+                    &origin(1),
+                    "the file must hold settings like gitlab: {url: …}".to_owned(),
+                ),
+            },
+            Err(error) => self.unreadable(
+                &origin(error.line),
+                format!("not valid YAML ({})", error.reason),
+            ),
+        }
+    }
+
+    fn unreadable(&mut self, origin: &Origin, sentence: String) {
+        self.incomplete = true;
+        self.problems.push(Problem::new(Some(origin), "", sentence));
+    }
+
+    fn environment(&mut self, environment: &Environment) {
+        let known: Vec<(String, String, &Key)> = keys::all()
+            .into_iter()
+            .map(|(path, key)| (keys::variable(&path), path, key))
+            .collect();
+        let mut found = Vec::new();
+        for (name, value) in environment.settings() {
+            let origin = Origin::Variable(name.into());
+            let setting = known.iter().find(|(variable, ..)| variable == name);
+            match (setting, value) {
+                (_, Err(_)) => {
+                    let sentence = "the value is not UTF-8 text".to_owned();
+                    self.problems
+                        .push(Problem::new(Some(&origin), "", sentence));
+                }
+                (Some((_, path, key)), Ok(value)) => found.push((path, *key, value, origin)),
+                (None, Ok(_)) if name == FILE_VARIABLE => {}
+                (None, Ok(_)) => {
+                    let names = known.iter().map(|(variable, ..)| bare(variable));
+                    let hint = nearest(bare(name), names);
+                    let hint =
+                        hint.map_or_else(all_settings, |near| format!("did you mean AGE_{near}?"));
+                    let sentence = format!("no setting has this variable; {hint}");
+                    self.problems
+                        .push(Problem::new(Some(&origin), "", sentence));
+                }
+            }
+        }
+        // A variable for a single key wins over one for the section around it.
+        found.sort_by_key(|(path, ..)| path.matches('.').count());
+        for (path, key, value, origin) in found {
+            self.value(path, key, value, &origin);
+        }
+    }
+
+    fn flag(&mut self, flag: &Flag) {
+        let origin = Origin::Flag(flag.name.as_str().into());
+        let all = keys::all();
+        match all.iter().find(|(path, _)| *path == flag.path) {
+            Some((path, key)) => self.value(path, key, flag.value.expose(), &origin),
+            None => {
+                let hint = nearest(&flag.path, all.iter().map(|(path, _)| path.as_str()));
+                let hint = hint.map_or_else(all_settings, |near| format!("did you mean {near}?"));
+                let sentence = format!("{} is not a setting; {hint}", flag.path);
+                self.problems
+                    .push(Problem::new(Some(&origin), &flag.path, sentence));
+            }
+        }
+    }
+
+    /// Puts the text of a variable or a flag under `path`.
+    fn value(&mut self, path: &str, key: &Key, text: &str, origin: &Origin) {
+        let node = match &key.kind {
+            Kind::Value(value) if value.is_text() => Node::new(Data::Text(text.to_owned()), origin),
+            Kind::Value(_) => Node::new(yaml::scalar(text.trim()), origin),
+            _ => match yaml::parse(text, |_| origin.clone()) {
+                Ok(node) => node,
+                Err(error) => {
+                    let sentence = format!("{path} is not valid YAML ({})", error.reason);
+                    self.problems
+                        .push(Problem::new(Some(origin), path, sentence));
+                    return;
+                }
+            },
+        };
+        self.put(node.wrapped(path));
+    }
+
+    fn put(&mut self, layer: Node) {
+        if let Some(layer) = check(layer, &mut self.problems) {
+            self.tree.merge(layer);
+        }
+    }
+}
+
+/// What tells variables apart.
+fn bare(variable: &str) -> &str {
+    variable.strip_prefix("AGE_").unwrap_or(variable)
+}
+
+/// The hint when nothing known is like what was given.
+fn all_settings() -> String {
+    "`config --example` shows every setting".to_owned()
+}
+
+/// The defaults of the model as a tree.
+pub(super) fn defaults() -> &'static Node {
+    static DEFAULTS: OnceLock<Node> = OnceLock::new();
+    DEFAULTS.get_or_init(|| {
+        let json = serde_json::to_value(Settings::default()).unwrap_or_default();
+        Node::from_json(&json, &Origin::Default)
+    })
+}
+
+/// The tree the settings are read from: in `projects` and `wildcards`, every entry on top of
+/// `project_defaults`.
+pub(super) fn resolved(tree: &Node) -> Node {
+    let mut resolved = tree.clone();
+    let Some(defaults) = tree.get("project_defaults") else {
+        return resolved;
+    };
+    if let Data::Map(sections) = &mut resolved.data {
+        for section in sections
+            .iter_mut()
+            .filter(|entry| matches!(entry.key.as_str(), "projects" | "wildcards"))
+        {
+            if let Data::List(entries) = &mut section.node.data {
+                for entry in entries {
+                    let over = std::mem::replace(entry, defaults.clone());
+                    entry.merge(over);
+                }
+            }
+        }
+    }
+    resolved
+}

@@ -1,0 +1,148 @@
+//! The configuration: what every setting means, where its value comes from, and whether it is right.
+//!
+//! [`load`] reads the layers (defaults < file < environment < flags) into a tree whose values know
+//! their place, holds it against the keys that [`model`] knows, and makes a [`Config`] of it, or a
+//! [`ConfigError`] that names everything that is wrong. Nothing else makes a `Config`, so whoever
+//! has one can rely on it. This is also the only part that reads environment variables.
+
+mod check;
+mod duration;
+mod environment;
+mod example;
+mod format;
+mod keys;
+mod layers;
+pub mod model;
+mod otlp;
+mod problem;
+mod render;
+mod rules;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod values;
+mod yaml;
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+
+pub use environment::Environment;
+pub use example::example;
+pub use layers::{Flag, Sources};
+pub use model::*;
+pub use otlp::{OtlpTarget, Signal, TraceSampler};
+pub use problem::{ConfigError, Problem};
+pub use schema::json_schema;
+pub use tree::Origin;
+pub use values::{ListenAddress, Pattern, Secret, Switch};
+
+use layers::Layers;
+use otlp::ResolvedOtel;
+use tree::Node;
+
+/// A configuration that was checked. It reads like its [`Settings`]: `config.gitlab.url`.
+#[derive(Clone, Debug)]
+pub struct Config {
+    settings: Settings,
+    push: ResolvedOtel,
+    tree: Node,
+}
+
+/// Reads, merges and checks the configuration.
+pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
+    Config::build(Layers::read(sources), &sources.environment)
+}
+
+impl Config {
+    /// Reads a configuration from a YAML text alone, without environment and flags.
+    pub fn from_yaml(text: &str) -> Result<Self, ConfigError> {
+        Self::build(Layers::of_text("config.yml", text), &Environment::default())
+    }
+
+    fn build(layers: Layers, environment: &Environment) -> Result<Self, ConfigError> {
+        let Layers {
+            tree,
+            mut problems,
+            incomplete,
+        } = layers;
+        let settings: Settings = match serde_json::from_value(layers::resolved(&tree).to_json()) {
+            Ok(settings) => settings,
+            Err(error) => {
+                problems.push(Problem::new(
+                    None,
+                    "",
+                    format!("the configuration cannot be read ({error})"),
+                ));
+                return Err(ConfigError::new(problems));
+            }
+        };
+        let (push, mut further) = otlp::resolve(&settings.otel, environment);
+        // What is missing may stand in the part that could not be read.
+        if !incomplete {
+            further.extend(rules::check(&settings, &push, &tree));
+        }
+        further.retain(|new| !problems.iter().any(|known| known.overlaps(new)));
+        problems.append(&mut further);
+        if problems.is_empty() {
+            Ok(Self {
+                settings,
+                push,
+                tree,
+            })
+        } else {
+            Err(ConfigError::new(problems))
+        }
+    }
+
+    /// Where and how `signal` is pushed by OTLP; `None` when it is not.
+    pub fn otlp(&self, signal: Signal) -> Option<&OtlpTarget> {
+        match signal {
+            Signal::Metrics => self.push.metrics.as_ref(),
+            Signal::Traces => self.push.traces.as_ref(),
+            Signal::Logs => self.push.logs.as_ref(),
+        }
+    }
+
+    /// Which of the exporter's own traces are recorded.
+    pub fn trace_sampler(&self) -> TraceSampler {
+        self.push.sampler
+    }
+
+    /// The attributes of the OpenTelemetry resource, `service.name` included.
+    pub fn resource_attributes(&self) -> &BTreeMap<String, String> {
+        &self.push.resource_attributes
+    }
+
+    /// Where the value at `path` came from, such as `gitlab.url` or `projects[0].refs.tags.regexp`.
+    pub fn origin(&self, path: &str) -> Option<&Origin> {
+        self.tree.at(path).map(|node| &node.origin)
+    }
+
+    /// The effective settings with secrets redacted, projects and wildcards with all they inherit.
+    pub fn redacted(&self) -> serde_json::Value {
+        serde_json::to_value(&self.settings).unwrap_or_default()
+    }
+
+    /// The effective configuration as YAML: secrets redacted, behind each value where it came from;
+    /// at the end, as comments, what `OTEL_*` variables and the settings under `otel` come to.
+    pub fn to_yaml(&self) -> String {
+        let mut yaml = render::effective(&self.tree);
+        for signal in Signal::ALL {
+            let name = signal.as_str();
+            match self.otlp(signal) {
+                Some(target) => yaml.push_str(&format!("# {name} are pushed to {target}\n")),
+                None => yaml.push_str(&format!("# {name} are not pushed\n")),
+            }
+        }
+        yaml
+    }
+}
+
+impl Deref for Config {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        &self.settings
+    }
+}

@@ -1,0 +1,496 @@
+//! Every setting with its meaning and default: the single source of the configuration.
+//!
+//! The docstrings are what users read: `config/example.yml` and the JSON Schema printed by
+//! `config --schema` are made from them, and the known keys, `AGE_` variables and `--set` paths
+//! follow from the fields. A field added here needs nothing else.
+
+mod collectors;
+mod otel;
+mod projects;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
+use url::Url;
+
+pub use collectors::*;
+pub use otel::*;
+pub use projects::*;
+
+use super::duration;
+use super::values::{ListenAddress, Secret, optional_text};
+
+/// The configuration of amazing-gitlab-exporter.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Settings {
+    /// Logging.
+    pub log: Log,
+    /// The HTTP server that shows `/metrics` and the status page.
+    pub server: Server,
+    /// Redis, through which several replicas will share the work. Leave empty for a single instance.
+    pub redis: Redis,
+    /// The GitLab connection.
+    pub gitlab: GitLab,
+    /// How projects and wildcards are looked up.
+    pub discovery: Discovery,
+    /// What is collected, and how often.
+    pub collectors: Collectors,
+    /// Settings of every project; each can be overridden per project and per wildcard.
+    pub project_defaults: ProjectSettings,
+    /// Projects named one by one. At least one project or wildcard is needed.
+    pub projects: Vec<ProjectEntry>,
+    /// Projects found by group, user or search. The entry `{}` means every project that the token
+    /// can see.
+    pub wildcards: Vec<Wildcard>,
+    /// What outlives a restart.
+    pub state: State,
+    /// Push by OTLP. What is not set here is decided by the standard `OTEL_*` variables.
+    pub otel: Otel,
+    /// Limits of what is exported.
+    pub telemetry: Telemetry,
+}
+
+/// Logging.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Log {
+    /// The least important messages that are still written.
+    pub level: LogLevel,
+    /// How messages are written.
+    pub format: LogFormat,
+}
+
+/// The least important log messages that are still written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Everything, every GitLab call included.
+    Trace,
+    /// What helps to find a mistake.
+    Debug,
+    /// What an operator wants to know.
+    #[default]
+    Info,
+    /// What may need attention.
+    Warn,
+    /// What failed.
+    Error,
+    /// The same as error.
+    Fatal,
+    /// The same as error.
+    Panic,
+}
+
+impl LogLevel {
+    /// The level by the name that `tracing` gives it: `fatal` and `panic` are `error`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error | Self::Fatal | Self::Panic => "error",
+        }
+    }
+}
+
+/// How log messages are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One readable line per message.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The HTTP server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Server {
+    /// Address of the server, as `host:port`; `:8080` means port 8080 on all interfaces.
+    pub listen_address: ListenAddress,
+    /// Serve CPU profiles of the exporter under `/debug/pprof`.
+    pub enable_pprof: bool,
+    /// Receiver of GitLab webhooks.
+    pub webhook: Webhook,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen_address: ListenAddress::all_interfaces(8080),
+            enable_pprof: false,
+            webhook: Webhook::default(),
+        }
+    }
+}
+
+/// The receiver of GitLab webhooks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Webhook {
+    /// Receive webhooks under `/webhook`. Not built yet: `true` is refused.
+    pub enabled: bool,
+    /// The secret token that GitLab sends with each webhook; empty accepts every sender.
+    #[serde(with = "optional_text")]
+    #[schemars(with = "Secret")]
+    pub secret_token: Option<Secret>,
+}
+
+/// Redis, for several replicas.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Redis {
+    /// Address, as `redis://user:password@host:port/db`. Not built yet: anything but empty is
+    /// refused.
+    #[serde(with = "optional_text")]
+    #[schemars(with = "Secret")]
+    pub url: Option<Secret>,
+    /// Connections at most.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub pool_size: u32,
+    /// Connections kept open when idle; not more than `pool_size`.
+    #[schemars(range(max = 10_000))]
+    pub min_idle_conns: u32,
+}
+
+impl Default for Redis {
+    fn default() -> Self {
+        Self {
+            url: None,
+            pool_size: 10,
+            min_idle_conns: 1,
+        }
+    }
+}
+
+/// The GitLab connection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct GitLab {
+    /// Address of the GitLab instance, without `/api/v4`.
+    #[serde(serialize_with = "without_last_slash")]
+    #[schemars(with = "String", extend("format" = "gitlab-url"))]
+    pub url: Url,
+    /// Personal, group or project access token; best given by the variable `AGE_GITLAB_TOKEN`.
+    /// The scope `read_api` is enough.
+    #[serde(with = "optional_text")]
+    #[schemars(with = "Secret")]
+    pub token: Option<Secret>,
+    /// File that holds the token, instead of `token`; read again when it changes.
+    #[serde(with = "optional_text")]
+    #[schemars(with = "String", extend("format" = "path"))]
+    pub token_file: Option<PathBuf>,
+    /// Verify GitLab's TLS certificate.
+    pub enable_tls_verify: bool,
+    /// PEM file with the certificates of your own certificate authority.
+    #[serde(with = "optional_text")]
+    #[schemars(with = "String", extend("format" = "ca-file"))]
+    pub ca_cert_path: Option<PathBuf>,
+    /// How long one request may take.
+    #[serde(with = "duration::text")]
+    #[schemars(schema_with = "duration::text::schema")]
+    pub timeout: Duration,
+    /// Requests per second in the long run.
+    #[schemars(range(min = 0.001, max = 100_000))]
+    pub max_requests_per_second: f64,
+    /// Requests that may follow each other without waiting.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub burst_requests_per_second: u32,
+    /// Requests per hour; 0 = what GitLab's RateLimit headers say.
+    #[schemars(range(max = 1_000_000_000))]
+    pub max_requests_per_hour: u32,
+    /// Read many projects with one GraphQL query; `false` reads by REST alone.
+    pub use_graphql: bool,
+    /// Items per GraphQL page.
+    #[schemars(range(min = 1, max = 100))]
+    pub graphql_page_size: u32,
+    /// Items per REST page.
+    #[schemars(range(min = 1, max = 100))]
+    pub rest_page_size: u32,
+    /// The tier to assume.
+    pub tier: TierSetting,
+}
+
+impl Default for GitLab {
+    fn default() -> Self {
+        Self {
+            url: gitlab_com(),
+            token: None,
+            token_file: None,
+            enable_tls_verify: true,
+            ca_cert_path: None,
+            timeout: Duration::from_secs(30),
+            max_requests_per_second: 10.0,
+            burst_requests_per_second: 20,
+            max_requests_per_hour: 0,
+            use_graphql: true,
+            graphql_page_size: 100,
+            rest_page_size: 100,
+            tier: TierSetting::Auto,
+        }
+    }
+}
+
+fn without_last_slash<S: Serializer>(url: &Url, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(url.as_str().trim_end_matches('/'))
+}
+
+fn gitlab_com() -> Url {
+    #[expect(clippy::unwrap_used, reason = "a constant URL that a test parses")]
+    Url::parse("https://gitlab.com").unwrap()
+}
+
+/// The GitLab tier to assume.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TierSetting {
+    /// Find out, project by project.
+    #[default]
+    Auto,
+    /// Neither Premium nor Ultimate features.
+    Free,
+    /// Premium features.
+    Premium,
+    /// Premium and Ultimate features.
+    Ultimate,
+}
+
+/// How projects and wildcards are looked up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Discovery {
+    /// How often GitLab is asked which projects there are now.
+    #[serde(with = "duration::text")]
+    #[schemars(schema_with = "duration::text::schema")]
+    pub interval: Duration,
+}
+
+impl Default for Discovery {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(300),
+        }
+    }
+}
+
+/// What outlives a restart.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct State {
+    /// File of the embedded database; empty = memory only. Not built yet: anything but empty is
+    /// refused.
+    #[serde(with = "optional_text")]
+    #[schemars(with = "String", extend("format" = "path"))]
+    pub path: Option<PathBuf>,
+}
+
+/// Limits of what is exported.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Telemetry {
+    /// Series per metric at most; what does not fit is dropped and counted in
+    /// `age_series_overflow_total`.
+    #[schemars(range(min = 1, max = 100_000_000))]
+    pub cardinality_limit: u32,
+    /// How long a new counter or histogram is shown as 0, so that its first event counts as a rise;
+    /// at least twice the longest scrape or push interval.
+    #[serde(with = "duration::text")]
+    #[schemars(schema_with = "duration::text::schema")]
+    pub birth_window: Duration,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self {
+            cardinality_limit: 200_000,
+            birth_window: Duration::from_secs(120),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tree::Origin;
+    use crate::config::yaml;
+
+    /// The settings of the plan with their defaults: the contract. There may be more beside them.
+    const CONTRACT: &str = r#"
+log: {level: info, format: text}
+server:
+  listen_address: ":8080"
+  enable_pprof: false
+  webhook: {enabled: false, secret_token: ""}
+redis: {url: "", pool_size: 10, min_idle_conns: 1}
+gitlab:
+  url: https://gitlab.com
+  token: ""
+  token_file: ""
+  enable_tls_verify: true
+  ca_cert_path: ""
+  max_requests_per_second: 10.0
+  burst_requests_per_second: 20
+  max_requests_per_hour: 0
+  use_graphql: true
+  graphql_page_size: 100
+  rest_page_size: 100
+  tier: auto
+  timeout: 30s
+collectors:
+  pipelines:
+    enabled: true
+    interval_seconds: 30
+    include_child_pipelines: true
+    histogram_buckets: [5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0]
+    max_pipelines_per_ref: 10
+  jobs:
+    enabled: true
+    interval_seconds: 30
+    histogram_buckets: [5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0]
+    include_runner_details: true
+  merge_requests:
+    enabled: true
+    interval_seconds: 120
+    histogram_buckets: [3600.0, 7200.0, 14400.0, 28800.0, 86400.0, 172800.0, 604800.0]
+  environments: {enabled: false, interval_seconds: 300, exclude_stopped: true}
+  test_reports: {enabled: false, interval_seconds: 60, include_test_cases: false}
+  dora: {enabled: true, interval_seconds: 3600, environment_tiers: [production, staging], source: auto}
+  value_stream: {enabled: true, interval_seconds: 3600}
+  code_review: {enabled: true, interval_seconds: 300}
+  repository: {enabled: true, interval_seconds: 3600}
+  contributors: {enabled: false, interval_seconds: 3600}
+project_defaults:
+  output_sparse_status_metrics: true
+  refs:
+    branches:
+      enabled: true
+      regexp: ^(main|master|develop|release/.*)$
+      most_recent: 0
+      max_age_days: 0
+      exclude_deleted: true
+    tags: {enabled: true, regexp: ^v.*, most_recent: 10, max_age_days: 90, exclude_deleted: true}
+    merge_requests:
+      enabled: true
+      states: [opened, merged]
+      most_recent: 20
+      max_age_days: 30
+      count_ref: target_branch
+state: {path: ""}
+otel:
+  metrics:
+    enabled: auto
+    endpoint: null
+    protocol: null
+    headers: null
+    interval: null
+    timeout: null
+    compression: null
+    ca_cert_path: null
+  traces:
+    enabled: auto
+    endpoint: null
+    protocol: null
+    headers: null
+    timeout: null
+    sample_ratio: null
+    ca_cert_path: null
+  logs: {enabled: false, endpoint: null, protocol: null, headers: null, timeout: null, ca_cert_path: null}
+  resource_attributes: {}
+telemetry: {cardinality_limit: 200000, birth_window: 2m}
+projects: []
+wildcards: []
+"#;
+
+    #[test]
+    fn the_contract_is_kept() {
+        fn compare(path: &str, contract: &serde_json::Value, ours: &serde_json::Value) {
+            match contract.as_object() {
+                Some(keys) if !keys.is_empty() => {
+                    for (key, value) in keys {
+                        let path = format!("{path}.{key}");
+                        compare(
+                            &path,
+                            value,
+                            ours.get(key).unwrap_or_else(|| panic!("{path} is missing")),
+                        );
+                    }
+                }
+                _ => assert_eq!(ours, contract, "{path}"),
+            }
+        }
+        let contract = yaml::parse(CONTRACT, |_| Origin::Default)
+            .unwrap()
+            .to_json();
+        compare(
+            "",
+            &contract,
+            &serde_json::to_value(Settings::default()).unwrap(),
+        );
+        // Entries have the keys of the plan's sample.
+        let wildcard =
+            "owner: {name: g, kind: group, include_subgroups: true}\nsearch: s\narchived: true";
+        let wildcard = yaml::parse(wildcard, |_| Origin::Default)
+            .unwrap()
+            .to_json();
+        let wildcard: Wildcard = serde_json::from_value(wildcard).unwrap();
+        assert_eq!(wildcard.search.as_deref(), Some("s"));
+    }
+
+    #[test]
+    fn every_collector_has_a_switch() {
+        let settings = serde_json::to_value(Collectors::default()).unwrap();
+        let named: Vec<&str> = settings
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let switches = Collectors::default().switches();
+        let of_pipelines = |name: &str| name == "child_pipelines";
+        let switched: Vec<&str> = switches
+            .iter()
+            .map(|(name, _)| *name)
+            .filter(|name| !of_pipelines(name))
+            .collect();
+        assert_eq!(switched, named);
+        for (name, on) in switches.iter().filter(|(name, _)| !of_pipelines(name)) {
+            assert_eq!(settings[name]["enabled"], *on, "{name}");
+        }
+    }
+
+    #[test]
+    fn fatal_and_panic_mean_error() {
+        let level = |name: &str| {
+            serde_json::from_value::<LogLevel>(name.into())
+                .unwrap()
+                .as_str()
+        };
+        assert_eq!(
+            [
+                level("fatal"),
+                level("panic"),
+                level("error"),
+                level("warn")
+            ],
+            ["error", "error", "error", "warn"]
+        );
+    }
+
+    #[test]
+    fn merge_request_states_include_what_they_say() {
+        let rule = |states: &[MergeRequestState]| MergeRequestRule {
+            states: states.to_vec(),
+            ..Default::default()
+        };
+        assert!(rule(&[MergeRequestState::All]).includes_state("locked"));
+        let default = MergeRequestRule::default();
+        assert!(default.includes_state("merged") && !default.includes_state("closed"));
+        assert!(rule(&[MergeRequestState::Closed]).includes_state("closed"));
+    }
+}

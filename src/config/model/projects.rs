@@ -1,0 +1,220 @@
+//! `project_defaults`, `projects` and `wildcards`: what is watched.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::config::values::{Pattern, optional_text};
+
+/// Settings of a project.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ProjectSettings {
+    /// Show only the current status, as 1; `false` shows every status, as 0 or 1.
+    pub output_sparse_status_metrics: bool,
+    /// Which refs are watched.
+    pub refs: Refs,
+}
+
+impl Default for ProjectSettings {
+    fn default() -> Self {
+        Self {
+            output_sparse_status_metrics: true,
+            refs: Refs::default(),
+        }
+    }
+}
+
+/// Which refs of a project are watched.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Refs {
+    /// Branches.
+    pub branches: RefRule,
+    /// Tags.
+    pub tags: RefRule,
+    /// Merge requests, whose pipelines run on refs of their own.
+    pub merge_requests: MergeRequestRule,
+}
+
+impl Default for Refs {
+    fn default() -> Self {
+        Self {
+            branches: RefRule::default(),
+            tags: RefRule {
+                regexp: pattern("^v.*"),
+                most_recent: 10,
+                max_age_days: 90,
+                ..RefRule::default()
+            },
+            merge_requests: MergeRequestRule::default(),
+        }
+    }
+}
+
+/// Which branches or tags are watched. `enabled` and `regexp` decide what is counted and what has a
+/// state; the others only what has a state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct RefRule {
+    /// Watch them at all.
+    pub enabled: bool,
+    /// Regular expression that the name must match.
+    pub regexp: Pattern,
+    /// Show the state of only so many, the newest; 0 = all.
+    #[schemars(range(max = 1_000_000))]
+    pub most_recent: u32,
+    /// Show the state only when the newest pipeline is not older, in days; 0 = no limit.
+    #[schemars(range(max = 36_500))]
+    pub max_age_days: u32,
+    /// Forget the state once the branch or tag was deleted.
+    pub exclude_deleted: bool,
+}
+
+impl Default for RefRule {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            regexp: pattern("^(main|master|develop|release/.*)$"),
+            most_recent: 0,
+            max_age_days: 0,
+            exclude_deleted: true,
+        }
+    }
+}
+
+fn pattern(text: &str) -> Pattern {
+    #[expect(
+        clippy::unwrap_used,
+        reason = "constant expressions that a test compiles"
+    )]
+    text.parse().unwrap()
+}
+
+/// Which merge requests are watched.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct MergeRequestRule {
+    /// Watch them at all.
+    pub enabled: bool,
+    /// States of the merge requests whose pipelines have a state.
+    #[schemars(length(min = 1))]
+    pub states: Vec<MergeRequestState>,
+    /// Show the state of only so many, the newest; 0 = all.
+    #[schemars(range(max = 1_000_000))]
+    pub most_recent: u32,
+    /// Show the state only when the newest pipeline is not older, in days; 0 = no limit.
+    #[schemars(range(max = 36_500))]
+    pub max_age_days: u32,
+    /// The ref under which counters and histograms count merge request pipelines.
+    pub count_ref: CountRef,
+}
+
+impl Default for MergeRequestRule {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            states: vec![MergeRequestState::Opened, MergeRequestState::Merged],
+            most_recent: 20,
+            max_age_days: 30,
+            count_ref: CountRef::TargetBranch,
+        }
+    }
+}
+
+impl MergeRequestRule {
+    /// Whether merge requests in GitLab's lower-case `state` (`opened`, `merged`, …) are watched.
+    pub fn includes_state(&self, state: &str) -> bool {
+        self.states.iter().any(|wanted| match wanted {
+            MergeRequestState::All => true,
+            MergeRequestState::Opened => state == "opened",
+            MergeRequestState::Closed => state == "closed",
+            MergeRequestState::Merged => state == "merged",
+        })
+    }
+}
+
+/// A state of merge requests, as GitLab says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MergeRequestState {
+    /// Open.
+    Opened,
+    /// Closed without a merge.
+    Closed,
+    /// Merged.
+    Merged,
+    /// Every state.
+    All,
+}
+
+/// The ref label of counters and histograms of merge request pipelines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CountRef {
+    /// `merge-requests/main`: the branch to merge into; few series.
+    #[default]
+    TargetBranch,
+    /// `merge-requests/42`: the number of the merge request; new series for each.
+    Iid,
+    /// `merge-requests/my-feature`: the branch that is merged; new series for each.
+    SourceBranch,
+}
+
+/// A project named by its path.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ProjectEntry {
+    /// Full path of the project, such as `group/subgroup/project`.
+    #[schemars(extend("format" = "project-path"), example = "group/project")]
+    pub name: String,
+    /// The settings of this project: `project_defaults` with what the entry overrides.
+    #[serde(flatten)]
+    pub settings: ProjectSettings,
+}
+
+/// Projects found by group, user or search.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Wildcard {
+    /// Whose projects; left out, every project that the token can see.
+    pub owner: Option<Owner>,
+    /// Only projects that the token's user is a member of; needs that `owner` is left out.
+    pub membership: bool,
+    /// Only projects whose name or path contains this text; empty = all.
+    #[serde(with = "optional_text")]
+    #[schemars(with = "String")]
+    pub search: Option<String>,
+    /// Also archived projects.
+    pub archived: bool,
+    /// The settings of these projects: `project_defaults` with what the entry overrides.
+    #[serde(flatten)]
+    pub settings: ProjectSettings,
+}
+
+/// The owner of projects.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Owner {
+    /// Full path of the group, or name of the user.
+    #[schemars(extend("format" = "owner-path"), example = "my-group")]
+    pub name: String,
+    /// What the owner is.
+    #[serde(default)]
+    pub kind: OwnerKind,
+    /// Also the projects of the group's subgroups.
+    #[serde(default = "yes")]
+    pub include_subgroups: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What an owner is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OwnerKind {
+    /// A group.
+    #[default]
+    Group,
+    /// A user.
+    User,
+}

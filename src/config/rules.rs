@@ -1,0 +1,309 @@
+//! Rules about several settings together, about files that settings name, and about what is not
+//! built yet.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use reqwest::header::HeaderValue;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::duration;
+use super::model::{GitLab, Settings, Temporality};
+use super::otlp::{self, ResolvedOtel, Signal};
+use super::problem::Problem;
+use super::tree::Node;
+
+/// Checks the whole; `tree` knows the places.
+pub(super) fn check(settings: &Settings, otel: &ResolvedOtel, tree: &Node) -> Vec<Problem> {
+    let mut rules = Rules {
+        tree,
+        problems: Vec::new(),
+    };
+    rules.not_built(settings);
+    rules.token(&settings.gitlab);
+    rules.ca_file(
+        "gitlab.ca_cert_path",
+        settings.gitlab.ca_cert_path.as_deref(),
+    );
+    rules.redis(settings);
+    rules.collectors(settings);
+    rules.watched(settings);
+    rules.otel(settings, otel);
+    rules.problems
+}
+
+struct Rules<'a> {
+    tree: &'a Node,
+    problems: Vec<Problem>,
+}
+
+impl Rules<'_> {
+    fn problem(&self, key: &str, sentence: String) -> Problem {
+        Problem::new(self.tree.at(key).map(|node| &node.origin), key, sentence)
+    }
+
+    fn report(&mut self, key: &str, sentence: String) {
+        let problem = self.problem(key, sentence);
+        self.problems.push(problem);
+    }
+
+    /// Where a value came from, for a sentence.
+    fn place(&self, key: &str) -> String {
+        self.tree
+            .at(key)
+            .map(|node| node.origin.to_string())
+            .unwrap_or_default()
+    }
+
+    fn not_built(&mut self, settings: &Settings) {
+        let refusals = [
+            (
+                settings.redis.url.is_some(),
+                "redis.url",
+                "sharing the work between replicas",
+                "leave it empty to run one instance",
+            ),
+            (
+                settings.server.webhook.enabled,
+                "server.webhook.enabled",
+                "the webhook receiver",
+                "set it to false; GitLab is polled at the collectors' intervals",
+            ),
+            (
+                settings.state.path.is_some(),
+                "state.path",
+                "keeping state in a file",
+                "leave it empty to keep state in memory",
+            ),
+        ];
+        for (is_asked, key, what, advice) in refusals {
+            if is_asked {
+                self.report(
+                    key,
+                    format!(
+                        "{key} asks for {what}, which this version does not have yet; {advice}"
+                    ),
+                );
+            }
+        }
+    }
+
+    fn token(&mut self, gitlab: &GitLab) {
+        match (&gitlab.token, &gitlab.token_file) {
+            (None, None) => self.problems.push(
+                Problem::new(
+                    None,
+                    "gitlab.token",
+                    "gitlab.token is missing; set the variable AGE_GITLAB_TOKEN, or gitlab.token_file to a file \
+                     that holds the token"
+                        .to_owned(),
+                )
+                .and("gitlab.token_file"),
+            ),
+            (Some(_), Some(_)) => {
+                let sentence = format!(
+                    "gitlab.token_file and gitlab.token ({}) are both set; keep one of them",
+                    self.place("gitlab.token")
+                );
+                let problem = self.problem("gitlab.token_file", sentence).and("gitlab.token");
+                self.problems.push(problem);
+            }
+            (Some(token), None) => {
+                let is_sendable = HeaderValue::from_str(token.expose()).is_ok();
+                if !is_sendable || token.expose().contains(char::is_whitespace) {
+                    let sentence = "gitlab.token has a space, a line break or another character that no token has";
+                    self.report("gitlab.token", sentence.to_owned());
+                }
+            }
+            (None, Some(path)) => {
+                let reason = match std::fs::read_to_string(path) {
+                    Ok(text) if text.trim().is_empty() => "it is empty".to_owned(),
+                    Ok(_) => return,
+                    Err(error) => error.to_string(),
+                };
+                let sentence = format!("gitlab.token_file {path:?} does not hold a token ({reason})");
+                self.report("gitlab.token_file", sentence);
+            }
+        }
+    }
+
+    fn ca_file(&mut self, key: &str, path: Option<&Path>) {
+        if let Some(path) = path
+            && let Err(reason) = certificates(path)
+        {
+            self.report(
+                key,
+                format!("{key} {path:?} does not hold certificates ({reason})"),
+            );
+        }
+    }
+
+    fn redis(&mut self, settings: &Settings) {
+        let redis = &settings.redis;
+        if redis.min_idle_conns > redis.pool_size {
+            let sentence = format!(
+                "redis.min_idle_conns must not be above redis.pool_size, but {} is above {} ({})",
+                redis.min_idle_conns,
+                redis.pool_size,
+                self.place("redis.pool_size")
+            );
+            let problem = self
+                .problem("redis.min_idle_conns", sentence)
+                .and("redis.pool_size");
+            self.problems.push(problem);
+        }
+    }
+
+    fn collectors(&mut self, settings: &Settings) {
+        let variables = &settings.collectors.variables;
+        if variables.enabled && variables.regexp.is_none() {
+            let sentence = "collectors.variables.enabled needs collectors.variables.regexp, the keys to export: \
+                            their values become labels";
+            let problem = self.problem("collectors.variables.enabled", sentence.to_owned());
+            self.problems
+                .push(problem.and("collectors.variables.regexp"));
+        }
+    }
+
+    fn watched(&mut self, settings: &Settings) {
+        if settings.projects.is_empty() && settings.wildcards.is_empty() {
+            let sentence = "projects and wildcards are both empty, so there is nothing to watch; name projects with \
+                            projects: [{name: group/project}], or watch every project that the token can see with \
+                            wildcards: [{}]";
+            self.problems
+                .push(Problem::new(None, "projects", sentence.to_owned()).and("wildcards"));
+        }
+        for (index, wildcard) in settings.wildcards.iter().enumerate() {
+            if wildcard.membership && wildcard.owner.is_some() {
+                let key = format!("wildcards[{index}].membership");
+                self.report(
+                    &key,
+                    format!(
+                        "{key} goes only without wildcards[{index}].owner; leave out one of them"
+                    ),
+                );
+            }
+        }
+        let mut first = HashMap::new();
+        for (index, project) in settings.projects.iter().enumerate() {
+            let key = format!("projects[{index}].name");
+            // GitLab's paths do not tell upper and lower case apart.
+            if let Some(other) = first.insert(project.name.to_lowercase(), key.clone()) {
+                let sentence = format!(
+                    "{key} {:?} is listed twice; it already stands at {}",
+                    project.name,
+                    self.place(&other)
+                );
+                self.report(&key, sentence);
+            }
+        }
+    }
+
+    fn otel(&mut self, settings: &Settings, resolved: &ResolvedOtel) {
+        if settings.otel.metrics.temporality == Some(Temporality::Delta) {
+            let sentence = format!("otel.metrics.temporality {}", otlp::only_cumulative());
+            self.report("otel.metrics.temporality", sentence);
+        }
+        let targets = [
+            (
+                Signal::Metrics,
+                &resolved.metrics,
+                settings.otel.metrics.otlp.ca_cert_path.is_some(),
+            ),
+            (
+                Signal::Traces,
+                &resolved.traces,
+                settings.otel.traces.otlp.ca_cert_path.is_some(),
+            ),
+            (
+                Signal::Logs,
+                &resolved.logs,
+                settings.otel.logs.otlp.ca_cert_path.is_some(),
+            ),
+        ];
+        for (signal, target, is_ours) in targets {
+            let path = target
+                .as_ref()
+                .and_then(|target| target.ca_cert_path.as_deref());
+            let key = if is_ours {
+                format!("otel.{}.ca_cert_path", signal.as_str())
+            } else {
+                "OTEL_EXPORTER_OTLP_CERTIFICATE".to_owned()
+            };
+            self.ca_file(&key, path);
+        }
+        let window = settings.telemetry.birth_window;
+        if let Some(metrics) = &resolved.metrics
+            && window < metrics.interval * 2
+        {
+            let sentence = format!(
+                "telemetry.birth_window must be at least twice the push interval (otel.metrics.interval, {}), not {}",
+                duration::format(metrics.interval),
+                duration::format(window)
+            );
+            let problem = self
+                .problem("telemetry.birth_window", sentence)
+                .and("otel.metrics.interval");
+            self.problems.push(problem);
+        }
+    }
+}
+
+/// Whether a PEM file holds at least one certificate that can be trusted, and nothing broken.
+fn certificates(path: &Path) -> Result<(), String> {
+    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&bytes) {
+        let certificate = certificate.map_err(|error| error.to_string())?;
+        roots.add(certificate).map_err(|error| error.to_string())?;
+    }
+    if roots.is_empty() {
+        Err("there is no PEM certificate in it".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A self-signed certificate, made for this test with openssl.
+    const CERTIFICATE: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBejCCASGgAwIBAgIUDZcyZAZ2eEoZPm5HmoS/s9kVWC0wCgYIKoZIzj0EAwIw
+EjEQMA4GA1UEAwwHVGVzdCBDQTAgFw0yNjExMjQwODM1NDhaGA8yMTI2MTAzMTA4
+MzU0OFowEjEQMA4GA1UEAwwHVGVzdCBDQTBZMBMGByqGSM49AgEGCCqGSM49AwEH
+A0IABDllXG/ljyOVSJJjfPivedwWI/JezzYxNEq+GiBH6r2Tla5On5FUQlLZLamF
+s/frBC6Yhr6l5AafnGurf0EaRU6jUzBRMB0GA1UdDgQWBBTEzrXWPmITTHaV5iUH
+3kdQLHlWWjAfBgNVHSMEGDAWgBTEzrXWPmITTHaV5iUH3kdQLHlWWjAPBgNVHRMB
+Af8EBTADAQH/MAoGCCqGSM49BAMCA0cAMEQCIHB+5VwI1Zr0WFG55E+2LNaIF7Tu
+F6uPqRSeKekw+N7uAiBNAqG69xW9+2D7qiBFwLnBQvz9mLtbVjX7MNAtfzxF/Q==
+-----END CERTIFICATE-----
+";
+
+    #[test]
+    fn a_file_of_certificates_is_read_and_a_broken_one_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let check = |text: &str| {
+            let path = directory.path().join("ca.pem");
+            std::fs::write(&path, text).unwrap();
+            certificates(&path)
+        };
+        assert_eq!(check(CERTIFICATE), Ok(()));
+        assert_eq!(check(&CERTIFICATE.repeat(2)), Ok(()));
+        let none = Err("there is no PEM certificate in it".to_owned());
+        assert_eq!(check("hello"), none);
+        assert_eq!(
+            check(&CERTIFICATE.replace("CERTIFICATE", "PRIVATE KEY")),
+            none
+        );
+        assert!(check(&CERTIFICATE.replace("MII", "AAA")).is_err());
+        assert!(check(&CERTIFICATE.replace("-----END", "")).is_err());
+        // One broken certificate is not hidden by a good one.
+        let broken = CERTIFICATE.replace("MII", "AAA");
+        assert!(check(&format!("{CERTIFICATE}{broken}")).is_err());
+    }
+}

@@ -1,0 +1,58 @@
+//! What the client tells about its calls, for the metrics `age_api_*`.
+
+use std::borrow::Cow;
+
+use crate::clock::UnixSeconds;
+
+/// How one HTTP exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// GitLab answered with this status.
+    Status(u16),
+    /// There was no answer; the kind of failure is one of `GitLabError::kind`'s values.
+    Failed(&'static str),
+}
+
+impl Outcome {
+    /// The value of the label `status_code`: the status, or the kind of failure.
+    #[must_use]
+    pub fn label(self) -> Cow<'static, str> {
+        match self {
+            Self::Status(status) => Cow::Owned(status.to_string()),
+            Self::Failed(kind) => Cow::Borrowed(kind),
+        }
+    }
+}
+
+/// Receives the accounts of every call. Methods are called on the calling task and must be quick.
+///
+/// `endpoint` is always a template such as `/projects/:id/pipelines`, so it is bounded.
+pub trait Accounting: Send + Sync {
+    /// One HTTP exchange, retries and redirects counted one by one; `seconds` without waiting for
+    /// the limiter.
+    fn request(&self, method: &'static str, endpoint: &'static str, outcome: Outcome, seconds: f64);
+
+    /// A call is about to be tried again.
+    fn retry(&self, endpoint: &'static str);
+
+    /// A call waited this long for its turn.
+    fn throttled(&self, seconds: f64);
+
+    /// GitLab's `RateLimit-Remaining` and `RateLimit-Reset`.
+    fn rate_limit(&self, remaining: u64, reset: UnixSeconds);
+
+    /// The complexity GitLab found for a GraphQL query, and the most it allows.
+    fn complexity(&self, query: &'static str, score: u32, limit: u32);
+}
+
+/// Keeps no account.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoAccounting;
+
+impl Accounting for NoAccounting {
+    fn request(&self, _: &'static str, _: &'static str, _: Outcome, _: f64) {}
+    fn retry(&self, _: &'static str) {}
+    fn throttled(&self, _: f64) {}
+    fn rate_limit(&self, _: u64, _: UnixSeconds) {}
+    fn complexity(&self, _: &'static str, _: u32, _: u32) {}
+}

@@ -1,0 +1,217 @@
+//! Reads an HTTP answer: bounded, and turned into an error that a person can act on.
+
+use std::error::Error as _;
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName};
+use reqwest::{Response, StatusCode};
+use serde_json::Value;
+
+use super::error::Cause;
+use crate::clock::UnixSeconds;
+
+/// Most bytes read of one answer, after decompression.
+pub(crate) const MAX_BODY: usize = 64 << 20;
+/// Most bytes read of an answer that is an error anyway.
+const MAX_ERROR_BODY: usize = 64 << 10;
+/// Most characters of a server's text in one of our messages.
+const MAX_DETAIL: usize = 300;
+
+/// The body, or why it could not be read. Of an error's body a bounded beginning is enough.
+pub(crate) async fn body(mut response: Response) -> Result<Vec<u8>, Cause> {
+    let failed = !response.status().is_success();
+    let limit = if failed { MAX_ERROR_BODY } else { MAX_BODY };
+    let announced = response
+        .content_length()
+        .and_then(|n| usize::try_from(n).ok());
+    if !failed && announced.is_some_and(|length| length > limit) {
+        return Err(Cause::TooLarge { limit });
+    }
+    let mut body = Vec::with_capacity(announced.unwrap_or(0).min(1 << 20));
+    while let Some(chunk) = response.chunk().await.map_err(transport)? {
+        if body.len() + chunk.len() > limit {
+            if failed {
+                body.extend_from_slice(&chunk[..limit - body.len()]);
+                break;
+            }
+            return Err(Cause::TooLarge { limit });
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// Why there was no complete answer. The error's own text may hold the URL, so it is cut off.
+pub(crate) fn transport(error: reqwest::Error) -> Cause {
+    if error.is_timeout() {
+        return Cause::Timeout;
+    }
+    let error = error.without_url();
+    let mut reason = error.to_string();
+    let mut tls = false;
+    let mut source = error.source();
+    while let Some(inner) = source {
+        reason = inner.to_string();
+        tls |= is_tls(inner);
+        source = inner.source();
+    }
+    if tls {
+        Cause::Tls(reason)
+    } else if error.is_connect() {
+        Cause::Connect(reason)
+    } else {
+        Cause::Interrupted(reason)
+    }
+}
+
+/// Whether an error is one of TLS, however often I/O errors are wrapped around it.
+fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.is::<rustls::Error>()
+        || error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+            .is_some_and(|inner| is_tls(inner))
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text
+}
+
+/// Why an answer with this status, or this content, is a failure; `None` for JSON with a 2xx.
+pub(crate) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Cause> {
+    let html = is_html(headers, body);
+    let code = status.as_u16();
+    if status.is_success() {
+        return html.then_some(Cause::Html(code));
+    }
+    let detail = if html {
+        "a web page".to_owned()
+    } else {
+        detail(body)
+    };
+    Some(match code {
+        401 => Cause::Auth(detail),
+        403 => Cause::Forbidden(detail),
+        404 | 410 => Cause::NotFound(code, detail),
+        429 => Cause::RateLimited { wait: None },
+        500..=599 => Cause::Server(code, detail),
+        _ => Cause::Refused(code, detail),
+    })
+}
+
+/// The time in a header such as `Date`.
+pub(crate) fn http_date(headers: &HeaderMap, name: &HeaderName) -> Option<UnixSeconds> {
+    let text = headers.get(name)?.to_str().ok()?;
+    let time = jiff::fmt::rfc2822::DateTimeParser::new()
+        .parse_timestamp(text)
+        .ok()?;
+    Some(UnixSeconds(time.as_second()))
+}
+
+fn is_html(headers: &HeaderMap, body: &[u8]) -> bool {
+    let said = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| {
+            value
+                .trim_start()
+                .to_ascii_lowercase()
+                .starts_with("text/html")
+        });
+    said || body.trim_ascii_start().starts_with(b"<")
+}
+
+/// The sentence in an error's body, in any of the forms that GitLab gives it.
+fn detail(body: &[u8]) -> String {
+    let text = match serde_json::from_slice::<Value>(body) {
+        Ok(value) => sentence(&value),
+        Err(_) => String::from_utf8_lossy(body).trim().to_owned(),
+    };
+    shorten(&text)
+}
+
+fn sentence(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(sentence).collect::<Vec<_>>().join("; "),
+        Value::Object(fields) => ["error", "error_description", "message", "errors"]
+            .iter()
+            .filter_map(|key| fields.get(*key))
+            .map(sentence)
+            .filter(|text| !text.is_empty())
+            .collect::<Vec<_>>()
+            .join(": "),
+        _ => String::new(),
+    }
+}
+
+/// One line of bounded length.
+pub(crate) fn shorten(text: &str) -> String {
+    let mut line: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(MAX_DETAIL + 1)
+        .collect();
+    if line.chars().count() > MAX_DETAIL {
+        line.pop();
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_gitlabs_errors_becomes_a_sentence() {
+        for (body, want) in [
+            (
+                r#"{"message":"404 Project Not Found"}"#,
+                "404 Project Not Found",
+            ),
+            (
+                r#"{"error":"insufficient_scope","error_description":"Too low.","scope":"api"}"#,
+                "insufficient_scope: Too low.",
+            ),
+            (r#"{"message":{"error":"Too many."}}"#, "Too many."),
+            (
+                r#"{"errors":[{"message":"Invalid token"}]}"#,
+                "Invalid token",
+            ),
+            ("Retry later\n", "Retry later"),
+            ("", ""),
+            ("[1,null]", "; "),
+        ] {
+            assert_eq!(detail(body.as_bytes()), want, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_servers_text_is_one_short_line() {
+        let line = shorten(&format!("a\nb\u{1b}{}", "é".repeat(10_000)));
+        assert_eq!(line.chars().count(), MAX_DETAIL + 1);
+        assert!(line.starts_with("a b é") && line.ends_with('…'));
+    }
+
+    #[test]
+    fn a_web_page_is_seen_with_or_without_its_content_type() {
+        let none = HeaderMap::new();
+        let page = b"\n <!DOCTYPE html><html></html>";
+        assert!(matches!(
+            failure(StatusCode::OK, &none, page),
+            Some(Cause::Html(200))
+        ));
+        assert!(matches!(
+            failure(StatusCode::BAD_GATEWAY, &none, page),
+            Some(Cause::Server(502, text)) if text == "a web page"
+        ));
+        assert!(failure(StatusCode::OK, &none, b"[]").is_none());
+    }
+}

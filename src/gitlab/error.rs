@@ -1,0 +1,278 @@
+//! What can go wrong between the exporter and GitLab.
+
+use std::time::Duration;
+
+/// A call to GitLab that failed.
+///
+/// Its text names the endpoint (a template, without ids) and what to look at; texts that came
+/// from the server are shortened, and the token is cut out of them.
+#[derive(Debug, thiserror::Error)]
+#[error("{endpoint}: {cause}")]
+pub struct GitLabError {
+    /// Method and endpoint template, or `GraphQL` and the operation's name.
+    pub endpoint: String,
+    /// What happened.
+    pub cause: Cause,
+}
+
+/// What happened to a call.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// 401: no valid token.
+    #[error("GitLab refused the token (401{})", detail(.0))]
+    Auth(String),
+    /// 403: the token's scope or role is too low, or its user is blocked.
+    #[error("GitLab forbids it (403{})", detail(.0))]
+    Forbidden(String),
+    /// 404 or 410: it does not exist, or the token may not see it.
+    #[error("not there, or not visible to the token ({0}{detail})", detail = detail(.1))]
+    NotFound(u16, String),
+    /// 429, or the budget is used up for longer than a call waits.
+    #[error("rate limit reached{}", wait.map_or_else(String::new, |wait| format!(", free again in {} s", wait.as_secs())))]
+    RateLimited {
+        /// How long until the next call is allowed, where known.
+        wait: Option<Duration>,
+    },
+    /// Another 4xx.
+    #[error("GitLab refused the call ({0}{detail})", detail = detail(.1))]
+    Refused(u16, String),
+    /// 5xx, or a proxy's error in front of GitLab.
+    #[error("GitLab failed ({0}{detail})", detail = detail(.1))]
+    Server(u16, String),
+    /// No answer in time.
+    #[error("no answer in time")]
+    Timeout,
+    /// No connection.
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    /// The TLS handshake failed.
+    #[error("TLS failed: {0}; see gitlab.ca_cert_path")]
+    Tls(String),
+    /// The connection broke before the answer was complete.
+    #[error("the connection broke: {0}")]
+    Interrupted(String),
+    /// A web page came instead of JSON.
+    #[error(
+        "a web page instead of JSON (status {0}): a login page or a proxy answered; check gitlab.url and the token"
+    )]
+    Html(u16),
+    /// The answer is not what the API describes.
+    #[error("the answer makes no sense: {0}")]
+    Decode(String),
+    /// The answer is larger than the client reads.
+    #[error("the answer is larger than {} MiB", limit >> 20)]
+    TooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// GitLab wants the call to go elsewhere.
+    #[error(
+        "GitLab redirects to {to}, and the token goes nowhere but to gitlab.url; set gitlab.url to the new address if that is right"
+    )]
+    Redirected {
+        /// Origin of the redirect, or why it could not be followed.
+        to: String,
+    },
+    /// GraphQL refused or lost the whole answer.
+    #[error("GraphQL error: {0}")]
+    GraphQl(String),
+    /// The query asks for more than GitLab allows at once.
+    #[error("GraphQL query too complex: {0}")]
+    GraphQlComplexity(String),
+    /// The query took too long on the server.
+    #[error("GraphQL query too slow: {0}")]
+    GraphQlTimeout(String),
+    /// The server's schema lacks something the query asks for.
+    #[error("this GitLab's GraphQL cannot answer the query: {0}")]
+    GraphQlSchema(String),
+    /// The token file cannot be read.
+    #[error("{0}")]
+    Token(String),
+}
+
+fn detail(text: &str) -> String {
+    if text.is_empty() {
+        String::new()
+    } else {
+        format!(": {text}")
+    }
+}
+
+impl Cause {
+    /// Every value of [`Self::kind`].
+    pub const KINDS: [&'static str; 19] = [
+        "auth",
+        "forbidden",
+        "not_found",
+        "rate_limited",
+        "refused",
+        "server",
+        "timeout",
+        "connect",
+        "tls",
+        "interrupted",
+        "html",
+        "decode",
+        "too_large",
+        "redirected",
+        "graphql",
+        "graphql_complexity",
+        "graphql_timeout",
+        "graphql_schema",
+        "token",
+    ];
+
+    /// A short, bounded name for labels and log fields.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Auth(_) => "auth",
+            Self::Forbidden(_) => "forbidden",
+            Self::NotFound(..) => "not_found",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Refused(..) => "refused",
+            Self::Server(..) => "server",
+            Self::Timeout => "timeout",
+            Self::Connect(_) => "connect",
+            Self::Tls(_) => "tls",
+            Self::Interrupted(_) => "interrupted",
+            Self::Html(_) => "html",
+            Self::Decode(_) => "decode",
+            Self::TooLarge { .. } => "too_large",
+            Self::Redirected { .. } => "redirected",
+            Self::GraphQl(_) => "graphql",
+            Self::GraphQlComplexity(_) => "graphql_complexity",
+            Self::GraphQlTimeout(_) => "graphql_timeout",
+            Self::GraphQlSchema(_) => "graphql_schema",
+            Self::Token(_) => "token",
+        }
+    }
+}
+
+impl Cause {
+    /// Whether the same call may succeed in a moment.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        matches!(
+            self,
+            Self::RateLimited { .. }
+                | Self::Server(..)
+                | Self::Timeout
+                | Self::Connect(_)
+                | Self::Interrupted(_)
+        )
+    }
+
+    /// The same with every text changed by `edit`.
+    pub(crate) fn map_text(self, edit: impl Fn(String) -> String) -> Self {
+        match self {
+            Self::Auth(text) => Self::Auth(edit(text)),
+            Self::Forbidden(text) => Self::Forbidden(edit(text)),
+            Self::NotFound(status, text) => Self::NotFound(status, edit(text)),
+            Self::Refused(status, text) => Self::Refused(status, edit(text)),
+            Self::Server(status, text) => Self::Server(status, edit(text)),
+            Self::Connect(text) => Self::Connect(edit(text)),
+            Self::Tls(text) => Self::Tls(edit(text)),
+            Self::Interrupted(text) => Self::Interrupted(edit(text)),
+            Self::Decode(text) => Self::Decode(edit(text)),
+            Self::Redirected { to } => Self::Redirected { to: edit(to) },
+            Self::GraphQl(text) => Self::GraphQl(edit(text)),
+            Self::GraphQlComplexity(text) => Self::GraphQlComplexity(edit(text)),
+            Self::GraphQlTimeout(text) => Self::GraphQlTimeout(edit(text)),
+            Self::GraphQlSchema(text) => Self::GraphQlSchema(edit(text)),
+            Self::Token(text) => Self::Token(edit(text)),
+            Self::RateLimited { .. } | Self::Timeout | Self::Html(_) | Self::TooLarge { .. } => {
+                self
+            }
+        }
+    }
+}
+
+impl GitLabError {
+    /// A short, bounded name of what happened, for labels and log fields.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        self.cause.kind()
+    }
+
+    /// The HTTP status, where the failure was one.
+    #[must_use]
+    pub const fn status(&self) -> Option<u16> {
+        match &self.cause {
+            Cause::Auth(_) => Some(401),
+            Cause::Forbidden(_) => Some(403),
+            Cause::RateLimited { .. } => Some(429),
+            Cause::NotFound(status, _)
+            | Cause::Refused(status, _)
+            | Cause::Server(status, _)
+            | Cause::Html(status) => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Whether the same call may succeed in a moment.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        self.cause.is_retryable()
+    }
+
+    /// Whether the thing asked for does not exist, or not for this token.
+    #[must_use]
+    pub const fn means_gone(&self) -> bool {
+        matches!(self.cause, Cause::NotFound(..))
+    }
+
+    /// Whether the token may not do this here.
+    #[must_use]
+    pub const fn is_forbidden(&self) -> bool {
+        matches!(self.cause, Cause::Forbidden(_))
+    }
+
+    /// Whether one item of a batch may have spoilt the answer for the others, so that asking for
+    /// fewer at once is worth the calls. What every call would meet alike is no item's fault.
+    #[must_use]
+    pub const fn may_be_one_items_fault(&self) -> bool {
+        self.batch_too_heavy()
+            || matches!(
+                self.cause,
+                Cause::Server(..) | Cause::Decode(_) | Cause::GraphQl(_) | Cause::Interrupted(_)
+            )
+    }
+
+    /// Whether GraphQL will not answer this while REST may: it is off, refused, too old or failing.
+    ///
+    /// False for what would hit REST alike (no connection, rate limit) and for a batch that is
+    /// only too heavy, except a failing server: ask [`Self::batch_too_heavy`] first.
+    #[must_use]
+    pub fn graphql_unavailable(&self) -> bool {
+        self.endpoint.starts_with(GRAPHQL)
+            && !matches!(
+                self.cause,
+                Cause::Auth(_)
+                    | Cause::RateLimited { .. }
+                    | Cause::Timeout
+                    | Cause::Connect(_)
+                    | Cause::Tls(_)
+                    | Cause::Interrupted(_)
+                    | Cause::GraphQlComplexity(_)
+                    | Cause::GraphQlTimeout(_)
+                    | Cause::Token(_)
+            )
+    }
+
+    /// Whether a smaller batch may succeed: too complex, too slow, too large, or a 503.
+    #[must_use]
+    pub const fn batch_too_heavy(&self) -> bool {
+        matches!(
+            self.cause,
+            Cause::GraphQlComplexity(_)
+                | Cause::GraphQlTimeout(_)
+                | Cause::Timeout
+                | Cause::TooLarge { .. }
+                | Cause::Server(502..=504 | 524, _)
+        )
+    }
+}
+
+/// How the endpoint of a GraphQL call begins.
+pub(crate) const GRAPHQL: &str = "GraphQL";

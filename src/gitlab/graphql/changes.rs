@@ -1,0 +1,192 @@
+//! The change feed: which pipelines of which projects moved.
+
+use super::convert::{gid, maybe_time, merge_request, project_gid, raw_pipeline};
+use super::holes::{Partial, ProjectHoles, key};
+use super::{Batch, Messages, queries};
+use crate::clock::UnixSeconds;
+use crate::gitlab::GitLab;
+use crate::gitlab::error::GitLabError;
+use crate::gitlab::json::Step;
+use crate::gitlab::model::{
+    Known, Page, Pipeline, PipelineId, Project, ProjectId, Role, Upstream, merge_request_iid,
+};
+use queries::project_changes::{self, PipelinePage, ProjectChangesProjectsNodes};
+
+/// What moved in one project.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProjectChanges {
+    /// The project now; its default branch is unread.
+    pub project: Project,
+    /// Pipelines that are no children, newest first. Coverage is left open: it costs GitLab a
+    /// query each, and [`super::PipelineJobs::coverage`] has it.
+    pub pipelines: Page<Pipeline>,
+    /// Child pipelines, newest first.
+    pub children: Page<Pipeline>,
+}
+
+impl GitLab {
+    /// Most projects in one query of the change feed.
+    pub const CHANGES_PROJECTS: usize = 100;
+    /// Most pipelines a project shows in one query of the change feed.
+    pub const CHANGES_PIPELINES: u32 = 20;
+
+    /// Pipelines whose status changed at or after `since`, for up to
+    /// [`Self::CHANGES_PROJECTS`] projects, `first` of each kind per project.
+    ///
+    /// A page's `next` leads to [`GitLab::more_pipelines`].
+    ///
+    /// # Errors
+    /// When nothing at all could be read; single projects that could not are in the batch.
+    pub async fn project_changes(
+        &self,
+        ids: &[ProjectId],
+        since: UnixSeconds,
+        first: u32,
+    ) -> Result<Batch<ProjectChanges>, GitLabError> {
+        let variables = project_changes::Variables {
+            ids: ids.iter().copied().map(project_gid).collect(),
+            projects: count(ids.len()),
+            since: since.to_string(),
+            pipelines: self.page_size(first.min(Self::CHANGES_PIPELINES)),
+            moved: true,
+            moved_after: None,
+            children: true,
+            children_after: None,
+        };
+        self.changes(ids, variables).await
+    }
+
+    /// The next page of one project's moved pipelines, or of its moved child pipelines.
+    /// `None` when the project is gone.
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn more_pipelines(
+        &self,
+        id: ProjectId,
+        since: UnixSeconds,
+        children: bool,
+        after: &str,
+    ) -> Result<Option<Page<Pipeline>>, GitLabError> {
+        let cursor = Some(after.to_owned());
+        let (moved_after, children_after) = if children {
+            (None, cursor)
+        } else {
+            (cursor, None)
+        };
+        let variables = project_changes::Variables {
+            ids: vec![project_gid(id)],
+            projects: 1,
+            since: since.to_string(),
+            pipelines: self.page_size(100),
+            moved: !children,
+            moved_after,
+            children,
+            children_after,
+        };
+        let batch = self.changes(&[id], variables).await?;
+        let page = self.only("ProjectChanges", batch)?;
+        Ok(page.map(|changes| {
+            if children {
+                changes.children
+            } else {
+                changes.pipelines
+            }
+        }))
+    }
+
+    async fn changes(
+        &self,
+        ids: &[ProjectId],
+        variables: project_changes::Variables,
+    ) -> Result<Batch<ProjectChanges>, GitLabError> {
+        let answer = self.query::<queries::ProjectChanges>(variables).await?;
+        batch(ids, answer)
+            .map_err(|why| self.query_error("ProjectChanges", &why))
+            .map(|batch| self.tidy(batch))
+    }
+}
+
+pub(super) fn batch(
+    ids: &[ProjectId],
+    answer: Partial<project_changes::ResponseData>,
+) -> Result<Batch<ProjectChanges>, String> {
+    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
+    answer
+        .holes
+        .split(ids, nodes.unwrap_or_default(), |node| &node.id, convert)
+}
+
+impl Messages for ProjectChanges {
+    fn messages(&mut self, edit: &mut dyn FnMut(&mut Vec<String>)) {
+        edit(&mut self.pipelines.skipped);
+        edit(&mut self.children.skipped);
+    }
+}
+
+/// A count for a variable of type `Int`.
+pub(super) fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+fn convert(
+    node: ProjectChangesProjectsNodes,
+    mut holes: ProjectHoles<'_>,
+) -> Result<ProjectChanges, String> {
+    let level = node.max_access_level.integer_value;
+    let role = level.and_then(|level| u32::try_from(level).ok()).map(Role);
+    Ok(ProjectChanges {
+        project: Project {
+            id: ProjectId(gid("id", &node.id)?),
+            full_path: node.full_path.into(),
+            default_branch: Known::Unread,
+            archived: node.archived.unwrap_or(false),
+            last_activity_at: maybe_time("lastActivityAt", node.last_activity_at.as_deref())?,
+            role: role.map_or(Known::Unread, Known::Value),
+        },
+        pipelines: pipelines(node.moved, &[key("moved")], &mut holes),
+        children: pipelines(node.children, &[key("children")], &mut holes),
+    })
+}
+
+/// A null connection is an empty page: the role is too low, or CI/CD is off.
+fn pipelines(
+    page: Option<PipelinePage>,
+    place: &[Step],
+    holes: &mut ProjectHoles<'_>,
+) -> Page<Pipeline> {
+    let Some(page) = page else {
+        return Page::default();
+    };
+    let next = page
+        .page_info
+        .end_cursor
+        .filter(|_| page.page_info.has_next_page);
+    holes.page(place, page.nodes, next, |node, _, _| {
+        let bridge = node.source_job.and_then(|job| job.name);
+        let upstream = match node.upstream {
+            None => None,
+            Some(upstream) => Some(Upstream {
+                merge_request: merge_request(
+                    upstream
+                        .merge_request
+                        .map(|mr| (mr.iid, mr.target_branch, mr.source_branch)),
+                    upstream
+                        .ref_
+                        .as_deref()
+                        .and_then(merge_request_iid)
+                        .is_some(),
+                )?,
+                pipeline: PipelineId(gid("upstream.id", &upstream.id)?),
+                project: upstream
+                    .project
+                    .map(|project| project.full_path)
+                    .unwrap_or_default()
+                    .into(),
+                git_ref: upstream.ref_.unwrap_or_default().into(),
+                bridge: bridge.unwrap_or_default().into(),
+            }),
+        };
+        raw_pipeline!(node).convert(upstream)
+    })
+}

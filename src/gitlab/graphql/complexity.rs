@@ -1,0 +1,236 @@
+//! GitLab's complexity of a query, reckoned as GitLab does (GitLab 19.3: `types/base_field.rb`,
+//! `resolvers/base_resolver.rb`), to hold the batch sizes against its limit.
+
+use std::collections::HashMap;
+
+use graphql_parser::query::{
+    Definition, Document, Field, OperationDefinition, Selection, SelectionSet, Value, parse_query,
+};
+use serde_json::Value as Json;
+
+/// Points a query may cost with a token that is not an administrator's.
+pub(super) const LIMIT: u64 = 250;
+/// Items of a page where `first` says nothing or more.
+const PAGE: u64 = 100;
+
+/// How a field counts.
+#[derive(Clone, Copy)]
+enum Cost {
+    /// One point and its children.
+    Plain,
+    /// A resolver that gives one thing: points on top of its children.
+    Resolver(i64),
+    /// A resolver that gives a page: points on top of its children, then 1 % per item.
+    Page(i64),
+}
+
+/// The fields of our queries that GitLab resolves by resolvers. `sort` has a default in
+/// `projects` and `mergeRequests`, which costs a point; `pipeline` is ten points cheaper.
+fn cost(field: &str) -> Cost {
+    match field {
+        "projects" | "mergeRequests" => Cost::Page(2),
+        "pipelines" | "jobs" => Cost::Page(1),
+        "pipeline" => Cost::Resolver(-9),
+        "metrics" | "leadTime" | "flowMetrics" | "licensedFeatureAvailability" => Cost::Resolver(1),
+        _ => Cost::Plain,
+    }
+}
+
+struct Reckoning<'a> {
+    document: &'a Document<'a, String>,
+    variables: &'a HashMap<&'a str, Json>,
+}
+
+/// The complexity of the only operation in `query` with these variables.
+pub(super) fn complexity(query: &str, variables: &HashMap<&str, Json>) -> u64 {
+    let document = parse_query::<String>(query).unwrap();
+    let reckoning = Reckoning {
+        document: &document,
+        variables,
+    };
+    let operation = document
+        .definitions
+        .iter()
+        .find_map(|definition| match definition {
+            Definition::Operation(OperationDefinition::Query(query)) => Some(query),
+            _ => None,
+        });
+    reckoning.set(&operation.unwrap().selection_set)
+}
+
+impl Reckoning<'_> {
+    fn set(&self, set: &SelectionSet<'_, String>) -> u64 {
+        set.items
+            .iter()
+            .map(|selection| self.selection(selection))
+            .sum()
+    }
+
+    fn selection(&self, selection: &Selection<'_, String>) -> u64 {
+        match selection {
+            Selection::Field(field) if self.included(field) => self.field(field),
+            Selection::Field(_) => 0,
+            Selection::FragmentSpread(spread) => {
+                let fragment =
+                    self.document
+                        .definitions
+                        .iter()
+                        .find_map(|definition| match definition {
+                            Definition::Fragment(fragment)
+                                if fragment.name == spread.fragment_name =>
+                            {
+                                Some(fragment)
+                            }
+                            _ => None,
+                        });
+                self.set(&fragment.unwrap().selection_set)
+            }
+            Selection::InlineFragment(fragment) => self.set(&fragment.selection_set),
+        }
+    }
+
+    fn included(&self, field: &Field<'_, String>) -> bool {
+        field.directives.iter().all(|directive| {
+            assert_eq!(directive.name, "include");
+            self.value(&directive.arguments[0].1) == Json::Bool(true)
+        })
+    }
+
+    fn field(&self, field: &Field<'_, String>) -> u64 {
+        let children = self.set(&field.selection_set);
+        let plus = |points: i64| children.saturating_add_signed(points);
+        match cost(&field.name) {
+            Cost::Plain => children + 1,
+            Cost::Resolver(points) => plus(points),
+            Cost::Page(points) => {
+                let first = field
+                    .arguments
+                    .iter()
+                    .find(|(name, _)| name == "first")
+                    .and_then(|(_, value)| self.value(value).as_u64());
+                plus(points) * (100 + first.unwrap_or(PAGE).min(PAGE)) / 100
+            }
+        }
+    }
+
+    fn value(&self, value: &Value<'_, String>) -> Json {
+        match value {
+            Value::Variable(name) => self
+                .variables
+                .get(name.as_str())
+                .cloned()
+                .unwrap_or_default(),
+            Value::Int(number) => number.as_i64().into(),
+            Value::Boolean(flag) => (*flag).into(),
+            _ => Json::Null,
+        }
+    }
+}
+
+mod tests {
+    use super::*;
+    use crate::gitlab::GitLab;
+
+    const SCALARS: &str = "a b c d e f g h i j k l m n o";
+    const PAGE_INFO: &str = "pageInfo { hasNextPage endCursor }";
+
+    /// Scores that were reckoned from GitLab's source by other means.
+    #[test]
+    fn known_scores_come_out() {
+        let jobs = |first: u32| {
+            format!(
+                "jobs(first: {first}) {{ nodes {{ {SCALARS} stage {{ name }} \
+                 runner {{ runnerType }} }} {PAGE_INFO} }}"
+            )
+        };
+        for (inner, pipelines, want) in [
+            (String::new(), 5, [31, 36, 43, 58]),
+            (String::new(), 10, [33, 37, 45, 60]),
+            (String::new(), 20, [35, 40, 48, 64]),
+            (jobs(20), 5, [63, 72, 87, 116]),
+            (jobs(20), 20, [71, 81, 97, 130]),
+            (jobs(100), 5, [86, 98, 118, 158]),
+            (jobs(100), 10, [90, 102, 123, 164]),
+        ] {
+            for (projects, want) in [10, 25, 50, 100].into_iter().zip(want) {
+                let query = format!(
+                    "query {{ projects(first: {projects}) {{ nodes {{ id fullPath \
+                     pipelines(first: {pipelines}) {{ nodes {{ {SCALARS} {inner} }} {PAGE_INFO} }} \
+                     }} {PAGE_INFO} }} }}"
+                );
+                assert_eq!(complexity(&query, &HashMap::new()), want, "{query}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_query_at_its_largest_stays_below_the_limit() {
+        let changes = include_str!("queries/project_changes.graphql");
+        let jobs = include_str!("queries/pipeline_jobs.graphql");
+        let merge_requests = include_str!("queries/merge_request_states.graphql");
+        let count = |n: usize| Json::from(n);
+        let flags = |names: &'static [&'static str]| names.iter().map(|&name| (name, true.into()));
+        let projects = |n: usize, pipelines: u32| {
+            [
+                ("projects", count(n)),
+                ("pipelines", pipelines.into()),
+                ("page", PAGE.into()),
+            ]
+        };
+        let cases: Vec<(&str, &str, HashMap<&str, Json>)> = vec![
+            (
+                "change feed, whole batch",
+                changes,
+                projects(GitLab::CHANGES_PROJECTS, GitLab::CHANGES_PIPELINES)
+                    .into_iter()
+                    .chain(flags(&["moved", "children"]))
+                    .collect(),
+            ),
+            (
+                "change feed, next page of one project",
+                changes,
+                projects(1, 100)
+                    .into_iter()
+                    .chain(flags(&["moved"]))
+                    .collect(),
+            ),
+            (
+                "jobs, whole batch",
+                jobs,
+                projects(GitLab::JOBS_PROJECTS, GitLab::JOBS_PIPELINES)
+                    .into_iter()
+                    .chain(flags(&["list", "jobs", "downstream"]))
+                    .collect(),
+            ),
+            (
+                "jobs, one pipeline",
+                jobs,
+                projects(1, 1)
+                    .into_iter()
+                    .chain(flags(&["one", "jobs", "downstream"]))
+                    .collect(),
+            ),
+            (
+                "tiers by licence",
+                include_str!("queries/licensed_features.graphql"),
+                projects(GitLab::TIER_PROJECTS, 0).into(),
+            ),
+            (
+                "tiers by probing",
+                include_str!("queries/feature_probe.graphql"),
+                projects(GitLab::TIER_PROJECTS, 0).into(),
+            ),
+            (
+                "merge requests",
+                merge_requests,
+                HashMap::from([("first", count(100))]),
+            ),
+        ];
+        for (name, query, variables) in cases {
+            let score = complexity(query, &variables);
+            println!("{name}: {score} of {LIMIT}, {} characters", query.len());
+            assert!(score < LIMIT, "{name}: {score}");
+            assert!(query.len() < 10_000, "{name} is longer than GitLab reads");
+        }
+    }
+}

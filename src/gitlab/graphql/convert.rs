@@ -1,0 +1,196 @@
+//! From GraphQL's raw values to the model.
+
+use super::scalars::BigInt;
+use crate::clock::UnixSeconds;
+use crate::gitlab::model::{
+    Job, JobId, Known, Pipeline, PipelineId, PipelineMergeRequest, ProjectId, RefKind, RunnerType,
+    Status, Upstream, merge_request_iid,
+};
+use crate::gitlab::rest::sensible;
+
+/// The number at the end of a global id, `gid://gitlab/Ci::Pipeline/123`.
+pub(super) fn gid(field: &str, text: &str) -> Result<u64, String> {
+    text.strip_prefix("gid://")
+        .and_then(|rest| rest.rsplit_once('/')?.1.parse().ok())
+        .ok_or_else(|| format!("{field}: not a global id"))
+}
+
+/// A project's global id.
+pub(super) fn project_gid(id: ProjectId) -> String {
+    format!("gid://gitlab/Project/{id}")
+}
+
+pub(super) fn time(field: &str, text: &str) -> Result<UnixSeconds, String> {
+    UnixSeconds::parse(text).map_err(|_| format!("{field}: not a time"))
+}
+
+pub(super) fn maybe_time(field: &str, text: Option<&str>) -> Result<Option<UnixSeconds>, String> {
+    text.filter(|text| !text.is_empty())
+        .map(|text| time(field, text))
+        .transpose()
+}
+
+pub(super) fn iid(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "iid: not a number".to_owned())
+}
+
+/// A whole number of seconds that is not negative.
+#[expect(clippy::cast_precision_loss, reason = "exact for 285 million years")]
+pub(super) fn seconds(whole: Option<i64>) -> Option<f64> {
+    sensible(whole.map(|seconds| seconds as f64))
+}
+
+/// A pipeline's fields as the queries select them.
+pub(super) struct RawPipeline {
+    pub(super) id: String,
+    pub(super) iid: String,
+    pub(super) git_ref: Option<String>,
+    pub(super) kind: String,
+    pub(super) source: Option<String>,
+    pub(super) status: String,
+    pub(super) created_at: String,
+    pub(super) updated_at: String,
+    pub(super) started_at: Option<String>,
+    pub(super) finished_at: Option<String>,
+    pub(super) duration: Option<i64>,
+    pub(super) queued_duration: Option<f64>,
+    /// iid, target branch, source branch.
+    pub(super) merge_request: Option<(String, String, String)>,
+}
+
+/// The merge request a pipeline runs for, from its iid, target and source branch. GitLab gives
+/// null also where the token may not see it.
+pub(super) fn merge_request(
+    raw: Option<(String, String, String)>,
+    expected: bool,
+) -> Result<Known<PipelineMergeRequest>, String> {
+    Ok(match raw {
+        Some((number, target_branch, source_branch)) => Known::Value(PipelineMergeRequest {
+            iid: iid(&number).map_err(|why| format!("mergeRequest.{why}"))?,
+            target_branch: target_branch.into(),
+            source_branch: source_branch.into(),
+        }),
+        None if expected => Known::Hidden,
+        None => Known::Nothing,
+    })
+}
+
+/// Takes a [`RawPipeline`] out of a generated struct.
+macro_rules! raw_pipeline {
+    ($node:expr) => {
+        $crate::gitlab::graphql::convert::RawPipeline {
+            id: $node.id,
+            iid: $node.iid,
+            git_ref: $node.ref_,
+            kind: $node.type_,
+            source: $node.source,
+            status: $node.status,
+            created_at: $node.created_at,
+            updated_at: $node.updated_at,
+            started_at: $node.started_at,
+            finished_at: $node.finished_at,
+            duration: $node.duration,
+            queued_duration: $node.queued_duration,
+            merge_request: $node
+                .merge_request
+                .map(|mr| (mr.iid, mr.target_branch, mr.source_branch)),
+        }
+    };
+}
+pub(super) use raw_pipeline;
+
+impl RawPipeline {
+    /// The pipeline, its coverage left open.
+    pub(super) fn convert(self, upstream: Option<Upstream>) -> Result<Pipeline, String> {
+        let git_ref = self.git_ref.unwrap_or_default();
+        let source = self.source.unwrap_or_else(|| "unknown".to_owned());
+        let kind = kind(&self.kind, &git_ref);
+        let started_by_another = matches!(&*source, "parent_pipeline" | "pipeline");
+        let merge_request = merge_request(self.merge_request, kind == RefKind::MergeRequest)?;
+        Ok(Pipeline {
+            id: PipelineId(gid("id", &self.id)?),
+            iid: iid(&self.iid)?,
+            kind,
+            source: source.into(),
+            status: Status::from(self.status),
+            created_at: time("createdAt", &self.created_at)?,
+            updated_at: time("updatedAt", &self.updated_at)?,
+            started_at: maybe_time("startedAt", self.started_at.as_deref())?,
+            finished_at: maybe_time("finishedAt", self.finished_at.as_deref())?,
+            duration: seconds(self.duration),
+            queued_duration: sensible(self.queued_duration),
+            coverage: None,
+            merge_request,
+            upstream: match upstream {
+                Some(upstream) => Known::Value(upstream),
+                None if started_by_another => Known::Hidden,
+                None => Known::Nothing,
+            },
+            git_ref: git_ref.into(),
+        })
+    }
+}
+
+fn kind(kind: &str, git_ref: &str) -> RefKind {
+    match kind {
+        "merge_request" | "merged_result" | "merge_train" => RefKind::MergeRequest,
+        "tag" => RefKind::Tag,
+        // A type newer than this program may still be one of a merge request.
+        _ if merge_request_iid(git_ref).is_some() => RefKind::MergeRequest,
+        _ => RefKind::Branch,
+    }
+}
+
+/// A job's fields as the query selects them.
+pub(super) struct RawJob {
+    pub(super) id: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) stage: Option<String>,
+    pub(super) status: Option<String>,
+    pub(super) retried: Option<bool>,
+    pub(super) created_at: String,
+    pub(super) started_at: Option<String>,
+    pub(super) finished_at: Option<String>,
+    pub(super) duration: Option<i64>,
+    pub(super) queued_duration: Option<f64>,
+    pub(super) coverage: Option<f64>,
+    pub(super) runner_type: Option<String>,
+    pub(super) artifacts: Vec<BigInt>,
+}
+
+impl RawJob {
+    pub(super) fn convert(self) -> Result<Job, String> {
+        let status = Status::from(self.status.ok_or("status: null")?);
+        let failed = status == Status::Failed;
+        let started_at = maybe_time("startedAt", self.started_at.as_deref())?;
+        Ok(Job {
+            id: JobId(gid("id", &self.id.ok_or("id: null")?)?),
+            name: self.name.ok_or("name: null")?.into(),
+            stage: self.stage.unwrap_or_default().into(),
+            retried: self.retried.map_or(Known::Unread, Known::Value),
+            created_at: time("createdAt", &self.created_at)?,
+            started_at,
+            finished_at: maybe_time("finishedAt", self.finished_at.as_deref())?,
+            duration: seconds(self.duration),
+            queued_duration: sensible(self.queued_duration),
+            coverage: sensible(self.coverage),
+            failure_reason: if failed {
+                Known::Unread
+            } else {
+                Known::Nothing
+            },
+            runner_type: match self.runner_type {
+                Some(kind) => Known::Value(RunnerType::from(&*kind)),
+                None if started_at.is_some() => Known::Hidden,
+                None => Known::Nothing,
+            },
+            artifact_bytes: (!self.artifacts.is_empty()).then(|| {
+                self.artifacts
+                    .iter()
+                    .filter_map(BigInt::value)
+                    .fold(0, u64::saturating_add)
+            }),
+            status,
+        })
+    }
+}

@@ -1,0 +1,108 @@
+//! Which tier a project's licence gives, as far as GraphQL shows it.
+
+use std::time::Duration;
+
+use super::changes::count;
+use super::convert::{gid, project_gid};
+use super::{Batch, Messages, queries};
+use crate::clock::UnixSeconds;
+use crate::gitlab::GitLab;
+use crate::gitlab::capability::Tier;
+use crate::gitlab::error::GitLabError;
+use crate::gitlab::model::{Known, ProjectId};
+use queries::{feature_probe, licensed_features};
+
+/// Days the probe of value stream metrics looks back; the answer's value does not matter.
+const PROBE: Duration = Duration::from_secs(86_400);
+
+/// The tier of one project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectTier {
+    /// The project.
+    pub id: ProjectId,
+    /// Its tier. Hidden when what was seen may also come from a role below Reporter.
+    pub tier: Known<Tier>,
+}
+
+impl Messages for ProjectTier {
+    fn messages(&mut self, _: &mut dyn FnMut(&mut Vec<String>)) {}
+}
+
+impl GitLab {
+    /// Most projects in one query for tiers.
+    pub const TIER_PROJECTS: usize = 100;
+
+    /// Tiers by the licence itself: GitLab 18.11 and later, Enterprise Edition.
+    pub(crate) async fn licensed_tiers(
+        &self,
+        ids: &[ProjectId],
+    ) -> Result<Batch<ProjectTier>, GitLabError> {
+        let variables = licensed_features::Variables {
+            ids: ids.iter().copied().map(project_gid).collect(),
+            projects: count(ids.len()),
+        };
+        let answer = self.query::<queries::LicensedFeatures>(variables).await?;
+        let nodes = answer.data.projects.and_then(|projects| projects.nodes);
+        answer
+            .holes
+            .split(
+                ids,
+                nodes.unwrap_or_default(),
+                |node| &node.id,
+                |node, _| {
+                    let ultimate = node.ultimate.and_then(|feature| feature.available);
+                    let premium = node.premium.and_then(|feature| feature.available);
+                    Ok(ProjectTier {
+                        id: ProjectId(gid("id", &node.id)?),
+                        tier: match (ultimate, premium) {
+                            (Some(true), _) => Known::Value(Tier::Ultimate),
+                            (_, Some(true)) => Known::Value(Tier::Premium),
+                            (Some(false), Some(false)) => Known::Value(Tier::Free),
+                            _ => Known::Hidden,
+                        },
+                    })
+                },
+            )
+            .map_err(|why| self.query_error("LicensedFeatures", &why))
+            .map(|batch| self.tidy(batch))
+    }
+
+    /// Tiers by what licensed fields show: older Enterprise Editions.
+    pub(crate) async fn probed_tiers(
+        &self,
+        ids: &[ProjectId],
+        now: UnixSeconds,
+    ) -> Result<Batch<ProjectTier>, GitLabError> {
+        let variables = feature_probe::Variables {
+            ids: ids.iter().copied().map(project_gid).collect(),
+            projects: count(ids.len()),
+            from: now.minus(PROBE).to_string(),
+            to: now.to_string(),
+        };
+        let answer = self.query::<queries::FeatureProbe>(variables).await?;
+        let nodes = answer.data.projects.and_then(|projects| projects.nodes);
+        answer
+            .holes
+            .split(
+                ids,
+                nodes.unwrap_or_default(),
+                |node| &node.id,
+                |node, _| {
+                    let dora = node.dora.and_then(|dora| dora.metrics);
+                    let flow = node.flow_metrics.and_then(|metrics| metrics.lead_time);
+                    Ok(ProjectTier {
+                        id: ProjectId(gid("id", &node.id)?),
+                        tier: if dora.is_some() {
+                            Known::Value(Tier::Ultimate)
+                        } else if flow.is_some() {
+                            Known::Value(Tier::Premium)
+                        } else {
+                            Known::Hidden
+                        },
+                    })
+                },
+            )
+            .map_err(|why| self.query_error("FeatureProbe", &why))
+            .map(|batch| self.tidy(batch))
+    }
+}

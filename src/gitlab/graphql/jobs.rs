@@ -1,0 +1,348 @@
+//! Jobs and downstream pipelines, for a batch of projects or for one pipeline.
+
+use super::changes::count;
+use super::convert::{RawJob, gid, iid, project_gid, raw_pipeline, time};
+use super::holes::{ProjectHoles, key};
+use super::{Batch, Messages, queries};
+use crate::clock::UnixSeconds;
+use crate::gitlab::GitLab;
+use crate::gitlab::error::GitLabError;
+use crate::gitlab::json::Step;
+use crate::gitlab::model::{
+    Downstream, DownstreamTarget, Job, Known, Page, PipelineId, ProjectId, Status, Text, Upstream,
+};
+use queries::pipeline_jobs::{
+    self, JobsOfPipeline, JobsOfPipelineDownstreamNodes, JobsOfPipelineJobsNodes, PipelineJobsPage,
+    PipelineJobsProjectsNodes,
+};
+
+/// Which pipelines' jobs are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Of pipelines whose status changed at or after this time.
+    MovedSince(UnixSeconds),
+    /// Of running pipelines: their jobs start and end without moving the pipeline.
+    Running,
+}
+
+/// Jobs of one project's pipelines.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProjectJobs {
+    /// The project.
+    pub id: ProjectId,
+    /// Its pipelines that are no children, newest first.
+    pub pipelines: Page<PipelineJobs>,
+    /// Its child pipelines, newest first.
+    pub children: Page<PipelineJobs>,
+}
+
+/// Jobs and downstream pipelines of one pipeline.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PipelineJobs {
+    /// The pipeline.
+    pub id: PipelineId,
+    /// Its number in its project.
+    pub iid: u64,
+    /// Its status as the jobs were read.
+    pub status: Status,
+    /// When its status last changed, as the jobs were read.
+    pub updated_at: UnixSeconds,
+    /// Its coverage in percent: the mean of its jobs'.
+    pub coverage: Option<f64>,
+    /// Its jobs, retried ones included, bridges not; a `next` leads to [`GitLab::jobs_of`].
+    pub jobs: Page<Job>,
+    /// Pipelines started by its bridges that were not retried; a `next` leads to
+    /// [`GitLab::jobs_of`].
+    pub downstream: Page<Downstream>,
+}
+
+impl GitLab {
+    /// Most projects in one query for jobs.
+    pub const JOBS_PROJECTS: usize = 25;
+    /// Most pipelines of each kind a project shows in one query for jobs.
+    pub const JOBS_PIPELINES: u32 = 10;
+
+    /// Jobs and downstream pipelines of the wanted pipelines of up to [`Self::JOBS_PROJECTS`]
+    /// projects. Where a page of pipelines has a `next`, take the others one by one with
+    /// [`GitLab::jobs_of`].
+    ///
+    /// # Errors
+    /// When nothing at all could be read; single projects that could not are in the batch.
+    pub async fn pipeline_jobs(
+        &self,
+        ids: &[ProjectId],
+        which: Which,
+        pipelines: u32,
+    ) -> Result<Batch<ProjectJobs>, GitLabError> {
+        let (since, status) = match which {
+            Which::MovedSince(since) => (Some(since.to_string()), None),
+            Which::Running => (None, Some("RUNNING".to_owned())),
+        };
+        let variables = pipeline_jobs::Variables {
+            ids: ids.iter().copied().map(project_gid).collect(),
+            projects: count(ids.len()),
+            list: true,
+            since,
+            status,
+            pipelines: Some(self.page_size(pipelines.min(Self::JOBS_PIPELINES))),
+            one: false,
+            iid: None,
+            page: self.page_size(100),
+            jobs: true,
+            jobs_after: None,
+            downstream: true,
+            downstream_after: None,
+        };
+        self.jobs_query(ids, variables).await.map(|batch| Batch {
+            items: batch.items.into_iter().map(|(jobs, _)| jobs).collect(),
+            failed: batch.failed,
+        })
+    }
+
+    /// All jobs and downstream pipelines of one pipeline, page after page. `None` when the
+    /// project or the pipeline is gone.
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn jobs_of(
+        &self,
+        project: ProjectId,
+        iid: u64,
+    ) -> Result<Option<PipelineJobs>, GitLabError> {
+        let Some(mut all) = self
+            .one_pipeline(project, iid, Some(None), Some(None))
+            .await?
+        else {
+            return Ok(None);
+        };
+        while all.jobs.next.is_some() || all.downstream.next.is_some() {
+            let jobs = all.jobs.next.take();
+            let downstream = all.downstream.next.take();
+            let more = self
+                .one_pipeline(
+                    project,
+                    iid,
+                    jobs.clone().map(Some),
+                    downstream.clone().map(Some),
+                )
+                .await?;
+            let Some(more) = more else { return Ok(None) };
+            append(&mut all.jobs, more.jobs, jobs);
+            append(&mut all.downstream, more.downstream, downstream);
+            (all.status, all.updated_at) = (more.status, more.updated_at);
+        }
+        Ok(Some(all))
+    }
+
+    /// One page of either list; `None` leaves a list out, `Some(None)` is its first page.
+    async fn one_pipeline(
+        &self,
+        project: ProjectId,
+        iid: u64,
+        jobs: Option<Option<String>>,
+        downstream: Option<Option<String>>,
+    ) -> Result<Option<PipelineJobs>, GitLabError> {
+        let variables = pipeline_jobs::Variables {
+            ids: vec![project_gid(project)],
+            projects: 1,
+            list: false,
+            since: None,
+            status: None,
+            pipelines: None,
+            one: true,
+            iid: Some(iid.to_string()),
+            page: self.page_size(100),
+            jobs: jobs.is_some(),
+            jobs_after: jobs.flatten(),
+            downstream: downstream.is_some(),
+            downstream_after: downstream.flatten(),
+        };
+        let batch = self.jobs_query(&[project], variables).await?;
+        Ok(self.only("PipelineJobs", batch)?.and_then(|(_, one)| one))
+    }
+
+    async fn jobs_query(
+        &self,
+        ids: &[ProjectId],
+        variables: pipeline_jobs::Variables,
+    ) -> Result<Batch<(ProjectJobs, Option<PipelineJobs>)>, GitLabError> {
+        let answer = self.query::<queries::PipelineJobs>(variables).await?;
+        let nodes = answer.data.projects.and_then(|projects| projects.nodes);
+        answer
+            .holes
+            .split(ids, nodes.unwrap_or_default(), |node| &node.id, convert)
+            .map_err(|why| self.query_error("PipelineJobs", &why))
+            .map(|batch| self.tidy(batch))
+    }
+}
+
+impl Messages for (ProjectJobs, Option<PipelineJobs>) {
+    fn messages(&mut self, edit: &mut dyn FnMut(&mut Vec<String>)) {
+        let (project, one) = self;
+        let lists = [&mut project.pipelines, &mut project.children];
+        for list in lists {
+            edit(&mut list.skipped);
+            list.items.iter_mut().for_each(|jobs| jobs.messages(edit));
+        }
+        if let Some(one) = one {
+            one.messages(edit);
+        }
+    }
+}
+
+impl Messages for PipelineJobs {
+    fn messages(&mut self, edit: &mut dyn FnMut(&mut Vec<String>)) {
+        edit(&mut self.jobs.skipped);
+        edit(&mut self.downstream.skipped);
+    }
+}
+
+fn append<T>(all: &mut Page<T>, more: Page<T>, cursor: Option<String>) {
+    all.items.extend(more.items);
+    all.skipped.extend(more.skipped);
+    // A server that names the same page again would never end.
+    all.next = more.next.filter(|next| Some(next) != cursor.as_ref());
+}
+
+fn convert(
+    node: PipelineJobsProjectsNodes,
+    mut holes: ProjectHoles<'_>,
+) -> Result<(ProjectJobs, Option<PipelineJobs>), String> {
+    let path: Text = node.full_path.into();
+    let jobs = ProjectJobs {
+        id: ProjectId(gid("id", &node.id)?),
+        pipelines: pipelines(node.moved, &[key("moved")], &path, &mut holes),
+        children: pipelines(node.children, &[key("children")], &path, &mut holes),
+    };
+    let one = node
+        .pipeline
+        .map(|pipeline| pipeline_of(pipeline, &[key("pipeline")], &path, &mut holes))
+        .transpose()?;
+    Ok((jobs, one))
+}
+
+fn pipelines(
+    page: Option<PipelineJobsPage>,
+    place: &[Step],
+    project: &Text,
+    holes: &mut ProjectHoles<'_>,
+) -> Page<PipelineJobs> {
+    let Some(page) = page else {
+        return Page::default();
+    };
+    let next = page
+        .page_info
+        .end_cursor
+        .filter(|_| page.page_info.has_next_page);
+    holes.page(place, page.nodes, next, |node, place, holes| {
+        pipeline_of(node, place, project, holes)
+    })
+}
+
+fn pipeline_of(
+    node: JobsOfPipeline,
+    place: &[Step],
+    project: &Text,
+    holes: &mut ProjectHoles<'_>,
+) -> Result<PipelineJobs, String> {
+    let id = PipelineId(gid("id", &node.id)?);
+    let upstream = Upstream {
+        pipeline: id,
+        project: Text::clone(project),
+        git_ref: node.ref_.unwrap_or_default().into(),
+        merge_request: Known::Unread,
+        bridge: Text::default(),
+    };
+    let within = |name: &str| [place, &[key(name)]].concat();
+    let jobs = node.jobs.map_or_else(Page::default, |page| {
+        let next = page
+            .page_info
+            .end_cursor
+            .filter(|_| page.page_info.has_next_page);
+        holes.page(&within("jobs"), page.nodes, next, |node, _, _| job(node))
+    });
+    let downstream = node.downstream.map_or_else(Page::default, |page| {
+        let next = page
+            .page_info
+            .end_cursor
+            .filter(|_| page.page_info.has_next_page);
+        // A null node is a pipeline that the token may not read.
+        let nodes = page
+            .nodes
+            .unwrap_or_default()
+            .into_iter()
+            .map(Some)
+            .collect();
+        holes.page(&within("downstream"), Some(nodes), next, |node, _, _| {
+            downstream(node, &upstream)
+        })
+    });
+    Ok(PipelineJobs {
+        id,
+        iid: iid(&node.iid)?,
+        status: Status::from(node.status),
+        updated_at: time("updatedAt", &node.updated_at)?,
+        coverage: node.coverage.filter(|coverage| coverage.is_finite()),
+        jobs,
+        downstream,
+    })
+}
+
+fn job(node: JobsOfPipelineJobsNodes) -> Result<Job, String> {
+    RawJob {
+        id: node.id,
+        name: node.name,
+        stage: node.stage.and_then(|stage| stage.name),
+        status: node.status,
+        retried: node.retried,
+        created_at: node.created_at,
+        started_at: node.started_at,
+        finished_at: node.finished_at,
+        duration: node.duration,
+        queued_duration: node.queued_duration,
+        coverage: node.coverage,
+        runner_type: node.runner.map(|runner| runner.runner_type),
+        artifacts: node
+            .artifacts
+            .and_then(|artifacts| artifacts.nodes)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|artifact| artifact.size)
+            .collect(),
+    }
+    .convert()
+}
+
+fn downstream(
+    node: Option<JobsOfPipelineDownstreamNodes>,
+    upstream: &Upstream,
+) -> Result<Downstream, String> {
+    let hidden = |bridge: Text| Downstream {
+        bridge,
+        target: None,
+    };
+    let Some(node) = node else {
+        return Ok(hidden(Text::default()));
+    };
+    let bridge: Text = node
+        .source_job
+        .and_then(|job| job.name)
+        .unwrap_or_default()
+        .into();
+    let Some(project) = node.project else {
+        return Ok(hidden(bridge));
+    };
+    let upstream = Upstream {
+        bridge: Text::clone(&bridge),
+        ..upstream.clone()
+    };
+    Ok(Downstream {
+        bridge,
+        target: Some(DownstreamTarget {
+            project_id: ProjectId(gid("project.id", &project.id)?),
+            project: project.full_path.into(),
+            pipeline: raw_pipeline!(node).convert(Some(upstream))?,
+        }),
+    })
+}

@@ -1,0 +1,316 @@
+//! GraphQL: typed calls in batches, partial answers, sizes that adapt.
+//!
+//! Queries live in `queries/*.graphql`, the part of the schema they use in `schema.graphql`.
+
+pub mod batch;
+mod changes;
+#[cfg(test)]
+mod complexity;
+mod convert;
+mod features;
+mod holes;
+mod jobs;
+mod merge_requests;
+mod queries;
+#[cfg(test)]
+mod sample_tests;
+#[cfg(test)]
+mod schema_tests;
+
+use graphql_client::GraphQLQuery;
+use reqwest::Method;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use holes::{Holes, Partial};
+
+pub use changes::ProjectChanges;
+pub use features::ProjectTier;
+pub use jobs::{PipelineJobs, ProjectJobs, Which};
+
+use super::GitLab;
+use super::client::{Answer, Call, Query, record_failure};
+use super::error::{Cause, GitLabError};
+use super::json::{self, Flaw, Step};
+use super::model::{Page, ProjectId};
+
+/// The endpoint as labels and spans name it.
+const ENDPOINT: &str = "/graphql";
+
+/// What a batch over projects gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch<T> {
+    /// One entry for every project that was read. A project that is neither here nor in
+    /// [`Self::failed`] is gone, or the token may not see it.
+    pub items: Vec<T>,
+    /// Projects that exist and could not be read now: ask again, perhaps in a smaller batch.
+    pub failed: Vec<FailedProject>,
+}
+
+/// A project that a batch could not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedProject {
+    /// The project.
+    pub id: ProjectId,
+    /// A sentence that says why.
+    pub why: String,
+}
+
+/// GraphQL's scalars and enums as Rust types. Enums are open: an unknown value is kept.
+pub(crate) mod scalars {
+    /// `BigInt` comes as a text, though some servers send a number.
+    #[derive(Clone, Debug, serde::Deserialize)]
+    #[serde(untagged)]
+    pub enum BigInt {
+        /// As GitLab writes it.
+        Text(String),
+        /// As JSON would have it.
+        Number(u64),
+    }
+
+    impl BigInt {
+        /// The number, if it is one that cannot be negative.
+        pub fn value(&self) -> Option<u64> {
+            match self {
+                Self::Text(text) => text.parse().ok(),
+                Self::Number(number) => Some(*number),
+            }
+        }
+    }
+
+    /// Seconds.
+    pub type Duration = f64;
+    /// A global id.
+    pub type JobID = String;
+    /// ISO 8601.
+    pub type Time = String;
+
+    /// Status of a job, upper case.
+    pub type CiJobStatus = String;
+    /// Type of a runner, upper case.
+    pub type CiRunnerType = String;
+    /// State of a merge request, lower case.
+    pub type MergeRequestState = String;
+    /// Status of a pipeline, upper case.
+    pub type PipelineStatusEnum = String;
+}
+
+/// A GraphQL answer. `errors` beside `data` spoils only the places it names.
+#[derive(Deserialize)]
+struct Envelope<D> {
+    data: Option<D>,
+    errors: Option<Vec<Value>>,
+}
+
+#[derive(Deserialize)]
+struct ServerError {
+    message: Option<String>,
+    path: Option<Vec<Value>>,
+    extensions: Option<Extensions>,
+}
+
+#[derive(Deserialize)]
+struct Extensions {
+    code: Option<String>,
+}
+
+/// `queryComplexity` of an answer.
+pub(crate) trait Scored {
+    /// Score and limit.
+    fn score(&self) -> Option<(u32, u32)>;
+}
+
+macro_rules! scored {
+    ($module:ident) => {
+        impl $crate::gitlab::graphql::Scored for $module::ResponseData {
+            fn score(&self) -> Option<(u32, u32)> {
+                let complexity = self.query_complexity.as_ref()?;
+                Some((
+                    u32::try_from(complexity.score?).ok()?,
+                    u32::try_from(complexity.limit?).ok()?,
+                ))
+            }
+        }
+    };
+}
+pub(crate) use scored;
+
+impl GitLab {
+    /// Runs one query. What the server could not give is in the answer's holes.
+    async fn query<Q>(
+        &self,
+        variables: Q::Variables,
+    ) -> Result<Partial<Q::ResponseData>, GitLabError>
+    where
+        Q: GraphQLQuery,
+        Q::Variables: Serialize,
+        Q::ResponseData: DeserializeOwned + Scored,
+    {
+        let request = Q::build_query(variables);
+        let operation = request.operation_name;
+        let mut url = self.client().root().clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(["api", "graphql"]);
+        }
+        let mut call = Call {
+            method: Method::POST,
+            endpoint: ENDPOINT,
+            url,
+            graphql: None,
+        };
+        let body = serde_json::to_vec(&request).map_err(|error| {
+            self.client()
+                .error(call.name(), Cause::GraphQl(error.to_string()))
+        })?;
+        call.graphql = Some(Query { operation, body });
+        let answer = self.client().send(self.lane, &call).await?;
+        let partial = read::<Q::ResponseData>(&answer.body).map_err(|cause| {
+            record_failure(&answer.span, &cause);
+            self.client().error(call.name(), cause)
+        })?;
+        self.account(operation, &answer, &partial.data);
+        Ok(partial)
+    }
+
+    fn account(&self, operation: &'static str, answer: &Answer, data: &impl Scored) {
+        if let Some((score, limit)) = data.score() {
+            answer.span.record("gitlab.graphql.complexity", score);
+            self.client()
+                .accounting()
+                .complexity(operation, score, limit);
+        }
+    }
+
+    /// The one project that was asked for; `None` when it is gone.
+    fn only<T>(&self, operation: &str, batch: Batch<T>) -> Result<Option<T>, GitLabError> {
+        match batch.failed.first() {
+            Some(failed) => Err(self.query_error(operation, &failed.why)),
+            None => Ok(batch.items.into_iter().next()),
+        }
+    }
+
+    /// Items per page: as many as wanted, within the settings.
+    fn page_size(&self, wanted: u32) -> i64 {
+        wanted.clamp(1, self.shared.graphql_page_size).into()
+    }
+
+    /// The batch with messages fit to be shown.
+    fn tidy<T: Messages>(&self, mut batch: Batch<T>) -> Batch<T> {
+        let tidy = |text: &mut String| *text = self.client().tidy(text);
+        for failed in &mut batch.failed {
+            tidy(&mut failed.why);
+        }
+        for item in &mut batch.items {
+            item.messages(&mut |texts: &mut Vec<String>| texts.iter_mut().for_each(tidy));
+        }
+        batch
+    }
+
+    /// An error of a query that was answered, but not with what was asked for.
+    fn query_error(&self, operation: &str, why: &str) -> GitLabError {
+        self.client().error(
+            format!("{} {operation}", super::error::GRAPHQL),
+            Cause::GraphQl(why.to_owned()),
+        )
+    }
+}
+
+/// Types that carry sentences about what was left out.
+trait Messages {
+    /// Shows every list of them to `edit`.
+    fn messages(&mut self, edit: &mut dyn FnMut(&mut Vec<String>));
+}
+
+impl<T> Messages for Page<T> {
+    fn messages(&mut self, edit: &mut dyn FnMut(&mut Vec<String>)) {
+        edit(&mut self.skipped);
+    }
+}
+
+fn read<D: DeserializeOwned>(body: &[u8]) -> Result<Partial<D>, Cause> {
+    let (envelope, mut bad) = json::tree::<Envelope<D>>(body).map_err(Cause::Decode)?;
+    for flaw in &mut bad {
+        // All paths begin below `data`.
+        flaw.path.remove(0);
+    }
+    let errors: Vec<ServerError> = envelope
+        .errors
+        .unwrap_or_default()
+        .into_iter()
+        .map(|error| {
+            serde_json::from_value(error).unwrap_or(ServerError {
+                message: None,
+                path: None,
+                extensions: None,
+            })
+        })
+        .collect();
+    match envelope.data {
+        Some(data) => Ok(Partial {
+            data,
+            holes: Holes::new(
+                bad,
+                errors.into_iter().map(ServerError::into_flaw).collect(),
+            ),
+        }),
+        None => Err(refusal(&errors)),
+    }
+}
+
+/// Why there is no data at all.
+fn refusal(errors: &[ServerError]) -> Cause {
+    let text = errors
+        .iter()
+        .filter_map(|error| error.message.as_deref())
+        .collect::<Vec<_>>()
+        .join("; ");
+    let code = |wanted: &[&str]| {
+        errors
+            .iter()
+            .filter_map(|error| error.extensions.as_ref()?.code.as_deref())
+            .any(|code| wanted.contains(&code))
+    };
+    if errors.is_empty() {
+        Cause::Decode("it has neither data nor errors".to_owned())
+    } else if text.contains("exceeds max complexity") {
+        Cause::GraphQlComplexity(text)
+    } else if text.contains("Timeout") || text.contains("timed out") {
+        Cause::GraphQlTimeout(text)
+    } else if code(&[
+        "undefinedField",
+        "undefinedType",
+        "undefinedDirective",
+        "argumentNotAccepted",
+        "argumentLiteralsIncompatible",
+        "selectionMismatch",
+    ]) {
+        Cause::GraphQlSchema(text)
+    } else {
+        Cause::GraphQl(text)
+    }
+}
+
+impl ServerError {
+    fn into_flaw(self) -> Flaw {
+        let steps = self.path.unwrap_or_default().into_iter();
+        Flaw {
+            path: steps
+                .filter_map(|step| match step {
+                    Value::String(key) => Some(Step::Key(key)),
+                    Value::Number(index) => {
+                        Some(Step::Index(usize::try_from(index.as_u64()?).ok()?))
+                    }
+                    _ => None,
+                })
+                .collect(),
+            why: self
+                .message
+                .unwrap_or_else(|| "an error without a message".to_owned()),
+            id: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,54 @@
+//! The queries as `graphql_client` generates them; the struct's name is the operation's.
+
+// The generated code looks for its scalars and enums here.
+use super::scalars::*;
+use super::scored;
+use graphql_client::GraphQLQuery;
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/project_changes.graphql",
+    extern_enums("PipelineStatusEnum"),
+    skip_serializing_none
+)]
+pub(super) struct ProjectChanges;
+scored!(project_changes);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/pipeline_jobs.graphql",
+    extern_enums("PipelineStatusEnum", "CiJobStatus", "CiRunnerType"),
+    skip_serializing_none
+)]
+pub(super) struct PipelineJobs;
+scored!(pipeline_jobs);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/merge_request_states.graphql",
+    extern_enums("MergeRequestState"),
+    skip_serializing_none
+)]
+pub(super) struct MergeRequestStates;
+scored!(merge_request_states);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/licensed_features.graphql",
+    skip_serializing_none
+)]
+pub(super) struct LicensedFeatures;
+scored!(licensed_features);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/feature_probe.graphql",
+    skip_serializing_none
+)]
+pub(super) struct FeatureProbe;
+scored!(feature_probe);

@@ -1,0 +1,257 @@
+//! Reads JSON that may hold anything: one bad item of a list is left out, the rest is kept.
+
+use std::borrow::Cow;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::answer::shorten;
+
+/// Bad items that one answer may have before it is refused as a whole.
+const MAX_FLAWS: usize = 200;
+
+/// A step on the way to a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Key(String),
+    Index(usize),
+}
+
+/// Something in an answer that made no sense, or that GitLab could not give.
+#[derive(Clone, Debug)]
+pub(crate) struct Flaw {
+    /// Where; for a bad item of a list the item.
+    pub(crate) path: Vec<Step>,
+    /// A sentence without the place.
+    pub(crate) why: String,
+    /// The item's `id`, where it could be read.
+    pub(crate) id: Option<String>,
+}
+
+/// `path` as people write it: `projects.nodes[3].moved`.
+pub(crate) fn display(path: &[Step]) -> String {
+    let mut text = String::new();
+    for step in path {
+        match step {
+            Step::Key(key) if text.is_empty() => text.push_str(key),
+            Step::Key(key) => text.push_str(&format!(".{key}")),
+            Step::Index(index) => text.push_str(&format!("[{index}]")),
+        }
+    }
+    shorten(&text)
+}
+
+/// One object.
+pub(crate) fn one<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    let (value, broken) = parse(body)?;
+    if broken && has_broken_text(&value) {
+        return Err("it is not UTF-8".to_owned());
+    }
+    typed(value)
+}
+
+/// A list whose bad items are left out, each with a sentence.
+pub(crate) fn list<T: DeserializeOwned>(body: &[u8]) -> Result<(Vec<T>, Vec<String>), String> {
+    let (value, broken) = parse(body)?;
+    let Value::Array(values) = value else {
+        return Err(format!("a list was expected, {} came", name(&value)));
+    };
+    let mut items = Vec::with_capacity(values.len());
+    let mut skipped = Vec::new();
+    for (index, value) in values.into_iter().enumerate() {
+        let id = value.get("id").and_then(Value::as_u64);
+        let read = if broken && has_broken_text(&value) {
+            Err("it is not UTF-8".to_owned())
+        } else {
+            typed(value)
+        };
+        match read {
+            Ok(item) => items.push(item),
+            Err(why) => skipped.push(match id {
+                Some(id) => format!("item {index} (id {id}): {why}"),
+                None => format!("item {index}: {why}"),
+            }),
+        }
+    }
+    Ok((items, skipped))
+}
+
+/// An object with lists somewhere inside, whose bad items become null.
+pub(crate) fn tree<T: DeserializeOwned>(body: &[u8]) -> Result<(T, Vec<Flaw>), String> {
+    if let Ok(value) = serde_json::from_slice(body) {
+        return Ok((value, Vec::new()));
+    }
+    let (mut value, broken) = parse(body)?;
+    let mut flaws = Vec::new();
+    if broken {
+        while let Some(path) = broken_text(&value) {
+            cut(&mut value, path, "it is not UTF-8".to_owned(), &mut flaws)?;
+        }
+    }
+    loop {
+        match serde_path_to_error::deserialize(&value) {
+            Ok(tree) => return Ok((tree, flaws)),
+            Err(error) => {
+                let path = steps(error.path());
+                cut(&mut value, path, error.inner().to_string(), &mut flaws)?;
+            }
+        }
+    }
+}
+
+/// Parses anything that is nearly JSON; true when the text was not UTF-8.
+fn parse(body: &[u8]) -> Result<(Value, bool), String> {
+    let text = String::from_utf8_lossy(body);
+    let broken = matches!(text, Cow::Owned(_));
+    match serde_json::from_str(&text) {
+        Ok(value) => Ok((value, broken)),
+        // One number beyond a float must not cost the whole answer.
+        Err(error) => serde_json::from_str(&without_huge_numbers(&text))
+            .map(|value| (value, broken))
+            .map_err(|_| describe(&error, body)),
+    }
+}
+
+fn describe(error: &serde_json::Error, body: &[u8]) -> String {
+    if body.trim_ascii().is_empty() {
+        return "it is empty".to_owned();
+    }
+    match error.classify() {
+        serde_json::error::Category::Eof => {
+            format!("the JSON ends too early, after {} bytes", body.len())
+        }
+        _ => format!("it is no JSON: {error}"),
+    }
+}
+
+fn typed<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        if path == "." {
+            error.inner().to_string()
+        } else {
+            format!("{}: {}", shorten(&path), error.inner())
+        }
+    })
+}
+
+fn steps(path: &serde_path_to_error::Path) -> Vec<Step> {
+    use serde_path_to_error::Segment;
+    path.iter()
+        .map_while(|segment| match segment {
+            Segment::Seq { index } => Some(Step::Index(*index)),
+            Segment::Map { key } => Some(Step::Key(key.clone())),
+            Segment::Enum { .. } | Segment::Unknown => None,
+        })
+        .collect()
+}
+
+/// Replaces the innermost list item on the way by null and notes it; the next one outwards where
+/// that is null already and still makes no sense.
+fn cut(
+    value: &mut Value,
+    mut path: Vec<Step>,
+    why: String,
+    flaws: &mut Vec<Flaw>,
+) -> Result<(), String> {
+    let place = display(&path);
+    while let Some(item) = path.iter().rposition(|step| matches!(step, Step::Index(_))) {
+        let field = display(&path[item + 1..]);
+        path.truncate(item + 1);
+        let Some(bad) = at(value, &path).filter(|bad| !bad.is_null()) else {
+            path.truncate(item);
+            continue;
+        };
+        if flaws.len() == MAX_FLAWS {
+            break;
+        }
+        let id = bad.get("id").and_then(Value::as_str).map(str::to_owned);
+        *bad = Value::Null;
+        let why = if field.is_empty() {
+            why
+        } else {
+            format!("{field}: {why}")
+        };
+        flaws.retain(|flaw| !flaw.path.starts_with(&path));
+        flaws.push(Flaw { path, why, id });
+        return Ok(());
+    }
+    Err(format!("{place}: {why}"))
+}
+
+fn at<'a>(value: &'a mut Value, path: &[Step]) -> Option<&'a mut Value> {
+    path.iter().try_fold(value, |value, step| match step {
+        Step::Key(key) => value.get_mut(key),
+        Step::Index(index) => value.get_mut(index),
+    })
+}
+
+fn has_broken_text(value: &Value) -> bool {
+    broken_text(value).is_some()
+}
+
+/// Where the first text is that lost bytes when it was made UTF-8.
+fn broken_text(value: &Value) -> Option<Vec<Step>> {
+    match value {
+        Value::String(text) => text.contains(char::REPLACEMENT_CHARACTER).then(Vec::new),
+        Value::Array(items) => items.iter().enumerate().find_map(|(index, item)| {
+            let mut path = broken_text(item)?;
+            path.insert(0, Step::Index(index));
+            Some(path)
+        }),
+        Value::Object(fields) => fields.iter().find_map(|(key, field)| {
+            let mut path = broken_text(field)?;
+            path.insert(0, Step::Key(key.clone()));
+            Some(path)
+        }),
+        _ => None,
+    }
+}
+
+const fn name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// The same text with numbers that no float can hold replaced by null.
+fn without_huge_numbers(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
+        let (before, token) = rest.split_at(at);
+        out.push_str(before);
+        let length = if token.starts_with('"') {
+            string_length(token)
+        } else {
+            token
+                .find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E'))
+                .unwrap_or(token.len())
+        };
+        let (token, after) = token.split_at(length);
+        let huge = !token.starts_with('"') && token.parse().is_ok_and(f64::is_infinite);
+        out.push_str(if huge { "null" } else { token });
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Bytes of the JSON string that `text` begins with, quotes included.
+fn string_length(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, byte) in text.bytes().enumerate().skip(1) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}

@@ -1,0 +1,273 @@
+//! The limiter under a clock that stands still until everybody waits.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::clock::UnixSeconds;
+use crate::gitlab::limiter::Observation;
+
+const ENDPOINT: &str = "/projects/:id/pipelines";
+
+fn limiter(per_second: f64, burst: u32, per_hour: u32) -> Arc<LocalLimiter> {
+    Arc::new(
+        LocalLimiter::new(Budget {
+            per_second,
+            burst,
+            per_hour,
+        })
+        .unwrap(),
+    )
+}
+
+fn plenty() -> Arc<LocalLimiter> {
+    limiter(1e6, 1000, 0)
+}
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// Seconds, rounded up, until `calls` more calls were allowed.
+async fn time_of(limiter: &LocalLimiter, calls: usize) -> u64 {
+    let begun = Instant::now();
+    for _ in 0..calls {
+        limiter.acquire(Lane::Normal, ENDPOINT).await.unwrap();
+    }
+    begun.elapsed().as_secs_f64().ceil() as u64
+}
+
+fn throttled(throttle: Throttle, retry_after: Option<u64>) -> Observation {
+    Observation {
+        rate_limit: None,
+        throttled: Some(throttle),
+        retry_after: retry_after.map(seconds),
+    }
+}
+
+fn window(limit: u64, remaining: u64, reset_in: u64) -> Observation {
+    Observation {
+        rate_limit: Some(RateLimit {
+            limit,
+            remaining,
+            reset: UnixSeconds(0),
+            reset_in: seconds(reset_in),
+        }),
+        ..Observation::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_goes_at_once_and_then_the_rate_holds() {
+    let limiter = limiter(2.0, 5, 0);
+    assert_eq!(time_of(&limiter, 5).await, 0);
+    assert_eq!(time_of(&limiter, 20).await, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_waited_is_told() {
+    let limiter = limiter(0.5, 1, 0);
+    let first = limiter.acquire(Lane::Normal, ENDPOINT).await.unwrap();
+    let second = limiter.acquire(Lane::Normal, ENDPOINT).await.unwrap();
+    assert!(first < Duration::from_millis(1), "{first:?}");
+    assert!(second > Duration::from_millis(1900), "{second:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_hour_has_more_calls_than_the_budget() {
+    let limiter = limiter(1e6, 1000, 100);
+    let begun = Instant::now();
+    let mut times = Vec::new();
+    for _ in 0..300 {
+        limiter.acquire(Lane::Normal, ENDPOINT).await.unwrap();
+        times.push(begun.elapsed());
+    }
+    for (at, from) in times.iter().enumerate() {
+        let in_hour = times[at..]
+            .iter()
+            .filter(|t| **t - *from < seconds(3600))
+            .count();
+        assert!(in_hour <= 100, "{in_hour} calls in the hour after {from:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn urgent_calls_go_before_all_that_wait() {
+    let limiter = limiter(1.0, 1, 0);
+    limiter.acquire(Lane::Normal, ENDPOINT).await.unwrap();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let mut tasks = Vec::new();
+    for (name, lane) in [
+        ("n1", Lane::Normal),
+        ("n2", Lane::Normal),
+        ("u1", Lane::Urgent),
+        ("u2", Lane::Urgent),
+    ] {
+        let (limiter, order) = (Arc::clone(&limiter), Arc::clone(&order));
+        tasks.push(tokio::spawn(async move {
+            limiter.acquire(lane, ENDPOINT).await.unwrap();
+            order.lock().unwrap().push(name);
+        }));
+        tokio::task::yield_now().await;
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(*order.lock().unwrap(), ["u1", "u2", "n1", "n2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_holds_nobody_up() {
+    let limiter = limiter(1.0, 1, 0);
+    limiter.acquire(Lane::Normal, ENDPOINT).await.unwrap();
+    for lane in [Lane::Urgent, Lane::Normal] {
+        let gone = tokio::time::timeout(Duration::from_millis(10), limiter.acquire(lane, ENDPOINT));
+        assert!(gone.await.is_err());
+    }
+    assert_eq!(time_of(&limiter, 1).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_pauses_everybody() {
+    let limiter = plenty();
+    limiter
+        .observe(ENDPOINT, &throttled(Throttle::All, Some(30)))
+        .await;
+    let begun = Instant::now();
+    limiter.acquire(Lane::Urgent, "/projects").await.unwrap();
+    assert_eq!(begun.elapsed().as_secs(), 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_down_is_given_the_time_it_asks_for_but_not_for_ever() {
+    for (asked, given) in [(20, 20), (86_400, 60)] {
+        let limiter = plenty();
+        let seen = Observation {
+            retry_after: Some(seconds(asked)),
+            ..Observation::default()
+        };
+        limiter.observe(ENDPOINT, &seen).await;
+        assert_eq!(time_of(&limiter, 1).await, given);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoints_own_limit_pauses_only_it() {
+    let limiter = plenty();
+    limiter
+        .observe(ENDPOINT, &throttled(Throttle::Endpoint, Some(60)))
+        .await;
+    let begun = Instant::now();
+    let waiting = tokio::spawn({
+        let limiter = Arc::clone(&limiter);
+        async move { limiter.acquire(Lane::Normal, ENDPOINT).await }
+    });
+    tokio::task::yield_now().await;
+    limiter.acquire(Lane::Normal, "/projects").await.unwrap();
+    assert_eq!(begun.elapsed().as_secs(), 0);
+    waiting.await.unwrap().unwrap();
+    assert_eq!(begun.elapsed().as_secs(), 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_without_a_time_double_the_pause() {
+    let limiter = plenty();
+    for want in [1, 2, 4, 8] {
+        limiter
+            .observe(ENDPOINT, &throttled(Throttle::All, None))
+            .await;
+        assert_eq!(time_of(&limiter, 1).await, want);
+    }
+    limiter.observe(ENDPOINT, &Observation::default()).await;
+    limiter
+        .observe(ENDPOINT, &throttled(Throttle::All, None))
+        .await;
+    assert_eq!(time_of(&limiter, 1).await, 1, "a success starts over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_reset_time_serves_where_there_is_no_retry_after() {
+    let limiter = plenty();
+    let mut seen = window(60, 0, 45);
+    seen.throttled = Some(Throttle::All);
+    limiter.observe(ENDPOINT, &seen).await;
+    assert_eq!(time_of(&limiter, 1).await, 45);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_longer_than_a_call_waits_is_refused_at_once() {
+    let limiter = plenty();
+    for throttle in [Throttle::Endpoint, Throttle::All] {
+        limiter
+            .observe(ENDPOINT, &throttled(throttle, Some(900)))
+            .await;
+        let begun = Instant::now();
+        let refused = limiter.acquire(Lane::Normal, ENDPOINT).await.unwrap_err();
+        assert_eq!(refused.wait.as_secs_f64().ceil() as u64, 900);
+        assert_eq!(begun.elapsed().as_secs(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_window_is_waited_out() {
+    let limiter = plenty();
+    limiter.observe(ENDPOINT, &window(60, 0, 20)).await;
+    assert_eq!(time_of(&limiter, 1).await, 20);
+    assert_eq!(
+        time_of(&limiter, 100).await,
+        0,
+        "the next window is unknown"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_window_is_spread_over_it() {
+    let limiter = plenty();
+    limiter.observe(ENDPOINT, &window(100, 50, 60)).await;
+    assert_eq!(time_of(&limiter, 30).await, 0, "plenty is left");
+    limiter.observe(ENDPOINT, &window(100, 9, 60)).await;
+    let begun = Instant::now();
+    let mut times = Vec::new();
+    for _ in 0..9 {
+        limiter.acquire(Lane::Normal, ENDPOINT).await.unwrap();
+        times.push(begun.elapsed().as_secs());
+    }
+    let gaps: Vec<u64> = times.windows(2).map(|two| two[1] - two[0]).collect();
+    assert!(gaps.iter().all(|gap| (4..=8).contains(gap)), "{times:?}");
+    assert!(times[8] < 60, "{times:?}");
+    assert_eq!(
+        limiter.acquire(Lane::Normal, ENDPOINT).await.map(drop),
+        Ok(())
+    );
+    assert_eq!(begun.elapsed().as_secs(), 60, "then it is used up");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_was_overtaken_raises_no_hope() {
+    let limiter = plenty();
+    limiter.observe(ENDPOINT, &window(60, 0, 20)).await;
+    limiter.observe(ENDPOINT, &window(60, 3, 20)).await;
+    assert_eq!(time_of(&limiter, 1).await, 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn times_beyond_belief_are_cut() {
+    let limiter = plenty();
+    let mut seen = window(u64::MAX, 0, u64::MAX / 2);
+    seen.throttled = Some(Throttle::All);
+    seen.retry_after = Some(Duration::MAX);
+    limiter.observe(ENDPOINT, &seen).await;
+    let refused = limiter.acquire(Lane::Normal, ENDPOINT).await.unwrap_err();
+    assert!(refused.wait <= seconds(3600));
+}
+
+#[test]
+fn a_rate_that_is_none_is_refused() {
+    for per_second in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-300] {
+        let budget = Budget {
+            per_second,
+            burst: 1,
+            per_hour: 0,
+        };
+        assert!(LocalLimiter::new(budget).is_err(), "{per_second}");
+    }
+}

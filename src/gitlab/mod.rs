@@ -1,0 +1,117 @@
+//! The only place that talks to GitLab.
+//!
+//! [`GitLab`] is the handle: cheap to clone, one limiter and one connection pool behind all its
+//! clones. Its typed calls live in [`rest`] and [`graphql`]; both give the types of [`model`].
+//! [`capability`] finds out what the token can see.
+
+pub mod accounting;
+mod answer;
+pub mod capability;
+mod client;
+pub mod error;
+pub mod graphql;
+mod json;
+pub mod limiter;
+pub mod model;
+pub mod rest;
+pub mod settings;
+#[cfg(test)]
+mod testing;
+mod token;
+
+use std::sync::Arc;
+
+pub use accounting::{Accounting, NoAccounting, Outcome};
+pub use error::{Cause, GitLabError};
+pub use limiter::{Budget, Lane, Limiter, LocalLimiter};
+pub use settings::{RetryPolicy, Settings, SetupError, TokenSource};
+
+use crate::clock::{Clock, UnixSeconds};
+use client::Client;
+
+/// A GitLab instance and a token.
+#[derive(Clone)]
+pub struct GitLab {
+    shared: Arc<Shared>,
+    lane: Lane,
+}
+
+struct Shared {
+    client: Client,
+    use_graphql: bool,
+    graphql_page_size: u32,
+    rest_page_size: u32,
+}
+
+impl GitLab {
+    /// Builds the client with a limiter of its own; makes no call.
+    ///
+    /// # Errors
+    /// When the address, the token, the certificate file or the limits cannot be used.
+    pub fn new(
+        settings: &Settings,
+        accounting: Arc<dyn Accounting>,
+        clock: Clock,
+    ) -> Result<Self, SetupError> {
+        let limiter = LocalLimiter::new(Budget {
+            per_second: settings.max_requests_per_second,
+            burst: settings.burst,
+            per_hour: settings.max_requests_per_hour,
+        })
+        .map_err(SetupError::Limits)?;
+        Self::with_limiter(settings, Arc::new(limiter), accounting, clock)
+    }
+
+    /// Builds the client with a limiter that others share; makes no call.
+    ///
+    /// # Errors
+    /// When the address, the token or the certificate file cannot be used.
+    pub fn with_limiter(
+        settings: &Settings,
+        limiter: Arc<dyn Limiter>,
+        accounting: Arc<dyn Accounting>,
+        clock: Clock,
+    ) -> Result<Self, SetupError> {
+        Ok(Self {
+            shared: Arc::new(Shared {
+                client: Client::new(settings, limiter, accounting, clock)?,
+                use_graphql: settings.use_graphql,
+                graphql_page_size: settings.graphql_page_size.clamp(1, 100),
+                rest_page_size: settings.rest_page_size.clamp(1, 100),
+            }),
+            lane: Lane::Normal,
+        })
+    }
+
+    /// The same GitLab, its calls in this lane.
+    #[must_use]
+    pub fn in_lane(&self, lane: Lane) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            lane,
+        }
+    }
+
+    /// Whether the settings allow GraphQL.
+    #[must_use]
+    pub fn uses_graphql(&self) -> bool {
+        self.shared.use_graphql
+    }
+
+    /// The instance's root address, with a final slash and without secrets.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.client().root().as_str()
+    }
+
+    /// GitLab's own time by its latest answer (header `Date`); none before the first. History is
+    /// told from events by this clock, not by ours.
+    #[must_use]
+    pub fn server_time(&self) -> Option<UnixSeconds> {
+        self.client().server_time()
+    }
+
+    fn client(&self) -> &Client {
+        &self.shared.client
+    }
+}

@@ -1,0 +1,405 @@
+//! Pipelines, jobs and bridges.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Get;
+use crate::clock::UnixSeconds;
+use crate::gitlab::GitLab;
+use crate::gitlab::error::GitLabError;
+use crate::gitlab::model::{
+    Job, JobId, Known, Page, Pipeline, PipelineId, ProjectId, RefKind, RunnerType, Status, Text,
+    merge_request_iid,
+};
+
+/// A pipeline as REST's lists give it: no times of start and finish, no durations, no tag flag.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PipelineHead {
+    /// Unique id.
+    pub id: PipelineId,
+    /// Number in its project.
+    pub iid: u64,
+    /// Ref as GitLab writes it.
+    pub git_ref: Text,
+    /// GitLab's lower-case source.
+    pub source: Text,
+    /// Status now.
+    pub status: Status,
+    /// When it was created.
+    pub created_at: UnixSeconds,
+    /// When its own status last changed.
+    pub updated_at: UnixSeconds,
+}
+
+/// Which pipelines of a listing are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PipelineFilter {
+    /// Changed at or after this time.
+    pub updated_after: Option<UnixSeconds>,
+    /// Only this source. Child pipelines come only with `parent_pipeline`.
+    pub source: Option<&'static str>,
+    /// Only this status.
+    pub status: Option<Status>,
+    /// Only this ref.
+    pub git_ref: Option<String>,
+}
+
+/// A trigger job and the pipeline it started.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bridge {
+    /// Unique id, from the same numbers as jobs.
+    pub id: JobId,
+    /// Name in the CI configuration.
+    pub name: Text,
+    /// Name of its stage.
+    pub stage: Text,
+    /// Status now.
+    pub status: Status,
+    /// The downstream pipeline; `None` until it exists. REST names it even where the token may
+    /// not read its project.
+    pub downstream: Option<BridgeTarget>,
+}
+
+/// The pipeline that a bridge started.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BridgeTarget {
+    /// Its project.
+    pub project_id: ProjectId,
+    /// What the list tells about it.
+    pub pipeline: PipelineHead,
+}
+
+#[derive(Deserialize)]
+struct RestPipeline {
+    id: u64,
+    #[serde(default)]
+    iid: u64,
+    #[serde(default)]
+    project_id: Option<u64>,
+    #[serde(rename = "ref")]
+    git_ref: Option<String>,
+    source: Option<String>,
+    status: Status,
+    created_at: String,
+    updated_at: Option<String>,
+    started_at: Option<String>,
+    finished_at: Option<String>,
+    duration: Option<f64>,
+    queued_duration: Option<f64>,
+    /// A text in the single pipeline.
+    coverage: Option<Value>,
+    tag: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct RestJob {
+    id: u64,
+    name: String,
+    stage: Option<String>,
+    status: Status,
+    created_at: String,
+    started_at: Option<String>,
+    finished_at: Option<String>,
+    duration: Option<f64>,
+    queued_duration: Option<f64>,
+    coverage: Option<Value>,
+    failure_reason: Option<String>,
+    runner: Option<RestRunner>,
+    artifacts: Option<Vec<Artifact>>,
+    artifacts_file: Option<Artifact>,
+    downstream_pipeline: Option<RestPipeline>,
+}
+
+#[derive(Deserialize)]
+struct RestRunner {
+    runner_type: Option<String>,
+    is_shared: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Artifact {
+    size: Option<u64>,
+}
+
+pub(super) fn time(field: &str, text: &str) -> Result<UnixSeconds, String> {
+    UnixSeconds::parse(text).map_err(|_| format!("{field}: not a time"))
+}
+
+fn maybe_time(field: &str, text: Option<&str>) -> Result<Option<UnixSeconds>, String> {
+    text.filter(|text| !text.is_empty())
+        .map(|text| time(field, text))
+        .transpose()
+}
+
+/// A number that may have come as a text; what is no finite, non-negative number is nothing.
+fn number(value: Option<&Value>) -> Option<f64> {
+    let number = match value? {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    };
+    sensible(number)
+}
+
+/// Seconds and percents are finite and not negative.
+pub(crate) fn sensible(number: Option<f64>) -> Option<f64> {
+    number.filter(|number| number.is_finite() && *number >= 0.0)
+}
+
+impl TryFrom<RestPipeline> for PipelineHead {
+    type Error = String;
+
+    fn try_from(raw: RestPipeline) -> Result<Self, String> {
+        raw.head()
+            .map_err(|why| format!("pipeline {}: {why}", raw.id))
+    }
+}
+
+impl RestPipeline {
+    fn head(&self) -> Result<PipelineHead, String> {
+        let created_at = time("created_at", &self.created_at)?;
+        Ok(PipelineHead {
+            id: PipelineId(self.id),
+            iid: self.iid,
+            git_ref: self.git_ref.as_deref().unwrap_or_default().into(),
+            source: self.source.as_deref().unwrap_or("unknown").into(),
+            status: self.status.clone(),
+            created_at,
+            updated_at: maybe_time("updated_at", self.updated_at.as_deref())?.unwrap_or(created_at),
+        })
+    }
+
+    fn full(&self) -> Result<Pipeline, String> {
+        let head = self.head()?;
+        let kind = if merge_request_iid(&head.git_ref).is_some()
+            || &*head.source == "merge_request_event"
+        {
+            RefKind::MergeRequest
+        } else if self.tag == Some(true) {
+            RefKind::Tag
+        } else {
+            RefKind::Branch
+        };
+        let started_by_another = matches!(&*head.source, "parent_pipeline" | "pipeline");
+        Ok(Pipeline {
+            id: head.id,
+            iid: head.iid,
+            git_ref: head.git_ref,
+            kind,
+            source: head.source,
+            status: head.status,
+            created_at: head.created_at,
+            updated_at: head.updated_at,
+            started_at: maybe_time("started_at", self.started_at.as_deref())?,
+            finished_at: maybe_time("finished_at", self.finished_at.as_deref())?,
+            duration: sensible(self.duration),
+            queued_duration: sensible(self.queued_duration),
+            coverage: number(self.coverage.as_ref()),
+            merge_request: if kind == RefKind::MergeRequest {
+                Known::Unread
+            } else {
+                Known::Nothing
+            },
+            upstream: if started_by_another {
+                Known::Unread
+            } else {
+                Known::Nothing
+            },
+        })
+    }
+}
+
+impl TryFrom<RestPipeline> for Pipeline {
+    type Error = String;
+
+    fn try_from(raw: RestPipeline) -> Result<Self, String> {
+        raw.full()
+            .map_err(|why| format!("pipeline {}: {why}", raw.id))
+    }
+}
+
+impl RestJob {
+    fn job(&self) -> Result<Job, String> {
+        Ok(Job {
+            id: JobId(self.id),
+            name: self.name.as_str().into(),
+            stage: self.stage.as_deref().unwrap_or_default().into(),
+            status: self.status.clone(),
+            retried: Known::Unread,
+            created_at: time("created_at", &self.created_at)?,
+            started_at: maybe_time("started_at", self.started_at.as_deref())?,
+            finished_at: maybe_time("finished_at", self.finished_at.as_deref())?,
+            duration: sensible(self.duration),
+            queued_duration: sensible(self.queued_duration),
+            coverage: number(self.coverage.as_ref()),
+            failure_reason: match self.failure_reason.as_deref() {
+                Some(reason) if !reason.is_empty() => Known::Value(reason.into()),
+                _ => Known::Nothing,
+            },
+            runner_type: self
+                .runner
+                .as_ref()
+                .map_or(Known::Nothing, |runner| Known::Value(runner.kind())),
+            artifact_bytes: self.artifact_bytes(),
+        })
+    }
+
+    fn artifact_bytes(&self) -> Option<u64> {
+        let all = self.artifacts.as_deref().unwrap_or_default();
+        if all.is_empty() {
+            return self.artifacts_file.as_ref()?.size;
+        }
+        Some(
+            all.iter()
+                .filter_map(|artifact| artifact.size)
+                .fold(0, u64::saturating_add),
+        )
+    }
+
+    fn bridge(&self) -> Result<Bridge, String> {
+        let downstream = match &self.downstream_pipeline {
+            None => None,
+            Some(pipeline) => Some(BridgeTarget {
+                project_id: ProjectId(
+                    pipeline
+                        .project_id
+                        .ok_or("downstream_pipeline.project_id: missing")?,
+                ),
+                pipeline: pipeline
+                    .head()
+                    .map_err(|why| format!("downstream_pipeline.{why}"))?,
+            }),
+        };
+        Ok(Bridge {
+            id: JobId(self.id),
+            name: self.name.as_str().into(),
+            stage: self.stage.as_deref().unwrap_or_default().into(),
+            status: self.status.clone(),
+            downstream,
+        })
+    }
+}
+
+impl RestRunner {
+    fn kind(&self) -> RunnerType {
+        match (&self.runner_type, self.is_shared) {
+            (Some(kind), _) => kind.as_str().into(),
+            (None, Some(true)) => RunnerType::Instance,
+            (None, _) => RunnerType::Other,
+        }
+    }
+}
+
+impl TryFrom<RestJob> for Job {
+    type Error = String;
+
+    fn try_from(raw: RestJob) -> Result<Self, String> {
+        raw.job().map_err(|why| format!("job {}: {why}", raw.id))
+    }
+}
+
+impl TryFrom<RestJob> for Bridge {
+    type Error = String;
+
+    fn try_from(raw: RestJob) -> Result<Self, String> {
+        raw.bridge()
+            .map_err(|why| format!("bridge {}: {why}", raw.id))
+    }
+}
+
+/// Of all jobs of a name in one pipeline the newest counts; the others were retried.
+fn mark_retried(jobs: &mut [Job]) {
+    let mut newest: HashMap<Text, JobId> = HashMap::new();
+    for job in jobs.iter() {
+        let id = newest.entry(Text::clone(&job.name)).or_insert(job.id);
+        *id = (*id).max(job.id);
+    }
+    for job in jobs {
+        job.retried = Known::Value(newest.get(&job.name).is_some_and(|id| *id > job.id));
+    }
+}
+
+impl GitLab {
+    /// One page of a project's pipelines, newest first (`GET /projects/:id/pipelines`).
+    ///
+    /// # Errors
+    /// Those of any call; forbidden below Reporter in private projects.
+    pub async fn pipelines(
+        &self,
+        project: ProjectId,
+        filter: &PipelineFilter,
+        after: Option<&str>,
+    ) -> Result<Page<PipelineHead>, GitLabError> {
+        let get = Get::new(
+            "/projects/:id/pipelines",
+            &["projects", &project.to_string(), "pipelines"],
+        )
+        .maybe("updated_after", filter.updated_after)
+        .maybe("source", filter.source)
+        .maybe("status", filter.status.as_ref())
+        .maybe("ref", filter.git_ref.as_ref())
+        .with("order_by", "id")
+        .with("sort", "desc");
+        self.get_page::<RestPipeline, _>(&get, after).await
+    }
+
+    /// One pipeline (`GET /projects/:id/pipelines/:pipeline_id`). Merge request and upstream
+    /// are unread where it has one.
+    ///
+    /// # Errors
+    /// [`GitLabError::means_gone`] when it was deleted.
+    pub async fn pipeline(
+        &self,
+        project: ProjectId,
+        pipeline: PipelineId,
+    ) -> Result<Pipeline, GitLabError> {
+        let (project, pipeline) = (project.to_string(), pipeline.to_string());
+        let get = Get::new(
+            "/projects/:id/pipelines/:pipeline_id",
+            &["projects", &project, "pipelines", &pipeline],
+        );
+        self.get_one::<RestPipeline, _>(&get).await
+    }
+
+    /// All jobs of a pipeline (`GET /projects/:id/pipelines/:pipeline_id/jobs`). With
+    /// `include_retried`, which were retried is told from their names and ids; without, none was.
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn jobs(
+        &self,
+        project: ProjectId,
+        pipeline: PipelineId,
+        include_retried: bool,
+    ) -> Result<Page<Job>, GitLabError> {
+        let (project, pipeline) = (project.to_string(), pipeline.to_string());
+        let get = Get::new(
+            "/projects/:id/pipelines/:pipeline_id/jobs",
+            &["projects", &project, "pipelines", &pipeline, "jobs"],
+        )
+        .with("include_retried", include_retried);
+        let mut page = self.get_all::<RestJob, Job>(&get).await?;
+        mark_retried(&mut page.items);
+        Ok(page)
+    }
+
+    /// All bridges of a pipeline that were not retried
+    /// (`GET /projects/:id/pipelines/:pipeline_id/bridges`).
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn bridges(
+        &self,
+        project: ProjectId,
+        pipeline: PipelineId,
+    ) -> Result<Page<Bridge>, GitLabError> {
+        let (project, pipeline) = (project.to_string(), pipeline.to_string());
+        let get = Get::new(
+            "/projects/:id/pipelines/:pipeline_id/bridges",
+            &["projects", &project, "pipelines", &pipeline, "bridges"],
+        );
+        self.get_all::<RestJob, _>(&get).await
+    }
+}

@@ -1,0 +1,124 @@
+//! The access token: where it comes from, how it is sent, and that it is never shown.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use reqwest::header::HeaderValue;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
+
+use super::settings::TokenSource;
+
+/// How often a token file is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// The token in use.
+pub(crate) struct Token {
+    file: Option<PathBuf>,
+    state: RwLock<State>,
+}
+
+#[derive(Clone)]
+struct State {
+    current: Arc<Secret>,
+    /// The token before the last change: an answer still under way may echo it.
+    previous: Option<Arc<Secret>>,
+    looked: Instant,
+}
+
+struct Secret {
+    text: SecretString,
+    header: HeaderValue,
+}
+
+impl Token {
+    /// Takes the token from its source.
+    ///
+    /// # Errors
+    /// A sentence when the file cannot be read, or the token is empty or no header value.
+    pub(crate) fn open(source: &TokenSource) -> Result<Self, String> {
+        let (file, text) = match source {
+            TokenSource::Secret(text) => (None, text.clone()),
+            TokenSource::File(path) => (Some(path.clone()), read(path)?),
+        };
+        Ok(Self {
+            state: RwLock::new(State {
+                current: Arc::new(secret(text, file.as_deref())?),
+                previous: None,
+                looked: Instant::now(),
+            }),
+            file,
+        })
+    }
+
+    /// The value of the header `Authorization`, marked as sensitive.
+    pub(crate) fn header(&self) -> HeaderValue {
+        let state = self.get();
+        if self.file.is_some() && state.looked.elapsed() >= LOOK_EVERY {
+            // A file that cannot be read just now keeps its last token; a refusal tells.
+            let _ = self.reload();
+        }
+        self.get().current.header.clone()
+    }
+
+    /// Reads the file again; true when it holds another token now.
+    ///
+    /// # Errors
+    /// A sentence when the file cannot be read or holds no token.
+    pub(crate) fn reload(&self) -> Result<bool, String> {
+        let Some(path) = &self.file else {
+            return Ok(false);
+        };
+        let text = read(path);
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.looked = Instant::now();
+        let text = text?;
+        if text.expose_secret() == state.current.text.expose_secret() {
+            return Ok(false);
+        }
+        let next = Arc::new(secret(text, Some(path))?);
+        state.previous = Some(std::mem::replace(&mut state.current, next));
+        Ok(true)
+    }
+
+    /// `text` without the token.
+    pub(crate) fn scrub(&self, text: &str) -> String {
+        let state = self.get();
+        let mut text = text.to_owned();
+        for secret in std::iter::once(&state.current).chain(&state.previous) {
+            let token = secret.text.expose_secret();
+            if text.contains(token) {
+                text = text.replace(token, "[REDACTED]");
+            }
+        }
+        text
+    }
+
+    fn get(&self) -> State {
+        self.state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+fn read(path: &Path) -> Result<SecretString, String> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("gitlab.token_file `{}`: {error}", path.display()))?;
+    Ok(SecretString::from(text.trim().to_owned()))
+}
+
+fn secret(text: SecretString, file: Option<&Path>) -> Result<Secret, String> {
+    let place = file.map_or_else(
+        || "gitlab.token".to_owned(),
+        |path| format!("gitlab.token_file `{}`", path.display()),
+    );
+    if text.expose_secret().trim().is_empty() {
+        return Err(format!("{place}: the token is empty"));
+    }
+    let mut header = HeaderValue::try_from(format!("Bearer {}", text.expose_secret()))
+        .map_err(|_| format!("{place}: the token has characters that no HTTP header can carry"))?;
+    header.set_sensitive(true);
+    Ok(Secret { text, header })
+}

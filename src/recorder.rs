@@ -1,0 +1,140 @@
+//! Records what collectors measured, commits it, and shows it: in this order, always.
+//!
+//! A run's events go through the OpenTelemetry instruments into new totals, these with the
+//! projects' memories into the store, and then all at once into the series table. When any step
+//! fails, nothing of the run happened: the memories stay as they were and the next look finds the
+//! same events again.
+
+use std::sync::Arc;
+
+use crate::clock::UnixSeconds;
+use crate::collector::Measured;
+use crate::gitlab::model::ProjectId;
+use crate::project::ProjectMemory;
+use crate::series::{Block, Retirement, Table, Update};
+use crate::store::{Commit, Store, StoreError};
+use crate::telemetry::catalogue::{Collector, Measurement, SeriesKey};
+use crate::telemetry::instruments::{Instruments, InstrumentsError};
+
+/// What one run brings of one project.
+#[derive(Debug)]
+pub struct ProjectRun {
+    /// The project.
+    pub project: ProjectId,
+    /// Its memory after the run; `None` forgets it.
+    pub memory: Option<Arc<ProjectMemory>>,
+    /// What each collector measured.
+    pub measured: Vec<(Collector, Measured)>,
+    /// Series to be shown at 0 beside those that the collectors name.
+    pub births: Vec<SeriesKey>,
+    /// What is gone.
+    pub retirements: Vec<Retirement>,
+}
+
+/// Records runs, one after the other.
+#[derive(Debug)]
+pub struct Recorder {
+    instruments: Instruments,
+    table: Arc<Table>,
+    store: Arc<dyn Store>,
+}
+
+/// Why a run was not recorded. It is found again at the next look.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The instruments could not be collected.
+    #[error(transparent)]
+    Instruments(#[from] InstrumentsError),
+    /// The store did not keep it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl RecordError {
+    /// Value of the label `error_type`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Instruments(_) => "record",
+            Self::Store(error) => error.kind(),
+        }
+    }
+}
+
+impl Recorder {
+    /// A recorder into `table` by way of `store`.
+    #[must_use]
+    pub fn new(instruments: Instruments, table: Arc<Table>, store: Arc<dyn Store>) -> Self {
+        Self {
+            instruments,
+            table,
+            store,
+        }
+    }
+
+    /// Records some runs together: all or nothing.
+    ///
+    /// # Errors
+    /// When the instruments or the store refuse; nothing is shown then.
+    pub async fn record(
+        &mut self,
+        runs: Vec<ProjectRun>,
+        now: UnixSeconds,
+    ) -> Result<(), RecordError> {
+        let events: Vec<Measurement> = runs
+            .iter()
+            .flat_map(|run| {
+                run.measured
+                    .iter()
+                    .flat_map(|(_, measured)| &measured.events)
+            })
+            .cloned()
+            .collect();
+        let deltas = self.instruments.record(&events)?;
+        let mut update = Update {
+            rows: self.table.stage(&deltas, now),
+            ..Update::default()
+        };
+        let mut commit = Commit::default();
+        for run in runs {
+            commit.projects.push((run.project, run.memory));
+            update.births.extend(run.births);
+            update.retirements.extend(run.retirements);
+            for (collector, measured) in run.measured {
+                update.births.extend(measured.births);
+                let block = Block {
+                    project: run.project,
+                    collector,
+                };
+                update
+                    .blocks
+                    .push((block, self.instruments.record(&measured.states)?));
+            }
+        }
+        if self.store.is_durable() {
+            commit.rows = update.rows.records().collect();
+        }
+        self.store.commit(commit).await?;
+        self.table.apply(update, now);
+        Ok(())
+    }
+
+    /// Takes away the counters and histograms whose subject is gone and that everybody has seen.
+    ///
+    /// # Errors
+    /// When the store refuses; they stay then.
+    pub async fn sweep(&mut self, now: UnixSeconds) -> Result<(), RecordError> {
+        let removed = self.table.due(now);
+        if removed.is_empty() {
+            return Ok(());
+        }
+        self.store
+            .commit(Commit {
+                removed,
+                ..Commit::default()
+            })
+            .await?;
+        self.table.sweep(now);
+        Ok(())
+    }
+}

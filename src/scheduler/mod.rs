@@ -1,0 +1,212 @@
+//! What runs when: discovery, the change feed and refs, each in its rhythm, never two runs of one
+//! (source, project) at once.
+//!
+//! [`Scheduler::round`] runs all that is due to its end; [`Scheduler::run`] goes on until it is
+//! told to stop. What a run does is in [`run`].
+
+pub mod observer;
+pub mod registry;
+mod run;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::clock::{Clock, UnixSeconds};
+use crate::collector::set::FeedCollectors;
+use crate::config::Settings;
+use crate::discovery::Discovery;
+use crate::gitlab::GitLab;
+use crate::gitlab::model::ProjectId;
+use crate::project::ProjectMemory;
+use crate::recorder::Recorder;
+use crate::source::change_feed::{ChangeFeed, WayOfReading};
+use crate::source::refs::RefsSource;
+use observer::Observer;
+use registry::Registry;
+
+/// The value of `collector_type` for looking projects up.
+pub const DISCOVERY: &str = "discovery";
+/// The value of `collector_type` for looking at refs.
+pub const REFS: &str = "refs";
+
+/// Projects in one run of the change feed: as many as one query takes.
+const FEED_BATCH: usize = GitLab::CHANGES_PROJECTS;
+/// Projects in one run of refs, which takes a few calls each.
+const REFS_BATCH: usize = 10;
+/// Runs at once; what does not fit stays due.
+const RUNS_AT_ONCE: usize = 8;
+/// How often the clock is looked at when nothing else wakes the scheduler.
+const TICK: Duration = Duration::from_secs(1);
+/// How often series that are gone are taken away.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Runs sources over projects.
+pub struct Scheduler {
+    shared: Arc<Shared>,
+    running: JoinSet<()>,
+    discovery_due: UnixSeconds,
+    discovering: bool,
+    sweep_due: UnixSeconds,
+}
+
+/// What runs share.
+pub struct Shared {
+    clock: Clock,
+    feed: ChangeFeed,
+    refs: RefsSource,
+    collectors: FeedCollectors,
+    max_pipelines_per_ref: usize,
+    feed_interval: Duration,
+    discovery_interval: Duration,
+    discovery: tokio::sync::Mutex<Discovery>,
+    /// Held from measuring to showing: one run at a time.
+    recorder: tokio::sync::Mutex<Recorder>,
+    registry: Mutex<Registry>,
+    observer: Arc<dyn Observer>,
+    stop: CancellationToken,
+}
+
+impl Shared {
+    /// The tracked projects.
+    pub fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How projects are read now.
+    #[must_use]
+    pub fn way_of_reading(&self, now: UnixSeconds) -> WayOfReading {
+        self.feed.way_of_reading(now)
+    }
+
+    /// Waits until what is being recorded has been shown.
+    pub async fn settled(&self) {
+        drop(self.recorder.lock().await);
+    }
+}
+
+impl Scheduler {
+    /// A scheduler by the settings; `remembered` is what an earlier process knew of projects.
+    #[must_use]
+    pub fn new(
+        settings: &Settings,
+        gitlab: &GitLab,
+        recorder: Recorder,
+        remembered: Vec<(ProjectId, Arc<ProjectMemory>)>,
+        observer: Arc<dyn Observer>,
+        clock: Clock,
+    ) -> Self {
+        let collectors = FeedCollectors::new(&settings.collectors);
+        let wishes = collectors.wishes(&settings.collectors);
+        let pipelines = &settings.collectors.pipelines;
+        let discovery = Discovery::new(gitlab.clone(), &settings.projects, &settings.wildcards);
+        let shared = Shared {
+            feed: ChangeFeed::new(gitlab.clone(), wishes, clock.clone()),
+            refs: RefsSource::new(gitlab.clone()),
+            collectors,
+            max_pipelines_per_ref: usize::try_from(pipelines.max_pipelines_per_ref)
+                .unwrap_or(usize::MAX),
+            feed_interval: feed_interval(settings),
+            discovery_interval: settings.discovery.interval,
+            discovery: tokio::sync::Mutex::new(discovery),
+            recorder: tokio::sync::Mutex::new(recorder),
+            registry: Mutex::new(Registry::new(remembered)),
+            observer,
+            stop: CancellationToken::new(),
+            clock,
+        };
+        Self {
+            shared: Arc::new(shared),
+            running: JoinSet::new(),
+            discovery_due: UnixSeconds::default(),
+            discovering: false,
+            sweep_due: UnixSeconds::default(),
+        }
+    }
+
+    /// What the scheduler's runs share: the registry of projects above all.
+    #[must_use]
+    pub fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Runs all that is due now, to its end; what that makes due (projects just found) too.
+    pub async fn round(&mut self) {
+        loop {
+            self.start_due();
+            if self.running.is_empty() {
+                return;
+            }
+            while self.running.join_next().await.is_some() {}
+            self.discovering = false;
+        }
+    }
+
+    /// Runs what is due, as it becomes due, until `stop`; then lets go of the calls under way.
+    pub async fn run(mut self, stop: CancellationToken) {
+        loop {
+            self.start_due();
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(_) = self.running.join_next() => {
+                    self.discovering &= !self.running.is_empty();
+                }
+                () = tokio::time::sleep(TICK) => {}
+            }
+        }
+        self.shared.stop.cancel();
+        self.running.shutdown().await;
+        self.shared.settled().await;
+    }
+
+    fn start_due(&mut self) {
+        let now = self.shared.clock.now();
+        if self.sweep_due <= now {
+            self.sweep_due = now.plus(SWEEP_INTERVAL);
+            self.spawn(run::sweep(Arc::clone(&self.shared)), "sweep");
+        }
+        if self.discovery_due <= now && !self.discovering {
+            self.discovery_due = now.plus(self.shared.discovery_interval);
+            self.discovering = true;
+            self.spawn(run::discover(Arc::clone(&self.shared)), "discovery");
+        }
+        let free = RUNS_AT_ONCE.saturating_sub(self.running.len());
+        let feed = self.shared.registry().take_feed(now, FEED_BATCH, free);
+        let free = free.saturating_sub(feed.len());
+        let refs = self.shared.registry().take_refs(now, REFS_BATCH, free);
+        for targets in feed {
+            self.spawn(
+                run::change_feed(Arc::clone(&self.shared), targets),
+                "change_feed",
+            );
+        }
+        for targets in refs {
+            self.spawn(run::refs(Arc::clone(&self.shared), targets), "refs");
+        }
+        let queued = self.shared.registry().due(now);
+        self.shared.observer.tasks(queued, self.running.len());
+    }
+
+    fn spawn(&mut self, run: impl Future<Output = ()> + Send + 'static, task: &'static str) {
+        let span = tracing::info_span!("task", otel.name = task, task);
+        self.running.spawn(run.instrument(span));
+    }
+}
+
+/// The change feed serves several collectors: it runs as often as the quickest of them asks.
+fn feed_interval(settings: &Settings) -> Duration {
+    let pipelines = &settings.collectors.pipelines;
+    let jobs = &settings.collectors.jobs;
+    let intervals = [
+        pipelines.enabled.then_some(pipelines.interval),
+        jobs.enabled.then_some(jobs.interval),
+    ];
+    intervals
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(pipelines.interval)
+}

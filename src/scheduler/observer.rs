@@ -1,0 +1,34 @@
+//! What runs tell about themselves: the exporter's own metrics are made of it.
+
+use std::time::Duration;
+
+use crate::clock::UnixSeconds;
+
+/// Hears of every run. All collectors and sources are timed and counted here, none does it itself.
+pub trait Observer: Send + Sync {
+    /// A run took this long for a collector (`collector_type`).
+    fn ran(&self, collector: &'static str, took: Duration);
+    /// A project, an entry or an item failed.
+    fn failed(&self, collector: &'static str, kind: &'static str);
+    /// A collector's run ended well for at least one project.
+    fn succeeded(&self, collector: &'static str, at: UnixSeconds, lag: Duration);
+    /// Projects due and waiting, and runs under way.
+    fn tasks(&self, queued: usize, running: usize);
+    /// Projects tracked now, and how many of them have been looked at since the start.
+    fn projects(&self, tracked: usize, looked_at: usize);
+    /// The store took a commit, or did not.
+    fn store(&self, up: bool);
+}
+
+/// Hears nothing: for tests of other things.
+#[derive(Debug)]
+pub struct NoObserver;
+
+impl Observer for NoObserver {
+    fn ran(&self, _: &'static str, _: Duration) {}
+    fn failed(&self, _: &'static str, _: &'static str) {}
+    fn succeeded(&self, _: &'static str, _: UnixSeconds, _: Duration) {}
+    fn tasks(&self, _: usize, _: usize) {}
+    fn projects(&self, _: usize, _: usize) {}
+    fn store(&self, _: bool) {}
+}

@@ -1,0 +1,365 @@
+//! One run: read, measure, record. Times, traces, logs and counts errors for all collectors.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::{Instrument, info_span};
+
+use super::Shared;
+use super::registry::{Entry, Gone};
+use crate::clock::UnixSeconds;
+use crate::collector::refs::RefName;
+use crate::collector::{Feed, Subject};
+use crate::gitlab::model::{ProjectId, Text};
+use crate::project::ProjectMemory;
+use crate::recorder::{ProjectRun, RecordError};
+use crate::series::Retirement;
+use crate::source::change_feed::FeedRead;
+use crate::source::refs::RefsRead;
+use crate::source::{Problem, SourceError, Target};
+
+/// States are measured again at least this often: ages move though nothing else does.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(600);
+
+/// What a run read of a project.
+enum Read {
+    Feed(FeedRead),
+    Refs(RefsRead),
+}
+
+/// Looks projects up, and lets go of those that are no more.
+pub(super) async fn discover(shared: Arc<Shared>) {
+    let now = shared.clock.now();
+    let started = Instant::now();
+    let span = info_span!("run", otel.name = "discovery run");
+    let (found, errors) = shared
+        .discovery
+        .lock()
+        .await
+        .look(now)
+        .instrument(span)
+        .await;
+    for error in &errors {
+        tracing::warn!("{error}");
+        shared.observer.failed(super::DISCOVERY, error.error.kind());
+    }
+    let gone = shared.registry().update(found, now);
+    forget(&shared, gone, now).await;
+    shared.observer.ran(super::DISCOVERY, started.elapsed());
+    if errors.is_empty() {
+        shared
+            .observer
+            .succeeded(super::DISCOVERY, now, Duration::ZERO);
+    }
+    tell_projects(&shared);
+}
+
+/// Takes away the series that are gone.
+pub(super) async fn sweep(shared: Arc<Shared>) {
+    let now = shared.clock.now();
+    let swept = shared.recorder.lock().await.sweep(now).await;
+    if let Err(error) = swept {
+        tracing::warn!("series that are gone stay for now: {error}");
+    }
+}
+
+/// Looks at a batch of projects for what moved.
+pub(super) async fn change_feed(shared: Arc<Shared>, targets: Vec<Target>) {
+    let started = Instant::now();
+    let tracked = shared.registry().tracked();
+    let span = info_span!(
+        "run",
+        otel.name = "change_feed run",
+        projects = targets.len()
+    );
+    let read = shared
+        .feed
+        .fetch(&targets, &tracked)
+        .instrument(span.clone())
+        .await;
+    let read = read
+        .into_iter()
+        .map(|(id, read)| (id, read.map(Read::Feed)))
+        .collect();
+    conclude(&shared, read).instrument(span).await;
+    for collector in shared.collectors.enabled() {
+        shared.observer.ran(collector.as_str(), started.elapsed());
+    }
+    tell_projects(&shared);
+}
+
+/// Looks at the refs of a batch of projects.
+pub(super) async fn refs(shared: Arc<Shared>, targets: Vec<Target>) {
+    let started = Instant::now();
+    let now = shared.clock.now();
+    let span = info_span!("run", otel.name = "refs run", projects = targets.len());
+    let read = shared
+        .refs
+        .fetch(&targets, now)
+        .instrument(span.clone())
+        .await;
+    let read = read
+        .into_iter()
+        .map(|(id, read)| (id, read.map(Read::Refs)))
+        .collect();
+    conclude(&shared, read).instrument(span).await;
+    shared.observer.ran(super::REFS, started.elapsed());
+}
+
+/// Measures and records what was read. It runs as a task of its own, so that a stop never cuts a
+/// run between commit and show.
+async fn conclude(shared: &Arc<Shared>, read: Vec<(ProjectId, Result<Read, SourceError>)>) {
+    let shared = Arc::clone(shared);
+    let span = tracing::Span::current();
+    let task = tokio::spawn(async move { record(&shared, read).await }.instrument(span));
+    if let Err(error) = task.await {
+        tracing::error!("a run ended badly: {error}");
+    }
+}
+
+async fn record(shared: &Shared, read: Vec<(ProjectId, Result<Read, SourceError>)>) {
+    let now = shared.clock.now();
+    let mut gone = Vec::new();
+    let mut runs = Vec::new();
+    let mut done = Vec::new();
+    let mut recorder = shared.recorder.lock().await;
+    for (id, read) in read {
+        match read {
+            Ok(read) => {
+                let mut registry = shared.registry();
+                let Some(entry) = registry.get_mut(id) else {
+                    continue;
+                };
+                tell_problems(shared, read.problems());
+                let measured = measure(shared, entry, &read, now);
+                let memory = measured.as_ref().and_then(|run| run.memory.clone());
+                done.push(Done { id, memory, read });
+                runs.extend(measured);
+            }
+            Err(error @ (SourceError::Gone | SourceError::RoleTooLow(_))) => {
+                shared.observer.failed("pipelines", error.kind());
+                if let Some(project) = lose(shared, id, &error).await {
+                    gone.push(project);
+                }
+            }
+            Err(error) => failed(shared, id, &error, now),
+        }
+    }
+    let recorded = if runs.is_empty() {
+        Ok(())
+    } else {
+        recorder.record(runs, now).await
+    };
+    drop(recorder);
+    end(shared, done, &recorded, now);
+    forget(shared, gone, now).await;
+}
+
+/// A project whose reading came to an end.
+struct Done {
+    id: ProjectId,
+    /// Its new memory; none when nothing changed.
+    memory: Option<Arc<ProjectMemory>>,
+    read: Read,
+}
+
+fn end(shared: &Shared, done: Vec<Done>, recorded: &Result<(), RecordError>, now: UnixSeconds) {
+    shared
+        .observer
+        .store(!matches!(recorded, Err(RecordError::Store(_))));
+    if let Err(error) = recorded {
+        tracing::error!("{} projects are read again: {error}", done.len());
+        shared.observer.failed("pipelines", error.kind());
+    }
+    let mut lag = None;
+    let mut registry = shared.registry();
+    for Done { id, memory, read } in done {
+        let Some(entry) = registry.get_mut(id) else {
+            continue;
+        };
+        let interval = shared.feed_interval;
+        let (timer, feed) = match &read {
+            Read::Feed(_) => (&mut entry.feed, true),
+            Read::Refs(_) => (&mut entry.refs, false),
+        };
+        if let Err(error) = recorded {
+            timer.failed(now, interval);
+            entry.error = Some(error.to_string());
+            continue;
+        }
+        let late = now.since(timer.due);
+        timer.succeeded(now, interval);
+        if let Some(memory) = memory {
+            entry.memory = memory;
+            entry.measured_at = Some(now);
+        }
+        if feed {
+            entry.succeeded_at = Some(now);
+            entry.error = None;
+            lag = lag.max(Some(late));
+        }
+        if let Read::Feed(read) = read {
+            entry.project = read.project;
+        }
+    }
+    drop(registry);
+    if let Some(lag) = lag {
+        for collector in shared.collectors.enabled() {
+            shared.observer.succeeded(collector.as_str(), now, lag);
+        }
+    }
+}
+
+impl Read {
+    fn problems(&self) -> &[Problem] {
+        match self {
+            Self::Feed(read) => &read.problems,
+            Self::Refs(read) => &read.problems,
+        }
+    }
+}
+
+/// Lets the collectors measure; nothing when nothing moved and the states are fresh.
+fn measure(shared: &Shared, entry: &Entry, read: &Read, now: UnixSeconds) -> Option<ProjectRun> {
+    let fresh = entry
+        .measured_at
+        .is_some_and(|at| now.since(at) < MEASURE_INTERVAL);
+    let mut memory = ProjectMemory::clone(&entry.memory);
+    let mut path = entry.project.full_path.clone();
+    let feed = match read {
+        Read::Feed(read) => {
+            let renamed = read.project.full_path != path;
+            if read.quiet && fresh && !renamed {
+                return None;
+            }
+            path = read.project.full_path.clone();
+            memory.feed.clone_from(&read.state);
+            read.feed.clone()
+        }
+        Read::Refs(read) => {
+            memory.refs = read.state.clone();
+            memory.refs_seen = read.seen.clone();
+            let followed = memory
+                .feed
+                .iter()
+                .flat_map(|feed| feed.followed.keys().copied());
+            Feed {
+                pipelines: Vec::new(),
+                followed: followed.collect(),
+                deleted: read.deleted.clone(),
+            }
+        }
+    };
+    let before: BTreeSet<RefName> = memory.pipelines.refs().cloned().collect();
+    let seen = memory.refs_seen.clone();
+    let subject = Subject {
+        project: &path,
+        settings: &entry.settings,
+        max_pipelines_per_ref: shared.max_pipelines_per_ref,
+        refs: &seen,
+        now,
+    };
+    let measured = shared.collectors.measure(subject, &feed, &mut memory);
+    let after: BTreeSet<RefName> = memory.pipelines.refs().cloned().collect();
+    let mut retirements = retired_refs(&path, &before, &after);
+    if path != entry.project.full_path {
+        retirements.extend(retired_path(&entry.project.full_path));
+    }
+    Some(ProjectRun {
+        project: entry.project.id,
+        memory: Some(Arc::new(memory)),
+        measured,
+        births: Vec::new(),
+        retirements,
+    })
+}
+
+/// The series of refs that are gone. Metrics without `kind` go only when no other kind of ref
+/// bears the name.
+fn retired_refs(
+    project: &Text,
+    before: &BTreeSet<RefName>,
+    after: &BTreeSet<RefName>,
+) -> Vec<Retirement> {
+    let mut retired = Vec::new();
+    for gone in before.difference(after) {
+        let labels = vec![("project", project.clone()), ("ref", gone.name.clone())];
+        let mut with_kind = labels.clone();
+        with_kind.push(("kind", gone.kind.as_str().into()));
+        retired.push(Retirement::Labels(with_kind));
+        if !after.iter().any(|left| left.name == gone.name) {
+            retired.push(Retirement::Labels(labels));
+        }
+    }
+    retired
+}
+
+/// The series of a project under a path that it does not have any more.
+fn retired_path(path: &Text) -> [Retirement; 2] {
+    ["project", "parent_project"].map(|label| Retirement::Labels(vec![(label, path.clone())]))
+}
+
+fn failed(shared: &Shared, id: ProjectId, error: &SourceError, now: UnixSeconds) {
+    shared.observer.failed("pipelines", error.kind());
+    let mut registry = shared.registry();
+    let Some(entry) = registry.get_mut(id) else {
+        return;
+    };
+    entry.feed.failed(now, shared.feed_interval);
+    let text = error.to_string();
+    if entry.error.as_ref() != Some(&text) {
+        tracing::warn!(project = %entry.project.full_path, "{text}");
+    }
+    entry.error = Some(text);
+}
+
+/// Stops tracking a project that GitLab does not show any more.
+async fn lose(shared: &Shared, id: ProjectId, error: &SourceError) -> Option<Gone> {
+    let gone = shared.registry().remove(id)?;
+    tracing::info!(project = %gone.path, "tracked no more: {error}");
+    shared.discovery.lock().await.gone(id);
+    Some(gone)
+}
+
+/// Forgets projects that are tracked no more, with all their series.
+async fn forget(shared: &Shared, gone: Vec<Gone>, now: UnixSeconds) {
+    if gone.is_empty() {
+        return;
+    }
+    let runs = gone.into_iter().map(|Gone { id, path }| ProjectRun {
+        project: id,
+        memory: None,
+        measured: Vec::new(),
+        births: Vec::new(),
+        retirements: vec![Retirement::Project { id, path }],
+    });
+    let forgotten = shared
+        .recorder
+        .lock()
+        .await
+        .record(runs.collect(), now)
+        .await;
+    if let Err(error) = forgotten {
+        tracing::error!("projects that are gone could not be forgotten: {error}");
+    }
+}
+
+fn tell_problems(shared: &Shared, problems: &[Problem]) {
+    for problem in problems {
+        tracing::warn!(collector = problem.collector, "{problem}");
+        shared.observer.failed(problem.collector, problem.kind);
+    }
+}
+
+fn tell_projects(shared: &Shared) {
+    let registry = shared.registry();
+    let looked_at = registry
+        .iter()
+        .filter(|(_, entry)| {
+            entry.feed.due > UnixSeconds::default()
+                && (entry.succeeded_at.is_some() || entry.error.is_some())
+        })
+        .count();
+    shared.observer.projects(registry.len(), looked_at);
+}

@@ -1,0 +1,232 @@
+//! One change of the table: everything in it becomes visible in one epoch.
+
+use super::block::{Block, GaugeKey};
+use super::family::{Epoch, NewRow};
+use super::record::{self, RecordedValue, Refusal, RowRecord, StagedRow};
+use super::retire::{self, Retirement};
+use super::table::{State, Table};
+use crate::telemetry::catalogue::{FamilyId, Kind, LabelValues, SeriesKey};
+use crate::telemetry::instruments::{Change, Delta};
+
+/// A change under way.
+pub(super) struct Changing<'a> {
+    table: &'a Table,
+    state: &'a mut State,
+    epoch: Epoch,
+    now: u32,
+    /// Metrics that dropped something for the first time.
+    full: Vec<FamilyId>,
+}
+
+impl<'a> Changing<'a> {
+    pub(super) const fn new(
+        table: &'a Table,
+        state: &'a mut State,
+        epoch: Epoch,
+        now: u32,
+    ) -> Self {
+        Self {
+            table,
+            state,
+            epoch,
+            now,
+            full: Vec::new(),
+        }
+    }
+
+    /// Metrics that dropped something for the first time.
+    pub(super) fn into_full(self) -> Vec<FamilyId> {
+        self.full
+    }
+
+    /// Counts changes that do not fit.
+    pub(super) fn drop_new(&mut self, id: FamilyId, count: u64) {
+        let family = &mut self.state.families[id.index()];
+        if family.overflow == 0 {
+            self.full.push(id);
+        }
+        family.overflow += count;
+    }
+
+    /// Adds a series, if the limit allows it.
+    fn insert(
+        &mut self,
+        id: FamilyId,
+        labels: &LabelValues,
+        value: f64,
+        owner: u32,
+    ) -> Option<usize> {
+        let State {
+            families,
+            labels: sets,
+            ..
+        } = &mut *self.state;
+        let family = &mut families[id.index()];
+        if family.len() >= self.table.cardinality_limit {
+            self.drop_new(id, 1);
+            return None;
+        }
+        let new = NewRow {
+            set: sets.acquire(family.desc.labels, labels),
+            value,
+            born: self.now,
+            changed: self.now,
+            owner,
+        };
+        Some(family.insert(new, self.epoch, sets))
+    }
+
+    /// Sets a counter or histogram to its staged total.
+    pub(super) fn show(&mut self, staged: &StagedRow) {
+        let id = staged.family;
+        let slot = match self.state.find(id, &staged.labels) {
+            Some(slot) => slot,
+            None => match self.insert(id, &staged.labels, 0.0, 0) {
+                Some(slot) => slot,
+                None => return,
+            },
+        };
+        let family = &mut self.state.families[id.index()];
+        let row = family.row_mut(slot);
+        row.changed = self.now;
+        row.set_retiring(false);
+        match &staged.value {
+            RecordedValue::Counter(total) => row.value = *total,
+            RecordedValue::Histogram { buckets, sum, .. } => {
+                row.value = *sum;
+                family.buckets_mut(slot).copy_from_slice(buckets);
+            }
+        }
+    }
+
+    /// Shows a counter or histogram at 0, unless it is there.
+    pub(super) fn give_birth(&mut self, key: &SeriesKey) {
+        let Some(id) = FamilyId::of(key.desc) else {
+            return;
+        };
+        match self.state.find(id, &key.labels) {
+            Some(slot) => self.state.families[id.index()]
+                .row_mut(slot)
+                .set_retiring(false),
+            None => {
+                self.insert(id, &key.labels, 0.0, 0);
+            }
+        }
+    }
+
+    /// Replaces a block's gauges.
+    pub(super) fn replace(&mut self, block: Block, gauges: &[Delta]) {
+        let (owner, before) = self.state.blocks.take(block);
+        let mut after: Vec<GaugeKey> = Vec::with_capacity(gauges.len());
+        for delta in gauges {
+            let Change::Level(value) = delta.change else {
+                continue;
+            };
+            if delta.family.desc().kind != Kind::Gauge {
+                continue;
+            }
+            if let Some(set) = self.set_gauge(delta, value, owner) {
+                after.push((delta.family, set));
+            }
+        }
+        after.sort_unstable();
+        after.dedup();
+        for key in before {
+            if after.binary_search(&key).is_err() {
+                self.remove_gauge(key, owner);
+            }
+        }
+        self.state.blocks.put(block, owner, after);
+    }
+
+    /// Sets one gauge for a block; yields its label set.
+    fn set_gauge(&mut self, delta: &Delta, value: f64, owner: u32) -> Option<u32> {
+        let slot = match self.state.find(delta.family, &delta.labels) {
+            Some(slot) => slot,
+            None => self.insert(delta.family, &delta.labels, value, owner)?,
+        };
+        let State {
+            families, labels, ..
+        } = &mut *self.state;
+        let family = &mut families[delta.family.index()];
+        family.row_mut(slot).set_owner(owner);
+        let set = family.rows()[slot].set;
+        family.set_gauge(slot, value, self.epoch, labels);
+        Some(set)
+    }
+
+    /// Takes a gauge away, unless another block has claimed it since.
+    fn remove_gauge(&mut self, (id, set): GaugeKey, owner: u32) {
+        let family = &self.state.families[id.index()];
+        if let Some(slot) = family.find(set)
+            && family.rows()[slot].owner() == owner
+        {
+            self.remove(id, slot);
+        }
+    }
+
+    /// Takes a series away.
+    fn remove(&mut self, id: FamilyId, slot: usize) {
+        let family = &mut self.state.families[id.index()];
+        let set = family.rows()[slot].set;
+        family.remove(slot, self.epoch);
+        self.state.note_removed(id, set);
+    }
+
+    /// Marks what is gone, and takes the states of gone projects away.
+    pub(super) fn retire(&mut self, retirements: &[Retirement]) {
+        for retirement in retirements {
+            if let Retirement::Project { id, .. } = retirement {
+                for block in self.state.blocks.of_project(*id) {
+                    self.replace(block, &[]);
+                }
+            }
+        }
+        if retirements.is_empty() {
+            return;
+        }
+        let State {
+            families,
+            labels,
+            retiring,
+            ..
+        } = &mut *self.state;
+        for family in families {
+            let id = family.id;
+            let marked = retire::mark(family, labels, retirements);
+            retiring.extend(marked.into_iter().map(|set| (id, set)));
+        }
+    }
+
+    /// Takes away what is due.
+    pub(super) fn sweep(&mut self) -> usize {
+        let mut swept = 0;
+        let retiring = std::mem::take(&mut self.state.retiring);
+        for (id, set) in retiring {
+            let family = &self.state.families[id.index()];
+            let Some(slot) = family.find(set) else {
+                continue;
+            };
+            if self.table.is_due(family, slot, self.now) {
+                self.remove(id, slot);
+                swept += 1;
+            } else if family.rows()[slot].is_retiring() {
+                self.state.retiring.push((id, set));
+            }
+        }
+        swept
+    }
+
+    /// Puts a remembered series back.
+    pub(super) fn restore(&mut self, record: &RowRecord) -> Result<(), Refusal> {
+        let id = FamilyId::by_name(&record.name).ok_or(Refusal::UnknownMetric)?;
+        let State {
+            families, labels, ..
+        } = &mut *self.state;
+        let family = &mut families[id.index()];
+        if family.len() >= self.table.cardinality_limit {
+            return Err(Refusal::Full);
+        }
+        record::restore(family, labels, record, self.epoch)
+    }
+}

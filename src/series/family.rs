@@ -1,0 +1,294 @@
+//! The rows of one metric.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+
+use super::labels::LabelSets;
+use crate::telemetry::catalogue::{Desc, FamilyId, Kind};
+
+/// [`Row::removed`] of a row that lives.
+const ALIVE: u64 = u64::MAX;
+
+/// One version of one series: 40 bytes, and 8 per bucket beside it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row {
+    /// A counter's total, a gauge's value, or the sum of a histogram.
+    pub(super) value: f64,
+    /// First epoch that sees it.
+    added: u64,
+    /// First epoch that does not see it any more.
+    removed: u64,
+    /// Its labels.
+    pub(super) set: u32,
+    /// When it was first shown, in seconds since the Unix epoch.
+    pub(super) born: u32,
+    /// When its total last changed, in seconds since the Unix epoch.
+    pub(super) changed: u32,
+    /// Of a gauge: the state block it belongs to. Else: whether its subject is gone.
+    tag: u32,
+}
+
+impl Row {
+    /// Whether a look at `epoch` sees it.
+    pub(super) const fn is_visible(&self, epoch: u64) -> bool {
+        self.added <= epoch && epoch < self.removed
+    }
+
+    /// The block a gauge belongs to.
+    pub(super) const fn owner(&self) -> u32 {
+        self.tag
+    }
+
+    /// Gives a gauge to a block.
+    pub(super) const fn set_owner(&mut self, block: u32) {
+        self.tag = block;
+    }
+
+    /// Whether a counter's or histogram's subject is gone.
+    pub(super) const fn is_retiring(&self) -> bool {
+        self.tag != 0
+    }
+
+    /// Marks a counter or histogram as having lost its subject, or as alive again.
+    pub(super) const fn set_retiring(&mut self, retiring: bool) {
+        self.tag = retiring as u32;
+    }
+}
+
+/// What a new row starts with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NewRow {
+    pub(super) set: u32,
+    pub(super) value: f64,
+    pub(super) born: u32,
+    pub(super) changed: u32,
+    pub(super) owner: u32,
+}
+
+/// When a change happens, and who may be looking.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Epoch {
+    /// The first epoch that sees the change.
+    pub(super) number: u64,
+    /// Epochs of the oldest and the newest walk under way.
+    pub(super) walks: Option<(u64, u64)>,
+}
+
+/// All rows of one metric. Rows do not move while a walk is under way.
+#[derive(Debug)]
+pub(super) struct Family {
+    pub(super) id: FamilyId,
+    pub(super) desc: &'static Desc,
+    pub(super) bounds: Arc<[f64]>,
+    rows: Vec<Row>,
+    /// Bucket counts, not cumulated, [`Family::width`] per row.
+    buckets: Vec<u64>,
+    /// Living rows by label set.
+    index: HashTable<u32>,
+    /// Rows that no new walk sees, oldest removal first.
+    dead: VecDeque<u32>,
+    zeros: Box<[u64]>,
+    /// Changes that were dropped because the family is full.
+    pub(super) overflow: u64,
+}
+
+fn hash(set: u32) -> u64 {
+    u64::from(set).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+impl Family {
+    pub(super) fn new(id: FamilyId, bounds: Arc<[f64]>) -> Self {
+        let desc = id.desc();
+        let width = match desc.kind {
+            Kind::Histogram => bounds.len() + 1,
+            Kind::Counter | Kind::Gauge => 0,
+        };
+        Self {
+            id,
+            desc,
+            bounds,
+            rows: Vec::new(),
+            buckets: Vec::new(),
+            index: HashTable::new(),
+            dead: VecDeque::new(),
+            zeros: vec![0; width].into(),
+            overflow: 0,
+        }
+    }
+
+    /// Buckets per row.
+    pub(super) fn width(&self) -> usize {
+        self.zeros.len()
+    }
+
+    /// As many empty buckets as a row has.
+    pub(super) fn zeros(&self) -> &[u64] {
+        &self.zeros
+    }
+
+    /// Living rows.
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Every version, living and dead.
+    pub(super) fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// Living rows and their places.
+    pub(super) fn living(&self) -> impl Iterator<Item = (usize, &Row)> {
+        let rows = self.rows.iter().enumerate();
+        rows.filter(|(_, row)| row.removed == ALIVE)
+    }
+
+    /// Whether there are rows to be compacted.
+    pub(super) fn has_dead(&self) -> bool {
+        !self.dead.is_empty()
+    }
+
+    /// The living row with a label set.
+    pub(super) fn find(&self, set: u32) -> Option<usize> {
+        self.index
+            .find(hash(set), |slot| self.rows[*slot as usize].set == set)
+            .map(|slot| *slot as usize)
+    }
+
+    pub(super) fn row_mut(&mut self, slot: usize) -> &mut Row {
+        &mut self.rows[slot]
+    }
+
+    pub(super) fn buckets(&self, slot: usize) -> &[u64] {
+        &self.buckets[slot * self.width()..][..self.width()]
+    }
+
+    pub(super) fn buckets_mut(&mut self, slot: usize) -> &mut [u64] {
+        let width = self.width();
+        &mut self.buckets[slot * width..][..width]
+    }
+
+    /// Adds a row, its buckets at 0. Its set's user is counted by the caller.
+    pub(super) fn insert(&mut self, new: NewRow, epoch: Epoch, labels: &mut LabelSets) -> usize {
+        let row = Row {
+            value: new.value,
+            added: epoch.number,
+            removed: ALIVE,
+            set: new.set,
+            born: new.born,
+            changed: new.changed,
+            tag: new.owner,
+        };
+        let slot = match self.reusable(epoch) {
+            Some(slot) => {
+                labels.release(self.rows[slot].set);
+                self.rows[slot] = row;
+                self.buckets_mut(slot).fill(0);
+                slot
+            }
+            None => {
+                self.rows.push(row);
+                self.buckets.resize(self.rows.len() * self.width(), 0);
+                self.rows.len() - 1
+            }
+        };
+        let rows = &self.rows;
+        self.index
+            .insert_unique(hash(new.set), slot as u32, |slot| {
+                hash(rows[*slot as usize].set)
+            });
+        slot
+    }
+
+    /// A dead row that no walk under way can see.
+    fn reusable(&mut self, epoch: Epoch) -> Option<usize> {
+        let oldest = epoch.walks.map_or(epoch.number, |(oldest, _)| oldest);
+        let slot = *self.dead.front()? as usize;
+        if self.rows[slot].removed > oldest {
+            return None;
+        }
+        self.dead.pop_front();
+        Some(slot)
+    }
+
+    /// Hides a row from `epoch` on. It keeps its label set until it is reused or compacted.
+    pub(super) fn remove(&mut self, slot: usize, epoch: Epoch) {
+        let row = &mut self.rows[slot];
+        row.removed = epoch.number;
+        let found = self
+            .index
+            .find_entry(hash(row.set), |found| *found as usize == slot);
+        if let Ok(found) = found {
+            found.remove();
+        }
+        self.dead.push_back(slot as u32);
+    }
+
+    /// Sets a gauge. A walk under way goes on seeing the old value, so that it never sees one
+    /// state's 0 and another's 1 mixed.
+    pub(super) fn set_gauge(
+        &mut self,
+        slot: usize,
+        value: f64,
+        epoch: Epoch,
+        labels: &mut LabelSets,
+    ) {
+        let row = self.rows[slot];
+        let is_seen = epoch.walks.is_some_and(|(_, newest)| row.added <= newest);
+        if !is_seen || row.value.to_bits() == value.to_bits() {
+            self.rows[slot].value = value;
+            return;
+        }
+        self.remove(slot, epoch);
+        labels.retain(row.set);
+        let new = NewRow {
+            set: row.set,
+            value,
+            born: row.born,
+            changed: row.changed,
+            owner: row.owner(),
+        };
+        self.insert(new, epoch, labels);
+    }
+
+    /// Moves living rows into the places of dead ones. Only while nobody walks.
+    pub(super) fn compact(&mut self, labels: &mut LabelSets) {
+        let mut dead: Vec<u32> = std::mem::take(&mut self.dead).into();
+        dead.sort_unstable();
+        // From the end, so that the row that moves is never a dead one.
+        for slot in dead.into_iter().rev() {
+            let slot = slot as usize;
+            let last = self.rows.len() - 1;
+            labels.release(self.rows[slot].set);
+            if slot != last {
+                let moved = self.rows[last].set;
+                let found = self
+                    .index
+                    .find_mut(hash(moved), |found| *found as usize == last);
+                if let Some(found) = found {
+                    *found = slot as u32;
+                }
+                let width = self.width();
+                self.buckets
+                    .copy_within(last * width..(last + 1) * width, slot * width);
+            }
+            self.rows.swap_remove(slot);
+            self.buckets.truncate(last * self.width());
+        }
+        self.shrink();
+    }
+
+    /// Gives memory back after a peak.
+    fn shrink(&mut self) {
+        let len = self.rows.len();
+        if self.rows.capacity() < 1024 || self.rows.capacity() / 4 < len {
+            return;
+        }
+        self.rows.shrink_to(2 * len);
+        self.buckets.shrink_to(2 * len * self.width());
+        let rows = &self.rows;
+        self.index
+            .shrink_to(2 * len, |slot| hash(rows[*slot as usize].set));
+    }
+}

@@ -1,0 +1,244 @@
+//! Label sets, each kept once and counted by the rows that bear it.
+//!
+//! A set is a list of ids of interned texts, so a project's path or a ref's name is kept once,
+//! however many series bear it.
+
+use std::hash::{BuildHasher, Hash};
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use crate::gitlab::model::Text;
+
+/// Sorted label names.
+type Keys = &'static [&'static str];
+
+/// Entries that are counted by their users and found by content.
+#[derive(Debug)]
+struct Pool<T> {
+    entries: Vec<Option<(T, u32)>>,
+    free: Vec<u32>,
+    index: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+impl<T> Default for Pool<T> {
+    fn default() -> Self {
+        Self {
+            entries: Vec::new(),
+            free: Vec::new(),
+            index: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+        }
+    }
+}
+
+impl<T> Pool<T> {
+    fn get(&self, id: u32) -> Option<&T> {
+        let (content, _) = self.entries.get(id as usize)?.as_ref()?;
+        Some(content)
+    }
+
+    fn find<K: Hash + ?Sized>(&self, key: &K, is: impl Fn(&T) -> bool) -> Option<u32> {
+        self.index
+            .find(self.hasher.hash_one(key), |id| {
+                self.get(*id).is_some_and(&is)
+            })
+            .copied()
+    }
+
+    fn retain(&mut self, id: u32) {
+        if let Some(Some((_, users))) = self.entries.get_mut(id as usize) {
+            *users += 1;
+        }
+    }
+
+    /// Adds what [`Pool::find`] did not find, with one user. `key` gives the hash of any content.
+    fn insert<K: Hash + ?Sized>(&mut self, content: T, key: impl Fn(&T) -> &K) -> u32 {
+        let hash = self.hasher.hash_one(key(&content));
+        let entry = Some((content, 1));
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.entries[id as usize] = entry;
+                id
+            }
+            None => {
+                self.entries.push(entry);
+                u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
+            }
+        };
+        let Self {
+            entries,
+            index,
+            hasher,
+            ..
+        } = self;
+        index.insert_unique(hash, id, |id| match &entries[*id as usize] {
+            Some((content, _)) => hasher.hash_one(key(content)),
+            None => 0,
+        });
+        id
+    }
+
+    /// Takes one user away; yields the content when that was the last.
+    fn release<K: Hash + ?Sized>(&mut self, id: u32, key: impl Fn(&T) -> &K) -> Option<T> {
+        let slot = self.entries.get_mut(id as usize)?;
+        let (content, users) = slot.as_mut()?;
+        *users -= 1;
+        if *users > 0 {
+            return None;
+        }
+        let hash = self.hasher.hash_one(key(content));
+        if let Ok(found) = self.index.find_entry(hash, |found| *found == id) {
+            found.remove();
+        }
+        let (content, _) = slot.take()?;
+        self.free.push(id);
+        Some(content)
+    }
+
+    /// Gives memory back after a peak: free entries at the end go.
+    fn shrink<K: Hash + ?Sized>(&mut self, key: impl Fn(&T) -> &K) {
+        if self.free.len() < 1024 || self.free.len() * 2 < self.entries.len() {
+            return;
+        }
+        while matches!(self.entries.last(), Some(None)) {
+            self.entries.pop();
+        }
+        let len = self.entries.len();
+        self.free.retain(|id| (*id as usize) < len);
+        self.free.shrink_to_fit();
+        self.entries.shrink_to(2 * len);
+        let Self {
+            entries,
+            index,
+            hasher,
+            ..
+        } = self;
+        index.shrink_to(2 * len, |id| match &entries[*id as usize] {
+            Some((content, _)) => hasher.hash_one(key(content)),
+            None => 0,
+        });
+    }
+
+    fn len(&self) -> usize {
+        self.index.len()
+    }
+}
+
+#[derive(Debug)]
+struct Set {
+    keys: Keys,
+    values: Box<[u32]>,
+}
+
+/// All label sets of the table.
+#[derive(Debug, Default)]
+pub(super) struct LabelSets {
+    texts: Pool<Text>,
+    sets: Pool<Set>,
+}
+
+impl LabelSets {
+    /// The set's id, when a row bears it.
+    pub(super) fn find(&self, keys: Keys, values: &[Text]) -> Option<u32> {
+        let ids: Option<Vec<u32>> = values.iter().map(|value| self.text_id(value)).collect();
+        self.find_ids(keys, &ids?)
+    }
+
+    fn find_ids(&self, keys: Keys, ids: &[u32]) -> Option<u32> {
+        self.sets.find(ids, |set| {
+            *set.values == *ids && (std::ptr::eq(set.keys, keys) || set.keys == keys)
+        })
+    }
+
+    /// The set's id, with one user more.
+    pub(super) fn acquire(&mut self, keys: Keys, values: &[Text]) -> u32 {
+        if let Some(id) = self.find(keys, values) {
+            self.sets.retain(id);
+            return id;
+        }
+        let values = values
+            .iter()
+            .map(|value| {
+                if let Some(id) = self.text_id(value) {
+                    self.texts.retain(id);
+                    return id;
+                }
+                self.texts.insert(value.clone(), |text| &**text)
+            })
+            .collect();
+        self.sets.insert(Set { keys, values }, |set| &*set.values)
+    }
+
+    /// One user more of a set that is in use.
+    pub(super) fn retain(&mut self, set: u32) {
+        self.sets.retain(set);
+    }
+
+    /// One user less; the last one takes the set with it, and texts that only it bore.
+    pub(super) fn release(&mut self, set: u32) {
+        if let Some(set) = self.sets.release(set, |set| &*set.values) {
+            for text in &set.values {
+                self.texts.release(*text, |text| &**text);
+            }
+        }
+    }
+
+    /// The id of a text, when a set bears it.
+    pub(super) fn text_id(&self, text: &str) -> Option<u32> {
+        self.texts.find(text, |known| **known == *text)
+    }
+
+    /// Ids of a set's values.
+    pub(super) fn value_ids(&self, set: u32) -> &[u32] {
+        self.sets.get(set).map_or(&[], |set| &set.values)
+    }
+
+    /// A set's values, shared.
+    pub(super) fn values(&self, set: u32) -> Box<[Text]> {
+        let ids = self.value_ids(set).iter();
+        ids.filter_map(|id| self.texts.get(*id).cloned()).collect()
+    }
+
+    /// A set to look at.
+    pub(super) fn view(&self, set: u32) -> LabelsView<'_> {
+        let (keys, values) = match self.sets.get(set) {
+            Some(set) => (set.keys, &*set.values),
+            None => (&[][..], &[][..]),
+        };
+        LabelsView {
+            texts: &self.texts,
+            keys,
+            values,
+        }
+    }
+
+    /// Gives memory back after a peak.
+    pub(super) fn shrink(&mut self) {
+        self.sets.shrink(|set| &*set.values);
+        self.texts.shrink(|text| &**text);
+    }
+
+    /// How many sets and how many texts there are.
+    pub(super) fn len(&self) -> (usize, usize) {
+        (self.sets.len(), self.texts.len())
+    }
+}
+
+/// The labels of one series.
+#[derive(Clone, Copy, Debug)]
+pub struct LabelsView<'a> {
+    texts: &'a Pool<Text>,
+    keys: Keys,
+    values: &'a [u32],
+}
+
+impl<'a> LabelsView<'a> {
+    /// Names and values, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &'a str)> + use<'a> {
+        let texts = self.texts;
+        let values = self.values.iter();
+        let values = values.map(move |id| texts.get(*id).map_or("", |text| &**text));
+        self.keys.iter().copied().zip(values)
+    }
+}

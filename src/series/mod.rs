@@ -1,0 +1,32 @@
+//! The table of all series of GitLab's facts: their birth, change, retirement and limits.
+//!
+//! Nothing else owns a series' life. The recorder brings what changed
+//! ([`Table::stage`], then [`Table::apply`]); scrape and push look at it ([`Table::walk`],
+//! [`Table::push_walk`]).
+//!
+//! - *Commit, then show*: [`Table::stage`] computes new totals without showing them, so that a
+//!   store can remember them first.
+//! - *Born at zero*: a counter or histogram renders as 0 from its first showing until
+//!   [`TableSettings::birth_window`] has passed, because Prometheus ignores a series' first
+//!   sample in `increase()`. Gauges are exempt.
+//! - *One epoch per update*: rows carry the epochs at which they came and went, and a walk sees
+//!   exactly those of its epoch, without a copy of the table and without a lock between chunks.
+
+mod block;
+mod change;
+mod family;
+mod labels;
+mod record;
+mod retire;
+mod table;
+mod walk;
+
+pub use block::Block;
+pub use labels::LabelsView;
+pub use record::{RecordedValue, Refusal, Restored, RowRecord, StagedRows};
+pub use retire::Retirement;
+pub use table::{Table, TableSettings, TableSize, Update};
+pub use walk::{RemovedRow, RowValue, RowView, Walk};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! What a store remembers of a series, and rows on their way there.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::family::{Epoch, Family, NewRow};
+use super::labels::LabelSets;
+use crate::clock::UnixSeconds;
+use crate::gitlab::model::Text;
+use crate::telemetry::catalogue::{FamilyId, Kind, LabelValues};
+
+/// A counter or histogram series as a store remembers it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RowRecord {
+    /// The metric's name.
+    pub name: Cow<'static, str>,
+    /// Label names and values, sorted by name.
+    pub labels: Vec<(Cow<'static, str>, Text)>,
+    /// When the series was first shown; what it has counted, it has counted since then.
+    pub start: UnixSeconds,
+    /// When its total last changed.
+    pub changed: UnixSeconds,
+    /// The total.
+    pub value: RecordedValue,
+}
+
+/// The total of a remembered series.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordedValue {
+    /// A counter.
+    Counter(f64),
+    /// A histogram; its count is the sum of its buckets.
+    Histogram {
+        /// Upper bounds, without the last, infinite one.
+        bounds: Arc<[f64]>,
+        /// Observations per bucket, not cumulated; one more than there are bounds.
+        buckets: Vec<u64>,
+        /// Sum of the observed values.
+        sum: f64,
+    },
+}
+
+/// What became of remembered series.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// Series that go on where they were.
+    pub rows: usize,
+    /// Series that start anew, with their metric and the reason, in the order given.
+    pub refused: Vec<(Cow<'static, str>, Refusal)>,
+}
+
+/// Why a remembered series cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No counter or histogram of this name.
+    #[error("there is no such counter or histogram")]
+    UnknownMetric,
+    /// The metric has other labels now.
+    #[error("the metric has other labels now")]
+    OtherLabels,
+    /// The settings have other buckets now.
+    #[error("its buckets were changed in the settings")]
+    OtherBuckets,
+    /// The value makes no sense.
+    #[error("its value is damaged")]
+    Damaged,
+    /// The series is there already.
+    #[error("the series is there already")]
+    Present,
+    /// The metric's cardinality limit is reached.
+    #[error("the metric's cardinality limit is reached")]
+    Full,
+}
+
+/// Changed counters and histograms with their new totals: computed, not shown yet.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StagedRows {
+    pub(super) rows: Vec<StagedRow>,
+    /// Changes that do not fit, per metric.
+    pub(super) dropped: Vec<(FamilyId, u64)>,
+    pub(super) now: UnixSeconds,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct StagedRow {
+    pub(super) family: FamilyId,
+    pub(super) labels: LabelValues,
+    /// When the series was born; `None` for one that will be.
+    pub(super) start: Option<UnixSeconds>,
+    pub(super) value: RecordedValue,
+}
+
+impl StagedRows {
+    /// Whether no counter or histogram changed.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// What a store shall remember, before it is shown.
+    pub fn records(&self) -> impl ExactSizeIterator<Item = RowRecord> {
+        self.rows.iter().map(|row| {
+            let desc = row.family.desc();
+            let keys = desc.labels.iter().copied().map(Cow::Borrowed);
+            RowRecord {
+                name: Cow::Borrowed(desc.name),
+                labels: keys.zip(row.labels.iter().cloned()).collect(),
+                start: row.start.unwrap_or(self.now),
+                changed: self.now,
+                value: row.value.clone(),
+            }
+        })
+    }
+}
+
+/// A time as rows keep it: good from 1970 to 2106.
+pub(super) fn seconds(time: UnixSeconds) -> u32 {
+    u32::try_from(time.0.max(0)).unwrap_or(u32::MAX)
+}
+
+/// A time as others see it.
+pub(super) fn time(seconds: u32) -> UnixSeconds {
+    UnixSeconds(seconds.into())
+}
+
+/// Puts a remembered series back.
+pub(super) fn restore(
+    family: &mut Family,
+    labels: &mut LabelSets,
+    record: &RowRecord,
+    epoch: Epoch,
+) -> Result<(), Refusal> {
+    let desc = family.desc;
+    let names = record.labels.iter().map(|(name, _)| &**name);
+    if !names.eq(desc.labels.iter().copied()) {
+        return Err(Refusal::OtherLabels);
+    }
+    let value = match (desc.kind, &record.value) {
+        (Kind::Counter, RecordedValue::Counter(total)) => *total,
+        (
+            Kind::Histogram,
+            RecordedValue::Histogram {
+                bounds,
+                buckets,
+                sum,
+            },
+        ) => {
+            if *bounds != family.bounds {
+                return Err(Refusal::OtherBuckets);
+            }
+            if buckets.len() != family.width() {
+                return Err(Refusal::Damaged);
+            }
+            *sum
+        }
+        _ => return Err(Refusal::UnknownMetric),
+    };
+    if !value.is_finite() || (desc.kind == Kind::Counter && value < 0.0) {
+        return Err(Refusal::Damaged);
+    }
+    let values: LabelValues = record
+        .labels
+        .iter()
+        .map(|(_, value)| value.clone())
+        .collect();
+    let present = labels.find(desc.labels, &values);
+    if present.is_some_and(|set| family.find(set).is_some()) {
+        return Err(Refusal::Present);
+    }
+    let new = NewRow {
+        set: labels.acquire(desc.labels, &values),
+        value,
+        born: seconds(record.start),
+        changed: seconds(record.changed),
+        owner: 0,
+    };
+    let slot = family.insert(new, epoch, labels);
+    if let RecordedValue::Histogram { buckets, .. } = &record.value {
+        family.buckets_mut(slot).copy_from_slice(buckets);
+    }
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! Retirement: counters and histograms whose subject is gone leave once everybody saw their last
+//! change.
+
+use std::collections::{HashMap, HashSet};
+
+use super::family::Family;
+use super::labels::LabelSets;
+use crate::gitlab::model::{ProjectId, Text};
+use crate::telemetry::catalogue::{Desc, Kind};
+
+/// What is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Retirement {
+    /// What is named by these label values: series that have all of these labels with these
+    /// values. Metrics that lack one of the labels are left alone.
+    Labels(Vec<(&'static str, Text)>),
+    /// A project: its states at once, and the counters and histograms about it. Downstream
+    /// pipelines are about the project that started them.
+    Project {
+        /// Whose states go.
+        id: ProjectId,
+        /// The full path that the series bear.
+        path: Text,
+    },
+}
+
+impl Retirement {
+    /// The label values that a series of `desc` must have to be meant.
+    fn selector(&self, desc: &Desc) -> Vec<(&'static str, &Text)> {
+        match self {
+            Self::Labels(labels) => labels.iter().map(|(name, value)| (*name, value)).collect(),
+            Self::Project { path, .. } => {
+                let parent = desc.labels.contains(&"parent_project");
+                vec![(if parent { "parent_project" } else { "project" }, path)]
+            }
+        }
+    }
+}
+
+/// Label values by the places of their labels.
+type Wanted = HashMap<Vec<usize>, HashSet<Vec<u32>>>;
+
+/// The label values in `retirements` that a family's series can have.
+fn wanted(family: &Family, labels: &LabelSets, retirements: &[Retirement]) -> Wanted {
+    let mut wanted = Wanted::new();
+    for retirement in retirements {
+        let places_and_values: Option<(Vec<usize>, Vec<u32>)> = retirement
+            .selector(family.desc)
+            .into_iter()
+            .map(|(name, value)| {
+                let place = family.desc.labels.iter().position(|label| *label == name)?;
+                Some((place, labels.text_id(value)?))
+            })
+            .collect();
+        if let Some((places, values)) = places_and_values
+            && !places.is_empty()
+        {
+            wanted.entry(places).or_default().insert(values);
+        }
+    }
+    wanted
+}
+
+/// Marks a family's rows whose subject is gone; yields the label sets newly marked.
+pub(super) fn mark(
+    family: &mut Family,
+    labels: &LabelSets,
+    retirements: &[Retirement],
+) -> Vec<u32> {
+    let wanted = match family.desc.kind {
+        Kind::Gauge => return Vec::new(),
+        Kind::Counter | Kind::Histogram => wanted(family, labels, retirements),
+    };
+    let mut marked = Vec::new();
+    let mut values = Vec::new();
+    for (places, wanted) in wanted {
+        let slots: Vec<usize> = family
+            .living()
+            .filter(|(_, row)| {
+                let ids = labels.value_ids(row.set);
+                values.clear();
+                values.extend(places.iter().filter_map(|place| ids.get(*place)));
+                !row.is_retiring() && wanted.contains(&values)
+            })
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in slots {
+            family.row_mut(slot).set_retiring(true);
+            marked.push(family.rows()[slot].set);
+        }
+    }
+    marked
+}

@@ -1,0 +1,393 @@
+//! The table itself: who may look, who may change, and what one change does.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use super::block::{Block, Blocks};
+use super::change::Changing;
+use super::family::{Epoch, Family};
+use super::labels::LabelSets;
+use super::record::{RecordedValue, Restored, RowRecord, StagedRow, StagedRows, seconds, time};
+use super::retire::Retirement;
+use super::walk::RemovedRow;
+use crate::clock::UnixSeconds;
+use crate::gitlab::model::{ProjectId, Text};
+use crate::telemetry::buckets::BucketSettings;
+use crate::telemetry::catalogue::{FamilyId, Kind, SeriesKey};
+use crate::telemetry::instruments::{Change, Delta};
+
+/// Removals noted for the next push at most; beyond, receivers see the series fade by themselves.
+const MAX_REMOVED: usize = 100_000;
+
+/// What the table is built with.
+#[derive(Clone, Debug)]
+pub struct TableSettings {
+    /// How long a new counter or histogram shows 0: at least twice the longest scrape or push
+    /// interval.
+    pub birth_window: Duration,
+    /// Series per metric at most.
+    pub cardinality_limit: usize,
+    /// Histogram buckets, the same as the instruments'.
+    pub buckets: BucketSettings,
+}
+
+/// Everything that becomes visible together.
+#[derive(Clone, Debug, Default)]
+pub struct Update {
+    /// Changed counters and histograms, remembered by the store.
+    pub rows: StagedRows,
+    /// Counters and histograms to be shown at 0, unless they are there already.
+    pub births: Vec<SeriesKey>,
+    /// State blocks with their gauges, each replacing what the block had. Changes that are not
+    /// [`Change::Level`] are passed over.
+    pub blocks: Vec<(Block, Vec<Delta>)>,
+    /// What is gone.
+    pub retirements: Vec<Retirement>,
+}
+
+/// The table of all series.
+#[derive(Debug)]
+pub struct Table {
+    birth_window: u32,
+    pub(super) cardinality_limit: usize,
+    state: RwLock<State>,
+    /// Walks under way, by epoch.
+    walks: Mutex<BTreeMap<u64, usize>>,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) labels: LabelSets,
+    /// In the order of the catalogue.
+    pub(super) families: Vec<Family>,
+    pub(super) blocks: Blocks,
+    /// Counters and histograms whose subject is gone, if their row still says so.
+    pub(super) retiring: Vec<(FamilyId, u32)>,
+    /// Removals for the next push, with their label sets in use; `None` while nobody pushes.
+    removed: Option<VecDeque<(FamilyId, u32)>>,
+    pub(super) epoch: u64,
+}
+
+impl Table {
+    /// An empty table.
+    #[must_use]
+    pub fn new(settings: &TableSettings) -> Arc<Self> {
+        let families = FamilyId::all()
+            .map(|id| Family::new(id, settings.buckets.bounds(id.desc())))
+            .collect();
+        Arc::new(Self {
+            birth_window: u32::try_from(settings.birth_window.as_secs()).unwrap_or(u32::MAX),
+            cardinality_limit: settings.cardinality_limit,
+            state: RwLock::new(State {
+                labels: LabelSets::default(),
+                families,
+                blocks: Blocks::default(),
+                retiring: Vec::new(),
+                removed: None,
+                epoch: 0,
+            }),
+            walks: Mutex::default(),
+        })
+    }
+
+    /// New totals of the counters and histograms in `deltas`, shown nowhere yet. Gauges are passed
+    /// over, they belong into a block.
+    ///
+    /// Totals are absolute: apply what was staged (or drop it) before staging again.
+    #[must_use]
+    pub fn stage(&self, deltas: &[Delta], now: UnixSeconds) -> StagedRows {
+        let state = self.read();
+        let mut staged = StagedRows {
+            now,
+            ..StagedRows::default()
+        };
+        let mut new: BTreeMap<FamilyId, usize> = BTreeMap::new();
+        let mut dropped: BTreeMap<FamilyId, u64> = BTreeMap::new();
+        for delta in deltas {
+            let Some((value, start)) = state.total(delta) else {
+                continue;
+            };
+            if start.is_none() {
+                let new = new.entry(delta.family).or_default();
+                let family = &state.families[delta.family.index()];
+                if family.len() + *new >= self.cardinality_limit {
+                    *dropped.entry(delta.family).or_default() += 1;
+                    continue;
+                }
+                *new += 1;
+            }
+            staged.rows.push(StagedRow {
+                family: delta.family,
+                labels: delta.labels.clone(),
+                start,
+                value,
+            });
+        }
+        staged.dropped = dropped.into_iter().collect();
+        staged
+    }
+
+    /// Shows an update, all at once.
+    pub fn apply(&self, update: Update, now: UnixSeconds) {
+        self.change(now, |change| {
+            for row in &update.rows.rows {
+                change.show(row);
+            }
+            for (family, count) in &update.rows.dropped {
+                change.drop_new(*family, *count);
+            }
+            for key in &update.births {
+                change.give_birth(key);
+            }
+            for (block, gauges) in &update.blocks {
+                change.replace(*block, gauges);
+            }
+            change.retire(&update.retirements);
+        });
+    }
+
+    /// Marks what bears these label values as gone; see [`Retirement::Labels`].
+    pub fn retire(&self, labels: Vec<(&'static str, Text)>, now: UnixSeconds) {
+        self.change(now, |change| change.retire(&[Retirement::Labels(labels)]));
+    }
+
+    /// Marks a project as gone; see [`Retirement::Project`].
+    pub fn retire_project(&self, id: ProjectId, path: Text, now: UnixSeconds) {
+        self.change(now, |change| {
+            change.retire(&[Retirement::Project { id, path }])
+        });
+    }
+
+    /// The series that [`Table::sweep`] would take away at `now`, for the store to forget first.
+    #[must_use]
+    pub fn due(&self, now: UnixSeconds) -> Vec<SeriesKey> {
+        let state = self.read();
+        let due = state.retiring.iter().filter_map(|(id, set)| {
+            let family = &state.families[id.index()];
+            let slot = family.find(*set)?;
+            self.is_due(family, slot, seconds(now)).then(|| SeriesKey {
+                desc: family.desc,
+                labels: state.labels.values(*set),
+            })
+        });
+        due.collect()
+    }
+
+    /// Takes away counters and histograms whose subject is gone and whose last change everybody
+    /// saw: a birth window has passed since it, and since the end of their birth. Returns how
+    /// many.
+    pub fn sweep(&self, now: UnixSeconds) -> usize {
+        self.change(now, |change| change.sweep())
+    }
+
+    /// Puts remembered series back. They are old: they show their value at once if their birth
+    /// window is over, and go on counting from where they were.
+    pub fn restore(&self, records: impl IntoIterator<Item = RowRecord>) -> Restored {
+        self.change(UnixSeconds::default(), |change| {
+            let mut restored = Restored::default();
+            for record in records {
+                match change.restore(&record) {
+                    Ok(()) => restored.rows += 1,
+                    Err(refusal) => restored.refused.push((record.name, refusal)),
+                }
+            }
+            restored
+        })
+    }
+
+    /// Living series per metric, metrics without any left out.
+    #[must_use]
+    pub fn series_counts(&self) -> Vec<(FamilyId, usize)> {
+        self.per_family(|family| family.len(), |count| *count > 0)
+    }
+
+    /// Changes dropped since the start because a metric is full, per metric that dropped any.
+    #[must_use]
+    pub fn overflow(&self) -> Vec<(FamilyId, u64)> {
+        self.per_family(|family| family.overflow, |count| *count > 0)
+    }
+
+    fn per_family<T>(
+        &self,
+        value: impl Fn(&Family) -> T,
+        keep: impl Fn(&T) -> bool,
+    ) -> Vec<(FamilyId, T)> {
+        let state = self.read();
+        let families = state.families.iter();
+        let values = families.map(|family| (family.id, value(family)));
+        values.filter(|(_, value)| keep(value)).collect()
+    }
+
+    pub(super) const fn birth_window(&self) -> u32 {
+        self.birth_window
+    }
+
+    /// Whether a row is to leave at `now`.
+    pub(super) fn is_due(&self, family: &Family, slot: usize, now: u32) -> bool {
+        let row = &family.rows()[slot];
+        let last = row.changed.max(row.born.saturating_add(self.birth_window));
+        row.is_retiring() && last.saturating_add(self.birth_window) <= now
+    }
+
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn walks(&self) -> MutexGuard<'_, BTreeMap<u64, usize>> {
+        self.walks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn note_walk(&self, epoch: u64) {
+        *self.walks().entry(epoch).or_default() += 1;
+    }
+
+    pub(super) fn forget_walk(&self, epoch: u64) {
+        let mut walks = self.walks();
+        if let Some(count) = walks.get_mut(&epoch) {
+            *count -= 1;
+            if *count == 0 {
+                walks.remove(&epoch);
+            }
+        }
+    }
+
+    /// Changes the table in one epoch, then tidies up and tells of metrics that became full.
+    fn change<T>(&self, now: UnixSeconds, change: impl FnOnce(&mut Changing<'_>) -> T) -> T {
+        let mut state = self.write();
+        // Walks begin under the read lock, so none begins meanwhile.
+        let walks = {
+            let walks = self.walks();
+            let ends = walks.keys().next().zip(walks.keys().next_back());
+            ends.map(|(oldest, newest)| (*oldest, *newest))
+        };
+        let epoch = Epoch {
+            number: state.epoch + 1,
+            walks,
+        };
+        let mut changing = Changing::new(self, &mut state, epoch, seconds(now));
+        let result = change(&mut changing);
+        let full = changing.into_full();
+        state.epoch = epoch.number;
+        if walks.is_none() {
+            state.compact();
+        }
+        drop(state);
+        for family in full {
+            tracing::warn!(
+                metric = family.desc().name,
+                limit = self.cardinality_limit,
+                "the metric has reached telemetry.cardinality_limit; new series are left out"
+            );
+        }
+        result
+    }
+}
+
+impl State {
+    /// The total of a counter or histogram after a change, and its start if it exists; `None` for
+    /// a gauge, and for a change that does not fit its metric.
+    fn total(&self, delta: &Delta) -> Option<(RecordedValue, Option<UnixSeconds>)> {
+        let family = &self.families[delta.family.index()];
+        let set = self.labels.find(family.desc.labels, &delta.labels);
+        let slot = set.and_then(|set| family.find(set));
+        let row = slot.map(|slot| &family.rows()[slot]);
+        let before = row.map_or(0.0, |row| row.value);
+        let value = match (family.desc.kind, &delta.change) {
+            (Kind::Counter, Change::Rise(rise)) => RecordedValue::Counter(before + rise),
+            (Kind::Histogram, Change::Histogram { sum, buckets, .. })
+                if buckets.len() == family.width() =>
+            {
+                let before_buckets = slot.map_or(family.zeros(), |slot| family.buckets(slot));
+                let totals = before_buckets.iter().zip(buckets);
+                RecordedValue::Histogram {
+                    bounds: Arc::clone(&family.bounds),
+                    buckets: totals.map(|(before, new)| before + new).collect(),
+                    sum: before + sum,
+                }
+            }
+            _ => return None,
+        };
+        Some((value, row.map(|row| time(row.born))))
+    }
+
+    /// The living row of a series.
+    pub(super) fn find(&self, family: FamilyId, labels: &[Text]) -> Option<usize> {
+        let family = &self.families[family.index()];
+        family.find(self.labels.find(family.desc.labels, labels)?)
+    }
+
+    /// Notes that a series is gone, for the next push.
+    pub(super) fn note_removed(&mut self, family: FamilyId, set: u32) {
+        if let Some(removed) = &mut self.removed
+            && removed.len() < MAX_REMOVED
+        {
+            self.labels.retain(set);
+            removed.push_back((family, set));
+        }
+    }
+
+    /// The series noted as gone that have not come back.
+    pub(super) fn take_removed(&mut self) -> Vec<RemovedRow> {
+        let noted = self.removed.replace(VecDeque::new()).unwrap_or_default();
+        let mut gone = Vec::with_capacity(noted.len());
+        for (id, set) in noted {
+            let family = &self.families[id.index()];
+            if family.find(set).is_none() {
+                gone.push(RemovedRow {
+                    family: id,
+                    labels: self.labels.values(set),
+                    bounds: Arc::clone(&family.bounds),
+                });
+            }
+            self.labels.release(set);
+        }
+        gone
+    }
+
+    /// Gives the memory of dead rows back. Only while nobody walks.
+    fn compact(&mut self) {
+        for family in &mut self.families {
+            if family.has_dead() {
+                family.compact(&mut self.labels);
+            }
+        }
+        self.labels.shrink();
+    }
+}
+
+/// What the table holds, for those who watch its memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableSize {
+    /// Rows of every metric, those that only walks under way see included.
+    pub rows: usize,
+    /// Different label sets.
+    pub label_sets: usize,
+    /// Different label values.
+    pub texts: usize,
+    /// State blocks.
+    pub blocks: usize,
+}
+
+impl Table {
+    /// What the table holds.
+    #[must_use]
+    pub fn size(&self) -> TableSize {
+        let state = self.read();
+        let (label_sets, texts) = state.labels.len();
+        TableSize {
+            rows: state
+                .families
+                .iter()
+                .map(|family| family.rows().len())
+                .sum(),
+            label_sets,
+            texts,
+            blocks: state.blocks.len(),
+        }
+    }
+}

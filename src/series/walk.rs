@@ -1,0 +1,194 @@
+//! Looking at the table: a row at a time, the lock held for a chunk of rows only.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::Table;
+use super::family::{Family, Row};
+use super::labels::LabelsView;
+use super::record::{seconds, time};
+use crate::clock::UnixSeconds;
+use crate::telemetry::catalogue::{Desc, FamilyId, Kind, LabelValues};
+
+/// One series as a delivery shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct RowView<'a> {
+    /// The metric's place in the catalogue.
+    pub family: FamilyId,
+    /// The metric.
+    pub desc: &'static Desc,
+    /// Its labels.
+    pub labels: LabelsView<'a>,
+    /// Its value.
+    pub value: RowValue<'a>,
+    /// Since when it counts; always before the walk's time, as OTLP demands of a start time.
+    pub start: UnixSeconds,
+}
+
+/// A series' value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RowValue<'a> {
+    /// A counter's total.
+    Counter(f64),
+    /// A gauge.
+    Gauge(f64),
+    /// A histogram.
+    Histogram {
+        /// Upper bounds, without the last, infinite one.
+        bounds: &'a [f64],
+        /// Observations per bucket, not cumulated; one more than there are bounds.
+        buckets: &'a [u64],
+        /// Sum of the observed values.
+        sum: f64,
+        /// Number of observations.
+        count: u64,
+    },
+}
+
+/// A series that is gone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RemovedRow {
+    /// The metric's place in the catalogue.
+    pub family: FamilyId,
+    /// Label values, in the order of the metric's labels.
+    pub labels: LabelValues,
+    /// A histogram's upper bounds; empty for others.
+    pub bounds: Arc<[f64]>,
+}
+
+/// A look at all series as they are at one moment, metrics in the order of the catalogue.
+///
+/// Rows that come or go later are not seen, respectively still seen. Totals of counters and
+/// histograms may be newer than the moment.
+#[derive(Debug)]
+pub struct Walk {
+    pub(super) table: Arc<Table>,
+    pub(super) epoch: u64,
+    pub(super) now: u32,
+    pub(super) family: usize,
+    pub(super) slot: usize,
+}
+
+impl Walk {
+    /// The walk's time, which decides what is shown as newly born.
+    #[must_use]
+    pub fn now(&self) -> UnixSeconds {
+        time(self.now)
+    }
+
+    /// Goes on through at most `rows` places of the table, showing each series to `visit` until
+    /// that breaks (the series it broke at counts as seen). False when the walk is over.
+    ///
+    /// `visit` runs under the table's read lock: it must not wait for anything.
+    pub fn next_chunk(
+        &mut self,
+        rows: usize,
+        mut visit: impl FnMut(&RowView<'_>) -> ControlFlow<()>,
+    ) -> bool {
+        let table = Arc::clone(&self.table);
+        let state = table.read();
+        for _ in 0..rows {
+            let Some(family) = state.families.get(self.family) else {
+                return false;
+            };
+            let Some(row) = family.rows().get(self.slot) else {
+                self.family += 1;
+                self.slot = 0;
+                continue;
+            };
+            let slot = self.slot;
+            self.slot += 1;
+            if !row.is_visible(self.epoch) {
+                continue;
+            }
+            let newborn = is_newborn(row, self.now, table.birth_window());
+            let view = RowView {
+                family: family.id,
+                desc: family.desc,
+                labels: state.labels.view(row.set),
+                value: value(family, slot, row, newborn),
+                start: time(row.born.min(self.now.saturating_sub(1))),
+            };
+            if visit(&view).is_break() {
+                break;
+            }
+        }
+        self.family < state.families.len()
+    }
+}
+
+impl Drop for Walk {
+    fn drop(&mut self) {
+        self.table.forget_walk(self.epoch);
+    }
+}
+
+/// Whether a counter or histogram still shows 0. One born in the future is not: the clock was set
+/// back, and what was shown is never taken back.
+const fn is_newborn(row: &Row, now: u32, birth_window: u32) -> bool {
+    row.born <= now && now - row.born < birth_window
+}
+
+fn value<'a>(family: &'a Family, slot: usize, row: &Row, newborn: bool) -> RowValue<'a> {
+    let shown = if newborn { 0.0 } else { row.value };
+    match family.desc.kind {
+        Kind::Gauge => RowValue::Gauge(row.value),
+        Kind::Counter => RowValue::Counter(shown),
+        Kind::Histogram => {
+            let buckets = if newborn {
+                family.zeros()
+            } else {
+                family.buckets(slot)
+            };
+            RowValue::Histogram {
+                bounds: &family.bounds,
+                buckets,
+                sum: shown,
+                count: buckets.iter().sum(),
+            }
+        }
+    }
+}
+
+impl Table {
+    /// A look at all series as they are now.
+    #[must_use]
+    pub fn walk(self: &Arc<Self>, now: UnixSeconds) -> Walk {
+        // Under the lock, so that no writer takes away what this walk is about to see.
+        let state = self.read();
+        self.begin_walk(state.epoch, now)
+    }
+
+    /// A look at all series for a push, and the series that went since the last one. A series
+    /// that came back meanwhile did not go.
+    ///
+    /// Removals are noted from the first call on; what is handed out is forgotten here, see
+    /// [`Table::put_back_removed`].
+    #[must_use]
+    pub fn push_walk(self: &Arc<Self>, now: UnixSeconds) -> (Walk, Vec<RemovedRow>) {
+        let mut state = self.write();
+        let removed = state.take_removed();
+        (self.begin_walk(state.epoch, now), removed)
+    }
+
+    /// Notes removals again that a failed push could not tell.
+    pub fn put_back_removed(&self, removed: Vec<RemovedRow>) {
+        let mut state = self.write();
+        for row in removed {
+            let set = state.labels.acquire(row.family.desc().labels, &row.labels);
+            state.note_removed(row.family, set);
+            state.labels.release(set);
+        }
+    }
+
+    fn begin_walk(self: &Arc<Self>, epoch: u64, now: UnixSeconds) -> Walk {
+        self.note_walk(epoch);
+        Walk {
+            table: Arc::clone(self),
+            epoch,
+            now: seconds(now),
+            family: 0,
+            slot: 0,
+        }
+    }
+}

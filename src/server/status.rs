@@ -1,0 +1,392 @@
+//! What the status page and `/ready` show, as plain data. The application gives it
+//! ([`StatusSource`]); the server only writes it down.
+
+use std::cmp::Ordering;
+use std::time::Duration;
+
+use crate::clock::UnixSeconds;
+use crate::gitlab::model::{ProjectId, Role, Text};
+use crate::telemetry::catalogue::{Collector, Tier};
+
+/// Where the server asks how things are. It is asked on a thread that may wait for a lock, once per
+/// request, and must not wait for GitLab.
+pub trait StatusSource: Send + Sync {
+    /// Everything the status page shows, with the projects that `query` asks for.
+    fn status(&self, query: &ProjectQuery) -> Status;
+    /// Whether there is something to scrape yet, and how well things go.
+    fn readiness(&self) -> Readiness;
+}
+
+/// Everything the status page shows, beside the series, which the server counts itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    /// When this process started.
+    pub started_at: UnixSeconds,
+    /// The GitLab instance.
+    pub gitlab: GitLabStatus,
+    /// The token.
+    pub token: TokenStatus,
+    /// What GitLab's answers say is left of the rate limit; none when they do not say.
+    pub budget: Option<Budget>,
+    /// The store.
+    pub store: StoreStatus,
+    /// What is pushed by OTLP; empty when nothing is.
+    pub push: Vec<PushStatus>,
+    /// Every collector, in the order they are to be shown in.
+    pub collectors: Vec<CollectorStatus>,
+    /// The projects that were asked for.
+    pub projects: ProjectPage,
+}
+
+/// The GitLab instance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GitLabStatus {
+    /// Root address, without secrets.
+    pub url: String,
+    /// Version, such as `18.6.1-ee`; none before it was read.
+    pub version: Option<String>,
+    /// Edition, such as `Enterprise Edition`; none before it was read.
+    pub edition: Option<String>,
+    /// The highest tier seen; none before one was.
+    pub tier: Option<Tier>,
+    /// Whether it answers.
+    pub reachability: Reachability,
+    /// How the change feed is read now.
+    pub reading: Reading,
+}
+
+/// Whether GitLab answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reachability {
+    /// It was not asked yet.
+    Unknown,
+    /// The latest call was answered.
+    Up,
+    /// The latest call failed.
+    Down {
+        /// What failed, as a sentence.
+        error: String,
+    },
+}
+
+/// How the change feed is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// By GraphQL.
+    GraphQl,
+    /// By REST, because the settings say so.
+    Rest,
+    /// By REST for now.
+    RestFallBack {
+        /// Why not by GraphQL, as a sentence.
+        reason: String,
+    },
+}
+
+/// The token, as GitLab describes it. Never the token itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenStatus {
+    /// The name it was given; none when GitLab does not say.
+    pub name: Option<String>,
+    /// Its scopes; empty when GitLab does not say.
+    pub scopes: Vec<String>,
+    /// When it expires.
+    pub expiry: TokenExpiry,
+}
+
+/// When the token expires.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TokenExpiry {
+    /// GitLab does not say.
+    #[default]
+    Unknown,
+    /// Never.
+    Never,
+    /// At this time.
+    At(UnixSeconds),
+}
+
+/// What is left of GitLab's rate limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Requests left in the window.
+    pub remaining: u64,
+    /// When the window ends.
+    pub reset: UnixSeconds,
+}
+
+/// The store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreStatus {
+    /// What it is, such as `memory`.
+    pub kind: &'static str,
+    /// Whether it took the latest commit.
+    pub up: bool,
+}
+
+/// A signal pushed by OTLP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushStatus {
+    /// `metrics`, `traces` or `logs`.
+    pub signal: &'static str,
+    /// Where to, without secrets.
+    pub target: String,
+    /// The latest push that arrived.
+    pub succeeded_at: Option<UnixSeconds>,
+    /// The latest push that did not.
+    pub failed_at: Option<UnixSeconds>,
+    /// Why it did not, as a sentence, where known.
+    pub error: Option<String>,
+}
+
+impl PushStatus {
+    /// Whether the latest push did not arrive.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.failed_at.is_some() && self.failed_at > self.succeeded_at
+    }
+}
+
+/// A collector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CollectorStatus {
+    /// Which one.
+    pub collector: Collector,
+    /// Whether it is at work.
+    pub state: CollectorState,
+    /// How often it looks.
+    pub interval: Option<Duration>,
+    /// When its latest run ended, well or not.
+    pub ran_at: Option<UnixSeconds>,
+    /// How long that run took.
+    pub duration: Option<Duration>,
+    /// When a run last ended well for at least one project.
+    pub succeeded_at: Option<UnixSeconds>,
+    /// How late that run was against its interval.
+    pub lag: Option<Duration>,
+    /// Errors since the start by kind, those that never happened left out.
+    pub errors: Vec<(&'static str, u64)>,
+}
+
+/// Whether a collector is at work, and why not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CollectorState {
+    /// At work.
+    Enabled,
+    /// Switched off in the settings.
+    Disabled,
+    /// Asked for, but this program cannot do it yet.
+    NotBuilt,
+    /// Asked for, but GitLab's tier or the token's scopes or roles do not allow it.
+    Unavailable {
+        /// What is missing, as a sentence.
+        reason: String,
+    },
+}
+
+/// A tracked project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectStatus {
+    /// Its id.
+    pub id: ProjectId,
+    /// Its full path.
+    pub path: Text,
+    /// The token's role in it, where known.
+    pub role: Option<Role>,
+    /// The latest look that ended well.
+    pub succeeded_at: Option<UnixSeconds>,
+    /// How late the next look is by now.
+    pub lag: Duration,
+    /// Why the latest look failed, as a sentence.
+    pub error: Option<String>,
+    /// Pipelines that are neither ended nor blocked, where known.
+    pub active_pipelines: Option<usize>,
+}
+
+/// Which projects are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectQuery {
+    /// Part of the path, whatever the case; empty for all.
+    pub search: String,
+    /// Which page, from 1.
+    pub page: usize,
+    /// Projects per page.
+    pub page_size: usize,
+}
+
+/// A page of projects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProjectPage {
+    /// How many there are of each kind, whatever was asked for.
+    pub counts: ProjectCounts,
+    /// How many match the search.
+    pub matching: usize,
+    /// Which page this is, from 1; the last one when fewer exist than were asked for.
+    pub page: usize,
+    /// How many pages there are, at least 1.
+    pub pages: usize,
+    /// The projects of this page.
+    pub rows: Vec<ProjectStatus>,
+}
+
+/// Projects in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProjectCounts {
+    /// Tracked.
+    pub tracked: usize,
+    /// Looked at since the start, well or not.
+    pub looked_at: usize,
+    /// Whose latest look failed.
+    pub failing: usize,
+}
+
+impl ProjectCounts {
+    /// Counts a project.
+    pub fn add(&mut self, succeeded: bool, failing: bool) {
+        self.tracked += 1;
+        self.looked_at += usize::from(succeeded || failing);
+        self.failing += usize::from(failing);
+    }
+}
+
+impl ProjectQuery {
+    /// Of all tracked projects those that are asked for: what needs attention first, that is, failing
+    /// ones, then those never read, then those read longest ago.
+    #[must_use]
+    pub fn select(&self, projects: impl IntoIterator<Item = ProjectStatus>) -> ProjectPage {
+        let needle = self.search.trim().to_lowercase();
+        let mut counts = ProjectCounts::default();
+        let mut matching: Vec<ProjectStatus> = projects
+            .into_iter()
+            .inspect(|project| counts.add(project.succeeded_at.is_some(), project.error.is_some()))
+            .filter(|project| project.path.to_lowercase().contains(&needle))
+            .collect();
+        matching.sort_by(by_urgency);
+        let page_size = self.page_size.max(1);
+        let pages = matching.len().div_ceil(page_size).max(1);
+        let page = self.page.clamp(1, pages);
+        let total = matching.len();
+        let rows = matching
+            .into_iter()
+            .skip((page - 1) * page_size)
+            .take(page_size);
+        ProjectPage {
+            counts,
+            matching: total,
+            page,
+            pages,
+            rows: rows.collect(),
+        }
+    }
+}
+
+fn by_urgency(a: &ProjectStatus, b: &ProjectStatus) -> Ordering {
+    let key = |project: &ProjectStatus| (project.error.is_none(), project.succeeded_at);
+    key(a).cmp(&key(b)).then_with(|| a.path.cmp(&b.path))
+}
+
+/// Whether there is something to scrape yet, and how well things go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Readiness {
+    /// Whether every project was looked at once, well or not.
+    pub first_round: bool,
+    /// Whether GitLab answers.
+    pub gitlab: Reachability,
+    /// The store.
+    pub store: StoreStatus,
+    /// The largest lag of a collector; none before a run ended well.
+    pub lag: Option<Duration>,
+    /// Projects in numbers.
+    pub projects: ProjectCounts,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn project(path: &str, succeeded_at: Option<i64>, error: Option<&str>) -> ProjectStatus {
+        ProjectStatus {
+            id: ProjectId(1),
+            path: path.into(),
+            role: None,
+            succeeded_at: succeeded_at.map(UnixSeconds),
+            lag: Duration::ZERO,
+            error: error.map(Into::into),
+            active_pipelines: None,
+        }
+    }
+
+    fn query(search: &str, page: usize, page_size: usize) -> ProjectQuery {
+        ProjectQuery {
+            search: search.into(),
+            page,
+            page_size,
+        }
+    }
+
+    fn paths(page: &ProjectPage) -> Vec<&str> {
+        page.rows.iter().map(|row| &*row.path).collect()
+    }
+
+    fn world() -> Vec<ProjectStatus> {
+        vec![
+            project("team/fresh", Some(900), None),
+            project("team/Stale", Some(100), None),
+            project("team/new", None, None),
+            project("other/broken", Some(950), Some("GitLab answered 500")),
+            project("other/also-fresh", Some(900), None),
+        ]
+    }
+
+    #[test]
+    fn what_needs_attention_comes_first() {
+        let page = query("", 1, 10).select(world());
+        assert_eq!(
+            paths(&page),
+            [
+                "other/broken",
+                "team/new",
+                "team/Stale",
+                "other/also-fresh",
+                "team/fresh"
+            ]
+        );
+        let counts = ProjectCounts {
+            tracked: 5,
+            looked_at: 4,
+            failing: 1,
+        };
+        assert_eq!(page.counts, counts);
+    }
+
+    #[test]
+    fn a_search_narrows_the_rows_and_not_the_counts() {
+        let page = query(" stALE ", 1, 10).select(world());
+        assert_eq!(paths(&page), ["team/Stale"]);
+        assert_eq!((page.matching, page.counts.tracked), (1, 5));
+    }
+
+    #[test]
+    fn a_page_beyond_the_last_is_the_last() {
+        let page = query("", 99, 2).select(world());
+        assert_eq!(paths(&page), ["team/fresh"]);
+        assert_eq!((page.page, page.pages), (3, 3));
+        let none = query("nowhere", 7, 0).select(world());
+        assert_eq!((none.page, none.pages, none.rows.len()), (1, 1, 0));
+    }
+
+    #[test]
+    fn a_push_fails_when_its_latest_outcome_is_a_failure() {
+        let push = |succeeded_at: Option<i64>, failed_at: Option<i64>| PushStatus {
+            signal: "metrics",
+            target: String::new(),
+            succeeded_at: succeeded_at.map(UnixSeconds),
+            failed_at: failed_at.map(UnixSeconds),
+            error: None,
+        };
+        assert!(push(None, Some(1)).is_failing());
+        assert!(push(Some(1), Some(2)).is_failing());
+        assert!(!push(Some(3), Some(2)).is_failing());
+        assert!(!push(None, None).is_failing());
+    }
+}

@@ -1,0 +1,144 @@
+//! Downstream pipelines in projects that are not tracked: followed from the upstream side.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::upstreams::upstream_of;
+use super::{Started, Tracked, Wanted};
+use crate::collector::ForeignPipeline;
+use crate::gitlab::model::{DownstreamTarget, Pipeline, ProjectId, Text, Upstream};
+use crate::gitlab::{GitLab, GitLabError};
+
+/// GitLab refuses deeper hierarchies; a longer chain over projects is a loop.
+const MAX_FOLLOWED: usize = 100;
+
+/// Follows downstream pipelines out of the tracked projects, to any depth, each once.
+pub(super) struct Foreign {
+    gitlab: GitLab,
+    paths: Mutex<BTreeMap<ProjectId, Text>>,
+}
+
+impl Foreign {
+    pub(super) fn new(gitlab: GitLab) -> Self {
+        Self {
+            gitlab,
+            paths: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// All downstream pipelines of a pipeline that run in projects that are not tracked. Those in
+    /// tracked projects are in their own project's change feed, with all that they start.
+    pub(super) async fn follow(
+        &self,
+        wanted: &Wanted,
+        started: Vec<Started>,
+        tracked: &Tracked,
+        use_graphql: bool,
+    ) -> Result<Vec<ForeignPipeline>, Arc<GitLabError>> {
+        let mut seen = BTreeSet::from([wanted.pipeline.id]);
+        let mut found = Vec::new();
+        let mut queue: VecDeque<(Upstream, Started)> =
+            outside(&wanted.path, &wanted.pipeline, started, tracked).collect();
+        while let Some((upstream, started)) = queue.pop_front() {
+            if found.len() >= MAX_FOLLOWED || !seen.insert(started.pipeline) {
+                continue;
+            }
+            let Some(target) = self.target(started).await? else {
+                continue;
+            };
+            let next = self.started_by(&target, use_graphql).await?;
+            queue.extend(outside(&target.project, &target.pipeline, next, tracked));
+            found.push(ForeignPipeline { upstream, target });
+        }
+        Ok(found)
+    }
+
+    /// The pipeline itself; none when the token may not read it.
+    async fn target(&self, started: Started) -> Result<Option<DownstreamTarget>, Arc<GitLabError>> {
+        if started.target.is_some() {
+            return Ok(started.target);
+        }
+        let read = async {
+            let project = self.path(started.project).await?;
+            let pipeline = self
+                .gitlab
+                .pipeline(started.project, started.pipeline)
+                .await?;
+            Ok(DownstreamTarget {
+                project_id: started.project,
+                project,
+                pipeline,
+            })
+        };
+        readable(read.await)
+    }
+
+    async fn path(&self, project: ProjectId) -> Result<Text, GitLabError> {
+        let known = self
+            .paths
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&project)
+            .cloned();
+        if let Some(path) = known {
+            return Ok(path);
+        }
+        let path = self.gitlab.project(project).await?.full_path;
+        self.paths
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(project, path.clone());
+        Ok(path)
+    }
+
+    async fn started_by(
+        &self,
+        target: &DownstreamTarget,
+        use_graphql: bool,
+    ) -> Result<Vec<Started>, Arc<GitLabError>> {
+        let DownstreamTarget {
+            project_id,
+            pipeline,
+            ..
+        } = target;
+        if use_graphql {
+            let read = readable(self.gitlab.jobs_of(*project_id, pipeline.iid).await)?;
+            let all = read
+                .flatten()
+                .map(|read| read.downstream.items)
+                .unwrap_or_default();
+            return Ok(all
+                .into_iter()
+                .filter_map(Started::from_downstream)
+                .collect());
+        }
+        let bridges = readable(self.gitlab.bridges(*project_id, pipeline.id).await)?;
+        let bridges = bridges.map(|page| page.items).unwrap_or_default();
+        Ok(bridges
+            .into_iter()
+            .filter_map(Started::from_bridge)
+            .collect())
+    }
+}
+
+/// What was started outside the tracked projects, with what started it.
+fn outside<'a>(
+    path: &'a Text,
+    pipeline: &'a Pipeline,
+    started: Vec<Started>,
+    tracked: &'a Tracked,
+) -> impl Iterator<Item = (Upstream, Started)> + 'a {
+    started
+        .into_iter()
+        .filter(|started| !tracked.contains(&started.project))
+        .map(|started| (upstream_of(path, pipeline, &started.bridge), started))
+}
+
+/// Turns "not there" and "forbidden" into nothing: the rest can still be followed.
+fn readable<T>(read: Result<T, GitLabError>) -> Result<Option<T>, Arc<GitLabError>> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if error.means_gone() || error.is_forbidden() => Ok(None),
+        Err(error) => Err(Arc::new(error)),
+    }
+}

@@ -1,0 +1,428 @@
+//! The change feed: which pipelines moved, and the jobs and downstream pipelines of those.
+//!
+//! Two phases. *Changes*: one query for many projects says which pipelines moved since their
+//! watermarks. *Details*: jobs and downstream pipelines, only of pipelines that moved or are
+//! active. The collectors `pipelines`, `jobs` and `child_pipelines` all measure this one read.
+//! GraphQL does both in batches; where it is off, refused or failing, REST gives the same facts
+//! with more calls.
+
+mod foreign;
+mod graphql;
+mod rest;
+mod state;
+#[cfg(test)]
+mod tests;
+mod upstreams;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Problem, SourceError, Target, Tracked, side_by_side};
+use crate::clock::{Clock, UnixSeconds};
+use crate::collector::Feed;
+use crate::gitlab::GitLab;
+use crate::gitlab::GitLabError;
+use crate::gitlab::model::{
+    Downstream, DownstreamTarget, Job, Known, Pipeline, PipelineId, Project, ProjectId, Role, Text,
+};
+use foreign::Foreign;
+use graphql::GraphQl;
+use rest::Rest;
+pub use state::{Details, FeedState, Followed, Look, OVERLAP, Wishes};
+use upstreams::Upstreams;
+
+/// How long REST stands in before GraphQL is tried again.
+const GRAPHQL_PAUSE: Duration = Duration::from_secs(600);
+
+/// Calls of one look that run side by side.
+const CALLS_AT_ONCE: usize = 8;
+
+/// What one look brought of a project.
+#[derive(Debug)]
+pub struct FeedRead {
+    /// The project as it is now: path, activity, role.
+    pub project: Project,
+    /// Facts for the collectors.
+    pub feed: Feed,
+    /// What to remember; none while the token's role shows nothing.
+    pub state: Option<FeedState>,
+    /// Whether nothing moved.
+    pub quiet: bool,
+    /// What went wrong and will be tried again, or was left out.
+    pub problems: Vec<Problem>,
+}
+
+/// What moved in a project.
+#[derive(Clone, Debug)]
+struct Changes {
+    project: Project,
+    pipelines: Vec<Pipeline>,
+    skipped: Vec<String>,
+}
+
+/// A pipeline whose details are wanted.
+#[derive(Clone, Debug)]
+struct Wanted {
+    project: ProjectId,
+    path: Text,
+    pipeline: Pipeline,
+}
+
+/// A pipeline's details as they were read.
+#[derive(Clone, Debug)]
+struct RawDetails {
+    jobs: Vec<Job>,
+    downstream: Vec<Started>,
+    coverage: Known<f64>,
+    skipped: Vec<String>,
+}
+
+/// A downstream pipeline that a bridge started and that the token may read.
+#[derive(Clone, Debug)]
+struct Started {
+    bridge: Text,
+    project: ProjectId,
+    pipeline: PipelineId,
+    /// The pipeline itself, where the same answer told it.
+    target: Option<DownstreamTarget>,
+}
+
+impl Started {
+    /// What GraphQL tells of a downstream pipeline; nothing of one that the token may not read.
+    fn from_downstream(downstream: Downstream) -> Option<Self> {
+        let Downstream { bridge, target } = downstream;
+        let target = target?;
+        Some(Self {
+            bridge,
+            project: target.project_id,
+            pipeline: target.pipeline.id,
+            target: Some(target),
+        })
+    }
+}
+
+/// The details of a pipeline; none when GitLab does not have the pipeline any more.
+type DetailsRead = Result<Option<RawDetails>, Arc<GitLabError>>;
+
+/// How projects are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WayOfReading {
+    /// By GraphQL.
+    GraphQl,
+    /// By REST, because the settings say so.
+    Rest,
+    /// By REST, because GraphQL refused for this reason.
+    RestFallBack(String),
+}
+
+/// The source.
+pub struct ChangeFeed {
+    gitlab: GitLab,
+    wishes: Wishes,
+    clock: Clock,
+    graphql: GraphQl,
+    rest: Rest,
+    upstreams: Upstreams,
+    foreign: Foreign,
+}
+
+impl ChangeFeed {
+    /// The change feed of a GitLab.
+    #[must_use]
+    pub fn new(gitlab: GitLab, wishes: Wishes, clock: Clock) -> Self {
+        Self {
+            graphql: GraphQl::new(gitlab.clone(), GRAPHQL_PAUSE),
+            rest: Rest::new(gitlab.clone()),
+            foreign: Foreign::new(gitlab.clone()),
+            upstreams: Upstreams::default(),
+            gitlab,
+            wishes,
+            clock,
+        }
+    }
+
+    /// How projects are read at `now`.
+    #[must_use]
+    pub fn way_of_reading(&self, now: UnixSeconds) -> WayOfReading {
+        self.graphql.way(now)
+    }
+
+    /// Looks at a batch of projects: one result for each.
+    pub async fn fetch(
+        &self,
+        targets: &[Target],
+        tracked: &Tracked,
+    ) -> Vec<(ProjectId, Result<FeedRead, SourceError>)> {
+        let now = self.gitlab_now();
+        let mut failed = Vec::new();
+        let mut looks = BTreeMap::new();
+        let targets_by_id: BTreeMap<_, _> =
+            targets.iter().map(|target| (target.id(), target)).collect();
+        for (id, changes) in self.changes(targets).await {
+            let Some(target) = targets_by_id.get(&id) else {
+                continue;
+            };
+            match changes.and_then(|changes| self.begin(target, changes, now)) {
+                Ok(reading) => {
+                    looks.insert(id, reading);
+                }
+                Err(error) => failed.push((id, Err(error))),
+            }
+        }
+        if self.wishes.details() {
+            self.details(&mut looks, tracked, now).await;
+        }
+        let read = looks
+            .into_iter()
+            .map(|(id, reading)| (id, Ok(self.end(reading))));
+        read.chain(failed).collect()
+    }
+
+    /// GitLab's clock where an answer has told it, else ours.
+    fn gitlab_now(&self) -> UnixSeconds {
+        self.gitlab
+            .server_time()
+            .unwrap_or_else(|| self.clock.now())
+    }
+
+    async fn changes(&self, targets: &[Target]) -> Vec<(ProjectId, Result<Changes, SourceError>)> {
+        let targets: Vec<&Target> = targets.iter().collect();
+        let mut read = Vec::new();
+        let mut by_rest = targets.clone();
+        if self.graphql.is_open(self.clock.now()) {
+            by_rest.clear();
+            for (target, result) in self.graphql.changes(&targets).await {
+                match result {
+                    Err(SourceError::GitLab(error)) if error.graphql_unavailable() => {
+                        self.graphql.close(&error, self.clock.now());
+                        by_rest.push(target);
+                    }
+                    result => read.push((target.id(), result)),
+                }
+            }
+        }
+        read.extend(self.rest.changes(&by_rest).await);
+        read
+    }
+
+    fn begin<'a>(
+        &self,
+        target: &'a Target,
+        changes: Changes,
+        now: UnixSeconds,
+    ) -> Result<Reading<'a>, SourceError> {
+        let Changes {
+            project,
+            pipelines,
+            skipped,
+        } = changes;
+        let remembered = target.memory.feed.as_ref();
+        let role = project.role.value();
+        let too_low = role.is_some_and(|role| role < Role::REPORTER);
+        if let (true, Some(role), Some(before)) = (too_low, role, target.project.role.value())
+            && before >= Role::REPORTER
+        {
+            return Err(SourceError::RoleTooLow(role));
+        }
+        let collector = "pipelines";
+        let problems = skipped
+            .into_iter()
+            .map(|sentence| Problem::skipped(&project.full_path, collector, sentence))
+            .collect();
+        // Emptiness below Reporter is no first look: what a higher role shows later is history.
+        let blind = too_low && remembered.is_none() && pipelines.is_empty();
+        let mut look = Look::begin(&target.settings, self.wishes, remembered, now);
+        look.changes(pipelines);
+        Ok(Reading {
+            project,
+            look,
+            blind,
+            problems,
+        })
+    }
+
+    /// Reads the details of every pipeline that wants them.
+    async fn details(
+        &self,
+        looks: &mut BTreeMap<ProjectId, Reading<'_>>,
+        tracked: &Tracked,
+        now: UnixSeconds,
+    ) {
+        let wanted: Vec<Wanted> = looks
+            .iter()
+            .flat_map(|(id, reading)| {
+                reading.look.wanted().map(|pipeline| Wanted {
+                    project: *id,
+                    path: reading.project.full_path.clone(),
+                    pipeline: pipeline.clone(),
+                })
+            })
+            .collect();
+        if wanted.is_empty() {
+            return;
+        }
+        let read = self.read_details(&wanted).await;
+        for wanted in &wanted {
+            let Some(details) = read.get(&wanted.pipeline.id) else {
+                continue;
+            };
+            if let Ok(Some(details)) = details {
+                self.upstreams.learn(wanted, &details.downstream, now);
+            }
+        }
+        let finish = wanted
+            .iter()
+            .map(|wanted| self.finish(wanted, read.get(&wanted.pipeline.id), looks, tracked, now));
+        let finished = side_by_side(CALLS_AT_ONCE, finish.collect()).await;
+        for (wanted, finished) in wanted.iter().zip(finished) {
+            if let Some(reading) = looks.get_mut(&wanted.project) {
+                reading.take(wanted, finished, now);
+            }
+        }
+    }
+
+    async fn read_details(&self, wanted: &[Wanted]) -> BTreeMap<PipelineId, DetailsRead> {
+        if !self.graphql.is_open(self.clock.now()) {
+            return self.rest.details(wanted, self.wishes).await;
+        }
+        let mut read = self.graphql.details(wanted).await;
+        let refused: Vec<Wanted> = wanted
+            .iter()
+            .filter(|wanted| match read.get(&wanted.pipeline.id) {
+                Some(Err(error)) if error.graphql_unavailable() => {
+                    self.graphql.close(error, self.clock.now());
+                    true
+                }
+                _ => false,
+            })
+            .cloned()
+            .collect();
+        read.extend(self.rest.details(&refused, self.wishes).await);
+        read
+    }
+
+    /// Adds what the first way of reading could not tell: labels, and downstream pipelines of
+    /// projects that are not tracked.
+    async fn finish(
+        &self,
+        wanted: &Wanted,
+        details: Option<&DetailsRead>,
+        looks: &BTreeMap<ProjectId, Reading<'_>>,
+        tracked: &Tracked,
+        now: UnixSeconds,
+    ) -> Finished {
+        let raw = match details {
+            Some(Ok(Some(raw))) => raw.clone(),
+            Some(Ok(None)) => return Finished::Gone,
+            Some(Err(error)) => return Finished::Failed(Arc::clone(error)),
+            None => return Finished::Later,
+        };
+        let RawDetails {
+            mut jobs,
+            downstream,
+            coverage,
+            skipped,
+        } = raw;
+        let asks = self.wishes.jobs
+            && looks
+                .get(&wanted.project)
+                .is_some_and(|reading| reading.look.wants_labels(wanted.pipeline.id, &jobs, now));
+        let labels = if asks {
+            Some(self.rest.labels(wanted, &mut jobs).await)
+        } else {
+            None
+        };
+        let foreign = if self.wishes.foreign {
+            self.foreign
+                .follow(wanted, downstream, tracked, self.graphql.is_open(now))
+                .await
+        } else {
+            Ok(Vec::new())
+        };
+        Finished::Read {
+            labels,
+            skipped,
+            foreign_error: foreign.as_ref().err().cloned(),
+            details: Details {
+                jobs,
+                foreign: foreign.unwrap_or_default(),
+                coverage,
+            },
+        }
+    }
+
+    fn end(&self, mut reading: Reading<'_>) -> FeedRead {
+        reading.look.upstreams(|id| self.upstreams.find(id));
+        let Reading {
+            project,
+            look,
+            blind,
+            problems,
+        } = reading;
+        let quiet = look.is_quiet();
+        let (feed, state) = look.end();
+        FeedRead {
+            project,
+            feed,
+            state: (!blind).then_some(state),
+            quiet,
+            problems,
+        }
+    }
+}
+
+/// A project while it is read.
+struct Reading<'a> {
+    project: Project,
+    look: Look<'a>,
+    blind: bool,
+    problems: Vec<Problem>,
+}
+
+/// How the reading of a pipeline's details ended.
+enum Finished {
+    Read {
+        details: Details,
+        /// Whether labels were asked for, and what came of it.
+        labels: Option<Result<(), Arc<GitLabError>>>,
+        foreign_error: Option<Arc<GitLabError>>,
+        skipped: Vec<String>,
+    },
+    Gone,
+    Failed(Arc<GitLabError>),
+    /// Not read this time; it stays due.
+    Later,
+}
+
+impl Reading<'_> {
+    fn take(&mut self, wanted: &Wanted, finished: Finished, now: UnixSeconds) {
+        let path = self.project.full_path.clone();
+        let id = wanted.pipeline.id;
+        match finished {
+            Finished::Gone => self.look.gone(id),
+            Finished::Failed(error) => self.problems.push(Problem::call(&path, "jobs", &error)),
+            Finished::Later => {}
+            Finished::Read {
+                details,
+                labels,
+                foreign_error,
+                skipped,
+            } => {
+                let skipped = skipped.into_iter();
+                self.problems
+                    .extend(skipped.map(|text| Problem::skipped(&path, "jobs", text)));
+                match labels {
+                    Some(Ok(())) => self.look.labels_read(id, now),
+                    Some(Err(error)) => self.problems.push(Problem::call(&path, "jobs", &error)),
+                    None => {}
+                }
+                self.look.details(id, details);
+                if let Some(error) = foreign_error {
+                    self.problems
+                        .push(Problem::call(&path, "child_pipelines", &error));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The change feed by REST: the same facts with a call per object.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::super::side_by_side;
+use super::{
+    CALLS_AT_ONCE, Changes, DetailsRead, RawDetails, SourceError, Started, Target, Wanted, Wishes,
+};
+use crate::collector::pipelines::PARENT_PIPELINE;
+use crate::gitlab::model::{
+    Job, JobId, Known, Pipeline, PipelineId, PipelineMergeRequest, ProjectId, RefKind, Role,
+    merge_request_iid,
+};
+use crate::gitlab::rest::{Bridge, PipelineFilter, PipelineHead};
+use crate::gitlab::{GitLab, GitLabError};
+
+/// Reads by REST.
+pub(super) struct Rest {
+    gitlab: GitLab,
+    /// Branches of merge requests; they rarely change, and only pipelines name them here.
+    merge_requests: Mutex<BTreeMap<(ProjectId, u64), PipelineMergeRequest>>,
+}
+
+/// Merge requests whose branches are remembered.
+const MERGE_REQUESTS_KEPT: usize = 10_000;
+
+impl Rest {
+    pub(super) fn new(gitlab: GitLab) -> Self {
+        Self {
+            gitlab,
+            merge_requests: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// What moved in each of the projects.
+    pub(super) async fn changes(
+        &self,
+        targets: &[&Target],
+    ) -> Vec<(ProjectId, Result<Changes, SourceError>)> {
+        let reads = targets
+            .iter()
+            .map(|target| async move { (target.id(), self.project(target).await) });
+        side_by_side(CALLS_AT_ONCE, reads.collect()).await
+    }
+
+    async fn project(&self, target: &Target) -> Result<Changes, SourceError> {
+        let result = self.read_project(target).await;
+        result.map_err(|error| match error {
+            error if error.means_gone() => SourceError::Gone,
+            error if error.is_forbidden() => {
+                SourceError::RoleTooLow(target.project.role.value().unwrap_or(Role::NONE))
+            }
+            error => SourceError::GitLab(Arc::new(error)),
+        })
+    }
+
+    async fn read_project(&self, target: &Target) -> Result<Changes, GitLabError> {
+        let mut heads = Vec::new();
+        let mut skipped = Vec::new();
+        for source in [None, Some(PARENT_PIPELINE)] {
+            let filter = PipelineFilter {
+                updated_after: target.memory.feed.as_ref().map(super::FeedState::since),
+                source,
+                ..PipelineFilter::default()
+            };
+            let mut next: Option<String> = None;
+            loop {
+                let page = self
+                    .gitlab
+                    .pipelines(target.id(), &filter, next.as_deref())
+                    .await?;
+                heads.extend(page.items);
+                skipped.extend(page.skipped);
+                next = page.next;
+                // At the first look the newest are enough.
+                if next.is_none() || target.memory.feed.is_none() {
+                    break;
+                }
+            }
+        }
+        let wanted = wanted_heads(target, &heads);
+        let reads = wanted.into_iter().map(|head| self.pipeline(target, head));
+        let read = side_by_side(CALLS_AT_ONCE, reads.collect()).await;
+        let mut pipelines = Vec::with_capacity(read.len());
+        for pipeline in read {
+            pipelines.extend(pipeline?);
+        }
+        Ok(Changes {
+            project: target.project.clone(),
+            pipelines,
+            skipped,
+        })
+    }
+
+    /// The whole pipeline: what is known of it, if it has not moved, else by a call of its own.
+    async fn pipeline(
+        &self,
+        target: &Target,
+        head: PipelineHead,
+    ) -> Result<Option<Pipeline>, GitLabError> {
+        let followed = target
+            .memory
+            .feed
+            .as_ref()
+            .and_then(|feed| feed.followed.get(&head.id));
+        if let Some(known) = followed.map(|followed| &followed.pipeline)
+            && known.updated_at == head.updated_at
+            && known.status == head.status
+        {
+            return Ok(Some(known.clone()));
+        }
+        let mut pipeline = match self.gitlab.pipeline(target.id(), head.id).await {
+            Err(error) if error.means_gone() => return Ok(None),
+            pipeline => pipeline?,
+        };
+        if pipeline.kind == RefKind::MergeRequest {
+            pipeline.merge_request = self.merge_request(target.id(), &pipeline).await?;
+        }
+        Ok(Some(pipeline))
+    }
+
+    async fn merge_request(
+        &self,
+        project: ProjectId,
+        pipeline: &Pipeline,
+    ) -> Result<Known<PipelineMergeRequest>, GitLabError> {
+        let Some(iid) = merge_request_iid(&pipeline.git_ref) else {
+            return Ok(Known::Nothing);
+        };
+        let key = (project, iid);
+        let known = self
+            .merge_requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&key)
+            .cloned();
+        if let Some(known) = known {
+            return Ok(Known::Value(known));
+        }
+        let read = match self.gitlab.merge_request(project, iid).await {
+            Err(error) if error.means_gone() || error.is_forbidden() => return Ok(Known::Hidden),
+            read => read?,
+        };
+        let merge_request = PipelineMergeRequest {
+            iid,
+            target_branch: read.target_branch,
+            source_branch: read.source_branch,
+        };
+        let mut kept = self
+            .merge_requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= MERGE_REQUESTS_KEPT {
+            kept.pop_first();
+        }
+        kept.insert(key, merge_request.clone());
+        Ok(Known::Value(merge_request))
+    }
+
+    /// Jobs and downstream pipelines of the wanted pipelines.
+    pub(super) async fn details(
+        &self,
+        wanted: &[Wanted],
+        wishes: Wishes,
+    ) -> BTreeMap<PipelineId, DetailsRead> {
+        let reads = wanted.iter().map(|wanted| async move {
+            let read = self.one(wanted, wishes).await;
+            let read = match read {
+                Ok(details) => Ok(Some(details)),
+                Err(error) if error.means_gone() => Ok(None),
+                Err(error) => Err(Arc::new(error)),
+            };
+            (wanted.pipeline.id, read)
+        });
+        side_by_side(CALLS_AT_ONCE, reads.collect())
+            .await
+            .into_iter()
+            .collect()
+    }
+
+    async fn one(&self, wanted: &Wanted, wishes: Wishes) -> Result<RawDetails, GitLabError> {
+        let jobs = self
+            .gitlab
+            .jobs(wanted.project, wanted.pipeline.id, true)
+            .await?;
+        let downstream = if wishes.foreign || wishes.children {
+            self.gitlab
+                .bridges(wanted.project, wanted.pipeline.id)
+                .await?
+                .items
+        } else {
+            Vec::new()
+        };
+        Ok(RawDetails {
+            jobs: jobs.items,
+            downstream: downstream
+                .into_iter()
+                .filter_map(Started::from_bridge)
+                .collect(),
+            // The single pipeline has told it.
+            coverage: Known::Unread,
+            skipped: jobs.skipped,
+        })
+    }
+
+    /// Fills in the labels that GraphQL cannot give or hides: reason of failure, type of runner.
+    /// What REST does not tell either is settled as nothing.
+    pub(super) async fn labels(
+        &self,
+        wanted: &Wanted,
+        jobs: &mut [Job],
+    ) -> Result<(), Arc<GitLabError>> {
+        let read = match self
+            .gitlab
+            .jobs(wanted.project, wanted.pipeline.id, true)
+            .await
+        {
+            Ok(page) => page.items,
+            // No other way is left to ask.
+            Err(error) if error.means_gone() || error.is_forbidden() => Vec::new(),
+            Err(error) => return Err(Arc::new(error)),
+        };
+        let read: BTreeMap<JobId, Job> = read.into_iter().map(|job| (job.id, job)).collect();
+        for job in jobs.iter_mut().filter(|job| job.status.is_terminal()) {
+            let told = read.get(&job.id);
+            job.failure_reason = settle(&job.failure_reason, told.map(|told| &told.failure_reason));
+            job.runner_type = settle(&job.runner_type, told.map(|told| &told.runner_type));
+        }
+        Ok(())
+    }
+}
+
+fn settle<T: Clone>(known: &Known<T>, told: Option<&Known<T>>) -> Known<T> {
+    match (known, told) {
+        (Known::Value(_) | Known::Nothing, _) => known.clone(),
+        (_, Some(Known::Value(told))) => Known::Value(told.clone()),
+        _ => Known::Nothing,
+    }
+}
+
+/// The pipelines that are read whole: all that moved; at the first look, only those that have
+/// states to show: the newest of each ref, and the active ones.
+fn wanted_heads(target: &Target, heads: &[PipelineHead]) -> Vec<PipelineHead> {
+    if target.memory.feed.is_some() {
+        return heads.to_vec();
+    }
+    let mut refs = BTreeSet::new();
+    let mut heads = heads.to_vec();
+    heads.sort_by_key(|head| std::cmp::Reverse(head.id));
+    heads
+        .into_iter()
+        .filter(|head| {
+            let child = &*head.source == PARENT_PIPELINE;
+            let newest = refs.insert((child, head.git_ref.clone()));
+            newest || head.status.is_active()
+        })
+        .collect()
+}
+
+impl Started {
+    /// What REST tells of a bridge; nothing until its downstream pipeline exists.
+    pub(super) fn from_bridge(bridge: Bridge) -> Option<Self> {
+        let target = bridge.downstream?;
+        Some(Self {
+            bridge: bridge.name,
+            project: target.project_id,
+            pipeline: target.pipeline.id,
+            target: None,
+        })
+    }
+}

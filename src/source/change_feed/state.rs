@@ -1,0 +1,349 @@
+//! How far the change feed has read a project: pure bookkeeping, no calls.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::UnixSeconds;
+use crate::collector::pipelines::{MULTI_PROJECT_PIPELINE, PARENT_PIPELINE};
+use crate::collector::refs::{RefName, is_watched};
+use crate::collector::{Feed, ForeignPipeline, PipelineFacts};
+use crate::config::ProjectSettings;
+use crate::gitlab::model::{Job, Known, Pipeline, PipelineId, Status, Upstream};
+
+/// What moved this long before the watermark is read again: GitLab sets `updated_at` before it
+/// commits, so a change can appear late.
+pub const OVERLAP: Duration = Duration::from_secs(60);
+
+/// While a pipeline runs, labels that need a second way of reading are asked for at most this often.
+const LABELS_INTERVAL: Duration = Duration::from_secs(300);
+
+/// What of the change feed is wanted at all.
+#[derive(Clone, Copy, Debug)]
+pub struct Wishes {
+    /// Read child pipelines (`include_child_pipelines`).
+    pub children: bool,
+    /// Read jobs (`collectors.jobs.enabled`).
+    pub jobs: bool,
+    /// Read downstream pipelines of projects that are not tracked.
+    pub foreign: bool,
+    /// Read the types of runners (`include_runner_details`).
+    pub runner_details: bool,
+}
+
+impl Wishes {
+    /// Whether anything beyond the pipelines themselves is read.
+    #[must_use]
+    pub fn details(self) -> bool {
+        self.jobs || self.foreign
+    }
+}
+
+/// What the change feed remembers of a project.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FeedState {
+    /// When the project was first looked at, by GitLab's clock.
+    pub first_seen: UnixSeconds,
+    /// Latest `updated_at` of what has been read completely.
+    pub watermark: UnixSeconds,
+    /// Pipelines that can come again without having moved, or are not settled.
+    pub followed: BTreeMap<PipelineId, Followed>,
+}
+
+/// A pipeline that is followed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Followed {
+    /// The pipeline as it was last read.
+    pub pipeline: Pipeline,
+    /// Its events before this are history or have been counted; see [`crate::collector`].
+    pub floor: UnixSeconds,
+    /// Whether its details (jobs, downstream) must be read again.
+    pub details_due: bool,
+    /// When the labels that need a second way of reading were last asked for.
+    pub labels_read_at: Option<UnixSeconds>,
+    /// Looks for which it is still kept so that what started it may be found (REST tells only
+    /// the upstream side).
+    pub upstream_looks: u8,
+}
+
+/// How many looks a downstream pipeline waits for its upstream pipeline to be read.
+const UPSTREAM_LOOKS: u8 = 20;
+
+fn waits_for_upstream(pipeline: &Pipeline) -> bool {
+    pipeline.upstream == Known::Unread
+        && matches!(&*pipeline.source, PARENT_PIPELINE | MULTI_PROJECT_PIPELINE)
+}
+
+impl FeedState {
+    /// The state of a project at its first look.
+    #[must_use]
+    pub fn new(first_seen: UnixSeconds) -> Self {
+        Self {
+            first_seen,
+            watermark: UnixSeconds::default(),
+            followed: BTreeMap::new(),
+        }
+    }
+
+    /// From when on changes are read again.
+    #[must_use]
+    pub fn since(&self) -> UnixSeconds {
+        self.watermark.minus(OVERLAP)
+    }
+
+    /// Events before this are history, or were counted by an earlier look.
+    #[must_use]
+    pub fn floor(&self) -> UnixSeconds {
+        self.since().max(self.first_seen)
+    }
+}
+
+/// One look at a project, from the changes read to the facts for the collectors.
+#[derive(Debug)]
+pub struct Look<'a> {
+    settings: &'a ProjectSettings,
+    wishes: Wishes,
+    first: bool,
+    floor: UnixSeconds,
+    /// From when on this look reads; the watermark moves meanwhile.
+    since: UnixSeconds,
+    state: FeedState,
+    facts: BTreeMap<PipelineId, PipelineFacts>,
+    deleted: Vec<PipelineId>,
+}
+
+/// What a pipeline's details brought.
+#[derive(Clone, Debug)]
+pub struct Details {
+    /// Its jobs, retried ones included.
+    pub jobs: Vec<Job>,
+    /// Downstream pipelines in projects that are not tracked.
+    pub foreign: Vec<ForeignPipeline>,
+    /// Coverage, where the change feed itself does not carry it.
+    pub coverage: Known<f64>,
+}
+
+impl<'a> Look<'a> {
+    /// Begins a look. `remembered` is none at the first; `now` is GitLab's time.
+    #[must_use]
+    pub fn begin(
+        settings: &'a ProjectSettings,
+        wishes: Wishes,
+        remembered: Option<&FeedState>,
+        now: UnixSeconds,
+    ) -> Self {
+        let state = remembered.cloned().unwrap_or_else(|| FeedState::new(now));
+        Self {
+            settings,
+            wishes,
+            first: remembered.is_none(),
+            floor: state.floor(),
+            since: state.since(),
+            state,
+            facts: BTreeMap::new(),
+            deleted: Vec::new(),
+        }
+    }
+
+    /// Takes in all pages of what moved. Only then may the watermark move.
+    pub fn changes(&mut self, pipelines: Vec<Pipeline>) {
+        let newest = self.first.then(|| self.newest_of_refs(&pipelines));
+        for pipeline in pipelines {
+            self.state.watermark = self.state.watermark.max(pipeline.updated_at);
+            if self.is_wanted(&pipeline) && self.has_moved(&pipeline) {
+                let history = newest
+                    .as_ref()
+                    .is_some_and(|newest| !newest.contains(&pipeline.id));
+                self.moved(pipeline, history);
+            }
+        }
+    }
+
+    fn is_wanted(&self, pipeline: &Pipeline) -> bool {
+        let child = &*pipeline.source == PARENT_PIPELINE;
+        is_watched(pipeline, self.settings) && (self.wishes.children || !child)
+    }
+
+    fn has_moved(&self, pipeline: &Pipeline) -> bool {
+        match self.state.followed.get(&pipeline.id) {
+            Some(known) => {
+                let known = &known.pipeline;
+                (known.updated_at, &known.status, known.finished_at)
+                    != (pipeline.updated_at, &pipeline.status, pipeline.finished_at)
+            }
+            // Below the floor and forgotten: it was settled, and has not moved since.
+            None => self.first || pipeline.updated_at >= self.since,
+        }
+    }
+
+    /// The newest pipeline of each ref: of history, only their details are read.
+    fn newest_of_refs(&self, pipelines: &[Pipeline]) -> BTreeSet<PipelineId> {
+        let mut newest: BTreeMap<RefName, PipelineId> = BTreeMap::new();
+        for pipeline in pipelines
+            .iter()
+            .filter(|pipeline| &*pipeline.source != PARENT_PIPELINE)
+        {
+            let place = newest.entry(RefName::of(pipeline)).or_insert(pipeline.id);
+            *place = pipeline.id.max(*place);
+        }
+        newest.into_values().collect()
+    }
+
+    fn moved(&mut self, pipeline: Pipeline, history: bool) {
+        let id = pipeline.id;
+        let details_due = self.wishes.details() && (pipeline.status.is_active() || !history);
+        let known = self.state.followed.get(&id);
+        let floor = known.map_or(self.floor, |known| known.floor);
+        let labels_read_at = known.and_then(|known| known.labels_read_at);
+        let upstream_looks = if waits_for_upstream(&pipeline) {
+            UPSTREAM_LOOKS
+        } else {
+            0
+        };
+        let followed = Followed {
+            pipeline,
+            floor,
+            details_due,
+            labels_read_at,
+            upstream_looks,
+        };
+        self.facts
+            .insert(id, self.facts_of(&followed, None, Vec::new()));
+        self.state.followed.insert(id, followed);
+    }
+
+    fn facts_of(
+        &self,
+        followed: &Followed,
+        jobs: Option<Vec<Job>>,
+        foreign: Vec<ForeignPipeline>,
+    ) -> PipelineFacts {
+        PipelineFacts {
+            pipeline: followed.pipeline.clone(),
+            floor: (!self.first).then_some(followed.floor),
+            jobs,
+            foreign,
+        }
+    }
+
+    /// The pipelines whose details are to be read now.
+    pub fn wanted(&self) -> impl Iterator<Item = &Pipeline> {
+        self.state
+            .followed
+            .values()
+            .filter(|followed| followed.details_due)
+            .map(|followed| &followed.pipeline)
+    }
+
+    /// Whether the labels that only a second way of reading gives are to be asked for now: when
+    /// the pipeline has ended or is blocked, and now and then while it runs.
+    #[must_use]
+    pub fn wants_labels(&self, id: PipelineId, jobs: &[Job], now: UnixSeconds) -> bool {
+        let Some(followed) = self.state.followed.get(&id) else {
+            return false;
+        };
+        let open = jobs.iter().any(|job| self.is_open(job));
+        let due = !followed.pipeline.status.is_active()
+            || followed
+                .labels_read_at
+                .is_none_or(|at| now.since(at) >= LABELS_INTERVAL);
+        open && due
+    }
+
+    fn is_open(&self, job: &Job) -> bool {
+        let reason = job.status == Status::Failed && job.failure_reason.is_open();
+        let runner = self.wishes.runner_details
+            && job.status.is_terminal()
+            && job.started_at.is_some()
+            && job.runner_type.is_open();
+        reason || runner
+    }
+
+    /// Notes that labels were asked for.
+    pub fn labels_read(&mut self, id: PipelineId, now: UnixSeconds) {
+        if let Some(followed) = self.state.followed.get_mut(&id) {
+            followed.labels_read_at = Some(now);
+        }
+    }
+
+    /// Takes in a pipeline's details.
+    pub fn details(&mut self, id: PipelineId, details: Details) {
+        let open = details.jobs.iter().any(|job| self.is_open(job));
+        let foreign_open = details
+            .foreign
+            .iter()
+            .any(|foreign| !foreign.target.pipeline.status.is_terminal());
+        let Some(followed) = self.state.followed.get_mut(&id) else {
+            return;
+        };
+        if !details.coverage.is_open() {
+            followed.pipeline.coverage = details.coverage.value();
+        }
+        followed.details_due = followed.pipeline.status.is_active() || open || foreign_open;
+        let jobs = self.wishes.jobs.then_some(details.jobs);
+        let foreign = if self.wishes.foreign {
+            details.foreign
+        } else {
+            Vec::new()
+        };
+        let followed = followed.clone();
+        self.facts
+            .insert(id, self.facts_of(&followed, jobs, foreign));
+    }
+
+    /// Fills in what started the downstream pipelines that wait for it.
+    pub fn upstreams(&mut self, find: impl Fn(PipelineId) -> Option<Upstream>) {
+        let mut found = Vec::new();
+        for (id, followed) in &mut self.state.followed {
+            if followed.upstream_looks == 0 {
+                continue;
+            }
+            if let Some(upstream) = find(*id) {
+                followed.pipeline.upstream = Known::Value(upstream);
+                followed.upstream_looks = 0;
+                found.push(followed.clone());
+            } else {
+                followed.upstream_looks -= 1;
+            }
+        }
+        for followed in found {
+            let facts = self.facts_of(&followed, None, Vec::new());
+            self.facts
+                .entry(followed.pipeline.id)
+                .and_modify(|known| known.pipeline = followed.pipeline.clone())
+                .or_insert(facts);
+        }
+    }
+
+    /// A pipeline that GitLab does not have any more.
+    pub fn gone(&mut self, id: PipelineId) {
+        self.state.followed.remove(&id);
+        self.facts.remove(&id);
+        self.deleted.push(id);
+    }
+
+    /// Whether the look found nothing to take in.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        !self.first && self.facts.is_empty() && self.deleted.is_empty()
+    }
+
+    /// Ends the look: facts for the collectors, and what to remember.
+    #[must_use]
+    pub fn end(mut self) -> (Feed, FeedState) {
+        let since = self.state.since();
+        self.state.followed.retain(|_, followed| {
+            followed.details_due
+                || followed.upstream_looks > 0
+                || followed.pipeline.status.is_active()
+                || followed.pipeline.updated_at >= since
+        });
+        let feed = Feed {
+            pipelines: self.facts.into_values().collect(),
+            followed: self.state.followed.keys().copied().collect(),
+            deleted: self.deleted,
+        };
+        (feed, self.state)
+    }
+}

@@ -1,0 +1,141 @@
+//! What every store must do, as one suite: an implementation's tests call [`run`].
+
+use std::sync::Arc;
+
+use super::{Commit, Fence, Remembered, Store, StoreError};
+use crate::clock::UnixSeconds;
+use crate::gitlab::model::ProjectId;
+use crate::project::ProjectMemory;
+use crate::series::{RecordedValue, RowRecord};
+use crate::source::change_feed::FeedState;
+use crate::telemetry::catalogue::SeriesKey;
+use crate::telemetry::catalogue::labels::ProjectLabels;
+use crate::telemetry::catalogue::{Labels, pipelines};
+
+/// Runs the suite; `open` makes an empty store, `fence` makes a lease the one in force.
+pub async fn run<S: Store>(open: impl AsyncFn() -> S, fence: impl Fn(&S, Fence)) {
+    an_empty_store_remembers_nothing(open().await).await;
+    what_was_committed_is_remembered(open().await).await;
+    the_last_commit_wins(open().await).await;
+    what_is_forgotten_is_gone(open().await).await;
+    a_commit_under_an_old_lease_keeps_nothing(open().await, fence).await;
+}
+
+fn memory(watermark: i64) -> Arc<ProjectMemory> {
+    let mut feed = FeedState::new(UnixSeconds(1));
+    feed.watermark = UnixSeconds(watermark);
+    Arc::new(ProjectMemory {
+        feed: Some(feed),
+        ..ProjectMemory::default()
+    })
+}
+
+fn row(project: &str, total: f64) -> RowRecord {
+    RowRecord {
+        name: "age_test_total".into(),
+        labels: vec![("project".into(), project.into())],
+        start: UnixSeconds(1),
+        changed: UnixSeconds(2),
+        value: RecordedValue::Counter(total),
+    }
+}
+
+async fn keep(store: &impl Store, commit: Commit) -> Remembered {
+    store.commit(commit).await.expect("it can be kept");
+    store.load().await.expect("it can be read")
+}
+
+async fn an_empty_store_remembers_nothing(store: impl Store) {
+    let remembered = store.load().await.expect("it can be read");
+    assert!(remembered.projects.is_empty() && remembered.rows.is_empty());
+}
+
+async fn what_was_committed_is_remembered(store: impl Store) {
+    let commit = Commit {
+        projects: vec![
+            (ProjectId(1), Some(memory(10))),
+            (ProjectId(2), Some(memory(20))),
+        ],
+        rows: vec![row("a", 1.0), row("b", 2.0)],
+        ..Commit::default()
+    };
+    let remembered = keep(&store, commit).await;
+    assert_eq!(
+        remembered.projects,
+        vec![(ProjectId(1), memory(10)), (ProjectId(2), memory(20))]
+    );
+    assert_eq!(remembered.rows, vec![row("a", 1.0), row("b", 2.0)]);
+}
+
+async fn the_last_commit_wins(store: impl Store) {
+    let commit = |watermark, total| Commit {
+        projects: vec![(ProjectId(1), Some(memory(watermark)))],
+        rows: vec![row("a", total)],
+        ..Commit::default()
+    };
+    keep(&store, commit(10, 1.0)).await;
+    let remembered = keep(&store, commit(11, 5.0)).await;
+    assert_eq!(remembered.projects, vec![(ProjectId(1), memory(11))]);
+    assert_eq!(remembered.rows, vec![row("a", 5.0)]);
+}
+
+async fn what_is_forgotten_is_gone(store: impl Store) {
+    let key = pipelines::ACTIVE.desc.name;
+    let labels = ProjectLabels {
+        project: "a".into(),
+    }
+    .into_values();
+    let mut gone = row("a", 1.0);
+    gone.name = key.into();
+    keep(
+        &store,
+        Commit {
+            projects: vec![(ProjectId(1), Some(memory(10)))],
+            rows: vec![gone, row("b", 2.0)],
+            ..Commit::default()
+        },
+    )
+    .await;
+    let remembered = keep(
+        &store,
+        Commit {
+            projects: vec![(ProjectId(1), None)],
+            removed: vec![SeriesKey {
+                desc: &pipelines::ACTIVE.desc,
+                labels,
+            }],
+            ..Commit::default()
+        },
+    )
+    .await;
+    assert!(remembered.projects.is_empty());
+    assert_eq!(remembered.rows, vec![row("b", 2.0)]);
+}
+
+async fn a_commit_under_an_old_lease_keeps_nothing<S: Store>(store: S, fence: impl Fn(&S, Fence)) {
+    fence(&store, Fence(2));
+    for held in [None, Some(Fence(1))] {
+        let commit = Commit {
+            projects: vec![(ProjectId(1), Some(memory(10)))],
+            rows: vec![row("a", 1.0)],
+            fence: held,
+            ..Commit::default()
+        };
+        let refused = store.commit(commit).await;
+        assert!(matches!(
+            refused,
+            Err(StoreError::Fenced {
+                current: Fence(2),
+                ..
+            })
+        ));
+    }
+    let remembered = store.load().await.expect("it can be read");
+    assert!(remembered.projects.is_empty() && remembered.rows.is_empty());
+    let commit = Commit {
+        rows: vec![row("a", 1.0)],
+        fence: Some(Fence(2)),
+        ..Commit::default()
+    };
+    assert_eq!(keep(&store, commit).await.rows.len(), 1);
+}

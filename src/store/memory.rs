@@ -1,0 +1,89 @@
+//! The store of an exporter without `state.path`: it remembers until the process ends.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+use super::{Commit, Fence, Remembered, Store, StoreError};
+use crate::gitlab::model::{ProjectId, Text};
+use crate::project::ProjectMemory;
+use crate::series::RowRecord;
+
+/// Memories are shared with who committed them; rows are kept as they came.
+#[derive(Debug, Default)]
+pub struct MemoryStore(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    projects: BTreeMap<ProjectId, Arc<ProjectMemory>>,
+    rows: BTreeMap<RowKey, RowRecord>,
+    fence: Option<Fence>,
+}
+
+/// Name and label values of a row.
+type RowKey = (String, Vec<Text>);
+
+impl MemoryStore {
+    /// Takes the lease `fence`: commits under an earlier one are refused from now on.
+    pub fn fence(&self, fence: Fence) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).fence = Some(fence);
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn load(&self) -> Result<Remembered, StoreError> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Remembered {
+            projects: kept
+                .projects
+                .iter()
+                .map(|(id, memory)| (*id, Arc::clone(memory)))
+                .collect(),
+            rows: kept.rows.values().cloned().collect(),
+        })
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(current) = kept.fence
+            && commit.fence.is_none_or(|held| held < current)
+        {
+            return Err(StoreError::Fenced {
+                held: commit.fence,
+                current,
+            });
+        }
+        for (id, memory) in commit.projects {
+            match memory {
+                Some(memory) => kept.projects.insert(id, memory),
+                None => kept.projects.remove(&id),
+            };
+        }
+        for row in commit.rows {
+            let values = row.labels.iter().map(|(_, value)| value.clone()).collect();
+            kept.rows.insert((row.name.to_string(), values), row);
+        }
+        for key in commit.removed {
+            kept.rows
+                .remove(&(key.desc.name.to_owned(), key.labels.to_vec()));
+        }
+        Ok(())
+    }
+
+    fn is_durable(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance;
+    use super::*;
+
+    #[tokio::test]
+    async fn it_conforms() {
+        conformance::run(async || MemoryStore::default(), MemoryStore::fence).await;
+    }
+}

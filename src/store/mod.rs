@@ -1,0 +1,96 @@
+//! What must outlive a look, and later a process: behind one async trait of few verbs.
+//!
+//! *Commit, then show*: a run's memory and changed rows go to the store in one transaction before
+//! anybody sees them. So what was shown is never taken back, and what was counted is never
+//! counted again.
+
+#[cfg(test)]
+mod conformance;
+mod memory;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::gitlab::model::ProjectId;
+use crate::project::ProjectMemory;
+use crate::series::RowRecord;
+use crate::telemetry::catalogue::SeriesKey;
+
+pub use memory::MemoryStore;
+
+/// What a run hands over, to be kept whole or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Commit {
+    /// Memories of projects; `None` forgets the project.
+    pub projects: Vec<(ProjectId, Option<Arc<ProjectMemory>>)>,
+    /// Counters and histograms with their new totals.
+    pub rows: Vec<RowRecord>,
+    /// Series that are gone.
+    pub removed: Vec<SeriesKey>,
+    /// The lease under which the run was made; none for a single instance.
+    pub fence: Option<Fence>,
+}
+
+/// A fencing token: a store refuses a commit under a lease that another replica has since taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fence(pub u64);
+
+/// What a store remembers.
+#[derive(Clone, Debug, Default)]
+pub struct Remembered {
+    /// Memories of projects.
+    pub projects: Vec<(ProjectId, Arc<ProjectMemory>)>,
+    /// Counters and histograms with their totals.
+    pub rows: Vec<RowRecord>,
+}
+
+/// Keeps what must not be lost.
+///
+/// Every implementation passes the conformance suite beside this file.
+#[async_trait]
+pub trait Store: Send + Sync + fmt::Debug {
+    /// Everything that was committed.
+    ///
+    /// # Errors
+    /// When it cannot be read; nothing is changed then.
+    async fn load(&self) -> Result<Remembered, StoreError>;
+
+    /// Keeps a commit whole; when this returns an error, nothing of it was kept.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] when another replica has taken the lease since;
+    /// [`StoreError::Unavailable`] when it could not be kept.
+    async fn commit(&self, commit: Commit) -> Result<(), StoreError>;
+
+    /// Whether rows and memories outlive the process, so that they are worth building.
+    fn is_durable(&self) -> bool;
+}
+
+/// Why a store could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another replica has taken the lease.
+    #[error("the lease {held:?} is over: another replica holds {current:?}")]
+    Fenced {
+        /// The lease of the commit.
+        held: Option<Fence>,
+        /// The lease in force.
+        current: Fence,
+    },
+    /// It could not be read or written.
+    #[error("the store cannot be used: {0}")]
+    Unavailable(String),
+}
+
+impl StoreError {
+    /// Value of the label `error_type`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Fenced { .. } => "fenced",
+            Self::Unavailable(_) => "store",
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Variables of pipelines.
+
+use super::labels::VariableLabels;
+use super::{Collector, Desc, Gauge, Spec, Tier};
+
+const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
+    Spec {
+        name,
+        unit,
+        help,
+        collector: Collector::Variables,
+        tier: Tier::Free,
+        plan,
+    }
+}
+
+/// A variable.
+pub static INFO: Gauge<VariableLabels> = Gauge::new(spec(
+    "age_pipeline_variable_info",
+    "",
+    false,
+    "Always 1; the labels tell key and value of a variable that the newest pipeline of the ref \
+     was started with. Only keys that the settings name by regular expression.",
+));
+
+/// This file's entries, in the order of `/metrics`.
+pub static ENTRIES: &[&Desc] = &[&INFO.desc];

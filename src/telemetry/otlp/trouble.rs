@@ -1,0 +1,114 @@
+//! Says once that sending fails, and once that it works again.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::{Outcome, Signal};
+
+/// What has been said about the state of one signal.
+#[derive(Debug)]
+pub(in crate::telemetry) struct Trouble {
+    signal: Signal,
+    said: Mutex<Option<String>>,
+}
+
+impl Trouble {
+    pub(in crate::telemetry) fn new(signal: Signal) -> Self {
+        Self {
+            signal,
+            said: Mutex::new(None),
+        }
+    }
+
+    /// Logs how an export ended where that is news: a receiver that is down for a night is one
+    /// line, not one per push.
+    pub(in crate::telemetry) fn note(&self, outcome: Outcome, message: &str) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let signal = self.signal.as_str();
+        match outcome {
+            Outcome::Success => {
+                if said.take().is_some() {
+                    tracing::info!(signal, "OTLP export works again");
+                }
+            }
+            Outcome::Partial | Outcome::Error if said.as_deref() == Some(message) => {
+                tracing::debug!(signal, reason = message, "OTLP export still fails");
+            }
+            Outcome::Partial => {
+                tracing::warn!(
+                    signal,
+                    reason = message,
+                    "the OTLP receiver rejected a part"
+                );
+                *said = Some(message.to_owned());
+            }
+            Outcome::Error => {
+                tracing::warn!(signal, reason = message, "OTLP export failed");
+                *said = Some(message.to_owned());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Lines {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
+
+    #[test]
+    fn each_state_is_said_once() {
+        let lines = Lines::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(lines.clone())
+            .with_ansi(false)
+            .without_time()
+            .with_target(false)
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let trouble = Trouble::new(Signal::Metrics);
+            trouble.note(Outcome::Success, "");
+            for _ in 0..3 {
+                trouble.note(Outcome::Error, "connection refused");
+            }
+            trouble.note(Outcome::Error, "unauthenticated");
+            trouble.note(Outcome::Success, "");
+            trouble.note(Outcome::Success, "");
+            trouble.note(Outcome::Partial, "too old");
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let said: Vec<&str> = text.lines().map(str::trim).collect();
+        assert_eq!(
+            said,
+            [
+                r#"WARN OTLP export failed signal="metrics" reason="connection refused""#,
+                r#"WARN OTLP export failed signal="metrics" reason="unauthenticated""#,
+                r#"INFO OTLP export works again signal="metrics""#,
+                r#"WARN the OTLP receiver rejected a part signal="metrics" reason="too old""#,
+            ]
+        );
+    }
+}

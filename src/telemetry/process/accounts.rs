@@ -1,0 +1,33 @@
+//! The GitLab client keeps its accounts here.
+
+use super::OwnMetrics;
+use crate::clock::UnixSeconds;
+use crate::gitlab::{Accounting, Outcome};
+
+impl Accounting for OwnMetrics {
+    fn request(
+        &self,
+        method: &'static str,
+        endpoint: &'static str,
+        outcome: Outcome,
+        seconds: f64,
+    ) {
+        self.api_request(method, endpoint, &outcome.label(), seconds);
+    }
+
+    fn retry(&self, endpoint: &'static str) {
+        self.api_retry(endpoint);
+    }
+
+    fn throttled(&self, seconds: f64) {
+        self.api_throttled(seconds);
+    }
+
+    fn rate_limit(&self, remaining: u64, reset: UnixSeconds) {
+        self.api_rate_limit(remaining, reset);
+    }
+
+    fn complexity(&self, query: &'static str, score: u32, _limit: u32) {
+        self.api_graphql_complexity(query, score);
+    }
+}

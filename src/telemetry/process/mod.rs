@@ -1,0 +1,368 @@
+//! The exporter's own metrics: facts of this process. They take the standard road: instruments of
+//! a provider whose one reader is opentelemetry-prometheus's exporter.
+
+mod accounts;
+mod instruments;
+mod system;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry_proto::tonic::metrics::v1::Metric;
+use opentelemetry_sdk::error::OTelSdkError;
+
+use super::catalogue::labels::{
+    ApiEndpointLabels, ApiRequestLabels, ApiStatusLabels, BuildLabels, CollectorErrorLabels,
+    CollectorLabels, GitLabLabels, MetricLabels, NoLabels, OtlpExportLabels, QueryLabels,
+};
+use super::catalogue::{self, Tier, exporter};
+use super::otlp::{CountExports, Outcome, Signal};
+use crate::clock::UnixSeconds;
+use crate::series::Table;
+use instruments::{Counter, Gauge, Histogram, Meters, Total};
+use system::Usage;
+
+/// The exporter's own metrics, recorded from any thread.
+///
+/// Every label has few values: endpoints are templates, queries and kinds of error are names in
+/// this program.
+pub struct OwnMetrics {
+    meters: Meters,
+    table: Arc<Table>,
+    api: Api,
+    runs: Runs,
+    gitlab_info: Gauge<GitLabLabels>,
+    gitlab_tier: Gauge<NoLabels>,
+    token_expiry: Gauge<NoLabels>,
+    store_up: Gauge<NoLabels>,
+    store_errors: Counter<NoLabels>,
+    series: Gauge<MetricLabels>,
+    series_overflow: Total<MetricLabels>,
+    otlp_exports: Counter<OtlpExportLabels>,
+    process: Process,
+}
+
+struct Api {
+    requests: Counter<ApiStatusLabels>,
+    duration: Histogram<ApiRequestLabels>,
+    retries: Counter<ApiEndpointLabels>,
+    throttled: Counter<NoLabels>,
+    complexity: Histogram<QueryLabels>,
+    remaining: Gauge<NoLabels>,
+    reset: Gauge<NoLabels>,
+}
+
+struct Runs {
+    projects: Gauge<NoLabels>,
+    progress: Gauge<NoLabels>,
+    enabled: Gauge<CollectorLabels>,
+    duration: Histogram<CollectorLabels>,
+    errors: Counter<CollectorErrorLabels>,
+    last_success: Gauge<CollectorLabels>,
+    lag: Gauge<CollectorLabels>,
+    queued: Gauge<NoLabels>,
+    running: Gauge<NoLabels>,
+}
+
+struct Process {
+    cpu: Total<NoLabels>,
+    open_fds: Gauge<NoLabels>,
+    max_fds: Gauge<NoLabels>,
+    resident: Gauge<NoLabels>,
+    virtual_memory: Gauge<NoLabels>,
+    start: Gauge<NoLabels>,
+    threads: Gauge<NoLabels>,
+}
+
+impl OwnMetrics {
+    /// Builds the instruments. `age_series` and `age_series_overflow_total` are read from `table`;
+    /// `age_scrape_errors_total` starts at 0 for each of `error_types` of each of `collectors`.
+    ///
+    /// # Errors
+    /// When the SDK refuses the reader or a metric of the catalogue.
+    pub fn new(
+        table: Arc<Table>,
+        collectors: &[&'static str],
+        error_types: &[&'static str],
+    ) -> Result<Arc<Self>, OTelSdkError> {
+        let meters = Meters::new()?;
+        let own = Self {
+            api: Api::new(&meters),
+            runs: Runs::new(&meters),
+            gitlab_info: meters.gauge(&exporter::GITLAB_INFO),
+            gitlab_tier: meters.gauge(&exporter::GITLAB_TIER),
+            token_expiry: meters.gauge(&exporter::TOKEN_EXPIRY),
+            store_up: meters.gauge(&exporter::STORE_UP),
+            store_errors: meters.counter(&exporter::STORE_ERRORS),
+            series: meters.gauge(&exporter::SERIES),
+            series_overflow: meters.total(&exporter::SERIES_OVERFLOW),
+            otlp_exports: meters.counter(&exporter::OTLP_EXPORTS),
+            process: Process::new(&meters),
+            table,
+            meters,
+        };
+        own.begin_at_zero(collectors, error_types);
+        let version = env!("CARGO_PKG_VERSION").into();
+        let build = own.meters.gauge(&exporter::BUILD_INFO);
+        build.set(BuildLabels { version }, 1.0);
+        Ok(Arc::new(own))
+    }
+
+    /// A counter's first sample is lost to `increase()`; where all series are known it is a 0.
+    fn begin_at_zero(&self, collectors: &[&str], error_types: &[&'static str]) {
+        for collector in collectors {
+            for error_type in error_types {
+                self.count_scrape_error(collector, error_type, 0.0);
+            }
+        }
+        for signal in Signal::ALL {
+            for outcome in Outcome::ALL {
+                self.count_exports(signal, outcome, 0.0);
+            }
+        }
+        self.api.throttled.add(NoLabels {}, 0.0);
+        self.store_errors.add(NoLabels {}, 0.0);
+    }
+
+    fn count_scrape_error(&self, collector: &str, error_type: &str, count: f64) {
+        let labels = CollectorErrorLabels {
+            collector_type: collector.into(),
+            error_type: error_type.into(),
+        };
+        self.runs.errors.add(labels, count);
+    }
+
+    fn count_exports(&self, signal: Signal, outcome: Outcome, count: f64) {
+        let labels = OtlpExportLabels {
+            outcome: outcome.as_str().into(),
+            signal: signal.as_str().into(),
+        };
+        self.otlp_exports.add(labels, count);
+    }
+
+    /// One HTTP exchange with GitLab, retries counted one by one. `endpoint` is a template,
+    /// `status_code` the status or the kind of failure, `seconds` without waiting for the limiter.
+    pub fn api_request(&self, method: &str, endpoint: &str, status_code: &str, seconds: f64) {
+        self.api.requests.add(
+            ApiStatusLabels {
+                endpoint: endpoint.into(),
+                method: method.into(),
+                status_code: status_code.into(),
+            },
+            1.0,
+        );
+        self.api.duration.observe(
+            ApiRequestLabels {
+                endpoint: endpoint.into(),
+                method: method.into(),
+            },
+            seconds,
+        );
+    }
+
+    /// A call is tried again.
+    pub fn api_retry(&self, endpoint: &str) {
+        let endpoint = endpoint.into();
+        self.api.retries.add(ApiEndpointLabels { endpoint }, 1.0);
+    }
+
+    /// A call waited this long for the limiter.
+    pub fn api_throttled(&self, seconds: f64) {
+        self.api.throttled.add(NoLabels {}, seconds);
+    }
+
+    /// What GitLab says of its rate limit.
+    pub fn api_rate_limit(&self, remaining: u64, reset: UnixSeconds) {
+        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 requests")]
+        self.api.remaining.set(NoLabels {}, remaining as f64);
+        self.api.reset.set(NoLabels {}, reset.as_f64());
+    }
+
+    /// The complexity that GitLab found for a query, which is named as in its document.
+    pub fn api_graphql_complexity(&self, query: &str, score: u32) {
+        let query = query.into();
+        self.api
+            .complexity
+            .observe(QueryLabels { query }, f64::from(score));
+    }
+
+    /// When the token expires; `None` when it does not.
+    pub fn token_expiry(&self, expiry: Option<UnixSeconds>) {
+        let series = expiry.map(|expiry| (NoLabels {}, expiry.as_f64()));
+        self.token_expiry.replace(series);
+    }
+
+    /// Which GitLab answers.
+    pub fn gitlab_info(&self, version: &str, edition: &str) {
+        let labels = GitLabLabels {
+            edition: edition.into(),
+            version: version.into(),
+        };
+        // One at a time: an upgraded GitLab is not two.
+        self.gitlab_info.replace([(labels, 1.0)]);
+    }
+
+    /// The highest tier seen.
+    pub fn gitlab_tier(&self, tier: Tier) {
+        let value = match tier {
+            Tier::Free => 0.0,
+            Tier::Premium => 1.0,
+            Tier::Ultimate => 2.0,
+        };
+        self.gitlab_tier.set(NoLabels {}, value);
+    }
+
+    /// Whether a collector is at work.
+    pub fn collector_enabled(&self, collector: &str, enabled: bool) {
+        let value = f64::from(u8::from(enabled));
+        self.runs.enabled.set(of(collector), value);
+    }
+
+    /// A run took this long for a collector.
+    pub fn scrape_duration(&self, collector: &str, took: Duration) {
+        self.runs
+            .duration
+            .observe(of(collector), took.as_secs_f64());
+    }
+
+    /// A project or an item failed for a collector; `error_type` is the `kind()` of an error.
+    pub fn scrape_error(&self, collector: &str, error_type: &'static str) {
+        self.count_scrape_error(collector, error_type, 1.0);
+    }
+
+    /// A collector's run ended well, so late against its interval.
+    pub fn collection_succeeded(&self, collector: &str, at: UnixSeconds, lag: Duration) {
+        self.runs.last_success.set(of(collector), at.as_f64());
+        self.runs.lag.set(of(collector), lag.as_secs_f64());
+    }
+
+    /// Tasks that wait and that run.
+    pub fn tasks(&self, queued: usize, running: usize) {
+        self.runs.queued.set(NoLabels {}, number(queued));
+        self.runs.running.set(NoLabels {}, number(running));
+    }
+
+    /// Projects tracked, and how many of them have been looked at since the start.
+    pub fn projects(&self, tracked: usize, looked_at: usize) {
+        self.runs.projects.set(NoLabels {}, number(tracked));
+        let progress = if tracked == 0 {
+            1.0
+        } else {
+            (number(looked_at) / number(tracked)).min(1.0)
+        };
+        self.runs.progress.set(NoLabels {}, progress);
+    }
+
+    /// Whether the store took a commit.
+    pub fn store(&self, up: bool) {
+        self.store_up.set(NoLabels {}, f64::from(u8::from(up)));
+        if !up {
+            self.store_errors.add(NoLabels {}, 1.0);
+        }
+    }
+
+    /// All metrics as they are now, for the Prometheus text: by name, series by labels.
+    #[must_use]
+    pub fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {
+        self.refresh();
+        self.meters.gather()
+    }
+
+    /// All metrics as they are now, for OTLP.
+    #[must_use]
+    pub(in crate::telemetry) fn collect(&self) -> Vec<Metric> {
+        self.refresh();
+        self.meters.collect()
+    }
+
+    /// Reads what others keep: the table and the operating system.
+    fn refresh(&self) {
+        let metric = |family: catalogue::FamilyId| {
+            let metric = family.desc().name.into();
+            MetricLabels { metric }
+        };
+        let counts = self.table.series_counts().into_iter();
+        self.series
+            .replace(counts.map(|(family, count)| (metric(family), number(count))));
+        let overflow = self.table.overflow().into_iter();
+        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 changes")]
+        let overflow = overflow.map(|(family, count)| (metric(family), count as f64));
+        self.series_overflow.replace(overflow);
+        self.process.show(Usage::now());
+    }
+}
+
+impl CountExports for OwnMetrics {
+    fn count_export(&self, signal: Signal, outcome: Outcome) {
+        self.count_exports(signal, outcome, 1.0);
+    }
+}
+
+impl Api {
+    fn new(meters: &Meters) -> Self {
+        Self {
+            requests: meters.counter(&exporter::API_REQUESTS),
+            duration: meters.histogram(&exporter::API_REQUEST_DURATION),
+            retries: meters.counter(&exporter::API_RETRIES),
+            throttled: meters.counter(&exporter::API_THROTTLED),
+            complexity: meters.histogram(&exporter::API_GRAPHQL_COMPLEXITY),
+            remaining: meters.gauge(&exporter::API_RATE_LIMIT_REMAINING),
+            reset: meters.gauge(&exporter::API_RATE_LIMIT_RESET),
+        }
+    }
+}
+
+impl Runs {
+    fn new(meters: &Meters) -> Self {
+        Self {
+            projects: meters.gauge(&exporter::PROJECTS_TRACKED),
+            progress: meters.gauge(&exporter::INITIAL_SYNC_PROGRESS),
+            enabled: meters.gauge(&exporter::COLLECTOR_ENABLED),
+            duration: meters.histogram(&exporter::SCRAPE_DURATION),
+            errors: meters.counter(&exporter::SCRAPE_ERRORS),
+            last_success: meters.gauge(&exporter::COLLECTION_LAST_SUCCESS),
+            lag: meters.gauge(&exporter::COLLECTION_LAG),
+            queued: meters.gauge(&exporter::TASKS_QUEUED),
+            running: meters.gauge(&exporter::TASKS_RUNNING),
+        }
+    }
+}
+
+impl Process {
+    fn new(meters: &Meters) -> Self {
+        Self {
+            cpu: meters.total(&exporter::PROCESS_CPU),
+            open_fds: meters.gauge(&exporter::PROCESS_OPEN_FDS),
+            max_fds: meters.gauge(&exporter::PROCESS_MAX_FDS),
+            resident: meters.gauge(&exporter::PROCESS_RESIDENT_MEMORY),
+            virtual_memory: meters.gauge(&exporter::PROCESS_VIRTUAL_MEMORY),
+            start: meters.gauge(&exporter::PROCESS_START_TIME),
+            threads: meters.gauge(&exporter::PROCESS_THREADS),
+        }
+    }
+
+    fn show(&self, usage: Usage) {
+        let one = |value: Option<f64>| value.map(|value| (NoLabels {}, value));
+        self.cpu.replace(one(usage.cpu_seconds));
+        self.open_fds.replace(one(usage.open_fds));
+        self.max_fds.replace(one(usage.max_fds));
+        self.resident.replace(one(usage.resident_bytes));
+        self.virtual_memory.replace(one(usage.virtual_bytes));
+        self.start.replace(one(usage.start_seconds));
+        self.threads.replace(one(usage.threads));
+    }
+}
+
+fn of(collector: &str) -> CollectorLabels {
+    CollectorLabels {
+        collector_type: collector.into(),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53")]
+fn number(count: usize) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,296 @@
+//! Sends one encoded message, and tries again where that may help.
+
+use std::error::Error as _;
+use std::io::Write as _;
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable as _};
+use bytes::{BufMut as _, Bytes};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
+use prost::Message as _;
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use thiserror::Error;
+use tonic::client::Grpc;
+use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::metadata::MetadataMap;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+use url::Url;
+
+use crate::telemetry::otlp::{
+    ClientError, Headers, OtlpTarget, Protocol, grpc_channel, http_client,
+};
+
+const EXPORT: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+
+/// Tries after the first.
+const RETRIES: usize = 3;
+
+/// Pause before the first retry; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// Answers are some bytes long; a longer body is not the receiver's.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+/// How a message is sent.
+pub(super) enum Sender {
+    Grpc {
+        client: Grpc<Channel>,
+        metadata: MetadataMap,
+    },
+    Http {
+        client: reqwest::Client,
+        url: Url,
+        headers: Headers,
+        gzip: bool,
+    },
+}
+
+/// Why a message was not taken.
+#[derive(Debug, Error)]
+pub(super) enum SendError {
+    #[error("{}: {}", .0.code(), grpc_message(.0))]
+    Grpc(#[from] Box<Status>),
+    #[error("the receiver answers {status}")]
+    Http {
+        status: reqwest::StatusCode,
+        retry_after: Option<Duration>,
+    },
+    #[error("cannot reach the receiver: {}", root_cause(.0))]
+    Transport(#[from] reqwest::Error),
+    #[error("the receiver's answer is no OTLP answer")]
+    Answer,
+}
+
+/// What the receiver left out of a message that it took.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Rejected {
+    pub(super) points: i64,
+    pub(super) reason: String,
+}
+
+impl Sender {
+    /// Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When no client can be made for `target`.
+    pub(super) fn new(target: &OtlpTarget) -> Result<Self, ClientError> {
+        let headers = Headers::new(&target.headers)?;
+        Ok(match target.protocol {
+            Protocol::Grpc => {
+                let client = Grpc::new(grpc_channel(target)?);
+                Self::Grpc {
+                    client: if target.gzip {
+                        client.send_compressed(CompressionEncoding::Gzip)
+                    } else {
+                        client
+                    },
+                    metadata: headers.metadata(),
+                }
+            }
+            Protocol::HttpProtobuf => Self::Http {
+                client: http_client(target)?,
+                url: target.endpoint.clone(),
+                headers,
+                gzip: target.gzip,
+            },
+        })
+    }
+
+    /// Sends one message, with a few retries where the error may pass.
+    ///
+    /// # Errors
+    /// The last try's.
+    pub(super) async fn send(&self, message: Bytes) -> Result<Rejected, SendError> {
+        let body = match self {
+            Self::Http { gzip: true, .. } => gzip(message).await,
+            _ => message,
+        };
+        let backoff = ExponentialBuilder::default()
+            .with_min_delay(FIRST_PAUSE)
+            .with_max_times(RETRIES)
+            .with_jitter();
+        (|| self.try_send(body.clone()))
+            .retry(backoff)
+            .when(SendError::may_pass)
+            .adjust(|error, pause| pause.map(|pause| error.retry_after().unwrap_or(pause)))
+            .await
+    }
+
+    async fn try_send(&self, body: Bytes) -> Result<Rejected, SendError> {
+        let response = match self {
+            Self::Grpc { client, metadata } => {
+                let mut client = client.clone();
+                let mut request = tonic::Request::new(body);
+                *request.metadata_mut() = metadata.clone();
+                client
+                    .ready()
+                    .await
+                    .map_err(|error| Box::new(Status::from_error(error.into())))?;
+                client
+                    .unary(request, PathAndQuery::from_static(EXPORT), EncodedMessage)
+                    .await
+                    .map_err(Box::new)?
+                    .into_inner()
+            }
+            Self::Http {
+                client,
+                url,
+                headers,
+                gzip,
+            } => {
+                let mut request = client
+                    .post(url.clone())
+                    .headers(headers.map().clone())
+                    .header(CONTENT_TYPE, "application/x-protobuf")
+                    .body(body);
+                if *gzip {
+                    request = request.header(CONTENT_ENCODING, "gzip");
+                }
+                http_answer(request.send().await.map_err(without_url)?).await?
+            }
+        };
+        Ok(response
+            .partial_success
+            .map(|partial| Rejected {
+                points: partial.rejected_data_points,
+                reason: partial.error_message,
+            })
+            .unwrap_or_default())
+    }
+}
+
+async fn http_answer(
+    mut response: reqwest::Response,
+) -> Result<ExportMetricsServiceResponse, SendError> {
+    let status = response.status();
+    if !status.is_success() {
+        let retry_after = response.headers().get(RETRY_AFTER).and_then(seconds);
+        return Err(SendError::Http {
+            status,
+            retry_after,
+        });
+    }
+    let mut body = Vec::new();
+    while let Some(part) = response.chunk().await.map_err(without_url)? {
+        body.extend_from_slice(&part);
+        if body.len() > MAX_ANSWER_BYTES {
+            return Err(SendError::Answer);
+        }
+    }
+    ExportMetricsServiceResponse::decode(&body[..]).map_err(|_| SendError::Answer)
+}
+
+fn seconds(header: &HeaderValue) -> Option<Duration> {
+    header.to_str().ok()?.parse().ok().map(Duration::from_secs)
+}
+
+/// URLs may hold a password.
+fn without_url(error: reqwest::Error) -> SendError {
+    SendError::Transport(error.without_url())
+}
+
+/// Compresses off the runtime's threads: a large message takes tens of milliseconds.
+async fn gzip(message: Bytes) -> Bytes {
+    let compress = move || {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(&message)?;
+        encoder.finish()
+    };
+    match tokio::task::spawn_blocking(compress).await {
+        Ok(Ok(compressed)) => compressed.into(),
+        // Writing into memory does not fail.
+        Ok(Err(_)) | Err(_) => Bytes::new(),
+    }
+}
+
+impl SendError {
+    /// Whether the OTLP specification lets a client try again.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Grpc(status) => match status.code() {
+                Code::Cancelled
+                | Code::DeadlineExceeded
+                | Code::Aborted
+                | Code::OutOfRange
+                | Code::Unavailable
+                | Code::DataLoss => true,
+                // Only when the receiver says that it is about to recover.
+                Code::ResourceExhausted => self.retry_after().is_some(),
+                _ => false,
+            },
+            Self::Http { status, .. } => matches!(status.as_u16(), 429 | 502 | 503 | 504),
+            Self::Transport(_) => true,
+            Self::Answer => false,
+        }
+    }
+
+    /// How long the receiver asks to be left alone.
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Grpc(status) => status.get_details_retry_info()?.retry_delay,
+            Self::Http { retry_after, .. } => *retry_after,
+            Self::Transport(_) | Self::Answer => None,
+        }
+    }
+}
+
+/// tonic's message for an unreachable receiver is `transport error`; the cause says which.
+fn grpc_message(status: &Status) -> String {
+    match status.source() {
+        Some(source) => root_cause(source),
+        None => status.message().to_owned(),
+    }
+}
+
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// A message that is encoded already: it is built once, and sent again without being built again.
+struct EncodedMessage;
+
+impl Codec for EncodedMessage {
+    type Encode = Bytes;
+    type Decode = ExportMetricsServiceResponse;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for EncodedMessage {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, message: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.reserve(message.len());
+        buffer.put(message);
+        Ok(())
+    }
+}
+
+impl Decoder for EncodedMessage {
+    type Item = ExportMetricsServiceResponse;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
+        ExportMetricsServiceResponse::decode(buffer)
+            .map(Some)
+            .map_err(|error| Status::internal(error.to_string()))
+    }
+}

@@ -1,0 +1,129 @@
+//! The exporter from scheduler to series table, driven by hand over a simulated GitLab: the clock
+//! stands until the test moves it, and a round runs all that is due.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use amazing_gitlab_exporter::clock::{Clock, UnixSeconds};
+use amazing_gitlab_exporter::config::Settings;
+use amazing_gitlab_exporter::gitlab::{self, GitLab, NoAccounting, RetryPolicy, TokenSource};
+use amazing_gitlab_exporter::recorder::Recorder;
+use amazing_gitlab_exporter::scheduler::Scheduler;
+use amazing_gitlab_exporter::scheduler::observer::NoObserver;
+use amazing_gitlab_exporter::series::{Table, TableSettings};
+use amazing_gitlab_exporter::store::MemoryStore;
+use amazing_gitlab_exporter::telemetry::buckets::BucketSettings;
+use amazing_gitlab_exporter::telemetry::instruments::Instruments;
+use gitlab_simulator::Simulator;
+
+use super::series::Series;
+
+/// A running exporter without server and push.
+pub struct Core {
+    /// Its clock, the world's time.
+    pub clock: Clock,
+    /// Its series.
+    pub table: Arc<Table>,
+    scheduler: Scheduler,
+}
+
+/// Settings that watch every project, branch, tag and merge request of the simulator, and let no
+/// ref go: what is counted stays to be compared.
+pub fn watch_everything() -> Settings {
+    let mut settings = Settings::default();
+    settings.wildcards = vec![Default::default()];
+    let refs = &mut settings.wildcards[0].settings.refs;
+    refs.branches.regexp = ".*".parse().expect("a regular expression");
+    refs.tags.regexp = ".*".parse().expect("a regular expression");
+    refs.branches.exclude_deleted = false;
+    refs.tags.exclude_deleted = false;
+    settings
+}
+
+/// A client's settings for the simulator: no limit that a test would wait for.
+pub fn client_settings(simulator: &Simulator) -> gitlab::Settings {
+    let url = simulator.url().parse().expect("an address");
+    let token = TokenSource::Secret(simulator.token().to_owned().into());
+    let mut settings = gitlab::Settings::new(url, token);
+    settings.max_requests_per_second = 100_000.0;
+    settings.burst = 100_000;
+    settings.retry = RetryPolicy {
+        max_retries: 1,
+        min_delay: Duration::from_millis(1),
+        max_delay: Duration::from_millis(2),
+        total: Duration::from_secs(5),
+    };
+    settings
+}
+
+impl Core {
+    /// Starts an exporter; it has looked at nothing yet.
+    pub fn start(simulator: &Simulator, settings: &Settings) -> Self {
+        Self::with_client(simulator, settings, &client_settings(simulator))
+    }
+
+    /// The same, with a client of the test's choice.
+    pub fn with_client(
+        simulator: &Simulator,
+        settings: &Settings,
+        client: &gitlab::Settings,
+    ) -> Self {
+        let clock = Clock::manual(now(simulator));
+        let gitlab = GitLab::new(client, Arc::new(NoAccounting), clock.clone()).expect("a client");
+        let buckets = BucketSettings::default();
+        let table = Table::new(&TableSettings {
+            birth_window: settings.telemetry.birth_window,
+            cardinality_limit: 200_000,
+            buckets: buckets.clone(),
+        });
+        let instruments = Instruments::new(&buckets).expect("instruments");
+        let store = Arc::new(MemoryStore::default());
+        let recorder = Recorder::new(instruments, Arc::clone(&table), store);
+        let scheduler = Scheduler::new(
+            settings,
+            &gitlab,
+            recorder,
+            Vec::new(),
+            Arc::new(NoObserver),
+            clock.clone(),
+        );
+        Self {
+            clock,
+            table,
+            scheduler,
+        }
+    }
+
+    /// Sets the clock to the world's time and runs all that is due.
+    pub async fn round(&mut self, simulator: &Simulator) {
+        self.clock.set(now(simulator));
+        self.scheduler.round().await;
+    }
+
+    /// Lets everything that waits come to its end, while the world stands still.
+    pub async fn settle(&mut self) {
+        for _ in 0..3 {
+            self.clock
+                .set(self.clock.now().plus(Duration::from_secs(301)));
+            self.scheduler.round().await;
+        }
+    }
+
+    /// All series with their values, births over.
+    pub fn series(&self) -> Series {
+        Series::of(
+            &self.table,
+            self.clock.now().plus(Duration::from_secs(86_400)),
+        )
+    }
+
+    /// All series as a delivery shows them now.
+    pub fn shown(&self) -> Series {
+        Series::of(&self.table, self.clock.now())
+    }
+}
+
+/// The world's time, as GitLab's clock shows it.
+pub fn now(simulator: &Simulator) -> UnixSeconds {
+    UnixSeconds(simulator.world().now().div_euclid(1000))
+}
