@@ -1,5 +1,6 @@
 //! Behaviour at the seams that users see: one binary for all integration tests.
 
+mod check;
 mod ledger;
 mod push;
 mod scenarios;

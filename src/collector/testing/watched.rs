@@ -64,7 +64,7 @@ pub struct Watched<C: FeedCollector> {
     pub refs: RefsSeen,
     pub max_pipelines_per_ref: usize,
     pub memory: C::Memory,
-    now: UnixSeconds,
+    pub now: UnixSeconds,
     first_seen: Option<UnixSeconds>,
     watermark: UnixSeconds,
     followed: BTreeMap<PipelineId, Followed>,

@@ -65,6 +65,9 @@ pub struct Followed {
     pub pipeline: Pipeline,
     /// Its events before this are history or have been counted; see [`crate::collector`].
     pub floor: UnixSeconds,
+    /// The latest event of it, its jobs and its downstream pipelines: these end without moving it,
+    /// so while this is not behind the watermark, they could be taken for new ones.
+    pub newest: UnixSeconds,
     /// Whether its details (jobs, downstream) must be read again.
     pub details_due: bool,
     /// When the labels that need a second way of reading were last asked for.
@@ -132,6 +135,18 @@ pub struct Details {
     pub foreign: Vec<ForeignPipeline>,
     /// Coverage, where the change feed itself does not carry it.
     pub coverage: Known<f64>,
+}
+
+impl Details {
+    /// The latest event in it.
+    fn newest(&self) -> UnixSeconds {
+        let jobs = self.jobs.iter().filter_map(|job| job.finished_at);
+        let foreign = self
+            .foreign
+            .iter()
+            .map(|foreign| foreign.target.pipeline.updated_at);
+        jobs.chain(foreign).max().unwrap_or_default()
+    }
 }
 
 impl<'a> Look<'a> {
@@ -207,6 +222,9 @@ impl<'a> Look<'a> {
         let details_due = self.wishes.details() && (pipeline.status.is_active() || !history);
         let known = self.state.followed.get(&id);
         let floor = known.map_or(self.floor, |known| known.floor);
+        let newest = known.map_or(pipeline.updated_at, |known| {
+            known.newest.max(pipeline.updated_at)
+        });
         let labels_read_at = known.and_then(|known| known.labels_read_at);
         let upstream_looks = if waits_for_upstream(&pipeline) {
             UPSTREAM_LOOKS
@@ -216,6 +234,7 @@ impl<'a> Look<'a> {
         let followed = Followed {
             pipeline,
             floor,
+            newest,
             details_due,
             labels_read_at,
             upstream_looks,
@@ -293,6 +312,7 @@ impl<'a> Look<'a> {
             followed.pipeline.coverage = details.coverage.value();
         }
         followed.details_due = followed.pipeline.status.is_active() || open || foreign_open;
+        followed.newest = followed.newest.max(details.newest());
         let jobs = self.wishes.jobs.then_some(details.jobs);
         let foreign = if self.wishes.foreign {
             details.foreign
@@ -349,7 +369,7 @@ impl<'a> Look<'a> {
             followed.details_due
                 || followed.upstream_looks > 0
                 || followed.pipeline.status.is_active()
-                || followed.pipeline.updated_at >= since
+                || followed.newest >= since
         });
         let feed = Feed {
             pipelines: self.facts.into_values().collect(),
