@@ -250,15 +250,18 @@ async fn pushes_come_by_themselves() {
     let receiver = Receiver::start().await;
     let mut rig = Rig::new(&receiver, Protocol::Grpc);
     rig.interval = Duration::from_millis(20);
+    rig.show(&[pipelines::STATUS.set(ref_source_status("main", "push", "running"), 1.0)]);
     let push = rig.start_pushing();
     eventually("three pushes", || receiver.received().requests.len() >= 3).await;
     let received = receiver.received();
     let times: Vec<u64> = received
         .points
         .iter()
-        .filter(|(series, _)| series.starts_with("age_build_info"))
+        .filter(|(series, _)| series.starts_with("age_pipeline_status"))
         .map(|(_, point)| point.time)
         .collect();
+    assert!(times.len() >= 3, "{times:?}");
+    // Also while the clock stands still.
     assert!(times.is_sorted_by(|a, b| a < b), "{times:?}");
     drop(push);
 }
