@@ -14,7 +14,7 @@ rust:
 
 .PHONY: demo
 demo: rust ## Build and run the exporter over a simulated GitLab, until Ctrl-C
-	@$(CARGO) run --quiet --locked --profile demo --example demo
+	@$(CARGO) run --locked --example demo
 
 .PHONY: tools
 tools: ## Install what the tests need by package name, where it is missing

@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
@@ -51,11 +51,7 @@ pub(crate) fn transport(error: reqwest::Error) -> Cause {
     let mut source = error.source();
     while let Some(inner) = source {
         reason = inner.to_string();
-        tls |= inner.is::<rustls::Error>()
-            || inner
-                .downcast_ref::<std::io::Error>()
-                .and_then(std::io::Error::get_ref)
-                .is_some_and(|inner| inner.is::<rustls::Error>());
+        tls |= is_tls(inner);
         source = inner.source();
     }
     if tls {
@@ -65,6 +61,15 @@ pub(crate) fn transport(error: reqwest::Error) -> Cause {
     } else {
         Cause::Interrupted(reason)
     }
+}
+
+/// Whether an error is one of TLS, however often I/O errors are wrapped around it.
+fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.is::<rustls::Error>()
+        || error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
+            .is_some_and(|inner| is_tls(inner))
 }
 
 /// An error and its causes in one line.
@@ -100,9 +105,9 @@ pub(crate) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> O
     })
 }
 
-/// The server's time.
-pub(crate) fn date(headers: &HeaderMap) -> Option<UnixSeconds> {
-    let text = headers.get(DATE)?.to_str().ok()?;
+/// The time in a header such as `Date`.
+pub(crate) fn http_date(headers: &HeaderMap, name: &HeaderName) -> Option<UnixSeconds> {
+    let text = headers.get(name)?.to_str().ok()?;
     let time = jiff::fmt::rfc2822::DateTimeParser::new()
         .parse_timestamp(text)
         .ok()?;

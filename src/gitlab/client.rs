@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION,
+};
 use reqwest::{Certificate, Method, StatusCode, redirect};
 use tokio::time::Instant;
 use tracing::{Instrument, Span, debug, warn};
@@ -14,7 +16,7 @@ use url::Url;
 use super::accounting::{Accounting, Outcome};
 use super::answer;
 use super::error::{Cause, GRAPHQL, GitLabError};
-use super::limiter::{Budget, Lane, Limiter, LocalLimiter, Throttle, observation};
+use super::limiter::{Lane, Limiter, Throttle, observation};
 use super::settings::{RetryPolicy, Settings, SetupError};
 use super::token::Token;
 use crate::clock::{Clock, UnixSeconds};
@@ -119,20 +121,15 @@ impl Client {
     /// Builds the client; makes no call.
     pub(crate) fn new(
         settings: &Settings,
+        limiter: Arc<dyn Limiter>,
         accounting: Arc<dyn Accounting>,
         clock: Clock,
     ) -> Result<Self, SetupError> {
-        let limiter = LocalLimiter::new(Budget {
-            per_second: settings.max_requests_per_second,
-            burst: settings.burst,
-            per_hour: settings.max_requests_per_hour,
-        })
-        .map_err(SetupError::Limits)?;
         Ok(Self {
             http: http(settings)?,
             root: root(&settings.url)?,
             token: Token::open(&settings.token).map_err(SetupError::Token)?,
-            limiter: Arc::new(limiter),
+            limiter,
             accounting,
             clock,
             retry: settings.retry,
@@ -316,7 +313,7 @@ impl Client {
     }
 
     async fn observe(&self, call: &Call, status: StatusCode, headers: &HeaderMap, body: &[u8]) {
-        if let Some(time) = answer::date(headers) {
+        if let Some(time) = answer::http_date(headers, &DATE) {
             self.server_time.store(time.0, Ordering::Relaxed);
         }
         let seen = observation(status, headers, body, self.clock.now());
@@ -428,6 +425,10 @@ fn root(url: &Url) -> Result<Url, SetupError> {
     Ok(root)
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one client that talks to GitLab"
+)]
 fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
     // Somebody else in the process may have installed it already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -468,3 +469,5 @@ fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;

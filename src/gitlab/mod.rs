@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 pub use accounting::{Accounting, NoAccounting, Outcome};
 pub use error::{Cause, GitLabError};
-pub use limiter::Lane;
+pub use limiter::{Budget, Lane, Limiter, LocalLimiter};
 pub use settings::{RetryPolicy, Settings, SetupError, TokenSource};
 
 use crate::clock::{Clock, UnixSeconds};
@@ -44,7 +44,7 @@ struct Shared {
 }
 
 impl GitLab {
-    /// Builds the client; makes no call.
+    /// Builds the client with a limiter of its own; makes no call.
     ///
     /// # Errors
     /// When the address, the token, the certificate file or the limits cannot be used.
@@ -53,9 +53,28 @@ impl GitLab {
         accounting: Arc<dyn Accounting>,
         clock: Clock,
     ) -> Result<Self, SetupError> {
+        let limiter = LocalLimiter::new(Budget {
+            per_second: settings.max_requests_per_second,
+            burst: settings.burst,
+            per_hour: settings.max_requests_per_hour,
+        })
+        .map_err(SetupError::Limits)?;
+        Self::with_limiter(settings, Arc::new(limiter), accounting, clock)
+    }
+
+    /// Builds the client with a limiter that others share; makes no call.
+    ///
+    /// # Errors
+    /// When the address, the token or the certificate file cannot be used.
+    pub fn with_limiter(
+        settings: &Settings,
+        limiter: Arc<dyn Limiter>,
+        accounting: Arc<dyn Accounting>,
+        clock: Clock,
+    ) -> Result<Self, SetupError> {
         Ok(Self {
             shared: Arc::new(Shared {
-                client: Client::new(settings, accounting, clock)?,
+                client: Client::new(settings, limiter, accounting, clock)?,
                 use_graphql: settings.use_graphql,
                 graphql_page_size: settings.graphql_page_size.clamp(1, 100),
                 rest_page_size: settings.rest_page_size.clamp(1, 100),

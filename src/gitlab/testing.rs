@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -154,6 +154,13 @@ impl Fake {
     /// The requests so far.
     pub(crate) fn seen(&self) -> Vec<Request> {
         self.seen.lock().unwrap().clone()
+    }
+
+    /// Waits for the request of this number.
+    pub(crate) async fn until_seen(&self, requests: usize) {
+        while self.seen().len() < requests {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Connections so far.
@@ -311,6 +318,11 @@ pub(crate) struct Traces(Arc<Mutex<Vec<u8>>>);
 impl Traces {
     /// Records until the guard is dropped, every level of every crate.
     pub(crate) fn record() -> (Self, tracing::subscriber::DefaultGuard) {
+        // With a single subscriber alive, tracing asks only the thread that meets a call site first
+        // whether anybody listens, and remembers its no for all threads.
+        static SECOND: LazyLock<tracing::Dispatch> =
+            LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
+        LazyLock::force(&SECOND);
         let traces = Self::default();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)

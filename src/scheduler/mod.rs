@@ -166,7 +166,8 @@ impl Scheduler {
         let now = self.shared.clock.now();
         if self.sweep_due <= now {
             self.sweep_due = now.plus(SWEEP_INTERVAL);
-            self.spawn(run::sweep(Arc::clone(&self.shared)), "sweep");
+            // Not worth a trace: it makes no call.
+            self.running.spawn(run::sweep(Arc::clone(&self.shared)));
         }
         if self.discovery_due <= now && !self.discovering {
             self.discovery_due = now.plus(self.shared.discovery_interval);

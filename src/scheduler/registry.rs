@@ -1,6 +1,6 @@
 //! The tracked projects, and when each is to be read next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -156,11 +156,20 @@ impl Registry {
         })
     }
 
-    fn index(&mut self) {
-        self.tracked = Arc::new(self.entries.keys().copied().collect::<BTreeSet<_>>());
+    /// A project has a new path: the others name it in their states, which are measured anew.
+    pub fn renamed(&mut self) {
+        for entry in self.entries.values_mut() {
+            entry.measured_at = None;
+        }
+        self.index();
     }
 
-    /// The ids of all tracked projects.
+    fn index(&mut self) {
+        let path = |(id, entry): (&ProjectId, &Entry)| (*id, entry.project.full_path.clone());
+        self.tracked = Arc::new(self.entries.iter().map(path).collect());
+    }
+
+    /// The ids and paths of all tracked projects.
     #[must_use]
     pub fn tracked(&self) -> Tracked {
         Arc::clone(&self.tracked)

@@ -17,7 +17,8 @@ use crate::recorder::{ProjectRun, RecordError};
 use crate::series::Retirement;
 use crate::source::change_feed::FeedRead;
 use crate::source::refs::RefsRead;
-use crate::source::{Problem, SourceError, Target};
+use crate::source::{Problem, SourceError, Target, Tracked};
+use crate::telemetry::catalogue::SeriesKey;
 
 /// States are measured again at least this often: ages move though nothing else does.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(600);
@@ -124,6 +125,7 @@ async fn record(shared: &Shared, read: Vec<(ProjectId, Result<Read, SourceError>
     let mut runs = Vec::new();
     let mut done = Vec::new();
     let mut recorder = shared.recorder.lock().await;
+    let paths = paths(shared, &read);
     for (id, read) in read {
         match read {
             Ok(read) => {
@@ -132,7 +134,8 @@ async fn record(shared: &Shared, read: Vec<(ProjectId, Result<Read, SourceError>
                     continue;
                 };
                 tell_problems(shared, read.problems());
-                let measured = measure(shared, entry, &read, now);
+                let renamed = |from: &Text, to: &Text| recorder.renamed(from, to);
+                let measured = measure(shared, entry, &read, (&paths, &renamed), now);
                 let memory = measured.as_ref().and_then(|run| run.memory.clone());
                 done.push(Done { id, memory, read });
                 runs.extend(measured);
@@ -151,8 +154,9 @@ async fn record(shared: &Shared, read: Vec<(ProjectId, Result<Read, SourceError>
     } else {
         recorder.record(runs, now).await
     };
-    drop(recorder);
+    // The memories are in place before the next run measures with them.
     end(shared, done, &recorded, now);
+    drop(recorder);
     forget(shared, gone, now).await;
 }
 
@@ -174,6 +178,7 @@ fn end(shared: &Shared, done: Vec<Done>, recorded: &Result<(), RecordError>, now
     }
     let mut lag = None;
     let mut registry = shared.registry();
+    let mut renamed = false;
     for Done { id, memory, read } in done {
         let Some(entry) = registry.get_mut(id) else {
             continue;
@@ -200,8 +205,12 @@ fn end(shared: &Shared, done: Vec<Done>, recorded: &Result<(), RecordError>, now
             lag = lag.max(Some(late));
         }
         if let Read::Feed(read) = read {
+            renamed |= entry.project.full_path != read.project.full_path;
             entry.project = read.project;
         }
+    }
+    if renamed {
+        registry.renamed();
     }
     drop(registry);
     if let Some(lag) = lag {
@@ -220,8 +229,29 @@ impl Read {
     }
 }
 
-/// Lets the collectors measure; nothing when nothing moved and the states are fresh.
-fn measure(shared: &Shared, entry: &Entry, read: &Read, now: UnixSeconds) -> Option<ProjectRun> {
+/// The paths of all tracked projects, as they are with what was read just now.
+fn paths(shared: &Shared, read: &[(ProjectId, Result<Read, SourceError>)]) -> Tracked {
+    let mut paths = shared.registry().tracked();
+    for (id, read) in read {
+        if let Ok(Read::Feed(read)) = read
+            && let Some(known) = paths.get(id)
+            && *known != read.project.full_path
+        {
+            Arc::make_mut(&mut paths).insert(*id, read.project.full_path.clone());
+        }
+    }
+    paths
+}
+
+/// Lets the collectors measure; nothing when nothing moved and the states are fresh. `renamed`
+/// gives what one path counts, as another would.
+fn measure(
+    shared: &Shared,
+    entry: &Entry,
+    read: &Read,
+    (paths, renamed): (&Tracked, &dyn Fn(&Text, &Text) -> Vec<SeriesKey>),
+    now: UnixSeconds,
+) -> Option<ProjectRun> {
     let fresh = entry
         .measured_at
         .is_some_and(|at| now.since(at) < MEASURE_INTERVAL);
@@ -229,8 +259,8 @@ fn measure(shared: &Shared, entry: &Entry, read: &Read, now: UnixSeconds) -> Opt
     let mut path = entry.project.full_path.clone();
     let feed = match read {
         Read::Feed(read) => {
-            let renamed = read.project.full_path != path;
-            if read.quiet && fresh && !renamed {
+            let has_moved = read.project.full_path != path;
+            if read.quiet && fresh && !has_moved {
                 return None;
             }
             path = read.project.full_path.clone();
@@ -254,7 +284,9 @@ fn measure(shared: &Shared, entry: &Entry, read: &Read, now: UnixSeconds) -> Opt
     let before: BTreeSet<RefName> = memory.pipelines.refs().cloned().collect();
     let seen = memory.refs_seen.clone();
     let subject = Subject {
+        id: entry.project.id,
         project: &path,
+        paths,
         settings: &entry.settings,
         max_pipelines_per_ref: shared.max_pipelines_per_ref,
         refs: &seen,
@@ -263,14 +295,17 @@ fn measure(shared: &Shared, entry: &Entry, read: &Read, now: UnixSeconds) -> Opt
     let measured = shared.collectors.measure(subject, &feed, &mut memory);
     let after: BTreeSet<RefName> = memory.pipelines.refs().cloned().collect();
     let mut retirements = retired_refs(&path, &before, &after);
+    let mut births = Vec::new();
     if path != entry.project.full_path {
+        tracing::info!(from = %entry.project.full_path, to = %path, "a project has a new path");
+        births = renamed(&entry.project.full_path, &path);
         retirements.extend(retired_path(&entry.project.full_path));
     }
     Some(ProjectRun {
         project: entry.project.id,
         memory: Some(Arc::new(memory)),
         measured,
-        births: Vec::new(),
+        births,
         retirements,
     })
 }

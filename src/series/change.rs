@@ -191,7 +191,8 @@ impl<'a> Changing<'a> {
             retiring,
             ..
         } = &mut *self.state;
-        for (id, family) in FamilyId::all().zip(families) {
+        for family in families {
+            let id = family.id;
             let marked = retire::mark(family, labels, retirements);
             retiring.extend(marked.into_iter().map(|set| (id, set)));
         }

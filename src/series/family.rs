@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 use super::labels::LabelSets;
-use crate::telemetry::catalogue::{Desc, Kind};
+use crate::telemetry::catalogue::{Desc, FamilyId, Kind};
 
 /// [`Row::removed`] of a row that lives.
 const ALIVE: u64 = u64::MAX;
@@ -79,6 +79,7 @@ pub(super) struct Epoch {
 /// All rows of one metric. Rows do not move while a walk is under way.
 #[derive(Debug)]
 pub(super) struct Family {
+    pub(super) id: FamilyId,
     pub(super) desc: &'static Desc,
     pub(super) bounds: Arc<[f64]>,
     rows: Vec<Row>,
@@ -98,12 +99,14 @@ fn hash(set: u32) -> u64 {
 }
 
 impl Family {
-    pub(super) fn new(desc: &'static Desc, bounds: Arc<[f64]>) -> Self {
+    pub(super) fn new(id: FamilyId, bounds: Arc<[f64]>) -> Self {
+        let desc = id.desc();
         let width = match desc.kind {
             Kind::Histogram => bounds.len() + 1,
             Kind::Counter | Kind::Gauge => 0,
         };
         Self {
+            id,
             desc,
             bounds,
             rows: Vec::new(),

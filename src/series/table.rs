@@ -14,7 +14,7 @@ use super::walk::RemovedRow;
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::{ProjectId, Text};
 use crate::telemetry::buckets::BucketSettings;
-use crate::telemetry::catalogue::{FamilyId, Kind, SeriesKey, all};
+use crate::telemetry::catalogue::{FamilyId, Kind, SeriesKey};
 use crate::telemetry::instruments::{Change, Delta};
 
 /// Removals noted for the next push at most; beyond, receivers see the series fade by themselves.
@@ -73,8 +73,8 @@ impl Table {
     /// An empty table.
     #[must_use]
     pub fn new(settings: &TableSettings) -> Arc<Self> {
-        let families = all()
-            .map(|desc| Family::new(desc, settings.buckets.bounds(desc)))
+        let families = FamilyId::all()
+            .map(|id| Family::new(id, settings.buckets.bounds(id.desc())))
             .collect();
         Arc::new(Self {
             birth_window: u32::try_from(settings.birth_window.as_secs()).unwrap_or(u32::MAX),
@@ -214,7 +214,8 @@ impl Table {
         keep: impl Fn(&T) -> bool,
     ) -> Vec<(FamilyId, T)> {
         let state = self.read();
-        let values = FamilyId::all().zip(state.families.iter().map(value));
+        let families = state.families.iter();
+        let values = families.map(|family| (family.id, value(family)));
         values.filter(|(_, value)| keep(value)).collect()
     }
 

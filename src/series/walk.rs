@@ -101,12 +101,9 @@ impl Walk {
             if !row.is_visible(self.epoch) {
                 continue;
             }
-            let Some(id) = FamilyId::of(family.desc) else {
-                continue;
-            };
             let newborn = is_newborn(row, self.now, table.birth_window());
             let view = RowView {
-                family: id,
+                family: family.id,
                 desc: family.desc,
                 labels: state.labels.view(row.set),
                 value: value(family, slot, row, newborn),

@@ -249,6 +249,17 @@ impl ProjectCounts {
     }
 }
 
+impl Default for ProjectQuery {
+    /// The first 50 of all projects.
+    fn default() -> Self {
+        Self {
+            search: String::new(),
+            page: 1,
+            page_size: 50,
+        }
+    }
+}
+
 impl ProjectQuery {
     /// Of all tracked projects those that are asked for: what needs attention first, that is, failing
     /// ones, then those never read, then those read longest ago.

@@ -6,7 +6,7 @@
 pub mod change_feed;
 pub mod refs;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
@@ -42,8 +42,9 @@ impl Target {
     }
 }
 
-/// The projects that are tracked now: what runs elsewhere is seen only from upstream.
-pub type Tracked = Arc<BTreeSet<ProjectId>>;
+/// The projects that are tracked now, with their full paths: what runs elsewhere is seen only from
+/// upstream.
+pub type Tracked = Arc<BTreeMap<ProjectId, Text>>;
 
 /// Something that went wrong in one project and left the rest whole.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -1,6 +1,8 @@
 //! Behaviour at the seams that users see: one binary for all integration tests.
 
+mod check;
 mod ledger;
 mod push;
+mod scenarios;
 mod support;
 mod traces_and_logs;

@@ -111,7 +111,6 @@ pub fn world() -> impl Strategy<Value = Vec<Life>> {
         ids.zip(lives)
             .map(|(id, (created, place, parent, shapes, foreign))| {
                 let parent = parent.map(|delay| created + delay);
-                let foreign = foreign.map(|(wait, time)| (created + wait, created + wait + time));
                 lay_out(id, created, place, parent, shapes, foreign)
             })
             .collect()
@@ -177,6 +176,13 @@ fn lay_out(
             }
         }
     }
+    // A bridge is a job of its pipeline: it starts something only while that runs.
+    let foreign = foreign
+        .zip(runs.first())
+        .map(|((wait, time), run): (_, &Run)| {
+            let created = (run.started + wait).min(run.ended - 1);
+            (created, created + time)
+        });
     Life {
         id,
         created,

@@ -361,6 +361,7 @@ fn merge_requests_count_as_the_setting_says() {
         assert_eq!(&*counting_ref(&hidden, &settings), unknown);
         let upstream = |merge_request: &Known<PipelineMergeRequest>| Upstream {
             pipeline: run.id,
+            project_id: crate::gitlab::model::ProjectId(1),
             project: "group/project".into(),
             git_ref: run.git_ref.clone(),
             merge_request: merge_request.clone(),

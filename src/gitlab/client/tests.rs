@@ -476,6 +476,36 @@ async fn spans_say_what_was_asked_and_nothing_shows_the_token() {
 }
 
 #[tokio::test]
+async fn a_call_that_is_dropped_is_over() {
+    let fake = Fake::start(|_, number| match number {
+        0 => Reply::Silence,
+        _ => Reply::json(METADATA),
+    })
+    .await;
+    let gitlab = fake.gitlab();
+    tokio::select! {
+        _ = gitlab.metadata() => panic!("nobody answered"),
+        () = fake.until_seen(1) => {}
+    }
+    gitlab.metadata().await.unwrap();
+    assert_eq!(fake.seen().len(), 2, "the dropped call was not tried again");
+}
+
+#[tokio::test]
+async fn retries_end_with_the_time_they_may_take() {
+    let fake = Fake::script(vec![Reply::status(500, "")]).await;
+    let mut settings = fake.settings();
+    settings.retry.max_retries = 1000;
+    settings.retry.total = Duration::from_millis(20);
+    let error = gitlab(&settings, Arc::new(NoAccounting))
+        .metadata()
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), "server");
+    assert!(fake.seen().len() < 1000);
+}
+
+#[tokio::test]
 async fn connections_are_used_again() {
     let fake = Fake::script(vec![Reply::json(METADATA)]).await;
     let gitlab = fake.gitlab();

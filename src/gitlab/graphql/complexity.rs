@@ -170,13 +170,26 @@ mod tests {
         let merge_requests = include_str!("queries/merge_request_states.graphql");
         let count = |n: usize| Json::from(n);
         let flags = |names: &'static [&'static str]| names.iter().map(|&name| (name, true.into()));
-        let projects =
-            |n: usize, pipelines: u32| [("projects", count(n)), ("pipelines", pipelines.into())];
+        let projects = |n: usize, pipelines: u32| {
+            [
+                ("projects", count(n)),
+                ("pipelines", pipelines.into()),
+                ("page", PAGE.into()),
+            ]
+        };
         let cases: Vec<(&str, &str, HashMap<&str, Json>)> = vec![
             (
                 "change feed, whole batch",
                 changes,
                 projects(GitLab::CHANGES_PROJECTS, GitLab::CHANGES_PIPELINES)
+                    .into_iter()
+                    .chain(flags(&["moved", "children"]))
+                    .collect(),
+            ),
+            (
+                "change feed, first look",
+                changes,
+                projects(GitLab::FIRST_LOOK_PROJECTS, GitLab::FIRST_LOOK_PIPELINES)
                     .into_iter()
                     .chain(flags(&["moved", "children"]))
                     .collect(),
@@ -204,6 +217,16 @@ mod tests {
                     .into_iter()
                     .chain(flags(&["one", "jobs", "downstream"]))
                     .collect(),
+            ),
+            (
+                "tiers by licence",
+                include_str!("queries/licensed_features.graphql"),
+                projects(GitLab::TIER_PROJECTS, 0).into(),
+            ),
+            (
+                "tiers by probing",
+                include_str!("queries/feature_probe.graphql"),
+                projects(GitLab::TIER_PROJECTS, 0).into(),
             ),
             (
                 "merge requests",

@@ -25,7 +25,9 @@ pub(super) fn time(field: &str, text: &str) -> Result<UnixSeconds, String> {
 }
 
 pub(super) fn maybe_time(field: &str, text: Option<&str>) -> Result<Option<UnixSeconds>, String> {
-    text.map(|text| time(field, text)).transpose()
+    text.filter(|text| !text.is_empty())
+        .map(|text| time(field, text))
+        .transpose()
 }
 
 pub(super) fn iid(text: &str) -> Result<u64, String> {

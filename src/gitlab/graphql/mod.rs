@@ -13,6 +13,8 @@ mod jobs;
 mod merge_requests;
 mod queries;
 #[cfg(test)]
+mod sample_tests;
+#[cfg(test)]
 mod schema_tests;
 
 use graphql_client::GraphQLQuery;
@@ -80,7 +82,6 @@ pub(crate) mod scalars {
     /// Seconds.
     pub type Duration = f64;
     /// A global id.
-    #[expect(clippy::upper_case_acronyms, reason = "GitLab's name")]
     pub type JobID = String;
     /// ISO 8601.
     pub type Time = String;

@@ -1,9 +1,6 @@
 //! The queries as `graphql_client` generates them; the struct's name is the operation's.
 
-#[expect(
-    clippy::wildcard_imports,
-    reason = "the generated code looks for its scalars and enums here"
-)]
+// The generated code looks for its scalars and enums here.
 use super::scalars::*;
 use super::scored;
 use graphql_client::GraphQLQuery;

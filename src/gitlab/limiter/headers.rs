@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::StatusCode;
-use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 use super::{Observation, RateLimit, Throttle};
 use crate::clock::UnixSeconds;
+use crate::gitlab::answer::http_date;
 
 /// What status, headers and body of an answer tell about the budget.
 ///
@@ -20,10 +20,15 @@ pub(crate) fn observation(
     now: UnixSeconds,
 ) -> Observation {
     let now = http_date(headers, &DATE).unwrap_or(now);
+    // Redirects may carry the header as well, and mean something else by it.
+    let busy = matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    );
     Observation {
         rate_limit: rate_limit(headers, now),
         throttled: (status == StatusCode::TOO_MANY_REQUESTS).then(|| throttle(headers, body)),
-        retry_after: retry_after(headers, now),
+        retry_after: busy.then(|| retry_after(headers, now)).flatten(),
     }
 }
 
@@ -59,15 +64,9 @@ fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }
 
-fn http_date(headers: &HeaderMap, name: &HeaderName) -> Option<UnixSeconds> {
-    let text = headers.get(name)?.to_str().ok()?;
-    let time = DateTimeParser::new().parse_timestamp(text).ok()?;
-    Some(UnixSeconds(time.as_second()))
-}
-
 #[cfg(test)]
 mod tests {
-    use reqwest::header::HeaderValue;
+    use reqwest::header::{HeaderName, HeaderValue};
 
     use super::*;
 

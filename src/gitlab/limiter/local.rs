@@ -280,6 +280,10 @@ impl State {
         }
         let Some(throttle) = seen.throttled else {
             self.refusals = 0;
+            // A server that is down asks for patience; that is its guess, not a rule.
+            if let Some(pause) = seen.retry_after {
+                self.paused = self.paused.max(Some(now + pause.min(MAX_GUESS)));
+            }
             return;
         };
         let told = seen

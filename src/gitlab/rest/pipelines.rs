@@ -128,7 +128,9 @@ pub(super) fn time(field: &str, text: &str) -> Result<UnixSeconds, String> {
 }
 
 fn maybe_time(field: &str, text: Option<&str>) -> Result<Option<UnixSeconds>, String> {
-    text.map(|text| time(field, text)).transpose()
+    text.filter(|text| !text.is_empty())
+        .map(|text| time(field, text))
+        .transpose()
 }
 
 /// A number that may have come as a text; what is no finite, non-negative number is nothing.

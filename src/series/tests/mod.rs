@@ -2,6 +2,7 @@
 
 mod churn;
 mod life;
+mod model;
 mod state;
 
 use std::collections::BTreeMap;

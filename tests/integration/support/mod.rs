@@ -2,6 +2,7 @@
 
 pub mod core;
 mod lines;
+pub mod observer;
 pub mod otlp;
 pub mod series;
 

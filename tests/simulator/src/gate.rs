@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::body::{BoxBody, SizedStream, to_bytes};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{DATE, HeaderName, HeaderValue};
+use actix_web::http::header::{DATE, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpResponse, web};
 
@@ -59,11 +59,22 @@ pub(crate) async fn pass(mut request: ServiceRequest, next: Next<BoxBody>) -> Se
     Ok(finish(&state, recorded, response))
 }
 
+/// `x-request-id` and `x-gitlab-meta`: what GitLab names a request in its own logs.
+fn name_request(id: &str, headers: &mut HeaderMap) {
+    let meta = format!("{{\"correlation_id\":\"{id}\",\"version\":\"1\"}}");
+    for (name, value) in [("x-request-id", id), ("x-gitlab-meta", &meta)] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+}
+
 fn finish(
     state: &State,
     mut recorded: Recorded,
     mut response: ServiceResponse<BoxBody>,
 ) -> ServiceResponse<BoxBody> {
+    name_request(&recorded.correlation_id, response.headers_mut());
     // A client tells history from news by this clock, so it must be the world's.
     if let Ok(date) = HeaderValue::from_str(&http_date(recorded.at)) {
         response.headers_mut().insert(DATE, date);
@@ -107,6 +118,7 @@ async fn describe(
         )
     };
     let recorded = Recorded {
+        correlation_id: state.requests.next_id(),
         at,
         method: request.method().to_string(),
         endpoint: endpoint.clone(),
@@ -215,8 +227,13 @@ async fn break_answer(
         Fault::Truncated => {
             let (request, body, response) = split(next.call(request).await?).await;
             let half = body.slice(..body.len() / 2);
-            let end = Err(io::Error::from(io::ErrorKind::ConnectionReset));
-            let stream = futures::stream::iter([Ok(half), end]);
+            let begin = futures::stream::once(async move { Ok(half) });
+            let end = futures::stream::once(async {
+                // What waits in buffers is sent before the connection breaks.
+                actix_web::rt::time::sleep(Duration::from_millis(20)).await;
+                Err(io::Error::from(io::ErrorKind::ConnectionReset))
+            });
+            let stream = futures::StreamExt::chain(begin, end);
             let response = response.set_body(BoxBody::new(SizedStream::new(
                 body.len() as u64,
                 Box::pin(stream),
@@ -242,7 +259,7 @@ async fn split(
     (request, to_bytes(body).await.unwrap_or_default(), response)
 }
 
-fn write_standing(headers: &mut actix_web::http::header::HeaderMap, standing: Standing) {
+fn write_standing(headers: &mut HeaderMap, standing: Standing) {
     let values = [
         ("ratelimit-limit", standing.per_minute),
         ("ratelimit-observed", standing.observed),

@@ -8,7 +8,6 @@ macro_rules! quirks {
         /// The awkward habits of GitLab, each of which can be switched off.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(default, deny_unknown_fields)]
-        #[expect(clippy::struct_excessive_bools, reason = "a list of independent switches is what this is")]
         pub struct Quirks {
             $($(#[$doc])* pub $name: bool,)*
         }
@@ -45,8 +44,6 @@ quirks! {
     one_parent_fields,
     /// `projects(fullPaths:)` takes at most 50 paths.
     full_paths_limit,
-    /// `Project.pipelines(ids:)` takes at most 20 ids.
-    pipeline_ids_limit,
     /// Pages of more than 100 are silently cut to 100.
     page_maximum,
     /// GraphQL cuts times to whole seconds.

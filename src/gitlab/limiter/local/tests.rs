@@ -138,6 +138,19 @@ async fn retry_after_pauses_everybody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_is_down_is_given_the_time_it_asks_for_but_not_for_ever() {
+    for (asked, given) in [(20, 20), (86_400, 60)] {
+        let limiter = plenty();
+        let seen = Observation {
+            retry_after: Some(seconds(asked)),
+            ..Observation::default()
+        };
+        limiter.observe(ENDPOINT, &seen).await;
+        assert_eq!(time_of(&limiter, 1).await, given);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_endpoints_own_limit_pauses_only_it() {
     let limiter = plenty();
     limiter

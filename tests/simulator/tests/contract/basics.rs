@@ -6,6 +6,8 @@ use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 use reqwest::Response;
 use serde_json::{Value, json};
 
+use crate::support::client;
+
 fn simulator() -> (Simulator, u64) {
     let mut world = World::new(WorldConfig::default());
     let project = world.add_project("group/sub/app").expect("free path");
@@ -27,16 +29,6 @@ fn simulator() -> (Simulator, u64) {
         Simulator::start(world, &Options::default()).expect("starts"),
         project,
     )
-}
-
-fn client() -> reqwest::Client {
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .ok();
-    reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .expect("a client")
 }
 
 async fn get(simulator: &Simulator, path: &str) -> Response {

@@ -1,0 +1,60 @@
+//! The simulated GitLab, living in real time.
+
+use std::io;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use gitlab_simulator::time::{DAY, HOUR, Millis, SECOND};
+use gitlab_simulator::{Options, Simulator, World, WorldConfig};
+
+/// A GitLab whose time is ours.
+pub struct Live {
+    simulator: Simulator,
+}
+
+impl Live {
+    /// Makes a world with a day of history and sets it going.
+    pub fn start() -> io::Result<Self> {
+        let now = now();
+        let mut world = World::generate(WorldConfig {
+            seed: 7,
+            start: now - HOUR,
+            history: DAY,
+            groups: 3,
+            projects: 15,
+            pipelines_per_project: 8,
+            active_ratio: 0.8,
+            pushes_per_hour: 40.0,
+            longest_job: 25 * SECOND,
+            min_refinish_gap: 60 * SECOND,
+            ..WorldConfig::default()
+        });
+        world.advance_to(now);
+        world.ledger_mut().clear();
+        let simulator = Simulator::start(world, &Options::default())?;
+        let shared = simulator.shared_world();
+        std::thread::spawn(move || {
+            loop {
+                shared.write().advance_to(self::now());
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        });
+        Ok(Self { simulator })
+    }
+
+    /// Where it is reached.
+    pub fn url(&self) -> &str {
+        self.simulator.url()
+    }
+
+    /// A token for it.
+    pub fn token(&self) -> &str {
+        self.simulator.token()
+    }
+}
+
+fn now() -> Millis {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+}

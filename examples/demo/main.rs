@@ -1,0 +1,76 @@
+//! The demo: a simulated GitLab that lives in real time, the exporter over it, and an OTLP receiver
+//! that shows what is pushed. All on 127.0.0.1, until Ctrl-C; no token, server or account needed.
+
+mod gitlab;
+mod receiver;
+
+use std::error::Error;
+use std::io;
+use std::net::TcpListener;
+
+use amazing_gitlab_exporter::app::App;
+use amazing_gitlab_exporter::clock::Clock;
+use amazing_gitlab_exporter::config::Config;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let gitlab = gitlab::Live::start()?;
+    let receiver = receiver::start(listen(8082)?, listen(4317)?)?;
+    let config = configuration(gitlab.url(), gitlab.token(), &receiver.grpc);
+    let listener = listen(8080)?;
+    let app = App::new(Config::from_yaml(&config)?, Clock::System)?;
+    let telemetry = app.install_telemetry()?;
+    let running = app.start(listener).await?;
+    println!(
+        "
+amazing-gitlab-exporter is watching a simulated GitLab.
+
+  Metrics          http://{exporter}/metrics
+  Status page      http://{exporter}/
+  Received by OTLP http://{receiver}/metrics
+  Received spans   http://{receiver}/spans
+  Simulated GitLab {gitlab} (token {token})
+
+Things happen every few seconds: look again. Ctrl-C ends it.
+",
+        exporter = running.address(),
+        receiver = receiver.page,
+        gitlab = gitlab.url(),
+        token = gitlab.token(),
+    );
+    tokio::signal::ctrl_c().await?;
+    running.stop(Some(telemetry)).await;
+    Ok(())
+}
+
+/// Listens on the usual port, or on a free one where that is taken.
+fn listen(port: u16) -> io::Result<TcpListener> {
+    TcpListener::bind(("127.0.0.1", port)).or_else(|_| TcpListener::bind(("127.0.0.1", 0)))
+}
+
+/// Short intervals and a short birth window, so that there is something to see within a minute.
+fn configuration(gitlab: &str, token: &str, receiver: &str) -> String {
+    format!(
+        "
+log: {{level: warn}}
+server: {{listen_address: '127.0.0.1:0'}}
+gitlab: {{url: '{gitlab}', token: '{token}', max_requests_per_second: 50}}
+discovery: {{interval: 30s}}
+collectors:
+  pipelines: {{interval_seconds: 5}}
+  jobs: {{interval_seconds: 5}}
+  merge_requests: {{enabled: false}}
+  dora: {{enabled: false}}
+  value_stream: {{enabled: false}}
+  code_review: {{enabled: false}}
+  repository: {{enabled: false}}
+project_defaults:
+  refs: {{branches: {{regexp: '.*'}}}}
+wildcards: [{{}}]
+otel:
+  metrics: {{endpoint: '{receiver}', interval: 5s}}
+  traces: {{endpoint: '{receiver}'}}
+telemetry: {{birth_window: 10s}}
+"
+    )
+}

@@ -1,0 +1,159 @@
+//! What all answers have in common: headers, refusals, accounts.
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpRequest, HttpResponse};
+use askama::Template;
+use serde::Serialize;
+
+/// Longer addresses are refused.
+const MAX_URI: usize = 8 * 1024;
+
+/// Unless an answer says otherwise: keep no copy, guess no type, run nothing, be in no frame.
+const HEADERS: [(HeaderName, &str); 5] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; frame-ancestors 'none'",
+    ),
+];
+
+/// Why there is no answer as asked for.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// Something panicked; the panic itself is in the log already.
+    #[error("making the answer failed: {0}")]
+    Panic(#[from] tokio::task::JoinError),
+    /// A page could not be written.
+    #[error("the page could not be written: {0}")]
+    Page(#[from] askama::Error),
+    /// Metrics could not be written.
+    #[error("the metrics could not be written: {0}")]
+    Write(#[from] std::io::Error),
+    /// The profiler did not start or end.
+    #[error("no profile could be taken: {0}")]
+    Profile(#[from] pprof::Error),
+}
+
+impl Failure {
+    /// The answer; what failed stands in the log, not in the answer.
+    pub(super) fn answer(&self, request: &HttpRequest) -> HttpResponse {
+        tracing::error!(path = request.path(), "{self}");
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        refusal(request.headers(), status, "this failed; the log says why")
+    }
+}
+
+/// Runs `work` where it may take a while. What panics there harms nobody else.
+pub(super) async fn beside<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    Ok(tokio::task::spawn_blocking(work).await?)
+}
+
+/// Stands around every request.
+pub(super) async fn guard(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let path = request.path().to_owned();
+    let mut response = match refuse(&request) {
+        Some(refusal) => request.into_response(refusal).map_into_right_body(),
+        None => next.call(request).await?.map_into_left_body(),
+    };
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    let status = response.status().as_u16();
+    tracing::debug!(%method, path, status, took = ?started.elapsed(), "answered");
+    Ok(response)
+}
+
+/// No page takes a body, and none has a long address.
+fn refuse(request: &ServiceRequest) -> Option<HttpResponse> {
+    let headers = request.headers();
+    let (status, sentence) = if has_body(headers) {
+        (StatusCode::PAYLOAD_TOO_LARGE, "nothing here takes a body")
+    } else if request.head().uri.to_string().len() > MAX_URI {
+        (StatusCode::URI_TOO_LONG, "the address is too long")
+    } else {
+        return None;
+    };
+    let mut refusal = refusal(headers, status, sentence);
+    // The body is left unread, so nothing can follow it.
+    refusal
+        .head_mut()
+        .set_connection_type(actix_web::http::ConnectionType::Close);
+    Some(refusal)
+}
+
+fn has_body(headers: &HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH);
+    length.is_some_and(|length| length != "0") || headers.contains_key(header::TRANSFER_ENCODING)
+}
+
+/// The answer to addresses that lead nowhere.
+pub(super) async fn not_found(request: HttpRequest) -> HttpResponse {
+    let sentence = "there is no such page";
+    refusal(request.headers(), StatusCode::NOT_FOUND, sentence)
+}
+
+/// The answer to methods other than GET and HEAD.
+pub(super) async fn method_not_allowed(request: HttpRequest) -> HttpResponse {
+    let status = StatusCode::METHOD_NOT_ALLOWED;
+    let mut refusal = refusal(request.headers(), status, "only GET and HEAD are allowed");
+    let allowed = HeaderValue::from_static("GET, HEAD");
+    refusal.headers_mut().insert(header::ALLOW, allowed);
+    refusal
+}
+
+#[derive(Serialize, Template)]
+#[template(path = "refusal.html", config = "src/server/askama.toml")]
+struct Refusal<'a> {
+    status: u16,
+    error: &'a str,
+}
+
+/// A short answer, as a page to browsers and as JSON to others.
+pub(super) fn refusal(headers: &HeaderMap, status: StatusCode, error: &str) -> HttpResponse {
+    let refusal = Refusal {
+        status: status.as_u16(),
+        error,
+    };
+    let mut answer = HttpResponse::build(status);
+    let html = all(headers, &header::ACCEPT).contains("text/html");
+    match refusal.render() {
+        Ok(page) if html => answer.content_type("text/html; charset=utf-8").body(page),
+        _ => answer.json(refusal),
+    }
+}
+
+/// All values of a header that may be repeated, as one.
+pub(super) fn all<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Cow<'a, str> {
+    let mut values = headers
+        .get_all(name)
+        .filter_map(|value| value.to_str().ok());
+    let first = values.next().unwrap_or_default();
+    values.fold(Cow::Borrowed(first), |all, next| {
+        Cow::Owned(format!("{all},{next}"))
+    })
+}
+
+/// Whether only the head is asked for.
+pub(super) fn is_head(request: &HttpRequest) -> bool {
+    request.method() == Method::HEAD
+}

@@ -1,0 +1,97 @@
+//! `/metrics`.
+
+use std::io;
+use std::time::Duration;
+
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use futures::Stream;
+use futures::stream;
+use tokio::sync::mpsc;
+
+use super::answer::{self, Failure};
+use super::{Context, Shared};
+use crate::telemetry::text::{Format, TextStream, accepts_gzip};
+
+/// A part of the text, or its end.
+type Part = Option<io::Result<Bytes>>;
+
+/// All metrics as they are now, as Prometheus text or OpenMetrics.
+pub(super) async fn metrics(request: HttpRequest, shared: web::Data<Shared>) -> HttpResponse {
+    let headers = request.headers();
+    let format = Format::negotiate(Some(&answer::all(headers, &header::ACCEPT)));
+    let gzip = accepts_gzip(Some(&answer::all(headers, &header::ACCEPT_ENCODING)));
+    let mut response = HttpResponse::Ok();
+    response
+        .content_type(format.content_type())
+        .insert_header((header::VARY, "Accept, Accept-Encoding"));
+    if gzip {
+        response.insert_header((header::CONTENT_ENCODING, "gzip"));
+    }
+    if answer::is_head(&request) {
+        return response.streaming(stream::empty::<io::Result<Bytes>>());
+    }
+    match begin(shared.context.clone(), format, gzip).await {
+        Ok((text, first)) => response.streaming(follow(text, first, shared.patience)),
+        Err(failure) => failure.answer(&request),
+    }
+}
+
+/// Writes the first part: what fails here can still be told by the status code.
+async fn begin(
+    context: Context,
+    format: Format,
+    gzip: bool,
+) -> Result<(TextStream, Bytes), Failure> {
+    answer::beside(move || {
+        let own = context.own.gather();
+        let walk = context.table.walk(context.clock.now());
+        let mut text = TextStream::new(walk, own, format, gzip);
+        let first = text.next().transpose()?.unwrap_or_default();
+        Ok((text, first))
+    })
+    .await?
+}
+
+/// The text as a body. It is written elsewhere, one part ahead of the client, by a task that holds
+/// the walk over the table: a client that takes nothing for longer than `patience` ends that task,
+/// not the table's tidiness.
+fn follow(
+    text: TextStream,
+    first: Bytes,
+    patience: Duration,
+) -> impl Stream<Item = io::Result<Bytes>> {
+    let (parts, body) = mpsc::channel(1);
+    tokio::spawn(write(text, first, parts, patience));
+    stream::unfold(Some(body), |body| async {
+        let mut body = body?;
+        match body.recv().await {
+            Some(Some(part)) => Some((part, Some(body))),
+            Some(None) => None,
+            // No end was sent: the client must not take what it has for the whole.
+            None => Some((Err(io::ErrorKind::UnexpectedEof.into()), None)),
+        }
+    })
+}
+
+async fn write(mut text: TextStream, first: Bytes, parts: mpsc::Sender<Part>, patience: Duration) {
+    let mut part = Some(Ok(first));
+    loop {
+        let ended = part.is_none();
+        match tokio::time::timeout(patience, parts.send(part)).await {
+            Ok(Ok(())) if !ended => {}
+            Ok(Ok(())) => return,
+            Ok(Err(_)) => return tracing::debug!("the client left during a scrape"),
+            Err(_) => return tracing::debug!("the client of a scrape takes no data"),
+        }
+        let next = answer::beside(move || {
+            let next = text.next();
+            (text, next)
+        });
+        match next.await {
+            Ok((rest, next)) => (text, part) = (rest, next),
+            Err(failure) => return tracing::error!("a scrape is cut short: {failure}"),
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The cards at the head of the status page: GitLab, token, requests, projects, series, delivery.
+
+use std::time::Duration;
+
+use super::view::{Badge, SeriesCounts, Tone};
+use super::words::{Moment, clip, count, length, plural};
+use crate::clock::UnixSeconds;
+use crate::config::Config;
+use crate::server::status::{PushStatus, Reachability, Reading, Status, TokenExpiry};
+
+const DAY: Duration = Duration::from_secs(86_400);
+/// A token that expires so soon is a warning.
+const EXPIRES_SOON: Duration = Duration::from_secs(30 * DAY.as_secs());
+/// A token that expires so very soon is an alarm.
+const EXPIRES_NOW: Duration = Duration::from_secs(7 * DAY.as_secs());
+
+/// A subject in a few lines.
+pub(super) struct Card {
+    pub(super) title: &'static str,
+    pub(super) headline: String,
+    /// Behind the headline, smaller.
+    pub(super) detail: String,
+    /// Done and whole, for a bar.
+    pub(super) progress: Option<(usize, usize)>,
+    pub(super) lines: Vec<Line>,
+}
+
+/// A line of a card.
+pub(super) struct Line {
+    pub(super) label: &'static str,
+    pub(super) value: Badge,
+    /// The exact time, when the value is one.
+    pub(super) exact: Option<String>,
+    /// Where it leads.
+    pub(super) href: Option<String>,
+    /// A sentence below.
+    pub(super) note: Option<String>,
+}
+
+impl Line {
+    fn new(label: &'static str, value: Badge) -> Self {
+        Self {
+            label,
+            value,
+            exact: None,
+            href: None,
+            note: None,
+        }
+    }
+
+    fn plain(label: &'static str, value: impl Into<String>) -> Self {
+        Self::new(label, Badge::new(Tone::Calm, value))
+    }
+
+    fn moment(label: &'static str, at: UnixSeconds, now: UnixSeconds) -> Self {
+        let moment = Moment::new(at, now);
+        Self {
+            exact: Some(moment.exact),
+            ..Self::plain(label, moment.relative)
+        }
+    }
+
+    fn note(self, note: Option<&str>) -> Self {
+        let note = note.map(clip);
+        Self { note, ..self }
+    }
+}
+
+/// All cards, in the order they are shown in.
+pub(super) fn all(
+    status: &Status,
+    series: &SeriesCounts,
+    config: &Config,
+    now: UnixSeconds,
+) -> Vec<Card> {
+    vec![
+        gitlab(status),
+        token(status, now),
+        requests(status, config, now),
+        projects(status),
+        series_card(series, config),
+        delivery(status, now),
+    ]
+}
+
+fn gitlab(status: &Status) -> Card {
+    let gitlab = &status.gitlab;
+    let (reachable, error) = match &gitlab.reachability {
+        Reachability::Unknown => (Badge::new(Tone::Calm, "not asked yet"), None),
+        Reachability::Up => (Badge::new(Tone::Good, "reachable"), None),
+        Reachability::Down { error } => (
+            Badge::new(Tone::Bad, "does not answer"),
+            Some(error.as_str()),
+        ),
+    };
+    let (reading, reason) = match &gitlab.reading {
+        Reading::GraphQl => (Badge::new(Tone::Calm, "GraphQL"), None),
+        Reading::Rest => (Badge::new(Tone::Calm, "REST, by the settings"), None),
+        Reading::RestFallBack { reason } => (
+            Badge::new(Tone::Warn, "REST for now"),
+            Some(reason.as_str()),
+        ),
+    };
+    let mut address = Line::plain("Address", clip(&gitlab.url));
+    address.href = Some(gitlab.url.clone());
+    let tier = gitlab.tier.map_or("not known yet", |tier| tier.as_str());
+    Card {
+        title: "GitLab",
+        headline: gitlab
+            .version
+            .as_deref()
+            .map_or("unknown version".to_owned(), clip),
+        detail: gitlab.edition.as_deref().map(clip).unwrap_or_default(),
+        progress: None,
+        lines: vec![
+            address,
+            Line::new("State", reachable).note(error),
+            Line::plain("Tier", tier),
+            Line::new("Read by", reading).note(reason),
+        ],
+    }
+}
+
+fn token(status: &Status, now: UnixSeconds) -> Card {
+    let token = &status.token;
+    let scopes = match token.scopes.as_slice() {
+        [] => "not known".to_owned(),
+        scopes => clip(&scopes.join(", ")),
+    };
+    let mut expiry = Line::new("Expiry", token_expiry(token.expiry, now));
+    if let TokenExpiry::At(at) = token.expiry {
+        expiry.exact = Some(at.to_string());
+    }
+    Card {
+        title: "Token",
+        headline: token
+            .name
+            .as_deref()
+            .map_or("unknown name".to_owned(), clip),
+        detail: String::new(),
+        progress: None,
+        lines: vec![Line::plain("Scopes", scopes), expiry],
+    }
+}
+
+/// When the token expires, the redder the sooner.
+pub(super) fn token_expiry(expiry: TokenExpiry, now: UnixSeconds) -> Badge {
+    let at = match expiry {
+        TokenExpiry::Unknown => return Badge::new(Tone::Calm, "not known"),
+        TokenExpiry::Never => return Badge::new(Tone::Good, "never"),
+        TokenExpiry::At(at) => at,
+    };
+    if at <= now {
+        return Badge::new(Tone::Bad, "expired");
+    }
+    let left = at.since(now);
+    let tone = match left {
+        left if left < EXPIRES_NOW => Tone::Bad,
+        left if left < EXPIRES_SOON => Tone::Warn,
+        _ => Tone::Good,
+    };
+    Badge::new(tone, format!("expires in {}", length(left)))
+}
+
+fn requests(status: &Status, config: &Config, now: UnixSeconds) -> Card {
+    let gitlab = &config.gitlab;
+    let (headline, detail) = match status.budget {
+        Some(budget) => (count(budget.remaining), "left in this window"),
+        None => ("no limit seen".to_owned(), ""),
+    };
+    let mut lines = Vec::new();
+    if let Some(budget) = status.budget {
+        lines.push(Line::moment("Window ends", budget.reset, now));
+    }
+    let (rate, burst) = (
+        gitlab.max_requests_per_second,
+        gitlab.burst_requests_per_second,
+    );
+    let own = format!("{rate} per second, {burst} at once");
+    lines.push(Line::plain("Own limit", own));
+    if gitlab.max_requests_per_hour > 0 {
+        let hourly = count(gitlab.max_requests_per_hour);
+        lines.push(Line::plain("Own budget", format!("{hourly} per hour")));
+    }
+    Card {
+        title: "Requests",
+        headline,
+        detail: detail.to_owned(),
+        progress: None,
+        lines,
+    }
+}
+
+fn projects(status: &Status) -> Card {
+    let counts = status.projects.counts;
+    let failing = match counts.failing {
+        0 => Badge::new(Tone::Good, "none"),
+        failing => Badge::new(Tone::Bad, count(failing as u64)),
+    };
+    Card {
+        title: "Projects",
+        headline: count(counts.tracked as u64),
+        detail: "tracked".to_owned(),
+        progress: (counts.looked_at < counts.tracked).then_some((counts.looked_at, counts.tracked)),
+        lines: vec![
+            Line::plain("Looked at", count(counts.looked_at as u64)),
+            Line::new("Failing", failing),
+        ],
+    }
+}
+
+fn series_card(series: &SeriesCounts, config: &Config) -> Card {
+    let overflow = match series.overflow.len() {
+        0 => Badge::new(Tone::Good, "nothing"),
+        metrics => {
+            let dropped: u64 = series.overflow.iter().map(|(_, dropped)| dropped).sum();
+            let text = format!(
+                "{} changes of {}",
+                count(dropped),
+                plural(metrics, "metric")
+            );
+            Badge::new(Tone::Bad, text)
+        }
+    };
+    let limit = format!("{} per metric", count(config.telemetry.cardinality_limit));
+    Card {
+        title: "Series",
+        headline: count(series.total() as u64),
+        detail: "of GitLab's facts".to_owned(),
+        progress: None,
+        lines: vec![Line::plain("Limit", limit), Line::new("Dropped", overflow)],
+    }
+}
+
+fn delivery(status: &Status, now: UnixSeconds) -> Card {
+    let store = if status.store.up {
+        Badge::new(Tone::Good, status.store.kind)
+    } else {
+        Badge::new(
+            Tone::Bad,
+            format!("{}, takes no commits", status.store.kind),
+        )
+    };
+    let mut lines: Vec<Line> = status.push.iter().map(|push| signal(push, now)).collect();
+    if lines.is_empty() {
+        lines.push(Line::plain("OTLP", "not pushed"));
+    }
+    lines.push(Line::new("Store", store));
+    Card {
+        title: "Exporter",
+        headline: format!("up {}", length(now.since(status.started_at))),
+        detail: String::new(),
+        progress: None,
+        lines,
+    }
+}
+
+/// A pushed signal.
+fn signal(push: &PushStatus, now: UnixSeconds) -> Line {
+    let label = match push.signal {
+        "metrics" => "OTLP metrics",
+        "traces" => "OTLP traces",
+        "logs" => "OTLP logs",
+        other => other,
+    };
+    let (value, at) = match (push.is_failing(), push.succeeded_at, push.failed_at) {
+        (true, _, Some(at)) => {
+            let text = format!("failed {}", Moment::new(at, now).relative);
+            (Badge::new(Tone::Bad, text), Some(at))
+        }
+        (_, Some(at), _) => {
+            let text = format!("arrived {}", Moment::new(at, now).relative);
+            (Badge::new(Tone::Good, text), Some(at))
+        }
+        _ => (Badge::new(Tone::Calm, "nothing pushed yet"), None),
+    };
+    let error = push.error.as_deref().filter(|_| push.is_failing());
+    let note = match error {
+        Some(error) => format!("{}: {error}", push.target),
+        None => push.target.clone(),
+    };
+    let mut line = Line::new(label, value).note(Some(&note));
+    line.exact = at.map(|at| at.to_string());
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_turns_red_as_it_nears_its_end() {
+        let now = UnixSeconds(1_800_000_000);
+        let after = |days: u64| {
+            token_expiry(
+                TokenExpiry::At(now.plus(DAY * u32::try_from(days).unwrap())),
+                now,
+            )
+        };
+        assert_eq!(after(31), Badge::new(Tone::Good, "expires in 31 d"));
+        assert_eq!(after(29), Badge::new(Tone::Warn, "expires in 29 d"));
+        assert_eq!(after(3), Badge::new(Tone::Bad, "expires in 3 d"));
+        assert_eq!(after(0), Badge::new(Tone::Bad, "expired"));
+        assert_eq!(token_expiry(TokenExpiry::Never, now).tone, Tone::Good);
+        assert_eq!(token_expiry(TokenExpiry::Unknown, now).tone, Tone::Calm);
+    }
+}

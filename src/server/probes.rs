@@ -1,0 +1,99 @@
+//! `/health` and `/ready`: what orchestrators ask.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Serialize;
+
+use super::Shared;
+use super::answer;
+use super::status::{Reachability, Readiness};
+
+/// This process works, whatever GitLab does.
+pub(super) async fn health() -> HttpResponse {
+    #[derive(Serialize)]
+    struct Health {
+        status: &'static str,
+        version: &'static str,
+    }
+    HttpResponse::Ok().json(Health {
+        status: "alive",
+        version: env!("CARGO_PKG_VERSION"),
+    })
+}
+
+/// Whether there is something to scrape: 503 until the first round was attempted, 200 ever after.
+pub(super) async fn ready(request: HttpRequest, shared: web::Data<Shared>) -> HttpResponse {
+    let source = shared.context.status.clone();
+    let readiness = match answer::beside(move || source.readiness()).await {
+        Ok(readiness) => readiness,
+        Err(failure) => return failure.answer(&request),
+    };
+    let status = if readiness.first_round {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let json = serde_json::json!(Answer::from(&readiness)).to_string();
+    let json = shared.context.secrets.redact(&json).into_owned();
+    HttpResponse::build(status)
+        .content_type("application/json")
+        .body(json)
+}
+
+/// The body of `/ready`.
+#[derive(Serialize)]
+struct Answer<'a> {
+    status: &'static str,
+    gitlab: GitLab<'a>,
+    store: Store,
+    lag_seconds: Option<f64>,
+    projects: Projects,
+}
+
+#[derive(Serialize)]
+struct GitLab<'a> {
+    /// Null before it was asked.
+    reachable: Option<bool>,
+    error: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Store {
+    kind: &'static str,
+    up: bool,
+}
+
+#[derive(Serialize)]
+struct Projects {
+    tracked: usize,
+    looked_at: usize,
+    failing: usize,
+}
+
+impl<'a> From<&'a Readiness> for Answer<'a> {
+    fn from(readiness: &'a Readiness) -> Self {
+        let (reachable, error) = match &readiness.gitlab {
+            Reachability::Unknown => (None, None),
+            Reachability::Up => (Some(true), None),
+            Reachability::Down { error } => (Some(false), Some(error.as_str())),
+        };
+        Self {
+            status: if readiness.first_round {
+                "ready"
+            } else {
+                "starting"
+            },
+            gitlab: GitLab { reachable, error },
+            store: Store {
+                kind: readiness.store.kind,
+                up: readiness.store.up,
+            },
+            lag_seconds: readiness.lag.map(|lag| lag.as_secs_f64()),
+            projects: Projects {
+                tracked: readiness.projects.tracked,
+                looked_at: readiness.projects.looked_at,
+                failing: readiness.projects.failing,
+            },
+        }
+    }
+}

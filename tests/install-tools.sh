@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# Installs the programs that the tests talk to, where they are missing: by package name, into
+# target/tools (or $AGE_TOOLS), without touching the system.
+#
+#   Debian packages  prometheus, promtool, victoria-metrics: downloaded and unpacked with an apt
+#                    state of their own, from the mirror that this machine's apt uses
+#   PyPI packages    tests/integration/programs/requirements.txt: into a virtual environment
+#
+# What cannot be had is said in one sentence, and the tests that need it are skipped: they fail
+# where CI=true. Run it again at any time; it is quick when all is there.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+tools=${AGE_TOOLS:-target/tools}
+mkdir -p "$tools/bin"
+tools=$(cd "$tools" && pwd)
+log=$tools/install.log
+: >"$log"
+
+say() { echo "tools: $*" >&2; }
+works() { "$1" --version >>"$log" 2>&1; }
+
+# Newest first: programs of the test are better new, and theirs need no library but libc.
+suites() {
+  if [[ ${ID:-} == debian ]]; then echo "forky trixie"; fi
+}
+
+# apt-get with a state of its own in $apt; any user may.
+own_apt() { APT_CONFIG=$apt/apt.conf apt-get -q "$@" >>"$log" 2>&1; }
+
+# The mirror of Debian's main archive that this machine uses.
+mirror() {
+  apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Component: main' \
+    "Release: ${VERSION_CODENAME:-}" 2>>"$log" | head -n 1
+}
+
+# Prepares $apt for a suite of Debian, or, without one, for what this machine's apt knows.
+use_suite() {
+  local keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+  mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
+  {
+    echo "Dir::State::lists \"$apt/lists\";"
+    echo "Dir::Cache \"$apt/cache\";"
+    echo 'APT::Sandbox::User "root";'
+    echo 'Acquire::Languages "none";'
+    echo 'Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";'
+    if [[ $1 ]]; then
+      echo "deb [signed-by=$keyring] $(mirror) $1 main" >"$apt/sources.list"
+      echo "Dir::Etc::sourcelist \"$apt/sources.list\";"
+      echo 'Dir::Etc::sourceparts "-";'
+    fi
+  } >"$apt/apt.conf"
+  own_apt update
+}
+
+# Downloads and unpacks a package, and takes one program of it. False when the program does not
+# run here: its libc may be too new.
+take_package() {
+  local package=$1 unpacked=$tools/debian/$1
+  rm -rf "$unpacked" && mkdir -p "$unpacked"
+  (cd "$unpacked" && own_apt download "$package" && dpkg -x ./*.deb . && rm ./*.deb) || return 1
+  works "$unpacked/usr/bin/$package" || return 1
+  ln -sf "../debian/$package/usr/bin/$package" "$tools/bin/$package"
+}
+
+install_debian() {
+  local wanted=() package suite
+  for package in prometheus promtool victoria-metrics; do
+    [[ -x $tools/bin/$package ]] || wanted+=("$package")
+  done
+  ((${#wanted[@]})) || return 0
+  if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
+    say "${wanted[*]} cannot be installed here, this is no Debian: put the programs into $tools/bin."
+    return 0
+  fi
+  say "installing ${wanted[*]}"
+  # shellcheck source=/dev/null
+  source /etc/os-release
+  apt=$(mktemp -d)
+  trap 'rm -rf "$apt"' EXIT
+  for suite in $(suites) ""; do
+    use_suite "$suite" || continue
+    local left=()
+    for package in "${wanted[@]}"; do
+      take_package "$package" || left+=("$package")
+    done
+    wanted=("${left[@]}")
+    ((${#wanted[@]})) || return 0
+  done
+  say "${wanted[*]} could not be installed from this machine's Debian mirror (see $log): their tests are skipped."
+}
+
+install_python() {
+  local requirements=tests/integration/programs/requirements.txt python=$tools/python
+  ! cmp -s "$requirements" "$python/requirements.txt" || return 0
+  say "installing the PyPI packages of $requirements"
+  if ! make_environment "$python"; then
+    say "Python's venv is missing (Debian: apt-get install python3-venv): tests with OTLP receivers are skipped."
+    return 0
+  fi
+  if ! "$python/bin/python3" -m pip install --quiet --requirement "$requirements" >>"$log" 2>&1; then
+    say "a package of $requirements could not be installed (see $log): tests with OTLP receivers are skipped."
+    return 0
+  fi
+  local rotel
+  rotel=$("$python/bin/python3" -c 'import rotel; print(rotel.__path__[0])')/rotel-agent
+  chmod +x "$rotel"
+  ln -sf "$rotel" "$tools/bin/rotel"
+  cp "$requirements" "$python/requirements.txt"
+}
+
+# A virtual environment at $1. Root may install what Debian keeps in a package of its own.
+make_environment() {
+  rm -rf "$1"
+  python3 -m venv "$1" >>"$log" 2>&1 && return 0
+  [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null || return 1
+  { apt-get -q update && apt-get -qy --no-install-recommends install python3 python3-venv; } >>"$log" 2>&1
+  rm -rf "$1"
+  python3 -m venv "$1" >>"$log" 2>&1
+}
+
+install_debian
+install_python
