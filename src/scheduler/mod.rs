@@ -20,7 +20,7 @@ use crate::clock::{Clock, UnixSeconds};
 use crate::collector::set::FeedCollectors;
 use crate::config::Settings;
 use crate::discovery::Discovery;
-use crate::gitlab::GitLab;
+use crate::gitlab::{GitLab, Lane};
 use crate::gitlab::model::ProjectId;
 use crate::project::ProjectMemory;
 use crate::recorder::Recorder;
@@ -70,7 +70,6 @@ pub struct Shared {
     recorder: tokio::sync::Mutex<Recorder>,
     registry: Mutex<Registry>,
     observer: Arc<dyn Observer>,
-    stop: CancellationToken,
 }
 
 impl Shared {
@@ -110,10 +109,10 @@ impl Scheduler {
         let collectors = FeedCollectors::new(&settings.collectors);
         let wishes = collectors.wishes(&settings.collectors);
         let pipelines = &settings.collectors.pipelines;
-        let discovery = Discovery::new(gitlab.clone(), &settings.projects, &settings.wildcards);
+        let discovery = Discovery::new(gitlab.in_lane(Lane::Urgent), &settings.projects, &settings.wildcards);
         let shared = Shared {
             feed: ChangeFeed::new(gitlab.clone(), wishes, clock.clone()),
-            refs: RefsSource::new(gitlab.clone()),
+            refs: RefsSource::new(gitlab.clone(), wishes.jobs),
             collectors,
             max_pipelines_per_ref: usize::try_from(pipelines.max_pipelines_per_ref)
                 .unwrap_or(usize::MAX),
@@ -124,7 +123,6 @@ impl Scheduler {
             recorder: tokio::sync::Mutex::new(recorder),
             registry: Mutex::new(Registry::new(remembered)),
             observer,
-            stop: CancellationToken::new(),
             clock,
         };
         Self {
@@ -166,7 +164,6 @@ impl Scheduler {
                 () = tokio::time::sleep(TICK) => {}
             }
         }
-        self.shared.stop.cancel();
         self.running.shutdown().await;
         self.shared.settled().await;
     }

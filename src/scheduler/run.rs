@@ -280,7 +280,7 @@ fn measure(
                 .iter()
                 .flat_map(|feed| feed.followed.keys().copied());
             Feed {
-                pipelines: Vec::new(),
+                pipelines: read.found.clone(),
                 followed: followed.collect(),
                 deleted: read.deleted.clone(),
             }
