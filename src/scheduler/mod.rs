@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -20,8 +20,8 @@ use crate::clock::{Clock, UnixSeconds};
 use crate::collector::set::FeedCollectors;
 use crate::config::Settings;
 use crate::discovery::Discovery;
-use crate::gitlab::{GitLab, Lane};
 use crate::gitlab::model::ProjectId;
+use crate::gitlab::{GitLab, Lane};
 use crate::project::ProjectMemory;
 use crate::recorder::Recorder;
 use crate::source::change_feed::{ChangeFeed, WayOfReading};
@@ -50,7 +50,8 @@ pub struct Scheduler {
     shared: Arc<Shared>,
     running: JoinSet<()>,
     discovery_due: UnixSeconds,
-    discovering: bool,
+    /// Discovery under way.
+    discovering: Option<Id>,
     sweep_due: UnixSeconds,
 }
 
@@ -109,7 +110,11 @@ impl Scheduler {
         let collectors = FeedCollectors::new(&settings.collectors);
         let wishes = collectors.wishes(&settings.collectors);
         let pipelines = &settings.collectors.pipelines;
-        let discovery = Discovery::new(gitlab.in_lane(Lane::Urgent), &settings.projects, &settings.wildcards);
+        let discovery = Discovery::new(
+            gitlab.in_lane(Lane::Urgent),
+            &settings.projects,
+            &settings.wildcards,
+        );
         let shared = Shared {
             feed: ChangeFeed::new(gitlab.clone(), wishes, clock.clone()),
             refs: RefsSource::new(gitlab.clone(), wishes.jobs),
@@ -129,7 +134,7 @@ impl Scheduler {
             shared: Arc::new(shared),
             running: JoinSet::new(),
             discovery_due: UnixSeconds::default(),
-            discovering: false,
+            discovering: None,
             sweep_due: UnixSeconds::default(),
         }
     }
@@ -147,8 +152,9 @@ impl Scheduler {
             if self.running.is_empty() {
                 return;
             }
-            while self.running.join_next().await.is_some() {}
-            self.discovering = false;
+            while let Some(ended) = self.running.join_next_with_id().await {
+                self.ended(ended);
+            }
         }
     }
 
@@ -158,14 +164,25 @@ impl Scheduler {
             self.start_due();
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some(_) = self.running.join_next() => {
-                    self.discovering &= !self.running.is_empty();
-                }
+                Some(ended) = self.running.join_next_with_id() => self.ended(ended),
                 () = tokio::time::sleep(TICK) => {}
             }
         }
         self.running.shutdown().await;
         self.shared.settled().await;
+    }
+
+    fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let id = match ended {
+            Ok((id, ())) => id,
+            Err(error) => {
+                tracing::error!("a run ended badly: {error}");
+                error.id()
+            }
+        };
+        if self.discovering == Some(id) {
+            self.discovering = None;
+        }
     }
 
     fn start_due(&mut self) {
@@ -175,10 +192,10 @@ impl Scheduler {
             // Not worth a trace: it makes no call.
             self.running.spawn(run::sweep(Arc::clone(&self.shared)));
         }
-        if self.discovery_due <= now && !self.discovering {
+        if self.discovery_due <= now && self.discovering.is_none() {
             self.discovery_due = now.plus(self.shared.discovery_interval);
-            self.discovering = true;
-            self.spawn(run::discover(Arc::clone(&self.shared)), "discovery");
+            let discovery = self.spawn(run::discover(Arc::clone(&self.shared)), "discovery");
+            self.discovering = Some(discovery);
         }
         let free = RUNS_AT_ONCE.saturating_sub(self.running.len());
         let feed = self.shared.registry().take_feed(now, FEED_BATCH, free);
@@ -197,9 +214,9 @@ impl Scheduler {
         self.shared.observer.tasks(queued, self.running.len());
     }
 
-    fn spawn(&mut self, run: impl Future<Output = ()> + Send + 'static, task: &'static str) {
+    fn spawn(&mut self, run: impl Future<Output = ()> + Send + 'static, task: &'static str) -> Id {
         let span = tracing::info_span!("task", otel.name = task, task);
-        self.running.spawn(run.instrument(span));
+        self.running.spawn(run.instrument(span)).id()
     }
 }
 
