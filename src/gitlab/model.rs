@@ -368,7 +368,7 @@ pub struct Job {
     pub started_at: Option<UnixSeconds>,
     /// When it ended.
     pub finished_at: Option<UnixSeconds>,
-    /// Seconds it ran; of a running job, up to now.
+    /// Whole seconds it ran; of a running job, up to now.
     pub duration: Option<f64>,
     /// Seconds it waited for a runner.
     pub queued_duration: Option<f64>,

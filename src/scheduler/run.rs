@@ -13,12 +13,11 @@ use crate::collector::refs::RefName;
 use crate::collector::{Feed, Subject};
 use crate::gitlab::model::{ProjectId, Text};
 use crate::project::ProjectMemory;
-use crate::recorder::{ProjectRun, RecordError};
+use crate::recorder::{ProjectRun, RecordError, Recorder};
 use crate::series::Retirement;
 use crate::source::change_feed::FeedRead;
 use crate::source::refs::RefsRead;
 use crate::source::{Problem, SourceError, Target, Tracked};
-use crate::telemetry::catalogue::SeriesKey;
 
 /// States are measured again at least this often: ages move though nothing else does.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(600);
@@ -180,8 +179,7 @@ async fn record(
                     continue;
                 };
                 tell_problems(shared, read.problems());
-                let renamed = |from: &Text, to: &Text| recorder.renamed(from, to);
-                let measured = measure(shared, entry, &read, (&paths, &renamed), now);
+                let measured = measure(shared, &recorder, entry, &read, &paths, now);
                 let memory = measured.as_ref().and_then(|run| run.memory.clone());
                 done.push(Done { id, memory, read });
                 runs.extend(measured);
@@ -290,13 +288,13 @@ fn paths(shared: &Shared, read: &[(ProjectId, Result<Read, SourceError>)]) -> Tr
     paths
 }
 
-/// Lets the collectors measure; nothing when nothing moved and the states are fresh. `renamed`
-/// gives what one path counts, as another would.
+/// Lets the collectors measure; nothing when nothing moved and the states are fresh.
 fn measure(
     shared: &Shared,
+    recorder: &Recorder,
     entry: &Entry,
     read: &Read,
-    (paths, renamed): (&Tracked, &dyn Fn(&Text, &Text) -> Vec<SeriesKey>),
+    paths: &Tracked,
     now: UnixSeconds,
 ) -> Option<ProjectRun> {
     let fresh = entry
@@ -345,7 +343,7 @@ fn measure(
     let mut births = Vec::new();
     if path != entry.project.full_path {
         tracing::info!(from = %entry.project.full_path, to = %path, "a project has a new path");
-        births = renamed(&entry.project.full_path, &path);
+        births = recorder.renamed(&entry.project.full_path, &path);
         retirements.extend(retired_path(&entry.project.full_path));
     }
     Some(ProjectRun {

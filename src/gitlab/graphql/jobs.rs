@@ -11,6 +11,7 @@ use crate::gitlab::json::Step;
 use crate::gitlab::model::{
     Downstream, DownstreamTarget, Job, Known, Page, PipelineId, ProjectId, Status, Text, Upstream,
 };
+use crate::gitlab::rest::sensible;
 use queries::pipeline_jobs::{
     self, JobsOfPipeline, JobsOfPipelineDownstreamNodes, JobsOfPipelineJobsNodes, PipelineJobsPage,
     PipelineJobsProjectsNodes,
@@ -284,10 +285,16 @@ fn pipeline_of(
         iid: iid(&node.iid)?,
         status: Status::from(node.status),
         updated_at: time("updatedAt", &node.updated_at)?,
-        coverage: node.coverage.filter(|coverage| coverage.is_finite()),
+        coverage: sensible(node.coverage).and_then(hundredths),
         jobs,
         downstream,
     })
+}
+
+/// REST writes a pipeline's coverage with two digits; so that both tell the same, it is rounded here
+/// as it is there: a half to the even digit.
+fn hundredths(percent: f64) -> Option<f64> {
+    format!("{percent:.2}").parse().ok()
 }
 
 fn job(node: JobsOfPipelineJobsNodes) -> Result<Job, String> {

@@ -231,7 +231,8 @@ impl RestJob {
             created_at: time("created_at", &self.created_at)?,
             started_at: maybe_time("started_at", self.started_at.as_deref())?,
             finished_at: maybe_time("finished_at", self.finished_at.as_deref())?,
-            duration: sensible(self.duration),
+            // GraphQL has whole seconds: a run has one length, however it was read.
+            duration: sensible(self.duration).map(f64::floor),
             queued_duration: sensible(self.queued_duration),
             coverage: number(self.coverage.as_ref()),
             failure_reason: match self.failure_reason.as_deref() {

@@ -188,7 +188,7 @@ async fn jobs_are_read_with_reason_runner_and_artifacts() {
     assert_eq!(failed.artifact_bytes, Some(1024));
     assert_eq!(
         (failed.duration, failed.queued_duration),
-        (Some(9.75), Some(0.5))
+        (Some(9.0), Some(0.5))
     );
     assert_eq!(failed.coverage, Some(12.5));
     assert_eq!(

@@ -19,6 +19,7 @@ const INTERVAL: u64 = 300;
 
 /// A world in which every project has run a pipeline of `main`.
 fn populate(world: &mut World) {
+    world.add_user("alice");
     for path in [
         "group/web",
         "group/team/api",
@@ -37,16 +38,15 @@ fn populate(world: &mut World) {
 
 fn settings(entries: &[&str], wildcards: Vec<Wildcard>) -> Settings {
     let watched = watch_everything().wildcards.remove(0).settings;
-    let mut settings = Settings::default();
-    settings.projects = entries
-        .iter()
-        .map(|name| ProjectEntry {
-            name: (*name).to_owned(),
-            settings: watched.clone(),
-        })
-        .collect();
-    settings.wildcards = wildcards;
-    settings
+    let projects = entries.iter().map(|name| ProjectEntry {
+        name: (*name).to_owned(),
+        settings: watched.clone(),
+    });
+    Settings {
+        projects: projects.collect(),
+        wildcards,
+        ..Settings::default()
+    }
 }
 
 fn owned_by(name: &str, kind: OwnerKind, include_subgroups: bool) -> Wildcard {

@@ -5,6 +5,7 @@ mod downstream;
 mod fallback;
 mod jobs;
 mod life;
+mod parity;
 mod pipelines;
 mod refs;
 mod scheduler;
@@ -45,13 +46,6 @@ impl Story {
     /// Begins with other settings, and with what happened before the exporter's first look.
     async fn with(settings: Settings, before: impl FnOnce(&mut World, ProjectId)) -> Self {
         let mut story = Self::unseen(settings, before, |_| {});
-        story.look_now().await;
-        story
-    }
-
-    /// The same by REST alone.
-    async fn by_rest(settings: Settings, before: impl FnOnce(&mut World, ProjectId)) -> Self {
-        let mut story = Self::unseen(settings, before, |client| client.use_graphql = false);
         story.look_now().await;
         story
     }

@@ -41,9 +41,10 @@ fn kind_and_ref(labels: Labels) -> String {
 
 /// The defaults, for every project.
 fn defaults() -> Settings {
-    let mut settings = Settings::default();
-    settings.wildcards = vec![Default::default()];
-    settings
+    Settings {
+        wildcards: vec![Default::default()],
+        ..Settings::default()
+    }
 }
 
 #[tokio::test]
