@@ -19,14 +19,14 @@ use crate::clock::{Clock, UnixSeconds};
 use crate::collector::set::FeedCollectors;
 use crate::config::Settings;
 use crate::discovery::Discovery;
-use crate::gitlab::{GitLab, Lane};
 use crate::gitlab::model::ProjectId;
+use crate::gitlab::{GitLab, Lane};
 use crate::project::ProjectMemory;
 use crate::recorder::Recorder;
 use crate::source::change_feed::{ChangeFeed, WayOfReading};
 use crate::source::refs::RefsSource;
 use observer::Observer;
-use registry::Registry;
+use registry::{Registry, Rhythm};
 
 /// The value of `collector_type` for looking projects up.
 pub const DISCOVERY: &str = "discovery";
@@ -101,18 +101,26 @@ impl Scheduler {
         let collectors = FeedCollectors::new(&settings.collectors);
         let wishes = collectors.wishes(&settings.collectors);
         let pipelines = &settings.collectors.pipelines;
-        let discovery = Discovery::new(gitlab.in_lane(Lane::Urgent), &settings.projects, &settings.wildcards);
+        let discovery = Discovery::new(
+            gitlab.in_lane(Lane::Urgent),
+            &settings.projects,
+            &settings.wildcards,
+        );
+        let rhythm = Rhythm {
+            interval: feed_interval(settings),
+            batch: FEED_BATCH,
+        };
         let shared = Shared {
             feed: ChangeFeed::new(gitlab.clone(), wishes, clock.clone()),
             refs: RefsSource::new(gitlab.clone(), wishes.jobs),
             collectors,
             max_pipelines_per_ref: usize::try_from(pipelines.max_pipelines_per_ref)
                 .unwrap_or(usize::MAX),
-            feed_interval: feed_interval(settings),
+            feed_interval: rhythm.interval,
             discovery_interval: settings.discovery.interval,
             discovery: tokio::sync::Mutex::new(discovery),
             recorder: tokio::sync::Mutex::new(recorder),
-            registry: Mutex::new(Registry::new(remembered)),
+            registry: Mutex::new(Registry::new(rhythm, remembered)),
             observer,
             clock,
         };

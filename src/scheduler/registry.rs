@@ -61,6 +61,9 @@ pub struct Entry {
     pub memory: Arc<ProjectMemory>,
     /// The change feed.
     pub feed: Timer,
+    /// How much later than its first look plus the interval its second look is due: so batches that
+    /// were found together spread over the interval.
+    pub phase: Duration,
     /// Refs.
     pub refs: Timer,
     /// When its states were last measured.
@@ -92,11 +95,31 @@ pub struct Gone {
     pub path: Text,
 }
 
+/// How often projects are read, and how many together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rhythm {
+    /// Between two looks at a project.
+    pub interval: Duration,
+    /// Projects in one batch.
+    pub batch: usize,
+}
+
+impl Rhythm {
+    /// The phase of the project number `place` of `count` that were found together.
+    fn phase(self, place: usize, count: usize) -> Duration {
+        let batch = self.batch.max(1);
+        let batches = u32::try_from(count.div_ceil(batch).max(1)).unwrap_or(u32::MAX);
+        let number = u32::try_from(place / batch).unwrap_or(u32::MAX);
+        (self.interval / batches).saturating_mul(number)
+    }
+}
+
 /// All tracked projects.
 #[derive(Debug, Default)]
 pub struct Registry {
     entries: BTreeMap<ProjectId, Entry>,
     tracked: Tracked,
+    rhythm: Rhythm,
     /// Memories of an earlier process, for projects that discovery has yet to find.
     remembered: BTreeMap<ProjectId, Arc<ProjectMemory>>,
 }
@@ -104,8 +127,9 @@ pub struct Registry {
 impl Registry {
     /// A registry that knows what an earlier process remembered.
     #[must_use]
-    pub fn new(remembered: Vec<(ProjectId, Arc<ProjectMemory>)>) -> Self {
+    pub fn new(rhythm: Rhythm, remembered: Vec<(ProjectId, Arc<ProjectMemory>)>) -> Self {
         Self {
+            rhythm,
             remembered: remembered.into_iter().collect(),
             ..Self::default()
         }
@@ -120,6 +144,11 @@ impl Registry {
             .copied()
             .collect();
         let gone = gone.into_iter().filter_map(|id| self.remove(id)).collect();
+        let new = found
+            .keys()
+            .filter(|id| !self.entries.contains_key(id))
+            .count();
+        let mut place = 0;
         for (id, (project, settings)) in found {
             if let Some(entry) = self.entries.get_mut(&id) {
                 entry.settings = settings;
@@ -135,11 +164,13 @@ impl Registry {
                 settings,
                 memory,
                 feed: timer,
+                phase: self.rhythm.phase(place, new),
                 refs: timer,
                 measured_at: None,
                 succeeded_at: None,
                 error: None,
             };
+            place += 1;
             self.entries.insert(id, entry);
         }
         self.index();
@@ -207,6 +238,7 @@ impl Registry {
             .collect();
         due.sort_by_key(|entry| {
             (
+                entry.succeeded_at.is_some(),
                 entry.feed.due,
                 entry.memory.feed.as_ref().map(|feed| feed.watermark),
             )
@@ -254,4 +286,97 @@ fn take(
         taken.push(batch.collect());
     }
     taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gitlab::model::Known;
+
+    const NOW: UnixSeconds = UnixSeconds(1_000);
+    const INTERVAL: Duration = Duration::from_secs(30);
+
+    fn found(count: u64) -> Found {
+        let project = |id| Project {
+            id: ProjectId(id),
+            full_path: format!("g/p{id}").into(),
+            default_branch: Known::Unread,
+            archived: false,
+            last_activity_at: None,
+            role: Known::Unread,
+        };
+        (1..=count)
+            .map(|id| (ProjectId(id), (project(id), Arc::default())))
+            .collect()
+    }
+
+    fn registry(count: u64) -> Registry {
+        let rhythm = Rhythm {
+            interval: INTERVAL,
+            batch: 10,
+        };
+        let mut registry = Registry::new(rhythm, Vec::new());
+        registry.update(found(count), NOW);
+        registry
+    }
+
+    #[test]
+    fn batches_found_together_spread_over_the_interval() {
+        let registry = registry(30);
+        let phases: Vec<u64> = registry
+            .iter()
+            .map(|(_, entry)| entry.phase.as_secs())
+            .collect();
+        assert_eq!(phases[..10], [0; 10]);
+        assert_eq!(phases[10..20], [10; 10]);
+        assert_eq!(phases[20..], [20; 10]);
+    }
+
+    #[test]
+    fn a_project_is_in_one_run_at_a_time() {
+        let mut registry = registry(25);
+        let taken = registry.take_feed(NOW, 10, 2);
+        assert_eq!(taken.iter().map(Vec::len).collect::<Vec<_>>(), [10, 10]);
+        let rest = registry.take_feed(NOW, 10, 8);
+        assert_eq!(rest.iter().map(Vec::len).collect::<Vec<_>>(), [5]);
+        assert!(registry.take_feed(NOW, 10, 8).is_empty(), "all are running");
+        let one = registry.get_mut(ProjectId(1)).unwrap();
+        one.feed.succeeded(NOW, INTERVAL);
+        assert!(registry.take_feed(NOW, 10, 8).is_empty(), "not due yet");
+        assert_eq!(registry.take_feed(NOW.plus(INTERVAL), 10, 8).len(), 1);
+    }
+
+    #[test]
+    fn a_failing_project_waits_longer_each_time_and_recovers_at_once() {
+        let mut timer = Timer {
+            due: NOW,
+            ..Timer::default()
+        };
+        let mut waits = Vec::new();
+        for _ in 0..6 {
+            timer.failed(NOW, INTERVAL);
+            waits.push(timer.due.since(NOW).as_secs());
+        }
+        assert_eq!(waits, [60, 120, 240, 300, 300, 300]);
+        timer.succeeded(NOW.plus(MAX_BACK_OFF), INTERVAL);
+        assert_eq!(timer.failures, 0);
+        assert_eq!(timer.due, NOW.plus(MAX_BACK_OFF).plus(INTERVAL));
+    }
+
+    #[test]
+    fn due_times_do_not_creep_with_the_length_of_runs() {
+        let mut timer = Timer {
+            due: NOW,
+            ..Timer::default()
+        };
+        timer.succeeded(NOW.plus(Duration::from_secs(7)), INTERVAL);
+        assert_eq!(timer.due, NOW.plus(INTERVAL));
+        let late = NOW.plus(Duration::from_secs(500));
+        timer.succeeded(late, INTERVAL);
+        assert_eq!(
+            timer.due,
+            late.plus(INTERVAL),
+            "what was missed is not made up for"
+        );
+    }
 }

@@ -200,6 +200,9 @@ fn end(shared: &Shared, done: Vec<Done>, recorded: &Result<(), RecordError>, now
             entry.measured_at = Some(now);
         }
         if feed {
+            if entry.succeeded_at.is_none() {
+                entry.feed.due = entry.feed.due.plus(entry.phase);
+            }
             entry.succeeded_at = Some(now);
             entry.error = None;
             lag = lag.max(Some(late));

@@ -362,7 +362,6 @@ fn merge_requests_count_as_the_setting_says() {
         let upstream = |merge_request: &Known<PipelineMergeRequest>| Upstream {
             project_id: project_id(PROJECT),
             pipeline: run.id,
-            project_id: crate::gitlab::model::ProjectId(1),
             project: "group/project".into(),
             git_ref: run.git_ref.clone(),
             merge_request: merge_request.clone(),
