@@ -8,6 +8,7 @@ pub mod observer;
 pub mod registry;
 mod run;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -63,6 +64,8 @@ pub struct Shared {
     feed_interval: Duration,
     discovery_interval: Duration,
     discovery: tokio::sync::Mutex<Discovery>,
+    /// Projects that are gone, or not as they were: discovery shall look them up anew.
+    changed: Mutex<BTreeSet<ProjectId>>,
     /// Held from measuring to showing: one run at a time.
     recorder: tokio::sync::Mutex<Recorder>,
     registry: Mutex<Registry>,
@@ -79,6 +82,11 @@ impl Shared {
     #[must_use]
     pub fn way_of_reading(&self, now: UnixSeconds) -> WayOfReading {
         self.feed.way_of_reading(now)
+    }
+
+    /// Projects that discovery shall look up anew.
+    fn changed(&self) -> MutexGuard<'_, BTreeSet<ProjectId>> {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until what is being recorded has been shown.
@@ -119,6 +127,7 @@ impl Scheduler {
             feed_interval: rhythm.interval,
             discovery_interval: settings.discovery.interval,
             discovery: tokio::sync::Mutex::new(discovery),
+            changed: Mutex::default(),
             recorder: tokio::sync::Mutex::new(recorder),
             registry: Mutex::new(Registry::new(rhythm, remembered)),
             observer,

@@ -34,13 +34,17 @@ pub(super) async fn discover(shared: Arc<Shared>) {
     let now = shared.clock.now();
     let started = Instant::now();
     let span = info_span!("run", otel.name = "discovery run");
-    let (found, errors) = shared
-        .discovery
-        .lock()
-        .await
-        .look(now)
-        .instrument(span)
-        .await;
+    let (mut found, errors) = {
+        let mut discovery = shared.discovery.lock().await;
+        for id in std::mem::take(&mut *shared.changed()) {
+            discovery.forget(id);
+        }
+        discovery.look(now).instrument(span).await
+    };
+    // What went meanwhile is for the next time to find, if it is there again.
+    let changed = shared.changed().clone();
+    let tracked = shared.registry().tracked();
+    found.retain(|id, _| tracked.contains_key(id) || !changed.contains(id));
     for error in &errors {
         tracing::warn!("{error}");
         shared.observer.failed(super::DISCOVERY, error.error.kind());
@@ -142,9 +146,7 @@ async fn record(shared: &Shared, read: Vec<(ProjectId, Result<Read, SourceError>
             }
             Err(error @ (SourceError::Gone | SourceError::RoleTooLow(_))) => {
                 shared.observer.failed("pipelines", error.kind());
-                if let Some(project) = lose(shared, id, &error).await {
-                    gone.push(project);
-                }
+                gone.extend(lose(shared, id, &error));
             }
             Err(error) => failed(shared, id, &error, now),
         }
@@ -209,6 +211,9 @@ fn end(shared: &Shared, done: Vec<Done>, recorded: &Result<(), RecordError>, now
         }
         if let Read::Feed(read) = read {
             renamed |= entry.project.full_path != read.project.full_path;
+            if entry.project.archived != read.project.archived {
+                shared.changed().insert(id);
+            }
             entry.project = read.project;
         }
     }
@@ -353,10 +358,10 @@ fn failed(shared: &Shared, id: ProjectId, error: &SourceError, now: UnixSeconds)
 }
 
 /// Stops tracking a project that GitLab does not show any more.
-async fn lose(shared: &Shared, id: ProjectId, error: &SourceError) -> Option<Gone> {
+fn lose(shared: &Shared, id: ProjectId, error: &SourceError) -> Option<Gone> {
     let gone = shared.registry().remove(id)?;
     tracing::info!(project = %gone.path, "tracked no more: {error}");
-    shared.discovery.lock().await.gone(id);
+    shared.changed().insert(id);
     Some(gone)
 }
 

@@ -19,7 +19,7 @@ use crate::project::ProjectMemory;
 /// Runs futures side by side, at most `at_once` of them, and gives their results in order.
 // A `Vec`, not an iterator: a future that holds the closure which makes the others is not `Send`
 // to today's compiler.
-async fn side_by_side<F: Future>(at_once: usize, futures: Vec<F>) -> Vec<F::Output> {
+pub(crate) async fn side_by_side<F: Future>(at_once: usize, futures: Vec<F>) -> Vec<F::Output> {
     stream::iter(futures).buffered(at_once).collect().await
 }
 
