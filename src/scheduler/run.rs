@@ -251,13 +251,16 @@ fn paths(shared: &Shared, read: &[(ProjectId, Result<Read, SourceError>)]) -> Tr
     paths
 }
 
+/// Gives what one path counts, as another would.
+type Renamed<'a> = &'a dyn Fn(&Text, &Text) -> Vec<SeriesKey>;
+
 /// Lets the collectors measure; nothing when nothing moved and the states are fresh. `renamed`
 /// gives what one path counts, as another would.
 fn measure(
     shared: &Shared,
     entry: &Entry,
     read: &Read,
-    (paths, renamed): (&Tracked, &dyn Fn(&Text, &Text) -> Vec<SeriesKey>),
+    (paths, renamed): (&Tracked, Renamed<'_>),
     now: UnixSeconds,
 ) -> Option<ProjectRun> {
     let fresh = entry

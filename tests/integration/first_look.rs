@@ -26,8 +26,10 @@ async fn a_quiet_branch_shows_its_newest_pipeline() {
         world.advance(MINUTE);
     }
     let simulator = Simulator::start(world, &Options::default()).expect("a simulator");
-    let mut settings = Settings::default();
-    settings.wildcards = vec![Default::default()];
+    let settings = Settings {
+        wildcards: vec![Default::default()],
+        ..Settings::default()
+    };
     let mut exporter = Core::start(&simulator, &settings);
     for _ in 0..3 {
         exporter.round(&simulator).await;
