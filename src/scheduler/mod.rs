@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -27,7 +27,7 @@ use crate::recorder::Recorder;
 use crate::source::change_feed::{ChangeFeed, WayOfReading};
 use crate::source::refs::RefsSource;
 use observer::Observer;
-use registry::{Registry, Rhythm};
+use registry::Registry;
 
 /// The value of `collector_type` for looking projects up.
 pub const DISCOVERY: &str = "discovery";
@@ -50,7 +50,8 @@ pub struct Scheduler {
     shared: Arc<Shared>,
     running: JoinSet<()>,
     discovery_due: UnixSeconds,
-    discovering: bool,
+    /// Discovery under way.
+    discovering: Option<Id>,
     sweep_due: UnixSeconds,
 }
 
@@ -114,22 +115,18 @@ impl Scheduler {
             &settings.projects,
             &settings.wildcards,
         );
-        let rhythm = Rhythm {
-            interval: feed_interval(settings),
-            batch: FEED_BATCH,
-        };
         let shared = Shared {
             feed: ChangeFeed::new(gitlab.clone(), wishes, clock.clone()),
             refs: RefsSource::new(gitlab.clone(), wishes.jobs),
             collectors,
             max_pipelines_per_ref: usize::try_from(pipelines.max_pipelines_per_ref)
                 .unwrap_or(usize::MAX),
-            feed_interval: rhythm.interval,
+            feed_interval: feed_interval(settings),
             discovery_interval: settings.discovery.interval,
             discovery: tokio::sync::Mutex::new(discovery),
             changed: Mutex::default(),
             recorder: tokio::sync::Mutex::new(recorder),
-            registry: Mutex::new(Registry::new(rhythm, remembered)),
+            registry: Mutex::new(Registry::new(remembered)),
             observer,
             clock,
         };
@@ -137,7 +134,7 @@ impl Scheduler {
             shared: Arc::new(shared),
             running: JoinSet::new(),
             discovery_due: UnixSeconds::default(),
-            discovering: false,
+            discovering: None,
             sweep_due: UnixSeconds::default(),
         }
     }
@@ -155,8 +152,9 @@ impl Scheduler {
             if self.running.is_empty() {
                 return;
             }
-            while self.running.join_next().await.is_some() {}
-            self.discovering = false;
+            while let Some(ended) = self.running.join_next_with_id().await {
+                self.ended(ended);
+            }
         }
     }
 
@@ -166,14 +164,25 @@ impl Scheduler {
             self.start_due();
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some(_) = self.running.join_next() => {
-                    self.discovering &= !self.running.is_empty();
-                }
+                Some(ended) = self.running.join_next_with_id() => self.ended(ended),
                 () = tokio::time::sleep(TICK) => {}
             }
         }
         self.running.shutdown().await;
         self.shared.settled().await;
+    }
+
+    fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let id = match ended {
+            Ok((id, ())) => id,
+            Err(error) => {
+                tracing::error!("a run ended badly: {error}");
+                error.id()
+            }
+        };
+        if self.discovering == Some(id) {
+            self.discovering = None;
+        }
     }
 
     fn start_due(&mut self) {
@@ -183,10 +192,10 @@ impl Scheduler {
             // Not worth a trace: it makes no call.
             self.running.spawn(run::sweep(Arc::clone(&self.shared)));
         }
-        if self.discovery_due <= now && !self.discovering {
+        if self.discovery_due <= now && self.discovering.is_none() {
             self.discovery_due = now.plus(self.shared.discovery_interval);
-            self.discovering = true;
-            self.spawn(run::discover(Arc::clone(&self.shared)), "discovery");
+            let discovery = self.spawn(run::discover(Arc::clone(&self.shared)), "discovery");
+            self.discovering = Some(discovery);
         }
         let free = RUNS_AT_ONCE.saturating_sub(self.running.len());
         let feed = self.shared.registry().take_feed(now, FEED_BATCH, free);
@@ -205,9 +214,9 @@ impl Scheduler {
         self.shared.observer.tasks(queued, self.running.len());
     }
 
-    fn spawn(&mut self, run: impl Future<Output = ()> + Send + 'static, task: &'static str) {
+    fn spawn(&mut self, run: impl Future<Output = ()> + Send + 'static, task: &'static str) -> Id {
         let span = tracing::info_span!("task", otel.name = task, task);
-        self.running.spawn(run.instrument(span));
+        self.running.spawn(run.instrument(span)).id()
     }
 }
 

@@ -1,13 +1,13 @@
 //! One run: read, measure, record. Times, traces, logs and counts errors for all collectors.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::{Instrument, info_span};
 
 use super::Shared;
-use super::registry::{Entry, Gone};
+use super::registry::{Entry, Gone, Reading};
 use crate::clock::UnixSeconds;
 use crate::collector::refs::RefName;
 use crate::collector::{Feed, Subject};
@@ -27,6 +27,35 @@ const MEASURE_INTERVAL: Duration = Duration::from_secs(600);
 enum Read {
     Feed(FeedRead),
     Refs(RefsRead),
+}
+
+/// The projects that a run holds, with their trackings; they are free again when it ends, however
+/// it does.
+struct Held {
+    shared: Arc<Shared>,
+    reading: Reading,
+    trackings: BTreeMap<ProjectId, u64>,
+}
+
+impl Held {
+    fn new(shared: &Arc<Shared>, reading: Reading, targets: &[Target]) -> Self {
+        let trackings = targets.iter().map(|target| (target.id(), target.tracking));
+        Self {
+            shared: Arc::clone(shared),
+            reading,
+            trackings: trackings.collect(),
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let (now, interval) = (self.shared.clock.now(), self.shared.feed_interval);
+        let mut registry = self.shared.registry();
+        for (id, tracking) in &self.trackings {
+            registry.release(self.reading, (*id, *tracking), now, interval);
+        }
+    }
 }
 
 /// Looks projects up, and lets go of those that are no more.
@@ -72,6 +101,7 @@ pub(super) async fn sweep(shared: Arc<Shared>) {
 /// Looks at a batch of projects for what moved.
 pub(super) async fn change_feed(shared: Arc<Shared>, targets: Vec<Target>) {
     let started = Instant::now();
+    let held = Held::new(&shared, Reading::ChangeFeed, &targets);
     let tracked = shared.registry().tracked();
     let span = info_span!(
         "run",
@@ -87,7 +117,7 @@ pub(super) async fn change_feed(shared: Arc<Shared>, targets: Vec<Target>) {
         .into_iter()
         .map(|(id, read)| (id, read.map(Read::Feed)))
         .collect();
-    conclude(&shared, read).instrument(span).await;
+    conclude(&held, read).instrument(span).await;
     for collector in shared.collectors.enabled() {
         shared.observer.ran(collector.as_str(), started.elapsed());
     }
@@ -97,6 +127,7 @@ pub(super) async fn change_feed(shared: Arc<Shared>, targets: Vec<Target>) {
 /// Looks at the refs of a batch of projects.
 pub(super) async fn refs(shared: Arc<Shared>, targets: Vec<Target>) {
     let started = Instant::now();
+    let held = Held::new(&shared, Reading::Refs, &targets);
     let now = shared.clock.now();
     let span = info_span!("run", otel.name = "refs run", projects = targets.len());
     let read = shared
@@ -108,27 +139,38 @@ pub(super) async fn refs(shared: Arc<Shared>, targets: Vec<Target>) {
         .into_iter()
         .map(|(id, read)| (id, read.map(Read::Refs)))
         .collect();
-    conclude(&shared, read).instrument(span).await;
+    conclude(&held, read).instrument(span).await;
     shared.observer.ran(super::REFS, started.elapsed());
 }
 
 /// Measures and records what was read. It runs as a task of its own, so that a stop never cuts a
 /// run between commit and show.
-async fn conclude(shared: &Arc<Shared>, read: Vec<(ProjectId, Result<Read, SourceError>)>) {
-    let shared = Arc::clone(shared);
+async fn conclude(held: &Held, read: Vec<(ProjectId, Result<Read, SourceError>)>) {
+    let (shared, trackings) = (Arc::clone(&held.shared), held.trackings.clone());
     let span = tracing::Span::current();
-    let task = tokio::spawn(async move { record(&shared, read).await }.instrument(span));
+    let record = async move { record(&shared, &trackings, read).await };
+    let task = tokio::spawn(record.instrument(span));
     if let Err(error) = task.await {
         tracing::error!("a run ended badly: {error}");
     }
 }
 
-async fn record(shared: &Shared, read: Vec<(ProjectId, Result<Read, SourceError>)>) {
+async fn record(
+    shared: &Shared,
+    trackings: &BTreeMap<ProjectId, u64>,
+    mut read: Vec<(ProjectId, Result<Read, SourceError>)>,
+) {
     let now = shared.clock.now();
     let mut gone = Vec::new();
     let mut runs = Vec::new();
     let mut done = Vec::new();
     let mut recorder = shared.recorder.lock().await;
+    // A project that went meanwhile is not the one that was read, even if it has come back.
+    read.retain(|(id, _)| {
+        let mut registry = shared.registry();
+        let tracking = registry.get_mut(*id).map(|entry| entry.tracking);
+        tracking.is_some() && tracking.as_ref() == trackings.get(id)
+    });
     let paths = paths(shared, &read);
     for (id, read) in read {
         match read {
@@ -185,7 +227,7 @@ fn end(shared: &Shared, done: Vec<Done>, recorded: &Result<(), RecordError>, now
         let Some(entry) = registry.get_mut(id) else {
             continue;
         };
-        let interval = shared.feed_interval;
+        let (interval, slot) = (shared.feed_interval, entry.slot);
         let (timer, feed) = match &read {
             Read::Feed(_) => (&mut entry.feed, true),
             Read::Refs(_) => (&mut entry.refs, false),
@@ -196,15 +238,12 @@ fn end(shared: &Shared, done: Vec<Done>, recorded: &Result<(), RecordError>, now
             continue;
         }
         let late = now.since(timer.due);
-        timer.succeeded(now, interval);
+        timer.succeeded(now, interval, slot);
         if let Some(memory) = memory {
             entry.memory = memory;
             entry.measured_at = Some(now);
         }
         if feed {
-            if entry.succeeded_at.is_none() {
-                entry.feed.due = entry.feed.due.plus(entry.phase);
-            }
             entry.succeeded_at = Some(now);
             entry.error = None;
             lag = lag.max(Some(late));

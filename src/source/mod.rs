@@ -26,6 +26,8 @@ pub(crate) async fn side_by_side<F: Future>(at_once: usize, futures: Vec<F>) -> 
 /// A tracked project, as a source reads it.
 #[derive(Clone, Debug)]
 pub struct Target {
+    /// Number of this tracking of the project: it has another when it went and came back.
+    pub tracking: u64,
     /// The project as it was last seen.
     pub project: Project,
     /// Its settings.
