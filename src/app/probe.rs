@@ -164,7 +164,10 @@ impl Probe {
         let instance = self.found().instance?;
         let roles: BTreeMap<ProjectId, Known<Role>> = {
             let registry = self.projects.registry();
-            registry.iter().map(|(id, entry)| (id, entry.project.role)).collect()
+            registry
+                .iter()
+                .map(|(id, entry)| (id, entry.project.role))
+                .collect()
         };
         let ids: Vec<ProjectId> = roles.keys().copied().collect();
         let mut highest = None;
