@@ -19,6 +19,7 @@ const INTERVAL: u64 = 300;
 
 /// A world in which every project has run a pipeline of `main`.
 fn populate(world: &mut World) {
+    world.add_user("alice");
     for path in [
         "group/web",
         "group/team/api",
