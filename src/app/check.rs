@@ -262,11 +262,13 @@ impl fmt::Display for Report {
             }
             Err(_) => writeln!(f, ", no answer that helps")?,
         }
-        self.write_token(f)?;
-        self.write_projects(f)?;
-        writeln!(f, "Collectors")?;
-        for (collector, outlook) in &self.collectors {
-            writeln!(f, "  {:16} {outlook}", collector.as_str())?;
+        if self.instance.is_ok() {
+            self.write_token(f)?;
+            self.write_projects(f)?;
+            writeln!(f, "Collectors")?;
+            for (collector, outlook) in &self.collectors {
+                writeln!(f, "  {:16} {outlook}", collector.as_str())?;
+            }
         }
         for problem in &self.problems {
             let word = if problem.fatal { "error" } else { "note" };
