@@ -150,7 +150,7 @@ fn own(
         project: subject.id,
         git_ref: name.name.clone(),
     };
-    let newest = newest(upstream, subject.project, pipeline, pipeline);
+    let newest = newest(pipeline, upstream, subject.project, pipeline);
     remember(memory, name, bridge, newest);
 }
 
@@ -159,6 +159,13 @@ fn foreign(subject: Subject<'_>, facts: &PipelineFacts, memory: &mut Memory, out
     for ForeignPipeline { upstream, target } in &facts.foreign {
         let claims = memory.foreign_claims.entry(facts.pipeline.id).or_default();
         let new = claim_run(claims, facts, &target.pipeline);
+        let labels = ChildLabels {
+            bridge_name: upstream.bridge.clone(),
+            parent_project: subject.path_of(upstream.project_id, &upstream.project),
+            parent_ref: upstream_counting_ref(upstream, subject.settings),
+            project: subject.path_of(target.project_id, &target.project),
+            git_ref: counting_ref(&target.pipeline, subject.settings),
+        };
         let bridge = Bridge {
             name: upstream.bridge.clone(),
             parent_project: upstream.project_id,
@@ -166,21 +173,14 @@ fn foreign(subject: Subject<'_>, facts: &PipelineFacts, memory: &mut Memory, out
             project: target.project_id,
             git_ref: RefName::of(&target.pipeline).name,
         };
-        let labels = ChildLabels {
-            bridge_name: bridge.name.clone(),
-            parent_project: subject.path_of(upstream.project_id, &upstream.project),
-            parent_ref: upstream_counting_ref(upstream, subject.settings),
-            project: subject.path_of(target.project_id, &target.project),
-            git_ref: counting_ref(&target.pipeline, subject.settings),
-        };
         count(&target.pipeline, new, labels, out);
         let name = RefName::of(&facts.pipeline);
-        let newest = newest(upstream, &target.project, &target.pipeline, &facts.pipeline);
+        let newest = newest(&facts.pipeline, upstream, &target.project, &target.pipeline);
         remember(memory, name, bridge, newest);
     }
 }
 
-fn newest(upstream: &Upstream, project: &Text, downstream: &Pipeline, holder: &Pipeline) -> Newest {
+fn newest(holder: &Pipeline, upstream: &Upstream, project: &Text, downstream: &Pipeline) -> Newest {
     Newest {
         id: downstream.id,
         status: downstream.status.clone(),
@@ -220,18 +220,17 @@ fn count(pipeline: &Pipeline, new: NewEvents, labels: ChildLabels, out: &mut Mea
 
 /// Remembers a downstream pipeline as the newest of its bridge, under the ref of its holder.
 fn remember(memory: &mut Memory, name: RefName, bridge: Bridge, newest: Newest) {
-    let (holder, created_at) = (newest.holder, newest.holder_created_at);
     let mut entry = memory
         .newest
         .newest(&name)
         .cloned()
         .unwrap_or_else(|| Remembered {
-            id: holder,
-            created_at,
+            id: newest.holder,
+            created_at: newest.holder_created_at,
             value: BTreeMap::new(),
         });
-    entry.id = entry.id.max(holder);
-    entry.created_at = entry.created_at.max(created_at);
+    entry.id = entry.id.max(newest.holder);
+    entry.created_at = entry.created_at.max(newest.holder_created_at);
     if entry
         .value
         .get(&bridge)

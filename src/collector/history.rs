@@ -119,12 +119,10 @@ impl<T> RefHistory<T> {
         &'a self,
         subject: Subject<'a>,
     ) -> impl Iterator<Item = (&'a RefName, &'a Remembered<T>)> {
-        let shown = refs::shown(
-            self.candidates(),
-            subject.settings,
-            subject.refs,
-            subject.now,
-        );
+        let with_state = self
+            .candidates()
+            .filter(|candidate| self.newest(candidate.name).is_some());
+        let shown = refs::shown(with_state, subject.settings, subject.refs, subject.now);
         self.refs
             .iter()
             .filter(move |(name, _)| shown.contains(name))

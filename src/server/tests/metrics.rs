@@ -83,7 +83,14 @@ async fn gzip_holds_the_same_text() {
 async fn nobody_waits_for_whoever_holds_the_status() {
     let site = Site::start();
     let world = Arc::clone(&site.world);
-    let _status = world.status.lock().unwrap();
+    let (held, is_held) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        let _status = world.status.lock().unwrap();
+        held.send(()).unwrap();
+        let _ = released.recv();
+    });
+    is_held.recv().unwrap();
     let mut waiting = site.connect().await;
     waiting
         .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -92,6 +99,7 @@ async fn nobody_waits_for_whoever_holds_the_status() {
     for path in ["/metrics", "/health", "/ready"] {
         assert_eq!(site.get(path).await.status, 200, "{path}");
     }
+    drop(release);
 }
 
 #[tokio::test]

@@ -55,14 +55,22 @@ impl Rest {
     }
 
     async fn changes_of(&self, target: &Target, now: UnixSeconds) -> Result<Changes, SourceError> {
-        let result = self.read_changes(target, now).await;
-        result.map_err(|error| match error {
-            error if error.means_gone() => SourceError::Gone,
-            error if error.is_forbidden() => {
-                SourceError::RoleTooLow(target.project.role.value().unwrap_or(Role::NONE))
-            }
-            error => SourceError::GitLab(Arc::new(error)),
-        })
+        match self.read_changes(target, now).await {
+            Ok(changes) => Ok(changes),
+            Err(error) if error.means_gone() => Err(SourceError::Gone),
+            Err(error) if error.is_forbidden() => Err(self.refused(target, error).await),
+            Err(error) => Err(SourceError::GitLab(Arc::new(error))),
+        }
+    }
+
+    /// What a refusal means: if the project itself can be read, the role is too low for its
+    /// pipelines; else the token or the address is refused everything, which is no word about it.
+    async fn refused(&self, target: &Target, error: GitLabError) -> SourceError {
+        match self.gitlab.project(target.id()).await {
+            Ok(project) => SourceError::RoleTooLow(project.role.value().unwrap_or(Role::NONE)),
+            Err(gone) if gone.means_gone() => SourceError::Gone,
+            Err(_) => SourceError::GitLab(Arc::new(error)),
+        }
     }
 
     async fn read_changes(

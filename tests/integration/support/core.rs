@@ -32,8 +32,10 @@ pub struct Core {
 /// Settings that watch every project, branch, tag and merge request of the simulator, and let no
 /// ref go: what is counted stays to be compared.
 pub fn watch_everything() -> Settings {
-    let mut settings = Settings::default();
-    settings.wildcards = vec![Default::default()];
+    let mut settings = Settings {
+        wildcards: vec![Default::default()],
+        ..Settings::default()
+    };
     let refs = &mut settings.wildcards[0].settings.refs;
     refs.branches.regexp = ".*".parse().expect("a regular expression");
     refs.tags.regexp = ".*".parse().expect("a regular expression");

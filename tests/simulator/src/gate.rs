@@ -136,14 +136,30 @@ async fn describe(
     } else {
         graphql_page(&posted)
     };
+    let projects = named_projects(request.path(), &posted);
     Ok((
         recorded,
         Subject {
             endpoint,
             operations,
+            projects,
             page,
         },
     ))
+}
+
+/// The projects that a path, or the variables of queries, name by their ids.
+fn named_projects(path: &str, posted: &[endpoint::Posted]) -> Vec<u64> {
+    let by_path = path
+        .strip_prefix("/api/v4/projects/")
+        .and_then(|rest| rest.split('/').next()?.parse().ok());
+    let by_variables = posted.iter().flat_map(|posted| {
+        let text = posted.variables.to_string();
+        let ids = text.split("gid://gitlab/Project/").skip(1);
+        ids.filter_map(|rest| rest.split('"').next()?.parse().ok())
+            .collect::<Vec<u64>>()
+    });
+    by_path.into_iter().chain(by_variables).collect()
 }
 
 fn rest_page(query: &str) -> usize {
