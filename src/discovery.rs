@@ -13,10 +13,14 @@ use crate::config::{OwnerKind, ProjectEntry, ProjectSettings, Wildcard};
 use crate::gitlab::model::{Project, ProjectId};
 use crate::gitlab::rest::ProjectFilter;
 use crate::gitlab::{GitLab, GitLabError};
+use crate::source::side_by_side;
 
 /// An explicit project that was found is looked up anew this often; renames and deletions are
 /// seen sooner, by the change feed.
 const EXPLICIT_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// Entries that are looked up side by side.
+const LOOKS_AT_ONCE: usize = 8;
 
 /// The projects of all entries.
 pub type Found = BTreeMap<ProjectId, (Project, Arc<ProjectSettings>)>;
@@ -149,17 +153,23 @@ impl Discovery {
     /// Looks up what is due, and gives all projects as they are known now.
     pub async fn look(&mut self, now: UnixSeconds) -> (Found, Vec<DiscoveryError>) {
         let mut errors = Vec::new();
-        for entry in &mut self.entries {
-            if !entry.is_due(now) {
+        let gitlab = &self.gitlab;
+        let due = self.entries.iter().enumerate();
+        let looks = due
+            .filter(|(_, entry)| entry.is_due(now))
+            .map(|(place, entry)| async move { (place, entry.look(gitlab).await) });
+        for (place, looked) in side_by_side(LOOKS_AT_ONCE, looks.collect()).await {
+            let Some(entry) = self.entries.get_mut(place) else {
                 continue;
-            }
-            match entry.look(&self.gitlab).await {
+            };
+            match looked {
                 Ok(found) => {
                     entry.found = found;
                     entry.looked_at = Some(now);
                 }
                 Err(error) => {
-                    if error.means_gone() || error.is_forbidden() {
+                    // A refusal may concern the token or the address; a 404 is about the entry.
+                    if error.means_gone() {
                         entry.found.clear();
                     }
                     errors.push(DiscoveryError {
@@ -172,8 +182,8 @@ impl Discovery {
         (self.found(), errors)
     }
 
-    /// Takes note that a project is gone or archived, so that its entry is looked up again.
-    pub fn gone(&mut self, id: ProjectId) {
+    /// Takes note that a project is gone, or not as it was, so that its entry is looked up again.
+    pub fn forget(&mut self, id: ProjectId) {
         for entry in &mut self.entries {
             entry.found.retain(|project| project.id != id);
         }

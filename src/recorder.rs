@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::clock::UnixSeconds;
 use crate::collector::Measured;
-use crate::gitlab::model::ProjectId;
+use crate::gitlab::model::{ProjectId, Text};
 use crate::project::ProjectMemory;
 use crate::series::{Block, Retirement, Table, Update};
 use crate::store::{Commit, Store, StoreError};
@@ -70,6 +70,13 @@ impl Recorder {
             table,
             store,
         }
+    }
+
+    /// The counters and histograms about the project at one path, as they will be called when it
+    /// is at another.
+    #[must_use]
+    pub fn renamed(&self, from: &Text, to: &Text) -> Vec<SeriesKey> {
+        self.table.renamed(from, to)
     }
 
     /// Records some runs together: all or nothing.

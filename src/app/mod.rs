@@ -5,6 +5,7 @@
 //! what is being recorded is shown, a last push carries it, spans and logs are flushed, and the
 //! server answers until then.
 
+pub mod check;
 mod probe;
 mod rooms;
 mod status;
@@ -236,6 +237,7 @@ impl App {
             &settings,
             table,
             own,
+            Arc::clone(&self.watch) as _,
             self.clock.clone(),
         )?))
     }

@@ -3,6 +3,7 @@
 //! Exit codes: 0 = it worked, 1 = it failed while running, 2 = the configuration or the command line
 //! is wrong.
 
+mod check;
 mod config;
 mod metrics;
 mod run;
@@ -84,6 +85,8 @@ fn assignment(text: &str) -> Result<Assignment, String> {
 enum Command {
     /// Collects from GitLab, serves metrics and pushes them, until it is told to stop
     Run,
+    /// Connects to GitLab and says what `run` would find: version, token, projects, collectors
+    Check,
     /// Checks the configuration and says everything that is wrong with it
     Validate,
     /// Shows the effective configuration and where each value comes from
@@ -111,6 +114,7 @@ impl Cli {
         let sources = self.settings.sources(environment);
         match self.command {
             Command::Run => run::run(&sources),
+            Command::Check => check::run(&sources, out),
             Command::Validate => validate::run(&sources, out),
             Command::Config(arguments) => config::run(arguments, &sources, out),
             Command::Metrics(arguments) => metrics::run(&arguments, out),
@@ -218,8 +222,9 @@ mod tests {
         ];
         assert_eq!(
             run(&right).unwrap(),
-            "ok: 1 project and 0 wildcards at https://gitlab.com, collected by pipelines, child_pipelines, jobs, \
-             merge_requests, dora, value_stream, code_review, repository; metrics are not pushed.\n"
+            "ok: 1 project and 0 wildcards at https://gitlab.com, collected by pipelines, child_pipelines, jobs \
+             (enabled, but not built yet: merge_requests, code_review, dora, value_stream, repository); \
+             metrics are not pushed.\n"
         );
         let (code, message) = run(&["validate", "--log-level", "loud"]).unwrap_err();
         assert_eq!(code, 2);

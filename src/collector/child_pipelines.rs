@@ -19,7 +19,7 @@ use super::pipelines::{
 use super::refs::{RefName, counting_ref, is_watched, plain_ref, upstream_counting_ref};
 use super::{Feed, FeedCollector, ForeignPipeline, Measured, PipelineFacts, Subject};
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::{Known, Pipeline, PipelineId, Status, Text, Upstream};
+use crate::gitlab::model::{Known, Pipeline, PipelineId, ProjectId, Status, Text, Upstream};
 use crate::telemetry::catalogue::Measurement;
 use crate::telemetry::catalogue::child_pipelines as metric;
 use crate::telemetry::catalogue::labels::{ChildLabels, ChildStatusLabels};
@@ -43,15 +43,14 @@ pub struct Memory {
     newest: RefHistory<BTreeMap<Bridge, Newest>>,
 }
 
-/// What tells the series of two downstream pipelines of one ref apart.
+/// What tells the series of two downstream pipelines of one ref apart. Projects stand by their ids,
+/// which survive a rename.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Bridge {
     name: Text,
-    /// `None` is this project, whatever its path will be.
-    parent_project: Option<Text>,
+    parent_project: ProjectId,
     parent_ref: Text,
-    /// `None` is this project, whatever its path will be.
-    project: Option<Text>,
+    project: ProjectId,
     git_ref: Text,
 }
 
@@ -62,6 +61,10 @@ struct Newest {
     /// The pipeline of this project that it is, or that leads to it.
     holder: PipelineId,
     holder_created_at: UnixSeconds,
+    /// Path of the parent project as it was read.
+    parent_project: Text,
+    /// Path of the downstream project as it was read.
+    project: Text,
 }
 
 impl Memory {
@@ -105,14 +108,13 @@ impl FeedCollector for ChildPipelines {
                 }
             }
         }
-        let path = |path: &Option<Text>| path.as_ref().unwrap_or(subject.project).clone();
         for (bridge, run) in newest {
             for (status, value) in status_values(subject, &run.status) {
                 let labels = ChildStatusLabels {
                     bridge_name: bridge.name.clone(),
-                    parent_project: path(&bridge.parent_project),
+                    parent_project: subject.path_of(bridge.parent_project, &run.parent_project),
                     parent_ref: bridge.parent_ref.clone(),
-                    project: path(&bridge.project),
+                    project: subject.path_of(bridge.project, &run.project),
                     git_ref: bridge.git_ref.clone(),
                     status,
                 };
@@ -134,7 +136,7 @@ fn own(
     let new = claim_run(&mut memory.claims, facts, pipeline);
     let labels = ChildLabels {
         bridge_name: upstream.bridge.clone(),
-        parent_project: upstream.project.clone(),
+        parent_project: subject.path_of(upstream.project_id, &upstream.project),
         parent_ref: upstream_counting_ref(upstream, subject.settings),
         project: subject.project.clone(),
         git_ref: counting_ref(pipeline, subject.settings),
@@ -143,17 +145,13 @@ fn own(
     let name = RefName::of(pipeline);
     let bridge = Bridge {
         name: upstream.bridge.clone(),
-        parent_project: elsewhere(subject, &upstream.project),
+        parent_project: upstream.project_id,
         parent_ref: plain_ref(&upstream.git_ref),
-        project: None,
+        project: subject.id,
         git_ref: name.name.clone(),
     };
-    remember(memory, name, pipeline, bridge, pipeline);
-}
-
-/// A path, unless it is this project's: paths change, and what is remembered must not go stale.
-fn elsewhere(subject: Subject<'_>, path: &Text) -> Option<Text> {
-    (path != subject.project).then(|| path.clone())
+    let newest = newest(pipeline, upstream, subject.project, pipeline);
+    remember(memory, name, bridge, newest);
 }
 
 /// Pipelines of projects that are not tracked, started by this project's pipeline.
@@ -163,26 +161,33 @@ fn foreign(subject: Subject<'_>, facts: &PipelineFacts, memory: &mut Memory, out
         let new = claim_run(claims, facts, &target.pipeline);
         let labels = ChildLabels {
             bridge_name: upstream.bridge.clone(),
-            parent_project: upstream.project.clone(),
+            parent_project: subject.path_of(upstream.project_id, &upstream.project),
             parent_ref: upstream_counting_ref(upstream, subject.settings),
-            project: target.project.clone(),
+            project: subject.path_of(target.project_id, &target.project),
             git_ref: counting_ref(&target.pipeline, subject.settings),
         };
         let bridge = Bridge {
             name: upstream.bridge.clone(),
-            parent_project: elsewhere(subject, &upstream.project),
+            parent_project: upstream.project_id,
             parent_ref: plain_ref(&upstream.git_ref),
-            project: Some(target.project.clone()),
+            project: target.project_id,
             git_ref: RefName::of(&target.pipeline).name,
         };
         count(&target.pipeline, new, labels, out);
-        remember(
-            memory,
-            RefName::of(&facts.pipeline),
-            &facts.pipeline,
-            bridge,
-            &target.pipeline,
-        );
+        let name = RefName::of(&facts.pipeline);
+        let newest = newest(&facts.pipeline, upstream, &target.project, &target.pipeline);
+        remember(memory, name, bridge, newest);
+    }
+}
+
+fn newest(holder: &Pipeline, upstream: &Upstream, project: &Text, downstream: &Pipeline) -> Newest {
+    Newest {
+        id: downstream.id,
+        status: downstream.status.clone(),
+        holder: holder.id,
+        holder_created_at: holder.created_at,
+        parent_project: upstream.project.clone(),
+        project: project.clone(),
     }
 }
 
@@ -213,31 +218,19 @@ fn count(pipeline: &Pipeline, new: NewEvents, labels: ChildLabels, out: &mut Mea
     }
 }
 
-/// Remembers `downstream` as the newest of its bridge, under the ref of `holder`.
-fn remember(
-    memory: &mut Memory,
-    name: RefName,
-    holder: &Pipeline,
-    bridge: Bridge,
-    downstream: &Pipeline,
-) {
+/// Remembers a downstream pipeline as the newest of its bridge, under the ref of its holder.
+fn remember(memory: &mut Memory, name: RefName, bridge: Bridge, newest: Newest) {
     let mut entry = memory
         .newest
         .newest(&name)
         .cloned()
         .unwrap_or_else(|| Remembered {
-            id: holder.id,
-            created_at: holder.created_at,
+            id: newest.holder,
+            created_at: newest.holder_created_at,
             value: BTreeMap::new(),
         });
-    entry.id = entry.id.max(holder.id);
-    entry.created_at = entry.created_at.max(holder.created_at);
-    let newest = Newest {
-        id: downstream.id,
-        status: downstream.status.clone(),
-        holder: holder.id,
-        holder_created_at: holder.created_at,
-    };
+    entry.id = entry.id.max(newest.holder);
+    entry.created_at = entry.created_at.max(newest.holder_created_at);
     if entry
         .value
         .get(&bridge)

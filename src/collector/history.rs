@@ -12,7 +12,16 @@ use crate::gitlab::model::PipelineId;
 /// What is remembered of the newest pipelines of each ref, newest first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RefHistory<T> {
-    refs: BTreeMap<RefName, Vec<Remembered<T>>>,
+    refs: BTreeMap<RefName, Ref<T>>,
+}
+
+/// A ref. It stays when its pipelines were deleted: what it counted goes on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Ref<T> {
+    /// When its newest pipeline was created.
+    newest: UnixSeconds,
+    /// Its newest pipelines that were not deleted, newest first.
+    entries: Vec<Remembered<T>>,
 }
 
 impl<T> Default for RefHistory<T> {
@@ -38,7 +47,11 @@ impl<T> RefHistory<T> {
     /// Remembers a pipeline, in place of what was remembered of it before; at most `keep` newest
     /// pipelines of the ref stay.
     pub fn put(&mut self, name: RefName, entry: Remembered<T>, keep: usize) {
-        let entries = self.refs.entry(name).or_default();
+        let Ref { newest, entries } = self.refs.entry(name).or_insert_with(|| Ref {
+            newest: entry.created_at,
+            entries: Vec::new(),
+        });
+        *newest = entry.created_at.max(*newest);
         match entries.binary_search_by(|other| entry.id.cmp(&other.id)) {
             Ok(place) => entries[place] = entry,
             Err(place) => entries.insert(place, entry),
@@ -49,21 +62,24 @@ impl<T> RefHistory<T> {
     /// The newest pipeline remembered of a ref.
     #[must_use]
     pub fn newest(&self, name: &RefName) -> Option<&Remembered<T>> {
-        self.refs.get(name)?.first()
+        self.refs.get(name)?.entries.first()
     }
 
     /// Forgets deleted pipelines; the next newest takes their place.
     pub fn forget_pipelines(&mut self, deleted: &[PipelineId]) {
-        if !deleted.is_empty() {
-            self.retain(|entry| !deleted.contains(&entry.id));
+        if deleted.is_empty() {
+            return;
+        }
+        for known in self.refs.values_mut() {
+            known.entries.retain(|entry| !deleted.contains(&entry.id));
         }
     }
 
-    /// Forgets what `keep` refuses.
+    /// Forgets what `keep` refuses, and refs that nothing is left of.
     pub fn retain(&mut self, mut keep: impl FnMut(&mut Remembered<T>) -> bool) {
-        self.refs.retain(|_, entries| {
-            entries.retain_mut(&mut keep);
-            !entries.is_empty()
+        self.refs.retain(|_, known| {
+            known.entries.retain_mut(&mut keep);
+            !known.entries.is_empty()
         });
     }
 
@@ -80,23 +96,21 @@ impl<T> RefHistory<T> {
             .into_iter()
             .cloned()
             .collect();
-        self.refs.retain(|name, entries| {
-            let Some(newest) = entries.first().map(|entry| entry.created_at) else {
-                return false;
-            };
+        self.refs.retain(|name, known| {
             if kept.contains(name) {
                 return true;
             }
-            entries.truncate(1);
+            known.entries.truncate(1);
+            let newest = known.newest;
             let candidate = Candidate { name, newest };
             !refs::is_excluded(candidate, settings, seen) && !may_forget(name)
         });
     }
 
     fn candidates(&self) -> impl Iterator<Item = Candidate<'_>> {
-        self.refs.iter().filter_map(|(name, entries)| {
-            let newest = entries.first()?.created_at;
-            Some(Candidate { name, newest })
+        self.refs.iter().map(|(name, known)| Candidate {
+            name,
+            newest: known.newest,
         })
     }
 
@@ -105,16 +119,14 @@ impl<T> RefHistory<T> {
         &'a self,
         subject: Subject<'a>,
     ) -> impl Iterator<Item = (&'a RefName, &'a Remembered<T>)> {
-        let shown = refs::shown(
-            self.candidates(),
-            subject.settings,
-            subject.refs,
-            subject.now,
-        );
+        let with_state = self
+            .candidates()
+            .filter(|candidate| self.newest(candidate.name).is_some());
+        let shown = refs::shown(with_state, subject.settings, subject.refs, subject.now);
         self.refs
             .iter()
             .filter(move |(name, _)| shown.contains(name))
-            .filter_map(|(name, entries)| Some((name, entries.first()?)))
+            .filter_map(|(name, known)| Some((name, known.entries.first()?)))
     }
 
     /// Every ref that something is remembered of.
@@ -126,6 +138,6 @@ impl<T> RefHistory<T> {
     pub fn iter(&self) -> impl Iterator<Item = (&RefName, &[Remembered<T>])> {
         self.refs
             .iter()
-            .map(|(name, entries)| (name, entries.as_slice()))
+            .map(|(name, known)| (name, known.entries.as_slice()))
     }
 }

@@ -22,11 +22,15 @@ pub mod set;
 #[cfg(test)]
 mod testing;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixSeconds;
 use crate::config::ProjectSettings;
-use crate::gitlab::model::{DownstreamTarget, Job, Pipeline, PipelineId, Text, Upstream};
+use crate::gitlab::model::{
+    DownstreamTarget, Job, Pipeline, PipelineId, ProjectId, Text, Upstream,
+};
 use crate::telemetry::catalogue::{Measurement, SeriesKey};
 use refs::RefsSeen;
 
@@ -78,8 +82,12 @@ pub struct ForeignPipeline {
 /// What every collector of a project measures with.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    /// Full path of the project.
+    /// The project.
+    pub id: ProjectId,
+    /// Its full path.
     pub project: &'a Text,
+    /// The full paths that tracked projects have now.
+    pub paths: &'a BTreeMap<ProjectId, Text>,
     /// The project's settings.
     pub settings: &'a ProjectSettings,
     /// Newest pipelines remembered per ref.
@@ -88,6 +96,17 @@ pub struct Subject<'a> {
     pub refs: &'a RefsSeen,
     /// The time of measuring.
     pub now: UnixSeconds,
+}
+
+impl Subject<'_> {
+    /// The path that a project has now, if it is tracked; else the one that was read.
+    #[must_use]
+    pub fn path_of(&self, project: ProjectId, read: &Text) -> Text {
+        if project == self.id {
+            return self.project.clone();
+        }
+        self.paths.get(&project).unwrap_or(read).clone()
+    }
 }
 
 /// What a collector measured of one project.

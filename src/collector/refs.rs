@@ -135,6 +135,23 @@ pub struct RefsSeen {
     pub merge_requests: BTreeMap<u64, Text>,
 }
 
+impl RefsSeen {
+    /// The branches and tags that exist, by the latest listings.
+    pub fn existing(&self) -> impl Iterator<Item = RefName> {
+        let of = |kind, listing: &Option<Listing>| {
+            let names = listing
+                .iter()
+                .flat_map(|listing| listing.names.iter().cloned());
+            names
+                .map(move |name| RefName { kind, name })
+                .collect::<Vec<_>>()
+        };
+        of(RefKind::Branch, &self.branches)
+            .into_iter()
+            .chain(of(RefKind::Tag, &self.tags))
+    }
+}
+
 /// The names that existed at a time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Listing {

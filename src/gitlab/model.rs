@@ -263,7 +263,9 @@ pub struct PipelineMergeRequest {
 pub struct Upstream {
     /// Id of the upstream pipeline.
     pub pipeline: PipelineId,
-    /// Full path of its project.
+    /// Its project, which keeps its id when it is renamed; 0 when unknown.
+    pub project_id: ProjectId,
+    /// Full path of its project when it was read.
     pub project: Text,
     /// Its ref, as GitLab writes it.
     pub git_ref: Text,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -318,6 +318,11 @@ pub(crate) struct Traces(Arc<Mutex<Vec<u8>>>);
 impl Traces {
     /// Records until the guard is dropped, every level of every crate.
     pub(crate) fn record() -> (Self, tracing::subscriber::DefaultGuard) {
+        // With a single subscriber alive, tracing asks only the thread that meets a call site first
+        // whether anybody listens, and remembers its no for all threads.
+        static SECOND: LazyLock<tracing::Dispatch> =
+            LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
+        LazyLock::force(&SECOND);
         let traces = Self::default();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)

@@ -8,10 +8,11 @@ pub mod observer;
 pub mod registry;
 mod run;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -19,8 +20,8 @@ use crate::clock::{Clock, UnixSeconds};
 use crate::collector::set::FeedCollectors;
 use crate::config::Settings;
 use crate::discovery::Discovery;
-use crate::gitlab::GitLab;
 use crate::gitlab::model::ProjectId;
+use crate::gitlab::{GitLab, Lane};
 use crate::project::ProjectMemory;
 use crate::recorder::Recorder;
 use crate::source::change_feed::{ChangeFeed, WayOfReading};
@@ -49,7 +50,8 @@ pub struct Scheduler {
     shared: Arc<Shared>,
     running: JoinSet<()>,
     discovery_due: UnixSeconds,
-    discovering: bool,
+    /// Discovery under way.
+    discovering: Option<Id>,
     sweep_due: UnixSeconds,
 }
 
@@ -63,11 +65,12 @@ pub struct Shared {
     feed_interval: Duration,
     discovery_interval: Duration,
     discovery: tokio::sync::Mutex<Discovery>,
+    /// Projects that are gone, or not as they were: discovery shall look them up anew.
+    changed: Mutex<BTreeSet<ProjectId>>,
     /// Held from measuring to showing: one run at a time.
     recorder: tokio::sync::Mutex<Recorder>,
     registry: Mutex<Registry>,
     observer: Arc<dyn Observer>,
-    stop: CancellationToken,
 }
 
 impl Shared {
@@ -80,6 +83,11 @@ impl Shared {
     #[must_use]
     pub fn way_of_reading(&self, now: UnixSeconds) -> WayOfReading {
         self.feed.way_of_reading(now)
+    }
+
+    /// Projects that discovery shall look up anew.
+    fn changed(&self) -> MutexGuard<'_, BTreeSet<ProjectId>> {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until what is being recorded has been shown.
@@ -102,27 +110,31 @@ impl Scheduler {
         let collectors = FeedCollectors::new(&settings.collectors);
         let wishes = collectors.wishes(&settings.collectors);
         let pipelines = &settings.collectors.pipelines;
-        let discovery = Discovery::new(gitlab.clone(), &settings.projects, &settings.wildcards);
+        let discovery = Discovery::new(
+            gitlab.in_lane(Lane::Urgent),
+            &settings.projects,
+            &settings.wildcards,
+        );
         let shared = Shared {
             feed: ChangeFeed::new(gitlab.clone(), wishes, clock.clone()),
-            refs: RefsSource::new(gitlab.clone()),
+            refs: RefsSource::new(gitlab.clone(), wishes.jobs),
             collectors,
             max_pipelines_per_ref: usize::try_from(pipelines.max_pipelines_per_ref)
                 .unwrap_or(usize::MAX),
             feed_interval: feed_interval(settings),
             discovery_interval: settings.discovery.interval,
             discovery: tokio::sync::Mutex::new(discovery),
+            changed: Mutex::default(),
             recorder: tokio::sync::Mutex::new(recorder),
             registry: Mutex::new(Registry::new(remembered)),
             observer,
-            stop: CancellationToken::new(),
             clock,
         };
         Self {
             shared: Arc::new(shared),
             running: JoinSet::new(),
             discovery_due: UnixSeconds::default(),
-            discovering: false,
+            discovering: None,
             sweep_due: UnixSeconds::default(),
         }
     }
@@ -140,8 +152,9 @@ impl Scheduler {
             if self.running.is_empty() {
                 return;
             }
-            while self.running.join_next().await.is_some() {}
-            self.discovering = false;
+            while let Some(ended) = self.running.join_next_with_id().await {
+                self.ended(ended);
+            }
         }
     }
 
@@ -151,27 +164,38 @@ impl Scheduler {
             self.start_due();
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some(_) = self.running.join_next() => {
-                    self.discovering &= !self.running.is_empty();
-                }
+                Some(ended) = self.running.join_next_with_id() => self.ended(ended),
                 () = tokio::time::sleep(TICK) => {}
             }
         }
-        self.shared.stop.cancel();
         self.running.shutdown().await;
         self.shared.settled().await;
+    }
+
+    fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let id = match ended {
+            Ok((id, ())) => id,
+            Err(error) => {
+                tracing::error!("a run ended badly: {error}");
+                error.id()
+            }
+        };
+        if self.discovering == Some(id) {
+            self.discovering = None;
+        }
     }
 
     fn start_due(&mut self) {
         let now = self.shared.clock.now();
         if self.sweep_due <= now {
             self.sweep_due = now.plus(SWEEP_INTERVAL);
-            self.spawn(run::sweep(Arc::clone(&self.shared)), "sweep");
+            // Not worth a trace: it makes no call.
+            self.running.spawn(run::sweep(Arc::clone(&self.shared)));
         }
-        if self.discovery_due <= now && !self.discovering {
+        if self.discovery_due <= now && self.discovering.is_none() {
             self.discovery_due = now.plus(self.shared.discovery_interval);
-            self.discovering = true;
-            self.spawn(run::discover(Arc::clone(&self.shared)), "discovery");
+            let discovery = self.spawn(run::discover(Arc::clone(&self.shared)), "discovery");
+            self.discovering = Some(discovery);
         }
         let free = RUNS_AT_ONCE.saturating_sub(self.running.len());
         let feed = self.shared.registry().take_feed(now, FEED_BATCH, free);
@@ -190,9 +214,9 @@ impl Scheduler {
         self.shared.observer.tasks(queued, self.running.len());
     }
 
-    fn spawn(&mut self, run: impl Future<Output = ()> + Send + 'static, task: &'static str) {
+    fn spawn(&mut self, run: impl Future<Output = ()> + Send + 'static, task: &'static str) -> Id {
         let span = tracing::info_span!("task", otel.name = task, task);
-        self.running.spawn(run.instrument(span));
+        self.running.spawn(run.instrument(span)).id()
     }
 }
 

@@ -14,34 +14,57 @@ use crate::source::{Target, Tracked};
 /// A failing project is read less and less often, down to this.
 const MAX_BACK_OFF: Duration = Duration::from_secs(300);
 
-/// When a source reads a project.
+/// What a project is read for. A run holds its projects: there are never two runs of one reading
+/// and one project at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reading {
+    /// What moved.
+    ChangeFeed,
+    /// Which refs exist.
+    Refs,
+}
+
+/// Where in each interval a project is read, so that the batches of one interval spread over it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Slot {
+    /// When the first interval began.
+    start: UnixSeconds,
+    /// The batch, counted from 0.
+    batch: usize,
+    /// Batches of an interval.
+    batches: usize,
+}
+
+impl Slot {
+    /// The first time after `now` that is in the slot.
+    fn after(self, now: UnixSeconds, interval: Duration) -> UnixSeconds {
+        let length = i64::try_from(interval.as_secs()).unwrap_or(i64::MAX).max(1);
+        let share = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let offset = length.saturating_mul(share(self.batch)) / share(self.batches.max(1));
+        let since = now.0.saturating_sub(self.start.0.saturating_add(offset));
+        UnixSeconds(now.0.saturating_add(length - since.rem_euclid(length)))
+    }
+}
+
+/// When a project is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timer {
     /// Not before this.
     pub due: UnixSeconds,
-    /// A run holds the project: there are never two at once.
-    pub running: bool,
     /// Runs that failed in a row.
     pub failures: u32,
 }
 
 impl Timer {
-    fn is_due(&self, now: UnixSeconds) -> bool {
-        !self.running && self.due <= now
-    }
-
     /// Ends a run that succeeded. The rhythm stays: due times do not creep with the length of
     /// runs, and what was missed is not made up for.
-    pub fn succeeded(&mut self, now: UnixSeconds, interval: Duration) {
-        self.running = false;
+    pub fn succeeded(&mut self, now: UnixSeconds, interval: Duration, slot: Slot) {
         self.failures = 0;
-        let next = self.due.plus(interval);
-        self.due = if next > now { next } else { now.plus(interval) };
+        self.due = slot.after(now, interval);
     }
 
     /// Ends a run that failed; the next waits longer with each failure in a row.
     pub fn failed(&mut self, now: UnixSeconds, interval: Duration) {
-        self.running = false;
         self.failures = self.failures.saturating_add(1);
         let back_off = interval
             .saturating_mul(1 << self.failures.min(8))
@@ -53,6 +76,10 @@ impl Timer {
 /// A tracked project.
 #[derive(Clone, Debug)]
 pub struct Entry {
+    /// Number of this tracking, for [`Target::tracking`].
+    pub tracking: u64,
+    /// Where in each interval it is read.
+    pub slot: Slot,
     /// As it was last seen.
     pub project: Project,
     /// Its settings.
@@ -76,6 +103,7 @@ impl Entry {
     #[must_use]
     pub fn target(&self) -> Target {
         Target {
+            tracking: self.tracking,
             project: self.project.clone(),
             settings: Arc::clone(&self.settings),
             memory: Arc::clone(&self.memory),
@@ -99,6 +127,12 @@ pub struct Registry {
     tracked: Tracked,
     /// Memories of an earlier process, for projects that discovery has yet to find.
     remembered: BTreeMap<ProjectId, Arc<ProjectMemory>>,
+    /// What runs hold, of projects that were let go meanwhile, too.
+    held: BTreeSet<(Reading, ProjectId)>,
+    /// Trackings so far.
+    trackings: u64,
+    /// When the first project was tracked.
+    start: Option<UnixSeconds>,
 }
 
 impl Registry {
@@ -120,6 +154,7 @@ impl Registry {
             .copied()
             .collect();
         let gone = gone.into_iter().filter_map(|id| self.remove(id)).collect();
+        self.start.get_or_insert(now);
         for (id, (project, settings)) in found {
             if let Some(entry) = self.entries.get_mut(&id) {
                 entry.settings = settings;
@@ -130,7 +165,10 @@ impl Registry {
                 due: now,
                 ..Timer::default()
             };
+            self.trackings += 1;
             let entry = Entry {
+                tracking: self.trackings,
+                slot: Slot::default(),
                 project,
                 settings,
                 memory,
@@ -156,11 +194,28 @@ impl Registry {
         })
     }
 
-    fn index(&mut self) {
-        self.tracked = Arc::new(self.entries.keys().copied().collect::<BTreeSet<_>>());
+    /// A project has a new path: the others name it in their states, which are measured anew.
+    pub fn renamed(&mut self) {
+        for entry in self.entries.values_mut() {
+            entry.measured_at = None;
+        }
+        self.index();
     }
 
-    /// The ids of all tracked projects.
+    fn index(&mut self) {
+        let batches = self.entries.len().div_ceil(super::FEED_BATCH);
+        for (place, entry) in self.entries.values_mut().enumerate() {
+            entry.slot = Slot {
+                start: self.start.unwrap_or_default(),
+                batch: place / super::FEED_BATCH,
+                batches,
+            };
+        }
+        let path = |(id, entry): (&ProjectId, &Entry)| (*id, entry.project.full_path.clone());
+        self.tracked = Arc::new(self.entries.iter().map(path).collect());
+    }
+
+    /// The ids and paths of all tracked projects.
     #[must_use]
     pub fn tracked(&self) -> Tracked {
         Arc::clone(&self.tracked)
@@ -191,29 +246,53 @@ impl Registry {
     /// Takes the projects whose change feed is due, in at most `batches` batches; those whose
     /// watermarks are near each other go together, since a batch is read from its earliest on.
     pub fn take_feed(&mut self, now: UnixSeconds, size: usize, batches: usize) -> Vec<Vec<Target>> {
-        let mut due: Vec<&mut Entry> = self
+        let mut due: Vec<&Entry> = self
             .entries
-            .values_mut()
-            .filter(|entry| entry.feed.is_due(now))
+            .values()
+            .filter(|entry| entry.feed.due <= now)
             .collect();
         due.sort_by_key(|entry| {
             (
+                // What was never seen comes first.
+                entry.succeeded_at.is_some(),
                 entry.feed.due,
                 entry.memory.feed.as_ref().map(|feed| feed.watermark),
             )
         });
-        take(due, size, batches, |entry| &mut entry.feed)
+        take(&mut self.held, Reading::ChangeFeed, due, size, batches)
     }
 
     /// Takes the projects whose refs are to be looked at, in at most `batches` batches.
     pub fn take_refs(&mut self, now: UnixSeconds, size: usize, batches: usize) -> Vec<Vec<Target>> {
         let due = self
             .entries
-            .values_mut()
-            .filter(|entry| entry.refs.is_due(now) && entry.memory.feed.is_some())
+            .values()
+            .filter(|entry| entry.refs.due <= now && entry.memory.feed.is_some())
             .filter(|entry| entry.memory.refs.is_due(&entry.project, now))
             .collect();
-        take(due, size, batches, |entry| &mut entry.refs)
+        take(&mut self.held, Reading::Refs, due, size, batches)
+    }
+
+    /// Lets go of a project. If the run told nothing of it, it is read again as after a failure.
+    pub fn release(
+        &mut self,
+        reading: Reading,
+        target: (ProjectId, u64),
+        now: UnixSeconds,
+        interval: Duration,
+    ) {
+        let (id, tracking) = target;
+        self.held.remove(&(reading, id));
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        let timer = match reading {
+            Reading::ChangeFeed => &mut entry.feed,
+            Reading::Refs => &mut entry.refs,
+        };
+        if entry.tracking == tracking && timer.due <= now {
+            timer.failed(now, interval);
+        }
     }
 
     /// How many projects wait for their change feed.
@@ -221,28 +300,26 @@ impl Registry {
     pub fn due(&self, now: UnixSeconds) -> usize {
         self.entries
             .values()
-            .filter(|entry| entry.feed.is_due(now))
+            .filter(|entry| entry.feed.due <= now)
+            .filter(|entry| !self.held.contains(&(Reading::ChangeFeed, entry.project.id)))
             .count()
     }
 }
 
 fn take(
-    due: Vec<&mut Entry>,
+    held: &mut BTreeSet<(Reading, ProjectId)>,
+    reading: Reading,
+    mut due: Vec<&Entry>,
     size: usize,
     batches: usize,
-    timer: impl Fn(&mut Entry) -> &mut Timer,
 ) -> Vec<Vec<Target>> {
-    let mut due = due
-        .into_iter()
-        .take(size.saturating_mul(batches))
-        .peekable();
-    let mut taken = Vec::new();
-    while due.peek().is_some() {
-        let batch = due.by_ref().take(size).map(|entry| {
-            timer(entry).running = true;
-            entry.target()
-        });
-        taken.push(batch.collect());
-    }
-    taken
+    due.retain(|entry| !held.contains(&(reading, entry.project.id)));
+    due.truncate(size.saturating_mul(batches));
+    held.extend(due.iter().map(|entry| (reading, entry.project.id)));
+    due.chunks(size)
+        .map(|batch| batch.iter().map(|entry| entry.target()).collect())
+        .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,13 @@
 //! One run: read, measure, record. Times, traces, logs and counts errors for all collectors.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::{Instrument, info_span};
 
 use super::Shared;
-use super::registry::{Entry, Gone};
+use super::registry::{Entry, Gone, Reading};
 use crate::clock::UnixSeconds;
 use crate::collector::refs::RefName;
 use crate::collector::{Feed, Subject};
@@ -17,7 +17,8 @@ use crate::recorder::{ProjectRun, RecordError};
 use crate::series::Retirement;
 use crate::source::change_feed::FeedRead;
 use crate::source::refs::RefsRead;
-use crate::source::{Problem, SourceError, Target};
+use crate::source::{Problem, SourceError, Target, Tracked};
+use crate::telemetry::catalogue::SeriesKey;
 
 /// States are measured again at least this often: ages move though nothing else does.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(600);
@@ -28,18 +29,51 @@ enum Read {
     Refs(RefsRead),
 }
 
+/// The projects that a run holds, with their trackings; they are free again when it ends, however
+/// it does.
+struct Held {
+    shared: Arc<Shared>,
+    reading: Reading,
+    trackings: BTreeMap<ProjectId, u64>,
+}
+
+impl Held {
+    fn new(shared: &Arc<Shared>, reading: Reading, targets: &[Target]) -> Self {
+        let trackings = targets.iter().map(|target| (target.id(), target.tracking));
+        Self {
+            shared: Arc::clone(shared),
+            reading,
+            trackings: trackings.collect(),
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let (now, interval) = (self.shared.clock.now(), self.shared.feed_interval);
+        let mut registry = self.shared.registry();
+        for (id, tracking) in &self.trackings {
+            registry.release(self.reading, (*id, *tracking), now, interval);
+        }
+    }
+}
+
 /// Looks projects up, and lets go of those that are no more.
 pub(super) async fn discover(shared: Arc<Shared>) {
     let now = shared.clock.now();
     let started = Instant::now();
     let span = info_span!("run", otel.name = "discovery run");
-    let (found, errors) = shared
-        .discovery
-        .lock()
-        .await
-        .look(now)
-        .instrument(span)
-        .await;
+    let (mut found, errors) = {
+        let mut discovery = shared.discovery.lock().await;
+        for id in std::mem::take(&mut *shared.changed()) {
+            discovery.forget(id);
+        }
+        discovery.look(now).instrument(span).await
+    };
+    // What went meanwhile is for the next time to find, if it is there again.
+    let changed = shared.changed().clone();
+    let tracked = shared.registry().tracked();
+    found.retain(|id, _| tracked.contains_key(id) || !changed.contains(id));
     for error in &errors {
         tracing::warn!("{error}");
         shared.observer.failed(super::DISCOVERY, error.error.kind());
@@ -67,6 +101,7 @@ pub(super) async fn sweep(shared: Arc<Shared>) {
 /// Looks at a batch of projects for what moved.
 pub(super) async fn change_feed(shared: Arc<Shared>, targets: Vec<Target>) {
     let started = Instant::now();
+    let held = Held::new(&shared, Reading::ChangeFeed, &targets);
     let tracked = shared.registry().tracked();
     let span = info_span!(
         "run",
@@ -82,7 +117,7 @@ pub(super) async fn change_feed(shared: Arc<Shared>, targets: Vec<Target>) {
         .into_iter()
         .map(|(id, read)| (id, read.map(Read::Feed)))
         .collect();
-    conclude(&shared, read).instrument(span).await;
+    conclude(&held, read).instrument(span).await;
     for collector in shared.collectors.enabled() {
         shared.observer.ran(collector.as_str(), started.elapsed());
     }
@@ -92,6 +127,7 @@ pub(super) async fn change_feed(shared: Arc<Shared>, targets: Vec<Target>) {
 /// Looks at the refs of a batch of projects.
 pub(super) async fn refs(shared: Arc<Shared>, targets: Vec<Target>) {
     let started = Instant::now();
+    let held = Held::new(&shared, Reading::Refs, &targets);
     let now = shared.clock.now();
     let span = info_span!("run", otel.name = "refs run", projects = targets.len());
     let read = shared
@@ -103,27 +139,39 @@ pub(super) async fn refs(shared: Arc<Shared>, targets: Vec<Target>) {
         .into_iter()
         .map(|(id, read)| (id, read.map(Read::Refs)))
         .collect();
-    conclude(&shared, read).instrument(span).await;
+    conclude(&held, read).instrument(span).await;
     shared.observer.ran(super::REFS, started.elapsed());
 }
 
 /// Measures and records what was read. It runs as a task of its own, so that a stop never cuts a
 /// run between commit and show.
-async fn conclude(shared: &Arc<Shared>, read: Vec<(ProjectId, Result<Read, SourceError>)>) {
-    let shared = Arc::clone(shared);
+async fn conclude(held: &Held, read: Vec<(ProjectId, Result<Read, SourceError>)>) {
+    let (shared, trackings) = (Arc::clone(&held.shared), held.trackings.clone());
     let span = tracing::Span::current();
-    let task = tokio::spawn(async move { record(&shared, read).await }.instrument(span));
+    let record = async move { record(&shared, &trackings, read).await };
+    let task = tokio::spawn(record.instrument(span));
     if let Err(error) = task.await {
         tracing::error!("a run ended badly: {error}");
     }
 }
 
-async fn record(shared: &Shared, read: Vec<(ProjectId, Result<Read, SourceError>)>) {
+async fn record(
+    shared: &Shared,
+    trackings: &BTreeMap<ProjectId, u64>,
+    mut read: Vec<(ProjectId, Result<Read, SourceError>)>,
+) {
     let now = shared.clock.now();
     let mut gone = Vec::new();
     let mut runs = Vec::new();
     let mut done = Vec::new();
     let mut recorder = shared.recorder.lock().await;
+    // A project that went meanwhile is not the one that was read, even if it has come back.
+    read.retain(|(id, _)| {
+        let mut registry = shared.registry();
+        let tracking = registry.get_mut(*id).map(|entry| entry.tracking);
+        tracking.is_some() && tracking.as_ref() == trackings.get(id)
+    });
+    let paths = paths(shared, &read);
     for (id, read) in read {
         match read {
             Ok(read) => {
@@ -132,16 +180,15 @@ async fn record(shared: &Shared, read: Vec<(ProjectId, Result<Read, SourceError>
                     continue;
                 };
                 tell_problems(shared, read.problems());
-                let measured = measure(shared, entry, &read, now);
+                let renamed = |from: &Text, to: &Text| recorder.renamed(from, to);
+                let measured = measure(shared, entry, &read, (&paths, &renamed), now);
                 let memory = measured.as_ref().and_then(|run| run.memory.clone());
                 done.push(Done { id, memory, read });
                 runs.extend(measured);
             }
             Err(error @ (SourceError::Gone | SourceError::RoleTooLow(_))) => {
                 shared.observer.failed("pipelines", error.kind());
-                if let Some(project) = lose(shared, id, &error).await {
-                    gone.push(project);
-                }
+                gone.extend(lose(shared, id, &error));
             }
             Err(error) => failed(shared, id, &error, now),
         }
@@ -151,8 +198,9 @@ async fn record(shared: &Shared, read: Vec<(ProjectId, Result<Read, SourceError>
     } else {
         recorder.record(runs, now).await
     };
-    drop(recorder);
+    // The memories are in place before the next run measures with them.
     end(shared, done, &recorded, now);
+    drop(recorder);
     forget(shared, gone, now).await;
 }
 
@@ -174,11 +222,12 @@ fn end(shared: &Shared, done: Vec<Done>, recorded: &Result<(), RecordError>, now
     }
     let mut lag = None;
     let mut registry = shared.registry();
+    let mut renamed = false;
     for Done { id, memory, read } in done {
         let Some(entry) = registry.get_mut(id) else {
             continue;
         };
-        let interval = shared.feed_interval;
+        let (interval, slot) = (shared.feed_interval, entry.slot);
         let (timer, feed) = match &read {
             Read::Feed(_) => (&mut entry.feed, true),
             Read::Refs(_) => (&mut entry.refs, false),
@@ -189,7 +238,7 @@ fn end(shared: &Shared, done: Vec<Done>, recorded: &Result<(), RecordError>, now
             continue;
         }
         let late = now.since(timer.due);
-        timer.succeeded(now, interval);
+        timer.succeeded(now, interval, slot);
         if let Some(memory) = memory {
             entry.memory = memory;
             entry.measured_at = Some(now);
@@ -200,8 +249,15 @@ fn end(shared: &Shared, done: Vec<Done>, recorded: &Result<(), RecordError>, now
             lag = lag.max(Some(late));
         }
         if let Read::Feed(read) = read {
+            renamed |= entry.project.full_path != read.project.full_path;
+            if entry.project.archived != read.project.archived {
+                shared.changed().insert(id);
+            }
             entry.project = read.project;
         }
+    }
+    if renamed {
+        registry.renamed();
     }
     drop(registry);
     if let Some(lag) = lag {
@@ -220,8 +276,32 @@ impl Read {
     }
 }
 
-/// Lets the collectors measure; nothing when nothing moved and the states are fresh.
-fn measure(shared: &Shared, entry: &Entry, read: &Read, now: UnixSeconds) -> Option<ProjectRun> {
+/// The paths of all tracked projects, as they are with what was read just now.
+fn paths(shared: &Shared, read: &[(ProjectId, Result<Read, SourceError>)]) -> Tracked {
+    let mut paths = shared.registry().tracked();
+    for (id, read) in read {
+        if let Ok(Read::Feed(read)) = read
+            && let Some(known) = paths.get(id)
+            && *known != read.project.full_path
+        {
+            Arc::make_mut(&mut paths).insert(*id, read.project.full_path.clone());
+        }
+    }
+    paths
+}
+
+/// Gives what one path counts, as another would.
+type Renamed<'a> = &'a dyn Fn(&Text, &Text) -> Vec<SeriesKey>;
+
+/// Lets the collectors measure; nothing when nothing moved and the states are fresh. `renamed`
+/// gives what one path counts, as another would.
+fn measure(
+    shared: &Shared,
+    entry: &Entry,
+    read: &Read,
+    (paths, renamed): (&Tracked, Renamed<'_>),
+    now: UnixSeconds,
+) -> Option<ProjectRun> {
     let fresh = entry
         .measured_at
         .is_some_and(|at| now.since(at) < MEASURE_INTERVAL);
@@ -229,8 +309,8 @@ fn measure(shared: &Shared, entry: &Entry, read: &Read, now: UnixSeconds) -> Opt
     let mut path = entry.project.full_path.clone();
     let feed = match read {
         Read::Feed(read) => {
-            let renamed = read.project.full_path != path;
-            if read.quiet && fresh && !renamed {
+            let has_moved = read.project.full_path != path;
+            if read.quiet && fresh && !has_moved {
                 return None;
             }
             path = read.project.full_path.clone();
@@ -245,7 +325,7 @@ fn measure(shared: &Shared, entry: &Entry, read: &Read, now: UnixSeconds) -> Opt
                 .iter()
                 .flat_map(|feed| feed.followed.keys().copied());
             Feed {
-                pipelines: Vec::new(),
+                pipelines: read.found.clone(),
                 followed: followed.collect(),
                 deleted: read.deleted.clone(),
             }
@@ -254,7 +334,9 @@ fn measure(shared: &Shared, entry: &Entry, read: &Read, now: UnixSeconds) -> Opt
     let before: BTreeSet<RefName> = memory.pipelines.refs().cloned().collect();
     let seen = memory.refs_seen.clone();
     let subject = Subject {
+        id: entry.project.id,
         project: &path,
+        paths,
         settings: &entry.settings,
         max_pipelines_per_ref: shared.max_pipelines_per_ref,
         refs: &seen,
@@ -263,14 +345,17 @@ fn measure(shared: &Shared, entry: &Entry, read: &Read, now: UnixSeconds) -> Opt
     let measured = shared.collectors.measure(subject, &feed, &mut memory);
     let after: BTreeSet<RefName> = memory.pipelines.refs().cloned().collect();
     let mut retirements = retired_refs(&path, &before, &after);
+    let mut births = Vec::new();
     if path != entry.project.full_path {
+        tracing::info!(from = %entry.project.full_path, to = %path, "a project has a new path");
+        births = renamed(&entry.project.full_path, &path);
         retirements.extend(retired_path(&entry.project.full_path));
     }
     Some(ProjectRun {
         project: entry.project.id,
         memory: Some(Arc::new(memory)),
         measured,
-        births: Vec::new(),
+        births,
         retirements,
     })
 }
@@ -315,10 +400,10 @@ fn failed(shared: &Shared, id: ProjectId, error: &SourceError, now: UnixSeconds)
 }
 
 /// Stops tracking a project that GitLab does not show any more.
-async fn lose(shared: &Shared, id: ProjectId, error: &SourceError) -> Option<Gone> {
+fn lose(shared: &Shared, id: ProjectId, error: &SourceError) -> Option<Gone> {
     let gone = shared.registry().remove(id)?;
     tracing::info!(project = %gone.path, "tracked no more: {error}");
-    shared.discovery.lock().await.gone(id);
+    shared.changed().insert(id);
     Some(gone)
 }
 

@@ -17,6 +17,7 @@ mod change;
 mod family;
 mod labels;
 mod record;
+mod rename;
 mod retire;
 mod table;
 mod walk;

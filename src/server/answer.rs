@@ -39,6 +39,9 @@ pub(super) enum Failure {
     /// Metrics could not be written.
     #[error("the metrics could not be written: {0}")]
     Write(#[from] std::io::Error),
+    /// The profiler did not start or end.
+    #[error("no profile could be taken: {0}")]
+    Profile(#[from] pprof::Error),
 }
 
 impl Failure {
@@ -120,17 +123,13 @@ pub(super) async fn method_not_allowed(request: HttpRequest) -> HttpResponse {
 
 #[derive(Serialize, Template)]
 #[template(path = "refusal.html", config = "src/server/askama.toml")]
-struct Refusal {
+struct Refusal<'a> {
     status: u16,
-    error: &'static str,
+    error: &'a str,
 }
 
 /// A short answer, as a page to browsers and as JSON to others.
-pub(super) fn refusal(
-    headers: &HeaderMap,
-    status: StatusCode,
-    error: &'static str,
-) -> HttpResponse {
+pub(super) fn refusal(headers: &HeaderMap, status: StatusCode, error: &str) -> HttpResponse {
     let refusal = Refusal {
         status: status.as_u16(),
         error,

@@ -9,6 +9,7 @@ mod answer;
 mod metrics;
 mod page;
 mod probes;
+mod profile;
 pub mod status;
 #[cfg(test)]
 mod tests;
@@ -37,14 +38,10 @@ const BLOCKING_THREADS: usize = 4;
 const CONNECTIONS: usize = 256;
 /// An idle connection stays open longer than scrapers pause between two scrapes.
 const KEEP_ALIVE: Duration = Duration::from_secs(90);
-/// How long a new connection may take to send the head of its request.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client may take to close its connection.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a graceful stop waits for requests under way, in seconds.
 const STOP_SECONDS: u64 = 3;
-/// How long a client may leave data lying before it is given up.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the server shows.
 #[derive(Clone)]
@@ -75,6 +72,20 @@ impl OwnFamilies for OwnMetrics {
     }
 }
 
+/// How long the server waits for its clients.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// A new connection may take so long to send the head of its request.
+    request: Duration,
+    /// A client may leave data lying for so long before it is given up.
+    patience: Duration,
+}
+
+const LIMITS: Limits = Limits {
+    request: Duration::from_secs(5),
+    patience: Duration::from_secs(30),
+};
+
 /// What handlers are given.
 struct Shared {
     context: Context,
@@ -87,17 +98,20 @@ struct Shared {
 /// # Errors
 /// When the listener cannot be used.
 pub fn serve(listener: TcpListener, context: Context) -> io::Result<(Server, ServerHandle)> {
-    serve_patiently(listener, context, PATIENCE)
+    serve_within(LIMITS, listener, context)
 }
 
-fn serve_patiently(
+fn serve_within(
+    limits: Limits,
     listener: TcpListener,
     context: Context,
-    patience: Duration,
 ) -> io::Result<(Server, ServerHandle)> {
-    give_up_deaf_clients(&listener, patience)?;
+    give_up_deaf_clients(&listener, limits.patience)?;
     let enable_pprof = context.config.server.enable_pprof;
-    let shared = web::Data::new(Shared { context, patience });
+    let shared = web::Data::new(Shared {
+        context,
+        patience: limits.patience,
+    });
     let app = move || {
         App::new()
             .app_data(shared.clone())
@@ -107,6 +121,11 @@ fn serve_patiently(
             .service(resource("/config", get().to(page::config)).wrap(Compress::default()))
             .service(resource("/docs", get().to(page::docs)).wrap(Compress::default()))
             .service(resource("/", get().to(page::status)).wrap(Compress::default()))
+            .configure(|app| {
+                if enable_pprof {
+                    profiles(app);
+                }
+            })
             .default_service(web::to(answer::not_found))
             .wrap(from_fn(answer::guard))
     };
@@ -115,7 +134,7 @@ fn serve_patiently(
         .worker_max_blocking_threads(BLOCKING_THREADS)
         .max_connections(CONNECTIONS)
         .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(REQUEST_TIMEOUT)
+        .client_request_timeout(limits.request)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
         .shutdown_timeout(STOP_SECONDS)
         .disable_signals()
@@ -123,6 +142,14 @@ fn serve_patiently(
         .run();
     let handle = server.handle();
     Ok((server, handle))
+}
+
+fn profiles(app: &mut web::ServiceConfig) {
+    app.service(resource("/debug/pprof/profile", get().to(profile::profile)))
+        .service(resource(
+            "/debug/pprof/flamegraph",
+            get().to(profile::flame_graph),
+        ));
 }
 
 /// A route for GET, and for HEAD, which is GET without the body.

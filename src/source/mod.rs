@@ -6,7 +6,7 @@
 pub mod change_feed;
 pub mod refs;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
@@ -19,13 +19,15 @@ use crate::project::ProjectMemory;
 /// Runs futures side by side, at most `at_once` of them, and gives their results in order.
 // A `Vec`, not an iterator: a future that holds the closure which makes the others is not `Send`
 // to today's compiler.
-async fn side_by_side<F: Future>(at_once: usize, futures: Vec<F>) -> Vec<F::Output> {
+pub(crate) async fn side_by_side<F: Future>(at_once: usize, futures: Vec<F>) -> Vec<F::Output> {
     stream::iter(futures).buffered(at_once).collect().await
 }
 
 /// A tracked project, as a source reads it.
 #[derive(Clone, Debug)]
 pub struct Target {
+    /// Number of this tracking of the project: it has another when it went and came back.
+    pub tracking: u64,
     /// The project as it was last seen.
     pub project: Project,
     /// Its settings.
@@ -42,8 +44,9 @@ impl Target {
     }
 }
 
-/// The projects that are tracked now: what runs elsewhere is seen only from upstream.
-pub type Tracked = Arc<BTreeSet<ProjectId>>;
+/// The projects that are tracked now, with their full paths: what runs elsewhere is seen only from
+/// upstream.
+pub type Tracked = Arc<BTreeMap<ProjectId, Text>>;
 
 /// Something that went wrong in one project and left the rest whole.
 #[derive(Clone, Debug, thiserror::Error)]

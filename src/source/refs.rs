@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Problem, SourceError, Target, side_by_side};
 use crate::clock::UnixSeconds;
-use crate::collector::refs::{Listing, RefsSeen};
+use crate::collector::PipelineFacts;
+use crate::collector::refs::{Listing, RefName, RefsSeen};
 use crate::config::RefRule;
 use crate::gitlab::GitLabError;
 use crate::gitlab::model::{Page, PipelineId, ProjectId, Text};
-use crate::gitlab::rest::GitRef;
+use crate::gitlab::rest::{GitRef, PipelineFilter};
 use crate::gitlab::{GitLab, model};
 
 /// GitLab moves `last_activity_at` at most this often.
@@ -24,6 +25,10 @@ const ACTIVITY_THROTTLE: Duration = Duration::from_secs(3600);
 const PIPELINE_CHECK: Duration = Duration::from_secs(24 * 3600);
 /// Pipelines asked for by id in one look.
 const PIPELINES_AT_ONCE: usize = 20;
+/// Refs whose newest pipeline is asked for in one look.
+const REFS_AT_ONCE: usize = 20;
+/// How soon the next refs are asked for when they did not fit.
+const NEXT_REFS: Duration = Duration::from_secs(60);
 /// Calls of one look that run side by side.
 const CALLS_AT_ONCE: usize = 4;
 
@@ -36,6 +41,9 @@ pub struct RefsState {
     pub again_at: Option<UnixSeconds>,
     /// When the shown pipelines were last asked for by id.
     pub pipelines_checked_at: Option<UnixSeconds>,
+    /// Refs that exist and whose newest pipeline was asked for, because the first look of the
+    /// change feed did not reach back to it.
+    pub asked: BTreeSet<RefName>,
 }
 
 impl RefsState {
@@ -67,6 +75,7 @@ impl RefsState {
                 Some(at) if !self.checks_pipelines(now) => Some(at),
                 _ => Some(now),
             },
+            asked: self.asked.clone(),
         }
     }
 }
@@ -80,6 +89,8 @@ pub struct RefsRead {
     pub state: RefsState,
     /// Shown pipelines that were deleted.
     pub deleted: Vec<PipelineId>,
+    /// The newest pipelines of refs that had none remembered: history.
+    pub found: Vec<PipelineFacts>,
     /// What went wrong and left the rest whole.
     pub problems: Vec<Problem>,
 }
@@ -87,13 +98,15 @@ pub struct RefsRead {
 /// The source.
 pub struct RefsSource {
     gitlab: GitLab,
+    /// Whether jobs are wanted.
+    jobs: bool,
 }
 
 impl RefsSource {
-    /// The refs of a GitLab.
+    /// The refs of a GitLab; `jobs` says whether the jobs of pipelines are wanted.
     #[must_use]
-    pub fn new(gitlab: GitLab) -> Self {
-        Self { gitlab }
+    pub fn new(gitlab: GitLab, jobs: bool) -> Self {
+        Self { gitlab, jobs }
     }
 
     /// Looks at some projects: one result for each.
@@ -121,11 +134,11 @@ impl RefsSource {
                     kept.clone()
                 }
             };
-        let branches = note(
-            self.branches(target, &rules.branches, at).await,
-            &before.branches,
-        );
-        let tags = note(self.tags(target, &rules.tags, at).await, &before.tags);
+        let id = target.id();
+        let branches = listing(self.gitlab.branches(id), &rules.branches, at).await;
+        let branches = note(branches, &before.branches);
+        let tags = listing(self.gitlab.tags(id), &rules.tags, at).await;
+        let tags = note(tags, &before.tags);
         let mut seen = RefsSeen {
             branches,
             tags,
@@ -134,7 +147,12 @@ impl RefsSource {
         if let Err(error) = self.merge_requests(target, &mut seen).await {
             problems.push(Problem::call(&target.project.full_path, "refs", &error));
         }
-        let state = target.memory.refs.looked(&target.project, now);
+        let mut state = target.memory.refs.looked(&target.project, now);
+        let (found, asked, more) = self.newest_of_unseen_refs(target, &seen).await;
+        state.asked = asked;
+        if more {
+            state.again_at = Some(now.plus(NEXT_REFS));
+        }
         let checks = target.memory.refs.checks_pipelines(now);
         let deleted = if checks {
             self.deleted(target).await
@@ -145,32 +163,9 @@ impl RefsSource {
             seen,
             state,
             deleted,
+            found,
             problems,
         }
-    }
-
-    async fn branches(
-        &self,
-        target: &Target,
-        rule: &RefRule,
-        at: UnixSeconds,
-    ) -> Result<Option<Listing>, GitLabError> {
-        if !rule.enabled || !rule.exclude_deleted {
-            return Ok(None);
-        }
-        listing(self.gitlab.branches(target.id()).await, rule, at)
-    }
-
-    async fn tags(
-        &self,
-        target: &Target,
-        rule: &RefRule,
-        at: UnixSeconds,
-    ) -> Result<Option<Listing>, GitLabError> {
-        if !rule.enabled || !rule.exclude_deleted {
-            return Ok(None);
-        }
-        listing(self.gitlab.tags(target.id()).await, rule, at)
     }
 
     /// States of the merge requests that have pipelines remembered, and only of those.
@@ -200,6 +195,69 @@ impl RefsSource {
         Ok(())
     }
 
+    /// The newest pipelines of refs that exist, are watched, and have no pipeline remembered: the
+    /// first look of the change feed reads the newest pipelines of the project, and a quiet
+    /// branch's may be older. Each ref is asked for once. Gives what was found, the refs asked for
+    /// so far, and whether some are left.
+    async fn newest_of_unseen_refs(
+        &self,
+        target: &Target,
+        seen: &RefsSeen,
+    ) -> (Vec<PipelineFacts>, BTreeSet<RefName>, bool) {
+        let mut asked = target.memory.refs.asked.clone();
+        let exist: BTreeSet<RefName> = seen.existing().collect();
+        asked.retain(|name| exist.contains(name));
+        let remembered: BTreeSet<&RefName> = target.memory.pipelines.refs().collect();
+        let unseen: Vec<RefName> = exist
+            .into_iter()
+            .filter(|name| !asked.contains(name) && !remembered.contains(name))
+            .collect();
+        let more = unseen.len() > REFS_AT_ONCE;
+        let reads = unseen
+            .into_iter()
+            .take(REFS_AT_ONCE)
+            .map(|name| async move { (self.newest_of(target, &name).await, name) });
+        let mut found = Vec::new();
+        for (read, name) in side_by_side(CALLS_AT_ONCE, reads.collect()).await {
+            // What failed is asked for again at the next look.
+            if let Ok(facts) = read {
+                found.extend(facts);
+                asked.insert(name);
+            }
+        }
+        (found, asked, more)
+    }
+
+    async fn newest_of(
+        &self,
+        target: &Target,
+        name: &RefName,
+    ) -> Result<Option<PipelineFacts>, GitLabError> {
+        let filter = PipelineFilter {
+            git_ref: Some(name.name.to_string()),
+            ..PipelineFilter::default()
+        };
+        let page = self.gitlab.pipelines(target.id(), &filter, None).await?;
+        let Some(head) = page.items.into_iter().max_by_key(|head| head.id) else {
+            return Ok(None);
+        };
+        let pipeline = self.gitlab.pipeline(target.id(), head.id).await?;
+        if RefName::of(&pipeline) != *name {
+            // A tag and a branch of one name: the newest pipeline is the other's.
+            return Ok(None);
+        }
+        let jobs = match self.jobs {
+            true => Some(self.gitlab.jobs(target.id(), head.id, true).await?.items),
+            false => None,
+        };
+        Ok(Some(PipelineFacts {
+            pipeline,
+            floor: None,
+            jobs,
+            foreign: Vec::new(),
+        }))
+    }
+
     async fn deleted(&self, target: &Target) -> Vec<PipelineId> {
         let shown: Vec<PipelineId> = target
             .memory
@@ -222,13 +280,17 @@ impl RefsSource {
     }
 }
 
-/// The watched names of a listing. A project without repository has none.
-fn listing(
-    read: Result<Page<GitRef>, GitLabError>,
+/// The watched names of a listing, if the rule asks which exist. A project without repository has
+/// none.
+async fn listing(
+    read: impl Future<Output = Result<Page<GitRef>, GitLabError>>,
     rule: &RefRule,
     at: UnixSeconds,
 ) -> Result<Option<Listing>, GitLabError> {
-    let page = match read {
+    if !rule.enabled || !rule.exclude_deleted {
+        return Ok(None);
+    }
+    let page = match read.await {
         Err(error) if error.means_gone() => Page::default(),
         read => read?,
     };

@@ -1,7 +1,10 @@
 //! Behaviour at the seams that users see: one binary for all integration tests.
 
+mod check;
+mod first_look;
 mod ledger;
 mod programs;
 mod push;
+mod scenarios;
 mod support;
 mod traces_and_logs;

@@ -3,7 +3,7 @@
 use super::super::PipelineFacts;
 use super::super::jobs::Jobs;
 use super::super::pipelines::Pipelines;
-use super::super::testing::{ANY, NONE, Watched, job, pipeline};
+use super::super::testing::{ANY, NONE, PROJECT, Watched, job, pipeline, project_id};
 use super::*;
 use crate::config::MergeRequestState;
 use crate::gitlab::model::Status::{Failed, Success};
@@ -360,6 +360,7 @@ fn merge_requests_count_as_the_setting_says() {
         assert_eq!(&*counting_ref(&run, &settings), known);
         assert_eq!(&*counting_ref(&hidden, &settings), unknown);
         let upstream = |merge_request: &Known<PipelineMergeRequest>| Upstream {
+            project_id: project_id(PROJECT),
             pipeline: run.id,
             project: "group/project".into(),
             git_ref: run.git_ref.clone(),

@@ -16,6 +16,12 @@ use crate::gitlab::model::{
 /// The project that tests watch, unless they say otherwise.
 pub const PROJECT: &str = "group/project";
 
+/// The id of a project: a number for each path.
+pub fn project_id(path: &str) -> ProjectId {
+    let number = |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte));
+    ProjectId(path.bytes().fold(1, number))
+}
+
 /// A pipeline that was just created on `main` by a push.
 pub fn pipeline(id: u64, created: i64) -> PipelineFacts {
     let created_at = UnixSeconds(created);
@@ -124,6 +130,7 @@ impl PipelineFacts {
     pub fn started_by(mut self, project: &str, upstream: &Self, bridge: &str) -> Self {
         self.pipeline.upstream = Known::Value(Upstream {
             pipeline: upstream.pipeline.id,
+            project_id: project_id(project),
             project: project.into(),
             git_ref: upstream.pipeline.git_ref.clone(),
             merge_request: upstream.pipeline.merge_request.clone(),
@@ -149,7 +156,7 @@ impl PipelineFacts {
             panic!("say what started the downstream pipeline first");
         };
         let target = DownstreamTarget {
-            project_id: ProjectId(900),
+            project_id: project_id(project),
             project: project.into(),
             pipeline: downstream.pipeline.clone(),
         };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::refs::{Listing, RefsSeen};
 use super::super::{Feed, FeedCollector, Measured, PipelineFacts, Subject};
-use super::PROJECT;
+use super::{PROJECT, project_id};
 use crate::clock::UnixSeconds;
 use crate::config::ProjectSettings;
 use crate::gitlab::model::{Job, Known, PipelineId, Status, Text};
@@ -64,7 +64,7 @@ pub struct Watched<C: FeedCollector> {
     pub refs: RefsSeen,
     pub max_pipelines_per_ref: usize,
     pub memory: C::Memory,
-    now: UnixSeconds,
+    pub now: UnixSeconds,
     first_seen: Option<UnixSeconds>,
     watermark: UnixSeconds,
     followed: BTreeMap<PipelineId, Followed>,
@@ -168,7 +168,9 @@ impl<C: FeedCollector> Watched<C> {
     /// Lets the collector take in a feed, and shows what it then shows.
     pub fn absorb(&mut self, feed: &Feed) {
         let subject = Subject {
+            id: project_id(PROJECT),
             project: &self.project,
+            paths: &BTreeMap::new(),
             settings: &self.settings,
             max_pipelines_per_ref: self.max_pipelines_per_ref,
             refs: &self.refs,

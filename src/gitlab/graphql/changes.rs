@@ -10,7 +10,9 @@ use crate::gitlab::json::Step;
 use crate::gitlab::model::{
     Known, Page, Pipeline, PipelineId, Project, ProjectId, Role, Upstream, merge_request_iid,
 };
-use queries::project_changes::{self, PipelinePage, ProjectChangesProjectsNodes};
+use queries::project_changes::{
+    self, PipelinePage, PipelinePageNodesUpstream, ProjectChangesProjectsNodes,
+};
 
 /// What moved in one project.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,8 +29,12 @@ pub struct ProjectChanges {
 impl GitLab {
     /// Most projects in one query of the change feed.
     pub const CHANGES_PROJECTS: usize = 100;
-    /// Most pipelines a project shows in one query of the change feed.
+    /// Most pipelines of each kind that a project shows in a query of that size.
     pub const CHANGES_PIPELINES: u32 = 20;
+    /// Most projects in one query at their first look, where answers are long.
+    pub const FIRST_LOOK_PROJECTS: usize = 20;
+    /// Most pipelines of each kind that a project shows at its first look.
+    pub const FIRST_LOOK_PIPELINES: u32 = 50;
 
     /// Pipelines whose status changed at or after `since`, for up to
     /// [`Self::CHANGES_PROJECTS`] projects, `first` of each kind per project.
@@ -47,7 +53,7 @@ impl GitLab {
             ids: ids.iter().copied().map(project_gid).collect(),
             projects: count(ids.len()),
             since: since.to_string(),
-            pipelines: self.page_size(first.min(Self::CHANGES_PIPELINES)),
+            pipelines: self.page_size(first),
             moved: true,
             moved_after: None,
             children: true,
@@ -164,29 +170,33 @@ fn pipelines(
         .filter(|_| page.page_info.has_next_page);
     holes.page(place, page.nodes, next, |node, _, _| {
         let bridge = node.source_job.and_then(|job| job.name);
-        let upstream = match node.upstream {
-            None => None,
-            Some(upstream) => Some(Upstream {
-                merge_request: merge_request(
-                    upstream
-                        .merge_request
-                        .map(|mr| (mr.iid, mr.target_branch, mr.source_branch)),
-                    upstream
-                        .ref_
-                        .as_deref()
-                        .and_then(merge_request_iid)
-                        .is_some(),
-                )?,
-                pipeline: PipelineId(gid("upstream.id", &upstream.id)?),
-                project: upstream
-                    .project
-                    .map(|project| project.full_path)
-                    .unwrap_or_default()
-                    .into(),
-                git_ref: upstream.ref_.unwrap_or_default().into(),
-                bridge: bridge.unwrap_or_default().into(),
-            }),
-        };
+        let upstream = node
+            .upstream
+            .map(|raw| upstream(raw, bridge.unwrap_or_default()))
+            .transpose()?;
         raw_pipeline!(node).convert(upstream)
+    })
+}
+
+fn upstream(raw: PipelinePageNodesUpstream, bridge: String) -> Result<Upstream, String> {
+    let git_ref = raw.ref_.unwrap_or_default();
+    let (project_id, project) = match raw.project {
+        Some(project) => (
+            ProjectId(gid("upstream.project.id", &project.id)?),
+            project.full_path,
+        ),
+        None => (ProjectId(0), String::new()),
+    };
+    Ok(Upstream {
+        merge_request: merge_request(
+            raw.merge_request
+                .map(|mr| (mr.iid, mr.target_branch, mr.source_branch)),
+            merge_request_iid(&git_ref).is_some(),
+        )?,
+        pipeline: PipelineId(gid("upstream.id", &raw.id)?),
+        project_id,
+        project: project.into(),
+        git_ref: git_ref.into(),
+        bridge: bridge.into(),
     })
 }

@@ -187,6 +187,14 @@ mod tests {
                     .collect(),
             ),
             (
+                "change feed, first look",
+                changes,
+                projects(GitLab::FIRST_LOOK_PROJECTS, GitLab::FIRST_LOOK_PIPELINES)
+                    .into_iter()
+                    .chain(flags(&["moved", "children"]))
+                    .collect(),
+            ),
+            (
                 "change feed, next page of one project",
                 changes,
                 projects(1, 100)

@@ -208,15 +208,16 @@ fn convert(
     node: PipelineJobsProjectsNodes,
     mut holes: ProjectHoles<'_>,
 ) -> Result<(ProjectJobs, Option<PipelineJobs>), String> {
-    let path: Text = node.full_path.into();
+    let id = ProjectId(gid("id", &node.id)?);
+    let project = (id, Text::from(node.full_path));
     let jobs = ProjectJobs {
-        id: ProjectId(gid("id", &node.id)?),
-        pipelines: pipelines(node.moved, &[key("moved")], &path, &mut holes),
-        children: pipelines(node.children, &[key("children")], &path, &mut holes),
+        id,
+        pipelines: pipelines(node.moved, &[key("moved")], &project, &mut holes),
+        children: pipelines(node.children, &[key("children")], &project, &mut holes),
     };
     let one = node
         .pipeline
-        .map(|pipeline| pipeline_of(pipeline, &[key("pipeline")], &path, &mut holes))
+        .map(|pipeline| pipeline_of(pipeline, &[key("pipeline")], &project, &mut holes))
         .transpose()?;
     Ok((jobs, one))
 }
@@ -224,7 +225,7 @@ fn convert(
 fn pipelines(
     page: Option<PipelineJobsPage>,
     place: &[Step],
-    project: &Text,
+    project: &(ProjectId, Text),
     holes: &mut ProjectHoles<'_>,
 ) -> Page<PipelineJobs> {
     let Some(page) = page else {
@@ -242,12 +243,13 @@ fn pipelines(
 fn pipeline_of(
     node: JobsOfPipeline,
     place: &[Step],
-    project: &Text,
+    (project_id, project): &(ProjectId, Text),
     holes: &mut ProjectHoles<'_>,
 ) -> Result<PipelineJobs, String> {
     let id = PipelineId(gid("id", &node.id)?);
     let upstream = Upstream {
         pipeline: id,
+        project_id: *project_id,
         project: Text::clone(project),
         git_ref: node.ref_.unwrap_or_default().into(),
         merge_request: Known::Unread,

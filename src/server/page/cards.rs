@@ -276,8 +276,8 @@ fn signal(push: &PushStatus, now: UnixSeconds) -> Line {
     };
     let error = push.error.as_deref().filter(|_| push.is_failing());
     let note = match error {
-        Some(error) => format!("to {}: {error}", push.target),
-        None => format!("to {}", push.target),
+        Some(error) => format!("{}: {error}", push.target),
+        None => push.target.clone(),
     };
     let mut line = Line::new(label, value).note(Some(&note));
     line.exact = at.map(|at| at.to_string());

@@ -95,6 +95,8 @@ pub(super) struct StatusPage {
     overall: Badge,
     cards: Vec<Card>,
     collectors: Vec<CollectorRow>,
+    /// Names of the collectors that are switched off.
+    disabled: Vec<&'static str>,
     overflow: Vec<(&'static str, String)>,
     projects: Projects,
     enable_pprof: bool,
@@ -108,7 +110,8 @@ struct CollectorRow {
     ran: Option<Moment>,
     took: Option<String>,
     lag: Option<Badge>,
-    series: String,
+    /// None where there are none and need not be any.
+    series: Option<String>,
     errors: Vec<(&'static str, String)>,
 }
 
@@ -129,7 +132,8 @@ struct ProjectRow {
     url: String,
     role: &'static str,
     succeeded: Option<Moment>,
-    lag: String,
+    /// How late its next look is; none when it is not.
+    late: Option<String>,
     active: Option<String>,
     state: Badge,
 }
@@ -143,7 +147,10 @@ impl StatusPage {
         config: &Config,
         now: UnixSeconds,
     ) -> Self {
-        let collectors = status.collectors.iter();
+        let (disabled, collectors): (Vec<_>, Vec<_>) = status
+            .collectors
+            .iter()
+            .partition(|collector| collector.state == CollectorState::Disabled);
         let overflow = series.overflow.iter();
         Self {
             style: super::STYLE,
@@ -152,7 +159,12 @@ impl StatusPage {
             now: now.to_string(),
             overall: overall(status, series, now),
             cards: cards::all(status, series, config, now),
+            disabled: disabled
+                .iter()
+                .map(|collector| collector.collector.as_str())
+                .collect(),
             collectors: collectors
+                .into_iter()
                 .map(|collector| CollectorRow::new(collector, series, now))
                 .collect(),
             overflow: overflow
@@ -226,7 +238,8 @@ impl CollectorRow {
             CollectorState::Enabled => (Badge::new(Tone::Good, "at work"), None),
             CollectorState::Disabled => (Badge::new(Tone::Calm, "disabled"), None),
             CollectorState::NotBuilt => {
-                let reason = "asked for, but not built yet".to_owned();
+                let reason =
+                    "enabled in the settings; this version cannot collect it yet".to_owned();
                 (Badge::new(Tone::Warn, "not built"), Some(reason))
             }
             CollectorState::Unavailable { reason } => {
@@ -234,6 +247,7 @@ impl CollectorRow {
             }
         };
         let at_work = status.state == CollectorState::Enabled;
+        let own = series.collector(status.collector);
         let errors = status.errors.iter();
         Self {
             name: status.collector.as_str(),
@@ -246,7 +260,7 @@ impl CollectorRow {
                 let late = status.interval.is_some_and(|interval| lag > interval);
                 Badge::new(if late { Tone::Warn } else { Tone::Calm }, length(lag))
             }),
-            series: count(series.collector(status.collector) as u64),
+            series: (at_work || own > 0).then(|| count(own as u64)),
             errors: errors.map(|(kind, n)| (*kind, count(*n))).collect(),
         }
     }
@@ -282,7 +296,7 @@ impl ProjectRow {
     fn new(project: &ProjectStatus, gitlab: &str, now: UnixSeconds) -> Self {
         let state = match (&project.error, project.succeeded_at) {
             (Some(error), _) => Badge::new(Tone::Bad, clip(error)),
-            (None, Some(_)) => Badge::new(Tone::Good, "well"),
+            (None, Some(_)) => Badge::new(Tone::Good, "up to date"),
             (None, None) => Badge::new(Tone::Calm, "not read yet"),
         };
         let path = clip(&project.path);
@@ -292,7 +306,7 @@ impl ProjectRow {
             path,
             role: project.role.map_or("", |role| role.name()),
             succeeded: project.succeeded_at.map(|at| Moment::new(at, now)),
-            lag: length(project.lag),
+            late: (!project.lag.is_zero()).then(|| length(project.lag)),
             active: project.active_pipelines.map(|active| count(active as u64)),
             state,
         }

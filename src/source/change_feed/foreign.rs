@@ -1,10 +1,11 @@
 //! Downstream pipelines in projects that are not tracked: followed from the upstream side.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use super::upstreams::upstream_of;
-use super::{Started, Tracked, Wanted};
+use super::upstreams::{Upstreams, upstream_of};
+use super::{Place, Started, Tracked, Wanted, lock};
+use crate::clock::UnixSeconds;
 use crate::collector::ForeignPipeline;
 use crate::gitlab::model::{DownstreamTarget, Pipeline, ProjectId, Text, Upstream};
 use crate::gitlab::{GitLab, GitLabError};
@@ -27,18 +28,20 @@ impl Foreign {
     }
 
     /// All downstream pipelines of a pipeline that run in projects that are not tracked. Those in
-    /// tracked projects are in their own project's change feed, with all that they start.
+    /// tracked projects are in their own project's change feed, with all that they start; what
+    /// started them from outside is told to `upstreams`.
     pub(super) async fn follow(
         &self,
         wanted: &Wanted,
         started: Vec<Started>,
         tracked: &Tracked,
         use_graphql: bool,
+        (upstreams, now): (&Upstreams, UnixSeconds),
     ) -> Result<Vec<ForeignPipeline>, Arc<GitLabError>> {
         let mut seen = BTreeSet::from([wanted.pipeline.id]);
         let mut found = Vec::new();
         let mut queue: VecDeque<(Upstream, Started)> =
-            outside(&wanted.path, &wanted.pipeline, started, tracked).collect();
+            outside(&wanted.place(), &wanted.pipeline, started, tracked).collect();
         while let Some((upstream, started)) = queue.pop_front() {
             if found.len() >= MAX_FOLLOWED || !seen.insert(started.pipeline) {
                 continue;
@@ -47,7 +50,9 @@ impl Foreign {
                 continue;
             };
             let next = self.started_by(&target, use_graphql).await?;
-            queue.extend(outside(&target.project, &target.pipeline, next, tracked));
+            let place = (target.project_id, target.project.clone());
+            upstreams.learn(&place, &target.pipeline, &next, now);
+            queue.extend(outside(&place, &target.pipeline, next, tracked));
             found.push(ForeignPipeline { upstream, target });
         }
         Ok(found)
@@ -74,20 +79,12 @@ impl Foreign {
     }
 
     async fn path(&self, project: ProjectId) -> Result<Text, GitLabError> {
-        let known = self
-            .paths
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&project)
-            .cloned();
+        let known = lock(&self.paths).get(&project).cloned();
         if let Some(path) = known {
             return Ok(path);
         }
         let path = self.gitlab.project(project).await?.full_path;
-        self.paths
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(project, path.clone());
+        lock(&self.paths).insert(project, path.clone());
         Ok(path)
     }
 
@@ -123,15 +120,15 @@ impl Foreign {
 
 /// What was started outside the tracked projects, with what started it.
 fn outside<'a>(
-    path: &'a Text,
+    place: &'a Place,
     pipeline: &'a Pipeline,
     started: Vec<Started>,
     tracked: &'a Tracked,
 ) -> impl Iterator<Item = (Upstream, Started)> + 'a {
     started
         .into_iter()
-        .filter(|started| !tracked.contains(&started.project))
-        .map(|started| (upstream_of(path, pipeline, &started.bridge), started))
+        .filter(|started| !tracked.contains_key(&started.project))
+        .map(|started| (upstream_of(place, pipeline, &started.bridge), started))
 }
 
 /// Turns "not there" and "forbidden" into nothing: the rest can still be followed.

@@ -1,7 +1,7 @@
 //! The change feed by GraphQL: many projects in one query.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use super::super::side_by_side;
 use super::{
     CALLS_AT_ONCE, Changes, DetailsRead, RawDetails, SourceError, Started, Target, Wanted,
-    WayOfReading,
+    WayOfReading, lock,
 };
 use crate::clock::UnixSeconds;
 use crate::gitlab::graphql::batch::BatchSize;
@@ -17,10 +17,6 @@ use crate::gitlab::graphql::{Batch, PipelineJobs, ProjectChanges, Which};
 use crate::gitlab::model::{Known, Page, Pipeline, PipelineId, ProjectId, Status};
 use crate::gitlab::{GitLab, GitLabError};
 
-/// Pipelines of a project at the first look.
-const FIRST_LOOK: u32 = 50;
-/// Projects in one query of changes at the first look, where answers are long.
-const FIRST_LOOK_BATCH: usize = 20;
 /// Pipelines of a project in one query of details.
 const DETAILS_PIPELINES: u32 = 5;
 
@@ -45,7 +41,7 @@ impl GraphQl {
             pause,
             closed: Mutex::new(None),
             changes_size: Mutex::new(BatchSize::new(GitLab::CHANGES_PROJECTS)),
-            first_size: Mutex::new(BatchSize::new(FIRST_LOOK_BATCH)),
+            first_size: Mutex::new(BatchSize::new(GitLab::FIRST_LOOK_PROJECTS)),
             details_size: Mutex::new(BatchSize::new(GitLab::JOBS_PROJECTS)),
         }
     }
@@ -90,7 +86,8 @@ impl GraphQl {
         let mut read = self
             .in_batches(&known, &self.changes_size, GitLab::CHANGES_PIPELINES)
             .await;
-        read.extend(self.in_batches(&new, &self.first_size, FIRST_LOOK).await);
+        let first_look = GitLab::FIRST_LOOK_PIPELINES;
+        read.extend(self.in_batches(&new, &self.first_size, first_look).await);
         read
     }
 
@@ -312,10 +309,6 @@ impl GraphQl {
             .await;
         Ok(jobs.map_err(Arc::new)?.map(RawDetails::from))
     }
-}
-
-fn lock<T>(size: &Mutex<T>) -> MutexGuard<'_, T> {
-    size.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// From when on a batch is read: the least of what its projects need.

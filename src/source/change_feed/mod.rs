@@ -15,7 +15,7 @@ mod tests;
 mod upstreams;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{Problem, SourceError, Target, Tracked, side_by_side};
@@ -69,6 +69,15 @@ struct Wanted {
     pipeline: Pipeline,
 }
 
+/// A project and its full path.
+type Place = (ProjectId, Text);
+
+impl Wanted {
+    fn place(&self) -> Place {
+        (self.project, self.path.clone())
+    }
+}
+
 /// A pipeline's details as they were read.
 #[derive(Clone, Debug)]
 struct RawDetails {
@@ -100,6 +109,10 @@ impl Started {
             target: Some(target),
         })
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The details of a pipeline; none when GitLab does not have the pipeline any more.
@@ -155,6 +168,7 @@ impl ChangeFeed {
         tracked: &Tracked,
     ) -> Vec<(ProjectId, Result<FeedRead, SourceError>)> {
         let now = self.gitlab_now();
+        let looked_at = self.looked_at();
         let mut failed = Vec::new();
         let mut looks = BTreeMap::new();
         let targets_by_id: BTreeMap<_, _> =
@@ -163,7 +177,7 @@ impl ChangeFeed {
             let Some(target) = targets_by_id.get(&id) else {
                 continue;
             };
-            match changes.and_then(|changes| self.begin(target, changes, now)) {
+            match changes.and_then(|changes| self.begin(target, changes, now, looked_at)) {
                 Ok(reading) => {
                     looks.insert(id, reading);
                 }
@@ -177,6 +191,15 @@ impl ChangeFeed {
             .into_iter()
             .map(|(id, reading)| (id, Ok(self.end(reading))));
         read.chain(failed).collect()
+    }
+
+    /// When a look that begins now begins, to be on the safe side: by GitLab's clock or ours,
+    /// whichever is behind; nothing while GitLab has not told its time.
+    fn looked_at(&self) -> UnixSeconds {
+        self.gitlab
+            .server_time()
+            .map(|time| time.min(self.clock.now()))
+            .unwrap_or_default()
     }
 
     /// GitLab's clock where an answer has told it, else ours.
@@ -202,7 +225,7 @@ impl ChangeFeed {
                 }
             }
         }
-        read.extend(self.rest.changes(&by_rest).await);
+        read.extend(self.rest.changes(&by_rest, self.clock.now()).await);
         read
     }
 
@@ -211,6 +234,7 @@ impl ChangeFeed {
         target: &'a Target,
         changes: Changes,
         now: UnixSeconds,
+        looked_at: UnixSeconds,
     ) -> Result<Reading<'a>, SourceError> {
         let Changes {
             project,
@@ -233,7 +257,7 @@ impl ChangeFeed {
         // Emptiness below Reporter is no first look: what a higher role shows later is history.
         let blind = too_low && remembered.is_none() && pipelines.is_empty();
         let mut look = Look::begin(&target.settings, self.wishes, remembered, now);
-        look.changes(pipelines);
+        look.changes(pipelines, looked_at);
         Ok(Reading {
             project,
             look,
@@ -268,7 +292,8 @@ impl ChangeFeed {
                 continue;
             };
             if let Ok(Some(details)) = details {
-                self.upstreams.learn(wanted, &details.downstream, now);
+                let (place, started) = (wanted.place(), &details.downstream);
+                self.upstreams.learn(&place, &wanted.pipeline, started, now);
             }
         }
         let finish = wanted
@@ -335,7 +360,13 @@ impl ChangeFeed {
         };
         let foreign = if self.wishes.foreign {
             self.foreign
-                .follow(wanted, downstream, tracked, self.graphql.is_open(now))
+                .follow(
+                    wanted,
+                    downstream,
+                    tracked,
+                    self.graphql.is_open(now),
+                    (&self.upstreams, now),
+                )
                 .await
         } else {
             Ok(Vec::new())

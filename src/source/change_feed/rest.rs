@@ -1,23 +1,31 @@
 //! The change feed by REST: the same facts with a call per object.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::super::side_by_side;
 use super::{
     CALLS_AT_ONCE, Changes, DetailsRead, RawDetails, SourceError, Started, Target, Wanted, Wishes,
+    lock,
 };
+use crate::clock::UnixSeconds;
 use crate::collector::pipelines::PARENT_PIPELINE;
 use crate::gitlab::model::{
-    Job, JobId, Known, Pipeline, PipelineId, PipelineMergeRequest, ProjectId, RefKind, Role,
-    merge_request_iid,
+    Job, JobId, Known, Pipeline, PipelineId, PipelineMergeRequest, Project, ProjectId, RefKind,
+    Role, merge_request_iid,
 };
 use crate::gitlab::rest::{Bridge, PipelineFilter, PipelineHead};
 use crate::gitlab::{GitLab, GitLabError};
 
+/// Path and activity of a project, which pipelines do not tell, are read this often.
+const PROJECT_INTERVAL: Duration = Duration::from_secs(300);
+
 /// Reads by REST.
 pub(super) struct Rest {
     gitlab: GitLab,
+    /// When projects themselves were last read.
+    projects_read: Mutex<BTreeMap<ProjectId, UnixSeconds>>,
     /// Branches of merge requests; they rarely change, and only pipelines name them here.
     merge_requests: Mutex<BTreeMap<(ProjectId, u64), PipelineMergeRequest>>,
 }
@@ -29,6 +37,7 @@ impl Rest {
     pub(super) fn new(gitlab: GitLab) -> Self {
         Self {
             gitlab,
+            projects_read: Mutex::default(),
             merge_requests: Mutex::new(BTreeMap::new()),
         }
     }
@@ -37,25 +46,39 @@ impl Rest {
     pub(super) async fn changes(
         &self,
         targets: &[&Target],
+        now: UnixSeconds,
     ) -> Vec<(ProjectId, Result<Changes, SourceError>)> {
         let reads = targets
             .iter()
-            .map(|target| async move { (target.id(), self.project(target).await) });
+            .map(|target| async move { (target.id(), self.changes_of(target, now).await) });
         side_by_side(CALLS_AT_ONCE, reads.collect()).await
     }
 
-    async fn project(&self, target: &Target) -> Result<Changes, SourceError> {
-        let result = self.read_project(target).await;
-        result.map_err(|error| match error {
-            error if error.means_gone() => SourceError::Gone,
-            error if error.is_forbidden() => {
-                SourceError::RoleTooLow(target.project.role.value().unwrap_or(Role::NONE))
-            }
-            error => SourceError::GitLab(Arc::new(error)),
-        })
+    async fn changes_of(&self, target: &Target, now: UnixSeconds) -> Result<Changes, SourceError> {
+        match self.read_changes(target, now).await {
+            Ok(changes) => Ok(changes),
+            Err(error) if error.means_gone() => Err(SourceError::Gone),
+            Err(error) if error.is_forbidden() => Err(self.refused(target, error).await),
+            Err(error) => Err(SourceError::GitLab(Arc::new(error))),
+        }
     }
 
-    async fn read_project(&self, target: &Target) -> Result<Changes, GitLabError> {
+    /// What a refusal means: if the project itself can be read, the role is too low for its
+    /// pipelines; else the token or the address is refused everything, which is no word about it.
+    async fn refused(&self, target: &Target, error: GitLabError) -> SourceError {
+        match self.gitlab.project(target.id()).await {
+            Ok(project) => SourceError::RoleTooLow(project.role.value().unwrap_or(Role::NONE)),
+            Err(gone) if gone.means_gone() => SourceError::Gone,
+            Err(_) => SourceError::GitLab(Arc::new(error)),
+        }
+    }
+
+    async fn read_changes(
+        &self,
+        target: &Target,
+        now: UnixSeconds,
+    ) -> Result<Changes, GitLabError> {
+        let project = self.project(target, now).await?;
         let mut heads = Vec::new();
         let mut skipped = Vec::new();
         for source in [None, Some(PARENT_PIPELINE)] {
@@ -87,9 +110,32 @@ impl Rest {
             pipelines.extend(pipeline?);
         }
         Ok(Changes {
-            project: target.project.clone(),
+            project,
             pipelines,
             skipped,
+        })
+    }
+
+    /// The project itself, as it is now or was a few minutes ago.
+    async fn project(&self, target: &Target, now: UnixSeconds) -> Result<Project, GitLabError> {
+        let is_due = {
+            let mut read_at = lock(&self.projects_read);
+            read_at.retain(|_, at| now.since(*at) < PROJECT_INTERVAL);
+            // Before its first look, discovery has just read it.
+            if target.memory.feed.is_none() {
+                read_at.insert(target.id(), now);
+            }
+            !read_at.contains_key(&target.id())
+        };
+        if !is_due {
+            return Ok(target.project.clone());
+        }
+        let read = self.gitlab.project(target.id()).await?;
+        lock(&self.projects_read).insert(target.id(), now);
+        Ok(Project {
+            // Permissions tell less than the true role; REST says 403 where that is too low.
+            role: target.project.role,
+            ..read
         })
     }
 
@@ -129,12 +175,7 @@ impl Rest {
             return Ok(Known::Nothing);
         };
         let key = (project, iid);
-        let known = self
-            .merge_requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&key)
-            .cloned();
+        let known = lock(&self.merge_requests).get(&key).cloned();
         if let Some(known) = known {
             return Ok(Known::Value(known));
         }
@@ -147,10 +188,7 @@ impl Rest {
             target_branch: read.target_branch,
             source_branch: read.source_branch,
         };
-        let mut kept = self
-            .merge_requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.merge_requests);
         if kept.len() >= MERGE_REQUESTS_KEPT {
             kept.pop_first();
         }

@@ -16,6 +16,11 @@ use crate::gitlab::model::{Job, Known, Pipeline, PipelineId, Status, Upstream};
 /// commits, so a change can appear late.
 pub const OVERLAP: Duration = Duration::from_secs(60);
 
+/// A project that is quiet is read again from this long before its last look: far enough back for
+/// anything that appears late, and near enough that it can share a query with busy projects, which
+/// is read from the earliest of its projects on.
+const QUIET_OVERLAP: Duration = Duration::from_secs(300);
+
 /// While a pipeline runs, labels that need a second way of reading are asked for at most this often.
 const LABELS_INTERVAL: Duration = Duration::from_secs(300);
 
@@ -47,6 +52,8 @@ pub struct FeedState {
     pub first_seen: UnixSeconds,
     /// Latest `updated_at` of what has been read completely.
     pub watermark: UnixSeconds,
+    /// When the last complete look began, by GitLab's clock or ours, whichever is behind.
+    pub looked_at: UnixSeconds,
     /// Pipelines that can come again without having moved, or are not settled.
     pub followed: BTreeMap<PipelineId, Followed>,
 }
@@ -58,6 +65,9 @@ pub struct Followed {
     pub pipeline: Pipeline,
     /// Its events before this are history or have been counted; see [`crate::collector`].
     pub floor: UnixSeconds,
+    /// The latest event of it, its jobs and its downstream pipelines: these end without moving it,
+    /// so while this is not behind the watermark, they could be taken for new ones.
+    pub newest: UnixSeconds,
     /// Whether its details (jobs, downstream) must be read again.
     pub details_due: bool,
     /// When the labels that need a second way of reading were last asked for.
@@ -82,6 +92,7 @@ impl FeedState {
         Self {
             first_seen,
             watermark: UnixSeconds::default(),
+            looked_at: UnixSeconds::default(),
             followed: BTreeMap::new(),
         }
     }
@@ -89,7 +100,9 @@ impl FeedState {
     /// From when on changes are read again.
     #[must_use]
     pub fn since(&self) -> UnixSeconds {
-        self.watermark.minus(OVERLAP)
+        self.watermark
+            .minus(OVERLAP)
+            .max(self.looked_at.minus(QUIET_OVERLAP))
     }
 
     /// Events before this are history, or were counted by an earlier look.
@@ -124,6 +137,18 @@ pub struct Details {
     pub coverage: Known<f64>,
 }
 
+impl Details {
+    /// The latest event in it.
+    fn newest(&self) -> UnixSeconds {
+        let jobs = self.jobs.iter().filter_map(|job| job.finished_at);
+        let foreign = self
+            .foreign
+            .iter()
+            .map(|foreign| foreign.target.pipeline.updated_at);
+        jobs.chain(foreign).max().unwrap_or_default()
+    }
+}
+
 impl<'a> Look<'a> {
     /// Begins a look. `remembered` is none at the first; `now` is GitLab's time.
     #[must_use]
@@ -146,8 +171,10 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// Takes in all pages of what moved. Only then may the watermark move.
-    pub fn changes(&mut self, pipelines: Vec<Pipeline>) {
+    /// Takes in all pages of what moved, as read from `looked_at` on. Only then may the watermark
+    /// move.
+    pub fn changes(&mut self, pipelines: Vec<Pipeline>, looked_at: UnixSeconds) {
+        self.state.looked_at = self.state.looked_at.max(looked_at);
         let newest = self.first.then(|| self.newest_of_refs(&pipelines));
         for pipeline in pipelines {
             self.state.watermark = self.state.watermark.max(pipeline.updated_at);
@@ -195,6 +222,9 @@ impl<'a> Look<'a> {
         let details_due = self.wishes.details() && (pipeline.status.is_active() || !history);
         let known = self.state.followed.get(&id);
         let floor = known.map_or(self.floor, |known| known.floor);
+        let newest = known.map_or(pipeline.updated_at, |known| {
+            known.newest.max(pipeline.updated_at)
+        });
         let labels_read_at = known.and_then(|known| known.labels_read_at);
         let upstream_looks = if waits_for_upstream(&pipeline) {
             UPSTREAM_LOOKS
@@ -204,6 +234,7 @@ impl<'a> Look<'a> {
         let followed = Followed {
             pipeline,
             floor,
+            newest,
             details_due,
             labels_read_at,
             upstream_looks,
@@ -281,6 +312,7 @@ impl<'a> Look<'a> {
             followed.pipeline.coverage = details.coverage.value();
         }
         followed.details_due = followed.pipeline.status.is_active() || open || foreign_open;
+        followed.newest = followed.newest.max(details.newest());
         let jobs = self.wishes.jobs.then_some(details.jobs);
         let foreign = if self.wishes.foreign {
             details.foreign
@@ -337,7 +369,7 @@ impl<'a> Look<'a> {
             followed.details_due
                 || followed.upstream_looks > 0
                 || followed.pipeline.status.is_active()
-                || followed.pipeline.updated_at >= since
+                || followed.newest >= since
         });
         let feed = Feed {
             pipelines: self.facts.into_values().collect(),

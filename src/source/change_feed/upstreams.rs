@@ -4,10 +4,10 @@
 //! was read of upstream pipelines is kept here for the projects that the downstream ones run in.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use super::{Started, Wanted};
+use super::{Place, Started, lock};
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::{Pipeline, PipelineId, Text, Upstream};
 
@@ -19,33 +19,44 @@ const KEPT: Duration = Duration::from_secs(6 * 3600);
 pub(super) struct Upstreams(Mutex<HashMap<PipelineId, (UnixSeconds, Upstream)>>);
 
 impl Upstreams {
-    /// Takes in the downstream pipelines of a pipeline.
-    pub(super) fn learn(&self, wanted: &Wanted, started: &[Started], now: UnixSeconds) {
+    /// Takes in the downstream pipelines of a pipeline of the project at `place`.
+    pub(super) fn learn(
+        &self,
+        place: &Place,
+        upstream: &Pipeline,
+        started: &[Started],
+        now: UnixSeconds,
+    ) {
         if started.is_empty() {
             return;
         }
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.0);
         known.retain(|_, (at, _)| now.since(*at) < KEPT);
         for Started {
             bridge, pipeline, ..
         } in started
         {
-            let upstream = upstream_of(&wanted.path, &wanted.pipeline, bridge);
-            known.insert(*pipeline, (now, upstream));
+            known.insert(*pipeline, (now, upstream_of(place, upstream, bridge)));
         }
     }
 
     /// What started a pipeline.
     pub(super) fn find(&self, pipeline: PipelineId) -> Option<Upstream> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&pipeline).map(|(_, upstream)| upstream.clone())
+        lock(&self.0)
+            .get(&pipeline)
+            .map(|(_, upstream)| upstream.clone())
     }
 }
 
 /// A pipeline as the upstream of what its bridge started.
-pub(super) fn upstream_of(path: &Text, pipeline: &Pipeline, bridge: &Text) -> Upstream {
+pub(super) fn upstream_of(
+    (project_id, path): &Place,
+    pipeline: &Pipeline,
+    bridge: &Text,
+) -> Upstream {
     Upstream {
         pipeline: pipeline.id,
+        project_id: *project_id,
         project: path.clone(),
         git_ref: pipeline.git_ref.clone(),
         merge_request: pipeline.merge_request.clone(),

@@ -111,8 +111,8 @@ pub struct OtlpTarget {
 }
 
 impl OtlpTarget {
-    /// Makes the values of the headers unprintable.
-    pub(super) fn register_secrets(&self, secrets: &Secrets) {
+    /// Makes the values of the headers, and a password in the endpoint, unprintable.
+    pub fn register_secrets(&self, secrets: &Secrets) {
         for (_, value) in &self.headers {
             secrets.register(value.expose_secret());
         }

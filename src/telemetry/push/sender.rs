@@ -1,7 +1,7 @@
 //! Sends one encoded message, and tries again where that may help.
 
 use std::error::Error as _;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
@@ -64,6 +64,8 @@ pub(super) enum SendError {
     Transport(#[from] reqwest::Error),
     #[error("the receiver's answer is no OTLP answer")]
     Answer,
+    #[error("cannot compress the message: {0}")]
+    Compress(io::Error),
 }
 
 /// What the receiver left out of a message that it took.
@@ -107,7 +109,7 @@ impl Sender {
     /// The last try's.
     pub(super) async fn send(&self, message: Bytes) -> Result<Rejected, SendError> {
         let body = match self {
-            Self::Http { gzip: true, .. } => gzip(message).await,
+            Self::Http { gzip: true, .. } => gzip(message).await?,
             _ => message,
         };
         let backoff = ExponentialBuilder::default()
@@ -195,17 +197,15 @@ fn without_url(error: reqwest::Error) -> SendError {
 }
 
 /// Compresses off the runtime's threads: a large message takes tens of milliseconds.
-async fn gzip(message: Bytes) -> Bytes {
+async fn gzip(message: Bytes) -> Result<Bytes, SendError> {
     let compress = move || {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(&message)?;
         encoder.finish()
     };
-    match tokio::task::spawn_blocking(compress).await {
-        Ok(Ok(compressed)) => compressed.into(),
-        // Writing into memory does not fail.
-        Ok(Err(_)) | Err(_) => Bytes::new(),
-    }
+    let compressed = tokio::task::spawn_blocking(compress).await;
+    let compressed = compressed.map_err(io::Error::other).flatten();
+    compressed.map(Bytes::from).map_err(SendError::Compress)
 }
 
 impl SendError {
@@ -225,7 +225,7 @@ impl SendError {
             },
             Self::Http { status, .. } => matches!(status.as_u16(), 429 | 502 | 503 | 504),
             Self::Transport(_) => true,
-            Self::Answer => false,
+            Self::Answer | Self::Compress(_) => false,
         }
     }
 
@@ -234,7 +234,7 @@ impl SendError {
         match self {
             Self::Grpc(status) => status.get_details_retry_info()?.retry_delay,
             Self::Http { retry_after, .. } => *retry_after,
-            Self::Transport(_) | Self::Answer => None,
+            Self::Transport(_) | Self::Answer | Self::Compress(_) => None,
         }
     }
 }

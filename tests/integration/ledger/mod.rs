@@ -5,7 +5,7 @@ mod expected;
 
 use std::time::Duration;
 
-use gitlab_simulator::time::Millis;
+use gitlab_simulator::time::{MINUTE, Millis};
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -37,6 +37,8 @@ fn world(seed: u64) -> World {
         pipelines_per_project: 6,
         active_ratio: 0.8,
         pushes_per_hour: 6.0,
+        // Settling takes a quarter of an hour in which nobody looks.
+        min_refinish_gap: 30 * MINUTE,
         ..WorldConfig::default()
     })
 }

@@ -25,9 +25,15 @@ fn steady(samples: BTreeMap<String, f64>) -> BTreeMap<String, f64> {
 
 #[tokio::test]
 async fn a_push_says_what_a_scrape_says() {
-    for protocol in [Protocol::Grpc, Protocol::HttpProtobuf] {
+    for (protocol, gzip) in [
+        (Protocol::Grpc, true),
+        (Protocol::Grpc, false),
+        (Protocol::HttpProtobuf, true),
+        (Protocol::HttpProtobuf, false),
+    ] {
         let receiver = Receiver::start().await;
         let mut rig = Rig::new(&receiver, protocol);
+        rig.target.gzip = gzip;
         let awkward = "feat/\"quoted\"\\back\nnew line 🦊";
         rig.record(&[
             pipelines::RUN_COUNT.add(ref_source("main", "push"), 3.0),
@@ -66,6 +72,11 @@ async fn a_push_says_what_a_scrape_says() {
         let request = &received.requests[0];
         assert_eq!(request.grpc, protocol == Protocol::Grpc);
         assert_eq!(request.headers["authorization"], rig::CREDENTIALS);
+        let encoding = match protocol {
+            Protocol::Grpc => request.headers.get("grpc-encoding"),
+            Protocol::HttpProtobuf => request.headers.get("content-encoding"),
+        };
+        assert_eq!(encoding.is_some_and(|encoding| encoding == "gzip"), gzip);
     }
 }
 
@@ -250,15 +261,18 @@ async fn pushes_come_by_themselves() {
     let receiver = Receiver::start().await;
     let mut rig = Rig::new(&receiver, Protocol::Grpc);
     rig.interval = Duration::from_millis(20);
+    rig.show(&[pipelines::STATUS.set(ref_source_status("main", "push", "running"), 1.0)]);
     let push = rig.start_pushing();
     eventually("three pushes", || receiver.received().requests.len() >= 3).await;
     let received = receiver.received();
     let times: Vec<u64> = received
         .points
         .iter()
-        .filter(|(series, _)| series.starts_with("age_build_info"))
+        .filter(|(series, _)| series.starts_with("age_pipeline_status"))
         .map(|(_, point)| point.time)
         .collect();
+    assert!(times.len() >= 3, "{times:?}");
+    // Also while the clock stands still.
     assert!(times.is_sorted_by(|a, b| a < b), "{times:?}");
     drop(push);
 }

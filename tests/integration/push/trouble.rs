@@ -137,18 +137,16 @@ async fn a_stop_gives_up_a_hanging_push_and_pushes_a_last_time() {
         let receiver = Receiver::start().await;
         receiver.answer(Answer::Hold(Arc::new(Notify::new())));
         let mut rig = Rig::new(&receiver, protocol);
-        rig.interval = Duration::from_millis(10);
         rig.target.timeout = Duration::from_secs(3600);
         rig.record(&[pipelines::RUN_COUNT.add(ref_source("main", "push"), 5.0)]);
-        // Long enough for the first push to hang; it is given up at the end of its interval, and
-        // each of these would be too.
-        for _ in 0..100 {
-            receiver.answer(Answer::Hold(Arc::new(Notify::new())));
-        }
         let push = rig.start_pushing();
-        eventually("a push hangs", || !receiver.received().requests.is_empty()).await;
-        receiver.answer_plainly();
-        let pushed = push.shutdown(DEADLINE).await;
+        tokio::select! {
+            pushed = push.push_now() => panic!("it does not hang: {pushed:?}"),
+            () = eventually("a push hangs", || !receiver.received().requests.is_empty()) => {}
+        }
+        let pushed = tokio::time::timeout(DEADLINE, push.shutdown(DEADLINE))
+            .await
+            .expect("the hanging push is given up");
         assert!(pushed.complete, "{pushed:?}");
         let samples = receiver.received().samples();
         let mut counts = samples

@@ -8,14 +8,14 @@ use amazing_gitlab_exporter::clock::{Clock, UnixSeconds};
 use amazing_gitlab_exporter::config::Settings;
 use amazing_gitlab_exporter::gitlab::{self, GitLab, NoAccounting, RetryPolicy, TokenSource};
 use amazing_gitlab_exporter::recorder::Recorder;
-use amazing_gitlab_exporter::scheduler::Scheduler;
-use amazing_gitlab_exporter::scheduler::observer::NoObserver;
+use amazing_gitlab_exporter::scheduler::{Scheduler, Shared};
 use amazing_gitlab_exporter::series::{Table, TableSettings};
 use amazing_gitlab_exporter::store::MemoryStore;
 use amazing_gitlab_exporter::telemetry::buckets::BucketSettings;
 use amazing_gitlab_exporter::telemetry::instruments::Instruments;
 use gitlab_simulator::Simulator;
 
+use super::observer::Heard;
 use super::series::Series;
 
 /// A running exporter without server and push.
@@ -24,14 +24,18 @@ pub struct Core {
     pub clock: Clock,
     /// Its series.
     pub table: Arc<Table>,
+    /// What its runs told about themselves.
+    pub heard: Arc<Heard>,
     scheduler: Scheduler,
 }
 
 /// Settings that watch every project, branch, tag and merge request of the simulator, and let no
 /// ref go: what is counted stays to be compared.
 pub fn watch_everything() -> Settings {
-    let mut settings = Settings::default();
-    settings.wildcards = vec![Default::default()];
+    let mut settings = Settings {
+        wildcards: vec![Default::default()],
+        ..Settings::default()
+    };
     let refs = &mut settings.wildcards[0].settings.refs;
     refs.branches.regexp = ".*".parse().expect("a regular expression");
     refs.tags.regexp = ".*".parse().expect("a regular expression");
@@ -79,17 +83,19 @@ impl Core {
         let instruments = Instruments::new(&buckets).expect("instruments");
         let store = Arc::new(MemoryStore::default());
         let recorder = Recorder::new(instruments, Arc::clone(&table), store);
+        let heard = Arc::new(Heard::default());
         let scheduler = Scheduler::new(
             settings,
             &gitlab,
             recorder,
             Vec::new(),
-            Arc::new(NoObserver),
+            Arc::clone(&heard) as _,
             clock.clone(),
         );
         Self {
             clock,
             table,
+            heard,
             scheduler,
         }
     }
@@ -98,6 +104,16 @@ impl Core {
     pub async fn round(&mut self, simulator: &Simulator) {
         self.clock.set(now(simulator));
         self.scheduler.round().await;
+    }
+
+    /// What its runs share: the registry of projects above all.
+    pub fn shared(&self) -> Arc<Shared> {
+        self.scheduler.shared()
+    }
+
+    /// Gives the scheduler away, to be run by the test itself.
+    pub fn into_scheduler(self) -> Scheduler {
+        self.scheduler
     }
 
     /// Lets everything that waits come to its end, while the world stands still.

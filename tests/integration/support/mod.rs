@@ -5,6 +5,7 @@ pub mod exporter;
 pub mod foreign;
 pub mod http;
 mod lines;
+pub mod observer;
 pub mod otlp;
 pub mod program;
 pub mod samples;

@@ -51,19 +51,25 @@ impl Series {
             .collect()
     }
 
-    /// The one value of a metric whose labels have these values; none when there is no such series.
-    pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<Value> {
-        let mut found = self.metric(name).into_iter().filter(|(has, _)| {
+    /// The values of a metric's series whose labels have these values.
+    pub fn select(&self, name: &str, labels: &[(&str, &str)]) -> BTreeMap<&Labels, Value> {
+        let mut found = self.metric(name);
+        found.retain(|has, _| {
             labels
                 .iter()
                 .all(|(key, value)| has.get(*key).is_some_and(|has| has == value))
         });
-        let first = found.next().map(|(_, value)| value);
+        found
+    }
+
+    /// The one value of a metric whose labels have these values; none when there is no such series.
+    pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<Value> {
+        let found = self.select(name, labels);
         assert!(
-            found.next().is_none(),
-            "more than one {name} with {labels:?}"
+            found.len() < 2,
+            "more than one {name} with {labels:?}: {found:?}"
         );
-        first
+        found.into_values().next()
     }
 }
 

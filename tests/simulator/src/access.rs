@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::auth::{AccessLevel, Token};
-use crate::world::{Project, ProjectId, Runner, RunnerType, Visibility, World};
+use crate::world::{Group, Project, ProjectId, Runner, RunnerType, Visibility, World};
 
 /// The world behind a lock that survives a panicking test.
 #[derive(Clone, Debug)]
@@ -51,6 +51,17 @@ impl Viewer {
             Visibility::Internal if self.token.is_some() => true,
             _ => self.role(project.id) >= AccessLevel::Guest,
         }
+    }
+
+    /// Whether the group exists for the viewer: whoever sees a project in it does.
+    #[must_use]
+    pub fn sees_group(&self, world: &World, group: &Group) -> bool {
+        let everywhere = |token: &Token| token.admin || token.default_role >= AccessLevel::Guest;
+        let below = format!("{}/", group.full_path);
+        self.token.as_ref().is_some_and(everywhere)
+            || world
+                .projects()
+                .any(|project| project.full_path.starts_with(&below) && self.sees(project))
     }
 
     /// Whether the viewer is a member.

@@ -87,6 +87,9 @@ pub struct Rule {
     /// `/api/v4/projects/:id/pipelines`. `None`: every request.
     #[serde(default)]
     pub on: Option<String>,
+    /// Only requests that name this project by its id, alone or among others.
+    #[serde(default)]
+    pub project: Option<u64>,
     /// Only this page of a listing: REST by `page`, else everything after the first page is page 2.
     #[serde(default)]
     pub page: Option<usize>,
@@ -109,6 +112,7 @@ impl Rule {
     pub fn new(fault: Fault) -> Self {
         Self {
             on: None,
+            project: None,
             page: None,
             skip: 0,
             times: None,
@@ -121,6 +125,13 @@ impl Rule {
     #[must_use]
     pub fn on(mut self, subject: &str) -> Self {
         self.on = Some(subject.to_owned());
+        self
+    }
+
+    /// Only requests that name a project by its id, alone or among others.
+    #[must_use]
+    pub fn about(mut self, project: u64) -> Self {
+        self.project = Some(project);
         self
     }
 
@@ -158,6 +169,8 @@ impl Rule {
 pub(crate) struct Subject {
     pub endpoint: String,
     pub operations: Vec<String>,
+    /// Ids of the projects that are named.
+    pub projects: Vec<u64>,
     pub page: usize,
 }
 
@@ -229,10 +242,13 @@ impl Faults {
                 .on
                 .as_ref()
                 .is_none_or(|on| *on == subject.endpoint || subject.operations.contains(on));
+            let about = rule
+                .project
+                .is_none_or(|project| subject.projects.contains(&project));
             let paged = rule.page.is_none_or(|page| page == subject.page);
             let open = rule.until.is_none_or(|until| now < until)
                 && rule.times.is_none_or(|times| active.hits < times);
-            if !(named && paged && open) {
+            if !(named && about && paged && open) {
                 continue;
             }
             active.seen += 1;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::body::{BoxBody, SizedStream, to_bytes};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{DATE, HeaderName, HeaderValue};
+use actix_web::http::header::{DATE, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpResponse, web};
 
@@ -59,11 +59,22 @@ pub(crate) async fn pass(mut request: ServiceRequest, next: Next<BoxBody>) -> Se
     Ok(finish(&state, recorded, response))
 }
 
+/// `x-request-id` and `x-gitlab-meta`: what GitLab names a request in its own logs.
+fn name_request(id: &str, headers: &mut HeaderMap) {
+    let meta = format!("{{\"correlation_id\":\"{id}\",\"version\":\"1\"}}");
+    for (name, value) in [("x-request-id", id), ("x-gitlab-meta", &meta)] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+}
+
 fn finish(
     state: &State,
     mut recorded: Recorded,
     mut response: ServiceResponse<BoxBody>,
 ) -> ServiceResponse<BoxBody> {
+    name_request(&recorded.correlation_id, response.headers_mut());
     // A client tells history from news by this clock, so it must be the world's.
     if let Ok(date) = HeaderValue::from_str(&http_date(recorded.at)) {
         response.headers_mut().insert(DATE, date);
@@ -107,6 +118,7 @@ async fn describe(
         )
     };
     let recorded = Recorded {
+        correlation_id: state.requests.next_id(),
         at,
         method: request.method().to_string(),
         endpoint: endpoint.clone(),
@@ -124,14 +136,30 @@ async fn describe(
     } else {
         graphql_page(&posted)
     };
+    let projects = named_projects(request.path(), &posted);
     Ok((
         recorded,
         Subject {
             endpoint,
             operations,
+            projects,
             page,
         },
     ))
+}
+
+/// The projects that a path, or the variables of queries, name by their ids.
+fn named_projects(path: &str, posted: &[endpoint::Posted]) -> Vec<u64> {
+    let by_path = path
+        .strip_prefix("/api/v4/projects/")
+        .and_then(|rest| rest.split('/').next()?.parse().ok());
+    let by_variables = posted.iter().flat_map(|posted| {
+        let text = posted.variables.to_string();
+        let ids = text.split("gid://gitlab/Project/").skip(1);
+        ids.filter_map(|rest| rest.split('"').next()?.parse().ok())
+            .collect::<Vec<u64>>()
+    });
+    by_path.into_iter().chain(by_variables).collect()
 }
 
 fn rest_page(query: &str) -> usize {
@@ -247,7 +275,7 @@ async fn split(
     (request, to_bytes(body).await.unwrap_or_default(), response)
 }
 
-fn write_standing(headers: &mut actix_web::http::header::HeaderMap, standing: Standing) {
+fn write_standing(headers: &mut HeaderMap, standing: Standing) {
     let values = [
         ("ratelimit-limit", standing.per_minute),
         ("ratelimit-observed", standing.observed),

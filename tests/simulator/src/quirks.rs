@@ -8,7 +8,6 @@ macro_rules! quirks {
         /// The awkward habits of GitLab, each of which can be switched off.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(default, deny_unknown_fields)]
-        #[expect(clippy::struct_excessive_bools, reason = "a list of independent switches is what this is")]
         pub struct Quirks {
             $($(#[$doc])* pub $name: bool,)*
         }

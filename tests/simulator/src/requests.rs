@@ -1,6 +1,7 @@
 //! What was asked: every request, so that tests can count calls.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
@@ -10,6 +11,8 @@ use crate::time::Millis;
 /// One request.
 #[derive(Clone, Debug, Serialize)]
 pub struct Recorded {
+    /// What the answer's `x-request-id` says.
+    pub correlation_id: String,
     /// World time.
     pub at: Millis,
     /// HTTP method.
@@ -44,11 +47,19 @@ impl Recorded {
 
 /// The record of all requests.
 #[derive(Clone, Debug, Default)]
-pub struct Requests(Arc<Mutex<Vec<Recorded>>>);
+pub struct Requests {
+    entries: Arc<Mutex<Vec<Recorded>>>,
+    named: Arc<AtomicU64>,
+}
 
 impl Requests {
     fn entries(&self) -> MutexGuard<'_, Vec<Recorded>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A name that no request had before.
+    pub(crate) fn next_id(&self) -> String {
+        format!("{:026X}", self.named.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     pub(crate) fn push(&self, request: Recorded) {

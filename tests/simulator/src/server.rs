@@ -214,6 +214,8 @@ fn serve(
     });
     Ok(server
         .workers(workers)
+        // As long as the proxy in front of a GitLab keeps connections.
+        .keep_alive(Duration::from_secs(75))
         .disable_signals()
         .shutdown_timeout(0)
         .listen(listener)?

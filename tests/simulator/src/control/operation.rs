@@ -96,6 +96,9 @@ pub enum Operation {
     AddGroup {
         path: String,
     },
+    AddUser {
+        name: String,
+    },
     AddProject {
         path: String,
     },
@@ -192,6 +195,9 @@ pub enum Operation {
     PlayManual {
         job: JobId,
     },
+    RequestCancel {
+        job: JobId,
+    },
     CancelJob {
         job: JobId,
     },
@@ -231,6 +237,7 @@ impl Operation {
     pub fn perform(self, world: &mut World) -> Result<Value> {
         match self {
             Self::AddGroup { path } => shown(Ok(world.add_group(&path))),
+            Self::AddUser { name } => shown(Ok(world.add_user(&name))),
             Self::AddProject { path } => shown(world.add_project(&path)),
             Self::MoveProject { project, path } => {
                 shown(world.move_project(project.find(world)?, &path))
@@ -284,6 +291,7 @@ impl Operation {
             Self::FinishJob { job, finish } => shown(world.finish_job(job, &finish)),
             Self::RetryJob { job } => shown(world.retry_job(job)),
             Self::PlayManual { job } => shown(world.play_manual(job)),
+            Self::RequestCancel { job } => shown(world.request_cancel(job)),
             Self::CancelJob { job } => shown(world.cancel_job(job)),
             Self::TriggerBridge { job } => shown(world.trigger_bridge(job)),
             Self::SetTier { group, tier } => shown(world.set_tier(&group, tier)),
@@ -294,7 +302,10 @@ impl Operation {
                 (world.version, world.enterprise) = (version, enterprise);
                 Ok(Value::Null)
             }
-            Self::AddToken { token } => shown(Ok(world.add_token(token))),
+            Self::AddToken { token } => {
+                world.add_token(token);
+                Ok(Value::Null)
+            }
             Self::SetRole {
                 token,
                 project,

@@ -42,6 +42,8 @@ fn price(parent: &str, field: &str) -> Price {
         ("Group", "projects") => Price::Resolver(10),
         ("Dora", "metrics") => Price::Resolver(0),
         ("ProjectValueStreamAnalyticsFlowMetrics", _) => Price::Resolver(0),
+        ("MergeRequest", "reviewers" | "assignees" | "labels") => Price::Fixed(5),
+        ("MergeRequest", "diffStatsSummary" | "approved") => Price::Gitaly,
         ("Pipeline", "latest") | ("Repository", "rootRef" | "exists" | "empty") => Price::Gitaly,
         ("MergeRequest", "mergedAt" | "closedAt") => Price::Fixed(5),
         _ => Price::Plain,

@@ -54,20 +54,17 @@ fn errors(status: StatusCode, message: &str) -> HttpResponse {
     HttpResponse::build(status).json(json!({"errors": [{"message": message}]}))
 }
 
-/// Who asks, or GitLab's refusal.
-fn viewer(request: &HttpRequest, state: &State) -> Result<Viewer, HttpResponse> {
+/// Who asks; `None` for a token that GitLab refuses.
+fn viewer(request: &HttpRequest, state: &State) -> Option<Viewer> {
     let world = state.world.read();
     let Some(value) = token_value(request) else {
-        return Ok(Viewer { token: None });
+        return Some(Viewer { token: None });
     };
-    match world.token(&value) {
-        Some(token) if token.state(world.now()) == TokenState::Active && token.reads_api() => {
-            Ok(Viewer {
-                token: Some(token.clone()),
-            })
-        }
-        _ => Err(errors(StatusCode::UNAUTHORIZED, "Invalid token")),
-    }
+    let token = world.token(&value)?;
+    let accepted = token.state(world.now()) == TokenState::Active && token.reads_api();
+    accepted.then(|| Viewer {
+        token: Some(token.clone()),
+    })
 }
 
 /// A query that was looked at: ready to run, or refused.
@@ -83,9 +80,8 @@ pub async fn answer(
     state: web::Data<State>,
     body: web::Bytes,
 ) -> HttpResponse {
-    let viewer = match viewer(&request, &state) {
-        Ok(viewer) => viewer,
-        Err(refusal) => return refusal,
+    let Some(viewer) = viewer(&request, &state) else {
+        return errors(StatusCode::UNAUTHORIZED, "Invalid token");
     };
     let Ok((posted, multiplex)) = read(&body) else {
         return errors(

@@ -247,6 +247,11 @@ impl PipelineNode {
         }
     }
 
+    /// Enterprise; nothing is metered here.
+    async fn compute_minutes(&self) -> Option<f64> {
+        None
+    }
+
     async fn stuck(&self) -> bool {
         false
     }

@@ -159,9 +159,7 @@ impl Query {
     async fn project(&self, ctx: &Context<'_>, full_path: ID) -> Option<ProjectNode> {
         let asked = Asked::of(ctx);
         let world = asked.world();
-        let project = world
-            .project_by_path(&full_path)
-            .or_else(|| world.project_by_former_path(&full_path))?;
+        let project = world.project_by_path(&full_path)?;
         asked
             .viewer
             .sees(project)
@@ -216,9 +214,11 @@ impl Query {
     async fn group(&self, ctx: &Context<'_>, full_path: ID) -> Option<GroupNode> {
         let asked = Asked::of(ctx);
         let world = asked.world();
-        world
-            .group_by_path(&full_path)
-            .map(|group| GroupNode(group.id))
+        let group = world.group_by_path(&full_path)?;
+        asked
+            .viewer
+            .sees_group(&world, group)
+            .then_some(GroupNode(group.id))
     }
 }
 

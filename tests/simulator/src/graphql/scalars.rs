@@ -98,7 +98,7 @@ impl ScalarType for Duration {
     }
 
     fn to_value(&self) -> Value {
-        serde_json::Number::from_f64(self.0).map_or(Value::Null, |number| Value::Number(number))
+        serde_json::Number::from_f64(self.0).map_or(Value::Null, Value::Number)
     }
 }
 

@@ -35,13 +35,13 @@ pub async fn of_group(call: Call) -> Answer {
 /// `GET /users/:id/projects`
 pub async fn of_user(call: Call) -> Answer {
     let world = call.state.world.read();
-    let user = call.segment("id");
+    let id = call.segment("id");
+    let user = world
+        .user(&id)
+        .ok_or(ApiError::NotFound("404 User Not Found"))?;
     let found = select(&call, &world, |project| {
-        project.namespace().eq_ignore_ascii_case(&user)
+        project.namespace().eq_ignore_ascii_case(user)
     })?;
-    if found.is_empty() && world.group_by_path(&user).is_some() {
-        return Err(ApiError::NotFound("404 User Not Found"));
-    }
     drop(world);
     answer(&call, found)
 }
@@ -51,6 +51,7 @@ fn find_group<'w>(call: &Call, world: &'w World) -> Result<&'w Group, ApiError> 
     let by_id = id.parse().ok().and_then(|id| world.group(id));
     by_id
         .or_else(|| world.group_by_path(&id))
+        .filter(|group| call.viewer.sees_group(world, group))
         .ok_or(ApiError::NotFound("404 Group Not Found"))
 }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::World;
-use super::evolve::plain_jobs;
-use super::model::{JobId, PipelineId, ProjectId, Status};
+use super::activity::plain_jobs;
+use super::ci::Status;
+use super::model::{JobId, PipelineId, ProjectId};
 use super::spec::{JobSpec, PipelineSpec};
 use crate::quirks::Quirks;
 use crate::time::{DAY, MINUTE, Millis, SECOND};
@@ -29,6 +30,8 @@ pub struct Mix {
     pub canceled: f64,
     /// A pipeline waits on a manual job before its last stage.
     pub blocked: f64,
+    /// A pipeline waits for a delay before its last stage.
+    pub delayed: f64,
     /// A manual job is played at some time.
     pub played: f64,
     /// A pipeline has a manual job that does not block.
@@ -57,6 +60,7 @@ impl Default for Mix {
             good_job_retry: 0.04,
             canceled: 0.03,
             blocked: 0.12,
+            delayed: 0.06,
             played: 0.8,
             optional_manual: 0.1,
             cleanup: 0.1,

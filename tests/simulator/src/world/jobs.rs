@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::ci::{Job, JobKind, Status, Upstream, When};
 use super::ledger::Event;
-use super::model::{Job, JobId, JobKind, PipelineId, RunnerId, Status, Upstream, When};
+use super::model::{JobId, PipelineId, RunnerId};
 use super::spec::{Finish, JobSpec, PipelineSpec};
 use super::{Result, World, WorldError};
 
@@ -149,9 +150,11 @@ impl World {
             .and_then(|id| self.runner(id))
             .map(|runner| runner.runner_type);
         let (now, started) = (self.now, job.started_at.is_some());
-        let flaky = (job.status == Status::Success)
-            .then(|| self.failed_before(&job))
-            .unwrap_or_default();
+        let flaky = if job.status == Status::Success {
+            self.failed_before(&job)
+        } else {
+            Vec::new()
+        };
         let finished = Event::JobFinished {
             job: facts.clone(),
             status: job.status.clone(),
@@ -216,10 +219,9 @@ impl World {
         let now = self.now;
         let old = self.jobs.get(id)?.clone();
         let fresh = self.jobs.next_id();
-        let when = if old.when == When::Manual {
-            When::OnSuccess
-        } else {
-            old.when
+        let when = match old.when {
+            When::Manual | When::Delayed => When::OnSuccess,
+            other => other,
         };
         self.jobs.push(Job {
             id: fresh,
@@ -268,13 +270,13 @@ impl World {
         }
     }
 
-    /// Plays a manual job; `variables` and users are left out.
+    /// Plays a manual job, or a delayed one before (or when) its time comes.
     ///
     /// # Errors
     /// If there is no such job, or it does not wait to be played.
     pub fn play_manual(&mut self, id: JobId) -> Result<()> {
         let job = self.job_or_error(id)?;
-        if job.retried || job.status != Status::Manual {
+        if job.retried || !matches!(job.status, Status::Manual | Status::Scheduled) {
             return Self::refuse(job, "play");
         }
         let (now, pipeline) = (self.now, job.pipeline_id);
@@ -287,7 +289,30 @@ impl World {
         Ok(())
     }
 
-    /// Cancels one job.
+    /// Asks a running job to stop: it is `canceling` while its runner cleans up, until
+    /// [`Self::cancel_job`] ends it.
+    ///
+    /// # Errors
+    /// If there is no such job, or it does not run.
+    pub fn request_cancel(&mut self, id: JobId) -> Result<()> {
+        let job = self.job_or_error(id)?;
+        if job.status != Status::Running || job.kind == JobKind::Bridge {
+            return Self::refuse(job, "request the cancellation of");
+        }
+        let pipeline = job.pipeline_id;
+        self.start_canceling(id);
+        self.job_changed(pipeline);
+        Ok(())
+    }
+
+    pub(super) fn start_canceling(&mut self, id: JobId) {
+        if let Some(job) = self.jobs.get_mut(id) {
+            job.status = Status::Canceling;
+        }
+        self.plan_job(id);
+    }
+
+    /// Cancels one job at once.
     ///
     /// # Errors
     /// If there is no such job, or it is over.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::World;
-use super::model::{Job, JobId, Pipeline, PipelineId, PipelineKind, ProjectId, RunnerType, Status};
+use super::ci::{Job, Pipeline, PipelineKind, Status};
+use super::model::{JobId, PipelineId, ProjectId, RunnerType};
 use crate::time::Millis;
 
 /// The facts of a pipeline that labels are made of, as they were when the entry was written.

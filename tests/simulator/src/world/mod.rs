@@ -1,6 +1,8 @@
 //! What there is, and the rules by which it changes. No I/O; the clock is its own; the same seed and the
 //! same calls give the same world.
 
+mod activity;
+mod ci;
 mod evolve;
 mod generate;
 mod jobs;
@@ -20,6 +22,7 @@ use std::sync::Arc;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+pub use ci::*;
 pub use generate::{Mix, WorldConfig};
 pub use ledger::{Entry, Event, Ledger};
 pub use model::*;
@@ -90,6 +93,7 @@ pub struct World {
     sequence: u64,
     groups: BTreeMap<GroupId, Group>,
     projects: BTreeMap<ProjectId, Project>,
+    users: BTreeMap<u64, Arc<str>>,
     paths: HashMap<String, ProjectId>,
     former_paths: HashMap<String, ProjectId>,
     runners: BTreeMap<RunnerId, Runner>,
@@ -135,6 +139,7 @@ impl World {
             sequence: 0,
             groups: BTreeMap::new(),
             projects: BTreeMap::new(),
+            users: BTreeMap::from([(100, crate::rest::USERNAME.into())]),
             paths: HashMap::new(),
             former_paths: HashMap::new(),
             runners,
@@ -186,6 +191,22 @@ impl World {
         self.groups
             .values()
             .find(|group| group.full_path.eq_ignore_ascii_case(path))
+    }
+
+    /// The name of a user, by name or id.
+    #[must_use]
+    pub fn user(&self, name_or_id: &str) -> Option<&str> {
+        let by_id = name_or_id
+            .parse()
+            .ok()
+            .and_then(|id: u64| self.users.get(&id));
+        by_id
+            .or_else(|| {
+                self.users
+                    .values()
+                    .find(|name| name.eq_ignore_ascii_case(name_or_id))
+            })
+            .map(|name| &**name)
     }
 
     /// All projects by id.

@@ -37,6 +37,37 @@ impl World {
         id
     }
 
+    /// Makes a user, whose projects are then not in a group. One that exists is returned.
+    pub fn add_user(&mut self, name: &str) -> u64 {
+        if let Some((id, _)) = self
+            .users
+            .iter()
+            .find(|(_, known)| known.eq_ignore_ascii_case(name))
+        {
+            return *id;
+        }
+        let id = self
+            .users
+            .last_key_value()
+            .map_or(100, |(last, _)| last + 1);
+        self.users.insert(id, name.into());
+        id
+    }
+
+    /// The group that a path is in, made where it is missing; `None` in a user's namespace.
+    fn group_for(&mut self, full_path: &str) -> Option<GroupId> {
+        let (namespace, _) = full_path.rsplit_once('/')?;
+        if self
+            .users
+            .values()
+            .any(|user| user.eq_ignore_ascii_case(namespace))
+        {
+            None
+        } else {
+            Some(self.add_group(namespace))
+        }
+    }
+
     /// Makes a project with a default branch `main`, and its group where it is missing.
     ///
     /// # Errors
@@ -45,9 +76,7 @@ impl World {
         if self.project_by_path(full_path).is_some() {
             return Err(WorldError::Taken(full_path.to_owned()));
         }
-        let group_id = full_path
-            .rsplit_once('/')
-            .map(|(group, _)| self.add_group(group));
+        let group_id = self.group_for(full_path);
         let id = self
             .projects
             .last_key_value()
@@ -105,9 +134,7 @@ impl World {
         {
             return Err(WorldError::Taken(full_path.to_owned()));
         }
-        let group_id = full_path
-            .rsplit_once('/')
-            .map(|(group, _)| self.add_group(group));
+        let group_id = self.group_for(full_path);
         let to: Arc<str> = full_path.into();
         let project = self.project_mut(id)?;
         let from = std::mem::replace(&mut project.full_path, to.clone());

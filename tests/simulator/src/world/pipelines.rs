@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::ci::{Job, JobKind, Pipeline, PipelineKind, Status, Upstream};
 use super::ledger::Event;
-use super::model::{Job, JobId, Pipeline, PipelineId, PipelineKind, ProjectId, Status, Upstream};
+use super::model::{JobId, PipelineId, ProjectId};
 use super::spec::{JobSpec, PipelineSpec};
 use super::status::{self, composite, next, prior};
 use super::{Result, World, WorldError};
@@ -405,7 +406,8 @@ impl World {
         Ok(fresh)
     }
 
-    /// Cancels every job that is not over, in child pipelines too.
+    /// Cancels every job that is not over, in child pipelines too. Running jobs of auto pipelines take
+    /// some seconds for it (`canceling`); others are canceled at once.
     ///
     /// # Errors
     /// If there is no such pipeline, or it is over.
@@ -423,6 +425,7 @@ impl World {
                 verb: "cancel",
             });
         }
+        let auto = pipeline.auto;
         let open: Vec<JobId> = self
             .jobs_of(id)
             .filter(|job| !job.retried && !job.status.is_complete())
@@ -434,7 +437,13 @@ impl World {
             .filter(|child| self.pipeline(*child).is_some_and(|child| child.is_child()))
             .collect();
         for job in open {
-            self.end_job(job, Status::Canceled, None);
+            let runs = self
+                .job(job)
+                .is_some_and(|job| job.status == Status::Running && job.kind == JobKind::Build);
+            match (auto, runs) {
+                (true, true) => self.start_canceling(job),
+                _ => self.end_job(job, Status::Canceled, None),
+            }
         }
         self.refresh(id);
         for child in children {

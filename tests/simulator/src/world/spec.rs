@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::model::{Artifact, JobKind, PipelineKind, ProjectId, RunnerId, Trigger, When};
+use super::ci::{Artifact, JobKind, PipelineKind, Trigger, When};
+use super::model::{ProjectId, RunnerId};
 use crate::time::Millis;
 
 /// A job to be made. Start with [`JobSpec::new`] or [`JobSpec::child_bridge`] and refine.

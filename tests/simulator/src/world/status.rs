@@ -1,6 +1,6 @@
 //! GitLab's rules for statuses and durations of pipelines.
 
-use super::model::{Job, JobKind, Status, When};
+use super::ci::{Job, JobKind, Status, When};
 use crate::time::Millis;
 
 /// What one job contributes to the status of its pipeline.
@@ -125,9 +125,9 @@ pub(super) fn next(when: When, prior: Prior) -> Option<Status> {
         (Prior::Good, When::OnSuccess | When::Always)
         | (Prior::Bad, When::OnFailure | When::Always) => Some(Status::Pending),
         (Prior::Good, When::Manual) => Some(Status::Manual),
-        (Prior::Good, When::OnFailure) | (Prior::Bad, When::OnSuccess | When::Manual) => {
-            Some(Status::Skipped)
-        }
+        (Prior::Good, When::Delayed) => Some(Status::Scheduled),
+        (Prior::Good, When::OnFailure)
+        | (Prior::Bad, When::OnSuccess | When::Manual | When::Delayed) => Some(Status::Skipped),
     }
 }
 

@@ -1,6 +1,9 @@
 //! The price of queries: the worked scores of GitLab's formula.
 
+use async_graphql::Variables;
+use async_graphql::parser::parse_query;
 use gitlab_simulator::Token;
+use gitlab_simulator::graphql::analysis::{self, Rules, Types};
 use serde_json::json;
 
 use crate::support::{Lab, project_gid};
@@ -26,8 +29,7 @@ fn pipelines(first: usize, more: &str) -> String {
     format!("pipelines(first: {first}) {{ nodes {{ {S} {more} }} {INFO} }}")
 }
 
-/// The score that the error tells when the limit is far below it: the anonymous limit is 200, so the
-/// query is padded by a known price until it is refused.
+/// The score that the refusal tells: the query is padded by a known price until it is refused.
 async fn score(lab: &Lab, query: &str) -> i64 {
     let padded = pad(query);
     let body = json!({"query": format!("query Score($ids: [ID!]) {padded}"), "variables": {"ids": [project_gid(lab.app)]}});
@@ -107,26 +109,44 @@ async fn jobs_raise_the_price_by_their_pages() {
     }
 }
 
+fn with_downstream(n: usize, k: usize, page: &str) -> String {
+    let artifacts = format!("artifacts{page} {{ nodes {{ fileType size }} }}");
+    let below = format!(
+        "downstream{page} {{ nodes {{ id iid status project {{ fullPath }} sourceJob {{ name }} }} }}"
+    );
+    let query = projects(
+        n,
+        &pipelines(k, &format!("{} {below}", jobs(100, &artifacts))),
+    );
+    query.replacen(
+        "{ projects",
+        "{ queryComplexity { score limit } projects",
+        1,
+    )
+}
+
 #[tokio::test]
 async fn connections_without_resolver_cost_the_same_whatever_their_page() {
     let lab = Lab::usual();
-    let downstream = |page: &str| {
-        let artifacts = format!("artifacts{page} {{ nodes {{ fileType size }} }}");
-        let below = format!(
-            "downstream{page} {{ nodes {{ id iid status project {{ fullPath }} sourceJob {{ name }} }} }}"
-        );
-        let query = projects(
-            50,
-            &pipelines(10, &format!("{} {below}", jobs(100, &artifacts))),
-        );
-        query.replacen(
-            "{ projects",
-            "{ queryComplexity { score limit } projects",
-            1,
-        )
-    };
-    assert_eq!(score(&lab, &downstream("")).await, 154);
-    assert_eq!(score(&lab, &downstream("(first: 3)")).await, 154);
+    let table = [
+        (10, [109, 114, 124]),
+        (25, [124, 129, 140]),
+        (50, [148, 154, 168]),
+        (100, [197, 205, 223]),
+    ];
+    for (n, scores) in table {
+        for (k, expected) in [5, 10, 20].into_iter().zip(scores) {
+            assert_eq!(
+                score(&lab, &with_downstream(n, k, "")).await,
+                expected,
+                "{n} projects, {k} pipelines"
+            );
+        }
+    }
+    assert_eq!(
+        score(&lab, &with_downstream(50, 10, "(first: 3)")).await,
+        154
+    );
 }
 
 #[tokio::test]
@@ -273,5 +293,47 @@ async fn administrators_may_ask_more_and_a_multiplex_is_priced_as_a_whole() {
             one["errors"][0]["message"],
             "Query has complexity of 300, which exceeds max complexity of 250"
         );
+    }
+}
+
+#[test]
+fn the_rule_holds_for_fields_that_only_gitlab_has() {
+    let Some(truth) = crate::schemas::truth() else {
+        return;
+    };
+    let sdl = std::fs::read_to_string(truth.join("graphql/schema.graphql")).expect("readable");
+    let types = Types::parse(&sdl).expect("SDL");
+    let merge_request = "iid title state draft createdAt updatedAt preparedAt targetBranch sourceBranch conflicts commitCount \
+                         userNotesCount resolvableDiscussionsCount resolvedDiscussionsCount mergedAt closedAt \
+                         reviewers { nodes { username mergeRequestInteraction { reviewState reviewed approved } } } \
+                         approvedBy { nodes { username } } \
+                         diffStatsSummary { additions deletions changes fileCount } userDiscussionsCount downvotes";
+    let table = [
+        (5, [(10, 67), (50, 91), (100, 122)]),
+        (20, [(10, 75), (50, 103), (100, 138)]),
+    ];
+    for (k, scores) in table {
+        for (n, expected) in scores {
+            let query = projects(
+                n,
+                &format!("mergeRequests(first: {k}) {{ nodes {{ {merge_request} }} {INFO} }}"),
+            );
+            let document = parse_query(format!("query Q($ids: [ID!]) {query}")).expect("a query");
+            let (_, operation) = analysis::operation(&document, None).expect("one");
+            let rules = Rules {
+                enterprise: true,
+                introspection: false,
+            };
+            let found = analysis::analyse(
+                &types,
+                &document,
+                &operation.node,
+                None,
+                &Variables::default(),
+                rules,
+            );
+            assert!(found.errors.is_empty(), "{:#?}", found.errors);
+            assert_eq!(found.score(), expected, "{n} projects, {k} merge requests");
+        }
     }
 }

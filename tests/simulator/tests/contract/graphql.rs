@@ -182,7 +182,7 @@ contract!(children_left_out, lab => {
     };
     let child = format!("\"gid://gitlab/Ci::Pipeline/{}\"", lab.child);
     let both = lab.of_app("plain: pipelines { nodes { id } } children: pipelines(source: \"parent_pipeline\") { nodes { id child } }").await;
-    assert_eq!(ids(&both["children"]), [child.clone()]);
+    assert_eq!(ids(&both["children"]), std::slice::from_ref(&child));
     assert_eq!(both["children"]["nodes"][0]["child"], true);
     let rest = lab.rest(&format!("/projects/{}/pipelines", lab.app)).await;
     let left_out = !ids(&both["plain"]).contains(&child);
@@ -441,5 +441,19 @@ async fn merge_request_pipelines_tell_their_kind_and_merge_request() {
             "mergeRequestEventType": "MERGED_RESULT",
             "mergeRequest": {"iid": "1", "targetBranch": "main", "state": "opened"},
         })
+    );
+}
+
+#[tokio::test]
+async fn an_old_path_leads_nowhere_in_graphql() {
+    let lab = Lab::usual();
+    lab.simulator
+        .world()
+        .move_project(lab.app, "elsewhere/app")
+        .expect("moved");
+    let answer = lab.graphql("{ old: project(fullPath: \"group/app\") { id } new: project(fullPath: \"elsewhere/app\") { id } }").await;
+    assert_eq!(
+        answer,
+        json!({"data": {"old": null, "new": {"id": project_gid(lab.app)}}})
     );
 }

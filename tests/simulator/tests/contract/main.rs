@@ -11,6 +11,7 @@ mod limits;
 mod rest;
 mod schemas;
 mod support;
+mod visibility;
 mod world;
 
 use gitlab_simulator::Quirks;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::Lab;
 
 /// The folder with GitLab's own material, or `None` with a printed reason.
-fn truth() -> Option<PathBuf> {
+pub fn truth() -> Option<PathBuf> {
     let beside = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
     let shared = std::env::var_os("AGE_SHARED_DIR").map_or(beside, PathBuf::from);
     let truth = shared.join("truth");

@@ -74,6 +74,7 @@ pub struct Lab {
     pub child: u64,
     pub downstream: u64,
     pub merge_request: u64,
+    client: reqwest::Client,
 }
 
 pub fn client() -> reqwest::Client {
@@ -154,6 +155,7 @@ impl Lab {
             child,
             downstream,
             merge_request,
+            client: client(),
         }
     }
 
@@ -169,7 +171,7 @@ impl Lab {
     pub async fn rest_as(&self, token: &str, path: &str) -> Answer {
         let url = format!("{}/api/v4{path}", self.simulator.url());
         read(
-            client()
+            self.client
                 .get(url)
                 .header("private-token", token)
                 .send()
@@ -189,7 +191,7 @@ impl Lab {
     pub async fn post(&self, token: &str, body: &Value) -> Answer {
         let url = format!("{}/api/graphql", self.simulator.url());
         read(
-            client()
+            self.client
                 .post(url)
                 .bearer_auth(token)
                 .json(body)

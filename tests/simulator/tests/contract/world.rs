@@ -1,7 +1,7 @@
 //! The rules by which the world changes, at the seam that tests use.
 
 use gitlab_simulator::time::{DAY, HOUR, MINUTE, SECOND};
-use gitlab_simulator::world::{Event, Finish, JobSpec, PipelineSpec, Status, World};
+use gitlab_simulator::world::{Event, Finish, JobSpec, PipelineSpec, Status, When, World};
 use gitlab_simulator::{Quirks, WorldConfig};
 
 fn world() -> (World, u64) {
@@ -357,6 +357,8 @@ fn a_living_world_holds_every_case_and_refinishes_with_a_gap() {
         "finished canceled",
         "finished without start",
         "status manual",
+        "status scheduled",
+        "status canceling",
         "status skipped",
         "retried job",
         "flaky",
@@ -364,4 +366,105 @@ fn a_living_world_holds_every_case_and_refinishes_with_a_gap() {
     ] {
         assert!(seen.contains(wanted), "never saw {wanted}; saw {seen:#?}");
     }
+}
+
+#[test]
+fn a_running_job_is_canceling_before_it_is_canceled() {
+    let (mut world, project) = world();
+    let spec = PipelineSpec::branch("main").stage("test", &["unit"]);
+    let pipeline = world.create_pipeline(project, &spec).expect("made");
+    let unit = world.job_named(pipeline, "unit").expect("job").id;
+    assert!(world.request_cancel(unit).is_err(), "it does not run yet");
+    world.start_job(unit, None).expect("pending");
+    world.request_cancel(unit).expect("running");
+    assert_eq!(status(&world, pipeline), Status::Canceling);
+    world.cancel_job(unit).expect("canceling");
+    assert_eq!(status(&world, pipeline), Status::Canceled);
+}
+
+#[test]
+fn a_delayed_job_blocks_as_scheduled_until_its_time() {
+    let (mut world, project) = world();
+    let spec = PipelineSpec::branch("main")
+        .stage("test", &["unit"])
+        .job(JobSpec::new("rollout", "slowly").when(When::Delayed));
+    let pipeline = world.create_pipeline(project, &spec).expect("made");
+    world
+        .finish_pipeline(pipeline, &Finish::success())
+        .expect("goes up to the delayed job");
+    assert_eq!(status(&world, pipeline), Status::Scheduled);
+    world.advance(HOUR);
+    let slowly = world.job_named(pipeline, "slowly").expect("job").id;
+    world.play_manual(slowly).expect("scheduled");
+    world
+        .finish_pipeline(pipeline, &Finish::success())
+        .expect("finishes");
+    assert_eq!(status(&world, pipeline), Status::Success);
+}
+
+#[test]
+fn canceling_a_pipeline_cancels_its_children() {
+    let (mut world, project) = world();
+    let inner = vec![JobSpec::new("test", "inner")];
+    let spec =
+        PipelineSpec::branch("main").job(JobSpec::child_bridge("trigger", "child", true, inner));
+    let parent = world.create_pipeline(project, &spec).expect("made");
+    let bridge = world.job_named(parent, "child").expect("bridge").id;
+    let child = world.trigger_bridge(bridge).expect("pending");
+    world.cancel_pipeline(parent).expect("runs");
+    assert_eq!(
+        (status(&world, parent), status(&world, child)),
+        (Status::Canceled, Status::Canceled)
+    );
+    assert!(world.cancel_pipeline(parent).is_err(), "it is over");
+}
+
+#[test]
+fn a_child_that_is_retried_takes_its_depending_parent_along() {
+    let (mut world, project) = world();
+    let inner = vec![JobSpec::new("test", "inner")];
+    let spec = PipelineSpec::branch("main")
+        .job(JobSpec::child_bridge("trigger", "child", true, inner))
+        .stage("deploy", &["ship"]);
+    let parent = world.create_pipeline(project, &spec).expect("made");
+    let bridge = world.job_named(parent, "child").expect("bridge").id;
+    let child = world.trigger_bridge(bridge).expect("pending");
+    world
+        .finish_pipeline(child, &Finish::failed("script_failure"))
+        .expect("finishes");
+    assert_eq!(status(&world, parent), Status::Failed);
+    world.advance(HOUR);
+    world.retry_pipeline(child).expect("failed");
+    assert_eq!(status(&world, parent), Status::Running);
+    world
+        .finish_pipeline(child, &Finish::success())
+        .expect("finishes");
+    world
+        .finish_pipeline(parent, &Finish::success())
+        .expect("finishes");
+    assert_eq!(status(&world, parent), Status::Success);
+}
+
+#[test]
+fn allowed_failures_warn_and_optional_manual_jobs_do_not_block() {
+    let (mut world, project) = world();
+    let spec = PipelineSpec::branch("main")
+        .job(JobSpec::new("test", "flappy").allow_failure())
+        .job(JobSpec::new("review", "deploy").manual().allow_failure())
+        .job(JobSpec::new("cleanup", "on failure").when(When::OnFailure))
+        .job(JobSpec::new("cleanup", "always").when(When::Always));
+    let pipeline = world.create_pipeline(project, &spec).expect("made");
+    let flappy = world.job_named(pipeline, "flappy").expect("job").id;
+    world
+        .finish_job(flappy, &Finish::failed("script_failure"))
+        .expect("pending");
+    let statuses: Vec<String> = world
+        .jobs_of(pipeline)
+        .map(|job| job.status.to_string())
+        .collect();
+    assert_eq!(statuses, ["failed", "manual", "skipped", "pending"]);
+    world
+        .finish_pipeline(pipeline, &Finish::success())
+        .expect("finishes");
+    assert_eq!(status(&world, pipeline), Status::Success);
 }

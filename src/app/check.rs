@@ -1,0 +1,374 @@
+//! What `run` would find: whether GitLab answers, what the token may do, which projects there are,
+//! and what each collector will be able to see.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::rooms;
+use crate::clock::{Clock, UnixSeconds};
+use crate::config::{Config, TierSetting};
+use crate::discovery::Discovery;
+use crate::gitlab::capability::{Edition, Instance, Tier, TokenState};
+use crate::gitlab::model::{Known, Project, ProjectId, Role};
+use crate::gitlab::{GitLab, GitLabError, NoAccounting, SetupError};
+use crate::telemetry::catalogue::Collector;
+
+/// Projects named where something is wrong with more.
+const NAMED: usize = 5;
+
+/// What was found.
+#[derive(Debug)]
+pub struct Report {
+    url: String,
+    instance: Result<Instance, GitLabError>,
+    token: Result<TokenState, GitLabError>,
+    projects: Vec<Project>,
+    graphql: Result<(), String>,
+    tiers: BTreeMap<Tier, usize>,
+    collectors: Vec<(Collector, Outlook)>,
+    problems: Vec<Problem>,
+    now: UnixSeconds,
+}
+
+/// Something that a person should know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Problem {
+    fatal: bool,
+    text: String,
+}
+
+/// What a collector will be able to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Outlook {
+    Disabled,
+    NotBuilt,
+    /// It sees this many projects, and these not.
+    Sees {
+        seen: usize,
+        blind: Vec<String>,
+        role: Role,
+    },
+}
+
+/// A step of the check, for a progress bar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Asking for version and edition.
+    Instance,
+    /// Asking for the token's scopes.
+    Token,
+    /// Looking projects up.
+    Projects,
+    /// Asking for roles and tiers of this many of so many projects.
+    Roles(usize, usize),
+}
+
+/// Checks the connection and everything the configuration needs of it; `progress` hears of each
+/// step.
+///
+/// # Errors
+/// When no client can be built from the settings.
+pub async fn check(config: &Config, progress: impl Fn(Step)) -> Result<Report, SetupError> {
+    let clock = Clock::System;
+    let now = clock.now();
+    let gitlab = GitLab::new(&rooms::gitlab(config), Arc::new(NoAccounting), clock)?;
+    progress(Step::Instance);
+    let instance = gitlab.instance().await;
+    progress(Step::Token);
+    let token = gitlab.token_state().await;
+    let mut report = Report {
+        url: gitlab.url().to_owned(),
+        instance,
+        token,
+        projects: Vec::new(),
+        graphql: Ok(()),
+        tiers: BTreeMap::new(),
+        collectors: Vec::new(),
+        problems: Vec::new(),
+        now,
+    };
+    report.problems_of_connection();
+    if report.instance.is_ok() {
+        progress(Step::Projects);
+        report.discover(&gitlab, config).await;
+        report.roles_and_tiers(&gitlab, config, &progress).await;
+    }
+    report.collectors(config);
+    Ok(report)
+}
+
+impl Report {
+    /// Whether `run` would work.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        !self.problems.iter().any(|problem| problem.fatal)
+    }
+
+    fn problem(&mut self, fatal: bool, text: String) {
+        self.problems.push(Problem { fatal, text });
+    }
+
+    fn problems_of_connection(&mut self) {
+        if let Err(error) = &self.instance {
+            let text = error.to_string();
+            self.problem(true, text);
+        }
+        match &self.token {
+            Err(error) => {
+                let text = error.to_string();
+                // Said once: the token is asked for at the same address.
+                if self.instance.is_ok() {
+                    self.problem(true, text);
+                }
+            }
+            Ok(token) => {
+                for finding in token.findings(self.now) {
+                    self.problem(finding.fatal, finding.text);
+                }
+            }
+        }
+    }
+
+    async fn discover(&mut self, gitlab: &GitLab, config: &Config) {
+        let mut discovery = Discovery::new(gitlab.clone(), &config.projects, &config.wildcards);
+        let (found, errors) = discovery.look(self.now).await;
+        self.projects = found.into_values().map(|(project, _)| project).collect();
+        for error in errors {
+            self.problem(false, error.to_string());
+        }
+        if self.projects.is_empty() {
+            self.problem(
+                true,
+                "no project was found: see projects and wildcards".to_owned(),
+            );
+        }
+    }
+
+    async fn roles_and_tiers(
+        &mut self,
+        gitlab: &GitLab,
+        config: &Config,
+        progress: &impl Fn(Step),
+    ) {
+        let ids: Vec<ProjectId> = self.projects.iter().map(|project| project.id).collect();
+        let total = ids.len();
+        for (number, ids) in ids.chunks(GitLab::TIER_PROJECTS).enumerate() {
+            progress(Step::Roles(number * GitLab::TIER_PROJECTS, total));
+            if gitlab.uses_graphql() {
+                self.roles(gitlab, ids).await;
+            }
+            self.tiers(gitlab, config, ids).await;
+        }
+        progress(Step::Roles(total, total));
+    }
+
+    async fn roles(&mut self, gitlab: &GitLab, ids: &[ProjectId]) {
+        match gitlab.project_changes(ids, self.now, 1).await {
+            Ok(batch) => {
+                let roles: BTreeMap<ProjectId, Known<Role>> = batch
+                    .items
+                    .into_iter()
+                    .map(|changes| (changes.project.id, changes.project.role))
+                    .collect();
+                for project in &mut self.projects {
+                    if let Some(role) = roles.get(&project.id) {
+                        project.role = *role;
+                    }
+                }
+            }
+            Err(error) => self.graphql = Err(error.to_string()),
+        }
+    }
+
+    async fn tiers(&mut self, gitlab: &GitLab, config: &Config, ids: &[ProjectId]) {
+        let fixed = match config.gitlab.tier {
+            TierSetting::Auto => None,
+            TierSetting::Free => Some(Tier::Free),
+            TierSetting::Premium => Some(Tier::Premium),
+            TierSetting::Ultimate => Some(Tier::Ultimate),
+        };
+        if let Some(tier) = fixed {
+            *self.tiers.entry(tier).or_default() += ids.len();
+            return;
+        }
+        let Ok(instance) = &self.instance else { return };
+        match gitlab.project_tiers(ids, instance, self.now).await {
+            Ok(batch) => {
+                for project in batch.items {
+                    let role = self.role(project.id);
+                    if let Some(tier) = project.with_role(role) {
+                        *self.tiers.entry(tier).or_default() += 1;
+                    }
+                }
+            }
+            Err(error) => {
+                let text = format!("the tier cannot be told: {error}");
+                if !self.problems.iter().any(|problem| problem.text == text) {
+                    self.problem(false, text);
+                }
+            }
+        }
+    }
+
+    fn role(&self, id: ProjectId) -> Known<Role> {
+        let project = self.projects.iter().find(|project| project.id == id);
+        project.map_or(Known::Unread, |project| project.role)
+    }
+
+    fn collectors(&mut self, config: &Config) {
+        let switches = config.collectors.switches();
+        for collector in Collector::ALL {
+            let name = collector.as_str();
+            let enabled = switches.iter().any(|(switch, on)| *switch == name && *on);
+            let outlook = match (enabled, collector.is_built()) {
+                (false, _) => Outlook::Disabled,
+                (true, false) => Outlook::NotBuilt,
+                (true, true) => self.outlook(Role::REPORTER),
+            };
+            self.collectors.push((collector, outlook));
+        }
+    }
+
+    /// Who is seen by a collector that needs `role`. A role that is not known hides nothing for
+    /// sure; public projects show their CI to everybody.
+    fn outlook(&self, role: Role) -> Outlook {
+        let (blind, seen): (Vec<&Project>, Vec<&Project>) = self
+            .projects
+            .iter()
+            .partition(|project| project.role.value().is_some_and(|has| has < role));
+        let blind = blind
+            .into_iter()
+            .map(|project| project.full_path.to_string())
+            .collect();
+        Outlook::Sees {
+            seen: seen.len(),
+            blind,
+            role,
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GitLab      {}", self.url.trim_end_matches('/'))?;
+        match &self.instance {
+            Ok(instance) => {
+                let edition = match instance.edition {
+                    Edition::Community => "Community Edition",
+                    Edition::Enterprise => "Enterprise Edition",
+                };
+                writeln!(f, ", version {}, {edition}", instance.version)?;
+            }
+            Err(_) => writeln!(f, ", no answer that helps")?,
+        }
+        if self.instance.is_ok() {
+            self.write_token(f)?;
+            self.write_projects(f)?;
+            writeln!(f, "Collectors")?;
+            for (collector, outlook) in &self.collectors {
+                writeln!(f, "  {:16} {outlook}", collector.as_str())?;
+            }
+        }
+        for problem in &self.problems {
+            let word = if problem.fatal { "error" } else { "note" };
+            writeln!(f, "{word:11} {}", problem.text)?;
+        }
+        let would = if self.is_good() {
+            "would work"
+        } else {
+            "would not work"
+        };
+        writeln!(f, "Result      run {would}")
+    }
+}
+
+impl Report {
+    fn write_token(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ok(TokenState { token, user }) = &self.token else {
+            return Ok(());
+        };
+        write!(f, "Token       ")?;
+        match token {
+            Known::Value(token) => {
+                write!(
+                    f,
+                    "{:?} with the scopes {}",
+                    token.name,
+                    token.scopes.join(", ")
+                )?;
+                match token.expires_at {
+                    Some(at) => {
+                        let days = at.since(self.now).as_secs() / 86_400;
+                        write!(f, ", expires {at} (in {days} days)")?;
+                    }
+                    None => write!(f, ", expires never")?,
+                }
+            }
+            _ => write!(f, "GitLab does not say what it may do")?,
+        }
+        match user {
+            Known::Value(user) => writeln!(f, ", of user {}", user.username),
+            _ => writeln!(f),
+        }
+    }
+
+    fn write_projects(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Projects    {} found", self.projects.len())?;
+        let mut roles: BTreeMap<&str, usize> = BTreeMap::new();
+        for project in &self.projects {
+            let name = project.role.value().map_or("not known", Role::name);
+            *roles.entry(name).or_default() += 1;
+        }
+        if !roles.is_empty() {
+            writeln!(
+                f,
+                "Roles       {}",
+                counted(roles.iter().map(|(name, n)| (*name, *n)))
+            )?;
+        }
+        let tiers = self.tiers.iter().map(|(tier, n)| (tier.as_str(), *n));
+        if !self.tiers.is_empty() {
+            writeln!(f, "Tiers       {}", counted(tiers))?;
+        }
+        match &self.graphql {
+            Ok(()) => Ok(()),
+            Err(why) => writeln!(f, "GraphQL     cannot be used, REST stands in: {why}"),
+        }
+    }
+}
+
+fn counted<'a>(counts: impl Iterator<Item = (&'a str, usize)>) -> String {
+    counts
+        .map(|(name, count)| format!("{name} in {count}"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+impl fmt::Display for Outlook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disabled => f.write_str("off in the settings"),
+            Self::NotBuilt => f.write_str("enabled, but this version cannot collect it yet"),
+            Self::Sees { seen, blind, role } => {
+                write!(f, "sees {seen} of {} projects", seen + blind.len())?;
+                if blind.is_empty() {
+                    return Ok(());
+                }
+                let named = blind
+                    .iter()
+                    .take(NAMED)
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                let more = blind.len().saturating_sub(NAMED);
+                write!(f, "; the token's role is below {} in {named}", role.name())?;
+                if more > 0 {
+                    write!(f, " and {more} more")
+                } else {
+                    Ok(())
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! `check`: connects to GitLab and says what `run` would find.
+
+use std::io::Write;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::CliError;
+use crate::app::check::{Step, check};
+use crate::config::Sources;
+
+/// Prints what was found; fails when `run` would not work.
+pub(super) fn run(sources: &Sources, out: &mut dyn Write) -> Result<(), CliError> {
+    let config = super::load(sources)?;
+    let failed = |error: String| CliError::Failed(error);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| failed(format!("no runtime can be started: {error}")))?;
+    let bar = progress_bar();
+    let report = runtime.block_on(check(&config, |step| show(&bar, step)));
+    bar.finish_and_clear();
+    let report = report.map_err(|error| failed(error.to_string()))?;
+    write!(out, "{report}")?;
+    if report.is_good() {
+        Ok(())
+    } else {
+        Err(failed(
+            "check found that run would not work; see the errors above".to_owned(),
+        ))
+    }
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn progress_bar() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {wide_bar} {pos}/{len}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+fn show(bar: &ProgressBar, step: Step) {
+    match step {
+        Step::Instance => bar.set_message("asking GitLab for its version"),
+        Step::Token => bar.set_message("asking what the token may do"),
+        Step::Projects => bar.set_message("looking projects up"),
+        Step::Roles(done, total) => {
+            bar.set_message("roles and tiers");
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The same by way of the change feed's own bookkeeping: what it forgets must not count again.
+
+use super::super::testing::Watched;
+use super::super::{FeedCollector, PipelineFacts};
+use super::world::Life;
+use crate::clock::UnixSeconds;
+use crate::gitlab::model::{Known, PipelineId};
+use crate::source::change_feed::{Details, FeedState, Look, Wishes};
+
+const WISHES: Wishes = Wishes {
+    children: true,
+    jobs: true,
+    foreign: true,
+    runner_details: true,
+};
+
+/// Follows a world through the change feed's bookkeeping.
+pub fn follow<C: FeedCollector>(collector: C, world: &[Life], looks: &[i64]) -> Watched<C> {
+    let mut project = Watched::new(collector);
+    let mut state = None;
+    for now in looks {
+        state = Some(look(&mut project, state.as_ref(), world, *now));
+    }
+    project
+}
+
+fn look<C: FeedCollector>(
+    project: &mut Watched<C>,
+    remembered: Option<&FeedState>,
+    world: &[Life],
+    now: i64,
+) -> FeedState {
+    project.now = UnixSeconds(now);
+    let shown = |id: PipelineId| -> Option<PipelineFacts> {
+        world.iter().find(|life| life.id == id.0)?.at(now)
+    };
+    let settings = project.settings.clone();
+    let mut look = Look::begin(&settings, WISHES, remembered, project.now);
+    let moved = world.iter().filter_map(|life| life.at(now));
+    let moved = moved
+        .map(|facts| facts.pipeline)
+        .filter(|pipeline| remembered.is_none_or(|state| pipeline.updated_at >= state.since()));
+    look.changes(moved.collect(), UnixSeconds::default());
+    let wanted: Vec<PipelineId> = look.wanted().map(|pipeline| pipeline.id).collect();
+    for id in wanted {
+        let Some(PipelineFacts { jobs, foreign, .. }) = shown(id) else {
+            continue;
+        };
+        let jobs = jobs.unwrap_or_default();
+        if look.wants_labels(id, &jobs, project.now) {
+            look.labels_read(id, project.now);
+        }
+        let coverage = Known::Unread;
+        look.details(
+            id,
+            Details {
+                jobs,
+                foreign,
+                coverage,
+            },
+        );
+    }
+    look.upstreams(|id| shown(id)?.pipeline.upstream.value());
+    let (feed, state) = look.end();
+    project.absorb(&feed);
+    state
+}

@@ -1,0 +1,276 @@
+//! What the change feed reads, and which single items it leaves out.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::gitlab::model::{
+    Known, Page, PipelineId, PipelineMergeRequest, ProjectId, RefKind, Role, Status, Upstream,
+};
+
+#[tokio::test]
+async fn the_change_feed_reads_everything_it_asks_for() {
+    let mut merge_request = pipeline(11);
+    merge_request["ref"] = json!("refs/merge-requests/42/merge");
+    merge_request["type"] = json!("merged_result");
+    merge_request["source"] = json!("merge_request_event");
+    merge_request["mergeRequest"] =
+        json!({"iid": "42", "targetBranch": "main", "sourceBranch": "topic"});
+    let mut tag = pipeline(10);
+    (tag["ref"], tag["type"]) = (json!("v1"), json!("tag"));
+    (tag["status"], tag["duration"]) = (json!("SUCCESS"), json!(75));
+    tag["finishedAt"] = json!("2026-01-05T13:01:25+01:00");
+    let mut child = pipeline(12);
+    child["source"] = json!("parent_pipeline");
+    child["upstream"] = json!({
+        "id": "gid://gitlab/Ci::Pipeline/10", "ref": "v1", "project": {"id": "gid://gitlab/Project/1", "fullPath": "group/p1"}
+    });
+    child["sourceJob"] = json!({"name": "trigger"});
+    let answer = data(&[project(
+        1,
+        page(&[merge_request, tag], Some("cursor")),
+        page(&[child], None),
+    )]);
+
+    let fake = Fake::script(vec![reply(&answer)]).await;
+    let batch = fake
+        .gitlab()
+        .project_changes(&[ProjectId(1), ProjectId(2)], SINCE, 20)
+        .await
+        .unwrap();
+
+    let request = &fake.seen()[0];
+    assert_eq!(
+        (&*request.method, &*request.target),
+        ("POST", "/api/graphql")
+    );
+    assert_eq!(
+        request.variables(),
+        json!({
+            "ids": ["gid://gitlab/Project/1", "gid://gitlab/Project/2"],
+            "projects": 2, "since": "2026-01-05T12:00:00Z", "pipelines": 20,
+            "moved": true, "children": true,
+        }),
+        "what is not asked for is left out"
+    );
+    assert_eq!(ids(&batch), [1], "project 2 is gone");
+    assert!(batch.failed.is_empty());
+    let item = &batch.items[0];
+    assert_eq!(&*item.project.full_path, "group/p1");
+    assert_eq!(item.project.role, Known::Value(Role(40)));
+    assert_eq!(item.project.default_branch, Known::Unread);
+    assert_eq!(item.pipelines.next.as_deref(), Some("cursor"));
+    let [mr, tag] = item.pipelines.items.as_slice() else {
+        panic!("{item:?}")
+    };
+    assert_eq!(
+        (mr.id, mr.iid, mr.kind),
+        (PipelineId(11), 11, RefKind::MergeRequest)
+    );
+    assert_eq!(
+        mr.merge_request,
+        Known::Value(PipelineMergeRequest {
+            iid: 42,
+            target_branch: "main".into(),
+            source_branch: "topic".into()
+        })
+    );
+    assert_eq!((tag.kind, &tag.status), (RefKind::Tag, &Status::Success));
+    assert_eq!(tag.finished_at, Some(UnixSeconds(SINCE.0 + 85)));
+    assert_eq!(
+        (tag.duration, tag.queued_duration),
+        (Some(75.0), Some(10.0))
+    );
+    assert_eq!(
+        (tag.merge_request.clone(), tag.upstream.clone()),
+        (Known::Nothing, Known::Nothing)
+    );
+    assert_eq!(
+        item.children.items[0].upstream,
+        Known::Value(Upstream {
+            pipeline: PipelineId(10),
+            project_id: ProjectId(1),
+            project: "group/p1".into(),
+            git_ref: "v1".into(),
+            merge_request: Known::Nothing,
+            bridge: "trigger".into()
+        })
+    );
+}
+
+#[tokio::test]
+async fn nulls_say_whether_nothing_is_there_or_it_is_hidden() {
+    let mut mr = pipeline(1);
+    mr["type"] = json!("merge_train");
+    let mut child = pipeline(2);
+    child["source"] = json!("parent_pipeline");
+    let mut odd = pipeline(3);
+    (odd["type"], odd["ref"]) = (json!("quantum"), json!("refs/merge-requests/7/head"));
+    (odd["source"], odd["status"]) = (Value::Null, json!("HIBERNATING"));
+    let mut bare = project(1, page(&[mr, child, odd], None), Value::Null);
+    (bare["archived"], bare["lastActivityAt"]) = (Value::Null, Value::Null);
+    bare["maxAccessLevel"]["integerValue"] = Value::Null;
+    let batch = changes(reply(&data(&[bare]))).await.unwrap();
+    let item = &batch.items[0];
+    assert_eq!(item.project.role, Known::Unread);
+    assert_eq!(item.children, Page::default());
+    let [mr, child, odd] = item.pipelines.items.as_slice() else {
+        panic!("{item:?}")
+    };
+    assert_eq!(mr.merge_request, Known::Hidden);
+    assert_eq!(child.upstream, Known::Hidden);
+    assert_eq!(odd.kind, RefKind::MergeRequest);
+    assert_eq!(
+        (&*odd.source, odd.status.as_str()),
+        ("unknown", "hibernating")
+    );
+}
+
+#[tokio::test]
+async fn one_bad_pipeline_is_left_out_and_named() {
+    for (field, value, want) in [
+        ("iid", json!(7), "iid: invalid type"),
+        ("iid", json!("seven"), "iid: not a number"),
+        ("iid", json!("-7"), "iid: not a number"),
+        (
+            "id",
+            json!("gid://gitlab/Ci::Pipeline/x"),
+            "id: not a global id",
+        ),
+        (
+            "id",
+            json!("99999999999999999999999"),
+            "id: not a global id",
+        ),
+        ("createdAt", json!("yesterday"), "createdAt: not a time"),
+        ("status", Value::Null, "status: invalid type"),
+        ("updatedAt", json!({}), "updatedAt: invalid type"),
+        ("duration", json!("long"), "duration: invalid type"),
+        ("duration", json!(1.5), "duration: invalid type"),
+        ("mergeRequest", json!([1]), "mergeRequest"),
+    ] {
+        let mut bad = pipeline(8);
+        bad[field] = value.clone();
+        let moved = page(&[pipeline(9), bad, pipeline(7)], None);
+        let answer = data(&[project(1, moved, page(&[], None)), quiet(2)]);
+        let batch = changes(reply(&answer)).await.unwrap();
+        assert_eq!(ids(&batch), [1, 2], "{field}");
+        assert!(batch.failed.is_empty());
+        let pipelines = &batch.items[0].pipelines;
+        let kept: Vec<u64> = pipelines
+            .items
+            .iter()
+            .map(|pipeline| pipeline.id.0)
+            .collect();
+        assert_eq!(kept, [9, 7], "{field} {value}");
+        let [message] = pipelines.skipped.as_slice() else {
+            panic!("{:?}", pipelines.skipped)
+        };
+        assert!(message.contains("moved.nodes[1]"), "{message}");
+        assert!(message.contains(want), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn numbers_without_sense_become_nothing() {
+    let mut odd = pipeline(1);
+    odd["duration"] = json!(-5);
+    odd["queuedDuration"] = json!(-0.5);
+    let batch = changes(reply(&data(&[project(1, page(&[odd], None), Value::Null)])))
+        .await
+        .unwrap();
+    let pipeline = &batch.items[0].pipelines.items[0];
+    assert_eq!((pipeline.duration, pipeline.queued_duration), (None, None));
+}
+
+#[tokio::test]
+async fn a_number_beyond_a_float_costs_no_more_than_itself() {
+    let answer = data(&[project(
+        1,
+        page(&[pipeline(1), pipeline(2)], None),
+        Value::Null,
+    )]);
+    let text = answer
+        .to_string()
+        .replacen("\"queuedDuration\":10.0", "\"queuedDuration\":1e999", 1)
+        .replacen("\"ref\":\"main\"", "\"ref\":\"release-1e999\"", 1);
+    let batch = changes(Reply::json(text)).await.unwrap();
+    let pipelines = &batch.items[0].pipelines;
+    assert_eq!(pipelines.items.len(), 2);
+    assert_eq!(pipelines.items[0].queued_duration, None);
+    assert_eq!(&*pipelines.items[0].git_ref, "release-1e999");
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_utf8_costs_its_pipeline() {
+    let answer = data(&[project(
+        1,
+        page(&[pipeline(1), pipeline(2)], None),
+        Value::Null,
+    )]);
+    let text = answer.to_string();
+    let at = text.find("main").unwrap();
+    let mut bytes = text.into_bytes();
+    bytes[at] = 0xff;
+    let batch = changes(Reply::json(bytes)).await.unwrap();
+    let pipelines = &batch.items[0].pipelines;
+    assert_eq!(pipelines.items.len(), 1);
+    assert!(
+        pipelines.skipped[0].contains("not UTF-8"),
+        "{:?}",
+        pipelines.skipped
+    );
+}
+
+#[tokio::test]
+async fn strange_names_come_through_unchanged() {
+    let names = [
+        "feature/ünïcode-🚀".to_owned(),
+        "quote\"back\\slash\nnewline\ttab".to_owned(),
+        "x".repeat(10_000),
+        "\u{0}\u{7f}\u{fffd}".to_owned(),
+        String::new(),
+    ];
+    let pipelines: Vec<Value> = names
+        .iter()
+        .zip(1..)
+        .map(|(name, id)| {
+            let mut pipeline = pipeline(id);
+            pipeline["ref"] = json!(name);
+            pipeline
+        })
+        .collect();
+    let answer = data(&[project(1, page(&pipelines, None), Value::Null)]);
+    let batch = changes(reply(&answer)).await.unwrap();
+    let read: Vec<&str> = batch.items[0]
+        .pipelines
+        .items
+        .iter()
+        .map(|pipeline| &*pipeline.git_ref)
+        .collect();
+    assert_eq!(read, names.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn more_pages_are_asked_for_by_cursor_and_kind() {
+    let answer = data(&[project(1, Value::Null, page(&[pipeline(5)], Some("c2")))]);
+    let fake = Fake::script(vec![reply(&answer), reply(&data(&[]))]).await;
+    let gitlab = fake.gitlab();
+    let page = gitlab
+        .more_pipelines(ProjectId(1), SINCE, true, "c1")
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((page.items.len(), page.next.as_deref()), (1, Some("c2")));
+    let variables = fake.seen()[0].variables();
+    assert_eq!(variables["childrenAfter"], "c1");
+    assert_eq!(
+        (&variables["moved"], &variables["children"]),
+        (&json!(false), &json!(true))
+    );
+    let gone = gitlab
+        .more_pipelines(ProjectId(1), SINCE, false, "c1")
+        .await
+        .unwrap();
+    assert_eq!(gone, None);
+    assert_eq!(fake.seen()[1].variables()["movedAfter"], "c1");
+}

@@ -1,0 +1,196 @@
+//! What the queries for jobs and merge requests read.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::gitlab::model::{JobId, Known, PipelineId, ProjectId, RunnerType, Status, Upstream};
+
+#[tokio::test]
+async fn jobs_and_downstream_pipelines_are_read() {
+    let mut failed = job(2);
+    (failed["status"], failed["retried"]) = (json!("FAILED"), json!(true));
+    (failed["runner"], failed["artifacts"]) = (Value::Null, json!({"nodes": []}));
+    let mut waiting = job(3);
+    (waiting["status"], waiting["startedAt"]) = (json!("CREATED"), Value::Null);
+    (waiting["runner"], waiting["retried"]) = (Value::Null, Value::Null);
+    (waiting["duration"], waiting["coverage"]) = (Value::Null, Value::Null);
+    let node = jobs_node(
+        10,
+        page(&[failed, waiting, job(1)], None),
+        page(&[downstream_node(50), Value::Null], None),
+    );
+    let batch = jobs(&data(&[jobs_project(1, page(&[node], Some("more")))])).await;
+    let item = &batch.items[0];
+    assert_eq!(
+        (item.id, item.pipelines.next.as_deref()),
+        (ProjectId(1), Some("more"))
+    );
+    let pipeline = &item.pipelines.items[0];
+    assert_eq!((pipeline.id, pipeline.iid), (PipelineId(10), 10));
+    assert_eq!(
+        (&pipeline.status, pipeline.coverage),
+        (&Status::Success, Some(81.25))
+    );
+    let [failed, waiting, done] = pipeline.jobs.items.as_slice() else {
+        panic!("{pipeline:?}")
+    };
+    assert_eq!((failed.id, failed.retried), (JobId(2), Known::Value(true)));
+    assert_eq!(failed.failure_reason, Known::Unread);
+    assert_eq!(
+        failed.runner_type,
+        Known::Hidden,
+        "it ran, so somebody ran it"
+    );
+    assert_eq!(failed.artifact_bytes, None);
+    assert_eq!(waiting.runner_type, Known::Nothing);
+    assert_eq!((waiting.duration, waiting.retried), (None, Known::Unread));
+    assert_eq!((&*done.name, &*done.stage), ("job 1", "test"));
+    assert_eq!(
+        (done.duration, done.queued_duration),
+        (Some(30.0), Some(2.5))
+    );
+    assert_eq!(done.runner_type, Known::Value(RunnerType::Group));
+    assert_eq!(done.artifact_bytes, Some(1024));
+    assert_eq!(done.failure_reason, Known::Nothing);
+
+    let [readable, hidden] = pipeline.downstream.items.as_slice() else {
+        panic!("{pipeline:?}")
+    };
+    let target = readable.target.as_ref().unwrap();
+    assert_eq!(
+        (&*readable.bridge, target.project_id),
+        ("deploy", ProjectId(77))
+    );
+    assert_eq!(
+        target.pipeline.upstream,
+        Known::Value(Upstream {
+            pipeline: PipelineId(10),
+            project_id: ProjectId(1),
+            project: "group/p1".into(),
+            git_ref: "main".into(),
+            merge_request: Known::Unread,
+            bridge: "deploy".into()
+        })
+    );
+    assert_eq!((&*hidden.bridge, &hidden.target), ("", &None));
+}
+
+#[tokio::test]
+async fn bad_jobs_artifacts_and_downstream_pipelines_cost_only_themselves() {
+    let mut bad_job = job(2);
+    bad_job["createdAt"] = Value::Null;
+    let mut bad_id = job(3);
+    bad_id["id"] = Value::Null;
+    let mut bad_artifact = job(4);
+    bad_artifact["artifacts"]["nodes"][0]["size"] = json!({"bytes": 1});
+    let mut bad_downstream = downstream_node(50);
+    bad_downstream["iid"] = Value::Null;
+    let node = jobs_node(
+        10,
+        page(&[bad_job, bad_id, bad_artifact, job(1)], None),
+        page(&[bad_downstream, downstream_node(51)], None),
+    );
+    let batch = jobs(&data(&[jobs_project(
+        1,
+        page(&[node, jobs_node(9, Value::Null, Value::Null)], None),
+    )]))
+    .await;
+    let pipelines = &batch.items[0].pipelines;
+    assert_eq!((pipelines.items.len(), pipelines.skipped.len()), (2, 0));
+    let first = &pipelines.items[0];
+    let kept: Vec<u64> = first.jobs.items.iter().map(|job| job.id.0).collect();
+    assert_eq!(kept, [4, 1]);
+    assert_eq!(first.jobs.items[0].artifact_bytes, Some(24));
+    assert_eq!(first.jobs.skipped.len(), 3, "{:?}", first.jobs.skipped);
+    assert_eq!(
+        first.downstream.items.len(),
+        1,
+        "a bad one is not a hidden one"
+    );
+    assert!(first.downstream.skipped[0].contains("downstream.nodes[0]"));
+}
+
+#[tokio::test]
+async fn the_two_kinds_of_jobs_queries_ask_for_what_they_need() {
+    let fake = Fake::script(vec![reply(&data(&[]))]).await;
+    let gitlab = fake.gitlab();
+    let ids = [ProjectId(1)];
+    gitlab
+        .pipeline_jobs(&ids, Which::MovedSince(SINCE), 99)
+        .await
+        .unwrap();
+    gitlab.pipeline_jobs(&ids, Which::Running, 5).await.unwrap();
+    let (moved, running) = (fake.seen()[0].variables(), fake.seen()[1].variables());
+    assert_eq!(moved["since"], "2026-01-05T12:00:00Z");
+    assert_eq!(
+        (&moved["status"], &moved["pipelines"]),
+        (&Value::Null, &json!(10))
+    );
+    assert_eq!(
+        (&running["since"], &running["status"]),
+        (&Value::Null, &json!("RUNNING"))
+    );
+}
+
+#[tokio::test]
+async fn all_pages_of_one_pipelines_jobs_are_read() {
+    let one = |node: Value| {
+        let mut project = jobs_project(1, Value::Null);
+        project["pipeline"] = node;
+        reply(&data(&[project]))
+    };
+    let fake = Fake::script(vec![
+        one(jobs_node(
+            10,
+            page(&[job(3)], Some("j1")),
+            page(&[downstream_node(50)], None),
+        )),
+        one(jobs_node(10, page(&[job(2)], Some("j2")), Value::Null)),
+        one(jobs_node(10, page(&[job(1)], Some("j2")), Value::Null)),
+        one(Value::Null),
+    ])
+    .await;
+    let gitlab = fake.gitlab();
+    let all = gitlab.jobs_of(ProjectId(1), 10).await.unwrap().unwrap();
+    let ids: Vec<u64> = all.jobs.items.iter().map(|job| job.id.0).collect();
+    assert_eq!(ids, [3, 2, 1], "and a cursor that repeats ends it");
+    assert_eq!((all.jobs.next, all.downstream.items.len()), (None, 1));
+    let second = fake.seen()[1].variables();
+    assert_eq!(
+        (&second["jobsAfter"], &second["downstream"]),
+        (&json!("j1"), &json!(false))
+    );
+    assert_eq!(gitlab.jobs_of(ProjectId(1), 10).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_lost_project_is_an_error_where_one_was_asked_for() {
+    let mut answer = data(&[jobs_project(1, Value::Null)]);
+    answer["errors"] = json!([{"message": "Timeout on Pipeline.jobs",
+        "path": ["projects", "nodes", 0, "pipeline", "jobs"]}]);
+    let fake = Fake::script(vec![reply(&answer)]).await;
+    let error = fake.gitlab().jobs_of(ProjectId(1), 10).await.unwrap_err();
+    assert_eq!(error.kind(), "graphql");
+}
+
+#[tokio::test]
+async fn merge_requests_are_read_by_number() {
+    let answer = data(&[
+        json!({"id": "gid://gitlab/Project/1", "mergeRequests": {"nodes": [
+            {"iid": "42", "state": "merged", "targetBranch": "main", "sourceBranch": "topic",
+             "updatedAt": "2026-01-05T12:00:00Z"},
+            {"iid": "x", "state": "opened", "targetBranch": "main", "sourceBranch": "topic",
+             "updatedAt": "2026-01-05T12:00:00Z"},
+        ]}}),
+    ]);
+    let fake = Fake::script(vec![reply(&answer)]).await;
+    let page = fake
+        .gitlab()
+        .merge_request_states(ProjectId(1), &[42, 43])
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((page.items[0].iid, &*page.items[0].state), (42, "merged"));
+    assert_eq!(page.skipped.len(), 1);
+    assert_eq!(fake.seen()[0].variables()["iids"], json!(["42", "43"]));
+}

@@ -1,0 +1,160 @@
+//! A plausible state of affairs.
+
+use std::time::Duration;
+
+use crate::clock::UnixSeconds;
+use crate::gitlab::model::{ProjectId, Role};
+use crate::server::status::*;
+use crate::telemetry::catalogue::{Collector, Tier};
+
+pub(super) const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
+
+fn ago(seconds: u64) -> UnixSeconds {
+    NOW.minus(Duration::from_secs(seconds))
+}
+
+/// A busy exporter with a few troubles, without its projects.
+pub(super) fn status() -> Status {
+    Status {
+        started_at: ago(93_784),
+        gitlab: GitLabStatus {
+            url: "https://gitlab.example.com/".into(),
+            version: Some("18.6.1-ee".into()),
+            edition: Some("Enterprise Edition".into()),
+            tier: Some(Tier::Premium),
+            reachability: Reachability::Up,
+            reading: Reading::GraphQl,
+        },
+        token: TokenStatus {
+            name: Some("exporter-read-only".into()),
+            scopes: vec!["read_api".into(), "read_user".into()],
+            expiry: TokenExpiry::At(NOW.plus(Duration::from_secs(19 * 86_400))),
+        },
+        budget: Some(Budget {
+            remaining: 1_742,
+            reset: NOW.plus(Duration::from_secs(42)),
+        }),
+        store: StoreStatus {
+            kind: "memory",
+            up: true,
+        },
+        push: vec![
+            PushStatus {
+                signal: "metrics",
+                target: "http://collector.observability.svc:4317/ by grpc".into(),
+                succeeded_at: Some(ago(14)),
+                failed_at: None,
+                error: None,
+            },
+            PushStatus {
+                signal: "traces",
+                target: "http://collector.observability.svc:4318/v1/traces by http/protobuf".into(),
+                succeeded_at: Some(ago(300)),
+                failed_at: Some(ago(9)),
+                error: Some("connection refused".into()),
+            },
+        ],
+        collectors: Collector::ALL.into_iter().map(collector).collect(),
+        projects: ProjectPage::default(),
+    }
+}
+
+fn collector(collector: Collector) -> CollectorStatus {
+    let idle = CollectorStatus {
+        collector,
+        state: CollectorState::Disabled,
+        interval: Some(Duration::from_secs(300)),
+        ran_at: None,
+        duration: None,
+        succeeded_at: None,
+        lag: None,
+        errors: Vec::new(),
+    };
+    let busy = CollectorStatus {
+        state: CollectorState::Enabled,
+        interval: Some(Duration::from_secs(30)),
+        ran_at: Some(ago(7)),
+        duration: Some(Duration::from_millis(1_840)),
+        succeeded_at: Some(ago(7)),
+        lag: Some(Duration::from_millis(400)),
+        ..idle.clone()
+    };
+    match collector {
+        Collector::Pipelines => busy,
+        Collector::Jobs => CollectorStatus {
+            lag: Some(Duration::from_secs(75)),
+            errors: vec![("timeout", 12), ("forbidden", 3), ("decode", 1)],
+            ..busy
+        },
+        Collector::ChildPipelines => CollectorStatus {
+            duration: Some(Duration::from_millis(310)),
+            ..busy
+        },
+        Collector::MergeRequests | Collector::Dora => CollectorStatus {
+            state: CollectorState::NotBuilt,
+            ..idle
+        },
+        Collector::ValueStream => CollectorStatus {
+            state: CollectorState::Unavailable {
+                reason: "value stream analytics needs GitLab Premium in every project".into(),
+            },
+            ..idle
+        },
+        _ => idle,
+    }
+}
+
+/// `count` projects, some of them in trouble and some with long names.
+pub(super) fn projects(count: u64) -> Vec<ProjectStatus> {
+    (1..=count).map(project).collect()
+}
+
+fn project(id: u64) -> ProjectStatus {
+    let team = ["platform", "payments", "mobile", "research/vision", "docs"][id as usize % 5];
+    let path = match id % 60 {
+        7 => format!(
+            "group-with-a-rather-long-name/and-a-subgroup-that-nobody-can-remember/yet-another-level/\
+             the-service-that-does-everything-for-everybody-{id}"
+        ),
+        _ => format!("{team}/service-{id}"),
+    };
+    let error = match id % 90 {
+        7 => Some(
+            "GitLab answered 403 to GET /projects/:id/pipelines: forbidden; the token needs at least the role Reporter",
+        ),
+        31 => Some("GitLab did not answer POST /api/graphql within 30 s"),
+        _ => None,
+    };
+    let unread = id % 97 == 5;
+    ProjectStatus {
+        id: ProjectId(id),
+        path: path.into(),
+        role: Some(if id.is_multiple_of(4) {
+            Role::MAINTAINER
+        } else {
+            Role::REPORTER
+        }),
+        succeeded_at: (!unread).then(|| ago(if error.is_some() { 4_000 } else { id % 30 })),
+        lag: Duration::from_secs(if error.is_some() { 90 } else { 0 }),
+        error: error.map(Into::into),
+        active_pipelines: Some((id % 11) as usize / 3),
+    }
+}
+
+/// Ready, with `count` projects.
+pub(super) fn readiness(count: usize) -> Readiness {
+    Readiness {
+        first_round: true,
+        gitlab: Reachability::Up,
+        store: StoreStatus {
+            kind: "memory",
+            up: true,
+        },
+        lag: Some(Duration::from_millis(1_500)),
+        projects: ProjectCounts {
+            tracked: count,
+            looked_at: count,
+            failing: 0,
+        },
+    }
+}

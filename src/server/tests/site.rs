@@ -1,0 +1,273 @@
+//! A server under test and a client that shows what is on the wire.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use prometheus::proto::MetricFamily;
+use prometheus::{Gauge, Registry};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use super::sample;
+use crate::clock::{Clock, UnixSeconds};
+use crate::config::Config;
+use crate::gitlab::model::ProjectId;
+use crate::series::{Block, Table, TableSettings, Update};
+use crate::server::status::{ProjectQuery, ProjectStatus, Readiness, Status, StatusSource};
+use crate::server::{Context, LIMITS, Limits, OwnFamilies, serve_within};
+use crate::telemetry::buckets::BucketSettings;
+use crate::telemetry::catalogue::labels::{Labels, RefLabels};
+use crate::telemetry::catalogue::{Collector, FamilyId, pipelines};
+use crate::telemetry::instruments::{Change, Delta};
+use crate::telemetry::secrets::Secrets;
+
+/// No condition is waited for longer than this.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The token in the configuration of every server under test.
+pub(super) const TOKEN: &str = "glpat-very-secret-token";
+
+/// What the server is told.
+pub(super) struct World {
+    pub(super) status: Mutex<Status>,
+    pub(super) projects: Mutex<Vec<ProjectStatus>>,
+    pub(super) readiness: Mutex<Readiness>,
+    /// Everything that is asked panics.
+    pub(super) broken: AtomicBool,
+    registry: Registry,
+}
+
+impl World {
+    fn new() -> Self {
+        let registry = Registry::new();
+        let gauge = Gauge::new("age_build_info", "The exporter.").unwrap();
+        gauge.set(1.0);
+        registry.register(Box::new(gauge)).unwrap();
+        Self {
+            status: Mutex::new(sample::status()),
+            projects: Mutex::new(sample::projects(3)),
+            readiness: Mutex::new(sample::readiness(3)),
+            broken: AtomicBool::new(false),
+            registry,
+        }
+    }
+
+    pub(super) fn change(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn check(&self) {
+        assert!(!self.broken.load(Ordering::SeqCst), "broken on purpose");
+    }
+}
+
+impl StatusSource for World {
+    fn status(&self, query: &ProjectQuery) -> Status {
+        self.check();
+        let mut status = self.status.lock().unwrap().clone();
+        status.projects = query.select(self.projects.lock().unwrap().clone());
+        status
+    }
+
+    fn readiness(&self) -> Readiness {
+        self.check();
+        self.readiness.lock().unwrap().clone()
+    }
+}
+
+impl OwnFamilies for World {
+    fn gather(&self) -> Vec<MetricFamily> {
+        self.check();
+        self.registry.gather()
+    }
+}
+
+/// A server under test.
+pub(super) struct Site {
+    pub(super) address: SocketAddr,
+    pub(super) world: Arc<World>,
+    pub(super) table: Arc<Table>,
+    pub(super) secrets: Secrets,
+    pub(super) handle: ServerHandle,
+    pub(super) task: JoinHandle<std::io::Result<()>>,
+}
+
+impl Site {
+    pub(super) fn start() -> Self {
+        Self::start_with("", LIMITS)
+    }
+
+    /// With more settings, as YAML, and other limits.
+    pub(super) fn start_with(settings: &str, limits: Limits) -> Self {
+        let yaml = format!(
+            "gitlab: {{url: 'https://gitlab.example.com', token: {TOKEN}}}\n\
+             projects: [{{name: g/p}}]\n{settings}"
+        );
+        let world = Arc::new(World::new());
+        let table = Table::new(&TableSettings {
+            birth_window: Duration::from_secs(120),
+            cardinality_limit: 200_000,
+            buckets: BucketSettings::default(),
+        });
+        let secrets = Secrets::new();
+        secrets.register(TOKEN);
+        let context = Context {
+            table: Arc::clone(&table),
+            own: world.clone(),
+            config: Arc::new(Config::from_yaml(&yaml).unwrap()),
+            status: world.clone(),
+            secrets: secrets.clone(),
+            clock: Clock::manual(sample::NOW),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (server, handle) = serve_within(limits, listener, context).unwrap();
+        let task = tokio::spawn(server);
+        Self {
+            address,
+            world,
+            table,
+            secrets,
+            handle,
+            task,
+        }
+    }
+
+    /// Shows `count` series.
+    pub(super) fn fill(&self, count: usize) {
+        let gauges = (0..count).map(|number| Delta {
+            family: FamilyId::of(&pipelines::ID.desc).unwrap(),
+            labels: RefLabels {
+                kind: "branch".into(),
+                project: "group/project".into(),
+                git_ref: format!("a-branch-with-a-name-of-some-length-{number}").into(),
+            }
+            .into_values(),
+            change: Change::Level(1.0),
+        });
+        let block = Block {
+            project: ProjectId(1),
+            collector: Collector::Pipelines,
+        };
+        let update = Update {
+            blocks: vec![(block, gauges.collect())],
+            ..Update::default()
+        };
+        self.table.apply(update, UnixSeconds(sample::NOW.0 - 1_000));
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Reply {
+        self.ask("GET", path, &[]).await
+    }
+
+    pub(super) async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
+        let mut head =
+            format!("{method} {path} HTTP/1.1\r\nHost: exporter\r\nConnection: close\r\n");
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let mut connection = self.connect().await;
+        connection
+            .write_all(format!("{head}\r\n").as_bytes())
+            .await
+            .unwrap();
+        Reply::read(&mut connection).await
+    }
+
+    pub(super) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+}
+
+/// An answer, as it came over the wire.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    headers: BTreeMap<String, String>,
+    pub(super) body: Vec<u8>,
+    /// Whether the body has the length or the end that its head promised.
+    pub(super) complete: bool,
+}
+
+impl Reply {
+    /// Reads until the server closes the connection, in whatever way.
+    pub(super) async fn read(connection: &mut TcpStream) -> Self {
+        let mut bytes = Vec::new();
+        let read = tokio::time::timeout(DEADLINE, connection.read_to_end(&mut bytes)).await;
+        // A reset is a way of closing, too.
+        let _ = read.expect("the server closes the connection");
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+        let end = end.unwrap_or_else(|| panic!("no head in {:?}", String::from_utf8_lossy(&bytes)));
+        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+        let (first, rest) = head.split_once("\r\n").unwrap_or((&head, ""));
+        let headers: BTreeMap<String, String> = rest
+            .lines()
+            .map(|line| line.split_once(": ").unwrap())
+            .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+            .collect();
+        let body = bytes[end + 4..].to_vec();
+        let (body, complete) = match headers.get("content-length") {
+            Some(length) => {
+                let complete = length.parse() == Ok(body.len());
+                (body, complete)
+            }
+            None => unchunk(&body),
+        };
+        Self {
+            status: first[9..12].parse().unwrap(),
+            headers,
+            body,
+            complete,
+        }
+    }
+
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+
+    /// The body as text, unpacked if need be.
+    pub(super) fn text(&self) -> String {
+        if self.header("content-encoding") != "gzip" {
+            return String::from_utf8(self.body.clone()).unwrap();
+        }
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(self.body.as_slice())
+            .read_to_string(&mut text)
+            .unwrap();
+        text
+    }
+}
+
+fn unchunk(mut rest: &[u8]) -> (Vec<u8>, bool) {
+    let mut body = Vec::new();
+    while let Some(end) = rest.windows(2).position(|two| two == b"\r\n") {
+        let length = std::str::from_utf8(&rest[..end]).unwrap();
+        let length = usize::from_str_radix(length, 16).unwrap();
+        let Some(chunk) = rest.get(end + 2..end + 2 + length) else {
+            break;
+        };
+        if length == 0 {
+            return (body, true);
+        }
+        body.extend(chunk);
+        rest = rest.get(end + 4 + length..).unwrap_or_default();
+    }
+    (body, false)
+}
+
+/// Waits until `condition` holds.
+pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let waited = tokio::time::timeout(DEADLINE, waiting).await;
+    assert!(waited.is_ok(), "{what}: not within {DEADLINE:?}");
+}

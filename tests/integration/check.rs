@@ -1,0 +1,80 @@
+//! `check`: what `run` would find.
+
+use amazing_gitlab_exporter::app::check::{Report, check};
+use amazing_gitlab_exporter::config::Config;
+use gitlab_simulator::{AccessLevel, Options, Simulator, Token, World, WorldConfig};
+
+const TOKEN: &str = "glpat-of-the-test-00000";
+
+fn simulator() -> Simulator {
+    let config = WorldConfig {
+        projects: 4,
+        pipelines_per_project: 1,
+        ..WorldConfig::default()
+    };
+    Simulator::start(World::generate(config), &Options::default()).expect("a simulator")
+}
+
+async fn report(simulator: &Simulator, token: &str, watched: &str) -> Report {
+    let url = simulator.url();
+    let yaml = format!("gitlab: {{url: '{url}', token: '{token}'}}\n{watched}\n");
+    let config = Config::from_yaml(&yaml).expect("a configuration");
+    check(&config, |_| {}).await.expect("a client")
+}
+
+#[tokio::test]
+async fn a_good_token_sees_every_project() {
+    let simulator = simulator();
+    let report = report(&simulator, simulator.token(), "wildcards: [{}]").await;
+    let text = report.to_string();
+    assert!(report.is_good(), "{text}");
+    assert!(text.contains("Projects    4 found"), "{text}");
+    assert!(text.contains("Roles       maintainer in 4"), "{text}");
+    assert!(
+        text.contains("pipelines        sees 4 of 4 projects"),
+        "{text}"
+    );
+    assert!(
+        text.contains("dora             enabled, but this version cannot"),
+        "{text}"
+    );
+    assert!(text.ends_with("run would work\n"), "{text}");
+}
+
+#[tokio::test]
+async fn a_low_role_is_named_with_its_projects() {
+    let simulator = simulator();
+    let path = {
+        let mut world = simulator.world();
+        world.add_token(Token::new(TOKEN));
+        let (id, path) = world
+            .projects()
+            .next()
+            .map(|project| (project.id, project.full_path.to_string()))
+            .expect("a project");
+        world
+            .set_role(TOKEN, id, AccessLevel::Guest)
+            .expect("a token");
+        path
+    };
+    let text = report(&simulator, TOKEN, "wildcards: [{}]")
+        .await
+        .to_string();
+    let sentence = format!("sees 3 of 4 projects; the token's role is below reporter in {path}");
+    assert!(text.contains(&sentence), "{text}");
+}
+
+#[tokio::test]
+async fn what_would_not_work_is_an_error() {
+    let simulator = simulator();
+    let unknown = report(&simulator, "glpat-nobody-knows-it", "wildcards: [{}]").await;
+    assert!(!unknown.is_good());
+    let text = unknown.to_string();
+    assert!(text.contains("GitLab refused the token (401"), "{text}");
+    assert!(!text.contains("glpat-nobody-knows-it"), "{text}");
+    let nothing = report(&simulator, simulator.token(), "projects: [{name: no/such}]").await;
+    assert!(!nothing.is_good());
+    let text = nothing.to_string();
+    assert!(text.contains("note        project no/such:"), "{text}");
+    assert!(text.contains("error       no project was found"), "{text}");
+}

@@ -1,0 +1,308 @@
+//! What can become of a job, told as stories.
+
+use gitlab_simulator::auth::AccessLevel;
+use gitlab_simulator::time::SECOND;
+use gitlab_simulator::world::{Finish, JobSpec, PipelineId, PipelineSpec, When};
+
+use super::{Story, main_pipeline};
+use crate::support::core::watch_everything;
+
+const RUNS: &str = "age_job_run_count";
+const DURATION: &str = "age_job_duration_seconds";
+const FAILURES: &str = "age_job_failures_total";
+const STATUS: &str = "age_job_status";
+
+/// The simulator's runners.
+const INSTANCE_RUNNER: u64 = 1;
+const GROUP_RUNNER: u64 = 2;
+const PROJECT_RUNNER: u64 = 3;
+
+impl Story {
+    fn job(&self, pipeline: PipelineId, name: &str) -> u64 {
+        self.world().job_named(pipeline, name).expect("a job").id
+    }
+
+    fn finish_job(&self, pipeline: PipelineId, name: &str, finish: &Finish) {
+        let job = self.job(pipeline, name);
+        self.world().finish_job(job, finish).expect("it ends");
+    }
+}
+
+#[tokio::test]
+async fn a_retried_job_is_two_runs_a_retry_and_a_flake() {
+    let mut story = Story::begin().await;
+    let pipeline = story.create(&main_pipeline());
+    story.wait(7);
+    story.finish_job(
+        pipeline,
+        "unit",
+        &Finish::failed("script_failure").on(INSTANCE_RUNNER),
+    );
+    story.look().await;
+    assert_eq!(story.value(RUNS, &[]), Some(1.0));
+    let failures = [("failure_reason", "script_failure"), ("job_name", "unit")];
+    assert_eq!(story.value(FAILURES, &failures), Some(1.0));
+    assert_eq!(story.value(STATUS, &failures), Some(1.0));
+    let failed = story.job(pipeline, "unit");
+    story.world().retry_job(failed).expect("a retry");
+    story.look().await;
+    assert_eq!(story.value("age_job_retries_total", &[]), Some(1.0));
+    assert_eq!(story.count("age_job_flaky_total", &[]), 0.0, "not yet");
+    story.finish_job(pipeline, "unit", &Finish::success().on(INSTANCE_RUNNER));
+    story.look_for(300).await;
+    assert_eq!(story.value(RUNS, &[]), Some(2.0));
+    assert_eq!(story.value(DURATION, &[("status", "failed")]), Some(1.0));
+    assert_eq!(story.value(DURATION, &[("status", "success")]), Some(1.0));
+    assert_eq!(story.value("age_job_flaky_total", &[]), Some(1.0));
+    assert_eq!(story.values_of(STATUS, "status"), ["success"]);
+}
+
+#[tokio::test]
+async fn a_job_in_an_active_pipeline_counts_when_it_ends() {
+    let mut story = Story::begin().await;
+    let pipeline = story.create(&PipelineSpec::branch("main").stage("test", &["quick", "slow"]));
+    let slow = story.job(pipeline, "slow");
+    story
+        .world()
+        .start_job(slow, Some(INSTANCE_RUNNER))
+        .expect("it starts");
+    story.wait(5);
+    let quick = Finish::success().on(INSTANCE_RUNNER);
+    story.finish_job(pipeline, "quick", &quick);
+    story.look().await;
+    assert_eq!(story.value(RUNS, &[("job_name", "quick")]), Some(1.0));
+    assert_eq!(story.count("age_jobs_running", &[]), 1.0);
+    assert_eq!(story.count("age_pipeline_duration_seconds", &[]), 0.0);
+    story.look_for(1800).await;
+    story.finish_job(pipeline, "slow", &Finish::success());
+    story.look_for(60).await;
+    assert_eq!(story.count(RUNS, &[]), 2.0);
+    assert_eq!(story.count("age_jobs_running", &[]), 0.0);
+}
+
+#[tokio::test]
+async fn what_never_started_has_a_state_and_no_run() {
+    let mut story = Story::begin().await;
+    let spec = main_pipeline()
+        .job(JobSpec::new("deploy", "ship"))
+        .job(JobSpec::new("cleanup", "tidy").when(When::OnFailure))
+        .job(JobSpec::new("review", "look").manual().allow_failure());
+    let pipeline = story.create(&spec);
+    story.wait(5);
+    story.finish_job(pipeline, "unit", &Finish::failed("script_failure"));
+    let tidy = story.job(pipeline, "tidy");
+    story
+        .world()
+        .cancel_job(tidy)
+        .expect("canceled in the queue");
+    story.look_for(120).await;
+    assert_eq!(story.count(RUNS, &[]), 1.0, "only unit ran");
+    assert_eq!(story.count(DURATION, &[]), 1.0);
+    for (job, status) in [
+        ("ship", "skipped"),
+        ("tidy", "canceled"),
+        ("unit", "failed"),
+    ] {
+        let state = story.value(STATUS, &[("job_name", job), ("status", status)]);
+        assert_eq!(state, Some(1.0), "{job}");
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_fails_in_the_queue_is_a_failure_without_a_run() {
+    let mut story = Story::begin().await;
+    let pipeline = story.create(&main_pipeline());
+    let job = story.job(pipeline, "unit");
+    story.wait(20);
+    story.finish_job(
+        pipeline,
+        "unit",
+        &Finish::failed("stuck_or_timeout_failure"),
+    );
+    story
+        .world()
+        .edit_job(job, |job| {
+            job.started_at = None;
+            job.runner_id = None;
+        })
+        .expect("a job");
+    story.look_for(120).await;
+    assert_eq!(story.count(RUNS, &[]), 0.0);
+    let failure = [("failure_reason", "stuck_or_timeout_failure")];
+    assert_eq!(story.value(FAILURES, &failure), Some(1.0));
+}
+
+#[tokio::test]
+async fn a_run_without_runner_is_of_unknown_type() {
+    let mut story = Story::begin().await;
+    let pipeline = story.create(&main_pipeline());
+    story.wait(5);
+    story.finish_job(pipeline, "unit", &Finish::success());
+    story.look_for(120).await;
+    assert_eq!(story.values_of(DURATION, "runner_type"), ["unknown"]);
+    assert_eq!(story.value(RUNS, &[]), Some(1.0));
+}
+
+/// One job on each kind of runner.
+fn three_runners(story: &Story) -> PipelineId {
+    let spec = PipelineSpec::branch("main").stage("test", &["instance", "group", "project"]);
+    let pipeline = story.create(&spec);
+    story.wait(5);
+    for (job, runner) in [
+        ("instance", INSTANCE_RUNNER),
+        ("group", GROUP_RUNNER),
+        ("project", PROJECT_RUNNER),
+    ] {
+        story.finish_job(
+            pipeline,
+            job,
+            &Finish::success().after(3 * SECOND).on(runner),
+        );
+    }
+    pipeline
+}
+
+fn assert_runner_types(story: &Story) {
+    for kind in ["instance", "group", "project"] {
+        let labels = [("job_name", kind), ("runner_type", kind)];
+        assert_eq!(story.value(DURATION, &labels), Some(1.0), "{kind}");
+        let compute = [("runner_type", kind)];
+        let seconds = story.value("age_job_compute_seconds_total", &compute);
+        assert_eq!(seconds, Some(3.0), "{kind}");
+    }
+    assert_eq!(story.count(DURATION, &[]), 3.0);
+}
+
+#[tokio::test]
+async fn a_maintainer_sees_every_runner_by_graphql_alone() {
+    let mut story = Story::begin().await;
+    story.gitlab.requests().reset();
+    three_runners(&story);
+    story.look_for(120).await;
+    assert_runner_types(&story);
+    let rest = story.gitlab.requests().count(JOBS_BY_REST);
+    assert_eq!(rest, 0, "GraphQL has told it all");
+}
+
+const JOBS_BY_REST: &str = "/api/v4/projects/:id/pipelines/:pipeline_id/jobs";
+
+#[tokio::test]
+async fn a_reporter_learns_the_hidden_runners_by_rest() {
+    let mut story = Story::with(watch_everything(), |world, _| {
+        let token = gitlab_simulator::world::DEFAULT_TOKEN;
+        world
+            .set_default_role(token, AccessLevel::Reporter)
+            .expect("a token");
+    })
+    .await;
+    story.gitlab.requests().reset();
+    three_runners(&story);
+    story.look_for(300).await;
+    assert_runner_types(&story);
+    let rest = story.gitlab.requests().count(JOBS_BY_REST);
+    assert_eq!(rest, 1, "one call for the pipeline, when it has ended");
+}
+
+#[tokio::test]
+async fn without_runner_details_nobody_asks_for_runners() {
+    let mut settings = watch_everything();
+    settings.collectors.jobs.include_runner_details = false;
+    let mut story = Story::with(settings, |world, _| {
+        let token = gitlab_simulator::world::DEFAULT_TOKEN;
+        world
+            .set_default_role(token, AccessLevel::Reporter)
+            .expect("a token");
+    })
+    .await;
+    story.gitlab.requests().reset();
+    three_runners(&story);
+    story.look_for(300).await;
+    assert_eq!(story.count(DURATION, &[("runner_type", "unknown")]), 3.0);
+    assert_eq!(story.count(RUNS, &[]), 3.0);
+    assert_eq!(story.gitlab.requests().count(JOBS_BY_REST), 0);
+}
+
+#[tokio::test]
+async fn an_event_waits_for_its_labels_and_counts_once() {
+    let mut story = Story::begin().await;
+    let pipeline = story.create(&main_pipeline());
+    story.wait(5);
+    story.finish_job(
+        pipeline,
+        "unit",
+        &Finish::failed("runner_system_failure").on(INSTANCE_RUNNER),
+    );
+    // REST, which alone knows why a job failed, is down for a quarter of an hour.
+    let down = story.gitlab.faults().add(
+        gitlab_simulator::faults::Rule::new(gitlab_simulator::faults::Fault::Status {
+            status: 502,
+        })
+        .on(JOBS_BY_REST),
+    );
+    story.look_for(900).await;
+    assert_eq!(story.count(FAILURES, &[]), 0.0, "the reason is not known");
+    assert_eq!(story.count(RUNS, &[]), 0.0);
+    assert!(story.gitlab.faults().hits(down) > 0);
+    story.gitlab.faults().clear();
+    story.look_for(120).await;
+    let failure = [("failure_reason", "runner_system_failure")];
+    assert_eq!(story.value(FAILURES, &failure), Some(1.0));
+    assert_eq!(story.value(RUNS, &[]), Some(1.0));
+}
+
+#[tokio::test]
+async fn a_long_pipeline_asks_for_labels_every_five_minutes_at_most() {
+    let mut story = Story::begin().await;
+    let spec = PipelineSpec::branch("main").stage("test", &["bad", "slow"]);
+    let pipeline = story.create(&spec);
+    let slow = story.job(pipeline, "slow");
+    story
+        .world()
+        .start_job(slow, Some(INSTANCE_RUNNER))
+        .expect("it starts");
+    story.look().await;
+    story.gitlab.requests().reset();
+    for _ in 0..6 {
+        story.finish_job(
+            pipeline,
+            "bad",
+            &Finish::failed("script_failure").on(INSTANCE_RUNNER),
+        );
+        story.look_for(300).await;
+        let bad = story.job(pipeline, "bad");
+        story.world().retry_job(bad).expect("a retry");
+    }
+    let rest = story.gitlab.requests().count(JOBS_BY_REST);
+    assert!((5..=7).contains(&rest), "{rest} calls in half an hour");
+    let runs = story.value(RUNS, &[("job_name", "bad")]);
+    assert!(runs >= Some(5.0), "{runs:?}: they do not wait for the end");
+}
+
+#[tokio::test]
+async fn files_that_a_job_leaves_are_weighed_together() {
+    let mut story = Story::begin().await;
+    let job = JobSpec::new("test", "unit")
+        .artifact("archive", "a.zip", 1000)
+        .artifact("trace", "job.log", 24);
+    let pipeline = story.create(&PipelineSpec::branch("main").job(job));
+    story.wait(5);
+    story.finish_job(pipeline, "unit", &Finish::success());
+    story.look_for(60).await;
+    let bytes = story.value("age_job_artifact_size_bytes", &[]);
+    assert_eq!(bytes, Some(1024.0));
+}
+
+#[tokio::test]
+async fn statuses_of_a_newer_gitlab_are_kept() {
+    let mut story = Story::begin().await;
+    let pipeline = story.create(&main_pipeline());
+    let job = story.job(pipeline, "unit");
+    story
+        .world()
+        .edit_job(job, |job| {
+            job.status = gitlab_simulator::world::Status::parse("napping");
+        })
+        .expect("a job");
+    story.look().await;
+    assert_eq!(story.values_of(STATUS, "status"), ["napping"]);
+}

@@ -1,0 +1,311 @@
+//! Branches, tags and merge requests: how they are called, which are counted, which are shown.
+
+use amazing_gitlab_exporter::config::{CountRef, MergeRequestState as Watched, Settings};
+use gitlab_simulator::time::DAY;
+use gitlab_simulator::world::{Finish, MergeRequestState, PipelineId, PipelineSpec};
+
+use super::{Story, main_pipeline};
+use crate::support::core::watch_everything;
+use crate::support::series::Labels;
+
+const RUNS: &str = "age_pipeline_run_count";
+const STATUS: &str = "age_pipeline_status";
+
+impl Story {
+    /// Runs a pipeline of one job from start to end.
+    fn run(&self, spec: PipelineSpec) -> PipelineId {
+        let pipeline = self.create(&spec.stage("test", &["unit"]));
+        self.wait(3);
+        self.world()
+            .finish_pipeline(pipeline, &Finish::success())
+            .expect("it ends");
+        pipeline
+    }
+
+    fn merge_request(&self, source: &str, target: &str) -> u64 {
+        self.world()
+            .create_merge_request(self.app, source, target)
+            .expect("a merge request")
+    }
+
+    /// `kind ref` of each state of a pipeline.
+    fn states(&self) -> Vec<String> {
+        let all = self.labels_of(STATUS).into_iter().map(kind_and_ref);
+        all.collect()
+    }
+}
+
+fn kind_and_ref(labels: Labels) -> String {
+    format!("{} {}", labels["kind"], labels["ref"])
+}
+
+/// The defaults, for every project.
+fn defaults() -> Settings {
+    let mut settings = Settings::default();
+    settings.wildcards = vec![Default::default()];
+    settings
+}
+
+#[tokio::test]
+async fn merge_requests_show_by_number_and_count_by_target() {
+    let mut story = Story::begin().await;
+    let first = story.merge_request("feature", "main");
+    let second = story.merge_request("fix", "release/1");
+    story.run(PipelineSpec::merge_request(first));
+    story.run(PipelineSpec::merged_result(first));
+    story.run(PipelineSpec::merge_train(first));
+    story.run(PipelineSpec::merge_request(second));
+    story.look_for(120).await;
+    let runs = |git_ref| story.value(RUNS, &[("kind", "merge-request"), ("ref", git_ref)]);
+    assert_eq!(runs("merge-requests/main"), Some(3.0));
+    assert_eq!(runs("merge-requests/release/1"), Some(1.0));
+    assert_eq!(
+        story.states(),
+        [
+            "merge-request merge-requests/1",
+            "merge-request merge-requests/2",
+        ]
+    );
+    let jobs = story.value("age_job_run_count", &[("ref", "merge-requests/main")]);
+    assert_eq!(jobs, Some(3.0));
+    let states = story.values_of("age_job_status", "ref");
+    assert_eq!(states, ["merge-requests/1", "merge-requests/2"]);
+}
+
+#[tokio::test]
+async fn a_setting_counts_merge_requests_by_number_or_source() {
+    for (count_ref, want) in [
+        (CountRef::Iid, "merge-requests/1"),
+        (CountRef::SourceBranch, "merge-requests/feature"),
+    ] {
+        let mut settings = watch_everything();
+        settings.wildcards[0].settings.refs.merge_requests.count_ref = count_ref;
+        let mut story = Story::with(settings, |_, _| {}).await;
+        let merge_request = story.merge_request("feature", "main");
+        story.run(PipelineSpec::merge_request(merge_request));
+        story.look_for(120).await;
+        assert_eq!(story.value(RUNS, &[("ref", want)]), Some(1.0), "{want}");
+    }
+}
+
+#[tokio::test]
+async fn a_branch_and_a_tag_of_one_name_are_two() {
+    let mut story = Story::begin().await;
+    {
+        let mut world = story.world();
+        world.push(story.app, "v1").expect("a branch");
+        world.create_tag(story.app, "v1").expect("a tag");
+    }
+    story.run(PipelineSpec::branch("v1"));
+    story.run(PipelineSpec::tag("v1"));
+    story.run(PipelineSpec::tag("v1"));
+    story.look_for(120).await;
+    assert_eq!(story.value(RUNS, &[("kind", "branch")]), Some(1.0));
+    assert_eq!(story.value(RUNS, &[("kind", "tag")]), Some(2.0));
+    assert_eq!(story.states(), ["branch v1", "tag v1"]);
+    let jobs = story.values_of("age_job_status", "ref");
+    assert_eq!(
+        jobs,
+        ["v1"],
+        "jobs have no kind: the newer pipeline's is shown"
+    );
+    assert_eq!(story.value("age_job_run_count", &[]), Some(3.0));
+}
+
+#[tokio::test]
+async fn a_branch_42_is_not_merge_request_42() {
+    let mut story = Story::begin().await;
+    {
+        let mut world = story.world();
+        world.push(story.app, "42").expect("a branch");
+        world
+            .create_merge_request_numbered(story.app, 42, "feature", "42")
+            .expect("a merge request");
+    }
+    story.run(PipelineSpec::branch("42"));
+    story.run(PipelineSpec::merge_request(42));
+    story.look_for(120).await;
+    let runs = |kind, git_ref| story.value(RUNS, &[("kind", kind), ("ref", git_ref)]);
+    assert_eq!(runs("branch", "42"), Some(1.0));
+    assert_eq!(runs("merge-request", "merge-requests/42"), Some(1.0));
+    assert_eq!(
+        story.states(),
+        ["branch 42", "merge-request merge-requests/42"]
+    );
+    for git_ref in ["42", "merge-requests/42"] {
+        let jobs = story.value("age_job_run_count", &[("ref", git_ref)]);
+        assert_eq!(jobs, Some(1.0), "{git_ref}");
+    }
+}
+
+#[tokio::test]
+async fn rules_bound_what_is_counted_and_what_is_shown() {
+    let mut story = Story::with(defaults(), |_, _| {}).await;
+    {
+        let mut world = story.world();
+        for branch in ["release/2", "feature"] {
+            world.push(story.app, branch).expect("a branch");
+        }
+        for tag in ["v2", "nightly"] {
+            world.create_tag(story.app, tag).expect("a tag");
+        }
+    }
+    for spec in [
+        PipelineSpec::branch("main"),
+        PipelineSpec::branch("release/2"),
+        PipelineSpec::branch("feature"),
+        PipelineSpec::tag("v2"),
+        PipelineSpec::tag("nightly"),
+    ] {
+        story.run(spec);
+    }
+    story.look_for(120).await;
+    let watched = ["branch main", "branch release/2", "tag v2"];
+    assert_eq!(story.states(), watched);
+    let counted: Vec<String> = story
+        .labels_of(RUNS)
+        .into_iter()
+        .map(kind_and_ref)
+        .collect();
+    assert_eq!(counted, watched);
+    let mut jobs = story.values_of("age_job_run_count", "ref");
+    jobs.sort_unstable();
+    assert_eq!(jobs, ["main", "release/2", "v2"]);
+}
+
+#[tokio::test]
+async fn rules_switched_off_watch_nothing_of_the_kind() {
+    let mut settings = watch_everything();
+    let refs = &mut settings.wildcards[0].settings.refs;
+    refs.tags.enabled = false;
+    refs.merge_requests.enabled = false;
+    let mut story = Story::with(settings, |_, _| {}).await;
+    let merge_request = story.merge_request("feature", "main");
+    story.run(PipelineSpec::merge_request(merge_request));
+    story.run(PipelineSpec::tag("v1"));
+    story.run(PipelineSpec::branch("main"));
+    story.look_for(120).await;
+    assert_eq!(story.states(), ["branch main"]);
+    assert_eq!(story.count(RUNS, &[]), 1.0);
+    assert_eq!(story.count("age_job_run_count", &[]), 1.0);
+}
+
+#[tokio::test]
+async fn windows_bound_states_and_never_counting() {
+    let mut settings = watch_everything();
+    let refs = &mut settings.wildcards[0].settings.refs;
+    refs.branches.most_recent = 2;
+    refs.tags.max_age_days = 7;
+    let mut story = Story::with(settings, |_, _| {}).await;
+    story.run(PipelineSpec::tag("v1"));
+    for branch in ["a", "b", "c"] {
+        story.run(PipelineSpec::branch(branch));
+    }
+    story.look_for(60).await;
+    assert_eq!(story.states(), ["branch b", "branch c", "tag v1"]);
+    assert_eq!(story.count(RUNS, &[]), 4.0);
+    story.wait(8 * u64::try_from(DAY / 1000).expect("seconds"));
+    story.look_for(60).await;
+    assert_eq!(story.states(), ["branch b", "branch c"], "the tag is old");
+    assert_eq!(story.count(RUNS, &[("ref", "v1")]), 1.0, "it did happen");
+    story.run(PipelineSpec::branch("a"));
+    story.look_for(60).await;
+    assert_eq!(story.states(), ["branch a", "branch c"]);
+    assert_eq!(story.value(RUNS, &[("ref", "a")]), Some(2.0));
+}
+
+#[tokio::test]
+async fn merge_requests_leave_with_their_state() {
+    let mut settings = watch_everything();
+    let rule = &mut settings.wildcards[0].settings.refs.merge_requests;
+    rule.states = vec![Watched::Opened, Watched::Merged];
+    rule.most_recent = 0;
+    let mut story = Story::with(settings, |_, _| {}).await;
+    let numbers: Vec<u64> = (0..3)
+        .map(|number| story.merge_request(&format!("feature-{number}"), "main"))
+        .collect();
+    for number in &numbers {
+        story.run(PipelineSpec::merge_request(*number));
+    }
+    story.look_for(60).await;
+    assert_eq!(story.states().len(), 3);
+    {
+        let mut world = story.world();
+        for (number, state) in [
+            (numbers[0], MergeRequestState::Merged),
+            (numbers[1], MergeRequestState::Closed),
+        ] {
+            world
+                .set_merge_request_state(story.app, number, state)
+                .expect("a merge request");
+        }
+    }
+    // An activity shows at once, or an hour after the last one.
+    story.look_for(2 * 3600).await;
+    assert_eq!(
+        story.states(),
+        [
+            "merge-request merge-requests/1",
+            "merge-request merge-requests/3",
+        ],
+        "closed ones are not watched"
+    );
+    assert_eq!(story.count(RUNS, &[]), 3.0);
+}
+
+#[tokio::test]
+async fn sparse_shows_one_status_and_its_opposite_all_of_them() {
+    let mut settings = watch_everything();
+    settings.wildcards[0].settings.output_sparse_status_metrics = false;
+    let mut story = Story::with(settings, |_, _| {}).await;
+    story.run(PipelineSpec::branch("main"));
+    story.look_for(60).await;
+    for metric in [STATUS, "age_job_status"] {
+        assert_eq!(story.labels_of(metric).len(), 13, "{metric}");
+        assert_eq!(story.value(metric, &[("status", "success")]), Some(1.0));
+        assert_eq!(story.count(metric, &[]), 1.0, "the others are 0");
+    }
+    let mut story = Story::begin().await;
+    story.run(PipelineSpec::branch("main"));
+    story.look_for(60).await;
+    assert_eq!(story.values_of(STATUS, "status"), ["success"]);
+}
+
+#[tokio::test]
+async fn only_so_many_pipelines_of_a_ref_are_remembered() {
+    for (keep, want) in [(1, 0), (2, 1)] {
+        let mut settings = watch_everything();
+        settings.collectors.pipelines.max_pipelines_per_ref = keep;
+        let mut story = Story::with(settings, |_, _| {}).await;
+        story.run(PipelineSpec::branch("main"));
+        let newest = story.run(PipelineSpec::branch("main"));
+        story.look_for(60).await;
+        story.world().delete_pipeline(newest).expect("it is gone");
+        story.wait(25 * 3600);
+        story.look_for(60).await;
+        assert_eq!(story.labels_of(STATUS).len(), want, "{keep} are kept");
+        assert_eq!(story.count(RUNS, &[]), 2.0);
+    }
+}
+
+#[tokio::test]
+async fn a_quiet_ref_shows_behind_many_newer_pipelines_of_others() {
+    let story = Story::with(watch_everything(), |world, app| {
+        for branch in std::iter::once("quiet").chain(["busy"; 40]) {
+            let spec = PipelineSpec::branch(branch).skipped();
+            world.create_pipeline(app, &spec).expect("a pipeline");
+        }
+    })
+    .await;
+    assert_eq!(story.states(), ["branch busy", "branch quiet"]);
+}
+
+#[tokio::test]
+async fn many_pipelines_at_once_are_read_to_the_last_page() {
+    let mut story = Story::begin().await;
+    for _ in 0..130 {
+        story.create(&main_pipeline().skipped());
+    }
+    story.look_for(120).await;
+    assert_eq!(story.value(RUNS, &[]), Some(130.0));
+}

@@ -1,0 +1,62 @@
+//! An observer that remembers what it heard, for tests to ask.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use amazing_gitlab_exporter::clock::UnixSeconds;
+use amazing_gitlab_exporter::scheduler::observer::Observer;
+
+/// What an exporter's runs told about themselves.
+#[derive(Debug, Default)]
+pub struct Heard(Mutex<Notes>);
+
+#[derive(Debug, Default)]
+struct Notes {
+    failed: BTreeMap<(&'static str, &'static str), usize>,
+    tracked: usize,
+}
+
+impl Heard {
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often a collector failed in a way.
+    pub fn failures(&self, collector: &str, kind: &str) -> usize {
+        let notes = self.notes();
+        let found = notes
+            .failed
+            .iter()
+            .find(|(failure, _)| **failure == (collector, kind));
+        found.map_or(0, |(_, count)| *count)
+    }
+
+    /// Every failure: collector, kind, how often.
+    pub fn all_failures(&self) -> BTreeMap<(&'static str, &'static str), usize> {
+        self.notes().failed.clone()
+    }
+
+    /// Projects tracked at the last word.
+    pub fn tracked(&self) -> usize {
+        self.notes().tracked
+    }
+}
+
+impl Observer for Heard {
+    fn ran(&self, _: &'static str, _: Duration) {}
+
+    fn failed(&self, collector: &'static str, kind: &'static str) {
+        *self.notes().failed.entry((collector, kind)).or_default() += 1;
+    }
+
+    fn succeeded(&self, _: &'static str, _: UnixSeconds, _: Duration) {}
+
+    fn tasks(&self, _: usize, _: usize) {}
+
+    fn projects(&self, tracked: usize, _: usize) {
+        self.notes().tracked = tracked;
+    }
+
+    fn store(&self, _: bool) {}
+}
