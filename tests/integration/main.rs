@@ -3,6 +3,7 @@
 mod check;
 mod first_look;
 mod ledger;
+mod programs;
 mod push;
 mod scenarios;
 mod support;
