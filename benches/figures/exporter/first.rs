@@ -1,9 +1,8 @@
 //! How soon there is something to see.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Exporter, first_round_is_over};
+use super::{Exporter, first_round_is_over, projects_in};
 use crate::gitlab::{GitLab, Size};
 use crate::report::figure;
 use crate::role::Outcome;
@@ -59,7 +58,7 @@ fn watch(gitlab: &GitLab) -> Outcome<Times> {
     while exporter.started.elapsed() < DEADLINE {
         let metrics = exporter.metrics()?;
         let now = exporter.started.elapsed().as_secs_f64();
-        let seen = projects(&metrics);
+        let seen = projects_in(&metrics);
         let note = |time: &mut f64, reached: bool| {
             if *time == 0.0 && reached {
                 *time = now;
@@ -74,16 +73,4 @@ fn watch(gitlab: &GitLab) -> Outcome<Times> {
         std::thread::sleep(STEP);
     }
     Err(format!("100 projects were not all seen within {DEADLINE:?}").into())
-}
-
-/// Projects of which a pipeline's and a job's status are shown.
-fn projects(metrics: &str) -> usize {
-    let of = |family: &str| -> BTreeSet<&str> {
-        let lines = metrics.lines().filter(|line| line.starts_with(family));
-        lines
-            .filter_map(|line| line.split_once("project=\"")?.1.split('"').next())
-            .collect()
-    };
-    let jobs = of("age_job_status{");
-    of("age_pipeline_status{").intersection(&jobs).count()
 }

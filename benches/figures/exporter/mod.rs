@@ -3,6 +3,7 @@
 pub mod first;
 pub mod whole;
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -62,15 +63,16 @@ impl Exporter {
         Ok(http::text(self.address, "/metrics")?)
     }
 
-    /// Waits until every project has been looked at; returns the last look at the metrics.
-    fn wait_for_first_round(&self, deadline: Duration) -> Outcome<String> {
+    /// Waits until pipelines and jobs of every project are shown; returns that look at the metrics.
+    fn wait_for_all(&self, projects: usize, deadline: Duration) -> Outcome<String> {
         loop {
             let metrics = self.metrics()?;
-            if first_round_is_over(&metrics) {
+            let seen = projects_in(&metrics);
+            if seen == projects && first_round_is_over(&metrics) {
                 return Ok(metrics);
             }
             if self.started.elapsed() > deadline {
-                return Err(format!("the first round is not over after {deadline:?}").into());
+                return Err(format!("{seen} of {projects} projects after {deadline:?}").into());
             }
             std::thread::sleep(Duration::from_millis(500));
         }
@@ -96,6 +98,18 @@ fn first_round_is_over(metrics: &str) -> bool {
     metrics
         .lines()
         .any(|line| line == "age_initial_sync_progress_ratio 1")
+}
+
+/// Projects of which a pipeline's and a job's status are shown.
+fn projects_in(metrics: &str) -> usize {
+    let of = |family: &str| -> BTreeSet<&str> {
+        let lines = metrics.lines().filter(|line| line.starts_with(family));
+        lines
+            .filter_map(|line| line.split_once("project=\"")?.1.split('"').next())
+            .collect()
+    };
+    let jobs = of("age_job_status{");
+    of("age_pipeline_status{").intersection(&jobs).count()
 }
 
 fn address(line: &str) -> Option<SocketAddr> {
