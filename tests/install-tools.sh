@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests talk to, where they are missing: by package name, into
-# target/tools (or $AGE_TOOLS), without touching the system.
+# target/tools (or $TEST_TOOLS), without touching the system.
 #
 #   Debian packages  prometheus, promtool, victoria-metrics: downloaded and unpacked with an apt
 #                    state of their own, from the mirror that this machine's apt uses
@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-tools=${AGE_TOOLS:-target/tools}
+tools=${TEST_TOOLS:-target/tools}
 mkdir -p "$tools/bin"
 tools=$(cd "$tools" && pwd)
 log=$tools/install.log
@@ -119,5 +119,7 @@ make_environment() {
   python3 -m venv "$1" >>"$log" 2>&1
 }
 
-install_debian
+install_debian &
+debian=$!
 install_python
+wait "$debian"

@@ -195,12 +195,11 @@ impl Report {
         let Ok(instance) = &self.instance else { return };
         match gitlab.project_tiers(ids, instance, self.now).await {
             Ok(batch) => {
-                for tier in batch
-                    .items
-                    .into_iter()
-                    .filter_map(|project| project.tier.value())
-                {
-                    *self.tiers.entry(tier).or_default() += 1;
+                for project in batch.items {
+                    let role = self.role(project.id);
+                    if let Some(tier) = project.with_role(role) {
+                        *self.tiers.entry(tier).or_default() += 1;
+                    }
                 }
             }
             Err(error) => {
@@ -210,6 +209,11 @@ impl Report {
                 }
             }
         }
+    }
+
+    fn role(&self, id: ProjectId) -> Known<Role> {
+        let project = self.projects.iter().find(|project| project.id == id);
+        project.map_or(Known::Unread, |project| project.role)
     }
 
     fn collectors(&mut self, config: &Config) {
@@ -258,11 +262,13 @@ impl fmt::Display for Report {
             }
             Err(_) => writeln!(f, ", no answer that helps")?,
         }
-        self.write_token(f)?;
-        self.write_projects(f)?;
-        writeln!(f, "Collectors")?;
-        for (collector, outlook) in &self.collectors {
-            writeln!(f, "  {:16} {outlook}", collector.as_str())?;
+        if self.instance.is_ok() {
+            self.write_token(f)?;
+            self.write_projects(f)?;
+            writeln!(f, "Collectors")?;
+            for (collector, outlook) in &self.collectors {
+                writeln!(f, "  {:16} {outlook}", collector.as_str())?;
+            }
         }
         for problem in &self.problems {
             let word = if problem.fatal { "error" } else { "note" };

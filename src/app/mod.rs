@@ -237,6 +237,7 @@ impl App {
             &settings,
             table,
             own,
+            Arc::clone(&self.watch) as _,
             self.clock.clone(),
         )?))
     }

@@ -1,6 +1,7 @@
 //! What GitLab is and what the token may do, asked at the start and daily: an upgrade or a new
 //! token is picked up.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, UnixSeconds};
 use crate::config::TierSetting;
 use crate::gitlab::capability::{Instance, Tier, TokenState};
-use crate::gitlab::model::{Known, ProjectId};
+use crate::gitlab::model::{Known, ProjectId, Role};
 use crate::gitlab::{GitLab, GitLabError};
 use crate::scheduler::Shared;
 use crate::telemetry::process::OwnMetrics;
@@ -161,18 +162,21 @@ impl Probe {
 
     async fn highest_tier(&self, now: UnixSeconds) -> Option<Tier> {
         let instance = self.found().instance?;
-        let ids: Vec<ProjectId> = self.projects.registry().iter().map(|(id, _)| id).collect();
+        let roles: BTreeMap<ProjectId, Known<Role>> = {
+            let registry = self.projects.registry();
+            registry
+                .iter()
+                .map(|(id, entry)| (id, entry.project.role))
+                .collect()
+        };
+        let ids: Vec<ProjectId> = roles.keys().copied().collect();
         let mut highest = None;
         for ids in ids.chunks(GitLab::TIER_PROJECTS) {
             match self.gitlab.project_tiers(ids, &instance, now).await {
                 Ok(batch) => {
-                    let tiers = batch
-                        .items
-                        .into_iter()
-                        .filter_map(|project| match project.tier {
-                            Known::Value(tier) => Some(tier),
-                            Known::Nothing | Known::Hidden | Known::Unread => None,
-                        });
+                    let tiers = batch.items.iter().filter_map(|project| {
+                        project.with_role(roles.get(&project.id).copied().unwrap_or_default())
+                    });
                     highest = highest.max(tiers.max());
                 }
                 Err(error) => {

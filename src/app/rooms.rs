@@ -115,5 +115,10 @@ pub(super) fn secrets(config: &Config) -> Secrets {
     for secret in known.into_iter().flatten() {
         secrets.register(secret.expose());
     }
+    for signal in Signal::ALL {
+        if let Some(target) = config.otlp(signal) {
+            otlp(target).register_secrets(&secrets);
+        }
+    }
     secrets
 }

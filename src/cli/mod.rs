@@ -222,8 +222,9 @@ mod tests {
         ];
         assert_eq!(
             run(&right).unwrap(),
-            "ok: 1 project and 0 wildcards at https://gitlab.com, collected by pipelines, child_pipelines, jobs, \
-             merge_requests, dora, value_stream, code_review, repository; metrics are not pushed.\n"
+            "ok: 1 project and 0 wildcards at https://gitlab.com, collected by pipelines, child_pipelines, jobs \
+             (enabled, but not built yet: merge_requests, code_review, dora, value_stream, repository); \
+             metrics are not pushed.\n"
         );
         let (code, message) = run(&["validate", "--log-level", "loud"]).unwrap_err();
         assert_eq!(code, 2);

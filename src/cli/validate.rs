@@ -4,6 +4,7 @@ use std::io::Write;
 
 use super::CliError;
 use crate::config::{Config, Signal, Sources};
+use crate::telemetry::catalogue::Collector;
 
 /// Prints one sentence about the configuration, or returns everything that is wrong with it.
 pub(super) fn run(sources: &Sources, out: &mut dyn Write) -> Result<(), CliError> {
@@ -14,26 +15,39 @@ pub(super) fn run(sources: &Sources, out: &mut dyn Write) -> Result<(), CliError
 
 fn summary(config: &Config) -> String {
     let switches = config.collectors.switches();
-    let enabled: Vec<&str> = switches
-        .iter()
-        .filter(|(_, on)| *on)
-        .map(|(name, _)| *name)
-        .collect();
+    let enabled = Collector::ALL.into_iter().filter(|collector| {
+        let name = collector.as_str();
+        switches.iter().any(|(switch, on)| *switch == name && *on)
+    });
+    let (built, planned): (Vec<Collector>, Vec<Collector>) =
+        enabled.partition(|collector| collector.is_built());
+    let planned = match planned.as_slice() {
+        [] => String::new(),
+        planned => format!(" (enabled, but not built yet: {})", names(planned)),
+    };
     format!(
-        "ok: {} and {} at {}, collected by {}; {}.",
+        "ok: {} and {} at {}, collected by {}{planned}; {}.",
         count(config.projects.len(), "project"),
         count(config.wildcards.len(), "wildcard"),
         config.gitlab.url.as_str().trim_end_matches('/'),
-        if enabled.is_empty() {
+        if built.is_empty() {
             "no collector".to_owned()
         } else {
-            enabled.join(", ")
+            names(&built)
         },
         match config.otlp(Signal::Metrics) {
             Some(target) => format!("metrics are pushed to {target}"),
             None => "metrics are not pushed".to_owned(),
         },
     )
+}
+
+fn names(collectors: &[Collector]) -> String {
+    let names: Vec<&str> = collectors
+        .iter()
+        .map(|collector| collector.as_str())
+        .collect();
+    names.join(", ")
 }
 
 fn count(number: usize, what: &str) -> String {

@@ -253,6 +253,8 @@ impl Registry {
             .collect();
         due.sort_by_key(|entry| {
             (
+                // What was never seen comes first.
+                entry.succeeded_at.is_some(),
                 entry.feed.due,
                 entry.memory.feed.as_ref().map(|feed| feed.watermark),
             )

@@ -134,11 +134,11 @@ impl RefsSource {
                     kept.clone()
                 }
             };
-        let branches = note(
-            self.branches(target, &rules.branches, at).await,
-            &before.branches,
-        );
-        let tags = note(self.tags(target, &rules.tags, at).await, &before.tags);
+        let id = target.id();
+        let branches = listing(self.gitlab.branches(id), &rules.branches, at).await;
+        let branches = note(branches, &before.branches);
+        let tags = listing(self.gitlab.tags(id), &rules.tags, at).await;
+        let tags = note(tags, &before.tags);
         let mut seen = RefsSeen {
             branches,
             tags,
@@ -166,30 +166,6 @@ impl RefsSource {
             found,
             problems,
         }
-    }
-
-    async fn branches(
-        &self,
-        target: &Target,
-        rule: &RefRule,
-        at: UnixSeconds,
-    ) -> Result<Option<Listing>, GitLabError> {
-        if !rule.enabled || !rule.exclude_deleted {
-            return Ok(None);
-        }
-        listing(self.gitlab.branches(target.id()).await, rule, at)
-    }
-
-    async fn tags(
-        &self,
-        target: &Target,
-        rule: &RefRule,
-        at: UnixSeconds,
-    ) -> Result<Option<Listing>, GitLabError> {
-        if !rule.enabled || !rule.exclude_deleted {
-            return Ok(None);
-        }
-        listing(self.gitlab.tags(target.id()).await, rule, at)
     }
 
     /// States of the merge requests that have pipelines remembered, and only of those.
@@ -304,13 +280,17 @@ impl RefsSource {
     }
 }
 
-/// The watched names of a listing. A project without repository has none.
-fn listing(
-    read: Result<Page<GitRef>, GitLabError>,
+/// The watched names of a listing, if the rule asks which exist. A project without repository has
+/// none.
+async fn listing(
+    read: impl Future<Output = Result<Page<GitRef>, GitLabError>>,
     rule: &RefRule,
     at: UnixSeconds,
 ) -> Result<Option<Listing>, GitLabError> {
-    let page = match read {
+    if !rule.enabled || !rule.exclude_deleted {
+        return Ok(None);
+    }
+    let page = match read.await {
         Err(error) if error.means_gone() => Page::default(),
         read => read?,
     };

@@ -1,7 +1,9 @@
 //! Behaviour at the seams that users see: one binary for all integration tests.
 
 mod check;
+mod first_look;
 mod ledger;
+mod programs;
 mod push;
 mod scenarios;
 mod support;

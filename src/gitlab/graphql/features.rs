@@ -9,7 +9,7 @@ use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::capability::Tier;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{Known, ProjectId};
+use crate::gitlab::model::{Known, ProjectId, Role};
 use queries::{feature_probe, licensed_features};
 
 /// Days the probe of value stream metrics looks back; the answer's value does not matter.
@@ -22,6 +22,19 @@ pub struct ProjectTier {
     pub id: ProjectId,
     /// Its tier. Hidden when what was seen may also come from a role below Reporter.
     pub tier: Known<Tier>,
+}
+
+impl ProjectTier {
+    /// The tier, where the token's role in the project tells what else could have hidden it: from
+    /// Reporter on, only the licence can.
+    #[must_use]
+    pub fn with_role(&self, role: Known<Role>) -> Option<Tier> {
+        match (self.tier, role) {
+            (Known::Value(tier), _) => Some(tier),
+            (Known::Hidden, Known::Value(role)) if role >= Role::REPORTER => Some(Tier::Free),
+            _ => None,
+        }
+    }
 }
 
 impl Messages for ProjectTier {
@@ -64,7 +77,7 @@ impl GitLab {
                 },
             )
             .map_err(|why| self.query_error("LicensedFeatures", &why))
-            .map(|batch| self.tidy(batch))
+            .map(|batch| self.tidy("LicensedFeatures", batch))
     }
 
     /// Tiers by what licensed fields show: older Enterprise Editions.
@@ -103,6 +116,6 @@ impl GitLab {
                 },
             )
             .map_err(|why| self.query_error("FeatureProbe", &why))
-            .map(|batch| self.tidy(batch))
+            .map(|batch| self.tidy("FeatureProbe", batch))
     }
 }

@@ -185,7 +185,8 @@ impl ChangeFeed {
             }
         }
         if self.wishes.details() {
-            self.details(&mut looks, tracked, now).await;
+            // Intervals are ours to keep; GitLab's clock only tells history from news.
+            self.details(&mut looks, tracked, self.clock.now()).await;
         }
         let read = looks
             .into_iter()

@@ -15,7 +15,7 @@ use opentelemetry_sdk::Resource;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::otlp::{ClientError, OtlpTarget};
+use super::otlp::{ClientError, CountExports, OtlpTarget};
 use super::process::OwnMetrics;
 use crate::clock::Clock;
 use crate::series::Table;
@@ -52,7 +52,7 @@ pub struct Pushed {
 pub struct Pusher;
 
 impl Pusher {
-    /// Starts a task that pushes `table` and `own` every interval. Must be called within a tokio
+    /// Starts a task that pushes `table` and `own` every interval; `exports` counts how it goes. Must be called within a tokio
     /// runtime.
     ///
     /// # Errors
@@ -61,11 +61,12 @@ impl Pusher {
         settings: &PushSettings,
         table: Arc<Table>,
         own: Arc<OwnMetrics>,
+        exports: Arc<dyn CountExports>,
         clock: Clock,
     ) -> Result<PusherHandle, ClientError> {
         let (ask, asked) = mpsc::channel(1);
         let (stop, stopped) = oneshot::channel();
-        let task = task::Task::new(settings, table, own, clock)?;
+        let task = task::Task::new(settings, table, own, exports, clock)?;
         let task = tokio::spawn(task.run(asked, stopped));
         Ok(PusherHandle { ask, stop, task })
     }

@@ -13,7 +13,7 @@ use super::sender::Sender;
 use super::{PushSettings, Pushed};
 use crate::clock::{Clock, UnixSeconds};
 use crate::series::{RemovedRow, Table};
-use crate::telemetry::otlp::{ClientError, Exports, Outcome, Signal};
+use crate::telemetry::otlp::{ClientError, CountExports, Exports, Outcome, Signal};
 use crate::telemetry::process::OwnMetrics;
 
 /// Rows that are looked at under one lock of the table.
@@ -43,11 +43,12 @@ impl Task {
         settings: &PushSettings,
         table: Arc<Table>,
         own: Arc<OwnMetrics>,
+        exports: Arc<dyn CountExports>,
         clock: Clock,
     ) -> Result<Self, ClientError> {
         Ok(Self {
             sender: Sender::new(&settings.otlp)?,
-            exports: Exports::new(Signal::Metrics, own.clone()),
+            exports: Exports::new(Signal::Metrics, exports),
             interval: settings.interval,
             resource: settings.resource.clone(),
             max_message_bytes: settings.max_message_bytes,

@@ -85,6 +85,7 @@ impl Rig {
             &settings,
             self.table.clone(),
             self.own.clone(),
+            self.own.clone(),
             self.clock.clone(),
         )
         .unwrap()

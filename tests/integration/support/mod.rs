@@ -1,10 +1,16 @@
 //! What several tests need: receivers and worlds to talk to.
 
 pub mod core;
+pub mod exporter;
+pub mod foreign;
+pub mod http;
 mod lines;
 pub mod observer;
 pub mod otlp;
+pub mod program;
+pub mod samples;
 pub mod series;
+pub mod tools;
 
 use std::time::{Duration, Instant};
 
@@ -25,5 +31,23 @@ pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
             "not within {DEADLINE:?}: {what}"
         );
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Waits until `look` gives something; it says what it saw instead when it does not.
+///
+/// # Panics
+/// With the last of what it saw when it gives nothing by the [`DEADLINE`].
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let start = Instant::now();
+    loop {
+        match look().await {
+            Ok(seen) => return seen,
+            Err(instead) => assert!(
+                start.elapsed() < DEADLINE,
+                "not within {DEADLINE:?}: {what}; instead: {instead}"
+            ),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
