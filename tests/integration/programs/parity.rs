@@ -144,7 +144,7 @@ fn awkward_pipeline() -> PipelineSpec {
 fn world() -> World {
     let mut world = World::generate(WorldConfig {
         seed: 7,
-        projects: 40,
+        projects: 22,
         pipelines_per_project: 5,
         ..WorldConfig::default()
     });
@@ -178,7 +178,7 @@ async fn scrape_and_push_say_the_same_after_births_flips_and_deletions() {
         return;
     };
     let ids = projects(&rig.simulator.world());
-    let all = 40.0;
+    let all = 22.0;
 
     // History: thousands of series at once, whatever counts at zero.
     let (samples, received) = rig
@@ -262,7 +262,10 @@ async fn scrape_and_push_say_the_same_after_births_flips_and_deletions() {
         .await;
     for kind in ["gauge", "sum", "histogram"] {
         let is_told = |series: &ReceivedSeries| series.kind == kind && series.gone;
-        assert!(received.iter().any(is_told), "no {kind} was told to be gone");
+        assert!(
+            received.iter().any(is_told),
+            "no {kind} was told to be gone"
+        );
     }
     assert_sound(&received);
 
@@ -289,7 +292,10 @@ fn assert_born_at_zero(received: &[ReceivedSeries]) {
     });
     let mut seen = 0;
     for series in facts {
-        assert!(series.births.iter().all(|birth| *birth == 0.0), "{series:?}");
+        assert!(
+            series.births.iter().all(|birth| *birth == 0.0),
+            "{series:?}"
+        );
         seen += 1;
     }
     assert!(seen > 500, "{seen} series only");
