@@ -1,8 +1,9 @@
 //! The simulated GitLab, living in real time.
 
 use std::io;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
+use amazing_gitlab_exporter::clock::Clock;
 use gitlab_simulator::time::{DAY, HOUR, Millis, SECOND};
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 
@@ -53,8 +54,5 @@ impl Live {
 }
 
 fn now() -> Millis {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+    Clock::System.now().0 * SECOND
 }

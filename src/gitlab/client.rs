@@ -24,6 +24,9 @@ use crate::clock::{Clock, UnixSeconds};
 /// Redirects within the instance that one call follows.
 const MAX_REDIRECTS: u32 = 3;
 
+/// Waits for the limiter below this are the cost of asking it.
+const WORTH_TELLING: Duration = Duration::from_millis(1);
+
 /// Sends calls to one GitLab instance.
 pub(crate) struct Client {
     http: reqwest::Client,
@@ -257,7 +260,7 @@ impl Client {
             .map_err(|exhausted| Cause::RateLimited {
                 wait: Some(exhausted.wait),
             })?;
-        if !waited.is_zero() {
+        if waited >= WORTH_TELLING {
             self.accounting.throttled(waited.as_secs_f64());
         }
         let begun = Instant::now();

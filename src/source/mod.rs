@@ -12,8 +12,8 @@ use std::sync::Arc;
 use futures::stream::{self, StreamExt};
 
 use crate::config::ProjectSettings;
-use crate::gitlab::GitLabError;
 use crate::gitlab::model::{Project, ProjectId, Text};
+use crate::gitlab::{Cause, GitLabError};
 use crate::project::ProjectMemory;
 
 /// Runs futures side by side, at most `at_once` of them, and gives their results in order.
@@ -107,6 +107,22 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// Whether REST may answer where GraphQL did not.
+    #[must_use]
+    pub fn rest_may_answer(&self) -> bool {
+        match self {
+            Self::Gone | Self::RoleTooLow(_) => false,
+            Self::Partial(_) => true,
+            Self::GitLab(error) => {
+                let too_heavy = matches!(
+                    error.cause,
+                    Cause::GraphQlTimeout(_) | Cause::GraphQlComplexity(_)
+                );
+                too_heavy || error.graphql_unavailable()
+            }
+        }
+    }
+
     /// Value of the label `error_type`.
     #[must_use]
     pub fn kind(&self) -> &'static str {

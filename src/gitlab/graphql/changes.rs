@@ -109,7 +109,7 @@ impl GitLab {
         let answer = self.query::<queries::ProjectChanges>(variables).await?;
         batch(ids, answer)
             .map_err(|why| self.query_error("ProjectChanges", &why))
-            .map(|batch| self.tidy(batch))
+            .map(|batch| self.tidy("ProjectChanges", batch))
     }
 }
 

@@ -77,7 +77,7 @@ impl GitLab {
                 },
             )
             .map_err(|why| self.query_error("LicensedFeatures", &why))
-            .map(|batch| self.tidy(batch))
+            .map(|batch| self.tidy("LicensedFeatures", batch))
     }
 
     /// Tiers by what licensed fields show: older Enterprise Editions.
@@ -116,6 +116,6 @@ impl GitLab {
                 },
             )
             .map_err(|why| self.query_error("FeatureProbe", &why))
-            .map(|batch| self.tidy(batch))
+            .map(|batch| self.tidy("FeatureProbe", batch))
     }
 }

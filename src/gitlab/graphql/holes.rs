@@ -152,7 +152,7 @@ impl ProjectHoles<'_> {
             }
             match convert(node, &place, self) {
                 Ok(item) => items.push(item),
-                Err(why) => skipped.push(format!("{}: {why}", display(&place))),
+                Err(why) => skipped.push(format!("{}: {why}", display(&self.path(&place)))),
             }
         }
         skipped.extend(self.take(place));
@@ -163,16 +163,20 @@ impl ProjectHoles<'_> {
         }
     }
 
+    /// The way to `place` from the answer's root.
+    fn path(&self, place: &[Step]) -> Vec<Step> {
+        [&project_path(self.index), place].concat()
+    }
+
     /// Whether the item at `place` was cut out.
     fn is_bad(&self, place: &[Step]) -> bool {
-        let path = [&project_path(self.index), place].concat();
+        let path = self.path(place);
         self.holes.bad.iter().any(|flaw| flaw.path == path)
     }
 
     /// The sentences about bad items below `place`, each given once.
     fn take(&mut self, place: &[Step]) -> Vec<String> {
-        let mut prefix = project_path(self.index);
-        prefix.extend_from_slice(place);
+        let prefix = self.path(place);
         self.holes
             .bad
             .extract_if(.., |flaw| flaw.path.starts_with(&prefix))

@@ -172,7 +172,7 @@ impl GitLab {
             .holes
             .split(ids, nodes.unwrap_or_default(), |node| &node.id, convert)
             .map_err(|why| self.query_error("PipelineJobs", &why))
-            .map(|batch| self.tidy(batch))
+            .map(|batch| self.tidy("PipelineJobs", batch))
     }
 }
 

@@ -44,7 +44,9 @@ impl GitLab {
                     },
                 )
                 .map_err(|why| self.query_error("MergeRequestStates", &why))?;
-            let Some(page) = self.only("MergeRequestStates", self.tidy(batch))? else {
+            let Some(page) =
+                self.only("MergeRequestStates", self.tidy("MergeRequestStates", batch))?
+            else {
                 return Ok(None);
             };
             all.items.extend(page.items);

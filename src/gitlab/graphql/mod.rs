@@ -185,7 +185,12 @@ impl GitLab {
     /// The one project that was asked for; `None` when it is gone.
     fn only<T>(&self, operation: &str, batch: Batch<T>) -> Result<Option<T>, GitLabError> {
         match batch.failed.first() {
-            Some(failed) => Err(self.query_error(operation, &failed.why)),
+            Some(failed) => {
+                // The error names the query itself.
+                let name = format!("{} {operation}: ", super::error::GRAPHQL);
+                let why = failed.why.strip_prefix(&name).unwrap_or(&failed.why);
+                Err(self.query_error(operation, why))
+            }
             None => Ok(batch.items.into_iter().next()),
         }
     }
@@ -195,9 +200,15 @@ impl GitLab {
         wanted.clamp(1, self.shared.graphql_page_size).into()
     }
 
-    /// The batch with messages fit to be shown.
-    fn tidy<T: Messages>(&self, mut batch: Batch<T>) -> Batch<T> {
-        let tidy = |text: &mut String| *text = self.client().tidy(text);
+    /// The batch with messages that name the query and are fit to be shown.
+    fn tidy<T: Messages>(&self, operation: &str, mut batch: Batch<T>) -> Batch<T> {
+        let tidy = |text: &mut String| {
+            *text = format!(
+                "{} {operation}: {}",
+                super::error::GRAPHQL,
+                self.client().tidy(text)
+            );
+        };
         for failed in &mut batch.failed {
             tidy(&mut failed.why);
         }

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 
 use super::upstreams::{Upstreams, upstream_of};
 use super::{Place, Started, Tracked, Wanted, lock};
-use crate::clock::UnixSeconds;
 use crate::collector::ForeignPipeline;
 use crate::gitlab::model::{DownstreamTarget, Pipeline, ProjectId, Text, Upstream};
 use crate::gitlab::{GitLab, GitLabError};
@@ -36,7 +35,7 @@ impl Foreign {
         started: Vec<Started>,
         tracked: &Tracked,
         use_graphql: bool,
-        (upstreams, now): (&Upstreams, UnixSeconds),
+        upstreams: &Upstreams,
     ) -> Result<Vec<ForeignPipeline>, Arc<GitLabError>> {
         let mut seen = BTreeSet::from([wanted.pipeline.id]);
         let mut found = Vec::new();
@@ -51,7 +50,7 @@ impl Foreign {
             };
             let next = self.started_by(&target, use_graphql).await?;
             let place = (target.project_id, target.project.clone());
-            upstreams.learn(&place, &target.pipeline, &next, now);
+            upstreams.learn(&place, &target.pipeline, &next);
             queue.extend(outside(&place, &target.pipeline, next, tracked));
             found.push(ForeignPipeline { upstream, target });
         }

@@ -9,13 +9,13 @@ use futures::future::BoxFuture;
 use super::super::side_by_side;
 use super::{
     CALLS_AT_ONCE, Changes, DetailsRead, RawDetails, SourceError, Started, Target, Wanted,
-    WayOfReading, lock,
+    WayOfReading, is_answer, lock,
 };
 use crate::clock::UnixSeconds;
 use crate::gitlab::graphql::batch::BatchSize;
 use crate::gitlab::graphql::{Batch, PipelineJobs, ProjectChanges, Which};
 use crate::gitlab::model::{Known, Page, Pipeline, PipelineId, ProjectId, Status};
-use crate::gitlab::{GitLab, GitLabError};
+use crate::gitlab::{Cause, GitLab, GitLabError};
 
 /// Pipelines of a project in one query of details.
 const DETAILS_PIPELINES: u32 = 5;
@@ -103,7 +103,7 @@ impl GraphQl {
             .collect();
         let batches = chunks
             .into_iter()
-            .map(|chunk| self.batch(chunk, size, first));
+            .map(|chunk| self.batch(chunk, size, first, true));
         side_by_side(CALLS_AT_ONCE, batches.collect())
             .await
             .into_iter()
@@ -112,14 +112,18 @@ impl GraphQl {
     }
 
     /// One query; if it fails for a reason that a project of it may be guilty of, the batch is
-    /// halved until that one is alone.
+    /// halved until that one is alone. First it is made sure that GraphQL answers at all.
     fn batch<'a, 't: 'a>(
         &'a self,
         targets: Vec<&'t Target>,
         size: &'a Mutex<BatchSize>,
         first: u32,
+        is_whole: bool,
     ) -> BoxFuture<'a, Vec<(&'t Target, Result<Changes, SourceError>)>> {
         Box::pin(async move {
+            if targets.is_empty() {
+                return Vec::new();
+            }
             let ids: Vec<ProjectId> = targets.iter().map(|target| target.id()).collect();
             match self
                 .gitlab
@@ -133,16 +137,24 @@ impl GraphQl {
                 Err(error) if targets.len() > 1 && error.may_be_one_items_fault() => {
                     lock(size).failed(targets.len(), &error);
                     let mut targets = targets;
+                    let mut read = Vec::with_capacity(targets.len());
+                    let too_complex = matches!(error.cause, Cause::GraphQlComplexity(_));
+                    if is_whole && !too_complex && targets.len() > 2 {
+                        let ends = vec![targets.remove(0), targets.remove(targets.len() - 1)];
+                        for end in ends {
+                            read.extend(self.batch(vec![end], size, first, false).await);
+                        }
+                        if !read.iter().any(|(_, result)| is_answer(result)) {
+                            read.extend(all_failed(targets, error));
+                            return read;
+                        }
+                    }
                     let rest = targets.split_off(targets.len() / 2);
-                    let mut read = self.batch(targets, size, first).await;
-                    read.extend(self.batch(rest, size, first).await);
+                    read.extend(self.batch(targets, size, first, false).await);
+                    read.extend(self.batch(rest, size, first, false).await);
                     read
                 }
-                Err(error) => {
-                    let error = Arc::new(error);
-                    let failed = |target| (target, Err(SourceError::GitLab(Arc::clone(&error))));
-                    targets.into_iter().map(failed).collect()
-                }
+                Err(error) => all_failed(targets, error),
             }
         })
     }
@@ -309,6 +321,15 @@ impl GraphQl {
             .await;
         Ok(jobs.map_err(Arc::new)?.map(RawDetails::from))
     }
+}
+
+fn all_failed(
+    targets: Vec<&Target>,
+    error: GitLabError,
+) -> Vec<(&Target, Result<Changes, SourceError>)> {
+    let error = Arc::new(error);
+    let failed = |target| (target, Err(SourceError::GitLab(Arc::clone(&error))));
+    targets.into_iter().map(failed).collect()
 }
 
 /// From when on a batch is read: the least of what its projects need.

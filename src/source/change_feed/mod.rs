@@ -185,7 +185,8 @@ impl ChangeFeed {
             }
         }
         if self.wishes.details() {
-            self.details(&mut looks, tracked, now).await;
+            // Intervals are ours to keep; GitLab's clock only tells history from news.
+            self.details(&mut looks, tracked, self.clock.now()).await;
         }
         let read = looks
             .into_iter()
@@ -215,10 +216,12 @@ impl ChangeFeed {
         let mut by_rest = targets.clone();
         if self.graphql.is_open(self.clock.now()) {
             by_rest.clear();
-            for (target, result) in self.graphql.changes(&targets).await {
+            let answers = self.graphql.changes(&targets).await;
+            let answered = answers.iter().any(|(_, result)| is_answer(result));
+            for (target, result) in answers {
                 match result {
-                    Err(SourceError::GitLab(error)) if error.graphql_unavailable() => {
-                        self.graphql.close(&error, self.clock.now());
+                    Err(error) if error.rest_may_answer() => {
+                        self.stand_in(&error, answered);
                         by_rest.push(target);
                     }
                     result => read.push((target.id(), result)),
@@ -227,6 +230,16 @@ impl ChangeFeed {
         }
         read.extend(self.rest.changes(&by_rest, self.clock.now()).await);
         read
+    }
+
+    /// REST stands in for a project, and for all if GraphQL did not answer for any other.
+    fn stand_in(&self, error: &SourceError, answered: bool) {
+        match error {
+            SourceError::GitLab(error) if !answered || !error.may_be_one_items_fault() => {
+                self.graphql.close(error, self.clock.now());
+            }
+            error => tracing::debug!(%error, "REST stands in for one project"),
+        }
     }
 
     fn begin<'a>(
@@ -293,7 +306,7 @@ impl ChangeFeed {
             };
             if let Ok(Some(details)) = details {
                 let (place, started) = (wanted.place(), &details.downstream);
-                self.upstreams.learn(&place, &wanted.pipeline, started, now);
+                self.upstreams.learn(&place, &wanted.pipeline, started);
             }
         }
         let finish = wanted
@@ -312,9 +325,17 @@ impl ChangeFeed {
             return self.rest.details(wanted, self.wishes).await;
         }
         let mut read = self.graphql.details(wanted).await;
+        let answered = read.values().any(Result::is_ok);
         let refused: Vec<Wanted> = wanted
             .iter()
             .filter(|wanted| match read.get(&wanted.pipeline.id) {
+                // It answered what moved, or others: only this pipeline is beyond it.
+                Some(Err(error)) if error.may_be_one_items_fault() => {
+                    if !answered && wanted_are_many(read.len()) {
+                        self.graphql.close(error, self.clock.now());
+                    }
+                    true
+                }
                 Some(Err(error)) if error.graphql_unavailable() => {
                     self.graphql.close(error, self.clock.now());
                     true
@@ -365,7 +386,7 @@ impl ChangeFeed {
                     downstream,
                     tracked,
                     self.graphql.is_open(now),
-                    (&self.upstreams, now),
+                    &self.upstreams,
                 )
                 .await
         } else {
@@ -401,6 +422,16 @@ impl ChangeFeed {
             problems,
         }
     }
+}
+
+/// Whether GraphQL had an answer for a project, even if it is not what was hoped for.
+const fn is_answer(result: &Result<Changes, SourceError>) -> bool {
+    !matches!(result, Err(SourceError::GitLab(_)))
+}
+
+/// Whether so many pipelines that failed one and all are no coincidence.
+const fn wanted_are_many(failed: usize) -> bool {
+    failed > 2
 }
 
 /// A project while it is read.
@@ -450,6 +481,7 @@ impl Reading<'_> {
                 }
                 self.look.details(id, details);
                 if let Some(error) = foreign_error {
+                    self.look.details_due(id);
                     self.problems
                         .push(Problem::call(&path, "child_pipelines", &error));
                 }

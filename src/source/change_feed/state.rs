@@ -217,10 +217,16 @@ impl<'a> Look<'a> {
         newest.into_values().collect()
     }
 
-    fn moved(&mut self, pipeline: Pipeline, history: bool) {
+    fn moved(&mut self, mut pipeline: Pipeline, history: bool) {
         let id = pipeline.id;
         let details_due = self.wishes.details() && (pipeline.status.is_active() || !history);
         let known = self.state.followed.get(&id);
+        // The other way of reading may have told what started it, and this one cannot.
+        if let Some(known) = known
+            && pipeline.upstream == Known::Unread
+        {
+            pipeline.upstream.clone_from(&known.pipeline.upstream);
+        }
         let floor = known.map_or(self.floor, |known| known.floor);
         let newest = known.map_or(pipeline.updated_at, |known| {
             known.newest.max(pipeline.updated_at)
@@ -322,6 +328,13 @@ impl<'a> Look<'a> {
         let followed = followed.clone();
         self.facts
             .insert(id, self.facts_of(&followed, jobs, foreign));
+    }
+
+    /// Has the details read again at the next look, because part of them could not be.
+    pub fn details_due(&mut self, id: PipelineId) {
+        if let Some(followed) = self.state.followed.get_mut(&id) {
+            followed.details_due = true;
+        }
     }
 
     /// Fills in what started the downstream pipelines that wait for it.

@@ -3,48 +3,40 @@
 //! GraphQL tells a downstream pipeline's upstream; REST tells only a bridge's downstream. What
 //! was read of upstream pipelines is kept here for the projects that the downstream ones run in.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
-use std::time::Duration;
-
 use super::{Place, Started, lock};
-use crate::clock::UnixSeconds;
 use crate::gitlab::model::{Pipeline, PipelineId, Text, Upstream};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 
-/// How long it is kept: a downstream pipeline is looked at long before.
-const KEPT: Duration = Duration::from_secs(6 * 3600);
+/// How many are kept: a downstream pipeline may be retried, or wait for somebody, for days. The
+/// oldest, which have the lowest ids, go first.
+const KEPT: usize = 20_000;
 
 /// What started which pipeline.
 #[derive(Debug, Default)]
-pub(super) struct Upstreams(Mutex<HashMap<PipelineId, (UnixSeconds, Upstream)>>);
+pub(super) struct Upstreams(Mutex<BTreeMap<PipelineId, Upstream>>);
 
 impl Upstreams {
     /// Takes in the downstream pipelines of a pipeline of the project at `place`.
-    pub(super) fn learn(
-        &self,
-        place: &Place,
-        upstream: &Pipeline,
-        started: &[Started],
-        now: UnixSeconds,
-    ) {
+    pub(super) fn learn(&self, place: &Place, upstream: &Pipeline, started: &[Started]) {
         if started.is_empty() {
             return;
         }
         let mut known = lock(&self.0);
-        known.retain(|_, (at, _)| now.since(*at) < KEPT);
         for Started {
             bridge, pipeline, ..
         } in started
         {
-            known.insert(*pipeline, (now, upstream_of(place, upstream, bridge)));
+            known.insert(*pipeline, upstream_of(place, upstream, bridge));
+        }
+        while known.len() > KEPT {
+            known.pop_first();
         }
     }
 
     /// What started a pipeline.
     pub(super) fn find(&self, pipeline: PipelineId) -> Option<Upstream> {
-        lock(&self.0)
-            .get(&pipeline)
-            .map(|(_, upstream)| upstream.clone())
+        lock(&self.0).get(&pipeline).cloned()
     }
 }
 

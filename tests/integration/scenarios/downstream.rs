@@ -1,10 +1,9 @@
 //! Child pipelines and pipelines of other projects, to any depth.
 
-use amazing_gitlab_exporter::config::ProjectEntry;
 use gitlab_simulator::auth::AccessLevel;
 use gitlab_simulator::world::{Finish, JobSpec, PipelineId, PipelineSpec, ProjectId};
 
-use super::{Story, main_pipeline};
+use super::{Story, main_pipeline, tracking};
 use crate::support::core::watch_everything;
 
 const RUNS: &str = "age_child_pipeline_run_count";
@@ -50,20 +49,6 @@ impl Story {
 
     fn project(&self, path: &str) -> ProjectId {
         self.world().add_project(path).expect("a project")
-    }
-
-    /// Tracks only these projects.
-    fn tracking(paths: &[&str]) -> amazing_gitlab_exporter::config::Settings {
-        let mut settings = watch_everything();
-        let wildcard = settings.wildcards.remove(0);
-        settings.projects = paths
-            .iter()
-            .map(|path| ProjectEntry {
-                name: (*path).to_owned(),
-                settings: wildcard.settings.clone(),
-            })
-            .collect();
-        settings
     }
 }
 
@@ -193,7 +178,7 @@ async fn a_chain_of_three_projects_is_the_same_whoever_is_tracked() {
     ] {
         for use_graphql in [true, false] {
             let mut story = Story::unseen(
-                Story::tracking(tracked),
+                tracking(tracked),
                 |world, _| {
                     for path in ["group/lib", "other/tool"] {
                         world.add_project(path).expect("a project");
@@ -259,7 +244,7 @@ async fn a_cycle_is_followed_once() {
     for tracked in [&["group/app", "group/lib"][..], &["group/app"]] {
         for use_graphql in [true, false] {
             let mut story = Story::unseen(
-                Story::tracking(tracked),
+                tracking(tracked),
                 |world, _| {
                     world.add_project("group/lib").expect("a project");
                 },
@@ -337,7 +322,7 @@ async fn children_of_merge_requests_belong_to_them() {
 
 #[tokio::test]
 async fn an_untracked_project_is_seen_only_from_upstream() {
-    let mut story = Story::with(Story::tracking(&["group/app"]), |_, _| {}).await;
+    let mut story = Story::with(tracking(&["group/app"]), |_, _| {}).await;
     let lib = story.project("group/lib");
     let bridge = JobSpec::multi_project_bridge("trigger", "to lib", lib, false, plain("unit"));
     story.create(&main_pipeline().job(bridge));

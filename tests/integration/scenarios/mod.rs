@@ -2,15 +2,17 @@
 
 mod discovery;
 mod downstream;
+mod fallback;
 mod jobs;
 mod life;
 mod pipelines;
 mod refs;
+mod scheduler;
 
 use std::sync::RwLockWriteGuard;
 use std::time::Duration;
 
-use amazing_gitlab_exporter::config::Settings;
+use amazing_gitlab_exporter::config::{ProjectEntry, Settings};
 use amazing_gitlab_exporter::gitlab;
 use gitlab_simulator::world::{JobSpec, PipelineId, PipelineSpec, ProjectId};
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
@@ -97,7 +99,12 @@ impl Story {
 
     /// Lets time pass until the next look, and looks.
     async fn look(&mut self) {
-        self.wait(LOOK);
+        self.look_after(LOOK).await;
+    }
+
+    /// Lets time pass without a look, and looks.
+    async fn look_after(&mut self, seconds: u64) {
+        self.wait(seconds);
         self.look_now().await;
     }
 
@@ -152,6 +159,20 @@ impl Story {
             .filter_map(|mut labels| labels.remove(label))
             .collect()
     }
+}
+
+/// Settings that watch every ref of these projects only.
+fn tracking(paths: &[&str]) -> Settings {
+    let mut settings = watch_everything();
+    let wildcard = settings.wildcards.remove(0);
+    settings.projects = paths
+        .iter()
+        .map(|path| ProjectEntry {
+            name: (*path).to_owned(),
+            settings: wildcard.settings.clone(),
+        })
+        .collect();
+    settings
 }
 
 /// A pipeline of `main` with one job, `unit`.

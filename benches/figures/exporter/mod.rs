@@ -1,0 +1,126 @@
+//! The real program in a process of its own.
+
+pub mod first;
+pub mod whole;
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::gitlab::GitLab;
+use crate::http;
+use crate::report::{cpu_of, figure, megabytes, memory_of};
+use crate::role::Outcome;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_amazing-gitlab-exporter");
+
+/// A running exporter; it ends when this is dropped.
+struct Exporter {
+    child: Child,
+    /// When its process was started.
+    started: Instant,
+    address: SocketAddr,
+}
+
+impl Exporter {
+    /// Starts one over all projects of `gitlab`, with the default settings and these ones; returns
+    /// when it has said where its server is.
+    fn start(gitlab: &GitLab, settings: &[&str]) -> Outcome<Self> {
+        let mut command = Command::new(PROGRAM);
+        command
+            .env_clear()
+            .env("AGE_GITLAB_TOKEN", &gitlab.token)
+            .args(["run", "--gitlab-url", &gitlab.url])
+            .args(["--server-listen-address", "127.0.0.1:0"])
+            .args(["--set", "wildcards=[{}]"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        let started = Instant::now();
+        let mut child = command.spawn()?;
+        let log = child.stderr.take().ok_or("the log is piped")?;
+        let mut lines = BufReader::new(log).lines();
+        let address = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| address(&line));
+        // Whoever stops reading stops the program.
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        let mut exporter = Self {
+            child,
+            started,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+        };
+        exporter.address = address.ok_or("the exporter did not start")?;
+        Ok(exporter)
+    }
+
+    fn metrics(&self) -> Outcome<String> {
+        Ok(http::text(self.address, "/metrics")?)
+    }
+
+    /// Waits until pipelines and jobs of every project are shown; returns that look at the metrics.
+    fn wait_for_all(&self, projects: usize, deadline: Duration) -> Outcome<String> {
+        loop {
+            let metrics = self.metrics()?;
+            let seen = projects_in(&metrics);
+            if seen == projects && first_round_is_over(&metrics) {
+                return Ok(metrics);
+            }
+            if self.started.elapsed() > deadline {
+                return Err(format!("{seen} of {projects} projects after {deadline:?}").into());
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    fn memory(&self) -> (u64, u64) {
+        memory_of(&self.child.id().to_string())
+    }
+
+    fn cpu(&self) -> Duration {
+        cpu_of(&self.child.id().to_string())
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn first_round_is_over(metrics: &str) -> bool {
+    metrics
+        .lines()
+        .any(|line| line == "age_initial_sync_progress_ratio 1")
+}
+
+/// Projects of which a pipeline's and a job's status are shown.
+fn projects_in(metrics: &str) -> usize {
+    let of = |family: &str| -> BTreeSet<&str> {
+        let lines = metrics.lines().filter(|line| line.starts_with(family));
+        lines
+            .filter_map(|line| line.split_once("project=\"")?.1.split('"').next())
+            .collect()
+    };
+    let jobs = of("age_job_status{");
+    of("age_pipeline_status{").intersection(&jobs).count()
+}
+
+fn address(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("metrics at http://")?;
+    let (address, _) = rest.split_once("/metrics")?;
+    address.parse().ok()
+}
+
+/// The size of the program.
+pub fn size() -> Outcome {
+    let bytes = std::fs::metadata(PROGRAM)?.len();
+    figure("stripped release binary", megabytes(bytes), "MB", None);
+    Ok(())
+}
