@@ -21,7 +21,8 @@ pub struct RowView<'a> {
     pub labels: LabelsView<'a>,
     /// Its value.
     pub value: RowValue<'a>,
-    /// Since when it counts; always before the walk's time, as OTLP demands of a start time.
+    /// Since when it counts: the second before its birth, which lies before every look at it, as
+    /// OTLP demands of a start time, and never moves, which would say that it began anew.
     pub start: UnixSeconds,
 }
 
@@ -107,7 +108,7 @@ impl Walk {
                 desc: family.desc,
                 labels: state.labels.view(row.set),
                 value: value(family, slot, row, newborn),
-                start: time(row.born.min(self.now.saturating_sub(1))),
+                start: time(row.born.min(self.now).saturating_sub(1)),
             };
             if visit(&view).is_break() {
                 break;

@@ -7,6 +7,7 @@
 mod message;
 mod sender;
 mod task;
+mod told;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use super::message::{Chunk, Encoded};
 use super::sender::Sender;
+use super::told::Told;
 use super::{PushSettings, Pushed};
 use crate::clock::{Clock, UnixSeconds};
 use crate::series::{RemovedRow, Table};
@@ -36,6 +37,8 @@ pub(super) struct Task {
     clock: Clock,
     /// Time of the last push, in nanoseconds since the epoch.
     last: u64,
+    /// Gauges of the exporter's own.
+    told: Told,
 }
 
 impl Task {
@@ -56,6 +59,7 @@ impl Task {
             own,
             clock,
             last: 0,
+            told: Told::default(),
         })
     }
 
@@ -132,7 +136,9 @@ impl Task {
             tokio::task::yield_now().await;
         }
         drop(walk);
-        for metric in self.own.collect() {
+        let mut own = self.own.collect();
+        let shown = self.told.add_ends(&mut own, self.last);
+        for metric in own {
             chunk.add_collected(metric);
             if chunk.is_full() && !self.send(chunk.take(), pushed).await {
                 return false;
@@ -142,6 +148,8 @@ impl Task {
             return false;
         }
         removed.rows.clear();
+        drop(removed);
+        self.told.keep(shown);
         true
     }
 

@@ -144,7 +144,7 @@ fn awkward_pipeline() -> PipelineSpec {
 fn world() -> World {
     let mut world = World::generate(WorldConfig {
         seed: 7,
-        projects: 40,
+        projects: 22,
         pipelines_per_project: 5,
         ..WorldConfig::default()
     });
@@ -178,7 +178,7 @@ async fn scrape_and_push_say_the_same_after_births_flips_and_deletions() {
         return;
     };
     let ids = projects(&rig.simulator.world());
-    let all = 40.0;
+    let all = 22.0;
 
     // History: thousands of series at once, whatever counts at zero.
     let (samples, received) = rig

@@ -1,0 +1,142 @@
+//! What the receiver was told of the exporter's own gauges. A series that is shown no longer (the
+//! version of a GitLab that was upgraded) has to be told to be gone, as the table's are.
+
+use std::collections::BTreeMap;
+
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::{DataPointFlags, Gauge, Metric, NumberDataPoint};
+
+/// The gauges that the receiver may have, by name.
+#[derive(Default)]
+pub(super) struct Told(BTreeMap<String, Metric>);
+
+impl Told {
+    /// Adds to `metrics`, which have just been collected, the last point of every series that was
+    /// told and is not among them. Gives the gauges among them, to be [kept](Self::keep).
+    pub(super) fn add_ends(&mut self, metrics: &mut Vec<Metric>, time: u64) -> Self {
+        let gauges = metrics.iter().filter(|metric| is_gauge(metric));
+        let shown: BTreeMap<String, Metric> = gauges
+            .map(|metric| (metric.name.clone(), metric.clone()))
+            .collect();
+        // Until the push has arrived whole, the receiver may have what was before or what is now.
+        let before = std::mem::replace(&mut self.0, shown.clone());
+        for (name, mut metric) in before {
+            let now = self
+                .0
+                .entry(name)
+                .or_insert_with(|| with_points(&metric, []));
+            let ended = points(&metric).iter().filter(|told| {
+                !points(now)
+                    .iter()
+                    .any(|now| now.attributes == told.attributes)
+            });
+            let ended: Vec<NumberDataPoint> = ended.cloned().collect();
+            if ended.is_empty() {
+                continue;
+            }
+            metric = with_points(&metric, ended.iter().map(|told| end(told, time)));
+            metrics.push(metric);
+            let all = points(now).iter().cloned().chain(ended);
+            *now = with_points(now, all);
+        }
+        Self(shown)
+    }
+
+    /// The push has arrived whole: this is what the receiver has.
+    pub(super) fn keep(&mut self, shown: Self) {
+        *self = shown;
+    }
+}
+
+fn is_gauge(metric: &Metric) -> bool {
+    matches!(metric.data, Some(Data::Gauge(_)))
+}
+
+fn points(metric: &Metric) -> &[NumberDataPoint] {
+    match &metric.data {
+        Some(Data::Gauge(gauge)) => &gauge.data_points,
+        _ => &[],
+    }
+}
+
+fn with_points(metric: &Metric, points: impl IntoIterator<Item = NumberDataPoint>) -> Metric {
+    let data_points = points.into_iter().collect();
+    Metric {
+        data: Some(Data::Gauge(Gauge { data_points })),
+        name: metric.name.clone(),
+        description: metric.description.clone(),
+        unit: metric.unit.clone(),
+        ..Metric::default()
+    }
+}
+
+fn end(point: &NumberDataPoint, time: u64) -> NumberDataPoint {
+    NumberDataPoint {
+        attributes: point.attributes.clone(),
+        // The SDK has a clock of its own.
+        time_unix_nano: time.max(point.time_unix_nano + 1),
+        flags: DataPointFlags::NoRecordedValueMask as u32,
+        ..NumberDataPoint::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+
+    use super::*;
+
+    fn gauge(name: &str, series: &[&str]) -> Metric {
+        let point = |label: &&str| NumberDataPoint {
+            attributes: vec![KeyValue {
+                key: "label".into(),
+                value: Some(AnyValue {
+                    value: Some(Value::StringValue((*label).to_owned())),
+                }),
+                ..KeyValue::default()
+            }],
+            time_unix_nano: 1,
+            ..NumberDataPoint::default()
+        };
+        let metric = Metric {
+            name: name.into(),
+            ..Metric::default()
+        };
+        with_points(&metric, series.iter().map(point))
+    }
+
+    /// The series that are told to be gone.
+    fn gone(metrics: &[Metric]) -> Vec<(&str, usize)> {
+        let ended = |point: &&NumberDataPoint| point.flags == 1 && point.value.is_none();
+        let count = |metric: &Metric| points(metric).iter().filter(ended).count();
+        metrics
+            .iter()
+            .map(|metric| (metric.name.as_str(), count(metric)))
+            .filter(|(_, count)| *count > 0)
+            .collect()
+    }
+
+    #[test]
+    fn what_is_shown_no_longer_is_told_until_a_push_arrives() {
+        let mut told = Told::default();
+        let mut first = vec![gauge("a", &["x", "y"]), gauge("b", &["x"])];
+        let shown = told.add_ends(&mut first, 2);
+        assert!(gone(&first).is_empty());
+        told.keep(shown);
+
+        // This push does not arrive, or only its first message.
+        let mut second = vec![gauge("a", &["y", "z"])];
+        told.add_ends(&mut second, 3);
+        assert_eq!(gone(&second), [("a", 1), ("b", 1)]);
+
+        let mut third = vec![gauge("a", &["y"])];
+        let shown = told.add_ends(&mut third, 4);
+        assert_eq!(gone(&third), [("a", 2), ("b", 1)]);
+        told.keep(shown);
+
+        let mut fourth = vec![gauge("a", &["y"])];
+        told.add_ends(&mut fourth, 5);
+        assert!(gone(&fourth).is_empty());
+    }
+}
