@@ -3,9 +3,10 @@
 
 mod binary;
 mod parity;
-// mod prometheus;
+mod prometheus;
 mod promtool;
 mod secrets;
 mod shutdown;
+mod story;
 mod traces;
-// mod victoria_metrics;
+mod victoria_metrics;
