@@ -6,6 +6,7 @@ use amazing_gitlab_exporter::clock::Clock;
 
 use super::story::{self, Story};
 use crate::support::exporter::{Exporter, write};
+use crate::support::http;
 use crate::support::program::Program;
 use crate::support::promql::PromQl;
 use crate::support::tools::tool;
@@ -47,7 +48,12 @@ async fn scrape(target: &str) -> Option<(Program, PromQl)> {
         })
         .await;
     let url = format!("http://{address}");
-    let promql = PromQl { url };
+    let promql = PromQl { url, flush: None };
+    until("it is ready", async || {
+        let is_ready = http::is_there(&format!("{}/-/ready", promql.url)).await;
+        is_ready.then_some(()).ok_or_else(|| "it is not".to_owned())
+    })
+    .await;
     until("both jobs are up", async || {
         let up = promql.query("up == 1", None).await;
         if up.len() == JOBS.len() {

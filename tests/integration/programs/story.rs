@@ -114,11 +114,11 @@ pub async fn assert_increases(promql: &PromQl, increase: &str, series: &str) {
             sum as f64,
         ),
         (
-            format!("age_pipeline_duration_seconds_bucket{{{of_three}, le='30'}}"),
+            format!("age_pipeline_duration_seconds_bucket{{{of_three}, le=~'30(.0)?'}}"),
             1.0,
         ),
         (
-            format!("age_pipeline_duration_seconds_bucket{{{of_three}, le='60'}}"),
+            format!("age_pipeline_duration_seconds_bucket{{{of_three}, le=~'60(.0)?'}}"),
             2.0,
         ),
         (

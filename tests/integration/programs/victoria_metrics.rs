@@ -10,7 +10,6 @@ use crate::support::exporter::Exporter;
 use crate::support::foreign::Foreign;
 use crate::support::program::Program;
 use crate::support::promql::PromQl;
-use crate::support::samples::Samples;
 use crate::support::tools::tool;
 use crate::support::until;
 
@@ -22,7 +21,6 @@ async fn victoria_metrics() -> Option<(Program, String)> {
         "-httpListenAddr=127.0.0.1:0",
         // What was received is shown at once.
         "-search.latencyOffset=0s",
-        "-inmemoryDataFlushInterval=1s",
     ]);
     let mut program = Program::start(command);
     let url = program
@@ -83,7 +81,8 @@ async fn what_is_pushed_can_be_asked_for_and_what_is_gone_is_stale() {
         pushing(&story, "collector", &grpc, "grpc").await,
     ];
     let ways = ["way='direct'", "way='collector'"];
-    let promql = PromQl { url };
+    let flush = Some("/internal/force_flush");
+    let promql = PromQl { url, flush };
 
     for (way, exporter) in ways.iter().zip(&exporters) {
         has_what_a_scrape_shows(&promql, way, exporter, &reader).await;
@@ -119,7 +118,8 @@ async fn has_what_a_scrape_shows(
     // Resource and scope become labels.
     let is_foreign = |label: &str| label == "way" || label.contains('.');
     until(&format!("{way} has what a scrape shows"), async || {
-        let mut shown: Samples = reader.read_text(exporter.metrics().await).await;
+        let shown = reader.read_text(exporter.metrics().await).await;
+        let mut shown = shown.without_empty_labels();
         shown.0.retain(|(name, _), _| is_fact(name));
         let selector = format!("{{__name__=~'age_(pipeline|child|job).*', {way}}}");
         let stored = promql.samples(&selector, is_foreign).await;

@@ -11,6 +11,8 @@ use super::series::Labels;
 pub struct PromQl {
     /// Scheme, host and port.
     pub url: String,
+    /// A path that makes what was received searchable, asked for before each question.
+    pub flush: Option<&'static str>,
 }
 
 #[derive(Deserialize)]
@@ -37,6 +39,9 @@ impl PromQl {
     /// What an expression comes to now, or at a time in seconds since the epoch.
     pub async fn query(&self, expression: &str, time: Option<f64>) -> Vec<(Labels, f64)> {
         let time = time.map(|time| format!("{time:.3}"));
+        if let Some(path) = self.flush {
+            http::get(&format!("{}{path}", self.url)).await;
+        }
         let mut parameters = vec![("query", expression)];
         parameters.extend(time.as_deref().map(|time| ("time", time)));
         let data = self.api("/api/v1/query", &parameters).await;
