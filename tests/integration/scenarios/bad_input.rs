@@ -202,6 +202,32 @@ async fn nonsense_in_any_field_is_survived_and_forgotten() {
 }
 
 #[tokio::test]
+async fn a_time_in_the_far_future_moves_no_watermark() {
+    for use_graphql in [true, false] {
+        let mut story = Story::by(use_graphql).await;
+        story.run_two_jobs("main");
+        let future = json!("2099-01-01T00:00:00Z");
+        let broken = if use_graphql {
+            let pointer = "/data/projects/nodes/0/moved/nodes/*/updatedAt";
+            vec![story.replace("ProjectChanges", pointer, future)]
+        } else {
+            vec![
+                story.replace(PIPELINES, "/*/updated_at", future.clone()),
+                story.replace(ONE_PIPELINE, "/updated_at", future),
+            ]
+        };
+        story.look().await;
+        for rule in broken {
+            story.gitlab.faults().remove(rule);
+        }
+        story.run_two_jobs("main");
+        story.look_for(120).await;
+        assert_eq!(story.count(RUNS, &[]), 2.0, "GraphQL {use_graphql}");
+        assert_eq!(story.count(JOBS, &[]), 4.0, "GraphQL {use_graphql}");
+    }
+}
+
+#[tokio::test]
 async fn answers_that_are_none_are_counted_and_nothing_is_lost() {
     let bytes = |body: &[u8]| Fault::Body {
         status: 200,
