@@ -262,7 +262,10 @@ async fn scrape_and_push_say_the_same_after_births_flips_and_deletions() {
         .await;
     for kind in ["gauge", "sum", "histogram"] {
         let is_told = |series: &ReceivedSeries| series.kind == kind && series.gone;
-        assert!(received.iter().any(is_told), "no {kind} was told to be gone");
+        assert!(
+            received.iter().any(is_told),
+            "no {kind} was told to be gone"
+        );
     }
     assert_sound(&received);
 
@@ -289,7 +292,10 @@ fn assert_born_at_zero(received: &[ReceivedSeries]) {
     });
     let mut seen = 0;
     for series in facts {
-        assert!(series.births.iter().all(|birth| *birth == 0.0), "{series:?}");
+        assert!(
+            series.births.iter().all(|birth| *birth == 0.0),
+            "{series:?}"
+        );
         seen += 1;
     }
     assert!(seen > 500, "{seen} series only");
