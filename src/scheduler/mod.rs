@@ -38,6 +38,8 @@ pub const REFS: &str = "refs";
 const FEED_BATCH: usize = GitLab::CHANGES_PROJECTS;
 /// Projects in one run of refs, which takes a few calls each.
 const REFS_BATCH: usize = 10;
+/// Kind of failure of a run that panicked, which none should.
+const PANIC: &str = "panic";
 /// Runs at once; what does not fit stays due.
 const RUNS_AT_ONCE: usize = 8;
 /// How often the clock is looked at when nothing else wakes the scheduler.
@@ -176,7 +178,10 @@ impl Scheduler {
         let id = match ended {
             Ok((id, ())) => id,
             Err(error) => {
-                tracing::error!("a run ended badly: {error}");
+                if error.is_panic() {
+                    tracing::error!("a run ended badly: {error}");
+                    self.shared.observer.failed("pipelines", PANIC);
+                }
                 error.id()
             }
         };

@@ -151,6 +151,7 @@ async fn conclude(held: &Held, read: Vec<(ProjectId, Result<Read, SourceError>)>
     let task = tokio::spawn(record.instrument(span));
     if let Err(error) = task.await {
         tracing::error!("a run ended badly: {error}");
+        held.shared.observer.failed("pipelines", super::PANIC);
     }
 }
 

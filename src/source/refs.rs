@@ -155,7 +155,7 @@ impl RefsSource {
         }
         let checks = target.memory.refs.checks_pipelines(now);
         let deleted = if checks {
-            self.deleted(target).await
+            self.deleted(target, now).await
         } else {
             Vec::new()
         };
@@ -258,14 +258,15 @@ impl RefsSource {
         }))
     }
 
-    async fn deleted(&self, target: &Target) -> Vec<PipelineId> {
-        let shown: Vec<PipelineId> = target
-            .memory
+    /// Shown pipelines that GitLab does not have any more.
+    async fn deleted(&self, target: &Target, now: UnixSeconds) -> Vec<PipelineId> {
+        let memory = &target.memory;
+        let shown: Vec<PipelineId> = memory
             .pipelines
             .newest_ids()
-            .take(PIPELINES_AT_ONCE)
+            .chain(memory.child_pipelines.newest_ids())
             .collect();
-        let checks = shown.into_iter().map(|id| async move {
+        let checks = turn(&shown, now).into_iter().map(|id| async move {
             let gone = match self.gitlab.pipeline(target.id(), id).await {
                 Err(error) => error.means_gone(),
                 Ok(_) => false,
@@ -278,6 +279,17 @@ impl RefsSource {
             .flatten()
             .collect()
     }
+}
+
+/// The pipelines whose turn it is to be asked for: where there are more than fit into one look, the
+/// next ones each time.
+fn turn(shown: &[PipelineId], now: UnixSeconds) -> Vec<PipelineId> {
+    let looks = usize::try_from(now.since(UnixSeconds(0)).as_secs() / PIPELINE_CHECK.as_secs());
+    let first = looks.unwrap_or(0).wrapping_mul(PIPELINES_AT_ONCE);
+    let turn = shown.iter().cycle().skip(first % shown.len().max(1));
+    turn.take(shown.len().min(PIPELINES_AT_ONCE))
+        .copied()
+        .collect()
 }
 
 /// The watched names of a listing, if the rule asks which exist. A project without repository has
@@ -301,4 +313,20 @@ async fn listing(
         .filter(|name| rule.regexp.is_match(name))
         .collect();
     Ok(Some(Listing { at, names }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shown_pipeline_has_its_turn() {
+        let shown: Vec<PipelineId> = (0..50).map(PipelineId).collect();
+        let turns: BTreeSet<PipelineId> = (0..5)
+            .flat_map(|day| turn(&shown, UnixSeconds(day * 24 * 3600)))
+            .collect();
+        assert_eq!(turns.len(), shown.len());
+        assert_eq!(turn(&shown[..3], UnixSeconds(86_400 * 7)).len(), 3);
+        assert!(turn(&[], UnixSeconds(0)).is_empty());
+    }
 }

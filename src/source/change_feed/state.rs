@@ -118,6 +118,7 @@ pub struct Look<'a> {
     settings: &'a ProjectSettings,
     wishes: Wishes,
     first: bool,
+    now: UnixSeconds,
     floor: UnixSeconds,
     /// From when on this look reads; the watermark moves meanwhile.
     since: UnixSeconds,
@@ -163,6 +164,7 @@ impl<'a> Look<'a> {
             settings,
             wishes,
             first: remembered.is_none(),
+            now,
             floor: state.floor(),
             since: state.since(),
             state,
@@ -177,7 +179,9 @@ impl<'a> Look<'a> {
         self.state.looked_at = self.state.looked_at.max(looked_at);
         let newest = self.first.then(|| self.newest_of_refs(&pipelines));
         for pipeline in pipelines {
-            self.state.watermark = self.state.watermark.max(pipeline.updated_at);
+            // A time that is yet to come is nonsense, and would hide all that moves until then.
+            let moved_at = pipeline.updated_at.min(self.now);
+            self.state.watermark = self.state.watermark.max(moved_at);
             if self.is_wanted(&pipeline) && self.has_moved(&pipeline) {
                 let history = newest
                     .as_ref()

@@ -22,8 +22,9 @@ use crate::clock::Clock;
 use crate::series::Table;
 
 /// How large a message may become before it is cut. Receivers refuse messages of more than 4 MiB
-/// unless told otherwise; what is left is room for the last data point.
-pub const MAX_MESSAGE_BYTES: usize = 3_400_000;
+/// unless told otherwise. Half of that holds half as much memory while a message is built and sent,
+/// and takes no longer.
+pub const MAX_MESSAGE_BYTES: usize = 2_000_000;
 
 /// Where, how and how often metrics are pushed. Temporality is not a setting: it is cumulative.
 #[derive(Clone, Debug)]

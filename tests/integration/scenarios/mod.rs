@@ -1,5 +1,6 @@
 //! Small stories: something happens in GitLab, the exporter looks, and this is what it shows.
 
+mod bad_input;
 mod discovery;
 mod downstream;
 mod fallback;

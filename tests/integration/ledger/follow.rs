@@ -1,0 +1,198 @@
+//! An exporter that follows a random world through everything that can go wrong.
+
+use std::time::Duration;
+
+use gitlab_simulator::faults::{Fault, Rule};
+use gitlab_simulator::time::{MINUTE, Millis, SECOND};
+use gitlab_simulator::{Options, Simulator, World, WorldConfig};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::expected::{self, Counts};
+use crate::support::core::{Core, client_settings, watch_everything};
+use crate::support::series::Series;
+
+/// Metrics that count events. Their sums and buckets are the business of other tests.
+const COUNTED: &[&str] = &[
+    "age_pipeline_run_count",
+    "age_pipeline_duration_seconds",
+    "age_pipeline_queued_duration_seconds",
+    "age_child_pipeline_run_count",
+    "age_child_pipeline_duration_seconds",
+    "age_child_pipeline_queued_duration_seconds",
+    "age_job_run_count",
+    "age_job_duration_seconds",
+    "age_job_queued_duration_seconds",
+    "age_job_failures_total",
+    "age_job_retries_total",
+    "age_job_flaky_total",
+];
+
+fn world(seed: u64) -> World {
+    World::generate(WorldConfig {
+        seed,
+        projects: 8,
+        pipelines_per_project: 6,
+        active_ratio: 0.8,
+        pushes_per_hour: 6.0,
+        // Settling takes a quarter of an hour in which nobody looks.
+        min_refinish_gap: 30 * MINUTE,
+        ..WorldConfig::default()
+    })
+}
+
+fn counted(series: &Series) -> Counts {
+    series
+        .0
+        .iter()
+        .filter(|((metric, _), _)| COUNTED.contains(&metric.as_str()))
+        .map(|(key, value)| (key.clone(), value.count()))
+        .filter(|(_, count)| *count != 0.0)
+        .collect()
+}
+
+/// Fails with a table of what differs.
+fn assert_equal(got: &Counts, want: &Counts, seed: u64) {
+    let keys: std::collections::BTreeSet<_> = got.keys().chain(want.keys()).collect();
+    let wrong: Vec<String> = keys
+        .into_iter()
+        .filter_map(|key| {
+            let (got, want) = (got.get(key).unwrap_or(&0.0), want.get(key).unwrap_or(&0.0));
+            (got != want).then(|| format!("{} {:?}: {got} instead of {want}", key.0, key.1))
+        })
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "seed {seed}: {} of {} series differ from the ledger\n{}",
+        wrong.len(),
+        want.len(),
+        wrong
+            .iter()
+            .take(20)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("\n")
+    );
+}
+
+/// How an exporter follows a world.
+pub struct Follow {
+    pub seed: u64,
+    pub steps: usize,
+    /// Whether GraphQL is read; else REST.
+    pub graphql: bool,
+    /// Items per page: few make listings of several pages.
+    pub page_size: u32,
+    /// Whether pages behind the first fail now and then.
+    pub late_pages_fail: bool,
+    /// Whether GraphQL is refused now and then, so that REST stands in for a while.
+    pub graphql_goes: bool,
+    /// Whether GitLab is down for minutes now and then, in one way or another.
+    pub outages: bool,
+    /// Whether the exporter is restarted now and then, without memory.
+    pub restarts: bool,
+}
+
+impl Follow {
+    pub fn graphql(seed: u64) -> Self {
+        Self {
+            seed,
+            steps: 240,
+            graphql: true,
+            page_size: 100,
+            late_pages_fail: false,
+            graphql_goes: false,
+            outages: false,
+            restarts: true,
+        }
+    }
+
+    pub fn start(&self, simulator: &Simulator) -> Core {
+        let mut client = client_settings(simulator);
+        client.use_graphql = self.graphql;
+        client.graphql_page_size = self.page_size;
+        client.rest_page_size = self.page_size;
+        Core::with_client(simulator, &watch_everything(), &client)
+    }
+
+    /// Follows the world and compares now and then; gives the number of events compared.
+    pub async fn to_the_end(&self) -> f64 {
+        let world = world(self.seed);
+        let simulator = Simulator::start(world, &Options::default()).expect("a simulator");
+        let mut random = StdRng::seed_from_u64(self.seed);
+        let mut exporter = self.start(&simulator);
+        let mut first_look = simulator.world().now();
+        exporter.round(&simulator).await;
+        let mut compared = 0.0;
+        for step in 0..self.steps {
+            // Mostly in rhythm; now and then a pause of minutes, as when GitLab is down.
+            let pause = if random.random_ratio(1, 20) {
+                random.random_range(60..600)
+            } else {
+                30
+            };
+            simulator.advance(Duration::from_secs(pause));
+            if self.restarts && random.random_ratio(1, 80) {
+                // Nothing is remembered, and what happened meanwhile is history.
+                exporter = self.start(&simulator);
+                first_look = simulator.world().now();
+            }
+            self.go_wrong(&simulator, &mut random);
+            exporter.round(&simulator).await;
+            if step % 40 == 39 {
+                simulator.faults().clear();
+                exporter.settle().await;
+                compared += compare(&simulator, &exporter, first_look, self.seed);
+            }
+        }
+        compared
+    }
+
+    /// Something goes wrong, or not.
+    fn go_wrong(&self, simulator: &Simulator, random: &mut StdRng) {
+        let faults = simulator.faults();
+        let failing = |status| Rule::new(Fault::Status { status });
+        if self.late_pages_fail && random.random_ratio(1, 3) {
+            let listing = match self.graphql {
+                true => "ProjectChanges",
+                false => "/api/v4/projects/:id/pipelines",
+            };
+            faults.add(failing(500).on(listing).page(2).times(4));
+        }
+        if self.graphql_goes && random.random_ratio(1, 15) {
+            let status = [403, 404, 500, 503][random.random_range(0..4)];
+            let refused = failing(status).on("/api/graphql");
+            faults.add(refused.times(random.random_range(1..8)));
+        }
+        if self.outages && random.random_ratio(1, 20) {
+            let way = match random.random_range(0..6) {
+                0 => Fault::Status { status: 502 },
+                1 => Fault::Status { status: 401 },
+                2 => Fault::Status { status: 403 },
+                3 => Fault::Html,
+                4 => Fault::Truncated,
+                _ => Fault::Reset,
+            };
+            let end = simulator.world().now() + random.random_range(30..600) * SECOND;
+            let mut outage = Rule::new(way).until(end);
+            if random.random_ratio(1, 2) {
+                // Only some calls are hit, in the middle of a look.
+                outage = outage.skip(random.random_range(0..5)).times(20);
+            }
+            faults.add(outage);
+        }
+    }
+}
+
+/// Holds the exporter's counts against the ledger; gives the number of events.
+fn compare(simulator: &Simulator, exporter: &Core, first_look: Millis, seed: u64) -> f64 {
+    let want = expected::counts(simulator.world().ledger().entries(), first_look);
+    let got = counted(&exporter.series());
+    assert_equal(&got, &want, seed);
+    let events = want.values().sum();
+    println!(
+        "seed {seed}: {events} events in {} series equal the ledger",
+        want.len()
+    );
+    events
+}
