@@ -47,11 +47,11 @@ impl Side {
     ) -> Self {
         let target = match way {
             "grpc" => format!(
-                "{{endpoint: '{}', protocol: grpc, compression: gzip, interval: 1s}}",
+                "{{endpoint: '{}', protocol: grpc, compression: gzip, interval: 2s}}",
                 receiver.grpc()
             ),
             _ => format!(
-                "{{endpoint: '{}', protocol: http/protobuf, interval: 1s}}",
+                "{{endpoint: '{}', protocol: http/protobuf, interval: 2s}}",
                 receiver.http()
             ),
         };
