@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::clock::{Clock, UnixSeconds};
 use crate::config::TierSetting;
@@ -80,14 +81,18 @@ impl Probe {
             loop {
                 let now = self.clock.now();
                 if due <= now {
-                    due = now.plus(if self.instance_and_token().await {
+                    due = now.plus(if traced(self.instance_and_token()).await {
                         HOLDS
                     } else {
                         RETRY
                     });
                 }
                 if tier_due <= now && !self.projects.registry().is_empty() {
-                    tier_due = now.plus(if self.tiers(now).await { HOLDS } else { RETRY });
+                    tier_due = now.plus(if traced(self.tiers(now)).await {
+                        HOLDS
+                    } else {
+                        RETRY
+                    });
                 }
                 tokio::time::sleep(TICK).await;
             }
@@ -186,4 +191,11 @@ impl Probe {
         }
         highest
     }
+}
+
+/// Traces a look like the scheduler's tasks: one task, one run, a span for each call.
+async fn traced(look: impl Future<Output = bool>) -> bool {
+    let task = tracing::info_span!("task", otel.name = "probe", task = "probe");
+    let run = tracing::info_span!(parent: &task, "run", otel.name = "probe run");
+    look.instrument(run).instrument(task).await
 }

@@ -1,11 +1,12 @@
 //! The whole exporter against programs that nobody here wrote: one file per program. They are
 //! installed by `tests/install-tools.sh`.
 
-// mod binary;
+mod binary;
 mod parity;
-// mod prometheus;
-// mod promtool;
-// mod secrets;
-// mod shutdown;
-// mod traces;
-// mod victoria_metrics;
+mod prometheus;
+mod promtool;
+mod secrets;
+mod shutdown;
+mod story;
+mod traces;
+mod victoria_metrics;

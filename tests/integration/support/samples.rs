@@ -55,6 +55,17 @@ impl Samples {
             .reduce(|sum, value| sum + value)
     }
 
+    /// The same samples without labels that are empty: to Prometheus an empty label is none.
+    #[must_use]
+    pub fn without_empty_labels(self) -> Self {
+        let mut all = Self::default();
+        for ((name, mut labels), value) in self.0 {
+            labels.retain(|_, value| !value.is_empty());
+            all.add(&name, labels, value);
+        }
+        all
+    }
+
     /// The same samples, those of the named metrics without their values.
     #[must_use]
     pub fn without_values_of(mut self, is_named: impl Fn(&str) -> bool) -> Self {

@@ -1,0 +1,82 @@
+//! `promtool check metrics`: the text parses, and whatever its lints say is what the contract's
+//! names imply.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::process::{Command, Stdio};
+
+use gitlab_simulator::world::{JobSpec, PipelineSpec};
+use gitlab_simulator::{Options, Simulator, World, WorldConfig};
+
+use crate::support::exporter::{Exporter, beginning_now, configuration, write};
+use crate::support::tools::tool;
+use crate::support::until;
+
+use amazing_gitlab_exporter::clock::Clock;
+
+/// Counters whose names users know as they are: `_count`, and no `_total`.
+const COUNTS: &[&str] = &[
+    "age_pipeline_run_count",
+    "age_child_pipeline_run_count",
+    "age_job_run_count",
+];
+
+/// What promtool says of each of them.
+const LINTS: &[&str] = &[
+    "counter metrics should have \"_total\" suffix",
+    "non-histogram and non-summary metrics should not have \"_count\" suffix",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_text_has_no_parse_error_and_only_the_lints_of_fixed_names() {
+    let Some(promtool) = tool("bin/promtool") else {
+        return;
+    };
+    let mut world = World::generate(WorldConfig {
+        projects: 6,
+        pipelines_per_project: 6,
+        ..beginning_now()
+    });
+    let project = world.projects().next().expect("a project").id;
+    let child = vec![JobSpec::new("test", "unit")];
+    let spec = PipelineSpec::branch("main");
+    let spec = spec.job(JobSpec::child_bridge("trigger", "child", true, child));
+    let pipeline = world.create_pipeline(project, &spec).expect("a pipeline");
+    let job = world.job_named(pipeline, "child").expect("a bridge").id;
+    world.trigger_bridge(job).expect("a child pipeline");
+    let simulator = Simulator::start(world, &Options::default()).expect("a simulator");
+    let yaml = configuration(&simulator, "");
+    let exporter = Exporter::start(&Clock::System, &yaml).await;
+    let text = until("everything was looked at", async || {
+        let text = exporter.metrics().await;
+        if text.contains("\nage_initial_sync_progress_ratio 1\n") {
+            Ok(text)
+        } else {
+            Err(text)
+        }
+    })
+    .await;
+    exporter.stop().await;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    write(&folder, "metrics.txt", &text);
+    let input = File::open(folder.path().join("metrics.txt")).expect("it was written");
+    let output = Command::new(promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::from(input))
+        .output()
+        .expect("promtool runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    // 3: lints; 1: a parse error.
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{said}");
+    let lints: BTreeSet<(&str, &str)> = said
+        .lines()
+        .map(|line| {
+            line.split_once(' ')
+                .unwrap_or_else(|| panic!("a lint: {line}"))
+        })
+        .collect();
+    let of = |name: &'static &str| LINTS.iter().map(|lint| (*name, *lint));
+    let accepted = COUNTS.iter().flat_map(of).collect();
+    assert_eq!(lints, accepted);
+}
