@@ -18,6 +18,11 @@ impl Told {
         let shown: BTreeMap<String, Metric> = gauges
             .map(|metric| (metric.name.clone(), metric.clone()))
             .collect();
+        // The SDK has a clock of its own.
+        let collected = shown.values().flat_map(points);
+        let time = collected
+            .map(|point| point.time_unix_nano)
+            .fold(time, u64::max);
         // Until the push has arrived whole, the receiver may have what was before or what is now.
         let before = std::mem::replace(&mut self.0, shown.clone());
         for (name, mut metric) in before {
@@ -73,8 +78,7 @@ fn with_points(metric: &Metric, points: impl IntoIterator<Item = NumberDataPoint
 fn end(point: &NumberDataPoint, time: u64) -> NumberDataPoint {
     NumberDataPoint {
         attributes: point.attributes.clone(),
-        // The SDK has a clock of its own.
-        time_unix_nano: time.max(point.time_unix_nano + 1),
+        time_unix_nano: time,
         flags: DataPointFlags::NoRecordedValueMask as u32,
         ..NumberDataPoint::default()
     }
