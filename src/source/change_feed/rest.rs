@@ -63,13 +63,17 @@ impl Rest {
         }
     }
 
-    /// What a refusal means: if the project itself can be read, the role is too low for its
-    /// pipelines; else the token or the address is refused everything, which is no word about it.
+    /// What a refusal means: the role is too low if the project itself says so; else the token, the
+    /// address or CI/CD as such is refused, which is no reason to let go of the project.
     async fn refused(&self, target: &Target, error: GitLabError) -> SourceError {
-        match self.gitlab.project(target.id()).await {
-            Ok(project) => SourceError::RoleTooLow(project.role.value().unwrap_or(Role::NONE)),
-            Err(gone) if gone.means_gone() => SourceError::Gone,
-            Err(_) => SourceError::GitLab(Arc::new(error)),
+        let role = match self.gitlab.project(target.id()).await {
+            Ok(project) => project.role.value(),
+            Err(gone) if gone.means_gone() => return SourceError::Gone,
+            Err(_) => None,
+        };
+        match role.filter(|role| *role < Role::REPORTER) {
+            Some(role) => SourceError::RoleTooLow(role),
+            None => SourceError::GitLab(Arc::new(error)),
         }
     }
 
