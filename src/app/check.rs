@@ -10,6 +10,7 @@ use crate::clock::{Clock, UnixSeconds};
 use crate::config::{Config, TierSetting};
 use crate::discovery::Discovery;
 use crate::gitlab::capability::{Edition, Instance, Tier, TokenState};
+use crate::gitlab::graphql::Which;
 use crate::gitlab::model::{Known, Project, ProjectId, Role};
 use crate::gitlab::{GitLab, GitLabError, NoAccounting, SetupError};
 use crate::telemetry::catalogue::Collector;
@@ -164,7 +165,10 @@ impl Report {
     }
 
     async fn roles(&mut self, gitlab: &GitLab, ids: &[ProjectId]) {
-        match gitlab.project_changes(ids, self.now, 1).await {
+        match gitlab
+            .project_changes(ids, Which::MovedSince(self.now), 1)
+            .await
+        {
             Ok(batch) => {
                 let roles: BTreeMap<ProjectId, Known<Role>> = batch
                     .items

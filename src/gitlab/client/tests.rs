@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::clock::{Clock, UnixSeconds};
+use crate::gitlab::graphql::Which;
 use crate::gitlab::model::ProjectId;
 use crate::gitlab::testing::{Accounts, Fake, Reply, TOKEN, Traces, gitlab};
 use crate::gitlab::{
@@ -101,7 +102,7 @@ async fn a_graphql_call_is_never_sent_to_a_redirects_address() {
     let fake = Fake::script(vec![Reply::status(308, "").with("location", "/elsewhere")]).await;
     let error = fake
         .gitlab()
-        .project_changes(&[ProjectId(1)], UnixSeconds(0), 5)
+        .project_changes(&[ProjectId(1)], Which::MovedSince(UnixSeconds(0)), 5)
         .await
         .unwrap_err();
     assert_eq!(error.kind(), "redirected");
@@ -179,7 +180,7 @@ async fn silence_ends_with_a_time_out_that_rest_retries_and_graphql_does_not() {
     assert_eq!(error.kind(), "timeout");
     assert_eq!(fake.seen().len(), 2);
     let error = gitlab
-        .project_changes(&[ProjectId(1)], UnixSeconds(0), 5)
+        .project_changes(&[ProjectId(1)], Which::MovedSince(UnixSeconds(0)), 5)
         .await
         .unwrap_err();
     assert!(error.batch_too_heavy(), "a smaller batch may be quicker");
@@ -407,7 +408,7 @@ async fn spans_say_what_was_asked_and_nothing_shows_the_token() {
         gitlab.project(TOKEN).await.unwrap_err(),
         gitlab.project(ProjectId(4711)).await.unwrap_err(),
         gitlab
-            .project_changes(&[], UnixSeconds(0), 1)
+            .project_changes(&[], Which::MovedSince(UnixSeconds(0)), 1)
             .await
             .unwrap_err(),
     ] {
@@ -420,7 +421,7 @@ async fn spans_say_what_was_asked_and_nothing_shows_the_token() {
     assert_eq!(page.skipped.len(), 1);
     texts.extend(page.skipped);
     gitlab
-        .project_changes(&[], UnixSeconds(0), 1)
+        .project_changes(&[], Which::MovedSince(UnixSeconds(0)), 1)
         .await
         .unwrap();
 

@@ -2,8 +2,7 @@
 
 use super::convert::{gid, maybe_time, merge_request, project_gid, raw_pipeline};
 use super::holes::{Partial, ProjectHoles, key};
-use super::{Batch, Messages, queries};
-use crate::clock::UnixSeconds;
+use super::{Batch, Messages, Which, queries};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::json::Step;
@@ -36,8 +35,8 @@ impl GitLab {
     /// Most pipelines of each kind that a project shows at its first look.
     pub const FIRST_LOOK_PIPELINES: u32 = 50;
 
-    /// Pipelines whose status changed at or after `since`, for up to
-    /// [`Self::CHANGES_PROJECTS`] projects, `first` of each kind per project.
+    /// Pipelines that moved or run, for up to [`Self::CHANGES_PROJECTS`] projects, `first` of each
+    /// kind per project.
     ///
     /// A page's `next` leads to [`GitLab::more_pipelines`].
     ///
@@ -46,13 +45,15 @@ impl GitLab {
     pub async fn project_changes(
         &self,
         ids: &[ProjectId],
-        since: UnixSeconds,
+        which: Which,
         first: u32,
     ) -> Result<Batch<ProjectChanges>, GitLabError> {
+        let (since, status) = which.variables();
         let variables = project_changes::Variables {
             ids: ids.iter().copied().map(project_gid).collect(),
             projects: count(ids.len()),
-            since: since.to_string(),
+            since,
+            status,
             pipelines: self.page_size(first),
             moved: true,
             moved_after: None,
@@ -70,11 +71,12 @@ impl GitLab {
     pub async fn more_pipelines(
         &self,
         id: ProjectId,
-        since: UnixSeconds,
+        which: Which,
         children: bool,
         after: &str,
     ) -> Result<Option<Page<Pipeline>>, GitLabError> {
         let cursor = Some(after.to_owned());
+        let (since, status) = which.variables();
         let (moved_after, children_after) = if children {
             (None, cursor)
         } else {
@@ -83,7 +85,8 @@ impl GitLab {
         let variables = project_changes::Variables {
             ids: vec![project_gid(id)],
             projects: 1,
-            since: since.to_string(),
+            since,
+            status,
             pipelines: self.page_size(100),
             moved: !children,
             moved_after,

@@ -17,13 +17,23 @@ use queries::pipeline_jobs::{
     PipelineJobsProjectsNodes,
 };
 
-/// Which pipelines' jobs are wanted.
+/// Which pipelines are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
     /// Of pipelines whose status changed at or after this time.
     MovedSince(UnixSeconds),
     /// Of running pipelines: their jobs start and end without moving the pipeline.
     Running,
+}
+
+impl Which {
+    /// The variables `since` and `status` of the queries.
+    pub(super) fn variables(self) -> (Option<String>, Option<String>) {
+        match self {
+            Self::MovedSince(since) => (Some(since.to_string()), None),
+            Self::Running => (None, Some("RUNNING".to_owned())),
+        }
+    }
 }
 
 /// Jobs of one project's pipelines.
@@ -75,10 +85,7 @@ impl GitLab {
         which: Which,
         pipelines: u32,
     ) -> Result<Batch<ProjectJobs>, GitLabError> {
-        let (since, status) = match which {
-            Which::MovedSince(since) => (Some(since.to_string()), None),
-            Which::Running => (None, Some("RUNNING".to_owned())),
-        };
+        let (since, status) = which.variables();
         let variables = pipeline_jobs::Variables {
             ids: ids.iter().copied().map(project_gid).collect(),
             projects: count(ids.len()),

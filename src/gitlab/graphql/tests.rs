@@ -82,7 +82,11 @@ pub(super) fn reply(value: &Value) -> Reply {
 pub(super) async fn changes(reply: Reply) -> Result<Batch<ProjectChanges>, GitLabError> {
     let fake = Fake::script(vec![reply]).await;
     fake.gitlab()
-        .project_changes(&[ProjectId(1), ProjectId(2), ProjectId(3)], SINCE, 20)
+        .project_changes(
+            &[ProjectId(1), ProjectId(2), ProjectId(3)],
+            Which::MovedSince(SINCE),
+            20,
+        )
         .await
 }
 

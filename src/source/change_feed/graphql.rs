@@ -23,6 +23,33 @@ const DETAILS_PIPELINES: u32 = 5;
 /// Pipelines whose details are read one by one in one look.
 const ONE_BY_ONE: usize = 50;
 
+/// What is asked of a batch of projects.
+#[derive(Clone, Copy)]
+struct Asked {
+    /// Pipelines of each kind per project and page.
+    first: u32,
+    /// Those that run, instead of those that moved.
+    running: bool,
+}
+
+/// What moved since the last look.
+const MOVED: Asked = Asked {
+    first: GitLab::CHANGES_PIPELINES,
+    running: false,
+};
+
+/// The newest, for a first look.
+const NEWEST: Asked = Asked {
+    first: GitLab::FIRST_LOOK_PIPELINES,
+    running: false,
+};
+
+/// Those that run, for a first look at projects with more than the newest.
+const RUNNING: Asked = Asked {
+    first: GitLab::FIRST_LOOK_PIPELINES,
+    running: true,
+};
+
 /// Reads by GraphQL, and knows when not to.
 pub(super) struct GraphQl {
     gitlab: GitLab,
@@ -83,11 +110,34 @@ impl GraphQl {
             .iter()
             .copied()
             .partition(|target| target.memory.feed.is_some());
-        let mut read = self
-            .in_batches(&known, &self.changes_size, GitLab::CHANGES_PIPELINES)
-            .await;
-        let first_look = GitLab::FIRST_LOOK_PIPELINES;
-        read.extend(self.in_batches(&new, &self.first_size, first_look).await);
+        let mut read = self.in_batches(&known, &self.changes_size, MOVED).await;
+        read.extend(self.first_look(&new).await);
+        read
+    }
+
+    /// The newest pipelines, and all that run: their jobs end without moving them.
+    async fn first_look<'t>(
+        &self,
+        targets: &[&'t Target],
+    ) -> Vec<(&'t Target, Result<Changes, SourceError>)> {
+        let mut read = self.in_batches(targets, &self.first_size, NEWEST).await;
+        let long: Vec<&Target> = read
+            .iter()
+            .filter(|(_, result)| result.as_ref().is_ok_and(|changes| changes.has_more))
+            .map(|(target, _)| *target)
+            .collect();
+        let running = self.in_batches(&long, &self.first_size, RUNNING).await;
+        let mut running: BTreeMap<ProjectId, Result<Changes, SourceError>> = running
+            .into_iter()
+            .map(|(target, result)| (target.id(), result))
+            .collect();
+        for (target, result) in &mut read {
+            match (running.remove(&target.id()), &mut *result) {
+                (Some(Ok(running)), Ok(changes)) => changes.merge(running),
+                (Some(Err(error)), _) => *result = Err(error),
+                _ => {}
+            }
+        }
         read
     }
 
@@ -95,7 +145,7 @@ impl GraphQl {
         &self,
         targets: &[&'t Target],
         size: &Mutex<BatchSize>,
-        first: u32,
+        asked: Asked,
     ) -> Vec<(&'t Target, Result<Changes, SourceError>)> {
         let chunks: Vec<_> = targets
             .chunks(lock(size).get())
@@ -103,7 +153,7 @@ impl GraphQl {
             .collect();
         let batches = chunks
             .into_iter()
-            .map(|chunk| self.batch(chunk, size, first, true));
+            .map(|chunk| self.batch(chunk, size, asked, true));
         side_by_side(CALLS_AT_ONCE, batches.collect())
             .await
             .into_iter()
@@ -117,7 +167,7 @@ impl GraphQl {
         &'a self,
         targets: Vec<&'t Target>,
         size: &'a Mutex<BatchSize>,
-        first: u32,
+        asked: Asked,
         is_whole: bool,
     ) -> BoxFuture<'a, Vec<(&'t Target, Result<Changes, SourceError>)>> {
         Box::pin(async move {
@@ -127,12 +177,12 @@ impl GraphQl {
             let ids: Vec<ProjectId> = targets.iter().map(|target| target.id()).collect();
             match self
                 .gitlab
-                .project_changes(&ids, since(&targets), first)
+                .project_changes(&ids, asked.which(since(&targets)), asked.first)
                 .await
             {
                 Ok(answer) => {
                     lock(size).succeeded(targets.len());
-                    self.complete(targets, answer).await
+                    self.complete(targets, answer, asked).await
                 }
                 Err(error) if targets.len() > 1 && error.may_be_one_items_fault() => {
                     lock(size).failed(targets.len(), &error);
@@ -142,7 +192,7 @@ impl GraphQl {
                     if is_whole && !too_complex && targets.len() > 2 {
                         let ends = vec![targets.remove(0), targets.remove(targets.len() - 1)];
                         for end in ends {
-                            read.extend(self.batch(vec![end], size, first, false).await);
+                            read.extend(self.batch(vec![end], size, asked, false).await);
                         }
                         if !read.iter().any(|(_, result)| is_answer(result)) {
                             read.extend(all_failed(targets, error));
@@ -150,8 +200,8 @@ impl GraphQl {
                         }
                     }
                     let rest = targets.split_off(targets.len() / 2);
-                    read.extend(self.batch(targets, size, first, false).await);
-                    read.extend(self.batch(rest, size, first, false).await);
+                    read.extend(self.batch(targets, size, asked, false).await);
+                    read.extend(self.batch(rest, size, asked, false).await);
                     read
                 }
                 Err(error) => all_failed(targets, error),
@@ -163,6 +213,7 @@ impl GraphQl {
         &self,
         targets: Vec<&'t Target>,
         answer: Batch<ProjectChanges>,
+        asked: Asked,
     ) -> Vec<(&'t Target, Result<Changes, SourceError>)> {
         let Batch { items, failed } = answer;
         let mut answer: BTreeMap<ProjectId, ProjectChanges> = items
@@ -176,7 +227,7 @@ impl GraphQl {
         let mut read = Vec::with_capacity(targets.len());
         for target in targets {
             let result = match (answer.remove(&target.id()), failed.get(&target.id())) {
-                (Some(changes), _) => self.all_pages(target, changes).await,
+                (Some(changes), _) => self.all_pages(target, changes, asked).await,
                 (None, Some(why)) => Err(SourceError::Partial(why.clone())),
                 (None, None) => Err(SourceError::Gone),
             };
@@ -190,6 +241,7 @@ impl GraphQl {
         &self,
         target: &Target,
         changes: ProjectChanges,
+        asked: Asked,
     ) -> Result<Changes, SourceError> {
         let ProjectChanges {
             project,
@@ -200,16 +252,21 @@ impl GraphQl {
             project,
             pipelines: Vec::new(),
             skipped: Vec::new(),
+            has_more: false,
         };
+        let since = target.memory.feed.as_ref().map(super::FeedState::since);
+        let is_first = since.is_none() && !asked.running;
+        let which = asked.which(since.unwrap_or_default());
         for (is_children, page) in [(false, pipelines), (true, children)] {
             let mut next = all.add(page);
-            let Some(feed) = &target.memory.feed else {
+            if is_first {
+                all.has_more |= next.is_some();
                 continue;
-            };
+            }
             while let Some(cursor) = next {
                 let page = self
                     .gitlab
-                    .more_pipelines(target.id(), feed.since(), is_children, &cursor)
+                    .more_pipelines(target.id(), which, is_children, &cursor)
                     .await
                     .map_err(Arc::new)?
                     .ok_or(SourceError::Gone)?;
@@ -343,7 +400,27 @@ fn since(targets: &[&Target]) -> UnixSeconds {
         .unwrap_or_default()
 }
 
+impl Asked {
+    const fn which(self, since: UnixSeconds) -> Which {
+        if self.running {
+            Which::Running
+        } else {
+            Which::MovedSince(since)
+        }
+    }
+}
+
 impl Changes {
+    /// Adds what another reading of the same project brought beyond this one.
+    pub(super) fn merge(&mut self, other: Self) {
+        let known: BTreeSet<PipelineId> =
+            self.pipelines.iter().map(|pipeline| pipeline.id).collect();
+        let more = other.pipelines.into_iter();
+        self.pipelines
+            .extend(more.filter(|pipeline| !known.contains(&pipeline.id)));
+        self.skipped.extend(other.skipped);
+    }
+
     /// Adds a page and gives the cursor of the next.
     fn add(&mut self, page: Page<Pipeline>) -> Option<String> {
         self.pipelines.extend(page.items);

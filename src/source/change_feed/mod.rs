@@ -59,6 +59,8 @@ struct Changes {
     project: Project,
     pipelines: Vec<Pipeline>,
     skipped: Vec<String>,
+    /// At a first look, whether there are older pipelines, too.
+    has_more: bool,
 }
 
 /// A pipeline whose details are wanted.
@@ -253,6 +255,7 @@ impl ChangeFeed {
             project,
             pipelines,
             skipped,
+            has_more: _,
         } = changes;
         let remembered = target.memory.feed.as_ref();
         let role = project.role.value();

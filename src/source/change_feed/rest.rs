@@ -13,7 +13,7 @@ use crate::clock::UnixSeconds;
 use crate::collector::pipelines::PARENT_PIPELINE;
 use crate::gitlab::model::{
     Job, JobId, Known, Pipeline, PipelineId, PipelineMergeRequest, Project, ProjectId, RefKind,
-    Role, merge_request_iid,
+    Role, Status, merge_request_iid,
 };
 use crate::gitlab::rest::{Bridge, PipelineFilter, PipelineHead};
 use crate::gitlab::{GitLab, GitLabError};
@@ -63,13 +63,17 @@ impl Rest {
         }
     }
 
-    /// What a refusal means: if the project itself can be read, the role is too low for its
-    /// pipelines; else the token or the address is refused everything, which is no word about it.
+    /// What a refusal means: the role is too low if the project itself says so; else the token, the
+    /// address or CI/CD as such is refused, which is no reason to let go of the project.
     async fn refused(&self, target: &Target, error: GitLabError) -> SourceError {
-        match self.gitlab.project(target.id()).await {
-            Ok(project) => SourceError::RoleTooLow(project.role.value().unwrap_or(Role::NONE)),
-            Err(gone) if gone.means_gone() => SourceError::Gone,
-            Err(_) => SourceError::GitLab(Arc::new(error)),
+        let role = match self.gitlab.project(target.id()).await {
+            Ok(project) => project.role.value(),
+            Err(gone) if gone.means_gone() => return SourceError::Gone,
+            Err(_) => None,
+        };
+        match role.filter(|role| *role < Role::REPORTER) {
+            Some(role) => SourceError::RoleTooLow(role),
+            None => SourceError::GitLab(Arc::new(error)),
         }
     }
 
@@ -79,29 +83,26 @@ impl Rest {
         now: UnixSeconds,
     ) -> Result<Changes, GitLabError> {
         let project = self.project(target, now).await?;
-        let mut heads = Vec::new();
-        let mut skipped = Vec::new();
+        let mut heads = Heads::default();
         for source in [None, Some(PARENT_PIPELINE)] {
             let filter = PipelineFilter {
                 updated_after: target.memory.feed.as_ref().map(super::FeedState::since),
                 source,
                 ..PipelineFilter::default()
             };
-            let mut next: Option<String> = None;
-            loop {
-                let page = self
-                    .gitlab
-                    .pipelines(target.id(), &filter, next.as_deref())
-                    .await?;
-                heads.extend(page.items);
-                skipped.extend(page.skipped);
-                next = page.next;
-                // At the first look the newest are enough.
-                if next.is_none() || target.memory.feed.is_none() {
-                    break;
-                }
+            let is_first = target.memory.feed.is_none();
+            let has_more = self.list(target, &filter, is_first, &mut heads).await?;
+            if has_more {
+                // The newest are enough, and all that run: their jobs end without moving them.
+                let running = PipelineFilter {
+                    status: Some(Status::Running),
+                    ..filter
+                };
+                self.list(target, &running, false, &mut heads).await?;
             }
         }
+        let Heads { heads, skipped } = heads;
+        let heads: Vec<PipelineHead> = heads.into_values().collect();
         let wanted = wanted_heads(target, &heads);
         let reads = wanted.into_iter().map(|head| self.pipeline(target, head));
         let read = side_by_side(CALLS_AT_ONCE, reads.collect()).await;
@@ -113,7 +114,32 @@ impl Rest {
             project,
             pipelines,
             skipped,
+            has_more: false,
         })
+    }
+
+    /// All pages of a listing, or the first; gives whether there are more.
+    async fn list(
+        &self,
+        target: &Target,
+        filter: &PipelineFilter,
+        only_first: bool,
+        into: &mut Heads,
+    ) -> Result<bool, GitLabError> {
+        let mut next: Option<String> = None;
+        loop {
+            let page = self
+                .gitlab
+                .pipelines(target.id(), filter, next.as_deref())
+                .await?;
+            let heads = page.items.into_iter().map(|head| (head.id, head));
+            into.heads.extend(heads);
+            into.skipped.extend(page.skipped);
+            next = page.next;
+            if next.is_none() || only_first {
+                return Ok(next.is_some());
+            }
+        }
     }
 
     /// The project itself, as it is now or was a few minutes ago.
@@ -275,6 +301,13 @@ fn settle<T: Clone>(known: &Known<T>, told: Option<&Known<T>>) -> Known<T> {
         (_, Some(Known::Value(told))) => Known::Value(told.clone()),
         _ => Known::Nothing,
     }
+}
+
+/// What listings told.
+#[derive(Default)]
+struct Heads {
+    heads: BTreeMap<PipelineId, PipelineHead>,
+    skipped: Vec<String>,
 }
 
 /// The pipelines that are read whole: all that moved; at the first look, only those that have

@@ -133,11 +133,13 @@ impl Follow {
             };
             simulator.advance(Duration::from_secs(pause));
             if self.restarts && random.random_ratio(1, 80) {
-                // Nothing is remembered, and what happened meanwhile is history.
+                // Nothing is remembered, and what happened before this look is history.
+                simulator.faults().clear();
                 exporter = self.start(&simulator);
                 first_look = simulator.world().now();
+            } else {
+                self.go_wrong(&simulator, &mut random);
             }
-            self.go_wrong(&simulator, &mut random);
             exporter.round(&simulator).await;
             if step % 40 == 39 {
                 simulator.faults().clear();

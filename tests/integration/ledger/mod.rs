@@ -94,6 +94,10 @@ async fn every_count_equals_the_ledger_through_outages() {
 /// As many seeds as one has time for: `LEDGER_SEEDS=8-27 cargo test … -- --ignored many_seeds`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes"]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a person who runs it says how far"
+)]
 async fn many_seeds() {
     let seeds = std::env::var("LEDGER_SEEDS").unwrap_or_else(|_| "8-27".to_owned());
     let (first, last) = seeds.split_once('-').unwrap_or((&seeds, &seeds));

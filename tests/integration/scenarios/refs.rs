@@ -302,6 +302,54 @@ async fn a_quiet_ref_shows_behind_many_newer_pipelines_of_others() {
 }
 
 #[tokio::test]
+async fn what_runs_behind_many_newer_pipelines_is_followed_from_the_first_look_on() {
+    for use_graphql in [true, false] {
+        let mut nightly = 0;
+        let mut story = Story::unseen(
+            watch_everything(),
+            |world, app| {
+                let spec = PipelineSpec::branch("nightly").stage("test", &["quick", "slow"]);
+                nightly = world.create_pipeline(app, &spec).expect("a pipeline");
+                let slow = world.job_named(nightly, "slow").expect("it").id;
+                world.start_job(slow, Some(1)).expect("it starts");
+                world.advance(600_000);
+                for _ in 0..120 {
+                    let spec = PipelineSpec::branch("main").skipped();
+                    world.create_pipeline(app, &spec).expect("a pipeline");
+                }
+                world.advance(5000);
+            },
+            |client| client.use_graphql = use_graphql,
+        );
+        story.look_now().await;
+        story.wait(20);
+        let quick = story.world().job_named(nightly, "quick").expect("it").id;
+        story
+            .world()
+            .finish_job(quick, &Finish::success())
+            .expect("it ends");
+        // Much moves before the pipeline itself does.
+        for _ in 0..20 {
+            story.create(&main_pipeline().skipped());
+            story.look().await;
+        }
+        story.look_for(1800).await;
+        story
+            .world()
+            .finish_pipeline(nightly, &Finish::success())
+            .expect("it ends");
+        story.look_for(60).await;
+        let what = format!("GraphQL {use_graphql}");
+        for job in ["quick", "slow"] {
+            let runs = story.count("age_job_run_count", &[("job_name", job)]);
+            assert_eq!(runs, 1.0, "{job}, {what}");
+        }
+        assert_eq!(story.count(RUNS, &[("ref", "main")]), 20.0, "{what}");
+        assert_eq!(story.count(RUNS, &[("ref", "nightly")]), 0.0, "{what}");
+    }
+}
+
+#[tokio::test]
 async fn many_pipelines_at_once_are_read_to_the_last_page() {
     let mut story = Story::begin().await;
     for _ in 0..130 {

@@ -34,7 +34,7 @@ async fn the_change_feed_reads_everything_it_asks_for() {
     let fake = Fake::script(vec![reply(&answer)]).await;
     let batch = fake
         .gitlab()
-        .project_changes(&[ProjectId(1), ProjectId(2)], SINCE, 20)
+        .project_changes(&[ProjectId(1), ProjectId(2)], Which::MovedSince(SINCE), 20)
         .await
         .unwrap();
 
@@ -257,7 +257,7 @@ async fn more_pages_are_asked_for_by_cursor_and_kind() {
     let fake = Fake::script(vec![reply(&answer), reply(&data(&[]))]).await;
     let gitlab = fake.gitlab();
     let page = gitlab
-        .more_pipelines(ProjectId(1), SINCE, true, "c1")
+        .more_pipelines(ProjectId(1), Which::MovedSince(SINCE), true, "c1")
         .await
         .unwrap()
         .unwrap();
@@ -269,7 +269,7 @@ async fn more_pages_are_asked_for_by_cursor_and_kind() {
         (&json!(false), &json!(true))
     );
     let gone = gitlab
-        .more_pipelines(ProjectId(1), SINCE, false, "c1")
+        .more_pipelines(ProjectId(1), Which::MovedSince(SINCE), false, "c1")
         .await
         .unwrap();
     assert_eq!(gone, None);
