@@ -30,6 +30,7 @@ own_apt() { APT_CONFIG=$apt/apt.conf apt-get -q "$@" >>"$log" 2>&1; }
 
 # The mirror of Debian's main archive that this machine uses.
 mirror() {
+  # shellcheck disable=SC2016 # apt's own variables
   apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Component: main' \
     "Release: ${VERSION_CODENAME:-}" 2>>"$log" | head -n 1
 }
