@@ -23,8 +23,6 @@ pub(super) struct Watch {
 pub(super) struct Seen {
     /// By `collector_type`.
     pub(super) collectors: BTreeMap<&'static str, Runs>,
-    /// Projects tracked, and looked at since the start.
-    pub(super) projects: (usize, usize),
     /// Whether discovery has ended once, well or not.
     pub(super) discovered: bool,
     /// Whether the store took the last commit.
@@ -123,9 +121,8 @@ impl Observer for Watch {
         self.own.tasks(queued, running);
     }
 
-    fn projects(&self, tracked: usize, looked_at: usize) {
-        self.own.projects(tracked, looked_at);
-        self.lock().projects = (tracked, looked_at);
+    fn projects(&self, tracked: usize, read: usize) {
+        self.own.projects(tracked, read);
     }
 
     fn store(&self, up: bool) {

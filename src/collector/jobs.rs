@@ -46,7 +46,7 @@ pub struct Memory {
 /// The events of a job that have been counted or found to be history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Claimed {
-    /// It had ended at the first look: history, though its labels may come to be known later.
+    /// Its end is history, though its labels may come to be known later.
     history: bool,
     ended: bool,
     retried: bool,
@@ -168,12 +168,12 @@ impl Events<'_> {
         let Some(finished_at) = job.finished_at.filter(|_| job.status.is_terminal()) else {
             return;
         };
-        claimed.history |= self.facts.floor.is_none();
+        claimed.history |= !self.facts.counts(finished_at);
         if claimed.ended || !self.collector.is_settled(job) {
             return;
         }
         claimed.ended = true;
-        let counts = !claimed.history && self.facts.counts(finished_at);
+        let counts = !claimed.history;
         let labels = self.labels(job);
         if job.status == Status::Failed {
             let failure = JobFailureLabels {

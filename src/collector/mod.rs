@@ -20,7 +20,7 @@ mod properties;
 pub mod refs;
 pub mod set;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 use std::collections::BTreeMap;
 
@@ -118,6 +118,20 @@ pub struct Measured {
     pub births: Vec<SeriesKey>,
     /// All states of this collector and project; they replace the earlier ones as a block.
     pub states: Vec<Measurement>,
+}
+
+impl Measured {
+    /// How many series it names.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.events.len() + self.births.len() + self.states.len()
+    }
+
+    /// Whether it names none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// The skeleton of all collectors on the change feed.

@@ -36,6 +36,9 @@ pub const REFS: &str = "refs";
 
 /// Projects in one run of the change feed: as many as one query takes.
 const FEED_BATCH: usize = GitLab::CHANGES_PROJECTS;
+/// Projects in one run of the change feed that goes deeper than the first: as many as share a query
+/// for jobs.
+const DEEPER_BATCH: usize = GitLab::JOBS_PROJECTS;
 /// Projects in one run of refs, which takes a few calls each.
 const REFS_BATCH: usize = 10;
 /// Kind of failure of a run that panicked, which none should.
@@ -203,9 +206,9 @@ impl Scheduler {
             self.discovering = Some(discovery);
         }
         let free = RUNS_AT_ONCE.saturating_sub(self.running.len());
-        let feed = self.shared.registry().take_feed(now, FEED_BATCH, free);
+        let feed = self.shared.registry().take_feed(now, free);
         let free = free.saturating_sub(feed.len());
-        let refs = self.shared.registry().take_refs(now, REFS_BATCH, free);
+        let refs = self.shared.registry().take_refs(now, free);
         for targets in feed {
             self.spawn(
                 run::change_feed(Arc::clone(&self.shared), targets),

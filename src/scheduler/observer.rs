@@ -14,8 +14,8 @@ pub trait Observer: Send + Sync {
     fn succeeded(&self, collector: &'static str, at: UnixSeconds, lag: Duration);
     /// Projects due and waiting, and runs under way.
     fn tasks(&self, queued: usize, running: usize);
-    /// Projects tracked now, and how many of them have been looked at since the start.
-    fn projects(&self, tracked: usize, looked_at: usize);
+    /// Projects tracked now, and how many of them have been read whole since the start, or failed.
+    fn projects(&self, tracked: usize, read: usize);
     /// The store took a commit, or did not.
     fn store(&self, up: bool);
 }

@@ -9,6 +9,7 @@ use crate::config::ProjectSettings;
 use crate::discovery::Found;
 use crate::gitlab::model::{Project, ProjectId, Text};
 use crate::project::ProjectMemory;
+use crate::source::change_feed::Depth;
 use crate::source::{Target, Tracked};
 
 /// A failing project is read less and less often, down to this.
@@ -53,6 +54,8 @@ pub struct Timer {
     pub due: UnixSeconds,
     /// Runs that failed in a row.
     pub failures: u32,
+    /// Runs that ended, one way or the other.
+    pub ended: u64,
 }
 
 impl Timer {
@@ -60,12 +63,21 @@ impl Timer {
     /// runs, and what was missed is not made up for.
     pub fn succeeded(&mut self, now: UnixSeconds, interval: Duration, slot: Slot) {
         self.failures = 0;
+        self.ended += 1;
         self.due = slot.after(now, interval);
+    }
+
+    /// Ends a run that succeeded, and has the next follow at once: there is more to be read.
+    pub fn go_on(&mut self, now: UnixSeconds) {
+        self.failures = 0;
+        self.ended += 1;
+        self.due = now;
     }
 
     /// Ends a run that failed; the next waits longer with each failure in a row.
     pub fn failed(&mut self, now: UnixSeconds, interval: Duration) {
         self.failures = self.failures.saturating_add(1);
+        self.ended += 1;
         let back_off = interval
             .saturating_mul(1 << self.failures.min(8))
             .min(MAX_BACK_OFF);
@@ -99,6 +111,34 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// When it is read for this.
+    pub const fn timer_mut(&mut self, reading: Reading) -> &mut Timer {
+        match reading {
+            Reading::ChangeFeed => &mut self.feed,
+            Reading::Refs => &mut self.refs,
+        }
+    }
+
+    /// When it is read for this.
+    #[must_use]
+    pub const fn timer(&self, reading: Reading) -> &Timer {
+        match reading {
+            Reading::ChangeFeed => &self.feed,
+            Reading::Refs => &self.refs,
+        }
+    }
+
+    /// How deep its pipelines have been read; nothing before the first look.
+    fn depth(&self) -> Option<Depth> {
+        self.memory.feed.as_ref().map(|feed| feed.depth)
+    }
+
+    /// Whether it is read in its rhythm; if not, its next look is to follow at once.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.depth().is_none_or(|depth| depth == Depth::Everything)
+    }
+
     /// The project as a source reads it.
     #[must_use]
     pub fn target(&self) -> Target {
@@ -109,6 +149,15 @@ impl Entry {
             memory: Arc::clone(&self.memory),
         }
     }
+}
+
+/// What a run holds of a project: which tracking of it, after how many runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// [`Entry::tracking`].
+    pub tracking: u64,
+    /// [`Timer::ended`].
+    pub ended: u64,
 }
 
 /// A project that is tracked no more.
@@ -243,9 +292,10 @@ impl Registry {
         self.entries.is_empty()
     }
 
-    /// Takes the projects whose change feed is due, in at most `batches` batches; those whose
-    /// watermarks are near each other go together, since a batch is read from its earliest on.
-    pub fn take_feed(&mut self, now: UnixSeconds, size: usize, batches: usize) -> Vec<Vec<Target>> {
+    /// Takes the projects whose change feed is due, in at most `batches` batches. What was never
+    /// seen comes first. Those that are read equally deep go together, and of these those whose
+    /// watermarks are near each other, since a batch is read from its earliest on.
+    pub fn take_feed(&mut self, now: UnixSeconds, batches: usize) -> Vec<Vec<Target>> {
         let mut due: Vec<&Entry> = self
             .entries
             .values()
@@ -253,44 +303,54 @@ impl Registry {
             .collect();
         due.sort_by_key(|entry| {
             (
-                // What was never seen comes first.
                 entry.succeeded_at.is_some(),
                 entry.feed.due,
+                entry.depth(),
                 entry.memory.feed.as_ref().map(|feed| feed.watermark),
             )
         });
+        let size = |entry: &Entry| match entry.depth() {
+            Some(Depth::Pipelines | Depth::Jobs) => super::DEEPER_BATCH,
+            None | Some(Depth::Everything) => super::FEED_BATCH,
+        };
         take(&mut self.held, Reading::ChangeFeed, due, size, batches)
     }
 
     /// Takes the projects whose refs are to be looked at, in at most `batches` batches.
-    pub fn take_refs(&mut self, now: UnixSeconds, size: usize, batches: usize) -> Vec<Vec<Target>> {
+    pub fn take_refs(&mut self, now: UnixSeconds, batches: usize) -> Vec<Vec<Target>> {
         let due = self
             .entries
             .values()
-            .filter(|entry| entry.refs.due <= now && entry.memory.feed.is_some())
+            .filter(|entry| entry.refs.due <= now)
+            .filter(|entry| entry.depth() == Some(Depth::Everything))
             .filter(|entry| entry.memory.refs.is_due(&entry.project, now))
             .collect();
+        let size = |_: &Entry| super::REFS_BATCH;
         take(&mut self.held, Reading::Refs, due, size, batches)
     }
 
-    /// Lets go of a project. If the run told nothing of it, it is read again as after a failure.
+    /// Lets go of a project that was held when [`Timer::ended`] was `ended`. If the run told
+    /// nothing of it, it is read again as after a failure.
     pub fn release(
         &mut self,
         reading: Reading,
-        target: (ProjectId, u64),
+        id: ProjectId,
+        holding: Holding,
         now: UnixSeconds,
         interval: Duration,
     ) {
-        let (id, tracking) = target;
         self.held.remove(&(reading, id));
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        let timer = match reading {
-            Reading::ChangeFeed => &mut entry.feed,
-            Reading::Refs => &mut entry.refs,
-        };
-        if entry.tracking == tracking && timer.due <= now {
+        let tracking = entry.tracking;
+        let timer = entry.timer_mut(reading);
+        if holding
+            == (Holding {
+                tracking,
+                ended: timer.ended,
+            })
+        {
             timer.failed(now, interval);
         }
     }
@@ -306,19 +366,24 @@ impl Registry {
     }
 }
 
+/// Takes what nobody holds, in its order, in at most `batches` batches of projects that go
+/// together: those of one `size`.
 fn take(
     held: &mut BTreeSet<(Reading, ProjectId)>,
     reading: Reading,
     mut due: Vec<&Entry>,
-    size: usize,
+    size: impl Fn(&Entry) -> usize,
     batches: usize,
 ) -> Vec<Vec<Target>> {
     due.retain(|entry| !held.contains(&(reading, entry.project.id)));
-    due.truncate(size.saturating_mul(batches));
-    held.extend(due.iter().map(|entry| (reading, entry.project.id)));
-    due.chunks(size)
+    let taken: Vec<Vec<Target>> = due
+        .chunk_by(|one, next| one.depth() == next.depth())
+        .flat_map(|alike| alike.chunks(size(alike[0]).max(1)))
+        .take(batches)
         .map(|batch| batch.iter().map(|entry| entry.target()).collect())
-        .collect()
+        .collect();
+    held.extend(taken.iter().flatten().map(|target| (reading, target.id())));
+    taken
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tracing::{Instrument, info_span};
 
 use super::Shared;
-use super::registry::{Entry, Gone, Reading};
+use super::registry::{Entry, Gone, Holding, Reading};
 use crate::clock::UnixSeconds;
 use crate::collector::refs::RefName;
 use crate::collector::{Feed, Subject};
@@ -22,27 +22,38 @@ use crate::source::{Problem, SourceError, Target, Tracked};
 /// States are measured again at least this often: ages move though nothing else does.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(600);
 
+/// Measurements that are held in memory at once, so that a first reading of many projects leaves no
+/// peak behind; those of one project stay together.
+const PART: usize = 20_000;
+
 /// What a run read of a project.
 enum Read {
     Feed(FeedRead),
     Refs(RefsRead),
 }
 
-/// The projects that a run holds, with their trackings; they are free again when it ends, however
-/// it does.
+/// The projects that a run holds; they are free again when it ends, however it does.
 struct Held {
     shared: Arc<Shared>,
     reading: Reading,
-    trackings: BTreeMap<ProjectId, u64>,
+    projects: BTreeMap<ProjectId, Holding>,
 }
 
 impl Held {
     fn new(shared: &Arc<Shared>, reading: Reading, targets: &[Target]) -> Self {
-        let trackings = targets.iter().map(|target| (target.id(), target.tracking));
+        let mut registry = shared.registry();
+        let projects = targets.iter().map(|target| {
+            let entry = registry.get_mut(target.id());
+            let ended = entry.map_or(0, |entry| entry.timer(reading).ended);
+            let tracking = target.tracking;
+            (target.id(), Holding { tracking, ended })
+        });
+        let projects = projects.collect();
+        drop(registry);
         Self {
+            projects,
             shared: Arc::clone(shared),
             reading,
-            trackings: trackings.collect(),
         }
     }
 }
@@ -51,8 +62,8 @@ impl Drop for Held {
     fn drop(&mut self) {
         let (now, interval) = (self.shared.clock.now(), self.shared.feed_interval);
         let mut registry = self.shared.registry();
-        for (id, tracking) in &self.trackings {
-            registry.release(self.reading, (*id, *tracking), now, interval);
+        for (id, holding) in &self.projects {
+            registry.release(self.reading, *id, *holding, now, interval);
         }
     }
 }
@@ -145,9 +156,10 @@ pub(super) async fn refs(shared: Arc<Shared>, targets: Vec<Target>) {
 /// Measures and records what was read. It runs as a task of its own, so that a stop never cuts a
 /// run between commit and show.
 async fn conclude(held: &Held, read: Vec<(ProjectId, Result<Read, SourceError>)>) {
-    let (shared, trackings) = (Arc::clone(&held.shared), held.trackings.clone());
+    let (shared, holdings) = (Arc::clone(&held.shared), held.projects.clone());
     let span = tracing::Span::current();
-    let record = async move { record(&shared, &trackings, read).await };
+    let reading = held.reading;
+    let record = async move { record(&shared, reading, &holdings, read).await };
     let task = tokio::spawn(record.instrument(span));
     if let Err(error) = task.await {
         tracing::error!("a run ended badly: {error}");
@@ -157,50 +169,86 @@ async fn conclude(held: &Held, read: Vec<(ProjectId, Result<Read, SourceError>)>
 
 async fn record(
     shared: &Shared,
-    trackings: &BTreeMap<ProjectId, u64>,
+    reading: Reading,
+    holdings: &BTreeMap<ProjectId, Holding>,
     mut read: Vec<(ProjectId, Result<Read, SourceError>)>,
 ) {
     let now = shared.clock.now();
     let mut gone = Vec::new();
-    let mut runs = Vec::new();
-    let mut done = Vec::new();
     let mut recorder = shared.recorder.lock().await;
     // A project that went meanwhile is not the one that was read, even if it has come back.
     read.retain(|(id, _)| {
         let mut registry = shared.registry();
         let tracking = registry.get_mut(*id).map(|entry| entry.tracking);
-        tracking.is_some() && tracking.as_ref() == trackings.get(id)
+        tracking.is_some() && tracking == holdings.get(id).map(|holding| holding.tracking)
     });
     let paths = paths(shared, &read);
+    let mut part = Part::default();
     for (id, read) in read {
         match read {
             Ok(read) => {
-                let mut registry = shared.registry();
-                let Some(entry) = registry.get_mut(id) else {
-                    continue;
-                };
                 tell_problems(shared, read.problems());
-                let measured = measure(shared, &recorder, entry, &read, &paths, now);
-                let memory = measured.as_ref().and_then(|run| run.memory.clone());
-                done.push(Done { id, memory, read });
-                runs.extend(measured);
+                part.measure(shared, &recorder, id, read, &paths, now);
+                if part.measurements >= PART {
+                    std::mem::take(&mut part)
+                        .record(shared, &mut recorder, now)
+                        .await;
+                }
             }
             Err(error @ (SourceError::Gone | SourceError::RoleTooLow(_))) => {
                 shared.observer.failed("pipelines", error.kind());
                 gone.extend(lose(shared, id, &error));
             }
-            Err(error) => failed(shared, id, &error, now),
+            Err(error) => failed(shared, reading, id, &error, now),
         }
     }
-    let recorded = if runs.is_empty() {
-        Ok(())
-    } else {
-        recorder.record(runs, now).await
-    };
-    // The memories are in place before the next run measures with them.
-    end(shared, done, &recorded, now);
+    part.record(shared, &mut recorder, now).await;
     drop(recorder);
     forget(shared, gone, now).await;
+}
+
+/// A part of a run that is measured, and then recorded, together.
+#[derive(Default)]
+struct Part {
+    runs: Vec<ProjectRun>,
+    done: Vec<Done>,
+    /// How many measurements that is.
+    measurements: usize,
+}
+
+impl Part {
+    fn measure(
+        &mut self,
+        shared: &Shared,
+        recorder: &Recorder,
+        id: ProjectId,
+        read: Read,
+        paths: &Tracked,
+        now: UnixSeconds,
+    ) {
+        let mut registry = shared.registry();
+        let Some(entry) = registry.get_mut(id) else {
+            return;
+        };
+        let run = measure(shared, recorder, entry, &read, paths, now);
+        let memory = run.as_ref().and_then(|run| run.memory.clone());
+        self.done.push(Done { id, memory, read });
+        if let Some(run) = run {
+            let measured = run.measured.iter();
+            self.measurements += measured.map(|(_, measured)| measured.len()).sum::<usize>();
+            self.runs.push(run);
+        }
+    }
+
+    async fn record(self, shared: &Shared, recorder: &mut Recorder, now: UnixSeconds) {
+        let recorded = if self.runs.is_empty() {
+            Ok(())
+        } else {
+            recorder.record(self.runs, now).await
+        };
+        // The memories are in place before anything else is measured with them.
+        end(shared, self.done, &recorded, now);
+    }
 }
 
 /// A project whose reading came to an end.
@@ -227,22 +275,26 @@ fn end(shared: &Shared, done: Vec<Done>, recorded: &Result<(), RecordError>, now
             continue;
         };
         let (interval, slot) = (shared.feed_interval, entry.slot);
-        let (timer, feed) = match &read {
-            Read::Feed(_) => (&mut entry.feed, true),
-            Read::Refs(_) => (&mut entry.refs, false),
+        let reading = match &read {
+            Read::Feed(_) => Reading::ChangeFeed,
+            Read::Refs(_) => Reading::Refs,
         };
         if let Err(error) = recorded {
-            timer.failed(now, interval);
+            entry.timer_mut(reading).failed(now, interval);
             entry.error = Some(error.to_string());
             continue;
         }
-        let late = now.since(timer.due);
-        timer.succeeded(now, interval, slot);
         if let Some(memory) = memory {
             entry.memory = memory;
             entry.measured_at = Some(now);
         }
-        if feed {
+        let late = now.since(entry.timer(reading).due);
+        if entry.is_settled() {
+            entry.timer_mut(reading).succeeded(now, interval, slot);
+        } else {
+            entry.timer_mut(reading).go_on(now);
+        }
+        if reading == Reading::ChangeFeed {
             entry.succeeded_at = Some(now);
             entry.error = None;
             lag = lag.max(Some(late));
@@ -381,13 +433,13 @@ fn retired_path(path: &Text) -> [Retirement; 2] {
     ["project", "parent_project"].map(|label| Retirement::Labels(vec![(label, path.clone())]))
 }
 
-fn failed(shared: &Shared, id: ProjectId, error: &SourceError, now: UnixSeconds) {
+fn failed(shared: &Shared, reading: Reading, id: ProjectId, error: &SourceError, now: UnixSeconds) {
     shared.observer.failed("pipelines", error.kind());
     let mut registry = shared.registry();
     let Some(entry) = registry.get_mut(id) else {
         return;
     };
-    entry.feed.failed(now, shared.feed_interval);
+    entry.timer_mut(reading).failed(now, shared.feed_interval);
     let text = error.to_string();
     if entry.error.as_ref() != Some(&text) {
         tracing::warn!(project = %entry.project.full_path, "{text}");
@@ -435,12 +487,9 @@ fn tell_problems(shared: &Shared, problems: &[Problem]) {
 
 fn tell_projects(shared: &Shared) {
     let registry = shared.registry();
-    let looked_at = registry
-        .iter()
-        .filter(|(_, entry)| {
-            entry.feed.due > UnixSeconds::default()
-                && (entry.succeeded_at.is_some() || entry.error.is_some())
-        })
-        .count();
-    shared.observer.projects(registry.len(), looked_at);
+    let read = registry.iter().filter(|(_, entry)| {
+        let succeeded = entry.succeeded_at.is_some() && entry.is_settled();
+        succeeded || entry.error.is_some()
+    });
+    shared.observer.projects(registry.len(), read.count());
 }

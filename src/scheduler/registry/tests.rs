@@ -1,8 +1,8 @@
 //! When projects are read, and by how many at once.
 
-use super::super::FEED_BATCH;
 use super::*;
 use crate::gitlab::model::Known;
+use crate::source::change_feed::FeedState;
 
 const INTERVAL: Duration = Duration::from_secs(30);
 const START: UnixSeconds = UnixSeconds(1_000);
@@ -32,7 +32,7 @@ fn tracking(ids: impl IntoIterator<Item = u64>) -> Registry {
 }
 
 fn taken(registry: &mut Registry, now: UnixSeconds) -> Vec<u64> {
-    let batches = registry.take_feed(now, FEED_BATCH, 100);
+    let batches = registry.take_feed(now, 100);
     batches
         .iter()
         .flatten()
@@ -42,11 +42,68 @@ fn taken(registry: &mut Registry, now: UnixSeconds) -> Vec<u64> {
 
 /// Ends a run that went well.
 fn succeed(registry: &mut Registry, id: u64, now: UnixSeconds) {
-    let entry = registry.get_mut(ProjectId(id)).unwrap();
+    let (id, holding) = holding(registry, id);
+    let entry = registry.get_mut(id).unwrap();
     let slot = entry.slot;
     entry.feed.succeeded(now, INTERVAL, slot);
-    let target = (ProjectId(id), entry.tracking);
-    registry.release(Reading::ChangeFeed, target, now, INTERVAL);
+    registry.release(Reading::ChangeFeed, id, holding, now, INTERVAL);
+}
+
+/// What a run holds of a project.
+fn holding(registry: &mut Registry, id: u64) -> (ProjectId, Holding) {
+    let id = ProjectId(id);
+    let entry = registry.get_mut(id).unwrap();
+    let holding = Holding {
+        tracking: entry.tracking,
+        ended: entry.feed.ended,
+    };
+    (id, holding)
+}
+
+/// Ends a look that went well and brought the project to this depth.
+fn deepen(registry: &mut Registry, id: u64, depth: Depth, now: UnixSeconds) {
+    let (id, holding) = holding(registry, id);
+    let entry = registry.get_mut(id).unwrap();
+    let mut feed = FeedState::new(now);
+    feed.depth = depth;
+    let feed = Some(feed);
+    entry.memory = Arc::new(ProjectMemory {
+        feed,
+        ..ProjectMemory::default()
+    });
+    entry.feed.go_on(now);
+    registry.release(Reading::ChangeFeed, id, holding, now, INTERVAL);
+}
+
+#[test]
+fn the_first_looks_follow_each_other_at_once_and_those_of_one_depth_go_together() {
+    let mut registry = tracking(1..=60);
+    for batch in registry.take_feed(START, 100) {
+        assert_eq!(
+            batch.len(),
+            60,
+            "the newest pipelines of many share a query"
+        );
+    }
+    for id in 1..=30 {
+        deepen(&mut registry, id, Depth::Pipelines, START);
+    }
+    for id in 31..=60 {
+        deepen(&mut registry, id, Depth::Jobs, START);
+    }
+    let batches = registry.take_feed(START, 100);
+    let sizes: Vec<usize> = batches.iter().map(Vec::len).collect();
+    assert_eq!(sizes, [25, 5, 25, 5]);
+    let depths = |batch: &Vec<Target>| -> BTreeSet<Depth> {
+        let feeds = batch
+            .iter()
+            .filter_map(|target| target.memory.feed.as_ref());
+        feeds.map(|feed| feed.depth).collect()
+    };
+    for batch in &batches {
+        assert_eq!(depths(batch).len(), 1);
+    }
+    assert!(registry.take_refs(START, 100).is_empty(), "refs come last");
 }
 
 #[test]
@@ -62,7 +119,7 @@ fn a_held_project_is_never_taken_again() {
 #[test]
 fn one_that_went_and_came_back_waits_for_the_run_that_holds_it() {
     let mut registry = tracking([1]);
-    let first = registry.take_feed(START, FEED_BATCH, 1).remove(0).remove(0);
+    let first = registry.take_feed(START, 1).remove(0).remove(0);
     assert!(registry.remove(ProjectId(1)).is_some());
     registry.update(found([1]), at(10));
     assert_eq!(
@@ -70,12 +127,12 @@ fn one_that_went_and_came_back_waits_for_the_run_that_holds_it() {
         [0; 0],
         "the first run goes on"
     );
-    let run = (first.id(), first.tracking);
-    registry.release(Reading::ChangeFeed, run, at(20), INTERVAL);
-    let second = registry
-        .take_feed(at(20), FEED_BATCH, 1)
-        .remove(0)
-        .remove(0);
+    let holding = Holding {
+        tracking: first.tracking,
+        ended: 0,
+    };
+    registry.release(Reading::ChangeFeed, first.id(), holding, at(20), INTERVAL);
+    let second = registry.take_feed(at(20), 1).remove(0).remove(0);
     assert_ne!(
         first.tracking, second.tracking,
         "what it brings is of the first"
@@ -86,9 +143,8 @@ fn one_that_went_and_came_back_waits_for_the_run_that_holds_it() {
 fn a_run_that_tells_nothing_counts_as_a_failure() {
     let mut registry = tracking([1]);
     assert_eq!(taken(&mut registry, START), [1]);
-    let entry = registry.get_mut(ProjectId(1)).unwrap();
-    let target = (ProjectId(1), entry.tracking);
-    registry.release(Reading::ChangeFeed, target, at(5), INTERVAL);
+    let (id, holding) = holding(&mut registry, 1);
+    registry.release(Reading::ChangeFeed, id, holding, at(5), INTERVAL);
     assert_eq!(taken(&mut registry, at(6)), [0; 0], "not at once");
     assert_eq!(taken(&mut registry, at(5 + 60)), [1]);
 }

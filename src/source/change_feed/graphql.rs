@@ -317,7 +317,7 @@ impl GraphQl {
         }
         let mut open: Vec<_> = wanted
             .iter()
-            .filter(|wanted| !read.contains_key(&wanted.pipeline.id))
+            .filter(|wanted| wanted.alone && !read.contains_key(&wanted.pipeline.id))
             .collect();
         // What does not fit stays due; what still changes, and then the newest, comes first.
         open.sort_by_key(|wanted| {

@@ -29,7 +29,7 @@ use crate::gitlab::model::{
 use foreign::Foreign;
 use graphql::GraphQl;
 use rest::Rest;
-pub use state::{Details, FeedState, Followed, Look, OVERLAP, Wishes};
+pub use state::{Depth, Details, FeedState, Followed, Look, OVERLAP, Wishes};
 use upstreams::Upstreams;
 
 /// How long REST stands in before GraphQL is tried again.
@@ -69,6 +69,8 @@ struct Wanted {
     project: ProjectId,
     path: Text,
     pipeline: Pipeline,
+    /// Whether it may be read by itself, if it cannot be read together with others.
+    alone: bool,
 }
 
 /// A project and its full path.
@@ -296,6 +298,7 @@ impl ChangeFeed {
                     project: *id,
                     path: reading.project.full_path.clone(),
                     pipeline: pipeline.clone(),
+                    alone: pipeline.status.is_active() || reading.look.depth() == Depth::Everything,
                 })
             })
             .collect();

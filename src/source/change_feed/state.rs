@@ -45,9 +45,23 @@ impl Wishes {
     }
 }
 
+/// How deep a project has been read. Its first looks go deeper one by one, so that the pipelines of
+/// all projects are shown, and then their jobs, before anything that takes requests per pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Depth {
+    /// Pipelines, and the jobs of those that are active: these are not history for long.
+    Pipelines,
+    /// Jobs of the others, too, as far as many pipelines share a request.
+    Jobs,
+    /// Everything.
+    Everything,
+}
+
 /// What the change feed remembers of a project.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FeedState {
+    /// How deep it has been read.
+    pub depth: Depth,
     /// When the project was first looked at, by GitLab's clock.
     pub first_seen: UnixSeconds,
     /// Latest `updated_at` of what has been read completely.
@@ -65,6 +79,9 @@ pub struct Followed {
     pub pipeline: Pipeline,
     /// Its events before this are history or have been counted; see [`crate::collector`].
     pub floor: UnixSeconds,
+    /// It had come to rest at the first look and has not moved since: what happened in the second
+    /// of that look is history, too.
+    pub rests: bool,
     /// The latest event of it, its jobs and its downstream pipelines: these end without moving it,
     /// so while this is not behind the watermark, they could be taken for new ones.
     pub newest: UnixSeconds,
@@ -90,11 +107,18 @@ impl FeedState {
     #[must_use]
     pub fn new(first_seen: UnixSeconds) -> Self {
         Self {
+            depth: Depth::Pipelines,
             first_seen,
             watermark: UnixSeconds::default(),
             looked_at: UnixSeconds::default(),
             followed: BTreeMap::new(),
         }
+    }
+
+    /// Whether everything that is wanted has been read at least once.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.depth == Depth::Everything
     }
 
     /// From when on changes are read again.
@@ -118,6 +142,8 @@ pub struct Look<'a> {
     settings: &'a ProjectSettings,
     wishes: Wishes,
     first: bool,
+    /// How deep it goes.
+    depth: Depth,
     now: UnixSeconds,
     floor: UnixSeconds,
     /// From when on this look reads; the watermark moves meanwhile.
@@ -160,10 +186,16 @@ impl<'a> Look<'a> {
         now: UnixSeconds,
     ) -> Self {
         let state = remembered.cloned().unwrap_or_else(|| FeedState::new(now));
+        let depth = match remembered.map(|state| state.depth) {
+            None => Depth::Pipelines,
+            Some(Depth::Pipelines) => Depth::Jobs,
+            Some(Depth::Jobs | Depth::Everything) => Depth::Everything,
+        };
         Self {
             settings,
             wishes,
             first: remembered.is_none(),
+            depth,
             now,
             floor: state.floor(),
             since: state.since(),
@@ -232,6 +264,7 @@ impl<'a> Look<'a> {
             pipeline.upstream.clone_from(&known.pipeline.upstream);
         }
         let floor = known.map_or(self.floor, |known| known.floor);
+        let rests = self.first && !pipeline.status.is_active();
         let newest = known.map_or(pipeline.updated_at, |known| {
             known.newest.max(pipeline.updated_at)
         });
@@ -244,6 +277,7 @@ impl<'a> Look<'a> {
         let followed = Followed {
             pipeline,
             floor,
+            rests,
             newest,
             details_due,
             labels_read_at,
@@ -260,20 +294,33 @@ impl<'a> Look<'a> {
         jobs: Option<Vec<Job>>,
         foreign: Vec<ForeignPipeline>,
     ) -> PipelineFacts {
+        let floor = match followed.rests {
+            true => followed.floor.plus(Duration::from_secs(1)),
+            false => followed.floor,
+        };
         PipelineFacts {
             pipeline: followed.pipeline.clone(),
-            floor: (!self.first).then_some(followed.floor),
+            floor: (!self.first).then_some(floor),
             jobs,
             foreign,
         }
     }
 
+    /// How deep this look goes.
+    #[must_use]
+    pub fn depth(&self) -> Depth {
+        self.depth
+    }
+
     /// The pipelines whose details are to be read now.
     pub fn wanted(&self) -> impl Iterator<Item = &Pipeline> {
+        let all = self.depth > Depth::Pipelines;
         self.state
             .followed
             .values()
-            .filter(|followed| followed.details_due)
+            .filter(move |followed| {
+                followed.details_due && (all || followed.pipeline.status.is_active())
+            })
             .map(|followed| &followed.pipeline)
     }
 
@@ -284,6 +331,9 @@ impl<'a> Look<'a> {
         let Some(followed) = self.state.followed.get(&id) else {
             return false;
         };
+        if self.depth < Depth::Everything {
+            return false;
+        }
         let open = jobs.iter().any(|job| self.is_open(job));
         let due = !followed.pipeline.status.is_active()
             || followed
@@ -375,12 +425,16 @@ impl<'a> Look<'a> {
     /// Whether the look found nothing to take in.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        !self.first && self.facts.is_empty() && self.deleted.is_empty()
+        self.state.depth == self.depth
+            && !self.first
+            && self.facts.is_empty()
+            && self.deleted.is_empty()
     }
 
     /// Ends the look: facts for the collectors, and what to remember.
     #[must_use]
     pub fn end(mut self) -> (Feed, FeedState) {
+        self.state.depth = self.depth;
         let since = self.state.since();
         self.state.followed.retain(|_, followed| {
             followed.details_due

@@ -222,7 +222,8 @@ pub static INITIAL_SYNC_PROGRESS: Gauge<NoLabels> = Gauge::new(spec(
     "age_initial_sync_progress_ratio",
     "",
     false,
-    "Share of the tracked projects that have been read since the start, from 0 to 1.",
+    "Share of the tracked projects of which everything has been read once since the start, or that \
+     could not be read, from 0 to 1.",
 ));
 
 /// Webhook events.

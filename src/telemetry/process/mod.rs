@@ -242,13 +242,13 @@ impl OwnMetrics {
         self.runs.running.set(NoLabels {}, number(running));
     }
 
-    /// Projects tracked, and how many of them have been looked at since the start.
-    pub fn projects(&self, tracked: usize, looked_at: usize) {
+    /// Projects tracked, and how many of them have been read whole since the start, or failed.
+    pub fn projects(&self, tracked: usize, read: usize) {
         self.runs.projects.set(NoLabels {}, number(tracked));
         let progress = if tracked == 0 {
             1.0
         } else {
-            (number(looked_at) / number(tracked)).min(1.0)
+            (number(read) / number(tracked)).min(1.0)
         };
         self.runs.progress.set(NoLabels {}, progress);
     }
