@@ -94,7 +94,7 @@ impl<'a> Changing<'a> {
             RecordedValue::Counter(total) => row.value = *total,
             RecordedValue::Histogram { buckets, sum, .. } => {
                 row.value = *sum;
-                family.buckets_mut(slot).copy_from_slice(buckets);
+                family.set_buckets(slot, buckets);
             }
         }
     }

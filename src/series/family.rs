@@ -9,30 +9,33 @@ use super::labels::LabelSets;
 use crate::telemetry::catalogue::{Desc, FamilyId, Kind};
 
 /// [`Row::removed`] of a row that lives.
-const ALIVE: u64 = u64::MAX;
+const ALIVE: u32 = u32::MAX;
 
-/// One version of one series: 40 bytes, and 8 per bucket beside it.
+/// One version of one series: 32 bytes; of a histogram that has counted, 8 per bucket beside it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
     /// A counter's total, a gauge's value, or the sum of a histogram.
     pub(super) value: f64,
     /// First epoch that sees it.
-    added: u64,
+    added: u32,
     /// First epoch that does not see it any more.
-    removed: u64,
+    removed: u32,
     /// Its labels.
     pub(super) set: u32,
     /// When it was first shown, in seconds since the Unix epoch.
     pub(super) born: u32,
     /// When its total last changed, in seconds since the Unix epoch.
     pub(super) changed: u32,
-    /// Of a gauge: the state block it belongs to. Else: whether its subject is gone.
+    /// Of a gauge: the state block it belongs to. Else: in the lowest bit, whether its subject is
+    /// gone; above, of a histogram that has counted, the place of its buckets, from 1 on.
     tag: u32,
 }
 
+const _: () = assert!(size_of::<Row>() == 32);
+
 impl Row {
     /// Whether a look at `epoch` sees it.
-    pub(super) const fn is_visible(&self, epoch: u64) -> bool {
+    pub(super) const fn is_visible(&self, epoch: u32) -> bool {
         self.added <= epoch && epoch < self.removed
     }
 
@@ -48,12 +51,29 @@ impl Row {
 
     /// Whether a counter's or histogram's subject is gone.
     pub(super) const fn is_retiring(&self) -> bool {
-        self.tag != 0
+        self.tag & 1 != 0
     }
 
     /// Marks a counter or histogram as having lost its subject, or as alive again.
     pub(super) const fn set_retiring(&mut self, retiring: bool) {
-        self.tag = retiring as u32;
+        self.tag = self.tag & !1 | retiring as u32;
+    }
+
+    /// Where a histogram's buckets are, once it has counted.
+    const fn place(&self) -> Option<usize> {
+        match self.tag >> 1 {
+            0 => None,
+            place => Some(place as usize - 1),
+        }
+    }
+
+    /// Notes where a histogram's buckets are.
+    const fn set_place(&mut self, place: Option<u32>) {
+        let place = match place {
+            Some(place) => place + 1,
+            None => 0,
+        };
+        self.tag = place << 1 | self.tag & 1;
     }
 }
 
@@ -71,9 +91,9 @@ pub(super) struct NewRow {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Epoch {
     /// The first epoch that sees the change.
-    pub(super) number: u64,
+    pub(super) number: u32,
     /// Epochs of the oldest and the newest walk under way.
-    pub(super) walks: Option<(u64, u64)>,
+    pub(super) walks: Option<(u32, u32)>,
 }
 
 /// All rows of one metric. Rows do not move while a walk is under way.
@@ -83,8 +103,11 @@ pub(super) struct Family {
     pub(super) desc: &'static Desc,
     pub(super) bounds: Arc<[f64]>,
     rows: Vec<Row>,
-    /// Bucket counts, not cumulated, [`Family::width`] per row.
+    /// Bucket counts, not cumulated, [`Family::width`] per histogram that has counted: most of what
+    /// history names has not.
     buckets: Vec<u64>,
+    /// Places in `buckets` that nobody has.
+    free: Vec<u32>,
     /// Living rows by label set.
     index: HashTable<u32>,
     /// Rows that no new walk sees, oldest removal first.
@@ -111,6 +134,7 @@ impl Family {
             bounds,
             rows: Vec::new(),
             buckets: Vec::new(),
+            free: Vec::new(),
             index: HashTable::new(),
             dead: VecDeque::new(),
             zeros: vec![0; width].into(),
@@ -160,13 +184,45 @@ impl Family {
         &mut self.rows[slot]
     }
 
+    /// A histogram's buckets.
     pub(super) fn buckets(&self, slot: usize) -> &[u64] {
-        &self.buckets[slot * self.width()..][..self.width()]
+        match self.rows[slot].place() {
+            Some(place) => &self.buckets[place * self.width()..][..self.width()],
+            None => &self.zeros,
+        }
     }
 
-    pub(super) fn buckets_mut(&mut self, slot: usize) -> &mut [u64] {
+    /// Sets a histogram's buckets, as many as there are.
+    pub(super) fn set_buckets(&mut self, slot: usize, buckets: &[u64]) {
         let width = self.width();
-        &mut self.buckets[slot * width..][..width]
+        let place = match self.rows[slot].place() {
+            Some(place) => place,
+            None if buckets.iter().all(|count| *count == 0) => return,
+            None => self.take_place(slot),
+        };
+        self.buckets[place * width..][..width].copy_from_slice(buckets);
+    }
+
+    fn take_place(&mut self, slot: usize) -> usize {
+        let width = self.width();
+        let place = self.free.pop().unwrap_or_else(|| {
+            let places = self.buckets.len() / width;
+            reserve(&mut self.buckets, width);
+            self.buckets.resize((places + 1) * width, 0);
+            places as u32
+        });
+        self.rows[slot].set_place(Some(place));
+        place as usize
+    }
+
+    /// Lets go of the buckets of a row that nobody sees any more.
+    fn free_place(&mut self, slot: usize) {
+        if self.desc.kind == Kind::Histogram
+            && let Some(place) = self.rows[slot].place()
+        {
+            self.free.push(place as u32);
+            self.rows[slot].set_place(None);
+        }
     }
 
     /// Adds a row, its buckets at 0. Its set's user is counted by the caller.
@@ -183,13 +239,13 @@ impl Family {
         let slot = match self.reusable(epoch) {
             Some(slot) => {
                 labels.release(self.rows[slot].set);
+                self.free_place(slot);
                 self.rows[slot] = row;
-                self.buckets_mut(slot).fill(0);
                 slot
             }
             None => {
+                reserve(&mut self.rows, 1);
                 self.rows.push(row);
-                self.buckets.resize(self.rows.len() * self.width(), 0);
                 self.rows.len() - 1
             }
         };
@@ -261,6 +317,7 @@ impl Family {
             let slot = slot as usize;
             let last = self.rows.len() - 1;
             labels.release(self.rows[slot].set);
+            self.free_place(slot);
             if slot != last {
                 let moved = self.rows[last].set;
                 let found = self
@@ -269,26 +326,48 @@ impl Family {
                 if let Some(found) = found {
                     *found = slot as u32;
                 }
-                let width = self.width();
-                self.buckets
-                    .copy_within(last * width..(last + 1) * width, slot * width);
             }
             self.rows.swap_remove(slot);
-            self.buckets.truncate(last * self.width());
         }
         self.shrink();
     }
 
     /// Gives memory back after a peak.
     fn shrink(&mut self) {
+        self.shrink_buckets();
         let len = self.rows.len();
         if self.rows.capacity() < 1024 || self.rows.capacity() / 4 < len {
             return;
         }
         self.rows.shrink_to(2 * len);
-        self.buckets.shrink_to(2 * len * self.width());
         let rows = &self.rows;
         self.index
             .shrink_to(2 * len, |slot| hash(rows[*slot as usize].set));
+    }
+
+    /// Moves buckets together when most places are free.
+    fn shrink_buckets(&mut self) {
+        let used = self.buckets.len() / self.width().max(1) - self.free.len();
+        if self.free.len() < 1024 || self.free.len() < used {
+            return;
+        }
+        let mut buckets = Vec::with_capacity(used * self.width());
+        for slot in 0..self.rows.len() {
+            if self.rows[slot].place().is_some() {
+                let place = (buckets.len() / self.width()) as u32;
+                buckets.extend_from_slice(self.buckets(slot));
+                self.rows[slot].set_place(Some(place));
+            }
+        }
+        self.buckets = buckets;
+        self.free = Vec::new();
+    }
+}
+
+/// Makes room for some more, by a quarter at a time: twice the size, as a vector grows by itself,
+/// is much memory for nothing in a table of millions of rows.
+pub(super) fn reserve<T>(vec: &mut Vec<T>, more: usize) {
+    if vec.capacity() - vec.len() < more {
+        vec.reserve_exact((vec.len() / 4).max(more).max(64));
     }
 }

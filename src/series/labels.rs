@@ -7,7 +7,9 @@ use std::hash::{BuildHasher, Hash};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use super::family::reserve;
 use crate::gitlab::model::Text;
+use crate::telemetry::catalogue::MAX_LABELS;
 
 /// Sorted label names.
 type Keys = &'static [&'static str];
@@ -62,6 +64,7 @@ impl<T> Pool<T> {
                 id
             }
             None => {
+                reserve(&mut self.entries, 1);
                 self.entries.push(entry);
                 u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
             }
@@ -125,10 +128,37 @@ impl<T> Pool<T> {
     }
 }
 
+/// Ids of texts, in the order of their labels; they stand in place, since there are many sets.
+#[derive(Clone, Copy, Debug)]
+struct Ids {
+    len: u8,
+    ids: [u32; MAX_LABELS],
+}
+
+impl Ids {
+    fn of(ids: impl IntoIterator<Item = u32>) -> Self {
+        let mut list = Self {
+            len: 0,
+            ids: [0; MAX_LABELS],
+        };
+        // No metric has more labels: the catalogue does not compile then.
+        for (place, id) in list.ids.iter_mut().zip(ids) {
+            *place = id;
+            list.len += 1;
+        }
+        list
+    }
+
+    fn as_slice(&self) -> &[u32] {
+        &self.ids[..usize::from(self.len)]
+    }
+}
+
 #[derive(Debug)]
 struct Set {
-    keys: Keys,
-    values: Box<[u32]>,
+    /// Which label names, in [`LabelSets::keys`].
+    keys: u8,
+    values: Ids,
 }
 
 /// All label sets of the table.
@@ -136,19 +166,42 @@ struct Set {
 pub(super) struct LabelSets {
     texts: Pool<Text>,
     sets: Pool<Set>,
+    /// The different lists of label names: some dozens.
+    keys: Vec<Keys>,
 }
 
 impl LabelSets {
     /// The set's id, when a row bears it.
     pub(super) fn find(&self, keys: Keys, values: &[Text]) -> Option<u32> {
-        let ids: Option<Vec<u32>> = values.iter().map(|value| self.text_id(value)).collect();
-        self.find_ids(keys, &ids?)
+        let mut ids = [0; MAX_LABELS];
+        for (id, value) in ids.iter_mut().zip(values) {
+            *id = self.text_id(value)?;
+        }
+        self.find_ids(keys, &ids[..values.len().min(MAX_LABELS)])
     }
 
     fn find_ids(&self, keys: Keys, ids: &[u32]) -> Option<u32> {
         self.sets.find(ids, |set| {
-            *set.values == *ids && (std::ptr::eq(set.keys, keys) || set.keys == keys)
+            set.values.as_slice() == ids && {
+                let known = self.keys_of(set);
+                std::ptr::eq(known, keys) || known == keys
+            }
         })
+    }
+
+    fn keys_of(&self, set: &Set) -> Keys {
+        self.keys.get(usize::from(set.keys)).copied().unwrap_or(&[])
+    }
+
+    /// The number of a list of label names.
+    fn number(&mut self, keys: Keys) -> u8 {
+        let known = self.keys.iter().position(|known| *known == keys);
+        let place = known.unwrap_or_else(|| {
+            self.keys.push(keys);
+            self.keys.len() - 1
+        });
+        // There are fewer metrics than that.
+        u8::try_from(place).unwrap_or(u8::MAX)
     }
 
     /// The set's id, with one user more.
@@ -157,17 +210,18 @@ impl LabelSets {
             self.sets.retain(id);
             return id;
         }
-        let values = values
-            .iter()
-            .map(|value| {
-                if let Some(id) = self.text_id(value) {
-                    self.texts.retain(id);
-                    return id;
-                }
-                self.texts.insert(value.clone(), |text| &**text)
-            })
-            .collect();
-        self.sets.insert(Set { keys, values }, |set| &*set.values)
+        let keys = self.number(keys);
+        let ids = values.iter().map(|value| {
+            if let Some(id) = self.text_id(value) {
+                self.texts.retain(id);
+                return id;
+            }
+            self.texts.insert(value.clone(), |text| &**text)
+        });
+        let ids: Vec<u32> = ids.collect();
+        let values = Ids::of(ids);
+        self.sets
+            .insert(Set { keys, values }, |set| set.values.as_slice())
     }
 
     /// One user more of a set that is in use.
@@ -177,8 +231,8 @@ impl LabelSets {
 
     /// One user less; the last one takes the set with it, and texts that only it bore.
     pub(super) fn release(&mut self, set: u32) {
-        if let Some(set) = self.sets.release(set, |set| &*set.values) {
-            for text in &set.values {
+        if let Some(set) = self.sets.release(set, |set| set.values.as_slice()) {
+            for text in set.values.as_slice() {
                 self.texts.release(*text, |text| &**text);
             }
         }
@@ -191,7 +245,7 @@ impl LabelSets {
 
     /// Ids of a set's values.
     pub(super) fn value_ids(&self, set: u32) -> &[u32] {
-        self.sets.get(set).map_or(&[], |set| &set.values)
+        self.sets.get(set).map_or(&[], |set| set.values.as_slice())
     }
 
     /// A set's values, shared.
@@ -203,7 +257,7 @@ impl LabelSets {
     /// A set to look at.
     pub(super) fn view(&self, set: u32) -> LabelsView<'_> {
         let (keys, values) = match self.sets.get(set) {
-            Some(set) => (set.keys, &*set.values),
+            Some(set) => (self.keys_of(set), set.values.as_slice()),
             None => (&[][..], &[][..]),
         };
         LabelsView {
@@ -215,7 +269,7 @@ impl LabelSets {
 
     /// Gives memory back after a peak.
     pub(super) fn shrink(&mut self) {
-        self.sets.shrink(|set| &*set.values);
+        self.sets.shrink(|set| set.values.as_slice());
         self.texts.shrink(|text| &**text);
     }
 

@@ -180,7 +180,7 @@ pub(super) fn restore(
     };
     let slot = family.insert(new, epoch, labels);
     if let RecordedValue::Histogram { buckets, .. } = &record.value {
-        family.buckets_mut(slot).copy_from_slice(buckets);
+        family.set_buckets(slot, buckets);
     }
     Ok(())
 }

@@ -53,7 +53,7 @@ pub struct Table {
     pub(super) cardinality_limit: usize,
     state: RwLock<State>,
     /// Walks under way, by epoch.
-    walks: Mutex<BTreeMap<u64, usize>>,
+    walks: Mutex<BTreeMap<u32, usize>>,
 }
 
 #[derive(Debug)]
@@ -66,7 +66,7 @@ pub(super) struct State {
     pub(super) retiring: Vec<(FamilyId, u32)>,
     /// Removals for the next push, with their label sets in use; `None` while nobody pushes.
     removed: Option<VecDeque<(FamilyId, u32)>>,
-    pub(super) epoch: u64,
+    pub(super) epoch: u32,
 }
 
 impl Table {
@@ -238,15 +238,15 @@ impl Table {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn walks(&self) -> MutexGuard<'_, BTreeMap<u64, usize>> {
+    fn walks(&self) -> MutexGuard<'_, BTreeMap<u32, usize>> {
         self.walks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn note_walk(&self, epoch: u64) {
+    pub(super) fn note_walk(&self, epoch: u32) {
         *self.walks().entry(epoch).or_default() += 1;
     }
 
-    pub(super) fn forget_walk(&self, epoch: u64) {
+    pub(super) fn forget_walk(&self, epoch: u32) {
         let mut walks = self.walks();
         if let Some(count) = walks.get_mut(&epoch) {
             *count -= 1;

@@ -64,7 +64,7 @@ pub struct RemovedRow {
 #[derive(Debug)]
 pub struct Walk {
     pub(super) table: Arc<Table>,
-    pub(super) epoch: u64,
+    pub(super) epoch: u32,
     pub(super) now: u32,
     pub(super) family: usize,
     pub(super) slot: usize,
@@ -182,7 +182,7 @@ impl Table {
         }
     }
 
-    fn begin_walk(self: &Arc<Self>, epoch: u64, now: UnixSeconds) -> Walk {
+    fn begin_walk(self: &Arc<Self>, epoch: u32, now: UnixSeconds) -> Walk {
         self.note_walk(epoch);
         Walk {
             table: Arc::clone(self),

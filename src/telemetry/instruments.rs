@@ -24,9 +24,10 @@ use super::buckets::BucketSettings;
 use super::catalogue::{self, Collector, Desc, FamilyId, Kind, LabelValues, Measurement};
 use crate::gitlab::model::Text;
 
-/// Measurements between two collects, over all instruments: the SDK keeps room for twice as many
-/// sets per instrument, because it forgets a set one collect after its last report.
-pub const MAX_BATCH: usize = 2000;
+/// Measurements between two collects, over all instruments. The SDK keeps room for twice as many
+/// sets per instrument, because it forgets a set one collect after its last report; it takes that
+/// room at once, for each of more than a hundred instruments, so it is small.
+pub const MAX_BATCH: usize = 250;
 
 /// The attribute of the point into which the SDK folds what exceeds its limit.
 const OVERFLOW: &str = "otel.metric.overflow";

@@ -131,6 +131,9 @@ pub enum Buckets {
     Fixed(&'static [f64]),
 }
 
+/// The most labels a metric has: series keep their values in place.
+pub const MAX_LABELS: usize = 7;
+
 /// A metric as data: the single source of name, type, unit, labels and meaning.
 #[derive(Debug)]
 pub struct Desc {
@@ -220,6 +223,7 @@ macro_rules! entry {
         impl<L: Labels> $name<L> {
             const fn build(spec: Spec, buckets: Buckets) -> Self {
                 let Spec { name, unit, help, collector, tier, plan } = spec;
+                assert!(L::KEYS.len() <= MAX_LABELS, "a metric has more labels than MAX_LABELS");
                 let desc = Desc {
                     name,
                     kind: $kind,

@@ -25,7 +25,8 @@ pub mod value_stream;
 pub mod variables;
 
 pub use entry::{
-    Buckets, Collector, Counter, Desc, Gauge, Histogram, Kind, Measurement, SeriesKey, Spec, Tier,
+    Buckets, Collector, Counter, Desc, Gauge, Histogram, Kind, MAX_LABELS, Measurement, SeriesKey,
+    Spec, Tier,
 };
 pub use family::{FamilyId, all};
 pub use labels::{LabelValues, Labels};
