@@ -108,8 +108,8 @@ fn a_series_in_several_chunks_is_combined() {
             _ => None,
         })
         .sum();
-    #[expect(clippy::cast_precision_loss, reason = "small")]
-    let recorded = (3 * MAX_BATCH) as f64;
+    let count = u32::try_from(3 * MAX_BATCH).unwrap();
+    let recorded = f64::from(count);
     assert_eq!(total, recorded);
     assert!(
         deltas
@@ -117,9 +117,9 @@ fn a_series_in_several_chunks_is_combined() {
             .any(|delta| delta.change == Change::Level(recorded - 1.0))
     );
     let histogram = Change::Histogram {
-        count: 6000,
-        sum: 12_000.0,
-        buckets: vec![0, 6000, 0],
+        count: count.into(),
+        sum: 2.0 * recorded,
+        buckets: vec![0, count.into(), 0],
     };
     assert!(deltas.iter().any(|delta| delta.change == histogram));
 }
