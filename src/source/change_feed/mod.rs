@@ -275,6 +275,9 @@ impl ChangeFeed {
         // Emptiness below Reporter is no first look: what a higher role shows later is history.
         let blind = too_low && remembered.is_none() && pipelines.is_empty();
         let mut look = Look::begin(&target.settings, self.wishes, remembered, now);
+        if !self.graphql.is_open(self.clock.now()) {
+            look.leave_nothing();
+        }
         look.changes(pipelines, looked_at);
         Ok(Reading {
             project,

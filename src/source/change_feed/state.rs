@@ -306,6 +306,13 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// Has this look leave nothing for the next: no request is shared, so none can wait for others.
+    pub fn leave_nothing(&mut self) {
+        if self.depth == Depth::Jobs {
+            self.depth = Depth::Everything;
+        }
+    }
+
     /// How deep this look goes.
     #[must_use]
     pub fn depth(&self) -> Depth {

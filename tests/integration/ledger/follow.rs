@@ -13,7 +13,7 @@ use crate::support::core::{Core, client_settings, watch_everything};
 use crate::support::series::Series;
 
 /// Metrics that count events. Their sums and buckets are the business of other tests.
-const COUNTED: &[&str] = &[
+pub const COUNTED: &[&str] = &[
     "age_pipeline_run_count",
     "age_pipeline_duration_seconds",
     "age_pipeline_queued_duration_seconds",
@@ -52,7 +52,7 @@ fn counted(series: &Series) -> Counts {
 }
 
 /// Fails with a table of what differs.
-fn assert_equal(got: &Counts, want: &Counts, seed: u64) {
+pub fn assert_equal(got: &Counts, want: &Counts, seed: u64) {
     let keys: std::collections::BTreeSet<_> = got.keys().chain(want.keys()).collect();
     let wrong: Vec<String> = keys
         .into_iter()

@@ -9,6 +9,9 @@ use std::time::Duration;
 use gitlab_simulator::world::{Finish, JobSpec, PipelineSpec};
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 
+pub use expected::{Counts, counts};
+pub use follow::{COUNTED, assert_equal};
+
 use follow::Follow;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,6 +7,6 @@ mod prometheus;
 mod promtool;
 mod secrets;
 mod shutdown;
-mod story;
+pub mod story;
 mod traces;
 mod victoria_metrics;

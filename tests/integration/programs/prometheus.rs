@@ -1,16 +1,12 @@
 //! A Prometheus that scrapes the exporter twice: as OpenMetrics and as text.
 
-use std::process::Command;
-
 use amazing_gitlab_exporter::clock::Clock;
 
 use super::story::{self, Story};
-use crate::support::exporter::{Exporter, write};
-use crate::support::http;
+use crate::support::exporter::Exporter;
 use crate::support::program::Program;
 use crate::support::promql::PromQl;
-use crate::support::tools::tool;
-use crate::support::until;
+use crate::support::{prometheus, until};
 
 /// Jobs of [`configuration`].
 const JOBS: [&str; 2] = ["job='openmetrics'", "job='text'"];
@@ -31,29 +27,7 @@ scrape_configs:
 
 /// Starts Prometheus and waits until both jobs are up; none where it cannot be had.
 async fn scrape(target: &str) -> Option<(Program, PromQl)> {
-    let folder = tempfile::tempdir().expect("a folder");
-    write(&folder, "prometheus.yml", &configuration(target));
-    let mut command = Command::new(tool("bin/prometheus")?);
-    command.args([
-        "--config.file=prometheus.yml",
-        "--storage.tsdb.path=data",
-        "--web.listen-address=127.0.0.1:0",
-    ]);
-    let mut program = Program::start_in(folder, command);
-    let address = program
-        .tells("where it listens", |output| {
-            let (_, rest) = output.split_once("msg=\"Listening on\"")?;
-            let (_, address) = rest.lines().next()?.split_once("address=")?;
-            Some(address.to_owned())
-        })
-        .await;
-    let url = format!("http://{address}");
-    let promql = PromQl { url, flush: None };
-    until("it is ready", async || {
-        let is_ready = http::is_there(&format!("{}/-/ready", promql.url)).await;
-        is_ready.then_some(()).ok_or_else(|| "it is not".to_owned())
-    })
-    .await;
+    let (program, promql) = prometheus::start(&configuration(target)).await?;
     until("both jobs are up", async || {
         let up = promql.query("up == 1", None).await;
         if up.len() == JOBS.len() {

@@ -8,6 +8,7 @@ mod lines;
 pub mod observer;
 pub mod otlp;
 pub mod program;
+pub mod prometheus;
 pub mod promql;
 pub mod samples;
 pub mod series;

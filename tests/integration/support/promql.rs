@@ -26,7 +26,35 @@ struct Element {
     value: (f64, String),
 }
 
+/// A series with its samples: seconds since the epoch and values.
+#[derive(Debug, Deserialize)]
+pub struct RawSeries {
+    /// Its labels, the name among them.
+    pub metric: Labels,
+    values: Vec<(f64, String)>,
+}
+
+impl RawSeries {
+    /// Its values in the order of their times.
+    pub fn values(&self) -> impl Iterator<Item = f64> {
+        let values = self.values.iter();
+        values.map(|(_, value)| value.parse().expect("a number"))
+    }
+}
+
+#[derive(Deserialize)]
+struct Matrix {
+    result: Vec<RawSeries>,
+}
+
 impl PromQl {
+    /// The samples that a selector with a range finds, as they were scraped.
+    pub async fn raw(&self, selector: &str) -> Vec<RawSeries> {
+        let data = self.api("/api/v1/query", &[("query", selector)]).await;
+        let matrix: Matrix = serde_json::from_value(data).expect("a range vector");
+        matrix.result
+    }
+
     /// `data` of an answer of the API.
     pub async fn api(&self, path: &str, parameters: &[(&str, &str)]) -> Value {
         let answer = http::query(&format!("{}{path}", self.url), parameters).await;

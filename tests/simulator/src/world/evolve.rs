@@ -67,6 +67,12 @@ impl World {
         self.plan(wait as Millis + SECOND, Task::Activity(project));
     }
 
+    /// Lets nobody act any more; what runs comes to its end.
+    pub fn calm(&mut self) {
+        self.queue
+            .retain(|Reverse((_, _, task))| !matches!(task, Task::Activity(_)));
+    }
+
     fn plan(&mut self, after: Millis, task: Task) {
         self.sequence += 1;
         self.queue

@@ -1,0 +1,94 @@
+//! The exporter as a program that is killed and comes back at the same address.
+
+use std::net::TcpListener;
+
+use tempfile::TempDir;
+
+use crate::support::exporter::{Binary, binary, write};
+use crate::support::program::Program;
+use crate::support::promql::PromQl;
+use crate::support::{http, until};
+
+/// What stays when the program is killed: its configuration, its address, its state file if any.
+pub struct Home {
+    folder: TempDir,
+    settings: Vec<String>,
+    /// Host and port.
+    pub address: String,
+}
+
+impl Home {
+    /// A home for an exporter with this configuration, `STATE` in it being the state file's path,
+    /// and these settings on its command line.
+    pub fn new(configuration: &str, settings: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = folder.path().join("state.redb").display().to_string();
+        write(&folder, "config.yml", &configuration.replace("STATE", &state));
+        // Nobody else asks for it: the system hands ports out in turn.
+        let free = TcpListener::bind(("127.0.0.1", 0)).expect("127.0.0.1 has ports");
+        let address = free.local_addr().expect("it is bound").to_string();
+        Self {
+            folder,
+            settings: settings.iter().map(|it| (*it).to_owned()).collect(),
+            address,
+        }
+    }
+
+    /// Starts it, without waiting for anything.
+    pub fn start(&self) -> Program {
+        let config = self.folder.path().join("config.yml");
+        let mut command = binary(&["run", "--config"]);
+        command.arg(config);
+        command.args(["--server-listen-address", &self.address]);
+        for setting in &self.settings {
+            command.args(["--set", setting]);
+        }
+        Program::start(command)
+    }
+
+    /// Starts it and waits until everything was read once.
+    pub async fn start_and_read(&self) -> Program {
+        let Binary { program, .. } = Binary::started(self.start()).await;
+        until("everything was read once", async || {
+            let metrics = self.metrics().await;
+            let is_read = metrics
+                .lines()
+                .any(|line| line == "age_initial_sync_progress_ratio 1");
+            is_read.then_some(()).ok_or(metrics)
+        })
+        .await;
+        program
+    }
+
+    /// `/metrics` as text.
+    pub async fn metrics(&self) -> String {
+        http::get(&format!("http://{}/metrics", self.address)).await.body
+    }
+
+    /// The configuration of a Prometheus that looks at it every second.
+    pub fn prometheus(&self) -> String {
+        format!(
+            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}
+scrape_configs:
+- job_name: exporter
+  static_configs: [{{targets: ['{}']}}]
+",
+            self.address
+        )
+    }
+}
+
+/// Waits until a Prometheus has looked for the first time.
+pub async fn looks(promql: &PromQl) {
+    until("Prometheus looks", async || {
+        let up = promql.value("up", None).await;
+        (up == Some(1.0)).then_some(()).ok_or(format!("{up:?}"))
+    })
+    .await;
+}
+
+/// Kills it, so that it can put nothing in order.
+pub async fn kill(mut program: Program) {
+    program.signal("KILL");
+    program.ended().await;
+}

@@ -1,0 +1,168 @@
+//! With a state file nothing is lost, nothing counted twice, and no number ever falls, whenever the
+//! exporter is killed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use gitlab_simulator::time::MINUTE;
+use gitlab_simulator::{Options, Simulator, World, WorldConfig};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::program::{Home, kill, looks};
+use super::reading::{self, Rise};
+use crate::ledger::{self, Counts};
+use crate::support::exporter::{beginning_now, configuration};
+use crate::support::prometheus;
+use crate::support::promql::PromQl;
+
+const SEED: u64 = 11;
+/// How often it is killed.
+const KILLS: usize = 30;
+/// Seconds of the world in a second.
+const PACE: i64 = 60;
+/// How long all may take to come to rest.
+const REST: Duration = Duration::from_secs(180);
+
+/// Nothing that was counted leaves: it is compared at the end.
+const KEEP: [&str; 2] = [
+    "project_defaults.refs.branches.exclude_deleted=false",
+    "project_defaults.refs.tags.exclude_deleted=false",
+];
+
+fn world() -> World {
+    World::generate(WorldConfig {
+        seed: SEED,
+        projects: 8,
+        pipelines_per_project: 4,
+        active_ratio: 0.9,
+        pushes_per_hour: 8.0,
+        // Some starts of the exporter are too short to see anything.
+        min_refinish_gap: 60 * MINUTE,
+        ..beginning_now()
+    })
+}
+
+/// A world's quick time, until it is dropped.
+struct QuickTime(Arc<AtomicBool>);
+
+impl QuickTime {
+    fn of(simulator: &Simulator) -> Self {
+        let (world, stop) = (simulator.shared_world(), Arc::new(AtomicBool::new(false)));
+        let stopped = Arc::clone(&stop);
+        std::thread::spawn(move || {
+            let mut before = Instant::now();
+            while !stopped.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(20));
+                let now = Instant::now();
+                let real = i64::try_from((now - before).as_millis()).unwrap_or(0);
+                world.write().advance(real * PACE);
+                before = now;
+            }
+        });
+        Self(stop)
+    }
+}
+
+impl Drop for QuickTime {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_and_nothing_counted_twice_whenever_it_is_killed() {
+    let simulator = Simulator::start(world(), &Options::default()).expect("a simulator");
+    let settings = "state: {path: STATE}\ntelemetry: {birth_window: 4s}\n";
+    let home = Home::new(&configuration(&simulator, settings), &KEEP);
+    let first_look = simulator.world().now();
+    let mut exporter = home.start_and_read().await;
+    let Some((_program, promql)) = prometheus::start(&home.prometheus()).await else {
+        return;
+    };
+    looks(&promql).await;
+
+    let time = QuickTime::of(&simulator);
+    let mut random = StdRng::seed_from_u64(SEED);
+    for _ in 0..KILLS {
+        wait(random.random_range(100..4000)).await;
+        kill(exporter).await;
+        if random.random_ratio(1, 3) {
+            wait(random.random_range(0..6000)).await;
+        }
+        exporter = home.start();
+    }
+    simulator.world().calm();
+
+    let (want, seen) = rest(&simulator, &home, &promql, first_look).await;
+    drop(time);
+    drop(exporter);
+    let mut wrong = Vec::new();
+    for ((metric, labels), rise) in &seen {
+        let events = want.get(&(metric.clone(), labels.clone())).copied();
+        let right = Rise {
+            first: 0.0,
+            rises: events.unwrap_or_default(),
+            falls: 0,
+        };
+        if *rise != right {
+            wrong.push(format!("{metric}{labels:?}: {rise:?} instead of {right:?}"));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} of {} series of Prometheus are wrong:\n{}",
+        wrong.len(),
+        seen.len(),
+        wrong[..wrong.len().min(20)].join("\n")
+    );
+    tell(&want);
+}
+
+/// A random moment: nothing depends on its length.
+async fn wait(milliseconds: u64) {
+    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+}
+
+/// Waits until the exporter's text equals the ledger, and Prometheus has as many events as that;
+/// gives the ledger and what Prometheus has.
+async fn rest(
+    simulator: &Simulator,
+    home: &Home,
+    promql: &PromQl,
+    first_look: i64,
+) -> (Counts, Vec<((String, BTreeMap<String, String>), Rise)>) {
+    let start = Instant::now();
+    loop {
+        let want = ledger::counts(simulator.world().ledger().entries(), first_look);
+        let got = reading::of_text(&home.metrics().await);
+        let is_late = start.elapsed() > REST;
+        if is_late {
+            ledger::assert_equal(&got, &want, SEED);
+        }
+        if got == want {
+            let seen = reading::of_prometheus(promql).await;
+            let all: f64 = seen.iter().map(|(_, rise)| rise.first + rise.rises).sum();
+            if all >= want.values().sum() || is_late {
+                return (want, seen);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// The summary: totals per metric, the same in both readings.
+fn tell(want: &Counts) {
+    let mut totals: BTreeMap<&str, (usize, f64)> = BTreeMap::new();
+    for ((metric, _), count) in want {
+        let (series, events) = totals.entry(metric).or_default();
+        *series += 1;
+        *events += count;
+    }
+    println!("seed {SEED}, {KILLS} kills: the ledger, the text and Prometheus agree");
+    for (metric, (series, events)) in totals {
+        println!("{metric:45} {series:5} series {events:7} events");
+    }
+}
