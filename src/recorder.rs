@@ -5,14 +5,15 @@
 //! fails, nothing of the run happened: the memories stay as they were and the next look finds the
 //! same events again.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clock::UnixSeconds;
 use crate::collector::Measured;
 use crate::gitlab::model::{ProjectId, Text};
 use crate::project::ProjectMemory;
-use crate::series::{Block, Retirement, Table, Update};
-use crate::store::{Commit, Store, StoreError};
+use crate::series::{Block, Restored, Retirement, Table, Update};
+use crate::store::{Commit, Remembered, Store, StoreError};
 use crate::telemetry::catalogue::{Collector, Measurement, SeriesKey};
 use crate::telemetry::instruments::{Instruments, InstrumentsError};
 
@@ -72,6 +73,46 @@ impl Recorder {
         }
     }
 
+    /// Puts back what the store remembers: series into the table; memories of projects are given
+    /// back.
+    ///
+    /// # Errors
+    /// When it cannot be read, or that births begin again cannot be kept.
+    pub async fn restore(
+        &mut self,
+        now: UnixSeconds,
+    ) -> Result<Vec<(ProjectId, Arc<ProjectMemory>)>, StoreError> {
+        if !self.store.is_durable() {
+            return Ok(Vec::new());
+        }
+        let Remembered {
+            projects,
+            rows,
+            told,
+        } = self.store.load().await?;
+        let Restored {
+            rows,
+            reborn,
+            refused,
+        } = self.table.restore(rows, told, now);
+        tracing::info!(projects = projects.len(), series = rows, "going on with the state");
+        let mut reasons: BTreeMap<_, usize> = BTreeMap::new();
+        for (metric, why) in refused {
+            *reasons.entry((metric, why.to_string())).or_default() += 1;
+        }
+        for ((metric, why), series) in reasons {
+            tracing::warn!(%metric, series, "series start anew: {why}");
+        }
+        let rows = reborn;
+        self.store
+            .commit(Commit {
+                rows,
+                ..Commit::default()
+            })
+            .await?;
+        Ok(projects)
+    }
+
     /// The counters and histograms about the project at one path, as they will be called when it
     /// is at another.
     #[must_use]
@@ -120,28 +161,34 @@ impl Recorder {
         }
         if self.store.is_durable() {
             commit.rows = update.rows.records().collect();
+            commit.rows.extend(self.table.turned(&update));
+            commit.told = now;
         }
         self.store.commit(commit).await?;
         self.table.apply(update, now);
+        self.table.tell(now);
         Ok(())
     }
 
-    /// Takes away the counters and histograms whose subject is gone and that everybody has seen.
+    /// Takes away the counters and histograms whose subject is gone and that everybody has seen,
+    /// and lets births be over.
     ///
     /// # Errors
     /// When the store refuses; they stay then.
     pub async fn sweep(&mut self, now: UnixSeconds) -> Result<(), RecordError> {
         let removed = self.table.due(now);
-        if removed.is_empty() {
+        if removed.is_empty() && !self.table.has_untold(now) {
             return Ok(());
         }
         self.store
             .commit(Commit {
                 removed,
+                told: now,
                 ..Commit::default()
             })
             .await?;
         self.table.sweep(now);
+        self.table.tell(now);
         Ok(())
     }
 }

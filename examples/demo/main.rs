@@ -8,7 +8,7 @@ use std::error::Error;
 use std::io;
 use std::net::TcpListener;
 
-use amazing_gitlab_exporter::app::App;
+use amazing_gitlab_exporter::app::{App, StateFile};
 use amazing_gitlab_exporter::clock::Clock;
 use amazing_gitlab_exporter::config::Config;
 
@@ -18,7 +18,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let receiver = receiver::start(listen(8082)?, listen(4317)?)?;
     let config = configuration(gitlab.url(), gitlab.token(), &receiver.grpc);
     let listener = listen(8080)?;
-    let app = App::new(Config::from_yaml(&config)?, Clock::System)?;
+    let app = App::new(Config::from_yaml(&config)?, Clock::System, StateFile::GoOn, |_| {})?;
     let telemetry = app.install_telemetry()?;
     let running = app.start(listener).await?;
     println!(

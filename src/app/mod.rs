@@ -28,7 +28,7 @@ use crate::recorder::Recorder;
 use crate::scheduler::{self, Scheduler};
 use crate::series::Table;
 use crate::server;
-use crate::store::{MemoryStore, Store, StoreError};
+use crate::store::{FileStore, MemoryStore, OpenError, Opening, Store, StoreError};
 use crate::telemetry::catalogue::Collector;
 use crate::telemetry::instruments::{Instruments, InstrumentsError};
 use crate::telemetry::otlp::ClientError;
@@ -59,6 +59,9 @@ pub enum StartError {
     /// The exporter's own metrics cannot be built.
     #[error("the exporter's own metrics cannot be built: {0}")]
     Own(#[from] opentelemetry_sdk::error::OTelSdkError),
+    /// The state file cannot be used.
+    #[error(transparent)]
+    State(#[from] OpenError),
     /// What was remembered cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -82,14 +85,36 @@ pub struct App {
     watch: Arc<Watch>,
     secrets: Secrets,
     instance_id: String,
+    store: Arc<dyn Store>,
+}
+
+/// What is done with the state file at the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StateFile {
+    /// It is gone on with.
+    #[default]
+    GoOn,
+    /// It is put aside, and the exporter starts anew (`--state-reset`).
+    Reset,
 }
 
 impl App {
-    /// Puts an exporter together; makes no call and listens nowhere.
+    /// Puts an exporter together, with the state of its state file, if it has one; makes no call
+    /// and listens nowhere. Waits up to a minute for a state file that another process holds:
+    /// `tell` hears of it.
     ///
     /// # Errors
-    /// When the SDK refuses a metric of the catalogue.
-    pub fn new(config: Config, clock: Clock) -> Result<Self, StartError> {
+    /// When the state file cannot be used, or the SDK refuses a metric of the catalogue.
+    pub fn new(
+        config: Config,
+        clock: Clock,
+        state: StateFile,
+        tell: impl FnMut(Opening),
+    ) -> Result<Self, StartError> {
+        let file = match rooms::state(&config, state) {
+            Some(settings) => Some(FileStore::open(&settings, &clock, tell)?),
+            None => None,
+        };
         let table = Table::new(&rooms::table(&config));
         let collectors = FeedCollectors::new(&config.collectors);
         let types: Vec<&'static str> = collectors
@@ -98,12 +123,10 @@ impl App {
             .chain([scheduler::DISCOVERY, scheduler::REFS])
             .collect();
         let own = OwnMetrics::new(Arc::clone(&table), &types, &Cause::KINDS)?;
-        let host = gethostname::gethostname();
-        let instance_id = format!(
-            "{}:{}",
-            host.to_string_lossy(),
-            config.server.listen_address.port()
-        );
+        let (instance_id, store): (_, Arc<dyn Store>) = match file {
+            Some(file) => (file.instance_id().to_owned(), Arc::new(file)),
+            None => (rooms::instance_id(&config), Arc::<MemoryStore>::default()),
+        };
         Ok(Self {
             secrets: rooms::secrets(&config),
             config: Arc::new(config),
@@ -112,6 +135,7 @@ impl App {
             table,
             own,
             instance_id,
+            store,
         })
     }
 
@@ -153,16 +177,14 @@ impl App {
             Arc::clone(watch) as _,
             clock.clone(),
         )?;
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
-        let remembered = store.load().await?;
-        table.restore(remembered.rows);
         let instruments = Instruments::new(&rooms::buckets(config))?;
-        let recorder = Recorder::new(instruments, Arc::clone(table), store);
+        let mut recorder = Recorder::new(instruments, Arc::clone(table), Arc::clone(&self.store));
+        let remembered = recorder.restore(clock.now()).await?;
         let scheduler = Scheduler::new(
             config,
             &gitlab,
             recorder,
-            remembered.projects,
+            remembered,
             Arc::clone(watch) as _,
             clock.clone(),
         );

@@ -1,17 +1,25 @@
 //! From the configuration to the settings of each room: the rooms do not know it.
 
+use std::time::Duration;
+
 use tracing::Level;
 
+use super::StateFile;
 use crate::config::{
     Config, LogFormat, OtlpCompression, OtlpProtocol, OtlpTarget as ConfiguredTarget, Signal,
 };
 use crate::gitlab::{self, TokenSource};
 use crate::series::TableSettings;
+use crate::store::FileSettings;
 use crate::telemetry::buckets::BucketSettings;
 use crate::telemetry::logs::{self, LogSettings};
 use crate::telemetry::otlp::{OtlpTarget, Protocol};
 use crate::telemetry::secrets::Secrets;
 use crate::telemetry::traces::{TraceSampler, TraceSettings};
+
+/// How long a state file that another process holds is waited for: a rolling update takes that
+/// long.
+const STATE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The GitLab client's.
 pub(super) fn gitlab(config: &Config) -> gitlab::Settings {
@@ -59,6 +67,22 @@ pub(super) fn table(config: &Config) -> TableSettings {
             .unwrap_or(usize::MAX),
         buckets: buckets(config),
     }
+}
+
+/// The state file's; none when state is kept in memory.
+pub(super) fn state(config: &Config, state: StateFile) -> Option<FileSettings> {
+    Some(FileSettings {
+        path: config.state.path.clone()?,
+        reset: state == StateFile::Reset,
+        patience: STATE_PATIENCE,
+    })
+}
+
+/// Who this exporter is when no state remembers it.
+pub(super) fn instance_id(config: &Config) -> String {
+    let host = gethostname::gethostname();
+    let port = config.server.listen_address.port();
+    format!("{}:{port}", host.to_string_lossy())
 }
 
 /// The logs'.

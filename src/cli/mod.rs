@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Config, ConfigError, Environment, Flag, Secret, Sources};
+use crate::store::OpenError;
 
 /// The exit code for a failure while running.
 const FAILED: u8 = 1;
@@ -84,7 +85,7 @@ fn assignment(text: &str) -> Result<Assignment, String> {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Collects from GitLab, serves metrics and pushes them, until it is told to stop
-    Run,
+    Run(run::Arguments),
     /// Connects to GitLab and says what `run` would find: version, token, projects, collectors
     Check,
     /// Checks the configuration and says everything that is wrong with it
@@ -113,7 +114,7 @@ impl Cli {
     fn run(self, environment: Environment, out: &mut dyn Write) -> Result<(), CliError> {
         let sources = self.settings.sources(environment);
         match self.command {
-            Command::Run => run::run(&sources),
+            Command::Run(arguments) => run::run(arguments, &sources),
             Command::Check => check::run(&sources, out),
             Command::Validate => validate::run(&sources, out),
             Command::Config(arguments) => config::run(arguments, &sources, out),
@@ -167,6 +168,9 @@ enum CliError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The state file cannot be used.
+    #[error(transparent)]
+    State(#[from] OpenError),
     /// It failed while running.
     #[error("{0}")]
     Failed(String),
@@ -178,7 +182,7 @@ enum CliError {
 impl CliError {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) => WRONG_CONFIGURATION,
+            Self::Config(_) | Self::State(_) => WRONG_CONFIGURATION,
             Self::Failed(_) | Self::Output(_) => FAILED,
         }
     }

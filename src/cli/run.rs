@@ -5,26 +5,53 @@ use std::net::TcpListener;
 use tokio::signal;
 
 use super::CliError;
-use crate::app::App;
+use crate::app::{App, StartError, StateFile};
 use crate::clock::Clock;
 use crate::config::{Config, ListenAddress, Sources};
+use crate::store::Opening;
+
+/// Flags of `run` alone.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Start with empty state, keeping the old state file aside
+    #[arg(long)]
+    state_reset: bool,
+}
 
 /// Runs the exporter until SIGTERM or SIGINT.
-pub(super) fn run(sources: &Sources) -> Result<(), CliError> {
+pub(super) fn run(arguments: Arguments, sources: &Sources) -> Result<(), CliError> {
     let config = super::load(sources)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| CliError::Failed(format!("no runtime can be started: {error}")))?;
-    runtime.block_on(exporter(config))
+    let state = match arguments.state_reset {
+        true => StateFile::Reset,
+        false => StateFile::GoOn,
+    };
+    runtime.block_on(exporter(config, state))
 }
 
-async fn exporter(config: Config) -> Result<(), CliError> {
-    let failed = |error: crate::app::StartError| CliError::Failed(error.to_string());
+async fn exporter(config: Config, state: StateFile) -> Result<(), CliError> {
+    let failed = |error: StartError| match error {
+        StartError::State(error) => CliError::State(error),
+        error => CliError::Failed(error.to_string()),
+    };
     let listener = bind(&config.server.listen_address)?;
     let url = config.gitlab.url.clone();
-    let app = App::new(config, Clock::System).map_err(failed)?;
+    // Logs are set up when it is known who this is, which the state says.
+    let mut said = Vec::new();
+    let tell = |opening: Opening| {
+        if matches!(opening, Opening::Waiting { .. }) {
+            eprintln!("{opening}");
+        }
+        said.push(opening);
+    };
+    let app = App::new(config, Clock::System, state, tell).map_err(failed)?;
     let telemetry = app.install_telemetry().map_err(failed)?;
+    for opening in said {
+        tracing::info!("{opening}");
+    }
     let running = app.start(listener).await.map_err(failed)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

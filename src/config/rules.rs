@@ -71,12 +71,6 @@ impl Rules<'_> {
                 "the webhook receiver",
                 "set it to false; GitLab is polled at the collectors' intervals",
             ),
-            (
-                settings.state.path.is_some(),
-                "state.path",
-                "keeping state in a file",
-                "leave it empty to keep state in memory",
-            ),
         ];
         for (is_asked, key, what, advice) in refusals {
             if is_asked {

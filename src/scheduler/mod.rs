@@ -47,8 +47,8 @@ const PANIC: &str = "panic";
 const RUNS_AT_ONCE: usize = 8;
 /// How often the clock is looked at when nothing else wakes the scheduler.
 const TICK: Duration = Duration::from_secs(1);
-/// How often series that are gone are taken away.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+/// How often series that are gone are taken away, and births that are over are noted.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Runs sources over projects.
 pub struct Scheduler {

@@ -194,22 +194,27 @@ impl Registry {
         }
     }
 
-    /// Takes in what discovery found; gives the projects that are tracked no more.
-    pub fn update(&mut self, found: Found, now: UnixSeconds) -> Vec<Gone> {
+    /// Takes in what discovery found; gives the projects that are tracked no more: those that went
+    /// while no process ran, too, if nothing hid from discovery.
+    pub fn update(&mut self, found: Found, is_complete: bool, now: UnixSeconds) -> Vec<Gone> {
         let gone: Vec<ProjectId> = self
             .entries
             .keys()
             .filter(|id| !found.contains_key(id))
             .copied()
             .collect();
-        let gone = gone.into_iter().filter_map(|id| self.remove(id)).collect();
+        let mut gone: Vec<Gone> = gone.into_iter().filter_map(|id| self.remove(id)).collect();
         self.start.get_or_insert(now);
-        for (id, (project, settings)) in found {
+        for (id, (mut project, settings)) in found {
             if let Some(entry) = self.entries.get_mut(&id) {
                 entry.settings = settings;
                 continue;
             }
             let memory = self.remembered.remove(&id).unwrap_or_default();
+            // Its series bear this path still: the next look finds that it was renamed.
+            if !memory.path.is_empty() {
+                project.full_path = memory.path.clone();
+            }
             let timer = Timer {
                 due: now,
                 ..Timer::default()
@@ -230,6 +235,13 @@ impl Registry {
             self.entries.insert(id, entry);
         }
         self.index();
+        if is_complete {
+            let lost = std::mem::take(&mut self.remembered).into_iter();
+            gone.extend(lost.map(|(id, memory)| Gone {
+                id,
+                path: memory.path.clone(),
+            }));
+        }
         gone
     }
 

@@ -88,7 +88,8 @@ pub(super) async fn discover(shared: Arc<Shared>) {
         tracing::warn!("{error}");
         shared.observer.failed(super::DISCOVERY, error.error.kind());
     }
-    let gone = shared.registry().update(found, now);
+    let is_complete = errors.is_empty();
+    let gone = shared.registry().update(found, is_complete, now);
     forget(&shared, gone, now).await;
     shared.observer.ran(super::DISCOVERY, started.elapsed());
     if errors.is_empty() {
@@ -102,8 +103,11 @@ pub(super) async fn discover(shared: Arc<Shared>) {
 /// Takes away the series that are gone.
 pub(super) async fn sweep(shared: Arc<Shared>) {
     let now = shared.clock.now();
-    let swept = shared.recorder.lock().await.sweep(now).await;
-    if let Err(error) = swept {
+    // Whoever holds it commits, too, and the next sweep is soon.
+    let Ok(mut recorder) = shared.recorder.try_lock() else {
+        return;
+    };
+    if let Err(error) = recorder.sweep(now).await {
         tracing::warn!("series that are gone stay for now: {error}");
     }
 }
@@ -379,6 +383,7 @@ fn measure(
             }
         }
     };
+    memory.path = path.clone();
     let before: BTreeSet<RefName> = memory.pipelines.refs().cloned().collect();
     let seen = memory.refs_seen.clone();
     let subject = Subject {

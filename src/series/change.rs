@@ -5,6 +5,7 @@ use super::family::{Epoch, NewRow};
 use super::record::{self, RecordedValue, Refusal, RowRecord, StagedRow};
 use super::retire::{self, Retirement};
 use super::table::{State, Table};
+use crate::clock::UnixSeconds;
 use crate::telemetry::catalogue::{FamilyId, Kind, LabelValues, SeriesKey};
 use crate::telemetry::instruments::{Change, Delta};
 
@@ -59,12 +60,16 @@ impl<'a> Changing<'a> {
         let State {
             families,
             labels: sets,
+            last_birth,
             ..
         } = &mut *self.state;
         let family = &mut families[id.index()];
         if family.len() >= self.table.cardinality_limit {
             self.drop_new(id, 1);
             return None;
+        }
+        if family.desc.kind != Kind::Gauge {
+            *last_birth = self.now.max(*last_birth);
         }
         let new = NewRow {
             set: sets.acquire(family.desc.labels, labels),
@@ -217,16 +222,36 @@ impl<'a> Changing<'a> {
         swept
     }
 
-    /// Puts a remembered series back.
-    pub(super) fn restore(&mut self, record: &RowRecord) -> Result<(), Refusal> {
+    /// Puts a remembered series back. What nobody can have seen beyond its birth, since that was
+    /// not over at `told`, is born again: it is given back as it is now.
+    pub(super) fn restore(
+        &mut self,
+        record: &RowRecord,
+        told: UnixSeconds,
+    ) -> Result<Option<RowRecord>, Refusal> {
         let id = FamilyId::by_name(&record.name).ok_or(Refusal::UnknownMetric)?;
         let State {
-            families, labels, ..
+            families,
+            labels,
+            retiring,
+            last_birth,
+            ..
         } = &mut *self.state;
         let family = &mut families[id.index()];
         if family.len() >= self.table.cardinality_limit {
             return Err(Refusal::Full);
         }
-        record::restore(family, labels, record, self.epoch)
+        let slot = record::restore(family, labels, record, self.epoch)?;
+        let set = family.rows()[slot].set;
+        if record.retiring {
+            retiring.push((id, set));
+        }
+        let over = family.rows()[slot].born.saturating_add(self.table.birth_window());
+        if over <= record::seconds(told) {
+            return Ok(None);
+        }
+        family.row_mut(slot).born = self.now;
+        *last_birth = self.now;
+        Ok(Some(record::record(family, labels, slot, record.retiring)))
     }
 }

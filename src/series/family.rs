@@ -180,6 +180,12 @@ impl Family {
             .map(|slot| *slot as usize)
     }
 
+    /// Whether a counter or histogram has counted anything: what has not is not remembered.
+    pub(super) fn has_counted(&self, slot: usize) -> bool {
+        let row = &self.rows[slot];
+        row.value != 0.0 || (self.desc.kind == Kind::Histogram && row.place().is_some())
+    }
+
     pub(super) fn row_mut(&mut self, slot: usize) -> &mut Row {
         &mut self.rows[slot]
     }

@@ -24,6 +24,8 @@ pub struct RowRecord {
     pub changed: UnixSeconds,
     /// The total.
     pub value: RecordedValue,
+    /// Whether its subject is gone: it leaves when everybody has seen its last change.
+    pub retiring: bool,
 }
 
 /// The total of a remembered series.
@@ -44,10 +46,13 @@ pub enum RecordedValue {
 }
 
 /// What became of remembered series.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Restored {
     /// Series that go on where they were.
     pub rows: usize,
+    /// Those of them that nobody can have seen beyond their birth: they are born again, and a
+    /// store is to remember that.
+    pub reborn: Vec<RowRecord>,
     /// Series that start anew, with their metric and the reason, in the order given.
     pub refused: Vec<(Cow<'static, str>, Refusal)>,
 }
@@ -94,6 +99,28 @@ pub(super) struct StagedRow {
     pub(super) value: RecordedValue,
 }
 
+/// What a store shall remember of a living row.
+pub(super) fn record(family: &Family, labels: &LabelSets, slot: usize, retiring: bool) -> RowRecord {
+    let row = &family.rows()[slot];
+    let keys = family.desc.labels.iter().copied().map(Cow::Borrowed);
+    let value = match family.desc.kind {
+        Kind::Histogram => RecordedValue::Histogram {
+            bounds: Arc::clone(&family.bounds),
+            buckets: family.buckets(slot).to_vec(),
+            sum: row.value,
+        },
+        Kind::Counter | Kind::Gauge => RecordedValue::Counter(row.value),
+    };
+    RowRecord {
+        name: Cow::Borrowed(family.desc.name),
+        labels: keys.zip(labels.values(row.set)).collect(),
+        start: time(row.born),
+        changed: time(row.changed),
+        value,
+        retiring,
+    }
+}
+
 impl StagedRows {
     /// Whether no counter or histogram changed.
     #[must_use]
@@ -103,17 +130,23 @@ impl StagedRows {
 
     /// What a store shall remember, before it is shown.
     pub fn records(&self) -> impl ExactSizeIterator<Item = RowRecord> {
-        self.rows.iter().map(|row| {
-            let desc = row.family.desc();
-            let keys = desc.labels.iter().copied().map(Cow::Borrowed);
-            RowRecord {
-                name: Cow::Borrowed(desc.name),
-                labels: keys.zip(row.labels.iter().cloned()).collect(),
-                start: row.start.unwrap_or(self.now),
-                changed: self.now,
-                value: row.value.clone(),
-            }
-        })
+        self.rows.iter().map(|row| row.record(self.now))
+    }
+}
+
+impl StagedRow {
+    /// What a store shall remember of it.
+    pub(super) fn record(&self, now: UnixSeconds) -> RowRecord {
+        let desc = self.family.desc();
+        let keys = desc.labels.iter().copied().map(Cow::Borrowed);
+        RowRecord {
+            name: Cow::Borrowed(desc.name),
+            labels: keys.zip(self.labels.iter().cloned()).collect(),
+            start: self.start.unwrap_or(now),
+            changed: now,
+            value: self.value.clone(),
+            retiring: false,
+        }
     }
 }
 
@@ -127,13 +160,13 @@ pub(super) fn time(seconds: u32) -> UnixSeconds {
     UnixSeconds(seconds.into())
 }
 
-/// Puts a remembered series back.
+/// Puts a remembered series back; yields its place.
 pub(super) fn restore(
     family: &mut Family,
     labels: &mut LabelSets,
     record: &RowRecord,
     epoch: Epoch,
-) -> Result<(), Refusal> {
+) -> Result<usize, Refusal> {
     let desc = family.desc;
     let names = record.labels.iter().map(|(name, _)| &**name);
     if !names.eq(desc.labels.iter().copied()) {
@@ -182,5 +215,6 @@ pub(super) fn restore(
     if let RecordedValue::Histogram { buckets, .. } = &record.value {
         family.set_buckets(slot, buckets);
     }
-    Ok(())
+    family.row_mut(slot).set_retiring(record.retiring);
+    Ok(slot)
 }

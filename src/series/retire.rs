@@ -1,7 +1,7 @@
 //! Retirement: counters and histograms whose subject is gone leave once everybody saw their last
 //! change.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::family::Family;
 use super::labels::LabelSets;
@@ -37,6 +37,18 @@ impl Retirement {
     }
 }
 
+impl Retirement {
+    /// Whether a series with these label values is meant.
+    pub(super) fn means(&self, desc: &Desc, values: &[Text]) -> bool {
+        let selector = self.selector(desc);
+        !selector.is_empty()
+            && selector.iter().all(|(name, value)| {
+                let place = desc.labels.iter().position(|label| label == name);
+                place.and_then(|place| values.get(place)) == Some(*value)
+            })
+    }
+}
+
 /// Label values by the places of their labels.
 type Wanted = HashMap<Vec<usize>, HashSet<Vec<u32>>>;
 
@@ -67,27 +79,33 @@ pub(super) fn mark(
     labels: &LabelSets,
     retirements: &[Retirement],
 ) -> Vec<u32> {
+    let meant = meant(family, labels, retirements);
+    for slot in &meant {
+        family.row_mut(*slot).set_retiring(true);
+    }
+    meant.iter().map(|slot| family.rows()[*slot].set).collect()
+}
+
+/// The places of a family's rows whose subject is gone, and that are not marked.
+pub(super) fn meant(
+    family: &Family,
+    labels: &LabelSets,
+    retirements: &[Retirement],
+) -> Vec<usize> {
     let wanted = match family.desc.kind {
         Kind::Gauge => return Vec::new(),
         Kind::Counter | Kind::Histogram => wanted(family, labels, retirements),
     };
-    let mut marked = Vec::new();
+    let mut meant = BTreeSet::new();
     let mut values = Vec::new();
     for (places, wanted) in wanted {
-        let slots: Vec<usize> = family
-            .living()
-            .filter(|(_, row)| {
-                let ids = labels.value_ids(row.set);
-                values.clear();
-                values.extend(places.iter().filter_map(|place| ids.get(*place)));
-                !row.is_retiring() && wanted.contains(&values)
-            })
-            .map(|(slot, _)| slot)
-            .collect();
-        for slot in slots {
-            family.row_mut(slot).set_retiring(true);
-            marked.push(family.rows()[slot].set);
-        }
+        let slots = family.living().filter(|(_, row)| {
+            let ids = labels.value_ids(row.set);
+            values.clear();
+            values.extend(places.iter().filter_map(|place| ids.get(*place)));
+            !row.is_retiring() && wanted.contains(&values)
+        });
+        meant.extend(slots.map(|(slot, _)| slot));
     }
-    marked
+    meant.into_iter().collect()
 }

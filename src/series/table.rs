@@ -1,6 +1,7 @@
 //! The table itself: who may look, who may change, and what one change does.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
@@ -8,13 +9,15 @@ use super::block::{Block, Blocks};
 use super::change::Changing;
 use super::family::{Epoch, Family};
 use super::labels::LabelSets;
-use super::record::{RecordedValue, Restored, RowRecord, StagedRow, StagedRows, seconds, time};
-use super::retire::Retirement;
+use super::record::{
+    RecordedValue, Restored, RowRecord, StagedRow, StagedRows, record, seconds, time,
+};
+use super::retire::{self, Retirement};
 use super::walk::RemovedRow;
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::{ProjectId, Text};
 use crate::telemetry::buckets::BucketSettings;
-use crate::telemetry::catalogue::{FamilyId, Kind, SeriesKey};
+use crate::telemetry::catalogue::{Desc, FamilyId, Kind, SeriesKey};
 use crate::telemetry::instruments::{Change, Delta};
 
 /// Removals noted for the next push at most; beyond, receivers see the series fade by themselves.
@@ -52,6 +55,9 @@ pub struct Table {
     birth_window: u32,
     pub(super) cardinality_limit: usize,
     state: RwLock<State>,
+    /// Births are over only as far as this time: the latest that a store that outlives the process
+    /// has noted. The end of a birth is shown after it was committed, as everything is.
+    told: AtomicU32,
     /// Walks under way, by epoch.
     walks: Mutex<BTreeMap<u32, usize>>,
 }
@@ -66,6 +72,8 @@ pub(super) struct State {
     pub(super) retiring: Vec<(FamilyId, u32)>,
     /// Removals for the next push, with their label sets in use; `None` while nobody pushes.
     removed: Option<VecDeque<(FamilyId, u32)>>,
+    /// When the youngest counter or histogram was born.
+    pub(super) last_birth: u32,
     pub(super) epoch: u32,
 }
 
@@ -85,8 +93,10 @@ impl Table {
                 blocks: Blocks::default(),
                 retiring: Vec::new(),
                 removed: None,
+                last_birth: 0,
                 epoch: 0,
             }),
+            told: AtomicU32::new(u32::MAX),
             walks: Mutex::default(),
         })
     }
@@ -181,19 +191,86 @@ impl Table {
         self.change(now, |change| change.sweep())
     }
 
-    /// Puts remembered series back. They are old: they show their value at once if their birth
-    /// window is over, and go on counting from where they were.
-    pub fn restore(&self, records: impl IntoIterator<Item = RowRecord>) -> Restored {
-        self.change(UnixSeconds::default(), |change| {
+    /// Puts back what a store remembers, that noted `told` last. Series go on counting from where
+    /// they were; those whose birth was over at `told` show their value at once, others were never
+    /// seen beyond 0 and are born again. From now on births end by what [`Table::tell`] says.
+    pub fn restore(
+        &self,
+        records: impl IntoIterator<Item = RowRecord>,
+        told: UnixSeconds,
+        now: UnixSeconds,
+    ) -> Restored {
+        self.told.store(seconds(told), Ordering::Release);
+        self.change(now, |change| {
             let mut restored = Restored::default();
             for record in records {
-                match change.restore(&record) {
-                    Ok(()) => restored.rows += 1,
+                match change.restore(&record, told) {
+                    Ok(reborn) => {
+                        restored.rows += 1;
+                        restored.reborn.extend(reborn);
+                    }
                     Err(refusal) => restored.refused.push((record.name, refusal)),
                 }
             }
             restored
         })
+    }
+
+    /// Lets births be over as far as `at`, which the store has noted. A clock that is set back
+    /// takes nothing back.
+    pub fn tell(&self, at: UnixSeconds) {
+        self.told.fetch_max(seconds(at), Ordering::AcqRel);
+    }
+
+    /// Whether a birth may be over at `now` that is still to be told.
+    #[must_use]
+    pub fn has_untold(&self, now: UnixSeconds) -> bool {
+        let told = self.told();
+        let over = self.read().last_birth.saturating_add(self.birth_window);
+        told < over && told < seconds(now)
+    }
+
+    pub(super) fn told(&self) -> u32 {
+        self.told.load(Ordering::Acquire)
+    }
+
+    /// What a store is to remember of rows that an update leaves as they are, but for whether
+    /// their subject is gone.
+    #[must_use]
+    pub fn turned(&self, update: &Update) -> Vec<RowRecord> {
+        let gone = |desc: &Desc, values: &[Text]| {
+            let mut retirements = update.retirements.iter();
+            retirements.any(|retirement| retirement.means(desc, values))
+        };
+        let state = self.read();
+        let mut turned = Vec::new();
+        for key in &update.births {
+            let slot = FamilyId::of(key.desc).and_then(|id| Some((id, state.find(id, &key.labels)?)));
+            if let Some((id, slot)) = slot {
+                let family = &state.families[id.index()];
+                let is_back = family.rows()[slot].is_retiring() && !gone(key.desc, &key.labels);
+                if is_back && family.has_counted(slot) {
+                    turned.push(record(family, &state.labels, slot, false));
+                }
+            }
+        }
+        if update.retirements.is_empty() {
+            return turned;
+        }
+        for family in &state.families {
+            let meant = retire::meant(family, &state.labels, &update.retirements);
+            let counted = meant.into_iter().filter(|slot| family.has_counted(*slot));
+            turned.extend(counted.map(|slot| record(family, &state.labels, slot, true)));
+        }
+        for row in &update.rows.rows {
+            if gone(row.family.desc(), &row.labels) {
+                turned.push(RowRecord {
+                    retiring: true,
+                    ..row.record(update.rows.now)
+                });
+            }
+        }
+        turned
     }
 
     /// Living series per metric, metrics without any left out.

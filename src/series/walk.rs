@@ -88,6 +88,7 @@ impl Walk {
     ) -> bool {
         let table = Arc::clone(&self.table);
         let state = table.read();
+        let told = table.told();
         for _ in 0..rows {
             let Some(family) = state.families.get(self.family) else {
                 return false;
@@ -102,7 +103,7 @@ impl Walk {
             if !row.is_visible(self.epoch) {
                 continue;
             }
-            let newborn = is_newborn(row, self.now, table.birth_window());
+            let newborn = is_newborn(row, self.now.min(told), table.birth_window());
             let view = RowView {
                 family: family.id,
                 desc: family.desc,

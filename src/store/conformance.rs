@@ -17,6 +17,7 @@ pub async fn run<S: Store>(open: impl AsyncFn() -> S, fence: impl Fn(&S, Fence))
     an_empty_store_remembers_nothing(open().await).await;
     what_was_committed_is_remembered(open().await).await;
     the_last_commit_wins(open().await).await;
+    the_latest_time_told_counts(open().await).await;
     what_is_forgotten_is_gone(open().await).await;
     a_commit_under_an_old_lease_keeps_nothing(open().await, fence).await;
 }
@@ -37,6 +38,7 @@ fn row(project: &str, total: f64) -> RowRecord {
         start: UnixSeconds(1),
         changed: UnixSeconds(2),
         value: RecordedValue::Counter(total),
+        retiring: false,
     }
 }
 
@@ -77,6 +79,16 @@ async fn the_last_commit_wins(store: impl Store) {
     let remembered = keep(&store, commit(11, 5.0)).await;
     assert_eq!(remembered.projects, vec![(ProjectId(1), memory(11))]);
     assert_eq!(remembered.rows, vec![row("a", 5.0)]);
+}
+
+async fn the_latest_time_told_counts(store: impl Store) {
+    let told = |seconds| Commit {
+        told: UnixSeconds(seconds),
+        ..Commit::default()
+    };
+    assert_eq!(keep(&store, told(100)).await.told, UnixSeconds(100));
+    let back = keep(&store, told(50)).await;
+    assert_eq!(back.told, UnixSeconds(100), "a clock was set back");
 }
 
 async fn what_is_forgotten_is_gone(store: impl Store) {

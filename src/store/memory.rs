@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 
 use super::{Commit, Fence, Remembered, Store, StoreError};
+use crate::clock::UnixSeconds;
 use crate::gitlab::model::{ProjectId, Text};
 use crate::project::ProjectMemory;
 use crate::series::RowRecord;
@@ -18,6 +19,7 @@ pub struct MemoryStore(Mutex<Kept>);
 struct Kept {
     projects: BTreeMap<ProjectId, Arc<ProjectMemory>>,
     rows: BTreeMap<RowKey, RowRecord>,
+    told: UnixSeconds,
     fence: Option<Fence>,
 }
 
@@ -42,6 +44,7 @@ impl Store for MemoryStore {
                 .map(|(id, memory)| (*id, Arc::clone(memory)))
                 .collect(),
             rows: kept.rows.values().cloned().collect(),
+            told: kept.told,
         })
     }
 
@@ -55,6 +58,7 @@ impl Store for MemoryStore {
                 current,
             });
         }
+        kept.told = kept.told.max(commit.told);
         for (id, memory) in commit.projects {
             match memory {
                 Some(memory) => kept.projects.insert(id, memory),

@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod conformance;
+mod file;
 mod memory;
 
 use std::fmt;
@@ -13,11 +14,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::clock::UnixSeconds;
 use crate::gitlab::model::ProjectId;
 use crate::project::ProjectMemory;
 use crate::series::RowRecord;
 use crate::telemetry::catalogue::SeriesKey;
 
+pub use file::{FileSettings, FileStore, OpenError, Opening};
 pub use memory::MemoryStore;
 
 /// What a run hands over, to be kept whole or not at all.
@@ -29,6 +32,8 @@ pub struct Commit {
     pub rows: Vec<RowRecord>,
     /// Series that are gone.
     pub removed: Vec<SeriesKey>,
+    /// The time of the commit: births that end later were not over for anybody. The latest counts.
+    pub told: UnixSeconds,
     /// The lease under which the run was made; none for a single instance.
     pub fence: Option<Fence>,
 }
@@ -44,6 +49,8 @@ pub struct Remembered {
     pub projects: Vec<(ProjectId, Arc<ProjectMemory>)>,
     /// Counters and histograms with their totals.
     pub rows: Vec<RowRecord>,
+    /// The latest time that a commit told.
+    pub told: UnixSeconds,
 }
 
 /// Keeps what must not be lost.

@@ -369,12 +369,6 @@ fn every_rule_of_the_file_has_its_sentence() {
                 "age.yml:1: server.webhook.enabled asks for the webhook receiver, which this version does not have yet; set it to false; GitLab is polled at the collectors' intervals",
             ],
         ),
-        (
-            "state: {path: /var/lib/age.db}",
-            &[
-                "age.yml:1: state.path asks for keeping state in a file, which this version does not have yet; leave it empty to keep state in memory",
-            ],
-        ),
         // broken YAML
         (
             "log: {level: info",

@@ -27,7 +27,7 @@ fn found(ids: impl IntoIterator<Item = u64>) -> Found {
 
 fn tracking(ids: impl IntoIterator<Item = u64>) -> Registry {
     let mut registry = Registry::default();
-    registry.update(found(ids), START);
+    registry.update(found(ids), true, START);
     registry
 }
 
@@ -121,7 +121,7 @@ fn one_that_went_and_came_back_waits_for_the_run_that_holds_it() {
     let mut registry = tracking([1]);
     let first = registry.take_feed(START, 1).remove(0).remove(0);
     assert!(registry.remove(ProjectId(1)).is_some());
-    registry.update(found([1]), at(10));
+    registry.update(found([1]), true, at(10));
     assert_eq!(
         taken(&mut registry, at(10)),
         [0; 0],

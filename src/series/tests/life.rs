@@ -87,7 +87,7 @@ fn remembered_series_go_on_in_a_new_table() {
 
     let after = table(100);
     let records: Vec<RowRecord> = serde_json::from_str(&json).unwrap();
-    let restored = after.restore(records.clone());
+    let restored = after.restore(records.clone(), at(300), at(300));
     assert_eq!((restored.rows, restored.refused), (2, vec![]));
     // Old: no second birth.
     let shown = [
@@ -113,7 +113,7 @@ fn remembered_series_go_on_in_a_new_table() {
     });
     assert_eq!(starts, [at(-1), at(-1)]);
     let again: Vec<_> = after
-        .restore(records)
+        .restore(records, at(300), at(300))
         .refused
         .into_iter()
         .map(|(_, why)| why)
@@ -135,12 +135,12 @@ fn remembered_series_that_no_longer_fit_are_refused_with_the_reason() {
         cardinality_limit: 100,
         buckets: BucketSettings::default(),
     });
-    let restored = other_buckets.restore(records.clone());
+    let restored = other_buckets.restore(records.clone(), at(300), at(300));
     assert_eq!(restored.rows, 1);
     let name = "age_pipeline_queued_duration_seconds";
     assert_eq!(restored.refused, [(name.into(), Refusal::OtherBuckets)]);
 
-    let refusal = |record: RowRecord| table(1).restore([record]).refused.remove(0).1;
+    let refusal = |record: RowRecord| table(1).restore([record], at(300), at(300)).refused.remove(0).1;
     let mut unknown = records[1].clone();
     unknown.name = "age_no_such_metric".into();
     assert_eq!(refusal(unknown), Refusal::UnknownMetric);

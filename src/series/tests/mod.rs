@@ -3,6 +3,7 @@
 mod churn;
 mod life;
 mod model;
+mod restart;
 mod state;
 
 use std::collections::BTreeMap;

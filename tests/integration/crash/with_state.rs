@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 use super::program::{Home, kill, looks};
 use super::reading::{self, Rise};
 use crate::ledger::{self, Counts};
-use crate::support::exporter::{beginning_now, configuration};
+use crate::support::exporter::{Binary, beginning_now, configuration};
 use crate::support::prometheus;
 use crate::support::promql::PromQl;
 
@@ -95,6 +95,7 @@ async fn nothing_is_lost_and_nothing_counted_twice_whenever_it_is_killed() {
         exporter = home.start();
     }
     simulator.world().calm();
+    let exporter = Binary::started(exporter).await;
 
     let (want, seen) = rest(&simulator, &home, &promql, first_look).await;
     drop(time);

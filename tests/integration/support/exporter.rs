@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use amazing_gitlab_exporter::app::{App, Running};
+use amazing_gitlab_exporter::app::{App, Running, StateFile};
 use amazing_gitlab_exporter::clock::Clock;
 use amazing_gitlab_exporter::config::Config;
 use gitlab_simulator::time::Millis;
@@ -52,7 +52,7 @@ impl Exporter {
     pub async fn start(clock: &Clock, yaml: &str) -> Self {
         let config = Config::from_yaml(yaml).expect("a configuration");
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("127.0.0.1 has ports");
-        let app = App::new(config, clock.clone()).expect("an exporter");
+        let app = App::new(config, clock.clone(), StateFile::GoOn, |_| {}).expect("an exporter");
         let running = app.start(listener).await.expect("it starts");
         Self { running }
     }

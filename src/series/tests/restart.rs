@@ -1,0 +1,102 @@
+//! What a store hears, and what becomes of it in the next process.
+
+use super::super::{RecordedValue, Retirement, Update};
+use super::*;
+use crate::gitlab::model::Text;
+
+fn of_ref(git_ref: &str) -> Vec<(&'static str, Text)> {
+    vec![("project", "p".into()), ("ref", git_ref.into())]
+}
+
+#[test]
+fn a_birth_that_was_over_for_nobody_begins_again_after_a_restart() {
+    let before = table(100);
+    let staged = before.stage(&[runs("p", "main", 3.0)], at(0));
+    let records: Vec<_> = staged.records().collect();
+    let window = i64::try_from(WINDOW).unwrap();
+
+    let after = table(100);
+    let restored = after.restore(records, at(window - 1), at(1000));
+    let [reborn] = &restored.reborn[..] else {
+        panic!("{restored:?}");
+    };
+    assert_eq!((reborn.start, reborn.changed), (at(1000), at(0)));
+    assert_eq!(reborn.value, RecordedValue::Counter(3.0));
+    after.tell(at(1000 + window - 1));
+    assert!(after.has_untold(at(1000 + window)));
+    // Its window is over by the clock, but nothing has noted that: a restart would bear it again.
+    assert_shows(&after, at(1000 + window), &[("run_count p main", "0")]);
+    after.tell(at(1000 + window));
+    assert!(!after.has_untold(at(1000 + window)));
+    assert_shows(&after, at(1000 + window), &[("run_count p main", "3")]);
+    // A clock that is set back takes nothing back.
+    after.tell(at(500));
+    assert_shows(&after, at(1000 + window), &[("run_count p main", "3")]);
+}
+
+#[test]
+fn a_birth_that_was_over_stays_over_after_a_restart() {
+    let before = table(100);
+    let staged = before.stage(&[runs("p", "main", 3.0)], at(0));
+    let records: Vec<_> = staged.records().collect();
+    let told = at(i64::try_from(WINDOW).unwrap());
+    let after = table(100);
+    let restored = after.restore(records, told, at(1000));
+    assert!(restored.reborn.is_empty());
+    assert_shows(&after, at(1000), &[("run_count p main", "3")]);
+}
+
+#[test]
+fn a_store_hears_of_what_begins_to_retire_and_of_what_comes_back() {
+    let table = table(100);
+    count(
+        &table,
+        &[runs("p", "main", 1.0), runs("p", "old", 2.0), runs("p", "older", 3.0)],
+        at(0),
+    );
+    let gone_refs = |rows| Update {
+        rows,
+        retirements: vec![
+            Retirement::Labels(of_ref("old")),
+            Retirement::Labels(of_ref("older")),
+        ],
+        ..Update::default()
+    };
+    let retires = gone_refs(table.stage(&[runs("p", "older", 4.0)], at(9)));
+    let turned = |update: &Update| -> Vec<(String, RecordedValue, bool)> {
+        let records = table.turned(update).into_iter();
+        let mut turned: Vec<_> = records
+            .map(|record| {
+                let git_ref = record.labels.iter().find(|(name, _)| name == "ref");
+                let git_ref = git_ref.map(|(_, value)| value.to_string());
+                (git_ref.unwrap_or_default(), record.value, record.retiring)
+            })
+            .collect();
+        turned.sort_by(|one, other| one.0.cmp(&other.0));
+        turned.dedup_by(|later, one| {
+            // The last record of a series is the one that is kept.
+            let same = later.0 == one.0;
+            if same {
+                one.1 = later.1.clone();
+            }
+            same
+        });
+        turned
+    };
+    assert_eq!(
+        turned(&retires),
+        [
+            ("old".to_owned(), RecordedValue::Counter(2.0), true),
+            ("older".to_owned(), RecordedValue::Counter(7.0), true),
+        ]
+    );
+    table.apply(retires, at(9));
+    let comes_back = Update {
+        births: vec![pipelines::RUN_COUNT.series(run_labels("p", "old"))],
+        ..Update::default()
+    };
+    assert_eq!(
+        turned(&comes_back),
+        [("old".to_owned(), RecordedValue::Counter(2.0), false)]
+    );
+}
