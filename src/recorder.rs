@@ -95,7 +95,11 @@ impl Recorder {
             reborn,
             refused,
         } = self.table.restore(rows, told, now);
-        tracing::info!(projects = projects.len(), series = rows, "going on with the state");
+        tracing::info!(
+            projects = projects.len(),
+            series = rows,
+            "going on with the state"
+        );
         let mut reasons: BTreeMap<_, usize> = BTreeMap::new();
         for (metric, why) in refused {
             *reasons.entry((metric, why.to_string())).or_default() += 1;

@@ -18,7 +18,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let receiver = receiver::start(listen(8082)?, listen(4317)?)?;
     let config = configuration(gitlab.url(), gitlab.token(), &receiver.grpc);
     let listener = listen(8080)?;
-    let app = App::new(Config::from_yaml(&config)?, Clock::System, StateFile::GoOn, |_| {})?;
+    let app = App::new(
+        Config::from_yaml(&config)?,
+        Clock::System,
+        StateFile::GoOn,
+        |_| {},
+    )?;
     let telemetry = app.install_telemetry()?;
     let running = app.start(listener).await?;
     println!(

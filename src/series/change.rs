@@ -246,7 +246,9 @@ impl<'a> Changing<'a> {
         if record.retiring {
             retiring.push((id, set));
         }
-        let over = family.rows()[slot].born.saturating_add(self.table.birth_window());
+        let over = family.rows()[slot]
+            .born
+            .saturating_add(self.table.birth_window());
         if over <= record::seconds(told) {
             return Ok(None);
         }

@@ -100,7 +100,12 @@ pub(super) struct StagedRow {
 }
 
 /// What a store shall remember of a living row.
-pub(super) fn record(family: &Family, labels: &LabelSets, slot: usize, retiring: bool) -> RowRecord {
+pub(super) fn record(
+    family: &Family,
+    labels: &LabelSets,
+    slot: usize,
+    retiring: bool,
+) -> RowRecord {
     let row = &family.rows()[slot];
     let keys = family.desc.labels.iter().copied().map(Cow::Borrowed);
     let value = match family.desc.kind {

@@ -87,11 +87,7 @@ pub(super) fn mark(
 }
 
 /// The places of a family's rows whose subject is gone, and that are not marked.
-pub(super) fn meant(
-    family: &Family,
-    labels: &LabelSets,
-    retirements: &[Retirement],
-) -> Vec<usize> {
+pub(super) fn meant(family: &Family, labels: &LabelSets, retirements: &[Retirement]) -> Vec<usize> {
     let wanted = match family.desc.kind {
         Kind::Gauge => return Vec::new(),
         Kind::Counter | Kind::Histogram => wanted(family, labels, retirements),

@@ -245,7 +245,8 @@ impl Table {
         let state = self.read();
         let mut turned = Vec::new();
         for key in &update.births {
-            let slot = FamilyId::of(key.desc).and_then(|id| Some((id, state.find(id, &key.labels)?)));
+            let slot =
+                FamilyId::of(key.desc).and_then(|id| Some((id, state.find(id, &key.labels)?)));
             if let Some((id, slot)) = slot {
                 let family = &state.families[id.index()];
                 let is_back = family.rows()[slot].is_retiring() && !gone(key.desc, &key.labels);

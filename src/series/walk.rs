@@ -103,7 +103,7 @@ impl Walk {
             if !row.is_visible(self.epoch) {
                 continue;
             }
-            let newborn = is_newborn(row, self.now.min(told), table.birth_window());
+            let newborn = is_newborn(row, self.now, told, table.birth_window());
             let view = RowView {
                 family: family.id,
                 desc: family.desc,
@@ -125,10 +125,11 @@ impl Drop for Walk {
     }
 }
 
-/// Whether a counter or histogram still shows 0. One born in the future is not: the clock was set
-/// back, and what was shown is never taken back.
-const fn is_newborn(row: &Row, now: u32, birth_window: u32) -> bool {
-    row.born <= now && now - row.born < birth_window
+/// Whether a counter or histogram still shows 0: until its birth is over, by the clock and for the
+/// store. One born in the future does not: the clock was set back, and what was shown is never
+/// taken back.
+fn is_newborn(row: &Row, now: u32, told: u32, birth_window: u32) -> bool {
+    row.born <= now && now.min(told) < row.born.saturating_add(birth_window)
 }
 
 fn value<'a>(family: &'a Family, slot: usize, row: &Row, newborn: bool) -> RowValue<'a> {

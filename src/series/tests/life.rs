@@ -140,7 +140,13 @@ fn remembered_series_that_no_longer_fit_are_refused_with_the_reason() {
     let name = "age_pipeline_queued_duration_seconds";
     assert_eq!(restored.refused, [(name.into(), Refusal::OtherBuckets)]);
 
-    let refusal = |record: RowRecord| table(1).restore([record], at(300), at(300)).refused.remove(0).1;
+    let refusal = |record: RowRecord| {
+        table(1)
+            .restore([record], at(300), at(300))
+            .refused
+            .remove(0)
+            .1
+    };
     let mut unknown = records[1].clone();
     unknown.name = "age_no_such_metric".into();
     assert_eq!(refusal(unknown), Refusal::UnknownMetric);

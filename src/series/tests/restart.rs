@@ -22,6 +22,7 @@ fn a_birth_that_was_over_for_nobody_begins_again_after_a_restart() {
     };
     assert_eq!((reborn.start, reborn.changed), (at(1000), at(0)));
     assert_eq!(reborn.value, RecordedValue::Counter(3.0));
+    assert_shows(&after, at(1000), &[("run_count p main", "0")]);
     after.tell(at(1000 + window - 1));
     assert!(after.has_untold(at(1000 + window)));
     // Its window is over by the clock, but nothing has noted that: a restart would bear it again.
@@ -51,7 +52,11 @@ fn a_store_hears_of_what_begins_to_retire_and_of_what_comes_back() {
     let table = table(100);
     count(
         &table,
-        &[runs("p", "main", 1.0), runs("p", "old", 2.0), runs("p", "older", 3.0)],
+        &[
+            runs("p", "main", 1.0),
+            runs("p", "old", 2.0),
+            runs("p", "older", 3.0),
+        ],
         at(0),
     );
     let gone_refs = |rows| Update {

@@ -6,8 +6,8 @@ use std::io;
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use redb::{BackendError, StorageBackend};
 use redb::backends::FileBackend;
+use redb::{BackendError, StorageBackend};
 
 /// Bytes that are kept together.
 const PAGE: usize = 4096;

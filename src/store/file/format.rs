@@ -71,7 +71,9 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(Error::Damaged(text.unwrap_or("it cannot be read").to_owned()))
+        Err(Error::Damaged(
+            text.unwrap_or("it cannot be read").to_owned(),
+        ))
     })
 }
 
@@ -180,10 +182,14 @@ pub(super) fn read(database: &Database) -> Result<Remembered> {
             .map_err(|error| Error::Damaged(format!("{part} of project {id}: {error}")))?;
     }
     let memories = memories.into_iter();
-    remembered.projects = memories.map(|(id, memory)| (id, Arc::new(memory))).collect();
+    remembered.projects = memories
+        .map(|(id, memory)| (id, Arc::new(memory)))
+        .collect();
     for entry in transaction.open_table(ROWS)?.iter()? {
         let (_, value) = entry?;
-        remembered.rows.push(decode::<RowRecord>("a row", value.value())?);
+        remembered
+            .rows
+            .push(decode::<RowRecord>("a row", value.value())?);
     }
     Ok(remembered)
 }

@@ -100,7 +100,10 @@ async fn a_file_that_another_process_holds_is_waited_for_and_then_named() {
         drop(held.take());
     });
     assert!(second.is_ok(), "{second:?}");
-    assert!(matches!(&said[..], [one] if one.contains(&holder)), "{said:?}");
+    assert!(
+        matches!(&said[..], [one] if one.contains(&holder)),
+        "{said:?}"
+    );
 }
 
 #[tokio::test]
@@ -134,13 +137,19 @@ fn what_is_no_state_is_refused_with_a_sentence_and_left_alone() {
         fs::write(&path, content).unwrap();
         let error = open(&path).unwrap_err().to_string();
         assert!(error.starts_with("state.path: "), "{error}");
-        assert!(error.contains(why) && error.contains("--state-reset"), "{error}");
+        assert!(
+            error.contains(why) && error.contains("--state-reset"),
+            "{error}"
+        );
         assert_eq!(fs::read(&path).unwrap(), content);
     }
     let error = open(folder.path()).unwrap_err().to_string();
     assert!(error.contains("state.path"), "{error}");
     let error = open(&folder.path().join("none/state")).unwrap_err();
-    assert!(error.to_string().contains("the folder must exist"), "{error}");
+    assert!(
+        error.to_string().contains("the folder must exist"),
+        "{error}"
+    );
 }
 
 /// A file with enough in it that damage can hit anything.

@@ -23,7 +23,11 @@ impl Home {
     pub fn new(configuration: &str, settings: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let state = folder.path().join("state.redb").display().to_string();
-        write(&folder, "config.yml", &configuration.replace("STATE", &state));
+        write(
+            &folder,
+            "config.yml",
+            &configuration.replace("STATE", &state),
+        );
         // Nobody else asks for it: the system hands ports out in turn.
         let free = TcpListener::bind(("127.0.0.1", 0)).expect("127.0.0.1 has ports");
         let address = free.local_addr().expect("it is bound").to_string();
@@ -62,7 +66,9 @@ impl Home {
 
     /// `/metrics` as text.
     pub async fn metrics(&self) -> String {
-        http::get(&format!("http://{}/metrics", self.address)).await.body
+        http::get(&format!("http://{}/metrics", self.address))
+            .await
+            .body
     }
 
     /// The configuration of a Prometheus that looks at it every second.
