@@ -283,8 +283,8 @@ impl Default for Discovery {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct State {
-    /// File of the embedded database; empty = memory only. Not built yet: anything but empty is
-    /// refused.
+    /// File in which counting goes on over restarts, made where it is not there; empty = memory
+    /// only. One exporter at a time can use it.
     #[serde(with = "optional_text")]
     #[schemars(with = "String", extend("format" = "path"))]
     pub path: Option<PathBuf>,

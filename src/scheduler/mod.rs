@@ -27,7 +27,7 @@ use crate::recorder::Recorder;
 use crate::source::change_feed::{ChangeFeed, WayOfReading};
 use crate::source::refs::RefsSource;
 use observer::Observer;
-use registry::Registry;
+use registry::{Gone, Registry};
 
 /// The value of `collector_type` for looking projects up.
 pub const DISCOVERY: &str = "discovery";
@@ -72,6 +72,8 @@ pub struct Shared {
     discovery: tokio::sync::Mutex<Discovery>,
     /// Projects that are gone, or not as they were: discovery shall look them up anew.
     changed: Mutex<BTreeSet<ProjectId>>,
+    /// Projects that are tracked no more and that the store could not forget yet.
+    lost: Mutex<Vec<Gone>>,
     /// Held from measuring to showing: one run at a time.
     recorder: tokio::sync::Mutex<Recorder>,
     registry: Mutex<Registry>,
@@ -93,6 +95,11 @@ impl Shared {
     /// Projects that discovery shall look up anew.
     fn changed(&self) -> MutexGuard<'_, BTreeSet<ProjectId>> {
         self.changed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Projects that are still to be forgotten.
+    fn lost(&self) -> MutexGuard<'_, Vec<Gone>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until what is being recorded has been shown.
@@ -130,6 +137,7 @@ impl Scheduler {
             discovery_interval: settings.discovery.interval,
             discovery: tokio::sync::Mutex::new(discovery),
             changed: Mutex::default(),
+            lost: Mutex::default(),
             recorder: tokio::sync::Mutex::new(recorder),
             registry: Mutex::new(Registry::new(remembered)),
             observer,

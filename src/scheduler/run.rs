@@ -88,7 +88,8 @@ pub(super) async fn discover(shared: Arc<Shared>) {
         tracing::warn!("{error}");
         shared.observer.failed(super::DISCOVERY, error.error.kind());
     }
-    let is_complete = errors.is_empty();
+    // What is not there hides nothing.
+    let is_complete = errors.iter().all(|error| error.error.means_gone());
     let gone = shared.registry().update(found, is_complete, now);
     forget(&shared, gone, now).await;
     shared.observer.ran(super::DISCOVERY, started.elapsed());
@@ -107,7 +108,10 @@ pub(super) async fn sweep(shared: Arc<Shared>) {
     let Ok(mut recorder) = shared.recorder.try_lock() else {
         return;
     };
-    if let Err(error) = recorder.sweep(now).await {
+    let swept = recorder.sweep(now).await;
+    drop(recorder);
+    if let Err(error) = swept {
+        shared.observer.store(!matches!(error, RecordError::Store(_)));
         tracing::warn!("series that are gone stay for now: {error}");
     }
 }
@@ -248,11 +252,18 @@ impl Part {
         let recorded = if self.runs.is_empty() {
             Ok(())
         } else {
-            recorder.record(self.runs, now).await
+            let recorded = recorder.record(self.runs, now).await;
+            shared.observer.store(is_kept(&recorded));
+            recorded
         };
         // The memories are in place before anything else is measured with them.
         end(shared, self.done, &recorded, now);
     }
+}
+
+/// Whether the store did its part.
+const fn is_kept(recorded: &Result<(), RecordError>) -> bool {
+    !matches!(recorded, Err(RecordError::Store(_)))
 }
 
 /// A project whose reading came to an end.
@@ -264,9 +275,6 @@ struct Done {
 }
 
 fn end(shared: &Shared, done: Vec<Done>, recorded: &Result<(), RecordError>, now: UnixSeconds) {
-    shared
-        .observer
-        .store(!matches!(recorded, Err(RecordError::Store(_))));
     if let Err(error) = recorded {
         tracing::error!("{} projects are read again: {error}", done.len());
         shared.observer.failed("pipelines", error.kind());
@@ -460,26 +468,31 @@ fn lose(shared: &Shared, id: ProjectId, error: &SourceError) -> Option<Gone> {
     Some(gone)
 }
 
-/// Forgets projects that are tracked no more, with all their series.
+/// Forgets projects that are tracked no more, with all their series; those, too, that could not be
+/// forgotten before.
 async fn forget(shared: &Shared, gone: Vec<Gone>, now: UnixSeconds) {
-    if gone.is_empty() {
+    let mut lost = std::mem::take(&mut *shared.lost());
+    lost.extend(gone);
+    // One that is back in the meantime is not to be forgotten.
+    let tracked = shared.registry().tracked();
+    lost.retain(|gone| !tracked.contains_key(&gone.id));
+    if lost.is_empty() {
         return;
     }
-    let runs = gone.into_iter().map(|Gone { id, path }| ProjectRun {
+    let runs = lost.iter().cloned().map(|Gone { id, path }| ProjectRun {
         project: id,
         memory: None,
         measured: Vec::new(),
         births: Vec::new(),
         retirements: vec![Retirement::Project { id, path }],
     });
-    let forgotten = shared
-        .recorder
-        .lock()
-        .await
-        .record(runs.collect(), now)
-        .await;
+    let mut recorder = shared.recorder.lock().await;
+    let forgotten = recorder.record(runs.collect(), now).await;
+    drop(recorder);
+    shared.observer.store(is_kept(&forgotten));
     if let Err(error) = forgotten {
-        tracing::error!("projects that are gone could not be forgotten: {error}");
+        tracing::error!("projects that are gone are forgotten later: {error}");
+        shared.lost().extend(lost);
     }
 }
 

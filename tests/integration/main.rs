@@ -7,5 +7,6 @@ mod ledger;
 mod programs;
 mod push;
 mod scenarios;
+mod state;
 mod support;
 mod traces_and_logs;

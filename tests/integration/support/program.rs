@@ -39,6 +39,11 @@ impl Program {
         }
     }
 
+    /// Its process's number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has written to standard output.
     pub fn stdout(&self) -> String {
         self.read("stdout")

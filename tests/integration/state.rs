@@ -1,0 +1,191 @@
+//! The state file as users meet it: damaged, held by another process, on a disk that is full.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use gitlab_simulator::world::{Finish, PipelineSpec};
+use gitlab_simulator::{Options, Simulator, World, WorldConfig};
+use tempfile::TempDir;
+
+use crate::support::exporter::{
+    Binary, RealTime, beginning_now, binary, configuration, write,
+};
+use crate::support::program::Program;
+use crate::support::until;
+
+const PROJECT: &str = "group-0/project-0";
+
+/// A GitLab, and a folder with a configuration and a state file.
+struct Place {
+    simulator: Simulator,
+    _time: RealTime,
+    folder: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let world = World::generate(WorldConfig {
+            projects: 1,
+            pipelines_per_project: 2,
+            ..beginning_now()
+        });
+        let simulator = Simulator::start(world, &Options::default()).expect("a simulator");
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = folder.path().join("state.redb").display().to_string();
+        let more = format!("state: {{path: {state}}}\ntelemetry: {{birth_window: 1s}}\n");
+        write(&folder, "config.yml", &configuration(&simulator, &more));
+        Self {
+            _time: RealTime::of(&simulator),
+            simulator,
+            folder,
+        }
+    }
+
+    fn state(&self) -> PathBuf {
+        self.folder.path().join("state.redb")
+    }
+
+    fn command(&self, flags: &[&str]) -> Command {
+        let mut command = binary(&["run", "--config"]);
+        command
+            .arg(self.folder.path().join("config.yml"))
+            .args(["--server-listen-address", "127.0.0.1:0"])
+            .args(flags);
+        command
+    }
+
+    async fn start(&self) -> Binary {
+        Binary::started(Program::start(self.command(&[]))).await
+    }
+
+    /// Pipelines run on `main`, from the web, and succeed.
+    fn run(&self, count: usize, jobs: &[&str]) {
+        let mut world = self.simulator.world();
+        let project = world.project_by_path(PROJECT).expect("it is there").id;
+        for _ in 0..count {
+            let spec = PipelineSpec::branch("main").source("web");
+            let spec = spec.stage("build", jobs);
+            let pipeline = world.create_pipeline(project, &spec).expect("created");
+            let finish = Finish::success();
+            world.finish_pipeline(pipeline, &finish).expect("it ends");
+        }
+    }
+}
+
+/// The value of a series that begins like this.
+async fn value(exporter: &Binary, series: &str) -> Option<f64> {
+    let text = exporter.get("/metrics").await.body;
+    let line = text.lines().find(|line| line.starts_with(series))?;
+    line.rsplit_once(' ')?.1.parse().ok()
+}
+
+const WEB: &str = r#"age_pipeline_run_count{kind="branch",project="group-0/project-0",ref="main",source="web"}"#;
+const STORE_UP: &str = "age_store_up";
+const SYNCED: &str = "age_initial_sync_progress_ratio";
+
+async fn reaches(exporter: &Binary, series: &str, wanted: f64) {
+    until(&format!("{series} is {wanted}"), async || {
+        let value = value(exporter, series).await;
+        (value == Some(wanted))
+            .then_some(())
+            .ok_or(format!("{value:?}"))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_file_ends_it_with_2_and_a_reset_starts_anew() {
+    let place = Place::new();
+    let damaged = b"age_pipeline_run_count 42\n".repeat(1000);
+    fs::write(place.state(), &damaged).expect("it can be written");
+    let mut program = Program::start(place.command(&[]));
+    assert_eq!(program.ended().await.code(), Some(2));
+    let said = program.stderr();
+    let file = place.state().display().to_string();
+    for part in ["state.path", &file, "--state-reset"] {
+        assert!(said.contains(part), "no {part:?} in {said}");
+    }
+    assert_eq!(said.trim().lines().count(), 1, "{said}");
+    assert!(fs::read(place.state()).expect("it is there") == damaged);
+
+    let reset = Program::start(place.command(&["--state-reset"]));
+    let exporter = Binary::started(reset).await;
+    reaches(&exporter, SYNCED, 1.0).await;
+    let old = files_like(place.folder.path(), ".old");
+    assert_eq!(old.len(), 1, "{old:?}");
+    assert!(fs::read(&old[0]).expect("it is there") == damaged);
+    let said = exporter.program.stderr() + &exporter.program.stdout();
+    assert!(said.contains(&old[0].display().to_string()), "{said}");
+}
+
+fn files_like(folder: &Path, end: &str) -> Vec<PathBuf> {
+    let files = fs::read_dir(folder).expect("a folder");
+    let paths = files.map(|file| file.expect("a file").path());
+    paths
+        .filter(|path| path.display().to_string().ends_with(end))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_waits_for_the_first_and_goes_on_where_it_was() {
+    let place = Place::new();
+    let mut first = place.start().await;
+    reaches(&first, SYNCED, 1.0).await;
+    place.run(2, &["compile"]);
+    reaches(&first, WEB, 2.0).await;
+
+    let mut second = Program::start(place.command(&[]));
+    let pid = first.program.id().to_string();
+    let waits = |said: &str| said.contains(&format!("process {pid}")).then_some(());
+    second.tells("who holds the state", waits).await;
+    first.program.signal("TERM");
+    assert_eq!(first.program.ended().await.code(), Some(0));
+    let second = Binary::started(second).await;
+    assert_eq!(value(&second, WEB).await, Some(2.0), "it goes on at once");
+    place.run(1, &["compile"]);
+    reaches(&second, WEB, 3.0).await;
+}
+
+/// A limit on the size of files stands in for a disk that is full: both refuse to let a file grow.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_full_disk_nothing_is_shown_that_is_not_kept_and_all_goes_on_when_there_is_room() {
+    let place = Place::new();
+    let command = place.command(&[]);
+    // Growing beyond the limit is to be an error, as a full disk is, and no signal.
+    let mut shell = Command::new("sh");
+    shell.env_clear().args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]);
+    shell.arg(command.get_program()).args(command.get_args());
+    let exporter = Binary::started(Program::start(shell)).await;
+    reaches(&exporter, SYNCED, 1.0).await;
+    place.run(1, &["compile"]);
+    reaches(&exporter, WEB, 1.0).await;
+    reaches(&exporter, STORE_UP, 1.0).await;
+
+    let limit = |bytes: &str| {
+        let mut limit = Command::new("prlimit");
+        limit.arg(format!("--pid={}", exporter.program.id()));
+        let done = limit.arg(format!("--fsize={bytes}:unlimited")).status();
+        assert!(done.expect("prlimit runs").success());
+    };
+    let size = fs::metadata(place.state()).expect("it is there").len();
+    limit(&size.to_string());
+    // Enough that the file must grow.
+    let names: Vec<String> = (0..400).map(|n| format!("job {n} {}", "x".repeat(200))).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    place.run(12, &names);
+    reaches(&exporter, STORE_UP, 0.0).await;
+    assert_eq!(value(&exporter, WEB).await, Some(1.0), "what is not kept");
+    let failures = r#"age_scrape_errors_total{collector_type="pipelines",error_type="store"}"#;
+    assert!(value(&exporter, failures).await >= Some(1.0));
+    assert!(value(&exporter, "age_store_errors_total").await >= Some(1.0));
+    let ready = exporter.get("/ready").await.body;
+    let ready: serde_json::Value = serde_json::from_str(&ready).expect("JSON");
+    assert_eq!(ready["store"]["up"], false, "{ready}");
+
+    limit("unlimited");
+    // A project that failed is read again after a while: twice the interval at first.
+    reaches(&exporter, WEB, 13.0).await;
+    reaches(&exporter, STORE_UP, 1.0).await;
+}
