@@ -5,6 +5,7 @@ mod binary;
 mod parity;
 mod prometheus;
 mod promtool;
+mod proxy;
 mod secrets;
 mod shutdown;
 mod story;

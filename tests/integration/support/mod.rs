@@ -11,6 +11,7 @@ pub mod program;
 pub mod promql;
 pub mod samples;
 pub mod series;
+pub mod tls;
 pub mod tools;
 
 use std::time::{Duration, Instant};
