@@ -4,6 +4,7 @@ pub mod core;
 pub mod exporter;
 pub mod foreign;
 pub mod http;
+pub mod hurry;
 mod lines;
 pub mod observer;
 pub mod otlp;
