@@ -1,6 +1,7 @@
 //! Behaviour at the seams that users see: one binary for all integration tests.
 
 mod check;
+mod faults;
 mod first_look;
 mod ledger;
 mod programs;

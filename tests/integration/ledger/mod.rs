@@ -1,8 +1,8 @@
 //! The ledger test: a random world evolves, the exporter follows it, and at the end every counter
 //! and every histogram count equals what happened.
 
-mod expected;
-mod follow;
+pub mod expected;
+pub mod follow;
 
 use std::time::Duration;
 

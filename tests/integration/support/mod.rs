@@ -1,6 +1,7 @@
 //! What several tests need: receivers and worlds to talk to.
 
 pub mod core;
+pub mod door;
 pub mod exporter;
 pub mod foreign;
 pub mod http;
