@@ -2,5 +2,10 @@
 //! and the status page say, which errors are counted, and that all comes back by itself with
 //! counters equal to GitLab's own ledger.
 
+mod clocks;
+mod limits;
+mod network;
 mod outages;
+mod receiver;
+mod refusals;
 mod rig;

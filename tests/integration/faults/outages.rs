@@ -2,12 +2,12 @@
 
 use gitlab_simulator::faults::{Fault, Rule};
 
-use super::rig::{LOOK, Plan, Rig};
+use super::rig::{FEW_MOMENTS, LOOK, Plan, Rig};
 
 const HOUR: u64 = 3600;
 
 /// Holds what is so while GitLab cannot be read: everything stays as it was, and is seen to be old.
-async fn assert_stale(rig: &Rig, since: f64, kind: &str) {
+pub async fn assert_stale(rig: &Rig, since: f64, kind: &str) {
     assert_eq!(rig.last_success().await, since, "it stands still");
     let (status, ready) = rig.ready().await;
     assert_eq!(status, 200, "what was read is still there to be scraped");
@@ -64,7 +64,7 @@ async fn down_for_an_hour() {
 /// Answers come after half a minute and more, and the exporter does not wait that long.
 #[tokio::test(start_paused = true)]
 async fn too_slow() {
-    let rig = Rig::by(Plan {
+    let mut rig = Rig::by(Plan {
         gitlab: "timeout: 30s".to_owned(),
         ..Plan::default()
     })
@@ -74,12 +74,13 @@ async fn too_slow() {
     let (before, facts) = (rig.metrics().await, rig.facts().await);
     let since = rig.last_success().await;
     rig.gitlab.faults().add(Rule::new(Fault::Hang));
-    rig.pass(1200).await;
+    rig.moments = FEW_MOMENTS;
+    rig.pass(450).await;
     assert_stale(&rig, since, "timeout").await;
     assert_eq!(facts.differences(&rig.facts().await), "");
     assert_eq!(rig.errors_since(&before).await, ["timeout"]);
     rig.gitlab.faults().clear();
-    assert!(rig.recovers().await > 50.0);
+    assert!(rig.recovers().await > 30.0);
 }
 
 /// Every look meets a GitLab that is up or down, or goes in the middle of it.
