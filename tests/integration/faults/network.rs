@@ -1,12 +1,12 @@
 //! What lies between the exporter and GitLab.
 
-use std::time::Instant;
-
 use super::outages::assert_stale;
 use super::rig::{Plan, Rig, gitlab};
-use crate::support::DEADLINE;
 use crate::support::door::Door;
+use crate::support::exporter::{Binary, configuration};
+use crate::support::samples::Samples;
 use crate::support::tls::{Expiry, TlsFront};
+use crate::support::until;
 
 #[tokio::test(start_paused = true)]
 async fn an_expired_certificate() {
@@ -34,33 +34,32 @@ async fn an_expired_certificate() {
     assert!(rig.recovers().await > 50.0);
 }
 
-/// That it comes back is the resolver's doing, which no test can command; as for every failure to
-/// connect, the exporter goes on trying.
-#[tokio::test(start_paused = true)]
+/// In the time of the resolver, which no test can command: that the exporter goes on trying is what
+/// other failures to connect show.
+#[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_is_not_resolved() {
-    let plan = Plan {
-        host: "gitlab.invalid",
-        up: false,
-        ..Plan::default()
-    };
-    let rig = Rig::by(plan).await;
-    let before = rig.metrics().await;
-    let begun = Instant::now();
-    let mut errors = 0.0;
-    // It goes on trying; the resolver takes its own time.
-    while errors < 2.0 {
-        rig.pass(5).await;
+    let simulator = gitlab();
+    let yaml = configuration(&simulator, "").replace(
+        &format!("url: {}", simulator.url()),
+        "url: http://gitlab.invalid",
+    );
+    let exporter = Binary::run(&yaml, &[]).await;
+    until("the failure is counted", async || {
+        let samples = Samples::of_plain_text(&exporter.get("/metrics").await.body);
         let labels = [("error_type", "connect"), ("collector_type", "discovery")];
-        let samples = rig.metrics().await;
-        errors = samples
-            .sum("age_scrape_errors_total", &labels)
-            .unwrap_or(0.0);
-        assert!(begun.elapsed() < DEADLINE, "{errors} errors");
+        match samples.sum("age_scrape_errors_total", &labels) {
+            Some(errors) if errors > 0.0 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    let ready = exporter.get("/ready").await;
+    assert_eq!(ready.status, 200, "the first round was attempted");
+    for part in [r#""reachable":false"#, r#""error":"connect""#] {
+        assert!(ready.body.contains(part), "{}", ready.body);
     }
-    assert_eq!(rig.errors_since(&before).await, ["connect"]);
-    let (status, ready) = rig.ready().await;
-    assert_eq!(status, 200, "the first round was attempted");
-    assert_eq!(ready["gitlab"]["reachable"], false, "{ready}");
-    assert_eq!(ready["gitlab"]["error"], "connect", "{ready}");
-    assert_eq!(rig.last_success().await, 0.0);
+    let page = exporter.get("/").await.body;
+    assert!(page.contains("GitLab does not answer"), "{page}");
+    let said = exporter.program.stderr();
+    assert!(said.contains("cannot connect: "), "{said}");
 }

@@ -122,7 +122,7 @@ fn simulator() -> Simulator {
 
 /// The exporter at a GitLab of this address, every log message shown.
 async fn exporter(simulator: &Simulator, url: &str, more: &str, proxy: &[(&str, &str)]) -> Binary {
-    let yaml = configuration(simulator, &"log: {level: trace}\n");
+    let yaml = configuration(simulator, "log: {level: trace}\n");
     let yaml = yaml.replace(
         &format!("url: {}", simulator.url()),
         &format!("url: {url}\n{more}"),

@@ -27,20 +27,7 @@ impl Hurry {
 
     /// Lets sockets be read and written for a moment, while tokio's time stands.
     pub async fn breathe(&self) {
-        let moment = tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(2)));
+        let moment = tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(1)));
         moment.await.expect("sleeping does not panic");
-    }
-
-    /// Waits for `work`, and lets time pass quickly meanwhile: a second in some 40 milliseconds.
-    pub async fn through<T>(&self, work: impl Future<Output = T>) -> T {
-        let mut work = std::pin::pin!(work);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut work => return done,
-                () = self.breathe() => {}
-            }
-            tokio::time::advance(Duration::from_millis(50)).await;
-        }
     }
 }
