@@ -2,7 +2,7 @@
 
 use gitlab_simulator::time::HOUR;
 
-use super::rig::{FRESH, LOOK, Rig};
+use super::rig::{FRESH, Rig};
 
 /// Reading goes on in its rhythm whatever our clock is set to, and what was shown stays shown.
 async fn our_clock_is_set(from: i64, to: i64) {
@@ -12,7 +12,7 @@ async fn our_clock_is_set(from: i64, to: i64) {
     let before = rig.metrics().await;
     let facts = rig.facts().await;
     rig.ahead = to;
-    rig.pass(3 * LOOK).await;
+    rig.pass(240).await;
     let after = rig.facts().await;
     for ((name, labels), value) in &facts.0 {
         let counts = name.ends_with("_count") || name.ends_with("_total");

@@ -23,8 +23,8 @@ const STEP: u64 = 5;
 const MOMENTS: usize = 1000;
 /// The same where GitLab does not answer.
 pub const FEW_MOMENTS: usize = 20;
-/// Seconds since the last success that say that all is well.
-pub const FRESH: f64 = 90.0;
+/// Seconds since the last success that say that all is well: time runs while a look is under way.
+pub const FRESH: f64 = 240.0;
 /// Between two looks at GitLab.
 pub const LOOK: u64 = 30;
 
@@ -161,7 +161,7 @@ wildcards: [{{}}]
         let mut quiet = 0;
         for _ in 0..self.moments {
             quiet = if self.door.is_busy() { 0 } else { quiet + 1 };
-            if quiet == 2 {
+            if quiet == 4 {
                 return;
             }
             self.hurry.breathe().await;
