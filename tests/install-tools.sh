@@ -5,6 +5,7 @@
 #   Debian packages  prometheus, promtool, victoria-metrics: downloaded and unpacked with an apt
 #                    state of their own, from the mirror that this machine's apt uses
 #   PyPI packages    tests/integration/programs/requirements.txt: into a virtual environment
+#   Go modules       tests/collector: an OpenTelemetry Collector, built where Go is
 #
 # What cannot be had is said in one sentence, and the tests that need it are skipped: they fail
 # where CI=true. Run it again at any time; it is quick when all is there.
@@ -120,7 +121,29 @@ make_environment() {
   python3 -m venv "$1" >>"$log" 2>&1
 }
 
+# The Collector of tests/collector, kept under its version.
+install_collector() {
+  local source=tests/collector version program
+  version=$(sed -n 's,.*collector/otelcol \(v[0-9.]*\)$,\1,p' "$source/go.mod")
+  program=otel-collector/$version/otel-collector
+  if ! [[ -x $tools/$program && $tools/$program -nt $source/main.go && $tools/$program -nt $source/go.mod ]]; then
+    if ! command -v go >/dev/null; then
+      say "Go is missing (https://go.dev/dl): the test with an OpenTelemetry Collector is skipped."
+      return 0
+    fi
+    say "building an OpenTelemetry Collector $version, which takes some minutes"
+    # Without a download of another Go: the one that is here is new enough, or it is not.
+    if ! (cd "$source" && GOTOOLCHAIN=local CGO_ENABLED=0 GOFLAGS=-mod=readonly \
+      go build -trimpath -buildvcs=false -ldflags="-s -w" -o "$tools/$program" .) >>"$log" 2>&1; then
+      say "the Collector could not be built (see $log): its test is skipped."
+      return 0
+    fi
+  fi
+  ln -sf "../$program" "$tools/bin/otel-collector"
+}
+
 install_debian &
 debian=$!
 install_python
 wait "$debian"
+install_collector

@@ -28,6 +28,7 @@ mod role;
 #[path = "../../tests/integration/support/series.rs"]
 #[allow(dead_code, reason = "tests use more of it")]
 mod series;
+mod soak;
 mod table;
 
 use std::io::{BufRead as _, BufReader};
@@ -40,12 +41,13 @@ use role::Outcome;
 type Section = (&'static str, fn() -> Outcome);
 
 /// All of them, in the order of the table.
-const SECTIONS: [Section; 6] = [
+const SECTIONS: [Section; 7] = [
     ("table", table::measure),
     ("oracle", oracle::measure),
     ("requests", requests::measure),
     ("first", exporter::first::measure),
     ("whole", exporter::whole::measure),
+    ("soak", soak::measure),
     ("binary", exporter::size),
 ];
 
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["gitlab", world @ ..] => gitlab::serve(world),
         ["receiver"] => receiver::serve(),
+        ["topics"] => soak::serve(),
         ["section", name] => section(name),
         wanted => overview(wanted),
     };

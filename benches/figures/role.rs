@@ -3,7 +3,7 @@
 
 use std::error::Error;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 /// How a measurement went.
 pub type Outcome<T = ()> = Result<T, Box<dyn Error>>;
@@ -11,6 +11,7 @@ pub type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 /// A child process; it ends when this is dropped.
 pub struct Role {
     child: Child,
+    output: BufReader<ChildStdout>,
     /// What it said.
     pub line: String,
 }
@@ -24,10 +25,26 @@ impl Role {
             .stdout(Stdio::piped())
             .spawn()?;
         let output = child.stdout.take().ok_or("the output is piped")?;
+        let mut role = Self {
+            child,
+            output: BufReader::new(output),
+            line: String::new(),
+        };
+        role.line = role.answer()?;
+        Ok(role)
+    }
+
+    /// Says a line to it and waits for its answer.
+    pub fn ask(&mut self, line: &str) -> Outcome<String> {
+        let input = self.child.stdin.as_mut().ok_or("the input is piped")?;
+        writeln!(input, "{line}")?;
+        self.answer()
+    }
+
+    fn answer(&mut self) -> Outcome<String> {
         let mut line = String::new();
-        BufReader::new(output).read_line(&mut line)?;
-        let line = line.trim_end().to_owned();
-        Ok(Self { child, line })
+        self.output.read_line(&mut line)?;
+        Ok(line.trim_end().to_owned())
     }
 }
 
@@ -43,5 +60,16 @@ pub fn ready(line: &str) -> Outcome {
     println!("{line}");
     std::io::stdout().flush()?;
     std::io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+/// Says where a role is reached, and answers every line of the parent until it lets go.
+pub fn serve(line: &str, mut answer: impl FnMut(&str) -> Outcome<String>) -> Outcome {
+    println!("{line}");
+    std::io::stdout().flush()?;
+    for line in std::io::stdin().lines() {
+        println!("{}", answer(&line?)?);
+        std::io::stdout().flush()?;
+    }
     Ok(())
 }

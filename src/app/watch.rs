@@ -143,7 +143,8 @@ impl Accounting for Watch {
         let now = self.clock.now();
         let mut seen = self.lock();
         match outcome {
-            Outcome::Status(status) if status < 500 && status != 401 => {
+            // A 407 comes from a proxy on the way.
+            Outcome::Status(status) if status < 500 && !matches!(status, 401 | 407) => {
                 seen.answered_at = Some(now);
                 seen.trouble = None;
             }

@@ -15,6 +15,9 @@ pub(crate) const MAX_BODY: usize = 64 << 20;
 const MAX_ERROR_BODY: usize = 64 << 10;
 /// Most characters of a server's text in one of our messages.
 const MAX_DETAIL: usize = 300;
+/// What a 407 means: it is never GitLab's.
+const PROXY_REFUSED: &str =
+    "the proxy on the way wants other credentials; see HTTP_PROXY and HTTPS_PROXY";
 
 /// The body, or why it could not be read. Of an error's body a bounded beginning is enough.
 pub(crate) async fn body(mut response: Response) -> Result<Vec<u8>, Cause> {
@@ -99,6 +102,7 @@ pub(crate) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> O
         401 => Cause::Auth(detail),
         403 => Cause::Forbidden(detail),
         404 | 410 => Cause::NotFound(code, detail),
+        407 => Cause::Refused(code, PROXY_REFUSED.to_owned()),
         429 => Cause::RateLimited { wait: None },
         500..=599 => Cause::Server(code, detail),
         _ => Cause::Refused(code, detail),

@@ -58,6 +58,8 @@ pub struct Scheduler {
     /// Discovery under way.
     discovering: Option<Id>,
     sweep_due: UnixSeconds,
+    /// What the clock showed last.
+    last_now: UnixSeconds,
 }
 
 /// What runs share.
@@ -149,6 +151,7 @@ impl Scheduler {
             discovery_due: UnixSeconds::default(),
             discovering: None,
             sweep_due: UnixSeconds::default(),
+            last_now: UnixSeconds::default(),
         }
     }
 
@@ -201,8 +204,22 @@ impl Scheduler {
         }
     }
 
+    /// Keeps the rhythm when the clock is set back: what was due in a minute still is.
+    fn mind_the_clock(&mut self, now: UnixSeconds) {
+        let back = self.last_now.since(now);
+        self.last_now = now;
+        if back.is_zero() {
+            return;
+        }
+        tracing::warn!(seconds = back.as_secs(), "the clock was set back");
+        self.discovery_due = self.discovery_due.minus(back);
+        self.sweep_due = self.sweep_due.minus(back);
+        self.shared.registry().clock_was_set_back(back);
+    }
+
     fn start_due(&mut self) {
         let now = self.shared.clock.now();
+        self.mind_the_clock(now);
         if self.sweep_due <= now {
             self.sweep_due = now.plus(SWEEP_INTERVAL);
             // Not worth a trace: it makes no call.

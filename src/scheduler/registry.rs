@@ -263,6 +263,18 @@ impl Registry {
         self.index();
     }
 
+    /// Moves all times with a clock that was set back by `back`.
+    pub fn clock_was_set_back(&mut self, back: Duration) {
+        for entry in self.entries.values_mut() {
+            for timer in [&mut entry.feed, &mut entry.refs] {
+                timer.due = timer.due.minus(back);
+            }
+            for at in [&mut entry.measured_at, &mut entry.succeeded_at] {
+                *at = at.map(|at| at.minus(back));
+            }
+        }
+    }
+
     fn index(&mut self) {
         let batches = self.entries.len().div_ceil(super::FEED_BATCH);
         for (place, entry) in self.entries.values_mut().enumerate() {

@@ -73,11 +73,19 @@ impl RefsState {
             again_at: moved.then(|| now.plus(ACTIVITY_THROTTLE)),
             pipelines_checked_at: match self.pipelines_checked_at {
                 Some(at) if !self.checks_pipelines(now) => Some(at),
-                _ => Some(now),
+                Some(_) => Some(now),
+                None => Some(now.minus(spread(project.id))),
             },
             asked: self.asked.clone(),
         }
     }
+}
+
+/// How much sooner than the others a project's pipelines are checked a second time, so that what was
+/// first seen together is not checked together for ever.
+fn spread(project: ProjectId) -> Duration {
+    let scattered = project.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    Duration::from_secs(scattered % PIPELINE_CHECK.as_secs())
 }
 
 /// What one look brought of a project.

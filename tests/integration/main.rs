@@ -2,6 +2,7 @@
 
 mod check;
 mod crash;
+mod faults;
 mod first_look;
 mod ledger;
 mod programs;

@@ -79,7 +79,10 @@ impl GraphQl {
             return WayOfReading::Rest;
         }
         match &*lock(&self.closed) {
-            Some((until, reason)) if now < *until => WayOfReading::RestFallBack(reason.clone()),
+            // More than a pause ahead: the clock was set back meanwhile.
+            Some((until, reason)) if now < *until && until.since(now) <= self.pause => {
+                WayOfReading::RestFallBack(reason.clone())
+            }
             Some(_) | None => WayOfReading::GraphQl,
         }
     }

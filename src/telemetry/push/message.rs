@@ -37,6 +37,8 @@ pub(super) struct Chunk {
     /// Of the time of all points, in nanoseconds since the epoch.
     time: u64,
     metrics: Vec<Metric>,
+    /// Whether the last metric takes no more points.
+    closed: bool,
     points: usize,
     /// Never less than the encoded size of `metrics`.
     size: usize,
@@ -62,6 +64,7 @@ impl Chunk {
             limit: limit.saturating_sub(size),
             time,
             metrics: Vec::new(),
+            closed: false,
             points: 0,
             size: 0,
         }
@@ -101,8 +104,10 @@ impl Chunk {
         }
     }
 
-    /// Adds the last point of a series that is gone.
+    /// Adds the last point of a series that is gone, in a metric of its own: the Collector's
+    /// Prometheus exporter reads no point of a metric that comes after such a one.
     pub(super) fn add_removed(&mut self, row: &RemovedRow) {
+        self.closed = true;
         let desc = row.family.desc();
         let labels = desc.labels.iter().copied();
         let values = row.labels.iter().map(AsRef::as_ref);
@@ -124,6 +129,7 @@ impl Chunk {
         } else {
             self.add_number(desc, attributes, 0, None);
         }
+        self.closed = true;
     }
 
     /// Adds a metric as the SDK has collected it. The exporter's own have so few series that they
@@ -212,10 +218,11 @@ impl Chunk {
 
     /// The points of `desc` in this message: rows come metric by metric.
     fn data(&mut self, desc: &'static Desc) -> Option<&mut Data> {
+        let closed = std::mem::take(&mut self.closed);
         if self
             .metrics
             .last()
-            .is_none_or(|last| last.name != desc.name)
+            .is_none_or(|last| closed || last.name != desc.name)
         {
             let metric = empty_metric(desc);
             self.size += metric.encoded_len() + METRIC_HEADER;

@@ -25,7 +25,7 @@ impl Told {
             .fold(time, u64::max);
         // Until the push has arrived whole, the receiver may have what was before or what is now.
         let before = std::mem::replace(&mut self.0, shown.clone());
-        for (name, mut metric) in before {
+        for (name, metric) in before {
             let now = self
                 .0
                 .entry(name)
@@ -39,8 +39,9 @@ impl Told {
             if ended.is_empty() {
                 continue;
             }
-            metric = with_points(&metric, ended.iter().map(|told| end(told, time)));
-            metrics.push(metric);
+            // One metric each, as in `Chunk::add_removed`.
+            let ends = ended.iter().map(|told| end(told, time));
+            metrics.extend(ends.map(|end| with_points(&metric, [end])));
             let all = points(now).iter().cloned().chain(ended);
             *now = with_points(now, all);
         }
@@ -110,15 +111,17 @@ mod tests {
         with_points(&metric, series.iter().map(point))
     }
 
-    /// The series that are told to be gone.
+    /// How many series of a metric are told to be gone, each in a metric of its own.
     fn gone(metrics: &[Metric]) -> Vec<(&str, usize)> {
-        let ended = |point: &&NumberDataPoint| point.flags == 1 && point.value.is_none();
-        let count = |metric: &Metric| points(metric).iter().filter(ended).count();
-        metrics
-            .iter()
-            .map(|metric| (metric.name.as_str(), count(metric)))
-            .filter(|(_, count)| *count > 0)
-            .collect()
+        let mut gone = BTreeMap::<&str, usize>::new();
+        for metric in metrics {
+            let ended = |point: &NumberDataPoint| point.flags == 1 && point.value.is_none();
+            if points(metric).iter().any(ended) {
+                assert_eq!(points(metric).len(), 1, "{metric:?}");
+                *gone.entry(&metric.name).or_default() += 1;
+            }
+        }
+        gone.into_iter().collect()
     }
 
     #[test]

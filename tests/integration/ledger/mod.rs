@@ -1,8 +1,8 @@
 //! The ledger test: a random world evolves, the exporter follows it, and at the end every counter
 //! and every histogram count equals what happened.
 
-mod expected;
-mod follow;
+pub mod expected;
+pub mod follow;
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use gitlab_simulator::world::{Finish, JobSpec, PipelineSpec};
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 
 pub use expected::{Counts, counts};
-pub use follow::{COUNTED, assert_equal};
+pub use follow::{COUNTED, difference};
 
 use follow::Follow;
 

@@ -2,9 +2,11 @@
 //! installed by `tests/install-tools.sh`.
 
 mod binary;
+mod otel_collector;
 mod parity;
 mod prometheus;
 mod promtool;
+mod proxy;
 mod secrets;
 mod shutdown;
 pub mod story;

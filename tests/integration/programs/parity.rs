@@ -19,7 +19,7 @@ const FACTS: &[&str] = &["age_pipeline", "age_child_pipeline_", "age_job"];
 
 /// Metrics whose values move by themselves between a scrape and a push: only their labels are
 /// compared.
-fn moves_by_itself(name: &str) -> bool {
+pub(super) fn moves_by_itself(name: &str) -> bool {
     // Each push counts itself, and time, memory and open files go their ways.
     name == "age_otlp_exports_total" || name.starts_with("process_")
 }
@@ -134,14 +134,14 @@ impl Rig {
 }
 
 /// Names that need care in every format.
-fn awkward_pipeline() -> PipelineSpec {
+pub(super) fn awkward_pipeline() -> PipelineSpec {
     PipelineSpec::branch("feature/\u{fc}ml\u{e4}ut-\u{1f680}").job(JobSpec::new(
         "te\"st",
         "quotes \" back\\slashes \\n and\nline breaks, {braces}=\"1\"",
     ))
 }
 
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut world = World::generate(WorldConfig {
         seed: 7,
         projects: 22,
@@ -156,18 +156,18 @@ fn world() -> World {
     world
 }
 
-fn projects(world: &World) -> Vec<u64> {
+pub(super) fn projects(world: &World) -> Vec<u64> {
     world.projects().map(|project| project.id).collect()
 }
 
 /// How many pipelines were counted, by the pipelines' own metric.
-fn counted(samples: &Samples, source: &str) -> f64 {
+pub(super) fn counted(samples: &Samples, source: &str) -> f64 {
     let name = "age_pipeline_run_count";
     samples.sum(name, &[("source", source)]).unwrap_or(-1.0)
 }
 
 /// How many branches show this status.
-fn with_status(samples: &Samples, status: &str) -> f64 {
+pub(super) fn with_status(samples: &Samples, status: &str) -> f64 {
     let name = "age_pipeline_status";
     samples.sum(name, &[("status", status)]).unwrap_or(0.0)
 }

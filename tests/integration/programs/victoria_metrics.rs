@@ -1,6 +1,5 @@
 //! VictoriaMetrics receives what is pushed: by http/protobuf, and by gRPC through a collector.
 
-use std::net::TcpListener;
 use std::process::Command;
 
 use amazing_gitlab_exporter::clock::Clock;
@@ -8,7 +7,7 @@ use amazing_gitlab_exporter::clock::Clock;
 use super::story::{self, Story};
 use crate::support::exporter::Exporter;
 use crate::support::foreign::Foreign;
-use crate::support::program::Program;
+use crate::support::program::{Program, free_address};
 use crate::support::promql::PromQl;
 use crate::support::tools::tool;
 use crate::support::until;
@@ -45,12 +44,6 @@ async fn collector(to: &str) -> Option<(Program, String)> {
     let started = |output: &str| output.contains("Starting Rotel").then_some(());
     program.tells("that it started", started).await;
     Some((program, format!("http://{grpc}")))
-}
-
-/// An address that was free a moment ago, for programs that cannot choose one themselves.
-fn free_address() -> String {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("127.0.0.1 has ports");
-    listener.local_addr().expect("it is bound").to_string()
 }
 
 /// An exporter that pushes each second and says by which way.

@@ -1,9 +1,11 @@
 //! What several tests need: receivers and worlds to talk to.
 
 pub mod core;
+pub mod door;
 pub mod exporter;
 pub mod foreign;
 pub mod http;
+pub mod hurry;
 mod lines;
 pub mod observer;
 pub mod otlp;
@@ -12,6 +14,7 @@ pub mod prometheus;
 pub mod promql;
 pub mod samples;
 pub mod series;
+pub mod tls;
 pub mod tools;
 
 use std::time::{Duration, Instant};

@@ -1,6 +1,7 @@
 //! A program that a test starts, and that ends with the test.
 
 use std::fs::File;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -116,4 +117,10 @@ impl Drop for Program {
             tail.iter().rev().for_each(|line| println!("{line}"));
         }
     }
+}
+
+/// An address that was free a moment ago, for programs that cannot choose one themselves.
+pub fn free_address() -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("127.0.0.1 has ports");
+    listener.local_addr().expect("it is bound").to_string()
 }

@@ -10,6 +10,23 @@ use super::series::Labels;
 pub struct Samples(pub BTreeMap<(String, Labels), f64>);
 
 impl Samples {
+    /// The samples of a Prometheus text whose label values need no escapes.
+    pub fn of_plain_text(text: &str) -> Self {
+        let mut samples = Self::default();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let (series, value) = line.rsplit_once(' ').expect("a sample has a value");
+            let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+            let labels = labels.trim_end_matches('}').split_terminator("\",");
+            let labels = labels.map(|label| {
+                let (key, value) = label.split_once("=\"").expect("a label has a value");
+                (key.to_owned(), value.trim_end_matches('"').to_owned())
+            });
+            let value = value.parse().expect("a value is a number");
+            samples.add(name, labels.collect(), value);
+        }
+        samples
+    }
+
     /// Adds a sample that was not there.
     pub fn add(&mut self, name: &str, mut labels: Labels, value: f64) {
         if let Some(bound) = labels.get_mut("le") {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::body::{BoxBody, SizedStream, to_bytes};
@@ -76,7 +77,8 @@ fn finish(
 ) -> ServiceResponse<BoxBody> {
     name_request(&recorded.correlation_id, response.headers_mut());
     // A client tells history from news by this clock, so it must be the world's.
-    if let Ok(date) = HeaderValue::from_str(&http_date(recorded.at)) {
+    let date = recorded.at + state.date_error.load(Ordering::SeqCst);
+    if let Ok(date) = HeaderValue::from_str(&http_date(date)) {
         response.headers_mut().insert(DATE, date);
     }
     if !matches!(recorded.fault.as_deref(), Some("reset")) {

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::RwLockWriteGuard;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -39,6 +40,8 @@ pub struct State {
     pub base_url: String,
     /// The GraphQL schema.
     pub schema: GitlabSchema,
+    /// How much more than the world's time `Date` shows, in milliseconds.
+    pub date_error: Arc<AtomicI64>,
     /// Its types, for the look at a query before it runs.
     pub types: Arc<Types>,
 }
@@ -82,6 +85,7 @@ impl Simulator {
             requests: Requests::default(),
             faults: Faults::default(),
             limits: Limits::default(),
+            date_error: Arc::default(),
             base_url: format!("http://{address}"),
             types: Arc::new(Types::parse(&graphql::sdl()).map_err(io::Error::other)?),
             schema: graphql::schema(),
@@ -165,6 +169,12 @@ impl Simulator {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.state.limits
+    }
+
+    /// Lets the header `Date` show so much more than the world's time: a machine with a wrong clock
+    /// in front of GitLab.
+    pub fn set_date_error(&self, error: Millis) {
+        self.state.date_error.store(error, Ordering::SeqCst);
     }
 
     /// Stops; connections that are open are cut.

@@ -1,0 +1,307 @@
+//! The whole exporter over a GitLab that lives on, its clock and tokio's time moved by the test:
+//! hours pass in seconds.
+
+use std::time::Duration;
+
+use amazing_gitlab_exporter::clock::{Clock, UnixSeconds};
+use gitlab_simulator::time::{HOUR, Millis};
+use gitlab_simulator::{Options, Simulator, World, WorldConfig};
+use serde_json::Value;
+
+use crate::ledger::expected::{self, Counts};
+use crate::ledger::follow::{COUNTED, difference};
+use crate::support::core::now;
+use crate::support::door::Door;
+use crate::support::exporter::Exporter;
+use crate::support::http::Answer;
+use crate::support::hurry::Hurry;
+use crate::support::samples::Samples;
+
+/// One step of time.
+const STEP: u64 = 5;
+/// At most so many moments are given to what is asked of GitLab in one step.
+const MOMENTS: usize = 1000;
+/// The same where GitLab does not answer.
+pub const FEW_MOMENTS: usize = 20;
+/// Seconds since the last success that say that all is well: time runs while a look is under way.
+pub const FRESH: f64 = 240.0;
+/// Between two looks at GitLab.
+pub const LOOK: u64 = 30;
+
+/// How an exporter is set up.
+pub struct Plan {
+    /// What comes before the simulator's address.
+    pub scheme: &'static str,
+    /// Lines of the section `gitlab`.
+    pub gitlab: String,
+    /// Further sections.
+    pub more: String,
+    /// Whether GitLab is up when the exporter starts.
+    pub up: bool,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            scheme: "http",
+            // Time is quick here; who wants to see a time-out asks for it.
+            gitlab: "timeout: 20m".to_owned(),
+            more: String::new(),
+            up: true,
+        }
+    }
+}
+
+/// An exporter and its GitLab.
+pub struct Rig {
+    pub gitlab: Simulator,
+    pub door: Door,
+    pub clock: Clock,
+    pub exporter: Exporter,
+    pub hurry: Hurry,
+    /// How long a step waits for answers.
+    pub moments: usize,
+    /// What the exporter's clock shows more than GitLab's.
+    pub ahead: i64,
+    /// What happened before is history.
+    first_look: Millis,
+}
+
+impl Rig {
+    /// A lively GitLab that has been looked at.
+    pub async fn start() -> Self {
+        Self::by(Plan::default()).await
+    }
+
+    /// The same with another token than the simulator's own, or other settings.
+    pub async fn by(plan: Plan) -> Self {
+        let gitlab = gitlab();
+        let door = Door::shut_before(gitlab.address());
+        Self::behind(plan, gitlab, door).await
+    }
+
+    /// The same with a door of the test's choice.
+    pub async fn behind(plan: Plan, gitlab: Simulator, mut door: Door) -> Self {
+        let hurry = Hurry::new();
+        if plan.up {
+            door.open();
+        }
+        let clock = Clock::manual(now(&gitlab));
+        let token = match plan.gitlab.contains("token_file") {
+            true => String::new(),
+            false => format!("  token: {}\n", gitlab.token()),
+        };
+        let yaml = format!(
+            "gitlab:
+  url: {}://{}
+{token}  {}
+collectors:
+  pipelines: {{interval_seconds: {LOOK}}}
+  jobs: {{interval_seconds: {LOOK}}}
+project_defaults:
+  refs:
+    branches: {{regexp: '.*', exclude_deleted: false}}
+    tags: {{regexp: '.*', exclude_deleted: false}}
+wildcards: [{{}}]
+{}",
+            plan.scheme,
+            door.address(),
+            plan.gitlab.replace('\n', "\n  "),
+            plan.more,
+        );
+        let exporter = Exporter::start(&clock, &yaml).await;
+        let first_look = gitlab.world().now();
+        let rig = Self {
+            gitlab,
+            door,
+            clock,
+            exporter,
+            hurry,
+            moments: MOMENTS,
+            ahead: 0,
+            first_look,
+        };
+        if plan.up {
+            // All of it has been read before anything else happens.
+            rig.wait_until(60, "the first look", |samples| {
+                samples.sum("age_initial_sync_progress_ratio", &[]) == Some(1.0)
+            })
+            .await;
+        }
+        rig
+    }
+
+    /// The exporter's first look is yet to come: all that has happened is history.
+    pub fn looks_first_now(&mut self) {
+        self.first_look = self.gitlab.world().now();
+    }
+
+    /// Lets time pass for everybody.
+    pub async fn pass(&self, seconds: u64) {
+        for _ in 0..seconds.div_ceil(STEP) {
+            self.gitlab.advance(Duration::from_secs(STEP));
+            let ours = now(&self.gitlab).0 + self.ahead;
+            self.clock.set(UnixSeconds(ours));
+            self.step(Duration::from_secs(STEP)).await;
+        }
+    }
+
+    /// Lets time pass for the exporter alone: GitLab stands still.
+    pub async fn wait(&self, seconds: u64) {
+        for _ in 0..seconds.div_ceil(STEP) {
+            let ours = self.clock.now().plus(Duration::from_secs(STEP));
+            self.clock.set(ours);
+            self.step(Duration::from_secs(STEP)).await;
+        }
+    }
+
+    /// Moves tokio's time, and gives what is asked of GitLab a while to be answered.
+    async fn step(&self, step: Duration) {
+        self.hurry.step(step).await;
+        let mut quiet = 0;
+        for _ in 0..self.moments {
+            quiet = if self.door.is_busy() { 0 } else { quiet + 1 };
+            if quiet == 4 {
+                return;
+            }
+            self.hurry.breathe().await;
+        }
+    }
+
+    /// Waits, GitLab standing still, until `/metrics` shows something; for `seconds` at most.
+    pub async fn wait_until(&self, seconds: u64, what: &str, is_so: impl Fn(&Samples) -> bool) {
+        for _ in 0..seconds.div_ceil(STEP) {
+            if is_so(&self.metrics().await) {
+                return;
+            }
+            self.wait(STEP).await;
+        }
+        let text = self.exporter.metrics().await;
+        assert!(is_so(&Samples::of_plain_text(&text)), "{what}\n{text}");
+    }
+
+    /// `/metrics`.
+    pub async fn metrics(&self) -> Samples {
+        Samples::of_plain_text(&self.exporter.metrics().await)
+    }
+
+    /// What `/metrics` says of GitLab's pipelines and jobs.
+    pub async fn facts(&self) -> Samples {
+        let mut samples = self.metrics().await;
+        let is_fact = |name: &str| {
+            let prefixes = ["age_pipeline", "age_child_pipeline", "age_job"];
+            prefixes.iter().any(|prefix| name.starts_with(prefix))
+        };
+        samples.0.retain(|(name, _), _| is_fact(name));
+        samples
+    }
+
+    /// `age_collection_last_success_timestamp` of pipelines; 0 before the first.
+    pub async fn last_success(&self) -> f64 {
+        let labels = [("collector_type", "pipelines")];
+        let samples = self.metrics().await;
+        let name = "age_collection_last_success_timestamp";
+        samples.sum(name, &labels).unwrap_or(0.0)
+    }
+
+    /// `age_scrape_errors_total` by `error_type`, those that moved since `before`.
+    pub async fn errors_since(&self, before: &Samples) -> Vec<String> {
+        let now = self.metrics().await;
+        let mut moved = Vec::new();
+        for ((name, labels), value) in &now.0 {
+            let key = (name.clone(), labels.clone());
+            let is_more = *value > before.0.get(&key).copied().unwrap_or(0.0);
+            if name == "age_scrape_errors_total" && is_more {
+                moved.push(labels["error_type"].clone());
+            }
+        }
+        moved.sort();
+        moved.dedup();
+        moved
+    }
+
+    /// Status and body of `/ready`.
+    pub async fn ready(&self) -> (u16, Value) {
+        let Answer { status, body, .. } = self.exporter.get("/ready").await;
+        (status, serde_json::from_str(&body).expect("JSON"))
+    }
+
+    /// The status page.
+    pub async fn page(&self) -> String {
+        let answer = self.exporter.get("/").await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.body
+    }
+
+    /// The same where calls are few.
+    pub async fn recovers_slowly(&self) -> f64 {
+        self.wait(3600).await;
+        self.equals_the_ledger().await
+    }
+
+    /// Holds that all is well and every counter equal to GitLab's ledger, after a while in which
+    /// GitLab stands still.
+    pub async fn recovers(&self) -> f64 {
+        let events = self.equals_the_ledger().await;
+        let fresh = self.clock.now().as_f64() - self.last_success().await;
+        assert!(fresh <= FRESH, "the last success is {fresh} s old");
+        let (status, ready) = self.ready().await;
+        assert_eq!(status, 200, "{ready}");
+        assert_eq!(ready["gitlab"]["reachable"], true, "{ready}");
+        assert_eq!(ready["projects"]["failing"], 0, "{ready}");
+        let page = self.page().await;
+        assert!(page.contains("All is well"), "{page}");
+        events
+    }
+
+    /// Waits for every counter to be equal to GitLab's ledger, and gives the number of events.
+    async fn equals_the_ledger(&self) -> f64 {
+        let want = {
+            let world = self.gitlab.world();
+            expected::counts(world.ledger().entries(), self.first_look)
+        };
+        let events = want.values().sum();
+        let mut last = None;
+        for _ in 0..30 {
+            self.wait(2 * LOOK).await;
+            last = difference(&counts(&self.metrics().await), &want);
+            if last.is_none() {
+                break;
+            }
+        }
+        assert_eq!(last, None, "{}", self.exporter.metrics().await);
+        events
+    }
+}
+
+/// A lively GitLab of a few projects.
+pub fn gitlab() -> Simulator {
+    let world = World::generate(WorldConfig {
+        seed: 11,
+        projects: 4,
+        pipelines_per_project: 4,
+        active_ratio: 1.0,
+        pushes_per_hour: 12.0,
+        // Two ends of one pipeline within an outage look like one.
+        min_refinish_gap: 4 * HOUR,
+        ..WorldConfig::default()
+    });
+    Simulator::start(world, &Options::default()).expect("a simulator")
+}
+
+/// What `/metrics` counts.
+fn counts(samples: &Samples) -> Counts {
+    let mut counts = Counts::new();
+    for ((name, labels), value) in &samples.0 {
+        let metric = COUNTED.iter().find(|metric| {
+            name == *metric
+                || name
+                    .strip_suffix("_count")
+                    .is_some_and(|name| name == **metric)
+        });
+        if let Some(metric) = metric.filter(|_| *value != 0.0) {
+            counts.insert(((*metric).to_owned(), labels.clone()), *value);
+        }
+    }
+    counts
+}
