@@ -13,6 +13,7 @@
 #[path = "../../tests/integration/support/core.rs"]
 #[allow(dead_code, reason = "tests use more of it")]
 mod driver;
+mod durable;
 mod exporter;
 mod gitlab;
 mod http;
@@ -29,6 +30,7 @@ mod role;
 #[allow(dead_code, reason = "tests use more of it")]
 mod series;
 mod soak;
+mod store;
 mod table;
 
 use std::io::{BufRead as _, BufReader};
@@ -41,12 +43,13 @@ use role::Outcome;
 type Section = (&'static str, fn() -> Outcome);
 
 /// All of them, in the order of the table.
-const SECTIONS: [Section; 7] = [
+const SECTIONS: [Section; 8] = [
     ("table", table::measure),
     ("oracle", oracle::measure),
     ("requests", requests::measure),
     ("first", exporter::first::measure),
     ("whole", exporter::whole::measure),
+    ("store", store::measure),
     ("soak", soak::measure),
     ("binary", exporter::size),
 ];

@@ -1,24 +1,15 @@
 //! A day of branches and merge requests that come and go: what is left in memory, in the table and
 //! in the state file.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use amazing_gitlab_exporter::clock::{Clock, UnixSeconds};
-use amazing_gitlab_exporter::config::Settings;
-use amazing_gitlab_exporter::gitlab::{self, GitLab, NoAccounting, TokenSource};
-use amazing_gitlab_exporter::recorder::Recorder;
-use amazing_gitlab_exporter::scheduler::Scheduler;
-use amazing_gitlab_exporter::scheduler::observer::NoObserver;
-use amazing_gitlab_exporter::series::{Table, TableSettings};
-use amazing_gitlab_exporter::store::{FileSettings, FileStore};
-use amazing_gitlab_exporter::telemetry::buckets::BucketSettings;
-use amazing_gitlab_exporter::telemetry::instruments::Instruments;
 use gitlab_simulator::time::{MINUTE, Millis};
 use gitlab_simulator::world::{Finish, MergeRequestState, PipelineSpec};
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 
+use crate::durable;
 use crate::report::{figure, megabytes, memory, note};
 use crate::role::{self, Outcome, Role};
 
@@ -89,7 +80,8 @@ async fn day(gitlab: &mut Role) -> Outcome<Vec<Size>> {
     let (address, rest) = gitlab.line.split_once(' ').ok_or("no GitLab")?;
     let (token, now) = rest.split_once(' ').ok_or("no time")?;
     let clock = Clock::manual(UnixSeconds(now.parse()?));
-    let (mut scheduler, table) = exporter(address, token, &path, &clock).await?;
+    let store = Arc::new(durable::open(&path, &clock)?);
+    let (mut scheduler, table) = durable::exporter(address, token, store, &clock).await?;
     scheduler.round().await;
     let mut hours = Vec::new();
     for hour in 0..WARM_UP + HOURS {
@@ -113,48 +105,6 @@ async fn day(gitlab: &mut Role) -> Outcome<Vec<Size>> {
         }
     }
     Ok(hours)
-}
-
-async fn exporter(
-    address: &str,
-    token: &str,
-    path: &PathBuf,
-    clock: &Clock,
-) -> Outcome<(Scheduler, Arc<Table>)> {
-    let mut settings = Settings {
-        wildcards: vec![Default::default()],
-        ..Settings::default()
-    };
-    settings.wildcards[0].settings.refs.branches.regexp = ".*".parse()?;
-    let token = TokenSource::Secret(token.to_owned().into());
-    let mut client = gitlab::Settings::new(address.parse()?, token);
-    client.max_requests_per_second = 100_000.0;
-    client.burst = 100_000;
-    let gitlab = GitLab::new(&client, Arc::new(NoAccounting), clock.clone())?;
-    let buckets = BucketSettings::default();
-    let table = Table::new(&TableSettings {
-        birth_window: settings.telemetry.birth_window,
-        cardinality_limit: 200_000,
-        buckets: buckets.clone(),
-    });
-    let file = FileSettings {
-        path: path.clone(),
-        reset: false,
-        patience: Duration::ZERO,
-    };
-    let store = Arc::new(FileStore::open(&file, clock, |_| {})?);
-    let mut recorder = Recorder::new(Instruments::new(&buckets)?, Arc::clone(&table), store);
-    let remembered = recorder.restore(clock.now()).await?;
-    let observer = Arc::new(NoObserver);
-    let scheduler = Scheduler::new(
-        &settings,
-        &gitlab,
-        recorder,
-        remembered,
-        observer,
-        clock.clone(),
-    );
-    Ok((scheduler, table))
 }
 
 /// Serves a world in which topics come and go; every line of input is a minute.

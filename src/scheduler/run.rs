@@ -111,7 +111,9 @@ pub(super) async fn sweep(shared: Arc<Shared>) {
     let swept = recorder.sweep(now).await;
     drop(recorder);
     if let Err(error) = swept {
-        shared.observer.store(!matches!(error, RecordError::Store(_)));
+        shared
+            .observer
+            .store(!matches!(error, RecordError::Store(_)));
         tracing::warn!("series that are gone stay for now: {error}");
     }
 }

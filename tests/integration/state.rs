@@ -8,9 +8,7 @@ use gitlab_simulator::world::{Finish, PipelineSpec};
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 use tempfile::TempDir;
 
-use crate::support::exporter::{
-    Binary, RealTime, beginning_now, binary, configuration, write,
-};
+use crate::support::exporter::{Binary, RealTime, beginning_now, binary, configuration, write};
 use crate::support::program::Program;
 use crate::support::until;
 
@@ -80,7 +78,8 @@ async fn value(exporter: &Binary, series: &str) -> Option<f64> {
     line.rsplit_once(' ')?.1.parse().ok()
 }
 
-const WEB: &str = r#"age_pipeline_run_count{kind="branch",project="group-0/project-0",ref="main",source="web"}"#;
+const WEB: &str =
+    r#"age_pipeline_run_count{kind="branch",project="group-0/project-0",ref="main",source="web"}"#;
 const STORE_UP: &str = "age_store_up";
 const SYNCED: &str = "age_initial_sync_progress_ratio";
 
@@ -155,7 +154,9 @@ async fn on_a_full_disk_nothing_is_shown_that_is_not_kept_and_all_goes_on_when_t
     let command = place.command(&[]);
     // Growing beyond the limit is to be an error, as a full disk is, and no signal.
     let mut shell = Command::new("sh");
-    shell.env_clear().args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]);
+    shell
+        .env_clear()
+        .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]);
     shell.arg(command.get_program()).args(command.get_args());
     let exporter = Binary::started(Program::start(shell)).await;
     reaches(&exporter, SYNCED, 1.0).await;
@@ -172,7 +173,9 @@ async fn on_a_full_disk_nothing_is_shown_that_is_not_kept_and_all_goes_on_when_t
     let size = fs::metadata(place.state()).expect("it is there").len();
     limit(&size.to_string());
     // Enough that the file must grow.
-    let names: Vec<String> = (0..400).map(|n| format!("job {n} {}", "x".repeat(200))).collect();
+    let names: Vec<String> = (0..400)
+        .map(|n| format!("job {n} {}", "x".repeat(200)))
+        .collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     place.run(12, &names);
     reaches(&exporter, STORE_UP, 0.0).await;
