@@ -47,7 +47,7 @@ impl StatusSource for AppStatus {
             budget: seen
                 .budget
                 .map(|(remaining, reset)| Budget { remaining, reset }),
-            store: store(&seen),
+            store: self.store(&seen),
             push: self.push(),
             collectors: self.collectors(&seen),
             projects: query.select(rows),
@@ -67,7 +67,7 @@ impl StatusSource for AppStatus {
         Readiness {
             first_round: seen.discovered && projects.looked_at >= projects.tracked,
             gitlab: reachability(&seen),
-            store: store(&seen),
+            store: self.store(&seen),
             lag: lags.map(|runs| runs.lag).max(),
             projects,
         }
@@ -75,6 +75,16 @@ impl StatusSource for AppStatus {
 }
 
 impl AppStatus {
+    fn store(&self, seen: &Seen) -> StoreStatus {
+        StoreStatus {
+            kind: match self.config.state.path {
+                Some(_) => "file",
+                None => "memory",
+            },
+            up: seen.store_up.unwrap_or(true),
+        }
+    }
+
     fn gitlab_status(&self, seen: &Seen, now: UnixSeconds) -> GitLabStatus {
         let found = self.probe.found();
         GitLabStatus {
@@ -192,13 +202,6 @@ fn project(entry: &Entry, now: UnixSeconds) -> ProjectStatus {
         active_pipelines: entry
             .succeeded_at
             .map(|_| entry.memory.pipelines.active_count()),
-    }
-}
-
-fn store(seen: &Seen) -> StoreStatus {
-    StoreStatus {
-        kind: "memory",
-        up: seen.store_up.unwrap_or(true),
     }
 }
 
