@@ -19,8 +19,9 @@ const TOPIC_EVERY: u64 = 10;
 /// Then it is merged, and its branch deleted.
 const TOPIC_LIVES: u64 = 60;
 const JOBS: [&str; 5] = ["build", "lint", "unit", "integration", "package"];
-/// Hours until as many branches go as come: GitLab tells of activity once an hour.
-const WARM_UP: u64 = 3;
+/// Hours until as much is forgotten as comes: of merge requests, more than the 20 that are shown are
+/// remembered, and GitLab tells of activity once an hour.
+const WARM_UP: u64 = 10;
 const HOURS: u64 = 24;
 /// Seconds between two looks, as by default.
 const STEP: u64 = 30;

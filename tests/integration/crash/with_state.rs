@@ -149,7 +149,13 @@ async fn rest(
         let got = reading::of_text(&home.metrics().await);
         let is_late = start.elapsed() > REST;
         if is_late {
-            assert_eq!(ledger::difference(&got, &want), None, "seed {SEED}");
+            let difference = ledger::difference(&got, &want);
+            assert_eq!(
+                difference,
+                None,
+                "seed {SEED}{}",
+                story(simulator, &got, &want)
+            );
         }
         if got == want {
             let seen = reading::of_prometheus(promql).await;
@@ -160,6 +166,28 @@ async fn rest(
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+}
+
+/// What happened to the jobs whose counts differ.
+fn story(simulator: &Simulator, got: &Counts, want: &Counts) -> String {
+    let world = simulator.world();
+    let differs = |key: &&(String, BTreeMap<String, String>)| got.get(*key) != want.get(*key);
+    let mut story = String::new();
+    for (metric, labels) in got.keys().chain(want.keys()).filter(differs) {
+        story += &format!("\n{metric}{labels:?}:");
+        let words = ["project", "job_name"].map(|name| labels.get(name));
+        for entry in world.ledger().entries() {
+            let event = format!("{:?}", entry.event);
+            let about = words
+                .iter()
+                .flatten()
+                .all(|word| event.contains(&format!("{word:?}")));
+            if about {
+                story += &format!("\n  {} {event}", entry.at);
+            }
+        }
+    }
+    story
 }
 
 /// The summary: totals per metric, the same in both readings.

@@ -181,12 +181,18 @@ impl World {
         }
     }
 
-    /// Retried jobs of the same name in the same pipeline that failed.
+    /// Retried jobs of the same name in the same pipeline that failed, and that no earlier success
+    /// has followed: each failure turns out to be flaky once.
     fn failed_before(&self, job: &Job) -> Vec<JobId> {
-        self.jobs_of(job.pipeline_id)
-            .filter(|other| {
-                other.retried && other.name == job.name && other.status == Status::Failed
-            })
+        let earlier = || {
+            let jobs = self.jobs_of(job.pipeline_id);
+            jobs.filter(|other| other.name == job.name && other.id < job.id)
+        };
+        let successes = earlier().filter(|other| other.status == Status::Success);
+        let last = successes.map(|other| other.id).max();
+        earlier()
+            .filter(|other| other.retried && other.status == Status::Failed)
+            .filter(|other| last.is_none_or(|last| other.id > last))
             .map(|other| other.id)
             .collect()
     }

@@ -135,6 +135,14 @@ fn a_retried_job_is_a_new_job_and_keeps_the_old_finish_until_the_next() {
         |entry| matches!(&entry.event, Event::JobFlaky { job, failed_ids } if job.id == second && *failed_ids == [first]),
     );
     assert!(flaky, "{:#?}", world.ledger().entries());
+    // Another success after the first makes no failure flaky again.
+    world.retry_job(second).expect("a success can be retried");
+    world
+        .finish_pipeline(pipeline, &Finish::success())
+        .expect("finishes");
+    let entries = world.ledger().entries().iter();
+    let flaky = entries.filter(|entry| matches!(&entry.event, Event::JobFlaky { .. }));
+    assert_eq!(flaky.count(), 1, "{:#?}", world.ledger().entries());
 }
 
 #[test]
