@@ -9,7 +9,7 @@ use tracing::{Instrument, info_span};
 use super::Shared;
 use super::registry::{Entry, Gone, Holding, Reading};
 use crate::clock::UnixSeconds;
-use crate::collector::refs::RefName;
+use crate::collector::refs::{Candidate, RefName, is_gone};
 use crate::collector::{Feed, Subject};
 use crate::gitlab::model::{ProjectId, Text};
 use crate::project::ProjectMemory;
@@ -88,7 +88,8 @@ pub(super) async fn discover(shared: Arc<Shared>) {
         tracing::warn!("{error}");
         shared.observer.failed(super::DISCOVERY, error.error.kind());
     }
-    let is_complete = errors.is_empty();
+    // That an entry names nothing is an answer, too.
+    let is_complete = errors.iter().all(|error| error.error.means_gone());
     let gone = shared.registry().update(found, is_complete, now);
     forget(&shared, gone, now).await;
     shared.observer.ran(super::DISCOVERY, started.elapsed());
@@ -384,7 +385,14 @@ fn measure(
         }
     };
     memory.path = path.clone();
-    let before: BTreeSet<RefName> = memory.pipelines.refs().cloned().collect();
+    if let Read::Feed(read) = read {
+        memory.role = read.project.role.value();
+    }
+    let mut refs = memory.latest_refs();
+    for facts in &feed.pipelines {
+        let latest = refs.entry(RefName::of(&facts.pipeline)).or_default();
+        *latest = facts.pipeline.created_at.max(*latest);
+    }
     let seen = memory.refs_seen.clone();
     let subject = Subject {
         id: entry.project.id,
@@ -395,9 +403,23 @@ fn measure(
         refs: &seen,
         now,
     };
-    let measured = shared.collectors.measure(subject, &feed, &mut memory);
-    let after: BTreeSet<RefName> = memory.pipelines.refs().cloned().collect();
-    let mut retirements = retired_refs(&path, &before, &after);
+    let mut measured = shared.collectors.measure(subject, &feed, &mut memory);
+    let after: BTreeSet<RefName> = memory.latest_refs().into_keys().collect();
+    // What ended on a ref that was let go before has shown its series again.
+    refs.retain(|name, newest| {
+        let newest = *newest;
+        !after.contains(name) && is_gone(Candidate { name, newest }, &entry.settings, &seen)
+    });
+    let mut retirements = retired_refs(&path, refs.keys(), &after);
+    if !retirements.is_empty() {
+        // What is read again of a ref that is gone does not bring its series back; what ends does.
+        for (_, measured) in &mut measured {
+            measured.births.retain(|key| {
+                let mut gone = retirements.iter();
+                !gone.any(|retirement| retirement.means(key.desc, &key.labels))
+            });
+        }
+    }
     let mut births = Vec::new();
     if path != entry.project.full_path {
         tracing::info!(from = %entry.project.full_path, to = %path, "a project has a new path");
@@ -413,21 +435,25 @@ fn measure(
     })
 }
 
-/// The series of refs that are gone. Metrics without `kind` go only when no other kind of ref
-/// bears the name.
-fn retired_refs(
+/// The series of refs that are gone, and of what they started elsewhere. Metrics without `kind` go
+/// only when no other kind of ref bears the name.
+fn retired_refs<'a>(
     project: &Text,
-    before: &BTreeSet<RefName>,
+    gone: impl Iterator<Item = &'a RefName>,
     after: &BTreeSet<RefName>,
 ) -> Vec<Retirement> {
     let mut retired = Vec::new();
-    for gone in before.difference(after) {
+    for gone in gone {
         let labels = vec![("project", project.clone()), ("ref", gone.name.clone())];
         let mut with_kind = labels.clone();
         with_kind.push(("kind", gone.kind.as_str().into()));
         retired.push(Retirement::Labels(with_kind));
         if !after.iter().any(|left| left.name == gone.name) {
             retired.push(Retirement::Labels(labels));
+            retired.push(Retirement::Labels(vec![
+                ("parent_project", project.clone()),
+                ("parent_ref", gone.name.clone()),
+            ]));
         }
     }
     retired
