@@ -1,5 +1,6 @@
 //! Behaviour at the seams that users see: one binary for all integration tests.
 
+mod births;
 mod check;
 mod crash;
 mod first_look;

@@ -2,8 +2,6 @@
 //! exporter is killed.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use gitlab_simulator::time::MINUTE;
@@ -14,7 +12,7 @@ use rand::{RngExt, SeedableRng};
 use super::program::{Home, kill, looks};
 use super::reading::{self, Rise};
 use crate::ledger::{self, Counts};
-use crate::support::exporter::{Binary, beginning_now, configuration};
+use crate::support::exporter::{Binary, QuickTime, beginning_now, configuration};
 use crate::support::prometheus;
 use crate::support::promql::PromQl;
 
@@ -45,33 +43,6 @@ fn world() -> World {
     })
 }
 
-/// A world's quick time, until it is dropped.
-struct QuickTime(Arc<AtomicBool>);
-
-impl QuickTime {
-    fn of(simulator: &Simulator) -> Self {
-        let (world, stop) = (simulator.shared_world(), Arc::new(AtomicBool::new(false)));
-        let stopped = Arc::clone(&stop);
-        std::thread::spawn(move || {
-            let mut before = Instant::now();
-            while !stopped.load(Ordering::SeqCst) {
-                std::thread::sleep(Duration::from_millis(20));
-                let now = Instant::now();
-                let real = i64::try_from((now - before).as_millis()).unwrap_or(0);
-                world.write().advance(real * PACE);
-                before = now;
-            }
-        });
-        Self(stop)
-    }
-}
-
-impl Drop for QuickTime {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_and_nothing_counted_twice_whenever_it_is_killed() {
     let simulator = Simulator::start(world(), &Options::default()).expect("a simulator");
@@ -84,7 +55,7 @@ async fn nothing_is_lost_and_nothing_counted_twice_whenever_it_is_killed() {
     };
     looks(&promql).await;
 
-    let time = QuickTime::of(&simulator);
+    let time = QuickTime::of(&simulator, PACE);
     let mut random = StdRng::seed_from_u64(SEED);
     for _ in 0..KILLS {
         wait(random.random_range(100..4000)).await;
