@@ -4,6 +4,7 @@ mod births;
 mod check;
 mod crash;
 mod first_look;
+mod gone;
 mod ledger;
 mod programs;
 mod push;
