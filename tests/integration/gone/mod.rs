@@ -6,7 +6,7 @@ mod seen;
 
 use gitlab_simulator::auth::AccessLevel;
 use gitlab_simulator::world::{DEFAULT_TOKEN, Finish, PipelineId, PipelineSpec, ProjectId};
-use gitlab_simulator::{Options, Quirks, Simulator, World, WorldConfig};
+use gitlab_simulator::{Options, Simulator, World};
 
 use amazing_gitlab_exporter::clock::Clock;
 
@@ -54,13 +54,9 @@ struct Story {
 
 impl Story {
     fn begin() -> Self {
-        let mut world = World::new(WorldConfig {
-            quirks: Quirks {
-                activity_throttled: false,
-                ..Quirks::default()
-            },
-            ..beginning_now()
-        });
+        let mut world = World::new(beginning_now());
+        // A deleted branch is noticed at once, not within an hour.
+        world.quirks.activity_throttled = false;
         for name in ["app", "deleted", "renamed", "archived", "lost", "window"] {
             world.add_project(&format!("group/{name}")).expect("one");
         }
