@@ -148,9 +148,9 @@ impl Seen {
         assert_eq!(reading::rise_of(counts), right, "{what}, pushed");
     }
 
-    /// Every end was told once: no two in a row, but for a status that came and went between two
+    /// Every end was told once: no two in a row, but for what may have come and gone between two
     /// pushes, and never two in one push.
-    pub fn told_once(&self) {
+    pub fn told_once(&self, may_come_and_go: &[Select<'_>]) {
         let received = self.receiver.received();
         let mut last: BTreeMap<&str, &Point> = BTreeMap::new();
         let mut ends = 0;
@@ -160,10 +160,11 @@ impl Seen {
                 continue;
             }
             ends += 1;
-            let flips = series.contains("status=\"");
+            let mut brief = may_come_and_go.iter();
+            let brief = brief.any(|labels| has(series, labels));
             let right = match before {
-                Some(before) => !before.gone || (flips && before.time < point.time),
-                None => flips,
+                Some(before) => !before.gone || (brief && before.time < point.time),
+                None => brief,
             };
             assert!(right, "the end of {series} comes after {before:?}");
         }
