@@ -6,6 +6,7 @@
 
 pub mod observer;
 pub mod registry;
+mod retire;
 mod run;
 
 use std::collections::BTreeSet;
@@ -27,7 +28,7 @@ use crate::recorder::Recorder;
 use crate::source::change_feed::{ChangeFeed, WayOfReading};
 use crate::source::refs::RefsSource;
 use observer::Observer;
-use registry::Registry;
+use registry::{Gone, Registry};
 
 /// The value of `collector_type` for looking projects up.
 pub const DISCOVERY: &str = "discovery";
@@ -72,6 +73,8 @@ pub struct Shared {
     discovery: tokio::sync::Mutex<Discovery>,
     /// Projects that are gone, or not as they were: discovery shall look them up anew.
     changed: Mutex<BTreeSet<ProjectId>>,
+    /// Projects that are gone and that the store would not forget yet.
+    unforgotten: Mutex<Vec<Gone>>,
     /// Held from measuring to showing: one run at a time.
     recorder: tokio::sync::Mutex<Recorder>,
     registry: Mutex<Registry>,
@@ -93,6 +96,12 @@ impl Shared {
     /// Projects that discovery shall look up anew.
     fn changed(&self) -> MutexGuard<'_, BTreeSet<ProjectId>> {
         self.changed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Projects to be forgotten still.
+    fn unforgotten(&self) -> MutexGuard<'_, Vec<Gone>> {
+        let unforgotten = self.unforgotten.lock();
+        unforgotten.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until what is being recorded has been shown.
@@ -130,6 +139,7 @@ impl Scheduler {
             discovery_interval: settings.discovery.interval,
             discovery: tokio::sync::Mutex::new(discovery),
             changed: Mutex::default(),
+            unforgotten: Mutex::default(),
             recorder: tokio::sync::Mutex::new(recorder),
             registry: Mutex::new(Registry::new(remembered)),
             observer,

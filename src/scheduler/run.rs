@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use tracing::{Instrument, info_span};
 
-use super::Shared;
 use super::registry::{Entry, Gone, Holding, Reading};
+use super::{Shared, retire};
 use crate::clock::UnixSeconds;
 use crate::collector::refs::{Candidate, RefName, is_gone};
 use crate::collector::{Feed, Subject};
-use crate::gitlab::model::{ProjectId, Text};
+use crate::gitlab::model::ProjectId;
 use crate::project::ProjectMemory;
 use crate::recorder::{ProjectRun, RecordError, Recorder};
 use crate::series::Retirement;
@@ -104,6 +104,7 @@ pub(super) async fn discover(shared: Arc<Shared>) {
 /// Takes away the series that are gone.
 pub(super) async fn sweep(shared: Arc<Shared>) {
     let now = shared.clock.now();
+    forget(&shared, Vec::new(), now).await;
     // Whoever holds it commits, too, and the next sweep is soon.
     let Ok(mut recorder) = shared.recorder.try_lock() else {
         return;
@@ -410,21 +411,13 @@ fn measure(
         let newest = *newest;
         !after.contains(name) && is_gone(Candidate { name, newest }, &entry.settings, &seen)
     });
-    let mut retirements = retired_refs(&path, refs.keys(), &after);
-    if !retirements.is_empty() {
-        // What is read again of a ref that is gone does not bring its series back; what ends does.
-        for (_, measured) in &mut measured {
-            measured.births.retain(|key| {
-                let mut gone = retirements.iter();
-                !gone.any(|retirement| retirement.means(key.desc, &key.labels))
-            });
-        }
-    }
+    let mut retirements = retire::refs(&path, refs.keys(), &after);
+    retire::withhold_births(&mut measured, &retirements);
     let mut births = Vec::new();
     if path != entry.project.full_path {
         tracing::info!(from = %entry.project.full_path, to = %path, "a project has a new path");
         births = recorder.renamed(&entry.project.full_path, &path);
-        retirements.extend(retired_path(&entry.project.full_path));
+        retirements.extend(retire::path(&entry.project.full_path));
     }
     Some(ProjectRun {
         project: entry.project.id,
@@ -433,35 +426,6 @@ fn measure(
         births,
         retirements,
     })
-}
-
-/// The series of refs that are gone, and of what they started elsewhere. Metrics without `kind` go
-/// only when no other kind of ref bears the name.
-fn retired_refs<'a>(
-    project: &Text,
-    gone: impl Iterator<Item = &'a RefName>,
-    after: &BTreeSet<RefName>,
-) -> Vec<Retirement> {
-    let mut retired = Vec::new();
-    for gone in gone {
-        let labels = vec![("project", project.clone()), ("ref", gone.name.clone())];
-        let mut with_kind = labels.clone();
-        with_kind.push(("kind", gone.kind.as_str().into()));
-        retired.push(Retirement::Labels(with_kind));
-        if !after.iter().any(|left| left.name == gone.name) {
-            retired.push(Retirement::Labels(labels));
-            retired.push(Retirement::Labels(vec![
-                ("parent_project", project.clone()),
-                ("parent_ref", gone.name.clone()),
-            ]));
-        }
-    }
-    retired
-}
-
-/// The series of a project under a path that it does not have any more.
-fn retired_path(path: &Text) -> [Retirement; 2] {
-    ["project", "parent_project"].map(|label| Retirement::Labels(vec![(label, path.clone())]))
 }
 
 fn failed(shared: &Shared, reading: Reading, id: ProjectId, error: &SourceError, now: UnixSeconds) {
@@ -486,12 +450,19 @@ fn lose(shared: &Shared, id: ProjectId, error: &SourceError) -> Option<Gone> {
     Some(gone)
 }
 
-/// Forgets projects that are tracked no more, with all their series.
+/// Forgets projects that are tracked no more, with all their series, and those that the store would
+/// not forget before, unless they have come back.
 async fn forget(shared: &Shared, gone: Vec<Gone>, now: UnixSeconds) {
-    if gone.is_empty() {
+    let mut all = std::mem::take(&mut *shared.unforgotten());
+    if !all.is_empty() {
+        let tracked = shared.registry().tracked();
+        all.retain(|gone| !tracked.contains_key(&gone.id));
+    }
+    all.extend(gone);
+    if all.is_empty() {
         return;
     }
-    let runs = gone.into_iter().map(|Gone { id, path }| ProjectRun {
+    let runs = all.clone().into_iter().map(|Gone { id, path }| ProjectRun {
         project: id,
         memory: None,
         measured: Vec::new(),
@@ -505,7 +476,8 @@ async fn forget(shared: &Shared, gone: Vec<Gone>, now: UnixSeconds) {
         .record(runs.collect(), now)
         .await;
     if let Err(error) = forgotten {
-        tracing::error!("projects that are gone could not be forgotten: {error}");
+        tracing::error!("projects that are gone cannot be forgotten yet: {error}");
+        shared.unforgotten().extend(all);
     }
 }
 

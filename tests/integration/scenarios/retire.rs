@@ -1,11 +1,17 @@
 //! Counters and histograms of what is gone leave, whatever happens last.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use amazing_gitlab_exporter::config::Settings;
+use amazing_gitlab_exporter::store::{Commit, MemoryStore, Remembered, Store, StoreError};
+use async_trait::async_trait;
 use gitlab_simulator::faults::{Fault, Rule};
 use gitlab_simulator::world::{Finish, JobSpec, PipelineId, PipelineSpec};
 
 use super::life::watch_existing;
-use super::{LOOK, Story, main_pipeline};
+use super::{LOOK, Story};
+use crate::support::core::Core;
 
 /// The birth window of the settings.
 pub const BIRTH_WINDOW: u64 = 120;
@@ -84,10 +90,8 @@ async fn a_branch_that_is_deleted_while_its_pipeline_runs_leaves_when_that_has_e
 
 #[tokio::test]
 async fn what_a_deleted_branch_started_in_another_project_leaves_with_it() {
-    let mut settings = watch_existing();
-    settings.wildcards[0].settings.refs.branches.exclude_deleted = true;
     let mut lib = 0;
-    let mut story = Story::with(settings, |world, app| {
+    let mut story = Story::with(watch_existing(), |world, app| {
         world.quirks.activity_throttled = false;
         world.push(app, "feature").expect("a branch");
         lib = world.add_project("group/lib").expect("a project");
@@ -114,8 +118,14 @@ async fn what_a_deleted_branch_started_in_another_project_leaves_with_it() {
     assert_eq!(story.shown(runs, &of("feature")), Some(1.0));
     story.delete_branch("feature");
     story.look_for(3 * BIRTH_WINDOW).await;
-    assert_eq!(story.left(&of("feature")), [""; 0]);
-    assert_eq!(story.shown(runs, &of("main")), Some(1.0));
+    for counted in [
+        runs,
+        "age_child_pipeline_duration_seconds",
+        "age_child_pipeline_queued_duration_seconds",
+    ] {
+        assert_eq!(story.shown(counted, &of("feature")), None, "{counted}");
+        assert_eq!(story.shown(counted, &of("main")), Some(1.0), "{counted}");
+    }
 }
 
 #[tokio::test]
@@ -179,5 +189,52 @@ async fn an_end_that_comes_with_the_deletion_is_seen_before_the_branch_leaves() 
     assert_eq!(story.shown(DURATION, FEATURE), Some(0.0));
     story.look_for(BIRTH_WINDOW).await;
     assert_eq!(story.shown(DURATION, FEATURE), Some(1.0));
-    story.create(&main_pipeline());
+}
+
+/// A store that is out of order at times.
+#[derive(Debug, Default)]
+struct Shaky {
+    broken: AtomicBool,
+    store: MemoryStore,
+}
+
+#[async_trait]
+impl Store for Shaky {
+    async fn load(&self) -> Result<Remembered, StoreError> {
+        self.store.load().await
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("the disk is full".to_owned()));
+        }
+        self.store.commit(commit).await
+    }
+
+    fn is_durable(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_project_that_is_deleted_while_the_store_fails_leaves_when_it_works_again() {
+    let mut story = Story::unseen(watch_existing(), |_, _| {}, |_| {});
+    let store = Arc::<Shaky>::default();
+    let shared = Arc::clone(&store) as Arc<dyn Store>;
+    story.exporter = Core::over(shared, &story.gitlab, &story.settings, &story.client);
+    story.look_now().await;
+    let pipeline = story.running(PipelineSpec::branch("main"));
+    story.succeeds(pipeline);
+    story.look_for(2 * BIRTH_WINDOW).await;
+    let app = [("project", "group/app")];
+    assert_eq!(story.shown(DURATION, &app), Some(1.0));
+    store.broken.store(true, Ordering::SeqCst);
+    story.world().delete_project(story.app).expect("it is gone");
+    story.look_for(2 * LOOK).await;
+    assert_eq!(story.values_of("age_pipeline_status", "ref"), ["main"]);
+    store.broken.store(false, Ordering::SeqCst);
+    story.look().await;
+    assert_eq!(story.values_of("age_pipeline_status", "ref"), [""; 0]);
+    story.look_for(3 * BIRTH_WINDOW).await;
+    assert_eq!(story.left(&app), [""; 0]);
 }

@@ -76,7 +76,18 @@ impl Core {
         settings: &Settings,
         client: &gitlab::Settings,
     ) -> Self {
-        let (recorder, parts) = Parts::new(simulator, settings, Arc::<MemoryStore>::default());
+        let store = Arc::<MemoryStore>::default();
+        Self::over(store, simulator, settings, client)
+    }
+
+    /// The same, over a store of the test's choice, which remembers nothing.
+    pub fn over(
+        store: Arc<dyn Store>,
+        simulator: &Simulator,
+        settings: &Settings,
+        client: &gitlab::Settings,
+    ) -> Self {
+        let (recorder, parts) = Parts::new(simulator, settings, store);
         parts.put_together(settings, client, recorder, Vec::new())
     }
 
