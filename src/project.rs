@@ -1,7 +1,11 @@
 //! Everything that is remembered of a tracked project between two looks.
 
-use crate::collector::{child_pipelines, jobs, pipelines, refs::RefsSeen};
-use crate::gitlab::model::Text;
+use std::collections::BTreeMap;
+
+use crate::clock::UnixSeconds;
+use crate::collector::refs::{RefName, RefsSeen};
+use crate::collector::{child_pipelines, jobs, pipelines};
+use crate::gitlab::model::{Role, Text};
 use crate::source::change_feed::FeedState;
 use crate::source::refs::RefsState;
 
@@ -40,6 +44,8 @@ macro_rules! memory {
 memory! {
     /// The full path that its series bear; empty before anything was measured.
     path: Text,
+    /// The token's role in it at the last look.
+    role: Option<Role>,
     /// How far the change feed has read; none before the first look.
     feed: Option<FeedState>,
     /// When refs were last looked at, and why they are to be looked at again.
@@ -52,4 +58,17 @@ memory! {
     jobs: jobs::Memory,
     /// Memory of the collector `child_pipelines`.
     child_pipelines: child_pipelines::Memory,
+}
+
+impl ProjectMemory {
+    /// The refs that something is remembered of, and when the newest pipeline of each was created.
+    #[must_use]
+    pub fn latest_refs(&self) -> BTreeMap<RefName, UnixSeconds> {
+        let mut latest = BTreeMap::new();
+        for (name, newest) in self.pipelines.latest_refs().chain(self.jobs.latest_refs()) {
+            let known: &mut UnixSeconds = latest.entry(name.clone()).or_default();
+            *known = newest.max(*known);
+        }
+        latest
+    }
 }

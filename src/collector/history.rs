@@ -83,7 +83,7 @@ impl<T> RefHistory<T> {
         });
     }
 
-    /// Forgets refs that were deleted in GitLab, if their rule says so, and those far outside
+    /// Forgets refs that their rule leaves out, as deleted ones if it says so, and those far outside
     /// their windows if `may_forget` allows it: of the others the newest pipeline stays.
     pub fn forget_refs(&mut self, subject: Subject<'_>, may_forget: impl Fn(&RefName) -> bool) {
         let Subject {
@@ -92,6 +92,8 @@ impl<T> RefHistory<T> {
             now,
             ..
         } = subject;
+        self.refs
+            .retain(|name, _| refs::is_ruled_in(name, settings));
         let kept: BTreeSet<RefName> = refs::kept(self.candidates(), settings, seen, now)
             .into_iter()
             .cloned()
@@ -129,9 +131,9 @@ impl<T> RefHistory<T> {
             .filter_map(|(name, known)| Some((name, known.entries.first()?)))
     }
 
-    /// Every ref that something is remembered of.
-    pub fn names(&self) -> impl Iterator<Item = &RefName> {
-        self.refs.keys()
+    /// Every ref that something is remembered of, and when its newest pipeline was created.
+    pub fn latest(&self) -> impl Iterator<Item = (&RefName, UnixSeconds)> {
+        self.refs.iter().map(|(name, known)| (name, known.newest))
     }
 
     /// Everything remembered.

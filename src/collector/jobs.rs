@@ -43,6 +43,13 @@ pub struct Memory {
     newest: RefHistory<Vec<Snapshot>>,
 }
 
+impl Memory {
+    /// The refs whose jobs are remembered, and when the newest pipeline of each was created.
+    pub fn latest_refs(&self) -> impl Iterator<Item = (&RefName, UnixSeconds)> {
+        self.newest.latest()
+    }
+}
+
 /// The events of a job that have been counted or found to be history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Claimed {

@@ -44,9 +44,9 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// The refs whose pipelines are remembered.
-    pub fn refs(&self) -> impl Iterator<Item = &RefName> {
-        self.newest.names()
+    /// The refs whose pipelines are remembered, and when the newest of each was created.
+    pub fn latest_refs(&self) -> impl Iterator<Item = (&RefName, UnixSeconds)> {
+        self.newest.latest()
     }
 
     /// How many pipelines have neither ended nor are blocked.

@@ -120,6 +120,17 @@ pub fn is_watched(pipeline: &Pipeline, settings: &ProjectSettings) -> bool {
     }
 }
 
+/// Whether the project's rules watch a ref at all: they may have changed since it was remembered.
+#[must_use]
+pub fn is_ruled_in(name: &RefName, settings: &ProjectSettings) -> bool {
+    let refs = &settings.refs;
+    match name.kind {
+        RefKind::Branch => admits(&refs.branches, &name.name),
+        RefKind::Tag => admits(&refs.tags, &name.name),
+        RefKind::MergeRequest => refs.merge_requests.enabled,
+    }
+}
+
 fn admits(rule: &RefRule, name: &str) -> bool {
     rule.enabled && rule.regexp.is_match(name)
 }
@@ -305,6 +316,15 @@ fn is_in_time(
 #[must_use]
 pub fn is_excluded(candidate: Candidate<'_>, settings: &ProjectSettings, seen: &RefsSeen) -> bool {
     window(candidate.name.kind, settings).exclude_deleted && is_deleted(candidate, seen)
+}
+
+/// Whether a ref that nothing is remembered of any more is gone for good, and not just outside its
+/// window. Merge requests are let go of when they are far outside.
+#[must_use]
+pub fn is_gone(candidate: Candidate<'_>, settings: &ProjectSettings, seen: &RefsSeen) -> bool {
+    candidate.name.kind == RefKind::MergeRequest
+        || !is_ruled_in(candidate.name, settings)
+        || is_excluded(candidate, settings, seen)
 }
 
 fn has_shown_state(candidate: Candidate<'_>, settings: &ProjectSettings, seen: &RefsSeen) -> bool {

@@ -6,6 +6,7 @@
 
 pub mod observer;
 pub mod registry;
+mod retire;
 mod run;
 
 use std::collections::BTreeSet;

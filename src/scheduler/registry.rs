@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::clock::UnixSeconds;
 use crate::config::ProjectSettings;
 use crate::discovery::Found;
-use crate::gitlab::model::{Project, ProjectId, Text};
+use crate::gitlab::model::{Known, Project, ProjectId, Text};
 use crate::project::ProjectMemory;
 use crate::source::change_feed::Depth;
 use crate::source::{Target, Tracked};
@@ -214,6 +214,10 @@ impl Registry {
             // Its series bear this path still: the next look finds that it was renamed.
             if !memory.path.is_empty() {
                 project.full_path = memory.path.clone();
+            }
+            // And if its role fell meanwhile, the next look finds that, too.
+            if let Some(role) = memory.role {
+                project.role = Known::Value(role);
             }
             let timer = Timer {
                 due: now,

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use tracing::{Instrument, info_span};
 
-use super::Shared;
 use super::registry::{Entry, Gone, Holding, Reading};
+use super::{Shared, retire};
 use crate::clock::UnixSeconds;
-use crate::collector::refs::RefName;
+use crate::collector::refs::{Candidate, RefName, is_gone};
 use crate::collector::{Feed, Subject};
-use crate::gitlab::model::{ProjectId, Text};
+use crate::gitlab::model::ProjectId;
 use crate::project::ProjectMemory;
 use crate::recorder::{ProjectRun, RecordError, Recorder};
 use crate::series::Retirement;
@@ -104,6 +104,7 @@ pub(super) async fn discover(shared: Arc<Shared>) {
 /// Takes away the series that are gone.
 pub(super) async fn sweep(shared: Arc<Shared>) {
     let now = shared.clock.now();
+    forget(&shared, Vec::new(), now).await;
     // Whoever holds it commits, too, and the next sweep is soon.
     let Ok(mut recorder) = shared.recorder.try_lock() else {
         return;
@@ -394,7 +395,14 @@ fn measure(
         }
     };
     memory.path = path.clone();
-    let before: BTreeSet<RefName> = memory.pipelines.refs().cloned().collect();
+    if let Read::Feed(read) = read {
+        memory.role = read.project.role.value();
+    }
+    let mut refs = memory.latest_refs();
+    for facts in &feed.pipelines {
+        let latest = refs.entry(RefName::of(&facts.pipeline)).or_default();
+        *latest = facts.pipeline.created_at.max(*latest);
+    }
     let seen = memory.refs_seen.clone();
     let subject = Subject {
         id: entry.project.id,
@@ -405,14 +413,20 @@ fn measure(
         refs: &seen,
         now,
     };
-    let measured = shared.collectors.measure(subject, &feed, &mut memory);
-    let after: BTreeSet<RefName> = memory.pipelines.refs().cloned().collect();
-    let mut retirements = retired_refs(&path, &before, &after);
+    let mut measured = shared.collectors.measure(subject, &feed, &mut memory);
+    let after: BTreeSet<RefName> = memory.latest_refs().into_keys().collect();
+    // What ended on a ref that was let go before has shown its series again.
+    refs.retain(|name, newest| {
+        let newest = *newest;
+        !after.contains(name) && is_gone(Candidate { name, newest }, &entry.settings, &seen)
+    });
+    let mut retirements = retire::refs(&path, refs.keys(), &after);
+    retire::withhold_births(&mut measured, &retirements);
     let mut births = Vec::new();
     if path != entry.project.full_path {
         tracing::info!(from = %entry.project.full_path, to = %path, "a project has a new path");
         births = recorder.renamed(&entry.project.full_path, &path);
-        retirements.extend(retired_path(&entry.project.full_path));
+        retirements.extend(retire::path(&entry.project.full_path));
     }
     Some(ProjectRun {
         project: entry.project.id,
@@ -421,31 +435,6 @@ fn measure(
         births,
         retirements,
     })
-}
-
-/// The series of refs that are gone. Metrics without `kind` go only when no other kind of ref
-/// bears the name.
-fn retired_refs(
-    project: &Text,
-    before: &BTreeSet<RefName>,
-    after: &BTreeSet<RefName>,
-) -> Vec<Retirement> {
-    let mut retired = Vec::new();
-    for gone in before.difference(after) {
-        let labels = vec![("project", project.clone()), ("ref", gone.name.clone())];
-        let mut with_kind = labels.clone();
-        with_kind.push(("kind", gone.kind.as_str().into()));
-        retired.push(Retirement::Labels(with_kind));
-        if !after.iter().any(|left| left.name == gone.name) {
-            retired.push(Retirement::Labels(labels));
-        }
-    }
-    retired
-}
-
-/// The series of a project under a path that it does not have any more.
-fn retired_path(path: &Text) -> [Retirement; 2] {
-    ["project", "parent_project"].map(|label| Retirement::Labels(vec![(label, path.clone())]))
 }
 
 fn failed(shared: &Shared, reading: Reading, id: ProjectId, error: &SourceError, now: UnixSeconds) {

@@ -39,7 +39,8 @@ impl Retirement {
 
 impl Retirement {
     /// Whether a series with these label values is meant.
-    pub(super) fn means(&self, desc: &Desc, values: &[Text]) -> bool {
+    #[must_use]
+    pub fn means(&self, desc: &Desc, values: &[Text]) -> bool {
         let selector = self.selector(desc);
         !selector.is_empty()
             && selector.iter().all(|(name, value)| {

@@ -1,6 +1,6 @@
 //! The table itself: who may look, who may change, and what one change does.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -58,6 +58,8 @@ pub struct Table {
     /// Births are over only as far as this time: the latest that a store that outlives the process
     /// has noted. The end of a birth is shown after it was committed, as everything is.
     told: AtomicU32,
+    /// When a store's rows were put back: nobody had looked at this process before.
+    restored: AtomicU32,
     /// Walks under way, by epoch.
     walks: Mutex<BTreeMap<u32, usize>>,
 }
@@ -97,6 +99,7 @@ impl Table {
                 epoch: 0,
             }),
             told: AtomicU32::new(u32::MAX),
+            restored: AtomicU32::new(0),
             walks: Mutex::default(),
         })
     }
@@ -185,8 +188,8 @@ impl Table {
     }
 
     /// Takes away counters and histograms whose subject is gone and whose last change everybody
-    /// saw: a birth window has passed since it, and since the end of their birth. Returns how
-    /// many.
+    /// saw: a birth window has passed since it, since the end of their birth, and since they were
+    /// put back. Returns how many.
     pub fn sweep(&self, now: UnixSeconds) -> usize {
         self.change(now, |change| change.sweep())
     }
@@ -201,6 +204,7 @@ impl Table {
         now: UnixSeconds,
     ) -> Restored {
         self.told.store(seconds(told), Ordering::Release);
+        self.restored.store(seconds(now), Ordering::Release);
         self.change(now, |change| {
             let mut restored = Restored::default();
             for record in records {
@@ -304,7 +308,10 @@ impl Table {
     /// Whether a row is to leave at `now`.
     pub(super) fn is_due(&self, family: &Family, slot: usize, now: u32) -> bool {
         let row = &family.rows()[slot];
-        let last = row.changed.max(row.born.saturating_add(self.birth_window));
+        let last = row
+            .changed
+            .max(row.born.saturating_add(self.birth_window))
+            .max(self.restored.load(Ordering::Acquire));
         row.is_retiring() && last.saturating_add(self.birth_window) <= now
     }
 
@@ -413,9 +420,11 @@ impl State {
     pub(super) fn take_removed(&mut self) -> Vec<RemovedRow> {
         let noted = self.removed.replace(VecDeque::new()).unwrap_or_default();
         let mut gone = Vec::with_capacity(noted.len());
+        let mut told = HashSet::new();
         for (id, set) in noted {
             let family = &self.families[id.index()];
-            if family.find(set).is_none() {
+            // One that came, went, came and went again is noted twice.
+            if family.find(set).is_none() && told.insert((id, set)) {
                 gone.push(RemovedRow {
                     family: id,
                     labels: self.labels.values(set),

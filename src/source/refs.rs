@@ -29,6 +29,8 @@ const PIPELINES_AT_ONCE: usize = 20;
 const REFS_AT_ONCE: usize = 20;
 /// How soon the next refs are asked for when they did not fit.
 const NEXT_REFS: Duration = Duration::from_secs(60);
+/// How soon refs are looked at again when they could not all be read.
+const NEXT_TRY: Duration = Duration::from_secs(300);
 /// Calls of one look that run side by side.
 const CALLS_AT_ONCE: usize = 4;
 
@@ -156,6 +158,10 @@ impl RefsSource {
             problems.push(Problem::call(&target.project.full_path, "refs", &error));
         }
         let mut state = target.memory.refs.looked(&target.project, now);
+        if !problems.is_empty() {
+            let again = now.plus(NEXT_TRY);
+            state.again_at = Some(state.again_at.map_or(again, |at| at.min(again)));
+        }
         let (found, asked, more) = self.newest_of_unseen_refs(target, &seen).await;
         state.asked = asked;
         if more {
@@ -182,11 +188,10 @@ impl RefsSource {
         target: &Target,
         seen: &mut RefsSeen,
     ) -> Result<(), GitLabError> {
-        let remembered: BTreeSet<u64> = target
-            .memory
-            .pipelines
-            .refs()
-            .filter_map(|name| name.merge_request())
+        let remembered = target.memory.latest_refs();
+        let remembered: BTreeSet<u64> = remembered
+            .keys()
+            .filter_map(RefName::merge_request)
             .collect();
         seen.merge_requests
             .retain(|iid, _| remembered.contains(iid));
@@ -215,10 +220,10 @@ impl RefsSource {
         let mut asked = target.memory.refs.asked.clone();
         let exist: BTreeSet<RefName> = seen.existing().collect();
         asked.retain(|name| exist.contains(name));
-        let remembered: BTreeSet<&RefName> = target.memory.pipelines.refs().collect();
+        let remembered = target.memory.latest_refs();
         let unseen: Vec<RefName> = exist
             .into_iter()
-            .filter(|name| !asked.contains(name) && !remembered.contains(name))
+            .filter(|name| !asked.contains(name) && !remembered.contains_key(name))
             .collect();
         let more = unseen.len() > REFS_AT_ONCE;
         let reads = unseen

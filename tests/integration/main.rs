@@ -1,9 +1,11 @@
 //! Behaviour at the seams that users see: one binary for all integration tests.
 
+mod births;
 mod check;
 mod crash;
 mod faults;
 mod first_look;
+mod gone;
 mod ledger;
 mod programs;
 mod push;

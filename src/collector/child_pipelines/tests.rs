@@ -369,7 +369,7 @@ fn a_deleted_child_is_shown_no_more_and_the_others_stay() {
         project.look(1040, QUIET);
         assert_eq!(project.shown_labels(&STATUS, "bridge_name"), left);
     }
-    assert_eq!(project.memory.newest.names().count(), 0);
+    assert_eq!(project.memory.newest.latest().count(), 0);
 }
 
 #[test]
@@ -419,7 +419,7 @@ fn windows_of_refs_bound_states_only() {
     project.look(1110, [child.ends(Success, 1105)]);
     assert_eq!(project.shown(&STATUS, ANY), NONE);
     assert_eq!(project.observed(&DURATION, ANY).len(), 1);
-    assert_eq!(project.memory.newest.names().count(), 0);
+    assert_eq!(project.memory.newest.latest().count(), 0);
 }
 
 #[test]

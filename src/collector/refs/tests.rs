@@ -185,7 +185,11 @@ fn a_deleted_ref_is_forgotten_and_born_again_with_its_next_pipeline() {
     project.list_branches(1200, &["main"]);
     project.look(1210, QUIET);
     assert_eq!(project.shown_labels(&ID, "ref"), ["main"]);
-    let left: Vec<_> = project.memory.refs().map(|name| &*name.name).collect();
+    let left: Vec<_> = project
+        .memory
+        .latest_refs()
+        .map(|(name, _)| &*name.name)
+        .collect();
     assert_eq!(left, ["main"]);
 
     // Pushed again: its pipeline is newer than the listing that misses it.
@@ -298,12 +302,12 @@ fn memory_of_merge_requests_is_bounded_by_their_window() {
     }
     assert_eq!(project.shown(&ID, ANY).len(), 20);
     assert_eq!(
-        project.memory.refs().count(),
+        project.memory.latest_refs().count(),
         40,
         "as many again in reserve"
     );
     project.look(100 * DAY, QUIET);
-    assert_eq!(project.memory.refs().count(), 0);
+    assert_eq!(project.memory.latest_refs().count(), 0);
     assert_eq!(project.total(&RUN_COUNT, ANY), 300.0);
 }
 
@@ -316,7 +320,7 @@ fn names_of_old_branches_and_tags_are_kept_while_their_counters_stand() {
     );
     project.look(100 * DAY, QUIET);
     assert_eq!(project.shown(&ID, ANY), NONE);
-    assert_eq!(project.memory.refs().count(), 1);
+    assert_eq!(project.memory.latest_refs().count(), 1);
 
     let mut jobs = Watched::since(
         1000,

@@ -105,3 +105,23 @@ fn a_store_hears_of_what_begins_to_retire_and_of_what_comes_back() {
         [("old".to_owned(), RecordedValue::Counter(2.0), false)]
     );
 }
+
+#[test]
+fn what_retires_stays_for_a_window_after_a_restart_so_that_its_last_change_is_seen() {
+    let before = table(100);
+    count(&before, &[runs("p", "old", 2.0)], at(0));
+    let retires = Update {
+        rows: before.stage(&[runs("p", "old", 1.0)], at(500)),
+        retirements: vec![Retirement::Labels(of_ref("old"))],
+        ..Update::default()
+    };
+    let records: Vec<_> = before.turned(&retires).into_iter().collect();
+    let window = i64::try_from(WINDOW).unwrap();
+
+    let after = table(100);
+    let restored = after.restore(records.into_iter().skip(1), at(500), at(9000));
+    assert_eq!(restored.rows, 1, "{restored:?}");
+    assert_eq!(after.sweep(at(9000 + window - 1)), 0);
+    assert_shows(&after, at(9000), &[("run_count p old", "3")]);
+    assert_eq!(after.sweep(at(9000 + window)), 1);
+}

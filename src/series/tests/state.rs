@@ -253,3 +253,19 @@ fn a_changing_value_under_a_walk_is_no_removal() {
     drop(walk);
     assert_eq!(table.push_walk(at(2)).1, []);
 }
+
+#[test]
+fn what_comes_and_goes_twice_between_two_pushes_is_told_to_be_gone_once() {
+    let table = table(100);
+    drop(table.push_walk(at(0)));
+    for _ in 0..2 {
+        replace(
+            &table,
+            &[(block(1), vec![newest_id("p", "main", 1.0)])],
+            at(1),
+        );
+        replace(&table, &[(block(1), vec![])], at(2));
+    }
+    let (_walk, removed) = table.push_walk(at(3));
+    assert_eq!(removed.len(), 1, "{removed:?}");
+}

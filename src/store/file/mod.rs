@@ -216,7 +216,7 @@ impl Shared {
         let mut state = self.lock();
         match state.remembered.take() {
             Some(remembered) => Ok(remembered),
-            None => self.with(&mut state, |database| format::read(database)),
+            None => self.with(&mut state, format::read),
         }
     }
 }

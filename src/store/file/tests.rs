@@ -205,9 +205,7 @@ async fn after_an_error_of_the_disk_the_file_is_opened_anew() {
     store.commit(commit(1.0)).await.unwrap();
     // Away from under it: nothing more can be opened or kept there.
     let elsewhere = path.with_extension("away");
-    let mut state = store.shared.lock();
-    state.database = None;
-    drop(state);
+    store.shared.lock().database = None;
     fs::rename(&path, &elsewhere).unwrap();
     fs::create_dir(&path).unwrap();
     let refused = store.commit(commit(2.0)).await.unwrap_err();

@@ -7,15 +7,22 @@ use crate::support::promql::{PromQl, RawSeries};
 use crate::support::series::Labels;
 
 /// The name under which a metric's events are found: a histogram's are in its count.
-fn sample_name(metric: &str) -> String {
+pub fn sample_name(metric: &str) -> String {
     match metric.ends_with("_seconds") {
         true => format!("{metric}_count"),
         false => metric.to_owned(),
     }
 }
 
-/// What the exporter's own text says.
+/// What the exporter's own text says to have happened.
 pub fn of_text(text: &str) -> Counts {
+    let mut counts = all_of_text(text);
+    counts.retain(|_, count| *count != 0.0);
+    counts
+}
+
+/// What the exporter's own text says of all counted series.
+pub fn all_of_text(text: &str) -> Counts {
     let lines = text.lines().map(|line| Ok(line.to_owned()));
     let scrape = Scrape::parse(lines).expect("the text can be parsed");
     let mut counts = Counts::new();
@@ -34,7 +41,6 @@ pub fn of_text(text: &str) -> Counts {
             counts.insert(((*metric).to_owned(), labels.collect()), value);
         }
     }
-    counts.retain(|_, count| *count != 0.0);
     counts
 }
 
@@ -51,7 +57,11 @@ pub struct Rise {
 
 /// The rise of a series.
 pub fn rise(series: &RawSeries) -> Rise {
-    let mut values = series.values();
+    rise_of(series.values())
+}
+
+/// The rise from value to value.
+pub fn rise_of(mut values: impl Iterator<Item = f64>) -> Rise {
     let first = values.next().unwrap_or_default();
     let mut rise = Rise {
         first,

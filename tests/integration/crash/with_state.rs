@@ -2,8 +2,6 @@
 //! exporter is killed.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use gitlab_simulator::time::MINUTE;
@@ -14,7 +12,7 @@ use rand::{RngExt, SeedableRng};
 use super::program::{Home, kill, looks};
 use super::reading::{self, Rise};
 use crate::ledger::{self, Counts};
-use crate::support::exporter::{Binary, beginning_now, configuration};
+use crate::support::exporter::{Binary, QuickTime, beginning_now, configuration};
 use crate::support::prometheus;
 use crate::support::promql::PromQl;
 
@@ -48,37 +46,6 @@ fn world() -> World {
     })
 }
 
-/// A world's quick time, until it is dropped.
-struct QuickTime {
-    stop: Arc<AtomicBool>,
-    pace: Arc<AtomicI64>,
-}
-
-impl QuickTime {
-    fn of(simulator: &Simulator) -> Self {
-        let (world, stop) = (simulator.shared_world(), Arc::new(AtomicBool::new(false)));
-        let pace = Arc::new(AtomicI64::new(PACE));
-        let (stopped, current) = (Arc::clone(&stop), Arc::clone(&pace));
-        std::thread::spawn(move || {
-            let mut before = Instant::now();
-            while !stopped.load(Ordering::SeqCst) {
-                std::thread::sleep(Duration::from_millis(20));
-                let now = Instant::now();
-                let real = i64::try_from((now - before).as_millis()).unwrap_or(0);
-                world.write().advance(real * current.load(Ordering::SeqCst));
-                before = now;
-            }
-        });
-        Self { stop, pace }
-    }
-}
-
-impl Drop for QuickTime {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_and_nothing_counted_twice_whenever_it_is_killed() {
     let simulator = Simulator::start(world(), &Options::default()).expect("a simulator");
@@ -91,7 +58,7 @@ async fn nothing_is_lost_and_nothing_counted_twice_whenever_it_is_killed() {
     };
     looks(&promql).await;
 
-    let time = QuickTime::of(&simulator);
+    let time = QuickTime::of(&simulator, PACE);
     let mut random = StdRng::seed_from_u64(SEED);
     for _ in 0..KILLS {
         wait(random.random_range(100..3000)).await;
@@ -103,7 +70,8 @@ async fn nothing_is_lost_and_nothing_counted_twice_whenever_it_is_killed() {
     }
     simulator.world().calm();
     let exporter = Binary::started(exporter).await;
-    time.pace.store(LAST_PACE, Ordering::SeqCst);
+    drop(time);
+    let time = QuickTime::of(&simulator, LAST_PACE);
 
     let (want, seen) = rest(&simulator, &home, &promql, first_look).await;
     drop(time);

@@ -16,7 +16,7 @@ const STATUS: &str = "age_pipeline_status";
 const BIRTH_WINDOW: u64 = 120;
 
 /// Every ref, until it is deleted.
-fn watch_existing() -> Settings {
+pub fn watch_existing() -> Settings {
     let mut settings = watch_everything();
     let refs = &mut settings.wildcards[0].settings.refs;
     refs.branches.exclude_deleted = true;

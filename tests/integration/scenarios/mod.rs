@@ -9,6 +9,8 @@ mod life;
 mod parity;
 mod pipelines;
 mod refs;
+mod restart;
+mod retire;
 mod scheduler;
 
 use std::sync::RwLockWriteGuard;

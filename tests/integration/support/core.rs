@@ -1,20 +1,24 @@
 //! The exporter from scheduler to series table, driven by hand over a simulated GitLab: the clock
 //! stands until the test moves it, and a round runs all that is due.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use amazing_gitlab_exporter::clock::{Clock, UnixSeconds};
 use amazing_gitlab_exporter::config::Settings;
+use amazing_gitlab_exporter::gitlab::model::ProjectId;
 use amazing_gitlab_exporter::gitlab::{self, GitLab, NoAccounting, RetryPolicy, TokenSource};
+use amazing_gitlab_exporter::project::ProjectMemory;
 use amazing_gitlab_exporter::recorder::Recorder;
 use amazing_gitlab_exporter::scheduler::{Scheduler, Shared};
 use amazing_gitlab_exporter::series::{Table, TableSettings};
-use amazing_gitlab_exporter::store::MemoryStore;
+use amazing_gitlab_exporter::store::{FileSettings, FileStore, MemoryStore, Store};
 use amazing_gitlab_exporter::telemetry::buckets::BucketSettings;
 use amazing_gitlab_exporter::telemetry::instruments::Instruments;
 use gitlab_simulator::Simulator;
 
+use super::DEADLINE;
 use super::observer::Heard;
 use super::series::Series;
 
@@ -72,32 +76,38 @@ impl Core {
         settings: &Settings,
         client: &gitlab::Settings,
     ) -> Self {
+        let store = Arc::<MemoryStore>::default();
+        Self::over(store, simulator, settings, client)
+    }
+
+    /// The same, over a store of the test's choice, which remembers nothing.
+    pub fn over(
+        store: Arc<dyn Store>,
+        simulator: &Simulator,
+        settings: &Settings,
+        client: &gitlab::Settings,
+    ) -> Self {
+        let (recorder, parts) = Parts::new(simulator, settings, store);
+        parts.put_together(settings, client, recorder, Vec::new())
+    }
+
+    /// The same, with a client of the test's choice and the state in a file, which it goes on with.
+    pub async fn with_state(
+        simulator: &Simulator,
+        settings: &Settings,
+        client: &gitlab::Settings,
+        path: &Path,
+    ) -> Self {
+        let file = FileSettings {
+            path: path.to_owned(),
+            reset: false,
+            patience: DEADLINE,
+        };
         let clock = Clock::manual(now(simulator));
-        let gitlab = GitLab::new(client, Arc::new(NoAccounting), clock.clone()).expect("a client");
-        let buckets = BucketSettings::default();
-        let table = Table::new(&TableSettings {
-            birth_window: settings.telemetry.birth_window,
-            cardinality_limit: 200_000,
-            buckets: buckets.clone(),
-        });
-        let instruments = Instruments::new(&buckets).expect("instruments");
-        let store = Arc::new(MemoryStore::default());
-        let recorder = Recorder::new(instruments, Arc::clone(&table), store);
-        let heard = Arc::new(Heard::default());
-        let scheduler = Scheduler::new(
-            settings,
-            &gitlab,
-            recorder,
-            Vec::new(),
-            Arc::clone(&heard) as _,
-            clock.clone(),
-        );
-        Self {
-            clock,
-            table,
-            heard,
-            scheduler,
-        }
+        let store = FileStore::open(&file, &clock, |_| {}).expect("a state file");
+        let (mut recorder, parts) = Parts::new(simulator, settings, Arc::new(store));
+        let remembered = recorder.restore(clock.now()).await.expect("a state");
+        parts.put_together(settings, client, recorder, remembered)
     }
 
     /// Sets the clock to the world's time and runs all that is due.
@@ -136,6 +146,53 @@ impl Core {
     /// All series as a delivery shows them now.
     pub fn shown(&self) -> Series {
         Series::of(&self.table, self.clock.now())
+    }
+}
+
+/// An exporter's clock and table, before it runs.
+struct Parts {
+    clock: Clock,
+    table: Arc<Table>,
+}
+
+impl Parts {
+    fn new(simulator: &Simulator, settings: &Settings, store: Arc<dyn Store>) -> (Recorder, Self) {
+        let buckets = BucketSettings::default();
+        let table = Table::new(&TableSettings {
+            birth_window: settings.telemetry.birth_window,
+            cardinality_limit: 200_000,
+            buckets: buckets.clone(),
+        });
+        let instruments = Instruments::new(&buckets).expect("instruments");
+        let clock = Clock::manual(now(simulator));
+        let recorder = Recorder::new(instruments, Arc::clone(&table), store);
+        (recorder, Self { clock, table })
+    }
+
+    fn put_together(
+        self,
+        settings: &Settings,
+        client: &gitlab::Settings,
+        recorder: Recorder,
+        remembered: Vec<(ProjectId, Arc<ProjectMemory>)>,
+    ) -> Core {
+        let Self { clock, table } = self;
+        let gitlab = GitLab::new(client, Arc::new(NoAccounting), clock.clone()).expect("a client");
+        let heard = Arc::new(Heard::default());
+        let scheduler = Scheduler::new(
+            settings,
+            &gitlab,
+            recorder,
+            remembered,
+            Arc::clone(&heard) as _,
+            clock.clone(),
+        );
+        Core {
+            clock,
+            table,
+            heard,
+            scheduler,
+        }
     }
 }
 

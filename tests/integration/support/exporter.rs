@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use amazing_gitlab_exporter::app::{App, Running, StateFile};
 use amazing_gitlab_exporter::clock::Clock;
@@ -175,5 +175,33 @@ impl Drop for RealTime {
             // It panics only when the world is poisoned by a test that has failed already.
             let _ = thread.join();
         }
+    }
+}
+
+/// A world's quick time, until it is dropped.
+pub struct QuickTime(Arc<AtomicBool>);
+
+impl QuickTime {
+    /// Lets the simulator's time go, `pace` seconds in one.
+    pub fn of(simulator: &Simulator, pace: i64) -> Self {
+        let (world, stop) = (simulator.shared_world(), Arc::new(AtomicBool::new(false)));
+        let stopped = Arc::clone(&stop);
+        std::thread::spawn(move || {
+            let mut before = Instant::now();
+            while !stopped.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(20));
+                let now = Instant::now();
+                let real = i64::try_from((now - before).as_millis()).unwrap_or(0);
+                world.write().advance(real * pace);
+                before = now;
+            }
+        });
+        Self(stop)
+    }
+}
+
+impl Drop for QuickTime {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }

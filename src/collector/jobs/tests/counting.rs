@@ -456,5 +456,5 @@ fn claims_are_kept_for_followed_pipelines_only() {
         assert!(project.memory.unfinished.len() <= 2);
     }
     assert_eq!(project.total(&RUN_COUNT, ANY), 600.0);
-    assert_eq!(project.memory.newest.names().count(), 1);
+    assert_eq!(project.memory.newest.latest().count(), 1);
 }

@@ -1,0 +1,251 @@
+//! What changes in GitLab while the exporter is down, with a state file.
+
+use std::path::PathBuf;
+
+use amazing_gitlab_exporter::config::{ProjectEntry, Settings};
+use gitlab_simulator::auth::AccessLevel;
+use gitlab_simulator::world::{DEFAULT_TOKEN, PipelineSpec, ProjectId};
+use tempfile::TempDir;
+
+use super::life::watch_existing;
+use super::retire::BIRTH_WINDOW;
+use super::{Story, main_pipeline};
+use crate::support::core::Core;
+
+const RUNS: &str = "age_pipeline_run_count";
+const STATUS: &str = "age_pipeline_status";
+const DURATION: &str = "age_pipeline_duration_seconds";
+
+/// A story with a state file.
+struct Kept {
+    story: Story,
+    folder: TempDir,
+    /// Projects `group/app`, which has branches `feature` and `main` and the tag `v1`,
+    /// `group/gone` and `group/moved`, each with a run on each ref that was counted.
+    gone: ProjectId,
+    moved: ProjectId,
+}
+
+impl Kept {
+    async fn begin(settings: Settings) -> Self {
+        let (mut gone, mut moved) = (0, 0);
+        let before = |world: &mut gitlab_simulator::World, app| {
+            world.quirks.activity_throttled = false;
+            world.push(app, "feature").expect("a branch");
+            world.create_tag(app, "v1").expect("a tag");
+            gone = world.add_project("group/gone").expect("a project");
+            moved = world.add_project("group/moved").expect("a project");
+        };
+        let story = Story::unseen(settings, before, |_| {});
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut kept = Self {
+            story,
+            folder,
+            gone,
+            moved,
+        };
+        kept.start().await;
+        kept.story.look_now().await;
+        for spec in [
+            PipelineSpec::branch("feature"),
+            PipelineSpec::branch("main"),
+            PipelineSpec::tag("v1"),
+        ] {
+            let pipeline = kept.story.running(spec);
+            kept.story.succeeds(pipeline);
+        }
+        for project in [gone, moved] {
+            kept.run(project);
+        }
+        kept.story.look_for(2 * BIRTH_WINDOW).await;
+        assert_eq!(kept.story.count(RUNS, &[]), 5.0);
+        kept
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("state.redb")
+    }
+
+    /// A pipeline of `main` runs in a project.
+    fn run(&self, project: ProjectId) {
+        let mut world = self.story.world();
+        let pipeline = world
+            .create_pipeline(project, &main_pipeline())
+            .expect("a pipeline");
+        drop(world);
+        self.story.succeeds(pipeline);
+    }
+
+    /// The process is killed: nothing is put in order.
+    fn kill(&mut self) {
+        self.story.restart();
+    }
+
+    async fn start(&mut self) {
+        let Story {
+            gitlab,
+            settings,
+            client,
+            ..
+        } = &self.story;
+        let exporter = Core::with_state(gitlab, settings, client, &self.path()).await;
+        self.story.exporter = exporter;
+    }
+
+    /// Killed, and back after a while in which something happens.
+    async fn killed_while(&mut self, happens: impl FnOnce(&Self)) {
+        self.kill();
+        self.story.wait(600);
+        happens(self);
+        self.story.wait(600);
+        self.start().await;
+    }
+
+    /// `project ref` of each state.
+    fn states(&self) -> Vec<String> {
+        let all = self.story.labels_of(STATUS);
+        let mut states: Vec<String> = all
+            .into_iter()
+            .map(|labels| format!("{} {}", labels["project"], labels["ref"]))
+            .collect();
+        states.sort();
+        states
+    }
+}
+
+/// All projects by their names.
+fn by_name() -> Settings {
+    let mut settings = watch_existing();
+    let wildcard = settings.wildcards.remove(0);
+    let entry = |name: &str| ProjectEntry {
+        name: name.to_owned(),
+        settings: wildcard.settings.clone(),
+    };
+    settings.projects = ["group/app", "group/gone", "group/moved"].map(entry).into();
+    settings
+}
+
+#[tokio::test]
+async fn what_went_while_it_was_down_is_gone_and_what_was_renamed_goes_on() {
+    for settings in [watch_existing(), by_name()] {
+        let mut kept = Kept::begin(settings).await;
+        kept.killed_while(|kept| {
+            let mut world = kept.story.world();
+            world.delete_branch(kept.story.app, "feature").expect("it");
+            world.delete_tag(kept.story.app, "v1").expect("it");
+            world.delete_project(kept.gone).expect("it");
+            world
+                .move_project(kept.moved, "group/renamed")
+                .expect("a rename");
+            drop(world);
+            // Something happens on what is renamed, and on what stays.
+            kept.run(kept.moved);
+            kept.run(kept.story.app);
+        })
+        .await;
+        assert_eq!(kept.states(), [""; 0], "nothing was looked at yet");
+        kept.story.look_now().await;
+        let now = ["group/app main", "group/renamed main"];
+        assert_eq!(kept.states(), now);
+        let runs = |kept: &Kept, project| {
+            let labels = [("project", project), ("ref", "main")];
+            (
+                kept.story.shown(RUNS, &labels),
+                kept.story.shown(DURATION, &labels),
+            )
+        };
+        let shown = |value| (Some(value), Some(value));
+        assert_eq!(runs(&kept, "group/app"), shown(2.0));
+        assert_eq!(runs(&kept, "group/renamed"), shown(0.0), "it is born");
+        assert_eq!(runs(&kept, "group/moved"), shown(1.0), "for all to see");
+        assert_eq!(runs(&kept, "group/gone"), shown(1.0), "for all to see");
+        kept.story.look_for(BIRTH_WINDOW).await;
+        assert_eq!(runs(&kept, "group/renamed"), shown(1.0));
+        kept.story.look_for(2 * BIRTH_WINDOW).await;
+        for gone in [
+            ("project", "group/moved"),
+            ("project", "group/gone"),
+            ("ref", "feature"),
+            ("ref", "v1"),
+        ] {
+            assert_eq!(kept.story.left(&[gone]), [""; 0]);
+        }
+        assert_eq!(kept.states(), now);
+        assert_eq!(kept.story.count(RUNS, &[]), 3.0, "nothing twice");
+        // The next process has nothing of them either.
+        kept.killed_while(|_| {}).await;
+        kept.story.look_for(60).await;
+        assert_eq!(kept.states(), now);
+        assert_eq!(kept.story.count(RUNS, &[]), 3.0);
+        assert_eq!(kept.story.left(&[("project", "group/moved")]), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn an_end_that_nobody_saw_before_the_kill_is_seen_after_it() {
+    let mut kept = Kept::begin(watch_existing()).await;
+    let feature = [("ref", "feature")];
+    let pipeline = kept.story.running(PipelineSpec::branch("feature"));
+    kept.story.look().await;
+    kept.story.succeeds(pipeline);
+    kept.story.delete_branch("feature");
+    kept.story.look().await;
+    assert_eq!(kept.story.shown(DURATION, &feature), Some(2.0));
+    assert_eq!(kept.states().len(), 4, "{:?}", kept.states());
+    kept.killed_while(|_| {}).await;
+    let mut seen = Vec::new();
+    for _ in 0..12 {
+        kept.story.look().await;
+        seen.push(kept.story.shown(DURATION, &feature));
+        assert_eq!(kept.states().len(), 4, "{:?}", kept.states());
+    }
+    seen.dedup();
+    assert_eq!(seen, [Some(2.0), None]);
+    kept.killed_while(|_| {}).await;
+    kept.story.look_for(60).await;
+    assert_eq!(kept.story.left(&feature), [""; 0]);
+}
+
+#[tokio::test]
+async fn rules_that_changed_while_it_was_down_let_go_of_what_they_leave_out() {
+    let mut kept = Kept::begin(watch_existing()).await;
+    kept.kill();
+    let branches = &mut kept.story.settings.wildcards[0].settings.refs.branches;
+    branches.regexp = "^main$".parse().expect("a regexp");
+    kept.story.wait(600);
+    kept.start().await;
+    kept.story.look_for(2 * BIRTH_WINDOW).await;
+    assert_eq!(
+        kept.states(),
+        [
+            "group/app main",
+            "group/app v1",
+            "group/gone main",
+            "group/moved main"
+        ]
+    );
+    assert_eq!(kept.story.left(&[("ref", "feature")]), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_role_that_was_lost_while_it_was_down_takes_everything_along() {
+    let mut kept = Kept::begin(watch_existing()).await;
+    kept.killed_while(|kept| {
+        let mut world = kept.story.world();
+        world
+            .set_role(DEFAULT_TOKEN, kept.gone, AccessLevel::Guest)
+            .expect("a token");
+        world.set_archived(kept.moved, true).expect("it");
+    })
+    .await;
+    kept.story.look_now().await;
+    let now = ["group/app feature", "group/app main", "group/app v1"];
+    assert_eq!(kept.states(), now);
+    kept.story.look_for(2 * BIRTH_WINDOW).await;
+    for gone in ["group/gone", "group/moved"] {
+        let left = kept.story.left(&[("project", gone)]);
+        let left = left.iter().filter(|left| !left.starts_with("age_jobs_"));
+        assert_eq!(left.count(), 0, "{gone}");
+    }
+    assert_eq!(kept.states(), now);
+}
