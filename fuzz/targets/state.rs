@@ -9,14 +9,21 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use amazing_gitlab_exporter::clock::{Clock, UnixSeconds};
-use amazing_gitlab_exporter::series::{RecordedValue, RowRecord};
+use amazing_gitlab_exporter::series::{RecordedValue, RowRecord, Table, TableSettings};
 use amazing_gitlab_exporter::store::{Commit, FileSettings, FileStore, OpenError, Store as _};
-use futures::executor::block_on;
+use amazing_gitlab_exporter::telemetry::buckets::BucketSettings;
+use amazing_gitlab_exporter::telemetry::text::{Format, TextStream};
 use libfuzzer_sys::fuzz_target;
+use tokio::runtime::Runtime;
 
 static GOOD: LazyLock<Vec<u8>> = LazyLock::new(good);
 static FOLDER: LazyLock<tempfile::TempDir> =
     LazyLock::new(|| tempfile::tempdir().expect("a folder"));
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.expect("a runtime")
+});
 
 const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 
@@ -48,11 +55,7 @@ fn good() -> Vec<u8> {
         told: NOW,
         ..Commit::default()
     };
-    tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime")
-        .block_on(store.commit(commit))
-        .expect("it is kept");
+    RUNTIME.block_on(store.commit(commit)).expect("it is kept");
     drop(store);
     fs::read(path).expect("it is there")
 }
@@ -82,7 +85,20 @@ fuzz_target!(|bytes: &[u8]| {
     fs::write(&path, &before).expect("it is written");
     match open(&path) {
         Ok(store) => {
-            let _ = block_on(async { store.instance_id().len() });
+            // What it remembers is somebody's word: the table takes or refuses it, row by row.
+            let Ok(remembered) = RUNTIME.block_on(store.load()) else {
+                return;
+            };
+            let table = Table::new(&TableSettings {
+                birth_window: Duration::from_secs(100),
+                cardinality_limit: 10,
+                buckets: BucketSettings::default(),
+            });
+            let _ = table.restore(remembered.rows, remembered.told, NOW);
+            for format in [Format::Text, Format::OpenMetrics] {
+                let stream = TextStream::new(table.walk(NOW), Vec::new(), format, false);
+                assert!(stream.into_iter().all(|chunk| chunk.is_ok()));
+            }
         }
         Err(error) => {
             assert!(error.to_string().starts_with("state.path: "), "{error}");

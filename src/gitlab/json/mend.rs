@@ -135,3 +135,39 @@ fn string_length(text: &str) -> usize {
     }
     text.len()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_held_is_replaced_and_the_rest_is_kept() {
+        let deep = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+        let cases = [
+            ("[1e999,-1e999,1e9,-0]", "[null,null,1e9,-0]", false),
+            (r#"["1e999","]\"["]"#, r#"["1e999","]\"["]"#, false),
+            (r#""\ud83e\udd8a""#, r#""\ud83e\udd8a""#, false),
+            (r#""\\ud800""#, r#""\\ud800""#, false),
+            (r#""a\ud800b""#, "\"a\u{fffd}b\"", true),
+            (r#""\udd8a\ud83e""#, "\"\u{fffd}\u{fffd}\"", true),
+            (r#""\ud83e\n""#, "\"\u{fffd}\\n\"", true),
+            (r#""\ud83"#, r#""\ud83"#, false),
+            ("\"a\nb\u{0}\"", "\"a\u{fffd}b\u{fffd}\"", true),
+            ("\"\\é\"", "\"\\é\"", false),
+            ("\"\\", "\"\\", false),
+            (&deep(MAX_DEPTH), &deep(MAX_DEPTH), false),
+        ];
+        for (text, want, broken) in cases {
+            assert_eq!(mended(text), (want.to_owned(), broken), "{text}");
+        }
+        let nested = format!("[{},2]", deep(100_000));
+        let (text, _) = mended(&nested);
+        let want = deep(MAX_DEPTH - 1).replace('1', "null");
+        assert_eq!(text, format!("[{want},2]"));
+        assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok());
+        assert!(
+            serde_json::from_str::<serde_json::Value>(&mended(&nested[..nested.len() - 9]).0)
+                .is_err()
+        );
+    }
+}

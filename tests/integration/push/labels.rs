@@ -112,7 +112,7 @@ fn expected(measurements: &[Measurement]) -> Samples {
             let bounds = buckets.bounds(desc);
             let mut counts = vec![0; bounds.len() + 1];
             counts[bounds.partition_point(|bound| bound < value)] = 1;
-            samples.add_histogram(desc.name, &labels, bounds, &counts, *value);
+            samples.add_histogram(desc.name, &labels, &bounds, &counts, *value);
         } else {
             samples.add(desc.name, labels, *value);
         }
