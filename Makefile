@@ -33,11 +33,15 @@ lint: rust ## Check format and lints
 bench: rust ## Measure speed, memory and requests, and print the figures beside their targets
 	$(CARGO) bench --locked --bench figures
 
+# In src and of no build but the tests'; its folders tests/ and files tests.rs are left out anyway.
+TEST_ONLY := (properties|testing)/|(testing|conformance|mutation|bodies|complexity)\.rs$$
+
 .PHONY: coverage
 coverage: rust tools ## Run every test and print how much of src they reach; less than 80 % of lines fails
 	@$(CARGO) llvm-cov --version >/dev/null 2>&1 || { echo "cargo-llvm-cov is missing: run cargo install --locked cargo-llvm-cov, then this again." >&2; exit 1; }
 	@[[ -n "$${LLVM_COV:-}" || -e "$$(rustc --print target-libdir)/../bin/llvm-cov" ]] || { echo "LLVM's tools are missing: run rustup component add llvm-tools, or set LLVM_COV and LLVM_PROFDATA to those of the LLVM that rustc -vV names, then run this again." >&2; exit 1; }
-	$(CARGO) llvm-cov --locked --no-cfg-coverage --lib --bins --test integration --fail-under-lines 80
+	$(CARGO) llvm-cov --locked --no-cfg-coverage --lib --bins --test integration \
+		--ignore-filename-regex '$(TEST_ONLY)' --fail-under-lines 80
 
 FUZZ_SECONDS ?= 300
 

@@ -142,7 +142,13 @@ impl Mutation {
 
     fn change(&self, answer: &mut Value, place: &str) -> bool {
         let Some((parent, key)) = place.rsplit_once('/') else {
-            *answer = json!(RAW);
+            match &self.kind {
+                Kind::Replace(new) => *answer = new.clone(),
+                Kind::Raw(_) => *answer = json!(RAW),
+                Kind::Nest(_) => *answer = nested(answer.take()),
+                // There is nothing around it.
+                Kind::Extra(..) | Kind::Remove | Kind::Repeat => {}
+            }
             return true;
         };
         let key = key.replace("~1", "/").replace("~0", "~");
@@ -176,7 +182,7 @@ impl Mutation {
                 Value::Object(fields) => drop(fields.insert(name.clone(), new.clone())),
                 _ => *value = new.clone(),
             },
-            Kind::Nest(_) => *value = json!([format!("{RAW}open"), value, format!("{RAW}close")]),
+            Kind::Nest(_) => *value = nested(value.take()),
             Kind::Remove | Kind::Repeat => {
                 if let Value::Object(fields) = parent {
                     fields.shift_remove(&key);
@@ -186,6 +192,11 @@ impl Mutation {
         }
         !value.is_null()
     }
+}
+
+/// `value` between the marks of lists around it.
+fn nested(value: Value) -> Value {
+    json!([format!("{RAW}open"), value, format!("{RAW}close")])
 }
 
 fn collect(value: &Value, at: String, places: &mut Vec<String>) {

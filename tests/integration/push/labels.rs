@@ -25,7 +25,7 @@ use crate::support::series::Labels;
 use crate::support::tools::tool;
 
 /// Series per metric.
-const SERIES: usize = 12;
+const SERIES: usize = 6;
 
 fn label_value() -> impl Strategy<Value = String> {
     let awkward = [
@@ -55,7 +55,7 @@ fn label_value() -> impl Strategy<Value = String> {
         2 => prop::sample::select(awkward.to_vec()).prop_map(str::to_owned),
         2 => any::<String>(),
         1 => "[\\\\\"\n{},= a]{0,12}",
-        1 => Just("x\"\\\n🦊".repeat(1_000)),
+        1 => Just("x\"\\\n🦊".repeat(50)),
     ];
     prop::collection::vec(one, 1..3).prop_map(|parts| parts.concat())
 }
@@ -143,7 +143,7 @@ fn promtool_parses(text: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn any_label_value_reads_back_as_it_was_from_every_delivery() {
     let measurements = measurements();
-    assert!(measurements.len() > 900, "{}", measurements.len());
+    assert!(measurements.len() > 500, "{}", measurements.len());
     let expected = expected(&measurements);
     let (gauges, others): (Vec<_>, Vec<_>) = measurements
         .into_iter()
