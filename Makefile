@@ -32,3 +32,25 @@ lint: rust ## Check format and lints
 .PHONY: bench
 bench: rust ## Measure speed, memory and requests, and print the figures beside their targets
 	$(CARGO) bench --locked --bench figures
+
+# In src and of no build but the tests'; its folders tests/ and files tests.rs are left out anyway.
+TEST_ONLY := (properties|testing)/|(testing|conformance|mutation|bodies|complexity)\.rs$$
+
+.PHONY: coverage
+coverage: rust tools ## Run every test and print how much of src they reach; less than 80 % of lines fails
+	@$(CARGO) llvm-cov --version >/dev/null 2>&1 || { echo "cargo-llvm-cov is missing: run cargo install --locked cargo-llvm-cov, then this again." >&2; exit 1; }
+	@[[ -n "$${LLVM_COV:-}" || -e "$$(rustc --print target-libdir)/../bin/llvm-cov" ]] || { echo "LLVM's tools are missing: run rustup component add llvm-tools, or set LLVM_COV and LLVM_PROFDATA to those of the LLVM that rustc -vV names, then run this again." >&2; exit 1; }
+	$(CARGO) llvm-cov --locked --no-cfg-coverage --lib --bins --test integration \
+		--ignore-filename-regex '$(TEST_ONLY)' --fail-under-lines 80
+
+FUZZ_SECONDS ?= 300
+
+.PHONY: fuzz
+fuzz: rust ## Fuzz each target of fuzz/ for FUZZ_SECONDS
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || { echo "cargo-fuzz is missing: run cargo install --locked cargo-fuzz, then this again." >&2; exit 1; }
+	@$(CARGO) +nightly --version >/dev/null 2>&1 || { echo "Nightly Rust is missing: run rustup toolchain install nightly, then this again." >&2; exit 1; }
+	@for target in config rest graphql text state; do \
+		mkdir -p fuzz/corpus/$$target; \
+		$(CARGO) +nightly fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+			-dict=fuzz/json.dict -timeout=20 -print_final_stats=1 -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done

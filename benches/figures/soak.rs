@@ -145,7 +145,7 @@ impl Topics {
     fn minute(&mut self, world: &mut World, minute: u64) -> Outcome {
         let projects: Vec<u64> = world.projects().map(|project| project.id).collect();
         for project in projects {
-            if (minute + project) % TOPIC_EVERY == 0 {
+            if (minute + project).is_multiple_of(TOPIC_EVERY) {
                 self.0.push(begin(world, project, minute)?);
             }
         }

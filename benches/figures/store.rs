@@ -91,7 +91,7 @@ async fn live(path: &Path) -> Outcome<Clock> {
     });
     let (url, token) = (simulator.url(), simulator.token());
     let shared = Arc::clone(&store) as Arc<dyn Store>;
-    let (mut scheduler, _) = durable::exporter(&url, &token, shared, &clock).await?;
+    let (mut scheduler, _) = durable::exporter(url, token, shared, &clock).await?;
     let written = written();
     scheduler.round().await;
     tell("first reading", &store.take(), self::written() - written);

@@ -9,6 +9,8 @@ use super::tree::{Data, Entry, Node, Origin};
 
 /// Deeper nesting than any setting needs; bounds recursion.
 const DEEPEST: usize = 32;
+/// More values than any configuration copies by aliases: aliases of aliases grow without end.
+const MOST_COPIED: usize = 100_000;
 
 /// What is wrong with a YAML text, and where.
 #[derive(Debug, PartialEq)]
@@ -24,6 +26,7 @@ pub(super) fn parse(text: &str, origin: impl Fn(usize) -> Origin) -> Result<Node
         origin,
         stack: Vec::new(),
         anchors: HashMap::new(),
+        copied: 0,
         root: None,
     };
     for event in Parser::new_from_str(text) {
@@ -44,6 +47,8 @@ struct Builder<F> {
     origin: F,
     stack: Vec<Open>,
     anchors: HashMap<usize, Node>,
+    /// Values that came by aliases.
+    copied: usize,
     root: Option<Node>,
 }
 
@@ -84,19 +89,32 @@ impl<F: Fn(usize) -> Origin> Builder<F> {
                 let origin = (self.origin)(line);
                 self.insert(Node { data, origin }, anchor, line)
             }
-            Event::Alias(id) => match self.anchors.get(&id) {
-                Some(node) => self.insert(node.clone(), 0, line),
-                None => Err(YamlError {
-                    line,
-                    reason: "an alias stands inside its own anchor".into(),
-                }),
-            },
+            Event::Alias(id) => {
+                let node = self.copy(id).map_err(|reason| YamlError { line, reason })?;
+                self.insert(node, 0, line)
+            }
             Event::Nothing
             | Event::StreamStart
             | Event::StreamEnd
             | Event::DocumentStart(_)
             | Event::DocumentEnd => Ok(()),
         }
+    }
+
+    /// What an alias stands for.
+    fn copy(&mut self, anchor: usize) -> Result<Node, String> {
+        let Some(node) = self.anchors.get(&anchor) else {
+            return Err("an alias stands inside its own anchor".to_owned());
+        };
+        let (values, levels) = extent(node);
+        self.copied += values;
+        if self.copied > MOST_COPIED {
+            return Err(format!("aliases copy more than {MOST_COPIED} values"));
+        }
+        if self.stack.len() + levels > DEEPEST {
+            return Err(format!("nested deeper than {DEEPEST} levels"));
+        }
+        Ok(node.clone())
     }
 
     fn open(&mut self, data: Data, anchor: usize, line: usize) -> Result<(), YamlError> {
@@ -160,6 +178,20 @@ impl<F: Fn(usize) -> Origin> Builder<F> {
         }
         Ok(())
     }
+}
+
+/// Values and levels in a node.
+fn extent(node: &Node) -> (usize, usize) {
+    let nodes: Vec<&Node> = match &node.data {
+        Data::List(items) => items.iter().collect(),
+        Data::Map(entries) => entries.iter().map(|entry| &entry.node).collect(),
+        _ => return (1, 0),
+    };
+    let start = (1, 1);
+    nodes.into_iter().fold(start, |(values, levels), node| {
+        let (more, below) = extent(node);
+        (values + more, levels.max(below + 1))
+    })
 }
 
 /// The key whose value is merged into the map around it.
@@ -317,6 +349,28 @@ mod tests {
         assert_eq!(read("a: 1\n b: 2\n").unwrap_err().line, 2);
         assert!(read("a: [1,\n").is_err());
         assert!(read("a: \"x\n").is_err());
+    }
+
+    #[test]
+    fn aliases_of_aliases_grow_neither_deep_nor_large() {
+        let nested = |open: usize| {
+            let lists = ["[".repeat(open), "]".repeat(open)];
+            let mut text = format!("a0: &a0 {}{}\n", lists[0], lists[1]);
+            for n in 1..2_000 {
+                let (before, [open, close]) = (n - 1, &lists);
+                text.push_str(&format!("a{n}: &a{n} {open}*a{before}{close}\n"));
+            }
+            text
+        };
+        let error = read(&nested(20)).unwrap_err();
+        assert_eq!(error.reason, "nested deeper than 32 levels");
+        let mut text = "a0: &a0 [1]\n".to_owned();
+        for n in 1..30 {
+            let all = vec![format!("*a{}", n - 1); 10].join(", ");
+            text.push_str(&format!("a{n}: &a{n} [{all}]\n"));
+        }
+        let error = read(&text).unwrap_err();
+        assert_eq!(error.reason, "aliases copy more than 100000 values");
     }
 
     #[test]

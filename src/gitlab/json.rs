@@ -1,11 +1,14 @@
 //! Reads JSON that may hold anything: one bad item of a list is left out, the rest is kept.
 
+mod mend;
+
 use std::borrow::Cow;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::answer::shorten;
+use mend::mended;
 
 /// Bad items that one answer may have before it is refused as a whole.
 const MAX_FLAWS: usize = 200;
@@ -105,10 +108,13 @@ fn parse(body: &[u8]) -> Result<(Value, bool), String> {
     let broken = matches!(text, Cow::Owned(_));
     match serde_json::from_str(&text) {
         Ok(value) => Ok((value, broken)),
-        // One number beyond a float must not cost the whole answer.
-        Err(error) => serde_json::from_str(&without_huge_numbers(&text))
-            .map(|value| (value, broken))
-            .map_err(|_| describe(&error, body)),
+        // One value that cannot be held must not cost the whole answer.
+        Err(error) => {
+            let (text, mended) = mended(&text);
+            serde_json::from_str(&text)
+                .map(|value| (value, broken || mended))
+                .map_err(|_| describe(&error, body))
+        }
     }
 }
 
@@ -217,41 +223,4 @@ const fn name(value: &Value) -> &'static str {
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     }
-}
-
-/// The same text with numbers that no float can hold replaced by null.
-fn without_huge_numbers(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit()) {
-        let (before, token) = rest.split_at(at);
-        out.push_str(before);
-        let length = if token.starts_with('"') {
-            string_length(token)
-        } else {
-            token
-                .find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E'))
-                .unwrap_or(token.len())
-        };
-        let (token, after) = token.split_at(length);
-        let huge = !token.starts_with('"') && token.parse().is_ok_and(f64::is_infinite);
-        out.push_str(if huge { "null" } else { token });
-        rest = after;
-    }
-    out.push_str(rest);
-    out
-}
-
-/// Bytes of the JSON string that `text` begins with, quotes included.
-fn string_length(text: &str) -> usize {
-    let mut escaped = false;
-    for (at, byte) in text.bytes().enumerate().skip(1) {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => return at + 1,
-            _ => {}
-        }
-    }
-    text.len()
 }

@@ -6,6 +6,9 @@
 
 pub mod accounting;
 mod answer;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod bodies;
 pub mod capability;
 mod client;
 pub mod error;
@@ -13,6 +16,8 @@ pub mod graphql;
 mod json;
 pub mod limiter;
 pub mod model;
+#[cfg(test)]
+mod mutation;
 pub mod rest;
 pub mod settings;
 #[cfg(test)]

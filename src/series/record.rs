@@ -165,6 +165,14 @@ pub(super) fn time(seconds: u32) -> UnixSeconds {
     UnixSeconds(seconds.into())
 }
 
+/// Whether the count of all buckets is a number that can go on growing.
+fn adds_up(buckets: &[u64]) -> bool {
+    let count = buckets
+        .iter()
+        .try_fold(0_u64, |count, bucket| count.checked_add(*bucket));
+    count.is_some_and(|count| count <= u64::MAX / 2)
+}
+
 /// Puts a remembered series back; yields its place.
 pub(super) fn restore(
     family: &mut Family,
@@ -190,7 +198,7 @@ pub(super) fn restore(
             if *bounds != family.bounds {
                 return Err(Refusal::OtherBuckets);
             }
-            if buckets.len() != family.width() {
+            if buckets.len() != family.width() || !adds_up(buckets) {
                 return Err(Refusal::Damaged);
             }
             *sum

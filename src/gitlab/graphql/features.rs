@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::changes::count;
 use super::convert::{gid, project_gid};
+use super::holes::Partial;
 use super::{Batch, Messages, queries};
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
@@ -55,27 +56,7 @@ impl GitLab {
             projects: count(ids.len()),
         };
         let answer = self.query::<queries::LicensedFeatures>(variables).await?;
-        let nodes = answer.data.projects.and_then(|projects| projects.nodes);
-        answer
-            .holes
-            .split(
-                ids,
-                nodes.unwrap_or_default(),
-                |node| &node.id,
-                |node, _| {
-                    let ultimate = node.ultimate.and_then(|feature| feature.available);
-                    let premium = node.premium.and_then(|feature| feature.available);
-                    Ok(ProjectTier {
-                        id: ProjectId(gid("id", &node.id)?),
-                        tier: match (ultimate, premium) {
-                            (Some(true), _) => Known::Value(Tier::Ultimate),
-                            (_, Some(true)) => Known::Value(Tier::Premium),
-                            (Some(false), Some(false)) => Known::Value(Tier::Free),
-                            _ => Known::Hidden,
-                        },
-                    })
-                },
-            )
+        licensed(ids, answer)
             .map_err(|why| self.query_error("LicensedFeatures", &why))
             .map(|batch| self.tidy("LicensedFeatures", batch))
     }
@@ -93,29 +74,59 @@ impl GitLab {
             to: now.to_string(),
         };
         let answer = self.query::<queries::FeatureProbe>(variables).await?;
-        let nodes = answer.data.projects.and_then(|projects| projects.nodes);
-        answer
-            .holes
-            .split(
-                ids,
-                nodes.unwrap_or_default(),
-                |node| &node.id,
-                |node, _| {
-                    let dora = node.dora.and_then(|dora| dora.metrics);
-                    let flow = node.flow_metrics.and_then(|metrics| metrics.lead_time);
-                    Ok(ProjectTier {
-                        id: ProjectId(gid("id", &node.id)?),
-                        tier: if dora.is_some() {
-                            Known::Value(Tier::Ultimate)
-                        } else if flow.is_some() {
-                            Known::Value(Tier::Premium)
-                        } else {
-                            Known::Hidden
-                        },
-                    })
-                },
-            )
+        probed(ids, answer)
             .map_err(|why| self.query_error("FeatureProbe", &why))
             .map(|batch| self.tidy("FeatureProbe", batch))
     }
+}
+
+pub(super) fn licensed(
+    ids: &[ProjectId],
+    answer: Partial<licensed_features::ResponseData>,
+) -> Result<Batch<ProjectTier>, String> {
+    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
+    answer.holes.split(
+        ids,
+        nodes.unwrap_or_default(),
+        |node| &node.id,
+        |node, _| {
+            let ultimate = node.ultimate.and_then(|feature| feature.available);
+            let premium = node.premium.and_then(|feature| feature.available);
+            Ok(ProjectTier {
+                id: ProjectId(gid("id", &node.id)?),
+                tier: match (ultimate, premium) {
+                    (Some(true), _) => Known::Value(Tier::Ultimate),
+                    (_, Some(true)) => Known::Value(Tier::Premium),
+                    (Some(false), Some(false)) => Known::Value(Tier::Free),
+                    _ => Known::Hidden,
+                },
+            })
+        },
+    )
+}
+
+pub(super) fn probed(
+    ids: &[ProjectId],
+    answer: Partial<feature_probe::ResponseData>,
+) -> Result<Batch<ProjectTier>, String> {
+    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
+    answer.holes.split(
+        ids,
+        nodes.unwrap_or_default(),
+        |node| &node.id,
+        |node, _| {
+            let dora = node.dora.and_then(|dora| dora.metrics);
+            let flow = node.flow_metrics.and_then(|metrics| metrics.lead_time);
+            Ok(ProjectTier {
+                id: ProjectId(gid("id", &node.id)?),
+                tier: if dora.is_some() {
+                    Known::Value(Tier::Ultimate)
+                } else if flow.is_some() {
+                    Known::Value(Tier::Premium)
+                } else {
+                    Known::Hidden
+                },
+            })
+        },
+    )
 }

@@ -2,7 +2,7 @@
 
 use super::changes::count;
 use super::convert::{RawJob, gid, iid, project_gid, raw_pipeline, time};
-use super::holes::{ProjectHoles, key};
+use super::holes::{Partial, ProjectHoles, key};
 use super::{Batch, Messages, queries};
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
@@ -175,13 +175,20 @@ impl GitLab {
         variables: pipeline_jobs::Variables,
     ) -> Result<Batch<(ProjectJobs, Option<PipelineJobs>)>, GitLabError> {
         let answer = self.query::<queries::PipelineJobs>(variables).await?;
-        let nodes = answer.data.projects.and_then(|projects| projects.nodes);
-        answer
-            .holes
-            .split(ids, nodes.unwrap_or_default(), |node| &node.id, convert)
+        batch(ids, answer)
             .map_err(|why| self.query_error("PipelineJobs", &why))
             .map(|batch| self.tidy("PipelineJobs", batch))
     }
+}
+
+pub(super) fn batch(
+    ids: &[ProjectId],
+    answer: Partial<pipeline_jobs::ResponseData>,
+) -> Result<Batch<(ProjectJobs, Option<PipelineJobs>)>, String> {
+    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
+    answer
+        .holes
+        .split(ids, nodes.unwrap_or_default(), |node| &node.id, convert)
 }
 
 impl Messages for (ProjectJobs, Option<PipelineJobs>) {

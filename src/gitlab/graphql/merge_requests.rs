@@ -1,13 +1,13 @@
 //! State and branches of merge requests.
 
 use super::convert::{iid, project_gid, time};
-use super::holes::key;
-use super::queries;
+use super::holes::{Partial, key};
+use super::{Batch, queries};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::model::{MergeRequest, Page, ProjectId};
 use queries::merge_request_states::{
-    MergeRequestStatesProjectsNodesMergeRequestsNodes as Node, Variables,
+    MergeRequestStatesProjectsNodesMergeRequestsNodes as Node, ResponseData, Variables,
 };
 
 impl GitLab {
@@ -30,19 +30,7 @@ impl GitLab {
                 first: size,
             };
             let answer = self.query::<queries::MergeRequestStates>(variables).await?;
-            let nodes = answer.data.projects.and_then(|projects| projects.nodes);
-            let batch = answer
-                .holes
-                .split(
-                    &[project],
-                    nodes.unwrap_or_default(),
-                    |node| &node.id,
-                    |node, mut holes| {
-                        let nodes = node.merge_requests.and_then(|page| page.nodes);
-                        let place = [key("mergeRequests")];
-                        Ok(holes.page(&place, nodes, None, |node, _, _| convert(node)))
-                    },
-                )
+            let batch = batch(&[project], answer)
                 .map_err(|why| self.query_error("MergeRequestStates", &why))?;
             let Some(page) =
                 self.only("MergeRequestStates", self.tidy("MergeRequestStates", batch))?
@@ -54,6 +42,23 @@ impl GitLab {
         }
         Ok(Some(all))
     }
+}
+
+pub(super) fn batch(
+    ids: &[ProjectId],
+    answer: Partial<ResponseData>,
+) -> Result<Batch<Page<MergeRequest>>, String> {
+    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
+    answer.holes.split(
+        ids,
+        nodes.unwrap_or_default(),
+        |node| &node.id,
+        |node, mut holes| {
+            let nodes = node.merge_requests.and_then(|page| page.nodes);
+            let place = [key("mergeRequests")];
+            Ok(holes.page(&place, nodes, None, |node, _, _| convert(node)))
+        },
+    )
 }
 
 fn convert(node: Node) -> Result<MergeRequest, String> {

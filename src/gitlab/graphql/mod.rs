@@ -3,6 +3,8 @@
 //! Queries live in `queries/*.graphql`, the part of the schema they use in `schema.graphql`.
 
 pub mod batch;
+#[cfg(any(test, fuzzing))]
+pub(super) mod bodies;
 mod changes;
 #[cfg(test)]
 mod complexity;

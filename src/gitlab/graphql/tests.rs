@@ -1,6 +1,7 @@
 //! The GraphQL calls against a server that answers well, badly, and in part.
 
 mod changes;
+mod hostile;
 mod jobs;
 mod partial;
 

@@ -48,7 +48,7 @@ pub struct CurrentUser {
 }
 
 #[derive(Deserialize)]
-struct RestToken {
+pub(super) struct RestToken {
     #[serde(default)]
     name: String,
     #[serde(default)]

@@ -12,7 +12,7 @@ use crate::gitlab::model::{MergeRequest, Page, ProjectId};
 const IIDS_PER_CALL: usize = 100;
 
 #[derive(Deserialize)]
-struct RestMergeRequest {
+pub(super) struct RestMergeRequest {
     iid: u64,
     state: String,
     target_branch: String,

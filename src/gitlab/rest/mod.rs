@@ -2,6 +2,8 @@
 //!
 //! Every list leaves out items whose content makes no sense and says so in [`Page::skipped`].
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod bodies;
 mod instance;
 mod merge_requests;
 mod pipelines;
@@ -111,9 +113,7 @@ impl GitLab {
         T::Error: std::fmt::Display,
     {
         let (call, answer) = self.get(get, None, None).await?;
-        json::one::<Raw>(&answer.body)
-            .and_then(|raw| T::try_from(raw).map_err(|why| why.to_string()))
-            .map_err(|why| self.decode_error(&call, &answer, why))
+        read_one::<Raw, T>(&answer.body).map_err(|why| self.decode_error(&call, &answer, why))
     }
 
     /// One page of a list; what makes no sense is left out.
@@ -125,15 +125,8 @@ impl GitLab {
     {
         let size = self.shared.rest_page_size;
         let (call, answer) = self.get(get, after, Some(size)).await?;
-        let (raws, mut skipped) = json::list::<Raw>(&answer.body)
+        let (items, skipped) = read_list::<Raw, T>(&answer.body)
             .map_err(|why| self.decode_error(&call, &answer, why))?;
-        let mut items = Vec::with_capacity(raws.len());
-        for raw in raws {
-            match T::try_from(raw) {
-                Ok(item) => items.push(item),
-                Err(why) => skipped.push(why.to_string()),
-            }
-        }
         Ok(Page {
             items,
             next: next_page(&answer.headers),
@@ -170,6 +163,34 @@ impl GitLab {
         record_failure(&answer.span, &cause);
         self.client().error(call.name(), cause)
     }
+}
+
+/// What the body of a single object says.
+fn read_one<Raw, T>(body: &[u8]) -> Result<T, String>
+where
+    Raw: DeserializeOwned,
+    T: TryFrom<Raw>,
+    T::Error: std::fmt::Display,
+{
+    json::one::<Raw>(body).and_then(|raw| T::try_from(raw).map_err(|why| why.to_string()))
+}
+
+/// What the body of a list says, and a sentence for each item that makes no sense.
+fn read_list<Raw, T>(body: &[u8]) -> Result<(Vec<T>, Vec<String>), String>
+where
+    Raw: DeserializeOwned,
+    T: TryFrom<Raw>,
+    T::Error: std::fmt::Display,
+{
+    let (raws, mut skipped) = json::list::<Raw>(body)?;
+    let mut items = Vec::with_capacity(raws.len());
+    for raw in raws {
+        match T::try_from(raw) {
+            Ok(item) => items.push(item),
+            Err(why) => skipped.push(why.to_string()),
+        }
+    }
+    Ok((items, skipped))
 }
 
 /// The next page: its number for offset paging, its whole query string for keyset paging.

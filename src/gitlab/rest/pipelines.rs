@@ -72,7 +72,7 @@ pub struct BridgeTarget {
 }
 
 #[derive(Deserialize)]
-struct RestPipeline {
+pub(super) struct RestPipeline {
     id: u64,
     #[serde(default)]
     iid: u64,
@@ -94,7 +94,7 @@ struct RestPipeline {
 }
 
 #[derive(Deserialize)]
-struct RestJob {
+pub(super) struct RestJob {
     id: u64,
     name: String,
     stage: Option<String>,
@@ -311,7 +311,7 @@ impl TryFrom<RestJob> for Bridge {
 }
 
 /// Of all jobs of a name in one pipeline the newest counts; the others were retried.
-fn mark_retried(jobs: &mut [Job]) {
+pub(super) fn mark_retried(jobs: &mut [Job]) {
     let mut newest: HashMap<Text, JobId> = HashMap::new();
     for job in jobs.iter() {
         let id = newest.entry(Text::clone(&job.name)).or_insert(job.id);

@@ -52,7 +52,7 @@ pub struct ProjectFilter {
 }
 
 #[derive(Deserialize)]
-struct RestProject {
+pub(super) struct RestProject {
     id: u64,
     path_with_namespace: String,
     default_branch: Option<String>,

@@ -20,7 +20,7 @@ pub struct GitRef {
 }
 
 #[derive(Deserialize)]
-struct RestRef {
+pub(super) struct RestRef {
     name: String,
     commit: Option<Commit>,
     #[serde(default)]

@@ -1,5 +1,6 @@
 //! The REST calls against a server that answers well and badly.
 
+mod hostile;
 mod samples;
 
 use serde_json::{Value, json};

@@ -1,6 +1,8 @@
 //! What a store hears, and what becomes of it in the next process.
 
-use super::super::{RecordedValue, Retirement, Update};
+use proptest::prelude::*;
+
+use super::super::{RecordedValue, Retirement, RowRecord, Update};
 use super::*;
 use crate::gitlab::model::Text;
 
@@ -124,4 +126,75 @@ fn what_retires_stays_for_a_window_after_a_restart_so_that_its_last_change_is_se
     assert_eq!(after.sweep(at(9000 + window - 1)), 0);
     assert_shows(&after, at(9000), &[("run_count p old", "3")]);
     assert_eq!(after.sweep(at(9000 + window)), 1);
+}
+
+/// A histogram as the tests' settings have it, or nearly.
+fn any_value() -> impl Strategy<Value = RecordedValue> {
+    let bucket = prop_oneof![0_u64..9, any::<u64>(), Just(u64::MAX)];
+    let bounds = prop_oneof![
+        Just(vec![1.0, 10.0]),
+        prop::collection::vec(any::<f64>(), 0..4)
+    ];
+    prop_oneof![
+        any::<f64>().prop_map(RecordedValue::Counter),
+        (bounds, prop::collection::vec(bucket, 0..5), any::<f64>()).prop_map(
+            |(bounds, buckets, sum)| RecordedValue::Histogram {
+                bounds: bounds.into(),
+                buckets,
+                sum,
+            }
+        ),
+    ]
+}
+
+fn any_record() -> impl Strategy<Value = RowRecord> {
+    let good = table(100);
+    let staged = good.stage(
+        &[queued("p", "main", &[0.5]), runs("p", "main", 1.0)],
+        at(0),
+    );
+    let records: Vec<_> = staged.records().collect();
+    let name = prop_oneof![
+        Just(None),
+        "[a-z_]{0,9}".prop_map(Some),
+        Just(Some("age_pipeline_id".to_owned()))
+    ];
+    let times = (any::<i64>(), any::<i64>(), any::<bool>());
+    let label = prop_oneof![Just(None), any::<String>().prop_map(Some)];
+    let good = prop::sample::select(records);
+    (good, name, any_value(), label, times).prop_map(|(good, name, value, label, times)| {
+        let mut record = RowRecord {
+            start: UnixSeconds(times.0),
+            changed: UnixSeconds(times.1),
+            retiring: times.2,
+            value,
+            ..good
+        };
+        if let Some(name) = name {
+            record.name = name.into();
+        }
+        if let Some(label) = label {
+            record.labels[0].1 = label.into();
+        }
+        record
+    })
+}
+
+proptest! {
+    /// A file that was damaged, or written by somebody else, may remember anything.
+    #[test]
+    fn whatever_is_remembered_is_taken_or_refused_and_can_be_shown(
+        records in prop::collection::vec(any_record(), 1..6),
+        told in any::<i64>(),
+    ) {
+        let table = table(100);
+        let remembered = records.len();
+        let restored = table.restore(records, UnixSeconds(told), at(1000));
+        prop_assert_eq!(restored.rows + restored.refused.len(), remembered);
+        for deltas in [vec![], vec![runs("p", "main", 1.0), queued("p", "main", &[0.5])]] {
+            count(&table, &deltas, at(1001));
+            let mut walk = table.walk(at(5000));
+            while walk.next_chunk(100, |_| ControlFlow::Continue(())) {}
+        }
+    }
 }

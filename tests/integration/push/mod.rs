@@ -1,5 +1,6 @@
 //! The push of metrics as a receiver sees it.
 
+mod labels;
 mod rig;
 mod tls;
 mod trouble;

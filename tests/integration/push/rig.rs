@@ -23,6 +23,8 @@ use amazing_gitlab_exporter::telemetry::push::{
 use amazing_gitlab_exporter::telemetry::resource::resource;
 use amazing_gitlab_exporter::telemetry::text::{Format, TextStream};
 
+use prometheus::proto::MetricFamily;
+
 use crate::support::otlp::Receiver;
 
 /// When tests begin.
@@ -129,12 +131,16 @@ impl Rig {
         self.clock.set(self.clock.now().plus(time));
     }
 
+    /// `/metrics`, with these of the exporter's own.
+    pub fn text(&self, format: Format, own: Vec<MetricFamily>) -> String {
+        let stream = TextStream::new(self.table.walk(self.clock.now()), own, format, false);
+        let text: Vec<u8> = stream.flat_map(|chunk| chunk.unwrap().to_vec()).collect();
+        String::from_utf8(text).unwrap()
+    }
+
     /// What `/metrics` says.
     pub fn scrape(&self) -> BTreeMap<String, f64> {
-        let walk = self.table.walk(self.clock.now());
-        let stream = TextStream::new(walk, self.own.gather(), Format::Text, false);
-        let text: Vec<u8> = stream.flat_map(|chunk| chunk.unwrap().to_vec()).collect();
-        let text = String::from_utf8(text).unwrap();
+        let text = self.text(Format::Text, self.own.gather());
         let samples = text.lines().filter(|line| !line.starts_with('#'));
         samples
             .map(|sample| {

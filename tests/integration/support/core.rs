@@ -18,9 +18,11 @@ use amazing_gitlab_exporter::telemetry::buckets::BucketSettings;
 use amazing_gitlab_exporter::telemetry::instruments::Instruments;
 use gitlab_simulator::Simulator;
 
-use super::DEADLINE;
 use super::observer::Heard;
 use super::series::Series;
+
+/// How long a state file that an earlier core holds is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running exporter without server and push.
 pub struct Core {
@@ -101,7 +103,7 @@ impl Core {
         let file = FileSettings {
             path: path.to_owned(),
             reset: false,
-            patience: DEADLINE,
+            patience: PATIENCE,
         };
         let clock = Clock::manual(now(simulator));
         let store = FileStore::open(&file, &clock, |_| {}).expect("a state file");
