@@ -191,11 +191,11 @@ impl Shared {
             Some(database) => database,
             None => open_database(&self.path).map_err(|error| unavailable(&error))?,
         };
-        let result = format::guarded(|| work(&database));
-        if result.is_ok() {
-            state.database = Some(database);
-        }
-        result.map_err(|error| unavailable(&error))
+        // The database goes within: one that has failed may panic again when it is closed.
+        let (result, database) = format::guarded(move || Ok((work(&database)?, database)))
+            .map_err(|error| unavailable(&error))?;
+        state.database = Some(database);
+        Ok(result)
     }
 
     fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
@@ -303,6 +303,8 @@ fn try_reading(path: &Path) -> Result<Remembered, OpenError> {
         let backend = DryRun::of(file, metadata.len())?;
         let database = builder().create_with_backend(backend)?;
         format::upgrade(&database)?;
+        // What opening it is going to write, so that what fails then fails here.
+        format::instance_id(&database)?;
         format::read(&database)
     })
     .map_err(|error| of_database(path, error))
@@ -320,16 +322,17 @@ fn open_database(path: &Path) -> Result<Database, OpenError> {
 
 /// Brings a database up to date.
 fn prepare(path: &Path, mut database: Database) -> Result<(Database, String), OpenError> {
-    let prepared = format::guarded(|| {
+    // The database goes within: one that has failed may panic again when it is closed.
+    let prepared = format::guarded(move || {
         format::upgrade(&database)?;
         let size = fs::metadata(path).map_or(0, |metadata| metadata.len());
         if size > COMPACT_BYTES && format::used(&database)? < size / 2 {
             database.compact()?;
         }
-        format::instance_id(&database)
+        let instance_id = format::instance_id(&database)?;
+        Ok((database, instance_id))
     });
-    let instance_id = prepared.map_err(|error| of_database(path, error))?;
-    Ok((database, instance_id))
+    prepared.map_err(|error| of_database(path, error))
 }
 
 fn damaged(path: &Path, why: impl ToString) -> OpenError {

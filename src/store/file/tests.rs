@@ -219,3 +219,21 @@ async fn after_an_error_of_the_disk_the_file_is_opened_anew() {
     let remembered = store.load().await.unwrap();
     assert_eq!(totals(&remembered), [&RecordedValue::Counter(3.0)]);
 }
+
+#[test]
+fn a_damaged_instance_id_is_refused_before_anything_is_written() {
+    let (_folder, path) = folder();
+    drop(open(&path).unwrap());
+    let database = Database::create(&path).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let meta = redb::TableDefinition::<&str, &[u8]>::new("meta");
+    let mut table = transaction.open_table(meta).unwrap();
+    table.insert("instance", [0xff; 3].as_slice()).unwrap();
+    drop(table);
+    transaction.commit().unwrap();
+    drop(database);
+    let before = fs::read(&path).unwrap();
+    let error = open(&path).unwrap_err();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    assert!(before == fs::read(&path).unwrap(), "the file was changed");
+}
