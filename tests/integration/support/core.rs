@@ -18,7 +18,6 @@ use amazing_gitlab_exporter::telemetry::buckets::BucketSettings;
 use amazing_gitlab_exporter::telemetry::instruments::Instruments;
 use gitlab_simulator::Simulator;
 
-use super::DEADLINE;
 use super::observer::Heard;
 use super::series::Series;
 
@@ -101,7 +100,7 @@ impl Core {
         let file = FileSettings {
             path: path.to_owned(),
             reset: false,
-            patience: DEADLINE,
+            patience: Duration::from_secs(30),
         };
         let clock = Clock::manual(now(simulator));
         let store = FileStore::open(&file, &clock, |_| {}).expect("a state file");
