@@ -111,10 +111,8 @@ pub(super) async fn sweep(shared: Arc<Shared>) {
     };
     let swept = recorder.sweep(now).await;
     drop(recorder);
-    if let Err(error) = swept {
-        shared
-            .observer
-            .store(!matches!(error, RecordError::Store(_)));
+    if let Err(error) = &swept {
+        shared.observer.store(is_kept(&swept));
         tracing::warn!("series that are gone stay for now: {error}");
     }
 }

@@ -189,7 +189,13 @@ impl Shared {
         };
         let database = match state.database.take() {
             Some(database) => database,
-            None => open_database(&self.path).map_err(|error| unavailable(&error))?,
+            // The file may be gone: then this one is new, and is to say its format, too.
+            None => {
+                open_database(&self.path)
+                    .and_then(|database| prepare(&self.path, database))
+                    .map_err(|error| unavailable(&error))?
+                    .0
+            }
         };
         // The database goes within: one that has failed may panic again when it is closed.
         let (result, database) = format::guarded(move || Ok((work(&database)?, database)))

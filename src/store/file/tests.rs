@@ -237,3 +237,16 @@ fn a_damaged_instance_id_is_refused_before_anything_is_written() {
     assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
     assert!(before == fs::read(&path).unwrap(), "the file was changed");
 }
+
+#[tokio::test]
+async fn a_file_that_is_made_anew_after_an_error_can_be_opened_by_the_next_process() {
+    let (_folder, path) = folder();
+    let store = open(&path).unwrap();
+    store.commit(commit(1.0)).await.unwrap();
+    store.shared.lock().database = None;
+    fs::remove_file(&path).unwrap();
+    store.commit(commit(2.0)).await.unwrap();
+    drop(store);
+    let remembered = open(&path).unwrap().load().await.unwrap();
+    assert_eq!(totals(&remembered), [&RecordedValue::Counter(2.0)]);
+}
