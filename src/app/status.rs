@@ -225,11 +225,22 @@ fn project(entry: &Entry, now: UnixSeconds) -> ProjectStatus {
         role: entry.project.role.value(),
         succeeded_at: entry.succeeded_at,
         lag: now.since(entry.feed.due),
-        error: entry.error.clone(),
+        error: failure(entry),
         active_pipelines: entry
             .succeeded_at
             .map(|_| entry.memory.pipelines.active_count()),
+        unavailable: entry
+            .unavailable
+            .iter()
+            .map(|(collector, why)| (collector.as_str(), why.to_string()))
+            .collect(),
     }
+}
+
+/// Why something could not be read of it the last time: pipelines above all.
+fn failure(entry: &Entry) -> Option<String> {
+    let other = || entry.errors.values().next().cloned();
+    entry.error.clone().or_else(other)
 }
 
 fn reachability(seen: &Seen) -> Reachability {

@@ -11,6 +11,7 @@ mod record;
 pub mod registry;
 mod retire;
 mod run;
+pub mod timer;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
