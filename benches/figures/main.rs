@@ -32,6 +32,7 @@ mod series;
 mod soak;
 mod store;
 mod table;
+mod usage;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, ExitCode, Stdio};
@@ -43,10 +44,11 @@ use role::Outcome;
 type Section = (&'static str, fn() -> Outcome);
 
 /// All of them, in the order of the table.
-const SECTIONS: [Section; 8] = [
+const SECTIONS: [Section; 9] = [
     ("table", table::measure),
     ("oracle", oracle::measure),
     ("requests", requests::measure),
+    ("usage", usage::measure),
     ("first", exporter::first::measure),
     ("whole", exporter::whole::measure),
     ("store", store::measure),
