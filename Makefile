@@ -52,5 +52,5 @@ fuzz: rust ## Fuzz each target of fuzz/ for FUZZ_SECONDS
 	@for target in config rest graphql text state; do \
 		mkdir -p fuzz/corpus/$$target; \
 		$(CARGO) +nightly fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
-			-dict=fuzz/json.dict -timeout=20 -print_final_stats=1 -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+			-dict=fuzz/json.dict -timeout=60 -rss_limit_mb=4096 -print_final_stats=1 -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
