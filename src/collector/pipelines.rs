@@ -57,10 +57,7 @@ impl Memory {
 
     /// Id and end of the remembered pipelines that ended, of each ref that is shown, newest first.
     #[must_use]
-    pub fn ended(
-        &self,
-        subject: Subject<'_>,
-    ) -> BTreeMap<RefName, Vec<(PipelineId, UnixSeconds)>> {
+    pub fn ended(&self, subject: Subject<'_>) -> BTreeMap<RefName, Vec<(PipelineId, UnixSeconds)>> {
         let shown = self.newest.shown_entries(subject);
         let ended = shown.map(|(name, entries)| {
             let ends = entries
@@ -75,7 +72,9 @@ impl Memory {
     #[must_use]
     pub fn newest_shown(&self, subject: Subject<'_>) -> Vec<(RefName, PipelineId)> {
         let shown = self.newest.shown(subject);
-        shown.map(|(name, entry)| (name.clone(), entry.id)).collect()
+        shown
+            .map(|(name, entry)| (name.clone(), entry.id))
+            .collect()
     }
 
     /// Every pipeline remembered.

@@ -168,9 +168,7 @@ impl TestReports {
             if let Some(cases) = &facts.cases {
                 let cases = cases.iter();
                 let cases = cases.map(|it| (it.suite.clone(), it.name.clone(), it.status.clone()));
-                memory
-                    .cases
-                    .insert(facts.end.name.clone(), cases.collect());
+                memory.cases.insert(facts.end.name.clone(), cases.collect());
             }
         }
         memory.reports.retain(|name, _| ended.contains_key(name));

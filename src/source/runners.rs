@@ -178,10 +178,7 @@ impl RunnersSource {
         let first: Vec<ProjectId> = ids.first().copied().into_iter().collect();
         self.of_projects(ids, RunnerType::Project, now, &mut found)
             .await;
-        for (ids, runner_type) in [
-            (one_each, RunnerType::Group),
-            (first, RunnerType::Instance),
-        ] {
+        for (ids, runner_type) in [(one_each, RunnerType::Group), (first, RunnerType::Instance)] {
             self.of_projects(ids, runner_type, now, &mut found).await;
         }
         found
@@ -190,12 +187,16 @@ impl RunnersSource {
 
 /// Adds runners to a project, unless a call for it failed before.
 fn add(found: &mut ByProject, id: ProjectId, page: Page<Runner>) {
-    if let Ok(read) = found.entry(id).or_insert_with(|| Ok(RunnersRead::default())) {
+    if let Ok(read) = found
+        .entry(id)
+        .or_insert_with(|| Ok(RunnersRead::default()))
+    {
         read.runners.extend(page.items);
         let skipped = page.skipped.into_iter();
-        read.problems.extend(skipped.map(|why| {
-            Problem::skipped(&"runners".into(), Collector::Runners.as_str(), why)
-        }));
+        read.problems.extend(
+            skipped
+                .map(|why| Problem::skipped(&"runners".into(), Collector::Runners.as_str(), why)),
+        );
     }
 }
 
@@ -268,12 +269,7 @@ impl Source for RunnersSource {
         &facts.problems
     }
 
-    fn measure(
-        &self,
-        _: Subject<'_>,
-        facts: &RunnersRead,
-        _: &mut ProjectMemory,
-    ) -> Vec<Measures> {
+    fn measure(&self, _: Subject<'_>, facts: &RunnersRead, _: &mut ProjectMemory) -> Vec<Measures> {
         let measured = runners::measure(&facts.runners);
         vec![Measures::new(Collector::Runners, measured)]
     }

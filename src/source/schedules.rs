@@ -104,7 +104,10 @@ impl SchedulesSource {
 
     async fn by_rest(&self, id: ProjectId) -> Result<Page<Schedule>, SourceError> {
         let mut page = self.gitlab.schedules(id).await.map_err(refused)?;
-        let reads = page.items.iter().map(|one| self.gitlab.schedule(id, one.id));
+        let reads = page
+            .items
+            .iter()
+            .map(|one| self.gitlab.schedule(id, one.id));
         let reads = side_by_side(CALLS_AT_ONCE, reads.collect()).await;
         page.items = Vec::with_capacity(reads.len());
         for read in reads {

@@ -239,9 +239,7 @@ impl Source for TestReportsSource {
         let mut reads = Vec::new();
         for (target, wanted) in wanted {
             let known = summaries.remove(&target.id());
-            reads.push(
-                async move { (target.id(), self.project(target, wanted, known, at).await) },
-            );
+            reads.push(async move { (target.id(), self.project(target, wanted, known, at).await) });
         }
         side_by_side(CALLS_AT_ONCE, reads).await
     }

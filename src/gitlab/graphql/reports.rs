@@ -7,9 +7,7 @@ use super::{Batch, Messages, queries};
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{
-    Page, PipelineId, ProjectId, TestCounts, TestReport, TestSuite,
-};
+use crate::gitlab::model::{Page, PipelineId, ProjectId, TestCounts, TestReport, TestSuite};
 use crate::gitlab::rest::sensible;
 use queries::test_reports::{self, TestReportsProjectsNodesPipelinesNodes as Node};
 

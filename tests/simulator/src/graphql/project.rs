@@ -5,11 +5,11 @@ use async_graphql::{Context, ID, Object, Result, SimpleObject};
 use super::licensed::{Dora, ProjectValueStreamAnalyticsFlowMetrics};
 use super::page::{PageArguments, connection};
 use super::pipeline::{PipelineConnection, PipelineFilter, PipelineNode};
+use super::runners::CiRunnerConnection;
 use super::scalars::{
     AccessLevelEnum, CiJobKind, CiJobStatus, CiPipelineId, CiRunnerType, MergeRequestSort,
     MergeRequestState, PipelineScheduleStatus, PipelineScopeEnum, PipelineStatusEnum, Time,
 };
-use super::runners::CiRunnerConnection;
 use super::schedules::PipelineScheduleConnection;
 use super::{Asked, gid, gid_number};
 use crate::graphql::job::{CiJobConnection, CiJobNode};

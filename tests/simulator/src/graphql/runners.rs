@@ -36,12 +36,7 @@ impl CiRunnerConnection {
         page: &PageArguments,
     ) -> Result<Option<Self>> {
         let asked = Asked::of(ctx);
-        if !asked
-            .viewer
-            .token
-            .as_ref()
-            .is_some_and(|token| token.admin)
-        {
+        if !asked.viewer.token.as_ref().is_some_and(|token| token.admin) {
             return Err(
                 "The resource that you are attempting to access does not exist or you don't \
                  have permission to perform this action"
@@ -82,11 +77,8 @@ impl CiRunnerConnection {
         let rows = world
             .all_runners()
             .filter(|runner| {
-                runner_type.is_none_or(|wanted| {
-                    wanted
-                        .0
-                        .eq_ignore_ascii_case(runner.runner_type.as_str())
-                })
+                runner_type
+                    .is_none_or(|wanted| wanted.0.eq_ignore_ascii_case(runner.runner_type.as_str()))
             })
             .filter(|runner| keep(runner))
             .map(|runner| ((0, runner.id), Some(CiRunnerNode(runner.clone()))))

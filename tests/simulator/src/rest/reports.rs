@@ -10,10 +10,7 @@ use crate::time;
 use crate::world::reports::{CaseStatus, Suite};
 use crate::world::{Pipeline, Project, Schedule, World};
 
-fn find<'w>(
-    call: &Call,
-    world: &'w World,
-) -> Result<(&'w Project, &'w Arc<Pipeline>), ApiError> {
+fn find<'w>(call: &Call, world: &'w World) -> Result<(&'w Project, &'w Arc<Pipeline>), ApiError> {
     let project = call.ci_project(world)?;
     let id = call.number("pipeline_id")?;
     let pipeline = world
@@ -28,7 +25,12 @@ pub async fn summary(call: Call) -> Answer {
     let world = call.state.world.read();
     let (_, pipeline) = find(&call, &world)?;
     let suites = world.test_suites(pipeline.id);
-    let sum = |status| suites.iter().map(|suite| suite.count(status)).sum::<usize>();
+    let sum = |status| {
+        suites
+            .iter()
+            .map(|suite| suite.count(status))
+            .sum::<usize>()
+    };
     ok(&json!({
         "total": {
             "time": suites.iter().map(Suite::seconds).sum::<f64>(),
@@ -52,7 +54,12 @@ pub async fn report(call: Call) -> Answer {
     let world = call.state.world.read();
     let (_, pipeline) = find(&call, &world)?;
     let suites = world.test_suites(pipeline.id);
-    let sum = |status| suites.iter().map(|suite| suite.count(status)).sum::<usize>();
+    let sum = |status| {
+        suites
+            .iter()
+            .map(|suite| suite.count(status))
+            .sum::<usize>()
+    };
     ok(&json!({
         "total_time": suites.iter().map(Suite::seconds).sum::<f64>(),
         "total_count": suites.iter().map(|suite| suite.cases.len()).sum::<usize>(),
@@ -125,9 +132,7 @@ pub async fn schedules(call: Call) -> Answer {
         .cloned()
         .collect();
     drop(world);
-    call.offset_page(&found, true, |one| {
-        schedule(&call.state.world.read(), one)
-    })
+    call.offset_page(&found, true, |one| schedule(&call.state.world.read(), one))
 }
 
 /// `GET /projects/:id/pipeline_schedules/:schedule_id`

@@ -283,7 +283,9 @@ impl World {
             RunnerType::InstanceType => true,
             RunnerType::ProjectType => details.projects.contains(&project.id),
             RunnerType::GroupType => details.group.is_some_and(|group| {
-                let path = self.group(group).map(|group| format!("{}/", group.full_path));
+                let path = self
+                    .group(group)
+                    .map(|group| format!("{}/", group.full_path));
                 path.is_some_and(|path| project.full_path.starts_with(&path))
             }),
         }
