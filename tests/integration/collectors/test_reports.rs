@@ -189,6 +189,7 @@ async fn cases_are_counted_once_for_each_end_and_history_never() {
         with_cases,
         |world, app| {
             ended(world, app, "main");
+            world.advance(1_000);
         },
         |_| {},
     );
