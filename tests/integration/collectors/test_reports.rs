@@ -3,12 +3,18 @@
 use amazing_gitlab_exporter::config::Settings;
 use amazing_gitlab_exporter::telemetry::catalogue::Collector;
 use gitlab_simulator::AccessLevel;
-use gitlab_simulator::World;
 use gitlab_simulator::world::{
     CaseStatus, DEFAULT_TOKEN, Finish, JobReport, JobSpec, PipelineId, PipelineSpec, ProjectId,
 };
+use gitlab_simulator::world::{Event, Mix};
+use gitlab_simulator::{Options, Simulator, World, WorldConfig};
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::Scene;
+use crate::support::core::{Core, client_settings, watch_everything};
+use crate::support::series::Value;
 
 const TOTAL: &str = "age_test_report_total_count";
 const FAILED: &str = "age_test_report_failed_count";
@@ -306,4 +312,78 @@ async fn without_the_collector_pipelines_the_reason_is_told_and_a_lost_role_take
     }
     scene.look_for(120).await;
     assert_eq!(scene.series(TOTAL), 0);
+}
+
+/// Branches only: merge requests stand under their number, and closed ones are out of sight.
+#[tokio::test]
+async fn what_is_counted_of_cases_equals_the_ledger() {
+    let world = World::generate(WorldConfig {
+        seed: 5,
+        projects: 4,
+        pipelines_per_project: 4,
+        tests_per_job: 3,
+        active_ratio: 1.0,
+        pushes_per_hour: 12.0,
+        mix: Mix {
+            // A child may end between its parent's end and the look at it.
+            child: 0.0,
+            multi_project: 0.0,
+            ..Mix::default()
+        },
+        ..WorldConfig::default()
+    });
+    let gitlab = Simulator::start(world, &Options::default()).expect("a simulator");
+    let mut settings = watch_everything();
+    with_cases(&mut settings);
+    settings.wildcards[0].settings.refs.branches.most_recent = 0;
+    // Cases of a pipeline that has left the remembered ones of its ref are not read.
+    settings.collectors.pipelines.max_pipelines_per_ref = 1_000;
+    let mut exporter = Core::with_client(&gitlab, &settings, &client_settings(&gitlab));
+    exporter.round(&gitlab).await;
+    gitlab.world().ledger_mut().clear();
+    for _ in 0..240 {
+        gitlab.advance(Duration::from_secs(30));
+        exporter.round(&gitlab).await;
+    }
+    gitlab.world().calm();
+    for _ in 0..10 {
+        exporter.settle().await;
+    }
+    let mut expected: BTreeMap<[String; 4], f64> = BTreeMap::new();
+    for entry in gitlab.world().ledger().entries() {
+        let Event::TestsReported { pipeline, cases } = &entry.event else {
+            continue;
+        };
+        if pipeline.merge_request_iid.is_some() || pipeline.tag {
+            continue;
+        }
+        for (suite, case) in cases {
+            let labels = [&pipeline.project_path, &pipeline.ref_name, suite, case];
+            *expected.entry(labels.map(ToString::to_string)).or_default() += 1.0;
+        }
+    }
+    let series = exporter.series();
+    let mut counted = BTreeMap::new();
+    for (labels, value) in series.metric("age_test_case_duration_seconds") {
+        let of = |label: &str| labels[label].clone();
+        let labels = [of("project"), of("ref"), of("suite"), of("case_name")];
+        if value.count() > 0.0
+            && !labels[1].starts_with("merge-requests/")
+            && !labels[1].starts_with("v1.")
+        {
+            counted.insert(labels, Value::count(value));
+        }
+    }
+    println!(
+        "{} series, {} runs",
+        expected.len(),
+        expected.values().sum::<f64>()
+    );
+    assert!(expected.values().sum::<f64>() > 150.0, "{}", expected.len());
+    let keys = expected.keys().chain(counted.keys());
+    let differ: Vec<_> = keys
+        .filter(|key| expected.get(*key) != counted.get(*key))
+        .map(|key| (key, expected.get(key), counted.get(key)))
+        .collect();
+    assert!(differ.is_empty(), "{differ:#?}");
 }

@@ -150,6 +150,17 @@ impl World {
         suites.into_values().collect()
     }
 
+    /// Suite and name of a pipeline's test cases that were not left out.
+    pub(super) fn cases_run(&self, pipeline: PipelineId) -> Vec<(Arc<str>, Arc<str>)> {
+        let suites = self.test_suites(pipeline).into_iter();
+        let cases = suites.flat_map(|suite| {
+            let run = suite.cases.into_iter();
+            let run = run.filter(|case| case.status != CaseStatus::Skipped);
+            run.map(move |case| (suite.name.clone(), case.name))
+        });
+        cases.collect()
+    }
+
     /// A pipeline and its child pipelines in the same project, to any depth.
     fn with_children(&self, pipeline: PipelineId) -> BTreeSet<PipelineId> {
         let mut found = BTreeSet::from([pipeline]);
