@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::clock::UnixSeconds;
 use crate::collector::refs::{RefName, RefsSeen};
-use crate::collector::{child_pipelines, jobs, pipelines};
+use crate::collector::{child_pipelines, jobs, pipelines, test_reports, variables};
 use crate::gitlab::model::{Role, Text};
 use crate::source::change_feed::FeedState;
 use crate::source::refs::RefsState;
@@ -58,6 +58,10 @@ memory! {
     jobs: jobs::Memory,
     /// Memory of the collector `child_pipelines`.
     child_pipelines: child_pipelines::Memory,
+    /// Memory of the collector `test_reports`.
+    test_reports: test_reports::Memory,
+    /// Memory of the collector `variables`.
+    variables: variables::Memory,
 }
 
 impl ProjectMemory {

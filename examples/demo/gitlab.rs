@@ -23,6 +23,7 @@ impl Live {
             groups: 3,
             projects: 15,
             pipelines_per_project: 8,
+            tests_per_job: 4,
             active_ratio: 0.8,
             pushes_per_hour: 40.0,
             longest_job: 25 * SECOND,

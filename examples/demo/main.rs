@@ -69,6 +69,10 @@ collectors:
   value_stream: {{enabled: false}}
   code_review: {{enabled: false}}
   repository: {{enabled: false}}
+  test_reports: {{enabled: true, interval_seconds: 10, include_test_cases: true}}
+  schedules: {{enabled: true, interval_seconds: 30}}
+  variables: {{enabled: true, interval_seconds: 30, regexp: '^DEPLOY_'}}
+  runners: {{enabled: true, interval_seconds: 30}}
 project_defaults:
   refs: {{branches: {{regexp: '.*'}}}}
 wildcards: [{{}}]

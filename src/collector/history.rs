@@ -131,6 +131,15 @@ impl<T> RefHistory<T> {
             .filter_map(|(name, known)| Some((name, known.entries.first()?)))
     }
 
+    /// The pipelines remembered of each ref that is inside its window, newest first.
+    pub fn shown_entries<'a>(
+        &'a self,
+        subject: Subject<'a>,
+    ) -> impl Iterator<Item = (&'a RefName, &'a [Remembered<T>])> {
+        self.shown(subject)
+            .filter_map(|(name, _)| Some((name, self.refs.get(name)?.entries.as_slice())))
+    }
+
     /// Every ref that something is remembered of, and when its newest pipeline was created.
     pub fn latest(&self) -> impl Iterator<Item = (&RefName, UnixSeconds)> {
         self.refs.iter().map(|(name, known)| (name, known.newest))

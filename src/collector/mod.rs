@@ -18,9 +18,13 @@ pub mod pipelines;
 #[cfg(test)]
 mod properties;
 pub mod refs;
+pub mod runners;
+pub mod schedules;
 pub mod set;
+pub mod test_reports;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod variables;
 
 use std::collections::BTreeMap;
 

@@ -55,6 +55,34 @@ impl Memory {
         self.active.len()
     }
 
+    /// Id and end of the remembered pipelines that ended, of each ref that is shown, newest first.
+    #[must_use]
+    pub fn ended(&self, subject: Subject<'_>) -> BTreeMap<RefName, Vec<(PipelineId, UnixSeconds)>> {
+        let shown = self.newest.shown_entries(subject);
+        let ended = shown.map(|(name, entries)| {
+            let ends = entries
+                .iter()
+                .filter_map(|entry| Some((entry.id, entry.value.finished_at?)));
+            (name.clone(), ends.collect::<Vec<_>>())
+        });
+        ended.filter(|(_, ends)| !ends.is_empty()).collect()
+    }
+
+    /// The newest pipeline of each ref that is shown.
+    #[must_use]
+    pub fn newest_shown(&self, subject: Subject<'_>) -> Vec<(RefName, PipelineId)> {
+        let shown = self.newest.shown(subject);
+        shown
+            .map(|(name, entry)| (name.clone(), entry.id))
+            .collect()
+    }
+
+    /// Every pipeline remembered.
+    pub fn all_ids(&self) -> impl Iterator<Item = PipelineId> {
+        let all = self.newest.iter().flat_map(|(_, entries)| entries);
+        all.map(|entry| entry.id)
+    }
+
     /// The newest pipeline of each ref.
     pub fn newest_ids(&self) -> impl Iterator<Item = PipelineId> {
         self.newest

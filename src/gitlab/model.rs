@@ -5,12 +5,19 @@
 //! ([`Known::Unread`]), and a value the token's role hides ([`Known::Hidden`]).
 //! Times are cut to whole seconds ([`UnixSeconds`]).
 
+mod beside;
+
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixSeconds;
+pub(crate) use beside::short_ref;
+pub use beside::{
+    LastPipeline, Runner, RunnerManager, Schedule, TestCase, TestCounts, TestReport, TestSuite,
+    Variable,
+};
 
 /// A text shared by many series: cloned without copying.
 pub type Text = Arc<str>;

@@ -5,9 +5,14 @@
 
 pub mod change_feed;
 mod erased;
+mod gate;
 pub mod refs;
+pub mod runners;
+pub mod schedules;
 pub mod set;
+pub mod test_reports;
 mod unavailable;
+pub mod variables;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -127,6 +132,9 @@ pub(crate) async fn side_by_side<F: Future>(at_once: usize, futures: Vec<F>) -> 
     stream::iter(futures).buffered(at_once).collect().await
 }
 
+/// Nothing is looked up by other projects' paths when it is said what to read.
+pub(crate) static NO_PATHS: BTreeMap<ProjectId, Text> = BTreeMap::new();
+
 /// A tracked project, as a source reads it.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -149,6 +157,24 @@ impl Target {
     #[must_use]
     pub fn id(&self) -> ProjectId {
         self.project.id
+    }
+
+    /// What a collector looks at its memory with, to say what is to be read.
+    pub(crate) fn subject<'a>(
+        &'a self,
+        paths: &'a BTreeMap<ProjectId, Text>,
+        now: UnixSeconds,
+    ) -> Subject<'a> {
+        Subject {
+            id: self.id(),
+            project: &self.project.full_path,
+            paths,
+            settings: &self.settings,
+            max_pipelines_per_ref: usize::MAX,
+            refs: &self.memory.refs_seen,
+            tier: self.tier,
+            now,
+        }
     }
 
     /// Why the project has nothing for what needs this tier and this role, as far as both are known.

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use super::AnySource;
+use super::runners::RunnersSource;
+use super::schedules::SchedulesSource;
+use super::test_reports::TestReportsSource;
+use super::variables::VariablesSource;
+use super::{AnySource, Source};
 use crate::config::Settings;
 use crate::gitlab::GitLab;
 
@@ -11,6 +15,17 @@ pub type Sources = Vec<Arc<dyn AnySource>>;
 
 /// The sources whose collectors the settings enable.
 #[must_use]
-pub fn sources(_settings: &Settings, _gitlab: &GitLab) -> Sources {
-    Vec::new()
+pub fn sources(settings: &Settings, gitlab: &GitLab) -> Sources {
+    let collectors = &settings.collectors;
+    let all = [
+        shared(TestReportsSource::new(collectors, gitlab)),
+        shared(SchedulesSource::new(collectors, gitlab)),
+        shared(VariablesSource::new(collectors, gitlab)),
+        shared(RunnersSource::new(collectors, gitlab)),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+fn shared(source: Option<impl Source>) -> Option<Arc<dyn AnySource>> {
+    source.map(|source| Arc::new(Arc::new(source)) as Arc<dyn AnySource>)
 }

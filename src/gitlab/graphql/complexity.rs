@@ -29,8 +29,9 @@ enum Cost {
 fn cost(field: &str) -> Cost {
     match field {
         "projects" | "mergeRequests" => Cost::Page(2),
-        "pipelines" | "jobs" => Cost::Page(1),
+        "pipelines" | "jobs" | "pipelineSchedules" | "runners" | "managers" => Cost::Page(1),
         "pipeline" => Cost::Resolver(-9),
+        "testReportSummary" => Cost::Resolver(1),
         "metrics" | "leadTime" | "flowMetrics" | "licensedFeatureAvailability" => Cost::Resolver(1),
         _ => Cost::Plain,
     }
@@ -227,6 +228,43 @@ mod tests {
                 "tiers by probing",
                 include_str!("queries/feature_probe.graphql"),
                 projects(GitLab::TIER_PROJECTS, 0).into(),
+            ),
+            (
+                "test reports",
+                include_str!("queries/test_reports.graphql"),
+                projects(GitLab::REPORT_PROJECTS, GitLab::REPORT_PIPELINES)
+                    .into_iter()
+                    .chain([("suites", count(100))])
+                    .collect(),
+            ),
+            (
+                "schedules",
+                include_str!("queries/pipeline_schedules.graphql"),
+                projects(GitLab::SCHEDULE_PROJECTS, 0)
+                    .into_iter()
+                    .chain([("schedules", count(100))])
+                    .collect(),
+            ),
+            (
+                "runners of projects",
+                include_str!("queries/runners.graphql"),
+                projects(GitLab::RUNNER_PROJECTS, 0)
+                    .into_iter()
+                    .chain([
+                        ("some", Json::Bool(true)),
+                        ("runners", count(100)),
+                        ("managers", count(100)),
+                    ])
+                    .collect(),
+            ),
+            (
+                "runners of the instance",
+                include_str!("queries/runners.graphql"),
+                HashMap::from([
+                    ("all", Json::Bool(true)),
+                    ("runners", count(100)),
+                    ("managers", count(100)),
+                ]),
             ),
             (
                 "merge requests",

@@ -105,6 +105,17 @@ impl Holes {
         Ok(batch)
     }
 
+    /// The sentences about bad items of an answer that is not about projects.
+    ///
+    /// # Errors
+    /// A sentence when something was lost.
+    pub(super) fn whole(self) -> Result<Vec<String>, String> {
+        match self.lost.first() {
+            Some(lost) => Err(sentence(lost)),
+            None => Ok(self.bad.iter().map(sentence).collect()),
+        }
+    }
+
     /// By index, why a project's part is incomplete.
     fn lost_projects(&self) -> Result<BTreeMap<usize, String>, String> {
         let mut lost = BTreeMap::new();

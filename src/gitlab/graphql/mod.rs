@@ -14,8 +14,11 @@ mod holes;
 mod jobs;
 mod merge_requests;
 mod queries;
+mod reports;
+mod runners;
 #[cfg(test)]
 mod sample_tests;
+mod schedules;
 #[cfg(test)]
 mod schema_tests;
 
@@ -30,6 +33,9 @@ use holes::{Holes, Partial};
 pub use changes::ProjectChanges;
 pub use features::ProjectTier;
 pub use jobs::{PipelineJobs, ProjectJobs, Which};
+pub use reports::ProjectReports;
+pub use runners::ProjectRunners;
+pub use schedules::ProjectSchedules;
 
 use super::GitLab;
 use super::client::{Answer, Call, Query, record_failure};
@@ -84,6 +90,8 @@ pub(crate) mod scalars {
     /// Seconds.
     pub type Duration = f64;
     /// A global id.
+    pub type CiRunnerID = String;
+    /// A global id.
     pub type JobID = String;
     /// ISO 8601.
     pub type Time = String;
@@ -92,6 +100,8 @@ pub(crate) mod scalars {
     pub type CiJobStatus = String;
     /// Type of a runner, upper case.
     pub type CiRunnerType = String;
+    /// Status of a runner, upper case.
+    pub type CiRunnerStatus = String;
     /// State of a merge request, lower case.
     pub type MergeRequestState = String;
     /// Status of a pipeline, upper case.

@@ -52,3 +52,32 @@ scored!(licensed_features);
 )]
 pub(super) struct FeatureProbe;
 scored!(feature_probe);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/test_reports.graphql",
+    skip_serializing_none
+)]
+pub(super) struct TestReports;
+scored!(test_reports);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/pipeline_schedules.graphql",
+    extern_enums("PipelineStatusEnum"),
+    skip_serializing_none
+)]
+pub(super) struct PipelineSchedules;
+scored!(pipeline_schedules);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/runners.graphql",
+    extern_enums("CiRunnerType", "CiRunnerStatus"),
+    skip_serializing_none
+)]
+pub(super) struct Runners;
+scored!(runners);

@@ -14,7 +14,13 @@ use crate::gitlab::testing::truth;
 
 const SUBSET: &str = include_str!("schema.graphql");
 
-const QUERIES: [(&str, &str); 5] = [
+const QUERIES: [(&str, &str); 8] = [
+    ("test_reports", include_str!("queries/test_reports.graphql")),
+    (
+        "pipeline_schedules",
+        include_str!("queries/pipeline_schedules.graphql"),
+    ),
+    ("runners", include_str!("queries/runners.graphql")),
     (
         "project_changes",
         include_str!("queries/project_changes.graphql"),

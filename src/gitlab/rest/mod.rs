@@ -9,6 +9,9 @@ mod merge_requests;
 mod pipelines;
 mod projects;
 mod refs;
+mod reports;
+mod runners;
+mod schedules;
 
 use reqwest::Method;
 use reqwest::header::{HeaderMap, LINK};

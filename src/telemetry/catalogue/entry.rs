@@ -115,7 +115,14 @@ impl Collector {
     pub const fn is_built(self) -> bool {
         matches!(
             self,
-            Self::Pipelines | Self::ChildPipelines | Self::Jobs | Self::Exporter
+            Self::Pipelines
+                | Self::ChildPipelines
+                | Self::Jobs
+                | Self::TestReports
+                | Self::Schedules
+                | Self::Runners
+                | Self::Variables
+                | Self::Exporter
         )
     }
 }

@@ -19,7 +19,9 @@ pub static ONLINE: Gauge<RunnerLabels> = Gauge::new(spec(
     "age_runner_online",
     "",
     false,
-    "Whether the runner has contacted GitLab within the last two hours: 1 yes, 0 no.",
+    "Whether the runner has contacted GitLab within the last two hours: 1 yes, 0 no. With an \
+     administrator's token all runners of the instance; else those that serve a tracked \
+     project where the token is Maintainer.",
 ));
 
 /// Whether a runner is paused.
@@ -35,7 +37,7 @@ pub static CONTACTED_TIMESTAMP: Gauge<RunnerLabels> = Gauge::new(spec(
     "age_runner_contacted_timestamp",
     "s",
     false,
-    "When the runner last contacted GitLab, in seconds since the Unix epoch; absent if it never \
+    "When the runner, or the latest of its managers, last contacted GitLab, in seconds since the Unix epoch; absent if it never \
      did.",
 ));
 
@@ -45,7 +47,7 @@ pub static INFO: Gauge<RunnerInfoLabels> = Gauge::new(spec(
     "",
     false,
     "Always 1; the labels tell version, platform and architecture of the runner's managers, one \
-     series per different set of them.",
+     series per different set of them; by GraphQL of its first 20 managers.",
 ));
 
 /// This file's entries, in the order of `/metrics`.

@@ -20,7 +20,8 @@ pub static INFO: Gauge<VariableLabels> = Gauge::new(spec(
     "",
     false,
     "Always 1; the labels tell key and value of a variable that the newest pipeline of the ref \
-     was started with. Only keys that the settings name by regular expression.",
+     was started with. Only keys that collectors.variables.regexp matches, no files, and of a \
+     value the first 256 characters. Needs Maintainer and collectors.pipelines.",
 ));
 
 /// This file's entries, in the order of `/metrics`.

@@ -302,3 +302,146 @@ async fn errors_are_told_apart() {
         println!("{error}");
     }
 }
+
+#[tokio::test]
+async fn pipeline_schedules() {
+    let mut seen = 0;
+    for (name, body) in samples(&["list-pipeline-schedules"]) {
+        let items = items(&body, &["id"]);
+        println!("{name}: {}", items.len());
+        let read = served(&items, async |gitlab| {
+            gitlab.schedules(PROJECT).await.unwrap()
+        })
+        .await;
+        for (item, read) in items.iter().zip(read) {
+            assert_eq!(item["id"], read.id);
+            assert_eq!(item["description"], *read.description);
+            assert_eq!(item["active"], read.active);
+            let git_ref = item["ref"].as_str().unwrap();
+            assert_eq!(git_ref.trim_start_matches("refs/heads/"), &*read.git_ref);
+            same_second(read.next_run_at, &item["next_run_at"]);
+            seen += 1;
+        }
+    }
+    for (name, body) in samples(&["get-pipeline-schedule"]) {
+        println!("{name}");
+        for item in items(&body, &["id"]) {
+            let fake = Fake::script(vec![reply(&item)]).await;
+            let read = fake.gitlab().schedule(PROJECT, 13).await.unwrap();
+            let last = read.last_pipeline.as_ref();
+            assert_eq!(item["last_pipeline"]["id"].as_u64(), last.map(|it| it.id.0));
+            let status = last.map(|it| it.status.as_str());
+            assert_eq!(item["last_pipeline"]["status"].as_str(), status);
+            seen += 1;
+        }
+    }
+    assert!(seen == 0 || seen >= 4, "{seen}");
+}
+
+#[tokio::test]
+async fn runners_and_their_managers() {
+    let mut seen = 0;
+    for (name, body) in samples(&["list-all-runners", "list-project-runners"]) {
+        let items = items(&body, &["id"]);
+        println!("{name}: {}", items.len());
+        let read = served(&items, async |gitlab| gitlab.all_runners().await.unwrap()).await;
+        for (item, read) in items.iter().zip(read) {
+            assert_eq!(item["id"], read.id);
+            assert_eq!(item["description"], *read.description);
+            assert_eq!(item["active"] == false, read.paused);
+            if let Some(kind) = item["runner_type"].as_str() {
+                assert_eq!(kind, format!("{}_type", read.runner_type.as_str()));
+            }
+            assert_eq!(item["online"] == true, read.online);
+            seen += 1;
+        }
+    }
+    for (_, body) in samples(&["runner-managers"]) {
+        let items = items(&body, &["id"]);
+        let runner = crate::gitlab::model::Runner {
+            id: 1,
+            description: "one".into(),
+            runner_type: crate::gitlab::model::RunnerType::Instance,
+            paused: false,
+            online: true,
+            contacted_at: None,
+            managers: Vec::new(),
+        };
+        let fake = Fake::script(vec![reply(&Value::Array(items.clone()))]).await;
+        let read = fake.gitlab().with_managers(runner).await.unwrap();
+        for (item, manager) in items.iter().zip(&read.managers) {
+            assert_eq!(item["version"], *manager.version);
+            assert_eq!(item["platform"], *manager.platform);
+            assert_eq!(item["architecture"], *manager.architecture);
+        }
+        same_second(read.contacted_at, &items[0]["contacted_at"]);
+        seen += 1;
+    }
+    assert!(seen == 0 || seen >= 7, "{seen}");
+}
+
+#[tokio::test]
+async fn pipeline_variables() {
+    for (name, body) in samples(&["pipeline-variables"]) {
+        let items = items(&body, &["key"]);
+        println!("{name}: {}", items.len());
+        let read = served(&items, async |gitlab| {
+            let pipeline = PipelineId(1);
+            gitlab.pipeline_variables(PROJECT, pipeline).await.unwrap()
+        })
+        .await;
+        for (item, read) in items.iter().zip(read) {
+            assert_eq!(item["key"], *read.key);
+            assert_eq!(item["value"], *read.value);
+            assert!(!read.file);
+        }
+    }
+}
+
+#[tokio::test]
+async fn test_reports() {
+    let pipeline = PipelineId(46);
+    let mut seen = 0;
+    for (name, body) in samples(&["pipeline-test-report-summary"]) {
+        println!("{name}");
+        for item in items(&body, &["total"]) {
+            let fake = Fake::script(vec![reply(&item)]).await;
+            let read = fake.gitlab().test_report_summary(PROJECT, pipeline).await;
+            let read = read.unwrap();
+            let number = |key: &str| item["total"][key].as_f64().unwrap_or(0.0);
+            assert_eq!(read.total.seconds, number("time"));
+            assert_eq!(read.total.total, number("count"));
+            assert_eq!(read.total.success, number("success"));
+            assert_eq!(read.total.failed, number("failed"));
+            assert_eq!(read.total.skipped, number("skipped"));
+            assert_eq!(read.total.error, number("error"));
+            let suites = item["test_suites"].as_array().unwrap();
+            assert_eq!(read.suites.len(), suites.len());
+            for (theirs, ours) in suites.iter().zip(&read.suites) {
+                assert_eq!(theirs["name"], *ours.name);
+                assert_eq!(theirs["total_count"].as_f64(), Some(ours.counts.total));
+                assert_eq!(theirs["total_time"].as_f64(), Some(ours.counts.seconds));
+            }
+            seen += 1;
+        }
+    }
+    for (name, body) in samples(&["pipeline-test-report"]) {
+        println!("{name}");
+        let item: Value = serde_json::from_str(&body).unwrap();
+        let fake = Fake::script(vec![reply(&item)]).await;
+        let cases = fake.gitlab().test_cases(PROJECT, pipeline).await.unwrap();
+        let suites = item["test_suites"].as_array().into_iter().flatten();
+        let theirs: Vec<&Value> = suites
+            .flat_map(|suite| suite["test_cases"].as_array().into_iter().flatten())
+            .collect();
+        assert_eq!(cases.len(), theirs.len());
+        for (theirs, ours) in theirs.iter().zip(&cases) {
+            assert_eq!(theirs["name"], *ours.name);
+            assert_eq!(theirs["status"], *ours.status);
+            let seconds = theirs["execution_time"].as_f64().unwrap_or(0.0);
+            assert_eq!(seconds, ours.seconds);
+        }
+        seen += 1;
+    }
+    assert!(seen == 0 || seen >= 16, "{seen}");
+}

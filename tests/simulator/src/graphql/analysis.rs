@@ -34,9 +34,11 @@ enum Price {
 
 fn price(parent: &str, field: &str) -> Price {
     match (parent, field) {
-        ("Query", "project" | "group" | "metadata" | "projects")
+        ("Query", "project" | "group" | "metadata" | "projects" | "runners")
         | ("Project", "pipelines" | "mergeRequest" | "jobs" | "environments")
-        | ("Pipeline", "jobs") => Price::Resolver(0),
+        | ("Project", "pipelineSchedules" | "runners")
+        | ("Pipeline", "jobs" | "testReportSummary")
+        | ("CiRunner", "managers") => Price::Resolver(0),
         ("Project", "mergeRequests") => Price::SortedResolver,
         ("Project", "pipeline") => Price::Resolver(-10),
         ("Group", "projects") => Price::Resolver(10),

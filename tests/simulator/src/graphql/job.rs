@@ -7,9 +7,9 @@ use async_graphql::{Context, ID, Object, Result, SimpleObject};
 use super::page::{Page, PageArguments, connection};
 use super::pipeline::PipelineNode;
 use super::project::ProjectNode;
+use super::runners::CiRunnerNode;
 use super::scalars::{
-    BigInt, CiJobArtifactId, CiJobKind, CiJobStatus, CiRunnerId, CiRunnerType, Duration,
-    JobArtifactFileType, JobId, Time,
+    BigInt, CiJobArtifactId, CiJobKind, CiJobStatus, Duration, JobArtifactFileType, JobId, Time,
 };
 use super::{Asked, gid};
 use crate::world::{Job, JobKind, Status, When};
@@ -30,15 +30,6 @@ connection!(CiJobConnection, CiJobEdge, CiJobNode {
 pub struct CiStage {
     id: ID,
     name: Option<String>,
-}
-
-/// A runner as GraphQL shows it.
-#[derive(SimpleObject)]
-pub struct CiRunner {
-    id: CiRunnerId,
-    description: Option<String>,
-    runner_type: CiRunnerType,
-    paused: bool,
 }
 
 /// A file that a job left.
@@ -204,7 +195,7 @@ impl CiJobNode {
         })
     }
 
-    async fn runner(&self, ctx: &Context<'_>) -> Option<CiRunner> {
+    async fn runner(&self, ctx: &Context<'_>) -> Option<CiRunnerNode> {
         let asked = Asked::of(ctx);
         let world = asked.world();
         let runner = world.runner(self.0.runner_id?)?;
@@ -214,12 +205,7 @@ impl CiJobNode {
         {
             return None;
         }
-        Some(CiRunner {
-            id: CiRunnerId(gid("Ci::Runner", runner.id).0),
-            description: Some(runner.description.to_string()),
-            runner_type: runner.runner_type.as_str().to_ascii_uppercase().into(),
-            paused: false,
-        })
+        Some(CiRunnerNode(runner.clone()))
     }
 
     async fn artifacts(

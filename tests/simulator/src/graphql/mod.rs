@@ -8,7 +8,10 @@ pub mod page;
 pub mod pipeline;
 pub mod project;
 pub mod query;
+pub mod reports;
+pub mod runners;
 pub mod scalars;
+pub mod schedules;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLockReadGuard};

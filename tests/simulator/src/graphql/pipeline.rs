@@ -7,6 +7,7 @@ use async_graphql::{Context, ID, Object, Result};
 use super::job::{CiJobConnection, CiJobNode};
 use super::page::{PageArguments, connection};
 use super::project::{MergeRequestNode, ProjectNode};
+use super::reports::TestReportSummary;
 use super::scalars::{
     CiJobKind, CiJobStatus, Duration, PipelineMergeRequestEventType, PipelineStatusEnum, ShaFormat,
     Time,
@@ -352,6 +353,10 @@ impl PipelineNode {
             .collect();
         page.cut(rows, true, asked.page_maximum())
             .map(|page| Some(CiJobConnection(page)))
+    }
+
+    async fn test_report_summary(&self) -> TestReportSummary {
+        TestReportSummary(self.0.id)
     }
 
     async fn project(&self) -> Option<ProjectNode> {

@@ -5,10 +5,12 @@ use async_graphql::{Context, ID, Object, Result, SimpleObject};
 use super::licensed::{Dora, ProjectValueStreamAnalyticsFlowMetrics};
 use super::page::{PageArguments, connection};
 use super::pipeline::{PipelineConnection, PipelineFilter, PipelineNode};
+use super::runners::CiRunnerConnection;
 use super::scalars::{
-    AccessLevelEnum, CiJobKind, CiJobStatus, CiPipelineId, MergeRequestSort, MergeRequestState,
-    PipelineScopeEnum, PipelineStatusEnum, Time,
+    AccessLevelEnum, CiJobKind, CiJobStatus, CiPipelineId, CiRunnerType, MergeRequestSort,
+    MergeRequestState, PipelineScheduleStatus, PipelineScopeEnum, PipelineStatusEnum, Time,
 };
+use super::schedules::PipelineScheduleConnection;
 use super::{Asked, gid, gid_number};
 use crate::graphql::job::{CiJobConnection, CiJobNode};
 use crate::world::{MergeRequest, PipelineId, Project, ProjectId};
@@ -293,6 +295,42 @@ impl ProjectNode {
             .collect();
         page.cut(rows, descending, asked.page_maximum())
             .map(|page| Some(MergeRequestConnection(page)))
+    }
+
+    async fn pipeline_schedules(
+        &self,
+        ctx: &Context<'_>,
+        status: Option<PipelineScheduleStatus>,
+        after: Option<String>,
+        before: Option<String>,
+        first: Option<i32>,
+        last: Option<i32>,
+    ) -> Result<Option<PipelineScheduleConnection>> {
+        let page = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
+        PipelineScheduleConnection::of_project(ctx, self.0, status.as_ref(), &page)
+    }
+
+    async fn runners(
+        &self,
+        ctx: &Context<'_>,
+        r#type: Option<CiRunnerType>,
+        after: Option<String>,
+        before: Option<String>,
+        first: Option<i32>,
+        last: Option<i32>,
+    ) -> Result<Option<CiRunnerConnection>> {
+        let page = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
+        CiRunnerConnection::of_project(ctx, self.0, r#type.as_ref(), &page)
     }
 
     async fn merge_request(&self, ctx: &Context<'_>, iid: String) -> Option<MergeRequestNode> {

@@ -4,7 +4,8 @@ use async_graphql::{Context, ID, Object, Result, SimpleObject};
 
 use super::page::{PageArguments, connection};
 use super::project::{ProjectConnection, ProjectNode};
-use super::scalars::{AccessLevelEnum, ProjectArchived, UserId};
+use super::runners::CiRunnerConnection;
+use super::scalars::{AccessLevelEnum, CiRunnerType, ProjectArchived, UserId};
 use super::{Asked, gid, gid_number};
 use crate::world::{GroupId, Project};
 
@@ -209,6 +210,24 @@ impl Query {
         filter
             .list(asked, sort.as_deref().unwrap_or("id_desc"), &page)
             .map(Some)
+    }
+
+    async fn runners(
+        &self,
+        ctx: &Context<'_>,
+        r#type: Option<CiRunnerType>,
+        after: Option<String>,
+        before: Option<String>,
+        first: Option<i32>,
+        last: Option<i32>,
+    ) -> Result<Option<CiRunnerConnection>> {
+        let page = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
+        CiRunnerConnection::of_instance(ctx, r#type.as_ref(), &page)
     }
 
     async fn group(&self, ctx: &Context<'_>, full_path: ID) -> Option<GroupNode> {

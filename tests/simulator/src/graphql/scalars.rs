@@ -207,6 +207,8 @@ text_enum! {
         "CANCELING" "CANCELED" "SKIPPED" "MANUAL" "SCHEDULED"
     }
     CiJobKind { "BUILD" "BRIDGE" }
+    CiRunnerStatus { "ONLINE" "OFFLINE" "STALE" "NEVER_CONTACTED" }
+    PipelineScheduleStatus { "ACTIVE" "INACTIVE" }
     CiRunnerType { "INSTANCE_TYPE" "GROUP_TYPE" "PROJECT_TYPE" }
     PipelineScopeEnum { "RUNNING" "PENDING" "FINISHED" "BRANCHES" "TAGS" }
     PipelineMergeRequestEventType { "MERGED_RESULT" "DETACHED" "MERGE_TRAIN" }

@@ -6,7 +6,9 @@ mod merge_requests;
 mod paging;
 mod pipelines;
 mod projects;
+mod reports;
 mod repository;
+mod runners;
 
 use std::future::{Ready, ready};
 
@@ -28,6 +30,7 @@ pub const REVISION: &str = "4ae5f3ac8a1";
 
 /// Routes below `/api/v4`.
 pub fn routes(config: &mut web::ServiceConfig) {
+    runners::routes(config);
     config
         .route("/metadata", web::get().to(instance::metadata))
         .route("/version", web::get().to(instance::version))

@@ -89,6 +89,8 @@ pub struct WorldConfig {
     pub pipelines_per_project: usize,
     /// Jobs of each pipeline, in history and later.
     pub jobs_per_pipeline: usize,
+    /// Test cases that each job of the stage `test` reports.
+    pub tests_per_job: usize,
     /// How far history reaches back.
     pub history: Millis,
     /// Share of projects in which somebody acts after the start.
@@ -115,6 +117,7 @@ impl Default for WorldConfig {
             projects: 0,
             pipelines_per_project: 0,
             jobs_per_pipeline: 6,
+            tests_per_job: 0,
             history: 7 * DAY,
             active_ratio: 0.0,
             pushes_per_hour: 2.0,
@@ -151,6 +154,7 @@ impl World {
             }
         }
         world.now = start;
+        world.generate_extras();
         world.ledger.pause(false);
         let active = (ids.len() as f64 * world.config.active_ratio).ceil() as usize;
         for project in ids.into_iter().take(active) {

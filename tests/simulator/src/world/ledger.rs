@@ -99,6 +99,12 @@ pub enum Event {
         from: Status,
         to: Status,
     },
+    /// The test cases that a pipeline's report held when it ended; none of those left out.
+    TestsReported {
+        pipeline: Arc<PipelineFacts>,
+        /// Suite and name.
+        cases: Vec<(Arc<str>, Arc<str>)>,
+    },
     /// A pipeline was deleted.
     PipelineDeleted {
         id: PipelineId,

@@ -4,6 +4,7 @@
 mod activity;
 mod ci;
 mod evolve;
+pub mod extras;
 mod generate;
 mod jobs;
 pub mod ledger;
@@ -11,6 +12,7 @@ pub mod model;
 mod ops;
 mod pipelines;
 mod refs;
+pub mod reports;
 mod slots;
 pub mod spec;
 pub mod status;
@@ -23,9 +25,11 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 pub use ci::*;
+pub use extras::{Manager, RunnerDetails, Schedule, Variable};
 pub use generate::{Mix, WorldConfig};
 pub use ledger::{Entry, Event, Ledger};
 pub use model::*;
+pub use reports::{CaseStatus, JobReport, TestCase};
 pub use spec::{Finish, JobSpec, PipelineSpec};
 
 use crate::auth::{AccessLevel, Token};
@@ -101,6 +105,7 @@ pub struct World {
     jobs: slots::Slots<Job>,
     next_merge_request_id: u64,
     ledger: Ledger,
+    extras: extras::Extras,
 }
 
 impl World {
@@ -147,6 +152,7 @@ impl World {
             jobs: slots::Slots::starting_at(50_000_001),
             next_merge_request_id: 3_000_001,
             ledger: Ledger::default(),
+            extras: extras::Extras::default(),
             config,
         }
     }

@@ -253,6 +253,10 @@ impl World {
                 pipeline: facts,
             }
         });
+        let cases = self.cases_run(id);
+        if !cases.is_empty() {
+            self.record_pipeline(id, |pipeline, _| Event::TestsReported { pipeline, cases });
+        }
     }
 
     pub(super) fn record_pipeline(

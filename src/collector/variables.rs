@@ -1,0 +1,91 @@
+//! `variables`: what the newest pipeline of each ref was started with, as far as the settings name it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::refs::RefName;
+use super::{Measured, Subject, pipelines};
+use crate::config::Pattern;
+use crate::gitlab::model::{PipelineId, Text, Variable};
+use crate::telemetry::catalogue::labels::VariableLabels;
+use crate::telemetry::catalogue::variables as metric;
+
+/// Most characters of a value that a label shows.
+const LONGEST_VALUE: usize = 256;
+
+/// A pipeline and its variables; none when it is gone.
+pub type VariablesOf = (RefName, PipelineId, Vec<Variable>);
+
+/// What is remembered: keys and values that the settings name, by ref.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// The keys that it was filtered by.
+    regexp: String,
+    newest: BTreeMap<RefName, (PipelineId, BTreeMap<Text, Text>)>,
+}
+
+/// The pipelines whose variables are to be read: they never change.
+#[must_use]
+pub fn wanted(
+    subject: Subject<'_>,
+    known: &pipelines::Memory,
+    memory: &Memory,
+    regexp: &Pattern,
+) -> Vec<(RefName, PipelineId)> {
+    let mut newest = known.newest_shown(subject);
+    newest.retain(|(name, id)| {
+        let read = memory.newest.get(name).map(|(read, _)| read);
+        read != Some(id) || memory.regexp != regexp.as_str()
+    });
+    newest
+}
+
+/// Takes in what was read, and gives all states as they are now.
+#[must_use]
+pub fn measure(
+    subject: Subject<'_>,
+    known: &pipelines::Memory,
+    read: &[VariablesOf],
+    regexp: &Pattern,
+    memory: &mut Memory,
+) -> Measured {
+    if memory.regexp != regexp.as_str() {
+        memory.newest.clear();
+        memory.regexp = regexp.as_str().to_owned();
+    }
+    for (name, id, variables) in read {
+        let shown = variables
+            .iter()
+            .filter(|variable| !variable.file && regexp.is_match(&variable.key))
+            .map(|variable| (variable.key.clone(), shortened(&variable.value)));
+        memory.newest.insert(name.clone(), (*id, shown.collect()));
+    }
+    let newest: BTreeMap<RefName, PipelineId> = known.newest_shown(subject).into_iter().collect();
+    memory.newest.retain(|name, _| newest.contains_key(name));
+    let mut measured = Measured::default();
+    for (name, (id, variables)) in &memory.newest {
+        // Another pipeline's are no longer true of the ref.
+        if newest.get(name) != Some(id) {
+            continue;
+        }
+        for (key, value) in variables {
+            let labels = VariableLabels {
+                key: key.clone(),
+                kind: name.kind.as_str().into(),
+                project: subject.project.clone(),
+                git_ref: name.name.clone(),
+                value: value.clone(),
+            };
+            measured.states.push(metric::INFO.set(labels, 1.0));
+        }
+    }
+    measured
+}
+
+fn shortened(value: &Text) -> Text {
+    match value.char_indices().nth(LONGEST_VALUE) {
+        None => value.clone(),
+        Some((end, _)) => format!("{}…", &value[..end]).into(),
+    }
+}

@@ -1,0 +1,276 @@
+//! Runners: all of the instance for administrators, else those that serve the tracked projects.
+//!
+//! No project owns a runner, and its series name none. So that each is exported once, the states of a
+//! runner belong to the tracked project of the lowest id that shows it; all projects are read in one
+//! run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::gate::Gate;
+use super::{Problem, Reading, Source, SourceError, Target, Unavailable, side_by_side};
+use crate::clock::UnixSeconds;
+use crate::collector::{Measures, Subject, runners};
+use crate::config::Collectors;
+use crate::gitlab::capability::Tier;
+use crate::gitlab::model::{Page, ProjectId, Role, Runner, RunnerType};
+use crate::gitlab::{GitLab, GitLabError};
+use crate::project::ProjectMemory;
+use crate::telemetry::catalogue::Collector;
+
+/// Calls that run side by side.
+const CALLS_AT_ONCE: usize = 4;
+
+/// The runners whose states belong to a project.
+#[derive(Debug, Default)]
+pub struct RunnersRead {
+    runners: Vec<Runner>,
+    problems: Vec<Problem>,
+}
+
+/// The source.
+pub struct RunnersSource {
+    gitlab: GitLab,
+    interval: Duration,
+    gate: Gate,
+}
+
+/// Runners by project; an error where they could not be read.
+type ByProject = BTreeMap<ProjectId, Result<RunnersRead, SourceError>>;
+
+impl RunnersSource {
+    /// The source, where it is enabled.
+    #[must_use]
+    pub fn new(settings: &Collectors, gitlab: &GitLab) -> Option<Self> {
+        settings.runners.enabled.then(|| Self {
+            gitlab: gitlab.clone(),
+            interval: settings.runners.interval,
+            gate: Gate::new(GitLab::RUNNER_PROJECTS),
+        })
+    }
+
+    /// All runners of the instance; none for whoever is no administrator.
+    async fn of_instance(&self, now: UnixSeconds) -> Result<Option<Page<Runner>>, GitLabError> {
+        if self.gate.size(&self.gitlab, now).is_some() {
+            match self.gitlab.instance_runners().await {
+                Err(error) if error.graphql_unavailable() => {
+                    self.gate.note(1, Some(&error), now);
+                }
+                read => return read,
+            }
+        }
+        match self.gitlab.all_runners().await {
+            Ok(page) => self.with_managers(page).await.map(Some),
+            Err(error) if error.is_forbidden() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// REST tells managers, and with them the last contact, runner by runner.
+    async fn with_managers(&self, mut page: Page<Runner>) -> Result<Page<Runner>, GitLabError> {
+        let listed = std::mem::take(&mut page.items).into_iter();
+        let reads = listed.map(|runner| async move {
+            let read = self.gitlab.with_managers(runner.clone()).await;
+            match read {
+                Ok(runner) => Ok(Some(runner)),
+                Err(error) if error.means_gone() => Ok(None),
+                // Another group's runner: what the list tells is what there is.
+                Err(error) if error.is_forbidden() => Ok(Some(runner)),
+                Err(error) => Err(error),
+            }
+        });
+        for read in side_by_side(CALLS_AT_ONCE, reads.collect()).await {
+            page.items.extend(read?);
+        }
+        Ok(page)
+    }
+
+    /// Runners of one type that serve some projects.
+    async fn of_projects(
+        &self,
+        mut ids: Vec<ProjectId>,
+        runner_type: RunnerType,
+        now: UnixSeconds,
+        found: &mut ByProject,
+    ) {
+        while let Some(size) = self.gate.size(&self.gitlab, now)
+            && !ids.is_empty()
+        {
+            let chunk = ids.split_off(ids.len().saturating_sub(size));
+            match self.gitlab.project_runners(&chunk, runner_type).await {
+                Ok(batch) => {
+                    self.gate.note(chunk.len(), None, now);
+                    for failed in batch.failed {
+                        found.insert(failed.id, Err(SourceError::Partial(failed.why)));
+                    }
+                    for read in batch.items {
+                        match read.runners {
+                            // More than a page: REST lists them all.
+                            Some(page) if page.next.is_some() => ids.push(read.id),
+                            Some(page) => add(found, read.id, page),
+                            None => {
+                                let why = "project runners need Maintainer".to_owned();
+                                let error = Unavailable::Forbidden(why).into();
+                                found.insert(read.id, Err(error));
+                            }
+                        }
+                    }
+                    if ids.iter().all(|id| chunk.contains(id)) {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    self.gate.note(chunk.len(), Some(&error), now);
+                    if error.graphql_unavailable() || error.batch_too_heavy() {
+                        ids.extend(chunk);
+                        if error.batch_too_heavy() && size == 1 {
+                            break;
+                        }
+                        continue;
+                    }
+                    let error = Arc::new(error);
+                    for id in chunk {
+                        found.insert(id, Err(SourceError::GitLab(Arc::clone(&error))));
+                    }
+                }
+            }
+        }
+        for id in ids {
+            self.by_rest(id, runner_type, found).await;
+        }
+    }
+
+    async fn by_rest(&self, id: ProjectId, runner_type: RunnerType, found: &mut ByProject) {
+        let read = match self.gitlab.runners_of(id, Some(runner_type)).await {
+            Ok(page) => self.with_managers(page).await,
+            Err(error) => Err(error),
+        };
+        match read {
+            Ok(page) => add(found, id, page),
+            Err(error) if error.is_forbidden() => {
+                let why = Unavailable::Forbidden(error.to_string());
+                found.insert(id, Err(why.into()));
+            }
+            Err(error) => {
+                found.insert(id, Err(Arc::new(error).into()));
+            }
+        }
+    }
+
+    /// Without an administrator's token: runners of the instance are asked of one project, those of
+    /// groups of one project for each namespace, a project's own of every project.
+    async fn of_each(&self, targets: &[Target], now: UnixSeconds) -> ByProject {
+        let mut found = ByProject::new();
+        let mut ids: Vec<ProjectId> = targets.iter().map(Target::id).collect();
+        ids.sort_unstable();
+        let mut namespaces = BTreeSet::new();
+        let mut one_each: Vec<ProjectId> = Vec::new();
+        let mut sorted: Vec<&Target> = targets.iter().collect();
+        sorted.sort_by_key(|target| target.id());
+        for target in sorted {
+            let path = &*target.project.full_path;
+            let namespace = path.rsplit_once('/').map_or("", |(namespace, _)| namespace);
+            if namespaces.insert(namespace.to_owned()) {
+                one_each.push(target.id());
+            }
+        }
+        let first: Vec<ProjectId> = ids.first().copied().into_iter().collect();
+        self.of_projects(ids, RunnerType::Project, now, &mut found)
+            .await;
+        for (ids, runner_type) in [(one_each, RunnerType::Group), (first, RunnerType::Instance)] {
+            self.of_projects(ids, runner_type, now, &mut found).await;
+        }
+        found
+    }
+}
+
+/// Adds runners to a project, unless a call for it failed before.
+fn add(found: &mut ByProject, id: ProjectId, page: Page<Runner>) {
+    if let Ok(read) = found
+        .entry(id)
+        .or_insert_with(|| Ok(RunnersRead::default()))
+    {
+        read.runners.extend(page.items);
+        let skipped = page.skipped.into_iter();
+        read.problems.extend(
+            skipped
+                .map(|why| Problem::skipped(&"runners".into(), Collector::Runners.as_str(), why)),
+        );
+    }
+}
+
+/// Leaves each runner to the first project that shows it.
+fn once_each(found: &mut ByProject) {
+    let mut seen = BTreeSet::new();
+    for read in found.values_mut().flatten() {
+        read.runners.retain(|runner| seen.insert(runner.id));
+    }
+}
+
+impl Source for RunnersSource {
+    type Facts = RunnersRead;
+
+    fn reading(&self) -> Reading {
+        Reading::Runners
+    }
+
+    fn collectors(&self) -> &[Collector] {
+        &[Collector::Runners]
+    }
+
+    fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    fn batch(&self) -> usize {
+        usize::MAX
+    }
+
+    fn unavailable(&self, target: &Target) -> Option<Unavailable> {
+        // An administrator has every role.
+        target.lacks(Tier::Free, Role::MAINTAINER)
+    }
+
+    async fn fetch(
+        &self,
+        targets: &[Target],
+        now: UnixSeconds,
+    ) -> Vec<(ProjectId, Result<RunnersRead, SourceError>)> {
+        let mut found = match self.of_instance(now).await {
+            Ok(None) => self.of_each(targets, now).await,
+            Ok(Some(page)) => {
+                let mut found = ByProject::new();
+                if let Some(id) = targets.iter().map(Target::id).min() {
+                    add(&mut found, id, page);
+                }
+                found
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                let failed = targets.iter();
+                failed
+                    .map(|target| (target.id(), Err(SourceError::GitLab(Arc::clone(&error)))))
+                    .collect()
+            }
+        };
+        once_each(&mut found);
+        let mut ids: Vec<ProjectId> = targets.iter().map(Target::id).collect();
+        ids.sort_unstable();
+        ids.into_iter()
+            .map(|id| {
+                let read = found.remove(&id);
+                (id, read.unwrap_or_else(|| Ok(RunnersRead::default())))
+            })
+            .collect()
+    }
+
+    fn problems<'a>(&self, facts: &'a RunnersRead) -> &'a [Problem] {
+        &facts.problems
+    }
+
+    fn measure(&self, _: Subject<'_>, facts: &RunnersRead, _: &mut ProjectMemory) -> Vec<Measures> {
+        let measured = runners::measure(&facts.runners);
+        vec![Measures::new(Collector::Runners, measured)]
+    }
+}

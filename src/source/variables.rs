@@ -1,0 +1,142 @@
+//! Variables of the newest pipelines: REST has them, once for each pipeline.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Problem, Reading, Source, SourceError, Target, Unavailable, side_by_side};
+use crate::clock::UnixSeconds;
+use crate::collector::variables::{self, VariablesOf};
+use crate::collector::{Measures, Subject};
+use crate::config::{Collectors, Pattern};
+use crate::gitlab::GitLab;
+use crate::gitlab::capability::Tier;
+use crate::gitlab::model::{ProjectId, Role};
+use crate::project::ProjectMemory;
+use crate::telemetry::catalogue::Collector;
+
+/// Pipelines of one project that one look reads; the others have their turn at the next.
+const AT_ONCE: usize = 20;
+/// Calls that run side by side.
+const CALLS_AT_ONCE: usize = 4;
+/// Projects in one run.
+const BATCH: usize = 20;
+
+/// What was read of a project.
+#[derive(Debug)]
+pub struct VariablesRead {
+    pipelines: Vec<VariablesOf>,
+    problems: Vec<Problem>,
+}
+
+/// The source.
+pub struct VariablesSource {
+    gitlab: GitLab,
+    interval: Duration,
+    regexp: Pattern,
+    /// Whether the collector that remembers pipelines is enabled.
+    pipelines: bool,
+}
+
+impl VariablesSource {
+    /// The source, where it is enabled.
+    #[must_use]
+    pub fn new(settings: &Collectors, gitlab: &GitLab) -> Option<Self> {
+        let own = &settings.variables;
+        let regexp = own.regexp.clone().filter(|_| own.enabled)?;
+        Some(Self {
+            gitlab: gitlab.clone(),
+            interval: own.interval,
+            regexp,
+            pipelines: settings.pipelines.enabled,
+        })
+    }
+
+    async fn project(
+        &self,
+        target: &Target,
+        now: UnixSeconds,
+    ) -> Result<VariablesRead, SourceError> {
+        let (known, memory) = (&target.memory.pipelines, &target.memory.variables);
+        let subject = target.subject(&super::NO_PATHS, now);
+        let mut wanted = variables::wanted(subject, known, memory, &self.regexp);
+        wanted.truncate(AT_ONCE);
+        let project = target.id();
+        let reads = wanted.into_iter().map(|(name, id)| async move {
+            let read = self.gitlab.pipeline_variables(project, id).await;
+            (name, id, read)
+        });
+        let mut all = VariablesRead {
+            pipelines: Vec::new(),
+            problems: Vec::new(),
+        };
+        let (path, collector) = (&target.project.full_path, Collector::Variables.as_str());
+        for (name, id, read) in side_by_side(CALLS_AT_ONCE, reads.collect()).await {
+            match read {
+                Ok(page) => {
+                    let skipped = page.skipped.into_iter();
+                    all.problems
+                        .extend(skipped.map(|why| Problem::skipped(path, collector, why)));
+                    all.pipelines.push((name, id, page.items));
+                }
+                Err(error) if error.means_gone() => {}
+                Err(error) if error.is_forbidden() => {
+                    return Err(Unavailable::Forbidden(error.to_string()).into());
+                }
+                Err(error) => return Err(Arc::new(error).into()),
+            }
+        }
+        Ok(all)
+    }
+}
+
+impl Source for VariablesSource {
+    type Facts = VariablesRead;
+
+    fn reading(&self) -> Reading {
+        Reading::Variables
+    }
+
+    fn collectors(&self) -> &[Collector] {
+        &[Collector::Variables]
+    }
+
+    fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    fn batch(&self) -> usize {
+        BATCH
+    }
+
+    fn unavailable(&self, target: &Target) -> Option<Unavailable> {
+        let why = "needs collectors.pipelines, which knows the newest pipelines";
+        let settings = (!self.pipelines).then_some(Unavailable::Settings(why));
+        settings.or_else(|| target.lacks(Tier::Free, Role::MAINTAINER))
+    }
+
+    async fn fetch(
+        &self,
+        targets: &[Target],
+        now: UnixSeconds,
+    ) -> Vec<(ProjectId, Result<VariablesRead, SourceError>)> {
+        let reads = targets
+            .iter()
+            .map(|target| async move { (target.id(), self.project(target, now).await) });
+        side_by_side(CALLS_AT_ONCE, reads.collect()).await
+    }
+
+    fn problems<'a>(&self, facts: &'a VariablesRead) -> &'a [Problem] {
+        &facts.problems
+    }
+
+    fn measure(
+        &self,
+        subject: Subject<'_>,
+        facts: &VariablesRead,
+        memory: &mut ProjectMemory,
+    ) -> Vec<Measures> {
+        let (known, own) = (&memory.pipelines, &mut memory.variables);
+        let measured = variables::measure(subject, known, &facts.pipelines, &self.regexp, own);
+        vec![Measures::new(Collector::Variables, measured)]
+    }
+}
