@@ -37,7 +37,7 @@ fn price(parent: &str, field: &str) -> Price {
         ("Query", "project" | "group" | "metadata" | "projects")
         | ("Project", "pipelines" | "mergeRequest" | "jobs" | "environments")
         | ("Pipeline", "jobs") => Price::Resolver(0),
-        ("Project", "mergeRequests") => Price::SortedResolver,
+        ("Project", "mergeRequests" | "issues") => Price::SortedResolver,
         ("Project", "pipeline") => Price::Resolver(-10),
         ("Group", "projects") => Price::Resolver(10),
         ("Dora", "metrics") => Price::Resolver(0),

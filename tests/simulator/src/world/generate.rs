@@ -150,6 +150,9 @@ impl World {
                 world.generate_pipeline(*project, round, &jobs);
             }
         }
+        for project in &ids {
+            world.generate_delivery(*project, start);
+        }
         world.now = start;
         world.ledger.pause(false);
         let active = (ids.len() as f64 * world.config.active_ratio).ceil() as usize;

@@ -3,6 +3,7 @@
 
 mod activity;
 mod ci;
+mod delivery;
 mod evolve;
 mod generate;
 mod jobs;
@@ -23,6 +24,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 pub use ci::*;
+pub use delivery::*;
 pub use generate::{Mix, WorldConfig};
 pub use ledger::{Entry, Event, Ledger};
 pub use model::*;
@@ -101,6 +103,7 @@ pub struct World {
     jobs: slots::Slots<Job>,
     next_merge_request_id: u64,
     ledger: Ledger,
+    deliveries: delivery::Deliveries,
 }
 
 impl World {
@@ -147,6 +150,7 @@ impl World {
             jobs: slots::Slots::starting_at(50_000_001),
             next_merge_request_id: 3_000_001,
             ledger: Ledger::default(),
+            deliveries: delivery::Deliveries::new(config.seed),
             config,
         }
     }
