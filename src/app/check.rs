@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use super::rooms;
 use crate::clock::{Clock, UnixSeconds};
-use crate::config::{Config, TierSetting};
+use crate::config::{Config, ProjectSettings, TierSetting};
 use crate::discovery::Discovery;
 use crate::gitlab::capability::{Edition, Instance, Tier, TokenState};
 use crate::gitlab::graphql::Which;
 use crate::gitlab::model::{Known, Project, ProjectId, Role};
 use crate::gitlab::{GitLab, GitLabError, NoAccounting, SetupError};
+use crate::source::Target;
+use crate::source::set::sources;
 use crate::telemetry::catalogue::Collector;
 
 /// Projects named where something is wrong with more.
@@ -24,9 +26,9 @@ pub struct Report {
     url: String,
     instance: Result<Instance, GitLabError>,
     token: Result<TokenState, GitLabError>,
-    projects: Vec<Project>,
+    projects: Vec<(Project, Arc<ProjectSettings>)>,
     graphql: Result<(), String>,
-    tiers: BTreeMap<Tier, usize>,
+    tiers: BTreeMap<ProjectId, Known<Tier>>,
     collectors: Vec<(Collector, Outlook)>,
     problems: Vec<Problem>,
     now: UnixSeconds,
@@ -44,11 +46,10 @@ struct Problem {
 enum Outlook {
     Disabled,
     NotBuilt,
-    /// It sees this many projects, and these not.
+    /// It has something of this many projects, and for these reasons nothing of others.
     Sees {
         seen: usize,
-        blind: Vec<String>,
-        role: Role,
+        blind: BTreeMap<String, Vec<String>>,
     },
 }
 
@@ -95,7 +96,7 @@ pub async fn check(config: &Config, progress: impl Fn(Step)) -> Result<Report, S
         report.discover(&gitlab, config).await;
         report.roles_and_tiers(&gitlab, config, &progress).await;
     }
-    report.collectors(config);
+    report.collectors(config, &gitlab);
     Ok(report)
 }
 
@@ -134,7 +135,7 @@ impl Report {
     async fn discover(&mut self, gitlab: &GitLab, config: &Config) {
         let mut discovery = Discovery::new(gitlab.clone(), &config.projects, &config.wildcards);
         let (found, errors) = discovery.look(self.now).await;
-        self.projects = found.into_values().map(|(project, _)| project).collect();
+        self.projects = found.into_values().collect();
         for error in errors {
             self.problem(false, error.to_string());
         }
@@ -152,7 +153,11 @@ impl Report {
         config: &Config,
         progress: &impl Fn(Step),
     ) {
-        let ids: Vec<ProjectId> = self.projects.iter().map(|project| project.id).collect();
+        let ids: Vec<ProjectId> = self
+            .projects
+            .iter()
+            .map(|(project, _)| project.id)
+            .collect();
         let total = ids.len();
         for (number, ids) in ids.chunks(GitLab::TIER_PROJECTS).enumerate() {
             progress(Step::Roles(number * GitLab::TIER_PROJECTS, total));
@@ -175,7 +180,7 @@ impl Report {
                     .into_iter()
                     .map(|changes| (changes.project.id, changes.project.role))
                     .collect();
-                for project in &mut self.projects {
+                for (project, _) in &mut self.projects {
                     if let Some(role) = roles.get(&project.id) {
                         project.role = *role;
                     }
@@ -193,17 +198,17 @@ impl Report {
             TierSetting::Ultimate => Some(Tier::Ultimate),
         };
         if let Some(tier) = fixed {
-            *self.tiers.entry(tier).or_default() += ids.len();
+            let tiers = ids.iter().map(|id| (*id, Known::Value(tier)));
+            self.tiers.extend(tiers);
             return;
         }
         let Ok(instance) = &self.instance else { return };
         match gitlab.project_tiers(ids, instance, self.now).await {
             Ok(batch) => {
                 for project in batch.items {
-                    let role = self.role(project.id);
-                    if let Some(tier) = project.with_role(role) {
-                        *self.tiers.entry(tier).or_default() += 1;
-                    }
+                    let tier = project.with_role(self.role(project.id));
+                    let tier = tier.map_or(project.tier, Known::Value);
+                    self.tiers.insert(project.id, tier);
                 }
             }
             Err(error) => {
@@ -216,41 +221,63 @@ impl Report {
     }
 
     fn role(&self, id: ProjectId) -> Known<Role> {
-        let project = self.projects.iter().find(|project| project.id == id);
-        project.map_or(Known::Unread, |project| project.role)
+        let project = self.projects.iter().find(|(project, _)| project.id == id);
+        project.map_or(Known::Unread, |(project, _)| project.role)
     }
 
-    fn collectors(&mut self, config: &Config) {
+    fn collectors(&mut self, config: &Config, gitlab: &GitLab) {
         let switches = config.collectors.switches();
+        let sources = sources(config, gitlab);
         for collector in Collector::ALL {
             let name = collector.as_str();
             let enabled = switches.iter().any(|(switch, on)| *switch == name && *on);
-            let outlook = match (enabled, collector.is_built()) {
-                (false, _) => Outlook::Disabled,
-                (true, false) => Outlook::NotBuilt,
-                (true, true) => self.outlook(Role::REPORTER),
+            let mut own = sources.iter();
+            let own = own.find(|source| source.collectors().contains(&collector));
+            let outlook = match (enabled, collector.is_built(), own) {
+                (false, ..) => Outlook::Disabled,
+                (true, false, _) => Outlook::NotBuilt,
+                (true, true, None) => self.outlook(below_reporter),
+                (true, true, Some(source)) => self.outlook(|target| {
+                    let why = source.unavailable(target);
+                    why.map(|why| why.to_string())
+                }),
             };
             self.collectors.push((collector, outlook));
         }
     }
 
-    /// Who is seen by a collector that needs `role`. A role that is not known hides nothing for
-    /// sure; public projects show their CI to everybody.
-    fn outlook(&self, role: Role) -> Outlook {
-        let (blind, seen): (Vec<&Project>, Vec<&Project>) = self
-            .projects
-            .iter()
-            .partition(|project| project.role.value().is_some_and(|has| has < role));
-        let blind = blind
-            .into_iter()
-            .map(|project| project.full_path.to_string())
-            .collect();
-        Outlook::Sees {
-            seen: seen.len(),
-            blind,
-            role,
+    /// Of which projects a collector has something, as far as that is known without a call.
+    fn outlook(&self, why_not: impl Fn(&Target) -> Option<String>) -> Outlook {
+        let instance = self.instance.as_ref().ok().cloned().map(Arc::new);
+        let mut seen = 0;
+        let mut blind: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (project, settings) in &self.projects {
+            let target = Target {
+                tracking: 0,
+                project: project.clone(),
+                settings: Arc::clone(settings),
+                memory: Arc::default(),
+                tier: self.tiers.get(&project.id).copied().unwrap_or_default(),
+                instance: instance.clone(),
+            };
+            match why_not(&target) {
+                Some(why) => blind
+                    .entry(why)
+                    .or_default()
+                    .push(project.full_path.to_string()),
+                None => seen += 1,
+            }
         }
+        Outlook::Sees { seen, blind }
     }
+}
+
+/// Pipelines and jobs need this role. One that is not known hides nothing for sure; public projects
+/// show their CI to everybody.
+fn below_reporter(target: &Target) -> Option<String> {
+    let role = target.project.role.value()?;
+    let needs = Role::REPORTER;
+    (role < needs).then(|| format!("the token's role is below {}", needs.name()))
 }
 
 impl fmt::Display for Report {
@@ -320,7 +347,7 @@ impl Report {
     fn write_projects(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Projects    {} found", self.projects.len())?;
         let mut roles: BTreeMap<&str, usize> = BTreeMap::new();
-        for project in &self.projects {
+        for (project, _) in &self.projects {
             let name = project.role.value().map_or("not known", Role::name);
             *roles.entry(name).or_default() += 1;
         }
@@ -331,8 +358,12 @@ impl Report {
                 counted(roles.iter().map(|(name, n)| (*name, *n)))
             )?;
         }
-        let tiers = self.tiers.iter().map(|(tier, n)| (tier.as_str(), *n));
-        if !self.tiers.is_empty() {
+        let mut tiers: BTreeMap<Tier, usize> = BTreeMap::new();
+        for tier in self.tiers.values().filter_map(|tier| tier.value()) {
+            *tiers.entry(tier).or_default() += 1;
+        }
+        if !tiers.is_empty() {
+            let tiers = tiers.iter().map(|(tier, n)| (tier.as_str(), *n));
             writeln!(f, "Tiers       {}", counted(tiers))?;
         }
         match &self.graphql {
@@ -354,25 +385,24 @@ impl fmt::Display for Outlook {
         match self {
             Self::Disabled => f.write_str("off in the settings"),
             Self::NotBuilt => f.write_str("enabled, but this version cannot collect it yet"),
-            Self::Sees { seen, blind, role } => {
-                write!(f, "sees {seen} of {} projects", seen + blind.len())?;
-                if blind.is_empty() {
-                    return Ok(());
+            Self::Sees { seen, blind } => {
+                let total = seen + blind.values().map(Vec::len).sum::<usize>();
+                write!(f, "sees {seen} of {total} projects")?;
+                for (why, projects) in blind {
+                    write!(f, "; {why} in {}", named(projects))?;
                 }
-                let named = blind
-                    .iter()
-                    .take(NAMED)
-                    .cloned()
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                let more = blind.len().saturating_sub(NAMED);
-                write!(f, "; the token's role is below {} in {named}", role.name())?;
-                if more > 0 {
-                    write!(f, " and {more} more")
-                } else {
-                    Ok(())
-                }
+                Ok(())
             }
         }
+    }
+}
+
+/// The first of some projects, and how many more there are.
+fn named(projects: &[String]) -> String {
+    let first = projects.iter().take(NAMED);
+    let first: Vec<&str> = first.map(String::as_str).collect();
+    match projects.len().saturating_sub(NAMED) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
     }
 }

@@ -201,6 +201,8 @@ pub struct ProjectStatus {
     pub error: Option<String>,
     /// Pipelines that are neither ended nor blocked, where known.
     pub active_pipelines: Option<usize>,
+    /// Collectors that have nothing of it, and why, as sentences.
+    pub unavailable: Vec<(&'static str, String)>,
 }
 
 /// Which projects are asked for.
@@ -324,6 +326,7 @@ mod tests {
             lag: Duration::ZERO,
             error: error.map(Into::into),
             active_pipelines: None,
+            unavailable: Vec::new(),
         }
     }
 

@@ -136,6 +136,8 @@ struct ProjectRow {
     late: Option<String>,
     active: Option<String>,
     state: Badge,
+    /// Reasons, each with the collectors that have nothing for it.
+    unavailable: Vec<(String, String)>,
 }
 
 impl StatusPage {
@@ -309,6 +311,23 @@ impl ProjectRow {
             late: (!project.lag.is_zero()).then(|| length(project.lag)),
             active: project.active_pipelines.map(|active| count(active as u64)),
             state,
+            unavailable: reasons(&project.unavailable),
         }
     }
+}
+
+/// The reasons why collectors have nothing, each once, with the collectors' names.
+fn reasons(unavailable: &[(&'static str, String)]) -> Vec<(String, String)> {
+    let mut reasons: Vec<(String, String)> = Vec::new();
+    for (collector, why) in unavailable {
+        let why = clip(why);
+        match reasons.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, collectors)) => {
+                collectors.push_str(", ");
+                collectors.push_str(collector);
+            }
+            None => reasons.push((why, (*collector).to_owned())),
+        }
+    }
+    reasons
 }

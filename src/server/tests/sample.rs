@@ -138,6 +138,17 @@ fn project(id: u64) -> ProjectStatus {
         lag: Duration::from_secs(if error.is_some() { 90 } else { 0 }),
         error: error.map(Into::into),
         active_pipelines: Some((id % 11) as usize / 3),
+        unavailable: match id % 13 {
+            3 => ["dora", "security"]
+                .map(|who| {
+                    (
+                        who,
+                        "needs GitLab Ultimate, the project has Free".to_owned(),
+                    )
+                })
+                .to_vec(),
+            _ => Vec::new(),
+        },
     }
 }
 
