@@ -58,6 +58,10 @@ memory! {
     jobs: jobs::Memory,
     /// Memory of the collector `child_pipelines`.
     child_pipelines: child_pipelines::Memory,
+    /// How far deployments have been read.
+    environments_state: crate::source::environments::State,
+    /// Memory of the collector `environments`.
+    environments: crate::collector::environments::Memory,
 }
 
 impl ProjectMemory {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::AnySource;
+use super::environments::EnvironmentsSource;
 use crate::config::Settings;
 use crate::gitlab::GitLab;
 
@@ -11,6 +12,12 @@ pub type Sources = Vec<Arc<dyn AnySource>>;
 
 /// The sources whose collectors the settings enable.
 #[must_use]
-pub fn sources(_settings: &Settings, _gitlab: &GitLab) -> Sources {
-    Vec::new()
+pub fn sources(settings: &Settings, gitlab: &GitLab) -> Sources {
+    let collectors = &settings.collectors;
+    let mut sources = Sources::new();
+    if collectors.environments.enabled {
+        let source = EnvironmentsSource::new(gitlab.clone(), collectors.environments.clone());
+        sources.push(Arc::new(Arc::new(source)));
+    }
+    sources
 }

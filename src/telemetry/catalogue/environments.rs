@@ -3,6 +3,9 @@
 use super::labels::{EnvironmentInfoLabels, EnvironmentLabels, EnvironmentStatusLabels};
 use super::{Buckets, Collector, Counter, Desc, Gauge, Histogram, Spec, Tier};
 
+/// A gauge by environment.
+pub type EnvironmentGauge = Gauge<EnvironmentLabels>;
+
 const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
     Spec {
         name,

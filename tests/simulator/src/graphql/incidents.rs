@@ -28,7 +28,12 @@ impl IssueNode {
     }
 
     async fn state(&self) -> IssueState {
-        if self.0.closed_at.is_some() { "closed" } else { "opened" }.into()
+        if self.0.closed_at.is_some() {
+            "closed"
+        } else {
+            "opened"
+        }
+        .into()
     }
 
     async fn r#type(&self) -> Option<IssueType> {

@@ -7,8 +7,8 @@ use super::licensed::{Dora, ProjectValueStreamAnalyticsFlowMetrics};
 use super::page::{PageArguments, connection};
 use super::pipeline::{PipelineConnection, PipelineFilter, PipelineNode};
 use super::scalars::{
-    AccessLevelEnum, CiJobKind, CiJobStatus, CiPipelineId, IssueType, MergeRequestSort, MergeRequestState,
-    PipelineScopeEnum, PipelineStatusEnum, Time,
+    AccessLevelEnum, CiJobKind, CiJobStatus, CiPipelineId, IssueType, MergeRequestSort,
+    MergeRequestState, PipelineScopeEnum, PipelineStatusEnum, Time,
 };
 use super::{Asked, gid, gid_number};
 use crate::graphql::job::{CiJobConnection, CiJobNode};

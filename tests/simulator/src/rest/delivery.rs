@@ -1,7 +1,7 @@
 //! Environments, deployments, comparisons of commits, incidents and DORA figures.
 
-use actix_web::{HttpResponse, web};
 use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
 
 use super::{Answer, ApiError, Call, entities, ok};
@@ -150,7 +150,8 @@ pub async fn deployments(call: Call) -> Answer {
                 .ok_or_else(|| ApiError::InvalidParameter("status".to_owned()))?,
         ),
     };
-    let (updated_after, updated_before) = (call.time("updated_after")?, call.time("updated_before")?);
+    let (updated_after, updated_before) =
+        (call.time("updated_after")?, call.time("updated_before")?);
     let (finished_after, finished_before) =
         (call.time("finished_after")?, call.time("finished_before")?);
     let by_update = updated_after.or(updated_before).is_some();

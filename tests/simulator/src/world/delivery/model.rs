@@ -88,7 +88,9 @@ impl EnvironmentTier {
         let any = |words: &[&str]| words.iter().any(|word| name.contains(word));
         if any(&["dev", "review", "trunk"]) {
             Self::Development
-        } else if any(&["test", "tst", "int", "accept", "acpt", "qa", "qc", "control", "quality"]) {
+        } else if any(&[
+            "test", "tst", "int", "accept", "acpt", "qa", "qc", "control", "quality",
+        ]) {
             Self::Testing
         } else if any(&["stag", "stg", "model", "modl", "pre", "demo", "non"]) {
             Self::Staging

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use super::Delivery;
 use super::model::{
     Deployment, DeploymentId, DeploymentJob, DeploymentStatus, Environment, EnvironmentId,
     EnvironmentState, EnvironmentTier, Incident,
 };
-use super::Delivery;
 use crate::time::{Millis, SECOND};
 use crate::world::ledger::Event;
 use crate::world::model::{JobId, ProjectId};
@@ -256,9 +256,10 @@ impl World {
         let (Some((deployment, environment)), Some(project_path)) = (found, path) else {
             return;
         };
-        let started = deployment.job.as_ref().map_or(Some(deployment.created_at), |job| {
-            job.started_at
-        });
+        let started = deployment
+            .job
+            .as_ref()
+            .map_or(Some(deployment.created_at), |job| job.started_at);
         let seconds = |span: Millis| span.max(0) as f64 / SECOND as f64;
         self.ledger.write(now, || match finished {
             false => Event::DeploymentCreated {
@@ -334,6 +335,9 @@ impl World {
     pub fn shipped(&self, project: ProjectId, id: DeploymentId) -> Arc<[u64]> {
         self.delivery(project)
             .and_then(|delivery| delivery.deployments.get(&id))
-            .map_or_else(|| Arc::from([]), |deployment| deployment.merge_requests.as_slice().into())
+            .map_or_else(
+                || Arc::from([]),
+                |deployment| deployment.merge_requests.as_slice().into(),
+            )
     }
 }
