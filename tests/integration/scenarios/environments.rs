@@ -68,7 +68,11 @@ async fn deployments_count_once_and_history_never() {
     })
     .await;
     let here = [("environment", "production")];
-    assert_eq!(story.value(COUNT, &here), Some(0.0), "history is not counted");
+    assert_eq!(
+        story.value(COUNT, &here),
+        Some(0.0),
+        "history is not counted"
+    );
     assert_eq!(story.value(DURATION, &here), Some(0.0));
     assert_eq!(story.value(BEHIND, &here), Some(0.0));
     let info = story.labels_of(INFO);
@@ -92,7 +96,11 @@ async fn deployments_count_once_and_history_never() {
     let last = "age_environment_last_deployment_duration_seconds";
     assert_eq!(story.value(last, &here), Some(42.0));
     story.look_after(DAY).await;
-    assert_eq!(story.value(COUNT, &here), Some(1.0), "read again, counted once");
+    assert_eq!(
+        story.value(COUNT, &here),
+        Some(1.0),
+        "read again, counted once"
+    );
 }
 
 #[tokio::test]
@@ -120,7 +128,10 @@ async fn a_deployment_is_followed_from_its_creation_to_its_end() {
         story.look_at_environments().await;
         assert_eq!(story.values_of(STATUS, "status"), [status.as_str()]);
     }
-    assert_eq!((story.count(COUNT, &[]), story.count(DURATION, &[])), (1.0, 1.0));
+    assert_eq!(
+        (story.count(COUNT, &[]), story.count(DURATION, &[])),
+        (1.0, 1.0)
+    );
     assert!(story.labels_of(BEHIND).is_empty(), "it never had a success");
 }
 
@@ -134,7 +145,10 @@ async fn stopped_and_deleted_environments_go_with_all_their_series() {
     })
     .await;
     let app = story.app;
-    assert_eq!(story.values_of(COUNT, "environment"), ["production", "review/one"]);
+    assert_eq!(
+        story.values_of(COUNT, "environment"),
+        ["production", "review/one"]
+    );
     let review = {
         let world = story.gitlab.world();
         let delivery = world.delivery(app).expect("there is one");
@@ -155,7 +169,11 @@ async fn stopped_and_deleted_environments_go_with_all_their_series() {
     story.look_after(DAY).await;
     story.look_after(DAY).await;
     assert!(story.labels_of(INFO).is_empty());
-    assert!(story.labels_of(COUNT).is_empty(), "{:?}", story.labels_of(COUNT));
+    assert!(
+        story.labels_of(COUNT).is_empty(),
+        "{:?}",
+        story.labels_of(COUNT)
+    );
 }
 
 #[tokio::test]
@@ -207,7 +225,9 @@ async fn a_role_that_is_too_low_sees_nothing_and_is_no_error() {
         let environment = production(world, app);
         world.deploy(app, environment, SECOND).expect("history");
         let token = world.tokens[0].value.clone();
-        world.set_role(&token, app, AccessLevel::Guest).expect("a role");
+        world
+            .set_role(&token, app, AccessLevel::Guest)
+            .expect("a role");
     })
     .await;
     story.look_after(INTERVAL).await;
@@ -249,7 +269,10 @@ async fn a_living_world_agrees_with_its_ledger() {
             _ => {}
         }
     }
-    assert!(want.len() == 4 && want.values().all(|count| *count > 5.0), "{want:?}");
+    assert!(
+        want.len() == 4 && want.values().all(|count| *count > 5.0),
+        "{want:?}"
+    );
     for ((metric, environment), count) in want {
         let shown = story.value(metric, &[("environment", environment.as_str())]);
         assert_eq!(shown, Some(count), "{metric} {environment}");
