@@ -62,6 +62,10 @@ memory! {
     test_reports: test_reports::Memory,
     /// Memory of the collector `variables`.
     variables: variables::Memory,
+    /// How far deployments have been read.
+    environments_state: crate::source::environments::State,
+    /// Memory of the collector `environments`.
+    environments: crate::collector::environments::Memory,
 }
 
 impl ProjectMemory {

@@ -12,6 +12,7 @@
 //! settled and can only come again by moving, both are forgotten.
 
 pub mod child_pipelines;
+pub mod environments;
 pub mod history;
 pub mod jobs;
 pub mod pipelines;

@@ -279,7 +279,10 @@ impl Done {
             // Their states bear the old path.
             entry.hasten_others(now);
         }
+        // The change feed does not read it; the last one known stays.
+        let branch = entry.project.default_branch.clone();
         entry.project = read.project;
+        entry.project.default_branch = entry.project.default_branch.clone().or(branch);
         true
     }
 }

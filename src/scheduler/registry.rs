@@ -167,6 +167,8 @@ impl Registry {
         for (id, (mut project, settings)) in found {
             if let Some(entry) = self.entries.get_mut(&id) {
                 entry.settings = settings;
+                let branch = project.default_branch;
+                entry.project.default_branch = branch.or(entry.project.default_branch.clone());
                 continue;
             }
             let memory = self.remembered.remove(&id).unwrap_or_default();

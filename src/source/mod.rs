@@ -4,6 +4,7 @@
 //! counts nothing, measures nothing and shows nothing.
 
 pub mod change_feed;
+pub mod environments;
 mod erased;
 mod gate;
 pub mod refs;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::environments::EnvironmentsSource;
 use super::runners::RunnersSource;
 use super::schedules::SchedulesSource;
 use super::test_reports::TestReportsSource;
@@ -17,7 +18,12 @@ pub type Sources = Vec<Arc<dyn AnySource>>;
 #[must_use]
 pub fn sources(settings: &Settings, gitlab: &GitLab) -> Sources {
     let collectors = &settings.collectors;
+    let environments = collectors
+        .environments
+        .enabled
+        .then(|| EnvironmentsSource::new(gitlab.clone(), collectors.environments.clone()));
     let all = [
+        shared(environments),
         shared(TestReportsSource::new(collectors, gitlab)),
         shared(SchedulesSource::new(collectors, gitlab)),
         shared(VariablesSource::new(collectors, gitlab)),

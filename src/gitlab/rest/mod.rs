@@ -4,6 +4,7 @@
 
 #[cfg(any(test, fuzzing))]
 pub(super) mod bodies;
+mod deliveries;
 mod instance;
 mod merge_requests;
 mod pipelines;
@@ -18,6 +19,7 @@ use reqwest::header::{HeaderMap, LINK};
 use serde::de::DeserializeOwned;
 use url::Url;
 
+pub use deliveries::{Deployment, DeploymentFilter, Environment, Incident};
 pub use instance::{CurrentUser, Metadata, TokenInfo};
 pub(crate) use pipelines::sensible;
 pub use pipelines::{Bridge, BridgeTarget, PipelineFilter, PipelineHead};

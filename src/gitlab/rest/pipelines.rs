@@ -127,7 +127,7 @@ pub(super) fn time(field: &str, text: &str) -> Result<UnixSeconds, String> {
     UnixSeconds::parse(text).map_err(|_| format!("{field}: not a time"))
 }
 
-fn maybe_time(field: &str, text: Option<&str>) -> Result<Option<UnixSeconds>, String> {
+pub(super) fn maybe_time(field: &str, text: Option<&str>) -> Result<Option<UnixSeconds>, String> {
     text.filter(|text| !text.is_empty())
         .map(|text| time(field, text))
         .transpose()

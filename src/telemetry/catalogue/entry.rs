@@ -122,6 +122,7 @@ impl Collector {
                 | Self::Schedules
                 | Self::Runners
                 | Self::Variables
+                | Self::Environments
                 | Self::Exporter
         )
     }

@@ -3,6 +3,9 @@
 use super::labels::{EnvironmentInfoLabels, EnvironmentLabels, EnvironmentStatusLabels};
 use super::{Buckets, Collector, Counter, Desc, Gauge, Histogram, Spec, Tier};
 
+/// A gauge by environment.
+pub type EnvironmentGauge = Gauge<EnvironmentLabels>;
+
 const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
     Spec {
         name,
@@ -20,8 +23,9 @@ pub static DEPLOYMENT_DURATION: Histogram<EnvironmentLabels> = Histogram::new(
         "age_environment_deployment_duration_seconds",
         "s",
         true,
-        "Duration of finished deployments: of the job that deployed, or from creation to end \
-         where no job did.",
+        "Duration of deployments that succeeded, failed or were canceled: of the job that \
+         deployed, or from creation to end where no job did; one whose job never started is not \
+         observed.",
     ),
     Buckets::Fixed(&[5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0]),
 );
@@ -49,7 +53,8 @@ pub static BEHIND_COMMITS: Gauge<EnvironmentLabels> = Gauge::new(spec(
     "",
     true,
     "Commits of the default branch that are not in the last successful deployment to the \
-     environment.",
+     environment, as a comparison of the two commits gives them; absent when the deployed commit \
+     is no more. Read again when a pipeline of the project moved, at the latest after six hours.",
 ));
 
 /// Age of the last successful deployment.

@@ -3,6 +3,7 @@
 mod bad_input;
 mod discovery;
 mod downstream;
+mod environments;
 mod fallback;
 mod jobs;
 mod life;

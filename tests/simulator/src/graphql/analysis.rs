@@ -39,7 +39,7 @@ fn price(parent: &str, field: &str) -> Price {
         | ("Project", "pipelineSchedules" | "runners")
         | ("Pipeline", "jobs" | "testReportSummary")
         | ("CiRunner", "managers") => Price::Resolver(0),
-        ("Project", "mergeRequests") => Price::SortedResolver,
+        ("Project", "mergeRequests" | "issues") => Price::SortedResolver,
         ("Project", "pipeline") => Price::Resolver(-10),
         ("Group", "projects") => Price::Resolver(10),
         ("Dora", "metrics") => Price::Resolver(0),

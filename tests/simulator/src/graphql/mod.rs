@@ -2,6 +2,7 @@
 
 pub mod analysis;
 pub mod endpoint;
+pub mod incidents;
 pub mod job;
 pub mod licensed;
 pub mod page;

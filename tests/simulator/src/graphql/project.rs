@@ -2,13 +2,15 @@
 
 use async_graphql::{Context, ID, Object, Result, SimpleObject};
 
+use super::incidents::IssueConnection;
 use super::licensed::{Dora, ProjectValueStreamAnalyticsFlowMetrics};
 use super::page::{PageArguments, connection};
 use super::pipeline::{PipelineConnection, PipelineFilter, PipelineNode};
 use super::runners::CiRunnerConnection;
 use super::scalars::{
-    AccessLevelEnum, CiJobKind, CiJobStatus, CiPipelineId, CiRunnerType, MergeRequestSort,
-    MergeRequestState, PipelineScheduleStatus, PipelineScopeEnum, PipelineStatusEnum, Time,
+    AccessLevelEnum, CiJobKind, CiJobStatus, CiPipelineId, CiRunnerType, IssueType,
+    MergeRequestSort, MergeRequestState, PipelineScheduleStatus, PipelineScopeEnum,
+    PipelineStatusEnum, Time,
 };
 use super::schedules::PipelineScheduleConnection;
 use super::{Asked, gid, gid_number};
@@ -346,6 +348,26 @@ impl ProjectNode {
                 .map(MergeRequestNode)
         })
         .flatten()
+    }
+
+    async fn issues(
+        &self,
+        ctx: &Context<'_>,
+        types: Option<Vec<IssueType>>,
+        updated_after: Option<Time>,
+        after: Option<String>,
+        before: Option<String>,
+        first: Option<i32>,
+        last: Option<i32>,
+    ) -> Result<Option<IssueConnection>> {
+        let page = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
+        let (types, since) = (types.as_deref(), updated_after.as_ref());
+        IssueConnection::of_project(Asked::of(ctx), self.0, types, since, &page).map(Some)
     }
 
     async fn jobs(

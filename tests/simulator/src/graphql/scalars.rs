@@ -230,6 +230,8 @@ text_enum! {
         "MILESTONE_DUE_ASC" "MILESTONE_DUE_DESC" "updated_desc" "updated_asc" "created_desc" "created_asc"
         "UPDATED_DESC" "UPDATED_ASC" "CREATED_DESC" "CREATED_ASC"
     }
+    IssueState { "opened" "closed" "locked" "all" }
+    IssueType { "ISSUE" "INCIDENT" "TEST_CASE" "REQUIREMENT" "TASK" "TICKET" "OBJECTIVE" "KEY_RESULT" }
     DoraMetricBucketingInterval { "ALL" "MONTHLY" "DAILY" }
     DeploymentTier { "PRODUCTION" "STAGING" "TESTING" "DEVELOPMENT" "OTHER" }
     ShaFormat { "SHORT" "LONG" }

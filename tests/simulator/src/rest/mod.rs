@@ -1,5 +1,6 @@
 //! GitLab's REST API v4, with its real paths.
 
+mod delivery;
 mod entities;
 mod instance;
 mod merge_requests;
@@ -81,6 +82,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
             "/projects/{id}/repository/branches",
             web::get().to(repository::branches),
         )
+        .configure(delivery::routes)
         .route(
             "/projects/{id}/repository/tags",
             web::get().to(repository::tags),
@@ -111,6 +113,9 @@ pub enum ApiError {
     /// A parameter that makes no sense.
     #[error("{0} does not have a valid value")]
     InvalidParameter(String),
+    /// Parameters that do not go together; the text says which.
+    #[error("{0}")]
+    BadRequest(&'static str),
     /// A method or a way of paging that is not offered here.
     #[error("{0}")]
     NotAllowed(&'static str),
@@ -126,7 +131,7 @@ impl ResponseError for ApiError {
             Self::InsufficientScope | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Moved(_) => StatusCode::MOVED_PERMANENTLY,
-            Self::InvalidParameter(_) => StatusCode::BAD_REQUEST,
+            Self::InvalidParameter(_) | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::NotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
         }
     }
@@ -152,7 +157,7 @@ impl ResponseError for ApiError {
                 answer.json(json!({"message": "301 Moved Permanently"}))
             }
             Self::InvalidParameter(_) | Self::NotAllowed(_) => answer.json(json!({"error": self.to_string()})),
-            Self::Unauthorized | Self::Forbidden | Self::NotFound(_) => {
+            Self::Unauthorized | Self::Forbidden | Self::NotFound(_) | Self::BadRequest(_) => {
                 answer.json(json!({"message": self.to_string()}))
             }
         }

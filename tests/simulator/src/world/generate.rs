@@ -153,6 +153,9 @@ impl World {
                 world.generate_pipeline(*project, round, &jobs);
             }
         }
+        for project in &ids {
+            world.generate_delivery(*project, start);
+        }
         world.now = start;
         world.generate_extras();
         world.ledger.pause(false);

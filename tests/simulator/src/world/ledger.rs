@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::World;
 use super::ci::{Job, Pipeline, PipelineKind, Status};
+use super::delivery::{DeploymentId, DeploymentStatus};
 use super::model::{JobId, PipelineId, ProjectId, RunnerType};
 use crate::time::Millis;
 
@@ -169,6 +170,23 @@ pub enum Event {
         iid: u64,
         state: &'static str,
         target_branch: Arc<str>,
+    },
+    /// A deployment came into being.
+    DeploymentCreated {
+        project_id: ProjectId,
+        project_path: Arc<str>,
+        environment: Arc<str>,
+        id: DeploymentId,
+    },
+    /// A deployment succeeded, failed or was canceled.
+    DeploymentFinished {
+        project_id: ProjectId,
+        project_path: Arc<str>,
+        environment: Arc<str>,
+        id: DeploymentId,
+        status: DeploymentStatus,
+        /// Seconds, of its job or else of itself, with fraction; `None`: it never began.
+        duration: Option<f64>,
     },
     /// A project came into being.
     ProjectCreated {

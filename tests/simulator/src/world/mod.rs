@@ -3,6 +3,7 @@
 
 mod activity;
 mod ci;
+mod delivery;
 mod evolve;
 pub mod extras;
 mod generate;
@@ -25,6 +26,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 pub use ci::*;
+pub use delivery::*;
 pub use extras::{Manager, RunnerDetails, Schedule, Variable};
 pub use generate::{Mix, WorldConfig};
 pub use ledger::{Entry, Event, Ledger};
@@ -106,6 +108,7 @@ pub struct World {
     next_merge_request_id: u64,
     ledger: Ledger,
     extras: extras::Extras,
+    deliveries: delivery::Deliveries,
 }
 
 impl World {
@@ -153,6 +156,7 @@ impl World {
             next_merge_request_id: 3_000_001,
             ledger: Ledger::default(),
             extras: extras::Extras::default(),
+            deliveries: delivery::Deliveries::new(config.seed),
             config,
         }
     }

@@ -82,9 +82,10 @@ impl World {
             .last_key_value()
             .map_or(1_001, |(last, _)| last + 1);
         let main: Arc<str> = "main".into();
+        let sha = self.new_sha();
         let tip = GitRef {
             name: main.clone(),
-            sha: self.new_sha(),
+            sha: sha.clone(),
             committed_at: self.now,
         };
         let path: Arc<str> = full_path.into();
@@ -109,6 +110,7 @@ impl World {
             },
         );
         self.paths.insert(full_path.to_lowercase(), id);
+        self.deliveries.project_added(id, sha);
         self.ledger.write(self.now, || Event::ProjectCreated {
             project_id: id,
             path,
@@ -185,6 +187,7 @@ impl World {
             .ok_or_else(|| WorldError::not_found("project", id))?;
         self.paths.remove(&project.full_path.to_lowercase());
         self.former_paths.retain(|_, target| *target != id);
+        self.deliveries.project_deleted(id);
         for pipeline in &project.pipelines {
             let Some(pipeline) = self.pipelines.remove(*pipeline) else {
                 continue;

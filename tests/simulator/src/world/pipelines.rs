@@ -237,6 +237,9 @@ impl World {
             self.record_finish(id);
         }
         self.plan_pipeline(id);
+        if let Some(pipeline) = self.pipelines.get(id).cloned() {
+            self.pipeline_delivers(&pipeline, &pipeline.status);
+        }
         self.mirror_to_bridge(id);
     }
 

@@ -40,6 +40,10 @@ impl World {
                 merge_request.updated_at = now;
             }
         }
+        let default = project.default_branch.as_ref() == Some(&name);
+        if default {
+            self.deliveries.pushed(project_id, sha.clone());
+        }
         self.record_activity(project_id);
         if fresh {
             self.ledger
@@ -210,6 +214,10 @@ impl World {
         let target_branch = merge_request.target_branch.clone();
         if state == MergeRequestState::Merged {
             self.push(project_id, &target_branch)?;
+            let default = self.project_mut(project_id)?.default_branch.as_ref();
+            if default == Some(&target_branch) {
+                self.deliveries.merged(project_id, iid);
+            }
         }
         self.record_activity(project_id);
         let state = state.as_str();

@@ -1,0 +1,196 @@
+use super::*;
+use crate::config::ProjectSettings;
+use crate::gitlab::model::ProjectId;
+
+struct Lab {
+    memory: Memory,
+    settings: ProjectSettings,
+}
+
+impl Lab {
+    fn new() -> Self {
+        Self {
+            memory: Memory::default(),
+            settings: ProjectSettings::default(),
+        }
+    }
+
+    fn look(&mut self, now: i64, read: &Read) -> Measures {
+        let subject = Subject {
+            id: ProjectId(1),
+            project: &"group/project".into(),
+            paths: &BTreeMap::new(),
+            settings: &self.settings,
+            max_pipelines_per_ref: 1,
+            refs: &Default::default(),
+            tier: crate::gitlab::model::Known::Unread,
+            now: UnixSeconds(now),
+        };
+        measure(subject, read, &mut self.memory)
+    }
+}
+
+fn environment(id: u64, name: &str) -> Environment {
+    Environment {
+        id,
+        name: name.into(),
+        tier: "production".into(),
+        state: "available".into(),
+        external_url: None,
+    }
+}
+
+fn deployment(id: u64, status: &str, created: i64, end: Option<i64>) -> Deployment {
+    Deployment {
+        id,
+        environment: 1,
+        environment_name: "production".into(),
+        sha: format!("sha-{id}").into(),
+        status: status.into(),
+        created_at: UnixSeconds(created),
+        updated_at: UnixSeconds(end.unwrap_or(created)),
+        finished_at: end.map(UnixSeconds),
+        duration: end.map(|_| 7.0),
+    }
+}
+
+fn read(floor: Option<i64>, next: i64, deployments: Vec<Deployment>) -> Read {
+    Read {
+        environments: Some(vec![environment(1, "production")]),
+        deployments,
+        floor: floor.map(UnixSeconds),
+        next_floor: UnixSeconds(next),
+        behind: BTreeMap::new(),
+        asked: BTreeSet::new(),
+    }
+}
+
+fn events(measures: &Measures) -> (usize, usize) {
+    let of = |desc: &crate::telemetry::catalogue::Desc| {
+        let events = measures.measured.events.iter();
+        events.filter(|event| event.desc.name == desc.name).count()
+    };
+    (
+        of(&metric::DEPLOYMENT_COUNT.desc),
+        of(&metric::DEPLOYMENT_DURATION.desc),
+    )
+}
+
+fn state(measures: &Measures, name: &str) -> Vec<f64> {
+    let states = measures.measured.states.iter();
+    states
+        .filter(|state| state.desc.name == name)
+        .map(|state| state.value)
+        .collect()
+}
+
+#[test]
+fn history_has_states_and_is_born_but_not_counted() {
+    let mut lab = Lab::new();
+    let old = vec![deployment(5, "success", 10, Some(20))];
+    let seen = lab.look(1000, &read(None, 1000, old));
+    assert_eq!(events(&seen), (0, 0));
+    assert_eq!(seen.measured.births.len(), 2);
+    assert_eq!(
+        state(&seen, "age_environment_behind_duration_seconds"),
+        [980.0]
+    );
+    assert_eq!(
+        state(&seen, "age_environment_last_deployment_timestamp"),
+        [20.0]
+    );
+    assert_eq!(state(&seen, "age_environment_deployment_status"), [1.0]);
+    assert_eq!(state(&seen, "age_environment_info"), [1.0]);
+    assert!(state(&seen, "age_environment_behind_commits").is_empty());
+}
+
+#[test]
+fn events_count_once_however_often_they_are_read() {
+    let mut lab = Lab::new();
+    lab.look(1000, &read(None, 1000, Vec::new()));
+    let running = deployment(6, "running", 1010, None);
+    let seen = lab.look(1020, &read(Some(1000), 1000, vec![running.clone()]));
+    assert_eq!(events(&seen), (1, 0));
+    let ended = deployment(6, "success", 1010, Some(1030));
+    let seen = lab.look(1040, &read(Some(1000), 1000, vec![ended.clone()]));
+    assert_eq!(events(&seen), (0, 1));
+    let seen = lab.look(1050, &read(Some(1000), 1200, vec![ended.clone()]));
+    assert_eq!(events(&seen), (0, 0));
+    assert!(
+        lab.memory.claims.is_empty(),
+        "claims are bounded by the overlap"
+    );
+    let seen = lab.look(1400, &read(Some(1200), 1200, vec![ended]));
+    assert_eq!(events(&seen), (0, 0), "touched long after it was counted");
+}
+
+#[test]
+fn one_that_waited_long_is_observed_when_it_ends() {
+    let mut lab = Lab::new();
+    lab.look(1000, &read(None, 1000, Vec::new()));
+    let blocked = deployment(6, "blocked", 1010, None);
+    lab.look(1020, &read(Some(1000), 1000, vec![blocked]));
+    lab.look(5000, &read(Some(4000), 4000, Vec::new()));
+    let ended = deployment(6, "failed", 1010, Some(5010));
+    let seen = lab.look(5020, &read(Some(4000), 4900, vec![ended]));
+    assert_eq!(events(&seen), (0, 1));
+    assert!(state(&seen, "age_environment_behind_duration_seconds").is_empty());
+}
+
+#[test]
+fn what_is_gone_retires_and_leaves_no_state() {
+    let mut lab = Lab::new();
+    lab.look(
+        1000,
+        &read(None, 1000, vec![deployment(5, "success", 10, Some(20))]),
+    );
+    let mut gone = read(
+        Some(1000),
+        1000,
+        vec![deployment(6, "success", 1005, Some(1006))],
+    );
+    gone.environments = Some(Vec::new());
+    let seen = lab.look(1010, &gone);
+    assert_eq!(events(&seen), (1, 1), "its last deployment counts");
+    assert!(seen.measured.states.is_empty());
+    let labels = vec![
+        ("project", "group/project".into()),
+        ("environment", "production".into()),
+    ];
+    assert_eq!(seen.retirements, [Retirement::Labels(labels)]);
+}
+
+#[test]
+fn the_newest_success_stays_though_a_newer_deployment_failed() {
+    let mut lab = Lab::new();
+    let both = vec![
+        deployment(7, "failed", 30, Some(40)),
+        deployment(5, "success", 10, Some(20)),
+    ];
+    let mut first = read(None, 1000, both);
+    first.behind.insert(1, 3);
+    let seen = lab.look(1000, &first);
+    assert_eq!(
+        state(&seen, "age_environment_last_deployment_timestamp"),
+        [20.0]
+    );
+    assert_eq!(state(&seen, "age_environment_behind_commits"), [3.0]);
+    let status = seen
+        .measured
+        .states
+        .iter()
+        .find(|state| state.desc.name == "age_environment_deployment_status");
+    assert!(status.is_some_and(|state| state.labels.iter().any(|label| &**label == "failed")));
+    lab.settings.output_sparse_status_metrics = false;
+    let mut quiet = read(Some(1000), 1000, Vec::new());
+    quiet.environments = None;
+    let seen = lab.look(1100, &quiet);
+    assert_eq!(
+        state(&seen, "age_environment_deployment_status").len(),
+        STATUSES.len()
+    );
+    assert_eq!(
+        state(&seen, "age_environment_behind_duration_seconds"),
+        [1080.0]
+    );
+}

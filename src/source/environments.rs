@@ -1,0 +1,316 @@
+//! Environments and their deployments.
+//!
+//! GitLab lists environments and deployments of one project per request, by GraphQL too, so both are
+//! read by REST, and only of projects whose pipelines moved since the last look: deployments are
+//! jobs of pipelines. What moves otherwise (a deployment made by API, an environment stopped by
+//! hand) is found by a full look every few hours.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Problem, Reading, Source, SourceError, Target, Unavailable, side_by_side};
+use crate::clock::UnixSeconds;
+use crate::collector::environments::{Known, Read, measure};
+use crate::collector::{Measures, Subject};
+use crate::config;
+use crate::gitlab::GitLab;
+use crate::gitlab::GitLabError;
+use crate::gitlab::capability::Tier;
+use crate::gitlab::model::{ProjectId, Role};
+use crate::gitlab::rest::{Deployment, DeploymentFilter};
+use crate::project::ProjectMemory;
+use crate::telemetry::catalogue::Collector;
+
+/// Deployments that changed this long before the watermark are read again: a deployment follows its
+/// job after the job's transaction, with the job's times.
+const OVERLAP: Duration = Duration::from_secs(120);
+/// How often a project is looked at though no pipeline moved.
+const FULL_LOOK: Duration = Duration::from_secs(6 * 3600);
+/// Environments compared with the default branch, or asked for their last success, in one look.
+const ENVIRONMENTS_AT_ONCE: usize = 20;
+/// Calls of one look that run side by side.
+const CALLS_AT_ONCE: usize = 4;
+/// Projects in one run; each costs calls of its own.
+const BATCH: usize = 10;
+
+/// How far the deployments of a project have been read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// When the project was first looked at, by GitLab's clock.
+    first_seen: UnixSeconds,
+    /// Latest change that has been read.
+    watermark: UnixSeconds,
+    /// When calls were last made, by GitLab's clock.
+    read_at: Option<UnixSeconds>,
+    /// When the last full look was.
+    full_at: UnixSeconds,
+    /// What the change feed had seen at the last look.
+    moved: UnixSeconds,
+    /// The turn of environments when there are more than one look takes.
+    turn: usize,
+}
+
+/// What one look brought of a project.
+#[derive(Debug)]
+pub struct EnvironmentsRead {
+    read: Read,
+    state: State,
+    problems: Vec<Problem>,
+}
+
+/// The source.
+pub struct EnvironmentsSource {
+    gitlab: GitLab,
+    settings: config::Environments,
+}
+
+/// What the change feed knows of a project's pipelines: the latest change, and whether some run.
+fn pipelines(memory: &ProjectMemory) -> Option<(UnixSeconds, bool)> {
+    let feed = memory.feed.as_ref()?;
+    let mut followed = feed.followed.values();
+    let active = followed.any(|followed| followed.pipeline.status.is_active());
+    Some((feed.watermark, active))
+}
+
+impl EnvironmentsSource {
+    /// The environments of a GitLab.
+    #[must_use]
+    pub fn new(gitlab: GitLab, settings: config::Environments) -> Self {
+        Self { gitlab, settings }
+    }
+
+    fn is_due(target: &Target, now: UnixSeconds) -> bool {
+        let state = &target.memory.environments_state;
+        let Some(read_at) = state.read_at else {
+            return true;
+        };
+        let moved = pipelines(&target.memory)
+            .is_none_or(|(watermark, active)| active || watermark != state.moved);
+        // A deployment moves after the pipeline it belongs to.
+        let late = state.moved.plus(OVERLAP) > read_at;
+        let mut known = target.memory.environments.known().values();
+        moved || late || known.any(Known::is_open) || now.since(state.full_at) >= FULL_LOOK
+    }
+
+    async fn project(
+        &self,
+        target: &Target,
+        now: UnixSeconds,
+    ) -> Result<EnvironmentsRead, SourceError> {
+        let before = &target.memory.environments_state;
+        let mut state = before.clone();
+        let (mut read, mut problems) = (Read::default(), Vec::new());
+        let since = before.watermark.minus(OVERLAP);
+        read.floor = before.read_at.map(|_| since.max(before.first_seen));
+        read.next_floor = since.max(before.first_seen);
+        if !Self::is_due(target, now) {
+            return Ok(EnvironmentsRead {
+                read,
+                state,
+                problems,
+            });
+        }
+        // The list first: a deployment of an environment that comes after it is read again.
+        let id = target.id();
+        let clock = self.gitlab.server_time().unwrap_or(now);
+        let listed = self
+            .gitlab
+            .environments(id, self.settings.exclude_stopped)
+            .await
+            .map_err(refused)?;
+        let filter = match before.read_at {
+            Some(_) => DeploymentFilter::UpdatedAfter(since),
+            None => DeploymentFilter::Newest,
+        };
+        let page = self.gitlab.deployments(id, filter).await.map_err(refused)?;
+        for sentence in listed.skipped.into_iter().chain(page.skipped) {
+            problems.push(Problem::skipped(
+                &target.project.full_path,
+                Collector::Environments.as_str(),
+                sentence,
+            ));
+        }
+        read.deployments = page.items;
+        if before.read_at.is_none() {
+            state.first_seen = clock;
+            // Nothing that changed before the look began is new.
+            state.watermark = clock;
+        }
+        let newest = read
+            .deployments
+            .iter()
+            .map(|deployment| deployment.updated_at);
+        state.watermark = newest.max().unwrap_or_default().max(state.watermark);
+        state.read_at = Some(clock);
+        state.full_at = now;
+        state.moved = pipelines(&target.memory).map_or(state.moved, |(watermark, _)| watermark);
+        read.next_floor = state.watermark.minus(OVERLAP).max(state.first_seen);
+        read.environments = Some(listed.items);
+        self.successes(target, &mut read, &mut problems).await;
+        self.behind(target, &mut read, &mut state, &mut problems)
+            .await;
+        Ok(EnvironmentsRead {
+            read,
+            state,
+            problems,
+        })
+    }
+
+    /// Asks for the last success of environments of which none is known.
+    async fn successes(&self, target: &Target, read: &mut Read, problems: &mut Vec<Problem>) {
+        let known = target.memory.environments.known();
+        let open = |id: u64| {
+            known.get(&id).is_none_or(Known::is_open)
+                && !read
+                    .deployments
+                    .iter()
+                    .any(|d| d.environment == id && d.succeeded())
+        };
+        let asked: Vec<_> = read
+            .environments
+            .iter()
+            .flatten()
+            .filter(|environment| open(environment.id))
+            .take(ENVIRONMENTS_AT_ONCE)
+            .collect();
+        let calls = asked.iter().map(|environment| {
+            let filter = DeploymentFilter::NewestSuccess(&environment.name);
+            self.gitlab.deployments(target.id(), filter)
+        });
+        let mut found: Vec<Deployment> = Vec::new();
+        let mut answered = Vec::new();
+        let pages = side_by_side(CALLS_AT_ONCE, calls.collect()).await;
+        for (environment, page) in asked.iter().zip(pages) {
+            match page {
+                Ok(page) => {
+                    answered.push(environment.id);
+                    found.extend(page.items);
+                }
+                Err(error) => problems.push(self.problem(target, &error)),
+            }
+        }
+        read.asked.extend(answered);
+        read.deployments.extend(found);
+    }
+
+    /// Compares what environments have with the default branch.
+    async fn behind(
+        &self,
+        target: &Target,
+        read: &mut Read,
+        state: &mut State,
+        problems: &mut Vec<Problem>,
+    ) {
+        let Some(branch) = target.project.default_branch.clone().value() else {
+            return;
+        };
+        let known = target.memory.environments.known();
+        let mut deployed: Vec<(u64, crate::gitlab::model::Text)> = Vec::new();
+        for environment in read.environments.iter().flatten() {
+            let newest = read
+                .deployments
+                .iter()
+                .filter(|d| d.environment == environment.id && d.succeeded())
+                .max_by_key(|d| (d.finished_at, d.id))
+                .map(|d| d.sha.clone());
+            let before = known.get(&environment.id).and_then(Known::sha);
+            deployed.extend(newest.or(before).map(|sha| (environment.id, sha)));
+        }
+        let chosen = turn(&deployed, state.turn);
+        if deployed.len() > chosen.len() {
+            state.turn = state.turn.wrapping_add(chosen.len()) % deployed.len();
+        }
+        // Environments with the same commit share a call.
+        let mut shas: BTreeMap<_, Vec<u64>> = BTreeMap::new();
+        for (id, sha) in chosen {
+            shas.entry(sha.clone()).or_default().push(*id);
+        }
+        let (shas, ids): (Vec<_>, Vec<_>) = shas.into_iter().unzip();
+        let calls = shas
+            .iter()
+            .map(|sha| self.gitlab.commits_between(target.id(), sha, &branch));
+        let counts = side_by_side(CALLS_AT_ONCE, calls.collect()).await;
+        for (ids, count) in ids.into_iter().zip(counts) {
+            match count {
+                Ok(count) => read.behind.extend(ids.into_iter().map(|id| (id, count))),
+                // The commit was removed by a force push: there is no number.
+                Err(error) if error.means_gone() => {}
+                Err(error) => problems.push(self.problem(target, &error)),
+            }
+        }
+    }
+
+    fn problem(&self, target: &Target, error: &GitLabError) -> Problem {
+        let collector = Collector::Environments.as_str();
+        Problem::call(&target.project.full_path, collector, error)
+    }
+}
+
+/// Some of `all`, beginning where the last turn ended.
+fn turn<T>(all: &[T], first: usize) -> Vec<&T> {
+    let first = first % all.len().max(1);
+    let size = all.len().min(ENVIRONMENTS_AT_ONCE);
+    all.iter().cycle().skip(first).take(size).collect()
+}
+
+/// A 403 is no failure: the project's environments or deployments are not for this token.
+fn refused(error: GitLabError) -> SourceError {
+    if error.is_forbidden() {
+        return Unavailable::Forbidden(error.to_string()).into();
+    }
+    if error.means_gone() {
+        return SourceError::Gone;
+    }
+    SourceError::GitLab(error.into())
+}
+
+impl Source for EnvironmentsSource {
+    type Facts = EnvironmentsRead;
+
+    fn reading(&self) -> Reading {
+        Reading::Environments
+    }
+
+    fn collectors(&self) -> &[Collector] {
+        &[Collector::Environments]
+    }
+
+    fn interval(&self) -> Duration {
+        self.settings.interval
+    }
+
+    fn batch(&self) -> usize {
+        BATCH
+    }
+
+    fn unavailable(&self, target: &Target) -> Option<Unavailable> {
+        target.lacks(Tier::Free, Role::REPORTER)
+    }
+
+    async fn fetch(
+        &self,
+        targets: &[Target],
+        now: UnixSeconds,
+    ) -> Vec<(ProjectId, Result<EnvironmentsRead, SourceError>)> {
+        let reads = targets
+            .iter()
+            .map(|target| async move { (target.id(), self.project(target, now).await) });
+        side_by_side(CALLS_AT_ONCE, reads.collect()).await
+    }
+
+    fn problems<'a>(&self, facts: &'a EnvironmentsRead) -> &'a [Problem] {
+        &facts.problems
+    }
+
+    fn measure(
+        &self,
+        subject: Subject<'_>,
+        facts: &EnvironmentsRead,
+        memory: &mut ProjectMemory,
+    ) -> Vec<Measures> {
+        memory.environments_state = facts.state.clone();
+        vec![measure(subject, &facts.read, &mut memory.environments)]
+    }
+}

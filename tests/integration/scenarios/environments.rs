@@ -1,0 +1,280 @@
+//! Environments and deployments: what is counted, what is shown, and what it costs.
+
+use std::collections::BTreeMap;
+
+use amazing_gitlab_exporter::config::Settings;
+use gitlab_simulator::auth::AccessLevel;
+use gitlab_simulator::time::SECOND;
+use gitlab_simulator::world::{
+    DeploymentStatus, EnvironmentState, Event, Finish, PipelineSpec, World,
+};
+
+use super::Story;
+use crate::support::core::watch_everything;
+
+const COUNT: &str = "age_environment_deployment_count";
+const DURATION: &str = "age_environment_deployment_duration_seconds";
+const STATUS: &str = "age_environment_deployment_status";
+const BEHIND: &str = "age_environment_behind_commits";
+const INFO: &str = "age_environment_info";
+/// The collector's interval.
+const INTERVAL: u64 = 300;
+/// Longer than a full look is put off.
+const DAY: u64 = 86_400;
+
+fn settings() -> Settings {
+    let mut settings = watch_everything();
+    settings.collectors.environments.enabled = true;
+    settings
+}
+
+fn production(world: &mut World, app: u64) -> u64 {
+    world
+        .add_environment(app, "production", None)
+        .expect("an environment")
+}
+
+impl Story {
+    /// A pipeline that runs from start to end: the sign that something may have been deployed.
+    fn move_pipelines(&self) {
+        let spec = PipelineSpec::branch("main").stage("test", &["unit"]);
+        let pipeline = self.create(&spec);
+        self.world()
+            .finish_pipeline(pipeline, &Finish::success())
+            .expect("it ends");
+    }
+
+    /// Lets the change feed see what moved, and then the environments.
+    async fn look_at_environments(&mut self) {
+        self.look().await;
+        self.look_after(INTERVAL).await;
+    }
+
+    fn calls(&self, part: &str) -> usize {
+        let requests = self.gitlab.requests().all();
+        requests
+            .iter()
+            .filter(|request| request.path.contains(part))
+            .count()
+    }
+}
+
+#[tokio::test]
+async fn deployments_count_once_and_history_never() {
+    let mut old = 0;
+    let mut story = Story::with(settings(), |world, app| {
+        old = production(world, app);
+        world.deploy(app, old, 60 * SECOND).expect("history");
+    })
+    .await;
+    let here = [("environment", "production")];
+    assert_eq!(
+        story.value(COUNT, &here),
+        Some(0.0),
+        "history is not counted"
+    );
+    assert_eq!(story.value(DURATION, &here), Some(0.0));
+    assert_eq!(story.value(BEHIND, &here), Some(0.0));
+    let info = story.labels_of(INFO);
+    assert_eq!(info[0]["tier"], "production");
+    assert_eq!(info[0]["state"], "available");
+
+    story.world().push(story.app, "main").expect("a push");
+    story.move_pipelines();
+    story.look_at_environments().await;
+    assert_eq!(story.value(BEHIND, &here), Some(1.0));
+
+    story
+        .world()
+        .deploy(story.app, old, 42 * SECOND)
+        .expect("a deployment");
+    story.move_pipelines();
+    story.look_at_environments().await;
+    assert_eq!(story.value(COUNT, &here), Some(1.0));
+    assert_eq!(story.value(DURATION, &here), Some(1.0));
+    assert_eq!(story.value(BEHIND, &here), Some(0.0));
+    let last = "age_environment_last_deployment_duration_seconds";
+    assert_eq!(story.value(last, &here), Some(42.0));
+    story.look_after(DAY).await;
+    assert_eq!(
+        story.value(COUNT, &here),
+        Some(1.0),
+        "read again, counted once"
+    );
+}
+
+#[tokio::test]
+async fn a_deployment_is_followed_from_its_creation_to_its_end() {
+    let mut story = Story::with(settings(), |world, app| {
+        production(world, app);
+    })
+    .await;
+    let app = story.app;
+    let environment = production(&mut story.world(), app);
+    let id = story
+        .world()
+        .create_deployment(app, environment, Some((1, "deploy")))
+        .expect("a deployment");
+    story.move_pipelines();
+    story.look_at_environments().await;
+    assert_eq!(story.values_of(STATUS, "status"), ["created"]);
+    assert_eq!(story.count(COUNT, &[]), 1.0);
+    for status in [DeploymentStatus::Running, DeploymentStatus::Failed] {
+        story
+            .world()
+            .set_deployment_status(app, id, status)
+            .expect("it moves");
+        story.move_pipelines();
+        story.look_at_environments().await;
+        assert_eq!(story.values_of(STATUS, "status"), [status.as_str()]);
+    }
+    assert_eq!(
+        (story.count(COUNT, &[]), story.count(DURATION, &[])),
+        (1.0, 1.0)
+    );
+    assert!(story.labels_of(BEHIND).is_empty(), "it never had a success");
+}
+
+#[tokio::test]
+async fn stopped_and_deleted_environments_go_with_all_their_series() {
+    let mut story = Story::with(settings(), |world, app| {
+        let environment = production(world, app);
+        world.deploy(app, environment, SECOND).expect("history");
+        let review = world.add_environment(app, "review/one", None).expect("it");
+        world.deploy(app, review, SECOND).expect("history");
+    })
+    .await;
+    let app = story.app;
+    assert_eq!(
+        story.values_of(COUNT, "environment"),
+        ["production", "review/one"]
+    );
+    let review = {
+        let world = story.gitlab.world();
+        let delivery = world.delivery(app).expect("there is one");
+        delivery.environment("review/one").expect("it").id
+    };
+    story
+        .world()
+        .set_environment_state(app, review, EnvironmentState::Stopped)
+        .expect("it stops");
+    story.look_after(DAY).await;
+    assert_eq!(story.values_of(INFO, "environment"), ["production"]);
+    assert_eq!(story.values_of(STATUS, "environment"), ["production"]);
+    let production = production(&mut story.world(), app);
+    story
+        .world()
+        .delete_environment(app, production)
+        .expect("it goes");
+    story.look_after(DAY).await;
+    story.look_after(DAY).await;
+    assert!(story.labels_of(INFO).is_empty());
+    assert!(
+        story.labels_of(COUNT).is_empty(),
+        "{:?}",
+        story.labels_of(COUNT)
+    );
+}
+
+#[tokio::test]
+async fn a_quiet_project_costs_no_calls_and_ages() {
+    let mut story = Story::with(settings(), |world, app| {
+        let environment = production(world, app);
+        world.deploy(app, environment, SECOND).expect("history");
+    })
+    .await;
+    let behind = "age_environment_behind_duration_seconds";
+    let before = story.value(behind, &[]).expect("it is shown");
+    let calls = story.calls("/deployments");
+    for _ in 0..5 {
+        story.look_after(INTERVAL).await;
+    }
+    assert_eq!(story.calls("/deployments"), calls);
+    assert_eq!(story.value(behind, &[]), Some(before + 5.0 * 300.0));
+}
+
+#[tokio::test]
+async fn a_huge_project_is_read_to_its_last_page_and_an_empty_one_shows_nothing() {
+    let mut story = Story::with(settings(), |world, app| {
+        for number in 0..130 {
+            let name = format!("review/{number}");
+            world.add_environment(app, &name, None).expect("it");
+        }
+        world.add_project("group/empty").expect("a project");
+    })
+    .await;
+    assert_eq!(story.labels_of(INFO).len(), 130);
+    let app = story.app;
+    {
+        let mut world = story.world();
+        for number in 0..130 {
+            let name = format!("review/{number}");
+            let id = world.add_environment(app, &name, None).expect("it");
+            world.deploy(app, id, SECOND).expect("a deployment");
+        }
+    }
+    story.move_pipelines();
+    story.look_at_environments().await;
+    assert_eq!(story.count(COUNT, &[]), 130.0);
+    assert_eq!(story.count(DURATION, &[]), 130.0);
+}
+
+#[tokio::test]
+async fn a_role_that_is_too_low_sees_nothing_and_is_no_error() {
+    let mut story = Story::with(settings(), |world, app| {
+        let environment = production(world, app);
+        world.deploy(app, environment, SECOND).expect("history");
+        let token = world.tokens[0].value.clone();
+        world
+            .set_role(&token, app, AccessLevel::Guest)
+            .expect("a role");
+    })
+    .await;
+    story.look_after(INTERVAL).await;
+    assert!(story.labels_of(INFO).is_empty());
+}
+
+#[tokio::test]
+async fn a_living_world_agrees_with_its_ledger() {
+    let mut story = Story::with(settings(), |world, app| {
+        production(world, app);
+        world.add_environment(app, "staging", None).expect("it");
+    })
+    .await;
+    let app = story.app;
+    for round in 0..40_u64 {
+        let spec = PipelineSpec::branch("main").stage("deploy", &["go"]).auto();
+        story.create(&spec);
+        if round % 3 == 0 {
+            story.world().push(app, "main").expect("a push");
+        }
+        story.look_after(30 + round * 17 % 400).await;
+    }
+    story.world().calm();
+    for _ in 0..12 {
+        story.look_after(INTERVAL).await;
+    }
+    story.look_after(DAY).await;
+    let mut want: BTreeMap<(&str, String), f64> = BTreeMap::new();
+    for entry in story.gitlab.world().ledger().entries() {
+        match &entry.event {
+            Event::DeploymentCreated { environment, .. } => {
+                *want.entry((COUNT, environment.to_string())).or_default() += 1.0;
+            }
+            Event::DeploymentFinished {
+                environment,
+                duration: Some(_),
+                ..
+            } => *want.entry((DURATION, environment.to_string())).or_default() += 1.0,
+            _ => {}
+        }
+    }
+    assert!(
+        want.len() == 4 && want.values().all(|count| *count > 5.0),
+        "{want:?}"
+    );
+    for ((metric, environment), count) in want {
+        let shown = story.value(metric, &[("environment", environment.as_str())]);
+        assert_eq!(shown, Some(count), "{metric} {environment}");
+    }
+}
