@@ -1,5 +1,6 @@
 //! GitLab's REST API v4, with its real paths.
 
+mod code;
 mod entities;
 mod instance;
 mod merge_requests;
@@ -81,7 +82,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route(
             "/projects/{id}/repository/tags",
             web::get().to(repository::tags),
-        );
+        )
+        .configure(code::routes);
 }
 
 /// A refusal in GitLab's words.

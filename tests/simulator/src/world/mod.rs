@@ -3,6 +3,7 @@
 
 mod activity;
 mod ci;
+mod code;
 mod evolve;
 mod generate;
 mod jobs;
@@ -23,6 +24,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 pub use ci::*;
+pub use code::*;
 pub use generate::{Mix, WorldConfig};
 pub use ledger::{Entry, Event, Ledger};
 pub use model::*;
@@ -93,6 +95,7 @@ pub struct World {
     sequence: u64,
     groups: BTreeMap<GroupId, Group>,
     projects: BTreeMap<ProjectId, Project>,
+    code: BTreeMap<ProjectId, Code>,
     users: BTreeMap<u64, Arc<str>>,
     paths: HashMap<String, ProjectId>,
     former_paths: HashMap<String, ProjectId>,
@@ -139,6 +142,7 @@ impl World {
             sequence: 0,
             groups: BTreeMap::new(),
             projects: BTreeMap::new(),
+            code: BTreeMap::new(),
             users: BTreeMap::from([(100, crate::rest::USERNAME.into())]),
             paths: HashMap::new(),
             former_paths: HashMap::new(),

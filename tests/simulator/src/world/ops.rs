@@ -108,6 +108,7 @@ impl World {
                 pipelines_by_update: BTreeSet::new(),
             },
         );
+        self.begin_code(id);
         self.paths.insert(full_path.to_lowercase(), id);
         self.ledger.write(self.now, || Event::ProjectCreated {
             project_id: id,
@@ -183,6 +184,7 @@ impl World {
             .projects
             .remove(&id)
             .ok_or_else(|| WorldError::not_found("project", id))?;
+        self.code.remove(&id);
         self.paths.remove(&project.full_path.to_lowercase());
         self.former_paths.retain(|_, target| *target != id);
         for pipeline in &project.pipelines {
