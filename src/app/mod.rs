@@ -21,7 +21,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::collector::set::FeedCollectors;
 use crate::config::{Config, Signal};
 use crate::gitlab::{Cause, GitLab, SetupError};
 use crate::recorder::Recorder;
@@ -116,10 +115,12 @@ impl App {
             None => None,
         };
         let table = Table::new(&rooms::table(&config));
-        let collectors = FeedCollectors::new(&config.collectors);
-        let types: Vec<&'static str> = collectors
-            .enabled()
+        let built = Collector::ALL.into_iter().filter(|it| it.is_built());
+        let switches = config.collectors.switches();
+        let enabled = built
             .map(Collector::as_str)
+            .filter(|name| switches.contains(&(*name, true)));
+        let types: Vec<&'static str> = enabled
             .chain([scheduler::DISCOVERY, scheduler::REFS])
             .collect();
         let own = OwnMetrics::new(Arc::clone(&table), &types, &Cause::KINDS)?;
@@ -191,13 +192,7 @@ impl App {
         self.announce_collectors();
         let pusher = self.start_push()?;
         let stop = CancellationToken::new();
-        let probe = Probe::new(
-            gitlab.clone(),
-            config.gitlab.tier,
-            scheduler.shared(),
-            Arc::clone(own),
-            clock.clone(),
-        );
+        let probe = Probe::new(gitlab.clone(), Arc::clone(own), clock.clone());
         let status = AppStatus {
             config: Arc::clone(config),
             clock: clock.clone(),

@@ -1,5 +1,6 @@
 //! How things are, for the status page and `/ready`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,17 +87,13 @@ impl AppStatus {
     }
 
     fn gitlab_status(&self, seen: &Seen, now: UnixSeconds) -> GitLabStatus {
-        let found = self.probe.found();
+        let instance = self.projects.registry().instance();
+        let instance = instance.as_deref();
         GitLabStatus {
             url: self.gitlab.url().to_owned(),
-            version: found
-                .instance
-                .as_ref()
-                .map(|instance| instance.version.clone()),
-            edition: found
-                .instance
-                .map(|instance| instance.edition.as_str().to_owned()),
-            tier: found.tier,
+            version: instance.map(|instance| instance.version.clone()),
+            edition: instance.map(|instance| instance.edition.as_str().to_owned()),
+            tier: seen.tier,
             reachability: reachability(seen),
             reading: match self.projects.way_of_reading(now) {
                 WayOfReading::GraphQl => Reading::GraphQl,
@@ -110,7 +107,7 @@ impl AppStatus {
         let Some(TokenState {
             token: Known::Value(token),
             ..
-        }) = self.probe.found().token
+        }) = self.probe.token()
         else {
             return TokenStatus::default();
         };
@@ -154,7 +151,7 @@ impl AppStatus {
                 state: match (enabled, collector.is_built()) {
                     (false, _) => CollectorState::Disabled,
                     (true, false) => CollectorState::NotBuilt,
-                    (true, true) => self.state_of_built(),
+                    (true, true) => self.state_of_built(collector),
                 },
                 interval: self.interval(collector),
                 ran_at: last.map(|(at, _)| at),
@@ -167,18 +164,36 @@ impl AppStatus {
         statuses.collect()
     }
 
-    /// A collector that is enabled and built works unless the token is known to be of no use.
-    fn state_of_built(&self) -> CollectorState {
-        let token = self.probe.found().token;
-        let findings = token
+    /// A collector that is enabled and built works unless the token is known to be of no use,
+    /// and some project has something for it.
+    fn state_of_built(&self, collector: Collector) -> CollectorState {
+        let findings = self
+            .probe
+            .token()
             .map(|token| token.findings(self.clock.now()))
             .unwrap_or_default();
         match findings.into_iter().find(|finding| finding.fatal) {
             Some(finding) => CollectorState::Unavailable {
                 reason: finding.text,
             },
-            None => CollectorState::Enabled,
+            None => self.availability(collector),
         }
+    }
+
+    /// Unavailable where no project has anything for it, with the reason that most have.
+    fn availability(&self, collector: Collector) -> CollectorState {
+        let registry = self.projects.registry();
+        let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
+        for (_, entry) in registry.iter() {
+            match entry.unavailable.get(&collector) {
+                Some(why) => *reasons.entry(why.to_string()).or_default() += 1,
+                None => return CollectorState::Enabled,
+            }
+        }
+        let most = reasons.into_iter().max_by_key(|(_, projects)| *projects);
+        most.map_or(CollectorState::Enabled, |(reason, _)| {
+            CollectorState::Unavailable { reason }
+        })
     }
 
     fn interval(&self, collector: Collector) -> Option<Duration> {
@@ -186,7 +201,19 @@ impl AppStatus {
         match collector {
             Collector::Pipelines | Collector::ChildPipelines => Some(collectors.pipelines.interval),
             Collector::Jobs => Some(collectors.jobs.interval),
-            _ => None,
+            Collector::TestReports => Some(collectors.test_reports.interval),
+            Collector::Environments => Some(collectors.environments.interval),
+            Collector::MergeRequests => Some(collectors.merge_requests.interval),
+            Collector::CodeReview => Some(collectors.code_review.interval),
+            Collector::Dora => Some(collectors.dora.interval),
+            Collector::ValueStream => Some(collectors.value_stream.interval),
+            Collector::Repository => Some(collectors.repository.interval),
+            Collector::Contributors => Some(collectors.contributors.interval),
+            Collector::Schedules => Some(collectors.schedules.interval),
+            Collector::Runners => Some(collectors.runners.interval),
+            Collector::Security => Some(collectors.security.interval),
+            Collector::Variables => Some(collectors.variables.interval),
+            Collector::Exporter => None,
         }
     }
 }

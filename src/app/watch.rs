@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, UnixSeconds};
+use crate::gitlab::capability::{Instance, Tier};
 use crate::gitlab::{Accounting, Outcome};
 use crate::scheduler::observer::Observer;
+use crate::telemetry::catalogue::Collector;
 use crate::telemetry::otlp::{CountExports, Outcome as Exported, Signal};
 use crate::telemetry::process::OwnMetrics;
 
@@ -33,6 +35,8 @@ pub(super) struct Seen {
     pub(super) trouble: Option<String>,
     /// `RateLimit-Remaining` and `RateLimit-Reset`.
     pub(super) budget: Option<(u64, UnixSeconds)>,
+    /// The highest tier of a tracked project.
+    pub(super) tier: Option<Tier>,
     exports: BTreeMap<&'static str, Exports>,
 }
 
@@ -128,6 +132,20 @@ impl Observer for Watch {
     fn store(&self, up: bool) {
         self.own.store(up);
         self.lock().store_up = Some(up);
+    }
+
+    fn instance(&self, instance: &Instance) {
+        self.own
+            .gitlab_info(&instance.version, instance.edition.as_str());
+    }
+
+    fn tier(&self, tier: Tier) {
+        self.own.gitlab_tier(tier);
+        self.lock().tier = Some(tier);
+    }
+
+    fn availability(&self, collector: Collector, available: bool) {
+        self.own.collector_enabled(collector.as_str(), available);
     }
 }
 

@@ -28,10 +28,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixSeconds;
 use crate::config::ProjectSettings;
+use crate::gitlab::capability::Tier;
 use crate::gitlab::model::{
-    DownstreamTarget, Job, Pipeline, PipelineId, ProjectId, Text, Upstream,
+    DownstreamTarget, Job, Known, Pipeline, PipelineId, ProjectId, Text, Upstream,
 };
-use crate::telemetry::catalogue::{Measurement, SeriesKey};
+use crate::series::Retirement;
+use crate::source::Unavailable;
+use crate::telemetry::catalogue::{Collector, Measurement, SeriesKey};
 use refs::RefsSeen;
 
 /// What the change feed read of one project.
@@ -94,6 +97,8 @@ pub struct Subject<'a> {
     pub max_pipelines_per_ref: usize,
     /// Which refs exist, as far as known.
     pub refs: &'a RefsSeen,
+    /// The tier that its licence gives, as far as it could be told.
+    pub tier: Known<Tier>,
     /// The time of measuring.
     pub now: UnixSeconds,
 }
@@ -131,6 +136,32 @@ impl Measured {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+/// What one collector of a [`Source`](crate::source::Source) measured of one project.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measures {
+    /// Who measured.
+    pub collector: Collector,
+    /// What it measured.
+    pub measured: Measured,
+    /// Series whose subject is gone.
+    pub retirements: Vec<Retirement>,
+    /// Why it has nothing of this project, while others that measure the same read do.
+    pub unavailable: Option<Unavailable>,
+}
+
+impl Measures {
+    /// What a collector measured; nothing is gone.
+    #[must_use]
+    pub fn new(collector: Collector, measured: Measured) -> Self {
+        Self {
+            collector,
+            measured,
+            retirements: Vec::new(),
+            unavailable: None,
+        }
     }
 }
 

@@ -35,6 +35,16 @@ impl Tier {
             Self::Ultimate => "ultimate",
         }
     }
+
+    /// GitLab's name as people write it.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Free => "Free",
+            Self::Premium => "Premium",
+            Self::Ultimate => "Ultimate",
+        }
+    }
 }
 
 /// Community or Enterprise Edition. The latter says nothing about the licence.

@@ -4,7 +4,10 @@
 //! [`Scheduler::round`] runs all that is due to its end; [`Scheduler::run`] goes on until it is
 //! told to stop. What a run does is in [`run`].
 
+mod capability;
+mod measure;
 pub mod observer;
+mod record;
 pub mod registry;
 mod retire;
 mod run;
@@ -19,16 +22,20 @@ use tracing::Instrument;
 
 use crate::clock::{Clock, UnixSeconds};
 use crate::collector::set::FeedCollectors;
-use crate::config::Settings;
+use crate::config::{Settings, TierSetting};
 use crate::discovery::Discovery;
 use crate::gitlab::model::ProjectId;
 use crate::gitlab::{GitLab, Lane};
 use crate::project::ProjectMemory;
 use crate::recorder::Recorder;
+use crate::source::AnySource;
 use crate::source::change_feed::{ChangeFeed, WayOfReading};
 use crate::source::refs::RefsSource;
+use crate::source::set::{Sources, sources};
+use crate::telemetry::catalogue::Collector;
+use capability::Capability;
 use observer::Observer;
-use registry::{Gone, Registry};
+use registry::{Gone, Reading, Registry, Rhythm};
 
 /// The value of `collector_type` for looking projects up.
 pub const DISCOVERY: &str = "discovery";
@@ -46,6 +53,8 @@ const REFS_BATCH: usize = 10;
 const PANIC: &str = "panic";
 /// Runs at once; what does not fit stays due.
 const RUNS_AT_ONCE: usize = 8;
+/// Of these, runs of sources beside the change feed and refs: pipelines never wait for them.
+const OTHER_RUNS_AT_ONCE: usize = 4;
 /// How often the clock is looked at when nothing else wakes the scheduler.
 const TICK: Duration = Duration::from_secs(1);
 /// How often series that are gone are taken away, and births that are over are noted.
@@ -58,6 +67,8 @@ pub struct Scheduler {
     discovery_due: UnixSeconds,
     /// Discovery under way.
     discovering: Option<Id>,
+    /// A look at what GitLab is under way.
+    probing: Option<Id>,
     sweep_due: UnixSeconds,
     /// What the clock showed last.
     last_now: UnixSeconds,
@@ -66,8 +77,12 @@ pub struct Scheduler {
 /// What runs share.
 pub struct Shared {
     clock: Clock,
+    gitlab: GitLab,
+    tier: TierSetting,
+    capability: Mutex<Capability>,
     feed: ChangeFeed,
     refs: RefsSource,
+    others: Sources,
     collectors: FeedCollectors,
     max_pipelines_per_ref: usize,
     feed_interval: Duration,
@@ -93,6 +108,37 @@ impl Shared {
     #[must_use]
     pub fn way_of_reading(&self, now: UnixSeconds) -> WayOfReading {
         self.feed.way_of_reading(now)
+    }
+
+    fn capability(&self) -> MutexGuard<'_, Capability> {
+        self.capability
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often a reading is done, and by how many projects at once.
+    fn rhythm(&self, reading: Reading) -> Rhythm {
+        let other = self.others.iter().find(|other| other.reading() == reading);
+        match other {
+            Some(other) => Rhythm::new(other.interval(), other.batch()),
+            None => Rhythm::new(self.feed_interval, FEED_BATCH),
+        }
+    }
+
+    /// The collectors that measure a reading.
+    fn collectors_of(&self, reading: Reading) -> Vec<Collector> {
+        if reading == Reading::ChangeFeed {
+            return self.collectors.enabled().collect();
+        }
+        let other = self.others.iter().find(|other| other.reading() == reading);
+        other.map_or_else(Vec::new, |other| other.collectors().to_vec())
+    }
+
+    /// The value of `collector_type` that a reading's errors are counted under.
+    fn name(&self, reading: Reading) -> &'static str {
+        let other = self.others.iter().find(|other| other.reading() == reading);
+        let first = other.and_then(|other| other.collectors().first());
+        first.map_or(Collector::Pipelines.as_str(), |first| first.as_str())
     }
 
     /// Projects that discovery shall look up anew.
@@ -133,6 +179,10 @@ impl Scheduler {
         let shared = Shared {
             feed: ChangeFeed::new(gitlab.clone(), wishes, clock.clone()),
             refs: RefsSource::new(gitlab.clone(), wishes.jobs),
+            others: sources(settings, gitlab),
+            gitlab: gitlab.clone(),
+            tier: settings.gitlab.tier,
+            capability: Mutex::default(),
             collectors,
             max_pipelines_per_ref: usize::try_from(pipelines.max_pipelines_per_ref)
                 .unwrap_or(usize::MAX),
@@ -151,6 +201,7 @@ impl Scheduler {
             running: JoinSet::new(),
             discovery_due: UnixSeconds::default(),
             discovering: None,
+            probing: None,
             sweep_due: UnixSeconds::default(),
             last_now: UnixSeconds::default(),
         }
@@ -200,8 +251,10 @@ impl Scheduler {
                 error.id()
             }
         };
-        if self.discovering == Some(id) {
-            self.discovering = None;
+        for under_way in [&mut self.discovering, &mut self.probing] {
+            if *under_way == Some(id) {
+                *under_way = None;
+            }
         }
     }
 
@@ -215,6 +268,9 @@ impl Scheduler {
         tracing::warn!(seconds = back.as_secs(), "the clock was set back");
         self.discovery_due = self.discovery_due.minus(back);
         self.sweep_due = self.sweep_due.minus(back);
+        let mut capability = self.shared.capability();
+        capability.instance_due = capability.instance_due.minus(back);
+        drop(capability);
         self.shared.registry().clock_was_set_back(back);
     }
 
@@ -231,6 +287,10 @@ impl Scheduler {
             let discovery = self.spawn(run::discover(Arc::clone(&self.shared)), "discovery");
             self.discovering = Some(discovery);
         }
+        if self.probing.is_none() && capability::is_due(&self.shared, now) {
+            let probing = self.spawn(capability::look(Arc::clone(&self.shared)), "capability");
+            self.probing = Some(probing);
+        }
         let free = RUNS_AT_ONCE.saturating_sub(self.running.len());
         let feed = self.shared.registry().take_feed(now, free);
         let free = free.saturating_sub(feed.len());
@@ -244,8 +304,41 @@ impl Scheduler {
         for targets in refs {
             self.spawn(run::refs(Arc::clone(&self.shared), targets), "refs");
         }
+        self.start_others(now);
         let queued = self.shared.registry().due(now);
         self.shared.observer.tasks(queued, self.running.len());
+    }
+
+    /// Starts what is due beside the change feed and refs: what has waited longest first.
+    fn start_others(&mut self, now: UnixSeconds) {
+        let shared = Arc::clone(&self.shared);
+        let registry = shared.registry();
+        let due = |other: &Arc<dyn AnySource>| registry.first_due(other.reading());
+        let mut others: Vec<_> = shared
+            .others
+            .iter()
+            .filter_map(|other| Some((due(other).filter(|due| *due <= now)?, other)))
+            .collect();
+        let under_way = registry.others_under_way();
+        drop(registry);
+        others.sort_by_key(|(due, other)| (*due, other.reading()));
+        let free = RUNS_AT_ONCE.saturating_sub(self.running.len());
+        let mut free = free.min(OTHER_RUNS_AT_ONCE.saturating_sub(under_way));
+        for (_, other) in others {
+            if free == 0 {
+                return;
+            }
+            let taken = shared.registry().take_other(other.as_ref(), now);
+            if let Some(targets) = taken {
+                free -= 1;
+                let run = run::other(Arc::clone(&shared), Arc::clone(other), targets);
+                let name = other
+                    .collectors()
+                    .first()
+                    .map_or("", |first| first.as_str());
+                self.spawn(run, name);
+            }
+        }
     }
 
     fn spawn(&mut self, run: impl Future<Output = ()> + Send + 'static, task: &'static str) -> Id {

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::clock::UnixSeconds;
+use crate::gitlab::capability::{Instance, Tier};
+use crate::telemetry::catalogue::Collector;
 
 /// Hears of every run. All collectors and sources are timed and counted here, none does it itself.
 pub trait Observer: Send + Sync {
@@ -18,6 +20,12 @@ pub trait Observer: Send + Sync {
     fn projects(&self, tracked: usize, read: usize);
     /// The store took a commit, or did not.
     fn store(&self, up: bool);
+    /// What GitLab is.
+    fn instance(&self, _instance: &Instance) {}
+    /// The highest tier of a tracked project.
+    fn tier(&self, _tier: Tier) {}
+    /// Whether a collector has something of at least one project.
+    fn availability(&self, _collector: Collector, _available: bool) {}
 }
 
 /// Hears nothing: for tests of other things.

@@ -7,43 +7,61 @@ use std::time::Duration;
 use crate::clock::UnixSeconds;
 use crate::config::ProjectSettings;
 use crate::discovery::Found;
+use crate::gitlab::capability::{Instance, Tier};
 use crate::gitlab::model::{Known, Project, ProjectId, Text};
 use crate::project::ProjectMemory;
+pub use crate::source::Reading;
 use crate::source::change_feed::Depth;
-use crate::source::{Target, Tracked};
+use crate::source::{AnySource, Target, Tracked, Unavailable};
+use crate::telemetry::catalogue::Collector;
 
-/// A failing project is read less and less often, down to this.
+/// A failing project is read less and less often, down to this or its interval.
 const MAX_BACK_OFF: Duration = Duration::from_secs(300);
-
-/// What a project is read for. A run holds its projects: there are never two runs of one reading
-/// and one project at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reading {
-    /// What moved.
-    ChangeFeed,
-    /// Which refs exist.
-    Refs,
-}
+/// What is read seldom is read again sooner than that after a failure: twice this, and so on.
+const FIRST_BACK_OFF: Duration = Duration::from_secs(30);
 
 /// Where in each interval a project is read, so that the batches of one interval spread over it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slot {
     /// When the first interval began.
     start: UnixSeconds,
-    /// The batch, counted from 0.
-    batch: usize,
-    /// Batches of an interval.
-    batches: usize,
+    /// The project's place among all, counted from 0.
+    place: usize,
+    /// How many there are.
+    projects: usize,
 }
 
 impl Slot {
-    /// The first time after `now` that is in the slot.
-    fn after(self, now: UnixSeconds, interval: Duration) -> UnixSeconds {
-        let length = i64::try_from(interval.as_secs()).unwrap_or(i64::MAX).max(1);
+    /// The first time after `now` that is in the slot, for batches of this many projects.
+    fn after(self, now: UnixSeconds, rhythm: Rhythm) -> UnixSeconds {
+        let length = i64::try_from(rhythm.interval.as_secs()).unwrap_or(i64::MAX);
+        let length = length.max(1);
         let share = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        let offset = length.saturating_mul(share(self.batch)) / share(self.batches.max(1));
+        let (batch, batches) = (
+            self.place / rhythm.batch,
+            self.projects.div_ceil(rhythm.batch),
+        );
+        let offset = length.saturating_mul(share(batch)) / share(batches.max(1));
         let since = now.0.saturating_sub(self.start.0.saturating_add(offset));
         UnixSeconds(now.0.saturating_add(length - since.rem_euclid(length)))
+    }
+}
+
+/// How often projects are read, and by how many at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rhythm {
+    /// Time between two looks at a project.
+    pub interval: Duration,
+    /// Projects in one run; at least 1.
+    pub batch: usize,
+}
+
+impl Rhythm {
+    /// A rhythm.
+    #[must_use]
+    pub fn new(interval: Duration, batch: usize) -> Self {
+        let batch = batch.max(1);
+        Self { interval, batch }
     }
 }
 
@@ -61,10 +79,10 @@ pub struct Timer {
 impl Timer {
     /// Ends a run that succeeded. The rhythm stays: due times do not creep with the length of
     /// runs, and what was missed is not made up for.
-    pub fn succeeded(&mut self, now: UnixSeconds, interval: Duration, slot: Slot) {
+    pub fn succeeded(&mut self, now: UnixSeconds, rhythm: Rhythm, slot: Slot) {
         self.failures = 0;
         self.ended += 1;
-        self.due = slot.after(now, interval);
+        self.due = slot.after(now, rhythm);
     }
 
     /// Ends a run that succeeded, and has the next follow at once: there is more to be read.
@@ -79,9 +97,10 @@ impl Timer {
         self.failures = self.failures.saturating_add(1);
         self.ended += 1;
         let back_off = interval
-            .saturating_mul(1 << self.failures.min(8))
-            .min(MAX_BACK_OFF);
-        self.due = now.plus(back_off.max(interval));
+            .min(FIRST_BACK_OFF)
+            .saturating_mul(1 << self.failures.min(16))
+            .min(interval.max(MAX_BACK_OFF));
+        self.due = now.plus(back_off);
     }
 }
 
@@ -102,6 +121,16 @@ pub struct Entry {
     pub feed: Timer,
     /// Refs.
     pub refs: Timer,
+    /// Everything else.
+    pub others: BTreeMap<Reading, Timer>,
+    /// Its tier, as far as it could be told; none before it was asked for.
+    pub tier: Option<Known<Tier>>,
+    /// When its tier is to be asked for.
+    pub tier_due: UnixSeconds,
+    /// Why collectors have nothing of it.
+    pub unavailable: BTreeMap<Collector, Unavailable>,
+    /// Why the last reading of other things failed.
+    pub errors: BTreeMap<Reading, String>,
     /// When its states were last measured.
     pub measured_at: Option<UnixSeconds>,
     /// The last successful look of the change feed.
@@ -112,20 +141,34 @@ pub struct Entry {
 
 impl Entry {
     /// When it is read for this.
-    pub const fn timer_mut(&mut self, reading: Reading) -> &mut Timer {
+    pub fn timer_mut(&mut self, reading: Reading) -> &mut Timer {
         match reading {
             Reading::ChangeFeed => &mut self.feed,
             Reading::Refs => &mut self.refs,
+            other => self.others.entry(other).or_default(),
         }
     }
 
     /// When it is read for this.
     #[must_use]
-    pub const fn timer(&self, reading: Reading) -> &Timer {
+    pub fn timer(&self, reading: Reading) -> Timer {
         match reading {
-            Reading::ChangeFeed => &self.feed,
-            Reading::Refs => &self.refs,
+            Reading::ChangeFeed => self.feed,
+            Reading::Refs => self.refs,
+            other => self.others.get(&other).copied().unwrap_or_default(),
         }
+    }
+
+    /// Has everything but the change feed and refs read again at once.
+    pub fn hasten_others(&mut self, now: UnixSeconds) {
+        for timer in self.others.values_mut() {
+            timer.due = timer.due.min(now);
+        }
+    }
+
+    /// Whether everything else than the change feed is to be read now.
+    fn is_ready_for_others(&self) -> bool {
+        self.tier.is_some() && self.depth() == Some(Depth::Everything)
     }
 
     /// How deep its pipelines have been read; nothing before the first look.
@@ -141,12 +184,14 @@ impl Entry {
 
     /// The project as a source reads it.
     #[must_use]
-    pub fn target(&self) -> Target {
+    pub fn target(&self, instance: Option<&Arc<Instance>>) -> Target {
         Target {
             tracking: self.tracking,
             project: self.project.clone(),
             settings: Arc::clone(&self.settings),
             memory: Arc::clone(&self.memory),
+            tier: self.tier.unwrap_or_default(),
+            instance: instance.cloned(),
         }
     }
 }
@@ -182,6 +227,8 @@ pub struct Registry {
     trackings: u64,
     /// When the first project was tracked.
     start: Option<UnixSeconds>,
+    /// Version and edition of GitLab, as far as known.
+    instance: Option<Arc<Instance>>,
 }
 
 impl Registry {
@@ -232,6 +279,11 @@ impl Registry {
                 memory,
                 feed: timer,
                 refs: timer,
+                others: BTreeMap::new(),
+                tier: None,
+                tier_due: UnixSeconds::default(),
+                unavailable: BTreeMap::new(),
+                errors: BTreeMap::new(),
                 measured_at: None,
                 succeeded_at: None,
                 error: None,
@@ -270,9 +322,11 @@ impl Registry {
     /// Moves all times with a clock that was set back by `back`.
     pub fn clock_was_set_back(&mut self, back: Duration) {
         for entry in self.entries.values_mut() {
-            for timer in [&mut entry.feed, &mut entry.refs] {
+            let core = [&mut entry.feed, &mut entry.refs].into_iter();
+            for timer in core.chain(entry.others.values_mut()) {
                 timer.due = timer.due.minus(back);
             }
+            entry.tier_due = entry.tier_due.minus(back);
             for at in [&mut entry.measured_at, &mut entry.succeeded_at] {
                 *at = at.map(|at| at.minus(back));
             }
@@ -280,12 +334,12 @@ impl Registry {
     }
 
     fn index(&mut self) {
-        let batches = self.entries.len().div_ceil(super::FEED_BATCH);
+        let projects = self.entries.len();
         for (place, entry) in self.entries.values_mut().enumerate() {
             entry.slot = Slot {
                 start: self.start.unwrap_or_default(),
-                batch: place / super::FEED_BATCH,
-                batches,
+                place,
+                projects,
             };
         }
         let path = |(id, entry): (&ProjectId, &Entry)| (*id, entry.project.full_path.clone());
@@ -341,7 +395,12 @@ impl Registry {
             Some(Depth::Pipelines | Depth::Jobs) => super::DEEPER_BATCH,
             None | Some(Depth::Everything) => super::FEED_BATCH,
         };
-        take(&mut self.held, Reading::ChangeFeed, due, size, batches)
+        let take = Take {
+            held: &mut self.held,
+            reading: Reading::ChangeFeed,
+            instance: self.instance.as_ref(),
+        };
+        take.batches(due, size, batches)
     }
 
     /// Takes the projects whose refs are to be looked at, in at most `batches` batches.
@@ -354,7 +413,73 @@ impl Registry {
             .filter(|entry| entry.memory.refs.is_due(&entry.project, now))
             .collect();
         let size = |_: &Entry| super::REFS_BATCH;
-        take(&mut self.held, Reading::Refs, due, size, batches)
+        let take = Take {
+            held: &mut self.held,
+            reading: Reading::Refs,
+            instance: self.instance.as_ref(),
+        };
+        take.batches(due, size, batches)
+    }
+
+    /// Takes one batch of projects that are due for a source, unless a run of it is under way.
+    pub fn take_other(&mut self, source: &dyn AnySource, now: UnixSeconds) -> Option<Vec<Target>> {
+        let reading = source.reading();
+        if self.is_read(reading) {
+            return None;
+        }
+        let rhythm = Rhythm::new(source.interval(), source.batch());
+        let due = self.entries.values_mut();
+        let due =
+            due.filter(|entry| entry.is_ready_for_others() && entry.timer(reading).due <= now);
+        let mut wanted: Vec<&Entry> = Vec::new();
+        for entry in due {
+            if source.wants(&entry.target(self.instance.as_ref()), now) {
+                wanted.push(entry);
+            } else {
+                let slot = entry.slot;
+                entry.timer_mut(reading).succeeded(now, rhythm, slot);
+            }
+        }
+        wanted.sort_by_key(|entry| entry.timer(reading).due);
+        let take = Take {
+            held: &mut self.held,
+            reading,
+            instance: self.instance.as_ref(),
+        };
+        take.batches(wanted, |_| rhythm.batch, 1).pop()
+    }
+
+    /// When the first project is due for a source.
+    #[must_use]
+    pub fn first_due(&self, reading: Reading) -> Option<UnixSeconds> {
+        let ready = self.entries.values();
+        let ready = ready.filter(|entry| entry.is_ready_for_others());
+        ready.map(|entry| entry.timer(reading).due).min()
+    }
+
+    /// Whether a run reads it now.
+    fn is_read(&self, reading: Reading) -> bool {
+        let all = (reading, ProjectId(0))..=(reading, ProjectId(u64::MAX));
+        self.held.range(all).next().is_some()
+    }
+
+    /// How many runs of sources beside the change feed and refs are under way.
+    #[must_use]
+    pub fn others_under_way(&self) -> usize {
+        let others = self.held.iter().map(|(reading, _)| *reading);
+        let others: BTreeSet<Reading> = others.filter(|reading| !reading.is_core()).collect();
+        others.len()
+    }
+
+    /// Takes in what GitLab is.
+    pub fn set_instance(&mut self, instance: Option<Arc<Instance>>) {
+        self.instance = instance;
+    }
+
+    /// What GitLab is, as far as known.
+    #[must_use]
+    pub fn instance(&self) -> Option<Arc<Instance>> {
+        self.instance.clone()
     }
 
     /// Lets go of a project that was held when [`Timer::ended`] was `ended`. If the run told
@@ -394,24 +519,38 @@ impl Registry {
     }
 }
 
-/// Takes what nobody holds, in its order, in at most `batches` batches of projects that go
-/// together: those of one `size`.
-fn take(
-    held: &mut BTreeSet<(Reading, ProjectId)>,
+/// Takes what nobody holds.
+struct Take<'a> {
+    held: &'a mut BTreeSet<(Reading, ProjectId)>,
     reading: Reading,
-    mut due: Vec<&Entry>,
-    size: impl Fn(&Entry) -> usize,
-    batches: usize,
-) -> Vec<Vec<Target>> {
-    due.retain(|entry| !held.contains(&(reading, entry.project.id)));
-    let taken: Vec<Vec<Target>> = due
-        .chunk_by(|one, next| one.depth() == next.depth())
-        .flat_map(|alike| alike.chunks(size(alike[0]).max(1)))
-        .take(batches)
-        .map(|batch| batch.iter().map(|entry| entry.target()).collect())
-        .collect();
-    held.extend(taken.iter().flatten().map(|target| (reading, target.id())));
-    taken
+    instance: Option<&'a Arc<Instance>>,
+}
+
+impl Take<'_> {
+    /// In its order, in at most `batches` batches of projects that go together: those of one
+    /// `size`.
+    fn batches(
+        self,
+        mut due: Vec<&Entry>,
+        size: impl Fn(&Entry) -> usize,
+        batches: usize,
+    ) -> Vec<Vec<Target>> {
+        let Self {
+            held,
+            reading,
+            instance,
+        } = self;
+        due.retain(|entry| !held.contains(&(reading, entry.project.id)));
+        let target = |entry: &&Entry| entry.target(instance);
+        let taken: Vec<Vec<Target>> = due
+            .chunk_by(|one, next| one.depth() == next.depth())
+            .flat_map(|alike| alike.chunks(size(alike[0]).max(1)))
+            .take(batches)
+            .map(|batch| batch.iter().map(target).collect())
+            .collect();
+        held.extend(taken.iter().flatten().map(|target| (reading, target.id())));
+        taken
+    }
 }
 
 #[cfg(test)]

@@ -4,17 +4,121 @@
 //! counts nothing, measures nothing and shows nothing.
 
 pub mod change_feed;
+mod erased;
 pub mod refs;
+pub mod set;
+mod unavailable;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 
+use crate::clock::UnixSeconds;
+use crate::collector::{Measures, Subject};
 use crate::config::ProjectSettings;
-use crate::gitlab::model::{Project, ProjectId, Text};
+use crate::gitlab::capability::{Instance, Tier};
+use crate::gitlab::model::{Known, Project, ProjectId, Role, Text};
 use crate::gitlab::{Cause, GitLabError};
 use crate::project::ProjectMemory;
+use crate::telemetry::catalogue::Collector;
+
+pub use erased::{AnySource, Facts};
+pub use unavailable::Unavailable;
+
+/// What a project is read for. A run holds its projects: there are never two runs of one reading
+/// and one project at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reading {
+    /// What moved.
+    ChangeFeed,
+    /// Which refs exist.
+    Refs,
+    /// Merge requests and their reviews.
+    MergeRequests,
+    /// Environments and their deployments.
+    Environments,
+    /// Test reports of pipelines.
+    TestReports,
+    /// DORA metrics, or what they are computed from.
+    Dora,
+    /// Value stream analytics.
+    ValueStream,
+    /// Sizes and counts of repositories.
+    Repository,
+    /// Commits by contributor.
+    Contributors,
+    /// Pipeline schedules.
+    Schedules,
+    /// Runners.
+    Runners,
+    /// Vulnerabilities.
+    Security,
+    /// Variables of pipelines.
+    Variables,
+}
+
+impl Reading {
+    /// Whether the scheduler runs it by itself, not as one of the list in [`set`].
+    #[must_use]
+    pub const fn is_core(self) -> bool {
+        matches!(self, Self::ChangeFeed | Self::Refs)
+    }
+}
+
+/// One reading of GitLab in a rhythm of its own, and the collectors that measure it.
+///
+/// The change feed and refs have a form of their own: the first goes deeper step by step, the second
+/// looks where something moved. Everything else has this one.
+pub trait Source: Send + Sync + 'static {
+    /// What is read of one project.
+    type Facts: Send + Sync + 'static;
+
+    /// What it reads for: one variant for each source.
+    fn reading(&self) -> Reading;
+
+    /// The enabled collectors that measure it; its errors are counted under the first.
+    fn collectors(&self) -> &[Collector];
+
+    /// How often a project is read.
+    fn interval(&self) -> Duration;
+
+    /// Projects in one run: as many as one query takes, or a few where each costs calls of its own.
+    fn batch(&self) -> usize;
+
+    /// Why the project has nothing for it, as far as that is known without a call.
+    fn unavailable(&self, _target: &Target) -> Option<Unavailable> {
+        None
+    }
+
+    /// Whether a project whose time has come is to be read; `false` when nothing can have moved
+    /// since. It is asked again an interval later.
+    fn wants(&self, _target: &Target, _now: UnixSeconds) -> bool {
+        true
+    }
+
+    /// Reads some projects: one result for each.
+    fn fetch(
+        &self,
+        targets: &[Target],
+        now: UnixSeconds,
+    ) -> impl Future<Output = Vec<(ProjectId, Result<Self::Facts, SourceError>)>> + Send;
+
+    /// What went wrong in a project and left the rest whole.
+    fn problems<'a>(&self, _facts: &'a Self::Facts) -> &'a [Problem] {
+        &[]
+    }
+
+    /// Lets the collectors measure what was read: pure. It changes only their own parts of the
+    /// memory; a run whose record fails is measured again from the memory before it.
+    fn measure(
+        &self,
+        subject: Subject<'_>,
+        facts: &Self::Facts,
+        memory: &mut ProjectMemory,
+    ) -> Vec<Measures>;
+}
 
 /// Runs futures side by side, at most `at_once` of them, and gives their results in order.
 // A `Vec`, not an iterator: a future that holds the closure which makes the others is not `Send`
@@ -34,6 +138,10 @@ pub struct Target {
     pub settings: Arc<ProjectSettings>,
     /// What is remembered of it.
     pub memory: Arc<ProjectMemory>,
+    /// The tier that its licence gives, as far as it could be told.
+    pub tier: Known<Tier>,
+    /// Version and edition of GitLab; none where the token may not ask.
+    pub instance: Option<Arc<Instance>>,
 }
 
 impl Target {
@@ -41,6 +149,20 @@ impl Target {
     #[must_use]
     pub fn id(&self) -> ProjectId {
         self.project.id
+    }
+
+    /// Why the project has nothing for what needs this tier and this role, as far as both are known.
+    #[must_use]
+    pub fn lacks(&self, tier: Tier, role: Role) -> Option<Unavailable> {
+        if let Some(has) = self.project.role.value()
+            && has < role
+        {
+            return Some(Unavailable::Role { needs: role, has });
+        }
+        match self.tier.value() {
+            Some(has) if has < tier => Some(Unavailable::Tier { needs: tier, has }),
+            _ => None,
+        }
     }
 }
 
@@ -97,7 +219,10 @@ pub enum SourceError {
         "the token has the role {role} here; pipelines and jobs need Reporter or higher",
         role = .0.name()
     )]
-    RoleTooLow(crate::gitlab::model::Role),
+    RoleTooLow(Role),
+    /// The project has nothing for the source: no error, its states go and the reason is shown.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
     /// The batch was answered, this project's part of it was not.
     #[error("GitLab left the project out of its answer: {0}")]
     Partial(String),
@@ -111,7 +236,7 @@ impl SourceError {
     #[must_use]
     pub fn rest_may_answer(&self) -> bool {
         match self {
-            Self::Gone | Self::RoleTooLow(_) => false,
+            Self::Gone | Self::RoleTooLow(_) | Self::Unavailable(_) => false,
             Self::Partial(_) => true,
             Self::GitLab(error) => {
                 let too_heavy = matches!(
@@ -128,7 +253,7 @@ impl SourceError {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Gone => "not_found",
-            Self::RoleTooLow(_) => "forbidden",
+            Self::RoleTooLow(_) | Self::Unavailable(_) => "forbidden",
             Self::Partial(_) => "graphql",
             Self::GitLab(error) => error.kind(),
         }

@@ -174,6 +174,7 @@ impl<C: FeedCollector> Watched<C> {
             settings: &self.settings,
             max_pipelines_per_ref: self.max_pipelines_per_ref,
             refs: &self.refs,
+            tier: crate::gitlab::model::Known::Unread,
             now: self.now,
         };
         self.collector

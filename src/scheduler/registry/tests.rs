@@ -5,6 +5,10 @@ use crate::gitlab::model::Known;
 use crate::source::change_feed::FeedState;
 
 const INTERVAL: Duration = Duration::from_secs(30);
+const RHYTHM: Rhythm = Rhythm {
+    interval: INTERVAL,
+    batch: crate::scheduler::FEED_BATCH,
+};
 const START: UnixSeconds = UnixSeconds(1_000);
 
 fn at(seconds: i64) -> UnixSeconds {
@@ -45,7 +49,7 @@ fn succeed(registry: &mut Registry, id: u64, now: UnixSeconds) {
     let (id, holding) = holding(registry, id);
     let entry = registry.get_mut(id).unwrap();
     let slot = entry.slot;
-    entry.feed.succeeded(now, INTERVAL, slot);
+    entry.feed.succeeded(now, RHYTHM, slot);
     registry.release(Reading::ChangeFeed, id, holding, now, INTERVAL);
 }
 
@@ -158,7 +162,7 @@ fn failures_in_a_row_wait_longer_and_longer_and_a_success_ends_that() {
         waits.push(timer.due.since(START).as_secs());
     }
     assert_eq!(waits, [60, 120, 240, 300, 300, 300]);
-    timer.succeeded(START, INTERVAL, Slot::default());
+    timer.succeeded(START, RHYTHM, Slot::default());
     assert!(timer.due <= at(30), "{timer:?}");
     timer.failed(START, INTERVAL);
     assert_eq!(timer.due, at(60));

@@ -47,7 +47,18 @@ pub fn watch_everything() -> Settings {
     refs.tags.regexp = ".*".parse().expect("a regular expression");
     refs.branches.exclude_deleted = false;
     refs.tags.exclude_deleted = false;
+    only_pipelines(&mut settings);
     settings
+}
+
+/// Switches off what has tests of its own: all collectors that do not measure the change feed.
+pub fn only_pipelines(settings: &mut Settings) {
+    let collectors = &mut settings.collectors;
+    collectors.merge_requests.enabled = false;
+    collectors.code_review.enabled = false;
+    collectors.dora.enabled = false;
+    collectors.value_stream.enabled = false;
+    collectors.repository.enabled = false;
 }
 
 /// A client's settings for the simulator: no limit that a test would wait for.

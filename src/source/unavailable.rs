@@ -1,0 +1,40 @@
+//! Why a project has nothing for a collector, though nothing failed.
+
+use crate::gitlab::capability::Tier;
+use crate::gitlab::model::Role;
+
+/// Why a project has nothing for a collector: shown on the status page and by `check`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// Its licence does not give it.
+    #[error("needs GitLab {}, the project has {}", .needs.title(), .has.title())]
+    Tier {
+        /// The lowest tier that gives it.
+        needs: Tier,
+        /// The project's tier.
+        has: Tier,
+    },
+    /// GitLab gave nothing, and only the licence can be why.
+    #[error("GitLab gives it only with {}", .0.title())]
+    Unlicensed(Tier),
+    /// The token's role hides it.
+    #[error("needs the role {} in the project, the token has {}", .needs.name(), .has.name())]
+    Role {
+        /// The lowest role that sees it.
+        needs: Role,
+        /// The token's role in the project.
+        has: Role,
+    },
+    /// The token's scope does not reach it, or a fine-grained token has no grant for it.
+    #[error("the token may not read it: {0}")]
+    Forbidden(String),
+    /// Switched off in the project's or the instance's settings.
+    #[error("{0} is switched off in GitLab")]
+    SwitchedOff(&'static str),
+    /// This GitLab is too old.
+    #[error("needs GitLab {0}.{1} or later")]
+    Release(u32, u32),
+    /// The way in which the settings ask for it cannot give it.
+    #[error("{0}")]
+    Settings(&'static str),
+}
