@@ -42,6 +42,8 @@ text_scalar! {
     CiJobArtifactId = "CiJobArtifactID",
     UserId = "UserID",
     BigInt = "BigInt",
+    StreamId = "AnalyticsCycleAnalyticsValueStreamID",
+    StageId = "AnalyticsCycleAnalyticsStageID",
     Date = "Date"
 }
 
@@ -230,5 +232,7 @@ text_enum! {
     }
     DoraMetricBucketingInterval { "ALL" "MONTHLY" "DAILY" }
     DeploymentTier { "PRODUCTION" "STAGING" "TESTING" "DEVELOPMENT" "OTHER" }
+    ReleaseSort { "CREATED_DESC" "CREATED_ASC" "RELEASED_AT_DESC" "RELEASED_AT_ASC" }
+    VulnerabilityState { "CONFIRMED" "DETECTED" "DISMISSED" "RESOLVED" }
     ShaFormat { "SHORT" "LONG" }
 }

@@ -200,9 +200,7 @@ impl Code {
     /// A commit and those before it, newest first.
     pub fn ancestors(&self, from: Option<&str>) -> impl Iterator<Item = &Commit> {
         let first = from.and_then(|sha| self.commits.get(sha));
-        std::iter::successors(first, |commit| {
-            self.commits.get(commit.parent.as_deref()?)
-        })
+        std::iter::successors(first, |commit| self.commits.get(commit.parent.as_deref()?))
     }
 
     /// Who committed to the default branch, by e-mail address, as GitLab counts: no merge commits,
@@ -212,7 +210,10 @@ impl Code {
         let mut found: Vec<Contributor> = Vec::new();
         let counted = self.history().filter(|commit| !commit.merge);
         for commit in counted.take(CONTRIBUTORS_LIMIT) {
-            match found.iter_mut().find(|one| one.email == commit.author_email) {
+            match found
+                .iter_mut()
+                .find(|one| one.email == commit.author_email)
+            {
                 Some(one) => one.commits += 1,
                 None => found.push(Contributor {
                     name: commit.author_name.clone(),
@@ -419,7 +420,10 @@ impl World {
                 closed_at: None,
             }),
             2 => {
-                let open = code.issues.iter_mut().find(|issue| issue.closed_at.is_none());
+                let open = code
+                    .issues
+                    .iter_mut()
+                    .find(|issue| issue.closed_at.is_none());
                 if let Some(issue) = open {
                     issue.mentioned_at.get_or_insert(now);
                     issue.closed_at = Some(now);
@@ -491,8 +495,10 @@ impl World {
         code.value_streams = stream;
         code.vulnerabilities = (0..rng.random_range(2_usize..30))
             .map(|index| Vulnerability {
-                severity: ["critical", "high", "medium", "low", "info", "unknown"][index % 6].into(),
-                state: ["detected", "confirmed", "detected", "dismissed", "resolved"][index % 5].into(),
+                severity: ["critical", "high", "medium", "low", "info", "unknown"][index % 6]
+                    .into(),
+                state: ["detected", "confirmed", "detected", "dismissed", "resolved"][index % 5]
+                    .into(),
             })
             .collect();
         code.put_below(seed, project, rng.random_range(5..60));
@@ -534,9 +540,13 @@ impl Code {
 
 /// Somebody's commit: who and how much follow from the world's seed, the project and the number.
 fn somebody(seed: u64, project: ProjectId, number: usize) -> CommitSpec {
-    let mut rng = ChaCha8Rng::seed_from_u64(
-        seed.rotate_left(40) ^ project.rotate_left(20) ^ number as u64,
-    );
+    let mut rng =
+        ChaCha8Rng::seed_from_u64(seed.rotate_left(40) ^ project.rotate_left(20) ^ number as u64);
     let (name, email) = AUTHORS[rng.random_range(0..AUTHORS.len())];
-    CommitSpec::by(name, email, rng.random_range(0..300), rng.random_range(0..120))
+    CommitSpec::by(
+        name,
+        email,
+        rng.random_range(0..300),
+        rng.random_range(0..120),
+    )
 }

@@ -155,6 +155,16 @@ impl World {
         }
     }
 
+    /// Major and minor number of the version.
+    #[must_use]
+    pub fn version_numbers(&self) -> (u32, u32) {
+        let mut numbers = self
+            .version
+            .split('.')
+            .map(|part| part.parse().unwrap_or(0));
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+    }
+
     /// World time.
     #[must_use]
     pub fn now(&self) -> Millis {
