@@ -28,8 +28,10 @@ enum Cost {
 /// `projects` and `mergeRequests`, which costs a point; `pipeline` is ten points cheaper.
 fn cost(field: &str) -> Cost {
     match field {
-        "projects" | "mergeRequests" => Cost::Page(2),
-        "pipelines" | "jobs" => Cost::Page(1),
+        "projects" | "mergeRequests" | "releases" => Cost::Page(2),
+        "pipelines" | "jobs" | "valueStreams" => Cost::Page(1),
+        "stages" | "vulnerabilitySeveritiesCount" | "cycleTime" => Cost::Resolver(1),
+        "languages" | "forksCount" | "rootRef" | "branchCount" | "tagCount" => Cost::Resolver(2),
         "pipeline" => Cost::Resolver(-9),
         "metrics" | "leadTime" | "flowMetrics" | "licensedFeatureAvailability" => Cost::Resolver(1),
         _ => Cost::Plain,
@@ -227,6 +229,22 @@ mod tests {
                 "tiers by probing",
                 include_str!("queries/feature_probe.graphql"),
                 projects(GitLab::TIER_PROJECTS, 0).into(),
+            ),
+            (
+                "repositories",
+                include_str!("queries/repositories.graphql"),
+                HashMap::from([
+                    ("projects", count(GitLab::REPOSITORIES)),
+                    ("releases", count(10)),
+                ]),
+            ),
+            (
+                "value streams",
+                include_str!("queries/value_streams.graphql"),
+                HashMap::from([
+                    ("projects", count(GitLab::VALUE_STREAMS)),
+                    ("streams", count(5)),
+                ]),
             ),
             (
                 "merge requests",

@@ -14,10 +14,13 @@ mod holes;
 mod jobs;
 mod merge_requests;
 mod queries;
+mod repositories;
 #[cfg(test)]
 mod sample_tests;
 #[cfg(test)]
 mod schema_tests;
+mod value_streams;
+mod vulnerabilities;
 
 use graphql_client::GraphQLQuery;
 use reqwest::Method;
@@ -29,6 +32,8 @@ use holes::{Holes, Partial};
 
 pub use changes::ProjectChanges;
 pub use features::ProjectTier;
+pub use repositories::CountedRefs;
+pub use value_streams::FlowTimes;
 pub use jobs::{PipelineJobs, ProjectJobs, Which};
 
 use super::GitLab;
@@ -83,6 +88,8 @@ pub(crate) mod scalars {
 
     /// Seconds.
     pub type Duration = f64;
+    /// A day.
+    pub type Date = String;
     /// A global id.
     pub type JobID = String;
     /// ISO 8601.

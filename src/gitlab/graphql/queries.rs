@@ -52,3 +52,48 @@ scored!(licensed_features);
 )]
 pub(super) struct FeatureProbe;
 scored!(feature_probe);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/repositories.graphql",
+    skip_serializing_none
+)]
+pub(super) struct Repositories;
+scored!(repositories);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/ref_counts.graphql",
+    skip_serializing_none
+)]
+pub(super) struct RefCounts;
+scored!(ref_counts);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/value_streams.graphql",
+    skip_serializing_none
+)]
+pub(super) struct ValueStreams;
+scored!(value_streams);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/flow_times.graphql",
+    skip_serializing_none
+)]
+pub(super) struct FlowTimes;
+scored!(flow_times);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/vulnerability_counts.graphql",
+    skip_serializing_none
+)]
+pub(super) struct VulnerabilityCounts;
+scored!(vulnerability_counts);

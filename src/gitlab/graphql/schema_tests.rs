@@ -14,7 +14,7 @@ use crate::gitlab::testing::truth;
 
 const SUBSET: &str = include_str!("schema.graphql");
 
-const QUERIES: [(&str, &str); 5] = [
+const QUERIES: [(&str, &str); 10] = [
     (
         "project_changes",
         include_str!("queries/project_changes.graphql"),
@@ -34,6 +34,14 @@ const QUERIES: [(&str, &str); 5] = [
     (
         "feature_probe",
         include_str!("queries/feature_probe.graphql"),
+    ),
+    ("repositories", include_str!("queries/repositories.graphql")),
+    ("ref_counts", include_str!("queries/ref_counts.graphql")),
+    ("value_streams", include_str!("queries/value_streams.graphql")),
+    ("flow_times", include_str!("queries/flow_times.graphql")),
+    (
+        "vulnerability_counts",
+        include_str!("queries/vulnerability_counts.graphql"),
     ),
 ];
 

@@ -9,6 +9,7 @@ mod merge_requests;
 mod pipelines;
 mod projects;
 mod refs;
+mod repository;
 
 use reqwest::Method;
 use reqwest::header::{HeaderMap, LINK};
