@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::clock::UnixSeconds;
 use crate::collector::refs::{RefName, RefsSeen};
-use crate::collector::{child_pipelines, jobs, pipelines};
+use crate::collector::{child_pipelines, jobs, pipelines, repository};
 use crate::gitlab::model::{Role, Text};
 use crate::source::change_feed::FeedState;
 use crate::source::refs::RefsState;
@@ -58,6 +58,8 @@ memory! {
     jobs: jobs::Memory,
     /// Memory of the collector `child_pipelines`.
     child_pipelines: child_pipelines::Memory,
+    /// Memory of the collector `repository`.
+    repository: repository::Memory,
 }
 
 impl ProjectMemory {

@@ -18,9 +18,12 @@ pub mod pipelines;
 #[cfg(test)]
 mod properties;
 pub mod refs;
+pub mod repository;
+pub mod security;
 pub mod set;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod value_stream;
 
 use std::collections::BTreeMap;
 

@@ -3,11 +3,15 @@
 //! A source asks [`crate::gitlab`] for a batch of projects and returns one result per project. It
 //! counts nothing, measures nothing and shows nothing.
 
+mod batched;
 pub mod change_feed;
 mod erased;
 pub mod refs;
+pub mod repository;
+pub mod security;
 pub mod set;
 mod unavailable;
+pub mod value_stream;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

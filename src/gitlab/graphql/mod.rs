@@ -32,9 +32,9 @@ use holes::{Holes, Partial};
 
 pub use changes::ProjectChanges;
 pub use features::ProjectTier;
+pub use jobs::{PipelineJobs, ProjectJobs, Which};
 pub use repositories::CountedRefs;
 pub use value_streams::FlowTimes;
-pub use jobs::{PipelineJobs, ProjectJobs, Which};
 
 use super::GitLab;
 use super::client::{Answer, Call, Query, record_failure};

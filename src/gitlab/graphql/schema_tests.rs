@@ -37,7 +37,10 @@ const QUERIES: [(&str, &str); 10] = [
     ),
     ("repositories", include_str!("queries/repositories.graphql")),
     ("ref_counts", include_str!("queries/ref_counts.graphql")),
-    ("value_streams", include_str!("queries/value_streams.graphql")),
+    (
+        "value_streams",
+        include_str!("queries/value_streams.graphql"),
+    ),
     ("flow_times", include_str!("queries/flow_times.graphql")),
     (
         "vulnerability_counts",

@@ -31,7 +31,9 @@ impl GitLab {
             ids: ids.iter().copied().map(project_gid).collect(),
             projects: count(ids.len()),
         };
-        let answer = self.query::<queries::VulnerabilityCounts>(variables).await?;
+        let answer = self
+            .query::<queries::VulnerabilityCounts>(variables)
+            .await?;
         batch(ids, answer)
             .map_err(|why| self.query_error("VulnerabilityCounts", &why))
             .map(|batch| self.tidy("VulnerabilityCounts", batch))

@@ -115,7 +115,13 @@ impl Collector {
     pub const fn is_built(self) -> bool {
         matches!(
             self,
-            Self::Pipelines | Self::ChildPipelines | Self::Jobs | Self::Exporter
+            Self::Pipelines
+                | Self::ChildPipelines
+                | Self::Jobs
+                | Self::Repository
+                | Self::Security
+                | Self::ValueStream
+                | Self::Exporter
         )
     }
 }
