@@ -144,3 +144,75 @@ fn float(number: u64) -> f64 {
 fn at(time: UnixSeconds) -> f64 {
     time.0 as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::collector::refs::RefsSeen;
+    use crate::config::ProjectSettings;
+    use crate::gitlab::model::{Known, ProjectId};
+
+    fn info(statistics: Known<Statistics>, branch: &str) -> RepositoryInfo {
+        RepositoryInfo {
+            id: ProjectId(1),
+            statistics,
+            languages: None,
+            default_branch: Known::Value(branch.into()),
+            visibility: None,
+            archived: false,
+            refs: None,
+            open_issues: None,
+            stars: Some(12),
+            forks: None,
+            last_activity_at: None,
+            releases: None,
+        }
+    }
+
+    fn look(info: &RepositoryInfo, memory: &mut Memory) -> Measured {
+        let subject = Subject {
+            id: ProjectId(1),
+            project: &"group/app".into(),
+            paths: &BTreeMap::new(),
+            settings: &ProjectSettings::default(),
+            max_pipelines_per_ref: 1,
+            refs: &RefsSeen::default(),
+            tier: Known::Unread,
+            now: UnixSeconds(0),
+        };
+        measure(subject, info, None, memory)
+    }
+
+    fn commits(number: u64) -> Known<Statistics> {
+        Known::Value(Statistics {
+            commits: number,
+            ..Statistics::default()
+        })
+    }
+
+    #[test]
+    fn what_a_role_hides_is_absent_and_not_zero() {
+        let measured = look(&info(Known::Hidden, "main"), &mut Memory::default());
+        assert!(measured.births.is_empty() && measured.events.is_empty());
+        let shown: Vec<_> = measured
+            .states
+            .iter()
+            .map(|state| state.desc.name)
+            .collect();
+        assert_eq!(shown, ["age_repository_star_count", "age_repository_info"]);
+    }
+
+    #[test]
+    fn another_default_branch_begins_anew() {
+        let mut memory = Memory::default();
+        look(&info(commits(100), "master"), &mut memory);
+        let moved = look(&info(commits(900), "main"), &mut memory);
+        assert!(moved.events.is_empty(), "{:?}", moved.events);
+        assert_eq!(moved.births.len(), 1);
+        let risen = look(&info(commits(902), "main"), &mut memory);
+        assert_eq!(risen.events.len(), 1);
+        assert!((risen.events[0].value - 2.0).abs() < f64::EPSILON);
+    }
+}

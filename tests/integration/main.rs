@@ -2,6 +2,7 @@
 
 mod births;
 mod check;
+mod collectors;
 mod crash;
 mod faults;
 mod first_look;
