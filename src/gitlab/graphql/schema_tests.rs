@@ -151,6 +151,16 @@ fn the_subset_is_a_true_subset_of_gitlabs_schema() {
                     }
                 }
             }
+            (TypeDefinition::InputObject(ours), TypeDefinition::InputObject(theirs)) => {
+                let fields = |input: &schema::InputObjectType<'static, String>| {
+                    let fields = input.fields.iter();
+                    let fields = fields.map(|field| (field.name.clone(), field.value_type.clone()));
+                    fields.collect::<Vec<_>>()
+                };
+                if fields(ours) != fields(theirs) {
+                    wrong.push(format!("{name}: other fields"));
+                }
+            }
             _ => wrong.push(format!("{name}: another kind of type")),
         }
     }

@@ -59,8 +59,10 @@ impl GitLab {
             ids: ids.iter().copied().map(project_gid).collect(),
             projects: count(ids.len()),
             streams: STREAMS,
-            start: day(now.minus(period)),
-            end: day(now),
+            timeframe: value_streams::Timeframe {
+                start: day(now.minus(period)),
+                end: day(now),
+            },
         };
         let answer = self.query::<queries::ValueStreams>(variables).await?;
         stages(ids, answer)
