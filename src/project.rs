@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::clock::UnixSeconds;
 use crate::collector::refs::{RefName, RefsSeen};
-use crate::collector::{child_pipelines, jobs, pipelines, test_reports, variables};
+use crate::collector::{child_pipelines, jobs, pipelines, repository, test_reports, variables};
 use crate::gitlab::model::{Role, Text};
 use crate::source::change_feed::FeedState;
 use crate::source::refs::RefsState;
@@ -66,6 +66,8 @@ memory! {
     environments_state: crate::source::environments::State,
     /// Memory of the collector `environments`.
     environments: crate::collector::environments::Memory,
+    /// Memory of the collector `repository`.
+    repository: repository::Memory,
 }
 
 impl ProjectMemory {

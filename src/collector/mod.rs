@@ -19,12 +19,15 @@ pub mod pipelines;
 #[cfg(test)]
 mod properties;
 pub mod refs;
+pub mod repository;
 pub mod runners;
 pub mod schedules;
+pub mod security;
 pub mod set;
 pub mod test_reports;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod value_stream;
 pub mod variables;
 
 use std::collections::BTreeMap;

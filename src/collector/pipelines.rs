@@ -83,6 +83,17 @@ impl Memory {
         all.map(|entry| entry.id)
     }
 
+    /// Coverage of the newest remembered pipeline of a branch that reports one.
+    #[must_use]
+    pub fn coverage_of(&self, branch: &Text) -> Option<f64> {
+        let name = RefName {
+            kind: RefKind::Branch,
+            name: branch.clone(),
+        };
+        let (_, entries) = self.newest.iter().find(|(known, _)| **known == name)?;
+        entries.iter().find_map(|entry| entry.value.coverage)
+    }
+
     /// The newest pipeline of each ref.
     pub fn newest_ids(&self) -> impl Iterator<Item = PipelineId> {
         self.newest

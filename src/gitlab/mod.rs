@@ -18,6 +18,7 @@ pub mod limiter;
 pub mod model;
 #[cfg(test)]
 mod mutation;
+pub mod repository;
 pub mod rest;
 pub mod settings;
 #[cfg(test)]

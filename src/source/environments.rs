@@ -230,7 +230,7 @@ impl EnvironmentsSource {
         let (shas, ids): (Vec<_>, Vec<_>) = shas.into_iter().unzip();
         let calls = shas
             .iter()
-            .map(|sha| self.gitlab.commits_between(target.id(), sha, &branch));
+            .map(|sha| self.gitlab.commit_count_between(target.id(), sha, &branch));
         let counts = side_by_side(CALLS_AT_ONCE, calls.collect()).await;
         for (ids, count) in ids.into_iter().zip(counts) {
             match count {

@@ -3,16 +3,20 @@
 //! A source asks [`crate::gitlab`] for a batch of projects and returns one result per project. It
 //! counts nothing, measures nothing and shows nothing.
 
+mod batched;
 pub mod change_feed;
 pub mod environments;
 mod erased;
 mod gate;
 pub mod refs;
+pub mod repository;
 pub mod runners;
 pub mod schedules;
+pub mod security;
 pub mod set;
 pub mod test_reports;
 mod unavailable;
+pub mod value_stream;
 pub mod variables;
 
 use std::collections::BTreeMap;

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use super::environments::EnvironmentsSource;
+use super::repository::RepositorySource;
 use super::runners::RunnersSource;
 use super::schedules::SchedulesSource;
+use super::security::SecuritySource;
 use super::test_reports::TestReportsSource;
+use super::value_stream::ValueStreamSource;
 use super::variables::VariablesSource;
 use super::{AnySource, Source};
 use crate::config::Settings;
@@ -22,7 +25,19 @@ pub fn sources(settings: &Settings, gitlab: &GitLab) -> Sources {
         .environments
         .enabled
         .then(|| EnvironmentsSource::new(gitlab.clone(), collectors.environments.clone()));
+    let repository = collectors.repository.enabled;
+    let repository =
+        repository.then(|| RepositorySource::new(gitlab.clone(), collectors.repository.interval));
+    let value_stream = collectors.value_stream.enabled;
+    let value_stream = value_stream
+        .then(|| ValueStreamSource::new(gitlab.clone(), collectors.value_stream.interval));
+    let security = collectors.security.enabled;
+    let security =
+        security.then(|| SecuritySource::new(gitlab.clone(), collectors.security.interval));
     let all = [
+        shared(repository),
+        shared(value_stream),
+        shared(security),
         shared(environments),
         shared(TestReportsSource::new(collectors, gitlab)),
         shared(SchedulesSource::new(collectors, gitlab)),

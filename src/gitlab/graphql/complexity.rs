@@ -28,8 +28,12 @@ enum Cost {
 /// `projects` and `mergeRequests`, which costs a point; `pipeline` is ten points cheaper.
 fn cost(field: &str) -> Cost {
     match field {
-        "projects" | "mergeRequests" => Cost::Page(2),
-        "pipelines" | "jobs" | "pipelineSchedules" | "runners" | "managers" => Cost::Page(1),
+        "projects" | "mergeRequests" | "releases" => Cost::Page(2),
+        "pipelines" | "jobs" | "pipelineSchedules" | "runners" | "managers" | "valueStreams" => {
+            Cost::Page(1)
+        }
+        "stages" | "vulnerabilitySeveritiesCount" | "cycleTime" => Cost::Resolver(1),
+        "languages" | "forksCount" | "rootRef" | "branchCount" | "tagCount" => Cost::Resolver(2),
         "pipeline" => Cost::Resolver(-9),
         "testReportSummary" => Cost::Resolver(1),
         "metrics" | "leadTime" | "flowMetrics" | "licensedFeatureAvailability" => Cost::Resolver(1),
@@ -264,6 +268,22 @@ mod tests {
                     ("all", Json::Bool(true)),
                     ("runners", count(100)),
                     ("managers", count(100)),
+                ]),
+            ),
+            (
+                "repositories",
+                include_str!("queries/repositories.graphql"),
+                HashMap::from([
+                    ("projects", count(GitLab::REPOSITORIES)),
+                    ("releases", count(10)),
+                ]),
+            ),
+            (
+                "value streams",
+                include_str!("queries/value_streams.graphql"),
+                HashMap::from([
+                    ("projects", count(GitLab::VALUE_STREAMS)),
+                    ("streams", count(5)),
                 ]),
             ),
             (

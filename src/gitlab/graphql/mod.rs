@@ -15,12 +15,15 @@ mod jobs;
 mod merge_requests;
 mod queries;
 mod reports;
+mod repositories;
 mod runners;
 #[cfg(test)]
 mod sample_tests;
 mod schedules;
 #[cfg(test)]
 mod schema_tests;
+mod value_streams;
+mod vulnerabilities;
 
 use graphql_client::GraphQLQuery;
 use reqwest::Method;
@@ -34,8 +37,10 @@ pub use changes::ProjectChanges;
 pub use features::ProjectTier;
 pub use jobs::{PipelineJobs, ProjectJobs, Which};
 pub use reports::ProjectReports;
+pub use repositories::CountedRefs;
 pub use runners::ProjectRunners;
 pub use schedules::ProjectSchedules;
+pub use value_streams::FlowTimes;
 
 use super::GitLab;
 use super::client::{Answer, Call, Query, record_failure};
@@ -89,6 +94,8 @@ pub(crate) mod scalars {
 
     /// Seconds.
     pub type Duration = f64;
+    /// A day.
+    pub type Date = String;
     /// A global id.
     pub type CiRunnerID = String;
     /// A global id.

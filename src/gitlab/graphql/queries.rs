@@ -65,6 +65,15 @@ scored!(test_reports);
 #[derive(GraphQLQuery)]
 #[graphql(
     schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/repositories.graphql",
+    skip_serializing_none
+)]
+pub(super) struct Repositories;
+scored!(repositories);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
     query_path = "src/gitlab/graphql/queries/pipeline_schedules.graphql",
     extern_enums("PipelineStatusEnum"),
     skip_serializing_none
@@ -75,9 +84,45 @@ scored!(pipeline_schedules);
 #[derive(GraphQLQuery)]
 #[graphql(
     schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/ref_counts.graphql",
+    skip_serializing_none
+)]
+pub(super) struct RefCounts;
+scored!(ref_counts);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
     query_path = "src/gitlab/graphql/queries/runners.graphql",
     extern_enums("CiRunnerType", "CiRunnerStatus"),
     skip_serializing_none
 )]
 pub(super) struct Runners;
 scored!(runners);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/value_streams.graphql",
+    skip_serializing_none
+)]
+pub(super) struct ValueStreams;
+scored!(value_streams);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/flow_times.graphql",
+    skip_serializing_none
+)]
+pub(super) struct FlowTimes;
+scored!(flow_times);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/vulnerability_counts.graphql",
+    skip_serializing_none
+)]
+pub(super) struct VulnerabilityCounts;
+scored!(vulnerability_counts);

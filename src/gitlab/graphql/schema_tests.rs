@@ -14,7 +14,7 @@ use crate::gitlab::testing::truth;
 
 const SUBSET: &str = include_str!("schema.graphql");
 
-const QUERIES: [(&str, &str); 8] = [
+const QUERIES: [(&str, &str); 13] = [
     ("test_reports", include_str!("queries/test_reports.graphql")),
     (
         "pipeline_schedules",
@@ -40,6 +40,17 @@ const QUERIES: [(&str, &str); 8] = [
     (
         "feature_probe",
         include_str!("queries/feature_probe.graphql"),
+    ),
+    ("repositories", include_str!("queries/repositories.graphql")),
+    ("ref_counts", include_str!("queries/ref_counts.graphql")),
+    (
+        "value_streams",
+        include_str!("queries/value_streams.graphql"),
+    ),
+    ("flow_times", include_str!("queries/flow_times.graphql")),
+    (
+        "vulnerability_counts",
+        include_str!("queries/vulnerability_counts.graphql"),
     ),
 ];
 
@@ -144,6 +155,16 @@ fn the_subset_is_a_true_subset_of_gitlabs_schema() {
                         None => wrong.push(format!("{place}: no such field")),
                         Some(theirs) => wrong.extend(same_field(&place, field, theirs)),
                     }
+                }
+            }
+            (TypeDefinition::InputObject(ours), TypeDefinition::InputObject(theirs)) => {
+                let fields = |input: &schema::InputObjectType<'static, String>| {
+                    let fields = input.fields.iter();
+                    let fields = fields.map(|field| (field.name.clone(), field.value_type.clone()));
+                    fields.collect::<Vec<_>>()
+                };
+                if fields(ours) != fields(theirs) {
+                    wrong.push(format!("{name}: other fields"));
                 }
             }
             _ => wrong.push(format!("{name}: another kind of type")),

@@ -11,6 +11,7 @@ mod pipelines;
 mod projects;
 mod refs;
 mod reports;
+mod repository;
 mod runners;
 mod schedules;
 

@@ -123,6 +123,9 @@ impl Collector {
                 | Self::Runners
                 | Self::Variables
                 | Self::Environments
+                | Self::Repository
+                | Self::Security
+                | Self::ValueStream
                 | Self::Exporter
         )
     }

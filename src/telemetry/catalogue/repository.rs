@@ -27,8 +27,8 @@ pub static COMMIT_COUNT: Counter<ProjectRefLabels> = Counter::new(spec(
     "age_repository_commit_count",
     "",
     true,
-    "Commits that came to the default branch since the exporter first saw it; a forced push that \
-     removes some takes none away.",
+    "Commits that came to the default branch since the exporter first saw it: the rises of \
+     GitLab's total; a forced push that removes some takes none away.",
 ));
 
 /// Size of the Git repository.
@@ -36,7 +36,8 @@ pub static SIZE: Gauge<ProjectLabels> = Gauge::new(spec(
     "age_repository_size_bytes",
     "By",
     true,
-    "Size of the Git repository, LFS objects left out; GitLab refreshes it with a delay.",
+    "Size of the Git repository, LFS objects left out; GitLab refreshes it with a delay. Needs the \
+     role Reporter, as all sizes and the number of commits do: absent below, never 0.",
 ));
 
 /// Coverage of the default branch.
@@ -44,7 +45,8 @@ pub static COVERAGE: Gauge<ProjectLabels> = Gauge::new(spec(
     "age_repository_coverage",
     "%",
     true,
-    "Code coverage of the newest pipeline of the default branch that reports one, in percent.",
+    "Code coverage of the newest pipeline of the default branch that reports one, in percent; of \
+     the pipelines that the collector pipelines remembers, so the branch must be watched.",
 ));
 
 /// Branches.

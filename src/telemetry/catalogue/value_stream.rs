@@ -19,7 +19,7 @@ pub static STAGE_DURATION: Gauge<StageLabels> = Gauge::new(spec(
     "age_value_stream_stage_duration_seconds",
     "s",
     true,
-    "Median time that items spent in the stage over the period looked at; GitLab's default \
+    "Median time that items spent in the stage over the last 30 days; GitLab's default \
      stages are issue, plan, code, test, review and staging, custom ones go by their name. Items \
      still in the stage are not in it. Free tier has the default stages only.",
 ));
@@ -31,8 +31,8 @@ pub static CYCLE_TIME: Gauge<ProjectLabels> = Gauge::new(Spec {
         "age_value_stream_cycle_time_seconds",
         "s",
         true,
-        "Median time from an issue's first mention in a commit to its closing, over the period \
-         looked at.",
+        "Median time from an issue's first mention in a commit to its closing, over the last \
+         30 days.",
     )
 });
 
@@ -43,7 +43,7 @@ pub static LEAD_TIME: Gauge<ProjectLabels> = Gauge::new(Spec {
         "age_value_stream_lead_time_seconds",
         "s",
         true,
-        "Median time from an issue's creation to its closing, over the period looked at.",
+        "Median time from an issue's creation to its closing, over the last 30 days.",
     )
 });
 

@@ -1,8 +1,12 @@
 //! What each collector beside the change feed shows of a small GitLab.
 
+mod code;
+mod repository;
 mod runners;
 mod schedules;
+mod security;
 mod test_reports;
+mod value_stream;
 mod variables;
 
 use std::time::Duration;

@@ -37,16 +37,23 @@ fn price(parent: &str, field: &str) -> Price {
         ("Query", "project" | "group" | "metadata" | "projects" | "runners")
         | ("Project", "pipelines" | "mergeRequest" | "jobs" | "environments")
         | ("Project", "pipelineSchedules" | "runners")
+        | ("Project", "valueStreams" | "vulnerabilitySeveritiesCount")
+        | ("ValueStream", "stages")
+        | ("ValueStreamStage", "metrics")
         | ("Pipeline", "jobs" | "testReportSummary")
         | ("CiRunner", "managers") => Price::Resolver(0),
-        ("Project", "mergeRequests" | "issues") => Price::SortedResolver,
+        ("Project", "mergeRequests" | "issues" | "releases") => Price::SortedResolver,
         ("Project", "pipeline") => Price::Resolver(-10),
         ("Group", "projects") => Price::Resolver(10),
         ("Dora", "metrics") => Price::Resolver(0),
         ("ProjectValueStreamAnalyticsFlowMetrics", _) => Price::Resolver(0),
         ("MergeRequest", "reviewers" | "assignees" | "labels") => Price::Fixed(5),
         ("MergeRequest", "diffStatsSummary" | "approved") => Price::Gitaly,
-        ("Pipeline", "latest") | ("Repository", "rootRef" | "exists" | "empty") => Price::Gitaly,
+        ("Pipeline", "latest")
+        | ("Project", "forksCount" | "languages")
+        | ("Repository", "rootRef" | "exists" | "empty" | "branchCount" | "tagCount") => {
+            Price::Gitaly
+        }
         ("MergeRequest", "mergedAt" | "closedAt") => Price::Fixed(5),
         _ => Price::Plain,
     }
@@ -55,9 +62,16 @@ fn price(parent: &str, field: &str) -> Price {
 /// Fields that only the Enterprise Edition has.
 const ENTERPRISE: &[(&str, &str)] = &[
     ("Project", "dora"),
+    ("Project", "vulnerabilitySeveritiesCount"),
     ("Pipeline", "computeMinutes"),
     ("ProjectValueStreamAnalyticsFlowMetrics", "leadTime"),
     ("ProjectValueStreamAnalyticsFlowMetrics", "cycleTime"),
+];
+
+/// Fields that came with a release.
+const NEWER: &[(&str, &str, (u32, u32))] = &[
+    ("Repository", "branchCount", (18, 6)),
+    ("Repository", "tagCount", (18, 6)),
 ];
 
 #[derive(Clone, Debug)]
@@ -145,6 +159,7 @@ struct Walk<'a> {
     document: &'a ExecutableDocument,
     variables: &'a Variables,
     enterprise: bool,
+    release: (u32, u32),
     introspection: bool,
     found: Analysis,
     /// Response keys down to here, as errors name them.
@@ -158,6 +173,8 @@ struct Walk<'a> {
 pub struct Rules {
     /// Enterprise fields exist.
     pub enterprise: bool,
+    /// Major and minor number of the version.
+    pub release: (u32, u32),
     /// `__schema` and `__type` may be asked for.
     pub introspection: bool,
 }
@@ -175,6 +192,7 @@ pub fn analyse(
     let root = name.map_or_else(|| "query".to_owned(), |name| format!("query {name}"));
     let Rules {
         enterprise,
+        release,
         introspection,
     } = rules;
     let found = Analysis::default();
@@ -184,6 +202,7 @@ pub fn analyse(
         document,
         variables,
         enterprise,
+        release,
         introspection,
         found,
         path,
@@ -291,7 +310,10 @@ impl<'a> Walk<'a> {
             .get(parent)
             .and_then(|fields| fields.get(name))
             .cloned();
-        let hidden = !self.enterprise && ENTERPRISE.contains(&(parent, name));
+        let hidden = !self.enterprise && ENTERPRISE.contains(&(parent, name))
+            || NEWER.iter().any(|(class, field, since)| {
+                (*class, *field) == (parent, name) && self.release < *since
+            });
         let Some(shape) = shape.filter(|_| !hidden) else {
             self.undefined(parent, name, position);
             return 1.0;

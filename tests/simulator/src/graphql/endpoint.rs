@@ -89,12 +89,14 @@ pub async fn answer(
             "Not a valid JSON: unexpected token",
         );
     };
-    let (quirks, enterprise) = {
+    let (quirks, rules) = {
         let world = state.world.read();
-        (
-            world.quirks.clone(),
-            world.enterprise || !world.quirks.enterprise_fields_missing_on_ce,
-        )
+        let rules = Rules {
+            enterprise: world.enterprise || !world.quirks.enterprise_fields_missing_on_ce,
+            release: world.version_numbers(),
+            introspection: !world.quirks.no_introspection,
+        };
+        (world.quirks.clone(), rules)
     };
     let size: usize = posted
         .iter()
@@ -106,7 +108,7 @@ pub async fn answer(
     }
     let mut checked: Vec<Checked> = posted
         .into_iter()
-        .map(|posted| check(&state, posted, enterprise, !quirks.no_introspection))
+        .map(|posted| check(&state, posted, rules))
         .collect();
     let complexity_limit = match &viewer.token {
         None => 200,
@@ -169,20 +171,13 @@ pub async fn answer(
     }
 }
 
-fn check(state: &State, posted: Posted, enterprise: bool, introspection: bool) -> Checked {
+fn check(state: &State, posted: Posted, rules: Rules) -> Checked {
     let variables = Variables::from_json(posted.variables.clone());
     let verdict = match &posted.query {
         None => Err(json!({"errors": [{"message": "No query string was present"}]})),
         Some(query) => match async_graphql::parser::parse_query(query) {
             Err(error) => Err(parse_error(&error)),
-            Ok(document) => look(
-                state,
-                &document,
-                &posted,
-                &variables,
-                enterprise,
-                introspection,
-            ),
+            Ok(document) => look(state, &document, &posted, &variables, rules),
         },
     };
     Checked {
@@ -205,8 +200,7 @@ fn look(
     document: &ExecutableDocument,
     posted: &Posted,
     variables: &Variables,
-    enterprise: bool,
-    introspection: bool,
+    rules: Rules,
 ) -> Result<Analysis, Value> {
     let name = posted.operation_name.as_deref();
     let Some((found, operation)) = analysis::operation(document, name) else {
@@ -216,10 +210,9 @@ fn look(
     };
     let name = found.map(async_graphql::Name::as_str);
     // Only the standard introspection query is answered, and it is known by its name.
-    let introspection = introspection || name == Some("IntrospectionQuery");
     let rules = Rules {
-        enterprise,
-        introspection,
+        introspection: rules.introspection || name == Some("IntrospectionQuery"),
+        ..rules
     };
     let analysis = analysis::analyse(
         &state.types,

@@ -6,8 +6,8 @@ use async_graphql::{Context, Object, Result, SimpleObject};
 use super::Asked;
 use super::scalars::{Date, DeploymentTier, DoraMetricBucketingInterval, Time};
 use crate::auth::AccessLevel;
-use crate::time::{self, DAY};
-use crate::world::{DoraInterval, DoraRow, EnvironmentTier, ProjectId, Tier};
+use crate::time::{self, DAY, Millis};
+use crate::world::{DoraInterval, DoraRow, EnvironmentTier, FlowIssue, ProjectId, Tier};
 
 /// DORA metrics of a project; Ultimate.
 pub struct Dora(pub ProjectId);
@@ -95,13 +95,32 @@ impl Dora {
     }
 }
 
-fn days(identifier: &str, title: &str) -> ValueStreamAnalyticsMetric {
-    ValueStreamAnalyticsMetric {
-        identifier: identifier.to_owned(),
-        title: title.to_owned(),
-        unit: Some("days".to_owned()),
-        value: None,
+impl ValueStreamAnalyticsMetric {
+    /// A figure.
+    pub fn new(identifier: &str, title: &str, unit: Option<&str>, value: Option<f64>) -> Self {
+        Self {
+            identifier: identifier.to_owned(),
+            title: title.to_owned(),
+            unit: unit.map(ToOwned::to_owned),
+            value,
+        }
     }
+}
+
+/// The median time from a moment of an issue to its closing, in days with two digits.
+fn days(
+    ctx: &Context<'_>,
+    project: ProjectId,
+    (identifier, title): (&str, &str),
+    (from, to): (&Time, &Time),
+    start: impl Fn(&FlowIssue) -> Option<Millis>,
+) -> ValueStreamAnalyticsMetric {
+    let world = Asked::of(ctx).world();
+    let median = world
+        .code(project)
+        .and_then(|code| code.issue_median((from.at, to.at), start));
+    let value = median.map(|median| (median / DAY as f64 * 100.0).round() / 100.0);
+    ValueStreamAnalyticsMetric::new(identifier, title, Some("days"), value)
 }
 
 #[Object]
@@ -112,8 +131,12 @@ impl ProjectValueStreamAnalyticsFlowMetrics {
         from: Time,
         to: Time,
     ) -> Result<Option<ValueStreamAnalyticsMetric>> {
-        let _ = (from, to);
-        Ok(allowed(ctx, self.0, Tier::Premium)?.then(|| days("lead_time", "Lead time")))
+        let names = ("lead_time", "Lead time");
+        Ok(allowed(ctx, self.0, Tier::Premium)?.then(|| {
+            days(ctx, self.0, names, (&from, &to), |issue| {
+                Some(issue.created_at)
+            })
+        }))
     }
 
     async fn cycle_time(
@@ -122,8 +145,9 @@ impl ProjectValueStreamAnalyticsFlowMetrics {
         from: Time,
         to: Time,
     ) -> Result<Option<ValueStreamAnalyticsMetric>> {
-        let _ = (from, to);
-        Ok(allowed(ctx, self.0, Tier::Premium)?.then(|| days("cycle_time", "Cycle time")))
+        let names = ("cycle_time", "Cycle time");
+        Ok(allowed(ctx, self.0, Tier::Premium)?
+            .then(|| days(ctx, self.0, names, (&from, &to), |issue| issue.mentioned_at)))
     }
 
     async fn issue_count(

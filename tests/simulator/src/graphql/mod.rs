@@ -1,6 +1,7 @@
 //! GitLab's GraphQL API: a true subset of its schema.
 
 pub mod analysis;
+pub mod code;
 pub mod endpoint;
 pub mod incidents;
 pub mod job;

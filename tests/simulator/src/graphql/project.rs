@@ -2,6 +2,10 @@
 
 use async_graphql::{Context, ID, Object, Result, SimpleObject};
 
+use super::code::{
+    ProjectStatistics, ReleaseConnection, Repository, RepositoryLanguage, ValueStreamConnection,
+    VulnerabilitySeveritiesCount,
+};
 use super::incidents::IssueConnection;
 use super::licensed::{Dora, ProjectValueStreamAnalyticsFlowMetrics};
 use super::page::{PageArguments, connection};
@@ -10,12 +14,12 @@ use super::runners::CiRunnerConnection;
 use super::scalars::{
     AccessLevelEnum, CiJobKind, CiJobStatus, CiPipelineId, CiRunnerType, IssueType,
     MergeRequestSort, MergeRequestState, PipelineScheduleStatus, PipelineScopeEnum,
-    PipelineStatusEnum, Time,
+    PipelineStatusEnum, ReleaseSort, Time, VulnerabilityState,
 };
 use super::schedules::PipelineScheduleConnection;
 use super::{Asked, gid, gid_number};
 use crate::graphql::job::{CiJobConnection, CiJobNode};
-use crate::world::{MergeRequest, PipelineId, Project, ProjectId};
+use crate::world::{Code, MergeRequest, PipelineId, Project, ProjectId};
 
 /// A project, by its id; every field is looked up when it is asked for.
 #[derive(Clone, Debug)]
@@ -34,17 +38,13 @@ pub struct AccessLevel {
     string_value: Option<AccessLevelEnum>,
 }
 
-/// A Git repository.
-#[derive(SimpleObject)]
-pub struct Repository {
-    empty: bool,
-    exists: bool,
-    root_ref: Option<String>,
-}
-
 impl ProjectNode {
     fn with<T>(&self, ctx: &Context<'_>, read: impl FnOnce(&Project) -> T) -> Option<T> {
         Asked::of(ctx).world().project(self.0).map(read)
+    }
+
+    fn code<T>(&self, ctx: &Context<'_>, read: impl FnOnce(&Code) -> Option<T>) -> Option<T> {
+        Asked::of(ctx).world().code(self.0).and_then(read)
     }
 
     /// Whether pipelines and jobs are readable here.
@@ -136,11 +136,78 @@ impl ProjectNode {
         if !self.reads_ci(ctx) {
             return None;
         }
-        self.with(ctx, |project| Repository {
-            empty: project.branches.is_empty(),
-            exists: true,
-            root_ref: project.default_branch.as_ref().map(ToString::to_string),
+        Some(Repository(self.0))
+    }
+
+    async fn statistics(&self, ctx: &Context<'_>) -> Option<ProjectStatistics> {
+        ProjectStatistics::of(ctx, self.0)
+    }
+
+    async fn languages(&self, ctx: &Context<'_>) -> Option<Vec<RepositoryLanguage>> {
+        RepositoryLanguage::of(ctx, self.0)
+    }
+
+    async fn star_count(&self, ctx: &Context<'_>) -> i32 {
+        self.code(ctx, |code| i32::try_from(code.stars).ok())
+            .unwrap_or(0)
+    }
+
+    async fn forks_count(&self, ctx: &Context<'_>) -> i32 {
+        self.code(ctx, |code| i32::try_from(code.forks).ok())
+            .unwrap_or(0)
+    }
+
+    async fn open_issues_count(&self, ctx: &Context<'_>) -> Option<i32> {
+        self.code(ctx, |code| {
+            let open = code.issues.iter().filter(|issue| issue.closed_at.is_none());
+            i32::try_from(open.count()).ok()
         })
+    }
+
+    async fn releases(
+        &self,
+        ctx: &Context<'_>,
+        sort: Option<ReleaseSort>,
+        after: Option<String>,
+        before: Option<String>,
+        first: Option<i32>,
+        last: Option<i32>,
+    ) -> Result<Option<ReleaseConnection>> {
+        let page = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
+        let sort = sort.map_or("RELEASED_AT_DESC".into(), |sort| sort.0);
+        ReleaseConnection::of(ctx, self.0, &sort, &page)
+    }
+
+    async fn value_streams(
+        &self,
+        ctx: &Context<'_>,
+        after: Option<String>,
+        before: Option<String>,
+        first: Option<i32>,
+        last: Option<i32>,
+    ) -> Result<Option<ValueStreamConnection>> {
+        let page = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
+        ValueStreamConnection::of(ctx, self.0, &page)
+    }
+
+    async fn vulnerability_severities_count(
+        &self,
+        ctx: &Context<'_>,
+        state: Option<Vec<VulnerabilityState>>,
+    ) -> Option<VulnerabilitySeveritiesCount> {
+        let states: Option<Vec<String>> =
+            state.map(|states| states.into_iter().map(|state| state.0.into()).collect());
+        VulnerabilitySeveritiesCount::of(ctx, self.0, states.as_deref())
     }
 
     async fn pipelines(

@@ -42,6 +42,8 @@ text_scalar! {
     CiJobArtifactId = "CiJobArtifactID",
     UserId = "UserID",
     BigInt = "BigInt",
+    StreamId = "AnalyticsCycleAnalyticsValueStreamID",
+    StageId = "AnalyticsCycleAnalyticsStageID",
     Date = "Date"
 }
 
@@ -231,8 +233,10 @@ text_enum! {
         "UPDATED_DESC" "UPDATED_ASC" "CREATED_DESC" "CREATED_ASC"
     }
     IssueState { "opened" "closed" "locked" "all" }
-    IssueType { "ISSUE" "INCIDENT" "TEST_CASE" "REQUIREMENT" "TASK" "TICKET" "OBJECTIVE" "KEY_RESULT" }
+    IssueType { "ISSUE" "INCIDENT" "TEST_CASE" "REQUIREMENT" "TASK" "TICKET" "OBJECTIVE" "KEY_RESULT" "EPIC" }
     DoraMetricBucketingInterval { "ALL" "MONTHLY" "DAILY" }
     DeploymentTier { "PRODUCTION" "STAGING" "TESTING" "DEVELOPMENT" "OTHER" }
+    ReleaseSort { "CREATED_DESC" "CREATED_ASC" "RELEASED_AT_DESC" "RELEASED_AT_ASC" }
+    VulnerabilityState { "CONFIRMED" "DETECTED" "DISMISSED" "RESOLVED" }
     ShaFormat { "SHORT" "LONG" }
 }

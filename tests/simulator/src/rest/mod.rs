@@ -1,5 +1,6 @@
 //! GitLab's REST API v4, with its real paths.
 
+mod code;
 mod delivery;
 mod entities;
 mod instance;
@@ -86,7 +87,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route(
             "/projects/{id}/repository/tags",
             web::get().to(repository::tags),
-        );
+        )
+        .configure(code::routes);
 }
 
 /// A refusal in GitLab's words.

@@ -130,12 +130,9 @@ fn answer(call: &Call, mut found: Vec<Project>) -> Answer {
 pub async fn show(call: Call) -> Answer {
     let world = call.state.world.read();
     let project = call.project(&world)?;
-    ok(&entities::project(
-        project,
-        &call.viewer,
-        call.base_url(),
-        false,
-    ))
+    let mut value = entities::project(project, &call.viewer, call.base_url(), false);
+    super::code::complete(&call, &world, project, &mut value)?;
+    ok(&value)
 }
 
 /// `GET /projects/:id/members/all/:user_id`

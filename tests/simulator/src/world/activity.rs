@@ -13,6 +13,7 @@ use super::spec::{JobSpec, PipelineSpec};
 impl World {
     /// One thing that somebody does in a project.
     pub(super) fn act(&mut self, project: ProjectId) {
+        self.live_on(project);
         let dice: f64 = self.rng.random();
         let open: Vec<u64> = self
             .project(project)
@@ -98,6 +99,7 @@ impl World {
             .map_or(0, |project| project.tags.len());
         let tag = format!("v1.{tags}.0");
         self.create_tag(project, &tag).ok();
+        self.create_release(project, &tag, self.now).ok();
         self.run_auto(project, PipelineSpec::tag(&tag));
     }
 

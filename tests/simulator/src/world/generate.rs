@@ -179,6 +179,7 @@ impl World {
         }
         self.create_tag(id, "v1.0.0").ok();
         self.create_merge_request(id, "feature-1", "main").ok();
+        self.generate_code(id);
         Some(id)
     }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::World;
 use super::ci::{Job, Pipeline, PipelineKind, Status};
+use super::code::CommitSpec;
 use super::delivery::{DeploymentId, DeploymentStatus};
 use super::model::{JobId, PipelineId, ProjectId, RunnerType};
 use crate::time::Millis;
@@ -153,6 +154,12 @@ pub enum Event {
     ForcePushed {
         project_id: ProjectId,
         name: Arc<str>,
+    },
+    /// A commit came to the default branch.
+    Committed {
+        project_id: ProjectId,
+        project_path: Arc<str>,
+        commit: CommitSpec,
     },
     /// A tag came into being.
     TagCreated {

@@ -3,6 +3,7 @@
 
 mod activity;
 mod ci;
+mod code;
 mod delivery;
 mod evolve;
 pub mod extras;
@@ -26,6 +27,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 pub use ci::*;
+pub use code::*;
 pub use delivery::*;
 pub use extras::{Manager, RunnerDetails, Schedule, Variable};
 pub use generate::{Mix, WorldConfig};
@@ -99,6 +101,7 @@ pub struct World {
     sequence: u64,
     groups: BTreeMap<GroupId, Group>,
     projects: BTreeMap<ProjectId, Project>,
+    code: BTreeMap<ProjectId, Code>,
     users: BTreeMap<u64, Arc<str>>,
     paths: HashMap<String, ProjectId>,
     former_paths: HashMap<String, ProjectId>,
@@ -147,6 +150,7 @@ impl World {
             sequence: 0,
             groups: BTreeMap::new(),
             projects: BTreeMap::new(),
+            code: BTreeMap::new(),
             users: BTreeMap::from([(100, crate::rest::USERNAME.into())]),
             paths: HashMap::new(),
             former_paths: HashMap::new(),
@@ -159,6 +163,16 @@ impl World {
             deliveries: delivery::Deliveries::new(config.seed),
             config,
         }
+    }
+
+    /// Major and minor number of the version.
+    #[must_use]
+    pub fn version_numbers(&self) -> (u32, u32) {
+        let mut numbers = self
+            .version
+            .split('.')
+            .map(|part| part.parse().unwrap_or(0));
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
     }
 
     /// World time.

@@ -109,6 +109,7 @@ impl World {
                 pipelines_by_update: BTreeSet::new(),
             },
         );
+        self.begin_code(id);
         self.paths.insert(full_path.to_lowercase(), id);
         self.deliveries.project_added(id, sha);
         self.ledger.write(self.now, || Event::ProjectCreated {
@@ -185,6 +186,7 @@ impl World {
             .projects
             .remove(&id)
             .ok_or_else(|| WorldError::not_found("project", id))?;
+        self.code.remove(&id);
         self.paths.remove(&project.full_path.to_lowercase());
         self.former_paths.retain(|_, target| *target != id);
         self.deliveries.project_deleted(id);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rand::RngExt;
 
+use super::code::CommitSpec;
 use super::ledger::Event;
 use super::model::{GitRef, MergeRequest, MergeRequestState, ProjectId};
 use super::{Result, World, WorldError};
@@ -23,6 +24,16 @@ impl World {
     /// # Errors
     /// If there is no such project.
     pub fn push(&mut self, project_id: ProjectId, branch: &str) -> Result<Arc<str>> {
+        self.push_with(project_id, branch, None)
+    }
+
+    /// The same, with a commit of the caller's choice.
+    pub(super) fn push_with(
+        &mut self,
+        project_id: ProjectId,
+        branch: &str,
+        commit: Option<&CommitSpec>,
+    ) -> Result<Arc<str>> {
         let (sha, now) = (self.new_sha(), self.now);
         let name: Arc<str> = branch.into();
         let project = self.project_mut(project_id)?;
@@ -44,6 +55,7 @@ impl World {
         if default {
             self.deliveries.pushed(project_id, sha.clone());
         }
+        self.note_commit(project_id, branch, &sha, commit);
         self.record_activity(project_id);
         if fresh {
             self.ledger
@@ -60,6 +72,7 @@ impl World {
         if !self.project_mut(project_id)?.branches.contains_key(branch) {
             return Err(WorldError::not_found("branch", branch));
         }
+        self.rewind(project_id, branch);
         let sha = self.push(project_id, branch)?;
         let name = branch.into();
         self.ledger

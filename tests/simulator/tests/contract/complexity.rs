@@ -323,6 +323,7 @@ fn the_rule_holds_for_fields_that_only_gitlab_has() {
             let rules = Rules {
                 enterprise: true,
                 introspection: false,
+                release: (99, 0),
             };
             let found = analysis::analyse(
                 &types,

@@ -1,0 +1,218 @@
+//! `repository`: sizes, languages, counts and releases of a project; commits by the rises of
+//! GitLab's total.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Measured, Subject};
+use crate::clock::UnixSeconds;
+use crate::gitlab::model::Text;
+use crate::gitlab::repository::{RefCounts, RepositoryInfo, Statistics};
+use crate::telemetry::catalogue::labels::{
+    LanguageLabels, ProjectLabels, ProjectRefLabels, RepositoryInfoLabels,
+};
+use crate::telemetry::catalogue::repository as metric;
+use crate::telemetry::catalogue::{Gauge, Measurement};
+
+/// What is remembered of a project's repository.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// The default branch and the commits that GitLab last counted in it.
+    commits: Option<(Text, u64)>,
+    /// Branches and tags as they were last counted.
+    pub refs: Option<RefCounts>,
+    /// When it was last read.
+    pub read_at: Option<UnixSeconds>,
+    /// The project's activity at that time.
+    pub activity: Option<UnixSeconds>,
+}
+
+/// Measures a repository; `coverage` is that of the default branch's newest pipeline with one.
+pub fn measure(
+    subject: Subject<'_>,
+    info: &RepositoryInfo,
+    coverage: Option<f64>,
+    memory: &mut Memory,
+) -> Measured {
+    let mut out = Measured::default();
+    let statistics = info.statistics.value();
+    if let (Some(statistics), Some(branch)) = (statistics, info.default_branch.clone().value()) {
+        count_commits(subject, &branch, statistics.commits, memory, &mut out);
+    }
+    memory.refs = info.refs;
+    memory.read_at = Some(subject.now);
+    memory.activity = info.last_activity_at;
+    let states = &mut out.states;
+    if let Some(statistics) = statistics {
+        sizes(subject, &statistics, states);
+    }
+    for language in info.languages.iter().flatten() {
+        let labels = LanguageLabels {
+            language: language.name.clone(),
+            project: subject.project.clone(),
+        };
+        states.push(metric::LANGUAGE_PERCENTAGE.set(labels, language.share));
+    }
+    let mut number = |metric: &'static Gauge<ProjectLabels>, value: Option<f64>| {
+        states.extend(value.map(|value| metric.set(project(subject), value)));
+    };
+    number(&metric::COVERAGE, coverage);
+    number(
+        &metric::BRANCH_COUNT,
+        info.refs.map(|refs| float(refs.branches)),
+    );
+    number(&metric::TAG_COUNT, info.refs.map(|refs| float(refs.tags)));
+    number(&metric::OPEN_ISSUES_COUNT, info.open_issues.map(float));
+    number(&metric::STAR_COUNT, info.stars.map(float));
+    number(&metric::FORK_COUNT, info.forks.map(float));
+    number(
+        &metric::LAST_ACTIVITY_TIMESTAMP,
+        info.last_activity_at.map(at),
+    );
+    number(
+        &metric::RELEASE_COUNT,
+        info.releases.map(|releases| float(releases.count)),
+    );
+    let latest = info.releases.and_then(|releases| releases.latest);
+    number(&metric::RELEASE_LATEST_TIMESTAMP, latest.map(at));
+    states.push(about(subject, info));
+    out
+}
+
+/// Counts the rise of the total. A fall, after a forced push, is none; nor is another branch.
+fn count_commits(
+    subject: Subject<'_>,
+    branch: &Text,
+    commits: u64,
+    memory: &mut Memory,
+    out: &mut Measured,
+) {
+    let labels = |branch: &Text| ProjectRefLabels {
+        project: subject.project.clone(),
+        git_ref: branch.clone(),
+    };
+    match memory.commits.replace((branch.clone(), commits)) {
+        Some((known, before)) if known == *branch => {
+            if commits > before {
+                let rise = float(commits - before);
+                out.events
+                    .push(metric::COMMIT_COUNT.add(labels(branch), rise));
+            }
+        }
+        _ => out.births.push(metric::COMMIT_COUNT.series(labels(branch))),
+    }
+}
+
+fn sizes(subject: Subject<'_>, statistics: &Statistics, states: &mut Vec<Measurement>) {
+    let all = [
+        (&metric::SIZE, Some(statistics.repository)),
+        (&metric::LFS_SIZE, Some(statistics.lfs)),
+        (&metric::ARTIFACTS_SIZE, Some(statistics.artifacts)),
+        (&metric::PACKAGES_SIZE, Some(statistics.packages)),
+        (
+            &metric::CONTAINER_REGISTRY_SIZE,
+            statistics.container_registry,
+        ),
+        (&metric::WIKI_SIZE, statistics.wiki),
+    ];
+    for (metric, value) in all {
+        states.extend(value.map(|value| metric.set(project(subject), value)));
+    }
+}
+
+fn about(subject: Subject<'_>, info: &RepositoryInfo) -> Measurement {
+    let labels = RepositoryInfoLabels {
+        archived: if info.archived { "true" } else { "false" }.into(),
+        default_branch: info.default_branch.clone().value().unwrap_or_default(),
+        project: subject.project.clone(),
+        visibility: info.visibility.clone().unwrap_or_default(),
+    };
+    metric::INFO.set(labels, 1.0)
+}
+
+fn project(subject: Subject<'_>) -> ProjectLabels {
+    ProjectLabels {
+        project: subject.project.clone(),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+fn float(number: u64) -> f64 {
+    number as f64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "times are far below 2^53")]
+fn at(time: UnixSeconds) -> f64 {
+    time.0 as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::collector::refs::RefsSeen;
+    use crate::config::ProjectSettings;
+    use crate::gitlab::model::{Known, ProjectId};
+
+    fn info(statistics: Known<Statistics>, branch: &str) -> RepositoryInfo {
+        RepositoryInfo {
+            id: ProjectId(1),
+            statistics,
+            languages: None,
+            default_branch: Known::Value(branch.into()),
+            visibility: None,
+            archived: false,
+            refs: None,
+            open_issues: None,
+            stars: Some(12),
+            forks: None,
+            last_activity_at: None,
+            releases: None,
+        }
+    }
+
+    fn look(info: &RepositoryInfo, memory: &mut Memory) -> Measured {
+        let subject = Subject {
+            id: ProjectId(1),
+            project: &"group/app".into(),
+            paths: &BTreeMap::new(),
+            settings: &ProjectSettings::default(),
+            max_pipelines_per_ref: 1,
+            refs: &RefsSeen::default(),
+            tier: Known::Unread,
+            now: UnixSeconds(0),
+        };
+        measure(subject, info, None, memory)
+    }
+
+    fn commits(number: u64) -> Known<Statistics> {
+        Known::Value(Statistics {
+            commits: number,
+            ..Statistics::default()
+        })
+    }
+
+    #[test]
+    fn what_a_role_hides_is_absent_and_not_zero() {
+        let measured = look(&info(Known::Hidden, "main"), &mut Memory::default());
+        assert!(measured.births.is_empty() && measured.events.is_empty());
+        let shown: Vec<_> = measured
+            .states
+            .iter()
+            .map(|state| state.desc.name)
+            .collect();
+        assert_eq!(shown, ["age_repository_star_count", "age_repository_info"]);
+    }
+
+    #[test]
+    fn another_default_branch_begins_anew() {
+        let mut memory = Memory::default();
+        look(&info(commits(100), "master"), &mut memory);
+        let moved = look(&info(commits(900), "main"), &mut memory);
+        assert!(moved.events.is_empty(), "{:?}", moved.events);
+        assert_eq!(moved.births.len(), 1);
+        let risen = look(&info(commits(902), "main"), &mut memory);
+        assert_eq!(risen.events.len(), 1);
+        assert!((risen.events[0].value - 2.0).abs() < f64::EPSILON);
+    }
+}

@@ -1,0 +1,24 @@
+//! `security`: open vulnerabilities by severity.
+
+use super::{Measured, Subject};
+use crate::gitlab::repository::SEVERITIES;
+use crate::telemetry::catalogue::labels::SeverityLabels;
+use crate::telemetry::catalogue::security as metric;
+
+/// Measures the numbers, which are in the order of [`SEVERITIES`].
+#[must_use]
+pub fn measure(subject: Subject<'_>, counts: [u64; 6]) -> Measured {
+    let states = SEVERITIES.iter().zip(counts).map(|(&severity, count)| {
+        let labels = SeverityLabels {
+            project: subject.project.clone(),
+            severity: severity.into(),
+        };
+        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+        let value = count as f64;
+        metric::VULNERABILITY_COUNT.set(labels, value)
+    });
+    Measured {
+        states: states.collect(),
+        ..Measured::default()
+    }
+}

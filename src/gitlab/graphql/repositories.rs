@@ -1,0 +1,170 @@
+//! Repositories: sizes, languages, counts, releases.
+
+use super::changes::count;
+use super::convert::{gid, maybe_time, project_gid};
+use super::holes::Partial;
+use super::{Batch, Messages, queries};
+use crate::gitlab::GitLab;
+use crate::gitlab::error::GitLabError;
+use crate::gitlab::model::{Known, ProjectId, Text};
+use crate::gitlab::repository::{Language, RefCounts, Releases, RepositoryInfo, Statistics};
+use queries::ref_counts;
+use queries::repositories::{self, RepositoriesProjectsNodes as Node};
+
+/// Releases read to find the newest that is not upcoming.
+const RELEASES: i64 = 10;
+
+impl Messages for RepositoryInfo {
+    fn messages(&mut self, _: &mut dyn FnMut(&mut Vec<String>)) {}
+}
+
+/// A project's branches and tags; `None` where the repository is hidden or missing.
+pub type CountedRefs = (ProjectId, Option<RefCounts>);
+
+impl Messages for CountedRefs {
+    fn messages(&mut self, _: &mut dyn FnMut(&mut Vec<String>)) {}
+}
+
+impl GitLab {
+    /// Most projects in one query for repositories.
+    pub const REPOSITORIES: usize = 50;
+
+    /// Repositories of up to [`Self::REPOSITORIES`] projects; branches and tags are left open.
+    ///
+    /// # Errors
+    /// When nothing at all could be read; single projects that could not are in the batch.
+    pub async fn repositories(
+        &self,
+        ids: &[ProjectId],
+    ) -> Result<Batch<RepositoryInfo>, GitLabError> {
+        let variables = repositories::Variables {
+            ids: ids.iter().copied().map(project_gid).collect(),
+            projects: count(ids.len()),
+            releases: RELEASES,
+        };
+        let answer = self.query::<queries::Repositories>(variables).await?;
+        batch(ids, answer)
+            .map_err(|why| self.query_error("Repositories", &why))
+            .map(|batch| self.tidy("Repositories", batch))
+    }
+
+    /// Branches and tags of up to [`Self::REPOSITORIES`] projects; GitLab 18.6 and later.
+    ///
+    /// # Errors
+    /// When nothing at all could be read; single projects that could not are in the batch.
+    pub async fn ref_counts(&self, ids: &[ProjectId]) -> Result<Batch<CountedRefs>, GitLabError> {
+        let variables = ref_counts::Variables {
+            ids: ids.iter().copied().map(project_gid).collect(),
+            projects: count(ids.len()),
+        };
+        let answer = self.query::<queries::RefCounts>(variables).await?;
+        counts(ids, answer)
+            .map_err(|why| self.query_error("RefCounts", &why))
+            .map(|batch| self.tidy("RefCounts", batch))
+    }
+}
+
+pub(super) fn batch(
+    ids: &[ProjectId],
+    answer: Partial<repositories::ResponseData>,
+) -> Result<Batch<RepositoryInfo>, String> {
+    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
+    answer.holes.split(
+        ids,
+        nodes.unwrap_or_default(),
+        |node| &node.id,
+        |node, _| convert(node),
+    )
+}
+
+fn counts(
+    ids: &[ProjectId],
+    answer: Partial<ref_counts::ResponseData>,
+) -> Result<Batch<CountedRefs>, String> {
+    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
+    answer.holes.split(
+        ids,
+        nodes.unwrap_or_default(),
+        |node| &node.id,
+        |node, _| {
+            let counts = node.repository.map(|repository| RefCounts {
+                branches: natural(repository.branch_count).unwrap_or(0),
+                tags: natural(repository.tag_count).unwrap_or(0),
+            });
+            Ok((ProjectId(gid("id", &node.id)?), counts))
+        },
+    )
+}
+
+fn convert(node: Node) -> Result<RepositoryInfo, String> {
+    let bytes = |size: f64| if size.is_finite() { size.max(0.0) } else { 0.0 };
+    let statistics = match node.statistics {
+        Some(raw) => Known::Value(Statistics {
+            commits: whole(raw.commit_count),
+            repository: bytes(raw.repository_size),
+            lfs: bytes(raw.lfs_objects_size),
+            artifacts: bytes(raw.build_artifacts_size),
+            packages: bytes(raw.packages_size),
+            container_registry: raw.container_registry_size.map(bytes),
+            wiki: raw.wiki_size.map(bytes),
+        }),
+        None => Known::Hidden,
+    };
+    let languages = node.languages.map(|languages| {
+        let languages = languages.into_iter();
+        languages
+            .filter_map(|language| {
+                let share = language.share.filter(|share| share.is_finite())?;
+                let name: Text = language.name.into();
+                Some(Language { name, share })
+            })
+            .collect()
+    });
+    let releases = match node.releases {
+        None => None,
+        Some(page) => {
+            let mut latest = None;
+            for release in page.nodes.into_iter().flatten().flatten() {
+                if release.upcoming_release != Some(true) {
+                    let at = maybe_time("releasedAt", release.released_at.as_deref())?;
+                    latest = latest.max(at);
+                }
+            }
+            Some(Releases {
+                count: natural(page.count).unwrap_or(0),
+                latest,
+            })
+        }
+    };
+    Ok(RepositoryInfo {
+        id: ProjectId(gid("id", &node.id)?),
+        statistics,
+        languages,
+        default_branch: match node.repository.and_then(|repository| repository.root_ref) {
+            Some(name) if !name.is_empty() => Known::Value(name.into()),
+            _ => Known::Nothing,
+        },
+        visibility: node.visibility.map(Into::into),
+        archived: node.archived.unwrap_or(false),
+        refs: None,
+        open_issues: node.open_issues_count.and_then(natural),
+        stars: natural(node.star_count),
+        forks: natural(node.forks_count),
+        last_activity_at: maybe_time("lastActivityAt", node.last_activity_at.as_deref())?,
+        releases,
+    })
+}
+
+fn natural(number: i64) -> Option<u64> {
+    u64::try_from(number).ok()
+}
+
+/// A count that GitLab writes with a fraction.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a cast from a float saturates, and counts have no fraction"
+)]
+fn whole(number: f64) -> u64 {
+    number as u64
+}

@@ -1,0 +1,144 @@
+//! What GitLab knows about a project's repository, value streams, vulnerabilities and commits,
+//! however it was read.
+
+use serde::{Deserialize, Serialize};
+
+use super::model::{Known, ProjectId, Text};
+use crate::clock::UnixSeconds;
+
+/// A project's repository and its counts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RepositoryInfo {
+    /// The project.
+    pub id: ProjectId,
+    /// Sizes and commits; hidden below Reporter, which is not 0.
+    pub statistics: Known<Statistics>,
+    /// Languages of the default branch; `None` where they were not read.
+    pub languages: Option<Vec<Language>>,
+    /// Default branch; nothing for an empty repository.
+    pub default_branch: Known<Text>,
+    /// `private`, `internal` or `public`.
+    pub visibility: Option<Text>,
+    /// Whether it is archived.
+    pub archived: bool,
+    /// Branches and tags, where this way of reading tells.
+    pub refs: Option<RefCounts>,
+    /// Open issues; `None` where issues are off.
+    pub open_issues: Option<u64>,
+    /// Stars.
+    pub stars: Option<u64>,
+    /// Forks.
+    pub forks: Option<u64>,
+    /// Last event, moved at most once an hour.
+    pub last_activity_at: Option<UnixSeconds>,
+    /// Releases; `None` where they were not read.
+    pub releases: Option<Releases>,
+}
+
+/// Sizes in bytes, and commits.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Statistics {
+    /// Commits of the default branch.
+    pub commits: u64,
+    /// Git repository.
+    pub repository: f64,
+    /// LFS objects.
+    pub lfs: f64,
+    /// Job artifacts.
+    pub artifacts: f64,
+    /// Packages.
+    pub packages: f64,
+    /// Container registry, where it is measured.
+    pub container_registry: Option<f64>,
+    /// Wiki.
+    pub wiki: Option<f64>,
+}
+
+/// A language and its share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Language {
+    /// Its name.
+    pub name: Text,
+    /// Percent of bytes.
+    pub share: f64,
+}
+
+/// How many branches and tags there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefCounts {
+    /// Branches.
+    pub branches: u64,
+    /// Tags.
+    pub tags: u64,
+}
+
+/// A project's releases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Releases {
+    /// How many, upcoming ones included.
+    pub count: u64,
+    /// When the newest that is not upcoming came out.
+    pub latest: Option<UnixSeconds>,
+}
+
+/// Value stream analytics of a project.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValueStreams {
+    /// The project.
+    pub id: ProjectId,
+    /// Stages of all its value streams, in order; `None` when they are hidden.
+    pub stages: Option<Vec<StageMedian>>,
+    /// Seconds from an issue's creation to its closing.
+    pub lead_time: Option<f64>,
+    /// Seconds from an issue's first mention in a commit to its closing.
+    pub cycle_time: Option<f64>,
+}
+
+/// A stage that is not hidden.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StageMedian {
+    /// Its name; default stages in lower case.
+    pub name: Text,
+    /// Median in seconds; `None` while no item has left it.
+    pub median: Option<f64>,
+}
+
+/// Vulnerabilities that are detected or confirmed, by severity.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Vulnerabilities {
+    /// The project.
+    pub id: ProjectId,
+    /// Numbers in the order of [`SEVERITIES`]; hidden without licence or below Developer.
+    pub counts: Known<[u64; 6]>,
+}
+
+/// GitLab's severities, the worst first.
+pub const SEVERITIES: [&str; 6] = ["critical", "high", "medium", "low", "info", "unknown"];
+
+/// An author's commits in the default branch (`GET /projects/:id/repository/contributors`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contributor {
+    /// Name in a commit.
+    pub name: Text,
+    /// E-mail address: GitLab counts by it.
+    pub email: Text,
+    /// Commits, merge commits left out; of the branch's newest 2,000.
+    pub commits: u64,
+}
+
+/// A commit with its lines (`GET /projects/:id/repository/commits`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// Its hash.
+    pub sha: Text,
+    /// Name of the author.
+    pub author_name: Text,
+    /// E-mail address of the author.
+    pub author_email: Text,
+    /// Whether it merges another branch.
+    pub merge: bool,
+    /// Lines added; `None` where they were not asked for.
+    pub additions: Option<u64>,
+    /// Lines deleted; `None` where they were not asked for.
+    pub deletions: Option<u64>,
+}

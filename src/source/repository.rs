@@ -1,0 +1,209 @@
+//! Sizes, languages, counts and releases of repositories: one GraphQL query for many projects, REST
+//! where GraphQL does not answer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::batched::batched;
+use super::{Problem, Reading, Source, SourceError, Target, side_by_side};
+use crate::clock::UnixSeconds;
+use crate::collector::{Measures, Subject, repository};
+use crate::gitlab::model::{ProjectId, Text};
+use crate::gitlab::repository::{RefCounts, RepositoryInfo};
+use crate::gitlab::{GitLab, GitLabError};
+use crate::project::ProjectMemory;
+use crate::telemetry::catalogue::Collector;
+
+/// Projects whose REST calls go on side by side.
+const CALLS_AT_ONCE: usize = 4;
+/// The release from which GraphQL counts branches and tags.
+const COUNTS_REFS: (u32, u32) = (18, 6);
+/// REST reads a project where nothing moved only this often.
+const QUIET: Duration = Duration::from_secs(24 * 3600);
+/// GitLab notes activity at most this often: what moved is read once more later.
+const THROTTLE: Duration = Duration::from_secs(3600);
+
+/// The source.
+pub struct RepositorySource {
+    gitlab: GitLab,
+    interval: Duration,
+}
+
+/// What was read of a project.
+#[derive(Debug)]
+pub struct Read {
+    info: RepositoryInfo,
+    problems: Vec<Problem>,
+}
+
+impl RepositorySource {
+    /// The repositories of a GitLab, read this often.
+    #[must_use]
+    pub fn new(gitlab: GitLab, interval: Duration) -> Self {
+        Self { gitlab, interval }
+    }
+
+    /// Branches and tags as GraphQL counts them, where this GitLab does.
+    async fn counts(&self, targets: &[Target]) -> BTreeMap<ProjectId, RefCounts> {
+        let (major, minor) = COUNTS_REFS;
+        let new = |target: &&Target| {
+            let instance = target.instance.as_ref();
+            instance.is_some_and(|instance| instance.at_least(major, minor))
+        };
+        let ids: Vec<ProjectId> = targets.iter().filter(new).map(Target::id).collect();
+        let read = batched(
+            &ids,
+            self.batch(),
+            |(id, _)| *id,
+            |ids| {
+                let gitlab = self.gitlab.clone();
+                async move { gitlab.ref_counts(&ids).await }
+            },
+        );
+        // What this way does not tell, REST does.
+        let read = read.await.into_iter();
+        read.filter_map(|(id, counts)| Some((id, counts.ok()?.1?)))
+            .collect()
+    }
+
+    async fn complete(
+        &self,
+        target: &Target,
+        info: Result<RepositoryInfo, SourceError>,
+        counts: Option<RefCounts>,
+    ) -> Result<Read, SourceError> {
+        let mut problems = Vec::new();
+        let mut info = match info {
+            Ok(info) => info,
+            Err(error) if error.rest_may_answer() => self.by_rest(target, &mut problems).await?,
+            Err(error) => return Err(error),
+        };
+        info.refs = match counts {
+            Some(counts) => Some(counts),
+            None if has_moved(target, info.last_activity_at) => {
+                let read = self.gitlab.counted_refs(target.id()).await;
+                note(target, read, &mut problems).flatten()
+            }
+            None => target.memory.repository.refs,
+        };
+        Ok(Read { info, problems })
+    }
+
+    async fn by_rest(
+        &self,
+        target: &Target,
+        problems: &mut Vec<Problem>,
+    ) -> Result<RepositoryInfo, SourceError> {
+        let id = target.id();
+        let mut info = match self.gitlab.repository(id).await {
+            Ok(info) => info,
+            Err(error) if error.means_gone() => return Err(SourceError::Gone),
+            Err(error) => return Err(Arc::new(error).into()),
+        };
+        info.languages = note(target, self.gitlab.languages(id).await, problems);
+        info.releases = note(target, self.gitlab.releases(id).await, problems);
+        Ok(info)
+    }
+}
+
+/// What a call gave; nothing where the token may not ask or there is no repository.
+fn note<T>(
+    target: &Target,
+    read: Result<T, GitLabError>,
+    problems: &mut Vec<Problem>,
+) -> Option<T> {
+    match read {
+        Ok(value) => Some(value),
+        Err(error) if error.means_gone() || error.is_forbidden() => None,
+        Err(error) => {
+            let (path, who) = (&target.project.full_path, Collector::Repository.as_str());
+            problems.push(Problem::call(path, who, &error));
+            None
+        }
+    }
+}
+
+/// Whether the project may have moved since it was last read.
+fn has_moved(target: &Target, activity: Option<UnixSeconds>) -> bool {
+    let memory = &target.memory.repository;
+    let Some(read_at) = memory.read_at else {
+        return true;
+    };
+    let recent = memory
+        .activity
+        .is_some_and(|at| read_at.since(at) < THROTTLE.saturating_mul(2));
+    memory.refs.is_none() || activity != memory.activity || recent
+}
+
+impl Source for RepositorySource {
+    type Facts = Read;
+
+    fn reading(&self) -> Reading {
+        Reading::Repository
+    }
+
+    fn collectors(&self) -> &[Collector] {
+        &[Collector::Repository]
+    }
+
+    fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    fn batch(&self) -> usize {
+        GitLab::REPOSITORIES
+    }
+
+    fn wants(&self, target: &Target, now: UnixSeconds) -> bool {
+        let read_at = target.memory.repository.read_at;
+        let quiet = read_at.is_some_and(|at| now.since(at) < QUIET);
+        self.gitlab.uses_graphql() || !quiet || has_moved(target, target.project.last_activity_at)
+    }
+
+    async fn fetch(
+        &self,
+        targets: &[Target],
+        _now: UnixSeconds,
+    ) -> Vec<(ProjectId, Result<Read, SourceError>)> {
+        let ids: Vec<ProjectId> = targets.iter().map(Target::id).collect();
+        let (mut read, counts) = if self.gitlab.uses_graphql() {
+            let read = batched(
+                &ids,
+                self.batch(),
+                |info: &RepositoryInfo| info.id,
+                |ids| {
+                    let gitlab = self.gitlab.clone();
+                    async move { gitlab.repositories(&ids).await }
+                },
+            );
+            (read.await, self.counts(targets).await)
+        } else {
+            (BTreeMap::new(), BTreeMap::new())
+        };
+        let reads = targets.iter().map(|target| {
+            let id = target.id();
+            let off = || Err(SourceError::Partial("GraphQL is off".to_owned()));
+            let info = read.remove(&id).unwrap_or_else(off);
+            let counts = counts.get(&id).copied();
+            async move { (id, self.complete(target, info, counts).await) }
+        });
+        side_by_side(CALLS_AT_ONCE, reads.collect()).await
+    }
+
+    fn problems<'a>(&self, facts: &'a Read) -> &'a [Problem] {
+        &facts.problems
+    }
+
+    fn measure(
+        &self,
+        subject: Subject<'_>,
+        facts: &Read,
+        memory: &mut ProjectMemory,
+    ) -> Vec<Measures> {
+        let branch: Option<Text> = facts.info.default_branch.clone().value();
+        let coverage = branch.and_then(|branch| memory.pipelines.coverage_of(&branch));
+        let measured = repository::measure(subject, &facts.info, coverage, &mut memory.repository);
+        vec![Measures::new(Collector::Repository, measured)]
+    }
+}

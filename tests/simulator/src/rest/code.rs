@@ -1,0 +1,252 @@
+//! What a project holds besides refs and pipelines: statistics, languages, releases, contributors, commits,
+//! vulnerabilities.
+
+use actix_web::web;
+use serde_json::{Map, Value, json};
+
+use super::{Answer, ApiError, Call, ok};
+use crate::auth::AccessLevel;
+use crate::time;
+use crate::world::{Code, Commit, Project, Release, Tier, World};
+
+/// Routes below `/api/v4`.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .route("/projects/{id}/languages", web::get().to(languages))
+        .route("/projects/{id}/releases", web::get().to(releases))
+        .route(
+            "/projects/{id}/repository/contributors",
+            web::get().to(contributors),
+        )
+        .route("/projects/{id}/repository/commits", web::get().to(commits))
+        .route(
+            "/projects/{id}/vulnerabilities",
+            web::get().to(vulnerabilities),
+        );
+}
+
+/// The project's code, if the viewer may read it.
+fn readable<'w>(call: &Call, world: &'w World) -> Result<(&'w Project, &'w Code), ApiError> {
+    let project = call.ci_project(world)?;
+    let code = world
+        .code(project.id)
+        .ok_or(ApiError::NotFound("404 Project Not Found"))?;
+    Ok((project, code))
+}
+
+/// Adds to a single project what lists leave out: counts, and sizes where they were asked for and the role
+/// allows it.
+pub fn complete(
+    call: &Call,
+    world: &World,
+    project: &Project,
+    value: &mut Value,
+) -> Result<(), ApiError> {
+    let Some(code) = world.code(project.id) else {
+        return Ok(());
+    };
+    let open = code
+        .issues
+        .iter()
+        .filter(|issue| issue.closed_at.is_none())
+        .count();
+    value["star_count"] = code.stars.into();
+    value["forks_count"] = code.forks.into();
+    value["open_issues_count"] = open.into();
+    let asked = call.flag("statistics")?.unwrap_or(false);
+    if asked && call.viewer.role(project.id) >= AccessLevel::Reporter {
+        value["statistics"] = statistics(code);
+    }
+    Ok(())
+}
+
+fn statistics(code: &Code) -> Value {
+    let sizes = &code.sizes;
+    let together = sizes.repository
+        + sizes.lfs_objects
+        + sizes.job_artifacts
+        + sizes.packages
+        + sizes.wiki
+        + sizes.container_registry.unwrap_or(0);
+    json!({
+        "commit_count": code.history().count(),
+        "storage_size": together,
+        "repository_size": sizes.repository,
+        "wiki_size": sizes.wiki,
+        "lfs_objects_size": sizes.lfs_objects,
+        "job_artifacts_size": sizes.job_artifacts,
+        "pipeline_artifacts_size": 0,
+        "packages_size": sizes.packages,
+        "snippets_size": 0,
+        "uploads_size": 0,
+        "container_registry_size": sizes.container_registry,
+    })
+}
+
+/// `GET /projects/:id/languages`
+pub async fn languages(call: Call) -> Answer {
+    let world = call.state.world.read();
+    let (_, code) = readable(&call, &world)?;
+    let shares: Map<String, Value> = code
+        .languages
+        .iter()
+        .map(|(name, share)| (name.to_string(), (*share).into()))
+        .collect();
+    ok(&Value::Object(shares))
+}
+
+/// `GET /projects/:id/releases`
+pub async fn releases(call: Call) -> Answer {
+    let world = call.state.world.read();
+    let (_, code) = readable(&call, &world)?;
+    let by_release = call.parameter("order_by") != Some("created_at");
+    let mut found: Vec<Release> = code.releases.values().cloned().collect();
+    found.sort_by_key(|release| {
+        if by_release {
+            release.released_at
+        } else {
+            release.created_at
+        }
+    });
+    if call.parameter("sort") != Some("asc") {
+        found.reverse();
+    }
+    let now = world.now();
+    drop(world);
+    call.offset_page(&found, true, |release| {
+        json!({
+            "tag_name": &*release.tag,
+            "name": &*release.tag,
+            "description": "",
+            "created_at": time::milliseconds(release.created_at),
+            "released_at": time::milliseconds(release.released_at),
+            "upcoming_release": release.released_at > now,
+        })
+    })
+}
+
+/// `GET /projects/:id/repository/contributors`
+pub async fn contributors(call: Call) -> Answer {
+    let world = call.state.world.read();
+    let (_, code) = readable(&call, &world)?;
+    if code.tip.is_none() {
+        return Err(ApiError::NotFound("404 Repository Not Found"));
+    }
+    let mut found = code.contributors();
+    match call.parameter("order_by") {
+        Some("name") => found.sort_by(|a, b| a.name.cmp(&b.name)),
+        Some("email") => found.sort_by(|a, b| a.email.cmp(&b.email)),
+        Some("commits") => found.sort_by_key(|one| one.commits),
+        _ => {}
+    }
+    if call.parameter("sort") == Some("desc") {
+        found.reverse();
+    }
+    drop(world);
+    call.offset_page(&found, true, |one| {
+        json!({
+            "name": &*one.name,
+            "email": &*one.email,
+            "commits": one.commits,
+            // GitLab never fills these.
+            "additions": 0,
+            "deletions": 0,
+        })
+    })
+}
+
+/// `GET /projects/:id/repository/commits`: a branch, or a range of commits.
+pub async fn commits(call: Call) -> Answer {
+    let world = call.state.world.read();
+    let (project, code) = readable(&call, &world)?;
+    let asked = call.parameter("ref_name").unwrap_or_default();
+    let (without, to) = match asked.split_once("..") {
+        Some((without, to)) => (Some(without), to),
+        None => (None, asked),
+    };
+    let tip = |name: &str| {
+        if name.is_empty() || project.default_branch.as_deref() == Some(name) {
+            return code.tip.clone();
+        }
+        let branch = project.branches.get(name).map(|branch| branch.sha.clone());
+        branch.or_else(|| code.commits.get(name).map(|commit| commit.sha.clone()))
+    };
+    const MISSING: ApiError = ApiError::NotFound("404 Reference Not Found");
+    let left_out: Vec<&str> = match without {
+        None => Vec::new(),
+        Some(name) => {
+            let from = tip(name).ok_or(MISSING)?;
+            code.ancestors(Some(&from))
+                .map(|commit| &*commit.sha)
+                .collect()
+        }
+    };
+    let to = tip(to).ok_or(MISSING)?;
+    let since = call.time("since")?;
+    let stats = call.flag("with_stats")?.unwrap_or(false);
+    let found: Vec<Commit> = code
+        .ancestors(Some(&to))
+        .filter(|commit| !left_out.contains(&&*commit.sha))
+        .filter(|commit| since.is_none_or(|since| commit.committed_at >= since))
+        .cloned()
+        .collect();
+    drop(world);
+    call.offset_page(&found, false, |commit| write(commit, stats))
+}
+
+fn write(commit: &Commit, stats: bool) -> Value {
+    let at = time::milliseconds(commit.committed_at);
+    let mut parents: Vec<String> = commit.parent.iter().map(ToString::to_string).collect();
+    if commit.merge {
+        // The tip of a branch that this world does not keep.
+        parents.push(commit.sha.chars().rev().collect());
+    }
+    let mut value = json!({
+        "id": &*commit.sha,
+        "short_id": commit.sha.get(..8).unwrap_or(&commit.sha),
+        "created_at": at,
+        "parent_ids": parents,
+        "title": "Change something",
+        "message": "Change something\n",
+        "author_name": &*commit.author_name,
+        "author_email": &*commit.author_email,
+        "authored_date": at,
+        "committer_name": &*commit.author_name,
+        "committer_email": &*commit.author_email,
+        "committed_date": at,
+        "trailers": {},
+        "extended_trailers": {},
+    });
+    if stats {
+        value["stats"] = json!({
+            "additions": commit.additions,
+            "deletions": commit.deletions,
+            "total": commit.additions + commit.deletions,
+        });
+    }
+    value
+}
+
+/// `GET /projects/:id/vulnerabilities`
+pub async fn vulnerabilities(call: Call) -> Answer {
+    let world = call.state.world.read();
+    let (project, code) = readable(&call, &world)?;
+    let allowed = world.tier_of(project) >= Tier::Ultimate
+        && call.viewer.role(project.id) >= AccessLevel::Developer;
+    if !allowed {
+        return Err(ApiError::Forbidden);
+    }
+    let found: Vec<_> = code.vulnerabilities.iter().cloned().enumerate().collect();
+    let project_id = project.id;
+    drop(world);
+    call.offset_page(&found, true, |(index, found)| {
+        json!({
+            "id": project_id * 10_000 + *index as u64,
+            "title": format!("Vulnerability {index}"),
+            "severity": &*found.severity,
+            "state": &*found.state,
+            "report_type": "sast",
+            "project": {"id": project_id},
+        })
+    })
+}

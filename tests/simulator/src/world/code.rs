@@ -1,0 +1,552 @@
+//! What a project holds besides its refs and pipelines: commits of the default branch, languages, sizes,
+//! releases, issues, value streams and vulnerabilities.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::ledger::Event;
+use super::model::{ProjectId, Tier};
+use super::{Result, World, WorldError};
+use crate::time::{DAY, HOUR, Millis};
+
+/// Commits that GitLab looks at when it lists contributors.
+const CONTRIBUTORS_LIMIT: usize = 2_000;
+/// Commits of the default branch that a forced push throws away.
+const REWRITTEN: usize = 3;
+/// Who commits in worlds that live on their own.
+const AUTHORS: [(&str, &str); 4] = [
+    ("Ada Fields", "ada@example.com"),
+    ("Ben Okafor", "ben@example.com"),
+    ("Chiara Neri", "chiara@example.com"),
+    ("Exporter Bot", "bot@example.com"),
+];
+
+/// A commit of the default branch, now or once.
+#[derive(Clone, Debug, Serialize)]
+pub struct Commit {
+    /// Its hash.
+    pub sha: Arc<str>,
+    /// The commit before it; `None` for the first.
+    pub parent: Option<Arc<str>>,
+    /// Whether it merges another branch.
+    pub merge: bool,
+    /// Name of the author.
+    pub author_name: Arc<str>,
+    /// E-mail address of the author.
+    pub author_email: Arc<str>,
+    /// When it was committed.
+    pub committed_at: Millis,
+    /// Lines added.
+    pub additions: u64,
+    /// Lines deleted.
+    pub deletions: u64,
+}
+
+/// A commit to be made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommitSpec {
+    /// Name of the author.
+    pub author_name: Arc<str>,
+    /// E-mail address of the author.
+    pub author_email: Arc<str>,
+    /// Lines added.
+    #[serde(default)]
+    pub additions: u64,
+    /// Lines deleted.
+    #[serde(default)]
+    pub deletions: u64,
+    /// Whether it merges another branch.
+    #[serde(default)]
+    pub merge: bool,
+}
+
+impl CommitSpec {
+    /// A commit by somebody, with its lines.
+    #[must_use]
+    pub fn by(name: &str, email: &str, additions: u64, deletions: u64) -> Self {
+        Self {
+            author_name: name.into(),
+            author_email: email.into(),
+            additions,
+            deletions,
+            merge: false,
+        }
+    }
+}
+
+/// Commits of one e-mail address.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Contributor {
+    /// Name in the newest commit.
+    pub name: Arc<str>,
+    /// E-mail address.
+    pub email: Arc<str>,
+    /// Commits, merge commits left out.
+    pub commits: usize,
+}
+
+/// Sizes in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sizes {
+    /// Git repository.
+    pub repository: u64,
+    /// LFS objects.
+    pub lfs_objects: u64,
+    /// Job artifacts.
+    pub job_artifacts: u64,
+    /// Packages.
+    pub packages: u64,
+    /// Container registry; `None` where it is not measured.
+    pub container_registry: Option<u64>,
+    /// Wiki.
+    pub wiki: u64,
+}
+
+/// A release.
+#[derive(Clone, Debug, Serialize)]
+pub struct Release {
+    /// Its tag.
+    pub tag: Arc<str>,
+    /// Made.
+    pub created_at: Millis,
+    /// Comes out; may be in the future.
+    pub released_at: Millis,
+}
+
+/// An issue, as far as value streams look at it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlowIssue {
+    /// Made.
+    pub created_at: Millis,
+    /// First mentioned in a commit.
+    pub mentioned_at: Option<Millis>,
+    /// Closed.
+    pub closed_at: Option<Millis>,
+}
+
+/// A stage of a value stream, with what GitLab would compute for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Name.
+    pub name: Arc<str>,
+    /// Whether somebody defined it.
+    pub custom: bool,
+    /// Whether it is hidden.
+    pub hidden: bool,
+    /// Median in seconds; `None` while no item has left it.
+    pub median: Option<f64>,
+}
+
+/// A value stream.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ValueStream {
+    /// Name.
+    pub name: Arc<str>,
+    /// Stages in order.
+    pub stages: Vec<Stage>,
+}
+
+/// The names of the default stages, in order; there is no `production`.
+pub const DEFAULT_STAGES: [&str; 6] = ["issue", "plan", "code", "test", "review", "staging"];
+
+/// A vulnerability of the default branch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Vulnerability {
+    /// `critical`, `high`, `medium`, `low`, `info` or `unknown`.
+    pub severity: Arc<str>,
+    /// `detected`, `confirmed`, `dismissed` or `resolved`.
+    pub state: Arc<str>,
+}
+
+/// What a project holds.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Code {
+    /// Every commit ever made, those that no branch leads to any more included.
+    pub commits: BTreeMap<Arc<str>, Commit>,
+    /// Newest commit of the default branch.
+    pub tip: Option<Arc<str>>,
+    /// Languages with their shares in percent.
+    pub languages: Vec<(Arc<str>, f64)>,
+    /// Sizes.
+    pub sizes: Sizes,
+    /// Users who starred it.
+    pub stars: u32,
+    /// Forks.
+    pub forks: u32,
+    /// Releases by tag.
+    pub releases: BTreeMap<Arc<str>, Release>,
+    /// Issues.
+    pub issues: Vec<FlowIssue>,
+    /// Medians of the default stages, in their order.
+    pub default_stages: [Option<f64>; 6],
+    /// Value streams that somebody made; only with a licence.
+    pub value_streams: Vec<ValueStream>,
+    /// Vulnerabilities.
+    pub vulnerabilities: Vec<Vulnerability>,
+}
+
+impl Code {
+    /// The commits of the default branch, newest first.
+    pub fn history(&self) -> impl Iterator<Item = &Commit> {
+        self.ancestors(self.tip.as_deref())
+    }
+
+    /// A commit and those before it, newest first.
+    pub fn ancestors(&self, from: Option<&str>) -> impl Iterator<Item = &Commit> {
+        let first = from.and_then(|sha| self.commits.get(sha));
+        std::iter::successors(first, |commit| self.commits.get(commit.parent.as_deref()?))
+    }
+
+    /// Who committed to the default branch, by e-mail address, as GitLab counts: no merge commits,
+    /// and only the newest commits.
+    #[must_use]
+    pub fn contributors(&self) -> Vec<Contributor> {
+        let mut found: Vec<Contributor> = Vec::new();
+        let counted = self.history().filter(|commit| !commit.merge);
+        for commit in counted.take(CONTRIBUTORS_LIMIT) {
+            match found
+                .iter_mut()
+                .find(|one| one.email == commit.author_email)
+            {
+                Some(one) => one.commits += 1,
+                None => found.push(Contributor {
+                    name: commit.author_name.clone(),
+                    email: commit.author_email.clone(),
+                    commits: 1,
+                }),
+            }
+        }
+        found
+    }
+
+    /// The value streams a licence shows: without one the default stream, with one those made.
+    #[must_use]
+    pub fn streams(&self, tier: Tier) -> Vec<ValueStream> {
+        if tier > Tier::Free {
+            return self.value_streams.clone();
+        }
+        vec![ValueStream {
+            name: "default".into(),
+            stages: DEFAULT_STAGES
+                .iter()
+                .zip(self.default_stages)
+                .map(|(&name, median)| Stage {
+                    name: name.into(),
+                    custom: false,
+                    hidden: false,
+                    median,
+                })
+                .collect(),
+        }]
+    }
+
+    /// Median of a time between two moments of the issues closed in a range, in milliseconds.
+    #[must_use]
+    pub fn issue_median(
+        &self,
+        (from, to): (Millis, Millis),
+        start: impl Fn(&FlowIssue) -> Option<Millis>,
+    ) -> Option<f64> {
+        let mut spans: Vec<Millis> = self
+            .issues
+            .iter()
+            .filter_map(|issue| {
+                let closed = issue.closed_at.filter(|at| (from..=to).contains(at))?;
+                Some(closed - start(issue)?)
+            })
+            .collect();
+        spans.sort_unstable();
+        let middle = spans.len() / 2;
+        let (low, high) = (
+            spans.get(spans.len().checked_sub(1)? / 2)?,
+            spans.get(middle)?,
+        );
+        Some((low + high) as f64 / 2.0)
+    }
+}
+
+impl World {
+    /// What a project holds.
+    #[must_use]
+    pub fn code(&self, project: ProjectId) -> Option<&Code> {
+        self.code.get(&project)
+    }
+
+    /// What a project holds, to be changed; commits and releases have operations of their own.
+    ///
+    /// # Errors
+    /// If there is no such project.
+    pub fn code_mut(&mut self, project: ProjectId) -> Result<&mut Code> {
+        self.code
+            .get_mut(&project)
+            .ok_or_else(|| WorldError::not_found("project", project))
+    }
+
+    /// Commits to the default branch. Makes no pipeline.
+    ///
+    /// # Errors
+    /// If there is no such project, or its repository is empty.
+    pub fn commit(&mut self, project: ProjectId, spec: &CommitSpec) -> Result<Arc<str>> {
+        let branch = self
+            .project_mut(project)?
+            .default_branch
+            .clone()
+            .ok_or_else(|| WorldError::not_found("default branch of project", project))?;
+        self.push_with(project, &branch, Some(spec))
+    }
+
+    /// A push to a branch has come: what is pushed to the default branch is a commit there.
+    pub(super) fn note_commit(
+        &mut self,
+        project: ProjectId,
+        branch: &str,
+        sha: &Arc<str>,
+        spec: Option<&CommitSpec>,
+    ) {
+        let Some(found) = self.project(project) else {
+            return;
+        };
+        if found.default_branch.as_deref() != Some(branch) {
+            return;
+        }
+        let path = found.full_path.clone();
+        let Some(code) = self.code.get_mut(&project) else {
+            return;
+        };
+        let spec = spec
+            .cloned()
+            .unwrap_or_else(|| somebody(self.config.seed, project, code.commits.len()));
+        let commit = Commit {
+            sha: sha.clone(),
+            parent: code.tip.clone(),
+            merge: spec.merge,
+            author_name: spec.author_name.clone(),
+            author_email: spec.author_email.clone(),
+            committed_at: self.now,
+            additions: spec.additions,
+            deletions: spec.deletions,
+        };
+        code.commits.insert(sha.clone(), commit);
+        code.tip = Some(sha.clone());
+        self.ledger.write(self.now, || Event::Committed {
+            project_id: project,
+            project_path: path,
+            commit: spec,
+        });
+    }
+
+    /// A forced push to a branch is about to come: on the default branch the newest commits go.
+    pub(super) fn rewind(&mut self, project: ProjectId, branch: &str) {
+        let is_default = self
+            .project(project)
+            .is_some_and(|project| project.default_branch.as_deref() == Some(branch));
+        if let Some(code) = self.code.get_mut(&project).filter(|_| is_default) {
+            let kept = code.history().nth(REWRITTEN).or(code.history().last());
+            code.tip = kept.map(|commit| commit.sha.clone());
+        }
+    }
+
+    /// The repository of a new project: its first commit.
+    pub(super) fn begin_code(&mut self, project: ProjectId) {
+        let main = self.project(project).and_then(|project| {
+            let tip = project.branches.get(project.default_branch.as_ref()?)?;
+            Some((tip.sha.clone(), tip.committed_at))
+        });
+        let mut code = Code::default();
+        if let Some((sha, committed_at)) = main {
+            let spec = somebody(self.config.seed, project, 0);
+            code.tip = Some(sha.clone());
+            code.commits.insert(
+                sha.clone(),
+                Commit {
+                    sha,
+                    parent: None,
+                    merge: false,
+                    author_name: spec.author_name,
+                    author_email: spec.author_email,
+                    committed_at,
+                    additions: spec.additions,
+                    deletions: spec.deletions,
+                },
+            );
+        }
+        self.code.insert(project, code);
+    }
+
+    /// Makes a release for a tag; `released_at` may be in the future.
+    ///
+    /// # Errors
+    /// If there is no such project.
+    pub fn create_release(
+        &mut self,
+        project: ProjectId,
+        tag: &str,
+        released_at: Millis,
+    ) -> Result<()> {
+        let created_at = self.now;
+        let tag: Arc<str> = tag.into();
+        self.code_mut(project)?.releases.insert(
+            tag.clone(),
+            Release {
+                tag,
+                created_at,
+                released_at,
+            },
+        );
+        self.record_activity(project);
+        Ok(())
+    }
+
+    /// What else somebody does in a living project, from random numbers of its own.
+    pub(super) fn live_on(&mut self, project: ProjectId) {
+        let now = self.now;
+        let seed = self.config.seed ^ project.rotate_left(32) ^ now.unsigned_abs().rotate_left(8);
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let Some(code) = self.code.get_mut(&project) else {
+            return;
+        };
+        code.sizes.repository += rng.random_range(0..4_096);
+        match rng.random_range(0..5) {
+            0 => code.stars += 1,
+            1 => code.issues.push(FlowIssue {
+                created_at: now,
+                mentioned_at: None,
+                closed_at: None,
+            }),
+            2 => {
+                let open = code
+                    .issues
+                    .iter_mut()
+                    .find(|issue| issue.closed_at.is_none());
+                if let Some(issue) = open {
+                    issue.mentioned_at.get_or_insert(now);
+                    issue.closed_at = Some(now);
+                }
+            }
+            3 => code.vulnerabilities.push(Vulnerability {
+                severity: "medium".into(),
+                state: "detected".into(),
+            }),
+            _ => {
+                let stage = rng.random_range(0..code.default_stages.len());
+                code.default_stages[stage] = Some(f64::from(rng.random_range(600_u32..200_000)));
+            }
+        }
+    }
+
+    /// Gives a generated project a history, sizes, languages and the rest, from random numbers of its own.
+    pub(super) fn generate_code(&mut self, project: ProjectId) {
+        let start = self.config.start;
+        let mut rng = ChaCha8Rng::seed_from_u64(self.config.seed ^ project.rotate_left(32));
+        let seed = self.config.seed;
+        let Some(code) = self.code.get_mut(&project) else {
+            return;
+        };
+        let ruby = 40.0 + f64::from(rng.random_range(0_u32..4_000)) / 100.0;
+        code.languages = vec![("Ruby".into(), ruby), ("Shell".into(), 100.0 - ruby)];
+        code.sizes = Sizes {
+            repository: rng.random_range(1_000_000..90_000_000),
+            lfs_objects: rng.random_range(0..5_000_000),
+            job_artifacts: rng.random_range(0..50_000_000),
+            packages: rng.random_range(0..9_000_000),
+            container_registry: Some(rng.random_range(0..900_000_000)),
+            wiki: rng.random_range(0..400_000),
+        };
+        (code.stars, code.forks) = (rng.random_range(0..200), rng.random_range(0..20));
+        let released_at = start - rng.random_range(DAY..6 * DAY);
+        let tag: Arc<str> = "v1.0.0".into();
+        code.releases.insert(
+            tag.clone(),
+            Release {
+                tag,
+                created_at: released_at,
+                released_at,
+            },
+        );
+        code.issues = (0..12)
+            .map(|index| {
+                let created_at = start - rng.random_range(3 * DAY..20 * DAY);
+                FlowIssue {
+                    created_at,
+                    mentioned_at: Some(created_at + rng.random_range(HOUR..DAY)),
+                    closed_at: (index % 3 > 0).then(|| created_at + rng.random_range(DAY..3 * DAY)),
+                }
+            })
+            .collect();
+        for median in &mut code.default_stages {
+            *median = Some(f64::from(rng.random_range(600_u32..200_000)));
+        }
+        let mut stream = code.streams(Tier::Free);
+        if let Some(stream) = stream.first_mut() {
+            stream.name = "Delivery".into();
+            stream.stages.push(Stage {
+                name: "Security review".into(),
+                custom: true,
+                hidden: false,
+                median: Some(f64::from(rng.random_range(600_u32..90_000))),
+            });
+        }
+        code.value_streams = stream;
+        code.vulnerabilities = (0..rng.random_range(2_usize..30))
+            .map(|index| Vulnerability {
+                severity: ["critical", "high", "medium", "low", "info", "unknown"][index % 6]
+                    .into(),
+                state: ["detected", "confirmed", "detected", "dismissed", "resolved"][index % 5]
+                    .into(),
+            })
+            .collect();
+        code.put_below(seed, project, rng.random_range(5..60));
+    }
+}
+
+impl Code {
+    /// Puts a history of `count` commits below the first one.
+    fn put_below(&mut self, seed: u64, project: ProjectId, count: usize) {
+        let Some((first, at)) = self
+            .history()
+            .last()
+            .map(|commit| (commit.sha.clone(), commit.committed_at))
+        else {
+            return;
+        };
+        let mut above = first;
+        for index in 0..count {
+            let spec = somebody(seed, project, 1_000_000 + index);
+            let sha: Arc<str> = format!("{project:016x}{index:024x}").into();
+            if let Some(commit) = self.commits.get_mut(&above) {
+                commit.parent = Some(sha.clone());
+            }
+            let commit = Commit {
+                sha: sha.clone(),
+                parent: None,
+                merge: false,
+                author_name: spec.author_name,
+                author_email: spec.author_email,
+                committed_at: at - HOUR * (index as Millis + 1),
+                additions: spec.additions,
+                deletions: spec.deletions,
+            };
+            self.commits.insert(sha.clone(), commit);
+            above = sha;
+        }
+    }
+}
+
+/// Somebody's commit: who and how much follow from the world's seed, the project and the number.
+fn somebody(seed: u64, project: ProjectId, number: usize) -> CommitSpec {
+    let mut rng =
+        ChaCha8Rng::seed_from_u64(seed.rotate_left(40) ^ project.rotate_left(20) ^ number as u64);
+    let (name, email) = AUTHORS[rng.random_range(0..AUTHORS.len())];
+    CommitSpec::by(
+        name,
+        email,
+        rng.random_range(0..300),
+        rng.random_range(0..120),
+    )
+}
