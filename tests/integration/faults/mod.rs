@@ -9,3 +9,4 @@ mod outages;
 mod receiver;
 mod refusals;
 mod rig;
+mod says;

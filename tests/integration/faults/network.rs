@@ -1,7 +1,8 @@
 //! What lies between the exporter and GitLab.
 
-use super::outages::assert_stale;
+use super::outages::unreachable;
 use super::rig::{Plan, Rig, gitlab};
+use super::says::Says;
 use crate::support::door::Door;
 use crate::support::exporter::{Binary, configuration};
 use crate::support::samples::Samples;
@@ -21,15 +22,15 @@ async fn an_expired_certificate() {
     let rig = Rig::behind(plan, gitlab, door).await;
     rig.pass(600).await;
     rig.wait(300).await;
-    let (before, facts) = (rig.metrics().await, rig.facts().await);
-    let since = rig.last_success().await;
+    let before = rig.before().await;
     front.renew(Expiry::Past);
     rig.pass(1200).await;
-    assert_stale(&rig, since, "tls").await;
-    assert_eq!(facts.differences(&rig.facts().await), "");
-    assert_eq!(rig.errors_since(&before).await, ["tls"]);
-    let page = rig.page().await;
-    assert!(page.contains("certificate expired"), "{page}");
+    rig.says(&Says {
+        page: &["GitLab does not answer", "certificate expired"],
+        ..unreachable("tls")
+    })
+    .await;
+    rig.stands_still(&before, &["tls"]).await;
     front.renew(Expiry::Far);
     assert!(rig.recovers().await > 50.0);
 }

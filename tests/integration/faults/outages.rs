@@ -3,19 +3,17 @@
 use gitlab_simulator::faults::{Fault, Rule};
 
 use super::rig::{FEW_MOMENTS, LOOK, Plan, Rig};
+use super::says::Says;
 
 const HOUR: u64 = 3600;
 
-/// Holds what is so while GitLab cannot be read: everything stays as it was, and is seen to be old.
-pub async fn assert_stale(rig: &Rig, since: f64, kind: &str) {
-    assert_eq!(rig.last_success().await, since, "it stands still");
-    let (status, ready) = rig.ready().await;
-    assert_eq!(status, 200, "what was read is still there to be scraped");
-    assert_eq!(ready["gitlab"]["reachable"], false, "{ready}");
-    assert_eq!(ready["gitlab"]["error"], kind, "{ready}");
-    assert_eq!(ready["projects"]["failing"], 4, "{ready}");
-    let page = rig.page().await;
-    assert!(page.contains("GitLab does not answer"), "{page}");
+/// What is said while GitLab cannot be read.
+pub const fn unreachable(error: &str) -> Says<'_> {
+    Says {
+        error: Some(error),
+        failing: 4,
+        page: &["GitLab does not answer"],
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -25,17 +23,16 @@ async fn down_at_the_start() {
         ..Plan::default()
     })
     .await;
-    let before = rig.metrics().await;
+    let before = rig.before().await;
     rig.pass(600).await;
     assert_eq!(rig.exporter.get("/health").await.status, 200);
-    let (status, ready) = rig.ready().await;
-    assert_eq!(ready["gitlab"]["reachable"], false, "{ready}");
-    assert_eq!(ready["gitlab"]["error"], "connect", "{ready}");
-    assert_eq!(status, 200, "the first round was attempted: {ready}");
-    assert_eq!(rig.last_success().await, 0.0);
-    assert_eq!(rig.errors_since(&before).await, ["connect"]);
-    let page = rig.page().await;
-    assert!(page.contains("GitLab does not answer"), "{page}");
+    // Nothing is known yet that could fail.
+    let down = Says {
+        failing: 0,
+        ..unreachable("connect")
+    };
+    rig.says(&down).await;
+    rig.stands_still(&before, &["connect"]).await;
     assert!(rig.facts().await.0.is_empty());
 
     rig.looks_first_now();
@@ -50,13 +47,11 @@ async fn down_for_an_hour() {
     let mut rig = Rig::start().await;
     rig.pass(600).await;
     rig.wait(300).await;
-    let (before, facts) = (rig.metrics().await, rig.facts().await);
-    let since = rig.last_success().await;
+    let before = rig.before().await;
     rig.door.shut();
     rig.pass(HOUR).await;
-    assert_stale(&rig, since, "connect").await;
-    assert_eq!(facts.differences(&rig.facts().await), "");
-    assert_eq!(rig.errors_since(&before).await, ["connect"]);
+    rig.says(&unreachable("connect")).await;
+    rig.stands_still(&before, &["connect"]).await;
     rig.door.open();
     assert!(rig.recovers().await > 100.0);
 }
@@ -71,14 +66,12 @@ async fn too_slow() {
     .await;
     rig.pass(600).await;
     rig.wait(300).await;
-    let (before, facts) = (rig.metrics().await, rig.facts().await);
-    let since = rig.last_success().await;
+    let before = rig.before().await;
     rig.gitlab.faults().add(Rule::new(Fault::Hang));
     rig.moments = FEW_MOMENTS;
     rig.pass(450).await;
-    assert_stale(&rig, since, "timeout").await;
-    assert_eq!(facts.differences(&rig.facts().await), "");
-    assert_eq!(rig.errors_since(&before).await, ["timeout"]);
+    rig.says(&unreachable("timeout")).await;
+    rig.stands_still(&before, &["timeout"]).await;
     rig.gitlab.faults().clear();
     assert!(rig.recovers().await > 30.0);
 }
@@ -87,7 +80,7 @@ async fn too_slow() {
 #[tokio::test(start_paused = true)]
 async fn flapping() {
     let mut rig = Rig::start().await;
-    let before = rig.metrics().await;
+    let before = rig.before().await;
     let mut successes = Vec::new();
     for round in 0_u64..60 {
         match round % 3 {
@@ -100,6 +93,13 @@ async fn flapping() {
         }
         rig.pass(LOOK + 7 * (round % 5)).await;
         successes.push(rig.last_success().await);
+        if round % 3 == 0 {
+            rig.says(&Says {
+                failing: rig.failing().await,
+                ..unreachable("connect")
+            })
+            .await;
+        }
     }
     assert!(successes.is_sorted());
     successes.dedup();
@@ -107,8 +107,14 @@ async fn flapping() {
         successes.len() > 10,
         "it reads whenever it can: {successes:?}"
     );
+    rig.counted_more(&before).await;
     let errors = rig.errors_since(&before).await;
     assert!(errors.contains(&"connect".to_owned()), "{errors:?}");
+    let possible = ["connect", "interrupted"];
+    assert!(
+        errors.iter().all(|error| possible.contains(&&**error)),
+        "{errors:?}"
+    );
     rig.door.open();
     rig.gitlab.faults().clear();
     assert!(rig.recovers().await > 100.0);
