@@ -2,7 +2,6 @@
 //! vulnerabilities.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -43,10 +42,8 @@ struct RestStatistics {
     wiki_size: Option<f64>,
 }
 
-impl TryFrom<RestRepository> for RepositoryInfo {
-    type Error = Infallible;
-
-    fn try_from(raw: RestRepository) -> Result<Self, Infallible> {
+impl From<RestRepository> for RepositoryInfo {
+    fn from(raw: RestRepository) -> Self {
         let statistics = raw.statistics.map(|raw| Statistics {
             commits: raw.commit_count,
             repository: raw.repository_size,
@@ -56,7 +53,7 @@ impl TryFrom<RestRepository> for RepositoryInfo {
             container_registry: raw.container_registry_size,
             wiki: raw.wiki_size,
         });
-        Ok(Self {
+        Self {
             id: ProjectId(raw.id),
             statistics: statistics.map_or(Known::Hidden, Known::Value),
             languages: None,
@@ -72,7 +69,7 @@ impl TryFrom<RestRepository> for RepositoryInfo {
             forks: raw.forks_count,
             last_activity_at: time(raw.last_activity_at.as_deref()),
             releases: None,
-        })
+        }
     }
 }
 
@@ -83,15 +80,13 @@ fn time(text: Option<&str>) -> Option<UnixSeconds> {
 
 pub(super) struct Languages(pub(super) Vec<Language>);
 
-impl TryFrom<BTreeMap<String, f64>> for Languages {
-    type Error = Infallible;
-
-    fn try_from(raw: BTreeMap<String, f64>) -> Result<Self, Infallible> {
+impl From<BTreeMap<String, f64>> for Languages {
+    fn from(raw: BTreeMap<String, f64>) -> Self {
         let languages = raw.into_iter().map(|(name, share)| Language {
             name: name.into(),
             share,
         });
-        Ok(Self(languages.collect()))
+        Self(languages.collect())
     }
 }
 
@@ -107,14 +102,12 @@ pub(super) struct ReleaseTime {
     upcoming: bool,
 }
 
-impl TryFrom<RestRelease> for ReleaseTime {
-    type Error = Infallible;
-
-    fn try_from(raw: RestRelease) -> Result<Self, Infallible> {
-        Ok(Self {
+impl From<RestRelease> for ReleaseTime {
+    fn from(raw: RestRelease) -> Self {
+        Self {
             at: time(raw.released_at.as_deref()),
             upcoming: raw.upcoming_release.unwrap_or(false),
-        })
+        }
     }
 }
 
@@ -125,15 +118,13 @@ pub(super) struct RestContributor {
     commits: u64,
 }
 
-impl TryFrom<RestContributor> for Contributor {
-    type Error = Infallible;
-
-    fn try_from(raw: RestContributor) -> Result<Self, Infallible> {
-        Ok(Self {
+impl From<RestContributor> for Contributor {
+    fn from(raw: RestContributor) -> Self {
+        Self {
             name: raw.name.into(),
             email: raw.email.into(),
             commits: raw.commits,
-        })
+        }
     }
 }
 
@@ -153,18 +144,16 @@ struct RestStats {
     deletions: u64,
 }
 
-impl TryFrom<RestCommit> for Commit {
-    type Error = Infallible;
-
-    fn try_from(raw: RestCommit) -> Result<Self, Infallible> {
-        Ok(Self {
+impl From<RestCommit> for Commit {
+    fn from(raw: RestCommit) -> Self {
+        Self {
             sha: raw.id.into(),
             author_name: raw.author_name.into(),
             author_email: raw.author_email.into(),
             merge: raw.parent_ids.len() > 1,
             additions: raw.stats.as_ref().map(|stats| stats.additions),
             deletions: raw.stats.as_ref().map(|stats| stats.deletions),
-        })
+        }
     }
 }
 
@@ -178,13 +167,11 @@ pub(super) struct RestVulnerability {
 #[derive(Debug)]
 pub(super) struct Severity(Option<usize>);
 
-impl TryFrom<RestVulnerability> for Severity {
-    type Error = Infallible;
-
-    fn try_from(raw: RestVulnerability) -> Result<Self, Infallible> {
+impl From<RestVulnerability> for Severity {
+    fn from(raw: RestVulnerability) -> Self {
         let open = matches!(raw.state.as_str(), "detected" | "confirmed");
         let place = SEVERITIES.iter().position(|name| *name == raw.severity);
-        Ok(Self(open.then(|| place.unwrap_or(SEVERITIES.len() - 1))))
+        Self(open.then(|| place.unwrap_or(SEVERITIES.len() - 1)))
     }
 }
 
