@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use amazing_gitlab_exporter::clock::Clock;
 use gitlab_simulator::time::{DAY, HOUR, Millis, SECOND};
+use gitlab_simulator::world::Tier;
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
+
+/// Top-level groups.
+const GROUPS: usize = 3;
 
 /// A GitLab whose time is ours.
 pub struct Live {
@@ -20,7 +24,7 @@ impl Live {
             seed: 7,
             start: now - HOUR,
             history: DAY,
-            groups: 3,
+            groups: GROUPS,
             projects: 15,
             pipelines_per_project: 8,
             tests_per_job: 4,
@@ -30,6 +34,10 @@ impl Live {
             min_refinish_gap: 60 * SECOND,
             ..WorldConfig::default()
         });
+        for group in 0..GROUPS {
+            let set = world.set_tier(&format!("group-{group}"), Tier::Ultimate);
+            set.map_err(|error| io::Error::other(error.to_string()))?;
+        }
         world.advance_to(now);
         world.ledger_mut().clear();
         let simulator = Simulator::start(world, &Options::default())?;

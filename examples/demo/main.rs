@@ -66,9 +66,11 @@ collectors:
   jobs: {{interval_seconds: 5}}
   merge_requests: {{enabled: false}}
   dora: {{enabled: false}}
-  value_stream: {{enabled: false}}
   code_review: {{enabled: false}}
-  repository: {{enabled: false}}
+  value_stream: {{interval_seconds: 30}}
+  repository: {{interval_seconds: 30}}
+  environments: {{enabled: true, interval_seconds: 10}}
+  security: {{enabled: true, interval_seconds: 30}}
   test_reports: {{enabled: true, interval_seconds: 10, include_test_cases: true}}
   schedules: {{enabled: true, interval_seconds: 30}}
   variables: {{enabled: true, interval_seconds: 30, regexp: '^DEPLOY_'}}

@@ -7,6 +7,7 @@ mod parity;
 mod prometheus;
 mod promtool;
 mod proxy;
+mod rules;
 mod secrets;
 mod shutdown;
 pub mod story;
