@@ -25,7 +25,7 @@ fn files(name: &str) -> Vec<PathBuf> {
 }
 
 fn promtool(words: [&str; 2], files: &[PathBuf]) {
-    let Some(promtool) = tool("promtool") else {
+    let Some(promtool) = tool("bin/promtool") else {
         return;
     };
     let ran = Command::new(promtool).args(words).args(files).output();
