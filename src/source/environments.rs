@@ -14,7 +14,7 @@ use super::{Problem, Reading, Source, SourceError, Target, Unavailable, side_by_
 use crate::clock::UnixSeconds;
 use crate::collector::environments::{Known, Read, measure};
 use crate::collector::{Measures, Subject};
-use crate::config;
+use crate::config::{Collectors, Environments};
 use crate::gitlab::GitLab;
 use crate::gitlab::GitLabError;
 use crate::gitlab::capability::Tier;
@@ -63,7 +63,7 @@ pub struct EnvironmentsRead {
 /// The source.
 pub struct EnvironmentsSource {
     gitlab: GitLab,
-    settings: config::Environments,
+    settings: Environments,
 }
 
 /// What the change feed knows of a project's pipelines: the latest change, and whether some run.
@@ -75,10 +75,13 @@ fn pipelines(memory: &ProjectMemory) -> Option<(UnixSeconds, bool)> {
 }
 
 impl EnvironmentsSource {
-    /// The environments of a GitLab.
+    /// The source, where it is enabled.
     #[must_use]
-    pub fn new(gitlab: GitLab, settings: config::Environments) -> Self {
-        Self { gitlab, settings }
+    pub fn new(settings: &Collectors, gitlab: &GitLab) -> Option<Self> {
+        settings.environments.enabled.then(|| Self {
+            gitlab: gitlab.clone(),
+            settings: settings.environments.clone(),
+        })
     }
 
     fn is_due(target: &Target, now: UnixSeconds) -> bool {
@@ -118,13 +121,12 @@ impl EnvironmentsSource {
         let listed = self
             .gitlab
             .environments(id, self.settings.exclude_stopped)
-            .await
-            .map_err(refused)?;
+            .await?;
         let filter = match before.read_at {
             Some(_) => DeploymentFilter::UpdatedAfter(since),
             None => DeploymentFilter::Newest,
         };
-        let page = self.gitlab.deployments(id, filter).await.map_err(refused)?;
+        let page = self.gitlab.deployments(id, filter).await?;
         for sentence in listed.skipped.into_iter().chain(page.skipped) {
             problems.push(Problem::skipped(
                 &target.project.full_path,
@@ -253,17 +255,6 @@ fn turn<T>(all: &[T], first: usize) -> Vec<&T> {
     let first = first % all.len().max(1);
     let size = all.len().min(ENVIRONMENTS_AT_ONCE);
     all.iter().cycle().skip(first).take(size).collect()
-}
-
-/// A 403 is no failure: the project's environments or deployments are not for this token.
-fn refused(error: GitLabError) -> SourceError {
-    if error.is_forbidden() {
-        return Unavailable::Forbidden(error.to_string()).into();
-    }
-    if error.means_gone() {
-        return SourceError::Gone;
-    }
-    SourceError::GitLab(error.into())
 }
 
 impl Source for EnvironmentsSource {

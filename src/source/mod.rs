@@ -3,11 +3,10 @@
 //! A source asks [`crate::gitlab`] for a batch of projects and returns one result per project. It
 //! counts nothing, measures nothing and shows nothing.
 
-mod batched;
+mod batches;
 pub mod change_feed;
 pub mod environments;
 mod erased;
-mod gate;
 pub mod refs;
 pub mod repository;
 pub mod runners;
@@ -260,6 +259,19 @@ pub enum SourceError {
     /// A call failed; a batch shares the error.
     #[error(transparent)]
     GitLab(#[from] Arc<GitLabError>),
+}
+
+impl From<GitLabError> for SourceError {
+    /// A call about one project: a 403 is no failure, the project's data are not for this token.
+    fn from(error: GitLabError) -> Self {
+        if error.is_forbidden() {
+            Unavailable::Forbidden(error.to_string()).into()
+        } else if error.means_gone() {
+            Self::Gone
+        } else {
+            Self::GitLab(Arc::new(error))
+        }
+    }
 }
 
 impl SourceError {

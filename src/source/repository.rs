@@ -2,13 +2,13 @@
 //! where GraphQL does not answer.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::batched::batched;
+use super::batches::Batches;
 use super::{Problem, Reading, Source, SourceError, Target, side_by_side};
 use crate::clock::UnixSeconds;
 use crate::collector::{Measures, Subject, repository};
+use crate::config::Collectors;
 use crate::gitlab::model::{ProjectId, Text};
 use crate::gitlab::repository::{RefCounts, RepositoryInfo};
 use crate::gitlab::{GitLab, GitLabError};
@@ -28,39 +28,39 @@ const THROTTLE: Duration = Duration::from_secs(3600);
 pub struct RepositorySource {
     gitlab: GitLab,
     interval: Duration,
+    repositories: Batches,
+    counts: Batches,
 }
 
 /// What was read of a project.
 #[derive(Debug)]
-pub struct Read {
+pub struct RepositoryRead {
     info: RepositoryInfo,
     problems: Vec<Problem>,
 }
 
 impl RepositorySource {
-    /// The repositories of a GitLab, read this often.
+    /// The source, where it is enabled.
     #[must_use]
-    pub fn new(gitlab: GitLab, interval: Duration) -> Self {
-        Self { gitlab, interval }
+    pub fn new(settings: &Collectors, gitlab: &GitLab) -> Option<Self> {
+        settings.repository.enabled.then(|| Self {
+            gitlab: gitlab.clone(),
+            interval: settings.repository.interval,
+            repositories: Batches::new(gitlab, GitLab::REPOSITORIES),
+            counts: Batches::new(gitlab, GitLab::REPOSITORIES),
+        })
     }
 
     /// Branches and tags as GraphQL counts them, where this GitLab does.
-    async fn counts(&self, targets: &[Target]) -> BTreeMap<ProjectId, RefCounts> {
+    async fn counts(&self, targets: &[Target], now: UnixSeconds) -> BTreeMap<ProjectId, RefCounts> {
         let (major, minor) = COUNTS_REFS;
         let new = |target: &&Target| {
             let instance = target.instance.as_ref();
             instance.is_some_and(|instance| instance.at_least(major, minor))
         };
         let ids: Vec<ProjectId> = targets.iter().filter(new).map(Target::id).collect();
-        let read = batched(
-            &ids,
-            self.batch(),
-            |(id, _)| *id,
-            |ids| {
-                let gitlab = self.gitlab.clone();
-                async move { gitlab.ref_counts(&ids).await }
-            },
-        );
+        let ask = async |ids: Vec<ProjectId>| self.gitlab.ref_counts(&ids).await;
+        let read = self.counts.ask(&ids, now, |(id, _)| *id, ask);
         // What this way does not tell, REST does.
         let read = read.await.into_iter();
         read.filter_map(|(id, counts)| Some((id, counts.ok()?.1?)))
@@ -70,14 +70,14 @@ impl RepositorySource {
     async fn complete(
         &self,
         target: &Target,
-        info: Result<RepositoryInfo, SourceError>,
+        info: Option<Result<RepositoryInfo, SourceError>>,
         counts: Option<RefCounts>,
-    ) -> Result<Read, SourceError> {
+    ) -> Result<RepositoryRead, SourceError> {
         let mut problems = Vec::new();
         let mut info = match info {
-            Ok(info) => info,
-            Err(error) if error.rest_may_answer() => self.by_rest(target, &mut problems).await?,
-            Err(error) => return Err(error),
+            Some(Ok(info)) => info,
+            Some(Err(error)) if !error.rest_may_answer() => return Err(error),
+            Some(Err(_)) | None => self.by_rest(target, &mut problems).await?,
         };
         info.refs = match counts {
             Some(counts) => Some(counts),
@@ -87,7 +87,7 @@ impl RepositorySource {
             }
             None => target.memory.repository.refs,
         };
-        Ok(Read { info, problems })
+        Ok(RepositoryRead { info, problems })
     }
 
     async fn by_rest(
@@ -96,11 +96,7 @@ impl RepositorySource {
         problems: &mut Vec<Problem>,
     ) -> Result<RepositoryInfo, SourceError> {
         let id = target.id();
-        let mut info = match self.gitlab.repository(id).await {
-            Ok(info) => info,
-            Err(error) if error.means_gone() => return Err(SourceError::Gone),
-            Err(error) => return Err(Arc::new(error).into()),
-        };
+        let mut info = self.gitlab.repository(id).await?;
         info.languages = note(target, self.gitlab.languages(id).await, problems);
         info.releases = note(target, self.gitlab.releases(id).await, problems);
         Ok(info)
@@ -137,7 +133,7 @@ fn has_moved(target: &Target, activity: Option<UnixSeconds>) -> bool {
 }
 
 impl Source for RepositorySource {
-    type Facts = Read;
+    type Facts = RepositoryRead;
 
     fn reading(&self) -> Reading {
         Reading::Repository
@@ -164,41 +160,30 @@ impl Source for RepositorySource {
     async fn fetch(
         &self,
         targets: &[Target],
-        _now: UnixSeconds,
-    ) -> Vec<(ProjectId, Result<Read, SourceError>)> {
+        now: UnixSeconds,
+    ) -> Vec<(ProjectId, Result<RepositoryRead, SourceError>)> {
         let ids: Vec<ProjectId> = targets.iter().map(Target::id).collect();
-        let (mut read, counts) = if self.gitlab.uses_graphql() {
-            let read = batched(
-                &ids,
-                self.batch(),
-                |info: &RepositoryInfo| info.id,
-                |ids| {
-                    let gitlab = self.gitlab.clone();
-                    async move { gitlab.repositories(&ids).await }
-                },
-            );
-            (read.await, self.counts(targets).await)
-        } else {
-            (BTreeMap::new(), BTreeMap::new())
-        };
+        let ask = async |ids: Vec<ProjectId>| self.gitlab.repositories(&ids).await;
+        let id_of = |info: &RepositoryInfo| info.id;
+        let mut read = self.repositories.ask(&ids, now, id_of, ask).await;
+        let counts = self.counts(targets, now).await;
         let reads = targets.iter().map(|target| {
             let id = target.id();
-            let off = || Err(SourceError::Partial("GraphQL is off".to_owned()));
-            let info = read.remove(&id).unwrap_or_else(off);
+            let info = read.remove(&id);
             let counts = counts.get(&id).copied();
             async move { (id, self.complete(target, info, counts).await) }
         });
         side_by_side(CALLS_AT_ONCE, reads.collect()).await
     }
 
-    fn problems<'a>(&self, facts: &'a Read) -> &'a [Problem] {
+    fn problems<'a>(&self, facts: &'a RepositoryRead) -> &'a [Problem] {
         &facts.problems
     }
 
     fn measure(
         &self,
         subject: Subject<'_>,
-        facts: &Read,
+        facts: &RepositoryRead,
         memory: &mut ProjectMemory,
     ) -> Vec<Measures> {
         let branch: Option<Text> = facts.info.default_branch.clone().value();

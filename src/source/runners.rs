@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::gate::Gate;
+use super::batches::Batches;
 use super::{Problem, Reading, Source, SourceError, Target, Unavailable, side_by_side};
 use crate::clock::UnixSeconds;
 use crate::collector::{Measures, Subject, runners};
 use crate::config::Collectors;
 use crate::gitlab::capability::Tier;
+use crate::gitlab::graphql::ProjectRunners;
 use crate::gitlab::model::{Page, ProjectId, Role, Runner, RunnerType};
 use crate::gitlab::{GitLab, GitLabError};
 use crate::project::ProjectMemory;
@@ -33,7 +34,7 @@ pub struct RunnersRead {
 pub struct RunnersSource {
     gitlab: GitLab,
     interval: Duration,
-    gate: Gate,
+    batches: Batches,
 }
 
 /// Runners by project; an error where they could not be read.
@@ -46,16 +47,16 @@ impl RunnersSource {
         settings.runners.enabled.then(|| Self {
             gitlab: gitlab.clone(),
             interval: settings.runners.interval,
-            gate: Gate::new(GitLab::RUNNER_PROJECTS),
+            batches: Batches::new(gitlab, GitLab::RUNNER_PROJECTS),
         })
     }
 
     /// All runners of the instance; none for whoever is no administrator.
     async fn of_instance(&self, now: UnixSeconds) -> Result<Option<Page<Runner>>, GitLabError> {
-        if self.gate.size(&self.gitlab, now).is_some() {
+        if self.batches.is_open(now) {
             match self.gitlab.instance_runners().await {
                 Err(error) if error.graphql_unavailable() => {
-                    self.gate.note(1, Some(&error), now);
+                    self.batches.failed(&error, now);
                 }
                 read => return read,
             }
@@ -89,55 +90,30 @@ impl RunnersSource {
     /// Runners of one type that serve some projects.
     async fn of_projects(
         &self,
-        mut ids: Vec<ProjectId>,
+        ids: Vec<ProjectId>,
         runner_type: RunnerType,
         now: UnixSeconds,
         found: &mut ByProject,
     ) {
-        while let Some(size) = self.gate.size(&self.gitlab, now)
-            && !ids.is_empty()
-        {
-            let chunk = ids.split_off(ids.len().saturating_sub(size));
-            match self.gitlab.project_runners(&chunk, runner_type).await {
-                Ok(batch) => {
-                    self.gate.note(chunk.len(), None, now);
-                    for failed in batch.failed {
-                        found.insert(failed.id, Err(SourceError::Partial(failed.why)));
-                    }
-                    for read in batch.items {
-                        match read.runners {
-                            // More than a page: REST lists them all.
-                            Some(page) if page.next.is_some() => ids.push(read.id),
-                            Some(page) => add(found, read.id, page),
-                            None => {
-                                let why = "project runners need Maintainer".to_owned();
-                                let error = Unavailable::Forbidden(why).into();
-                                found.insert(read.id, Err(error));
-                            }
-                        }
-                    }
-                    if ids.iter().all(|id| chunk.contains(id)) {
-                        break;
-                    }
-                }
-                Err(error) => {
-                    self.gate.note(chunk.len(), Some(&error), now);
-                    if error.graphql_unavailable() || error.batch_too_heavy() {
-                        ids.extend(chunk);
-                        if error.batch_too_heavy() && size == 1 {
-                            break;
-                        }
-                        continue;
-                    }
-                    let error = Arc::new(error);
-                    for id in chunk {
-                        found.insert(id, Err(SourceError::GitLab(Arc::clone(&error))));
-                    }
-                }
-            }
-        }
+        let ask = async |ids: Vec<ProjectId>| self.gitlab.project_runners(&ids, runner_type).await;
+        let id_of = |read: &ProjectRunners| read.id;
+        let mut read = self.batches.ask(&ids, now, id_of, ask).await;
         for id in ids {
-            self.by_rest(id, runner_type, found).await;
+            match read.remove(&id) {
+                Some(Ok(ProjectRunners { runners: None, .. })) => {
+                    let why = "project runners need Maintainer".to_owned();
+                    found.insert(id, Err(Unavailable::Forbidden(why).into()));
+                }
+                Some(Ok(ProjectRunners {
+                    runners: Some(page),
+                    ..
+                })) if page.next.is_none() => add(found, id, page),
+                Some(Err(error)) if !error.rest_may_answer() => {
+                    found.insert(id, Err(error));
+                }
+                // Not asked, no answer, or more than a page: REST lists them all.
+                Some(_) | None => self.by_rest(id, runner_type, found).await,
+            }
         }
     }
 
@@ -148,12 +124,8 @@ impl RunnersSource {
         };
         match read {
             Ok(page) => add(found, id, page),
-            Err(error) if error.is_forbidden() => {
-                let why = Unavailable::Forbidden(error.to_string());
-                found.insert(id, Err(why.into()));
-            }
             Err(error) => {
-                found.insert(id, Err(Arc::new(error).into()));
+                found.insert(id, Err(error.into()));
             }
         }
     }

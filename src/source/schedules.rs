@@ -1,14 +1,13 @@
 //! Pipeline schedules: batched by GraphQL, else by REST.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::gate::Gate;
-use super::{Problem, Reading, Source, SourceError, Target, Unavailable, side_by_side};
+use super::batches::Batches;
+use super::{Problem, Reading, Source, SourceError, Target, side_by_side};
 use crate::clock::UnixSeconds;
 use crate::collector::{Measures, Subject, schedules};
 use crate::config::Collectors;
+use crate::gitlab::graphql::ProjectSchedules;
 use crate::gitlab::model::{Page, ProjectId, Schedule};
 use crate::gitlab::{GitLab, GitLabError};
 use crate::project::ProjectMemory;
@@ -30,7 +29,7 @@ pub struct SchedulesRead {
 pub struct SchedulesSource {
     gitlab: GitLab,
     interval: Duration,
-    gate: Gate,
+    batches: Batches,
 }
 
 impl SchedulesSource {
@@ -40,48 +39,8 @@ impl SchedulesSource {
         settings.schedules.enabled.then(|| Self {
             gitlab: gitlab.clone(),
             interval: settings.schedules.interval,
-            gate: Gate::new(GitLab::SCHEDULE_PROJECTS),
+            batches: Batches::new(gitlab, GitLab::SCHEDULE_PROJECTS),
         })
-    }
-
-    async fn by_graphql(
-        &self,
-        targets: &[Target],
-        now: UnixSeconds,
-    ) -> BTreeMap<ProjectId, Result<Page<Schedule>, SourceError>> {
-        let mut found = BTreeMap::new();
-        let mut ids: Vec<ProjectId> = targets.iter().map(Target::id).collect();
-        while let Some(size) = self.gate.size(&self.gitlab, now)
-            && !ids.is_empty()
-        {
-            let chunk = ids.split_off(ids.len().saturating_sub(size));
-            match self.gitlab.project_schedules(&chunk).await {
-                Ok(batch) => {
-                    self.gate.note(chunk.len(), None, now);
-                    for failed in batch.failed {
-                        found.insert(failed.id, Err(SourceError::Partial(failed.why)));
-                    }
-                    for read in batch.items {
-                        let whole = self.whole(read.id, read.schedules).await;
-                        let whole = whole.map_err(|error| Arc::new(error).into());
-                        found.insert(read.id, whole);
-                    }
-                    for id in chunk {
-                        found.entry(id).or_insert(Err(SourceError::Gone));
-                    }
-                }
-                Err(error) => {
-                    self.gate.note(chunk.len(), Some(&error), now);
-                    let error = Arc::new(error);
-                    found.extend(
-                        chunk
-                            .into_iter()
-                            .map(|id| (id, Err(SourceError::GitLab(Arc::clone(&error))))),
-                    );
-                }
-            }
-        }
-        found
     }
 
     /// The other pages of a project with many schedules.
@@ -103,7 +62,7 @@ impl SchedulesSource {
     }
 
     async fn by_rest(&self, id: ProjectId) -> Result<Page<Schedule>, SourceError> {
-        let mut page = self.gitlab.schedules(id).await.map_err(refused)?;
+        let mut page = self.gitlab.schedules(id).await?;
         let reads = page
             .items
             .iter()
@@ -114,7 +73,7 @@ impl SchedulesSource {
             match read {
                 Ok(schedule) => page.items.push(schedule),
                 Err(error) if error.means_gone() => {}
-                Err(error) => return Err(refused(error)),
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(page)
@@ -123,10 +82,10 @@ impl SchedulesSource {
     async fn project(
         &self,
         target: &Target,
-        read: Option<Result<Page<Schedule>, SourceError>>,
+        read: Option<Result<ProjectSchedules, SourceError>>,
     ) -> Result<SchedulesRead, SourceError> {
         let page = match read {
-            Some(Ok(page)) => page,
+            Some(Ok(read)) => self.whole(read.id, read.schedules).await?,
             Some(Err(error)) if !error.rest_may_answer() => return Err(error),
             Some(Err(_)) | None => self.by_rest(target.id()).await?,
         };
@@ -139,13 +98,6 @@ impl SchedulesSource {
                 .collect(),
         })
     }
-}
-
-fn refused(error: GitLabError) -> SourceError {
-    if error.is_forbidden() {
-        return Unavailable::Forbidden(error.to_string()).into();
-    }
-    Arc::new(error).into()
 }
 
 impl Source for SchedulesSource {
@@ -172,7 +124,10 @@ impl Source for SchedulesSource {
         targets: &[Target],
         now: UnixSeconds,
     ) -> Vec<(ProjectId, Result<SchedulesRead, SourceError>)> {
-        let mut found = self.by_graphql(targets, now).await;
+        let ids: Vec<ProjectId> = targets.iter().map(Target::id).collect();
+        let ask = async |ids: Vec<ProjectId>| self.gitlab.project_schedules(&ids).await;
+        let id_of = |read: &ProjectSchedules| read.id;
+        let mut found = self.batches.ask(&ids, now, id_of, ask).await;
         let mut reads = Vec::new();
         for target in targets {
             let read = found.remove(&target.id());

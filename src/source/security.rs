@@ -1,13 +1,13 @@
 //! Open vulnerabilities: Ultimate, role Developer. One GraphQL query for many projects; REST, which
 //! lists them one by one, where GraphQL does not answer.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::batched::batched;
+use super::batches::Batches;
 use super::{Reading, Source, SourceError, Target, Unavailable, side_by_side};
 use crate::clock::UnixSeconds;
 use crate::collector::{Measures, Subject, security};
+use crate::config::Collectors;
 use crate::gitlab::GitLab;
 use crate::gitlab::capability::Tier;
 use crate::gitlab::model::{Known, ProjectId, Role};
@@ -22,23 +22,33 @@ const CALLS_AT_ONCE: usize = 4;
 pub struct SecuritySource {
     gitlab: GitLab,
     interval: Duration,
+    batches: Batches,
 }
 
 impl SecuritySource {
-    /// The vulnerabilities of a GitLab, read this often.
+    /// The source, where it is enabled.
     #[must_use]
-    pub fn new(gitlab: GitLab, interval: Duration) -> Self {
-        Self { gitlab, interval }
+    pub fn new(settings: &Collectors, gitlab: &GitLab) -> Option<Self> {
+        settings.security.enabled.then(|| Self {
+            gitlab: gitlab.clone(),
+            interval: settings.security.interval,
+            batches: Batches::new(gitlab, GitLab::VULNERABILITIES),
+        })
     }
 
-    async fn by_rest(&self, id: ProjectId) -> Result<[u64; 6], SourceError> {
-        match self.gitlab.vulnerabilities(id).await {
-            Ok(counts) => Ok(counts),
-            Err(error) if error.is_forbidden() => {
-                Err(Unavailable::Forbidden(error.to_string()).into())
-            }
-            Err(error) if error.means_gone() => Err(SourceError::Gone),
-            Err(error) => Err(Arc::new(error).into()),
+    /// What GraphQL told, or else REST.
+    async fn counts(
+        &self,
+        id: ProjectId,
+        read: Option<Result<Vulnerabilities, SourceError>>,
+    ) -> Result<[u64; 6], SourceError> {
+        match read {
+            Some(Ok(found)) => match found.counts {
+                Known::Value(counts) => Ok(counts),
+                _ => Err(Unavailable::Unlicensed(Tier::Ultimate).into()),
+            },
+            Some(Err(error)) if !error.rest_may_answer() => Err(error),
+            Some(Err(_)) | None => Ok(self.gitlab.vulnerabilities(id).await?),
         }
     }
 }
@@ -69,33 +79,15 @@ impl Source for SecuritySource {
     async fn fetch(
         &self,
         targets: &[Target],
-        _now: UnixSeconds,
+        now: UnixSeconds,
     ) -> Vec<(ProjectId, Result<[u64; 6], SourceError>)> {
         let ids: Vec<ProjectId> = targets.iter().map(Target::id).collect();
-        if !self.gitlab.uses_graphql() {
-            let reads = ids.into_iter();
-            let reads = reads.map(|id| async move { (id, self.by_rest(id).await) });
-            return side_by_side(CALLS_AT_ONCE, reads.collect()).await;
-        }
-        let read = batched(
-            &ids,
-            self.batch(),
-            |found: &Vulnerabilities| found.id,
-            |ids| {
-                let gitlab = self.gitlab.clone();
-                async move { gitlab.vulnerability_counts(&ids).await }
-            },
-        );
-        let reads = read.await.into_iter().map(|(id, read)| async move {
-            let counts = match read {
-                Ok(found) => match found.counts {
-                    Known::Value(counts) => Ok(counts),
-                    _ => Err(Unavailable::Unlicensed(Tier::Ultimate).into()),
-                },
-                Err(error) if error.rest_may_answer() => self.by_rest(id).await,
-                Err(error) => Err(error),
-            };
-            (id, counts)
+        let ask = async |ids: Vec<ProjectId>| self.gitlab.vulnerability_counts(&ids).await;
+        let id_of = |found: &Vulnerabilities| found.id;
+        let mut read = self.batches.ask(&ids, now, id_of, ask).await;
+        let reads = ids.into_iter().map(|id| {
+            let read = read.remove(&id);
+            async move { (id, self.counts(id, read).await) }
         });
         side_by_side(CALLS_AT_ONCE, reads.collect()).await
     }

@@ -21,24 +21,11 @@ pub type Sources = Vec<Arc<dyn AnySource>>;
 #[must_use]
 pub fn sources(settings: &Settings, gitlab: &GitLab) -> Sources {
     let collectors = &settings.collectors;
-    let environments = collectors
-        .environments
-        .enabled
-        .then(|| EnvironmentsSource::new(gitlab.clone(), collectors.environments.clone()));
-    let repository = collectors.repository.enabled;
-    let repository =
-        repository.then(|| RepositorySource::new(gitlab.clone(), collectors.repository.interval));
-    let value_stream = collectors.value_stream.enabled;
-    let value_stream = value_stream
-        .then(|| ValueStreamSource::new(gitlab.clone(), collectors.value_stream.interval));
-    let security = collectors.security.enabled;
-    let security =
-        security.then(|| SecuritySource::new(gitlab.clone(), collectors.security.interval));
     let all = [
-        shared(repository),
-        shared(value_stream),
-        shared(security),
-        shared(environments),
+        shared(EnvironmentsSource::new(collectors, gitlab)),
+        shared(RepositorySource::new(collectors, gitlab)),
+        shared(ValueStreamSource::new(collectors, gitlab)),
+        shared(SecuritySource::new(collectors, gitlab)),
         shared(TestReportsSource::new(collectors, gitlab)),
         shared(SchedulesSource::new(collectors, gitlab)),
         shared(VariablesSource::new(collectors, gitlab)),

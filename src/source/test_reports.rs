@@ -2,15 +2,15 @@
 //! cases by REST.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::gate::Gate;
+use super::batches::{Batches, PerProject};
 use super::{Problem, Reading, Source, SourceError, Target, Unavailable, side_by_side};
 use crate::clock::UnixSeconds;
 use crate::collector::test_reports::{ReportFacts, TestReports, Wanted};
 use crate::collector::{Measures, Subject};
 use crate::config::Collectors;
+use crate::gitlab::graphql::ProjectReports;
 use crate::gitlab::model::{PipelineId, ProjectId, TestReport};
 use crate::gitlab::{GitLab, GitLabError};
 use crate::project::ProjectMemory;
@@ -39,7 +39,7 @@ pub struct TestReportsSource {
     interval: Duration,
     /// Whether the collector that remembers pipelines is enabled.
     pipelines: bool,
-    gate: Gate,
+    batches: Batches,
 }
 
 /// Reports by pipeline.
@@ -57,7 +57,7 @@ impl TestReportsSource {
             },
             interval: own.interval,
             pipelines: settings.pipelines.enabled,
-            gate: Gate::new(GitLab::REPORT_PROJECTS),
+            batches: Batches::new(gitlab, GitLab::REPORT_PROJECTS),
         })
     }
 
@@ -67,59 +67,26 @@ impl TestReportsSource {
         wanted: &[(&Target, Vec<Wanted>)],
         at: UnixSeconds,
         now: UnixSeconds,
-    ) -> BTreeMap<ProjectId, Result<Summaries, SourceError>> {
-        let mut found = BTreeMap::new();
+    ) -> PerProject<ProjectReports> {
         let oldest = |wanted: &[Wanted]| {
             let summaries = wanted.iter().filter(|one| one.summary);
             summaries.map(|one| one.end.at).min()
         };
-        let (fresh, old): (Vec<_>, Vec<_>) = wanted
+        let oldest: BTreeMap<ProjectId, UnixSeconds> = wanted
             .iter()
             .filter_map(|(target, wanted)| Some((target.id(), oldest(wanted)?)))
-            .partition(|(_, oldest)| at.since(*oldest) <= FRESH);
-        for mut group in [fresh, old] {
-            while let Some(size) = self.gate.size(&self.gitlab, now)
-                && !group.is_empty()
-            {
-                let chunk = group.split_off(group.len().saturating_sub(size));
-                self.ask(&chunk, now, &mut found).await;
-            }
-        }
-        found
-    }
-
-    async fn ask(
-        &self,
-        chunk: &[(ProjectId, UnixSeconds)],
-        now: UnixSeconds,
-        found: &mut BTreeMap<ProjectId, Result<Summaries, SourceError>>,
-    ) {
-        let ids: Vec<ProjectId> = chunk.iter().map(|(id, _)| *id).collect();
-        let Some(since) = chunk.iter().map(|(_, since)| *since).min() else {
-            return;
+            .collect();
+        let (fresh, old): (Vec<ProjectId>, Vec<ProjectId>) =
+            oldest.keys().partition(|id| at.since(oldest[*id]) <= FRESH);
+        let ask = async |ids: Vec<ProjectId>| {
+            let since = ids.iter().filter_map(|id| oldest.get(id)).min();
+            let since = since.copied().unwrap_or(at);
+            self.gitlab.test_reports(&ids, since).await
         };
-        match self.gitlab.test_reports(&ids, since).await {
-            Ok(batch) => {
-                self.gate.note(ids.len(), None, now);
-                let read = batch.items.into_iter();
-                found.extend(read.map(|read| {
-                    let reports = read.reports.items.into_iter().collect();
-                    (read.id, Ok(reports))
-                }));
-                let failed = batch.failed.into_iter();
-                found.extend(
-                    failed.map(|failed| (failed.id, Err(SourceError::Partial(failed.why)))),
-                );
-            }
-            Err(error) => {
-                self.gate.note(ids.len(), Some(&error), now);
-                let error = Arc::new(error);
-                found.extend(
-                    ids.into_iter()
-                        .map(|id| (id, Err(SourceError::GitLab(Arc::clone(&error))))),
-                );
-            }
-        }
+        let id_of = |read: &ProjectReports| read.id;
+        let mut found = self.batches.ask(&fresh, now, id_of, ask).await;
+        found.extend(self.batches.ask(&old, now, id_of, ask).await);
+        found
     }
 
     /// What is wanted of one project: by REST where GraphQL did not give it.
@@ -127,11 +94,11 @@ impl TestReportsSource {
         &self,
         target: &Target,
         wanted: Vec<Wanted>,
-        summaries: Option<Result<Summaries, SourceError>>,
+        summaries: Option<Result<ProjectReports, SourceError>>,
         at: UnixSeconds,
     ) -> Result<ReportsRead, SourceError> {
         let known = match summaries {
-            Some(Ok(known)) => known,
+            Some(Ok(read)) => read.reports.items.into_iter().collect(),
             Some(Err(error)) if !error.rest_may_answer() => return Err(error),
             Some(Err(_)) | None => Summaries::new(),
         };
@@ -158,9 +125,7 @@ impl TestReportsSource {
                 Ok(facts) => read.reports.push(facts),
                 // It was deleted since.
                 Err(error) if error.means_gone() => {}
-                Err(error) if error.is_forbidden() => {
-                    return Err(Unavailable::Forbidden(error.to_string()).into());
-                }
+                Err(error) if error.is_forbidden() => return Err(error.into()),
                 Err(error) => {
                     let path = &target.project.full_path;
                     let collector = Collector::TestReports.as_str();

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use super::batched::{PerProject, batched};
+use super::batches::{Batches, PerProject};
 use super::{Problem, Reading, Source, SourceError, Target, Unavailable};
 use crate::clock::UnixSeconds;
 use crate::collector::{Measures, Subject, value_stream};
+use crate::config::Collectors;
 use crate::gitlab::GitLab;
 use crate::gitlab::capability::{Edition, Tier};
 use crate::gitlab::graphql::FlowTimes;
@@ -19,25 +20,33 @@ use crate::telemetry::catalogue::Collector;
 const PERIOD: Duration = Duration::from_secs(30 * 86_400);
 const NO_GRAPHQL: &str =
     "only GraphQL gives value streams, and gitlab.use_graphql or GitLab leaves it out";
+const PAUSED: &str = "GraphQL, which alone has value streams, did not answer lately";
 
 /// The source.
 pub struct ValueStreamSource {
     gitlab: GitLab,
     interval: Duration,
+    stages: Batches,
+    flow: Batches,
 }
 
 /// What was read of a project.
 #[derive(Debug)]
-pub struct Read {
+pub struct ValueStreamRead {
     found: ValueStreams,
     problems: Vec<Problem>,
 }
 
 impl ValueStreamSource {
-    /// The value streams of a GitLab, read this often.
+    /// The source, where it is enabled.
     #[must_use]
-    pub fn new(gitlab: GitLab, interval: Duration) -> Self {
-        Self { gitlab, interval }
+    pub fn new(settings: &Collectors, gitlab: &GitLab) -> Option<Self> {
+        settings.value_stream.enabled.then(|| Self {
+            gitlab: gitlab.clone(),
+            interval: settings.value_stream.interval,
+            stages: Batches::new(gitlab, GitLab::VALUE_STREAMS),
+            flow: Batches::new(gitlab, GitLab::VALUE_STREAMS),
+        })
     }
 
     /// Lead and cycle time, where edition and tier may give them.
@@ -48,21 +57,14 @@ impl ValueStreamSource {
             enterprise && target.lacks(Tier::Premium, Role::REPORTER).is_none()
         };
         let ids: Vec<ProjectId> = targets.iter().filter(may_have).map(Target::id).collect();
-        batched(
-            &ids,
-            self.batch(),
-            |flow: &FlowTimes| flow.id,
-            |ids| {
-                let gitlab = self.gitlab.clone();
-                async move { gitlab.flow_times(&ids, PERIOD, now).await }
-            },
-        )
-        .await
+        let ask = async |ids: Vec<ProjectId>| self.gitlab.flow_times(&ids, PERIOD, now).await;
+        let id_of = |flow: &FlowTimes| flow.id;
+        self.flow.ask(&ids, now, id_of, ask).await
     }
 }
 
 impl Source for ValueStreamSource {
-    type Facts = Read;
+    type Facts = ValueStreamRead;
 
     fn reading(&self) -> Reading {
         Reading::ValueStream
@@ -91,35 +93,29 @@ impl Source for ValueStreamSource {
         &self,
         targets: &[Target],
         now: UnixSeconds,
-    ) -> Vec<(ProjectId, Result<Read, SourceError>)> {
+    ) -> Vec<(ProjectId, Result<ValueStreamRead, SourceError>)> {
         let ids: Vec<ProjectId> = targets.iter().map(Target::id).collect();
-        let stages = batched(
-            &ids,
-            self.batch(),
-            |found: &ValueStreams| found.id,
-            |ids| {
-                let gitlab = self.gitlab.clone();
-                async move { gitlab.value_streams(&ids, PERIOD, now).await }
-            },
-        );
-        let mut stages = stages.await;
+        let ask = async |ids: Vec<ProjectId>| self.gitlab.value_streams(&ids, PERIOD, now).await;
+        let id_of = |found: &ValueStreams| found.id;
+        let mut stages = self.stages.ask(&ids, now, id_of, ask).await;
         let mut flow = self.flow(targets, now).await;
         let each = targets.iter().map(|target| {
             let id = target.id();
-            let stages = stages.remove(&id).unwrap_or(Err(SourceError::Gone));
+            let paused = || Err(SourceError::Partial(PAUSED.to_owned()));
+            let stages = stages.remove(&id).unwrap_or_else(paused);
             (id, put_together(target, stages, flow.remove(&id)))
         });
         each.collect()
     }
 
-    fn problems<'a>(&self, facts: &'a Read) -> &'a [Problem] {
+    fn problems<'a>(&self, facts: &'a ValueStreamRead) -> &'a [Problem] {
         &facts.problems
     }
 
     fn measure(
         &self,
         subject: Subject<'_>,
-        facts: &Read,
+        facts: &ValueStreamRead,
         _memory: &mut ProjectMemory,
     ) -> Vec<Measures> {
         let measured = value_stream::measure(subject, &facts.found);
@@ -131,7 +127,7 @@ fn put_together(
     target: &Target,
     stages: Result<ValueStreams, SourceError>,
     flow: Option<Result<FlowTimes, SourceError>>,
-) -> Result<Read, SourceError> {
+) -> Result<ValueStreamRead, SourceError> {
     let mut found = match stages {
         Ok(found) => found,
         Err(error) if error.kind() == "graphql_schema" => {
@@ -157,5 +153,5 @@ fn put_together(
     if found.stages.is_none() && !shown && problems.is_empty() {
         return Err(Unavailable::SwitchedOff("value stream analytics").into());
     }
-    Ok(Read { found, problems })
+    Ok(ValueStreamRead { found, problems })
 }

@@ -1,6 +1,5 @@
 //! Variables of the newest pipelines: REST has them, once for each pipeline.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Problem, Reading, Source, SourceError, Target, Unavailable, side_by_side};
@@ -79,10 +78,7 @@ impl VariablesSource {
                     all.pipelines.push((name, id, page.items));
                 }
                 Err(error) if error.means_gone() => {}
-                Err(error) if error.is_forbidden() => {
-                    return Err(Unavailable::Forbidden(error.to_string()).into());
-                }
-                Err(error) => return Err(Arc::new(error).into()),
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(all)

@@ -1,0 +1,108 @@
+//! How often GraphQL is asked, and for whom, when it answers well, in part, or not.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+use crate::gitlab::Cause;
+
+const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
+
+fn ids(count: u64) -> Vec<ProjectId> {
+    (1..=count).map(ProjectId).collect()
+}
+
+/// Asks for `count` projects of a GitLab that answers so; with the number of queries.
+async fn asked(
+    batches: &Batches,
+    count: u64,
+    now: UnixSeconds,
+    answer: impl Fn(&[ProjectId]) -> Result<(), Cause>,
+) -> (PerProject<ProjectId>, usize) {
+    let queries = AtomicUsize::new(0);
+    let ids = ids(count);
+    let read = batches.ask(
+        &ids,
+        now,
+        |id| *id,
+        |ids| {
+            queries.fetch_add(1, Ordering::Relaxed);
+            let answer = answer(&ids).map_err(|cause| GitLabError {
+                endpoint: "GraphQL Test".to_owned(),
+                cause,
+            });
+            let failed = Vec::new();
+            std::future::ready(answer.map(|()| Batch { items: ids, failed }))
+        },
+    );
+    let read = read.await;
+    (read, queries.into_inner())
+}
+
+fn server() -> Cause {
+    Cause::Server(500, String::new())
+}
+
+#[tokio::test]
+async fn one_project_that_spoils_the_answer_is_found_and_the_others_are_read() {
+    let batches = Batches::allowed(true, 50);
+    let bad = ProjectId(50);
+    let (read, queries) = asked(&batches, 50, NOW, |ids| {
+        if ids.contains(&bad) {
+            Err(server())
+        } else {
+            Ok(())
+        }
+    })
+    .await;
+    let failed: Vec<_> = read.iter().filter(|(_, read)| read.is_err()).collect();
+    assert_eq!(failed.len(), 1);
+    assert!(read[&bad].is_err());
+    assert!(queries <= 15, "{queries} queries");
+    assert!(batches.is_open(NOW), "GraphQL answered");
+}
+
+#[tokio::test]
+async fn an_outage_costs_few_queries_and_is_left_alone_for_a_while() {
+    let batches = Batches::allowed(true, 50);
+    let (read, queries) = asked(&batches, 500, NOW, |_| Err(server())).await;
+    assert_eq!(read.len(), 500);
+    assert!(read.values().all(Result::is_err));
+    assert!(queries <= 8, "{queries} queries");
+    let (read, queries) = asked(&batches, 500, NOW, |_| Ok(())).await;
+    assert_eq!((read.len(), queries), (0, 0), "REST stands in");
+    let (read, _) = asked(&batches, 500, NOW.plus(PAUSE), |_| Ok(())).await;
+    assert!(read.len() == 500 && read.values().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn what_every_query_would_meet_is_met_once() {
+    let batches = Batches::allowed(true, 50);
+    let refused = |_: &[ProjectId]| Err(Cause::Auth("revoked".to_owned()));
+    let (read, queries) = asked(&batches, 500, NOW, refused).await;
+    assert_eq!((read.len(), queries), (500, 1));
+    assert!(batches.is_open(NOW), "REST would meet it, too");
+}
+
+#[tokio::test]
+async fn what_is_too_heavy_is_asked_for_in_smaller_batches_from_then_on() {
+    let batches = Batches::allowed(true, 40);
+    let heavy = |ids: &[ProjectId]| match ids.len() {
+        0..=10 => Ok(()),
+        _ => Err(Cause::GraphQlComplexity(String::new())),
+    };
+    let (read, _) = asked(&batches, 40, NOW, heavy).await;
+    assert!(read.len() == 40 && read.values().all(Result::is_ok));
+    let (_, queries) = asked(&batches, 40, NOW, heavy).await;
+    assert_eq!(queries, 4);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_makes_no_pause_longer() {
+    let batches = Batches::allowed(true, 50);
+    asked(&batches, 1, NOW, |_| {
+        Err(Cause::GraphQlSchema(String::new()))
+    })
+    .await;
+    assert!(!batches.is_open(NOW));
+    assert!(batches.is_open(NOW.minus(Duration::from_secs(3600))));
+}
