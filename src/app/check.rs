@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use super::rooms;
 use crate::clock::{Clock, UnixSeconds};
-use crate::config::{Config, ProjectSettings, TierSetting};
+use crate::config::{Config, ProjectSettings};
 use crate::discovery::Discovery;
 use crate::gitlab::capability::{Edition, Instance, Tier, TokenState};
 use crate::gitlab::graphql::Which;
 use crate::gitlab::model::{Known, Project, ProjectId, Role};
 use crate::gitlab::{GitLab, GitLabError, NoAccounting, SetupError};
+use crate::scheduler::capability;
 use crate::source::Target;
 use crate::source::set::sources;
 use crate::telemetry::catalogue::Collector;
@@ -191,13 +192,7 @@ impl Report {
     }
 
     async fn tiers(&mut self, gitlab: &GitLab, config: &Config, ids: &[ProjectId]) {
-        let fixed = match config.gitlab.tier {
-            TierSetting::Auto => None,
-            TierSetting::Free => Some(Tier::Free),
-            TierSetting::Premium => Some(Tier::Premium),
-            TierSetting::Ultimate => Some(Tier::Ultimate),
-        };
-        if let Some(tier) = fixed {
+        if let Some(tier) = capability::set(config.gitlab.tier) {
             let tiers = ids.iter().map(|id| (*id, Known::Value(tier)));
             self.tiers.extend(tiers);
             return;

@@ -73,6 +73,8 @@ async fn instance(shared: &Shared, now: UnixSeconds) {
         }
         Err(error) => {
             tracing::debug!("the version of GitLab is asked for again: {error}");
+            // One endpoint that fails stops no collector: they do without the version until then.
+            capability.asked |= error.status().is_some();
             capability.instance_due = now.plus(RETRY);
         }
     }
@@ -113,7 +115,9 @@ async fn tiers(shared: &Shared, now: UnixSeconds) {
     }
 }
 
-const fn set(setting: TierSetting) -> Option<Tier> {
+/// The tier that the settings say, if they say one.
+#[must_use]
+pub const fn set(setting: TierSetting) -> Option<Tier> {
     match setting {
         TierSetting::Auto => None,
         TierSetting::Free => Some(Tier::Free),
@@ -133,7 +137,7 @@ async fn asked(
 ) -> BTreeMap<ProjectId, Told> {
     let unread = |holds| ids.iter().map(|id| (*id, Told::unread(holds))).collect();
     let Some(instance) = instance else {
-        return unread(HOLDS);
+        return unread(RETRY);
     };
     match shared.gitlab.project_tiers(ids, instance, now).await {
         Ok(batch) => {

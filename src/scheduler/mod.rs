@@ -4,7 +4,7 @@
 //! [`Scheduler::round`] runs all that is due to its end; [`Scheduler::run`] goes on until it is
 //! told to stop. What a run does is in [`run`].
 
-mod capability;
+pub mod capability;
 mod measure;
 pub mod observer;
 mod record;

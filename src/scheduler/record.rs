@@ -142,16 +142,17 @@ impl Part {
             return;
         };
         let collectors = shared.collectors_of(reading);
-        self.push(Some(ProjectRun {
-            project: id,
-            memory: Some(Arc::clone(&entry.memory)),
-            measured: collectors
-                .iter()
-                .map(|who| (*who, Measured::default()))
-                .collect(),
-            births: Vec::new(),
-            retirements: Vec::new(),
-        }));
+        let known = |who: &Collector| entry.unavailable.contains_key(who);
+        if !collectors.iter().all(known) {
+            let none = |who: &Collector| (*who, Measured::default());
+            self.push(Some(ProjectRun {
+                project: id,
+                memory: Some(Arc::clone(&entry.memory)),
+                measured: collectors.iter().map(none).collect(),
+                births: Vec::new(),
+                retirements: Vec::new(),
+            }));
+        }
         let unavailable = collectors.iter().map(|who| (*who, Some(why.clone())));
         self.done.push(Done {
             id,

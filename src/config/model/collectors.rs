@@ -32,7 +32,7 @@ pub struct Collectors {
     pub repository: Repository,
     /// Commits by contributor.
     pub contributors: Contributors,
-    /// Pipeline schedules; costs one request per project and interval.
+    /// Pipeline schedules: one request for up to 50 projects, and by REST one for each schedule.
     pub schedules: Schedules,
     /// Runners that the token can see.
     pub runners: Runners,

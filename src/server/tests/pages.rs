@@ -46,6 +46,7 @@ async fn the_page_shows_what_is_known() {
         "timeout <b>12</b>",
         "1 min 15 s",
         "payments/service-1",
+        "dora, security: needs GitLab Ultimate, the project has Free",
         "up 1 d 2 h",
     ] {
         assert!(page.contains(seen), "{seen} is missing in {page}");

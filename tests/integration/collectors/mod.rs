@@ -1,5 +1,6 @@
 //! What each collector beside the change feed shows of a small GitLab.
 
+mod capability;
 mod code;
 mod repository;
 mod runners;
