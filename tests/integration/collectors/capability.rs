@@ -38,6 +38,30 @@ async fn an_upgrade_is_picked_up_within_a_day() {
     rig.look().await;
     assert!(!rig.series().metric(SHOWN).is_empty());
     assert_eq!(rig.unavailable("security"), None);
+    rig.world().set_tier("group", Tier::Free).expect("a group");
+    rig.gitlab.advance(Duration::from_secs(25 * 3600));
+    rig.look().await;
+    assert!(rig.series().metric(SHOWN).is_empty(), "the licence ended");
+    assert!(rig.unavailable("security").is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renamed_project_has_all_states_under_its_new_path_at_the_next_look() {
+    let make = Make::new(|settings| {
+        security(settings);
+        settings.collectors.repository.enabled = true;
+    });
+    let mut rig = make.begin(|_, _| {}).await;
+    let app = rig.app;
+    rig.world().move_project(app, "group/new").expect("a name");
+    rig.gitlab.advance(Duration::from_secs(60));
+    rig.look().await;
+    for metric in [SHOWN, "age_repository_info"] {
+        let shown = rig.series();
+        let of = |path: &str| shown.select(metric, &[("project", path)]).len();
+        assert_eq!(of("group/app"), 0, "{metric}");
+        assert!(of("group/new") > 0, "{metric}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
