@@ -66,6 +66,12 @@ memory! {
     environments_state: crate::source::environments::State,
     /// Memory of the collector `environments`.
     environments: crate::collector::environments::Memory,
+    /// How far merge requests have been read.
+    merge_requests_state: crate::source::merge_requests::State,
+    /// Memory of the collector `merge_requests`.
+    merge_requests: crate::collector::merge_requests::Memory,
+    /// Memory of the collector `code_review`.
+    code_review: crate::collector::code_review::Memory,
     /// Memory of the collector `repository`.
     repository: repository::Memory,
 }

@@ -12,9 +12,11 @@
 //! settled and can only come again by moving, both are forgotten.
 
 pub mod child_pipelines;
+pub mod code_review;
 pub mod environments;
 pub mod history;
 pub mod jobs;
+pub mod merge_requests;
 pub mod pipelines;
 #[cfg(test)]
 mod properties;

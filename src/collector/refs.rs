@@ -131,6 +131,12 @@ pub fn is_ruled_in(name: &RefName, settings: &ProjectSettings) -> bool {
     }
 }
 
+/// Whether the project's rules watch a branch.
+#[must_use]
+pub fn watches_branch(name: &str, settings: &ProjectSettings) -> bool {
+    admits(&settings.refs.branches, name)
+}
+
 fn admits(rule: &RefRule, name: &str) -> bool {
     rule.enabled && rule.regexp.is_match(name)
 }
@@ -147,6 +153,13 @@ pub struct RefsSeen {
 }
 
 impl RefsSeen {
+    /// Whether a branch that the rules watch and that was last used at `used` has been deleted since.
+    #[must_use]
+    pub fn misses_branch(&self, name: &str, used: UnixSeconds) -> bool {
+        let listing = self.branches.as_ref();
+        listing.is_some_and(|listing| listing.misses(name, used))
+    }
+
     /// The branches and tags that exist, by the latest listings.
     pub fn existing(&self) -> impl Iterator<Item = RefName> {
         let of = |kind, listing: &Option<Listing>| {

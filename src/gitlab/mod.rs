@@ -20,6 +20,7 @@ pub mod model;
 mod mutation;
 pub mod repository;
 pub mod rest;
+pub mod reviews;
 pub mod settings;
 #[cfg(test)]
 mod testing;

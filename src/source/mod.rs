@@ -7,6 +7,7 @@ mod batches;
 pub mod change_feed;
 pub mod environments;
 mod erased;
+pub mod merge_requests;
 pub mod refs;
 pub mod repository;
 pub mod runners;

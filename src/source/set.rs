@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::environments::EnvironmentsSource;
+use super::merge_requests::MergeRequestsSource;
 use super::repository::RepositorySource;
 use super::runners::RunnersSource;
 use super::schedules::SchedulesSource;
@@ -22,6 +23,7 @@ pub type Sources = Vec<Arc<dyn AnySource>>;
 pub fn sources(settings: &Settings, gitlab: &GitLab) -> Sources {
     let collectors = &settings.collectors;
     let all = [
+        shared(MergeRequestsSource::new(settings, gitlab)),
         shared(EnvironmentsSource::new(collectors, gitlab)),
         shared(RepositorySource::new(collectors, gitlab)),
         shared(ValueStreamSource::new(collectors, gitlab)),

@@ -16,6 +16,7 @@ mod merge_requests;
 mod queries;
 mod reports;
 mod repositories;
+mod reviews;
 mod runners;
 #[cfg(test)]
 mod sample_tests;
@@ -109,6 +110,11 @@ pub(crate) mod scalars {
     pub type CiRunnerType = String;
     /// Status of a runner, upper case.
     pub type CiRunnerStatus = String;
+    /// A global id.
+    pub type NoteID = String;
+
+    /// State of a review, upper case.
+    pub type MergeRequestReviewState = String;
     /// State of a merge request, lower case.
     pub type MergeRequestState = String;
     /// Status of a pipeline, upper case.

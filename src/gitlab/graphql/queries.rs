@@ -38,6 +38,26 @@ scored!(merge_request_states);
 #[derive(GraphQLQuery)]
 #[graphql(
     schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/merge_request_reviews.graphql",
+    extern_enums("MergeRequestState", "MergeRequestReviewState"),
+    skip_serializing_none
+)]
+pub(super) struct MergeRequestReviews;
+scored!(merge_request_reviews);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/merge_request_census.graphql",
+    extern_enums("MergeRequestState"),
+    skip_serializing_none
+)]
+pub(super) struct MergeRequestCensus;
+scored!(merge_request_census);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
     query_path = "src/gitlab/graphql/queries/licensed_features.graphql",
     skip_serializing_none
 )]

@@ -12,6 +12,7 @@ mod projects;
 mod refs;
 mod reports;
 mod repository;
+mod reviews;
 mod runners;
 mod schedules;
 

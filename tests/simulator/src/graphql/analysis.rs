@@ -41,6 +41,7 @@ fn price(parent: &str, field: &str) -> Price {
         | ("ValueStream", "stages")
         | ("ValueStreamStage", "metrics")
         | ("Pipeline", "jobs" | "testReportSummary")
+        | ("MergeRequest", "notes")
         | ("CiRunner", "managers") => Price::Resolver(0),
         ("Project", "mergeRequests" | "issues" | "releases") => Price::SortedResolver,
         ("Project", "pipeline") => Price::Resolver(-10),

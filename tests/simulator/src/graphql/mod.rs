@@ -6,6 +6,7 @@ pub mod endpoint;
 pub mod incidents;
 pub mod job;
 pub mod licensed;
+pub mod merge_requests;
 pub mod page;
 pub mod pipeline;
 pub mod project;

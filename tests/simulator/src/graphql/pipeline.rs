@@ -6,7 +6,8 @@ use async_graphql::{Context, ID, Object, Result};
 
 use super::job::{CiJobConnection, CiJobNode};
 use super::page::{PageArguments, connection};
-use super::project::{MergeRequestNode, ProjectNode};
+use super::merge_requests::MergeRequestNode;
+use super::project::ProjectNode;
 use super::reports::TestReportSummary;
 use super::scalars::{
     CiJobKind, CiJobStatus, Duration, PipelineMergeRequestEventType, PipelineStatusEnum, ShaFormat,

@@ -8,6 +8,7 @@ use super::code::{
 };
 use super::incidents::IssueConnection;
 use super::licensed::{Dora, ProjectValueStreamAnalyticsFlowMetrics};
+use super::merge_requests::{MergeRequestConnection, MergeRequestNode};
 use super::page::{PageArguments, connection};
 use super::pipeline::{PipelineConnection, PipelineFilter, PipelineNode};
 use super::runners::CiRunnerConnection;
@@ -467,70 +468,5 @@ impl ProjectNode {
         rows.sort_by_key(|(key, _)| std::cmp::Reverse(*key));
         page.cut(rows, true, asked.page_maximum())
             .map(|page| Some(CiJobConnection(page)))
-    }
-}
-
-/// A merge request.
-#[derive(Clone, Debug)]
-pub struct MergeRequestNode(pub MergeRequest);
-
-connection!(MergeRequestConnection, MergeRequestEdge, MergeRequestNode {
-    async fn count(&self) -> i32 {
-        i32::try_from(self.0.total).unwrap_or(i32::MAX)
-    }
-});
-
-#[Object(name = "MergeRequest")]
-impl MergeRequestNode {
-    async fn id(&self) -> ID {
-        gid("MergeRequest", self.0.id)
-    }
-
-    async fn iid(&self) -> String {
-        self.0.iid.to_string()
-    }
-
-    async fn title(&self) -> &str {
-        &self.0.title
-    }
-
-    async fn state(&self) -> MergeRequestState {
-        self.0.state.as_str().into()
-    }
-
-    async fn draft(&self) -> bool {
-        self.0.title.starts_with("Draft:")
-    }
-
-    async fn source_branch(&self) -> &str {
-        &self.0.source_branch
-    }
-
-    async fn target_branch(&self) -> &str {
-        &self.0.target_branch
-    }
-
-    async fn diff_head_sha(&self) -> Option<&str> {
-        Some(&self.0.sha)
-    }
-
-    async fn created_at(&self, ctx: &Context<'_>) -> Time {
-        Asked::of(ctx).time(self.0.created_at)
-    }
-
-    async fn updated_at(&self, ctx: &Context<'_>) -> Time {
-        Asked::of(ctx).time(self.0.updated_at)
-    }
-
-    async fn merged_at(&self, ctx: &Context<'_>) -> Option<Time> {
-        self.0.merged_at.map(|at| Asked::of(ctx).time(at))
-    }
-
-    async fn closed_at(&self, ctx: &Context<'_>) -> Option<Time> {
-        self.0.closed_at.map(|at| Asked::of(ctx).time(at))
-    }
-
-    async fn project(&self) -> ProjectNode {
-        ProjectNode(self.0.project_id)
     }
 }

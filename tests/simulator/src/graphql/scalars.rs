@@ -44,7 +44,9 @@ text_scalar! {
     BigInt = "BigInt",
     StreamId = "AnalyticsCycleAnalyticsValueStreamID",
     StageId = "AnalyticsCycleAnalyticsStageID",
-    Date = "Date"
+    Date = "Date",
+    NoteId = "NoteID",
+    SystemNoteMetadataId = "SystemNoteMetadataID"
 }
 
 /// GitLab's `Time`: ISO 8601, whole seconds unless the quirk is off.
@@ -215,6 +217,10 @@ text_enum! {
     PipelineScopeEnum { "RUNNING" "PENDING" "FINISHED" "BRANCHES" "TAGS" }
     PipelineMergeRequestEventType { "MERGED_RESULT" "DETACHED" "MERGE_TRAIN" }
     MergeRequestState { "merged" "opened" "closed" "locked" "all" }
+    MergeRequestReviewState {
+        "UNREVIEWED" "REVIEWED" "REQUESTED_CHANGES" "APPROVED" "UNAPPROVED" "REVIEW_STARTED"
+    }
+    NotesFilterType { "ALL_NOTES" "ONLY_COMMENTS" "ONLY_ACTIVITY" }
     ProjectArchived { "ONLY" "INCLUDE" "EXCLUDE" }
     AccessLevelEnum {
         "NO_ACCESS" "MINIMAL_ACCESS" "GUEST" "PLANNER" "REPORTER" "DEVELOPER" "MAINTAINER" "OWNER" "ADMIN"

@@ -3,11 +3,12 @@
 use serde_json::{Map, Value, json};
 
 use super::USERNAME;
+use crate::world::reviews::display_name;
 use crate::access::Viewer;
 use crate::auth::AccessLevel;
 use crate::time::{self, Millis};
 use crate::world::{
-    GitRef, Job, JobKind, MergeRequest, Pipeline, Project, Runner, RunnerType, World,
+    GitRef, Job, JobKind, MergeRequest, Note, Pipeline, Project, Runner, RunnerType, World,
 };
 
 fn at(time: Millis) -> Value {
@@ -299,10 +300,52 @@ fn runner_basic(runner: &Runner) -> Value {
     })
 }
 
+/// A user who works on merge requests.
+pub fn member(username: &str, base_url: &str) -> Value {
+    json!({
+        "id": 1_000 + username.bytes().map(u64::from).sum::<u64>(),
+        "username": username,
+        "public_email": "",
+        "name": display_name(username),
+        "state": "active",
+        "locked": false,
+        "avatar_url": null,
+        "web_url": format!("{base_url}/{username}"),
+    })
+}
+
+/// A note of a merge request.
+pub fn note(merge_request: &MergeRequest, note: &Note, base_url: &str) -> Value {
+    json!({
+        "id": note.id,
+        "type": null,
+        "body": &*note.body,
+        "author": member(&note.author, base_url),
+        "created_at": at(note.created_at),
+        "updated_at": at(note.created_at),
+        "system": note.action.is_some(),
+        "noteable_id": merge_request.id,
+        "noteable_type": "MergeRequest",
+        "project_id": merge_request.project_id,
+        "resolvable": false,
+        "confidential": false,
+        "internal": false,
+        "imported": false,
+        "imported_from": "none",
+        "noteable_iid": merge_request.iid,
+        "commands_changes": {},
+    })
+}
+
 /// A merge request as lists show it.
 pub fn merge_request(project: &Project, merge_request: &MergeRequest, base_url: &str) -> Value {
     let reference = format!("!{}", merge_request.iid);
-    let who = user(base_url);
+    let review = &merge_request.review;
+    let who = member(&review.author, base_url);
+    let reviewers = review.reviewers.iter();
+    let reviewers: Vec<Value> = reviewers
+        .map(|one| member(&one.username, base_url))
+        .collect();
     let merged = merge_request.merged_at.is_some();
     json!({
         "id": merge_request.id,
@@ -320,13 +363,13 @@ pub fn merge_request(project: &Project, merge_request: &MergeRequest, base_url: 
         "closed_at": maybe(merge_request.closed_at),
         "target_branch": &*merge_request.target_branch,
         "source_branch": &*merge_request.source_branch,
-        "user_notes_count": 0,
+        "user_notes_count": review.comments(),
         "upvotes": 0,
         "downvotes": 0,
         "author": who,
         "assignees": [],
         "assignee": null,
-        "reviewers": [],
+        "reviewers": reviewers,
         "source_project_id": merge_request.project_id,
         "target_project_id": merge_request.project_id,
         "labels": [],
@@ -334,7 +377,8 @@ pub fn merge_request(project: &Project, merge_request: &MergeRequest, base_url: 
         "work_in_progress": merge_request.title.starts_with("Draft:"),
         "milestone": null,
         "merge_when_pipeline_succeeds": false,
-        "merge_status": "can_be_merged",
+        "merge_status": if review.conflicts { "cannot_be_merged" } else { "can_be_merged" },
+        "has_conflicts": review.conflicts,
         "detailed_merge_status": if merge_request.state.as_str() == "opened" { "mergeable" } else { "not_open" },
         "sha": &*merge_request.sha,
         "merge_commit_sha": null,

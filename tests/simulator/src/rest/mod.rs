@@ -80,6 +80,18 @@ pub fn routes(config: &mut web::ServiceConfig) {
             web::get().to(merge_requests::show),
         )
         .route(
+            "/projects/{id}/merge_requests/{merge_request_iid}/notes",
+            web::get().to(merge_requests::notes),
+        )
+        .route(
+            "/projects/{id}/merge_requests/{merge_request_iid}/approvals",
+            web::get().to(merge_requests::approvals),
+        )
+        .route(
+            "/projects/{id}/merge_requests/{merge_request_iid}/reviewers",
+            web::get().to(merge_requests::reviewers),
+        )
+        .route(
             "/projects/{id}/repository/branches",
             web::get().to(repository::branches),
         )

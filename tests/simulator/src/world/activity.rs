@@ -14,6 +14,7 @@ impl World {
     /// One thing that somebody does in a project.
     pub(super) fn act(&mut self, project: ProjectId) {
         self.live_on(project);
+        self.review_on(project);
         let dice: f64 = self.rng.random();
         let open: Vec<u64> = self
             .project(project)

@@ -174,9 +174,24 @@ pub enum Event {
     /// A merge request was opened, closed, merged or reopened.
     MergeRequestChanged {
         project_id: ProjectId,
+        project_path: Arc<str>,
         iid: u64,
         state: &'static str,
         target_branch: Arc<str>,
+    },
+    /// Somebody did something in a review, or was asked for one.
+    Reviewed {
+        project_id: ProjectId,
+        project_path: Arc<str>,
+        iid: u64,
+        target_branch: Arc<str>,
+        /// Who opened the merge request.
+        author: Arc<str>,
+        /// Who did it, or is asked.
+        user: Arc<str>,
+        /// `asked`, `released`, `commented`, `approved`, `unapproved`, `reviewed`,
+        /// `requested_changes` or `pushed`.
+        act: &'static str,
     },
     /// A deployment came into being.
     DeploymentCreated {

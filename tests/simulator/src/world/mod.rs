@@ -14,6 +14,7 @@ pub mod model;
 mod ops;
 mod pipelines;
 mod refs;
+pub mod reviews;
 pub mod reports;
 mod slots;
 pub mod spec;
@@ -34,6 +35,7 @@ pub use generate::{Mix, WorldConfig};
 pub use ledger::{Entry, Event, Ledger};
 pub use model::*;
 pub use reports::{CaseStatus, JobReport, TestCase};
+pub use reviews::{Note, Review, ReviewAct, ReviewState, Reviewer};
 pub use spec::{Finish, JobSpec, PipelineSpec};
 
 use crate::auth::{AccessLevel, Token};
@@ -109,6 +111,7 @@ pub struct World {
     pipelines: slots::Slots<Pipeline>,
     jobs: slots::Slots<Job>,
     next_merge_request_id: u64,
+    next_note_id: u64,
     ledger: Ledger,
     extras: extras::Extras,
     deliveries: delivery::Deliveries,
@@ -158,6 +161,7 @@ impl World {
             pipelines: slots::Slots::starting_at(1_000_001),
             jobs: slots::Slots::starting_at(50_000_001),
             next_merge_request_id: 3_000_001,
+            next_note_id: 9_000_001,
             ledger: Ledger::default(),
             extras: extras::Extras::default(),
             deliveries: delivery::Deliveries::new(config.seed),

@@ -130,6 +130,9 @@ pub struct MergeRequest {
     pub created_at: Millis,
     /// Last changed.
     pub updated_at: Millis,
+    /// What is said and done about it.
+    #[serde(skip)]
+    pub review: super::reviews::Review,
     /// Merged.
     pub merged_at: Option<Millis>,
     /// Closed.

@@ -56,6 +56,7 @@ impl World {
             self.deliveries.pushed(project_id, sha.clone());
         }
         self.note_commit(project_id, branch, &sha, commit);
+        self.note_push(project_id, branch);
         self.record_activity(project_id);
         if fresh {
             self.ledger
@@ -177,6 +178,7 @@ impl World {
         let (now, id) = (self.now, self.next_merge_request_id);
         self.next_merge_request_id += 1;
         let target_branch: Arc<str> = target.into();
+        let review = self.begin_review(project_id, iid);
         self.project_mut(project_id)?.merge_requests.insert(
             iid,
             MergeRequest {
@@ -190,13 +192,16 @@ impl World {
                 sha,
                 created_at: now,
                 updated_at: now,
+                review,
                 merged_at: None,
                 closed_at: None,
             },
         );
         self.record_activity(project_id);
+        let project_path = self.project_mut(project_id)?.full_path.clone();
         self.ledger.write(now, || Event::MergeRequestChanged {
             project_id,
+            project_path,
             iid,
             state: "opened",
             target_branch,
@@ -234,8 +239,10 @@ impl World {
         }
         self.record_activity(project_id);
         let state = state.as_str();
+        let project_path = self.project_mut(project_id)?.full_path.clone();
         self.ledger.write(now, || Event::MergeRequestChanged {
             project_id,
+            project_path,
             iid,
             state,
             target_branch,

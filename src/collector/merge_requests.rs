@@ -1,0 +1,379 @@
+//! `merge_requests`: merge requests by the branch they go into.
+//!
+//! What moved is read with all its notes, and again for a while: the touch of a merge request is
+//! throttled. So open merge requests and those that moved lately are remembered, each with the last
+//! note that was taken in. What is not remembered is told from history by the floor: an event
+//! before it is history or was counted.
+//!
+//! Target branches are shown while they exist, if the rules for branches watch them; others only
+//! while something is open or ended lately, so that stacked merge requests leave nothing behind.
+
+mod census;
+#[cfg(test)]
+mod tests;
+mod thread;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::refs::watches_branch;
+use super::{Measured, Subject};
+use crate::clock::UnixSeconds;
+use crate::gitlab::model::Text;
+use crate::gitlab::reviews::{CensusPage, ReviewedMergeRequest};
+use crate::series::Retirement;
+use crate::telemetry::catalogue::labels::{MergeRequestStateLabels, TargetBranchLabels};
+use crate::telemetry::catalogue::merge_requests as metric;
+use crate::telemetry::catalogue::{Counter, Gauge, Histogram, Measurement, SeriesKey};
+
+pub use census::{Census, STATES};
+pub use thread::{Act, Thread};
+
+/// How long a target branch that no rule watches is shown after its last merge request ended.
+const UNWATCHED: Duration = Duration::from_secs(30 * 86_400);
+
+/// What a look read of a project.
+#[derive(Clone, Debug, Default)]
+pub struct Read {
+    /// The merge requests that are open, when all of them were read.
+    pub open: Option<Vec<ReviewedMergeRequest>>,
+    /// Those that moved.
+    pub moved: Vec<ReviewedMergeRequest>,
+    /// Pages of the census, with the numbers that they cover.
+    pub census: Vec<(RangeInclusive<u64>, CensusPage)>,
+    /// How many there are, to hold the census against.
+    pub counted: Option<CensusPage>,
+    /// Events before this are history or were counted; `None` when all are history.
+    pub floor: Option<UnixSeconds>,
+    /// What last moved before this need not be remembered after this look.
+    pub forget: UnixSeconds,
+}
+
+/// What happened to a merge request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// It was created.
+    Created,
+    /// It was merged.
+    Merged,
+    /// It was closed.
+    Closed,
+    /// Something happened in its review.
+    Act(Act),
+}
+
+/// An event with the merge request as it is now.
+#[derive(Clone, Debug)]
+pub struct Happening<'a> {
+    /// The merge request.
+    pub of: &'a ReviewedMergeRequest,
+    /// Its review cycles so far.
+    pub cycles: u32,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What is remembered of a merge request that is open or moved lately.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Known {
+    state: Text,
+    draft: bool,
+    conflicts: bool,
+    /// Somebody is asked for a review and has not answered.
+    waits: bool,
+    target_branch: Text,
+    created_at: UnixSeconds,
+    updated_at: UnixSeconds,
+    merged_at: Option<UnixSeconds>,
+    closed_at: Option<UnixSeconds>,
+    thread: Thread,
+}
+
+impl Known {
+    fn is_open(&self) -> bool {
+        // One that is being merged is open until it is merged.
+        matches!(&*self.state, "opened" | "locked")
+    }
+}
+
+/// What is remembered of a project's merge requests.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// All merge requests, by number.
+    pub census: Census,
+    known: BTreeMap<u64, Known>,
+    /// Target branches that have series, and when a merge request last came or went there.
+    branches: BTreeMap<Text, UnixSeconds>,
+}
+
+impl Memory {
+    fn open(&self) -> impl Iterator<Item = &Known> {
+        self.known.values().filter(|one| one.is_open())
+    }
+
+    /// Open merge requests that are no drafts and wait for a reviewer.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.open().filter(|one| !one.draft && one.waits).count()
+    }
+}
+
+/// Takes in what was read and gives what happened, each thing once.
+pub fn absorb<'a>(read: &'a Read, memory: &mut Memory) -> Vec<Happening<'a>> {
+    let mut happenings = Vec::new();
+    for (numbers, page) in &read.census {
+        memory.census.take(numbers.clone(), page);
+    }
+    if let Some(page) = &read.counted {
+        memory.census.compare(page);
+    }
+    for one in read.open.iter().flatten().chain(&read.moved) {
+        take(read, one, &mut memory.known, &mut happenings);
+    }
+    if let Some(open) = &read.open {
+        let listed: BTreeSet<u64> = open.iter().chain(&read.moved).map(|one| one.iid).collect();
+        let gone = |iid: &u64, known: &mut Known| known.is_open() && !listed.contains(iid);
+        for (iid, _) in memory.known.extract_if(.., gone) {
+            memory.census.remove(iid);
+        }
+    }
+    for (iid, known) in &memory.known {
+        memory.census.set(*iid, &known.state, &known.target_branch);
+    }
+    let forget = read.forget;
+    memory
+        .known
+        .retain(|_, known| known.is_open() || known.updated_at >= forget);
+    happenings
+}
+
+fn take<'a>(
+    read: &Read,
+    one: &'a ReviewedMergeRequest,
+    all: &mut BTreeMap<u64, Known>,
+    out: &mut Vec<Happening<'a>>,
+) {
+    let before = all.remove(&one.iid);
+    let remembered = before.is_some();
+    let counts = |at: UnixSeconds| remembered || read.floor.is_some_and(|floor| at >= floor);
+    let (merged_at, closed_at, mut thread) = match before {
+        Some(known) => (known.merged_at, known.closed_at, known.thread),
+        None => (None, None, Thread::default()),
+    };
+    let told = thread.has_begun();
+    let acts = thread.take(one, |at| told || read.floor.is_some_and(|floor| at >= floor));
+    let mut events = Vec::new();
+    if !remembered && counts(one.created_at) {
+        events.push(Event::Created);
+    }
+    events.extend(acts.into_iter().map(Event::Act));
+    let is_new = |at: Option<UnixSeconds>, known| at.is_some_and(|at| Some(at) != known && counts(at));
+    if is_new(one.merged_at, merged_at) {
+        events.push(Event::Merged);
+    }
+    if is_new(one.closed_at, closed_at) {
+        events.push(Event::Closed);
+    }
+    out.extend(events.into_iter().map(|event| Happening {
+        of: one,
+        cycles: thread.cycles,
+        event,
+    }));
+    let known = Known {
+        state: one.state.clone(),
+        draft: one.draft,
+        conflicts: one.conflicts,
+        waits: thread.waits(one),
+        target_branch: one.target_branch.clone(),
+        created_at: one.created_at,
+        updated_at: one.updated_at,
+        merged_at: one.merged_at,
+        closed_at: one.closed_at,
+        thread,
+    };
+    all.insert(one.iid, known);
+}
+
+/// Measures what happened, and gives all states.
+pub fn measure(
+    subject: Subject<'_>,
+    happenings: &[Happening<'_>],
+    memory: &mut Memory,
+) -> (Measured, Vec<Retirement>) {
+    let mut measured = Measured::default();
+    for happening in happenings {
+        count(subject, happening, &mut measured.events);
+    }
+    let gone = branches(subject, happenings, memory, &mut measured);
+    states(subject, memory, &mut measured.states);
+    let gone = gone.into_iter().map(|branch| {
+        Retirement::Labels(vec![
+            ("project", subject.project.clone()),
+            ("target_branch", branch),
+        ])
+    });
+    (measured, gone.collect())
+}
+
+fn labels(subject: Subject<'_>, branch: &Text) -> TargetBranchLabels {
+    TargetBranchLabels {
+        project: subject.project.clone(),
+        target_branch: branch.clone(),
+    }
+}
+
+fn count(subject: Subject<'_>, happening: &Happening<'_>, out: &mut Vec<Measurement>) {
+    let one = happening.of;
+    let labels = || labels(subject, &one.target_branch);
+    let mut observe = |histogram: &'static Histogram<TargetBranchLabels>, value: Option<f64>| {
+        out.extend(value.map(|value| histogram.observe(labels(), value)));
+    };
+    match &happening.event {
+        Event::Created => out.push(metric::CREATED.add(labels(), 1.0)),
+        Event::Merged => {
+            let merged_at = one.merged_at.unwrap_or(one.updated_at);
+            let age = merged_at.since(one.created_at).as_secs_f64();
+            let lines = one.diff.map(|diff| diff.additions.saturating_add(diff.deletions));
+            observe(&metric::TIME_TO_MERGE, Some(age));
+            observe(&metric::CHANGES, lines.map(float));
+            observe(&metric::FILES_CHANGED, one.diff.map(|diff| float(diff.files)));
+            observe(&metric::COMMITS, one.commits.map(float));
+            observe(&metric::APPROVALS, one.approvals.map(float));
+            ended(happening, age, &mut observe);
+            out.push(metric::THROUGHPUT.add(labels(), 1.0));
+        }
+        Event::Closed => {
+            let closed_at = one.closed_at.unwrap_or(one.updated_at);
+            let age = closed_at.since(one.created_at).as_secs_f64();
+            ended(happening, age, &mut observe);
+            out.push(metric::CLOSED.add(labels(), 1.0));
+        }
+        Event::Act(Act::FirstReview(age)) => observe(&metric::TIME_TO_FIRST_REVIEW, Some(*age)),
+        Event::Act(Act::FirstApproval(age)) => observe(&metric::TIME_TO_APPROVE, Some(*age)),
+        Event::Act(_) => {}
+    }
+}
+
+fn ended(
+    happening: &Happening<'_>,
+    age: f64,
+    observe: &mut impl FnMut(&'static Histogram<TargetBranchLabels>, Option<f64>),
+) {
+    observe(&metric::OPEN_DURATION, Some(age));
+    observe(&metric::REVIEW_CYCLES, Some(f64::from(happening.cycles)));
+    observe(&metric::NOTES, happening.of.comments.map(float));
+}
+
+/// Keeps the target branches that have series: births those that come, gives those that go.
+fn branches(
+    subject: Subject<'_>,
+    happenings: &[Happening<'_>],
+    memory: &mut Memory,
+    measured: &mut Measured,
+) -> Vec<Text> {
+    let mut used: BTreeMap<Text, UnixSeconds> = BTreeMap::new();
+    let mut uses = |branch: &Text, at: UnixSeconds| {
+        let known = used.entry(branch.clone()).or_default();
+        *known = at.max(*known);
+    };
+    for one in memory.known.values() {
+        if one.is_open() {
+            uses(&one.target_branch, one.created_at);
+        }
+    }
+    for happening in happenings {
+        let one = happening.of;
+        let ended = one.merged_at.max(one.closed_at).unwrap_or_default();
+        uses(&one.target_branch, ended.max(one.created_at));
+    }
+    for branch in memory.census.counts().into_keys() {
+        let never = UnixSeconds::default();
+        if watches_branch(branch, subject.settings) && !subject.refs.misses_branch(branch, never) {
+            uses(branch, never);
+        }
+    }
+    for (branch, at) in used {
+        if !memory.branches.contains_key(&branch) {
+            measured.births.extend(births(subject, &branch));
+        }
+        let known = memory.branches.entry(branch).or_default();
+        *known = at.max(*known);
+    }
+    let open: BTreeSet<&Text> = memory
+        .known
+        .values()
+        .filter(|one| one.is_open())
+        .map(|one| &one.target_branch)
+        .collect();
+    let is_gone = |branch: &Text, used: &mut UnixSeconds| {
+        !open.contains(branch)
+            && match watches_branch(branch, subject.settings) {
+                true => subject.refs.misses_branch(branch, *used),
+                false => subject.now.since(*used) > UNWATCHED,
+            }
+    };
+    let gone = memory.branches.extract_if(.., is_gone);
+    gone.map(|(branch, _)| branch).collect()
+}
+
+fn births(subject: Subject<'_>, branch: &Text) -> impl Iterator<Item = SeriesKey> {
+    const HISTOGRAMS: [&Histogram<TargetBranchLabels>; 10] = [
+        &metric::TIME_TO_MERGE,
+        &metric::TIME_TO_FIRST_REVIEW,
+        &metric::TIME_TO_APPROVE,
+        &metric::REVIEW_CYCLES,
+        &metric::CHANGES,
+        &metric::NOTES,
+        &metric::OPEN_DURATION,
+        &metric::COMMITS,
+        &metric::FILES_CHANGED,
+        &metric::APPROVALS,
+    ];
+    const COUNTERS: [&Counter<TargetBranchLabels>; 3] =
+        [&metric::THROUGHPUT, &metric::CREATED, &metric::CLOSED];
+    let labels = labels(subject, branch);
+    let histograms = HISTOGRAMS.map(|histogram| histogram.series(labels.clone()));
+    let counters = COUNTERS.map(|counter| counter.series(labels.clone()));
+    histograms.into_iter().chain(counters)
+}
+
+fn states(subject: Subject<'_>, memory: &Memory, out: &mut Vec<Measurement>) {
+    let census = memory.census.counts();
+    for branch in memory.branches.keys() {
+        let open: Vec<&Known> = memory
+            .open()
+            .filter(|one| one.target_branch == *branch)
+            .collect();
+        let mut set = |gauge: &'static Gauge<TargetBranchLabels>, value: f64| {
+            out.push(gauge.set(labels(subject, branch), value));
+        };
+        let number = |is: fn(&Known) -> bool| float(open.iter().filter(|one| is(one)).count() as u64);
+        set(&metric::OPEN_COUNT, number(|_| true));
+        set(&metric::DRAFT_COUNT, number(|one| one.draft));
+        set(&metric::CONFLICT_COUNT, number(|one| one.conflicts));
+        if let Some(oldest) = open.iter().map(|one| one.created_at).min() {
+            let age = subject.now.since(oldest).as_secs_f64();
+            set(&metric::OLDEST_OPEN_AGE, age);
+        }
+        if !memory.census.is_known() {
+            continue;
+        }
+        let counts = census.get(branch).copied().unwrap_or_default();
+        for (state, count) in STATES.into_iter().zip(counts) {
+            let labels = MergeRequestStateLabels {
+                project: subject.project.clone(),
+                state: state.into(),
+                target_branch: branch.clone(),
+            };
+            out.push(metric::STATUS.set(labels, float(count)));
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+fn float(number: u64) -> f64 {
+    number as f64
+}

@@ -1,0 +1,284 @@
+//! Merge requests with their notes, and the census of all merge requests.
+
+use super::changes::count;
+use super::convert::{gid, iid, maybe_time, project_gid, time};
+use super::holes::{Partial, ProjectHoles, key};
+use super::{Batch, Messages, queries};
+use crate::gitlab::GitLab;
+use crate::gitlab::error::GitLabError;
+use crate::gitlab::json::Step;
+use crate::gitlab::model::{Page, ProjectId};
+use crate::gitlab::reviews::{
+    CensusEntry, CensusPage, DiffStats, Note, NoteKind, ProjectMergeRequests, ReviewedMergeRequest,
+    Reviewer, User, WhichMergeRequests,
+};
+use queries::merge_request_census::{self, MergeRequestCensusProjectsNodes as Counted};
+use queries::merge_request_reviews::{
+    self, MergeRequestReviewsProjectsNodes as ProjectNode,
+    MergeRequestReviewsProjectsNodesMergeRequestsNodes as Node,
+    MergeRequestReviewsProjectsNodesMergeRequestsNodesNotesNodes as NoteNode,
+};
+
+impl Messages for ProjectMergeRequests {
+    fn messages(&mut self, edit: &mut dyn FnMut(&mut Vec<String>)) {
+        edit(&mut self.page.skipped);
+        for one in &mut self.page.items {
+            edit(&mut one.notes.skipped);
+        }
+    }
+}
+
+impl Messages for CensusPage {
+    fn messages(&mut self, edit: &mut dyn FnMut(&mut Vec<String>)) {
+        edit(&mut self.entries.skipped);
+    }
+}
+
+impl GitLab {
+    /// Most projects in one query for merge requests.
+    pub const REVIEWS_PROJECTS: usize = 50;
+    /// Merge requests of each project in one query.
+    pub const REVIEWS_PAGE: u32 = 20;
+    /// Merge requests of each project in one query of a census.
+    pub const CENSUS_PAGE: u32 = 100;
+
+    /// Merge requests of up to [`Self::REVIEWS_PROJECTS`] projects with their notes: one page of
+    /// each project, [`Self::more_merge_requests`] gives the others and [`Self::more_notes`] the
+    /// further notes.
+    ///
+    /// # Errors
+    /// When nothing at all could be read; single projects that could not are in the batch.
+    pub async fn reviewed_merge_requests(
+        &self,
+        ids: &[ProjectId],
+        which: WhichMergeRequests,
+    ) -> Result<Batch<ProjectMergeRequests>, GitLabError> {
+        self.reviews(ids, self.wanted(ids, which, None)).await
+    }
+
+    /// The page of a project's merge requests that begins at a cursor. `None` when the project is
+    /// gone.
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn more_merge_requests(
+        &self,
+        project: ProjectId,
+        which: WhichMergeRequests,
+        after: &str,
+    ) -> Result<Option<ProjectMergeRequests>, GitLabError> {
+        let ids = [project];
+        let variables = self.wanted(&ids, which, Some(after.to_owned()));
+        let batch = self.reviews(&ids, variables).await?;
+        self.only("MergeRequestReviews", batch)
+    }
+
+    /// The notes of a merge request that come after a cursor: one page. `None` when it is gone.
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn more_notes(
+        &self,
+        project: ProjectId,
+        iid: u64,
+        after: &str,
+    ) -> Result<Option<Page<Note>>, GitLabError> {
+        let ids = [project];
+        let variables = merge_request_reviews::Variables {
+            iids: Some(vec![iid.to_string()]),
+            notes_after: Some(after.to_owned()),
+            state: None,
+            ..self.wanted(&ids, WhichMergeRequests::Open, None)
+        };
+        let batch = self.reviews(&ids, variables).await?;
+        let found = self.only("MergeRequestReviews", batch)?;
+        let mut found = found.into_iter().flat_map(|project| project.page.items);
+        Ok(found.find(|one| one.iid == iid).map(|one| one.notes))
+    }
+
+    /// State and target branch of the merge requests of these numbers in up to
+    /// [`Self::REVIEWS_PROJECTS`] projects, and how many each project has.
+    ///
+    /// # Errors
+    /// When nothing at all could be read; single projects that could not are in the batch.
+    pub async fn merge_request_census(
+        &self,
+        ids: &[ProjectId],
+        numbers: std::ops::RangeInclusive<u64>,
+    ) -> Result<Batch<CensusPage>, GitLabError> {
+        let variables = merge_request_census::Variables {
+            ids: ids.iter().copied().map(project_gid).collect(),
+            projects: count(ids.len()),
+            first: i64::from(Self::CENSUS_PAGE),
+            iids: numbers.map(|iid| iid.to_string()).collect(),
+        };
+        let answer = self.query::<queries::MergeRequestCensus>(variables).await?;
+        census(ids, answer)
+            .map_err(|why| self.query_error("MergeRequestCensus", &why))
+            .map(|batch| self.tidy("MergeRequestCensus", batch))
+    }
+
+    fn wanted(
+        &self,
+        ids: &[ProjectId],
+        which: WhichMergeRequests,
+        after: Option<String>,
+    ) -> merge_request_reviews::Variables {
+        let (state, since) = match which {
+            WhichMergeRequests::Open => (Some("opened".to_owned()), None),
+            WhichMergeRequests::MovedSince(since) => (None, Some(since.to_string())),
+        };
+        merge_request_reviews::Variables {
+            ids: ids.iter().copied().map(project_gid).collect(),
+            projects: count(ids.len()),
+            iids: None,
+            state,
+            since,
+            first: self.page_size(Self::REVIEWS_PAGE),
+            after,
+            notes: self.page_size(100),
+            notes_after: None,
+        }
+    }
+
+    async fn reviews(
+        &self,
+        ids: &[ProjectId],
+        variables: merge_request_reviews::Variables,
+    ) -> Result<Batch<ProjectMergeRequests>, GitLabError> {
+        let answer = self.query::<queries::MergeRequestReviews>(variables).await?;
+        batch(ids, answer)
+            .map_err(|why| self.query_error("MergeRequestReviews", &why))
+            .map(|batch| self.tidy("MergeRequestReviews", batch))
+    }
+}
+
+pub(super) fn batch(
+    ids: &[ProjectId],
+    answer: Partial<merge_request_reviews::ResponseData>,
+) -> Result<Batch<ProjectMergeRequests>, String> {
+    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
+    let nodes = nodes.unwrap_or_default();
+    answer.holes.split(ids, nodes, |node| &node.id, project)
+}
+
+fn project(node: ProjectNode, mut holes: ProjectHoles<'_>) -> Result<ProjectMergeRequests, String> {
+    let project = ProjectId(gid("id", &node.id)?);
+    let page = node.merge_requests.map_or_else(Page::default, |page| {
+        let info = page.page_info;
+        let next = info.end_cursor.filter(|_| info.has_next_page);
+        let place = [key("mergeRequests")];
+        holes.page(&place, page.nodes, next, merge_request)
+    });
+    Ok(ProjectMergeRequests { project, page })
+}
+
+fn merge_request(
+    node: Node,
+    place: &[Step],
+    holes: &mut ProjectHoles<'_>,
+) -> Result<ReviewedMergeRequest, String> {
+    let info = node.notes.page_info;
+    let next = info.end_cursor.filter(|_| info.has_next_page);
+    let place = [place, &[key("notes")]].concat();
+    let notes = holes.page(&place, node.notes.nodes, next, |node, _, _| note(node));
+    let reviewers = node.reviewers.and_then(|page| page.nodes);
+    let reviewers = reviewers.into_iter().flatten().flatten().map(|node| {
+        let state = node.merge_request_interaction;
+        let state = state.and_then(|interaction| interaction.review_state);
+        Reviewer {
+            user: User {
+                username: node.username.into(),
+                name: node.name.into(),
+                bot: node.bot,
+            },
+            waits: state.map(|state| Reviewer::is_waited_for(&state)),
+        }
+    });
+    let approvals = node.approved_by.and_then(|page| page.nodes);
+    Ok(ReviewedMergeRequest {
+        iid: iid(&node.iid)?,
+        state: node.state.to_lowercase().into(),
+        draft: node.draft,
+        conflicts: node.conflicts,
+        target_branch: node.target_branch.into(),
+        created_at: time("createdAt", &node.created_at)?,
+        updated_at: time("updatedAt", &node.updated_at)?,
+        merged_at: maybe_time("mergedAt", node.merged_at.as_deref())?,
+        closed_at: maybe_time("closedAt", node.closed_at.as_deref())?,
+        author: node.author.map(|author| User {
+            username: author.username.into(),
+            name: author.name.into(),
+            bot: author.bot,
+        }),
+        commits: node.commit_count.and_then(natural),
+        comments: node.user_notes_count.and_then(natural),
+        diff: node.diff_stats_summary.and_then(|diff| {
+            Some(DiffStats {
+                additions: natural(diff.additions)?,
+                deletions: natural(diff.deletions)?,
+                files: natural(diff.file_count)?,
+            })
+        }),
+        approvals: approvals.map(|users| {
+            let users = users.iter().flatten().count();
+            u64::try_from(users).unwrap_or(u64::MAX)
+        }),
+        reviewers: reviewers.collect(),
+        notes,
+        notes_read: true,
+    })
+}
+
+fn note(node: NoteNode) -> Result<Note, String> {
+    let action = node.system_note_metadata.and_then(|about| about.action);
+    Ok(Note {
+        id: gid("id", &node.id)?,
+        created_at: time("createdAt", &node.created_at)?,
+        author: node.author.map(|author| User {
+            username: author.username.into(),
+            name: author.name.into(),
+            bot: author.bot,
+        }),
+        kind: NoteKind::of(node.system, action.as_deref(), &node.body),
+    })
+}
+
+pub(super) fn census(
+    ids: &[ProjectId],
+    answer: Partial<merge_request_census::ResponseData>,
+) -> Result<Batch<CensusPage>, String> {
+    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
+    let nodes = nodes.unwrap_or_default();
+    answer.holes.split(ids, nodes, |node| &node.id, counted)
+}
+
+fn counted(node: Counted, mut holes: ProjectHoles<'_>) -> Result<CensusPage, String> {
+    let project = ProjectId(gid("id", &node.id)?);
+    let (mut count, mut last) = (Some(0), 0);
+    if let Some(newest) = node.newest {
+        count = natural(newest.count);
+        for node in newest.nodes.into_iter().flatten().flatten() {
+            last = iid(&node.iid)?;
+        }
+    }
+    let nodes = node.merge_requests.and_then(|page| page.nodes);
+    let place = [key("mergeRequests")];
+    let entries = holes.page(&place, nodes, None, |node, _, _| {
+        Ok(CensusEntry {
+            iid: iid(&node.iid)?,
+            state: node.state.to_lowercase().into(),
+            target_branch: node.target_branch.into(),
+        })
+    });
+    Ok(CensusPage {
+        project,
+        count,
+        last,
+        entries,
+    })
+}
+
+fn natural(number: i64) -> Option<u64> {
+    u64::try_from(number).ok()
+}

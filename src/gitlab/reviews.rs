@@ -1,0 +1,300 @@
+//! Merge requests with what was said and done about them, as collectors see them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::UnixSeconds;
+use crate::gitlab::model::{Page, ProjectId, Text};
+
+/// A user, as far as labels need it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Name to log in with, without `@`.
+    pub username: Text,
+    /// Name to be called by.
+    pub name: Text,
+    /// Whether it is a program: a project's or group's access token, or one of GitLab's own.
+    pub bot: bool,
+}
+
+impl User {
+    /// A user of REST, which does not tell bots: they are known by the names that GitLab gives them.
+    #[must_use]
+    pub fn by_name(username: &str, name: &str) -> Self {
+        Self {
+            bot: is_bot(username),
+            username: username.into(),
+            name: name.into(),
+        }
+    }
+}
+
+/// Whether GitLab gives such names to programs: `project_7_bot_4f1c`, `group_7_bot_4f1c`,
+/// `service_account_4f1c`, `alert-bot`, `GitLabDuo`.
+fn is_bot(username: &str) -> bool {
+    let name = username.to_lowercase();
+    let token = ["project_", "group_"].iter().any(|kind| {
+        let rest = name.strip_prefix(kind).unwrap_or_default();
+        let number = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        number.len() < rest.len() && (number == "_bot" || number.starts_with("_bot_"))
+    });
+    let own = ["alert-bot", "support-bot", "gitlabduo", "ghost"].contains(&name.as_str());
+    let named = name.ends_with("-bot") || name.starts_with("service_account_");
+    token || own || named
+}
+
+/// What a note says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoteKind {
+    /// Somebody's words.
+    Comment,
+    /// The merge request was approved.
+    Approved,
+    /// Its review was handed in without a verdict.
+    Reviewed,
+    /// Changes were asked for.
+    RequestedChanges,
+    /// Reviews were asked for or taken back.
+    Reviewers {
+        /// Usernames of those who are asked.
+        asked: Vec<Text>,
+        /// Usernames of those who need not answer any more.
+        released: Vec<Text>,
+    },
+    /// Commits were pushed.
+    Pushed,
+    /// Anything else that GitLab notes by itself.
+    Other,
+}
+
+impl NoteKind {
+    /// Tells what a note says from the action that GitLab keeps beside notes of its own, or, where
+    /// that is not given, from their wording (`app/services/system_notes`).
+    #[must_use]
+    pub fn of(system: bool, action: Option<&str>, body: &str) -> Self {
+        if !system {
+            return Self::Comment;
+        }
+        match action.unwrap_or_else(|| action_of(body)) {
+            "approved" => Self::Approved,
+            "reviewed" => Self::Reviewed,
+            "requested_changes" => Self::RequestedChanges,
+            "reviewer" => {
+                let (asked, released) = match body.split_once("removed review request for") {
+                    Some((asked, released)) => (usernames(asked), usernames(released)),
+                    None => (usernames(body), Vec::new()),
+                };
+                Self::Reviewers { asked, released }
+            }
+            "commit" => Self::Pushed,
+            _ => Self::Other,
+        }
+    }
+}
+
+fn action_of(body: &str) -> &'static str {
+    let starts = |text: &str| body.starts_with(text);
+    if starts("approved this merge request") {
+        "approved"
+    } else if starts("left review comments") {
+        "reviewed"
+    } else if starts("requested changes") {
+        "requested_changes"
+    } else if starts("requested review from") || starts("removed review request for") {
+        "reviewer"
+    } else if starts("added ") && body.split_whitespace().nth(2).is_some_and(is_commits) {
+        "commit"
+    } else {
+        ""
+    }
+}
+
+fn is_commits(word: &str) -> bool {
+    word == "commit" || word == "commits"
+}
+
+/// The users that a sentence refers to by `@name`.
+fn usernames(text: &str) -> Vec<Text> {
+    text.split_whitespace()
+        .filter_map(|word| word.strip_prefix('@'))
+        .map(|name| name.trim_end_matches([',', '.', ';']).into())
+        .filter(|name: &Text| !name.is_empty())
+        .collect()
+}
+
+/// A note of a merge request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Its id: later notes have higher ones.
+    pub id: u64,
+    /// When it was made.
+    pub created_at: UnixSeconds,
+    /// Who made it; none when the account is gone.
+    pub author: Option<User>,
+    /// What it says.
+    pub kind: NoteKind,
+}
+
+/// Somebody whose review is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reviewer {
+    /// Who.
+    pub user: User,
+    /// Whether the reviewer has still to answer; none when GitLab does not say.
+    pub waits: Option<bool>,
+}
+
+impl Reviewer {
+    /// Whether somebody whose review is in this state has still to answer.
+    #[must_use]
+    pub fn is_waited_for(state: &str) -> bool {
+        let state = state.to_lowercase();
+        matches!(&*state, "unreviewed" | "review_started")
+    }
+}
+
+/// Lines and files that a merge request changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiffStats {
+    /// Lines added.
+    pub additions: u64,
+    /// Lines deleted.
+    pub deletions: u64,
+    /// Files.
+    pub files: u64,
+}
+
+/// A merge request with its notes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReviewedMergeRequest {
+    /// Its number in the project.
+    pub iid: u64,
+    /// GitLab's lower-case state.
+    pub state: Text,
+    /// Whether it is marked as a draft.
+    pub draft: bool,
+    /// Whether it conflicts with its target branch.
+    pub conflicts: bool,
+    /// The branch it goes into.
+    pub target_branch: Text,
+    /// When it was created.
+    pub created_at: UnixSeconds,
+    /// When it last changed; notes in quick succession move it once.
+    pub updated_at: UnixSeconds,
+    /// When it was merged.
+    pub merged_at: Option<UnixSeconds>,
+    /// When it was closed without a merge.
+    pub closed_at: Option<UnixSeconds>,
+    /// Who opened it; none when the account is gone.
+    pub author: Option<User>,
+    /// Commits; none where GitLab does not say.
+    pub commits: Option<u64>,
+    /// Comments of users; none where GitLab does not say.
+    pub comments: Option<u64>,
+    /// Changed lines and files; none where GitLab does not say.
+    pub diff: Option<DiffStats>,
+    /// Users whose approval it has; none where GitLab does not say.
+    pub approvals: Option<u64>,
+    /// Whose review is asked for.
+    pub reviewers: Vec<Reviewer>,
+    /// What was said and done, oldest first; a `next` leads to more.
+    pub notes: Page<Note>,
+    /// Whether notes were read: by REST they cost calls of their own.
+    pub notes_read: bool,
+}
+
+/// State and target branch of a merge request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CensusEntry {
+    /// Its number in the project.
+    pub iid: u64,
+    /// GitLab's lower-case state.
+    pub state: Text,
+    /// The branch it goes into.
+    pub target_branch: Text,
+}
+
+/// Some of a project's merge requests, and how many there are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CensusPage {
+    /// The project.
+    pub project: ProjectId,
+    /// How many there are; none where GitLab does not count so far.
+    pub count: Option<u64>,
+    /// The highest number of one; 0 when there is none.
+    pub last: u64,
+    /// Those of the numbers that were asked for.
+    pub entries: Page<CensusEntry>,
+}
+
+/// Merge requests of a project, with their notes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProjectMergeRequests {
+    /// The project.
+    pub project: ProjectId,
+    /// The merge requests, the oldest change first.
+    pub page: Page<ReviewedMergeRequest>,
+}
+
+/// Which merge requests are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhichMergeRequests {
+    /// Those that changed at this time or later.
+    MovedSince(UnixSeconds),
+    /// Those that are open.
+    Open,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<Text> {
+        names.iter().map(|&name| name.into()).collect()
+    }
+
+    #[test]
+    fn requests_for_review_name_users() {
+        let several = "requested review from @ada, @ben.o, and @chi-ara and removed review request \
+                       for @dan and @eve";
+        for action in [Some("reviewer"), None] {
+            let kind = NoteKind::of(true, action, several);
+            let (asked, released) = (names(&["ada", "ben.o", "chi-ara"]), names(&["dan", "eve"]));
+            assert_eq!(kind, NoteKind::Reviewers { asked, released });
+        }
+        let again = "requested review from @ada and removed approval";
+        let (asked, released) = (names(&["ada"]), vec![]);
+        let kind = NoteKind::of(true, None, again);
+        assert_eq!(kind, NoteKind::Reviewers { asked, released });
+    }
+
+    #[test]
+    fn what_a_user_says_is_a_comment_whatever_it_says() {
+        let kind = NoteKind::of(false, None, "approved this merge request");
+        assert_eq!(kind, NoteKind::Comment);
+    }
+
+    #[test]
+    fn the_wording_tells_what_the_action_would() {
+        for (body, want) in [
+            ("approved this merge request", NoteKind::Approved),
+            ("left review comments without approving", NoteKind::Reviewed),
+            ("requested changes", NoteKind::RequestedChanges),
+            ("added 1 commit\n\n<ul><li>1f - x</li></ul>", NoteKind::Pushed),
+            ("added 12 commits\n\n<ul></ul>", NoteKind::Pushed),
+            ("added ~bug label", NoteKind::Other),
+            ("unapproved this merge request", NoteKind::Other),
+        ] {
+            assert_eq!(NoteKind::of(true, None, body), want, "{body}");
+        }
+    }
+
+    #[test]
+    fn programs_are_known_by_their_names() {
+        for bot in ["project_12_bot_4f1c", "group_3_bot", "alert-bot", "GitLabDuo", "renovate-bot"] {
+            assert!(User::by_name(bot, "").bot, "{bot}");
+        }
+        for human in ["ada", "project_manager", "abbot", "group_bot"] {
+            assert!(!User::by_name(human, "").bot, "{human}");
+        }
+    }
+}

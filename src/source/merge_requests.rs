@@ -1,0 +1,459 @@
+//! Merge requests with their reviews, for the collectors `merge_requests` and `code_review`.
+//!
+//! One query reads what moved in many projects since the last look, with all notes. Open merge
+//! requests are read as a whole once an hour: conflicts come without a touch, and what was deleted
+//! leaves no trace. How many there are of each state and target branch is counted once, number by
+//! number, and then kept from what moves. Where GraphQL does not answer, a list by REST tells what
+//! moved, and three calls complete each; lines, files and commits are not told there.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::batches::{Batches, PerProject};
+use super::{Problem, Reading, Source, SourceError, Target, Unavailable, side_by_side};
+use crate::clock::UnixSeconds;
+use crate::collector::merge_requests::{Census, Read, absorb, measure};
+use crate::collector::{Measures, Subject, code_review};
+use crate::config::Settings;
+use crate::gitlab::capability::Tier;
+use crate::gitlab::model::{ProjectId, Role};
+use crate::gitlab::reviews::{
+    CensusPage, ProjectMergeRequests, ReviewedMergeRequest, User, WhichMergeRequests,
+};
+use crate::gitlab::{GitLab, GitLabError};
+use crate::people::People;
+use crate::project::ProjectMemory;
+use crate::telemetry::catalogue::Collector;
+
+/// What changed so long before the last look is read again: GitLab moves a merge request at most
+/// once a minute for its notes, and its clocks and replicas may lag.
+const OVERLAP: Duration = Duration::from_secs(300);
+/// How often all open merge requests are read.
+const FULL_LOOK: Duration = Duration::from_secs(3600);
+/// Projects that are so far apart are not asked for together: the query has one time for all.
+const APART: Duration = Duration::from_secs(900);
+/// Steps of the census in one look.
+const CENSUS_STEPS: usize = 5;
+/// Calls that run side by side.
+const CALLS_AT_ONCE: usize = 4;
+
+/// How far the merge requests of a project have been read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// When the project was first looked at, by GitLab's clock.
+    first_seen: UnixSeconds,
+    /// When the last look began, by GitLab's clock.
+    read_at: Option<UnixSeconds>,
+    /// When the open ones were last read as a whole.
+    full_at: UnixSeconds,
+}
+
+impl State {
+    fn since(&self) -> Option<UnixSeconds> {
+        Some(self.read_at?.minus(OVERLAP))
+    }
+
+    fn floor(&self) -> Option<UnixSeconds> {
+        Some(self.since()?.max(self.first_seen))
+    }
+
+    fn is_full(&self, now: UnixSeconds) -> bool {
+        // More than an interval ahead: the clock was set back meanwhile.
+        let (since, until) = (now.since(self.full_at), self.full_at.since(now));
+        self.read_at.is_none() || since >= FULL_LOOK || until > FULL_LOOK
+    }
+
+    fn next(&self, clock: UnixSeconds, now: UnixSeconds) -> Self {
+        // The clock does not go back, unless it was far ahead.
+        let ahead = self.read_at.filter(|at| at.since(clock) < APART);
+        Self {
+            first_seen: self.read_at.map_or(clock, |_| self.first_seen),
+            read_at: Some(ahead.map_or(clock, |at| at.max(clock))),
+            full_at: if self.is_full(now) { now } else { self.full_at },
+        }
+    }
+}
+
+/// What one look brought of a project.
+#[derive(Debug)]
+pub struct MergeRequestsRead {
+    read: Read,
+    state: State,
+    problems: Vec<Problem>,
+}
+
+/// The source.
+pub struct MergeRequestsSource {
+    gitlab: GitLab,
+    people: People,
+    collectors: Vec<Collector>,
+    interval: Duration,
+    reviews: Batches,
+    census: Batches,
+}
+
+impl MergeRequestsSource {
+    /// The source, where one of its collectors is enabled; it follows the shorter interval.
+    #[must_use]
+    pub fn new(settings: &Settings, gitlab: &GitLab) -> Option<Self> {
+        let (merge_requests, code_review) = (
+            &settings.collectors.merge_requests,
+            &settings.collectors.code_review,
+        );
+        let asked = [
+            (Collector::MergeRequests, merge_requests.enabled, merge_requests.interval),
+            (Collector::CodeReview, code_review.enabled, code_review.interval),
+        ];
+        let asked = asked.iter().filter(|(_, enabled, _)| *enabled);
+        Some(Self {
+            gitlab: gitlab.clone(),
+            people: People::new(&settings.labels),
+            interval: asked.clone().map(|(_, _, interval)| *interval).min()?,
+            collectors: asked.map(|(collector, _, _)| *collector).collect(),
+            reviews: Batches::new(gitlab, GitLab::REVIEWS_PROJECTS),
+            census: Batches::new(gitlab, GitLab::REVIEWS_PROJECTS),
+        })
+    }
+
+    async fn ask(
+        &self,
+        ids: &[ProjectId],
+        which: WhichMergeRequests,
+        now: UnixSeconds,
+    ) -> PerProject<ProjectMergeRequests> {
+        let ask =
+            async |ids: Vec<ProjectId>| self.gitlab.reviewed_merge_requests(&ids, which).await;
+        self.reviews.ask(ids, now, |read| read.project, ask).await
+    }
+
+    /// First pages of what moved, and the time that each project was asked with.
+    async fn moved(
+        &self,
+        targets: &[Target],
+        now: UnixSeconds,
+    ) -> PerProject<(UnixSeconds, ProjectMergeRequests)> {
+        let since = |target: &Target| Some((target.memory.merge_requests_state.since()?, target.id()));
+        let mut asked: Vec<(UnixSeconds, ProjectId)> = targets.iter().filter_map(since).collect();
+        asked.sort_unstable();
+        let mut found = PerProject::new();
+        for together in asked.chunk_by(|(a, _), (b, _)| b.since(*a) < APART) {
+            let Some((since, _)) = together.first().copied() else {
+                continue;
+            };
+            let ids: Vec<ProjectId> = together.iter().map(|(_, id)| *id).collect();
+            let read = self.ask(&ids, WhichMergeRequests::MovedSince(since), now).await;
+            let read = read.into_iter();
+            found.extend(read.map(|(id, page)| (id, page.map(|page| (since, page)))));
+        }
+        found
+    }
+
+    /// All merge requests that are wanted of a project, complete.
+    async fn all(
+        &self,
+        target: &Target,
+        which: WhichMergeRequests,
+        first: Option<Result<ProjectMergeRequests, SourceError>>,
+        problems: &mut Vec<Problem>,
+    ) -> Result<Vec<ReviewedMergeRequest>, SourceError> {
+        let first = match first {
+            Some(Ok(page)) => page,
+            Some(Err(error)) if !error.rest_may_answer() => return Err(error),
+            Some(Err(_)) | None => return self.by_rest(target, which, problems).await,
+        };
+        let mut page = first.page;
+        let mut all = Vec::new();
+        loop {
+            self.skipped(target, &page.skipped, problems);
+            for mut one in page.items {
+                self.complete_notes(target, &mut one, problems).await?;
+                all.push(one);
+            }
+            let Some(after) = page.next.take() else {
+                return Ok(all);
+            };
+            let next = self.gitlab.more_merge_requests(target.id(), which, &after).await?;
+            page = next.ok_or(SourceError::Gone)?.page;
+            // A server that names the same page again would never end.
+            page.next = page.next.filter(|next| *next != after);
+        }
+    }
+
+    async fn complete_notes(
+        &self,
+        target: &Target,
+        one: &mut ReviewedMergeRequest,
+        problems: &mut Vec<Problem>,
+    ) -> Result<(), SourceError> {
+        self.skipped(target, &one.notes.skipped, problems);
+        while let Some(after) = one.notes.next.take() {
+            let more = self.gitlab.more_notes(target.id(), one.iid, &after).await?;
+            let Some(more) = more else { break };
+            self.skipped(target, &more.skipped, problems);
+            one.notes.items.extend(more.items);
+            one.notes.next = more.next.filter(|next| *next != after);
+        }
+        Ok(())
+    }
+
+    async fn by_rest(
+        &self,
+        target: &Target,
+        which: WhichMergeRequests,
+        problems: &mut Vec<Problem>,
+    ) -> Result<Vec<ReviewedMergeRequest>, SourceError> {
+        let listed = self.gitlab.listed_merge_requests(target.id(), which).await?;
+        self.skipped(target, &listed.skipped, problems);
+        // Notes of what has not moved are read when it moves.
+        let notes = matches!(which, WhichMergeRequests::MovedSince(_));
+        let calls = listed.items.into_iter().map(|mut one| async move {
+            let done = self.gitlab.complete_merge_request(target.id(), &mut one, notes);
+            match done.await {
+                Ok(()) => Ok(Some(one)),
+                // It was deleted meanwhile.
+                Err(error) if error.means_gone() => Ok(None),
+                Err(error) => Err(error),
+            }
+        });
+        let read = side_by_side(CALLS_AT_ONCE, calls.collect()).await;
+        let read: Vec<Option<ReviewedMergeRequest>> =
+            read.into_iter().collect::<Result<_, GitLabError>>()?;
+        for one in read.iter().flatten() {
+            self.skipped(target, &one.notes.skipped, problems);
+        }
+        Ok(read.into_iter().flatten().collect())
+    }
+
+    async fn project(
+        &self,
+        target: &Target,
+        open: Option<Result<ProjectMergeRequests, SourceError>>,
+        moved: Option<Result<(UnixSeconds, ProjectMergeRequests), SourceError>>,
+        clock: UnixSeconds,
+        now: UnixSeconds,
+    ) -> Result<MergeRequestsRead, SourceError> {
+        let before = &target.memory.merge_requests_state;
+        let mut problems = Vec::new();
+        let mut read = Read {
+            floor: before.floor(),
+            ..Read::default()
+        };
+        if before.is_full(now) {
+            let open = self.all(target, WhichMergeRequests::Open, open, &mut problems);
+            read.open = Some(open.await?);
+        }
+        if let Some(since) = before.since() {
+            let (since, moved) = match moved {
+                Some(Ok((since, page))) => (since, Some(Ok(page))),
+                Some(Err(error)) => (since, Some(Err(error))),
+                None => (since, None),
+            };
+            let which = WhichMergeRequests::MovedSince(since);
+            read.moved = self.all(target, which, moved, &mut problems).await?;
+        }
+        let state = before.next(clock, now);
+        let read_at = state.read_at.unwrap_or(clock);
+        read.forget = read_at.minus(OVERLAP.saturating_mul(2));
+        Ok(MergeRequestsRead {
+            read,
+            state,
+            problems,
+        })
+    }
+
+    /// Goes on with the census of those whose is not complete, and lets GitLab count again what is
+    /// read as a whole.
+    async fn take_census(
+        &self,
+        targets: &[Target],
+        reads: &mut BTreeMap<ProjectId, Result<MergeRequestsRead, SourceError>>,
+        now: UnixSeconds,
+    ) {
+        let page = u64::from(GitLab::CENSUS_PAGE);
+        let mut open: BTreeMap<ProjectId, (&Target, Census)> = BTreeMap::new();
+        let mut complete = Vec::new();
+        for target in targets {
+            let Some(Ok(read)) = reads.get(&target.id()) else {
+                continue;
+            };
+            let census = &target.memory.merge_requests.census;
+            if !census.is_complete() {
+                open.insert(target.id(), (target, census.clone()));
+            } else if read.read.open.is_some() {
+                complete.push(target);
+            }
+        }
+        for (id, page) in self.counted(&complete, 1..=1, now).await {
+            if let Some(Ok(read)) = reads.get_mut(&id) {
+                match page {
+                    Ok(page) => read.read.counted = Some(page),
+                    Err(problem) => read.problems.push(problem),
+                }
+            }
+        }
+        for _ in 0..CENSUS_STEPS {
+            let mut steps: BTreeMap<u64, Vec<&Target>> = BTreeMap::new();
+            for (target, census) in open.values() {
+                if let Some(numbers) = census.wanted(page) {
+                    steps.entry(*numbers.start()).or_default().push(target);
+                }
+            }
+            for (first, targets) in steps {
+                let numbers = first..=first + page - 1;
+                for (id, found) in self.counted(&targets, numbers.clone(), now).await {
+                    let Some(Ok(read)) = reads.get_mut(&id) else {
+                        continue;
+                    };
+                    match (found, open.get_mut(&id)) {
+                        (Ok(page), Some((_, census))) => {
+                            census.take(numbers.clone(), &page);
+                            read.read.census.push((numbers.clone(), page));
+                        }
+                        (Ok(_), None) => {}
+                        (Err(problem), _) => {
+                            open.remove(&id);
+                            read.problems.push(problem);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The merge requests of these numbers, and how many there are.
+    async fn counted(
+        &self,
+        targets: &[&Target],
+        numbers: std::ops::RangeInclusive<u64>,
+        now: UnixSeconds,
+    ) -> Vec<(ProjectId, Result<CensusPage, Problem>)> {
+        let ids: Vec<ProjectId> = targets.iter().map(|target| target.id()).collect();
+        let ask = async |ids: Vec<ProjectId>| {
+            let asked = self.gitlab.merge_request_census(&ids, numbers.clone());
+            asked.await
+        };
+        let mut read = self.census.ask(&ids, now, |page| page.project, ask).await;
+        let each = targets.iter().map(|target| {
+            let (id, found, numbers) = (target.id(), read.remove(&target.id()), numbers.clone());
+            async move {
+                let found = match found {
+                    Some(Err(error)) if !error.rest_may_answer() => Err(error),
+                    Some(Ok(page)) => Ok(page),
+                    Some(Err(_)) | None => {
+                        let page = self.gitlab.listed_census(id, numbers).await;
+                        page.map_err(SourceError::from)
+                    }
+                };
+                let problem = |error: SourceError| self.problem(target, error.kind(), &error);
+                (id, found.map_err(problem))
+            }
+        });
+        side_by_side(CALLS_AT_ONCE, each.collect()).await
+    }
+
+    fn problem(
+        &self,
+        target: &Target,
+        kind: &'static str,
+        what: &dyn std::fmt::Display,
+    ) -> Problem {
+        let collector = self.collectors.first().copied();
+        Problem {
+            project: target.project.full_path.clone(),
+            collector: collector.unwrap_or(Collector::MergeRequests).as_str(),
+            kind,
+            sentence: what.to_string(),
+        }
+    }
+
+    fn skipped(&self, target: &Target, sentences: &[String], problems: &mut Vec<Problem>) {
+        let sentences = sentences.iter();
+        problems.extend(sentences.map(|sentence| self.problem(target, "decode", sentence)));
+    }
+}
+
+impl Source for MergeRequestsSource {
+    type Facts = MergeRequestsRead;
+
+    fn reading(&self) -> Reading {
+        Reading::MergeRequests
+    }
+
+    fn collectors(&self) -> &[Collector] {
+        &self.collectors
+    }
+
+    fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    fn batch(&self) -> usize {
+        GitLab::REVIEWS_PROJECTS
+    }
+
+    fn unavailable(&self, target: &Target) -> Option<Unavailable> {
+        target.lacks(Tier::Free, Role::REPORTER)
+    }
+
+    async fn fetch(
+        &self,
+        targets: &[Target],
+        now: UnixSeconds,
+    ) -> Vec<(ProjectId, Result<MergeRequestsRead, SourceError>)> {
+        let clock = self.gitlab.server_time().unwrap_or(now);
+        let full = targets.iter().filter(|target| target.memory.merge_requests_state.is_full(now));
+        let full: Vec<ProjectId> = full.map(Target::id).collect();
+        let mut open = self.ask(&full, WhichMergeRequests::Open, now).await;
+        let mut moved = self.moved(targets, now).await;
+        let each = targets.iter().map(|target| {
+            let id = target.id();
+            let (open, moved) = (open.remove(&id), moved.remove(&id));
+            async move { (id, self.project(target, open, moved, clock, now).await) }
+        });
+        let reads = side_by_side(CALLS_AT_ONCE, each.collect()).await;
+        let mut reads = reads.into_iter().collect();
+        self.take_census(targets, &mut reads, now).await;
+        reads.into_iter().collect()
+    }
+
+    fn problems<'a>(&self, facts: &'a MergeRequestsRead) -> &'a [Problem] {
+        &facts.problems
+    }
+
+    fn measure(
+        &self,
+        subject: Subject<'_>,
+        facts: &MergeRequestsRead,
+        memory: &mut ProjectMemory,
+    ) -> Vec<Measures> {
+        memory.merge_requests_state = facts.state.clone();
+        let happenings = absorb(&facts.read, &mut memory.merge_requests);
+        let each = self.collectors.iter().map(|collector| {
+            let (measured, retirements) = match collector {
+                Collector::CodeReview => code_review::measure(
+                    subject,
+                    &self.people,
+                    &happenings,
+                    &named(&facts.read),
+                    memory.merge_requests.pending(),
+                    &mut memory.code_review,
+                ),
+                _ => measure(subject, &happenings, &mut memory.merge_requests),
+            };
+            Measures {
+                retirements,
+                ..Measures::new(*collector, measured)
+            }
+        });
+        each.collect()
+    }
+}
+
+/// The reviewers of open merge requests, at a look where all is history.
+fn named(read: &Read) -> Vec<&User> {
+    let history = read.open.iter().flatten().filter(|_| read.floor.is_none());
+    let named = history.flat_map(|one| one.reviewers.iter().map(|reviewer| &reviewer.user));
+    named.filter(|user| !user.bot).collect()
+}
