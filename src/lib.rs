@@ -9,6 +9,7 @@
 //! - [`source`]: what is read from GitLab together, for a batch of projects: the change feed, refs.
 //! - [`gitlab`]: the only place that talks to GitLab: client, limiter, REST, GraphQL, model.
 //! - [`collector`]: pure functions from what was read to events and states, one file each.
+//! - [`people`]: how people are called in labels.
 //! - [`recorder`]: records, commits, shows, in this order.
 //! - [`store`]: what must not be lost, behind one trait; [`project`] is what is kept of a project.
 //! - [`telemetry`]: the catalogue of all metrics, the instruments built from it, Prometheus text,
@@ -37,6 +38,7 @@ pub mod collector;
 pub mod config;
 pub mod discovery;
 pub mod gitlab;
+pub mod people;
 pub mod project;
 pub mod recorder;
 pub mod scheduler;

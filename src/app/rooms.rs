@@ -135,6 +135,7 @@ pub(super) fn secrets(config: &Config) -> Secrets {
         &config.gitlab.token,
         &config.server.webhook.secret_token,
         &config.redis.url,
+        &config.labels.people_hash_key,
     ];
     for secret in known.into_iter().flatten() {
         secrets.register(secret.expose());

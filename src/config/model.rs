@@ -5,6 +5,7 @@
 //! follow from the fields. A field added here needs nothing else.
 
 mod collectors;
+mod labels;
 mod otel;
 mod projects;
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use url::Url;
 
 pub use collectors::*;
+pub use labels::*;
 pub use otel::*;
 pub use projects::*;
 
@@ -38,6 +40,8 @@ pub struct Settings {
     pub discovery: Discovery,
     /// What is collected, and how often.
     pub collectors: Collectors,
+    /// What stands in labels that name people.
+    pub labels: Labels,
     /// Settings of every project; each can be overridden per project and per wildcard.
     pub project_defaults: ProjectSettings,
     /// Projects named one by one. At least one project or wildcard is needed.

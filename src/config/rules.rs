@@ -10,7 +10,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::duration;
-use super::model::{GitLab, Settings, Temporality};
+use super::model::{GitLab, PeopleNames, Settings, Temporality};
 use super::otlp::{self, ResolvedOtel, Signal};
 use super::problem::Problem;
 use super::tree::Node;
@@ -29,6 +29,7 @@ pub(super) fn check(settings: &Settings, otel: &ResolvedOtel, tree: &Node) -> Ve
     );
     rules.redis(settings);
     rules.collectors(settings);
+    rules.people(settings);
     rules.watched(settings);
     rules.otel(settings, otel);
     rules.problems
@@ -158,6 +159,16 @@ impl Rules<'_> {
             let problem = self.problem("collectors.variables.enabled", sentence.to_owned());
             self.problems
                 .push(problem.and("collectors.variables.regexp"));
+        }
+    }
+
+    fn people(&mut self, settings: &Settings) {
+        let labels = &settings.labels;
+        if labels.people == PeopleNames::Hash && labels.people_hash_key.is_none() {
+            let sentence = "labels.people hash needs labels.people_hash_key, without which everybody could tell whose \
+                            hash it is; set the variable AGE_LABELS_PEOPLE_HASH_KEY to a long random text";
+            let problem = self.problem("labels.people", sentence.to_owned());
+            self.problems.push(problem.and("labels.people_hash_key"));
         }
     }
 

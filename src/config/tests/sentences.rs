@@ -345,6 +345,16 @@ fn every_rule_of_the_file_has_its_sentence() {
             ],
         ),
         (
+            "labels:\n  people: hash",
+            &[
+                "age.yml:2: labels.people hash needs labels.people_hash_key, without which everybody could tell whose hash it is; set the variable AGE_LABELS_PEOPLE_HASH_KEY to a long random text",
+            ],
+        ),
+        (
+            "labels: {people: nobody}",
+            &["age.yml:1: labels.people must be username, name, hash or none, not \"nobody\""],
+        ),
+        (
             "otel: {metrics: {temporality: delta}}",
             &[
                 "age.yml:1: otel.metrics.temporality must be cumulative (the OpenTelemetry Collector's processor cumulativetodelta makes deltas)",

@@ -13,11 +13,12 @@ const TOKEN: &str = "glpat-le4k+T0ken/%22=";
 const HEADER: &str = "0tlp+h3ader/cred3ntials";
 const PASSWORD: &str = "0tlp-pa55word";
 const WEBHOOK: &str = "w3bhook-s3cret";
+const HASH_KEY: &str = "pe0ple/ha5h+key";
 
 /// Spellings in which a secret could be shown.
 fn spellings() -> Vec<String> {
     let mut all = Vec::new();
-    for secret in [TOKEN, HEADER, PASSWORD, WEBHOOK] {
+    for secret in [TOKEN, HEADER, PASSWORD, WEBHOOK, HASH_KEY] {
         let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
         all.extend([secret.to_owned(), encoded, secret.replace('/', "\\/")]);
     }
@@ -126,6 +127,7 @@ async fn nothing_leaks(what: &str, on: Option<&str>, format: &str, fault: Fault)
     let more = format!(
         "log: {{level: trace, format: {format}}}
 server: {{webhook: {{secret_token: {WEBHOOK}}}}}
+labels: {{people: hash, people_hash_key: {HASH_KEY}}}
 otel:
   metrics: {}, interval: 1s}}
   traces: {}}}
@@ -243,6 +245,9 @@ async fn a_wrong_configuration_is_explained_without_its_secrets() {
         format!("{right}otel: {{metrics: {{endpoint: 'ftp://otel:{PASSWORD}@collector'}}}}"),
         format!("{right}redis: {{url: 'redis://:{PASSWORD}@redis:6379'}}"),
         format!("{right}server: {{webhook: {{secret_token: ['{WEBHOOK}']}}}}"),
+        format!("{right}labels: {{people: nobody, people_hash_key: '{HASH_KEY}'}}"),
+        format!("{right}labels: {{people_hash_key: ['{HASH_KEY}']}}"),
+        format!("{right}labels: {{people_hash_kee: '{HASH_KEY}'}}"),
         format!("gitlab:\n  token: \"{TOKEN}\n"),
         format!("gitlab:\n  token: {TOKEN}: {TOKEN}\n"),
     ];
@@ -296,6 +301,7 @@ async fn the_effective_configuration_is_shown_without_its_secrets() {
         format!("authorization={HEADER}"),
     );
     command.env("AGE_SERVER_WEBHOOK_SECRET_TOKEN", WEBHOOK);
+    command.env("AGE_LABELS_PEOPLE_HASH_KEY", HASH_KEY);
     let mut program = Program::start(command);
     assert!(program.ended().await.success(), "{}", program.stderr());
     let shown = program.stdout();
