@@ -126,6 +126,8 @@ impl Collector {
                 | Self::Repository
                 | Self::Security
                 | Self::ValueStream
+                | Self::MergeRequests
+                | Self::CodeReview
                 | Self::Exporter
         )
     }

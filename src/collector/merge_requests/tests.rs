@@ -1,0 +1,413 @@
+//! Merge requests and reviews, look by look.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::collector::code_review;
+use crate::collector::refs::{Listing, RefsSeen};
+use crate::config::{Labels, ProjectSettings};
+use crate::gitlab::model::{Known as Telling, Page, ProjectId};
+use crate::gitlab::reviews::{
+    CensusEntry, DiffStats, Note, NoteKind, Reviewer, User,
+};
+use crate::people::People;
+
+const HOUR: i64 = 3600;
+
+fn user(name: &str) -> User {
+    User {
+        username: name.into(),
+        name: name.into(),
+        bot: name == "bot",
+    }
+}
+
+fn note(id: u64, at: i64, author: &str, kind: NoteKind) -> Note {
+    Note {
+        id,
+        created_at: UnixSeconds(at),
+        author: Some(user(author)),
+        kind,
+    }
+}
+
+fn asks(id: u64, at: i64, names: &[&str]) -> Note {
+    let asked = names.iter().map(|&name| name.into()).collect();
+    let kind = NoteKind::Reviewers {
+        asked,
+        released: Vec::new(),
+    };
+    note(id, at, "ada", kind)
+}
+
+fn merge_request(iid: u64, created: i64) -> ReviewedMergeRequest {
+    ReviewedMergeRequest {
+        iid,
+        state: "opened".into(),
+        draft: false,
+        conflicts: false,
+        target_branch: "main".into(),
+        created_at: UnixSeconds(created),
+        updated_at: UnixSeconds(created),
+        merged_at: None,
+        closed_at: None,
+        author: Some(user("ada")),
+        commits: Some(2),
+        comments: Some(1),
+        diff: Some(DiffStats {
+            additions: 30,
+            deletions: 12,
+            files: 3,
+        }),
+        approvals: Some(1),
+        reviewers: Vec::new(),
+        notes: Page::default(),
+        notes_read: true,
+    }
+}
+
+fn merged(one: &ReviewedMergeRequest, at: i64) -> ReviewedMergeRequest {
+    ReviewedMergeRequest {
+        state: "merged".into(),
+        merged_at: Some(UnixSeconds(at)),
+        updated_at: UnixSeconds(at),
+        ..one.clone()
+    }
+}
+
+fn closed(one: &ReviewedMergeRequest, at: i64) -> ReviewedMergeRequest {
+    ReviewedMergeRequest {
+        state: "closed".into(),
+        closed_at: Some(UnixSeconds(at)),
+        updated_at: UnixSeconds(at),
+        ..one.clone()
+    }
+}
+
+fn noted(one: &ReviewedMergeRequest, at: i64, notes: &[Note]) -> ReviewedMergeRequest {
+    ReviewedMergeRequest {
+        updated_at: UnixSeconds(at),
+        notes: Page {
+            items: notes.to_vec(),
+            ..Page::default()
+        },
+        ..one.clone()
+    }
+}
+
+/// A project that is looked at again and again.
+#[derive(Default)]
+struct Watched {
+    memory: Memory,
+    reviews: code_review::Memory,
+    refs: RefsSeen,
+    now: i64,
+    first: Option<i64>,
+}
+
+/// What a look gave.
+struct Look {
+    measured: [Measured; 2],
+    retired: Vec<Retirement>,
+}
+
+impl Look {
+    /// Events as `metric label value`.
+    fn events(&self) -> Vec<String> {
+        let events = self.measured.iter().flat_map(|measured| &measured.events);
+        events.map(|event| shown(event)).collect()
+    }
+
+    fn state(&self, metric: &str, labels: &str) -> Option<f64> {
+        let states = self.measured.iter().flat_map(|measured| &measured.states);
+        let mut found = states
+            .filter(|state| state.desc.name == metric && text(state).ends_with(labels))
+            .map(|state| state.value);
+        found.next()
+    }
+}
+
+fn text(measurement: &Measurement) -> String {
+    let values: Vec<&str> = measurement.labels.iter().map(|value| &**value).collect();
+    values[1..].join(" ")
+}
+
+fn shown(measurement: &Measurement) -> String {
+    let name = measurement.desc.name.trim_start_matches("age_");
+    format!("{name} {} {}", text(measurement), measurement.value)
+}
+
+impl Watched {
+    fn look(&mut self, at: i64, read: Read) -> Look {
+        self.now = at;
+        let first = *self.first.get_or_insert(at);
+        let read = Read {
+            floor: (at > first).then(|| UnixSeconds((at - 600).max(first))),
+            forget: UnixSeconds(at - 600),
+            ..read
+        };
+        let happenings = absorb(&read, &mut self.memory);
+        let (settings, paths) = (ProjectSettings::default(), BTreeMap::new());
+        let subject = Subject {
+            id: ProjectId(1),
+            project: &"group/app".into(),
+            paths: &paths,
+            settings: &settings,
+            max_pipelines_per_ref: 1,
+            refs: &self.refs,
+            tier: Telling::Unread,
+            now: UnixSeconds(at),
+        };
+        let (mine, mut retired) = measure(subject, &happenings, &mut self.memory);
+        let (theirs, others) = code_review::measure(
+            subject,
+            &People::new(&Labels::default()),
+            &happenings,
+            &[],
+            self.memory.pending(),
+            &mut self.reviews,
+        );
+        retired.extend(others);
+        Look {
+            measured: [mine, theirs],
+            retired,
+        }
+    }
+
+    fn open(&mut self, at: i64, open: &[ReviewedMergeRequest]) -> Look {
+        let open = Some(open.to_vec());
+        self.look(at, Read { open, ..Read::default() })
+    }
+
+    fn moved(&mut self, at: i64, moved: &[ReviewedMergeRequest]) -> Look {
+        let moved = moved.to_vec();
+        self.look(at, Read { moved, ..Read::default() })
+    }
+}
+
+#[test]
+fn history_is_shown_and_not_counted() {
+    let mut watched = Watched::default();
+    let old = noted(
+        &merge_request(1, 0),
+        HOUR,
+        &[asks(1, 10, &["ben"]), note(2, 20, "ben", NoteKind::Approved)],
+    );
+    let look = watched.open(10 * HOUR, &[old.clone(), merge_request(2, 5 * HOUR)]);
+    assert_eq!(look.events(), [""; 0]);
+    assert_eq!(look.state("age_mr_open_count", "main"), Some(2.0));
+    assert_eq!(look.state("age_mr_oldest_open_age_seconds", "main"), Some(36_000.0));
+    assert_eq!(look.measured[0].births.len(), 13, "every family of the branch");
+    assert_eq!(look.state("age_mr_status", "opened main"), None, "not counted yet");
+}
+
+#[test]
+fn what_happens_is_counted_once_however_often_it_is_read() {
+    let mut watched = Watched::default();
+    watched.open(HOUR, &[]);
+    let new = merge_request(7, HOUR + 60);
+    let look = watched.moved(HOUR + 120, std::slice::from_ref(&new));
+    assert_eq!(look.events(), ["mr_created_total main 1"]);
+    let done = merged(&new, HOUR + 200);
+    let look = watched.moved(HOUR + 240, std::slice::from_ref(&done));
+    assert_eq!(
+        look.events(),
+        [
+            "mr_time_to_merge_seconds main 140",
+            "mr_changes_count main 42",
+            "mr_files_changed_count main 3",
+            "mr_commits_count main 2",
+            "mr_approvals_count main 1",
+            "mr_open_duration_seconds main 140",
+            "mr_review_cycles_count main 0",
+            "mr_notes_count main 1",
+            "mr_throughput_count main 1",
+        ]
+    );
+    let again = watched.moved(HOUR + 360, std::slice::from_ref(&done));
+    assert_eq!(again.events(), [""; 0], "the overlap");
+    // Forgotten by now, and read again for a comment.
+    watched.moved(3 * HOUR, &[]);
+    assert!(watched.memory.known.is_empty());
+    let comment = note(9, 3 * HOUR + 60, "ben", NoteKind::Comment);
+    let late = noted(&done, 3 * HOUR + 60, &[comment]);
+    let look = watched.moved(3 * HOUR + 120, &[late]);
+    assert_eq!(
+        look.events(),
+        ["mr_time_to_first_review_seconds main 7200", "review_comments_total ben 1"]
+    );
+}
+
+#[test]
+fn a_merge_request_that_lived_between_two_looks_is_counted_whole() {
+    let mut watched = Watched::default();
+    watched.open(HOUR, &[]);
+    let quick = merged(&merge_request(7, HOUR + 10), HOUR + 50);
+    let events = watched.moved(HOUR + 120, &[quick]).events();
+    assert_eq!(events[0], "mr_created_total main 1");
+    assert_eq!(events.last().unwrap(), "mr_throughput_count main 1");
+}
+
+#[test]
+fn closing_again_counts_again() {
+    let mut watched = Watched::default();
+    let one = merge_request(1, 0);
+    watched.open(HOUR, std::slice::from_ref(&one));
+    let counted = |look: &Look| {
+        let events = look.events();
+        events.iter().filter(|event| event.starts_with("mr_closed")).count()
+    };
+    assert_eq!(counted(&watched.moved(HOUR + 120, &[closed(&one, HOUR + 60)])), 1);
+    assert_eq!(counted(&watched.moved(HOUR + 240, &[closed(&one, HOUR + 60)])), 0);
+    assert_eq!(counted(&watched.moved(HOUR + 360, std::slice::from_ref(&one))), 0);
+    assert_eq!(counted(&watched.moved(HOUR + 480, &[closed(&one, HOUR + 400)])), 1);
+}
+
+#[test]
+fn a_review_goes_from_request_to_answer_and_round_again() {
+    let mut watched = Watched::default();
+    watched.open(HOUR, &[]);
+    let start = HOUR + 60;
+    let mut notes = vec![
+        note(1, start + 5, "ada", NoteKind::Comment),
+        note(2, start + 6, "bot", NoteKind::Comment),
+        asks(3, start + 10, &["ben", "bot", "ada"]),
+    ];
+    let one = merge_request(7, start);
+    let look = watched.moved(start + 20, &[noted(&one, start + 10, &notes)]);
+    assert_eq!(
+        look.events(),
+        ["mr_created_total main 1", "review_requested_count ben 1"],
+        "neither the author nor a program reviews"
+    );
+    notes.push(note(4, start + 40, "ben", NoteKind::RequestedChanges));
+    notes.push(note(5, start + 50, "ada", NoteKind::Pushed));
+    notes.push(note(6, start + 70, "ben", NoteKind::Approved));
+    notes.push(note(7, start + 80, "ada", NoteKind::Pushed));
+    let look = watched.moved(start + 100, &[noted(&one, start + 80, &notes)]);
+    assert_eq!(
+        look.events(),
+        [
+            "mr_time_to_first_review_seconds main 40",
+            "mr_time_to_approve_seconds main 70",
+            "review_turnaround_seconds ben 30",
+            "review_approval_count ben 1",
+        ]
+    );
+    let look = watched.moved(start + 200, &[merged(&noted(&one, 0, &notes), start + 150)]);
+    let cycles = "mr_review_cycles_count main 1".to_owned();
+    assert!(look.events().contains(&cycles), "{:?}", look.events());
+}
+
+#[test]
+fn who_was_named_at_creation_needs_no_note_that_asks() {
+    let mut watched = Watched::default();
+    watched.open(HOUR, &[]);
+    let reviewer = Reviewer {
+        user: user("ben"),
+        waits: Some(true),
+    };
+    let one = ReviewedMergeRequest {
+        reviewers: vec![reviewer],
+        ..merge_request(7, HOUR + 60)
+    };
+    let look = watched.moved(HOUR + 120, std::slice::from_ref(&one));
+    assert!(look.events().contains(&"review_requested_count ben 1".to_owned()));
+    assert_eq!(look.state("age_review_pending_count", ""), Some(1.0));
+    let look = watched.moved(HOUR + 240, &[one]);
+    assert_eq!(look.events(), [""; 0]);
+}
+
+#[test]
+fn what_rest_reads_without_notes_is_begun_when_it_moves() {
+    let mut watched = Watched::default();
+    let unread = ReviewedMergeRequest {
+        notes_read: false,
+        ..merge_request(1, 0)
+    };
+    watched.open(HOUR, &[unread]);
+    let notes = [
+        note(1, 10, "ben", NoteKind::Comment),
+        note(2, HOUR + 50, "chiara", NoteKind::Comment),
+    ];
+    let look = watched.moved(HOUR + 120, &[noted(&merge_request(1, 0), HOUR + 50, &notes)]);
+    assert_eq!(look.events(), ["review_comments_total chiara 1"]);
+}
+
+#[test]
+fn an_open_one_that_was_deleted_goes_at_the_next_whole_look() {
+    let mut watched = Watched::default();
+    let both = [merge_request(1, 0), merge_request(2, 0)];
+    let entry = |iid| CensusEntry {
+        iid,
+        state: "opened".into(),
+        target_branch: "main".into(),
+    };
+    let page = CensusPage {
+        project: ProjectId(1),
+        count: Some(2),
+        last: 2,
+        entries: Page {
+            items: vec![entry(1), entry(2)],
+            ..Page::default()
+        },
+    };
+    let look = watched.look(
+        HOUR,
+        Read {
+            open: Some(both.to_vec()),
+            census: vec![(1..=100, page)],
+            ..Read::default()
+        },
+    );
+    assert_eq!(look.state("age_mr_status", "opened main"), Some(2.0));
+    let look = watched.open(2 * HOUR, &both[1..]);
+    assert_eq!(look.state("age_mr_open_count", "main"), Some(1.0));
+    assert_eq!(look.state("age_mr_status", "opened main"), Some(1.0));
+    assert_eq!(look.events(), [""; 0], "that is no closing");
+}
+
+#[test]
+fn a_target_branch_goes_when_it_was_deleted() {
+    let mut watched = Watched::default();
+    let one = merge_request(1, 0);
+    watched.open(HOUR, std::slice::from_ref(&one));
+    let done = merged(&one, HOUR + 60);
+    assert_eq!(watched.moved(HOUR + 120, &[done]).retired, []);
+    watched.refs.branches = Some(Listing {
+        at: UnixSeconds(HOUR + 200),
+        names: ["develop".into()].into(),
+    });
+    let look = watched.moved(HOUR + 240, &[]);
+    let gone = vec![("project", "group/app".into()), ("target_branch", "main".into())];
+    assert_eq!(look.retired, [Retirement::Labels(gone)]);
+    assert_eq!(look.state("age_mr_open_count", "main"), None);
+}
+
+#[test]
+fn stacked_merge_requests_leave_nothing_behind() {
+    let mut watched = Watched::default();
+    watched.open(HOUR, &[]);
+    let stacked = ReviewedMergeRequest {
+        target_branch: "feature-1".into(),
+        ..merge_request(7, HOUR + 60)
+    };
+    let look = watched.moved(HOUR + 120, &[merged(&stacked, HOUR + 100)]);
+    assert_eq!(look.state("age_mr_open_count", "feature-1"), Some(0.0));
+    let look = watched.moved(32 * 24 * HOUR, &[]);
+    assert_eq!(look.retired.len(), 1);
+    assert_eq!(look.state("age_mr_open_count", "feature-1"), None);
+}
+
+#[test]
+fn a_reviewer_goes_a_while_after_the_last_act() {
+    let mut watched = Watched::default();
+    let one = merge_request(1, 0);
+    watched.open(HOUR, std::slice::from_ref(&one));
+    let said = note(1, HOUR + 60, "ben", NoteKind::Comment);
+    let look = watched.moved(HOUR + 120, &[noted(&one, HOUR + 60, &[said])]);
+    assert_eq!(look.measured[1].births.len(), 4, "every family of the reviewer");
+    assert_eq!(watched.moved(80 * 24 * HOUR, &[]).retired, []);
+    let gone = vec![("project", "group/app".into()), ("reviewer", "ben".into())];
+    assert_eq!(watched.moved(95 * 24 * HOUR, &[]).retired, [Retirement::Labels(gone)]);
+}
