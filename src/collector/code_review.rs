@@ -57,28 +57,43 @@ pub fn measure(
             continue;
         };
         let (user, measurement) = match act {
-            Act::Asked(user) => (user, metric::REQUESTED_COUNT.add(labels(subject, label(user)), 1.0)),
-            Act::Approved(user) => {
-                (user, metric::APPROVAL_COUNT.add(labels(subject, label(user)), 1.0))
-            }
-            Act::Commented(user) => (user, metric::COMMENTS.add(labels(subject, label(user)), 1.0)),
-            Act::Answered(user, wait) => {
-                (user, metric::TURNAROUND.observe(labels(subject, label(user)), *wait))
-            }
+            Act::Asked(user) => (
+                user,
+                metric::REQUESTED_COUNT.add(labels(subject, label(user)), 1.0),
+            ),
+            Act::Approved(user) => (
+                user,
+                metric::APPROVAL_COUNT.add(labels(subject, label(user)), 1.0),
+            ),
+            Act::Commented(user) => (
+                user,
+                metric::COMMENTS.add(labels(subject, label(user)), 1.0),
+            ),
+            Act::Answered(user, wait) => (
+                user,
+                metric::TURNAROUND.observe(labels(subject, label(user)), *wait),
+            ),
             Act::FirstReview(_) | Act::FirstApproval(_) => continue,
         };
         note(subject, label(user), memory, &mut measured);
         measured.events.push(measurement);
     }
     let quiet = |_: &Text, last: &mut UnixSeconds| subject.now.since(*last) > QUIET;
-    gone.extend(memory.reviewers.extract_if(.., quiet).map(|(label, _)| label));
+    gone.extend(
+        memory
+            .reviewers
+            .extract_if(.., quiet)
+            .map(|(label, _)| label),
+    );
     gone.retain(|label| !memory.reviewers.contains_key(label));
     let project = ProjectLabels {
         project: subject.project.clone(),
     };
     #[expect(clippy::cast_precision_loss, reason = "merge requests are few")]
     let pending = pending as f64;
-    measured.states.push(metric::PENDING_COUNT.set(project, pending));
+    measured
+        .states
+        .push(metric::PENDING_COUNT.set(project, pending));
     let gone = gone.into_iter().map(|reviewer| {
         Retirement::Labels(vec![
             ("project", subject.project.clone()),
@@ -107,7 +122,11 @@ fn rename(people: &People, memory: &mut Memory) -> Vec<Text> {
 
 /// Notes that a reviewer is there; a new one is born.
 fn note(subject: Subject<'_>, label: Text, memory: &mut Memory, measured: &mut Measured) {
-    if memory.reviewers.insert(label.clone(), subject.now).is_some() {
+    if memory
+        .reviewers
+        .insert(label.clone(), subject.now)
+        .is_some()
+    {
         return;
     }
     let labels = labels(subject, label);

@@ -164,13 +164,16 @@ fn take<'a>(
         None => (None, None, Thread::default()),
     };
     let told = thread.has_begun();
-    let acts = thread.take(one, |at| told || read.floor.is_some_and(|floor| at >= floor));
+    let acts = thread.take(one, |at| {
+        told || read.floor.is_some_and(|floor| at >= floor)
+    });
     let mut events = Vec::new();
     if !remembered && counts(one.created_at) {
         events.push(Event::Created);
     }
     events.extend(acts.into_iter().map(Event::Act));
-    let is_new = |at: Option<UnixSeconds>, known| at.is_some_and(|at| Some(at) != known && counts(at));
+    let is_new =
+        |at: Option<UnixSeconds>, known| at.is_some_and(|at| Some(at) != known && counts(at));
     if is_new(one.merged_at, merged_at) {
         events.push(Event::Merged);
     }
@@ -236,10 +239,15 @@ fn count(subject: Subject<'_>, happening: &Happening<'_>, out: &mut Vec<Measurem
         Event::Merged => {
             let merged_at = one.merged_at.unwrap_or(one.updated_at);
             let age = merged_at.since(one.created_at).as_secs_f64();
-            let lines = one.diff.map(|diff| diff.additions.saturating_add(diff.deletions));
+            let lines = one
+                .diff
+                .map(|diff| diff.additions.saturating_add(diff.deletions));
             observe(&metric::TIME_TO_MERGE, Some(age));
             observe(&metric::CHANGES, lines.map(float));
-            observe(&metric::FILES_CHANGED, one.diff.map(|diff| float(diff.files)));
+            observe(
+                &metric::FILES_CHANGED,
+                one.diff.map(|diff| float(diff.files)),
+            );
             observe(&metric::COMMITS, one.commits.map(float));
             observe(&metric::APPROVALS, one.approvals.map(float));
             ended(happening, age, &mut observe);
@@ -350,7 +358,8 @@ fn states(subject: Subject<'_>, memory: &Memory, out: &mut Vec<Measurement>) {
         let mut set = |gauge: &'static Gauge<TargetBranchLabels>, value: f64| {
             out.push(gauge.set(labels(subject, branch), value));
         };
-        let number = |is: fn(&Known) -> bool| float(open.iter().filter(|one| is(one)).count() as u64);
+        let number =
+            |is: fn(&Known) -> bool| float(open.iter().filter(|one| is(one)).count() as u64);
         set(&metric::OPEN_COUNT, number(|_| true));
         set(&metric::DRAFT_COUNT, number(|one| one.draft));
         set(&metric::CONFLICT_COUNT, number(|one| one.conflicts));

@@ -279,7 +279,10 @@ mod tests {
             ("approved this merge request", NoteKind::Approved),
             ("left review comments without approving", NoteKind::Reviewed),
             ("requested changes", NoteKind::RequestedChanges),
-            ("added 1 commit\n\n<ul><li>1f - x</li></ul>", NoteKind::Pushed),
+            (
+                "added 1 commit\n\n<ul><li>1f - x</li></ul>",
+                NoteKind::Pushed,
+            ),
             ("added 12 commits\n\n<ul></ul>", NoteKind::Pushed),
             ("added ~bug label", NoteKind::Other),
             ("unapproved this merge request", NoteKind::Other),
@@ -290,7 +293,13 @@ mod tests {
 
     #[test]
     fn programs_are_known_by_their_names() {
-        for bot in ["project_12_bot_4f1c", "group_3_bot", "alert-bot", "GitLabDuo", "renovate-bot"] {
+        for bot in [
+            "project_12_bot_4f1c",
+            "group_3_bot",
+            "alert-bot",
+            "GitLabDuo",
+            "renovate-bot",
+        ] {
             assert!(User::by_name(bot, "").bot, "{bot}");
         }
         for human in ["ada", "project_manager", "abbot", "group_bot"] {

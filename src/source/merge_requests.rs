@@ -51,12 +51,14 @@ pub struct State {
 }
 
 impl State {
-    fn since(&self) -> Option<UnixSeconds> {
-        Some(self.read_at?.minus(OVERLAP))
+    /// From when on what moved is read. At the first look, too: what ended just before it is
+    /// remembered, so that it is not taken for news.
+    fn since(&self, clock: UnixSeconds) -> UnixSeconds {
+        self.read_at.unwrap_or(clock).minus(OVERLAP)
     }
 
     fn floor(&self) -> Option<UnixSeconds> {
-        Some(self.since()?.max(self.first_seen))
+        Some(self.read_at?.minus(OVERLAP).max(self.first_seen))
     }
 
     fn is_full(&self, now: UnixSeconds) -> bool {
@@ -103,8 +105,16 @@ impl MergeRequestsSource {
             &settings.collectors.code_review,
         );
         let asked = [
-            (Collector::MergeRequests, merge_requests.enabled, merge_requests.interval),
-            (Collector::CodeReview, code_review.enabled, code_review.interval),
+            (
+                Collector::MergeRequests,
+                merge_requests.enabled,
+                merge_requests.interval,
+            ),
+            (
+                Collector::CodeReview,
+                code_review.enabled,
+                code_review.interval,
+            ),
         ];
         let asked = asked.iter().filter(|(_, enabled, _)| *enabled);
         Some(Self {
@@ -132,10 +142,12 @@ impl MergeRequestsSource {
     async fn moved(
         &self,
         targets: &[Target],
+        clock: UnixSeconds,
         now: UnixSeconds,
     ) -> PerProject<(UnixSeconds, ProjectMergeRequests)> {
-        let since = |target: &Target| Some((target.memory.merge_requests_state.since()?, target.id()));
-        let mut asked: Vec<(UnixSeconds, ProjectId)> = targets.iter().filter_map(since).collect();
+        let since =
+            |target: &Target| (target.memory.merge_requests_state.since(clock), target.id());
+        let mut asked: Vec<(UnixSeconds, ProjectId)> = targets.iter().map(since).collect();
         asked.sort_unstable();
         let mut found = PerProject::new();
         for together in asked.chunk_by(|(a, _), (b, _)| b.since(*a) < APART) {
@@ -143,7 +155,9 @@ impl MergeRequestsSource {
                 continue;
             };
             let ids: Vec<ProjectId> = together.iter().map(|(_, id)| *id).collect();
-            let read = self.ask(&ids, WhichMergeRequests::MovedSince(since), now).await;
+            let read = self
+                .ask(&ids, WhichMergeRequests::MovedSince(since), now)
+                .await;
             let read = read.into_iter();
             found.extend(read.map(|(id, page)| (id, page.map(|page| (since, page)))));
         }
@@ -174,7 +188,10 @@ impl MergeRequestsSource {
             let Some(after) = page.next.take() else {
                 return Ok(all);
             };
-            let next = self.gitlab.more_merge_requests(target.id(), which, &after).await?;
+            let next = self
+                .gitlab
+                .more_merge_requests(target.id(), which, &after)
+                .await?;
             page = next.ok_or(SourceError::Gone)?.page;
             // A server that names the same page again would never end.
             page.next = page.next.filter(|next| *next != after);
@@ -204,12 +221,17 @@ impl MergeRequestsSource {
         which: WhichMergeRequests,
         problems: &mut Vec<Problem>,
     ) -> Result<Vec<ReviewedMergeRequest>, SourceError> {
-        let listed = self.gitlab.listed_merge_requests(target.id(), which).await?;
+        let listed = self
+            .gitlab
+            .listed_merge_requests(target.id(), which)
+            .await?;
         self.skipped(target, &listed.skipped, problems);
         // Notes of what has not moved are read when it moves.
         let notes = matches!(which, WhichMergeRequests::MovedSince(_));
         let calls = listed.items.into_iter().map(|mut one| async move {
-            let done = self.gitlab.complete_merge_request(target.id(), &mut one, notes);
+            let done = self
+                .gitlab
+                .complete_merge_request(target.id(), &mut one, notes);
             match done.await {
                 Ok(()) => Ok(Some(one)),
                 // It was deleted meanwhile.
@@ -244,15 +266,13 @@ impl MergeRequestsSource {
             let open = self.all(target, WhichMergeRequests::Open, open, &mut problems);
             read.open = Some(open.await?);
         }
-        if let Some(since) = before.since() {
-            let (since, moved) = match moved {
-                Some(Ok((since, page))) => (since, Some(Ok(page))),
-                Some(Err(error)) => (since, Some(Err(error))),
-                None => (since, None),
-            };
-            let which = WhichMergeRequests::MovedSince(since);
-            read.moved = self.all(target, which, moved, &mut problems).await?;
-        }
+        let (since, moved) = match moved {
+            Some(Ok((since, page))) => (since, Some(Ok(page))),
+            Some(Err(error)) => (before.since(clock), Some(Err(error))),
+            None => (before.since(clock), None),
+        };
+        let which = WhichMergeRequests::MovedSince(since);
+        read.moved = self.all(target, which, moved, &mut problems).await?;
         let state = before.next(clock, now);
         let read_at = state.read_at.unwrap_or(clock);
         read.forget = read_at.minus(OVERLAP.saturating_mul(2));
@@ -403,10 +423,12 @@ impl Source for MergeRequestsSource {
         now: UnixSeconds,
     ) -> Vec<(ProjectId, Result<MergeRequestsRead, SourceError>)> {
         let clock = self.gitlab.server_time().unwrap_or(now);
-        let full = targets.iter().filter(|target| target.memory.merge_requests_state.is_full(now));
+        let full = targets
+            .iter()
+            .filter(|target| target.memory.merge_requests_state.is_full(now));
         let full: Vec<ProjectId> = full.map(Target::id).collect();
         let mut open = self.ask(&full, WhichMergeRequests::Open, now).await;
-        let mut moved = self.moved(targets, now).await;
+        let mut moved = self.moved(targets, clock, now).await;
         let each = targets.iter().map(|target| {
             let id = target.id();
             let (open, moved) = (open.remove(&id), moved.remove(&id));

@@ -155,14 +155,19 @@ mod tests {
 
     fn counts(census: &Census) -> Vec<(String, [u64; 4])> {
         let counts = census.counts().into_iter();
-        counts.map(|(name, counts)| (name.to_string(), counts)).collect()
+        counts
+            .map(|(name, counts)| (name.to_string(), counts))
+            .collect()
     }
 
     #[test]
     fn it_is_read_number_by_number_and_then_kept() {
         let mut census = Census::default();
         assert_eq!(census.wanted(2), Some(1..=2));
-        census.take(1..=2, &page(3, &[(1, "merged", "main"), (2, "closed", "main")]));
+        census.take(
+            1..=2,
+            &page(3, &[(1, "merged", "main"), (2, "closed", "main")]),
+        );
         assert!(!census.is_complete());
         census.take(3..=4, &page(3, &[(3, "opened", "dev")]));
         assert!(census.is_complete());

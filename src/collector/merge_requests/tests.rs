@@ -7,9 +7,7 @@ use crate::collector::code_review;
 use crate::collector::refs::{Listing, RefsSeen};
 use crate::config::{Labels, ProjectSettings};
 use crate::gitlab::model::{Known as Telling, Page, ProjectId};
-use crate::gitlab::reviews::{
-    CensusEntry, DiffStats, Note, NoteKind, Reviewer, User,
-};
+use crate::gitlab::reviews::{CensusEntry, DiffStats, Note, NoteKind, Reviewer, User};
 use crate::people::People;
 
 const HOUR: i64 = 3600;
@@ -176,12 +174,24 @@ impl Watched {
 
     fn open(&mut self, at: i64, open: &[ReviewedMergeRequest]) -> Look {
         let open = Some(open.to_vec());
-        self.look(at, Read { open, ..Read::default() })
+        self.look(
+            at,
+            Read {
+                open,
+                ..Read::default()
+            },
+        )
     }
 
     fn moved(&mut self, at: i64, moved: &[ReviewedMergeRequest]) -> Look {
         let moved = moved.to_vec();
-        self.look(at, Read { moved, ..Read::default() })
+        self.look(
+            at,
+            Read {
+                moved,
+                ..Read::default()
+            },
+        )
     }
 }
 
@@ -191,14 +201,28 @@ fn history_is_shown_and_not_counted() {
     let old = noted(
         &merge_request(1, 0),
         HOUR,
-        &[asks(1, 10, &["ben"]), note(2, 20, "ben", NoteKind::Approved)],
+        &[
+            asks(1, 10, &["ben"]),
+            note(2, 20, "ben", NoteKind::Approved),
+        ],
     );
     let look = watched.open(10 * HOUR, &[old.clone(), merge_request(2, 5 * HOUR)]);
     assert_eq!(look.events(), [""; 0]);
     assert_eq!(look.state("age_mr_open_count", "main"), Some(2.0));
-    assert_eq!(look.state("age_mr_oldest_open_age_seconds", "main"), Some(36_000.0));
-    assert_eq!(look.measured[0].births.len(), 13, "every family of the branch");
-    assert_eq!(look.state("age_mr_status", "opened main"), None, "not counted yet");
+    assert_eq!(
+        look.state("age_mr_oldest_open_age_seconds", "main"),
+        Some(36_000.0)
+    );
+    assert_eq!(
+        look.measured[0].births.len(),
+        13,
+        "every family of the branch"
+    );
+    assert_eq!(
+        look.state("age_mr_status", "opened main"),
+        None,
+        "not counted yet"
+    );
 }
 
 #[test]
@@ -234,7 +258,10 @@ fn what_happens_is_counted_once_however_often_it_is_read() {
     let look = watched.moved(3 * HOUR + 120, &[late]);
     assert_eq!(
         look.events(),
-        ["mr_time_to_first_review_seconds main 7200", "review_comments_total ben 1"]
+        [
+            "mr_time_to_first_review_seconds main 7200",
+            "review_comments_total ben 1"
+        ]
     );
 }
 
@@ -255,12 +282,27 @@ fn closing_again_counts_again() {
     watched.open(HOUR, std::slice::from_ref(&one));
     let counted = |look: &Look| {
         let events = look.events();
-        events.iter().filter(|event| event.starts_with("mr_closed")).count()
+        events
+            .iter()
+            .filter(|event| event.starts_with("mr_closed"))
+            .count()
     };
-    assert_eq!(counted(&watched.moved(HOUR + 120, &[closed(&one, HOUR + 60)])), 1);
-    assert_eq!(counted(&watched.moved(HOUR + 240, &[closed(&one, HOUR + 60)])), 0);
-    assert_eq!(counted(&watched.moved(HOUR + 360, std::slice::from_ref(&one))), 0);
-    assert_eq!(counted(&watched.moved(HOUR + 480, &[closed(&one, HOUR + 400)])), 1);
+    assert_eq!(
+        counted(&watched.moved(HOUR + 120, &[closed(&one, HOUR + 60)])),
+        1
+    );
+    assert_eq!(
+        counted(&watched.moved(HOUR + 240, &[closed(&one, HOUR + 60)])),
+        0
+    );
+    assert_eq!(
+        counted(&watched.moved(HOUR + 360, std::slice::from_ref(&one))),
+        0
+    );
+    assert_eq!(
+        counted(&watched.moved(HOUR + 480, &[closed(&one, HOUR + 400)])),
+        1
+    );
 }
 
 #[test]
@@ -312,7 +354,10 @@ fn who_was_named_at_creation_needs_no_note_that_asks() {
         ..merge_request(7, HOUR + 60)
     };
     let look = watched.moved(HOUR + 120, std::slice::from_ref(&one));
-    assert!(look.events().contains(&"review_requested_count ben 1".to_owned()));
+    assert!(
+        look.events()
+            .contains(&"review_requested_count ben 1".to_owned())
+    );
     assert_eq!(look.state("age_review_pending_count", ""), Some(1.0));
     let look = watched.moved(HOUR + 240, &[one]);
     assert_eq!(look.events(), [""; 0]);
@@ -330,7 +375,10 @@ fn what_rest_reads_without_notes_is_begun_when_it_moves() {
         note(1, 10, "ben", NoteKind::Comment),
         note(2, HOUR + 50, "chiara", NoteKind::Comment),
     ];
-    let look = watched.moved(HOUR + 120, &[noted(&merge_request(1, 0), HOUR + 50, &notes)]);
+    let look = watched.moved(
+        HOUR + 120,
+        &[noted(&merge_request(1, 0), HOUR + 50, &notes)],
+    );
     assert_eq!(look.events(), ["review_comments_total chiara 1"]);
 }
 
@@ -379,7 +427,10 @@ fn a_target_branch_goes_when_it_was_deleted() {
         names: ["develop".into()].into(),
     });
     let look = watched.moved(HOUR + 240, &[]);
-    let gone = vec![("project", "group/app".into()), ("target_branch", "main".into())];
+    let gone = vec![
+        ("project", "group/app".into()),
+        ("target_branch", "main".into()),
+    ];
     assert_eq!(look.retired, [Retirement::Labels(gone)]);
     assert_eq!(look.state("age_mr_open_count", "main"), None);
 }
@@ -406,8 +457,15 @@ fn a_reviewer_goes_a_while_after_the_last_act() {
     watched.open(HOUR, std::slice::from_ref(&one));
     let said = note(1, HOUR + 60, "ben", NoteKind::Comment);
     let look = watched.moved(HOUR + 120, &[noted(&one, HOUR + 60, &[said])]);
-    assert_eq!(look.measured[1].births.len(), 4, "every family of the reviewer");
+    assert_eq!(
+        look.measured[1].births.len(),
+        4,
+        "every family of the reviewer"
+    );
     assert_eq!(watched.moved(80 * 24 * HOUR, &[]).retired, []);
     let gone = vec![("project", "group/app".into()), ("reviewer", "ben".into())];
-    assert_eq!(watched.moved(95 * 24 * HOUR, &[]).retired, [Retirement::Labels(gone)]);
+    assert_eq!(
+        watched.moved(95 * 24 * HOUR, &[]).retired,
+        [Retirement::Labels(gone)]
+    );
 }

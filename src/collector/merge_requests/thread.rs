@@ -145,7 +145,12 @@ impl Thread {
         acts: &mut Vec<Act>,
     ) {
         let known = one.reviewers.iter().map(|reviewer| &reviewer.user);
-        let known = known.chain(one.notes.items.iter().filter_map(|note| note.author.as_ref()));
+        let known = known.chain(
+            one.notes
+                .items
+                .iter()
+                .filter_map(|note| note.author.as_ref()),
+        );
         let user = known
             .into_iter()
             .find(|user| user.username == *username)

@@ -4,9 +4,10 @@ use serde::de::DeserializeOwned;
 
 use super::holes::Partial;
 use super::queries::{
-    feature_probe, licensed_features, merge_request_states, pipeline_jobs, project_changes,
+    feature_probe, licensed_features, merge_request_census, merge_request_reviews,
+    merge_request_states, pipeline_jobs, project_changes,
 };
-use super::{Batch, PipelineJobs, changes, features, jobs, merge_requests};
+use super::{Batch, PipelineJobs, changes, features, jobs, merge_requests, reviews};
 use crate::gitlab::bodies::Reading;
 use crate::gitlab::model::{Page, ProjectId};
 
@@ -19,16 +20,20 @@ pub enum GraphQlAnswer {
     MergeRequestStates,
     LicensedFeatures,
     FeatureProbe,
+    MergeRequestReviews,
+    MergeRequestCensus,
 }
 
 impl GraphQlAnswer {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::ProjectChanges,
         Self::PipelineJobs,
         Self::MergeRequestStates,
         Self::LicensedFeatures,
         Self::FeatureProbe,
+        Self::MergeRequestReviews,
+        Self::MergeRequestCensus,
     ];
 }
 
@@ -81,6 +86,23 @@ pub fn graphql(answer: GraphQlAnswer, body: &[u8]) -> Result<Reading, String> {
             let partial = partial::<feature_probe::ResponseData>(body)?;
             Ok(reading(features::probed(ids, partial)?, |item, reading| {
                 reading.item(&item);
+            }))
+        }
+        GraphQlAnswer::MergeRequestReviews => {
+            let partial = partial::<merge_request_reviews::ResponseData>(body)?;
+            Ok(reading(reviews::batch(ids, partial)?, |item, reading| {
+                reading.item(&item.project);
+                for one in &item.page.items {
+                    reading.skipped.extend(one.notes.skipped.clone());
+                }
+                reading.page(item.page);
+            }))
+        }
+        GraphQlAnswer::MergeRequestCensus => {
+            let partial = partial::<merge_request_census::ResponseData>(body)?;
+            Ok(reading(reviews::census(ids, partial)?, |item, reading| {
+                reading.item(&(item.project, item.count, item.last));
+                reading.page(item.entries);
             }))
         }
     }

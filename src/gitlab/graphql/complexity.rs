@@ -29,6 +29,9 @@ enum Cost {
 fn cost(field: &str) -> Cost {
     match field {
         "projects" | "mergeRequests" | "releases" => Cost::Page(2),
+        "notes" => Cost::Page(1),
+        "mergedAt" | "closedAt" | "reviewers" => Cost::Resolver(5),
+        "diffStatsSummary" => Cost::Resolver(2),
         "pipelines" | "jobs" | "pipelineSchedules" | "runners" | "managers" | "valueStreams" => {
             Cost::Page(1)
         }
@@ -290,6 +293,23 @@ mod tests {
                 "merge requests",
                 merge_requests,
                 HashMap::from([("first", count(100))]),
+            ),
+            (
+                "merge requests with notes",
+                include_str!("queries/merge_request_reviews.graphql"),
+                HashMap::from([
+                    ("projects", count(GitLab::REVIEWS_PROJECTS)),
+                    ("first", GitLab::REVIEWS_PAGE.into()),
+                    ("notes", count(100)),
+                ]),
+            ),
+            (
+                "census of merge requests",
+                include_str!("queries/merge_request_census.graphql"),
+                HashMap::from([
+                    ("projects", count(GitLab::REVIEWS_PROJECTS)),
+                    ("first", GitLab::CENSUS_PAGE.into()),
+                ]),
             ),
         ];
         for (name, query, variables) in cases {

@@ -146,7 +146,9 @@ impl GitLab {
         ids: &[ProjectId],
         variables: merge_request_reviews::Variables,
     ) -> Result<Batch<ProjectMergeRequests>, GitLabError> {
-        let answer = self.query::<queries::MergeRequestReviews>(variables).await?;
+        let answer = self
+            .query::<queries::MergeRequestReviews>(variables)
+            .await?;
         batch(ids, answer)
             .map_err(|why| self.query_error("MergeRequestReviews", &why))
             .map(|batch| self.tidy("MergeRequestReviews", batch))

@@ -4,14 +4,21 @@ use std::fmt::Debug;
 
 use serde::de::DeserializeOwned;
 
+use super::deliveries::{
+    Deployment, Environment, Incident, RestDeployment, RestEnvironment, RestIncident,
+};
 use super::instance::{CurrentUser, Metadata, RestToken, TokenInfo};
 use super::merge_requests::RestMergeRequest;
 use super::pipelines::{Bridge, PipelineHead, RestJob, RestPipeline, mark_retried};
 use super::projects::RestProject;
 use super::refs::{GitRef, RestRef};
+use super::repository::{ReleaseTime, RestCommit, RestContributor, RestRelease};
+use super::reviews::{RestNote, RestReviewed, RestReviewer};
 use super::{read_list, read_one};
 use crate::gitlab::bodies::Reading;
 use crate::gitlab::model::{Job, MergeRequest, Pipeline, Project};
+use crate::gitlab::repository::{Commit, Contributor};
+use crate::gitlab::reviews::{Note, ReviewedMergeRequest, Reviewer};
 
 /// What an answer is to be read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +30,15 @@ pub enum RestAnswer {
     Projects,
     Refs,
     MergeRequests,
+    ReviewedMergeRequests,
+    Notes,
+    Reviewers,
+    Environments,
+    Deployments,
+    Incidents,
+    Commits,
+    Contributors,
+    Releases,
     Pipeline,
     Project,
     MergeRequest,
@@ -33,13 +49,22 @@ pub enum RestAnswer {
 
 impl RestAnswer {
     /// All of them, lists first.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 21] = [
         Self::Pipelines,
         Self::Jobs,
         Self::Bridges,
         Self::Projects,
         Self::Refs,
         Self::MergeRequests,
+        Self::ReviewedMergeRequests,
+        Self::Notes,
+        Self::Reviewers,
+        Self::Environments,
+        Self::Deployments,
+        Self::Incidents,
+        Self::Commits,
+        Self::Contributors,
+        Self::Releases,
         Self::Pipeline,
         Self::Project,
         Self::MergeRequest,
@@ -51,7 +76,7 @@ impl RestAnswer {
     /// Whether it is a list.
     #[must_use]
     pub fn is_list(self) -> bool {
-        Self::ALL.iter().take(6).any(|list| *list == self)
+        Self::ALL.iter().take(15).any(|list| *list == self)
     }
 }
 
@@ -71,6 +96,15 @@ pub fn rest(answer: RestAnswer, body: &[u8]) -> Result<Reading, String> {
         RestAnswer::Projects => list::<RestProject, Project>(body),
         RestAnswer::Refs => list::<RestRef, GitRef>(body),
         RestAnswer::MergeRequests => list::<RestMergeRequest, MergeRequest>(body),
+        RestAnswer::ReviewedMergeRequests => list::<RestReviewed, ReviewedMergeRequest>(body),
+        RestAnswer::Notes => list::<RestNote, Note>(body),
+        RestAnswer::Reviewers => list::<RestReviewer, Reviewer>(body),
+        RestAnswer::Environments => list::<RestEnvironment, Environment>(body),
+        RestAnswer::Deployments => list::<RestDeployment, Deployment>(body),
+        RestAnswer::Incidents => list::<RestIncident, Incident>(body),
+        RestAnswer::Commits => list::<RestCommit, Commit>(body),
+        RestAnswer::Contributors => list::<RestContributor, Contributor>(body),
+        RestAnswer::Releases => list::<RestRelease, ReleaseTime>(body),
         RestAnswer::Pipeline => one::<RestPipeline, Pipeline>(body),
         RestAnswer::Project => one::<RestProject, Project>(body),
         RestAnswer::MergeRequest => one::<RestMergeRequest, MergeRequest>(body),

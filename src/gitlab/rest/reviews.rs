@@ -148,8 +148,7 @@ impl From<RestCounted> for CensusEntry {
 }
 
 fn list(project: &str) -> Get {
-    Get::new(LIST, &["projects", project, "merge_requests"])
-        .with("scope", "all")
+    Get::new(LIST, &["projects", project, "merge_requests"]).with("scope", "all")
 }
 
 impl GitLab {
@@ -197,12 +196,9 @@ impl GitLab {
         if !notes {
             return Ok(());
         }
-        let get = Get::new(
-            "/projects/:id/merge_requests/:iid/notes",
-            &below("notes"),
-        )
-        .with("order_by", "created_at")
-        .with("sort", "asc");
+        let get = Get::new("/projects/:id/merge_requests/:iid/notes", &below("notes"))
+            .with("order_by", "created_at")
+            .with("sort", "asc");
         one.notes = self.get_all::<RestNote, _>(&get).await?;
         let get = Get::new(
             "/projects/:id/merge_requests/:iid/approvals",
@@ -285,11 +281,13 @@ mod tests {
         assert_eq!(approvals.0, 1);
 
         let body = sample("list-merge-requests--docs.json").unwrap();
-        let (found, skipped) =
-            read_list::<RestReviewed, ReviewedMergeRequest>(&body).unwrap();
+        let (found, skipped) = read_list::<RestReviewed, ReviewedMergeRequest>(&body).unwrap();
         assert!(skipped.is_empty(), "{skipped:?}");
         let one = &found[0];
-        assert_eq!((one.iid, &*one.state, &*one.target_branch), (1, "merged", "main"));
+        assert_eq!(
+            (one.iid, &*one.state, &*one.target_branch),
+            (1, "merged", "main")
+        );
         assert!(one.merged_at.is_some() && one.author.is_some());
     }
 }

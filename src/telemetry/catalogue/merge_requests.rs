@@ -173,8 +173,8 @@ pub static TIME_TO_APPROVE: Histogram<TargetBranchLabels> = Histogram::new(
         "age_mr_time_to_approve_seconds",
         "s",
         false,
-        "Time from creation to the first approval of merge requests; observed once, when it \
-         happens.",
+        "Time from creation to the first approval by somebody who is neither the author nor a bot; \
+         observed once, when it happens.",
     ),
     Buckets::Configured,
 );

@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::expected::{self, Counts};
+use super::reviews;
 use crate::support::core::{Core, client_settings, watch_everything};
 use crate::support::series::Series;
 
@@ -41,11 +42,15 @@ fn world(seed: u64) -> World {
     })
 }
 
-fn counted(series: &Series) -> Counts {
+fn counted(series: &Series, graphql_only: bool) -> Counts {
+    let lists = [COUNTED, reviews::COUNTED, reviews::DEPLOYMENTS];
+    let all = lists.into_iter().flatten().copied();
+    let more = reviews::GRAPHQL_ONLY.iter().copied();
+    let counted: Vec<&str> = all.chain(more.filter(|_| graphql_only)).collect();
     series
         .0
         .iter()
-        .filter(|((metric, _), _)| COUNTED.contains(&metric.as_str()))
+        .filter(|((metric, _), _)| counted.contains(&metric.as_str()))
         .map(|(key, value)| (key.clone(), value.count()))
         .filter(|(_, count)| *count != 0.0)
         .collect()
@@ -109,7 +114,15 @@ impl Follow {
         client.use_graphql = self.graphql;
         client.graphql_page_size = self.page_size;
         client.rest_page_size = self.page_size;
-        Core::with_client(simulator, &watch_everything(), &client)
+        let mut settings = watch_everything();
+        let collectors = &mut settings.collectors;
+        collectors.merge_requests.enabled = true;
+        collectors.code_review.enabled = true;
+        collectors.environments.enabled = true;
+        collectors.environments.interval = Duration::from_secs(120);
+        // Environments that come and go keep what was counted.
+        collectors.environments.exclude_stopped = false;
+        Core::with_client(simulator, &settings, &client)
     }
 
     /// Follows the world and compares now and then; gives the number of events compared.
@@ -119,7 +132,7 @@ impl Follow {
         let mut random = StdRng::seed_from_u64(self.seed);
         let mut exporter = self.start(&simulator);
         let mut first_look = simulator.world().now();
-        exporter.round(&simulator).await;
+        first(&mut exporter, &simulator).await;
         let mut compared = 0.0;
         for step in 0..self.steps {
             // Mostly in rhythm; now and then a pause of minutes, as when GitLab is down.
@@ -134,6 +147,7 @@ impl Follow {
                 simulator.faults().clear();
                 exporter = self.start(&simulator);
                 first_look = simulator.world().now();
+                first(&mut exporter, &simulator).await;
             } else {
                 self.go_wrong(&simulator, &mut random);
             }
@@ -141,7 +155,7 @@ impl Follow {
             if step % 40 == 39 {
                 simulator.faults().clear();
                 exporter.settle().await;
-                compared += compare(&simulator, &exporter, first_look, self.seed);
+                compared += self.compare(&simulator, &exporter, first_look);
             }
         }
         compared
@@ -183,17 +197,35 @@ impl Follow {
     }
 }
 
-/// Holds the exporter's counts against the ledger; gives the number of events.
-fn compare(simulator: &Simulator, exporter: &Core, first_look: Millis, seed: u64) -> f64 {
-    let want = expected::counts(simulator.world().ledger().entries(), first_look);
-    let got = counted(&exporter.series());
-    if let Some(difference) = difference(&got, &want) {
-        panic!("seed {seed}: {difference}");
+/// The first looks, while the world stands: what happened before is history to every collector.
+async fn first(exporter: &mut Core, simulator: &Simulator) {
+    for _ in 0..4 {
+        exporter.round(simulator).await;
     }
-    let events = want.values().sum();
-    println!(
-        "seed {seed}: {events} events in {} series equal the ledger",
-        want.len()
-    );
-    events
+}
+
+impl Follow {
+    /// Holds the exporter's counts against the ledger; gives the number of events.
+    fn compare(&self, simulator: &Simulator, exporter: &Core, first_look: Millis) -> f64 {
+        let seed = self.seed;
+        let mut want = expected::counts(simulator.world().ledger().entries(), first_look);
+        // By REST lines, files and commits are not told.
+        let told = self.graphql && !self.graphql_goes && !self.outages;
+        let more = reviews::counts(simulator.world().ledger().entries(), first_look);
+        want.extend(
+            more.into_iter().filter(|((metric, _), _)| {
+                told || !reviews::GRAPHQL_ONLY.contains(&metric.as_str())
+            }),
+        );
+        let got = counted(&exporter.series(), told);
+        if let Some(difference) = difference(&got, &want) {
+            panic!("seed {seed}: {difference}");
+        }
+        let events = want.values().sum();
+        println!(
+            "seed {seed}: {events} events in {} series equal the ledger",
+            want.len()
+        );
+        events
+    }
 }

@@ -3,6 +3,7 @@
 
 pub mod expected;
 pub mod follow;
+pub mod reviews;
 
 use std::time::Duration;
 

@@ -66,6 +66,30 @@ fn sample(answer: GraphQlAnswer) -> (Value, Vec<&'static str>) {
             let lists = vec![projects, "/data/projects/nodes/1/mergeRequests/nodes"];
             (data(&nodes), lists)
         }
+        GraphQlAnswer::MergeRequestReviews => {
+            let nodes = [1, 2, 3].map(|id| {
+                let list = [1, 2, 3].map(|iid| reviewed(10 * id + iid));
+                json!({"id": format!("gid://gitlab/Project/{id}"),
+                    "mergeRequests": page(&list, None)})
+            });
+            let lists = vec![
+                projects,
+                "/data/projects/nodes/1/mergeRequests/nodes",
+                "/data/projects/nodes/1/mergeRequests/nodes/1/notes/nodes",
+            ];
+            (data(&nodes), lists)
+        }
+        GraphQlAnswer::MergeRequestCensus => {
+            let entry = |iid: u64| json!({"iid": iid.to_string(), "state": "merged", "targetBranch": "main"});
+            let nodes = [1, 2, 3].map(|id| {
+                let list = [1, 2, 3].map(|iid| entry(10 * id + iid));
+                json!({"id": format!("gid://gitlab/Project/{id}"),
+                    "newest": {"count": 3, "nodes": [{"iid": "33"}]},
+                    "mergeRequests": {"nodes": list}})
+            });
+            let lists = vec![projects, "/data/projects/nodes/1/mergeRequests/nodes"];
+            (data(&nodes), lists)
+        }
         GraphQlAnswer::LicensedFeatures => {
             let nodes = [1, 2, 3].map(|id| {
                 json!({"id": format!("gid://gitlab/Project/{id}"), "premium": {"available": true},
@@ -81,6 +105,27 @@ fn sample(answer: GraphQlAnswer) -> (Value, Vec<&'static str>) {
             (data(&nodes), vec![projects])
         }
     }
+}
+
+fn reviewed(iid: u64) -> Value {
+    let (user, time) = (
+        json!({"username": "ada", "name": "Ada", "bot": false}),
+        "2026-01-05T12:00:00Z",
+    );
+    let note = |id: u64| {
+        json!({"id": format!("gid://gitlab/Note/{id}"), "createdAt": time, "system": true,
+            "body": "approved this merge request", "author": user,
+            "systemNoteMetadata": {"action": "approved"}})
+    };
+    let notes = [1, 2, 3].map(|number| note(10 * iid + number));
+    json!({"iid": iid.to_string(), "state": "merged", "draft": false, "conflicts": false,
+        "targetBranch": "main", "createdAt": time, "updatedAt": time, "mergedAt": time,
+        "closedAt": null, "commitCount": 2, "userNotesCount": 1, "author": user,
+        "diffStatsSummary": {"additions": 1, "deletions": 2, "fileCount": 3},
+        "approvedBy": {"nodes": [{"username": "ada"}]},
+        "reviewers": {"nodes": [{"username": "ada", "name": "Ada", "bot": false,
+            "mergeRequestInteraction": {"reviewState": "APPROVED"}}]},
+        "notes": page(&notes, None)})
 }
 
 fn read_well(answer: GraphQlAnswer, value: &Value) -> Reading {

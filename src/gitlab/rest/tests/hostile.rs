@@ -24,7 +24,44 @@ fn sample(answer: RestAnswer) -> Value {
         json!({"id": id, "name": "deploy", "stage": "ship", "status": "success",
             "created_at": "2026-01-05T12:00:00Z", "downstream_pipeline": pipeline(id)})
     };
+    let user = json!({"username": "ada", "name": "Ada"});
+    let time = "2026-01-05T12:00:00.500Z";
+    let reviewed = |iid: u64| {
+        json!({"iid": iid, "state": "merged", "draft": false, "has_conflicts": false,
+            "target_branch": "main", "created_at": time, "updated_at": time, "merged_at": time,
+            "closed_at": null, "author": user, "user_notes_count": 3, "reviewers": [user]})
+    };
+    let note = |id: u64| json!({"id": id, "created_at": time, "system": false, "body": "well", "author": user});
+    let reviewer = |name: &str| json!({"user": {"username": name}, "state": "unreviewed"});
+    let environment = |id: u64| {
+        json!({"id": id, "name": format!("review/{id}"), "tier": "development",
+            "state": "available", "external_url": null})
+    };
+    let deployment = |id: u64| {
+        json!({"id": id, "sha": "1f", "status": "success", "created_at": time, "updated_at": time,
+            "environment": {"id": 2, "name": "production"},
+            "deployable": {"started_at": time, "finished_at": time, "duration": 1.5}})
+    };
+    let incident = |iid: u64| {
+        json!({"iid": iid, "created_at": time, "updated_at": time, "closed_at": time,
+            "_links": {"closed_as_duplicate_of": null}})
+    };
+    let commit = |id: &str| {
+        json!({"id": id, "author_name": "Ada", "author_email": "ada@example.com",
+            "parent_ids": ["0"], "stats": {"additions": 1, "deletions": 2}})
+    };
+    let contributor = |name: &str| json!({"name": name, "email": "ada@example.com", "commits": 7});
+    let release = |hour: u64| json!({"released_at": format!("2026-01-05T{hour}:00:00Z"), "upcoming_release": false});
     match answer {
+        RestAnswer::ReviewedMergeRequests => json!([reviewed(3), reviewed(2), reviewed(1)]),
+        RestAnswer::Notes => json!([note(3), note(2), note(1)]),
+        RestAnswer::Reviewers => json!([reviewer("a"), reviewer("b"), reviewer("c")]),
+        RestAnswer::Environments => json!([environment(3), environment(2), environment(1)]),
+        RestAnswer::Deployments => json!([deployment(3), deployment(2), deployment(1)]),
+        RestAnswer::Incidents => json!([incident(3), incident(2), incident(1)]),
+        RestAnswer::Commits => json!([commit("c"), commit("b"), commit("a")]),
+        RestAnswer::Contributors => json!([contributor("a"), contributor("b"), contributor("c")]),
+        RestAnswer::Releases => json!([release(10), release(11), release(12)]),
         RestAnswer::Pipelines => json!([pipeline(3), pipeline(2), pipeline(1)]),
         RestAnswer::Jobs => json!([job(3, "a"), job(2, "b"), job(1, "c")]),
         RestAnswer::Bridges => json!([bridge(3), bridge(2), bridge(1)]),

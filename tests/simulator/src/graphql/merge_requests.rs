@@ -279,7 +279,11 @@ pub struct NoteNode(Note);
 #[Object(name = "Note")]
 impl NoteNode {
     async fn id(&self) -> NoteId {
-        let kind = if self.0.action.is_some() { "Note" } else { "DiscussionNote" };
+        let kind = if self.0.action.is_some() {
+            "Note"
+        } else {
+            "DiscussionNote"
+        };
         NoteId(gid(kind, self.0.id).0)
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_graphql::{Context, ID, Object, Result};
 
 use super::job::{CiJobConnection, CiJobNode};
-use super::page::{PageArguments, connection};
 use super::merge_requests::MergeRequestNode;
+use super::page::{PageArguments, connection};
 use super::project::ProjectNode;
 use super::reports::TestReportSummary;
 use super::scalars::{

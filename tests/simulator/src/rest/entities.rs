@@ -3,10 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::USERNAME;
-use crate::world::reviews::display_name;
 use crate::access::Viewer;
 use crate::auth::AccessLevel;
 use crate::time::{self, Millis};
+use crate::world::reviews::display_name;
 use crate::world::{
     GitRef, Job, JobKind, MergeRequest, Note, Pipeline, Project, Runner, RunnerType, World,
 };

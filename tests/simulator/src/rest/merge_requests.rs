@@ -82,7 +82,9 @@ pub async fn notes(call: Call) -> Answer {
     if call.parameter("sort") != Some("asc") {
         notes.reverse();
     }
-    call.offset_page(&notes, true, |note| entities::note(&found, note, call.base_url()))
+    call.offset_page(&notes, true, |note| {
+        entities::note(&found, note, call.base_url())
+    })
 }
 
 /// `GET /projects/:id/merge_requests/:merge_request_iid/approvals`

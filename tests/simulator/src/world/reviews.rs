@@ -189,7 +189,11 @@ impl World {
         let now = self.now;
         let merge_request = self.merge_request_mut(project, iid)?;
         let title = merge_request.title.trim_start_matches("Draft: ").to_owned();
-        let title = if draft { format!("Draft: {title}") } else { title };
+        let title = if draft {
+            format!("Draft: {title}")
+        } else {
+            title
+        };
         merge_request.title = title.into();
         merge_request.updated_at = now;
         Ok(())
@@ -220,11 +224,14 @@ impl World {
                 format!("removed review request for {}", sentence(names)),
             ),
             ReviewAct::Approve => (Some("approved"), "approved this merge request".to_owned()),
-            ReviewAct::Unapprove => {
-                (Some("unapproved"), "unapproved this merge request".to_owned())
-            }
+            ReviewAct::Unapprove => (
+                Some("unapproved"),
+                "unapproved this merge request".to_owned(),
+            ),
             ReviewAct::Review => (Some("reviewed"), "left review comments".to_owned()),
-            ReviewAct::RequestChanges => (Some("requested_changes"), "requested changes".to_owned()),
+            ReviewAct::RequestChanges => {
+                (Some("requested_changes"), "requested changes".to_owned())
+            }
         };
         let merge_request = self.merge_request_mut(project, iid)?;
         let review = &mut merge_request.review;
@@ -249,7 +256,9 @@ impl World {
                 }
             }
             ReviewAct::Release(names) => {
-                review.reviewers.retain(|one| !names.contains(&&*one.username));
+                review
+                    .reviewers
+                    .retain(|one| !names.contains(&&*one.username));
                 told.extend(names.iter().map(|&name| (name.into(), "released")));
             }
             ReviewAct::Approve => {
