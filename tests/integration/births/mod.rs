@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gitlab_simulator::world::{JobKind, Mix, Pipeline, PipelineKind};
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 
-use crate::crash::program::{Home, kill};
+use crate::crash::program::{EVERYTHING, Home, kill};
 use crate::crash::reading;
 use crate::ledger::{self, Counts};
 use crate::support::exporter::{QuickTime, beginning_now, configuration};
@@ -24,12 +24,6 @@ const SEED: u64 = 23;
 const PACE: i64 = 60;
 /// Events until the world comes to rest.
 const EVENTS: f64 = 3000.0;
-/// Nothing that was counted leaves: it is compared at the end.
-const KEEP: [&str; 2] = [
-    "project_defaults.refs.branches.exclude_deleted=false",
-    "project_defaults.refs.tags.exclude_deleted=false",
-];
-
 /// A world that is busy, and comes to rest soon after.
 fn world() -> World {
     World::generate(WorldConfig {
@@ -63,7 +57,7 @@ async fn prometheus(home: &Home, seconds: u64) -> Option<(Program, PromQl)> {
 
 /// What happened since the first look.
 fn want(simulator: &Simulator, first_look: i64) -> Counts {
-    ledger::counts(simulator.world().ledger().entries(), first_look)
+    ledger::all_counts(simulator.world().ledger().entries(), first_look)
 }
 
 /// Waits until so many events have happened.
@@ -85,13 +79,14 @@ otel: {{metrics: {{endpoint: '{}', protocol: grpc, interval: 3s}}}}
 ",
         receiver.grpc()
     );
-    let home = Home::new(&configuration(&simulator, &settings), &KEEP);
+    let home = Home::new(&configuration(&simulator, &settings), &EVERYTHING);
     let Some((_one, every_second)) = prometheus(&home, 1).await else {
         return;
     };
     let (_five, every_five) = prometheus(&home, 5).await.expect("as before");
     let first_look = simulator.world().now();
     let exporter = home.start_and_read().await;
+    home.read_slowly(simulator.world().projects().count()).await;
     let looks = Looks {
         every_second,
         every_five,

@@ -9,6 +9,16 @@ use crate::support::program::Program;
 use crate::support::promql::PromQl;
 use crate::support::{http, until};
 
+/// Settings with which merge requests, reviews and deployments are read each second, too, and nothing
+/// that was counted leaves: it is compared at the end.
+pub const EVERYTHING: [&str; 5] = [
+    "project_defaults.refs.branches.exclude_deleted=false",
+    "project_defaults.refs.tags.exclude_deleted=false",
+    "collectors.merge_requests.interval_seconds=1",
+    "collectors.code_review.interval_seconds=1",
+    "collectors.environments={enabled: true, interval_seconds: 1, exclude_stopped: false}",
+];
+
 /// What stays when the program is killed: its configuration, its address, its state file if any.
 pub struct Home {
     folder: TempDir,
@@ -62,6 +72,17 @@ impl Home {
         })
         .await;
         program
+    }
+
+    /// Waits until the collectors beside the change feed have read so many projects, too.
+    pub async fn read_slowly(&self, projects: usize) {
+        until("merge requests and environments are read", async || {
+            let metrics = self.metrics().await;
+            let read = metrics.lines();
+            let read = read.filter(|line| line.starts_with("age_review_pending_count{"));
+            (read.count() == projects).then_some(()).ok_or(metrics)
+        })
+        .await;
     }
 
     /// `/metrics` as text.

@@ -2,13 +2,17 @@
 
 use prometheus_parse::{Scrape, Value};
 
-use crate::ledger::{COUNTED, Counts};
+use amazing_gitlab_exporter::telemetry::catalogue::Kind;
+use amazing_gitlab_exporter::telemetry::catalogue::family::FamilyId;
+
+use crate::ledger::{Counts, all_counted};
 use crate::support::promql::{PromQl, RawSeries};
 use crate::support::series::Labels;
 
 /// The name under which a metric's events are found: a histogram's are in its count.
 pub fn sample_name(metric: &str) -> String {
-    match metric.ends_with("_seconds") {
+    let family = FamilyId::by_name(metric).expect("it is in the catalogue");
+    match family.desc().kind == Kind::Histogram {
         true => format!("{metric}_count"),
         false => metric.to_owned(),
     }
@@ -28,9 +32,7 @@ pub fn all_of_text(text: &str) -> Counts {
     let mut counts = Counts::new();
     for sample in scrape.samples {
         // A histogram's parts stand under its own name, its count beside them.
-        let metric = COUNTED
-            .iter()
-            .find(|metric| sample_name(metric) == sample.metric);
+        let metric = all_counted().find(|metric| sample_name(metric) == sample.metric);
         let value = match sample.value {
             Value::Counter(value) | Value::Gauge(value) | Value::Untyped(value) => value,
             Value::Histogram(_) | Value::Summary(_) => continue,
@@ -38,7 +40,7 @@ pub fn all_of_text(text: &str) -> Counts {
         if let Some(metric) = metric {
             let labels = sample.labels.iter();
             let labels = labels.map(|(key, value)| (key.clone(), value.clone()));
-            counts.insert(((*metric).to_owned(), labels.collect()), value);
+            counts.insert((metric.to_owned(), labels.collect()), value);
         }
     }
     counts
@@ -83,14 +85,14 @@ pub fn rise_of(mut values: impl Iterator<Item = f64>) -> Rise {
 /// All counted series that a Prometheus has, with how they rose.
 pub async fn of_prometheus(promql: &PromQl) -> Vec<((String, Labels), Rise)> {
     let mut all = Vec::new();
-    for metric in COUNTED {
+    for metric in all_counted() {
         let selector = format!("{}[1h]", sample_name(metric));
         for mut series in promql.raw(&selector).await {
             let rise = rise(&series);
             for foreign in ["__name__", "instance", "job"] {
                 series.metric.remove(foreign);
             }
-            all.push((((*metric).to_owned(), series.metric), rise));
+            all.push(((metric.to_owned(), series.metric), rise));
         }
     }
     all

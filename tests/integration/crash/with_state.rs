@@ -9,7 +9,7 @@ use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::program::{Home, kill, looks};
+use super::program::{EVERYTHING, Home, kill, looks};
 use super::reading::{self, Rise};
 use crate::ledger::{self, Counts};
 use crate::support::exporter::{Binary, QuickTime, beginning_now, configuration};
@@ -26,12 +26,6 @@ const PACE: i64 = 60;
 const LAST_PACE: i64 = 600;
 /// How long all may take to come to rest.
 const REST: Duration = Duration::from_secs(180);
-
-/// Nothing that was counted leaves: it is compared at the end.
-const KEEP: [&str; 2] = [
-    "project_defaults.refs.branches.exclude_deleted=false",
-    "project_defaults.refs.tags.exclude_deleted=false",
-];
 
 fn world() -> World {
     World::generate(WorldConfig {
@@ -50,9 +44,11 @@ fn world() -> World {
 async fn nothing_is_lost_and_nothing_counted_twice_whenever_it_is_killed() {
     let simulator = Simulator::start(world(), &Options::default()).expect("a simulator");
     let settings = "state: {path: STATE}\ntelemetry: {birth_window: 4s}\n";
-    let home = Home::new(&configuration(&simulator, settings), &KEEP);
+    let home = Home::new(&configuration(&simulator, settings), &EVERYTHING);
     let first_look = simulator.world().now();
     let mut exporter = home.start_and_read().await;
+    let projects = simulator.world().projects().count();
+    home.read_slowly(projects).await;
     let Some((_program, promql)) = prometheus::start(&home.prometheus()).await else {
         return;
     };
@@ -113,7 +109,7 @@ async fn rest(
 ) -> (Counts, Vec<((String, BTreeMap<String, String>), Rise)>) {
     let start = Instant::now();
     loop {
-        let want = ledger::counts(simulator.world().ledger().entries(), first_look);
+        let want = ledger::all_counts(simulator.world().ledger().entries(), first_look);
         let got = reading::of_text(&home.metrics().await);
         let is_late = start.elapsed() > REST;
         if is_late {

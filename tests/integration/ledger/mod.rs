@@ -7,13 +7,22 @@ pub mod reviews;
 
 use std::time::Duration;
 
-use gitlab_simulator::world::{Finish, JobSpec, PipelineSpec};
+use gitlab_simulator::time::Millis;
+use gitlab_simulator::world::{Entry, Finish, JobSpec, PipelineSpec};
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 
 pub use expected::{Counts, counts};
 pub use follow::{COUNTED, difference};
+pub use reviews::all_counted;
 
 use follow::Follow;
+
+/// Every event of the ledger that is no history, of every kind that is counted.
+pub fn all_counts(entries: &[Entry], first_look: Millis) -> Counts {
+    let mut all = counts(entries, first_look);
+    all.extend(reviews::counts(entries, first_look));
+    all
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_count_equals_the_ledger() {

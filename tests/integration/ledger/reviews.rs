@@ -41,6 +41,12 @@ pub const DEPLOYMENTS: &[&str] = &[
     "age_environment_deployment_duration_seconds",
 ];
 
+/// Every metric that counts events, pipelines and jobs included.
+pub fn all_counted() -> impl Iterator<Item = &'static str> {
+    let lists = [super::COUNTED, COUNTED, GRAPHQL_ONLY, DEPLOYMENTS];
+    lists.into_iter().flatten().copied()
+}
+
 /// A merge request, as far as its events depend on earlier ones.
 #[derive(Default)]
 struct Review {
