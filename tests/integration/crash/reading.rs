@@ -2,8 +2,7 @@
 
 use prometheus_parse::{Scrape, Value};
 
-use amazing_gitlab_exporter::telemetry::catalogue::Kind;
-use amazing_gitlab_exporter::telemetry::catalogue::family::FamilyId;
+use amazing_gitlab_exporter::telemetry::catalogue::{FamilyId, Kind};
 
 use crate::ledger::{Counts, all_counted};
 use crate::support::promql::{PromQl, RawSeries};
