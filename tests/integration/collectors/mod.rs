@@ -10,6 +10,7 @@ mod security;
 mod test_reports;
 mod value_stream;
 mod variables;
+mod worlds;
 
 use std::time::Duration;
 

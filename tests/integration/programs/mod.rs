@@ -2,6 +2,7 @@
 //! installed by `tests/install-tools.sh`.
 
 mod binary;
+mod demo;
 mod otel_collector;
 mod parity;
 mod prometheus;

@@ -8,6 +8,7 @@ use super::World;
 use super::activity::plain_jobs;
 use super::ci::Status;
 use super::model::{JobId, PipelineId, ProjectId};
+use super::reviews::ReviewAct;
 use super::spec::{JobSpec, PipelineSpec};
 use crate::quirks::Quirks;
 use crate::time::{DAY, MINUTE, Millis, SECOND};
@@ -179,6 +180,9 @@ impl World {
         }
         self.create_tag(id, "v1.0.0").ok();
         self.create_merge_request(id, "feature-1", "main").ok();
+        self.review(id, 1, "ada", ReviewAct::Ask(&["ben", "chiara"]))
+            .ok();
+        self.review(id, 1, "ben", ReviewAct::Comment).ok();
         self.generate_code(id);
         Some(id)
     }

@@ -1,0 +1,174 @@
+//! Five GitLabs, with every collector on: each shows exactly what its edition, version and licence
+//! allow, says why the rest is missing, and gives no error.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use amazing_gitlab_exporter::config::Settings;
+use amazing_gitlab_exporter::telemetry::catalogue::{self, Collector};
+use gitlab_simulator::world::Tier;
+use gitlab_simulator::{Options, Simulator, World, WorldConfig};
+
+use crate::support::core::{Core, watch_everything};
+
+/// Top-level groups of each world.
+const GROUPS: usize = 3;
+/// Projects of each world.
+const PROJECTS: usize = 6;
+/// Minutes that it lives.
+const MINUTES: usize = 90;
+
+/// A kind of GitLab.
+struct Kind {
+    name: &'static str,
+    version: &'static str,
+    enterprise: bool,
+    /// Licences of the top-level groups.
+    tiers: [Tier; GROUPS],
+}
+
+const KINDS: [Kind; 5] = [
+    Kind {
+        name: "CE, older",
+        version: "17.11.0",
+        enterprise: false,
+        tiers: [Tier::Free; GROUPS],
+    },
+    Kind {
+        name: "Free",
+        version: "19.3.0-ee",
+        enterprise: true,
+        tiers: [Tier::Free; GROUPS],
+    },
+    Kind {
+        name: "Premium, older",
+        version: "18.4.1-ee",
+        enterprise: true,
+        tiers: [Tier::Premium; GROUPS],
+    },
+    Kind {
+        name: "Ultimate",
+        version: "19.3.0-ee",
+        enterprise: true,
+        tiers: [Tier::Ultimate; GROUPS],
+    },
+    Kind {
+        name: "mixed",
+        version: "19.3.0-ee",
+        enterprise: true,
+        tiers: [Tier::Free, Tier::Premium, Tier::Ultimate],
+    },
+];
+
+fn everything() -> Settings {
+    let mut settings = watch_everything();
+    let collectors = &mut settings.collectors;
+    collectors.merge_requests.enabled = true;
+    collectors.code_review.enabled = true;
+    collectors.environments.enabled = true;
+    collectors.test_reports.enabled = true;
+    collectors.test_reports.include_test_cases = true;
+    collectors.dora.enabled = true;
+    collectors.value_stream.enabled = true;
+    collectors.repository.enabled = true;
+    collectors.contributors.enabled = true;
+    collectors.schedules.enabled = true;
+    collectors.runners.enabled = true;
+    collectors.security.enabled = true;
+    collectors.variables.enabled = true;
+    collectors.variables.regexp = Some("^DEPLOY_".parse().expect("a regular expression"));
+    settings
+}
+
+fn world(kind: &Kind) -> World {
+    let mut world = World::generate(WorldConfig {
+        seed: 5,
+        groups: GROUPS,
+        projects: PROJECTS,
+        pipelines_per_project: 6,
+        tests_per_job: 2,
+        active_ratio: 1.0,
+        pushes_per_hour: 12.0,
+        ..WorldConfig::default()
+    });
+    (world.version, world.enterprise) = (kind.version.to_owned(), kind.enterprise);
+    world.quirks.tier_by_top_level_group = true;
+    for (group, tier) in kind.tiers.iter().enumerate() {
+        let group = format!("group-{group}");
+        world.set_tier(&group, *tier).expect("a group");
+    }
+    world
+}
+
+/// Whether a licence has a metric.
+fn allows(tier: Tier, needs: catalogue::Tier) -> bool {
+    match needs {
+        catalogue::Tier::Free => true,
+        catalogue::Tier::Premium => tier >= Tier::Premium,
+        catalogue::Tier::Ultimate => tier >= Tier::Ultimate,
+    }
+}
+
+/// The metrics of a project with this licence.
+fn allowed(tier: Tier) -> BTreeSet<&'static str> {
+    catalogue::all()
+        .filter(|desc| desc.implemented && desc.collector != Collector::Exporter)
+        .filter(|desc| allows(tier, desc.tier))
+        .map(|desc| desc.name)
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_gitlab_shows_exactly_what_it_has() {
+    for kind in &KINDS {
+        let gitlab = Simulator::start(world(kind), &Options::default()).expect("a simulator");
+        let mut exporter = Core::start(&gitlab, &everything());
+        for _ in 0..4 {
+            exporter.round(&gitlab).await;
+        }
+        for _ in 0..MINUTES {
+            gitlab.advance(Duration::from_secs(60));
+            exporter.round(&gitlab).await;
+        }
+        let failures = exporter.heard.all_failures();
+        assert!(failures.is_empty(), "{}: {failures:?}", kind.name);
+        let series = exporter.series();
+        for (group, tier) in kind.tiers.iter().enumerate() {
+            let beginning = format!("group-{group}/");
+            // Runners belong to no project.
+            let mine = series.0.keys().filter(|(metric, labels)| {
+                let project = labels.get("project").or(labels.get("parent_project"));
+                project.is_some_and(|path| path.starts_with(&beginning))
+                    || metric.starts_with("age_runner_")
+            });
+            let shown: BTreeSet<&str> = mine.map(|(metric, _)| metric.as_str()).collect();
+            let allowed = allowed(*tier);
+            let wrong: Vec<_> = shown.symmetric_difference(&allowed).collect();
+            assert!(wrong.is_empty(), "{} {tier:?}: {wrong:?}", kind.name);
+        }
+        tell(kind, &exporter);
+    }
+}
+
+/// What a world showed: families, series, and why collectors had nothing.
+fn tell(kind: &Kind, exporter: &Core) {
+    let series = exporter.series();
+    let families: BTreeSet<&String> = series.0.keys().map(|(metric, _)| metric).collect();
+    let (families, series) = (families.len(), series.0.len());
+    println!(
+        "{} {}: {families} families, {series} series",
+        kind.name, kind.version
+    );
+    let shared = exporter.shared();
+    let registry = shared.registry();
+    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
+    for (_, entry) in registry.iter() {
+        for (collector, why) in &entry.unavailable {
+            let sentence = format!("{}: {why}", collector.as_str());
+            *reasons.entry(sentence).or_default() += 1;
+        }
+    }
+    for (reason, projects) in reasons {
+        println!("  {projects} projects: {reason}");
+    }
+}
