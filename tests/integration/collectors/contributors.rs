@@ -74,8 +74,10 @@ fn commits(series: &Series) -> f64 {
     all.into_values().map(|value| value.count()).sum()
 }
 
+/// Looks for two hours and a minute more: nobody commits in the very second of a look.
 async fn look_later(rig: &mut Rig) -> f64 {
     rig.look_later().await;
+    rig.gitlab.advance(Duration::from_secs(60));
     commits(&rig.series())
 }
 
