@@ -11,8 +11,13 @@
 //! history, and is not counted; what was written since is. A branch that is set back counts
 //! nothing, nor does it when it comes forward again. Commits that were counted, went with a forced
 //! push and come back by a merge are known by their hashes, the last few hundred of them.
+//!
+//! # Authors
+//! Their series are there as long as they commit, and go some time after the last commit: people
+//! leave, and their names with them.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,10 +29,12 @@ use crate::people::{Author, People};
 use crate::series::Retirement;
 use crate::telemetry::catalogue::contributors as metric;
 use crate::telemetry::catalogue::labels::AuthorLabels;
-use crate::telemetry::catalogue::{Collector, Measurement, SeriesKey};
+use crate::telemetry::catalogue::{Collector, Measurement};
 
 /// Counted commits that are known by their hashes, for when they come again.
 const CLAIMS: usize = 256;
+/// How long an author's series stay after the last commit.
+const QUIET: Duration = Duration::from_secs(90 * 86_400);
 
 /// What a look read of a project.
 #[derive(Clone, Debug)]
@@ -79,7 +86,7 @@ pub struct Begun {
     pub tip: Text,
 }
 
-/// What is remembered of a project's commits. No name and no address.
+/// What is remembered of a project's commits.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
     /// The default branch; none before the first commit.
@@ -88,9 +95,10 @@ pub struct Memory {
     pub read_at: Option<UnixSeconds>,
     /// The project's activity at that time.
     pub activity: Option<UnixSeconds>,
-    /// What the labels of its series depend on ([`People::author_naming`]); empty before the first
-    /// look.
+    /// How authors were called in labels: see [`People::author_naming`].
     pub naming: Text,
+    /// Labels that have series, and when something last came there.
+    authors: BTreeMap<Text, UnixSeconds>,
     /// Beginnings of the hashes of the commits that were counted last.
     claims: VecDeque<u64>,
 }
@@ -120,28 +128,43 @@ pub fn measure(
     read: &Read,
     memory: &mut Memory,
 ) -> Measures {
-    let mut measures = Measures::new(Collector::Contributors, Measured::default());
-    let before = std::mem::replace(&mut memory.naming, people.author_naming());
-    if !before.is_empty() && before != memory.naming {
-        // The series bear labels of another setting. What is new is found again at the next look:
-        // a series cannot come and go in one.
-        measures.retirements.push(Retirement::Collector {
-            collector: Collector::Contributors,
-            project: Some(subject.project.clone()),
-        });
-        return measures;
+    let mut out = Measured::default();
+    let mut gone = rename(people, memory);
+    follow(subject, people, &read.branch, memory, &mut out);
+    memory.read_at = Some(subject.now);
+    memory.activity = read.activity;
+    let quiet = |_: &Text, last: &mut UnixSeconds| subject.now.since(*last) > QUIET;
+    let authors = memory.authors.extract_if(.., quiet);
+    gone.extend(authors.map(|(author, _)| author));
+    gone.retain(|author| !memory.authors.contains_key(author));
+    let gone = gone.into_iter().map(|author| {
+        let project = subject.project.clone();
+        Retirement::Labels(vec![("project", project), ("author", author)])
+    });
+    Measures {
+        retirements: gone.collect(),
+        ..Measures::new(Collector::Contributors, out)
     }
-    let out = &mut measures.measured;
-    match &read.branch {
+}
+
+/// Goes where the branch went.
+fn follow(
+    subject: Subject<'_>,
+    people: &People,
+    branch: &Branch,
+    memory: &mut Memory,
+    out: &mut Measured,
+) {
+    match branch {
         Branch::Empty | Branch::Unmoved => {}
         Branch::Begins { name, tip, known } => {
-            let known = known.iter().map(|one| Author {
-                name: &one.name,
-                email: &one.email,
-            });
-            let known: BTreeSet<Text> = known.map(|one| people.author_label(&one)).collect();
-            let births = known.iter().flat_map(|author| births(subject, author));
-            out.births.extend(births);
+            for one in known {
+                let author = Author {
+                    name: &one.name,
+                    email: &one.email,
+                };
+                note(subject, people.author_label(&author), memory, out);
+            }
             memory.begun = Some(Begun {
                 branch: name.clone(),
                 base: tip.clone(),
@@ -160,9 +183,27 @@ pub fn measure(
             }
         }
     }
-    memory.read_at = Some(subject.now);
-    memory.activity = read.activity;
-    measures
+}
+
+/// When authors are called otherwise than before, all the earlier names go.
+fn rename(people: &People, memory: &mut Memory) -> Vec<Text> {
+    let naming = people.author_naming();
+    if memory.naming == naming {
+        return Vec::new();
+    }
+    memory.naming = naming;
+    std::mem::take(&mut memory.authors).into_keys().collect()
+}
+
+/// Notes that an author is there, with all series.
+fn note(subject: Subject<'_>, author: Text, memory: &mut Memory, out: &mut Measured) {
+    let labels = labels(subject, &author);
+    if memory.authors.insert(author, subject.now) == Some(subject.now) {
+        return;
+    }
+    let series = [&metric::COMMITS, &metric::ADDITIONS, &metric::DELETIONS];
+    out.births
+        .extend(series.map(|metric| metric.series(labels.clone())));
 }
 
 /// Counts what is new, summed up by author.
@@ -195,8 +236,8 @@ fn count(
         sum.deletions += commit.deletions.unwrap_or_default();
     }
     for (author, sum) in sums {
-        out.births.extend(births(subject, &author));
         out.events.extend(sum.events(subject, &author));
+        note(subject, author, memory, out);
     }
 }
 
@@ -225,12 +266,6 @@ impl Sum {
         let rises = rises.into_iter().filter(|(_, rise)| *rise > 0);
         rises.map(move |(metric, rise)| metric.add(labels(subject, author), rise as f64))
     }
-}
-
-/// The series of an author, to be shown at 0.
-fn births(subject: Subject<'_>, author: &Text) -> [SeriesKey; 3] {
-    [&metric::COMMITS, &metric::ADDITIONS, &metric::DELETIONS]
-        .map(|metric| metric.series(labels(subject, author)))
 }
 
 fn labels(subject: Subject<'_>, author: &Text) -> AuthorLabels {

@@ -22,13 +22,8 @@ pub enum Retirement {
         /// The full path that the series bear.
         path: Text,
     },
-    /// What a collector counts, whatever its labels.
-    Collector {
-        /// The collector.
-        collector: Collector,
-        /// The full path of the project it is about; `None` for all.
-        project: Option<Text>,
-    },
+    /// All that a collector counts.
+    Collector(Collector),
 }
 
 impl Retirement {
@@ -44,8 +39,7 @@ impl Retirement {
                 let label = if parent { "parent_project" } else { "project" };
                 Some(vec![(label, path)])
             }
-            Self::Collector { collector, project } => (desc.collector == *collector)
-                .then(|| project.iter().map(|path| ("project", path)).collect()),
+            Self::Collector(collector) => (desc.collector == *collector).then(Vec::new),
         }
     }
 }

@@ -167,9 +167,9 @@ impl Table {
 
     /// Marks all that a collector counts as gone; see [`Retirement::Collector`].
     pub fn retire_collector(&self, collector: Collector, now: UnixSeconds) {
-        let project = None;
-        let gone = Retirement::Collector { collector, project };
-        self.change(now, |change| change.retire(&[gone]));
+        self.change(now, |change| {
+            change.retire(&[Retirement::Collector(collector)])
+        });
     }
 
     /// Marks a project as gone; see [`Retirement::Project`].

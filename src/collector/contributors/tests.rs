@@ -290,28 +290,46 @@ fn people_are_called_what_the_settings_say() {
     }
 }
 
+fn gone(author: &str) -> Retirement {
+    Retirement::Labels(vec![
+        ("project", "group/app".into()),
+        ("author", author.into()),
+    ])
+}
+
 #[test]
-fn after_a_change_of_the_setting_old_series_are_retired_before_anything_is_counted() {
-    let mut watched = Watched::at("a");
+fn after_a_change_of_the_setting_the_old_names_go_and_counting_goes_on() {
+    let mut watched = Watched::new(PeopleNames::Username);
+    watched.begins("a", &["Ben", "all"]);
     watched.moves(vec![commit("b", &["a"], 150)]);
-    let before = watched.memory.clone();
-    watched.people = people(PeopleNames::Hash);
-    let moved = || Branch::Moved {
+    // By full name they are called as they were.
+    watched.people = people(PeopleNames::Name);
+    assert_eq!(watched.look(Branch::Unmoved).retirements, []);
+    watched.people = people(PeopleNames::None);
+    let look = watched.look(Branch::Moved {
         tip: sha("c"),
         commits: vec![commit("c", &["b"], 250)],
-    };
-    let first = watched.look(moved());
-    assert!(first.measured.is_empty());
-    let gone = Retirement::Collector {
-        collector: Collector::Contributors,
-        project: Some("group/app".into()),
-    };
-    assert_eq!(first.retirements, [gone]);
-    // Nothing but the naming is remembered: the next look finds the same.
-    let naming = watched.memory.naming.clone();
-    assert_eq!(watched.memory, Memory { naming, ..before });
-    let second = watched.look(moved());
-    assert_eq!(second.retirements, []);
-    assert_eq!(shown(&second).len(), 3);
-    assert_eq!(&*second.measured.events[0].labels[0], "a7090f9b3488d3c5");
+    });
+    // Somebody is really called so: what is there now does not go.
+    assert_eq!(look.retirements, [gone("Ada"), gone("Ben")]);
+    assert_eq!(shown(&look)[0], "all commits_count 1");
+    assert_eq!(watched.look(Branch::Unmoved).retirements, []);
+}
+
+#[test]
+fn an_author_who_has_not_committed_for_long_goes() {
+    let mut watched = Watched::new(PeopleNames::Username);
+    watched.begins("a", &["Ben"]);
+    watched.now += 80 * 86_400;
+    watched.moves(vec![commit("b", &["a"], 150)]);
+    watched.now += 10 * 86_400;
+    assert_eq!(watched.look(Branch::Unmoved).retirements, [gone("Ben")]);
+    assert_eq!(watched.look(Branch::Unmoved).retirements, []);
+    watched.now += 80 * 86_400;
+    let back = watched.look(Branch::Moved {
+        tip: sha("c"),
+        commits: vec![by("Ben", commit("c", &["b"], 250))],
+    });
+    assert_eq!(back.retirements, [gone("Ada")]);
+    assert_eq!(back.measured.births.len(), 3);
 }

@@ -278,7 +278,7 @@ fn a_gone_project_loses_its_states_at_once_and_its_totals_later() {
 }
 
 #[test]
-fn what_a_collector_counted_of_a_project_or_of_all_is_retired_and_nothing_else() {
+fn what_a_collector_counted_is_retired_and_nothing_else() {
     use crate::telemetry::catalogue::contributors;
     use crate::telemetry::catalogue::labels::AuthorLabels;
     let commits = |project: &str| {
@@ -291,26 +291,16 @@ fn what_a_collector_counted_of_a_project_or_of_all_is_retired_and_nothing_else()
     let table = table(100);
     let deltas = [commits("p"), commits("q"), runs("p", "main", 1.0)];
     count(&table, &deltas, at(0));
-    let collector = Collector::Contributors;
-    let of_p = Retirement::Collector {
-        collector,
-        project: Some("p".into()),
-    };
+    let gone = Retirement::Collector(Collector::Contributors);
     let update = Update {
-        retirements: vec![of_p],
+        retirements: vec![gone],
         ..Update::default()
     };
-    assert_eq!(table.turned(&update).len(), 1);
-    table.apply(update, at(300));
-    assert_eq!(table.sweep(at(420)), 1);
-    let left = [
-        ("age_contributor_commits_count Ada q", "1"),
-        ("run_count p main", "1"),
-    ];
-    assert_shows(&table, at(420), &left);
-    table.retire_collector(collector, at(430));
-    table.sweep(at(600));
-    assert_shows(&table, at(600), &left[1..]);
+    assert_eq!(table.turned(&update).len(), 2);
+    table.retire_collector(Collector::Contributors, at(300));
+    assert_eq!(look(&table, at(300)).len(), 3);
+    assert_eq!(table.sweep(at(420)), 2);
+    assert_shows(&table, at(420), &[("run_count p main", "1")]);
 }
 
 #[test]
