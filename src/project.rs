@@ -74,6 +74,8 @@ memory! {
     code_review: crate::collector::code_review::Memory,
     /// Memory of the collector `repository`.
     repository: repository::Memory,
+    /// Memory of the collector `contributors`.
+    contributors: crate::collector::contributors::Memory,
 }
 
 impl ProjectMemory {

@@ -117,6 +117,11 @@ impl Recorder {
         Ok(projects)
     }
 
+    /// Marks what a collector counted as gone.
+    pub fn retire(&self, collector: Collector, now: UnixSeconds) {
+        self.table.retire_collector(collector, now);
+    }
+
     /// The counters and histograms about the project at one path, as they will be called when it
     /// is at another.
     #[must_use]

@@ -115,7 +115,7 @@ pub struct Vulnerabilities {
 /// GitLab's severities, the worst first.
 pub const SEVERITIES: [&str; 6] = ["critical", "high", "medium", "low", "info", "unknown"];
 
-/// An author's commits in the default branch (`GET /projects/:id/repository/contributors`).
+/// An author's commits in a branch (`GET /projects/:id/repository/contributors`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contributor {
     /// Name in a commit.
@@ -135,10 +135,20 @@ pub struct Commit {
     pub author_name: Text,
     /// E-mail address of the author.
     pub author_email: Text,
-    /// Whether it merges another branch.
-    pub merge: bool,
+    /// When it was first written, by the author's clock; it stays when the commit is rewritten.
+    pub authored_at: Option<UnixSeconds>,
+    /// Hashes of the commits before it: none for the first, several for a merge.
+    pub parents: Vec<Text>,
     /// Lines added; `None` where they were not asked for.
     pub additions: Option<u64>,
     /// Lines deleted; `None` where they were not asked for.
     pub deletions: Option<u64>,
+}
+
+impl Commit {
+    /// Whether it merges another branch.
+    #[must_use]
+    pub fn is_merge(&self) -> bool {
+        self.parents.len() > 1
+    }
 }

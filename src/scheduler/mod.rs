@@ -169,6 +169,11 @@ impl Scheduler {
         observer: Arc<dyn Observer>,
         clock: Clock,
     ) -> Self {
+        // What an earlier process counted with collectors that are off now would stand still for
+        // ever.
+        for collector in switched_off(settings) {
+            recorder.retire(collector, clock.now());
+        }
         let collectors = FeedCollectors::new(&settings.collectors);
         let wishes = collectors.wishes(&settings.collectors);
         let pipelines = &settings.collectors.pipelines;
@@ -346,6 +351,13 @@ impl Scheduler {
         let span = tracing::info_span!("task", otel.name = task, task);
         self.running.spawn(run.instrument(span)).id()
     }
+}
+
+/// The collectors that the settings do not enable.
+fn switched_off(settings: &Settings) -> impl Iterator<Item = Collector> {
+    let switches = settings.collectors.switches();
+    let all = Collector::ALL.into_iter();
+    all.filter(move |collector| switches.contains(&(collector.as_str(), false)))
 }
 
 /// The change feed serves several collectors: it runs as often as the quickest of them asks.

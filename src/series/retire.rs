@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use super::family::Family;
 use super::labels::LabelSets;
 use crate::gitlab::model::{ProjectId, Text};
-use crate::telemetry::catalogue::{Desc, Kind};
+use crate::telemetry::catalogue::{Collector, Desc, Kind};
 
 /// What is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,17 +22,24 @@ pub enum Retirement {
         /// The full path that the series bear.
         path: Text,
     },
+    /// All that a collector counts.
+    Collector(Collector),
 }
 
 impl Retirement {
-    /// The label values that a series of `desc` must have to be meant.
-    fn selector(&self, desc: &Desc) -> Vec<(&'static str, &Text)> {
+    /// The label values that a series of `desc` must have to be meant; `None` when none is.
+    fn selector(&self, desc: &Desc) -> Option<Vec<(&'static str, &Text)>> {
         match self {
-            Self::Labels(labels) => labels.iter().map(|(name, value)| (*name, value)).collect(),
+            Self::Labels(labels) => {
+                let labels = labels.iter().map(|(name, value)| (*name, value));
+                Some(labels.collect()).filter(|labels: &Vec<_>| !labels.is_empty())
+            }
             Self::Project { path, .. } => {
                 let parent = desc.labels.contains(&"parent_project");
-                vec![(if parent { "parent_project" } else { "project" }, path)]
+                let label = if parent { "parent_project" } else { "project" };
+                Some(vec![(label, path)])
             }
+            Self::Collector(collector) => (desc.collector == *collector).then(Vec::new),
         }
     }
 }
@@ -41,12 +48,12 @@ impl Retirement {
     /// Whether a series with these label values is meant.
     #[must_use]
     pub fn means(&self, desc: &Desc, values: &[Text]) -> bool {
-        let selector = self.selector(desc);
-        !selector.is_empty()
-            && selector.iter().all(|(name, value)| {
+        self.selector(desc).is_some_and(|selector| {
+            selector.iter().all(|(name, value)| {
                 let place = desc.labels.iter().position(|label| label == name);
                 place.and_then(|place| values.get(place)) == Some(*value)
             })
+        })
     }
 }
 
@@ -57,17 +64,17 @@ type Wanted = HashMap<Vec<usize>, HashSet<Vec<u32>>>;
 fn wanted(family: &Family, labels: &LabelSets, retirements: &[Retirement]) -> Wanted {
     let mut wanted = Wanted::new();
     for retirement in retirements {
-        let places_and_values: Option<(Vec<usize>, Vec<u32>)> = retirement
-            .selector(family.desc)
+        let Some(selector) = retirement.selector(family.desc) else {
+            continue;
+        };
+        let places_and_values: Option<(Vec<usize>, Vec<u32>)> = selector
             .into_iter()
             .map(|(name, value)| {
                 let place = family.desc.labels.iter().position(|label| *label == name)?;
                 Some((place, labels.text_id(value)?))
             })
             .collect();
-        if let Some((places, values)) = places_and_values
-            && !places.is_empty()
-        {
+        if let Some((places, values)) = places_and_values {
             wanted.entry(places).or_default().insert(values);
         }
     }

@@ -17,7 +17,7 @@ use super::walk::RemovedRow;
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::{ProjectId, Text};
 use crate::telemetry::buckets::BucketSettings;
-use crate::telemetry::catalogue::{Desc, FamilyId, Kind, SeriesKey};
+use crate::telemetry::catalogue::{Collector, Desc, FamilyId, Kind, SeriesKey};
 use crate::telemetry::instruments::{Change, Delta};
 
 /// Removals noted for the next push at most; beyond, receivers see the series fade by themselves.
@@ -163,6 +163,13 @@ impl Table {
     /// Marks what bears these label values as gone; see [`Retirement::Labels`].
     pub fn retire(&self, labels: Vec<(&'static str, Text)>, now: UnixSeconds) {
         self.change(now, |change| change.retire(&[Retirement::Labels(labels)]));
+    }
+
+    /// Marks all that a collector counts as gone; see [`Retirement::Collector`].
+    pub fn retire_collector(&self, collector: Collector, now: UnixSeconds) {
+        self.change(now, |change| {
+            change.retire(&[Retirement::Collector(collector)])
+        });
     }
 
     /// Marks a project as gone; see [`Retirement::Project`].

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::contributors::ContributorsSource;
 use super::environments::EnvironmentsSource;
 use super::merge_requests::MergeRequestsSource;
 use super::repository::RepositorySource;
@@ -32,6 +33,7 @@ pub fn sources(settings: &Settings, gitlab: &GitLab) -> Sources {
         shared(SchedulesSource::new(collectors, gitlab)),
         shared(VariablesSource::new(collectors, gitlab)),
         shared(RunnersSource::new(collectors, gitlab)),
+        shared(ContributorsSource::new(settings, gitlab)),
     ];
     all.into_iter().flatten().collect()
 }

@@ -133,6 +133,7 @@ pub(super) struct RestCommit {
     id: String,
     author_name: String,
     author_email: String,
+    authored_date: Option<String>,
     #[serde(default)]
     parent_ids: Vec<String>,
     stats: Option<RestStats>,
@@ -150,7 +151,8 @@ impl From<RestCommit> for Commit {
             sha: raw.id.into(),
             author_name: raw.author_name.into(),
             author_email: raw.author_email.into(),
-            merge: raw.parent_ids.len() > 1,
+            authored_at: time(raw.authored_date.as_deref()),
+            parents: raw.parent_ids.into_iter().map(Into::into).collect(),
             additions: raw.stats.as_ref().map(|stats| stats.additions),
             deletions: raw.stats.as_ref().map(|stats| stats.deletions),
         }
@@ -250,37 +252,65 @@ impl GitLab {
         Ok(total.and_then(|total| total.to_str().ok()?.trim().parse().ok()))
     }
 
-    /// Who committed to the default branch (`GET /projects/:id/repository/contributors`).
+    /// Who committed most to a branch, the default one without a name
+    /// (`GET /projects/:id/repository/contributors`): one page.
     ///
     /// # Errors
     /// Those of any call; 404 also where the project has no repository.
-    pub async fn contributors(&self, project: ProjectId) -> Result<Page<Contributor>, GitLabError> {
+    pub async fn contributors(
+        &self,
+        project: ProjectId,
+        branch: Option<&str>,
+    ) -> Result<Page<Contributor>, GitLabError> {
         let id = project.to_string();
         let get = Get::new(
             "/projects/:id/repository/contributors",
             &below(&id, &["repository", "contributors"]),
-        );
-        self.get_all::<RestContributor, _>(&get).await
+        )
+        .maybe("ref", branch)
+        .with("order_by", "commits")
+        .with("sort", "desc");
+        self.get_page::<RestContributor, _>(&get, None).await
     }
 
-    /// The newest commit of the default branch (`GET /projects/:id/repository/commits`).
+    /// The newest commit of a branch, the default one without a name
+    /// (`GET /projects/:id/repository/commits`).
     ///
     /// # Errors
-    /// Those of any call; 404 also where the project has no repository.
-    pub async fn newest_commit(&self, project: ProjectId) -> Result<Option<Commit>, GitLabError> {
+    /// Those of any call; 404 also where there is no repository or no such branch.
+    pub async fn newest_commit(
+        &self,
+        project: ProjectId,
+        branch: Option<&str>,
+    ) -> Result<Option<Commit>, GitLabError> {
         let id = project.to_string();
-        let get = commits(&id).with("per_page", 1);
-        let page: Page<Commit> = {
-            let (call, answer) = self.get(&get, None, None).await?;
-            let (items, skipped) = read_list::<RestCommit, Commit>(&answer.body)
-                .map_err(|why| self.decode_error(&call, &answer, why))?;
-            Page {
-                items,
-                next: None,
-                skipped,
-            }
-        };
-        Ok(page.items.into_iter().next())
+        let get = commits(&id).maybe("ref_name", branch);
+        let (call, answer) = self.get(&get, None, Some(1)).await?;
+        let (items, skipped) = read_list::<RestCommit, Commit>(&answer.body)
+            .map_err(|why| self.decode_error(&call, &answer, why))?;
+        match (items.into_iter().next(), skipped.into_iter().next()) {
+            (None, Some(why)) => Err(self.decode_error(&call, &answer, why)),
+            (newest, _) => Ok(newest),
+        }
+    }
+
+    /// Whether a commit is still there, on a branch or not
+    /// (`GET /projects/:id/repository/commits/:sha`).
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn has_commit(&self, project: ProjectId, sha: &str) -> Result<bool, GitLabError> {
+        let id = project.to_string();
+        let get = Get::new(
+            "/projects/:id/repository/commits/:sha",
+            &below(&id, &["repository", "commits", sha]),
+        )
+        .with("stats", false);
+        match self.get_one::<RestCommit, Commit>(&get).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.means_gone() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The commits that `to` has and `from` has not, with their lines, newest first

@@ -1,6 +1,6 @@
 //! Births, totals, memory in a store, retirement and limits.
 
-use super::super::{Refusal, RowRecord, RowValue};
+use super::super::{Refusal, Retirement, RowRecord, RowValue};
 use super::*;
 
 #[test]
@@ -275,6 +275,32 @@ fn a_gone_project_loses_its_states_at_once_and_its_totals_later() {
         ("run_count q main", "1"),
     ];
     assert_shows(&table, at(300), &left);
+}
+
+#[test]
+fn what_a_collector_counted_is_retired_and_nothing_else() {
+    use crate::telemetry::catalogue::contributors;
+    use crate::telemetry::catalogue::labels::AuthorLabels;
+    let commits = |project: &str| {
+        let labels = AuthorLabels {
+            author: "Ada".into(),
+            project: project.into(),
+        };
+        delta(&contributors::COMMITS.desc, labels, Change::Rise(1.0))
+    };
+    let table = table(100);
+    let deltas = [commits("p"), commits("q"), runs("p", "main", 1.0)];
+    count(&table, &deltas, at(0));
+    let gone = Retirement::Collector(Collector::Contributors);
+    let update = Update {
+        retirements: vec![gone],
+        ..Update::default()
+    };
+    assert_eq!(table.turned(&update).len(), 2);
+    table.retire_collector(Collector::Contributors, at(300));
+    assert_eq!(look(&table, at(300)).len(), 3);
+    assert_eq!(table.sweep(at(420)), 2);
+    assert_shows(&table, at(420), &[("run_count p main", "1")]);
 }
 
 #[test]

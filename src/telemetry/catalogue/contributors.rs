@@ -19,7 +19,9 @@ pub static COMMITS: Counter<AuthorLabels> = Counter::new(spec(
     "age_contributor_commits_count",
     "",
     true,
-    "Commits of the author that came to the default branch since the exporter first saw it.",
+    "Commits of the author that came to the default branch since the exporter first saw the \
+     branch, each once; merge commits are left out, as in GitLab's list of contributors. After a \
+     forced push only commits written since the look before it count.",
 ));
 
 /// Lines added.
@@ -27,8 +29,7 @@ pub static ADDITIONS: Counter<AuthorLabels> = Counter::new(spec(
     "age_contributor_additions",
     "",
     true,
-    "Lines that the author's commits to the default branch added since the exporter first saw \
-     it; merge commits are left out.",
+    "Lines that the commits in age_contributor_commits_count added; merge commits are left out.",
 ));
 
 /// Lines deleted.
@@ -36,8 +37,7 @@ pub static DELETIONS: Counter<AuthorLabels> = Counter::new(spec(
     "age_contributor_deletions",
     "",
     true,
-    "Lines that the author's commits to the default branch deleted since the exporter first saw \
-     it; merge commits are left out.",
+    "Lines that the commits in age_contributor_commits_count deleted; merge commits are left out.",
 ));
 
 /// This file's entries, in the order of `/metrics`.

@@ -124,6 +124,7 @@ impl Collector {
                 | Self::Variables
                 | Self::Environments
                 | Self::Repository
+                | Self::Contributors
                 | Self::Security
                 | Self::ValueStream
                 | Self::MergeRequests

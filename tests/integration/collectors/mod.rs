@@ -2,6 +2,7 @@
 
 mod capability;
 mod code;
+mod contributors;
 mod merge_requests;
 mod repository;
 mod runners;

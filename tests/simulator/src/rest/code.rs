@@ -20,6 +20,10 @@ pub fn routes(config: &mut web::ServiceConfig) {
         )
         .route("/projects/{id}/repository/commits", web::get().to(commits))
         .route(
+            "/projects/{id}/repository/commits/{sha}",
+            web::get().to(commit),
+        )
+        .route(
             "/projects/{id}/vulnerabilities",
             web::get().to(vulnerabilities),
         );
@@ -194,6 +198,15 @@ pub async fn commits(call: Call) -> Answer {
     call.offset_page(&found, false, |commit| write(commit, stats))
 }
 
+/// `GET /projects/:id/repository/commits/:sha`: a commit, on a branch or not.
+pub async fn commit(call: Call) -> Answer {
+    let world = call.state.world.read();
+    let (_, code) = readable(&call, &world)?;
+    let commit = code.commits.get(&*call.segment("sha"));
+    let commit = commit.ok_or(ApiError::NotFound("404 Commit Not Found"))?;
+    ok(&write(commit, call.flag("stats")?.unwrap_or(true)))
+}
+
 fn write(commit: &Commit, stats: bool) -> Value {
     let at = time::milliseconds(commit.committed_at);
     let mut parents: Vec<String> = commit.parent.iter().map(ToString::to_string).collect();
@@ -210,7 +223,7 @@ fn write(commit: &Commit, stats: bool) -> Value {
         "message": "Change something\n",
         "author_name": &*commit.author_name,
         "author_email": &*commit.author_email,
-        "authored_date": at,
+        "authored_date": time::milliseconds(commit.authored_at),
         "committer_name": &*commit.author_name,
         "committer_email": &*commit.author_email,
         "committed_date": at,

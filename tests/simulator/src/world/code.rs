@@ -38,7 +38,9 @@ pub struct Commit {
     pub author_name: Arc<str>,
     /// E-mail address of the author.
     pub author_email: Arc<str>,
-    /// When it was committed.
+    /// When it was first written.
+    pub authored_at: Millis,
+    /// When it was committed; later when it was rewritten.
     pub committed_at: Millis,
     /// Lines added.
     pub additions: u64,
@@ -328,6 +330,7 @@ impl World {
             merge: spec.merge,
             author_name: spec.author_name.clone(),
             author_email: spec.author_email.clone(),
+            authored_at: self.now,
             committed_at: self.now,
             additions: spec.additions,
             deletions: spec.deletions,
@@ -370,6 +373,7 @@ impl World {
                     merge: false,
                     author_name: spec.author_name,
                     author_email: spec.author_email,
+                    authored_at: committed_at,
                     committed_at,
                     additions: spec.additions,
                     deletions: spec.deletions,
@@ -528,6 +532,7 @@ impl Code {
                 merge: false,
                 author_name: spec.author_name,
                 author_email: spec.author_email,
+                authored_at: at - HOUR * (index as Millis + 1),
                 committed_at: at - HOUR * (index as Millis + 1),
                 additions: spec.additions,
                 deletions: spec.deletions,

@@ -8,6 +8,7 @@ mod delivery;
 mod evolve;
 pub mod extras;
 mod generate;
+mod history;
 mod jobs;
 pub mod ledger;
 pub mod model;

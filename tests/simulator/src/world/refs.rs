@@ -37,6 +37,8 @@ impl World {
         let (sha, now) = (self.new_sha(), self.now);
         let name: Arc<str> = branch.into();
         let project = self.project_mut(project_id)?;
+        // The first push to an empty repository makes its default branch.
+        project.default_branch.get_or_insert_with(|| name.clone());
         let tip = GitRef {
             name: name.clone(),
             sha: sha.clone(),

@@ -1,0 +1,279 @@
+//! `contributors`: commits to the default branch and their lines, by author.
+//!
+//! The newest commit at the first look is remembered: what leads to it is history. From then on
+//! what is reachable from the newest commit and not from the one counted up to is new, so a commit
+//! is met once however many pushes and merges bring it. Merge commits are left out, as in GitLab's
+//! own list of contributors.
+//!
+//! # Forced pushes
+//! When the commits that are new do not stand on what was seen before, the branch was rewritten:
+//! old commits come again under new hashes. What was written before the last look was counted or is
+//! history, and is not counted; what was written since is. A branch that is set back counts
+//! nothing, nor does it when it comes forward again. Commits that were counted, went with a forced
+//! push and come back by a merge are known by their hashes, the last few hundred of them.
+//!
+//! # Authors
+//! Their series are there as long as they commit, and go some time after the last commit: people
+//! leave, and their names with them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Measured, Measures, Subject};
+use crate::clock::UnixSeconds;
+use crate::gitlab::model::Text;
+use crate::gitlab::repository::{Commit, Contributor};
+use crate::people::{Author, People};
+use crate::series::Retirement;
+use crate::telemetry::catalogue::contributors as metric;
+use crate::telemetry::catalogue::labels::AuthorLabels;
+use crate::telemetry::catalogue::{Collector, Measurement};
+
+/// Counted commits that are known by their hashes, for when they come again.
+const CLAIMS: usize = 256;
+/// How long an author's series stay after the last commit.
+const QUIET: Duration = Duration::from_secs(90 * 86_400);
+
+/// What a look read of a project.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// The default branch.
+    pub branch: Branch,
+    /// The project's activity when the look began.
+    pub activity: Option<UnixSeconds>,
+}
+
+/// What a look found in the default branch.
+#[derive(Clone, Debug)]
+pub enum Branch {
+    /// Nothing: no repository, or no such branch yet.
+    Empty,
+    /// It is where it was.
+    Unmoved,
+    /// It is seen for the first time, or nothing leads from what is remembered to it any more.
+    Begins {
+        /// Its name.
+        name: Text,
+        /// Its newest commit.
+        tip: Text,
+        /// Some who committed to it.
+        known: Vec<Contributor>,
+    },
+    /// It has a newest commit that was counted, or is history: it was set back.
+    SetBack {
+        /// Its newest commit.
+        tip: Text,
+    },
+    /// It moved.
+    Moved {
+        /// Its newest commit.
+        tip: Text,
+        /// What leads to it and not to [`Begun::base`], newest first.
+        commits: Vec<Commit>,
+    },
+}
+
+/// How far a branch has been counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    /// Its name.
+    pub branch: Text,
+    /// What leads to this commit is history or was counted.
+    pub base: Text,
+    /// Its newest commit at the last look: the base, or an earlier one after it was set back.
+    pub tip: Text,
+}
+
+/// What is remembered of a project's commits.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// The default branch; none before the first commit.
+    pub begun: Option<Begun>,
+    /// When the branch was last looked at.
+    pub read_at: Option<UnixSeconds>,
+    /// The project's activity at that time.
+    pub activity: Option<UnixSeconds>,
+    /// How authors were called in labels: see [`People::author_naming`].
+    pub naming: Text,
+    /// Labels that have series, and when something last came there.
+    authors: BTreeMap<Text, UnixSeconds>,
+    /// Beginnings of the hashes of the commits that were counted last.
+    claims: VecDeque<u64>,
+}
+
+impl Memory {
+    /// Whether a commit has not been counted; it is, then.
+    fn claim(&mut self, commit: &Commit) -> bool {
+        let start = commit.sha.get(..16);
+        let Some(claim) = start.and_then(|hex| u64::from_str_radix(hex, 16).ok()) else {
+            return true;
+        };
+        if self.claims.contains(&claim) {
+            return false;
+        }
+        if self.claims.len() >= CLAIMS {
+            self.claims.pop_front();
+        }
+        self.claims.push_back(claim);
+        true
+    }
+}
+
+/// Takes in what was read: counts each commit once.
+pub fn measure(
+    subject: Subject<'_>,
+    people: &People,
+    read: &Read,
+    memory: &mut Memory,
+) -> Measures {
+    let mut out = Measured::default();
+    let mut gone = rename(people, memory);
+    follow(subject, people, &read.branch, memory, &mut out);
+    memory.read_at = Some(subject.now);
+    memory.activity = read.activity;
+    let quiet = |_: &Text, last: &mut UnixSeconds| subject.now.since(*last) > QUIET;
+    let authors = memory.authors.extract_if(.., quiet);
+    gone.extend(authors.map(|(author, _)| author));
+    gone.retain(|author| !memory.authors.contains_key(author));
+    let gone = gone.into_iter().map(|author| {
+        let project = subject.project.clone();
+        Retirement::Labels(vec![("project", project), ("author", author)])
+    });
+    Measures {
+        retirements: gone.collect(),
+        ..Measures::new(Collector::Contributors, out)
+    }
+}
+
+/// Goes where the branch went.
+fn follow(
+    subject: Subject<'_>,
+    people: &People,
+    branch: &Branch,
+    memory: &mut Memory,
+    out: &mut Measured,
+) {
+    match branch {
+        Branch::Empty | Branch::Unmoved => {}
+        Branch::Begins { name, tip, known } => {
+            for one in known {
+                let author = Author {
+                    name: &one.name,
+                    email: &one.email,
+                };
+                note(subject, people.author_label(&author), memory, out);
+            }
+            memory.begun = Some(Begun {
+                branch: name.clone(),
+                base: tip.clone(),
+                tip: tip.clone(),
+            });
+        }
+        Branch::SetBack { tip } => {
+            if let Some(begun) = &mut memory.begun {
+                begun.tip = tip.clone();
+            }
+        }
+        Branch::Moved { tip, commits } => {
+            count(subject, people, commits, memory, out);
+            if let Some(begun) = &mut memory.begun {
+                (begun.base, begun.tip) = (tip.clone(), tip.clone());
+            }
+        }
+    }
+}
+
+/// When authors are called otherwise than before, all the earlier names go.
+fn rename(people: &People, memory: &mut Memory) -> Vec<Text> {
+    let naming = people.author_naming();
+    if memory.naming == naming {
+        return Vec::new();
+    }
+    memory.naming = naming;
+    std::mem::take(&mut memory.authors).into_keys().collect()
+}
+
+/// Notes that an author is there, with all series.
+fn note(subject: Subject<'_>, author: Text, memory: &mut Memory, out: &mut Measured) {
+    let labels = labels(subject, &author);
+    if memory.authors.insert(author, subject.now) == Some(subject.now) {
+        return;
+    }
+    let series = [&metric::COMMITS, &metric::ADDITIONS, &metric::DELETIONS];
+    out.births
+        .extend(series.map(|metric| metric.series(labels.clone())));
+}
+
+/// Counts what is new, summed up by author.
+fn count(
+    subject: Subject<'_>,
+    people: &People,
+    commits: &[Commit],
+    memory: &mut Memory,
+    out: &mut Measured,
+) {
+    let seen_at = memory.read_at;
+    let is_rewritten = !memory
+        .begun
+        .as_ref()
+        .is_some_and(|begun| stands_on(begun, commits));
+    let is_new = |commit: &Commit| !is_rewritten || commit.authored_at > seen_at;
+    let mut sums: BTreeMap<Text, Sum> = BTreeMap::new();
+    // The oldest first, so that the newest claims stay.
+    for commit in commits.iter().rev() {
+        if commit.is_merge() || !is_new(commit) || !memory.claim(commit) {
+            continue;
+        }
+        let author = people.author_label(&Author {
+            name: &commit.author_name,
+            email: &commit.author_email,
+        });
+        let sum = sums.entry(author).or_default();
+        sum.commits += 1;
+        sum.additions += commit.additions.unwrap_or_default();
+        sum.deletions += commit.deletions.unwrap_or_default();
+    }
+    for (author, sum) in sums {
+        out.events.extend(sum.events(subject, &author));
+        note(subject, author, memory, out);
+    }
+}
+
+/// Whether one of these commits follows what was seen before: the branch went on from there.
+fn stands_on(begun: &Begun, commits: &[Commit]) -> bool {
+    let mut parents = commits.iter().flat_map(|commit| &commit.parents);
+    parents.any(|parent| *parent == begun.base || *parent == begun.tip)
+}
+
+/// What an author's new commits come to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    commits: u64,
+    additions: u64,
+    deletions: u64,
+}
+
+impl Sum {
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+    fn events(self, subject: Subject<'_>, author: &Text) -> impl Iterator<Item = Measurement> {
+        let rises = [
+            (&metric::COMMITS, self.commits),
+            (&metric::ADDITIONS, self.additions),
+            (&metric::DELETIONS, self.deletions),
+        ];
+        let rises = rises.into_iter().filter(|(_, rise)| *rise > 0);
+        rises.map(move |(metric, rise)| metric.add(labels(subject, author), rise as f64))
+    }
+}
+
+fn labels(subject: Subject<'_>, author: &Text) -> AuthorLabels {
+    AuthorLabels {
+        author: author.clone(),
+        project: subject.project.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

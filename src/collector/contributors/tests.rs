@@ -1,0 +1,335 @@
+//! Commits are counted once, whatever happens to the branch.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::collector::refs::RefsSeen;
+use crate::config::{Labels, PeopleNames, ProjectSettings};
+use crate::gitlab::model::{Known, ProjectId};
+
+/// A hash from a word: its beginning tells it apart.
+fn sha(word: &str) -> Text {
+    let hex: String = word.bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!("{hex:0<40}").into()
+}
+
+/// A commit by Ada with three lines added and one deleted, written at this time.
+fn commit(word: &str, parents: &[&str], authored: i64) -> Commit {
+    Commit {
+        sha: sha(word),
+        author_name: "Ada".into(),
+        author_email: "ada@example.com".into(),
+        authored_at: Some(UnixSeconds(authored)),
+        parents: parents.iter().map(|parent| sha(parent)).collect(),
+        additions: Some(3),
+        deletions: Some(1),
+    }
+}
+
+fn by(name: &str, commit: Commit) -> Commit {
+    Commit {
+        author_name: name.into(),
+        author_email: format!("{name}@example.com").into(),
+        ..commit
+    }
+}
+
+fn people(people: PeopleNames) -> People {
+    let people_hash_key = Some("a long random text".into());
+    People::new(&Labels {
+        people,
+        people_hash_key,
+    })
+}
+
+/// A branch that began, and what is remembered of it.
+struct Watched {
+    memory: Memory,
+    people: People,
+    now: i64,
+}
+
+impl Watched {
+    /// One that is at the commit `tip` at time 100.
+    fn at(tip: &str) -> Self {
+        let mut watched = Self::new(PeopleNames::Username);
+        watched.begins(tip, &[]);
+        watched
+    }
+
+    fn new(names: PeopleNames) -> Self {
+        Self {
+            memory: Memory::default(),
+            people: people(names),
+            now: 0,
+        }
+    }
+
+    /// A look, 100 seconds after the last one.
+    fn look(&mut self, branch: Branch) -> Measures {
+        self.now += 100;
+        let subject = Subject {
+            id: ProjectId(1),
+            project: &"group/app".into(),
+            paths: &BTreeMap::new(),
+            settings: &ProjectSettings::default(),
+            max_pipelines_per_ref: 1,
+            refs: &RefsSeen::default(),
+            tier: Known::Unread,
+            now: UnixSeconds(self.now),
+        };
+        let activity = None;
+        let read = Read { branch, activity };
+        let measures = measure(subject, &self.people, &read, &mut self.memory);
+        assert_eq!(measures.measured.states, []);
+        measures
+    }
+
+    fn begins(&mut self, tip: &str, known: &[&str]) -> Measures {
+        let known = known.iter().map(|name| Contributor {
+            name: (*name).into(),
+            email: format!("{name}@example.com").into(),
+            commits: 7,
+        });
+        self.look(Branch::Begins {
+            name: "main".into(),
+            tip: sha(tip),
+            known: known.collect(),
+        })
+    }
+
+    /// Commits, the newest first, that lead to the first of them.
+    fn moves(&mut self, commits: Vec<Commit>) -> Vec<String> {
+        let tip = commits.first().map(|commit| commit.sha.clone()).unwrap();
+        let measures = self.look(Branch::Moved { tip, commits });
+        assert_eq!(measures.retirements, []);
+        shown(&measures)
+    }
+}
+
+/// The events, in short.
+fn shown(measures: &Measures) -> Vec<String> {
+    let events = measures.measured.events.iter();
+    let short = |event: &Measurement| {
+        let name = event.desc.name.trim_start_matches("age_contributor_");
+        format!("{} {name} {}", event.labels[0], event.value)
+    };
+    events.map(short).collect()
+}
+
+const NOTHING: [&str; 0] = [];
+const ONE: [&str; 3] = ["Ada commits_count 1", "Ada additions 3", "Ada deletions 1"];
+
+#[test]
+fn what_is_there_at_the_first_look_is_history_and_its_authors_are_shown_at_zero() {
+    let mut watched = Watched::new(PeopleNames::Username);
+    let first = watched.begins("a", &["Ada", "Ben", "Ada"]);
+    assert_eq!(shown(&first), NOTHING);
+    let births = first.measured.births.iter();
+    let births: Vec<_> = births
+        .map(|key| (&*key.labels[0], &*key.labels[1]))
+        .collect();
+    assert_eq!(
+        births,
+        [[("Ada", "group/app"); 3], [("Ben", "group/app"); 3]].concat()
+    );
+    assert_eq!(shown(&watched.look(Branch::Unmoved)), NOTHING);
+}
+
+#[test]
+fn new_commits_are_counted_by_author_without_merges() {
+    let mut watched = Watched::at("a");
+    let merge = by("Ben", commit("m", &["a", "c"], 150));
+    let counted = watched.moves(vec![
+        merge,
+        commit("c", &["b"], 20),
+        by("Ben", commit("b", &["a"], 10)),
+        by(
+            "Ben",
+            Commit {
+                additions: None,
+                deletions: Some(0),
+                ..commit("x", &["a"], 10)
+            },
+        ),
+        commit("y", &["x"], 10),
+    ]);
+    // They were written long ago, on another branch, and come now.
+    assert_eq!(
+        counted,
+        [
+            "Ada commits_count 2",
+            "Ada additions 6",
+            "Ada deletions 2",
+            "Ben commits_count 2",
+            "Ben additions 3",
+            "Ben deletions 1"
+        ]
+    );
+    assert_eq!(shown(&watched.look(Branch::Unmoved)), NOTHING);
+    let begun = watched.memory.begun.unwrap();
+    assert_eq!((begun.base, begun.tip), (sha("m"), sha("m")));
+}
+
+#[test]
+fn an_author_without_lines_has_all_series() {
+    let mut watched = Watched::at("a");
+    let empty = Commit {
+        additions: Some(0),
+        deletions: Some(0),
+        ..commit("b", &["a"], 150)
+    };
+    let tip = empty.sha.clone();
+    let commits = vec![empty];
+    let measures = watched.look(Branch::Moved { tip, commits });
+    assert_eq!(shown(&measures), ["Ada commits_count 1"]);
+    assert_eq!(measures.measured.births.len(), 3);
+}
+
+#[test]
+fn after_a_forced_push_only_what_was_written_since_the_last_look_counts() {
+    let mut watched = Watched::at("a");
+    assert_eq!(watched.moves(vec![commit("b", &["a"], 150)]), ONE);
+    // At 200: b is rewritten as b2 on another a, and c comes.
+    let rewritten = vec![
+        commit("c", &["b2"], 250),
+        commit("b2", &["a2"], 150),
+        commit("a2", &[], 50),
+    ];
+    assert_eq!(watched.moves(rewritten), ONE);
+    // What follows is ordinary again.
+    assert_eq!(watched.moves(vec![commit("d", &["c"], 5)]), ONE);
+    // Without a time nothing can be told.
+    let untimed = Commit {
+        authored_at: None,
+        ..commit("e", &["z"], 0)
+    };
+    assert_eq!(watched.moves(vec![untimed]), NOTHING);
+}
+
+#[test]
+fn a_branch_that_is_set_back_and_comes_forward_again_counts_nothing() {
+    let mut watched = Watched::at("c");
+    let back = Branch::SetBack { tip: sha("a") };
+    assert_eq!(shown(&watched.look(back)), NOTHING);
+    let begun = watched.memory.begun.clone().unwrap();
+    assert_eq!((begun.base, begun.tip), (sha("c"), sha("a")));
+    let forward = Branch::SetBack { tip: sha("c") };
+    assert_eq!(shown(&watched.look(forward)), NOTHING);
+    // It goes on from the commit it was set back to: nothing was rewritten.
+    watched.look(Branch::SetBack { tip: sha("a") });
+    assert_eq!(watched.moves(vec![commit("d", &["a"], 5)]), ONE);
+}
+
+#[test]
+fn counted_commits_that_went_and_come_back_by_a_merge_are_known() {
+    let mut watched = Watched::at("a");
+    watched.moves(vec![commit("c", &["b"], 20), commit("b", &["a"], 10)]);
+    // A forced push takes them away, for another commit.
+    assert_eq!(watched.moves(vec![commit("d", &["a"], 250)]), ONE);
+    let back = vec![
+        commit("m", &["d", "e"], 350),
+        commit("e", &["c"], 340),
+        commit("c", &["b"], 20),
+        commit("b", &["a"], 10),
+    ];
+    assert_eq!(watched.moves(back), ONE);
+}
+
+#[test]
+fn claims_are_bounded_and_the_newest_stay() {
+    let mut memory = Memory::default();
+    let numbered = |number: usize| commit(&format!("{number:08}"), &[], 0);
+    for number in 0..CLAIMS + 10 {
+        assert!(memory.claim(&numbered(number)));
+    }
+    assert_eq!(memory.claims.len(), CLAIMS);
+    assert!(!memory.claim(&numbered(CLAIMS + 9)) && memory.claim(&numbered(0)));
+    // What is no hash is not known again, and does no harm.
+    let odd = Commit {
+        sha: "ä".into(),
+        ..numbered(0)
+    };
+    assert!(memory.claim(&odd) && memory.claim(&odd));
+}
+
+#[test]
+fn a_branch_that_cannot_be_followed_begins_anew() {
+    let mut watched = Watched::at("a");
+    let anew = watched.begins("z", &[]);
+    assert_eq!(shown(&anew), NOTHING);
+    assert_eq!(anew.measured.births, []);
+    assert_eq!(watched.moves(vec![commit("y", &["z"], 5)]), ONE);
+}
+
+#[test]
+fn an_empty_repository_has_nothing() {
+    let mut watched = Watched::new(PeopleNames::Username);
+    let empty = watched.look(Branch::Empty);
+    assert!(empty.measured.is_empty());
+    assert_eq!(watched.memory.begun, None);
+    assert_eq!(watched.memory.read_at, Some(UnixSeconds(100)));
+}
+
+#[test]
+fn people_are_called_what_the_settings_say() {
+    for (names, label) in [
+        (PeopleNames::Name, "Ada"),
+        (PeopleNames::Hash, "a7090f9b3488d3c5"),
+        (PeopleNames::None, "all"),
+    ] {
+        let mut watched = Watched::new(names);
+        watched.begins("a", &[]);
+        let counted = watched.moves(vec![
+            commit("c", &["b"], 150),
+            by("Ben", commit("b", &["a"], 150)),
+        ]);
+        let expected = if names == PeopleNames::None { 2 } else { 1 };
+        let expected = format!("{label} commits_count {expected}");
+        assert!(counted.contains(&expected), "{counted:?}");
+    }
+}
+
+fn gone(author: &str) -> Retirement {
+    Retirement::Labels(vec![
+        ("project", "group/app".into()),
+        ("author", author.into()),
+    ])
+}
+
+#[test]
+fn after_a_change_of_the_setting_the_old_names_go_and_counting_goes_on() {
+    let mut watched = Watched::new(PeopleNames::Username);
+    watched.begins("a", &["Ben", "all"]);
+    watched.moves(vec![commit("b", &["a"], 150)]);
+    // By full name they are called as they were.
+    watched.people = people(PeopleNames::Name);
+    assert_eq!(watched.look(Branch::Unmoved).retirements, []);
+    watched.people = people(PeopleNames::None);
+    let look = watched.look(Branch::Moved {
+        tip: sha("c"),
+        commits: vec![commit("c", &["b"], 250)],
+    });
+    // Somebody is really called so: what is there now does not go.
+    assert_eq!(look.retirements, [gone("Ada"), gone("Ben")]);
+    assert_eq!(shown(&look)[0], "all commits_count 1");
+    assert_eq!(watched.look(Branch::Unmoved).retirements, []);
+}
+
+#[test]
+fn an_author_who_has_not_committed_for_long_goes() {
+    let mut watched = Watched::new(PeopleNames::Username);
+    watched.begins("a", &["Ben"]);
+    watched.now += 80 * 86_400;
+    watched.moves(vec![commit("b", &["a"], 150)]);
+    watched.now += 10 * 86_400;
+    assert_eq!(watched.look(Branch::Unmoved).retirements, [gone("Ben")]);
+    assert_eq!(watched.look(Branch::Unmoved).retirements, []);
+    watched.now += 80 * 86_400;
+    let back = watched.look(Branch::Moved {
+        tip: sha("c"),
+        commits: vec![by("Ben", commit("c", &["b"], 250))],
+    });
+    assert_eq!(back.retirements, [gone("Ada")]);
+    assert_eq!(back.measured.births.len(), 3);
+}

@@ -1,0 +1,247 @@
+//! Commits to default branches, by REST: GraphQL has no lines of commits.
+//!
+//! A project costs a call where somebody did something since it was last read, and another for
+//! each hundred commits that are new.
+
+use std::time::Duration;
+
+use super::{Problem, Reading, Source, SourceError, Target, side_by_side};
+use crate::clock::UnixSeconds;
+use crate::collector::contributors::{Begun, Branch, Read, measure};
+use crate::collector::{Measures, Subject};
+use crate::config::Settings;
+use crate::gitlab::model::{Known, Page, ProjectId, Text};
+use crate::gitlab::repository::{Commit, Contributor};
+use crate::gitlab::{Cause, GitLab, GitLabError};
+use crate::people::People;
+use crate::project::ProjectMemory;
+use crate::telemetry::catalogue::Collector;
+
+/// Projects in one run; each costs calls of its own.
+const BATCH: usize = 10;
+/// Projects whose calls go on side by side.
+const CALLS_AT_ONCE: usize = 4;
+/// GitLab notes activity at most this often: what moved is read once more later.
+const THROTTLE: Duration = Duration::from_secs(3600);
+/// How often a project is read though nothing was noted: mirrors move without activity.
+const QUIET: Duration = Duration::from_secs(24 * 3600);
+
+/// The source.
+pub struct ContributorsSource {
+    gitlab: GitLab,
+    people: People,
+    interval: Duration,
+}
+
+/// What was read of a project.
+#[derive(Debug)]
+pub struct ContributorsRead {
+    read: Read,
+    problems: Vec<Problem>,
+}
+
+impl ContributorsSource {
+    /// The source, where it is enabled.
+    #[must_use]
+    pub fn new(settings: &Settings, gitlab: &GitLab) -> Option<Self> {
+        let collector = &settings.collectors.contributors;
+        collector.enabled.then(|| Self {
+            gitlab: gitlab.clone(),
+            people: People::new(&settings.labels),
+            interval: collector.interval,
+        })
+    }
+
+    async fn project(&self, target: &Target) -> Result<ContributorsRead, SourceError> {
+        let mut problems = Vec::new();
+        let branch = self.branch(target, &mut problems).await?;
+        Ok(ContributorsRead {
+            read: Read {
+                branch,
+                activity: target.project.last_activity_at,
+            },
+            problems,
+        })
+    }
+
+    async fn branch(
+        &self,
+        target: &Target,
+        problems: &mut Vec<Problem>,
+    ) -> Result<Branch, SourceError> {
+        // By its name: after another one became the default, this is still the one remembered.
+        let name = match &target.project.default_branch {
+            Known::Value(name) => Some(name),
+            Known::Nothing => return Ok(Branch::Empty),
+            Known::Hidden | Known::Unread => None,
+        };
+        let newest = self
+            .gitlab
+            .newest_commit(target.id(), name.map(|name| &**name));
+        let tip = match newest.await {
+            Ok(Some(commit)) => commit.sha,
+            Ok(None) => return Ok(Branch::Empty),
+            // A repository without a commit. A project that is gone is found by others.
+            Err(error) if error.means_gone() => return Ok(Branch::Empty),
+            Err(error) => return Err(error.into()),
+        };
+        let name = name.cloned().unwrap_or_default();
+        match &target.memory.contributors.begun {
+            Some(begun) if begun.branch != name => Ok(begins(name, tip)),
+            Some(begun) if begun.tip == tip => Ok(Branch::Unmoved),
+            Some(begun) if begun.base == tip => Ok(Branch::SetBack { tip }),
+            Some(begun) => self.moved(target, begun, tip, problems).await,
+            None => {
+                let mut first = begins(name, tip);
+                if let Branch::Begins { name, known, .. } = &mut first {
+                    *known = self.known(target, name, problems).await;
+                }
+                Ok(first)
+            }
+        }
+    }
+
+    /// Who is known to commit, for series at 0: worth a call, but no failure.
+    async fn known(
+        &self,
+        target: &Target,
+        name: &Text,
+        problems: &mut Vec<Problem>,
+    ) -> Vec<Contributor> {
+        let branch = (!name.is_empty()).then_some(&**name);
+        match self.gitlab.contributors(target.id(), branch).await {
+            Ok(page) => page.items,
+            Err(error) => {
+                problems.push(problem(target, &error));
+                Vec::new()
+            }
+        }
+    }
+
+    /// What leads to `tip` and was not counted.
+    async fn moved(
+        &self,
+        target: &Target,
+        begun: &Begun,
+        tip: Text,
+        problems: &mut Vec<Problem>,
+    ) -> Result<Branch, SourceError> {
+        let new = self
+            .gitlab
+            .commits_between(target.id(), &begun.base, &tip)
+            .await;
+        let error = match new {
+            Ok(page) if !page.items.is_empty() => {
+                let commits = whole(target, page, problems);
+                return Ok(Branch::Moved { tip, commits });
+            }
+            Ok(_) => None,
+            Err(error) => Some(error).filter(|error| !error.means_gone()),
+        };
+        // GitLab answers so, too, when the commit that was counted up to is no more: some time after
+        // a forced push.
+        let may_be_gone = |error: &GitLabError| matches!(error.cause, Cause::Server(..));
+        let has_base = match &error {
+            Some(error) if !may_be_gone(error) => true,
+            _ => self.gitlab.has_commit(target.id(), &begun.base).await?,
+        };
+        match error {
+            _ if !has_base => Ok(begins(begun.branch.clone(), tip)),
+            Some(error) => Err(error.into()),
+            None => Ok(Branch::SetBack { tip }),
+        }
+    }
+}
+
+fn begins(name: Text, tip: Text) -> Branch {
+    let known = Vec::new();
+    Branch::Begins { name, tip, known }
+}
+
+fn problem(target: &Target, error: &GitLabError) -> Problem {
+    let collector = Collector::Contributors.as_str();
+    Problem::call(&target.project.full_path, collector, error)
+}
+
+/// The commits of a page; what is missing of them is told.
+fn whole(target: &Target, page: Page<Commit>, problems: &mut Vec<Problem>) -> Vec<Commit> {
+    let (path, collector) = (&target.project.full_path, Collector::Contributors.as_str());
+    let skipped = page.skipped.into_iter();
+    problems.extend(skipped.map(|why| Problem::skipped(path, collector, why)));
+    if page.next.is_some() {
+        let read = page.items.len();
+        problems.push(Problem {
+            project: path.clone(),
+            collector,
+            kind: "too_large",
+            sentence: format!(
+                "more than {read} commits came to the default branch since the last look; the \
+                 oldest of them are not counted"
+            ),
+        });
+    }
+    page.items
+}
+
+/// Whether the default branch may have moved since it was last read.
+fn may_have_moved(target: &Target, now: UnixSeconds) -> bool {
+    let memory = &target.memory.contributors;
+    let (Some(read_at), Some(activity)) = (memory.read_at, target.project.last_activity_at) else {
+        return true;
+    };
+    let branch = target.project.default_branch.as_ref().value();
+    let begun = memory.begun.as_ref().map(|begun| &begun.branch);
+    let begun = begun.filter(|name| !name.is_empty());
+    let recent = read_at.since(activity) < THROTTLE.saturating_mul(2);
+    branch != begun || memory.activity != Some(activity) || recent || now.since(read_at) >= QUIET
+}
+
+impl Source for ContributorsSource {
+    type Facts = ContributorsRead;
+
+    fn reading(&self) -> Reading {
+        Reading::Contributors
+    }
+
+    fn collectors(&self) -> &[Collector] {
+        &[Collector::Contributors]
+    }
+
+    fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    fn batch(&self) -> usize {
+        BATCH
+    }
+
+    fn wants(&self, target: &Target, now: UnixSeconds) -> bool {
+        target.memory.contributors.naming != self.people.author_naming()
+            || may_have_moved(target, now)
+    }
+
+    async fn fetch(
+        &self,
+        targets: &[Target],
+        _: UnixSeconds,
+    ) -> Vec<(ProjectId, Result<ContributorsRead, SourceError>)> {
+        let reads = targets
+            .iter()
+            .map(|target| async move { (target.id(), self.project(target).await) });
+        side_by_side(CALLS_AT_ONCE, reads.collect()).await
+    }
+
+    fn problems<'a>(&self, facts: &'a ContributorsRead) -> &'a [Problem] {
+        &facts.problems
+    }
+
+    fn measure(
+        &self,
+        subject: Subject<'_>,
+        facts: &ContributorsRead,
+        memory: &mut ProjectMemory,
+    ) -> Vec<Measures> {
+        let memory = &mut memory.contributors;
+        vec![measure(subject, &self.people, &facts.read, memory)]
+    }
+}
