@@ -13,6 +13,7 @@
 
 pub mod child_pipelines;
 pub mod code_review;
+pub mod dora;
 pub mod environments;
 pub mod history;
 pub mod jobs;

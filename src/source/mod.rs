@@ -5,6 +5,7 @@
 
 mod batches;
 pub mod change_feed;
+pub mod dora;
 pub mod environments;
 mod erased;
 pub mod merge_requests;
