@@ -2,6 +2,7 @@
 
 mod capability;
 mod code;
+mod dora;
 mod repository;
 mod runners;
 mod schedules;
