@@ -48,6 +48,12 @@ impl UnixSeconds {
         Self(self.0.saturating_add_unsigned(duration.as_secs()))
     }
 
+    /// Number of its UTC day since 1 January 1970.
+    #[must_use]
+    pub const fn day(self) -> i64 {
+        self.0.div_euclid(86_400)
+    }
+
     /// How long after `earlier` this is; zero when it is not after.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

@@ -72,6 +72,10 @@ memory! {
     merge_requests: crate::collector::merge_requests::Memory,
     /// Memory of the collector `code_review`.
     code_review: crate::collector::code_review::Memory,
+    /// How far what DORA figures are reckoned from has been read.
+    dora_state: crate::source::dora::State,
+    /// Memory of the collector `dora`.
+    dora: crate::collector::dora::Memory,
     /// Memory of the collector `repository`.
     repository: repository::Memory,
     /// Memory of the collector `contributors`.

@@ -14,6 +14,7 @@
 pub mod child_pipelines;
 pub mod code_review;
 pub mod contributors;
+pub mod dora;
 pub mod environments;
 pub mod history;
 pub mod jobs;

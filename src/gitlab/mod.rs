@@ -11,6 +11,7 @@ mod answer;
 pub mod bodies;
 pub mod capability;
 mod client;
+pub mod dora;
 pub mod error;
 pub mod graphql;
 mod json;

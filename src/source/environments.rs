@@ -67,7 +67,7 @@ pub struct EnvironmentsSource {
 }
 
 /// What the change feed knows of a project's pipelines: the latest change, and whether some run.
-fn pipelines(memory: &ProjectMemory) -> Option<(UnixSeconds, bool)> {
+pub(super) fn pipelines(memory: &ProjectMemory) -> Option<(UnixSeconds, bool)> {
     let feed = memory.feed.as_ref()?;
     let mut followed = feed.followed.values();
     let active = followed.any(|followed| followed.pipeline.status.is_active());

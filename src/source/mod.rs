@@ -6,6 +6,7 @@
 mod batches;
 pub mod change_feed;
 pub mod contributors;
+pub mod dora;
 pub mod environments;
 mod erased;
 pub mod merge_requests;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::contributors::ContributorsSource;
+use super::dora::DoraSource;
 use super::environments::EnvironmentsSource;
 use super::merge_requests::MergeRequestsSource;
 use super::repository::RepositorySource;
@@ -26,6 +27,7 @@ pub fn sources(settings: &Settings, gitlab: &GitLab) -> Sources {
     let all = [
         shared(MergeRequestsSource::new(settings, gitlab)),
         shared(EnvironmentsSource::new(collectors, gitlab)),
+        shared(DoraSource::new(collectors, gitlab)),
         shared(RepositorySource::new(collectors, gitlab)),
         shared(ValueStreamSource::new(collectors, gitlab)),
         shared(SecuritySource::new(collectors, gitlab)),

@@ -35,7 +35,7 @@ async fn a_good_token_sees_every_project() {
         "{text}"
     );
     assert!(
-        text.contains("dora             enabled, but this version cannot"),
+        text.contains("dora             sees 4 of 4 projects"),
         "{text}"
     );
     assert!(text.ends_with("run would work\n"), "{text}");

@@ -139,6 +139,7 @@ mod tests {
     use super::*;
     use crate::gitlab::GitLab;
 
+    static DORA_TIERS: [&str; 5] = ["production", "staging", "testing", "development", "other"];
     const SCALARS: &str = "a b c d e f g h i j k l m n o";
     const PAGE_INFO: &str = "pageInfo { hasNextPage endCursor }";
 
@@ -288,6 +289,14 @@ mod tests {
                     ("projects", count(GitLab::VALUE_STREAMS)),
                     ("streams", count(5)),
                 ]),
+            ),
+            (
+                "DORA",
+                include_str!("queries/dora_metrics.graphql"),
+                projects(GitLab::DORA_PROJECTS, 0)
+                    .into_iter()
+                    .chain(flags(&DORA_TIERS))
+                    .collect(),
             ),
             (
                 "merge requests",

@@ -9,6 +9,7 @@ mod changes;
 #[cfg(test)]
 mod complexity;
 mod convert;
+mod dora;
 mod features;
 mod holes;
 mod jobs;

@@ -146,3 +146,12 @@ scored!(flow_times);
 )]
 pub(super) struct VulnerabilityCounts;
 scored!(vulnerability_counts);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/dora_metrics.graphql",
+    skip_serializing_none
+)]
+pub(super) struct DoraMetrics;
+scored!(dora_metrics);

@@ -14,7 +14,7 @@ use crate::gitlab::testing::truth;
 
 const SUBSET: &str = include_str!("schema.graphql");
 
-const QUERIES: [(&str, &str); 13] = [
+const QUERIES: [(&str, &str); 14] = [
     ("test_reports", include_str!("queries/test_reports.graphql")),
     (
         "pipeline_schedules",
@@ -48,6 +48,7 @@ const QUERIES: [(&str, &str); 13] = [
         include_str!("queries/value_streams.graphql"),
     ),
     ("flow_times", include_str!("queries/flow_times.graphql")),
+    ("dora_metrics", include_str!("queries/dora_metrics.graphql")),
     (
         "vulnerability_counts",
         include_str!("queries/vulnerability_counts.graphql"),

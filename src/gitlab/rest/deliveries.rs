@@ -261,6 +261,23 @@ impl GitLab {
         self.get_all::<RestEnvironment, _>(&get).await
     }
 
+    /// One environment (`GET /projects/:id/environments/:environment_id`).
+    ///
+    /// # Errors
+    /// Those of any call; [`GitLabError::means_gone`] when it was deleted.
+    pub async fn environment(
+        &self,
+        project: ProjectId,
+        environment: u64,
+    ) -> Result<Environment, GitLabError> {
+        let (project, environment) = (project.to_string(), environment.to_string());
+        let get = Get::new(
+            "/projects/:id/environments/:environment_id",
+            &["projects", &project, "environments", &environment],
+        );
+        self.get_one::<RestEnvironment, _>(&get).await
+    }
+
     /// Deployments (`GET /projects/:id/deployments`).
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 #[cfg(any(test, fuzzing))]
 pub(super) mod bodies;
 mod deliveries;
+mod dora;
 mod instance;
 mod merge_requests;
 mod pipelines;

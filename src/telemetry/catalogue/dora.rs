@@ -19,7 +19,8 @@ pub static DEPLOYMENT_FREQUENCY: Gauge<EnvironmentTierLabels> = Gauge::new(spec(
     "age_dora_deployment_frequency",
     "",
     true,
-    "Successful deployments per day over the period looked at, all its calendar days counted.",
+    "Successful deployments per day over the last 30 calendar days (UTC), the current one included, \
+     all of them counted.",
 ));
 
 /// Merge to deployment.
@@ -28,7 +29,7 @@ pub static LEAD_TIME: Gauge<EnvironmentTierLabels> = Gauge::new(spec(
     "s",
     true,
     "Median time from the merge of a merge request to the end of the successful deployment that \
-     shipped it: the median of the daily medians.",
+     shipped it, over the last 30 days: the median of the daily medians.",
 ));
 
 /// Life of incidents.
@@ -36,8 +37,8 @@ pub static TIME_TO_RESTORE: Gauge<EnvironmentTierLabels> = Gauge::new(spec(
     "age_dora_time_to_restore_service_seconds",
     "s",
     true,
-    "Median time from creation to closing of incidents closed in the period: the median of the \
-     daily medians. Production only.",
+    "Median time from creation to closing of incidents closed in the last 30 days: the median of \
+     the daily medians. Production only.",
 ));
 
 /// Incidents per deployment.
@@ -45,8 +46,8 @@ pub static CHANGE_FAILURE_RATE: Gauge<EnvironmentTierLabels> = Gauge::new(spec(
     "age_dora_change_failure_rate",
     "",
     true,
-    "Incidents created in the period per successful deployment, as a ratio that can exceed 1. \
-     Production only.",
+    "Incidents created in the last 30 days that are no duplicates, per successful deployment, as a \
+     ratio that can exceed 1. Production only.",
 ));
 
 /// Where the figures come from.

@@ -123,6 +123,7 @@ impl Collector {
                 | Self::Runners
                 | Self::Variables
                 | Self::Environments
+                | Self::Dora
                 | Self::Repository
                 | Self::Contributors
                 | Self::Security

@@ -3,6 +3,7 @@
 mod capability;
 mod code;
 mod contributors;
+mod dora;
 mod merge_requests;
 mod repository;
 mod runners;

@@ -1,0 +1,52 @@
+//! `dora`: the four figures by tier of environment, GitLab's own or reckoned by its definitions.
+
+pub mod computed;
+mod memory;
+#[cfg(test)]
+mod tests;
+
+pub use memory::{Deployed, Life, Memory, Shipped, tiers_of};
+
+use super::{Measured, Subject};
+use crate::gitlab::dora::{DeploymentTier, DoraByTier};
+use crate::telemetry::catalogue::dora as metric;
+use crate::telemetry::catalogue::labels::{EnvironmentTierLabels, ProjectSourceLabels};
+
+/// The figures are GitLab's own: a value of the label `source`.
+pub const GITLAB: &str = "gitlab";
+/// The figures are reckoned here: a value of the label `source`.
+pub const COMPUTED: &str = "computed";
+
+/// Shows a project's figures. Without a deployment in the period the frequency is 0; what has no
+/// value otherwise is not shown.
+#[must_use]
+pub fn measure(subject: Subject<'_>, source: &'static str, tiers: &DoraByTier) -> Measured {
+    let mut out = Measured::default();
+    for (tier, figures) in tiers {
+        let frequency = figures.deployment_frequency.unwrap_or(0.0);
+        let all = [
+            (&metric::DEPLOYMENT_FREQUENCY, Some(frequency)),
+            (&metric::LEAD_TIME, figures.lead_time),
+            (&metric::TIME_TO_RESTORE, figures.time_to_restore),
+            (&metric::CHANGE_FAILURE_RATE, figures.change_failure_rate),
+        ];
+        for (metric, value) in all {
+            let labels = labels(subject, *tier);
+            out.states
+                .extend(value.map(|value| metric.set(labels, value)));
+        }
+    }
+    let labels = ProjectSourceLabels {
+        project: subject.project.clone(),
+        source: source.into(),
+    };
+    out.states.push(metric::SOURCE.set(labels, 1.0));
+    out
+}
+
+fn labels(subject: Subject<'_>, tier: DeploymentTier) -> EnvironmentTierLabels {
+    EnvironmentTierLabels {
+        environment_tier: tier.as_str().into(),
+        project: subject.project.clone(),
+    }
+}

@@ -1,0 +1,112 @@
+//! DORA figures as GitLab reckons them.
+
+use super::changes::count;
+use super::convert::{gid, project_gid};
+use super::holes::Partial;
+use super::{Batch, Messages, queries};
+use crate::gitlab::GitLab;
+use crate::gitlab::dora::{Days, DeploymentTier, DoraByTier, DoraFigures, ProjectDora, sensible};
+use crate::gitlab::error::GitLabError;
+use crate::gitlab::model::ProjectId;
+use queries::dora_metrics;
+
+impl Messages for ProjectDora {
+    fn messages(&mut self, _: &mut dyn FnMut(&mut Vec<String>)) {}
+}
+
+impl GitLab {
+    /// Most projects in one query for DORA figures.
+    pub const DORA_PROJECTS: usize = 50;
+
+    /// DORA figures of up to [`Self::DORA_PROJECTS`] projects over some days, at most 180 and at
+    /// least two; Enterprise Edition.
+    ///
+    /// # Errors
+    /// When nothing at all could be read; single projects that could not are in the batch.
+    pub async fn dora_metrics(
+        &self,
+        ids: &[ProjectId],
+        tiers: &[DeploymentTier],
+        days: Days,
+    ) -> Result<Batch<ProjectDora>, GitLabError> {
+        let [first, last] = days.dates();
+        let wanted = |tier| tiers.contains(&tier);
+        let variables = dora_metrics::Variables {
+            ids: ids.iter().copied().map(project_gid).collect(),
+            projects: count(ids.len()),
+            first,
+            last,
+            production: wanted(DeploymentTier::Production),
+            staging: wanted(DeploymentTier::Staging),
+            testing: wanted(DeploymentTier::Testing),
+            development: wanted(DeploymentTier::Development),
+            other: wanted(DeploymentTier::Other),
+        };
+        let answer = self.query::<queries::DoraMetrics>(variables).await?;
+        batch(ids, answer)
+            .map_err(|why| self.query_error("DoraMetrics", &why))
+            .map(|batch| self.tidy("DoraMetrics", batch))
+    }
+}
+
+/// The figures of a tier without those of incidents.
+fn deployments(rows: Vec<dora_metrics::Deployments>) -> DoraFigures {
+    let row = rows.into_iter().next();
+    row.map_or_else(DoraFigures::default, |row| DoraFigures {
+        deployment_frequency: sensible(row.deployment_frequency),
+        lead_time: sensible(row.lead_time_for_changes),
+        ..DoraFigures::default()
+    })
+}
+
+pub(super) fn batch(
+    ids: &[ProjectId],
+    answer: Partial<dora_metrics::ResponseData>,
+) -> Result<Batch<ProjectDora>, String> {
+    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
+    answer.holes.split(
+        ids,
+        nodes.unwrap_or_default(),
+        |node| &node.id,
+        |node, _| {
+            let production = node.production.and_then(|dora| dora.metrics).map(|rows| {
+                let row = rows.into_iter().next();
+                row.map_or_else(DoraFigures::default, |row| DoraFigures {
+                    deployment_frequency: sensible(row.deployment_frequency),
+                    lead_time: sensible(row.lead_time_for_changes),
+                    time_to_restore: sensible(row.time_to_restore_service),
+                    change_failure_rate: sensible(row.change_failure_rate),
+                })
+            });
+            let all = [
+                (DeploymentTier::Production, production),
+                (
+                    DeploymentTier::Staging,
+                    node.staging.and_then(|dora| dora.metrics).map(deployments),
+                ),
+                (
+                    DeploymentTier::Testing,
+                    node.testing.and_then(|dora| dora.metrics).map(deployments),
+                ),
+                (
+                    DeploymentTier::Development,
+                    node.development
+                        .and_then(|dora| dora.metrics)
+                        .map(deployments),
+                ),
+                (
+                    DeploymentTier::Other,
+                    node.other.and_then(|dora| dora.metrics).map(deployments),
+                ),
+            ];
+            let shown = all.into_iter();
+            let tiers: DoraByTier = shown
+                .filter_map(|(tier, figures)| Some((tier, figures?)))
+                .collect();
+            Ok(ProjectDora {
+                id: ProjectId(gid("id", &node.id)?),
+                tiers: (!tiers.is_empty()).then_some(tiers),
+            })
+        },
+    )
+}

@@ -1,0 +1,236 @@
+//! DORA figures: GitLab's own with Ultimate, by one query for many projects or by REST; elsewhere what
+//! they are reckoned from.
+
+mod computed;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::batches::Batches;
+use super::{Problem, Reading, Source, SourceError, Target, Unavailable, side_by_side};
+use crate::clock::UnixSeconds;
+use crate::collector::dora::computed::Period;
+use crate::collector::dora::{self, Memory};
+use crate::collector::{Measures, Subject};
+use crate::config::{Collectors, DoraSource as Choice, EnvironmentTier};
+use crate::gitlab::GitLab;
+use crate::gitlab::capability::{Edition, Tier};
+use crate::gitlab::dora::{DeploymentTier, DoraByTier, ProjectDora};
+use crate::gitlab::model::{ProjectId, Role};
+use crate::project::ProjectMemory;
+use crate::telemetry::catalogue::Collector;
+
+pub use computed::State;
+
+/// Projects that are read side by side.
+const PROJECTS_AT_ONCE: usize = 4;
+/// Projects in one run where each costs calls of its own.
+const BATCH: usize = 10;
+/// How long REST is not asked again for what licence or role did not give.
+const REFUSAL: Duration = Duration::from_secs(24 * 3600);
+
+/// The source.
+pub struct DoraSource {
+    gitlab: GitLab,
+    interval: Duration,
+    choice: Choice,
+    tiers: BTreeSet<DeploymentTier>,
+    batches: Batches,
+}
+
+/// What was read of a project.
+#[derive(Debug)]
+pub struct DoraRead {
+    figures: Figures,
+    state: State,
+    problems: Vec<Problem>,
+}
+
+#[derive(Debug)]
+enum Figures {
+    GitLab(DoraByTier),
+    Computed(Box<Memory>),
+}
+
+impl From<EnvironmentTier> for DeploymentTier {
+    fn from(tier: EnvironmentTier) -> Self {
+        match tier {
+            EnvironmentTier::Production => Self::Production,
+            EnvironmentTier::Staging => Self::Staging,
+            EnvironmentTier::Testing => Self::Testing,
+            EnvironmentTier::Development => Self::Development,
+            EnvironmentTier::Other => Self::Other,
+        }
+    }
+}
+
+impl DoraSource {
+    /// The source, where it is enabled.
+    #[must_use]
+    pub fn new(settings: &Collectors, gitlab: &GitLab) -> Option<Self> {
+        let settings = &settings.dora;
+        settings.enabled.then(|| Self {
+            gitlab: gitlab.clone(),
+            interval: settings.interval,
+            choice: settings.source,
+            tiers: settings
+                .environment_tiers
+                .iter()
+                .map(|&t| t.into())
+                .collect(),
+            batches: Batches::new(gitlab, GitLab::DORA_PROJECTS),
+        })
+    }
+
+    /// Whether GitLab may have figures of its own for the project, as far as that is known.
+    fn may_have(&self, target: &Target) -> bool {
+        let instance = target.instance.as_ref();
+        self.choice != Choice::Computed
+            && instance.is_none_or(|known| known.edition == Edition::Enterprise)
+            && target.lacks(Tier::Ultimate, Role::REPORTER).is_none()
+    }
+
+    fn tiers(&self) -> Vec<DeploymentTier> {
+        self.tiers.iter().copied().collect()
+    }
+
+    async fn project(
+        &self,
+        target: &Target,
+        read: Option<Result<ProjectDora, SourceError>>,
+        now: UnixSeconds,
+    ) -> Result<DoraRead, SourceError> {
+        let mut refused_at = target.memory.dora_state.refused_at;
+        if self.may_have(target) {
+            let given = match self.given(target, read, &mut refused_at, now).await {
+                // What this token may not see is reckoned from what it may.
+                Err(SourceError::Unavailable(_)) if self.choice == Choice::Auto => None,
+                given => given?,
+            };
+            if let Some(figures) = given {
+                return Ok(DoraRead {
+                    figures: Figures::GitLab(figures),
+                    state: State::default(),
+                    problems: Vec::new(),
+                });
+            }
+        }
+        if self.choice == Choice::Gitlab {
+            return Err(Unavailable::Unlicensed(Tier::Ultimate).into());
+        }
+        let mut read = computed::read(&self.gitlab, target, &self.tiers, now).await?;
+        read.state.refused_at = refused_at;
+        Ok(DoraRead {
+            figures: Figures::Computed(Box::new(read.memory)),
+            state: read.state,
+            problems: read.problems,
+        })
+    }
+
+    /// GitLab's own figures: what GraphQL told, or else REST.
+    async fn given(
+        &self,
+        target: &Target,
+        read: Option<Result<ProjectDora, SourceError>>,
+        refused_at: &mut Option<UnixSeconds>,
+        now: UnixSeconds,
+    ) -> Result<Option<DoraByTier>, SourceError> {
+        match read {
+            Some(Ok(found)) => return Ok(found.tiers),
+            Some(Err(error)) if !error.rest_may_answer() => return Err(error),
+            Some(Err(_)) | None => {}
+        }
+        if refused_at.is_some_and(|at| now.since(at) < REFUSAL) {
+            return Ok(None);
+        }
+        let days = Period::ending(now).days();
+        let tiers = self.tiers();
+        let found = self.gitlab.project_dora(target.id(), &tiers, days).await;
+        *refused_at = match &found {
+            Ok(Some(_)) => None,
+            Ok(None) => Some(now),
+            Err(error) if error.is_forbidden() => Some(now),
+            Err(_) => *refused_at,
+        };
+        Ok(found?)
+    }
+}
+
+impl Source for DoraSource {
+    type Facts = DoraRead;
+
+    fn reading(&self) -> Reading {
+        Reading::Dora
+    }
+
+    fn collectors(&self) -> &[Collector] {
+        &[Collector::Dora]
+    }
+
+    fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    fn batch(&self) -> usize {
+        match self.choice {
+            Choice::Computed => BATCH,
+            Choice::Auto | Choice::Gitlab => GitLab::DORA_PROJECTS,
+        }
+    }
+
+    fn unavailable(&self, target: &Target) -> Option<Unavailable> {
+        match self.choice {
+            Choice::Gitlab => target.lacks(Tier::Ultimate, Role::REPORTER),
+            Choice::Auto | Choice::Computed => target.lacks(Tier::Free, Role::REPORTER),
+        }
+    }
+
+    async fn fetch(
+        &self,
+        targets: &[Target],
+        now: UnixSeconds,
+    ) -> Vec<(ProjectId, Result<DoraRead, SourceError>)> {
+        // The schema of the Community Edition lacks the fields: which edition it is must be known.
+        let ids: Vec<ProjectId> = targets
+            .iter()
+            .filter(|target| target.instance.is_some() && self.may_have(target))
+            .map(Target::id)
+            .collect();
+        let (tiers, days) = (self.tiers(), Period::ending(now).days());
+        let ask = async |ids: Vec<ProjectId>| self.gitlab.dora_metrics(&ids, &tiers, days).await;
+        let id_of = |found: &ProjectDora| found.id;
+        let mut read = self.batches.ask(&ids, now, id_of, ask).await;
+        let reads = targets.iter().map(|target| {
+            let id = target.id();
+            let read = read.remove(&id);
+            async move { (id, self.project(target, read, now).await) }
+        });
+        side_by_side(PROJECTS_AT_ONCE, reads.collect()).await
+    }
+
+    fn problems<'a>(&self, facts: &'a DoraRead) -> &'a [Problem] {
+        &facts.problems
+    }
+
+    fn measure(
+        &self,
+        subject: Subject<'_>,
+        facts: &DoraRead,
+        memory: &mut ProjectMemory,
+    ) -> Vec<Measures> {
+        memory.dora_state = facts.state.clone();
+        let measured = match &facts.figures {
+            Figures::GitLab(figures) => {
+                memory.dora = Memory::default();
+                dora::measure(subject, dora::GITLAB, figures)
+            }
+            Figures::Computed(read) => {
+                let period = Period::ending(subject.now);
+                memory.dora = Memory::clone(read);
+                memory.dora.forget(period);
+                dora::measure(subject, dora::COMPUTED, &memory.dora.figures(period))
+            }
+        };
+        vec![Measures::new(Collector::Dora, measured)]
+    }
+}
