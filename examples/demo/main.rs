@@ -64,9 +64,10 @@ discovery: {{interval: 30s}}
 collectors:
   pipelines: {{interval_seconds: 5}}
   jobs: {{interval_seconds: 5}}
-  merge_requests: {{enabled: false}}
-  dora: {{enabled: false}}
-  code_review: {{enabled: false}}
+  merge_requests: {{interval_seconds: 10}}
+  code_review: {{interval_seconds: 10}}
+  dora: {{interval_seconds: 30}}
+  contributors: {{enabled: true, interval_seconds: 30}}
   value_stream: {{interval_seconds: 30}}
   repository: {{interval_seconds: 30}}
   environments: {{enabled: true, interval_seconds: 10}}

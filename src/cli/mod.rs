@@ -227,8 +227,7 @@ mod tests {
         assert_eq!(
             run(&right).unwrap(),
             "ok: 1 project and 0 wildcards at https://gitlab.com, collected by pipelines, child_pipelines, jobs, \
-             value_stream, repository (enabled, but not built yet: merge_requests, code_review, dora); \
-             metrics are not pushed.\n"
+             merge_requests, code_review, dora, value_stream, repository; metrics are not pushed.\n"
         );
         let (code, message) = run(&["validate", "--log-level", "loud"]).unwrap_err();
         assert_eq!(code, 2);

@@ -92,10 +92,11 @@ pub fn graphql(answer: GraphQlAnswer, body: &[u8]) -> Result<Reading, String> {
             let partial = partial::<merge_request_reviews::ResponseData>(body)?;
             Ok(reading(reviews::batch(ids, partial)?, |item, reading| {
                 reading.item(&item.project);
-                for one in &item.page.items {
-                    reading.skipped.extend(one.notes.skipped.clone());
+                let mut page = item.page;
+                for one in &mut page.items {
+                    reading.page(std::mem::take(&mut one.notes));
                 }
-                reading.page(item.page);
+                reading.page(page);
             }))
         }
         GraphQlAnswer::MergeRequestCensus => {
