@@ -133,9 +133,11 @@ pub fn measure(
     follow(subject, people, &read.branch, memory, &mut out);
     memory.read_at = Some(subject.now);
     memory.activity = read.activity;
-    let quiet = |_: &Text, last: &mut UnixSeconds| subject.now.since(*last) > QUIET;
-    let authors = memory.authors.extract_if(.., quiet);
-    gone.extend(authors.map(|(author, _)| author));
+    memory.authors.retain(|author, last| {
+        let is_quiet = subject.now.since(*last) > QUIET;
+        gone.extend(is_quiet.then(|| author.clone()));
+        !is_quiet
+    });
     gone.retain(|author| !memory.authors.contains_key(author));
     let gone = gone.into_iter().map(|author| {
         let project = subject.project.clone();
