@@ -4,10 +4,10 @@ use serde::de::DeserializeOwned;
 
 use super::holes::Partial;
 use super::queries::{
-    feature_probe, licensed_features, merge_request_census, merge_request_reviews,
+    dora_metrics, feature_probe, licensed_features, merge_request_census, merge_request_reviews,
     merge_request_states, pipeline_jobs, project_changes,
 };
-use super::{Batch, PipelineJobs, changes, features, jobs, merge_requests, reviews};
+use super::{Batch, PipelineJobs, changes, dora, features, jobs, merge_requests, reviews};
 use crate::gitlab::bodies::Reading;
 use crate::gitlab::model::{Page, ProjectId};
 
@@ -22,11 +22,12 @@ pub enum GraphQlAnswer {
     FeatureProbe,
     MergeRequestReviews,
     MergeRequestCensus,
+    DoraMetrics,
 }
 
 impl GraphQlAnswer {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ProjectChanges,
         Self::PipelineJobs,
         Self::MergeRequestStates,
@@ -34,6 +35,7 @@ impl GraphQlAnswer {
         Self::FeatureProbe,
         Self::MergeRequestReviews,
         Self::MergeRequestCensus,
+        Self::DoraMetrics,
     ];
 }
 
@@ -104,6 +106,12 @@ pub fn graphql(answer: GraphQlAnswer, body: &[u8]) -> Result<Reading, String> {
             Ok(reading(reviews::census(ids, partial)?, |item, reading| {
                 reading.item(&(item.project, item.count, item.last));
                 reading.page(item.entries);
+            }))
+        }
+        GraphQlAnswer::DoraMetrics => {
+            let partial = partial::<dora_metrics::ResponseData>(body)?;
+            Ok(reading(dora::batch(ids, partial)?, |item, reading| {
+                reading.item(&item);
             }))
         }
     }

@@ -110,3 +110,45 @@ pub(super) fn batch(
         },
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::gitlab::graphql::read;
+
+    fn figures(production: Value) -> Result<Option<DoraByTier>, String> {
+        let body = json!({"data": {"projects": {"nodes": [
+            {"id": "gid://gitlab/Project/1", "production": production, "staging": null},
+        ]}, "queryComplexity": null}});
+        let answer = read(body.to_string().as_bytes()).map_err(|cause| cause.to_string())?;
+        let mut batch = batch(&[ProjectId(1)], answer)?;
+        match batch.failed.pop() {
+            Some(failed) => Err(failed.why),
+            None => Ok(batch.items.pop().and_then(|found| found.tiers)),
+        }
+    }
+
+    #[test]
+    fn what_is_hidden_is_not_nothing_and_nonsense_is_neither() {
+        assert_eq!(figures(Value::Null), Ok(None));
+        assert_eq!(figures(json!({"metrics": null})), Ok(None));
+        let row = json!({"deploymentFrequency": 0.5, "leadTimeForChanges": null,
+            "timeToRestoreService": 60, "changeFailureRate": -1});
+        let found = figures(json!({"metrics": [row]})).unwrap().unwrap();
+        let wanted = DoraFigures {
+            deployment_frequency: Some(0.5),
+            time_to_restore: Some(60.0),
+            ..DoraFigures::default()
+        };
+        assert_eq!(
+            found,
+            DoraByTier::from([(DeploymentTier::Production, wanted)])
+        );
+        // A list without nulls: one bad row spoils the project, and REST is asked.
+        let bad = json!({"deploymentFrequency": "often"});
+        let why = figures(json!({"metrics": [bad]})).unwrap_err();
+        assert!(why.contains("production.metrics"), "{why}");
+    }
+}

@@ -90,6 +90,15 @@ fn sample(answer: GraphQlAnswer) -> (Value, Vec<&'static str>) {
             let lists = vec![projects, "/data/projects/nodes/1/mergeRequests/nodes"];
             (data(&nodes), lists)
         }
+        GraphQlAnswer::DoraMetrics => {
+            let row = json!({"deploymentFrequency": 0.5, "leadTimeForChanges": 60.5,
+                "timeToRestoreService": null, "changeFailureRate": 0.25});
+            let nodes = [1, 2, 3].map(|id| {
+                json!({"id": format!("gid://gitlab/Project/{id}"),
+                    "production": {"metrics": [row]}, "staging": {"metrics": [row]}})
+            });
+            (data(&nodes), vec![projects])
+        }
         GraphQlAnswer::LicensedFeatures => {
             let nodes = [1, 2, 3].map(|id| {
                 json!({"id": format!("gid://gitlab/Project/{id}"), "premium": {"available": true},
