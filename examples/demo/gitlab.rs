@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use amazing_gitlab_exporter::clock::Clock;
+use gitlab_simulator::limits::Limit;
 use gitlab_simulator::time::{DAY, HOUR, Millis, SECOND};
 use gitlab_simulator::world::Tier;
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
@@ -39,8 +40,17 @@ impl Live {
             set.map_err(|error| io::Error::other(error.to_string()))?;
         }
         world.advance_to(now);
+        if let Some(token) = world.tokens.first_mut() {
+            token.expires_at = Some(now + 60 * DAY);
+        }
         world.ledger_mut().clear();
         let simulator = Simulator::start(world, &Options::default())?;
+        // As on GitLab.com.
+        let limit = Limit {
+            calls: 2_000,
+            period: 60,
+        };
+        simulator.limits().set_throttle(Some(limit));
         let shared = simulator.shared_world();
         std::thread::spawn(move || {
             loop {

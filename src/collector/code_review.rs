@@ -78,13 +78,13 @@ pub fn measure(
         note(subject, label(user), memory, &mut measured);
         measured.events.push(measurement);
     }
-    let quiet = |_: &Text, last: &mut UnixSeconds| subject.now.since(*last) > QUIET;
-    gone.extend(
-        memory
-            .reviewers
-            .extract_if(.., quiet)
-            .map(|(label, _)| label),
-    );
+    memory.reviewers.retain(|label, last| {
+        let stays = subject.now.since(*last) <= QUIET;
+        if !stays {
+            gone.push(label.clone());
+        }
+        stays
+    });
     gone.retain(|label| !memory.reviewers.contains_key(label));
     let project = ProjectLabels {
         project: subject.project.clone(),

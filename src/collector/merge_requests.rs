@@ -135,10 +135,14 @@ pub fn absorb<'a>(read: &'a Read, memory: &mut Memory) -> Vec<Happening<'a>> {
     }
     if let Some(open) = &read.open {
         let listed: BTreeSet<u64> = open.iter().chain(&read.moved).map(|one| one.iid).collect();
-        let gone = |iid: &u64, known: &mut Known| known.is_open() && !listed.contains(iid);
-        for (iid, _) in memory.known.extract_if(.., gone) {
-            memory.census.remove(iid);
-        }
+        let census = &mut memory.census;
+        memory.known.retain(|iid, known| {
+            let stays = !known.is_open() || listed.contains(iid);
+            if !stays {
+                census.remove(*iid);
+            }
+            stays
+        });
     }
     for (iid, known) in &memory.known {
         memory.census.set(*iid, &known.state, &known.target_branch);
@@ -316,15 +320,22 @@ fn branches(
         .filter(|one| one.is_open())
         .map(|one| &one.target_branch)
         .collect();
-    let is_gone = |branch: &Text, used: &mut UnixSeconds| {
+    let is_gone = |branch: &Text, used: UnixSeconds| {
         !open.contains(branch)
             && match watches_branch(branch, subject.settings) {
-                true => subject.refs.misses_branch(branch, *used),
-                false => subject.now.since(*used) > UNWATCHED,
+                true => subject.refs.misses_branch(branch, used),
+                false => subject.now.since(used) > UNWATCHED,
             }
     };
-    let gone = memory.branches.extract_if(.., is_gone);
-    gone.map(|(branch, _)| branch).collect()
+    let mut gone = Vec::new();
+    memory.branches.retain(|branch, used| {
+        let goes = is_gone(branch, *used);
+        if goes {
+            gone.push(branch.clone());
+        }
+        !goes
+    });
+    gone
 }
 
 fn births(subject: Subject<'_>, branch: &Text) -> impl Iterator<Item = SeriesKey> {

@@ -113,7 +113,7 @@ impl Look {
     /// Events as `metric label value`.
     fn events(&self) -> Vec<String> {
         let events = self.measured.iter().flat_map(|measured| &measured.events);
-        events.map(|event| shown(event)).collect()
+        events.map(shown).collect()
     }
 
     fn state(&self, metric: &str, labels: &str) -> Option<f64> {

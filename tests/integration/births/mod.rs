@@ -86,7 +86,8 @@ otel: {{metrics: {{endpoint: '{}', protocol: grpc, interval: 3s}}}}
     let (_five, every_five) = prometheus(&home, 5).await.expect("as before");
     let first_look = simulator.world().now();
     let exporter = home.start_and_read().await;
-    home.read_slowly(simulator.world().projects().count()).await;
+    let projects = simulator.world().projects().count();
+    home.read_slowly(projects).await;
     let looks = Looks {
         every_second,
         every_five,

@@ -3,11 +3,15 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use amazing_gitlab_exporter::telemetry::catalogue;
 
 use crate::support::program::Program;
-use crate::support::{http, until};
+use crate::support::{http, until, within};
+
+/// The demo reads its history first, then what is on top of it.
+const DEADLINE: Duration = Duration::from_secs(150);
 
 /// What the demo has no series of, and why.
 const EXCEPT: [&str; 5] = [
@@ -42,7 +46,7 @@ async fn every_metric_has_a_series() {
     })
     .await;
     let all: BTreeSet<&str> = catalogue::all().map(|desc| desc.name).collect();
-    let shown = until("every metric has a series", async || {
+    let shown = within(DEADLINE, "every metric has a series", async || {
         let text = http::get(&address).await.body;
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
         let shown: BTreeSet<&str> = types.filter_map(|line| line.split(' ').next()).collect();

@@ -43,14 +43,26 @@ pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
 ///
 /// # Panics
 /// With the last of what it saw when it gives nothing by the [`DEADLINE`].
-pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
+pub async fn until<T>(what: &str, look: impl AsyncFnMut() -> Result<T, String>) -> T {
+    within(DEADLINE, what, look).await
+}
+
+/// The same with a deadline of its own, for what takes its time.
+///
+/// # Panics
+/// With the last of what it saw when it gives nothing by then.
+pub async fn within<T>(
+    deadline: Duration,
+    what: &str,
+    mut look: impl AsyncFnMut() -> Result<T, String>,
+) -> T {
     let start = Instant::now();
     loop {
         match look().await {
             Ok(seen) => return seen,
             Err(instead) => assert!(
-                start.elapsed() < DEADLINE,
-                "not within {DEADLINE:?}: {what}; instead: {instead}"
+                start.elapsed() < deadline,
+                "not within {deadline:?}: {what}; instead: {instead}"
             ),
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
