@@ -26,10 +26,7 @@ type Switch = (&'static str, fn(&mut Collectors));
 
 const SWITCHES: [Switch; 12] = [
     ("merge_requests", |them| them.merge_requests.enabled = true),
-    ("code_review", |them| {
-        them.merge_requests.enabled = true;
-        them.code_review.enabled = true;
-    }),
+    ("code_review", |them| them.code_review.enabled = true),
     ("environments", |them| them.environments.enabled = true),
     ("test_reports", |them| them.test_reports.enabled = true),
     ("dora", |them| them.dora.enabled = true),
@@ -51,13 +48,14 @@ pub fn measure() -> Outcome {
     runtime.block_on(async {
         let mut pipelines = settings();
         only_pipelines(&mut pipelines);
-        let base = case("pipelines and jobs", &pipelines, None).await?;
+        let base = case("pipelines and jobs", &pipelines, None, true).await?;
         for (name, switch) in SWITCHES {
             let mut settings = pipelines.clone();
             switch(&mut settings.collectors);
-            case(name, &settings, Some(&base)).await?;
+            case(name, &settings, Some(&base), true).await?;
         }
-        case("all default collectors", &settings(), None).await?;
+        case("all default collectors", &settings(), None, true).await?;
+        case("all default collectors by REST", &settings(), None, false).await?;
         Ok(())
     })
 }
@@ -72,9 +70,16 @@ fn settings() -> Settings {
 /// Requests of one subject in [`MINUTES`].
 type Counts = BTreeMap<String, u64>;
 
-async fn case(name: &str, settings: &Settings, base: Option<&Counts>) -> Outcome<Counts> {
+async fn case(
+    name: &str,
+    settings: &Settings,
+    base: Option<&Counts>,
+    graphql: bool,
+) -> Outcome<Counts> {
     let simulator = Simulator::start(world()?, &Options::default())?;
-    let mut core = Core::with_client(&simulator, settings, &client_settings(&simulator));
+    let mut client = client_settings(&simulator);
+    client.use_graphql = graphql;
+    let mut core = Core::with_client(&simulator, settings, &client);
     core.round(&simulator).await;
     let first = simulator.requests().len();
     live(&mut core, &simulator, WARM_UP).await;

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::crash::program::looks;
+use crate::crash::program::{Home, looks};
 use crate::crash::reading::{self, Rise};
-use crate::ledger::{COUNTED, Counts};
+use crate::ledger::{Counts, all_counted};
 use crate::support::otlp::{Number, Receiver};
 use crate::support::promql::PromQl;
 use crate::support::series::Labels;
@@ -54,14 +54,15 @@ impl Looks {
     }
 
     /// Waits until the quickest has seen all series of a new process at 0.
-    pub async fn have_seen_it_begin_anew(&self, born: &BTreeSet<Series>) {
+    pub async fn have_seen_it_begin_anew(&self, home: &Home) {
         until("Prometheus sees the new process", async || {
             let mut zeros = 0;
-            for metric in COUNTED {
+            for metric in all_counted() {
                 let zero = format!("count({} == 0)", reading::sample_name(metric));
                 zeros += self.every_second.value(&zero, None).await.unwrap_or(0.0) as usize;
             }
-            let all = born.len();
+            // Collectors come one after the other.
+            let all = born(&home.metrics().await).len();
             (zeros == all)
                 .then_some(())
                 .ok_or(format!("{zeros} of {all}"))
@@ -84,7 +85,7 @@ impl Looks {
         }
         let counted = values.into_iter().filter_map(|(series, values)| {
             let series = parse(series);
-            let is_counted = COUNTED.contains(&series.0.as_str());
+            let is_counted = all_counted().any(|metric| metric == series.0);
             is_counted.then(|| (series, reading::rise_of(values.into_iter())))
         });
         counted.collect()

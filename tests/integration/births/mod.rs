@@ -112,18 +112,18 @@ otel: {{metrics: {{endpoint: '{}', protocol: grpc, interval: 3s}}}}
     let before = reading::of_prometheus(&looks.every_second).await;
     kill(exporter).await;
     let _exporter = home.start_and_read().await;
-    let born = until("what history names is born again", async || {
+    until("what history names is born again", async || {
         let text = home.metrics().await;
         assert_eq!(reading::of_text(&text), Counts::new(), "all begin at 0");
         let born = looks::born(&text);
         let missing: Vec<_> = named.difference(&born).collect();
         match missing.len() {
-            0 => Ok(born),
+            0 => Ok(()),
             some => Err(format!("{some} of {} miss: {missing:?}", named.len())),
         }
     })
     .await;
-    looks.have_seen_it_begin_anew(&born).await;
+    looks.have_seen_it_begin_anew(&home).await;
     for (series, rise) in reading::of_prometheus(&looks.every_second).await {
         let known = before.iter().find(|(known, _)| *known == series);
         let rises = known.map_or(0.0, |(_, rise)| rise.rises);
@@ -148,10 +148,7 @@ async fn at_rest(simulator: &Simulator, home: &Home, first_look: i64) -> Counts 
         if got == want {
             return Ok(want);
         }
-        let wrong = want
-            .iter()
-            .filter(|(key, count)| got.get(*key) != Some(*count));
-        Err(format!("{} series differ", wrong.count()))
+        Err(ledger::difference(&got, &want).unwrap_or_default())
     })
     .await
 }

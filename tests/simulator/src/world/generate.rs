@@ -160,6 +160,11 @@ impl World {
         world.now = start;
         world.generate_extras();
         world.ledger.pause(false);
+        for project in &ids {
+            let asks = ReviewAct::Ask(&["ben", "chiara"]);
+            world.review(*project, 1, "ada", asks).ok();
+            world.review(*project, 1, "ben", ReviewAct::Comment).ok();
+        }
         let active = (ids.len() as f64 * world.config.active_ratio).ceil() as usize;
         for project in ids.into_iter().take(active) {
             world.enliven(project);
@@ -180,9 +185,6 @@ impl World {
         }
         self.create_tag(id, "v1.0.0").ok();
         self.create_merge_request(id, "feature-1", "main").ok();
-        self.review(id, 1, "ada", ReviewAct::Ask(&["ben", "chiara"]))
-            .ok();
-        self.review(id, 1, "ben", ReviewAct::Comment).ok();
         self.generate_code(id);
         Some(id)
     }
