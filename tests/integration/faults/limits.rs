@@ -38,9 +38,9 @@ async fn storm(fault: Fault, on: Option<&str>, callers: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn a_storm_of_429_of_all_calls() {
-    // The change feed and discovery.
+    // The change feed, discovery and merge requests.
     let retry_after = RETRY_AFTER;
-    storm(Fault::RackAttack { retry_after }, None, 2).await;
+    storm(Fault::RackAttack { retry_after }, None, 3).await;
 }
 
 #[tokio::test(start_paused = true)]
