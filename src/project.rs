@@ -70,8 +70,8 @@ memory! {
     merge_requests_state: crate::source::merge_requests::State,
     /// Memory of the collector `merge_requests`.
     merge_requests: crate::collector::merge_requests::Memory,
-    /// Memory of the collector `code_review`.
-    code_review: crate::collector::code_review::Memory,
+    /// Reviewers who have series.
+    code_review: crate::collector::names::Names,
     /// How far what DORA figures are reckoned from has been read.
     dora_state: crate::source::dora::State,
     /// Memory of the collector `dora`.

@@ -11,16 +11,12 @@
 //! history, and is not counted; what was written since is. A branch that is set back counts
 //! nothing, nor does it when it comes forward again. Commits that were counted, went with a forced
 //! push and come back by a merge are known by their hashes, the last few hundred of them.
-//!
-//! # Authors
-//! Their series are there as long as they commit, and go some time after the last commit: people
-//! leave, and their names with them.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::names::Names;
 use super::{Measured, Measures, Subject};
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::Text;
@@ -33,8 +29,6 @@ use crate::telemetry::catalogue::{Collector, Measurement};
 
 /// Counted commits that are known by their hashes, for when they come again.
 const CLAIMS: usize = 256;
-/// How long an author's series stay after the last commit.
-const QUIET: Duration = Duration::from_secs(90 * 86_400);
 
 /// What a look read of a project.
 #[derive(Clone, Debug)]
@@ -95,10 +89,8 @@ pub struct Memory {
     pub read_at: Option<UnixSeconds>,
     /// The project's activity at that time.
     pub activity: Option<UnixSeconds>,
-    /// How authors were called in labels: see [`People::author_naming`].
-    pub naming: Text,
-    /// Labels that have series, and when something last came there.
-    authors: BTreeMap<Text, UnixSeconds>,
+    /// Authors who have series.
+    pub names: Names,
     /// Beginnings of the hashes of the commits that were counted last.
     claims: VecDeque<u64>,
 }
@@ -129,17 +121,12 @@ pub fn measure(
     memory: &mut Memory,
 ) -> Measures {
     let mut out = Measured::default();
-    let mut gone = rename(people, memory);
+    let earlier = memory.names.begin(people.author_naming());
     follow(subject, people, &read.branch, memory, &mut out);
     memory.read_at = Some(subject.now);
     memory.activity = read.activity;
-    memory.authors.retain(|author, last| {
-        let is_quiet = subject.now.since(*last) > QUIET;
-        gone.extend(is_quiet.then(|| author.clone()));
-        !is_quiet
-    });
-    gone.retain(|author| !memory.authors.contains_key(author));
-    let gone = gone.into_iter().map(|author| {
+    let gone = memory.names.end(earlier, subject.now).into_iter();
+    let gone = gone.map(|author| {
         let project = subject.project.clone();
         Retirement::Labels(vec![("project", project), ("author", author)])
     });
@@ -187,22 +174,12 @@ fn follow(
     }
 }
 
-/// When authors are called otherwise than before, all the earlier names go.
-fn rename(people: &People, memory: &mut Memory) -> Vec<Text> {
-    let naming = people.author_naming();
-    if memory.naming == naming {
-        return Vec::new();
-    }
-    memory.naming = naming;
-    std::mem::take(&mut memory.authors).into_keys().collect()
-}
-
 /// Notes that an author is there, with all series.
 fn note(subject: Subject<'_>, author: Text, memory: &mut Memory, out: &mut Measured) {
-    let labels = labels(subject, &author);
-    if memory.authors.insert(author, subject.now) == Some(subject.now) {
+    if !memory.names.note(&author, subject.now) {
         return;
     }
+    let labels = labels(subject, &author);
     let series = [&metric::COMMITS, &metric::ADDITIONS, &metric::DELETIONS];
     out.births
         .extend(series.map(|metric| metric.series(labels.clone())));

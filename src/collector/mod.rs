@@ -19,6 +19,7 @@ pub mod environments;
 pub mod history;
 pub mod jobs;
 pub mod merge_requests;
+pub mod names;
 pub mod pipelines;
 #[cfg(test)]
 mod properties;

@@ -216,7 +216,7 @@ impl Source for ContributorsSource {
     }
 
     fn wants(&self, target: &Target, now: UnixSeconds) -> bool {
-        target.memory.contributors.naming != self.people.author_naming()
+        *target.memory.contributors.names.naming() != self.people.author_naming()
             || may_have_moved(target, now)
     }
 

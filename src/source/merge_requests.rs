@@ -86,6 +86,9 @@ pub struct MergeRequestsRead {
     problems: Vec<Problem>,
 }
 
+/// What a run brought of each project.
+type Reads = BTreeMap<ProjectId, Result<MergeRequestsRead, SourceError>>;
+
 /// The source.
 pub struct MergeRequestsSource {
     gitlab: GitLab,
@@ -283,56 +286,55 @@ impl MergeRequestsSource {
         })
     }
 
-    /// Goes on with the census of those whose is not complete, and lets GitLab count again what is
-    /// read as a whole.
-    async fn take_census(
-        &self,
-        targets: &[Target],
-        reads: &mut BTreeMap<ProjectId, Result<MergeRequestsRead, SourceError>>,
-        now: UnixSeconds,
-    ) {
-        let page = u64::from(GitLab::CENSUS_PAGE);
-        let mut open: BTreeMap<ProjectId, (&Target, Census)> = BTreeMap::new();
-        let mut complete = Vec::new();
-        for target in targets {
-            let Some(Ok(read)) = reads.get(&target.id()) else {
+    /// Lets GitLab count again what was just read as a whole.
+    async fn count_again(&self, targets: &[Target], reads: &mut Reads, now: UnixSeconds) {
+        let is_whole = |target: &&Target| {
+            let read = reads.get(&target.id()).and_then(|read| read.as_ref().ok());
+            let whole = read.is_some_and(|read| read.read.open.is_some());
+            whole && target.memory.merge_requests.census.is_complete()
+        };
+        let whole: Vec<&Target> = targets.iter().filter(is_whole).collect();
+        for (id, page) in self.counted(&whole, 1..=1, now).await {
+            let Some(Ok(read)) = reads.get_mut(&id) else {
                 continue;
             };
-            let census = &target.memory.merge_requests.census;
-            if !census.is_complete() {
-                open.insert(target.id(), (target, census.clone()));
-            } else if read.read.open.is_some() {
-                complete.push(target);
+            match page {
+                Ok(page) => read.read.counted = Some(page),
+                Err(problem) => read.problems.push(problem),
             }
         }
-        for (id, page) in self.counted(&complete, 1..=1, now).await {
-            if let Some(Ok(read)) = reads.get_mut(&id) {
-                match page {
-                    Ok(page) => read.read.counted = Some(page),
-                    Err(problem) => read.problems.push(problem),
-                }
-            }
-        }
+    }
+
+    /// Goes on with the census where it is not complete: some steps of it, for all projects at once.
+    async fn take_census(&self, targets: &[Target], reads: &mut Reads, now: UnixSeconds) {
+        let census = |target: &Target| target.memory.merge_requests.census.clone();
+        let mut open: BTreeMap<ProjectId, (&Target, Census)> = targets
+            .iter()
+            .filter(|target| matches!(reads.get(&target.id()), Some(Ok(_))))
+            .filter(|target| !target.memory.merge_requests.census.is_complete())
+            .map(|target| (target.id(), (target, census(target))))
+            .collect();
         for _ in 0..CENSUS_STEPS {
-            let mut steps: BTreeMap<u64, Vec<&Target>> = BTreeMap::new();
+            let mut steps: BTreeMap<(u64, u64), Vec<&Target>> = BTreeMap::new();
             for (target, census) in open.values() {
-                if let Some(numbers) = census.wanted(page) {
-                    steps.entry(*numbers.start()).or_default().push(target);
+                if let Some(numbers) = census.wanted(u64::from(GitLab::CENSUS_PAGE)) {
+                    let step = steps.entry((*numbers.start(), *numbers.end()));
+                    step.or_default().push(target);
                 }
             }
-            for (first, targets) in steps {
-                let numbers = first..=first + page - 1;
-                for (id, found) in self.counted(&targets, numbers.clone(), now).await {
+            for ((first, last), targets) in steps {
+                for (id, found) in self.counted(&targets, first..=last, now).await {
                     let Some(Ok(read)) = reads.get_mut(&id) else {
                         continue;
                     };
-                    match (found, open.get_mut(&id)) {
-                        (Ok(page), Some((_, census))) => {
-                            census.take(numbers.clone(), &page);
-                            read.read.census.push((numbers.clone(), page));
+                    match found {
+                        Ok(page) => {
+                            if let Some((_, census)) = open.get_mut(&id) {
+                                census.take(first..=last, &page);
+                            }
+                            read.read.census.push((first..=last, page));
                         }
-                        (Ok(_), None) => {}
-                        (Err(problem), _) => {
+                        Err(problem) => {
                             open.remove(&id);
                             read.problems.push(problem);
                         }
@@ -435,7 +437,8 @@ impl Source for MergeRequestsSource {
             async move { (id, self.project(target, open, moved, clock, now).await) }
         });
         let reads = side_by_side(CALLS_AT_ONCE, each.collect()).await;
-        let mut reads = reads.into_iter().collect();
+        let mut reads: Reads = reads.into_iter().collect();
+        self.count_again(targets, &mut reads, now).await;
         self.take_census(targets, &mut reads, now).await;
         reads.into_iter().collect()
     }

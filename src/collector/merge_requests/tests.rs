@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::collector::code_review;
+use crate::collector::names::Names;
 use crate::collector::refs::{Listing, RefsSeen};
 use crate::config::{Labels, ProjectSettings};
 use crate::gitlab::model::{Known as Telling, Page, ProjectId};
@@ -97,7 +98,7 @@ fn noted(one: &ReviewedMergeRequest, at: i64, notes: &[Note]) -> ReviewedMergeRe
 #[derive(Default)]
 struct Watched {
     memory: Memory,
-    reviews: code_review::Memory,
+    reviews: Names,
     refs: RefsSeen,
     now: i64,
     first: Option<i64>,

@@ -34,6 +34,11 @@ pub(super) fn iid(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| "iid: not a number".to_owned())
 }
 
+/// A count, if it is one.
+pub(super) fn natural(number: i64) -> Option<u64> {
+    u64::try_from(number).ok()
+}
+
 /// A whole number of seconds that is not negative.
 #[expect(clippy::cast_precision_loss, reason = "exact for 285 million years")]
 pub(super) fn seconds(whole: Option<i64>) -> Option<f64> {

@@ -1,7 +1,7 @@
 //! Repositories: sizes, languages, counts, releases.
 
 use super::changes::count;
-use super::convert::{gid, maybe_time, project_gid};
+use super::convert::{gid, maybe_time, natural, project_gid};
 use super::holes::Partial;
 use super::{Batch, Messages, queries};
 use crate::gitlab::GitLab;
@@ -153,10 +153,6 @@ fn convert(node: Node) -> Result<RepositoryInfo, String> {
         last_activity_at: maybe_time("lastActivityAt", node.last_activity_at.as_deref())?,
         releases,
     })
-}
-
-fn natural(number: i64) -> Option<u64> {
-    u64::try_from(number).ok()
 }
 
 /// A count that GitLab writes with a fraction.

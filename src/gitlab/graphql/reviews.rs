@@ -1,7 +1,7 @@
 //! Merge requests with their notes, and the census of all merge requests.
 
 use super::changes::count;
-use super::convert::{gid, iid, maybe_time, project_gid, time};
+use super::convert::{gid, iid, maybe_time, natural, project_gid, time};
 use super::holes::{Partial, ProjectHoles, key};
 use super::{Batch, Messages, queries};
 use crate::gitlab::GitLab;
@@ -279,8 +279,4 @@ fn counted(node: Counted, mut holes: ProjectHoles<'_>) -> Result<CensusPage, Str
         last,
         entries,
     })
-}
-
-fn natural(number: i64) -> Option<u64> {
-    u64::try_from(number).ok()
 }
