@@ -8,7 +8,6 @@ use super::World;
 use super::activity::plain_jobs;
 use super::ci::Status;
 use super::model::{JobId, PipelineId, ProjectId};
-use super::reviews::ReviewAct;
 use super::spec::{JobSpec, PipelineSpec};
 use crate::quirks::Quirks;
 use crate::time::{DAY, MINUTE, Millis, SECOND};
@@ -160,11 +159,6 @@ impl World {
         world.now = start;
         world.generate_extras();
         world.ledger.pause(false);
-        for project in &ids {
-            let asks = ReviewAct::Ask(&["ben", "chiara"]);
-            world.review(*project, 1, "ada", asks).ok();
-            world.review(*project, 1, "ben", ReviewAct::Comment).ok();
-        }
         let active = (ids.len() as f64 * world.config.active_ratio).ceil() as usize;
         for project in ids.into_iter().take(active) {
             world.enliven(project);
