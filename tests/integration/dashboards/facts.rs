@@ -113,7 +113,8 @@ fn bucket(buckets: &[(f64, f64)], rank: f64) -> Bucket {
 /// Only these labels.
 pub fn fewer(labels: &Labels, by: &[&str]) -> Labels {
     let kept = labels.iter().filter(|(key, _)| by.contains(&key.as_str()));
-    kept.map(|(key, value)| (key.clone(), value.clone())).collect()
+    kept.map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }
 
 /// What is more than nothing.
@@ -133,7 +134,10 @@ pub fn joined(one: Answer, other: &Answer, together: impl Fn(f64, f64) -> f64) -
 
 /// Each value by this much.
 pub fn times(answer: Answer, by: f64) -> Answer {
-    answer.into_iter().map(|(labels, value)| (labels, value * by)).collect()
+    answer
+        .into_iter()
+        .map(|(labels, value)| (labels, value * by))
+        .collect()
 }
 
 /// How many samples there are by labels.

@@ -90,8 +90,14 @@ fn every_panel_says_what_it_shows_and_what_stands_there_without_data() {
             assert!(panel.description().len() > 25, "{title}");
             let json = panel.json(&|expr| dashboard.written_out(expr));
             let defaults = &json["fieldConfig"]["defaults"];
-            assert!(!defaults["noValue"].as_str().unwrap_or("").is_empty(), "{title}");
-            assert!(defaults["unit"].is_string() && defaults["decimals"].is_u64(), "{title}");
+            assert!(
+                !defaults["noValue"].as_str().unwrap_or("").is_empty(),
+                "{title}"
+            );
+            assert!(
+                defaults["unit"].is_string() && defaults["decimals"].is_u64(),
+                "{title}"
+            );
         }
     }
 }
@@ -113,7 +119,10 @@ fn every_metric_and_label_in_them_is_in_the_catalogue() {
             };
             let text = filled(&dashboard, of, "1h");
             let expr = parser::parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
-            assert!(check(&expr, &text, &mut seen).contains(label), "{text}: {label}");
+            assert!(
+                check(&expr, &text, &mut seen).contains(label),
+                "{text}: {label}"
+            );
         }
     }
     println!("{} metrics are on the dashboards", seen.len());
@@ -181,7 +190,10 @@ fn check_selector(
     text: &str,
     seen: &mut BTreeSet<String>,
 ) -> BTreeSet<String> {
-    let name = selector.name.as_deref().expect("a selector names its metric");
+    let name = selector
+        .name
+        .as_deref()
+        .expect("a selector names its metric");
     let desc = catalogue::all().find(|desc| match desc.kind {
         Kind::Histogram => {
             let part = name.strip_prefix(desc.name);
@@ -197,7 +209,11 @@ fn check_selector(
         labels.insert("le".to_owned());
     }
     for matcher in &selector.matchers.matchers {
-        assert!(labels.contains(&matcher.name), "{text}: {name} has no {}", matcher.name);
+        assert!(
+            labels.contains(&matcher.name),
+            "{text}: {name} has no {}",
+            matcher.name
+        );
     }
     labels.extend(ADDED.map(str::to_owned));
     labels
@@ -209,7 +225,9 @@ fn no_rate_of_success_divides_by_pipelines_created() {
         for panel in dashboard.panels() {
             for query in panel.queries() {
                 let divides = query.expr.contains("_run_count") && query.expr.contains(" / on")
-                    || query.expr.contains("/ (sum(increase(age_pipeline_run_count");
+                    || query
+                        .expr
+                        .contains("/ (sum(increase(age_pipeline_run_count");
                 assert!(!divides, "{}: {}", panel.title(), query.expr);
             }
         }
@@ -247,9 +265,8 @@ fn once_each(expr: &Expr, text: &str, above: Above) {
     match expr {
         Expr::VectorSelector(selector) => {
             let name = selector.name.as_deref().unwrap_or_default();
-            let own = catalogue::all().any(|desc| {
-                desc.name == name && desc.collector == catalogue::Collector::Exporter
-            });
+            let own = catalogue::all()
+                .any(|desc| desc.name == name && desc.collector == catalogue::Collector::Exporter);
             let ok = own || above != Above::Nothing;
             assert!(ok, "{text}: {name} may stand there twice");
         }
@@ -261,7 +278,11 @@ fn once_each(expr: &Expr, text: &str, above: Above) {
         Expr::Binary(binary) => {
             once_each(&binary.lhs, text, above);
             let filters = matches!(binary.op.to_string().as_str(), "and" | "unless");
-            once_each(&binary.rhs, text, if filters { Above::Filter } else { above });
+            once_each(
+                &binary.rhs,
+                text,
+                if filters { Above::Filter } else { above },
+            );
         }
         Expr::Call(call) => {
             let rises = matches!(call.func.name, "rate" | "increase");
@@ -280,8 +301,11 @@ fn tables_name_each_query_once() {
             if panel.shape() != Shape::Table {
                 continue;
             }
-            let headings: BTreeSet<&str> =
-                panel.queries().iter().map(|query| query.legend.as_str()).collect();
+            let headings: BTreeSet<&str> = panel
+                .queries()
+                .iter()
+                .map(|query| query.legend.as_str())
+                .collect();
             assert_eq!(headings.len(), panel.queries().len(), "{}", panel.title());
         }
     }
