@@ -84,7 +84,7 @@ async fn every_query_of_every_panel_agrees_with_the_ledger() {
     simulator.limits().set_throttle(Some(throttle));
     let receiver = Receiver::start().await;
     let settings = format!(
-        "telemetry: {{birth_window: 3s}}
+        "telemetry: {{birth_window: 8s}}
 otel: {{metrics: {{endpoint: '{}', protocol: grpc, interval: 3s}}}}
 ",
         receiver.grpc()
