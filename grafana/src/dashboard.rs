@@ -218,7 +218,6 @@ impl Variable {
                 "type": "query", "name": name, "label": titled(name),
                 "datasource": {"type": "prometheus", "uid": "${datasource}"},
                 "query": label_values(label, of),
-                "definition": format!("label_values({of}, {label})"),
                 "refresh": 2, "sort": 5, "multi": true, "includeAll": true, "allValue": ".*",
                 "current": {"text": ["All"], "value": ["$__all"]}, "options": [], "regex": "",
             }),
@@ -231,9 +230,8 @@ impl Variable {
                 "type": "query", "name": name, "label": title,
                 "datasource": {"type": "prometheus", "uid": "${datasource}"},
                 "query": label_values(label, of),
-                "definition": format!("label_values({of}, {label})"),
                 "refresh": 2, "sort": 1, "multi": false, "includeAll": false,
-                "allowCustomValue": true, "current": {}, "options": [], "regex": "",
+                "allowCustomValue": true, "options": [], "regex": "",
             }),
             Variable::Window {
                 title,
@@ -279,6 +277,6 @@ fn data_source(name: &str, title: &str, kind: &str) -> Value {
     json!({
         "type": "datasource", "name": name, "label": title, "query": kind,
         "refresh": 1, "regex": "", "multi": false, "includeAll": false,
-        "current": {}, "options": [],
+        "options": [],
     })
 }

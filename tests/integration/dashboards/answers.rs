@@ -67,7 +67,8 @@ fn world() -> World {
 }
 
 /// Collectors beside those of [`EVERYTHING`].
-const MORE: [&str; 4] = [
+const MORE: [&str; 5] = [
+    "collectors.security={enabled: true, interval_seconds: 1}",
     "collectors.dora.interval_seconds=1",
     "collectors.repository.interval_seconds=1",
     "collectors.contributors={enabled: true, interval_seconds: 1}",
@@ -112,8 +113,13 @@ otel: {{metrics: {{endpoint: '{}', protocol: grpc, interval: 3s}}}}
     comes_to_rest(&simulator).await;
     drop(time);
     // Something to see where errors are shown.
-    let rule = Rule::new(Fault::Status { status: 500 }).on("ProjectChanges");
-    simulator.faults().add(rule.times(3));
+    let rule = Rule::new(Fault::Status { status: 500 }).on("VulnerabilityCounts");
+    simulator.faults().add(rule);
+    until("an error is seen", async || {
+        let errors = promql.query("age_scrape_errors_total > 0", None).await;
+        (!errors.is_empty()).then_some(()).ok_or("none".to_owned())
+    })
+    .await;
 
     let facts = at_rest(&simulator, &home, &promql, first_look).await;
     assert_buckets_are_the_ledgers(&facts, &simulator, first_look);
