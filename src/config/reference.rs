@@ -18,7 +18,7 @@ const PLACE: &str = "<!-- settings -->";
 pub fn markdown() -> String {
     let mut out = String::new();
     for (name, key) in keys::root().children() {
-        section(name, key, 2, &mut out);
+        section(name, key, 3, &mut out);
     }
     GUIDE.replace(PLACE, out.trim_end())
 }
@@ -50,7 +50,7 @@ fn section(path: &str, key: &Key, level: usize, out: &mut String) {
         table(&values, true, out);
     }
     for (path, key) in sections {
-        section(&path, key, (level + 1).min(4), out);
+        section(&path, key, (level + 1).min(5), out);
     }
 }
 
@@ -94,7 +94,7 @@ fn kind(key: &Key) -> String {
     match &key.kind {
         Kind::Section { .. } => "section".to_owned(),
         Kind::Map(value) => format!("map of {}", kind(value)),
-        Kind::List { item, .. } => format!("list of {}", kind(item)),
+        Kind::List { item, .. } => format!("list of {}s", kind(item)),
         Kind::Value(value) => single(value, key.format),
     }
 }
@@ -156,9 +156,7 @@ fn meaning(key: &Key) -> String {
 fn plain(value: &Json) -> String {
     match value {
         Json::String(text) => text.clone(),
-        value => {
-            render::inline(&Node::from_json(value, &Origin::Default)).unwrap_or_default()
-        }
+        value => render::inline(&Node::from_json(value, &Origin::Default)).unwrap_or_default(),
     }
 }
 
