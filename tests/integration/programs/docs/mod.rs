@@ -232,7 +232,7 @@ fn every_setting_and_variable_exists() {
 /// Whether a word that begins like a setting is one, or the name of a file or host.
 fn is_known(word: &str, settings: &BTreeSet<String>) -> bool {
     let word = word.trim_end_matches('.');
-    let ends = [".com", ".md", ".redb", ".yml"];
+    let ends = [".com", ".md", ".redb", ".rs", ".yml"];
     settings.contains(word) || ends.iter().any(|end| word.ends_with(end))
 }
 
