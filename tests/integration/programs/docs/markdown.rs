@@ -25,18 +25,23 @@ pub struct Document {
     pub spans: Vec<String>,
 }
 
-/// Every document for users: those at the top, in docs and beside examples.
+/// Every document for users: those at the top, in docs and beside what they are about.
 pub fn documents() -> Vec<Document> {
-    let folders = ["", "docs", "examples/kubernetes", "fuzz"];
-    let mut names: Vec<PathBuf> = Vec::new();
-    for folder in folders {
-        let entries = std::fs::read_dir(root().join(folder)).expect("the folder is there");
-        let entries = entries.map(|entry| entry.expect("an entry").path());
-        names.extend(entries.filter(|path| path.extension().is_some_and(|end| end == "md")));
-    }
+    let mut folders = ["", "docs", "fuzz", "grafana", "otel"]
+        .map(|name| root().join(name))
+        .to_vec();
+    folders.extend(files(&root().join("examples")).filter(|path| path.is_dir()));
+    let mut names: Vec<PathBuf> = folders.iter().flat_map(|folder| files(folder)).collect();
+    names.retain(|path| path.extension().is_some_and(|end| end == "md"));
     names.sort();
     assert!(names.len() > 10, "{names:?}");
     names.iter().map(|path| Document::read(path)).collect()
+}
+
+/// What is in a folder, if there is one.
+fn files(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    entries.map(|entry| entry.expect("an entry").path())
 }
 
 impl Document {
