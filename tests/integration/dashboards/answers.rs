@@ -113,8 +113,12 @@ otel: {{metrics: {{endpoint: '{}', protocol: grpc, interval: 3s}}}}
     comes_to_rest(&simulator).await;
     drop(time);
     // Something to see where errors are shown.
-    let rule = Rule::new(Fault::Status { status: 500 }).on("VulnerabilityCounts");
-    simulator.faults().add(rule);
+    let query = "VulnerabilityCounts";
+    let refused = Rule::new(Fault::Status { status: 500 }).on(query);
+    simulator.faults().add(refused.times(1));
+    simulator
+        .faults()
+        .add(Rule::new(Fault::InvalidJson).on(query));
     until("an error is seen", async || {
         let errors = promql.query("age_scrape_errors_total > 0", None).await;
         (!errors.is_empty()).then_some(()).ok_or("none".to_owned())

@@ -38,7 +38,13 @@ fn they_have_grafanas_own_types() {
     write(&folder, "dashboards.ts", &checked());
     let ran = Command::new("node")
         .arg(modules.join("typescript/bin/tsc"))
-        .args(["--noEmit", "--strict", "--skipLibCheck", "--target", "es2022"])
+        .args([
+            "--noEmit",
+            "--strict",
+            "--skipLibCheck",
+            "--target",
+            "es2022",
+        ])
         .args(["--module", "esnext", "--moduleResolution", "bundler"])
         .arg("dashboards.ts")
         .current_dir(folder.path())
