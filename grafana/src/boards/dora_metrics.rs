@@ -139,7 +139,7 @@ fn trend(title: &'static str, description: &'static str) -> Panel {
 
 /// The mean over the chosen window, so that a day without data tears no hole.
 fn smoothed(expr: &str) -> String {
-    format!("avg_over_time(({expr})[$time_range:])")
+    format!("avg_over_time(({expr})[$time_range:$__interval])")
 }
 
 /// How many of the bounds a figure keeps: 0 is low, 3 is elite.

@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use gitlab_dashboards::Dashboard;
 use gitlab_simulator::faults::{Fault, Rule};
 use gitlab_simulator::limits::Limit;
-use gitlab_simulator::time::{DAY, HOUR};
+use gitlab_simulator::time::DAY;
 use gitlab_simulator::world::{Event, Mix, Tier};
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 
 use super::facts::{Answer, Facts};
 use super::filled;
-use super::wanted::{EXCEPT, Want, wanted};
+use super::wanted::{Want, wanted};
 use crate::crash::program::{EVERYTHING, Home, looks};
 use crate::crash::reading;
 use crate::ledger;
-use crate::support::exporter::{QuickTime, configuration, real_time};
+use crate::support::exporter::{QuickTime, beginning_now, configuration};
 use crate::support::otlp::Receiver;
 use crate::support::promql::PromQl;
 use crate::support::samples::Samples;
@@ -25,19 +25,20 @@ use crate::support::{prometheus, until};
 /// Seconds of the world in a second.
 const PACE: i64 = 120;
 /// Events until the world comes to rest.
-const EVENTS: f64 = 1500.0;
+const EVENTS: f64 = 2000.0;
 /// Longer than the run, shorter than anything else.
 const RANGE: &str = "30m";
-/// How far Prometheus's extrapolation may take a figure from the truth.
-const LEEWAY: f64 = 0.03;
+/// How far Prometheus's extrapolation may take a figure from the truth: it adds up to a scrape
+/// interval to the time that a series was there, of which this run has some twenty.
+const LEEWAY: f64 = 0.08;
 
-/// A GitLab with everything, that has a day of history and is busy.
+/// What goes wrong there.
+const VARIABLES: &str = "/api/v4/projects/:id/pipelines/:pipeline_id/variables";
+
+/// A GitLab with everything that is busy.
 fn world() -> World {
-    let now = real_time();
     let mut world = World::generate(WorldConfig {
         seed: 31,
-        start: now - HOUR,
-        history: DAY,
         groups: 2,
         projects: 6,
         pipelines_per_project: 4,
@@ -55,20 +56,18 @@ fn world() -> World {
             optional_manual: 0.0,
             ..Mix::default()
         },
-        ..WorldConfig::default()
+        ..beginning_now()
     });
     for group in ["group-0", "group-1"] {
         world.set_tier(group, Tier::Ultimate).expect("a group");
     }
-    world.advance_to(now);
-    world.ledger_mut().clear();
-    world.tokens[0].expires_at = Some(now + 60 * DAY);
+    world.tokens[0].expires_at = Some(world.now() + 60 * DAY);
     world
 }
 
 /// Collectors beside those of [`EVERYTHING`].
 const MORE: [&str; 5] = [
-    "collectors.security={enabled: true, interval_seconds: 1}",
+    "collectors.variables={enabled: true, interval_seconds: 1, regexp: '.*'}",
     "collectors.dora.interval_seconds=1",
     "collectors.repository.interval_seconds=1",
     "collectors.contributors={enabled: true, interval_seconds: 1}",
@@ -83,6 +82,9 @@ async fn every_query_of_every_panel_agrees_with_the_ledger() {
         period: 60,
     };
     simulator.limits().set_throttle(Some(throttle));
+    // Something to see where errors are shown.
+    let refused = Rule::new(Fault::Status { status: 500 }).on(VARIABLES);
+    simulator.faults().add(refused);
     let receiver = Receiver::start().await;
     let settings = format!(
         "telemetry: {{birth_window: 8s}}
@@ -112,15 +114,9 @@ otel: {{metrics: {{endpoint: '{}', protocol: grpc, interval: 3s}}}}
     simulator.world().calm();
     comes_to_rest(&simulator).await;
     drop(time);
-    // Something to see where errors are shown.
-    let query = "VulnerabilityCounts";
-    let refused = Rule::new(Fault::Status { status: 500 }).on(query);
-    simulator.faults().add(refused.times(1));
-    simulator
-        .faults()
-        .add(Rule::new(Fault::InvalidJson).on(query));
-    until("an error is seen", async || {
-        let errors = promql.query("age_scrape_errors_total > 0", None).await;
+    until("Prometheus has seen an error", async || {
+        let seen = "increase(age_scrape_errors_total[5m]) > 0";
+        let errors = promql.query(seen, None).await;
         (!errors.is_empty()).then_some(()).ok_or("none".to_owned())
     })
     .await;
@@ -213,14 +209,17 @@ fn assert_buckets_are_the_ledgers(facts: &Facts, simulator: &Simulator, first_lo
         ("age_job_duration_seconds", jobs),
     ] {
         let buckets = facts.sum(&format!("{histogram}_bucket"), &["le"]);
-        assert!(durations.len() > 100 && buckets.len() > 5, "{histogram}");
+        assert!(durations.len() > 40 && buckets.len() > 5, "{histogram}");
         for (labels, count) in buckets {
             let bound: f64 = labels["le"].parse().expect("a bound");
+            // GraphQL gives whole seconds.
+            let up_to = |bound: f64| durations.iter().filter(|it| **it < bound).count();
+            let (low, high) = (up_to(bound.next_up()), up_to(bound + 1.0));
             #[expect(clippy::cast_precision_loss, reason = "a handful")]
-            let true_count = durations.iter().filter(|it| **it <= bound).count() as f64;
+            let possible = low as f64..=high as f64;
             assert!(
-                (count - true_count).abs() < 0.5,
-                "{histogram} up to {bound}"
+                possible.contains(&count),
+                "{histogram} up to {bound}: {count}, not {possible:?}"
             );
         }
     }
@@ -243,10 +242,6 @@ async fn answers_agree(facts: &Facts, promql: &PromQl) {
                         empty &= answer.is_empty();
                         (answer.len(), answer.into_values().next())
                     }
-                    Err(instead) if EXCEPT.contains(&name) => (0, {
-                        println!("{name:?}: {instead}");
-                        None
-                    }),
                     Err(instead) => {
                         wrong.push(format!("{name:?} {}: {instead}", query.legend));
                         empty = false;
@@ -260,7 +255,7 @@ async fn answers_agree(facts: &Facts, promql: &PromQl) {
                 );
             }
             let all = wants.map_or(0, |wants| wants.len());
-            if all != panel.queries().len() && !EXCEPT.contains(&name) {
+            if all != panel.queries().len() {
                 wrong.push(format!(
                     "{name:?}: what its queries must come to is not said"
                 ));

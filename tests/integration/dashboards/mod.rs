@@ -24,9 +24,10 @@ fn folder() -> PathBuf {
 /// A query with a value for each variable.
 fn filled(dashboard: &Dashboard, expr: &str, range: &str) -> String {
     let mut text = dashboard.written_out(expr);
-    for window in ["$__rate_interval", "$__interval", "$__range", "$time_range"] {
+    for window in ["$__rate_interval", "$__range", "$time_range"] {
         text = text.replace(window, range);
     }
+    text = text.replace("$__interval", "1s");
     for variable in dashboard.variables() {
         text = text.replace(&format!("${}", variable.name()), ".*");
     }

@@ -22,12 +22,6 @@ pub enum Want {
 
 use Want::{In, Living, Near, Nothing, UpTo};
 
-/// Panels whose data this run cannot have, and why.
-pub const EXCEPT: [(&str, &str); 1] = [
-    // Its second columns look 30 days back.
-    ("dora-metrics", "Month by month"),
-];
-
 /// What the queries of a panel must come to, in their order.
 pub fn wanted(f: &Facts, board: &str, panel: &str) -> Option<Vec<Want>> {
     match board {
@@ -247,6 +241,28 @@ fn dora(f: &Facts, panel: &str) -> Option<Vec<Want>> {
         | "Lead time over time"
         | "Time to restore over time"
         | "Change failure rate over time" => vec![Living],
+        "Month by month" => {
+            let most = |name, scale| {
+                let by_tier = f.max(name, &["project"]);
+                Near(times(by_tier, scale))
+            };
+            let mut all_day = Answer::new();
+            for (labels, value) in per_day {
+                let labels = super::facts::fewer(&labels, &["project"]);
+                *all_day.entry(labels).or_default() += value;
+            }
+            // Every second one looks 30 days back.
+            vec![
+                Near(all_day),
+                Nothing,
+                most("age_dora_lead_time_for_changes_seconds", 1.0 / 3600.0),
+                Nothing,
+                most("age_dora_time_to_restore_service_seconds", 1.0 / 3600.0),
+                Nothing,
+                most("age_dora_change_failure_rate", 1.0),
+                Nothing,
+            ]
+        }
         "Deployment frequency by environment tier" => {
             let mut by_tier = Answer::new();
             for (labels, value) in per_day {
