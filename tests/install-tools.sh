@@ -5,6 +5,7 @@
 #   Debian packages  prometheus, promtool, victoria-metrics, docker-compose: downloaded and unpacked with an apt
 #                    state of their own, from the mirror that this machine's apt uses
 #   PyPI packages    tests/integration/programs/requirements.txt: into a virtual environment
+#   npm packages     Grafana's types and TypeScript, for the dashboards
 #   Go modules       tests/collector: an OpenTelemetry Collector, built where Go is
 #
 # What cannot be had is said in one sentence, and the tests that need it are skipped: they fail
@@ -145,8 +146,27 @@ install_collector() {
   ln -sf "../$program" "$tools/bin/otel-collector"
 }
 
+# What the dashboards are checked with.
+install_node() {
+  local packages=(@grafana/schema@13.2.3 typescript@5.9.3) wanted=$tools/node/wanted
+  ! cmp -s <(echo "${packages[@]}") "$wanted" || return 0
+  if ! command -v npm >/dev/null; then
+    say "npm is missing (https://nodejs.org): the check of the dashboards against Grafana's types is skipped."
+    return 0
+  fi
+  say "installing ${packages[*]}"
+  rm -rf "$tools/node" && mkdir -p "$tools/node"
+  if ! npm install --prefix "$tools/node" --no-package-lock --no-audit --no-fund "${packages[@]}" >>"$log" 2>&1; then
+    say "${packages[*]} could not be installed (see $log): the check of the dashboards against Grafana's types is skipped."
+    rm -rf "$tools/node"
+    return 0
+  fi
+  echo "${packages[@]}" >"$wanted"
+}
+
 install_debian &
 debian=$!
 install_python
+install_node
 wait "$debian"
 install_collector

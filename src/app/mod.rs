@@ -130,8 +130,12 @@ impl App {
         };
         Ok(Self {
             secrets: rooms::secrets(&config),
+            watch: Arc::new(Watch::new(
+                Arc::clone(&own),
+                clock.clone(),
+                &config.gitlab.url,
+            )),
             config: Arc::new(config),
-            watch: Arc::new(Watch::new(Arc::clone(&own), clock.clone())),
             clock,
             table,
             own,

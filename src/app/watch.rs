@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use url::Url;
+
 use crate::clock::{Clock, UnixSeconds};
 use crate::gitlab::capability::{Instance, Tier};
 use crate::gitlab::{Accounting, Outcome};
@@ -17,6 +19,8 @@ use crate::telemetry::process::OwnMetrics;
 pub(super) struct Watch {
     own: Arc<OwnMetrics>,
     clock: Clock,
+    /// GitLab's address, as people write it.
+    gitlab_url: String,
     seen: Mutex<Seen>,
 }
 
@@ -61,10 +65,11 @@ pub(super) struct Runs {
 }
 
 impl Watch {
-    pub(super) fn new(own: Arc<OwnMetrics>, clock: Clock) -> Self {
+    pub(super) fn new(own: Arc<OwnMetrics>, clock: Clock, gitlab_url: &Url) -> Self {
         Self {
             own,
             clock,
+            gitlab_url: gitlab_url.as_str().trim_end_matches('/').to_owned(),
             seen: Mutex::default(),
         }
     }
@@ -135,8 +140,9 @@ impl Observer for Watch {
     }
 
     fn instance(&self, instance: &Instance) {
+        let edition = instance.edition.as_str();
         self.own
-            .gitlab_info(&instance.version, instance.edition.as_str());
+            .gitlab_info(&instance.version, edition, &self.gitlab_url);
     }
 
     fn tier(&self, tier: Tier) {

@@ -1,11 +1,11 @@
-//! `config`: shows the effective configuration, its JSON Schema, or an example of every setting.
+//! `config`: shows the effective configuration, its JSON Schema, or every setting with its meaning.
 
 use std::io::Write;
 
 use clap::Args;
 
 use super::CliError;
-use crate::config::{Sources, example, json_schema};
+use crate::config::{Sources, example, json_schema, markdown};
 
 /// What to show.
 #[derive(Debug, Args)]
@@ -17,6 +17,9 @@ pub(super) struct Arguments {
     /// Show a configuration file with every setting, its meaning and its default
     #[arg(long)]
     example: bool,
+    /// Show docs/configuration.md: every setting as a table
+    #[arg(long)]
+    markdown: bool,
 }
 
 /// Prints what was asked for; only the effective configuration needs one that is right.
@@ -29,6 +32,8 @@ pub(super) fn run(
         writeln!(out, "{:#}", json_schema())?;
     } else if arguments.example {
         out.write_all(example().as_bytes())?;
+    } else if arguments.markdown {
+        out.write_all(markdown().as_bytes())?;
     } else {
         out.write_all(super::load(sources)?.to_yaml().as_bytes())?;
     }

@@ -323,6 +323,10 @@ mod tests {
             run(&["config", "--example"]).unwrap(),
             crate::config::example()
         );
+        assert_eq!(
+            run(&["config", "--markdown"]).unwrap(),
+            crate::config::markdown()
+        );
         assert_eq!(run(&["config"]).unwrap_err().0, 2);
         assert_eq!(run(&["config", "--schema", "--example"]).unwrap_err().0, 2);
     }

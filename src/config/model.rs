@@ -1,8 +1,8 @@
 //! Every setting with its meaning and default: the single source of the configuration.
 //!
-//! The docstrings are what users read: `config/example.yml` and the JSON Schema printed by
-//! `config --schema` are made from them, and the known keys, `AGE_` variables and `--set` paths
-//! follow from the fields. A field added here needs nothing else.
+//! The docstrings are what users read: `config/example.yml`, `docs/configuration.md` and the JSON
+//! Schema printed by `config --schema` are made from them, and the known keys, `AGE_` variables and
+//! `--set` paths follow from the fields. A field added here needs nothing else.
 
 mod collectors;
 mod labels;

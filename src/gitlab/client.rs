@@ -10,7 +10,7 @@ use reqwest::header::{
 };
 use reqwest::{Certificate, Method, StatusCode, redirect};
 use tokio::time::Instant;
-use tracing::{Instrument, Span, debug, warn};
+use tracing::{Instrument, Span, debug, trace, warn};
 use url::Url;
 
 use super::accounting::{Accounting, Outcome};
@@ -271,6 +271,7 @@ impl Client {
             Ok((status, ..)) => Outcome::Status(status.as_u16()),
             Err(cause) => Outcome::Failed(cause.kind()),
         };
+        trace!(call = call.name(), outcome = %outcome.label(), ?took, "called GitLab");
         self.accounting.request(
             call.method_name(),
             call.endpoint,

@@ -72,7 +72,7 @@ impl RefsState {
             .is_some_and(|at| self.activity != Some(at));
         Self {
             activity: project.last_activity_at,
-            again_at: moved.then(|| now.plus(ACTIVITY_THROTTLE)),
+            again_at: (moved && may_hide_more(project, now)).then(|| now.plus(ACTIVITY_THROTTLE)),
             pipelines_checked_at: match self.pipelines_checked_at {
                 Some(at) if !self.checks_pipelines(now) => Some(at),
                 Some(_) => Some(now),
@@ -81,6 +81,14 @@ impl RefsState {
             asked: self.asked.clone(),
         }
     }
+}
+
+/// Whether something could have happened since the activity that GitLab noted, without moving it. An
+/// older one moves with whatever happens next. Twice the throttle: our clock may be ahead.
+fn may_hide_more(project: &model::Project, now: UnixSeconds) -> bool {
+    project
+        .last_activity_at
+        .is_some_and(|at| now.since(at) < 2 * ACTIVITY_THROTTLE)
 }
 
 /// How much sooner than the others a project's pipelines are checked a second time, so that what was
@@ -331,6 +339,30 @@ async fn listing(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn active_at(at: i64) -> model::Project {
+        model::Project {
+            id: ProjectId(1),
+            full_path: "group/project".into(),
+            default_branch: model::Known::Nothing,
+            archived: false,
+            last_activity_at: Some(UnixSeconds(at)),
+            role: model::Known::Nothing,
+        }
+    }
+
+    #[test]
+    fn only_fresh_activity_asks_for_a_second_look() {
+        let now = UnixSeconds(1_000_000);
+        let fresh = RefsState::default().looked(&active_at(now.0 - 60), now);
+        assert_eq!(fresh.again_at, Some(now.plus(ACTIVITY_THROTTLE)));
+        assert!(fresh.is_due(&active_at(now.0 - 60), now.plus(ACTIVITY_THROTTLE)));
+
+        let quiet = RefsState::default().looked(&active_at(now.0 - 86_400), now);
+        assert_eq!(quiet.again_at, None);
+        assert!(!quiet.is_due(&active_at(now.0 - 86_400), now.plus(ACTIVITY_THROTTLE)));
+        assert!(quiet.is_due(&active_at(now.0 + 10), now.plus(ACTIVITY_THROTTLE)));
+    }
 
     #[test]
     fn every_shown_pipeline_has_its_turn() {

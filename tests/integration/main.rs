@@ -4,6 +4,7 @@ mod births;
 mod check;
 mod collectors;
 mod crash;
+mod dashboards;
 mod faults;
 mod first_look;
 mod gone;

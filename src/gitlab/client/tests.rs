@@ -470,6 +470,9 @@ async fn spans_say_what_was_asked_and_nothing_shows_the_token() {
     ] {
         assert!(answered.contains(field), "{field} in {answered}");
     }
+    // The log has them, too, where it shows everything.
+    let call = "called GitLab call=\"GraphQL ProjectChanges\" outcome=200 took=";
+    assert!(ours.iter().any(|line| line.contains(call)), "{text}");
     for line in ours {
         assert!(!line.contains(TOKEN) && !line.contains("4711"), "{line}");
     }

@@ -113,7 +113,7 @@ pub static GITLAB_INFO: Gauge<GitLabLabels> = Gauge::new(spec(
     "age_gitlab_info",
     "",
     false,
-    "Always 1; the labels tell version and edition of GitLab.",
+    "Always 1; the labels tell address, version and edition of GitLab.",
 ));
 
 /// Last success.

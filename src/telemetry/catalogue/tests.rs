@@ -50,6 +50,34 @@ fn labels_are_sorted_few_and_not_reserved() {
     }
 }
 
+/// A metric in no list would be measured, and nobody would see it.
+#[test]
+fn what_is_declared_is_listed() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/telemetry/catalogue");
+    let mut declared = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let Some((entries, list)) = text.split_once("pub static ENTRIES") else {
+            continue;
+        };
+        let names = entries.lines().filter_map(|line| {
+            let (name, kind) = line.strip_prefix("pub static ")?.split_once(": ")?;
+            let kinds = ["Counter<", "Gauge<", "Histogram<"];
+            kinds
+                .iter()
+                .any(|known| kind.starts_with(known))
+                .then_some(name)
+        });
+        for name in names {
+            let listed = list.contains(&format!("&{name}.desc"));
+            assert!(listed, "{name} is not in ENTRIES of {}", path.display());
+            declared += 1;
+        }
+    }
+    assert_eq!(declared, all().len());
+}
+
 /// Names of samples and of OpenMetrics families: two metrics that shared one would break a scrape.
 #[test]
 fn no_two_metrics_share_the_name_of_a_sample() {
@@ -85,11 +113,19 @@ fn units_are_those_that_names_end_with() {
                 .any(|unit| name.ends_with(unit)),
             _ => false,
         };
-        assert!(expected, "{} has unit {:?}", desc.name, desc.unit);
-        if desc.kind == Kind::Counter {
-            assert!(desc.name.ends_with("_total") || desc.plan, "{}", desc.name);
-        } else {
-            assert!(!desc.name.ends_with("_total"), "{}", desc.name);
+        assert!(
+            expected,
+            "{} has the unit {:?}, and its name says another",
+            desc.name, desc.unit
+        );
+        let is_total = desc.name.ends_with("_total");
+        match desc.kind {
+            Kind::Counter => assert!(
+                is_total || desc.plan,
+                "{} is a counter and does not end in _total",
+                desc.name
+            ),
+            _ => assert!(!is_total, "{} ends in _total and is no counter", desc.name),
         }
     }
 }
@@ -97,16 +133,18 @@ fn units_are_those_that_names_end_with() {
 #[test]
 fn helps_are_sentences() {
     for desc in all() {
-        assert!(desc.help.ends_with('.'), "{}", desc.name);
+        let name = desc.name;
+        assert!(
+            desc.help.ends_with('.'),
+            "{name}: the help ends without a full stop"
+        );
         assert!(
             !desc.help.contains("  ") && !desc.help.contains('\n'),
-            "{}",
-            desc.name
+            "{name}: the help has two spaces or a line break in it"
         );
         assert!(
             desc.help.starts_with(|c: char| c.is_uppercase()),
-            "{}",
-            desc.name
+            "{name}: the help begins in lower case"
         );
     }
 }

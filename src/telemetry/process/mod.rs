@@ -193,9 +193,10 @@ impl OwnMetrics {
     }
 
     /// Which GitLab answers.
-    pub fn gitlab_info(&self, version: &str, edition: &str) {
+    pub fn gitlab_info(&self, version: &str, edition: &str, url: &str) {
         let labels = GitLabLabels {
             edition: edition.into(),
+            url: url.into(),
             version: version.into(),
         };
         // One at a time: an upgraded GitLab is not two.

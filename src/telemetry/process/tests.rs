@@ -119,10 +119,10 @@ impl OwnMetrics {
 #[test]
 fn what_is_no_longer_so_is_gone_at_the_next_look() {
     let own = own();
-    own.gitlab_info("18.5.0", "enterprise");
+    own.gitlab_info("18.5.0", "enterprise", "https://gitlab.example.com");
     own.token_expiry(Some(UnixSeconds(1_800_000_000)));
     assert!(samples(&own).contains_key("age_token_expiry_timestamp"));
-    own.gitlab_info("18.6.0", "enterprise");
+    own.gitlab_info("18.6.0", "enterprise", "https://gitlab.example.com");
     own.token_expiry(None);
     let samples = samples(&own);
     let infos: Vec<_> = samples
@@ -131,7 +131,9 @@ fn what_is_no_longer_so_is_gone_at_the_next_look() {
         .collect();
     assert_eq!(
         infos,
-        [r#"age_gitlab_info{edition="enterprise",version="18.6.0"}"#]
+        [
+            r#"age_gitlab_info{edition="enterprise",url="https://gitlab.example.com",version="18.6.0"}"#
+        ]
     );
     assert!(!samples.contains_key("age_token_expiry_timestamp"));
 }
@@ -186,7 +188,7 @@ fn every_built_metric_of_the_exporter_has_an_instrument() {
     let own = own();
     own.request_twice();
     own.token_expiry(Some(UnixSeconds(1)));
-    own.gitlab_info("18.5.0", "community");
+    own.gitlab_info("18.5.0", "community", "https://gitlab.example.com");
     own.gitlab_tier(Tier::Free);
     own.collector_enabled("jobs", true);
     own.scrape_duration("jobs", Duration::ZERO);

@@ -3,6 +3,8 @@
 
 mod binary;
 mod demo;
+mod docs;
+mod kubernetes;
 mod otel_collector;
 mod parity;
 mod prometheus;

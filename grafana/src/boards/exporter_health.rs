@@ -1,0 +1,157 @@
+use super::{bars, lines, stat, table};
+use crate::{Dashboard, Unit, Variable};
+
+/// Is the exporter up to date, within its budget, and well?
+pub fn dashboard() -> Dashboard {
+    Dashboard::new(
+        "exporter-health",
+        "Exporter health",
+        "Whether the exporter is up to date, within GitLab's limits, and well: calls, latency, rate \
+         limit, errors, lag, series and delivery.",
+        "",
+    )
+    .since("now-6h")
+    .variable(Variable::Tempo)
+    .row(
+        "Now",
+        [
+            stat("Last success", "Time since the collector that is furthest behind last ended a run well.")
+                .sized(4, 5)
+                .unit(Unit::Seconds)
+                .steps("green", &[(3600.0, "yellow"), (21_600.0, "red")])
+                .query("time() - min(max by (collector_type) (age_collection_last_success_timestamp))", "Furthest behind"),
+            stat("Initial sync", "Share of the tracked projects that have been read once since the start.")
+                .sized(4, 5)
+                .unit(Unit::Share)
+                .between(0.0, 1.0)
+                .steps("orange", &[(1.0, "green")])
+                .query("min(age_initial_sync_progress_ratio)", "Read"),
+            stat("Projects", "Projects that are tracked now, of all replicas together.")
+                .sized(4, 5)
+                .query("sum(age_projects_tracked)", "Projects"),
+            stat("Requests in the last hour", "Requests to GitLab in the hour before. Hold it against gitlab.max_requests_per_hour or GitLab's own limit.")
+                .sized(4, 5)
+                .query("sum(increase(age_api_requests_total[1h]))", "Requests"),
+            stat("Rate limit left", "Requests that GitLab still allows in its current window.")
+                .sized(4, 5)
+                .steps("red", &[(50.0, "yellow"), (200.0, "green")])
+                .when_empty("GitLab names no limit")
+                .query("min(age_api_rate_limit_remaining)", "Left"),
+            stat("Token expires", "When the GitLab token expires.")
+                .sized(4, 5)
+                .unit(Unit::Ago)
+                .when_empty("Does not expire")
+                .query("1000 * min(age_token_expiry_timestamp)", "Expires"),
+        ],
+    )
+    .row(
+        "Calls to GitLab",
+        [
+            bars("Calls", "Requests to GitLab per second by endpoint, each try counted.")
+                .unit(Unit::PerSecond)
+                .from_zero()
+                .query("sum by (endpoint) (rate(age_api_requests_total[$__rate_interval]))", "{{endpoint}}"),
+            lines(
+                "Latency",
+                "How long calls take; a diamond is one call: a click opens its trace. The trace is of \
+                 the exporter's own call, not of a pipeline.",
+            )
+            .unit(Unit::Seconds)
+            .from_zero()
+            .link("Traces of slow calls", TRACES)
+            .query_with_exemplars(&latency("0.5"), "P50")
+            .query_with_exemplars(&latency("0.95"), "P95")
+            .query_with_exemplars(&latency("0.99"), "P99"),
+            bars(
+                "Answers that are no success",
+                "Requests per second that ended in a status of 400 or more or in no answer, by status.",
+            )
+            .unit(Unit::PerSecond)
+            .from_zero()
+            .when_empty("Every call succeeded")
+            .query(
+                "sum by (status_code) (rate(age_api_requests_total{status_code!~\"[23].+\"}[$__rate_interval])) > 0",
+                "{{status_code}}",
+            ),
+            lines(
+                "Waiting and retries",
+                "Seconds per second that calls waited for the rate limiter (right axis), and calls \
+                 that were tried again.",
+            )
+            .unit(Unit::PerSecond)
+            .from_zero()
+            .query("sum(rate(age_api_retries_total[$__rate_interval]))", "Retries")
+            .query("sum(rate(age_api_throttled_seconds_total[$__rate_interval]))", "Waiting")
+            .on_the_right("Waiting"),
+        ],
+    )
+    .row(
+        "Collecting",
+        [
+            lines("Lag", "How late each collector's last run was against its interval. Rising: the budget is too small for the intervals.")
+                .unit(Unit::Seconds)
+                .from_zero()
+                .query("max by (collector_type) (age_collection_lag_seconds)", "{{collector_type}}"),
+            bars("Errors", "Projects or items that could not be read or measured, by collector and kind.")
+                .from_zero()
+                .when_empty("No errors")
+                .query(
+                    "sum by (collector_type, error_type) (increase(age_scrape_errors_total[$__rate_interval])) > 0",
+                    "{{collector_type}} {{error_type}}",
+                ),
+            lines("Duration of runs", "How long 95 % of the collectors' runs over a batch of projects took at most.")
+                .unit(Unit::Seconds)
+                .from_zero()
+                .at_least_every("5m")
+                .query_with_exemplars(
+                    "histogram_quantile(0.95, sum by (le, collector_type) (rate(age_scrape_duration_seconds_bucket[$__rate_interval]))) >= 0",
+                    "{{collector_type}}",
+                ),
+            lines("Tasks", "Tasks that are due and wait, and tasks that run.")
+                .from_zero()
+                .query("sum(age_tasks_queued)", "Waiting")
+                .query("sum(age_tasks_running)", "Running"),
+        ],
+    )
+    .row(
+        "Series and delivery",
+        [
+            table("Series", "Series held by metric, and what was left out because the metric had reached telemetry.cardinality_limit.")
+                .sized(8, 9)
+                .label("metric", "Metric")
+                .column("Series", Unit::Count, "sort_desc(topk(50, sum by (metric) (age_series)))")
+                .column("Left out", Unit::Count, "sum by (metric) (increase(age_series_overflow_total[$__range])) > 0")
+                .transformed("sortBy", serde_json::json!({"fields": {}, "sort": [{"field": "Series", "desc": true}]})),
+            lines("OTLP messages", "Messages pushed by OTLP by signal and by how sending ended.")
+                .sized(8, 9)
+                .unit(Unit::PerSecond)
+                .from_zero()
+                .when_empty("Nothing is pushed by OTLP")
+                .query(
+                    "sum by (signal, outcome) (rate(age_otlp_exports_total[$__rate_interval]))",
+                    "{{signal}} {{outcome}}",
+                ),
+            lines("Memory and processor", "Resident memory, and the share of one processor that is used (right axis).")
+                .sized(8, 9)
+                .unit(Unit::Bytes)
+                .from_zero()
+                .query("sum(process_resident_memory_bytes and on (job, instance) age_build_info)", "Memory")
+                .query("sum(rate(process_cpu_seconds_total[$__rate_interval]) and on (job, instance) age_build_info)", "Processor")
+                .override_of("Processor", &[
+                    ("unit", serde_json::json!("percentunit")),
+                    ("custom.axisPlacement", serde_json::json!("right")),
+                ]),
+        ],
+    )
+}
+
+/// Grafana's Explore over the traces of the exporter.
+const TRACES: &str = "/explore?schemaVersion=1&panes={\"age\":{\"datasource\":\"${tempo}\",\"queries\":[{\"refId\":\"A\",\
+     \"queryType\":\"traceql\",\"query\":\"{resource.service.name=\\\"amazing-gitlab-exporter\\\" \
+     %26%26 duration>1s}\"}],\"range\":{\"from\":\"now-1h\",\"to\":\"now\"}}}";
+
+fn latency(share: &str) -> String {
+    format!(
+        "histogram_quantile({share}, sum by (le) (rate(age_api_request_duration_seconds_bucket[$__rate_interval]))) >= 0"
+    )
+}

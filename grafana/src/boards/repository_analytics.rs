@@ -1,0 +1,139 @@
+use serde_json::json;
+
+use super::{areas, bar_chart, bars, lines, matrix, pie, table};
+use crate::{Dashboard, Unit, Variable};
+
+/// What repositories are made of, how they grow, and who works on them when.
+pub fn dashboard() -> Dashboard {
+    Dashboard::new(
+        "repository-analytics",
+        "Repositories and contributors",
+        "What repositories are made of, how they grow, how well they are tested, and who works on \
+         them when. Works on every tier; sizes and commits need the role Reporter.",
+        r#"project=~"$project""#,
+    )
+    .since("now-30d")
+    .variable(Variable::project("age_repository_info"))
+    .variable(Variable::gitlab_url())
+    .row(
+        "Repositories",
+        [
+            pie(
+                "Languages",
+                "Share of each language in the default branches, as GitLab detects it; every \
+                 repository weighs the same.",
+            )
+            .sized(8, 9)
+            .when_empty("No language detected")
+            .query(
+                "sum by (language) (max by (project, language) (age_repository_language_percentage{..}))",
+                "{{language}}",
+            ),
+            lines(
+                "Test coverage",
+                "Coverage that the newest pipeline of the default branch reports, by project.",
+            )
+            .sized(8, 9)
+            .unit(Unit::Percent)
+            .between(0.0, 100.0)
+            .when_empty("No pipeline reports a coverage")
+            .query("max by (project) (age_repository_coverage{..})", "{{project}}"),
+            areas(
+                "Repository size",
+                "Size of the Git repositories without LFS objects. GitLab refreshes it with a delay.",
+            )
+            .sized(8, 9)
+            .unit(Unit::Bytes)
+            .from_zero()
+            .when_empty("Sizes need the role Reporter")
+            .query("max by (project) (age_repository_size_bytes{..})", "{{project}}"),
+        ],
+    )
+    .row(
+        "Commits to default branches",
+        [
+            bars("Commits per week", "Commits that came to the default branches in the seven days before each bar.")
+                .from_zero()
+                .at_least_every("7d")
+                .when_empty("Counting commits needs the role Reporter")
+                .query("sum by (project) (increase(age_repository_commit_count{..}[7d]))", "{{project}}"),
+            matrix(
+                "Commits by weekday and hour",
+                "When commits came to the default branches in the time range, in UTC, by the hour in \
+                 which the exporter saw them. The darker, the more.",
+            )
+            .at_least_every("1h")
+            .when_empty("Counting commits needs the role Reporter")
+            .over_time()
+            .query("sum(increase(age_repository_commit_count{..}[1h]))", "Commits")
+            .query("hour(vector(time() - 1))", "Hour (UTC)")
+            .query("day_of_week(vector(time() - 1))", "Day")
+            .transformed("joinByField", json!({"byField": "Time", "mode": "inner"}))
+            .transformed("groupBy", json!({"fields": {
+                "Day": {"operation": "groupby", "aggregations": []},
+                "Hour (UTC)": {"operation": "groupby", "aggregations": []},
+                "Commits": {"operation": "aggregate", "aggregations": ["sum"]},
+            }}))
+            .transformed("groupingToMatrix", json!({
+                "columnField": "Day", "rowField": "Hour (UTC)", "valueField": "Commits (sum)", "emptyValue": "zero",
+            }))
+            .transformed("organize", json!({
+                "excludeByName": {}, "includeByName": {},
+                "indexByName": {"Hour (UTC)\\Day": 0, "1": 1, "2": 2, "3": 3, "4": 4, "5": 5, "6": 6, "0": 7},
+                "renameByName": {
+                    "Hour (UTC)\\Day": "Hour (UTC)", "1": "Mon", "2": "Tue", "3": "Wed", "4": "Thu",
+                    "5": "Fri", "6": "Sat", "0": "Sun",
+                },
+            }))
+            .transformed("sortBy", json!({"fields": {}, "sort": [{"field": "Hour (UTC)"}]})),
+        ],
+    )
+    .row(
+        "Contributors",
+        [
+            table(
+                "Top contributors",
+                "Authors of commits to the default branches in the time range, merge commits left \
+                 out. Names are what labels.people makes of them.",
+            )
+            .sized(12, 10)
+            .when_empty("Nobody committed in this time range")
+            .label("author", "Author")
+            .column("Commits", Unit::Count, by_author("age_contributor_commits_count", " > 0"))
+            .column("Lines added", Unit::Count, by_author("age_contributor_additions", ""))
+            .column("Lines deleted", Unit::Count, by_author("age_contributor_deletions", ""))
+            .transformed("sortBy", json!({"fields": {}, "sort": [{"field": "Commits", "desc": true}]})),
+            bar_chart(
+                "Lines by contributor",
+                "Lines that commits to the default branches added and deleted in the time range, of \
+                 the fifteen authors with the most.",
+            )
+            .sized(12, 10)
+            .from_zero()
+            .when_empty("Nobody committed in this time range")
+            .query(top_lines("age_contributor_additions"), "Added")
+            .query(top_lines("age_contributor_deletions"), "Deleted")
+            .transformed("merge", json!({}))
+            .transformed("organize", json!({
+                "excludeByName": {"Time": true},
+                "indexByName": {"author": 0, "Value #A": 1, "Value #B": 2},
+                "renameByName": {"Value #A": "Added", "Value #B": "Deleted"}, "includeByName": {},
+            }))
+            .override_of("Added", &[("color", json!({"mode": "fixed", "fixedColor": "green"}))])
+            .override_of("Deleted", &[("color", json!({"mode": "fixed", "fixedColor": "red"}))]),
+        ],
+    )
+}
+
+fn by_author(metric: &str, filter: &str) -> String {
+    format!("sum by (author) (increase({metric}{{..}}[$__range])){filter}")
+}
+
+/// Lines of the authors with the most added and deleted ones together.
+fn top_lines(metric: &str) -> String {
+    format!(
+        "sum by (author) (increase({metric}{{..}}[$__range])) and on (author) topk(15, \
+         sum by (author) (increase(age_contributor_additions{{..}}[$__range])) \
+         + on (author) sum by (author) (increase(age_contributor_deletions{{..}}[$__range])) > 0)"
+    )
+}

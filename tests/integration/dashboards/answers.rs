@@ -1,0 +1,370 @@
+//! Every query of every panel on a real Prometheus that has watched a living GitLab.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gitlab_dashboards::Dashboard;
+use gitlab_simulator::faults::{Fault, Rule};
+use gitlab_simulator::limits::Limit;
+use gitlab_simulator::time::{DAY, HOUR};
+use gitlab_simulator::world::{Event, Mix, Tier};
+use gitlab_simulator::{Options, Simulator, World, WorldConfig};
+
+use super::facts::{Answer, Facts};
+use super::filled;
+use super::wanted::{EXCEPT, Want, wanted};
+use crate::crash::program::{EVERYTHING, Home, looks};
+use crate::crash::reading;
+use crate::ledger;
+use crate::support::exporter::{QuickTime, configuration, real_time};
+use crate::support::otlp::Receiver;
+use crate::support::promql::PromQl;
+use crate::support::samples::Samples;
+use crate::support::series::Labels;
+use crate::support::{prometheus, until};
+
+/// Seconds of the world in a second.
+const PACE: i64 = 120;
+/// Events until the world comes to rest.
+const EVENTS: f64 = 1500.0;
+/// Longer than the run, shorter than anything else.
+const RANGE: &str = "30m";
+/// How far Prometheus's extrapolation may take a figure from the truth.
+const LEEWAY: f64 = 0.03;
+
+/// A GitLab with everything, that has a day of history and is busy.
+fn world() -> World {
+    let now = real_time();
+    let mut world = World::generate(WorldConfig {
+        seed: 31,
+        start: now - HOUR,
+        history: DAY,
+        groups: 2,
+        projects: 6,
+        pipelines_per_project: 4,
+        tests_per_job: 2,
+        active_ratio: 1.0,
+        pushes_per_hour: 40.0,
+        longest_job: 60_000,
+        mix: Mix {
+            job_failure: 0.2,
+            job_retry_by_hand: 0.0,
+            pipeline_retry: 0.0,
+            good_job_retry: 0.0,
+            blocked: 0.0,
+            delayed: 0.0,
+            optional_manual: 0.0,
+            ..Mix::default()
+        },
+        ..WorldConfig::default()
+    });
+    for group in ["group-0", "group-1"] {
+        world.set_tier(group, Tier::Ultimate).expect("a group");
+    }
+    world.advance_to(now);
+    world.ledger_mut().clear();
+    world.tokens[0].expires_at = Some(now + 60 * DAY);
+    world
+}
+
+/// Collectors beside those of [`EVERYTHING`].
+const MORE: [&str; 5] = [
+    "collectors.security={enabled: true, interval_seconds: 1}",
+    "collectors.dora.interval_seconds=1",
+    "collectors.repository.interval_seconds=1",
+    "collectors.contributors={enabled: true, interval_seconds: 1}",
+    "collectors.test_reports={enabled: true, interval_seconds: 1}",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_query_of_every_panel_agrees_with_the_ledger() {
+    let simulator = Simulator::start(world(), &Options::default()).expect("a simulator");
+    let throttle = Limit {
+        calls: 100_000,
+        period: 60,
+    };
+    simulator.limits().set_throttle(Some(throttle));
+    let receiver = Receiver::start().await;
+    let settings = format!(
+        "telemetry: {{birth_window: 8s}}
+otel: {{metrics: {{endpoint: '{}', protocol: grpc, interval: 3s}}}}
+",
+        receiver.grpc()
+    );
+    let all: Vec<&str> = EVERYTHING.into_iter().chain(MORE).collect();
+    let home = Home::new(&configuration(&simulator, &settings), &all);
+    let Some((_prometheus, promql)) = prometheus::start(&home.prometheus()).await else {
+        return;
+    };
+    let first_look = simulator.world().now();
+    let _exporter = home.start_and_read().await;
+    let projects = simulator.world().projects().count();
+    home.read_slowly(projects).await;
+    looks(&promql).await;
+
+    let time = QuickTime::of(&simulator, PACE);
+    until("enough happens", async || {
+        let world = simulator.world();
+        let all = ledger::all_counts(world.ledger().entries(), first_look);
+        let all: f64 = all.values().sum();
+        (all >= EVENTS).then_some(()).ok_or(format!("{all}"))
+    })
+    .await;
+    simulator.world().calm();
+    comes_to_rest(&simulator).await;
+    drop(time);
+    // Something to see where errors are shown.
+    let query = "VulnerabilityCounts";
+    let refused = Rule::new(Fault::Status { status: 500 }).on(query);
+    simulator.faults().add(refused.times(1));
+    simulator
+        .faults()
+        .add(Rule::new(Fault::InvalidJson).on(query));
+    until("an error is seen", async || {
+        let errors = promql.query("age_scrape_errors_total > 0", None).await;
+        (!errors.is_empty()).then_some(()).ok_or("none".to_owned())
+    })
+    .await;
+
+    let facts = at_rest(&simulator, &home, &promql, first_look).await;
+    assert_buckets_are_the_ledgers(&facts, &simulator, first_look);
+    answers_agree(&facts, &promql).await;
+}
+
+async fn comes_to_rest(simulator: &Simulator) {
+    until("everything ends", async || {
+        let world = simulator.world();
+        let all = world.projects().flat_map(|it| world.pipelines_of(it.id));
+        let open = all
+            .filter(|pipeline| !pipeline.status.is_complete())
+            .count();
+        (open == 0).then_some(()).ok_or(format!("{open} run"))
+    })
+    .await;
+}
+
+/// Waits until the exporter shows all that happened, Prometheus has seen it, and nothing moves.
+async fn at_rest(simulator: &Simulator, home: &Home, promql: &PromQl, first_look: i64) -> Facts {
+    let mut before = Samples::default();
+    until("the exporter shows all of it, and rests", async || {
+        let text = home.metrics().await;
+        let want = ledger::all_counts(simulator.world().ledger().entries(), first_look);
+        if let Some(difference) = ledger::difference(&reading::of_text(&text), &want) {
+            return Err(difference);
+        }
+        let mut samples = Samples::of_plain_text(&text);
+        let whole = samples.clone();
+        samples.0.retain(|(name, _), _| counts(name));
+        let seen = promql
+            .samples("{__name__=~'age_.*'}", |label| {
+                ["instance", "job"].contains(&label)
+            })
+            .await;
+        let mut seen = seen.0;
+        seen.retain(|(name, _), _| counts(name));
+        let rests = samples == before && samples.without_empty_labels().0 == seen;
+        before = Samples::of_plain_text(&text);
+        before.0.retain(|(name, _), _| counts(name));
+        rests.then_some(Facts(whole)).ok_or("it moves".to_owned())
+    })
+    .await
+}
+
+/// Whether it is a counter or a histogram of GitLab's facts.
+fn counts(name: &str) -> bool {
+    use amazing_gitlab_exporter::telemetry::catalogue::{Collector, Kind, all};
+    let mut descs = all().filter(|desc| desc.collector != Collector::Exporter);
+    descs.any(|desc| match desc.kind {
+        Kind::Histogram => name
+            .strip_prefix(desc.name)
+            .is_some_and(|part| matches!(part, "_bucket" | "_count" | "_sum")),
+        Kind::Counter => name == desc.name,
+        Kind::Gauge => false,
+    })
+}
+
+/// The buckets of pipelines and jobs hold the durations that the ledger has.
+fn assert_buckets_are_the_ledgers(facts: &Facts, simulator: &Simulator, first_look: i64) {
+    let world = simulator.world();
+    let entries = world.ledger().entries().iter();
+    let new = entries.filter(|entry| entry.at > first_look);
+    let (mut pipelines, mut jobs) = (Vec::new(), Vec::new());
+    for entry in new {
+        match &entry.event {
+            #[expect(clippy::cast_precision_loss, reason = "seconds")]
+            Event::PipelineFinished {
+                duration: Some(duration),
+                ..
+            } => {
+                pipelines.push(*duration as f64);
+            }
+            Event::JobFinished {
+                job,
+                started_at: Some(_),
+                duration: Some(duration),
+                ..
+            } if !job.bridge => {
+                jobs.push(*duration);
+            }
+            _ => {}
+        }
+    }
+    for (histogram, durations) in [
+        ("age_pipeline_duration_seconds", pipelines),
+        ("age_job_duration_seconds", jobs),
+    ] {
+        let buckets = facts.sum(&format!("{histogram}_bucket"), &["le"]);
+        assert!(durations.len() > 100 && buckets.len() > 5, "{histogram}");
+        for (labels, count) in buckets {
+            let bound: f64 = labels["le"].parse().expect("a bound");
+            #[expect(clippy::cast_precision_loss, reason = "a handful")]
+            let true_count = durations.iter().filter(|it| **it <= bound).count() as f64;
+            assert!(
+                (count - true_count).abs() < 0.5,
+                "{histogram} up to {bound}"
+            );
+        }
+    }
+}
+
+/// Runs every query, prints what it came to, and holds it against the facts.
+async fn answers_agree(facts: &Facts, promql: &PromQl) {
+    let mut wrong = Vec::new();
+    let mut without = BTreeSet::new();
+    println!("| dashboard | panel | query | series | value |\n|---|---|---|---|---|");
+    for dashboard in gitlab_dashboards::all() {
+        for panel in dashboard.panels() {
+            let name = (dashboard.name(), panel.title());
+            let wants = wanted(facts, name.0, name.1);
+            let mut empty = true;
+            for (index, query) in panel.queries().iter().enumerate() {
+                let want = wants.as_ref().and_then(|wants| wants.get(index));
+                let (series, sample) = match agrees(&dashboard, &query.expr, want, promql).await {
+                    Ok(answer) => {
+                        empty &= answer.is_empty();
+                        (answer.len(), answer.into_values().next())
+                    }
+                    Err(instead) if EXCEPT.contains(&name) => (0, {
+                        println!("{name:?}: {instead}");
+                        None
+                    }),
+                    Err(instead) => {
+                        wrong.push(format!("{name:?} {}: {instead}", query.legend));
+                        empty = false;
+                        (0, None)
+                    }
+                };
+                let value = sample.map_or("none".to_owned(), |value| format!("{value:.3}"));
+                println!(
+                    "| {} | {} | {} | {series} | {value} |",
+                    name.0, name.1, query.legend
+                );
+            }
+            let all = wants.map_or(0, |wants| wants.len());
+            if all != panel.queries().len() && !EXCEPT.contains(&name) {
+                wrong.push(format!(
+                    "{name:?}: what its queries must come to is not said"
+                ));
+            }
+            if empty {
+                without.insert(name);
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} are wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    assert_eq!(without, BTreeSet::new(), "panels without any data");
+}
+
+/// What a query comes to, if it is what is wanted.
+async fn agrees(
+    dashboard: &Dashboard,
+    expr: &str,
+    want: Option<&Want>,
+    promql: &PromQl,
+) -> Result<Answer, String> {
+    let text = filled(dashboard, expr, RANGE);
+    let got: Answer = promql
+        .query(&text, None)
+        .await
+        .into_iter()
+        .filter(|(_, value)| !value.is_nan())
+        .map(|(labels, value)| (plain(labels), value))
+        .collect();
+    let differs = |why: String| Err(format!("{why}\n  {text}\n  {got:?}"));
+    match want {
+        None => differs("nothing is said of it".to_owned()),
+        Some(Want::Nothing) if got.is_empty() => Ok(got),
+        Some(Want::Nothing) => differs("there is something".to_owned()),
+        Some(Want::Living) if got.values().all(|value| value.is_finite()) && !got.is_empty() => {
+            Ok(got)
+        }
+        Some(Want::Living) => differs("no numbers".to_owned()),
+        Some(Want::Near(want)) => {
+            let want: Answer = want
+                .iter()
+                .map(|(labels, it)| (plain(labels.clone()), *it))
+                .collect();
+            let near = |value: f64, want: f64| (value - want).abs() <= LEEWAY * want.abs() + 1e-9;
+            match disagreement(&got, &want, |value, want| near(value, *want)) {
+                None => Ok(got),
+                Some(labels) => differs(format!("{labels:?} should be {:?}", want.get(&labels))),
+            }
+        }
+        Some(Want::In(want)) => {
+            let inside = |value: f64, (low, high): &(f64, f64)| {
+                value >= low * (1.0 - LEEWAY) && value <= high * (1.0 + LEEWAY)
+            };
+            // The greatest twenty.
+            let want = if expr.contains("topk") {
+                assert!(got.len() == want.len().min(20), "{text}");
+                let chosen = want.iter().filter(|(labels, _)| got.contains_key(*labels));
+                chosen
+                    .map(|(labels, bucket)| (labels.clone(), *bucket))
+                    .collect()
+            } else {
+                want.clone()
+            };
+            match disagreement(&got, &want, inside) {
+                None => Ok(got),
+                Some(labels) => differs(format!("{labels:?} should be in {:?}", want.get(&labels))),
+            }
+        }
+        Some(Want::UpTo(want)) => {
+            let inside = |value: f64, high: &f64| (0.0..=high * (1.0 + LEEWAY)).contains(&value);
+            match disagreement(&got, want, inside) {
+                None => Ok(got),
+                Some(labels) => differs(format!("{labels:?} is at most {:?}", want.get(&labels))),
+            }
+        }
+    }
+}
+
+/// Labels without empty ones, which Prometheus does not have, and with bounds as we write them.
+fn plain(mut labels: Labels) -> Labels {
+    labels.retain(|_, value| !value.is_empty());
+    if let Some(bound) = labels.get_mut("le") {
+        let number: f64 = bound.parse().expect("a bound is a number");
+        *bound = number.to_string();
+    }
+    labels
+}
+
+/// The first labels that one has and the other has not, or whose value is not as it should be.
+fn disagreement<T>(
+    got: &Answer,
+    want: &BTreeMap<Labels, T>,
+    agrees: impl Fn(f64, &T) -> bool,
+) -> Option<Labels> {
+    let all: BTreeSet<&Labels> = got.keys().chain(want.keys()).collect();
+    let wrong = all
+        .into_iter()
+        .find(|labels| match (got.get(*labels), want.get(*labels)) {
+            (Some(got), Some(want)) => !agrees(*got, want),
+            _ => true,
+        });
+    wrong.cloned()
+}

@@ -1,0 +1,186 @@
+//! The table of collectors in docs/getting-started.md against the collectors.
+
+use std::sync::Arc;
+
+use amazing_gitlab_exporter::clock::Clock;
+use amazing_gitlab_exporter::config::Config;
+use amazing_gitlab_exporter::gitlab::capability::Tier;
+use amazing_gitlab_exporter::gitlab::model::{Known, Project, ProjectId, Role};
+use amazing_gitlab_exporter::gitlab::{GitLab, NoAccounting, Settings, TokenSource};
+use amazing_gitlab_exporter::source::set::sources;
+use amazing_gitlab_exporter::source::{AnySource, Target};
+use amazing_gitlab_exporter::telemetry::catalogue::Collector;
+
+use super::markdown::{cells, read};
+
+struct Row {
+    collector: String,
+    default: String,
+    every: String,
+    role: String,
+    tier: String,
+    requests: String,
+}
+
+fn table() -> Vec<Row> {
+    let text = read("docs/getting-started.md");
+    let lines = text.lines();
+    let rows = lines.skip_while(|line| !line.starts_with("| collector | default |"));
+    let rows = rows.skip(2).take_while(|line| line.starts_with('|'));
+    let row = |line: &str| {
+        let cells: [String; 6] = cells(line).try_into().expect("six cells");
+        let [collector, default, every, role, tier, requests] = cells;
+        Row {
+            collector: collector.trim_matches('`').to_owned(),
+            default,
+            every,
+            role,
+            tier,
+            requests,
+        }
+    };
+    rows.map(row).collect()
+}
+
+fn config(more: &str) -> Config {
+    let yaml = format!("gitlab: {{token: t}}\nwildcards: [{{}}]\n{more}");
+    Config::from_yaml(&yaml).expect("a configuration")
+}
+
+#[test]
+fn it_has_every_collector_with_its_default_and_interval() {
+    let config = config("");
+    let collectors = &config.redacted()["collectors"];
+    let rows = table();
+    let names: Vec<&str> = rows.iter().map(|row| row.collector.as_str()).collect();
+    assert_eq!(names, Collector::ALL.map(Collector::as_str));
+    for row in &rows {
+        let switches = config.collectors.switches();
+        let on = switches.contains(&(row.collector.as_str(), true));
+        assert_eq!(
+            row.default,
+            if on { "on" } else { "off" },
+            "{}",
+            row.collector
+        );
+        let seconds = collectors[&row.collector]["interval_seconds"].as_u64();
+        let every = match seconds {
+            None => "with `pipelines`".to_owned(),
+            Some(seconds) if seconds >= 3600 => format!("{} h", seconds / 3600),
+            Some(seconds) if seconds >= 60 => format!("{} min", seconds / 60),
+            Some(seconds) => format!("{seconds} s"),
+        };
+        assert_eq!(row.every, every, "{}", row.collector);
+    }
+}
+
+fn target(config: &Config, role: Role, tier: Tier) -> Target {
+    Target {
+        tracking: 0,
+        project: Project {
+            id: ProjectId(1),
+            full_path: "group/project".into(),
+            default_branch: Known::Unread,
+            archived: false,
+            last_activity_at: None,
+            role: Known::Value(role),
+        },
+        settings: Arc::new(config.project_defaults.clone()),
+        memory: Arc::default(),
+        tier: Known::Value(tier),
+        instance: None,
+    }
+}
+
+/// The first of several that a source takes.
+fn lowest<T: Copy>(all: &[T], takes: impl Fn(T) -> bool) -> T {
+    let mut all = all.iter().copied();
+    all.find(|one| takes(*one)).expect("it takes the highest")
+}
+
+#[tokio::test]
+async fn roles_and_tiers_are_those_that_sources_ask_for() {
+    let named = [
+        "environments",
+        "test_reports",
+        "contributors",
+        "schedules",
+        "runners",
+        "security",
+    ];
+    let on: String = named
+        .iter()
+        .map(|name| format!("  {name}: {{enabled: true}}\n"))
+        .collect();
+    let config = config(&format!(
+        "collectors:\n{on}  variables: {{enabled: true, regexp: x}}\n"
+    ));
+    let token = TokenSource::Secret("t".to_owned().into());
+    let settings = Settings::new(config.gitlab.url.clone(), token);
+    let gitlab = GitLab::new(&settings, Arc::new(NoAccounting), Clock::System).expect("a client");
+    let sources = sources(&config, &gitlab);
+    let roles = [
+        Role::GUEST,
+        Role::REPORTER,
+        Role::DEVELOPER,
+        Role::MAINTAINER,
+    ];
+    let tiers = [Tier::Free, Tier::Premium, Tier::Ultimate];
+    let mut checked = 0;
+    for row in table() {
+        let own = |source: &&Arc<dyn AnySource>| {
+            let mut collectors = source.collectors().iter();
+            collectors.any(|collector| collector.as_str() == row.collector)
+        };
+        let Some(source) = sources.iter().find(own) else {
+            // Those on the change feed, of which `check` says the same.
+            assert!(row.role.starts_with("Reporter"), "{}", row.collector);
+            continue;
+        };
+        checked += 1;
+        let takes = |role, tier| source.unavailable(&target(&config, role, tier)).is_none();
+        let role = lowest(&roles, |role| takes(role, Tier::Ultimate));
+        let tier = lowest(&tiers, |tier| takes(Role::MAINTAINER, tier));
+        // Where the source asks for none, GitLab's own answer decides.
+        let is_said = role == Role::GUEST || row.role.to_lowercase().starts_with(role.name());
+        assert!(
+            is_said,
+            "{}: {} needs {}",
+            row.collector,
+            row.role,
+            role.name()
+        );
+        assert!(
+            row.tier.starts_with(tier.title()),
+            "{}: {}",
+            row.collector,
+            row.tier
+        );
+    }
+    assert_eq!(checked, 12);
+}
+
+#[test]
+fn as_many_projects_share_a_query_as_it_says() {
+    let most = [
+        ("pipelines", GitLab::CHANGES_PROJECTS),
+        ("jobs", GitLab::JOBS_PROJECTS),
+        ("test_reports", GitLab::REPORT_PROJECTS),
+        ("merge_requests", GitLab::REVIEWS_PROJECTS),
+        ("dora", GitLab::DORA_PROJECTS),
+        ("value_stream", GitLab::VALUE_STREAMS),
+        ("repository", GitLab::REPOSITORIES),
+        ("schedules", GitLab::SCHEDULE_PROJECTS),
+        ("runners", GitLab::RUNNER_PROJECTS),
+        ("security", GitLab::VULNERABILITIES),
+    ];
+    for row in table() {
+        let most = most.iter().find(|(name, _)| *name == row.collector);
+        let said = most.map(|(_, most)| format!(" {most} projects"));
+        let numbers = row.requests.matches(" projects").count();
+        match said {
+            Some(said) => assert!(row.requests.contains(&said), "{}:{said}", row.collector),
+            None => assert_eq!(numbers, 0, "{}", row.collector),
+        }
+    }
+}
