@@ -15,6 +15,7 @@
 
 pub mod boards;
 mod dashboard;
+mod look;
 mod panel;
 mod unit;
 

@@ -1,6 +1,6 @@
 use serde_json::{Map, Value, json};
 
-use crate::Unit;
+use crate::{Unit, look};
 
 /// What a panel draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -340,7 +340,7 @@ impl Panel {
             "datasource": {"type": "prometheus", "uid": "${datasource}"},
             "targets": self.targets(write_out),
             "fieldConfig": {"defaults": self.defaults(), "overrides": self.all_overrides()},
-            "options": self.options(),
+            "options": look::options(self.shape, self.beside),
         });
         let transformations = self.all_transformations();
         if !transformations.is_empty() {
@@ -397,7 +397,7 @@ impl Panel {
             "noValue": self.no_value,
             "thresholds": {"mode": "absolute", "steps": steps},
             "mappings": self.mappings,
-            "color": {"mode": self.colour_mode()},
+            "color": {"mode": look::colour_mode(self.shape)},
         });
         if let Some(from) = self.bounds.0 {
             defaults["min"] = json!(from);
@@ -405,95 +405,10 @@ impl Panel {
         if let Some(to) = self.bounds.1 {
             defaults["max"] = json!(to);
         }
-        if let Some(custom) = self.custom() {
+        if let Some(custom) = look::custom(self.shape, self.percent_stack) {
             defaults["custom"] = custom;
         }
         defaults
-    }
-
-    fn colour_mode(&self) -> &'static str {
-        match self.shape {
-            Shape::Stat | Shape::Gauge | Shape::Table => "thresholds",
-            Shape::Matrix | Shape::Distribution => "continuous-BlPu",
-            _ => "palette-classic-by-name",
-        }
-    }
-
-    /// What only this type of panel knows of its fields.
-    fn custom(&self) -> Option<Value> {
-        let stacking = match (self.shape, self.percent_stack) {
-            (Shape::Lines, _) => "none",
-            (_, true) => "percent",
-            (_, false) => "normal",
-        };
-        let over_time = |style: &str, fill: u32| {
-            json!({
-                "drawStyle": style, "lineWidth": 1, "fillOpacity": fill, "showPoints": "auto",
-                "pointSize": 4, "spanNulls": 21_600_000, "axisPlacement": "auto",
-                "stacking": {"mode": stacking, "group": "A"},
-            })
-        };
-        match self.shape {
-            Shape::Lines => Some(over_time("line", 5)),
-            Shape::Areas => Some(over_time("line", 40)),
-            Shape::Bars => Some(over_time("bars", 80)),
-            Shape::BarChart => Some(json!({"lineWidth": 1, "fillOpacity": 80})),
-            Shape::Table => Some(json!({
-                "align": "auto", "inspect": false, "filterable": true,
-                "cellOptions": {"type": "auto"},
-            })),
-            Shape::Matrix => Some(json!({
-                "align": "center", "inspect": false, "filterable": false,
-                "cellOptions": {"type": "color-background", "mode": "basic"},
-            })),
-            _ => None,
-        }
-    }
-
-    fn options(&self) -> Value {
-        let legend =
-            json!({"displayMode": "list", "placement": "bottom", "showLegend": true, "calcs": []});
-        let tooltip = json!({"mode": "multi", "sort": "desc"});
-        let last = json!({"calcs": ["lastNotNull"], "fields": "", "values": false});
-        match self.shape {
-            Shape::Lines | Shape::Areas | Shape::Bars => {
-                json!({"legend": legend, "tooltip": tooltip})
-            }
-            Shape::Stat => json!({
-                "reduceOptions": last, "colorMode": "value", "graphMode": "area",
-                "justifyMode": "auto", "textMode": "auto", "orientation": "auto",
-                "wideLayout": true, "showPercentChange": false,
-                "percentChangeColorMode": "standard",
-            }),
-            Shape::Gauge => json!({
-                "reduceOptions": last, "orientation": "auto", "sizing": "auto",
-                "minVizHeight": 75, "minVizWidth": 75,
-                "showThresholdLabels": false, "showThresholdMarkers": true,
-            }),
-            Shape::BarChart => json!({
-                "legend": legend, "tooltip": tooltip,
-                "orientation": if self.beside { "horizontal" } else { "auto" },
-                "stacking": if self.beside { "none" } else { "normal" },
-                "showValue": if self.beside { "auto" } else { "never" },
-                "barWidth": 0.8, "groupWidth": 0.7, "fullHighlight": false,
-                "xTickLabelRotation": 0, "xTickLabelMaxLength": 40, "xTickLabelSpacing": 0,
-            }),
-            Shape::Distribution => json!({
-                "legend": {"displayMode": "list", "placement": "bottom", "showLegend": false, "calcs": []},
-                "reduceOptions": last, "orientation": "vertical", "displayMode": "gradient",
-                "valueMode": "text", "namePlacement": "auto", "showUnfilled": false,
-                "sizing": "auto", "minVizHeight": 16, "minVizWidth": 8, "maxVizHeight": 300,
-            }),
-            Shape::Pie => json!({
-                "legend": {"displayMode": "table", "placement": "right", "showLegend": true,
-                           "calcs": [], "values": ["value", "percent"]},
-                "tooltip": tooltip, "reduceOptions": last, "pieType": "donut", "sort": "desc",
-                "displayLabels": [],
-            }),
-            Shape::Table | Shape::Matrix => {
-                json!({"showHeader": true, "cellHeight": "sm", "frameIndex": 0})
-            }
-        }
     }
 
     /// Of tables: one row for the same labels, the columns in their order under their headings.
