@@ -43,6 +43,11 @@ coverage: rust tools ## Run every test and print how much of src they reach; les
 	$(CARGO) llvm-cov --locked --no-cfg-coverage --lib --bins --test integration \
 		--ignore-filename-regex '$(TEST_ONLY)' --fail-under-lines 80
 
+.PHONY: weight
+weight: rust ## Build the program as releases have it, and weigh it with the CA certificates
+	@$(CARGO) build --locked --profile dist --bin amazing-gitlab-exporter
+	@.ci/weigh "$${CARGO_TARGET_DIR:-target}/dist/amazing-gitlab-exporter"
+
 FUZZ_SECONDS ?= 300
 
 .PHONY: fuzz

@@ -2,7 +2,7 @@
 # Installs the programs that the tests talk to, where they are missing: by package name, into
 # target/tools (or $TEST_TOOLS), without touching the system.
 #
-#   Debian packages  prometheus, promtool, victoria-metrics: downloaded and unpacked with an apt
+#   Debian packages  prometheus, promtool, victoria-metrics, docker-compose: downloaded and unpacked with an apt
 #                    state of their own, from the mirror that this machine's apt uses
 #   PyPI packages    tests/integration/programs/requirements.txt: into a virtual environment
 #   npm packages     Grafana's types and TypeScript, for the dashboards
@@ -62,13 +62,16 @@ take_package() {
   local package=$1 unpacked=$tools/debian/$1
   rm -rf "$unpacked" && mkdir -p "$unpacked"
   (cd "$unpacked" && own_apt download "$package" && dpkg -x ./*.deb . && rm ./*.deb) || return 1
-  works "$unpacked/usr/bin/$package" || return 1
-  ln -sf "../debian/$package/usr/bin/$package" "$tools/bin/$package"
+  local program=usr/bin/$package
+  # A plug-in of docker that runs by itself, too.
+  [[ $package != docker-compose ]] || program=usr/libexec/docker/cli-plugins/$package
+  works "$unpacked/$program" || return 1
+  ln -sf "../debian/$package/$program" "$tools/bin/$package"
 }
 
 install_debian() {
   local wanted=() package suite
-  for package in prometheus promtool victoria-metrics; do
+  for package in prometheus promtool victoria-metrics docker-compose; do
     [[ -x $tools/bin/$package ]] || wanted+=("$package")
   done
   ((${#wanted[@]})) || return 0

@@ -5,6 +5,7 @@
 
 mod check;
 mod config;
+mod healthcheck;
 mod metrics;
 mod run;
 mod validate;
@@ -88,6 +89,8 @@ enum Command {
     Run(run::Arguments),
     /// Connects to GitLab and says what `run` would find: version, token, projects, collectors
     Check,
+    /// Asks the exporter that runs on this machine whether it is well: exit code 0, or 1 if not
+    Healthcheck(healthcheck::Arguments),
     /// Checks the configuration and says everything that is wrong with it
     Validate,
     /// Shows the effective configuration and where each value comes from
@@ -116,6 +119,7 @@ impl Cli {
         match self.command {
             Command::Run(arguments) => run::run(arguments, &sources),
             Command::Check => check::run(&sources, out),
+            Command::Healthcheck(arguments) => healthcheck::run(&arguments, &sources, out),
             Command::Validate => validate::run(&sources, out),
             Command::Config(arguments) => config::run(arguments, &sources, out),
             Command::Metrics(arguments) => metrics::run(&arguments, out),

@@ -56,6 +56,20 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
     Config::build(Layers::read(sources), &sources.environment)
 }
 
+/// Where `run` listens, whatever else is wrong with the configuration: a running exporter stays
+/// reachable while its file is being edited.
+///
+/// # Errors
+/// When a part that may name the address cannot be read at all.
+pub fn listen_address(sources: &Sources) -> Result<ListenAddress, ConfigError> {
+    let layers = Layers::read(sources);
+    let node = layers.tree.at("server.listen_address");
+    match node.map(|node| serde_json::from_value(node.to_json())) {
+        Some(Ok(address)) if !layers.incomplete => Ok(address),
+        _ => Err(ConfigError::new(layers.problems)),
+    }
+}
+
 impl Config {
     /// Reads a configuration from a YAML text alone, without environment and flags.
     pub fn from_yaml(text: &str) -> Result<Self, ConfigError> {

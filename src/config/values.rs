@@ -188,6 +188,17 @@ impl ListenAddress {
             ],
         }
     }
+
+    /// The texts to reach it by from the same machine, in the order to try them.
+    pub fn local_candidates(&self) -> Vec<String> {
+        let loopback = match self.host.as_deref() {
+            None | Some("0.0.0.0" | "::") => ["127.0.0.1", "[::1]"],
+            Some(_) => return self.bind_candidates(),
+        };
+        loopback
+            .map(|host| format!("{host}:{}", self.port))
+            .to_vec()
+    }
 }
 
 impl FromStr for ListenAddress {
@@ -350,6 +361,12 @@ mod tests {
             assert_eq!(address.to_string(), text);
             assert_eq!(address.bind_candidates(), candidates, "{text}");
         }
+        for text in [":80", "0.0.0.0:80", "[::]:80"] {
+            let address: ListenAddress = text.parse().unwrap();
+            assert_eq!(address.local_candidates(), ["127.0.0.1:80", "[::1]:80"]);
+        }
+        let address: ListenAddress = "[::1]:80".parse().unwrap();
+        assert_eq!(address.local_candidates(), ["[::1]:80"]);
         for text in [
             "",
             "8080",

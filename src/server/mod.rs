@@ -9,6 +9,7 @@ mod answer;
 mod metrics;
 mod page;
 mod probes;
+#[cfg(unix)]
 mod profile;
 pub mod status;
 #[cfg(test)]
@@ -144,12 +145,19 @@ fn serve_within(
     Ok((server, handle))
 }
 
+#[cfg(unix)]
 fn profiles(app: &mut web::ServiceConfig) {
     app.service(resource("/debug/pprof/profile", get().to(profile::profile)))
         .service(resource(
             "/debug/pprof/flamegraph",
             get().to(profile::flame_graph),
         ));
+}
+
+/// The profiler samples by signals, which only Unix has; elsewhere these pages are not found.
+#[cfg(not(unix))]
+fn profiles(_: &mut web::ServiceConfig) {
+    tracing::warn!("server.enable_pprof is on, but profiles cannot be taken on this system");
 }
 
 /// A route for GET, and for HEAD, which is GET without the body.

@@ -3,6 +3,7 @@
 mod metrics;
 mod pages;
 mod probes;
+#[cfg(unix)]
 mod profile;
 mod requests;
 mod sample;

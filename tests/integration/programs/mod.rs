@@ -13,6 +13,7 @@ mod proxy;
 mod rules;
 mod secrets;
 mod shutdown;
+mod stack;
 pub mod story;
 mod traces;
 mod victoria_metrics;

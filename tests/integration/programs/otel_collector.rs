@@ -1,5 +1,5 @@
-//! A real OpenTelemetry Collector receives what is pushed, by gRPC and by http/protobuf, and shows
-//! it in Prometheus' text format: name by name, label by label and number by number what the
+//! A real OpenTelemetry Collector, configured as `otel/collector/config.yaml` has it, receives what
+//! is pushed, by gRPC and by http/protobuf, and shows it in Prometheus' text format: name by name, label by label and number by number what the
 //! exporter's own `/metrics` shows.
 
 use std::process::Command;
@@ -10,6 +10,7 @@ use gitlab_simulator::world::{Finish, PipelineSpec};
 use gitlab_simulator::{Options, Simulator};
 
 use super::parity::{awkward_pipeline, counted, moves_by_itself, projects, with_status, world};
+use super::stack;
 use crate::support::core::now;
 use crate::support::exporter::{Exporter, configuration, write};
 use crate::support::foreign::Foreign;
@@ -18,24 +19,6 @@ use crate::support::program::{Program, free_address};
 use crate::support::samples::Samples;
 use crate::support::tools::tool;
 use crate::support::until;
-
-/// Names as they come: ours carry their units already.
-const CONFIGURATION: &str = "
-receivers:
-  otlp:
-    protocols:
-      grpc: {endpoint: '127.0.0.1:0'}
-      http: {endpoint: '127.0.0.1:0'}
-exporters:
-  prometheus:
-    endpoint: 'ADDRESS'
-    translation_strategy: UnderscoreEscapingWithoutSuffixes
-    without_scope_info: true
-service:
-  telemetry: {metrics: {level: none}}
-  pipelines:
-    metrics: {receivers: [otlp], exporters: [prometheus]}
-";
 
 /// A running Collector.
 struct Collector {
@@ -51,7 +34,7 @@ impl Collector {
         let mut command = Command::new(tool("bin/otel-collector")?);
         command.args(["--config", "collector.yml"]);
         let (folder, address) = (tempfile::tempdir().expect("a folder"), free_address());
-        let yaml = CONFIGURATION.replace("ADDRESS", &address);
+        let yaml = stack::collector_config(&address);
         write(&folder, "collector.yml", &yaml);
         let mut program = Program::start_in(folder, command);
         let (grpc, http) = program.tells("where it listens", endpoints).await;

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use gitlab_simulator::time::{HOUR, MINUTE, Millis};
+use gitlab_simulator::world::Tier;
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 
 /// A deterministic GitLab that speaks REST v4 and GraphQL.
@@ -15,6 +16,9 @@ struct Arguments {
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:8929")]
     listen: SocketAddr,
+    /// Where others reach it, when that is not where it listens.
+    #[arg(long)]
+    external_url: Option<String>,
     /// Same seed, same world.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -27,6 +31,12 @@ struct Arguments {
     /// Jobs of each pipeline.
     #[arg(long, default_value_t = 8)]
     jobs: usize,
+    /// Test cases that each test job reports.
+    #[arg(long, default_value_t = 0)]
+    tests: usize,
+    /// Whether every group has paid for everything (GitLab Ultimate).
+    #[arg(long)]
+    ultimate: bool,
     /// Share of projects in which somebody acts, from 0 to 1.
     #[arg(long, default_value_t = 1.0)]
     active: f64,
@@ -51,24 +61,33 @@ fn now() -> Millis {
 fn main() -> io::Result<()> {
     let arguments = Arguments::parse();
     let begin = now();
+    let groups = arguments.projects.div_ceil(6).max(1);
     let mut world = World::generate(WorldConfig {
         seed: arguments.seed,
         start: begin - arguments.history_hours * HOUR,
-        groups: arguments.projects.div_ceil(6).max(1),
+        groups,
         projects: arguments.projects,
         pipelines_per_project: arguments.pipelines,
         jobs_per_pipeline: arguments.jobs,
+        tests_per_job: arguments.tests,
         active_ratio: arguments.active,
         pushes_per_hour: arguments.pushes_per_hour,
         longest_job: 4 * MINUTE,
         ..WorldConfig::default()
     });
+    if arguments.ultimate {
+        for group in 0..groups {
+            let set = world.set_tier(&format!("group-{group}"), Tier::Ultimate);
+            set.map_err(io::Error::other)?;
+        }
+    }
     world.advance_to(begin);
     world.ledger_mut().clear();
     let simulator = Simulator::start(
         world,
         &Options {
             listen: arguments.listen,
+            external_url: arguments.external_url,
             ..Options::default()
         },
     )?;

@@ -53,6 +53,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Threads that answer.
     pub workers: usize,
+    /// Where others reach it, when that is not where it listens; without a slash at the end.
+    pub external_url: Option<String>,
 }
 
 impl Default for Options {
@@ -60,6 +62,7 @@ impl Default for Options {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             workers: 2,
+            external_url: None,
         }
     }
 }
@@ -86,7 +89,10 @@ impl Simulator {
             faults: Faults::default(),
             limits: Limits::default(),
             date_error: Arc::default(),
-            base_url: format!("http://{address}"),
+            base_url: options
+                .external_url
+                .clone()
+                .unwrap_or_else(|| format!("http://{address}")),
             types: Arc::new(Types::parse(&graphql::sdl()).map_err(io::Error::other)?),
             schema: graphql::schema(),
         };
