@@ -210,6 +210,25 @@ fn the_exporter_accepts_the_settings_that_compose_gives_it() {
     );
 }
 
+/// Cargo wants the manifest of every member, built or not.
+#[test]
+fn the_image_is_built_with_every_member_of_the_workspace() {
+    let manifest = text("Cargo.toml");
+    let members = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("members = "))
+        .expect("members");
+    let members: Vec<String> = serde_json::from_str(members).expect("a list");
+    assert!(members.len() > 1);
+    let (dockerfile, ignored) = (text("Dockerfile"), text(".dockerignore"));
+    for member in members {
+        let copied = format!("COPY {member}/Cargo.toml {member}/\n");
+        assert!(dockerfile.contains(&copied), "{member}");
+        let first = member.split('/').next().unwrap_or(&member);
+        assert!(ignored.contains(&format!("!{first}\n")), "{member}");
+    }
+}
+
 #[test]
 fn what_compose_mounts_is_there() {
     let compose = text("docker-compose.yml");
