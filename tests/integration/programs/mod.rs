@@ -3,6 +3,7 @@
 
 mod binary;
 mod demo;
+mod exemplars;
 mod otel_collector;
 mod parity;
 mod prometheus;
