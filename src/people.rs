@@ -14,6 +14,8 @@ use crate::gitlab::model::Text;
 pub const EVERYBODY: &str = "all";
 /// What somebody without a name is called.
 const NAMELESS: &str = "unknown";
+/// How a mark begins, and no user name.
+const MARK: char = '#';
 /// Bytes of a hash that are shown, two hexadecimal characters each.
 const HASH_BYTES: usize = 8;
 
@@ -110,6 +112,21 @@ impl People {
     }
 }
 
+/// What stands for a user in remembered state, where a name would be more than is needed. It is the
+/// same under every setting, so that a change of `labels.people` mixes nobody up, and another with
+/// every `salt`. It is no secret: who has a list of user names can try them.
+#[must_use]
+pub fn mark(salt: &str, username: &str) -> Text {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, salt.as_bytes());
+    format!("{MARK}{}", hash(&key, username)).into()
+}
+
+/// Whether a text is a [`mark`] and no user name.
+#[must_use]
+pub fn is_mark(text: &str) -> bool {
+    text.starts_with(MARK)
+}
+
 /// A keyed hash, for which there is no way back without the key.
 fn hash(key: &hmac::Key, text: &str) -> Text {
     let tag = hmac::sign(key, text.as_bytes());
@@ -189,6 +206,16 @@ mod tests {
             of(KEY, ""),
             people(PeopleNames::Hash, Some(KEY)).label(&ADA)
         );
+    }
+
+    #[test]
+    fn a_mark_tells_users_apart_and_names_none() {
+        let ada = mark("1 1800000000", "ada");
+        assert_eq!(ada, mark("1 1800000000", "ada"));
+        assert_ne!(ada, mark("1 1800000000", "ben"));
+        assert_ne!(ada, mark("2 1800000000", "ada"));
+        assert!(is_mark(&ada) && !is_mark("ada"));
+        assert!(!ada.contains("ada"), "{ada}");
     }
 
     #[test]

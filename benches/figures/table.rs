@@ -50,7 +50,7 @@ pub fn measure() -> Outcome {
     let (before, _) = memory();
     let mut instruments = Instruments::new(&buckets)?;
     fill(&world, &mut instruments, &table, before)?;
-    let own = OwnMetrics::new(Arc::clone(&table), &[], &[])?;
+    let own = OwnMetrics::new(Arc::clone(&table), &Clock::System, &[], &[])?;
     let runtime = Runtime::new()?;
     text(&table);
     scrape(&runtime, &table, &own)?;

@@ -123,7 +123,7 @@ impl App {
         let types: Vec<&'static str> = enabled
             .chain([scheduler::DISCOVERY, scheduler::REFS])
             .collect();
-        let own = OwnMetrics::new(Arc::clone(&table), &types, &Cause::KINDS)?;
+        let own = OwnMetrics::new(Arc::clone(&table), &clock, &types, &Cause::KINDS)?;
         let (instance_id, store): (_, Arc<dyn Store>) = match file {
             Some(file) => (file.instance_id().to_owned(), Arc::new(file)),
             None => (rooms::instance_id(&config), Arc::<MemoryStore>::default()),

@@ -29,7 +29,7 @@ impl Outcome {
 /// `endpoint` is always a template such as `/projects/:id/pipelines`, so it is bounded.
 pub trait Accounting: Send + Sync {
     /// One HTTP exchange, retries and redirects counted one by one; `seconds` without waiting for
-    /// the limiter.
+    /// the limiter. Told within the call's span.
     fn request(&self, method: &'static str, endpoint: &'static str, outcome: Outcome, seconds: f64);
 
     /// A call is about to be tried again.

@@ -8,7 +8,7 @@ use crate::telemetry::catalogue::Collector;
 
 /// Hears of every run. All collectors and sources are timed and counted here, none does it itself.
 pub trait Observer: Send + Sync {
-    /// A run took this long for a collector (`collector_type`).
+    /// A run took this long for a collector (`collector_type`). Called within the run's span.
     fn ran(&self, collector: &'static str, took: Duration);
     /// A project, an entry or an item failed.
     fn failed(&self, collector: &'static str, kind: &'static str);

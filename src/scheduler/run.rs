@@ -62,7 +62,7 @@ pub(super) async fn discover(shared: Arc<Shared>) {
         for id in std::mem::take(&mut *shared.changed()) {
             discovery.forget(id);
         }
-        discovery.look(now).instrument(span).await
+        discovery.look(now).instrument(span.clone()).await
     };
     // What went meanwhile is for the next time to find, if it is there again.
     let changed = shared.changed().clone();
@@ -76,7 +76,8 @@ pub(super) async fn discover(shared: Arc<Shared>) {
     let is_complete = errors.iter().all(|error| error.error.means_gone());
     let gone = shared.registry().update(found, is_complete, now);
     forget(&shared, gone, now).await;
-    shared.observer.ran(super::DISCOVERY, started.elapsed());
+    let took = started.elapsed();
+    span.in_scope(|| shared.observer.ran(super::DISCOVERY, took));
     if errors.is_empty() {
         shared
             .observer
@@ -120,10 +121,12 @@ pub(super) async fn change_feed(shared: Arc<Shared>, targets: Vec<Target>) {
         .into_iter()
         .map(|(id, read)| (id, read.map(Read::Feed)))
         .collect();
-    conclude(&held, read).instrument(span).await;
-    for collector in shared.collectors.enabled() {
-        shared.observer.ran(collector.as_str(), started.elapsed());
-    }
+    conclude(&held, read).instrument(span.clone()).await;
+    span.in_scope(|| {
+        for collector in shared.collectors.enabled() {
+            shared.observer.ran(collector.as_str(), started.elapsed());
+        }
+    });
     tell_projects(&shared);
 }
 
@@ -142,8 +145,8 @@ pub(super) async fn refs(shared: Arc<Shared>, targets: Vec<Target>) {
         .into_iter()
         .map(|(id, read)| (id, read.map(Read::Refs)))
         .collect();
-    conclude(&held, read).instrument(span).await;
-    shared.observer.ran(super::REFS, started.elapsed());
+    conclude(&held, read).instrument(span.clone()).await;
+    span.in_scope(|| shared.observer.ran(super::REFS, started.elapsed()));
 }
 
 /// Reads a batch of projects for one of the other sources.
@@ -173,10 +176,12 @@ pub(super) async fn other(shared: Arc<Shared>, source: Arc<dyn AnySource>, targe
         let fetched = fetched.into_iter();
         read.extend(fetched.map(|(id, read)| (id, read.map(Read::Other))));
     }
-    conclude(&held, read).instrument(span).await;
-    for collector in source.collectors() {
-        shared.observer.ran(collector.as_str(), started.elapsed());
-    }
+    conclude(&held, read).instrument(span.clone()).await;
+    span.in_scope(|| {
+        for collector in source.collectors() {
+            shared.observer.ran(collector.as_str(), started.elapsed());
+        }
+    });
     tell_availability(&shared, source.as_ref());
 }
 

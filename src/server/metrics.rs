@@ -45,9 +45,10 @@ async fn begin(
     gzip: bool,
 ) -> Result<(TextStream, Bytes), Failure> {
     answer::beside(move || {
+        let exemplars = context.own.exemplars();
         let own = context.own.gather();
         let walk = context.table.walk(context.clock.now());
-        let mut text = TextStream::new(walk, own, format, gzip);
+        let mut text = TextStream::new(walk, own, format, gzip).with_exemplars(exemplars);
         let first = text.next().transpose()?.unwrap_or_default();
         Ok((text, first))
     })

@@ -27,7 +27,7 @@ use actix_web::{App, HttpServer, Resource, Route, guard, web};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::series::Table;
-use crate::telemetry::process::OwnMetrics;
+use crate::telemetry::process::{Exemplars, OwnMetrics};
 use crate::telemetry::secrets::Secrets;
 use status::StatusSource;
 
@@ -65,11 +65,20 @@ pub struct Context {
 pub trait OwnFamilies: Send + Sync {
     /// All of them as they are now.
     fn gather(&self) -> Vec<prometheus::proto::MetricFamily>;
+
+    /// The traces behind some of them; asked for first.
+    fn exemplars(&self) -> Exemplars {
+        Exemplars::default()
+    }
 }
 
 impl OwnFamilies for OwnMetrics {
     fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {
         Self::gather(self)
+    }
+
+    fn exemplars(&self) -> Exemplars {
+        Self::exemplars(self)
     }
 }
 

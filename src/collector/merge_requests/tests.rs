@@ -39,7 +39,7 @@ fn asks(id: u64, at: i64, names: &[&str]) -> Note {
     note(id, at, "ada", kind)
 }
 
-fn merge_request(iid: u64, created: i64) -> ReviewedMergeRequest {
+pub(super) fn merge_request(iid: u64, created: i64) -> ReviewedMergeRequest {
     ReviewedMergeRequest {
         iid,
         state: "opened".into(),
@@ -469,4 +469,35 @@ fn a_reviewer_goes_a_while_after_the_last_act() {
         watched.moved(95 * 24 * HOUR, &[]).retired,
         [Retirement::Labels(gone)]
     );
+}
+
+#[test]
+fn who_is_waited_for_is_remembered_without_a_name() {
+    let mut watched = Watched::default();
+    watched.open(1000, &[]);
+    let one = ReviewedMergeRequest {
+        reviewers: vec![Reviewer {
+            user: user("chiara"),
+            waits: None,
+        }],
+        ..merge_request(1, 1100)
+    };
+    let asked = noted(&one, 1200, &[asks(1, 1200, &["chiara", "ben"])]);
+    watched.open(2000, std::slice::from_ref(&asked));
+    let remembered = postcard::to_stdvec(&watched.memory).unwrap();
+    let text = String::from_utf8_lossy(&remembered);
+    for name in ["chiara", "ben"] {
+        assert!(!text.contains(name), "{text}");
+    }
+    // After a restart the answer is that of who was asked.
+    watched.memory = postcard::from_bytes(&remembered).unwrap();
+    let notes = [
+        asks(1, 1200, &["chiara", "ben"]),
+        note(2, 2300, "ben", NoteKind::Reviewed),
+    ];
+    let look = watched.open(2500, &[noted(&asked, 2300, &notes)]);
+    let events = look.events();
+    let answered = "review_turnaround_seconds ben 1100".to_owned();
+    assert!(events.contains(&answered), "{events:?}");
+    assert_eq!(look.state("age_review_pending_count", ""), Some(1.0));
 }

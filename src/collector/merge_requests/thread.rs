@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::Text;
 use crate::gitlab::reviews::{Note, NoteKind, ReviewedMergeRequest, User};
+use crate::people;
 
 /// A thing that happened in a review.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +46,7 @@ pub struct Thread {
     reviewed: bool,
     /// How often it was changed after a review and reviewed again.
     pub cycles: u32,
-    /// Who is asked and has not answered, and since when.
+    /// Who is asked and has not answered, by [`mark`], and since when.
     waiting: BTreeMap<Text, UnixSeconds>,
 }
 
@@ -66,6 +67,7 @@ impl Thread {
         counts: impl Fn(UnixSeconds) -> bool,
     ) -> Vec<Act> {
         let mut acts = Vec::new();
+        self.forget_names(one);
         if !one.notes_read {
             return acts;
         }
@@ -84,6 +86,20 @@ impl Thread {
             }
         }
         acts
+    }
+
+    /// State of earlier versions has user names.
+    fn forget_names(&mut self, one: &ReviewedMergeRequest) {
+        if self.waiting.keys().all(|who| people::is_mark(who)) {
+            return;
+        }
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        self.waiting = waiting
+            .map(|(who, since)| match people::is_mark(&who) {
+                true => (who, since),
+                false => (mark(one, &who), since),
+            })
+            .collect();
     }
 
     /// Reviewers who were named when the merge request was made need no note that asks them.
@@ -120,7 +136,7 @@ impl Thread {
                     self.ask(one, username, note.created_at, acts);
                 }
                 for username in released {
-                    self.waiting.remove(username);
+                    self.waiting.remove(&mark(one, username));
                 }
             }
             NoteKind::Pushed if self.phase == Phase::Reviewed => self.phase = Phase::Changed,
@@ -157,7 +173,7 @@ impl Thread {
             .cloned()
             .unwrap_or_else(|| User::by_name(username, ""));
         if may_review(one, &user) {
-            self.waiting.insert(username.clone(), at);
+            self.waiting.insert(mark(one, username), at);
             acts.push(Act::Asked(user));
         }
     }
@@ -178,7 +194,7 @@ impl Thread {
             self.cycles = self.cycles.saturating_add(1);
         }
         self.phase = Phase::Reviewed;
-        if let Some(asked) = self.waiting.remove(&reviewer.username) {
+        if let Some(asked) = self.waiting.remove(&mark(one, &reviewer.username)) {
             let wait = seconds(asked, note.created_at);
             acts.push(Act::Answered(reviewer.clone(), wait));
         }
@@ -200,10 +216,15 @@ impl Thread {
     pub fn waits(&self, one: &ReviewedMergeRequest) -> bool {
         one.reviewers.iter().any(|reviewer| {
             let user = &reviewer.user;
-            let noted = || self.waiting.contains_key(&user.username);
+            let noted = || self.waiting.contains_key(&mark(one, &user.username));
             may_review(one, user) && reviewer.waits.unwrap_or_else(noted)
         })
     }
+}
+
+/// What stands for a user in what is remembered of a merge request.
+fn mark(one: &ReviewedMergeRequest, username: &str) -> Text {
+    people::mark(&format!("{} {}", one.iid, one.created_at.0), username)
 }
 
 fn may_review(one: &ReviewedMergeRequest, user: &User) -> bool {
@@ -213,4 +234,27 @@ fn may_review(one: &ReviewedMergeRequest, user: &User) -> bool {
 
 fn seconds(from: UnixSeconds, to: UnixSeconds) -> f64 {
     to.since(from).as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::merge_request;
+    use super::*;
+
+    #[test]
+    fn names_that_an_earlier_version_remembered_become_marks() {
+        let one = merge_request(7, 1);
+        let (ada, ben) = (mark(&one, "ada"), mark(&one, "ben"));
+        let mut thread = Thread {
+            waiting: [
+                ("ada".into(), UnixSeconds(1)),
+                (ben.clone(), UnixSeconds(2)),
+            ]
+            .into(),
+            ..Thread::default()
+        };
+        thread.take(&one, |_| true);
+        let waiting = [(ada, UnixSeconds(1)), (ben, UnixSeconds(2))].into();
+        assert_eq!(thread.waiting, waiting);
+    }
 }

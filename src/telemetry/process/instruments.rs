@@ -23,7 +23,7 @@ use crate::telemetry::catalogue::{self, Buckets, Collector, Desc, LabelValues, L
 use crate::telemetry::resource;
 
 /// Series per metric. Every label here has few values; this holds if one should not.
-const CARDINALITY_LIMIT: usize = 500;
+pub(super) const CARDINALITY_LIMIT: usize = 500;
 
 /// The provider of the exporter's own metrics and its one reader, which is
 /// opentelemetry-prometheus's exporter: two readers would show each other's ghosts.
@@ -211,8 +211,25 @@ pub(super) struct Histogram<L> {
 
 impl<L: Labels> Histogram<L> {
     pub(super) fn observe(&self, labels: L, value: f64) {
-        let labels = attributes(self.desc, &labels.into_values());
-        self.instrument.record(value, &labels);
+        self.record(&labels.into_values(), value);
+    }
+
+    /// The same with labels as their values.
+    pub(super) fn record(&self, labels: &LabelValues, value: f64) {
+        self.instrument
+            .record(value, &attributes(self.desc, labels));
+    }
+
+    pub(super) const fn name(&self) -> &'static str {
+        self.desc.name
+    }
+
+    /// The upper bounds of its buckets.
+    pub(super) const fn bounds(&self) -> &'static [f64] {
+        match self.desc.buckets {
+            Buckets::Fixed(bounds) => bounds,
+            Buckets::None | Buckets::Configured => &[],
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! a provider whose one reader is opentelemetry-prometheus's exporter.
 
 mod accounts;
+mod exemplars;
 mod instruments;
 mod system;
 
@@ -17,10 +18,13 @@ use super::catalogue::labels::{
 };
 use super::catalogue::{self, Tier, exporter};
 use super::otlp::{CountExports, Outcome, Signal};
-use crate::clock::UnixSeconds;
+use crate::clock::{Clock, UnixSeconds};
 use crate::series::Table;
+use exemplars::Traced;
 use instruments::{Counter, Gauge, Histogram, Meters, Total};
 use system::Usage;
+
+pub use exemplars::{Exemplar, Exemplars};
 
 /// The exporter's own metrics, recorded from any thread.
 ///
@@ -44,7 +48,7 @@ pub struct OwnMetrics {
 
 struct Api {
     requests: Counter<ApiStatusLabels>,
-    duration: Histogram<ApiRequestLabels>,
+    duration: Traced<ApiRequestLabels>,
     retries: Counter<ApiEndpointLabels>,
     throttled: Counter<NoLabels>,
     complexity: Histogram<QueryLabels>,
@@ -56,7 +60,7 @@ struct Runs {
     projects: Gauge<NoLabels>,
     progress: Gauge<NoLabels>,
     enabled: Gauge<CollectorLabels>,
-    duration: Histogram<CollectorLabels>,
+    duration: Traced<CollectorLabels>,
     errors: Counter<CollectorErrorLabels>,
     last_success: Gauge<CollectorLabels>,
     lag: Gauge<CollectorLabels>,
@@ -75,20 +79,21 @@ struct Process {
 }
 
 impl OwnMetrics {
-    /// Builds the instruments. `age_series` and `age_series_overflow_total` are read from `table`;
+    /// Builds the instruments; exemplars are dated by `clock`. `age_series` and `age_series_overflow_total` are read from `table`;
     /// `age_scrape_errors_total` starts at 0 for each of `error_types` of each of `collectors`.
     ///
     /// # Errors
     /// When the SDK refuses the reader or a metric of the catalogue.
     pub fn new(
         table: Arc<Table>,
+        clock: &Clock,
         collectors: &[&'static str],
         error_types: &[&'static str],
     ) -> Result<Arc<Self>, OTelSdkError> {
         let meters = Meters::new()?;
         let own = Self {
-            api: Api::new(&meters),
-            runs: Runs::new(&meters),
+            api: Api::new(&meters, clock),
+            runs: Runs::new(&meters, clock),
             gitlab_info: meters.gauge(&exporter::GITLAB_INFO),
             gitlab_tier: meters.gauge(&exporter::GITLAB_TIER),
             token_expiry: meters.gauge(&exporter::TOKEN_EXPIRY),
@@ -142,6 +147,7 @@ impl OwnMetrics {
 
     /// One HTTP exchange with GitLab, retries counted one by one. `endpoint` is a template,
     /// `status_code` the status or the kind of failure, `seconds` without waiting for the limiter.
+    /// To be called within the call's span.
     pub fn api_request(&self, method: &str, endpoint: &str, status_code: &str, seconds: f64) {
         self.api.requests.add(
             ApiStatusLabels {
@@ -219,7 +225,7 @@ impl OwnMetrics {
         self.runs.enabled.set(of(collector), value);
     }
 
-    /// A run took this long for a collector.
+    /// A run took this long for a collector. To be called within the run's span.
     pub fn scrape_duration(&self, collector: &str, took: Duration) {
         self.runs
             .duration
@@ -269,6 +275,16 @@ impl OwnMetrics {
         self.meters.gather()
     }
 
+    /// The traces behind the durations of calls and runs. Ask for them before [`Self::gather`]:
+    /// then what is an exemplar is counted, too.
+    #[must_use]
+    pub fn exemplars(&self) -> Exemplars {
+        let mut exemplars = Exemplars::default();
+        self.api.duration.show(&mut exemplars);
+        self.runs.duration.show(&mut exemplars);
+        exemplars
+    }
+
     /// All metrics as they are now, for OTLP.
     #[must_use]
     pub(in crate::telemetry) fn collect(&self) -> Vec<Metric> {
@@ -300,10 +316,11 @@ impl CountExports for OwnMetrics {
 }
 
 impl Api {
-    fn new(meters: &Meters) -> Self {
+    fn new(meters: &Meters, clock: &Clock) -> Self {
+        let duration = meters.histogram(&exporter::API_REQUEST_DURATION);
         Self {
             requests: meters.counter(&exporter::API_REQUESTS),
-            duration: meters.histogram(&exporter::API_REQUEST_DURATION),
+            duration: Traced::new(duration, clock.clone()),
             retries: meters.counter(&exporter::API_RETRIES),
             throttled: meters.counter(&exporter::API_THROTTLED),
             complexity: meters.histogram(&exporter::API_GRAPHQL_COMPLEXITY),
@@ -314,12 +331,13 @@ impl Api {
 }
 
 impl Runs {
-    fn new(meters: &Meters) -> Self {
+    fn new(meters: &Meters, clock: &Clock) -> Self {
+        let duration = meters.histogram(&exporter::SCRAPE_DURATION);
         Self {
             projects: meters.gauge(&exporter::PROJECTS_TRACKED),
             progress: meters.gauge(&exporter::INITIAL_SYNC_PROGRESS),
             enabled: meters.gauge(&exporter::COLLECTOR_ENABLED),
-            duration: meters.histogram(&exporter::SCRAPE_DURATION),
+            duration: Traced::new(duration, clock.clone()),
             errors: meters.counter(&exporter::SCRAPE_ERRORS),
             last_success: meters.gauge(&exporter::COLLECTION_LAST_SUCCESS),
             lag: meters.gauge(&exporter::COLLECTION_LAG),

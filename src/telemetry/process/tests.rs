@@ -14,7 +14,7 @@ fn own() -> Arc<OwnMetrics> {
         buckets: BucketSettings::default(),
     });
     let collectors = ["pipelines", "jobs"];
-    OwnMetrics::new(table, &collectors, &["timeout", "decode"]).unwrap()
+    OwnMetrics::new(table, &Clock::System, &collectors, &["timeout", "decode"]).unwrap()
 }
 
 /// Samples as `/metrics` shows them.

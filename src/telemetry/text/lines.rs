@@ -1,7 +1,10 @@
 //! Lines of the two formats.
 
+use std::io::Write as _;
+
 use super::Format;
 use super::number::{open_metrics_bound, push_count, push_value, text_bound};
+use crate::telemetry::process::Exemplar;
 
 /// What the comment lines above a metric say.
 #[derive(Clone, Copy, Debug)]
@@ -109,13 +112,15 @@ impl Lines {
         );
     }
 
-    /// The samples of a histogram. `cumulated` are the counts of the buckets of `bounds`.
+    /// The samples of a histogram. `cumulated` are the counts of the buckets of `bounds`,
+    /// `exemplars` theirs and, last, the one of the bucket without a bound; or there are none.
     pub(super) fn histogram(
         &mut self,
         bounds: &[f64],
         cumulated: impl Iterator<Item = u64>,
         sum: f64,
         count: u64,
+        exemplars: &[Option<Exemplar>],
     ) {
         if self.bounds.len() != bounds.len() {
             let render = match self.format {
@@ -126,16 +131,25 @@ impl Lines {
         }
         let Self {
             out,
+            format,
             name,
             labels,
             bounds,
-            ..
         } = self;
         let infinite = std::iter::once(("+Inf", count));
         let buckets = bounds.iter().map(String::as_str).zip(cumulated);
-        for (bound, count) in buckets.chain(infinite) {
+        let known = match format {
+            Format::Text => &[],
+            Format::OpenMetrics => exemplars,
+        };
+        let exemplars = known.iter().copied().chain(std::iter::repeat(None));
+        for ((bound, count), exemplar) in buckets.chain(infinite).zip(exemplars) {
             let number = Number::Count(count);
-            line(out, name, "_bucket", labels, Some(("le", bound)), number);
+            sample(out, name, "_bucket", labels, Some(("le", bound)), number);
+            if let Some(exemplar) = exemplar {
+                push_exemplar(out, &exemplar);
+            }
+            out.push(b'\n');
         }
         line(out, name, "_sum", labels, None, Number::Value(sum));
         line(out, name, "_count", labels, None, Number::Count(count));
@@ -150,6 +164,19 @@ impl Lines {
 }
 
 fn line(
+    out: &mut Vec<u8>,
+    name: &str,
+    suffix: &str,
+    labels: &[u8],
+    more: Option<(&str, &str)>,
+    number: Number,
+) {
+    sample(out, name, suffix, labels, more, number);
+    out.push(b'\n');
+}
+
+/// A line without its end.
+fn sample(
     out: &mut Vec<u8>,
     name: &str,
     suffix: &str,
@@ -178,7 +205,23 @@ fn line(
         Number::Value(value) => push_value(out, value),
         Number::Count(count) => push_count(out, count),
     }
-    out.push(b'\n');
+}
+
+/// What stands behind a bucket's count: the ids of a trace, a value and its time. The ids are of a
+/// fixed length, far below the 128 characters that OpenMetrics allows.
+fn push_exemplar(out: &mut Vec<u8>, exemplar: &Exemplar) {
+    let Exemplar {
+        value,
+        trace_id,
+        span_id,
+        unix_nanos,
+    } = exemplar;
+    // Writing into memory cannot fail.
+    let _ = write!(out, " # {{trace_id=\"{trace_id}\",span_id=\"{span_id}\"}} ");
+    push_value(out, *value);
+    // To the millisecond, as Prometheus keeps times.
+    let millis = unix_nanos / 1_000_000;
+    let _ = write!(out, " {}.{:03}", millis / 1000, millis % 1000);
 }
 
 /// Whether quotes are special where a text is written.

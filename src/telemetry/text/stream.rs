@@ -13,6 +13,7 @@ use super::lines::{Lines, Meta, Number};
 use super::tail;
 use crate::series::{RowValue, RowView, Walk};
 use crate::telemetry::catalogue::FamilyId;
+use crate::telemetry::process::Exemplars;
 
 /// How much text is written before it is handed on or compressed.
 const CHUNK: usize = 64 * 1024;
@@ -28,6 +29,7 @@ pub struct TextStream {
     gzip: Option<GzEncoder<Vec<u8>>>,
     part: Part,
     tail: Vec<MetricFamily>,
+    exemplars: Exemplars,
 }
 
 /// What is written next.
@@ -49,7 +51,15 @@ impl TextStream {
             gzip: gzip.then(|| GzEncoder::new(Vec::new(), Compression::fast())),
             part: Part::Table(walk, None),
             tail: tail::arrange(own),
+            exemplars: Exemplars::default(),
         }
+    }
+
+    /// With the traces behind the exporter's own metrics, which only OpenMetrics can tell.
+    #[must_use]
+    pub fn with_exemplars(mut self, exemplars: Exemplars) -> Self {
+        self.exemplars = exemplars;
+        self
     }
 
     /// Writes some more lines.
@@ -75,7 +85,7 @@ impl TextStream {
             }
             Part::Tail => {
                 for family in std::mem::take(&mut self.tail) {
-                    tail::write(&mut self.lines, &family);
+                    tail::write(&mut self.lines, &family, &self.exemplars);
                 }
                 self.lines.end();
                 self.part = Part::Done;
@@ -149,7 +159,7 @@ fn write_row(lines: &mut Lines, row: &RowView<'_>) {
                 *total += bucket;
                 Some(*total)
             });
-            lines.histogram(bounds, cumulated, sum, count);
+            lines.histogram(bounds, cumulated, sum, count, &[]);
         }
     }
 }

@@ -4,6 +4,7 @@ use prometheus::proto::{Metric, MetricFamily, MetricType};
 
 use super::lines::{Lines, Meta, Number};
 use crate::telemetry::catalogue::{Collector, FamilyId};
+use crate::telemetry::process::{Exemplar, Exemplars};
 
 /// Puts gathered metrics into the order of the catalogue, unknown ones (`process_*`) last, and
 /// leaves out what the table writes or the formats cannot say.
@@ -40,8 +41,8 @@ fn kind(family: &MetricFamily) -> Option<&'static str> {
     }
 }
 
-/// Writes one gathered metric.
-pub(super) fn write(lines: &mut Lines, family: &MetricFamily) {
+/// Writes one gathered metric, with the exemplars that belong to it.
+pub(super) fn write(lines: &mut Lines, family: &MetricFamily, exemplars: &Exemplars) {
     let Some(kind) = kind(family) else {
         return;
     };
@@ -54,11 +55,18 @@ pub(super) fn write(lines: &mut Lines, family: &MetricFamily) {
     for metric in family.get_metric() {
         let pairs = metric.get_label().iter();
         lines.labels(pairs.map(|pair| (pair.name(), pair.value())));
-        write_metric(lines, family.get_field_type(), metric);
+        let values = metric.get_label().iter().map(|pair| pair.value());
+        let exemplars = exemplars.of(family.name(), values);
+        write_metric(lines, family.get_field_type(), metric, exemplars);
     }
 }
 
-fn write_metric(lines: &mut Lines, kind: MetricType, metric: &Metric) {
+fn write_metric(
+    lines: &mut Lines,
+    kind: MetricType,
+    metric: &Metric,
+    exemplars: &[Option<Exemplar>],
+) {
     match kind {
         MetricType::COUNTER => {
             lines.sample("", None, Number::Value(metric.get_counter().get_value()));
@@ -71,7 +79,7 @@ fn write_metric(lines: &mut Lines, kind: MetricType, metric: &Metric) {
             let bounds: Vec<f64> = finite.clone().map(|bucket| bucket.upper_bound()).collect();
             let counts = finite.map(|bucket| bucket.cumulative_count());
             let (sum, count) = (histogram.get_sample_sum(), histogram.get_sample_count());
-            lines.histogram(&bounds, counts, sum, count);
+            lines.histogram(&bounds, counts, sum, count, exemplars);
         }
         MetricType::SUMMARY => {
             let summary = metric.get_summary();

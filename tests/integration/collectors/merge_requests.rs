@@ -5,7 +5,9 @@ use std::time::Duration;
 use amazing_gitlab_exporter::config::{PeopleNames, Settings};
 use gitlab_simulator::AccessLevel;
 use gitlab_simulator::World;
+use gitlab_simulator::auth::Token;
 use gitlab_simulator::faults::{Fault, Rule};
+use gitlab_simulator::world::DEFAULT_TOKEN;
 use gitlab_simulator::world::MergeRequestState::{Closed, Merged, Opened};
 use gitlab_simulator::world::reviews::ReviewAct::{
     Approve, Ask, Comment, Release, RequestChanges, Review,
@@ -307,6 +309,44 @@ async fn what_may_not_be_read_is_said_and_no_error() {
     let why = rig.unavailable("merge_requests").expect("a reason");
     assert!(why.contains("403"), "{why}");
     assert!(rig.unavailable("code_review").is_some());
+}
+
+/// The usual token, with a scope that reads repositories and no API.
+fn narrow() -> Token {
+    Token::new(DEFAULT_TOKEN).with_scopes(&["read_repository"])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_whose_scope_does_not_reach_them_is_told_by_its_reason() {
+    // REST says which scope is missing, and that is the reason. GraphQL says that the token is no
+    // good: an error, after which REST is not asked in its place.
+    let mut rig = by(false).begin(one).await;
+    assert_eq!(rig.main("age_mr_open_count"), Some(1.0));
+    rig.world().add_token(narrow());
+    rig.next().await;
+    for collector in ["merge_requests", "code_review"] {
+        let why = rig.unavailable(collector).expect("a reason");
+        assert!(why.contains("scope"), "{collector}: {why}");
+    }
+    assert_eq!(rig.main("age_mr_open_count"), None, "states go");
+    assert_eq!(rig.main("age_mr_created_total"), Some(0.0), "counts stay");
+
+    let mut rig = by(true).begin(one).await;
+    rig.world().add_token(narrow());
+    rig.next().await;
+    let failures = rig.exporter.heard.failures("merge_requests", "auth");
+    let all = rig.exporter.heard.all_failures();
+    assert!(failures > 0, "{all:?}");
+    assert_eq!(rig.main("age_mr_open_count"), Some(1.0), "the last known");
+
+    // With its scope back, all goes on.
+    rig.world().add_token(Token::new(DEFAULT_TOKEN));
+    let app = rig.app;
+    open(&mut rig.world(), app, "b");
+    rig.pass(700);
+    rig.look().await;
+    assert_eq!(rig.main("age_mr_created_total"), Some(1.0));
+    assert_eq!(rig.main("age_mr_open_count"), Some(2.0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,6 +5,7 @@ mod code;
 mod contributors;
 mod dora;
 mod merge_requests;
+mod people;
 mod repository;
 mod runners;
 mod schedules;

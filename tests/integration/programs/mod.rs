@@ -4,6 +4,7 @@
 mod binary;
 mod demo;
 mod docs;
+mod exemplars;
 mod kubernetes;
 mod otel_collector;
 mod parity;

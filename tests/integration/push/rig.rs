@@ -54,12 +54,13 @@ impl Rig {
             buckets: buckets.clone(),
         });
         let collectors = ["pipelines", "jobs"];
+        let clock = Clock::manual(START);
         let endpoint = match protocol {
             Protocol::Grpc => receiver.grpc(),
             Protocol::HttpProtobuf => receiver.http("metrics"),
         };
         Self {
-            own: OwnMetrics::new(table.clone(), &collectors, &["timeout"]).unwrap(),
+            own: OwnMetrics::new(table.clone(), &clock, &collectors, &["timeout"]).unwrap(),
             interval: Duration::from_secs(3600),
             target: OtlpTarget {
                 endpoint,
@@ -71,7 +72,7 @@ impl Rig {
             },
             instruments: Instruments::new(&buckets).unwrap(),
             table,
-            clock: Clock::manual(START),
+            clock,
         }
     }
 

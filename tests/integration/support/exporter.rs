@@ -111,6 +111,11 @@ impl Binary {
         Self { program, address }
     }
 
+    /// Where it listens, as Prometheus has it: host and port.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// What it answers.
     pub async fn get(&self, path: &str) -> Answer {
         http::get(&format!("http://{}{path}", self.address)).await

@@ -11,6 +11,11 @@ use super::until;
 
 /// Starts one with a configuration and waits until it is ready; none where it cannot be had.
 pub async fn start(configuration: &str) -> Option<(Program, PromQl)> {
+    start_with(configuration, &[]).await
+}
+
+/// The same with more arguments.
+pub async fn start_with(configuration: &str, more: &[&str]) -> Option<(Program, PromQl)> {
     let folder = tempfile::tempdir().expect("a folder");
     write(&folder, "prometheus.yml", configuration);
     let mut command = Command::new(tool("bin/prometheus")?);
@@ -19,6 +24,7 @@ pub async fn start(configuration: &str) -> Option<(Program, PromQl)> {
         "--storage.tsdb.path=data",
         "--web.listen-address=127.0.0.1:0",
     ]);
+    command.args(more);
     let mut program = Program::start_in(folder, command);
     let address = program
         .tells("where it listens", |output| {

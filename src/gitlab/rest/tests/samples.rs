@@ -1,5 +1,7 @@
 //! GitLab's own answers, as collected outside the repository, through the client's types.
 
+mod code;
+
 use std::path::PathBuf;
 
 use serde_json::Value;
