@@ -83,11 +83,7 @@ impl ContributorsSource {
     }
 
     /// The newest commit of a branch; `None` in a repository without a commit.
-    async fn tip(
-        &self,
-        target: &Target,
-        name: Option<&Text>,
-    ) -> Result<Option<Text>, SourceError> {
+    async fn tip(&self, target: &Target, name: Option<&Text>) -> Result<Option<Text>, SourceError> {
         let newest = self
             .gitlab
             .newest_commit(target.id(), name.map(|name| &**name));
