@@ -37,6 +37,8 @@ pub struct Read {
     pub branch: Branch,
     /// The project's activity when the look began.
     pub activity: Option<UnixSeconds>,
+    /// When the newest commit was read, by GitLab's clock: ours may be set otherwise.
+    pub read_at: UnixSeconds,
 }
 
 /// What a look found in the default branch.
@@ -85,7 +87,7 @@ pub struct Begun {
 pub struct Memory {
     /// The default branch; none before the first commit.
     pub begun: Option<Begun>,
-    /// When the branch was last looked at.
+    /// When the branch was last looked at, by GitLab's clock.
     pub read_at: Option<UnixSeconds>,
     /// The project's activity at that time.
     pub activity: Option<UnixSeconds>,
@@ -123,7 +125,7 @@ pub fn measure(
     let mut out = Measured::default();
     let earlier = memory.names.begin(people.author_naming());
     follow(subject, people, &read.branch, memory, &mut out);
-    memory.read_at = Some(subject.now);
+    memory.read_at = Some(read.read_at);
     memory.activity = read.activity;
     let gone = memory.names.end(earlier, subject.now).into_iter();
     let gone = gone.map(|author| {

@@ -52,40 +52,56 @@ impl ContributorsSource {
         })
     }
 
-    async fn project(&self, target: &Target) -> Result<ContributorsRead, SourceError> {
+    async fn project(
+        &self,
+        target: &Target,
+        now: UnixSeconds,
+    ) -> Result<ContributorsRead, SourceError> {
         let mut problems = Vec::new();
-        let branch = self.branch(target, &mut problems).await?;
+        // By its name: after another one became the default, this is still the one remembered.
+        let name = target.project.default_branch.as_ref();
+        let tip = match name {
+            Known::Nothing => None,
+            _ => self.tip(target, name.value()).await?,
+        };
+        let read_at = self.gitlab.server_time().unwrap_or(now);
+        let branch = match tip {
+            Some(tip) => {
+                let name = name.value().cloned().unwrap_or_default();
+                self.branch(target, name, tip, &mut problems).await?
+            }
+            None => Branch::Empty,
+        };
         Ok(ContributorsRead {
             read: Read {
                 branch,
                 activity: target.project.last_activity_at,
+                read_at,
             },
             problems,
         })
     }
 
-    async fn branch(
-        &self,
-        target: &Target,
-        problems: &mut Vec<Problem>,
-    ) -> Result<Branch, SourceError> {
-        // By its name: after another one became the default, this is still the one remembered.
-        let name = match &target.project.default_branch {
-            Known::Value(name) => Some(name),
-            Known::Nothing => return Ok(Branch::Empty),
-            Known::Hidden | Known::Unread => None,
-        };
+    /// The newest commit of a branch; `None` in a repository without a commit.
+    async fn tip(&self, target: &Target, name: Option<&Text>) -> Result<Option<Text>, SourceError> {
         let newest = self
             .gitlab
             .newest_commit(target.id(), name.map(|name| &**name));
-        let tip = match newest.await {
-            Ok(Some(commit)) => commit.sha,
-            Ok(None) => return Ok(Branch::Empty),
-            // A repository without a commit. A project that is gone is found by others.
-            Err(error) if error.means_gone() => return Ok(Branch::Empty),
-            Err(error) => return Err(error.into()),
-        };
-        let name = name.cloned().unwrap_or_default();
+        match newest.await {
+            Ok(commit) => Ok(commit.map(|commit| commit.sha)),
+            // A project that is gone is found by others.
+            Err(error) if error.means_gone() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn branch(
+        &self,
+        target: &Target,
+        name: Text,
+        tip: Text,
+        problems: &mut Vec<Problem>,
+    ) -> Result<Branch, SourceError> {
         match &target.memory.contributors.begun {
             Some(begun) if begun.branch != name => Ok(begins(name, tip)),
             Some(begun) if begun.tip == tip => Ok(Branch::Unmoved),
@@ -223,11 +239,11 @@ impl Source for ContributorsSource {
     async fn fetch(
         &self,
         targets: &[Target],
-        _: UnixSeconds,
+        now: UnixSeconds,
     ) -> Vec<(ProjectId, Result<ContributorsRead, SourceError>)> {
         let reads = targets
             .iter()
-            .map(|target| async move { (target.id(), self.project(target).await) });
+            .map(|target| async move { (target.id(), self.project(target, now).await) });
         side_by_side(CALLS_AT_ONCE, reads.collect()).await
     }
 

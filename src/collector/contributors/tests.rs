@@ -78,8 +78,11 @@ impl Watched {
             tier: Known::Unread,
             now: UnixSeconds(self.now),
         };
-        let activity = None;
-        let read = Read { branch, activity };
+        let read = Read {
+            branch,
+            activity: None,
+            read_at: UnixSeconds(self.now),
+        };
         let measures = measure(subject, &self.people, &read, &mut self.memory);
         assert_eq!(measures.measured.states, []);
         measures

@@ -4,6 +4,7 @@ mod capability;
 mod code;
 mod contributors;
 mod dora;
+mod environments;
 mod merge_requests;
 mod people;
 mod repository;

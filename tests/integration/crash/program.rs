@@ -1,5 +1,6 @@
 //! The exporter as a program that is killed and comes back at the same address.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 
 use tempfile::TempDir;
@@ -9,14 +10,24 @@ use crate::support::program::Program;
 use crate::support::promql::PromQl;
 use crate::support::{http, until};
 
-/// Settings with which merge requests, reviews and deployments are read each second, too, and nothing
-/// that was counted leaves: it is compared at the end.
-pub const EVERYTHING: [&str; 5] = [
+/// Settings with which merge requests, reviews, deployments and commits are read each second, too, and
+/// nothing that was counted leaves: it is compared at the end.
+pub const EVERYTHING: [&str; 7] = [
     "project_defaults.refs.branches.exclude_deleted=false",
     "project_defaults.refs.tags.exclude_deleted=false",
     "collectors.merge_requests.interval_seconds=1",
     "collectors.code_review.interval_seconds=1",
     "collectors.environments={enabled: true, interval_seconds: 1, exclude_stopped: false}",
+    "collectors.repository.interval_seconds=1",
+    "collectors.contributors={enabled: true, interval_seconds: 1}",
+];
+
+/// A metric of each collector that has it for every project once it has read it.
+const READ: [&str; 4] = [
+    "age_review_pending_count",
+    "age_environment_info",
+    "age_repository_info",
+    "age_contributor_commits_count",
 ];
 
 /// What stays when the program is killed: its configuration, its address, its state file if any.
@@ -76,11 +87,21 @@ impl Home {
 
     /// Waits until the collectors beside the change feed have read so many projects, too.
     pub async fn read_slowly(&self, projects: usize) {
-        until("merge requests and environments are read", async || {
+        until("what moves slowly is read", async || {
             let metrics = self.metrics().await;
-            let read = metrics.lines();
-            let read = read.filter(|line| line.starts_with("age_review_pending_count{"));
-            (read.count() == projects).then_some(()).ok_or(metrics)
+            let read = |metric: &str| {
+                let lines = metrics.lines();
+                let lines = lines.filter_map(|line| line.strip_prefix(metric)?.strip_prefix('{'));
+                let of =
+                    lines.filter_map(|labels| labels.split_once("project=\"")?.1.split_once('"'));
+                of.map(|(project, _)| project)
+                    .collect::<BTreeSet<_>>()
+                    .len()
+            };
+            let read = READ.map(read);
+            let all = read.iter().all(|read| *read == projects);
+            all.then_some(())
+                .ok_or_else(|| format!("{read:?} of {projects}"))
         })
         .await;
     }

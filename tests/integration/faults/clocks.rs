@@ -7,7 +7,7 @@ use super::says::WELL;
 
 /// Reading goes on in its rhythm whatever our clock is set to, and what was shown stays shown.
 async fn our_clock_is_set(from: i64, to: i64) {
-    let mut rig = Rig::start().await;
+    let mut rig = Rig::of_all().await;
     rig.ahead = from;
     rig.pass(1800).await;
     let before = rig.before().await;
@@ -33,7 +33,7 @@ async fn our_clock_is_set_forward_by_an_hour() {
 
 /// GitLab's own times stay right, the header `Date` of its front is wrong.
 async fn gitlabs_date_is_set(error: i64) {
-    let rig = Rig::start().await;
+    let rig = Rig::of_all().await;
     rig.pass(900).await;
     let before = rig.before().await;
     rig.gitlab.set_date_error(error);

@@ -17,6 +17,7 @@ async fn an_expired_certificate() {
     let plan = Plan {
         scheme: "https",
         gitlab: format!("timeout: 20m\nca_cert_path: {}", front.authority()),
+        all: true,
         ..Plan::default()
     };
     let rig = Rig::behind(plan, gitlab, door).await;

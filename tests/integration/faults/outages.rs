@@ -44,7 +44,7 @@ async fn down_at_the_start() {
 
 #[tokio::test(start_paused = true)]
 async fn down_for_an_hour() {
-    let mut rig = Rig::start().await;
+    let mut rig = Rig::of_all().await;
     rig.pass(600).await;
     rig.wait(300).await;
     let before = rig.before().await;
@@ -79,7 +79,7 @@ async fn too_slow() {
 /// Every look meets a GitLab that is up or down, or goes in the middle of it.
 #[tokio::test(start_paused = true)]
 async fn flapping() {
-    let mut rig = Rig::start().await;
+    let mut rig = Rig::of_all().await;
     let before = rig.before().await;
     let mut successes = Vec::new();
     for round in 0_u64..60 {

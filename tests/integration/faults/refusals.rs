@@ -39,6 +39,7 @@ async fn a_token_that_is_revoked_and_replaced_in_its_file() {
     let door = crate::support::door::Door::shut_before(gitlab.address());
     let plan = Plan {
         gitlab: format!("timeout: 20m\ntoken_file: {}", file.path().display()),
+        all: true,
         ..Plan::default()
     };
     let rig = Rig::behind(plan, gitlab, door).await;
@@ -63,7 +64,7 @@ async fn a_token_that_is_revoked_and_replaced_in_its_file() {
 
 #[tokio::test(start_paused = true)]
 async fn one_project_is_forbidden() {
-    let rig = Rig::start().await;
+    let rig = Rig::of_all().await;
     rig.pass(600).await;
     rig.wait(300).await;
     let (id, path) = {
@@ -119,7 +120,7 @@ async fn one_endpoint_fails() {
 
 #[tokio::test(start_paused = true)]
 async fn projects_cannot_be_listed() {
-    let rig = Rig::start().await;
+    let rig = Rig::of_all().await;
     rig.pass(600).await;
     let before = rig.before().await;
     rig.gitlab.faults().add(status(500).on("/api/v4/projects"));
@@ -140,7 +141,7 @@ async fn projects_cannot_be_listed() {
 
 #[tokio::test(start_paused = true)]
 async fn graphql_is_refused_while_rest_works() {
-    let rig = Rig::start().await;
+    let rig = Rig::of_all().await;
     rig.pass(600).await;
     let before = rig.before().await;
     rig.gitlab.faults().add(status(403).on(GRAPHQL));

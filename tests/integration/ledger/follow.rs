@@ -8,7 +8,8 @@ use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use super::expected::{self, Counts};
+use super::commits::{self, Force};
+use super::expected::Counts;
 use super::reviews;
 use crate::support::core::{Core, client_settings, watch_everything};
 use crate::support::series::Series;
@@ -29,6 +30,28 @@ pub const COUNTED: &[&str] = &[
     "age_job_flaky_total",
 ];
 
+/// Longer than nobody ever looks.
+const UNSEEN: Millis = 30 * MINUTE;
+/// Between two looks at what moves slowly.
+const SLOW: Duration = Duration::from_secs(240);
+
+/// Listings whose pages behind the first fail: of pipelines and their jobs, merge requests,
+/// deployments and commits.
+const LATE_BY_GRAPHQL: [&str; 5] = [
+    "ProjectChanges",
+    "PipelineJobs",
+    "MergeRequestReviews",
+    "/api/v4/projects/:id/deployments",
+    "/api/v4/projects/:id/repository/commits",
+];
+const LATE_BY_REST: [&str; 5] = [
+    "/api/v4/projects/:id/pipelines",
+    "/api/v4/projects/:id/pipelines/:pipeline_id/jobs",
+    "/api/v4/projects/:id/merge_requests",
+    "/api/v4/projects/:id/deployments",
+    "/api/v4/projects/:id/repository/commits",
+];
+
 fn world(seed: u64) -> World {
     World::generate(WorldConfig {
         seed,
@@ -37,16 +60,14 @@ fn world(seed: u64) -> World {
         active_ratio: 0.8,
         pushes_per_hour: 6.0,
         // Settling takes a quarter of an hour in which nobody looks.
-        min_refinish_gap: 30 * MINUTE,
+        min_refinish_gap: UNSEEN,
         ..WorldConfig::default()
     })
 }
 
-fn counted(series: &Series, graphql_only: bool) -> Counts {
-    let lists = [COUNTED, reviews::COUNTED, reviews::DEPLOYMENTS];
-    let all = lists.into_iter().flatten().copied();
-    let more = reviews::GRAPHQL_ONLY.iter().copied();
-    let counted: Vec<&str> = all.chain(more.filter(|_| graphql_only)).collect();
+fn counted(series: &Series, but: &[&str]) -> Counts {
+    let all = super::all_counted();
+    let counted: Vec<&str> = all.filter(|metric| !but.contains(metric)).collect();
     series
         .0
         .iter()
@@ -93,6 +114,8 @@ pub struct Follow {
     pub outages: bool,
     /// Whether the exporter is restarted now and then, without memory.
     pub restarts: bool,
+    /// How somebody pushes to default branches by force now and then.
+    pub force: Force,
 }
 
 impl Follow {
@@ -106,6 +129,7 @@ impl Follow {
             graphql_goes: false,
             outages: false,
             restarts: true,
+            force: Force::Rebase,
         }
     }
 
@@ -122,6 +146,10 @@ impl Follow {
         collectors.environments.interval = Duration::from_secs(120);
         // Environments that come and go keep what was counted.
         collectors.environments.exclude_stopped = false;
+        collectors.repository.enabled = true;
+        collectors.repository.interval = SLOW;
+        collectors.contributors.enabled = true;
+        collectors.contributors.interval = SLOW;
         Core::with_client(simulator, &settings, &client)
     }
 
@@ -133,7 +161,7 @@ impl Follow {
         let mut exporter = self.start(&simulator);
         let mut first_look = simulator.world().now();
         first(&mut exporter, &simulator).await;
-        let mut compared = 0.0;
+        let (mut compared, mut forces) = (0.0, 0);
         for step in 0..self.steps {
             // Mostly in rhythm; now and then a pause of minutes, as when GitLab is down.
             let pause = if random.random_ratio(1, 20) {
@@ -142,6 +170,11 @@ impl Follow {
                 30
             };
             simulator.advance(Duration::from_secs(pause));
+            if random.random_ratio(1, 10) {
+                let forced =
+                    commits::push_by_force(&mut simulator.world(), &mut random, self.force, UNSEEN);
+                forces += usize::from(forced);
+            }
             if self.restarts && random.random_ratio(1, 80) {
                 // Nothing is remembered, and what happened before this look is history.
                 simulator.faults().clear();
@@ -158,6 +191,7 @@ impl Follow {
                 compared += self.compare(&simulator, &exporter, first_look);
             }
         }
+        assert!(forces > 0, "nobody pushed by force");
         compared
     }
 
@@ -166,11 +200,15 @@ impl Follow {
         let faults = simulator.faults();
         let failing = |status| Rule::new(Fault::Status { status });
         if self.late_pages_fail && random.random_ratio(1, 3) {
-            let listing = match self.graphql {
-                true => "ProjectChanges",
-                false => "/api/v4/projects/:id/pipelines",
+            let listings = match self.graphql {
+                true => LATE_BY_GRAPHQL,
+                false => LATE_BY_REST,
             };
-            faults.add(failing(500).on(listing).page(2).times(4));
+            // What is broken, and what took GitLab's database too long.
+            let status = [500, 503][random.random_range(0..2)];
+            for listing in [listings[0], listings[random.random_range(1..5)]] {
+                faults.add(failing(status).on(listing).page(2).times(4));
+            }
         }
         if self.graphql_goes && random.random_ratio(1, 15) {
             let status = [403, 404, 500, 503][random.random_range(0..4)];
@@ -208,16 +246,28 @@ impl Follow {
     /// Holds the exporter's counts against the ledger; gives the number of events.
     fn compare(&self, simulator: &Simulator, exporter: &Core, first_look: Millis) -> f64 {
         let seed = self.seed;
-        let mut want = expected::counts(simulator.world().ledger().entries(), first_look);
+        let world = simulator.world();
+        let mut want = super::all_counts(world.ledger().entries(), first_look);
+        drop(world);
+        let mut but = Vec::new();
         // By REST lines, files and commits are not told.
-        let told = self.graphql && !self.graphql_goes && !self.outages;
-        let more = reviews::counts(simulator.world().ledger().entries(), first_look);
-        want.extend(
-            more.into_iter().filter(|((metric, _), _)| {
-                told || !reviews::GRAPHQL_ONLY.contains(&metric.as_str())
-            }),
-        );
-        let got = counted(&exporter.series(), told);
+        if !self.graphql || self.graphql_goes || self.outages {
+            but.extend(reviews::GRAPHQL_ONLY);
+        }
+        let series = exporter.series();
+        if self.force == Force::Drop {
+            // What goes hides as many that come, as far as nobody looks in between.
+            but.push(commits::TOTAL);
+            let total = [commits::TOTAL];
+            let others: Vec<&str> = super::all_counted()
+                .filter(|metric| !total.contains(metric))
+                .collect();
+            for (key, count) in counted(&series, &others) {
+                assert!(count <= want[&key], "seed {seed}: {key:?} {count}");
+            }
+        }
+        want.retain(|(metric, _), _| !but.contains(&metric.as_str()));
+        let got = counted(&series, &but);
         if let Some(difference) = difference(&got, &want) {
             panic!("seed {seed}: {difference}");
         }

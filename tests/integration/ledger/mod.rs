@@ -1,6 +1,7 @@
 //! The ledger test: a random world evolves, the exporter follows it, and at the end every counter
 //! and every histogram count equals what happened.
 
+pub mod commits;
 pub mod expected;
 pub mod follow;
 pub mod reviews;
@@ -13,21 +14,39 @@ use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 
 pub use expected::{Counts, counts};
 pub use follow::{COUNTED, difference};
-pub use reviews::all_counted;
 
+use commits::Force;
 use follow::Follow;
 
 /// Every event of the ledger that is no history, of every kind that is counted.
 pub fn all_counts(entries: &[Entry], first_look: Millis) -> Counts {
     let mut all = counts(entries, first_look);
     all.extend(reviews::counts(entries, first_look));
+    all.extend(commits::counts(entries, first_look));
     all
+}
+
+/// Every metric that counts events.
+pub fn all_counted() -> impl Iterator<Item = &'static str> {
+    let lists = [
+        COUNTED,
+        reviews::COUNTED,
+        reviews::GRAPHQL_ONLY,
+        reviews::DEPLOYMENTS,
+        commits::COUNTED,
+    ];
+    lists.into_iter().flatten().copied()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_count_equals_the_ledger() {
-    for seed in 1..=3 {
-        let events = Follow::graphql(seed).to_the_end().await;
+    // Commits go from default branches for ever, or are written anew.
+    for (seed, force) in [(1, Force::Drop), (2, Force::Rebase), (3, Force::Rebase)] {
+        let follow = Follow {
+            force,
+            ..Follow::graphql(seed)
+        };
+        let events = follow.to_the_end().await;
         assert!(
             events > 1000.0,
             "the world was too quiet to tell: {events} events"

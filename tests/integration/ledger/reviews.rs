@@ -1,5 +1,4 @@
-//! What an exporter must have counted of merge requests, deployments and commits, from the world's
-//! own ledger.
+//! What an exporter must have counted of merge requests and deployments, from the world's own ledger.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -40,12 +39,6 @@ pub const DEPLOYMENTS: &[&str] = &[
     "age_environment_deployment_count",
     "age_environment_deployment_duration_seconds",
 ];
-
-/// Every metric that counts events, pipelines and jobs included.
-pub fn all_counted() -> impl Iterator<Item = &'static str> {
-    let lists = [super::COUNTED, COUNTED, GRAPHQL_ONLY, DEPLOYMENTS];
-    lists.into_iter().flatten().copied()
-}
 
 /// A merge request, as far as its events depend on earlier ones.
 #[derive(Default)]

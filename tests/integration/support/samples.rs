@@ -72,6 +72,13 @@ impl Samples {
             .reduce(|sum, value| sum + value)
     }
 
+    /// How many projects have samples of a name.
+    pub fn projects(&self, name: &str) -> usize {
+        let found = self.0.keys().filter(|(sample, _)| sample == name);
+        let projects = found.filter_map(|(_, labels)| labels.get("project"));
+        projects.collect::<BTreeSet<_>>().len()
+    }
+
     /// The same samples without labels that are empty: to Prometheus an empty label is none.
     #[must_use]
     pub fn without_empty_labels(self) -> Self {

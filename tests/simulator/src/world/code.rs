@@ -303,6 +303,15 @@ impl World {
         self.push_with(project, &branch, Some(spec))
     }
 
+    /// The commit that merges a branch into another.
+    pub(super) fn merge_commit(&self, project: ProjectId) -> CommitSpec {
+        let number = self.code(project).map_or(0, |code| code.commits.len());
+        CommitSpec {
+            merge: true,
+            ..somebody(self.config.seed, project, number)
+        }
+    }
+
     /// A push to a branch has come: what is pushed to the default branch is a commit there.
     pub(super) fn note_commit(
         &mut self,
@@ -340,6 +349,7 @@ impl World {
         self.ledger.write(self.now, || Event::Committed {
             project_id: project,
             project_path: path,
+            branch: branch.into(),
             commit: spec,
         });
     }

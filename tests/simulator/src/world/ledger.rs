@@ -159,6 +159,7 @@ pub enum Event {
     Committed {
         project_id: ProjectId,
         project_path: Arc<str>,
+        branch: Arc<str>,
         commit: CommitSpec,
     },
     /// A tag came into being.

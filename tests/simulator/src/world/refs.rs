@@ -211,7 +211,8 @@ impl World {
         Ok(())
     }
 
-    /// Merges, closes or reopens a merge request. A merge moves the target branch; the source branch stays.
+    /// Merges, closes or reopens a merge request. A merge moves the target branch, every second one by a
+    /// merge commit; the source branch stays.
     ///
     /// # Errors
     /// If there is no such project or merge request.
@@ -233,7 +234,8 @@ impl World {
         merge_request.closed_at = (state == MergeRequestState::Closed).then_some(now);
         let target_branch = merge_request.target_branch.clone();
         if state == MergeRequestState::Merged {
-            self.push(project_id, &target_branch)?;
+            let commit = (iid % 2 == 0).then(|| self.merge_commit(project_id));
+            self.push_with(project_id, &target_branch, commit.as_ref())?;
             let default = self.project_mut(project_id)?.default_branch.as_ref();
             if default == Some(&target_branch) {
                 self.deliveries.merged(project_id, iid);
