@@ -234,7 +234,7 @@ impl World {
         merge_request.closed_at = (state == MergeRequestState::Closed).then_some(now);
         let target_branch = merge_request.target_branch.clone();
         if state == MergeRequestState::Merged {
-            let commit = (iid % 2 == 0).then(|| self.merge_commit(project_id));
+            let commit = iid.is_multiple_of(2).then(|| self.merge_commit(project_id));
             self.push_with(project_id, &target_branch, commit.as_ref())?;
             let default = self.project_mut(project_id)?.default_branch.as_ref();
             if default == Some(&target_branch) {
