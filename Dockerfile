@@ -41,9 +41,10 @@ FROM toolchain AS dependencies
 COPY Cargo.toml Cargo.lock ./
 COPY grafana/Cargo.toml grafana/
 COPY tests/simulator/Cargo.toml tests/simulator/
-RUN mkdir -p src grafana/src tests/simulator/src tests/integration examples/demo benches/figures; \
-    for file in src/main.rs grafana/src/main.rs tests/simulator/src/main.rs tests/integration/main.rs \
-        examples/demo/main.rs benches/figures/main.rs; do echo 'fn main() {}' >"$file"; done; \
+RUN for file in src/main.rs grafana/src/main.rs tests/simulator/src/main.rs tests/integration/main.rs \
+        examples/demo/main.rs benches/figures/main.rs; do \
+      mkdir -p "${file%/*}"; echo 'fn main() {}' >"$file"; \
+    done; \
     touch src/lib.rs grafana/src/lib.rs tests/simulator/src/lib.rs; \
     cargo build --locked --profile dist --target "$(cat /triple)" --bin amazing-gitlab-exporter; \
     rm -rf src tests/simulator/src

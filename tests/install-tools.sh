@@ -148,8 +148,8 @@ install_collector() {
 
 # What the dashboards are checked with.
 install_node() {
-  local packages=(@grafana/schema@13.2.3 typescript@5.9.3) wanted=$tools/node/wanted
-  ! cmp -s <(echo "${packages[@]}") "$wanted" || return 0
+  local packages=(@grafana/schema@13.2.3 typescript@5.9.3) have=$tools/node/wanted
+  ! cmp -s <(echo "${packages[@]}") "$have" || return 0
   if ! command -v npm >/dev/null; then
     say "npm is missing (https://nodejs.org): the check of the dashboards against Grafana's types is skipped."
     return 0
@@ -161,7 +161,7 @@ install_node() {
     rm -rf "$tools/node"
     return 0
   fi
-  echo "${packages[@]}" >"$wanted"
+  echo "${packages[@]}" >"$have"
 }
 
 install_debian &

@@ -270,6 +270,20 @@ fn grafana_knows_the_sources_by_their_uid_and_asks_for_metrics_that_there_are() 
 }
 
 #[test]
+fn the_image_is_built_with_every_crate_that_cargo_asks_for() {
+    let (manifest, dockerfile) = (text("Cargo.toml"), text("Dockerfile"));
+    let members = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("members = "));
+    let members: Vec<String> = serde_json::from_str(members.expect("a workspace")).expect("a list");
+    assert!(!members.is_empty());
+    for member in members {
+        let copy = format!("COPY {member}/Cargo.toml {member}/\n");
+        assert!(dockerfile.contains(&copy), "{member}");
+    }
+}
+
+#[test]
 fn every_action_is_pinned_by_commit_and_says_its_version() {
     let mut pinned = 0;
     for file in files(".github/workflows") {
