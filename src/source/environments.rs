@@ -42,7 +42,7 @@ pub struct State {
     first_seen: UnixSeconds,
     /// Latest change that has been read.
     watermark: UnixSeconds,
-    /// When calls were last made, by GitLab's clock.
+    /// When calls were last made, by GitLab's clock or ours, whichever is behind.
     read_at: Option<UnixSeconds>,
     /// When the last full look was.
     full_at: UnixSeconds,
@@ -145,7 +145,8 @@ impl EnvironmentsSource {
             .iter()
             .map(|deployment| deployment.updated_at);
         state.watermark = newest.max().unwrap_or_default().max(state.watermark);
-        state.read_at = Some(clock);
+        // By the clock that is behind: GitLab's header may be ahead of the times that it notes.
+        state.read_at = Some(clock.min(now));
         state.full_at = now;
         state.moved = pipelines(&target.memory).map_or(state.moved, |(watermark, _)| watermark);
         read.next_floor = state.watermark.minus(OVERLAP).max(state.first_seen);

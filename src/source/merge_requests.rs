@@ -44,7 +44,8 @@ const CALLS_AT_ONCE: usize = 4;
 pub struct State {
     /// When the project was first looked at, by GitLab's clock.
     first_seen: UnixSeconds,
-    /// When the last look began, by GitLab's clock.
+    /// When the last look began, by GitLab's clock or ours, whichever is behind: the header that tells
+    /// GitLab's may be ahead of the times that GitLab notes.
     read_at: Option<UnixSeconds>,
     /// When the open ones were last read as a whole.
     full_at: UnixSeconds,
@@ -68,11 +69,12 @@ impl State {
     }
 
     fn next(&self, clock: UnixSeconds, now: UnixSeconds) -> Self {
+        let began = clock.min(now);
         // The clock does not go back, unless it was far ahead.
-        let ahead = self.read_at.filter(|at| at.since(clock) < APART);
+        let ahead = self.read_at.filter(|at| at.since(began) < APART);
         Self {
             first_seen: self.read_at.map_or(clock, |_| self.first_seen),
-            read_at: Some(ahead.map_or(clock, |at| at.max(clock))),
+            read_at: Some(ahead.map_or(began, |at| at.max(began))),
             full_at: if self.is_full(now) { now } else { self.full_at },
         }
     }

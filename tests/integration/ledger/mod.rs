@@ -44,6 +44,7 @@ async fn every_count_equals_the_ledger() {
     for (seed, force) in [(1, Force::Drop), (2, Force::Rebase), (3, Force::Rebase)] {
         let follow = Follow {
             force,
+            steps: 160,
             ..Follow::graphql(seed)
         };
         let events = follow.to_the_end().await;
