@@ -63,7 +63,7 @@ fn want(simulator: &Simulator, first_look: i64) -> Counts {
 /// Waits until so many events have happened.
 async fn happened(simulator: &Simulator, first_look: i64, events: f64) {
     until(&format!("{events} events"), async || {
-        let all: f64 = want(simulator, first_look).values().sum();
+        let all = ledger::events(&want(simulator, first_look));
         (all >= events).then_some(()).ok_or(format!("{all}"))
     })
     .await;
@@ -250,7 +250,7 @@ fn of_pipeline(project: &str, pipeline: &Pipeline) -> [(&'static str, String); 4
 }
 
 fn tell(want: &Counts) {
-    let events: f64 = want.values().sum();
+    let events = ledger::events(want);
     println!(
         "seed {SEED}: {events} events in {} series, the same every second, every five and pushed",
         want.len()

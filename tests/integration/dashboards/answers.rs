@@ -107,7 +107,7 @@ otel: {{metrics: {{endpoint: '{}', protocol: grpc, interval: 3s}}}}
     until("enough happens", async || {
         let world = simulator.world();
         let all = ledger::all_counts(world.ledger().entries(), first_look);
-        let all: f64 = all.values().sum();
+        let all = ledger::events(&all);
         (all >= EVENTS).then_some(()).ok_or(format!("{all}"))
     })
     .await;

@@ -8,7 +8,7 @@ use gitlab_simulator::time::{HOUR, Millis};
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 
 use super::says::WELL;
-use crate::ledger::{Counts, all_counted, all_counts, commits, difference, reviews};
+use crate::ledger::{Counts, all_counted, all_counts, commits, difference, events, reviews};
 use crate::support::core::now;
 use crate::support::door::Door;
 use crate::support::exporter::Exporter;
@@ -261,7 +261,7 @@ wildcards: [{{}}]
             want.retain(|(metric, _), _| self.counted.contains(&metric.as_str()));
             want
         };
-        let events = want.values().sum();
+        let events = events(&want);
         let mut last = None;
         for _ in 0..30 {
             self.wait(2 * LOOK).await;

@@ -271,7 +271,7 @@ impl Follow {
         if let Some(difference) = difference(&got, &want) {
             panic!("seed {seed}: {difference}");
         }
-        let events = want.values().sum();
+        let events = super::events(&want);
         println!(
             "seed {seed}: {events} events in {} series equal the ledger",
             want.len()

@@ -26,6 +26,15 @@ pub fn all_counts(entries: &[Entry], first_look: Millis) -> Counts {
     all
 }
 
+/// How many events there were. A line of a commit is none.
+pub fn events(counts: &Counts) -> f64 {
+    let lines = ["age_contributor_additions", "age_contributor_deletions"];
+    let events = counts
+        .iter()
+        .filter(|((metric, _), _)| !lines.contains(&metric.as_str()));
+    events.map(|(_, count)| count).sum()
+}
+
 /// Every metric that counts events.
 pub fn all_counted() -> impl Iterator<Item = &'static str> {
     let lists = [
