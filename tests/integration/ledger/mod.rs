@@ -70,6 +70,7 @@ async fn every_count_equals_the_ledger_though_late_pages_fail() {
         page_size: 2,
         late_pages_fail: true,
         restarts: false,
+        steps: 160,
         ..Follow::graphql(4)
     };
     let events = follow.to_the_end().await;
