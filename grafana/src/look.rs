@@ -14,11 +14,11 @@ pub(crate) fn colour_mode(shape: Shape) -> &'static str {
 }
 
 /// What only this type of panel knows of its fields.
-pub(crate) fn custom(shape: Shape, as_shares: bool) -> Option<Value> {
-    let stacking = match (shape, as_shares) {
-        (Shape::Lines, _) => "none",
-        (_, true) => "percent",
-        (_, false) => "normal",
+pub(crate) fn custom(shape: Shape) -> Option<Value> {
+    let stacking = if shape == Shape::Lines {
+        "none"
+    } else {
+        "normal"
     };
     let over_time = |style: &str, fill: u32| {
         json!({

@@ -60,7 +60,7 @@ pub struct Query {
     exemplars: bool,
 }
 
-/// A column of a table.
+/// A column of a table, or what a bar chart shows.
 #[derive(Debug)]
 struct Column {
     /// Name of the field in Grafana: a label, or `Value #A`.
@@ -80,7 +80,6 @@ pub struct Panel {
     width: u32,
     height: u32,
     unit: Unit,
-    decimals: Option<u8>,
     bounds: (Option<f64>, Option<f64>),
     steps: Vec<(Option<f64>, &'static str)>,
     mappings: Vec<Value>,
@@ -92,7 +91,6 @@ pub struct Panel {
     overrides: Vec<Value>,
     transformations: Vec<Value>,
     links: Vec<Value>,
-    percent_stack: bool,
     beside: bool,
     ask_over_time: bool,
 }
@@ -107,7 +105,6 @@ impl Panel {
             width: 12,
             height: 8,
             unit: Unit::Count,
-            decimals: None,
             bounds: (None, None),
             steps: vec![(None, "green")],
             mappings: Vec::new(),
@@ -119,7 +116,6 @@ impl Panel {
             overrides: Vec::new(),
             transformations: Vec::new(),
             links: Vec::new(),
-            percent_stack: false,
             beside: false,
             ask_over_time: false,
         }
@@ -232,13 +228,13 @@ impl Panel {
         self
     }
 
-    /// A column of a table that shows a label.
+    /// A column of a table or the axis of a bar chart: a label.
     pub fn label(mut self, label: &str, heading: &str) -> Self {
         self.columns.push(Column::new(label, heading, None));
         self
     }
 
-    /// A column of a table that shows the query's values.
+    /// A column of a table or the bars of a bar chart: the query's values.
     pub fn column(mut self, heading: &str, unit: Unit, expr: impl Into<String>) -> Self {
         let field = format!("Value #{}", ref_id(self.queries.len()));
         self.columns.push(Column::new(&field, heading, Some(unit)));
@@ -310,12 +306,6 @@ impl Panel {
             let named = [("displayName", json!(name))];
             self.overrides.push(by_name(bound, &named));
         }
-        self
-    }
-
-    /// Shares of the whole instead of amounts.
-    pub fn as_shares(mut self) -> Self {
-        self.percent_stack = true;
         self
     }
 
@@ -393,7 +383,7 @@ impl Panel {
             .collect();
         let mut defaults = json!({
             "unit": self.unit.id(),
-            "decimals": self.decimals.unwrap_or_else(|| self.unit.decimals()),
+            "decimals": self.unit.decimals(),
             "noValue": self.no_value,
             "thresholds": {"mode": "absolute", "steps": steps},
             "mappings": self.mappings,
@@ -405,13 +395,13 @@ impl Panel {
         if let Some(to) = self.bounds.1 {
             defaults["max"] = json!(to);
         }
-        if let Some(custom) = look::custom(self.shape, self.percent_stack) {
+        if let Some(custom) = look::custom(self.shape) {
             defaults["custom"] = custom;
         }
         defaults
     }
 
-    /// Of tables: one row for the same labels, the columns in their order under their headings.
+    /// Of tables and bar charts: one row for the same labels, the columns in their order under their headings.
     fn all_transformations(&self) -> Vec<Value> {
         let mut all = Vec::new();
         if self.columns.iter().any(|column| column.sparkline) {

@@ -180,7 +180,7 @@ fn months() -> Panel {
     let mut panel = table(
         "Month by month",
         "The figures of the last 30 days beside those of the 30 days before, by project. Medians of \
-         the chosen tiers; the earlier columns fill after a month of collecting.",
+         the chosen tiers; the columns *before* fill after a month of collecting.",
     )
     .sized(24, 9)
     .when_empty("No deployments yet")
@@ -188,7 +188,7 @@ fn months() -> Panel {
     for (heading, earlier, unit, aggregate, metric, scale) in [
         (
             "Deployments per day",
-            "30 days before",
+            "Deployments before",
             Unit::PerDay,
             "sum",
             "age_dora_deployment_frequency",
@@ -196,7 +196,7 @@ fn months() -> Panel {
         ),
         (
             "Lead time",
-            "30 days before ",
+            "Lead time before",
             Unit::Hours,
             "max",
             "age_dora_lead_time_for_changes_seconds",
@@ -204,7 +204,7 @@ fn months() -> Panel {
         ),
         (
             "Time to restore",
-            "30 days before  ",
+            "Time to restore before",
             Unit::Hours,
             "max",
             "age_dora_time_to_restore_service_seconds",
@@ -212,7 +212,7 @@ fn months() -> Panel {
         ),
         (
             "Failure rate",
-            "30 days before   ",
+            "Failure rate before",
             Unit::Share,
             "max",
             "age_dora_change_failure_rate",

@@ -50,15 +50,14 @@ pub fn dashboard() -> Dashboard {
             .unit(Unit::Seconds)
             .from_zero()
             .beside()
-            .query(
-                "sort_desc(topk(20, label_join(histogram_quantile(0.95, sum by (le, project, job_name) \
-                 (increase(age_job_duration_seconds_bucket{..}[$__range]))) >= 0, \"job\", \" \", \"project\", \"job_name\")))",
+            .label("job", "Job")
+            .column(
                 "P95",
-            )
-            .transformed("organize", json!({
-                "excludeByName": {"Time": true, "project": true, "job_name": true},
-                "indexByName": {"job": 0, "Value": 1}, "renameByName": {"Value": "P95"}, "includeByName": {},
-            })),
+                Unit::Seconds,
+                "sort_desc(topk(20, max by (job) (label_join(histogram_quantile(0.95, \
+                 sum by (le, project, job_name) (increase(age_job_duration_seconds_bucket{..}[$__range]))) >= 0, \
+                 \"job\", \" \", \"project\", \"job_name\"))))",
+            ),
             bars(
                 "Time by stage",
                 "Seconds that jobs of the stages ran, in each interval.",
@@ -93,24 +92,15 @@ pub fn dashboard() -> Dashboard {
             )
             .unit(Unit::Seconds)
             .from_zero()
-            .query(queue("0.25", None), "up to P25")
-            .query(queue("0.5", Some("0.25")), "P25 to P50")
-            .query(queue("0.75", Some("0.5")), "P50 to P75")
-            .query(queue("0.95", Some("0.75")), "P75 to P95")
+            .label("stage", "Stage")
+            .column("up to P25", Unit::Seconds, queue("0.25", None))
+            .column("P25 to P50", Unit::Seconds, queue("0.5", Some("0.25")))
+            .column("P50 to P75", Unit::Seconds, queue("0.75", Some("0.5")))
+            .column("P75 to P95", Unit::Seconds, queue("0.95", Some("0.75")))
             .override_of("up to P25", &[
                 ("color", json!({"mode": "fixed", "fixedColor": "transparent"})),
                 ("custom.fillOpacity", json!(0)),
-            ])
-            .transformed("merge", json!({}))
-            .transformed("organize", json!({
-                "excludeByName": {"Time": true},
-                "indexByName": {"stage": 0, "Value #A": 1, "Value #B": 2, "Value #C": 3, "Value #D": 4},
-                "renameByName": {
-                    "Value #A": "up to P25", "Value #B": "P25 to P50",
-                    "Value #C": "P50 to P75", "Value #D": "P75 to P95",
-                },
-                "includeByName": {},
-            })),
+            ]),
             areas(
                 "Artifact size",
                 "What the artifacts of the newest jobs take, by stage.",

@@ -74,15 +74,13 @@ pub fn dashboard() -> Dashboard {
             .from_zero()
             .beside()
             .when_empty("No review request was answered in this time range")
-            .query(
+            .label("reviewer", "Reviewer")
+            .column(
+                "Reviews",
+                Unit::Count,
                 "sort_desc(topk(15, sum by (reviewer) \
                  (increase(age_review_turnaround_seconds_count{project=~\"$project\"}[$__range])) > 0))",
-                "Reviews",
-            )
-            .transformed("organize", json!({
-                "excludeByName": {"Time": true}, "indexByName": {},
-                "renameByName": {"Value": "Reviews"}, "includeByName": {},
-            })),
+            ),
         ],
     )
     .row(

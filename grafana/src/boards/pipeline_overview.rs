@@ -46,14 +46,12 @@ pub fn dashboard() -> Dashboard {
             .sized(8, 8)
             .from_zero()
             .when_empty("No pipeline yet")
-            .query(
-                "count by (status) (max by (project, ref, kind, source, status) (age_pipeline_status{..}) == 1)",
+            .label("status", "Status")
+            .column(
                 "Refs",
-            )
-            .transformed("organize", serde_json::json!({
-                "excludeByName": {"Time": true}, "indexByName": {},
-                "renameByName": {"Value": "Refs"}, "includeByName": {},
-            })),
+                Unit::Count,
+                "count by (status) (max by (project, ref, kind, source, status) (age_pipeline_status{..}) == 1)",
+            ),
         ],
     )
     .row(
@@ -92,14 +90,12 @@ pub fn dashboard() -> Dashboard {
             )
             .sized(8, 9)
             .from_zero()
-            .query(
-                "sort_desc(sum by (source) (increase(age_pipeline_run_count{..}[$__range])) > 0)",
+            .label("source", "Source")
+            .column(
                 "Pipelines",
-            )
-            .transformed("organize", serde_json::json!({
-                "excludeByName": {"Time": true}, "indexByName": {},
-                "renameByName": {"Value": "Pipelines"}, "includeByName": {},
-            })),
+                Unit::Count,
+                "sort_desc(sum by (source) (increase(age_pipeline_run_count{..}[$__range])) > 0)",
+            ),
             table(
                 "Downstream pipelines",
                 "Child and multi-project pipelines of the chosen projects and refs, by the trigger \

@@ -111,14 +111,9 @@ pub fn dashboard() -> Dashboard {
             .sized(12, 10)
             .from_zero()
             .when_empty("Nobody committed in this time range")
-            .query(top_lines("age_contributor_additions"), "Added")
-            .query(top_lines("age_contributor_deletions"), "Deleted")
-            .transformed("merge", json!({}))
-            .transformed("organize", json!({
-                "excludeByName": {"Time": true},
-                "indexByName": {"author": 0, "Value #A": 1, "Value #B": 2},
-                "renameByName": {"Value #A": "Added", "Value #B": "Deleted"}, "includeByName": {},
-            }))
+            .label("author", "Author")
+            .column("Added", Unit::Count, top_lines("age_contributor_additions"))
+            .column("Deleted", Unit::Count, top_lines("age_contributor_deletions"))
             .override_of("Added", &[("color", json!({"mode": "fixed", "fixedColor": "green"}))])
             .override_of("Deleted", &[("color", json!({"mode": "fixed", "fixedColor": "red"}))]),
         ],

@@ -6,7 +6,7 @@ mod looks;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gitlab_simulator::world::{JobKind, Mix, Pipeline, PipelineKind};
+use gitlab_simulator::world::{JobKind, Pipeline, PipelineKind};
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 
 use crate::crash::program::{EVERYTHING, Home, kill};
@@ -16,6 +16,7 @@ use crate::support::exporter::{QuickTime, beginning_now, configuration};
 use crate::support::otlp::Receiver;
 use crate::support::program::Program;
 use crate::support::promql::PromQl;
+use crate::support::rest::{everything_ends, soon_at_rest};
 use crate::support::{prometheus, until};
 use looks::{Looks, Series};
 
@@ -33,16 +34,7 @@ fn world() -> World {
         active_ratio: 1.0,
         pushes_per_hour: 60.0,
         longest_job: 30_000,
-        mix: Mix {
-            job_failure: 0.2,
-            job_retry_by_hand: 0.0,
-            pipeline_retry: 0.0,
-            good_job_retry: 0.0,
-            blocked: 0.0,
-            delayed: 0.0,
-            optional_manual: 0.0,
-            ..Mix::default()
-        },
+        mix: soon_at_rest(),
         ..beginning_now()
     })
 }
@@ -133,15 +125,7 @@ otel: {{metrics: {{endpoint: '{}', protocol: grpc, interval: 3s}}}}
 
 /// Waits until everything that runs has ended, and the exporter shows all of it.
 async fn at_rest(simulator: &Simulator, home: &Home, first_look: i64) -> Counts {
-    until("everything ends", async || {
-        let world = simulator.world();
-        let all = world.projects().flat_map(|it| world.pipelines_of(it.id));
-        let open = all
-            .filter(|pipeline| !pipeline.status.is_complete())
-            .count();
-        (open == 0).then_some(()).ok_or(format!("{open} run"))
-    })
-    .await;
+    everything_ends(simulator).await;
     until("the exporter shows all of it", async || {
         let want = want(simulator, first_look);
         let got = reading::of_text(&home.metrics().await);

@@ -6,7 +6,7 @@ use gitlab_dashboards::Dashboard;
 use gitlab_simulator::faults::{Fault, Rule};
 use gitlab_simulator::limits::Limit;
 use gitlab_simulator::time::DAY;
-use gitlab_simulator::world::{Event, Mix, Tier};
+use gitlab_simulator::world::{Event, Tier};
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 
 use super::facts::{Answer, Facts};
@@ -18,6 +18,7 @@ use crate::ledger;
 use crate::support::exporter::{QuickTime, beginning_now, configuration};
 use crate::support::otlp::Receiver;
 use crate::support::promql::PromQl;
+use crate::support::rest::{everything_ends, soon_at_rest};
 use crate::support::samples::Samples;
 use crate::support::series::Labels;
 use crate::support::{prometheus, until};
@@ -46,16 +47,7 @@ fn world() -> World {
         active_ratio: 1.0,
         pushes_per_hour: 40.0,
         longest_job: 60_000,
-        mix: Mix {
-            job_failure: 0.2,
-            job_retry_by_hand: 0.0,
-            pipeline_retry: 0.0,
-            good_job_retry: 0.0,
-            blocked: 0.0,
-            delayed: 0.0,
-            optional_manual: 0.0,
-            ..Mix::default()
-        },
+        mix: soon_at_rest(),
         ..beginning_now()
     });
     for group in ["group-0", "group-1"] {
@@ -112,7 +104,7 @@ otel: {{metrics: {{endpoint: '{}', protocol: grpc, interval: 3s}}}}
     })
     .await;
     simulator.world().calm();
-    comes_to_rest(&simulator).await;
+    everything_ends(&simulator).await;
     drop(time);
     until("Prometheus has seen an error", async || {
         let seen = "increase(age_scrape_errors_total[5m]) > 0";
@@ -124,18 +116,6 @@ otel: {{metrics: {{endpoint: '{}', protocol: grpc, interval: 3s}}}}
     let facts = at_rest(&simulator, &home, &promql, first_look).await;
     assert_buckets_are_the_ledgers(&facts, &simulator, first_look);
     answers_agree(&facts, &promql).await;
-}
-
-async fn comes_to_rest(simulator: &Simulator) {
-    until("everything ends", async || {
-        let world = simulator.world();
-        let all = world.projects().flat_map(|it| world.pipelines_of(it.id));
-        let open = all
-            .filter(|pipeline| !pipeline.status.is_complete())
-            .count();
-        (open == 0).then_some(()).ok_or(format!("{open} run"))
-    })
-    .await;
 }
 
 /// Waits until the exporter shows all that happened, Prometheus has seen it, and nothing moves.

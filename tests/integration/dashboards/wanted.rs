@@ -115,10 +115,9 @@ fn job_performance(f: &Facts, panel: &str) -> Option<Vec<Want>> {
         // Which twenty, depends on interpolation: see `answers`.
         "Slowest jobs" => {
             let mut all = BTreeMap::new();
-            for (mut labels, bucket) in f.quantile(0.95, durations, &["project", "job_name"]) {
+            for (labels, bucket) in f.quantile(0.95, durations, &["project", "job_name"]) {
                 let name = format!("{} {}", labels["project"], labels["job_name"]);
-                labels.insert("job".to_owned(), name);
-                all.insert(labels, bucket);
+                all.insert([("job".to_owned(), name)].into(), bucket);
             }
             vec![In(all)]
         }
