@@ -176,8 +176,12 @@ impl Follow {
                 forces += usize::from(forced);
             }
             if self.restarts && random.random_ratio(1, 80) {
-                // Nothing is remembered, and what happened before this look is history.
+                // Every life is held against the ledger to its end. Then nothing is remembered, and
+                // what happened before the new one's first look is history.
                 simulator.faults().clear();
+                exporter.round(&simulator).await;
+                exporter.settle().await;
+                compared += self.compare(&simulator, &exporter, first_look);
                 exporter = self.start(&simulator);
                 first_look = simulator.world().now();
                 first(&mut exporter, &simulator).await;
