@@ -56,10 +56,12 @@ impl StatusSource for AppStatus {
     }
 
     fn readiness(&self) -> Readiness {
+        let now = self.clock.now();
         let seen = self.watch.seen();
         let mut projects = crate::server::status::ProjectCounts::default();
         for (_, entry) in self.projects.registry().iter() {
-            projects.add(entry.succeeded_at.is_some(), entry.error.is_some());
+            let (succeeded, failing) = (entry.succeeded_at.is_some(), entry.error.is_some());
+            projects.add(succeeded, failing, now.since(entry.feed.due));
         }
         let lags = seen
             .collectors
@@ -69,7 +71,7 @@ impl StatusSource for AppStatus {
             first_round: seen.discovered && projects.looked_at >= projects.tracked,
             gitlab: reachability(&seen),
             store: self.store(&seen),
-            lag: lags.map(|runs| runs.lag).max(),
+            lag: lags.map(|runs| runs.lag.max(projects.late)).max(),
             projects,
         }
     }

@@ -240,14 +240,17 @@ pub struct ProjectCounts {
     pub looked_at: usize,
     /// Whose latest look failed.
     pub failing: usize,
+    /// How late by now the look is that is most overdue.
+    pub late: Duration,
 }
 
 impl ProjectCounts {
-    /// Counts a project.
-    pub fn add(&mut self, succeeded: bool, failing: bool) {
+    /// Counts a project whose next look is `late` by now.
+    pub fn add(&mut self, succeeded: bool, failing: bool, late: Duration) {
         self.tracked += 1;
         self.looked_at += usize::from(succeeded || failing);
         self.failing += usize::from(failing);
+        self.late = self.late.max(late);
     }
 }
 
@@ -271,7 +274,10 @@ impl ProjectQuery {
         let mut counts = ProjectCounts::default();
         let mut matching: Vec<ProjectStatus> = projects
             .into_iter()
-            .inspect(|project| counts.add(project.succeeded_at.is_some(), project.error.is_some()))
+            .inspect(|project| {
+                let (succeeded, failing) = (project.succeeded_at.is_some(), project.error.is_some());
+                counts.add(succeeded, failing, project.lag);
+            })
             .filter(|project| project.path.to_lowercase().contains(&needle))
             .collect();
         matching.sort_by(by_urgency);
@@ -307,7 +313,8 @@ pub struct Readiness {
     pub gitlab: Reachability,
     /// The store.
     pub store: StoreStatus,
-    /// The largest lag of a collector; none before a run ended well.
+    /// The largest lag of a collector's latest run, or by now of a project's next look; none before
+    /// a run ended well.
     pub lag: Option<Duration>,
     /// Projects in numbers.
     pub projects: ProjectCounts,
@@ -345,7 +352,10 @@ mod tests {
     fn world() -> Vec<ProjectStatus> {
         vec![
             project("team/fresh", Some(900), None),
-            project("team/Stale", Some(100), None),
+            ProjectStatus {
+                lag: Duration::from_secs(40),
+                ..project("team/Stale", Some(100), None)
+            },
             project("team/new", None, None),
             project("other/broken", Some(950), Some("GitLab answered 500")),
             project("other/also-fresh", Some(900), None),
@@ -369,6 +379,7 @@ mod tests {
             tracked: 5,
             looked_at: 4,
             failing: 1,
+            late: Duration::from_secs(40),
         };
         assert_eq!(page.counts, counts);
     }

@@ -1,5 +1,7 @@
 //! The status page's content, ready to be written down.
 
+use std::time::Duration;
+
 use askama::Template;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -21,6 +23,9 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'.')
     .remove(b'~');
+
+/// What is late by less is not worth a word above all others.
+const LATE: Duration = Duration::from_secs(120);
 
 /// How something is: the colour it is shown in, never without words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,10 +227,28 @@ fn overall(status: &Status, series: &SeriesCounts, now: UnixSeconds) -> Badge {
     if !series.overflow.is_empty() {
         return Badge::new(Tone::Warn, "Series are dropped");
     }
+    if let Some(late) = late(status) {
+        let text = format!("Data is up to {} late", length(late));
+        return Badge::new(Tone::Warn, text);
+    }
     if token.tone == Tone::Warn {
         return Badge::new(Tone::Warn, format!("Token: {}", token.text));
     }
     Badge::new(Tone::Good, "All is well")
+}
+
+/// By how much data is older than the settings ask for, where somebody should know: an interval and
+/// more, and not just a moment in which GitLab was slow.
+fn late(status: &Status) -> Option<Duration> {
+    let late = status.collectors.iter().filter_map(|collector| {
+        let mut late = collector.lag?;
+        if collector.collector == Collector::Pipelines {
+            late = late.max(status.projects.counts.late);
+        }
+        let at_work = collector.state == CollectorState::Enabled;
+        (at_work && late > collector.interval?.max(LATE)).then_some(late)
+    });
+    late.max()
 }
 
 impl CollectorRow {

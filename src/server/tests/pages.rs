@@ -1,4 +1,5 @@
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -6,8 +7,8 @@ use base64::prelude::BASE64_STANDARD;
 use super::sample;
 use super::site::{Site, TOKEN};
 use crate::server::LIMITS;
-use crate::server::status::{Reachability, Reading, TokenExpiry};
-use crate::telemetry::catalogue;
+use crate::server::status::{CollectorStatus, Reachability, Reading, TokenExpiry};
+use crate::telemetry::catalogue::{self, Collector};
 
 /// What stands between `start` and `end`.
 fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
@@ -66,6 +67,21 @@ async fn what_somebody_sees_first_is_the_worst() {
     site.world
         .change(|status| status.token.expiry = TokenExpiry::Never);
     assert_eq!(overall().await, "All is well");
+    let lag = |seconds| {
+        site.world.change(|status| {
+            let is_pipelines = |c: &&mut CollectorStatus| c.collector == Collector::Pipelines;
+            let pipelines = status.collectors.iter_mut().find(is_pipelines).unwrap();
+            pipelines.lag = Some(Duration::from_secs(seconds));
+        });
+    };
+    lag(120);
+    assert_eq!(overall().await, "All is well");
+    lag(455);
+    assert_eq!(overall().await, "Data is up to 7 min 35 s late");
+    // However long ago the latest run was.
+    site.world.projects.lock().unwrap()[0].lag = Duration::from_secs(3_600);
+    assert_eq!(overall().await, "Data is up to 1 h late");
+    lag(0);
     *site.world.projects.lock().unwrap() = sample::projects(100);
     assert_eq!(overall().await, "Starting: 99 of 100 projects read");
     *site.world.projects.lock().unwrap() = sample::projects(8).split_off(5);

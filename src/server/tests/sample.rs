@@ -166,6 +166,7 @@ pub(super) fn readiness(count: usize) -> Readiness {
             tracked: count,
             looked_at: count,
             failing: 0,
+            late: Duration::ZERO,
         },
     }
 }

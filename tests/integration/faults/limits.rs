@@ -116,7 +116,7 @@ async fn an_hourly_budget_of_the_settings() {
     // Reading slowly is what was asked for, and no error.
     assert_eq!(rig.errors_since(&before).await, [""; 0]);
     let slow = Says {
-        page: &["All is well", "100 per hour"],
+        page: &["Data is up to ", "100 per hour"],
         ..WELL
     };
     rig.says(&slow).await;
