@@ -46,7 +46,6 @@ struct Problem {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Outlook {
     Disabled,
-    NotBuilt,
     /// It has something of this many projects, and for these reasons nothing of others.
     Sees {
         seen: usize,
@@ -228,11 +227,10 @@ impl Report {
             let enabled = switches.iter().any(|(switch, on)| *switch == name && *on);
             let mut own = sources.iter();
             let own = own.find(|source| source.collectors().contains(&collector));
-            let outlook = match (enabled, collector.is_built(), own) {
-                (false, ..) => Outlook::Disabled,
-                (true, false, _) => Outlook::NotBuilt,
-                (true, true, None) => self.outlook(below_reporter),
-                (true, true, Some(source)) => self.outlook(|target| {
+            let outlook = match (enabled, own) {
+                (false, _) => Outlook::Disabled,
+                (true, None) => self.outlook(below_reporter),
+                (true, Some(source)) => self.outlook(|target| {
                     let why = source.unavailable(target);
                     why.map(|why| why.to_string())
                 }),
@@ -379,7 +377,6 @@ impl fmt::Display for Outlook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Disabled => f.write_str("off in the settings"),
-            Self::NotBuilt => f.write_str("enabled, but this version cannot collect it yet"),
             Self::Sees { seen, blind } => {
                 let total = seen + blind.values().map(Vec::len).sum::<usize>();
                 write!(f, "sees {seen} of {total} projects")?;

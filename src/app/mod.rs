@@ -115,9 +115,9 @@ impl App {
             None => None,
         };
         let table = Table::new(&rooms::table(&config));
-        let built = Collector::ALL.into_iter().filter(|it| it.is_built());
         let switches = config.collectors.switches();
-        let enabled = built
+        let enabled = Collector::ALL
+            .into_iter()
             .map(Collector::as_str)
             .filter(|name| switches.contains(&(*name, true)));
         let types: Vec<&'static str> = enabled
@@ -231,15 +231,7 @@ impl App {
     /// Says of every collector whether it works: a family of `age_collector_enabled`.
     fn announce_collectors(&self) {
         for (name, enabled) in self.config.collectors.switches() {
-            let built = Collector::ALL
-                .into_iter()
-                .any(|collector| collector.as_str() == name && collector.is_built());
-            self.own.collector_enabled(name, enabled && built);
-            if enabled && !built {
-                tracing::warn!(
-                    "collectors.{name} is enabled, but this version cannot collect it yet"
-                );
-            }
+            self.own.collector_enabled(name, enabled);
         }
     }
 

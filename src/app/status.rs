@@ -150,10 +150,9 @@ impl AppStatus {
             } = runs;
             CollectorStatus {
                 collector,
-                state: match (enabled, collector.is_built()) {
-                    (false, _) => CollectorState::Disabled,
-                    (true, false) => CollectorState::NotBuilt,
-                    (true, true) => self.state_of_built(collector),
+                state: match enabled {
+                    true => self.state_of_enabled(collector),
+                    false => CollectorState::Disabled,
                 },
                 interval: self.interval(collector),
                 ran_at: last.map(|(at, _)| at),
@@ -166,9 +165,9 @@ impl AppStatus {
         statuses.collect()
     }
 
-    /// A collector that is enabled and built works unless the token is known to be of no use,
+    /// A collector that is enabled works unless the token is known to be of no use,
     /// and some project has something for it.
-    fn state_of_built(&self, collector: Collector) -> CollectorState {
+    fn state_of_enabled(&self, collector: Collector) -> CollectorState {
         let findings = self
             .probe
             .token()

@@ -175,8 +175,6 @@ pub enum CollectorState {
     Enabled,
     /// Switched off in the settings.
     Disabled,
-    /// Asked for, but this program cannot do it yet.
-    NotBuilt,
     /// Asked for, but GitLab's tier or the token's scopes or roles do not allow it.
     Unavailable {
         /// What is missing, as a sentence.
@@ -275,7 +273,8 @@ impl ProjectQuery {
         let mut matching: Vec<ProjectStatus> = projects
             .into_iter()
             .inspect(|project| {
-                let (succeeded, failing) = (project.succeeded_at.is_some(), project.error.is_some());
+                let (succeeded, failing) =
+                    (project.succeeded_at.is_some(), project.error.is_some());
                 counts.add(succeeded, failing, project.lag);
             })
             .filter(|project| project.path.to_lowercase().contains(&needle))

@@ -262,11 +262,6 @@ impl CollectorRow {
             }
             CollectorState::Enabled => (Badge::new(Tone::Good, "at work"), None),
             CollectorState::Disabled => (Badge::new(Tone::Calm, "disabled"), None),
-            CollectorState::NotBuilt => {
-                let reason =
-                    "enabled in the settings; this version cannot collect it yet".to_owned();
-                (Badge::new(Tone::Warn, "not built"), Some(reason))
-            }
             CollectorState::Unavailable { reason } => {
                 (Badge::new(Tone::Warn, "unavailable"), Some(clip(reason)))
             }

@@ -42,7 +42,6 @@ async fn the_page_shows_what_is_known() {
         "connection refused",
         "unavailable",
         "value stream analytics needs GitLab Premium",
-        "cannot collect it yet",
         "Disabled in the settings: <span class=\"chip\">test_reports</span>",
         "timeout <b>12</b>",
         "1 min 15 s",

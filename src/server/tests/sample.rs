@@ -90,10 +90,6 @@ fn collector(collector: Collector) -> CollectorStatus {
             duration: Some(Duration::from_millis(310)),
             ..busy
         },
-        Collector::MergeRequests | Collector::Dora => CollectorStatus {
-            state: CollectorState::NotBuilt,
-            ..idle
-        },
         Collector::ValueStream => CollectorStatus {
             state: CollectorState::Unavailable {
                 reason: "value stream analytics needs GitLab Premium in every project".into(),
