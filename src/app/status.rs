@@ -58,15 +58,18 @@ impl StatusSource for AppStatus {
     fn readiness(&self) -> Readiness {
         let seen = self.watch.seen();
         let mut projects = crate::server::status::ProjectCounts::default();
+        let mut first_round = seen.discovered;
         for (_, entry) in self.projects.registry().iter() {
-            projects.add(entry.succeeded_at.is_some(), entry.error.is_some());
+            projects.add(entry.succeeded_at.is_some(), is_failing(entry));
+            // What else could not be read is no look.
+            first_round &= entry.succeeded_at.is_some() || entry.error.is_some();
         }
         let lags = seen
             .collectors
             .values()
             .filter(|runs| runs.succeeded_at.is_some());
         Readiness {
-            first_round: seen.discovered && projects.looked_at >= projects.tracked,
+            first_round,
             gitlab: reachability(&seen),
             store: self.store(&seen),
             lag: lags.map(|runs| runs.lag).max(),
@@ -241,6 +244,11 @@ fn project(entry: &Entry, now: UnixSeconds) -> ProjectStatus {
 fn failure(entry: &Entry) -> Option<String> {
     let other = || entry.errors.values().next().cloned();
     entry.error.clone().or_else(other)
+}
+
+/// Whether something could not be read of it the last time.
+fn is_failing(entry: &Entry) -> bool {
+    entry.error.is_some() || !entry.errors.is_empty()
 }
 
 fn reachability(seen: &Seen) -> Reachability {
