@@ -167,6 +167,9 @@ wildcards: [{{}}]
                 slow.iter().all(read)
             })
             .await;
+            let (_, ready) = rig.ready().await;
+            let lag = ready["lag_seconds"].as_f64().expect("a number");
+            assert!(lag <= FRESH, "the first look was {lag} s late");
         }
         rig
     }
