@@ -67,12 +67,13 @@ async fn our_clock_lags_while_branches_are_rebased() {
         // What nobody has seen yet is nobody's to compare.
         rig.wait(300).await;
         rig.recovers().await;
-        let mut world = rig.gitlab.world();
-        let projects: Vec<_> = world.projects().map(|project| project.id).collect();
-        for project in projects {
-            world.rewrite(project, 2).expect("it has commits");
+        {
+            let mut world = rig.gitlab.world();
+            let projects: Vec<_> = world.projects().map(|project| project.id).collect();
+            for project in projects {
+                world.rewrite(project, 2).expect("it has commits");
+            }
         }
-        drop(world);
         rig.pass(300).await;
     }
     assert!(rig.recovers().await > 50.0);
