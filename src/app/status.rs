@@ -59,16 +59,19 @@ impl StatusSource for AppStatus {
         let now = self.clock.now();
         let seen = self.watch.seen();
         let mut projects = crate::server::status::ProjectCounts::default();
+        let mut first_round = seen.discovered;
         for (_, entry) in self.projects.registry().iter() {
-            let (succeeded, failing) = (entry.succeeded_at.is_some(), entry.error.is_some());
-            projects.add(succeeded, failing, now.since(entry.feed.due));
+            let succeeded = entry.succeeded_at.is_some();
+            projects.add(succeeded, is_failing(entry), now.since(entry.feed.due));
+            // What else could not be read is no look.
+            first_round &= succeeded || entry.error.is_some();
         }
         let lags = seen
             .collectors
             .values()
             .filter(|runs| runs.succeeded_at.is_some());
         Readiness {
-            first_round: seen.discovered && projects.looked_at >= projects.tracked,
+            first_round,
             gitlab: reachability(&seen),
             store: self.store(&seen),
             lag: lags.map(|runs| runs.lag.max(projects.late)).max(),
@@ -242,6 +245,11 @@ fn project(entry: &Entry, now: UnixSeconds) -> ProjectStatus {
 fn failure(entry: &Entry) -> Option<String> {
     let other = || entry.errors.values().next().cloned();
     entry.error.clone().or_else(other)
+}
+
+/// Whether something could not be read of it the last time.
+fn is_failing(entry: &Entry) -> bool {
+    entry.error.is_some() || !entry.errors.is_empty()
 }
 
 fn reachability(seen: &Seen) -> Reachability {

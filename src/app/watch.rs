@@ -37,6 +37,8 @@ pub(super) struct Seen {
     pub(super) answered_at: Option<UnixSeconds>,
     /// How the last call ended when there was no answer, or none that helps.
     pub(super) trouble: Option<String>,
+    /// Endpoints that GitLab fails, and since when.
+    failing: BTreeMap<&'static str, UnixSeconds>,
     /// `RateLimit-Remaining` and `RateLimit-Reset`.
     pub(super) budget: Option<(u64, UnixSeconds)>,
     /// The highest tier of a tracked project.
@@ -171,8 +173,15 @@ impl Accounting for Watch {
             Outcome::Status(status) if status < 500 && !matches!(status, 401 | 407) => {
                 seen.answered_at = Some(now);
                 seen.trouble = None;
+                seen.failing.remove(endpoint);
             }
-            Outcome::Status(status) => seen.trouble = Some(format!("status {status}")),
+            Outcome::Status(status) => {
+                let since = *seen.failing.entry(endpoint).or_insert(now);
+                // One endpoint fails, and others have been answered since: that is no outage.
+                if status < 500 || seen.answered_at <= Some(since) {
+                    seen.trouble = Some(format!("status {status}"));
+                }
+            }
             Outcome::Failed(kind) => seen.trouble = Some(kind.to_owned()),
         }
     }

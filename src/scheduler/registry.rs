@@ -71,6 +71,18 @@ impl Entry {
         }
     }
 
+    /// The same, due now if it was never read for this: it is not late from the beginning of time on.
+    fn begin(&mut self, reading: Reading, now: UnixSeconds) -> Timer {
+        if !reading.is_core() {
+            let first = Timer {
+                due: now,
+                ..Timer::default()
+            };
+            self.others.entry(reading).or_insert(first);
+        }
+        self.timer(reading)
+    }
+
     /// Has everything but the change feed and refs read again at once.
     pub fn hasten_others(&mut self, now: UnixSeconds) {
         for timer in self.others.values_mut() {
@@ -342,11 +354,13 @@ impl Registry {
             return None;
         }
         let rhythm = Rhythm::new(source.interval(), source.batch());
-        let due = self.entries.values_mut();
-        let due =
-            due.filter(|entry| entry.is_ready_for_others() && entry.timer(reading).due <= now);
+        let ready = self.entries.values_mut();
+        let ready = ready.filter(|entry| entry.is_ready_for_others());
         let mut wanted: Vec<&Entry> = Vec::new();
-        for entry in due {
+        for entry in ready {
+            if entry.begin(reading, now).due > now {
+                continue;
+            }
             if source.wants(&entry.target(self.instance.as_ref()), now) {
                 wanted.push(entry);
             } else {

@@ -1,4 +1,5 @@
-//! The state file as users meet it: damaged, held by another process, on a disk that is full.
+//! The state file as users meet it: damaged, held by another process, on a disk that is full or
+//! cannot be written.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,8 +9,12 @@ use gitlab_simulator::world::{Finish, PipelineSpec};
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 use tempfile::TempDir;
 
+#[cfg(target_os = "linux")]
+use crate::ledger::{COUNTED, counts, difference};
 use crate::support::exporter::{Binary, RealTime, beginning_now, binary, configuration, write};
 use crate::support::program::Program;
+#[cfg(target_os = "linux")]
+use crate::support::samples::Samples;
 use crate::support::until;
 
 const PROJECT: &str = "group-0/project-0";
@@ -51,6 +56,38 @@ impl Place {
             .args(["--server-listen-address", "127.0.0.1:0"])
             .args(flags);
         command
+    }
+
+    /// The program as one that a limit on the size of files and permissions bind: growing beyond the
+    /// one is an error, as on a full disk, and no signal; and root can do without the others.
+    #[cfg(target_os = "linux")]
+    fn bound(&self, flags: &[&str]) -> Command {
+        use std::os::unix::fs::MetadataExt;
+        let command = self.command(flags);
+        let mut shell = Command::new("sh");
+        shell
+            .env_clear()
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]);
+        if fs::metadata("/proc/self").expect("it is there").uid() == 0 {
+            shell.args(["setpriv", "--bounding-set=-dac_override,-dac_read_search"]);
+        }
+        shell.arg(command.get_program()).args(command.get_args());
+        shell
+    }
+
+    /// Lets the state file and its folder be written, or not.
+    #[cfg(target_os = "linux")]
+    fn may_be_written(&self, may: bool) {
+        use std::os::unix::fs::PermissionsExt;
+        let (folder, file) = if may { (0o755, 0o644) } else { (0o555, 0o444) };
+        for (path, mode) in [
+            (self.folder.path().to_owned(), folder),
+            (self.state(), file),
+        ] {
+            if path.exists() {
+                fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
+            }
+        }
     }
 
     async fn start(&self) -> Binary {
@@ -146,20 +183,25 @@ async fn a_second_process_waits_for_the_first_and_goes_on_where_it_was() {
     reaches(&second, WEB, 3.0).await;
 }
 
-/// A limit on the size of files stands in for a disk that is full: both refuse to let a file grow.
+/// How a disk refuses what is to be kept.
 #[cfg(target_os = "linux")]
-#[tokio::test(flavor = "multi_thread")]
-async fn on_a_full_disk_nothing_is_shown_that_is_not_kept_and_all_goes_on_when_there_is_room() {
+#[derive(Clone, Copy)]
+enum Disk {
+    /// Files cannot grow.
+    Full,
+    /// Nothing can be written, and no file be opened to be written.
+    ReadOnly,
+}
+
+/// The exporter on a disk that refuses for a while. A limit on the size of files stands in for the
+/// disk's own refusal, and permissions for that to open a file.
+#[cfg(target_os = "linux")]
+async fn nothing_is_shown_that_is_not_kept(disk: Disk) {
     let place = Place::new();
-    let command = place.command(&[]);
-    // Growing beyond the limit is to be an error, as a full disk is, and no signal.
-    let mut shell = Command::new("sh");
-    shell
-        .env_clear()
-        .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]);
-    shell.arg(command.get_program()).args(command.get_args());
-    let exporter = Binary::started(Program::start(shell)).await;
+    let exporter = Binary::started(Program::start(place.bound(&[]))).await;
     reaches(&exporter, SYNCED, 1.0).await;
+    // What follows may happen in this very millisecond.
+    let first_look = place.simulator.world().now() - 1;
     place.run(1, &["compile"]);
     reaches(&exporter, WEB, 1.0).await;
     reaches(&exporter, STORE_UP, 1.0).await;
@@ -170,10 +212,22 @@ async fn on_a_full_disk_nothing_is_shown_that_is_not_kept_and_all_goes_on_when_t
         let done = limit.arg(format!("--fsize={bytes}:unlimited")).status();
         assert!(done.expect("prlimit runs").success());
     };
-    let size = fs::metadata(place.state()).expect("it is there").len();
-    limit(&size.to_string());
-    // Enough that the file must grow.
-    let names: Vec<String> = (0..400)
+    match disk {
+        Disk::Full => {
+            let size = fs::metadata(place.state()).expect("it is there").len();
+            limit(&size.to_string());
+        }
+        Disk::ReadOnly => {
+            place.may_be_written(false);
+            limit("0");
+        }
+    }
+    let jobs = match disk {
+        // Enough that the file must grow.
+        Disk::Full => 400,
+        Disk::ReadOnly => 2,
+    };
+    let names: Vec<String> = (0..jobs)
         .map(|n| format!("job {n} {}", "x".repeat(200)))
         .collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -183,13 +237,73 @@ async fn on_a_full_disk_nothing_is_shown_that_is_not_kept_and_all_goes_on_when_t
     let failures = r#"age_scrape_errors_total{collector_type="pipelines",error_type="store"}"#;
     assert!(value(&exporter, failures).await >= Some(1.0));
     assert!(value(&exporter, "age_store_errors_total").await >= Some(1.0));
-    let ready = exporter.get("/ready").await.body;
-    let ready: serde_json::Value = serde_json::from_str(&ready).expect("JSON");
+    let answer = exporter.get("/ready").await;
+    assert_eq!(answer.status, 200, "what was kept is still to be scraped");
+    let ready: serde_json::Value = serde_json::from_str(&answer.body).expect("JSON");
     let store = serde_json::json!({"kind": "file", "up": false});
     assert_eq!(ready["store"], store, "{ready}");
+    let page = exporter.get("/").await.body;
+    let file = place.state().display().to_string();
+    for part in [
+        "The store takes no commits",
+        "file, takes no commits",
+        "the store cannot be used: state.path: ",
+        &file,
+    ] {
+        assert!(page.contains(part), "no {part:?} in {page}");
+    }
 
     limit("unlimited");
+    place.may_be_written(true);
     // A project that failed is read again after a while: twice the interval at first.
     reaches(&exporter, WEB, 13.0).await;
     reaches(&exporter, STORE_UP, 1.0).await;
+    let mut want = counts(place.simulator.world().ledger().entries(), first_look);
+    want.retain(|(metric, _), _| COUNTED.contains(&metric.as_str()));
+    until("all is counted", async || {
+        let samples = Samples::of_plain_text(&exporter.get("/metrics").await.body);
+        match difference(&samples.counts(COUNTED), &want) {
+            None => Ok(()),
+            Some(difference) => Err(difference),
+        }
+    })
+    .await;
+    let page = exporter.get("/").await.body;
+    assert!(page.contains("All is well"), "{page}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_full_disk_nothing_is_shown_that_is_not_kept_and_all_goes_on_when_there_is_room() {
+    nothing_is_shown_that_is_not_kept(Disk::Full).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_disk_that_becomes_read_only_it_is_the_same() {
+    nothing_is_shown_that_is_not_kept(Disk::ReadOnly).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_written_at_the_start_ends_it_with_2() {
+    let place = Place::new();
+    for has_file in [false, true] {
+        if has_file {
+            let mut exporter = place.start().await;
+            exporter.program.signal("TERM");
+            assert_eq!(exporter.program.ended().await.code(), Some(0));
+        }
+        place.may_be_written(false);
+        let mut program = Program::start(place.bound(&[]));
+        assert_eq!(program.ended().await.code(), Some(2));
+        place.may_be_written(true);
+        let said = program.stderr();
+        let file = place.state().display().to_string();
+        for part in ["state.path: ", &file, "Permission denied", "writable"] {
+            assert!(said.contains(part), "no {part:?} in {said}");
+        }
+        assert_eq!(said.trim().lines().count(), 1, "{said}");
+        assert_eq!(place.state().exists(), has_file);
+    }
 }

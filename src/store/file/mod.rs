@@ -97,7 +97,10 @@ pub enum OpenError {
         known: u32,
     },
     /// It cannot be reached.
-    #[error("state.path: {path} cannot be opened ({error}); the folder must exist and be writable")]
+    #[error(
+        "state.path: {path} cannot be opened ({error}); the folder must exist, and the folder and the file \
+         must be writable"
+    )]
     Unreachable {
         /// The file.
         path: PathBuf,

@@ -2,6 +2,7 @@
 
 use amazing_gitlab_exporter::config::Settings;
 use gitlab_simulator::World;
+use gitlab_simulator::faults::{Fault, Rule};
 use gitlab_simulator::world::{CommitSpec, Finish, JobSpec, PipelineSpec, Sizes};
 
 use super::code::{Make, Rig, of};
@@ -185,4 +186,71 @@ async fn more_releases_than_a_page_are_counted() {
             .await;
         assert_eq!(rig.value("age_release_count", &[]), Some(130.0));
     }
+}
+
+/// A star and a commit more, seen at the next look.
+async fn look_after_a_push(rig: &mut Rig) {
+    rig.world().code_mut(rig.app).expect("a project").stars += 1;
+    rig.world().push(rig.app, "main").expect("a push");
+    rig.look_later().await;
+}
+
+/// One call of several fails: what it tells goes, the rest is as new as ever, and the next look
+/// brings it back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_call_does_not_tell_goes_until_it_does() {
+    for (graphql, call, metric) in [
+        (false, "/languages", "age_repository_language_percentage"),
+        (false, "/releases", "age_release_count"),
+        (true, "/repository/branches", "age_repository_branch_count"),
+    ] {
+        for status in [500, 403] {
+            let make = Make {
+                graphql,
+                version: "18.4.1-ee",
+                ..Make::new(on)
+            };
+            let mut rig = make.begin(filled).await;
+            let shown = rig.series().metric(metric).len();
+            assert!(shown > 0, "{metric} is shown");
+            let rule = Rule::new(Fault::Status { status });
+            let rule = rule.on(&format!("/api/v4/projects/:id{call}"));
+            let rule = rig.gitlab.faults().add(rule);
+            look_after_a_push(&mut rig).await;
+            assert!(rig.gitlab.faults().hits(rule) > 0, "{call} is not asked");
+            assert_eq!(rig.series().metric(metric).len(), 0, "{metric} goes");
+            let stars = rig.value("age_repository_star_count", &[]);
+            assert_eq!(stars, Some(13.0), "the rest is new");
+            let errors: Vec<_> = rig.exporter.heard.all_failures().into_keys().collect();
+            // What is not for this token is no error.
+            let wanted = [("repository", "server")];
+            assert_eq!(errors, wanted[..usize::from(status == 500)]);
+
+            rig.gitlab.faults().clear();
+            look_after_a_push(&mut rig).await;
+            assert_eq!(rig.series().metric(metric).len(), shown);
+            let commits = rig.value("age_repository_commit_count", &[("ref", "main")]);
+            assert_eq!(commits, Some(2.0));
+        }
+    }
+}
+
+/// Neither way tells anything: all that is known stays, and nothing is lost of the total.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repository_that_cannot_be_read_stays_as_it_was() {
+    let mut rig = Make::new(on).begin(filled).await;
+    let before = of(&rig.series(), &FAMILIES);
+    for on in ["Repositories", "/api/v4/projects/:id"] {
+        let rule = Rule::new(Fault::Status { status: 500 }).on(on);
+        rig.gitlab.faults().add(rule);
+    }
+    look_after_a_push(&mut rig).await;
+    assert_eq!(of(&rig.series(), &FAMILIES), before);
+    let errors: Vec<_> = rig.exporter.heard.all_failures().into_keys().collect();
+    assert_eq!(errors, [("repository", "server")]);
+    rig.gitlab.faults().clear();
+    look_after_a_push(&mut rig).await;
+    assert_eq!(rig.value("age_repository_star_count", &[]), Some(14.0));
+    let commits = rig.value("age_repository_commit_count", &[("ref", "main")]);
+    assert_eq!(commits, Some(2.0));
 }

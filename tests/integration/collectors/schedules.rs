@@ -1,7 +1,9 @@
 //! `schedules`: pipeline schedules and their newest pipelines.
 
 use amazing_gitlab_exporter::config::Settings;
+use amazing_gitlab_exporter::telemetry::catalogue::Collector;
 use gitlab_simulator::AccessLevel;
+use gitlab_simulator::faults::{Fault, Rule};
 use gitlab_simulator::world::{DEFAULT_TOKEN, Finish, PipelineSpec};
 
 use super::Scene;
@@ -118,5 +120,65 @@ async fn a_lost_role_and_a_deleted_project_take_the_states_away() {
         }
         scene.look_for(330).await;
         assert_eq!(scene.series(ACTIVE), 0);
+    }
+}
+
+/// The second page by GraphQL, or one schedule of several by REST, cannot be read: what is known of
+/// the project stays, unless GitLab says that it is not for this token.
+#[tokio::test]
+async fn what_fails_midway_is_read_at_the_next_look() {
+    let one = "/api/v4/projects/:id/pipeline_schedules/:schedule_id";
+    let second = |fault| Rule::new(fault).on("PipelineSchedules").page(2);
+    let other = |fault| Rule::new(fault).on(one).skip(1);
+    for (use_graphql, status) in [(true, 500), (true, 403), (false, 500), (false, 403)] {
+        let mut schedules = Vec::new();
+        let mut scene = Scene::new(
+            on,
+            |world, app| {
+                for number in 0..if use_graphql { 101 } else { 3 } {
+                    let name = format!("schedule-{number}");
+                    let made = world.add_schedule(app, &name, "main");
+                    schedules.push(made.expect("made"));
+                }
+            },
+            |client| client.use_graphql = use_graphql,
+        );
+        scene.look_for(330).await;
+        assert_eq!(scene.series(ACTIVE), schedules.len());
+        let first = &[("schedule", "schedule-0")];
+        assert_eq!(scene.value(ACTIVE, first), Some(1.0));
+
+        let fault = Fault::Status { status };
+        let rule = if use_graphql {
+            second(fault)
+        } else {
+            other(fault)
+        };
+        let rule = scene.gitlab.faults().add(rule);
+        let off = scene
+            .gitlab
+            .world()
+            .change_schedule(schedules[0], |schedule| schedule.active = false);
+        off.expect("there");
+        scene.look_for(330).await;
+        assert!(scene.gitlab.faults().hits(rule) > 0);
+        let errors = scene.exporter.heard.all_failures();
+        if status == 403 {
+            assert_eq!(scene.series(ACTIVE), 0);
+            assert!(errors.is_empty(), "{errors:?}");
+            let why = scene.reason(Collector::Schedules).expect("a reason");
+            assert!(why.contains("403"), "{why}");
+        } else {
+            assert_eq!(scene.series(ACTIVE), schedules.len());
+            assert_eq!(scene.value(ACTIVE, first), Some(1.0), "as it was");
+            let kinds: Vec<_> = errors.into_keys().collect();
+            assert_eq!(kinds, [("schedules", "server")]);
+        }
+
+        scene.gitlab.faults().clear();
+        scene.look_for(330).await;
+        assert_eq!(scene.series(ACTIVE), schedules.len());
+        assert_eq!(scene.value(ACTIVE, first), Some(0.0));
+        assert_eq!(scene.reason(Collector::Schedules), None);
     }
 }

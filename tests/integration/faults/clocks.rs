@@ -55,3 +55,26 @@ async fn gitlabs_date_is_set_forward_by_an_hour() {
 async fn gitlabs_date_is_set_back_by_an_hour() {
     gitlabs_date_is_set(-HOUR).await;
 }
+
+/// By a clock that lags, commits that were counted are younger than the look that counted them: when a
+/// rebase gives them other hashes they are counted no more than once for all that.
+#[tokio::test(start_paused = true)]
+async fn our_clock_lags_while_branches_are_rebased() {
+    let mut rig = Rig::of_all().await;
+    rig.ahead = -1800;
+    rig.pass(900).await;
+    for _ in 0..3 {
+        // What nobody has seen yet is nobody's to compare.
+        rig.wait(300).await;
+        rig.recovers().await;
+        {
+            let mut world = rig.gitlab.world();
+            let projects: Vec<_> = world.projects().map(|project| project.id).collect();
+            for project in projects {
+                world.rewrite(project, 2).expect("it has commits");
+            }
+        }
+        rig.pass(300).await;
+    }
+    assert!(rig.recovers().await > 50.0);
+}

@@ -5,7 +5,7 @@ use gitlab_simulator::faults::{Fault, Rule};
 
 use super::outages::unreachable;
 use super::rig::{Plan, Rig};
-use super::says::{Before, Says, WELL};
+use super::says::{Before, Says, WELL, of};
 use crate::support::samples::Samples;
 
 const GRAPHQL: &str = "/api/graphql";
@@ -96,26 +96,142 @@ async fn one_project_is_forbidden() {
     assert!(rig.recovers().await > 50.0);
 }
 
+/// What fails while all else works, and what comes of it.
+struct Alone {
+    /// What GitLab fails: endpoints and GraphQL operations.
+    on: &'static [&'static str],
+    /// `collector_type` of the errors; none where another way of reading stands in.
+    collector: Option<&'static str>,
+    /// Metrics that stay as they were, by the beginnings of their names.
+    stays: &'static [&'static str],
+    /// Counters that go on.
+    goes_on: &'static [&'static str],
+    /// What `/ready` and the page say.
+    says: Says<'static>,
+}
+
+impl Alone {
+    /// Fails it for a quarter of an hour, and holds that the rest goes on, and all comes back by itself.
+    async fn fails(self) {
+        let rig = Rig::of_all().await;
+        rig.pass(600).await;
+        rig.wait(300).await;
+        let before = rig.before().await;
+        let broken = self.on.iter().map(|on| {
+            let rule = rig.gitlab.faults().add(status(500).on(on));
+            (on, rule)
+        });
+        let broken: Vec<_> = broken.collect();
+        rig.pass(900).await;
+        for (on, rule) in broken {
+            assert!(rig.gitlab.faults().hits(rule) > 0, "{on} was not asked");
+        }
+        // What was known stays, and is seen to be old.
+        let metrics = rig.metrics().await;
+        let then = before.of(self.stays);
+        assert_eq!(then.0.is_empty(), self.stays.is_empty(), "nothing to stay");
+        assert_eq!(then.differences(&of(&metrics, self.stays)), "");
+        let errors = self.collector.map(|name| (name.into(), "server".into()));
+        let errors: Vec<(String, String)> = errors.into_iter().collect();
+        assert_eq!(rig.collectors_errors_since(&before).await, errors);
+        // All else is as new as ever.
+        let age = rig.clock.now().as_f64() - rig.last_success().await;
+        assert!((0.0..=SLOW_LOOK).contains(&age), "{age}");
+        rig.counted_more(&before).await;
+        for metric in self.goes_on {
+            let (then, now) = (before.of(&[metric]), of(&metrics, &[metric]));
+            assert_ne!(then.differences(&now), "", "{metric} stands still");
+        }
+        rig.says(&self.says).await;
+        rig.gitlab.faults().clear();
+        assert!(rig.recovers().await > 30.0);
+    }
+}
+
+/// What is said of a collector whose projects all fail.
+const fn all_fail(page: &'static [&'static str]) -> Says<'static> {
+    Says {
+        error: None,
+        failing: 4,
+        page,
+    }
+}
+
 /// Only the labels of jobs cannot be read: pipelines are counted, and jobs are when they can be.
 #[tokio::test(start_paused = true)]
-async fn one_endpoint_fails() {
-    let rig = Rig::start().await;
-    rig.pass(600).await;
-    let before = rig.before().await;
-    let jobs = "/api/v4/projects/:id/pipelines/:pipeline_id/jobs";
-    let broken = rig.gitlab.faults().add(status(500).on(jobs));
-    rig.pass(1800).await;
-    assert!(
-        rig.gitlab.faults().hits(broken) > 0,
-        "{:?}",
-        rig.gitlab.requests().counts()
-    );
-    goes_on_slowly(&rig, &before).await;
-    let moved = [("collector_type", "jobs"), ("error_type", "server")];
-    let samples = rig.metrics().await;
-    assert!(samples.sum("age_scrape_errors_total", &moved) > Some(0.0));
-    rig.gitlab.faults().clear();
-    assert!(rig.recovers().await > 50.0);
+async fn only_jobs_fail() {
+    let alone = Alone {
+        on: &["/api/v4/projects/:id/pipelines/:pipeline_id/jobs"],
+        collector: Some("jobs"),
+        stays: &["age_job_failures_total"],
+        goes_on: &[
+            "age_pipeline_duration_seconds_count",
+            "age_mr_created_total",
+        ],
+        says: Says {
+            page: &["All is well", "<span class=\"chip\">server <b>"],
+            ..WELL
+        },
+    };
+    alone.fails().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_deployments_fail() {
+    let alone = Alone {
+        on: &["/api/v4/projects/:id/deployments"],
+        collector: Some("environments"),
+        stays: &["age_environment_"],
+        goes_on: &["age_job_", "age_mr_created_total", "age_contributor_"],
+        says: all_fail(&[
+            "4 of 4 projects fail",
+            "GET /projects/:id/deployments: GitLab failed (500",
+        ]),
+    };
+    alone.fails().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_commits_fail() {
+    let alone = Alone {
+        on: &["/api/v4/projects/:id/repository/commits"],
+        collector: Some("contributors"),
+        stays: &["age_contributor_"],
+        goes_on: &["age_job_", "age_environment_", "age_repository_commit_"],
+        says: all_fail(&[
+            "4 of 4 projects fail",
+            "GET /projects/:id/repository/commits: GitLab failed (500",
+        ]),
+    };
+    alone.fails().await;
+}
+
+/// Merge requests cannot be read by GraphQL: REST tells all that is counted but lines, files and commits.
+#[tokio::test(start_paused = true)]
+async fn only_merge_requests_fail_by_graphql() {
+    let alone = Alone {
+        on: &["MergeRequestReviews"],
+        collector: None,
+        stays: &["age_mr_changes_count"],
+        goes_on: &["age_mr_created_total", "age_review_comments_total"],
+        says: WELL,
+    };
+    alone.fails().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_merge_requests_fail_by_every_way() {
+    let alone = Alone {
+        on: &["MergeRequestReviews", "/api/v4/projects/:id/merge_requests"],
+        collector: Some("merge_requests"),
+        stays: &["age_mr_", "age_review_"],
+        goes_on: &["age_job_", "age_environment_", "age_contributor_"],
+        says: all_fail(&[
+            "4 of 4 projects fail",
+            "GET /projects/:id/merge_requests: GitLab failed (500",
+        ]),
+    };
+    alone.fails().await;
 }
 
 #[tokio::test(start_paused = true)]

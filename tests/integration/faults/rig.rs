@@ -8,7 +8,7 @@ use gitlab_simulator::time::{HOUR, Millis};
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 
 use super::says::WELL;
-use crate::ledger::{Counts, all_counted, all_counts, commits, difference, events, reviews};
+use crate::ledger::{all_counted, all_counts, commits, difference, events, reviews};
 use crate::support::core::now;
 use crate::support::door::Door;
 use crate::support::exporter::Exporter;
@@ -167,6 +167,9 @@ wildcards: [{{}}]
                 slow.iter().all(read)
             })
             .await;
+            let (_, ready) = rig.ready().await;
+            let lag = ready["lag_seconds"].as_f64().expect("a number");
+            assert!(lag <= FRESH, "the first look was {lag} s late");
         }
         rig
     }
@@ -265,32 +268,13 @@ wildcards: [{{}}]
         let mut last = None;
         for _ in 0..30 {
             self.wait(2 * LOOK).await;
-            last = difference(&self.counts(&self.metrics().await), &want);
+            last = difference(&self.metrics().await.counts(&self.counted), &want);
             if last.is_none() {
                 break;
             }
         }
         assert_eq!(last, None, "{}", self.exporter.metrics().await);
         events
-    }
-}
-
-impl Rig {
-    /// What `/metrics` counts.
-    fn counts(&self, samples: &Samples) -> Counts {
-        let mut counts = Counts::new();
-        for ((name, labels), value) in &samples.0 {
-            let metric = self.counted.iter().find(|metric| {
-                name == *metric
-                    || name
-                        .strip_suffix("_count")
-                        .is_some_and(|name| name == **metric)
-            });
-            if let Some(metric) = metric.filter(|_| *value != 0.0) {
-                counts.insert(((*metric).to_owned(), labels.clone()), *value);
-            }
-        }
-        counts
     }
 }
 

@@ -99,17 +99,25 @@ impl Rig {
 
     /// `age_scrape_errors_total` by `error_type`, those that moved since `before`.
     pub async fn errors_since(&self, before: &Before) -> Vec<String> {
+        let moved = self.collectors_errors_since(before).await;
+        let mut types: Vec<String> = moved.into_iter().map(|(_, error)| error).collect();
+        types.sort();
+        types.dedup();
+        types
+    }
+
+    /// The same with the `collector_type` before each `error_type`.
+    pub async fn collectors_errors_since(&self, before: &Before) -> Vec<(String, String)> {
         let now = self.metrics().await;
         let mut moved = Vec::new();
         for ((name, labels), value) in &now.0 {
             let key = (name.clone(), labels.clone());
             let is_more = *value > before.all.0.get(&key).copied().unwrap_or(0.0);
             if name == "age_scrape_errors_total" && is_more {
-                moved.push(labels["error_type"].clone());
+                let label = |key: &str| labels[key].clone();
+                moved.push((label("collector_type"), label("error_type")));
             }
         }
-        moved.sort();
-        moved.dedup();
         moved
     }
 
@@ -134,8 +142,21 @@ impl Rig {
 }
 
 impl Before {
+    /// What there was of metrics whose names begin so.
+    pub fn of(&self, beginnings: &[&str]) -> Samples {
+        of(&self.all, beginnings)
+    }
+
     /// What GitLab's facts were.
     pub fn facts(&self) -> &Samples {
         &self.facts
     }
+}
+
+/// Samples of metrics whose names begin so.
+pub fn of(samples: &Samples, beginnings: &[&str]) -> Samples {
+    let mut samples = samples.clone();
+    let begins = |name: &str| beginnings.iter().any(|begin| name.starts_with(begin));
+    samples.0.retain(|(name, _), _| begins(name));
+    samples
 }

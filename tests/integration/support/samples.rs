@@ -72,6 +72,18 @@ impl Samples {
             .reduce(|sum, value| sum + value)
     }
 
+    /// What was counted of metrics that count events: counters, and how many values histograms have;
+    /// zeros are left out.
+    pub fn counts(&self, metrics: &[&str]) -> BTreeMap<(String, Labels), f64> {
+        let counts = self.0.iter().filter_map(|((name, labels), value)| {
+            let is_of =
+                |metric: &&&str| name == **metric || name.strip_suffix("_count") == Some(**metric);
+            let metric = metrics.iter().find(is_of).filter(|_| *value != 0.0)?;
+            Some((((*metric).to_owned(), labels.clone()), *value))
+        });
+        counts.collect()
+    }
+
     /// How many projects have samples of a name.
     pub fn projects(&self, name: &str) -> usize {
         let found = self.0.keys().filter(|(sample, _)| sample == name);

@@ -49,6 +49,12 @@ pub enum Fault {
         /// Name of the field as the answer shows it.
         field: String,
     },
+    /// Queries may cost less than GitLab allows: what costs more is refused, 200 with an error and no
+    /// data.
+    MaxComplexity {
+        /// What a query may cost.
+        limit: i32,
+    },
     /// No answer, ever.
     Hang,
     /// A body of so many bytes.
@@ -275,6 +281,7 @@ impl Fault {
             Self::InvalidJson => "invalid_json",
             Self::Html => "html",
             Self::FieldTimeout { .. } => "field_timeout",
+            Self::MaxComplexity { .. } => "max_complexity",
             Self::Hang => "hang",
             Self::HugeBody { .. } => "huge_body",
             Self::Redirect { .. } => "redirect",

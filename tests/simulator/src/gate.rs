@@ -81,6 +81,8 @@ fn finish(
     if let Ok(date) = HeaderValue::from_str(&http_date(date)) {
         response.headers_mut().insert(DATE, date);
     }
+    let score = response.response().extensions().get().copied();
+    recorded.complexity = score.map(|endpoint::Score(score)| score);
     if !matches!(recorded.fault.as_deref(), Some("reset")) {
         recorded.status = response.status().as_u16();
     }
@@ -128,6 +130,7 @@ async fn describe(
         query: request.query_string().to_owned(),
         operation: operations.first().cloned(),
         variables: posted.first().map(|posted| posted.variables.clone()),
+        complexity: None,
         token,
         user_agent: agent,
         status: 0,
@@ -225,6 +228,11 @@ async fn break_answer(
     match fault {
         Fault::Slow { milliseconds } => {
             actix_web::rt::time::sleep(Duration::from_millis(milliseconds)).await;
+            next.call(request).await
+        }
+        Fault::MaxComplexity { limit } => {
+            let allowed = endpoint::MaxComplexity(limit);
+            request.request().extensions_mut().insert(allowed);
             next.call(request).await
         }
         Fault::Hang => {

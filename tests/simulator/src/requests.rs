@@ -27,6 +27,8 @@ pub struct Recorded {
     pub operation: Option<String>,
     /// GraphQL variables.
     pub variables: Option<serde_json::Value>,
+    /// What its GraphQL queries cost; `None` where they were not looked at.
+    pub complexity: Option<i32>,
     /// Name of the token; `None` where there was none or an unknown one.
     pub token: Option<String>,
     /// Value of the `user-agent` header.

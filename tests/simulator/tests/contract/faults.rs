@@ -169,6 +169,25 @@ async fn fields_that_time_out_leave_the_rest() {
 }
 
 #[tokio::test]
+async fn what_queries_may_cost_can_be_less() {
+    let lab = Lab::usual();
+    feed(&lab).await;
+    let cost = lab.simulator.requests().all()[0].complexity;
+    let cost = cost.expect("it was looked at");
+    let faults = lab.simulator.faults();
+    let limit = cost - 1;
+    let rule = faults.add(Rule::new(Fault::MaxComplexity { limit }).on("Feed"));
+    let refused = feed(&lab).await;
+    assert_eq!(refused.status, 200);
+    let message =
+        format!("Query has complexity of {cost}, which exceeds max complexity of {limit}");
+    assert_eq!(refused.body, json!({"errors": [{"message": message}]}));
+    faults.remove(rule);
+    faults.add(Rule::new(Fault::MaxComplexity { limit: cost }).on("Feed"));
+    assert!(feed(&lab).await.body["data"]["projects"].is_object());
+}
+
+#[tokio::test]
 async fn bodies_can_be_html_cut_or_anything() {
     let lab = Lab::usual();
     let faults = lab.simulator.faults();
