@@ -241,7 +241,9 @@ fn overall(status: &Status, series: &SeriesCounts, now: UnixSeconds) -> Badge {
 /// more, and not just a moment in which GitLab was slow.
 fn late(status: &Status) -> Option<Duration> {
     let late = status.collectors.iter().filter_map(|collector| {
-        let mut late = collector.lag?;
+        // Its latest runs may all have failed.
+        let failing = collector.ran_at?.since(collector.succeeded_at?);
+        let mut late = collector.lag?.max(failing);
         if collector.collector == Collector::Pipelines {
             late = late.max(status.projects.counts.late);
         }

@@ -81,6 +81,19 @@ async fn what_somebody_sees_first_is_the_worst() {
     site.world.projects.lock().unwrap()[0].lag = Duration::from_secs(3_600);
     assert_eq!(overall().await, "Data is up to 1 h late");
     lag(0);
+    site.world.projects.lock().unwrap()[0].lag = Duration::ZERO;
+    assert_eq!(overall().await, "All is well");
+    site.world.change(|status| {
+        for collector in &mut status.collectors {
+            collector.succeeded_at = collector.ran_at.map(|at| at.minus(Duration::from_secs(300)));
+        }
+    });
+    assert_eq!(overall().await, "Data is up to 5 min late");
+    site.world.change(|status| {
+        for collector in &mut status.collectors {
+            collector.succeeded_at = collector.ran_at;
+        }
+    });
     *site.world.projects.lock().unwrap() = sample::projects(100);
     assert_eq!(overall().await, "Starting: 99 of 100 projects read");
     *site.world.projects.lock().unwrap() = sample::projects(8).split_off(5);
