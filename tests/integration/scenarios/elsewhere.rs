@@ -86,8 +86,13 @@ async fn what_a_deleted_ref_started_in_another_project_leaves_though_it_is_read_
                     _ => world.delete_branch(app, name).expect("it is gone"),
                 }
             }
-            two.story.look().await;
-            two.story.look().await;
+            // By REST, the project's activity is read every five minutes.
+            let noticed = if use_graphql {
+                2 * LOOK
+            } else {
+                300 + 2 * LOOK
+            };
+            two.story.look_for(noticed).await;
             assert_eq!(two.shown(STATUS, name), None, "GraphQL {use_graphql}");
             assert_eq!(two.shown(STATUS, "main"), Some(1.0), "{name}");
             // It runs on, and is read at each look.
