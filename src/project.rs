@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::clock::UnixSeconds;
+use crate::collector::gone::{Gone, SourceBranches};
 use crate::collector::refs::{RefName, RefsSeen};
 use crate::collector::{child_pipelines, jobs, pipelines, repository, test_reports, variables};
 use crate::gitlab::model::{Role, Text};
@@ -52,6 +53,10 @@ memory! {
     refs: RefsState,
     /// Which refs exist.
     refs_seen: RefsSeen,
+    /// Refs that are gone, and that other projects may name still.
+    gone: Gone,
+    /// Source branches that merge requests are counted under.
+    source_branches: SourceBranches,
     /// Memory of the collector `pipelines`.
     pipelines: pipelines::Memory,
     /// Memory of the collector `jobs`.

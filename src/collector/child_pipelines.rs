@@ -8,7 +8,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +73,52 @@ impl Memory {
         let entries = self.newest.iter().flat_map(|(_, entries)| entries);
         let runs = entries.flat_map(|entry| entry.value.values());
         runs.filter(|run| run.id == run.holder).map(|run| run.id)
+    }
+
+    /// Whether a ref of `parent` started a pipeline on another ref, seen from this project, `own`.
+    #[must_use]
+    pub fn names_from_elsewhere(&self, parent: ProjectId, own: ProjectId) -> bool {
+        let entries = self.newest.iter().flat_map(|(_, entries)| entries);
+        let mut bridges = entries.flat_map(|entry| entry.value.keys());
+        bridges.any(|bridge| {
+            let elsewhere = own != parent || bridge.git_ref != bridge.parent_ref;
+            bridge.parent_project == parent && elsewhere
+        })
+    }
+
+    /// Forgets what was started by refs that are gone; `is_gone` is asked with project and ref of
+    /// what started a pipeline, and with its own time. Gives the refs that went.
+    pub fn forget_parents(
+        &mut self,
+        is_gone: impl Fn(ProjectId, &Text, UnixSeconds) -> bool,
+    ) -> BTreeSet<(ProjectId, Text)> {
+        let mut gone = BTreeSet::new();
+        self.forget(|bridge, run| {
+            let (parent, name) = (bridge.parent_project, &bridge.parent_ref);
+            let goes = is_gone(parent, name, run.holder_created_at);
+            if goes {
+                gone.insert((parent, name.clone()));
+            }
+            goes
+        });
+        gone
+    }
+
+    fn forget(&mut self, mut goes: impl FnMut(&Bridge, &Newest) -> bool) {
+        self.newest.retain(|entry| {
+            let before = entry.value.len();
+            let left = &mut entry.value;
+            left.retain(|bridge, run| !goes(bridge, run));
+            if left.len() == before {
+                return true;
+            }
+            let Some(newest) = left.values().max_by_key(|run| run.holder) else {
+                return false;
+            };
+            entry.id = newest.holder;
+            entry.created_at = newest.holder_created_at;
+            true
+        });
     }
 }
 
@@ -256,14 +302,5 @@ fn forget_pipelines(memory: &mut Memory, deleted: &[PipelineId]) {
     if deleted.is_empty() {
         return;
     }
-    memory.newest.retain(|entry| {
-        let left = &mut entry.value;
-        left.retain(|_, run| !deleted.contains(&run.id) && !deleted.contains(&run.holder));
-        let Some(newest) = left.values().max_by_key(|run| run.holder) else {
-            return false;
-        };
-        entry.id = newest.holder;
-        entry.created_at = newest.holder_created_at;
-        true
-    });
+    memory.forget(|_, run| deleted.contains(&run.id) || deleted.contains(&run.holder));
 }

@@ -16,6 +16,7 @@ pub mod code_review;
 pub mod contributors;
 pub mod dora;
 pub mod environments;
+pub mod gone;
 pub mod history;
 pub mod jobs;
 pub mod merge_requests;

@@ -55,7 +55,7 @@ const MERGE_REQUESTS: &str = "merge-requests/";
 
 /// Merge-request refs always start so, and do not mix with branches, in families without `kind`
 /// neither: GitLab allows a branch `merge-requests/42`, but nobody has one.
-fn merge_request_ref(name: &str) -> Text {
+pub(super) fn merge_request_ref(name: &str) -> Text {
     format!("{MERGE_REQUESTS}{name}").into()
 }
 
@@ -141,6 +141,9 @@ fn admits(rule: &RefRule, name: &str) -> bool {
     rule.enabled && rule.regexp.is_match(name)
 }
 
+/// In place of its state: GitLab was asked for a merge request, and does not have it any more.
+pub const DELETED: &str = "deleted";
+
 /// Which refs exist, as far as they have been looked at.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RefsSeen {
@@ -148,7 +151,7 @@ pub struct RefsSeen {
     pub branches: Option<Listing>,
     /// Tags, and when they were listed.
     pub tags: Option<Listing>,
-    /// States of merge requests (`opened`, `closed`, `merged`, `locked`) by iid.
+    /// States of merge requests (`opened`, `closed`, `merged`, `locked`, or [`DELETED`]) by iid.
     pub merge_requests: BTreeMap<u64, Text>,
 }
 
@@ -211,7 +214,11 @@ fn is_deleted(candidate: Candidate<'_>, seen: &RefsSeen) -> bool {
     let listing = match kind {
         RefKind::Branch => &seen.branches,
         RefKind::Tag => &seen.tags,
-        RefKind::MergeRequest => return false,
+        RefKind::MergeRequest => {
+            let iid = candidate.name.merge_request();
+            let state = iid.and_then(|iid| seen.merge_requests.get(&iid));
+            return state.is_some_and(|state| &**state == DELETED);
+        }
     };
     listing
         .as_ref()
@@ -301,7 +308,7 @@ fn window(kind: RefKind, settings: &ProjectSettings) -> Window {
         RefKind::MergeRequest => (
             refs.merge_requests.most_recent,
             refs.merge_requests.max_age_days,
-            false,
+            true,
         ),
     };
     Window {

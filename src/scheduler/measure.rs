@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::record::Read;
-use super::registry::Entry;
+use super::registry::{Entry, Registry};
 use super::{Shared, retire};
 use crate::clock::UnixSeconds;
 use crate::collector::refs::{Candidate, RefName, is_gone};
 use crate::collector::{Feed, Measured, Subject};
+use crate::gitlab::model::Text;
 use crate::project::ProjectMemory;
 use crate::recorder::{ProjectRun, Recorder};
 use crate::source::{Facts, Tracked, Unavailable};
@@ -22,7 +23,7 @@ const MEASURE_INTERVAL: Duration = Duration::from_secs(600);
 pub(super) fn measure(
     shared: &Shared,
     recorder: &Recorder,
-    entry: &Entry,
+    (registry, entry): (&Registry, &Entry),
     read: &Read,
     paths: &Tracked,
     now: UnixSeconds,
@@ -85,6 +86,16 @@ pub(super) fn measure(
         !after.contains(name) && is_gone(Candidate { name, newest }, &entry.settings, &seen)
     });
     let mut retirements = retire::refs(&path, refs.keys(), &after);
+    memory.source_branches.absorb(&feed, &entry.settings);
+    let branches = memory.source_branches.let_go(subject, &after);
+    retirements.extend(retire::counted(&path, &branches));
+    let went: Vec<&Text> = refs
+        .keys()
+        .map(|gone| &gone.name)
+        .chain(&branches)
+        .collect();
+    retire::remember(registry, subject, &mut memory, &went, &after);
+    retirements.extend(retire::parents(registry, subject, &feed, &mut memory));
     retire::withhold_births(&mut measured, &retirements);
     let mut births = Vec::new();
     if path != entry.project.full_path {

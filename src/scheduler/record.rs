@@ -1,6 +1,6 @@
 //! What follows a reading: measure, record, and end the projects' part in the run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tracing::Instrument;
@@ -106,8 +106,8 @@ impl Part {
         paths: &Tracked,
         now: UnixSeconds,
     ) {
-        let mut registry = shared.registry();
-        let Some(entry) = registry.get_mut(id) else {
+        let registry = shared.registry();
+        let Some(entry) = registry.get(id) else {
             return;
         };
         let mut unavailable = Vec::new();
@@ -117,7 +117,7 @@ impl Part {
                 unavailable = why;
                 Some(run)
             }
-            read => measure(shared, recorder, entry, read, paths, now),
+            read => measure(shared, recorder, (&registry, entry), read, paths, now),
         };
         let memory = run.as_ref().and_then(|run| run.memory.clone());
         self.done.push(Done {
@@ -213,6 +213,7 @@ fn end(shared: &Shared, done: Vec<Done>, recorded: &Result<(), RecordError>, now
     let mut lag = None;
     let mut registry = shared.registry();
     let mut renamed = false;
+    let mut refs_went = BTreeSet::new();
     for done in done {
         let Some(entry) = registry.get_mut(done.id) else {
             continue;
@@ -224,6 +225,11 @@ fn end(shared: &Shared, done: Vec<Done>, recorded: &Result<(), RecordError>, now
         }
         lag = lag.max(Some(now.since(entry.timer(reading).due)));
         let path = entry.project.full_path.clone();
+        if let Some(memory) = &done.memory
+            && memory.gone.adds_to(&entry.memory.gone)
+        {
+            refs_went.insert(done.id);
+        }
         if done.end(shared, entry, rhythm, now) {
             renamed |= entry.project.full_path != path;
         }
@@ -231,6 +237,7 @@ fn end(shared: &Shared, done: Vec<Done>, recorded: &Result<(), RecordError>, now
     if renamed {
         registry.renamed();
     }
+    registry.refs_went(&refs_went);
     drop(registry);
     if let Some(lag) = lag {
         for collector in shared.collectors_of(reading) {

@@ -283,6 +283,31 @@ impl Registry {
         self.entries.get_mut(&id)
     }
 
+    /// A tracked project.
+    #[must_use]
+    pub fn get(&self, id: ProjectId) -> Option<&Entry> {
+        self.entries.get(&id)
+    }
+
+    /// Whether a ref of the project started a pipeline on another ref, in whichever project.
+    #[must_use]
+    pub fn is_named_elsewhere(&self, parent: ProjectId) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|(id, entry)| names_from_elsewhere(entry, parent, *id))
+    }
+
+    /// Refs of these projects are gone: who names them in its states is measured anew.
+    pub fn refs_went(&mut self, of: &BTreeSet<ProjectId>) {
+        for (id, entry) in &mut self.entries {
+            if of
+                .iter()
+                .any(|parent| names_from_elsewhere(entry, *parent, *id))
+            {
+                entry.measured_at = None;
+            }
+        }
+    }
+
     /// All tracked projects.
     pub fn iter(&self) -> impl Iterator<Item = (ProjectId, &Entry)> {
         self.entries.iter().map(|(id, entry)| (*id, entry))
@@ -445,6 +470,13 @@ impl Registry {
             .filter(|entry| !self.held.contains(&(Reading::ChangeFeed, entry.project.id)))
             .count()
     }
+}
+
+fn names_from_elsewhere(entry: &Entry, parent: ProjectId, own: ProjectId) -> bool {
+    entry
+        .memory
+        .child_pipelines
+        .names_from_elsewhere(parent, own)
 }
 
 /// Takes what nobody holds.

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::collector::Measured;
-use crate::collector::refs::RefName;
-use crate::gitlab::model::Text;
+use super::registry::Registry;
+use crate::clock::UnixSeconds;
+use crate::collector::refs::{RefName, upstream_counting_ref};
+use crate::collector::{Feed, Measured, Subject};
+use crate::gitlab::model::{Known, ProjectId, Text};
+use crate::project::ProjectMemory;
 use crate::series::Retirement;
 use crate::telemetry::catalogue::Collector;
 
@@ -23,13 +26,96 @@ pub(super) fn refs<'a>(
         retired.push(Retirement::Labels(with_kind));
         if !after.iter().any(|left| left.name == gone.name) {
             retired.push(Retirement::Labels(labels));
-            retired.push(Retirement::Labels(vec![
-                ("parent_project", project.clone()),
-                ("parent_ref", gone.name.clone()),
-            ]));
+            retired.push(started_by(project, &gone.name));
         }
     }
     retired
+}
+
+/// What a ref started, wherever it runs.
+fn started_by(project: &Text, name: &Text) -> Retirement {
+    Retirement::Labels(vec![
+        ("parent_project", project.clone()),
+        ("parent_ref", name.clone()),
+    ])
+}
+
+/// The series of merge requests that were counted under these names.
+pub(super) fn counted<'a>(
+    project: &'a Text,
+    names: &'a [Text],
+) -> impl Iterator<Item = Retirement> + 'a {
+    names.iter().flat_map(|name| {
+        let labels = vec![("project", project.clone()), ("ref", name.clone())];
+        [Retirement::Labels(labels), started_by(project, name)]
+    })
+}
+
+/// Remembers the names that went, where something elsewhere bears them.
+pub(super) fn remember(
+    registry: &Registry,
+    subject: Subject<'_>,
+    memory: &mut ProjectMemory,
+    went: &[&Text],
+    after: &BTreeSet<RefName>,
+) {
+    let ProjectMemory {
+        gone,
+        source_branches,
+        child_pipelines,
+        ..
+    } = memory;
+    let is_named = !went.is_empty()
+        && (registry.is_named_elsewhere(subject.id)
+            || child_pipelines.names_from_elsewhere(subject.id, subject.id));
+    let went = went.iter().copied().filter(|_| is_named);
+    let is_back =
+        |name: &Text| after.iter().any(|left| left.name == *name) || source_branches.names(name);
+    gone.update(went, is_back, subject.now);
+}
+
+/// Lets go of what refs started that are gone: in the memory what is shown of it, and its series.
+/// What is read again of it does not bring them back.
+pub(super) fn parents(
+    registry: &Registry,
+    subject: Subject<'_>,
+    feed: &Feed,
+    memory: &mut ProjectMemory,
+) -> Vec<Retirement> {
+    let own = (memory.gone.clone(), read_to(memory));
+    let is_gone = |parent: ProjectId, name: &Text, created: UnixSeconds| {
+        let known = if parent == subject.id {
+            Some((&own.0, own.1))
+        } else {
+            let other = registry.get(parent);
+            other.map(|other| (&other.memory.gone, read_to(&other.memory)))
+        };
+        // A ref that came back since may have started it: the parent's next look tells.
+        known.is_some_and(|(gone, read_to)| {
+            gone.since(name)
+                .is_some_and(|since| created <= since.max(read_to))
+        })
+    };
+    let mut gone = memory.child_pipelines.forget_parents(is_gone);
+    for facts in &feed.pipelines {
+        if let Known::Value(upstream) = &facts.pipeline.upstream {
+            let name = upstream_counting_ref(upstream, subject.settings);
+            if is_gone(upstream.project_id, &name, facts.pipeline.created_at) {
+                gone.insert((upstream.project_id, name));
+            }
+        }
+    }
+    let unknown = Text::default();
+    gone.iter()
+        .map(|(parent, name)| started_by(&subject.path_of(*parent, &unknown), name))
+        .collect()
+}
+
+/// Up to when a project's pipelines have been read.
+fn read_to(memory: &ProjectMemory) -> UnixSeconds {
+    let feed = memory.feed.as_ref();
+    let read_to = feed.map(|feed| feed.looked_at.max(feed.watermark));
+    read_to.unwrap_or_default()
 }
 
 /// The series of a project under a path that it does not have any more.
@@ -38,14 +124,18 @@ pub(super) fn path(path: &Text) -> [Retirement; 2] {
 }
 
 /// What is read again of a ref that is gone does not bring its series back; what ends on it does.
+/// It has no states.
 pub(super) fn withhold_births(measured: &mut [(Collector, Measured)], retirements: &[Retirement]) {
     if retirements.is_empty() {
         return;
     }
+    let stays = |desc, labels: &[Text]| {
+        let mut gone = retirements.iter();
+        !gone.any(|retirement| retirement.means(desc, labels))
+    };
     for (_, measured) in measured {
-        measured.births.retain(|key| {
-            let mut gone = retirements.iter();
-            !gone.any(|retirement| retirement.means(key.desc, &key.labels))
-        });
+        let Measured { births, states, .. } = measured;
+        births.retain(|key| stays(key.desc, &key.labels));
+        states.retain(|state| stays(state.desc, &state.labels));
     }
 }

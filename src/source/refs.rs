@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Problem, SourceError, Target, side_by_side};
 use crate::clock::UnixSeconds;
 use crate::collector::PipelineFacts;
-use crate::collector::refs::{Listing, RefName, RefsSeen};
+use crate::collector::refs::{DELETED, Listing, RefName, RefsSeen};
 use crate::config::RefRule;
 use crate::gitlab::GitLabError;
 use crate::gitlab::model::{Page, PipelineId, ProjectId, Text};
@@ -190,7 +190,8 @@ impl RefsSource {
         }
     }
 
-    /// States of the merge requests that have pipelines remembered, and only of those.
+    /// States of the merge requests that have pipelines remembered or that keep counters, and only
+    /// of those.
     async fn merge_requests(
         &self,
         target: &Target,
@@ -200,6 +201,7 @@ impl RefsSource {
         let remembered: BTreeSet<u64> = remembered
             .keys()
             .filter_map(RefName::merge_request)
+            .chain(target.memory.source_branches.merge_requests())
             .collect();
         seen.merge_requests
             .retain(|iid, _| remembered.contains(iid));
@@ -208,10 +210,12 @@ impl RefsSource {
         }
         let iids: Vec<u64> = remembered.into_iter().collect();
         let read = self.gitlab.merge_requests(target.id(), &iids).await?;
-        seen.merge_requests = read
-            .items
-            .into_iter()
-            .map(|mr| (mr.iid, mr.state))
+        let is_whole = read.skipped.is_empty();
+        let told = read.items.into_iter().map(|mr| (mr.iid, mr.state));
+        let untold = iids.into_iter().filter(|_| is_whole);
+        seen.merge_requests = untold
+            .map(|iid| (iid, DELETED.into()))
+            .chain(told)
             .collect();
         Ok(())
     }

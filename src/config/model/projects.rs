@@ -156,7 +156,8 @@ pub enum CountRef {
     TargetBranch,
     /// `merge-requests/42`: the number of the merge request; new series for each.
     Iid,
-    /// `merge-requests/my-feature`: the branch that is merged; new series for each.
+    /// `merge-requests/my-feature`: the branch that is merged; new series for each, which leave with
+    /// the last merge request from it.
     SourceBranch,
 }
 

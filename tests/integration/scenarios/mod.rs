@@ -3,6 +3,7 @@
 mod bad_input;
 mod discovery;
 mod downstream;
+mod elsewhere;
 mod environments;
 mod fallback;
 mod jobs;

@@ -1,0 +1,325 @@
+//! What is named by other refs than its own: a downstream pipeline by what started it in another
+//! project, a merge request's counters by its source branch. It leaves with what names it.
+
+use amazing_gitlab_exporter::config::{CountRef, MergeRequestState as Watched, Settings};
+use gitlab_simulator::time::DAY;
+use gitlab_simulator::world::{JobSpec, MergeRequestState, PipelineId, PipelineSpec, ProjectId};
+
+use super::life::watch_existing;
+use super::retire::BIRTH_WINDOW;
+use super::{LOOK, Select, Story};
+use crate::support::core::Core;
+
+const RUNS: &str = "age_child_pipeline_run_count";
+const DURATION: &str = "age_child_pipeline_duration_seconds";
+const STATUS: &str = "age_child_pipeline_status";
+
+/// `group/app`, whose pipelines start pipelines in `group/lib`.
+struct Two {
+    story: Story,
+    lib: ProjectId,
+}
+
+impl Two {
+    async fn begin(use_graphql: bool, settings: Settings) -> Self {
+        let mut lib = 0;
+        let mut story = Story::unseen(
+            settings,
+            |world, app| {
+                world.quirks.activity_throttled = false;
+                world.push(app, "feature").expect("a branch");
+                world.create_tag(app, "v1").expect("a tag");
+                lib = world.add_project("group/lib").expect("a project");
+            },
+            |client| client.use_graphql = use_graphql,
+        );
+        story.look_now().await;
+        Self { story, lib }
+    }
+
+    /// A pipeline that has ended, and the one that it started in `group/lib`, which runs.
+    fn starts(&self, spec: PipelineSpec) -> PipelineId {
+        let jobs = vec![JobSpec::new("test", "lint")];
+        let bridge = JobSpec::multi_project_bridge("trigger", "to lib", self.lib, false, jobs);
+        let parent = self.story.create(&spec.job(bridge));
+        self.story.wait(2);
+        self.story.succeeds(parent);
+        let mut world = self.story.world();
+        let child = world.pipelines_of(self.lib).map(|it| it.id).max();
+        let child = child.expect("it was started");
+        let job = world.job_named(child, "lint").expect("a job").id;
+        world.start_job(job, Some(1)).expect("it starts");
+        child
+    }
+
+    fn shown(&self, metric: &str, parent_ref: &str) -> Option<f64> {
+        let labels = [
+            ("parent_project", "group/app"),
+            ("parent_ref", parent_ref),
+            ("project", "group/lib"),
+        ];
+        self.story.shown(metric, &labels)
+    }
+
+    fn left(&self, parent_ref: &str) -> Vec<String> {
+        self.story.left(&[("parent_ref", parent_ref)])
+    }
+}
+
+#[tokio::test]
+async fn what_a_deleted_ref_started_in_another_project_leaves_though_it_is_read_again() {
+    for use_graphql in [true, false] {
+        for (spec, name) in [
+            (PipelineSpec::branch("feature"), "feature"),
+            (PipelineSpec::tag("v1"), "v1"),
+        ] {
+            let mut two = Two::begin(use_graphql, watch_existing()).await;
+            let child = two.starts(spec);
+            two.starts(PipelineSpec::branch("main"));
+            two.story.look_for(2 * BIRTH_WINDOW).await;
+            assert_eq!(two.shown(RUNS, name), Some(1.0), "{name}");
+            assert_eq!(two.shown(STATUS, name), Some(1.0), "{name}");
+            {
+                let (app, mut world) = (two.story.app, two.story.world());
+                match name {
+                    "v1" => world.delete_tag(app, name).expect("it is gone"),
+                    _ => world.delete_branch(app, name).expect("it is gone"),
+                }
+            }
+            // By REST, the project's activity is read every five minutes.
+            let noticed = if use_graphql {
+                2 * LOOK
+            } else {
+                300 + 2 * LOOK
+            };
+            two.story.look_for(noticed).await;
+            assert_eq!(two.shown(STATUS, name), None, "GraphQL {use_graphql}");
+            assert_eq!(two.shown(STATUS, "main"), Some(1.0), "{name}");
+            // It runs on, and is read at each look.
+            two.story.look_for(3 * BIRTH_WINDOW).await;
+            assert_eq!(two.left(name), [""; 0], "GraphQL {use_graphql}");
+            // What ends on it is seen, and leaves again.
+            two.story.succeeds(child);
+            let mut seen = Vec::new();
+            for _ in 0..12 {
+                two.story.look().await;
+                seen.push(two.shown(DURATION, name));
+            }
+            seen.dedup();
+            assert_eq!(seen, [Some(0.0), Some(1.0), None], "{name}");
+            assert_eq!(two.left(name), [""; 0], "GraphQL {use_graphql}");
+            assert_eq!(two.shown(RUNS, "main"), Some(1.0), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_ref_that_is_back_starts_in_another_project_counts_again() {
+    let mut two = Two::begin(true, watch_existing()).await;
+    let child = two.starts(PipelineSpec::branch("feature"));
+    two.story.succeeds(child);
+    two.story.look_for(2 * BIRTH_WINDOW).await;
+    two.story.delete_branch("feature");
+    two.story.look_for(3 * BIRTH_WINDOW).await;
+    assert_eq!(two.left("feature"), [""; 0]);
+    let app = two.story.app;
+    two.story.world().push(app, "feature").expect("a branch");
+    let child = two.starts(PipelineSpec::branch("feature"));
+    two.story.look().await;
+    two.story.succeeds(child);
+    two.story.look_for(4 * BIRTH_WINDOW).await;
+    for metric in [RUNS, DURATION, STATUS] {
+        assert_eq!(two.shown(metric, "feature"), Some(1.0), "{metric}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_deleted_merge_request_started_in_another_project_leaves() {
+    let mut settings = watch_existing();
+    let refs = &mut settings.wildcards[0].settings.refs;
+    refs.merge_requests.count_ref = CountRef::Iid;
+    let mut two = Two::begin(true, settings).await;
+    let app = two.story.app;
+    let create = |two: &Two| {
+        two.story
+            .world()
+            .create_merge_request(app, "feature", "main")
+    };
+    let (gone, stays) = (create(&two).expect("one"), create(&two).expect("one"));
+    for number in [gone, stays] {
+        let child = two.starts(PipelineSpec::merge_request(number));
+        two.story.succeeds(child);
+    }
+    two.story.look_for(2 * BIRTH_WINDOW).await;
+    for name in ["merge-requests/1", "merge-requests/2"] {
+        assert_eq!(two.shown(RUNS, name), Some(1.0), "{name}");
+        assert_eq!(two.shown(STATUS, name), Some(1.0), "{name}");
+    }
+    two.story
+        .world()
+        .delete_merge_request(app, gone)
+        .expect("it is gone");
+    two.story.look_for(4 * BIRTH_WINDOW).await;
+    for metric in [RUNS, DURATION, STATUS] {
+        assert_eq!(two.shown(metric, "merge-requests/1"), None, "{metric}");
+        assert_eq!(two.shown(metric, "merge-requests/2"), Some(1.0), "{metric}");
+    }
+    let own = two.story.values_of("age_pipeline_status", "ref");
+    assert_eq!(own, ["main", "merge-requests/2"]);
+}
+
+const COUNTED: Select<'static> = &[("ref", "merge-requests/fix")];
+const PIPELINES: &str = "age_pipeline_run_count";
+
+/// Merge requests count under their source branches and are shown while they are open.
+fn by_source_branch() -> Settings {
+    let mut settings = watch_existing();
+    let refs = &mut settings.wildcards[0].settings.refs;
+    refs.branches.regexp = "^main$".parse().expect("a regular expression");
+    refs.merge_requests.count_ref = CountRef::SourceBranch;
+    refs.merge_requests.states = vec![Watched::Opened];
+    settings
+}
+
+impl Story {
+    /// A story with a merge request from `fix` whose pipeline has ended.
+    async fn fix(settings: Settings) -> (Self, u64) {
+        let mut story = Self::with(settings, |world, _| {
+            world.quirks.activity_throttled = false;
+        })
+        .await;
+        let number = story.request("fix");
+        let pipeline = story.running(PipelineSpec::merge_request(number));
+        story.succeeds(pipeline);
+        story.look_for(2 * BIRTH_WINDOW).await;
+        assert_eq!(story.shown(PIPELINES, COUNTED), Some(1.0));
+        (story, number)
+    }
+
+    fn request(&self, source: &str) -> u64 {
+        let mut world = self.world();
+        let opened = world.create_merge_request(self.app, source, "main");
+        opened.expect("a merge request")
+    }
+
+    fn turns(&self, number: u64, state: MergeRequestState) {
+        let mut world = self.world();
+        let turned = world.set_merge_request_state(self.app, number, state);
+        turned.expect("a merge request");
+    }
+}
+
+#[tokio::test]
+async fn a_source_branchs_counters_leave_with_its_last_merge_request() {
+    let (mut story, first) = Story::fix(by_source_branch()).await;
+    let second = story.request("fix");
+    let running = story.running(PipelineSpec::merge_request(second));
+    // The branch is in no listing, as one of a fork.
+    story.delete_branch("fix");
+    story.turns(first, MergeRequestState::Merged);
+    story.look_for(4 * BIRTH_WINDOW).await;
+    assert_eq!(story.shown(PIPELINES, COUNTED), Some(2.0), "one is open");
+    // Far longer than anything is remembered of a merge request without a pipeline.
+    story.wait(u64::try_from(40 * DAY / 1000).expect("days"));
+    story.look_for(4 * BIRTH_WINDOW).await;
+    assert_eq!(
+        story.shown(PIPELINES, COUNTED),
+        Some(2.0),
+        "it is open still"
+    );
+    story.turns(second, MergeRequestState::Closed);
+    story.look_for(4 * BIRTH_WINDOW).await;
+    assert_eq!(story.left(COUNTED), [""; 0]);
+    // What ends afterwards is seen, and leaves again.
+    story.succeeds(running);
+    story.look_for(2 * BIRTH_WINDOW).await;
+    let ended = "age_pipeline_duration_seconds";
+    assert_eq!(story.shown(ended, COUNTED), Some(1.0));
+    let app = story.app;
+    story.world().push(app, "main").expect("a push");
+    story.look_for(4 * BIRTH_WINDOW).await;
+    assert_eq!(story.left(COUNTED), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_branch_that_is_watched_keeps_the_counters_of_merge_requests_from_it() {
+    let mut settings = by_source_branch();
+    let refs = &mut settings.wildcards[0].settings.refs;
+    refs.branches.regexp = "^(main|fix)$".parse().expect("a regular expression");
+    let (mut story, number) = Story::fix(settings).await;
+    story.turns(number, MergeRequestState::Merged);
+    story.look_for(4 * BIRTH_WINDOW).await;
+    assert_eq!(story.shown(PIPELINES, COUNTED), Some(1.0));
+    story.delete_branch("fix");
+    story.look_for(4 * BIRTH_WINDOW).await;
+    assert_eq!(story.left(COUNTED), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_a_merge_request_started_elsewhere_leaves_with_its_source_branch() {
+    let mut two = Two::begin(true, by_source_branch()).await;
+    let number = two.story.request("fix");
+    let child = two.starts(PipelineSpec::merge_request(number));
+    two.story.look_for(2 * BIRTH_WINDOW).await;
+    let name = "merge-requests/fix";
+    assert_eq!(two.shown(RUNS, name), Some(1.0));
+    two.story.turns(number, MergeRequestState::Merged);
+    two.story.look_for(4 * BIRTH_WINDOW).await;
+    assert_eq!(two.left(name), [""; 0], "it is read at each look");
+    two.story.succeeds(child);
+    two.story.look_for(2 * BIRTH_WINDOW).await;
+    assert_eq!(two.shown(DURATION, name), Some(1.0));
+    two.story.look_for(2 * BIRTH_WINDOW + LOOK).await;
+    assert_eq!(two.left(name), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_is_gone_over_a_restart_leaves_after_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("state.redb");
+    let mut lib = 0;
+    let mut story = Story::unseen(
+        by_source_branch(),
+        |world, app| {
+            world.quirks.activity_throttled = false;
+            world.push(app, "main").expect("a branch");
+            lib = world.add_project("group/lib").expect("a project");
+        },
+        |_| {},
+    );
+    restored(&mut story, &path).await;
+    let mut two = Two { story, lib };
+    let number = two.story.request("fix");
+    let child = two.starts(PipelineSpec::merge_request(number));
+    two.story.look_for(2 * BIRTH_WINDOW).await;
+    assert_eq!(two.story.shown(PIPELINES, COUNTED), Some(1.0));
+    assert_eq!(two.shown(RUNS, "merge-requests/fix"), Some(1.0));
+    two.story.restart();
+    two.story.wait(600);
+    two.story.turns(number, MergeRequestState::Closed);
+    restored(&mut two.story, &path).await;
+    assert_eq!(two.story.shown(PIPELINES, COUNTED), Some(1.0), "it went on");
+    two.story.look_for(4 * BIRTH_WINDOW).await;
+    assert_eq!(two.story.left(COUNTED), [""; 0]);
+    assert_eq!(two.left("merge-requests/fix"), [""; 0]);
+    // That it is gone is remembered, too.
+    two.story.restart();
+    two.story.wait(600);
+    restored(&mut two.story, &path).await;
+    two.story.look_for(BIRTH_WINDOW).await;
+    assert_eq!(two.left("merge-requests/fix"), [""; 0]);
+    two.story.succeeds(child);
+    two.story.look_for(5 * BIRTH_WINDOW).await;
+    assert_eq!(two.left("merge-requests/fix"), [""; 0]);
+}
+
+async fn restored(story: &mut Story, path: &std::path::Path) {
+    let Story {
+        gitlab,
+        settings,
+        client,
+        ..
+    } = &*story;
+    story.exporter = Core::with_state(gitlab, settings, client, path).await;
+    story.look_now().await;
+}
