@@ -85,7 +85,9 @@ async fn what_somebody_sees_first_is_the_worst() {
     assert_eq!(overall().await, "All is well");
     site.world.change(|status| {
         for collector in &mut status.collectors {
-            collector.succeeded_at = collector.ran_at.map(|at| at.minus(Duration::from_secs(300)));
+            collector.succeeded_at = collector
+                .ran_at
+                .map(|at| at.minus(Duration::from_secs(300)));
         }
     });
     assert_eq!(overall().await, "Data is up to 5 min late");
