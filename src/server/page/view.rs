@@ -242,10 +242,11 @@ fn overall(status: &Status, series: &SeriesCounts, now: UnixSeconds) -> Badge {
 fn late(status: &Status) -> Option<Duration> {
     let late = status.collectors.iter().filter_map(|collector| {
         // Its latest runs may all have failed.
-        let failing = collector.ran_at?.since(collector.succeeded_at?);
-        let mut late = collector.lag?.max(failing);
+        let mut late = collector.ran_at?.since(collector.succeeded_at?);
+        // What waits for the budget waits at every look. That a look at what moves slowly was late
+        // once is no news until its next.
         if collector.collector == Collector::Pipelines {
-            late = late.max(status.projects.counts.late);
+            late = late.max(collector.lag?).max(status.projects.counts.late);
         }
         let at_work = collector.state == CollectorState::Enabled;
         (at_work && late > collector.interval?.max(LATE)).then_some(late)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
 
@@ -29,6 +30,9 @@ const READ: [&str; 4] = [
     "age_repository_info",
     "age_contributor_commits_count",
 ];
+
+/// When pipelines were last read.
+const LOOKED: &str = r#"age_collection_last_success_timestamp{collector_type="pipelines"}"#;
 
 /// What stays when the program is killed: its configuration, its address, its state file if any.
 pub struct Home {
@@ -104,6 +108,32 @@ impl Home {
                 .ok_or_else(|| format!("{read:?} of {projects}"))
         })
         .await;
+    }
+
+    /// Whether pipelines were read since a moment by this machine's clock, which is the exporter's.
+    pub async fn has_looked_since(&self, moment: SystemTime) -> bool {
+        // It may not listen yet.
+        let url = format!("http://{}/metrics", self.address);
+        let Some(answer) = http::get_if_there(&url).await else {
+            return false;
+        };
+        let mut lines = answer.body.lines();
+        let time = lines.find_map(|line| line.strip_prefix(LOOKED)?.trim().parse::<f64>().ok());
+        let since = moment.duration_since(UNIX_EPOCH).expect("after 1970");
+        time.is_some_and(|time| time > since.as_secs_f64())
+    }
+
+    /// Waits until pipelines were read from now on.
+    pub async fn looks(&self) {
+        // The first that ends may have begun before.
+        for _ in 0..2 {
+            let now = SystemTime::now();
+            until("the exporter looks", async || {
+                let has_looked = self.has_looked_since(now).await;
+                has_looked.then_some(()).ok_or_else(|| "no look".to_owned())
+            })
+            .await;
+        }
     }
 
     /// `/metrics` as text.

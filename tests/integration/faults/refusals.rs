@@ -169,7 +169,7 @@ async fn only_jobs_fail() {
             "age_mr_created_total",
         ],
         says: Says {
-            page: &["Data is up to ", "<span class=\"chip\">server <b>"],
+            page: &["All is well", "<span class=\"chip\">server <b>"],
             ..WELL
         },
     };

@@ -58,13 +58,22 @@ pub async fn is_there(url: &str) -> bool {
     answer.is_ok_and(|answer| answer.status().is_success())
 }
 
+/// GET, where something may not listen yet.
+pub async fn get_if_there(url: &str) -> Option<Answer> {
+    try_send(CLIENT.get(url)).await.ok()
+}
+
 async fn send(request: reqwest::RequestBuilder) -> Answer {
-    let response = request.send().await.expect("an answer");
+    try_send(request).await.expect("an answer")
+}
+
+async fn try_send(request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
+    let response = request.send().await?;
     let header = response.headers().get("content-type");
     let content_type = header.and_then(|value| value.to_str().ok());
-    Answer {
+    Ok(Answer {
         status: response.status().as_u16(),
         content_type: content_type.unwrap_or_default().to_owned(),
-        body: response.text().await.expect("a body"),
-    }
+        body: response.text().await?,
+    })
 }
