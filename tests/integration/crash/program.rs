@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use gitlab_simulator::time::Millis;
 use tempfile::TempDir;
 
-use crate::support::exporter::{Binary, binary, write};
+use crate::support::exporter::{Binary, binary, real_time, write};
 use crate::support::program::Program;
 use crate::support::promql::PromQl;
 use crate::support::{http, until};
@@ -111,7 +111,7 @@ impl Home {
     }
 
     /// Whether pipelines were read since a moment by this machine's clock, which is the exporter's.
-    pub async fn has_looked_since(&self, moment: SystemTime) -> bool {
+    pub async fn has_looked_since(&self, moment: Millis) -> bool {
         // It may not listen yet.
         let url = format!("http://{}/metrics", self.address);
         let Some(answer) = http::get_if_there(&url).await else {
@@ -119,15 +119,14 @@ impl Home {
         };
         let mut lines = answer.body.lines();
         let time = lines.find_map(|line| line.strip_prefix(LOOKED)?.trim().parse::<f64>().ok());
-        let since = moment.duration_since(UNIX_EPOCH).expect("after 1970");
-        time.is_some_and(|time| time > since.as_secs_f64())
+        time.is_some_and(|time| time * 1000.0 > moment as f64)
     }
 
     /// Waits until pipelines were read from now on.
     pub async fn looks(&self) {
         // The first that ends may have begun before.
         for _ in 0..2 {
-            let now = SystemTime::now();
+            let now = real_time();
             until("the exporter looks", async || {
                 let has_looked = self.has_looked_since(now).await;
                 has_looked.then_some(()).ok_or_else(|| "no look".to_owned())

@@ -2,7 +2,7 @@
 //! exporter is killed.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use gitlab_simulator::time::MINUTE;
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
@@ -13,7 +13,7 @@ use super::program::{EVERYTHING, Home, kill, looks};
 use super::reading::{self, Rise};
 use crate::ledger::commits::{Force, push_by_force};
 use crate::ledger::{self, Counts};
-use crate::support::exporter::{Binary, QuickTime, beginning_now, configuration};
+use crate::support::exporter::{Binary, QuickTime, beginning_now, configuration, real_time};
 use crate::support::prometheus;
 use crate::support::promql::PromQl;
 
@@ -61,7 +61,7 @@ async fn nothing_is_lost_and_nothing_counted_twice_whenever_it_is_killed() {
     let mut random = StdRng::seed_from_u64(SEED);
     let mut looked_at = simulator.world().now();
     for _ in 0..KILLS {
-        let start = SystemTime::now();
+        let start = real_time();
         wait(random.random_range(100..3000)).await;
         // However slow this machine is, nothing runs again that nobody has seen end.
         let unseen = simulator.world().now() - looked_at;
