@@ -62,7 +62,11 @@ impl StatusSource for AppStatus {
         let mut first_round = seen.discovered;
         for (_, entry) in self.projects.registry().iter() {
             let succeeded = entry.succeeded_at.is_some();
-            projects.add(succeeded, is_failing(entry), now.since(entry.feed.due));
+            projects.add(
+                succeeded,
+                failure(entry).is_some(),
+                now.since(entry.feed.due),
+            );
             // What else could not be read is no look.
             first_round &= succeeded || entry.error.is_some();
         }
@@ -229,7 +233,7 @@ fn project(entry: &Entry, now: UnixSeconds) -> ProjectStatus {
         role: entry.project.role.value(),
         succeeded_at: entry.succeeded_at,
         lag: now.since(entry.feed.due),
-        error: failure(entry),
+        error: failure(entry).cloned(),
         active_pipelines: entry
             .succeeded_at
             .map(|_| entry.memory.pipelines.active_count()),
@@ -242,14 +246,11 @@ fn project(entry: &Entry, now: UnixSeconds) -> ProjectStatus {
 }
 
 /// Why something could not be read of it the last time: pipelines above all.
-fn failure(entry: &Entry) -> Option<String> {
-    let other = || entry.errors.values().next().cloned();
-    entry.error.clone().or_else(other)
-}
-
-/// Whether something could not be read of it the last time.
-fn is_failing(entry: &Entry) -> bool {
-    entry.error.is_some() || !entry.errors.is_empty()
+fn failure(entry: &Entry) -> Option<&String> {
+    entry
+        .error
+        .as_ref()
+        .or_else(|| entry.errors.values().next())
 }
 
 fn reachability(seen: &Seen) -> Reachability {

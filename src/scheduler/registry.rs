@@ -298,6 +298,9 @@ impl Registry {
 
     /// Refs of these projects are gone: who names them in its states is measured anew.
     pub fn refs_went(&mut self, of: &BTreeSet<ProjectId>) {
+        if of.is_empty() {
+            return;
+        }
         for (id, entry) in &mut self.entries {
             if of
                 .iter()
