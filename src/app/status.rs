@@ -233,7 +233,7 @@ fn project(entry: &Entry, now: UnixSeconds) -> ProjectStatus {
         role: entry.project.role.value(),
         succeeded_at: entry.succeeded_at,
         lag: now.since(entry.feed.due),
-        error: failure(entry).cloned(),
+        error: failure(entry).map(str::to_owned),
         active_pipelines: entry
             .succeeded_at
             .map(|_| entry.memory.pipelines.active_count()),
@@ -246,11 +246,11 @@ fn project(entry: &Entry, now: UnixSeconds) -> ProjectStatus {
 }
 
 /// Why something could not be read of it the last time: pipelines above all.
-fn failure(entry: &Entry) -> Option<&String> {
-    entry
-        .error
-        .as_ref()
-        .or_else(|| entry.errors.values().next())
+fn failure(entry: &Entry) -> Option<&str> {
+    let whole = entry.error.iter().chain(entry.errors.values());
+    let parts = entry.failures.values().flatten();
+    let parts = parts.map(|problem| problem.sentence.as_str());
+    whole.map(String::as_str).chain(parts).next()
 }
 
 fn reachability(seen: &Seen) -> Reachability {

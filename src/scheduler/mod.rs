@@ -11,6 +11,7 @@ mod record;
 pub mod registry;
 mod retire;
 mod run;
+mod success;
 pub mod timer;
 
 use std::collections::BTreeSet;

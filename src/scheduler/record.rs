@@ -9,6 +9,7 @@ use super::Shared;
 use super::measure::{measure, measure_other};
 use super::registry::{Entry, Holding, Reading, Rhythm};
 use super::run::{Held, forget, lose};
+use super::success::Successes;
 use crate::clock::UnixSeconds;
 use crate::collector::Measured;
 use crate::gitlab::model::ProjectId;
@@ -66,7 +67,7 @@ async fn record(
     for (id, read) in read {
         match read {
             Ok(read) => {
-                tell_problems(shared, read.problems());
+                tell_problems(shared, (reading, id), read.problems());
                 part.measure(shared, &recorder, (reading, id), read, &paths, now);
                 if part.measurements >= PART {
                     std::mem::take(&mut part)
@@ -210,7 +211,7 @@ fn end(shared: &Shared, done: Vec<Done>, recorded: &Result<(), RecordError>, now
         shared.observer.failed(shared.name(reading), error.kind());
     }
     let rhythm = shared.rhythm(reading);
-    let mut lag = None;
+    let mut successes = Successes::of(shared.collectors_of(reading));
     let mut registry = shared.registry();
     let mut renamed = false;
     let mut refs_went = BTreeSet::new();
@@ -223,7 +224,13 @@ fn end(shared: &Shared, done: Vec<Done>, recorded: &Result<(), RecordError>, now
             entry.error = Some(error.to_string());
             continue;
         }
-        lag = lag.max(Some(now.since(entry.timer(reading).due)));
+        let failures = done.failures();
+        successes.add(
+            done.read.as_ref(),
+            &failures,
+            now.since(entry.timer(reading).due),
+        );
+        entry.fails(reading, failures);
         let path = entry.project.full_path.clone();
         if let Some(memory) = &done.memory
             && memory.gone.adds_to(&entry.memory.gone)
@@ -238,15 +245,20 @@ fn end(shared: &Shared, done: Vec<Done>, recorded: &Result<(), RecordError>, now
         registry.renamed();
     }
     registry.refs_went(&refs_went);
-    drop(registry);
-    if let Some(lag) = lag {
-        for collector in shared.collectors_of(reading) {
-            shared.observer.succeeded(collector.as_str(), now, lag);
-        }
+    let lag = successes.lag();
+    for collector in successes.collectors(&registry) {
+        shared.observer.succeeded(collector.as_str(), now, lag);
     }
 }
 
 impl Done {
+    /// Calls that failed, and left the rest of what was read whole.
+    fn failures(&self) -> Vec<Problem> {
+        let problems = self.read.as_ref().map_or(&[][..], Read::problems);
+        let failures = problems.iter().filter(|problem| problem.is_failure);
+        failures.cloned().collect()
+    }
+
     /// Ends a run that was recorded; whether the project may have another path now.
     fn end(self, shared: &Shared, entry: &mut Entry, rhythm: Rhythm, now: UnixSeconds) -> bool {
         let (slot, reading) = (entry.slot, self.reading);
@@ -338,9 +350,19 @@ fn failed(shared: &Shared, reading: Reading, id: ProjectId, error: &SourceError,
     }
 }
 
-fn tell_problems(shared: &Shared, problems: &[Problem]) {
+/// Counts each, and says what was not said of the project at its last reading.
+fn tell_problems(shared: &Shared, (reading, id): (Reading, ProjectId), problems: &[Problem]) {
     for problem in problems {
-        tracing::warn!(collector = problem.collector, "{problem}");
         shared.observer.failed(problem.collector, problem.kind);
+    }
+    let registry = shared.registry();
+    let before = registry.get(id);
+    let before = before.and_then(|entry| entry.failures.get(&reading));
+    let is_known = |problem: &Problem| {
+        let mut before = before.into_iter().flatten();
+        before.any(|known| known.sentence == problem.sentence)
+    };
+    for problem in problems.iter().filter(|problem| !is_known(problem)) {
+        tracing::warn!(collector = problem.collector, "{problem}");
     }
 }

@@ -13,7 +13,7 @@ use crate::gitlab::model::{Known, Project, ProjectId, Text};
 use crate::project::ProjectMemory;
 pub use crate::source::Reading;
 use crate::source::change_feed::Depth;
-use crate::source::{AnySource, Target, Tracked, Unavailable};
+use crate::source::{AnySource, Problem, Target, Tracked, Unavailable};
 use crate::telemetry::catalogue::Collector;
 
 /// A tracked project.
@@ -43,6 +43,8 @@ pub struct Entry {
     pub unavailable: BTreeMap<Collector, Unavailable>,
     /// Why the last reading of other things failed.
     pub errors: BTreeMap<Reading, String>,
+    /// Calls that failed in the last reading and left the rest of it whole.
+    pub failures: BTreeMap<Reading, Vec<Problem>>,
     /// When its states were last measured.
     pub measured_at: Option<UnixSeconds>,
     /// The last successful look of the change feed.
@@ -58,6 +60,15 @@ impl Entry {
             Reading::ChangeFeed => &mut self.feed,
             Reading::Refs => &mut self.refs,
             other => self.others.entry(other).or_default(),
+        }
+    }
+
+    /// Takes the calls of a reading that failed while the rest was read.
+    pub fn fails(&mut self, reading: Reading, failures: Vec<Problem>) {
+        if failures.is_empty() {
+            self.failures.remove(&reading);
+        } else {
+            self.failures.insert(reading, failures);
         }
     }
 
@@ -210,6 +221,7 @@ impl Registry {
                 tier_due: UnixSeconds::default(),
                 unavailable: BTreeMap::new(),
                 errors: BTreeMap::new(),
+                failures: BTreeMap::new(),
                 measured_at: None,
                 succeeded_at: None,
                 error: None,

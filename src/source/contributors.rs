@@ -194,6 +194,7 @@ fn whole(target: &Target, page: Page<Commit>, problems: &mut Vec<Problem>) -> Ve
                 "more than {read} commits came to the default branch since the last look; the \
                  oldest of them are not counted"
             ),
+            is_failure: false,
         });
     }
     page.items

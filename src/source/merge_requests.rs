@@ -370,31 +370,33 @@ impl MergeRequestsSource {
                         page.map_err(SourceError::from)
                     }
                 };
-                let problem = |error: SourceError| self.problem(target, error.kind(), &error);
+                let problem = |error: SourceError| self.failed(target, &error);
                 (id, found.map_err(problem))
             }
         });
         side_by_side(CALLS_AT_ONCE, each.collect()).await
     }
 
-    fn problem(
-        &self,
-        target: &Target,
-        kind: &'static str,
-        what: &dyn std::fmt::Display,
-    ) -> Problem {
-        let collector = self.collectors.first().copied();
+    /// The collector that what goes wrong is counted under.
+    fn collector(&self) -> &'static str {
+        let first = self.collectors.first().copied();
+        first.unwrap_or(Collector::MergeRequests).as_str()
+    }
+
+    fn failed(&self, target: &Target, error: &SourceError) -> Problem {
         Problem {
             project: target.project.full_path.clone(),
-            collector: collector.unwrap_or(Collector::MergeRequests).as_str(),
-            kind,
-            sentence: what.to_string(),
+            collector: self.collector(),
+            kind: error.kind(),
+            sentence: error.to_string(),
+            is_failure: true,
         }
     }
 
     fn skipped(&self, target: &Target, sentences: &[String], problems: &mut Vec<Problem>) {
-        let sentences = sentences.iter();
-        problems.extend(sentences.map(|sentence| self.problem(target, "decode", sentence)));
+        let (path, collector) = (&target.project.full_path, self.collector());
+        let sentences = sentences.iter().cloned();
+        problems.extend(sentences.map(|why| Problem::skipped(path, collector, why)));
     }
 }
 

@@ -215,6 +215,8 @@ pub struct Problem {
     pub kind: &'static str,
     /// What happened.
     pub sentence: String,
+    /// Whether a call failed, so that what the collector knows is as old as before.
+    pub is_failure: bool,
 }
 
 impl Problem {
@@ -226,6 +228,7 @@ impl Problem {
             collector,
             kind: error.kind(),
             sentence: error.to_string(),
+            is_failure: true,
         }
     }
 
@@ -237,6 +240,7 @@ impl Problem {
             collector,
             kind: "decode",
             sentence,
+            is_failure: false,
         }
     }
 }

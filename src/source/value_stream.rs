@@ -147,6 +147,7 @@ fn put_together(
             collector: Collector::ValueStream.as_str(),
             kind: error.kind(),
             sentence: format!("lead and cycle time: {error}"),
+            is_failure: true,
         }),
         None => {}
     }

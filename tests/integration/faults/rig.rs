@@ -241,7 +241,12 @@ wildcards: [{{}}]
 
     /// `age_collection_last_success_timestamp` of pipelines; 0 before the first.
     pub async fn last_success(&self) -> f64 {
-        let labels = [("collector_type", "pipelines")];
+        self.success_of("pipelines").await
+    }
+
+    /// `age_collection_last_success_timestamp` of a collector; 0 before the first.
+    pub async fn success_of(&self, collector: &str) -> f64 {
+        let labels = [("collector_type", collector)];
         let samples = self.metrics().await;
         let name = "age_collection_last_success_timestamp";
         samples.sum(name, &labels).unwrap_or(0.0)

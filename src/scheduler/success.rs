@@ -1,0 +1,84 @@
+//! Which collectors a run ended well for.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::record::Read;
+use super::registry::Registry;
+use crate::source::Problem;
+use crate::telemetry::catalogue::Collector;
+
+/// How a run went for each of its collectors. It went well when GitLab answered what a collector
+/// asked in at least one project: what waits for the calls of one collector does not make the data
+/// of another old, and is not made new by it.
+pub(super) struct Successes {
+    collectors: Vec<Collector>,
+    /// Those that were answered.
+    answered: BTreeSet<Collector>,
+    /// Those that had nothing to ask somewhere.
+    idle: BTreeSet<Collector>,
+    lag: Option<Duration>,
+}
+
+impl Successes {
+    /// Of a run for these collectors that has recorded nothing yet.
+    pub(super) fn of(collectors: Vec<Collector>) -> Self {
+        Self {
+            collectors,
+            answered: BTreeSet::new(),
+            idle: BTreeSet::new(),
+            lag: None,
+        }
+    }
+
+    /// Takes in a project that was recorded: what was read of it, the calls that failed, and how
+    /// much later than due it was.
+    pub(super) fn add(&mut self, read: Option<&Read>, failures: &[Problem], lag: Duration) {
+        self.lag = self.lag.max(Some(lag));
+        for collector in &self.collectors {
+            let of_collector = |problem: &Problem| problem.collector == collector.as_str();
+            if failures.iter().any(of_collector) {
+                continue;
+            }
+            if asks(*collector, read) {
+                self.answered.insert(*collector);
+            } else {
+                self.idle.insert(*collector);
+            }
+        }
+    }
+
+    /// How late the latest project was.
+    pub(super) fn lag(&self) -> Duration {
+        self.lag.unwrap_or_default()
+    }
+
+    /// The collectors that the run ended well for. One that had nothing to ask is up to date as
+    /// long as it does not wait for an answer in any project.
+    pub(super) fn collectors(&self, registry: &Registry) -> Vec<Collector> {
+        let waits = |collector: &Collector| {
+            let mut failures = registry.iter().flat_map(|(_, entry)| &entry.failures);
+            failures.any(|(_, failures)| {
+                let mut failures = failures.iter();
+                failures.any(|problem| problem.collector == collector.as_str())
+            })
+        };
+        let went_well = |collector: &&Collector| {
+            self.answered.contains(collector)
+                || (self.idle.contains(collector) && !waits(collector))
+        };
+        self.collectors.iter().filter(went_well).copied().collect()
+    }
+}
+
+/// Whether a collector asked GitLab for something: in a look of the change feed, jobs and
+/// downstream pipelines are only asked for where a pipeline moved.
+fn asks(collector: Collector, read: Option<&Read>) -> bool {
+    match (collector, read) {
+        (Collector::Jobs | Collector::ChildPipelines, Some(Read::Feed(read))) => {
+            let mut pipelines = read.feed.pipelines.iter();
+            pipelines.any(|pipeline| pipeline.jobs.is_some())
+        }
+        _ => true,
+    }
+}
