@@ -46,6 +46,17 @@ struct Entry {
     settings: Arc<ProjectSettings>,
     found: Vec<Project>,
     looked_at: Option<UnixSeconds>,
+    /// Whether the last look failed, and not because there is nothing.
+    failed: bool,
+}
+
+/// What a look is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All entries that are due.
+    All,
+    /// Those whose last look failed.
+    Failed,
 }
 
 enum Wanted {
@@ -60,6 +71,7 @@ impl Entry {
             settings: Arc::new(settings.clone()),
             found: Vec::new(),
             looked_at: None,
+            failed: false,
         }
     }
 
@@ -70,7 +82,10 @@ impl Entry {
         }
     }
 
-    fn is_due(&self, now: UnixSeconds) -> bool {
+    fn is_due(&self, scope: Scope, now: UnixSeconds) -> bool {
+        if scope == Scope::Failed {
+            return self.failed;
+        }
         let settled = matches!(self.wanted, Wanted::Project(_)) && !self.found.is_empty();
         !settled
             || self
@@ -151,17 +166,18 @@ impl Discovery {
     }
 
     /// Looks up what is due, and gives all projects as they are known now.
-    pub async fn look(&mut self, now: UnixSeconds) -> (Found, Vec<DiscoveryError>) {
+    pub async fn look(&mut self, scope: Scope, now: UnixSeconds) -> (Found, Vec<DiscoveryError>) {
         let mut errors = Vec::new();
         let gitlab = &self.gitlab;
         let due = self.entries.iter().enumerate();
         let looks = due
-            .filter(|(_, entry)| entry.is_due(now))
+            .filter(|(_, entry)| entry.is_due(scope, now))
             .map(|(place, entry)| async move { (place, entry.look(gitlab).await) });
         for (place, looked) in side_by_side(LOOKS_AT_ONCE, looks.collect()).await {
             let Some(entry) = self.entries.get_mut(place) else {
                 continue;
             };
+            entry.failed = matches!(&looked, Err(error) if !error.means_gone());
             match looked {
                 Ok(found) => {
                     entry.found = found;

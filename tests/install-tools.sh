@@ -2,8 +2,8 @@
 # Installs the programs that the tests talk to, where they are missing: by package name, into
 # target/tools (or $TEST_TOOLS), without touching the system.
 #
-#   Debian packages  prometheus, promtool, victoria-metrics, docker-compose: downloaded and unpacked with an apt
-#                    state of their own, from the mirror that this machine's apt uses
+#   Debian packages  prometheus, promtool, victoria-metrics, docker-compose, libnss-wrapper: downloaded and
+#                    unpacked with an apt state of their own, from the mirror that this machine's apt uses
 #   PyPI packages    tests/integration/programs/requirements.txt: into a virtual environment
 #   npm packages     Grafana's types and TypeScript, for the dashboards
 #   Go modules       tests/collector: an OpenTelemetry Collector, built where Go is
@@ -21,6 +21,9 @@ log=$tools/install.log
 
 say() { echo "tools: $*" >&2; }
 works() { "$1" --version >>"$log" 2>&1; }
+# The loader refuses a library that needs a newer libc, and a program with it.
+loads() { [[ -f $1 ]] && LD_PRELOAD=$1 env true >>"$log" 2>&1; }
+runs() { case $1 in *.so) loads "$1" ;; *) works "$1" ;; esac }
 
 # Newest first: programs of the test are better new, and theirs need no library but libc.
 suites() {
@@ -63,16 +66,20 @@ take_package() {
   rm -rf "$unpacked" && mkdir -p "$unpacked"
   (cd "$unpacked" && own_apt download "$package" && dpkg -x ./*.deb . && rm ./*.deb) || return 1
   local program=usr/bin/$package
-  # A plug-in of docker that runs by itself, too.
-  [[ $package != docker-compose ]] || program=usr/libexec/docker/cli-plugins/$package
-  works "$unpacked/$program" || return 1
+  case $package in
+    # A plug-in of docker that runs by itself, too.
+    docker-compose) program=usr/libexec/docker/cli-plugins/$package ;;
+    # No program, but what a program resolves names with.
+    libnss-wrapper) program=$(cd "$unpacked" && echo usr/lib/*/libnss_wrapper.so) ;;
+  esac
+  runs "$unpacked/$program" || return 1
   ln -sf "../debian/$package/$program" "$tools/bin/$package"
 }
 
 install_debian() {
   local wanted=() package suite
-  for package in prometheus promtool victoria-metrics docker-compose; do
-    [[ -x $tools/bin/$package ]] || wanted+=("$package")
+  for package in prometheus promtool victoria-metrics docker-compose libnss-wrapper; do
+    [[ -e $tools/bin/$package ]] || wanted+=("$package")
   done
   ((${#wanted[@]})) || return 0
   if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::rooms;
 use crate::clock::{Clock, UnixSeconds};
 use crate::config::{Config, ProjectSettings};
-use crate::discovery::Discovery;
+use crate::discovery::{Discovery, Scope};
 use crate::gitlab::capability::{Edition, Instance, Tier, TokenState};
 use crate::gitlab::graphql::Which;
 use crate::gitlab::model::{Known, Project, ProjectId, Role};
@@ -134,7 +134,7 @@ impl Report {
 
     async fn discover(&mut self, gitlab: &GitLab, config: &Config) {
         let mut discovery = Discovery::new(gitlab.clone(), &config.projects, &config.wildcards);
-        let (found, errors) = discovery.look(self.now).await;
+        let (found, errors) = discovery.look(Scope::All, self.now).await;
         self.projects = found.into_values().collect();
         for error in errors {
             self.problem(false, error.to_string());

@@ -25,7 +25,7 @@ use tracing::Instrument;
 use crate::clock::{Clock, UnixSeconds};
 use crate::collector::set::FeedCollectors;
 use crate::config::{Settings, TierSetting};
-use crate::discovery::Discovery;
+use crate::discovery::{Discovery, Scope};
 use crate::gitlab::model::ProjectId;
 use crate::gitlab::{GitLab, Lane};
 use crate::project::ProjectMemory;
@@ -38,6 +38,7 @@ use crate::telemetry::catalogue::Collector;
 use capability::Capability;
 use observer::Observer;
 use registry::{Gone, Reading, Registry, Rhythm};
+use timer::Retry;
 
 /// The value of `collector_type` for looking projects up.
 pub const DISCOVERY: &str = "discovery";
@@ -90,6 +91,8 @@ pub struct Shared {
     feed_interval: Duration,
     discovery_interval: Duration,
     discovery: tokio::sync::Mutex<Discovery>,
+    /// When discovery tries again what failed.
+    discovery_retry: Mutex<Retry>,
     /// Projects that are gone, or not as they were: discovery shall look them up anew.
     changed: Mutex<BTreeSet<ProjectId>>,
     /// Projects that are tracked no more and that the store could not forget yet.
@@ -141,6 +144,12 @@ impl Shared {
         let other = self.others.iter().find(|other| other.reading() == reading);
         let first = other.and_then(|other| other.collectors().first());
         first.map_or(Collector::Pipelines.as_str(), |first| first.as_str())
+    }
+
+    fn discovery_retry(&self) -> MutexGuard<'_, Retry> {
+        self.discovery_retry
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Projects that discovery shall look up anew.
@@ -196,6 +205,7 @@ impl Scheduler {
             feed_interval: feed_interval(settings),
             discovery_interval: settings.discovery.interval,
             discovery: tokio::sync::Mutex::new(discovery),
+            discovery_retry: Mutex::default(),
             changed: Mutex::default(),
             lost: Mutex::default(),
             recorder: tokio::sync::Mutex::new(recorder),
@@ -274,6 +284,7 @@ impl Scheduler {
         }
         tracing::warn!(seconds = back.as_secs(), "the clock was set back");
         self.discovery_due = self.discovery_due.minus(back);
+        self.shared.discovery_retry().clock_was_set_back(back);
         self.sweep_due = self.sweep_due.minus(back);
         let mut capability = self.shared.capability();
         capability.instance_due = capability.instance_due.minus(back);
@@ -289,11 +300,7 @@ impl Scheduler {
             // Not worth a trace: it makes no call.
             self.running.spawn(run::sweep(Arc::clone(&self.shared)));
         }
-        if self.discovery_due <= now && self.discovering.is_none() {
-            self.discovery_due = now.plus(self.shared.discovery_interval);
-            let discovery = self.spawn(run::discover(Arc::clone(&self.shared)), "discovery");
-            self.discovering = Some(discovery);
-        }
+        self.start_discovery(now);
         if self.probing.is_none() && capability::is_due(&self.shared, now) {
             let probing = self.spawn(capability::look(Arc::clone(&self.shared)), "capability");
             self.probing = Some(probing);
@@ -314,6 +321,24 @@ impl Scheduler {
         self.start_others(now);
         let queued = self.shared.registry().due(now);
         self.shared.observer.tasks(queued, self.running.len());
+    }
+
+    fn start_discovery(&mut self, now: UnixSeconds) {
+        let scope = if self.discovery_due <= now {
+            Scope::All
+        } else if self.shared.discovery_retry().is_due(now) {
+            Scope::Failed
+        } else {
+            return;
+        };
+        if self.discovering.is_some() {
+            return;
+        }
+        if scope == Scope::All {
+            self.discovery_due = now.plus(self.shared.discovery_interval);
+        }
+        let run = run::discover(Arc::clone(&self.shared), scope);
+        self.discovering = Some(self.spawn(run, DISCOVERY));
     }
 
     /// Starts what is due beside the change feed and refs: what has waited longest first.

@@ -10,6 +10,7 @@ use super::Shared;
 use super::record::{Read, conclude, is_kept};
 use super::registry::{Gone, Holding, Reading};
 use crate::clock::UnixSeconds;
+use crate::discovery::Scope;
 use crate::gitlab::model::ProjectId;
 use crate::recorder::ProjectRun;
 use crate::series::Retirement;
@@ -53,7 +54,7 @@ impl Drop for Held {
 }
 
 /// Looks projects up, and lets go of those that are no more.
-pub(super) async fn discover(shared: Arc<Shared>) {
+pub(super) async fn discover(shared: Arc<Shared>, scope: Scope) {
     let now = shared.clock.now();
     let started = Instant::now();
     let span = info_span!("run", otel.name = "discovery run");
@@ -62,7 +63,7 @@ pub(super) async fn discover(shared: Arc<Shared>) {
         for id in std::mem::take(&mut *shared.changed()) {
             discovery.forget(id);
         }
-        discovery.look(now).instrument(span.clone()).await
+        discovery.look(scope, now).instrument(span.clone()).await
     };
     // What went meanwhile is for the next time to find, if it is there again.
     let changed = shared.changed().clone();
@@ -74,6 +75,9 @@ pub(super) async fn discover(shared: Arc<Shared>) {
     }
     // What is not there hides nothing.
     let is_complete = errors.iter().all(|error| error.error.means_gone());
+    shared
+        .discovery_retry()
+        .ended(!is_complete, shared.clock.now());
     let gone = shared.registry().update(found, is_complete, now);
     forget(&shared, gone, now).await;
     let took = started.elapsed();

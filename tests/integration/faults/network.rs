@@ -1,5 +1,8 @@
 //! What lies between the exporter and GitLab.
 
+use gitlab_simulator::Simulator;
+use serde_json::Value;
+
 use super::outages::unreachable;
 use super::rig::{Plan, Rig, gitlab};
 use super::says::Says;
@@ -7,6 +10,7 @@ use crate::support::door::Door;
 use crate::support::exporter::{Binary, configuration};
 use crate::support::samples::Samples;
 use crate::support::tls::{Expiry, TlsFront};
+use crate::support::tools::tool;
 use crate::support::until;
 
 #[tokio::test(start_paused = true)]
@@ -36,16 +40,55 @@ async fn an_expired_certificate() {
     assert!(rig.recovers().await > 50.0);
 }
 
-/// In the time of the resolver, which no test can command: that the exporter goes on trying is what
-/// other failures to connect show.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_is_not_resolved() {
     let simulator = gitlab();
-    let yaml = configuration(&simulator, "").replace(
-        &format!("url: {}", simulator.url()),
-        "url: http://gitlab.invalid",
-    );
-    let exporter = Binary::run(&yaml, &[]).await;
+    does_not_resolve(&simulator, "gitlab.invalid", &[]).await;
+}
+
+/// An exporter that resolves names as a file of hosts says, in the time of the system.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_resolves_later() {
+    let Some(resolver) = tool("bin/libnss-wrapper") else {
+        return;
+    };
+    let hosts = tempfile::NamedTempFile::new().expect("a file");
+    let resolve = |name: &str| {
+        let line = format!("127.0.0.1 {name}\n");
+        std::fs::write(hosts.path(), line).expect("it can be written");
+    };
+    resolve("elsewhere.test");
+    let environment = [
+        ("LD_PRELOAD", resolver.to_str().expect("text")),
+        ("NSS_WRAPPER_HOSTS", hosts.path().to_str().expect("text")),
+    ];
+    let simulator = gitlab();
+    let exporter = does_not_resolve(&simulator, "gitlab.test", &environment).await;
+    resolve("gitlab.test");
+    let projects = simulator.world().projects().count();
+    until("all projects are read", async || {
+        let ready: Value = serde_json::from_str(&exporter.get("/ready").await.body)
+            .map_err(|error| error.to_string())?;
+        let is_reached = ready["gitlab"]["reachable"] == true && ready["projects"]["failing"] == 0;
+        let read = ready["projects"]["looked_at"] == projects;
+        (is_reached && read)
+            .then_some(())
+            .ok_or_else(|| ready.to_string())
+    })
+    .await;
+    let page = exporter.get("/").await.body;
+    assert!(page.contains("All is well"), "{page}");
+}
+
+/// An exporter whose GitLab has a name that nobody knows: it says so, and is up.
+async fn does_not_resolve(
+    simulator: &Simulator,
+    name: &str,
+    environment: &[(&str, &str)],
+) -> Binary {
+    let url = format!("http://{name}:{}", simulator.address().port());
+    let yaml = configuration(simulator, "").replace(simulator.url(), &url);
+    let exporter = Binary::run(&yaml, environment).await;
     until("the failure is counted", async || {
         let samples = Samples::of_plain_text(&exporter.get("/metrics").await.body);
         let labels = [("error_type", "connect"), ("collector_type", "discovery")];
@@ -64,4 +107,5 @@ async fn a_name_that_is_not_resolved() {
     assert!(page.contains("GitLab does not answer"), "{page}");
     let said = exporter.program.stderr();
     assert!(said.contains("cannot connect: "), "{said}");
+    exporter
 }

@@ -208,6 +208,36 @@ async fn a_named_project_that_appears_later_is_found() {
     assert_eq!(story.exporter.heard.tracked(), 1);
 }
 
+/// One entry cannot be looked up when the exporter starts: it is tried again soon, alone.
+#[tokio::test]
+async fn what_cannot_be_looked_up_is_tried_again_soon() {
+    const LIST: &str = "/api/v4/groups/:id/projects";
+    const NAMED: &str = "/api/v4/projects/:id";
+    let group = owned_by("group", OwnerKind::Group, true);
+    let mut story = Story::unseen(
+        settings(&["other/tool"], vec![group]),
+        |world, _| populate(world),
+        |_| {},
+    );
+    let fails = Rule::new(Fault::Status { status: 503 }).on(NAMED);
+    story.gitlab.faults().add(fails);
+    story.look_now().await;
+    let asked = story.gitlab.requests().counts();
+    assert_eq!(asked.get(LIST), Some(&1), "{asked:?}");
+    let listed = story.exporter.heard.tracked();
+    assert!(listed > 0);
+    assert_eq!(story.exporter.heard.failures("discovery", "server"), 1);
+
+    story.gitlab.faults().clear();
+    story.gitlab.requests().reset();
+    story.look_for(30).await;
+    let asked = story.gitlab.requests().counts();
+    assert_eq!(story.exporter.heard.tracked(), listed + 1, "{asked:?}");
+    assert_eq!((asked.get(NAMED), asked.get(LIST)), (Some(&1), None));
+    let labels = [("project", "other/tool")];
+    assert_eq!(story.value(RUNS, &labels), Some(0.0));
+}
+
 /// Lets something happen to `group/web`, which is tracked by name and by a group, and expects it
 /// to leave, with all its series.
 async fn leaves(what: &str, within: u64, happens: impl Fn(&Simulator, u64)) {
