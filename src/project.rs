@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::clock::UnixSeconds;
 use crate::collector::gone::{Gone, SourceBranches};
+use crate::collector::parents::Parents;
 use crate::collector::refs::{RefName, RefsSeen};
 use crate::collector::{child_pipelines, jobs, pipelines, repository, test_reports, variables};
 use crate::gitlab::model::{Role, Text};
@@ -57,6 +58,8 @@ memory! {
     gone: Gone,
     /// Source branches that merge requests are counted under.
     source_branches: SourceBranches,
+    /// Refs of other projects that started pipelines here.
+    parents: Parents,
     /// Memory of the collector `pipelines`.
     pipelines: pipelines::Memory,
     /// Memory of the collector `jobs`.

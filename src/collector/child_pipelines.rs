@@ -86,6 +86,22 @@ impl Memory {
         })
     }
 
+    /// Whether what is shown of a ref of this project is that a ref of another one started it: its
+    /// newest pipeline.
+    #[must_use]
+    pub fn is_newest_from(&self, parent: ProjectId, name: &Text) -> bool {
+        self.newest
+            .iter()
+            .flat_map(|(_, entries)| entries)
+            .any(|entry| {
+                let mut bridges = entry.value.iter();
+                bridges.any(|(bridge, run)| {
+                    let is_from = bridge.parent_project == parent && bridge.parent_ref == *name;
+                    is_from && run.holder == entry.id
+                })
+            })
+    }
+
     /// Forgets what was started by refs that are gone; `is_gone` is asked with project and ref of
     /// what started a pipeline, and with its own time. Gives the refs that went.
     pub fn forget_parents(
@@ -102,6 +118,28 @@ impl Memory {
             goes
         });
         gone
+    }
+
+    /// Forgets what refs of other projects started before `time`, but for the newest pipeline of
+    /// each ref of this project; `is_there` is asked with project and ref of what started it.
+    pub fn forget_quiet(
+        &mut self,
+        own: ProjectId,
+        time: UnixSeconds,
+        is_there: impl Fn(ProjectId, &Text) -> bool,
+    ) {
+        let mut newest = BTreeSet::new();
+        newest.extend(
+            self.newest
+                .iter()
+                .flat_map(|(_, entries)| entries)
+                .map(|it| it.id),
+        );
+        self.forget(|bridge, run| {
+            let parent = bridge.parent_project;
+            let is_quiet = parent != own && run.holder_created_at < time;
+            is_quiet && !newest.contains(&run.holder) && !is_there(parent, &bridge.parent_ref)
+        });
     }
 
     fn forget(&mut self, mut goes: impl FnMut(&Bridge, &Newest) -> bool) {

@@ -21,6 +21,7 @@ pub mod history;
 pub mod jobs;
 pub mod merge_requests;
 pub mod names;
+pub mod parents;
 pub mod pipelines;
 #[cfg(test)]
 mod properties;

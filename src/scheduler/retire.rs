@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::registry::Registry;
 use crate::clock::UnixSeconds;
+use crate::collector::parents::QUIET;
 use crate::collector::refs::{RefName, upstream_counting_ref};
 use crate::collector::{Feed, Measured, Subject};
 use crate::gitlab::model::{Known, ProjectId, Text};
@@ -82,6 +83,7 @@ pub(super) fn parents(
     feed: &Feed,
     memory: &mut ProjectMemory,
 ) -> Vec<Retirement> {
+    let mut quiet = quiet_parents(registry, subject, feed, memory);
     let own = (memory.gone.clone(), read_to(memory));
     let is_gone = |parent: ProjectId, name: &Text, created: UnixSeconds| {
         let known = if parent == subject.id {
@@ -106,9 +108,42 @@ pub(super) fn parents(
         }
     }
     let unknown = Text::default();
-    gone.iter()
-        .map(|(parent, name)| started_by(&subject.path_of(*parent, &unknown), name))
+    let gone = gone
+        .into_iter()
+        .map(|(parent, name)| (subject.path_of(parent, &unknown), name));
+    quiet.extend(gone);
+    quiet
+        .iter()
+        .map(|(path, name)| started_by(path, name))
         .collect()
+}
+
+/// Lets go of refs of other projects that have started nothing for long and that nobody watches;
+/// gives path and name of each.
+fn quiet_parents(
+    registry: &Registry,
+    subject: Subject<'_>,
+    feed: &Feed,
+    memory: &mut ProjectMemory,
+) -> BTreeSet<(Text, Text)> {
+    let ProjectMemory {
+        parents,
+        child_pipelines,
+        ..
+    } = memory;
+    let is_there = |parent: ProjectId, name: &Text| {
+        let known = registry.get(parent).map(|parent| &parent.memory);
+        known.is_some_and(|memory| {
+            let mut refs = memory.latest_refs().into_keys();
+            refs.any(|kept| kept.name == *name) || memory.source_branches.names(name)
+        })
+    };
+    parents.absorb(subject, feed);
+    child_pipelines.forget_quiet(subject.id, subject.now.minus(QUIET), is_there);
+    let gone = parents.let_go(subject.now, |parent, name| {
+        child_pipelines.is_newest_from(parent, name) || is_there(parent, name)
+    });
+    gone.into_iter().collect()
 }
 
 /// Up to when a project's pipelines have been read.

@@ -1,7 +1,9 @@
 //! What is named by other refs than its own: a downstream pipeline by what started it in another
 //! project, a merge request's counters by its source branch. It leaves with what names it.
 
-use amazing_gitlab_exporter::config::{CountRef, MergeRequestState as Watched, Settings};
+use amazing_gitlab_exporter::config::{
+    CountRef, MergeRequestState as Watched, ProjectEntry, Settings,
+};
 use gitlab_simulator::time::DAY;
 use gitlab_simulator::world::{JobSpec, MergeRequestState, PipelineId, PipelineSpec, ProjectId};
 
@@ -166,6 +168,49 @@ async fn what_a_deleted_merge_request_started_in_another_project_leaves() {
     }
     let own = two.story.values_of("age_pipeline_status", "ref");
     assert_eq!(own, ["main", "merge-requests/2"]);
+}
+
+/// Nobody says when a branch is gone that its project does not watch: what it started elsewhere
+/// leaves a month after the last of it, but for what is the newest there.
+#[tokio::test]
+async fn what_an_unwatched_branch_started_in_another_project_leaves_after_a_month() {
+    let mut settings = watch_existing();
+    let mut of_app = settings.wildcards[0].settings.clone();
+    of_app.refs.branches.regexp = "^main$".parse().expect("a regular expression");
+    settings.projects.push(ProjectEntry {
+        name: "group/app".to_owned(),
+        settings: of_app,
+    });
+    let mut two = Two::begin(true, settings).await;
+    let app = two.story.app;
+    two.story.world().push(app, "other").expect("a branch");
+    for name in ["feature", "main", "other"] {
+        let child = two.starts(PipelineSpec::branch(name));
+        two.story.look().await;
+        two.story.succeeds(child);
+    }
+    let month = u64::try_from(30 * DAY / 1000).expect("days");
+    two.story.look_for(2 * BIRTH_WINDOW).await;
+    two.story.wait(month - 3600);
+    two.story.look_for(2 * BIRTH_WINDOW).await;
+    for name in ["feature", "main", "other"] {
+        assert_eq!(two.shown(RUNS, name), Some(1.0), "{name}");
+        assert_eq!(two.shown(STATUS, name), Some(1.0), "{name}");
+    }
+    two.story.wait(3600);
+    two.story.look_for(4 * BIRTH_WINDOW).await;
+    assert_eq!(two.left("feature"), [""; 0]);
+    for name in ["main", "other"] {
+        assert_eq!(two.shown(RUNS, name), Some(1.0), "{name}");
+        assert_eq!(two.shown(STATUS, name), Some(1.0), "{name}");
+    }
+    // The next that it starts takes its place: nothing keeps what was the newest before.
+    let child = two.starts(PipelineSpec::branch("main"));
+    two.story.look().await;
+    two.story.succeeds(child);
+    two.story.look_for(4 * BIRTH_WINDOW).await;
+    assert_eq!(two.left("other"), [""; 0]);
+    assert_eq!(two.shown(RUNS, "main"), Some(2.0));
 }
 
 const COUNTED: Select<'static> = &[("ref", "merge-requests/fix")];
