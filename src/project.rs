@@ -86,6 +86,8 @@ memory! {
     dora: crate::collector::dora::Memory,
     /// Memory of the collector `repository`.
     repository: repository::Memory,
+    /// What REST last told of the repository by calls of its own.
+    repository_parts: repository::Parts,
     /// Memory of the collector `contributors`.
     contributors: crate::collector::contributors::Memory,
 }

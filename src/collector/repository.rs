@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Measured, Subject};
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::Text;
-use crate::gitlab::repository::{RefCounts, RepositoryInfo, Statistics};
+use crate::gitlab::repository::{Language, RefCounts, Releases, RepositoryInfo, Statistics};
 use crate::telemetry::catalogue::labels::{
     LanguageLabels, ProjectLabels, ProjectRefLabels, RepositoryInfoLabels,
 };
@@ -20,10 +20,38 @@ pub struct Memory {
     commits: Option<(Text, u64)>,
     /// Branches and tags as they were last counted.
     pub refs: Option<RefCounts>,
-    /// When it was last read.
+    /// When all of it was last read.
     pub read_at: Option<UnixSeconds>,
     /// The project's activity at that time.
     pub activity: Option<UnixSeconds>,
+}
+
+impl Memory {
+    /// Notes that all of it was read.
+    pub fn read(&mut self, now: UnixSeconds, activity: Option<UnixSeconds>) {
+        self.read_at = Some(now);
+        self.activity = activity;
+    }
+}
+
+/// What REST tells by calls of its own, as it was last told: it stays while they fail.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Parts {
+    /// Languages of the default branch.
+    pub languages: Option<Vec<Language>>,
+    /// Releases.
+    pub releases: Option<Releases>,
+}
+
+impl Parts {
+    /// Those of a repository.
+    #[must_use]
+    pub fn of(info: &RepositoryInfo) -> Self {
+        Self {
+            languages: info.languages.clone(),
+            releases: info.releases,
+        }
+    }
 }
 
 /// Measures a repository; `coverage` is that of the default branch's newest pipeline with one.
@@ -39,8 +67,6 @@ pub fn measure(
         count_commits(subject, &branch, statistics.commits, memory, &mut out);
     }
     memory.refs = info.refs;
-    memory.read_at = Some(subject.now);
-    memory.activity = info.last_activity_at;
     let states = &mut out.states;
     if let Some(statistics) = statistics {
         sizes(subject, &statistics, states);

@@ -55,7 +55,7 @@ pub struct Statistics {
 }
 
 /// A language and its share.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Language {
     /// Its name.
     pub name: Text,
@@ -73,7 +73,7 @@ pub struct RefCounts {
 }
 
 /// A project's releases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Releases {
     /// How many, upcoming ones included.
     pub count: u64,

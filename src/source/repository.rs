@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::batches::Batches;
 use super::{Problem, Reading, Source, SourceError, Target, side_by_side};
 use crate::clock::UnixSeconds;
-use crate::collector::{Measures, Subject, repository};
+use crate::collector::repository::{self, Parts};
+use crate::collector::{Measures, Subject};
 use crate::config::Collectors;
 use crate::gitlab::model::{ProjectId, Text};
 use crate::gitlab::repository::{RefCounts, RepositoryInfo};
@@ -83,7 +84,8 @@ impl RepositorySource {
             Some(counts) => Some(counts),
             None if has_moved(target, info.last_activity_at) => {
                 let read = self.gitlab.counted_refs(target.id()).await;
-                note(target, read, &mut problems).flatten()
+                let before = || Some(target.memory.repository.refs);
+                note(target, read, before, &mut problems).flatten()
             }
             None => target.memory.repository.refs,
         };
@@ -97,16 +99,21 @@ impl RepositorySource {
     ) -> Result<RepositoryInfo, SourceError> {
         let id = target.id();
         let mut info = self.gitlab.repository(id).await?;
-        info.languages = note(target, self.gitlab.languages(id).await, problems);
-        info.releases = note(target, self.gitlab.releases(id).await, problems);
+        let before = &target.memory.repository_parts;
+        let languages = self.gitlab.languages(id).await;
+        info.languages = note(target, languages, || before.languages.clone(), problems);
+        let releases = self.gitlab.releases(id).await;
+        info.releases = note(target, releases, || before.releases, problems);
         Ok(info)
     }
 }
 
-/// What a call gave; nothing where the token may not ask or there is no repository.
+/// What a call gave; nothing where the token may not ask or there is no repository, and what was
+/// there before where it failed.
 fn note<T>(
     target: &Target,
     read: Result<T, GitLabError>,
+    before: impl FnOnce() -> Option<T>,
     problems: &mut Vec<Problem>,
 ) -> Option<T> {
     match read {
@@ -115,7 +122,7 @@ fn note<T>(
         Err(error) => {
             let (path, who) = (&target.project.full_path, Collector::Repository.as_str());
             problems.push(Problem::call(path, who, &error));
-            None
+            before()
         }
     }
 }
@@ -189,6 +196,13 @@ impl Source for RepositorySource {
         let branch: Option<Text> = facts.info.default_branch.clone().value();
         let coverage = branch.and_then(|branch| memory.pipelines.coverage_of(&branch));
         let measured = repository::measure(subject, &facts.info, coverage, &mut memory.repository);
+        memory.repository_parts = Parts::of(&facts.info);
+        // What failed is asked for again at the next look, whether anything moves or not.
+        if facts.problems.is_empty() {
+            memory
+                .repository
+                .read(subject.now, facts.info.last_activity_at);
+        }
         vec![Measures::new(Collector::Repository, measured)]
     }
 }
