@@ -33,7 +33,7 @@ impl Unit {
             Unit::Bytes => "bytes",
             Unit::Ago => "dateTimeFromNow",
             Unit::PerSecond => "ops",
-            Unit::PerDay => "suffix: per day",
+            Unit::PerDay => "suffix:per day",
         }
     }
 
