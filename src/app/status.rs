@@ -248,9 +248,10 @@ fn project(entry: &Entry, now: UnixSeconds) -> ProjectStatus {
 /// Why something could not be read of it the last time: pipelines above all.
 fn failure(entry: &Entry) -> Option<&str> {
     let whole = entry.error.iter().chain(entry.errors.values());
-    let parts = entry.failures.values().flatten();
-    let parts = parts.map(|problem| problem.sentence.as_str());
-    whole.map(String::as_str).chain(parts).next()
+    whole
+        .map(String::as_str)
+        .chain(entry.failures.sentence())
+        .next()
 }
 
 fn reachability(seen: &Seen) -> Reachability {

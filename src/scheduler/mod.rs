@@ -5,6 +5,7 @@
 //! told to stop. What a run does is in [`run`].
 
 pub mod capability;
+pub mod failures;
 mod measure;
 pub mod observer;
 mod record;

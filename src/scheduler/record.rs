@@ -230,7 +230,7 @@ fn end(shared: &Shared, done: Vec<Done>, recorded: &Result<(), RecordError>, now
             &failures,
             now.since(entry.timer(reading).due),
         );
-        entry.fails(reading, failures);
+        entry.failures.replace(reading, failures, now);
         let path = entry.project.full_path.clone();
         if let Some(memory) = &done.memory
             && memory.gone.adds_to(&entry.memory.gone)
@@ -246,7 +246,7 @@ fn end(shared: &Shared, done: Vec<Done>, recorded: &Result<(), RecordError>, now
     }
     registry.refs_went(&refs_went);
     let lag = successes.lag();
-    for collector in successes.collectors(&registry) {
+    for collector in successes.collectors(&mut registry, now) {
         shared.observer.succeeded(collector.as_str(), now, lag);
     }
 }
@@ -356,13 +356,9 @@ fn tell_problems(shared: &Shared, (reading, id): (Reading, ProjectId), problems:
         shared.observer.failed(problem.collector, problem.kind);
     }
     let registry = shared.registry();
-    let before = registry.get(id);
-    let before = before.and_then(|entry| entry.failures.get(&reading));
-    let is_known = |problem: &Problem| {
-        let mut before = before.into_iter().flatten();
-        before.any(|known| known.sentence == problem.sentence)
-    };
-    for problem in problems.iter().filter(|problem| !is_known(problem)) {
+    let before = registry.get(id).map(|entry| &entry.failures);
+    let is_new = |problem: &&Problem| before.is_none_or(|before| !before.has(reading, problem));
+    for problem in problems.iter().filter(is_new) {
         tracing::warn!(collector = problem.collector, "{problem}");
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::failures::Failures;
 pub use super::timer::{Rhythm, Slot, Timer};
 use crate::clock::UnixSeconds;
 use crate::config::ProjectSettings;
@@ -13,7 +14,7 @@ use crate::gitlab::model::{Known, Project, ProjectId, Text};
 use crate::project::ProjectMemory;
 pub use crate::source::Reading;
 use crate::source::change_feed::Depth;
-use crate::source::{AnySource, Problem, Target, Tracked, Unavailable};
+use crate::source::{AnySource, Target, Tracked, Unavailable};
 use crate::telemetry::catalogue::Collector;
 
 /// A tracked project.
@@ -44,7 +45,7 @@ pub struct Entry {
     /// Why the last reading of other things failed.
     pub errors: BTreeMap<Reading, String>,
     /// Calls that failed in the last reading and left the rest of it whole.
-    pub failures: BTreeMap<Reading, Vec<Problem>>,
+    pub failures: Failures,
     /// When its states were last measured.
     pub measured_at: Option<UnixSeconds>,
     /// The last successful look of the change feed.
@@ -60,15 +61,6 @@ impl Entry {
             Reading::ChangeFeed => &mut self.feed,
             Reading::Refs => &mut self.refs,
             other => self.others.entry(other).or_default(),
-        }
-    }
-
-    /// Takes the calls of a reading that failed while the rest was read.
-    pub fn fails(&mut self, reading: Reading, failures: Vec<Problem>) {
-        if failures.is_empty() {
-            self.failures.remove(&reading);
-        } else {
-            self.failures.insert(reading, failures);
         }
     }
 
@@ -164,6 +156,8 @@ pub struct Registry {
     start: Option<UnixSeconds>,
     /// Version and edition of GitLab, as far as known.
     instance: Option<Arc<Instance>>,
+    /// When GitLab last answered what a collector asked of a project.
+    pub answered: BTreeMap<Collector, UnixSeconds>,
 }
 
 impl Registry {
@@ -221,7 +215,7 @@ impl Registry {
                 tier_due: UnixSeconds::default(),
                 unavailable: BTreeMap::new(),
                 errors: BTreeMap::new(),
-                failures: BTreeMap::new(),
+                failures: Failures::default(),
                 measured_at: None,
                 succeeded_at: None,
                 error: None,

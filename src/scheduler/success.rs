@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::record::Read;
 use super::registry::Registry;
+use crate::clock::UnixSeconds;
 use crate::source::Problem;
 use crate::telemetry::catalogue::Collector;
 
@@ -53,15 +54,17 @@ impl Successes {
         self.lag.unwrap_or_default()
     }
 
-    /// The collectors that the run ended well for. One that had nothing to ask is up to date as
-    /// long as it does not wait for an answer in any project.
-    pub(super) fn collectors(&self, registry: &Registry) -> Vec<Collector> {
+    /// The collectors that the run ended well for. One that had nothing to ask is up to date,
+    /// unless it waits for an answer somewhere and has had none anywhere since.
+    pub(super) fn collectors(&self, registry: &mut Registry, now: UnixSeconds) -> Vec<Collector> {
+        for collector in &self.answered {
+            registry.answered.insert(*collector, now);
+        }
+        let registry = &*registry;
         let waits = |collector: &Collector| {
-            let mut failures = registry.iter().flat_map(|(_, entry)| &entry.failures);
-            failures.any(|(_, failures)| {
-                let mut failures = failures.iter();
-                failures.any(|problem| problem.collector == collector.as_str())
-            })
+            let answered = registry.answered.get(collector).copied();
+            let mut failures = registry.iter().map(|(_, entry)| &entry.failures);
+            failures.any(|failures| failures.since(collector.as_str()) > answered)
         };
         let went_well = |collector: &&Collector| {
             self.answered.contains(collector)

@@ -131,6 +131,47 @@ async fn a_graphql_that_fails_for_everybody_is_given_up_soon() {
     assert_eq!(story.count(RUNS, &[]), 122.0);
 }
 
+/// A collector is up to date while GitLab answers what it asks, or while it has nothing to ask: that
+/// one project fails for long makes the others no older, and that one is quiet makes nothing new.
+#[tokio::test]
+async fn a_collector_is_as_new_as_its_last_answer() {
+    let (mut story, ids) = many(1, watch_everything()).await;
+    let [first, second] = ids[..] else {
+        panic!("two projects: {ids:?}")
+    };
+    story.look_for(300).await;
+    let jobs = [
+        "PipelineJobs",
+        "/api/v4/projects/:id/pipelines/:pipeline_id/jobs",
+    ];
+    let fails = jobs.map(|on| Rule::new(Fault::Status { status: 500 }).on(on));
+    for rule in &fails {
+        story.gitlab.faults().add(rule.clone());
+    }
+    // Whoever asks is refused, and the other has nothing to ask.
+    let succeeded = |story: &Story, collector| story.exporter.heard.succeeded_at(collector);
+    let before = succeeded(&story, "jobs");
+    story.create_in(&[first]);
+    story.look_for(300).await;
+    assert!(story.exporter.heard.failures("jobs", "server") > 0);
+    assert_eq!(succeeded(&story, "jobs"), before);
+    let pipelines = succeeded(&story, "pipelines");
+    assert_eq!(pipelines, Some(now(&story.gitlab)), "they are read");
+
+    // Only the first project fails, and the second asks once.
+    story.gitlab.faults().clear();
+    for rule in fails {
+        story.gitlab.faults().add(rule.about(first));
+    }
+    story.create_in(&[second]);
+    story.look_for(60).await;
+    assert!(succeeded(&story, "jobs") > before);
+    let failures = story.exporter.heard.failures("jobs", "server");
+    story.look_for(300).await;
+    assert!(story.exporter.heard.failures("jobs", "server") > failures);
+    assert_eq!(succeeded(&story, "jobs"), Some(now(&story.gitlab)));
+}
+
 #[tokio::test]
 async fn looks_come_at_their_interval() {
     let mut settings = watch_everything();

@@ -14,6 +14,7 @@ pub struct Heard(Mutex<Notes>);
 #[derive(Debug, Default)]
 struct Notes {
     failed: BTreeMap<(&'static str, &'static str), usize>,
+    succeeded: BTreeMap<&'static str, UnixSeconds>,
     tracked: usize,
 }
 
@@ -37,6 +38,11 @@ impl Heard {
         self.notes().failed.clone()
     }
 
+    /// When a collector's run last ended well.
+    pub fn succeeded_at(&self, collector: &str) -> Option<UnixSeconds> {
+        self.notes().succeeded.get(collector).copied()
+    }
+
     /// Projects tracked at the last word.
     pub fn tracked(&self) -> usize {
         self.notes().tracked
@@ -50,7 +56,9 @@ impl Observer for Heard {
         *self.notes().failed.entry((collector, kind)).or_default() += 1;
     }
 
-    fn succeeded(&self, _: &'static str, _: UnixSeconds, _: Duration) {}
+    fn succeeded(&self, collector: &'static str, at: UnixSeconds, _: Duration) {
+        self.notes().succeeded.insert(collector, at);
+    }
 
     fn tasks(&self, _: usize, _: usize) {}
 
