@@ -6,7 +6,8 @@
 #                    unpacked with an apt state of their own, from the mirror that this machine's apt uses
 #   PyPI packages    tests/integration/programs/requirements.txt: into a virtual environment
 #   npm packages     Grafana's types and TypeScript, for the dashboards
-#   Go modules       tests/collector: an OpenTelemetry Collector, built where Go is
+#   Go modules       tests/collector: an OpenTelemetry Collector, tests/alloy: Grafana Alloy's parser; built
+#                    where Go is
 #
 # What cannot be had is said in one sentence, and the tests that need it are skipped: they fail
 # where CI=true. Run it again at any time; it is quick when all is there.
@@ -153,6 +154,21 @@ install_collector() {
   ln -sf "../$program" "$tools/bin/otel-collector"
 }
 
+# The parser of tests/alloy.
+install_alloy() {
+  local source=tests/alloy program=$tools/bin/alloy-syntax
+  ! [[ -x $program && $program -nt $source/main.go && $program -nt $source/go.mod ]] || return 0
+  if ! command -v go >/dev/null; then
+    say "Go is missing (https://go.dev/dl): the test of Alloy's configuration is skipped."
+    return 0
+  fi
+  say "building Grafana Alloy's parser"
+  if ! (cd "$source" && GOTOOLCHAIN=local CGO_ENABLED=0 GOFLAGS=-mod=readonly \
+    go build -trimpath -buildvcs=false -o "$program" .) >>"$log" 2>&1; then
+    say "Alloy's parser could not be built (see $log): its test is skipped."
+  fi
+}
+
 # What the dashboards are checked with.
 install_node() {
   local packages=(@grafana/schema@13.2.3 typescript@5.9.3) have=$tools/node/wanted
@@ -177,3 +193,4 @@ install_python
 install_node
 wait "$debian"
 install_collector
+install_alloy

@@ -17,6 +17,9 @@ use crate::gitlab::model::{Known, ProjectId, Text};
 /// How long what a ref started stays when nobody says whether the ref is still there.
 pub const QUIET: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// How exactly that is noted: what runs is read at each look, and is not to be written each time.
+const EXACT: Duration = Duration::from_secs(3600);
+
 /// Values of `parent_project` and `parent_ref` that have series, of other projects.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Parents(BTreeMap<(Text, Text), Parent>);
@@ -47,7 +50,12 @@ impl Parents {
                 let path = subject.path_of(project, &upstream.project);
                 let name = upstream_counting_ref(upstream, subject.settings);
                 let last = subject.now;
-                self.0.insert((path, name), Parent { project, last });
+                let parent = self.0.entry((path, name));
+                let parent = parent.or_insert(Parent { project, last });
+                parent.project = project;
+                if last.since(parent.last) >= EXACT {
+                    parent.last = last;
+                }
             }
         }
     }

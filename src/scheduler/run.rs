@@ -60,8 +60,11 @@ pub(super) async fn discover(shared: Arc<Shared>, scope: Scope) {
     let span = info_span!("run", otel.name = "discovery run");
     let (mut found, errors) = {
         let mut discovery = shared.discovery.lock().await;
-        for id in std::mem::take(&mut *shared.changed()) {
-            discovery.forget(id);
+        // Another try of some entries would not find what the others list.
+        if scope == Scope::All {
+            for id in std::mem::take(&mut *shared.changed()) {
+                discovery.forget(id);
+            }
         }
         discovery.look(scope, now).instrument(span.clone()).await
     };

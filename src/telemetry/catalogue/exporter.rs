@@ -121,7 +121,8 @@ pub static COLLECTION_LAST_SUCCESS: Gauge<CollectorLabels> = Gauge::new(spec(
     "age_collection_last_success_timestamp",
     "s",
     false,
-    "When a run of the collector last ended well, in seconds since the Unix epoch.",
+    "When GitLab last answered what the collector asked of at least one project, in seconds since \
+     the Unix epoch. It stands still while all its calls fail, whatever else is read.",
 ));
 
 /// Lag.

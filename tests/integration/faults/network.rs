@@ -1,13 +1,14 @@
 //! What lies between the exporter and GitLab.
 
-use gitlab_simulator::Simulator;
+use gitlab_simulator::world::PipelineSpec;
+use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 use serde_json::Value;
 
 use super::outages::unreachable;
 use super::rig::{Plan, Rig, gitlab};
 use super::says::Says;
 use crate::support::door::Door;
-use crate::support::exporter::{Binary, configuration};
+use crate::support::exporter::{Binary, RealTime, beginning_now, configuration};
 use crate::support::samples::Samples;
 use crate::support::tls::{Expiry, TlsFront};
 use crate::support::tools::tool;
@@ -62,22 +63,41 @@ async fn a_name_that_resolves_later() {
         ("LD_PRELOAD", resolver.to_str().expect("text")),
         ("NSS_WRAPPER_HOSTS", hosts.path().to_str().expect("text")),
     ];
-    let simulator = gitlab();
+    let world = World::generate(WorldConfig {
+        projects: 3,
+        active_ratio: 0.0,
+        ..beginning_now()
+    });
+    let simulator = Simulator::start(world, &Options::default()).expect("a simulator");
+    let _time = RealTime::of(&simulator);
     let exporter = does_not_resolve(&simulator, "gitlab.test", &environment).await;
     resolve("gitlab.test");
-    let projects = simulator.world().projects().count();
     until("all projects are read", async || {
-        let ready: Value = serde_json::from_str(&exporter.get("/ready").await.body)
-            .map_err(|error| error.to_string())?;
-        let is_reached = ready["gitlab"]["reachable"] == true && ready["projects"]["failing"] == 0;
-        let read = ready["projects"]["looked_at"] == projects;
-        (is_reached && read)
-            .then_some(())
-            .ok_or_else(|| ready.to_string())
+        let ready = exporter.get("/ready").await.body;
+        let said: Value = serde_json::from_str(&ready).map_err(|error| error.to_string())?;
+        let is_reached = said["gitlab"]["reachable"] == true && said["projects"]["failing"] == 0;
+        let are_read = said["projects"]["looked_at"] == 3;
+        (is_reached && are_read).then_some(()).ok_or(ready)
     })
     .await;
     let page = exporter.get("/").await.body;
     assert!(page.contains("All is well"), "{page}");
+    {
+        let mut world = simulator.world();
+        let project = world.projects().next().expect("a project").id;
+        for _ in 0..3 {
+            let spec = PipelineSpec::branch("main").skipped();
+            world.create_pipeline(project, &spec).expect("a pipeline");
+        }
+    }
+    until("what happens then is counted", async || {
+        let samples = Samples::of_plain_text(&exporter.get("/metrics").await.body);
+        match samples.sum("age_pipeline_run_count", &[]) {
+            Some(3.0) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
 }
 
 /// An exporter whose GitLab has a name that nobody knows: it says so, and is up.
@@ -87,7 +107,8 @@ async fn does_not_resolve(
     environment: &[(&str, &str)],
 ) -> Binary {
     let url = format!("http://{name}:{}", simulator.address().port());
-    let yaml = configuration(simulator, "").replace(simulator.url(), &url);
+    let births = "telemetry: {birth_window: 4s}\n";
+    let yaml = configuration(simulator, births).replace(simulator.url(), &url);
     let exporter = Binary::run(&yaml, environment).await;
     until("the failure is counted", async || {
         let samples = Samples::of_plain_text(&exporter.get("/metrics").await.body);

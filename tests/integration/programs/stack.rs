@@ -128,6 +128,29 @@ fn the_collector_accepts_its_configuration() {
     assert!(!validate(&wrong).status.success());
 }
 
+/// By Alloy's own parser, and in its format; that its components have these arguments is read from
+/// their reference.
+#[test]
+fn alloy_reads_its_configuration() {
+    let Some(parser) = tool("bin/alloy-syntax") else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let parse = |text: &str| {
+        write(&folder, "config.alloy", text);
+        let mut command = Command::new(&parser);
+        command.arg(folder.path().join("config.alloy"));
+        command.output().expect("the parser runs")
+    };
+    let config = text("otel/alloy/config.alloy");
+    let output = parse(&config);
+    assert!(output.status.success(), "{}", said(&output));
+    // It would say so.
+    let wrong = config.replace("forward_to                       = [", "forward_to = ");
+    assert_ne!(wrong, config);
+    assert!(!parse(&wrong).status.success());
+}
+
 #[test]
 fn prometheus_accepts_its_configurations() {
     let Some(promtool) = tool("bin/promtool") else {

@@ -213,7 +213,10 @@ async fn a_named_project_that_appears_later_is_found() {
 async fn what_cannot_be_looked_up_is_tried_again_soon() {
     const LIST: &str = "/api/v4/groups/:id/projects";
     const NAMED: &str = "/api/v4/projects/:id";
-    let group = owned_by("group", OwnerKind::Group, true);
+    let group = Wildcard {
+        archived: true,
+        ..owned_by("group", OwnerKind::Group, true)
+    };
     let mut story = Story::unseen(
         settings(&["other/tool"], vec![group]),
         |world, _| populate(world),
@@ -228,9 +231,15 @@ async fn what_cannot_be_looked_up_is_tried_again_soon() {
     assert!(listed > 0);
     assert_eq!(story.exporter.heard.failures("discovery", "server"), 1);
 
+    // What the list is to be asked for at its time stays until then.
+    story
+        .world()
+        .set_archived(story.app, true)
+        .expect("it is there");
+    story.look_for(90).await;
     story.gitlab.faults().clear();
     story.gitlab.requests().reset();
-    story.look_for(30).await;
+    story.look_for(120).await;
     let asked = story.gitlab.requests().counts();
     assert_eq!(story.exporter.heard.tracked(), listed + 1, "{asked:?}");
     assert_eq!((asked.get(NAMED), asked.get(LIST)), (Some(&1), None));
