@@ -20,9 +20,12 @@ demo: rust ## Build and run the exporter over a simulated GitLab, until Ctrl-C
 tools: ## Install what the tests need by package name, where it is missing
 	@tests/install-tools.sh
 
+# Tests at once: many of them wait for programs and sockets half of their time.
+RUST_TEST_THREADS ?= $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 )))
+
 .PHONY: test
 test: rust tools ## Install what the tests need, then run every test
-	$(CARGO) test --locked --workspace
+	RUST_TEST_THREADS=$(RUST_TEST_THREADS) $(CARGO) test --locked --workspace
 
 .PHONY: lint
 lint: rust ## Check format and lints

@@ -2,7 +2,7 @@
 
 use gitlab_simulator::faults::{Fault, Rule};
 
-use super::rig::{FEW_MOMENTS, LOOK, Plan, Rig};
+use super::rig::{FEW_MOMENTS, LOOK, Plan, Rig, STEP};
 use super::says::Says;
 
 const HOUR: u64 = 3600;
@@ -94,6 +94,14 @@ async fn flapping() {
         rig.pass(LOOK + 7 * (round % 5)).await;
         successes.push(rig.last_success().await);
         if round % 3 == 0 {
+            // The look that meets it may be under way still.
+            for _ in 0..20 {
+                let (_, ready) = rig.ready().await;
+                if ready["gitlab"]["reachable"] == false {
+                    break;
+                }
+                rig.pass(STEP).await;
+            }
             rig.says(&Says {
                 failing: rig.failing().await,
                 ..unreachable("connect")
