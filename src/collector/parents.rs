@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::refs::{is_watched, upstream_counting_ref};
-use super::{Feed, Subject};
+use super::{Feed, ForeignPipeline, Subject};
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::{Known, ProjectId, Text};
 
@@ -20,9 +20,20 @@ pub const QUIET: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How exactly that is noted: what runs is read at each look, and is not to be written each time.
 const EXACT: Duration = Duration::from_secs(3600);
 
-/// Values of `parent_project` and `parent_ref` that have series, of other projects.
+/// What has series of something that a ref of another project started, by its labels.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Started {
+    /// `parent_project`.
+    pub parent_project: Text,
+    /// `parent_ref`.
+    pub parent_ref: Text,
+    /// `project`.
+    pub project: Text,
+}
+
+/// All that has such series.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Parents(BTreeMap<(Text, Text), Parent>);
+pub struct Parents(BTreeMap<Started, Parent>);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Parent {
@@ -38,21 +49,33 @@ impl Parents {
         let watched = watched.filter(|facts| is_watched(&facts.pipeline, subject.settings));
         for facts in watched {
             let own = match &facts.pipeline.upstream {
-                Known::Value(upstream) => Some(upstream),
+                Known::Value(upstream) => Some((upstream, subject.project.clone())),
                 _ => None,
             };
-            let foreign = facts.foreign.iter().map(|foreign| &foreign.upstream);
-            for upstream in own.into_iter().chain(foreign) {
-                let project = upstream.project_id;
-                if project == subject.id {
+            let foreign = facts
+                .foreign
+                .iter()
+                .map(|ForeignPipeline { upstream, target }| {
+                    let project = subject.path_of(target.project_id, &target.project);
+                    (upstream, project)
+                });
+            for (upstream, project) in own.into_iter().chain(foreign) {
+                let parent = upstream.project_id;
+                if parent == subject.id {
                     continue;
                 }
-                let path = subject.path_of(project, &upstream.project);
-                let name = upstream_counting_ref(upstream, subject.settings);
+                let started = Started {
+                    parent_project: subject.path_of(parent, &upstream.project),
+                    parent_ref: upstream_counting_ref(upstream, subject.settings),
+                    project,
+                };
                 let last = subject.now;
-                let parent = self.0.entry((path, name));
-                let parent = parent.or_insert(Parent { project, last });
-                parent.project = project;
+                let known = Parent {
+                    project: parent,
+                    last,
+                };
+                let parent = self.0.entry(started).or_insert(known);
+                parent.project = upstream.project_id;
                 if last.since(parent.last) >= EXACT {
                     parent.last = last;
                 }
@@ -60,20 +83,27 @@ impl Parents {
         }
     }
 
-    /// Forgets the refs that have started nothing for long, and gives project and ref of each, as
-    /// the labels name them. `is_kept` says of a ref whether it is known to be there.
+    /// Whether something of these labels was started lately.
+    #[must_use]
+    pub fn is_live(&self, started: &Started, now: UnixSeconds) -> bool {
+        let known = self.0.get(started);
+        known.is_some_and(|parent| now.since(parent.last) <= QUIET)
+    }
+
+    /// Forgets what refs started that have started nothing more of it for long, and gives its
+    /// labels. `is_kept` is asked with the other project whether it is to stay all the same.
     pub fn let_go(
         &mut self,
         now: UnixSeconds,
-        is_kept: impl Fn(ProjectId, &Text) -> bool,
-    ) -> Vec<(Text, Text)> {
+        is_kept: impl Fn(ProjectId, &Started) -> bool,
+    ) -> Vec<Started> {
         let mut gone = Vec::new();
-        self.0.retain(|(path, name), parent| {
+        self.0.retain(|started, parent| {
             let is_quiet = now.since(parent.last) > QUIET;
-            if is_quiet && is_kept(parent.project, name) {
+            if is_quiet && is_kept(parent.project, started) {
                 return true;
             }
-            gone.extend(is_quiet.then(|| (path.clone(), name.clone())));
+            gone.extend(is_quiet.then(|| started.clone()));
             !is_quiet
         });
         gone

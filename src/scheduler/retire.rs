@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::registry::Registry;
 use crate::clock::UnixSeconds;
-use crate::collector::parents::QUIET;
+use crate::collector::parents::{QUIET, Started};
 use crate::collector::refs::{RefName, upstream_counting_ref};
 use crate::collector::{Feed, Measured, Subject};
 use crate::gitlab::model::{Known, ProjectId, Text};
@@ -83,7 +83,7 @@ pub(super) fn parents(
     feed: &Feed,
     memory: &mut ProjectMemory,
 ) -> Vec<Retirement> {
-    let mut quiet = quiet_parents(registry, subject, feed, memory);
+    let mut retired = quiet_parents(registry, subject, feed, memory);
     let own = (memory.gone.clone(), read_to(memory));
     let is_gone = |parent: ProjectId, name: &Text, created: UnixSeconds| {
         let known = if parent == subject.id {
@@ -108,24 +108,21 @@ pub(super) fn parents(
         }
     }
     let unknown = Text::default();
-    let gone = gone
-        .into_iter()
-        .map(|(parent, name)| (subject.path_of(parent, &unknown), name));
-    quiet.extend(gone);
-    quiet
-        .iter()
-        .map(|(path, name)| started_by(path, name))
-        .collect()
+    retired.extend(
+        gone.iter()
+            .map(|(parent, name)| started_by(&subject.path_of(*parent, &unknown), name)),
+    );
+    retired
 }
 
-/// Lets go of refs of other projects that have started nothing for long and that nobody watches;
-/// gives path and name of each.
+/// Lets go of what refs of other projects started here that have started nothing for long and that
+/// nobody watches.
 fn quiet_parents(
     registry: &Registry,
     subject: Subject<'_>,
     feed: &Feed,
     memory: &mut ProjectMemory,
-) -> BTreeSet<(Text, Text)> {
+) -> Vec<Retirement> {
     let ProjectMemory {
         parents,
         child_pipelines,
@@ -140,10 +137,26 @@ fn quiet_parents(
     };
     parents.absorb(subject, feed);
     child_pipelines.forget_quiet(subject.id, subject.now.minus(QUIET), is_there);
-    let gone = parents.let_go(subject.now, |parent, name| {
-        child_pipelines.is_newest_from(parent, name) || is_there(parent, name)
+    // Two projects that start pipelines in one that is not tracked share what these start.
+    let is_shared = |started: &Started| {
+        let mut others = registry.iter().filter(|(id, _)| *id != subject.id);
+        others.any(|(_, other)| other.memory.parents.is_live(started, subject.now))
+    };
+    let gone = parents.let_go(subject.now, |parent, started| {
+        let name = &started.parent_ref;
+        child_pipelines.is_newest_from(parent, name) || is_there(parent, name) || is_shared(started)
     });
-    gone.into_iter().collect()
+    let labels = |gone: Started| {
+        vec![
+            ("parent_project", gone.parent_project),
+            ("parent_ref", gone.parent_ref),
+            ("project", gone.project),
+        ]
+    };
+    gone.into_iter()
+        .map(labels)
+        .map(Retirement::Labels)
+        .collect()
 }
 
 /// Up to when a project's pipelines have been read.

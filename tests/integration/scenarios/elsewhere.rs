@@ -41,13 +41,18 @@ impl Two {
 
     /// A pipeline that has ended, and the one that it started in `group/lib`, which runs.
     fn starts(&self, spec: PipelineSpec) -> PipelineId {
+        self.starts_in(self.lib, spec)
+    }
+
+    /// The same in another project.
+    fn starts_in(&self, project: ProjectId, spec: PipelineSpec) -> PipelineId {
         let jobs = vec![JobSpec::new("test", "lint")];
-        let bridge = JobSpec::multi_project_bridge("trigger", "to lib", self.lib, false, jobs);
+        let bridge = JobSpec::multi_project_bridge("trigger", "to lib", project, false, jobs);
         let parent = self.story.create(&spec.job(bridge));
         self.story.wait(2);
         self.story.succeeds(parent);
         let mut world = self.story.world();
-        let child = world.pipelines_of(self.lib).map(|it| it.id).max();
+        let child = world.pipelines_of(project).map(|it| it.id).max();
         let child = child.expect("it was started");
         let job = world.job_named(child, "lint").expect("a job").id;
         world.start_job(job, Some(1)).expect("it starts");
@@ -197,9 +202,24 @@ async fn what_an_unwatched_branch_started_in_another_project_leaves_after_a_mont
         assert_eq!(two.shown(RUNS, name), Some(1.0), "{name}");
         assert_eq!(two.shown(STATUS, name), Some(1.0), "{name}");
     }
+    // What it starts in another project keeps what it started there, and no more.
+    let tool = {
+        let mut world = two.story.world();
+        world.add_project("group/tool").expect("a project")
+    };
+    two.story.look_for(600).await;
+    let child = two.starts_in(tool, PipelineSpec::branch("feature"));
+    two.story.look().await;
+    two.story.succeeds(child);
+    two.story.look_for(2 * BIRTH_WINDOW).await;
     two.story.wait(3600);
     two.story.look_for(4 * BIRTH_WINDOW).await;
-    assert_eq!(two.left("feature"), [""; 0]);
+    assert_eq!(two.shown(RUNS, "feature"), None);
+    assert_eq!(two.shown(STATUS, "feature"), None);
+    let in_tool = [("parent_ref", "feature"), ("project", "group/tool")];
+    for metric in [RUNS, STATUS] {
+        assert_eq!(two.story.shown(metric, &in_tool), Some(1.0), "{metric}");
+    }
     for name in ["main", "other"] {
         assert_eq!(two.shown(RUNS, name), Some(1.0), "{name}");
         assert_eq!(two.shown(STATUS, name), Some(1.0), "{name}");
