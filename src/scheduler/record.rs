@@ -252,10 +252,14 @@ fn end(shared: &Shared, done: Vec<Done>, recorded: &Result<(), RecordError>, now
 }
 
 impl Done {
-    /// Calls that failed, and left the rest of what was read whole.
+    /// Calls that failed, and left the rest of what was read whole: each sentence once, however
+    /// many pipelines it is about.
     fn failures(&self) -> Vec<Problem> {
         let problems = self.read.as_ref().map_or(&[][..], Read::problems);
-        let failures = problems.iter().filter(|problem| problem.is_failure);
+        let mut said = BTreeSet::new();
+        let failures = problems.iter().filter(|problem| {
+            problem.is_failure && said.insert((problem.collector, &*problem.sentence))
+        });
         failures.cloned().collect()
     }
 
@@ -357,8 +361,11 @@ fn tell_problems(shared: &Shared, (reading, id): (Reading, ProjectId), problems:
     }
     let registry = shared.registry();
     let before = registry.get(id).map(|entry| &entry.failures);
-    let is_new = |problem: &&Problem| before.is_none_or(|before| !before.has(reading, problem));
-    for problem in problems.iter().filter(is_new) {
-        tracing::warn!(collector = problem.collector, "{problem}");
+    let mut said = BTreeSet::new();
+    for problem in problems {
+        let is_known = before.is_some_and(|before| before.has(reading, problem));
+        if !is_known && said.insert(&problem.sentence) {
+            tracing::warn!(collector = problem.collector, "{problem}");
+        }
     }
 }

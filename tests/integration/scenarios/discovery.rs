@@ -396,7 +396,9 @@ async fn a_lookup_that_fails_keeps_what_is_known() {
             let rule = Rule::new(fault.clone()).on(endpoint);
             story.gitlab.faults().add(rule);
         }
-        story.look_for(3900).await;
+        // Named projects are asked for once an hour.
+        story.wait(3600);
+        story.look_for(INTERVAL).await;
         story.assert_tracked(&want, &what);
         let after = story.exporter.heard.all_failures();
         assert!(after.len() > before, "{what} is told: {after:?}");

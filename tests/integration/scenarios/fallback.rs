@@ -140,7 +140,7 @@ async fn an_outage_of_both_is_waited_for() {
     for fault in faults {
         let what = format!("{fault:?}");
         story.gitlab.faults().add(Rule::new(fault));
-        for _ in 0..5 {
+        for _ in 0..2 {
             let pipeline = story.create(&main_pipeline());
             story.wait(5);
             story.finish(pipeline, &Finish::success());
