@@ -93,6 +93,13 @@ memory! {
 }
 
 impl ProjectMemory {
+    /// Whether something is remembered of a ref of this name.
+    #[must_use]
+    pub fn has_ref(&self, name: &Text) -> bool {
+        let mut refs = self.pipelines.latest_refs().chain(self.jobs.latest_refs());
+        refs.any(|(known, _)| known.name == *name)
+    }
+
     /// The refs that something is remembered of, and when the newest pipeline of each was created.
     #[must_use]
     pub fn latest_refs(&self) -> BTreeMap<RefName, UnixSeconds> {

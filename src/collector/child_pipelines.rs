@@ -128,13 +128,8 @@ impl Memory {
         time: UnixSeconds,
         is_there: impl Fn(ProjectId, &Text) -> bool,
     ) {
-        let mut newest = BTreeSet::new();
-        newest.extend(
-            self.newest
-                .iter()
-                .flat_map(|(_, entries)| entries)
-                .map(|it| it.id),
-        );
+        let entries = self.newest.iter().flat_map(|(_, entries)| entries);
+        let newest: BTreeSet<PipelineId> = entries.map(|entry| entry.id).collect();
         self.forget(|bridge, run| {
             let parent = bridge.parent_project;
             let is_quiet = parent != own && run.holder_created_at < time;

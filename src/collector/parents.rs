@@ -69,15 +69,13 @@ impl Parents {
                     parent_ref: upstream_counting_ref(upstream, subject.settings),
                     project,
                 };
-                let last = subject.now;
-                let known = Parent {
+                let now = Parent {
                     project: parent,
-                    last,
+                    last: subject.now,
                 };
-                let parent = self.0.entry(started).or_insert(known);
-                parent.project = upstream.project_id;
-                if last.since(parent.last) >= EXACT {
-                    parent.last = last;
+                let known = self.0.entry(started).or_insert_with(|| now.clone());
+                if known.project != now.project || now.last.since(known.last) >= EXACT {
+                    *known = now;
                 }
             }
         }

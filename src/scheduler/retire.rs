@@ -130,10 +130,7 @@ fn quiet_parents(
     } = memory;
     let is_there = |parent: ProjectId, name: &Text| {
         let known = registry.get(parent).map(|parent| &parent.memory);
-        known.is_some_and(|memory| {
-            let mut refs = memory.latest_refs().into_keys();
-            refs.any(|kept| kept.name == *name) || memory.source_branches.names(name)
-        })
+        known.is_some_and(|memory| memory.has_ref(name) || memory.source_branches.names(name))
     };
     parents.absorb(subject, feed);
     child_pipelines.forget_quiet(subject.id, subject.now.minus(QUIET), is_there);
