@@ -233,6 +233,75 @@ async fn what_an_unwatched_branch_started_in_another_project_leaves_after_a_mont
     assert_eq!(two.shown(RUNS, "main"), Some(2.0));
 }
 
+/// What a project that is not tracked starts is shared by all that start pipelines there: it stays
+/// as long as one of them does.
+#[tokio::test]
+async fn what_two_projects_started_by_another_stays_while_one_of_them_goes_on() {
+    let named = |name: &str| ProjectEntry {
+        name: name.to_owned(),
+        settings: watch_existing().wildcards.remove(0).settings,
+    };
+    let settings = Settings {
+        projects: ["group/app", "group/web"].map(named).to_vec(),
+        wildcards: Vec::new(),
+        ..watch_existing()
+    };
+    let mut ids = Vec::new();
+    let mut story = Story::unseen(
+        settings,
+        |world, app| {
+            world.quirks.activity_throttled = false;
+            ids.push(app);
+            for path in ["group/web", "group/deploy", "group/target", "group/other"] {
+                ids.push(world.add_project(path).expect("a project"));
+            }
+        },
+        |_| {},
+    );
+    let [app, web, deploy, target, other] = ids[..] else {
+        panic!("five projects: {ids:?}")
+    };
+    story.look_now().await;
+    let starts = |story: &Story, from: ProjectId, through: ProjectId| {
+        let jobs = vec![JobSpec::new("test", "lint")];
+        let inner = JobSpec::multi_project_bridge("trigger", "to target", target, false, jobs);
+        let outer = JobSpec::multi_project_bridge("trigger", "on", through, false, vec![inner]);
+        let spec = PipelineSpec::branch("main").job(outer);
+        let mut pipelines = vec![{
+            let mut world = story.world();
+            world.create_pipeline(from, &spec).expect("a pipeline")
+        }];
+        for project in [through, target] {
+            story.wait(2);
+            let newest = pipelines[pipelines.len() - 1];
+            story.succeeds(newest);
+            let world = story.world();
+            let child = world.pipelines_of(project).map(|it| it.id).max();
+            pipelines.push(child.expect("it was started"));
+        }
+        story.succeeds(pipelines[2]);
+    };
+    const SHARED: Select<'static> = &[
+        ("parent_project", "group/deploy"),
+        ("project", "group/target"),
+    ];
+    for from in [app, web] {
+        starts(&story, from, deploy);
+    }
+    story.look_for(2 * BIRTH_WINDOW).await;
+    assert_eq!(story.shown(RUNS, SHARED), Some(2.0));
+    // The newest pipeline of `group/app` goes another way.
+    starts(&story, app, other);
+    story.look_for(2 * BIRTH_WINDOW).await;
+    let month = u64::try_from(30 * DAY / 1000).expect("days");
+    story.wait(month - 7200);
+    starts(&story, web, deploy);
+    story.look_for(2 * BIRTH_WINDOW).await;
+    story.wait(7200);
+    story.look_for(4 * BIRTH_WINDOW).await;
+    assert_eq!(story.shown(RUNS, SHARED), Some(3.0));
+}
+
 const COUNTED: Select<'static> = &[("ref", "merge-requests/fix")];
 const PIPELINES: &str = "age_pipeline_run_count";
 
