@@ -4,11 +4,24 @@ use serde_json::{Value, json};
 
 use crate::Shape;
 
+/// Statuses of pipelines and jobs, in GitLab's colours.
+pub(crate) const STATUSES: [(&str, &str); 7] = [
+    ("success", "green"),
+    ("failed", "red"),
+    ("canceled", "#8e8e99"),
+    ("skipped", "#c4c4cd"),
+    ("running", "blue"),
+    ("pending", "orange"),
+    ("manual", "purple"),
+];
+
 /// How values are coloured.
 pub(crate) fn colour_mode(shape: Shape) -> &'static str {
     match shape {
         Shape::Stat | Shape::Gauge | Shape::Table => "thresholds",
         Shape::Matrix | Shape::Distribution => "continuous-BlPu",
+        // The parts of a pie have a name only once they are drawn.
+        Shape::Pie => "palette-classic",
         _ => "palette-classic-by-name",
     }
 }
@@ -37,7 +50,7 @@ pub(crate) fn custom(shape: Shape) -> Option<Value> {
             "cellOptions": {"type": "auto"},
         })),
         Shape::Matrix => Some(json!({
-            "align": "center", "inspect": false, "filterable": false,
+            "align": "center", "inspect": false, "filterable": false, "minWidth": 50,
             "cellOptions": {"type": "color-background", "mode": "basic"},
         })),
         _ => None,

@@ -1,3 +1,5 @@
+mod json;
+
 use serde_json::{Map, Value, json};
 
 use crate::{Unit, look};
@@ -92,6 +94,8 @@ pub struct Panel {
     transformations: Vec<Value>,
     links: Vec<Value>,
     beside: bool,
+    colour_by: Option<&'static str>,
+    sort_by: Option<&'static str>,
     ask_over_time: bool,
 }
 
@@ -117,6 +121,8 @@ impl Panel {
             transformations: Vec::new(),
             links: Vec::new(),
             beside: false,
+            colour_by: None,
+            sort_by: None,
             ask_over_time: false,
         }
     }
@@ -283,21 +289,40 @@ impl Panel {
         self.override_of(name, &[("custom.axisPlacement", json!("right"))])
     }
 
-    /// The colours that GitLab gives to statuses.
+    /// The colours that GitLab gives to statuses, for series that are named by them.
     pub fn status_colours(mut self) -> Self {
-        for (status, colour) in [
-            ("success", "green"),
-            ("failed", "red"),
-            ("canceled", "#8e8e99"),
-            ("skipped", "#c4c4cd"),
-            ("running", "blue"),
-            ("pending", "orange"),
-            ("manual", "purple"),
-        ] {
+        for (status, colour) in look::STATUSES {
             let fixed = json!({"mode": "fixed", "fixedColor": colour});
             self.overrides.push(by_name(status, &[("color", fixed)]));
         }
         self
+    }
+
+    /// The same for bars, each with a status of this column under it.
+    pub fn status_colours_of(mut self, heading: &'static str) -> Self {
+        let colours = look::STATUSES.iter().enumerate();
+        let colours: Map<String, Value> = colours
+            .map(|(index, (status, color))| {
+                (status.to_string(), json!({"color": color, "index": index}))
+            })
+            .collect();
+        let mapping = json!([{"type": "value", "options": colours}]);
+        self.overrides
+            .push(by_name(heading, &[("mappings", mapping)]));
+        self.colour_by = Some(heading);
+        self
+    }
+
+    /// A column of a matrix that names its rows: its cells have no colour, and so many pixels.
+    pub fn row_names(self, heading: &str, width: u32) -> Self {
+        self.override_of(
+            heading,
+            &[
+                ("custom.cellOptions", json!({"type": "auto"})),
+                ("custom.align", json!("left")),
+                ("custom.width", json!(width)),
+            ],
+        )
     }
 
     /// The buckets of a duration under names that one reads.
@@ -306,6 +331,13 @@ impl Panel {
             let named = [("displayName", json!(name))];
             self.overrides.push(by_name(bound, &named));
         }
+        self
+    }
+
+    /// A table's rows in the order of this column, the greatest first, until somebody clicks on a
+    /// heading.
+    pub fn sorted_by(mut self, heading: &'static str) -> Self {
+        self.sort_by = Some(heading);
         self
     }
 
@@ -320,147 +352,6 @@ impl Panel {
             .push(json!({"id": id, "options": options}));
         self
     }
-
-    /// The panel in Grafana's JSON; `write_out` puts the dashboard's selector into a query.
-    pub fn json(&self, write_out: &dyn Fn(&str) -> String) -> Value {
-        let mut panel = json!({
-            "type": self.shape.panel_type(),
-            "title": self.title,
-            "description": self.description,
-            "datasource": {"type": "prometheus", "uid": "${datasource}"},
-            "targets": self.targets(write_out),
-            "fieldConfig": {"defaults": self.defaults(), "overrides": self.all_overrides()},
-            "options": look::options(self.shape, self.beside),
-        });
-        let transformations = self.all_transformations();
-        if !transformations.is_empty() {
-            panel["transformations"] = json!(transformations);
-        }
-        if let Some(interval) = self.interval {
-            panel["interval"] = json!(interval);
-        }
-        if let Some(points) = self.points {
-            panel["maxDataPoints"] = json!(points);
-        }
-        if !self.links.is_empty() {
-            panel["links"] = json!(self.links);
-        }
-        panel
-    }
-
-    fn targets(&self, write_out: &dyn Fn(&str) -> String) -> Vec<Value> {
-        let format = match self.shape {
-            Shape::Table | Shape::Matrix | Shape::BarChart => "table",
-            Shape::Distribution => "heatmap",
-            _ => "time_series",
-        };
-        let one = |(index, query): (usize, &Query)| {
-            let format = if query.over_time {
-                "time_series"
-            } else {
-                format
-            };
-            json!({
-                "refId": ref_id(index),
-                "datasource": {"type": "prometheus", "uid": "${datasource}"},
-                "editorMode": "code",
-                "expr": write_out(&query.expr),
-                "legendFormat": query.legend,
-                "format": format,
-                "range": query.over_time,
-                "instant": !query.over_time,
-                "exemplar": query.exemplars,
-            })
-        };
-        self.queries.iter().enumerate().map(one).collect()
-    }
-
-    fn defaults(&self) -> Value {
-        let steps: Vec<Value> = self
-            .steps
-            .iter()
-            .map(|(from, color)| json!({"value": from, "color": color}))
-            .collect();
-        let mut defaults = json!({
-            "unit": self.unit.id(),
-            "decimals": self.unit.decimals(),
-            "noValue": self.no_value,
-            "thresholds": {"mode": "absolute", "steps": steps},
-            "mappings": self.mappings,
-            "color": {"mode": look::colour_mode(self.shape)},
-        });
-        if let Some(from) = self.bounds.0 {
-            defaults["min"] = json!(from);
-        }
-        if let Some(to) = self.bounds.1 {
-            defaults["max"] = json!(to);
-        }
-        if let Some(custom) = look::custom(self.shape) {
-            defaults["custom"] = custom;
-        }
-        defaults
-    }
-
-    /// Of tables and bar charts: one row for the same labels, the columns in their order under their headings.
-    fn all_transformations(&self) -> Vec<Value> {
-        let mut all = Vec::new();
-        if self.columns.iter().any(|column| column.sparkline) {
-            let each = (0..self.queries.len())
-                .map(|index| (ref_id(index), json!({"stat": "lastNotNull"})));
-            let each: Map<String, Value> = each.collect();
-            all.push(json!({"id": "timeSeriesTable", "options": each}));
-        }
-        if self.queries.len() > 1 && !self.columns.is_empty() {
-            all.push(json!({"id": "merge", "options": {}}));
-        }
-        if !self.columns.is_empty() {
-            let (mut order, mut names) = (Map::new(), Map::new());
-            for (index, column) in self.columns.iter().enumerate() {
-                let field = self.field(column);
-                order.insert(field.clone(), json!(index));
-                names.insert(field, json!(column.heading));
-            }
-            let organize = json!({
-                "excludeByName": {"Time": true, "kind": true},
-                "indexByName": order, "renameByName": names, "includeByName": {},
-            });
-            all.push(json!({"id": "organize", "options": organize}));
-        }
-        all.extend(self.transformations.iter().cloned());
-        all
-    }
-
-    /// A query that is alone returns its values under a name without its letter.
-    fn field(&self, column: &Column) -> String {
-        if self.queries.len() == 1 && column.field == "Value #A" {
-            "Value".to_owned()
-        } else {
-            column.field.clone()
-        }
-    }
-
-    fn all_overrides(&self) -> Vec<Value> {
-        let mut all = self.overrides.clone();
-        for column in &self.columns {
-            let mut properties = Vec::new();
-            if let Some(unit) = column.unit {
-                properties.push(("unit", json!(unit.id())));
-                properties.push(("decimals", json!(unit.decimals())));
-            }
-            if let Some(link) = &column.link {
-                let link = json!([{"title": "Open in GitLab", "url": link, "targetBlank": true}]);
-                properties.push(("links", link));
-            }
-            if column.sparkline {
-                let sparkline = json!({"type": "sparkline", "hideValue": false});
-                properties.push(("custom.cellOptions", sparkline));
-            }
-            if !properties.is_empty() {
-                all.push(by_name(&column.heading, &properties));
-            }
-        }
-        all
-    }
 }
 
 impl Column {
@@ -472,6 +363,17 @@ impl Column {
             link: None,
             sparkline: false,
         }
+    }
+
+    /// Pixels that the heading takes with its icons, or what is under it; what is left of the panel's
+    /// width is for the names.
+    fn width(&self) -> usize {
+        let least = match (self.sparkline, self.unit) {
+            (true, _) => 160,
+            (false, Some(Unit::Ago)) => 150,
+            (false, _) => 90,
+        };
+        least.max(8 * self.heading.len() + 44)
     }
 }
 

@@ -24,7 +24,7 @@ impl Unit {
     /// Grafana's id of the unit.
     pub fn id(self) -> &'static str {
         match self {
-            Unit::Count => "short",
+            Unit::Count => "locale",
             Unit::Id => "none",
             Unit::Share => "percentunit",
             Unit::Percent => "percent",
@@ -32,7 +32,7 @@ impl Unit {
             Unit::Hours => "h",
             Unit::Bytes => "bytes",
             Unit::Ago => "dateTimeFromNow",
-            Unit::PerSecond => "ops",
+            Unit::PerSecond => "suffix:/s",
             Unit::PerDay => "suffix:per day",
         }
     }

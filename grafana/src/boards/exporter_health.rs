@@ -82,7 +82,10 @@ pub fn dashboard() -> Dashboard {
             .from_zero()
             .query("sum(rate(age_api_retries_total[$__rate_interval]))", "Retries")
             .query("sum(rate(age_api_throttled_seconds_total[$__rate_interval]))", "Waiting")
-            .on_the_right("Waiting"),
+            .override_of("Waiting", &[
+                ("unit", serde_json::json!("suffix:s/s")),
+                ("custom.axisPlacement", serde_json::json!("right")),
+            ]),
         ],
     )
     .row(
@@ -121,7 +124,7 @@ pub fn dashboard() -> Dashboard {
                 .label("metric", "Metric")
                 .column("Series", Unit::Count, "sort_desc(topk(50, sum by (metric) (age_series)))")
                 .column("Left out", Unit::Count, "sum by (metric) (increase(age_series_overflow_total[$__range])) > 0")
-                .transformed("sortBy", serde_json::json!({"fields": {}, "sort": [{"field": "Series", "desc": true}]})),
+                .sorted_by("Series"),
             lines("OTLP messages", "Messages pushed by OTLP by signal and by how sending ended.")
                 .sized(8, 9)
                 .unit(Unit::PerSecond)

@@ -39,8 +39,14 @@ pub fn dashboard() -> Dashboard {
                 "",
             )
             .transformed("groupingToMatrix", json!({
-                "columnField": "stage", "rowField": "job_name", "valueField": "Value", "emptyValue": "empty",
-            })),
+                "columnField": "stage", "rowField": "job_name", "valueField": "Value", "emptyValue": "null",
+            }))
+            .transformed("organize", json!({
+                "excludeByName": {}, "includeByName": {}, "indexByName": {},
+                "renameByName": {"job_name\\stage": "Job"},
+            }))
+            .transformed("sortBy", json!({"fields": {}, "sort": [{"field": "Job"}]}))
+            .row_names("Job", 180),
             bar_chart(
                 "Slowest jobs",
                 "The twenty jobs with the longest P95 in the time range: 95 % of their runs took at \
@@ -122,7 +128,8 @@ pub fn dashboard() -> Dashboard {
                 "Share of a job's runs that failed. Each point of the line looks back over a time as \
                  long as the dashboard's range; the number is the rate over the range that is shown.",
             )
-            .sized(12, 10)
+            .sized(24, 9)
+            .sorted_by("Failed")
             .points(40)
             .label("project", "Project")
             .linked("${gitlab_url:raw}/${__data.fields.project}/-/jobs")
@@ -146,7 +153,7 @@ pub fn dashboard() -> Dashboard {
                 "Jobs that ended failed in the time range, by GitLab's reason. Failures of the system \
                  (runner_system_failure, stuck_or_timeout_failure) are not the code's.",
             )
-            .sized(12, 10)
+            .sized(24, 9)
             .when_empty("No job failed in this time range")
             .label("project", "Project")
             .linked("${gitlab_url:raw}/${__data.fields.project}/-/jobs?statuses=FAILED")

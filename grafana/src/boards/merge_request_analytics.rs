@@ -1,5 +1,3 @@
-use serde_json::json;
-
 use super::{DAY, bar_chart, bars, distribution, lines, table};
 use crate::{Dashboard, Unit, Variable};
 
@@ -104,7 +102,7 @@ pub fn dashboard() -> Dashboard {
             .column("Drafts", Unit::Count, open_only("age_mr_draft_count"))
             .column("Conflicts", Unit::Count, open_only("age_mr_conflict_count"))
             .column("Oldest", Unit::Seconds, format!("max by ({BRANCH}) (age_mr_oldest_open_age_seconds{{..}})"))
-            .transformed("sortBy", json!({"fields": {}, "sort": [{"field": "Oldest", "desc": true}]})),
+            .sorted_by("Oldest"),
         ],
     )
 }

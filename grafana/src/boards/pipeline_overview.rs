@@ -47,6 +47,7 @@ pub fn dashboard() -> Dashboard {
             .from_zero()
             .when_empty("No pipeline yet")
             .label("status", "Status")
+            .status_colours_of("Status")
             .column(
                 "Refs",
                 Unit::Count,
@@ -90,6 +91,7 @@ pub fn dashboard() -> Dashboard {
             )
             .sized(8, 9)
             .from_zero()
+            .beside()
             .label("source", "Source")
             .column(
                 "Pipelines",
@@ -136,7 +138,7 @@ pub fn dashboard() -> Dashboard {
             .linked("${gitlab_url:raw}/${__data.fields.project}/-/pipelines/${__data.fields[\"Value #A\"].numeric}")
             .column("Ended", Unit::Ago, format!("1000 * ({})", failed("age_pipeline_finished_timestamp")))
             .column("Duration", Unit::Seconds, failed_alone("age_pipeline_last_run_duration_seconds"))
-            .transformed("sortBy", serde_json::json!({"fields": {}, "sort": [{"field": "Ended", "desc": true}]})),
+            .sorted_by("Ended"),
         ],
     )
 }

@@ -24,9 +24,11 @@ pub fn dashboard() -> Dashboard {
                  repository weighs the same.",
             )
             .sized(8, 9)
+            .unit(Unit::Share)
             .when_empty("No language detected")
             .query(
-                "sum by (language) (max by (project, language) (age_repository_language_percentage{..}))",
+                "sum by (language) (max by (project, language) (age_repository_language_percentage{..})) \
+                 / on () group_left () sum(max by (project, language) (age_repository_language_percentage{..}))",
                 "{{language}}",
             ),
             lines(
@@ -75,17 +77,18 @@ pub fn dashboard() -> Dashboard {
                 "Commits": {"operation": "aggregate", "aggregations": ["sum"]},
             }}))
             .transformed("groupingToMatrix", json!({
-                "columnField": "Day", "rowField": "Hour (UTC)", "valueField": "Commits (sum)", "emptyValue": "zero",
+                "columnField": "Day", "rowField": "Hour (UTC)", "valueField": "Commits (sum)", "emptyValue": "null",
             }))
             .transformed("organize", json!({
                 "excludeByName": {}, "includeByName": {},
-                "indexByName": {"Hour (UTC)\\Day": 0, "1": 1, "2": 2, "3": 3, "4": 4, "5": 5, "6": 6, "0": 7},
+                "indexByName": {"Hour (UTC)": 0, "1": 1, "2": 2, "3": 3, "4": 4, "5": 5, "6": 6, "0": 7},
                 "renameByName": {
-                    "Hour (UTC)\\Day": "Hour (UTC)", "1": "Mon", "2": "Tue", "3": "Wed", "4": "Thu",
+                    "1": "Mon", "2": "Tue", "3": "Wed", "4": "Thu",
                     "5": "Fri", "6": "Sat", "0": "Sun",
                 },
             }))
-            .transformed("sortBy", json!({"fields": {}, "sort": [{"field": "Hour (UTC)"}]})),
+            .transformed("sortBy", json!({"fields": {}, "sort": [{"field": "Hour (UTC)"}]}))
+            .row_names("Hour (UTC)", 110),
         ],
     )
     .row(
@@ -102,7 +105,7 @@ pub fn dashboard() -> Dashboard {
             .column("Commits", Unit::Count, by_author("age_contributor_commits_count", " > 0"))
             .column("Lines added", Unit::Count, by_author("age_contributor_additions", ""))
             .column("Lines deleted", Unit::Count, by_author("age_contributor_deletions", ""))
-            .transformed("sortBy", json!({"fields": {}, "sort": [{"field": "Commits", "desc": true}]})),
+            .sorted_by("Commits"),
             bar_chart(
                 "Lines by contributor",
                 "Lines that commits to the default branches added and deleted in the time range, of \

@@ -295,9 +295,11 @@ fn repository(f: &Facts, panel: &str) -> Option<Vec<Want>> {
     let by_author = |name| f.sum(name, &["author"]);
     let (additions, deletions) = ("age_contributor_additions", "age_contributor_deletions");
     Some(match panel {
-        "Languages" => vec![Near(
-            f.sum("age_repository_language_percentage", &["language"]),
-        )],
+        "Languages" => {
+            let shares = "age_repository_language_percentage";
+            let all: f64 = f.sum(shares, &[]).values().sum();
+            vec![Near(times(f.sum(shares, &["language"]), 1.0 / all))]
+        }
         "Test coverage" => vec![Near(f.max("age_repository_coverage", &["project"]))],
         "Repository size" => vec![Near(f.max("age_repository_size_bytes", &["project"]))],
         "Commits per week" => vec![Near(f.sum("age_repository_commit_count", &["project"]))],
