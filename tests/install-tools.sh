@@ -5,7 +5,7 @@
 #   Debian packages  prometheus, promtool, victoria-metrics, docker-compose, libnss-wrapper: downloaded and
 #                    unpacked with an apt state of their own, from the mirror that this machine's apt uses
 #   PyPI packages    tests/integration/programs/requirements.txt: into a virtual environment
-#   npm packages     Grafana's types and TypeScript, for the dashboards
+#   npm packages     Grafana's types and its library of data, TypeScript and jsdom, for the dashboards
 #   Go modules       tests/collector: an OpenTelemetry Collector, tests/alloy: Grafana Alloy's parser; built
 #                    where Go is
 #
@@ -171,16 +171,16 @@ install_alloy() {
 
 # What the dashboards are checked with.
 install_node() {
-  local packages=(@grafana/schema@13.2.3 typescript@5.9.3) have=$tools/node/wanted
+  local packages=(@grafana/schema@13.2.3 @grafana/data@13.2.3 jsdom@29.1.1 typescript@5.9.3) have=$tools/node/wanted
   ! cmp -s <(echo "${packages[@]}") "$have" || return 0
   if ! command -v npm >/dev/null; then
-    say "npm is missing (https://nodejs.org): the check of the dashboards against Grafana's types is skipped."
+    say "npm is missing (https://nodejs.org): what checks the dashboards by Grafana's types and library is skipped."
     return 0
   fi
   say "installing ${packages[*]}"
   rm -rf "$tools/node" && mkdir -p "$tools/node"
   if ! npm install --prefix "$tools/node" --no-package-lock --no-audit --no-fund "${packages[@]}" >>"$log" 2>&1; then
-    say "${packages[*]} could not be installed (see $log): the check of the dashboards against Grafana's types is skipped."
+    say "${packages[*]} could not be installed (see $log): what checks the dashboards by Grafana's types and library is skipped."
     rm -rf "$tools/node"
     return 0
   fi

@@ -50,7 +50,7 @@ pub(crate) fn custom(shape: Shape) -> Option<Value> {
             "cellOptions": {"type": "auto"},
         })),
         Shape::Matrix => Some(json!({
-            "align": "center", "inspect": false, "filterable": false, "minWidth": 50,
+            "align": "center", "inspect": false, "filterable": false, "minWidth": 30,
             "cellOptions": {"type": "color-background", "mode": "basic"},
         })),
         _ => None,

@@ -143,6 +143,11 @@ impl Panel {
         &self.queries
     }
 
+    /// The headings of a table's columns, or of a bar chart's axis and bars, in their order.
+    pub fn headings(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|column| column.heading.as_str())
+    }
+
     /// Width and height in units of Grafana's grid, which has 24 columns.
     pub fn size(&self) -> (u32, u32) {
         (self.width, self.height)
@@ -373,7 +378,7 @@ impl Column {
             (false, Some(Unit::Ago)) => 150,
             (false, _) => 90,
         };
-        least.max(8 * self.heading.len() + 44)
+        least.max(8 * self.heading.len() + 60)
     }
 }
 

@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::{areas, bar_chart, bars, lines, matrix, pie, table};
 use crate::{Dashboard, Unit, Variable};
@@ -55,40 +55,44 @@ pub fn dashboard() -> Dashboard {
         "Commits to default branches",
         [
             bars("Commits per week", "Commits that came to the default branches in the seven days before each bar.")
+                .sized(24, 8)
                 .from_zero()
                 .at_least_every("7d")
                 .when_empty("Counting commits needs the role Reporter")
                 .query("sum by (project) (increase(age_repository_commit_count{..}[7d]))", "{{project}}"),
             matrix(
                 "Commits by weekday and hour",
-                "When commits came to the default branches in the time range, in UTC, by the hour in \
-                 which the exporter saw them. The darker, the more.",
+                "When commits came to the default branches in the time range: a column for each hour \
+                 in which the exporter saw them, in UTC. The darker, the more.",
             )
+            .sized(24, 9)
             .at_least_every("1h")
             .when_empty("Counting commits needs the role Reporter")
+            .words(&[(0.0, 0.49, "", "transparent")])
             .over_time()
             .query("sum(increase(age_repository_commit_count{..}[1h]))", "Commits")
-            .query("hour(vector(time() - 1))", "Hour (UTC)")
-            .query("day_of_week(vector(time() - 1))", "Day")
+            .query("hour(vector(time() - 1))", "Hour")
+            .query("(day_of_week(vector(time() - 1)) + 6) % 7", "Day")
             .transformed("joinByField", json!({"byField": "Time", "mode": "inner"}))
             .transformed("groupBy", json!({"fields": {
                 "Day": {"operation": "groupby", "aggregations": []},
-                "Hour (UTC)": {"operation": "groupby", "aggregations": []},
+                "Hour": {"operation": "groupby", "aggregations": []},
                 "Commits": {"operation": "aggregate", "aggregations": ["sum"]},
             }}))
             .transformed("groupingToMatrix", json!({
-                "columnField": "Day", "rowField": "Hour (UTC)", "valueField": "Commits (sum)", "emptyValue": "null",
+                "columnField": "Hour", "rowField": "Day", "valueField": "Commits (sum)", "emptyValue": "null",
             }))
             .transformed("organize", json!({
-                "excludeByName": {}, "includeByName": {},
-                "indexByName": {"Hour (UTC)": 0, "1": 1, "2": 2, "3": 3, "4": 4, "5": 5, "6": 6, "0": 7},
-                "renameByName": {
-                    "1": "Mon", "2": "Tue", "3": "Wed", "4": "Thu",
-                    "5": "Fri", "6": "Sat", "0": "Sun",
-                },
+                "excludeByName": {}, "includeByName": {}, "renameByName": {},
+                "indexByName": days_hours(),
             }))
-            .transformed("sortBy", json!({"fields": {}, "sort": [{"field": "Hour (UTC)"}]}))
-            .row_names("Hour (UTC)", 110),
+            .transformed("sortBy", json!({"fields": {}, "sort": [{"field": "Day"}]}))
+            .row_names("Day", 70)
+            .override_of("Day", &[("mappings", json!([{"type": "value", "options": DAYS
+                .iter()
+                .enumerate()
+                .map(|(index, day)| (index.to_string(), json!({"text": day, "index": index})))
+                .collect::<Map<_, _>>()}]))]),
         ],
     )
     .row(
@@ -121,6 +125,17 @@ pub fn dashboard() -> Dashboard {
             .override_of("Deleted", &[("color", json!({"mode": "fixed", "fixedColor": "red"}))]),
         ],
     )
+}
+
+/// The rows of a week.
+const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+
+/// The columns of a day in their order: the day's name first.
+fn days_hours() -> Value {
+    let hours = (0..24).map(|hour| (hour.to_string(), json!(hour + 1)));
+    let mut order: Map<String, Value> = hours.collect();
+    order.insert("Day".to_owned(), json!(0));
+    Value::Object(order)
 }
 
 fn by_author(metric: &str, filter: &str) -> String {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{Column, Panel, Query, by_name, ref_id};
-use crate::{Shape, look};
+use crate::{Shape, Unit, look};
 
 impl Panel {
     /// The panel in Grafana's JSON; `write_out` puts the dashboard's selector into a query.
@@ -17,6 +17,10 @@ impl Panel {
             "fieldConfig": {"defaults": self.defaults(), "overrides": self.all_overrides()},
             "options": look::options(self.shape, self.beside),
         });
+        if self.shape == Shape::Pie && self.unit == Unit::Share {
+            // The value is the percentage.
+            panel["options"]["legend"]["values"] = json!(["value"]);
+        }
         if let Some(heading) = self.colour_by {
             panel["options"]["colorByField"] = json!(heading);
         }
@@ -155,10 +159,10 @@ impl Panel {
             if let Some(unit) = column.unit {
                 properties.push(("unit", json!(unit.id())));
                 properties.push(("decimals", json!(unit.decimals())));
+                // The panel's own text is for a panel without rows.
+                properties.push(("noValue", json!("–")));
                 if self.shape == Shape::Table {
                     properties.push(("custom.width", json!(column.width())));
-                    // The panel's own text is for a table without rows.
-                    properties.push(("noValue", json!("–")));
                 }
             }
             if let Some(link) = &column.link {

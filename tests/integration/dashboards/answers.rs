@@ -10,8 +10,8 @@ use gitlab_simulator::world::{Event, Tier};
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 
 use super::facts::{Answer, Facts};
-use super::filled;
 use super::wanted::{Want, wanted};
+use super::{drawn, filled};
 use crate::crash::program::{EVERYTHING, Home, looks};
 use crate::crash::reading;
 use crate::ledger;
@@ -116,6 +116,7 @@ otel: {{metrics: {{endpoint: '{}', protocol: grpc, interval: 3s}}}}
     let facts = at_rest(&simulator, &home, &promql, first_look).await;
     assert_buckets_are_the_ledgers(&facts, &simulator, first_look);
     answers_agree(&facts, &promql).await;
+    drawn::all_panels(&promql, RANGE).await;
 }
 
 /// Waits until the exporter shows all that happened, Prometheus has seen it, and nothing moves.

@@ -2,6 +2,7 @@
 //! Prometheus.
 
 mod answers;
+mod drawn;
 mod facts;
 mod schema;
 mod wanted;

@@ -1,0 +1,97 @@
+//! The panels as Grafana's own library makes them of real answers: headings and names of bars, cells
+//! without a value, links. `drawn.mjs` beside this file does it.
+
+use std::process::Command;
+
+use gitlab_dashboards::{Dashboard, Panel, Shape};
+use serde_json::{Value, json};
+
+use super::filled;
+use crate::support::exporter::{real_time, write};
+use crate::support::promql::PromQl;
+use crate::support::tools::tool;
+
+/// Seconds that are asked for, and from point to point.
+const LAST: i64 = 600;
+const STEP: i64 = 15;
+
+/// Gives every panel with its answers to Grafana's library, and fails on what is wrong with them.
+pub async fn all_panels(promql: &PromQl, range: &str) {
+    let Some(modules) = tool("node/node_modules") else {
+        return;
+    };
+    let mut panels = Vec::new();
+    for dashboard in gitlab_dashboards::all() {
+        for panel in dashboard.panels() {
+            panels.push(answered(&dashboard, panel, promql, range).await);
+        }
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(
+        modules.canonicalize().expect("a folder"),
+        folder.path().join("node_modules"),
+    )
+    .expect("a link");
+    write(&folder, "drawn.mjs", include_str!("drawn.mjs"));
+    write(&folder, "panels.json", &json!(panels).to_string());
+    let ran = Command::new("node")
+        .args(["drawn.mjs", "panels.json"])
+        .current_dir(folder.path())
+        .output()
+        .expect("node runs");
+    let said = String::from_utf8_lossy(&ran.stdout);
+    let errors = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{said}{errors}");
+    assert_eq!(said, format!("{} panels drawn\n", panels.len()), "{errors}");
+}
+
+/// A panel, what Prometheus answers to its queries, and what may be missing then.
+async fn answered(dashboard: &Dashboard, panel: &Panel, promql: &PromQl, range: &str) -> Value {
+    let mut answers = Vec::new();
+    let mut without_data = Vec::new();
+    for query in panel.queries() {
+        let text = filled(dashboard, &query.expr, range);
+        let data = if query.over_time {
+            let end = real_time() / 1000;
+            let [start, end, step] = [end - LAST, end, STEP].map(|it| it.to_string());
+            let parameters = [
+                ("query", text.as_str()),
+                ("start", &start),
+                ("end", &end),
+                ("step", &step),
+            ];
+            promql.api("/api/v1/query_range", &parameters).await
+        } else {
+            promql.api("/api/v1/query", &[("query", &text)]).await
+        };
+        let result = data["result"].clone();
+        if result.as_array().is_none_or(Vec::is_empty) {
+            without_data.push(query.legend.clone());
+        }
+        answers.push(result);
+    }
+    let json = panel.json(&|expr| dashboard.written_out(expr));
+    // Statuses and buckets have names of which not each must be there.
+    let has_rows = matches!(
+        panel.shape(),
+        Shape::Table | Shape::BarChart | Shape::Matrix
+    );
+    let optional = if has_rows {
+        without_data
+    } else {
+        let overrides = json["fieldConfig"]["overrides"].as_array();
+        let names = overrides.into_iter().flatten();
+        names
+            .filter_map(|it| it["matcher"]["options"].as_str())
+            .map(str::to_owned)
+            .collect()
+    };
+    json!({
+        "name": format!("{}: {}", dashboard.name(), panel.title()),
+        "panel": json,
+        "headings": panel.headings().collect::<Vec<_>>(),
+        "optional": optional,
+        "answers": answers,
+    })
+}
