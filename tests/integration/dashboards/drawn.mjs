@@ -100,8 +100,8 @@ function followed(text, { __dataContext }) {
   const { frame, rowIndex } = __dataContext.value;
   const values = grafana.getFieldDisplayValuesProxy({ frame, rowIndex });
   return text
-    .replace(/\$\{__data\.fields\.(\w+)\}/g, (_, name) => values[name].text)
-    .replace(/\$\{__data\.fields\["(.+?)"\]\.numeric\}/g, (_, name) => values[name].numeric)
+    .replace(/\$\{__data\.fields\.(\w+)\}/g, (_, name) => values[name]?.text ?? '?')
+    .replace(/\$\{__data\.fields\["(.+?)"\]\.numeric\}/g, (_, name) => values[name]?.numeric ?? '?')
     .replace('${gitlab_url:raw}', 'https://gitlab.example.com');
 }
 
