@@ -327,6 +327,46 @@ fn every_action_is_pinned_by_commit_and_says_its_version() {
     assert!(pinned > 5);
 }
 
+/// The service's command and variables are what the exporter knows.
+#[test]
+fn the_service_starts_the_exporter_with_what_it_knows() {
+    let unit = text("examples/systemd/amazing-gitlab-exporter.service");
+    let folder = tempfile::tempdir().expect("a folder");
+    write(&folder, "config.yml", &text("config/minimal.yml"));
+    write(&folder, "gitlab-token", "glpat-of-the-service\n");
+    let here = folder.path().display().to_string();
+    let placed = |value: &str| {
+        value
+            .replace("/etc/amazing-gitlab-exporter", &here)
+            .replace("%d", &here)
+            .replace("%S", &here)
+    };
+    let values = |key: &str| {
+        let key = format!("{key}=");
+        let lines = unit.lines();
+        let values = lines.filter_map(|line| line.strip_prefix(&key).map(placed));
+        values.collect::<Vec<_>>()
+    };
+    let command = values("ExecStart").remove(0);
+    let mut words = command.split(' ');
+    assert_eq!(words.next(), Some("/usr/local/bin/amazing-gitlab-exporter"));
+    assert_eq!(words.next(), Some("run"));
+    let mut command = binary(&["validate"]);
+    command.args(words);
+    let variables = values("Environment");
+    for variable in &variables {
+        let (name, value) = variable.split_once('=').expect("a name and a value");
+        command.env(name, value);
+    }
+    assert_eq!(variables.len(), 2);
+    let output = command.output().expect("it runs");
+    assert!(output.status.success(), "{}", said(&output));
+    // Without the token's file it would not be.
+    command.env("AGE_GITLAB_TOKEN_FILE", format!("{here}/missing"));
+    let output = command.output().expect("it runs");
+    assert!(!output.status.success(), "{}", said(&output));
+}
+
 /// The image's weight, where the program was built as releases have it (`make weight`).
 #[test]
 fn the_image_is_light() {
