@@ -1,7 +1,9 @@
 //! `run`: collects, serves and pushes until it is told to stop.
 
-use std::net::TcpListener;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::signal;
 
 use super::CliError;
@@ -9,6 +11,9 @@ use crate::app::{App, StartError, StateFile};
 use crate::clock::Clock;
 use crate::config::{Config, ListenAddress, Sources};
 use crate::store::Opening;
+
+/// Connections that may wait to be accepted; the system may allow fewer.
+const BACKLOG: i32 = 1024;
 
 /// Flags of `run` alone.
 #[derive(Debug, clap::Args)]
@@ -18,7 +23,7 @@ pub(super) struct Arguments {
     state_reset: bool,
 }
 
-/// Runs the exporter until SIGTERM or SIGINT.
+/// Runs the exporter until SIGTERM or SIGINT, or what Windows has instead.
 pub(super) fn run(arguments: Arguments, sources: &Sources) -> Result<(), CliError> {
     let config = super::load(sources)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -69,7 +74,7 @@ async fn exporter(config: Config, state: StateFile) -> Result<(), CliError> {
 fn bind(address: &ListenAddress) -> Result<TcpListener, CliError> {
     let mut last = None;
     for candidate in address.bind_candidates() {
-        match TcpListener::bind(&candidate) {
+        match listen(&candidate) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = Some(error),
         }
@@ -81,24 +86,85 @@ fn bind(address: &ListenAddress) -> Result<TcpListener, CliError> {
     )))
 }
 
-/// Waits for a signal that asks the process to end.
-async fn stopped() {
-    #[cfg(unix)]
-    {
-        match signal::unix::signal(signal::unix::SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = signal::ctrl_c() => {}
-                }
-            }
-            Err(_) => {
-                let _ = signal::ctrl_c().await;
-            }
+fn listen(candidate: &str) -> io::Result<TcpListener> {
+    let mut last = None;
+    for address in candidate.to_socket_addrs()? {
+        let listener = match address.ip() {
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => listen_on_both(address),
+            _ => TcpListener::bind(address),
+        };
+        match listener {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = Some(error),
         }
     }
-    #[cfg(not(unix))]
-    {
-        let _ = signal::ctrl_c().await;
+    Err(last.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
+}
+
+/// All of IPv6 and with it all of IPv4. Windows, and Linux when told so, would leave IPv4 out.
+fn listen_on_both(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_only_v6(false)?;
+    // As the standard library does: else a port whose connections are just closing is refused. On
+    // Windows, where it would let two programs have the same port, it is not needed for that.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Waits for a signal that asks the process to end.
+#[cfg(unix)]
+async fn stopped() {
+    match signal::unix::signal(signal::unix::SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = signal::ctrl_c() => {}
+            }
+        }
+        Err(_) => {
+            let _ = signal::ctrl_c().await;
+        }
+    }
+}
+
+/// Waits for what asks the process to end: Ctrl-C; Ctrl-Break, which is what a process in a group of
+/// its own can be sent; the end of the console, of the container or of the system.
+#[cfg(windows)]
+async fn stopped() {
+    use signal::windows::{ctrl_break, ctrl_close, ctrl_shutdown};
+    match (ctrl_break(), ctrl_close(), ctrl_shutdown()) {
+        (Ok(mut interrupt), Ok(mut close), Ok(mut shutdown)) => {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = close.recv() => {}
+                _ = shutdown.recv() => {}
+                _ = signal::ctrl_c() => {}
+            }
+        }
+        _ => {
+            let _ = signal::ctrl_c().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn all_interfaces_are_those_of_ipv4_too() {
+        let listener = bind(&ListenAddress::all_interfaces(0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        TcpStream::connect(("127.0.0.1", address.port())).unwrap();
+        if address.is_ipv6() {
+            TcpStream::connect(("::1", address.port())).unwrap();
+        }
+        let taken = bind(&ListenAddress::all_interfaces(address.port())).unwrap_err();
+        assert!(taken.to_string().contains("another program"), "{taken}");
     }
 }

@@ -44,6 +44,9 @@ const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a graceful stop waits for requests under way, in seconds.
 const STOP_SECONDS: u64 = 3;
 
+/// Whether profiles can be taken: the profiler samples by signals, which only Unix has.
+const PROFILES: bool = cfg!(unix);
+
 /// What the server shows.
 #[derive(Clone)]
 pub struct Context {
@@ -118,6 +121,9 @@ fn serve_within(
 ) -> io::Result<(Server, ServerHandle)> {
     give_up_deaf_clients(&listener, limits.patience)?;
     let enable_pprof = context.config.server.enable_pprof;
+    if enable_pprof && !PROFILES {
+        tracing::warn!("server.enable_pprof is on, but profiles cannot be taken on this system");
+    }
     let shared = web::Data::new(Shared {
         context,
         patience: limits.patience,
@@ -163,11 +169,9 @@ fn profiles(app: &mut web::ServiceConfig) {
         ));
 }
 
-/// The profiler samples by signals, which only Unix has; elsewhere these pages are not found.
+/// Elsewhere these pages are not found.
 #[cfg(not(unix))]
-fn profiles(_: &mut web::ServiceConfig) {
-    tracing::warn!("server.enable_pprof is on, but profiles cannot be taken on this system");
-}
+fn profiles(_: &mut web::ServiceConfig) {}
 
 /// A route for GET, and for HEAD, which is GET without the body.
 fn get() -> Route {

@@ -11,6 +11,7 @@ use crate::clock::UnixSeconds;
 use crate::config::Config;
 use crate::gitlab::model::ProjectId;
 use crate::series::Table;
+use crate::server::PROFILES;
 use crate::server::status::{
     CollectorState, CollectorStatus, ProjectPage, ProjectQuery, ProjectStatus, Reachability, Status,
 };
@@ -178,7 +179,7 @@ impl StatusPage {
                 .map(|(family, dropped)| (family.desc().name, count(*dropped)))
                 .collect(),
             projects: Projects::new(&status.projects, query, &status.gitlab.url, now),
-            enable_pprof: config.server.enable_pprof,
+            enable_pprof: config.server.enable_pprof && PROFILES,
         }
     }
 }
