@@ -3,11 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{process, thread};
 
 use clap::Parser;
 use gitlab_simulator::time::{HOUR, MINUTE, Millis};
 use gitlab_simulator::world::Tier;
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
+use tokio::runtime::Builder;
+use tokio::signal;
 
 /// A deterministic GitLab that speaks REST v4 and GraphQL.
 #[derive(Debug, Parser)]
@@ -58,8 +61,31 @@ fn now() -> Millis {
     Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
 }
 
+/// Ends the process when it is asked to: the first process of a container would not hear of it.
+fn end_when_asked() -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    thread::spawn(move || {
+        runtime.block_on(asked());
+        process::exit(0);
+    });
+    Ok(())
+}
+
+async fn asked() {
+    #[cfg(unix)]
+    if let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = signal::ctrl_c() => {}
+        }
+        return;
+    }
+    let _ = signal::ctrl_c().await;
+}
+
 fn main() -> io::Result<()> {
     let arguments = Arguments::parse();
+    end_when_asked()?;
     let begin = now();
     let groups = arguments.projects.div_ceil(6).max(1);
     let mut world = World::generate(WorldConfig {
@@ -94,7 +120,7 @@ fn main() -> io::Result<()> {
     println!("GitLab simulator: {}", simulator.url());
     println!("Token:            {}", simulator.token());
     loop {
-        std::thread::sleep(Duration::from_millis(200));
+        thread::sleep(Duration::from_millis(200));
         let passed = (now() - begin) as f64 * arguments.speed;
         simulator.world().advance_to(begin + passed as Millis);
     }

@@ -8,6 +8,8 @@ mod control;
 mod faults;
 mod graphql;
 mod limits;
+#[cfg(unix)]
+mod program;
 mod rest;
 mod schemas;
 mod support;
