@@ -29,7 +29,7 @@ pub fn dashboard() -> Dashboard {
             matrix(
                 "Median duration by stage and job",
                 "One cell for each job and the stage it runs in: half of its runs in the time range \
-                 took at most that long. The darker, the longer.",
+                 took at most that long. From blue for short to purple for long.",
             )
             .sized(12, 12)
             .unit(Unit::Seconds)

@@ -63,7 +63,7 @@ pub fn dashboard() -> Dashboard {
             matrix(
                 "Commits by weekday and hour",
                 "When commits came to the default branches in the time range: a column for each hour \
-                 in which the exporter saw them, in UTC. The darker, the more.",
+                 in which the exporter saw them, in UTC. From blue for few to purple for many.",
             )
             .sized(24, 9)
             .at_least_every("1h")
@@ -84,15 +84,11 @@ pub fn dashboard() -> Dashboard {
             }))
             .transformed("organize", json!({
                 "excludeByName": {}, "includeByName": {}, "renameByName": {},
-                "indexByName": days_hours(),
+                "indexByName": order(),
             }))
             .transformed("sortBy", json!({"fields": {}, "sort": [{"field": "Day"}]}))
             .row_names("Day", 70)
-            .override_of("Day", &[("mappings", json!([{"type": "value", "options": DAYS
-                .iter()
-                .enumerate()
-                .map(|(index, day)| (index.to_string(), json!({"text": day, "index": index})))
-                .collect::<Map<_, _>>()}]))]),
+            .override_of("Day", &[("mappings", json!([{"type": "value", "options": day_names()}]))]),
         ],
     )
     .row(
@@ -130,8 +126,16 @@ pub fn dashboard() -> Dashboard {
 /// The rows of a week.
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
-/// The columns of a day in their order: the day's name first.
-fn days_hours() -> Value {
+/// Their names instead of their numbers.
+fn day_names() -> Map<String, Value> {
+    let names = DAYS.iter().enumerate();
+    names
+        .map(|(index, day)| (index.to_string(), json!({"text": day, "index": index})))
+        .collect()
+}
+
+/// The columns of a row in their order: the day, then its hours.
+fn order() -> Value {
     let hours = (0..24).map(|hour| (hour.to_string(), json!(hour + 1)));
     let mut order: Map<String, Value> = hours.collect();
     order.insert("Day".to_owned(), json!(0));
