@@ -36,8 +36,8 @@ ENV CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc \
     RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs"
 WORKDIR /build
 
-# Every dependency, compiled behind empty crates: this layer lasts until Cargo's files change.
-FROM toolchain AS dependencies
+# Cargo's files, and an empty crate wherever they name a source.
+FROM toolchain AS manifests
 COPY Cargo.toml Cargo.lock ./
 COPY grafana/Cargo.toml grafana/
 COPY tests/simulator/Cargo.toml tests/simulator/
@@ -45,24 +45,29 @@ RUN for file in src/main.rs grafana/src/main.rs tests/simulator/src/main.rs test
         examples/demo/main.rs benches/figures/main.rs; do \
       mkdir -p "${file%/*}"; echo 'fn main() {}' >"$file"; \
     done; \
-    touch src/lib.rs grafana/src/lib.rs tests/simulator/src/lib.rs; \
-    cargo build --locked --profile dist --target "$(cat /triple)" --bin amazing-gitlab-exporter; \
-    rm -rf src tests/simulator/src
+    touch src/lib.rs grafana/src/lib.rs tests/simulator/src/lib.rs
+
+# Every dependency, compiled behind the empty crates: these layers last until Cargo's files change.
+FROM manifests AS dependencies
+RUN cargo build --locked --profile dist --target "$(cat /triple)" --bin amazing-gitlab-exporter
+
+FROM manifests AS simulator-dependencies
+RUN cargo build --locked --release --target "$(cat /triple)" --package gitlab-simulator
 
 FROM dependencies AS build
 COPY src src
-COPY tests/simulator/src tests/simulator/src
 COPY README.md LICENSE ./
 # Newer than the empty crates, whatever the times of the copied files are.
-RUN find src tests/simulator/src -name '*.rs' -exec touch {} +; \
+RUN find src -name '*.rs' -exec touch {} +; \
     cargo build --locked --profile dist --target "$(cat /triple)" --bin amazing-gitlab-exporter; \
-    mkdir -p /out/state; \
+    mkdir -p /out/root/var/lib/amazing-gitlab-exporter; \
+    chown 65532:65532 /out/root/var/lib/amazing-gitlab-exporter; \
     cp "target/$(cat /triple)/dist/amazing-gitlab-exporter" /out/
 
-FROM dependencies AS build-simulator
-COPY src src
+# It knows nothing of the exporter, whose sources it is not built anew for.
+FROM simulator-dependencies AS build-simulator
 COPY tests/simulator/src tests/simulator/src
-RUN find src tests/simulator/src -name '*.rs' -exec touch {} +; \
+RUN find tests/simulator/src -name '*.rs' -exec touch {} +; \
     cargo build --locked --release --target "$(cat /triple)" --package gitlab-simulator; \
     cp "target/$(cat /triple)/release/gitlab-simulator" /gitlab-simulator
 
@@ -89,8 +94,9 @@ LABEL org.opencontainers.image.title="amazing-gitlab-exporter" \
       org.opencontainers.image.source="${SOURCE}"
 # The certificate authorities that GitLab's and receivers' certificates are held against.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-# A volume here belongs to the user below. Nothing else is ever written to.
-COPY --from=build --chown=65532:65532 /out/state /var/lib/amazing-gitlab-exporter
+# /var/lib/amazing-gitlab-exporter, which belongs to the user below, and so does a volume there. Not by
+# --chown: that would give /var and /var/lib away, too. Nothing else is ever written to.
+COPY --from=build /out/root /
 COPY --from=build /out/amazing-gitlab-exporter /amazing-gitlab-exporter
 USER 65532:65532
 EXPOSE 8080
