@@ -10,6 +10,7 @@ use gitlab_simulator::{Options, Simulator, World};
 
 use amazing_gitlab_exporter::clock::Clock;
 
+use crate::crash::program::looks;
 use crate::support::exporter::{Exporter, RealTime, beginning_now, configuration};
 use crate::support::otlp::Receiver;
 use crate::support::prometheus;
@@ -166,6 +167,8 @@ scrape_configs:
     let Some((_program, promql)) = prometheus::start(&scrapes).await else {
         return;
     };
+    // Its first scrape comes some seconds after its start: later than a birth lasts, perhaps.
+    looks(&promql).await;
     let seen = Seen {
         exporter,
         promql,
