@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use amazing_gitlab_exporter::telemetry::catalogue;
+use amazing_gitlab_exporter::catalogue;
 
 /// The demo reads its history first, then what is on top of it.
 const DEADLINE: Duration = Duration::from_secs(150);
