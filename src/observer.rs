@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::catalogue::{Activity, Collector};
-use crate::registry::Priority;
 use crate::clock::UnixSeconds;
 use crate::gitlab::capability::Instance;
+use crate::registry::Priority;
 use crate::types::Tier;
 
 /// Hears of every run. All collectors and sources are timed and counted here, none does it itself.

@@ -16,8 +16,8 @@ use crate::gitlab::model::{Known, Project, Role};
 use crate::gitlab::{GitLab, GitLabError, NoAccounting, SetupError};
 use crate::scheduler::capability;
 use crate::source::change_feed::ChangeFeed;
-use crate::source::{Needs, Target};
 use crate::source::set::sources;
+use crate::source::{Needs, Target};
 use crate::types::ProjectId;
 use crate::types::Tier;
 

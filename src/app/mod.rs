@@ -20,8 +20,8 @@ use actix_web::dev::ServerHandle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::catalogue::{Activity, Collector};
 use crate::catalogue::instruments::{Instruments, InstrumentsError};
+use crate::catalogue::{Activity, Collector};
 use crate::clock::Clock;
 use crate::config::{Config, Signal};
 use crate::delivery::push::{MAX_MESSAGE_BYTES, PushSettings, Pusher, PusherHandle};

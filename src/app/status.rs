@@ -62,11 +62,7 @@ impl StatusSource for AppStatus {
         let mut first_round = seen.discovered;
         for (_, entry) in self.registry.lock().iter() {
             let succeeded = entry.succeeded_at().is_some();
-            projects.add(
-                succeeded,
-                entry.failure().is_some(),
-                entry.feed_lag(now),
-            );
+            projects.add(succeeded, entry.failure().is_some(), entry.feed_lag(now));
             // What else could not be read is no look.
             first_round &= succeeded || entry.feed_fails();
         }

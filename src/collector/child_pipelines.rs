@@ -8,26 +8,20 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
-use crate::memory::history::{RefHistory, Remembered};
-use super::pipelines::{
-    NewEvents, claim_run, queued_seconds, retain_followed, status_values,
-};
-use crate::memory::refs::{RefName, counting_ref, is_watched, plain_ref, upstream_counting_ref};
+use super::pipelines::{NewEvents, claim_run, queued_seconds, retain_followed, status_values};
 use super::{FeedCollector, Measured};
-use crate::facts::feed::{Feed, ForeignPipeline, PipelineFacts};
-use crate::memory::Subject;
-use crate::memory::child_pipelines::{BridgeKey, ChildPipelinesMemory, NewestDownstream};
-use crate::memory::pipelines::RunClaim;
 use crate::catalogue::Measurement;
 use crate::catalogue::child_pipelines as metric;
 use crate::catalogue::labels::{ChildLabels, ChildStatusLabels};
-use crate::clock::UnixSeconds;
-use crate::gitlab::model::{Known, Pipeline, Status, Upstream};
-use crate::types::{PipelineId, ProjectId, Text};
+use crate::facts::feed::{Feed, ForeignPipeline, PipelineFacts};
+use crate::gitlab::model::{Known, Pipeline, Upstream};
+use crate::memory::Subject;
+use crate::memory::child_pipelines::{BridgeKey, ChildPipelinesMemory, NewestDownstream};
+use crate::memory::history::Remembered;
+use crate::memory::refs::{RefName, counting_ref, is_watched, plain_ref, upstream_counting_ref};
+use crate::types::{PipelineId, Text};
 
 /// Downstream pipelines with a state per ref: bridges times what leads to them.
 const MAX_BRIDGES_PER_REF: usize = 100;
@@ -39,7 +33,13 @@ pub struct ChildPipelines;
 impl FeedCollector for ChildPipelines {
     type Memory = ChildPipelinesMemory;
 
-    fn absorb(&self, subject: Subject<'_>, feed: &Feed, memory: &mut ChildPipelinesMemory, out: &mut Measured) {
+    fn absorb(
+        &self,
+        subject: Subject<'_>,
+        feed: &Feed,
+        memory: &mut ChildPipelinesMemory,
+        out: &mut Measured,
+    ) {
         for facts in &feed.pipelines {
             if !is_watched(&facts.pipeline, subject.settings) {
                 continue;
@@ -58,7 +58,12 @@ impl FeedCollector for ChildPipelines {
         memory.newest.forget_refs(subject, |_| true);
     }
 
-    fn states(&self, subject: Subject<'_>, memory: &ChildPipelinesMemory, out: &mut Vec<Measurement>) {
+    fn states(
+        &self,
+        subject: Subject<'_>,
+        memory: &ChildPipelinesMemory,
+        out: &mut Vec<Measurement>,
+    ) {
         let mut newest: BTreeMap<&BridgeKey, &NewestDownstream> = BTreeMap::new();
         for (_, entry) in memory.newest.shown(subject) {
             for (bridge, run) in &entry.value {
@@ -115,7 +120,12 @@ fn own(
 }
 
 /// Pipelines of projects that are not tracked, started by this project's pipeline.
-fn foreign(subject: Subject<'_>, facts: &PipelineFacts, memory: &mut ChildPipelinesMemory, out: &mut Measured) {
+fn foreign(
+    subject: Subject<'_>,
+    facts: &PipelineFacts,
+    memory: &mut ChildPipelinesMemory,
+    out: &mut Measured,
+) {
     for ForeignPipeline { upstream, target } in &facts.foreign {
         let claims = memory.foreign_claims.entry(facts.pipeline.id).or_default();
         let new = claim_run(claims, facts, &target.pipeline);
@@ -140,7 +150,12 @@ fn foreign(subject: Subject<'_>, facts: &PipelineFacts, memory: &mut ChildPipeli
     }
 }
 
-fn newest(holder: &Pipeline, upstream: &Upstream, project: &Text, downstream: &Pipeline) -> NewestDownstream {
+fn newest(
+    holder: &Pipeline,
+    upstream: &Upstream,
+    project: &Text,
+    downstream: &Pipeline,
+) -> NewestDownstream {
     NewestDownstream {
         id: downstream.id,
         status: downstream.status.clone(),
@@ -179,7 +194,12 @@ fn count(pipeline: &Pipeline, new: NewEvents, labels: ChildLabels, out: &mut Mea
 }
 
 /// Remembers a downstream pipeline as the newest of its bridge, under the ref of its holder.
-fn remember(memory: &mut ChildPipelinesMemory, name: RefName, bridge: BridgeKey, newest: NewestDownstream) {
+fn remember(
+    memory: &mut ChildPipelinesMemory,
+    name: RefName,
+    bridge: BridgeKey,
+    newest: NewestDownstream,
+) {
     let mut entry = memory
         .newest
         .newest(&name)

@@ -2,14 +2,14 @@
 //!
 //! It measures what the collector `merge_requests` reads.
 
-use super::merge_requests::{Act, Event, Happening};
-use crate::memory::names::Names;
 use super::Measured;
-use crate::memory::Subject;
+use super::merge_requests::{Act, Event, Happening};
 use crate::catalogue::code_review as metric;
 use crate::catalogue::labels::{ProjectLabels, ReviewerLabels};
 use crate::facts::merge_requests::MergeRequests;
 use crate::gitlab::reviews::User;
+use crate::memory::Subject;
+use crate::memory::names::Names;
 use crate::people::{People, Person};
 use crate::series::Retirement;
 use crate::types::Text;

@@ -12,20 +12,16 @@
 //! nothing, nor does it when it comes forward again. Commits that were counted, went with a forced
 //! push and come back by a merge are known by their hashes, the last few hundred of them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
-use crate::memory::names::Names;
 use super::{Measured, Measures};
-use crate::facts::contributors::{Branch, Commits};
-use crate::memory::Subject;
-use crate::memory::contributors::{Begun, ContributorsMemory};
 use crate::catalogue::contributors as metric;
 use crate::catalogue::labels::AuthorLabels;
 use crate::catalogue::{Collector, Measurement};
-use crate::clock::UnixSeconds;
-use crate::gitlab::repository::{Commit, Contributor};
+use crate::facts::contributors::{Branch, Commits};
+use crate::gitlab::repository::Commit;
+use crate::memory::Subject;
+use crate::memory::contributors::{Begun, ContributorsMemory};
 use crate::people::{Author, People};
 use crate::series::Retirement;
 use crate::types::Text;

@@ -4,13 +4,13 @@
 mod tests;
 
 use super::Measured;
-use crate::facts::dora::{DoraRead, Figures};
-use crate::memory::dora::DoraMemory;
-use crate::memory::dora::computed::Period;
-use crate::memory::Subject;
 use crate::catalogue::dora as metric;
 use crate::catalogue::labels::{EnvironmentTierLabels, ProjectSourceLabels};
+use crate::facts::dora::{DoraRead, Figures};
 use crate::gitlab::dora::{DeploymentTier, DoraByTier};
+use crate::memory::Subject;
+use crate::memory::dora::DoraMemory;
+use crate::memory::dora::computed::Period;
 
 /// The figures are GitLab's own: a value of the label `source`.
 pub const GITLAB: &str = "gitlab";

@@ -4,19 +4,17 @@
 //! touched since the watermark less an overlap is read again, so the claims of that span are kept
 //! and no others: an event before the floor is history or was counted.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 use super::{Measured, Measures};
-use crate::facts::environments::Deployments;
-use crate::memory::Subject;
-use crate::memory::environments::{DeploymentEvent, EnvironmentsMemory, RememberedEnvironment};
 use crate::catalogue::environments as metric;
 use crate::catalogue::labels::{EnvironmentInfoLabels, EnvironmentLabels, EnvironmentStatusLabels};
 use crate::catalogue::{Collector, Measurement};
 use crate::clock::UnixSeconds;
-use crate::gitlab::rest::{Deployment, Environment};
+use crate::facts::environments::Deployments;
+use crate::gitlab::rest::Deployment;
+use crate::memory::Subject;
+use crate::memory::environments::{DeploymentEvent, EnvironmentsMemory, RememberedEnvironment};
 use crate::series::Retirement;
 use crate::types::Text;
 
@@ -26,7 +24,11 @@ const STATUSES: [&str; 7] = [
 ];
 
 /// Takes in what was read: counts each event once, and gives all states.
-pub fn measure(subject: Subject<'_>, read: &Deployments, memory: &mut EnvironmentsMemory) -> Measures {
+pub fn measure(
+    subject: Subject<'_>,
+    read: &Deployments,
+    memory: &mut EnvironmentsMemory,
+) -> Measures {
     let mut measured = Measured::default();
     let mut gone = list(subject, read, memory, &mut measured);
     let mut deployments: Vec<&Deployment> = read.deployments.iter().collect();

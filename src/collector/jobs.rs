@@ -9,23 +9,20 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
-use crate::memory::history::{RefHistory, Remembered};
 use super::pipelines::{retain_followed, status_values};
-use crate::memory::refs::{RefName, counting_ref, is_watched};
 use super::{FeedCollector, Measured};
-use crate::facts::feed::{Feed, PARENT_PIPELINE, PipelineFacts};
-use crate::memory::Subject;
-use crate::memory::jobs::{JobClaims, JobSnapshot, JobsMemory, UnfinishedJobs};
 use crate::catalogue::Measurement;
 use crate::catalogue::jobs as metric;
 use crate::catalogue::labels::{
     JobFailureLabels, JobLabels, JobRunLabels, JobStatusLabels, ProjectLabels, RunnerTypeLabels,
 };
-use crate::clock::UnixSeconds;
+use crate::facts::feed::{Feed, PARENT_PIPELINE, PipelineFacts};
 use crate::gitlab::model::{Job, Known, Pipeline, RunnerType, Status};
-use crate::types::{JobId, PipelineId, Text};
+use crate::memory::Subject;
+use crate::memory::history::Remembered;
+use crate::memory::jobs::{JobClaims, JobSnapshot, JobsMemory, UnfinishedJobs};
+use crate::memory::refs::{RefName, counting_ref, is_watched};
+use crate::types::Text;
 
 /// The collector.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +36,13 @@ pub struct Jobs {
 impl FeedCollector for Jobs {
     type Memory = JobsMemory;
 
-    fn absorb(&self, subject: Subject<'_>, feed: &Feed, memory: &mut JobsMemory, out: &mut Measured) {
+    fn absorb(
+        &self,
+        subject: Subject<'_>,
+        feed: &Feed,
+        memory: &mut JobsMemory,
+        out: &mut Measured,
+    ) {
         for facts in &feed.pipelines {
             let pipeline = &facts.pipeline;
             let is_child = &*pipeline.source == PARENT_PIPELINE;

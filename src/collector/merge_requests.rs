@@ -9,24 +9,21 @@
 //! while something is open or ended lately, so that stacked merge requests leave nothing behind.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use crate::memory::refs::watches_branch;
 use super::Measured;
-use crate::facts::merge_requests::MergeRequests;
-use crate::memory::Subject;
-use crate::memory::merge_requests::{MergeRequestsMemory, RememberedMergeRequest, STATES, Thread};
 use crate::catalogue::labels::{MergeRequestStateLabels, TargetBranchLabels};
 use crate::catalogue::merge_requests as metric;
 use crate::catalogue::{Counter, Gauge, Histogram, Measurement, SeriesKey};
 use crate::clock::UnixSeconds;
-use crate::gitlab::reviews::{CensusPage, ReviewedMergeRequest};
+use crate::facts::merge_requests::MergeRequests;
+use crate::gitlab::reviews::ReviewedMergeRequest;
+use crate::memory::Subject;
+use crate::memory::merge_requests::{MergeRequestsMemory, RememberedMergeRequest, STATES, Thread};
+use crate::memory::refs::watches_branch;
 use crate::series::Retirement;
 use crate::types::Text;
 
@@ -307,8 +304,9 @@ fn states(subject: Subject<'_>, memory: &MergeRequestsMemory, out: &mut Vec<Meas
         let mut set = |gauge: &'static Gauge<TargetBranchLabels>, value: f64| {
             out.push(gauge.set(labels(subject, branch), value));
         };
-        let number =
-            |is: fn(&RememberedMergeRequest) -> bool| float(open.iter().filter(|one| is(one)).count() as u64);
+        let number = |is: fn(&RememberedMergeRequest) -> bool| {
+            float(open.iter().filter(|one| is(one)).count() as u64)
+        };
         set(&metric::OPEN_COUNT, number(|_| true));
         set(&metric::DRAFT_COUNT, number(|one| one.draft));
         set(&metric::CONFLICT_COUNT, number(|one| one.conflicts));

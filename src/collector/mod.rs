@@ -32,20 +32,13 @@ pub(crate) mod testing;
 pub mod value_stream;
 pub mod variables;
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::{Collector, Measurement, SeriesKey};
-use crate::clock::UnixSeconds;
-use crate::config::ProjectSettings;
-use crate::gitlab::model::{DownstreamTarget, Job, Known, Pipeline, Upstream};
-use crate::series::Retirement;
 use crate::facts::Unavailable;
 use crate::facts::feed::Feed;
 use crate::memory::Subject;
-use crate::types::Tier;
-use crate::types::{PipelineId, ProjectId, Text};
+use crate::series::Retirement;
 
 /// What a collector measured of one project.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -9,21 +9,18 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
-use crate::memory::history::{RefHistory, Remembered};
-use crate::memory::refs::{RefName, counting_ref, is_watched};
 use super::{FeedCollector, Measured};
-use crate::facts::feed::{Feed, PARENT_PIPELINE, PipelineFacts};
-use crate::memory::Subject;
-use crate::memory::pipelines::{PipelineSnapshot, PipelinesMemory, RunClaim};
 use crate::catalogue::Measurement;
 use crate::catalogue::labels::{
     ProjectStatusLabels, RefLabels, RefSourceLabels, RefSourceStatusLabels,
 };
 use crate::catalogue::pipelines as metric;
-use crate::clock::UnixSeconds;
+use crate::facts::feed::{Feed, PARENT_PIPELINE, PipelineFacts};
 use crate::gitlab::model::{Pipeline, RefKind, Status};
+use crate::memory::Subject;
+use crate::memory::history::Remembered;
+use crate::memory::pipelines::{PipelineSnapshot, PipelinesMemory, RunClaim};
+use crate::memory::refs::{RefName, counting_ref, is_watched};
 use crate::types::{PipelineId, Text};
 
 /// The collector; `include_children` is `collectors.pipelines.include_child_pipelines`.
@@ -81,7 +78,13 @@ pub fn queued_seconds(pipeline: &Pipeline) -> Option<f64> {
 impl FeedCollector for Pipelines {
     type Memory = PipelinesMemory;
 
-    fn absorb(&self, subject: Subject<'_>, feed: &Feed, memory: &mut PipelinesMemory, out: &mut Measured) {
+    fn absorb(
+        &self,
+        subject: Subject<'_>,
+        feed: &Feed,
+        memory: &mut PipelinesMemory,
+        out: &mut Measured,
+    ) {
         for facts in &feed.pipelines {
             let pipeline = &facts.pipeline;
             let is_child = &*pipeline.source == PARENT_PIPELINE;

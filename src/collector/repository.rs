@@ -1,19 +1,17 @@
 //! `repository`: sizes, languages, counts and releases of a project; commits by the rises of
 //! GitLab's total.
 
-use serde::{Deserialize, Serialize};
-
 use super::Measured;
-use crate::facts::RepositoryRead;
-use crate::memory::repository::{RepositoryMemory, RepositoryParts};
-use crate::memory::{ProjectMemory, Subject};
 use crate::catalogue::labels::{
     LanguageLabels, ProjectLabels, ProjectRefLabels, RepositoryInfoLabels,
 };
 use crate::catalogue::repository as metric;
 use crate::catalogue::{Gauge, Measurement};
 use crate::clock::UnixSeconds;
-use crate::gitlab::repository::{Language, RefCounts, Releases, RepositoryInfo, Statistics};
+use crate::facts::RepositoryRead;
+use crate::gitlab::repository::{RepositoryInfo, Statistics};
+use crate::memory::repository::{RepositoryMemory, RepositoryParts};
+use crate::memory::{ProjectMemory, Subject};
 use crate::types::Text;
 
 /// Takes in what was read.
@@ -157,9 +155,9 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::memory::refs::RefsSeen;
     use crate::config::ProjectSettings;
     use crate::gitlab::model::Known;
+    use crate::memory::refs::RefsSeen;
     use crate::types::ProjectId;
 
     fn info(statistics: Known<Statistics>, branch: &str) -> RepositoryInfo {
@@ -202,7 +200,10 @@ mod tests {
 
     #[test]
     fn what_a_role_hides_is_absent_and_not_zero() {
-        let measured = look(&info(Known::Hidden, "main"), &mut RepositoryMemory::default());
+        let measured = look(
+            &info(Known::Hidden, "main"),
+            &mut RepositoryMemory::default(),
+        );
         assert!(measured.births.is_empty() && measured.events.is_empty());
         let shown: Vec<_> = measured
             .states

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::pipelines::status_values;
 use super::Measured;
-use crate::memory::Subject;
+use super::pipelines::status_values;
 use crate::catalogue::labels::{ScheduleLabels, ScheduleStatusLabels};
 use crate::catalogue::schedules as metric;
 use crate::gitlab::model::Schedule;
+use crate::memory::Subject;
 use crate::types::Text;
 
 /// The states of all schedules of a project.

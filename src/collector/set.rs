@@ -71,7 +71,11 @@ impl Collectors {
             Facts::Refs(read) => self.measure_feed(subject, &read.as_feed(memory), memory),
             Facts::MergeRequests(read) => self.measure_merge_requests(subject, read, memory),
             Facts::Environments(read) => {
-                vec![environments::measure(subject, &read.read, &mut memory.environments)]
+                vec![environments::measure(
+                    subject,
+                    &read.read,
+                    &mut memory.environments,
+                )]
             }
             Facts::TestReports(read) => {
                 let (known, own) = (&memory.pipelines, &mut memory.test_reports);
@@ -87,12 +91,18 @@ impl Collectors {
                 let measured = value_stream::measure(subject, &read.found);
                 one(Collector::ValueStream, measured)
             }
-            Facts::Repository(read) => {
-                one(Collector::Repository, repository::collect(subject, read, memory))
-            }
+            Facts::Repository(read) => one(
+                Collector::Repository,
+                repository::collect(subject, read, memory),
+            ),
             Facts::Contributors(read) => {
                 let own = &mut memory.contributors;
-                vec![contributors::measure(subject, &self.people, &read.read, own)]
+                vec![contributors::measure(
+                    subject,
+                    &self.people,
+                    &read.read,
+                    own,
+                )]
             }
             Facts::Schedules(read) => {
                 let measured = schedules::measure(subject, &read.schedules);
@@ -104,9 +114,10 @@ impl Collectors {
             }
             Facts::Variables(read) => {
                 let (known, own) = (&memory.pipelines, &mut memory.variables);
-                let measured = self.variables.as_ref().map(|regexp| {
-                    variables::measure(subject, known, &read.pipelines, regexp, own)
-                });
+                let measured = self
+                    .variables
+                    .as_ref()
+                    .map(|regexp| variables::measure(subject, known, &read.pipelines, regexp, own));
                 one(Collector::Variables, measured.unwrap_or_default())
             }
         }

@@ -7,21 +7,18 @@
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use crate::memory::refs::RefName;
 use super::Measured;
-use crate::facts::test_reports::ReportFacts;
-use crate::memory::Subject;
-use crate::memory::pipelines::PipelinesMemory;
-use crate::memory::test_reports::{End, RememberedReport, TestReportsMemory};
 use crate::catalogue::Measurement;
 use crate::catalogue::labels::{CaseLabels, CaseStatusLabels, ProjectRefLabels, SuiteLabels};
 use crate::catalogue::test_reports as metric;
 use crate::clock::UnixSeconds;
+use crate::facts::test_reports::ReportFacts;
 use crate::gitlab::model::{TestCase, TestReport};
+use crate::memory::Subject;
+use crate::memory::pipelines::PipelinesMemory;
+use crate::memory::refs::RefName;
+use crate::memory::test_reports::{End, RememberedReport, TestReportsMemory};
 use crate::types::{PipelineId, Text};
 
 /// Every result that GitLab gives a test case.

@@ -2,18 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
-use crate::memory::refs::RefName;
 use super::Measured;
-use crate::facts::VariablesOf;
-use crate::memory::Subject;
-use crate::memory::pipelines::PipelinesMemory;
-use crate::memory::variables::VariablesMemory;
 use crate::catalogue::labels::VariableLabels;
 use crate::catalogue::variables as metric;
 use crate::config::Pattern;
-use crate::gitlab::model::Variable;
+use crate::facts::VariablesOf;
+use crate::memory::Subject;
+use crate::memory::pipelines::PipelinesMemory;
+use crate::memory::refs::RefName;
+use crate::memory::variables::VariablesMemory;
 use crate::types::{PipelineId, Text};
 
 /// Most characters of a value that a label shows.

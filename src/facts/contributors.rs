@@ -3,7 +3,6 @@
 use crate::clock::UnixSeconds;
 use crate::facts::Problem;
 use crate::gitlab::repository::{Commit, Contributor};
-use crate::memory::contributors::Begun;
 use crate::types::Text;
 
 /// What a look read of a project.

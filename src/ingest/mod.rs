@@ -57,7 +57,9 @@ impl Ingest {
         clock: Clock,
     ) -> Self {
         let max = settings.collectors.pipelines.max_pipelines_per_ref;
-        let others = sources.iter().filter(|source| source.needs() == Needs::Tier);
+        let others = sources
+            .iter()
+            .filter(|source| source.needs() == Needs::Tier);
         Self {
             registry,
             collectors: Collectors::new(settings),
@@ -318,13 +320,16 @@ impl Ingest {
         if removed.is_empty() {
             return;
         }
-        let runs = removed.iter().cloned().map(|Removed { id, path }| ProjectRun {
-            project: id,
-            memory: None,
-            measured: Vec::new(),
-            births: Vec::new(),
-            retirements: vec![Retirement::Project { id, path }],
-        });
+        let runs = removed
+            .iter()
+            .cloned()
+            .map(|Removed { id, path }| ProjectRun {
+                project: id,
+                memory: None,
+                measured: Vec::new(),
+                births: Vec::new(),
+                retirements: vec![Retirement::Project { id, path }],
+            });
         let mut recorder = self.recorder.lock().await;
         let recorded = recorder.record(runs.collect(), now).await;
         drop(recorder);

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use super::measure::names;
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::memory::parents::{QUIET, Started};
-use crate::memory::refs::{RefName, is_watched, upstream_counting_ref};
 use crate::collector::Measured;
 use crate::facts::feed::Feed;
 use crate::gitlab::model::Known;
+use crate::memory::parents::{QUIET, Started};
+use crate::memory::refs::{RefName, is_watched, upstream_counting_ref};
 use crate::memory::{ProjectMemory, Subject};
 use crate::registry::Projects;
 use crate::series::Retirement;
@@ -66,10 +66,7 @@ fn started_by(project: &Text, name: &Text) -> Retirement {
 }
 
 /// The series of merge requests that were counted under these names.
-fn counted<'a>(
-    project: &'a Text,
-    names: &'a [Text],
-) -> impl Iterator<Item = Retirement> + 'a {
+fn counted<'a>(project: &'a Text, names: &'a [Text]) -> impl Iterator<Item = Retirement> + 'a {
     names.iter().flat_map(|name| {
         let labels = vec![("project", project.clone()), ("ref", name.clone())];
         [Retirement::Labels(labels), started_by(project, name)]

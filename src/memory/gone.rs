@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::refs::{DELETED, RefName, is_watched, merge_request_ref};
 use super::Subject;
+use super::refs::{DELETED, RefName, is_watched, merge_request_ref};
 use crate::clock::UnixSeconds;
 use crate::config::{CountRef, ProjectSettings};
 use crate::gitlab::model::{Known, Pipeline, RefKind};
@@ -138,7 +138,12 @@ pub(crate) fn are_counted(settings: &ProjectSettings) -> bool {
 }
 
 /// Whether a merge request lives: it is open, or its state is one that is shown.
-pub(crate) fn lives(iid: u64, newest: UnixSeconds, subject: Subject<'_>, refs: &BTreeSet<RefName>) -> bool {
+pub(crate) fn lives(
+    iid: u64,
+    newest: UnixSeconds,
+    subject: Subject<'_>,
+    refs: &BTreeSet<RefName>,
+) -> bool {
     let name = RefName {
         kind: RefKind::MergeRequest,
         name: merge_request_ref(&iid.to_string()),

@@ -79,3 +79,32 @@ pub(crate) fn spread(project: ProjectId) -> Duration {
     let scattered = project.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
     Duration::from_secs(scattered % PIPELINE_CHECK.as_secs())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn active_at(at: i64) -> model::Project {
+        model::Project {
+            id: ProjectId(1),
+            full_path: "group/project".into(),
+            default_branch: model::Known::Nothing,
+            archived: false,
+            last_activity_at: Some(UnixSeconds(at)),
+            role: model::Known::Nothing,
+        }
+    }
+
+    #[test]
+    fn only_fresh_activity_asks_for_a_second_look() {
+        let now = UnixSeconds(1_000_000);
+        let fresh = RefsProgress::default().looked(&active_at(now.0 - 60), now);
+        assert_eq!(fresh.again_at, Some(now.plus(ACTIVITY_THROTTLE)));
+        assert!(fresh.is_due(&active_at(now.0 - 60), now.plus(ACTIVITY_THROTTLE)));
+
+        let quiet = RefsProgress::default().looked(&active_at(now.0 - 86_400), now);
+        assert_eq!(quiet.again_at, None);
+        assert!(!quiet.is_due(&active_at(now.0 - 86_400), now.plus(ACTIVITY_THROTTLE)));
+        assert!(quiet.is_due(&active_at(now.0 + 10), now.plus(ACTIVITY_THROTTLE)));
+    }
+}

@@ -348,7 +348,11 @@ pub fn is_gone(candidate: Candidate<'_>, settings: &ProjectSettings, seen: &Refs
         || is_excluded(candidate, settings, seen)
 }
 
-pub(crate) fn has_shown_state(candidate: Candidate<'_>, settings: &ProjectSettings, seen: &RefsSeen) -> bool {
+pub(crate) fn has_shown_state(
+    candidate: Candidate<'_>,
+    settings: &ProjectSettings,
+    seen: &RefsSeen,
+) -> bool {
     let state = candidate
         .name
         .merge_request()

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::take::rhythm;
 use super::Projects;
+use super::take::rhythm;
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::facts::{Facts, Problem, Unavailable};

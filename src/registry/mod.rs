@@ -92,7 +92,12 @@ pub struct Projects {
 impl Projects {
     /// Takes in what discovery found; gives the projects that are no longer tracked, also those
     /// that went while no process ran, if the listing was complete.
-    pub fn update(&mut self, mut found: Found, is_complete: bool, now: UnixSeconds) -> Vec<Removed> {
+    pub fn update(
+        &mut self,
+        mut found: Found,
+        is_complete: bool,
+        now: UnixSeconds,
+    ) -> Vec<Removed> {
         // What went while discovery ran is for the next time to find, if it is there again.
         found.retain(|id, _| self.entries.contains_key(id) || !self.changed.contains(id));
         let gone: Vec<ProjectId> = self
@@ -270,7 +275,13 @@ impl Projects {
 
     /// Takes in the tier of a project; unread leaves what was known before. It is asked for again
     /// at `due`.
-    pub fn set_tier(&mut self, id: ProjectId, tier: Known<Tier>, due: UnixSeconds, now: UnixSeconds) {
+    pub fn set_tier(
+        &mut self,
+        id: ProjectId,
+        tier: Known<Tier>,
+        due: UnixSeconds,
+        now: UnixSeconds,
+    ) {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };

@@ -129,9 +129,7 @@ impl CapabilityTask {
                     let set = ids.iter().map(|id| (*id, ReadTier { tier, holds }));
                     set.collect()
                 }
-                None => {
-                    read_tiers(&self.gitlab, ids, instance.as_deref(), &roles, now).await
-                }
+                None => read_tiers(&self.gitlab, ids, instance.as_deref(), &roles, now).await,
             };
             let mut projects = self.registry.lock();
             for id in ids {
@@ -170,7 +168,11 @@ async fn read_tiers(
     roles: &BTreeMap<ProjectId, Known<Role>>,
     now: UnixSeconds,
 ) -> BTreeMap<ProjectId, ReadTier> {
-    let unread = |holds| ids.iter().map(|id| (*id, ReadTier::unread(holds))).collect();
+    let unread = |holds| {
+        ids.iter()
+            .map(|id| (*id, ReadTier::unread(holds)))
+            .collect()
+    };
     let Some(instance) = instance else {
         return unread(RETRY);
     };

@@ -91,7 +91,8 @@ impl DiscoveryTask {
         };
         for error in &errors {
             tracing::warn!("{error}");
-            self.observer.failed(Activity::Discovery, error.error.kind());
+            self.observer
+                .failed(Activity::Discovery, error.error.kind());
         }
         // What is not there hides nothing.
         let is_complete = errors.iter().all(|error| error.error.means_gone());

@@ -93,7 +93,9 @@ impl Scheduler {
         );
         let ingest = Arc::new(ingest);
         Self {
-            discovery: Arc::new(DiscoveryTask::new(settings, gitlab, &ingest, &registry, &observer)),
+            discovery: Arc::new(DiscoveryTask::new(
+                settings, gitlab, &ingest, &registry, &observer,
+            )),
             capability: Arc::new(CapabilityTask::new(settings, gitlab, &registry, &observer)),
             registry,
             sources,

@@ -10,15 +10,15 @@ use async_trait::async_trait;
 use super::{Context, Fetched, Source, SourceError, Target, Wants, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
+use crate::config::{ProjectSettings, Settings};
 use crate::facts::contributors::{Branch, Commits, ContributorsRead};
-use crate::memory::contributors::{Begun, ContributorsMemory};
-use crate::config::{Settings, ProjectSettings};
 use crate::facts::{Facts, Problem, Reading};
 use crate::gitlab::model::{Known, Page, Project};
 use crate::gitlab::repository::{Commit, Contributor};
 use crate::gitlab::{Cause, GitLab, GitLabError};
-use crate::people::People;
 use crate::memory::ProjectMemory;
+use crate::memory::contributors::{Begun, ContributorsMemory};
+use crate::people::People;
 use crate::types::{ProjectId, Text};
 
 /// Projects in one run; each costs calls of its own.

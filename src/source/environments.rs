@@ -8,22 +8,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use async_trait::async_trait;
 
 use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::facts::environments::{Deployments, EnvironmentsRead};
-use crate::memory::environments::{EnvironmentsProgress, RememberedEnvironment};
 use crate::config::{Collectors, Environments, ProjectSettings};
+use crate::facts::environments::{Deployments, EnvironmentsRead};
 use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::GitLab;
 use crate::gitlab::GitLabError;
 use crate::gitlab::model::Role;
 use crate::gitlab::rest::{Deployment, DeploymentFilter};
 use crate::memory::ProjectMemory;
+use crate::memory::environments::{EnvironmentsProgress, RememberedEnvironment};
 use crate::types::ProjectId;
 use crate::types::Tier;
 
@@ -73,7 +71,10 @@ impl EnvironmentsSource {
         // A deployment moves after the pipeline it belongs to.
         let late = progress.moved.plus(OVERLAP) > read_at;
         let mut known = target.memory.environments.known().values();
-        moved || late || known.any(RememberedEnvironment::is_open) || now.since(progress.full_at) >= FULL_LOOK
+        moved
+            || late
+            || known.any(RememberedEnvironment::is_open)
+            || now.since(progress.full_at) >= FULL_LOOK
     }
 
     async fn project(
@@ -127,7 +128,8 @@ impl EnvironmentsSource {
         // By the clock that is behind: GitLab's header may be ahead of the times that it notes.
         progress.read_at = Some(clock.min(now));
         progress.full_at = now;
-        progress.moved = pipelines(&target.memory).map_or(progress.moved, |(watermark, _)| watermark);
+        progress.moved =
+            pipelines(&target.memory).map_or(progress.moved, |(watermark, _)| watermark);
         read.next_floor = progress.watermark.minus(OVERLAP).max(progress.first_seen);
         read.environments = Some(listed.items);
         self.successes(target, &mut read, &mut problems).await;
@@ -141,7 +143,12 @@ impl EnvironmentsSource {
     }
 
     /// Asks for the last success of environments of which none is known.
-    async fn successes(&self, target: &Target, read: &mut Deployments, problems: &mut Vec<Problem>) {
+    async fn successes(
+        &self,
+        target: &Target,
+        read: &mut Deployments,
+        problems: &mut Vec<Problem>,
+    ) {
         let known = target.memory.environments.known();
         let open = |id: u64| {
             known.get(&id).is_none_or(RememberedEnvironment::is_open)
@@ -197,7 +204,9 @@ impl EnvironmentsSource {
                 .filter(|d| d.environment == environment.id && d.succeeded())
                 .max_by_key(|d| (d.finished_at, d.id))
                 .map(|d| d.sha.clone());
-            let before = known.get(&environment.id).and_then(RememberedEnvironment::sha);
+            let before = known
+                .get(&environment.id)
+                .and_then(RememberedEnvironment::sha);
             deployed.extend(newest.or(before).map(|sha| (environment.id, sha)));
         }
         let chosen = turn(&deployed, progress.turn);

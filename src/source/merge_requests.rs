@@ -9,24 +9,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use async_trait::async_trait;
 
 use super::batches::{Batches, PerProject};
 use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
+use crate::config::{ProjectSettings, Settings};
 use crate::facts::merge_requests::{MergeRequests, MergeRequestsRead};
-use crate::memory::merge_requests::{APART, Census, MergeRequestsProgress, OVERLAP};
-use crate::config::{Settings, ProjectSettings};
 use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::model::Role;
 use crate::gitlab::reviews::{
-    CensusPage, ProjectMergeRequests, ReviewedMergeRequest, User, WhichMergeRequests,
+    CensusPage, ProjectMergeRequests, ReviewedMergeRequest, WhichMergeRequests,
 };
 use crate::gitlab::{GitLab, GitLabError};
-use crate::memory::ProjectMemory;
+use crate::memory::merge_requests::{APART, Census, OVERLAP};
 use crate::types::ProjectId;
 use crate::types::Tier;
 

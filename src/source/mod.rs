@@ -29,15 +29,14 @@ use futures::stream::{self, StreamExt};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::config::ProjectSettings;
-use crate::facts::{Facts, Problem, Unavailable};
+pub use crate::facts::Reading;
+use crate::facts::{Facts, Unavailable};
 use crate::gitlab::capability::Instance;
 use crate::gitlab::model::{Known, Project, Role};
 use crate::gitlab::{Cause, GitLabError};
 use crate::memory::{ProjectMemory, Subject};
-pub use crate::facts::Reading;
 use crate::types::Tier;
 use crate::types::{ProjectId, Text};
-
 
 /// One reading of GitLab, and the collectors that measure it.
 #[async_trait]

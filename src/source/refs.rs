@@ -7,26 +7,22 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use async_trait::async_trait;
 
-use super::{
-    Context, Fetched, Needs, Source, SourceError, Target, Wants, fetched, side_by_side,
-};
-use crate::clock::UnixSeconds;
+use super::{Context, Fetched, Needs, Source, SourceError, Target, Wants, fetched, side_by_side};
 use crate::catalogue::{Activity, Collector};
+use crate::clock::UnixSeconds;
+use crate::config::{Collectors, ProjectSettings, RefRule};
 use crate::facts::feed::PipelineFacts;
 use crate::facts::refs::RefsRead;
 use crate::facts::{Facts, Problem, Reading};
-use crate::memory::ProjectMemory;
-use crate::memory::ref_listing::{PIPELINE_CHECK, RefsProgress};
-use crate::memory::refs::{DELETED, Listing, RefName, RefsSeen};
-use crate::config::{Collectors, ProjectSettings, RefRule};
 use crate::gitlab::GitLabError;
 use crate::gitlab::model::Page;
 use crate::gitlab::rest::{GitRef, PipelineFilter};
 use crate::gitlab::{GitLab, model};
+use crate::memory::ProjectMemory;
+use crate::memory::ref_listing::PIPELINE_CHECK;
+use crate::memory::refs::{DELETED, Listing, RefName, RefsSeen};
 use crate::types::{PipelineId, ProjectId, Text};
 
 /// Pipelines asked for by id in one look.
@@ -82,7 +78,11 @@ impl RefsSource {
             |read: Result<Option<Listing>, GitLabError>, kept: &Option<Listing>| match read {
                 Ok(listing) => listing,
                 Err(error) => {
-                    problems.push(Problem::call(&target.project.full_path, Activity::Refs, &error));
+                    problems.push(Problem::call(
+                        &target.project.full_path,
+                        Activity::Refs,
+                        &error,
+                    ));
                     kept.clone()
                 }
             };
@@ -97,7 +97,11 @@ impl RefsSource {
             merge_requests: before.merge_requests.clone(),
         };
         if let Err(error) = self.merge_requests(target, &mut seen).await {
-            problems.push(Problem::call(&target.project.full_path, Activity::Refs, &error));
+            problems.push(Problem::call(
+                &target.project.full_path,
+                Activity::Refs,
+                &error,
+            ));
         }
         let mut progress = target.memory.refs.looked(&target.project, now);
         if !problems.is_empty() {
@@ -315,30 +319,6 @@ async fn listing(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn active_at(at: i64) -> model::Project {
-        model::Project {
-            id: ProjectId(1),
-            full_path: "group/project".into(),
-            default_branch: model::Known::Nothing,
-            archived: false,
-            last_activity_at: Some(UnixSeconds(at)),
-            role: model::Known::Nothing,
-        }
-    }
-
-    #[test]
-    fn only_fresh_activity_asks_for_a_second_look() {
-        let now = UnixSeconds(1_000_000);
-        let fresh = RefsProgress::default().looked(&active_at(now.0 - 60), now);
-        assert_eq!(fresh.again_at, Some(now.plus(ACTIVITY_THROTTLE)));
-        assert!(fresh.is_due(&active_at(now.0 - 60), now.plus(ACTIVITY_THROTTLE)));
-
-        let quiet = RefsProgress::default().looked(&active_at(now.0 - 86_400), now);
-        assert_eq!(quiet.again_at, None);
-        assert!(!quiet.is_due(&active_at(now.0 - 86_400), now.plus(ACTIVITY_THROTTLE)));
-        assert!(quiet.is_due(&active_at(now.0 + 10), now.plus(ACTIVITY_THROTTLE)));
-    }
 
     #[test]
     fn every_shown_pipeline_has_its_turn() {

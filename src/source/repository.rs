@@ -10,15 +10,15 @@ use super::batches::Batches;
 use super::{Context, Fetched, Source, SourceError, Target, Wants, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::facts::RepositoryRead;
 use crate::config::{Collectors, ProjectSettings};
+use crate::facts::RepositoryRead;
 use crate::facts::{Facts, Problem, Reading};
 use crate::gitlab::model::Project;
 use crate::gitlab::repository::{RefCounts, RepositoryInfo};
 use crate::gitlab::{GitLab, GitLabError};
 use crate::memory::ProjectMemory;
 use crate::memory::repository::RepositoryMemory;
-use crate::types::{ProjectId, Text};
+use crate::types::ProjectId;
 
 /// Projects whose REST calls go on side by side.
 const CALLS_AT_ONCE: usize = 4;
@@ -178,9 +178,8 @@ impl Source for RepositorySource {
     fn wants(&self, project: &Project, memory: &ProjectMemory, now: UnixSeconds) -> Wants {
         let memory = &memory.repository;
         let is_quiet = memory.read_at.is_some_and(|at| now.since(at) < QUIET);
-        let is_wanted = self.gitlab.uses_graphql()
-            || !is_quiet
-            || has_moved(memory, project.last_activity_at);
+        let is_wanted =
+            self.gitlab.uses_graphql() || !is_quiet || has_moved(memory, project.last_activity_at);
         match is_wanted {
             true => Wants::Now,
             false => Wants::AfterInterval,

@@ -15,12 +15,11 @@ use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::config::{Collectors, ProjectSettings};
-use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::facts::RunnersRead;
+use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::graphql::ProjectRunners;
 use crate::gitlab::model::{Page, Role, Runner, RunnerType};
 use crate::gitlab::{GitLab, GitLabError};
-use crate::memory::ProjectMemory;
 use crate::types::ProjectId;
 use crate::types::Tier;
 
@@ -163,8 +162,7 @@ fn add(found: &mut ByProject, id: ProjectId, page: Page<Runner>) {
         read.runners.extend(page.items);
         let skipped = page.skipped.into_iter();
         read.problems.extend(
-            skipped
-                .map(|why| Problem::skipped(&"runners".into(), Collector::Runners, why)),
+            skipped.map(|why| Problem::skipped(&"runners".into(), Collector::Runners, why)),
         );
     }
 }

@@ -9,12 +9,11 @@ use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::config::{Collectors, ProjectSettings};
-use crate::facts::{Facts, Problem, Reading};
 use crate::facts::SchedulesRead;
+use crate::facts::{Facts, Problem, Reading};
 use crate::gitlab::graphql::ProjectSchedules;
 use crate::gitlab::model::{Page, Schedule};
 use crate::gitlab::{GitLab, GitLabError};
-use crate::memory::ProjectMemory;
 use crate::types::ProjectId;
 
 /// Calls that run side by side.

@@ -14,7 +14,6 @@ use crate::facts::{Facts, Reading, Unavailable};
 use crate::gitlab::GitLab;
 use crate::gitlab::model::{Known, Role};
 use crate::gitlab::repository::Vulnerabilities;
-use crate::memory::ProjectMemory;
 use crate::types::ProjectId;
 use crate::types::Tier;
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::Source;
 use super::change_feed::ChangeFeed;
 use super::contributors::ContributorsSource;
 use super::dora::DoraSource;
@@ -15,7 +16,6 @@ use super::security::SecuritySource;
 use super::test_reports::TestReportsSource;
 use super::value_stream::ValueStreamSource;
 use super::variables::VariablesSource;
-use super::Source;
 use crate::config::Settings;
 use crate::gitlab::GitLab;
 

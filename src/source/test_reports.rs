@@ -10,14 +10,13 @@ use super::batches::{Batches, PerProject};
 use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::facts::test_reports::{ReportFacts, ReportsRead};
-use crate::memory::test_reports::{Wanted, wanted};
 use crate::config::{Collectors, ProjectSettings};
+use crate::facts::test_reports::{ReportFacts, ReportsRead};
 use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::graphql::ProjectReports;
 use crate::gitlab::model::TestReport;
 use crate::gitlab::{GitLab, GitLabError};
-use crate::memory::ProjectMemory;
+use crate::memory::test_reports::{Wanted, wanted};
 use crate::types::{PipelineId, ProjectId};
 
 /// Pipelines of one project that one look reads by calls of their own.

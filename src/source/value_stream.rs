@@ -10,14 +10,13 @@ use super::{Context, Fetched, Source, SourceError, Target, fetched};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::config::{Collectors, ProjectSettings};
+use crate::facts::ValueStreamRead;
 use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::GitLab;
 use crate::gitlab::capability::Edition;
-use crate::facts::ValueStreamRead;
 use crate::gitlab::graphql::FlowTimes;
 use crate::gitlab::model::Role;
 use crate::gitlab::repository::ValueStreams;
-use crate::memory::ProjectMemory;
 use crate::types::ProjectId;
 use crate::types::Tier;
 

@@ -7,13 +7,12 @@ use async_trait::async_trait;
 use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::facts::VariablesRead;
-use crate::memory::variables::wanted;
 use crate::config::{Collectors, Pattern, ProjectSettings};
+use crate::facts::VariablesRead;
 use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::GitLab;
 use crate::gitlab::model::Role;
-use crate::memory::ProjectMemory;
+use crate::memory::variables::wanted;
 use crate::types::ProjectId;
 use crate::types::Tier;
 

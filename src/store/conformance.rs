@@ -8,8 +8,8 @@ use crate::catalogue::labels::ProjectLabels;
 use crate::catalogue::{Labels, pipelines};
 use crate::clock::UnixSeconds;
 use crate::memory::ProjectMemory;
-use crate::series::{RecordedValue, RowRecord};
 use crate::memory::feed::FeedProgress;
+use crate::series::{RecordedValue, RowRecord};
 use crate::types::ProjectId;
 
 /// Runs the suite; `open` makes an empty store, `fence` makes a lease the one in force.

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::memory::refs::RefsSeen;
+use crate::clock::UnixSeconds;
 use crate::config::{Labels, PeopleNames, ProjectSettings};
 use crate::gitlab::model::Known;
+use crate::gitlab::repository::Contributor;
+use crate::memory::contributors::CLAIMS;
+use crate::memory::refs::RefsSeen;
 use crate::types::ProjectId;
 
 /// A hash from a word: its beginning tells it apart.

@@ -1,10 +1,11 @@
-use super::computed::{
-    PERIOD_DAYS, Period, add_incidents, median, median_of_medians, of_deployments,
-};
 use super::*;
 use crate::clock::UnixSeconds;
 use crate::gitlab::dora::DoraFigures;
 use crate::gitlab::rest::{Deployment, Environment, Incident};
+use crate::memory::dora::computed::{
+    PERIOD_DAYS, Period, add_incidents, median, median_of_medians, of_deployments,
+};
+use crate::memory::dora::{Deployed, Life, Shipped, tiers_of};
 use std::collections::BTreeSet;
 
 const DAY: i64 = 86_400;

@@ -1,5 +1,8 @@
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::config::ProjectSettings;
+use crate::gitlab::rest::Environment;
 use crate::types::ProjectId;
 
 struct Lab {
@@ -23,7 +26,7 @@ impl Lab {
             settings: &self.settings,
             max_pipelines_per_ref: 1,
             refs: &Default::default(),
-            tier: crate::gitlab::model::RememberedEnvironment::Unread,
+            tier: crate::gitlab::model::Known::Unread,
             now: UnixSeconds(now),
         };
         measure(subject, read, &mut self.memory)

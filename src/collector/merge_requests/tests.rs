@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::collector::code_review;
+use crate::config::{Labels, ProjectSettings};
+use crate::gitlab::model::{Known, Page};
+use crate::gitlab::reviews::{CensusEntry, CensusPage, DiffStats, Note, NoteKind, Reviewer, User};
 use crate::memory::names::Names;
 use crate::memory::refs::{Listing, RefsSeen};
-use crate::config::{Labels, ProjectSettings};
-use crate::gitlab::model::{RememberedMergeRequest as Telling, Page};
-use crate::gitlab::reviews::{CensusEntry, DiffStats, Note, NoteKind, Reviewer, User};
 use crate::people::People;
 use crate::types::ProjectId;
 
@@ -40,7 +40,7 @@ fn asks(id: u64, at: i64, names: &[&str]) -> Note {
     note(id, at, "ada", kind)
 }
 
-pub(super) fn merge_request(iid: u64, created: i64) -> ReviewedMergeRequest {
+pub(crate) fn merge_request(iid: u64, created: i64) -> ReviewedMergeRequest {
     ReviewedMergeRequest {
         iid,
         state: "opened".into(),
@@ -155,7 +155,7 @@ impl Watched {
             settings: &settings,
             max_pipelines_per_ref: 1,
             refs: &self.refs,
-            tier: Telling::Unread,
+            tier: Known::Unread,
             now: UnixSeconds(at),
         };
         let (mine, mut retired) = measure(subject, &happenings, &mut self.memory);

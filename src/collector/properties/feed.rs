@@ -1,11 +1,13 @@
 //! The same by way of the change feed's own bookkeeping: what it forgets must not count again.
 
+use super::super::FeedCollector;
 use super::super::testing::Watched;
-use super::super::{FeedCollector, PipelineFacts};
 use super::world::Life;
 use crate::clock::UnixSeconds;
+use crate::facts::feed::PipelineFacts;
 use crate::gitlab::model::Known;
-use crate::source::change_feed::{Details, FeedProgress, Look, Wishes};
+use crate::memory::feed::FeedProgress;
+use crate::source::change_feed::{Details, Look, Wishes};
 use crate::types::PipelineId;
 
 const WISHES: Wishes = Wishes {

@@ -1,9 +1,9 @@
 //! What keeps a source branch's counters, and that memories stay small.
 
-use super::super::PipelineFacts;
 use super::super::refs::{Listing, RefsSeen};
-use super::super::testing::pipeline;
 use super::*;
+use crate::collector::testing::pipeline;
+use crate::facts::feed::PipelineFacts;
 use crate::types::ProjectId;
 
 const DAY: i64 = 86_400;
@@ -26,15 +26,12 @@ fn merge_request(iid: u64) -> RefName {
 /// A pipeline of merge request 42, from `feature`, an hour ago.
 fn counted() -> SourceBranches {
     let mut branches = SourceBranches::default();
-    branches.absorb(&feed(pipeline(1, NOW.0 - 3600)), &settings());
+    branches.absorb([&of_merge_request(pipeline(1, NOW.0 - 3600))], &settings());
     branches
 }
 
-fn feed(facts: PipelineFacts) -> Feed {
-    Feed {
-        pipelines: vec![facts.on_merge_request(42, "head")],
-        ..Feed::default()
-    }
+fn of_merge_request(facts: PipelineFacts) -> Pipeline {
+    facts.on_merge_request(42, "head").pipeline
 }
 
 fn with_state(state: Option<&str>) -> RefsSeen {
@@ -111,7 +108,7 @@ fn another_setting_lets_all_go() {
     off.refs.merge_requests.enabled = false;
     assert_eq!(goes(&off, &seen, &[], 1).len(), 1);
     let mut branches = SourceBranches::default();
-    branches.absorb(&feed(pipeline(1, NOW.0)), &other);
+    branches.absorb([&of_merge_request(pipeline(1, NOW.0))], &other);
     assert_eq!(branches, SourceBranches::default());
 }
 

@@ -238,8 +238,8 @@ pub(crate) fn seconds(from: UnixSeconds, to: UnixSeconds) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::merge_request;
     use super::*;
+    use crate::collector::merge_requests::tests::merge_request;
 
     #[test]
     fn names_that_an_earlier_version_remembered_become_marks() {

@@ -1,13 +1,13 @@
 //! Rules bound counting and states, windows bound states.
 
-use super::super::PipelineFacts;
-use super::super::jobs::Jobs;
-use super::super::pipelines::Pipelines;
-use super::super::testing::{ANY, NONE, PROJECT, Watched, job, pipeline, project_id};
 use super::*;
 use crate::catalogue::jobs as job_metric;
 use crate::catalogue::pipelines::{DURATION, ID, RUN_COUNT, STATUS};
+use crate::collector::jobs::Jobs;
+use crate::collector::pipelines::Pipelines;
+use crate::collector::testing::{ANY, NONE, PROJECT, Watched, job, pipeline, project_id};
 use crate::config::MergeRequestState;
+use crate::facts::feed::PipelineFacts;
 use crate::gitlab::model::Status::{Failed, Success};
 
 const DAY: i64 = 86_400;

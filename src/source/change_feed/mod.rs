@@ -23,16 +23,16 @@ use async_trait::async_trait;
 use super::{
     Context, Fetched, Grouping, Needs, Source, SourceError, Target, Tracked, fetched, side_by_side,
 };
-use crate::clock::{Clock, UnixSeconds};
 use crate::catalogue::Collector;
+use crate::clock::{Clock, UnixSeconds};
 use crate::config::{ProjectSettings, Settings};
-use crate::facts::{Facts, Problem};
-use crate::memory::ProjectMemory;
-use crate::memory::feed::Depth;
 use crate::facts::feed::FeedRead;
+use crate::facts::{Facts, Problem};
 use crate::gitlab::GitLab;
 use crate::gitlab::GitLabError;
 use crate::gitlab::model::{Downstream, DownstreamTarget, Job, Known, Pipeline, Project, Role};
+use crate::memory::ProjectMemory;
+use crate::memory::feed::Depth;
 use crate::types::{PipelineId, ProjectId, Text};
 use foreign::Foreign;
 use graphql::GraphQl;
@@ -148,7 +148,10 @@ impl ChangeFeed {
         let enabled = [
             (Collector::Pipelines, collectors.pipelines.enabled),
             (Collector::Jobs, collectors.jobs.enabled),
-            (Collector::ChildPipelines, collectors.pipelines.enabled && children),
+            (
+                Collector::ChildPipelines,
+                collectors.pipelines.enabled && children,
+            ),
         ];
         let enabled = enabled.into_iter().filter(|(_, enabled)| *enabled);
         let intervals = [
@@ -546,7 +549,10 @@ impl Reading<'_> {
         let id = wanted.pipeline.id;
         match finished {
             Finished::Gone => self.look.gone(id),
-            Finished::Failed(error) => self.problems.push(Problem::call(&path, Collector::Jobs, &error)),
+            Finished::Failed(error) => {
+                self.problems
+                    .push(Problem::call(&path, Collector::Jobs, &error))
+            }
             Finished::Later => {}
             Finished::Read {
                 details,
@@ -559,7 +565,10 @@ impl Reading<'_> {
                     .extend(skipped.map(|text| Problem::skipped(&path, Collector::Jobs, text)));
                 match labels {
                     Some(Ok(())) => self.look.labels_read(id, now),
-                    Some(Err(error)) => self.problems.push(Problem::call(&path, Collector::Jobs, &error)),
+                    Some(Err(error)) => {
+                        self.problems
+                            .push(Problem::call(&path, Collector::Jobs, &error))
+                    }
                     None => {}
                 }
                 self.look.details(id, details);

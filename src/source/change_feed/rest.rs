@@ -86,7 +86,11 @@ impl Rest {
         let mut heads = Heads::default();
         for source in [None, Some(PARENT_PIPELINE)] {
             let filter = PipelineFilter {
-                updated_after: target.memory.feed.as_ref().map(crate::memory::feed::FeedProgress::since),
+                updated_after: target
+                    .memory
+                    .feed
+                    .as_ref()
+                    .map(crate::memory::feed::FeedProgress::since),
                 source,
                 ..PipelineFilter::default()
             };

@@ -3,15 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::clock::UnixSeconds;
+use crate::config::ProjectSettings;
+use crate::facts::feed::{Feed, ForeignPipeline, PipelineFacts};
 use crate::facts::feed::{MULTI_PROJECT_PIPELINE, PARENT_PIPELINE};
+use crate::gitlab::model::{Job, Known, Pipeline, Status, Upstream};
 use crate::memory::feed::{Depth, FeedProgress, Followed};
 use crate::memory::refs::{RefName, is_watched};
-use crate::facts::feed::{Feed, ForeignPipeline, PipelineFacts};
-use crate::config::ProjectSettings;
-use crate::gitlab::model::{Job, Known, Pipeline, Status, Upstream};
 use crate::types::PipelineId;
 
 /// While a pipeline runs, labels that need a second way of reading are asked for at most this often.
@@ -95,7 +93,9 @@ impl<'a> Look<'a> {
         remembered: Option<&FeedProgress>,
         now: UnixSeconds,
     ) -> Self {
-        let state = remembered.cloned().unwrap_or_else(|| FeedProgress::new(now));
+        let state = remembered
+            .cloned()
+            .unwrap_or_else(|| FeedProgress::new(now));
         let depth = match remembered.map(|state| state.depth) {
             None => Depth::Pipelines,
             Some(Depth::Pipelines) => Depth::Jobs,

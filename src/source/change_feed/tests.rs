@@ -1,9 +1,11 @@
 //! How deep a project's first looks go, and what they take for history.
 
 use super::*;
-use crate::collector::PipelineFacts;
 use crate::collector::testing::{job, pipeline};
 use crate::config::ProjectSettings;
+use crate::facts::feed::Feed;
+use crate::facts::feed::PipelineFacts;
+use crate::memory::feed::FeedProgress;
 
 const WISHES: Wishes = Wishes {
     children: true,

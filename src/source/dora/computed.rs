@@ -4,19 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::super::environments::pipelines;
 use super::super::{SourceError, Target, side_by_side};
-use crate::facts::Problem;
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::memory::dora::computed::Period;
-use crate::memory::dora::{DoraMemory, DoraProgress, tiers_of};
+use crate::facts::Problem;
 use crate::gitlab::dora::DeploymentTier;
 use crate::gitlab::model::Page;
 use crate::gitlab::rest::{Deployment, DeploymentFilter};
 use crate::gitlab::{GitLab, GitLabError};
+use crate::memory::dora::computed::Period;
+use crate::memory::dora::{DoraMemory, DoraProgress, tiers_of};
 use crate::types::ProjectId;
 
 /// What ended or changed this long before the last look is read again: it shows after its
