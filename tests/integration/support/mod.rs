@@ -59,6 +59,7 @@ pub async fn within<T>(
 ) -> T {
     let start = Instant::now();
     loop {
+        let began = Instant::now();
         match look().await {
             Ok(seen) => return seen,
             Err(instead) => assert!(
@@ -66,6 +67,8 @@ pub async fn within<T>(
                 "not within {deadline:?}: {what}; instead: {instead}"
             ),
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        // As long as it took: a look at thousands of series would keep a processor busy all the while.
+        let pause = began.elapsed().min(Duration::from_secs(1));
+        tokio::time::sleep(pause.max(Duration::from_millis(100))).await;
     }
 }
