@@ -16,7 +16,7 @@ use url::Url;
 use super::accounting::{Accounting, Outcome};
 use super::answer;
 use super::error::{Cause, GRAPHQL, GitLabError};
-use super::limiter::{Lane, Limiter, Throttle, observation};
+use super::limiter::{Kind, Lane, Limiter, Throttle, observation};
 use super::settings::{RetryPolicy, Settings, SetupError};
 use super::token::Token;
 use crate::clock::{Clock, UnixSeconds};
@@ -74,6 +74,13 @@ impl Call {
             "POST"
         } else {
             "GET"
+        }
+    }
+
+    const fn kind(&self) -> Kind {
+        match self.graphql {
+            Some(_) => Kind::GraphQl,
+            None => Kind::Rest,
         }
     }
 
@@ -245,7 +252,8 @@ impl Client {
         }
     }
 
-    /// One HTTP exchange: the limiter before it, the accounts after it.
+    /// One HTTP exchange: the limiter before it, the accounts after it. It is under way until what its
+    /// answer says about the limits is known, too.
     async fn exchange(
         &self,
         lane: Lane,
@@ -253,15 +261,15 @@ impl Client {
         url: Url,
         active: &Active,
     ) -> Result<(StatusCode, HeaderMap, Vec<u8>), Cause> {
-        let waited = self
+        let turn = self
             .limiter
-            .acquire(lane, call.endpoint)
+            .acquire(lane, call.kind(), call.endpoint)
             .await
             .map_err(|exhausted| Cause::RateLimited {
                 wait: Some(exhausted.wait),
             })?;
-        if waited >= WORTH_TELLING {
-            self.accounting.throttled(waited.as_secs_f64());
+        if turn.waited >= WORTH_TELLING {
+            self.accounting.throttled(turn.waited.as_secs_f64());
         }
         let begun = Instant::now();
         let result = self.transfer(call, url).await;
@@ -280,6 +288,7 @@ impl Client {
         );
         let (status, headers, body) = result?;
         self.observe(call, status, &headers, &body).await;
+        drop(turn);
         Ok((status, headers, body))
     }
 

@@ -65,6 +65,7 @@ impl GitLab {
             per_second: settings.max_requests_per_second,
             burst: settings.burst,
             per_hour: settings.max_requests_per_hour,
+            at_once: settings.max_concurrent_requests,
         })
         .map_err(SetupError::Limits)?;
         Self::with_limiter(settings, Arc::new(limiter), accounting, clock)
