@@ -4,11 +4,14 @@
 //! missing role, so what a role hides is said here once, for `check`, `/ready` and the status
 //! page alike.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::GitLab;
 use super::error::GitLabError;
-use super::graphql::{Batch, ProjectTier};
+use super::graphql::batch::NotRead;
+use super::graphql::{Batch, FailedProject, ProjectTier};
 use super::model::{Known, ProjectId, Role};
 use super::rest::{CurrentUser, Metadata, TokenInfo};
 use crate::clock::UnixSeconds;
@@ -230,8 +233,8 @@ impl GitLab {
         }
     }
 
-    /// Tiers of up to [`GitLab::TIER_PROJECTS`] projects. Community Edition is Free without
-    /// asking; without GraphQL the tier stays unread, and the setting `gitlab.tier` tells it.
+    /// Tiers of projects. Community Edition is Free without asking; without GraphQL the tier stays
+    /// unread, and the setting `gitlab.tier` tells it.
     ///
     /// # Errors
     /// When nothing at all could be read; single projects that could not are in the batch.
@@ -240,13 +243,48 @@ impl GitLab {
         ids: &[ProjectId],
         instance: &Instance,
         now: UnixSeconds,
-    ) -> Result<Batch<ProjectTier>, GitLabError> {
+    ) -> Result<Batch<ProjectTier>, Arc<GitLabError>> {
         if instance.edition == Edition::Community {
             return Ok(all(ids, Known::Value(Tier::Free)));
         }
         if !self.uses_graphql() {
             return Ok(all(ids, Known::Unread));
         }
+        let read = self.shared.tiers.ask(
+            ids,
+            now,
+            |found: &ProjectTier| found.id,
+            async |ids: Vec<ProjectId>| self.tiers_of(&ids, instance, now).await,
+        );
+        let mut batch = Batch {
+            items: Vec::new(),
+            failed: Vec::new(),
+        };
+        let mut failure = None;
+        for (id, read) in read.await {
+            match read {
+                Ok(tier) => batch.items.push(tier),
+                Err(NotRead::Gone) => {}
+                Err(NotRead::Partial(why)) => batch.failed.push(FailedProject { id, why }),
+                Err(NotRead::Failed(error)) => {
+                    let why = error.to_string();
+                    batch.failed.push(FailedProject { id, why });
+                    failure = Some(error);
+                }
+            }
+        }
+        match failure {
+            Some(error) if batch.failed.len() == ids.len() => Err(error),
+            _ => Ok(batch),
+        }
+    }
+
+    async fn tiers_of(
+        &self,
+        ids: &[ProjectId],
+        instance: &Instance,
+        now: UnixSeconds,
+    ) -> Result<Batch<ProjectTier>, GitLabError> {
         if instance.at_least(18, 11) {
             match self.licensed_tiers(ids).await {
                 // The field is an experiment and may go as it came.

@@ -58,6 +58,8 @@ pub(crate) struct Query {
     pub(crate) operation: &'static str,
     /// The JSON body.
     pub(crate) body: Vec<u8>,
+    /// How many projects it is about.
+    pub(crate) projects: usize,
 }
 
 /// A successful answer.
@@ -387,11 +389,14 @@ impl Active {
     }
 }
 
-/// Whether trying the same again makes sense. A GraphQL query that took too long will do so
-/// again: its caller asks for less instead. A call that the limiter turned away does not insist.
+/// Whether trying the same again makes sense. A GraphQL query that took too long will do so again, and
+/// one over several projects that a server fails at may fail for one of them: its caller asks for less
+/// instead. A call that the limiter turned away does not insist.
 fn retryable(call: &Call, cause: &Cause) -> bool {
+    let is_batch = |query: &Query| query.projects > 1;
     match cause {
         Cause::Timeout => call.graphql.is_none(),
+        Cause::Server(..) if call.graphql.as_ref().is_some_and(is_batch) => false,
         Cause::RateLimited { wait } => wait.is_none(),
         cause => cause.is_retryable(),
     }

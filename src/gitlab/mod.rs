@@ -28,6 +28,7 @@ mod testing;
 mod token;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use accounting::{Accounting, NoAccounting, Outcome};
 pub use error::{Cause, GitLabError};
@@ -36,6 +37,7 @@ pub use settings::{RetryPolicy, Settings, SetupError, TokenSource};
 
 use crate::clock::{Clock, UnixSeconds};
 use client::Client;
+use graphql::batch::{Batches, Breaker};
 
 /// A GitLab instance and a token.
 #[derive(Clone)]
@@ -49,6 +51,8 @@ struct Shared {
     use_graphql: bool,
     graphql_page_size: u32,
     rest_page_size: u32,
+    /// Queries for tiers; who asks for them repeats them by a rhythm of its own.
+    tiers: Batches,
 }
 
 impl GitLab {
@@ -87,6 +91,10 @@ impl GitLab {
                 use_graphql: settings.use_graphql,
                 graphql_page_size: settings.graphql_page_size.clamp(1, 100),
                 rest_page_size: settings.rest_page_size.clamp(1, 100),
+                tiers: Batches::new(
+                    &Breaker::pausing(settings.use_graphql, Duration::ZERO),
+                    Self::TIER_PROJECTS,
+                ),
             }),
             lane: Lane::Normal,
         })
@@ -105,6 +113,12 @@ impl GitLab {
     #[must_use]
     pub fn uses_graphql(&self) -> bool {
         self.shared.use_graphql
+    }
+
+    /// A breaker for queries that fail together; it lets none through where the settings do not allow
+    /// GraphQL.
+    pub(crate) fn breaker(&self) -> Arc<Breaker> {
+        Breaker::new(self.uses_graphql())
     }
 
     /// The instance's root address, with a final slash and without secrets.

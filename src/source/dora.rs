@@ -78,7 +78,7 @@ impl DoraSource {
                 .iter()
                 .map(|&t| t.into())
                 .collect(),
-            batches: Batches::new(gitlab, GitLab::DORA_PROJECTS),
+            batches: Batches::new(&gitlab.breaker(), GitLab::DORA_PROJECTS),
         })
     }
 

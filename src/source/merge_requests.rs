@@ -127,8 +127,8 @@ impl MergeRequestsSource {
             people: People::new(&settings.labels),
             interval: asked.clone().map(|(_, _, interval)| *interval).min()?,
             collectors: asked.map(|(collector, _, _)| *collector).collect(),
-            reviews: Batches::new(gitlab, GitLab::REVIEWS_PROJECTS),
-            census: Batches::new(gitlab, GitLab::REVIEWS_PROJECTS),
+            reviews: Batches::new(&gitlab.breaker(), GitLab::REVIEWS_PROJECTS),
+            census: Batches::new(&gitlab.breaker(), GitLab::REVIEWS_PROJECTS),
         })
     }
 
@@ -358,7 +358,8 @@ impl MergeRequestsSource {
             let asked = self.gitlab.merge_request_census(&ids, numbers.clone());
             asked.await
         };
-        let mut read = self.census.ask(&ids, now, |page| page.project, ask).await;
+        let mut read: PerProject<CensusPage> =
+            self.census.ask(&ids, now, |page| page.project, ask).await;
         let each = targets.iter().map(|target| {
             let (id, found, numbers) = (target.id(), read.remove(&target.id()), numbers.clone());
             async move {

@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::batches::Batches;
+use super::batches::{Batches, PerProject};
 use super::{Problem, Reading, Source, SourceError, Target, side_by_side};
 use crate::clock::UnixSeconds;
 use crate::collector::repository::{self, Parts};
 use crate::collector::{Measures, Subject};
 use crate::config::Collectors;
+use crate::gitlab::graphql::CountedRefs;
 use crate::gitlab::model::{ProjectId, Text};
 use crate::gitlab::repository::{RefCounts, RepositoryInfo};
 use crate::gitlab::{GitLab, GitLabError};
@@ -47,8 +48,8 @@ impl RepositorySource {
         settings.repository.enabled.then(|| Self {
             gitlab: gitlab.clone(),
             interval: settings.repository.interval,
-            repositories: Batches::new(gitlab, GitLab::REPOSITORIES),
-            counts: Batches::new(gitlab, GitLab::REPOSITORIES),
+            repositories: Batches::new(&gitlab.breaker(), GitLab::REPOSITORIES),
+            counts: Batches::new(&gitlab.breaker(), GitLab::REPOSITORIES),
         })
     }
 
@@ -61,9 +62,9 @@ impl RepositorySource {
         };
         let ids: Vec<ProjectId> = targets.iter().filter(new).map(Target::id).collect();
         let ask = async |ids: Vec<ProjectId>| self.gitlab.ref_counts(&ids).await;
-        let read = self.counts.ask(&ids, now, |(id, _)| *id, ask);
+        let read: PerProject<CountedRefs> = self.counts.ask(&ids, now, |(id, _)| *id, ask).await;
         // What this way does not tell, REST does.
-        let read = read.await.into_iter();
+        let read = read.into_iter();
         read.filter_map(|(id, counts)| Some((id, counts.ok()?.1?)))
             .collect()
     }

@@ -39,7 +39,7 @@ impl SchedulesSource {
         settings.schedules.enabled.then(|| Self {
             gitlab: gitlab.clone(),
             interval: settings.schedules.interval,
-            batches: Batches::new(gitlab, GitLab::SCHEDULE_PROJECTS),
+            batches: Batches::new(&gitlab.breaker(), GitLab::SCHEDULE_PROJECTS),
         })
     }
 

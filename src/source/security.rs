@@ -32,7 +32,7 @@ impl SecuritySource {
         settings.security.enabled.then(|| Self {
             gitlab: gitlab.clone(),
             interval: settings.security.interval,
-            batches: Batches::new(gitlab, GitLab::VULNERABILITIES),
+            batches: Batches::new(&gitlab.breaker(), GitLab::VULNERABILITIES),
         })
     }
 

@@ -57,7 +57,7 @@ impl TestReportsSource {
             },
             interval: own.interval,
             pipelines: settings.pipelines.enabled,
-            batches: Batches::new(gitlab, GitLab::REPORT_PROJECTS),
+            batches: Batches::new(&gitlab.breaker(), GitLab::REPORT_PROJECTS),
         })
     }
 

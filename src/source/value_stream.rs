@@ -44,8 +44,8 @@ impl ValueStreamSource {
         settings.value_stream.enabled.then(|| Self {
             gitlab: gitlab.clone(),
             interval: settings.value_stream.interval,
-            stages: Batches::new(gitlab, GitLab::VALUE_STREAMS),
-            flow: Batches::new(gitlab, GitLab::VALUE_STREAMS),
+            stages: Batches::new(&gitlab.breaker(), GitLab::VALUE_STREAMS),
+            flow: Batches::new(&gitlab.breaker(), GitLab::VALUE_STREAMS),
         })
     }
 

@@ -1,8 +1,9 @@
 //! The change feed: which pipelines of which projects moved.
 
-use super::convert::{gid, maybe_time, merge_request, project_gid, raw_pipeline};
-use super::holes::{Partial, ProjectHoles, key};
-use super::{Batch, Messages, Which, queries};
+use super::convert::{gid, maybe_time, merge_request, raw_pipeline};
+use super::holes::{ProjectHoles, key};
+use super::projects::{Messages, count, gids, over_projects};
+use super::{Batch, Which, queries};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::json::Step;
@@ -50,7 +51,7 @@ impl GitLab {
     ) -> Result<Batch<ProjectChanges>, GitLabError> {
         let (since, status) = which.variables();
         let variables = project_changes::Variables {
-            ids: ids.iter().copied().map(project_gid).collect(),
+            ids: gids(ids),
             projects: count(ids.len()),
             since,
             status,
@@ -60,7 +61,8 @@ impl GitLab {
             children: true,
             children_after: None,
         };
-        self.changes(ids, variables).await
+        self.over_projects::<queries::ProjectChanges>(ids, variables)
+            .await
     }
 
     /// The next page of one project's moved pipelines, or of its moved child pipelines.
@@ -83,7 +85,7 @@ impl GitLab {
             (cursor, None)
         };
         let variables = project_changes::Variables {
-            ids: vec![project_gid(id)],
+            ids: gids(&[id]),
             projects: 1,
             since,
             status,
@@ -93,8 +95,8 @@ impl GitLab {
             children,
             children_after,
         };
-        let batch = self.changes(&[id], variables).await?;
-        let page = self.only("ProjectChanges", batch)?;
+        let asked = self.over_one_project::<queries::ProjectChanges>(id, variables);
+        let page = asked.await?;
         Ok(page.map(|changes| {
             if children {
                 changes.children
@@ -103,39 +105,15 @@ impl GitLab {
             }
         }))
     }
-
-    async fn changes(
-        &self,
-        ids: &[ProjectId],
-        variables: project_changes::Variables,
-    ) -> Result<Batch<ProjectChanges>, GitLabError> {
-        let answer = self.query::<queries::ProjectChanges>(variables).await?;
-        batch(ids, answer)
-            .map_err(|why| self.query_error("ProjectChanges", &why))
-            .map(|batch| self.tidy("ProjectChanges", batch))
-    }
 }
 
-pub(super) fn batch(
-    ids: &[ProjectId],
-    answer: Partial<project_changes::ResponseData>,
-) -> Result<Batch<ProjectChanges>, String> {
-    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
-    answer
-        .holes
-        .split(ids, nodes.unwrap_or_default(), |node| &node.id, convert)
-}
+over_projects!(queries::ProjectChanges, project_changes, ProjectChangesProjectsNodes => ProjectChanges, convert);
 
 impl Messages for ProjectChanges {
     fn messages(&mut self, edit: &mut dyn FnMut(&mut Vec<String>)) {
         edit(&mut self.pipelines.skipped);
         edit(&mut self.children.skipped);
     }
-}
-
-/// A count for a variable of type `Int`.
-pub(super) fn count(n: usize) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
 }
 
 fn convert(

@@ -3,8 +3,8 @@
 use super::scalars::BigInt;
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::{
-    Job, JobId, Known, Pipeline, PipelineId, PipelineMergeRequest, ProjectId, RefKind, RunnerType,
-    Status, Upstream, merge_request_iid,
+    Job, JobId, Known, Pipeline, PipelineId, PipelineMergeRequest, RefKind, RunnerType, Status,
+    Upstream, merge_request_iid,
 };
 use crate::gitlab::rest::sensible;
 
@@ -13,11 +13,6 @@ pub(super) fn gid(field: &str, text: &str) -> Result<u64, String> {
     text.strip_prefix("gid://")
         .and_then(|rest| rest.rsplit_once('/')?.1.parse().ok())
         .ok_or_else(|| format!("{field}: not a global id"))
-}
-
-/// A project's global id.
-pub(super) fn project_gid(id: ProjectId) -> String {
-    format!("gid://gitlab/Project/{id}")
 }
 
 pub(super) fn time(field: &str, text: &str) -> Result<UnixSeconds, String> {

@@ -1,9 +1,9 @@
 //! Jobs and downstream pipelines, for a batch of projects or for one pipeline.
 
-use super::changes::count;
-use super::convert::{RawJob, gid, iid, project_gid, raw_pipeline, time};
-use super::holes::{Partial, ProjectHoles, key};
-use super::{Batch, Messages, queries};
+use super::convert::{RawJob, gid, iid, raw_pipeline, time};
+use super::holes::{ProjectHoles, key};
+use super::projects::{Messages, count, gids, over_projects};
+use super::{Batch, queries};
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
@@ -87,7 +87,7 @@ impl GitLab {
     ) -> Result<Batch<ProjectJobs>, GitLabError> {
         let (since, status) = which.variables();
         let variables = pipeline_jobs::Variables {
-            ids: ids.iter().copied().map(project_gid).collect(),
+            ids: gids(ids),
             projects: count(ids.len()),
             list: true,
             since,
@@ -101,7 +101,8 @@ impl GitLab {
             downstream: true,
             downstream_after: None,
         };
-        self.jobs_query(ids, variables).await.map(|batch| Batch {
+        let asked = self.over_projects::<queries::PipelineJobs>(ids, variables);
+        asked.await.map(|batch| Batch {
             items: batch.items.into_iter().map(|(jobs, _)| jobs).collect(),
             failed: batch.failed,
         })
@@ -151,7 +152,7 @@ impl GitLab {
         downstream: Option<Option<String>>,
     ) -> Result<Option<PipelineJobs>, GitLabError> {
         let variables = pipeline_jobs::Variables {
-            ids: vec![project_gid(project)],
+            ids: gids(&[project]),
             projects: 1,
             list: false,
             since: None,
@@ -165,31 +166,12 @@ impl GitLab {
             downstream: downstream.is_some(),
             downstream_after: downstream.flatten(),
         };
-        let batch = self.jobs_query(&[project], variables).await?;
-        Ok(self.only("PipelineJobs", batch)?.and_then(|(_, one)| one))
-    }
-
-    async fn jobs_query(
-        &self,
-        ids: &[ProjectId],
-        variables: pipeline_jobs::Variables,
-    ) -> Result<Batch<(ProjectJobs, Option<PipelineJobs>)>, GitLabError> {
-        let answer = self.query::<queries::PipelineJobs>(variables).await?;
-        batch(ids, answer)
-            .map_err(|why| self.query_error("PipelineJobs", &why))
-            .map(|batch| self.tidy("PipelineJobs", batch))
+        let asked = self.over_one_project::<queries::PipelineJobs>(project, variables);
+        Ok(asked.await?.and_then(|(_, one)| one))
     }
 }
 
-pub(super) fn batch(
-    ids: &[ProjectId],
-    answer: Partial<pipeline_jobs::ResponseData>,
-) -> Result<Batch<(ProjectJobs, Option<PipelineJobs>)>, String> {
-    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
-    answer
-        .holes
-        .split(ids, nodes.unwrap_or_default(), |node| &node.id, convert)
-}
+over_projects!(queries::PipelineJobs, pipeline_jobs, PipelineJobsProjectsNodes => (ProjectJobs, Option<PipelineJobs>), convert);
 
 impl Messages for (ProjectJobs, Option<PipelineJobs>) {
     fn messages(&mut self, edit: &mut dyn FnMut(&mut Vec<String>)) {

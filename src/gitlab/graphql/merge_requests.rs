@@ -1,13 +1,15 @@
 //! State and branches of merge requests.
 
-use super::convert::{iid, project_gid, time};
-use super::holes::{Partial, key};
-use super::{Batch, queries};
+use super::convert::{iid, time};
+use super::holes::{ProjectHoles, key};
+use super::projects::{gids, over_projects};
+use super::queries;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::model::{MergeRequest, Page, ProjectId};
 use queries::merge_request_states::{
-    MergeRequestStatesProjectsNodesMergeRequestsNodes as Node, ResponseData, Variables,
+    self, MergeRequestStatesProjectsNodes as ProjectNode,
+    MergeRequestStatesProjectsNodesMergeRequestsNodes as Node, Variables,
 };
 
 impl GitLab {
@@ -25,16 +27,12 @@ impl GitLab {
         let size = self.page_size(100);
         for iids in iids.chunks(usize::try_from(size).unwrap_or(1)) {
             let variables = Variables {
-                ids: vec![project_gid(project)],
+                ids: gids(&[project]),
                 iids: iids.iter().map(ToString::to_string).collect(),
                 first: size,
             };
-            let answer = self.query::<queries::MergeRequestStates>(variables).await?;
-            let batch = batch(&[project], answer)
-                .map_err(|why| self.query_error("MergeRequestStates", &why))?;
-            let Some(page) =
-                self.only("MergeRequestStates", self.tidy("MergeRequestStates", batch))?
-            else {
+            let asked = self.over_one_project::<queries::MergeRequestStates>(project, variables);
+            let Some(page) = asked.await? else {
                 return Ok(None);
             };
             all.items.extend(page.items);
@@ -44,21 +42,12 @@ impl GitLab {
     }
 }
 
-pub(super) fn batch(
-    ids: &[ProjectId],
-    answer: Partial<ResponseData>,
-) -> Result<Batch<Page<MergeRequest>>, String> {
-    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
-    answer.holes.split(
-        ids,
-        nodes.unwrap_or_default(),
-        |node| &node.id,
-        |node, mut holes| {
-            let nodes = node.merge_requests.and_then(|page| page.nodes);
-            let place = [key("mergeRequests")];
-            Ok(holes.page(&place, nodes, None, |node, _, _| convert(node)))
-        },
-    )
+over_projects!(queries::MergeRequestStates, merge_request_states, ProjectNode => Page<MergeRequest>, project);
+
+fn project(node: ProjectNode, mut holes: ProjectHoles<'_>) -> Result<Page<MergeRequest>, String> {
+    let nodes = node.merge_requests.and_then(|page| page.nodes);
+    let place = [key("mergeRequests")];
+    Ok(holes.page(&place, nodes, None, |node, _, _| convert(node)))
 }
 
 fn convert(node: Node) -> Result<MergeRequest, String> {

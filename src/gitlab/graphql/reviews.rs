@@ -1,9 +1,9 @@
 //! Merge requests with their notes, and the census of all merge requests.
 
-use super::changes::count;
-use super::convert::{gid, iid, maybe_time, natural, project_gid, time};
-use super::holes::{Partial, ProjectHoles, key};
-use super::{Batch, Messages, queries};
+use super::convert::{gid, iid, maybe_time, natural, time};
+use super::holes::{ProjectHoles, key};
+use super::projects::{Messages, count, gids, over_projects};
+use super::{Batch, queries};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::json::Step;
@@ -53,7 +53,9 @@ impl GitLab {
         ids: &[ProjectId],
         which: WhichMergeRequests,
     ) -> Result<Batch<ProjectMergeRequests>, GitLabError> {
-        self.reviews(ids, self.wanted(ids, which, None)).await
+        let variables = self.wanted(ids, which, None);
+        self.over_projects::<queries::MergeRequestReviews>(ids, variables)
+            .await
     }
 
     /// The page of a project's merge requests that begins at a cursor. `None` when the project is
@@ -69,8 +71,8 @@ impl GitLab {
     ) -> Result<Option<ProjectMergeRequests>, GitLabError> {
         let ids = [project];
         let variables = self.wanted(&ids, which, Some(after.to_owned()));
-        let batch = self.reviews(&ids, variables).await?;
-        self.only("MergeRequestReviews", batch)
+        self.over_one_project::<queries::MergeRequestReviews>(project, variables)
+            .await
     }
 
     /// The notes of a merge request that come after a cursor: one page. `None` when it is gone.
@@ -90,8 +92,9 @@ impl GitLab {
             state: None,
             ..self.wanted(&ids, WhichMergeRequests::Open, None)
         };
-        let batch = self.reviews(&ids, variables).await?;
-        let found = self.only("MergeRequestReviews", batch)?;
+        let found = self
+            .over_one_project::<queries::MergeRequestReviews>(project, variables)
+            .await?;
         let mut found = found.into_iter().flat_map(|project| project.page.items);
         Ok(found.find(|one| one.iid == iid).map(|one| one.notes))
     }
@@ -107,15 +110,13 @@ impl GitLab {
         numbers: std::ops::RangeInclusive<u64>,
     ) -> Result<Batch<CensusPage>, GitLabError> {
         let variables = merge_request_census::Variables {
-            ids: ids.iter().copied().map(project_gid).collect(),
+            ids: gids(ids),
             projects: count(ids.len()),
             first: i64::from(Self::CENSUS_PAGE),
             iids: numbers.map(|iid| iid.to_string()).collect(),
         };
-        let answer = self.query::<queries::MergeRequestCensus>(variables).await?;
-        census(ids, answer)
-            .map_err(|why| self.query_error("MergeRequestCensus", &why))
-            .map(|batch| self.tidy("MergeRequestCensus", batch))
+        self.over_projects::<queries::MergeRequestCensus>(ids, variables)
+            .await
     }
 
     fn wanted(
@@ -129,7 +130,7 @@ impl GitLab {
             WhichMergeRequests::MovedSince(since) => (None, Some(since.to_string())),
         };
         merge_request_reviews::Variables {
-            ids: ids.iter().copied().map(project_gid).collect(),
+            ids: gids(ids),
             projects: count(ids.len()),
             iids: None,
             state,
@@ -140,29 +141,14 @@ impl GitLab {
             notes_after: None,
         }
     }
-
-    async fn reviews(
-        &self,
-        ids: &[ProjectId],
-        variables: merge_request_reviews::Variables,
-    ) -> Result<Batch<ProjectMergeRequests>, GitLabError> {
-        let answer = self
-            .query::<queries::MergeRequestReviews>(variables)
-            .await?;
-        batch(ids, answer)
-            .map_err(|why| self.query_error("MergeRequestReviews", &why))
-            .map(|batch| self.tidy("MergeRequestReviews", batch))
-    }
 }
 
-pub(super) fn batch(
-    ids: &[ProjectId],
-    answer: Partial<merge_request_reviews::ResponseData>,
-) -> Result<Batch<ProjectMergeRequests>, String> {
-    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
-    let nodes = nodes.unwrap_or_default();
-    answer.holes.split(ids, nodes, |node| &node.id, project)
-}
+over_projects!(
+    queries::MergeRequestReviews,
+    merge_request_reviews,
+    ProjectNode => ProjectMergeRequests,
+    project
+);
 
 fn project(node: ProjectNode, mut holes: ProjectHoles<'_>) -> Result<ProjectMergeRequests, String> {
     let project = ProjectId(gid("id", &node.id)?);
@@ -246,14 +232,7 @@ fn note(node: NoteNode) -> Result<Note, String> {
     })
 }
 
-pub(super) fn census(
-    ids: &[ProjectId],
-    answer: Partial<merge_request_census::ResponseData>,
-) -> Result<Batch<CensusPage>, String> {
-    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
-    let nodes = nodes.unwrap_or_default();
-    answer.holes.split(ids, nodes, |node| &node.id, counted)
-}
+over_projects!(queries::MergeRequestCensus, merge_request_census, Counted => CensusPage, counted);
 
 fn counted(node: Counted, mut holes: ProjectHoles<'_>) -> Result<CensusPage, String> {
     let project = ProjectId(gid("id", &node.id)?);

@@ -1,13 +1,13 @@
 //! Runners, of the instance or of a batch of projects.
 
-use super::changes::count;
-use super::convert::{gid, maybe_time, project_gid};
-use super::holes::{Partial, key};
-use super::{Batch, Messages, queries};
+use super::convert::{gid, maybe_time};
+use super::holes::{ProjectHoles, key};
+use super::projects::{Messages, count, gids, over_projects};
+use super::{Batch, queries};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::model::{Page, ProjectId, Runner, RunnerManager, RunnerType};
-use queries::runners::{self, RunnerPageNodes as Node};
+use queries::runners::{self, RunnerPageNodes as Node, RunnersProjectsNodes as ProjectNode};
 
 /// The runners that serve one project.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,7 +42,7 @@ impl GitLab {
         loop {
             let mut variables = self.runner_variables();
             (variables.all, variables.after) = (true, after.clone());
-            let answer = self.query::<queries::Runners>(variables).await?;
+            let answer = self.query::<queries::Runners>(variables, 0).await?;
             let Some(page) = answer.data.runners else {
                 let whole = answer.holes.whole();
                 return whole
@@ -54,7 +54,7 @@ impl GitLab {
             for node in page.nodes.into_iter().flatten().flatten() {
                 match convert(node) {
                     Ok(runner) => all.items.push(runner),
-                    Err(why) => all.skipped.push(self.client().tidy(&why)),
+                    Err(why) => all.skipped.push(self.tidied(&why)),
                 }
             }
             let skipped = answer.holes.whole();
@@ -79,13 +79,10 @@ impl GitLab {
     ) -> Result<Batch<ProjectRunners>, GitLabError> {
         let mut variables = self.runner_variables();
         variables.some = true;
-        variables.ids = Some(ids.iter().copied().map(project_gid).collect());
+        variables.ids = Some(gids(ids));
         variables.projects = Some(count(ids.len()));
         variables.type_ = Some(format!("{}_TYPE", runner_type.as_str().to_uppercase()));
-        let answer = self.query::<queries::Runners>(variables).await?;
-        batch(ids, answer)
-            .map_err(|why| self.query_error("Runners", &why))
-            .map(|batch| self.tidy("Runners", batch))
+        self.over_projects::<queries::Runners>(ids, variables).await
     }
 
     fn runner_variables(&self) -> runners::Variables {
@@ -102,27 +99,18 @@ impl GitLab {
     }
 }
 
-pub(super) fn batch(
-    ids: &[ProjectId],
-    answer: Partial<runners::ResponseData>,
-) -> Result<Batch<ProjectRunners>, String> {
-    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
-    answer.holes.split(
-        ids,
-        nodes.unwrap_or_default(),
-        |node| &node.id,
-        |node, mut holes| {
-            let id = ProjectId(gid("id", &node.id)?);
-            let runners = node.runners.map(|page| {
-                let more = page.page_info.has_next_page;
-                let next = page.page_info.end_cursor.filter(|_| more);
-                holes.page(&[key("runners")], page.nodes, next, |node, _, _| {
-                    convert(node)
-                })
-            });
-            Ok(ProjectRunners { id, runners })
-        },
-    )
+over_projects!(queries::Runners, runners, ProjectNode => ProjectRunners, project);
+
+fn project(node: ProjectNode, mut holes: ProjectHoles<'_>) -> Result<ProjectRunners, String> {
+    let id = ProjectId(gid("id", &node.id)?);
+    let runners = node.runners.map(|page| {
+        let more = page.page_info.has_next_page;
+        let next = page.page_info.end_cursor.filter(|_| more);
+        holes.page(&[key("runners")], page.nodes, next, |node, _, _| {
+            convert(node)
+        })
+    });
+    Ok(ProjectRunners { id, runners })
 }
 
 fn convert(node: Node) -> Result<Runner, String> {
