@@ -259,16 +259,19 @@ impl GitLab {
         let mut batch = Batch {
             items: Vec::new(),
             failed: Vec::new(),
+            bytes: 0,
         };
         let mut failure = None;
         for (id, read) in read.await {
             match read {
                 Ok(tier) => batch.items.push(tier),
                 Err(NotRead::Gone) => {}
-                Err(NotRead::Partial(why)) => batch.failed.push(FailedProject { id, why }),
+                Err(NotRead::Partial(why) | NotRead::TooMuch(why, _)) => {
+                    batch.failed.push(failed(id, why));
+                }
                 Err(NotRead::Failed(error)) => {
                     let why = error.to_string();
-                    batch.failed.push(FailedProject { id, why });
+                    batch.failed.push(failed(id, why));
                     failure = Some(error);
                 }
             }
@@ -296,10 +299,19 @@ impl GitLab {
     }
 }
 
+const fn failed(id: ProjectId, why: String) -> FailedProject {
+    FailedProject {
+        id,
+        why,
+        too_much: None,
+    }
+}
+
 fn all(ids: &[ProjectId], tier: Known<Tier>) -> Batch<ProjectTier> {
     Batch {
         items: ids.iter().map(|&id| ProjectTier { id, tier }).collect(),
         failed: Vec::new(),
+        bytes: 0,
     }
 }
 

@@ -19,12 +19,13 @@ pub mod limiter;
 pub mod model;
 #[cfg(test)]
 mod mutation;
+mod pager;
 pub mod repository;
 pub mod rest;
 pub mod reviews;
 pub mod settings;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod token;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use std::time::Duration;
 pub use accounting::{Accounting, NoAccounting, Outcome};
 pub use error::{Cause, GitLabError};
 pub use limiter::{Budget, Lane, Limiter, LocalLimiter};
+pub use pager::Excess;
 pub use settings::{RetryPolicy, Settings, SetupError, TokenSource};
 
 use crate::clock::{Clock, UnixSeconds};

@@ -1,10 +1,12 @@
 //! How sources ask for many projects at once.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::SourceError;
 use crate::gitlab::graphql::batch::NotRead;
 use crate::gitlab::model::ProjectId;
+use crate::gitlab::{Cause, GitLabError};
 
 pub(super) use crate::gitlab::graphql::batch::Batches;
 
@@ -16,6 +18,10 @@ impl From<NotRead> for SourceError {
         match why {
             NotRead::Gone => Self::Gone,
             NotRead::Partial(why) => Self::Partial(why),
+            NotRead::TooMuch(why, excess) => Self::GitLab(Arc::new(GitLabError {
+                endpoint: why,
+                cause: Cause::TooMuch(excess),
+            })),
             NotRead::Failed(error) => Self::GitLab(error),
         }
     }

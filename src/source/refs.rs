@@ -262,7 +262,7 @@ impl RefsSource {
             git_ref: Some(name.name.to_string()),
             ..PipelineFilter::default()
         };
-        let page = self.gitlab.pipelines(target.id(), &filter, None).await?;
+        let page = self.gitlab.newest_pipelines(target.id(), &filter).await?;
         let Some(head) = page.items.into_iter().max_by_key(|head| head.id) else {
             return Ok(None);
         };

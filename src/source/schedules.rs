@@ -7,16 +7,14 @@ use super::{Problem, Reading, Source, SourceError, Target, side_by_side};
 use crate::clock::UnixSeconds;
 use crate::collector::{Measures, Subject, schedules};
 use crate::config::Collectors;
+use crate::gitlab::GitLab;
 use crate::gitlab::graphql::ProjectSchedules;
 use crate::gitlab::model::{Page, ProjectId, Schedule};
-use crate::gitlab::{GitLab, GitLabError};
 use crate::project::ProjectMemory;
 use crate::telemetry::catalogue::Collector;
 
 /// Calls that run side by side.
 const CALLS_AT_ONCE: usize = 4;
-/// Pages of one project's schedules that are followed.
-const MAX_PAGES: usize = 50;
 
 /// What was read of a project.
 #[derive(Debug)]
@@ -43,24 +41,6 @@ impl SchedulesSource {
         })
     }
 
-    /// The other pages of a project with many schedules.
-    async fn whole(
-        &self,
-        id: ProjectId,
-        mut page: Page<Schedule>,
-    ) -> Result<Page<Schedule>, GitLabError> {
-        for _ in 1..MAX_PAGES {
-            let Some(after) = page.next.take() else { break };
-            let Some(more) = self.gitlab.more_schedules(id, &after).await? else {
-                break;
-            };
-            page.items.extend(more.items);
-            page.skipped.extend(more.skipped);
-            page.next = more.next.filter(|next| *next != after);
-        }
-        Ok(page)
-    }
-
     async fn by_rest(&self, id: ProjectId) -> Result<Page<Schedule>, SourceError> {
         let mut page = self.gitlab.schedules(id).await?;
         let reads = page
@@ -85,7 +65,10 @@ impl SchedulesSource {
         read: Option<Result<ProjectSchedules, SourceError>>,
     ) -> Result<SchedulesRead, SourceError> {
         let page = match read {
-            Some(Ok(read)) => self.whole(read.id, read.schedules).await?,
+            Some(Ok(read)) => {
+                let rest = self.gitlab.rest_of_schedules(read.id, read.schedules);
+                rest.await?
+            }
             Some(Err(error)) if !error.rest_may_answer() => return Err(error),
             Some(Err(_)) | None => self.by_rest(target.id()).await?,
         };

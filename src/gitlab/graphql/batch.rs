@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::Batch;
+use super::{Batch, FailedProject};
 use crate::clock::UnixSeconds;
+use crate::gitlab::Excess;
 use crate::gitlab::error::{Cause, GitLabError};
 use crate::gitlab::model::ProjectId;
 use size::BatchSize;
@@ -27,6 +28,8 @@ pub enum NotRead {
     Gone,
     /// The batch was answered, this project's part of it was not.
     Partial(String),
+    /// One of its lists has too much.
+    TooMuch(String, Excess),
     /// The query failed; all that were asked for share the error.
     Failed(Arc<GitLabError>),
 }
@@ -215,8 +218,13 @@ fn take_in<T, E: From<NotRead>>(
     asked: &[ProjectId],
     id_of: impl Fn(&T) -> ProjectId,
 ) {
-    let failed = batch.failed.into_iter();
-    read.extend(failed.map(|one| (one.id, Err(NotRead::Partial(one.why).into()))));
+    for FailedProject { id, why, too_much } in batch.failed {
+        let why = match too_much {
+            None => NotRead::Partial(why),
+            Some(excess) => NotRead::TooMuch(why, excess),
+        };
+        read.insert(id, Err(why.into()));
+    }
     let items = batch.items.into_iter();
     read.extend(items.map(|item| (id_of(&item), Ok(item))));
     for id in asked {

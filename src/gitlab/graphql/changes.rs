@@ -39,7 +39,7 @@ impl GitLab {
     /// Pipelines that moved or run, for up to [`Self::CHANGES_PROJECTS`] projects, `first` of each
     /// kind per project.
     ///
-    /// A page's `next` leads to [`GitLab::more_pipelines`].
+    /// A page's `next` leads to [`GitLab::rest_of_pipelines`].
     ///
     /// # Errors
     /// When nothing at all could be read; single projects that could not are in the batch.
@@ -65,45 +65,42 @@ impl GitLab {
             .await
     }
 
-    /// The next page of one project's moved pipelines, or of its moved child pipelines.
-    /// `None` when the project is gone.
+    /// One project's moved pipelines, or its moved child pipelines, from their first page to their end.
+    /// They have a `next` if the project goes meanwhile.
     ///
     /// # Errors
     /// Those of any call.
-    pub async fn more_pipelines(
+    pub async fn rest_of_pipelines(
         &self,
         id: ProjectId,
         which: Which,
         children: bool,
-        after: &str,
-    ) -> Result<Option<Page<Pipeline>>, GitLabError> {
-        let cursor = Some(after.to_owned());
-        let (since, status) = which.variables();
-        let (moved_after, children_after) = if children {
-            (None, cursor)
-        } else {
-            (cursor, None)
-        };
-        let variables = project_changes::Variables {
-            ids: gids(&[id]),
-            projects: 1,
-            since,
-            status,
-            pipelines: self.page_size(100),
-            moved: !children,
-            moved_after,
-            children,
-            children_after,
-        };
-        let asked = self.over_one_project::<queries::ProjectChanges>(id, variables);
-        let page = asked.await?;
-        Ok(page.map(|changes| {
-            if children {
-                changes.children
-            } else {
-                changes.pipelines
+        first: Page<Pipeline>,
+    ) -> Result<Page<Pipeline>, GitLabError> {
+        let variables = |after: String| {
+            let (since, status) = which.variables();
+            let (moved_after, children_after) = match children {
+                true => (None, Some(after)),
+                false => (Some(after), None),
+            };
+            project_changes::Variables {
+                ids: gids(&[id]),
+                projects: 1,
+                since,
+                status,
+                pipelines: self.page_size(100),
+                moved: !children,
+                moved_after,
+                children,
+                children_after,
             }
-        }))
+        };
+        let page_of = |changes: ProjectChanges| match children {
+            true => Some(changes.children),
+            false => Some(changes.pipelines),
+        };
+        self.rest_of::<queries::ProjectChanges, _>(id, first, variables, page_of)
+            .await
     }
 }
 

@@ -32,7 +32,7 @@ impl GitLab {
                 first: size,
             };
             let asked = self.over_one_project::<queries::MergeRequestStates>(project, variables);
-            let Some(page) = asked.await? else {
+            let Some((page, _)) = asked.await? else {
                 return Ok(None);
             };
             all.items.extend(page.items);

@@ -45,11 +45,11 @@ pub use runners::ProjectRunners;
 pub use schedules::ProjectSchedules;
 pub use value_streams::FlowTimes;
 
-use super::GitLab;
 use super::client::{Answer, Call, Query, record_failure};
 use super::error::{Cause, GitLabError};
 use super::json::{self, Flaw, Step};
 use super::model::ProjectId;
+use super::{Excess, GitLab};
 
 /// The endpoint as labels and spans name it.
 const ENDPOINT: &str = "/graphql";
@@ -62,6 +62,8 @@ pub struct Batch<T> {
     pub items: Vec<T>,
     /// Projects that exist and could not be read now: ask again, perhaps in a smaller batch.
     pub failed: Vec<FailedProject>,
+    /// Bytes of the answer.
+    pub(crate) bytes: usize,
 }
 
 /// A project that a batch could not read.
@@ -71,6 +73,8 @@ pub struct FailedProject {
     pub id: ProjectId,
     /// A sentence that says why.
     pub why: String,
+    /// What a list of it has too much of, if that is why.
+    pub too_much: Option<Excess>,
 }
 
 /// GraphQL's scalars and enums as Rust types. Enums are open: an unknown value is kept.
@@ -258,6 +262,7 @@ fn read<D: DeserializeOwned>(body: &[u8]) -> Result<Partial<D>, Cause> {
                 bad,
                 errors.into_iter().map(ServerError::into_flaw).collect(),
             ),
+            bytes: body.len(),
         }),
         None => Err(refusal(&errors)),
     }

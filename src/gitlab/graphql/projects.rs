@@ -6,10 +6,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::holes::{Partial, ProjectHoles};
-use super::{Batch, Scored};
+use super::{Batch, FailedProject, Scored};
 use crate::gitlab::GitLab;
-use crate::gitlab::error::{GRAPHQL, GitLabError};
+use crate::gitlab::error::{Cause, GRAPHQL, GitLabError};
 use crate::gitlab::model::{Page, ProjectId};
+use crate::gitlab::pager::Bounds;
 
 /// A query over projects.
 pub(super) trait OverProjects:
@@ -95,7 +96,9 @@ pub(super) fn read<Q: OverProjects>(
     answer: Partial<Q::ResponseData>,
 ) -> Result<Batch<Q::Item>, String> {
     let nodes = Q::nodes(answer.data).unwrap_or_default();
-    answer.holes.split(ids, nodes, Q::id, Q::convert)
+    let mut batch = answer.holes.split(ids, nodes, Q::id, Q::convert)?;
+    batch.bytes = answer.bytes;
+    Ok(batch)
 }
 
 impl GitLab {
@@ -110,22 +113,48 @@ impl GitLab {
         Ok(self.tidy(Q::NAME, batch))
     }
 
-    /// Asks for one project; `None` when it is gone.
+    /// Asks for one project; `None` when it is gone. With the bytes that the answer came in.
     pub(super) async fn over_one_project<Q: OverProjects>(
         &self,
         id: ProjectId,
         variables: Q::Variables,
-    ) -> Result<Option<Q::Item>, GitLabError> {
+    ) -> Result<Option<(Q::Item, usize)>, GitLabError> {
         let batch = self.over_projects::<Q>(&[id], variables).await?;
-        match batch.failed.first() {
-            Some(failed) => {
-                // The error names the query itself.
-                let name = format!("{GRAPHQL} {}: ", Q::NAME);
-                let why = failed.why.strip_prefix(&name).unwrap_or(&failed.why);
-                Err(self.query_error(Q::NAME, why))
-            }
-            None => Ok(batch.items.into_iter().next()),
+        let bytes = batch.bytes;
+        match batch.failed.into_iter().next() {
+            Some(failed) => Err(self.failed_project(Q::NAME, failed)),
+            None => Ok(batch.items.into_iter().next().map(|item| (item, bytes))),
         }
+    }
+
+    /// The error of a project that the query's answer left out.
+    fn failed_project(&self, operation: &str, failed: FailedProject) -> GitLabError {
+        if let Some(excess) = failed.too_much {
+            let list = format!("{GRAPHQL} {operation}");
+            return self.client().error(list, Cause::TooMuch(excess));
+        }
+        // The error names the query itself.
+        let name = format!("{GRAPHQL} {operation}: ");
+        let why = failed.why.strip_prefix(&name).unwrap_or(&failed.why);
+        self.query_error(operation, why)
+    }
+
+    /// Reads one project's list on, from its first page, to its end; it has a `next` if the project goes
+    /// meanwhile.
+    pub(super) async fn rest_of<Q: OverProjects, T>(
+        &self,
+        id: ProjectId,
+        first: Page<T>,
+        variables: impl Fn(String) -> Q::Variables,
+        page_of: impl Fn(Q::Item) -> Option<Page<T>>,
+    ) -> Result<Page<T>, GitLabError> {
+        let list = format!("{GRAPHQL} {}", Q::NAME);
+        let more = async |after: String| {
+            let asked = self.over_one_project::<Q>(id, variables(after)).await?;
+            Ok(asked.and_then(|(item, bytes)| Some((page_of(item)?, bytes))))
+        };
+        self.all_pages(&list, Bounds::PROJECT, (first, 0), more)
+            .await
     }
 
     /// The batch with messages that name the query and are fit to be shown.

@@ -43,7 +43,7 @@ impl GitLab {
     pub const CENSUS_PAGE: u32 = 100;
 
     /// Merge requests of up to [`Self::REVIEWS_PROJECTS`] projects with their notes: one page of
-    /// each project, [`Self::more_merge_requests`] gives the others and [`Self::more_notes`] the
+    /// each project, [`Self::rest_of_merge_requests`] gives the others and [`Self::rest_of_notes`] the
     /// further notes.
     ///
     /// # Errors
@@ -58,45 +58,46 @@ impl GitLab {
             .await
     }
 
-    /// The page of a project's merge requests that begins at a cursor. `None` when the project is
-    /// gone.
+    /// A project's merge requests, from their first page to their end. They have a `next` if the project
+    /// goes meanwhile.
     ///
     /// # Errors
     /// Those of any call.
-    pub async fn more_merge_requests(
+    pub async fn rest_of_merge_requests(
         &self,
         project: ProjectId,
         which: WhichMergeRequests,
-        after: &str,
-    ) -> Result<Option<ProjectMergeRequests>, GitLabError> {
-        let ids = [project];
-        let variables = self.wanted(&ids, which, Some(after.to_owned()));
-        self.over_one_project::<queries::MergeRequestReviews>(project, variables)
+        first: Page<ReviewedMergeRequest>,
+    ) -> Result<Page<ReviewedMergeRequest>, GitLabError> {
+        let variables = |after| self.wanted(&[project], which, Some(after));
+        let page_of = |read: ProjectMergeRequests| Some(read.page);
+        self.rest_of::<queries::MergeRequestReviews, _>(project, first, variables, page_of)
             .await
     }
 
-    /// The notes of a merge request that come after a cursor: one page. `None` when it is gone.
+    /// The notes of a merge request, from their first page to their end. They have a `next` if it goes
+    /// meanwhile.
     ///
     /// # Errors
     /// Those of any call.
-    pub async fn more_notes(
+    pub async fn rest_of_notes(
         &self,
         project: ProjectId,
         iid: u64,
-        after: &str,
-    ) -> Result<Option<Page<Note>>, GitLabError> {
-        let ids = [project];
-        let variables = merge_request_reviews::Variables {
+        first: Page<Note>,
+    ) -> Result<Page<Note>, GitLabError> {
+        let variables = |after| merge_request_reviews::Variables {
             iids: Some(vec![iid.to_string()]),
-            notes_after: Some(after.to_owned()),
+            notes_after: Some(after),
             state: None,
-            ..self.wanted(&ids, WhichMergeRequests::Open, None)
+            ..self.wanted(&[project], WhichMergeRequests::Open, None)
         };
-        let found = self
-            .over_one_project::<queries::MergeRequestReviews>(project, variables)
-            .await?;
-        let mut found = found.into_iter().flat_map(|project| project.page.items);
-        Ok(found.find(|one| one.iid == iid).map(|one| one.notes))
+        let page_of = |read: ProjectMergeRequests| {
+            let mut found = read.page.items.into_iter();
+            found.find(|one| one.iid == iid).map(|one| one.notes)
+        };
+        self.rest_of::<queries::MergeRequestReviews, _>(project, first, variables, page_of)
+            .await
     }
 
     /// State and target branch of the merge requests of these numbers in up to

@@ -4,9 +4,10 @@ use super::convert::{gid, maybe_time};
 use super::holes::{ProjectHoles, key};
 use super::projects::{Messages, count, gids, over_projects};
 use super::{Batch, queries};
-use crate::gitlab::GitLab;
-use crate::gitlab::error::GitLabError;
+use crate::gitlab::error::{Cause, GRAPHQL, GitLabError};
 use crate::gitlab::model::{Page, ProjectId, Runner, RunnerManager, RunnerType};
+use crate::gitlab::pager::{Bounds, MAX_PAGE};
+use crate::gitlab::{Excess, GitLab};
 use queries::runners::{self, RunnerPageNodes as Node, RunnersProjectsNodes as ProjectNode};
 
 /// The runners that serve one project.
@@ -37,35 +38,49 @@ impl GitLab {
     /// # Errors
     /// Those of any call.
     pub async fn instance_runners(&self) -> Result<Option<Page<Runner>>, GitLabError> {
-        let mut all = Page::default();
-        let mut after = None;
-        loop {
-            let mut variables = self.runner_variables();
-            (variables.all, variables.after) = (true, after.clone());
-            let answer = self.query::<queries::Runners>(variables, 0).await?;
-            let Some(page) = answer.data.runners else {
-                let whole = answer.holes.whole();
-                return whole
-                    .map(|_| None)
-                    .map_err(|why| self.query_error("Runners", &why));
-            };
-            let more = page.page_info.has_next_page;
-            let next = page.page_info.end_cursor.filter(|_| more);
-            for node in page.nodes.into_iter().flatten().flatten() {
-                match convert(node) {
-                    Ok(runner) => all.items.push(runner),
-                    Err(why) => all.skipped.push(self.tidied(&why)),
-                }
-            }
-            let skipped = answer.holes.whole();
-            let skipped = skipped.map_err(|why| self.query_error("Runners", &why))?;
-            all.skipped.extend(skipped);
-            // A server that names the same page again would never end.
-            if next.is_none() || next == after {
-                return Ok(Some(all));
-            }
-            after = next;
+        let Some(first) = self.runner_page(None).await? else {
+            return Ok(None);
+        };
+        let more = async |after: String| self.runner_page(Some(after)).await;
+        let list = format!("{GRAPHQL} {}", runners::OPERATION_NAME);
+        self.all_pages(&list, Bounds::INSTANCE, first, more)
+            .await
+            .map(Some)
+    }
+
+    /// One page of the instance's runners, and the bytes that it came in.
+    async fn runner_page(
+        &self,
+        after: Option<String>,
+    ) -> Result<Option<(Page<Runner>, usize)>, GitLabError> {
+        let mut variables = self.runner_variables();
+        (variables.all, variables.after) = (true, after);
+        let answer = self.query::<queries::Runners>(variables, 0).await?;
+        let whole = answer.holes.whole();
+        let skipped = whole.map_err(|why| self.query_error(runners::OPERATION_NAME, &why))?;
+        let Some(page) = answer.data.runners else {
+            return Ok(None);
+        };
+        let nodes = page.nodes.unwrap_or_default();
+        if nodes.len() > MAX_PAGE {
+            let list = format!("{GRAPHQL} {}", runners::OPERATION_NAME);
+            let cause = Cause::TooMuch(Excess::PageItems(MAX_PAGE));
+            return Err(self.client().error(list, cause));
         }
+        let more = page.page_info.has_next_page;
+        let mut read = Page {
+            items: Vec::new(),
+            next: page.page_info.end_cursor.filter(|_| more),
+            skipped: Vec::new(),
+        };
+        for node in nodes.into_iter().flatten() {
+            match convert(node) {
+                Ok(runner) => read.items.push(runner),
+                Err(why) => read.skipped.push(self.tidied(&why)),
+            }
+        }
+        read.skipped.extend(skipped);
+        Ok(Some((read, answer.bytes)))
     }
 
     /// The runners of one type that serve each of up to [`Self::RUNNER_PROJECTS`] projects.

@@ -19,7 +19,7 @@ use queries::pipeline_schedules::{
 pub struct ProjectSchedules {
     /// The project.
     pub id: ProjectId,
-    /// Its schedules; a `next` leads to [`GitLab::more_schedules`].
+    /// Its schedules; a `next` leads to [`GitLab::rest_of_schedules`].
     pub schedules: Page<Schedule>,
 }
 
@@ -46,18 +46,20 @@ impl GitLab {
             .await
     }
 
-    /// The next page of one project's schedules. `None` when the project is gone.
+    /// One project's schedules, from their first page to their end. They have a `next` if the project
+    /// goes meanwhile.
     ///
     /// # Errors
     /// Those of any call.
-    pub async fn more_schedules(
+    pub async fn rest_of_schedules(
         &self,
         id: ProjectId,
-        after: &str,
-    ) -> Result<Option<Page<Schedule>>, GitLabError> {
-        let variables = self.schedule_variables(&[id], 100, Some(after.to_owned()));
-        let asked = self.over_one_project::<queries::PipelineSchedules>(id, variables);
-        Ok(asked.await?.map(|read| read.schedules))
+        first: Page<Schedule>,
+    ) -> Result<Page<Schedule>, GitLabError> {
+        let variables = |after| self.schedule_variables(&[id], 100, Some(after));
+        let page_of = |read: ProjectSchedules| Some(read.schedules);
+        self.rest_of::<queries::PipelineSchedules, _>(id, first, variables, page_of)
+            .await
     }
 
     fn schedule_variables(

@@ -156,7 +156,8 @@ impl TryFrom<RestDeployment> for Deployment {
 pub enum DeploymentFilter<'a> {
     /// Those that changed at this time or later, the oldest change first.
     UpdatedAfter(UnixSeconds),
-    /// The successful ones that ended at this time or later, the oldest end first.
+    /// The successful ones that ended at this time or later, the oldest end first; of very many the
+    /// oldest, and a `next`.
     SucceededAfter(UnixSeconds),
     /// One page of the newest of any status.
     Newest,
@@ -305,11 +306,11 @@ impl GitLab {
                     .with("order_by", "finished_at")
                     .with("sort", "asc")
                     .with("finished_after", time);
-                self.get_all::<RestDeployment, _>(&get).await
+                self.get_beginning::<RestDeployment, _>(&get).await
             }
             DeploymentFilter::Newest => {
                 let get = get.with("order_by", "id").with("sort", "desc");
-                self.get_page::<RestDeployment, _>(&get, None).await
+                self.get_first::<RestDeployment, _>(&get).await
             }
             DeploymentFilter::NewestSuccess(environment) => {
                 let get = get
@@ -317,7 +318,7 @@ impl GitLab {
                     .with("status", "success")
                     .with("order_by", "id")
                     .with("sort", "desc");
-                self.get_page::<RestDeployment, _>(&get, None).await
+                self.get_first::<RestDeployment, _>(&get).await
             }
         }
     }

@@ -322,8 +322,23 @@ pub(super) fn mark_retried(jobs: &mut [Job]) {
     }
 }
 
+impl PipelineFilter {
+    fn listing(&self, project: ProjectId) -> Get {
+        Get::new(
+            "/projects/:id/pipelines",
+            &["projects", &project.to_string(), "pipelines"],
+        )
+        .maybe("updated_after", self.updated_after)
+        .maybe("source", self.source)
+        .maybe("status", self.status.as_ref())
+        .maybe("ref", self.git_ref.as_ref())
+        .with("order_by", "id")
+        .with("sort", "desc")
+    }
+}
+
 impl GitLab {
-    /// One page of a project's pipelines, newest first (`GET /projects/:id/pipelines`).
+    /// All pipelines of a listing, newest first (`GET /projects/:id/pipelines`).
     ///
     /// # Errors
     /// Those of any call; forbidden below Reporter in private projects.
@@ -331,19 +346,22 @@ impl GitLab {
         &self,
         project: ProjectId,
         filter: &PipelineFilter,
-        after: Option<&str>,
     ) -> Result<Page<PipelineHead>, GitLabError> {
-        let get = Get::new(
-            "/projects/:id/pipelines",
-            &["projects", &project.to_string(), "pipelines"],
-        )
-        .maybe("updated_after", filter.updated_after)
-        .maybe("source", filter.source)
-        .maybe("status", filter.status.as_ref())
-        .maybe("ref", filter.git_ref.as_ref())
-        .with("order_by", "id")
-        .with("sort", "desc");
-        self.get_page::<RestPipeline, _>(&get, after).await
+        let get = filter.listing(project);
+        self.get_all::<RestPipeline, _>(&get).await
+    }
+
+    /// The newest pipelines of a listing: its first page, with a `next` where there are more.
+    ///
+    /// # Errors
+    /// Those of any call; forbidden below Reporter in private projects.
+    pub async fn newest_pipelines(
+        &self,
+        project: ProjectId,
+        filter: &PipelineFilter,
+    ) -> Result<Page<PipelineHead>, GitLabError> {
+        let get = filter.listing(project);
+        self.get_first::<RestPipeline, _>(&get).await
     }
 
     /// One pipeline (`GET /projects/:id/pipelines/:pipeline_id`). Merge request and upstream

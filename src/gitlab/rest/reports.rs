@@ -193,7 +193,7 @@ impl GitLab {
             pipeline,
             "variables",
         );
-        self.get_all::<RestVariable, _>(&get).await
+        self.get_all::<RestVariable, _>(&get.in_one_page()).await
     }
 }
 

@@ -190,7 +190,8 @@ impl GitLab {
             let get = Get::new(
                 "/projects/:id/merge_requests/:iid/reviewers",
                 &below("reviewers"),
-            );
+            )
+            .in_one_page();
             one.reviewers = self.get_all::<RestReviewer, _>(&get).await?.items;
         }
         if !notes {

@@ -193,20 +193,19 @@ impl GraphQl {
         let is_first = since.is_none() && !asked.running;
         let which = asked.which(since.unwrap_or_default());
         for (is_children, page) in [(false, pipelines), (true, children)] {
-            let mut next = all.add(page);
             if is_first {
-                all.has_more |= next.is_some();
+                all.has_more |= page.next.is_some();
+                all.add(page);
                 continue;
             }
-            while let Some(cursor) = next {
-                let page = self
-                    .gitlab
-                    .more_pipelines(target.id(), which, is_children, &cursor)
-                    .await
-                    .map_err(Arc::new)?
-                    .ok_or(SourceError::Gone)?;
-                next = all.add(page);
+            let rest = self
+                .gitlab
+                .rest_of_pipelines(target.id(), which, is_children, page);
+            let whole = rest.await.map_err(Arc::new)?;
+            if whole.next.is_some() {
+                return Err(SourceError::Gone);
             }
+            all.add(whole);
         }
         Ok(all)
     }
@@ -324,11 +323,9 @@ impl Changes {
         self.skipped.extend(other.skipped);
     }
 
-    /// Adds a page and gives the cursor of the next.
-    fn add(&mut self, page: Page<Pipeline>) -> Option<String> {
+    fn add(&mut self, page: Page<Pipeline>) {
         self.pipelines.extend(page.items);
         self.skipped.extend(page.skipped);
-        page.next
     }
 }
 

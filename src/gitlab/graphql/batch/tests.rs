@@ -37,7 +37,11 @@ async fn asked(
                 cause,
             });
             let failed = Vec::new();
-            std::future::ready(answer.map(|()| Batch { items: ids, failed }))
+            std::future::ready(answer.map(|()| Batch {
+                items: ids,
+                failed,
+                bytes: 0,
+            }))
         },
     );
     let read = read.await;

@@ -97,7 +97,7 @@ async fn lists_of_pipelines() {
         println!("{name}: {}", items.len());
         let filter = PipelineFilter::default();
         let read = served(&items, async |gitlab| {
-            gitlab.pipelines(PROJECT, &filter, None).await.unwrap()
+            gitlab.newest_pipelines(PROJECT, &filter).await.unwrap()
         })
         .await;
         for (item, read) in items.iter().zip(read) {
