@@ -5,9 +5,9 @@ use super::family::{Epoch, NewRow};
 use super::record::{self, RecordedValue, Refusal, RowRecord, StagedRow};
 use super::retire::{self, Retirement};
 use super::table::{State, Table};
+use crate::catalogue::instruments::{Change, Delta};
+use crate::catalogue::{FamilyId, Kind, LabelValues, SeriesKey};
 use crate::clock::UnixSeconds;
-use crate::telemetry::catalogue::{FamilyId, Kind, LabelValues, SeriesKey};
-use crate::telemetry::instruments::{Change, Delta};
 
 /// A change under way.
 pub(super) struct Changing<'a> {

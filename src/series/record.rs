@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::family::{Epoch, Family, NewRow};
 use super::labels::LabelSets;
+use crate::catalogue::{FamilyId, Kind, LabelValues};
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::Text;
-use crate::telemetry::catalogue::{FamilyId, Kind, LabelValues};
+use crate::types::Text;
 
 /// A counter or histogram series as a store remembers it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

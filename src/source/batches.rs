@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::SourceError;
 use crate::gitlab::graphql::batch::NotRead;
-use crate::gitlab::model::ProjectId;
 use crate::gitlab::{Cause, GitLabError};
+use crate::types::ProjectId;
 
 pub(super) use crate::gitlab::graphql::batch::Batches;
 

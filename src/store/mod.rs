@@ -14,11 +14,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::catalogue::SeriesKey;
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::ProjectId;
 use crate::project::ProjectMemory;
 use crate::series::RowRecord;
-use crate::telemetry::catalogue::SeriesKey;
+use crate::types::ProjectId;
 
 pub use file::{FileSettings, FileStore, OpenError, Opening};
 pub use memory::MemoryStore;

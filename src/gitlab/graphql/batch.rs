@@ -13,7 +13,7 @@ use super::{Batch, FailedProject};
 use crate::clock::UnixSeconds;
 use crate::gitlab::Excess;
 use crate::gitlab::error::{Cause, GitLabError};
-use crate::gitlab::model::ProjectId;
+use crate::types::ProjectId;
 use size::BatchSize;
 
 /// How long GraphQL is left alone when it did not answer.

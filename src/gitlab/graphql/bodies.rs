@@ -4,7 +4,8 @@ use super::holes::Partial;
 use super::projects::{self, OverProjects};
 use super::{Batch, PipelineJobs, queries};
 use crate::gitlab::bodies::Reading;
-use crate::gitlab::model::{Page, ProjectId};
+use crate::gitlab::model::Page;
+use crate::types::ProjectId;
 
 /// What an answer is to be read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,9 +8,9 @@ use super::projects::{Messages, count, gids, over_projects};
 use super::{Batch, queries};
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
-use crate::gitlab::capability::Tier;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{Known, ProjectId, Role};
+use crate::gitlab::model::{Known, Role};
+use crate::types::{ProjectId, Tier};
 use queries::feature_probe::{self, FeatureProbeProjectsNodes as Probed};
 use queries::licensed_features::{self, LicensedFeaturesProjectsNodes as Licensed};
 

@@ -6,7 +6,8 @@ use super::projects::{gids, over_projects};
 use super::queries;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{MergeRequest, Page, ProjectId};
+use crate::gitlab::model::{MergeRequest, Page};
+use crate::types::ProjectId;
 use queries::merge_request_states::{
     self, MergeRequestStatesProjectsNodes as ProjectNode,
     MergeRequestStatesProjectsNodesMergeRequestsNodes as Node, Variables,

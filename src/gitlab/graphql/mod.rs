@@ -48,8 +48,8 @@ pub use value_streams::FlowTimes;
 use super::client::{Answer, Call, Query, record_failure};
 use super::error::{Cause, GitLabError};
 use super::json::{self, Flaw, Step};
-use super::model::ProjectId;
 use super::{Excess, GitLab};
+use crate::types::ProjectId;
 
 /// The endpoint as labels and spans name it.
 const ENDPOINT: &str = "/graphql";

@@ -9,8 +9,9 @@ use super::holes::{Partial, ProjectHoles};
 use super::{Batch, FailedProject, Scored};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::{Cause, GRAPHQL, GitLabError};
-use crate::gitlab::model::{Page, ProjectId};
+use crate::gitlab::model::Page;
 use crate::gitlab::pager::Bounds;
+use crate::types::ProjectId;
 
 /// A query over projects.
 pub(super) trait OverProjects:

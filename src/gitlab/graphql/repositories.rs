@@ -6,8 +6,9 @@ use super::projects::{Messages, count, gids, over_projects};
 use super::{Batch, queries};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{Known, ProjectId, Text};
+use crate::gitlab::model::Known;
 use crate::gitlab::repository::{Language, RefCounts, Releases, RepositoryInfo, Statistics};
+use crate::types::{ProjectId, Text};
 use queries::ref_counts::{self, RefCountsProjectsNodes as CountsNode};
 use queries::repositories::{self, RepositoriesProjectsNodes as Node};
 

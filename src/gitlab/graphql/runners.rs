@@ -5,9 +5,10 @@ use super::holes::{ProjectHoles, key};
 use super::projects::{Messages, count, gids, over_projects};
 use super::{Batch, queries};
 use crate::gitlab::error::{Cause, GRAPHQL, GitLabError};
-use crate::gitlab::model::{Page, ProjectId, Runner, RunnerManager, RunnerType};
+use crate::gitlab::model::{Page, Runner, RunnerManager, RunnerType};
 use crate::gitlab::pager::{Bounds, MAX_PAGE};
 use crate::gitlab::{Excess, GitLab};
+use crate::types::ProjectId;
 use queries::runners::{self, RunnerPageNodes as Node, RunnersProjectsNodes as ProjectNode};
 
 /// The runners that serve one project.

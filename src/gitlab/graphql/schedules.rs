@@ -6,9 +6,8 @@ use super::projects::{Messages, count, gids, over_projects};
 use super::{Batch, queries};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{
-    LastPipeline, Page, PipelineId, ProjectId, Schedule, Status, short_ref,
-};
+use crate::gitlab::model::{LastPipeline, Page, Schedule, Status, short_ref};
+use crate::types::{PipelineId, ProjectId};
 use queries::pipeline_schedules::{
     self, PipelineSchedulesProjectsNodes as ProjectNode,
     PipelineSchedulesProjectsNodesPipelineSchedulesNodes as Node,

@@ -9,8 +9,8 @@ use super::{Batch, queries};
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::ProjectId;
 use crate::gitlab::repository::{StageMedian, ValueStreams};
+use crate::types::ProjectId;
 use queries::flow_times::{self, FlowTimesProjectsNodes as FlowNode};
 use queries::value_streams::{self, ValueStreamsProjectsNodes as StreamsNode};
 

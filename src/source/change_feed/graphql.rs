@@ -12,8 +12,9 @@ use super::{
 use crate::clock::UnixSeconds;
 use crate::gitlab::graphql::batch::Breaker;
 use crate::gitlab::graphql::{PipelineJobs, ProjectChanges, ProjectJobs, Which};
-use crate::gitlab::model::{Known, Page, Pipeline, PipelineId, ProjectId, Status};
+use crate::gitlab::model::{Known, Page, Pipeline, Status};
 use crate::gitlab::{GitLab, GitLabError};
+use crate::types::{PipelineId, ProjectId};
 
 /// Pipelines of a project in one query of details.
 const DETAILS_PIPELINES: u32 = 5;

@@ -19,9 +19,9 @@ use serde::de::DeserializeOwned;
 
 use super::super::{Commit, Remembered};
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::{ProjectId, Text};
 use crate::project::ProjectMemory;
 use crate::series::RowRecord;
+use crate::types::{ProjectId, Text};
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const MEMORIES: TableDefinition<(u64, &str), &[u8]> = TableDefinition::new("memories");

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::gitlab::Excess;
 use crate::gitlab::model::{
-    Known, Page, Pipeline, PipelineId, PipelineMergeRequest, ProjectId, RefKind, Role, Status,
-    Upstream,
+    Known, Page, Pipeline, PipelineMergeRequest, RefKind, Role, Status, Upstream,
 };
+use crate::types::{PipelineId, ProjectId};
 
 #[tokio::test]
 async fn the_change_feed_reads_everything_it_asks_for() {
