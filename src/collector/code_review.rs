@@ -7,7 +7,7 @@ use super::names::Names;
 use super::{Measured, Subject};
 use crate::catalogue::code_review as metric;
 use crate::catalogue::labels::{ProjectLabels, ReviewerLabels};
-use crate::gitlab::reviews::User;
+use crate::gitlab::model::User;
 use crate::people::{People, Person};
 use crate::series::Retirement;
 use crate::types::Text;

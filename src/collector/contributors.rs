@@ -22,7 +22,7 @@ use crate::catalogue::contributors as metric;
 use crate::catalogue::labels::AuthorLabels;
 use crate::catalogue::{Collector, Measurement};
 use crate::clock::UnixSeconds;
-use crate::gitlab::repository::{Commit, Contributor};
+use crate::gitlab::model::{Commit, Contributor};
 use crate::people::{Author, People};
 use crate::series::Retirement;
 use crate::types::Text;

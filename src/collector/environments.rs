@@ -13,7 +13,7 @@ use crate::catalogue::environments as metric;
 use crate::catalogue::labels::{EnvironmentInfoLabels, EnvironmentLabels, EnvironmentStatusLabels};
 use crate::catalogue::{Collector, Measurement};
 use crate::clock::UnixSeconds;
-use crate::gitlab::rest::{Deployment, Environment};
+use crate::gitlab::model::{Deployment, Environment};
 use crate::series::Retirement;
 use crate::types::Text;
 

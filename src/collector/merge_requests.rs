@@ -25,7 +25,7 @@ use crate::catalogue::labels::{MergeRequestStateLabels, TargetBranchLabels};
 use crate::catalogue::merge_requests as metric;
 use crate::catalogue::{Counter, Gauge, Histogram, Measurement, SeriesKey};
 use crate::clock::UnixSeconds;
-use crate::gitlab::reviews::{CensusPage, ReviewedMergeRequest};
+use crate::gitlab::model::{CensusPage, ReviewedMergeRequest};
 use crate::series::Retirement;
 use crate::types::Text;
 

@@ -10,7 +10,7 @@ use crate::catalogue::labels::{
 use crate::catalogue::repository as metric;
 use crate::catalogue::{Gauge, Measurement};
 use crate::clock::UnixSeconds;
-use crate::gitlab::repository::{Language, RefCounts, Releases, RepositoryInfo, Statistics};
+use crate::gitlab::model::{Language, RefCounts, Releases, RepositoryInfo, Statistics};
 use crate::types::Text;
 
 /// What is remembered of a project's repository.

@@ -12,8 +12,8 @@ use super::GitLab;
 use super::error::GitLabError;
 use super::graphql::batch::NotRead;
 use super::graphql::{Batch, FailedProject, ProjectTier};
+use super::model::{CurrentUser, Metadata, TokenInfo};
 use super::model::{Known, Role};
-use super::rest::{CurrentUser, Metadata, TokenInfo};
 use crate::clock::UnixSeconds;
 use crate::types::{ProjectId, Tier};
 

@@ -11,7 +11,6 @@ mod answer;
 pub mod bodies;
 pub mod capability;
 mod client;
-pub mod dora;
 pub mod error;
 pub mod graphql;
 mod json;
@@ -20,9 +19,7 @@ pub mod model;
 #[cfg(test)]
 mod mutation;
 mod pager;
-pub mod repository;
 pub mod rest;
-pub mod reviews;
 pub mod settings;
 #[cfg(test)]
 pub(crate) mod testing;

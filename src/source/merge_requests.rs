@@ -18,9 +18,8 @@ use crate::clock::UnixSeconds;
 use crate::collector::merge_requests::{Census, Read, absorb, measure};
 use crate::collector::{Measures, Subject, code_review};
 use crate::config::Settings;
-use crate::gitlab::model::Role;
-use crate::gitlab::reviews::{
-    CensusPage, ProjectMergeRequests, ReviewedMergeRequest, User, WhichMergeRequests,
+use crate::gitlab::model::{
+    CensusPage, ProjectMergeRequests, ReviewedMergeRequest, Role, User, WhichMergeRequests,
 };
 use crate::gitlab::{GitLab, GitLabError};
 use crate::people::People;

@@ -15,8 +15,8 @@ use crate::collector::PipelineFacts;
 use crate::collector::refs::{DELETED, Listing, RefName, RefsSeen};
 use crate::config::RefRule;
 use crate::gitlab::GitLabError;
-use crate::gitlab::model::Page;
-use crate::gitlab::rest::{GitRef, PipelineFilter};
+use crate::gitlab::model::{GitRef, Page};
+use crate::gitlab::rest::PipelineFilter;
 use crate::gitlab::{GitLab, model};
 use crate::types::{PipelineId, ProjectId, Text};
 

@@ -12,7 +12,7 @@ use crate::collector::repository::{self, Parts};
 use crate::collector::{Measures, Subject};
 use crate::config::Collectors;
 use crate::gitlab::graphql::CountedRefs;
-use crate::gitlab::repository::{RefCounts, RepositoryInfo};
+use crate::gitlab::model::{RefCounts, RepositoryInfo};
 use crate::gitlab::{GitLab, GitLabError};
 use crate::project::ProjectMemory;
 use crate::types::{ProjectId, Text};

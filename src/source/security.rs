@@ -10,8 +10,7 @@ use crate::clock::UnixSeconds;
 use crate::collector::{Measures, Subject, security};
 use crate::config::Collectors;
 use crate::gitlab::GitLab;
-use crate::gitlab::model::{Known, Role};
-use crate::gitlab::repository::Vulnerabilities;
+use crate::gitlab::model::{Known, Role, Vulnerabilities};
 use crate::project::ProjectMemory;
 use crate::types::{ProjectId, Tier};
 

@@ -3,8 +3,7 @@ use super::computed::{
 };
 use super::*;
 use crate::clock::UnixSeconds;
-use crate::gitlab::dora::DoraFigures;
-use crate::gitlab::rest::{Deployment, Environment, Incident};
+use crate::gitlab::model::{Deployment, DoraFigures, Environment, Incident};
 use std::collections::BTreeSet;
 
 const DAY: i64 = 86_400;

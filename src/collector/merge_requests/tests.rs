@@ -7,8 +7,9 @@ use crate::collector::code_review;
 use crate::collector::names::Names;
 use crate::collector::refs::{Listing, RefsSeen};
 use crate::config::{Labels, ProjectSettings};
-use crate::gitlab::model::{Known as Telling, Page};
-use crate::gitlab::reviews::{CensusEntry, DiffStats, Note, NoteKind, Reviewer, User};
+use crate::gitlab::model::{
+    CensusEntry, DiffStats, Known as Telling, Note, NoteKind, Page, Reviewer, User,
+};
 use crate::people::People;
 use crate::types::ProjectId;
 

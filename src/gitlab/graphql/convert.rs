@@ -4,9 +4,8 @@ use super::scalars::BigInt;
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::{
     Job, Known, Pipeline, PipelineMergeRequest, RefKind, RunnerType, Status, Upstream,
-    merge_request_iid,
+    merge_request_iid, sensible,
 };
-use crate::gitlab::rest::sensible;
 use crate::types::{JobId, PipelineId};
 
 /// The number at the end of a global id, `gid://gitlab/Ci::Pipeline/123`.

@@ -5,8 +5,8 @@ use super::holes::ProjectHoles;
 use super::projects::{Messages, count, gids, over_projects};
 use super::{Batch, queries};
 use crate::gitlab::GitLab;
-use crate::gitlab::dora::{Days, DeploymentTier, DoraByTier, DoraFigures, ProjectDora, sensible};
 use crate::gitlab::error::GitLabError;
+use crate::gitlab::model::{Days, DeploymentTier, DoraByTier, DoraFigures, ProjectDora, sensible};
 use crate::types::ProjectId;
 use queries::dora_metrics::{self, DoraMetricsProjectsNodes as Node};
 

@@ -8,9 +8,10 @@ use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::{Cause, GRAPHQL, GitLabError};
 use crate::gitlab::json::Step;
-use crate::gitlab::model::{Downstream, DownstreamTarget, Job, Known, Page, Status, Upstream};
+use crate::gitlab::model::{
+    Downstream, DownstreamTarget, Job, Known, Page, Status, Upstream, sensible,
+};
 use crate::gitlab::pager::{Bounds, Pager};
-use crate::gitlab::rest::sensible;
 use crate::types::{PipelineId, ProjectId, Text};
 use queries::pipeline_jobs::{
     self, JobsOfPipeline, JobsOfPipelineDownstreamNodes, JobsOfPipelineJobsNodes, PipelineJobsPage,

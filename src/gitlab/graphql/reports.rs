@@ -7,8 +7,7 @@ use super::{Batch, queries};
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{Page, TestCounts, TestReport, TestSuite};
-use crate::gitlab::rest::sensible;
+use crate::gitlab::model::{Page, TestCounts, TestReport, TestSuite, sensible};
 use crate::types::{PipelineId, ProjectId};
 use queries::test_reports::{
     self, TestReportsProjectsNodes as ProjectNode, TestReportsProjectsNodesPipelinesNodes as Node,

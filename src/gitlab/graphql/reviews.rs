@@ -7,10 +7,9 @@ use super::{Batch, queries};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::json::Step;
-use crate::gitlab::model::Page;
-use crate::gitlab::reviews::{
-    CensusEntry, CensusPage, DiffStats, Note, NoteKind, ProjectMergeRequests, ReviewedMergeRequest,
-    Reviewer, User, WhichMergeRequests,
+use crate::gitlab::model::{
+    CensusEntry, CensusPage, DiffStats, Note, NoteKind, Page, ProjectMergeRequests,
+    ReviewedMergeRequest, Reviewer, User, WhichMergeRequests,
 };
 use crate::types::ProjectId;
 use queries::merge_request_census::{self, MergeRequestCensusProjectsNodes as Counted};

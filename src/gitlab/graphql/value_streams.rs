@@ -9,7 +9,7 @@ use super::{Batch, queries};
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::repository::{StageMedian, ValueStreams};
+use crate::gitlab::model::{StageMedian, ValueStreams, sensible};
 use crate::types::ProjectId;
 use queries::flow_times::{self, FlowTimesProjectsNodes as FlowNode};
 use queries::value_streams::{self, ValueStreamsProjectsNodes as StreamsNode};
@@ -106,7 +106,7 @@ fn stages(node: StreamsNode, _: ProjectHoles<'_>) -> Result<ValueStreams, String
                     true => stage.name.into(),
                     false => stage.name.to_lowercase().into(),
                 },
-                median: seconds(stage.metrics.median.and_then(|median| median.value)),
+                median: sensible(stage.metrics.median.and_then(|median| median.value)),
             })
             .collect()
     });
@@ -121,7 +121,7 @@ fn stages(node: StreamsNode, _: ProjectHoles<'_>) -> Result<ValueStreams, String
 over_projects!(queries::FlowTimes, flow_times, FlowNode => FlowTimes, flow);
 
 fn flow(node: FlowNode, _: ProjectHoles<'_>) -> Result<FlowTimes, String> {
-    let days = |value: Option<f64>| seconds(value).map(|days| days * DAY_SECONDS);
+    let days = |value: Option<f64>| sensible(value).map(|days| days * DAY_SECONDS);
     let (lead, cycle) = match node.flow_metrics {
         Some(flow) => (flow.lead_time, flow.cycle_time),
         None => (None, None),
@@ -132,9 +132,4 @@ fn flow(node: FlowNode, _: ProjectHoles<'_>) -> Result<FlowTimes, String> {
         lead_time: days(lead.and_then(|time| time.value)),
         cycle_time: days(cycle.and_then(|time| time.value)),
     })
-}
-
-/// A span that makes sense.
-fn seconds(value: Option<f64>) -> Option<f64> {
-    value.filter(|value| value.is_finite() && *value >= 0.0)
 }

@@ -6,8 +6,7 @@ use super::projects::{Messages, count, gids, over_projects};
 use super::{Batch, queries};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::Known;
-use crate::gitlab::repository::Vulnerabilities;
+use crate::gitlab::model::{Known, Vulnerabilities};
 use crate::types::ProjectId;
 use queries::vulnerability_counts::{self, VulnerabilityCountsProjectsNodes as Node};
 

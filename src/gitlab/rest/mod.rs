@@ -22,12 +22,9 @@ use reqwest::header::{HeaderMap, LINK};
 use serde::de::DeserializeOwned;
 use url::Url;
 
-pub use deliveries::{Deployment, DeploymentFilter, Environment, Incident};
-pub use instance::{CurrentUser, Metadata, TokenInfo};
-pub(crate) use pipelines::sensible;
-pub use pipelines::{Bridge, BridgeTarget, PipelineFilter, PipelineHead};
+pub use deliveries::DeploymentFilter;
+pub use pipelines::PipelineFilter;
 pub use projects::{ProjectFilter, ProjectRef};
-pub use refs::GitRef;
 
 use super::GitLab;
 use super::client::{Answer, Call, record_failure};

@@ -10,28 +10,10 @@ use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::model::{
-    Job, Known, Page, Pipeline, RefKind, RunnerType, Status, merge_request_iid,
+    Bridge, BridgeTarget, Job, Known, Page, Pipeline, PipelineHead, RefKind, RunnerType, Status,
+    merge_request_iid, sensible,
 };
 use crate::types::{JobId, PipelineId, ProjectId, Text};
-
-/// A pipeline as REST's lists give it: no times of start and finish, no durations, no tag flag.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PipelineHead {
-    /// Unique id.
-    pub id: PipelineId,
-    /// Number in its project.
-    pub iid: u64,
-    /// Ref as GitLab writes it.
-    pub git_ref: Text,
-    /// GitLab's lower-case source.
-    pub source: Text,
-    /// Status now.
-    pub status: Status,
-    /// When it was created.
-    pub created_at: UnixSeconds,
-    /// When its own status last changed.
-    pub updated_at: UnixSeconds,
-}
 
 /// Which pipelines of a listing are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,31 +26,6 @@ pub struct PipelineFilter {
     pub status: Option<Status>,
     /// Only this ref.
     pub git_ref: Option<String>,
-}
-
-/// A trigger job and the pipeline it started.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Bridge {
-    /// Unique id, from the same numbers as jobs.
-    pub id: JobId,
-    /// Name in the CI configuration.
-    pub name: Text,
-    /// Name of its stage.
-    pub stage: Text,
-    /// Status now.
-    pub status: Status,
-    /// The downstream pipeline; `None` until it exists. REST names it even where the token may
-    /// not read its project.
-    pub downstream: Option<BridgeTarget>,
-}
-
-/// The pipeline that a bridge started.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BridgeTarget {
-    /// Its project.
-    pub project_id: ProjectId,
-    /// What the list tells about it.
-    pub pipeline: PipelineHead,
 }
 
 #[derive(Deserialize)]
@@ -141,11 +98,6 @@ fn number(value: Option<&Value>) -> Option<f64> {
         _ => None,
     };
     sensible(number)
-}
-
-/// Seconds and percents are finite and not negative.
-pub(crate) fn sensible(number: Option<f64>) -> Option<f64> {
-    number.filter(|number| number.is_finite() && *number >= 0.0)
 }
 
 impl TryFrom<RestPipeline> for PipelineHead {

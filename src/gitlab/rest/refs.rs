@@ -6,19 +6,8 @@ use super::Get;
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::Page;
-use crate::types::{ProjectId, Text};
-
-/// A branch or tag.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GitRef {
-    /// Its name, without `refs/heads/` or `refs/tags/`.
-    pub name: Text,
-    /// When its commit was made.
-    pub committed_at: Option<UnixSeconds>,
-    /// Whether it is the default branch.
-    pub default: bool,
-}
+use crate::gitlab::model::{GitRef, Page};
+use crate::types::ProjectId;
 
 #[derive(Deserialize)]
 pub(super) struct RestRef {

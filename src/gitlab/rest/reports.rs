@@ -2,10 +2,10 @@
 
 use serde::Deserialize;
 
-use super::{Get, sensible};
+use super::Get;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{Page, TestCase, TestCounts, TestReport, TestSuite, Variable};
+use crate::gitlab::model::{Page, TestCase, TestCounts, TestReport, TestSuite, Variable, sensible};
 use crate::types::{PipelineId, ProjectId, Text};
 
 #[derive(Deserialize)]

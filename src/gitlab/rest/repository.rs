@@ -10,9 +10,9 @@ use super::{Get, read_list};
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{Known, Page};
-use crate::gitlab::repository::{
-    Commit, Contributor, Language, RefCounts, Releases, RepositoryInfo, SEVERITIES, Statistics,
+use crate::gitlab::model::{
+    Commit, Contributor, Known, Language, Page, RefCounts, Releases, RepositoryInfo, SEVERITIES,
+    Statistics,
 };
 use crate::types::ProjectId;
 

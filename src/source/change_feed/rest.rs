@@ -12,9 +12,10 @@ use super::{
 use crate::clock::UnixSeconds;
 use crate::collector::pipelines::PARENT_PIPELINE;
 use crate::gitlab::model::{
-    Job, Known, Pipeline, PipelineMergeRequest, Project, RefKind, Role, Status, merge_request_iid,
+    Bridge, Job, Known, Pipeline, PipelineHead, PipelineMergeRequest, Project, RefKind, Role,
+    Status, merge_request_iid,
 };
-use crate::gitlab::rest::{Bridge, PipelineFilter, PipelineHead};
+use crate::gitlab::rest::PipelineFilter;
 use crate::gitlab::{GitLab, GitLabError};
 use crate::types::{JobId, PipelineId, ProjectId};
 

@@ -12,9 +12,8 @@ use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::collector::dora::computed::Period;
 use crate::collector::dora::{Memory, tiers_of};
-use crate::gitlab::dora::DeploymentTier;
-use crate::gitlab::model::Page;
-use crate::gitlab::rest::{Deployment, DeploymentFilter};
+use crate::gitlab::model::{Deployment, DeploymentTier, Page};
+use crate::gitlab::rest::DeploymentFilter;
 use crate::gitlab::{GitLab, GitLabError};
 use crate::types::ProjectId;
 
