@@ -12,8 +12,8 @@ use super::GitLab;
 use super::error::GitLabError;
 use super::graphql::batch::NotRead;
 use super::graphql::{Batch, FailedProject, ProjectTier};
+use super::model::Known;
 use super::model::{CurrentUser, Metadata, TokenInfo};
-use super::model::{Known, Role};
 use crate::clock::UnixSeconds;
 use crate::types::{ProjectId, Tier};
 
@@ -153,22 +153,6 @@ impl TokenState {
 
 /// Days before a token's end from which it is worth a word.
 const EXPIRES_SOON_DAYS: u64 = 14;
-
-/// What a role hides from the exporter: empty lists and nulls instead of errors. `None` when
-/// nothing is hidden.
-#[must_use]
-pub fn hidden_by_role(role: Role) -> Option<&'static str> {
-    if role < Role::REPORTER {
-        Some(
-            "below Reporter: pipelines, jobs, merge requests and analytics of private projects \
-             are empty",
-        )
-    } else if role < Role::MAINTAINER {
-        Some("below Maintainer: types of group and project runners come from REST only")
-    } else {
-        None
-    }
-}
 
 impl GitLab {
     /// Version and edition.

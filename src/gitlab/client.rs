@@ -8,7 +8,7 @@ use backon::{ExponentialBuilder, Retryable};
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION,
 };
-use reqwest::{Certificate, Method, StatusCode, redirect};
+use reqwest::{Method, StatusCode, redirect};
 use tokio::time::Instant;
 use tracing::{Instrument, Span, debug, trace, warn};
 use url::Url;
@@ -20,6 +20,7 @@ use super::limiter::{Kind, Lane, Limiter, Throttle, observation};
 use super::settings::{RetryPolicy, Settings, SetupError};
 use super::token::Token;
 use crate::clock::{Clock, UnixSeconds};
+use crate::tls::{self, Certificates};
 
 /// Redirects within the instance that one call follows.
 const MAX_REDIRECTS: u32 = 3;
@@ -448,8 +449,7 @@ fn root(url: &Url) -> Result<Url, SetupError> {
     reason = "the one client that talks to GitLab"
 )]
 fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
-    // Somebody else in the process may have installed it already, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    tls::install_provider();
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     let mut builder = reqwest::Client::builder()
@@ -465,12 +465,10 @@ fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
             path: path.clone(),
             why,
         };
-        let pem = std::fs::read(path).map_err(|error| refuse(error.to_string()))?;
-        let certificates =
-            Certificate::from_pem_bundle(&pem).map_err(|error| refuse(error.to_string()))?;
-        if certificates.is_empty() {
-            return Err(refuse("no PEM certificate in it".to_owned()));
-        }
+        let certificates = Certificates::read(path).map_err(|error| refuse(error.to_string()))?;
+        let certificates = certificates
+            .for_http()
+            .map_err(|error| refuse(error.to_string()))?;
         builder = builder.tls_certs_merge(certificates);
     }
     if !settings.enable_tls_verify {

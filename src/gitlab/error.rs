@@ -217,12 +217,6 @@ impl GitLabError {
         }
     }
 
-    /// Whether the same call may succeed in a moment.
-    #[must_use]
-    pub const fn is_retryable(&self) -> bool {
-        self.cause.is_retryable()
-    }
-
     /// Whether the thing asked for does not exist, or not for this token.
     #[must_use]
     pub const fn means_gone(&self) -> bool {

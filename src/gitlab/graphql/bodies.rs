@@ -13,7 +13,6 @@ use crate::types::ProjectId;
 pub enum GraphQlAnswer {
     ProjectChanges,
     PipelineJobs,
-    MergeRequestStates,
     LicensedFeatures,
     FeatureProbe,
     MergeRequestReviews,
@@ -23,10 +22,9 @@ pub enum GraphQlAnswer {
 
 impl GraphQlAnswer {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 7] = [
         Self::ProjectChanges,
         Self::PipelineJobs,
-        Self::MergeRequestStates,
         Self::LicensedFeatures,
         Self::FeatureProbe,
         Self::MergeRequestReviews,
@@ -57,13 +55,6 @@ pub fn graphql(answer: GraphQlAnswer, body: &[u8]) -> Result<Reading, String> {
                 pipelines(project.children, reading);
                 one.into_iter()
                     .for_each(|pipeline| jobs_of(pipeline, reading));
-            },
-        )),
-        GraphQlAnswer::MergeRequestStates => Ok(reading(
-            batch::<queries::MergeRequestStates>(body)?,
-            |page, reading| {
-                reading.item(&"a project");
-                reading.page(page);
             },
         )),
         GraphQlAnswer::LicensedFeatures => Ok(reading(

@@ -13,7 +13,6 @@ mod dora;
 mod features;
 mod holes;
 mod jobs;
-mod merge_requests;
 mod projects;
 mod queries;
 mod reports;

@@ -39,7 +39,4 @@ pub struct CurrentUser {
     pub id: u64,
     /// User name; project and group tokens have bot users.
     pub username: String,
-    /// Whether the user is an administrator; only administrators see the field.
-    #[serde(default)]
-    pub is_admin: Option<bool>,
 }

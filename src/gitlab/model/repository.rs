@@ -11,10 +11,6 @@ use crate::types::{ProjectId, Text};
 pub struct GitRef {
     /// Its name, without `refs/heads/` or `refs/tags/`.
     pub name: Text,
-    /// When its commit was made.
-    pub committed_at: Option<UnixSeconds>,
-    /// Whether it is the default branch.
-    pub default: bool,
 }
 
 /// A project's repository and its counts.

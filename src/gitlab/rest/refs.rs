@@ -3,7 +3,6 @@
 use serde::Deserialize;
 
 use super::Get;
-use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::model::{GitRef, Page};
@@ -12,14 +11,6 @@ use crate::types::ProjectId;
 #[derive(Deserialize)]
 pub(super) struct RestRef {
     name: String,
-    commit: Option<Commit>,
-    #[serde(default)]
-    default: Option<bool>,
-}
-
-#[derive(Deserialize)]
-struct Commit {
-    committed_date: Option<String>,
 }
 
 impl TryFrom<RestRef> for GitRef {
@@ -31,11 +22,6 @@ impl TryFrom<RestRef> for GitRef {
         }
         Ok(Self {
             name: raw.name.into(),
-            committed_at: raw
-                .commit
-                .and_then(|commit| commit.committed_date)
-                .and_then(|time| UnixSeconds::parse(&time).ok()),
-            default: raw.default.unwrap_or(false),
         })
     }
 }
