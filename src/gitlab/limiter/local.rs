@@ -66,7 +66,7 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     head: AsyncMutex<()>,
-    /// Nanoseconds that heads have waited for other calls to end or to go first.
+    /// Nanoseconds that heads have waited for other calls to end.
     held_up: AtomicU64,
 }
 
@@ -88,6 +88,11 @@ struct UnderWay {
     most_queries: u32,
     /// Urgent calls that wait to go.
     urgent: [usize; 2],
+    /// Numbers given to calls as they came.
+    tickets: u64,
+    /// The numbers of the heads of the queues, by lane and kind: of two that may go, the one that came
+    /// first does.
+    heads: [[Option<u64>; 2]; 2],
 }
 
 /// What stands between the head of a queue and its call.
@@ -98,8 +103,10 @@ enum Next {
     EndpointPaused,
     /// The rate limits, for so long.
     Rate(Duration),
-    /// Other calls, which end or go first.
+    /// Other calls, which go first.
     Others,
+    /// As many calls under way as may be.
+    Full,
 }
 
 /// GitLab's window as we know it, our calls under way already taken off.
@@ -165,6 +172,12 @@ impl LocalLimiter {
         self.shared.state()
     }
 
+    fn ticket(&self) -> u64 {
+        let under_way = &mut self.state().under_way;
+        under_way.tickets += 1;
+        under_way.tickets
+    }
+
     const fn queue(&self, lane: Lane, kind: Kind) -> &Queue {
         let [normal_rest, normal_queries, urgent_rest, urgent_queries] = &self.queues;
         match (lane, kind) {
@@ -214,7 +227,8 @@ impl LocalLimiter {
                     self.affordable(wait)?;
                     sleep(wait).await;
                 }
-                Next::Others => {
+                Next::Others => changed.await,
+                Next::Full => {
                     let begun = Instant::now();
                     changed.await;
                     let held_up = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -231,8 +245,10 @@ impl LocalLimiter {
         if state.endpoint_until(endpoint, Instant::now()).is_some() {
             return Next::EndpointPaused;
         }
-        if !state.under_way.has_place(kind) || lane == Lane::Normal && state.under_way.yields(kind)
-        {
+        if !state.under_way.has_place(kind) {
+            return Next::Full;
+        }
+        if state.under_way.yields(lane, kind) {
             return Next::Others;
         }
         if let Some(wait) = state.wait(Instant::now()) {
@@ -261,14 +277,38 @@ impl UnderWay {
         rest + queries < self.most && (kind == Kind::Rest || queries < self.most_queries)
     }
 
-    /// Whether an urgent call is to go before a normal one of this kind: one that could go now.
-    fn yields(&self, kind: Kind) -> bool {
-        let [rest, queries] = self.urgent;
-        let (same, other) = match kind {
-            Kind::Rest => (rest, queries > 0 && self.has_place(Kind::GraphQl)),
-            Kind::GraphQl => (queries, rest > 0),
+    /// Whether another call is to go before the head of a queue: an urgent one, or one that came first.
+    /// Not one for which there is no place.
+    fn yields(&self, lane: Lane, kind: Kind) -> bool {
+        let other = match kind {
+            Kind::Rest => Kind::GraphQl,
+            Kind::GraphQl => Kind::Rest,
         };
-        same > 0 || other
+        let urgent = |kind: Kind| lane == Lane::Normal && self.urgent[kind as usize] > 0;
+        let heads = &self.heads[lane as usize];
+        let came_first = match (heads[other as usize], heads[kind as usize]) {
+            (Some(other), Some(own)) => other < own,
+            _ => false,
+        };
+        urgent(kind) || (self.has_place(other) && (urgent(other) || came_first))
+    }
+}
+
+/// The head of a queue, until it goes.
+struct Head<'a>(&'a Shared, Lane, Kind);
+
+impl<'a> Head<'a> {
+    fn new(shared: &'a Shared, lane: Lane, kind: Kind, ticket: u64) -> Self {
+        shared.state().under_way.heads[lane as usize][kind as usize] = Some(ticket);
+        Self(shared, lane, kind)
+    }
+}
+
+impl Drop for Head<'_> {
+    fn drop(&mut self) {
+        let Self(shared, lane, kind) = self;
+        shared.state().under_way.heads[*lane as usize][*kind as usize] = None;
+        shared.changed.notify_waiters();
     }
 }
 
@@ -326,7 +366,9 @@ impl Limiter for LocalLimiter {
         loop {
             self.endpoint_pause(endpoint).await?;
             let waiting = (lane == Lane::Urgent).then(|| Waiting::new(&self.shared, kind));
-            let _head = queue.head.lock().await;
+            let ticket = self.ticket();
+            let _turn = queue.head.lock().await;
+            let _head = Head::new(&self.shared, lane, kind, ticket);
             let place = self.turn(lane, kind, endpoint).await?;
             drop(waiting);
             if let Some(place) = place {

@@ -382,3 +382,33 @@ async fn a_query_that_waits_for_queries_holds_up_no_other_call() {
         call.await.unwrap();
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_calls_that_may_go_the_one_that_came_first_does() {
+    let budget = Budget {
+        per_second: 1.0,
+        burst: 1,
+        per_hour: 0,
+        at_once: 6,
+    };
+    let limiter = Arc::new(LocalLimiter::new(budget).unwrap());
+    drop(limiter.begin(Lane::Normal, Kind::Rest).await);
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let (rest, query) = (Kind::Rest, Kind::GraphQl);
+    let calls = [rest, rest, query, rest, rest, rest, query, query, rest];
+    let mut tasks = Vec::new();
+    for (number, kind) in calls.into_iter().enumerate() {
+        let (limiter, order) = (Arc::clone(&limiter), Arc::clone(&order));
+        tasks.push(tokio::spawn(async move {
+            let turn = limiter.begin(Lane::Normal, kind).await;
+            order.lock().unwrap().push(number);
+            turn.waited.as_secs()
+        }));
+        tokio::task::yield_now().await;
+    }
+    for (number, task) in tasks.into_iter().enumerate() {
+        let waited = task.await.unwrap();
+        assert_eq!(waited, number as u64 + 1, "all of it for the rate");
+    }
+    assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+}
