@@ -137,6 +137,18 @@ async fn a_server_that_goes_on_failing_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_query_over_several_projects_that_fails_is_not_tried_again_as_it_is() {
+    for (status, projects, tries) in [(500, 2, 1), (503, 50, 1), (500, 1, 4), (503, 1, 4)] {
+        let fake = Fake::script(vec![Reply::status(status, "")]).await;
+        let ids: Vec<ProjectId> = (1..=projects).map(ProjectId).collect();
+        let gitlab = fake.gitlab();
+        let asked = gitlab.project_changes(&ids, Which::Running, 1);
+        let error = asked.await.unwrap_err();
+        assert_eq!((error.status(), fake.seen().len()), (Some(status), tries));
+    }
+}
+
+#[tokio::test]
 async fn broken_connections_are_tried_again() {
     let (result, requests) = ask(vec![
         Reply::Raw(Vec::new()),
