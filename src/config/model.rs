@@ -196,7 +196,7 @@ pub struct GitLab {
     #[serde(with = "optional_text")]
     #[schemars(with = "String", extend("format" = "ca-file"))]
     pub ca_cert_path: Option<PathBuf>,
-    /// How long one request may take.
+    /// How long one request may take. GitLab itself gives up after 30 seconds.
     #[serde(with = "duration::text")]
     #[schemars(schema_with = "duration::text::schema")]
     pub timeout: Duration,
@@ -209,6 +209,9 @@ pub struct GitLab {
     /// Requests per hour; 0 = what GitLab's RateLimit headers say.
     #[schemars(range(max = 1_000_000_000))]
     pub max_requests_per_hour: u32,
+    /// Requests under way at once; half of them, but at least one, may be GraphQL queries.
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_concurrent_requests: u32,
     /// Read many projects with one GraphQL query; `false` reads by REST alone.
     pub use_graphql: bool,
     /// Items per GraphQL page.
@@ -229,10 +232,11 @@ impl Default for GitLab {
             token_file: None,
             enable_tls_verify: true,
             ca_cert_path: None,
-            timeout: Duration::from_secs(30),
+            timeout: Duration::from_secs(35),
             max_requests_per_second: 10.0,
             burst_requests_per_second: 20,
             max_requests_per_hour: 0,
+            max_concurrent_requests: 6,
             use_graphql: true,
             graphql_page_size: 100,
             rest_page_size: 100,
@@ -341,11 +345,12 @@ gitlab:
   max_requests_per_second: 10.0
   burst_requests_per_second: 20
   max_requests_per_hour: 0
+  max_concurrent_requests: 6
   use_graphql: true
   graphql_page_size: 100
   rest_page_size: 100
   tier: auto
-  timeout: 30s
+  timeout: 35s
 collectors:
   pipelines:
     enabled: true

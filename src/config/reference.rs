@@ -197,8 +197,8 @@ mod tests {
     fn rows_say_type_default_and_choices() {
         let markdown = markdown();
         for row in [
-            "| `gitlab.timeout` | duration | `30s` | `AGE_GITLAB_TIMEOUT` | How long one request \
-             may take. |",
+            "| `gitlab.timeout` | duration | `35s` | `AGE_GITLAB_TIMEOUT` | How long one request \
+             may take. GitLab itself gives up after 30 seconds. |",
             "| `gitlab.rest_page_size` | whole number, 1 to 100 | `100` | `AGE_GITLAB_REST_PAGE_SIZE` \
              | Items per REST page. |",
             "| `projects[].name` | path in GitLab | required | Full path of the project, such as \

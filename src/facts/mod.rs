@@ -10,8 +10,8 @@ pub mod refs;
 pub mod test_reports;
 mod unavailable;
 
+use crate::gitlab::model::{RepositoryInfo, ValueStreams};
 use crate::gitlab::model::{Runner, Schedule, Variable};
-use crate::gitlab::repository::{RepositoryInfo, ValueStreams};
 use crate::memory::ProjectMemory;
 use crate::memory::refs::RefName;
 use crate::types::PipelineId;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixSeconds;
-use crate::gitlab::rest::{Deployment, Environment};
+use crate::gitlab::model::{Deployment, Environment};
 use crate::types::Text;
 
 /// How far the deployments of a project have been read.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixSeconds;
-use crate::gitlab::repository::{Language, RefCounts, Releases, RepositoryInfo};
+use crate::gitlab::model::{Language, RefCounts, Releases, RepositoryInfo};
 use crate::types::Text;
 
 /// What is remembered of a project's repository.

@@ -112,6 +112,12 @@ fn every_rule_of_the_file_has_its_sentence() {
             ],
         ),
         (
+            "gitlab: {token: t, max_concurrent_requests: 0}",
+            &[
+                "age.yml:1: gitlab.max_concurrent_requests must be a whole number from 1 to 1000, not 0",
+            ],
+        ),
+        (
             "gitlab: {token: t, burst_requests_per_second: 1.5}",
             &[
                 "age.yml:1: gitlab.burst_requests_per_second must be a whole number from 1 to 100000, not 1.5",

@@ -10,8 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use self::computed::{Period, add_incidents, of_deployments};
 use crate::clock::UnixSeconds;
-use crate::gitlab::dora::{DeploymentTier, DoraByTier};
-use crate::gitlab::rest::{Deployment, Environment, Incident};
+use crate::gitlab::model::{Deployment, DeploymentTier, DoraByTier, Environment, Incident};
 
 /// GitLab links merge requests to a deployment a while after its end, in the background; from then
 /// on the answer stands. GitLab itself waits 5 minutes before it reckons.

@@ -14,7 +14,7 @@ mod state;
 mod tests;
 mod upstreams;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,9 +39,6 @@ use graphql::GraphQl;
 use rest::Rest;
 pub use state::{Details, Look, Wishes};
 use upstreams::Upstreams;
-
-/// How long REST stands in before GraphQL is tried again.
-const GRAPHQL_PAUSE: Duration = Duration::from_secs(600);
 
 /// Calls of one look that run side by side.
 const CALLS_AT_ONCE: usize = 8;
@@ -171,7 +168,7 @@ impl ChangeFeed {
             collectors: enabled.map(|(collector, _)| collector).collect(),
             // It serves several collectors, and follows the shortest of their intervals.
             interval: interval.unwrap_or(collectors.pipelines.interval),
-            graphql: GraphQl::new(gitlab.clone(), GRAPHQL_PAUSE),
+            graphql: GraphQl::new(gitlab.clone()),
             rest: Rest::new(gitlab.clone()),
             foreign: Foreign::new(gitlab.clone()),
             upstreams: Upstreams::default(),
@@ -242,36 +239,23 @@ impl ChangeFeed {
             .unwrap_or_else(|| self.clock.now())
     }
 
+    /// What moved, by GraphQL where it answers, else by REST.
     async fn changes(&self, targets: &[Target]) -> Vec<(ProjectId, Result<Changes, SourceError>)> {
         let targets: Vec<&Target> = targets.iter().collect();
         let mut read = Vec::new();
-        let mut by_rest = targets.clone();
-        if self.graphql.is_open(self.clock.now()) {
-            by_rest.clear();
-            let answers = self.graphql.changes(&targets).await;
-            let answered = answers.iter().any(|(_, result)| is_answer(result));
-            for (target, result) in answers {
-                match result {
-                    Err(error) if error.rest_may_answer() => {
-                        self.stand_in(&error, answered);
-                        by_rest.push(target);
-                    }
-                    result => read.push((target.id(), result)),
+        for (target, result) in self.graphql.changes(&targets, self.clock.now()).await {
+            match result {
+                Err(error) if error.rest_may_answer() => {
+                    tracing::debug!(%error, "REST stands in for a project");
                 }
+                result => read.push((target.id(), result)),
             }
         }
+        let done: BTreeSet<ProjectId> = read.iter().map(|(id, _)| *id).collect();
+        let mut by_rest = targets;
+        by_rest.retain(|target| !done.contains(&target.id()));
         read.extend(self.rest.changes(&by_rest, self.clock.now()).await);
         read
-    }
-
-    /// REST stands in for a project, and for all if GraphQL did not answer for any other.
-    fn stand_in(&self, error: &SourceError, answered: bool) {
-        match error {
-            SourceError::GitLab(error) if !answered || !error.may_be_one_items_fault() => {
-                self.graphql.close(error, self.clock.now());
-            }
-            error => tracing::debug!(%error, "REST stands in for one project"),
-        }
     }
 
     fn begin<'a>(
@@ -358,29 +342,26 @@ impl ChangeFeed {
     }
 
     async fn read_details(&self, wanted: &[Wanted]) -> BTreeMap<PipelineId, DetailsRead> {
-        if !self.graphql.is_open(self.clock.now()) {
+        let now = self.clock.now();
+        if !self.graphql.is_open(now) {
             return self.rest.details(wanted, self.wishes).await;
         }
-        let mut read = self.graphql.details(wanted).await;
+        let mut read = self.graphql.details(wanted, now).await;
         let answered = read.values().any(Result::is_ok);
-        let refused: Vec<Wanted> = wanted
-            .iter()
-            .filter(|wanted| match read.get(&wanted.pipeline.id) {
-                // It answered what moved, or others: only this pipeline is beyond it.
-                Some(Err(error)) if error.may_be_one_items_fault() => {
-                    if !answered && wanted_are_many(read.len()) {
-                        self.graphql.close(error, self.clock.now());
-                    }
-                    true
-                }
-                Some(Err(error)) if error.graphql_unavailable() => {
-                    self.graphql.close(error, self.clock.now());
-                    true
-                }
-                _ => false,
-            })
-            .cloned()
-            .collect();
+        let no_coincidence = !answered && wanted_are_many(read.len());
+        for error in read.values().filter_map(|read| read.as_ref().err()) {
+            // It answered what moved, or others: only this pipeline is beyond it.
+            if no_coincidence || !error.may_be_one_items_fault() {
+                self.graphql.failed(error, now);
+            }
+        }
+        let is_open = self.graphql.is_open(now);
+        let refused = |wanted: &&Wanted| match read.get(&wanted.pipeline.id) {
+            Some(Ok(_)) => false,
+            Some(Err(error)) => error.may_be_one_items_fault() || error.graphql_unavailable(),
+            None => wanted.alone && !is_open,
+        };
+        let refused: Vec<Wanted> = wanted.iter().filter(refused).cloned().collect();
         read.extend(self.rest.details(&refused, self.wishes).await);
         read
     }
@@ -508,11 +489,6 @@ impl Source for ChangeFeed {
         let read = self.read(targets, &context.tracked).await;
         fetched(read, |read| Facts::Feed(Box::new(read)))
     }
-}
-
-/// Whether GraphQL had an answer for a project, even if it is not what was hoped for.
-const fn is_answer(result: &Result<Changes, SourceError>) -> bool {
-    !matches!(result, Err(SourceError::GitLab(_)))
 }
 
 /// Whether so many pipelines that failed one and all are no coincidence.

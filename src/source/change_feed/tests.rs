@@ -84,3 +84,139 @@ fn what_ended_in_the_second_of_the_first_look_is_history_until_the_pipeline_move
     let (_, _, feed) = look(&mut state, &[again], 101);
     assert!(feed.pipelines[0].counts(UnixSeconds(100)), "{feed:?}");
 }
+
+/// A tracked project that was looked at before, or not.
+fn target(id: u64, is_new: bool) -> Target {
+    let mut memory = ProjectMemory::default();
+    if !is_new {
+        let settings = ProjectSettings::default();
+        let look = Look::begin(&settings, WISHES, None, UnixSeconds(100));
+        memory.feed = Some(look.end().1);
+    }
+    Target {
+        tracking: id,
+        project: Project {
+            id: ProjectId(id),
+            full_path: format!("group/p{id}").into(),
+            default_branch: Known::Unread,
+            archived: false,
+            last_activity_at: None,
+            role: Known::Unread,
+        },
+        settings: Arc::new(ProjectSettings::default()),
+        memory: Arc::new(memory),
+        tier: Known::Unread,
+        instance: None,
+    }
+}
+
+/// Looks at projects 1 to 3 of a server that answers so: how each was read.
+async fn read_all(
+    use_graphql: bool,
+    answer: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static,
+) -> Vec<(u64, Result<usize, &'static str>)> {
+    let fake = Fake::start(answer).await;
+    let mut settings = fake.settings();
+    settings.use_graphql = use_graphql;
+    let gitlab = crate::gitlab::testing::gitlab(&settings, Arc::new(NoAccounting));
+    let wishes = Wishes {
+        children: false,
+        jobs: false,
+        foreign: false,
+        runner_details: false,
+    };
+    let feed = ChangeFeed::new(gitlab, wishes, Clock::manual(UnixSeconds(1_767_614_400)));
+    let targets = [1, 2, 3].map(|id| target(id, false));
+    let read = feed.fetch(&targets, &Tracked::default()).await;
+    let mut read: Vec<_> = read
+        .into_iter()
+        .map(|(id, read)| {
+            let pipelines = read.map(|read| read.feed.pipelines.len());
+            (id.0, pipelines.map_err(|error| error.kind()))
+        })
+        .collect();
+    read.sort_unstable_by_key(|(id, _)| *id);
+    read
+}
+
+/// The fields of a pipeline as GraphQL and REST have them.
+fn running(id: u64) -> Value {
+    json!({
+        "id": format!("gid://gitlab/Ci::Pipeline/{id}"), "iid": id.to_string(), "ref": "main",
+        "type": "branch", "source": "push", "status": "RUNNING",
+        "createdAt": "2026-01-05T12:00:00Z", "updatedAt": "2026-01-05T12:00:00Z",
+    })
+}
+
+/// The answer to a query for some projects, of which the second has another page of pipelines.
+fn answer_of(request: &Request, next: &str, pipelines: u64) -> Reply {
+    let asked = request.variables();
+    let asked = asked["ids"].as_array().expect("a list").clone();
+    let nodes = asked.into_iter().map(|gid| {
+        let is_second = gid == "gid://gitlab/Project/2";
+        let id: u64 = gid
+            .as_str()
+            .and_then(|gid| gid.rsplit('/').next()?.parse().ok())
+            .expect("an id");
+        let count = if is_second { pipelines } else { 1 };
+        let shown: Vec<Value> = (0..count).map(|n| running(id * 100_000 + n)).collect();
+        let info = json!({"hasNextPage": is_second && !next.is_empty(), "endCursor": next});
+        json!({
+            "id": gid, "fullPath": format!("group/p{id}"), "archived": false,
+            "lastActivityAt": null, "maxAccessLevel": {"integerValue": 40},
+            "moved": {"nodes": shown, "pageInfo": info}, "children": null,
+        })
+    });
+    let nodes: Vec<Value> = nodes.collect();
+    Reply::json(
+        json!({"data": {"projects": {"nodes": nodes}, "queryComplexity": null}}).to_string(),
+    )
+}
+
+#[tokio::test]
+async fn a_list_of_graphql_that_never_ends_fails_its_project_and_its_neighbours_go_on() {
+    let wanted = vec![(1, Ok(1)), (2, Err("too_large")), (3, Ok(1))];
+    let same = |request: &Request, _| answer_of(request, "again", 1);
+    assert_eq!(read_all(true, same).await, wanted);
+    let new = |request: &Request, number: usize| answer_of(request, &format!("c{number}"), 1);
+    assert_eq!(read_all(true, new).await, wanted);
+    let many = |request: &Request, _| answer_of(request, "", 40_000);
+    assert_eq!(read_all(true, many).await, wanted);
+}
+
+#[tokio::test]
+async fn a_list_of_rest_that_never_ends_fails_its_project_and_its_neighbours_go_on() {
+    let wanted = vec![(1, Ok(1)), (2, Err("too_large")), (3, Ok(1))];
+    let head = |id: u64| {
+        json!({"id": id, "iid": id, "ref": "main", "source": "push", "status": "running",
+            "created_at": "2026-01-05T12:00:00Z", "updated_at": "2026-01-05T12:00:00Z"})
+    };
+    let answer = move |request: &Request, next: Option<String>, count: u64| {
+        let path = request.target.split('?').next().unwrap_or_default();
+        let parts: Vec<&str> = path
+            .trim_start_matches("/api/v4/projects/")
+            .split('/')
+            .collect();
+        let id: u64 = parts[0].parse().expect("a project");
+        let children = request.target.contains("source=parent_pipeline");
+        let reply = match parts.len() {
+            1 => json!({"id": id, "path_with_namespace": format!("group/p{id}")}),
+            2 if children => json!([]),
+            2 => (0..if id == 2 { count } else { 1 })
+                .map(|n| head(id * 100_000 + n))
+                .collect(),
+            _ => head(parts[2].parse().expect("a pipeline")),
+        };
+        let reply = Reply::json(reply.to_string());
+        match next.filter(|_| id == 2 && parts.len() == 2) {
+            Some(next) => reply.with("x-next-page", &next),
+            None => reply,
+        }
+    };
+    let same = move |request: &Request, _| answer(request, Some("2".to_owned()), 1);
+    assert_eq!(read_all(false, same).await, wanted);
+    let new = move |request: &Request, number: usize| answer(request, Some(number.to_string()), 1);
+    assert_eq!(read_all(false, new).await, wanted);
+    let many = move |request: &Request, _| answer(request, None, 40_000);
+    assert_eq!(read_all(false, many).await, wanted);
+}
