@@ -249,25 +249,16 @@ async fn one_bad_job_is_left_out_and_named() {
 }
 
 #[tokio::test]
-async fn a_huge_number_or_a_wrong_byte_costs_one_item() {
+async fn a_wrong_byte_costs_one_item() {
     let text = json!([job(3, "a"), job(2, "b"), job(1, "c")]).to_string();
-    let huge = text.replacen("\"id\":2", "\"id\":2e999", 1);
     let mut bytes = text.clone().into_bytes();
     let at = text.find("\"b\"").unwrap() + 1;
     bytes[at] = 0xc3;
-    for (body, want) in [
-        (huge.into_bytes(), "id: invalid type"),
-        (bytes, "not UTF-8"),
-    ] {
-        let fake = Fake::script(vec![Reply::json(body)]).await;
-        let page = fake
-            .gitlab()
-            .jobs(PROJECT, PipelineId(5), true)
-            .await
-            .unwrap();
-        assert_eq!(page.items.len(), 2);
-        assert!(page.skipped[0].contains(want), "{:?}", page.skipped);
-    }
+    let fake = Fake::script(vec![Reply::json(bytes)]).await;
+    let gitlab = fake.gitlab();
+    let page = gitlab.jobs(PROJECT, PipelineId(5), true).await.unwrap();
+    assert_eq!(page.items.len(), 2);
+    assert!(page.skipped[0].contains("not UTF-8"), "{:?}", page.skipped);
 }
 
 #[tokio::test]
