@@ -118,7 +118,8 @@ pub enum LogFormat {
 pub struct Server {
     /// Address of the server, as `host:port`; `:8080` means port 8080 on all interfaces.
     pub listen_address: ListenAddress,
-    /// Serve CPU profiles of the exporter under `/debug/pprof`.
+    /// CPU profiles under `/debug/pprof`. Not offered: `true` is refused, since a process cannot
+    /// sample itself safely. A profiler outside can: see `docs/security.md`.
     pub enable_pprof: bool,
     /// Receiver of GitLab webhooks.
     pub webhook: Webhook,

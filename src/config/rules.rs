@@ -61,24 +61,25 @@ impl Rules<'_> {
             (
                 settings.redis.url.is_some(),
                 "redis.url",
-                "sharing the work between replicas",
+                "sharing the work between replicas, which this version does not have yet",
                 "leave it empty to run one instance",
             ),
             (
                 settings.server.webhook.enabled,
                 "server.webhook.enabled",
-                "the webhook receiver",
+                "the webhook receiver, which this version does not have yet",
                 "set it to false; GitLab is polled at the collectors' intervals",
+            ),
+            (
+                settings.server.enable_pprof,
+                "server.enable_pprof",
+                "CPU profiles, which a process cannot take of itself safely",
+                "set it to false and profile it from outside, with perf for example",
             ),
         ];
         for (is_asked, key, what, advice) in refusals {
             if is_asked {
-                self.report(
-                    key,
-                    format!(
-                        "{key} asks for {what}, which this version does not have yet; {advice}"
-                    ),
-                );
+                self.report(key, format!("{key} asks for {what}; {advice}"));
             }
         }
     }

@@ -385,6 +385,13 @@ fn every_rule_of_the_file_has_its_sentence() {
                 "age.yml:1: server.webhook.enabled asks for the webhook receiver, which this version does not have yet; set it to false; GitLab is polled at the collectors' intervals",
             ],
         ),
+        // not offered
+        (
+            "server:\n  enable_pprof: true",
+            &[
+                "age.yml:2: server.enable_pprof asks for CPU profiles, which a process cannot take of itself safely; set it to false and profile it from outside, with perf for example",
+            ],
+        ),
         // broken YAML
         (
             "log: {level: info",
