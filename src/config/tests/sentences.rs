@@ -396,7 +396,7 @@ fn every_rule_of_the_file_has_its_sentence() {
         (
             "projects: [{name: g/p, collectors: {jobs: {interval_seconds: 366d}}}]",
             &[
-                "age.yml:1: projects[0].collectors.jobs.interval_seconds must be between 1s and 365d, not \"366d\"",
+                "age.yml:1: projects[0].collectors.jobs.interval_seconds \"366d\" must be between 1s and 365d",
             ],
         ),
         (
