@@ -15,7 +15,8 @@ use crate::gitlab::graphql::Which;
 use crate::gitlab::model::{Known, Project, Role};
 use crate::gitlab::{GitLab, GitLabError, NoAccounting, SetupError};
 use crate::scheduler::capability;
-use crate::source::Target;
+use crate::source::change_feed::ChangeFeed;
+use crate::source::{Needs, Target};
 use crate::source::set::sources;
 use crate::types::ProjectId;
 use crate::types::Tier;
@@ -225,17 +226,20 @@ impl Report {
     }
 
     fn collectors(&mut self, config: &Config, gitlab: &GitLab) {
-        let sources = sources(config, gitlab);
+        let feed = Arc::new(ChangeFeed::new(config, gitlab, Clock::System));
+        let sources = sources(config, gitlab, &feed);
         for collector in Collector::ALL {
             let mut own = sources.iter();
             let own = own.find(|source| source.collectors().contains(&collector));
             let outlook = match (config.enabled_anywhere(collector), own) {
                 (false, _) => Outlook::Disabled,
-                (true, None) => self.outlook(collector, below_reporter),
-                (true, Some(source)) => self.outlook(collector, |target| {
-                    let why = source.unavailable(target);
-                    why.map(|why| why.to_string())
-                }),
+                (true, Some(source)) if source.needs() == Needs::Tier => {
+                    self.outlook(collector, |target| {
+                        let why = source.unavailable(target);
+                        why.map(|why| why.to_string())
+                    })
+                }
+                (true, _) => self.outlook(collector, below_reporter),
             };
             self.collectors.push((collector, outlook));
         }

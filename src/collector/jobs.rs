@@ -11,10 +11,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::history::{RefHistory, Remembered};
-use super::pipelines::{PARENT_PIPELINE, retain_followed, status_values};
-use super::refs::{RefName, counting_ref, is_watched};
-use super::{Feed, FeedCollector, Measured, PipelineFacts, Subject};
+use crate::memory::history::{RefHistory, Remembered};
+use super::pipelines::{retain_followed, status_values};
+use crate::memory::refs::{RefName, counting_ref, is_watched};
+use super::{FeedCollector, Measured};
+use crate::facts::feed::{Feed, PARENT_PIPELINE, PipelineFacts};
+use crate::memory::Subject;
+use crate::memory::jobs::{JobClaims, JobSnapshot, JobsMemory, UnfinishedJobs};
 use crate::catalogue::Measurement;
 use crate::catalogue::jobs as metric;
 use crate::catalogue::labels::{
@@ -33,58 +36,10 @@ pub struct Jobs {
     pub include_children: bool,
 }
 
-/// What is remembered of a project's jobs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Memory {
-    /// Counted events, under the pipeline they hang on.
-    claims: BTreeMap<PipelineId, BTreeMap<JobId, Claimed>>,
-    /// Unfinished jobs of active pipelines.
-    unfinished: BTreeMap<PipelineId, Unfinished>,
-    /// Jobs of the newest pipeline of each ref.
-    newest: RefHistory<Vec<Snapshot>>,
-}
-
-impl Memory {
-    /// The refs whose jobs are remembered, and when the newest pipeline of each was created.
-    pub fn latest_refs(&self) -> impl Iterator<Item = (&RefName, UnixSeconds)> {
-        self.newest.latest()
-    }
-}
-
-/// The events of a job that have been counted or found to be history.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Claimed {
-    /// Its end is history, though its labels may come to be known later.
-    history: bool,
-    ended: bool,
-    retried: bool,
-    flaky: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Unfinished {
-    pending: u32,
-    running: u32,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Snapshot {
-    id: JobId,
-    name: Text,
-    stage: Text,
-    status: Status,
-    failure_reason: Option<Text>,
-    created_at: UnixSeconds,
-    duration: Option<f64>,
-    queued_duration: Option<f64>,
-    coverage: Option<f64>,
-    artifact_bytes: Option<u64>,
-}
-
 impl FeedCollector for Jobs {
-    type Memory = Memory;
+    type Memory = JobsMemory;
 
-    fn absorb(&self, subject: Subject<'_>, feed: &Feed, memory: &mut Memory, out: &mut Measured) {
+    fn absorb(&self, subject: Subject<'_>, feed: &Feed, memory: &mut JobsMemory, out: &mut Measured) {
         for facts in &feed.pipelines {
             let pipeline = &facts.pipeline;
             let is_child = &*pipeline.source == PARENT_PIPELINE;
@@ -121,9 +76,9 @@ impl FeedCollector for Jobs {
         memory.newest.forget_refs(subject, |_| true);
     }
 
-    fn states(&self, subject: Subject<'_>, memory: &Memory, out: &mut Vec<Measurement>) {
+    fn states(&self, subject: Subject<'_>, memory: &JobsMemory, out: &mut Vec<Measurement>) {
         // A branch and a tag of one name share the label `ref`: the newer pipeline's job is shown.
-        let mut shown: BTreeMap<(&Text, &Text, &Text), &Snapshot> = BTreeMap::new();
+        let mut shown: BTreeMap<(&Text, &Text, &Text), &JobSnapshot> = BTreeMap::new();
         for (name, entry) in memory.newest.shown(subject) {
             for job in &entry.value {
                 let place = shown
@@ -140,7 +95,7 @@ impl FeedCollector for Jobs {
         let total = memory
             .unfinished
             .values()
-            .fold(Unfinished::default(), |sum, jobs| Unfinished {
+            .fold(UnfinishedJobs::default(), |sum, jobs| UnfinishedJobs {
                 pending: sum.pending + jobs.pending,
                 running: sum.running + jobs.running,
             });
@@ -172,7 +127,7 @@ impl Events<'_> {
     }
 
     /// The job ended: a run if it had started, a failure if it failed.
-    fn ended(&mut self, job: &Job, claimed: &mut Claimed) {
+    fn ended(&mut self, job: &Job, claimed: &mut JobClaims) {
         let Some(finished_at) = job.finished_at.filter(|_| job.status.is_terminal()) else {
             return;
         };
@@ -239,7 +194,7 @@ impl Events<'_> {
     }
 
     /// A newer run of the same job took its place; flaky if it had failed and a newer one succeeded.
-    fn replaced(&mut self, job: &Job, jobs: &[Job], claimed: &mut Claimed) {
+    fn replaced(&mut self, job: &Job, jobs: &[Job], claimed: &mut JobClaims) {
         if job.retried.value() != Some(true) {
             return;
         }
@@ -307,8 +262,8 @@ fn failure_reason(job: &Job) -> Text {
     }
 }
 
-fn unfinished(jobs: &[Job]) -> Unfinished {
-    let mut count = Unfinished::default();
+fn unfinished(jobs: &[Job]) -> UnfinishedJobs {
+    let mut count = UnfinishedJobs::default();
     for job in jobs {
         match job.status {
             Status::Pending => count.pending += 1,
@@ -320,7 +275,7 @@ fn unfinished(jobs: &[Job]) -> Unfinished {
 }
 
 /// Remembers the newest job of each name, if this is the ref's newest pipeline.
-fn remember(pipeline: &Pipeline, jobs: &[Job], memory: &mut Memory) {
+fn remember(pipeline: &Pipeline, jobs: &[Job], memory: &mut JobsMemory) {
     let mut newest: BTreeMap<(&Text, &Text), &Job> = BTreeMap::new();
     for job in jobs.iter().filter(|job| job.retried != Known::Value(true)) {
         let place = newest.entry((&job.stage, &job.name)).or_insert(job);
@@ -337,8 +292,8 @@ fn remember(pipeline: &Pipeline, jobs: &[Job], memory: &mut Memory) {
     memory.newest.put(RefName::of(pipeline), entry, 1);
 }
 
-fn snapshot(job: &Job) -> Snapshot {
-    Snapshot {
+fn snapshot(job: &Job) -> JobSnapshot {
+    JobSnapshot {
         id: job.id,
         name: job.name.clone(),
         stage: job.stage.clone(),
@@ -352,7 +307,7 @@ fn snapshot(job: &Job) -> Snapshot {
     }
 }
 
-fn job_states(subject: Subject<'_>, git_ref: &Text, job: &Snapshot, out: &mut Vec<Measurement>) {
+fn job_states(subject: Subject<'_>, git_ref: &Text, job: &JobSnapshot, out: &mut Vec<Measurement>) {
     let labels = JobLabels {
         job_name: job.name.clone(),
         project: subject.project.clone(),

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::pipelines::status_values;
-use super::{Measured, Subject};
+use super::Measured;
+use crate::memory::Subject;
 use crate::catalogue::labels::{ScheduleLabels, ScheduleStatusLabels};
 use crate::catalogue::schedules as metric;
 use crate::gitlab::model::Schedule;

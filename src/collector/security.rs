@@ -1,6 +1,7 @@
 //! `security`: open vulnerabilities by severity.
 
-use super::{Measured, Subject};
+use super::Measured;
+use crate::memory::Subject;
 use crate::catalogue::labels::SeverityLabels;
 use crate::catalogue::security as metric;
 use crate::gitlab::repository::SEVERITIES;

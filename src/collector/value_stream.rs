@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Measured, Subject};
+use super::Measured;
+use crate::memory::Subject;
 use crate::catalogue::labels::{ProjectLabels, StageLabels};
 use crate::catalogue::value_stream as metric;
 use crate::gitlab::repository::ValueStreams;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::SourceError;
 use crate::clock::UnixSeconds;
+use crate::facts::{};
 use crate::gitlab::graphql::Batch;
 use crate::gitlab::graphql::batch::BatchSize;
 use crate::gitlab::{GitLab, GitLabError};

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 
 use crate::catalogue::SeriesKey;
 use crate::clock::UnixSeconds;
-use crate::project::ProjectMemory;
+use crate::memory::ProjectMemory;
 use crate::series::RowRecord;
 use crate::types::ProjectId;
 

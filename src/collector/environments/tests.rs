@@ -3,19 +3,19 @@ use crate::config::ProjectSettings;
 use crate::types::ProjectId;
 
 struct Lab {
-    memory: Memory,
+    memory: EnvironmentsMemory,
     settings: ProjectSettings,
 }
 
 impl Lab {
     fn new() -> Self {
         Self {
-            memory: Memory::default(),
+            memory: EnvironmentsMemory::default(),
             settings: ProjectSettings::default(),
         }
     }
 
-    fn look(&mut self, now: i64, read: &Read) -> Measures {
+    fn look(&mut self, now: i64, read: &Deployments) -> Measures {
         let subject = Subject {
             id: ProjectId(1),
             project: &"group/project".into(),
@@ -23,7 +23,7 @@ impl Lab {
             settings: &self.settings,
             max_pipelines_per_ref: 1,
             refs: &Default::default(),
-            tier: crate::gitlab::model::Known::Unread,
+            tier: crate::gitlab::model::RememberedEnvironment::Unread,
             now: UnixSeconds(now),
         };
         measure(subject, read, &mut self.memory)
@@ -54,8 +54,8 @@ fn deployment(id: u64, status: &str, created: i64, end: Option<i64>) -> Deployme
     }
 }
 
-fn read(floor: Option<i64>, next: i64, deployments: Vec<Deployment>) -> Read {
-    Read {
+fn read(floor: Option<i64>, next: i64, deployments: Vec<Deployment>) -> Deployments {
+    Deployments {
         environments: Some(vec![environment(1, "production")]),
         deployments,
         floor: floor.map(UnixSeconds),

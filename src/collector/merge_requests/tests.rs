@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::collector::code_review;
-use crate::collector::names::Names;
-use crate::collector::refs::{Listing, RefsSeen};
+use crate::memory::names::Names;
+use crate::memory::refs::{Listing, RefsSeen};
 use crate::config::{Labels, ProjectSettings};
-use crate::gitlab::model::{Known as Telling, Page};
+use crate::gitlab::model::{RememberedMergeRequest as Telling, Page};
 use crate::gitlab::reviews::{CensusEntry, DiffStats, Note, NoteKind, Reviewer, User};
 use crate::people::People;
 use crate::types::ProjectId;
@@ -98,7 +98,7 @@ fn noted(one: &ReviewedMergeRequest, at: i64, notes: &[Note]) -> ReviewedMergeRe
 /// A project that is looked at again and again.
 #[derive(Default)]
 struct Watched {
-    memory: Memory,
+    memory: MergeRequestsMemory,
     reviews: Names,
     refs: RefsSeen,
     now: i64,
@@ -138,10 +138,10 @@ fn shown(measurement: &Measurement) -> String {
 }
 
 impl Watched {
-    fn look(&mut self, at: i64, read: Read) -> Look {
+    fn look(&mut self, at: i64, read: MergeRequests) -> Look {
         self.now = at;
         let first = *self.first.get_or_insert(at);
-        let read = Read {
+        let read = MergeRequests {
             floor: (at > first).then(|| UnixSeconds((at - 600).max(first))),
             forget: UnixSeconds(at - 600),
             ..read
@@ -178,9 +178,9 @@ impl Watched {
         let open = Some(open.to_vec());
         self.look(
             at,
-            Read {
+            MergeRequests {
                 open,
-                ..Read::default()
+                ..MergeRequests::default()
             },
         )
     }
@@ -189,9 +189,9 @@ impl Watched {
         let moved = moved.to_vec();
         self.look(
             at,
-            Read {
+            MergeRequests {
                 moved,
-                ..Read::default()
+                ..MergeRequests::default()
             },
         )
     }
@@ -404,10 +404,10 @@ fn an_open_one_that_was_deleted_goes_at_the_next_whole_look() {
     };
     let look = watched.look(
         HOUR,
-        Read {
+        MergeRequests {
             open: Some(both.to_vec()),
             census: vec![(1..=100, page)],
-            ..Read::default()
+            ..MergeRequests::default()
         },
     );
     assert_eq!(look.state("age_mr_status", "opened main"), Some(2.0));

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::collector::refs::RefsSeen;
+use crate::memory::refs::RefsSeen;
 use crate::collector::testing::{PROJECT, pipeline, project_id};
 use crate::collector::{Feed, FeedCollector, PipelineFacts, pipelines::Pipelines};
 use crate::config::ProjectSettings;
@@ -12,8 +12,8 @@ struct Watch {
     refs: RefsSeen,
     paths: BTreeMap<crate::types::ProjectId, Text>,
     path: Text,
-    known: pipelines::Memory,
-    memory: Memory,
+    known: PipelinesMemory,
+    memory: TestReportsMemory,
     collector: TestReports,
 }
 
@@ -24,8 +24,8 @@ impl Watch {
             refs: RefsSeen::default(),
             paths: BTreeMap::new(),
             path: PROJECT.into(),
-            known: pipelines::Memory::default(),
-            memory: Memory::default(),
+            known: PipelinesMemory::default(),
+            memory: TestReportsMemory::default(),
             collector: TestReports { include_cases },
         }
     }

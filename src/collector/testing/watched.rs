@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::refs::{Listing, RefsSeen};
+use crate::memory::refs::{Listing, RefsSeen};
 use super::super::{Feed, FeedCollector, Measured, PipelineFacts, Subject};
 use super::{PROJECT, project_id};
 use crate::catalogue::{Counter, Desc, Gauge, Histogram, Kind, LabelValues, Measurement};

@@ -15,7 +15,7 @@ const WISHES: Wishes = Wishes {
 /// Looks at a project with these pipelines: which details are read, whether labels are asked for,
 /// and what the collectors get.
 fn look(
-    state: &mut Option<FeedState>,
+    state: &mut Option<FeedProgress>,
     shown: &[PipelineFacts],
     now: i64,
 ) -> (Vec<u64>, Vec<u64>, Feed) {

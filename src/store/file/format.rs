@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 
 use super::super::{Commit, Remembered};
 use crate::clock::UnixSeconds;
-use crate::project::ProjectMemory;
+use crate::memory::ProjectMemory;
 use crate::series::RowRecord;
 use crate::types::{ProjectId, Text};
 

@@ -10,7 +10,7 @@ use amazing_gitlab_exporter::catalogue::instruments::Instruments;
 use amazing_gitlab_exporter::clock::{Clock, UnixSeconds};
 use amazing_gitlab_exporter::config::Settings;
 use amazing_gitlab_exporter::gitlab::{self, GitLab, NoAccounting, RetryPolicy, TokenSource};
-use amazing_gitlab_exporter::project::ProjectMemory;
+use amazing_gitlab_exporter::memory::ProjectMemory;
 use amazing_gitlab_exporter::recorder::Recorder;
 use amazing_gitlab_exporter::scheduler::{Scheduler, Shared};
 use amazing_gitlab_exporter::series::{Table, TableSettings};
