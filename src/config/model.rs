@@ -325,7 +325,10 @@ impl Default for Telemetry {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::catalogue::Collector;
     use crate::config::tree::Origin;
     use crate::config::yaml;
 
@@ -391,6 +394,21 @@ project_defaults:
       most_recent: 20
       max_age_days: 30
       count_ref: target_branch
+  collectors:
+    pipelines: {enabled: null, interval_seconds: null, include_child_pipelines: null}
+    jobs: {enabled: null, interval_seconds: null}
+    merge_requests: {enabled: null, interval_seconds: null}
+    environments: {enabled: null, interval_seconds: null}
+    test_reports: {enabled: null, interval_seconds: null}
+    dora: {enabled: null, interval_seconds: null}
+    value_stream: {enabled: null, interval_seconds: null}
+    code_review: {enabled: null, interval_seconds: null}
+    repository: {enabled: null, interval_seconds: null}
+    contributors: {enabled: null, interval_seconds: null}
+    schedules: {enabled: null, interval_seconds: null}
+    runners: {enabled: null, interval_seconds: null}
+    security: {enabled: null, interval_seconds: null}
+    variables: {enabled: null, interval_seconds: null}
 state: {path: ""}
 otel:
   metrics:
@@ -453,24 +471,29 @@ wildcards: []
     }
 
     #[test]
-    fn every_collector_has_a_switch() {
+    fn collectors_and_their_overrides_have_the_keys_of_the_catalogue() {
+        fn keys(section: impl Serialize) -> BTreeSet<String> {
+            let section = serde_json::to_value(section).unwrap();
+            section.as_object().unwrap().keys().cloned().collect()
+        }
+        let names = Collector::ALL.into_iter().map(Collector::as_str);
+        let names: BTreeSet<String> = names
+            // Switched by a key of pipelines.
+            .filter(|name| *name != "child_pipelines")
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(keys(Collectors::default()), names);
+        assert_eq!(keys(CollectorOverrides::default()), names);
         let settings = serde_json::to_value(Collectors::default()).unwrap();
-        let named: Vec<&str> = settings
-            .as_object()
-            .unwrap()
-            .keys()
-            .map(String::as_str)
-            .collect();
-        let switches = Collectors::default().switches();
-        let of_pipelines = |name: &str| name == "child_pipelines";
-        let switched: Vec<&str> = switches
-            .iter()
-            .map(|(name, _)| *name)
-            .filter(|name| !of_pipelines(name))
-            .collect();
-        assert_eq!(switched, named);
-        for (name, on) in switches.iter().filter(|(name, _)| !of_pipelines(name)) {
-            assert_eq!(settings[name]["enabled"], *on, "{name}");
+        for name in names {
+            let collector = Collector::ALL.into_iter().find(|one| one.as_str() == name);
+            let interval = Collectors::default().interval(collector.unwrap());
+            let seconds = interval.map(|interval| interval.as_secs());
+            let section = &settings[&name];
+            assert_eq!(section["enabled"], seconds.is_some(), "{name}");
+            if seconds.is_some() {
+                assert_eq!(section["interval_seconds"].as_u64(), seconds, "{name}");
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use super::duration;
 use super::model::{GitLab, PeopleNames, Settings, Temporality};
 use super::otlp::{self, ResolvedOtel, Signal};
 use super::problem::Problem;
-use super::tree::Node;
+use super::tree::{Data, Node};
 use crate::tls::Certificates;
 
 /// Checks the whole; `tree` knows the places.
@@ -150,14 +150,25 @@ impl Rules<'_> {
         }
     }
 
+    /// Variables may be switched on for all, or for some projects alone.
     fn collectors(&mut self, settings: &Settings) {
-        let variables = &settings.collectors.variables;
-        if variables.enabled && variables.regexp.is_none() {
-            let sentence = "collectors.variables.enabled needs collectors.variables.regexp, the keys to export: \
-                            their values become labels";
-            let problem = self.problem("collectors.variables.enabled", sentence.to_owned());
-            self.problems
-                .push(problem.and("collectors.variables.regexp"));
+        if settings.collectors.variables.regexp.is_some() {
+            return;
+        }
+        let projects = (0..settings.projects.len()).map(|index| format!("projects[{index}]."));
+        let wildcards = (0..settings.wildcards.len()).map(|index| format!("wildcards[{index}]."));
+        let places = [String::new(), "project_defaults.".to_owned()].into_iter();
+        for place in places.chain(projects).chain(wildcards) {
+            let key = format!("{place}collectors.variables.enabled");
+            if self.tree.at(&key).map(|node| &node.data) == Some(&Data::Bool(true)) {
+                let sentence = format!(
+                    "{key} needs collectors.variables.regexp, the keys to export: their values \
+                     become labels"
+                );
+                let problem = self.problem(&key, sentence);
+                self.problems
+                    .push(problem.and("collectors.variables.regexp"));
+            }
         }
     }
 
