@@ -195,8 +195,11 @@ mod tests {
         }
     }
 
+    /// Items, the next page, and bytes of each page.
+    type Pages<'a> = &'a [(usize, Option<&'a str>, usize)];
+
     /// Adds pages until one is too much.
-    fn read(pages: &[(usize, Option<&str>, usize)]) -> Result<usize, Excess> {
+    fn read(pages: Pages<'_>) -> Result<usize, Excess> {
         let mut pager = Pager::new(SMALL);
         for (items, next, bytes) in pages {
             pager.add(page(*items, *next), *bytes)?;
@@ -208,7 +211,7 @@ mod tests {
     fn every_list_has_an_end() {
         let (a, b, c) = (Some("a"), Some("b"), Some("c"));
         let mib = 1 << 20;
-        let cases: [(&[(usize, Option<&str>, usize)], _); 8] = [
+        let cases: [(Pages<'_>, _); 8] = [
             (&[(3, a, 0), (3, b, 0), (4, None, 0)], Ok(10)),
             (&[(0, a, 0), (0, a, 0)], Err(Excess::Loop)),
             (&[(0, a, 0), (0, b, 0), (0, a, 0)], Err(Excess::Loop)),
