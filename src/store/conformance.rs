@@ -8,9 +8,6 @@ use crate::gitlab::model::ProjectId;
 use crate::project::ProjectMemory;
 use crate::series::{RecordedValue, RowRecord};
 use crate::source::change_feed::FeedState;
-use crate::telemetry::catalogue::SeriesKey;
-use crate::telemetry::catalogue::labels::ProjectLabels;
-use crate::telemetry::catalogue::{Labels, pipelines};
 
 /// Runs the suite; `open` makes an empty store, `fence` makes a lease the one in force.
 pub async fn run<S: Store>(open: impl AsyncFn() -> S, fence: impl Fn(&S, Fence)) {
@@ -33,6 +30,7 @@ fn memory(watermark: i64) -> Arc<ProjectMemory> {
 
 fn row(project: &str, total: f64) -> RowRecord {
     RowRecord {
+        project: ProjectId(1),
         name: "age_test_total".into(),
         labels: vec![("project".into(), project.into())],
         start: UnixSeconds(1),
@@ -92,18 +90,17 @@ async fn the_latest_time_told_counts(store: impl Store) {
 }
 
 async fn what_is_forgotten_is_gone(store: impl Store) {
-    let key = pipelines::ACTIVE.desc.name;
-    let labels = ProjectLabels {
-        project: "a".into(),
-    }
-    .into_values();
-    let mut gone = row("a", 1.0);
-    gone.name = key.into();
+    let gone = row("a", 1.0);
+    let elsewhere = RowRecord {
+        project: ProjectId(2),
+        ..gone.clone()
+    };
+    let removed = vec![gone.key()];
     keep(
         &store,
         Commit {
             projects: vec![(ProjectId(1), Some(memory(10)))],
-            rows: vec![gone, row("b", 2.0)],
+            rows: vec![gone, row("b", 2.0), elsewhere.clone()],
             ..Commit::default()
         },
     )
@@ -112,16 +109,13 @@ async fn what_is_forgotten_is_gone(store: impl Store) {
         &store,
         Commit {
             projects: vec![(ProjectId(1), None)],
-            removed: vec![SeriesKey {
-                desc: &pipelines::ACTIVE.desc,
-                labels,
-            }],
+            removed,
             ..Commit::default()
         },
     )
     .await;
     assert!(remembered.projects.is_empty());
-    assert_eq!(remembered.rows, vec![row("b", 2.0)]);
+    assert_eq!(remembered.rows, vec![row("b", 2.0), elsewhere]);
 }
 
 async fn a_commit_under_an_old_lease_keeps_nothing<S: Store>(store: S, fence: impl Fn(&S, Fence)) {

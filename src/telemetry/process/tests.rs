@@ -264,6 +264,7 @@ fn labels_without_bound_are_bounded() {
 
 #[test]
 fn series_of_the_table_are_counted_by_metric() {
+    use crate::gitlab::model::ProjectId;
     use crate::series::Update;
     use crate::telemetry::catalogue::labels::RefSourceLabels;
     use crate::telemetry::catalogue::pipelines;
@@ -278,7 +279,7 @@ fn series_of_the_table_are_counted_by_metric() {
         })
     });
     let update = Update {
-        births: births.collect(),
+        births: births.map(|key| (ProjectId(1), key)).collect(),
         ..Update::default()
     };
     own.table.apply(update, UnixSeconds(1_800_000_000));
