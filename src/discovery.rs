@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use crate::clock::UnixSeconds;
 use crate::config::{OwnerKind, ProjectEntry, ProjectSettings, Wildcard};
-use crate::gitlab::model::{Project, ProjectId};
+use crate::gitlab::model::Project;
 use crate::gitlab::rest::ProjectFilter;
 use crate::gitlab::{GitLab, GitLabError};
 use crate::source::side_by_side;
+use crate::types::ProjectId;
 
 /// An explicit project that was found is looked up anew this often; renames and deletions are
 /// seen sooner, by the change feed.

@@ -32,10 +32,12 @@
 )]
 
 pub mod app;
+pub mod catalogue;
 pub mod cli;
 pub mod clock;
 pub mod collector;
 pub mod config;
+pub mod delivery;
 pub mod discovery;
 pub mod gitlab;
 pub mod people;
@@ -47,3 +49,4 @@ pub mod server;
 pub mod source;
 pub mod store;
 pub mod telemetry;
+pub mod types;

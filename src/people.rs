@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ring::hmac;
 
 use crate::config::{Labels, PeopleNames};
-use crate::gitlab::model::Text;
+use crate::types::Text;
 
 /// What everybody is called where people are not told apart: one series for all, so that its
 /// counter is the sum.

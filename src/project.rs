@@ -7,9 +7,10 @@ use crate::collector::gone::{Gone, SourceBranches};
 use crate::collector::parents::Parents;
 use crate::collector::refs::{RefName, RefsSeen};
 use crate::collector::{child_pipelines, jobs, pipelines, repository, test_reports, variables};
-use crate::gitlab::model::{Role, Text};
+use crate::gitlab::model::Role;
 use crate::source::change_feed::FeedState;
 use crate::source::refs::RefsState;
+use crate::types::Text;
 
 /// Declares what is remembered, part by part: a store keeps each by itself, under its name.
 macro_rules! memory {

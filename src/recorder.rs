@@ -8,14 +8,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::catalogue::instruments::{Delta, Instruments, InstrumentsError};
+use crate::catalogue::{Collector, Measurement, SeriesKey};
 use crate::clock::UnixSeconds;
 use crate::collector::Measured;
-use crate::gitlab::model::{ProjectId, Text};
 use crate::project::ProjectMemory;
 use crate::series::{Block, Restored, Retirement, Table, Update};
 use crate::store::{Commit, Remembered, Store, StoreError};
-use crate::telemetry::catalogue::{Collector, Measurement, SeriesKey};
-use crate::telemetry::instruments::{Delta, Instruments, InstrumentsError};
+use crate::types::{ProjectId, Text};
 
 /// What one run brings of one project.
 #[derive(Debug)]

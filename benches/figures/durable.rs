@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use amazing_gitlab_exporter::catalogue::buckets::BucketSettings;
+use amazing_gitlab_exporter::catalogue::instruments::Instruments;
 use amazing_gitlab_exporter::clock::Clock;
 use amazing_gitlab_exporter::config::Settings;
 use amazing_gitlab_exporter::gitlab::{self, GitLab, NoAccounting, TokenSource};
@@ -12,8 +14,6 @@ use amazing_gitlab_exporter::scheduler::Scheduler;
 use amazing_gitlab_exporter::scheduler::observer::NoObserver;
 use amazing_gitlab_exporter::series::{Table, TableSettings};
 use amazing_gitlab_exporter::store::{FileSettings, FileStore, Store};
-use amazing_gitlab_exporter::telemetry::buckets::BucketSettings;
-use amazing_gitlab_exporter::telemetry::instruments::Instruments;
 
 use crate::role::Outcome;
 

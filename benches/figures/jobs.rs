@@ -1,9 +1,7 @@
 //! 365,000 series: what 1,000 projects with many jobs would show.
 
-use amazing_gitlab_exporter::telemetry::catalogue::labels::{
-    JobLabels, JobRunLabels, JobStatusLabels,
-};
-use amazing_gitlab_exporter::telemetry::catalogue::{Measurement, jobs};
+use amazing_gitlab_exporter::catalogue::labels::{JobLabels, JobRunLabels, JobStatusLabels};
+use amazing_gitlab_exporter::catalogue::{Measurement, jobs};
 
 const HISTOGRAMS: f64 = 115_000.0;
 const COUNTERS: f64 = 50_000.0;

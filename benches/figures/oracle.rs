@@ -3,8 +3,8 @@
 
 use std::hint::black_box;
 
-use amazing_gitlab_exporter::telemetry::buckets::BucketSettings;
-use amazing_gitlab_exporter::telemetry::catalogue::{self, Kind, Measurement, jobs};
+use amazing_gitlab_exporter::catalogue::buckets::BucketSettings;
+use amazing_gitlab_exporter::catalogue::{self, Kind, Measurement, jobs};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::MeterProvider as _;
 use opentelemetry_sdk::metrics::{Aggregation, Instrument, SdkMeterProvider, Stream};

@@ -9,23 +9,23 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use amazing_gitlab_exporter::catalogue::Collector;
+use amazing_gitlab_exporter::catalogue::buckets::BucketSettings;
+use amazing_gitlab_exporter::catalogue::instruments::Instruments;
 use amazing_gitlab_exporter::clock::{Clock, UnixSeconds};
 use amazing_gitlab_exporter::config::Config;
-use amazing_gitlab_exporter::gitlab::model::ProjectId;
+use amazing_gitlab_exporter::delivery::push::{MAX_MESSAGE_BYTES, PushSettings, Pusher};
+use amazing_gitlab_exporter::delivery::text::{Format, TextStream};
 use amazing_gitlab_exporter::series::{Block, Table, TableSettings, Update};
 use amazing_gitlab_exporter::server::status::{ProjectQuery, Readiness, Status, StatusSource};
 use amazing_gitlab_exporter::server::{self, Context};
-use amazing_gitlab_exporter::telemetry::buckets::BucketSettings;
-use amazing_gitlab_exporter::telemetry::catalogue::Collector;
-use amazing_gitlab_exporter::telemetry::instruments::Instruments;
 use amazing_gitlab_exporter::telemetry::otlp::{
     CountExports, OtlpTarget, Outcome as Export, Protocol, Signal,
 };
 use amazing_gitlab_exporter::telemetry::process::OwnMetrics;
-use amazing_gitlab_exporter::telemetry::push::{MAX_MESSAGE_BYTES, PushSettings, Pusher};
 use amazing_gitlab_exporter::telemetry::resource::resource;
 use amazing_gitlab_exporter::telemetry::secrets::Secrets;
-use amazing_gitlab_exporter::telemetry::text::{Format, TextStream};
+use amazing_gitlab_exporter::types::ProjectId;
 use tokio::runtime::Runtime;
 
 use crate::http;

@@ -8,12 +8,12 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use amazing_gitlab_exporter::catalogue::buckets::BucketSettings;
 use amazing_gitlab_exporter::clock::{Clock, UnixSeconds};
-use amazing_gitlab_exporter::gitlab::model::ProjectId;
+use amazing_gitlab_exporter::delivery::text::{Format, TextStream};
 use amazing_gitlab_exporter::series::{RecordedValue, RowRecord, Table, TableSettings};
 use amazing_gitlab_exporter::store::{Commit, FileSettings, FileStore, OpenError, Store as _};
-use amazing_gitlab_exporter::telemetry::buckets::BucketSettings;
-use amazing_gitlab_exporter::telemetry::text::{Format, TextStream};
+use amazing_gitlab_exporter::types::ProjectId;
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::Runtime;
 

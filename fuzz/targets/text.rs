@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use amazing_gitlab_exporter::clock::UnixSeconds;
-use amazing_gitlab_exporter::gitlab::model::ProjectId;
+use amazing_gitlab_exporter::types::ProjectId;
 use amazing_gitlab_exporter::series::{Block, Table, TableSettings, Update};
-use amazing_gitlab_exporter::telemetry::buckets::BucketSettings;
-use amazing_gitlab_exporter::telemetry::catalogue::{self, Collector, FamilyId, Kind};
-use amazing_gitlab_exporter::telemetry::instruments::{Change, Delta};
-use amazing_gitlab_exporter::telemetry::text::{Format, TextStream};
+use amazing_gitlab_exporter::catalogue::buckets::BucketSettings;
+use amazing_gitlab_exporter::catalogue::{self, Collector, FamilyId, Kind};
+use amazing_gitlab_exporter::catalogue::instruments::{Change, Delta};
+use amazing_gitlab_exporter::delivery::text::{Format, TextStream};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 

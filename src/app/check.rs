@@ -6,17 +6,19 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::rooms;
+use crate::catalogue::Collector;
 use crate::clock::{Clock, UnixSeconds};
 use crate::config::{Config, ProjectSettings};
 use crate::discovery::{Discovery, Scope};
-use crate::gitlab::capability::{Edition, Instance, Tier, TokenState};
+use crate::gitlab::capability::{Edition, Instance, TokenState};
 use crate::gitlab::graphql::Which;
-use crate::gitlab::model::{Known, Project, ProjectId, Role};
+use crate::gitlab::model::{Known, Project, Role};
 use crate::gitlab::{GitLab, GitLabError, NoAccounting, SetupError};
 use crate::scheduler::capability;
 use crate::source::Target;
 use crate::source::set::sources;
-use crate::telemetry::catalogue::Collector;
+use crate::types::ProjectId;
+use crate::types::Tier;
 
 /// Projects named where something is wrong with more.
 const NAMED: usize = 5;

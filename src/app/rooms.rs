@@ -5,13 +5,13 @@ use std::time::Duration;
 use tracing::Level;
 
 use super::StateFile;
+use crate::catalogue::buckets::BucketSettings;
 use crate::config::{
     Config, LogFormat, OtlpCompression, OtlpProtocol, OtlpTarget as ConfiguredTarget, Signal,
 };
 use crate::gitlab::{self, TokenSource};
 use crate::series::TableSettings;
 use crate::store::FileSettings;
-use crate::telemetry::buckets::BucketSettings;
 use crate::telemetry::logs::{self, LogSettings};
 use crate::telemetry::otlp::{OtlpTarget, Protocol};
 use crate::telemetry::secrets::Secrets;

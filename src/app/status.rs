@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::probe::Probe;
 use super::watch::{Runs, Seen, Watch};
+use crate::catalogue::Collector;
 use crate::clock::{Clock, UnixSeconds};
 use crate::config::{Config, Signal};
 use crate::gitlab::GitLab;
@@ -18,7 +19,6 @@ use crate::server::status::{
     Reachability, Readiness, Reading, Status, StatusSource, StoreStatus, TokenExpiry, TokenStatus,
 };
 use crate::source::change_feed::WayOfReading;
-use crate::telemetry::catalogue::Collector;
 
 /// Where the server asks.
 pub(super) struct AppStatus {

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::catalogue::Collector;
 use crate::clock::{Clock, UnixSeconds};
-use crate::gitlab::capability::{Instance, Tier};
+use crate::gitlab::capability::Instance;
 use crate::gitlab::{Accounting, Outcome};
 use crate::scheduler::observer::Observer;
-use crate::telemetry::catalogue::Collector;
 use crate::telemetry::otlp::{CountExports, Outcome as Exported, Signal};
 use crate::telemetry::process::OwnMetrics;
+use crate::types::Tier;
 
 /// Hears of runs and calls.
 pub(super) struct Watch {

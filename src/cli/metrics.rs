@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::{Args, ValueEnum};
 
 use super::CliError;
-use crate::telemetry::catalogue;
+use crate::catalogue;
 
 /// How to show it.
 #[derive(Debug, Args)]

@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use super::CliError;
+use crate::catalogue::Collector;
 use crate::config::{Config, Signal, Sources};
-use crate::telemetry::catalogue::Collector;
 
 /// Prints one sentence about the configuration, or returns everything that is wrong with it.
 pub(super) fn run(sources: &Sources, out: &mut dyn Write) -> Result<(), CliError> {

@@ -18,11 +18,12 @@ use super::pipelines::{
 };
 use super::refs::{RefName, counting_ref, is_watched, plain_ref, upstream_counting_ref};
 use super::{Feed, FeedCollector, ForeignPipeline, Measured, PipelineFacts, Subject};
+use crate::catalogue::Measurement;
+use crate::catalogue::child_pipelines as metric;
+use crate::catalogue::labels::{ChildLabels, ChildStatusLabels};
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::{Known, Pipeline, PipelineId, ProjectId, Status, Text, Upstream};
-use crate::telemetry::catalogue::Measurement;
-use crate::telemetry::catalogue::child_pipelines as metric;
-use crate::telemetry::catalogue::labels::{ChildLabels, ChildStatusLabels};
+use crate::gitlab::model::{Known, Pipeline, Status, Upstream};
+use crate::types::{PipelineId, ProjectId, Text};
 
 /// Downstream pipelines with a state per ref: bridges times what leads to them.
 const MAX_BRIDGES_PER_REF: usize = 100;

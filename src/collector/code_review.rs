@@ -5,12 +5,12 @@
 use super::merge_requests::{Act, Event, Happening};
 use super::names::Names;
 use super::{Measured, Subject};
-use crate::gitlab::model::Text;
+use crate::catalogue::code_review as metric;
+use crate::catalogue::labels::{ProjectLabels, ReviewerLabels};
 use crate::gitlab::reviews::User;
 use crate::people::{People, Person};
 use crate::series::Retirement;
-use crate::telemetry::catalogue::code_review as metric;
-use crate::telemetry::catalogue::labels::{ProjectLabels, ReviewerLabels};
+use crate::types::Text;
 
 /// Measures what happened in reviews. `named` are the users of merge requests that are history:
 /// their series are shown at 0. `pending` is the number of merge requests that wait for a reviewer.

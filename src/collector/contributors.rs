@@ -18,14 +18,14 @@ use serde::{Deserialize, Serialize};
 
 use super::names::Names;
 use super::{Measured, Measures, Subject};
+use crate::catalogue::contributors as metric;
+use crate::catalogue::labels::AuthorLabels;
+use crate::catalogue::{Collector, Measurement};
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::Text;
 use crate::gitlab::repository::{Commit, Contributor};
 use crate::people::{Author, People};
 use crate::series::Retirement;
-use crate::telemetry::catalogue::contributors as metric;
-use crate::telemetry::catalogue::labels::AuthorLabels;
-use crate::telemetry::catalogue::{Collector, Measurement};
+use crate::types::Text;
 
 /// Counted commits that are known by their hashes, for when they come again.
 const CLAIMS: usize = 256;

@@ -8,9 +8,9 @@ mod tests;
 pub use memory::{Deployed, Life, Memory, Shipped, tiers_of};
 
 use super::{Measured, Subject};
+use crate::catalogue::dora as metric;
+use crate::catalogue::labels::{EnvironmentTierLabels, ProjectSourceLabels};
 use crate::gitlab::dora::{DeploymentTier, DoraByTier};
-use crate::telemetry::catalogue::dora as metric;
-use crate::telemetry::catalogue::labels::{EnvironmentTierLabels, ProjectSourceLabels};
 
 /// The figures are GitLab's own: a value of the label `source`.
 pub const GITLAB: &str = "gitlab";

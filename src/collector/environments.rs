@@ -9,15 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{Measured, Measures, Subject};
+use crate::catalogue::environments as metric;
+use crate::catalogue::labels::{EnvironmentInfoLabels, EnvironmentLabels, EnvironmentStatusLabels};
+use crate::catalogue::{Collector, Measurement};
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::Text;
 use crate::gitlab::rest::{Deployment, Environment};
 use crate::series::Retirement;
-use crate::telemetry::catalogue::environments as metric;
-use crate::telemetry::catalogue::labels::{
-    EnvironmentInfoLabels, EnvironmentLabels, EnvironmentStatusLabels,
-};
-use crate::telemetry::catalogue::{Collector, Measurement};
+use crate::types::Text;
 
 /// Statuses of deployments that GitLab has today.
 const STATUSES: [&str; 7] = [

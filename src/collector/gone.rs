@@ -13,7 +13,8 @@ use super::refs::{DELETED, RefName, is_watched, merge_request_ref};
 use super::{Feed, Subject};
 use crate::clock::UnixSeconds;
 use crate::config::{CountRef, ProjectSettings};
-use crate::gitlab::model::{Known, RefKind, Text};
+use crate::gitlab::model::{Known, RefKind};
+use crate::types::Text;
 
 /// How long a name that is gone is remembered: a pipeline that it started in another project is
 /// rarely run again later.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Subject;
 use super::refs::{self, Candidate, RefName};
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::PipelineId;
+use crate::types::PipelineId;
 
 /// What is remembered of the newest pipelines of each ref, newest first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -15,13 +15,14 @@ use super::history::{RefHistory, Remembered};
 use super::pipelines::{PARENT_PIPELINE, retain_followed, status_values};
 use super::refs::{RefName, counting_ref, is_watched};
 use super::{Feed, FeedCollector, Measured, PipelineFacts, Subject};
-use crate::clock::UnixSeconds;
-use crate::gitlab::model::{Job, JobId, Known, Pipeline, PipelineId, RunnerType, Status, Text};
-use crate::telemetry::catalogue::Measurement;
-use crate::telemetry::catalogue::jobs as metric;
-use crate::telemetry::catalogue::labels::{
+use crate::catalogue::Measurement;
+use crate::catalogue::jobs as metric;
+use crate::catalogue::labels::{
     JobFailureLabels, JobLabels, JobRunLabels, JobStatusLabels, ProjectLabels, RunnerTypeLabels,
 };
+use crate::clock::UnixSeconds;
+use crate::gitlab::model::{Job, Known, Pipeline, RunnerType, Status};
+use crate::types::{JobId, PipelineId, Text};
 
 /// The collector.
 #[derive(Clone, Copy, Debug)]

@@ -21,13 +21,13 @@ use serde::{Deserialize, Serialize};
 
 use super::refs::watches_branch;
 use super::{Measured, Subject};
+use crate::catalogue::labels::{MergeRequestStateLabels, TargetBranchLabels};
+use crate::catalogue::merge_requests as metric;
+use crate::catalogue::{Counter, Gauge, Histogram, Measurement, SeriesKey};
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::Text;
 use crate::gitlab::reviews::{CensusPage, ReviewedMergeRequest};
 use crate::series::Retirement;
-use crate::telemetry::catalogue::labels::{MergeRequestStateLabels, TargetBranchLabels};
-use crate::telemetry::catalogue::merge_requests as metric;
-use crate::telemetry::catalogue::{Counter, Gauge, Histogram, Measurement, SeriesKey};
+use crate::types::Text;
 
 pub use census::{Census, STATES};
 pub use thread::{Act, Thread};

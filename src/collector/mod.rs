@@ -41,15 +41,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalogue::{Collector, Measurement, SeriesKey};
 use crate::clock::UnixSeconds;
 use crate::config::ProjectSettings;
-use crate::gitlab::capability::Tier;
-use crate::gitlab::model::{
-    DownstreamTarget, Job, Known, Pipeline, PipelineId, ProjectId, Text, Upstream,
-};
+use crate::gitlab::model::{DownstreamTarget, Job, Known, Pipeline, Upstream};
 use crate::series::Retirement;
 use crate::source::Unavailable;
-use crate::telemetry::catalogue::{Collector, Measurement, SeriesKey};
+use crate::types::Tier;
+use crate::types::{PipelineId, ProjectId, Text};
 use refs::RefsSeen;
 
 /// What the change feed read of one project.

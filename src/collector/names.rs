@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::Text;
+use crate::types::Text;
 
 /// How long a person's series stay after the last event.
 const QUIET: Duration = Duration::from_secs(90 * 86_400);

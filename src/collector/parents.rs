@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::refs::{is_watched, upstream_counting_ref};
 use super::{Feed, ForeignPipeline, Subject};
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::{Known, ProjectId, Text};
+use crate::gitlab::model::Known;
+use crate::types::{ProjectId, Text};
 
 /// How long what a ref started stays when nobody says whether the ref is still there.
 pub const QUIET: Duration = Duration::from_secs(30 * 24 * 3600);

@@ -14,13 +14,14 @@ use serde::{Deserialize, Serialize};
 use super::history::{RefHistory, Remembered};
 use super::refs::{RefName, counting_ref, is_watched};
 use super::{Feed, FeedCollector, Measured, PipelineFacts, Subject};
-use crate::clock::UnixSeconds;
-use crate::gitlab::model::{Pipeline, PipelineId, RefKind, Status, Text};
-use crate::telemetry::catalogue::Measurement;
-use crate::telemetry::catalogue::labels::{
+use crate::catalogue::Measurement;
+use crate::catalogue::labels::{
     ProjectStatusLabels, RefLabels, RefSourceLabels, RefSourceStatusLabels,
 };
-use crate::telemetry::catalogue::pipelines as metric;
+use crate::catalogue::pipelines as metric;
+use crate::clock::UnixSeconds;
+use crate::gitlab::model::{Pipeline, RefKind, Status};
+use crate::types::{PipelineId, Text};
 
 /// GitLab's source of child pipelines.
 pub const PARENT_PIPELINE: &str = "parent_pipeline";

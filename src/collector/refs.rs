@@ -14,8 +14,9 @@ use serde::{Deserialize, Serialize};
 use crate::clock::UnixSeconds;
 use crate::config::{CountRef, ProjectSettings, RefRule};
 use crate::gitlab::model::{
-    Known, Pipeline, PipelineMergeRequest, RefKind, Text, Upstream, merge_request_iid,
+    Known, Pipeline, PipelineMergeRequest, RefKind, Upstream, merge_request_iid,
 };
+use crate::types::Text;
 
 /// A ref as states name it: merge requests by their iid.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -4,14 +4,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Measured, Subject};
-use crate::clock::UnixSeconds;
-use crate::gitlab::model::Text;
-use crate::gitlab::repository::{Language, RefCounts, Releases, RepositoryInfo, Statistics};
-use crate::telemetry::catalogue::labels::{
+use crate::catalogue::labels::{
     LanguageLabels, ProjectLabels, ProjectRefLabels, RepositoryInfoLabels,
 };
-use crate::telemetry::catalogue::repository as metric;
-use crate::telemetry::catalogue::{Gauge, Measurement};
+use crate::catalogue::repository as metric;
+use crate::catalogue::{Gauge, Measurement};
+use crate::clock::UnixSeconds;
+use crate::gitlab::repository::{Language, RefCounts, Releases, RepositoryInfo, Statistics};
+use crate::types::Text;
 
 /// What is remembered of a project's repository.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -178,7 +178,8 @@ mod tests {
     use super::*;
     use crate::collector::refs::RefsSeen;
     use crate::config::ProjectSettings;
-    use crate::gitlab::model::{Known, ProjectId};
+    use crate::gitlab::model::Known;
+    use crate::types::ProjectId;
 
     fn info(statistics: Known<Statistics>, branch: &str) -> RepositoryInfo {
         RepositoryInfo {

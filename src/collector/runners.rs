@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::Measured;
+use crate::catalogue::labels::{RunnerInfoLabels, RunnerLabels};
+use crate::catalogue::runners as metric;
 use crate::gitlab::model::{Runner, RunnerManager};
-use crate::telemetry::catalogue::labels::{RunnerInfoLabels, RunnerLabels};
-use crate::telemetry::catalogue::runners as metric;
 
 /// The states of some runners.
 #[must_use]

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use super::pipelines::status_values;
 use super::{Measured, Subject};
-use crate::gitlab::model::{Schedule, Text};
-use crate::telemetry::catalogue::labels::{ScheduleLabels, ScheduleStatusLabels};
-use crate::telemetry::catalogue::schedules as metric;
+use crate::catalogue::labels::{ScheduleLabels, ScheduleStatusLabels};
+use crate::catalogue::schedules as metric;
+use crate::gitlab::model::Schedule;
+use crate::types::Text;
 
 /// The states of all schedules of a project.
 #[must_use]

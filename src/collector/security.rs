@@ -1,9 +1,9 @@
 //! `security`: open vulnerabilities by severity.
 
 use super::{Measured, Subject};
+use crate::catalogue::labels::SeverityLabels;
+use crate::catalogue::security as metric;
 use crate::gitlab::repository::SEVERITIES;
-use crate::telemetry::catalogue::labels::SeverityLabels;
-use crate::telemetry::catalogue::security as metric;
 
 /// Measures the numbers, which are in the order of [`SEVERITIES`].
 #[must_use]

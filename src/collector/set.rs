@@ -4,10 +4,10 @@ use super::child_pipelines::ChildPipelines;
 use super::jobs::Jobs;
 use super::pipelines::Pipelines;
 use super::{Feed, FeedCollector, Measured, Subject};
+use crate::catalogue::Collector;
 use crate::config::Collectors;
 use crate::project::ProjectMemory;
 use crate::source::change_feed::Wishes;
-use crate::telemetry::catalogue::Collector;
 
 /// The collectors that are enabled.
 #[derive(Clone, Copy, Debug)]

@@ -13,13 +13,12 @@ use serde::{Deserialize, Serialize};
 
 use super::refs::RefName;
 use super::{Measured, Subject, pipelines};
+use crate::catalogue::Measurement;
+use crate::catalogue::labels::{CaseLabels, CaseStatusLabels, ProjectRefLabels, SuiteLabels};
+use crate::catalogue::test_reports as metric;
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::{PipelineId, TestCase, TestReport, Text};
-use crate::telemetry::catalogue::Measurement;
-use crate::telemetry::catalogue::labels::{
-    CaseLabels, CaseStatusLabels, ProjectRefLabels, SuiteLabels,
-};
-use crate::telemetry::catalogue::test_reports as metric;
+use crate::gitlab::model::{TestCase, TestReport};
+use crate::types::{PipelineId, Text};
 
 /// How long after a pipeline's end its report may still grow: GitLab sums results up in the
 /// background, and child pipelines may end after their parent.

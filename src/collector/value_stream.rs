@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{Measured, Subject};
+use crate::catalogue::labels::{ProjectLabels, StageLabels};
+use crate::catalogue::value_stream as metric;
 use crate::gitlab::repository::ValueStreams;
-use crate::telemetry::catalogue::labels::{ProjectLabels, StageLabels};
-use crate::telemetry::catalogue::value_stream as metric;
 
 /// Measures a project's value streams. Where two streams have a stage of the same name, the first
 /// one's is shown.

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::refs::RefName;
 use super::{Measured, Subject, pipelines};
+use crate::catalogue::labels::VariableLabels;
+use crate::catalogue::variables as metric;
 use crate::config::Pattern;
-use crate::gitlab::model::{PipelineId, Text, Variable};
-use crate::telemetry::catalogue::labels::VariableLabels;
-use crate::telemetry::catalogue::variables as metric;
+use crate::gitlab::model::Variable;
+use crate::types::{PipelineId, Text};
 
 /// Most characters of a value that a label shows.
 const LONGEST_VALUE: usize = 256;

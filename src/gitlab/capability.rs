@@ -4,48 +4,16 @@
 //! missing role, so what a role hides is said here once, for `check`, `/ready` and the status
 //! page alike.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::GitLab;
 use super::error::GitLabError;
 use super::graphql::{Batch, ProjectTier};
-use super::model::{Known, ProjectId, Role};
+use super::model::{Known, Role};
 use super::rest::{CurrentUser, Metadata, TokenInfo};
 use crate::clock::UnixSeconds;
-
-/// A subscription tier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Tier {
-    /// Free, and all of the Community Edition.
-    Free,
-    /// Premium.
-    Premium,
-    /// Ultimate.
-    Ultimate,
-}
-
-impl Tier {
-    /// GitLab's lower-case name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Free => "free",
-            Self::Premium => "premium",
-            Self::Ultimate => "ultimate",
-        }
-    }
-
-    /// GitLab's name as people write it.
-    #[must_use]
-    pub const fn title(self) -> &'static str {
-        match self {
-            Self::Free => "Free",
-            Self::Premium => "Premium",
-            Self::Ultimate => "Ultimate",
-        }
-    }
-}
+use crate::types::ProjectId;
+use crate::types::Tier;
 
 /// Community or Enterprise Edition. The latter says nothing about the licence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]

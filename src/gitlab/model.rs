@@ -8,49 +8,16 @@
 mod beside;
 
 use std::fmt;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixSeconds;
+use crate::types::{JobId, PipelineId, ProjectId, Text};
 pub(crate) use beside::short_ref;
 pub use beside::{
     LastPipeline, Runner, RunnerManager, Schedule, TestCase, TestCounts, TestReport, TestSuite,
     Variable,
 };
-
-/// A text shared by many series: cloned without copying.
-pub type Text = Arc<str>;
-
-macro_rules! id_type {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(
-            Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-        )]
-        #[serde(transparent)]
-        pub struct $name(pub u64);
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
-            }
-        }
-    };
-}
-
-id_type!(/// A project's id; it survives renames and moves.
-    ProjectId);
-id_type!(/// A pipeline's id, unique in the instance.
-    PipelineId);
-id_type!(/// A job's or bridge's id, unique in the instance; a retry is a new id.
-    JobId);
 
 /// Status of a pipeline, a job or a bridge (`app/models/concerns/ci/has_status.rb`).
 ///

@@ -3,8 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::model::{Known, ProjectId, Text};
+use super::model::Known;
 use crate::clock::UnixSeconds;
+use crate::types::{ProjectId, Text};
 
 /// A project's repository and its counts.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::{Page, ProjectId, Text};
+use crate::gitlab::model::Page;
+use crate::types::{ProjectId, Text};
 
 /// A user, as far as labels need it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,8 +12,10 @@ use super::registry::Entry;
 use crate::clock::UnixSeconds;
 use crate::config::TierSetting;
 use crate::gitlab::GitLab;
-use crate::gitlab::capability::{Instance, Tier};
-use crate::gitlab::model::{Known, ProjectId, Role};
+use crate::gitlab::capability::Instance;
+use crate::gitlab::model::{Known, Role};
+use crate::types::ProjectId;
+use crate::types::Tier;
 
 /// How long what was found holds.
 const HOLDS: Duration = Duration::from_secs(24 * 3600);

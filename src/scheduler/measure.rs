@@ -7,14 +7,14 @@ use std::time::Duration;
 use super::record::Read;
 use super::registry::{Entry, Registry};
 use super::{Shared, retire};
+use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::collector::refs::{Candidate, RefName, is_gone};
 use crate::collector::{Feed, Measured, Subject};
-use crate::gitlab::model::Text;
 use crate::project::ProjectMemory;
 use crate::recorder::{ProjectRun, Recorder};
 use crate::source::{Facts, Tracked, Unavailable};
-use crate::telemetry::catalogue::Collector;
+use crate::types::Text;
 
 /// States are measured again at least this often: ages move though nothing else does.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(600);

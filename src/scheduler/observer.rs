@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::gitlab::capability::{Instance, Tier};
-use crate::telemetry::catalogue::Collector;
+use crate::gitlab::capability::Instance;
+use crate::types::Tier;
 
 /// Hears of every run. All collectors and sources are timed and counted here, none does it itself.
 pub trait Observer: Send + Sync {

@@ -10,15 +10,15 @@ use super::measure::{measure, measure_other};
 use super::registry::{Entry, Holding, Reading, Rhythm};
 use super::run::{Held, forget, lose};
 use super::success::Successes;
+use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::collector::Measured;
-use crate::gitlab::model::ProjectId;
 use crate::project::ProjectMemory;
 use crate::recorder::{ProjectRun, RecordError, Recorder};
 use crate::source::change_feed::FeedRead;
 use crate::source::refs::RefsRead;
 use crate::source::{Facts, Problem, SourceError, Tracked, Unavailable};
-use crate::telemetry::catalogue::Collector;
+use crate::types::ProjectId;
 
 /// Measurements that are held in memory at once, so that a first reading of many projects leaves no
 /// peak behind; those of one project stay together.

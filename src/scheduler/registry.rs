@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use super::failures::Failures;
 pub use super::timer::{Rhythm, Slot, Timer};
+use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::config::ProjectSettings;
 use crate::discovery::Found;
-use crate::gitlab::capability::{Instance, Tier};
-use crate::gitlab::model::{Known, Project, ProjectId, Text};
+use crate::gitlab::capability::Instance;
+use crate::gitlab::model::{Known, Project};
 use crate::project::ProjectMemory;
 pub use crate::source::Reading;
 use crate::source::change_feed::Depth;
 use crate::source::{AnySource, Target, Tracked, Unavailable};
-use crate::telemetry::catalogue::Collector;
+use crate::types::Tier;
+use crate::types::{ProjectId, Text};
 
 /// A tracked project.
 #[derive(Clone, Debug)]

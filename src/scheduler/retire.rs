@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use super::registry::Registry;
+use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::collector::parents::{QUIET, Started};
 use crate::collector::refs::{RefName, upstream_counting_ref};
 use crate::collector::{Feed, Measured, Subject};
-use crate::gitlab::model::{Known, ProjectId, Text};
+use crate::gitlab::model::Known;
 use crate::project::ProjectMemory;
 use crate::series::Retirement;
-use crate::telemetry::catalogue::Collector;
+use crate::types::{ProjectId, Text};
 
 /// The series of refs that are gone, and of what they started elsewhere. Metrics without `kind` go
 /// only when no other kind of ref bears the name.

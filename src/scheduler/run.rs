@@ -11,10 +11,10 @@ use super::record::{Read, conclude, is_kept};
 use super::registry::{Gone, Holding, Reading};
 use crate::clock::UnixSeconds;
 use crate::discovery::Scope;
-use crate::gitlab::model::ProjectId;
 use crate::recorder::ProjectRun;
 use crate::series::Retirement;
 use crate::source::{AnySource, SourceError, Target};
+use crate::types::ProjectId;
 
 /// The projects that a run holds; they are free again when it ends, however it does.
 pub(super) struct Held {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::record::Read;
 use super::registry::Registry;
+use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::source::Problem;
-use crate::telemetry::catalogue::Collector;
 
 /// How a run went for each of its collectors. It went well when GitLab answered what a collector
 /// asked in at least one project: what waits for the calls of one collector does not make the data

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::gitlab::model::ProjectId;
-use crate::telemetry::catalogue::{Collector, FamilyId};
+use crate::catalogue::{Collector, FamilyId};
+use crate::types::ProjectId;
 
 /// Which states belong together: what one collector says about one project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

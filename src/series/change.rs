@@ -5,10 +5,10 @@ use super::family::{Epoch, NewRow};
 use super::record::{self, RecordedValue, Refusal, RowRecord, StagedRow};
 use super::retire::{self, Retirement};
 use super::table::{State, Table};
+use crate::catalogue::instruments::{Change, Delta};
+use crate::catalogue::{FamilyId, Kind, LabelValues, SeriesKey};
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::ProjectId;
-use crate::telemetry::catalogue::{FamilyId, Kind, LabelValues, SeriesKey};
-use crate::telemetry::instruments::{Change, Delta};
+use crate::types::ProjectId;
 
 /// What a new row belongs to.
 #[derive(Clone, Copy)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 use super::labels::LabelSets;
-use crate::telemetry::catalogue::{Desc, FamilyId, Kind};
+use crate::catalogue::{Desc, FamilyId, Kind};
 
 /// [`Row::removed`] of a row that lives.
 const ALIVE: u32 = u32::MAX;

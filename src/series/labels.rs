@@ -8,8 +8,8 @@ use std::hash::{BuildHasher, Hash};
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::family::reserve;
-use crate::gitlab::model::Text;
-use crate::telemetry::catalogue::MAX_LABELS;
+use crate::catalogue::MAX_LABELS;
+use crate::types::Text;
 
 /// Sorted label names.
 type Keys = &'static [&'static str];

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::gitlab::model::ProjectId;
+use crate::types::ProjectId;
 
 /// Projects by number: half the bytes of an id, in each of millions of rows.
 #[derive(Debug, Default)]

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::family::{Epoch, Family, NewRow};
 use super::labels::LabelSets;
 use super::projects::Projects;
+use crate::catalogue::{FamilyId, Kind, LabelValues};
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::{ProjectId, Text};
-use crate::telemetry::catalogue::{FamilyId, Kind, LabelValues};
+use crate::types::{ProjectId, Text};
 
 /// A counter or histogram series as a store remembers it.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,8 +1,8 @@
 //! A project's new path: which series it had under the old one.
 
 use super::Table;
-use crate::gitlab::model::Text;
-use crate::telemetry::catalogue::{Kind, SeriesKey};
+use crate::catalogue::{Kind, SeriesKey};
+use crate::types::Text;
 
 /// Labels that name a project by its path.
 const PATH_LABELS: [&str; 2] = ["project", "parent_project"];

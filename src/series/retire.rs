@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::family::Family;
 use super::labels::LabelSets;
-use crate::gitlab::model::{ProjectId, Text};
-use crate::telemetry::catalogue::{Collector, Desc, Kind};
+use crate::catalogue::{Collector, Desc, Kind};
+use crate::types::{ProjectId, Text};
 
 /// What is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]

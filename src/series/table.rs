@@ -16,11 +16,11 @@ use super::record::{
 };
 use super::retire::{self, Retirement};
 use super::walk::RemovedRow;
+use crate::catalogue::buckets::BucketSettings;
+use crate::catalogue::instruments::{Change, Delta};
+use crate::catalogue::{Collector, Desc, FamilyId, Kind, SeriesKey};
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::{ProjectId, Text};
-use crate::telemetry::buckets::BucketSettings;
-use crate::telemetry::catalogue::{Collector, Desc, FamilyId, Kind, SeriesKey};
-use crate::telemetry::instruments::{Change, Delta};
+use crate::types::{ProjectId, Text};
 
 /// Removals noted for the next push at most; beyond, receivers see the series fade by themselves.
 const MAX_REMOVED: usize = 100_000;

@@ -7,8 +7,8 @@ use super::Table;
 use super::family::{Family, Row};
 use super::labels::LabelsView;
 use super::record::{seconds, time};
+use crate::catalogue::{Desc, FamilyId, Kind, LabelValues};
 use crate::clock::UnixSeconds;
-use crate::telemetry::catalogue::{Desc, FamilyId, Kind, LabelValues};
 
 /// One series as a delivery shows it.
 #[derive(Clone, Copy, Debug)]

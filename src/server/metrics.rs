@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::answer::{self, Failure};
 use super::{Context, Shared};
-use crate::telemetry::text::{Format, TextStream, accepts_gzip};
+use crate::delivery::text::{Format, TextStream, accepts_gzip};
 
 /// A part of the text, or its end.
 type Part = Option<io::Result<Bytes>>;

@@ -4,9 +4,11 @@
 use std::cmp::Ordering;
 use std::time::Duration;
 
+use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::{ProjectId, Role, Text};
-use crate::telemetry::catalogue::{Collector, Tier};
+use crate::gitlab::model::Role;
+use crate::types::Tier;
+use crate::types::{ProjectId, Text};
 
 /// Where the server asks how things are. It is asked on a thread that may wait for a lock, once per
 /// request, and must not wait for GitLab.

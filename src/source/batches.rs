@@ -12,8 +12,8 @@ use super::SourceError;
 use crate::clock::UnixSeconds;
 use crate::gitlab::graphql::Batch;
 use crate::gitlab::graphql::batch::BatchSize;
-use crate::gitlab::model::ProjectId;
 use crate::gitlab::{GitLab, GitLabError};
+use crate::types::ProjectId;
 
 /// How long GraphQL is left alone when it did not answer.
 const PAUSE: Duration = Duration::from_secs(600);

@@ -6,16 +6,17 @@
 use std::time::Duration;
 
 use super::{Problem, Reading, Source, SourceError, Target, side_by_side};
+use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::collector::contributors::{Begun, Branch, Read, measure};
 use crate::collector::{Measures, Subject};
 use crate::config::Settings;
-use crate::gitlab::model::{Known, Page, ProjectId, Text};
+use crate::gitlab::model::{Known, Page};
 use crate::gitlab::repository::{Commit, Contributor};
 use crate::gitlab::{Cause, GitLab, GitLabError};
 use crate::people::People;
 use crate::project::ProjectMemory;
-use crate::telemetry::catalogue::Collector;
+use crate::types::{ProjectId, Text};
 
 /// Projects in one run; each costs calls of its own.
 const BATCH: usize = 10;

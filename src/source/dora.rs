@@ -8,17 +8,19 @@ use std::time::Duration;
 
 use super::batches::Batches;
 use super::{Problem, Reading, Source, SourceError, Target, Unavailable, side_by_side};
+use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::collector::dora::computed::Period;
 use crate::collector::dora::{self, Memory};
 use crate::collector::{Measures, Subject};
 use crate::config::{Collectors, DoraSource as Choice, EnvironmentTier};
 use crate::gitlab::GitLab;
-use crate::gitlab::capability::{Edition, Tier};
+use crate::gitlab::capability::Edition;
 use crate::gitlab::dora::{DeploymentTier, DoraByTier, ProjectDora};
-use crate::gitlab::model::{ProjectId, Role};
+use crate::gitlab::model::Role;
 use crate::project::ProjectMemory;
-use crate::telemetry::catalogue::Collector;
+use crate::types::ProjectId;
+use crate::types::Tier;
 
 pub use computed::State;
 

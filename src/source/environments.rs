@@ -11,17 +11,18 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Problem, Reading, Source, SourceError, Target, Unavailable, side_by_side};
+use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::collector::environments::{Known, Read, measure};
 use crate::collector::{Measures, Subject};
 use crate::config::{Collectors, Environments};
 use crate::gitlab::GitLab;
 use crate::gitlab::GitLabError;
-use crate::gitlab::capability::Tier;
-use crate::gitlab::model::{ProjectId, Role};
+use crate::gitlab::model::Role;
 use crate::gitlab::rest::{Deployment, DeploymentFilter};
 use crate::project::ProjectMemory;
-use crate::telemetry::catalogue::Collector;
+use crate::types::ProjectId;
+use crate::types::Tier;
 
 /// Deployments that changed this long before the watermark are read again: a deployment follows its
 /// job after the job's transaction, with the job's times.
@@ -210,7 +211,7 @@ impl EnvironmentsSource {
             return;
         };
         let known = target.memory.environments.known();
-        let mut deployed: Vec<(u64, crate::gitlab::model::Text)> = Vec::new();
+        let mut deployed: Vec<(u64, crate::types::Text)> = Vec::new();
         for environment in read.environments.iter().flatten() {
             let newest = read
                 .deployments

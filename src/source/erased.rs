@@ -7,11 +7,11 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::{Problem, Reading, Source, SourceError, Target, Unavailable};
+use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::collector::{Measures, Subject};
-use crate::gitlab::model::ProjectId;
 use crate::project::ProjectMemory;
-use crate::telemetry::catalogue::Collector;
+use crate::types::ProjectId;
 
 /// What a run brought of each project.
 pub type Fetched = Vec<(ProjectId, Result<Box<dyn Facts>, SourceError>)>;

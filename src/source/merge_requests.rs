@@ -13,19 +13,20 @@ use serde::{Deserialize, Serialize};
 
 use super::batches::{Batches, PerProject};
 use super::{Problem, Reading, Source, SourceError, Target, Unavailable, side_by_side};
+use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::collector::merge_requests::{Census, Read, absorb, measure};
 use crate::collector::{Measures, Subject, code_review};
 use crate::config::Settings;
-use crate::gitlab::capability::Tier;
-use crate::gitlab::model::{ProjectId, Role};
+use crate::gitlab::model::Role;
 use crate::gitlab::reviews::{
     CensusPage, ProjectMergeRequests, ReviewedMergeRequest, User, WhichMergeRequests,
 };
 use crate::gitlab::{GitLab, GitLabError};
 use crate::people::People;
 use crate::project::ProjectMemory;
-use crate::telemetry::catalogue::Collector;
+use crate::types::ProjectId;
+use crate::types::Tier;
 
 /// What changed so long before the last look is read again: GitLab moves a merge request at most
 /// once a minute for its notes, and its clocks and replicas may lag.

@@ -27,14 +27,16 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 
+use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::collector::{Measures, Subject};
 use crate::config::ProjectSettings;
-use crate::gitlab::capability::{Instance, Tier};
-use crate::gitlab::model::{Known, Project, ProjectId, Role, Text};
+use crate::gitlab::capability::Instance;
+use crate::gitlab::model::{Known, Project, Role};
 use crate::gitlab::{Cause, GitLabError};
 use crate::project::ProjectMemory;
-use crate::telemetry::catalogue::Collector;
+use crate::types::Tier;
+use crate::types::{ProjectId, Text};
 
 pub use erased::{AnySource, Facts};
 pub use unavailable::Unavailable;

@@ -15,9 +15,10 @@ use crate::collector::PipelineFacts;
 use crate::collector::refs::{DELETED, Listing, RefName, RefsSeen};
 use crate::config::RefRule;
 use crate::gitlab::GitLabError;
-use crate::gitlab::model::{Page, PipelineId, ProjectId, Text};
+use crate::gitlab::model::Page;
 use crate::gitlab::rest::{GitRef, PipelineFilter};
 use crate::gitlab::{GitLab, model};
+use crate::types::{PipelineId, ProjectId, Text};
 
 /// GitLab moves `last_activity_at` at most this often.
 const ACTIVITY_THROTTLE: Duration = Duration::from_secs(3600);

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use super::batches::Batches;
 use super::{Problem, Reading, Source, SourceError, Target, side_by_side};
+use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::collector::repository::{self, Parts};
 use crate::collector::{Measures, Subject};
 use crate::config::Collectors;
-use crate::gitlab::model::{ProjectId, Text};
 use crate::gitlab::repository::{RefCounts, RepositoryInfo};
 use crate::gitlab::{GitLab, GitLabError};
 use crate::project::ProjectMemory;
-use crate::telemetry::catalogue::Collector;
+use crate::types::{ProjectId, Text};
 
 /// Projects whose REST calls go on side by side.
 const CALLS_AT_ONCE: usize = 4;

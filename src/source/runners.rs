@@ -10,15 +10,16 @@ use std::time::Duration;
 
 use super::batches::Batches;
 use super::{Problem, Reading, Source, SourceError, Target, Unavailable, side_by_side};
+use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::collector::{Measures, Subject, runners};
 use crate::config::Collectors;
-use crate::gitlab::capability::Tier;
 use crate::gitlab::graphql::ProjectRunners;
-use crate::gitlab::model::{Page, ProjectId, Role, Runner, RunnerType};
+use crate::gitlab::model::{Page, Role, Runner, RunnerType};
 use crate::gitlab::{GitLab, GitLabError};
 use crate::project::ProjectMemory;
-use crate::telemetry::catalogue::Collector;
+use crate::types::ProjectId;
+use crate::types::Tier;
 
 /// Calls that run side by side.
 const CALLS_AT_ONCE: usize = 4;

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use super::batches::Batches;
 use super::{Problem, Reading, Source, SourceError, Target, side_by_side};
+use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::collector::{Measures, Subject, schedules};
 use crate::config::Collectors;
 use crate::gitlab::graphql::ProjectSchedules;
-use crate::gitlab::model::{Page, ProjectId, Schedule};
+use crate::gitlab::model::{Page, Schedule};
 use crate::gitlab::{GitLab, GitLabError};
 use crate::project::ProjectMemory;
-use crate::telemetry::catalogue::Collector;
+use crate::types::ProjectId;
 
 /// Calls that run side by side.
 const CALLS_AT_ONCE: usize = 4;

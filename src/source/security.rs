@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use super::batches::Batches;
 use super::{Reading, Source, SourceError, Target, Unavailable, side_by_side};
+use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::collector::{Measures, Subject, security};
 use crate::config::Collectors;
 use crate::gitlab::GitLab;
-use crate::gitlab::capability::Tier;
-use crate::gitlab::model::{Known, ProjectId, Role};
+use crate::gitlab::model::{Known, Role};
 use crate::gitlab::repository::Vulnerabilities;
 use crate::project::ProjectMemory;
-use crate::telemetry::catalogue::Collector;
+use crate::types::ProjectId;
+use crate::types::Tier;
 
 /// REST reads of one run that go on side by side.
 const CALLS_AT_ONCE: usize = 4;

@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use super::batches::{Batches, PerProject};
 use super::{Problem, Reading, Source, SourceError, Target, Unavailable, side_by_side};
+use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::collector::test_reports::{ReportFacts, TestReports, Wanted};
 use crate::collector::{Measures, Subject};
 use crate::config::Collectors;
 use crate::gitlab::graphql::ProjectReports;
-use crate::gitlab::model::{PipelineId, ProjectId, TestReport};
+use crate::gitlab::model::TestReport;
 use crate::gitlab::{GitLab, GitLabError};
 use crate::project::ProjectMemory;
-use crate::telemetry::catalogue::Collector;
+use crate::types::{PipelineId, ProjectId};
 
 /// Pipelines of one project that one look reads by calls of their own.
 const ALONE_AT_ONCE: usize = 20;

@@ -1,7 +1,7 @@
 //! Why a project has nothing for a collector, though nothing failed.
 
-use crate::gitlab::capability::Tier;
 use crate::gitlab::model::Role;
+use crate::types::Tier;
 
 /// Why a project has nothing for a collector: shown on the status page and by `check`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use super::batches::{Batches, PerProject};
 use super::{Problem, Reading, Source, SourceError, Target, Unavailable};
+use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::collector::{Measures, Subject, value_stream};
 use crate::config::Collectors;
 use crate::gitlab::GitLab;
-use crate::gitlab::capability::{Edition, Tier};
+use crate::gitlab::capability::Edition;
 use crate::gitlab::graphql::FlowTimes;
-use crate::gitlab::model::{ProjectId, Role};
+use crate::gitlab::model::Role;
 use crate::gitlab::repository::ValueStreams;
 use crate::project::ProjectMemory;
-use crate::telemetry::catalogue::Collector;
+use crate::types::ProjectId;
+use crate::types::Tier;
 
 /// How far back medians look; GitLab allows 180 days.
 const PERIOD: Duration = Duration::from_secs(30 * 86_400);

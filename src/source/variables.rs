@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use super::{Problem, Reading, Source, SourceError, Target, Unavailable, side_by_side};
+use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::collector::variables::{self, VariablesOf};
 use crate::collector::{Measures, Subject};
 use crate::config::{Collectors, Pattern};
 use crate::gitlab::GitLab;
-use crate::gitlab::capability::Tier;
-use crate::gitlab::model::{ProjectId, Role};
+use crate::gitlab::model::Role;
 use crate::project::ProjectMemory;
-use crate::telemetry::catalogue::Collector;
+use crate::types::ProjectId;
+use crate::types::Tier;
 
 /// Pipelines of one project that one look reads; the others have their turn at the next.
 const AT_ONCE: usize = 20;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::{Commit, Fence, Remembered, Store, StoreError};
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::ProjectId;
 use crate::project::ProjectMemory;
 use crate::series::{RecordedValue, RowRecord};
 use crate::source::change_feed::FeedState;
+use crate::types::ProjectId;
 
 /// Runs the suite; `open` makes an empty store, `fence` makes a lease the one in force.
 pub async fn run<S: Store>(open: impl AsyncFn() -> S, fence: impl Fn(&S, Fence)) {

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 
 use super::{Commit, Fence, Remembered, Store, StoreError};
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::ProjectId;
 use crate::project::ProjectMemory;
 use crate::series::{RowKey, RowRecord};
+use crate::types::ProjectId;
 
 /// Memories are shared with who committed them; rows are kept as they came.
 #[derive(Debug, Default)]

@@ -17,9 +17,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::ProjectId;
 use crate::project::ProjectMemory;
 use crate::series::{RowKey, RowRecord};
+use crate::types::ProjectId;
 
 pub use file::{Bytes, FileSettings, FileStore, OpenError, Opening};
 pub use memory::MemoryStore;

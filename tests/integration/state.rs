@@ -243,7 +243,10 @@ async fn the_state_of_another_gitlab_ends_it_with_2_until_it_is_accepted() {
     // The same GitLab, at what looks like another address.
     let before = place.simulator.url();
     let now = before.replace("127.0.0.1", "localhost");
-    assert_ne!(before, now, "the simulator has another address than expected");
+    assert_ne!(
+        before, now,
+        "the simulator has another address than expected"
+    );
     let moved = ["--gitlab-url", &now];
     let said = refused(&place, &moved).await;
     for part in [

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::super::pipelines::Pipelines;
 use super::super::testing::{ANY, NONE, PROJECT, Watched, pipeline};
 use super::*;
+use crate::catalogue::child_pipelines::{DURATION, QUEUED_DURATION, RUN_COUNT, STATUS};
+use crate::catalogue::pipelines as pipeline_metric;
 use crate::gitlab::model::Status::*;
-use crate::telemetry::catalogue::child_pipelines::{DURATION, QUEUED_DURATION, RUN_COUNT, STATUS};
-use crate::telemetry::catalogue::pipelines as pipeline_metric;
 
 const DAY: i64 = 86_400;
 const QUIET: [PipelineFacts; 0] = [];

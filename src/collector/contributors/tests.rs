@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::collector::refs::RefsSeen;
 use crate::config::{Labels, PeopleNames, ProjectSettings};
-use crate::gitlab::model::{Known, ProjectId};
+use crate::gitlab::model::Known;
+use crate::types::ProjectId;
 
 /// A hash from a word: its beginning tells it apart.
 fn sha(word: &str) -> Text {

@@ -306,7 +306,7 @@ fn a_second_production_environment_does_not_count_an_incident_twice() {
 fn what_has_no_value_is_not_shown_but_a_frequency_of_0() {
     let settings = crate::config::ProjectSettings::default();
     let subject = Subject {
-        id: crate::gitlab::model::ProjectId(1),
+        id: crate::types::ProjectId(1),
         project: &"group/project".into(),
         paths: &std::collections::BTreeMap::new(),
         settings: &settings,

@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::ProjectSettings;
-use crate::gitlab::model::ProjectId;
+use crate::types::ProjectId;
 
 struct Lab {
     memory: Memory,
@@ -66,7 +66,7 @@ fn read(floor: Option<i64>, next: i64, deployments: Vec<Deployment>) -> Read {
 }
 
 fn events(measures: &Measures) -> (usize, usize) {
-    let of = |desc: &crate::telemetry::catalogue::Desc| {
+    let of = |desc: &crate::catalogue::Desc| {
         let events = measures.measured.events.iter();
         events.filter(|event| event.desc.name == desc.name).count()
     };

@@ -4,7 +4,7 @@ use super::super::PipelineFacts;
 use super::super::refs::{Listing, RefsSeen};
 use super::super::testing::pipeline;
 use super::*;
-use crate::gitlab::model::ProjectId;
+use crate::types::ProjectId;
 
 const DAY: i64 = 86_400;
 const NOW: UnixSeconds = UnixSeconds(100 * DAY);

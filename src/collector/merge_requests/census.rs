@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::gitlab::model::Text;
 use crate::gitlab::reviews::CensusPage;
+use crate::types::Text;
 
 /// States of merge requests, as GitLab calls them.
 pub const STATES: [&str; 4] = ["opened", "closed", "merged", "locked"];
@@ -133,8 +133,9 @@ fn place(iid: u64) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gitlab::model::{Page, ProjectId};
+    use crate::gitlab::model::Page;
     use crate::gitlab::reviews::CensusEntry;
+    use crate::types::ProjectId;
 
     fn page(last: u64, entries: &[(u64, &str, &str)]) -> CensusPage {
         let entries = entries.iter().map(|(iid, state, branch)| CensusEntry {

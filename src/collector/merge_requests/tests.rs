@@ -7,9 +7,10 @@ use crate::collector::code_review;
 use crate::collector::names::Names;
 use crate::collector::refs::{Listing, RefsSeen};
 use crate::config::{Labels, ProjectSettings};
-use crate::gitlab::model::{Known as Telling, Page, ProjectId};
+use crate::gitlab::model::{Known as Telling, Page};
 use crate::gitlab::reviews::{CensusEntry, DiffStats, Note, NoteKind, Reviewer, User};
 use crate::people::People;
+use crate::types::ProjectId;
 
 const HOUR: i64 = 3600;
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::Text;
 use crate::gitlab::reviews::{Note, NoteKind, ReviewedMergeRequest, User};
 use crate::people;
+use crate::types::Text;
 
 /// A thing that happened in a review.
 #[derive(Clone, Debug, PartialEq)]

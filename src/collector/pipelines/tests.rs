@@ -2,11 +2,11 @@
 
 use super::super::testing::{ANY, NONE, Watched, pipeline};
 use super::*;
-use crate::gitlab::model::{Known, Status::*};
-use crate::telemetry::catalogue::pipelines::{
+use crate::catalogue::pipelines::{
     ACTIVE, CREATED_TIMESTAMP, DURATION, FINISHED_TIMESTAMP, ID, LAST_RUN_DURATION,
     LAST_RUN_QUEUED_DURATION, QUEUED_DURATION, RUN_COUNT, STATUS,
 };
+use crate::gitlab::model::{Known, Status::*};
 
 const DAY: i64 = 86_400;
 const COLLECTOR: Pipelines = Pipelines {

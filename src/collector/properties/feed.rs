@@ -4,8 +4,9 @@ use super::super::testing::Watched;
 use super::super::{FeedCollector, PipelineFacts};
 use super::world::Life;
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::{Known, PipelineId};
+use crate::gitlab::model::Known;
 use crate::source::change_feed::{Details, FeedState, Look, Wishes};
+use crate::types::PipelineId;
 
 const WISHES: Wishes = Wishes {
     children: true,

@@ -14,9 +14,9 @@ use super::jobs::Jobs;
 use super::pipelines::Pipelines;
 use super::testing::{ANY, Watched};
 use super::{Feed, FeedCollector, PipelineFacts};
+use crate::catalogue::pipelines as metric;
+use crate::catalogue::{child_pipelines as child_metric, jobs as job_metric};
 use crate::gitlab::model::Status;
-use crate::telemetry::catalogue::pipelines as metric;
-use crate::telemetry::catalogue::{child_pipelines as child_metric, jobs as job_metric};
 use world::{Life, NAMES, world};
 
 const PIPELINES: Pipelines = Pipelines {

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use super::super::PipelineFacts;
 use super::super::testing::{PROJECT, job, pipeline};
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::{Job, JobId, Known, Status};
+use crate::gitlab::model::{Job, Known, Status};
+use crate::types::JobId;
 
 /// The names of jobs.
 pub const NAMES: [&str; 2] = ["unit", "lint"];

@@ -5,10 +5,10 @@ use super::super::jobs::Jobs;
 use super::super::pipelines::Pipelines;
 use super::super::testing::{ANY, NONE, PROJECT, Watched, job, pipeline, project_id};
 use super::*;
+use crate::catalogue::jobs as job_metric;
+use crate::catalogue::pipelines::{DURATION, ID, RUN_COUNT, STATUS};
 use crate::config::MergeRequestState;
 use crate::gitlab::model::Status::{Failed, Success};
-use crate::telemetry::catalogue::jobs as job_metric;
-use crate::telemetry::catalogue::pipelines::{DURATION, ID, RUN_COUNT, STATUS};
 
 const DAY: i64 = 86_400;
 const QUIET: [PipelineFacts; 0] = [];

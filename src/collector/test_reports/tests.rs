@@ -10,7 +10,7 @@ use crate::gitlab::model::{Known, TestCounts, TestSuite};
 struct Watch {
     settings: ProjectSettings,
     refs: RefsSeen,
-    paths: BTreeMap<crate::gitlab::model::ProjectId, Text>,
+    paths: BTreeMap<crate::types::ProjectId, Text>,
     path: Text,
     known: pipelines::Memory,
     memory: Memory,

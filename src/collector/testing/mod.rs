@@ -9,9 +9,10 @@ pub use watched::{ANY, NONE, Watched};
 use super::{ForeignPipeline, PipelineFacts};
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::{
-    DownstreamTarget, Job, JobId, Known, Pipeline, PipelineId, PipelineMergeRequest, ProjectId,
-    RefKind, RunnerType, Status, Upstream,
+    DownstreamTarget, Job, Known, Pipeline, PipelineMergeRequest, RefKind, RunnerType, Status,
+    Upstream,
 };
+use crate::types::{JobId, PipelineId, ProjectId};
 
 /// The project that tests watch, unless they say otherwise.
 pub const PROJECT: &str = "group/project";

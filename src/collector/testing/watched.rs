@@ -7,12 +7,11 @@ use std::time::Duration;
 use super::super::refs::{Listing, RefsSeen};
 use super::super::{Feed, FeedCollector, Measured, PipelineFacts, Subject};
 use super::{PROJECT, project_id};
+use crate::catalogue::{Counter, Desc, Gauge, Histogram, Kind, LabelValues, Measurement};
 use crate::clock::UnixSeconds;
 use crate::config::ProjectSettings;
-use crate::gitlab::model::{Job, Known, PipelineId, Status, Text};
-use crate::telemetry::catalogue::{
-    Counter, Desc, Gauge, Histogram, Kind, LabelValues, Measurement,
-};
+use crate::gitlab::model::{Job, Known, Status};
+use crate::types::{PipelineId, Text};
 
 /// No labels asked for: every series of a metric.
 pub const ANY: &[(&str, &str)] = &[];

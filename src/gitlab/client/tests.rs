@@ -7,11 +7,11 @@ use secrecy::SecretString;
 
 use crate::clock::{Clock, UnixSeconds};
 use crate::gitlab::graphql::Which;
-use crate::gitlab::model::ProjectId;
 use crate::gitlab::testing::{Accounts, Fake, Reply, TOKEN, Traces, gitlab};
 use crate::gitlab::{
     GitLab, GitLabError, NoAccounting, Outcome, Settings, SetupError, TokenSource,
 };
+use crate::types::ProjectId;
 
 const METADATA: &str = r#"{"version":"19.3.0-ee","revision":"abc","enterprise":true}"#;
 

@@ -9,7 +9,8 @@ use super::queries::{
 };
 use super::{Batch, PipelineJobs, changes, dora, features, jobs, merge_requests, reviews};
 use crate::gitlab::bodies::Reading;
-use crate::gitlab::model::{Page, ProjectId};
+use crate::gitlab::model::Page;
+use crate::types::ProjectId;
 
 /// What an answer is to be read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

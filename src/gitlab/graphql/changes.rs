@@ -6,9 +6,8 @@ use super::{Batch, Messages, Which, queries};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::json::Step;
-use crate::gitlab::model::{
-    Known, Page, Pipeline, PipelineId, Project, ProjectId, Role, Upstream, merge_request_iid,
-};
+use crate::gitlab::model::{Known, Page, Pipeline, Project, Role, Upstream, merge_request_iid};
+use crate::types::{PipelineId, ProjectId};
 use queries::project_changes::{
     self, PipelinePage, PipelinePageNodesUpstream, ProjectChangesProjectsNodes,
 };

@@ -3,10 +3,11 @@
 use super::scalars::BigInt;
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::{
-    Job, JobId, Known, Pipeline, PipelineId, PipelineMergeRequest, ProjectId, RefKind, RunnerType,
-    Status, Upstream, merge_request_iid,
+    Job, Known, Pipeline, PipelineMergeRequest, RefKind, RunnerType, Status, Upstream,
+    merge_request_iid,
 };
 use crate::gitlab::rest::sensible;
+use crate::types::{JobId, PipelineId, ProjectId};
 
 /// The number at the end of a global id, `gid://gitlab/Ci::Pipeline/123`.
 pub(super) fn gid(field: &str, text: &str) -> Result<u64, String> {

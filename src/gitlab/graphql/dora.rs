@@ -7,7 +7,7 @@ use super::{Batch, Messages, queries};
 use crate::gitlab::GitLab;
 use crate::gitlab::dora::{Days, DeploymentTier, DoraByTier, DoraFigures, ProjectDora, sensible};
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::ProjectId;
+use crate::types::ProjectId;
 use queries::dora_metrics;
 
 impl Messages for ProjectDora {

@@ -8,9 +8,10 @@ use super::holes::Partial;
 use super::{Batch, Messages, queries};
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
-use crate::gitlab::capability::Tier;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{Known, ProjectId, Role};
+use crate::gitlab::model::{Known, Role};
+use crate::types::ProjectId;
+use crate::types::Tier;
 use queries::{feature_probe, licensed_features};
 
 /// Days the probe of value stream metrics looks back; the answer's value does not matter.

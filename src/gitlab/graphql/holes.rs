@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use super::convert::gid;
 use super::{Batch, FailedProject};
 use crate::gitlab::json::{Flaw, Step, display};
-use crate::gitlab::model::{Page, ProjectId};
+use crate::gitlab::model::Page;
+use crate::types::ProjectId;
 
 /// How GitLab says that the token may not see something: as good as null.
 const NO_PERMISSION: &str = "does not exist or you don't have permission";

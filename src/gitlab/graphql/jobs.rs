@@ -8,10 +8,9 @@ use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::json::Step;
-use crate::gitlab::model::{
-    Downstream, DownstreamTarget, Job, Known, Page, PipelineId, ProjectId, Status, Text, Upstream,
-};
+use crate::gitlab::model::{Downstream, DownstreamTarget, Job, Known, Page, Status, Upstream};
 use crate::gitlab::rest::sensible;
+use crate::types::{PipelineId, ProjectId, Text};
 use queries::pipeline_jobs::{
     self, JobsOfPipeline, JobsOfPipelineDownstreamNodes, JobsOfPipelineJobsNodes, PipelineJobsPage,
     PipelineJobsProjectsNodes,

@@ -5,7 +5,8 @@ use super::holes::{Partial, key};
 use super::{Batch, queries};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{MergeRequest, Page, ProjectId};
+use crate::gitlab::model::{MergeRequest, Page};
+use crate::types::ProjectId;
 use queries::merge_request_states::{
     MergeRequestStatesProjectsNodesMergeRequestsNodes as Node, ResponseData, Variables,
 };

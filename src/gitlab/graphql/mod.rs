@@ -48,7 +48,8 @@ use super::GitLab;
 use super::client::{Answer, Call, Query, record_failure};
 use super::error::{Cause, GitLabError};
 use super::json::{self, Flaw, Step};
-use super::model::{Page, ProjectId};
+use super::model::Page;
+use crate::types::ProjectId;
 
 /// The endpoint as labels and spans name it.
 const ENDPOINT: &str = "/graphql";

@@ -7,8 +7,9 @@ use super::{Batch, Messages, queries};
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{Page, PipelineId, ProjectId, TestCounts, TestReport, TestSuite};
+use crate::gitlab::model::{Page, TestCounts, TestReport, TestSuite};
 use crate::gitlab::rest::sensible;
+use crate::types::{PipelineId, ProjectId};
 use queries::test_reports::{self, TestReportsProjectsNodesPipelinesNodes as Node};
 
 /// The test reports of one project's pipelines that moved.

@@ -6,8 +6,9 @@ use super::holes::Partial;
 use super::{Batch, Messages, queries};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{Known, ProjectId, Text};
+use crate::gitlab::model::Known;
 use crate::gitlab::repository::{Language, RefCounts, Releases, RepositoryInfo, Statistics};
+use crate::types::{ProjectId, Text};
 use queries::ref_counts;
 use queries::repositories::{self, RepositoriesProjectsNodes as Node};
 

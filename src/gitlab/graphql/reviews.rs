@@ -7,11 +7,12 @@ use super::{Batch, Messages, queries};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::json::Step;
-use crate::gitlab::model::{Page, ProjectId};
+use crate::gitlab::model::Page;
 use crate::gitlab::reviews::{
     CensusEntry, CensusPage, DiffStats, Note, NoteKind, ProjectMergeRequests, ReviewedMergeRequest,
     Reviewer, User, WhichMergeRequests,
 };
+use crate::types::ProjectId;
 use queries::merge_request_census::{self, MergeRequestCensusProjectsNodes as Counted};
 use queries::merge_request_reviews::{
     self, MergeRequestReviewsProjectsNodes as ProjectNode,

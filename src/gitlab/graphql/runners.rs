@@ -6,7 +6,8 @@ use super::holes::{Partial, key};
 use super::{Batch, Messages, queries};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{Page, ProjectId, Runner, RunnerManager, RunnerType};
+use crate::gitlab::model::{Page, Runner, RunnerManager, RunnerType};
+use crate::types::ProjectId;
 use queries::runners::{self, RunnerPageNodes as Node};
 
 /// The runners that serve one project.

@@ -6,9 +6,8 @@ use super::holes::{Partial, key};
 use super::{Batch, Messages, queries};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{
-    LastPipeline, Page, PipelineId, ProjectId, Schedule, Status, short_ref,
-};
+use crate::gitlab::model::{LastPipeline, Page, Schedule, Status, short_ref};
+use crate::types::{PipelineId, ProjectId};
 use queries::pipeline_schedules::{
     self, PipelineSchedulesProjectsNodesPipelineSchedulesNodes as Node,
 };

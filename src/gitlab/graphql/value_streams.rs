@@ -9,8 +9,8 @@ use super::{Batch, Messages, queries};
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::ProjectId;
 use crate::gitlab::repository::{StageMedian, ValueStreams};
+use crate::types::ProjectId;
 use queries::{flow_times, value_streams};
 
 /// Value streams of a project that are read.

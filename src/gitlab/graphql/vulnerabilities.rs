@@ -6,8 +6,9 @@ use super::holes::Partial;
 use super::{Batch, Messages, queries};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{Known, ProjectId};
+use crate::gitlab::model::Known;
 use crate::gitlab::repository::Vulnerabilities;
+use crate::types::ProjectId;
 use queries::vulnerability_counts;
 
 impl Messages for Vulnerabilities {

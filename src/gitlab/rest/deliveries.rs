@@ -7,7 +7,8 @@ use super::pipelines::{maybe_time, time};
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{Page, ProjectId, Text};
+use crate::gitlab::model::Page;
+use crate::types::{ProjectId, Text};
 
 /// An environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

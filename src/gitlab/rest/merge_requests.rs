@@ -6,7 +6,8 @@ use super::Get;
 use super::pipelines::time;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{MergeRequest, Page, ProjectId};
+use crate::gitlab::model::{MergeRequest, Page};
+use crate::types::ProjectId;
 
 /// Numbers in one call, so that the address stays short.
 const IIDS_PER_CALL: usize = 100;

@@ -10,9 +10,9 @@ use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::model::{
-    Job, JobId, Known, Page, Pipeline, PipelineId, ProjectId, RefKind, RunnerType, Status, Text,
-    merge_request_iid,
+    Job, Known, Page, Pipeline, RefKind, RunnerType, Status, merge_request_iid,
 };
+use crate::types::{JobId, PipelineId, ProjectId, Text};
 
 /// A pipeline as REST's lists give it: no times of start and finish, no durations, no tag flag.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,7 +8,8 @@ use super::Get;
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{Known, Page, Project, ProjectId, Role};
+use crate::gitlab::model::{Known, Page, Project, Role};
+use crate::types::ProjectId;
 
 /// How a project is named in a call.
 #[derive(Clone, Debug, PartialEq, Eq)]

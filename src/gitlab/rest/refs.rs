@@ -6,7 +6,8 @@ use super::Get;
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{Page, ProjectId, Text};
+use crate::gitlab::model::Page;
+use crate::types::{ProjectId, Text};
 
 /// A branch or tag.
 #[derive(Clone, Debug, PartialEq, Eq)]

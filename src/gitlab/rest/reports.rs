@@ -5,9 +5,8 @@ use serde::Deserialize;
 use super::{Get, sensible};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{
-    Page, PipelineId, ProjectId, TestCase, TestCounts, TestReport, TestSuite, Text, Variable,
-};
+use crate::gitlab::model::{Page, TestCase, TestCounts, TestReport, TestSuite, Variable};
+use crate::types::{PipelineId, ProjectId, Text};
 
 #[derive(Deserialize)]
 pub(super) struct RestSummary {

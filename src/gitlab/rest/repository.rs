@@ -10,10 +10,11 @@ use super::{Get, read_list};
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{Known, Page, ProjectId};
+use crate::gitlab::model::{Known, Page};
 use crate::gitlab::repository::{
     Commit, Contributor, Language, RefCounts, Releases, RepositoryInfo, SEVERITIES, Statistics,
 };
+use crate::types::ProjectId;
 
 #[derive(Deserialize)]
 pub(super) struct RestRepository {

@@ -6,11 +6,12 @@ use super::pipelines::{maybe_time, time};
 use super::{Get, read_list};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{Page, ProjectId};
+use crate::gitlab::model::Page;
 use crate::gitlab::reviews::{
     CensusEntry, CensusPage, Note, NoteKind, ReviewedMergeRequest, Reviewer, User,
     WhichMergeRequests,
 };
+use crate::types::ProjectId;
 
 const LIST: &str = "/projects/:id/merge_requests";
 

@@ -6,7 +6,8 @@ use super::Get;
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{Page, ProjectId, Runner, RunnerManager, RunnerType};
+use crate::gitlab::model::{Page, Runner, RunnerManager, RunnerType};
+use crate::types::ProjectId;
 
 #[derive(Deserialize)]
 pub(super) struct RestListedRunner {

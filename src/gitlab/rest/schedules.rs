@@ -6,9 +6,8 @@ use super::Get;
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{
-    LastPipeline, Page, PipelineId, ProjectId, Schedule, Status, short_ref,
-};
+use crate::gitlab::model::{LastPipeline, Page, Schedule, Status, short_ref};
+use crate::types::{PipelineId, ProjectId};
 
 #[derive(Deserialize)]
 pub(super) struct RestSchedule {

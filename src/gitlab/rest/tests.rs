@@ -7,10 +7,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::{
-    JobId, Known, PipelineId, ProjectId, RefKind, Role, RunnerType, Status,
-};
+use crate::gitlab::model::{Known, RefKind, Role, RunnerType, Status};
 use crate::gitlab::testing::{Fake, Reply};
+use crate::types::{JobId, PipelineId, ProjectId};
 
 const PROJECT: ProjectId = ProjectId(1);
 

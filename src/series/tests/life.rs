@@ -158,7 +158,7 @@ fn remembered_series_that_no_longer_fit_are_refused_with_the_reason() {
     assert_eq!(refusal(damaged), Refusal::Damaged);
 }
 
-fn gone(git_ref: &str) -> Vec<(&'static str, crate::gitlab::model::Text)> {
+fn gone(git_ref: &str) -> Vec<(&'static str, crate::types::Text)> {
     vec![("project", "p".into()), ("ref", git_ref.into())]
 }
 
@@ -240,8 +240,8 @@ fn a_retired_series_that_comes_back_is_born_anew_at_zero() {
 
 #[test]
 fn a_gone_project_loses_its_states_at_once_and_its_totals_later() {
-    use crate::telemetry::catalogue::child_pipelines;
-    use crate::telemetry::catalogue::labels::ChildLabels;
+    use crate::catalogue::child_pipelines;
+    use crate::catalogue::labels::ChildLabels;
     let child = |project: &str, parent: &str| {
         let labels = ChildLabels {
             bridge_name: "b".into(),
@@ -281,8 +281,8 @@ fn a_gone_project_loses_its_states_at_once_and_its_totals_later() {
 
 #[test]
 fn what_a_collector_counted_is_retired_and_nothing_else() {
-    use crate::telemetry::catalogue::contributors;
-    use crate::telemetry::catalogue::labels::AuthorLabels;
+    use crate::catalogue::contributors;
+    use crate::catalogue::labels::AuthorLabels;
     let commits = |project: &str| {
         let labels = AuthorLabels {
             author: "Ada".into(),

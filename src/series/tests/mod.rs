@@ -12,14 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Block, RowValue, RowView, Table, TableSettings, Update, Walk};
+use crate::catalogue::buckets::BucketSettings;
+use crate::catalogue::instruments::{Change, Delta};
+use crate::catalogue::labels::{Labels, RefLabels, RefSourceLabels, RefSourceStatusLabels};
+use crate::catalogue::{Collector, Desc, FamilyId, SeriesKey, pipelines};
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::ProjectId;
-use crate::telemetry::buckets::BucketSettings;
-use crate::telemetry::catalogue::labels::{
-    Labels, RefLabels, RefSourceLabels, RefSourceStatusLabels,
-};
-use crate::telemetry::catalogue::{Collector, Desc, FamilyId, SeriesKey, pipelines};
-use crate::telemetry::instruments::{Change, Delta};
+use crate::types::ProjectId;
 
 const WINDOW: u64 = 120;
 

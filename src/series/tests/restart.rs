@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::super::{RecordedValue, Retirement, RowRecord, StagedRows, Update};
 use super::*;
-use crate::gitlab::model::Text;
+use crate::types::Text;
 
 fn of_ref(git_ref: &str) -> Vec<(&'static str, Text)> {
     vec![("project", "p".into()), ("ref", git_ref.into())]

@@ -2,7 +2,8 @@
 
 use askama::Template;
 
-use crate::telemetry::catalogue::{self, Collector, Desc, Tier};
+use crate::catalogue::{self, Collector, Desc};
+use crate::types::Tier;
 
 /// The page.
 #[derive(Template)]

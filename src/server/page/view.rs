@@ -7,15 +7,15 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::cards::{self, Card};
 use super::words::{Moment, clip, count, length, plural};
+use crate::catalogue::{Collector, FamilyId};
 use crate::clock::UnixSeconds;
 use crate::config::Config;
-use crate::gitlab::model::ProjectId;
 use crate::series::Table;
 use crate::server::PROFILES;
 use crate::server::status::{
     CollectorState, CollectorStatus, ProjectPage, ProjectQuery, ProjectStatus, Reachability, Status,
 };
-use crate::telemetry::catalogue::{Collector, FamilyId};
+use crate::types::ProjectId;
 
 /// What may stand in a path as it is.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC

@@ -6,9 +6,9 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::sample;
 use super::site::{Site, TOKEN};
+use crate::catalogue::{self, Collector};
 use crate::server::LIMITS;
 use crate::server::status::{CollectorStatus, Reachability, Reading, TokenExpiry};
-use crate::telemetry::catalogue::{self, Collector};
 
 /// What stands between `start` and `end`.
 fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {

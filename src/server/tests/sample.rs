@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::{ProjectId, Role};
+use crate::gitlab::model::Role;
 use crate::server::status::*;
-use crate::telemetry::catalogue::{Collector, Tier};
+use crate::types::ProjectId;
+use crate::types::Tier;
 
 pub(super) const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 

@@ -15,17 +15,17 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::sample;
+use crate::catalogue::buckets::BucketSettings;
+use crate::catalogue::instruments::{Change, Delta};
+use crate::catalogue::labels::{Labels, RefLabels};
+use crate::catalogue::{Collector, FamilyId, pipelines};
 use crate::clock::{Clock, UnixSeconds};
 use crate::config::Config;
-use crate::gitlab::model::ProjectId;
 use crate::series::{Block, Table, TableSettings, Update};
 use crate::server::status::{ProjectQuery, ProjectStatus, Readiness, Status, StatusSource};
 use crate::server::{Context, LIMITS, Limits, OwnFamilies, serve_within};
-use crate::telemetry::buckets::BucketSettings;
-use crate::telemetry::catalogue::labels::{Labels, RefLabels};
-use crate::telemetry::catalogue::{Collector, FamilyId, pipelines};
-use crate::telemetry::instruments::{Change, Delta};
 use crate::telemetry::secrets::Secrets;
+use crate::types::ProjectId;
 
 /// No condition is waited for longer than this.
 const DEADLINE: Duration = Duration::from_secs(60);

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use super::upstreams::{Upstreams, upstream_of};
 use super::{Place, Started, Tracked, Wanted, lock};
 use crate::collector::ForeignPipeline;
-use crate::gitlab::model::{DownstreamTarget, Pipeline, ProjectId, Text, Upstream};
+use crate::gitlab::model::{DownstreamTarget, Pipeline, Upstream};
 use crate::gitlab::{GitLab, GitLabError};
+use crate::types::{ProjectId, Text};
 
 /// GitLab refuses deeper hierarchies; a longer chain over projects is a loop.
 const MAX_FOLLOWED: usize = 100;

@@ -14,8 +14,9 @@ use super::{
 use crate::clock::UnixSeconds;
 use crate::gitlab::graphql::batch::BatchSize;
 use crate::gitlab::graphql::{Batch, PipelineJobs, ProjectChanges, Which};
-use crate::gitlab::model::{Known, Page, Pipeline, PipelineId, ProjectId, Status};
+use crate::gitlab::model::{Known, Page, Pipeline, Status};
 use crate::gitlab::{Cause, GitLab, GitLabError};
+use crate::types::{PipelineId, ProjectId};
 
 /// Pipelines of a project in one query of details.
 const DETAILS_PIPELINES: u32 = 5;

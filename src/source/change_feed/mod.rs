@@ -23,9 +23,8 @@ use crate::clock::{Clock, UnixSeconds};
 use crate::collector::Feed;
 use crate::gitlab::GitLab;
 use crate::gitlab::GitLabError;
-use crate::gitlab::model::{
-    Downstream, DownstreamTarget, Job, Known, Pipeline, PipelineId, Project, ProjectId, Role, Text,
-};
+use crate::gitlab::model::{Downstream, DownstreamTarget, Job, Known, Pipeline, Project, Role};
+use crate::types::{PipelineId, ProjectId, Text};
 use foreign::Foreign;
 use graphql::GraphQl;
 use rest::Rest;

@@ -12,11 +12,11 @@ use super::{
 use crate::clock::UnixSeconds;
 use crate::collector::pipelines::PARENT_PIPELINE;
 use crate::gitlab::model::{
-    Job, JobId, Known, Pipeline, PipelineId, PipelineMergeRequest, Project, ProjectId, RefKind,
-    Role, Status, merge_request_iid,
+    Job, Known, Pipeline, PipelineMergeRequest, Project, RefKind, Role, Status, merge_request_iid,
 };
 use crate::gitlab::rest::{Bridge, PipelineFilter, PipelineHead};
 use crate::gitlab::{GitLab, GitLabError};
+use crate::types::{JobId, PipelineId, ProjectId};
 
 /// Path and activity of a project, which pipelines do not tell, are read this often.
 const PROJECT_INTERVAL: Duration = Duration::from_secs(300);

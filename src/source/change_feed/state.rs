@@ -10,7 +10,8 @@ use crate::collector::pipelines::{MULTI_PROJECT_PIPELINE, PARENT_PIPELINE};
 use crate::collector::refs::{RefName, is_watched};
 use crate::collector::{Feed, ForeignPipeline, PipelineFacts};
 use crate::config::ProjectSettings;
-use crate::gitlab::model::{Job, Known, Pipeline, PipelineId, Status, Upstream};
+use crate::gitlab::model::{Job, Known, Pipeline, Status, Upstream};
+use crate::types::PipelineId;
 
 /// What moved this long before the watermark is read again: GitLab sets `updated_at` before it
 /// commits, so a change can appear late.

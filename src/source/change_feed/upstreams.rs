@@ -4,7 +4,8 @@
 //! was read of upstream pipelines is kept here for the projects that the downstream ones run in.
 
 use super::{Place, Started, lock};
-use crate::gitlab::model::{Pipeline, PipelineId, Text, Upstream};
+use crate::gitlab::model::{Pipeline, Upstream};
+use crate::types::{PipelineId, Text};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 

@@ -8,14 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use super::super::environments::pipelines;
 use super::super::{Problem, SourceError, Target, side_by_side};
+use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::collector::dora::computed::Period;
 use crate::collector::dora::{Memory, tiers_of};
 use crate::gitlab::dora::DeploymentTier;
-use crate::gitlab::model::{Page, ProjectId};
+use crate::gitlab::model::Page;
 use crate::gitlab::rest::{Deployment, DeploymentFilter};
 use crate::gitlab::{GitLab, GitLabError};
-use crate::telemetry::catalogue::Collector;
+use crate::types::ProjectId;
 
 /// What ended or changed this long before the last look is read again: it shows after its
 /// transaction, with times from before.

@@ -25,9 +25,9 @@ use super::super::{Commit, Remembered};
 use super::quiet::caught;
 use super::record::{self, Key, Record, seal, unseal};
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::{ProjectId, Text};
 use crate::project::ProjectMemory;
 use crate::series::{RowKey, RowRecord};
+use crate::types::{ProjectId, Text};
 
 /// Records about a project.
 type OfProjects = TableDefinition<'static, (u64, &'static [u8]), &'static [u8]>;

@@ -9,9 +9,9 @@ use tempfile::TempDir;
 use super::super::conformance;
 use super::*;
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::ProjectId;
 use crate::project::ProjectMemory;
 use crate::series::{RecordedValue, RowRecord};
+use crate::types::ProjectId;
 
 const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 

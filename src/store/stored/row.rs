@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::ProjectId;
 use crate::series::{RecordedValue, RowRecord};
+use crate::types::ProjectId;
 
 /// A series; its project stands in its key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

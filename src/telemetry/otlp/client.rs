@@ -60,12 +60,12 @@ pub enum ClientError {
 
 /// Headers of every request, checked; their values are marked as sensitive.
 #[derive(Clone, Default)]
-pub(in crate::telemetry) struct Headers(HeaderMap);
+pub(crate) struct Headers(HeaderMap);
 
 impl Headers {
     /// # Errors
     /// When HTTP forbids a name or value.
-    pub(in crate::telemetry) fn new(headers: &[Header]) -> Result<Self, ClientError> {
+    pub(crate) fn new(headers: &[Header]) -> Result<Self, ClientError> {
         let mut map = HeaderMap::with_capacity(headers.len());
         for (name, value) in headers {
             let refused = || ClientError::Header { name: name.clone() };
@@ -78,12 +78,12 @@ impl Headers {
     }
 
     /// For HTTP.
-    pub(in crate::telemetry) fn map(&self) -> &HeaderMap {
+    pub(crate) fn map(&self) -> &HeaderMap {
         &self.0
     }
 
     /// For gRPC.
-    pub(in crate::telemetry) fn metadata(&self) -> MetadataMap {
+    pub(crate) fn metadata(&self) -> MetadataMap {
         MetadataMap::from_headers(self.0.clone())
     }
 }
@@ -101,7 +101,7 @@ impl std::fmt::Debug for Headers {
 ///
 /// # Errors
 /// When the certificates or the endpoint cannot be used.
-pub(in crate::telemetry) fn grpc_channel(target: &OtlpTarget) -> Result<Channel, ClientError> {
+pub(crate) fn grpc_channel(target: &OtlpTarget) -> Result<Channel, ClientError> {
     let refused = |source| {
         let mut endpoint = target.endpoint.clone();
         let _ = endpoint.set_username("");
@@ -138,9 +138,7 @@ pub(in crate::telemetry) fn grpc_channel(target: &OtlpTarget) -> Result<Channel,
 ///
 /// # Errors
 /// When the certificates cannot be used.
-pub(in crate::telemetry) fn http_client(
-    target: &OtlpTarget,
-) -> Result<reqwest::Client, ClientError> {
+pub(crate) fn http_client(target: &OtlpTarget) -> Result<reqwest::Client, ClientError> {
     Ok(http_client_builder(target)?.build()?)
 }
 
@@ -149,7 +147,7 @@ pub(in crate::telemetry) fn http_client(
 ///
 /// # Errors
 /// When the certificates cannot be used.
-pub(in crate::telemetry) fn blocking_http_client(
+pub(crate) fn blocking_http_client(
     target: &OtlpTarget,
 ) -> Result<reqwest::blocking::Client, ClientError> {
     let builder = http_client_builder(target)?;

@@ -20,7 +20,7 @@ use super::{
 ///
 /// # Errors
 /// When no client can be made for `target`.
-pub(in crate::telemetry) fn with_grpc<B>(builder: B, target: &OtlpTarget) -> Result<B, ClientError>
+pub(crate) fn with_grpc<B>(builder: B, target: &OtlpTarget) -> Result<B, ClientError>
 where
     B: WithTonicConfig + WithExportConfig,
 {
@@ -49,7 +49,7 @@ where
 ///
 /// # Errors
 /// When no client can be made for `target`.
-pub(in crate::telemetry) fn with_http<B>(builder: B, target: &OtlpTarget) -> Result<B, ClientError>
+pub(crate) fn with_http<B>(builder: B, target: &OtlpTarget) -> Result<B, ClientError>
 where
     B: WithHttpConfig + WithExportConfig,
 {
@@ -93,14 +93,14 @@ impl HttpClient for ClientWithHeaders {
 }
 
 /// Counts how the exports of one signal end, and says so where it is news.
-pub(in crate::telemetry) struct Exports {
+pub(crate) struct Exports {
     signal: Signal,
     counter: Arc<dyn CountExports>,
     trouble: Trouble,
 }
 
 impl Exports {
-    pub(in crate::telemetry) fn new(signal: Signal, counter: Arc<dyn CountExports>) -> Self {
+    pub(crate) fn new(signal: Signal, counter: Arc<dyn CountExports>) -> Self {
         Self {
             signal,
             counter,
@@ -109,13 +109,13 @@ impl Exports {
     }
 
     /// Notes the end of an export; `message` says what went wrong.
-    pub(in crate::telemetry) fn note(&self, outcome: Outcome, message: &str) {
+    pub(crate) fn note(&self, outcome: Outcome, message: &str) {
         self.counter.count_export(self.signal, outcome);
         self.trouble.note(outcome, message);
     }
 
     /// Notes the end of an export by the SDK's exporters, which log partial rejections themselves.
-    pub(in crate::telemetry) fn note_sdk(&self, result: &OTelSdkResult) {
+    pub(crate) fn note_sdk(&self, result: &OTelSdkResult) {
         match result {
             Ok(()) => self.note(Outcome::Success, ""),
             Err(error) => self.note(Outcome::Error, &error.to_string()),

@@ -14,8 +14,8 @@ use url::Url;
 use super::secrets::Secrets;
 
 pub use client::ClientError;
-pub(super) use client::{Headers, grpc_channel, http_client};
-pub(super) use exporter::{Exports, with_grpc, with_http};
+pub(crate) use client::{Headers, grpc_channel, http_client};
+pub(crate) use exporter::{Exports, with_grpc, with_http};
 
 /// The OTLP transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

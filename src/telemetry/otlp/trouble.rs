@@ -6,13 +6,13 @@ use super::{Outcome, Signal};
 
 /// What has been said about the state of one signal.
 #[derive(Debug)]
-pub(in crate::telemetry) struct Trouble {
+pub(crate) struct Trouble {
     signal: Signal,
     said: Mutex<Option<String>>,
 }
 
 impl Trouble {
-    pub(in crate::telemetry) fn new(signal: Signal) -> Self {
+    pub(crate) fn new(signal: Signal) -> Self {
         Self {
             signal,
             said: Mutex::new(None),
@@ -21,7 +21,7 @@ impl Trouble {
 
     /// Logs how an export ended where that is news: a receiver that is down for a night is one
     /// line, not one per push.
-    pub(in crate::telemetry) fn note(&self, outcome: Outcome, message: &str) {
+    pub(crate) fn note(&self, outcome: Outcome, message: &str) {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let signal = self.signal.as_str();
         match outcome {

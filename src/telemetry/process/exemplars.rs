@@ -10,8 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use opentelemetry::trace::{SpanId, TraceContextExt as _, TraceId};
 
 use super::instruments::{CARDINALITY_LIMIT, Histogram};
+use crate::catalogue::{LabelValues, Labels};
 use crate::clock::Clock;
-use crate::telemetry::catalogue::{LabelValues, Labels};
 
 /// A value and the span that it was measured in.
 #[derive(Clone, Copy, Debug, PartialEq)]

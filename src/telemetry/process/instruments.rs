@@ -19,7 +19,7 @@ use opentelemetry_sdk::metrics::{
     Aggregation, Instrument, InstrumentKind, Pipeline, SdkMeterProvider, Stream, Temporality,
 };
 
-use crate::telemetry::catalogue::{self, Buckets, Collector, Desc, LabelValues, Labels};
+use crate::catalogue::{self, Buckets, Collector, Desc, LabelValues, Labels};
 use crate::telemetry::resource;
 
 /// Series per metric. Every label here has few values; this holds if one should not.

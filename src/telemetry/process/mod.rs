@@ -12,14 +12,15 @@ use std::time::Duration;
 use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_sdk::error::OTelSdkError;
 
-use super::catalogue::labels::{
+use super::otlp::{CountExports, Outcome, Signal};
+use crate::catalogue::labels::{
     ApiEndpointLabels, ApiRequestLabels, ApiStatusLabels, BuildLabels, CollectorErrorLabels,
     CollectorLabels, GitLabLabels, MetricLabels, NoLabels, OtlpExportLabels, QueryLabels,
 };
-use super::catalogue::{self, Tier, exporter};
-use super::otlp::{CountExports, Outcome, Signal};
+use crate::catalogue::{self, exporter};
 use crate::clock::{Clock, UnixSeconds};
 use crate::series::Table;
+use crate::types::Tier;
 use exemplars::Traced;
 use instruments::{Counter, Gauge, Histogram, Meters, Total};
 use system::Usage;
@@ -287,7 +288,7 @@ impl OwnMetrics {
 
     /// All metrics as they are now, for OTLP.
     #[must_use]
-    pub(in crate::telemetry) fn collect(&self) -> Vec<Metric> {
+    pub(crate) fn collect(&self) -> Vec<Metric> {
         self.refresh();
         self.meters.collect()
     }

@@ -4,8 +4,8 @@ use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use prometheus::TextEncoder;
 
 use super::*;
+use crate::catalogue::buckets::BucketSettings;
 use crate::series::TableSettings;
-use crate::telemetry::buckets::BucketSettings;
 
 fn own() -> Arc<OwnMetrics> {
     let table = Table::new(&TableSettings {
@@ -264,10 +264,10 @@ fn labels_without_bound_are_bounded() {
 
 #[test]
 fn series_of_the_table_are_counted_by_metric() {
-    use crate::gitlab::model::ProjectId;
+    use crate::catalogue::labels::RefSourceLabels;
+    use crate::catalogue::pipelines;
     use crate::series::Update;
-    use crate::telemetry::catalogue::labels::RefSourceLabels;
-    use crate::telemetry::catalogue::pipelines;
+    use crate::types::ProjectId;
 
     let own = own();
     let births = (0..12).map(|i| {

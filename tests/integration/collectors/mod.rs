@@ -86,10 +86,7 @@ impl Scene {
     }
 
     /// Why a collector has nothing of the project.
-    fn reason(
-        &self,
-        collector: amazing_gitlab_exporter::telemetry::catalogue::Collector,
-    ) -> Option<String> {
+    fn reason(&self, collector: amazing_gitlab_exporter::catalogue::Collector) -> Option<String> {
         let shared = self.exporter.shared();
         let registry = shared.registry();
         let mut entries = registry.iter();

@@ -1,7 +1,7 @@
 //! `runners`: each runner that the token may see, once.
 
+use amazing_gitlab_exporter::catalogue::Collector;
 use amazing_gitlab_exporter::config::Settings;
-use amazing_gitlab_exporter::telemetry::catalogue::Collector;
 use gitlab_simulator::auth::Token;
 use gitlab_simulator::world::{DEFAULT_TOKEN, Manager, ProjectId, RunnerType};
 use gitlab_simulator::{AccessLevel, World};

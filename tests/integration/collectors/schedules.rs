@@ -1,7 +1,7 @@
 //! `schedules`: pipeline schedules and their newest pipelines.
 
+use amazing_gitlab_exporter::catalogue::Collector;
 use amazing_gitlab_exporter::config::Settings;
-use amazing_gitlab_exporter::telemetry::catalogue::Collector;
 use gitlab_simulator::AccessLevel;
 use gitlab_simulator::faults::{Fault, Rule};
 use gitlab_simulator::world::{DEFAULT_TOKEN, Finish, PipelineSpec};

@@ -1,7 +1,7 @@
 //! `test_reports`: what the newest ended pipeline of each ref reported.
 
+use amazing_gitlab_exporter::catalogue::Collector;
 use amazing_gitlab_exporter::config::Settings;
-use amazing_gitlab_exporter::telemetry::catalogue::Collector;
 use gitlab_simulator::AccessLevel;
 use gitlab_simulator::world::{
     CaseStatus, DEFAULT_TOKEN, Finish, JobReport, JobSpec, PipelineId, PipelineSpec, ProjectId,

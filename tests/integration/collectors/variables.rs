@@ -1,7 +1,7 @@
 //! `variables`: what the newest pipeline of each ref was started with.
 
+use amazing_gitlab_exporter::catalogue::Collector;
 use amazing_gitlab_exporter::config::Settings;
-use amazing_gitlab_exporter::telemetry::catalogue::Collector;
 use gitlab_simulator::AccessLevel;
 use gitlab_simulator::World;
 use gitlab_simulator::world::{DEFAULT_TOKEN, PipelineSpec, ProjectId, Variable};

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use amazing_gitlab_exporter::catalogue::{self, Collector};
 use amazing_gitlab_exporter::config::Settings;
-use amazing_gitlab_exporter::telemetry::catalogue::{self, Collector};
+use amazing_gitlab_exporter::types;
 use gitlab_simulator::world::{PipelineSpec, Tier, Variable};
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 
@@ -109,11 +110,11 @@ fn world(kind: &Kind) -> World {
 }
 
 /// Whether a licence has a metric.
-fn allows(tier: Tier, needs: catalogue::Tier) -> bool {
+fn allows(tier: Tier, needs: types::Tier) -> bool {
     match needs {
-        catalogue::Tier::Free => true,
-        catalogue::Tier::Premium => tier >= Tier::Premium,
-        catalogue::Tier::Ultimate => tier >= Tier::Ultimate,
+        types::Tier::Free => true,
+        types::Tier::Premium => tier >= Tier::Premium,
+        types::Tier::Ultimate => tier >= Tier::Ultimate,
     }
 }
 

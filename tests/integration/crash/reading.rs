@@ -2,7 +2,7 @@
 
 use prometheus_parse::{Scrape, Value};
 
-use amazing_gitlab_exporter::telemetry::catalogue::{FamilyId, Kind};
+use amazing_gitlab_exporter::catalogue::{FamilyId, Kind};
 
 use crate::ledger::{Counts, all_counted};
 use crate::support::promql::{PromQl, RawSeries};

@@ -148,7 +148,7 @@ async fn at_rest(simulator: &Simulator, home: &Home, promql: &PromQl, first_look
 
 /// Whether it is a counter or a histogram of GitLab's facts.
 fn counts(name: &str) -> bool {
-    use amazing_gitlab_exporter::telemetry::catalogue::{Collector, Kind, all};
+    use amazing_gitlab_exporter::catalogue::{Collector, Kind, all};
     let mut descs = all().filter(|desc| desc.collector != Collector::Exporter);
     descs.any(|desc| match desc.kind {
         Kind::Histogram => name

@@ -10,7 +10,7 @@ mod wanted;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use amazing_gitlab_exporter::telemetry::catalogue::{self, Kind};
+use amazing_gitlab_exporter::catalogue::{self, Kind};
 use gitlab_dashboards::{Dashboard, Shape};
 use promql_parser::label::Labels as Names;
 use promql_parser::parser::{self, Expr, LabelModifier, VectorSelector};

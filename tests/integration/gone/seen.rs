@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use amazing_gitlab_exporter::telemetry::catalogue::{FamilyId, Kind};
+use amazing_gitlab_exporter::catalogue::{FamilyId, Kind};
 
 use crate::crash::reading::{self, Rise};
 use crate::support::exporter::Exporter;

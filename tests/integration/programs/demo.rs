@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use amazing_gitlab_exporter::telemetry::catalogue;
+use amazing_gitlab_exporter::catalogue;
 
 use crate::support::program::Program;
 use crate::support::{http, until, within};

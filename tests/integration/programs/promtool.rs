@@ -12,8 +12,8 @@ use crate::support::exporter::{Exporter, beginning_now, configuration, write};
 use crate::support::tools::tool;
 use crate::support::until;
 
+use amazing_gitlab_exporter::catalogue::{self, Kind};
 use amazing_gitlab_exporter::clock::Clock;
-use amazing_gitlab_exporter::telemetry::catalogue::{self, Kind};
 
 /// Counters whose names users know as they are: `_count`, and no `_total`.
 const COUNTS: &[&str] = &[

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use amazing_gitlab_exporter::telemetry::catalogue::{self, Kind};
+use amazing_gitlab_exporter::catalogue::{self, Kind};
 
 use crate::support::exporter::{binary, write};
 use crate::support::tools::tool;

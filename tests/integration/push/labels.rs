@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use amazing_gitlab_exporter::telemetry::buckets::BucketSettings;
-use amazing_gitlab_exporter::telemetry::catalogue::{self, Collector, Desc, Kind, Measurement};
+use amazing_gitlab_exporter::catalogue::buckets::BucketSettings;
+use amazing_gitlab_exporter::catalogue::{self, Collector, Desc, Kind, Measurement};
+use amazing_gitlab_exporter::delivery::text::Format;
 use amazing_gitlab_exporter::telemetry::otlp::Protocol;
-use amazing_gitlab_exporter::telemetry::text::Format;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;

@@ -8,9 +8,9 @@ mod trouble;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use amazing_gitlab_exporter::telemetry::catalogue::{Kind, child_pipelines, jobs, pipelines};
+use amazing_gitlab_exporter::catalogue::{Kind, child_pipelines, jobs, pipelines};
+use amazing_gitlab_exporter::delivery::push::MAX_MESSAGE_BYTES;
 use amazing_gitlab_exporter::telemetry::otlp::Protocol;
-use amazing_gitlab_exporter::telemetry::push::MAX_MESSAGE_BYTES;
 
 use crate::support::eventually;
 use crate::support::otlp::{Number, Receiver};

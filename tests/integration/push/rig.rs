@@ -4,24 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use amazing_gitlab_exporter::clock::{Clock, UnixSeconds};
-use amazing_gitlab_exporter::gitlab::model::ProjectId;
-use amazing_gitlab_exporter::series::{Block, Table, TableSettings, Update};
-use amazing_gitlab_exporter::telemetry::buckets::BucketSettings;
-use amazing_gitlab_exporter::telemetry::catalogue::labels::{
+use amazing_gitlab_exporter::catalogue::buckets::BucketSettings;
+use amazing_gitlab_exporter::catalogue::instruments::Instruments;
+use amazing_gitlab_exporter::catalogue::labels::{
     ChildLabels, JobLabels, RefSourceLabels, RefSourceStatusLabels,
 };
-use amazing_gitlab_exporter::telemetry::catalogue::{
-    self, Collector, Desc, FamilyId, Kind, Measurement,
-};
-use amazing_gitlab_exporter::telemetry::instruments::Instruments;
-use amazing_gitlab_exporter::telemetry::otlp::{OtlpTarget, Protocol};
-use amazing_gitlab_exporter::telemetry::process::OwnMetrics;
-use amazing_gitlab_exporter::telemetry::push::{
+use amazing_gitlab_exporter::catalogue::{self, Collector, Desc, FamilyId, Kind, Measurement};
+use amazing_gitlab_exporter::clock::{Clock, UnixSeconds};
+use amazing_gitlab_exporter::delivery::push::{
     MAX_MESSAGE_BYTES, PushSettings, Pusher, PusherHandle,
 };
+use amazing_gitlab_exporter::delivery::text::{Format, TextStream};
+use amazing_gitlab_exporter::series::{Block, Table, TableSettings, Update};
+use amazing_gitlab_exporter::telemetry::otlp::{OtlpTarget, Protocol};
+use amazing_gitlab_exporter::telemetry::process::OwnMetrics;
 use amazing_gitlab_exporter::telemetry::resource::resource;
-use amazing_gitlab_exporter::telemetry::text::{Format, TextStream};
+use amazing_gitlab_exporter::types::ProjectId;
 
 use prometheus::proto::MetricFamily;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use amazing_gitlab_exporter::telemetry::catalogue::pipelines;
+use amazing_gitlab_exporter::catalogue::pipelines;
 use amazing_gitlab_exporter::telemetry::otlp::Protocol;
 use tokio::sync::Notify;
 use tonic::Code;

@@ -6,7 +6,7 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use amazing_gitlab_exporter::telemetry::catalogue::{Collector, Kind, all};
+use amazing_gitlab_exporter::catalogue::{Collector, Kind, all};
 use gitlab_simulator::{Options, Simulator};
 
 use super::{LOOK, tracking};

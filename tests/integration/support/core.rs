@@ -5,17 +5,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use amazing_gitlab_exporter::catalogue::buckets::BucketSettings;
+use amazing_gitlab_exporter::catalogue::instruments::Instruments;
 use amazing_gitlab_exporter::clock::{Clock, UnixSeconds};
 use amazing_gitlab_exporter::config::Settings;
-use amazing_gitlab_exporter::gitlab::model::ProjectId;
 use amazing_gitlab_exporter::gitlab::{self, GitLab, NoAccounting, RetryPolicy, TokenSource};
 use amazing_gitlab_exporter::project::ProjectMemory;
 use amazing_gitlab_exporter::recorder::Recorder;
 use amazing_gitlab_exporter::scheduler::{Scheduler, Shared};
 use amazing_gitlab_exporter::series::{Table, TableSettings};
 use amazing_gitlab_exporter::store::{FileSettings, FileStore, MemoryStore, Store};
-use amazing_gitlab_exporter::telemetry::buckets::BucketSettings;
-use amazing_gitlab_exporter::telemetry::instruments::Instruments;
+use amazing_gitlab_exporter::types::ProjectId;
 use gitlab_simulator::Simulator;
 
 use super::observer::Heard;

@@ -3,10 +3,11 @@
 use super::super::super::testing::{ANY, NONE, Watched, job, pipeline};
 use super::super::Jobs;
 use super::{COLLECTOR, watched};
-use crate::gitlab::model::{Known, PipelineId, RunnerType, Status::*};
-use crate::telemetry::catalogue::jobs::{
+use crate::catalogue::jobs::{
     COMPUTE_SECONDS, DURATION, FAILURES, FLAKY, QUEUED_DURATION, RETRIES, RUN_COUNT,
 };
+use crate::gitlab::model::{Known, RunnerType, Status::*};
+use crate::types::PipelineId;
 
 const DAY: i64 = 86_400;
 

@@ -3,11 +3,11 @@
 use super::super::super::PipelineFacts;
 use super::super::super::testing::{ANY, NONE, job, pipeline};
 use super::watched;
-use crate::gitlab::model::{Known, Status, Status::*};
-use crate::telemetry::catalogue::jobs::{
+use crate::catalogue::jobs::{
     ARTIFACT_SIZE, COVERAGE, ID, LAST_RUN_DURATION, LAST_RUN_QUEUED_DURATION, PENDING, RUNNING,
     STATUS,
 };
+use crate::gitlab::model::{Known, Status, Status::*};
 
 #[test]
 fn the_newest_job_of_each_name_has_the_states() {

@@ -3,9 +3,8 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::gitlab::model::{
-    Known, Page, PipelineId, PipelineMergeRequest, ProjectId, RefKind, Role, Status, Upstream,
-};
+use crate::gitlab::model::{Known, Page, PipelineMergeRequest, RefKind, Role, Status, Upstream};
+use crate::types::{PipelineId, ProjectId};
 
 #[tokio::test]
 async fn the_change_feed_reads_everything_it_asks_for() {

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::gitlab::model::{JobId, Known, PipelineId, ProjectId, RunnerType, Status, Upstream};
+use crate::gitlab::model::{Known, RunnerType, Status, Upstream};
+use crate::types::{JobId, PipelineId, ProjectId};
 
 #[tokio::test]
 async fn jobs_and_downstream_pipelines_are_read() {

@@ -6,11 +6,11 @@ use opentelemetry::trace::{SpanContext, TraceContextExt as _, TraceFlags, TraceS
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 
 use super::*;
+use crate::catalogue::buckets::BucketSettings;
 use crate::clock::UnixSeconds;
+use crate::delivery::text::{Format, TextStream};
 use crate::series::{Table, TableSettings};
-use crate::telemetry::buckets::BucketSettings;
 use crate::telemetry::process::OwnMetrics;
-use crate::telemetry::text::{Format, TextStream};
 
 const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 const DURATION: &str = "age_api_request_duration_seconds";

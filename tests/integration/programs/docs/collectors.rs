@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use amazing_gitlab_exporter::catalogue::Collector;
 use amazing_gitlab_exporter::clock::Clock;
 use amazing_gitlab_exporter::config::Config;
-use amazing_gitlab_exporter::gitlab::capability::Tier;
-use amazing_gitlab_exporter::gitlab::model::{Known, Project, ProjectId, Role};
+use amazing_gitlab_exporter::gitlab::model::{Known, Project, Role};
 use amazing_gitlab_exporter::gitlab::{GitLab, NoAccounting, Settings, TokenSource};
 use amazing_gitlab_exporter::source::set::sources;
 use amazing_gitlab_exporter::source::{AnySource, Target};
-use amazing_gitlab_exporter::telemetry::catalogue::Collector;
+use amazing_gitlab_exporter::types::ProjectId;
+use amazing_gitlab_exporter::types::Tier;
 
 use super::markdown::{cells, read};
 

@@ -7,9 +7,9 @@ mod markdown;
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
+use amazing_gitlab_exporter::catalogue::{self, Kind};
 use amazing_gitlab_exporter::cli::Cli;
 use amazing_gitlab_exporter::config::{Config, json_schema};
-use amazing_gitlab_exporter::telemetry::catalogue::{self, Kind};
 use clap::CommandFactory;
 use serde_json::Value;
 

@@ -1,0 +1,63 @@
+//! Downstream pipelines: children in the same project and multi-project pipelines, by what
+//! started them.
+
+use super::labels::{ChildLabels, ChildStatusLabels};
+use super::{Buckets, Collector, Counter, Desc, Gauge, Histogram, Spec};
+use crate::types::Tier;
+
+const fn spec(name: &'static str, unit: &'static str, help: &'static str) -> Spec {
+    Spec {
+        name,
+        unit,
+        help,
+        collector: Collector::ChildPipelines,
+        tier: Tier::Free,
+        plan: true,
+    }
+}
+
+/// Finished downstream runs, by duration.
+pub static DURATION: Histogram<ChildLabels> = Histogram::new(
+    spec(
+        "age_child_pipeline_duration_seconds",
+        "s",
+        "Duration of finished downstream pipeline runs, by the pipeline and the bridge that \
+         started them; to any depth, across projects.",
+    ),
+    Buckets::Configured,
+);
+
+/// Status of the newest downstream pipeline.
+pub static STATUS: Gauge<ChildStatusLabels> = Gauge::new(spec(
+    "age_child_pipeline_status",
+    "",
+    "Status of the newest downstream pipeline of the bridge: 1 for the current status; the other \
+     statuses are absent, or 0 with output_sparse_status_metrics off.",
+));
+
+/// Downstream pipelines created.
+pub static RUN_COUNT: Counter<ChildLabels> = Counter::new(spec(
+    "age_child_pipeline_run_count",
+    "",
+    "Downstream pipelines created, each counted once, by the pipeline and the bridge that started \
+     them.",
+));
+
+/// Finished downstream runs, by time from creation to start.
+pub static QUEUED_DURATION: Histogram<ChildLabels> = Histogram::new(
+    spec(
+        "age_child_pipeline_queued_duration_seconds",
+        "s",
+        "Time from creation to start of finished downstream pipeline runs; runs that never \
+         started are left out.",
+    ),
+    Buckets::Configured,
+);
+
+/// This file's entries, in the order of `/metrics`.
+pub static ENTRIES: &[&Desc] = &[
+    &DURATION.desc,
+    &STATUS.desc,
+    &RUN_COUNT.desc,
+    &QUEUED_DURATION.desc,
+];

@@ -1,0 +1,71 @@
+//! Reviews of merge requests, by reviewer.
+
+use super::labels::{ProjectLabels, ReviewerLabels};
+use super::{Buckets, Collector, Counter, Desc, Gauge, Histogram, Spec};
+use crate::types::Tier;
+
+const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
+    Spec {
+        name,
+        unit,
+        help,
+        collector: Collector::CodeReview,
+        tier: Tier::Free,
+        plan,
+    }
+}
+
+/// Reviews, by time since they were asked for.
+pub static TURNAROUND: Histogram<ReviewerLabels> = Histogram::new(
+    spec(
+        "age_review_turnaround_seconds",
+        "s",
+        true,
+        "Time from being asked for a review to the reviewer's first note, approval or review \
+         action after it; one observation per request that was answered.",
+    ),
+    Buckets::Fixed(&[
+        900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 86400.0, 172_800.0, 604_800.0,
+    ]),
+);
+
+/// Approvals.
+pub static APPROVAL_COUNT: Counter<ReviewerLabels> = Counter::new(spec(
+    "age_review_approval_count",
+    "",
+    true,
+    "Approvals given by the reviewer; one that was revoked and given again counts again.",
+));
+
+/// Merge requests that wait.
+pub static PENDING_COUNT: Gauge<ProjectLabels> = Gauge::new(spec(
+    "age_review_pending_count",
+    "",
+    true,
+    "Open merge requests with a reviewer who has not reviewed yet.",
+));
+
+/// Requests.
+pub static REQUESTED_COUNT: Counter<ReviewerLabels> = Counter::new(spec(
+    "age_review_requested_count",
+    "",
+    true,
+    "Reviews asked of the reviewer; being asked again counts again.",
+));
+
+/// Comments.
+pub static COMMENTS: Counter<ReviewerLabels> = Counter::new(spec(
+    "age_review_comments_total",
+    "",
+    false,
+    "Comments of the reviewer on merge requests of others.",
+));
+
+/// This file's entries, in the order of `/metrics`.
+pub static ENTRIES: &[&Desc] = &[
+    &TURNAROUND.desc,
+    &APPROVAL_COUNT.desc,
+    &PENDING_COUNT.desc,
+    &REQUESTED_COUNT.desc,
+    &COMMENTS.desc,
+];

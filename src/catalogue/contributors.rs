@@ -1,0 +1,45 @@
+//! Authors of commits.
+
+use super::labels::AuthorLabels;
+use super::{Collector, Counter, Desc, Spec};
+use crate::types::Tier;
+
+const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
+    Spec {
+        name,
+        unit,
+        help,
+        collector: Collector::Contributors,
+        tier: Tier::Free,
+        plan,
+    }
+}
+
+/// Commits of an author.
+pub static COMMITS: Counter<AuthorLabels> = Counter::new(spec(
+    "age_contributor_commits_count",
+    "",
+    true,
+    "Commits of the author that came to the default branch since the exporter first saw the \
+     branch, each once; merge commits are left out, as in GitLab's list of contributors. After a \
+     forced push only commits written since the look before it count.",
+));
+
+/// Lines added.
+pub static ADDITIONS: Counter<AuthorLabels> = Counter::new(spec(
+    "age_contributor_additions",
+    "",
+    true,
+    "Lines that the commits in age_contributor_commits_count added; merge commits are left out.",
+));
+
+/// Lines deleted.
+pub static DELETIONS: Counter<AuthorLabels> = Counter::new(spec(
+    "age_contributor_deletions",
+    "",
+    true,
+    "Lines that the commits in age_contributor_commits_count deleted; merge commits are left out.",
+));
+
+/// This file's entries, in the order of `/metrics`.
+pub static ENTRIES: &[&Desc] = &[&COMMITS.desc, &ADDITIONS.desc, &DELETIONS.desc];

@@ -1,0 +1,71 @@
+//! The four DORA figures, by tier of environment.
+
+use super::labels::{EnvironmentTierLabels, ProjectSourceLabels};
+use super::{Collector, Desc, Gauge, Spec};
+use crate::types::Tier;
+
+const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
+    Spec {
+        name,
+        unit,
+        help,
+        collector: Collector::Dora,
+        tier: Tier::Free,
+        plan,
+    }
+}
+
+/// Deployments a day.
+pub static DEPLOYMENT_FREQUENCY: Gauge<EnvironmentTierLabels> = Gauge::new(spec(
+    "age_dora_deployment_frequency",
+    "",
+    true,
+    "Successful deployments per day over the last 30 calendar days (UTC), the current one included, \
+     all of them counted.",
+));
+
+/// Merge to deployment.
+pub static LEAD_TIME: Gauge<EnvironmentTierLabels> = Gauge::new(spec(
+    "age_dora_lead_time_for_changes_seconds",
+    "s",
+    true,
+    "Median time from the merge of a merge request to the end of the successful deployment that \
+     shipped it, over the last 30 days: the median of the daily medians.",
+));
+
+/// Life of incidents.
+pub static TIME_TO_RESTORE: Gauge<EnvironmentTierLabels> = Gauge::new(spec(
+    "age_dora_time_to_restore_service_seconds",
+    "s",
+    true,
+    "Median time from creation to closing of incidents closed in the last 30 days: the median of \
+     the daily medians. Production only.",
+));
+
+/// Incidents per deployment.
+pub static CHANGE_FAILURE_RATE: Gauge<EnvironmentTierLabels> = Gauge::new(spec(
+    "age_dora_change_failure_rate",
+    "",
+    true,
+    "Incidents created in the last 30 days that are no duplicates, per successful deployment, as a \
+     ratio that can exceed 1. Production only.",
+));
+
+/// Where the figures come from.
+pub static SOURCE: Gauge<ProjectSourceLabels> = Gauge::new(spec(
+    "age_dora_source",
+    "",
+    false,
+    "Always 1; the label source tells whether the project's DORA figures are GitLab's own \
+     (gitlab, needs Ultimate) or computed by its definitions from deployments, merge requests \
+     and incidents (computed).",
+));
+
+/// This file's entries, in the order of `/metrics`.
+pub static ENTRIES: &[&Desc] = &[
+    &DEPLOYMENT_FREQUENCY.desc,
+    &LEAD_TIME.desc,
+    &TIME_TO_RESTORE.desc,
+    &CHANGE_FAILURE_RATE.desc,
+    &SOURCE.desc,
+];

@@ -1,0 +1,307 @@
+//! What a catalogue entry is made of.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use super::labels::{LabelValues, Labels};
+use crate::types::Tier;
+
+/// How a metric's value behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A total of events; it only rises.
+    Counter,
+    /// What is so now.
+    Gauge,
+    /// How observations are spread over buckets, with their count and sum.
+    Histogram,
+}
+
+impl Kind {
+    /// The type as Prometheus names it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// Who measures a metric; the value of the label `collector_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Collector {
+    /// `pipelines`
+    Pipelines,
+    /// `child_pipelines`
+    ChildPipelines,
+    /// `jobs`
+    Jobs,
+    /// `test_reports`
+    TestReports,
+    /// `environments`
+    Environments,
+    /// `merge_requests`
+    MergeRequests,
+    /// `code_review`
+    CodeReview,
+    /// `dora`
+    Dora,
+    /// `value_stream`
+    ValueStream,
+    /// `repository`
+    Repository,
+    /// `contributors`
+    Contributors,
+    /// `schedules`
+    Schedules,
+    /// `runners`
+    Runners,
+    /// `security`
+    Security,
+    /// `variables`
+    Variables,
+    /// The exporter itself.
+    Exporter,
+}
+
+impl Collector {
+    /// Every collector of GitLab's facts, in the order in which they are listed to users.
+    pub const ALL: [Self; 15] = [
+        Self::Pipelines,
+        Self::ChildPipelines,
+        Self::Jobs,
+        Self::TestReports,
+        Self::Environments,
+        Self::MergeRequests,
+        Self::CodeReview,
+        Self::Dora,
+        Self::ValueStream,
+        Self::Repository,
+        Self::Contributors,
+        Self::Schedules,
+        Self::Runners,
+        Self::Security,
+        Self::Variables,
+    ];
+
+    /// The value of the label `collector_type`, and the key under `collectors` in the settings.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pipelines => "pipelines",
+            Self::ChildPipelines => "child_pipelines",
+            Self::Jobs => "jobs",
+            Self::TestReports => "test_reports",
+            Self::Environments => "environments",
+            Self::MergeRequests => "merge_requests",
+            Self::CodeReview => "code_review",
+            Self::Dora => "dora",
+            Self::ValueStream => "value_stream",
+            Self::Repository => "repository",
+            Self::Contributors => "contributors",
+            Self::Schedules => "schedules",
+            Self::Runners => "runners",
+            Self::Security => "security",
+            Self::Variables => "variables",
+            Self::Exporter => "exporter",
+        }
+    }
+}
+
+/// Where a histogram's bucket bounds come from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Buckets {
+    /// No histogram.
+    None,
+    /// `histogram_buckets` of the metric's collector; a child pipeline takes the pipelines'.
+    Configured,
+    /// These bounds, whatever the settings say.
+    Fixed(&'static [f64]),
+}
+
+/// The most labels a metric has: series keep their values in place.
+pub const MAX_LABELS: usize = 7;
+
+/// A metric as data: the single source of name, type, unit, labels and meaning.
+#[derive(Debug)]
+pub struct Desc {
+    /// Full name, with prefix `age_`.
+    pub name: &'static str,
+    /// Type.
+    pub kind: Kind,
+    /// Label names, sorted.
+    pub labels: &'static [&'static str],
+    /// UCUM unit: `s`, `By`, `%`; empty for plain numbers (never `1`, which grows a suffix).
+    pub unit: &'static str,
+    /// One or two sentences: what it is and what it counts or measures.
+    pub help: &'static str,
+    /// Who measures it.
+    pub collector: Collector,
+    /// What it needs of GitLab.
+    pub tier: Tier,
+    /// Whether its name, type and labels are contract.
+    pub plan: bool,
+    /// Bucket bounds.
+    pub buckets: Buckets,
+    /// Whether this program records it.
+    pub implemented: bool,
+}
+
+/// Entries are compared by name: each stands once in the catalogue.
+impl PartialEq for Desc {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::eq(self, other) || self.name == other.name
+    }
+}
+
+impl Eq for Desc {}
+
+/// One value for one series: what a collector hands to the recorder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measurement {
+    /// The metric.
+    pub desc: &'static Desc,
+    /// Label values, in the order of `desc.labels`.
+    pub labels: LabelValues,
+    /// Rise of a counter, observation of a histogram, or value of a gauge.
+    pub value: f64,
+}
+
+/// A series named, without a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeriesKey {
+    /// The metric.
+    pub desc: &'static Desc,
+    /// Label values, in the order of `desc.labels`.
+    pub labels: LabelValues,
+}
+
+/// The facts of an entry that its constructor does not already know.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// See [`Desc::name`].
+    pub name: &'static str,
+    /// See [`Desc::unit`].
+    pub unit: &'static str,
+    /// See [`Desc::help`].
+    pub help: &'static str,
+    /// See [`Desc::collector`].
+    pub collector: Collector,
+    /// See [`Desc::tier`].
+    pub tier: Tier,
+    /// See [`Desc::plan`].
+    pub plan: bool,
+}
+
+macro_rules! entry {
+    ($(#[$doc:meta])* $name:ident, $kind:expr) => {
+        $(#[$doc])*
+        pub struct $name<L> {
+            /// The entry as data.
+            pub desc: Desc,
+            labels: PhantomData<fn(L)>,
+        }
+
+        impl<L> fmt::Debug for $name<L> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.desc.name)
+            }
+        }
+
+        impl<L: Labels> $name<L> {
+            const fn build(spec: Spec, buckets: Buckets) -> Self {
+                let Spec { name, unit, help, collector, tier, plan } = spec;
+                assert!(L::KEYS.len() <= MAX_LABELS, "a metric has more labels than MAX_LABELS");
+                let desc = Desc {
+                    name,
+                    kind: $kind,
+                    labels: L::KEYS,
+                    unit,
+                    help,
+                    collector,
+                    tier,
+                    plan,
+                    buckets,
+                    implemented: true,
+                };
+                Self { desc, labels: PhantomData }
+            }
+
+            /// The same entry for a part of the program that is not built yet.
+            #[must_use]
+            pub const fn not_built(self) -> Self {
+                let Self { desc, labels } = self;
+                Self { desc: Desc { implemented: false, ..desc }, labels }
+            }
+
+            #[allow(dead_code, reason = "gauges are never born without a value")]
+            fn measurement(&'static self, labels: L, value: f64) -> Measurement {
+                Measurement { desc: &self.desc, labels: labels.into_values(), value }
+            }
+        }
+    };
+}
+
+entry!(/// A counter with the label set `L`.
+    Counter, Kind::Counter);
+entry!(/// A gauge with the label set `L`.
+    Gauge, Kind::Gauge);
+entry!(/// A histogram with the label set `L`.
+    Histogram, Kind::Histogram);
+
+impl<L: Labels> Counter<L> {
+    /// Declares a counter.
+    #[must_use]
+    pub const fn new(spec: Spec) -> Self {
+        Self::build(spec, Buckets::None)
+    }
+
+    /// A rise by `value`.
+    pub fn add(&'static self, labels: L, value: f64) -> Measurement {
+        self.measurement(labels, value)
+    }
+
+    /// The series, to be shown at 0.
+    pub fn series(&'static self, labels: L) -> SeriesKey {
+        SeriesKey {
+            desc: &self.desc,
+            labels: labels.into_values(),
+        }
+    }
+}
+
+impl<L: Labels> Gauge<L> {
+    /// Declares a gauge.
+    #[must_use]
+    pub const fn new(spec: Spec) -> Self {
+        Self::build(spec, Buckets::None)
+    }
+
+    /// The value now.
+    pub fn set(&'static self, labels: L, value: f64) -> Measurement {
+        self.measurement(labels, value)
+    }
+}
+
+impl<L: Labels> Histogram<L> {
+    /// Declares a histogram.
+    #[must_use]
+    pub const fn new(spec: Spec, buckets: Buckets) -> Self {
+        Self::build(spec, buckets)
+    }
+
+    /// One observation.
+    pub fn observe(&'static self, labels: L, value: f64) -> Measurement {
+        self.measurement(labels, value)
+    }
+
+    /// The series, to be shown at 0.
+    pub fn series(&'static self, labels: L) -> SeriesKey {
+        SeriesKey {
+            desc: &self.desc,
+            labels: labels.into_values(),
+        }
+    }
+}

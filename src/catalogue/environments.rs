@@ -1,0 +1,105 @@
+//! Environments and their deployments.
+
+use super::labels::{EnvironmentInfoLabels, EnvironmentLabels, EnvironmentStatusLabels};
+use super::{Buckets, Collector, Counter, Desc, Gauge, Histogram, Spec};
+use crate::types::Tier;
+
+/// A gauge by environment.
+pub type EnvironmentGauge = Gauge<EnvironmentLabels>;
+
+const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
+    Spec {
+        name,
+        unit,
+        help,
+        collector: Collector::Environments,
+        tier: Tier::Free,
+        plan,
+    }
+}
+
+/// Finished deployments, by duration.
+pub static DEPLOYMENT_DURATION: Histogram<EnvironmentLabels> = Histogram::new(
+    spec(
+        "age_environment_deployment_duration_seconds",
+        "s",
+        true,
+        "Duration of deployments that succeeded, failed or were canceled: of the job that \
+         deployed, or from creation to end where no job did; one whose job never started is not \
+         observed.",
+    ),
+    Buckets::Fixed(&[5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0]),
+);
+
+/// Status of the newest deployment.
+pub static DEPLOYMENT_STATUS: Gauge<EnvironmentStatusLabels> = Gauge::new(spec(
+    "age_environment_deployment_status",
+    "",
+    true,
+    "Status of the newest deployment to the environment: 1 for the current status; the other \
+     statuses are absent, or 0 with output_sparse_status_metrics off.",
+));
+
+/// Deployments.
+pub static DEPLOYMENT_COUNT: Counter<EnvironmentLabels> = Counter::new(spec(
+    "age_environment_deployment_count",
+    "",
+    true,
+    "Deployments created for the environment, each counted once, whatever became of them.",
+));
+
+/// Commits not deployed.
+pub static BEHIND_COMMITS: Gauge<EnvironmentLabels> = Gauge::new(spec(
+    "age_environment_behind_commits",
+    "",
+    true,
+    "Commits of the default branch that are not in the last successful deployment to the \
+     environment, as a comparison of the two commits gives them; absent when the deployed commit \
+     is no more. Read again when a pipeline of the project moved, at the latest after six hours.",
+));
+
+/// Age of the last successful deployment.
+pub static BEHIND_DURATION: Gauge<EnvironmentLabels> = Gauge::new(spec(
+    "age_environment_behind_duration_seconds",
+    "s",
+    true,
+    "Time since the last successful deployment to the environment ended.",
+));
+
+/// End of the last successful deployment.
+pub static LAST_DEPLOYMENT_TIMESTAMP: Gauge<EnvironmentLabels> = Gauge::new(spec(
+    "age_environment_last_deployment_timestamp",
+    "s",
+    false,
+    "When the last successful deployment to the environment ended, in seconds since the Unix \
+     epoch.",
+));
+
+/// Duration of the last successful deployment.
+pub static LAST_DEPLOYMENT_DURATION: Gauge<EnvironmentLabels> = Gauge::new(spec(
+    "age_environment_last_deployment_duration_seconds",
+    "s",
+    false,
+    "Duration of the last successful deployment to the environment; for percentiles see \
+     age_environment_deployment_duration_seconds.",
+));
+
+/// What GitLab knows about an environment.
+pub static INFO: Gauge<EnvironmentInfoLabels> = Gauge::new(spec(
+    "age_environment_info",
+    "",
+    false,
+    "Always 1; the labels tell the environment's tier, state and address.",
+));
+
+/// This file's entries, in the order of `/metrics`.
+pub static ENTRIES: &[&Desc] = &[
+    &DEPLOYMENT_DURATION.desc,
+    &DEPLOYMENT_STATUS.desc,
+    &DEPLOYMENT_COUNT.desc,
+    &BEHIND_COMMITS.desc,
+    &BEHIND_DURATION.desc,
+    &LAST_DEPLOYMENT_TIMESTAMP.desc,
+    &LAST_DEPLOYMENT_DURATION.desc,
+    &INFO.desc,
+];

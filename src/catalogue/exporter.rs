@@ -1,0 +1,351 @@
+//! The exporter's own metrics: facts of this process, recorded on a provider of their own.
+
+use super::labels::{
+    ApiEndpointLabels, ApiRequestLabels, ApiStatusLabels, BuildLabels, CollectorErrorLabels,
+    CollectorLabels, GitLabLabels, MetricLabels, NoLabels, OtlpExportLabels, QueryLabels,
+    WebhookLabels,
+};
+use super::{Buckets, Collector, Counter, Desc, Gauge, Histogram, Spec};
+use crate::types::Tier;
+
+const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
+    Spec {
+        name,
+        unit,
+        help,
+        collector: Collector::Exporter,
+        tier: Tier::Free,
+        plan,
+    }
+}
+
+/// Bounds for calls and runs, in seconds.
+const SECONDS: Buckets =
+    Buckets::Fixed(&[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0]);
+
+/// Calls to GitLab.
+pub static API_REQUESTS: Counter<ApiStatusLabels> = Counter::new(spec(
+    "age_api_requests_total",
+    "",
+    true,
+    "Requests to the GitLab API, each try counted, by status of the answer or kind of failure.",
+));
+
+/// Duration of calls to GitLab.
+pub static API_REQUEST_DURATION: Histogram<ApiRequestLabels> = Histogram::new(
+    spec(
+        "age_api_request_duration_seconds",
+        "s",
+        true,
+        "Duration of requests to the GitLab API, without the wait for the rate limiter.",
+    ),
+    SECONDS,
+);
+
+/// Calls left.
+pub static API_RATE_LIMIT_REMAINING: Gauge<NoLabels> = Gauge::new(spec(
+    "age_api_rate_limit_remaining",
+    "",
+    true,
+    "Requests that GitLab still allows in the current window; absent where it does not say.",
+));
+
+/// End of the window.
+pub static API_RATE_LIMIT_RESET: Gauge<NoLabels> = Gauge::new(spec(
+    "age_api_rate_limit_reset_timestamp",
+    "s",
+    true,
+    "When GitLab's current rate limit window ends, in seconds since the Unix epoch.",
+));
+
+/// Tracked projects.
+pub static PROJECTS_TRACKED: Gauge<NoLabels> = Gauge::new(spec(
+    "age_projects_tracked",
+    "",
+    true,
+    "Projects that are tracked now.",
+));
+
+/// Duration of runs.
+pub static SCRAPE_DURATION: Histogram<CollectorLabels> = Histogram::new(
+    spec(
+        "age_scrape_duration_seconds",
+        "s",
+        true,
+        "Duration of a collector's runs over a batch of projects.",
+    ),
+    SECONDS,
+);
+
+/// Errors of runs.
+pub static SCRAPE_ERRORS: Counter<CollectorErrorLabels> = Counter::new(spec(
+    "age_scrape_errors_total",
+    "",
+    true,
+    "Projects or items that a collector's runs could not read or measure, by kind of error.",
+));
+
+/// Tier.
+pub static GITLAB_TIER: Gauge<NoLabels> = Gauge::new(spec(
+    "age_gitlab_tier",
+    "",
+    true,
+    "Highest GitLab tier seen: 0 free, 1 premium, 2 ultimate.",
+));
+
+/// Collectors.
+pub static COLLECTOR_ENABLED: Gauge<CollectorLabels> = Gauge::new(spec(
+    "age_collector_enabled",
+    "",
+    true,
+    "Whether a collector is at work: 1 yes, 0 no.",
+));
+
+/// This program.
+pub static BUILD_INFO: Gauge<BuildLabels> = Gauge::new(spec(
+    "age_build_info",
+    "",
+    false,
+    "Always 1; the labels tell the version of the exporter.",
+));
+
+/// GitLab.
+pub static GITLAB_INFO: Gauge<GitLabLabels> = Gauge::new(spec(
+    "age_gitlab_info",
+    "",
+    false,
+    "Always 1; the labels tell address, version and edition of GitLab.",
+));
+
+/// Last success.
+pub static COLLECTION_LAST_SUCCESS: Gauge<CollectorLabels> = Gauge::new(spec(
+    "age_collection_last_success_timestamp",
+    "s",
+    false,
+    "When GitLab last answered what the collector asked of at least one project, in seconds since \
+     the Unix epoch. It stands still while all its calls fail, whatever else is read.",
+));
+
+/// Lag.
+pub static COLLECTION_LAG: Gauge<CollectorLabels> = Gauge::new(spec(
+    "age_collection_lag_seconds",
+    "s",
+    false,
+    "How late the collector's last run was against its interval.",
+));
+
+/// Waiting tasks.
+pub static TASKS_QUEUED: Gauge<NoLabels> = Gauge::new(spec(
+    "age_tasks_queued",
+    "",
+    false,
+    "Tasks that are due and wait.",
+));
+
+/// Running tasks.
+pub static TASKS_RUNNING: Gauge<NoLabels> =
+    Gauge::new(spec("age_tasks_running", "", false, "Tasks that run."));
+
+/// Retries.
+pub static API_RETRIES: Counter<ApiEndpointLabels> = Counter::new(spec(
+    "age_api_retries_total",
+    "",
+    false,
+    "Requests to the GitLab API that were tried again.",
+));
+
+/// Waiting for the limiter.
+pub static API_THROTTLED: Counter<NoLabels> = Counter::new(spec(
+    "age_api_throttled_seconds_total",
+    "s",
+    false,
+    "Time that requests waited for the rate limiter.",
+));
+
+/// Complexity of queries.
+pub static API_GRAPHQL_COMPLEXITY: Histogram<QueryLabels> = Histogram::new(
+    spec(
+        "age_api_graphql_complexity",
+        "",
+        false,
+        "Complexity that GitLab found for GraphQL queries; it refuses more than 250.",
+    ),
+    Buckets::Fixed(&[25.0, 50.0, 100.0, 150.0, 200.0, 225.0, 250.0]),
+);
+
+/// Expiry of the token.
+pub static TOKEN_EXPIRY: Gauge<NoLabels> = Gauge::new(spec(
+    "age_token_expiry_timestamp",
+    "s",
+    false,
+    "When the GitLab token expires, in seconds since the Unix epoch; absent when it does not.",
+));
+
+/// The store.
+pub static STORE_UP: Gauge<NoLabels> = Gauge::new(spec(
+    "age_store_up",
+    "",
+    false,
+    "Whether the store took the last commit: 1 yes, 0 no.",
+));
+
+/// Errors of the store.
+pub static STORE_ERRORS: Counter<NoLabels> = Counter::new(spec(
+    "age_store_errors_total",
+    "",
+    false,
+    "Commits that the store did not take.",
+));
+
+/// Series.
+pub static SERIES: Gauge<MetricLabels> =
+    Gauge::new(spec("age_series", "", false, "Series held, by metric."));
+
+/// Series that did not fit.
+pub static SERIES_OVERFLOW: Counter<MetricLabels> = Counter::new(spec(
+    "age_series_overflow_total",
+    "",
+    false,
+    "Changes of new series that were dropped because the metric had reached \
+     telemetry.cardinality_limit.",
+));
+
+/// Exports.
+pub static OTLP_EXPORTS: Counter<OtlpExportLabels> = Counter::new(spec(
+    "age_otlp_exports_total",
+    "",
+    false,
+    "OTLP messages by signal and by how sending them ended, retries being part of one: success, \
+     partial (the receiver rejected a part) or error.",
+));
+
+/// First round.
+pub static INITIAL_SYNC_PROGRESS: Gauge<NoLabels> = Gauge::new(spec(
+    "age_initial_sync_progress_ratio",
+    "",
+    false,
+    "Share of the tracked projects of which everything has been read once since the start, or that \
+     could not be read, from 0 to 1.",
+));
+
+/// Webhook events.
+pub static WEBHOOK_EVENTS: Counter<WebhookLabels> = Counter::new(spec(
+    "age_webhook_events_total",
+    "",
+    false,
+    "Webhook events received from GitLab, by kind and by what became of them.",
+))
+.not_built();
+
+/// Replicas.
+pub static CLUSTER_MEMBERS: Gauge<NoLabels> = Gauge::new(spec(
+    "age_cluster_members",
+    "",
+    false,
+    "Replicas of the exporter that share the work now.",
+))
+.not_built();
+
+/// Shards of this replica.
+pub static CLUSTER_OWNED_SHARDS: Gauge<NoLabels> = Gauge::new(spec(
+    "age_cluster_owned_shards",
+    "",
+    false,
+    "Shards of projects that this replica holds, of 64.",
+))
+.not_built();
+
+/// CPU time.
+pub static PROCESS_CPU: Counter<NoLabels> = Counter::new(spec(
+    "process_cpu_seconds_total",
+    "s",
+    false,
+    "Total user and system CPU time spent in seconds.",
+));
+
+/// File descriptors.
+pub static PROCESS_OPEN_FDS: Gauge<NoLabels> = Gauge::new(spec(
+    "process_open_fds",
+    "",
+    false,
+    "Number of open file descriptors.",
+));
+
+/// Limit of file descriptors.
+pub static PROCESS_MAX_FDS: Gauge<NoLabels> = Gauge::new(spec(
+    "process_max_fds",
+    "",
+    false,
+    "Maximum number of open file descriptors.",
+));
+
+/// Resident memory.
+pub static PROCESS_RESIDENT_MEMORY: Gauge<NoLabels> = Gauge::new(spec(
+    "process_resident_memory_bytes",
+    "By",
+    false,
+    "Resident memory size in bytes.",
+));
+
+/// Virtual memory.
+pub static PROCESS_VIRTUAL_MEMORY: Gauge<NoLabels> = Gauge::new(spec(
+    "process_virtual_memory_bytes",
+    "By",
+    false,
+    "Virtual memory size in bytes.",
+));
+
+/// Start.
+pub static PROCESS_START_TIME: Gauge<NoLabels> = Gauge::new(spec(
+    "process_start_time_seconds",
+    "s",
+    false,
+    "Start time of the process since the Unix epoch in seconds.",
+));
+
+/// Threads.
+pub static PROCESS_THREADS: Gauge<NoLabels> = Gauge::new(spec(
+    "process_threads",
+    "",
+    false,
+    "Number of operating system threads in the process.",
+));
+
+/// This file's entries, in the order of `/metrics`.
+pub static ENTRIES: &[&Desc] = &[
+    &API_REQUESTS.desc,
+    &API_REQUEST_DURATION.desc,
+    &API_RATE_LIMIT_REMAINING.desc,
+    &API_RATE_LIMIT_RESET.desc,
+    &PROJECTS_TRACKED.desc,
+    &SCRAPE_DURATION.desc,
+    &SCRAPE_ERRORS.desc,
+    &GITLAB_TIER.desc,
+    &COLLECTOR_ENABLED.desc,
+    &BUILD_INFO.desc,
+    &GITLAB_INFO.desc,
+    &COLLECTION_LAST_SUCCESS.desc,
+    &COLLECTION_LAG.desc,
+    &TASKS_QUEUED.desc,
+    &TASKS_RUNNING.desc,
+    &API_RETRIES.desc,
+    &API_THROTTLED.desc,
+    &API_GRAPHQL_COMPLEXITY.desc,
+    &TOKEN_EXPIRY.desc,
+    &STORE_UP.desc,
+    &STORE_ERRORS.desc,
+    &SERIES.desc,
+    &SERIES_OVERFLOW.desc,
+    &OTLP_EXPORTS.desc,
+    &INITIAL_SYNC_PROGRESS.desc,
+    &WEBHOOK_EVENTS.desc,
+    &CLUSTER_MEMBERS.desc,
+    &CLUSTER_OWNED_SHARDS.desc,
+    &PROCESS_CPU.desc,
+    &PROCESS_OPEN_FDS.desc,
+    &PROCESS_MAX_FDS.desc,
+    &PROCESS_RESIDENT_MEMORY.desc,
+    &PROCESS_VIRTUAL_MEMORY.desc,
+    &PROCESS_START_TIME.desc,
+    &PROCESS_THREADS.desc,
+];

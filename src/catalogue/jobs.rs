@@ -1,0 +1,177 @@
+//! Jobs: their runs, waits, failures and states.
+
+use super::labels::{
+    JobFailureLabels, JobLabels, JobRunLabels, JobStatusLabels, ProjectLabels, RunnerTypeLabels,
+};
+use super::{Buckets, Collector, Counter, Desc, Gauge, Histogram, Spec};
+use crate::types::Tier;
+
+const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
+    Spec {
+        name,
+        unit,
+        help,
+        collector: Collector::Jobs,
+        tier: Tier::Free,
+        plan,
+    }
+}
+
+/// Runs, by duration.
+pub static DURATION: Histogram<JobRunLabels> = Histogram::new(
+    spec(
+        "age_job_duration_seconds",
+        "s",
+        true,
+        "Duration of job runs that started and ended; each retry is a run of its own.",
+    ),
+    Buckets::Configured,
+);
+
+/// Runs, by wait for a runner.
+pub static QUEUED_DURATION: Histogram<JobLabels> = Histogram::new(
+    spec(
+        "age_job_queued_duration_seconds",
+        "s",
+        true,
+        "Time that job runs waited for a runner; waiting for earlier stages is not in it.",
+    ),
+    Buckets::Configured,
+);
+
+/// Status of the newest job.
+pub static STATUS: Gauge<JobStatusLabels> = Gauge::new(spec(
+    "age_job_status",
+    "",
+    true,
+    "Status of the newest job of the name in the newest pipeline of the ref: 1 for the current \
+     status; the other statuses are absent, or 0 with output_sparse_status_metrics off. \
+     failure_reason is empty unless the job failed.",
+));
+
+/// Runs.
+pub static RUN_COUNT: Counter<JobLabels> = Counter::new(spec(
+    "age_job_run_count",
+    "",
+    true,
+    "Job runs that started and ended, retries included; skipped and never-started jobs are no runs.",
+));
+
+/// Size of artifacts.
+pub static ARTIFACT_SIZE: Gauge<JobLabels> = Gauge::new(spec(
+    "age_job_artifact_size_bytes",
+    "By",
+    true,
+    "Size of all artifacts of the newest job of the name in the newest pipeline of the ref.",
+));
+
+/// Duration of the newest job.
+pub static LAST_RUN_DURATION: Gauge<JobLabels> = Gauge::new(spec(
+    "age_job_last_run_duration_seconds",
+    "s",
+    false,
+    "Duration of the newest job of the name in the newest pipeline of the ref, once it has ended.",
+));
+
+/// Wait of the newest job.
+pub static LAST_RUN_QUEUED_DURATION: Gauge<JobLabels> = Gauge::new(spec(
+    "age_job_last_run_queued_duration_seconds",
+    "s",
+    false,
+    "Time that the newest job of the name in the newest pipeline of the ref waited for a runner.",
+));
+
+/// Creation of the newest job.
+pub static CREATED_TIMESTAMP: Gauge<JobLabels> = Gauge::new(spec(
+    "age_job_created_timestamp",
+    "s",
+    false,
+    "When the newest job of the name in the newest pipeline of the ref was created, in seconds \
+     since the Unix epoch.",
+));
+
+/// Id of the newest job.
+pub static ID: Gauge<JobLabels> = Gauge::new(spec(
+    "age_job_id",
+    "",
+    false,
+    "Id of the newest job of the name in the newest pipeline of the ref.",
+));
+
+/// Coverage of the newest job.
+pub static COVERAGE: Gauge<JobLabels> = Gauge::new(spec(
+    "age_job_coverage",
+    "%",
+    false,
+    "Code coverage that the newest job of the name in the newest pipeline of the ref reports, in \
+     percent.",
+));
+
+/// Failed runs.
+pub static FAILURES: Counter<JobFailureLabels> = Counter::new(spec(
+    "age_job_failures_total",
+    "",
+    false,
+    "Jobs that ended failed, by GitLab's reason.",
+));
+
+/// Retries.
+pub static RETRIES: Counter<JobLabels> = Counter::new(spec(
+    "age_job_retries_total",
+    "",
+    false,
+    "Job runs whose place a newer run of the same job has taken.",
+));
+
+/// Flaky runs.
+pub static FLAKY: Counter<JobLabels> = Counter::new(spec(
+    "age_job_flaky_total",
+    "",
+    false,
+    "Failed job runs that were retried while a newer run of the same name in the same pipeline \
+     succeeded.",
+));
+
+/// Time on runners.
+pub static COMPUTE_SECONDS: Counter<RunnerTypeLabels> = Counter::new(spec(
+    "age_job_compute_seconds_total",
+    "s",
+    false,
+    "Seconds that ended job runs spent on runners, by type of runner.",
+));
+
+/// Jobs that wait.
+pub static PENDING: Gauge<ProjectLabels> = Gauge::new(spec(
+    "age_jobs_pending",
+    "",
+    false,
+    "Jobs of the watched refs that wait for a runner.",
+));
+
+/// Jobs that run.
+pub static RUNNING: Gauge<ProjectLabels> = Gauge::new(spec(
+    "age_jobs_running",
+    "",
+    false,
+    "Jobs of the watched refs that run.",
+));
+
+/// This file's entries, in the order of `/metrics`.
+pub static ENTRIES: &[&Desc] = &[
+    &DURATION.desc,
+    &QUEUED_DURATION.desc,
+    &STATUS.desc,
+    &RUN_COUNT.desc,
+    &ARTIFACT_SIZE.desc,
+    &LAST_RUN_DURATION.desc,
+    &LAST_RUN_QUEUED_DURATION.desc,
+    &CREATED_TIMESTAMP.desc,
+    &ID.desc,
+    &COVERAGE.desc,
+    &FAILURES.desc,
+    &RETRIES.desc,
+    &FLAKY.desc,
+    &COMPUTE_SECONDS.desc,
+    &PENDING.desc,
+    &RUNNING.desc,
+];

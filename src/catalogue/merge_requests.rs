@@ -1,0 +1,220 @@
+//! Merge requests, by the branch they go into.
+
+use super::labels::{MergeRequestStateLabels, TargetBranchLabels};
+use super::{Buckets, Collector, Counter, Desc, Gauge, Histogram, Spec};
+use crate::types::Tier;
+
+const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
+    Spec {
+        name,
+        unit,
+        help,
+        collector: Collector::MergeRequests,
+        tier: Tier::Free,
+        plan,
+    }
+}
+
+/// Merges, by time since creation.
+pub static TIME_TO_MERGE: Histogram<TargetBranchLabels> = Histogram::new(
+    spec(
+        "age_mr_time_to_merge_seconds",
+        "s",
+        true,
+        "Time from creation to merge of merged merge requests; one observation per merge.",
+    ),
+    Buckets::Configured,
+);
+
+/// Merge requests, by wait for the first review.
+pub static TIME_TO_FIRST_REVIEW: Histogram<TargetBranchLabels> = Histogram::new(
+    spec(
+        "age_mr_time_to_first_review_seconds",
+        "s",
+        true,
+        "Time from creation to the first note, approval or review action of somebody who is \
+         neither the author nor a bot; observed once, when it happens.",
+    ),
+    Buckets::Configured,
+);
+
+/// Ended merge requests, by review cycles.
+pub static REVIEW_CYCLES: Histogram<TargetBranchLabels> = Histogram::new(
+    spec(
+        "age_mr_review_cycles_count",
+        "",
+        true,
+        "Review cycles of merged and closed merge requests: how often changes were pushed after \
+         a review and then reviewed again.",
+    ),
+    Buckets::Fixed(&[0.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0]),
+);
+
+/// Merges, by changed lines.
+pub static CHANGES: Histogram<TargetBranchLabels> = Histogram::new(
+    spec(
+        "age_mr_changes_count",
+        "",
+        true,
+        "Lines added plus lines deleted of merged merge requests.",
+    ),
+    Buckets::Fixed(&[
+        1.0, 10.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10000.0,
+    ]),
+);
+
+/// Merge requests by state.
+pub static STATUS: Gauge<MergeRequestStateLabels> = Gauge::new(spec(
+    "age_mr_status",
+    "",
+    true,
+    "Number of merge requests into the branch, by state: opened, closed, merged or locked.",
+));
+
+/// Merges.
+pub static THROUGHPUT: Counter<TargetBranchLabels> = Counter::new(spec(
+    "age_mr_throughput_count",
+    "",
+    true,
+    "Merge requests merged, each counted once.",
+));
+
+/// Ended merge requests, by comments.
+pub static NOTES: Histogram<TargetBranchLabels> = Histogram::new(
+    spec(
+        "age_mr_notes_count",
+        "",
+        true,
+        "Comments of users on merged and closed merge requests; GitLab's own notes about changes \
+         are left out.",
+    ),
+    Buckets::Fixed(&[0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]),
+);
+
+/// Ended merge requests, by life.
+pub static OPEN_DURATION: Histogram<TargetBranchLabels> = Histogram::new(
+    spec(
+        "age_mr_open_duration_seconds",
+        "s",
+        true,
+        "Time from creation to merge or closing of merge requests that ended; merging alone is \
+         age_mr_time_to_merge_seconds.",
+    ),
+    Buckets::Configured,
+);
+
+/// Open merge requests.
+pub static OPEN_COUNT: Gauge<TargetBranchLabels> = Gauge::new(spec(
+    "age_mr_open_count",
+    "",
+    false,
+    "Merge requests into the branch that are open, drafts included.",
+));
+
+/// Drafts.
+pub static DRAFT_COUNT: Gauge<TargetBranchLabels> = Gauge::new(spec(
+    "age_mr_draft_count",
+    "",
+    false,
+    "Open merge requests into the branch that are marked as draft.",
+));
+
+/// Conflicts.
+pub static CONFLICT_COUNT: Gauge<TargetBranchLabels> = Gauge::new(spec(
+    "age_mr_conflict_count",
+    "",
+    false,
+    "Open merge requests into the branch that cannot be merged because of conflicts.",
+));
+
+/// Age of the oldest.
+pub static OLDEST_OPEN_AGE: Gauge<TargetBranchLabels> = Gauge::new(spec(
+    "age_mr_oldest_open_age_seconds",
+    "s",
+    false,
+    "Time since the oldest open merge request into the branch was created.",
+));
+
+/// Merges, by commits.
+pub static COMMITS: Histogram<TargetBranchLabels> = Histogram::new(
+    spec(
+        "age_mr_commits_count",
+        "",
+        false,
+        "Commits of merged merge requests.",
+    ),
+    Buckets::Fixed(&[1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0]),
+);
+
+/// Merges, by files.
+pub static FILES_CHANGED: Histogram<TargetBranchLabels> = Histogram::new(
+    spec(
+        "age_mr_files_changed_count",
+        "",
+        false,
+        "Files that merged merge requests changed.",
+    ),
+    Buckets::Fixed(&[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0]),
+);
+
+/// Merges, by approvals.
+pub static APPROVALS: Histogram<TargetBranchLabels> = Histogram::new(
+    spec(
+        "age_mr_approvals_count",
+        "",
+        false,
+        "Users whose approval merged merge requests had when they were merged.",
+    ),
+    Buckets::Fixed(&[0.0, 1.0, 2.0, 3.0, 5.0]),
+);
+
+/// Merge requests, by wait for the first approval.
+pub static TIME_TO_APPROVE: Histogram<TargetBranchLabels> = Histogram::new(
+    spec(
+        "age_mr_time_to_approve_seconds",
+        "s",
+        false,
+        "Time from creation to the first approval by somebody who is neither the author nor a bot; \
+         observed once, when it happens.",
+    ),
+    Buckets::Configured,
+);
+
+/// Merge requests created.
+pub static CREATED: Counter<TargetBranchLabels> = Counter::new(spec(
+    "age_mr_created_total",
+    "",
+    false,
+    "Merge requests created, each counted once.",
+));
+
+/// Merge requests closed.
+pub static CLOSED: Counter<TargetBranchLabels> = Counter::new(spec(
+    "age_mr_closed_total",
+    "",
+    false,
+    "Merge requests closed without being merged; closing one again after it was reopened counts \
+     again.",
+));
+
+/// This file's entries, in the order of `/metrics`.
+pub static ENTRIES: &[&Desc] = &[
+    &TIME_TO_MERGE.desc,
+    &TIME_TO_FIRST_REVIEW.desc,
+    &REVIEW_CYCLES.desc,
+    &CHANGES.desc,
+    &STATUS.desc,
+    &THROUGHPUT.desc,
+    &NOTES.desc,
+    &OPEN_DURATION.desc,
+    &OPEN_COUNT.desc,
+    &DRAFT_COUNT.desc,
+    &CONFLICT_COUNT.desc,
+    &OLDEST_OPEN_AGE.desc,
+    &COMMITS.desc,
+    &FILES_CHANGED.desc,
+    &APPROVALS.desc,
+    &TIME_TO_APPROVE.desc,
+    &CREATED.desc,
+    &CLOSED.desc,
+];

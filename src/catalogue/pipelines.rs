@@ -1,0 +1,133 @@
+//! Pipelines of branches, tags and merge requests.
+
+use super::labels::{ProjectStatusLabels, RefLabels, RefSourceLabels, RefSourceStatusLabels};
+use super::{Buckets, Collector, Counter, Desc, Gauge, Histogram, Spec};
+use crate::types::Tier;
+
+const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
+    Spec {
+        name,
+        unit,
+        help,
+        collector: Collector::Pipelines,
+        tier: Tier::Free,
+        plan,
+    }
+}
+
+/// Finished runs, by duration.
+pub static DURATION: Histogram<RefSourceStatusLabels> = Histogram::new(
+    spec(
+        "age_pipeline_duration_seconds",
+        "s",
+        true,
+        "Duration of finished pipeline runs as GitLab reckons it: running time of the pipeline's \
+         own and all its downstream jobs, waiting left out. One observation per finished run; its \
+         count by status gives success rates.",
+    ),
+    Buckets::Configured,
+);
+
+/// Finished runs, by time from creation to start.
+pub static QUEUED_DURATION: Histogram<RefSourceLabels> = Histogram::new(
+    spec(
+        "age_pipeline_queued_duration_seconds",
+        "s",
+        true,
+        "Time from creation to start of finished pipeline runs; runs that never started are left \
+         out.",
+    ),
+    Buckets::Configured,
+);
+
+/// Status of the newest pipeline.
+pub static STATUS: Gauge<RefSourceStatusLabels> = Gauge::new(spec(
+    "age_pipeline_status",
+    "",
+    true,
+    "Status of the newest pipeline of the ref: 1 for the current status; the other statuses are \
+     absent, or 0 with output_sparse_status_metrics off. Child pipelines are in \
+     age_child_pipeline_status.",
+));
+
+/// Pipelines created.
+pub static RUN_COUNT: Counter<RefSourceLabels> = Counter::new(spec(
+    "age_pipeline_run_count",
+    "",
+    true,
+    "Pipelines created, each counted once; a retry of the same pipeline is no new one. Not the \
+     denominator of success rates: that is the count of age_pipeline_duration_seconds.",
+));
+
+/// Coverage of the newest pipeline.
+pub static COVERAGE: Gauge<RefLabels> = Gauge::new(spec(
+    "age_pipeline_coverage",
+    "%",
+    true,
+    "Code coverage of the newest pipeline of the ref, in percent; absent when no job reports one.",
+));
+
+/// Id of the newest pipeline.
+pub static ID: Gauge<RefLabels> = Gauge::new(spec(
+    "age_pipeline_id",
+    "",
+    true,
+    "Id of the newest pipeline of the ref.",
+));
+
+/// Creation of the newest pipeline.
+pub static CREATED_TIMESTAMP: Gauge<RefLabels> = Gauge::new(spec(
+    "age_pipeline_created_timestamp",
+    "s",
+    true,
+    "When the newest pipeline of the ref was created, in seconds since the Unix epoch.",
+));
+
+/// Duration of the newest pipeline's last run.
+pub static LAST_RUN_DURATION: Gauge<RefSourceLabels> = Gauge::new(spec(
+    "age_pipeline_last_run_duration_seconds",
+    "s",
+    false,
+    "Duration of the newest pipeline of the ref, once it has ended; for percentiles see \
+     age_pipeline_duration_seconds.",
+));
+
+/// Queue time of the newest pipeline's last run.
+pub static LAST_RUN_QUEUED_DURATION: Gauge<RefSourceLabels> = Gauge::new(spec(
+    "age_pipeline_last_run_queued_duration_seconds",
+    "s",
+    false,
+    "Time from creation to start of the newest pipeline of the ref, once it has started.",
+));
+
+/// End of the newest pipeline.
+pub static FINISHED_TIMESTAMP: Gauge<RefLabels> = Gauge::new(spec(
+    "age_pipeline_finished_timestamp",
+    "s",
+    false,
+    "When the newest pipeline of the ref last ended, in seconds since the Unix epoch; absent while \
+     it runs.",
+));
+
+/// Pipelines that have not ended.
+pub static ACTIVE: Gauge<ProjectStatusLabels> = Gauge::new(spec(
+    "age_pipelines_active",
+    "",
+    false,
+    "Pipelines of the watched refs that have not ended and are not blocked, by status.",
+));
+
+/// This file's entries, in the order of `/metrics`.
+pub static ENTRIES: &[&Desc] = &[
+    &DURATION.desc,
+    &QUEUED_DURATION.desc,
+    &STATUS.desc,
+    &RUN_COUNT.desc,
+    &COVERAGE.desc,
+    &ID.desc,
+    &CREATED_TIMESTAMP.desc,
+    &LAST_RUN_DURATION.desc,
+    &LAST_RUN_QUEUED_DURATION.desc,
+    &FINISHED_TIMESTAMP.desc,
+    &ACTIVE.desc,
+];

@@ -1,0 +1,231 @@
+//! The catalogue for readers: a table for terminals, JSON for programs, Markdown for people.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::{Buckets, Collector, Desc, all};
+use crate::types::Tier;
+
+/// The text around the tables of `docs/metrics.md`.
+const GUIDE: &str = include_str!("guide.md");
+
+/// An entry as JSON has it.
+#[derive(Serialize)]
+struct Entry {
+    name: &'static str,
+    r#type: &'static str,
+    labels: &'static [&'static str],
+    unit: &'static str,
+    help: &'static str,
+    collector: &'static str,
+    tier: &'static str,
+    plan: bool,
+    implemented: bool,
+}
+
+impl From<&Desc> for Entry {
+    fn from(desc: &Desc) -> Self {
+        Self {
+            name: desc.name,
+            r#type: desc.kind.as_str(),
+            labels: desc.labels,
+            unit: desc.unit,
+            help: desc.help,
+            collector: desc.collector.as_str(),
+            tier: desc.tier.as_str(),
+            plan: desc.plan,
+            implemented: desc.implemented,
+        }
+    }
+}
+
+/// Every entry as a JSON list of objects with `name`, `type`, `labels`, `unit` (UCUM), `help`,
+/// `collector`, `tier`, `plan` and `implemented`.
+#[must_use]
+pub fn json() -> String {
+    let entries = all().map(Entry::from);
+    let entries: Vec<_> = entries.map(|entry| serde_json::json!(entry)).collect();
+    format!("{:#}\n", serde_json::Value::Array(entries))
+}
+
+/// Every entry as one line of an aligned table, without its help.
+#[must_use]
+pub fn table() -> String {
+    let head = ["NAME", "TYPE", "COLLECTOR", "TIER", "BUILT", "LABELS"].map(str::to_owned);
+    let rows = all().map(|desc| {
+        [
+            desc.name.to_owned(),
+            desc.kind.as_str().to_owned(),
+            desc.collector.as_str().to_owned(),
+            desc.tier.as_str().to_owned(),
+            if desc.implemented { "yes" } else { "not yet" }.to_owned(),
+            desc.labels.join(","),
+        ]
+    });
+    let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: [usize; 6] = std::array::from_fn(width);
+    let mut out = String::new();
+    for row in &rows {
+        let cells = row.iter().zip(widths);
+        let line: String = cells
+            .map(|(cell, width)| format!("{cell:width$}  "))
+            .collect();
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+/// `docs/metrics.md`: the guide with a table of entries per collector.
+#[must_use]
+pub fn markdown() -> String {
+    let mut out = GUIDE.to_owned();
+    for collector in Collector::ALL.into_iter().chain([Collector::Exporter]) {
+        out = out.replace(&place(collector), markdown_table(collector).trim_end());
+    }
+    out
+}
+
+/// Where a collector's table stands in the guide.
+fn place(collector: Collector) -> String {
+    format!("<!-- table: {} -->", collector.as_str())
+}
+
+fn markdown_table(collector: Collector) -> String {
+    let mut out = String::from("| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n");
+    for desc in all().filter(|desc| desc.collector == collector) {
+        let labels: Vec<_> = desc
+            .labels
+            .iter()
+            .map(|label| format!("`{label}`"))
+            .collect();
+        // Writing into memory cannot fail.
+        let _ = writeln!(
+            out,
+            "| `{}` | {} | {} | {} |",
+            desc.name,
+            desc.kind.as_str(),
+            labels.join(", "),
+            meaning(desc),
+        );
+    }
+    out
+}
+
+/// The help, and behind it what else is to be known.
+fn meaning(desc: &Desc) -> String {
+    let mut out = desc.help.replace('|', "\\|");
+    match (desc.buckets, desc.collector) {
+        (Buckets::None, _) => {}
+        (Buckets::Configured, Collector::ChildPipelines) => {
+            out.push_str(" Buckets: `collectors.pipelines.histogram_buckets`.");
+        }
+        (Buckets::Configured, collector) => {
+            let key = collector.as_str();
+            let _ = write!(out, " Buckets: `collectors.{key}.histogram_buckets`.");
+        }
+        (Buckets::Fixed(bounds), _) => {
+            let bounds: Vec<_> = bounds.iter().map(f64::to_string).collect();
+            let _ = write!(out, " Buckets: {}.", bounds.join(", "));
+        }
+    }
+    match desc.tier {
+        Tier::Free => {}
+        Tier::Premium => out.push_str(" *GitLab: Premium.*"),
+        Tier::Ultimate => out.push_str(" *GitLab: Ultimate.*"),
+    }
+    if !desc.implemented {
+        out.push_str(" *Not built.*");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_a_list_of_objects_with_the_promised_keys() {
+        let list: serde_json::Value = serde_json::from_str(&json()).unwrap();
+        let list = list.as_array().unwrap();
+        assert_eq!(list.len(), all().len());
+        let keys = [
+            "name",
+            "type",
+            "labels",
+            "unit",
+            "help",
+            "collector",
+            "tier",
+            "plan",
+            "implemented",
+        ];
+        for entry in list {
+            let entry = entry.as_object().unwrap();
+            assert_eq!(entry.keys().collect::<Vec<_>>(), keys);
+        }
+        let find = |name: &str| list.iter().find(|entry| entry["name"] == name).unwrap();
+        let expected = serde_json::json!({
+            "name": "age_pipeline_queued_duration_seconds",
+            "type": "histogram",
+            "labels": ["kind", "project", "ref", "source"],
+            "unit": "s",
+            "help": super::super::pipelines::QUEUED_DURATION.desc.help,
+            "collector": "pipelines",
+            "tier": "free",
+            "plan": true,
+            "implemented": true,
+        });
+        assert_eq!(*find("age_pipeline_queued_duration_seconds"), expected);
+        assert_eq!(find("age_vulnerability_count")["tier"], "ultimate");
+        assert_eq!(find("age_vulnerability_count")["implemented"], true);
+        assert_eq!(find("age_cluster_members")["implemented"], false);
+        assert_eq!(find("age_api_requests_total")["implemented"], true);
+    }
+
+    #[test]
+    fn the_table_has_a_line_per_metric_and_straight_columns() {
+        let table = table();
+        let mut lines = table.lines();
+        let head = lines.next().unwrap();
+        let place = |line: &str, cell: &str| line.find(cell).unwrap();
+        for (line, desc) in lines.zip(all()) {
+            assert!(line.starts_with(desc.name));
+            let kind = place(head, "TYPE");
+            assert!(line[kind..].starts_with(desc.kind.as_str()), "{line}");
+            let labels = desc.labels.join(",");
+            assert!(line.ends_with(labels.as_str()), "{line}");
+        }
+        assert_eq!(table.lines().count(), 1 + all().len());
+    }
+
+    #[test]
+    fn the_guide_has_a_place_for_every_collector_and_none_else() {
+        let collectors = Collector::ALL.into_iter().chain([Collector::Exporter]);
+        for collector in collectors.clone() {
+            assert_eq!(GUIDE.matches(&place(collector)).count(), 1, "{collector:?}");
+        }
+        assert_eq!(GUIDE.matches("<!-- table:").count(), collectors.count());
+        let markdown = markdown();
+        for desc in all() {
+            let row = format!("| `{}` | {} |", desc.name, desc.kind.as_str());
+            assert_eq!(markdown.matches(&row).count(), 1, "{}", desc.name);
+        }
+        assert!(!markdown.contains("<!-- table:"));
+    }
+
+    #[test]
+    fn docs_metrics_md_is_up_to_date() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, markdown()).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            written == markdown(),
+            "docs/metrics.md is old: UPDATE_DOCS=1 cargo test writes it"
+        );
+    }
+}

@@ -1,0 +1,188 @@
+//! Repositories: their size, languages, branches and releases.
+
+use super::labels::{LanguageLabels, ProjectLabels, ProjectRefLabels, RepositoryInfoLabels};
+use super::{Collector, Counter, Desc, Gauge, Spec};
+use crate::types::Tier;
+
+const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
+    Spec {
+        name,
+        unit,
+        help,
+        collector: Collector::Repository,
+        tier: Tier::Free,
+        plan,
+    }
+}
+
+/// Share of a language.
+pub static LANGUAGE_PERCENTAGE: Gauge<LanguageLabels> = Gauge::new(spec(
+    "age_repository_language_percentage",
+    "%",
+    true,
+    "Share of the language in the default branch, in percent of bytes, as GitLab detected it.",
+));
+
+/// Commits.
+pub static COMMIT_COUNT: Counter<ProjectRefLabels> = Counter::new(spec(
+    "age_repository_commit_count",
+    "",
+    true,
+    "Commits that came to the default branch since the exporter first saw it: the rises of \
+     GitLab's total; a forced push that removes some takes none away.",
+));
+
+/// Size of the Git repository.
+pub static SIZE: Gauge<ProjectLabels> = Gauge::new(spec(
+    "age_repository_size_bytes",
+    "By",
+    true,
+    "Size of the Git repository, LFS objects left out; GitLab refreshes it with a delay. Needs the \
+     role Reporter, as all sizes and the number of commits do: absent below, never 0.",
+));
+
+/// Coverage of the default branch.
+pub static COVERAGE: Gauge<ProjectLabels> = Gauge::new(spec(
+    "age_repository_coverage",
+    "%",
+    true,
+    "Code coverage of the newest pipeline of the default branch that reports one, in percent; of \
+     the pipelines that the collector pipelines remembers, so the branch must be watched.",
+));
+
+/// Branches.
+pub static BRANCH_COUNT: Gauge<ProjectLabels> = Gauge::new(spec(
+    "age_repository_branch_count",
+    "",
+    false,
+    "Branches of the repository.",
+));
+
+/// Tags.
+pub static TAG_COUNT: Gauge<ProjectLabels> = Gauge::new(spec(
+    "age_repository_tag_count",
+    "",
+    false,
+    "Tags of the repository.",
+));
+
+/// Open issues.
+pub static OPEN_ISSUES_COUNT: Gauge<ProjectLabels> = Gauge::new(spec(
+    "age_repository_open_issues_count",
+    "",
+    false,
+    "Open issues of the project.",
+));
+
+/// Stars.
+pub static STAR_COUNT: Gauge<ProjectLabels> = Gauge::new(spec(
+    "age_repository_star_count",
+    "",
+    false,
+    "Users who starred the project.",
+));
+
+/// Forks.
+pub static FORK_COUNT: Gauge<ProjectLabels> = Gauge::new(spec(
+    "age_repository_fork_count",
+    "",
+    false,
+    "Forks of the project.",
+));
+
+/// Last activity.
+pub static LAST_ACTIVITY_TIMESTAMP: Gauge<ProjectLabels> = Gauge::new(spec(
+    "age_repository_last_activity_timestamp",
+    "s",
+    false,
+    "When somebody was last active in the project, in seconds since the Unix epoch; GitLab notes \
+     it at most once an hour, and pipelines do not count.",
+));
+
+/// Size of LFS objects.
+pub static LFS_SIZE: Gauge<ProjectLabels> = Gauge::new(spec(
+    "age_repository_lfs_size_bytes",
+    "By",
+    false,
+    "Size of the project's Git LFS objects.",
+));
+
+/// Size of artifacts.
+pub static ARTIFACTS_SIZE: Gauge<ProjectLabels> = Gauge::new(spec(
+    "age_repository_artifacts_size_bytes",
+    "By",
+    false,
+    "Size of the job artifacts that the project keeps.",
+));
+
+/// Size of packages.
+pub static PACKAGES_SIZE: Gauge<ProjectLabels> = Gauge::new(spec(
+    "age_repository_packages_size_bytes",
+    "By",
+    false,
+    "Size of the project's package registry.",
+));
+
+/// Size of images.
+pub static CONTAINER_REGISTRY_SIZE: Gauge<ProjectLabels> = Gauge::new(spec(
+    "age_repository_container_registry_size_bytes",
+    "By",
+    false,
+    "Size of the project's container registry; absent where GitLab does not measure it.",
+));
+
+/// Size of the wiki.
+pub static WIKI_SIZE: Gauge<ProjectLabels> = Gauge::new(spec(
+    "age_repository_wiki_size_bytes",
+    "By",
+    false,
+    "Size of the project's wiki repository.",
+));
+
+/// What GitLab knows about a repository.
+pub static INFO: Gauge<RepositoryInfoLabels> = Gauge::new(spec(
+    "age_repository_info",
+    "",
+    false,
+    "Always 1; the labels tell the default branch, the visibility and whether the project is \
+     archived.",
+));
+
+/// Releases.
+pub static RELEASE_COUNT: Gauge<ProjectLabels> = Gauge::new(spec(
+    "age_release_count",
+    "",
+    false,
+    "Releases of the project, upcoming ones included.",
+));
+
+/// Newest release.
+pub static RELEASE_LATEST_TIMESTAMP: Gauge<ProjectLabels> = Gauge::new(spec(
+    "age_release_latest_timestamp",
+    "s",
+    false,
+    "When the newest release of the project came out, in seconds since the Unix epoch; upcoming \
+     ones are left out.",
+));
+
+/// This file's entries, in the order of `/metrics`.
+pub static ENTRIES: &[&Desc] = &[
+    &LANGUAGE_PERCENTAGE.desc,
+    &COMMIT_COUNT.desc,
+    &SIZE.desc,
+    &COVERAGE.desc,
+    &BRANCH_COUNT.desc,
+    &TAG_COUNT.desc,
+    &OPEN_ISSUES_COUNT.desc,
+    &STAR_COUNT.desc,
+    &FORK_COUNT.desc,
+    &LAST_ACTIVITY_TIMESTAMP.desc,
+    &LFS_SIZE.desc,
+    &ARTIFACTS_SIZE.desc,
+    &PACKAGES_SIZE.desc,
+    &CONTAINER_REGISTRY_SIZE.desc,
+    &WIKI_SIZE.desc,
+    &INFO.desc,
+    &RELEASE_COUNT.desc,
+    &RELEASE_LATEST_TIMESTAMP.desc,
+];

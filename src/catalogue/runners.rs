@@ -1,0 +1,60 @@
+//! Runners that the token may see.
+
+use super::labels::{RunnerInfoLabels, RunnerLabels};
+use super::{Collector, Desc, Gauge, Spec};
+use crate::types::Tier;
+
+const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
+    Spec {
+        name,
+        unit,
+        help,
+        collector: Collector::Runners,
+        tier: Tier::Free,
+        plan,
+    }
+}
+
+/// Whether a runner is online.
+pub static ONLINE: Gauge<RunnerLabels> = Gauge::new(spec(
+    "age_runner_online",
+    "",
+    false,
+    "Whether the runner has contacted GitLab within the last two hours: 1 yes, 0 no. With an \
+     administrator's token all runners of the instance; else those that serve a tracked \
+     project where the token is Maintainer.",
+));
+
+/// Whether a runner is paused.
+pub static PAUSED: Gauge<RunnerLabels> = Gauge::new(spec(
+    "age_runner_paused",
+    "",
+    false,
+    "Whether the runner is paused and takes no jobs: 1 yes, 0 no.",
+));
+
+/// Last contact.
+pub static CONTACTED_TIMESTAMP: Gauge<RunnerLabels> = Gauge::new(spec(
+    "age_runner_contacted_timestamp",
+    "s",
+    false,
+    "When the runner, or the latest of its managers, last contacted GitLab, in seconds since the Unix epoch; absent if it never \
+     did.",
+));
+
+/// What GitLab knows about a runner.
+pub static INFO: Gauge<RunnerInfoLabels> = Gauge::new(spec(
+    "age_runner_info",
+    "",
+    false,
+    "Always 1; the labels tell version, platform and architecture of the runner's managers, one \
+     series per different set of them; by GraphQL of its first 20 managers.",
+));
+
+/// This file's entries, in the order of `/metrics`.
+pub static ENTRIES: &[&Desc] = &[
+    &ONLINE.desc,
+    &PAUSED.desc,
+    &CONTACTED_TIMESTAMP.desc,
+    &INFO.desc,
+];

@@ -1,0 +1,51 @@
+//! Pipeline schedules.
+
+use super::labels::{ScheduleLabels, ScheduleStatusLabels};
+use super::{Collector, Desc, Gauge, Spec};
+use crate::types::Tier;
+
+const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
+    Spec {
+        name,
+        unit,
+        help,
+        collector: Collector::Schedules,
+        tier: Tier::Free,
+        plan,
+    }
+}
+
+/// Whether a schedule is switched on.
+pub static ACTIVE: Gauge<ScheduleLabels> = Gauge::new(spec(
+    "age_pipeline_schedule_active",
+    "",
+    false,
+    "Whether the pipeline schedule is switched on: 1 yes, 0 no. The label schedule is its \
+     description; of several with one description on one ref all but the oldest have their id \
+     beside it. Needs Reporter in private projects.",
+));
+
+/// Next run.
+pub static NEXT_RUN_TIMESTAMP: Gauge<ScheduleLabels> = Gauge::new(spec(
+    "age_pipeline_schedule_next_run_timestamp",
+    "s",
+    false,
+    "When the pipeline schedule is to run next, in seconds since the Unix epoch, as GitLab \
+     reckons it from the schedule's own time zone; absent for one that is switched off.",
+));
+
+/// Status of the last run.
+pub static LAST_RUN_STATUS: Gauge<ScheduleStatusLabels> = Gauge::new(spec(
+    "age_pipeline_schedule_last_run_status",
+    "",
+    false,
+    "Status of the newest pipeline of the schedule: 1 for the current status; the other statuses \
+     are absent, or 0 with output_sparse_status_metrics off.",
+));
+
+/// This file's entries, in the order of `/metrics`.
+pub static ENTRIES: &[&Desc] = &[
+    &ACTIVE.desc,
+    &NEXT_RUN_TIMESTAMP.desc,
+    &LAST_RUN_STATUS.desc,
+];

@@ -1,0 +1,28 @@
+//! Vulnerabilities.
+
+use super::labels::SeverityLabels;
+use super::{Collector, Desc, Gauge, Spec};
+use crate::types::Tier;
+
+const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
+    Spec {
+        name,
+        unit,
+        help,
+        collector: Collector::Security,
+        tier: Tier::Ultimate,
+        plan,
+    }
+}
+
+/// Open vulnerabilities.
+pub static VULNERABILITY_COUNT: Gauge<SeverityLabels> = Gauge::new(spec(
+    "age_vulnerability_count",
+    "",
+    false,
+    "Vulnerabilities of the default branch that are detected or confirmed, by severity: \
+     critical, high, medium, low, info or unknown.",
+));
+
+/// This file's entries, in the order of `/metrics`.
+pub static ENTRIES: &[&Desc] = &[&VULNERABILITY_COUNT.desc];

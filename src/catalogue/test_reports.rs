@@ -1,0 +1,161 @@
+//! Test reports of the newest pipeline of each ref.
+
+use super::labels::{CaseLabels, CaseStatusLabels, ProjectRefLabels, SuiteLabels};
+use super::{Buckets, Collector, Desc, Gauge, Histogram, Spec};
+use crate::types::Tier;
+
+const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
+    Spec {
+        name,
+        unit,
+        help,
+        collector: Collector::TestReports,
+        tier: Tier::Free,
+        plan,
+    }
+}
+
+/// Time of all tests.
+pub static TOTAL_TIME: Gauge<ProjectRefLabels> = Gauge::new(spec(
+    "age_test_report_total_time_seconds",
+    "s",
+    true,
+    "Seconds that the tests of the newest ended pipeline of the ref took together, by GitLab's \
+     sum of the jobs' reports: each job's latest run, child pipelines of the same project \
+     included as far as they ended within three minutes of it. Absent where no job reported \
+     tests. Pipelines that are running, blocked or skipped have not ended. Needs \
+     collectors.pipelines.",
+));
+
+/// All tests.
+pub static TOTAL_COUNT: Gauge<ProjectRefLabels> = Gauge::new(spec(
+    "age_test_report_total_count",
+    "",
+    true,
+    "Tests that the newest ended pipeline of the ref reported, whatever their result; each job's \
+     latest run counts. Absent where no job reported tests.",
+));
+
+/// Passed tests.
+pub static SUCCESS_COUNT: Gauge<ProjectRefLabels> = Gauge::new(spec(
+    "age_test_report_success_count",
+    "",
+    true,
+    "Tests of the newest ended pipeline of the ref that passed.",
+));
+
+/// Failed tests.
+pub static FAILED_COUNT: Gauge<ProjectRefLabels> = Gauge::new(spec(
+    "age_test_report_failed_count",
+    "",
+    true,
+    "Tests of the newest ended pipeline of the ref whose expectation did not hold.",
+));
+
+/// Skipped tests.
+pub static SKIPPED_COUNT: Gauge<ProjectRefLabels> = Gauge::new(spec(
+    "age_test_report_skipped_count",
+    "",
+    true,
+    "Tests of the newest ended pipeline of the ref that were left out.",
+));
+
+/// Broken tests.
+pub static ERROR_COUNT: Gauge<ProjectRefLabels> = Gauge::new(spec(
+    "age_test_report_error_count",
+    "",
+    true,
+    "Tests of the newest ended pipeline of the ref that ended with an error instead of a result. A \
+     suite whose report GitLab cannot read counts nothing.",
+));
+
+/// Time of a suite.
+pub static SUITE_DURATION: Gauge<SuiteLabels> = Gauge::new(spec(
+    "age_test_suite_duration_seconds",
+    "s",
+    true,
+    "Time that the suite's tests took together in the newest ended pipeline of the ref.",
+));
+
+/// Tests of a suite.
+pub static SUITE_COUNT: Gauge<SuiteLabels> = Gauge::new(spec(
+    "age_test_suite_count",
+    "",
+    true,
+    "Tests in the suite in the newest ended pipeline of the ref.",
+));
+
+/// Passed tests of a suite.
+pub static SUITE_SUCCESS_COUNT: Gauge<SuiteLabels> = Gauge::new(spec(
+    "age_test_suite_success_count",
+    "",
+    false,
+    "Tests of the suite that passed in the newest ended pipeline of the ref.",
+));
+
+/// Failed tests of a suite.
+pub static SUITE_FAILED_COUNT: Gauge<SuiteLabels> = Gauge::new(spec(
+    "age_test_suite_failed_count",
+    "",
+    false,
+    "Tests of the suite whose expectation did not hold in the newest ended pipeline of the ref.",
+));
+
+/// Skipped tests of a suite.
+pub static SUITE_SKIPPED_COUNT: Gauge<SuiteLabels> = Gauge::new(spec(
+    "age_test_suite_skipped_count",
+    "",
+    false,
+    "Tests of the suite that were left out in the newest ended pipeline of the ref.",
+));
+
+/// Broken tests of a suite.
+pub static SUITE_ERROR_COUNT: Gauge<SuiteLabels> = Gauge::new(spec(
+    "age_test_suite_error_count",
+    "",
+    false,
+    "Tests of the suite that ended with an error instead of a result in the newest ended pipeline \
+     of the ref.",
+));
+
+/// Runs of a test case, by duration.
+pub static CASE_DURATION: Histogram<CaseLabels> = Histogram::new(
+    spec(
+        "age_test_case_duration_seconds",
+        "s",
+        true,
+        "Seconds that a test case took, by GitLab's test report, once for each end of a pipeline \
+         that is among the remembered ones of the ref (max_pipelines_per_ref) and was not before \
+         the project's first look; skipped cases did not run. Merge requests stand under their \
+         number. Only with collectors.test_reports.include_test_cases.",
+    ),
+    Buckets::Fixed(&[0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0]),
+);
+
+/// Result of a test case.
+pub static CASE_STATUS: Gauge<CaseStatusLabels> = Gauge::new(spec(
+    "age_test_case_status",
+    "",
+    true,
+    "Result of the test case in the newest ended pipeline of the ref: 1 for the current status \
+     (success, failed, skipped, error); the others are absent, or 0 with \
+     output_sparse_status_metrics off. Only with collectors.test_reports.include_test_cases.",
+));
+
+/// This file's entries, in the order of `/metrics`.
+pub static ENTRIES: &[&Desc] = &[
+    &TOTAL_TIME.desc,
+    &TOTAL_COUNT.desc,
+    &SUCCESS_COUNT.desc,
+    &FAILED_COUNT.desc,
+    &SKIPPED_COUNT.desc,
+    &ERROR_COUNT.desc,
+    &SUITE_DURATION.desc,
+    &SUITE_COUNT.desc,
+    &SUITE_SUCCESS_COUNT.desc,
+    &SUITE_FAILED_COUNT.desc,
+    &SUITE_SKIPPED_COUNT.desc,
+    &SUITE_ERROR_COUNT.desc,
+    &CASE_DURATION.desc,
+    &CASE_STATUS.desc,
+];

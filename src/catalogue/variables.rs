@@ -1,0 +1,29 @@
+//! Variables of pipelines.
+
+use super::labels::VariableLabels;
+use super::{Collector, Desc, Gauge, Spec};
+use crate::types::Tier;
+
+const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
+    Spec {
+        name,
+        unit,
+        help,
+        collector: Collector::Variables,
+        tier: Tier::Free,
+        plan,
+    }
+}
+
+/// A variable.
+pub static INFO: Gauge<VariableLabels> = Gauge::new(spec(
+    "age_pipeline_variable_info",
+    "",
+    false,
+    "Always 1; the labels tell key and value of a variable that the newest pipeline of the ref \
+     was started with. Only keys that collectors.variables.regexp matches, no files, and of a \
+     value the first 256 characters. Needs Maintainer and collectors.pipelines.",
+));
+
+/// This file's entries, in the order of `/metrics`.
+pub static ENTRIES: &[&Desc] = &[&INFO.desc];
