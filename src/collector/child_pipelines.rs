@@ -36,36 +36,36 @@ pub struct ChildPipelines;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
     /// Pipelines of this project.
-    claims: BTreeMap<PipelineId, RunClaim>,
+    pub(crate) claims: BTreeMap<PipelineId, RunClaim>,
     /// Pipelines of projects that are not tracked, under the pipeline of this project that leads
     /// to them.
-    foreign_claims: BTreeMap<PipelineId, BTreeMap<PipelineId, RunClaim>>,
+    pub(crate) foreign_claims: BTreeMap<PipelineId, BTreeMap<PipelineId, RunClaim>>,
     /// Newest downstream pipeline per bridge, under the ref of this project that it belongs to.
-    newest: RefHistory<BTreeMap<Bridge, Newest>>,
+    pub(crate) newest: RefHistory<BTreeMap<Bridge, Newest>>,
 }
 
 /// What tells the series of two downstream pipelines of one ref apart. Projects stand by their ids,
 /// which survive a rename.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Bridge {
-    name: Text,
-    parent_project: ProjectId,
-    parent_ref: Text,
-    project: ProjectId,
-    git_ref: Text,
+pub(crate) struct Bridge {
+    pub(crate) name: Text,
+    pub(crate) parent_project: ProjectId,
+    pub(crate) parent_ref: Text,
+    pub(crate) project: ProjectId,
+    pub(crate) git_ref: Text,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Newest {
-    id: PipelineId,
-    status: Status,
+pub(crate) struct Newest {
+    pub(crate) id: PipelineId,
+    pub(crate) status: Status,
     /// The pipeline of this project that it is, or that leads to it.
-    holder: PipelineId,
-    holder_created_at: UnixSeconds,
+    pub(crate) holder: PipelineId,
+    pub(crate) holder_created_at: UnixSeconds,
     /// Path of the parent project as it was read.
-    parent_project: Text,
+    pub(crate) parent_project: Text,
     /// Path of the downstream project as it was read.
-    project: Text,
+    pub(crate) project: Text,
 }
 
 impl Memory {

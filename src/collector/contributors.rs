@@ -94,7 +94,7 @@ pub struct Memory {
     /// Authors who have series.
     pub names: Names,
     /// Beginnings of the hashes of the commits that were counted last.
-    claims: VecDeque<u64>,
+    pub(crate) claims: VecDeque<u64>,
 }
 
 impl Memory {

@@ -1,7 +1,7 @@
 //! `dora`: the four figures by tier of environment, GitLab's own or reckoned by its definitions.
 
 pub mod computed;
-mod memory;
+pub(crate) mod memory;
 #[cfg(test)]
 mod tests;
 

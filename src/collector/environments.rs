@@ -41,7 +41,7 @@ pub struct Read {
 
 /// An event of a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-enum Kind {
+pub(crate) enum Kind {
     Created,
     Finished,
 }
@@ -55,7 +55,7 @@ pub struct Success {
     pub sha: Text,
     /// When it ended.
     pub finished_at: UnixSeconds,
-    duration: Option<f64>,
+    pub(crate) duration: Option<f64>,
 }
 
 /// What is remembered of an environment.
@@ -63,11 +63,11 @@ pub struct Success {
 pub struct Known {
     /// As GitLab has it.
     pub environment: Environment,
-    newest: Option<(u64, Text)>,
+    pub(crate) newest: Option<(u64, Text)>,
     /// Its last success.
     pub success: Option<Success>,
-    behind: Option<u64>,
-    asked: bool,
+    pub(crate) behind: Option<u64>,
+    pub(crate) asked: bool,
 }
 
 impl Known {
@@ -112,8 +112,8 @@ impl Known {
 /// What is remembered of a project's environments.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
-    claims: BTreeMap<(u64, Kind), UnixSeconds>,
-    known: BTreeMap<u64, Known>,
+    pub(crate) claims: BTreeMap<(u64, Kind), UnixSeconds>,
+    pub(crate) known: BTreeMap<u64, Known>,
 }
 
 impl Memory {

@@ -28,7 +28,7 @@ const UNTOLD_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Values of the label `ref` that are gone in a project, and since when. Pipelines that they started
 /// in other projects may be read again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Gone(BTreeMap<Text, UnixSeconds>);
+pub struct Gone(pub(crate) BTreeMap<Text, UnixSeconds>);
 
 impl Gone {
     /// When it was last found that a name is gone, if it is.
@@ -75,7 +75,7 @@ impl Gone {
 /// A source branch's counters live while the branch is one of the project's that are watched, or
 /// while a merge request from it lives: an open one, or one whose state is shown.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct SourceBranches(BTreeMap<Text, BTreeMap<u64, UnixSeconds>>);
+pub struct SourceBranches(pub(crate) BTreeMap<Text, BTreeMap<u64, UnixSeconds>>);
 
 impl SourceBranches {
     /// Takes in the merge request pipelines of a feed.

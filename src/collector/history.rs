@@ -12,16 +12,16 @@ use crate::types::PipelineId;
 /// What is remembered of the newest pipelines of each ref, newest first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RefHistory<T> {
-    refs: BTreeMap<RefName, Ref<T>>,
+    pub(crate) refs: BTreeMap<RefName, Ref<T>>,
 }
 
 /// A ref. It stays when its pipelines were deleted: what it counted goes on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Ref<T> {
+pub(crate) struct Ref<T> {
     /// When its newest pipeline was created.
-    newest: UnixSeconds,
+    pub(crate) newest: UnixSeconds,
     /// Its newest pipelines that were not deleted, newest first.
-    entries: Vec<Remembered<T>>,
+    pub(crate) entries: Vec<Remembered<T>>,
 }
 
 impl<T> Default for RefHistory<T> {

@@ -37,11 +37,11 @@ pub struct Jobs {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
     /// Counted events, under the pipeline they hang on.
-    claims: BTreeMap<PipelineId, BTreeMap<JobId, Claimed>>,
+    pub(crate) claims: BTreeMap<PipelineId, BTreeMap<JobId, Claimed>>,
     /// Unfinished jobs of active pipelines.
-    unfinished: BTreeMap<PipelineId, Unfinished>,
+    pub(crate) unfinished: BTreeMap<PipelineId, Unfinished>,
     /// Jobs of the newest pipeline of each ref.
-    newest: RefHistory<Vec<Snapshot>>,
+    pub(crate) newest: RefHistory<Vec<Snapshot>>,
 }
 
 impl Memory {
@@ -53,32 +53,32 @@ impl Memory {
 
 /// The events of a job that have been counted or found to be history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Claimed {
+pub(crate) struct Claimed {
     /// Its end is history, though its labels may come to be known later.
-    history: bool,
-    ended: bool,
-    retried: bool,
-    flaky: bool,
+    pub(crate) history: bool,
+    pub(crate) ended: bool,
+    pub(crate) retried: bool,
+    pub(crate) flaky: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Unfinished {
-    pending: u32,
-    running: u32,
+pub(crate) struct Unfinished {
+    pub(crate) pending: u32,
+    pub(crate) running: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Snapshot {
-    id: JobId,
-    name: Text,
-    stage: Text,
-    status: Status,
-    failure_reason: Option<Text>,
-    created_at: UnixSeconds,
-    duration: Option<f64>,
-    queued_duration: Option<f64>,
-    coverage: Option<f64>,
-    artifact_bytes: Option<u64>,
+pub(crate) struct Snapshot {
+    pub(crate) id: JobId,
+    pub(crate) name: Text,
+    pub(crate) stage: Text,
+    pub(crate) status: Status,
+    pub(crate) failure_reason: Option<Text>,
+    pub(crate) created_at: UnixSeconds,
+    pub(crate) duration: Option<f64>,
+    pub(crate) queued_duration: Option<f64>,
+    pub(crate) coverage: Option<f64>,
+    pub(crate) artifact_bytes: Option<u64>,
 }
 
 impl FeedCollector for Jobs {

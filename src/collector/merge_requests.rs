@@ -8,10 +8,10 @@
 //! Target branches are shown while they exist, if the rules for branches watch them; others only
 //! while something is open or ended lately, so that stacked merge requests leave nothing behind.
 
-mod census;
+pub(crate) mod census;
 #[cfg(test)]
 mod tests;
-mod thread;
+pub(crate) mod thread;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -78,18 +78,18 @@ pub struct Happening<'a> {
 
 /// What is remembered of a merge request that is open or moved lately.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Known {
-    state: Text,
-    draft: bool,
-    conflicts: bool,
+pub(crate) struct Known {
+    pub(crate) state: Text,
+    pub(crate) draft: bool,
+    pub(crate) conflicts: bool,
     /// Somebody is asked for a review and has not answered.
-    waits: bool,
-    target_branch: Text,
-    created_at: UnixSeconds,
-    updated_at: UnixSeconds,
-    merged_at: Option<UnixSeconds>,
-    closed_at: Option<UnixSeconds>,
-    thread: Thread,
+    pub(crate) waits: bool,
+    pub(crate) target_branch: Text,
+    pub(crate) created_at: UnixSeconds,
+    pub(crate) updated_at: UnixSeconds,
+    pub(crate) merged_at: Option<UnixSeconds>,
+    pub(crate) closed_at: Option<UnixSeconds>,
+    pub(crate) thread: Thread,
 }
 
 impl Known {
@@ -104,9 +104,9 @@ impl Known {
 pub struct Memory {
     /// All merge requests, by number.
     pub census: Census,
-    known: BTreeMap<u64, Known>,
+    pub(crate) known: BTreeMap<u64, Known>,
     /// Target branches that have series, and when a merge request last came or went there.
-    branches: BTreeMap<Text, UnixSeconds>,
+    pub(crate) branches: BTreeMap<Text, UnixSeconds>,
 }
 
 impl Memory {

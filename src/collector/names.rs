@@ -19,9 +19,9 @@ const QUIET: Duration = Duration::from_secs(90 * 86_400);
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Names {
     /// See [`People::naming`](crate::people::People::naming).
-    naming: Text,
+    pub(crate) naming: Text,
     /// When something last happened under each.
-    last: BTreeMap<Text, UnixSeconds>,
+    pub(crate) last: BTreeMap<Text, UnixSeconds>,
 }
 
 impl Names {

@@ -34,13 +34,13 @@ pub struct Started {
 
 /// All that has such series.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Parents(BTreeMap<Started, Parent>);
+pub struct Parents(pub(crate) BTreeMap<Started, Parent>);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Parent {
-    project: ProjectId,
+pub(crate) struct Parent {
+    pub(crate) project: ProjectId,
     /// When what it started was last read.
-    last: UnixSeconds,
+    pub(crate) last: UnixSeconds,
 }
 
 impl Parents {

@@ -39,9 +39,9 @@ pub struct Pipelines {
 /// What is remembered of a project's pipelines.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
-    claims: BTreeMap<PipelineId, RunClaim>,
-    newest: RefHistory<Snapshot>,
-    active: BTreeMap<PipelineId, Status>,
+    pub(crate) claims: BTreeMap<PipelineId, RunClaim>,
+    pub(crate) newest: RefHistory<Snapshot>,
+    pub(crate) active: BTreeMap<PipelineId, Status>,
 }
 
 impl Memory {
@@ -156,13 +156,13 @@ pub fn queued_seconds(pipeline: &Pipeline) -> Option<f64> {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Snapshot {
-    source: Text,
-    status: Status,
-    finished_at: Option<UnixSeconds>,
-    duration: Option<f64>,
-    queued: Option<f64>,
-    coverage: Option<f64>,
+pub(crate) struct Snapshot {
+    pub(crate) source: Text,
+    pub(crate) status: Status,
+    pub(crate) finished_at: Option<UnixSeconds>,
+    pub(crate) duration: Option<f64>,
+    pub(crate) queued: Option<f64>,
+    pub(crate) coverage: Option<f64>,
 }
 
 impl FeedCollector for Pipelines {

@@ -17,7 +17,7 @@ use crate::types::Text;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
     /// The default branch and the commits that GitLab last counted in it.
-    commits: Option<(Text, u64)>,
+    pub(crate) commits: Option<(Text, u64)>,
     /// Branches and tags as they were last counted.
     pub refs: Option<RefCounts>,
     /// When all of it was last read.

@@ -66,21 +66,21 @@ pub struct ReportFacts {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
     /// The first look: what ended before is history.
-    since: Option<UnixSeconds>,
+    pub(crate) since: Option<UnixSeconds>,
     /// The report of the newest ended pipeline of each ref.
-    reports: BTreeMap<RefName, Kept>,
+    pub(crate) reports: BTreeMap<RefName, Kept>,
     /// The cases of the newest ended pipeline of each ref: suite, name, result.
-    cases: BTreeMap<RefName, Vec<(Text, Text, Text)>>,
+    pub(crate) cases: BTreeMap<RefName, Vec<(Text, Text, Text)>>,
     /// The ends whose cases were counted, or are history.
-    claims: BTreeMap<PipelineId, UnixSeconds>,
+    pub(crate) claims: BTreeMap<PipelineId, UnixSeconds>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Kept {
-    id: PipelineId,
-    ended_at: UnixSeconds,
-    read_at: UnixSeconds,
-    report: TestReport,
+pub(crate) struct Kept {
+    pub(crate) id: PipelineId,
+    pub(crate) ended_at: UnixSeconds,
+    pub(crate) read_at: UnixSeconds,
+    pub(crate) report: TestReport,
 }
 
 impl Kept {

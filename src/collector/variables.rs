@@ -22,8 +22,8 @@ pub type VariablesOf = (RefName, PipelineId, Vec<Variable>);
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
     /// The keys that it was filtered by.
-    regexp: String,
-    newest: BTreeMap<RefName, (PipelineId, BTreeMap<Text, Text>)>,
+    pub(crate) regexp: String,
+    pub(crate) newest: BTreeMap<RefName, (PipelineId, BTreeMap<Text, Text>)>,
 }
 
 /// The pipelines whose variables are to be read: they never change.

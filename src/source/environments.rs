@@ -40,17 +40,17 @@ const BATCH: usize = 10;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// When the project was first looked at, by GitLab's clock.
-    first_seen: UnixSeconds,
+    pub(crate) first_seen: UnixSeconds,
     /// Latest change that has been read.
-    watermark: UnixSeconds,
+    pub(crate) watermark: UnixSeconds,
     /// When calls were last made, by GitLab's clock or ours, whichever is behind.
-    read_at: Option<UnixSeconds>,
+    pub(crate) read_at: Option<UnixSeconds>,
     /// When the last full look was.
-    full_at: UnixSeconds,
+    pub(crate) full_at: UnixSeconds,
     /// What the change feed had seen at the last look.
-    moved: UnixSeconds,
+    pub(crate) moved: UnixSeconds,
     /// The turn of environments when there are more than one look takes.
-    turn: usize,
+    pub(crate) turn: usize,
 }
 
 /// What one look brought of a project.

@@ -44,12 +44,12 @@ const CALLS_AT_ONCE: usize = 4;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// When the project was first looked at, by GitLab's clock.
-    first_seen: UnixSeconds,
+    pub(crate) first_seen: UnixSeconds,
     /// When the last look began, by GitLab's clock or ours, whichever is behind: the header that tells
     /// GitLab's may be ahead of the times that GitLab notes.
-    read_at: Option<UnixSeconds>,
+    pub(crate) read_at: Option<UnixSeconds>,
     /// When the open ones were last read as a whole.
-    full_at: UnixSeconds,
+    pub(crate) full_at: UnixSeconds,
 }
 
 impl State {

@@ -8,6 +8,8 @@
 mod conformance;
 mod file;
 mod memory;
+#[cfg(test)]
+mod sample;
 mod stored;
 mod upgrade;
 

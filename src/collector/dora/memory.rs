@@ -71,11 +71,11 @@ pub struct Life {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
     /// The tiers of interest: other deployments are not kept.
-    tiers: BTreeSet<DeploymentTier>,
-    environments: BTreeMap<u64, DeploymentTier>,
-    deployments: BTreeMap<u64, Deployed>,
+    pub(crate) tiers: BTreeSet<DeploymentTier>,
+    pub(crate) environments: BTreeMap<u64, DeploymentTier>,
+    pub(crate) deployments: BTreeMap<u64, Deployed>,
     /// None where incidents were not read, or are hidden.
-    incidents: Option<BTreeMap<u64, Life>>,
+    pub(crate) incidents: Option<BTreeMap<u64, Life>>,
 }
 
 impl Memory {

@@ -16,17 +16,17 @@ const MOST: u64 = 2_000_000;
 /// All merge requests of a project.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Census {
-    branches: Vec<Text>,
+    pub(crate) branches: Vec<Text>,
     /// By number less one: 0 for none, else 1 + state + 4 × place of the branch.
-    cells: Vec<u16>,
+    pub(crate) cells: Vec<u16>,
     /// Highest number that has been read.
-    read: u64,
+    pub(crate) read: u64,
     /// Highest number that there is; none before anything was read.
-    last: Option<u64>,
+    pub(crate) last: Option<u64>,
     /// All have been read once.
-    known: bool,
+    pub(crate) known: bool,
     /// GitLab counted others than we did, the last time.
-    doubted: bool,
+    pub(crate) doubted: bool,
 }
 
 impl Census {

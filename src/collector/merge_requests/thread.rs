@@ -28,7 +28,7 @@ pub enum Act {
 
 /// Where a merge request stands between pushes and reviews.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-enum Phase {
+pub(crate) enum Phase {
     #[default]
     Unreviewed,
     Reviewed,
@@ -38,16 +38,16 @@ enum Phase {
 /// What is remembered of a merge request's notes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Thread {
-    begun: bool,
+    pub(crate) begun: bool,
     /// The latest note that was taken in.
-    last: u64,
-    phase: Phase,
-    approved: bool,
-    reviewed: bool,
+    pub(crate) last: u64,
+    pub(crate) phase: Phase,
+    pub(crate) approved: bool,
+    pub(crate) reviewed: bool,
     /// How often it was changed after a review and reviewed again.
     pub cycles: u32,
     /// Who is asked and has not answered, by [`mark`], and since when.
-    waiting: BTreeMap<Text, UnixSeconds>,
+    pub(crate) waiting: BTreeMap<Text, UnixSeconds>,
 }
 
 impl Thread {

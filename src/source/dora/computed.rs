@@ -35,17 +35,17 @@ const CALLS_AT_ONCE: usize = 4;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// When deployments were last read, by GitLab's clock.
-    read_at: Option<UnixSeconds>,
+    pub(crate) read_at: Option<UnixSeconds>,
     /// When the last full look was.
-    full_at: UnixSeconds,
+    pub(crate) full_at: UnixSeconds,
     /// What the change feed had seen when deployments were last read.
-    moved: UnixSeconds,
+    pub(crate) moved: UnixSeconds,
     /// When incidents were last read, by GitLab's clock.
-    incidents_at: Option<UnixSeconds>,
+    pub(crate) incidents_at: Option<UnixSeconds>,
     /// When all incidents of the period were last read.
-    all_incidents_at: UnixSeconds,
+    pub(crate) all_incidents_at: UnixSeconds,
     /// When GitLab last refused figures of its own by REST.
-    pub(super) refused_at: Option<UnixSeconds>,
+    pub(crate) refused_at: Option<UnixSeconds>,
 }
 
 /// What one look brought.

@@ -411,6 +411,8 @@ struct Changing<'a> {
     digest: &'a mut Digest,
     bytes: &'a mut Bytes,
     key: fn(u64, &[u8]) -> Key<'_>,
+    /// What the versions of records follow from.
+    steps: &'a Steps,
 }
 
 impl<'a> Changing<'a> {
@@ -424,6 +426,7 @@ impl<'a> Changing<'a> {
             digest: &mut meta.memories,
             bytes,
             key: of_memory,
+            steps: &STEPS,
         })
     }
 
@@ -437,6 +440,7 @@ impl<'a> Changing<'a> {
             digest: &mut meta.rows,
             bytes,
             key: of_row,
+            steps: &STEPS,
         })
     }
 
@@ -480,7 +484,7 @@ impl<'a> Changing<'a> {
             return self.remove(id, name);
         }
         let content = (part.encode)(memory).map_err(|error| invalid(part.name, &error))?;
-        let version = version(STEPS.of_part(part.name).len());
+        let version = version(self.steps.of_part(part.name).len());
         self.put(id, name, version, &content)
     }
 
@@ -491,7 +495,7 @@ impl<'a> Changing<'a> {
             labels,
         } = row.key();
         let content = encoded("a row", &Row::from(row))?;
-        let version = version(STEPS.rows.len());
+        let version = version(self.steps.rows.len());
         self.put(project.0, &series(&name, &labels)?, version, &content)
     }
 }
@@ -547,6 +551,10 @@ pub(super) fn write(database: &Database, commit: &Commit, committed: &Committed)
 
 /// Writes what an earlier version wrote as this one does.
 pub(super) fn rewrite(database: &Database, loaded: &Loaded) -> Result<()> {
+    rewrite_by(database, loaded, &STEPS)
+}
+
+fn rewrite_by(database: &Database, loaded: &Loaded, steps: &Steps) -> Result<()> {
     let Loaded {
         remembered,
         outdated,
@@ -561,6 +569,7 @@ pub(super) fn rewrite(database: &Database, loaded: &Loaded) -> Result<()> {
         .collect();
     change(database, |transaction, meta, bytes| {
         let mut memories = Changing::memories(transaction, meta, bytes)?;
+        memories.steps = steps;
         for (id, part) in &outdated.parts {
             if let Some(memory) = known.get(id) {
                 memories.put_part(*id, part, memory)?;
@@ -571,6 +580,7 @@ pub(super) fn rewrite(database: &Database, loaded: &Loaded) -> Result<()> {
         }
         drop(memories);
         let mut rows = Changing::rows(transaction, meta, bytes)?;
+        rows.steps = steps;
         for (id, key, _) in &outdated.rows {
             rows.remove(*id, key)?;
         }
@@ -583,3 +593,6 @@ pub(super) fn rewrite(database: &Database, loaded: &Loaded) -> Result<()> {
     })?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,13 @@
 //! The store in a file: what it keeps, what it refuses, and that it leaves alone what it refuses.
 
+use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 use rand::SeedableRng as _;
 use tempfile::TempDir;
 
-use super::super::conformance;
+use super::super::{conformance, sample};
 use super::*;
 use crate::clock::UnixSeconds;
 use crate::project::ProjectMemory;
@@ -154,6 +155,40 @@ fn what_is_no_state_is_refused_with_a_sentence_and_left_alone() {
         error.to_string().contains("the folder must exist"),
         "{error}"
     );
+}
+
+/// Where the state files of earlier versions are, packed.
+fn samples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/file/samples")
+}
+
+/// A state file as version 1 wrote it is read by every later one. A version that adds an upgrade step
+/// adds a file of its own, made by `UPDATE_STATE=1 cargo test --lib store::`; those that are there are
+/// never made anew.
+#[test]
+fn the_state_file_of_version_1_is_read_as_it_was_written() {
+    let packed = samples().join("v1.redb.gz");
+    let (_folder, path) = folder();
+    if std::env::var_os("UPDATE_STATE").is_some() && !packed.exists() {
+        let store = open(&path).unwrap();
+        store.shared.commit(&sample::commit()).unwrap();
+        drop(store);
+        fs::create_dir_all(samples()).unwrap();
+        let file = fs::File::create(&packed).unwrap();
+        let mut packing = flate2::write::GzEncoder::new(file, flate2::Compression::best());
+        packing.write_all(&fs::read(&path).unwrap()).unwrap();
+        packing.finish().unwrap();
+    }
+    let mut file = fs::File::create(&path).unwrap();
+    let packed = fs::File::open(&packed).unwrap();
+    io::copy(&mut flate2::read::GzDecoder::new(packed), &mut file).unwrap();
+    drop(file);
+
+    let found = store_of(&path);
+    let expected = sample::remembered();
+    assert_eq!(found.projects, expected.projects);
+    assert_eq!(found.rows, expected.rows);
+    assert_eq!(found.told, expected.told);
 }
 
 /// A file with enough in it that damage can hit anything.

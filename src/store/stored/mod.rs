@@ -1,12 +1,43 @@
-//! What is stored, in types of its own: nothing else decides what stands in a file.
+//! What is stored, in types of its own: what the program and GitLab's API call things can change
+//! without changing a file in use.
+//!
+//! A change of a stored type needs a new version and an upgrade step: [`super::upgrade`].
 
+mod deployments;
+mod keep;
+mod merge_requests;
 mod meta;
+mod pipelines;
+mod refs;
+mod repository;
 mod row;
+#[cfg(test)]
+mod shape;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::project::ProjectMemory;
+use crate::types::Text;
+#[cfg(test)]
+use deployments::{StoredDeploymentEvent, StoredShipped, StoredTier};
+use deployments::{StoredDora, StoredDoraState, StoredEnvironments, StoredEnvironmentsState};
+use keep::{Keep, Map};
+#[cfg(test)]
+use merge_requests::StoredPhase;
+use merge_requests::{
+    StoredContributors, StoredMergeRequests, StoredMergeRequestsState, StoredNames,
+};
+use pipelines::{
+    StoredChildPipelines, StoredFeed, StoredJobs, StoredPipelines, StoredTestReports,
+    StoredVariables,
+};
+#[cfg(test)]
+use pipelines::{StoredDepth, StoredKnownMergeRequest, StoredKnownUpstream};
+#[cfg(test)]
+use refs::StoredRefKind;
+use refs::{StoredParent, StoredRefsSeen, StoredRefsState, StoredStarted};
+use repository::{StoredRepository, StoredRepositoryParts};
 
 pub(super) use meta::{Digest, Meta};
 pub(super) use row::Row;
@@ -46,28 +77,54 @@ pub(super) struct Part {
     pub(super) encode: fn(&ProjectMemory) -> Result<Vec<u8>, Invalid>,
     /// Puts it into a memory.
     pub(super) decode: fn(&[u8], &mut ProjectMemory) -> Result<(), Invalid>,
+    /// The shape of its stored type.
+    #[cfg(test)]
+    shape: fn() -> String,
 }
 
 macro_rules! parts {
-    ($($name:ident),* $(,)?) => {
+    ($($name:ident: $stored:ty $([$($enum:ty),*])?),* $(,)?) => {
         /// Every part.
         pub(super) static PARTS: &[Part] = &[$(Part {
             name: stringify!($name),
             is_same: |one, other| one.$name == other.$name,
-            encode: |memory| encode(&memory.$name),
+            encode: |memory| encode::<$stored>(&memory.$name.to_stored()),
             decode: |bytes, memory| {
-                memory.$name = decode(bytes)?;
+                memory.$name = Keep::from_stored(decode::<$stored>(bytes)?)?;
                 Ok(())
             },
+            #[cfg(test)]
+            shape: || shape::of::<$stored>(&[$($(shape::variants::<$enum>),*)?]),
         }),*];
     };
 }
 
 parts! {
-    path, role, feed, refs, refs_seen, gone, source_branches, parents, pipelines, jobs,
-    child_pipelines, test_reports, variables, environments_state, environments,
-    merge_requests_state, merge_requests, code_review, dora_state, dora, repository,
-    repository_parts, contributors,
+    path: Text,
+    role: Option<u32>,
+    feed: Option<StoredFeed> [
+        StoredRefKind, StoredDepth, StoredKnownMergeRequest, StoredKnownUpstream
+    ],
+    refs: StoredRefsState [StoredRefKind],
+    refs_seen: StoredRefsSeen,
+    gone: Map<Text, i64>,
+    source_branches: Map<Text, Map<u64, i64>>,
+    parents: Map<StoredStarted, StoredParent>,
+    pipelines: StoredPipelines [StoredRefKind],
+    jobs: StoredJobs [StoredRefKind],
+    child_pipelines: StoredChildPipelines [StoredRefKind],
+    test_reports: StoredTestReports [StoredRefKind],
+    variables: StoredVariables [StoredRefKind],
+    environments_state: StoredEnvironmentsState,
+    environments: StoredEnvironments [StoredDeploymentEvent],
+    merge_requests_state: StoredMergeRequestsState,
+    merge_requests: StoredMergeRequests [StoredPhase],
+    code_review: StoredNames,
+    dora_state: StoredDoraState,
+    dora: StoredDora [StoredTier, StoredShipped],
+    repository: StoredRepository,
+    repository_parts: StoredRepositoryParts,
+    contributors: StoredContributors,
 }
 
 impl Part {
