@@ -98,7 +98,7 @@ impl Recorder {
         tracing::info!(
             projects = projects.len(),
             series = rows,
-            "going on with the state"
+            "restored state"
         );
         let mut reasons: BTreeMap<_, usize> = BTreeMap::new();
         let mut removed = Vec::with_capacity(refused.len());

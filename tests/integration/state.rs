@@ -329,8 +329,8 @@ async fn nothing_is_shown_that_is_not_kept(disk: Disk) {
     let page = exporter.get("/").await.body;
     let file = place.state().display().to_string();
     for part in [
-        "The store takes no commits",
-        "file, takes no commits",
+        "State cannot be written",
+        "file, cannot be written",
         "state cannot be written: state.path: ",
         &file,
     ] {

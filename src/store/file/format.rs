@@ -530,6 +530,9 @@ pub(super) fn write(database: &Database, commit: &Commit, committed: &Committed)
                 continue;
             };
             let before = committed.get(id);
+            if before.is_some_and(|before| Arc::ptr_eq(before, memory)) {
+                continue;
+            }
             for part in PARTS {
                 if !before.is_some_and(|before| (part.is_same)(before, memory)) {
                     memories.put_part(id.0, part, memory)?;
