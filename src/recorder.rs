@@ -12,7 +12,7 @@ use crate::catalogue::instruments::{Delta, Instruments, InstrumentsError};
 use crate::catalogue::{Collector, Measurement, SeriesKey};
 use crate::clock::UnixSeconds;
 use crate::collector::Measured;
-use crate::project::ProjectMemory;
+use crate::memory::ProjectMemory;
 use crate::series::{Block, Restored, Retirement, Table, Update};
 use crate::store::{Commit, Remembered, Store, StoreError};
 use crate::types::{ProjectId, Text};

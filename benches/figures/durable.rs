@@ -9,9 +9,9 @@ use amazing_gitlab_exporter::catalogue::instruments::Instruments;
 use amazing_gitlab_exporter::clock::Clock;
 use amazing_gitlab_exporter::config::Settings;
 use amazing_gitlab_exporter::gitlab::{self, GitLab, NoAccounting, TokenSource};
+use amazing_gitlab_exporter::observer::NoObserver;
 use amazing_gitlab_exporter::recorder::Recorder;
 use amazing_gitlab_exporter::scheduler::Scheduler;
-use amazing_gitlab_exporter::scheduler::observer::NoObserver;
 use amazing_gitlab_exporter::series::{Table, TableSettings};
 use amazing_gitlab_exporter::store::{FileSettings, FileStore, Store};
 

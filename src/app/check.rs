@@ -15,8 +15,9 @@ use crate::gitlab::graphql::Which;
 use crate::gitlab::model::{Known, Project, Role};
 use crate::gitlab::{GitLab, GitLabError, NoAccounting, SetupError};
 use crate::scheduler::capability;
-use crate::source::Target;
+use crate::source::change_feed::ChangeFeed;
 use crate::source::set::sources;
+use crate::source::{Needs, Target};
 use crate::types::ProjectId;
 use crate::types::Tier;
 
@@ -223,7 +224,8 @@ impl Report {
 
     fn collectors(&mut self, config: &Config, gitlab: &GitLab) {
         let switches = config.collectors.switches();
-        let sources = sources(config, gitlab);
+        let feed = Arc::new(ChangeFeed::new(config, gitlab, Clock::System));
+        let sources = sources(config, gitlab, &feed);
         for collector in Collector::ALL {
             let name = collector.as_str();
             let enabled = switches.iter().any(|(switch, on)| *switch == name && *on);
@@ -231,11 +233,11 @@ impl Report {
             let own = own.find(|source| source.collectors().contains(&collector));
             let outlook = match (enabled, own) {
                 (false, _) => Outlook::Disabled,
-                (true, None) => self.outlook(below_reporter),
-                (true, Some(source)) => self.outlook(|target| {
+                (true, Some(source)) if source.needs() == Needs::Tier => self.outlook(|target| {
                     let why = source.unavailable(target);
                     why.map(|why| why.to_string())
                 }),
+                (true, _) => self.outlook(below_reporter),
             };
             self.collectors.push((collector, outlook));
         }

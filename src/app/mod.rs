@@ -20,14 +20,14 @@ use actix_web::dev::ServerHandle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::catalogue::Collector;
 use crate::catalogue::instruments::{Instruments, InstrumentsError};
+use crate::catalogue::{Activity, Collector};
 use crate::clock::Clock;
 use crate::config::{Config, Signal};
 use crate::delivery::push::{MAX_MESSAGE_BYTES, PushSettings, Pusher, PusherHandle};
 use crate::gitlab::{Cause, GitLab, SetupError};
 use crate::recorder::Recorder;
-use crate::scheduler::{self, Scheduler};
+use crate::scheduler::Scheduler;
 use crate::series::Table;
 use crate::server;
 use crate::store::{FileStore, MemoryStore, OpenError, Opening, Store, StoreError};
@@ -121,7 +121,7 @@ impl App {
             .map(Collector::as_str)
             .filter(|name| switches.contains(&(*name, true)));
         let types: Vec<&'static str> = enabled
-            .chain([scheduler::DISCOVERY, scheduler::REFS])
+            .chain([Activity::Discovery, Activity::Refs].map(Activity::as_str))
             .collect();
         let own = OwnMetrics::new(Arc::clone(&table), &clock, &types, &Cause::KINDS)?;
         let (instance_id, store): (_, Arc<dyn Store>) = match file {
@@ -204,7 +204,8 @@ impl App {
             gitlab,
             watch: Arc::clone(watch),
             probe: Arc::clone(&probe),
-            projects: scheduler.shared(),
+            registry: scheduler.registry(),
+            feed: scheduler.feed(),
         };
         let (serving, server) = server::serve(
             listener,

@@ -12,13 +12,12 @@ use crate::config::{Config, Signal};
 use crate::gitlab::GitLab;
 use crate::gitlab::capability::TokenState;
 use crate::gitlab::model::Known;
-use crate::scheduler::Shared;
-use crate::scheduler::registry::Entry;
+use crate::registry::{Entry, Registry};
 use crate::server::status::{
     Budget, CollectorState, CollectorStatus, GitLabStatus, ProjectQuery, ProjectStatus, PushStatus,
     Reachability, Readiness, Reading, Status, StatusSource, StoreStatus, TokenExpiry, TokenStatus,
 };
-use crate::source::change_feed::WayOfReading;
+use crate::source::change_feed::{ChangeFeed, WayOfReading};
 
 /// Where the server asks.
 pub(super) struct AppStatus {
@@ -28,7 +27,8 @@ pub(super) struct AppStatus {
     pub(super) gitlab: GitLab,
     pub(super) watch: Arc<Watch>,
     pub(super) probe: Arc<Probe>,
-    pub(super) projects: Arc<Shared>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) feed: Arc<ChangeFeed>,
 }
 
 impl StatusSource for AppStatus {
@@ -36,8 +36,8 @@ impl StatusSource for AppStatus {
         let now = self.clock.now();
         let seen = self.watch.seen();
         let rows: Vec<ProjectStatus> = self
-            .projects
-            .registry()
+            .registry
+            .lock()
             .iter()
             .map(|(_, entry)| project(entry, now))
             .collect();
@@ -60,15 +60,11 @@ impl StatusSource for AppStatus {
         let seen = self.watch.seen();
         let mut projects = crate::server::status::ProjectCounts::default();
         let mut first_round = seen.discovered;
-        for (_, entry) in self.projects.registry().iter() {
-            let succeeded = entry.succeeded_at.is_some();
-            projects.add(
-                succeeded,
-                failure(entry).is_some(),
-                now.since(entry.feed.due),
-            );
+        for (_, entry) in self.registry.lock().iter() {
+            let succeeded = entry.succeeded_at().is_some();
+            projects.add(succeeded, entry.failure().is_some(), entry.feed_lag(now));
             // What else could not be read is no look.
-            first_round &= succeeded || entry.error.is_some();
+            first_round &= succeeded || entry.feed_fails();
         }
         let lags = seen
             .collectors
@@ -96,7 +92,7 @@ impl AppStatus {
     }
 
     fn gitlab_status(&self, seen: &Seen, now: UnixSeconds) -> GitLabStatus {
-        let instance = self.projects.registry().instance();
+        let instance = self.registry.lock().instance();
         let instance = instance.as_deref();
         GitLabStatus {
             url: self.gitlab.url().to_owned(),
@@ -104,7 +100,7 @@ impl AppStatus {
             edition: instance.map(|instance| instance.edition.as_str().to_owned()),
             tier: seen.tier,
             reachability: reachability(seen),
-            reading: match self.projects.way_of_reading(now) {
+            reading: match self.feed.way_of_reading(now) {
                 WayOfReading::GraphQl => Reading::GraphQl,
                 WayOfReading::Rest => Reading::Rest,
                 WayOfReading::RestFallBack(reason) => Reading::RestFallBack { reason },
@@ -190,10 +186,10 @@ impl AppStatus {
 
     /// Unavailable where no project has anything for it, with the reason that most have.
     fn availability(&self, collector: Collector) -> CollectorState {
-        let registry = self.projects.registry();
+        let registry = self.registry.lock();
         let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
         for (_, entry) in registry.iter() {
-            match entry.unavailable.get(&collector) {
+            match entry.unavailable().get(&collector) {
                 Some(why) => *reasons.entry(why.to_string()).or_default() += 1,
                 None => return CollectorState::Enabled,
             }
@@ -228,30 +224,21 @@ impl AppStatus {
 
 fn project(entry: &Entry, now: UnixSeconds) -> ProjectStatus {
     ProjectStatus {
-        id: entry.project.id,
-        path: entry.project.full_path.clone(),
-        role: entry.project.role.value(),
-        succeeded_at: entry.succeeded_at,
-        lag: now.since(entry.feed.due),
-        error: failure(entry).map(str::to_owned),
+        id: entry.id(),
+        path: entry.project().full_path.clone(),
+        role: entry.project().role.value(),
+        succeeded_at: entry.succeeded_at(),
+        lag: entry.feed_lag(now),
+        error: entry.failure().map(str::to_owned),
         active_pipelines: entry
-            .succeeded_at
-            .map(|_| entry.memory.pipelines.active_count()),
+            .succeeded_at()
+            .map(|_| entry.memory().pipelines.active_count()),
         unavailable: entry
-            .unavailable
+            .unavailable()
             .iter()
             .map(|(collector, why)| (collector.as_str(), why.to_string()))
             .collect(),
     }
-}
-
-/// Why something could not be read of it the last time: pipelines above all.
-fn failure(entry: &Entry) -> Option<&str> {
-    let whole = entry.error.iter().chain(entry.errors.values());
-    whole
-        .map(String::as_str)
-        .chain(entry.failures.sentence())
-        .next()
 }
 
 fn reachability(seen: &Seen) -> Reachability {

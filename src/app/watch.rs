@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::catalogue::Collector;
+use crate::catalogue::{Activity, Collector};
 use crate::clock::{Clock, UnixSeconds};
 use crate::gitlab::capability::Instance;
 use crate::gitlab::{Accounting, Outcome};
-use crate::scheduler::observer::Observer;
+use crate::observer::Observer;
 use crate::telemetry::otlp::{CountExports, Outcome as Exported, Signal};
 use crate::telemetry::process::OwnMetrics;
 use crate::types::Tier;
@@ -106,22 +106,25 @@ impl CountExports for Watch {
 }
 
 impl Observer for Watch {
-    fn ran(&self, collector: &'static str, took: Duration) {
+    fn ran(&self, activity: Activity, took: Duration) {
+        let collector = activity.as_str();
         self.own.scrape_duration(collector, took);
         let now = self.clock.now();
         let mut seen = self.lock();
         seen.collectors.entry(collector).or_default().last = Some((now, took));
-        seen.discovered |= collector == crate::scheduler::DISCOVERY;
+        seen.discovered |= activity == Activity::Discovery;
     }
 
-    fn failed(&self, collector: &'static str, kind: &'static str) {
+    fn failed(&self, activity: Activity, kind: &'static str) {
+        let collector = activity.as_str();
         self.own.scrape_error(collector, kind);
         let mut seen = self.lock();
         let errors = &mut seen.collectors.entry(collector).or_default().errors;
         *errors.entry(kind).or_default() += 1;
     }
 
-    fn succeeded(&self, collector: &'static str, at: UnixSeconds, lag: Duration) {
+    fn succeeded(&self, activity: Activity, at: UnixSeconds, lag: Duration) {
+        let collector = activity.as_str();
         self.own.collection_succeeded(collector, at, lag);
         let mut seen = self.lock();
         let runs = seen.collectors.entry(collector).or_default();

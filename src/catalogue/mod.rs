@@ -3,6 +3,7 @@
 //! Instruments, views, text, push, `docs/metrics.md`, the `metrics` command and the dashboard
 //! checks all derive from it.
 
+mod activity;
 pub mod buckets;
 pub mod child_pipelines;
 pub mod code_review;
@@ -26,6 +27,7 @@ pub mod test_reports;
 pub mod value_stream;
 pub mod variables;
 
+pub use activity::Activity;
 pub use entry::{
     Buckets, Collector, Counter, Desc, Gauge, Histogram, Kind, MAX_LABELS, Measurement, SeriesKey,
     Spec,

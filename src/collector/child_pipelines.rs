@@ -8,22 +8,20 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
-use super::history::{RefHistory, Remembered};
-use super::pipelines::{
-    NewEvents, RunClaim, claim_run, queued_seconds, retain_followed, status_values,
-};
-use super::refs::{RefName, counting_ref, is_watched, plain_ref, upstream_counting_ref};
-use super::{Feed, FeedCollector, ForeignPipeline, Measured, PipelineFacts, Subject};
+use super::pipelines::{NewEvents, claim_run, queued_seconds, retain_followed, status_values};
+use super::{FeedCollector, Measured};
 use crate::catalogue::Measurement;
 use crate::catalogue::child_pipelines as metric;
 use crate::catalogue::labels::{ChildLabels, ChildStatusLabels};
-use crate::clock::UnixSeconds;
-use crate::gitlab::model::{Known, Pipeline, Status, Upstream};
-use crate::types::{PipelineId, ProjectId, Text};
+use crate::facts::feed::{Feed, ForeignPipeline, PipelineFacts};
+use crate::gitlab::model::{Known, Pipeline, Upstream};
+use crate::memory::Subject;
+use crate::memory::child_pipelines::{BridgeKey, ChildPipelinesMemory, NewestDownstream};
+use crate::memory::history::Remembered;
+use crate::memory::refs::{RefName, counting_ref, is_watched, plain_ref, upstream_counting_ref};
+use crate::types::{PipelineId, Text};
 
 /// Downstream pipelines with a state per ref: bridges times what leads to them.
 const MAX_BRIDGES_PER_REF: usize = 100;
@@ -32,134 +30,16 @@ const MAX_BRIDGES_PER_REF: usize = 100;
 #[derive(Clone, Copy, Debug)]
 pub struct ChildPipelines;
 
-/// What is remembered of a project's downstream pipelines.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Memory {
-    /// Pipelines of this project.
-    pub(crate) claims: BTreeMap<PipelineId, RunClaim>,
-    /// Pipelines of projects that are not tracked, under the pipeline of this project that leads
-    /// to them.
-    pub(crate) foreign_claims: BTreeMap<PipelineId, BTreeMap<PipelineId, RunClaim>>,
-    /// Newest downstream pipeline per bridge, under the ref of this project that it belongs to.
-    pub(crate) newest: RefHistory<BTreeMap<Bridge, Newest>>,
-}
-
-/// What tells the series of two downstream pipelines of one ref apart. Projects stand by their ids,
-/// which survive a rename.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Bridge {
-    pub(crate) name: Text,
-    pub(crate) parent_project: ProjectId,
-    pub(crate) parent_ref: Text,
-    pub(crate) project: ProjectId,
-    pub(crate) git_ref: Text,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Newest {
-    pub(crate) id: PipelineId,
-    pub(crate) status: Status,
-    /// The pipeline of this project that it is, or that leads to it.
-    pub(crate) holder: PipelineId,
-    pub(crate) holder_created_at: UnixSeconds,
-    /// Path of the parent project as it was read.
-    pub(crate) parent_project: Text,
-    /// Path of the downstream project as it was read.
-    pub(crate) project: Text,
-}
-
-impl Memory {
-    /// The newest downstream pipelines of this project that have a state.
-    pub fn newest_ids(&self) -> impl Iterator<Item = PipelineId> {
-        let entries = self.newest.iter().flat_map(|(_, entries)| entries);
-        let runs = entries.flat_map(|entry| entry.value.values());
-        runs.filter(|run| run.id == run.holder).map(|run| run.id)
-    }
-
-    /// Whether a ref of `parent` started a pipeline on another ref, seen from this project, `own`.
-    #[must_use]
-    pub fn names_from_elsewhere(&self, parent: ProjectId, own: ProjectId) -> bool {
-        let entries = self.newest.iter().flat_map(|(_, entries)| entries);
-        let mut bridges = entries.flat_map(|entry| entry.value.keys());
-        bridges.any(|bridge| {
-            let elsewhere = own != parent || bridge.git_ref != bridge.parent_ref;
-            bridge.parent_project == parent && elsewhere
-        })
-    }
-
-    /// Whether what is shown of a ref of this project is that a ref of another one started it: its
-    /// newest pipeline.
-    #[must_use]
-    pub fn is_newest_from(&self, parent: ProjectId, name: &Text) -> bool {
-        self.newest
-            .iter()
-            .flat_map(|(_, entries)| entries)
-            .any(|entry| {
-                let mut bridges = entry.value.iter();
-                bridges.any(|(bridge, run)| {
-                    let is_from = bridge.parent_project == parent && bridge.parent_ref == *name;
-                    is_from && run.holder == entry.id
-                })
-            })
-    }
-
-    /// Forgets what was started by refs that are gone; `is_gone` is asked with project and ref of
-    /// what started a pipeline, and with its own time. Gives the refs that went.
-    pub fn forget_parents(
-        &mut self,
-        is_gone: impl Fn(ProjectId, &Text, UnixSeconds) -> bool,
-    ) -> BTreeSet<(ProjectId, Text)> {
-        let mut gone = BTreeSet::new();
-        self.forget(|bridge, run| {
-            let (parent, name) = (bridge.parent_project, &bridge.parent_ref);
-            let goes = is_gone(parent, name, run.holder_created_at);
-            if goes {
-                gone.insert((parent, name.clone()));
-            }
-            goes
-        });
-        gone
-    }
-
-    /// Forgets what refs of other projects started before `time`, but for the newest pipeline of
-    /// each ref of this project; `is_there` is asked with project and ref of what started it.
-    pub fn forget_quiet(
-        &mut self,
-        own: ProjectId,
-        time: UnixSeconds,
-        is_there: impl Fn(ProjectId, &Text) -> bool,
-    ) {
-        let entries = self.newest.iter().flat_map(|(_, entries)| entries);
-        let newest: BTreeSet<PipelineId> = entries.map(|entry| entry.id).collect();
-        self.forget(|bridge, run| {
-            let parent = bridge.parent_project;
-            let is_quiet = parent != own && run.holder_created_at < time;
-            is_quiet && !newest.contains(&run.holder) && !is_there(parent, &bridge.parent_ref)
-        });
-    }
-
-    fn forget(&mut self, mut goes: impl FnMut(&Bridge, &Newest) -> bool) {
-        self.newest.retain(|entry| {
-            let before = entry.value.len();
-            let left = &mut entry.value;
-            left.retain(|bridge, run| !goes(bridge, run));
-            if left.len() == before {
-                return true;
-            }
-            let Some(newest) = left.values().max_by_key(|run| run.holder) else {
-                return false;
-            };
-            entry.id = newest.holder;
-            entry.created_at = newest.holder_created_at;
-            true
-        });
-    }
-}
-
 impl FeedCollector for ChildPipelines {
-    type Memory = Memory;
+    type Memory = ChildPipelinesMemory;
 
-    fn absorb(&self, subject: Subject<'_>, feed: &Feed, memory: &mut Memory, out: &mut Measured) {
+    fn absorb(
+        &self,
+        subject: Subject<'_>,
+        feed: &Feed,
+        memory: &mut ChildPipelinesMemory,
+        out: &mut Measured,
+    ) {
         for facts in &feed.pipelines {
             if !is_watched(&facts.pipeline, subject.settings) {
                 continue;
@@ -178,8 +58,13 @@ impl FeedCollector for ChildPipelines {
         memory.newest.forget_refs(subject, |_| true);
     }
 
-    fn states(&self, subject: Subject<'_>, memory: &Memory, out: &mut Vec<Measurement>) {
-        let mut newest: BTreeMap<&Bridge, &Newest> = BTreeMap::new();
+    fn states(
+        &self,
+        subject: Subject<'_>,
+        memory: &ChildPipelinesMemory,
+        out: &mut Vec<Measurement>,
+    ) {
+        let mut newest: BTreeMap<&BridgeKey, &NewestDownstream> = BTreeMap::new();
         for (_, entry) in memory.newest.shown(subject) {
             for (bridge, run) in &entry.value {
                 let place = newest.entry(bridge).or_insert(run);
@@ -209,7 +94,7 @@ fn own(
     subject: Subject<'_>,
     facts: &PipelineFacts,
     upstream: &Upstream,
-    memory: &mut Memory,
+    memory: &mut ChildPipelinesMemory,
     out: &mut Measured,
 ) {
     let pipeline = &facts.pipeline;
@@ -223,7 +108,7 @@ fn own(
     };
     count(pipeline, new, labels, out);
     let name = RefName::of(pipeline);
-    let bridge = Bridge {
+    let bridge = BridgeKey {
         name: upstream.bridge.clone(),
         parent_project: upstream.project_id,
         parent_ref: plain_ref(&upstream.git_ref),
@@ -235,7 +120,12 @@ fn own(
 }
 
 /// Pipelines of projects that are not tracked, started by this project's pipeline.
-fn foreign(subject: Subject<'_>, facts: &PipelineFacts, memory: &mut Memory, out: &mut Measured) {
+fn foreign(
+    subject: Subject<'_>,
+    facts: &PipelineFacts,
+    memory: &mut ChildPipelinesMemory,
+    out: &mut Measured,
+) {
     for ForeignPipeline { upstream, target } in &facts.foreign {
         let claims = memory.foreign_claims.entry(facts.pipeline.id).or_default();
         let new = claim_run(claims, facts, &target.pipeline);
@@ -246,7 +136,7 @@ fn foreign(subject: Subject<'_>, facts: &PipelineFacts, memory: &mut Memory, out
             project: subject.path_of(target.project_id, &target.project),
             git_ref: counting_ref(&target.pipeline, subject.settings),
         };
-        let bridge = Bridge {
+        let bridge = BridgeKey {
             name: upstream.bridge.clone(),
             parent_project: upstream.project_id,
             parent_ref: plain_ref(&upstream.git_ref),
@@ -260,8 +150,13 @@ fn foreign(subject: Subject<'_>, facts: &PipelineFacts, memory: &mut Memory, out
     }
 }
 
-fn newest(holder: &Pipeline, upstream: &Upstream, project: &Text, downstream: &Pipeline) -> Newest {
-    Newest {
+fn newest(
+    holder: &Pipeline,
+    upstream: &Upstream,
+    project: &Text,
+    downstream: &Pipeline,
+) -> NewestDownstream {
+    NewestDownstream {
         id: downstream.id,
         status: downstream.status.clone(),
         holder: holder.id,
@@ -299,7 +194,12 @@ fn count(pipeline: &Pipeline, new: NewEvents, labels: ChildLabels, out: &mut Mea
 }
 
 /// Remembers a downstream pipeline as the newest of its bridge, under the ref of its holder.
-fn remember(memory: &mut Memory, name: RefName, bridge: Bridge, newest: Newest) {
+fn remember(
+    memory: &mut ChildPipelinesMemory,
+    name: RefName,
+    bridge: BridgeKey,
+    newest: NewestDownstream,
+) {
     let mut entry = memory
         .newest
         .newest(&name)
@@ -332,7 +232,7 @@ fn remember(memory: &mut Memory, name: RefName, bridge: Bridge, newest: Newest) 
 }
 
 /// Forgets deleted downstream pipelines, and what deleted pipelines led to.
-fn forget_pipelines(memory: &mut Memory, deleted: &[PipelineId]) {
+fn forget_pipelines(memory: &mut ChildPipelinesMemory, deleted: &[PipelineId]) {
     if deleted.is_empty() {
         return;
     }

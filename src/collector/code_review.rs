@@ -2,12 +2,14 @@
 //!
 //! It measures what the collector `merge_requests` reads.
 
+use super::Measured;
 use super::merge_requests::{Act, Event, Happening};
-use super::names::Names;
-use super::{Measured, Subject};
 use crate::catalogue::code_review as metric;
 use crate::catalogue::labels::{ProjectLabels, ReviewerLabels};
+use crate::facts::merge_requests::MergeRequests;
 use crate::gitlab::reviews::User;
+use crate::memory::Subject;
+use crate::memory::names::Names;
 use crate::people::{People, Person};
 use crate::series::Retirement;
 use crate::types::Text;
@@ -91,4 +93,12 @@ fn note(subject: Subject<'_>, reviewer: &Text, names: &mut Names, measured: &mut
         metric::REQUESTED_COUNT.series(labels.clone()),
         metric::COMMENTS.series(labels),
     ]);
+}
+
+/// The reviewers of open merge requests, when everything that was read is history.
+#[must_use]
+pub fn reviewers_of_history(read: &MergeRequests) -> Vec<&User> {
+    let history = read.open.iter().flatten().filter(|_| read.floor.is_none());
+    let named = history.flat_map(|one| one.reviewers.iter().map(|reviewer| &reviewer.user));
+    named.filter(|user| !user.bot).collect()
 }

@@ -12,115 +12,26 @@
 //! nothing, nor does it when it comes forward again. Commits that were counted, went with a forced
 //! push and come back by a merge are known by their hashes, the last few hundred of them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
-use super::names::Names;
-use super::{Measured, Measures, Subject};
+use super::{Measured, Measures};
 use crate::catalogue::contributors as metric;
 use crate::catalogue::labels::AuthorLabels;
 use crate::catalogue::{Collector, Measurement};
-use crate::clock::UnixSeconds;
-use crate::gitlab::repository::{Commit, Contributor};
+use crate::facts::contributors::{Branch, Commits};
+use crate::gitlab::repository::Commit;
+use crate::memory::Subject;
+use crate::memory::contributors::{Begun, ContributorsMemory};
 use crate::people::{Author, People};
 use crate::series::Retirement;
 use crate::types::Text;
-
-/// Counted commits that are known by their hashes, for when they come again.
-const CLAIMS: usize = 256;
-
-/// What a look read of a project.
-#[derive(Clone, Debug)]
-pub struct Read {
-    /// The default branch.
-    pub branch: Branch,
-    /// The project's activity when the look began.
-    pub activity: Option<UnixSeconds>,
-    /// When the newest commit was read, by GitLab's clock: ours may be set otherwise.
-    pub read_at: UnixSeconds,
-}
-
-/// What a look found in the default branch.
-#[derive(Clone, Debug)]
-pub enum Branch {
-    /// Nothing: no repository, or no such branch yet.
-    Empty,
-    /// It is where it was.
-    Unmoved,
-    /// It is seen for the first time, or nothing leads from what is remembered to it any more.
-    Begins {
-        /// Its name.
-        name: Text,
-        /// Its newest commit.
-        tip: Text,
-        /// Some who committed to it.
-        known: Vec<Contributor>,
-    },
-    /// It has a newest commit that was counted, or is history: it was set back.
-    SetBack {
-        /// Its newest commit.
-        tip: Text,
-    },
-    /// It moved.
-    Moved {
-        /// Its newest commit.
-        tip: Text,
-        /// What leads to it and not to [`Begun::base`], newest first.
-        commits: Vec<Commit>,
-    },
-}
-
-/// How far a branch has been counted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Begun {
-    /// Its name.
-    pub branch: Text,
-    /// What leads to this commit is history or was counted.
-    pub base: Text,
-    /// Its newest commit at the last look: the base, or an earlier one after it was set back.
-    pub tip: Text,
-}
-
-/// What is remembered of a project's commits.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Memory {
-    /// The default branch; none before the first commit.
-    pub begun: Option<Begun>,
-    /// When the branch was last looked at, by GitLab's clock.
-    pub read_at: Option<UnixSeconds>,
-    /// The project's activity at that time.
-    pub activity: Option<UnixSeconds>,
-    /// Authors who have series.
-    pub names: Names,
-    /// Beginnings of the hashes of the commits that were counted last.
-    pub(crate) claims: VecDeque<u64>,
-}
-
-impl Memory {
-    /// Whether a commit has not been counted; it is, then.
-    fn claim(&mut self, commit: &Commit) -> bool {
-        let start = commit.sha.get(..16);
-        let Some(claim) = start.and_then(|hex| u64::from_str_radix(hex, 16).ok()) else {
-            return true;
-        };
-        if self.claims.contains(&claim) {
-            return false;
-        }
-        if self.claims.len() >= CLAIMS {
-            self.claims.pop_front();
-        }
-        self.claims.push_back(claim);
-        true
-    }
-}
 
 /// Takes in what was read: counts each commit once.
 pub fn measure(
     subject: Subject<'_>,
     people: &People,
-    read: &Read,
-    memory: &mut Memory,
+    read: &Commits,
+    memory: &mut ContributorsMemory,
 ) -> Measures {
     let mut out = Measured::default();
     let earlier = memory.names.begin(people.author_naming());
@@ -143,7 +54,7 @@ fn follow(
     subject: Subject<'_>,
     people: &People,
     branch: &Branch,
-    memory: &mut Memory,
+    memory: &mut ContributorsMemory,
     out: &mut Measured,
 ) {
     match branch {
@@ -177,7 +88,7 @@ fn follow(
 }
 
 /// Notes that an author is there, with all series.
-fn note(subject: Subject<'_>, author: Text, memory: &mut Memory, out: &mut Measured) {
+fn note(subject: Subject<'_>, author: Text, memory: &mut ContributorsMemory, out: &mut Measured) {
     if !memory.names.note(&author, subject.now) {
         return;
     }
@@ -192,7 +103,7 @@ fn count(
     subject: Subject<'_>,
     people: &People,
     commits: &[Commit],
-    memory: &mut Memory,
+    memory: &mut ContributorsMemory,
     out: &mut Measured,
 ) {
     let seen_at = memory.read_at;

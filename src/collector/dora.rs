@@ -1,21 +1,38 @@
 //! `dora`: the four figures by tier of environment, GitLab's own or reckoned by its definitions.
 
-pub mod computed;
-pub(crate) mod memory;
 #[cfg(test)]
 mod tests;
 
-pub use memory::{Deployed, Life, Memory, Shipped, tiers_of};
-
-use super::{Measured, Subject};
+use super::Measured;
 use crate::catalogue::dora as metric;
 use crate::catalogue::labels::{EnvironmentTierLabels, ProjectSourceLabels};
+use crate::facts::dora::{DoraRead, Figures};
 use crate::gitlab::dora::{DeploymentTier, DoraByTier};
+use crate::memory::Subject;
+use crate::memory::dora::DoraMemory;
+use crate::memory::dora::computed::Period;
 
 /// The figures are GitLab's own: a value of the label `source`.
 pub const GITLAB: &str = "gitlab";
 /// The figures are reckoned here: a value of the label `source`.
 pub const COMPUTED: &str = "computed";
+
+/// Takes in what was read, and shows the figures.
+#[must_use]
+pub fn collect(subject: Subject<'_>, read: &DoraRead, memory: &mut DoraMemory) -> Measured {
+    match &read.figures {
+        Figures::GitLab(figures) => {
+            *memory = DoraMemory::default();
+            measure(subject, GITLAB, figures)
+        }
+        Figures::Computed(read) => {
+            let period = Period::ending(subject.now);
+            *memory = DoraMemory::clone(read);
+            memory.forget(period);
+            measure(subject, COMPUTED, &memory.figures(period))
+        }
+    }
+}
 
 /// Shows a project's figures. Without a deployment in the period the frequency is 0; what has no
 /// value otherwise is not shown.

@@ -9,20 +9,20 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
-use super::history::{RefHistory, Remembered};
-use super::pipelines::{PARENT_PIPELINE, retain_followed, status_values};
-use super::refs::{RefName, counting_ref, is_watched};
-use super::{Feed, FeedCollector, Measured, PipelineFacts, Subject};
+use super::pipelines::{retain_followed, status_values};
+use super::{FeedCollector, Measured};
 use crate::catalogue::Measurement;
 use crate::catalogue::jobs as metric;
 use crate::catalogue::labels::{
     JobFailureLabels, JobLabels, JobRunLabels, JobStatusLabels, ProjectLabels, RunnerTypeLabels,
 };
-use crate::clock::UnixSeconds;
+use crate::facts::feed::{Feed, PARENT_PIPELINE, PipelineFacts};
 use crate::gitlab::model::{Job, Known, Pipeline, RunnerType, Status};
-use crate::types::{JobId, PipelineId, Text};
+use crate::memory::Subject;
+use crate::memory::history::Remembered;
+use crate::memory::jobs::{JobClaims, JobSnapshot, JobsMemory, UnfinishedJobs};
+use crate::memory::refs::{RefName, counting_ref, is_watched};
+use crate::types::Text;
 
 /// The collector.
 #[derive(Clone, Copy, Debug)]
@@ -33,58 +33,16 @@ pub struct Jobs {
     pub include_children: bool,
 }
 
-/// What is remembered of a project's jobs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Memory {
-    /// Counted events, under the pipeline they hang on.
-    pub(crate) claims: BTreeMap<PipelineId, BTreeMap<JobId, Claimed>>,
-    /// Unfinished jobs of active pipelines.
-    pub(crate) unfinished: BTreeMap<PipelineId, Unfinished>,
-    /// Jobs of the newest pipeline of each ref.
-    pub(crate) newest: RefHistory<Vec<Snapshot>>,
-}
-
-impl Memory {
-    /// The refs whose jobs are remembered, and when the newest pipeline of each was created.
-    pub fn latest_refs(&self) -> impl Iterator<Item = (&RefName, UnixSeconds)> {
-        self.newest.latest()
-    }
-}
-
-/// The events of a job that have been counted or found to be history.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Claimed {
-    /// Its end is history, though its labels may come to be known later.
-    pub(crate) history: bool,
-    pub(crate) ended: bool,
-    pub(crate) retried: bool,
-    pub(crate) flaky: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Unfinished {
-    pub(crate) pending: u32,
-    pub(crate) running: u32,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Snapshot {
-    pub(crate) id: JobId,
-    pub(crate) name: Text,
-    pub(crate) stage: Text,
-    pub(crate) status: Status,
-    pub(crate) failure_reason: Option<Text>,
-    pub(crate) created_at: UnixSeconds,
-    pub(crate) duration: Option<f64>,
-    pub(crate) queued_duration: Option<f64>,
-    pub(crate) coverage: Option<f64>,
-    pub(crate) artifact_bytes: Option<u64>,
-}
-
 impl FeedCollector for Jobs {
-    type Memory = Memory;
+    type Memory = JobsMemory;
 
-    fn absorb(&self, subject: Subject<'_>, feed: &Feed, memory: &mut Memory, out: &mut Measured) {
+    fn absorb(
+        &self,
+        subject: Subject<'_>,
+        feed: &Feed,
+        memory: &mut JobsMemory,
+        out: &mut Measured,
+    ) {
         for facts in &feed.pipelines {
             let pipeline = &facts.pipeline;
             let is_child = &*pipeline.source == PARENT_PIPELINE;
@@ -121,9 +79,9 @@ impl FeedCollector for Jobs {
         memory.newest.forget_refs(subject, |_| true);
     }
 
-    fn states(&self, subject: Subject<'_>, memory: &Memory, out: &mut Vec<Measurement>) {
+    fn states(&self, subject: Subject<'_>, memory: &JobsMemory, out: &mut Vec<Measurement>) {
         // A branch and a tag of one name share the label `ref`: the newer pipeline's job is shown.
-        let mut shown: BTreeMap<(&Text, &Text, &Text), &Snapshot> = BTreeMap::new();
+        let mut shown: BTreeMap<(&Text, &Text, &Text), &JobSnapshot> = BTreeMap::new();
         for (name, entry) in memory.newest.shown(subject) {
             for job in &entry.value {
                 let place = shown
@@ -140,7 +98,7 @@ impl FeedCollector for Jobs {
         let total = memory
             .unfinished
             .values()
-            .fold(Unfinished::default(), |sum, jobs| Unfinished {
+            .fold(UnfinishedJobs::default(), |sum, jobs| UnfinishedJobs {
                 pending: sum.pending + jobs.pending,
                 running: sum.running + jobs.running,
             });
@@ -172,7 +130,7 @@ impl Events<'_> {
     }
 
     /// The job ended: a run if it had started, a failure if it failed.
-    fn ended(&mut self, job: &Job, claimed: &mut Claimed) {
+    fn ended(&mut self, job: &Job, claimed: &mut JobClaims) {
         let Some(finished_at) = job.finished_at.filter(|_| job.status.is_terminal()) else {
             return;
         };
@@ -239,7 +197,7 @@ impl Events<'_> {
     }
 
     /// A newer run of the same job took its place; flaky if it had failed and a newer one succeeded.
-    fn replaced(&mut self, job: &Job, jobs: &[Job], claimed: &mut Claimed) {
+    fn replaced(&mut self, job: &Job, jobs: &[Job], claimed: &mut JobClaims) {
         if job.retried.value() != Some(true) {
             return;
         }
@@ -307,8 +265,8 @@ fn failure_reason(job: &Job) -> Text {
     }
 }
 
-fn unfinished(jobs: &[Job]) -> Unfinished {
-    let mut count = Unfinished::default();
+fn unfinished(jobs: &[Job]) -> UnfinishedJobs {
+    let mut count = UnfinishedJobs::default();
     for job in jobs {
         match job.status {
             Status::Pending => count.pending += 1,
@@ -320,7 +278,7 @@ fn unfinished(jobs: &[Job]) -> Unfinished {
 }
 
 /// Remembers the newest job of each name, if this is the ref's newest pipeline.
-fn remember(pipeline: &Pipeline, jobs: &[Job], memory: &mut Memory) {
+fn remember(pipeline: &Pipeline, jobs: &[Job], memory: &mut JobsMemory) {
     let mut newest: BTreeMap<(&Text, &Text), &Job> = BTreeMap::new();
     for job in jobs.iter().filter(|job| job.retried != Known::Value(true)) {
         let place = newest.entry((&job.stage, &job.name)).or_insert(job);
@@ -337,8 +295,8 @@ fn remember(pipeline: &Pipeline, jobs: &[Job], memory: &mut Memory) {
     memory.newest.put(RefName::of(pipeline), entry, 1);
 }
 
-fn snapshot(job: &Job) -> Snapshot {
-    Snapshot {
+fn snapshot(job: &Job) -> JobSnapshot {
+    JobSnapshot {
         id: job.id,
         name: job.name.clone(),
         stage: job.stage.clone(),
@@ -352,7 +310,7 @@ fn snapshot(job: &Job) -> Snapshot {
     }
 }
 
-fn job_states(subject: Subject<'_>, git_ref: &Text, job: &Snapshot, out: &mut Vec<Measurement>) {
+fn job_states(subject: Subject<'_>, git_ref: &Text, job: &JobSnapshot, out: &mut Vec<Measurement>) {
     let labels = JobLabels {
         job_name: job.name.clone(),
         project: subject.project.clone(),

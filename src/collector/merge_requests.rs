@@ -8,49 +8,29 @@
 //! Target branches are shown while they exist, if the rules for branches watch them; others only
 //! while something is open or ended lately, so that stacked merge requests leave nothing behind.
 
-pub(crate) mod census;
 #[cfg(test)]
-mod tests;
-pub(crate) mod thread;
+pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::refs::watches_branch;
-use super::{Measured, Subject};
+use super::Measured;
 use crate::catalogue::labels::{MergeRequestStateLabels, TargetBranchLabels};
 use crate::catalogue::merge_requests as metric;
 use crate::catalogue::{Counter, Gauge, Histogram, Measurement, SeriesKey};
 use crate::clock::UnixSeconds;
-use crate::gitlab::reviews::{CensusPage, ReviewedMergeRequest};
+use crate::facts::merge_requests::MergeRequests;
+use crate::gitlab::reviews::ReviewedMergeRequest;
+use crate::memory::Subject;
+use crate::memory::merge_requests::{MergeRequestsMemory, RememberedMergeRequest, STATES, Thread};
+use crate::memory::refs::watches_branch;
 use crate::series::Retirement;
 use crate::types::Text;
 
-pub use census::{Census, STATES};
-pub use thread::{Act, Thread};
+pub use crate::memory::merge_requests::Act;
 
 /// How long a target branch that no rule watches is shown after its last merge request ended.
 const UNWATCHED: Duration = Duration::from_secs(30 * 86_400);
-
-/// What a look read of a project.
-#[derive(Clone, Debug, Default)]
-pub struct Read {
-    /// The merge requests that are open, when all of them were read.
-    pub open: Option<Vec<ReviewedMergeRequest>>,
-    /// Those that moved.
-    pub moved: Vec<ReviewedMergeRequest>,
-    /// Pages of the census, with the numbers that they cover.
-    pub census: Vec<(RangeInclusive<u64>, CensusPage)>,
-    /// How many there are, to hold the census against.
-    pub counted: Option<CensusPage>,
-    /// Events before this are history or were counted; `None` when all are history.
-    pub floor: Option<UnixSeconds>,
-    /// What last moved before this need not be remembered after this look.
-    pub forget: UnixSeconds,
-}
 
 /// What happened to a merge request.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,53 +56,8 @@ pub struct Happening<'a> {
     pub event: Event,
 }
 
-/// What is remembered of a merge request that is open or moved lately.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Known {
-    pub(crate) state: Text,
-    pub(crate) draft: bool,
-    pub(crate) conflicts: bool,
-    /// Somebody is asked for a review and has not answered.
-    pub(crate) waits: bool,
-    pub(crate) target_branch: Text,
-    pub(crate) created_at: UnixSeconds,
-    pub(crate) updated_at: UnixSeconds,
-    pub(crate) merged_at: Option<UnixSeconds>,
-    pub(crate) closed_at: Option<UnixSeconds>,
-    pub(crate) thread: Thread,
-}
-
-impl Known {
-    fn is_open(&self) -> bool {
-        // One that is being merged is open until it is merged.
-        matches!(&*self.state, "opened" | "locked")
-    }
-}
-
-/// What is remembered of a project's merge requests.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Memory {
-    /// All merge requests, by number.
-    pub census: Census,
-    pub(crate) known: BTreeMap<u64, Known>,
-    /// Target branches that have series, and when a merge request last came or went there.
-    pub(crate) branches: BTreeMap<Text, UnixSeconds>,
-}
-
-impl Memory {
-    fn open(&self) -> impl Iterator<Item = &Known> {
-        self.known.values().filter(|one| one.is_open())
-    }
-
-    /// Open merge requests that are no drafts and wait for a reviewer.
-    #[must_use]
-    pub fn pending(&self) -> usize {
-        self.open().filter(|one| !one.draft && one.waits).count()
-    }
-}
-
 /// Takes in what was read and gives what happened, each thing once.
-pub fn absorb<'a>(read: &'a Read, memory: &mut Memory) -> Vec<Happening<'a>> {
+pub fn absorb<'a>(read: &'a MergeRequests, memory: &mut MergeRequestsMemory) -> Vec<Happening<'a>> {
     let mut happenings = Vec::new();
     for (numbers, page) in &read.census {
         memory.census.take(numbers.clone(), page);
@@ -155,9 +90,9 @@ pub fn absorb<'a>(read: &'a Read, memory: &mut Memory) -> Vec<Happening<'a>> {
 }
 
 fn take<'a>(
-    read: &Read,
+    read: &MergeRequests,
     one: &'a ReviewedMergeRequest,
-    all: &mut BTreeMap<u64, Known>,
+    all: &mut BTreeMap<u64, RememberedMergeRequest>,
     out: &mut Vec<Happening<'a>>,
 ) {
     let before = all.remove(&one.iid);
@@ -189,7 +124,7 @@ fn take<'a>(
         cycles: thread.cycles,
         event,
     }));
-    let known = Known {
+    let known = RememberedMergeRequest {
         state: one.state.clone(),
         draft: one.draft,
         conflicts: one.conflicts,
@@ -208,7 +143,7 @@ fn take<'a>(
 pub fn measure(
     subject: Subject<'_>,
     happenings: &[Happening<'_>],
-    memory: &mut Memory,
+    memory: &mut MergeRequestsMemory,
 ) -> (Measured, Vec<Retirement>) {
     let mut measured = Measured::default();
     for happening in happenings {
@@ -283,7 +218,7 @@ fn ended(
 fn branches(
     subject: Subject<'_>,
     happenings: &[Happening<'_>],
-    memory: &mut Memory,
+    memory: &mut MergeRequestsMemory,
     measured: &mut Measured,
 ) -> Vec<Text> {
     let mut used: BTreeMap<Text, UnixSeconds> = BTreeMap::new();
@@ -359,18 +294,19 @@ fn births(subject: Subject<'_>, branch: &Text) -> impl Iterator<Item = SeriesKey
     histograms.into_iter().chain(counters)
 }
 
-fn states(subject: Subject<'_>, memory: &Memory, out: &mut Vec<Measurement>) {
+fn states(subject: Subject<'_>, memory: &MergeRequestsMemory, out: &mut Vec<Measurement>) {
     let census = memory.census.counts();
     for branch in memory.branches.keys() {
-        let open: Vec<&Known> = memory
+        let open: Vec<&RememberedMergeRequest> = memory
             .open()
             .filter(|one| one.target_branch == *branch)
             .collect();
         let mut set = |gauge: &'static Gauge<TargetBranchLabels>, value: f64| {
             out.push(gauge.set(labels(subject, branch), value));
         };
-        let number =
-            |is: fn(&Known) -> bool| float(open.iter().filter(|one| is(one)).count() as u64);
+        let number = |is: fn(&RememberedMergeRequest) -> bool| {
+            float(open.iter().filter(|one| is(one)).count() as u64)
+        };
         set(&metric::OPEN_COUNT, number(|_| true));
         set(&metric::DRAFT_COUNT, number(|one| one.draft));
         set(&metric::CONFLICT_COUNT, number(|one| one.conflicts));

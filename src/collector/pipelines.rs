@@ -9,105 +9,25 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
-use super::history::{RefHistory, Remembered};
-use super::refs::{RefName, counting_ref, is_watched};
-use super::{Feed, FeedCollector, Measured, PipelineFacts, Subject};
+use super::{FeedCollector, Measured};
 use crate::catalogue::Measurement;
 use crate::catalogue::labels::{
     ProjectStatusLabels, RefLabels, RefSourceLabels, RefSourceStatusLabels,
 };
 use crate::catalogue::pipelines as metric;
-use crate::clock::UnixSeconds;
+use crate::facts::feed::{Feed, PARENT_PIPELINE, PipelineFacts};
 use crate::gitlab::model::{Pipeline, RefKind, Status};
+use crate::memory::Subject;
+use crate::memory::history::Remembered;
+use crate::memory::pipelines::{PipelineSnapshot, PipelinesMemory, RunClaim};
+use crate::memory::refs::{RefName, counting_ref, is_watched};
 use crate::types::{PipelineId, Text};
-
-/// GitLab's source of child pipelines.
-pub const PARENT_PIPELINE: &str = "parent_pipeline";
-
-/// GitLab's source of pipelines that another project's pipeline started.
-pub const MULTI_PROJECT_PIPELINE: &str = "pipeline";
 
 /// The collector; `include_children` is `collectors.pipelines.include_child_pipelines`.
 #[derive(Clone, Copy, Debug)]
 pub struct Pipelines {
     /// Whether child pipelines count.
     pub include_children: bool,
-}
-
-/// What is remembered of a project's pipelines.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Memory {
-    pub(crate) claims: BTreeMap<PipelineId, RunClaim>,
-    pub(crate) newest: RefHistory<Snapshot>,
-    pub(crate) active: BTreeMap<PipelineId, Status>,
-}
-
-impl Memory {
-    /// The refs whose pipelines are remembered, and when the newest of each was created.
-    pub fn latest_refs(&self) -> impl Iterator<Item = (&RefName, UnixSeconds)> {
-        self.newest.latest()
-    }
-
-    /// How many pipelines have neither ended nor are blocked.
-    #[must_use]
-    pub fn active_count(&self) -> usize {
-        self.active.len()
-    }
-
-    /// Id and end of the remembered pipelines that ended, of each ref that is shown, newest first.
-    #[must_use]
-    pub fn ended(&self, subject: Subject<'_>) -> BTreeMap<RefName, Vec<(PipelineId, UnixSeconds)>> {
-        let shown = self.newest.shown_entries(subject);
-        let ended = shown.map(|(name, entries)| {
-            let ends = entries
-                .iter()
-                .filter_map(|entry| Some((entry.id, entry.value.finished_at?)));
-            (name.clone(), ends.collect::<Vec<_>>())
-        });
-        ended.filter(|(_, ends)| !ends.is_empty()).collect()
-    }
-
-    /// The newest pipeline of each ref that is shown.
-    #[must_use]
-    pub fn newest_shown(&self, subject: Subject<'_>) -> Vec<(RefName, PipelineId)> {
-        let shown = self.newest.shown(subject);
-        shown
-            .map(|(name, entry)| (name.clone(), entry.id))
-            .collect()
-    }
-
-    /// Every pipeline remembered.
-    pub fn all_ids(&self) -> impl Iterator<Item = PipelineId> {
-        let all = self.newest.iter().flat_map(|(_, entries)| entries);
-        all.map(|entry| entry.id)
-    }
-
-    /// Coverage of the newest remembered pipeline of a branch that reports one.
-    #[must_use]
-    pub fn coverage_of(&self, branch: &Text) -> Option<f64> {
-        let name = RefName {
-            kind: RefKind::Branch,
-            name: branch.clone(),
-        };
-        let (_, entries) = self.newest.iter().find(|(known, _)| **known == name)?;
-        entries.iter().find_map(|entry| entry.value.coverage)
-    }
-
-    /// The newest pipeline of each ref.
-    pub fn newest_ids(&self) -> impl Iterator<Item = PipelineId> {
-        self.newest
-            .iter()
-            .filter_map(|(_, entries)| Some(entries.first()?.id))
-    }
-}
-
-/// Which events of a pipeline have been claimed; its creation is, once it has a claim at all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunClaim {
-    /// Latest end seen: it was counted, is history, or stood there when the pipeline ran again.
-    pub finished: Option<UnixSeconds>,
 }
 
 /// The events of a pipeline that are counted now.
@@ -155,20 +75,16 @@ pub fn queued_seconds(pipeline: &Pipeline) -> Option<f64> {
         .map(|_| pipeline.queued_duration.unwrap_or(0.0))
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Snapshot {
-    pub(crate) source: Text,
-    pub(crate) status: Status,
-    pub(crate) finished_at: Option<UnixSeconds>,
-    pub(crate) duration: Option<f64>,
-    pub(crate) queued: Option<f64>,
-    pub(crate) coverage: Option<f64>,
-}
-
 impl FeedCollector for Pipelines {
-    type Memory = Memory;
+    type Memory = PipelinesMemory;
 
-    fn absorb(&self, subject: Subject<'_>, feed: &Feed, memory: &mut Memory, out: &mut Measured) {
+    fn absorb(
+        &self,
+        subject: Subject<'_>,
+        feed: &Feed,
+        memory: &mut PipelinesMemory,
+        out: &mut Measured,
+    ) {
         for facts in &feed.pipelines {
             let pipeline = &facts.pipeline;
             let is_child = &*pipeline.source == PARENT_PIPELINE;
@@ -195,7 +111,7 @@ impl FeedCollector for Pipelines {
             .forget_refs(subject, |name| name.kind == RefKind::MergeRequest);
     }
 
-    fn states(&self, subject: Subject<'_>, memory: &Memory, out: &mut Vec<Measurement>) {
+    fn states(&self, subject: Subject<'_>, memory: &PipelinesMemory, out: &mut Vec<Measurement>) {
         for (name, newest) in memory.newest.shown(subject) {
             ref_states(subject, name, newest, out);
         }
@@ -248,9 +164,9 @@ fn count(subject: Subject<'_>, pipeline: &Pipeline, new: NewEvents, out: &mut Me
     }
 }
 
-fn remember(subject: Subject<'_>, pipeline: &Pipeline, memory: &mut Memory) {
+fn remember(subject: Subject<'_>, pipeline: &Pipeline, memory: &mut PipelinesMemory) {
     let ended = pipeline.status.is_terminal();
-    let value = Snapshot {
+    let value = PipelineSnapshot {
         source: pipeline.source.clone(),
         status: pipeline.status.clone(),
         // While it runs again, GitLab still shows the end of the run before.
@@ -272,7 +188,7 @@ fn remember(subject: Subject<'_>, pipeline: &Pipeline, memory: &mut Memory) {
 fn ref_states(
     subject: Subject<'_>,
     name: &RefName,
-    newest: &Remembered<Snapshot>,
+    newest: &Remembered<PipelineSnapshot>,
     out: &mut Vec<Measurement>,
 ) {
     let labels = RefLabels {
@@ -335,7 +251,7 @@ pub fn status_values(
     std::iter::once((current, 1.0)).chain(others.into_iter().map(|status| (status, 0.0)))
 }
 
-fn active_states(subject: Subject<'_>, memory: &Memory, out: &mut Vec<Measurement>) {
+fn active_states(subject: Subject<'_>, memory: &PipelinesMemory, out: &mut Vec<Measurement>) {
     let mut by_status: BTreeMap<&Status, f64> = BTreeMap::new();
     for status in memory.active.values() {
         *by_status.entry(status).or_default() += 1.0;

@@ -1,57 +1,36 @@
 //! `repository`: sizes, languages, counts and releases of a project; commits by the rises of
 //! GitLab's total.
 
-use serde::{Deserialize, Serialize};
-
-use super::{Measured, Subject};
+use super::Measured;
 use crate::catalogue::labels::{
     LanguageLabels, ProjectLabels, ProjectRefLabels, RepositoryInfoLabels,
 };
 use crate::catalogue::repository as metric;
 use crate::catalogue::{Gauge, Measurement};
 use crate::clock::UnixSeconds;
-use crate::gitlab::repository::{Language, RefCounts, Releases, RepositoryInfo, Statistics};
+use crate::facts::RepositoryRead;
+use crate::gitlab::repository::{RepositoryInfo, Statistics};
+use crate::memory::repository::{RepositoryMemory, RepositoryParts};
+use crate::memory::{ProjectMemory, Subject};
 use crate::types::Text;
 
-/// What is remembered of a project's repository.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Memory {
-    /// The default branch and the commits that GitLab last counted in it.
-    pub(crate) commits: Option<(Text, u64)>,
-    /// Branches and tags as they were last counted.
-    pub refs: Option<RefCounts>,
-    /// When all of it was last read.
-    pub read_at: Option<UnixSeconds>,
-    /// The project's activity at that time.
-    pub activity: Option<UnixSeconds>,
-}
-
-impl Memory {
-    /// Notes that all of it was read.
-    pub fn read(&mut self, now: UnixSeconds, activity: Option<UnixSeconds>) {
-        self.read_at = Some(now);
-        self.activity = activity;
+/// Takes in what was read.
+#[must_use]
+pub fn collect(
+    subject: Subject<'_>,
+    read: &RepositoryRead,
+    memory: &mut ProjectMemory,
+) -> Measured {
+    let info = &read.info;
+    let branch: Option<Text> = info.default_branch.clone().value();
+    let coverage = branch.and_then(|branch| memory.pipelines.coverage_of(&branch));
+    let measured = measure(subject, info, coverage, &mut memory.repository);
+    memory.repository_parts = RepositoryParts::of(info);
+    // What failed is asked for again at the next poll, whether anything moves or not.
+    if read.problems.is_empty() {
+        memory.repository.read(subject.now, info.last_activity_at);
     }
-}
-
-/// What REST tells by calls of its own, as it was last told: it stays while they fail.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Parts {
-    /// Languages of the default branch.
-    pub languages: Option<Vec<Language>>,
-    /// Releases.
-    pub releases: Option<Releases>,
-}
-
-impl Parts {
-    /// Those of a repository.
-    #[must_use]
-    pub fn of(info: &RepositoryInfo) -> Self {
-        Self {
-            languages: info.languages.clone(),
-            releases: info.releases,
-        }
-    }
+    measured
 }
 
 /// Measures a repository; `coverage` is that of the default branch's newest pipeline with one.
@@ -59,7 +38,7 @@ pub fn measure(
     subject: Subject<'_>,
     info: &RepositoryInfo,
     coverage: Option<f64>,
-    memory: &mut Memory,
+    memory: &mut RepositoryMemory,
 ) -> Measured {
     let mut out = Measured::default();
     let statistics = info.statistics.value();
@@ -109,7 +88,7 @@ fn count_commits(
     subject: Subject<'_>,
     branch: &Text,
     commits: u64,
-    memory: &mut Memory,
+    memory: &mut RepositoryMemory,
     out: &mut Measured,
 ) {
     let labels = |branch: &Text| ProjectRefLabels {
@@ -176,9 +155,9 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::collector::refs::RefsSeen;
     use crate::config::ProjectSettings;
     use crate::gitlab::model::Known;
+    use crate::memory::refs::RefsSeen;
     use crate::types::ProjectId;
 
     fn info(statistics: Known<Statistics>, branch: &str) -> RepositoryInfo {
@@ -198,7 +177,7 @@ mod tests {
         }
     }
 
-    fn look(info: &RepositoryInfo, memory: &mut Memory) -> Measured {
+    fn look(info: &RepositoryInfo, memory: &mut RepositoryMemory) -> Measured {
         let subject = Subject {
             id: ProjectId(1),
             project: &"group/app".into(),
@@ -221,7 +200,10 @@ mod tests {
 
     #[test]
     fn what_a_role_hides_is_absent_and_not_zero() {
-        let measured = look(&info(Known::Hidden, "main"), &mut Memory::default());
+        let measured = look(
+            &info(Known::Hidden, "main"),
+            &mut RepositoryMemory::default(),
+        );
         assert!(measured.births.is_empty() && measured.events.is_empty());
         let shown: Vec<_> = measured
             .states
@@ -233,7 +215,7 @@ mod tests {
 
     #[test]
     fn another_default_branch_begins_anew() {
-        let mut memory = Memory::default();
+        let mut memory = RepositoryMemory::default();
         look(&info(commits(100), "master"), &mut memory);
         let moved = look(&info(commits(900), "main"), &mut memory);
         assert!(moved.events.is_empty(), "{:?}", moved.events);

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use super::Measured;
 use super::pipelines::status_values;
-use super::{Measured, Subject};
 use crate::catalogue::labels::{ScheduleLabels, ScheduleStatusLabels};
 use crate::catalogue::schedules as metric;
 use crate::gitlab::model::Schedule;
+use crate::memory::Subject;
 use crate::types::Text;
 
 /// The states of all schedules of a project.

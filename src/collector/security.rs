@@ -1,9 +1,10 @@
 //! `security`: open vulnerabilities by severity.
 
-use super::{Measured, Subject};
+use super::Measured;
 use crate::catalogue::labels::SeverityLabels;
 use crate::catalogue::security as metric;
 use crate::gitlab::repository::SEVERITIES;
+use crate::memory::Subject;
 
 /// Measures the numbers, which are in the order of [`SEVERITIES`].
 #[must_use]

@@ -1,88 +1,186 @@
-//! The collectors on the change feed, as one list.
+//! All collectors: what each of them measures of what was read.
 
 use super::child_pipelines::ChildPipelines;
 use super::jobs::Jobs;
 use super::pipelines::Pipelines;
-use super::{Feed, FeedCollector, Measured, Subject};
+use super::test_reports::TestReports;
+use super::{
+    FeedCollector, Measured, Measures, code_review, contributors, dora, environments,
+    merge_requests, repository, runners, schedules, security, value_stream, variables,
+};
 use crate::catalogue::Collector;
-use crate::config::Collectors;
-use crate::project::ProjectMemory;
-use crate::source::change_feed::Wishes;
+use crate::config::{Pattern, Settings};
+use crate::facts::Facts;
+use crate::facts::feed::Feed;
+use crate::facts::merge_requests::MergeRequestsRead;
+use crate::memory::{ProjectMemory, Subject};
+use crate::people::People;
 
-/// The collectors that are enabled.
-#[derive(Clone, Copy, Debug)]
-pub struct FeedCollectors {
+/// The collectors that are enabled, with their settings.
+#[derive(Clone, Debug)]
+pub struct Collectors {
     pipelines: Option<Pipelines>,
     jobs: Option<Jobs>,
     child_pipelines: Option<ChildPipelines>,
+    merge_requests: bool,
+    code_review: bool,
+    test_reports: TestReports,
+    /// Keys of the variables that are shown.
+    variables: Option<Pattern>,
+    people: People,
 }
 
-impl FeedCollectors {
+impl Collectors {
     /// Those that the settings enable.
     #[must_use]
-    pub fn new(settings: &Collectors) -> Self {
-        let include_children = settings.pipelines.include_child_pipelines;
-        let runner_details = settings.jobs.include_runner_details;
-        let pipelines = settings
+    pub fn new(settings: &Settings) -> Self {
+        let collectors = &settings.collectors;
+        let include_children = collectors.pipelines.include_child_pipelines;
+        let pipelines = collectors
             .pipelines
             .enabled
             .then_some(Pipelines { include_children });
         Self {
             pipelines,
-            jobs: settings.jobs.enabled.then_some(Jobs {
-                runner_details,
+            jobs: collectors.jobs.enabled.then_some(Jobs {
+                runner_details: collectors.jobs.include_runner_details,
                 include_children,
             }),
             child_pipelines: (pipelines.is_some() && include_children).then_some(ChildPipelines),
+            merge_requests: collectors.merge_requests.enabled,
+            code_review: collectors.code_review.enabled,
+            test_reports: TestReports {
+                include_cases: collectors.test_reports.include_test_cases,
+            },
+            variables: collectors.variables.regexp.clone(),
+            people: People::new(&settings.labels),
         }
     }
 
-    /// Who they are.
-    pub fn enabled(&self) -> impl Iterator<Item = Collector> + use<> {
-        let all = [
-            self.pipelines.map(|_| Collector::Pipelines),
-            self.jobs.map(|_| Collector::Jobs),
-            self.child_pipelines.map(|_| Collector::ChildPipelines),
-        ];
-        all.into_iter().flatten()
-    }
-
-    /// What they need of the change feed.
-    #[must_use]
-    pub fn wishes(&self, settings: &Collectors) -> Wishes {
-        Wishes {
-            children: settings.pipelines.include_child_pipelines,
-            jobs: self.jobs.is_some(),
-            foreign: self.child_pipelines.is_some(),
-            runner_details: settings.jobs.include_runner_details,
-        }
-    }
-
-    /// Lets each take in a feed and give its states.
+    /// Lets each collector of what was read take it in and give its states: pure. How far the
+    /// project was read is in `memory` already ([`Facts::note_progress`]).
     pub fn measure(
+        &self,
+        subject: Subject<'_>,
+        facts: &Facts,
+        memory: &mut ProjectMemory,
+    ) -> Vec<Measures> {
+        let one = |collector, measured| vec![Measures::new(collector, measured)];
+        match facts {
+            Facts::Feed(read) => self.measure_feed(subject, &read.feed, memory),
+            Facts::Refs(read) => self.measure_feed(subject, &read.as_feed(memory), memory),
+            Facts::MergeRequests(read) => self.measure_merge_requests(subject, read, memory),
+            Facts::Environments(read) => {
+                vec![environments::measure(
+                    subject,
+                    &read.read,
+                    &mut memory.environments,
+                )]
+            }
+            Facts::TestReports(read) => {
+                let (known, own) = (&memory.pipelines, &mut memory.test_reports);
+                let reports = &self.test_reports;
+                let measured = reports.measure(subject, known, &read.reports, read.at, own);
+                one(Collector::TestReports, measured)
+            }
+            Facts::Dora(read) => {
+                let measured = dora::collect(subject, read, &mut memory.dora);
+                one(Collector::Dora, measured)
+            }
+            Facts::ValueStream(read) => {
+                let measured = value_stream::measure(subject, &read.found);
+                one(Collector::ValueStream, measured)
+            }
+            Facts::Repository(read) => one(
+                Collector::Repository,
+                repository::collect(subject, read, memory),
+            ),
+            Facts::Contributors(read) => {
+                let own = &mut memory.contributors;
+                vec![contributors::measure(
+                    subject,
+                    &self.people,
+                    &read.read,
+                    own,
+                )]
+            }
+            Facts::Schedules(read) => {
+                let measured = schedules::measure(subject, &read.schedules);
+                one(Collector::Schedules, measured)
+            }
+            Facts::Runners(read) => one(Collector::Runners, runners::measure(&read.runners)),
+            Facts::Security(counts) => {
+                one(Collector::Security, security::measure(subject, *counts))
+            }
+            Facts::Variables(read) => {
+                let (known, own) = (&memory.pipelines, &mut memory.variables);
+                let measured = self
+                    .variables
+                    .as_ref()
+                    .map(|regexp| variables::measure(subject, known, &read.pipelines, regexp, own));
+                one(Collector::Variables, measured.unwrap_or_default())
+            }
+        }
+    }
+
+    fn measure_feed(
         &self,
         subject: Subject<'_>,
         feed: &Feed,
         memory: &mut ProjectMemory,
-    ) -> Vec<(Collector, Measured)> {
+    ) -> Vec<Measures> {
         let mut all = Vec::new();
         if let Some(collector) = &self.pipelines {
-            let measured = one(collector, subject, feed, &mut memory.pipelines);
-            all.push((Collector::Pipelines, measured));
+            let measured = take_in(collector, subject, feed, &mut memory.pipelines);
+            all.push(Measures::new(Collector::Pipelines, measured));
         }
         if let Some(collector) = &self.jobs {
-            let measured = one(collector, subject, feed, &mut memory.jobs);
-            all.push((Collector::Jobs, measured));
+            let measured = take_in(collector, subject, feed, &mut memory.jobs);
+            all.push(Measures::new(Collector::Jobs, measured));
         }
         if let Some(collector) = &self.child_pipelines {
-            let measured = one(collector, subject, feed, &mut memory.child_pipelines);
-            all.push((Collector::ChildPipelines, measured));
+            let measured = take_in(collector, subject, feed, &mut memory.child_pipelines);
+            all.push(Measures::new(Collector::ChildPipelines, measured));
+        }
+        all
+    }
+
+    /// Reviews are measured by what merge requests brought.
+    fn measure_merge_requests(
+        &self,
+        subject: Subject<'_>,
+        read: &MergeRequestsRead,
+        memory: &mut ProjectMemory,
+    ) -> Vec<Measures> {
+        let events = merge_requests::absorb(&read.read, &mut memory.merge_requests);
+        let mut all = Vec::new();
+        if self.merge_requests {
+            let (measured, retirements) =
+                merge_requests::measure(subject, &events, &mut memory.merge_requests);
+            all.push(Measures {
+                retirements,
+                ..Measures::new(Collector::MergeRequests, measured)
+            });
+        }
+        if self.code_review {
+            let (measured, retirements) = code_review::measure(
+                subject,
+                &self.people,
+                &events,
+                &code_review::reviewers_of_history(&read.read),
+                memory.merge_requests.pending(),
+                &mut memory.code_review,
+            );
+            all.push(Measures {
+                retirements,
+                ..Measures::new(Collector::CodeReview, measured)
+            });
         }
         all
     }
 }
 
-fn one<C: FeedCollector>(
+fn take_in<C: FeedCollector>(
     collector: &C,
     subject: Subject<'_>,
     feed: &Feed,

@@ -7,91 +7,22 @@
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::refs::RefName;
-use super::{Measured, Subject, pipelines};
+use super::Measured;
 use crate::catalogue::Measurement;
 use crate::catalogue::labels::{CaseLabels, CaseStatusLabels, ProjectRefLabels, SuiteLabels};
 use crate::catalogue::test_reports as metric;
 use crate::clock::UnixSeconds;
+use crate::facts::test_reports::ReportFacts;
 use crate::gitlab::model::{TestCase, TestReport};
+use crate::memory::Subject;
+use crate::memory::pipelines::PipelinesMemory;
+use crate::memory::refs::RefName;
+use crate::memory::test_reports::{End, RememberedReport, TestReportsMemory};
 use crate::types::{PipelineId, Text};
-
-/// How long after a pipeline's end its report may still grow: GitLab sums results up in the
-/// background, and child pipelines may end after their parent.
-const SETTLE: Duration = Duration::from_secs(180);
 
 /// Every result that GitLab gives a test case.
 const RESULTS: [&str; 4] = ["success", "failed", "skipped", "error"];
-
-/// An end of a pipeline.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct End {
-    /// The ref that its states stand under.
-    pub name: RefName,
-    /// The pipeline.
-    pub id: PipelineId,
-    /// When it ended.
-    pub at: UnixSeconds,
-}
-
-/// A pipeline whose report is to be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// The pipeline and its end.
-    pub end: End,
-    /// Whether its summary is wanted: it is the newest that ended.
-    pub summary: bool,
-    /// Whether its cases are wanted.
-    pub cases: bool,
-}
-
-/// What was read of a pipeline.
-#[derive(Clone, Debug)]
-pub struct ReportFacts {
-    /// The pipeline and its end.
-    pub end: End,
-    /// When it was read, by GitLab's clock.
-    pub read_at: UnixSeconds,
-    /// Its summary, if it was wanted.
-    pub report: Option<TestReport>,
-    /// Its cases, if they were wanted.
-    pub cases: Option<Vec<TestCase>>,
-}
-
-/// What is remembered of a project's test reports.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Memory {
-    /// The first look: what ended before is history.
-    pub(crate) since: Option<UnixSeconds>,
-    /// The report of the newest ended pipeline of each ref.
-    pub(crate) reports: BTreeMap<RefName, Kept>,
-    /// The cases of the newest ended pipeline of each ref: suite, name, result.
-    pub(crate) cases: BTreeMap<RefName, Vec<(Text, Text, Text)>>,
-    /// The ends whose cases were counted, or are history.
-    pub(crate) claims: BTreeMap<PipelineId, UnixSeconds>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Kept {
-    pub(crate) id: PipelineId,
-    pub(crate) ended_at: UnixSeconds,
-    pub(crate) read_at: UnixSeconds,
-    pub(crate) report: TestReport,
-}
-
-impl Kept {
-    fn is_of(&self, end: &End) -> bool {
-        self.id == end.id && self.ended_at == end.at
-    }
-
-    fn is_settled(&self) -> bool {
-        self.read_at >= self.ended_at.plus(SETTLE)
-    }
-}
 
 /// The collector; `include_cases` is `collectors.test_reports.include_test_cases`.
 #[derive(Clone, Copy, Debug)]
@@ -101,48 +32,15 @@ pub struct TestReports {
 }
 
 impl TestReports {
-    /// The pipelines whose reports are to be read at `at`, GitLab's time; the newest ends first.
-    #[must_use]
-    pub fn wanted(
-        &self,
-        subject: Subject<'_>,
-        known: &pipelines::Memory,
-        memory: &Memory,
-        at: UnixSeconds,
-    ) -> Vec<Wanted> {
-        let mut wanted = Vec::new();
-        for (name, ends) in known.ended(subject) {
-            for (place, (id, ended_at)) in ends.into_iter().enumerate() {
-                let name = name.clone();
-                let end = End {
-                    name,
-                    id,
-                    at: ended_at,
-                };
-                let newest = place == 0;
-                let one = Wanted {
-                    summary: newest && wants_summary(memory.reports.get(&end.name), &end, at),
-                    cases: self.include_cases && wants_cases(memory, &end, newest),
-                    end,
-                };
-                if one.summary || one.cases {
-                    wanted.push(one);
-                }
-            }
-        }
-        wanted.sort_by_key(|one| std::cmp::Reverse((one.end.at, one.end.id)));
-        wanted
-    }
-
     /// Takes in what was read, and gives all states as they are now.
     #[must_use]
     pub fn measure(
         &self,
         subject: Subject<'_>,
-        known: &pipelines::Memory,
+        known: &PipelinesMemory,
         read: &[ReportFacts],
         at: UnixSeconds,
-        memory: &mut Memory,
+        memory: &mut TestReportsMemory,
     ) -> Measured {
         let mut measured = Measured::default();
         let since = *memory.since.get_or_insert(at);
@@ -156,7 +54,7 @@ impl TestReports {
                 continue;
             }
             if let Some(report) = &facts.report {
-                let kept = Kept {
+                let kept = RememberedReport {
                     id: facts.end.id,
                     ended_at: facts.end.at,
                     read_at: facts.read_at,
@@ -182,25 +80,12 @@ impl TestReports {
     }
 }
 
-fn wants_summary(kept: Option<&Kept>, end: &End, at: UnixSeconds) -> bool {
-    match kept {
-        Some(kept) if kept.is_of(end) => !kept.is_settled() && at >= end.at.plus(SETTLE),
-        _ => true,
-    }
-}
-
-/// Of history only the newest end has cases: it gives the states.
-fn wants_cases(memory: &Memory, end: &End, newest: bool) -> bool {
-    let is_event = memory.since.is_some_and(|since| end.at >= since);
-    memory.claims.get(&end.id) != Some(&end.at) && (newest || is_event)
-}
-
 fn absorb_cases(
     subject: Subject<'_>,
     facts: &ReportFacts,
     cases: &[TestCase],
     since: UnixSeconds,
-    memory: &mut Memory,
+    memory: &mut TestReportsMemory,
     out: &mut Measured,
 ) {
     let End { name, id, at } = &facts.end;
@@ -226,9 +111,9 @@ fn absorb_cases(
     }
 }
 
-fn states(subject: Subject<'_>, memory: &Memory, out: &mut Vec<Measurement>) {
+fn states(subject: Subject<'_>, memory: &TestReportsMemory, out: &mut Vec<Measurement>) {
     // A branch and a tag of one name share their series: the later end is shown.
-    let mut shown: BTreeMap<&Text, (&RefName, &Kept)> = BTreeMap::new();
+    let mut shown: BTreeMap<&Text, (&RefName, &RememberedReport)> = BTreeMap::new();
     for (name, kept) in &memory.reports {
         let other = shown.get(&name.name);
         if other.is_none_or(|(_, other)| other.ended_at < kept.ended_at) {

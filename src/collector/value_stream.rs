@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Measured, Subject};
+use super::Measured;
 use crate::catalogue::labels::{ProjectLabels, StageLabels};
 use crate::catalogue::value_stream as metric;
 use crate::gitlab::repository::ValueStreams;
+use crate::memory::Subject;
 
 /// Measures a project's value streams. Where two streams have a stage of the same name, the first
 /// one's is shown.

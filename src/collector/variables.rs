@@ -2,54 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
-use super::refs::RefName;
-use super::{Measured, Subject, pipelines};
+use super::Measured;
 use crate::catalogue::labels::VariableLabels;
 use crate::catalogue::variables as metric;
 use crate::config::Pattern;
-use crate::gitlab::model::Variable;
+use crate::facts::VariablesOf;
+use crate::memory::Subject;
+use crate::memory::pipelines::PipelinesMemory;
+use crate::memory::refs::RefName;
+use crate::memory::variables::VariablesMemory;
 use crate::types::{PipelineId, Text};
 
 /// Most characters of a value that a label shows.
 const LONGEST_VALUE: usize = 256;
 
-/// A pipeline and its variables; none when it is gone.
-pub type VariablesOf = (RefName, PipelineId, Vec<Variable>);
-
-/// What is remembered: keys and values that the settings name, by ref.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Memory {
-    /// The keys that it was filtered by.
-    pub(crate) regexp: String,
-    pub(crate) newest: BTreeMap<RefName, (PipelineId, BTreeMap<Text, Text>)>,
-}
-
-/// The pipelines whose variables are to be read: they never change.
-#[must_use]
-pub fn wanted(
-    subject: Subject<'_>,
-    known: &pipelines::Memory,
-    memory: &Memory,
-    regexp: &Pattern,
-) -> Vec<(RefName, PipelineId)> {
-    let mut newest = known.newest_shown(subject);
-    newest.retain(|(name, id)| {
-        let read = memory.newest.get(name).map(|(read, _)| read);
-        read != Some(id) || memory.regexp != regexp.as_str()
-    });
-    newest
-}
-
 /// Takes in what was read, and gives all states as they are now.
 #[must_use]
 pub fn measure(
     subject: Subject<'_>,
-    known: &pipelines::Memory,
+    known: &PipelinesMemory,
     read: &[VariablesOf],
     regexp: &Pattern,
-    memory: &mut Memory,
+    memory: &mut VariablesMemory,
 ) -> Measured {
     if memory.regexp != regexp.as_str() {
         memory.newest.clear();

@@ -2,18 +2,18 @@
 //! is picked up, and for new projects as they come.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tracing::{Instrument, info_span};
 
-use super::Shared;
-use super::registry::Entry;
 use crate::clock::UnixSeconds;
-use crate::config::TierSetting;
+use crate::config::{Settings, TierSetting};
 use crate::gitlab::GitLab;
 use crate::gitlab::capability::Instance;
 use crate::gitlab::model::{Known, Role};
+use crate::observer::Observer;
+use crate::registry::Registry;
 use crate::types::ProjectId;
 use crate::types::Tier;
 
@@ -22,98 +22,129 @@ const HOLDS: Duration = Duration::from_secs(24 * 3600);
 /// How soon a failed look is repeated.
 const RETRY: Duration = Duration::from_secs(60);
 
-/// When to ask, and what was found.
-#[derive(Debug, Default)]
-pub(super) struct Capability {
+/// Asks what GitLab is and which tier each project has.
+pub(super) struct CapabilityTask {
+    gitlab: GitLab,
+    tier: TierSetting,
+    times: Mutex<Times>,
+    registry: Arc<Registry>,
+    observer: Arc<dyn Observer>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Times {
     /// When version and edition are to be asked for.
-    pub(super) instance_due: UnixSeconds,
+    instance_due: UnixSeconds,
     /// Whether they have been asked for with an answer, be it a refusal.
-    pub(super) asked: bool,
+    asked: bool,
 }
 
-/// Whether anything is to be asked for.
-pub(super) fn is_due(shared: &Shared, now: UnixSeconds) -> bool {
-    let capability = shared.capability();
-    let (instance_due, asked) = (capability.instance_due <= now, capability.asked);
-    drop(capability);
-    let registry = shared.registry();
-    let mut tiers = registry.iter();
-    instance_due || asked && tiers.any(|(_, entry)| entry.tier_due <= now)
-}
-
-/// Asks for what is due.
-pub(super) async fn look(shared: Arc<Shared>) {
-    let span = info_span!("run", otel.name = "capability run");
-    async {
-        let now = shared.clock.now();
-        if shared.capability().instance_due <= now {
-            instance(&shared, now).await;
-        }
-        if shared.capability().asked {
-            tiers(&shared, now).await;
+impl CapabilityTask {
+    pub(super) fn new(
+        settings: &Settings,
+        gitlab: &GitLab,
+        registry: &Arc<Registry>,
+        observer: &Arc<dyn Observer>,
+    ) -> Self {
+        Self {
+            gitlab: gitlab.clone(),
+            tier: settings.gitlab.tier,
+            times: Mutex::default(),
+            registry: Arc::clone(registry),
+            observer: Arc::clone(observer),
         }
     }
-    .instrument(span)
-    .await;
-}
 
-async fn instance(shared: &Shared, now: UnixSeconds) {
-    let answer = shared.gitlab.instance().await;
-    let mut capability = shared.capability();
-    match answer {
-        Ok(instance) => {
-            shared.observer.instance(&instance);
-            shared.registry().set_instance(Some(Arc::new(instance)));
-            capability.asked = true;
-            capability.instance_due = now.plus(HOLDS);
-        }
-        // A token that may not ask: what depends on the version is left out.
-        Err(error) if matches!(error.status(), Some(403 | 404)) => {
-            tracing::warn!("the version of GitLab is not known: {error}");
-            capability.asked = true;
-            capability.instance_due = now.plus(HOLDS);
-        }
-        Err(error) => {
-            tracing::debug!("the version of GitLab is asked for again: {error}");
-            // One endpoint that fails stops no collector: they do without the version until then.
-            capability.asked |= error.status().is_some();
-            capability.instance_due = now.plus(RETRY);
-        }
+    fn times(&self) -> MutexGuard<'_, Times> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-async fn tiers(shared: &Shared, now: UnixSeconds) {
-    let (instance, roles) = {
-        let registry = shared.registry();
-        let due = registry.iter().filter(|(_, entry)| entry.tier_due <= now);
-        let roles: BTreeMap<ProjectId, Known<Role>> =
-            due.map(|(id, entry)| (id, entry.project.role)).collect();
-        (registry.instance(), roles)
-    };
-    let ids: Vec<ProjectId> = roles.keys().copied().collect();
-    for ids in ids.chunks(GitLab::TIER_PROJECTS) {
-        let told = match set(shared.tier) {
-            Some(tier) => {
-                let (tier, holds) = (Known::Value(tier), HOLDS);
-                ids.iter().map(|id| (*id, Told { tier, holds })).collect()
+    /// Whether anything is to be asked for.
+    pub(super) fn is_due(&self, now: UnixSeconds) -> bool {
+        let Times {
+            instance_due,
+            asked,
+        } = *self.times();
+        instance_due <= now || asked && self.registry.lock().has_tier_due(now)
+    }
+
+    /// Keeps the rhythm when the clock is set back.
+    pub(super) fn clock_was_set_back(&self, back: Duration) {
+        let mut times = self.times();
+        times.instance_due = times.instance_due.minus(back);
+    }
+
+    /// Asks for what is due.
+    pub(super) async fn run(&self, now: UnixSeconds) {
+        let span = info_span!("run", otel.name = "capability run");
+        async {
+            let due = self.times().instance_due;
+            if due <= now {
+                self.ask_instance(now).await;
             }
-            None => asked(shared, ids, instance.as_deref(), &roles, now).await,
+            let asked = self.times().asked;
+            if asked {
+                self.ask_tiers(now).await;
+            }
+        }
+        .instrument(span)
+        .await;
+    }
+
+    async fn ask_instance(&self, now: UnixSeconds) {
+        let answer = self.gitlab.instance().await;
+        let mut times = self.times();
+        match answer {
+            Ok(instance) => {
+                self.observer.instance(&instance);
+                self.registry.lock().set_instance(Some(Arc::new(instance)));
+                times.asked = true;
+                times.instance_due = now.plus(HOLDS);
+            }
+            // A token that may not ask: what depends on the version is left out.
+            Err(error) if matches!(error.status(), Some(403 | 404)) => {
+                tracing::warn!("the version of GitLab is not known: {error}");
+                times.asked = true;
+                times.instance_due = now.plus(HOLDS);
+            }
+            Err(error) => {
+                tracing::debug!("the version of GitLab is asked for again: {error}");
+                // One endpoint that fails stops no collector: they do without the version until then.
+                times.asked |= error.status().is_some();
+                times.instance_due = now.plus(RETRY);
+            }
+        }
+    }
+
+    async fn ask_tiers(&self, now: UnixSeconds) {
+        let (instance, roles) = {
+            let projects = self.registry.lock();
+            (projects.instance(), projects.tiers_due(now))
         };
-        let mut registry = shared.registry();
-        for id in ids {
-            let Some(entry) = registry.get_mut(*id) else {
-                continue;
+        let ids: Vec<ProjectId> = roles.keys().copied().collect();
+        for ids in ids.chunks(GitLab::TIER_PROJECTS) {
+            let read = match set(self.tier) {
+                Some(tier) => {
+                    let (tier, holds) = (Known::Value(tier), HOLDS);
+                    let set = ids.iter().map(|id| (*id, ReadTier { tier, holds }));
+                    set.collect()
+                }
+                None => read_tiers(&self.gitlab, ids, instance.as_deref(), &roles, now).await,
             };
-            match told.get(id) {
-                Some(told) => told.put(entry, now),
-                None => entry.tier_due = now.plus(RETRY),
+            let mut projects = self.registry.lock();
+            for id in ids {
+                match read.get(id) {
+                    Some(ReadTier { tier, holds }) => {
+                        projects.set_tier(*id, *tier, now.plus(*holds), now);
+                    }
+                    None => projects.ask_tier_again(*id, now.plus(RETRY)),
+                }
             }
         }
-    }
-    let registry = shared.registry();
-    let tiers = registry.iter().filter_map(|(_, entry)| entry.tier?.value());
-    if let Some(highest) = tiers.max() {
-        shared.observer.tier(highest);
+        let highest = self.registry.lock().highest_tier();
+        if let Some(highest) = highest {
+            self.observer.tier(highest);
+        }
     }
 }
 
@@ -128,28 +159,32 @@ pub const fn set(setting: TierSetting) -> Option<Tier> {
     }
 }
 
-/// The tiers that GitLab tells. What it does not tell now is taken for unread and asked for again;
-/// what was known stays. No answer at all tells nothing: then nothing else is read either.
-async fn asked(
-    shared: &Shared,
+/// The tiers that GitLab gives. What it does not give now is taken for unread and asked for again;
+/// what was known stays. Without any answer nothing else is read either.
+async fn read_tiers(
+    gitlab: &GitLab,
     ids: &[ProjectId],
     instance: Option<&Instance>,
     roles: &BTreeMap<ProjectId, Known<Role>>,
     now: UnixSeconds,
-) -> BTreeMap<ProjectId, Told> {
-    let unread = |holds| ids.iter().map(|id| (*id, Told::unread(holds))).collect();
+) -> BTreeMap<ProjectId, ReadTier> {
+    let unread = |holds| {
+        ids.iter()
+            .map(|id| (*id, ReadTier::unread(holds)))
+            .collect()
+    };
     let Some(instance) = instance else {
         return unread(RETRY);
     };
-    match shared.gitlab.project_tiers(ids, instance, now).await {
+    match gitlab.project_tiers(ids, instance, now).await {
         Ok(batch) => {
-            let mut told: BTreeMap<ProjectId, Told> = unread(RETRY);
-            told.extend(batch.items.iter().map(|project| {
+            let mut read: BTreeMap<ProjectId, ReadTier> = unread(RETRY);
+            read.extend(batch.items.iter().map(|project| {
                 let role = roles.get(&project.id).copied().unwrap_or_default();
                 let tier = project.with_role(role).map_or(project.tier, Known::Value);
-                (project.id, Told { tier, holds: HOLDS })
+                (project.id, ReadTier { tier, holds: HOLDS })
             }));
-            told
+            read
         }
         Err(error) if error.graphql_unavailable() => {
             tracing::warn!("the tier of {} projects is unknown: {error}", ids.len());
@@ -162,30 +197,16 @@ async fn asked(
     }
 }
 
-/// What was told of a project's tier, and how long that holds.
+/// What was read of a project's tier, and how long that holds.
 #[derive(Clone, Copy, Debug)]
-struct Told {
+struct ReadTier {
     tier: Known<Tier>,
     holds: Duration,
 }
 
-impl Told {
+impl ReadTier {
     const fn unread(holds: Duration) -> Self {
         let tier = Known::Unread;
         Self { tier, holds }
-    }
-
-    fn put(self, entry: &mut Entry, now: UnixSeconds) {
-        entry.tier_due = now.plus(self.holds);
-        let before = entry.tier;
-        let tier = match (self.tier, before) {
-            (Known::Unread, Some(known)) => known,
-            (told, _) => told,
-        };
-        entry.tier = Some(tier);
-        // What an upgrade brings, or a downgrade takes, shows at the next look.
-        if before.is_some_and(|before| before != tier) {
-            entry.hasten_others(now);
-        }
     }
 }

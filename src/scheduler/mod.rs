@@ -1,172 +1,68 @@
-//! What runs when: discovery, the change feed and refs, each in its rhythm, never two runs of one
-//! (source, project) at once.
+//! What runs when, and nothing else: discovery, the sources over the projects that are due, and what
+//! GitLab is. What follows a run is [`crate::ingest`]'s.
 //!
 //! [`Scheduler::round`] runs all that is due to its end; [`Scheduler::run`] goes on until it is
-//! told to stop. What a run does is in [`run`].
+//! stopped. There are never two runs of one source over one project.
 
 pub mod capability;
-pub mod failures;
-mod measure;
-pub mod observer;
-mod record;
-pub mod registry;
-mod retire;
-mod run;
-mod success;
-pub mod timer;
+mod discover;
+mod retry;
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
+use tracing::{Instrument, info_span};
 
-use crate::catalogue::Collector;
+use crate::catalogue::{Activity, Collector};
 use crate::clock::{Clock, UnixSeconds};
-use crate::collector::set::FeedCollectors;
-use crate::config::{Settings, TierSetting};
-use crate::discovery::{Discovery, Scope};
-use crate::gitlab::{GitLab, Lane};
-use crate::project::ProjectMemory;
+use crate::config::Settings;
+use crate::gitlab::GitLab;
+use crate::ingest::{Ingest, activity};
+use crate::memory::ProjectMemory;
+use crate::observer::Observer;
 use crate::recorder::Recorder;
-use crate::source::AnySource;
-use crate::source::change_feed::{ChangeFeed, WayOfReading};
-use crate::source::refs::RefsSource;
-use crate::source::set::{Sources, sources};
+use crate::registry::{Batch, Holding, Registry, Room};
+use crate::source::change_feed::ChangeFeed;
+use crate::source::set::sources;
+use crate::source::{Context, Source};
 use crate::types::ProjectId;
-use capability::Capability;
-use observer::Observer;
-use registry::{Gone, Reading, Registry, Rhythm};
-use timer::Retry;
+use capability::CapabilityTask;
+use discover::DiscoveryTask;
 
-/// The value of `collector_type` for looking projects up.
-pub const DISCOVERY: &str = "discovery";
-/// The value of `collector_type` for looking at refs.
-pub const REFS: &str = "refs";
-
-/// Projects in one run of the change feed: as many as one query takes.
-const FEED_BATCH: usize = GitLab::CHANGES_PROJECTS;
-/// Projects in one run of the change feed that goes deeper than the first: as many as share a query
-/// for jobs.
-const DEEPER_BATCH: usize = GitLab::JOBS_PROJECTS;
-/// Projects in one run of refs, which takes a few calls each.
-const REFS_BATCH: usize = 10;
-/// Kind of failure of a run that panicked, which none should.
-const PANIC: &str = "panic";
 /// Runs at once; what does not fit stays due.
 const RUNS_AT_ONCE: usize = 8;
 /// Of these, runs of sources beside the change feed and refs: pipelines never wait for them.
 const OTHER_RUNS_AT_ONCE: usize = 4;
-/// How often the clock is looked at when nothing else wakes the scheduler.
+/// Of these, runs that read what happened before: what is new never waits for them.
+const BACKFILL_RUNS_AT_ONCE: usize = 4;
+/// How often the clock is read when nothing else wakes the scheduler.
 const TICK: Duration = Duration::from_secs(1);
-/// How often series that are gone are taken away, and births that are over are noted.
+/// How often series that are gone are taken away, and initial zeros that are over are noted.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Runs sources over projects.
 pub struct Scheduler {
-    shared: Arc<Shared>,
+    clock: Clock,
+    registry: Arc<Registry>,
+    sources: Vec<Arc<dyn Source>>,
+    feed: Arc<ChangeFeed>,
+    ingest: Arc<Ingest>,
+    discovery: Arc<DiscoveryTask>,
+    capability: Arc<CapabilityTask>,
+    observer: Arc<dyn Observer>,
     running: JoinSet<()>,
-    discovery_due: UnixSeconds,
-    /// Discovery under way.
-    discovering: Option<Id>,
-    /// A look at what GitLab is under way.
-    probing: Option<Id>,
+    /// What each task under way does, for one that panics.
+    activities: BTreeMap<Id, Activity>,
+    /// Runs that read what happened before.
+    backfills: Vec<Id>,
+    /// Runs of sources beside the change feed and refs.
+    others: Vec<Id>,
     sweep_due: UnixSeconds,
     /// What the clock showed last.
     last_now: UnixSeconds,
-}
-
-/// What runs share.
-pub struct Shared {
-    clock: Clock,
-    gitlab: GitLab,
-    tier: TierSetting,
-    capability: Mutex<Capability>,
-    feed: ChangeFeed,
-    refs: RefsSource,
-    others: Sources,
-    collectors: FeedCollectors,
-    max_pipelines_per_ref: usize,
-    feed_interval: Duration,
-    discovery_interval: Duration,
-    discovery: tokio::sync::Mutex<Discovery>,
-    /// When discovery tries again what failed.
-    discovery_retry: Mutex<Retry>,
-    /// Projects that are gone, or not as they were: discovery shall look them up anew.
-    changed: Mutex<BTreeSet<ProjectId>>,
-    /// Projects that are tracked no more and that the store could not forget yet.
-    lost: Mutex<Vec<Gone>>,
-    /// Held from measuring to showing: one run at a time.
-    recorder: tokio::sync::Mutex<Recorder>,
-    registry: Mutex<Registry>,
-    observer: Arc<dyn Observer>,
-}
-
-impl Shared {
-    /// The tracked projects.
-    pub fn registry(&self) -> MutexGuard<'_, Registry> {
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How projects are read now.
-    #[must_use]
-    pub fn way_of_reading(&self, now: UnixSeconds) -> WayOfReading {
-        self.feed.way_of_reading(now)
-    }
-
-    fn capability(&self) -> MutexGuard<'_, Capability> {
-        self.capability
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How often a reading is done, and by how many projects at once.
-    fn rhythm(&self, reading: Reading) -> Rhythm {
-        let other = self.others.iter().find(|other| other.reading() == reading);
-        match other {
-            Some(other) => Rhythm::new(other.interval(), other.batch()),
-            None => Rhythm::new(self.feed_interval, FEED_BATCH),
-        }
-    }
-
-    /// The collectors that measure a reading.
-    fn collectors_of(&self, reading: Reading) -> Vec<Collector> {
-        if reading == Reading::ChangeFeed {
-            return self.collectors.enabled().collect();
-        }
-        let other = self.others.iter().find(|other| other.reading() == reading);
-        other.map_or_else(Vec::new, |other| other.collectors().to_vec())
-    }
-
-    /// The value of `collector_type` that a reading's errors are counted under.
-    fn name(&self, reading: Reading) -> &'static str {
-        let other = self.others.iter().find(|other| other.reading() == reading);
-        let first = other.and_then(|other| other.collectors().first());
-        first.map_or(Collector::Pipelines.as_str(), |first| first.as_str())
-    }
-
-    fn discovery_retry(&self) -> MutexGuard<'_, Retry> {
-        self.discovery_retry
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Projects that discovery shall look up anew.
-    fn changed(&self) -> MutexGuard<'_, BTreeSet<ProjectId>> {
-        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Projects that are still to be forgotten.
-    fn lost(&self) -> MutexGuard<'_, Vec<Gone>> {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until what is being recorded has been shown.
-    pub async fn settled(&self) {
-        drop(self.recorder.lock().await);
-    }
 }
 
 impl Scheduler {
@@ -180,55 +76,52 @@ impl Scheduler {
         observer: Arc<dyn Observer>,
         clock: Clock,
     ) -> Self {
-        // What an earlier process counted with collectors that are off now would stand still for
-        // ever.
+        // What an earlier process counted with collectors that are off now would never move again.
         for collector in switched_off(settings) {
             recorder.retire(collector, clock.now());
         }
-        let collectors = FeedCollectors::new(&settings.collectors);
-        let wishes = collectors.wishes(&settings.collectors);
-        let pipelines = &settings.collectors.pipelines;
-        let discovery = Discovery::new(
-            gitlab.in_lane(Lane::Urgent),
-            &settings.projects,
-            &settings.wildcards,
+        let registry = Arc::new(Registry::new(remembered));
+        let feed = Arc::new(ChangeFeed::new(settings, gitlab, clock.clone()));
+        let sources = sources(settings, gitlab, &feed);
+        let ingest = Ingest::new(
+            settings,
+            &sources,
+            Arc::clone(&registry),
+            recorder,
+            Arc::clone(&observer),
+            clock.clone(),
         );
-        let shared = Shared {
-            feed: ChangeFeed::new(gitlab.clone(), wishes, clock.clone()),
-            refs: RefsSource::new(gitlab.clone(), wishes.jobs),
-            others: sources(settings, gitlab),
-            gitlab: gitlab.clone(),
-            tier: settings.gitlab.tier,
-            capability: Mutex::default(),
-            collectors,
-            max_pipelines_per_ref: usize::try_from(pipelines.max_pipelines_per_ref)
-                .unwrap_or(usize::MAX),
-            feed_interval: feed_interval(settings),
-            discovery_interval: settings.discovery.interval,
-            discovery: tokio::sync::Mutex::new(discovery),
-            discovery_retry: Mutex::default(),
-            changed: Mutex::default(),
-            lost: Mutex::default(),
-            recorder: tokio::sync::Mutex::new(recorder),
-            registry: Mutex::new(Registry::new(remembered)),
+        let ingest = Arc::new(ingest);
+        Self {
+            discovery: Arc::new(DiscoveryTask::new(
+                settings, gitlab, &ingest, &registry, &observer,
+            )),
+            capability: Arc::new(CapabilityTask::new(settings, gitlab, &registry, &observer)),
+            registry,
+            sources,
+            feed,
+            ingest,
             observer,
             clock,
-        };
-        Self {
-            shared: Arc::new(shared),
             running: JoinSet::new(),
-            discovery_due: UnixSeconds::default(),
-            discovering: None,
-            probing: None,
+            activities: BTreeMap::new(),
+            backfills: Vec::new(),
+            others: Vec::new(),
             sweep_due: UnixSeconds::default(),
             last_now: UnixSeconds::default(),
         }
     }
 
-    /// What the scheduler's runs share: the registry of projects above all.
+    /// The tracked projects.
     #[must_use]
-    pub fn shared(&self) -> Arc<Shared> {
-        Arc::clone(&self.shared)
+    pub fn registry(&self) -> Arc<Registry> {
+        Arc::clone(&self.registry)
+    }
+
+    /// The change feed, which knows how projects are read now.
+    #[must_use]
+    pub fn feed(&self) -> Arc<ChangeFeed> {
+        Arc::clone(&self.feed)
     }
 
     /// Runs all that is due now, to its end; what that makes due (projects just found) too.
@@ -244,7 +137,7 @@ impl Scheduler {
         }
     }
 
-    /// Runs what is due, as it becomes due, until `stop`; then lets go of the calls under way.
+    /// Runs what is due, as it becomes due, until `stop`; then drops the calls under way.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
             self.start_due();
@@ -255,128 +148,175 @@ impl Scheduler {
             }
         }
         self.running.shutdown().await;
-        self.shared.settled().await;
+        self.ingest.settled().await;
     }
 
     fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {
-        let id = match ended {
-            Ok((id, ())) => id,
-            Err(error) => {
-                if error.is_panic() {
-                    tracing::error!("a run ended badly: {error}");
-                    self.shared.observer.failed("pipelines", PANIC);
-                }
-                error.id()
-            }
+        let (id, error) = match ended {
+            Ok((id, ())) => (id, None),
+            Err(error) => (error.id(), Some(error)),
         };
-        for under_way in [&mut self.discovering, &mut self.probing] {
-            if *under_way == Some(id) {
-                *under_way = None;
-            }
+        let activity = self.activities.remove(&id);
+        if let (Some(activity), Some(error)) = (activity, error) {
+            self.ingest.task_failed(activity, &error);
         }
+        self.backfills.retain(|run| *run != id);
+        self.others.retain(|run| *run != id);
+    }
+
+    fn is_running(&self, activity: Activity) -> bool {
+        self.activities.values().any(|running| *running == activity)
     }
 
     /// Keeps the rhythm when the clock is set back: what was due in a minute still is.
-    fn mind_the_clock(&mut self, now: UnixSeconds) {
+    fn follow_clock(&mut self, now: UnixSeconds) {
         let back = self.last_now.since(now);
         self.last_now = now;
         if back.is_zero() {
             return;
         }
         tracing::warn!(seconds = back.as_secs(), "the clock was set back");
-        self.discovery_due = self.discovery_due.minus(back);
-        self.shared.discovery_retry().clock_was_set_back(back);
         self.sweep_due = self.sweep_due.minus(back);
-        let mut capability = self.shared.capability();
-        capability.instance_due = capability.instance_due.minus(back);
-        drop(capability);
-        self.shared.registry().clock_was_set_back(back);
+        self.discovery.clock_was_set_back(back);
+        self.capability.clock_was_set_back(back);
+        self.registry.lock().clock_was_set_back(back);
     }
 
     fn start_due(&mut self) {
-        let now = self.shared.clock.now();
-        self.mind_the_clock(now);
+        let now = self.clock.now();
+        self.follow_clock(now);
         if self.sweep_due <= now {
             self.sweep_due = now.plus(SWEEP_INTERVAL);
+            let ingest = Arc::clone(&self.ingest);
             // Not worth a trace: it makes no call.
-            self.running.spawn(run::sweep(Arc::clone(&self.shared)));
+            let id = self.running.spawn(async move { ingest.sweep().await }).id();
+            self.activities.insert(id, Activity::Cleanup);
         }
-        self.start_discovery(now);
-        if self.probing.is_none() && capability::is_due(&self.shared, now) {
-            let probing = self.spawn(capability::look(Arc::clone(&self.shared)), "capability");
-            self.probing = Some(probing);
+        if !self.is_running(Activity::Discovery)
+            && let Some(scope) = self.discovery.take_due(now)
+        {
+            let discovery = Arc::clone(&self.discovery);
+            let run = async move { discovery.run(scope, now).await };
+            self.spawn(run, Activity::Discovery, "discovery");
         }
-        let free = RUNS_AT_ONCE.saturating_sub(self.running.len());
-        let feed = self.shared.registry().take_feed(now, free);
-        let free = free.saturating_sub(feed.len());
-        let refs = self.shared.registry().take_refs(now, free);
-        for targets in feed {
-            self.spawn(
-                run::change_feed(Arc::clone(&self.shared), targets),
-                "change_feed",
-            );
+        if !self.is_running(Activity::Capability) && self.capability.is_due(now) {
+            let capability = Arc::clone(&self.capability);
+            let run = async move { capability.run(now).await };
+            self.spawn(run, Activity::Capability, "capability");
         }
-        for targets in refs {
-            self.spawn(run::refs(Arc::clone(&self.shared), targets), "refs");
-        }
-        self.start_others(now);
-        let queued = self.shared.registry().due(now);
-        self.shared.observer.tasks(queued, self.running.len());
+        self.start_runs(now);
     }
 
-    fn start_discovery(&mut self, now: UnixSeconds) {
-        let scope = if self.discovery_due <= now {
-            Scope::All
-        } else if self.shared.discovery_retry().is_due(now) {
-            Scope::Failed
-        } else {
-            return;
+    fn start_runs(&mut self, now: UnixSeconds) {
+        let room = Room {
+            runs: RUNS_AT_ONCE.saturating_sub(self.running.len()),
+            others: OTHER_RUNS_AT_ONCE.saturating_sub(self.others.len()),
+            backfill: BACKFILL_RUNS_AT_ONCE.saturating_sub(self.backfills.len()),
         };
-        if self.discovering.is_some() {
-            return;
+        let taken = self.registry.lock().take(&self.sources, now, room);
+        for batch in taken.batches {
+            self.start(batch);
         }
-        if scope == Scope::All {
-            self.discovery_due = now.plus(self.shared.discovery_interval);
-        }
-        let run = run::discover(Arc::clone(&self.shared), scope);
-        self.discovering = Some(self.spawn(run, DISCOVERY));
+        self.observer.tasks(taken.queued, self.running.len());
+        self.observer.waiting(taken.lag);
     }
 
-    /// Starts what is due beside the change feed and refs: what has waited longest first.
-    fn start_others(&mut self, now: UnixSeconds) {
-        let shared = Arc::clone(&self.shared);
-        let registry = shared.registry();
-        let due = |other: &Arc<dyn AnySource>| registry.first_due(other.reading());
-        let mut others: Vec<_> = shared
-            .others
-            .iter()
-            .filter_map(|other| Some((due(other).filter(|due| *due <= now)?, other)))
-            .collect();
-        let under_way = registry.others_under_way();
-        drop(registry);
-        others.sort_by_key(|(due, other)| (*due, other.reading()));
-        let free = RUNS_AT_ONCE.saturating_sub(self.running.len());
-        let mut free = free.min(OTHER_RUNS_AT_ONCE.saturating_sub(under_way));
-        for (_, other) in others {
-            if free == 0 {
-                return;
-            }
-            let taken = shared.registry().take_other(other.as_ref(), now);
-            if let Some(targets) = taken {
-                free -= 1;
-                let run = run::other(Arc::clone(&shared), Arc::clone(other), targets);
-                let name = other
-                    .collectors()
-                    .first()
-                    .map_or("", |first| first.as_str());
-                self.spawn(run, name);
-            }
+    fn start(&mut self, batch: Batch) {
+        let activity = activity(batch.source.as_ref());
+        let is_other = batch.source.needs() == crate::source::Needs::Tier;
+        let is_backfill = batch.priority == crate::registry::Priority::Backfill;
+        let name = batch.source.reading().as_str();
+        let run = run(
+            Arc::clone(&self.registry),
+            Arc::clone(&self.ingest),
+            batch,
+            self.clock.clone(),
+        );
+        let id = self.spawn(run, activity, name);
+        if is_other {
+            self.others.push(id);
+        }
+        if is_backfill {
+            self.backfills.push(id);
         }
     }
 
-    fn spawn(&mut self, run: impl Future<Output = ()> + Send + 'static, task: &'static str) -> Id {
-        let span = tracing::info_span!("task", otel.name = task, task);
-        self.running.spawn(run.instrument(span)).id()
+    fn spawn(
+        &mut self,
+        run: impl Future<Output = ()> + Send + 'static,
+        activity: Activity,
+        task: &'static str,
+    ) -> Id {
+        let span = info_span!("task", otel.name = task, task);
+        let id = self.running.spawn(run.instrument(span)).id();
+        self.activities.insert(id, activity);
+        id
+    }
+}
+
+/// The projects that a run holds; they are free again when it ends, however it does.
+struct Held {
+    registry: Arc<Registry>,
+    source: Arc<dyn Source>,
+    projects: BTreeMap<ProjectId, Holding>,
+    clock: Clock,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let now = self.clock.now();
+        let mut projects = self.registry.lock();
+        projects.release(self.source.as_ref(), &self.projects, now);
+    }
+}
+
+/// One run of a source over a batch of projects: reads, and hands over what was read.
+async fn run(registry: Arc<Registry>, ingest: Arc<Ingest>, batch: Batch, clock: Clock) {
+    let started = Instant::now();
+    let Batch {
+        source, targets, ..
+    } = batch;
+    let reading = source.reading();
+    let (projects, tracked) = {
+        let registry = registry.lock();
+        let held = targets.iter();
+        let held = held.map(|target| (target.id(), registry.holding(reading, target)));
+        (held.collect(), registry.tracked())
+    };
+    let held = Held {
+        registry,
+        source: Arc::clone(&source),
+        projects,
+        clock: clock.clone(),
+    };
+    let span = info_span!(
+        "run",
+        otel.name = format!("{} run", reading.as_str()),
+        projects = targets.len()
+    );
+    let mut read = Vec::new();
+    let mut able = Vec::new();
+    for target in targets {
+        match source.unavailable(&target) {
+            Some(why) => read.push((target.id(), Err(why.into()))),
+            None => able.push(target),
+        }
+    }
+    if !able.is_empty() {
+        let context = Context {
+            now: clock.now(),
+            tracked,
+        };
+        read.extend(source.fetch(&able, &context).instrument(span.clone()).await);
+    }
+    ingest
+        .conclude(&source, held.projects.clone(), read)
+        .instrument(span.clone())
+        .await;
+    span.in_scope(|| ingest.report_run(source.as_ref(), started.elapsed()));
+    ingest.report_availability(source.as_ref());
+    if reading == crate::facts::Reading::ChangeFeed {
+        ingest.report_projects();
     }
 }
 
@@ -385,19 +325,4 @@ fn switched_off(settings: &Settings) -> impl Iterator<Item = Collector> {
     let switches = settings.collectors.switches();
     let all = Collector::ALL.into_iter();
     all.filter(move |collector| switches.contains(&(collector.as_str(), false)))
-}
-
-/// The change feed serves several collectors: it runs as often as the quickest of them asks.
-fn feed_interval(settings: &Settings) -> Duration {
-    let pipelines = &settings.collectors.pipelines;
-    let jobs = &settings.collectors.jobs;
-    let intervals = [
-        pipelines.enabled.then_some(pipelines.interval),
-        jobs.enabled.then_some(jobs.interval),
-    ];
-    intervals
-        .into_iter()
-        .flatten()
-        .min()
-        .unwrap_or(pipelines.interval)
 }

@@ -5,17 +5,20 @@
 
 use std::time::Duration;
 
-use super::{Problem, Reading, Source, SourceError, Target, side_by_side};
+use async_trait::async_trait;
+
+use super::{Context, Fetched, Source, SourceError, Target, Wants, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::collector::contributors::{Begun, Branch, Read, measure};
-use crate::collector::{Measures, Subject};
-use crate::config::Settings;
-use crate::gitlab::model::{Known, Page};
+use crate::config::{ProjectSettings, Settings};
+use crate::facts::contributors::{Branch, Commits, ContributorsRead};
+use crate::facts::{Facts, Problem, Reading};
+use crate::gitlab::model::{Known, Page, Project};
 use crate::gitlab::repository::{Commit, Contributor};
 use crate::gitlab::{Cause, GitLab, GitLabError};
+use crate::memory::ProjectMemory;
+use crate::memory::contributors::{Begun, ContributorsMemory};
 use crate::people::People;
-use crate::project::ProjectMemory;
 use crate::types::{ProjectId, Text};
 
 /// Projects in one run; each costs calls of its own.
@@ -32,13 +35,6 @@ pub struct ContributorsSource {
     gitlab: GitLab,
     people: People,
     interval: Duration,
-}
-
-/// What was read of a project.
-#[derive(Debug)]
-pub struct ContributorsRead {
-    read: Read,
-    problems: Vec<Problem>,
 }
 
 impl ContributorsSource {
@@ -74,7 +70,7 @@ impl ContributorsSource {
             None => Branch::Empty,
         };
         Ok(ContributorsRead {
-            read: Read {
+            read: Commits {
                 branch,
                 activity: target.project.last_activity_at,
                 read_at,
@@ -176,20 +172,20 @@ fn begins(name: Text, tip: Text) -> Branch {
 }
 
 fn problem(target: &Target, error: &GitLabError) -> Problem {
-    let collector = Collector::Contributors.as_str();
+    let collector = Collector::Contributors;
     Problem::call(&target.project.full_path, collector, error)
 }
 
 /// The commits of a page; what is missing of them is told.
 fn whole(target: &Target, page: Page<Commit>, problems: &mut Vec<Problem>) -> Vec<Commit> {
-    let (path, collector) = (&target.project.full_path, Collector::Contributors.as_str());
+    let (path, collector) = (&target.project.full_path, Collector::Contributors);
     let skipped = page.skipped.into_iter();
     problems.extend(skipped.map(|why| Problem::skipped(path, collector, why)));
     if page.next.is_some() {
         let read = page.items.len();
         problems.push(Problem {
             project: path.clone(),
-            collector,
+            activity: collector.into(),
             kind: "too_large",
             sentence: format!(
                 "more than {read} commits came to the default branch since the last look; the \
@@ -202,43 +198,20 @@ fn whole(target: &Target, page: Page<Commit>, problems: &mut Vec<Problem>) -> Ve
 }
 
 /// Whether the default branch may have moved since it was last read.
-fn may_have_moved(target: &Target, now: UnixSeconds) -> bool {
-    let memory = &target.memory.contributors;
-    let (Some(read_at), Some(activity)) = (memory.read_at, target.project.last_activity_at) else {
+fn may_have_moved(project: &Project, memory: &ContributorsMemory, now: UnixSeconds) -> bool {
+    let (Some(read_at), Some(activity)) = (memory.read_at, project.last_activity_at) else {
         return true;
     };
-    let branch = target.project.default_branch.as_ref().value();
+    let branch = project.default_branch.as_ref().value();
     let begun = memory.begun.as_ref().map(|begun| &begun.branch);
     let begun = begun.filter(|name| !name.is_empty());
     let recent = read_at.since(activity) < THROTTLE.saturating_mul(2);
     branch != begun || memory.activity != Some(activity) || recent || now.since(read_at) >= QUIET
 }
 
-impl Source for ContributorsSource {
-    type Facts = ContributorsRead;
-
-    fn reading(&self) -> Reading {
-        Reading::Contributors
-    }
-
-    fn collectors(&self) -> &[Collector] {
-        &[Collector::Contributors]
-    }
-
-    fn interval(&self) -> Duration {
-        self.interval
-    }
-
-    fn batch(&self) -> usize {
-        BATCH
-    }
-
-    fn wants(&self, target: &Target, now: UnixSeconds) -> bool {
-        *target.memory.contributors.names.naming() != self.people.author_naming()
-            || may_have_moved(target, now)
-    }
-
-    async fn fetch(
+impl ContributorsSource {
+    /// Reads some projects: one result for each.
+    async fn read(
         &self,
         targets: &[Target],
         now: UnixSeconds,
@@ -248,18 +221,37 @@ impl Source for ContributorsSource {
             .map(|target| async move { (target.id(), self.project(target, now).await) });
         side_by_side(CALLS_AT_ONCE, reads.collect()).await
     }
+}
 
-    fn problems<'a>(&self, facts: &'a ContributorsRead) -> &'a [Problem] {
-        &facts.problems
+#[async_trait]
+impl Source for ContributorsSource {
+    fn reading(&self) -> Reading {
+        Reading::Contributors
     }
 
-    fn measure(
-        &self,
-        subject: Subject<'_>,
-        facts: &ContributorsRead,
-        memory: &mut ProjectMemory,
-    ) -> Vec<Measures> {
-        let memory = &mut memory.contributors;
-        vec![measure(subject, &self.people, &facts.read, memory)]
+    fn collectors(&self) -> &[Collector] {
+        &[Collector::Contributors]
+    }
+
+    fn interval(&self, _: &ProjectSettings) -> Duration {
+        self.interval
+    }
+
+    fn batch(&self) -> usize {
+        BATCH
+    }
+
+    fn wants(&self, project: &Project, memory: &ProjectMemory, now: UnixSeconds) -> Wants {
+        let memory = &memory.contributors;
+        let is_renamed = *memory.names.naming() != self.people.author_naming();
+        match is_renamed || may_have_moved(project, memory, now) {
+            true => Wants::Now,
+            false => Wants::AfterInterval,
+        }
+    }
+
+    async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched {
+        let read = self.read(targets, context.now).await;
+        fetched(read, Facts::Contributors)
     }
 }

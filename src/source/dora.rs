@@ -6,23 +6,23 @@ mod computed;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use async_trait::async_trait;
+
 use super::batches::Batches;
-use super::{Problem, Reading, Source, SourceError, Target, Unavailable, side_by_side};
+use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::collector::dora::computed::Period;
-use crate::collector::dora::{self, Memory};
-use crate::collector::{Measures, Subject};
-use crate::config::{Collectors, DoraSource as Choice, EnvironmentTier};
+use crate::config::{Collectors, DoraSource as Choice, EnvironmentTier, ProjectSettings};
+use crate::facts::dora::{DoraRead, Figures};
+use crate::facts::{Facts, Reading, Unavailable};
 use crate::gitlab::GitLab;
 use crate::gitlab::capability::Edition;
 use crate::gitlab::dora::{DeploymentTier, DoraByTier, ProjectDora};
 use crate::gitlab::model::Role;
-use crate::project::ProjectMemory;
+use crate::memory::dora::DoraProgress;
+use crate::memory::dora::computed::Period;
 use crate::types::ProjectId;
 use crate::types::Tier;
-
-pub use computed::State;
 
 /// Projects that are read side by side.
 const PROJECTS_AT_ONCE: usize = 4;
@@ -38,20 +38,6 @@ pub struct DoraSource {
     choice: Choice,
     tiers: BTreeSet<DeploymentTier>,
     batches: Batches,
-}
-
-/// What was read of a project.
-#[derive(Debug)]
-pub struct DoraRead {
-    figures: Figures,
-    state: State,
-    problems: Vec<Problem>,
-}
-
-#[derive(Debug)]
-enum Figures {
-    GitLab(DoraByTier),
-    Computed(Box<Memory>),
 }
 
 impl From<EnvironmentTier> for DeploymentTier {
@@ -112,7 +98,7 @@ impl DoraSource {
             if let Some(figures) = given {
                 return Ok(DoraRead {
                     figures: Figures::GitLab(figures),
-                    state: State::default(),
+                    progress: DoraProgress::default(),
                     problems: Vec::new(),
                 });
             }
@@ -121,10 +107,10 @@ impl DoraSource {
             return Err(Unavailable::Unlicensed(Tier::Ultimate).into());
         }
         let mut read = computed::read(&self.gitlab, target, &self.tiers, now).await?;
-        read.state.refused_at = refused_at;
+        read.progress.refused_at = refused_at;
         Ok(DoraRead {
             figures: Figures::Computed(Box::new(read.memory)),
-            state: read.state,
+            progress: read.progress,
             problems: read.problems,
         })
     }
@@ -158,36 +144,9 @@ impl DoraSource {
     }
 }
 
-impl Source for DoraSource {
-    type Facts = DoraRead;
-
-    fn reading(&self) -> Reading {
-        Reading::Dora
-    }
-
-    fn collectors(&self) -> &[Collector] {
-        &[Collector::Dora]
-    }
-
-    fn interval(&self) -> Duration {
-        self.interval
-    }
-
-    fn batch(&self) -> usize {
-        match self.choice {
-            Choice::Computed => BATCH,
-            Choice::Auto | Choice::Gitlab => GitLab::DORA_PROJECTS,
-        }
-    }
-
-    fn unavailable(&self, target: &Target) -> Option<Unavailable> {
-        match self.choice {
-            Choice::Gitlab => target.lacks(Tier::Ultimate, Role::REPORTER),
-            Choice::Auto | Choice::Computed => target.lacks(Tier::Free, Role::REPORTER),
-        }
-    }
-
-    async fn fetch(
+impl DoraSource {
+    /// Reads some projects: one result for each.
+    async fn read(
         &self,
         targets: &[Target],
         now: UnixSeconds,
@@ -209,30 +168,38 @@ impl Source for DoraSource {
         });
         side_by_side(PROJECTS_AT_ONCE, reads.collect()).await
     }
+}
 
-    fn problems<'a>(&self, facts: &'a DoraRead) -> &'a [Problem] {
-        &facts.problems
+#[async_trait]
+impl Source for DoraSource {
+    fn reading(&self) -> Reading {
+        Reading::Dora
     }
 
-    fn measure(
-        &self,
-        subject: Subject<'_>,
-        facts: &DoraRead,
-        memory: &mut ProjectMemory,
-    ) -> Vec<Measures> {
-        memory.dora_state = facts.state.clone();
-        let measured = match &facts.figures {
-            Figures::GitLab(figures) => {
-                memory.dora = Memory::default();
-                dora::measure(subject, dora::GITLAB, figures)
-            }
-            Figures::Computed(read) => {
-                let period = Period::ending(subject.now);
-                memory.dora = Memory::clone(read);
-                memory.dora.forget(period);
-                dora::measure(subject, dora::COMPUTED, &memory.dora.figures(period))
-            }
-        };
-        vec![Measures::new(Collector::Dora, measured)]
+    fn collectors(&self) -> &[Collector] {
+        &[Collector::Dora]
+    }
+
+    fn interval(&self, _: &ProjectSettings) -> Duration {
+        self.interval
+    }
+
+    fn batch(&self) -> usize {
+        match self.choice {
+            Choice::Computed => BATCH,
+            Choice::Auto | Choice::Gitlab => GitLab::DORA_PROJECTS,
+        }
+    }
+
+    fn unavailable(&self, target: &Target) -> Option<Unavailable> {
+        match self.choice {
+            Choice::Gitlab => target.lacks(Tier::Ultimate, Role::REPORTER),
+            Choice::Auto | Choice::Computed => target.lacks(Tier::Free, Role::REPORTER),
+        }
+    }
+
+    async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched {
+        let read = self.read(targets, context.now).await;
+        fetched(read, Facts::Dora)
     }
 }

@@ -8,19 +8,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use async_trait::async_trait;
 
-use super::{Problem, Reading, Source, SourceError, Target, Unavailable, side_by_side};
+use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::collector::environments::{Known, Read, measure};
-use crate::collector::{Measures, Subject};
-use crate::config::{Collectors, Environments};
+use crate::config::{Collectors, Environments, ProjectSettings};
+use crate::facts::environments::{Deployments, EnvironmentsRead};
+use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::GitLab;
 use crate::gitlab::GitLabError;
 use crate::gitlab::model::Role;
 use crate::gitlab::rest::{Deployment, DeploymentFilter};
-use crate::project::ProjectMemory;
+use crate::memory::ProjectMemory;
+use crate::memory::environments::{EnvironmentsProgress, RememberedEnvironment};
 use crate::types::ProjectId;
 use crate::types::Tier;
 
@@ -35,31 +36,6 @@ const ENVIRONMENTS_AT_ONCE: usize = 20;
 const CALLS_AT_ONCE: usize = 4;
 /// Projects in one run; each costs calls of its own.
 const BATCH: usize = 10;
-
-/// How far the deployments of a project have been read.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct State {
-    /// When the project was first looked at, by GitLab's clock.
-    pub(crate) first_seen: UnixSeconds,
-    /// Latest change that has been read.
-    pub(crate) watermark: UnixSeconds,
-    /// When calls were last made, by GitLab's clock or ours, whichever is behind.
-    pub(crate) read_at: Option<UnixSeconds>,
-    /// When the last full look was.
-    pub(crate) full_at: UnixSeconds,
-    /// What the change feed had seen at the last look.
-    pub(crate) moved: UnixSeconds,
-    /// The turn of environments when there are more than one look takes.
-    pub(crate) turn: usize,
-}
-
-/// What one look brought of a project.
-#[derive(Debug)]
-pub struct EnvironmentsRead {
-    read: Read,
-    state: State,
-    problems: Vec<Problem>,
-}
 
 /// The source.
 pub struct EnvironmentsSource {
@@ -86,16 +62,19 @@ impl EnvironmentsSource {
     }
 
     fn is_due(target: &Target, now: UnixSeconds) -> bool {
-        let state = &target.memory.environments_state;
-        let Some(read_at) = state.read_at else {
+        let progress = &target.memory.environments_state;
+        let Some(read_at) = progress.read_at else {
             return true;
         };
         let moved = pipelines(&target.memory)
-            .is_none_or(|(watermark, active)| active || watermark != state.moved);
+            .is_none_or(|(watermark, active)| active || watermark != progress.moved);
         // A deployment moves after the pipeline it belongs to.
-        let late = state.moved.plus(OVERLAP) > read_at;
+        let late = progress.moved.plus(OVERLAP) > read_at;
         let mut known = target.memory.environments.known().values();
-        moved || late || known.any(Known::is_open) || now.since(state.full_at) >= FULL_LOOK
+        moved
+            || late
+            || known.any(RememberedEnvironment::is_open)
+            || now.since(progress.full_at) >= FULL_LOOK
     }
 
     async fn project(
@@ -104,15 +83,15 @@ impl EnvironmentsSource {
         now: UnixSeconds,
     ) -> Result<EnvironmentsRead, SourceError> {
         let before = &target.memory.environments_state;
-        let mut state = before.clone();
-        let (mut read, mut problems) = (Read::default(), Vec::new());
+        let mut progress = before.clone();
+        let (mut read, mut problems) = (Deployments::default(), Vec::new());
         let since = before.watermark.minus(OVERLAP);
         read.floor = before.read_at.map(|_| since.max(before.first_seen));
         read.next_floor = since.max(before.first_seen);
         if !Self::is_due(target, now) {
             return Ok(EnvironmentsRead {
                 read,
-                state,
+                progress,
                 problems,
             });
         }
@@ -131,42 +110,48 @@ impl EnvironmentsSource {
         for sentence in listed.skipped.into_iter().chain(page.skipped) {
             problems.push(Problem::skipped(
                 &target.project.full_path,
-                Collector::Environments.as_str(),
+                Collector::Environments,
                 sentence,
             ));
         }
         read.deployments = page.items;
         if before.read_at.is_none() {
-            state.first_seen = clock;
+            progress.first_seen = clock;
             // Nothing that changed before the look began is new.
-            state.watermark = clock;
+            progress.watermark = clock;
         }
         let newest = read
             .deployments
             .iter()
             .map(|deployment| deployment.updated_at);
-        state.watermark = newest.max().unwrap_or_default().max(state.watermark);
+        progress.watermark = newest.max().unwrap_or_default().max(progress.watermark);
         // By the clock that is behind: GitLab's header may be ahead of the times that it notes.
-        state.read_at = Some(clock.min(now));
-        state.full_at = now;
-        state.moved = pipelines(&target.memory).map_or(state.moved, |(watermark, _)| watermark);
-        read.next_floor = state.watermark.minus(OVERLAP).max(state.first_seen);
+        progress.read_at = Some(clock.min(now));
+        progress.full_at = now;
+        progress.moved =
+            pipelines(&target.memory).map_or(progress.moved, |(watermark, _)| watermark);
+        read.next_floor = progress.watermark.minus(OVERLAP).max(progress.first_seen);
         read.environments = Some(listed.items);
         self.successes(target, &mut read, &mut problems).await;
-        self.behind(target, &mut read, &mut state, &mut problems)
+        self.behind(target, &mut read, &mut progress, &mut problems)
             .await;
         Ok(EnvironmentsRead {
             read,
-            state,
+            progress,
             problems,
         })
     }
 
     /// Asks for the last success of environments of which none is known.
-    async fn successes(&self, target: &Target, read: &mut Read, problems: &mut Vec<Problem>) {
+    async fn successes(
+        &self,
+        target: &Target,
+        read: &mut Deployments,
+        problems: &mut Vec<Problem>,
+    ) {
         let known = target.memory.environments.known();
         let open = |id: u64| {
-            known.get(&id).is_none_or(Known::is_open)
+            known.get(&id).is_none_or(RememberedEnvironment::is_open)
                 && !read
                     .deployments
                     .iter()
@@ -203,8 +188,8 @@ impl EnvironmentsSource {
     async fn behind(
         &self,
         target: &Target,
-        read: &mut Read,
-        state: &mut State,
+        read: &mut Deployments,
+        progress: &mut EnvironmentsProgress,
         problems: &mut Vec<Problem>,
     ) {
         let Some(branch) = target.project.default_branch.clone().value() else {
@@ -219,12 +204,14 @@ impl EnvironmentsSource {
                 .filter(|d| d.environment == environment.id && d.succeeded())
                 .max_by_key(|d| (d.finished_at, d.id))
                 .map(|d| d.sha.clone());
-            let before = known.get(&environment.id).and_then(Known::sha);
+            let before = known
+                .get(&environment.id)
+                .and_then(RememberedEnvironment::sha);
             deployed.extend(newest.or(before).map(|sha| (environment.id, sha)));
         }
-        let chosen = turn(&deployed, state.turn);
+        let chosen = turn(&deployed, progress.turn);
         if deployed.len() > chosen.len() {
-            state.turn = state.turn.wrapping_add(chosen.len()) % deployed.len();
+            progress.turn = progress.turn.wrapping_add(chosen.len()) % deployed.len();
         }
         // Environments with the same commit share a call.
         let mut shas: BTreeMap<_, Vec<u64>> = BTreeMap::new();
@@ -247,7 +234,7 @@ impl EnvironmentsSource {
     }
 
     fn problem(&self, target: &Target, error: &GitLabError) -> Problem {
-        let collector = Collector::Environments.as_str();
+        let collector = Collector::Environments;
         Problem::call(&target.project.full_path, collector, error)
     }
 }
@@ -259,9 +246,22 @@ fn turn<T>(all: &[T], first: usize) -> Vec<&T> {
     all.iter().cycle().skip(first).take(size).collect()
 }
 
-impl Source for EnvironmentsSource {
-    type Facts = EnvironmentsRead;
+impl EnvironmentsSource {
+    /// Reads some projects: one result for each.
+    async fn read(
+        &self,
+        targets: &[Target],
+        now: UnixSeconds,
+    ) -> Vec<(ProjectId, Result<EnvironmentsRead, SourceError>)> {
+        let reads = targets
+            .iter()
+            .map(|target| async move { (target.id(), self.project(target, now).await) });
+        side_by_side(CALLS_AT_ONCE, reads.collect()).await
+    }
+}
 
+#[async_trait]
+impl Source for EnvironmentsSource {
     fn reading(&self) -> Reading {
         Reading::Environments
     }
@@ -270,7 +270,7 @@ impl Source for EnvironmentsSource {
         &[Collector::Environments]
     }
 
-    fn interval(&self) -> Duration {
+    fn interval(&self, _: &ProjectSettings) -> Duration {
         self.settings.interval
     }
 
@@ -282,28 +282,8 @@ impl Source for EnvironmentsSource {
         target.lacks(Tier::Free, Role::REPORTER)
     }
 
-    async fn fetch(
-        &self,
-        targets: &[Target],
-        now: UnixSeconds,
-    ) -> Vec<(ProjectId, Result<EnvironmentsRead, SourceError>)> {
-        let reads = targets
-            .iter()
-            .map(|target| async move { (target.id(), self.project(target, now).await) });
-        side_by_side(CALLS_AT_ONCE, reads.collect()).await
-    }
-
-    fn problems<'a>(&self, facts: &'a EnvironmentsRead) -> &'a [Problem] {
-        &facts.problems
-    }
-
-    fn measure(
-        &self,
-        subject: Subject<'_>,
-        facts: &EnvironmentsRead,
-        memory: &mut ProjectMemory,
-    ) -> Vec<Measures> {
-        memory.environments_state = facts.state.clone();
-        vec![measure(subject, &facts.read, &mut memory.environments)]
+    async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched {
+        let read = self.read(targets, context.now).await;
+        fetched(read, Facts::Environments)
     }
 }

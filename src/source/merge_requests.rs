@@ -9,85 +9,28 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use async_trait::async_trait;
 
 use super::batches::{Batches, PerProject};
-use super::{Problem, Reading, Source, SourceError, Target, Unavailable, side_by_side};
+use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::collector::merge_requests::{Census, Read, absorb, measure};
-use crate::collector::{Measures, Subject, code_review};
-use crate::config::Settings;
+use crate::config::{ProjectSettings, Settings};
+use crate::facts::merge_requests::{MergeRequests, MergeRequestsRead};
+use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::model::Role;
 use crate::gitlab::reviews::{
-    CensusPage, ProjectMergeRequests, ReviewedMergeRequest, User, WhichMergeRequests,
+    CensusPage, ProjectMergeRequests, ReviewedMergeRequest, WhichMergeRequests,
 };
 use crate::gitlab::{GitLab, GitLabError};
-use crate::people::People;
-use crate::project::ProjectMemory;
+use crate::memory::merge_requests::{APART, Census, OVERLAP};
 use crate::types::ProjectId;
 use crate::types::Tier;
 
-/// What changed so long before the last look is read again: GitLab moves a merge request at most
-/// once a minute for its notes, and its clocks and replicas may lag.
-const OVERLAP: Duration = Duration::from_secs(300);
-/// How often all open merge requests are read.
-const FULL_LOOK: Duration = Duration::from_secs(3600);
-/// Projects that are so far apart are not asked for together: the query has one time for all.
-const APART: Duration = Duration::from_secs(900);
 /// Steps of the census in one look.
 const CENSUS_STEPS: usize = 5;
 /// Calls that run side by side.
 const CALLS_AT_ONCE: usize = 4;
-
-/// How far the merge requests of a project have been read.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct State {
-    /// When the project was first looked at, by GitLab's clock.
-    pub(crate) first_seen: UnixSeconds,
-    /// When the last look began, by GitLab's clock or ours, whichever is behind: the header that tells
-    /// GitLab's may be ahead of the times that GitLab notes.
-    pub(crate) read_at: Option<UnixSeconds>,
-    /// When the open ones were last read as a whole.
-    pub(crate) full_at: UnixSeconds,
-}
-
-impl State {
-    /// From when on what moved is read. At the first look, too: what ended just before it is
-    /// remembered, so that it is not taken for news.
-    fn since(&self, clock: UnixSeconds) -> UnixSeconds {
-        self.read_at.unwrap_or(clock).minus(OVERLAP)
-    }
-
-    fn floor(&self) -> Option<UnixSeconds> {
-        Some(self.read_at?.minus(OVERLAP).max(self.first_seen))
-    }
-
-    fn is_full(&self, now: UnixSeconds) -> bool {
-        // More than an interval ahead: the clock was set back meanwhile.
-        let (since, until) = (now.since(self.full_at), self.full_at.since(now));
-        self.read_at.is_none() || since >= FULL_LOOK || until > FULL_LOOK
-    }
-
-    fn next(&self, clock: UnixSeconds, now: UnixSeconds) -> Self {
-        let began = clock.min(now);
-        // The clock does not go back, unless it was far ahead.
-        let ahead = self.read_at.filter(|at| at.since(began) < APART);
-        Self {
-            first_seen: self.read_at.map_or(clock, |_| self.first_seen),
-            read_at: Some(ahead.map_or(began, |at| at.max(began))),
-            full_at: if self.is_full(now) { now } else { self.full_at },
-        }
-    }
-}
-
-/// What one look brought of a project.
-#[derive(Debug)]
-pub struct MergeRequestsRead {
-    read: Read,
-    state: State,
-    problems: Vec<Problem>,
-}
 
 /// What a run brought of each project.
 type Reads = BTreeMap<ProjectId, Result<MergeRequestsRead, SourceError>>;
@@ -95,7 +38,6 @@ type Reads = BTreeMap<ProjectId, Result<MergeRequestsRead, SourceError>>;
 /// The source.
 pub struct MergeRequestsSource {
     gitlab: GitLab,
-    people: People,
     collectors: Vec<Collector>,
     interval: Duration,
     reviews: Batches,
@@ -125,7 +67,6 @@ impl MergeRequestsSource {
         let asked = asked.iter().filter(|(_, enabled, _)| *enabled);
         Some(Self {
             gitlab: gitlab.clone(),
-            people: People::new(&settings.labels),
             interval: asked.clone().map(|(_, _, interval)| *interval).min()?,
             collectors: asked.map(|(collector, _, _)| *collector).collect(),
             reviews: Batches::new(gitlab, GitLab::REVIEWS_PROJECTS),
@@ -264,9 +205,9 @@ impl MergeRequestsSource {
     ) -> Result<MergeRequestsRead, SourceError> {
         let before = &target.memory.merge_requests_state;
         let mut problems = Vec::new();
-        let mut read = Read {
+        let mut read = MergeRequests {
             floor: before.floor(),
-            ..Read::default()
+            ..MergeRequests::default()
         };
         if before.is_full(now) {
             let open = self.all(target, WhichMergeRequests::Open, open, &mut problems);
@@ -279,12 +220,12 @@ impl MergeRequestsSource {
         };
         let which = WhichMergeRequests::MovedSince(since);
         read.moved = self.all(target, which, moved, &mut problems).await?;
-        let state = before.next(clock, now);
-        let read_at = state.read_at.unwrap_or(clock);
+        let progress = before.next(clock, now);
+        let read_at = progress.read_at.unwrap_or(clock);
         read.forget = read_at.minus(OVERLAP.saturating_mul(2));
         Ok(MergeRequestsRead {
             read,
-            state,
+            progress,
             problems,
         })
     }
@@ -379,15 +320,15 @@ impl MergeRequestsSource {
     }
 
     /// The collector that what goes wrong is counted under.
-    fn collector(&self) -> &'static str {
+    fn collector(&self) -> Collector {
         let first = self.collectors.first().copied();
-        first.unwrap_or(Collector::MergeRequests).as_str()
+        first.unwrap_or(Collector::MergeRequests)
     }
 
     fn failed(&self, target: &Target, error: &SourceError) -> Problem {
         Problem {
             project: target.project.full_path.clone(),
-            collector: self.collector(),
+            activity: self.collector().into(),
             kind: error.kind(),
             sentence: error.to_string(),
             is_failure: true,
@@ -401,30 +342,9 @@ impl MergeRequestsSource {
     }
 }
 
-impl Source for MergeRequestsSource {
-    type Facts = MergeRequestsRead;
-
-    fn reading(&self) -> Reading {
-        Reading::MergeRequests
-    }
-
-    fn collectors(&self) -> &[Collector] {
-        &self.collectors
-    }
-
-    fn interval(&self) -> Duration {
-        self.interval
-    }
-
-    fn batch(&self) -> usize {
-        GitLab::REVIEWS_PROJECTS
-    }
-
-    fn unavailable(&self, target: &Target) -> Option<Unavailable> {
-        target.lacks(Tier::Free, Role::REPORTER)
-    }
-
-    async fn fetch(
+impl MergeRequestsSource {
+    /// Reads some projects: one result for each.
+    async fn read(
         &self,
         targets: &[Target],
         now: UnixSeconds,
@@ -447,43 +367,32 @@ impl Source for MergeRequestsSource {
         self.take_census(targets, &mut reads, now).await;
         reads.into_iter().collect()
     }
-
-    fn problems<'a>(&self, facts: &'a MergeRequestsRead) -> &'a [Problem] {
-        &facts.problems
-    }
-
-    fn measure(
-        &self,
-        subject: Subject<'_>,
-        facts: &MergeRequestsRead,
-        memory: &mut ProjectMemory,
-    ) -> Vec<Measures> {
-        memory.merge_requests_state = facts.state.clone();
-        let happenings = absorb(&facts.read, &mut memory.merge_requests);
-        let each = self.collectors.iter().map(|collector| {
-            let (measured, retirements) = match collector {
-                Collector::CodeReview => code_review::measure(
-                    subject,
-                    &self.people,
-                    &happenings,
-                    &named(&facts.read),
-                    memory.merge_requests.pending(),
-                    &mut memory.code_review,
-                ),
-                _ => measure(subject, &happenings, &mut memory.merge_requests),
-            };
-            Measures {
-                retirements,
-                ..Measures::new(*collector, measured)
-            }
-        });
-        each.collect()
-    }
 }
 
-/// The reviewers of open merge requests, at a look where all is history.
-fn named(read: &Read) -> Vec<&User> {
-    let history = read.open.iter().flatten().filter(|_| read.floor.is_none());
-    let named = history.flat_map(|one| one.reviewers.iter().map(|reviewer| &reviewer.user));
-    named.filter(|user| !user.bot).collect()
+#[async_trait]
+impl Source for MergeRequestsSource {
+    fn reading(&self) -> Reading {
+        Reading::MergeRequests
+    }
+
+    fn collectors(&self) -> &[Collector] {
+        &self.collectors
+    }
+
+    fn interval(&self, _: &ProjectSettings) -> Duration {
+        self.interval
+    }
+
+    fn batch(&self) -> usize {
+        GitLab::REVIEWS_PROJECTS
+    }
+
+    fn unavailable(&self, target: &Target) -> Option<Unavailable> {
+        target.lacks(Tier::Free, Role::REPORTER)
+    }
+
+    async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched {
+        let read = self.read(targets, context.now).await;
+        fetched(read, Facts::MergeRequests)
+    }
 }

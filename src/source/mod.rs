@@ -8,7 +8,6 @@ pub mod change_feed;
 pub mod contributors;
 pub mod dora;
 pub mod environments;
-mod erased;
 pub mod merge_requests;
 pub mod refs;
 pub mod repository;
@@ -17,7 +16,6 @@ pub mod schedules;
 pub mod security;
 pub mod set;
 pub mod test_reports;
-mod unavailable;
 pub mod value_stream;
 pub mod variables;
 
@@ -25,113 +23,120 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures::stream::{self, StreamExt};
 
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::collector::{Measures, Subject};
 use crate::config::ProjectSettings;
+pub use crate::facts::Reading;
+use crate::facts::{Facts, Unavailable};
 use crate::gitlab::capability::Instance;
 use crate::gitlab::model::{Known, Project, Role};
 use crate::gitlab::{Cause, GitLabError};
-use crate::project::ProjectMemory;
+use crate::memory::{ProjectMemory, Subject};
 use crate::types::Tier;
 use crate::types::{ProjectId, Text};
 
-pub use erased::{AnySource, Facts};
-pub use unavailable::Unavailable;
-
-/// What a project is read for. A run holds its projects: there are never two runs of one reading
-/// and one project at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reading {
-    /// What moved.
-    ChangeFeed,
-    /// Which refs exist.
-    Refs,
-    /// Merge requests and their reviews.
-    MergeRequests,
-    /// Environments and their deployments.
-    Environments,
-    /// Test reports of pipelines.
-    TestReports,
-    /// DORA metrics, or what they are computed from.
-    Dora,
-    /// Value stream analytics.
-    ValueStream,
-    /// Sizes and counts of repositories.
-    Repository,
-    /// Commits by contributor.
-    Contributors,
-    /// Pipeline schedules.
-    Schedules,
-    /// Runners.
-    Runners,
-    /// Vulnerabilities.
-    Security,
-    /// Variables of pipelines.
-    Variables,
-}
-
-impl Reading {
-    /// Whether the scheduler runs it by itself, not as one of the list in [`set`].
-    #[must_use]
-    pub const fn is_core(self) -> bool {
-        matches!(self, Self::ChangeFeed | Self::Refs)
-    }
-}
-
-/// One reading of GitLab in a rhythm of its own, and the collectors that measure it.
-///
-/// The change feed and refs have a form of their own: the first goes deeper step by step, the second
-/// looks where something moved. Everything else has this one.
-pub trait Source: Send + Sync + 'static {
-    /// What is read of one project.
-    type Facts: Send + Sync + 'static;
-
+/// One reading of GitLab, and the collectors that measure it.
+#[async_trait]
+pub trait Source: Send + Sync {
     /// What it reads for: one variant for each source.
     fn reading(&self) -> Reading;
 
     /// The enabled collectors that measure it; its errors are counted under the first.
     fn collectors(&self) -> &[Collector];
 
-    /// How often a project is read.
-    fn interval(&self) -> Duration;
+    /// How often a project with these settings is read.
+    fn interval(&self, settings: &ProjectSettings) -> Duration;
 
     /// Projects in one run: as many as one query takes, or a few where each costs calls of its own.
     fn batch(&self) -> usize;
+
+    /// Which projects go together in a run, and how many of them.
+    fn grouping(&self, _memory: &ProjectMemory) -> Grouping {
+        Grouping {
+            size: self.batch(),
+            ..Grouping::default()
+        }
+    }
+
+    /// Runs of it at once.
+    fn runs_at_once(&self) -> usize {
+        1
+    }
+
+    /// What must be known of a project before it is read for this.
+    fn needs(&self) -> Needs {
+        Needs::Tier
+    }
 
     /// Why the project has nothing for it, as far as that is known without a call.
     fn unavailable(&self, _target: &Target) -> Option<Unavailable> {
         None
     }
 
-    /// Whether a project whose time has come is to be read; `false` when nothing can have moved
-    /// since. It is asked again an interval later.
-    fn wants(&self, _target: &Target, _now: UnixSeconds) -> bool {
-        true
+    /// Whether a project that is due is to be read.
+    fn wants(&self, _project: &Project, _memory: &ProjectMemory, _now: UnixSeconds) -> Wants {
+        Wants::Now
     }
 
     /// Reads some projects: one result for each.
-    fn fetch(
-        &self,
-        targets: &[Target],
-        now: UnixSeconds,
-    ) -> impl Future<Output = Vec<(ProjectId, Result<Self::Facts, SourceError>)>> + Send;
+    async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched;
+}
 
-    /// What went wrong in a project and left the rest whole.
-    fn problems<'a>(&self, _facts: &'a Self::Facts) -> &'a [Problem] {
-        &[]
-    }
+/// What a run read of each project.
+pub type Fetched = Vec<(ProjectId, Result<Facts, SourceError>)>;
 
-    /// Lets the collectors measure what was read: pure. It changes only their own parts of the
-    /// memory; a run whose record fails is measured again from the memory before it.
-    fn measure(
-        &self,
-        subject: Subject<'_>,
-        facts: &Self::Facts,
-        memory: &mut ProjectMemory,
-    ) -> Vec<Measures>;
+/// Results of one kind as facts of any kind.
+fn fetched<T>(
+    read: Vec<(ProjectId, Result<T, SourceError>)>,
+    facts: impl Fn(T) -> Facts,
+) -> Fetched {
+    let read = read.into_iter();
+    read.map(|(id, read)| (id, read.map(&facts))).collect()
+}
+
+/// What a run of a source knows beside its projects.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The time of the run.
+    pub now: UnixSeconds,
+    /// All tracked projects.
+    pub tracked: Tracked,
+}
+
+/// Which projects go together in a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Grouping {
+    /// Projects of different groups are never read together.
+    pub group: u8,
+    /// Within a group, those near each other go together.
+    pub near: UnixSeconds,
+    /// Projects in one run.
+    pub size: usize,
+}
+
+/// What must be known of a project before a source reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing: it is the first to read a project.
+    Nothing,
+    /// The project's pipelines have been read once, whole.
+    Pipelines,
+    /// That, and its tier was asked for.
+    Tier,
+}
+
+/// Whether a project that is due is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wants {
+    /// Yes.
+    Now,
+    /// No: nothing can have changed; it is asked again an interval later.
+    AfterInterval,
+    /// No; it is asked again as soon as something else was read of the project.
+    WhenSomethingMoved,
 }
 
 /// Runs futures side by side, at most `at_once` of them, and gives their results in order.
@@ -204,48 +209,6 @@ impl Target {
 /// The projects that are tracked now, with their full paths: what runs elsewhere is seen only from
 /// upstream.
 pub type Tracked = Arc<BTreeMap<ProjectId, Text>>;
-
-/// Something that went wrong in one project and left the rest whole.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{project}: {sentence}")]
-pub struct Problem {
-    /// Full path of the project.
-    pub project: Text,
-    /// Value of the label `collector_type`.
-    pub collector: &'static str,
-    /// Value of the label `error_type`.
-    pub kind: &'static str,
-    /// What happened.
-    pub sentence: String,
-    /// Whether a call failed, so that what the collector knows is as old as before.
-    pub is_failure: bool,
-}
-
-impl Problem {
-    /// A failed call.
-    #[must_use]
-    pub fn call(project: &Text, collector: &'static str, error: &GitLabError) -> Self {
-        Self {
-            project: project.clone(),
-            collector,
-            kind: error.kind(),
-            sentence: error.to_string(),
-            is_failure: true,
-        }
-    }
-
-    /// An item that made no sense and was left out.
-    #[must_use]
-    pub fn skipped(project: &Text, collector: &'static str, sentence: String) -> Self {
-        Self {
-            project: project.clone(),
-            collector,
-            kind: "decode",
-            sentence,
-            is_failure: false,
-        }
-    }
-}
 
 /// Why nothing could be read of a project.
 #[derive(Debug, thiserror::Error)]

@@ -7,23 +7,24 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use async_trait::async_trait;
 
-use super::{Problem, SourceError, Target, side_by_side};
+use super::{Context, Fetched, Needs, Source, SourceError, Target, Wants, fetched, side_by_side};
+use crate::catalogue::{Activity, Collector};
 use crate::clock::UnixSeconds;
-use crate::collector::PipelineFacts;
-use crate::collector::refs::{DELETED, Listing, RefName, RefsSeen};
-use crate::config::RefRule;
+use crate::config::{Collectors, ProjectSettings, RefRule};
+use crate::facts::feed::PipelineFacts;
+use crate::facts::refs::RefsRead;
+use crate::facts::{Facts, Problem, Reading};
 use crate::gitlab::GitLabError;
 use crate::gitlab::model::Page;
 use crate::gitlab::rest::{GitRef, PipelineFilter};
 use crate::gitlab::{GitLab, model};
+use crate::memory::ProjectMemory;
+use crate::memory::ref_listing::PIPELINE_CHECK;
+use crate::memory::refs::{DELETED, Listing, RefName, RefsSeen};
 use crate::types::{PipelineId, ProjectId, Text};
 
-/// GitLab moves `last_activity_at` at most this often.
-const ACTIVITY_THROTTLE: Duration = Duration::from_secs(3600);
-/// How often the shown pipelines are asked for by id.
-const PIPELINE_CHECK: Duration = Duration::from_secs(24 * 3600);
 /// Pipelines asked for by id in one look.
 const PIPELINES_AT_ONCE: usize = 20;
 /// Refs whose newest pipeline is asked for in one look.
@@ -32,104 +33,32 @@ const REFS_AT_ONCE: usize = 20;
 const NEXT_REFS: Duration = Duration::from_secs(60);
 /// How soon refs are looked at again when they could not all be read.
 const NEXT_TRY: Duration = Duration::from_secs(300);
+/// Projects in one run, which takes a few calls each.
+const BATCH: usize = 10;
 /// Calls of one look that run side by side.
 const CALLS_AT_ONCE: usize = 4;
-
-/// When a project's refs were looked at, and why they will be again.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct RefsState {
-    /// The activity that the last look was for.
-    pub activity: Option<UnixSeconds>,
-    /// When to look once more, though no newer activity shows.
-    pub again_at: Option<UnixSeconds>,
-    /// When the shown pipelines were last asked for by id.
-    pub pipelines_checked_at: Option<UnixSeconds>,
-    /// Refs that exist and whose newest pipeline was asked for, because the first look of the
-    /// change feed did not reach back to it.
-    pub asked: BTreeSet<RefName>,
-}
-
-impl RefsState {
-    /// Whether a project is to be looked at.
-    #[must_use]
-    pub fn is_due(&self, project: &model::Project, now: UnixSeconds) -> bool {
-        let moved = project
-            .last_activity_at
-            .is_some_and(|at| self.activity != Some(at));
-        moved
-            || self.pipelines_checked_at.is_none()
-            || self.again_at.is_some_and(|at| now >= at)
-            || self.checks_pipelines(now)
-    }
-
-    fn checks_pipelines(&self, now: UnixSeconds) -> bool {
-        self.pipelines_checked_at
-            .is_some_and(|at| now.since(at) >= PIPELINE_CHECK)
-    }
-
-    fn looked(&self, project: &model::Project, now: UnixSeconds) -> Self {
-        let moved = project
-            .last_activity_at
-            .is_some_and(|at| self.activity != Some(at));
-        Self {
-            activity: project.last_activity_at,
-            again_at: (moved && may_hide_more(project, now)).then(|| now.plus(ACTIVITY_THROTTLE)),
-            pipelines_checked_at: match self.pipelines_checked_at {
-                Some(at) if !self.checks_pipelines(now) => Some(at),
-                Some(_) => Some(now),
-                None => Some(now.minus(spread(project.id))),
-            },
-            asked: self.asked.clone(),
-        }
-    }
-}
-
-/// Whether something could have happened since the activity that GitLab noted, without moving it. An
-/// older one moves with whatever happens next. Twice the throttle: our clock may be ahead.
-fn may_hide_more(project: &model::Project, now: UnixSeconds) -> bool {
-    project
-        .last_activity_at
-        .is_some_and(|at| now.since(at) < 2 * ACTIVITY_THROTTLE)
-}
-
-/// How much sooner than the others a project's pipelines are checked a second time, so that what was
-/// first seen together is not checked together for ever.
-fn spread(project: ProjectId) -> Duration {
-    let scattered = project.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-    Duration::from_secs(scattered % PIPELINE_CHECK.as_secs())
-}
-
-/// What one look brought of a project.
-#[derive(Debug)]
-pub struct RefsRead {
-    /// Which refs exist.
-    pub seen: RefsSeen,
-    /// What to remember.
-    pub state: RefsState,
-    /// Shown pipelines that were deleted.
-    pub deleted: Vec<PipelineId>,
-    /// The newest pipelines of refs that had none remembered: history.
-    pub found: Vec<PipelineFacts>,
-    /// What went wrong and left the rest whole.
-    pub problems: Vec<Problem>,
-}
 
 /// The source.
 pub struct RefsSource {
     gitlab: GitLab,
+    interval: Duration,
     /// Whether jobs are wanted.
     jobs: bool,
 }
 
 impl RefsSource {
-    /// The refs of a GitLab; `jobs` says whether the jobs of pipelines are wanted.
+    /// The refs of a GitLab. What moved is seen by the change feed, which comes every `interval`.
     #[must_use]
-    pub fn new(gitlab: GitLab, jobs: bool) -> Self {
-        Self { gitlab, jobs }
+    pub fn new(settings: &Collectors, gitlab: &GitLab, interval: Duration) -> Self {
+        Self {
+            gitlab: gitlab.clone(),
+            interval,
+            jobs: settings.jobs.enabled,
+        }
     }
 
-    /// Looks at some projects: one result for each.
-    pub async fn fetch(
+    /// Reads some projects: one result for each.
+    async fn read(
         &self,
         targets: &[Target],
         now: UnixSeconds,
@@ -149,7 +78,11 @@ impl RefsSource {
             |read: Result<Option<Listing>, GitLabError>, kept: &Option<Listing>| match read {
                 Ok(listing) => listing,
                 Err(error) => {
-                    problems.push(Problem::call(&target.project.full_path, "refs", &error));
+                    problems.push(Problem::call(
+                        &target.project.full_path,
+                        Activity::Refs,
+                        &error,
+                    ));
                     kept.clone()
                 }
             };
@@ -164,17 +97,21 @@ impl RefsSource {
             merge_requests: before.merge_requests.clone(),
         };
         if let Err(error) = self.merge_requests(target, &mut seen).await {
-            problems.push(Problem::call(&target.project.full_path, "refs", &error));
+            problems.push(Problem::call(
+                &target.project.full_path,
+                Activity::Refs,
+                &error,
+            ));
         }
-        let mut state = target.memory.refs.looked(&target.project, now);
+        let mut progress = target.memory.refs.looked(&target.project, now);
         if !problems.is_empty() {
             let again = now.plus(NEXT_TRY);
-            state.again_at = Some(state.again_at.map_or(again, |at| at.min(again)));
+            progress.again_at = Some(progress.again_at.map_or(again, |at| at.min(again)));
         }
         let (found, asked, more) = self.newest_of_unseen_refs(target, &seen).await;
-        state.asked = asked;
+        progress.asked = asked;
         if more {
-            state.again_at = Some(now.plus(NEXT_REFS));
+            progress.again_at = Some(now.plus(NEXT_REFS));
         }
         let checks = target.memory.refs.checks_pipelines(now);
         let deleted = if checks {
@@ -184,7 +121,7 @@ impl RefsSource {
         };
         RefsRead {
             seen,
-            state,
+            progress,
             deleted,
             found,
             problems,
@@ -307,6 +244,44 @@ impl RefsSource {
     }
 }
 
+#[async_trait]
+impl Source for RefsSource {
+    fn reading(&self) -> Reading {
+        Reading::Refs
+    }
+
+    fn collectors(&self) -> &[Collector] {
+        &[]
+    }
+
+    fn interval(&self, _: &ProjectSettings) -> Duration {
+        self.interval
+    }
+
+    fn batch(&self) -> usize {
+        BATCH
+    }
+
+    fn runs_at_once(&self) -> usize {
+        usize::MAX
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::Pipelines
+    }
+
+    fn wants(&self, project: &model::Project, memory: &ProjectMemory, now: UnixSeconds) -> Wants {
+        match memory.refs.is_due(project, now) {
+            true => Wants::Now,
+            false => Wants::WhenSomethingMoved,
+        }
+    }
+
+    async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched {
+        fetched(self.read(targets, context.now).await, Facts::Refs)
+    }
+}
+
 /// The pipelines whose turn it is to be asked for: where there are more than fit into one look, the
 /// next ones each time.
 fn turn(shown: &[PipelineId], now: UnixSeconds) -> Vec<PipelineId> {
@@ -344,30 +319,6 @@ async fn listing(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn active_at(at: i64) -> model::Project {
-        model::Project {
-            id: ProjectId(1),
-            full_path: "group/project".into(),
-            default_branch: model::Known::Nothing,
-            archived: false,
-            last_activity_at: Some(UnixSeconds(at)),
-            role: model::Known::Nothing,
-        }
-    }
-
-    #[test]
-    fn only_fresh_activity_asks_for_a_second_look() {
-        let now = UnixSeconds(1_000_000);
-        let fresh = RefsState::default().looked(&active_at(now.0 - 60), now);
-        assert_eq!(fresh.again_at, Some(now.plus(ACTIVITY_THROTTLE)));
-        assert!(fresh.is_due(&active_at(now.0 - 60), now.plus(ACTIVITY_THROTTLE)));
-
-        let quiet = RefsState::default().looked(&active_at(now.0 - 86_400), now);
-        assert_eq!(quiet.again_at, None);
-        assert!(!quiet.is_due(&active_at(now.0 - 86_400), now.plus(ACTIVITY_THROTTLE)));
-        assert!(quiet.is_due(&active_at(now.0 + 10), now.plus(ACTIVITY_THROTTLE)));
-    }
 
     #[test]
     fn every_shown_pipeline_has_its_turn() {

@@ -4,17 +4,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use async_trait::async_trait;
+
 use super::batches::Batches;
-use super::{Problem, Reading, Source, SourceError, Target, side_by_side};
+use super::{Context, Fetched, Source, SourceError, Target, Wants, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::collector::repository::{self, Parts};
-use crate::collector::{Measures, Subject};
-use crate::config::Collectors;
+use crate::config::{Collectors, ProjectSettings};
+use crate::facts::RepositoryRead;
+use crate::facts::{Facts, Problem, Reading};
+use crate::gitlab::model::Project;
 use crate::gitlab::repository::{RefCounts, RepositoryInfo};
 use crate::gitlab::{GitLab, GitLabError};
-use crate::project::ProjectMemory;
-use crate::types::{ProjectId, Text};
+use crate::memory::ProjectMemory;
+use crate::memory::repository::RepositoryMemory;
+use crate::types::ProjectId;
 
 /// Projects whose REST calls go on side by side.
 const CALLS_AT_ONCE: usize = 4;
@@ -31,13 +35,6 @@ pub struct RepositorySource {
     interval: Duration,
     repositories: Batches,
     counts: Batches,
-}
-
-/// What was read of a project.
-#[derive(Debug)]
-pub struct RepositoryRead {
-    info: RepositoryInfo,
-    problems: Vec<Problem>,
 }
 
 impl RepositorySource {
@@ -82,7 +79,7 @@ impl RepositorySource {
         };
         info.refs = match counts {
             Some(counts) => Some(counts),
-            None if has_moved(target, info.last_activity_at) => {
+            None if has_moved(&target.memory.repository, info.last_activity_at) => {
                 let read = self.gitlab.counted_refs(target.id()).await;
                 let before = || Some(target.memory.repository.refs);
                 note(target, read, before, &mut problems).flatten()
@@ -120,7 +117,7 @@ fn note<T>(
         Ok(value) => Some(value),
         Err(error) if error.means_gone() || error.is_forbidden() => None,
         Err(error) => {
-            let (path, who) = (&target.project.full_path, Collector::Repository.as_str());
+            let (path, who) = (&target.project.full_path, Collector::Repository);
             problems.push(Problem::call(path, who, &error));
             before()
         }
@@ -128,8 +125,7 @@ fn note<T>(
 }
 
 /// Whether the project may have moved since it was last read.
-fn has_moved(target: &Target, activity: Option<UnixSeconds>) -> bool {
-    let memory = &target.memory.repository;
+fn has_moved(memory: &RepositoryMemory, activity: Option<UnixSeconds>) -> bool {
     let Some(read_at) = memory.read_at else {
         return true;
     };
@@ -139,32 +135,9 @@ fn has_moved(target: &Target, activity: Option<UnixSeconds>) -> bool {
     memory.refs.is_none() || activity != memory.activity || recent
 }
 
-impl Source for RepositorySource {
-    type Facts = RepositoryRead;
-
-    fn reading(&self) -> Reading {
-        Reading::Repository
-    }
-
-    fn collectors(&self) -> &[Collector] {
-        &[Collector::Repository]
-    }
-
-    fn interval(&self) -> Duration {
-        self.interval
-    }
-
-    fn batch(&self) -> usize {
-        GitLab::REPOSITORIES
-    }
-
-    fn wants(&self, target: &Target, now: UnixSeconds) -> bool {
-        let read_at = target.memory.repository.read_at;
-        let quiet = read_at.is_some_and(|at| now.since(at) < QUIET);
-        self.gitlab.uses_graphql() || !quiet || has_moved(target, target.project.last_activity_at)
-    }
-
-    async fn fetch(
+impl RepositorySource {
+    /// Reads some projects: one result for each.
+    async fn read(
         &self,
         targets: &[Target],
         now: UnixSeconds,
@@ -182,27 +155,39 @@ impl Source for RepositorySource {
         });
         side_by_side(CALLS_AT_ONCE, reads.collect()).await
     }
+}
 
-    fn problems<'a>(&self, facts: &'a RepositoryRead) -> &'a [Problem] {
-        &facts.problems
+#[async_trait]
+impl Source for RepositorySource {
+    fn reading(&self) -> Reading {
+        Reading::Repository
     }
 
-    fn measure(
-        &self,
-        subject: Subject<'_>,
-        facts: &RepositoryRead,
-        memory: &mut ProjectMemory,
-    ) -> Vec<Measures> {
-        let branch: Option<Text> = facts.info.default_branch.clone().value();
-        let coverage = branch.and_then(|branch| memory.pipelines.coverage_of(&branch));
-        let measured = repository::measure(subject, &facts.info, coverage, &mut memory.repository);
-        memory.repository_parts = Parts::of(&facts.info);
-        // What failed is asked for again at the next look, whether anything moves or not.
-        if facts.problems.is_empty() {
-            memory
-                .repository
-                .read(subject.now, facts.info.last_activity_at);
+    fn collectors(&self) -> &[Collector] {
+        &[Collector::Repository]
+    }
+
+    fn interval(&self, _: &ProjectSettings) -> Duration {
+        self.interval
+    }
+
+    fn batch(&self) -> usize {
+        GitLab::REPOSITORIES
+    }
+
+    fn wants(&self, project: &Project, memory: &ProjectMemory, now: UnixSeconds) -> Wants {
+        let memory = &memory.repository;
+        let is_quiet = memory.read_at.is_some_and(|at| now.since(at) < QUIET);
+        let is_wanted =
+            self.gitlab.uses_graphql() || !is_quiet || has_moved(memory, project.last_activity_at);
+        match is_wanted {
+            true => Wants::Now,
+            false => Wants::AfterInterval,
         }
-        vec![Measures::new(Collector::Repository, measured)]
+    }
+
+    async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched {
+        let read = self.read(targets, context.now).await;
+        fetched(read, |read| Facts::Repository(Box::new(read)))
     }
 }

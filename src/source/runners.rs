@@ -8,28 +8,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+
 use super::batches::Batches;
-use super::{Problem, Reading, Source, SourceError, Target, Unavailable, side_by_side};
+use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::collector::{Measures, Subject, runners};
-use crate::config::Collectors;
+use crate::config::{Collectors, ProjectSettings};
+use crate::facts::RunnersRead;
+use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::graphql::ProjectRunners;
 use crate::gitlab::model::{Page, Role, Runner, RunnerType};
 use crate::gitlab::{GitLab, GitLabError};
-use crate::project::ProjectMemory;
 use crate::types::ProjectId;
 use crate::types::Tier;
 
 /// Calls that run side by side.
 const CALLS_AT_ONCE: usize = 4;
-
-/// The runners whose states belong to a project.
-#[derive(Debug, Default)]
-pub struct RunnersRead {
-    runners: Vec<Runner>,
-    problems: Vec<Problem>,
-}
 
 /// The source.
 pub struct RunnersSource {
@@ -167,8 +162,7 @@ fn add(found: &mut ByProject, id: ProjectId, page: Page<Runner>) {
         read.runners.extend(page.items);
         let skipped = page.skipped.into_iter();
         read.problems.extend(
-            skipped
-                .map(|why| Problem::skipped(&"runners".into(), Collector::Runners.as_str(), why)),
+            skipped.map(|why| Problem::skipped(&"runners".into(), Collector::Runners, why)),
         );
     }
 }
@@ -181,31 +175,9 @@ fn once_each(found: &mut ByProject) {
     }
 }
 
-impl Source for RunnersSource {
-    type Facts = RunnersRead;
-
-    fn reading(&self) -> Reading {
-        Reading::Runners
-    }
-
-    fn collectors(&self) -> &[Collector] {
-        &[Collector::Runners]
-    }
-
-    fn interval(&self) -> Duration {
-        self.interval
-    }
-
-    fn batch(&self) -> usize {
-        usize::MAX
-    }
-
-    fn unavailable(&self, target: &Target) -> Option<Unavailable> {
-        // An administrator has every role.
-        target.lacks(Tier::Free, Role::MAINTAINER)
-    }
-
-    async fn fetch(
+impl RunnersSource {
+    /// Reads some projects: one result for each.
+    async fn read(
         &self,
         targets: &[Target],
         now: UnixSeconds,
@@ -237,13 +209,33 @@ impl Source for RunnersSource {
             })
             .collect()
     }
+}
 
-    fn problems<'a>(&self, facts: &'a RunnersRead) -> &'a [Problem] {
-        &facts.problems
+#[async_trait]
+impl Source for RunnersSource {
+    fn reading(&self) -> Reading {
+        Reading::Runners
     }
 
-    fn measure(&self, _: Subject<'_>, facts: &RunnersRead, _: &mut ProjectMemory) -> Vec<Measures> {
-        let measured = runners::measure(&facts.runners);
-        vec![Measures::new(Collector::Runners, measured)]
+    fn collectors(&self) -> &[Collector] {
+        &[Collector::Runners]
+    }
+
+    fn interval(&self, _: &ProjectSettings) -> Duration {
+        self.interval
+    }
+
+    fn batch(&self) -> usize {
+        usize::MAX
+    }
+
+    fn unavailable(&self, target: &Target) -> Option<Unavailable> {
+        // An administrator has every role.
+        target.lacks(Tier::Free, Role::MAINTAINER)
+    }
+
+    async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched {
+        let read = self.read(targets, context.now).await;
+        fetched(read, Facts::Runners)
     }
 }

@@ -2,29 +2,24 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
+
 use super::batches::Batches;
-use super::{Problem, Reading, Source, SourceError, Target, side_by_side};
+use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::collector::{Measures, Subject, schedules};
-use crate::config::Collectors;
+use crate::config::{Collectors, ProjectSettings};
+use crate::facts::SchedulesRead;
+use crate::facts::{Facts, Problem, Reading};
 use crate::gitlab::graphql::ProjectSchedules;
 use crate::gitlab::model::{Page, Schedule};
 use crate::gitlab::{GitLab, GitLabError};
-use crate::project::ProjectMemory;
 use crate::types::ProjectId;
 
 /// Calls that run side by side.
 const CALLS_AT_ONCE: usize = 4;
 /// Pages of one project's schedules that are followed.
 const MAX_PAGES: usize = 50;
-
-/// What was read of a project.
-#[derive(Debug)]
-pub struct SchedulesRead {
-    schedules: Vec<Schedule>,
-    problems: Vec<Problem>,
-}
 
 /// The source.
 pub struct SchedulesSource {
@@ -90,7 +85,7 @@ impl SchedulesSource {
             Some(Err(error)) if !error.rest_may_answer() => return Err(error),
             Some(Err(_)) | None => self.by_rest(target.id()).await?,
         };
-        let (path, collector) = (&target.project.full_path, Collector::Schedules.as_str());
+        let (path, collector) = (&target.project.full_path, Collector::Schedules);
         let skipped = page.skipped.into_iter();
         Ok(SchedulesRead {
             schedules: page.items,
@@ -101,26 +96,9 @@ impl SchedulesSource {
     }
 }
 
-impl Source for SchedulesSource {
-    type Facts = SchedulesRead;
-
-    fn reading(&self) -> Reading {
-        Reading::Schedules
-    }
-
-    fn collectors(&self) -> &[Collector] {
-        &[Collector::Schedules]
-    }
-
-    fn interval(&self) -> Duration {
-        self.interval
-    }
-
-    fn batch(&self) -> usize {
-        GitLab::SCHEDULE_PROJECTS
-    }
-
-    async fn fetch(
+impl SchedulesSource {
+    /// Reads some projects: one result for each.
+    async fn read(
         &self,
         targets: &[Target],
         now: UnixSeconds,
@@ -136,18 +114,28 @@ impl Source for SchedulesSource {
         }
         side_by_side(CALLS_AT_ONCE, reads).await
     }
+}
 
-    fn problems<'a>(&self, facts: &'a SchedulesRead) -> &'a [Problem] {
-        &facts.problems
+#[async_trait]
+impl Source for SchedulesSource {
+    fn reading(&self) -> Reading {
+        Reading::Schedules
     }
 
-    fn measure(
-        &self,
-        subject: Subject<'_>,
-        facts: &SchedulesRead,
-        _: &mut ProjectMemory,
-    ) -> Vec<Measures> {
-        let measured = schedules::measure(subject, &facts.schedules);
-        vec![Measures::new(Collector::Schedules, measured)]
+    fn collectors(&self) -> &[Collector] {
+        &[Collector::Schedules]
+    }
+
+    fn interval(&self, _: &ProjectSettings) -> Duration {
+        self.interval
+    }
+
+    fn batch(&self) -> usize {
+        GitLab::SCHEDULE_PROJECTS
+    }
+
+    async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched {
+        let read = self.read(targets, context.now).await;
+        fetched(read, Facts::Schedules)
     }
 }

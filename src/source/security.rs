@@ -3,16 +3,17 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
+
 use super::batches::Batches;
-use super::{Reading, Source, SourceError, Target, Unavailable, side_by_side};
+use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::collector::{Measures, Subject, security};
-use crate::config::Collectors;
+use crate::config::{Collectors, ProjectSettings};
+use crate::facts::{Facts, Reading, Unavailable};
 use crate::gitlab::GitLab;
 use crate::gitlab::model::{Known, Role};
 use crate::gitlab::repository::Vulnerabilities;
-use crate::project::ProjectMemory;
 use crate::types::ProjectId;
 use crate::types::Tier;
 
@@ -54,30 +55,9 @@ impl SecuritySource {
     }
 }
 
-impl Source for SecuritySource {
-    type Facts = [u64; 6];
-
-    fn reading(&self) -> Reading {
-        Reading::Security
-    }
-
-    fn collectors(&self) -> &[Collector] {
-        &[Collector::Security]
-    }
-
-    fn interval(&self) -> Duration {
-        self.interval
-    }
-
-    fn batch(&self) -> usize {
-        GitLab::VULNERABILITIES
-    }
-
-    fn unavailable(&self, target: &Target) -> Option<Unavailable> {
-        target.lacks(Tier::Ultimate, Role::DEVELOPER)
-    }
-
-    async fn fetch(
+impl SecuritySource {
+    /// Reads some projects: one result for each.
+    async fn read(
         &self,
         targets: &[Target],
         now: UnixSeconds,
@@ -92,14 +72,32 @@ impl Source for SecuritySource {
         });
         side_by_side(CALLS_AT_ONCE, reads.collect()).await
     }
+}
 
-    fn measure(
-        &self,
-        subject: Subject<'_>,
-        facts: &[u64; 6],
-        _memory: &mut ProjectMemory,
-    ) -> Vec<Measures> {
-        let measured = security::measure(subject, *facts);
-        vec![Measures::new(Collector::Security, measured)]
+#[async_trait]
+impl Source for SecuritySource {
+    fn reading(&self) -> Reading {
+        Reading::Security
+    }
+
+    fn collectors(&self) -> &[Collector] {
+        &[Collector::Security]
+    }
+
+    fn interval(&self, _: &ProjectSettings) -> Duration {
+        self.interval
+    }
+
+    fn batch(&self) -> usize {
+        GitLab::VULNERABILITIES
+    }
+
+    fn unavailable(&self, target: &Target) -> Option<Unavailable> {
+        target.lacks(Tier::Ultimate, Role::DEVELOPER)
+    }
+
+    async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched {
+        let read = self.read(targets, context.now).await;
+        fetched(read, Facts::Security)
     }
 }

@@ -4,17 +4,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use async_trait::async_trait;
+
 use super::batches::{Batches, PerProject};
-use super::{Problem, Reading, Source, SourceError, Target, Unavailable, side_by_side};
+use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::collector::test_reports::{ReportFacts, TestReports, Wanted};
-use crate::collector::{Measures, Subject};
-use crate::config::Collectors;
+use crate::config::{Collectors, ProjectSettings};
+use crate::facts::test_reports::{ReportFacts, ReportsRead};
+use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::graphql::ProjectReports;
 use crate::gitlab::model::TestReport;
 use crate::gitlab::{GitLab, GitLabError};
-use crate::project::ProjectMemory;
+use crate::memory::test_reports::{Wanted, wanted};
 use crate::types::{PipelineId, ProjectId};
 
 /// Pipelines of one project that one look reads by calls of their own.
@@ -24,19 +26,11 @@ const CALLS_AT_ONCE: usize = 4;
 /// Projects whose ends lie further back are asked for apart from the others.
 const FRESH: Duration = Duration::from_secs(3600);
 
-/// What was read of a project.
-#[derive(Debug)]
-pub struct ReportsRead {
-    /// When, by GitLab's clock.
-    at: UnixSeconds,
-    reports: Vec<ReportFacts>,
-    problems: Vec<Problem>,
-}
-
 /// The source.
 pub struct TestReportsSource {
     gitlab: GitLab,
-    collector: TestReports,
+    /// Whether test cases are measured one by one.
+    cases: bool,
     interval: Duration,
     /// Whether the collector that remembers pipelines is enabled.
     pipelines: bool,
@@ -53,9 +47,7 @@ impl TestReportsSource {
         let own = &settings.test_reports;
         own.enabled.then(|| Self {
             gitlab: gitlab.clone(),
-            collector: TestReports {
-                include_cases: own.include_test_cases,
-            },
+            cases: own.include_test_cases,
             interval: own.interval,
             pipelines: settings.pipelines.enabled,
             batches: Batches::new(gitlab, GitLab::REPORT_PROJECTS),
@@ -129,7 +121,7 @@ impl TestReportsSource {
                 Err(error) if error.is_forbidden() => return Err(error.into()),
                 Err(error) => {
                     let path = &target.project.full_path;
-                    let collector = Collector::TestReports.as_str();
+                    let collector = Collector::TestReports;
                     read.problems.push(Problem::call(path, collector, &error));
                 }
             }
@@ -163,9 +155,34 @@ impl TestReportsSource {
     }
 }
 
-impl Source for TestReportsSource {
-    type Facts = ReportsRead;
+impl TestReportsSource {
+    /// Reads some projects: one result for each.
+    async fn read(
+        &self,
+        targets: &[Target],
+        now: UnixSeconds,
+    ) -> Vec<(ProjectId, Result<ReportsRead, SourceError>)> {
+        let at = self.gitlab.server_time().unwrap_or(now);
+        let wanted: Vec<(&Target, Vec<Wanted>)> = targets
+            .iter()
+            .map(|target| {
+                let (known, memory) = (&target.memory.pipelines, &target.memory.test_reports);
+                let subject = target.subject(&super::NO_PATHS, now);
+                (target, wanted(subject, known, memory, self.cases, at))
+            })
+            .collect();
+        let mut summaries = self.summaries(&wanted, at, now).await;
+        let mut reads = Vec::new();
+        for (target, wanted) in wanted {
+            let known = summaries.remove(&target.id());
+            reads.push(async move { (target.id(), self.project(target, wanted, known, at).await) });
+        }
+        side_by_side(CALLS_AT_ONCE, reads).await
+    }
+}
 
+#[async_trait]
+impl Source for TestReportsSource {
     fn reading(&self) -> Reading {
         Reading::TestReports
     }
@@ -174,7 +191,7 @@ impl Source for TestReportsSource {
         &[Collector::TestReports]
     }
 
-    fn interval(&self) -> Duration {
+    fn interval(&self, _: &ProjectSettings) -> Duration {
         self.interval
     }
 
@@ -187,43 +204,8 @@ impl Source for TestReportsSource {
         (!self.pipelines).then_some(Unavailable::Settings(why))
     }
 
-    async fn fetch(
-        &self,
-        targets: &[Target],
-        now: UnixSeconds,
-    ) -> Vec<(ProjectId, Result<ReportsRead, SourceError>)> {
-        let at = self.gitlab.server_time().unwrap_or(now);
-        let wanted: Vec<(&Target, Vec<Wanted>)> = targets
-            .iter()
-            .map(|target| {
-                let (known, memory) = (&target.memory.pipelines, &target.memory.test_reports);
-                let subject = target.subject(&super::NO_PATHS, now);
-                (target, self.collector.wanted(subject, known, memory, at))
-            })
-            .collect();
-        let mut summaries = self.summaries(&wanted, at, now).await;
-        let mut reads = Vec::new();
-        for (target, wanted) in wanted {
-            let known = summaries.remove(&target.id());
-            reads.push(async move { (target.id(), self.project(target, wanted, known, at).await) });
-        }
-        side_by_side(CALLS_AT_ONCE, reads).await
-    }
-
-    fn problems<'a>(&self, facts: &'a ReportsRead) -> &'a [Problem] {
-        &facts.problems
-    }
-
-    fn measure(
-        &self,
-        subject: Subject<'_>,
-        facts: &ReportsRead,
-        memory: &mut ProjectMemory,
-    ) -> Vec<Measures> {
-        let (known, own) = (&memory.pipelines, &mut memory.test_reports);
-        let measured = self
-            .collector
-            .measure(subject, known, &facts.reports, facts.at, own);
-        vec![Measures::new(Collector::TestReports, measured)]
+    async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched {
+        let read = self.read(targets, context.now).await;
+        fetched(read, Facts::TestReports)
     }
 }

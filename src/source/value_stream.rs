@@ -3,18 +3,20 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
+
 use super::batches::{Batches, PerProject};
-use super::{Problem, Reading, Source, SourceError, Target, Unavailable};
+use super::{Context, Fetched, Source, SourceError, Target, fetched};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::collector::{Measures, Subject, value_stream};
-use crate::config::Collectors;
+use crate::config::{Collectors, ProjectSettings};
+use crate::facts::ValueStreamRead;
+use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::GitLab;
 use crate::gitlab::capability::Edition;
 use crate::gitlab::graphql::FlowTimes;
 use crate::gitlab::model::Role;
 use crate::gitlab::repository::ValueStreams;
-use crate::project::ProjectMemory;
 use crate::types::ProjectId;
 use crate::types::Tier;
 
@@ -30,13 +32,6 @@ pub struct ValueStreamSource {
     interval: Duration,
     stages: Batches,
     flow: Batches,
-}
-
-/// What was read of a project.
-#[derive(Debug)]
-pub struct ValueStreamRead {
-    found: ValueStreams,
-    problems: Vec<Problem>,
 }
 
 impl ValueStreamSource {
@@ -65,33 +60,9 @@ impl ValueStreamSource {
     }
 }
 
-impl Source for ValueStreamSource {
-    type Facts = ValueStreamRead;
-
-    fn reading(&self) -> Reading {
-        Reading::ValueStream
-    }
-
-    fn collectors(&self) -> &[Collector] {
-        &[Collector::ValueStream]
-    }
-
-    fn interval(&self) -> Duration {
-        self.interval
-    }
-
-    fn batch(&self) -> usize {
-        GitLab::VALUE_STREAMS
-    }
-
-    fn unavailable(&self, target: &Target) -> Option<Unavailable> {
-        if !self.gitlab.uses_graphql() {
-            return Some(Unavailable::Settings(NO_GRAPHQL));
-        }
-        target.lacks(Tier::Free, Role::REPORTER)
-    }
-
-    async fn fetch(
+impl ValueStreamSource {
+    /// Reads some projects: one result for each.
+    async fn read(
         &self,
         targets: &[Target],
         now: UnixSeconds,
@@ -109,19 +80,36 @@ impl Source for ValueStreamSource {
         });
         each.collect()
     }
+}
 
-    fn problems<'a>(&self, facts: &'a ValueStreamRead) -> &'a [Problem] {
-        &facts.problems
+#[async_trait]
+impl Source for ValueStreamSource {
+    fn reading(&self) -> Reading {
+        Reading::ValueStream
     }
 
-    fn measure(
-        &self,
-        subject: Subject<'_>,
-        facts: &ValueStreamRead,
-        _memory: &mut ProjectMemory,
-    ) -> Vec<Measures> {
-        let measured = value_stream::measure(subject, &facts.found);
-        vec![Measures::new(Collector::ValueStream, measured)]
+    fn collectors(&self) -> &[Collector] {
+        &[Collector::ValueStream]
+    }
+
+    fn interval(&self, _: &ProjectSettings) -> Duration {
+        self.interval
+    }
+
+    fn batch(&self) -> usize {
+        GitLab::VALUE_STREAMS
+    }
+
+    fn unavailable(&self, target: &Target) -> Option<Unavailable> {
+        if !self.gitlab.uses_graphql() {
+            return Some(Unavailable::Settings(NO_GRAPHQL));
+        }
+        target.lacks(Tier::Free, Role::REPORTER)
+    }
+
+    async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched {
+        let read = self.read(targets, context.now).await;
+        fetched(read, Facts::ValueStream)
     }
 }
 
@@ -146,7 +134,7 @@ fn put_together(
         }
         Some(Err(error)) => problems.push(Problem {
             project: target.project.full_path.clone(),
-            collector: Collector::ValueStream.as_str(),
+            activity: Collector::ValueStream.into(),
             kind: error.kind(),
             sentence: format!("lead and cycle time: {error}"),
             is_failure: true,

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use super::{Problem, Reading, Source, SourceError, Target, Unavailable, side_by_side};
+use async_trait::async_trait;
+
+use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::collector::variables::{self, VariablesOf};
-use crate::collector::{Measures, Subject};
-use crate::config::{Collectors, Pattern};
+use crate::config::{Collectors, Pattern, ProjectSettings};
+use crate::facts::VariablesRead;
+use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::GitLab;
 use crate::gitlab::model::Role;
-use crate::project::ProjectMemory;
+use crate::memory::variables::wanted;
 use crate::types::ProjectId;
 use crate::types::Tier;
 
@@ -20,13 +22,6 @@ const AT_ONCE: usize = 20;
 const CALLS_AT_ONCE: usize = 4;
 /// Projects in one run.
 const BATCH: usize = 20;
-
-/// What was read of a project.
-#[derive(Debug)]
-pub struct VariablesRead {
-    pipelines: Vec<VariablesOf>,
-    problems: Vec<Problem>,
-}
 
 /// The source.
 pub struct VariablesSource {
@@ -58,7 +53,7 @@ impl VariablesSource {
     ) -> Result<VariablesRead, SourceError> {
         let (known, memory) = (&target.memory.pipelines, &target.memory.variables);
         let subject = target.subject(&super::NO_PATHS, now);
-        let mut wanted = variables::wanted(subject, known, memory, &self.regexp);
+        let mut wanted = wanted(subject, known, memory, &self.regexp);
         wanted.truncate(AT_ONCE);
         let project = target.id();
         let reads = wanted.into_iter().map(|(name, id)| async move {
@@ -69,7 +64,7 @@ impl VariablesSource {
             pipelines: Vec::new(),
             problems: Vec::new(),
         };
-        let (path, collector) = (&target.project.full_path, Collector::Variables.as_str());
+        let (path, collector) = (&target.project.full_path, Collector::Variables);
         for (name, id, read) in side_by_side(CALLS_AT_ONCE, reads.collect()).await {
             match read {
                 Ok(page) => {
@@ -86,9 +81,22 @@ impl VariablesSource {
     }
 }
 
-impl Source for VariablesSource {
-    type Facts = VariablesRead;
+impl VariablesSource {
+    /// Reads some projects: one result for each.
+    async fn read(
+        &self,
+        targets: &[Target],
+        now: UnixSeconds,
+    ) -> Vec<(ProjectId, Result<VariablesRead, SourceError>)> {
+        let reads = targets
+            .iter()
+            .map(|target| async move { (target.id(), self.project(target, now).await) });
+        side_by_side(CALLS_AT_ONCE, reads.collect()).await
+    }
+}
 
+#[async_trait]
+impl Source for VariablesSource {
     fn reading(&self) -> Reading {
         Reading::Variables
     }
@@ -97,7 +105,7 @@ impl Source for VariablesSource {
         &[Collector::Variables]
     }
 
-    fn interval(&self) -> Duration {
+    fn interval(&self, _: &ProjectSettings) -> Duration {
         self.interval
     }
 
@@ -111,29 +119,8 @@ impl Source for VariablesSource {
         settings.or_else(|| target.lacks(Tier::Free, Role::MAINTAINER))
     }
 
-    async fn fetch(
-        &self,
-        targets: &[Target],
-        now: UnixSeconds,
-    ) -> Vec<(ProjectId, Result<VariablesRead, SourceError>)> {
-        let reads = targets
-            .iter()
-            .map(|target| async move { (target.id(), self.project(target, now).await) });
-        side_by_side(CALLS_AT_ONCE, reads.collect()).await
-    }
-
-    fn problems<'a>(&self, facts: &'a VariablesRead) -> &'a [Problem] {
-        &facts.problems
-    }
-
-    fn measure(
-        &self,
-        subject: Subject<'_>,
-        facts: &VariablesRead,
-        memory: &mut ProjectMemory,
-    ) -> Vec<Measures> {
-        let (known, own) = (&memory.pipelines, &mut memory.variables);
-        let measured = variables::measure(subject, known, &facts.pipelines, &self.regexp, own);
-        vec![Measures::new(Collector::Variables, measured)]
+    async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched {
+        let read = self.read(targets, context.now).await;
+        fetched(read, Facts::Variables)
     }
 }

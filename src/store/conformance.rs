@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::{Commit, Fence, Remembered, Store, StoreError};
 use crate::clock::UnixSeconds;
-use crate::project::ProjectMemory;
+use crate::memory::ProjectMemory;
+use crate::memory::feed::FeedProgress;
 use crate::series::{RecordedValue, RowRecord};
-use crate::source::change_feed::FeedState;
 use crate::types::ProjectId;
 
 /// Runs the suite; `open` makes an empty store, `fence` makes a lease the one in force.
@@ -20,7 +20,7 @@ pub async fn run<S: Store>(open: impl AsyncFn() -> S, fence: impl Fn(&S, Fence))
 }
 
 fn memory(watermark: i64) -> Arc<ProjectMemory> {
-    let mut feed = FeedState::new(UnixSeconds(1));
+    let mut feed = FeedProgress::new(UnixSeconds(1));
     feed.watermark = UnixSeconds(watermark);
     Arc::new(ProjectMemory {
         feed: Some(feed),

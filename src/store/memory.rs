@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::{Commit, Fence, Remembered, Store, StoreError};
 use crate::clock::UnixSeconds;
-use crate::project::ProjectMemory;
+use crate::memory::ProjectMemory;
 use crate::series::{RowKey, RowRecord};
 use crate::types::ProjectId;
 

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::clock::UnixSeconds;
-use crate::project::ProjectMemory;
+use crate::memory::ProjectMemory;
 use crate::series::{RowKey, RowRecord};
 use crate::types::ProjectId;
 

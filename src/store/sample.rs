@@ -5,21 +5,6 @@ use std::sync::Arc;
 use super::stored::PARTS;
 use super::{Commit, Remembered};
 use crate::clock::UnixSeconds;
-use crate::collector::contributors::Begun;
-use crate::collector::dora::memory::{self as dora, Deployed, Life, Shipped};
-use crate::collector::environments::{Kind, Known as KnownEnvironment, Success};
-use crate::collector::gone::{Gone, SourceBranches};
-use crate::collector::history::{Ref, RefHistory, Remembered as OfPipeline};
-use crate::collector::merge_requests::census::Census;
-use crate::collector::merge_requests::thread::{Phase, Thread};
-use crate::collector::names::Names;
-use crate::collector::parents::{Parent, Parents, Started};
-use crate::collector::refs::{Listing, RefName, RefsSeen};
-use crate::collector::repository::Parts;
-use crate::collector::{
-    child_pipelines, contributors, environments, jobs, merge_requests, pipelines, repository,
-    test_reports, variables,
-};
 use crate::gitlab::dora::DeploymentTier;
 use crate::gitlab::model::{
     Known, Pipeline, PipelineMergeRequest, RefKind, Role, Status, TestCounts, TestReport,
@@ -27,11 +12,27 @@ use crate::gitlab::model::{
 };
 use crate::gitlab::repository::{Language, RefCounts, Releases};
 use crate::gitlab::rest::Environment;
-use crate::project::ProjectMemory;
+use crate::memory::contributors::{Begun, ContributorsMemory};
+use crate::memory::dora::{Deployed, DoraMemory, DoraProgress, Life, Shipped};
+use crate::memory::environments::{
+    DeploymentEvent, EnvironmentsMemory, EnvironmentsProgress, LastSuccess, RememberedEnvironment,
+};
+use crate::memory::feed::{Depth, FeedProgress, Followed};
+use crate::memory::gone::{Gone, SourceBranches};
+use crate::memory::history::{Ref, RefHistory, Remembered as OfPipeline};
+use crate::memory::merge_requests::census::Census;
+use crate::memory::merge_requests::thread::{Phase, Thread};
+use crate::memory::merge_requests::{
+    MergeRequestsMemory, MergeRequestsProgress, RememberedMergeRequest,
+};
+use crate::memory::names::Names;
+use crate::memory::parents::{Parent, Parents, Started};
+use crate::memory::ref_listing::RefsProgress;
+use crate::memory::refs::{Listing, RefName, RefsSeen};
+use crate::memory::repository::{RepositoryMemory, RepositoryParts};
+use crate::memory::variables::VariablesMemory;
+use crate::memory::{ProjectMemory, child_pipelines, jobs, pipelines, test_reports};
 use crate::series::{RecordedValue, RowRecord};
-use crate::source;
-use crate::source::change_feed::{Depth, FeedState, Followed};
-use crate::source::refs::RefsState;
 use crate::types::{JobId, PipelineId, ProjectId};
 
 const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
@@ -110,7 +111,7 @@ fn upstream(merge_request: Known<PipelineMergeRequest>) -> Known<Upstream> {
     })
 }
 
-fn feed() -> FeedState {
+fn feed() -> FeedProgress {
     let followed = [
         (Status::Running, upstream(Known::Unread)),
         (Status::Other("hibernating".into()), upstream(Known::Hidden)),
@@ -130,7 +131,7 @@ fn feed() -> FeedState {
         };
         (PipelineId(id), followed)
     });
-    FeedState {
+    FeedProgress {
         depth: Depth::Everything,
         first_seen: at(-9000),
         watermark: at(-30),
@@ -139,11 +140,11 @@ fn feed() -> FeedState {
     }
 }
 
-fn pipelines() -> pipelines::Memory {
+fn pipelines() -> pipelines::PipelinesMemory {
     let claim = pipelines::RunClaim {
         finished: Some(at(-31)),
     };
-    let snapshot = pipelines::Snapshot {
+    let snapshot = pipelines::PipelineSnapshot {
         source: "push".into(),
         status: Status::Failed,
         finished_at: Some(at(-31)),
@@ -151,7 +152,7 @@ fn pipelines() -> pipelines::Memory {
         queued: Some(1.5),
         coverage: Some(87.25),
     };
-    pipelines::Memory {
+    pipelines::PipelinesMemory {
         claims: [
             (PipelineId(301), claim),
             (PipelineId(302), Default::default()),
@@ -162,18 +163,18 @@ fn pipelines() -> pipelines::Memory {
     }
 }
 
-fn jobs() -> jobs::Memory {
-    let claimed = jobs::Claimed {
+fn jobs() -> jobs::JobsMemory {
+    let claimed = jobs::JobClaims {
         history: false,
         ended: true,
         retried: true,
         flaky: false,
     };
-    let unfinished = jobs::Unfinished {
+    let unfinished = jobs::UnfinishedJobs {
         pending: 3,
         running: 2,
     };
-    let snapshot = jobs::Snapshot {
+    let snapshot = jobs::JobSnapshot {
         id: JobId(5001),
         name: "unit".into(),
         stage: "test".into(),
@@ -185,25 +186,25 @@ fn jobs() -> jobs::Memory {
         coverage: Some(80.5),
         artifact_bytes: Some(123_456),
     };
-    jobs::Memory {
+    jobs::JobsMemory {
         claims: [(PipelineId(301), [(JobId(5001), claimed)].into())].into(),
         unfinished: [(PipelineId(303), unfinished)].into(),
         newest: history(vec![snapshot]),
     }
 }
 
-fn child_pipelines() -> child_pipelines::Memory {
+fn child_pipelines() -> child_pipelines::ChildPipelinesMemory {
     let claim = pipelines::RunClaim {
         finished: Some(at(-31)),
     };
-    let bridge = child_pipelines::Bridge {
+    let bridge = child_pipelines::BridgeKey {
         name: "trigger".into(),
         parent_project: ProjectId(9),
         parent_ref: "main".into(),
         project: ProjectId(1),
         git_ref: "main".into(),
     };
-    let newest = child_pipelines::Newest {
+    let newest = child_pipelines::NewestDownstream {
         id: PipelineId(304),
         status: Status::Canceled,
         holder: PipelineId(301),
@@ -211,7 +212,7 @@ fn child_pipelines() -> child_pipelines::Memory {
         parent_project: "group/parent".into(),
         project: "group/project".into(),
     };
-    child_pipelines::Memory {
+    child_pipelines::ChildPipelinesMemory {
         claims: [(PipelineId(304), claim)].into(),
         foreign_claims: [(PipelineId(301), [(PipelineId(305), claim)].into())].into(),
         newest: history([(bridge, newest)].into()),
@@ -229,8 +230,8 @@ fn counts(total: f64) -> TestCounts {
     }
 }
 
-fn test_reports() -> test_reports::Memory {
-    let kept = test_reports::Kept {
+fn test_reports() -> test_reports::TestReportsMemory {
+    let kept = test_reports::RememberedReport {
         id: PipelineId(301),
         ended_at: at(-31),
         read_at: at(-1),
@@ -243,7 +244,7 @@ fn test_reports() -> test_reports::Memory {
         },
     };
     let case = ("unit".into(), "it adds".into(), "failed".into());
-    test_reports::Memory {
+    test_reports::TestReportsMemory {
         since: Some(at(-9000)),
         reports: [(branch(), kept)].into(),
         cases: [(branch(), vec![case])].into(),
@@ -251,8 +252,8 @@ fn test_reports() -> test_reports::Memory {
     }
 }
 
-fn environments() -> environments::Memory {
-    let known = KnownEnvironment {
+fn environments() -> EnvironmentsMemory {
+    let known = RememberedEnvironment {
         environment: Environment {
             id: 11,
             name: "review/feature".into(),
@@ -261,7 +262,7 @@ fn environments() -> environments::Memory {
             external_url: Some("https://review.example.com".into()),
         },
         newest: Some((701, "running".into())),
-        success: Some(Success {
+        success: Some(LastSuccess {
             id: 700,
             sha: "cafe".into(),
             finished_at: at(-50),
@@ -270,17 +271,17 @@ fn environments() -> environments::Memory {
         behind: Some(4),
         asked: true,
     };
-    environments::Memory {
+    EnvironmentsMemory {
         claims: [
-            ((700, Kind::Created), at(-90)),
-            ((700, Kind::Finished), at(-50)),
+            ((700, DeploymentEvent::Created), at(-90)),
+            ((700, DeploymentEvent::Finished), at(-50)),
         ]
         .into(),
         known: [(11, known)].into(),
     }
 }
 
-fn dora() -> dora::Memory {
+fn dora() -> DoraMemory {
     let shipped = [
         Shipped::Unasked,
         Shipped::Failed,
@@ -300,7 +301,7 @@ fn dora() -> dora::Memory {
         closed_at: Some(at(-600)),
         duplicate: true,
     };
-    dora::Memory {
+    DoraMemory {
         tiers: [DeploymentTier::Production, DeploymentTier::Other].into(),
         environments: (11..).zip(DeploymentTier::ALL).collect(),
         deployments: deployments.collect(),
@@ -308,10 +309,10 @@ fn dora() -> dora::Memory {
     }
 }
 
-fn merge_requests() -> merge_requests::Memory {
+fn merge_requests() -> MergeRequestsMemory {
     let phases = [Phase::Unreviewed, Phase::Reviewed, Phase::Changed];
     let known = (7..).zip(phases).map(|(iid, phase)| {
-        let known = merge_requests::Known {
+        let known = RememberedMergeRequest {
             state: "merged".into(),
             draft: true,
             conflicts: true,
@@ -333,7 +334,7 @@ fn merge_requests() -> merge_requests::Memory {
         };
         (iid, known)
     });
-    merge_requests::Memory {
+    MergeRequestsMemory {
         census: Census {
             branches: vec!["main".into(), "next".into()],
             cells: vec![0, 1, 7],
@@ -369,7 +370,7 @@ fn memory() -> ProjectMemory {
         path: "group/project".into(),
         role: Some(Role(40)),
         feed: Some(feed()),
-        refs: RefsState {
+        refs: RefsProgress {
             activity: Some(at(-4)),
             again_at: Some(at(60)),
             pipelines_checked_at: Some(at(-3000)),
@@ -393,7 +394,7 @@ fn memory() -> ProjectMemory {
         jobs: jobs(),
         child_pipelines: child_pipelines(),
         test_reports: test_reports(),
-        variables: variables::Memory {
+        variables: VariablesMemory {
             regexp: "^DEPLOY".into(),
             newest: [(
                 branch(),
@@ -404,7 +405,7 @@ fn memory() -> ProjectMemory {
             )]
             .into(),
         },
-        environments_state: source::environments::State {
+        environments_state: EnvironmentsProgress {
             first_seen: at(-9000),
             watermark: at(-50),
             read_at: Some(at(-2)),
@@ -413,14 +414,14 @@ fn memory() -> ProjectMemory {
             turn: 5,
         },
         environments: environments(),
-        merge_requests_state: source::merge_requests::State {
+        merge_requests_state: MergeRequestsProgress {
             first_seen: at(-9000),
             read_at: Some(at(-2)),
             full_at: at(-3600),
         },
         merge_requests: merge_requests(),
         code_review: names(),
-        dora_state: source::dora::State {
+        dora_state: DoraProgress {
             read_at: Some(at(-2)),
             full_at: at(-3600),
             moved: at(-30),
@@ -429,7 +430,7 @@ fn memory() -> ProjectMemory {
             refused_at: Some(at(-800)),
         },
         dora: dora(),
-        repository: repository::Memory {
+        repository: RepositoryMemory {
             commits: Some(("main".into(), 1234)),
             refs: Some(RefCounts {
                 branches: 12,
@@ -438,7 +439,7 @@ fn memory() -> ProjectMemory {
             read_at: Some(at(-2)),
             activity: Some(at(-4)),
         },
-        repository_parts: Parts {
+        repository_parts: RepositoryParts {
             languages: Some(vec![Language {
                 name: "Rust".into(),
                 share: 98.5,
@@ -448,7 +449,7 @@ fn memory() -> ProjectMemory {
                 latest: Some(at(-90_000)),
             }),
         },
-        contributors: contributors::Memory {
+        contributors: ContributorsMemory {
             begun: Some(Begun {
                 branch: "main".into(),
                 base: "beef".into(),
@@ -497,14 +498,14 @@ fn rows() -> Vec<RowRecord> {
 /// A state with something in every part, in every variant, and a project with little.
 pub(super) fn remembered() -> Remembered {
     let little = ProjectMemory {
-        feed: Some(FeedState {
+        feed: Some(FeedProgress {
             depth: Depth::Jobs,
-            ..FeedState::new(at(-1))
+            ..FeedProgress::new(at(-1))
         }),
         ..ProjectMemory::default()
     };
     let least = ProjectMemory {
-        feed: Some(FeedState::new(at(-1))),
+        feed: Some(FeedProgress::new(at(-1))),
         ..ProjectMemory::default()
     };
     let memories = [memory(), little, least];

@@ -7,6 +7,7 @@ use super::super::testing::{ANY, NONE, PROJECT, Watched, pipeline};
 use super::*;
 use crate::catalogue::child_pipelines::{DURATION, QUEUED_DURATION, RUN_COUNT, STATUS};
 use crate::catalogue::pipelines as pipeline_metric;
+use crate::gitlab::model::Status;
 use crate::gitlab::model::Status::*;
 
 const DAY: i64 = 86_400;

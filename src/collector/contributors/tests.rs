@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::collector::refs::RefsSeen;
+use crate::clock::UnixSeconds;
 use crate::config::{Labels, PeopleNames, ProjectSettings};
 use crate::gitlab::model::Known;
+use crate::gitlab::repository::Contributor;
+use crate::memory::contributors::CLAIMS;
+use crate::memory::refs::RefsSeen;
 use crate::types::ProjectId;
 
 /// A hash from a word: its beginning tells it apart.
@@ -45,7 +48,7 @@ fn people(people: PeopleNames) -> People {
 
 /// A branch that began, and what is remembered of it.
 struct Watched {
-    memory: Memory,
+    memory: ContributorsMemory,
     people: People,
     now: i64,
 }
@@ -60,7 +63,7 @@ impl Watched {
 
     fn new(names: PeopleNames) -> Self {
         Self {
-            memory: Memory::default(),
+            memory: ContributorsMemory::default(),
             people: people(names),
             now: 0,
         }
@@ -79,7 +82,7 @@ impl Watched {
             tier: Known::Unread,
             now: UnixSeconds(self.now),
         };
-        let read = Read {
+        let read = Commits {
             branch,
             activity: None,
             read_at: UnixSeconds(self.now),
@@ -242,7 +245,7 @@ fn counted_commits_that_went_and_come_back_by_a_merge_are_known() {
 
 #[test]
 fn claims_are_bounded_and_the_newest_stay() {
-    let mut memory = Memory::default();
+    let mut memory = ContributorsMemory::default();
     let numbered = |number: usize| commit(&format!("{number:08}"), &[], 0);
     for number in 0..CLAIMS + 10 {
         assert!(memory.claim(&numbered(number)));

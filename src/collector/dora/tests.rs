@@ -1,10 +1,11 @@
-use super::computed::{
-    PERIOD_DAYS, Period, add_incidents, median, median_of_medians, of_deployments,
-};
 use super::*;
 use crate::clock::UnixSeconds;
 use crate::gitlab::dora::DoraFigures;
 use crate::gitlab::rest::{Deployment, Environment, Incident};
+use crate::memory::dora::computed::{
+    PERIOD_DAYS, Period, add_incidents, median, median_of_medians, of_deployments,
+};
+use crate::memory::dora::{Deployed, Life, Shipped, tiers_of};
 use std::collections::BTreeSet;
 
 const DAY: i64 = 86_400;
@@ -164,9 +165,9 @@ fn incident(iid: u64, created_at: UnixSeconds, closed_at: Option<UnixSeconds>) -
     }
 }
 
-fn memory() -> Memory {
+fn memory() -> DoraMemory {
     let tiers = BTreeSet::from([DeploymentTier::Production, DeploymentTier::Staging]);
-    let mut memory = Memory::new(tiers);
+    let mut memory = DoraMemory::new(tiers);
     let places = [
         environment(1, "production"),
         environment(2, "staging"),
@@ -337,5 +338,5 @@ fn a_memory_survives_its_way_through_a_store() {
     memory.shipped(10, &[ago(2, 0)], NOW);
     memory.incidents(&[incident(1, ago(1, 0), None)], true);
     let bytes = postcard::to_stdvec(&memory).unwrap();
-    assert_eq!(postcard::from_bytes::<Memory>(&bytes).unwrap(), memory);
+    assert_eq!(postcard::from_bytes::<DoraMemory>(&bytes).unwrap(), memory);
 }

@@ -1,21 +1,24 @@
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::config::ProjectSettings;
+use crate::gitlab::rest::Environment;
 use crate::types::ProjectId;
 
 struct Lab {
-    memory: Memory,
+    memory: EnvironmentsMemory,
     settings: ProjectSettings,
 }
 
 impl Lab {
     fn new() -> Self {
         Self {
-            memory: Memory::default(),
+            memory: EnvironmentsMemory::default(),
             settings: ProjectSettings::default(),
         }
     }
 
-    fn look(&mut self, now: i64, read: &Read) -> Measures {
+    fn look(&mut self, now: i64, read: &Deployments) -> Measures {
         let subject = Subject {
             id: ProjectId(1),
             project: &"group/project".into(),
@@ -54,8 +57,8 @@ fn deployment(id: u64, status: &str, created: i64, end: Option<i64>) -> Deployme
     }
 }
 
-fn read(floor: Option<i64>, next: i64, deployments: Vec<Deployment>) -> Read {
-    Read {
+fn read(floor: Option<i64>, next: i64, deployments: Vec<Deployment>) -> Deployments {
+    Deployments {
         environments: Some(vec![environment(1, "production")]),
         deployments,
         floor: floor.map(UnixSeconds),

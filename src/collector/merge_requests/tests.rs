@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::collector::code_review;
-use crate::collector::names::Names;
-use crate::collector::refs::{Listing, RefsSeen};
 use crate::config::{Labels, ProjectSettings};
-use crate::gitlab::model::{Known as Telling, Page};
-use crate::gitlab::reviews::{CensusEntry, DiffStats, Note, NoteKind, Reviewer, User};
+use crate::gitlab::model::{Known, Page};
+use crate::gitlab::reviews::{CensusEntry, CensusPage, DiffStats, Note, NoteKind, Reviewer, User};
+use crate::memory::names::Names;
+use crate::memory::refs::{Listing, RefsSeen};
 use crate::people::People;
 use crate::types::ProjectId;
 
@@ -40,7 +40,7 @@ fn asks(id: u64, at: i64, names: &[&str]) -> Note {
     note(id, at, "ada", kind)
 }
 
-pub(super) fn merge_request(iid: u64, created: i64) -> ReviewedMergeRequest {
+pub(crate) fn merge_request(iid: u64, created: i64) -> ReviewedMergeRequest {
     ReviewedMergeRequest {
         iid,
         state: "opened".into(),
@@ -98,7 +98,7 @@ fn noted(one: &ReviewedMergeRequest, at: i64, notes: &[Note]) -> ReviewedMergeRe
 /// A project that is looked at again and again.
 #[derive(Default)]
 struct Watched {
-    memory: Memory,
+    memory: MergeRequestsMemory,
     reviews: Names,
     refs: RefsSeen,
     now: i64,
@@ -138,10 +138,10 @@ fn shown(measurement: &Measurement) -> String {
 }
 
 impl Watched {
-    fn look(&mut self, at: i64, read: Read) -> Look {
+    fn look(&mut self, at: i64, read: MergeRequests) -> Look {
         self.now = at;
         let first = *self.first.get_or_insert(at);
-        let read = Read {
+        let read = MergeRequests {
             floor: (at > first).then(|| UnixSeconds((at - 600).max(first))),
             forget: UnixSeconds(at - 600),
             ..read
@@ -155,7 +155,7 @@ impl Watched {
             settings: &settings,
             max_pipelines_per_ref: 1,
             refs: &self.refs,
-            tier: Telling::Unread,
+            tier: Known::Unread,
             now: UnixSeconds(at),
         };
         let (mine, mut retired) = measure(subject, &happenings, &mut self.memory);
@@ -178,9 +178,9 @@ impl Watched {
         let open = Some(open.to_vec());
         self.look(
             at,
-            Read {
+            MergeRequests {
                 open,
-                ..Read::default()
+                ..MergeRequests::default()
             },
         )
     }
@@ -189,9 +189,9 @@ impl Watched {
         let moved = moved.to_vec();
         self.look(
             at,
-            Read {
+            MergeRequests {
                 moved,
-                ..Read::default()
+                ..MergeRequests::default()
             },
         )
     }
@@ -404,10 +404,10 @@ fn an_open_one_that_was_deleted_goes_at_the_next_whole_look() {
     };
     let look = watched.look(
         HOUR,
-        Read {
+        MergeRequests {
             open: Some(both.to_vec()),
             census: vec![(1..=100, page)],
-            ..Read::default()
+            ..MergeRequests::default()
         },
     );
     assert_eq!(look.state("age_mr_status", "opened main"), Some(2.0));

@@ -1,11 +1,13 @@
 //! The same by way of the change feed's own bookkeeping: what it forgets must not count again.
 
+use super::super::FeedCollector;
 use super::super::testing::Watched;
-use super::super::{FeedCollector, PipelineFacts};
 use super::world::Life;
 use crate::clock::UnixSeconds;
+use crate::facts::feed::PipelineFacts;
 use crate::gitlab::model::Known;
-use crate::source::change_feed::{Details, FeedState, Look, Wishes};
+use crate::memory::feed::FeedProgress;
+use crate::source::change_feed::{Details, Look, Wishes};
 use crate::types::PipelineId;
 
 const WISHES: Wishes = Wishes {
@@ -27,10 +29,10 @@ pub fn follow<C: FeedCollector>(collector: C, world: &[Life], looks: &[i64]) -> 
 
 fn look<C: FeedCollector>(
     project: &mut Watched<C>,
-    remembered: Option<&FeedState>,
+    remembered: Option<&FeedProgress>,
     world: &[Life],
     now: i64,
-) -> FeedState {
+) -> FeedProgress {
     project.now = UnixSeconds(now);
     let shown = |id: PipelineId| -> Option<PipelineFacts> {
         world.iter().find(|life| life.id == id.0)?.at(now)

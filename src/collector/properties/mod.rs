@@ -9,13 +9,14 @@ use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::FeedCollector;
 use super::child_pipelines::ChildPipelines;
 use super::jobs::Jobs;
 use super::pipelines::Pipelines;
 use super::testing::{ANY, Watched};
-use super::{Feed, FeedCollector, PipelineFacts};
 use crate::catalogue::pipelines as metric;
 use crate::catalogue::{child_pipelines as child_metric, jobs as job_metric};
+use crate::facts::feed::{Feed, PipelineFacts};
 use crate::gitlab::model::Status;
 use world::{Life, NAMES, world};
 

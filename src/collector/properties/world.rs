@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::super::PipelineFacts;
 use super::super::testing::{PROJECT, job, pipeline};
 use crate::clock::UnixSeconds;
+use crate::facts::feed::PipelineFacts;
 use crate::gitlab::model::{Job, Known, Status};
 use crate::types::JobId;
 

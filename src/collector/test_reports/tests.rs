@@ -1,19 +1,21 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::collector::refs::RefsSeen;
 use crate::collector::testing::{PROJECT, pipeline, project_id};
-use crate::collector::{Feed, FeedCollector, PipelineFacts, pipelines::Pipelines};
+use crate::collector::{FeedCollector, pipelines::Pipelines};
 use crate::config::ProjectSettings;
+use crate::facts::feed::{Feed, PipelineFacts};
 use crate::gitlab::model::{Known, TestCounts, TestSuite};
+use crate::memory::refs::RefsSeen;
+use crate::memory::test_reports::{Wanted, wanted};
 
 struct Watch {
     settings: ProjectSettings,
     refs: RefsSeen,
     paths: BTreeMap<crate::types::ProjectId, Text>,
     path: Text,
-    known: pipelines::Memory,
-    memory: Memory,
+    known: PipelinesMemory,
+    memory: TestReportsMemory,
     collector: TestReports,
 }
 
@@ -24,8 +26,8 @@ impl Watch {
             refs: RefsSeen::default(),
             paths: BTreeMap::new(),
             path: PROJECT.into(),
-            known: pipelines::Memory::default(),
-            memory: Memory::default(),
+            known: PipelinesMemory::default(),
+            memory: TestReportsMemory::default(),
             collector: TestReports { include_cases },
         }
     }
@@ -58,18 +60,16 @@ impl Watch {
 
     fn wanted(&self, at: i64) -> Vec<u64> {
         let at = UnixSeconds(at);
-        let wanted = self
-            .collector
-            .wanted(self.subject(), &self.known, &self.memory, at);
+        let cases = self.collector.include_cases;
+        let wanted = wanted(self.subject(), &self.known, &self.memory, cases, at);
         wanted.into_iter().map(|one| one.end.id.0).collect()
     }
 
     /// Reads all that is wanted: each pipeline has one case, `adds`.
     fn reads(&mut self, at: i64) -> Measured {
         let at = UnixSeconds(at);
-        let wanted = self
-            .collector
-            .wanted(self.subject(), &self.known, &self.memory, at);
+        let cases = self.collector.include_cases;
+        let wanted = wanted(self.subject(), &self.known, &self.memory, cases, at);
         let read: Vec<ReportFacts> = wanted.into_iter().map(|one| facts(one, at)).collect();
         let mut memory = self.memory.clone();
         let measured = self

@@ -6,8 +6,8 @@ mod watched;
 
 pub use watched::{ANY, NONE, Watched};
 
-use super::{ForeignPipeline, PipelineFacts};
 use crate::clock::UnixSeconds;
+use crate::facts::feed::{ForeignPipeline, PipelineFacts};
 use crate::gitlab::model::{
     DownstreamTarget, Job, Known, Pipeline, PipelineMergeRequest, RefKind, RunnerType, Status,
     Upstream,

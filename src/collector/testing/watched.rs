@@ -4,13 +4,16 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::refs::{Listing, RefsSeen};
-use super::super::{Feed, FeedCollector, Measured, PipelineFacts, Subject};
+use super::super::{FeedCollector, Measured};
 use super::{PROJECT, project_id};
 use crate::catalogue::{Counter, Desc, Gauge, Histogram, Kind, LabelValues, Measurement};
 use crate::clock::UnixSeconds;
 use crate::config::ProjectSettings;
+use crate::facts::feed::Feed;
+use crate::facts::feed::PipelineFacts;
 use crate::gitlab::model::{Job, Known, Status};
+use crate::memory::Subject;
+use crate::memory::refs::{Listing, RefsSeen};
 use crate::types::{PipelineId, Text};
 
 /// No labels asked for: every series of a metric.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::upstreams::{Upstreams, upstream_of};
 use super::{Place, Started, Tracked, Wanted, lock};
-use crate::collector::ForeignPipeline;
+use crate::facts::feed::ForeignPipeline;
 use crate::gitlab::model::{DownstreamTarget, Pipeline, Upstream};
 use crate::gitlab::{GitLab, GitLabError};
 use crate::types::{ProjectId, Text};

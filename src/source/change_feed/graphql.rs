@@ -258,7 +258,11 @@ impl GraphQl {
             skipped: Vec::new(),
             has_more: false,
         };
-        let since = target.memory.feed.as_ref().map(super::FeedState::since);
+        let since = target
+            .memory
+            .feed
+            .as_ref()
+            .map(crate::memory::feed::FeedProgress::since);
         let is_first = since.is_none() && !asked.running;
         let which = asked.which(since.unwrap_or_default());
         for (is_children, page) in [(false, pipelines), (true, children)] {
@@ -395,7 +399,13 @@ fn all_failed(
 
 /// From when on a batch is read: the least of what its projects need.
 fn since(targets: &[&Target]) -> UnixSeconds {
-    let since = |target: &&Target| target.memory.feed.as_ref().map(super::FeedState::since);
+    let since = |target: &&Target| {
+        target
+            .memory
+            .feed
+            .as_ref()
+            .map(crate::memory::feed::FeedProgress::since)
+    };
     targets
         .iter()
         .map(since)

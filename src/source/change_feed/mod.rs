@@ -18,17 +18,26 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Problem, SourceError, Target, Tracked, side_by_side};
+use async_trait::async_trait;
+
+use super::{
+    Context, Fetched, Grouping, Needs, Source, SourceError, Target, Tracked, fetched, side_by_side,
+};
+use crate::catalogue::Collector;
 use crate::clock::{Clock, UnixSeconds};
-use crate::collector::Feed;
+use crate::config::{ProjectSettings, Settings};
+use crate::facts::feed::FeedRead;
+use crate::facts::{Facts, Problem};
 use crate::gitlab::GitLab;
 use crate::gitlab::GitLabError;
 use crate::gitlab::model::{Downstream, DownstreamTarget, Job, Known, Pipeline, Project, Role};
+use crate::memory::ProjectMemory;
+use crate::memory::feed::Depth;
 use crate::types::{PipelineId, ProjectId, Text};
 use foreign::Foreign;
 use graphql::GraphQl;
 use rest::Rest;
-pub use state::{Depth, Details, FeedState, Followed, Look, OVERLAP, Wishes};
+pub use state::{Details, Look, Wishes};
 use upstreams::Upstreams;
 
 /// How long REST stands in before GraphQL is tried again.
@@ -36,21 +45,6 @@ const GRAPHQL_PAUSE: Duration = Duration::from_secs(600);
 
 /// Calls of one look that run side by side.
 const CALLS_AT_ONCE: usize = 8;
-
-/// What one look brought of a project.
-#[derive(Debug)]
-pub struct FeedRead {
-    /// The project as it is now: path, activity, role.
-    pub project: Project,
-    /// Facts for the collectors.
-    pub feed: Feed,
-    /// What to remember; none while the token's role shows nothing.
-    pub state: Option<FeedState>,
-    /// Whether nothing moved.
-    pub quiet: bool,
-    /// What went wrong and will be tried again, or was left out.
-    pub problems: Vec<Problem>,
-}
 
 /// What moved in a project.
 #[derive(Clone, Debug)]
@@ -134,6 +128,8 @@ pub enum WayOfReading {
 
 /// The source.
 pub struct ChangeFeed {
+    collectors: Vec<Collector>,
+    interval: Duration,
     gitlab: GitLab,
     wishes: Wishes,
     clock: Clock,
@@ -144,10 +140,37 @@ pub struct ChangeFeed {
 }
 
 impl ChangeFeed {
-    /// The change feed of a GitLab.
+    /// The change feed of a GitLab, as the settings want it.
     #[must_use]
-    pub fn new(gitlab: GitLab, wishes: Wishes, clock: Clock) -> Self {
+    pub fn new(settings: &Settings, gitlab: &GitLab, clock: Clock) -> Self {
+        let collectors = &settings.collectors;
+        let children = collectors.pipelines.include_child_pipelines;
+        let enabled = [
+            (Collector::Pipelines, collectors.pipelines.enabled),
+            (Collector::Jobs, collectors.jobs.enabled),
+            (
+                Collector::ChildPipelines,
+                collectors.pipelines.enabled && children,
+            ),
+        ];
+        let enabled = enabled.into_iter().filter(|(_, enabled)| *enabled);
+        let intervals = [
+            (collectors.pipelines.enabled, collectors.pipelines.interval),
+            (collectors.jobs.enabled, collectors.jobs.interval),
+        ];
+        let intervals = intervals.into_iter().filter(|(enabled, _)| *enabled);
+        let interval = intervals.map(|(_, interval)| interval).min();
+        let wishes = Wishes {
+            children,
+            jobs: collectors.jobs.enabled,
+            foreign: collectors.pipelines.enabled && children,
+            runner_details: collectors.jobs.include_runner_details,
+        };
+        let gitlab = gitlab.clone();
         Self {
+            collectors: enabled.map(|(collector, _)| collector).collect(),
+            // It serves several collectors, and follows the shortest of their intervals.
+            interval: interval.unwrap_or(collectors.pipelines.interval),
             graphql: GraphQl::new(gitlab.clone(), GRAPHQL_PAUSE),
             rest: Rest::new(gitlab.clone()),
             foreign: Foreign::new(gitlab.clone()),
@@ -158,14 +181,20 @@ impl ChangeFeed {
         }
     }
 
+    /// How often projects are read.
+    #[must_use]
+    pub fn shortest_interval(&self) -> Duration {
+        self.interval
+    }
+
     /// How projects are read at `now`.
     #[must_use]
     pub fn way_of_reading(&self, now: UnixSeconds) -> WayOfReading {
         self.graphql.way(now)
     }
 
-    /// Looks at a batch of projects: one result for each.
-    pub async fn fetch(
+    /// Reads a batch of projects: one result for each.
+    async fn read(
         &self,
         targets: &[Target],
         tracked: &Tracked,
@@ -266,7 +295,7 @@ impl ChangeFeed {
         {
             return Err(SourceError::RoleTooLow(role));
         }
-        let collector = "pipelines";
+        let collector = Collector::Pipelines;
         let problems = skipped
             .into_iter()
             .map(|sentence| Problem::skipped(&project.full_path, collector, sentence))
@@ -421,14 +450,63 @@ impl ChangeFeed {
             problems,
         } = reading;
         let quiet = look.is_quiet();
-        let (feed, state) = look.end();
+        let (feed, progress) = look.end();
         FeedRead {
             project,
             feed,
-            state: (!blind).then_some(state),
+            progress: (!blind).then_some(progress),
             quiet,
             problems,
         }
+    }
+}
+
+#[async_trait]
+impl Source for ChangeFeed {
+    fn reading(&self) -> crate::facts::Reading {
+        crate::facts::Reading::ChangeFeed
+    }
+
+    fn collectors(&self) -> &[Collector] {
+        &self.collectors
+    }
+
+    fn interval(&self, _: &ProjectSettings) -> Duration {
+        self.interval
+    }
+
+    fn batch(&self) -> usize {
+        GitLab::CHANGES_PROJECTS
+    }
+
+    /// Those that are read equally deep go together, and of these those whose watermarks are near
+    /// each other, since a batch is read from its earliest on.
+    fn grouping(&self, memory: &ProjectMemory) -> Grouping {
+        let feed = memory.feed.as_ref();
+        let (group, size) = match feed.map(|feed| feed.depth) {
+            None => (0, GitLab::CHANGES_PROJECTS),
+            Some(Depth::Pipelines) => (1, GitLab::JOBS_PROJECTS),
+            Some(Depth::Jobs) => (2, GitLab::JOBS_PROJECTS),
+            Some(Depth::Everything) => (3, GitLab::CHANGES_PROJECTS),
+        };
+        Grouping {
+            group,
+            near: feed.map(|feed| feed.watermark).unwrap_or_default(),
+            size,
+        }
+    }
+
+    fn runs_at_once(&self) -> usize {
+        usize::MAX
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::Nothing
+    }
+
+    async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched {
+        let read = self.read(targets, &context.tracked).await;
+        fetched(read, |read| Facts::Feed(Box::new(read)))
     }
 }
 
@@ -471,7 +549,10 @@ impl Reading<'_> {
         let id = wanted.pipeline.id;
         match finished {
             Finished::Gone => self.look.gone(id),
-            Finished::Failed(error) => self.problems.push(Problem::call(&path, "jobs", &error)),
+            Finished::Failed(error) => {
+                self.problems
+                    .push(Problem::call(&path, Collector::Jobs, &error))
+            }
             Finished::Later => {}
             Finished::Read {
                 details,
@@ -481,17 +562,20 @@ impl Reading<'_> {
             } => {
                 let skipped = skipped.into_iter();
                 self.problems
-                    .extend(skipped.map(|text| Problem::skipped(&path, "jobs", text)));
+                    .extend(skipped.map(|text| Problem::skipped(&path, Collector::Jobs, text)));
                 match labels {
                     Some(Ok(())) => self.look.labels_read(id, now),
-                    Some(Err(error)) => self.problems.push(Problem::call(&path, "jobs", &error)),
+                    Some(Err(error)) => {
+                        self.problems
+                            .push(Problem::call(&path, Collector::Jobs, &error))
+                    }
                     None => {}
                 }
                 self.look.details(id, details);
                 if let Some(error) = foreign_error {
                     self.look.details_due(id);
                     self.problems
-                        .push(Problem::call(&path, "child_pipelines", &error));
+                        .push(Problem::call(&path, Collector::ChildPipelines, &error));
                 }
             }
         }

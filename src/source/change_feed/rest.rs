@@ -10,7 +10,7 @@ use super::{
     lock,
 };
 use crate::clock::UnixSeconds;
-use crate::collector::pipelines::PARENT_PIPELINE;
+use crate::facts::feed::PARENT_PIPELINE;
 use crate::gitlab::model::{
     Job, Known, Pipeline, PipelineMergeRequest, Project, RefKind, Role, Status, merge_request_iid,
 };
@@ -86,7 +86,11 @@ impl Rest {
         let mut heads = Heads::default();
         for source in [None, Some(PARENT_PIPELINE)] {
             let filter = PipelineFilter {
-                updated_after: target.memory.feed.as_ref().map(super::FeedState::since),
+                updated_after: target
+                    .memory
+                    .feed
+                    .as_ref()
+                    .map(crate::memory::feed::FeedProgress::since),
                 source,
                 ..PipelineFilter::default()
             };

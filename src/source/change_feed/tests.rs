@@ -1,9 +1,11 @@
 //! How deep a project's first looks go, and what they take for history.
 
 use super::*;
-use crate::collector::PipelineFacts;
 use crate::collector::testing::{job, pipeline};
 use crate::config::ProjectSettings;
+use crate::facts::feed::Feed;
+use crate::facts::feed::PipelineFacts;
+use crate::memory::feed::FeedProgress;
 
 const WISHES: Wishes = Wishes {
     children: true,
@@ -15,7 +17,7 @@ const WISHES: Wishes = Wishes {
 /// Looks at a project with these pipelines: which details are read, whether labels are asked for,
 /// and what the collectors get.
 fn look(
-    state: &mut Option<FeedState>,
+    state: &mut Option<FeedProgress>,
     shown: &[PipelineFacts],
     now: i64,
 ) -> (Vec<u64>, Vec<u64>, Feed) {

@@ -4,18 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::super::environments::pipelines;
-use super::super::{Problem, SourceError, Target, side_by_side};
+use super::super::{SourceError, Target, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::collector::dora::computed::Period;
-use crate::collector::dora::{Memory, tiers_of};
+use crate::facts::Problem;
 use crate::gitlab::dora::DeploymentTier;
 use crate::gitlab::model::Page;
 use crate::gitlab::rest::{Deployment, DeploymentFilter};
 use crate::gitlab::{GitLab, GitLabError};
+use crate::memory::dora::computed::Period;
+use crate::memory::dora::{DoraMemory, DoraProgress, tiers_of};
 use crate::types::ProjectId;
 
 /// What ended or changed this long before the last look is read again: it shows after its
@@ -31,27 +30,10 @@ const SHIPPED_AT_ONCE: usize = 100;
 /// Calls of one project that run side by side.
 const CALLS_AT_ONCE: usize = 4;
 
-/// How far a project has been read.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct State {
-    /// When deployments were last read, by GitLab's clock.
-    pub(crate) read_at: Option<UnixSeconds>,
-    /// When the last full look was.
-    pub(crate) full_at: UnixSeconds,
-    /// What the change feed had seen when deployments were last read.
-    pub(crate) moved: UnixSeconds,
-    /// When incidents were last read, by GitLab's clock.
-    pub(crate) incidents_at: Option<UnixSeconds>,
-    /// When all incidents of the period were last read.
-    pub(crate) all_incidents_at: UnixSeconds,
-    /// When GitLab last refused figures of its own by REST.
-    pub(crate) refused_at: Option<UnixSeconds>,
-}
-
 /// What one look brought.
 pub(super) struct Read {
-    pub(super) memory: Memory,
-    pub(super) state: State,
+    pub(super) memory: DoraMemory,
+    pub(super) progress: DoraProgress,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -73,11 +55,11 @@ pub(super) async fn read(
     tiers: &BTreeSet<DeploymentTier>,
     now: UnixSeconds,
 ) -> Result<Read, SourceError> {
-    let (memory, state) = (&target.memory.dora, &target.memory.dora_state);
-    let (memory, state) = match memory.tiers() == tiers {
-        true => (memory.clone(), state.clone()),
+    let (memory, progress) = (&target.memory.dora, &target.memory.dora_state);
+    let (memory, progress) = match memory.tiers() == tiers {
+        true => (memory.clone(), progress.clone()),
         // The settings are others, or nothing was read yet.
-        false => (Memory::new(tiers.clone()), State::default()),
+        false => (DoraMemory::new(tiers.clone()), DoraProgress::default()),
     };
     let mut look = Look {
         gitlab,
@@ -87,7 +69,7 @@ pub(super) async fn read(
         period: Period::ending(now),
         read: Read {
             memory,
-            state,
+            progress,
             problems: Vec::new(),
         },
     };
@@ -106,19 +88,19 @@ impl Look<'_> {
     }
 
     fn is_full(&self) -> bool {
-        let state = &self.read.state;
-        state.read_at.is_none() || self.now.since(state.full_at) >= FULL_LOOK
+        let progress = &self.read.progress;
+        progress.read_at.is_none() || self.now.since(progress.full_at) >= FULL_LOOK
     }
 
     /// Whether deployments may have been made since the last look.
     fn is_due(&self) -> bool {
-        let state = &self.read.state;
+        let progress = &self.read.progress;
         let moved = pipelines(&self.target.memory)
-            .is_none_or(|(watermark, active)| active || watermark != state.moved);
+            .is_none_or(|(watermark, active)| active || watermark != progress.moved);
         // A deployment moves after the pipeline it belongs to.
-        let late = state
+        let late = progress
             .read_at
-            .is_some_and(|at| state.moved.plus(OVERLAP) > at);
+            .is_some_and(|at| progress.moved.plus(OVERLAP) > at);
         moved || late || self.is_full()
     }
 
@@ -137,7 +119,7 @@ impl Look<'_> {
             places = tiers_of(&self.kept(listed));
         }
         let missed = self.read.memory.has_missed(&places);
-        let since = self.since(self.read.state.read_at.filter(|_| !missed));
+        let since = self.since(self.read.progress.read_at.filter(|_| !missed));
         let filter = DeploymentFilter::SucceededAfter(since);
         let page = self.gitlab.deployments(id, filter).await?;
         let is_whole = page.next.is_none();
@@ -150,17 +132,17 @@ impl Look<'_> {
         memory.place(places);
         memory.deployed(&deployments, self.period);
         let last = deployments.last().and_then(|last| last.finished_at);
-        let state = &mut self.read.state;
+        let progress = &mut self.read.progress;
         // Of a list that was cut off the rest is read at the next look.
-        state.read_at = match (is_whole, last) {
+        progress.read_at = match (is_whole, last) {
             (false, Some(last)) => Some(last),
             _ => Some(self.clock),
         };
         if is_full {
-            state.full_at = self.now;
+            progress.full_at = self.now;
         }
         if let Some((watermark, _)) = pipelines(&self.target.memory) {
-            state.moved = watermark;
+            progress.moved = watermark;
         }
         Ok(())
     }
@@ -220,26 +202,26 @@ impl Look<'_> {
     async fn incidents(&mut self) {
         if !self.read.memory.has_production() {
             self.read.memory.without_incidents();
-            self.read.state.incidents_at = None;
+            self.read.progress.incidents_at = None;
             return;
         }
-        let state = &self.read.state;
-        let last = state
+        let progress = &self.read.progress;
+        let last = progress
             .incidents_at
-            .filter(|_| self.now.since(state.all_incidents_at) < FULL_LOOK);
+            .filter(|_| self.now.since(progress.all_incidents_at) < FULL_LOOK);
         match self.gitlab.incidents(self.id(), self.since(last)).await {
             Ok(page) => {
                 let incidents = self.kept(page);
                 self.read.memory.incidents(&incidents, last.is_none());
-                self.read.state.incidents_at = Some(self.clock);
+                self.read.progress.incidents_at = Some(self.clock);
                 if last.is_none() {
-                    self.read.state.all_incidents_at = self.now;
+                    self.read.progress.all_incidents_at = self.now;
                 }
             }
             // Issues are off, or not for this token.
             Err(error) if error.is_forbidden() || error.means_gone() => {
                 self.read.memory.without_incidents();
-                self.read.state.incidents_at = None;
+                self.read.progress.incidents_at = None;
             }
             Err(error) => self.note(&error),
         }
@@ -247,7 +229,7 @@ impl Look<'_> {
 
     /// The items of a page; what made no sense becomes a problem.
     fn kept<T>(&mut self, page: Page<T>) -> Vec<T> {
-        let (path, who) = (&self.target.project.full_path, Collector::Dora.as_str());
+        let (path, who) = (&self.target.project.full_path, Collector::Dora);
         let skipped = page.skipped.into_iter();
         let problems = skipped.map(|sentence| Problem::skipped(path, who, sentence));
         self.read.problems.extend(problems);
@@ -256,7 +238,7 @@ impl Look<'_> {
 
     fn note(&mut self, error: &GitLabError) {
         let path = &self.target.project.full_path;
-        let problem = Problem::call(path, Collector::Dora.as_str(), error);
+        let problem = Problem::call(path, Collector::Dora, error);
         self.read.problems.push(problem);
     }
 }

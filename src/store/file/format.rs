@@ -25,7 +25,7 @@ use super::super::{Commit, Remembered};
 use super::quiet::caught;
 use super::record::{self, Key, Record, seal, unseal};
 use crate::clock::UnixSeconds;
-use crate::project::ProjectMemory;
+use crate::memory::ProjectMemory;
 use crate::series::{RowKey, RowRecord};
 use crate::types::{ProjectId, Text};
 

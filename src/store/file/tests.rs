@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::super::{conformance, sample};
 use super::*;
 use crate::clock::UnixSeconds;
-use crate::project::ProjectMemory;
+use crate::memory::ProjectMemory;
 use crate::series::{RecordedValue, RowRecord};
 use crate::types::ProjectId;
 

@@ -1,15 +1,16 @@
 //! Environments, deployments, and what DORA figures are computed from.
 
 use super::keep::{Map, stored_enum, stored_struct};
-use crate::collector::dora::memory as dora;
-use crate::collector::environments::{self, Known, Success};
 use crate::gitlab::dora::DeploymentTier;
 use crate::gitlab::rest::Environment;
-use crate::source;
+use crate::memory::dora;
+use crate::memory::environments::{
+    self, EnvironmentsMemory, EnvironmentsProgress, LastSuccess, RememberedEnvironment,
+};
 use crate::types::Text;
 
 stored_struct! {
-    StoredEnvironmentsState of source::environments::State {
+    StoredEnvironmentsState of EnvironmentsProgress {
         first_seen: i64,
         watermark: i64,
         read_at: Option<i64>,
@@ -21,7 +22,7 @@ stored_struct! {
 
 stored_enum! {
     /// An event of a deployment.
-    StoredDeploymentEvent of environments::Kind { Created, Finished }
+    StoredDeploymentEvent of environments::DeploymentEvent { Created, Finished }
 }
 
 stored_struct! {
@@ -35,7 +36,7 @@ stored_struct! {
 }
 
 stored_struct! {
-    StoredSuccess of Success {
+    StoredSuccess of LastSuccess {
         id: u64,
         sha: Text,
         finished_at: i64,
@@ -44,7 +45,7 @@ stored_struct! {
 }
 
 stored_struct! {
-    StoredKnownEnvironment of Known {
+    StoredKnownEnvironment of RememberedEnvironment {
         environment: StoredEnvironment,
         newest: Option<(u64, Text)>,
         success: Option<StoredSuccess>,
@@ -54,14 +55,14 @@ stored_struct! {
 }
 
 stored_struct! {
-    StoredEnvironments of environments::Memory {
+    StoredEnvironments of EnvironmentsMemory {
         claims: Map<(u64, StoredDeploymentEvent), i64>,
         known: Map<u64, StoredKnownEnvironment>,
     }
 }
 
 stored_struct! {
-    StoredDoraState of source::dora::State {
+    StoredDoraState of dora::DoraProgress {
         read_at: Option<i64>,
         full_at: i64,
         moved: i64,
@@ -101,7 +102,7 @@ stored_struct! {
 }
 
 stored_struct! {
-    StoredDora of dora::Memory {
+    StoredDora of dora::DoraMemory {
         tiers: Vec<StoredTier>,
         environments: Map<u64, StoredTier>,
         deployments: Map<u64, StoredDeployed>,

@@ -1,16 +1,17 @@
 //! Merge requests, reviews, and people who have series.
 
 use super::keep::{Map, stored_enum, stored_struct};
-use crate::collector::contributors::{self, Begun};
-use crate::collector::merge_requests::census::Census;
-use crate::collector::merge_requests::thread::{Phase, Thread};
-use crate::collector::merge_requests::{self, Known};
-use crate::collector::names::Names;
-use crate::source;
+use crate::memory::contributors::{Begun, ContributorsMemory};
+use crate::memory::merge_requests::census::Census;
+use crate::memory::merge_requests::thread::{Phase, Thread};
+use crate::memory::merge_requests::{
+    MergeRequestsMemory, MergeRequestsProgress, RememberedMergeRequest,
+};
+use crate::memory::names::Names;
 use crate::types::Text;
 
 stored_struct! {
-    StoredMergeRequestsState of source::merge_requests::State {
+    StoredMergeRequestsState of MergeRequestsProgress {
         first_seen: i64,
         read_at: Option<i64>,
         full_at: i64,
@@ -45,7 +46,7 @@ stored_struct! {
 }
 
 stored_struct! {
-    StoredKnownMergeRequestState of Known {
+    StoredKnownMergeRequestState of RememberedMergeRequest {
         state: Text,
         draft: bool,
         conflicts: bool,
@@ -60,7 +61,7 @@ stored_struct! {
 }
 
 stored_struct! {
-    StoredMergeRequests of merge_requests::Memory {
+    StoredMergeRequests of MergeRequestsMemory {
         census: StoredCensus,
         known: Map<u64, StoredKnownMergeRequestState>,
         branches: Map<Text, i64>,
@@ -76,7 +77,7 @@ stored_struct! {
 }
 
 stored_struct! {
-    StoredContributors of contributors::Memory {
+    StoredContributors of ContributorsMemory {
         begun: Option<StoredBegun>,
         read_at: Option<i64>,
         activity: Option<i64>,

@@ -17,7 +17,7 @@ mod shape;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::project::ProjectMemory;
+use crate::memory::ProjectMemory;
 use crate::types::Text;
 #[cfg(test)]
 use deployments::{StoredDeploymentEvent, StoredShipped, StoredTier};

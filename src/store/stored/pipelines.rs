@@ -4,12 +4,12 @@ use super::Invalid;
 use super::keep::{Keep, Map, stored_enum, stored_struct};
 use super::refs::{StoredRefKind, StoredRefName};
 use crate::clock::UnixSeconds;
-use crate::collector::history::{Ref, RefHistory, Remembered};
-use crate::collector::{child_pipelines, jobs, pipelines, test_reports, variables};
 use crate::gitlab::model::{
     Known, Pipeline, PipelineMergeRequest, Status, TestCounts, TestReport, TestSuite, Upstream,
 };
-use crate::source::change_feed::{Depth, FeedState, Followed};
+use crate::memory::feed::{Depth, FeedProgress, Followed};
+use crate::memory::history::{Ref, RefHistory, Remembered};
+use crate::memory::{child_pipelines, jobs, pipelines, test_reports, variables};
 use crate::types::{PipelineId, Text};
 
 /// By GitLab's own name.
@@ -99,7 +99,7 @@ stored_enum! {
 }
 
 stored_struct! {
-    StoredFeed of FeedState {
+    StoredFeed of FeedProgress {
         depth: StoredDepth,
         first_seen: i64,
         watermark: i64,
@@ -157,7 +157,7 @@ stored_struct! {
 }
 
 stored_struct! {
-    StoredPipelineSnapshot of pipelines::Snapshot {
+    StoredPipelineSnapshot of pipelines::PipelineSnapshot {
         source: Text,
         status: Text,
         finished_at: Option<i64>,
@@ -168,7 +168,7 @@ stored_struct! {
 }
 
 stored_struct! {
-    StoredPipelines of pipelines::Memory {
+    StoredPipelines of pipelines::PipelinesMemory {
         claims: Map<u64, StoredRunClaim>,
         newest: History<StoredPipelineSnapshot>,
         active: Map<u64, Text>,
@@ -176,15 +176,15 @@ stored_struct! {
 }
 
 stored_struct! {
-    StoredClaimed of jobs::Claimed { history: bool, ended: bool, retried: bool, flaky: bool }
+    StoredClaimed of jobs::JobClaims { history: bool, ended: bool, retried: bool, flaky: bool }
 }
 
 stored_struct! {
-    StoredUnfinished of jobs::Unfinished { pending: u32, running: u32 }
+    StoredUnfinished of jobs::UnfinishedJobs { pending: u32, running: u32 }
 }
 
 stored_struct! {
-    StoredJobSnapshot of jobs::Snapshot {
+    StoredJobSnapshot of jobs::JobSnapshot {
         id: u64,
         name: Text,
         stage: Text,
@@ -199,7 +199,7 @@ stored_struct! {
 }
 
 stored_struct! {
-    StoredJobs of jobs::Memory {
+    StoredJobs of jobs::JobsMemory {
         claims: Map<u64, Map<u64, StoredClaimed>>,
         unfinished: Map<u64, StoredUnfinished>,
         newest: History<Vec<StoredJobSnapshot>>,
@@ -207,7 +207,7 @@ stored_struct! {
 }
 
 stored_struct! {
-    StoredBridge of child_pipelines::Bridge {
+    StoredBridge of child_pipelines::BridgeKey {
         name: Text,
         parent_project: u64,
         parent_ref: Text,
@@ -217,7 +217,7 @@ stored_struct! {
 }
 
 stored_struct! {
-    StoredNewestChild of child_pipelines::Newest {
+    StoredNewestChild of child_pipelines::NewestDownstream {
         id: u64,
         status: Text,
         holder: u64,
@@ -228,7 +228,7 @@ stored_struct! {
 }
 
 stored_struct! {
-    StoredChildPipelines of child_pipelines::Memory {
+    StoredChildPipelines of child_pipelines::ChildPipelinesMemory {
         claims: Map<u64, StoredRunClaim>,
         foreign_claims: Map<u64, Map<u64, StoredRunClaim>>,
         newest: History<Map<StoredBridge, StoredNewestChild>>,
@@ -255,7 +255,7 @@ stored_struct! {
 }
 
 stored_struct! {
-    StoredReportOf of test_reports::Kept {
+    StoredReportOf of test_reports::RememberedReport {
         id: u64,
         ended_at: i64,
         read_at: i64,
@@ -264,7 +264,7 @@ stored_struct! {
 }
 
 stored_struct! {
-    StoredTestReports of test_reports::Memory {
+    StoredTestReports of test_reports::TestReportsMemory {
         since: Option<i64>,
         reports: Map<StoredRefName, StoredReportOf>,
         cases: Map<StoredRefName, Vec<(Text, Text, Text)>>,
@@ -273,7 +273,7 @@ stored_struct! {
 }
 
 stored_struct! {
-    StoredVariables of variables::Memory {
+    StoredVariables of variables::VariablesMemory {
         regexp: String,
         newest: Map<StoredRefName, (u64, Map<Text, Text>)>,
     }

@@ -1,11 +1,11 @@
 //! Refs: which exist, which are gone, which started something elsewhere.
 
 use super::keep::{Map, stored_as, stored_enum, stored_struct};
-use crate::collector::gone::{Gone, SourceBranches};
-use crate::collector::parents::{Parent, Parents, Started};
-use crate::collector::refs::{Listing, RefName, RefsSeen};
 use crate::gitlab::model::RefKind;
-use crate::source::refs::RefsState;
+use crate::memory::gone::{Gone, SourceBranches};
+use crate::memory::parents::{Parent, Parents, Started};
+use crate::memory::ref_listing::RefsProgress;
+use crate::memory::refs::{Listing, RefName, RefsSeen};
 use crate::types::Text;
 
 stored_enum! {
@@ -17,7 +17,7 @@ stored_struct! {
 }
 
 stored_struct! {
-    StoredRefsState of RefsState {
+    StoredRefsState of RefsProgress {
         activity: Option<i64>,
         again_at: Option<i64>,
         pipelines_checked_at: Option<i64>,

@@ -2,9 +2,9 @@
 
 use super::Invalid;
 use super::keep::{Keep, stored_struct};
-use crate::collector::repository::{Memory, Parts};
 use crate::gitlab::model::Role;
 use crate::gitlab::repository::{Language, RefCounts, Releases};
+use crate::memory::repository::{RepositoryMemory, RepositoryParts};
 use crate::types::Text;
 
 /// By its number.
@@ -25,7 +25,7 @@ stored_struct! {
 }
 
 stored_struct! {
-    StoredRepository of Memory {
+    StoredRepository of RepositoryMemory {
         commits: Option<(Text, u64)>,
         refs: Option<StoredRefCounts>,
         read_at: Option<i64>,
@@ -42,7 +42,7 @@ stored_struct! {
 }
 
 stored_struct! {
-    StoredRepositoryParts of Parts {
+    StoredRepositoryParts of RepositoryParts {
         languages: Option<Vec<StoredLanguage>>,
         releases: Option<StoredReleases>,
     }

@@ -118,12 +118,12 @@ impl Rig {
 
     /// Why a collector has nothing of the project.
     pub fn unavailable(&self, name: &str) -> Option<String> {
-        let shared = self.exporter.shared();
-        let registry = shared.registry();
+        let registry = self.exporter.registry();
+        let registry = registry.lock();
         let mut found = registry
             .iter()
-            .filter(|(_, entry)| &*entry.project.full_path == "group/app")
-            .flat_map(|(_, entry)| entry.unavailable.iter());
+            .filter(|(_, entry)| &*entry.project().full_path == "group/app")
+            .flat_map(|(_, entry)| entry.unavailable().iter());
         let (_, why) = found.find(|(collector, _)| collector.as_str() == name)?;
         Some(why.to_string())
     }

@@ -87,10 +87,10 @@ impl Scene {
 
     /// Why a collector has nothing of the project.
     fn reason(&self, collector: amazing_gitlab_exporter::catalogue::Collector) -> Option<String> {
-        let shared = self.exporter.shared();
-        let registry = shared.registry();
+        let registry = self.exporter.registry();
+        let registry = registry.lock();
         let mut entries = registry.iter();
         let (_, entry) = entries.find(|(id, _)| id.0 == self.app)?;
-        entry.unavailable.get(&collector).map(ToString::to_string)
+        entry.unavailable().get(&collector).map(ToString::to_string)
     }
 }

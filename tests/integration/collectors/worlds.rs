@@ -176,11 +176,11 @@ fn tell(kind: &Kind, exporter: &Core) {
         "{} {}: {families} families, {series} series",
         kind.name, kind.version
     );
-    let shared = exporter.shared();
-    let registry = shared.registry();
+    let registry = exporter.registry();
+    let registry = registry.lock();
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     for (_, entry) in registry.iter() {
-        for (collector, why) in &entry.unavailable {
+        for (collector, why) in entry.unavailable() {
             let sentence = format!("{}: {why}", collector.as_str());
             *reasons.entry(sentence).or_default() += 1;
         }

@@ -260,11 +260,11 @@ async fn memory_ends_where_it_began_after_a_day_of_coming_and_going() {
     refs.merge_requests.most_recent = 5;
     let mut story = Story::with(settings, |_, _| {}).await;
     let size = |story: &Story| {
-        let shared = story.exporter.shared();
-        let registry = shared.registry();
+        let registry = story.exporter.registry();
+        let registry = registry.lock();
         let bytes: usize = registry
             .iter()
-            .map(|(_, entry)| format!("{:?}", entry.memory).len())
+            .map(|(_, entry)| format!("{:?}", entry.memory()).len())
             .sum();
         (registry.len(), bytes, story.exporter.table.size())
     };

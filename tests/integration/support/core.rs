@@ -10,9 +10,10 @@ use amazing_gitlab_exporter::catalogue::instruments::Instruments;
 use amazing_gitlab_exporter::clock::{Clock, UnixSeconds};
 use amazing_gitlab_exporter::config::Settings;
 use amazing_gitlab_exporter::gitlab::{self, GitLab, NoAccounting, RetryPolicy, TokenSource};
-use amazing_gitlab_exporter::project::ProjectMemory;
+use amazing_gitlab_exporter::memory::ProjectMemory;
 use amazing_gitlab_exporter::recorder::Recorder;
-use amazing_gitlab_exporter::scheduler::{Scheduler, Shared};
+use amazing_gitlab_exporter::registry::Registry;
+use amazing_gitlab_exporter::scheduler::Scheduler;
 use amazing_gitlab_exporter::series::{Table, TableSettings};
 use amazing_gitlab_exporter::store::{FileSettings, FileStore, MemoryStore, Store};
 use amazing_gitlab_exporter::types::ProjectId;
@@ -131,9 +132,9 @@ impl Core {
         self.scheduler.round().await;
     }
 
-    /// What its runs share: the registry of projects above all.
-    pub fn shared(&self) -> Arc<Shared> {
-        self.scheduler.shared()
+    /// The tracked projects.
+    pub fn registry(&self) -> Arc<Registry> {
+        self.scheduler.registry()
     }
 
     /// Gives the scheduler away, to be run by the test itself.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use amazing_gitlab_exporter::catalogue::Activity;
 use amazing_gitlab_exporter::clock::UnixSeconds;
-use amazing_gitlab_exporter::scheduler::observer::Observer;
+use amazing_gitlab_exporter::observer::Observer;
 
 /// What an exporter's runs told about themselves.
 #[derive(Debug, Default)]
@@ -50,13 +51,15 @@ impl Heard {
 }
 
 impl Observer for Heard {
-    fn ran(&self, _: &'static str, _: Duration) {}
+    fn ran(&self, _: Activity, _: Duration) {}
 
-    fn failed(&self, collector: &'static str, kind: &'static str) {
+    fn failed(&self, activity: Activity, kind: &'static str) {
+        let collector = activity.as_str();
         *self.notes().failed.entry((collector, kind)).or_default() += 1;
     }
 
-    fn succeeded(&self, collector: &'static str, at: UnixSeconds, _: Duration) {
+    fn succeeded(&self, activity: Activity, at: UnixSeconds, _: Duration) {
+        let collector = activity.as_str();
         self.notes().succeeded.insert(collector, at);
     }
 

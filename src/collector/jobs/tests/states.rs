@@ -1,12 +1,12 @@
 //! What is so now: the newest job of each name, and the jobs that wait and run.
 
-use super::super::super::PipelineFacts;
 use super::super::super::testing::{ANY, NONE, job, pipeline};
 use super::watched;
 use crate::catalogue::jobs::{
     ARTIFACT_SIZE, COVERAGE, ID, LAST_RUN_DURATION, LAST_RUN_QUEUED_DURATION, PENDING, RUNNING,
     STATUS,
 };
+use crate::facts::feed::PipelineFacts;
 use crate::gitlab::model::{Known, Status, Status::*};
 
 #[test]

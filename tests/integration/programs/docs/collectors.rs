@@ -7,8 +7,9 @@ use amazing_gitlab_exporter::clock::Clock;
 use amazing_gitlab_exporter::config::Config;
 use amazing_gitlab_exporter::gitlab::model::{Known, Project, Role};
 use amazing_gitlab_exporter::gitlab::{GitLab, NoAccounting, Settings, TokenSource};
+use amazing_gitlab_exporter::source::change_feed::ChangeFeed;
 use amazing_gitlab_exporter::source::set::sources;
-use amazing_gitlab_exporter::source::{AnySource, Target};
+use amazing_gitlab_exporter::source::{Needs, Source, Target};
 use amazing_gitlab_exporter::types::ProjectId;
 use amazing_gitlab_exporter::types::Tier;
 
@@ -119,7 +120,10 @@ async fn roles_and_tiers_are_those_that_sources_ask_for() {
     let token = TokenSource::Secret("t".to_owned().into());
     let settings = Settings::new(config.gitlab.url.clone(), token);
     let gitlab = GitLab::new(&settings, Arc::new(NoAccounting), Clock::System).expect("a client");
-    let sources = sources(&config, &gitlab);
+    let feed = Arc::new(ChangeFeed::new(&config, &gitlab, Clock::System));
+    let mut sources = sources(&config, &gitlab, &feed);
+    // Of those on the change feed `check` says what they need.
+    sources.retain(|source| source.needs() == Needs::Tier);
     let roles = [
         Role::GUEST,
         Role::REPORTER,
@@ -129,7 +133,7 @@ async fn roles_and_tiers_are_those_that_sources_ask_for() {
     let tiers = [Tier::Free, Tier::Premium, Tier::Ultimate];
     let mut checked = 0;
     for row in table() {
-        let own = |source: &&Arc<dyn AnySource>| {
+        let own = |source: &&Arc<dyn Source>| {
             let mut collectors = source.collectors().iter();
             collectors.any(|collector| collector.as_str() == row.collector)
         };

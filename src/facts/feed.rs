@@ -1,0 +1,92 @@
+//! What the change feed read of a project.
+
+use crate::clock::UnixSeconds;
+use crate::facts::Problem;
+use crate::gitlab::model::{DownstreamTarget, Job, Known, Pipeline, Project, Upstream};
+use crate::memory::Subject;
+use crate::memory::feed::FeedProgress;
+use crate::types::{PipelineId, Text};
+
+/// GitLab's source of child pipelines.
+pub const PARENT_PIPELINE: &str = "parent_pipeline";
+
+/// GitLab's source of pipelines that another project's pipeline started.
+pub const MULTI_PROJECT_PIPELINE: &str = "pipeline";
+
+/// What the change feed read of one project.
+#[derive(Clone, Debug, Default)]
+pub struct Feed {
+    /// Pipelines that are new, moved, or not settled yet.
+    pub pipelines: Vec<PipelineFacts>,
+    /// Pipelines whose claims must be kept: active ones, those that wait for labels or upstream,
+    /// those with downstream pipelines that have not ended, and those with any event (their own,
+    /// their jobs', their downstream pipelines') that is not before the floor they would get if
+    /// they were forgotten now and came again.
+    pub followed: Vec<PipelineId>,
+    /// Pipelines that were deleted in GitLab.
+    pub deleted: Vec<PipelineId>,
+}
+
+/// A pipeline and what belongs to it.
+#[derive(Clone, Debug)]
+pub struct PipelineFacts {
+    /// The pipeline.
+    pub pipeline: Pipeline,
+    /// Events before this time are history or have been counted; none at the first look, where
+    /// everything is history.
+    pub floor: Option<UnixSeconds>,
+    /// Its jobs, retried ones included; `None` when they were not read this time.
+    pub jobs: Option<Vec<Job>>,
+    /// Downstream pipelines in projects that are not tracked themselves, to any depth.
+    pub foreign: Vec<ForeignPipeline>,
+}
+
+impl PipelineFacts {
+    /// Whether an event at `time` that nobody has claimed is to be counted.
+    #[must_use]
+    pub fn counts(&self, time: UnixSeconds) -> bool {
+        self.floor.is_some_and(|floor| time >= floor)
+    }
+
+    /// What started it and the downstream pipelines in projects that are not tracked, each with the
+    /// path of the project that the started pipeline runs in.
+    pub fn upstreams<'a>(
+        &'a self,
+        subject: Subject<'a>,
+    ) -> impl Iterator<Item = (&'a Upstream, Text)> {
+        let own = match &self.pipeline.upstream {
+            Known::Value(upstream) => Some((upstream, subject.project.clone())),
+            _ => None,
+        };
+        let foreign = self.foreign.iter().map(move |started| {
+            let target = &started.target;
+            let project = subject.path_of(target.project_id, &target.project);
+            (&started.upstream, project)
+        });
+        own.into_iter().chain(foreign)
+    }
+}
+
+/// A downstream pipeline in a project that is not tracked, seen from its upstream pipeline.
+#[derive(Clone, Debug)]
+pub struct ForeignPipeline {
+    /// What started it.
+    pub upstream: Upstream,
+    /// The downstream pipeline.
+    pub target: DownstreamTarget,
+}
+
+/// What one look brought of a project.
+#[derive(Debug)]
+pub struct FeedRead {
+    /// The project as it is now: path, activity, role.
+    pub project: Project,
+    /// Facts for the collectors.
+    pub feed: Feed,
+    /// What to remember; none while the token's role shows nothing.
+    pub progress: Option<FeedProgress>,
+    /// Whether nothing moved.
+    pub quiet: bool,
+    /// What went wrong and will be tried again, or was left out.
+    pub problems: Vec<Problem>,
+}

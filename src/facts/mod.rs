@@ -1,0 +1,190 @@
+//! What sources hand to collectors: what was read of one project, however it was read.
+
+pub mod contributors;
+pub mod dora;
+pub mod environments;
+pub mod feed;
+pub mod merge_requests;
+mod problem;
+pub mod refs;
+pub mod test_reports;
+mod unavailable;
+
+use crate::gitlab::model::{Runner, Schedule, Variable};
+use crate::gitlab::repository::{RepositoryInfo, ValueStreams};
+use crate::memory::ProjectMemory;
+use crate::memory::refs::RefName;
+use crate::types::PipelineId;
+
+pub use problem::Problem;
+pub use unavailable::Unavailable;
+
+/// What a project is read for. A run holds its projects: there are never two runs of one reading
+/// and one project at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reading {
+    /// What moved.
+    ChangeFeed,
+    /// Which refs exist.
+    Refs,
+    /// Merge requests and their reviews.
+    MergeRequests,
+    /// Environments and their deployments.
+    Environments,
+    /// Test reports of pipelines.
+    TestReports,
+    /// DORA metrics, or what they are computed from.
+    Dora,
+    /// Value stream analytics.
+    ValueStream,
+    /// Sizes and counts of repositories.
+    Repository,
+    /// Commits by contributor.
+    Contributors,
+    /// Pipeline schedules.
+    Schedules,
+    /// Runners.
+    Runners,
+    /// Vulnerabilities.
+    Security,
+    /// Variables of pipelines.
+    Variables,
+}
+
+impl Reading {
+    /// Its name in traces.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ChangeFeed => "change_feed",
+            Self::Refs => "refs",
+            Self::MergeRequests => "merge_requests",
+            Self::Environments => "environments",
+            Self::TestReports => "test_reports",
+            Self::Dora => "dora",
+            Self::ValueStream => "value_stream",
+            Self::Repository => "repository",
+            Self::Contributors => "contributors",
+            Self::Schedules => "schedules",
+            Self::Runners => "runners",
+            Self::Security => "security",
+            Self::Variables => "variables",
+        }
+    }
+}
+
+/// What one run of a source read of one project: one variant for each source.
+#[derive(Debug)]
+pub enum Facts {
+    /// Pipelines that moved.
+    Feed(Box<feed::FeedRead>),
+    /// Which refs exist.
+    Refs(refs::RefsRead),
+    /// Merge requests and their reviews.
+    MergeRequests(merge_requests::MergeRequestsRead),
+    /// Environments and their deployments.
+    Environments(environments::EnvironmentsRead),
+    /// Test reports of pipelines.
+    TestReports(test_reports::ReportsRead),
+    /// DORA figures, or what they are computed from.
+    Dora(dora::DoraRead),
+    /// Value stream analytics.
+    ValueStream(ValueStreamRead),
+    /// Sizes and counts of the repository.
+    Repository(Box<RepositoryRead>),
+    /// Commits by contributor.
+    Contributors(contributors::ContributorsRead),
+    /// Pipeline schedules.
+    Schedules(SchedulesRead),
+    /// Runners.
+    Runners(RunnersRead),
+    /// Open vulnerabilities by severity.
+    Security([u64; 6]),
+    /// Variables of pipelines.
+    Variables(VariablesRead),
+}
+
+impl Facts {
+    /// Notes how far the project has been read.
+    pub fn note_progress(&self, memory: &mut ProjectMemory) {
+        match self {
+            Self::Feed(read) => {
+                memory.feed.clone_from(&read.progress);
+                memory.role = read.project.role.value();
+            }
+            Self::Refs(read) => {
+                memory.refs = read.progress.clone();
+                memory.refs_seen = read.seen.clone();
+            }
+            Self::MergeRequests(read) => memory.merge_requests_state = read.progress.clone(),
+            Self::Environments(read) => memory.environments_state = read.progress.clone(),
+            Self::Dora(read) => memory.dora_state = read.progress.clone(),
+            Self::TestReports(_)
+            | Self::ValueStream(_)
+            | Self::Repository(_)
+            | Self::Contributors(_)
+            | Self::Schedules(_)
+            | Self::Runners(_)
+            | Self::Security(_)
+            | Self::Variables(_) => {}
+        }
+    }
+
+    /// What went wrong and left the rest whole.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        match self {
+            Self::Feed(read) => &read.problems,
+            Self::Refs(read) => &read.problems,
+            Self::MergeRequests(read) => &read.problems,
+            Self::Environments(read) => &read.problems,
+            Self::TestReports(read) => &read.problems,
+            Self::Dora(read) => &read.problems,
+            Self::ValueStream(read) => &read.problems,
+            Self::Repository(read) => &read.problems,
+            Self::Contributors(read) => &read.problems,
+            Self::Schedules(read) => &read.problems,
+            Self::Runners(read) => &read.problems,
+            Self::Variables(read) => &read.problems,
+            Self::Security(_) => &[],
+        }
+    }
+}
+
+/// A pipeline and its variables; none when it is gone.
+pub type VariablesOf = (RefName, PipelineId, Vec<Variable>);
+
+/// What was read of a project.
+#[derive(Debug)]
+pub struct VariablesRead {
+    pub pipelines: Vec<VariablesOf>,
+    pub problems: Vec<Problem>,
+}
+
+/// What was read of a project.
+#[derive(Debug)]
+pub struct RepositoryRead {
+    pub info: RepositoryInfo,
+    pub problems: Vec<Problem>,
+}
+
+/// The runners whose states belong to a project.
+#[derive(Debug, Default)]
+pub struct RunnersRead {
+    pub runners: Vec<Runner>,
+    pub problems: Vec<Problem>,
+}
+
+/// What was read of a project.
+#[derive(Debug)]
+pub struct SchedulesRead {
+    pub schedules: Vec<Schedule>,
+    pub problems: Vec<Problem>,
+}
+
+/// What was read of a project.
+#[derive(Debug)]
+pub struct ValueStreamRead {
+    pub found: ValueStreams,
+    pub problems: Vec<Problem>,
+}

@@ -1,0 +1,136 @@
+//! Lets the collectors measure what was read of a project.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Ingest, retire};
+use crate::catalogue::Collector;
+use crate::clock::UnixSeconds;
+use crate::collector::{Measured, Measures};
+use crate::facts::feed::Feed;
+use crate::facts::{Facts, Unavailable};
+use crate::memory::refs::{Candidate, RefName, RefsSeen, is_gone};
+use crate::memory::{ProjectMemory, Subject};
+use crate::recorder::{ProjectRun, Recorder};
+use crate::registry::{Entry, Projects};
+use crate::source::Tracked;
+use crate::types::Text;
+
+/// States are measured again at least this often: ages move though nothing else does.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(600);
+
+/// A run to be recorded, and why each of its collectors has nothing, if so.
+type MeasuredRun = (ProjectRun, Vec<(Collector, Option<Unavailable>)>);
+
+/// Lets the collectors measure; nothing when nothing moved and the states are fresh.
+pub(super) fn measure(
+    ingest: &Ingest,
+    recorder: &Recorder,
+    (projects, entry): (&Projects, &Entry),
+    facts: &Facts,
+    paths: &Tracked,
+    now: UnixSeconds,
+) -> Option<MeasuredRun> {
+    let before = &entry.project().full_path;
+    let path = match facts {
+        Facts::Feed(read) => {
+            let is_fresh = entry
+                .measured_at()
+                .is_some_and(|at| now.since(at) < MEASURE_INTERVAL);
+            if read.quiet && is_fresh && read.project.full_path == *before {
+                return None;
+            }
+            read.project.full_path.clone()
+        }
+        _ => before.clone(),
+    };
+    let mut memory = ProjectMemory::clone(entry.memory());
+    facts.note_progress(&mut memory);
+    let feed = match facts {
+        Facts::Feed(read) => Some(read.feed.clone()),
+        Facts::Refs(read) => Some(read.as_feed(&memory)),
+        _ => None,
+    };
+    let seen = memory.refs_seen.clone();
+    let subject = Subject {
+        id: entry.id(),
+        project: &path,
+        paths,
+        settings: entry.settings(),
+        max_pipelines_per_ref: ingest.max_pipelines_per_ref,
+        refs: &seen,
+        tier: entry.tier().unwrap_or_default(),
+        now,
+    };
+    let refs = feed.as_ref().map(|feed| latest_refs(&memory, feed));
+    let mut run = ProjectRun {
+        project: entry.id(),
+        memory: None,
+        measured: Vec::new(),
+        births: Vec::new(),
+        retirements: Vec::new(),
+    };
+    let mut unavailable = Vec::new();
+    for measures in ingest.collectors.measure(subject, facts, &mut memory) {
+        let Measures {
+            collector,
+            measured,
+            retirements,
+            unavailable: why,
+        } = measures;
+        unavailable.push((collector, why));
+        run.measured.push((collector, measured));
+        run.retirements.extend(retirements);
+    }
+    if let (Some(feed), Some(refs)) = (&feed, refs) {
+        memory.path = path.clone();
+        let gone = refs_gone(&refs, &memory, subject, &seen);
+        let retired = retire::of_refs(projects, subject, feed, &gone, &mut memory);
+        run.retirements.extend(retired);
+    }
+    retire::withhold_births(&mut run.measured, &run.retirements);
+    if path != *before {
+        tracing::info!(from = %before, to = %path, "project renamed");
+        run.births = recorder.renamed(before, &path);
+        // What other sources measured carries the old path: it comes again with their next run.
+        let others = ingest.others.iter();
+        run.measured
+            .extend(others.map(|collector| (*collector, Measured::default())));
+        run.retirements.extend(retire::path(before));
+    }
+    run.memory = Some(Arc::new(memory));
+    Some((run, unavailable))
+}
+
+/// The refs that something is remembered of or was read of, and when the newest pipeline of each
+/// was created.
+fn latest_refs(memory: &ProjectMemory, feed: &Feed) -> BTreeMap<RefName, UnixSeconds> {
+    let mut refs = memory.latest_refs();
+    for facts in &feed.pipelines {
+        let latest = refs.entry(RefName::of(&facts.pipeline)).or_default();
+        *latest = facts.pipeline.created_at.max(*latest);
+    }
+    refs
+}
+
+/// The refs of before that nothing is remembered of any more and that are gone. What ended on a ref
+/// that was removed before has shown its series again.
+fn refs_gone(
+    before: &BTreeMap<RefName, UnixSeconds>,
+    memory: &ProjectMemory,
+    subject: Subject<'_>,
+    seen: &RefsSeen,
+) -> Vec<RefName> {
+    let after: BTreeSet<RefName> = memory.latest_refs().into_keys().collect();
+    let gone = before.iter().filter(|(name, newest)| {
+        let newest = **newest;
+        !after.contains(name) && is_gone(Candidate { name, newest }, subject.settings, seen)
+    });
+    gone.map(|(name, _)| name.clone()).collect()
+}
+
+/// A name as a retirement knows it.
+pub(super) fn names(gone: &[RefName]) -> impl Iterator<Item = &Text> {
+    gone.iter().map(|gone| &gone.name)
+}

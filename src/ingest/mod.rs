@@ -1,0 +1,418 @@
+//! What follows a run: its facts are measured, recorded, and the registry learns how it ended.
+
+mod measure;
+mod retire;
+mod success;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::Instrument;
+
+use crate::catalogue::{Activity, Collector};
+use crate::clock::{Clock, UnixSeconds};
+use crate::collector::Measured;
+use crate::collector::set::Collectors;
+use crate::config::Settings;
+use crate::facts::{Facts, Problem, Reading, Unavailable};
+use crate::observer::Observer;
+use crate::recorder::{ProjectRun, RecordError, Recorder};
+use crate::registry::{Ended, Holding, Outcome, Registry, Removed};
+use crate::series::Retirement;
+use crate::source::{Fetched, Needs, Source, SourceError, Tracked};
+use crate::types::ProjectId;
+use success::Successes;
+
+/// Kind of failure of a task that panicked, which none should.
+const PANIC: &str = "panic";
+
+/// Measurements that are held in memory at once, so that a first reading of many projects leaves no
+/// peak behind; those of one project stay together.
+const PART: usize = 20_000;
+
+/// Takes in what runs read.
+pub struct Ingest {
+    registry: Arc<Registry>,
+    collectors: Collectors,
+    /// Collectors that measure something else than pipelines: a rename takes their states away
+    /// until they are read again.
+    others: Vec<Collector>,
+    max_pipelines_per_ref: usize,
+    /// Held from measuring to showing: one run at a time.
+    recorder: tokio::sync::Mutex<Recorder>,
+    observer: Arc<dyn Observer>,
+    clock: Clock,
+}
+
+impl Ingest {
+    /// By the settings, for these sources.
+    #[must_use]
+    pub fn new(
+        settings: &Settings,
+        sources: &[Arc<dyn Source>],
+        registry: Arc<Registry>,
+        recorder: Recorder,
+        observer: Arc<dyn Observer>,
+        clock: Clock,
+    ) -> Self {
+        let max = settings.collectors.pipelines.max_pipelines_per_ref;
+        let others = sources
+            .iter()
+            .filter(|source| source.needs() == Needs::Tier);
+        Self {
+            registry,
+            collectors: Collectors::new(settings),
+            others: others
+                .flat_map(|source| source.collectors().iter().copied())
+                .collect(),
+            max_pipelines_per_ref: usize::try_from(max).unwrap_or(usize::MAX),
+            recorder: tokio::sync::Mutex::new(recorder),
+            observer,
+            clock,
+        }
+    }
+
+    /// Measures and records what a run read. It runs as a task of its own, so that a stop never cuts
+    /// a run between commit and show.
+    pub async fn conclude(
+        self: &Arc<Self>,
+        source: &Arc<dyn Source>,
+        holdings: BTreeMap<ProjectId, Holding>,
+        read: Fetched,
+    ) {
+        let (ingest, run) = (Arc::clone(self), Arc::clone(source));
+        let record = async move { ingest.take_in(run.as_ref(), &holdings, read).await };
+        let task = tokio::spawn(record.instrument(tracing::Span::current()));
+        if let Err(error) = task.await {
+            self.task_failed(activity(source.as_ref()), &error);
+        }
+    }
+
+    /// Counts and logs a task that did not come to its end.
+    pub fn task_failed(&self, activity: Activity, error: &tokio::task::JoinError) {
+        if error.is_panic() {
+            tracing::error!(activity = activity.as_str(), %error, "task panicked");
+            self.observer.failed(activity, PANIC);
+        }
+    }
+
+    /// Waits until what is being recorded has been shown.
+    pub async fn settled(&self) {
+        drop(self.recorder.lock().await);
+    }
+
+    async fn take_in(
+        &self,
+        source: &dyn Source,
+        holdings: &BTreeMap<ProjectId, Holding>,
+        mut read: Fetched,
+    ) {
+        let now = self.clock.now();
+        let mut gone = Vec::new();
+        let mut recorder = self.recorder.lock().await;
+        // A project that went meanwhile is not the one that was read, even if it has come back.
+        read.retain(|(id, _)| {
+            let tracking = self.registry.lock().get(*id).map(|entry| entry.tracking());
+            tracking.is_some() && tracking == holdings.get(id).map(|holding| holding.tracking)
+        });
+        let paths = self.paths(&read);
+        let mut part = Part::default();
+        for (id, read) in read {
+            match read {
+                Ok(facts) => {
+                    self.report_problems(source.reading(), id, facts.problems());
+                    self.measure(&mut part, &recorder, (source, id), facts, &paths, now);
+                    if part.measurements >= PART {
+                        let part = std::mem::take(&mut part);
+                        self.record(source, part, &mut recorder, now).await;
+                    }
+                }
+                Err(error @ (SourceError::Gone | SourceError::RoleTooLow(_)))
+                    if source.needs() != Needs::Tier =>
+                {
+                    self.observer.failed(activity(source), error.kind());
+                    gone.extend(self.lose(id, &error));
+                }
+                Err(SourceError::Unavailable(why)) => {
+                    self.unavailable(&mut part, (source, id), &why);
+                }
+                Err(error) => self.failed(source, id, &error, now),
+            }
+        }
+        self.record(source, part, &mut recorder, now).await;
+        drop(recorder);
+        self.remove(gone, now).await;
+    }
+
+    /// The paths of all tracked projects, as they are with what was read just now.
+    fn paths(&self, read: &Fetched) -> Tracked {
+        let mut paths = self.registry.lock().tracked();
+        for (id, read) in read {
+            if let Ok(Facts::Feed(read)) = read
+                && let Some(known) = paths.get(id)
+                && *known != read.project.full_path
+            {
+                Arc::make_mut(&mut paths).insert(*id, read.project.full_path.clone());
+            }
+        }
+        paths
+    }
+
+    fn measure(
+        &self,
+        part: &mut Part,
+        recorder: &Recorder,
+        (source, id): (&dyn Source, ProjectId),
+        facts: Facts,
+        paths: &Tracked,
+        now: UnixSeconds,
+    ) {
+        let projects = self.registry.lock();
+        let Some(entry) = projects.get(id) else {
+            return;
+        };
+        let measured = measure::measure(self, recorder, (&projects, entry), &facts, paths, now);
+        let (run, unavailable) = match measured {
+            Some((run, unavailable)) => (Some(run), unavailable),
+            None => (None, Vec::new()),
+        };
+        // What the change feed and refs measure is never said to be unavailable.
+        let unavailable = match source.needs() {
+            Needs::Tier => unavailable,
+            Needs::Nothing | Needs::Pipelines => Vec::new(),
+        };
+        part.ended.push(Ended {
+            id,
+            memory: run.as_ref().and_then(|run| run.memory.clone()),
+            facts: Some(facts),
+            unavailable,
+        });
+        part.push(run);
+    }
+
+    /// Takes the states of a project that has nothing for a source away.
+    fn unavailable(
+        &self,
+        part: &mut Part,
+        (source, id): (&dyn Source, ProjectId),
+        why: &Unavailable,
+    ) {
+        let projects = self.registry.lock();
+        let Some(entry) = projects.get(id) else {
+            return;
+        };
+        let collectors = source.collectors();
+        let is_known = |who: &Collector| entry.unavailable().contains_key(who);
+        if !collectors.iter().all(is_known) {
+            let none = |who: &Collector| (*who, Measured::default());
+            part.push(Some(ProjectRun {
+                project: id,
+                memory: Some(Arc::clone(entry.memory())),
+                measured: collectors.iter().map(none).collect(),
+                births: Vec::new(),
+                retirements: Vec::new(),
+            }));
+        }
+        let unavailable = collectors.iter().map(|who| (*who, Some(why.clone())));
+        part.ended.push(Ended {
+            id,
+            memory: None,
+            facts: None,
+            unavailable: unavailable.collect(),
+        });
+    }
+
+    async fn record(
+        &self,
+        source: &dyn Source,
+        part: Part,
+        recorder: &mut Recorder,
+        now: UnixSeconds,
+    ) {
+        let recorded = if part.runs.is_empty() {
+            Ok(())
+        } else {
+            let recorded = recorder.record(part.runs, now).await;
+            self.observer.store(is_kept(&recorded));
+            recorded
+        };
+        // The memories are in place before anything else is measured with them.
+        self.end(source, part.ended, &recorded, now);
+    }
+
+    fn end(
+        &self,
+        source: &dyn Source,
+        ended: Vec<Ended>,
+        recorded: &Result<(), RecordError>,
+        now: UnixSeconds,
+    ) {
+        if ended.is_empty() {
+            return;
+        }
+        let mut projects = self.registry.lock();
+        if let Err(error) = recorded {
+            tracing::error!(projects = ended.len(), %error, "recording failed, will retry");
+            self.observer.failed(activity(source), error.kind());
+            let outcome = |ended: Ended| Outcome::NotRecorded(ended.id, error.to_string());
+            projects.end(source, ended.into_iter().map(outcome).collect(), now);
+            return;
+        }
+        let mut successes = Successes::of(source.collectors());
+        for ended in &ended {
+            let lag = projects.lag(source, ended.id, now);
+            successes.add(ended.facts.as_ref(), &ended.failures(), lag);
+        }
+        let outcomes = ended.into_iter().map(Outcome::Recorded).collect();
+        projects.end(source, outcomes, now);
+        let lag = successes.lag();
+        for collector in successes.collectors(&mut projects, now) {
+            self.observer.succeeded(collector.into(), now, lag);
+        }
+    }
+
+    fn failed(&self, source: &dyn Source, id: ProjectId, error: &SourceError, now: UnixSeconds) {
+        self.observer.failed(activity(source), error.kind());
+        let text = error.to_string();
+        let mut projects = self.registry.lock();
+        if let Some((project, before)) = projects.last_error(source, id)
+            && before != Some(&text)
+        {
+            tracing::warn!(%project, "{text}");
+        }
+        projects.end(source, vec![Outcome::Failed(id, text)], now);
+    }
+
+    /// Counts each problem, and logs what was not reported of the project by its last run.
+    fn report_problems(&self, reading: Reading, id: ProjectId, problems: &[Problem]) {
+        for problem in problems {
+            self.observer.failed(problem.activity, problem.kind);
+        }
+        let projects = self.registry.lock();
+        let entry = projects.get(id);
+        let mut said = std::collections::BTreeSet::new();
+        for problem in problems {
+            let is_known = entry.is_some_and(|entry| entry.has_problem(reading, problem));
+            if !is_known && said.insert(&problem.sentence) {
+                tracing::warn!(collector = problem.activity.as_str(), "{problem}");
+            }
+        }
+    }
+
+    /// Stops tracking a project that GitLab does not show any more.
+    fn lose(&self, id: ProjectId, error: &SourceError) -> Option<Removed> {
+        let mut projects = self.registry.lock();
+        let gone = projects.remove(id)?;
+        tracing::info!(project = %gone.path, "project no longer tracked: {error}");
+        projects.look_up_again(id);
+        Some(gone)
+    }
+
+    /// Removes projects that are no longer tracked, with all their series; also those that could not
+    /// be removed before.
+    pub async fn remove(&self, gone: Vec<Removed>, now: UnixSeconds) {
+        let removed = {
+            let mut projects = self.registry.lock();
+            projects.remove_later(gone);
+            projects.take_to_remove()
+        };
+        if removed.is_empty() {
+            return;
+        }
+        let runs = removed
+            .iter()
+            .cloned()
+            .map(|Removed { id, path }| ProjectRun {
+                project: id,
+                memory: None,
+                measured: Vec::new(),
+                births: Vec::new(),
+                retirements: vec![Retirement::Project { id, path }],
+            });
+        let mut recorder = self.recorder.lock().await;
+        let recorded = recorder.record(runs.collect(), now).await;
+        drop(recorder);
+        self.observer.store(is_kept(&recorded));
+        if let Err(error) = recorded {
+            tracing::error!(projects = removed.len(), %error, "removal failed, will retry");
+            self.registry.lock().remove_later(removed);
+        }
+    }
+
+    /// Takes away the series that are gone.
+    pub async fn sweep(&self) {
+        let now = self.clock.now();
+        self.remove(Vec::new(), now).await;
+        // A run that holds it commits, too, and the next sweep is soon.
+        let Ok(mut recorder) = self.recorder.try_lock() else {
+            return;
+        };
+        let swept = recorder.sweep(now).await;
+        drop(recorder);
+        if let Err(error) = &swept {
+            self.observer.store(is_kept(&swept));
+            tracing::warn!(%error, "series not removed yet, will retry");
+        }
+    }
+
+    /// Says of the collectors of a source whether they have something of at least one project.
+    pub fn report_availability(&self, source: &dyn Source) {
+        if source.needs() != Needs::Tier {
+            return;
+        }
+        let projects = self.registry.lock();
+        for collector in source.collectors() {
+            let is_available = !projects.is_unavailable(*collector);
+            self.observer.availability(*collector, is_available);
+        }
+    }
+
+    /// Says how many projects are tracked and read.
+    pub fn report_projects(&self) {
+        let projects = self.registry.lock();
+        let (tracked, read) = (projects.len(), projects.read_or_failed());
+        self.observer.projects(tracked, read);
+    }
+
+    /// Says that a run took this long.
+    pub fn report_run(&self, source: &dyn Source, took: Duration) {
+        if source.reading() == Reading::Refs {
+            self.observer.ran(Activity::Refs, took);
+            return;
+        }
+        for collector in source.collectors() {
+            self.observer.ran((*collector).into(), took);
+        }
+    }
+}
+
+/// What a source's runs and errors are counted under.
+pub(crate) fn activity(source: &dyn Source) -> Activity {
+    let first = source.collectors().first().copied();
+    first.unwrap_or(Collector::Pipelines).into()
+}
+
+/// A part of a run that is measured, and then recorded, together.
+#[derive(Default)]
+struct Part {
+    runs: Vec<ProjectRun>,
+    ended: Vec<Ended>,
+    /// How many measurements that is.
+    measurements: usize,
+}
+
+impl Part {
+    fn push(&mut self, run: Option<ProjectRun>) {
+        if let Some(run) = run {
+            let measured = run.measured.iter();
+            self.measurements += measured.map(|(_, measured)| measured.len()).sum::<usize>();
+            self.runs.push(run);
+        }
+    }
+}
+
+/// Whether the store did its part.
+const fn is_kept(recorded: &Result<(), RecordError>) -> bool {
+    !matches!(recorded, Err(RecordError::Store(_)))
+}

@@ -1,0 +1,209 @@
+//! Which series leave with a ref or a path that is no more.
+
+use std::collections::BTreeSet;
+
+use super::measure::names;
+use crate::catalogue::Collector;
+use crate::clock::UnixSeconds;
+use crate::collector::Measured;
+use crate::facts::feed::Feed;
+use crate::gitlab::model::Known;
+use crate::memory::parents::{QUIET, Started};
+use crate::memory::refs::{RefName, is_watched, upstream_counting_ref};
+use crate::memory::{ProjectMemory, Subject};
+use crate::registry::Projects;
+use crate::series::Retirement;
+use crate::types::{ProjectId, Text};
+
+/// Lets go of the refs of a project that are gone, and of what refs that are gone started in it: the
+/// series that leave.
+pub(super) fn of_refs(
+    projects: &Projects,
+    subject: Subject<'_>,
+    feed: &Feed,
+    gone: &[RefName],
+    memory: &mut ProjectMemory,
+) -> Vec<Retirement> {
+    let after: BTreeSet<RefName> = memory.latest_refs().into_keys().collect();
+    let mut retired = refs(subject.project, gone.iter(), &after);
+    let pipelines = feed.pipelines.iter().map(|facts| &facts.pipeline);
+    memory.source_branches.absorb(pipelines, subject.settings);
+    let branches = memory.source_branches.let_go(subject, &after);
+    retired.extend(counted(subject.project, &branches));
+    let went: Vec<&Text> = names(gone).chain(&branches).collect();
+    remember(projects, subject, memory, &went, &after);
+    retired.extend(parents(projects, subject, feed, memory));
+    retired
+}
+
+/// The series of refs that are gone, and of what they started elsewhere. Metrics without `kind` go
+/// only when no other kind of ref bears the name.
+fn refs<'a>(
+    project: &Text,
+    gone: impl Iterator<Item = &'a RefName>,
+    after: &BTreeSet<RefName>,
+) -> Vec<Retirement> {
+    let mut retired = Vec::new();
+    for gone in gone {
+        let labels = vec![("project", project.clone()), ("ref", gone.name.clone())];
+        let mut with_kind = labels.clone();
+        with_kind.push(("kind", gone.kind.as_str().into()));
+        retired.push(Retirement::Labels(with_kind));
+        if !after.iter().any(|left| left.name == gone.name) {
+            retired.push(Retirement::Labels(labels));
+            retired.push(started_by(project, &gone.name));
+        }
+    }
+    retired
+}
+
+/// What a ref started, wherever it runs.
+fn started_by(project: &Text, name: &Text) -> Retirement {
+    Retirement::Labels(vec![
+        ("parent_project", project.clone()),
+        ("parent_ref", name.clone()),
+    ])
+}
+
+/// The series of merge requests that were counted under these names.
+fn counted<'a>(project: &'a Text, names: &'a [Text]) -> impl Iterator<Item = Retirement> + 'a {
+    names.iter().flat_map(|name| {
+        let labels = vec![("project", project.clone()), ("ref", name.clone())];
+        [Retirement::Labels(labels), started_by(project, name)]
+    })
+}
+
+/// Remembers the names that went, where something elsewhere bears them.
+fn remember(
+    projects: &Projects,
+    subject: Subject<'_>,
+    memory: &mut ProjectMemory,
+    went: &[&Text],
+    after: &BTreeSet<RefName>,
+) {
+    let ProjectMemory {
+        gone,
+        source_branches,
+        child_pipelines,
+        ..
+    } = memory;
+    let is_named = !went.is_empty()
+        && (projects.is_named_elsewhere(subject.id)
+            || child_pipelines.names_from_elsewhere(subject.id, subject.id));
+    let went = went.iter().copied().filter(|_| is_named);
+    let is_back =
+        |name: &Text| after.iter().any(|left| left.name == *name) || source_branches.names(name);
+    gone.update(went, is_back, subject.now);
+}
+
+/// Lets go of what refs started that are gone: in the memory what is shown of it, and its series.
+/// What is read again of it does not bring them back.
+fn parents(
+    projects: &Projects,
+    subject: Subject<'_>,
+    feed: &Feed,
+    memory: &mut ProjectMemory,
+) -> Vec<Retirement> {
+    let mut retired = quiet_parents(projects, subject, feed, memory);
+    let own = (memory.gone.clone(), read_to(memory));
+    let is_gone = |parent: ProjectId, name: &Text, created: UnixSeconds| {
+        let known = if parent == subject.id {
+            Some((&own.0, own.1))
+        } else {
+            let other = projects.get(parent);
+            other.map(|other| (&other.memory().gone, read_to(other.memory())))
+        };
+        // A ref that came back since may have started it: the parent's next look tells.
+        known.is_some_and(|(gone, read_to)| {
+            gone.since(name)
+                .is_some_and(|since| created <= since.max(read_to))
+        })
+    };
+    let mut gone = memory.child_pipelines.forget_parents(is_gone);
+    for facts in &feed.pipelines {
+        if let Known::Value(upstream) = &facts.pipeline.upstream {
+            let name = upstream_counting_ref(upstream, subject.settings);
+            if is_gone(upstream.project_id, &name, facts.pipeline.created_at) {
+                gone.insert((upstream.project_id, name));
+            }
+        }
+    }
+    let unknown = Text::default();
+    retired.extend(
+        gone.iter()
+            .map(|(parent, name)| started_by(&subject.path_of(*parent, &unknown), name)),
+    );
+    retired
+}
+
+/// Lets go of what refs of other projects started here that have started nothing for long and that
+/// nobody watches.
+fn quiet_parents(
+    projects: &Projects,
+    subject: Subject<'_>,
+    feed: &Feed,
+    memory: &mut ProjectMemory,
+) -> Vec<Retirement> {
+    let ProjectMemory {
+        parents,
+        child_pipelines,
+        ..
+    } = memory;
+    let is_there = |parent: ProjectId, name: &Text| {
+        let known = projects.get(parent).map(|parent| parent.memory());
+        known.is_some_and(|memory| memory.has_ref(name) || memory.source_branches.names(name))
+    };
+    let watched = feed.pipelines.iter();
+    let watched = watched.filter(|facts| is_watched(&facts.pipeline, subject.settings));
+    parents.absorb(subject, watched.flat_map(|facts| facts.upstreams(subject)));
+    child_pipelines.forget_quiet(subject.id, subject.now.minus(QUIET), is_there);
+    // Two projects that start pipelines in one that is not tracked share what these start.
+    let is_shared = |started: &Started| {
+        let mut others = projects.iter().filter(|(id, _)| *id != subject.id);
+        others.any(|(_, other)| other.memory().parents.is_live(started, subject.now))
+    };
+    let gone = parents.let_go(subject.now, |parent, started| {
+        let name = &started.parent_ref;
+        child_pipelines.is_newest_from(parent, name) || is_there(parent, name) || is_shared(started)
+    });
+    let labels = |gone: Started| {
+        vec![
+            ("parent_project", gone.parent_project),
+            ("parent_ref", gone.parent_ref),
+            ("project", gone.project),
+        ]
+    };
+    gone.into_iter()
+        .map(labels)
+        .map(Retirement::Labels)
+        .collect()
+}
+
+/// Up to when a project's pipelines have been read.
+fn read_to(memory: &ProjectMemory) -> UnixSeconds {
+    let feed = memory.feed.as_ref();
+    let read_to = feed.map(|feed| feed.looked_at.max(feed.watermark));
+    read_to.unwrap_or_default()
+}
+
+/// The series of a project under a path that it does not have any more.
+pub(super) fn path(path: &Text) -> [Retirement; 2] {
+    ["project", "parent_project"].map(|label| Retirement::Labels(vec![(label, path.clone())]))
+}
+
+/// What is read again of a ref that is gone does not bring its series back; what ends on it does.
+/// It has no states.
+pub(super) fn withhold_births(measured: &mut [(Collector, Measured)], retirements: &[Retirement]) {
+    if retirements.is_empty() {
+        return;
+    }
+    let stays = |desc, labels: &[Text]| {
+        let mut gone = retirements.iter();
+        !gone.any(|retirement| retirement.means(desc, labels))
+    };
+    for (_, measured) in measured {
+        let Measured { births, states, .. } = measured;
+        births.retain(|key| stays(key.desc, &key.labels));
+        states.retain(|state| stays(state.desc, &state.labels));
+    }
+}

@@ -1,0 +1,109 @@
+//! What is remembered of a project's environments, and how far its deployments have been read.
+
+use std::collections::BTreeMap;
+
+use crate::clock::UnixSeconds;
+use crate::gitlab::rest::{Deployment, Environment};
+use crate::types::Text;
+
+/// How far the deployments of a project have been read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnvironmentsProgress {
+    /// When the project was first looked at, by GitLab's clock.
+    pub(crate) first_seen: UnixSeconds,
+    /// Latest change that has been read.
+    pub(crate) watermark: UnixSeconds,
+    /// When calls were last made, by GitLab's clock or ours, whichever is behind.
+    pub(crate) read_at: Option<UnixSeconds>,
+    /// When the last full look was.
+    pub(crate) full_at: UnixSeconds,
+    /// What the change feed had seen at the last look.
+    pub(crate) moved: UnixSeconds,
+    /// The turn of environments when there are more than one look takes.
+    pub(crate) turn: usize,
+}
+
+/// An event of a deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum DeploymentEvent {
+    Created,
+    Finished,
+}
+
+/// The last success of an environment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LastSuccess {
+    /// Id of the deployment.
+    pub id: u64,
+    /// Commit.
+    pub sha: Text,
+    /// When it ended.
+    pub finished_at: UnixSeconds,
+    pub(crate) duration: Option<f64>,
+}
+
+/// What is remembered of an environment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RememberedEnvironment {
+    /// As GitLab has it.
+    pub environment: Environment,
+    pub(crate) newest: Option<(u64, Text)>,
+    /// Its last success.
+    pub success: Option<LastSuccess>,
+    pub(crate) behind: Option<u64>,
+    pub(crate) asked: bool,
+}
+
+impl RememberedEnvironment {
+    /// Whether its last success is still to be asked for.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.success.is_none() && !self.asked
+    }
+
+    /// The commit that it has.
+    #[must_use]
+    pub fn sha(&self) -> Option<Text> {
+        self.success.as_ref().map(|success| success.sha.clone())
+    }
+
+    pub(crate) fn take(&mut self, deployment: &Deployment) {
+        if self
+            .newest
+            .as_ref()
+            .is_none_or(|(id, _)| *id <= deployment.id)
+        {
+            self.newest = Some((deployment.id, deployment.status.clone()));
+        }
+        let end = deployment.finished_at.filter(|_| deployment.succeeded());
+        let Some(finished_at) = end else { return };
+        let before = self.success.as_ref();
+        if before.is_some_and(|last| (last.finished_at, last.id) > (finished_at, deployment.id)) {
+            return;
+        }
+        if before.is_some_and(|last| last.sha != deployment.sha) {
+            self.behind = None;
+        }
+        self.success = Some(LastSuccess {
+            id: deployment.id,
+            sha: deployment.sha.clone(),
+            finished_at,
+            duration: deployment.duration,
+        });
+    }
+}
+
+/// What is remembered of a project's environments.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EnvironmentsMemory {
+    pub(crate) claims: BTreeMap<(u64, DeploymentEvent), UnixSeconds>,
+    pub(crate) known: BTreeMap<u64, RememberedEnvironment>,
+}
+
+impl EnvironmentsMemory {
+    /// The environments, by id.
+    #[must_use]
+    pub fn known(&self) -> &BTreeMap<u64, RememberedEnvironment> {
+        &self.known
+    }
+}

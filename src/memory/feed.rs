@@ -1,0 +1,100 @@
+//! How far the change feed has read a project.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::clock::UnixSeconds;
+use crate::gitlab::model::Pipeline;
+use crate::types::PipelineId;
+
+/// What moved this long before the watermark is read again: GitLab sets `updated_at` before it
+/// commits, so a change can appear late.
+pub const OVERLAP: Duration = Duration::from_secs(60);
+
+/// A project that is quiet is read again from this long before its last look: far enough back for
+/// anything that appears late, and near enough that it can share a query with busy projects, which
+/// is read from the earliest of its projects on.
+pub(crate) const QUIET_OVERLAP: Duration = Duration::from_secs(300);
+
+/// How deep a project has been read. Its first looks go deeper one by one, so that the pipelines of
+/// all projects are shown, and then their jobs, before anything that takes requests per pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Depth {
+    /// Pipelines, and the jobs of those that are active: these are not history for long.
+    Pipelines,
+    /// Jobs of the others, too, as far as many pipelines share a request.
+    Jobs,
+    /// Everything.
+    Everything,
+}
+
+/// What the change feed remembers of a project.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FeedProgress {
+    /// How deep it has been read.
+    pub depth: Depth,
+    /// When the project was first looked at, by GitLab's clock.
+    pub first_seen: UnixSeconds,
+    /// Latest `updated_at` of what has been read completely.
+    pub watermark: UnixSeconds,
+    /// When the last complete look began, by GitLab's clock or ours, whichever is behind.
+    pub looked_at: UnixSeconds,
+    /// Pipelines that can come again without having moved, or are not settled.
+    pub followed: BTreeMap<PipelineId, Followed>,
+}
+
+/// A pipeline that is followed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Followed {
+    /// The pipeline as it was last read.
+    pub pipeline: Pipeline,
+    /// Its events before this are history or have been counted; see [`crate::collector`].
+    pub floor: UnixSeconds,
+    /// It had come to rest at the first look and has not moved since: what happened in the second
+    /// of that look is history, too.
+    pub rests: bool,
+    /// The latest event of it, its jobs and its downstream pipelines: these end without moving it,
+    /// so while this is not behind the watermark, they could be taken for new ones.
+    pub newest: UnixSeconds,
+    /// Whether its details (jobs, downstream) must be read again.
+    pub details_due: bool,
+    /// When the labels that need a second way of reading were last asked for.
+    pub labels_read_at: Option<UnixSeconds>,
+    /// Looks for which it is still kept so that what started it may be found (REST tells only
+    /// the upstream side).
+    pub upstream_looks: u8,
+}
+
+impl FeedProgress {
+    /// The state of a project at its first look.
+    #[must_use]
+    pub fn new(first_seen: UnixSeconds) -> Self {
+        Self {
+            depth: Depth::Pipelines,
+            first_seen,
+            watermark: UnixSeconds::default(),
+            looked_at: UnixSeconds::default(),
+            followed: BTreeMap::new(),
+        }
+    }
+
+    /// Whether everything that is wanted has been read at least once.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.depth == Depth::Everything
+    }
+
+    /// From when on changes are read again.
+    #[must_use]
+    pub fn since(&self) -> UnixSeconds {
+        self.watermark
+            .minus(OVERLAP)
+            .max(self.looked_at.minus(QUIET_OVERLAP))
+    }
+
+    /// Events before this are history, or were counted by an earlier look.
+    #[must_use]
+    pub fn floor(&self) -> UnixSeconds {
+        self.since().max(self.first_seen)
+    }
+}

@@ -1,0 +1,57 @@
+//! What is remembered of a project's jobs.
+
+use std::collections::BTreeMap;
+
+use super::history::RefHistory;
+use super::refs::RefName;
+use crate::clock::UnixSeconds;
+use crate::gitlab::model::Status;
+use crate::types::{JobId, PipelineId, Text};
+
+/// What is remembered of a project's jobs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct JobsMemory {
+    /// Counted events, under the pipeline they hang on.
+    pub(crate) claims: BTreeMap<PipelineId, BTreeMap<JobId, JobClaims>>,
+    /// UnfinishedJobs jobs of active pipelines.
+    pub(crate) unfinished: BTreeMap<PipelineId, UnfinishedJobs>,
+    /// Jobs of the newest pipeline of each ref.
+    pub(crate) newest: RefHistory<Vec<JobSnapshot>>,
+}
+
+impl JobsMemory {
+    /// The refs whose jobs are remembered, and when the newest pipeline of each was created.
+    pub fn latest_refs(&self) -> impl Iterator<Item = (&RefName, UnixSeconds)> {
+        self.newest.latest()
+    }
+}
+
+/// The events of a job that have been counted or found to be history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct JobClaims {
+    /// Its end is history, though its labels may come to be known later.
+    pub(crate) history: bool,
+    pub(crate) ended: bool,
+    pub(crate) retried: bool,
+    pub(crate) flaky: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct UnfinishedJobs {
+    pub(crate) pending: u32,
+    pub(crate) running: u32,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct JobSnapshot {
+    pub(crate) id: JobId,
+    pub(crate) name: Text,
+    pub(crate) stage: Text,
+    pub(crate) status: Status,
+    pub(crate) failure_reason: Option<Text>,
+    pub(crate) created_at: UnixSeconds,
+    pub(crate) duration: Option<f64>,
+    pub(crate) queued_duration: Option<f64>,
+    pub(crate) coverage: Option<f64>,
+    pub(crate) artifact_bytes: Option<u64>,
+}

@@ -1,0 +1,109 @@
+//! What is remembered of a project's merge requests, and how far they have been read.
+
+pub(crate) mod census;
+pub(crate) mod thread;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::clock::UnixSeconds;
+use crate::types::Text;
+
+pub use census::{Census, STATES};
+pub use thread::{Act, Thread};
+
+/// What changed so long before the last look is read again: GitLab moves a merge request at most
+/// once a minute for its notes, and its clocks and replicas may lag.
+pub(crate) const OVERLAP: Duration = Duration::from_secs(300);
+
+/// How often all open merge requests are read.
+pub(crate) const FULL_LOOK: Duration = Duration::from_secs(3600);
+
+/// Projects that are so far apart are not asked for together: the query has one time for all.
+pub(crate) const APART: Duration = Duration::from_secs(900);
+
+/// How far the merge requests of a project have been read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MergeRequestsProgress {
+    /// When the project was first looked at, by GitLab's clock.
+    pub(crate) first_seen: UnixSeconds,
+    /// When the last look began, by GitLab's clock or ours, whichever is behind: the header that tells
+    /// GitLab's may be ahead of the times that GitLab notes.
+    pub(crate) read_at: Option<UnixSeconds>,
+    /// When the open ones were last read as a whole.
+    pub(crate) full_at: UnixSeconds,
+}
+
+impl MergeRequestsProgress {
+    /// From when on what moved is read. At the first look, too: what ended just before it is
+    /// remembered, so that it is not taken for news.
+    pub(crate) fn since(&self, clock: UnixSeconds) -> UnixSeconds {
+        self.read_at.unwrap_or(clock).minus(OVERLAP)
+    }
+
+    pub(crate) fn floor(&self) -> Option<UnixSeconds> {
+        Some(self.read_at?.minus(OVERLAP).max(self.first_seen))
+    }
+
+    pub(crate) fn is_full(&self, now: UnixSeconds) -> bool {
+        // More than an interval ahead: the clock was set back meanwhile.
+        let (since, until) = (now.since(self.full_at), self.full_at.since(now));
+        self.read_at.is_none() || since >= FULL_LOOK || until > FULL_LOOK
+    }
+
+    pub(crate) fn next(&self, clock: UnixSeconds, now: UnixSeconds) -> Self {
+        let began = clock.min(now);
+        // The clock does not go back, unless it was far ahead.
+        let ahead = self.read_at.filter(|at| at.since(began) < APART);
+        Self {
+            first_seen: self.read_at.map_or(clock, |_| self.first_seen),
+            read_at: Some(ahead.map_or(began, |at| at.max(began))),
+            full_at: if self.is_full(now) { now } else { self.full_at },
+        }
+    }
+}
+
+/// What is remembered of a merge request that is open or moved lately.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RememberedMergeRequest {
+    pub(crate) state: Text,
+    pub(crate) draft: bool,
+    pub(crate) conflicts: bool,
+    /// Somebody is asked for a review and has not answered.
+    pub(crate) waits: bool,
+    pub(crate) target_branch: Text,
+    pub(crate) created_at: UnixSeconds,
+    pub(crate) updated_at: UnixSeconds,
+    pub(crate) merged_at: Option<UnixSeconds>,
+    pub(crate) closed_at: Option<UnixSeconds>,
+    pub(crate) thread: Thread,
+}
+
+impl RememberedMergeRequest {
+    pub(crate) fn is_open(&self) -> bool {
+        // One that is being merged is open until it is merged.
+        matches!(&*self.state, "opened" | "locked")
+    }
+}
+
+/// What is remembered of a project's merge requests.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MergeRequestsMemory {
+    /// All merge requests, by number.
+    pub census: Census,
+    pub(crate) known: BTreeMap<u64, RememberedMergeRequest>,
+    /// Target branches that have series, and when a merge request last came or went there.
+    pub(crate) branches: BTreeMap<Text, UnixSeconds>,
+}
+
+impl MergeRequestsMemory {
+    pub(crate) fn open(&self) -> impl Iterator<Item = &RememberedMergeRequest> {
+        self.known.values().filter(|one| one.is_open())
+    }
+
+    /// Open merge requests that are no drafts and wait for a reviewer.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.open().filter(|one| !one.draft && one.waits).count()
+    }
+}

@@ -1,0 +1,258 @@
+//! What notes tell of a review: who asked whom, who answered when, how often it went round.
+
+use std::collections::BTreeMap;
+
+use crate::clock::UnixSeconds;
+use crate::gitlab::reviews::{Note, NoteKind, ReviewedMergeRequest, User};
+use crate::people;
+use crate::types::Text;
+
+/// A thing that happened in a review.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Act {
+    /// Somebody reviewed for the first time, so many seconds after creation.
+    FirstReview(f64),
+    /// Somebody approved for the first time, so many seconds after creation.
+    FirstApproval(f64),
+    /// A review was asked for.
+    Asked(User),
+    /// Somebody who was asked answered, so many seconds later.
+    Answered(User, f64),
+    /// Somebody approved.
+    Approved(User),
+    /// Somebody wrote a comment.
+    Commented(User),
+}
+
+/// Where a merge request stands between pushes and reviews.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Phase {
+    #[default]
+    Unreviewed,
+    Reviewed,
+    Changed,
+}
+
+/// What is remembered of a merge request's notes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Thread {
+    pub(crate) begun: bool,
+    /// The latest note that was taken in.
+    pub(crate) last: u64,
+    pub(crate) phase: Phase,
+    pub(crate) approved: bool,
+    pub(crate) reviewed: bool,
+    /// How often it was changed after a review and reviewed again.
+    pub cycles: u32,
+    /// Who is asked and has not answered, by [`mark`], and since when.
+    pub(crate) waiting: BTreeMap<Text, UnixSeconds>,
+}
+
+impl Thread {
+    /// Whether notes were ever taken in: then all that are new are events.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Takes in the notes that are new, in their order, and gives what happened in them; `counts`
+    /// says whether something of this time is an event, or history.
+    ///
+    /// An act is a reviewer's if its author is neither the merge request's author nor a bot.
+    pub fn take(
+        &mut self,
+        one: &ReviewedMergeRequest,
+        counts: impl Fn(UnixSeconds) -> bool,
+    ) -> Vec<Act> {
+        let mut acts = Vec::new();
+        self.forget_names(one);
+        if !one.notes_read {
+            return acts;
+        }
+        if !std::mem::replace(&mut self.begun, true) {
+            self.begin(one, &counts, &mut acts);
+        }
+        let mut notes: Vec<&Note> = one.notes.items.iter().collect();
+        notes.retain(|note| note.id > self.last);
+        notes.sort_by_key(|note| (note.created_at, note.id));
+        for note in notes {
+            self.last = self.last.max(note.id);
+            let mut happened = Vec::new();
+            self.note(one, note, &mut happened);
+            if counts(note.created_at) {
+                acts.extend(happened);
+            }
+        }
+        acts
+    }
+
+    /// State of earlier versions has user names.
+    fn forget_names(&mut self, one: &ReviewedMergeRequest) {
+        if self.waiting.keys().all(|who| people::is_mark(who)) {
+            return;
+        }
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        self.waiting = waiting
+            .map(|(who, since)| match people::is_mark(&who) {
+                true => (who, since),
+                false => (mark(one, &who), since),
+            })
+            .collect();
+    }
+
+    /// Reviewers who were named when the merge request was made need no note that asks them.
+    fn begin(
+        &mut self,
+        one: &ReviewedMergeRequest,
+        counts: impl Fn(UnixSeconds) -> bool,
+        acts: &mut Vec<Act>,
+    ) {
+        let noted: Vec<&Text> = one
+            .notes
+            .items
+            .iter()
+            .flat_map(|note| match &note.kind {
+                NoteKind::Reviewers { asked, released } => asked.iter().chain(released).collect(),
+                _ => Vec::new(),
+            })
+            .collect();
+        for reviewer in &one.reviewers {
+            if !noted.contains(&&reviewer.user.username) {
+                let mut happened = Vec::new();
+                self.ask(one, &reviewer.user.username, one.created_at, &mut happened);
+                if counts(one.created_at) {
+                    acts.extend(happened);
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, one: &ReviewedMergeRequest, note: &Note, acts: &mut Vec<Act>) {
+        match &note.kind {
+            NoteKind::Reviewers { asked, released } => {
+                for username in asked {
+                    self.ask(one, username, note.created_at, acts);
+                }
+                for username in released {
+                    self.waiting.remove(&mark(one, username));
+                }
+            }
+            NoteKind::Pushed if self.phase == Phase::Reviewed => self.phase = Phase::Changed,
+            NoteKind::Comment
+            | NoteKind::Approved
+            | NoteKind::Reviewed
+            | NoteKind::RequestedChanges => {
+                let reviewer = note.author.as_ref();
+                if let Some(reviewer) = reviewer.filter(|author| may_review(one, author)) {
+                    self.review(one, note, reviewer, acts);
+                }
+            }
+            NoteKind::Pushed | NoteKind::Other => {}
+        }
+    }
+
+    fn ask(
+        &mut self,
+        one: &ReviewedMergeRequest,
+        username: &Text,
+        at: UnixSeconds,
+        acts: &mut Vec<Act>,
+    ) {
+        let known = one.reviewers.iter().map(|reviewer| &reviewer.user);
+        let known = known.chain(
+            one.notes
+                .items
+                .iter()
+                .filter_map(|note| note.author.as_ref()),
+        );
+        let user = known
+            .into_iter()
+            .find(|user| user.username == *username)
+            .cloned()
+            .unwrap_or_else(|| User::by_name(username, ""));
+        if may_review(one, &user) {
+            self.waiting.insert(mark(one, username), at);
+            acts.push(Act::Asked(user));
+        }
+    }
+
+    fn review(
+        &mut self,
+        one: &ReviewedMergeRequest,
+        note: &Note,
+        reviewer: &User,
+        acts: &mut Vec<Act>,
+    ) {
+        let age = seconds(one.created_at, note.created_at);
+        if !self.reviewed {
+            self.reviewed = true;
+            acts.push(Act::FirstReview(age));
+        }
+        if self.phase == Phase::Changed {
+            self.cycles = self.cycles.saturating_add(1);
+        }
+        self.phase = Phase::Reviewed;
+        if let Some(asked) = self.waiting.remove(&mark(one, &reviewer.username)) {
+            let wait = seconds(asked, note.created_at);
+            acts.push(Act::Answered(reviewer.clone(), wait));
+        }
+        match note.kind {
+            NoteKind::Approved => {
+                if !self.approved {
+                    self.approved = true;
+                    acts.push(Act::FirstApproval(age));
+                }
+                acts.push(Act::Approved(reviewer.clone()));
+            }
+            NoteKind::Comment => acts.push(Act::Commented(reviewer.clone())),
+            _ => {}
+        }
+    }
+
+    /// Whether somebody is asked who has not answered, by GitLab's word where it gives one.
+    #[must_use]
+    pub fn waits(&self, one: &ReviewedMergeRequest) -> bool {
+        one.reviewers.iter().any(|reviewer| {
+            let user = &reviewer.user;
+            let noted = || self.waiting.contains_key(&mark(one, &user.username));
+            may_review(one, user) && reviewer.waits.unwrap_or_else(noted)
+        })
+    }
+}
+
+/// What stands for a user in what is remembered of a merge request.
+pub(crate) fn mark(one: &ReviewedMergeRequest, username: &str) -> Text {
+    people::mark(&format!("{} {}", one.iid, one.created_at.0), username)
+}
+
+pub(crate) fn may_review(one: &ReviewedMergeRequest, user: &User) -> bool {
+    let author = one.author.as_ref();
+    !user.bot && author.is_none_or(|author| author.username != user.username)
+}
+
+pub(crate) fn seconds(from: UnixSeconds, to: UnixSeconds) -> f64 {
+    to.since(from).as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collector::merge_requests::tests::merge_request;
+
+    #[test]
+    fn names_that_an_earlier_version_remembered_become_marks() {
+        let one = merge_request(7, 1);
+        let (ada, ben) = (mark(&one, "ada"), mark(&one, "ben"));
+        let mut thread = Thread {
+            waiting: [
+                ("ada".into(), UnixSeconds(1)),
+                (ben.clone(), UnixSeconds(2)),
+            ]
+            .into(),
+            ..Thread::default()
+        };
+        thread.take(&one, |_| true);
+        let waiting = [(ada, UnixSeconds(1)), (ben, UnixSeconds(2))].into();
+        assert_eq!(thread.waiting, waiting);
+    }
+}

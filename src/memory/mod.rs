@@ -1,0 +1,146 @@
+//! What is remembered of a tracked project between two polls: one file for each part.
+
+pub mod child_pipelines;
+pub mod contributors;
+pub mod dora;
+pub mod environments;
+pub mod feed;
+pub mod gone;
+pub mod history;
+pub mod jobs;
+pub mod merge_requests;
+pub mod names;
+pub mod parents;
+pub mod pipelines;
+pub mod ref_listing;
+pub mod refs;
+pub mod repository;
+pub mod test_reports;
+pub mod variables;
+
+use std::collections::BTreeMap;
+
+use crate::clock::UnixSeconds;
+use crate::config::ProjectSettings;
+use crate::gitlab::model::{Known, Role};
+use crate::types::{ProjectId, Text, Tier};
+use child_pipelines::ChildPipelinesMemory;
+use contributors::ContributorsMemory;
+use dora::{DoraMemory, DoraProgress};
+use environments::{EnvironmentsMemory, EnvironmentsProgress};
+use feed::FeedProgress;
+use gone::{Gone, SourceBranches};
+use jobs::JobsMemory;
+use merge_requests::{MergeRequestsMemory, MergeRequestsProgress};
+use names::Names;
+use parents::Parents;
+use pipelines::PipelinesMemory;
+use ref_listing::RefsProgress;
+use refs::{RefName, RefsSeen};
+use repository::{RepositoryMemory, RepositoryParts};
+use test_reports::TestReportsMemory;
+use variables::VariablesMemory;
+
+/// What is remembered of a project: committed as a whole, with the rows it led to. What is stored of
+/// it, and how, is in [`crate::store`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProjectMemory {
+    /// The full path that its series bear; empty before anything was measured.
+    pub path: Text,
+    /// The token's role in it at the last look.
+    pub role: Option<Role>,
+    /// How far the change feed has read; none before the first look.
+    pub feed: Option<FeedProgress>,
+    /// When refs were last looked at, and why they are to be looked at again.
+    pub refs: RefsProgress,
+    /// Which refs exist.
+    pub refs_seen: RefsSeen,
+    /// Refs that are gone, and that other projects may name still.
+    pub gone: Gone,
+    /// Source branches that merge requests are counted under.
+    pub source_branches: SourceBranches,
+    /// Refs of other projects that started pipelines here.
+    pub parents: Parents,
+    /// Memory of the collector `pipelines`.
+    pub pipelines: PipelinesMemory,
+    /// Memory of the collector `jobs`.
+    pub jobs: JobsMemory,
+    /// Memory of the collector `child_pipelines`.
+    pub child_pipelines: ChildPipelinesMemory,
+    /// Memory of the collector `test_reports`.
+    pub test_reports: TestReportsMemory,
+    /// Memory of the collector `variables`.
+    pub variables: VariablesMemory,
+    /// How far deployments have been read.
+    pub environments_state: EnvironmentsProgress,
+    /// Memory of the collector `environments`.
+    pub environments: EnvironmentsMemory,
+    /// How far merge requests have been read.
+    pub merge_requests_state: MergeRequestsProgress,
+    /// Memory of the collector `merge_requests`.
+    pub merge_requests: MergeRequestsMemory,
+    /// Reviewers who have series.
+    pub code_review: Names,
+    /// How far what DORA figures are reckoned from has been read.
+    pub dora_state: DoraProgress,
+    /// Memory of the collector `dora`.
+    pub dora: DoraMemory,
+    /// Memory of the collector `repository`.
+    pub repository: RepositoryMemory,
+    /// What REST last told of the repository by calls of its own.
+    pub repository_parts: RepositoryParts,
+    /// Memory of the collector `contributors`.
+    pub contributors: ContributorsMemory,
+}
+
+impl ProjectMemory {
+    /// Whether something is remembered of a ref of this name.
+    #[must_use]
+    pub fn has_ref(&self, name: &Text) -> bool {
+        let mut refs = self.pipelines.latest_refs().chain(self.jobs.latest_refs());
+        refs.any(|(known, _)| known.name == *name)
+    }
+
+    /// The refs that something is remembered of, and when the newest pipeline of each was created.
+    #[must_use]
+    pub fn latest_refs(&self) -> BTreeMap<RefName, UnixSeconds> {
+        let mut latest = BTreeMap::new();
+        for (name, newest) in self.pipelines.latest_refs().chain(self.jobs.latest_refs()) {
+            let known: &mut UnixSeconds = latest.entry(name.clone()).or_default();
+            *known = newest.max(*known);
+        }
+        latest
+    }
+}
+
+/// What every collector of a project measures with.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The project.
+    pub id: ProjectId,
+    /// Its full path.
+    pub project: &'a Text,
+    /// The full paths that tracked projects have now.
+    pub paths: &'a BTreeMap<ProjectId, Text>,
+    /// The project's settings.
+    pub settings: &'a ProjectSettings,
+    /// Newest pipelines remembered per ref.
+    pub max_pipelines_per_ref: usize,
+    /// Which refs exist, as far as known.
+    pub refs: &'a RefsSeen,
+    /// The tier that its licence gives, as far as it could be told.
+    pub tier: Known<Tier>,
+    /// The time of measuring.
+    pub now: UnixSeconds,
+}
+
+impl Subject<'_> {
+    /// The path that a project has now, if it is tracked; else the one that was read.
+    #[must_use]
+    pub fn path_of(&self, project: ProjectId, read: &Text) -> Text {
+        if project == self.id {
+            return self.project.clone();
+        }
+        self.paths.get(&project).unwrap_or(read).clone()
+    }
+}

@@ -1,0 +1,46 @@
+//! What runs tell about themselves: the exporter's own metrics are made of it.
+
+use std::time::Duration;
+
+use crate::catalogue::{Activity, Collector};
+use crate::clock::UnixSeconds;
+use crate::gitlab::capability::Instance;
+use crate::registry::Priority;
+use crate::types::Tier;
+
+/// Hears of every run. All collectors and sources are timed and counted here, none does it itself.
+pub trait Observer: Send + Sync {
+    /// A run took this long for a collector (`collector_type`). Called within the run's span.
+    fn ran(&self, activity: Activity, took: Duration);
+    /// A project, an entry or an item failed.
+    fn failed(&self, activity: Activity, kind: &'static str);
+    /// A collector's run ended well for at least one project.
+    fn succeeded(&self, activity: Activity, at: UnixSeconds, lag: Duration);
+    /// Projects due and waiting, and runs under way.
+    fn tasks(&self, queued: usize, running: usize);
+    /// How much later than due the latest project is that waits for a run, by priority.
+    fn waiting(&self, _lag: [Duration; Priority::ALL.len()]) {}
+    /// Projects tracked now, and how many of them have been read whole since the start, or failed.
+    fn projects(&self, tracked: usize, read: usize);
+    /// The store took a commit, or did not.
+    fn store(&self, up: bool);
+    /// What GitLab is.
+    fn instance(&self, _instance: &Instance) {}
+    /// The highest tier of a tracked project.
+    fn tier(&self, _tier: Tier) {}
+    /// Whether a collector has something of at least one project.
+    fn availability(&self, _collector: Collector, _available: bool) {}
+}
+
+/// Hears nothing: for tests of other things.
+#[derive(Debug)]
+pub struct NoObserver;
+
+impl Observer for NoObserver {
+    fn ran(&self, _: Activity, _: Duration) {}
+    fn failed(&self, _: Activity, _: &'static str) {}
+    fn succeeded(&self, _: Activity, _: UnixSeconds, _: Duration) {}
+    fn tasks(&self, _: usize, _: usize) {}
+    fn projects(&self, _: usize, _: usize) {}
+    fn store(&self, _: bool) {}
+}

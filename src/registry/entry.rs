@@ -1,0 +1,260 @@
+//! A tracked project: what is known of it, and when it is read for what.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::failures::Failures;
+use super::timer::{Slot, Timer};
+use crate::catalogue::Collector;
+use crate::clock::UnixSeconds;
+use crate::config::ProjectSettings;
+use crate::facts::{Problem, Reading, Unavailable};
+use crate::gitlab::capability::Instance;
+use crate::gitlab::model::{Known, Project};
+use crate::memory::ProjectMemory;
+use crate::memory::feed::Depth;
+use crate::source::{Needs, Source, Target};
+use crate::types::{ProjectId, Tier};
+
+/// How urgently a project is to be read for something, the most urgent first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// Somebody or an event awaits it.
+    Urgent,
+    /// What moves now: the change feed, and states whose interval is over.
+    Current,
+    /// What happened before: first readings and history.
+    Backfill,
+}
+
+impl Priority {
+    /// All of them, the most urgent first.
+    pub const ALL: [Self; 3] = [Self::Urgent, Self::Current, Self::Backfill];
+
+    /// The value of the label `priority`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Urgent => "urgent",
+            Self::Current => "current",
+            Self::Backfill => "backfill",
+        }
+    }
+}
+
+/// A tracked project.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Number of this tracking, for [`Target::tracking`].
+    pub(super) tracking: u64,
+    /// Where in each interval it is read.
+    pub(super) slot: Slot,
+    pub(super) project: Project,
+    pub(super) settings: Arc<ProjectSettings>,
+    pub(super) memory: Arc<ProjectMemory>,
+    /// When it is read, for each source that it has been due for.
+    pub(super) timers: BTreeMap<Reading, Timer>,
+    /// Its tier, as far as it could be found out; none before it was asked for.
+    pub(super) tier: Option<Known<Tier>>,
+    /// When its tier is to be asked for.
+    pub(super) tier_due: UnixSeconds,
+    /// Why collectors have nothing of it.
+    pub(super) unavailable: BTreeMap<Collector, Unavailable>,
+    /// Why the last run of a source failed as a whole.
+    pub(super) errors: BTreeMap<Reading, String>,
+    /// Calls that failed in the last run and left the rest of it whole.
+    pub(super) failures: Failures,
+    /// When states of its pipelines were last measured.
+    pub(super) measured_at: Option<UnixSeconds>,
+    /// The last successful run of the change feed.
+    pub(super) succeeded_at: Option<UnixSeconds>,
+}
+
+impl Entry {
+    /// A project that was just found; due for its change feed at once.
+    pub(super) fn new(
+        tracking: u64,
+        project: Project,
+        settings: Arc<ProjectSettings>,
+        memory: Arc<ProjectMemory>,
+        now: UnixSeconds,
+    ) -> Self {
+        Self {
+            tracking,
+            slot: Slot::default(),
+            project,
+            settings,
+            memory,
+            timers: BTreeMap::from([(Reading::ChangeFeed, Timer::starting(now))]),
+            tier: None,
+            tier_due: UnixSeconds::default(),
+            unavailable: BTreeMap::new(),
+            errors: BTreeMap::new(),
+            failures: Failures::default(),
+            measured_at: None,
+            succeeded_at: None,
+        }
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> ProjectId {
+        self.project.id
+    }
+
+    /// Number of this tracking: it has another when it went and came back.
+    #[must_use]
+    pub fn tracking(&self) -> u64 {
+        self.tracking
+    }
+
+    /// As GitLab last gave it.
+    #[must_use]
+    pub fn project(&self) -> &Project {
+        &self.project
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub fn settings(&self) -> &ProjectSettings {
+        &self.settings
+    }
+
+    /// What is remembered of it.
+    #[must_use]
+    pub fn memory(&self) -> &Arc<ProjectMemory> {
+        &self.memory
+    }
+
+    /// Its tier, as far as it could be found out; none before it was asked for.
+    #[must_use]
+    pub fn tier(&self) -> Option<Known<Tier>> {
+        self.tier
+    }
+
+    /// Why collectors have nothing of it.
+    #[must_use]
+    pub fn unavailable(&self) -> &BTreeMap<Collector, Unavailable> {
+        &self.unavailable
+    }
+
+    /// When states of its pipelines were last measured.
+    #[must_use]
+    pub fn measured_at(&self) -> Option<UnixSeconds> {
+        self.measured_at
+    }
+
+    /// The last successful run of the change feed.
+    #[must_use]
+    pub fn succeeded_at(&self) -> Option<UnixSeconds> {
+        self.succeeded_at
+    }
+
+    /// Whether the last run of its change feed failed.
+    #[must_use]
+    pub fn feed_fails(&self) -> bool {
+        self.errors.contains_key(&Reading::ChangeFeed)
+    }
+
+    /// Why something could not be read of it the last time: pipelines above all.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        let whole = self.errors.values().map(String::as_str);
+        whole.chain(self.failures.sentence()).next()
+    }
+
+    /// How much later than due its change feed is.
+    #[must_use]
+    pub fn feed_lag(&self, now: UnixSeconds) -> Duration {
+        now.since(self.timer(Reading::ChangeFeed).due)
+    }
+
+    /// Whether the same problem was reported when it was last read for this.
+    #[must_use]
+    pub fn has_problem(&self, reading: Reading, problem: &Problem) -> bool {
+        self.failures.has(reading, problem)
+    }
+
+    /// When it is read for this.
+    #[must_use]
+    pub(super) fn timer(&self, reading: Reading) -> Timer {
+        self.timers.get(&reading).copied().unwrap_or_default()
+    }
+
+    pub(super) fn timer_mut(&mut self, reading: Reading) -> &mut Timer {
+        self.timers.entry(reading).or_default()
+    }
+
+    /// The same, due now if it was never read for this: its lag does not begin in 1970.
+    pub(super) fn begin(&mut self, reading: Reading, now: UnixSeconds) -> Timer {
+        let starting = || Timer::starting(now);
+        *self.timers.entry(reading).or_insert_with(starting)
+    }
+
+    /// Has everything beside the change feed read again at once.
+    pub(super) fn read_others_at_once(&mut self, now: UnixSeconds) {
+        for (reading, timer) in &mut self.timers {
+            if !matches!(reading, Reading::ChangeFeed | Reading::Refs) {
+                timer.due = timer.due.min(now);
+            }
+        }
+    }
+
+    /// Whether a source may read it.
+    pub(super) fn is_ready_for(&self, needs: Needs) -> bool {
+        let is_whole = self.depth() == Some(Depth::Everything);
+        match needs {
+            Needs::Nothing => true,
+            Needs::Pipelines => is_whole,
+            Needs::Tier => is_whole && self.tier.is_some(),
+        }
+    }
+
+    /// How urgently it is to be read for this, once it is due.
+    pub(super) fn priority(&self, source: &dyn Source) -> Priority {
+        let timer = self.timer(source.reading());
+        if timer.is_urgent {
+            Priority::Urgent
+        } else if source.needs() == Needs::Nothing || timer.has_succeeded {
+            Priority::Current
+        } else {
+            Priority::Backfill
+        }
+    }
+
+    /// How deep its pipelines have been read; nothing before the first run.
+    fn depth(&self) -> Option<Depth> {
+        self.memory.feed.as_ref().map(|feed| feed.depth)
+    }
+
+    /// Whether its pipelines have been read whole; if not, the next run is to follow at once.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.depth().is_none_or(|depth| depth == Depth::Everything)
+    }
+
+    /// The project as a source reads it.
+    #[must_use]
+    pub fn target(&self, instance: Option<&Arc<Instance>>) -> Target {
+        Target {
+            tracking: self.tracking,
+            project: self.project.clone(),
+            settings: Arc::clone(&self.settings),
+            memory: Arc::clone(&self.memory),
+            tier: self.tier.unwrap_or_default(),
+            instance: instance.cloned(),
+        }
+    }
+
+    /// Moves all times with a clock that was set back by `back`.
+    pub(super) fn clock_was_set_back(&mut self, back: Duration) {
+        for timer in self.timers.values_mut() {
+            timer.due = timer.due.minus(back);
+        }
+        self.tier_due = self.tier_due.minus(back);
+        for at in [&mut self.measured_at, &mut self.succeeded_at] {
+            *at = at.map(|at| at.minus(back));
+        }
+    }
+}

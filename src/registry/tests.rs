@@ -1,0 +1,279 @@
+//! When projects are read, for what, and by how many at once.
+
+use async_trait::async_trait;
+
+use super::timer::{Rhythm, Slot, Timer};
+use super::*;
+use crate::config::ProjectSettings;
+use crate::gitlab::model::Project;
+use crate::memory::feed::{Depth, FeedProgress};
+use crate::source::{Context, Fetched, Grouping, Needs, Source, Target};
+
+const INTERVAL: Duration = Duration::from_secs(30);
+const BATCH: usize = 100;
+const DEEPER: usize = 25;
+const START: UnixSeconds = UnixSeconds(1_000);
+const ROOM: Room = Room {
+    runs: 100,
+    others: 100,
+    backfill: 100,
+};
+
+/// A source that reads nothing.
+struct Idle(Reading);
+
+#[async_trait]
+impl Source for Idle {
+    fn reading(&self) -> Reading {
+        self.0
+    }
+
+    fn collectors(&self) -> &[Collector] {
+        &[]
+    }
+
+    fn interval(&self, _: &ProjectSettings) -> Duration {
+        INTERVAL
+    }
+
+    fn batch(&self) -> usize {
+        BATCH
+    }
+
+    fn grouping(&self, memory: &ProjectMemory) -> Grouping {
+        let depth = memory.feed.as_ref().map(|feed| feed.depth);
+        let (group, size) = match depth {
+            None => (0, BATCH),
+            Some(Depth::Pipelines) => (1, DEEPER),
+            Some(Depth::Jobs) => (2, DEEPER),
+            Some(Depth::Everything) => (3, BATCH),
+        };
+        let near = UnixSeconds::default();
+        Grouping { group, near, size }
+    }
+
+    fn runs_at_once(&self) -> usize {
+        match self.0 {
+            Reading::ChangeFeed => usize::MAX,
+            _ => 1,
+        }
+    }
+
+    fn needs(&self) -> Needs {
+        match self.0 {
+            Reading::ChangeFeed => Needs::Nothing,
+            Reading::Refs => Needs::Pipelines,
+            _ => Needs::Tier,
+        }
+    }
+
+    async fn fetch(&self, _: &[Target], _: &Context) -> Fetched {
+        Vec::new()
+    }
+}
+
+fn sources(readings: &[Reading]) -> Vec<Arc<dyn Source>> {
+    let idle = |reading: &Reading| Arc::new(Idle(*reading)) as Arc<dyn Source>;
+    readings.iter().map(idle).collect()
+}
+
+fn feed() -> Vec<Arc<dyn Source>> {
+    sources(&[Reading::ChangeFeed])
+}
+
+fn at(seconds: i64) -> UnixSeconds {
+    UnixSeconds(START.0 + seconds)
+}
+
+fn found(ids: impl IntoIterator<Item = u64>) -> Found {
+    let project = |id: u64| Project {
+        id: ProjectId(id),
+        full_path: format!("group/p{id}").into(),
+        default_branch: Known::Unread,
+        archived: false,
+        last_activity_at: None,
+        role: Known::Unread,
+    };
+    ids.into_iter()
+        .map(|id| (ProjectId(id), (project(id), Arc::default())))
+        .collect()
+}
+
+fn tracking(ids: impl IntoIterator<Item = u64>) -> Projects {
+    let mut projects = Projects::default();
+    projects.update(found(ids), true, START);
+    projects
+}
+
+fn taken(projects: &mut Projects, now: UnixSeconds) -> Vec<u64> {
+    let batches = projects.take(&feed(), now, ROOM).batches;
+    let targets = batches.iter().flat_map(|batch| &batch.targets);
+    targets.map(|target| target.id().0).collect()
+}
+
+/// What a run holds of a project.
+fn holding(projects: &Projects, reading: Reading, id: u64) -> BTreeMap<ProjectId, Holding> {
+    let target = projects.get(ProjectId(id)).unwrap().target(None);
+    BTreeMap::from([(ProjectId(id), projects.holding(reading, &target))])
+}
+
+/// Ends a run of the change feed that went well.
+fn succeed(projects: &mut Projects, id: u64, now: UnixSeconds) {
+    let source = Idle(Reading::ChangeFeed);
+    let held = holding(projects, Reading::ChangeFeed, id);
+    let ended = Ended {
+        id: ProjectId(id),
+        memory: None,
+        facts: None,
+        unavailable: Vec::new(),
+    };
+    projects.end(&source, vec![Outcome::Recorded(ended)], now);
+    projects.release(&source, &held, now);
+}
+
+/// Ends a run that went well and brought the project to this depth.
+fn deepen(projects: &mut Projects, id: u64, depth: Depth, now: UnixSeconds) {
+    let source = Idle(Reading::ChangeFeed);
+    let held = holding(projects, Reading::ChangeFeed, id);
+    let entry = projects.entries.get_mut(&ProjectId(id)).unwrap();
+    let mut feed = FeedProgress::new(now);
+    feed.depth = depth;
+    entry.memory = Arc::new(ProjectMemory {
+        feed: Some(feed),
+        ..ProjectMemory::default()
+    });
+    entry.timer_mut(Reading::ChangeFeed).go_on(now);
+    projects.release(&source, &held, now);
+}
+
+#[test]
+fn the_first_looks_follow_each_other_at_once_and_those_of_one_depth_go_together() {
+    let mut projects = tracking(1..=60);
+    let batches = projects.take(&feed(), START, ROOM).batches;
+    let sizes: Vec<usize> = batches.iter().map(|batch| batch.targets.len()).collect();
+    assert_eq!(sizes, [60], "the newest pipelines of many share a query");
+    for id in 1..=30 {
+        deepen(&mut projects, id, Depth::Pipelines, START);
+    }
+    for id in 31..=60 {
+        deepen(&mut projects, id, Depth::Jobs, START);
+    }
+    let both = sources(&[Reading::ChangeFeed, Reading::Refs]);
+    let batches = projects.take(&both, START, ROOM).batches;
+    let sizes: Vec<usize> = batches.iter().map(|batch| batch.targets.len()).collect();
+    assert_eq!(sizes, [25, 5, 25, 5], "refs come last");
+    let depths = |batch: &Batch| -> BTreeSet<Depth> {
+        let feeds = batch.targets.iter();
+        let feeds = feeds.filter_map(|target| target.memory.feed.as_ref());
+        feeds.map(|feed| feed.depth).collect()
+    };
+    for batch in &batches {
+        assert_eq!(depths(batch).len(), 1);
+    }
+}
+
+#[test]
+fn a_held_project_is_never_taken_again() {
+    let mut projects = tracking([1, 2]);
+    assert_eq!(taken(&mut projects, START), [1, 2]);
+    assert_eq!(taken(&mut projects, at(600)), [0; 0], "both are held");
+    succeed(&mut projects, 1, at(600));
+    assert_eq!(taken(&mut projects, at(630)), [1]);
+    let left = projects.take(&feed(), at(630), ROOM);
+    assert_eq!(left.queued, 0, "nothing waits for a run");
+}
+
+#[test]
+fn one_that_went_and_came_back_waits_for_the_run_that_holds_it() {
+    let mut projects = tracking([1]);
+    let first = projects.take(&feed(), START, ROOM).batches;
+    let first = first[0].targets[0].clone();
+    assert!(projects.remove(ProjectId(1)).is_some());
+    projects.update(found([1]), true, at(10));
+    assert_eq!(
+        taken(&mut projects, at(10)),
+        [0; 0],
+        "the first run goes on"
+    );
+    let holding = Holding {
+        tracking: first.tracking,
+        ended: 0,
+    };
+    let held = BTreeMap::from([(first.id(), holding)]);
+    projects.release(&Idle(Reading::ChangeFeed), &held, at(20));
+    let second = projects.take(&feed(), at(20), ROOM).batches;
+    assert_ne!(
+        first.tracking, second[0].targets[0].tracking,
+        "what it brings is of the first"
+    );
+}
+
+#[test]
+fn a_run_that_says_nothing_counts_as_a_failure() {
+    let mut projects = tracking([1]);
+    assert_eq!(taken(&mut projects, START), [1]);
+    let held = holding(&projects, Reading::ChangeFeed, 1);
+    projects.release(&Idle(Reading::ChangeFeed), &held, at(5));
+    assert_eq!(taken(&mut projects, at(6)), [0; 0], "not at once");
+    assert_eq!(taken(&mut projects, at(5 + 60)), [1]);
+}
+
+#[test]
+fn failures_in_a_row_wait_longer_and_longer_and_a_success_ends_that() {
+    let mut timer = Timer::default();
+    let mut waits = Vec::new();
+    for _ in 0..6 {
+        timer.failed(START, INTERVAL);
+        waits.push(timer.due.since(START).as_secs());
+    }
+    assert_eq!(waits, [60, 120, 240, 300, 300, 300]);
+    timer.succeeded(START, Rhythm::new(INTERVAL, BATCH), Slot::default());
+    assert!(timer.due <= at(30), "{timer:?}");
+    timer.failed(START, INTERVAL);
+    assert_eq!(timer.due, at(60));
+}
+
+#[test]
+fn batches_spread_over_the_interval_and_keep_their_rhythm() {
+    let mut projects = tracking(0..250);
+    assert_eq!(
+        taken(&mut projects, START).len(),
+        250,
+        "all at once at first"
+    );
+    for id in 0..250 {
+        succeed(&mut projects, id, at(2));
+    }
+    let mut starts = Vec::new();
+    for second in 3..=92 {
+        let ids = taken(&mut projects, at(second));
+        if !ids.is_empty() {
+            starts.push((second, ids.len()));
+        }
+        for id in ids {
+            succeed(&mut projects, id, at(second));
+        }
+    }
+    let round = |start: i64| [(start, 100), (start + 10, 100), (start + 20, 50)];
+    let [_, second, third] = round(0);
+    let want: Vec<_> = [second, third]
+        .into_iter()
+        .chain(round(30))
+        .chain(round(60))
+        .chain([(90, 100)])
+        .collect();
+    assert_eq!(starts, want);
+}
+
+#[test]
+fn a_long_run_does_not_shift_the_next() {
+    let mut projects = tracking([1]);
+    taken(&mut projects, START);
+    succeed(&mut projects, 1, at(47));
+    assert_eq!(taken(&mut projects, at(59)), [0; 0]);
+    assert_eq!(
+        taken(&mut projects, at(60)),
+        [1],
+        "one is left out, none is made up for"
+    );
+}

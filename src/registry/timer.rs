@@ -1,0 +1,109 @@
+//! When a project is read next.
+
+use std::time::Duration;
+
+use crate::clock::UnixSeconds;
+
+/// A failing project is read less and less often, down to this or its interval.
+const MAX_BACK_OFF: Duration = Duration::from_secs(300);
+/// What is read seldom is read again sooner than that after a failure: twice this, and so on.
+const FIRST_BACK_OFF: Duration = Duration::from_secs(30);
+
+/// Where in each interval a project is read, so that the batches of one interval spread over it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Slot {
+    /// When the first interval began.
+    pub start: UnixSeconds,
+    /// The project's place among all, counted from 0.
+    pub place: usize,
+    /// How many there are.
+    pub projects: usize,
+}
+
+impl Slot {
+    /// The first time after `now` that is in the slot, for batches of this many projects.
+    fn after(self, now: UnixSeconds, rhythm: Rhythm) -> UnixSeconds {
+        let length = i64::try_from(rhythm.interval.as_secs()).unwrap_or(i64::MAX);
+        let length = length.max(1);
+        let share = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let (batch, batches) = (
+            self.place / rhythm.batch,
+            self.projects.div_ceil(rhythm.batch),
+        );
+        let offset = length.saturating_mul(share(batch)) / share(batches.max(1));
+        let since = now.0.saturating_sub(self.start.0.saturating_add(offset));
+        UnixSeconds(now.0.saturating_add(length - since.rem_euclid(length)))
+    }
+}
+
+/// How often projects are read, and by how many at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rhythm {
+    /// Time between two looks at a project.
+    pub interval: Duration,
+    /// Projects in one run; at least 1.
+    pub batch: usize,
+}
+
+impl Rhythm {
+    /// A rhythm.
+    #[must_use]
+    pub fn new(interval: Duration, batch: usize) -> Self {
+        let batch = batch.max(1);
+        Self { interval, batch }
+    }
+}
+
+/// When a project is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timer {
+    /// Not before this.
+    pub due: UnixSeconds,
+    /// Runs that failed in a row.
+    pub failures: u32,
+    /// Runs that ended, one way or the other.
+    pub ended: u64,
+    /// Whether a run ever succeeded.
+    pub has_succeeded: bool,
+    /// Whether somebody awaits the next run.
+    pub is_urgent: bool,
+}
+
+impl Timer {
+    /// Due now, for the first time.
+    #[must_use]
+    pub fn starting(now: UnixSeconds) -> Self {
+        Self {
+            due: now,
+            ..Self::default()
+        }
+    }
+
+    /// Ends a run that succeeded. The rhythm stays: due times do not creep with the length of
+    /// runs, and what was missed is not made up for.
+    pub fn succeeded(&mut self, now: UnixSeconds, rhythm: Rhythm, slot: Slot) {
+        self.failures = 0;
+        self.ended += 1;
+        self.has_succeeded = true;
+        self.due = slot.after(now, rhythm);
+    }
+
+    /// Ends a run that succeeded, and has the next follow at once: there is more to be read.
+    pub fn go_on(&mut self, now: UnixSeconds) {
+        self.failures = 0;
+        self.ended += 1;
+        self.has_succeeded = true;
+        self.due = now;
+    }
+
+    /// Ends a run that failed; the next waits longer with each failure in a row.
+    pub fn failed(&mut self, now: UnixSeconds, interval: Duration) {
+        self.failures = self.failures.saturating_add(1);
+        self.ended += 1;
+        let back_off = interval
+            .min(FIRST_BACK_OFF)
+            .saturating_mul(1 << self.failures.min(16))
+            .min(interval.max(MAX_BACK_OFF));
+        self.due = now.plus(back_off);
+    }
+}
