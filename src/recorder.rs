@@ -5,10 +5,10 @@
 //! fails, nothing of the run happened: the memories stay as they were and the next look finds the
 //! same events again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::catalogue::instruments::{Instruments, InstrumentsError};
+use crate::catalogue::instruments::{Delta, Instruments, InstrumentsError};
 use crate::catalogue::{Collector, Measurement, SeriesKey};
 use crate::clock::UnixSeconds;
 use crate::collector::Measured;
@@ -95,22 +95,23 @@ impl Recorder {
             reborn,
             refused,
         } = self.table.restore(rows, told, now);
-        tracing::info!(
-            projects = projects.len(),
-            series = rows,
-            "going on with the state"
-        );
+        tracing::info!(projects = projects.len(), series = rows, "restored state");
         let mut reasons: BTreeMap<_, usize> = BTreeMap::new();
-        for (metric, why) in refused {
+        let mut removed = Vec::with_capacity(refused.len());
+        for (row, why) in refused {
+            let metric = row.name.clone();
             *reasons.entry((metric, why.to_string())).or_default() += 1;
+            removed.push(row);
         }
         for ((metric, why), series) in reasons {
-            tracing::warn!(%metric, series, "series start anew: {why}");
+            tracing::warn!(%metric, series, "series reset: {why}");
         }
+        // What was refused counts from 0 again: its old total must not come back later.
         let rows = reborn;
         self.store
             .commit(Commit {
                 rows,
+                removed,
                 ..Commit::default()
             })
             .await?;
@@ -149,20 +150,23 @@ impl Recorder {
             .collect();
         let deltas = self.instruments.record(&events)?;
         let mut update = Update {
-            rows: self.table.stage(&deltas, now),
+            rows: {
+                let owners = Owners::of(&runs);
+                self.table
+                    .stage(&deltas, |delta| owners.of_series(delta), now)
+            },
             ..Update::default()
         };
         let mut commit = Commit::default();
         for run in runs {
-            commit.projects.push((run.project, run.memory));
-            update.births.extend(run.births);
+            let project = run.project;
+            commit.projects.push((project, run.memory));
+            let births = |keys: Vec<SeriesKey>| keys.into_iter().map(move |key| (project, key));
+            update.births.extend(births(run.births));
             update.retirements.extend(run.retirements);
             for (collector, measured) in run.measured {
-                update.births.extend(measured.births);
-                let block = Block {
-                    project: run.project,
-                    collector,
-                };
+                update.births.extend(births(measured.births));
+                let block = Block { project, collector };
                 update
                     .blocks
                     .push((block, self.instruments.record(&measured.states)?));
@@ -199,5 +203,38 @@ impl Recorder {
         self.table.sweep(now);
         self.table.tell(now);
         Ok(())
+    }
+}
+
+/// Which run's project a series belongs to that is new: the first of them that recorded it.
+#[derive(Debug, Default)]
+struct Owners<'a> {
+    first: ProjectId,
+    others: HashMap<(&'static str, &'a [Text]), ProjectId>,
+}
+
+impl<'a> Owners<'a> {
+    fn of(runs: &'a [ProjectRun]) -> Self {
+        let mut owners = Self {
+            first: runs.first().map(|run| run.project).unwrap_or_default(),
+            ..Self::default()
+        };
+        // One run needs no list: all is its own.
+        if runs.len() > 1 {
+            for run in runs {
+                for (_, measured) in &run.measured {
+                    for event in &measured.events {
+                        let key = (event.desc.name, &*event.labels);
+                        owners.others.entry(key).or_insert(run.project);
+                    }
+                }
+            }
+        }
+        owners
+    }
+
+    fn of_series(&self, delta: &Delta) -> ProjectId {
+        let key = (delta.family.desc().name, &*delta.labels);
+        self.others.get(&key).copied().unwrap_or(self.first)
     }
 }

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::Pipeline;
 use crate::types::PipelineId;
@@ -20,7 +18,7 @@ pub(crate) const QUIET_OVERLAP: Duration = Duration::from_secs(300);
 
 /// How deep a project has been read. Its first looks go deeper one by one, so that the pipelines of
 /// all projects are shown, and then their jobs, before anything that takes requests per pipeline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Depth {
     /// Pipelines, and the jobs of those that are active: these are not history for long.
     Pipelines,
@@ -31,7 +29,7 @@ pub enum Depth {
 }
 
 /// What the change feed remembers of a project.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct FeedProgress {
     /// How deep it has been read.
     pub depth: Depth,
@@ -46,7 +44,7 @@ pub struct FeedProgress {
 }
 
 /// A pipeline that is followed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Followed {
     /// The pipeline as it was last read.
     pub pipeline: Pipeline,

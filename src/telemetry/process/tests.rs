@@ -267,6 +267,7 @@ fn series_of_the_table_are_counted_by_metric() {
     use crate::catalogue::labels::RefSourceLabels;
     use crate::catalogue::pipelines;
     use crate::series::Update;
+    use crate::types::ProjectId;
 
     let own = own();
     let births = (0..12).map(|i| {
@@ -278,7 +279,7 @@ fn series_of_the_table_are_counted_by_metric() {
         })
     });
     let update = Update {
-        births: births.collect(),
+        births: births.map(|key| (ProjectId(1), key)).collect(),
         ..Update::default()
     };
     own.table.apply(update, UnixSeconds(1_800_000_000));
