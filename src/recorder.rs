@@ -95,11 +95,7 @@ impl Recorder {
             reborn,
             refused,
         } = self.table.restore(rows, told, now);
-        tracing::info!(
-            projects = projects.len(),
-            series = rows,
-            "restored state"
-        );
+        tracing::info!(projects = projects.len(), series = rows, "restored state");
         let mut reasons: BTreeMap<_, usize> = BTreeMap::new();
         let mut removed = Vec::with_capacity(refused.len());
         for (row, why) in refused {

@@ -158,6 +158,11 @@ fn tell(when: &str, commits: &[Duration], counted: &Counted) {
     let Bytes { encoded, written } = counted.records;
     figure("  records encoded, mean", mean(encoded as f64), "kB", None);
     figure("  records written, mean", mean(written as f64), "kB", None);
-    figure("  written to the disk, mean", mean(counted.disk), "kB", None);
+    figure(
+        "  written to the disk, mean",
+        mean(counted.disk),
+        "kB",
+        None,
+    );
     note(&format!("{} commits", commits.len()));
 }
