@@ -25,6 +25,8 @@ use crate::types::ProjectId;
 
 pub use file::{Bytes, FileSettings, FileStore, OpenError, Opening};
 pub use memory::MemoryStore;
+#[cfg(test)]
+pub(crate) use stored::{Keep, content, read};
 
 /// What a run hands over, to be kept whole or not at all.
 #[derive(Clone, Debug, Default)]

@@ -13,7 +13,7 @@ use crate::clock::UnixSeconds;
 use crate::types::{JobId, PipelineId, ProjectId, Text};
 
 /// A type of the program, and what is stored of it.
-pub(super) trait Keep: Sized {
+pub(crate) trait Keep: Sized {
     /// What is stored.
     type Stored: Serialize + DeserializeOwned;
 
@@ -25,7 +25,7 @@ pub(super) trait Keep: Sized {
 }
 
 /// A stored map, in the order of its keys.
-pub(super) type Map<K, V> = Vec<(K, V)>;
+pub(crate) type Map<K, V> = Vec<(K, V)>;
 
 /// Types that are stored as they are.
 macro_rules! as_it_is {
@@ -156,7 +156,7 @@ macro_rules! stored_struct {
     ($(#[$doc:meta])* $name:ident of $type:ty { $($field:ident: $stored:ty),* $(,)? }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-        pub(in crate::store) struct $name {
+        pub(crate) struct $name {
             $($field: $stored),*
         }
 
@@ -187,7 +187,7 @@ macro_rules! stored_enum {
     }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-        pub(in crate::store) enum $name {
+        pub(crate) enum $name {
             $($variant $(($inner))?),*
         }
 

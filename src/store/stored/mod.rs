@@ -22,7 +22,8 @@ use crate::types::Text;
 #[cfg(test)]
 use deployments::{StoredDeploymentEvent, StoredShipped, StoredTier};
 use deployments::{StoredDora, StoredDoraState, StoredEnvironments, StoredEnvironmentsState};
-use keep::{Keep, Map};
+pub(crate) use keep::Keep;
+use keep::Map;
 #[cfg(test)]
 use merge_requests::StoredPhase;
 use merge_requests::{
@@ -45,7 +46,7 @@ pub(super) use row::Row;
 /// Content that is not what its version says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct Invalid(pub(super) String);
+pub(crate) struct Invalid(String);
 
 impl From<postcard::Error> for Invalid {
     fn from(error: postcard::Error) -> Self {
@@ -125,6 +126,18 @@ parts! {
     repository: StoredRepository,
     repository_parts: StoredRepositoryParts,
     contributors: StoredContributors,
+}
+
+/// What is stored of a value.
+#[cfg(test)]
+pub(crate) fn content<T: Keep>(value: &T) -> Vec<u8> {
+    encode(&value.to_stored()).expect("it can be stored")
+}
+
+/// The value that was stored.
+#[cfg(test)]
+pub(crate) fn read<T: Keep>(content: &[u8]) -> T {
+    T::from_stored(decode(content).expect("it was stored")).expect("it was stored")
 }
 
 impl Part {
