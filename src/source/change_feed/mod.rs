@@ -21,18 +21,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Context, Fetched, Grouping, Needs, Source, SourceError, Target, Tracked, fetched, side_by_side,
+    Context, Fetched, Grouping, Needs, Source, SourceError, Target, Tracked, Wants, fetched,
+    side_by_side,
 };
 use crate::catalogue::Collector;
 use crate::clock::{Clock, UnixSeconds};
 use crate::config::{ProjectSettings, Settings};
-use crate::facts::feed::FeedRead;
+use crate::facts::feed::{BackfillRead, FeedRead};
 use crate::facts::{Facts, Problem};
 use crate::gitlab::GitLab;
 use crate::gitlab::GitLabError;
 use crate::gitlab::model::{Downstream, DownstreamTarget, Job, Known, Pipeline, Project, Role};
 use crate::memory::ProjectMemory;
-use crate::memory::feed::Depth;
+use crate::memory::feed::{Depth, FeedProgress};
 use crate::types::{PipelineId, ProjectId, Text};
 use foreign::Foreign;
 use graphql::GraphQl;
@@ -223,6 +224,50 @@ impl ChangeFeed {
         read.chain(failed).collect()
     }
 
+    /// Reads a step of the backfill for a batch of projects: one result for each that was read before.
+    async fn read_backfill(
+        &self,
+        targets: &[Target],
+        tracked: &Tracked,
+    ) -> Vec<(ProjectId, Result<BackfillRead, SourceError>)> {
+        let now = self.gitlab_now();
+        let mut looks = BTreeMap::new();
+        for target in targets {
+            let Some(progress) = &target.memory.feed else {
+                continue;
+            };
+            let mut look = Look::backfill(&target.settings, self.wishes, progress, now);
+            if !self.graphql.is_open(self.clock.now()) {
+                look.leave_nothing();
+            }
+            let reading = Reading {
+                project: target.project.clone(),
+                look,
+                blind: false,
+                problems: Vec::new(),
+            };
+            looks.insert(target.id(), reading);
+        }
+        self.details(&mut looks, tracked, self.clock.now()).await;
+        let read = looks.into_iter().map(|(id, reading)| {
+            let FeedRead {
+                feed,
+                progress,
+                problems,
+                ..
+            } = self.end(reading);
+            let progress = progress.unwrap_or_else(|| FeedProgress::new(now));
+            let read = BackfillRead {
+                pipelines: feed.pipelines,
+                deleted: feed.deleted,
+                progress,
+                problems,
+            };
+            (id, Ok(read))
+        });
+        read.collect()
+    }
+
     /// When a look that begins now begins, to be on the safe side: by GitLab's clock or ours,
     /// whichever is behind; nothing while GitLab has not told its time.
     fn looked_at(&self) -> UnixSeconds {
@@ -287,9 +332,6 @@ impl ChangeFeed {
         // Emptiness below Reporter is no first look: what a higher role shows later is history.
         let blind = too_low && remembered.is_none() && pipelines.is_empty();
         let mut look = Look::begin(&target.settings, self.wishes, remembered, now);
-        if !self.graphql.is_open(self.clock.now()) {
-            look.leave_nothing();
-        }
         look.changes(pipelines, looked_at);
         Ok(Reading {
             project,
@@ -460,20 +502,14 @@ impl Source for ChangeFeed {
         GitLab::CHANGES_PROJECTS
     }
 
-    /// Those that are read equally deep go together, and of these those whose watermarks are near
+    /// Projects that were never read go together, and of the others those whose watermarks are near
     /// each other, since a batch is read from its earliest on.
     fn grouping(&self, memory: &ProjectMemory) -> Grouping {
         let feed = memory.feed.as_ref();
-        let (group, size) = match feed.map(|feed| feed.depth) {
-            None => (0, GitLab::CHANGES_PROJECTS),
-            Some(Depth::Pipelines) => (1, GitLab::JOBS_PROJECTS),
-            Some(Depth::Jobs) => (2, GitLab::JOBS_PROJECTS),
-            Some(Depth::Everything) => (3, GitLab::CHANGES_PROJECTS),
-        };
         Grouping {
-            group,
+            group: u8::from(feed.is_some()),
             near: feed.map(|feed| feed.watermark).unwrap_or_default(),
-            size,
+            size: GitLab::CHANGES_PROJECTS,
         }
     }
 
@@ -555,5 +591,65 @@ impl Reading<'_> {
                 }
             }
         }
+    }
+}
+
+/// What had come to rest before a project was first read: the backfill of the change feed.
+pub struct Backfill(Arc<ChangeFeed>);
+
+impl Backfill {
+    /// The backfill of a change feed.
+    #[must_use]
+    pub fn new(feed: &Arc<ChangeFeed>) -> Self {
+        Self(Arc::clone(feed))
+    }
+}
+
+#[async_trait]
+impl Source for Backfill {
+    fn reading(&self) -> crate::facts::Reading {
+        crate::facts::Reading::Backfill
+    }
+
+    fn collectors(&self) -> &[Collector] {
+        &self.0.collectors
+    }
+
+    fn interval(&self, settings: &ProjectSettings) -> Duration {
+        self.0.interval(settings)
+    }
+
+    fn batch(&self) -> usize {
+        GitLab::JOBS_PROJECTS
+    }
+
+    /// Those that have been read equally deep go together.
+    fn grouping(&self, memory: &ProjectMemory) -> Grouping {
+        let depth = memory.feed.as_ref().map(|feed| feed.depth);
+        Grouping {
+            group: u8::from(depth > Some(Depth::Pipelines)),
+            size: self.batch(),
+            ..Grouping::default()
+        }
+    }
+
+    fn runs_at_once(&self) -> usize {
+        usize::MAX
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::FirstRead
+    }
+
+    fn wants(&self, _: &Project, memory: &ProjectMemory, _: UnixSeconds) -> Wants {
+        match memory.feed.as_ref().is_some_and(FeedProgress::is_whole) {
+            true => Wants::WhenSomethingMoved,
+            false => Wants::Now,
+        }
+    }
+
+    async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched {
+        let read = self.0.read_backfill(targets, &context.tracked).await;
+        fetched(read, |read| Facts::Backfill(Box::new(read)))
     }
 }
