@@ -39,10 +39,11 @@ WORKDIR /build
 # Cargo's files, and an empty crate wherever they name a source.
 FROM toolchain AS manifests
 COPY Cargo.toml Cargo.lock ./
+COPY examples/demo/Cargo.toml examples/demo/
 COPY grafana/Cargo.toml grafana/
 COPY tests/simulator/Cargo.toml tests/simulator/
 RUN for file in src/main.rs grafana/src/main.rs tests/simulator/src/main.rs tests/integration/main.rs \
-        examples/demo/main.rs benches/figures/main.rs; do \
+        examples/demo/src/main.rs benches/figures/main.rs; do \
       mkdir -p "${file%/*}"; echo 'fn main() {}' >"$file"; \
     done; \
     touch src/lib.rs grafana/src/lib.rs tests/simulator/src/lib.rs

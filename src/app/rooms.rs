@@ -38,6 +38,7 @@ pub(super) fn gitlab(config: &Config) -> gitlab::Settings {
         max_requests_per_second: section.max_requests_per_second,
         burst: section.burst_requests_per_second,
         max_requests_per_hour: section.max_requests_per_hour,
+        max_concurrent_requests: section.max_concurrent_requests,
         use_graphql: section.use_graphql,
         graphql_page_size: section.graphql_page_size,
         rest_page_size: section.rest_page_size,

@@ -58,17 +58,21 @@ impl Collectors {
     }
 
     /// Lets each collector of what was read take it in and give its states: pure. How far the
-    /// project was read is in `memory` already ([`Facts::note_progress`]).
+    /// project was read is in `memory` already; `feed` is what [`Facts::note_progress`] gave.
     pub fn measure(
         &self,
         subject: Subject<'_>,
         facts: &Facts,
+        feed: Option<&Feed>,
         memory: &mut ProjectMemory,
     ) -> Vec<Measures> {
+        if let Some(feed) = feed {
+            return self.measure_feed(subject, feed, memory);
+        }
         let one = |collector, measured| vec![Measures::new(collector, measured)];
         match facts {
-            Facts::Feed(read) => self.measure_feed(subject, &read.feed, memory),
-            Facts::Refs(read) => self.measure_feed(subject, &read.as_feed(memory), memory),
+            // They have a feed, unless the project was never read.
+            Facts::Feed(_) | Facts::Backfill(_) | Facts::Refs(_) => Vec::new(),
             Facts::MergeRequests(read) => self.measure_merge_requests(subject, read, memory),
             Facts::Environments(read) => {
                 vec![environments::measure(

@@ -180,7 +180,7 @@ impl Ingest {
         // What the change feed and refs measure is never said to be unavailable.
         let unavailable = match source.needs() {
             Needs::Tier => unavailable,
-            Needs::Nothing | Needs::Pipelines => Vec::new(),
+            Needs::Nothing | Needs::FirstRead | Needs::Pipelines => Vec::new(),
         };
         part.ended.push(Ended {
             id,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::names::Names;
 use crate::clock::UnixSeconds;
-use crate::gitlab::repository::Commit;
+use crate::gitlab::model::Commit;
 use crate::types::Text;
 
 /// Counted commits that are known by their hashes, for when they come again.

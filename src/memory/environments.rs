@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::clock::UnixSeconds;
-use crate::gitlab::rest::{Deployment, Environment};
+use crate::gitlab::model::{Deployment, Environment};
 use crate::types::Text;
 
 /// How far the deployments of a project have been read.

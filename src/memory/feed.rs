@@ -1,6 +1,6 @@
 //! How far the change feed has read a project.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::clock::UnixSeconds;
@@ -82,6 +82,29 @@ impl FeedProgress {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.depth == Depth::Everything
+    }
+
+    /// Takes in a step of the backfill, which began from an earlier state of this: what moved
+    /// meanwhile is read by the change feed and stays as it is. Says which pipelines were taken in.
+    pub fn take_backfill(&mut self, step: &Self, read: &[PipelineId]) -> BTreeSet<PipelineId> {
+        self.depth = self.depth.max(step.depth);
+        let mut taken = BTreeSet::new();
+        for id in read {
+            let Some(known) = self.followed.get_mut(id) else {
+                continue;
+            };
+            if !known.rests {
+                continue;
+            }
+            taken.insert(*id);
+            match step.followed.get(id) {
+                Some(read) => known.clone_from(read),
+                None => {
+                    self.followed.remove(id);
+                }
+            }
+        }
+        taken
     }
 
     /// From when on changes are read again.

@@ -1,7 +1,7 @@
 //! What is remembered of a project's repository.
 
 use crate::clock::UnixSeconds;
-use crate::gitlab::repository::{Language, RefCounts, Releases, RepositoryInfo};
+use crate::gitlab::model::{Language, RefCounts, Releases, RepositoryInfo};
 use crate::types::Text;
 
 /// What is remembered of a project's repository.

@@ -206,6 +206,7 @@ impl Entry {
         let is_whole = self.depth() == Some(Depth::Everything);
         match needs {
             Needs::Nothing => true,
+            Needs::FirstRead => self.memory.feed.is_some(),
             Needs::Pipelines => is_whole,
             Needs::Tier => is_whole && self.tier.is_some(),
         }
@@ -216,7 +217,9 @@ impl Entry {
         let timer = self.timer(source.reading());
         if timer.is_urgent {
             Priority::Urgent
-        } else if source.needs() == Needs::Nothing || timer.has_succeeded {
+        } else if source.needs() == Needs::Nothing
+            || (timer.has_succeeded && source.needs() != Needs::FirstRead)
+        {
             Priority::Current
         } else {
             Priority::Backfill

@@ -205,7 +205,7 @@ fn together(source: &Arc<dyn Source>, mut due: Vec<Due>) -> Vec<Candidate<'_>> {
         (one.priority, one.is_known, one.due, group, near)
     });
     let rank = match source.needs() {
-        Needs::Nothing => 0,
+        Needs::Nothing | Needs::FirstRead => 0,
         Needs::Pipelines => 1,
         Needs::Tier => 2,
     };

@@ -39,10 +39,6 @@ pub(super) enum Failure {
     /// Metrics could not be written.
     #[error("the metrics could not be written: {0}")]
     Write(#[from] std::io::Error),
-    /// The profiler did not start or end.
-    #[cfg(unix)]
-    #[error("no profile could be taken: {0}")]
-    Profile(#[from] pprof::Error),
 }
 
 impl Failure {

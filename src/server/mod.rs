@@ -1,5 +1,5 @@
-//! The HTTP server: `/metrics`, `/health`, `/ready`, `/config`, the status page on `/`, the metrics
-//! explained on `/docs`, and `/debug/pprof` when it is enabled.
+//! The HTTP server: `/metrics`, `/health`, `/ready`, `/config`, the status page on `/`, and the metrics
+//! explained on `/docs`.
 //!
 //! [`serve`] takes a listener that the caller bound and gives the server as a future and a handle;
 //! when it ends is the caller's decision. Whatever may take a while (writing metrics, asking for
@@ -9,8 +9,6 @@ mod answer;
 mod metrics;
 mod page;
 mod probes;
-#[cfg(unix)]
-mod profile;
 pub mod status;
 #[cfg(test)]
 mod tests;
@@ -44,9 +42,6 @@ const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a graceful stop waits for requests under way, in seconds.
 const STOP_SECONDS: u64 = 3;
 
-/// Whether profiles can be taken: the profiler samples by signals, which only Unix has.
-const PROFILES: bool = cfg!(unix);
-
 /// What the server shows.
 #[derive(Clone)]
 pub struct Context {
@@ -54,7 +49,7 @@ pub struct Context {
     pub table: Arc<Table>,
     /// The exporter's own metrics.
     pub own: Arc<dyn OwnFamilies>,
-    /// The effective configuration; `server.enable_pprof` decides whether profiles are served.
+    /// The effective configuration.
     pub config: Arc<Config>,
     /// How things are.
     pub status: Arc<dyn StatusSource>,
@@ -120,10 +115,6 @@ fn serve_within(
     context: Context,
 ) -> io::Result<(Server, ServerHandle)> {
     give_up_deaf_clients(&listener, limits.patience)?;
-    let enable_pprof = context.config.server.enable_pprof;
-    if enable_pprof && !PROFILES {
-        tracing::warn!("server.enable_pprof is on, but profiles cannot be taken on this system");
-    }
     let shared = web::Data::new(Shared {
         context,
         patience: limits.patience,
@@ -137,11 +128,6 @@ fn serve_within(
             .service(resource("/config", get().to(page::config)).wrap(Compress::default()))
             .service(resource("/docs", get().to(page::docs)).wrap(Compress::default()))
             .service(resource("/", get().to(page::status)).wrap(Compress::default()))
-            .configure(|app| {
-                if enable_pprof {
-                    profiles(app);
-                }
-            })
             .default_service(web::to(answer::not_found))
             .wrap(from_fn(answer::guard))
     };
@@ -159,19 +145,6 @@ fn serve_within(
     let handle = server.handle();
     Ok((server, handle))
 }
-
-#[cfg(unix)]
-fn profiles(app: &mut web::ServiceConfig) {
-    app.service(resource("/debug/pprof/profile", get().to(profile::profile)))
-        .service(resource(
-            "/debug/pprof/flamegraph",
-            get().to(profile::flame_graph),
-        ));
-}
-
-/// Elsewhere these pages are not found.
-#[cfg(not(unix))]
-fn profiles(_: &mut web::ServiceConfig) {}
 
 /// A route for GET, and for HEAD, which is GET without the body.
 fn get() -> Route {

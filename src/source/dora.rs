@@ -17,8 +17,8 @@ use crate::facts::dora::{DoraRead, Figures};
 use crate::facts::{Facts, Reading, Unavailable};
 use crate::gitlab::GitLab;
 use crate::gitlab::capability::Edition;
-use crate::gitlab::dora::{DeploymentTier, DoraByTier, ProjectDora};
 use crate::gitlab::model::Role;
+use crate::gitlab::model::{DeploymentTier, DoraByTier, ProjectDora};
 use crate::memory::dora::DoraProgress;
 use crate::memory::dora::computed::Period;
 use crate::types::ProjectId;
@@ -66,7 +66,7 @@ impl DoraSource {
                 .iter()
                 .map(|&t| t.into())
                 .collect(),
-            batches: Batches::new(gitlab, GitLab::DORA_PROJECTS),
+            batches: Batches::new(&gitlab.breaker(), GitLab::DORA_PROJECTS),
         })
     }
 

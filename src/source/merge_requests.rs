@@ -19,7 +19,7 @@ use crate::config::{ProjectSettings, Settings};
 use crate::facts::merge_requests::{MergeRequests, MergeRequestsRead};
 use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::model::Role;
-use crate::gitlab::reviews::{
+use crate::gitlab::model::{
     CensusPage, ProjectMergeRequests, ReviewedMergeRequest, WhichMergeRequests,
 };
 use crate::gitlab::{GitLab, GitLabError};
@@ -69,8 +69,8 @@ impl MergeRequestsSource {
             gitlab: gitlab.clone(),
             interval: asked.clone().map(|(_, _, interval)| *interval).min()?,
             collectors: asked.map(|(collector, _, _)| *collector).collect(),
-            reviews: Batches::new(gitlab, GitLab::REVIEWS_PROJECTS),
-            census: Batches::new(gitlab, GitLab::REVIEWS_PROJECTS),
+            reviews: Batches::new(&gitlab.breaker(), GitLab::REVIEWS_PROJECTS),
+            census: Batches::new(&gitlab.breaker(), GitLab::REVIEWS_PROJECTS),
         })
     }
 
@@ -124,42 +124,19 @@ impl MergeRequestsSource {
             Some(Err(error)) if !error.rest_may_answer() => return Err(error),
             Some(Err(_)) | None => return self.by_rest(target, which, problems).await,
         };
-        let mut page = first.page;
-        let mut all = Vec::new();
-        loop {
-            self.skipped(target, &page.skipped, problems);
-            for mut one in page.items {
-                self.complete_notes(target, &mut one, problems).await?;
-                all.push(one);
-            }
-            let Some(after) = page.next.take() else {
-                return Ok(all);
-            };
-            let next = self
-                .gitlab
-                .more_merge_requests(target.id(), which, &after)
-                .await?;
-            page = next.ok_or(SourceError::Gone)?.page;
-            // A server that names the same page again would never end.
-            page.next = page.next.filter(|next| *next != after);
+        let id = target.id();
+        let rest = self.gitlab.rest_of_merge_requests(id, which, first.page);
+        let mut whole = rest.await?;
+        if whole.next.is_some() {
+            return Err(SourceError::Gone);
         }
-    }
-
-    async fn complete_notes(
-        &self,
-        target: &Target,
-        one: &mut ReviewedMergeRequest,
-        problems: &mut Vec<Problem>,
-    ) -> Result<(), SourceError> {
-        self.skipped(target, &one.notes.skipped, problems);
-        while let Some(after) = one.notes.next.take() {
-            let more = self.gitlab.more_notes(target.id(), one.iid, &after).await?;
-            let Some(more) = more else { break };
-            self.skipped(target, &more.skipped, problems);
-            one.notes.items.extend(more.items);
-            one.notes.next = more.next.filter(|next| *next != after);
+        self.skipped(target, &whole.skipped, problems);
+        for one in &mut whole.items {
+            let first = std::mem::take(&mut one.notes);
+            one.notes = self.gitlab.rest_of_notes(id, one.iid, first).await?;
+            self.skipped(target, &one.notes.skipped, problems);
         }
-        Ok(())
+        Ok(whole.items)
     }
 
     async fn by_rest(
@@ -300,7 +277,8 @@ impl MergeRequestsSource {
             let asked = self.gitlab.merge_request_census(&ids, numbers.clone());
             asked.await
         };
-        let mut read = self.census.ask(&ids, now, |page| page.project, ask).await;
+        let mut read: PerProject<CensusPage> =
+            self.census.ask(&ids, now, |page| page.project, ask).await;
         let each = targets.iter().map(|target| {
             let (id, found, numbers) = (target.id(), read.remove(&target.id()), numbers.clone());
             async move {

@@ -122,6 +122,8 @@ pub struct Grouping {
 pub enum Needs {
     /// Nothing: it is the first to read a project.
     Nothing,
+    /// The project was read for the first time.
+    FirstRead,
     /// The project's pipelines have been read once, whole.
     Pipelines,
     /// That, and its tier was asked for.

@@ -17,8 +17,8 @@ use crate::facts::feed::PipelineFacts;
 use crate::facts::refs::RefsRead;
 use crate::facts::{Facts, Problem, Reading};
 use crate::gitlab::GitLabError;
-use crate::gitlab::model::Page;
-use crate::gitlab::rest::{GitRef, PipelineFilter};
+use crate::gitlab::model::{GitRef, Page};
+use crate::gitlab::rest::PipelineFilter;
 use crate::gitlab::{GitLab, model};
 use crate::memory::ProjectMemory;
 use crate::memory::ref_listing::PIPELINE_CHECK;
@@ -200,7 +200,7 @@ impl RefsSource {
             git_ref: Some(name.name.to_string()),
             ..PipelineFilter::default()
         };
-        let page = self.gitlab.pipelines(target.id(), &filter, None).await?;
+        let page = self.gitlab.newest_pipelines(target.id(), &filter).await?;
         let Some(head) = page.items.into_iter().max_by_key(|head| head.id) else {
             return Ok(None);
         };

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::batches::Batches;
+use super::batches::{Batches, PerProject};
 use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
@@ -43,16 +43,16 @@ impl RunnersSource {
         settings.runners.enabled.then(|| Self {
             gitlab: gitlab.clone(),
             interval: settings.runners.interval,
-            batches: Batches::new(gitlab, GitLab::RUNNER_PROJECTS),
+            batches: Batches::new(&gitlab.breaker(), GitLab::RUNNER_PROJECTS),
         })
     }
 
     /// All runners of the instance; none for whoever is no administrator.
     async fn of_instance(&self, now: UnixSeconds) -> Result<Option<Page<Runner>>, GitLabError> {
-        if self.batches.is_open(now) {
+        if self.batches.breaker().is_open(now) {
             match self.gitlab.instance_runners().await {
                 Err(error) if error.graphql_unavailable() => {
-                    self.batches.failed(&error, now);
+                    self.batches.breaker().failed(&error, now);
                 }
                 read => return read,
             }
@@ -93,7 +93,7 @@ impl RunnersSource {
     ) {
         let ask = async |ids: Vec<ProjectId>| self.gitlab.project_runners(&ids, runner_type).await;
         let id_of = |read: &ProjectRunners| read.id;
-        let mut read = self.batches.ask(&ids, now, id_of, ask).await;
+        let mut read: PerProject<ProjectRunners> = self.batches.ask(&ids, now, id_of, ask).await;
         for id in ids {
             match read.remove(&id) {
                 Some(Ok(ProjectRunners { runners: None, .. })) => {

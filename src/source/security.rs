@@ -12,8 +12,8 @@ use crate::clock::UnixSeconds;
 use crate::config::{Collectors, ProjectSettings};
 use crate::facts::{Facts, Reading, Unavailable};
 use crate::gitlab::GitLab;
+use crate::gitlab::model::Vulnerabilities;
 use crate::gitlab::model::{Known, Role};
-use crate::gitlab::repository::Vulnerabilities;
 use crate::types::ProjectId;
 use crate::types::Tier;
 
@@ -34,7 +34,7 @@ impl SecuritySource {
         settings.security.enabled.then(|| Self {
             gitlab: gitlab.clone(),
             interval: settings.security.interval,
-            batches: Batches::new(gitlab, GitLab::VULNERABILITIES),
+            batches: Batches::new(&gitlab.breaker(), GitLab::VULNERABILITIES),
         })
     }
 

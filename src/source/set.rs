@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Source;
-use super::change_feed::ChangeFeed;
+use super::change_feed::{Backfill, ChangeFeed};
 use super::contributors::ContributorsSource;
 use super::dora::DoraSource;
 use super::environments::EnvironmentsSource;
@@ -29,6 +29,7 @@ pub fn sources(settings: &Settings, gitlab: &GitLab, feed: &Arc<ChangeFeed>) -> 
     let refs = RefsSource::new(collectors, gitlab, feed.shortest_interval());
     let all = [
         Some(Arc::clone(feed) as Arc<dyn Source>),
+        shared(Some(Backfill::new(feed))),
         shared(Some(refs)),
         shared(MergeRequestsSource::new(settings, gitlab)),
         shared(EnvironmentsSource::new(collectors, gitlab)),

@@ -50,7 +50,7 @@ impl TestReportsSource {
             cases: own.include_test_cases,
             interval: own.interval,
             pipelines: settings.pipelines.enabled,
-            batches: Batches::new(gitlab, GitLab::REPORT_PROJECTS),
+            batches: Batches::new(&gitlab.breaker(), GitLab::REPORT_PROJECTS),
         })
     }
 

@@ -16,7 +16,7 @@ use crate::gitlab::GitLab;
 use crate::gitlab::capability::Edition;
 use crate::gitlab::graphql::FlowTimes;
 use crate::gitlab::model::Role;
-use crate::gitlab::repository::ValueStreams;
+use crate::gitlab::model::ValueStreams;
 use crate::types::ProjectId;
 use crate::types::Tier;
 
@@ -41,8 +41,8 @@ impl ValueStreamSource {
         settings.value_stream.enabled.then(|| Self {
             gitlab: gitlab.clone(),
             interval: settings.value_stream.interval,
-            stages: Batches::new(gitlab, GitLab::VALUE_STREAMS),
-            flow: Batches::new(gitlab, GitLab::VALUE_STREAMS),
+            stages: Batches::new(&gitlab.breaker(), GitLab::VALUE_STREAMS),
+            flow: Batches::new(&gitlab.breaker(), GitLab::VALUE_STREAMS),
         })
     }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::stored::PARTS;
 use super::{Commit, Remembered};
 use crate::clock::UnixSeconds;
-use crate::gitlab::dora::DeploymentTier;
+use crate::gitlab::model::DeploymentTier;
+use crate::gitlab::model::Environment;
 use crate::gitlab::model::{
     Known, Pipeline, PipelineMergeRequest, RefKind, Role, Status, TestCounts, TestReport,
     TestSuite, Upstream,
 };
-use crate::gitlab::repository::{Language, RefCounts, Releases};
-use crate::gitlab::rest::Environment;
+use crate::gitlab::model::{Language, RefCounts, Releases};
 use crate::memory::contributors::{Begun, ContributorsMemory};
 use crate::memory::dora::{Deployed, DoraMemory, DoraProgress, Life, Shipped};
 use crate::memory::environments::{

@@ -1,7 +1,7 @@
 use super::*;
 use crate::clock::UnixSeconds;
-use crate::gitlab::dora::DoraFigures;
-use crate::gitlab::rest::{Deployment, Environment, Incident};
+use crate::gitlab::model::DoraFigures;
+use crate::gitlab::model::{Deployment, Environment, Incident};
 use crate::memory::dora::computed::{
     PERIOD_DAYS, Period, add_incidents, median, median_of_medians, of_deployments,
 };

@@ -1,4 +1,5 @@
-//! The budget of calls: one limiter stands in front of every exchange with GitLab.
+//! The budget of calls: one limiter stands in front of every exchange with GitLab. It says when a call
+//! may go, and how many are under way at once.
 
 mod headers;
 mod local;
@@ -20,6 +21,35 @@ pub enum Lane {
     /// The steady work.
     #[default]
     Normal,
+}
+
+/// How GitLab is asked. Of the calls under way only a share may be GraphQL queries: each keeps one of
+/// GitLab's workers busy for seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// REST.
+    Rest,
+    /// A GraphQL query.
+    GraphQl,
+}
+
+/// Leave to make one call, which counts as under way until this is dropped.
+pub struct Turn {
+    /// How long the call waited for the rate limits; not what it waited for others to end.
+    pub waited: Duration,
+    /// Gives the place up when it is dropped.
+    _place: Box<dyn Send + Sync>,
+}
+
+impl Turn {
+    /// A turn that holds `place` as long as it lasts.
+    #[must_use]
+    pub fn new(waited: Duration, place: Box<dyn Send + Sync>) -> Self {
+        Self {
+            waited,
+            _place: place,
+        }
+    }
 }
 
 /// What GitLab's `RateLimit-*` headers say about the throttle that is nearest to its end.
@@ -65,12 +95,16 @@ pub struct Exhausted {
 /// Shares the budget among all calls, of this process or of several.
 #[async_trait]
 pub trait Limiter: Send + Sync {
-    /// Waits until one exchange with `endpoint` is allowed; gives the time waited. Dropping the
-    /// future gives the place up.
+    /// Waits until one exchange with `endpoint` is allowed. Dropping the future gives the place up.
     ///
     /// # Errors
-    /// [`Exhausted`] when the wait would be longer than the limiter makes a call wait.
-    async fn acquire(&self, lane: Lane, endpoint: &'static str) -> Result<Duration, Exhausted>;
+    /// [`Exhausted`] when the rate limits would make it wait longer than the limiter lets a call wait.
+    async fn acquire(
+        &self,
+        lane: Lane,
+        kind: Kind,
+        endpoint: &'static str,
+    ) -> Result<Turn, Exhausted>;
 
     /// Learns from an answer of `endpoint`.
     async fn observe(&self, endpoint: &'static str, seen: &Observation);

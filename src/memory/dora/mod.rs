@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use self::computed::{Period, add_incidents, of_deployments};
 use crate::clock::UnixSeconds;
-use crate::gitlab::dora::{DeploymentTier, DoraByTier};
-use crate::gitlab::rest::{Deployment, Environment, Incident};
+use crate::gitlab::model::{Deployment, DeploymentTier, DoraByTier, Environment, Incident};
 
 /// GitLab links merge requests to a deployment a while after its end, in the background; from then
 /// on the answer stands. GitLab itself waits 5 minutes before it reckons.

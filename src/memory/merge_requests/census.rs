@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::gitlab::reviews::CensusPage;
+use crate::gitlab::model::CensusPage;
 use crate::types::Text;
 
 /// States of merge requests, as GitLab calls them.
@@ -131,8 +131,8 @@ pub(crate) fn place(iid: u64) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gitlab::model::CensusEntry;
     use crate::gitlab::model::Page;
-    use crate::gitlab::reviews::CensusEntry;
     use crate::types::ProjectId;
 
     fn page(last: u64, entries: &[(u64, &str, &str)]) -> CensusPage {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::clock::UnixSeconds;
-use crate::gitlab::reviews::{Note, NoteKind, ReviewedMergeRequest, User};
+use crate::gitlab::model::{Note, NoteKind, ReviewedMergeRequest, User};
 use crate::people;
 use crate::types::Text;
 

@@ -11,7 +11,6 @@ use crate::catalogue::{Collector, FamilyId};
 use crate::clock::UnixSeconds;
 use crate::config::Config;
 use crate::series::Table;
-use crate::server::PROFILES;
 use crate::server::status::{
     CollectorState, CollectorStatus, ProjectPage, ProjectQuery, ProjectStatus, Reachability, Status,
 };
@@ -105,7 +104,6 @@ pub(super) struct StatusPage {
     disabled: Vec<&'static str>,
     overflow: Vec<(&'static str, String)>,
     projects: Projects,
-    enable_pprof: bool,
 }
 
 struct CollectorRow {
@@ -179,7 +177,6 @@ impl StatusPage {
                 .map(|(family, dropped)| (family.desc().name, count(*dropped)))
                 .collect(),
             projects: Projects::new(&status.projects, query, &status.gitlab.url, now),
-            enable_pprof: config.server.enable_pprof && PROFILES,
         }
     }
 }

@@ -3,8 +3,6 @@
 mod metrics;
 mod pages;
 mod probes;
-#[cfg(unix)]
-mod profile;
 mod requests;
 mod sample;
 mod site;

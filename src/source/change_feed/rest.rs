@@ -12,9 +12,10 @@ use super::{
 use crate::clock::UnixSeconds;
 use crate::facts::feed::PARENT_PIPELINE;
 use crate::gitlab::model::{
-    Job, Known, Pipeline, PipelineMergeRequest, Project, RefKind, Role, Status, merge_request_iid,
+    Bridge, Job, Known, Pipeline, PipelineHead, PipelineMergeRequest, Project, RefKind, Role,
+    Status, merge_request_iid,
 };
-use crate::gitlab::rest::{Bridge, PipelineFilter, PipelineHead};
+use crate::gitlab::rest::PipelineFilter;
 use crate::gitlab::{GitLab, GitLabError};
 use crate::types::{JobId, PipelineId, ProjectId};
 
@@ -130,20 +131,15 @@ impl Rest {
         only_first: bool,
         into: &mut Heads,
     ) -> Result<bool, GitLabError> {
-        let mut next: Option<String> = None;
-        loop {
-            let page = self
-                .gitlab
-                .pipelines(target.id(), filter, next.as_deref())
-                .await?;
-            let heads = page.items.into_iter().map(|head| (head.id, head));
-            into.heads.extend(heads);
-            into.skipped.extend(page.skipped);
-            next = page.next;
-            if next.is_none() || only_first {
-                return Ok(next.is_some());
-            }
-        }
+        let id = target.id();
+        let page = match only_first {
+            true => self.gitlab.newest_pipelines(id, filter).await?,
+            false => self.gitlab.pipelines(id, filter).await?,
+        };
+        let heads = page.items.into_iter().map(|head| (head.id, head));
+        into.heads.extend(heads);
+        into.skipped.extend(page.skipped);
+        Ok(page.next.is_some())
     }
 
     /// The project itself, as it is now or was a few minutes ago.

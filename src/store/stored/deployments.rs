@@ -1,8 +1,8 @@
 //! Environments, deployments, and what DORA figures are computed from.
 
 use super::keep::{Map, stored_enum, stored_struct};
-use crate::gitlab::dora::DeploymentTier;
-use crate::gitlab::rest::Environment;
+use crate::gitlab::model::DeploymentTier;
+use crate::gitlab::model::Environment;
 use crate::memory::dora;
 use crate::memory::environments::{
     self, EnvironmentsMemory, EnvironmentsProgress, LastSuccess, RememberedEnvironment,

@@ -3,7 +3,7 @@
 use super::Invalid;
 use super::keep::{Keep, stored_struct};
 use crate::gitlab::model::Role;
-use crate::gitlab::repository::{Language, RefCounts, Releases};
+use crate::gitlab::model::{Language, RefCounts, Releases};
 use crate::memory::repository::{RepositoryMemory, RepositoryParts};
 use crate::types::Text;
 

@@ -251,8 +251,10 @@ wildcards: [{{}}]
     /// `age_collection_last_success_timestamp` of a collector; 0 before the first.
     pub async fn success_of(&self, collector: &str) -> f64 {
         let labels = [("collector_type", collector)];
-        let samples = self.metrics().await;
         let name = "age_collection_last_success_timestamp";
+        let text = self.exporter.metrics().await;
+        let lines: Vec<&str> = text.lines().filter(|line| line.starts_with(name)).collect();
+        let samples = Samples::of_plain_text(&lines.join("\n"));
         samples.sum(name, &labels).unwrap_or(0.0)
     }
 
@@ -261,11 +263,11 @@ wildcards: [{{}}]
     pub async fn recovers(&self) -> f64 {
         let events = self.equals_the_ledger().await;
         // What is read seldom is tried again later than that.
-        for _ in 0..LONGEST_BACK_OFF / STEP {
+        for _ in 0..LONGEST_BACK_OFF / LOOK {
             if self.failing().await == 0 {
                 break;
             }
-            self.wait(STEP).await;
+            self.wait(LOOK).await;
         }
         self.is_fresh().await;
         self.says(&WELL).await;

@@ -2,7 +2,6 @@
 //! installed by `tests/install-tools.sh`.
 
 mod binary;
-mod demo;
 mod docs;
 mod exemplars;
 mod kubernetes;

@@ -6,7 +6,6 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use super::program::free_address;
 
@@ -52,19 +51,16 @@ impl Door {
             return;
         }
         let listener = TcpListener::bind(self.address).expect("the port is still ours");
-        listener.set_nonblocking(true).expect("it can be told so");
         let (shut, connections) = (Arc::<AtomicBool>::default(), Arc::default());
         let stop = (Arc::clone(&shut), Arc::clone(&connections));
         let (to, waiting) = (self.to, Arc::clone(&self.waiting));
         let listening = std::thread::spawn(move || {
-            while !stop.0.load(Ordering::SeqCst) {
-                match listener.accept() {
-                    Ok((client, _)) => {
-                        // A connection that ends at once is the client's to notice.
-                        let _ = lead(client, to, &stop.1, &waiting);
-                    }
-                    Err(_) => std::thread::sleep(Duration::from_micros(300)),
+            for client in listener.incoming() {
+                if stop.0.load(Ordering::SeqCst) {
+                    break;
                 }
+                // A connection that ends at once is the client's to notice.
+                let _ = client.and_then(|client| lead(client, to, &stop.1, &waiting));
             }
         });
         self.passage = Some(Passage {
@@ -80,6 +76,8 @@ impl Door {
             return;
         };
         passage.shut.store(true, Ordering::SeqCst);
+        // Wakes whoever waits there for a client.
+        drop(TcpStream::connect(self.address).expect("it listens still"));
         passage.listening.join().expect("it does not panic");
         let mut connections = passage
             .connections
@@ -105,7 +103,6 @@ fn lead(
     connections: &Mutex<Vec<TcpStream>>,
     waiting: &Arc<AtomicUsize>,
 ) -> io::Result<()> {
-    client.set_nonblocking(false)?;
     let server = TcpStream::connect(to)?;
     let asks = Arc::new(Asks {
         is_asking: AtomicBool::new(false),
