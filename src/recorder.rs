@@ -238,3 +238,112 @@ impl<'a> Owners<'a> {
         self.others.get(&key).copied().unwrap_or(self.first)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::catalogue::buckets::BucketSettings;
+    use crate::catalogue::labels::RefSourceLabels;
+    use crate::catalogue::pipelines;
+    use crate::series::{RecordedValue, RowRecord, TableSettings};
+    use crate::store::MemoryStore;
+
+    const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
+
+    /// A store in memory that is handed rows all the same.
+    #[derive(Debug, Default)]
+    struct Durable(MemoryStore);
+
+    #[async_trait]
+    impl Store for Durable {
+        async fn load(&self) -> Result<Remembered, StoreError> {
+            self.0.load().await
+        }
+
+        async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
+            self.0.commit(commit).await
+        }
+
+        fn is_durable(&self) -> bool {
+            true
+        }
+    }
+
+    fn recorder(store: &Arc<Durable>) -> Recorder {
+        let buckets = BucketSettings::default();
+        let table = Table::new(&TableSettings {
+            birth_window: Duration::from_secs(60),
+            cardinality_limit: 100,
+            buckets: buckets.clone(),
+        });
+        let instruments = Instruments::new(&buckets).unwrap();
+        Recorder::new(instruments, table, Arc::clone(store) as _)
+    }
+
+    fn run(project: u64, refs: &[&str]) -> ProjectRun {
+        let labels = |name: &str| RefSourceLabels {
+            kind: "branch".into(),
+            project: "p".into(),
+            git_ref: name.into(),
+            source: "push".into(),
+        };
+        let measured = Measured {
+            events: refs
+                .iter()
+                .map(|name| pipelines::RUN_COUNT.add(labels(name), 1.0))
+                .collect(),
+            ..Measured::default()
+        };
+        ProjectRun {
+            project: ProjectId(project),
+            memory: None,
+            measured: vec![(Collector::Pipelines, measured)],
+            births: Vec::new(),
+            retirements: Vec::new(),
+        }
+    }
+
+    async fn rows(store: &Durable) -> Vec<(u64, String, f64)> {
+        let rows = store.load().await.unwrap().rows.into_iter();
+        let row = |row: RowRecord| match row.value {
+            RecordedValue::Counter(total) => (row.project.0, row.labels[2].1.to_string(), total),
+            value => panic!("{value:?}"),
+        };
+        rows.map(row).collect()
+    }
+
+    #[tokio::test]
+    async fn a_row_belongs_to_the_first_run_that_recorded_it() {
+        let store = Arc::<Durable>::default();
+        let mut recorder = recorder(&store);
+        let runs = vec![run(7, &["a", "shared"]), run(8, &["shared", "b"])];
+        recorder.record(runs, NOW).await.unwrap();
+        recorder.record(vec![run(8, &["a"])], NOW).await.unwrap();
+        let expected = [(7, "a", 2.0), (7, "shared", 2.0), (8, "b", 1.0)];
+        let expected = expected.map(|(project, name, total)| (project, name.to_owned(), total));
+        assert_eq!(rows(&store).await, expected);
+    }
+
+    #[tokio::test]
+    async fn a_row_that_is_refused_is_removed_so_that_its_total_does_not_come_back() {
+        let store = Arc::<Durable>::default();
+        recorder(&store)
+            .record(vec![run(7, &["a"])], NOW)
+            .await
+            .unwrap();
+        let mut unknown = store.load().await.unwrap().rows.remove(0);
+        unknown.name = "age_no_such_total".into();
+        let commit = Commit {
+            rows: vec![unknown],
+            ..Commit::default()
+        };
+        store.commit(commit).await.unwrap();
+        assert_eq!(rows(&store).await.len(), 2);
+        recorder(&store).restore(NOW).await.unwrap();
+        assert_eq!(rows(&store).await, [(7, "a".to_owned(), 1.0)]);
+    }
+}
