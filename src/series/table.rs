@@ -184,7 +184,7 @@ impl Table {
     /// Marks all that a collector counts as gone; see [`Retirement::Collector`].
     pub fn retire_collector(&self, collector: Collector, now: UnixSeconds) {
         self.change(now, |change| {
-            change.retire(&[Retirement::Collector(collector)])
+            change.retire(&[Retirement::Collector(collector, None)])
         });
     }
 

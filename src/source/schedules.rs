@@ -1,6 +1,5 @@
 //! Pipeline schedules: batched by GraphQL, else by REST.
 
-
 use async_trait::async_trait;
 
 use super::batches::Batches;

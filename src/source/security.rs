@@ -1,7 +1,6 @@
 //! Open vulnerabilities: Ultimate, role Developer. One GraphQL query for many projects; REST, which
 //! lists them one by one, where GraphQL does not answer.
 
-
 use async_trait::async_trait;
 
 use super::batches::Batches;

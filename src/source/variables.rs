@@ -1,6 +1,5 @@
 //! Variables of the newest pipelines: REST has them, once for each pipeline.
 
-
 use async_trait::async_trait;
 
 use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};

@@ -293,7 +293,7 @@ fn what_a_collector_counted_is_retired_and_nothing_else() {
     let table = table(100);
     let deltas = [commits("p"), commits("q"), runs("p", "main", 1.0)];
     count(&table, &deltas, at(0));
-    let gone = Retirement::Collector(Collector::Contributors);
+    let gone = Retirement::Collector(Collector::Contributors, None);
     let update = Update {
         retirements: vec![gone],
         ..Update::default()
