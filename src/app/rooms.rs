@@ -76,6 +76,8 @@ pub(super) fn state(config: &Config, state: StateFile) -> Option<FileSettings> {
         path: config.state.path.clone()?,
         reset: state == StateFile::Reset,
         patience: STATE_PATIENCE,
+        gitlab: config.gitlab.url.clone(),
+        accept_instance: config.state.accept_instance,
     })
 }
 

@@ -297,6 +297,9 @@ pub struct State {
     #[serde(with = "optional_text")]
     #[schemars(with = "String", extend("format" = "path"))]
     pub path: Option<PathBuf>,
+    /// Takes the state of a GitLab at another address for that of `gitlab.url`: for a GitLab that has
+    /// moved. Without it such a file is refused.
+    pub accept_instance: bool,
 }
 
 /// Limits of what is exported.

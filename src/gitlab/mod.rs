@@ -108,6 +108,11 @@ impl GitLab {
         }
     }
 
+    /// The lane of its calls: that of the task, or its own.
+    fn lane(&self) -> Lane {
+        Lane::of_task().unwrap_or(self.lane)
+    }
+
     /// Whether the settings allow GraphQL.
     #[must_use]
     pub fn uses_graphql(&self) -> bool {

@@ -199,7 +199,7 @@ impl GitLab {
             body,
             projects,
         });
-        let answer = self.client().send(self.lane, &call).await?;
+        let answer = self.client().send(self.lane(), &call).await?;
         let partial = read::<Q::ResponseData>(&answer.body).map_err(|cause| {
             record_failure(&answer.span, &cause);
             self.client().error(call.name(), cause)

@@ -51,7 +51,7 @@ pub struct LocalLimiter {
     shared: Arc<Shared>,
     /// Whoever holds a queue's turn is the next of that lane and kind to go: a query that waits for
     /// others to end holds up no REST call.
-    queues: [Queue; 4],
+    queues: [[Queue; 2]; Lane::COUNT],
     max_wait: Duration,
 }
 
@@ -86,13 +86,13 @@ struct UnderWay {
     now: [u32; 2],
     most: u32,
     most_queries: u32,
-    /// Urgent calls that wait to go.
-    urgent: [usize; 2],
+    /// Calls that wait to go, by lane and kind.
+    waiting: [[usize; 2]; Lane::COUNT],
     /// Numbers given to calls as they came.
     tickets: u64,
     /// The numbers of the heads of the queues, by lane and kind: of two that may go, the one that came
     /// first does.
-    heads: [[Option<u64>; 2]; 2],
+    heads: [[Option<u64>; 2]; Lane::COUNT],
 }
 
 /// What stands between the head of a queue and its call.
@@ -179,13 +179,7 @@ impl LocalLimiter {
     }
 
     const fn queue(&self, lane: Lane, kind: Kind) -> &Queue {
-        let [normal_rest, normal_queries, urgent_rest, urgent_queries] = &self.queues;
-        match (lane, kind) {
-            (Lane::Normal, Kind::Rest) => normal_rest,
-            (Lane::Normal, Kind::GraphQl) => normal_queries,
-            (Lane::Urgent, Kind::Rest) => urgent_rest,
-            (Lane::Urgent, Kind::GraphQl) => urgent_queries,
-        }
+        &self.queues[lane as usize][kind as usize]
     }
 
     /// Waits while `endpoint` alone is paused, without holding up the others.
@@ -277,14 +271,17 @@ impl UnderWay {
         rest + queries < self.most && (kind == Kind::Rest || queries < self.most_queries)
     }
 
-    /// Whether another call is to go before the head of a queue: an urgent one, or one that came first.
+    /// Whether another call is to go before the head of a queue: a more urgent one, or one that came first.
     /// Not one for which there is no place.
     fn yields(&self, lane: Lane, kind: Kind) -> bool {
         let other = match kind {
             Kind::Rest => Kind::GraphQl,
             Kind::GraphQl => Kind::Rest,
         };
-        let urgent = |kind: Kind| lane == Lane::Normal && self.urgent[kind as usize] > 0;
+        let urgent = |kind: Kind| {
+            let mut lanes = self.waiting[..lane as usize].iter();
+            lanes.any(|waiting| waiting[kind as usize] > 0)
+        };
         let heads = &self.heads[lane as usize];
         let came_first = match (heads[other as usize], heads[kind as usize]) {
             (Some(other), Some(own)) => other < own,
@@ -334,20 +331,20 @@ fn hourly(per_hour: u32) -> Option<Quota> {
     Some(Quota::per_hour(trickle).allow_burst(burst))
 }
 
-/// An urgent call that waits; going away, it lets the normal ones go on.
-struct Waiting<'a>(&'a Shared, Kind);
+/// A call that waits; going away, it lets less urgent ones go on.
+struct Waiting<'a>(&'a Shared, Lane, Kind);
 
 impl<'a> Waiting<'a> {
-    fn new(shared: &'a Shared, kind: Kind) -> Self {
-        shared.state().under_way.urgent[kind as usize] += 1;
-        Self(shared, kind)
+    fn new(shared: &'a Shared, lane: Lane, kind: Kind) -> Self {
+        shared.state().under_way.waiting[lane as usize][kind as usize] += 1;
+        Self(shared, lane, kind)
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let Self(shared, kind) = self;
-        shared.state().under_way.urgent[*kind as usize] -= 1;
+        let Self(shared, lane, kind) = self;
+        shared.state().under_way.waiting[*lane as usize][*kind as usize] -= 1;
         shared.changed.notify_waiters();
     }
 }
@@ -365,7 +362,7 @@ impl Limiter for LocalLimiter {
         let held_up_before = queue.held_up.load(Ordering::Relaxed);
         loop {
             self.endpoint_pause(endpoint).await?;
-            let waiting = (lane == Lane::Urgent).then(|| Waiting::new(&self.shared, kind));
+            let waiting = Waiting::new(&self.shared, lane, kind);
             let ticket = self.ticket();
             let _turn = queue.head.lock().await;
             let _head = Head::new(&self.shared, lane, kind, ticket);

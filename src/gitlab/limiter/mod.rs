@@ -13,14 +13,36 @@ pub use local::{Budget, LocalLimiter};
 
 use crate::clock::UnixSeconds;
 
-/// How urgent a call is.
+/// How urgent a call is. A call waits while one of a more urgent lane does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lane {
-    /// Goes before everything that waits in the other lane: somebody waits for the answer.
+    /// Somebody waits for the answer.
     Urgent,
     /// The steady work.
     #[default]
     Normal,
+    /// What happened before: it has no date to keep.
+    Backfill,
+}
+
+tokio::task_local! {
+    /// The lane of all calls of the task, whichever client makes them.
+    static LANE: Lane;
+}
+
+impl Lane {
+    /// How many there are.
+    pub(crate) const COUNT: usize = 3;
+
+    /// Makes all calls of a future in this lane.
+    pub async fn scope<F: Future>(self, future: F) -> F::Output {
+        LANE.scope(self, future).await
+    }
+
+    /// The lane that this task was put in, if it was.
+    pub(crate) fn of_task() -> Option<Self> {
+        LANE.try_with(|lane| *lane).ok()
+    }
 }
 
 /// How GitLab is asked. Of the calls under way only a share may be GraphQL queries: each keeps one of

@@ -121,7 +121,7 @@ impl GitLab {
         per_page: Option<u32>,
     ) -> Result<(Call, Answer), GitLabError> {
         let call = get.call(self.client().root(), after, per_page);
-        let answer = self.client().send(self.lane, &call).await?;
+        let answer = self.client().send(self.lane(), &call).await?;
         Ok((call, answer))
     }
 

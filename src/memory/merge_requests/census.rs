@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use crate::gitlab::model::CensusPage;
 use crate::types::Text;
 
@@ -14,7 +12,7 @@ pub const STATES: [&str; 4] = ["opened", "closed", "merged", "locked"];
 pub(crate) const MOST: u64 = 2_000_000;
 
 /// All merge requests of a project.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Census {
     pub(crate) branches: Vec<Text>,
     /// By number less one: 0 for none, else 1 + state + 4 × place of the branch.

@@ -238,7 +238,7 @@ fn delivery(status: &Status, now: UnixSeconds) -> Card {
     } else {
         Badge::new(
             Tone::Bad,
-            format!("{}, takes no commits", status.store.kind),
+            format!("{}, cannot be written", status.store.kind),
         )
     };
     let mut lines: Vec<Line> = status.push.iter().map(|push| signal(push, now)).collect();

@@ -104,7 +104,7 @@ async fn what_somebody_sees_first_is_the_worst() {
         .change(|status| status.token.expiry = TokenExpiry::At(sample::NOW));
     assert_eq!(overall().await, "Token: expired");
     site.world.change(|status| status.store.up = false);
-    assert_eq!(overall().await, "The store takes no commits");
+    assert_eq!(overall().await, "State cannot be written");
     site.world.change(|status| {
         let error = "connection refused".into();
         status.gitlab.reachability = Reachability::Down { error };

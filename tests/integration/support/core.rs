@@ -116,6 +116,8 @@ impl Core {
             path: path.to_owned(),
             reset: false,
             patience: PATIENCE,
+            gitlab: client.url.clone(),
+            accept_instance: false,
         };
         let clock = Clock::manual(now(simulator));
         let store = FileStore::open(&file, &clock, |_| {}).expect("a state file");

@@ -89,9 +89,7 @@ async fn roles_and_tiers_are_those_that_sources_ask_for() {
     let settings = Settings::new(config.gitlab.url.clone(), token);
     let gitlab = GitLab::new(&settings, Arc::new(NoAccounting), Clock::System).expect("a client");
     let feed = Arc::new(ChangeFeed::new(&config, &gitlab, Clock::System));
-    let mut sources = sources(&config, &gitlab, &feed);
-    // Of those on the change feed `check` says what they need.
-    sources.retain(|source| source.needs() == Needs::Tier);
+    let sources = sources(&config, &gitlab, &feed);
     let roles = [
         Role::GUEST,
         Role::REPORTER,
