@@ -320,9 +320,8 @@ async fn run(registry: Arc<Registry>, ingest: Arc<Ingest>, batch: Batch, clock: 
     }
 }
 
-/// The collectors that the settings do not enable.
+/// The collectors that are off for every project.
 fn switched_off(settings: &Settings) -> impl Iterator<Item = Collector> {
-    let switches = settings.collectors.switches();
     let all = Collector::ALL.into_iter();
-    all.filter(move |collector| switches.contains(&(collector.as_str(), false)))
+    all.filter(|collector| !settings.enabled_anywhere(*collector))
 }

@@ -7,7 +7,6 @@
 //! moved, and three calls complete each; lines, files and commits are not told there.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -15,7 +14,7 @@ use super::batches::{Batches, PerProject};
 use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::config::{ProjectSettings, Settings};
+use crate::config::Settings;
 use crate::facts::merge_requests::{MergeRequests, MergeRequestsRead};
 use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::model::Role;
@@ -39,39 +38,22 @@ type Reads = BTreeMap<ProjectId, Result<MergeRequestsRead, SourceError>>;
 pub struct MergeRequestsSource {
     gitlab: GitLab,
     collectors: Vec<Collector>,
-    interval: Duration,
     reviews: Batches,
     census: Batches,
 }
 
 impl MergeRequestsSource {
-    /// The source, where one of its collectors is enabled; it follows the shorter interval.
+    /// The source of a GitLab.
     #[must_use]
-    pub fn new(settings: &Settings, gitlab: &GitLab) -> Option<Self> {
-        let (merge_requests, code_review) = (
-            &settings.collectors.merge_requests,
-            &settings.collectors.code_review,
-        );
-        let asked = [
-            (
-                Collector::MergeRequests,
-                merge_requests.enabled,
-                merge_requests.interval,
-            ),
-            (
-                Collector::CodeReview,
-                code_review.enabled,
-                code_review.interval,
-            ),
-        ];
-        let asked = asked.iter().filter(|(_, enabled, _)| *enabled);
-        Some(Self {
+    pub fn new(settings: &Settings, gitlab: &GitLab) -> Self {
+        let both = [Collector::MergeRequests, Collector::CodeReview].into_iter();
+        let collectors = both.filter(|collector| settings.enabled_anywhere(*collector));
+        Self {
             gitlab: gitlab.clone(),
-            interval: asked.clone().map(|(_, _, interval)| *interval).min()?,
-            collectors: asked.map(|(collector, _, _)| *collector).collect(),
+            collectors: collectors.collect(),
             reviews: Batches::new(&gitlab.breaker(), GitLab::REVIEWS_PROJECTS),
             census: Batches::new(&gitlab.breaker(), GitLab::REVIEWS_PROJECTS),
-        })
+        }
     }
 
     async fn ask(
@@ -355,10 +337,6 @@ impl Source for MergeRequestsSource {
 
     fn collectors(&self) -> &[Collector] {
         &self.collectors
-    }
-
-    fn interval(&self, _: &ProjectSettings) -> Duration {
-        self.interval
     }
 
     fn batch(&self) -> usize {

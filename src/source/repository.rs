@@ -10,7 +10,6 @@ use super::batches::{Batches, PerProject};
 use super::{Context, Fetched, Source, SourceError, Target, Wants, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::config::{Collectors, ProjectSettings};
 use crate::facts::RepositoryRead;
 use crate::facts::{Facts, Problem, Reading};
 use crate::gitlab::graphql::CountedRefs;
@@ -33,21 +32,19 @@ const THROTTLE: Duration = Duration::from_secs(3600);
 /// The source.
 pub struct RepositorySource {
     gitlab: GitLab,
-    interval: Duration,
     repositories: Batches,
     counts: Batches,
 }
 
 impl RepositorySource {
-    /// The source, where it is enabled.
+    /// The source of a GitLab.
     #[must_use]
-    pub fn new(settings: &Collectors, gitlab: &GitLab) -> Option<Self> {
-        settings.repository.enabled.then(|| Self {
+    pub fn new(gitlab: &GitLab) -> Self {
+        Self {
             gitlab: gitlab.clone(),
-            interval: settings.repository.interval,
             repositories: Batches::new(&gitlab.breaker(), GitLab::REPOSITORIES),
             counts: Batches::new(&gitlab.breaker(), GitLab::REPOSITORIES),
-        })
+        }
     }
 
     /// Branches and tags as GraphQL counts them, where this GitLab does.
@@ -166,10 +163,6 @@ impl Source for RepositorySource {
 
     fn collectors(&self) -> &[Collector] {
         &[Collector::Repository]
-    }
-
-    fn interval(&self, _: &ProjectSettings) -> Duration {
-        self.interval
     }
 
     fn batch(&self) -> usize {

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -14,7 +13,6 @@ use super::batches::{Batches, PerProject};
 use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::config::{Collectors, ProjectSettings};
 use crate::facts::RunnersRead;
 use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::graphql::ProjectRunners;
@@ -29,7 +27,6 @@ const CALLS_AT_ONCE: usize = 4;
 /// The source.
 pub struct RunnersSource {
     gitlab: GitLab,
-    interval: Duration,
     batches: Batches,
 }
 
@@ -37,14 +34,13 @@ pub struct RunnersSource {
 type ByProject = BTreeMap<ProjectId, Result<RunnersRead, SourceError>>;
 
 impl RunnersSource {
-    /// The source, where it is enabled.
+    /// The source of a GitLab.
     #[must_use]
-    pub fn new(settings: &Collectors, gitlab: &GitLab) -> Option<Self> {
-        settings.runners.enabled.then(|| Self {
+    pub fn new(gitlab: &GitLab) -> Self {
+        Self {
             gitlab: gitlab.clone(),
-            interval: settings.runners.interval,
             batches: Batches::new(&gitlab.breaker(), GitLab::RUNNER_PROJECTS),
-        })
+        }
     }
 
     /// All runners of the instance; none for whoever is no administrator.
@@ -219,10 +215,6 @@ impl Source for RunnersSource {
 
     fn collectors(&self) -> &[Collector] {
         &[Collector::Runners]
-    }
-
-    fn interval(&self, _: &ProjectSettings) -> Duration {
-        self.interval
     }
 
     fn batch(&self) -> usize {

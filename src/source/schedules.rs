@@ -1,6 +1,5 @@
 //! Pipeline schedules: batched by GraphQL, else by REST.
 
-use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -8,7 +7,6 @@ use super::batches::Batches;
 use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::config::{Collectors, ProjectSettings};
 use crate::facts::SchedulesRead;
 use crate::facts::{Facts, Problem, Reading};
 use crate::gitlab::GitLab;
@@ -22,19 +20,17 @@ const CALLS_AT_ONCE: usize = 4;
 /// The source.
 pub struct SchedulesSource {
     gitlab: GitLab,
-    interval: Duration,
     batches: Batches,
 }
 
 impl SchedulesSource {
-    /// The source, where it is enabled.
+    /// The source of a GitLab.
     #[must_use]
-    pub fn new(settings: &Collectors, gitlab: &GitLab) -> Option<Self> {
-        settings.schedules.enabled.then(|| Self {
+    pub fn new(gitlab: &GitLab) -> Self {
+        Self {
             gitlab: gitlab.clone(),
-            interval: settings.schedules.interval,
             batches: Batches::new(&gitlab.breaker(), GitLab::SCHEDULE_PROJECTS),
-        })
+        }
     }
 
     async fn by_rest(&self, id: ProjectId) -> Result<Page<Schedule>, SourceError> {
@@ -107,10 +103,6 @@ impl Source for SchedulesSource {
 
     fn collectors(&self) -> &[Collector] {
         &[Collector::Schedules]
-    }
-
-    fn interval(&self, _: &ProjectSettings) -> Duration {
-        self.interval
     }
 
     fn batch(&self) -> usize {

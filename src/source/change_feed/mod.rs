@@ -16,7 +16,6 @@ mod upstreams;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -60,6 +59,8 @@ struct Wanted {
     project: ProjectId,
     path: Text,
     pipeline: Pipeline,
+    /// What of it is wanted.
+    wishes: Wishes,
     /// Whether it may be read by itself, if it cannot be read together with others.
     alone: bool,
 }
@@ -127,9 +128,11 @@ pub enum WayOfReading {
 /// The source.
 pub struct ChangeFeed {
     collectors: Vec<Collector>,
-    interval: Duration,
+    /// `collectors.pipelines.include_child_pipelines`.
+    include_children: bool,
+    /// `collectors.jobs.include_runner_details`.
+    runner_details: bool,
     gitlab: GitLab,
-    wishes: Wishes,
     clock: Clock,
     graphql: GraphQl,
     rest: Rest,
@@ -141,48 +144,40 @@ impl ChangeFeed {
     /// The change feed of a GitLab, as the settings want it.
     #[must_use]
     pub fn new(settings: &Settings, gitlab: &GitLab, clock: Clock) -> Self {
-        let collectors = &settings.collectors;
-        let children = collectors.pipelines.include_child_pipelines;
-        let enabled = [
-            (Collector::Pipelines, collectors.pipelines.enabled),
-            (Collector::Jobs, collectors.jobs.enabled),
-            (
-                Collector::ChildPipelines,
-                collectors.pipelines.enabled && children,
-            ),
+        let all = [
+            Collector::Pipelines,
+            Collector::Jobs,
+            Collector::ChildPipelines,
         ];
-        let enabled = enabled.into_iter().filter(|(_, enabled)| *enabled);
-        let intervals = [
-            (collectors.pipelines.enabled, collectors.pipelines.interval),
-            (collectors.jobs.enabled, collectors.jobs.interval),
-        ];
-        let intervals = intervals.into_iter().filter(|(enabled, _)| *enabled);
-        let interval = intervals.map(|(_, interval)| interval).min();
-        let wishes = Wishes {
-            children,
-            jobs: collectors.jobs.enabled,
-            foreign: collectors.pipelines.enabled && children,
-            runner_details: collectors.jobs.include_runner_details,
-        };
-        let gitlab = gitlab.clone();
+        let on = all.into_iter();
+        let on = on.filter(|collector| settings.enabled_anywhere(*collector));
         Self {
-            collectors: enabled.map(|(collector, _)| collector).collect(),
-            // It serves several collectors, and follows the shortest of their intervals.
-            interval: interval.unwrap_or(collectors.pipelines.interval),
+            collectors: on.collect(),
+            include_children: settings.collectors.pipelines.include_child_pipelines,
+            runner_details: settings.collectors.jobs.include_runner_details,
             graphql: GraphQl::new(gitlab.clone()),
             rest: Rest::new(gitlab.clone()),
             foreign: Foreign::new(gitlab.clone()),
             upstreams: Upstreams::default(),
-            gitlab,
-            wishes,
+            gitlab: gitlab.clone(),
             clock,
         }
     }
 
-    /// How often projects are read.
-    #[must_use]
-    pub fn shortest_interval(&self) -> Duration {
-        self.interval
+    /// What is wanted of a project.
+    fn wishes(&self, settings: &ProjectSettings) -> Wishes {
+        let is_on = |collector| settings.interval(collector).is_some();
+        let children = match is_on(Collector::Pipelines) {
+            true => is_on(Collector::ChildPipelines),
+            // Without pipelines only their jobs count.
+            false => self.include_children,
+        };
+        Wishes {
+            children,
+            jobs: is_on(Collector::Jobs),
+            foreign: is_on(Collector::ChildPipelines),
+            runner_details: self.runner_details,
+        }
     }
 
     /// How projects are read at `now`.
@@ -214,10 +209,8 @@ impl ChangeFeed {
                 Err(error) => failed.push((id, Err(error))),
             }
         }
-        if self.wishes.details() {
-            // Intervals are ours to keep; GitLab's clock only tells history from news.
-            self.details(&mut looks, tracked, self.clock.now()).await;
-        }
+        // Intervals are ours to keep; GitLab's clock only tells history from news.
+        self.details(&mut looks, tracked, self.clock.now()).await;
         let read = looks
             .into_iter()
             .map(|(id, reading)| (id, Ok(self.end(reading))));
@@ -236,7 +229,12 @@ impl ChangeFeed {
             let Some(progress) = &target.memory.feed else {
                 continue;
             };
-            let mut look = Look::backfill(&target.settings, self.wishes, progress, now);
+            let mut look = Look::backfill(
+                &target.settings,
+                self.wishes(&target.settings),
+                progress,
+                now,
+            );
             if !self.graphql.is_open(self.clock.now()) {
                 look.leave_nothing();
             }
@@ -331,7 +329,12 @@ impl ChangeFeed {
             .collect();
         // Emptiness below Reporter is no first look: what a higher role shows later is history.
         let blind = too_low && remembered.is_none() && pipelines.is_empty();
-        let mut look = Look::begin(&target.settings, self.wishes, remembered, now);
+        let mut look = Look::begin(
+            &target.settings,
+            self.wishes(&target.settings),
+            remembered,
+            now,
+        );
         look.changes(pipelines, looked_at);
         Ok(Reading {
             project,
@@ -355,6 +358,7 @@ impl ChangeFeed {
                     project: *id,
                     path: reading.project.full_path.clone(),
                     pipeline: pipeline.clone(),
+                    wishes: reading.look.wishes(),
                     alone: pipeline.status.is_active() || reading.look.depth() == Depth::Everything,
                 })
             })
@@ -386,7 +390,7 @@ impl ChangeFeed {
     async fn read_details(&self, wanted: &[Wanted]) -> BTreeMap<PipelineId, DetailsRead> {
         let now = self.clock.now();
         if !self.graphql.is_open(now) {
-            return self.rest.details(wanted, self.wishes).await;
+            return self.rest.details(wanted).await;
         }
         let mut read = self.graphql.details(wanted, now).await;
         let answered = read.values().any(Result::is_ok);
@@ -404,7 +408,7 @@ impl ChangeFeed {
             None => wanted.alone && !is_open,
         };
         let refused: Vec<Wanted> = wanted.iter().filter(refused).cloned().collect();
-        read.extend(self.rest.details(&refused, self.wishes).await);
+        read.extend(self.rest.details(&refused).await);
         read
     }
 
@@ -430,7 +434,7 @@ impl ChangeFeed {
             coverage,
             skipped,
         } = raw;
-        let asks = self.wishes.jobs
+        let asks = wanted.wishes.jobs
             && looks
                 .get(&wanted.project)
                 .is_some_and(|reading| reading.look.wants_labels(wanted.pipeline.id, &jobs, now));
@@ -439,7 +443,7 @@ impl ChangeFeed {
         } else {
             None
         };
-        let foreign = if self.wishes.foreign {
+        let foreign = if wanted.wishes.foreign {
             self.foreign
                 .follow(
                     wanted,
@@ -492,10 +496,6 @@ impl Source for ChangeFeed {
 
     fn collectors(&self) -> &[Collector] {
         &self.collectors
-    }
-
-    fn interval(&self, _: &ProjectSettings) -> Duration {
-        self.interval
     }
 
     fn batch(&self) -> usize {
@@ -613,10 +613,6 @@ impl Source for Backfill {
 
     fn collectors(&self) -> &[Collector] {
         &self.0.collectors
-    }
-
-    fn interval(&self, settings: &ProjectSettings) -> Duration {
-        self.0.interval(settings)
     }
 
     fn batch(&self) -> usize {

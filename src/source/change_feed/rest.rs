@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::side_by_side;
 use super::{
-    CALLS_AT_ONCE, Changes, DetailsRead, RawDetails, SourceError, Started, Target, Wanted, Wishes,
+    CALLS_AT_ONCE, Changes, DetailsRead, RawDetails, SourceError, Started, Target, Wanted,
     lock,
 };
 use crate::clock::UnixSeconds;
@@ -223,13 +223,9 @@ impl Rest {
     }
 
     /// Jobs and downstream pipelines of the wanted pipelines.
-    pub(super) async fn details(
-        &self,
-        wanted: &[Wanted],
-        wishes: Wishes,
-    ) -> BTreeMap<PipelineId, DetailsRead> {
+    pub(super) async fn details(&self, wanted: &[Wanted]) -> BTreeMap<PipelineId, DetailsRead> {
         let reads = wanted.iter().map(|wanted| async move {
-            let read = self.one(wanted, wishes).await;
+            let read = self.one(wanted).await;
             let read = match read {
                 Ok(details) => Ok(Some(details)),
                 Err(error) if error.means_gone() => Ok(None),
@@ -243,12 +239,12 @@ impl Rest {
             .collect()
     }
 
-    async fn one(&self, wanted: &Wanted, wishes: Wishes) -> Result<RawDetails, GitLabError> {
+    async fn one(&self, wanted: &Wanted) -> Result<RawDetails, GitLabError> {
         let jobs = self
             .gitlab
             .jobs(wanted.project, wanted.pipeline.id, true)
             .await?;
-        let downstream = if wishes.foreign || wishes.children {
+        let downstream = if wanted.wishes.foreign || wanted.wishes.children {
             self.gitlab
                 .bridges(wanted.project, wanted.pipeline.id)
                 .await?

@@ -245,6 +245,12 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// What it is to read.
+    #[must_use]
+    pub fn wishes(&self) -> Wishes {
+        self.wishes
+    }
+
     /// How deep this look goes.
     #[must_use]
     pub fn depth(&self) -> Depth {

@@ -1,10 +1,14 @@
 //! How deep a project's first looks go, and what they take for history.
 
+use serde_json::{Value, json};
+
 use super::*;
 use crate::collector::testing::{job, pipeline};
 use crate::config::ProjectSettings;
 use crate::facts::feed::Feed;
 use crate::facts::feed::{BackfillRead, PipelineFacts};
+use crate::gitlab::NoAccounting;
+use crate::gitlab::testing::{Fake, Reply, Request};
 use crate::memory::feed::FeedProgress;
 
 const WISHES: Wishes = Wishes {
