@@ -97,6 +97,11 @@ macro_rules! parts {
             #[cfg(test)]
             shape: || shape::of::<$stored>(&[$($(shape::variants::<$enum>),*)?]),
         }),*];
+
+        // Whatever is remembered is a part: what is missing here does not compile.
+        const _: fn(&ProjectMemory) = |memory| {
+            let ProjectMemory { $($name: _),* } = memory;
+        };
     };
 }
 
