@@ -62,7 +62,7 @@ pub enum Scope {
 
 enum Wanted {
     Project(String),
-    Wildcard(Wildcard),
+    Wildcard(Box<Wildcard>),
 }
 
 impl Entry {
@@ -157,9 +157,12 @@ impl Discovery {
         let explicit = projects
             .iter()
             .map(|entry| Entry::new(Wanted::Project(entry.name.clone()), &entry.settings));
-        let wildcards = wildcards
-            .iter()
-            .map(|wildcard| Entry::new(Wanted::Wildcard(wildcard.clone()), &wildcard.settings));
+        let wildcards = wildcards.iter().map(|wildcard| {
+            Entry::new(
+                Wanted::Wildcard(Box::new(wildcard.clone())),
+                &wildcard.settings,
+            )
+        });
         Self {
             gitlab,
             entries: explicit.chain(wildcards).collect(),

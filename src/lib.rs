@@ -53,4 +53,5 @@ pub mod server;
 pub mod source;
 pub mod store;
 pub mod telemetry;
+pub(crate) mod tls;
 pub mod types;

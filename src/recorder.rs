@@ -5,10 +5,10 @@
 //! fails, nothing of the run happened: the memories stay as they were and the next look finds the
 //! same events again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::catalogue::instruments::{Instruments, InstrumentsError};
+use crate::catalogue::instruments::{Delta, Instruments, InstrumentsError};
 use crate::catalogue::{Collector, Measurement, SeriesKey};
 use crate::clock::UnixSeconds;
 use crate::collector::Measured;
@@ -95,22 +95,23 @@ impl Recorder {
             reborn,
             refused,
         } = self.table.restore(rows, told, now);
-        tracing::info!(
-            projects = projects.len(),
-            series = rows,
-            "going on with the state"
-        );
+        tracing::info!(projects = projects.len(), series = rows, "restored state");
         let mut reasons: BTreeMap<_, usize> = BTreeMap::new();
-        for (metric, why) in refused {
+        let mut removed = Vec::with_capacity(refused.len());
+        for (row, why) in refused {
+            let metric = row.name.clone();
             *reasons.entry((metric, why.to_string())).or_default() += 1;
+            removed.push(row);
         }
         for ((metric, why), series) in reasons {
-            tracing::warn!(%metric, series, "series start anew: {why}");
+            tracing::warn!(%metric, series, "series reset: {why}");
         }
+        // What was refused counts from 0 again: its old total must not come back later.
         let rows = reborn;
         self.store
             .commit(Commit {
                 rows,
+                removed,
                 ..Commit::default()
             })
             .await?;
@@ -149,20 +150,23 @@ impl Recorder {
             .collect();
         let deltas = self.instruments.record(&events)?;
         let mut update = Update {
-            rows: self.table.stage(&deltas, now),
+            rows: {
+                let owners = Owners::of(&runs);
+                self.table
+                    .stage(&deltas, |delta| owners.of_series(delta), now)
+            },
             ..Update::default()
         };
         let mut commit = Commit::default();
         for run in runs {
-            commit.projects.push((run.project, run.memory));
-            update.births.extend(run.births);
+            let project = run.project;
+            commit.projects.push((project, run.memory));
+            let births = |keys: Vec<SeriesKey>| keys.into_iter().map(move |key| (project, key));
+            update.births.extend(births(run.births));
             update.retirements.extend(run.retirements);
             for (collector, measured) in run.measured {
-                update.births.extend(measured.births);
-                let block = Block {
-                    project: run.project,
-                    collector,
-                };
+                update.births.extend(births(measured.births));
+                let block = Block { project, collector };
                 update
                     .blocks
                     .push((block, self.instruments.record(&measured.states)?));
@@ -199,5 +203,147 @@ impl Recorder {
         self.table.sweep(now);
         self.table.tell(now);
         Ok(())
+    }
+}
+
+/// Which run's project a series belongs to that is new: the first of them that recorded it.
+#[derive(Debug, Default)]
+struct Owners<'a> {
+    first: ProjectId,
+    others: HashMap<(&'static str, &'a [Text]), ProjectId>,
+}
+
+impl<'a> Owners<'a> {
+    fn of(runs: &'a [ProjectRun]) -> Self {
+        let mut owners = Self {
+            first: runs.first().map(|run| run.project).unwrap_or_default(),
+            ..Self::default()
+        };
+        // One run needs no list: all is its own.
+        if runs.len() > 1 {
+            for run in runs {
+                for (_, measured) in &run.measured {
+                    for event in &measured.events {
+                        let key = (event.desc.name, &*event.labels);
+                        owners.others.entry(key).or_insert(run.project);
+                    }
+                }
+            }
+        }
+        owners
+    }
+
+    fn of_series(&self, delta: &Delta) -> ProjectId {
+        let key = (delta.family.desc().name, &*delta.labels);
+        self.others.get(&key).copied().unwrap_or(self.first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::catalogue::buckets::BucketSettings;
+    use crate::catalogue::labels::RefSourceLabels;
+    use crate::catalogue::pipelines;
+    use crate::series::{RecordedValue, RowRecord, TableSettings};
+    use crate::store::MemoryStore;
+
+    const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
+
+    /// A store in memory that is handed rows all the same.
+    #[derive(Debug, Default)]
+    struct Durable(MemoryStore);
+
+    #[async_trait]
+    impl Store for Durable {
+        async fn load(&self) -> Result<Remembered, StoreError> {
+            self.0.load().await
+        }
+
+        async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
+            self.0.commit(commit).await
+        }
+
+        fn is_durable(&self) -> bool {
+            true
+        }
+    }
+
+    fn recorder(store: &Arc<Durable>) -> Recorder {
+        let buckets = BucketSettings::default();
+        let table = Table::new(&TableSettings {
+            birth_window: Duration::from_secs(60),
+            cardinality_limit: 100,
+            buckets: buckets.clone(),
+        });
+        let instruments = Instruments::new(&buckets).unwrap();
+        Recorder::new(instruments, table, Arc::clone(store) as _)
+    }
+
+    fn run(project: u64, refs: &[&str]) -> ProjectRun {
+        let labels = |name: &str| RefSourceLabels {
+            kind: "branch".into(),
+            project: "p".into(),
+            git_ref: name.into(),
+            source: "push".into(),
+        };
+        let measured = Measured {
+            events: refs
+                .iter()
+                .map(|name| pipelines::RUN_COUNT.add(labels(name), 1.0))
+                .collect(),
+            ..Measured::default()
+        };
+        ProjectRun {
+            project: ProjectId(project),
+            memory: None,
+            measured: vec![(Collector::Pipelines, measured)],
+            births: Vec::new(),
+            retirements: Vec::new(),
+        }
+    }
+
+    async fn rows(store: &Durable) -> Vec<(u64, String, f64)> {
+        let rows = store.load().await.unwrap().rows.into_iter();
+        let row = |row: RowRecord| match row.value {
+            RecordedValue::Counter(total) => (row.project.0, row.labels[2].1.to_string(), total),
+            value => panic!("{value:?}"),
+        };
+        rows.map(row).collect()
+    }
+
+    #[tokio::test]
+    async fn a_row_belongs_to_the_first_run_that_recorded_it() {
+        let store = Arc::<Durable>::default();
+        let mut recorder = recorder(&store);
+        let runs = vec![run(7, &["a", "shared"]), run(8, &["shared", "b"])];
+        recorder.record(runs, NOW).await.unwrap();
+        recorder.record(vec![run(8, &["a"])], NOW).await.unwrap();
+        let expected = [(7, "a", 2.0), (7, "shared", 2.0), (8, "b", 1.0)];
+        let expected = expected.map(|(project, name, total)| (project, name.to_owned(), total));
+        assert_eq!(rows(&store).await, expected);
+    }
+
+    #[tokio::test]
+    async fn a_row_that_is_refused_is_removed_so_that_its_total_does_not_come_back() {
+        let store = Arc::<Durable>::default();
+        recorder(&store)
+            .record(vec![run(7, &["a"])], NOW)
+            .await
+            .unwrap();
+        let mut unknown = store.load().await.unwrap().rows.remove(0);
+        unknown.name = "age_no_such_total".into();
+        let commit = Commit {
+            rows: vec![unknown],
+            ..Commit::default()
+        };
+        store.commit(commit).await.unwrap();
+        assert_eq!(rows(&store).await.len(), 2);
+        recorder(&store).restore(NOW).await.unwrap();
+        assert_eq!(rows(&store).await, [(7, "a".to_owned(), 1.0)]);
     }
 }

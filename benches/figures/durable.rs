@@ -23,6 +23,8 @@ pub fn open(path: &Path, clock: &Clock) -> Outcome<FileStore> {
         path: path.to_owned(),
         reset: false,
         patience: Duration::ZERO,
+        gitlab: "https://gitlab.example.com".parse()?,
+        accept_instance: false,
     };
     Ok(FileStore::open(&file, clock, |_| {})?)
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use amazing_gitlab_exporter::clock::Clock;
-use amazing_gitlab_exporter::store::{Commit, FileStore, Remembered, Store, StoreError};
+use amazing_gitlab_exporter::store::{Bytes, Commit, FileStore, Remembered, Store, StoreError};
 use async_trait::async_trait;
 use gitlab_simulator::{Options, Simulator};
 
@@ -92,19 +92,45 @@ async fn live(path: &Path) -> Outcome<Clock> {
     let (url, token) = (simulator.url(), simulator.token());
     let shared = Arc::clone(&store) as Arc<dyn Store>;
     let (mut scheduler, _) = durable::exporter(url, token, shared, &clock).await?;
-    let written = written();
+    let before = Counted::now(&store);
     scheduler.round().await;
-    tell("first reading", &store.take(), self::written() - written);
-    let written = self::written();
+    tell("first reading", &store.take(), &before.until_now(&store));
+    let before = Counted::now(&store);
     for _ in 0..MINUTES * 2 {
         simulator.advance(Duration::from_secs(30));
         clock.set(now(&simulator));
         scheduler.round().await;
     }
-    tell("5 % active", &store.take(), self::written() - written);
+    tell("5 % active", &store.take(), &before.until_now(&store));
     let file = std::fs::metadata(path)?.len();
     figure("state file of 1,000 projects", megabytes(file), "MB", None);
     Ok(clock)
+}
+
+/// Bytes of records, and those that went to the disk.
+struct Counted {
+    records: Bytes,
+    disk: f64,
+}
+
+impl Counted {
+    fn now(store: &Timed) -> Self {
+        Self {
+            records: store.store.bytes(),
+            disk: written(),
+        }
+    }
+
+    fn until_now(&self, store: &Timed) -> Self {
+        let now = Self::now(store);
+        Self {
+            records: Bytes {
+                encoded: now.records.encoded - self.records.encoded,
+                written: now.records.written - self.records.written,
+            },
+            disk: now.disk - self.disk,
+        }
+    }
 }
 
 /// Bytes that this process has handed to disks; nothing else here writes.
@@ -116,7 +142,7 @@ fn written() -> f64 {
     line.and_then(|bytes| bytes.parse().ok()).unwrap_or(0.0)
 }
 
-fn tell(when: &str, commits: &[Duration], bytes: f64) {
+fn tell(when: &str, commits: &[Duration], counted: &Counted) {
     let (Some(median), Some(longest)) = (commits.get(commits.len() / 2), commits.last()) else {
         return;
     };
@@ -128,7 +154,15 @@ fn tell(when: &str, commits: &[Duration], bytes: f64) {
         None,
     );
     figure("  the longest", milliseconds(longest), "ms", None);
-    let kilobytes = bytes / 1000.0 / commits.len() as f64;
-    figure("  written to the disk, mean", kilobytes, "kB", None);
+    let mean = |bytes: f64| bytes / 1000.0 / commits.len() as f64;
+    let Bytes { encoded, written } = counted.records;
+    figure("  records encoded, mean", mean(encoded as f64), "kB", None);
+    figure("  records written, mean", mean(written as f64), "kB", None);
+    figure(
+        "  written to the disk, mean",
+        mean(counted.disk),
+        "kB",
+        None,
+    );
     note(&format!("{} commits", commits.len()));
 }

@@ -96,7 +96,7 @@ fn record(world: &World, instruments: &mut Instruments, table: &Arc<Table>) -> O
             collector: Collector::Jobs,
         };
         let update = Update {
-            rows: table.stage(&events, NOW),
+            rows: table.stage(&events, |_| block.project, NOW),
             blocks: vec![(block, states)],
             ..Update::default()
         };

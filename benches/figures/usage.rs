@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use amazing_gitlab_exporter::config::{Collectors, Settings};
+use amazing_gitlab_exporter::catalogue::Collector;
+use amazing_gitlab_exporter::config::{Config, Settings};
 use gitlab_simulator::{Options, Simulator, World};
 
-use crate::driver::{Core, client_settings, only_pipelines};
+use crate::driver::{Core, client_settings};
 use crate::gitlab::Size;
 use crate::report::{figure, note};
 use crate::role::Outcome;
@@ -21,38 +22,22 @@ const MINUTES: u64 = 60;
 /// Seconds of the world between two looks at what is due.
 const STEP: u64 = 5;
 
-/// What is switched on, by the name of the collector.
-type Switch = (&'static str, fn(&mut Collectors));
-
-const SWITCHES: [Switch; 12] = [
-    ("merge_requests", |them| them.merge_requests.enabled = true),
-    ("code_review", |them| them.code_review.enabled = true),
-    ("environments", |them| them.environments.enabled = true),
-    ("test_reports", |them| them.test_reports.enabled = true),
-    ("dora", |them| them.dora.enabled = true),
-    ("value_stream", |them| them.value_stream.enabled = true),
-    ("repository", |them| them.repository.enabled = true),
-    ("contributors", |them| them.contributors.enabled = true),
-    ("schedules", |them| them.schedules.enabled = true),
-    ("runners", |them| them.runners.enabled = true),
-    ("security", |them| them.security.enabled = true),
-    ("variables", |them| {
-        them.variables.enabled = true;
-        them.variables.regexp = "^DEPLOY_".parse().ok();
-    }),
+/// Those that measure the change feed, which is read in every case.
+const FEED: [Collector; 3] = [
+    Collector::Pipelines,
+    Collector::ChildPipelines,
+    Collector::Jobs,
 ];
 
 /// Every case.
 pub fn measure() -> Outcome {
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
-        let mut pipelines = settings();
-        only_pipelines(&mut pipelines);
-        let base = case("pipelines and jobs", &pipelines, None, true).await?;
-        for (name, switch) in SWITCHES {
-            let mut settings = pipelines.clone();
-            switch(&mut settings.collectors);
-            case(name, &settings, Some(&base), true).await?;
+        let base = case("pipelines and jobs", &beside_feed(None)?, None, true).await?;
+        let others = Collector::ALL.into_iter();
+        for collector in others.filter(|collector| !FEED.contains(collector)) {
+            let settings = beside_feed(Some(collector))?;
+            case(collector.as_str(), &settings, Some(&base), true).await?;
         }
         case("all default collectors", &settings(), None, true).await?;
         case("all default collectors by REST", &settings(), None, false).await?;
@@ -65,6 +50,24 @@ fn settings() -> Settings {
         wildcards: vec![Default::default()],
         ..Settings::default()
     }
+}
+
+/// Settings with one collector, or none, beside those of the change feed.
+fn beside_feed(on: Option<Collector>) -> Outcome<Settings> {
+    let mut yaml = "gitlab: {token: t}\nwildcards: [{}]\ncollectors:\n".to_owned();
+    for collector in Collector::ALL {
+        let enabled = on == Some(collector);
+        let more = match collector {
+            feed if FEED.contains(&feed) => continue,
+            Collector::Variables => ", regexp: '^DEPLOY_'",
+            _ => "",
+        };
+        yaml.push_str(&format!(
+            "  {}: {{enabled: {enabled}{more}}}\n",
+            collector.as_str()
+        ));
+    }
+    Ok(Settings::clone(&*Config::from_yaml(&yaml)?))
 }
 
 /// Requests of one subject in [`MINUTES`].

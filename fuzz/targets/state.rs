@@ -8,11 +8,12 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use amazing_gitlab_exporter::catalogue::buckets::BucketSettings;
 use amazing_gitlab_exporter::clock::{Clock, UnixSeconds};
+use amazing_gitlab_exporter::delivery::text::{Format, TextStream};
 use amazing_gitlab_exporter::series::{RecordedValue, RowRecord, Table, TableSettings};
 use amazing_gitlab_exporter::store::{Commit, FileSettings, FileStore, OpenError, Store as _};
-use amazing_gitlab_exporter::catalogue::buckets::BucketSettings;
-use amazing_gitlab_exporter::delivery::text::{Format, TextStream};
+use amazing_gitlab_exporter::types::ProjectId;
 use libfuzzer_sys::fuzz_target;
 use tokio::runtime::Runtime;
 
@@ -32,17 +33,18 @@ fn open(path: &Path) -> Result<FileStore, OpenError> {
         path: path.to_owned(),
         reset: false,
         patience: Duration::ZERO,
+        gitlab: "https://gitlab.example.com".parse().expect("an address"),
+        accept_instance: false,
     };
     FileStore::open(&settings, &Clock::manual(NOW), |_| {})
 }
 
 /// A state file with some rows.
 fn good() -> Vec<u8> {
-    // A page that is damaged makes the database panic, and the store catches it.
-    std::panic::set_hook(Box::new(|_| {}));
     let path = FOLDER.path().join("good");
     let store = open(&path).expect("a new file");
     let row = |n: u32| RowRecord {
+        project: ProjectId(1),
         name: "age_pipeline_run_count".into(),
         labels: vec![("project".into(), format!("group/{n}").into())],
         start: NOW,

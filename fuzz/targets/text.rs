@@ -157,7 +157,7 @@ fuzz_target!(|series: Vec<Series>| {
         collector: Collector::Pipelines,
     };
     let update = Update {
-        rows: table.stage(&others, BORN),
+        rows: table.stage(&others, |_| ProjectId(1), BORN),
         blocks: vec![(block, gauges)],
         ..Update::default()
     };

@@ -24,6 +24,9 @@ use crate::types::Tier;
 /// Projects named where something is wrong with more.
 const NAMED: usize = 5;
 
+/// What is said of a collector that is switched off, everywhere or for a project.
+const OFF: &str = "off in the settings";
+
 /// What was found.
 #[derive(Debug)]
 pub struct Report {
@@ -209,7 +212,7 @@ impl Report {
                 }
             }
             Err(error) => {
-                let text = format!("the tier cannot be told: {error}");
+                let text = format!("the tier cannot be read: {error}");
                 if !self.problems.iter().any(|problem| problem.text == text) {
                     self.problem(false, text);
                 }
@@ -223,28 +226,31 @@ impl Report {
     }
 
     fn collectors(&mut self, config: &Config, gitlab: &GitLab) {
-        let switches = config.collectors.switches();
         let feed = Arc::new(ChangeFeed::new(config, gitlab, Clock::System));
         let sources = sources(config, gitlab, &feed);
         for collector in Collector::ALL {
-            let name = collector.as_str();
-            let enabled = switches.iter().any(|(switch, on)| *switch == name && *on);
             let mut own = sources.iter();
             let own = own.find(|source| source.collectors().contains(&collector));
-            let outlook = match (enabled, own) {
+            let outlook = match (config.enabled_anywhere(collector), own) {
                 (false, _) => Outlook::Disabled,
-                (true, Some(source)) if source.needs() == Needs::Tier => self.outlook(|target| {
-                    let why = source.unavailable(target);
-                    why.map(|why| why.to_string())
-                }),
-                (true, _) => self.outlook(below_reporter),
+                (true, Some(source)) if source.needs() == Needs::Tier => {
+                    self.outlook(collector, |target| {
+                        let why = source.unavailable(target);
+                        why.map(|why| why.to_string())
+                    })
+                }
+                (true, _) => self.outlook(collector, below_reporter),
             };
             self.collectors.push((collector, outlook));
         }
     }
 
     /// Of which projects a collector has something, as far as that is known without a call.
-    fn outlook(&self, why_not: impl Fn(&Target) -> Option<String>) -> Outlook {
+    fn outlook(
+        &self,
+        collector: Collector,
+        why_not: impl Fn(&Target) -> Option<String>,
+    ) -> Outlook {
         let instance = self.instance.as_ref().ok().cloned().map(Arc::new);
         let mut seen = 0;
         let mut blind: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -257,7 +263,11 @@ impl Report {
                 tier: self.tiers.get(&project.id).copied().unwrap_or_default(),
                 instance: instance.clone(),
             };
-            match why_not(&target) {
+            let why = match settings.interval(collector) {
+                None => Some(OFF.to_owned()),
+                Some(_) => why_not(&target),
+            };
+            match why {
                 Some(why) => blind
                     .entry(why)
                     .or_default()
@@ -288,7 +298,7 @@ impl fmt::Display for Report {
                 };
                 writeln!(f, ", version {}, {edition}", instance.version)?;
             }
-            Err(_) => writeln!(f, ", no answer that helps")?,
+            Err(_) => writeln!(f, ", no usable response")?,
         }
         if self.instance.is_ok() {
             self.write_token(f)?;
@@ -365,7 +375,7 @@ impl Report {
         }
         match &self.graphql {
             Ok(()) => Ok(()),
-            Err(why) => writeln!(f, "GraphQL     cannot be used, REST stands in: {why}"),
+            Err(why) => writeln!(f, "GraphQL     cannot be used, falling back to REST: {why}"),
         }
     }
 }
@@ -380,7 +390,7 @@ fn counted<'a>(counts: impl Iterator<Item = (&'a str, usize)>) -> String {
 impl fmt::Display for Outlook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Disabled => f.write_str("off in the settings"),
+            Self::Disabled => f.write_str(OFF),
             Self::Sees { seen, blind } => {
                 let total = seen + blind.values().map(Vec::len).sum::<usize>();
                 write!(f, "sees {seen} of {total} projects")?;

@@ -115,12 +115,9 @@ impl App {
             None => None,
         };
         let table = Table::new(&rooms::table(&config));
-        let switches = config.collectors.switches();
-        let enabled = Collector::ALL
-            .into_iter()
+        let types: Vec<&'static str> = config
+            .enabled_collectors()
             .map(Collector::as_str)
-            .filter(|name| switches.contains(&(*name, true)));
-        let types: Vec<&'static str> = enabled
             .chain([Activity::Discovery, Activity::Refs].map(Activity::as_str))
             .collect();
         let own = OwnMetrics::new(Arc::clone(&table), &clock, &types, &Cause::KINDS)?;
@@ -231,8 +228,9 @@ impl App {
 
     /// Says of every collector whether it works: a family of `age_collector_enabled`.
     fn announce_collectors(&self) {
-        for (name, enabled) in self.config.collectors.switches() {
-            self.own.collector_enabled(name, enabled);
+        for collector in Collector::ALL {
+            let enabled = self.config.enabled_anywhere(collector);
+            self.own.collector_enabled(collector.as_str(), enabled);
         }
     }
 

@@ -38,6 +38,7 @@ pub(super) fn gitlab(config: &Config) -> gitlab::Settings {
         max_requests_per_second: section.max_requests_per_second,
         burst: section.burst_requests_per_second,
         max_requests_per_hour: section.max_requests_per_hour,
+        max_concurrent_requests: section.max_concurrent_requests,
         use_graphql: section.use_graphql,
         graphql_page_size: section.graphql_page_size,
         rest_page_size: section.rest_page_size,
@@ -75,6 +76,8 @@ pub(super) fn state(config: &Config, state: StateFile) -> Option<FileSettings> {
         path: config.state.path.clone()?,
         reset: state == StateFile::Reset,
         patience: STATE_PATIENCE,
+        gitlab: config.gitlab.url.clone(),
+        accept_instance: config.state.accept_instance,
     })
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::probe::Probe;
 use super::watch::{Runs, Seen, Watch};
@@ -133,18 +132,19 @@ impl AppStatus {
                 target: target.to_string(),
                 succeeded_at: outcomes.succeeded_at,
                 failed_at: outcomes.failed_at,
-                error: None,
             })
         });
         targets.collect()
     }
 
     fn collectors(&self, seen: &Seen) -> Vec<CollectorStatus> {
-        let switches = self.config.collectors.switches();
         let statuses = Collector::ALL.into_iter().map(|collector| {
-            let name = collector.as_str();
-            let enabled = switches.iter().any(|(switch, on)| *switch == name && *on);
-            let runs = seen.collectors.get(name).cloned().unwrap_or_default();
+            let interval = self.config.shortest_interval(collector);
+            let runs = seen
+                .collectors
+                .get(collector.as_str())
+                .cloned()
+                .unwrap_or_default();
             let Runs {
                 last,
                 succeeded_at,
@@ -153,11 +153,11 @@ impl AppStatus {
             } = runs;
             CollectorStatus {
                 collector,
-                state: match enabled {
-                    true => self.state_of_enabled(collector),
-                    false => CollectorState::Disabled,
+                state: match interval {
+                    Some(_) => self.state_of_enabled(collector),
+                    None => CollectorState::Disabled,
                 },
-                interval: self.interval(collector),
+                interval,
                 ran_at: last.map(|(at, _)| at),
                 duration: last.map(|(_, took)| took),
                 succeeded_at,
@@ -184,11 +184,15 @@ impl AppStatus {
         }
     }
 
-    /// Unavailable where no project has anything for it, with the reason that most have.
+    /// Unavailable where no project that it is on for has anything for it, with the reason that
+    /// most have.
     fn availability(&self, collector: Collector) -> CollectorState {
         let registry = self.registry.lock();
         let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
-        for (_, entry) in registry.iter() {
+        let asked = registry
+            .iter()
+            .filter(|(_, entry)| entry.settings().interval(collector).is_some());
+        for (_, entry) in asked {
             match entry.unavailable().get(&collector) {
                 Some(why) => *reasons.entry(why.to_string()).or_default() += 1,
                 None => return CollectorState::Enabled,
@@ -198,27 +202,6 @@ impl AppStatus {
         most.map_or(CollectorState::Enabled, |(reason, _)| {
             CollectorState::Unavailable { reason }
         })
-    }
-
-    fn interval(&self, collector: Collector) -> Option<Duration> {
-        let collectors = &self.config.collectors;
-        match collector {
-            Collector::Pipelines | Collector::ChildPipelines => Some(collectors.pipelines.interval),
-            Collector::Jobs => Some(collectors.jobs.interval),
-            Collector::TestReports => Some(collectors.test_reports.interval),
-            Collector::Environments => Some(collectors.environments.interval),
-            Collector::MergeRequests => Some(collectors.merge_requests.interval),
-            Collector::CodeReview => Some(collectors.code_review.interval),
-            Collector::Dora => Some(collectors.dora.interval),
-            Collector::ValueStream => Some(collectors.value_stream.interval),
-            Collector::Repository => Some(collectors.repository.interval),
-            Collector::Contributors => Some(collectors.contributors.interval),
-            Collector::Schedules => Some(collectors.schedules.interval),
-            Collector::Runners => Some(collectors.runners.interval),
-            Collector::Security => Some(collectors.security.interval),
-            Collector::Variables => Some(collectors.variables.interval),
-            Collector::Exporter => None,
-        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::clock::{Clock, UnixSeconds};
 use crate::gitlab::capability::Instance;
 use crate::gitlab::{Accounting, Outcome};
 use crate::observer::Observer;
+use crate::registry::Priority;
 use crate::telemetry::otlp::{CountExports, Outcome as Exported, Signal};
 use crate::telemetry::process::OwnMetrics;
 use crate::types::Tier;
@@ -134,6 +135,12 @@ impl Observer for Watch {
 
     fn tasks(&self, queued: usize, running: usize) {
         self.own.tasks(queued, running);
+    }
+
+    fn waiting(&self, lag: [Duration; Priority::ALL.len()]) {
+        let lag = Priority::ALL.into_iter().zip(lag);
+        self.own
+            .tasks_lag(lag.map(|(priority, lag)| (priority.as_str(), lag)));
     }
 
     fn projects(&self, tracked: usize, read: usize) {

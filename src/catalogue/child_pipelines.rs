@@ -2,8 +2,27 @@
 //! started them.
 
 use super::labels::{ChildLabels, ChildStatusLabels};
-use super::{Buckets, Collector, Counter, Desc, Gauge, Histogram, Spec};
+use super::{Buckets, Collector, CollectorDesc, Counter, Desc, Gauge, Histogram, Spec};
 use crate::types::Tier;
+
+/// The collector.
+pub static COLLECTOR: CollectorDesc = CollectorDesc {
+    title: "Downstream pipelines",
+    about: "\
+Child pipelines and multi-project pipelines by what started them: the parent's project and ref, and
+the name of the trigger job (the *bridge*). `project` and `ref` are the downstream pipeline's own. A
+pipeline that a downstream pipeline starts has that one as its parent, to any depth. With
+`include_child_pipelines: false` there are neither these metrics nor child pipelines among the
+others.
+
+What a ref started leaves with the ref. Of a ref that nobody watches in the parent's project, or of a
+project that is not tracked, nobody says so: what it started in another project leaves when it has
+started nothing for 30 days, but for the newest pipeline of a ref.",
+    role: "Reporter",
+    tier: "Free",
+    requests: "in the same query; one request for a downstream pipeline in a project that is not watched",
+    entries: ENTRIES,
+};
 
 const fn spec(name: &'static str, unit: &'static str, help: &'static str) -> Spec {
     Spec {

@@ -1,8 +1,24 @@
 //! Reviews of merge requests, by reviewer.
 
 use super::labels::{ProjectLabels, ReviewerLabels};
-use super::{Buckets, Collector, Counter, Desc, Gauge, Histogram, Spec};
+use super::{Buckets, Collector, CollectorDesc, Counter, Desc, Gauge, Histogram, Spec};
 use crate::types::Tier;
+
+/// The collector.
+pub static COLLECTOR: CollectorDesc = CollectorDesc {
+    title: "Code review",
+    about: "\
+The clock of a review starts when the reviewer is asked and stops at the first note, approval or
+review action after that. Who was named when the merge request was made was asked then. Reviews are
+read together with merge requests, at the shorter of both intervals.
+
+`reviewer` is the user name, or what `labels.people` makes of it (see [people](people.md)). A
+reviewer's series go 90 days after the last act.",
+    role: "Reporter",
+    tier: "Free",
+    requests: "in the same query, at the shorter of both intervals",
+    entries: ENTRIES,
+};
 
 const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
     Spec {

@@ -1,8 +1,18 @@
 //! Authors of commits.
 
 use super::labels::AuthorLabels;
-use super::{Collector, Counter, Desc, Spec};
+use super::{Collector, CollectorDesc, Counter, Desc, Spec};
 use crate::types::Tier;
+
+/// The collector.
+pub static COLLECTOR: CollectorDesc = CollectorDesc {
+    title: "Contributors",
+    about: "",
+    role: "Reporter",
+    tier: "Free",
+    requests: "REST: one call where something moved, and one for each 100 new commits",
+    entries: ENTRIES,
+};
 
 const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
     Spec {

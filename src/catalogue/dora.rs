@@ -1,8 +1,30 @@
 //! The four DORA figures, by tier of environment.
 
 use super::labels::{EnvironmentTierLabels, ProjectSourceLabels};
-use super::{Collector, Desc, Gauge, Spec};
+use super::{Collector, CollectorDesc, Desc, Gauge, Spec};
 use crate::types::Tier;
+
+/// The collector.
+pub static COLLECTOR: CollectorDesc = CollectorDesc {
+    title: "DORA",
+    about: "\
+With Ultimate the figures are GitLab's own; elsewhere they are computed by GitLab's definitions from
+deployments, merge requests and incidents. `age_dora_source` says which, and
+`collectors.dora.source` decides. Durations are medians in seconds, not means; the failure rate is a
+ratio, not a percentage.
+
+All figures are over 30 calendar days, the current one included. Computed ones take UTC days; GitLab
+takes the days of the instance's time zone. Medians are medians of daily medians, for each
+environment by itself, as GitLab reckons them. A tier without a deployment has the frequency 0 and no
+lead time; a project in which nothing was deployed and nothing failed has no failure rate. A computed
+lead time is shown once it is known of every deployment what it shipped, which takes some looks where
+there are hundreds. Where a project has several production environments, a computed failure rate
+counts an incident once; GitLab's own may count it again for each of them.",
+    role: "Reporter",
+    tier: "Free; GitLab's own values: Ultimate",
+    requests: "Ultimate: one query for 50 projects; elsewhere REST: deployments where pipelines moved, one call for each new deployment, incidents",
+    entries: ENTRIES,
+};
 
 const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
     Spec {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use super::Collector;
 use super::labels::{LabelValues, Labels};
 use crate::types::Tier;
 
@@ -25,87 +26,6 @@ impl Kind {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
             Self::Histogram => "histogram",
-        }
-    }
-}
-
-/// Who measures a metric; the value of the label `collector_type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Collector {
-    /// `pipelines`
-    Pipelines,
-    /// `child_pipelines`
-    ChildPipelines,
-    /// `jobs`
-    Jobs,
-    /// `test_reports`
-    TestReports,
-    /// `environments`
-    Environments,
-    /// `merge_requests`
-    MergeRequests,
-    /// `code_review`
-    CodeReview,
-    /// `dora`
-    Dora,
-    /// `value_stream`
-    ValueStream,
-    /// `repository`
-    Repository,
-    /// `contributors`
-    Contributors,
-    /// `schedules`
-    Schedules,
-    /// `runners`
-    Runners,
-    /// `security`
-    Security,
-    /// `variables`
-    Variables,
-    /// The exporter itself.
-    Exporter,
-}
-
-impl Collector {
-    /// Every collector of GitLab's facts, in the order in which they are listed to users.
-    pub const ALL: [Self; 15] = [
-        Self::Pipelines,
-        Self::ChildPipelines,
-        Self::Jobs,
-        Self::TestReports,
-        Self::Environments,
-        Self::MergeRequests,
-        Self::CodeReview,
-        Self::Dora,
-        Self::ValueStream,
-        Self::Repository,
-        Self::Contributors,
-        Self::Schedules,
-        Self::Runners,
-        Self::Security,
-        Self::Variables,
-    ];
-
-    /// The value of the label `collector_type`, and the key under `collectors` in the settings.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pipelines => "pipelines",
-            Self::ChildPipelines => "child_pipelines",
-            Self::Jobs => "jobs",
-            Self::TestReports => "test_reports",
-            Self::Environments => "environments",
-            Self::MergeRequests => "merge_requests",
-            Self::CodeReview => "code_review",
-            Self::Dora => "dora",
-            Self::ValueStream => "value_stream",
-            Self::Repository => "repository",
-            Self::Contributors => "contributors",
-            Self::Schedules => "schedules",
-            Self::Runners => "runners",
-            Self::Security => "security",
-            Self::Variables => "variables",
-            Self::Exporter => "exporter",
         }
     }
 }

@@ -1,11 +1,23 @@
 //! Environments and their deployments.
 
 use super::labels::{EnvironmentInfoLabels, EnvironmentLabels, EnvironmentStatusLabels};
-use super::{Buckets, Collector, Counter, Desc, Gauge, Histogram, Spec};
+use super::{Buckets, Collector, CollectorDesc, Counter, Desc, Gauge, Histogram, Spec};
 use crate::types::Tier;
 
 /// A gauge by environment.
 pub type EnvironmentGauge = Gauge<EnvironmentLabels>;
+
+/// The collector.
+pub static COLLECTOR: CollectorDesc = CollectorDesc {
+    title: "Environments",
+    about: "\
+A deployment starts when it is created and ends when its job does. *Behind* compares the commit of
+the last successful deployment with the tip of the default branch.",
+    role: "Reporter",
+    tier: "Free",
+    requests: "REST, where pipelines moved or run, and every six hours: two lists, and one call for each commit that is deployed",
+    entries: ENTRIES,
+};
 
 const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
     Spec {

@@ -2,8 +2,8 @@
 
 use super::labels::{
     ApiEndpointLabels, ApiRequestLabels, ApiStatusLabels, BuildLabels, CollectorErrorLabels,
-    CollectorLabels, GitLabLabels, MetricLabels, NoLabels, OtlpExportLabels, QueryLabels,
-    WebhookLabels,
+    CollectorLabels, GitLabLabels, MetricLabels, NoLabels, OtlpExportLabels, PriorityLabels,
+    QueryLabels, WebhookLabels,
 };
 use super::{Buckets, Collector, Counter, Desc, Gauge, Histogram, Spec};
 use crate::types::Tier;
@@ -140,6 +140,16 @@ pub static TASKS_QUEUED: Gauge<NoLabels> = Gauge::new(spec(
     "",
     false,
     "Tasks that are due and wait.",
+));
+
+/// Lag by priority.
+pub static TASKS_LAG: Gauge<PriorityLabels> = Gauge::new(spec(
+    "age_tasks_lag_seconds",
+    "s",
+    false,
+    "How much later than due the latest task is that waits, by priority: urgent (somebody or an event \
+     awaits it), current (what moves now), backfill (first readings and history, which never delay the \
+     others). 0 when none waits.",
 ));
 
 /// Running tasks.
@@ -328,6 +338,7 @@ pub static ENTRIES: &[&Desc] = &[
     &COLLECTION_LAG.desc,
     &TASKS_QUEUED.desc,
     &TASKS_RUNNING.desc,
+    &TASKS_LAG.desc,
     &API_RETRIES.desc,
     &API_THROTTLED.desc,
     &API_GRAPHQL_COMPLEXITY.desc,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::{Desc, SUBJECTS};
+use super::{Collector, Desc};
 
 struct Order {
     families: Vec<&'static Desc>,
@@ -11,9 +11,10 @@ struct Order {
 }
 
 static ORDER: LazyLock<Order> = LazyLock::new(|| {
-    let families: Vec<_> = SUBJECTS
-        .iter()
-        .flat_map(|entries| entries.iter().copied())
+    let families: Vec<_> = Collector::ALL
+        .into_iter()
+        .chain([Collector::Exporter])
+        .flat_map(|collector| collector.entries().iter().copied())
         .collect();
     let by_name = (0..)
         .zip(&families)

@@ -3,8 +3,25 @@
 use super::labels::{
     JobFailureLabels, JobLabels, JobRunLabels, JobStatusLabels, ProjectLabels, RunnerTypeLabels,
 };
-use super::{Buckets, Collector, Counter, Desc, Gauge, Histogram, Spec};
+use super::{Buckets, Collector, CollectorDesc, Counter, Desc, Gauge, Histogram, Spec};
 use crate::types::Tier;
+
+/// The collector.
+pub static COLLECTOR: CollectorDesc = CollectorDesc {
+    title: "Jobs",
+    about: "\
+A *run* is a job that started and ended; each retry is a run of its own. Jobs that were skipped,
+that wait for somebody to play them, or that were canceled before they started have a status and no
+run. The queue time is the wait for a runner alone, from the moment the job could have started.
+The gauges describe the newest job of a name in the newest pipeline of the ref.
+
+A run is *flaky* when it failed, was retried, and a newer run of the same name in the same pipeline
+succeeded.",
+    role: "Reporter, better Maintainer",
+    tier: "Free",
+    requests: "one query for 25 projects whose pipelines moved or run; one REST call for a pipeline that ended or is blocked, where labels are missing",
+    entries: ENTRIES,
+};
 
 const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
     Spec {

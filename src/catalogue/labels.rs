@@ -186,6 +186,8 @@ label_sets! {
     MetricLabels { metric = "metric" }
     /// OTLP messages by signal and outcome.
     OtlpExportLabels { outcome = "outcome", signal = "signal" }
+    /// A priority of tasks.
+    PriorityLabels { priority = "priority" }
     /// A GraphQL query, by its document's name.
     QueryLabels { query = "query" }
     /// Webhook events by kind and outcome.

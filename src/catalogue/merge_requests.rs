@@ -1,8 +1,27 @@
 //! Merge requests, by the branch they go into.
 
 use super::labels::{MergeRequestStateLabels, TargetBranchLabels};
-use super::{Buckets, Collector, Counter, Desc, Gauge, Histogram, Spec};
+use super::{Buckets, Collector, CollectorDesc, Counter, Desc, Gauge, Histogram, Spec};
 use crate::types::Tier;
+
+/// The collector.
+pub static COLLECTOR: CollectorDesc = CollectorDesc {
+    title: "Merge requests",
+    about: "\
+Times are GitLab's own time stamps. The clock of a merge request starts when it is created, drafts
+included, and stops at its merge or closing. A *review* is a note, an approval or a review action of
+somebody who is neither the author nor a bot. A *review cycle* is a push after a review, followed by
+another review.
+
+Target branches that the rules for branches watch are shown while they exist; others while a merge
+request into them is open or ended in the last 30 days. Open merge requests are read as a whole once
+an hour: a conflict, which leaves no trace, and a deleted merge request show that much later. Where
+GraphQL is refused, REST does not tell lines, files and commits, and their histograms stand still.",
+    role: "Reporter",
+    tier: "Free",
+    requests: "one query for 50 projects; hourly one more for all that are open",
+    entries: ENTRIES,
+};
 
 const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
     Spec {

@@ -7,6 +7,7 @@ mod activity;
 pub mod buckets;
 pub mod child_pipelines;
 pub mod code_review;
+mod collector;
 pub mod contributors;
 pub mod dora;
 mod entry;
@@ -28,33 +29,34 @@ pub mod value_stream;
 pub mod variables;
 
 pub use activity::Activity;
+pub use collector::CollectorDesc;
 pub use entry::{
-    Buckets, Collector, Counter, Desc, Gauge, Histogram, Kind, MAX_LABELS, Measurement, SeriesKey,
-    Spec,
+    Buckets, Counter, Desc, Gauge, Histogram, Kind, MAX_LABELS, Measurement, SeriesKey, Spec,
 };
 pub use family::{FamilyId, all};
 pub use labels::{LabelValues, Labels};
 pub use render::{json, markdown, table};
 
-/// The files, in the order of `/metrics`.
-static SUBJECTS: &[&[&Desc]] = &[
-    pipelines::ENTRIES,
-    child_pipelines::ENTRIES,
-    jobs::ENTRIES,
-    test_reports::ENTRIES,
-    environments::ENTRIES,
-    merge_requests::ENTRIES,
-    code_review::ENTRIES,
-    dora::ENTRIES,
-    value_stream::ENTRIES,
-    repository::ENTRIES,
-    contributors::ENTRIES,
-    schedules::ENTRIES,
-    runners::ENTRIES,
-    security::ENTRIES,
-    variables::ENTRIES,
-    exporter::ENTRIES,
-];
+// Every collector with the file of its metrics, in the order of `/metrics`. Enum, names, tables of
+// the documents, rows of `check` and of the status page follow from here; that a collector has
+// settings, the compiler asks for in `config`.
+collector::collectors! {
+    Pipelines => pipelines,
+    ChildPipelines => child_pipelines,
+    Jobs => jobs,
+    TestReports => test_reports,
+    Environments => environments,
+    MergeRequests => merge_requests,
+    CodeReview => code_review,
+    Dora => dora,
+    ValueStream => value_stream,
+    Repository => repository,
+    Contributors => contributors,
+    Schedules => schedules,
+    Runners => runners,
+    Security => security,
+    Variables => variables,
+}
 
 #[cfg(test)]
 mod tests;

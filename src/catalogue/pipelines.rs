@@ -1,8 +1,33 @@
 //! Pipelines of branches, tags and merge requests.
 
 use super::labels::{ProjectStatusLabels, RefLabels, RefSourceLabels, RefSourceStatusLabels};
-use super::{Buckets, Collector, Counter, Desc, Gauge, Histogram, Spec};
+use super::{Buckets, Collector, CollectorDesc, Counter, Desc, Gauge, Histogram, Spec};
 use crate::types::Tier;
+
+/// The collector.
+pub static COLLECTOR: CollectorDesc = CollectorDesc {
+    title: "Pipelines",
+    about: r#"`age_pipeline_run_count` counts a pipeline when it is created. `age_pipeline_duration_seconds` and
+`age_pipeline_queued_duration_seconds` count it when a run of it ends: later, and again when it is
+retried. So take rates of success from the durations alone:
+
+```promql
+sum by (project) (increase(age_pipeline_duration_seconds_count{status="success"}[1d]))
+/ sum by (project) (increase(age_pipeline_duration_seconds_count[1d]))
+```
+
+The duration is GitLab's own: the time in which jobs of the pipeline or of its downstream pipelines
+ran. The clock stands while nothing runs, for example until somebody plays a manual job. The queue
+time is from the pipeline's creation to its first job's start; a run without any started job has
+none.
+
+The gauges describe the newest pipeline of a ref, whatever started it. Child pipelines are counted
+here with `source="parent_pipeline"`, but never described by these gauges."#,
+    role: "Reporter",
+    tier: "Free",
+    requests: "one GraphQL query looks at 100 projects",
+    entries: ENTRIES,
+};
 
 const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
     Spec {

@@ -78,24 +78,33 @@ pub fn table() -> String {
     out
 }
 
-/// `docs/metrics.md`: the guide with a table of entries per collector.
+/// Where the collectors' sections stand in the guide.
+const COLLECTORS: &str = "<!-- collectors -->";
+/// Where the table of the exporter's own metrics stands there.
+const EXPORTER: &str = "<!-- exporter -->";
+
+/// `docs/metrics.md`: the guide with a section for each collector.
 #[must_use]
 pub fn markdown() -> String {
-    let mut out = GUIDE.to_owned();
-    for collector in Collector::ALL.into_iter().chain([Collector::Exporter]) {
-        out = out.replace(&place(collector), markdown_table(collector).trim_end());
-    }
-    out
+    let sections: Vec<String> = Collector::ALL.into_iter().map(section).collect();
+    GUIDE
+        .replace(COLLECTORS, sections.join("\n").trim_end())
+        .replace(EXPORTER, markdown_table(Collector::Exporter).trim_end())
 }
 
-/// Where a collector's table stands in the guide.
-fn place(collector: Collector) -> String {
-    format!("<!-- table: {} -->", collector.as_str())
+/// Heading, meaning and table of a collector's metrics.
+fn section(collector: Collector) -> String {
+    let table = markdown_table(collector);
+    match collector.desc() {
+        None => table,
+        Some(desc) if desc.about.is_empty() => format!("## {}\n\n{table}", desc.title),
+        Some(desc) => format!("## {}\n\n{}\n\n{table}", desc.title, desc.about),
+    }
 }
 
 fn markdown_table(collector: Collector) -> String {
     let mut out = String::from("| Metric | Type | Labels | Meaning |\n|---|---|---|---|\n");
-    for desc in all().filter(|desc| desc.collector == collector) {
+    for desc in collector.entries() {
         let labels: Vec<_> = desc
             .labels
             .iter()
@@ -202,18 +211,22 @@ mod tests {
     }
 
     #[test]
-    fn the_guide_has_a_place_for_every_collector_and_none_else() {
-        let collectors = Collector::ALL.into_iter().chain([Collector::Exporter]);
-        for collector in collectors.clone() {
-            assert_eq!(GUIDE.matches(&place(collector)).count(), 1, "{collector:?}");
+    fn every_metric_has_a_row_in_the_section_of_its_collector() {
+        for place in [COLLECTORS, EXPORTER] {
+            assert_eq!(GUIDE.matches(place).count(), 1, "{place}");
         }
-        assert_eq!(GUIDE.matches("<!-- table:").count(), collectors.count());
         let markdown = markdown();
         for desc in all() {
             let row = format!("| `{}` | {} |", desc.name, desc.kind.as_str());
             assert_eq!(markdown.matches(&row).count(), 1, "{}", desc.name);
         }
-        assert!(!markdown.contains("<!-- table:"));
+        for collector in Collector::ALL {
+            let heading = format!("\n## {}\n\n", collector.desc().unwrap().title);
+            assert_eq!(markdown.matches(&heading).count(), 1, "{collector:?}");
+            for desc in collector.entries() {
+                assert_eq!(desc.collector, collector, "{}", desc.name);
+            }
+        }
     }
 
     #[test]

@@ -1,8 +1,18 @@
 //! Repositories: their size, languages, branches and releases.
 
 use super::labels::{LanguageLabels, ProjectLabels, ProjectRefLabels, RepositoryInfoLabels};
-use super::{Collector, Counter, Desc, Gauge, Spec};
+use super::{Collector, CollectorDesc, Counter, Desc, Gauge, Spec};
 use crate::types::Tier;
+
+/// The collector.
+pub static COLLECTOR: CollectorDesc = CollectorDesc {
+    title: "Repository",
+    about: "Sizes need the Reporter role and are as old as GitLab's own figures, which can be hours.",
+    role: "Reporter",
+    tier: "Free",
+    requests: "one query for 50 projects; before GitLab 18.6 two REST calls more where something moved",
+    entries: ENTRIES,
+};
 
 const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
     Spec {

@@ -1,8 +1,18 @@
 //! Runners that the token may see.
 
 use super::labels::{RunnerInfoLabels, RunnerLabels};
-use super::{Collector, Desc, Gauge, Spec};
+use super::{Collector, CollectorDesc, Desc, Gauge, Spec};
 use crate::types::Tier;
+
+/// The collector.
+pub static COLLECTOR: CollectorDesc = CollectorDesc {
+    title: "Runners",
+    about: "",
+    role: "Maintainer; all of the instance: administrator",
+    tier: "Free",
+    requests: "administrator: one list; else one query for 20 projects",
+    entries: ENTRIES,
+};
 
 const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
     Spec {

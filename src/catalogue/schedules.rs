@@ -1,8 +1,18 @@
 //! Pipeline schedules.
 
 use super::labels::{ScheduleLabels, ScheduleStatusLabels};
-use super::{Collector, Desc, Gauge, Spec};
+use super::{Collector, CollectorDesc, Desc, Gauge, Spec};
 use crate::types::Tier;
+
+/// The collector.
+pub static COLLECTOR: CollectorDesc = CollectorDesc {
+    title: "Schedules",
+    about: "`schedule` is the schedule's description.",
+    role: "Reporter",
+    tier: "Free",
+    requests: "one query for 50 projects",
+    entries: ENTRIES,
+};
 
 const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
     Spec {

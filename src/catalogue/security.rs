@@ -1,8 +1,18 @@
 //! Vulnerabilities.
 
 use super::labels::SeverityLabels;
-use super::{Collector, Desc, Gauge, Spec};
+use super::{Collector, CollectorDesc, Desc, Gauge, Spec};
 use crate::types::Tier;
+
+/// The collector.
+pub static COLLECTOR: CollectorDesc = CollectorDesc {
+    title: "Security",
+    about: "",
+    role: "Developer",
+    tier: "Ultimate",
+    requests: "one query for 50 projects",
+    entries: ENTRIES,
+};
 
 const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
     Spec {

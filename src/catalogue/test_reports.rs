@@ -1,8 +1,20 @@
 //! Test reports of the newest pipeline of each ref.
 
 use super::labels::{CaseLabels, CaseStatusLabels, ProjectRefLabels, SuiteLabels};
-use super::{Buckets, Collector, Desc, Gauge, Histogram, Spec};
+use super::{Buckets, Collector, CollectorDesc, Desc, Gauge, Histogram, Spec};
 use crate::types::Tier;
+
+/// The collector.
+pub static COLLECTOR: CollectorDesc = CollectorDesc {
+    title: "Test reports",
+    about: "\
+Counts and times of the newest finished pipeline of each ref, from the reports that its jobs
+uploaded, its child pipelines in the same project included.",
+    role: "Reporter",
+    tier: "Free",
+    requests: "one query for 25 projects with ended pipelines; with `include_test_cases` one REST call for each such pipeline",
+    entries: ENTRIES,
+};
 
 const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
     Spec {

@@ -1,8 +1,20 @@
 //! Value stream analytics.
 
 use super::labels::{ProjectLabels, StageLabels};
-use super::{Collector, Desc, Gauge, Spec};
+use super::{Collector, CollectorDesc, Desc, Gauge, Spec};
 use crate::types::Tier;
+
+/// The collector.
+pub static COLLECTOR: CollectorDesc = CollectorDesc {
+    title: "Value stream",
+    about: "\
+Medians, in seconds. GitLab's default stages are `issue`, `plan`, `code`, `test`, `review` and
+`staging`.",
+    role: "Reporter",
+    tier: "Free; lead and cycle time: Premium",
+    requests: "one query for 10 projects, with Premium another",
+    entries: ENTRIES,
+};
 
 const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
     Spec {

@@ -1,8 +1,18 @@
 //! Variables of pipelines.
 
 use super::labels::VariableLabels;
-use super::{Collector, Desc, Gauge, Spec};
+use super::{Collector, CollectorDesc, Desc, Gauge, Spec};
 use crate::types::Tier;
+
+/// The collector.
+pub static COLLECTOR: CollectorDesc = CollectorDesc {
+    title: "Variables",
+    about: "",
+    role: "Maintainer",
+    tier: "Free",
+    requests: "one REST call for each new pipeline that is shown",
+    entries: ENTRIES,
+};
 
 const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
     Spec {

@@ -14,11 +14,7 @@ pub(super) fn run(sources: &Sources, out: &mut dyn Write) -> Result<(), CliError
 }
 
 fn summary(config: &Config) -> String {
-    let switches = config.collectors.switches();
-    let names = Collector::ALL.into_iter().map(Collector::as_str);
-    let enabled: Vec<&str> = names
-        .filter(|name| switches.contains(&(*name, true)))
-        .collect();
+    let enabled: Vec<&str> = config.enabled_collectors().map(Collector::as_str).collect();
     format!(
         "ok: {} and {} at {}, collected by {}; {}.",
         count(config.projects.len(), "project"),

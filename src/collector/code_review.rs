@@ -7,7 +7,7 @@ use super::merge_requests::{Act, Event, Happening};
 use crate::catalogue::code_review as metric;
 use crate::catalogue::labels::{ProjectLabels, ReviewerLabels};
 use crate::facts::merge_requests::MergeRequests;
-use crate::gitlab::reviews::User;
+use crate::gitlab::model::User;
 use crate::memory::Subject;
 use crate::memory::names::Names;
 use crate::people::{People, Person};

@@ -19,7 +19,7 @@ use crate::catalogue::contributors as metric;
 use crate::catalogue::labels::AuthorLabels;
 use crate::catalogue::{Collector, Measurement};
 use crate::facts::contributors::{Branch, Commits};
-use crate::gitlab::repository::Commit;
+use crate::gitlab::model::Commit;
 use crate::memory::Subject;
 use crate::memory::contributors::{Begun, ContributorsMemory};
 use crate::people::{Author, People};

@@ -7,7 +7,7 @@ use super::Measured;
 use crate::catalogue::dora as metric;
 use crate::catalogue::labels::{EnvironmentTierLabels, ProjectSourceLabels};
 use crate::facts::dora::{DoraRead, Figures};
-use crate::gitlab::dora::{DeploymentTier, DoraByTier};
+use crate::gitlab::model::{DeploymentTier, DoraByTier};
 use crate::memory::Subject;
 use crate::memory::dora::DoraMemory;
 use crate::memory::dora::computed::Period;

@@ -12,7 +12,7 @@ use crate::catalogue::labels::{EnvironmentInfoLabels, EnvironmentLabels, Environ
 use crate::catalogue::{Collector, Measurement};
 use crate::clock::UnixSeconds;
 use crate::facts::environments::Deployments;
-use crate::gitlab::rest::Deployment;
+use crate::gitlab::model::Deployment;
 use crate::memory::Subject;
 use crate::memory::environments::{DeploymentEvent, EnvironmentsMemory, RememberedEnvironment};
 use crate::series::Retirement;

@@ -20,7 +20,7 @@ use crate::catalogue::merge_requests as metric;
 use crate::catalogue::{Counter, Gauge, Histogram, Measurement, SeriesKey};
 use crate::clock::UnixSeconds;
 use crate::facts::merge_requests::MergeRequests;
-use crate::gitlab::reviews::ReviewedMergeRequest;
+use crate::gitlab::model::ReviewedMergeRequest;
 use crate::memory::Subject;
 use crate::memory::merge_requests::{MergeRequestsMemory, RememberedMergeRequest, STATES, Thread};
 use crate::memory::refs::watches_branch;

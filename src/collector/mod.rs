@@ -32,8 +32,6 @@ pub(crate) mod testing;
 pub mod value_stream;
 pub mod variables;
 
-use serde::{Deserialize, Serialize};
-
 use crate::catalogue::{Collector, Measurement, SeriesKey};
 use crate::facts::Unavailable;
 use crate::facts::feed::Feed;
@@ -94,7 +92,7 @@ impl Measures {
 /// The skeleton of all collectors on the change feed.
 pub trait FeedCollector {
     /// What it remembers of a project between two looks.
-    type Memory: Clone + Default + Serialize + for<'de> Deserialize<'de>;
+    type Memory: Clone + Default;
 
     /// Takes in what was read: claims and counts events, births what history names, remembers.
     fn absorb(

@@ -9,7 +9,7 @@ use crate::catalogue::repository as metric;
 use crate::catalogue::{Gauge, Measurement};
 use crate::clock::UnixSeconds;
 use crate::facts::RepositoryRead;
-use crate::gitlab::repository::{RepositoryInfo, Statistics};
+use crate::gitlab::model::{RepositoryInfo, Statistics};
 use crate::memory::repository::{RepositoryMemory, RepositoryParts};
 use crate::memory::{ProjectMemory, Subject};
 use crate::types::Text;

@@ -3,7 +3,7 @@
 use super::Measured;
 use crate::catalogue::labels::SeverityLabels;
 use crate::catalogue::security as metric;
-use crate::gitlab::repository::SEVERITIES;
+use crate::gitlab::model::SEVERITIES;
 use crate::memory::Subject;
 
 /// Measures the numbers, which are in the order of [`SEVERITIES`].

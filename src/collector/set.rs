@@ -16,14 +16,13 @@ use crate::facts::merge_requests::MergeRequestsRead;
 use crate::memory::{ProjectMemory, Subject};
 use crate::people::People;
 
-/// The collectors that are enabled, with their settings.
+/// All collectors, with their settings. Which of them measure a project, its settings say.
 #[derive(Clone, Debug)]
 pub struct Collectors {
-    pipelines: Option<Pipelines>,
-    jobs: Option<Jobs>,
-    child_pipelines: Option<ChildPipelines>,
-    merge_requests: bool,
-    code_review: bool,
+    /// `collectors.pipelines.include_child_pipelines`, where pipelines are off and jobs are on.
+    include_children: bool,
+    /// `collectors.jobs.include_runner_details`.
+    runner_details: bool,
     test_reports: TestReports,
     /// Keys of the variables that are shown.
     variables: Option<Pattern>,
@@ -31,24 +30,13 @@ pub struct Collectors {
 }
 
 impl Collectors {
-    /// Those that the settings enable.
+    /// By the settings.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
         let collectors = &settings.collectors;
-        let include_children = collectors.pipelines.include_child_pipelines;
-        let pipelines = collectors
-            .pipelines
-            .enabled
-            .then_some(Pipelines { include_children });
         Self {
-            pipelines,
-            jobs: collectors.jobs.enabled.then_some(Jobs {
-                runner_details: collectors.jobs.include_runner_details,
-                include_children,
-            }),
-            child_pipelines: (pipelines.is_some() && include_children).then_some(ChildPipelines),
-            merge_requests: collectors.merge_requests.enabled,
-            code_review: collectors.code_review.enabled,
+            include_children: collectors.pipelines.include_child_pipelines,
+            runner_details: collectors.jobs.include_runner_details,
             test_reports: TestReports {
                 include_cases: collectors.test_reports.include_test_cases,
             },
@@ -58,17 +46,21 @@ impl Collectors {
     }
 
     /// Lets each collector of what was read take it in and give its states: pure. How far the
-    /// project was read is in `memory` already ([`Facts::note_progress`]).
+    /// project was read is in `memory` already; `feed` is what [`Facts::note_progress`] gave.
     pub fn measure(
         &self,
         subject: Subject<'_>,
         facts: &Facts,
+        feed: Option<&Feed>,
         memory: &mut ProjectMemory,
     ) -> Vec<Measures> {
+        if let Some(feed) = feed {
+            return self.measure_feed(subject, feed, memory);
+        }
         let one = |collector, measured| vec![Measures::new(collector, measured)];
         match facts {
-            Facts::Feed(read) => self.measure_feed(subject, &read.feed, memory),
-            Facts::Refs(read) => self.measure_feed(subject, &read.as_feed(memory), memory),
+            // They have a feed, unless the project was never read.
+            Facts::Feed(_) | Facts::Backfill(_) | Facts::Refs(_) => Vec::new(),
             Facts::MergeRequests(read) => self.measure_merge_requests(subject, read, memory),
             Facts::Environments(read) => {
                 vec![environments::measure(
@@ -129,17 +121,26 @@ impl Collectors {
         feed: &Feed,
         memory: &mut ProjectMemory,
     ) -> Vec<Measures> {
+        let is_on = |collector| subject.settings.interval(collector).is_some();
         let mut all = Vec::new();
-        if let Some(collector) = &self.pipelines {
-            let measured = take_in(collector, subject, feed, &mut memory.pipelines);
+        if is_on(Collector::Pipelines) {
+            let collector = Pipelines {
+                include_children: is_on(Collector::ChildPipelines),
+            };
+            let measured = take_in(&collector, subject, feed, &mut memory.pipelines);
             all.push(Measures::new(Collector::Pipelines, measured));
         }
-        if let Some(collector) = &self.jobs {
-            let measured = take_in(collector, subject, feed, &mut memory.jobs);
+        if is_on(Collector::Jobs) {
+            let without_pipelines = !is_on(Collector::Pipelines) && self.include_children;
+            let collector = Jobs {
+                include_children: is_on(Collector::ChildPipelines) || without_pipelines,
+                runner_details: self.runner_details,
+            };
+            let measured = take_in(&collector, subject, feed, &mut memory.jobs);
             all.push(Measures::new(Collector::Jobs, measured));
         }
-        if let Some(collector) = &self.child_pipelines {
-            let measured = take_in(collector, subject, feed, &mut memory.child_pipelines);
+        if is_on(Collector::ChildPipelines) {
+            let measured = take_in(&ChildPipelines, subject, feed, &mut memory.child_pipelines);
             all.push(Measures::new(Collector::ChildPipelines, measured));
         }
         all
@@ -152,9 +153,10 @@ impl Collectors {
         read: &MergeRequestsRead,
         memory: &mut ProjectMemory,
     ) -> Vec<Measures> {
+        let is_on = |collector| subject.settings.interval(collector).is_some();
         let events = merge_requests::absorb(&read.read, &mut memory.merge_requests);
         let mut all = Vec::new();
-        if self.merge_requests {
+        if is_on(Collector::MergeRequests) {
             let (measured, retirements) =
                 merge_requests::measure(subject, &events, &mut memory.merge_requests);
             all.push(Measures {
@@ -162,7 +164,7 @@ impl Collectors {
                 ..Measures::new(Collector::MergeRequests, measured)
             });
         }
-        if self.code_review {
+        if is_on(Collector::CodeReview) {
             let (measured, retirements) = code_review::measure(
                 subject,
                 &self.people,

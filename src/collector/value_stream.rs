@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Measured;
 use crate::catalogue::labels::{ProjectLabels, StageLabels};
 use crate::catalogue::value_stream as metric;
-use crate::gitlab::repository::ValueStreams;
+use crate::gitlab::model::ValueStreams;
 use crate::memory::Subject;
 
 /// Measures a project's value streams. Where two streams have a stage of the same name, the first

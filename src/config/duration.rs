@@ -126,21 +126,62 @@ pub(super) mod seconds {
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Raw {
-            Seconds(u64),
-            Text(String),
-        }
-        match Raw::deserialize(deserializer)? {
-            Raw::Seconds(seconds) => super::from_seconds(seconds),
-            Raw::Text(text) => super::parse(&text),
-        }
-        .map_err(serde::de::Error::custom)
+        Raw::deserialize(deserializer)?.parse()
     }
 
     pub fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": ["integer", "string"], "format": "seconds", "pattern": super::SHAPE })
+    }
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    pub(super) enum Raw {
+        Seconds(u64),
+        Text(String),
+    }
+
+    impl Raw {
+        pub(super) fn parse<E: serde::de::Error>(self) -> Result<Duration, E> {
+            match self {
+                Self::Seconds(seconds) => crate::config::duration::from_seconds(seconds),
+                Self::Text(text) => crate::config::duration::parse(&text),
+            }
+            .map_err(E::custom)
+        }
+    }
+}
+
+/// The same for settings that may be unset.
+pub(super) mod optional_seconds {
+    use std::time::Duration;
+
+    use schemars::{Schema, SchemaGenerator, json_schema};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::seconds::Raw;
+
+    pub fn serialize<S: Serializer>(
+        value: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => serializer.serialize_u64(value.as_secs()),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Option::<Raw>::deserialize(deserializer)?
+            .map(Raw::parse)
+            .transpose()
+    }
+
+    pub fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["integer", "string", "null"], "format": "seconds", "pattern": super::SHAPE
+        })
     }
 }
 

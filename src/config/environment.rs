@@ -23,8 +23,9 @@ impl Environment {
         Self::from_os(std::env::vars_os())
     }
 
-    /// The variables given, for tests and embedding.
-    pub fn from_pairs<K: Into<OsString>, V: Into<OsString>>(
+    /// The variables given.
+    #[cfg(test)]
+    pub(super) fn from_pairs<K: Into<OsString>, V: Into<OsString>>(
         pairs: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
         Self::from_os(

@@ -43,6 +43,11 @@ struct Writer {
 
 impl Writer {
     fn key(&mut self, name: &str, key: &Key) {
+        if key.is_unset() {
+            let keys = key.children().iter();
+            let keys: Vec<String> = keys.map(|(name, _)| format!("{name}: null")).collect();
+            return self.line(&format!("{name}: {{{}}}", keys.join(", ")));
+        }
         self.comment(&key.description);
         match &key.kind {
             Kind::Section { keys, .. } => {
@@ -151,10 +156,14 @@ mod tests {
     }
 
     #[test]
-    fn the_example_in_the_repository_is_fresh() {
+    fn config_example_yml_is_up_to_date() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/example.yml");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, example()).unwrap();
+        }
         assert!(
             checked_in("example.yml") == example(),
-            "run `amazing-gitlab-exporter config --example > config/example.yml`"
+            "config/example.yml is old: UPDATE_DOCS=1 cargo test --lib writes it"
         );
     }
 

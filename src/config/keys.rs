@@ -107,6 +107,12 @@ impl Key {
             .map(|(_, key)| key)
     }
 
+    /// Whether this is a section of which nothing is set by default: it is shown on one line.
+    pub fn is_unset(&self) -> bool {
+        let is_null = |(_, key): &(String, Key)| key.default == Some(Json::Null);
+        !self.children().is_empty() && self.children().iter().all(is_null)
+    }
+
     /// Whether what stands here must never be shown.
     pub fn is_secret(&self) -> bool {
         match &self.kind {

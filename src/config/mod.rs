@@ -36,7 +36,6 @@ pub use otlp::{OtlpTarget, Signal, TraceSampler};
 pub use problem::{ConfigError, Problem};
 pub use reference::markdown;
 pub use schema::json_schema;
-pub use tree::Origin;
 pub use values::{ListenAddress, Pattern, Secret, Switch};
 
 use layers::Layers;
@@ -82,7 +81,8 @@ impl Config {
             mut problems,
             incomplete,
         } = layers;
-        let settings: Settings = match serde_json::from_value(layers::resolved(&tree).to_json()) {
+        let mut settings: Settings = match serde_json::from_value(layers::resolved(&tree).to_json())
+        {
             Ok(settings) => settings,
             Err(error) => {
                 problems.push(Problem::new(
@@ -93,6 +93,7 @@ impl Config {
                 return Err(ConfigError::new(problems));
             }
         };
+        settings.resolve();
         let (push, mut further) = otlp::resolve(&settings.otel, environment);
         // What is missing may stand in the part that could not be read.
         if !incomplete {
@@ -128,16 +129,6 @@ impl Config {
     /// The attributes of the OpenTelemetry resource, `service.name` included.
     pub fn resource_attributes(&self) -> &BTreeMap<String, String> {
         &self.push.resource_attributes
-    }
-
-    /// Where the value at `path` came from, such as `gitlab.url` or `projects[0].refs.tags.regexp`.
-    pub fn origin(&self, path: &str) -> Option<&Origin> {
-        self.tree.at(path).map(|node| &node.origin)
-    }
-
-    /// The effective settings with secrets redacted, projects and wildcards with all they inherit.
-    pub fn redacted(&self) -> serde_json::Value {
-        serde_json::to_value(&self.settings).unwrap_or_default()
     }
 
     /// The effective configuration as YAML: secrets redacted, behind each value where it came from;

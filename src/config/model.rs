@@ -197,7 +197,7 @@ pub struct GitLab {
     #[serde(with = "optional_text")]
     #[schemars(with = "String", extend("format" = "ca-file"))]
     pub ca_cert_path: Option<PathBuf>,
-    /// How long one request may take.
+    /// How long one request may take. GitLab itself gives up after 30 seconds.
     #[serde(with = "duration::text")]
     #[schemars(schema_with = "duration::text::schema")]
     pub timeout: Duration,
@@ -210,6 +210,9 @@ pub struct GitLab {
     /// Requests per hour; 0 = what GitLab's RateLimit headers say.
     #[schemars(range(max = 1_000_000_000))]
     pub max_requests_per_hour: u32,
+    /// Requests under way at once; half of them, but at least one, may be GraphQL queries.
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_concurrent_requests: u32,
     /// Read many projects with one GraphQL query; `false` reads by REST alone.
     pub use_graphql: bool,
     /// Items per GraphQL page.
@@ -230,10 +233,11 @@ impl Default for GitLab {
             token_file: None,
             enable_tls_verify: true,
             ca_cert_path: None,
-            timeout: Duration::from_secs(30),
+            timeout: Duration::from_secs(35),
             max_requests_per_second: 10.0,
             burst_requests_per_second: 20,
             max_requests_per_hour: 0,
+            max_concurrent_requests: 6,
             use_graphql: true,
             graphql_page_size: 100,
             rest_page_size: 100,
@@ -293,6 +297,9 @@ pub struct State {
     #[serde(with = "optional_text")]
     #[schemars(with = "String", extend("format" = "path"))]
     pub path: Option<PathBuf>,
+    /// Takes the state of a GitLab at another address for that of `gitlab.url`: for a GitLab that has
+    /// moved. Without it such a file is refused.
+    pub accept_instance: bool,
 }
 
 /// Limits of what is exported.
@@ -321,7 +328,10 @@ impl Default for Telemetry {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::catalogue::Collector;
     use crate::config::tree::Origin;
     use crate::config::yaml;
 
@@ -342,11 +352,12 @@ gitlab:
   max_requests_per_second: 10.0
   burst_requests_per_second: 20
   max_requests_per_hour: 0
+  max_concurrent_requests: 6
   use_graphql: true
   graphql_page_size: 100
   rest_page_size: 100
   tier: auto
-  timeout: 30s
+  timeout: 35s
 collectors:
   pipelines:
     enabled: true
@@ -386,6 +397,21 @@ project_defaults:
       most_recent: 20
       max_age_days: 30
       count_ref: target_branch
+  collectors:
+    pipelines: {enabled: null, interval_seconds: null, include_child_pipelines: null}
+    jobs: {enabled: null, interval_seconds: null}
+    merge_requests: {enabled: null, interval_seconds: null}
+    environments: {enabled: null, interval_seconds: null}
+    test_reports: {enabled: null, interval_seconds: null}
+    dora: {enabled: null, interval_seconds: null}
+    value_stream: {enabled: null, interval_seconds: null}
+    code_review: {enabled: null, interval_seconds: null}
+    repository: {enabled: null, interval_seconds: null}
+    contributors: {enabled: null, interval_seconds: null}
+    schedules: {enabled: null, interval_seconds: null}
+    runners: {enabled: null, interval_seconds: null}
+    security: {enabled: null, interval_seconds: null}
+    variables: {enabled: null, interval_seconds: null}
 state: {path: ""}
 otel:
   metrics:
@@ -448,24 +474,29 @@ wildcards: []
     }
 
     #[test]
-    fn every_collector_has_a_switch() {
+    fn collectors_and_their_overrides_have_the_keys_of_the_catalogue() {
+        fn keys(section: impl Serialize) -> BTreeSet<String> {
+            let section = serde_json::to_value(section).unwrap();
+            section.as_object().unwrap().keys().cloned().collect()
+        }
+        let names = Collector::ALL.into_iter().map(Collector::as_str);
+        let names: BTreeSet<String> = names
+            // Switched by a key of pipelines.
+            .filter(|name| *name != "child_pipelines")
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(keys(Collectors::default()), names);
+        assert_eq!(keys(CollectorOverrides::default()), names);
         let settings = serde_json::to_value(Collectors::default()).unwrap();
-        let named: Vec<&str> = settings
-            .as_object()
-            .unwrap()
-            .keys()
-            .map(String::as_str)
-            .collect();
-        let switches = Collectors::default().switches();
-        let of_pipelines = |name: &str| name == "child_pipelines";
-        let switched: Vec<&str> = switches
-            .iter()
-            .map(|(name, _)| *name)
-            .filter(|name| !of_pipelines(name))
-            .collect();
-        assert_eq!(switched, named);
-        for (name, on) in switches.iter().filter(|(name, _)| !of_pipelines(name)) {
-            assert_eq!(settings[name]["enabled"], *on, "{name}");
+        for name in names {
+            let collector = Collector::ALL.into_iter().find(|one| one.as_str() == name);
+            let interval = Collectors::default().interval(collector.unwrap());
+            let seconds = interval.map(|interval| interval.as_secs());
+            let section = &settings[&name];
+            assert_eq!(section["enabled"], seconds.is_some(), "{name}");
+            if seconds.is_some() {
+                assert_eq!(section["interval_seconds"].as_u64(), seconds, "{name}");
+            }
         }
     }
 

@@ -41,11 +41,16 @@ fn section(path: &str, key: &Key, level: usize, out: &mut String) {
         );
         return;
     }
-    let (sections, values): (Vec<_>, Vec<_>) = key
-        .children()
-        .iter()
+    let children = key.children().iter();
+    let (sections, mut values): (Vec<_>, Vec<_>) = children
         .map(|(name, key)| (join(path, name), key))
         .partition(|(_, key)| !key.children().is_empty());
+    let (unset, sections): (Vec<_>, Vec<_>) =
+        sections.into_iter().partition(|(_, key)| key.is_unset());
+    for (path, section) in &unset {
+        let keys = section.children().iter();
+        values.extend(keys.map(|(name, key)| (join(path, name), key)));
+    }
     if !values.is_empty() {
         table(&values, true, out);
     }
@@ -179,6 +184,7 @@ mod tests {
         for (path, key) in keys::all() {
             let variable = keys::variable(&path);
             let has_row = match &key.kind {
+                Kind::Section { .. } if key.is_unset() => true,
                 Kind::Section { .. } => markdown.contains(&format!("# {path}\n")),
                 Kind::List { item, .. } if !item.children().is_empty() => {
                     markdown.contains(&format!("## {path}\n"))
@@ -197,8 +203,8 @@ mod tests {
     fn rows_say_type_default_and_choices() {
         let markdown = markdown();
         for row in [
-            "| `gitlab.timeout` | duration | `30s` | `AGE_GITLAB_TIMEOUT` | How long one request \
-             may take. |",
+            "| `gitlab.timeout` | duration | `35s` | `AGE_GITLAB_TIMEOUT` | How long one request \
+             may take. GitLab itself gives up after 30 seconds. |",
             "| `gitlab.rest_page_size` | whole number, 1 to 100 | `100` | `AGE_GITLAB_REST_PAGE_SIZE` \
              | Items per REST page. |",
             "| `projects[].name` | path in GitLab | required | Full path of the project, such as \

@@ -5,15 +5,13 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use reqwest::header::HeaderValue;
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 
 use super::duration;
 use super::model::{GitLab, PeopleNames, Settings, Temporality};
 use super::otlp::{self, ResolvedOtel, Signal};
 use super::problem::Problem;
-use super::tree::Node;
+use super::tree::{Data, Node};
+use crate::tls::Certificates;
 
 /// Checks the whole; `tree` knows the places.
 pub(super) fn check(settings: &Settings, otel: &ResolvedOtel, tree: &Node) -> Vec<Problem> {
@@ -127,7 +125,7 @@ impl Rules<'_> {
 
     fn ca_file(&mut self, key: &str, path: Option<&Path>) {
         if let Some(path) = path
-            && let Err(reason) = certificates(path)
+            && let Err(reason) = Certificates::read(path)
         {
             self.report(
                 key,
@@ -152,14 +150,25 @@ impl Rules<'_> {
         }
     }
 
+    /// Variables may be switched on for all, or for some projects alone.
     fn collectors(&mut self, settings: &Settings) {
-        let variables = &settings.collectors.variables;
-        if variables.enabled && variables.regexp.is_none() {
-            let sentence = "collectors.variables.enabled needs collectors.variables.regexp, the keys to export: \
-                            their values become labels";
-            let problem = self.problem("collectors.variables.enabled", sentence.to_owned());
-            self.problems
-                .push(problem.and("collectors.variables.regexp"));
+        if settings.collectors.variables.regexp.is_some() {
+            return;
+        }
+        let projects = (0..settings.projects.len()).map(|index| format!("projects[{index}]."));
+        let wildcards = (0..settings.wildcards.len()).map(|index| format!("wildcards[{index}]."));
+        let places = [String::new(), "project_defaults.".to_owned()].into_iter();
+        for place in places.chain(projects).chain(wildcards) {
+            let key = format!("{place}collectors.variables.enabled");
+            if self.tree.at(&key).map(|node| &node.data) == Some(&Data::Bool(true)) {
+                let sentence = format!(
+                    "{key} needs collectors.variables.regexp, the keys to export: their values \
+                     become labels"
+                );
+                let problem = self.problem(&key, sentence);
+                self.problems
+                    .push(problem.and("collectors.variables.regexp"));
+            }
         }
     }
 
@@ -254,62 +263,5 @@ impl Rules<'_> {
                 .and("otel.metrics.interval");
             self.problems.push(problem);
         }
-    }
-}
-
-/// Whether a PEM file holds at least one certificate that can be trusted, and nothing broken.
-fn certificates(path: &Path) -> Result<(), String> {
-    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&bytes) {
-        let certificate = certificate.map_err(|error| error.to_string())?;
-        roots.add(certificate).map_err(|error| error.to_string())?;
-    }
-    if roots.is_empty() {
-        Err("there is no PEM certificate in it".to_owned())
-    } else {
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A self-signed certificate, made for this test with openssl.
-    const CERTIFICATE: &str = "\
------BEGIN CERTIFICATE-----
-MIIBejCCASGgAwIBAgIUDZcyZAZ2eEoZPm5HmoS/s9kVWC0wCgYIKoZIzj0EAwIw
-EjEQMA4GA1UEAwwHVGVzdCBDQTAgFw0yNjExMjQwODM1NDhaGA8yMTI2MTAzMTA4
-MzU0OFowEjEQMA4GA1UEAwwHVGVzdCBDQTBZMBMGByqGSM49AgEGCCqGSM49AwEH
-A0IABDllXG/ljyOVSJJjfPivedwWI/JezzYxNEq+GiBH6r2Tla5On5FUQlLZLamF
-s/frBC6Yhr6l5AafnGurf0EaRU6jUzBRMB0GA1UdDgQWBBTEzrXWPmITTHaV5iUH
-3kdQLHlWWjAfBgNVHSMEGDAWgBTEzrXWPmITTHaV5iUH3kdQLHlWWjAPBgNVHRMB
-Af8EBTADAQH/MAoGCCqGSM49BAMCA0cAMEQCIHB+5VwI1Zr0WFG55E+2LNaIF7Tu
-F6uPqRSeKekw+N7uAiBNAqG69xW9+2D7qiBFwLnBQvz9mLtbVjX7MNAtfzxF/Q==
------END CERTIFICATE-----
-";
-
-    #[test]
-    fn a_file_of_certificates_is_read_and_a_broken_one_refused() {
-        let directory = tempfile::tempdir().unwrap();
-        let check = |text: &str| {
-            let path = directory.path().join("ca.pem");
-            std::fs::write(&path, text).unwrap();
-            certificates(&path)
-        };
-        assert_eq!(check(CERTIFICATE), Ok(()));
-        assert_eq!(check(&CERTIFICATE.repeat(2)), Ok(()));
-        let none = Err("there is no PEM certificate in it".to_owned());
-        assert_eq!(check("hello"), none);
-        assert_eq!(
-            check(&CERTIFICATE.replace("CERTIFICATE", "PRIVATE KEY")),
-            none
-        );
-        assert!(check(&CERTIFICATE.replace("MII", "AAA")).is_err());
-        assert!(check(&CERTIFICATE.replace("-----END", "")).is_err());
-        // One broken certificate is not hidden by a good one.
-        let broken = CERTIFICATE.replace("MII", "AAA");
-        assert!(check(&format!("{CERTIFICATE}{broken}")).is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! The configuration as a whole: layers, precedence, redaction.
 
+mod collectors;
 mod sentences;
 
 use std::path::Path;
@@ -144,7 +145,7 @@ fn flags_win_over_variables_over_the_file_over_defaults() {
     assert_eq!(config.gitlab.timeout.as_secs(), 7);
     assert_eq!(config.log.format, LogFormat::Json);
     assert_eq!(config.gitlab.rest_page_size, 100);
-    let origin = |path: &str| config.origin(path).unwrap().to_string();
+    let origin = |path: &str| config.tree.at(path).unwrap().origin.to_string();
     assert_eq!(origin("log.level"), "--set log.level");
     assert_eq!(origin("gitlab.timeout"), "AGE_GITLAB_TIMEOUT");
     assert!(origin("log.format").ends_with("age.yml:1"));
@@ -254,7 +255,7 @@ fn secrets_appear_nowhere() {
         config.otlp(Signal::Traces).unwrap().headers["a"].expose(),
         secret
     );
-    let shown = format!("{config:?}\n{}\n{}", config.redacted(), config.to_yaml());
+    let shown = format!("{config:?}\n{}", config.to_yaml());
     assert!(shown.contains("[redacted]"));
     assert!(!shown.contains(secret), "{shown}");
     // Nor in what is said about wrong ones.

@@ -2,7 +2,7 @@
 
 use crate::clock::UnixSeconds;
 use crate::facts::Problem;
-use crate::gitlab::repository::{Commit, Contributor};
+use crate::gitlab::model::{Commit, Contributor};
 use crate::types::Text;
 
 /// What a look read of a project.

@@ -1,7 +1,7 @@
 //! What was read of a project's DORA figures.
 
 use crate::facts::Problem;
-use crate::gitlab::dora::DoraByTier;
+use crate::gitlab::model::DoraByTier;
 use crate::memory::dora::{DoraMemory, DoraProgress};
 
 /// What was read of a project.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::UnixSeconds;
 use crate::facts::Problem;
-use crate::gitlab::rest::{Deployment, Environment};
+use crate::gitlab::model::{Deployment, Environment};
 use crate::memory::environments::EnvironmentsProgress;
 
 /// What a look read of a project.

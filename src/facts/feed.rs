@@ -90,3 +90,36 @@ pub struct FeedRead {
     /// What went wrong and will be tried again, or was left out.
     pub problems: Vec<Problem>,
 }
+
+/// What a step of the backfill read: details of pipelines that had come to rest when the project was
+/// first read.
+#[derive(Debug)]
+pub struct BackfillRead {
+    /// Facts about them.
+    pub pipelines: Vec<PipelineFacts>,
+    /// Those that were deleted in GitLab.
+    pub deleted: Vec<PipelineId>,
+    /// How far the project has been read, as this step sees it.
+    pub progress: FeedProgress,
+    /// What went wrong and will be tried again, or was left out.
+    pub problems: Vec<Problem>,
+}
+
+impl BackfillRead {
+    /// Takes the step into what is remembered now, and gives what is left of it as the change feed
+    /// would give it.
+    #[must_use]
+    pub fn take_in(&self, progress: &mut FeedProgress) -> Feed {
+        let read = self.pipelines.iter().map(|facts| facts.pipeline.id);
+        let read: Vec<PipelineId> = read.chain(self.deleted.iter().copied()).collect();
+        let taken = progress.take_backfill(&self.progress, &read);
+        let pipelines = self.pipelines.iter();
+        let pipelines = pipelines.filter(|facts| taken.contains(&facts.pipeline.id));
+        let deleted = self.deleted.iter().copied();
+        Feed {
+            pipelines: pipelines.cloned().collect(),
+            followed: progress.followed.keys().copied().collect(),
+            deleted: deleted.filter(|id| taken.contains(id)).collect(),
+        }
+    }
+}

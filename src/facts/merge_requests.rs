@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use crate::clock::UnixSeconds;
 use crate::facts::Problem;
-use crate::gitlab::reviews::{CensusPage, ReviewedMergeRequest};
+use crate::gitlab::model::{CensusPage, ReviewedMergeRequest};
 use crate::memory::merge_requests::MergeRequestsProgress;
 
 /// What a look read of a project.

@@ -10,8 +10,8 @@ pub mod refs;
 pub mod test_reports;
 mod unavailable;
 
+use crate::gitlab::model::{RepositoryInfo, ValueStreams};
 use crate::gitlab::model::{Runner, Schedule, Variable};
-use crate::gitlab::repository::{RepositoryInfo, ValueStreams};
 use crate::memory::ProjectMemory;
 use crate::memory::refs::RefName;
 use crate::types::PipelineId;
@@ -25,6 +25,8 @@ pub use unavailable::Unavailable;
 pub enum Reading {
     /// What moved.
     ChangeFeed,
+    /// What had come to rest before a project was first read.
+    Backfill,
     /// Which refs exist.
     Refs,
     /// Merge requests and their reviews.
@@ -57,6 +59,7 @@ impl Reading {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ChangeFeed => "change_feed",
+            Self::Backfill => "backfill",
             Self::Refs => "refs",
             Self::MergeRequests => "merge_requests",
             Self::Environments => "environments",
@@ -78,6 +81,8 @@ impl Reading {
 pub enum Facts {
     /// Pipelines that moved.
     Feed(Box<feed::FeedRead>),
+    /// Details of pipelines that had come to rest before.
+    Backfill(Box<feed::BackfillRead>),
     /// Which refs exist.
     Refs(refs::RefsRead),
     /// Merge requests and their reviews.
@@ -105,16 +110,21 @@ pub enum Facts {
 }
 
 impl Facts {
-    /// Notes how far the project has been read.
-    pub fn note_progress(&self, memory: &mut ProjectMemory) {
+    /// Notes how far the project has been read. Gives the pipelines that the collectors of the change
+    /// feed measure, if this has any.
+    #[must_use]
+    pub fn note_progress(&self, memory: &mut ProjectMemory) -> Option<feed::Feed> {
         match self {
             Self::Feed(read) => {
                 memory.feed.clone_from(&read.progress);
                 memory.role = read.project.role.value();
+                return Some(read.feed.clone());
             }
+            Self::Backfill(read) => return Some(read.take_in(memory.feed.as_mut()?)),
             Self::Refs(read) => {
                 memory.refs = read.progress.clone();
                 memory.refs_seen = read.seen.clone();
+                return Some(read.as_feed(memory));
             }
             Self::MergeRequests(read) => memory.merge_requests_state = read.progress.clone(),
             Self::Environments(read) => memory.environments_state = read.progress.clone(),
@@ -128,6 +138,7 @@ impl Facts {
             | Self::Security(_)
             | Self::Variables(_) => {}
         }
+        None
     }
 
     /// What went wrong and left the rest whole.
@@ -135,6 +146,7 @@ impl Facts {
     pub fn problems(&self) -> &[Problem] {
         match self {
             Self::Feed(read) => &read.problems,
+            Self::Backfill(read) => &read.problems,
             Self::Refs(read) => &read.problems,
             Self::MergeRequests(read) => &read.problems,
             Self::Environments(read) => &read.problems,

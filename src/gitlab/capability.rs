@@ -4,16 +4,18 @@
 //! missing role, so what a role hides is said here once, for `check`, `/ready` and the status
 //! page alike.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use super::GitLab;
 use super::error::GitLabError;
-use super::graphql::{Batch, ProjectTier};
-use super::model::{Known, Role};
-use super::rest::{CurrentUser, Metadata, TokenInfo};
+use super::graphql::batch::NotRead;
+use super::graphql::{Batch, FailedProject, ProjectTier};
+use super::model::Known;
+use super::model::{CurrentUser, Metadata, TokenInfo};
 use crate::clock::UnixSeconds;
-use crate::types::ProjectId;
-use crate::types::Tier;
+use crate::types::{ProjectId, Tier};
 
 /// Community or Enterprise Edition. The latter says nothing about the licence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -152,22 +154,6 @@ impl TokenState {
 /// Days before a token's end from which it is worth a word.
 const EXPIRES_SOON_DAYS: u64 = 14;
 
-/// What a role hides from the exporter: empty lists and nulls instead of errors. `None` when
-/// nothing is hidden.
-#[must_use]
-pub fn hidden_by_role(role: Role) -> Option<&'static str> {
-    if role < Role::REPORTER {
-        Some(
-            "below Reporter: pipelines, jobs, merge requests and analytics of private projects \
-             are empty",
-        )
-    } else if role < Role::MAINTAINER {
-        Some("below Maintainer: types of group and project runners come from REST only")
-    } else {
-        None
-    }
-}
-
 impl GitLab {
     /// Version and edition.
     ///
@@ -198,8 +184,8 @@ impl GitLab {
         }
     }
 
-    /// Tiers of up to [`GitLab::TIER_PROJECTS`] projects. Community Edition is Free without
-    /// asking; without GraphQL the tier stays unread, and the setting `gitlab.tier` tells it.
+    /// Tiers of projects. Community Edition is Free without asking; without GraphQL the tier stays
+    /// unread, and the setting `gitlab.tier` tells it.
     ///
     /// # Errors
     /// When nothing at all could be read; single projects that could not are in the batch.
@@ -208,13 +194,51 @@ impl GitLab {
         ids: &[ProjectId],
         instance: &Instance,
         now: UnixSeconds,
-    ) -> Result<Batch<ProjectTier>, GitLabError> {
+    ) -> Result<Batch<ProjectTier>, Arc<GitLabError>> {
         if instance.edition == Edition::Community {
             return Ok(all(ids, Known::Value(Tier::Free)));
         }
         if !self.uses_graphql() {
             return Ok(all(ids, Known::Unread));
         }
+        let read = self.shared.tiers.ask(
+            ids,
+            now,
+            |found: &ProjectTier| found.id,
+            async |ids: Vec<ProjectId>| self.tiers_of(&ids, instance, now).await,
+        );
+        let mut batch = Batch {
+            items: Vec::new(),
+            failed: Vec::new(),
+            bytes: 0,
+        };
+        let mut failure = None;
+        for (id, read) in read.await {
+            match read {
+                Ok(tier) => batch.items.push(tier),
+                Err(NotRead::Gone) => {}
+                Err(NotRead::Partial(why) | NotRead::TooMuch(why, _)) => {
+                    batch.failed.push(failed(id, why));
+                }
+                Err(NotRead::Failed(error)) => {
+                    let why = error.to_string();
+                    batch.failed.push(failed(id, why));
+                    failure = Some(error);
+                }
+            }
+        }
+        match failure {
+            Some(error) if batch.failed.len() == ids.len() => Err(error),
+            _ => Ok(batch),
+        }
+    }
+
+    async fn tiers_of(
+        &self,
+        ids: &[ProjectId],
+        instance: &Instance,
+        now: UnixSeconds,
+    ) -> Result<Batch<ProjectTier>, GitLabError> {
         if instance.at_least(18, 11) {
             match self.licensed_tiers(ids).await {
                 // The field is an experiment and may go as it came.
@@ -226,10 +250,19 @@ impl GitLab {
     }
 }
 
+const fn failed(id: ProjectId, why: String) -> FailedProject {
+    FailedProject {
+        id,
+        why,
+        too_much: None,
+    }
+}
+
 fn all(ids: &[ProjectId], tier: Known<Tier>) -> Batch<ProjectTier> {
     Batch {
         items: ids.iter().map(|&id| ProjectTier { id, tier }).collect(),
         failed: Vec::new(),
+        bytes: 0,
     }
 }
 

@@ -8,7 +8,7 @@ use backon::{ExponentialBuilder, Retryable};
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LOCATION,
 };
-use reqwest::{Certificate, Method, StatusCode, redirect};
+use reqwest::{Method, StatusCode, redirect};
 use tokio::time::Instant;
 use tracing::{Instrument, Span, debug, trace, warn};
 use url::Url;
@@ -16,10 +16,11 @@ use url::Url;
 use super::accounting::{Accounting, Outcome};
 use super::answer;
 use super::error::{Cause, GRAPHQL, GitLabError};
-use super::limiter::{Lane, Limiter, Throttle, observation};
+use super::limiter::{Kind, Lane, Limiter, Throttle, observation};
 use super::settings::{RetryPolicy, Settings, SetupError};
 use super::token::Token;
 use crate::clock::{Clock, UnixSeconds};
+use crate::tls::{self, Certificates};
 
 /// Redirects within the instance that one call follows.
 const MAX_REDIRECTS: u32 = 3;
@@ -58,6 +59,8 @@ pub(crate) struct Query {
     pub(crate) operation: &'static str,
     /// The JSON body.
     pub(crate) body: Vec<u8>,
+    /// How many projects it is about.
+    pub(crate) projects: usize,
 }
 
 /// A successful answer.
@@ -74,6 +77,13 @@ impl Call {
             "POST"
         } else {
             "GET"
+        }
+    }
+
+    const fn kind(&self) -> Kind {
+        match self.graphql {
+            Some(_) => Kind::GraphQl,
+            None => Kind::Rest,
         }
     }
 
@@ -245,7 +255,8 @@ impl Client {
         }
     }
 
-    /// One HTTP exchange: the limiter before it, the accounts after it.
+    /// One HTTP exchange: the limiter before it, the accounts after it. It is under way until what its
+    /// answer says about the limits is known, too.
     async fn exchange(
         &self,
         lane: Lane,
@@ -253,15 +264,15 @@ impl Client {
         url: Url,
         active: &Active,
     ) -> Result<(StatusCode, HeaderMap, Vec<u8>), Cause> {
-        let waited = self
+        let turn = self
             .limiter
-            .acquire(lane, call.endpoint)
+            .acquire(lane, call.kind(), call.endpoint)
             .await
             .map_err(|exhausted| Cause::RateLimited {
                 wait: Some(exhausted.wait),
             })?;
-        if waited >= WORTH_TELLING {
-            self.accounting.throttled(waited.as_secs_f64());
+        if turn.waited >= WORTH_TELLING {
+            self.accounting.throttled(turn.waited.as_secs_f64());
         }
         let begun = Instant::now();
         let result = self.transfer(call, url).await;
@@ -280,6 +291,7 @@ impl Client {
         );
         let (status, headers, body) = result?;
         self.observe(call, status, &headers, &body).await;
+        drop(turn);
         Ok((status, headers, body))
     }
 
@@ -378,11 +390,14 @@ impl Active {
     }
 }
 
-/// Whether trying the same again makes sense. A GraphQL query that took too long will do so
-/// again: its caller asks for less instead. A call that the limiter turned away does not insist.
+/// Whether trying the same again makes sense. A GraphQL query that took too long will do so again, and
+/// one over several projects that a server fails at may fail for one of them: its caller asks for less
+/// instead. A call that the limiter turned away does not insist.
 fn retryable(call: &Call, cause: &Cause) -> bool {
+    let is_batch = |query: &Query| query.projects > 1;
     match cause {
         Cause::Timeout => call.graphql.is_none(),
+        Cause::Server(..) if call.graphql.as_ref().is_some_and(is_batch) => false,
         Cause::RateLimited { wait } => wait.is_none(),
         cause => cause.is_retryable(),
     }
@@ -434,8 +449,7 @@ fn root(url: &Url) -> Result<Url, SetupError> {
     reason = "the one client that talks to GitLab"
 )]
 fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
-    // Somebody else in the process may have installed it already, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    tls::install_provider();
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     let mut builder = reqwest::Client::builder()
@@ -451,12 +465,10 @@ fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
             path: path.clone(),
             why,
         };
-        let pem = std::fs::read(path).map_err(|error| refuse(error.to_string()))?;
-        let certificates =
-            Certificate::from_pem_bundle(&pem).map_err(|error| refuse(error.to_string()))?;
-        if certificates.is_empty() {
-            return Err(refuse("no PEM certificate in it".to_owned()));
-        }
+        let certificates = Certificates::read(path).map_err(|error| refuse(error.to_string()))?;
+        let certificates = certificates
+            .for_http()
+            .map_err(|error| refuse(error.to_string()))?;
         builder = builder.tls_certs_merge(certificates);
     }
     if !settings.enable_tls_verify {

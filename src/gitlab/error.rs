@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::pager::Excess;
+
 /// A call to GitLab that failed.
 ///
 /// Its text names the endpoint (a template, without ids) and what to look at; texts that came
@@ -65,6 +67,9 @@ pub enum Cause {
         /// The limit in bytes.
         limit: usize,
     },
+    /// A list has more than is read of one.
+    #[error("the list has too much: {0}")]
+    TooMuch(Excess),
     /// GitLab wants the call to go elsewhere.
     #[error(
         "GitLab redirects to {to}, and the token goes nowhere but to gitlab.url; set gitlab.url to the new address if that is right"
@@ -138,7 +143,7 @@ impl Cause {
             Self::Interrupted(_) => "interrupted",
             Self::Html(_) => "html",
             Self::Decode(_) => "decode",
-            Self::TooLarge { .. } => "too_large",
+            Self::TooLarge { .. } | Self::TooMuch(_) => "too_large",
             Self::Redirected { .. } => "redirected",
             Self::GraphQl(_) => "graphql",
             Self::GraphQlComplexity(_) => "graphql_complexity",
@@ -181,9 +186,11 @@ impl Cause {
             Self::GraphQlTimeout(text) => Self::GraphQlTimeout(edit(text)),
             Self::GraphQlSchema(text) => Self::GraphQlSchema(edit(text)),
             Self::Token(text) => Self::Token(edit(text)),
-            Self::RateLimited { .. } | Self::Timeout | Self::Html(_) | Self::TooLarge { .. } => {
-                self
-            }
+            Self::RateLimited { .. }
+            | Self::Timeout
+            | Self::Html(_)
+            | Self::TooLarge { .. }
+            | Self::TooMuch(_) => self,
         }
     }
 }
@@ -208,12 +215,6 @@ impl GitLabError {
             | Cause::Html(status) => Some(*status),
             _ => None,
         }
-    }
-
-    /// Whether the same call may succeed in a moment.
-    #[must_use]
-    pub const fn is_retryable(&self) -> bool {
-        self.cause.is_retryable()
     }
 
     /// Whether the thing asked for does not exist, or not for this token.
@@ -242,7 +243,8 @@ impl GitLabError {
     /// Whether GraphQL will not answer this while REST may: it is off, refused, too old or failing.
     ///
     /// False for what would hit REST alike (no connection, rate limit) and for a batch that is
-    /// only too heavy, except a failing server: ask [`Self::batch_too_heavy`] first.
+    /// only too heavy, except a failing server: ask [`Self::batch_too_heavy`] first. Nor for a list that
+    /// never ends: it is the project's.
     #[must_use]
     pub fn graphql_unavailable(&self) -> bool {
         self.endpoint.starts_with(GRAPHQL)
@@ -256,6 +258,7 @@ impl GitLabError {
                     | Cause::Interrupted(_)
                     | Cause::GraphQlComplexity(_)
                     | Cause::GraphQlTimeout(_)
+                    | Cause::TooMuch(_)
                     | Cause::Token(_)
             )
     }

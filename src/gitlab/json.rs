@@ -1,14 +1,11 @@
 //! Reads JSON that may hold anything: one bad item of a list is left out, the rest is kept.
 
-mod mend;
-
 use std::borrow::Cow;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::answer::shorten;
-use mend::mended;
 
 /// Bad items that one answer may have before it is refused as a whole.
 const MAX_FLAWS: usize = 200;
@@ -102,19 +99,15 @@ pub(crate) fn tree<T: DeserializeOwned>(body: &[u8]) -> Result<(T, Vec<Flaw>), S
     }
 }
 
-/// Parses anything that is nearly JSON; true when the text was not UTF-8.
+/// Parses JSON; true when the text was not UTF-8. What is no JSON, or holds what no reader of it can (a
+/// number beyond a float, half of a surrogate pair, a hundred levels), is refused as a whole: GitLab
+/// writes none of it, and a query over several projects is halved until the one is found.
 fn parse(body: &[u8]) -> Result<(Value, bool), String> {
     let text = String::from_utf8_lossy(body);
     let broken = matches!(text, Cow::Owned(_));
     match serde_json::from_str(&text) {
         Ok(value) => Ok((value, broken)),
-        // One value that cannot be held must not cost the whole answer.
-        Err(error) => {
-            let (text, mended) = mended(&text);
-            serde_json::from_str(&text)
-                .map(|value| (value, broken || mended))
-                .map_err(|_| describe(&error, body))
-        }
+        Err(error) => Err(describe(&error, body)),
     }
 }
 

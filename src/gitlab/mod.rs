@@ -11,7 +11,6 @@ mod answer;
 pub mod bodies;
 pub mod capability;
 mod client;
-pub mod dora;
 pub mod error;
 pub mod graphql;
 mod json;
@@ -19,23 +18,25 @@ pub mod limiter;
 pub mod model;
 #[cfg(test)]
 mod mutation;
-pub mod repository;
+mod pager;
 pub mod rest;
-pub mod reviews;
 pub mod settings;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod token;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use accounting::{Accounting, NoAccounting, Outcome};
 pub use error::{Cause, GitLabError};
 pub use limiter::{Budget, Lane, Limiter, LocalLimiter};
+pub use pager::Excess;
 pub use settings::{RetryPolicy, Settings, SetupError, TokenSource};
 
 use crate::clock::{Clock, UnixSeconds};
 use client::Client;
+use graphql::batch::{Batches, Breaker};
 
 /// A GitLab instance and a token.
 #[derive(Clone)]
@@ -49,6 +50,8 @@ struct Shared {
     use_graphql: bool,
     graphql_page_size: u32,
     rest_page_size: u32,
+    /// Queries for tiers; who asks for them repeats them by a rhythm of its own.
+    tiers: Batches,
 }
 
 impl GitLab {
@@ -65,6 +68,7 @@ impl GitLab {
             per_second: settings.max_requests_per_second,
             burst: settings.burst,
             per_hour: settings.max_requests_per_hour,
+            at_once: settings.max_concurrent_requests,
         })
         .map_err(SetupError::Limits)?;
         Self::with_limiter(settings, Arc::new(limiter), accounting, clock)
@@ -86,6 +90,10 @@ impl GitLab {
                 use_graphql: settings.use_graphql,
                 graphql_page_size: settings.graphql_page_size.clamp(1, 100),
                 rest_page_size: settings.rest_page_size.clamp(1, 100),
+                tiers: Batches::new(
+                    &Breaker::pausing(settings.use_graphql, Duration::ZERO),
+                    Self::TIER_PROJECTS,
+                ),
             }),
             lane: Lane::Normal,
         })
@@ -100,10 +108,21 @@ impl GitLab {
         }
     }
 
+    /// The lane of its calls: that of the task, or its own.
+    fn lane(&self) -> Lane {
+        Lane::of_task().unwrap_or(self.lane)
+    }
+
     /// Whether the settings allow GraphQL.
     #[must_use]
     pub fn uses_graphql(&self) -> bool {
         self.shared.use_graphql
+    }
+
+    /// A breaker for queries that fail together; it lets none through where the settings do not allow
+    /// GraphQL.
+    pub(crate) fn breaker(&self) -> Arc<Breaker> {
+        Breaker::new(self.uses_graphql())
     }
 
     /// The instance's root address, with a final slash and without secrets.

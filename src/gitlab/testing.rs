@@ -10,6 +10,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use url::Url;
 
@@ -58,6 +59,61 @@ pub(crate) enum Reply {
     Endless,
     /// Never answers.
     Silence,
+    /// Answers with status and headers, and with the body when the gate lets it.
+    Held(Arc<Gate>, Box<Self>),
+}
+
+/// Holds answers back, and counts those that it holds.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    held: Mutex<Held>,
+    open: Notify,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    now: [usize; 2],
+    most: [usize; 2],
+    /// Answers that may go.
+    let_go: usize,
+}
+
+impl Gate {
+    /// The most answers that were held at once, and the most of these that were to GraphQL queries.
+    pub(crate) fn most(&self) -> [usize; 2] {
+        self.held.lock().unwrap().most
+    }
+
+    /// Lets one answer go.
+    pub(crate) fn let_one_go(&self) {
+        self.held.lock().unwrap().let_go += 1;
+        self.open.notify_waiters();
+    }
+
+    async fn pass(&self, request: &Request) {
+        let counts = [1, usize::from(request.target.ends_with("/graphql"))];
+        {
+            let mut held = self.held.lock().unwrap();
+            for (index, count) in counts.into_iter().enumerate() {
+                held.now[index] += count;
+                held.most[index] = held.most[index].max(held.now[index]);
+            }
+        }
+        loop {
+            let open = self.open.notified();
+            {
+                let mut held = self.held.lock().unwrap();
+                if held.let_go > 0 {
+                    held.let_go -= 1;
+                    for (index, count) in counts.into_iter().enumerate() {
+                        held.now[index] -= count;
+                    }
+                    return;
+                }
+            }
+            open.await;
+        }
+    }
 }
 
 impl Reply {
@@ -209,7 +265,12 @@ async fn serve(
             seen.push(request.clone());
             seen.len() - 1
         };
-        match answer(&request, number) {
+        let (gate, reply) = match answer(&request, number) {
+            Reply::Held(gate, reply) => (Some(gate), *reply),
+            reply => (None, reply),
+        };
+        match reply {
+            Reply::Held(..) => unreachable!("held twice"),
             Reply::Silence => std::future::pending().await,
             Reply::Raw(bytes) => {
                 let _ = stream.write_all(&bytes).await;
@@ -232,9 +293,13 @@ async fn serve(
                     let _ = write!(head, "{name}: {value}\r\n");
                 }
                 head.push_str("\r\n");
-                if stream.write_all(head.as_bytes()).await.is_err()
-                    || stream.write_all(&body).await.is_err()
-                {
+                if stream.write_all(head.as_bytes()).await.is_err() {
+                    return;
+                }
+                if let Some(gate) = gate {
+                    gate.pass(&request).await;
+                }
+                if stream.write_all(&body).await.is_err() {
                     return;
                 }
             }

@@ -46,12 +46,7 @@ pub(super) fn measure(
         _ => before.clone(),
     };
     let mut memory = ProjectMemory::clone(entry.memory());
-    facts.note_progress(&mut memory);
-    let feed = match facts {
-        Facts::Feed(read) => Some(read.feed.clone()),
-        Facts::Refs(read) => Some(read.as_feed(&memory)),
-        _ => None,
-    };
+    let feed = facts.note_progress(&mut memory);
     let seen = memory.refs_seen.clone();
     let subject = Subject {
         id: entry.id(),
@@ -72,7 +67,10 @@ pub(super) fn measure(
         retirements: Vec::new(),
     };
     let mut unavailable = Vec::new();
-    for measures in ingest.collectors.measure(subject, facts, &mut memory) {
+    for measures in ingest
+        .collectors
+        .measure(subject, facts, feed.as_ref(), &mut memory)
+    {
         let Measures {
             collector,
             measured,

@@ -180,7 +180,7 @@ impl Ingest {
         // What the change feed and refs measure is never said to be unavailable.
         let unavailable = match source.needs() {
             Needs::Tier => unavailable,
-            Needs::Nothing | Needs::Pipelines => Vec::new(),
+            Needs::Nothing | Needs::FirstRead | Needs::Pipelines => Vec::new(),
         };
         part.ended.push(Ended {
             id,
@@ -337,6 +337,33 @@ impl Ingest {
         if let Err(error) = recorded {
             tracing::error!(projects = removed.len(), %error, "removal failed, will retry");
             self.registry.lock().remove_later(removed);
+        }
+    }
+
+    /// Takes away what collectors show of projects that they are off for.
+    pub async fn switch_off(&self, now: UnixSeconds) {
+        // Memories change only under this lock.
+        let mut recorder = self.recorder.lock().await;
+        let switched_off = self.registry.lock().take_switched_off();
+        if switched_off.is_empty() {
+            return;
+        }
+        let runs = switched_off.iter().map(|off| {
+            let retire = |one: &Collector| Retirement::Collector(*one, Some(off.path.clone()));
+            let none = |one: &Collector| (*one, Measured::default());
+            ProjectRun {
+                project: off.id,
+                retirements: off.collectors.iter().map(retire).collect(),
+                measured: off.collectors.iter().map(none).collect(),
+                memory: Some(Arc::clone(&off.memory)),
+                births: Vec::new(),
+            }
+        });
+        let recorded = recorder.record(runs.collect(), now).await;
+        self.observer.store(is_kept(&recorded));
+        if let Err(error) = recorded {
+            tracing::error!(%error, "series of collectors that are off not removed yet, will retry");
+            self.registry.lock().switch_off_later(switched_off);
         }
     }
 

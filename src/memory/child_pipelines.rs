@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
 use super::history::RefHistory;
 use super::pipelines::RunClaim;
 use crate::clock::UnixSeconds;
@@ -11,7 +9,7 @@ use crate::gitlab::model::Status;
 use crate::types::{PipelineId, ProjectId, Text};
 
 /// What is remembered of a project's downstream pipelines.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChildPipelinesMemory {
     /// Pipelines of this project.
     pub(crate) claims: BTreeMap<PipelineId, RunClaim>,
@@ -24,7 +22,7 @@ pub struct ChildPipelinesMemory {
 
 /// What tells the series of two downstream pipelines of one ref apart. Projects stand by their ids,
 /// which survive a rename.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BridgeKey {
     pub(crate) name: Text,
     pub(crate) parent_project: ProjectId,
@@ -33,7 +31,7 @@ pub(crate) struct BridgeKey {
     pub(crate) git_ref: Text,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct NewestDownstream {
     pub(crate) id: PipelineId,
     pub(crate) status: Status,

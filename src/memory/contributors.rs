@@ -2,18 +2,16 @@
 
 use std::collections::VecDeque;
 
-use serde::{Deserialize, Serialize};
-
 use super::names::Names;
 use crate::clock::UnixSeconds;
-use crate::gitlab::repository::Commit;
+use crate::gitlab::model::Commit;
 use crate::types::Text;
 
 /// Counted commits that are known by their hashes, for when they come again.
 pub(crate) const CLAIMS: usize = 256;
 
 /// How far a branch has been counted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Begun {
     /// Its name.
     pub branch: Text,
@@ -24,7 +22,7 @@ pub struct Begun {
 }
 
 /// What is remembered of a project's commits.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ContributorsMemory {
     /// The default branch; none before the first commit.
     pub begun: Option<Begun>,

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use crate::clock::UnixSeconds;
-use crate::gitlab::rest::{Deployment, Environment};
+use crate::gitlab::model::{Deployment, Environment};
 use crate::types::Text;
 
 /// How far the deployments of a project have been read.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct EnvironmentsProgress {
     /// When the project was first looked at, by GitLab's clock.
     pub(crate) first_seen: UnixSeconds,
@@ -26,14 +24,14 @@ pub struct EnvironmentsProgress {
 }
 
 /// An event of a deployment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum DeploymentEvent {
     Created,
     Finished,
 }
 
 /// The last success of an environment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LastSuccess {
     /// Id of the deployment.
     pub id: u64,
@@ -45,7 +43,7 @@ pub struct LastSuccess {
 }
 
 /// What is remembered of an environment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RememberedEnvironment {
     /// As GitLab has it.
     pub environment: Environment,
@@ -96,7 +94,7 @@ impl RememberedEnvironment {
 }
 
 /// What is remembered of a project's environments.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct EnvironmentsMemory {
     pub(crate) claims: BTreeMap<(u64, DeploymentEvent), UnixSeconds>,
     pub(crate) known: BTreeMap<u64, RememberedEnvironment>,

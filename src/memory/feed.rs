@@ -1,9 +1,7 @@
 //! How far the change feed has read a project.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::Pipeline;
@@ -20,7 +18,7 @@ pub(crate) const QUIET_OVERLAP: Duration = Duration::from_secs(300);
 
 /// How deep a project has been read. Its first looks go deeper one by one, so that the pipelines of
 /// all projects are shown, and then their jobs, before anything that takes requests per pipeline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Depth {
     /// Pipelines, and the jobs of those that are active: these are not history for long.
     Pipelines,
@@ -31,7 +29,7 @@ pub enum Depth {
 }
 
 /// What the change feed remembers of a project.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct FeedProgress {
     /// How deep it has been read.
     pub depth: Depth,
@@ -46,7 +44,7 @@ pub struct FeedProgress {
 }
 
 /// A pipeline that is followed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Followed {
     /// The pipeline as it was last read.
     pub pipeline: Pipeline,
@@ -84,6 +82,29 @@ impl FeedProgress {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.depth == Depth::Everything
+    }
+
+    /// Takes in a step of the backfill, which began from an earlier state of this: what moved
+    /// meanwhile is read by the change feed and stays as it is. Says which pipelines were taken in.
+    pub fn take_backfill(&mut self, step: &Self, read: &[PipelineId]) -> BTreeSet<PipelineId> {
+        self.depth = self.depth.max(step.depth);
+        let mut taken = BTreeSet::new();
+        for id in read {
+            let Some(known) = self.followed.get_mut(id) else {
+                continue;
+            };
+            if !known.rests {
+                continue;
+            }
+            taken.insert(*id);
+            match step.followed.get(id) {
+                Some(read) => known.clone_from(read),
+                None => {
+                    self.followed.remove(id);
+                }
+            }
+        }
+        taken
     }
 
     /// From when on changes are read again.

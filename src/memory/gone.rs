@@ -7,8 +7,6 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::Subject;
 use super::refs::{DELETED, RefName, is_watched, merge_request_ref};
 use crate::clock::UnixSeconds;
@@ -27,8 +25,8 @@ pub(crate) const UNTOLD_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Values of the label `ref` that are gone in a project, and since when. Pipelines that they started
 /// in other projects may be read again.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Gone(BTreeMap<Text, UnixSeconds>);
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Gone(pub(crate) BTreeMap<Text, UnixSeconds>);
 
 impl Gone {
     /// When it was last found that a name is gone, if it is.
@@ -74,8 +72,8 @@ impl Gone {
 ///
 /// A source branch's counters live while the branch is one of the project's that are watched, or
 /// while a merge request from it lives: an open one, or one whose state is shown.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct SourceBranches(BTreeMap<Text, BTreeMap<u64, UnixSeconds>>);
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SourceBranches(pub(crate) BTreeMap<Text, BTreeMap<u64, UnixSeconds>>);
 
 impl SourceBranches {
     /// Takes in merge request pipelines that were read.

@@ -2,21 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
 use super::Subject;
 use super::refs::{self, Candidate, RefName};
 use crate::clock::UnixSeconds;
 use crate::types::PipelineId;
 
 /// What is remembered of the newest pipelines of each ref, newest first.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RefHistory<T> {
     pub(crate) refs: BTreeMap<RefName, Ref<T>>,
 }
 
 /// A ref. It stays when its pipelines were deleted: what it counted goes on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Ref<T> {
     /// When its newest pipeline was created.
     pub(crate) newest: UnixSeconds,
@@ -33,7 +31,7 @@ impl<T> Default for RefHistory<T> {
 }
 
 /// A remembered pipeline.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Remembered<T> {
     /// The pipeline's id: the higher, the newer.
     pub id: PipelineId,

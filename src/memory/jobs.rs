@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use super::history::RefHistory;
 use super::refs::RefName;
 use crate::clock::UnixSeconds;
@@ -11,7 +9,7 @@ use crate::gitlab::model::Status;
 use crate::types::{JobId, PipelineId, Text};
 
 /// What is remembered of a project's jobs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct JobsMemory {
     /// Counted events, under the pipeline they hang on.
     pub(crate) claims: BTreeMap<PipelineId, BTreeMap<JobId, JobClaims>>,
@@ -29,7 +27,7 @@ impl JobsMemory {
 }
 
 /// The events of a job that have been counted or found to be history.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct JobClaims {
     /// Its end is history, though its labels may come to be known later.
     pub(crate) history: bool,
@@ -38,13 +36,13 @@ pub(crate) struct JobClaims {
     pub(crate) flaky: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct UnfinishedJobs {
     pub(crate) pending: u32,
     pub(crate) running: u32,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct JobSnapshot {
     pub(crate) id: JobId,
     pub(crate) name: Text,

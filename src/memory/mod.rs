@@ -41,85 +41,56 @@ use repository::{RepositoryMemory, RepositoryParts};
 use test_reports::TestReportsMemory;
 use variables::VariablesMemory;
 
-/// Declares what is remembered, part by part: a store keeps each by itself, under its name.
-macro_rules! memory {
-    ($($(#[$doc:meta])* $part:ident: $type:ty),* $(,)?) => {
-        /// What is remembered of a project: committed as a whole, with the rows it led to.
-        #[derive(Clone, Debug, Default, PartialEq)]
-        pub struct ProjectMemory {
-            $($(#[$doc])* pub $part: $type),*
-        }
-
-        impl ProjectMemory {
-            /// The parts by their names, in postcard's format.
-            pub fn parts(
-                &self,
-            ) -> impl Iterator<Item = (&'static str, Result<Vec<u8>, postcard::Error>)> {
-                [$((stringify!($part), postcard::to_stdvec(&self.$part))),*].into_iter()
-            }
-
-            /// Puts a part back. One that no name is known for is of a collector that is no more.
-            ///
-            /// # Errors
-            /// When it is not what the part looks like.
-            pub fn restore_part(&mut self, name: &str, bytes: &[u8]) -> Result<(), postcard::Error> {
-                match name {
-                    $(stringify!($part) => self.$part = postcard::from_bytes(bytes)?,)*
-                    _ => {}
-                }
-                Ok(())
-            }
-        }
-    };
-}
-
-memory! {
+/// What is remembered of a project: committed as a whole, with the rows it led to. What is stored of
+/// it, and how, is in [`crate::store`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProjectMemory {
     /// The full path that its series bear; empty before anything was measured.
-    path: Text,
+    pub path: Text,
     /// The token's role in it at the last look.
-    role: Option<Role>,
+    pub role: Option<Role>,
     /// How far the change feed has read; none before the first look.
-    feed: Option<FeedProgress>,
+    pub feed: Option<FeedProgress>,
     /// When refs were last looked at, and why they are to be looked at again.
-    refs: RefsProgress,
+    pub refs: RefsProgress,
     /// Which refs exist.
-    refs_seen: RefsSeen,
+    pub refs_seen: RefsSeen,
     /// Refs that are gone, and that other projects may name still.
-    gone: Gone,
+    pub gone: Gone,
     /// Source branches that merge requests are counted under.
-    source_branches: SourceBranches,
+    pub source_branches: SourceBranches,
     /// Refs of other projects that started pipelines here.
-    parents: Parents,
+    pub parents: Parents,
     /// Memory of the collector `pipelines`.
-    pipelines: PipelinesMemory,
+    pub pipelines: PipelinesMemory,
     /// Memory of the collector `jobs`.
-    jobs: JobsMemory,
+    pub jobs: JobsMemory,
     /// Memory of the collector `child_pipelines`.
-    child_pipelines: ChildPipelinesMemory,
+    pub child_pipelines: ChildPipelinesMemory,
     /// Memory of the collector `test_reports`.
-    test_reports: TestReportsMemory,
+    pub test_reports: TestReportsMemory,
     /// Memory of the collector `variables`.
-    variables: VariablesMemory,
+    pub variables: VariablesMemory,
     /// How far deployments have been read.
-    environments_state: EnvironmentsProgress,
+    pub environments_state: EnvironmentsProgress,
     /// Memory of the collector `environments`.
-    environments: EnvironmentsMemory,
+    pub environments: EnvironmentsMemory,
     /// How far merge requests have been read.
-    merge_requests_state: MergeRequestsProgress,
+    pub merge_requests_state: MergeRequestsProgress,
     /// Memory of the collector `merge_requests`.
-    merge_requests: MergeRequestsMemory,
+    pub merge_requests: MergeRequestsMemory,
     /// Reviewers who have series.
-    code_review: Names,
+    pub code_review: Names,
     /// How far what DORA figures are reckoned from has been read.
-    dora_state: DoraProgress,
+    pub dora_state: DoraProgress,
     /// Memory of the collector `dora`.
-    dora: DoraMemory,
+    pub dora: DoraMemory,
     /// Memory of the collector `repository`.
-    repository: RepositoryMemory,
+    pub repository: RepositoryMemory,
     /// What REST last told of the repository by calls of its own.
-    repository_parts: RepositoryParts,
+    pub repository_parts: RepositoryParts,
     /// Memory of the collector `contributors`.
-    contributors: ContributorsMemory,
+    pub contributors: ContributorsMemory,
 }
 
 impl ProjectMemory {

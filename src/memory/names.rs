@@ -7,8 +7,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::clock::UnixSeconds;
 use crate::types::Text;
 
@@ -16,7 +14,7 @@ use crate::types::Text;
 pub(crate) const QUIET: Duration = Duration::from_secs(90 * 86_400);
 
 /// The label values by which people have series in a project.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Names {
     /// See [`People::naming`](crate::people::People::naming).
     pub(crate) naming: Text,

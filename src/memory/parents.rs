@@ -7,8 +7,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::Subject;
 use super::refs::upstream_counting_ref;
 use crate::clock::UnixSeconds;
@@ -22,7 +20,7 @@ pub const QUIET: Duration = Duration::from_secs(30 * 24 * 3600);
 pub(crate) const EXACT: Duration = Duration::from_secs(3600);
 
 /// What has series of something that a ref of another project started, by its labels.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Started {
     /// `parent_project`.
     pub parent_project: Text,
@@ -33,10 +31,10 @@ pub struct Started {
 }
 
 /// All that has such series.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Parents(BTreeMap<Started, Parent>);
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Parents(pub(crate) BTreeMap<Started, Parent>);
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Parent {
     pub(crate) project: ProjectId,
     /// When what it started was last read.

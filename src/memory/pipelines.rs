@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use super::Subject;
 use super::history::RefHistory;
 use super::refs::RefName;
@@ -12,7 +10,7 @@ use crate::gitlab::model::{RefKind, Status};
 use crate::types::{PipelineId, Text};
 
 /// What is remembered of a project's pipelines.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PipelinesMemory {
     pub(crate) claims: BTreeMap<PipelineId, RunClaim>,
     pub(crate) newest: RefHistory<PipelineSnapshot>,
@@ -79,13 +77,13 @@ impl PipelinesMemory {
 }
 
 /// Which events of a pipeline have been claimed; its creation is, once it has a claim at all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RunClaim {
     /// Latest end seen: it was counted, is history, or stood there when the pipeline ran again.
     pub finished: Option<UnixSeconds>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PipelineSnapshot {
     pub(crate) source: Text,
     pub(crate) status: Status,

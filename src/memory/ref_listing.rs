@@ -3,8 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::refs::RefName;
 use crate::clock::UnixSeconds;
 use crate::gitlab::model;
@@ -17,7 +15,7 @@ pub(crate) const ACTIVITY_THROTTLE: Duration = Duration::from_secs(3600);
 pub(crate) const PIPELINE_CHECK: Duration = Duration::from_secs(24 * 3600);
 
 /// When a project's refs were looked at, and why they will be again.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RefsProgress {
     /// The activity that the last look was for.
     pub activity: Option<UnixSeconds>,

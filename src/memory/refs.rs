@@ -9,8 +9,6 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::clock::UnixSeconds;
 use crate::config::{CountRef, ProjectSettings, RefRule};
 use crate::gitlab::model::{
@@ -19,7 +17,7 @@ use crate::gitlab::model::{
 use crate::types::Text;
 
 /// A ref as states name it: merge requests by their iid.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RefName {
     /// Branch, tag or merge request.
     pub kind: RefKind,
@@ -146,7 +144,7 @@ pub(crate) fn admits(rule: &RefRule, name: &str) -> bool {
 pub const DELETED: &str = "deleted";
 
 /// Which refs exist, as far as they have been looked at.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RefsSeen {
     /// Branches, and when they were listed.
     pub branches: Option<Listing>,
@@ -181,7 +179,7 @@ impl RefsSeen {
 }
 
 /// The names that existed at a time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Listing {
     /// When the listing was begun (GitLab's time).
     pub at: UnixSeconds,

@@ -1,13 +1,11 @@
 //! What is remembered of a project's repository.
 
-use serde::{Deserialize, Serialize};
-
 use crate::clock::UnixSeconds;
-use crate::gitlab::repository::{Language, RefCounts, Releases, RepositoryInfo};
+use crate::gitlab::model::{Language, RefCounts, Releases, RepositoryInfo};
 use crate::types::Text;
 
 /// What is remembered of a project's repository.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RepositoryMemory {
     /// The default branch and the commits that GitLab last counted in it.
     pub(crate) commits: Option<(Text, u64)>,
@@ -28,7 +26,7 @@ impl RepositoryMemory {
 }
 
 /// What REST tells by calls of its own, as it was last told: it stays while they fail.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RepositoryParts {
     /// Languages of the default branch.
     pub languages: Option<Vec<Language>>,

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::Subject;
 use super::pipelines::PipelinesMemory;
 use super::refs::RefName;
@@ -39,7 +37,7 @@ pub struct Wanted {
 }
 
 /// What is remembered of a project's test reports.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct TestReportsMemory {
     /// The first look: what ended before is history.
     pub(crate) since: Option<UnixSeconds>,
@@ -51,7 +49,7 @@ pub struct TestReportsMemory {
     pub(crate) claims: BTreeMap<PipelineId, UnixSeconds>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RememberedReport {
     pub(crate) id: PipelineId,
     pub(crate) ended_at: UnixSeconds,

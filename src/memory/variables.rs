@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use super::Subject;
 use super::pipelines::PipelinesMemory;
 use super::refs::RefName;
@@ -11,7 +9,7 @@ use crate::config::Pattern;
 use crate::types::{PipelineId, Text};
 
 /// What is remembered: keys and values that the settings name, by ref.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct VariablesMemory {
     /// The keys that it was filtered by.
     pub(crate) regexp: String,

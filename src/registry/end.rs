@@ -87,14 +87,17 @@ impl Projects {
         let failures = ended.failures();
         entry.failures.replace(reading, failures, now);
         let rhythm = rhythm(source, entry);
-        let is_feed = matches!(ended.facts, Some(Facts::Feed(_)));
+        let is_backfill = matches!(ended.facts, Some(Facts::Backfill(_)));
         if let Some(memory) = ended.memory {
             entry.memory = memory;
-            if matches!(ended.facts, Some(Facts::Feed(_) | Facts::Refs(_))) {
+            if matches!(
+                ended.facts,
+                Some(Facts::Feed(_) | Facts::Backfill(_) | Facts::Refs(_))
+            ) {
                 entry.measured_at = Some(now);
             }
         }
-        if entry.is_settled() || !is_feed {
+        if entry.is_settled() || !is_backfill {
             let slot = entry.slot;
             entry.timer_mut(reading).succeeded(now, rhythm, slot);
         } else {

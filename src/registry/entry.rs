@@ -53,6 +53,8 @@ pub struct Entry {
     pub(super) project: Project,
     pub(super) settings: Arc<ProjectSettings>,
     pub(super) memory: Arc<ProjectMemory>,
+    /// Collectors that are off and that may have series of it.
+    pub(super) switched_off: Vec<Collector>,
     /// When it is read, for each source that it has been due for.
     pub(super) timers: BTreeMap<Reading, Timer>,
     /// Its tier, as far as it could be found out; none before it was asked for.
@@ -80,8 +82,12 @@ impl Entry {
         memory: Arc<ProjectMemory>,
         now: UnixSeconds,
     ) -> Self {
+        let is_restored = !memory.path.is_empty();
+        let off = Collector::ALL.into_iter();
+        let off = off.filter(|one| is_restored && settings.interval(*one).is_none());
         Self {
             tracking,
+            switched_off: off.collect(),
             slot: Slot::default(),
             project,
             settings,
@@ -94,6 +100,27 @@ impl Entry {
             failures: Failures::default(),
             measured_at: None,
             succeeded_at: None,
+        }
+    }
+
+    /// Takes other settings in: what is off now takes its series away, what is on now is read at once.
+    pub(super) fn set_settings(&mut self, settings: Arc<ProjectSettings>, now: UnixSeconds) {
+        let before = std::mem::replace(&mut self.settings, settings);
+        for collector in Collector::ALL {
+            let (was, is) = (
+                before.interval(collector),
+                self.settings.interval(collector),
+            );
+            match (was, is) {
+                (Some(_), None) => self.switched_off.push(collector),
+                (None, Some(_)) => {
+                    self.switched_off.retain(|off| *off != collector);
+                    for timer in self.timers.values_mut() {
+                        timer.due = timer.due.min(now);
+                    }
+                }
+                _ => {}
+            }
         }
     }
 
@@ -206,6 +233,7 @@ impl Entry {
         let is_whole = self.depth() == Some(Depth::Everything);
         match needs {
             Needs::Nothing => true,
+            Needs::FirstRead => self.memory.feed.is_some(),
             Needs::Pipelines => is_whole,
             Needs::Tier => is_whole && self.tier.is_some(),
         }
@@ -216,7 +244,9 @@ impl Entry {
         let timer = self.timer(source.reading());
         if timer.is_urgent {
             Priority::Urgent
-        } else if source.needs() == Needs::Nothing || timer.has_succeeded {
+        } else if source.needs() == Needs::Nothing
+            || (timer.has_succeeded && source.needs() != Needs::FirstRead)
+        {
             Priority::Current
         } else {
             Priority::Backfill

@@ -64,6 +64,19 @@ pub struct Removed {
     pub path: Text,
 }
 
+/// Collectors that are off for a project.
+#[derive(Clone, Debug)]
+pub struct SwitchedOff {
+    /// The project.
+    pub id: ProjectId,
+    /// The path that its series carry.
+    pub path: Text,
+    /// What is remembered of it.
+    pub memory: Arc<ProjectMemory>,
+    /// The collectors.
+    pub collectors: Vec<Collector>,
+}
+
 /// All tracked projects.
 #[derive(Debug, Default)]
 pub struct Projects {
@@ -110,7 +123,7 @@ impl Projects {
         self.start.get_or_insert(now);
         for (id, (mut project, settings)) in found {
             if let Some(entry) = self.entries.get_mut(&id) {
-                entry.settings = settings;
+                entry.set_settings(settings, now);
                 let branch = project.default_branch;
                 entry.project.default_branch = branch.or(entry.project.default_branch.clone());
                 continue;
@@ -147,6 +160,33 @@ impl Projects {
             id,
             path: entry.project.full_path,
         })
+    }
+
+    /// Collectors that are off for a project and that may have series of it: those of an earlier process,
+    /// or of other settings before. Each is given once.
+    pub fn take_switched_off(&mut self) -> Vec<SwitchedOff> {
+        let mut all = Vec::new();
+        for (id, entry) in &mut self.entries {
+            let collectors = std::mem::take(&mut entry.switched_off);
+            if !collectors.is_empty() {
+                all.push(SwitchedOff {
+                    id: *id,
+                    path: entry.project.full_path.clone(),
+                    memory: Arc::clone(&entry.memory),
+                    collectors,
+                });
+            }
+        }
+        all
+    }
+
+    /// Keeps collectors that could not be switched off, for another try.
+    pub fn switch_off_later(&mut self, switched_off: Vec<SwitchedOff>) {
+        for off in switched_off {
+            if let Some(entry) = self.entries.get_mut(&off.id) {
+                entry.switched_off.extend(off.collectors);
+            }
+        }
     }
 
     /// Has discovery look a project up again.

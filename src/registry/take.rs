@@ -96,7 +96,8 @@ impl Projects {
         let reading = source.reading();
         let mut due = Vec::new();
         for (id, entry) in &mut self.entries {
-            if !entry.is_ready_for(source.needs()) {
+            let is_off = source.interval(&entry.settings).is_none();
+            if is_off || !entry.is_ready_for(source.needs()) {
                 continue;
             }
             let timer = entry.begin(reading, now);
@@ -192,10 +193,13 @@ impl Projects {
     }
 }
 
+/// How often a project is looked at again that a source does not read: it is not taken.
+const OFF: Duration = Duration::from_secs(3600);
+
 /// How often a source reads a project, and by how many at once.
 pub(super) fn rhythm(source: &dyn Source, entry: &Entry) -> Rhythm {
     let interval = source.interval(&entry.settings);
-    Rhythm::new(interval, source.batch())
+    Rhythm::new(interval.unwrap_or(OFF), source.batch())
 }
 
 /// Batches of projects of one priority and group; the first are those that wait longest.
@@ -205,7 +209,7 @@ fn together(source: &Arc<dyn Source>, mut due: Vec<Due>) -> Vec<Candidate<'_>> {
         (one.priority, one.is_known, one.due, group, near)
     });
     let rank = match source.needs() {
-        Needs::Nothing => 0,
+        Needs::Nothing | Needs::FirstRead => 0,
         Needs::Pipelines => 1,
         Needs::Tier => 2,
     };

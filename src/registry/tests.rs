@@ -32,8 +32,8 @@ impl Source for Idle {
         &[]
     }
 
-    fn interval(&self, _: &ProjectSettings) -> Duration {
-        INTERVAL
+    fn interval(&self, _: &ProjectSettings) -> Option<Duration> {
+        Some(INTERVAL)
     }
 
     fn batch(&self) -> usize {

@@ -99,6 +99,7 @@ impl DiscoveryTask {
         self.times().retry.ended(!is_complete, now);
         let gone = self.registry.lock().update(found, is_complete, now);
         self.ingest.remove(gone, now).await;
+        self.ingest.switch_off(now).await;
         let took = started.elapsed();
         span.in_scope(|| self.observer.ran(Activity::Discovery, took));
         if errors.is_empty() {

@@ -19,12 +19,12 @@ use tracing::{Instrument, info_span};
 use crate::catalogue::{Activity, Collector};
 use crate::clock::{Clock, UnixSeconds};
 use crate::config::Settings;
-use crate::gitlab::GitLab;
+use crate::gitlab::{GitLab, Lane};
 use crate::ingest::{Ingest, activity};
 use crate::memory::ProjectMemory;
 use crate::observer::Observer;
 use crate::recorder::Recorder;
-use crate::registry::{Batch, Holding, Registry, Room};
+use crate::registry::{Batch, Holding, Priority, Registry, Room};
 use crate::source::change_feed::ChangeFeed;
 use crate::source::set::sources;
 use crate::source::{Context, Source};
@@ -224,7 +224,7 @@ impl Scheduler {
     fn start(&mut self, batch: Batch) {
         let activity = activity(batch.source.as_ref());
         let is_other = batch.source.needs() == crate::source::Needs::Tier;
-        let is_backfill = batch.priority == crate::registry::Priority::Backfill;
+        let is_backfill = batch.priority == Priority::Backfill;
         let name = batch.source.reading().as_str();
         let run = run(
             Arc::clone(&self.registry),
@@ -274,8 +274,15 @@ impl Drop for Held {
 async fn run(registry: Arc<Registry>, ingest: Arc<Ingest>, batch: Batch, clock: Clock) {
     let started = Instant::now();
     let Batch {
-        source, targets, ..
+        source,
+        priority,
+        targets,
     } = batch;
+    let lane = match priority {
+        Priority::Urgent => Lane::Urgent,
+        Priority::Current => Lane::Normal,
+        Priority::Backfill => Lane::Backfill,
+    };
     let reading = source.reading();
     let (projects, tracked) = {
         let registry = registry.lock();
@@ -307,7 +314,8 @@ async fn run(registry: Arc<Registry>, ingest: Arc<Ingest>, batch: Batch, clock: 
             now: clock.now(),
             tracked,
         };
-        read.extend(source.fetch(&able, &context).instrument(span.clone()).await);
+        let fetch = lane.scope(source.fetch(&able, &context));
+        read.extend(fetch.instrument(span.clone()).await);
     }
     ingest
         .conclude(&source, held.projects.clone(), read)
@@ -320,9 +328,8 @@ async fn run(registry: Arc<Registry>, ingest: Arc<Ingest>, batch: Batch, clock: 
     }
 }
 
-/// The collectors that the settings do not enable.
+/// The collectors that are off for every project.
 fn switched_off(settings: &Settings) -> impl Iterator<Item = Collector> {
-    let switches = settings.collectors.switches();
     let all = Collector::ALL.into_iter();
-    all.filter(move |collector| switches.contains(&(collector.as_str(), false)))
+    all.filter(|collector| !settings.enabled_anywhere(*collector))
 }

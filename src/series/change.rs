@@ -8,6 +8,16 @@ use super::table::{State, Table};
 use crate::catalogue::instruments::{Change, Delta};
 use crate::catalogue::{FamilyId, Kind, LabelValues, SeriesKey};
 use crate::clock::UnixSeconds;
+use crate::types::ProjectId;
+
+/// What a new row belongs to.
+#[derive(Clone, Copy)]
+enum Whose {
+    /// A gauge: a state block.
+    Block(u32),
+    /// A counter or histogram: a project.
+    Project(ProjectId),
+}
 
 /// A change under way.
 pub(super) struct Changing<'a> {
@@ -55,12 +65,13 @@ impl<'a> Changing<'a> {
         id: FamilyId,
         labels: &LabelValues,
         value: f64,
-        owner: u32,
+        whose: Whose,
     ) -> Option<usize> {
         let State {
             families,
             labels: sets,
             last_birth,
+            projects,
             ..
         } = &mut *self.state;
         let family = &mut families[id.index()];
@@ -71,12 +82,17 @@ impl<'a> Changing<'a> {
         if family.desc.kind != Kind::Gauge {
             *last_birth = self.now.max(*last_birth);
         }
+        let (owner, project) = match whose {
+            Whose::Block(block) => (block, 0),
+            Whose::Project(id) => (0, projects.number(id)),
+        };
         let new = NewRow {
             set: sets.acquire(family.desc.labels, labels),
             value,
             born: self.now,
             changed: self.now,
             owner,
+            project,
         };
         Some(family.insert(new, self.epoch, sets))
     }
@@ -86,7 +102,7 @@ impl<'a> Changing<'a> {
         let id = staged.family;
         let slot = match self.state.find(id, &staged.labels) {
             Some(slot) => slot,
-            None => match self.insert(id, &staged.labels, 0.0, 0) {
+            None => match self.insert(id, &staged.labels, 0.0, Whose::Project(staged.project)) {
                 Some(slot) => slot,
                 None => return,
             },
@@ -105,7 +121,7 @@ impl<'a> Changing<'a> {
     }
 
     /// Shows a counter or histogram at 0, unless it is there.
-    pub(super) fn give_birth(&mut self, key: &SeriesKey) {
+    pub(super) fn give_birth(&mut self, project: ProjectId, key: &SeriesKey) {
         let Some(id) = FamilyId::of(key.desc) else {
             return;
         };
@@ -114,7 +130,7 @@ impl<'a> Changing<'a> {
                 .row_mut(slot)
                 .set_retiring(false),
             None => {
-                self.insert(id, &key.labels, 0.0, 0);
+                self.insert(id, &key.labels, 0.0, Whose::Project(project));
             }
         }
     }
@@ -148,7 +164,7 @@ impl<'a> Changing<'a> {
     fn set_gauge(&mut self, delta: &Delta, value: f64, owner: u32) -> Option<u32> {
         let slot = match self.state.find(delta.family, &delta.labels) {
             Some(slot) => slot,
-            None => self.insert(delta.family, &delta.labels, value, owner)?,
+            None => self.insert(delta.family, &delta.labels, value, Whose::Block(owner))?,
         };
         let State {
             families, labels, ..
@@ -235,13 +251,14 @@ impl<'a> Changing<'a> {
             labels,
             retiring,
             last_birth,
+            projects,
             ..
         } = &mut *self.state;
         let family = &mut families[id.index()];
         if family.len() >= self.table.cardinality_limit {
             return Err(Refusal::Full);
         }
-        let slot = record::restore(family, labels, record, self.epoch)?;
+        let slot = record::restore(family, labels, projects, record, self.epoch)?;
         let set = family.rows()[slot].set;
         if record.retiring {
             retiring.push((id, set));
@@ -254,6 +271,8 @@ impl<'a> Changing<'a> {
         }
         family.row_mut(slot).born = self.now;
         *last_birth = self.now;
-        Ok(Some(record::record(family, labels, slot, record.retiring)))
+        let retiring = record.retiring;
+        let reborn = record::record(family, labels, projects, slot, retiring);
+        Ok(Some(reborn))
     }
 }

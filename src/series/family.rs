@@ -11,7 +11,8 @@ use crate::catalogue::{Desc, FamilyId, Kind};
 /// [`Row::removed`] of a row that lives.
 const ALIVE: u32 = u32::MAX;
 
-/// One version of one series: 32 bytes; of a histogram that has counted, 8 per bucket beside it.
+/// One version of one series: 32 bytes; of a counter or histogram 4 beside it, and of a histogram
+/// that has counted 8 per bucket.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
     /// A counter's total, a gauge's value, or the sum of a histogram.
@@ -84,7 +85,10 @@ pub(super) struct NewRow {
     pub(super) value: f64,
     pub(super) born: u32,
     pub(super) changed: u32,
+    /// Of a gauge: the state block it belongs to.
     pub(super) owner: u32,
+    /// Of a counter or histogram: the number of its project.
+    pub(super) project: u32,
 }
 
 /// When a change happens, and who may be looking.
@@ -103,6 +107,9 @@ pub(super) struct Family {
     pub(super) desc: &'static Desc,
     pub(super) bounds: Arc<[f64]>,
     rows: Vec<Row>,
+    /// Numbers of the projects that counters and histograms belong to, row by row; empty for gauges,
+    /// whose block knows.
+    projects: Vec<u32>,
     /// Bucket counts, not cumulated, [`Family::width`] per histogram that has counted: most of what
     /// history names has not.
     buckets: Vec<u64>,
@@ -133,6 +140,7 @@ impl Family {
             desc,
             bounds,
             rows: Vec::new(),
+            projects: Vec::new(),
             buckets: Vec::new(),
             free: Vec::new(),
             index: HashTable::new(),
@@ -184,6 +192,11 @@ impl Family {
     pub(super) fn has_counted(&self, slot: usize) -> bool {
         let row = &self.rows[slot];
         row.value != 0.0 || (self.desc.kind == Kind::Histogram && row.place().is_some())
+    }
+
+    /// The number of the project that a counter or histogram belongs to.
+    pub(super) fn project(&self, slot: usize) -> Option<u32> {
+        self.projects.get(slot).copied()
     }
 
     pub(super) fn row_mut(&mut self, slot: usize) -> &mut Row {
@@ -247,11 +260,18 @@ impl Family {
                 labels.release(self.rows[slot].set);
                 self.free_place(slot);
                 self.rows[slot] = row;
+                if let Some(project) = self.projects.get_mut(slot) {
+                    *project = new.project;
+                }
                 slot
             }
             None => {
                 reserve(&mut self.rows, 1);
                 self.rows.push(row);
+                if self.desc.kind != Kind::Gauge {
+                    reserve(&mut self.projects, 1);
+                    self.projects.push(new.project);
+                }
                 self.rows.len() - 1
             }
         };
@@ -310,6 +330,7 @@ impl Family {
             born: row.born,
             changed: row.changed,
             owner: row.owner(),
+            project: 0,
         };
         self.insert(new, epoch, labels);
     }
@@ -334,6 +355,9 @@ impl Family {
                 }
             }
             self.rows.swap_remove(slot);
+            if slot < self.projects.len() {
+                self.projects.swap_remove(slot);
+            }
         }
         self.shrink();
     }
@@ -346,6 +370,7 @@ impl Family {
             return;
         }
         self.rows.shrink_to(2 * len);
+        self.projects.shrink_to(2 * len);
         let rows = &self.rows;
         self.index
             .shrink_to(2 * len, |slot| hash(rows[*slot as usize].set));

@@ -6,6 +6,9 @@
 //!
 //! - *Commit, then show*: [`Table::stage`] computes new totals without showing them, so that a
 //!   store can remember them first.
+//! - *Each counter and histogram belongs to one project*: the one whose run first recorded or
+//!   initialised it, though another project's run may add to it later. It stays so until the series
+//!   is removed.
 //! - *Born at zero*: a counter or histogram renders as 0 from its first showing until
 //!   [`TableSettings::birth_window`] has passed, because Prometheus ignores a series' first
 //!   sample in `increase()`. Gauges are exempt.
@@ -16,6 +19,7 @@ mod block;
 mod change;
 mod family;
 mod labels;
+mod projects;
 mod record;
 mod rename;
 mod retire;
@@ -24,7 +28,7 @@ mod walk;
 
 pub use block::Block;
 pub use labels::LabelsView;
-pub use record::{RecordedValue, Refusal, Restored, RowRecord, StagedRows};
+pub use record::{RecordedValue, Refusal, Restored, RowKey, RowRecord, StagedRows};
 pub use retire::Retirement;
 pub use table::{Table, TableSettings, TableSize, Update};
 pub use walk::{RemovedRow, RowValue, RowView, Walk};

@@ -3,17 +3,18 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::family::{Epoch, Family, NewRow};
 use super::labels::LabelSets;
+use super::projects::Projects;
 use crate::catalogue::{FamilyId, Kind, LabelValues};
 use crate::clock::UnixSeconds;
-use crate::types::Text;
+use crate::types::{ProjectId, Text};
 
 /// A counter or histogram series as a store remembers it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RowRecord {
+    /// The project that it belongs to: the one whose run first recorded or initialised it.
+    pub project: ProjectId,
     /// The metric's name.
     pub name: Cow<'static, str>,
     /// Label names and values, sorted by name.
@@ -28,9 +29,31 @@ pub struct RowRecord {
     pub retiring: bool,
 }
 
+/// What a store finds a series by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RowKey {
+    /// The project that it belongs to.
+    pub project: ProjectId,
+    /// The metric's name.
+    pub name: Cow<'static, str>,
+    /// Label values, in the order of the metric's labels.
+    pub labels: Vec<Text>,
+}
+
+impl RowRecord {
+    /// What a store finds it by.
+    #[must_use]
+    pub fn key(&self) -> RowKey {
+        RowKey {
+            project: self.project,
+            name: self.name.clone(),
+            labels: self.labels.iter().map(|(_, value)| value.clone()).collect(),
+        }
+    }
+}
+
 /// The total of a remembered series.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq)]
 pub enum RecordedValue {
     /// A counter.
     Counter(f64),
@@ -53,8 +76,8 @@ pub struct Restored {
     /// Those of them that nobody can have seen beyond their birth: they are born again, and a
     /// store is to remember that.
     pub reborn: Vec<RowRecord>,
-    /// Series that start anew, with their metric and the reason, in the order given.
-    pub refused: Vec<(Cow<'static, str>, Refusal)>,
+    /// Series that are reset, with the reason, in the order given: a store is to remove them.
+    pub refused: Vec<(RowKey, Refusal)>,
 }
 
 /// Why a remembered series cannot go on.
@@ -92,6 +115,7 @@ pub struct StagedRows {
 /// One of them.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct StagedRow {
+    pub(super) project: ProjectId,
     pub(super) family: FamilyId,
     pub(super) labels: LabelValues,
     /// When the series was born; `None` for one that will be.
@@ -103,6 +127,7 @@ pub(super) struct StagedRow {
 pub(super) fn record(
     family: &Family,
     labels: &LabelSets,
+    projects: &Projects,
     slot: usize,
     retiring: bool,
 ) -> RowRecord {
@@ -117,6 +142,7 @@ pub(super) fn record(
         Kind::Counter | Kind::Gauge => RecordedValue::Counter(row.value),
     };
     RowRecord {
+        project: projects.id(family.project(slot)),
         name: Cow::Borrowed(family.desc.name),
         labels: keys.zip(labels.values(row.set)).collect(),
         start: time(row.born),
@@ -145,6 +171,7 @@ impl StagedRow {
         let desc = self.family.desc();
         let keys = desc.labels.iter().copied().map(Cow::Borrowed);
         RowRecord {
+            project: self.project,
             name: Cow::Borrowed(desc.name),
             labels: keys.zip(self.labels.iter().cloned()).collect(),
             start: self.start.unwrap_or(now),
@@ -177,6 +204,7 @@ fn adds_up(buckets: &[u64]) -> bool {
 pub(super) fn restore(
     family: &mut Family,
     labels: &mut LabelSets,
+    projects: &mut Projects,
     record: &RowRecord,
     epoch: Epoch,
 ) -> Result<usize, Refusal> {
@@ -223,6 +251,7 @@ pub(super) fn restore(
         born: seconds(record.start),
         changed: seconds(record.changed),
         owner: 0,
+        project: projects.number(record.project),
     };
     let slot = family.insert(new, epoch, labels);
     if let RecordedValue::Histogram { buckets, .. } = &record.value {

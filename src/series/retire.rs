@@ -22,8 +22,8 @@ pub enum Retirement {
         /// The full path that the series bear.
         path: Text,
     },
-    /// All that a collector counts.
-    Collector(Collector),
+    /// All that a collector counts, of every project or of the one with this full path.
+    Collector(Collector, Option<Text>),
 }
 
 impl Retirement {
@@ -39,7 +39,17 @@ impl Retirement {
                 let label = if parent { "parent_project" } else { "project" };
                 Some(vec![(label, path)])
             }
-            Self::Collector(collector) => (desc.collector == *collector).then(Vec::new),
+            Self::Collector(collector, path) => {
+                let label = ["parent_project", "project"]
+                    .into_iter()
+                    .find(|label| desc.labels.contains(label));
+                let selector = match (path, label) {
+                    (Some(path), Some(label)) => Some(vec![(label, path)]),
+                    (Some(_), None) => None,
+                    (None, _) => Some(Vec::new()),
+                };
+                selector.filter(|_| desc.collector == *collector)
+            }
         }
     }
 }

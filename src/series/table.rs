@@ -1,5 +1,6 @@
 //! The table itself: who may look, who may change, and what one change does.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -9,8 +10,9 @@ use super::block::{Block, Blocks};
 use super::change::Changing;
 use super::family::{Epoch, Family};
 use super::labels::LabelSets;
+use super::projects::Projects;
 use super::record::{
-    RecordedValue, Restored, RowRecord, StagedRow, StagedRows, record, seconds, time,
+    RecordedValue, Restored, RowKey, RowRecord, StagedRow, StagedRows, record, seconds, time,
 };
 use super::retire::{self, Retirement};
 use super::walk::RemovedRow;
@@ -40,8 +42,9 @@ pub struct TableSettings {
 pub struct Update {
     /// Changed counters and histograms, remembered by the store.
     pub rows: StagedRows,
-    /// Counters and histograms to be shown at 0, unless they are there already.
-    pub births: Vec<SeriesKey>,
+    /// Counters and histograms to be shown at 0, unless they are there already, with the project
+    /// that they then belong to.
+    pub births: Vec<(ProjectId, SeriesKey)>,
     /// State blocks with their gauges, each replacing what the block had. Changes that are not
     /// [`Change::Level`] are passed over.
     pub blocks: Vec<(Block, Vec<Delta>)>,
@@ -70,6 +73,7 @@ pub(super) struct State {
     /// In the order of the catalogue.
     pub(super) families: Vec<Family>,
     pub(super) blocks: Blocks,
+    pub(super) projects: Projects,
     /// Counters and histograms whose subject is gone, if their row still says so.
     pub(super) retiring: Vec<(FamilyId, u32)>,
     /// Removals for the next push, with their label sets in use; `None` while nobody pushes.
@@ -93,6 +97,7 @@ impl Table {
                 labels: LabelSets::default(),
                 families,
                 blocks: Blocks::default(),
+                projects: Projects::default(),
                 retiring: Vec::new(),
                 removed: None,
                 last_birth: 0,
@@ -105,11 +110,17 @@ impl Table {
     }
 
     /// New totals of the counters and histograms in `deltas`, shown nowhere yet. Gauges are passed
-    /// over, they belong into a block.
+    /// over, they belong into a block. A new series belongs to the project that `project` names; one
+    /// that is there already stays with its own.
     ///
     /// Totals are absolute: apply what was staged (or drop it) before staging again.
     #[must_use]
-    pub fn stage(&self, deltas: &[Delta], now: UnixSeconds) -> StagedRows {
+    pub fn stage(
+        &self,
+        deltas: &[Delta],
+        project: impl Fn(&Delta) -> ProjectId,
+        now: UnixSeconds,
+    ) -> StagedRows {
         let state = self.read();
         let mut staged = StagedRows {
             now,
@@ -118,10 +129,10 @@ impl Table {
         let mut new: BTreeMap<FamilyId, usize> = BTreeMap::new();
         let mut dropped: BTreeMap<FamilyId, u64> = BTreeMap::new();
         for delta in deltas {
-            let Some((value, start)) = state.total(delta) else {
+            let Some((value, known)) = state.total(delta) else {
                 continue;
             };
-            if start.is_none() {
+            if known.is_none() {
                 let new = new.entry(delta.family).or_default();
                 let family = &state.families[delta.family.index()];
                 if family.len() + *new >= self.cardinality_limit {
@@ -130,7 +141,12 @@ impl Table {
                 }
                 *new += 1;
             }
+            let (start, project) = match known {
+                Some((start, project)) => (Some(start), project),
+                None => (None, project(delta)),
+            };
             staged.rows.push(StagedRow {
+                project,
                 family: delta.family,
                 labels: delta.labels.clone(),
                 start,
@@ -150,8 +166,8 @@ impl Table {
             for (family, count) in &update.rows.dropped {
                 change.drop_new(*family, *count);
             }
-            for key in &update.births {
-                change.give_birth(key);
+            for (project, key) in &update.births {
+                change.give_birth(*project, key);
             }
             for (block, gauges) in &update.blocks {
                 change.replace(*block, gauges);
@@ -168,7 +184,7 @@ impl Table {
     /// Marks all that a collector counts as gone; see [`Retirement::Collector`].
     pub fn retire_collector(&self, collector: Collector, now: UnixSeconds) {
         self.change(now, |change| {
-            change.retire(&[Retirement::Collector(collector)])
+            change.retire(&[Retirement::Collector(collector, None)])
         });
     }
 
@@ -181,14 +197,15 @@ impl Table {
 
     /// The series that [`Table::sweep`] would take away at `now`, for the store to forget first.
     #[must_use]
-    pub fn due(&self, now: UnixSeconds) -> Vec<SeriesKey> {
+    pub fn due(&self, now: UnixSeconds) -> Vec<RowKey> {
         let state = self.read();
         let due = state.retiring.iter().filter_map(|(id, set)| {
             let family = &state.families[id.index()];
             let slot = family.find(*set)?;
-            self.is_due(family, slot, seconds(now)).then(|| SeriesKey {
-                desc: family.desc,
-                labels: state.labels.values(*set),
+            self.is_due(family, slot, seconds(now)).then(|| RowKey {
+                project: state.projects.id(family.project(slot)),
+                name: Cow::Borrowed(family.desc.name),
+                labels: state.labels.values(*set).into_vec(),
             })
         });
         due.collect()
@@ -220,7 +237,7 @@ impl Table {
                         restored.rows += 1;
                         restored.reborn.extend(reborn);
                     }
-                    Err(refusal) => restored.refused.push((record.name, refusal)),
+                    Err(refusal) => restored.refused.push((record.key(), refusal)),
                 }
             }
             restored
@@ -255,14 +272,14 @@ impl Table {
         };
         let state = self.read();
         let mut turned = Vec::new();
-        for key in &update.births {
+        for (_, key) in &update.births {
             let slot =
                 FamilyId::of(key.desc).and_then(|id| Some((id, state.find(id, &key.labels)?)));
             if let Some((id, slot)) = slot {
                 let family = &state.families[id.index()];
                 let is_back = family.rows()[slot].is_retiring() && !gone(key.desc, &key.labels);
                 if is_back && family.has_counted(slot) {
-                    turned.push(record(family, &state.labels, slot, false));
+                    turned.push(state.record(family, slot, false));
                 }
             }
         }
@@ -272,7 +289,7 @@ impl Table {
         for family in &state.families {
             let meant = retire::meant(family, &state.labels, &update.retirements);
             let counted = meant.into_iter().filter(|slot| family.has_counted(*slot));
-            turned.extend(counted.map(|slot| record(family, &state.labels, slot, true)));
+            turned.extend(counted.map(|slot| state.record(family, slot, true)));
         }
         for row in &update.rows.rows {
             if gone(row.family.desc(), &row.labels) {
@@ -381,9 +398,9 @@ impl Table {
 }
 
 impl State {
-    /// The total of a counter or histogram after a change, and its start if it exists; `None` for
-    /// a gauge, and for a change that does not fit its metric.
-    fn total(&self, delta: &Delta) -> Option<(RecordedValue, Option<UnixSeconds>)> {
+    /// The total of a counter or histogram after a change, and its start and project if it exists;
+    /// `None` for a gauge, and for a change that does not fit its metric.
+    fn total(&self, delta: &Delta) -> Option<(RecordedValue, Option<(UnixSeconds, ProjectId)>)> {
         let family = &self.families[delta.family.index()];
         let set = self.labels.find(family.desc.labels, &delta.labels);
         let slot = set.and_then(|set| family.find(set));
@@ -404,7 +421,16 @@ impl State {
             }
             _ => return None,
         };
-        Some((value, row.map(|row| time(row.born))))
+        let known = slot.map(|slot| {
+            let born = time(family.rows()[slot].born);
+            (born, self.projects.id(family.project(slot)))
+        });
+        Some((value, known))
+    }
+
+    /// What a store shall remember of a living row.
+    fn record(&self, family: &Family, slot: usize, retiring: bool) -> RowRecord {
+        record(family, &self.labels, &self.projects, slot, retiring)
     }
 
     /// The living row of a series.

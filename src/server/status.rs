@@ -137,8 +137,6 @@ pub struct PushStatus {
     pub succeeded_at: Option<UnixSeconds>,
     /// The latest push that did not.
     pub failed_at: Option<UnixSeconds>,
-    /// Why it did not, as a sentence, where known.
-    pub error: Option<String>,
 }
 
 impl PushStatus {
@@ -408,7 +406,6 @@ mod tests {
             target: String::new(),
             succeeded_at: succeeded_at.map(UnixSeconds),
             failed_at: failed_at.map(UnixSeconds),
-            error: None,
         };
         assert!(push(None, Some(1)).is_failing());
         assert!(push(Some(1), Some(2)).is_failing());

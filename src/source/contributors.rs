@@ -10,11 +10,11 @@ use async_trait::async_trait;
 use super::{Context, Fetched, Source, SourceError, Target, Wants, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::config::{ProjectSettings, Settings};
+use crate::config::Labels;
 use crate::facts::contributors::{Branch, Commits, ContributorsRead};
 use crate::facts::{Facts, Problem, Reading};
+use crate::gitlab::model::{Commit, Contributor};
 use crate::gitlab::model::{Known, Page, Project};
-use crate::gitlab::repository::{Commit, Contributor};
 use crate::gitlab::{Cause, GitLab, GitLabError};
 use crate::memory::ProjectMemory;
 use crate::memory::contributors::{Begun, ContributorsMemory};
@@ -34,19 +34,16 @@ const QUIET: Duration = Duration::from_secs(24 * 3600);
 pub struct ContributorsSource {
     gitlab: GitLab,
     people: People,
-    interval: Duration,
 }
 
 impl ContributorsSource {
-    /// The source, where it is enabled.
+    /// The source of a GitLab.
     #[must_use]
-    pub fn new(settings: &Settings, gitlab: &GitLab) -> Option<Self> {
-        let collector = &settings.collectors.contributors;
-        collector.enabled.then(|| Self {
+    pub fn new(labels: &Labels, gitlab: &GitLab) -> Self {
+        Self {
             gitlab: gitlab.clone(),
-            people: People::new(&settings.labels),
-            interval: collector.interval,
-        })
+            people: People::new(labels),
+        }
     }
 
     async fn project(
@@ -231,10 +228,6 @@ impl Source for ContributorsSource {
 
     fn collectors(&self) -> &[Collector] {
         &[Collector::Contributors]
-    }
-
-    fn interval(&self, _: &ProjectSettings) -> Duration {
-        self.interval
     }
 
     fn batch(&self) -> usize {

@@ -12,13 +12,13 @@ use super::batches::Batches;
 use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::config::{Collectors, DoraSource as Choice, EnvironmentTier, ProjectSettings};
+use crate::config::{Dora, DoraSource as Choice, EnvironmentTier};
 use crate::facts::dora::{DoraRead, Figures};
 use crate::facts::{Facts, Reading, Unavailable};
 use crate::gitlab::GitLab;
 use crate::gitlab::capability::Edition;
-use crate::gitlab::dora::{DeploymentTier, DoraByTier, ProjectDora};
 use crate::gitlab::model::Role;
+use crate::gitlab::model::{DeploymentTier, DoraByTier, ProjectDora};
 use crate::memory::dora::DoraProgress;
 use crate::memory::dora::computed::Period;
 use crate::types::ProjectId;
@@ -34,7 +34,6 @@ const REFUSAL: Duration = Duration::from_secs(24 * 3600);
 /// The source.
 pub struct DoraSource {
     gitlab: GitLab,
-    interval: Duration,
     choice: Choice,
     tiers: BTreeSet<DeploymentTier>,
     batches: Batches,
@@ -53,21 +52,16 @@ impl From<EnvironmentTier> for DeploymentTier {
 }
 
 impl DoraSource {
-    /// The source, where it is enabled.
+    /// The source of a GitLab.
     #[must_use]
-    pub fn new(settings: &Collectors, gitlab: &GitLab) -> Option<Self> {
-        let settings = &settings.dora;
-        settings.enabled.then(|| Self {
+    pub fn new(settings: &Dora, gitlab: &GitLab) -> Self {
+        let tiers = settings.environment_tiers.iter();
+        Self {
             gitlab: gitlab.clone(),
-            interval: settings.interval,
             choice: settings.source,
-            tiers: settings
-                .environment_tiers
-                .iter()
-                .map(|&t| t.into())
-                .collect(),
-            batches: Batches::new(gitlab, GitLab::DORA_PROJECTS),
-        })
+            tiers: tiers.map(|&tier| tier.into()).collect(),
+            batches: Batches::new(&gitlab.breaker(), GitLab::DORA_PROJECTS),
+        }
     }
 
     /// Whether GitLab may have figures of its own for the project, as far as that is known.
@@ -178,10 +172,6 @@ impl Source for DoraSource {
 
     fn collectors(&self) -> &[Collector] {
         &[Collector::Dora]
-    }
-
-    fn interval(&self, _: &ProjectSettings) -> Duration {
-        self.interval
     }
 
     fn batch(&self) -> usize {

@@ -13,13 +13,14 @@ use async_trait::async_trait;
 use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::config::{Collectors, Environments, ProjectSettings};
+use crate::config::Environments;
 use crate::facts::environments::{Deployments, EnvironmentsRead};
 use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::GitLab;
 use crate::gitlab::GitLabError;
+use crate::gitlab::model::Deployment;
 use crate::gitlab::model::Role;
-use crate::gitlab::rest::{Deployment, DeploymentFilter};
+use crate::gitlab::rest::DeploymentFilter;
 use crate::memory::ProjectMemory;
 use crate::memory::environments::{EnvironmentsProgress, RememberedEnvironment};
 use crate::types::ProjectId;
@@ -40,7 +41,8 @@ const BATCH: usize = 10;
 /// The source.
 pub struct EnvironmentsSource {
     gitlab: GitLab,
-    settings: Environments,
+    /// `collectors.environments.exclude_stopped`.
+    exclude_stopped: bool,
 }
 
 /// What the change feed knows of a project's pipelines: the latest change, and whether some run.
@@ -52,13 +54,13 @@ pub(super) fn pipelines(memory: &ProjectMemory) -> Option<(UnixSeconds, bool)> {
 }
 
 impl EnvironmentsSource {
-    /// The source, where it is enabled.
+    /// The source of a GitLab.
     #[must_use]
-    pub fn new(settings: &Collectors, gitlab: &GitLab) -> Option<Self> {
-        settings.environments.enabled.then(|| Self {
+    pub fn new(settings: &Environments, gitlab: &GitLab) -> Self {
+        Self {
             gitlab: gitlab.clone(),
-            settings: settings.environments.clone(),
-        })
+            exclude_stopped: settings.exclude_stopped,
+        }
     }
 
     fn is_due(target: &Target, now: UnixSeconds) -> bool {
@@ -98,10 +100,7 @@ impl EnvironmentsSource {
         // The list first: a deployment of an environment that comes after it is read again.
         let id = target.id();
         let clock = self.gitlab.server_time().unwrap_or(now);
-        let listed = self
-            .gitlab
-            .environments(id, self.settings.exclude_stopped)
-            .await?;
+        let listed = self.gitlab.environments(id, self.exclude_stopped).await?;
         let filter = match before.read_at {
             Some(_) => DeploymentFilter::UpdatedAfter(since),
             None => DeploymentFilter::Newest,
@@ -268,10 +267,6 @@ impl Source for EnvironmentsSource {
 
     fn collectors(&self) -> &[Collector] {
         &[Collector::Environments]
-    }
-
-    fn interval(&self, _: &ProjectSettings) -> Duration {
-        self.settings.interval
     }
 
     fn batch(&self) -> usize {

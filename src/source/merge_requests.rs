@@ -7,7 +7,6 @@
 //! moved, and three calls complete each; lines, files and commits are not told there.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -15,11 +14,11 @@ use super::batches::{Batches, PerProject};
 use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::config::{ProjectSettings, Settings};
+use crate::config::Settings;
 use crate::facts::merge_requests::{MergeRequests, MergeRequestsRead};
 use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::model::Role;
-use crate::gitlab::reviews::{
+use crate::gitlab::model::{
     CensusPage, ProjectMergeRequests, ReviewedMergeRequest, WhichMergeRequests,
 };
 use crate::gitlab::{GitLab, GitLabError};
@@ -39,39 +38,22 @@ type Reads = BTreeMap<ProjectId, Result<MergeRequestsRead, SourceError>>;
 pub struct MergeRequestsSource {
     gitlab: GitLab,
     collectors: Vec<Collector>,
-    interval: Duration,
     reviews: Batches,
     census: Batches,
 }
 
 impl MergeRequestsSource {
-    /// The source, where one of its collectors is enabled; it follows the shorter interval.
+    /// The source of a GitLab.
     #[must_use]
-    pub fn new(settings: &Settings, gitlab: &GitLab) -> Option<Self> {
-        let (merge_requests, code_review) = (
-            &settings.collectors.merge_requests,
-            &settings.collectors.code_review,
-        );
-        let asked = [
-            (
-                Collector::MergeRequests,
-                merge_requests.enabled,
-                merge_requests.interval,
-            ),
-            (
-                Collector::CodeReview,
-                code_review.enabled,
-                code_review.interval,
-            ),
-        ];
-        let asked = asked.iter().filter(|(_, enabled, _)| *enabled);
-        Some(Self {
+    pub fn new(settings: &Settings, gitlab: &GitLab) -> Self {
+        let both = [Collector::MergeRequests, Collector::CodeReview].into_iter();
+        let collectors = both.filter(|collector| settings.enabled_anywhere(*collector));
+        Self {
             gitlab: gitlab.clone(),
-            interval: asked.clone().map(|(_, _, interval)| *interval).min()?,
-            collectors: asked.map(|(collector, _, _)| *collector).collect(),
-            reviews: Batches::new(gitlab, GitLab::REVIEWS_PROJECTS),
-            census: Batches::new(gitlab, GitLab::REVIEWS_PROJECTS),
-        })
+            collectors: collectors.collect(),
+            reviews: Batches::new(&gitlab.breaker(), GitLab::REVIEWS_PROJECTS),
+            census: Batches::new(&gitlab.breaker(), GitLab::REVIEWS_PROJECTS),
+        }
     }
 
     async fn ask(
@@ -124,42 +106,19 @@ impl MergeRequestsSource {
             Some(Err(error)) if !error.rest_may_answer() => return Err(error),
             Some(Err(_)) | None => return self.by_rest(target, which, problems).await,
         };
-        let mut page = first.page;
-        let mut all = Vec::new();
-        loop {
-            self.skipped(target, &page.skipped, problems);
-            for mut one in page.items {
-                self.complete_notes(target, &mut one, problems).await?;
-                all.push(one);
-            }
-            let Some(after) = page.next.take() else {
-                return Ok(all);
-            };
-            let next = self
-                .gitlab
-                .more_merge_requests(target.id(), which, &after)
-                .await?;
-            page = next.ok_or(SourceError::Gone)?.page;
-            // A server that names the same page again would never end.
-            page.next = page.next.filter(|next| *next != after);
+        let id = target.id();
+        let rest = self.gitlab.rest_of_merge_requests(id, which, first.page);
+        let mut whole = rest.await?;
+        if whole.next.is_some() {
+            return Err(SourceError::Gone);
         }
-    }
-
-    async fn complete_notes(
-        &self,
-        target: &Target,
-        one: &mut ReviewedMergeRequest,
-        problems: &mut Vec<Problem>,
-    ) -> Result<(), SourceError> {
-        self.skipped(target, &one.notes.skipped, problems);
-        while let Some(after) = one.notes.next.take() {
-            let more = self.gitlab.more_notes(target.id(), one.iid, &after).await?;
-            let Some(more) = more else { break };
-            self.skipped(target, &more.skipped, problems);
-            one.notes.items.extend(more.items);
-            one.notes.next = more.next.filter(|next| *next != after);
+        self.skipped(target, &whole.skipped, problems);
+        for one in &mut whole.items {
+            let first = std::mem::take(&mut one.notes);
+            one.notes = self.gitlab.rest_of_notes(id, one.iid, first).await?;
+            self.skipped(target, &one.notes.skipped, problems);
         }
-        Ok(())
+        Ok(whole.items)
     }
 
     async fn by_rest(
@@ -300,7 +259,8 @@ impl MergeRequestsSource {
             let asked = self.gitlab.merge_request_census(&ids, numbers.clone());
             asked.await
         };
-        let mut read = self.census.ask(&ids, now, |page| page.project, ask).await;
+        let mut read: PerProject<CensusPage> =
+            self.census.ask(&ids, now, |page| page.project, ask).await;
         let each = targets.iter().map(|target| {
             let (id, found, numbers) = (target.id(), read.remove(&target.id()), numbers.clone());
             async move {
@@ -377,10 +337,6 @@ impl Source for MergeRequestsSource {
 
     fn collectors(&self) -> &[Collector] {
         &self.collectors
-    }
-
-    fn interval(&self, _: &ProjectSettings) -> Duration {
-        self.interval
     }
 
     fn batch(&self) -> usize {

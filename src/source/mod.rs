@@ -44,11 +44,14 @@ pub trait Source: Send + Sync {
     /// What it reads for: one variant for each source.
     fn reading(&self) -> Reading;
 
-    /// The enabled collectors that measure it; its errors are counted under the first.
+    /// The collectors that measure it and that are on for some project; its errors are counted under
+    /// the first.
     fn collectors(&self) -> &[Collector];
 
-    /// How often a project with these settings is read.
-    fn interval(&self, settings: &ProjectSettings) -> Duration;
+    /// How often a project with these settings is read; none where it is not.
+    fn interval(&self, settings: &ProjectSettings) -> Option<Duration> {
+        settings.shortest_interval(self.collectors())
+    }
 
     /// Projects in one run: as many as one query takes, or a few where each costs calls of its own.
     fn batch(&self) -> usize;
@@ -122,6 +125,8 @@ pub struct Grouping {
 pub enum Needs {
     /// Nothing: it is the first to read a project.
     Nothing,
+    /// The project was read for the first time.
+    FirstRead,
     /// The project's pipelines have been read once, whole.
     Pipelines,
     /// That, and its tier was asked for.

@@ -12,13 +12,13 @@ use async_trait::async_trait;
 use super::{Context, Fetched, Needs, Source, SourceError, Target, Wants, fetched, side_by_side};
 use crate::catalogue::{Activity, Collector};
 use crate::clock::UnixSeconds;
-use crate::config::{Collectors, ProjectSettings, RefRule};
+use crate::config::{ProjectSettings, RefRule};
 use crate::facts::feed::PipelineFacts;
 use crate::facts::refs::RefsRead;
 use crate::facts::{Facts, Problem, Reading};
 use crate::gitlab::GitLabError;
-use crate::gitlab::model::Page;
-use crate::gitlab::rest::{GitRef, PipelineFilter};
+use crate::gitlab::model::{GitRef, Page};
+use crate::gitlab::rest::PipelineFilter;
 use crate::gitlab::{GitLab, model};
 use crate::memory::ProjectMemory;
 use crate::memory::ref_listing::PIPELINE_CHECK;
@@ -41,19 +41,14 @@ const CALLS_AT_ONCE: usize = 4;
 /// The source.
 pub struct RefsSource {
     gitlab: GitLab,
-    interval: Duration,
-    /// Whether jobs are wanted.
-    jobs: bool,
 }
 
 impl RefsSource {
-    /// The refs of a GitLab. What moved is seen by the change feed, which comes every `interval`.
+    /// The refs of a GitLab.
     #[must_use]
-    pub fn new(settings: &Collectors, gitlab: &GitLab, interval: Duration) -> Self {
+    pub fn new(gitlab: &GitLab) -> Self {
         Self {
             gitlab: gitlab.clone(),
-            interval,
-            jobs: settings.jobs.enabled,
         }
     }
 
@@ -200,7 +195,7 @@ impl RefsSource {
             git_ref: Some(name.name.to_string()),
             ..PipelineFilter::default()
         };
-        let page = self.gitlab.pipelines(target.id(), &filter, None).await?;
+        let page = self.gitlab.newest_pipelines(target.id(), &filter).await?;
         let Some(head) = page.items.into_iter().max_by_key(|head| head.id) else {
             return Ok(None);
         };
@@ -209,7 +204,7 @@ impl RefsSource {
             // A tag and a branch of one name: the newest pipeline is the other's.
             return Ok(None);
         }
-        let jobs = match self.jobs {
+        let jobs = match target.settings.interval(Collector::Jobs).is_some() {
             true => Some(self.gitlab.jobs(target.id(), head.id, true).await?.items),
             false => None,
         };
@@ -254,8 +249,9 @@ impl Source for RefsSource {
         &[]
     }
 
-    fn interval(&self, _: &ProjectSettings) -> Duration {
-        self.interval
+    /// What moved is seen by the change feed.
+    fn interval(&self, settings: &ProjectSettings) -> Option<Duration> {
+        settings.shortest_interval(&[Collector::Pipelines, Collector::Jobs])
     }
 
     fn batch(&self) -> usize {

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::batches::Batches;
+use super::batches::{Batches, PerProject};
 use super::{Context, Fetched, Source, SourceError, Target, Wants, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::config::{Collectors, ProjectSettings};
 use crate::facts::RepositoryRead;
 use crate::facts::{Facts, Problem, Reading};
+use crate::gitlab::graphql::CountedRefs;
 use crate::gitlab::model::Project;
-use crate::gitlab::repository::{RefCounts, RepositoryInfo};
+use crate::gitlab::model::{RefCounts, RepositoryInfo};
 use crate::gitlab::{GitLab, GitLabError};
 use crate::memory::ProjectMemory;
 use crate::memory::repository::RepositoryMemory;
@@ -32,21 +32,19 @@ const THROTTLE: Duration = Duration::from_secs(3600);
 /// The source.
 pub struct RepositorySource {
     gitlab: GitLab,
-    interval: Duration,
     repositories: Batches,
     counts: Batches,
 }
 
 impl RepositorySource {
-    /// The source, where it is enabled.
+    /// The source of a GitLab.
     #[must_use]
-    pub fn new(settings: &Collectors, gitlab: &GitLab) -> Option<Self> {
-        settings.repository.enabled.then(|| Self {
+    pub fn new(gitlab: &GitLab) -> Self {
+        Self {
             gitlab: gitlab.clone(),
-            interval: settings.repository.interval,
-            repositories: Batches::new(gitlab, GitLab::REPOSITORIES),
-            counts: Batches::new(gitlab, GitLab::REPOSITORIES),
-        })
+            repositories: Batches::new(&gitlab.breaker(), GitLab::REPOSITORIES),
+            counts: Batches::new(&gitlab.breaker(), GitLab::REPOSITORIES),
+        }
     }
 
     /// Branches and tags as GraphQL counts them, where this GitLab does.
@@ -58,9 +56,9 @@ impl RepositorySource {
         };
         let ids: Vec<ProjectId> = targets.iter().filter(new).map(Target::id).collect();
         let ask = async |ids: Vec<ProjectId>| self.gitlab.ref_counts(&ids).await;
-        let read = self.counts.ask(&ids, now, |(id, _)| *id, ask);
+        let read: PerProject<CountedRefs> = self.counts.ask(&ids, now, |(id, _)| *id, ask).await;
         // What this way does not tell, REST does.
-        let read = read.await.into_iter();
+        let read = read.into_iter();
         read.filter_map(|(id, counts)| Some((id, counts.ok()?.1?)))
             .collect()
     }
@@ -165,10 +163,6 @@ impl Source for RepositorySource {
 
     fn collectors(&self) -> &[Collector] {
         &[Collector::Repository]
-    }
-
-    fn interval(&self, _: &ProjectSettings) -> Duration {
-        self.interval
     }
 
     fn batch(&self) -> usize {

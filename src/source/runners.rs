@@ -6,15 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::batches::Batches;
+use super::batches::{Batches, PerProject};
 use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::config::{Collectors, ProjectSettings};
 use crate::facts::RunnersRead;
 use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::graphql::ProjectRunners;
@@ -29,7 +27,6 @@ const CALLS_AT_ONCE: usize = 4;
 /// The source.
 pub struct RunnersSource {
     gitlab: GitLab,
-    interval: Duration,
     batches: Batches,
 }
 
@@ -37,22 +34,21 @@ pub struct RunnersSource {
 type ByProject = BTreeMap<ProjectId, Result<RunnersRead, SourceError>>;
 
 impl RunnersSource {
-    /// The source, where it is enabled.
+    /// The source of a GitLab.
     #[must_use]
-    pub fn new(settings: &Collectors, gitlab: &GitLab) -> Option<Self> {
-        settings.runners.enabled.then(|| Self {
+    pub fn new(gitlab: &GitLab) -> Self {
+        Self {
             gitlab: gitlab.clone(),
-            interval: settings.runners.interval,
-            batches: Batches::new(gitlab, GitLab::RUNNER_PROJECTS),
-        })
+            batches: Batches::new(&gitlab.breaker(), GitLab::RUNNER_PROJECTS),
+        }
     }
 
     /// All runners of the instance; none for whoever is no administrator.
     async fn of_instance(&self, now: UnixSeconds) -> Result<Option<Page<Runner>>, GitLabError> {
-        if self.batches.is_open(now) {
+        if self.batches.breaker().is_open(now) {
             match self.gitlab.instance_runners().await {
                 Err(error) if error.graphql_unavailable() => {
-                    self.batches.failed(&error, now);
+                    self.batches.breaker().failed(&error, now);
                 }
                 read => return read,
             }
@@ -93,7 +89,7 @@ impl RunnersSource {
     ) {
         let ask = async |ids: Vec<ProjectId>| self.gitlab.project_runners(&ids, runner_type).await;
         let id_of = |read: &ProjectRunners| read.id;
-        let mut read = self.batches.ask(&ids, now, id_of, ask).await;
+        let mut read: PerProject<ProjectRunners> = self.batches.ask(&ids, now, id_of, ask).await;
         for id in ids {
             match read.remove(&id) {
                 Some(Ok(ProjectRunners { runners: None, .. })) => {
@@ -219,10 +215,6 @@ impl Source for RunnersSource {
 
     fn collectors(&self) -> &[Collector] {
         &[Collector::Runners]
-    }
-
-    fn interval(&self, _: &ProjectSettings) -> Duration {
-        self.interval
     }
 
     fn batch(&self) -> usize {

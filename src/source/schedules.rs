@@ -1,60 +1,35 @@
 //! Pipeline schedules: batched by GraphQL, else by REST.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 
 use super::batches::Batches;
 use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::config::{Collectors, ProjectSettings};
 use crate::facts::SchedulesRead;
 use crate::facts::{Facts, Problem, Reading};
+use crate::gitlab::GitLab;
 use crate::gitlab::graphql::ProjectSchedules;
 use crate::gitlab::model::{Page, Schedule};
-use crate::gitlab::{GitLab, GitLabError};
 use crate::types::ProjectId;
 
 /// Calls that run side by side.
 const CALLS_AT_ONCE: usize = 4;
-/// Pages of one project's schedules that are followed.
-const MAX_PAGES: usize = 50;
 
 /// The source.
 pub struct SchedulesSource {
     gitlab: GitLab,
-    interval: Duration,
     batches: Batches,
 }
 
 impl SchedulesSource {
-    /// The source, where it is enabled.
+    /// The source of a GitLab.
     #[must_use]
-    pub fn new(settings: &Collectors, gitlab: &GitLab) -> Option<Self> {
-        settings.schedules.enabled.then(|| Self {
+    pub fn new(gitlab: &GitLab) -> Self {
+        Self {
             gitlab: gitlab.clone(),
-            interval: settings.schedules.interval,
-            batches: Batches::new(gitlab, GitLab::SCHEDULE_PROJECTS),
-        })
-    }
-
-    /// The other pages of a project with many schedules.
-    async fn whole(
-        &self,
-        id: ProjectId,
-        mut page: Page<Schedule>,
-    ) -> Result<Page<Schedule>, GitLabError> {
-        for _ in 1..MAX_PAGES {
-            let Some(after) = page.next.take() else { break };
-            let Some(more) = self.gitlab.more_schedules(id, &after).await? else {
-                break;
-            };
-            page.items.extend(more.items);
-            page.skipped.extend(more.skipped);
-            page.next = more.next.filter(|next| *next != after);
+            batches: Batches::new(&gitlab.breaker(), GitLab::SCHEDULE_PROJECTS),
         }
-        Ok(page)
     }
 
     async fn by_rest(&self, id: ProjectId) -> Result<Page<Schedule>, SourceError> {
@@ -81,7 +56,10 @@ impl SchedulesSource {
         read: Option<Result<ProjectSchedules, SourceError>>,
     ) -> Result<SchedulesRead, SourceError> {
         let page = match read {
-            Some(Ok(read)) => self.whole(read.id, read.schedules).await?,
+            Some(Ok(read)) => {
+                let rest = self.gitlab.rest_of_schedules(read.id, read.schedules);
+                rest.await?
+            }
             Some(Err(error)) if !error.rest_may_answer() => return Err(error),
             Some(Err(_)) | None => self.by_rest(target.id()).await?,
         };
@@ -124,10 +102,6 @@ impl Source for SchedulesSource {
 
     fn collectors(&self) -> &[Collector] {
         &[Collector::Schedules]
-    }
-
-    fn interval(&self, _: &ProjectSettings) -> Duration {
-        self.interval
     }
 
     fn batch(&self) -> usize {

@@ -1,19 +1,16 @@
 //! Open vulnerabilities: Ultimate, role Developer. One GraphQL query for many projects; REST, which
 //! lists them one by one, where GraphQL does not answer.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 
 use super::batches::Batches;
 use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::config::{Collectors, ProjectSettings};
 use crate::facts::{Facts, Reading, Unavailable};
 use crate::gitlab::GitLab;
+use crate::gitlab::model::Vulnerabilities;
 use crate::gitlab::model::{Known, Role};
-use crate::gitlab::repository::Vulnerabilities;
 use crate::types::ProjectId;
 use crate::types::Tier;
 
@@ -23,19 +20,17 @@ const CALLS_AT_ONCE: usize = 4;
 /// The source.
 pub struct SecuritySource {
     gitlab: GitLab,
-    interval: Duration,
     batches: Batches,
 }
 
 impl SecuritySource {
-    /// The source, where it is enabled.
+    /// The source of a GitLab.
     #[must_use]
-    pub fn new(settings: &Collectors, gitlab: &GitLab) -> Option<Self> {
-        settings.security.enabled.then(|| Self {
+    pub fn new(gitlab: &GitLab) -> Self {
+        Self {
             gitlab: gitlab.clone(),
-            interval: settings.security.interval,
-            batches: Batches::new(gitlab, GitLab::VULNERABILITIES),
-        })
+            batches: Batches::new(&gitlab.breaker(), GitLab::VULNERABILITIES),
+        }
     }
 
     /// What GraphQL told, or else REST.
@@ -82,10 +77,6 @@ impl Source for SecuritySource {
 
     fn collectors(&self) -> &[Collector] {
         &[Collector::Security]
-    }
-
-    fn interval(&self, _: &ProjectSettings) -> Duration {
-        self.interval
     }
 
     fn batch(&self) -> usize {

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Source;
-use super::change_feed::ChangeFeed;
+use super::change_feed::{Backfill, ChangeFeed};
 use super::contributors::ContributorsSource;
 use super::dora::DoraSource;
 use super::environments::EnvironmentsSource;
@@ -16,35 +15,36 @@ use super::security::SecuritySource;
 use super::test_reports::TestReportsSource;
 use super::value_stream::ValueStreamSource;
 use super::variables::VariablesSource;
+use super::{Needs, Source};
 use crate::config::Settings;
 use crate::gitlab::GitLab;
 
 /// Sources of any kind.
 pub type Sources = Vec<Arc<dyn Source>>;
 
-/// The sources whose collectors the settings enable.
+/// The sources of whose collectors one is on for some project.
 #[must_use]
 pub fn sources(settings: &Settings, gitlab: &GitLab, feed: &Arc<ChangeFeed>) -> Sources {
     let collectors = &settings.collectors;
-    let refs = RefsSource::new(collectors, gitlab, feed.shortest_interval());
-    let all = [
-        Some(Arc::clone(feed) as Arc<dyn Source>),
-        shared(Some(refs)),
-        shared(MergeRequestsSource::new(settings, gitlab)),
-        shared(EnvironmentsSource::new(collectors, gitlab)),
-        shared(DoraSource::new(collectors, gitlab)),
-        shared(RepositorySource::new(collectors, gitlab)),
-        shared(ValueStreamSource::new(collectors, gitlab)),
-        shared(SecuritySource::new(collectors, gitlab)),
-        shared(TestReportsSource::new(collectors, gitlab)),
-        shared(SchedulesSource::new(collectors, gitlab)),
-        shared(VariablesSource::new(collectors, gitlab)),
-        shared(RunnersSource::new(collectors, gitlab)),
-        shared(ContributorsSource::new(settings, gitlab)),
+    let all: [Arc<dyn Source>; 14] = [
+        Arc::clone(feed) as _,
+        Arc::new(Backfill::new(feed)),
+        Arc::new(RefsSource::new(gitlab)),
+        Arc::new(MergeRequestsSource::new(settings, gitlab)),
+        Arc::new(EnvironmentsSource::new(&collectors.environments, gitlab)),
+        Arc::new(DoraSource::new(&collectors.dora, gitlab)),
+        Arc::new(RepositorySource::new(gitlab)),
+        Arc::new(ValueStreamSource::new(gitlab)),
+        Arc::new(SecuritySource::new(gitlab)),
+        Arc::new(TestReportsSource::new(&collectors.test_reports, gitlab)),
+        Arc::new(SchedulesSource::new(gitlab)),
+        Arc::new(VariablesSource::new(&collectors.variables, gitlab)),
+        Arc::new(RunnersSource::new(gitlab)),
+        Arc::new(ContributorsSource::new(&settings.labels, gitlab)),
     ];
-    all.into_iter().flatten().collect()
-}
-
-fn shared(source: Option<impl Source + 'static>) -> Option<Arc<dyn Source>> {
-    source.map(|source| Arc::new(source) as Arc<dyn Source>)
+    let is_on = |source: &Arc<dyn Source>| {
+        let mut collectors = source.collectors().iter();
+        source.needs() != Needs::Tier || collectors.any(|one| settings.enabled_anywhere(*one))
+    };
+    all.into_iter().filter(is_on).collect()
 }

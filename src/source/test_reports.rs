@@ -10,7 +10,7 @@ use super::batches::{Batches, PerProject};
 use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::config::{Collectors, ProjectSettings};
+use crate::config::TestReports;
 use crate::facts::test_reports::{ReportFacts, ReportsRead};
 use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::graphql::ProjectReports;
@@ -31,9 +31,6 @@ pub struct TestReportsSource {
     gitlab: GitLab,
     /// Whether test cases are measured one by one.
     cases: bool,
-    interval: Duration,
-    /// Whether the collector that remembers pipelines is enabled.
-    pipelines: bool,
     batches: Batches,
 }
 
@@ -41,17 +38,14 @@ pub struct TestReportsSource {
 type Summaries = BTreeMap<PipelineId, TestReport>;
 
 impl TestReportsSource {
-    /// The source, where it is enabled.
+    /// The source of a GitLab.
     #[must_use]
-    pub fn new(settings: &Collectors, gitlab: &GitLab) -> Option<Self> {
-        let own = &settings.test_reports;
-        own.enabled.then(|| Self {
+    pub fn new(settings: &TestReports, gitlab: &GitLab) -> Self {
+        Self {
             gitlab: gitlab.clone(),
-            cases: own.include_test_cases,
-            interval: own.interval,
-            pipelines: settings.pipelines.enabled,
-            batches: Batches::new(gitlab, GitLab::REPORT_PROJECTS),
-        })
+            cases: settings.include_test_cases,
+            batches: Batches::new(&gitlab.breaker(), GitLab::REPORT_PROJECTS),
+        }
     }
 
     /// Summaries by GraphQL of the wanted pipelines, as far as it answers.
@@ -191,17 +185,17 @@ impl Source for TestReportsSource {
         &[Collector::TestReports]
     }
 
-    fn interval(&self, _: &ProjectSettings) -> Duration {
-        self.interval
-    }
-
     fn batch(&self) -> usize {
         GitLab::REPORT_PROJECTS
     }
 
-    fn unavailable(&self, _target: &Target) -> Option<Unavailable> {
+    fn unavailable(&self, target: &Target) -> Option<Unavailable> {
         let why = "needs collectors.pipelines, which knows the newest pipelines";
-        (!self.pipelines).then_some(Unavailable::Settings(why))
+        target
+            .settings
+            .interval(Collector::Pipelines)
+            .is_none()
+            .then_some(Unavailable::Settings(why))
     }
 
     async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched {

@@ -9,14 +9,13 @@ use super::batches::{Batches, PerProject};
 use super::{Context, Fetched, Source, SourceError, Target, fetched};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::config::{Collectors, ProjectSettings};
 use crate::facts::ValueStreamRead;
 use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::GitLab;
 use crate::gitlab::capability::Edition;
 use crate::gitlab::graphql::FlowTimes;
 use crate::gitlab::model::Role;
-use crate::gitlab::repository::ValueStreams;
+use crate::gitlab::model::ValueStreams;
 use crate::types::ProjectId;
 use crate::types::Tier;
 
@@ -29,21 +28,19 @@ const PAUSED: &str = "GraphQL, which alone has value streams, did not answer lat
 /// The source.
 pub struct ValueStreamSource {
     gitlab: GitLab,
-    interval: Duration,
     stages: Batches,
     flow: Batches,
 }
 
 impl ValueStreamSource {
-    /// The source, where it is enabled.
+    /// The source of a GitLab.
     #[must_use]
-    pub fn new(settings: &Collectors, gitlab: &GitLab) -> Option<Self> {
-        settings.value_stream.enabled.then(|| Self {
+    pub fn new(gitlab: &GitLab) -> Self {
+        Self {
             gitlab: gitlab.clone(),
-            interval: settings.value_stream.interval,
-            stages: Batches::new(gitlab, GitLab::VALUE_STREAMS),
-            flow: Batches::new(gitlab, GitLab::VALUE_STREAMS),
-        })
+            stages: Batches::new(&gitlab.breaker(), GitLab::VALUE_STREAMS),
+            flow: Batches::new(&gitlab.breaker(), GitLab::VALUE_STREAMS),
+        }
     }
 
     /// Lead and cycle time, where edition and tier may give them.
@@ -90,10 +87,6 @@ impl Source for ValueStreamSource {
 
     fn collectors(&self) -> &[Collector] {
         &[Collector::ValueStream]
-    }
-
-    fn interval(&self, _: &ProjectSettings) -> Duration {
-        self.interval
     }
 
     fn batch(&self) -> usize {

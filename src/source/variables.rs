@@ -1,13 +1,11 @@
 //! Variables of the newest pipelines: REST has them, once for each pipeline.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 
 use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::config::{Collectors, Pattern, ProjectSettings};
+use crate::config::{Pattern, Variables};
 use crate::facts::VariablesRead;
 use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::GitLab;
@@ -26,24 +24,18 @@ const BATCH: usize = 20;
 /// The source.
 pub struct VariablesSource {
     gitlab: GitLab,
-    interval: Duration,
-    regexp: Pattern,
-    /// Whether the collector that remembers pipelines is enabled.
-    pipelines: bool,
+    /// Keys of the variables that are shown; validation asks for it where the collector is on.
+    regexp: Option<Pattern>,
 }
 
 impl VariablesSource {
-    /// The source, where it is enabled.
+    /// The source of a GitLab.
     #[must_use]
-    pub fn new(settings: &Collectors, gitlab: &GitLab) -> Option<Self> {
-        let own = &settings.variables;
-        let regexp = own.regexp.clone().filter(|_| own.enabled)?;
-        Some(Self {
+    pub fn new(settings: &Variables, gitlab: &GitLab) -> Self {
+        Self {
             gitlab: gitlab.clone(),
-            interval: own.interval,
-            regexp,
-            pipelines: settings.pipelines.enabled,
-        })
+            regexp: settings.regexp.clone(),
+        }
     }
 
     async fn project(
@@ -53,7 +45,9 @@ impl VariablesSource {
     ) -> Result<VariablesRead, SourceError> {
         let (known, memory) = (&target.memory.pipelines, &target.memory.variables);
         let subject = target.subject(&super::NO_PATHS, now);
-        let mut wanted = wanted(subject, known, memory, &self.regexp);
+        let regexp = self.regexp.as_ref();
+        let wanted = regexp.map(|regexp| wanted(subject, known, memory, regexp));
+        let mut wanted = wanted.unwrap_or_default();
         wanted.truncate(AT_ONCE);
         let project = target.id();
         let reads = wanted.into_iter().map(|(name, id)| async move {
@@ -105,17 +99,17 @@ impl Source for VariablesSource {
         &[Collector::Variables]
     }
 
-    fn interval(&self, _: &ProjectSettings) -> Duration {
-        self.interval
-    }
-
     fn batch(&self) -> usize {
         BATCH
     }
 
     fn unavailable(&self, target: &Target) -> Option<Unavailable> {
         let why = "needs collectors.pipelines, which knows the newest pipelines";
-        let settings = (!self.pipelines).then_some(Unavailable::Settings(why));
+        let settings = target
+            .settings
+            .interval(Collector::Pipelines)
+            .is_none()
+            .then_some(Unavailable::Settings(why));
         settings.or_else(|| target.lacks(Tier::Free, Role::MAINTAINER))
     }
 

@@ -3,9 +3,6 @@
 use std::sync::Arc;
 
 use super::{Commit, Fence, Remembered, Store, StoreError};
-use crate::catalogue::SeriesKey;
-use crate::catalogue::labels::ProjectLabels;
-use crate::catalogue::{Labels, pipelines};
 use crate::clock::UnixSeconds;
 use crate::memory::ProjectMemory;
 use crate::memory::feed::FeedProgress;
@@ -33,6 +30,7 @@ fn memory(watermark: i64) -> Arc<ProjectMemory> {
 
 fn row(project: &str, total: f64) -> RowRecord {
     RowRecord {
+        project: ProjectId(1),
         name: "age_test_total".into(),
         labels: vec![("project".into(), project.into())],
         start: UnixSeconds(1),
@@ -92,18 +90,17 @@ async fn the_latest_time_told_counts(store: impl Store) {
 }
 
 async fn what_is_forgotten_is_gone(store: impl Store) {
-    let key = pipelines::ACTIVE.desc.name;
-    let labels = ProjectLabels {
-        project: "a".into(),
-    }
-    .into_values();
-    let mut gone = row("a", 1.0);
-    gone.name = key.into();
+    let gone = row("a", 1.0);
+    let elsewhere = RowRecord {
+        project: ProjectId(2),
+        ..gone.clone()
+    };
+    let removed = vec![gone.key()];
     keep(
         &store,
         Commit {
             projects: vec![(ProjectId(1), Some(memory(10)))],
-            rows: vec![gone, row("b", 2.0)],
+            rows: vec![gone, row("b", 2.0), elsewhere.clone()],
             ..Commit::default()
         },
     )
@@ -112,16 +109,13 @@ async fn what_is_forgotten_is_gone(store: impl Store) {
         &store,
         Commit {
             projects: vec![(ProjectId(1), None)],
-            removed: vec![SeriesKey {
-                desc: &pipelines::ACTIVE.desc,
-                labels,
-            }],
+            removed,
             ..Commit::default()
         },
     )
     .await;
     assert!(remembered.projects.is_empty());
-    assert_eq!(remembered.rows, vec![row("b", 2.0)]);
+    assert_eq!(remembered.rows, vec![row("b", 2.0), elsewhere]);
 }
 
 async fn a_commit_under_an_old_lease_keeps_nothing<S: Store>(store: S, fence: impl Fn(&S, Fence)) {

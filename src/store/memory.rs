@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use super::{Commit, Fence, Remembered, Store, StoreError};
 use crate::clock::UnixSeconds;
 use crate::memory::ProjectMemory;
-use crate::series::RowRecord;
-use crate::types::{ProjectId, Text};
+use crate::series::{RowKey, RowRecord};
+use crate::types::ProjectId;
 
 /// Memories are shared with who committed them; rows are kept as they came.
 #[derive(Debug, Default)]
@@ -22,9 +22,6 @@ struct Kept {
     told: UnixSeconds,
     fence: Option<Fence>,
 }
-
-/// Name and label values of a row.
-type RowKey = (String, Vec<Text>);
 
 impl MemoryStore {
     /// Takes the lease `fence`: commits under an earlier one are refused from now on.
@@ -66,12 +63,10 @@ impl Store for MemoryStore {
             };
         }
         for row in commit.rows {
-            let values = row.labels.iter().map(|(_, value)| value.clone()).collect();
-            kept.rows.insert((row.name.to_string(), values), row);
+            kept.rows.insert(row.key(), row);
         }
         for key in commit.removed {
-            kept.rows
-                .remove(&(key.desc.name.to_owned(), key.labels.to_vec()));
+            kept.rows.remove(&key);
         }
         Ok(())
     }

@@ -8,20 +8,25 @@
 mod conformance;
 mod file;
 mod memory;
+#[cfg(test)]
+mod sample;
+mod stored;
+mod upgrade;
 
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::catalogue::SeriesKey;
 use crate::clock::UnixSeconds;
 use crate::memory::ProjectMemory;
-use crate::series::RowRecord;
+use crate::series::{RowKey, RowRecord};
 use crate::types::ProjectId;
 
-pub use file::{FileSettings, FileStore, OpenError, Opening};
+pub use file::{Bytes, FileSettings, FileStore, OpenError, Opening};
 pub use memory::MemoryStore;
+#[cfg(test)]
+pub(crate) use stored::{Keep, content, read};
 
 /// What a run hands over, to be kept whole or not at all.
 #[derive(Clone, Debug, Default)]
@@ -31,7 +36,7 @@ pub struct Commit {
     /// Counters and histograms with their new totals.
     pub rows: Vec<RowRecord>,
     /// Series that are gone.
-    pub removed: Vec<SeriesKey>,
+    pub removed: Vec<RowKey>,
     /// The time of the commit: births that end later were not over for anybody. The latest counts.
     pub told: UnixSeconds,
     /// The lease under which the run was made; none for a single instance.
@@ -87,7 +92,7 @@ pub enum StoreError {
         current: Fence,
     },
     /// It could not be read or written.
-    #[error("the store cannot be used: {0}")]
+    #[error("state cannot be written: {0}")]
     Unavailable(String),
 }
 

@@ -65,6 +65,29 @@ async fn a_low_role_is_named_with_its_projects() {
 }
 
 #[tokio::test]
+async fn a_collector_that_is_off_for_some_projects_says_so() {
+    let simulator = simulator();
+    let path = {
+        let world = simulator.world();
+        let first = world.projects().next();
+        first.expect("a project").full_path.to_string()
+    };
+    let watched = format!(
+        "projects: [{{name: {path}, collectors: {{jobs: {{enabled: false}}}}}}]\nwildcards: [{{}}]"
+    );
+    let text = report(&simulator, simulator.token(), &watched)
+        .await
+        .to_string();
+    let sentence =
+        format!("jobs             sees 3 of 4 projects; off in the settings in {path}\n");
+    assert!(text.contains(&sentence), "{text}");
+    assert!(
+        text.contains("schedules        off in the settings\n"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
 async fn what_would_not_work_is_an_error() {
     let simulator = simulator();
     let unknown = report(&simulator, "glpat-nobody-knows-it", "wildcards: [{}]").await;

@@ -17,6 +17,9 @@ use crate::support::program::Program;
 use crate::support::samples::Samples;
 use crate::support::until;
 
+/// Bytes of a page of the database.
+const PAGE: usize = 4096;
+
 const PROJECT: &str = "group-0/project-0";
 
 /// A GitLab, and a folder with a configuration and a state file.
@@ -183,6 +186,87 @@ async fn a_second_process_waits_for_the_first_and_goes_on_where_it_was() {
     reaches(&second, WEB, 3.0).await;
 }
 
+/// The exporter's one sentence, when it ends with 2 and leaves the state file as it is.
+async fn refused(place: &Place, flags: &[&str]) -> String {
+    let before = fs::read(place.state()).expect("it is there");
+    let mut command = place.command(flags);
+    command.env("RUST_BACKTRACE", "1");
+    let mut program = Program::start(command);
+    assert_eq!(program.ended().await.code(), Some(2));
+    let said = program.stderr();
+    assert_eq!(said.trim().lines().count(), 1, "{said}");
+    let after = fs::read(place.state()).expect("it is there");
+    assert!(before == after, "the file was changed: {said}");
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_inside_the_file_is_one_sentence_without_a_backtrace() {
+    let place = Place::new();
+    let mut exporter = place.start().await;
+    reaches(&exporter, SYNCED, 1.0).await;
+    exporter.program.signal("TERM");
+    assert_eq!(exporter.program.ended().await.code(), Some(0));
+    let good = fs::read(place.state()).expect("it is there");
+    let pages: Vec<usize> = (1..good.len() / PAGE)
+        .filter(|page| good[page * PAGE..][..PAGE].iter().any(|byte| *byte != 0))
+        .collect();
+    let mut refusals = 0;
+    // All pages at once, so that some that are in use are hit; then each kind of header by itself.
+    for (first, last) in [(0, PAGE), (0, 1), (0, 16), (16, 200)] {
+        let mut damaged = good.clone();
+        for page in &pages {
+            for byte in &mut damaged[page * PAGE..][first..last] {
+                *byte ^= 0x55;
+            }
+        }
+        fs::write(place.state(), &damaged).expect("it can be written");
+        let said = refused(&place, &[]).await;
+        for part in ["state.path", "is damaged", "--state-reset"] {
+            assert!(said.contains(part), "no {part:?} in {said}");
+        }
+        refusals += 1;
+    }
+    assert_eq!(refusals, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_state_of_another_gitlab_ends_it_with_2_until_it_is_accepted() {
+    let place = Place::new();
+    let mut exporter = place.start().await;
+    reaches(&exporter, SYNCED, 1.0).await;
+    place.run(2, &["compile"]);
+    reaches(&exporter, WEB, 2.0).await;
+    exporter.program.signal("TERM");
+    assert_eq!(exporter.program.ended().await.code(), Some(0));
+
+    // The same GitLab, at what looks like another address.
+    let before = place.simulator.url();
+    let now = before.replace("127.0.0.1", "localhost");
+    assert_ne!(
+        before, now,
+        "the simulator has another address than expected"
+    );
+    let moved = ["--gitlab-url", &now];
+    let said = refused(&place, &moved).await;
+    for part in [
+        before.trim_end_matches('/'),
+        now.trim_end_matches('/'),
+        "--state-reset",
+        "state.accept_instance: true",
+    ] {
+        assert!(said.contains(part), "no {part:?} in {said}");
+    }
+    let accept = [&moved[..], &["--set", "state.accept_instance=true"]].concat();
+    let mut exporter = Binary::started(Program::start(place.command(&accept))).await;
+    assert_eq!(value(&exporter, WEB).await, Some(2.0), "it goes on at once");
+    exporter.program.signal("TERM");
+    assert_eq!(exporter.program.ended().await.code(), Some(0));
+    // The file is the new address's.
+    let exporter = Binary::started(Program::start(place.command(&moved))).await;
+    assert_eq!(value(&exporter, WEB).await, Some(2.0));
+}
+
 /// How a disk refuses what is to be kept.
 #[cfg(target_os = "linux")]
 #[derive(Clone, Copy)]
@@ -245,9 +329,9 @@ async fn nothing_is_shown_that_is_not_kept(disk: Disk) {
     let page = exporter.get("/").await.body;
     let file = place.state().display().to_string();
     for part in [
-        "The store takes no commits",
-        "file, takes no commits",
-        "the store cannot be used: state.path: ",
+        "State cannot be written",
+        "file, cannot be written",
+        "state cannot be written: state.path: ",
         &file,
     ] {
         assert!(page.contains(part), "no {part:?} in {page}");

@@ -9,6 +9,7 @@ use std::io;
 use std::net::TcpListener;
 
 use amazing_gitlab_exporter::app::{App, StateFile};
+use amazing_gitlab_exporter::catalogue::Collector;
 use amazing_gitlab_exporter::clock::Clock;
 use amazing_gitlab_exporter::config::Config;
 
@@ -62,27 +63,33 @@ server: {{listen_address: '127.0.0.1:0'}}
 gitlab: {{url: '{gitlab}', token: '{token}', max_requests_per_second: 50}}
 discovery: {{interval: 30s}}
 collectors:
-  pipelines: {{interval_seconds: 5}}
-  jobs: {{interval_seconds: 5}}
-  merge_requests: {{interval_seconds: 10}}
-  code_review: {{interval_seconds: 10}}
-  dora: {{interval_seconds: 30}}
-  contributors: {{enabled: true, interval_seconds: 30}}
-  value_stream: {{interval_seconds: 30}}
-  repository: {{interval_seconds: 30}}
-  environments: {{enabled: true, interval_seconds: 10}}
-  security: {{enabled: true, interval_seconds: 30}}
-  test_reports: {{enabled: true, interval_seconds: 10, include_test_cases: true}}
-  schedules: {{enabled: true, interval_seconds: 30}}
-  variables: {{enabled: true, interval_seconds: 30, regexp: '^DEPLOY_'}}
-  runners: {{enabled: true, interval_seconds: 30}}
-project_defaults:
+{collectors}project_defaults:
   refs: {{branches: {{regexp: '.*'}}}}
 wildcards: [{{}}]
 otel:
   metrics: {{endpoint: '{receiver}', interval: 5s}}
   traces: {{endpoint: '{receiver}'}}
 telemetry: {{birth_window: 10s}}
-"
+",
+        collectors = collectors()
     )
+}
+
+/// Every collector, switched on, with what some need beside that.
+fn collectors() -> String {
+    let all = Collector::ALL.into_iter();
+    // Their switch is one of pipelines, on by default.
+    let all = all.filter(|collector| *collector != Collector::ChildPipelines);
+    let lines = all.map(|collector| {
+        let (seconds, more) = match collector {
+            Collector::Pipelines | Collector::Jobs => (5, ""),
+            Collector::MergeRequests | Collector::CodeReview | Collector::Environments => (10, ""),
+            Collector::TestReports => (10, ", include_test_cases: true"),
+            Collector::Variables => (30, ", regexp: '^DEPLOY_'"),
+            _ => (30, ""),
+        };
+        let name = collector.as_str();
+        format!("  {name}: {{enabled: true, interval_seconds: {seconds}{more}}}\n")
+    });
+    lines.collect()
 }

@@ -1,11 +1,12 @@
 use super::*;
 use crate::clock::UnixSeconds;
-use crate::gitlab::dora::DoraFigures;
-use crate::gitlab::rest::{Deployment, Environment, Incident};
+use crate::gitlab::model::DoraFigures;
+use crate::gitlab::model::{Deployment, Environment, Incident};
 use crate::memory::dora::computed::{
     PERIOD_DAYS, Period, add_incidents, median, median_of_medians, of_deployments,
 };
 use crate::memory::dora::{Deployed, Life, Shipped, tiers_of};
+use crate::store::{content, read};
 use std::collections::BTreeSet;
 
 const DAY: i64 = 86_400;
@@ -337,6 +338,5 @@ fn a_memory_survives_its_way_through_a_store() {
     memory.deployed(&[deployment(10, 1, ago(1, 0))], period());
     memory.shipped(10, &[ago(2, 0)], NOW);
     memory.incidents(&[incident(1, ago(1, 0), None)], true);
-    let bytes = postcard::to_stdvec(&memory).unwrap();
-    assert_eq!(postcard::from_bytes::<DoraMemory>(&bytes).unwrap(), memory);
+    assert_eq!(read::<DoraMemory>(&content(&memory)), memory);
 }

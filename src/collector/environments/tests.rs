@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::config::ProjectSettings;
-use crate::gitlab::rest::Environment;
+use crate::gitlab::model::Environment;
 use crate::types::ProjectId;
 
 struct Lab {

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::collector::code_review;
 use crate::config::{Labels, ProjectSettings};
+use crate::gitlab::model::{CensusEntry, CensusPage, DiffStats, Note, NoteKind, Reviewer, User};
 use crate::gitlab::model::{Known, Page};
-use crate::gitlab::reviews::{CensusEntry, CensusPage, DiffStats, Note, NoteKind, Reviewer, User};
 use crate::memory::names::Names;
 use crate::memory::refs::{Listing, RefsSeen};
 use crate::people::People;
+use crate::store::{content, read};
 use crate::types::ProjectId;
 
 const HOUR: i64 = 3600;
@@ -485,13 +486,13 @@ fn who_is_waited_for_is_remembered_without_a_name() {
     };
     let asked = noted(&one, 1200, &[asks(1, 1200, &["chiara", "ben"])]);
     watched.open(2000, std::slice::from_ref(&asked));
-    let remembered = postcard::to_stdvec(&watched.memory).unwrap();
+    let remembered = content(&watched.memory);
     let text = String::from_utf8_lossy(&remembered);
     for name in ["chiara", "ben"] {
         assert!(!text.contains(name), "{text}");
     }
     // After a restart the answer is that of who was asked.
-    watched.memory = postcard::from_bytes(&remembered).unwrap();
+    watched.memory = read(&remembered);
     let notes = [
         asks(1, 1200, &["chiara", "ben"]),
         note(2, 2300, "ben", NoteKind::Reviewed),

@@ -6,8 +6,6 @@ mod world;
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::FeedCollector;
 use super::child_pipelines::ChildPipelines;
@@ -18,6 +16,7 @@ use crate::catalogue::pipelines as metric;
 use crate::catalogue::{child_pipelines as child_metric, jobs as job_metric};
 use crate::facts::feed::{Feed, PipelineFacts};
 use crate::gitlab::model::Status;
+use crate::store::{self, Keep};
 use world::{Life, NAMES, world};
 
 const PIPELINES: Pipelines = Pipelines {
@@ -193,9 +192,8 @@ fn jobs_counted(project: &Watched<Jobs>) -> Ledger {
 }
 
 /// A memory as the store keeps it, and back.
-fn stored<M: Serialize + DeserializeOwned>(memory: &M) -> M {
-    let bytes = postcard::to_stdvec(memory).unwrap();
-    postcard::from_bytes(&bytes).unwrap()
+fn stored<M: Keep>(memory: &M) -> M {
+    store::read(&store::content(memory))
 }
 
 fn twice_is_once<C>(collector: C, world: &[Life], looks: &[i64]) -> Result<(), TestCaseError>
@@ -244,7 +242,7 @@ where
 fn pieces_are_the_whole<C>(collector: C, world: &[Life], looks: &[i64]) -> Result<(), TestCaseError>
 where
     C: FeedCollector + Copy + std::fmt::Debug,
-    C::Memory: PartialEq + std::fmt::Debug + DeserializeOwned,
+    C::Memory: PartialEq + std::fmt::Debug + Keep,
 {
     let mut whole = Watched::new(collector);
     let mut pieces = whole.clone();

@@ -1,233 +1,273 @@
-//! `collectors.*`: what is collected, and how often.
+//! `collectors.*`: what is collected, and how often, everywhere and for some projects.
+//!
+//! A collector is declared here twice: its settings with [`collector!`], and its key in the list
+//! of [`collectors!`]. Switches, intervals and the overrides of projects follow.
 
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::catalogue::Collector;
 use crate::config::duration;
 use crate::config::values::{Pattern, optional_text};
 
-/// What is collected, and how often.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Collectors {
+/// Declares the settings of a collector: its switch, its interval in seconds, and what else it has.
+macro_rules! collector {
+    (
+        $(#[$meta:meta])*
+        $name:ident {
+            $(#[$switch:meta])*
+            enabled: $enabled:literal,
+            interval: $seconds:literal,
+            $($(#[$field_meta:meta])* $field:ident: $kind:ty = $default:expr,)*
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(default)]
+        pub struct $name {
+            $(#[$switch])*
+            pub enabled: bool,
+            /// Polling interval in seconds.
+            #[serde(rename = "interval_seconds", with = "duration::seconds")]
+            #[schemars(schema_with = "duration::seconds::schema")]
+            pub interval: Duration,
+            $($(#[$field_meta])* pub $field: $kind,)*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self {
+                    enabled: $enabled,
+                    interval: Duration::from_secs($seconds),
+                    $($field: $default,)*
+                }
+            }
+        }
+    };
+}
+
+/// Makes the section `collectors` and its overrides of the list of keys. Each has the name that the
+/// catalogue gives the collector, and its settings are called like the variant of [`Collector`].
+macro_rules! collectors {
+    ($($(#[$doc:meta])* $field:ident: $name:ident / $override:ident,)*) => {
+        /// What is collected, and how often.
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(default)]
+        pub struct Collectors {
+            $($(#[$doc])* pub $field: $name,)*
+        }
+
+        /// What is collected of some projects, and how often; what is not set is as under
+        /// `collectors`.
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(default)]
+        pub struct CollectorOverrides {
+            $($(#[$doc])* pub $field: $override,)*
+        }
+
+        impl Collectors {
+            /// How often a collector polls a project; none where it is off.
+            pub fn interval(&self, collector: Collector) -> Option<Duration> {
+                match collector {
+                    $(Collector::$name => self.$field.enabled.then_some(self.$field.interval),)*
+                    // They are read with pipelines.
+                    Collector::ChildPipelines => self
+                        .interval(Collector::Pipelines)
+                        .filter(|_| self.pipelines.include_child_pipelines),
+                    Collector::Exporter => None,
+                }
+            }
+
+            /// The same settings with the switches and intervals of `overrides`.
+            fn overridden(&self, overrides: &CollectorOverrides) -> Self {
+                let mut all = self.clone();
+                $(
+                    let over = &overrides.$field;
+                    all.$field.enabled = over.enabled.unwrap_or(all.$field.enabled);
+                    all.$field.interval = over.interval.unwrap_or(all.$field.interval);
+                )*
+                if let Some(include) = overrides.pipelines.include_child_pipelines {
+                    all.pipelines.include_child_pipelines = include;
+                }
+                all
+            }
+        }
+    };
+}
+
+collectors! {
     /// Pipelines, and the child and multi-project pipelines they start.
-    pub pipelines: Pipelines,
+    pipelines: Pipelines / PipelinesOverride,
     /// Jobs of pipelines.
-    pub jobs: Jobs,
+    jobs: Jobs / CollectorOverride,
     /// Merge requests.
-    pub merge_requests: MergeRequests,
+    merge_requests: MergeRequests / CollectorOverride,
     /// Environments and their deployments.
-    pub environments: Environments,
+    environments: Environments / CollectorOverride,
     /// Test reports of pipelines.
-    pub test_reports: TestReports,
+    test_reports: TestReports / CollectorOverride,
     /// The four DORA metrics.
-    pub dora: Dora,
+    dora: Dora / CollectorOverride,
     /// Value stream analytics; needs GitLab Premium.
-    pub value_stream: ValueStream,
-    /// Reviews of merge requests, by reviewer.
-    pub code_review: CodeReview,
+    value_stream: ValueStream / CollectorOverride,
+    /// Reviews of merge requests, by reviewer. Read together with merge requests, at the shorter of
+    /// both intervals.
+    code_review: CodeReview / CollectorOverride,
     /// Sizes and counts of repositories.
-    pub repository: Repository,
+    repository: Repository / CollectorOverride,
     /// Commits by contributor.
-    pub contributors: Contributors,
+    contributors: Contributors / CollectorOverride,
     /// Pipeline schedules: one request for up to 50 projects, and by REST one for each schedule.
-    pub schedules: Schedules,
+    schedules: Schedules / CollectorOverride,
     /// Runners that the token can see.
-    pub runners: Runners,
+    runners: Runners / CollectorOverride,
     /// Vulnerabilities; needs GitLab Ultimate.
-    pub security: Security,
+    security: Security / CollectorOverride,
     /// Variables of pipelines. Their values become labels that everybody who reads the metrics can
     /// see.
-    pub variables: Variables,
+    variables: Variables / CollectorOverride,
 }
 
 impl Collectors {
-    /// Every collector by its name with whether it is asked for. `child_pipelines` follows
+    /// Every collector by its name with whether it is enabled. `child_pipelines` follows
     /// `pipelines.include_child_pipelines`.
-    pub fn switches(&self) -> [(&'static str, bool); 15] {
-        let children = self.pipelines.enabled && self.pipelines.include_child_pipelines;
-        [
-            ("pipelines", self.pipelines.enabled),
-            ("child_pipelines", children),
-            ("jobs", self.jobs.enabled),
-            ("merge_requests", self.merge_requests.enabled),
-            ("environments", self.environments.enabled),
-            ("test_reports", self.test_reports.enabled),
-            ("dora", self.dora.enabled),
-            ("value_stream", self.value_stream.enabled),
-            ("code_review", self.code_review.enabled),
-            ("repository", self.repository.enabled),
-            ("contributors", self.contributors.enabled),
-            ("schedules", self.schedules.enabled),
-            ("runners", self.runners.enabled),
-            ("security", self.security.enabled),
-            ("variables", self.variables.enabled),
-        ]
+    pub fn switches(&self) -> [(&'static str, bool); Collector::ALL.len()] {
+        Collector::ALL.map(|collector| (collector.as_str(), self.interval(collector).is_some()))
     }
 }
 
-/// Pipelines, and the child and multi-project pipelines they start.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// The switch and the interval of a collector for some projects.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct Pipelines {
-    /// Collect pipelines.
-    pub enabled: bool,
-    /// Seconds between two looks.
-    #[serde(rename = "interval_seconds", with = "duration::seconds")]
-    #[schemars(schema_with = "duration::seconds::schema")]
-    pub interval: Duration,
-    /// Follow bridge jobs to the pipelines they start, to any depth and across projects.
-    pub include_child_pipelines: bool,
-    /// Bucket bounds of the pipeline histograms, in seconds.
-    #[schemars(extend("format" = "histogram-buckets"))]
-    pub histogram_buckets: Vec<f64>,
-    /// Newest pipelines per ref that keep a state; counters and histograms count them all.
-    #[schemars(range(min = 1, max = 10_000))]
-    pub max_pipelines_per_ref: u32,
+pub struct CollectorOverride {
+    /// Whether to collect it; not set: as under `collectors`.
+    pub enabled: Option<bool>,
+    /// Polling interval in seconds; not set: as under `collectors`.
+    #[serde(rename = "interval_seconds", with = "duration::optional_seconds")]
+    #[schemars(schema_with = "duration::optional_seconds::schema")]
+    pub interval: Option<Duration>,
 }
 
-impl Default for Pipelines {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            interval: Duration::from_secs(30),
-            include_child_pipelines: true,
-            histogram_buckets: vec![5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0],
-            max_pipelines_per_ref: 10,
-        }
+/// The switches and the interval of pipelines for some projects.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PipelinesOverride {
+    /// Whether to collect it; not set: as under `collectors`.
+    pub enabled: Option<bool>,
+    /// Polling interval in seconds; not set: as under `collectors`.
+    #[serde(rename = "interval_seconds", with = "duration::optional_seconds")]
+    #[schemars(schema_with = "duration::optional_seconds::schema")]
+    pub interval: Option<Duration>,
+    /// Whether to follow bridge jobs to the pipelines they start, which switches the collector
+    /// `child_pipelines`; not set: as under `collectors`.
+    pub include_child_pipelines: Option<bool>,
+}
+
+/// How often each collector polls a project; none where it is off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Intervals([Option<Duration>; Collector::ALL.len()]);
+
+impl Intervals {
+    /// Those of the settings with what `overrides` changes.
+    pub(super) fn new(collectors: &Collectors, overrides: &CollectorOverrides) -> Self {
+        let collectors = collectors.overridden(overrides);
+        Self(Collector::ALL.map(|collector| collectors.interval(collector)))
+    }
+
+    pub(super) fn get(&self, collector: Collector) -> Option<Duration> {
+        self.0.get(collector as usize).copied().flatten()
     }
 }
 
-/// Jobs of pipelines.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Jobs {
-    /// Collect jobs.
-    pub enabled: bool,
-    /// Seconds between two looks.
-    #[serde(rename = "interval_seconds", with = "duration::seconds")]
-    #[schemars(schema_with = "duration::seconds::schema")]
-    pub interval: Duration,
-    /// Bucket bounds of the job histograms, in seconds.
-    #[schemars(extend("format" = "histogram-buckets"))]
-    pub histogram_buckets: Vec<f64>,
-    /// Tell instance, group and project runners apart; `false` makes every runner type `unknown`.
-    pub include_runner_details: bool,
-}
-
-impl Default for Jobs {
+impl Default for Intervals {
     fn default() -> Self {
-        Self {
-            enabled: true,
-            interval: Duration::from_secs(30),
-            histogram_buckets: vec![5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0],
-            include_runner_details: true,
-        }
+        Self::new(&Collectors::default(), &CollectorOverrides::default())
     }
 }
 
-/// Merge requests.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct MergeRequests {
-    /// Collect merge requests.
-    pub enabled: bool,
-    /// Seconds between two looks.
-    #[serde(rename = "interval_seconds", with = "duration::seconds")]
-    #[schemars(schema_with = "duration::seconds::schema")]
-    pub interval: Duration,
-    /// Bucket bounds of the merge request times, in seconds.
-    #[schemars(extend("format" = "histogram-buckets"))]
-    pub histogram_buckets: Vec<f64>,
-}
-
-impl Default for MergeRequests {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            interval: Duration::from_secs(120),
-            histogram_buckets: vec![
-                3600.0, 7200.0, 14400.0, 28800.0, 86400.0, 172_800.0, 604_800.0,
-            ],
-        }
+collector! {
+    /// Pipelines, and the child and multi-project pipelines they start.
+    Pipelines {
+        /// Collect pipelines.
+        enabled: true,
+        interval: 30,
+        /// Follow bridge jobs to the pipelines they start, to any depth and across projects.
+        include_child_pipelines: bool = true,
+        /// Bucket bounds of the pipeline histograms, in seconds.
+        #[schemars(extend("format" = "histogram-buckets"))]
+        histogram_buckets: Vec<f64> =
+            vec![5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0],
+        /// Newest pipelines per ref that keep a state; counters and histograms count them all.
+        #[schemars(range(min = 1, max = 10_000))]
+        max_pipelines_per_ref: u32 = 10,
     }
 }
 
-/// Environments and their deployments.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Environments {
-    /// Collect environments; costs one request per project and interval.
-    pub enabled: bool,
-    /// Seconds between two looks.
-    #[serde(rename = "interval_seconds", with = "duration::seconds")]
-    #[schemars(schema_with = "duration::seconds::schema")]
-    pub interval: Duration,
-    /// Leave out environments that were stopped.
-    pub exclude_stopped: bool,
-}
-
-impl Default for Environments {
-    fn default() -> Self {
-        Self {
-            enabled: false,
-            interval: Duration::from_secs(300),
-            exclude_stopped: true,
-        }
+collector! {
+    /// Jobs of pipelines.
+    Jobs {
+        /// Collect jobs.
+        enabled: true,
+        interval: 30,
+        /// Bucket bounds of the job histograms, in seconds.
+        #[schemars(extend("format" = "histogram-buckets"))]
+        histogram_buckets: Vec<f64> = vec![5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0],
+        /// Tell instance, group and project runners apart; `false` makes every runner type
+        /// `unknown`.
+        include_runner_details: bool = true,
     }
 }
 
-/// Test reports of pipelines.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct TestReports {
-    /// Collect test reports.
-    pub enabled: bool,
-    /// Seconds between two looks.
-    #[serde(rename = "interval_seconds", with = "duration::seconds")]
-    #[schemars(schema_with = "duration::seconds::schema")]
-    pub interval: Duration,
-    /// Also export every test case by itself: many series.
-    pub include_test_cases: bool,
-}
-
-impl Default for TestReports {
-    fn default() -> Self {
-        Self {
-            enabled: false,
-            interval: Duration::from_secs(60),
-            include_test_cases: false,
-        }
+collector! {
+    /// Merge requests.
+    MergeRequests {
+        /// Collect merge requests.
+        enabled: true,
+        interval: 120,
+        /// Bucket bounds of the merge request times, in seconds.
+        #[schemars(extend("format" = "histogram-buckets"))]
+        histogram_buckets: Vec<f64> = vec![
+            3600.0, 7200.0, 14_400.0, 28_800.0, 86_400.0, 172_800.0, 604_800.0,
+        ],
     }
 }
 
-/// The four DORA metrics.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Dora {
-    /// Collect DORA metrics.
-    pub enabled: bool,
-    /// Seconds between two looks.
-    #[serde(rename = "interval_seconds", with = "duration::seconds")]
-    #[schemars(schema_with = "duration::seconds::schema")]
-    pub interval: Duration,
-    /// Tiers of the environments whose deployments count.
-    #[schemars(length(min = 1))]
-    pub environment_tiers: Vec<EnvironmentTier>,
-    /// Where the values come from.
-    pub source: DoraSource,
+collector! {
+    /// Environments and their deployments.
+    Environments {
+        /// Collect environments; costs one request per project and interval.
+        enabled: false,
+        interval: 300,
+        /// Leave out environments that were stopped.
+        exclude_stopped: bool = true,
+    }
 }
 
-impl Default for Dora {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            interval: Duration::from_secs(3600),
-            environment_tiers: vec![EnvironmentTier::Production, EnvironmentTier::Staging],
-            source: DoraSource::Auto,
-        }
+collector! {
+    /// Test reports of pipelines.
+    TestReports {
+        /// Collect test reports.
+        enabled: false,
+        interval: 60,
+        /// Also export every test case by itself: many series.
+        include_test_cases: bool = false,
+    }
+}
+
+collector! {
+    /// The four DORA metrics.
+    Dora {
+        /// Collect DORA metrics.
+        enabled: true,
+        interval: 3600,
+        /// Tiers of the environments whose deployments count.
+        #[schemars(length(min = 1))]
+        environment_tiers: Vec<EnvironmentTier> =
+            vec![EnvironmentTier::Production, EnvironmentTier::Staging],
+        /// Where the values come from.
+        source: DoraSource = DoraSource::Auto,
     }
 }
 
@@ -273,176 +313,79 @@ pub enum DoraSource {
     Computed,
 }
 
-/// Value stream analytics.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct ValueStream {
-    /// Collect value stream analytics.
-    pub enabled: bool,
-    /// Seconds between two looks.
-    #[serde(rename = "interval_seconds", with = "duration::seconds")]
-    #[schemars(schema_with = "duration::seconds::schema")]
-    pub interval: Duration,
-}
-
-impl Default for ValueStream {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            interval: Duration::from_secs(3600),
-        }
+collector! {
+    /// Value stream analytics.
+    ValueStream {
+        /// Collect value stream analytics.
+        enabled: true,
+        interval: 3600,
     }
 }
 
-/// Reviews of merge requests, by reviewer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct CodeReview {
-    /// Collect reviews.
-    pub enabled: bool,
-    /// Seconds between two looks.
-    #[serde(rename = "interval_seconds", with = "duration::seconds")]
-    #[schemars(schema_with = "duration::seconds::schema")]
-    pub interval: Duration,
-}
-
-impl Default for CodeReview {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            interval: Duration::from_secs(300),
-        }
+collector! {
+    /// Reviews of merge requests, by reviewer.
+    CodeReview {
+        /// Collect reviews.
+        enabled: true,
+        interval: 300,
     }
 }
 
-/// Sizes and counts of repositories.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Repository {
-    /// Collect repositories.
-    pub enabled: bool,
-    /// Seconds between two looks.
-    #[serde(rename = "interval_seconds", with = "duration::seconds")]
-    #[schemars(schema_with = "duration::seconds::schema")]
-    pub interval: Duration,
-}
-
-impl Default for Repository {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            interval: Duration::from_secs(3600),
-        }
+collector! {
+    /// Sizes and counts of repositories.
+    Repository {
+        /// Collect repositories.
+        enabled: true,
+        interval: 3600,
     }
 }
 
-/// Commits by contributor.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Contributors {
-    /// Collect contributors.
-    pub enabled: bool,
-    /// Seconds between two looks.
-    #[serde(rename = "interval_seconds", with = "duration::seconds")]
-    #[schemars(schema_with = "duration::seconds::schema")]
-    pub interval: Duration,
-}
-
-impl Default for Contributors {
-    fn default() -> Self {
-        Self {
-            enabled: false,
-            interval: Duration::from_secs(3600),
-        }
+collector! {
+    /// Commits by contributor.
+    Contributors {
+        /// Collect contributors.
+        enabled: false,
+        interval: 3600,
     }
 }
 
-/// Pipeline schedules.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Schedules {
-    /// Collect pipeline schedules.
-    pub enabled: bool,
-    /// Seconds between two looks.
-    #[serde(rename = "interval_seconds", with = "duration::seconds")]
-    #[schemars(schema_with = "duration::seconds::schema")]
-    pub interval: Duration,
-}
-
-impl Default for Schedules {
-    fn default() -> Self {
-        Self {
-            enabled: false,
-            interval: Duration::from_secs(300),
-        }
+collector! {
+    /// Pipeline schedules.
+    Schedules {
+        /// Collect pipeline schedules.
+        enabled: false,
+        interval: 300,
     }
 }
 
-/// Runners that the token can see.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Runners {
-    /// Collect runners.
-    pub enabled: bool,
-    /// Seconds between two looks.
-    #[serde(rename = "interval_seconds", with = "duration::seconds")]
-    #[schemars(schema_with = "duration::seconds::schema")]
-    pub interval: Duration,
-}
-
-impl Default for Runners {
-    fn default() -> Self {
-        Self {
-            enabled: false,
-            interval: Duration::from_secs(300),
-        }
+collector! {
+    /// Runners that the token can see.
+    Runners {
+        /// Collect runners.
+        enabled: false,
+        interval: 300,
     }
 }
 
-/// Vulnerabilities.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Security {
-    /// Collect vulnerabilities.
-    pub enabled: bool,
-    /// Seconds between two looks.
-    #[serde(rename = "interval_seconds", with = "duration::seconds")]
-    #[schemars(schema_with = "duration::seconds::schema")]
-    pub interval: Duration,
-}
-
-impl Default for Security {
-    fn default() -> Self {
-        Self {
-            enabled: false,
-            interval: Duration::from_secs(3600),
-        }
+collector! {
+    /// Vulnerabilities.
+    Security {
+        /// Collect vulnerabilities.
+        enabled: false,
+        interval: 3600,
     }
 }
 
-/// Variables of pipelines.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Variables {
-    /// Collect pipeline variables.
-    pub enabled: bool,
-    /// Seconds between two looks.
-    #[serde(rename = "interval_seconds", with = "duration::seconds")]
-    #[schemars(schema_with = "duration::seconds::schema")]
-    pub interval: Duration,
-    /// Keys of the variables to export, such as `^DEPLOY_`. There is no default: name only what is
-    /// no secret.
-    #[serde(with = "optional_text")]
-    #[schemars(with = "Pattern")]
-    pub regexp: Option<Pattern>,
-}
-
-impl Default for Variables {
-    fn default() -> Self {
-        Self {
-            enabled: false,
-            interval: Duration::from_secs(60),
-            regexp: None,
-        }
+collector! {
+    /// Variables of pipelines.
+    Variables {
+        /// Collect pipeline variables.
+        enabled: false,
+        interval: 60,
+        /// Keys of the variables to export, such as `^DEPLOY_`. There is no default: match only
+        /// non-secret keys.
+        #[serde(with = "optional_text")]
+        #[schemars(with = "Pattern")]
+        regexp: Option<Pattern> = None,
     }
 }

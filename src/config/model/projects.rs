@@ -1,8 +1,13 @@
 //! `project_defaults`, `projects` and `wildcards`: what is watched.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Settings;
+use super::collectors::{CollectorOverrides, Intervals};
+use crate::catalogue::Collector;
 use crate::config::values::{Pattern, optional_text};
 
 /// Settings of a project.
@@ -13,6 +18,12 @@ pub struct ProjectSettings {
     pub output_sparse_status_metrics: bool,
     /// Which refs are watched.
     pub refs: Refs,
+    /// What is collected, and how often, where it differs from `collectors`: what is not set here
+    /// is as there. An interval is that of one project. What is read together follows the shortest
+    /// interval of what is on: pipelines and jobs, merge requests and reviews.
+    pub collectors: CollectorOverrides,
+    #[serde(skip)]
+    intervals: Intervals,
 }
 
 impl Default for ProjectSettings {
@@ -20,7 +31,57 @@ impl Default for ProjectSettings {
         Self {
             output_sparse_status_metrics: true,
             refs: Refs::default(),
+            collectors: CollectorOverrides::default(),
+            intervals: Intervals::default(),
         }
+    }
+}
+
+impl ProjectSettings {
+    /// How often a collector polls the project; none where it is off.
+    pub fn interval(&self, collector: Collector) -> Option<Duration> {
+        self.intervals.get(collector)
+    }
+
+    /// How often several collectors that are read together poll the project: at the shortest of
+    /// their intervals; none where all are off.
+    pub fn shortest_interval(&self, collectors: &[Collector]) -> Option<Duration> {
+        let on = collectors.iter().filter_map(|one| self.interval(*one));
+        on.min()
+    }
+}
+
+impl Settings {
+    /// Works out the intervals of every entry from its own settings and those under `collectors`.
+    /// Validation does; whoever changes settings afterwards does it again.
+    pub fn resolve(&mut self) {
+        let entries = self.projects.iter_mut().map(|entry| &mut entry.settings);
+        let wildcards = self.wildcards.iter_mut().map(|entry| &mut entry.settings);
+        let all = entries.chain(wildcards).chain([&mut self.project_defaults]);
+        for settings in all {
+            settings.intervals = Intervals::new(&self.collectors, &settings.collectors);
+        }
+    }
+
+    /// The collectors that are on for some entry.
+    pub fn enabled_collectors(&self) -> impl Iterator<Item = Collector> {
+        let all = Collector::ALL.into_iter();
+        all.filter(|collector| self.enabled_anywhere(*collector))
+    }
+
+    /// Whether a collector is on for some entry.
+    pub fn enabled_anywhere(&self, collector: Collector) -> bool {
+        self.shortest_interval(collector).is_some()
+    }
+
+    /// How often a collector polls where it does most often; none where it is off everywhere.
+    pub fn shortest_interval(&self, collector: Collector) -> Option<Duration> {
+        let entries = self.projects.iter().map(|entry| &entry.settings);
+        let wildcards = self.wildcards.iter().map(|entry| &entry.settings);
+        let on = entries
+            .chain(wildcards)
+            .filter_map(|settings| settings.interval(collector));
+        on.min()
     }
 }
 

@@ -112,6 +112,12 @@ fn every_rule_of_the_file_has_its_sentence() {
             ],
         ),
         (
+            "gitlab: {token: t, max_concurrent_requests: 0}",
+            &[
+                "age.yml:1: gitlab.max_concurrent_requests must be a whole number from 1 to 1000, not 0",
+            ],
+        ),
+        (
             "gitlab: {token: t, burst_requests_per_second: 1.5}",
             &[
                 "age.yml:1: gitlab.burst_requests_per_second must be a whole number from 1 to 100000, not 1.5",
@@ -342,6 +348,79 @@ fn every_rule_of_the_file_has_its_sentence() {
             "collectors: {variables: {enabled: true}}",
             &[
                 "age.yml:1: collectors.variables.enabled needs collectors.variables.regexp, the keys to export: their values become labels",
+            ],
+        ),
+        (
+            "project_defaults: {collectors: {variables: {enabled: true}}}",
+            &[
+                "age.yml:1: project_defaults.collectors.variables.enabled needs collectors.variables.regexp, the keys to export: their values become labels",
+            ],
+        ),
+        (
+            "projects:\n- name: g/p\n  collectors:\n    variables: {enabled: true}",
+            &[
+                "age.yml:4: projects[0].collectors.variables.enabled needs collectors.variables.regexp, the keys to export: their values become labels",
+            ],
+        ),
+        (
+            "wildcards: [{collectors: {variables: {enabled: true}}}]",
+            &[
+                "age.yml:1: wildcards[0].collectors.variables.enabled needs collectors.variables.regexp, the keys to export: their values become labels",
+            ],
+        ),
+        // switches and intervals of some projects
+        (
+            "projects: [{name: g/p, collectors: {jbos: {enabled: false}}}]",
+            &[
+                "age.yml:1: projects[0].collectors.jbos is not a setting; did you mean projects[0].collectors.jobs?",
+            ],
+        ),
+        (
+            "wildcards: [{collectors: {jobs: {enable: false}}}]",
+            &[
+                "age.yml:1: wildcards[0].collectors.jobs.enable is not a setting; did you mean wildcards[0].collectors.jobs.enabled?",
+            ],
+        ),
+        (
+            "project_defaults: {collectors: {child_pipelines: {enabled: false}}}",
+            &[
+                "age.yml:1: project_defaults.collectors.child_pipelines is not a setting; did you mean project_defaults.collectors.pipelines?",
+            ],
+        ),
+        (
+            "project_defaults: {collectors: {jobs: {histogram_buckets: [1]}}}",
+            &[
+                "age.yml:1: project_defaults.collectors.jobs.histogram_buckets is not a setting; did you mean collectors.jobs.histogram_buckets?",
+            ],
+        ),
+        (
+            "project_defaults: {collectors: {jobs: {interval_seconds: 0}}}",
+            &[
+                "age.yml:1: project_defaults.collectors.jobs.interval_seconds must be between 1s and 365d, not 0",
+            ],
+        ),
+        (
+            "projects: [{name: g/p, collectors: {jobs: {interval_seconds: 366d}}}]",
+            &[
+                "age.yml:1: projects[0].collectors.jobs.interval_seconds \"366d\" must be between 1s and 365d",
+            ],
+        ),
+        (
+            "wildcards: [{collectors: {jobs: {interval_seconds: soon}}}]",
+            &[
+                "age.yml:1: wildcards[0].collectors.jobs.interval_seconds \"soon\" is not a duration like 30s, 5m, 2h or 1d",
+            ],
+        ),
+        (
+            "projects: [{name: g/p, collectors: {jobs: {enabled: on}}}]",
+            &[
+                "age.yml:1: projects[0].collectors.jobs.enabled must be true or false, not \"on\"; did you mean true?",
+            ],
+        ),
+        (
+            "projects: [{name: g/p, collectors: {jobs: false}}]",
+            &[
+                "age.yml:1: projects[0].collectors.jobs must be a section with keys like enabled and interval_seconds, not false",
             ],
         ),
         (

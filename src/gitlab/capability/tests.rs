@@ -211,19 +211,3 @@ fn findings_say_what_to_mend() {
         ["fatal: the token is revoked or expired; create a new one"]
     );
 }
-
-#[test]
-fn roles_say_what_they_hide() {
-    assert!(
-        hidden_by_role(Role::GUEST)
-            .unwrap()
-            .contains("below Reporter")
-    );
-    assert!(
-        hidden_by_role(Role::DEVELOPER)
-            .unwrap()
-            .contains("below Maintainer")
-    );
-    assert_eq!(hidden_by_role(Role::MAINTAINER), None);
-    assert_eq!(hidden_by_role(Role(60)), None);
-}

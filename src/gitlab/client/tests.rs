@@ -7,7 +7,7 @@ use secrecy::SecretString;
 
 use crate::clock::{Clock, UnixSeconds};
 use crate::gitlab::graphql::Which;
-use crate::gitlab::testing::{Accounts, Fake, Reply, TOKEN, Traces, gitlab};
+use crate::gitlab::testing::{Accounts, Fake, Gate, Reply, TOKEN, Traces, gitlab};
 use crate::gitlab::{
     GitLab, GitLabError, NoAccounting, Outcome, Settings, SetupError, TokenSource,
 };
@@ -134,6 +134,18 @@ async fn a_server_that_goes_on_failing_is_left_alone() {
         error.to_string(),
         "GET /metadata: GitLab failed (500: 500 Internal)"
     );
+}
+
+#[tokio::test]
+async fn a_query_over_several_projects_that_fails_is_not_tried_again_as_it_is() {
+    for (status, projects, tries) in [(500, 2, 1), (503, 50, 1), (500, 1, 4), (503, 1, 4)] {
+        let fake = Fake::script(vec![Reply::status(status, "")]).await;
+        let ids: Vec<ProjectId> = (1..=projects).map(ProjectId).collect();
+        let gitlab = fake.gitlab();
+        let asked = gitlab.project_changes(&ids, Which::Running, 1);
+        let error = asked.await.unwrap_err();
+        assert_eq!((error.status(), fake.seen().len()), (Some(status), tries));
+    }
 }
 
 #[tokio::test]
@@ -518,4 +530,67 @@ async fn connections_are_used_again() {
     }
     assert_eq!(fake.seen().len(), 5);
     assert_eq!(fake.connections(), 1);
+}
+
+#[tokio::test]
+async fn six_requests_are_under_way_at_once_and_three_of_them_are_queries() {
+    let gate = Arc::new(Gate::default());
+    let fake = Fake::start({
+        let gate = Arc::clone(&gate);
+        move |request, _| {
+            let body = match request.target.as_str() {
+                "/api/graphql" => r#"{"data":{"projects":{"nodes":[]},"queryComplexity":null}}"#,
+                _ => METADATA,
+            };
+            Reply::Held(Arc::clone(&gate), Box::new(Reply::json(body)))
+        }
+    })
+    .await;
+    let gitlab = fake.gitlab();
+    let calls = (0..40).map(|number| {
+        let gitlab = gitlab.clone();
+        tokio::spawn(async move {
+            // Queries come first: with no share of their own they would take all places.
+            match number {
+                0..20 => gitlab
+                    .project_changes(&[ProjectId(1)], Which::Running, 1)
+                    .await
+                    .map(drop),
+                _ => gitlab.metadata().await.map(drop),
+            }
+        })
+    });
+    let calls: Vec<_> = calls.collect();
+    fake.until_seen(6).await;
+    while !calls.iter().all(tokio::task::JoinHandle::is_finished) {
+        gate.let_one_go();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(fake.seen().len(), 40);
+    assert_eq!(gate.most(), [6, 3]);
+}
+
+#[tokio::test]
+async fn who_waits_to_try_again_is_not_under_way() {
+    let fake = Fake::start(|request, _| match request.target.as_str() {
+        "/api/v4/user" => Reply::status(500, ""),
+        _ => Reply::json(METADATA),
+    })
+    .await;
+    let mut settings = fake.settings();
+    settings.max_concurrent_requests = 1;
+    settings.retry.min_delay = Duration::from_secs(3600);
+    settings.retry.max_delay = Duration::from_secs(3600);
+    let gitlab = gitlab(&settings, Arc::new(NoAccounting));
+    let waiting = tokio::spawn({
+        let gitlab = gitlab.clone();
+        async move { gitlab.current_user().await.map(drop) }
+    });
+    fake.until_seen(1).await;
+    gitlab.metadata().await.unwrap();
+    assert!(!waiting.is_finished());
+    waiting.abort();
 }

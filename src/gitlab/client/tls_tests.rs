@@ -86,7 +86,7 @@ async fn an_unknown_authority_is_refused_and_not_tried_again() {
     ] {
         let error = version(&url, change).await.unwrap_err();
         assert_eq!(error.kind(), "tls", "{error}");
-        assert!(!error.is_retryable());
+        assert!(!error.cause.is_retryable());
         assert!(error.to_string().contains("ca_cert_path"), "{error}");
     }
 }

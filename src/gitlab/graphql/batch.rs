@@ -1,106 +1,233 @@
-//! How many projects go into one query: halved when it was too heavy, growing slowly back.
+//! Queries for many projects at once: cut down where they are too much, and left alone for a while
+//! where GraphQL does not answer.
 
-use crate::gitlab::error::GitLabError;
+mod size;
+#[cfg(test)]
+mod tests;
 
-/// Successes at one size before the size grows.
-const PATIENCE: u32 = 4;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-/// The size of the next batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BatchSize {
-    current: usize,
-    max: usize,
-    successes: u32,
+use super::{Batch, FailedProject};
+use crate::clock::UnixSeconds;
+use crate::gitlab::Excess;
+use crate::gitlab::error::{Cause, GitLabError};
+use crate::types::ProjectId;
+use size::BatchSize;
+
+/// How long GraphQL is left alone when it did not answer.
+const PAUSE: Duration = Duration::from_secs(600);
+/// Projects that were asked for alone, in vain, before it is clear that no project is at fault.
+const SINGLES: usize = 2;
+
+/// Why a project was not read with others.
+#[derive(Clone, Debug)]
+pub enum NotRead {
+    /// The answer does not name it: it is gone, or the token may not see it.
+    Gone,
+    /// The batch was answered, this project's part of it was not.
+    Partial(String),
+    /// One of its lists has too much.
+    TooMuch(String, Excess),
+    /// The query failed; all that were asked for share the error.
+    Failed(Arc<GitLabError>),
 }
 
-impl BatchSize {
-    /// Begins at the largest size.
-    #[must_use]
-    pub fn new(max: usize) -> Self {
-        let max = max.max(1);
-        Self {
-            current: max,
-            max,
-            successes: 0,
-        }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether GraphQL is asked: the settings allow it, and it has not failed lately. Queries that fail
+/// together share one.
+#[derive(Debug)]
+pub struct Breaker {
+    allowed: bool,
+    pause: Duration,
+    /// Until when it is left alone, and why.
+    closed: Mutex<Option<(UnixSeconds, String)>>,
+}
+
+impl Breaker {
+    /// One for a GitLab whose settings allow GraphQL or not.
+    pub(crate) fn new(allowed: bool) -> Arc<Self> {
+        Self::pausing(allowed, PAUSE)
     }
 
-    /// Items to put into the next query; at least 1.
-    #[must_use]
-    pub const fn get(&self) -> usize {
-        self.current
+    /// One that leaves GraphQL alone for so long.
+    pub(crate) fn pausing(allowed: bool, pause: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            allowed,
+            pause,
+            closed: Mutex::default(),
+        })
     }
 
-    /// A batch of `len` succeeded.
-    pub fn succeeded(&mut self, len: usize) {
-        if len < self.current || self.current == self.max {
+    /// Whether GraphQL is to be asked.
+    pub(crate) fn is_open(&self, now: UnixSeconds) -> bool {
+        self.allowed && self.reason(now).is_none()
+    }
+
+    /// Why GraphQL is left alone for now, though the settings allow it.
+    pub(crate) fn reason(&self, now: UnixSeconds) -> Option<String> {
+        let closed = lock(&self.closed);
+        let (until, reason) = closed.as_ref()?;
+        // More than a pause ahead: the clock was set back meanwhile.
+        let holds = now < *until && until.since(now) <= self.pause;
+        holds.then(|| reason.clone())
+    }
+
+    /// Takes an error in: leaves GraphQL alone for a while if it is the way that failed.
+    pub(crate) fn failed(&self, error: &GitLabError, now: UnixSeconds) {
+        if !error.graphql_unavailable() {
             return;
         }
-        self.successes += 1;
-        if self.successes >= PATIENCE {
-            self.successes = 0;
-            self.current = (self.current + self.current.div_ceil(4)).min(self.max);
+        if self.is_open(now) {
+            tracing::warn!(
+                %error,
+                pause_seconds = self.pause.as_secs(),
+                "GraphQL cannot be used; REST stands in, which takes more calls"
+            );
         }
-    }
-
-    /// A batch of `len` failed. True when a smaller one may succeed: cut the batch down to
-    /// [`Self::get`] and go on. False when size is not the trouble, or it was 1 already.
-    pub fn failed(&mut self, len: usize, error: &GitLabError) -> bool {
-        if !error.batch_too_heavy() {
-            return false;
-        }
-        self.successes = 0;
-        self.current = self.current.min((len / 2).max(1));
-        len > 1
+        *lock(&self.closed) = Some((now.plus(self.pause), error.to_string()));
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::gitlab::error::Cause;
+/// One query over projects: for how many at once it is asked, and whether it is asked at all.
+#[derive(Debug)]
+pub struct Batches {
+    breaker: Arc<Breaker>,
+    size: Mutex<BatchSize>,
+    /// Projects that were asked for alone, in vain, since the last answer.
+    unanswered: Mutex<BTreeSet<ProjectId>>,
+}
 
-    fn error(cause: Cause) -> GitLabError {
-        GitLabError {
-            endpoint: "GraphQL Test".to_owned(),
-            cause,
+impl Batches {
+    /// For at most so many projects at once.
+    pub(crate) fn new(breaker: &Arc<Breaker>, most: usize) -> Self {
+        Self {
+            breaker: Arc::clone(breaker),
+            size: Mutex::new(BatchSize::new(most)),
+            unanswered: Mutex::default(),
         }
     }
 
-    #[test]
-    fn heavy_batches_are_halved_down_to_one() {
-        let mut size = BatchSize::new(100);
-        let heavy = error(Cause::GraphQlComplexity(String::new()));
-        for want in [50, 25, 12, 6, 3, 1] {
-            assert!(size.failed(size.get(), &heavy));
-            assert_eq!(size.get(), want);
-        }
-        assert!(!size.failed(1, &heavy), "there is nothing left to halve");
-        assert_eq!(size.get(), 1);
+    /// What says whether the query is asked.
+    pub(crate) fn breaker(&self) -> &Breaker {
+        &self.breaker
     }
 
-    #[test]
-    fn it_grows_slowly_and_only_with_full_batches() {
-        let mut size = BatchSize::new(100);
-        size.failed(100, &error(Cause::Timeout));
-        for _ in 0..100 {
-            size.succeeded(10);
-        }
-        assert_eq!(size.get(), 50, "small batches prove nothing");
-        for _ in 0..PATIENCE {
-            size.succeeded(50);
-        }
-        assert_eq!(size.get(), 63);
-        for _ in 0..100 {
-            size.succeeded(size.get());
-        }
-        assert_eq!(size.get(), 100);
+    /// For how many projects at once the next query asks.
+    pub(crate) fn size(&self) -> usize {
+        lock(&self.size).get()
     }
 
-    #[test]
-    fn other_failures_leave_the_size_alone() {
-        let mut size = BatchSize::new(100);
-        assert!(!size.failed(100, &error(Cause::Auth(String::new()))));
-        assert_eq!(size.get(), 100);
+    /// Asks for `ids`. A query that fails for what one project may have caused, or for being too much,
+    /// is halved at once and asked again, until the project is found: it alone fails. What every query
+    /// would meet ends it, and is the error of all that are left. Whom no answer names is gone; those
+    /// that GraphQL was not asked for are absent.
+    pub(crate) async fn ask<T, E, A>(
+        &self,
+        ids: &[ProjectId],
+        now: UnixSeconds,
+        id_of: impl Fn(&T) -> ProjectId,
+        ask: impl Fn(Vec<ProjectId>) -> A,
+    ) -> BTreeMap<ProjectId, Result<T, E>>
+    where
+        E: From<NotRead>,
+        A: Future<Output = Result<Batch<T>, GitLabError>>,
+    {
+        let mut read = BTreeMap::new();
+        if !self.breaker.is_open(now) {
+            return read;
+        }
+        let chunks = ids.chunks(self.size());
+        let mut open: Vec<Vec<ProjectId>> = chunks.map(<[_]>::to_vec).collect();
+        let mut answered = false;
+        let mut too_heavy: Option<usize> = None;
+        while let Some(some) = open.pop() {
+            let error = match ask(some.clone()).await {
+                Ok(batch) => {
+                    answered = true;
+                    lock(&self.unanswered).clear();
+                    lock(&self.size).succeeded(some.len());
+                    take_in(&mut read, batch, &some, &id_of);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let one_items_fault = error.may_be_one_items_fault() && self.breaker.is_open(now);
+            if one_items_fault && some.len() > 1 {
+                if error.batch_too_heavy() {
+                    let size = too_heavy.map_or(some.len(), |size| size.min(some.len()));
+                    too_heavy = Some(size);
+                }
+                let too_complex = matches!(error.cause, Cause::GraphQlComplexity(_));
+                cut(some, &mut open, !answered && !too_complex);
+                continue;
+            }
+            let alike = !one_items_fault || (!answered && self.none_answers(&some, ids.len()));
+            if alike {
+                self.breaker.failed(&error, now);
+            }
+            let left = if alike {
+                std::mem::take(&mut open)
+            } else {
+                Vec::new()
+            };
+            let error = Arc::new(error);
+            let failed = some.into_iter().chain(left.into_iter().flatten());
+            let failed = failed.map(|id| (id, Err(NotRead::Failed(Arc::clone(&error)).into())));
+            read.extend(failed);
+        }
+        // Where nothing is answered, smaller queries help nobody.
+        if let Some(size) = too_heavy.filter(|_| answered) {
+            lock(&self.size).too_heavy(size);
+        }
+        read
+    }
+
+    /// Notes a project that was asked for alone, in vain; true when no project can be at fault: others
+    /// failed alike, or it is the only one, and has failed before.
+    fn none_answers(&self, alone: &[ProjectId], asked: usize) -> bool {
+        let mut unanswered = lock(&self.unanswered);
+        let before = unanswered.len();
+        unanswered.extend(alone);
+        let again = unanswered.len() == before;
+        unanswered.len() >= SINGLES || (again && asked == 1)
+    }
+}
+
+/// Puts the halves of a query on the list. `first_ends`: its first and last project come before them,
+/// alone, to make sure that GraphQL answers at all.
+fn cut(mut ids: Vec<ProjectId>, open: &mut Vec<Vec<ProjectId>>, first_ends: bool) {
+    let ends = (first_ends && ids.len() > 2)
+        .then(|| ids.pop().into_iter().chain([ids.remove(0)]))
+        .into_iter()
+        .flatten()
+        .map(|id| vec![id]);
+    let ends: Vec<Vec<ProjectId>> = ends.collect();
+    let other = ids.split_off(ids.len() / 2);
+    open.extend([other, ids].into_iter().filter(|half| !half.is_empty()));
+    open.extend(ends);
+}
+
+fn take_in<T, E: From<NotRead>>(
+    read: &mut BTreeMap<ProjectId, Result<T, E>>,
+    batch: Batch<T>,
+    asked: &[ProjectId],
+    id_of: impl Fn(&T) -> ProjectId,
+) {
+    for FailedProject { id, why, too_much } in batch.failed {
+        let why = match too_much {
+            None => NotRead::Partial(why),
+            Some(excess) => NotRead::TooMuch(why, excess),
+        };
+        read.insert(id, Err(why.into()));
+    }
+    let items = batch.items.into_iter();
+    read.extend(items.map(|item| (id_of(&item), Ok(item))));
+    for id in asked {
+        read.entry(*id).or_insert_with(|| Err(NotRead::Gone.into()));
     }
 }

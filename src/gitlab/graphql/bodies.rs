@@ -1,13 +1,8 @@
 //! GraphQL's answers as bytes.
 
-use serde::de::DeserializeOwned;
-
 use super::holes::Partial;
-use super::queries::{
-    dora_metrics, feature_probe, licensed_features, merge_request_census, merge_request_reviews,
-    merge_request_states, pipeline_jobs, project_changes,
-};
-use super::{Batch, PipelineJobs, changes, dora, features, jobs, merge_requests, reviews};
+use super::projects::{self, OverProjects};
+use super::{Batch, PipelineJobs, queries};
 use crate::gitlab::bodies::Reading;
 use crate::gitlab::model::Page;
 use crate::types::ProjectId;
@@ -18,7 +13,6 @@ use crate::types::ProjectId;
 pub enum GraphQlAnswer {
     ProjectChanges,
     PipelineJobs,
-    MergeRequestStates,
     LicensedFeatures,
     FeatureProbe,
     MergeRequestReviews,
@@ -28,10 +22,9 @@ pub enum GraphQlAnswer {
 
 impl GraphQlAnswer {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 7] = [
         Self::ProjectChanges,
         Self::PipelineJobs,
-        Self::MergeRequestStates,
         Self::LicensedFeatures,
         Self::FeatureProbe,
         Self::MergeRequestReviews,
@@ -45,81 +38,65 @@ impl GraphQlAnswer {
 /// # Errors
 /// A sentence when nothing at all could be read.
 pub fn graphql(answer: GraphQlAnswer, body: &[u8]) -> Result<Reading, String> {
-    let ids = &[ProjectId(1), ProjectId(2), ProjectId(3)];
     match answer {
-        GraphQlAnswer::ProjectChanges => {
-            let partial = partial::<project_changes::ResponseData>(body)?;
-            Ok(reading(changes::batch(ids, partial)?, |item, reading| {
+        GraphQlAnswer::ProjectChanges => Ok(reading(
+            batch::<queries::ProjectChanges>(body)?,
+            |item, reading| {
                 reading.item(&item.project);
                 reading.page(item.pipelines);
                 reading.page(item.children);
-            }))
-        }
-        GraphQlAnswer::PipelineJobs => {
-            let partial = partial::<pipeline_jobs::ResponseData>(body)?;
-            Ok(reading(
-                jobs::batch(ids, partial)?,
-                |(project, one), reading| {
-                    reading.item(&project.id);
-                    pipelines(project.pipelines, reading);
-                    pipelines(project.children, reading);
-                    one.into_iter()
-                        .for_each(|pipeline| jobs_of(pipeline, reading));
-                },
-            ))
-        }
-        GraphQlAnswer::MergeRequestStates => {
-            let partial = partial::<merge_request_states::ResponseData>(body)?;
-            Ok(reading(
-                merge_requests::batch(ids, partial)?,
-                |page, reading| {
-                    reading.item(&"a project");
-                    reading.page(page);
-                },
-            ))
-        }
-        GraphQlAnswer::LicensedFeatures => {
-            let partial = partial::<licensed_features::ResponseData>(body)?;
-            Ok(reading(
-                features::licensed(ids, partial)?,
-                |item, reading| reading.item(&item),
-            ))
-        }
-        GraphQlAnswer::FeatureProbe => {
-            let partial = partial::<feature_probe::ResponseData>(body)?;
-            Ok(reading(features::probed(ids, partial)?, |item, reading| {
+            },
+        )),
+        GraphQlAnswer::PipelineJobs => Ok(reading(
+            batch::<queries::PipelineJobs>(body)?,
+            |(project, one), reading| {
+                reading.item(&project.id);
+                pipelines(project.pipelines, reading);
+                pipelines(project.children, reading);
+                one.into_iter()
+                    .for_each(|pipeline| jobs_of(pipeline, reading));
+            },
+        )),
+        GraphQlAnswer::LicensedFeatures => Ok(reading(
+            batch::<queries::LicensedFeatures>(body)?,
+            |item, reading| reading.item(&item),
+        )),
+        GraphQlAnswer::FeatureProbe => Ok(reading(
+            batch::<queries::FeatureProbe>(body)?,
+            |item, reading| {
                 reading.item(&item);
-            }))
-        }
-        GraphQlAnswer::MergeRequestReviews => {
-            let partial = partial::<merge_request_reviews::ResponseData>(body)?;
-            Ok(reading(reviews::batch(ids, partial)?, |item, reading| {
+            },
+        )),
+        GraphQlAnswer::MergeRequestReviews => Ok(reading(
+            batch::<queries::MergeRequestReviews>(body)?,
+            |item, reading| {
                 reading.item(&item.project);
                 let mut page = item.page;
                 for one in &mut page.items {
                     reading.page(std::mem::take(&mut one.notes));
                 }
                 reading.page(page);
-            }))
-        }
-        GraphQlAnswer::MergeRequestCensus => {
-            let partial = partial::<merge_request_census::ResponseData>(body)?;
-            Ok(reading(reviews::census(ids, partial)?, |item, reading| {
+            },
+        )),
+        GraphQlAnswer::MergeRequestCensus => Ok(reading(
+            batch::<queries::MergeRequestCensus>(body)?,
+            |item, reading| {
                 reading.item(&(item.project, item.count, item.last));
                 reading.page(item.entries);
-            }))
-        }
-        GraphQlAnswer::DoraMetrics => {
-            let partial = partial::<dora_metrics::ResponseData>(body)?;
-            Ok(reading(dora::batch(ids, partial)?, |item, reading| {
+            },
+        )),
+        GraphQlAnswer::DoraMetrics => Ok(reading(
+            batch::<queries::DoraMetrics>(body)?,
+            |item, reading| {
                 reading.item(&item);
-            }))
-        }
+            },
+        )),
     }
 }
 
-fn partial<D: DeserializeOwned>(body: &[u8]) -> Result<Partial<D>, String> {
-    super::read(body).map_err(|cause| cause.to_string())
+fn batch<Q: OverProjects>(body: &[u8]) -> Result<Batch<Q::Item>, String> {
+    let answer: Partial<Q::ResponseData> = super::read(body).map_err(|cause| cause.to_string())?;
+    projects::read::<Q>(&[ProjectId(1), ProjectId(2), ProjectId(3)], answer)
 }
 
 fn reading<T>(batch: Batch<T>, note: impl Fn(T, &mut Reading)) -> Reading {

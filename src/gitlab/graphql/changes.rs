@@ -1,8 +1,9 @@
 //! The change feed: which pipelines of which projects moved.
 
-use super::convert::{gid, maybe_time, merge_request, project_gid, raw_pipeline};
-use super::holes::{Partial, ProjectHoles, key};
-use super::{Batch, Messages, Which, queries};
+use super::convert::{gid, maybe_time, merge_request, raw_pipeline};
+use super::holes::{ProjectHoles, key};
+use super::projects::{Messages, count, gids, over_projects};
+use super::{Batch, Which, queries};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::json::Step;
@@ -37,7 +38,7 @@ impl GitLab {
     /// Pipelines that moved or run, for up to [`Self::CHANGES_PROJECTS`] projects, `first` of each
     /// kind per project.
     ///
-    /// A page's `next` leads to [`GitLab::more_pipelines`].
+    /// A page's `next` leads to [`GitLab::rest_of_pipelines`].
     ///
     /// # Errors
     /// When nothing at all could be read; single projects that could not are in the batch.
@@ -49,7 +50,7 @@ impl GitLab {
     ) -> Result<Batch<ProjectChanges>, GitLabError> {
         let (since, status) = which.variables();
         let variables = project_changes::Variables {
-            ids: ids.iter().copied().map(project_gid).collect(),
+            ids: gids(ids),
             projects: count(ids.len()),
             since,
             status,
@@ -59,82 +60,56 @@ impl GitLab {
             children: true,
             children_after: None,
         };
-        self.changes(ids, variables).await
+        self.over_projects::<queries::ProjectChanges>(ids, variables)
+            .await
     }
 
-    /// The next page of one project's moved pipelines, or of its moved child pipelines.
-    /// `None` when the project is gone.
+    /// One project's moved pipelines, or its moved child pipelines, from their first page to their end.
+    /// They have a `next` if the project goes meanwhile.
     ///
     /// # Errors
     /// Those of any call.
-    pub async fn more_pipelines(
+    pub async fn rest_of_pipelines(
         &self,
         id: ProjectId,
         which: Which,
         children: bool,
-        after: &str,
-    ) -> Result<Option<Page<Pipeline>>, GitLabError> {
-        let cursor = Some(after.to_owned());
-        let (since, status) = which.variables();
-        let (moved_after, children_after) = if children {
-            (None, cursor)
-        } else {
-            (cursor, None)
-        };
-        let variables = project_changes::Variables {
-            ids: vec![project_gid(id)],
-            projects: 1,
-            since,
-            status,
-            pipelines: self.page_size(100),
-            moved: !children,
-            moved_after,
-            children,
-            children_after,
-        };
-        let batch = self.changes(&[id], variables).await?;
-        let page = self.only("ProjectChanges", batch)?;
-        Ok(page.map(|changes| {
-            if children {
-                changes.children
-            } else {
-                changes.pipelines
+        first: Page<Pipeline>,
+    ) -> Result<Page<Pipeline>, GitLabError> {
+        let variables = |after: String| {
+            let (since, status) = which.variables();
+            let (moved_after, children_after) = match children {
+                true => (None, Some(after)),
+                false => (Some(after), None),
+            };
+            project_changes::Variables {
+                ids: gids(&[id]),
+                projects: 1,
+                since,
+                status,
+                pipelines: self.page_size(100),
+                moved: !children,
+                moved_after,
+                children,
+                children_after,
             }
-        }))
-    }
-
-    async fn changes(
-        &self,
-        ids: &[ProjectId],
-        variables: project_changes::Variables,
-    ) -> Result<Batch<ProjectChanges>, GitLabError> {
-        let answer = self.query::<queries::ProjectChanges>(variables).await?;
-        batch(ids, answer)
-            .map_err(|why| self.query_error("ProjectChanges", &why))
-            .map(|batch| self.tidy("ProjectChanges", batch))
+        };
+        let page_of = |changes: ProjectChanges| match children {
+            true => Some(changes.children),
+            false => Some(changes.pipelines),
+        };
+        self.rest_of::<queries::ProjectChanges, _>(id, first, variables, page_of)
+            .await
     }
 }
 
-pub(super) fn batch(
-    ids: &[ProjectId],
-    answer: Partial<project_changes::ResponseData>,
-) -> Result<Batch<ProjectChanges>, String> {
-    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
-    answer
-        .holes
-        .split(ids, nodes.unwrap_or_default(), |node| &node.id, convert)
-}
+over_projects!(queries::ProjectChanges, project_changes, ProjectChangesProjectsNodes => ProjectChanges, convert);
 
 impl Messages for ProjectChanges {
     fn messages(&mut self, edit: &mut dyn FnMut(&mut Vec<String>)) {
         edit(&mut self.pipelines.skipped);
         edit(&mut self.children.skipped);
     }
-}
-
-/// A count for a variable of type `Int`.
-pub(super) fn count(n: usize) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
 }
 
 fn convert(

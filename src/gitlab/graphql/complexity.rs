@@ -176,7 +176,6 @@ mod tests {
     fn every_query_at_its_largest_stays_below_the_limit() {
         let changes = include_str!("queries/project_changes.graphql");
         let jobs = include_str!("queries/pipeline_jobs.graphql");
-        let merge_requests = include_str!("queries/merge_request_states.graphql");
         let count = |n: usize| Json::from(n);
         let flags = |names: &'static [&'static str]| names.iter().map(|&name| (name, true.into()));
         let projects = |n: usize, pipelines: u32| {
@@ -297,11 +296,6 @@ mod tests {
                     .into_iter()
                     .chain(flags(&DORA_TIERS))
                     .collect(),
-            ),
-            (
-                "merge requests",
-                merge_requests,
-                HashMap::from([("first", count(100))]),
             ),
             (
                 "merge requests with notes",

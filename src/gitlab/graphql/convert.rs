@@ -4,21 +4,15 @@ use super::scalars::BigInt;
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::{
     Job, Known, Pipeline, PipelineMergeRequest, RefKind, RunnerType, Status, Upstream,
-    merge_request_iid,
+    merge_request_iid, sensible,
 };
-use crate::gitlab::rest::sensible;
-use crate::types::{JobId, PipelineId, ProjectId};
+use crate::types::{JobId, PipelineId};
 
 /// The number at the end of a global id, `gid://gitlab/Ci::Pipeline/123`.
 pub(super) fn gid(field: &str, text: &str) -> Result<u64, String> {
     text.strip_prefix("gid://")
         .and_then(|rest| rest.rsplit_once('/')?.1.parse().ok())
         .ok_or_else(|| format!("{field}: not a global id"))
-}
-
-/// A project's global id.
-pub(super) fn project_gid(id: ProjectId) -> String {
-    format!("gid://gitlab/Project/{id}")
 }
 
 pub(super) fn time(field: &str, text: &str) -> Result<UnixSeconds, String> {

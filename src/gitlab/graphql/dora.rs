@@ -1,18 +1,16 @@
 //! DORA figures as GitLab reckons them.
 
-use super::changes::count;
-use super::convert::{gid, project_gid};
-use super::holes::Partial;
-use super::{Batch, Messages, queries};
+use super::convert::gid;
+use super::holes::ProjectHoles;
+use super::projects::{Messages, count, gids, over_projects};
+use super::{Batch, queries};
 use crate::gitlab::GitLab;
-use crate::gitlab::dora::{Days, DeploymentTier, DoraByTier, DoraFigures, ProjectDora, sensible};
 use crate::gitlab::error::GitLabError;
+use crate::gitlab::model::{Days, DeploymentTier, DoraByTier, DoraFigures, ProjectDora, sensible};
 use crate::types::ProjectId;
-use queries::dora_metrics;
+use queries::dora_metrics::{self, DoraMetricsProjectsNodes as Node};
 
-impl Messages for ProjectDora {
-    fn messages(&mut self, _: &mut dyn FnMut(&mut Vec<String>)) {}
-}
+impl Messages for ProjectDora {}
 
 impl GitLab {
     /// Most projects in one query for DORA figures.
@@ -32,7 +30,7 @@ impl GitLab {
         let [first, last] = days.dates();
         let wanted = |tier| tiers.contains(&tier);
         let variables = dora_metrics::Variables {
-            ids: ids.iter().copied().map(project_gid).collect(),
+            ids: gids(ids),
             projects: count(ids.len()),
             first,
             last,
@@ -42,10 +40,8 @@ impl GitLab {
             development: wanted(DeploymentTier::Development),
             other: wanted(DeploymentTier::Other),
         };
-        let answer = self.query::<queries::DoraMetrics>(variables).await?;
-        batch(ids, answer)
-            .map_err(|why| self.query_error("DoraMetrics", &why))
-            .map(|batch| self.tidy("DoraMetrics", batch))
+        self.over_projects::<queries::DoraMetrics>(ids, variables)
+            .await
     }
 }
 
@@ -59,56 +55,47 @@ fn deployments(rows: Vec<dora_metrics::Deployments>) -> DoraFigures {
     })
 }
 
-pub(super) fn batch(
-    ids: &[ProjectId],
-    answer: Partial<dora_metrics::ResponseData>,
-) -> Result<Batch<ProjectDora>, String> {
-    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
-    answer.holes.split(
-        ids,
-        nodes.unwrap_or_default(),
-        |node| &node.id,
-        |node, _| {
-            let production = node.production.and_then(|dora| dora.metrics).map(|rows| {
-                let row = rows.into_iter().next();
-                row.map_or_else(DoraFigures::default, |row| DoraFigures {
-                    deployment_frequency: sensible(row.deployment_frequency),
-                    lead_time: sensible(row.lead_time_for_changes),
-                    time_to_restore: sensible(row.time_to_restore_service),
-                    change_failure_rate: sensible(row.change_failure_rate),
-                })
-            });
-            let all = [
-                (DeploymentTier::Production, production),
-                (
-                    DeploymentTier::Staging,
-                    node.staging.and_then(|dora| dora.metrics).map(deployments),
-                ),
-                (
-                    DeploymentTier::Testing,
-                    node.testing.and_then(|dora| dora.metrics).map(deployments),
-                ),
-                (
-                    DeploymentTier::Development,
-                    node.development
-                        .and_then(|dora| dora.metrics)
-                        .map(deployments),
-                ),
-                (
-                    DeploymentTier::Other,
-                    node.other.and_then(|dora| dora.metrics).map(deployments),
-                ),
-            ];
-            let shown = all.into_iter();
-            let tiers: DoraByTier = shown
-                .filter_map(|(tier, figures)| Some((tier, figures?)))
-                .collect();
-            Ok(ProjectDora {
-                id: ProjectId(gid("id", &node.id)?),
-                tiers: (!tiers.is_empty()).then_some(tiers),
-            })
-        },
-    )
+over_projects!(queries::DoraMetrics, dora_metrics, Node => ProjectDora, project);
+
+fn project(node: Node, _: ProjectHoles<'_>) -> Result<ProjectDora, String> {
+    let production = node.production.and_then(|dora| dora.metrics).map(|rows| {
+        let row = rows.into_iter().next();
+        row.map_or_else(DoraFigures::default, |row| DoraFigures {
+            deployment_frequency: sensible(row.deployment_frequency),
+            lead_time: sensible(row.lead_time_for_changes),
+            time_to_restore: sensible(row.time_to_restore_service),
+            change_failure_rate: sensible(row.change_failure_rate),
+        })
+    });
+    let all = [
+        (DeploymentTier::Production, production),
+        (
+            DeploymentTier::Staging,
+            node.staging.and_then(|dora| dora.metrics).map(deployments),
+        ),
+        (
+            DeploymentTier::Testing,
+            node.testing.and_then(|dora| dora.metrics).map(deployments),
+        ),
+        (
+            DeploymentTier::Development,
+            node.development
+                .and_then(|dora| dora.metrics)
+                .map(deployments),
+        ),
+        (
+            DeploymentTier::Other,
+            node.other.and_then(|dora| dora.metrics).map(deployments),
+        ),
+    ];
+    let shown = all.into_iter();
+    let tiers: DoraByTier = shown
+        .filter_map(|(tier, figures)| Some((tier, figures?)))
+        .collect();
+    Ok(ProjectDora {
+        id: ProjectId(gid("id", &node.id)?),
+        tiers: (!tiers.is_empty()).then_some(tiers),
+    })
 }
 
 #[cfg(test)]
@@ -116,14 +103,14 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::gitlab::graphql::read;
+    use crate::gitlab::graphql::{projects, read};
 
     fn figures(production: Value) -> Result<Option<DoraByTier>, String> {
         let body = json!({"data": {"projects": {"nodes": [
             {"id": "gid://gitlab/Project/1", "production": production, "staging": null},
         ]}, "queryComplexity": null}});
         let answer = read(body.to_string().as_bytes()).map_err(|cause| cause.to_string())?;
-        let mut batch = batch(&[ProjectId(1)], answer)?;
+        let mut batch = projects::read::<queries::DoraMetrics>(&[ProjectId(1)], answer)?;
         match batch.failed.pop() {
             Some(failed) => Err(failed.why),
             None => Ok(batch.items.pop().and_then(|found| found.tiers)),

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use super::changes::count;
-use super::convert::{gid, project_gid};
-use super::holes::Partial;
-use super::{Batch, Messages, queries};
+use super::convert::gid;
+use super::holes::ProjectHoles;
+use super::projects::{Messages, count, gids, over_projects};
+use super::{Batch, queries};
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::model::{Known, Role};
-use crate::types::ProjectId;
-use crate::types::Tier;
-use queries::{feature_probe, licensed_features};
+use crate::types::{ProjectId, Tier};
+use queries::feature_probe::{self, FeatureProbeProjectsNodes as Probed};
+use queries::licensed_features::{self, LicensedFeaturesProjectsNodes as Licensed};
 
 /// Days the probe of value stream metrics looks back; the answer's value does not matter.
 const PROBE: Duration = Duration::from_secs(86_400);
@@ -39,9 +39,7 @@ impl ProjectTier {
     }
 }
 
-impl Messages for ProjectTier {
-    fn messages(&mut self, _: &mut dyn FnMut(&mut Vec<String>)) {}
-}
+impl Messages for ProjectTier {}
 
 impl GitLab {
     /// Most projects in one query for tiers.
@@ -53,13 +51,11 @@ impl GitLab {
         ids: &[ProjectId],
     ) -> Result<Batch<ProjectTier>, GitLabError> {
         let variables = licensed_features::Variables {
-            ids: ids.iter().copied().map(project_gid).collect(),
+            ids: gids(ids),
             projects: count(ids.len()),
         };
-        let answer = self.query::<queries::LicensedFeatures>(variables).await?;
-        licensed(ids, answer)
-            .map_err(|why| self.query_error("LicensedFeatures", &why))
-            .map(|batch| self.tidy("LicensedFeatures", batch))
+        self.over_projects::<queries::LicensedFeatures>(ids, variables)
+            .await
     }
 
     /// Tiers by what licensed fields show: older Enterprise Editions.
@@ -69,65 +65,45 @@ impl GitLab {
         now: UnixSeconds,
     ) -> Result<Batch<ProjectTier>, GitLabError> {
         let variables = feature_probe::Variables {
-            ids: ids.iter().copied().map(project_gid).collect(),
+            ids: gids(ids),
             projects: count(ids.len()),
             from: now.minus(PROBE).to_string(),
             to: now.to_string(),
         };
-        let answer = self.query::<queries::FeatureProbe>(variables).await?;
-        probed(ids, answer)
-            .map_err(|why| self.query_error("FeatureProbe", &why))
-            .map(|batch| self.tidy("FeatureProbe", batch))
+        self.over_projects::<queries::FeatureProbe>(ids, variables)
+            .await
     }
 }
 
-pub(super) fn licensed(
-    ids: &[ProjectId],
-    answer: Partial<licensed_features::ResponseData>,
-) -> Result<Batch<ProjectTier>, String> {
-    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
-    answer.holes.split(
-        ids,
-        nodes.unwrap_or_default(),
-        |node| &node.id,
-        |node, _| {
-            let ultimate = node.ultimate.and_then(|feature| feature.available);
-            let premium = node.premium.and_then(|feature| feature.available);
-            Ok(ProjectTier {
-                id: ProjectId(gid("id", &node.id)?),
-                tier: match (ultimate, premium) {
-                    (Some(true), _) => Known::Value(Tier::Ultimate),
-                    (_, Some(true)) => Known::Value(Tier::Premium),
-                    (Some(false), Some(false)) => Known::Value(Tier::Free),
-                    _ => Known::Hidden,
-                },
-            })
+over_projects!(queries::LicensedFeatures, licensed_features, Licensed => ProjectTier, licensed);
+
+fn licensed(node: Licensed, _: ProjectHoles<'_>) -> Result<ProjectTier, String> {
+    let ultimate = node.ultimate.and_then(|feature| feature.available);
+    let premium = node.premium.and_then(|feature| feature.available);
+    Ok(ProjectTier {
+        id: ProjectId(gid("id", &node.id)?),
+        tier: match (ultimate, premium) {
+            (Some(true), _) => Known::Value(Tier::Ultimate),
+            (_, Some(true)) => Known::Value(Tier::Premium),
+            (Some(false), Some(false)) => Known::Value(Tier::Free),
+            _ => Known::Hidden,
         },
-    )
+    })
 }
 
-pub(super) fn probed(
-    ids: &[ProjectId],
-    answer: Partial<feature_probe::ResponseData>,
-) -> Result<Batch<ProjectTier>, String> {
-    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
-    answer.holes.split(
-        ids,
-        nodes.unwrap_or_default(),
-        |node| &node.id,
-        |node, _| {
-            let dora = node.dora.and_then(|dora| dora.metrics);
-            let flow = node.flow_metrics.and_then(|metrics| metrics.lead_time);
-            Ok(ProjectTier {
-                id: ProjectId(gid("id", &node.id)?),
-                tier: if dora.is_some() {
-                    Known::Value(Tier::Ultimate)
-                } else if flow.is_some() {
-                    Known::Value(Tier::Premium)
-                } else {
-                    Known::Hidden
-                },
-            })
+over_projects!(queries::FeatureProbe, feature_probe, Probed => ProjectTier, probed);
+
+fn probed(node: Probed, _: ProjectHoles<'_>) -> Result<ProjectTier, String> {
+    let dora = node.dora.and_then(|dora| dora.metrics);
+    let flow = node.flow_metrics.and_then(|metrics| metrics.lead_time);
+    Ok(ProjectTier {
+        id: ProjectId(gid("id", &node.id)?),
+        tier: if dora.is_some() {
+            Known::Value(Tier::Ultimate)
+        } else if flow.is_some() {
+            Known::Value(Tier::Premium)
+        } else {
+            Known::Hidden
         },
-    )
+    })
 }

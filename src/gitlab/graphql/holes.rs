@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::convert::gid;
 use super::{Batch, FailedProject};
+use crate::gitlab::Excess;
 use crate::gitlab::json::{Flaw, Step, display};
 use crate::gitlab::model::Page;
+use crate::gitlab::pager::MAX_PAGE;
 use crate::types::ProjectId;
 
 /// How GitLab says that the token may not see something: as good as null.
@@ -15,6 +17,8 @@ const NO_PERMISSION: &str = "does not exist or you don't have permission";
 pub(super) struct Partial<D> {
     pub(super) data: D,
     pub(super) holes: Holes,
+    /// Bytes that it came in.
+    pub(super) bytes: usize,
 }
 
 /// The holes of one answer.
@@ -24,6 +28,8 @@ pub(super) struct Holes {
     bad: Vec<Flaw>,
     /// Places that the server could not fill now.
     lost: Vec<Flaw>,
+    /// Where a list of the project that is being read has too much, and what.
+    too_much: Option<(String, Excess)>,
 }
 
 /// The part of an answer that belongs to one project.
@@ -38,7 +44,11 @@ impl Holes {
             .into_iter()
             .filter(|flaw| !flaw.why.contains(NO_PERMISSION))
             .collect();
-        Self { bad, lost }
+        Self {
+            bad,
+            lost,
+            too_much: None,
+        }
     }
 
     /// Sorts the nodes of `projects(ids:)` into read and failed ones.
@@ -56,6 +66,7 @@ impl Holes {
         let mut batch = Batch {
             items: Vec::with_capacity(nodes.len()),
             failed: Vec::new(),
+            bytes: 0,
         };
         let mut known = HashSet::new();
         let mut nameless = None;
@@ -90,9 +101,19 @@ impl Holes {
                 }
                 (None, None, None) => continue,
             };
-            match read {
-                Ok(item) => batch.items.push(item),
-                Err(why) => batch.failed.push(FailedProject { id, why }),
+            let too_much = self.too_much.take();
+            match (read, too_much) {
+                (_, Some((place, excess))) => batch.failed.push(FailedProject {
+                    id,
+                    why: place,
+                    too_much: Some(excess),
+                }),
+                (Ok(item), None) => batch.items.push(item),
+                (Err(why), None) => batch.failed.push(FailedProject {
+                    id,
+                    why,
+                    too_much: None,
+                }),
             }
         }
         if let Some(why) = nameless {
@@ -101,6 +122,7 @@ impl Holes {
             batch.failed.extend(unread.map(|&id| FailedProject {
                 id,
                 why: why.clone(),
+                too_much: None,
             }));
         }
         Ok(batch)
@@ -155,6 +177,11 @@ impl ProjectHoles<'_> {
     ) -> Page<T> {
         let mut items = Vec::new();
         let mut skipped = Vec::new();
+        if nodes.as_ref().is_some_and(|nodes| nodes.len() > MAX_PAGE) {
+            let place = display(&self.path(place));
+            self.holes.too_much = Some((place, Excess::PageItems(MAX_PAGE)));
+            return Page::default();
+        }
         for (index, node) in nodes.unwrap_or_default().into_iter().enumerate() {
             let Some(node) = node else { continue };
             let mut place = place.to_vec();

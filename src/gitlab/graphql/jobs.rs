@@ -1,15 +1,17 @@
 //! Jobs and downstream pipelines, for a batch of projects or for one pipeline.
 
-use super::changes::count;
-use super::convert::{RawJob, gid, iid, project_gid, raw_pipeline, time};
-use super::holes::{Partial, ProjectHoles, key};
-use super::{Batch, Messages, queries};
+use super::convert::{RawJob, gid, iid, raw_pipeline, time};
+use super::holes::{ProjectHoles, key};
+use super::projects::{Messages, count, gids, over_projects};
+use super::{Batch, queries};
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
-use crate::gitlab::error::GitLabError;
+use crate::gitlab::error::{Cause, GRAPHQL, GitLabError};
 use crate::gitlab::json::Step;
-use crate::gitlab::model::{Downstream, DownstreamTarget, Job, Known, Page, Status, Upstream};
-use crate::gitlab::rest::sensible;
+use crate::gitlab::model::{
+    Downstream, DownstreamTarget, Job, Known, Page, Status, Upstream, sensible,
+};
+use crate::gitlab::pager::{Bounds, Pager};
 use crate::types::{PipelineId, ProjectId, Text};
 use queries::pipeline_jobs::{
     self, JobsOfPipeline, JobsOfPipelineDownstreamNodes, JobsOfPipelineJobsNodes, PipelineJobsPage,
@@ -86,7 +88,7 @@ impl GitLab {
     ) -> Result<Batch<ProjectJobs>, GitLabError> {
         let (since, status) = which.variables();
         let variables = pipeline_jobs::Variables {
-            ids: ids.iter().copied().map(project_gid).collect(),
+            ids: gids(ids),
             projects: count(ids.len()),
             list: true,
             since,
@@ -100,9 +102,11 @@ impl GitLab {
             downstream: true,
             downstream_after: None,
         };
-        self.jobs_query(ids, variables).await.map(|batch| Batch {
+        let asked = self.over_projects::<queries::PipelineJobs>(ids, variables);
+        asked.await.map(|batch| Batch {
             items: batch.items.into_iter().map(|(jobs, _)| jobs).collect(),
             failed: batch.failed,
+            bytes: batch.bytes,
         })
     }
 
@@ -116,29 +120,42 @@ impl GitLab {
         project: ProjectId,
         iid: u64,
     ) -> Result<Option<PipelineJobs>, GitLabError> {
-        let Some(mut all) = self
-            .one_pipeline(project, iid, Some(None), Some(None))
-            .await?
-        else {
-            return Ok(None);
+        let (mut jobs, mut downstream) = (Pager::new(Bounds::PROJECT), Pager::new(Bounds::PROJECT));
+        let too_much = |excess| {
+            let list = format!("{GRAPHQL} {}", pipeline_jobs::OPERATION_NAME);
+            self.client().error(list, Cause::TooMuch(excess))
         };
-        while all.jobs.next.is_some() || all.downstream.next.is_some() {
-            let jobs = all.jobs.next.take();
-            let downstream = all.downstream.next.take();
-            let more = self
-                .one_pipeline(
-                    project,
-                    iid,
-                    jobs.clone().map(Some),
-                    downstream.clone().map(Some),
-                )
+        let mut wanted = (Some(None), Some(None));
+        let mut coverage = None;
+        loop {
+            let read = self
+                .one_pipeline(project, iid, wanted.0.clone(), wanted.1.clone())
                 .await?;
-            let Some(more) = more else { return Ok(None) };
-            append(&mut all.jobs, more.jobs, jobs);
-            append(&mut all.downstream, more.downstream, downstream);
-            (all.status, all.updated_at) = (more.status, more.updated_at);
+            let Some((read, bytes)) = read else {
+                return Ok(None);
+            };
+            let coverage = *coverage.get_or_insert(read.coverage);
+            // A list that was not asked for is whole already.
+            if wanted.0.is_some() {
+                jobs.add(read.jobs, bytes).map_err(too_much)?;
+            }
+            if wanted.1.is_some() {
+                downstream.add(read.downstream, bytes).map_err(too_much)?;
+            }
+            let next = |cursor: Option<&str>| cursor.map(|cursor| Some(cursor.to_owned()));
+            wanted = (next(jobs.next()), next(downstream.next()));
+            if wanted == (None, None) {
+                return Ok(Some(PipelineJobs {
+                    jobs: jobs.end(),
+                    downstream: downstream.end(),
+                    id: read.id,
+                    iid: read.iid,
+                    status: read.status,
+                    updated_at: read.updated_at,
+                    coverage,
+                }));
+            }
         }
-        Ok(Some(all))
     }
 
     /// One page of either list; `None` leaves a list out, `Some(None)` is its first page.
@@ -148,9 +165,9 @@ impl GitLab {
         iid: u64,
         jobs: Option<Option<String>>,
         downstream: Option<Option<String>>,
-    ) -> Result<Option<PipelineJobs>, GitLabError> {
+    ) -> Result<Option<(PipelineJobs, usize)>, GitLabError> {
         let variables = pipeline_jobs::Variables {
-            ids: vec![project_gid(project)],
+            ids: gids(&[project]),
             projects: 1,
             list: false,
             since: None,
@@ -164,31 +181,13 @@ impl GitLab {
             downstream: downstream.is_some(),
             downstream_after: downstream.flatten(),
         };
-        let batch = self.jobs_query(&[project], variables).await?;
-        Ok(self.only("PipelineJobs", batch)?.and_then(|(_, one)| one))
-    }
-
-    async fn jobs_query(
-        &self,
-        ids: &[ProjectId],
-        variables: pipeline_jobs::Variables,
-    ) -> Result<Batch<(ProjectJobs, Option<PipelineJobs>)>, GitLabError> {
-        let answer = self.query::<queries::PipelineJobs>(variables).await?;
-        batch(ids, answer)
-            .map_err(|why| self.query_error("PipelineJobs", &why))
-            .map(|batch| self.tidy("PipelineJobs", batch))
+        let asked = self.over_one_project::<queries::PipelineJobs>(project, variables);
+        let read = asked.await?;
+        Ok(read.and_then(|((_, one), bytes)| Some((one?, bytes))))
     }
 }
 
-pub(super) fn batch(
-    ids: &[ProjectId],
-    answer: Partial<pipeline_jobs::ResponseData>,
-) -> Result<Batch<(ProjectJobs, Option<PipelineJobs>)>, String> {
-    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
-    answer
-        .holes
-        .split(ids, nodes.unwrap_or_default(), |node| &node.id, convert)
-}
+over_projects!(queries::PipelineJobs, pipeline_jobs, PipelineJobsProjectsNodes => (ProjectJobs, Option<PipelineJobs>), convert);
 
 impl Messages for (ProjectJobs, Option<PipelineJobs>) {
     fn messages(&mut self, edit: &mut dyn FnMut(&mut Vec<String>)) {
@@ -209,13 +208,6 @@ impl Messages for PipelineJobs {
         edit(&mut self.jobs.skipped);
         edit(&mut self.downstream.skipped);
     }
-}
-
-fn append<T>(all: &mut Page<T>, more: Page<T>, cursor: Option<String>) {
-    all.items.extend(more.items);
-    all.skipped.extend(more.skipped);
-    // A server that names the same page again would never end.
-    all.next = more.next.filter(|next| Some(next) != cursor.as_ref());
 }
 
 fn convert(

@@ -13,7 +13,7 @@ mod dora;
 mod features;
 mod holes;
 mod jobs;
-mod merge_requests;
+mod projects;
 mod queries;
 mod reports;
 mod repositories;
@@ -44,11 +44,10 @@ pub use runners::ProjectRunners;
 pub use schedules::ProjectSchedules;
 pub use value_streams::FlowTimes;
 
-use super::GitLab;
 use super::client::{Answer, Call, Query, record_failure};
 use super::error::{Cause, GitLabError};
 use super::json::{self, Flaw, Step};
-use super::model::Page;
+use super::{Excess, GitLab};
 use crate::types::ProjectId;
 
 /// The endpoint as labels and spans name it.
@@ -62,6 +61,8 @@ pub struct Batch<T> {
     pub items: Vec<T>,
     /// Projects that exist and could not be read now: ask again, perhaps in a smaller batch.
     pub failed: Vec<FailedProject>,
+    /// Bytes of the answer.
+    pub(crate) bytes: usize,
 }
 
 /// A project that a batch could not read.
@@ -71,6 +72,8 @@ pub struct FailedProject {
     pub id: ProjectId,
     /// A sentence that says why.
     pub why: String,
+    /// What a list of it has too much of, if that is why.
+    pub too_much: Option<Excess>,
 }
 
 /// GraphQL's scalars and enums as Rust types. Enums are open: an unknown value is kept.
@@ -164,10 +167,11 @@ macro_rules! scored {
 pub(crate) use scored;
 
 impl GitLab {
-    /// Runs one query. What the server could not give is in the answer's holes.
+    /// Runs one query, about so many projects. What the server could not give is in the answer's holes.
     async fn query<Q>(
         &self,
         variables: Q::Variables,
+        projects: usize,
     ) -> Result<Partial<Q::ResponseData>, GitLabError>
     where
         Q: GraphQLQuery,
@@ -190,8 +194,12 @@ impl GitLab {
             self.client()
                 .error(call.name(), Cause::GraphQl(error.to_string()))
         })?;
-        call.graphql = Some(Query { operation, body });
-        let answer = self.client().send(self.lane, &call).await?;
+        call.graphql = Some(Query {
+            operation,
+            body,
+            projects,
+        });
+        let answer = self.client().send(self.lane(), &call).await?;
         let partial = read::<Q::ResponseData>(&answer.body).map_err(|cause| {
             record_failure(&answer.span, &cause);
             self.client().error(call.name(), cause)
@@ -209,40 +217,14 @@ impl GitLab {
         }
     }
 
-    /// The one project that was asked for; `None` when it is gone.
-    fn only<T>(&self, operation: &str, batch: Batch<T>) -> Result<Option<T>, GitLabError> {
-        match batch.failed.first() {
-            Some(failed) => {
-                // The error names the query itself.
-                let name = format!("{} {operation}: ", super::error::GRAPHQL);
-                let why = failed.why.strip_prefix(&name).unwrap_or(&failed.why);
-                Err(self.query_error(operation, why))
-            }
-            None => Ok(batch.items.into_iter().next()),
-        }
-    }
-
     /// Items per page: as many as wanted, within the settings.
     fn page_size(&self, wanted: u32) -> i64 {
         wanted.clamp(1, self.shared.graphql_page_size).into()
     }
 
-    /// The batch with messages that name the query and are fit to be shown.
-    fn tidy<T: Messages>(&self, operation: &str, mut batch: Batch<T>) -> Batch<T> {
-        let tidy = |text: &mut String| {
-            *text = format!(
-                "{} {operation}: {}",
-                super::error::GRAPHQL,
-                self.client().tidy(text)
-            );
-        };
-        for failed in &mut batch.failed {
-            tidy(&mut failed.why);
-        }
-        for item in &mut batch.items {
-            item.messages(&mut |texts: &mut Vec<String>| texts.iter_mut().for_each(tidy));
-        }
-        batch
+    /// `text` fit to be shown.
+    fn tidied(&self, text: &str) -> String {
+        self.client().tidy(text)
     }
 
     /// An error of a query that was answered, but not with what was asked for.
@@ -251,18 +233,6 @@ impl GitLab {
             format!("{} {operation}", super::error::GRAPHQL),
             Cause::GraphQl(why.to_owned()),
         )
-    }
-}
-
-/// Types that carry sentences about what was left out.
-trait Messages {
-    /// Shows every list of them to `edit`.
-    fn messages(&mut self, edit: &mut dyn FnMut(&mut Vec<String>));
-}
-
-impl<T> Messages for Page<T> {
-    fn messages(&mut self, edit: &mut dyn FnMut(&mut Vec<String>)) {
-        edit(&mut self.skipped);
     }
 }
 
@@ -291,6 +261,7 @@ fn read<D: DeserializeOwned>(body: &[u8]) -> Result<Partial<D>, Cause> {
                 bad,
                 errors.into_iter().map(ServerError::into_flaw).collect(),
             ),
+            bytes: body.len(),
         }),
         None => Err(refusal(&errors)),
     }

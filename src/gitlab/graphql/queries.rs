@@ -28,16 +28,6 @@ scored!(pipeline_jobs);
 #[derive(GraphQLQuery)]
 #[graphql(
     schema_path = "src/gitlab/graphql/schema.graphql",
-    query_path = "src/gitlab/graphql/queries/merge_request_states.graphql",
-    extern_enums("MergeRequestState"),
-    skip_serializing_none
-)]
-pub(super) struct MergeRequestStates;
-scored!(merge_request_states);
-
-#[derive(GraphQLQuery)]
-#[graphql(
-    schema_path = "src/gitlab/graphql/schema.graphql",
     query_path = "src/gitlab/graphql/queries/merge_request_reviews.graphql",
     extern_enums("MergeRequestState", "MergeRequestReviewState"),
     skip_serializing_none

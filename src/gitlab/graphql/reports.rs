@@ -1,16 +1,17 @@
 //! Test report summaries of pipelines that moved, for a batch of projects.
 
-use super::changes::count;
-use super::convert::{gid, project_gid};
-use super::holes::{Partial, key};
-use super::{Batch, Messages, queries};
+use super::convert::gid;
+use super::holes::{ProjectHoles, key};
+use super::projects::{Messages, count, gids, over_projects};
+use super::{Batch, queries};
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{Page, TestCounts, TestReport, TestSuite};
-use crate::gitlab::rest::sensible;
+use crate::gitlab::model::{Page, TestCounts, TestReport, TestSuite, sensible};
 use crate::types::{PipelineId, ProjectId};
-use queries::test_reports::{self, TestReportsProjectsNodesPipelinesNodes as Node};
+use queries::test_reports::{
+    self, TestReportsProjectsNodes as ProjectNode, TestReportsProjectsNodesPipelinesNodes as Node,
+};
 
 /// The test reports of one project's pipelines that moved.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,42 +46,31 @@ impl GitLab {
         since: UnixSeconds,
     ) -> Result<Batch<ProjectReports>, GitLabError> {
         let variables = test_reports::Variables {
-            ids: ids.iter().copied().map(project_gid).collect(),
+            ids: gids(ids),
             projects: count(ids.len()),
             since: Some(since.to_string()),
             pipelines: self.page_size(Self::REPORT_PIPELINES),
             suites: self.page_size(100),
         };
-        let answer = self.query::<queries::TestReports>(variables).await?;
-        batch(ids, answer)
-            .map_err(|why| self.query_error("TestReports", &why))
-            .map(|batch| self.tidy("TestReports", batch))
+        self.over_projects::<queries::TestReports>(ids, variables)
+            .await
     }
 }
 
-pub(super) fn batch(
-    ids: &[ProjectId],
-    answer: Partial<test_reports::ResponseData>,
-) -> Result<Batch<ProjectReports>, String> {
-    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
-    answer.holes.split(
-        ids,
-        nodes.unwrap_or_default(),
-        |node| &node.id,
-        |node, mut holes| {
-            let id = ProjectId(gid("id", &node.id)?);
-            let nodes = node.pipelines.and_then(|page| page.nodes);
-            let page = holes.page(&[key("pipelines")], nodes, None, |node, _, _| convert(node));
-            Ok(ProjectReports {
-                id,
-                reports: Page {
-                    items: page.items.into_iter().flatten().collect(),
-                    next: None,
-                    skipped: page.skipped,
-                },
-            })
+over_projects!(queries::TestReports, test_reports, ProjectNode => ProjectReports, project);
+
+fn project(node: ProjectNode, mut holes: ProjectHoles<'_>) -> Result<ProjectReports, String> {
+    let id = ProjectId(gid("id", &node.id)?);
+    let nodes = node.pipelines.and_then(|page| page.nodes);
+    let page = holes.page(&[key("pipelines")], nodes, None, |node, _, _| convert(node));
+    Ok(ProjectReports {
+        id,
+        reports: Page {
+            items: page.items.into_iter().flatten().collect(),
+            next: None,
+            skipped: page.skipped,
         },
-    )
+    })
 }
 
 /// A number of tests; nonsense is none.

@@ -1,30 +1,25 @@
 //! Repositories: sizes, languages, counts, releases.
 
-use super::changes::count;
-use super::convert::{gid, maybe_time, natural, project_gid};
-use super::holes::Partial;
-use super::{Batch, Messages, queries};
+use super::convert::{gid, maybe_time, natural};
+use super::holes::ProjectHoles;
+use super::projects::{Messages, count, gids, over_projects};
+use super::{Batch, queries};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::Known;
-use crate::gitlab::repository::{Language, RefCounts, Releases, RepositoryInfo, Statistics};
+use crate::gitlab::model::{Known, Language, RefCounts, Releases, RepositoryInfo, Statistics};
 use crate::types::{ProjectId, Text};
-use queries::ref_counts;
+use queries::ref_counts::{self, RefCountsProjectsNodes as CountsNode};
 use queries::repositories::{self, RepositoriesProjectsNodes as Node};
 
 /// Releases read to find the newest that is not upcoming.
 const RELEASES: i64 = 10;
 
-impl Messages for RepositoryInfo {
-    fn messages(&mut self, _: &mut dyn FnMut(&mut Vec<String>)) {}
-}
+impl Messages for RepositoryInfo {}
 
 /// A project's branches and tags; `None` where the repository is hidden or missing.
 pub type CountedRefs = (ProjectId, Option<RefCounts>);
 
-impl Messages for CountedRefs {
-    fn messages(&mut self, _: &mut dyn FnMut(&mut Vec<String>)) {}
-}
+impl Messages for CountedRefs {}
 
 impl GitLab {
     /// Most projects in one query for repositories.
@@ -39,14 +34,12 @@ impl GitLab {
         ids: &[ProjectId],
     ) -> Result<Batch<RepositoryInfo>, GitLabError> {
         let variables = repositories::Variables {
-            ids: ids.iter().copied().map(project_gid).collect(),
+            ids: gids(ids),
             projects: count(ids.len()),
             releases: RELEASES,
         };
-        let answer = self.query::<queries::Repositories>(variables).await?;
-        batch(ids, answer)
-            .map_err(|why| self.query_error("Repositories", &why))
-            .map(|batch| self.tidy("Repositories", batch))
+        self.over_projects::<queries::Repositories>(ids, variables)
+            .await
     }
 
     /// Branches and tags of up to [`Self::REPOSITORIES`] projects; GitLab 18.6 and later.
@@ -55,49 +48,27 @@ impl GitLab {
     /// When nothing at all could be read; single projects that could not are in the batch.
     pub async fn ref_counts(&self, ids: &[ProjectId]) -> Result<Batch<CountedRefs>, GitLabError> {
         let variables = ref_counts::Variables {
-            ids: ids.iter().copied().map(project_gid).collect(),
+            ids: gids(ids),
             projects: count(ids.len()),
         };
-        let answer = self.query::<queries::RefCounts>(variables).await?;
-        counts(ids, answer)
-            .map_err(|why| self.query_error("RefCounts", &why))
-            .map(|batch| self.tidy("RefCounts", batch))
+        self.over_projects::<queries::RefCounts>(ids, variables)
+            .await
     }
 }
 
-pub(super) fn batch(
-    ids: &[ProjectId],
-    answer: Partial<repositories::ResponseData>,
-) -> Result<Batch<RepositoryInfo>, String> {
-    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
-    answer.holes.split(
-        ids,
-        nodes.unwrap_or_default(),
-        |node| &node.id,
-        |node, _| convert(node),
-    )
+over_projects!(queries::Repositories, repositories, Node => RepositoryInfo, convert);
+
+over_projects!(queries::RefCounts, ref_counts, CountsNode => CountedRefs, counts);
+
+fn counts(node: CountsNode, _: ProjectHoles<'_>) -> Result<CountedRefs, String> {
+    let counts = node.repository.map(|repository| RefCounts {
+        branches: natural(repository.branch_count).unwrap_or(0),
+        tags: natural(repository.tag_count).unwrap_or(0),
+    });
+    Ok((ProjectId(gid("id", &node.id)?), counts))
 }
 
-fn counts(
-    ids: &[ProjectId],
-    answer: Partial<ref_counts::ResponseData>,
-) -> Result<Batch<CountedRefs>, String> {
-    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
-    answer.holes.split(
-        ids,
-        nodes.unwrap_or_default(),
-        |node| &node.id,
-        |node, _| {
-            let counts = node.repository.map(|repository| RefCounts {
-                branches: natural(repository.branch_count).unwrap_or(0),
-                tags: natural(repository.tag_count).unwrap_or(0),
-            });
-            Ok((ProjectId(gid("id", &node.id)?), counts))
-        },
-    )
-}
-
-fn convert(node: Node) -> Result<RepositoryInfo, String> {
+fn convert(node: Node, _: ProjectHoles<'_>) -> Result<RepositoryInfo, String> {
     let bytes = |size: f64| if size.is_finite() { size.max(0.0) } else { 0.0 };
     let statistics = match node.statistics {
         Some(raw) => Known::Value(Statistics {

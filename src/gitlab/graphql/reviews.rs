@@ -1,16 +1,15 @@
 //! Merge requests with their notes, and the census of all merge requests.
 
-use super::changes::count;
-use super::convert::{gid, iid, maybe_time, natural, project_gid, time};
-use super::holes::{Partial, ProjectHoles, key};
-use super::{Batch, Messages, queries};
+use super::convert::{gid, iid, maybe_time, natural, time};
+use super::holes::{ProjectHoles, key};
+use super::projects::{Messages, count, gids, over_projects};
+use super::{Batch, queries};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::json::Step;
-use crate::gitlab::model::Page;
-use crate::gitlab::reviews::{
-    CensusEntry, CensusPage, DiffStats, Note, NoteKind, ProjectMergeRequests, ReviewedMergeRequest,
-    Reviewer, User, WhichMergeRequests,
+use crate::gitlab::model::{
+    CensusEntry, CensusPage, DiffStats, Note, NoteKind, Page, ProjectMergeRequests,
+    ReviewedMergeRequest, Reviewer, User, WhichMergeRequests,
 };
 use crate::types::ProjectId;
 use queries::merge_request_census::{self, MergeRequestCensusProjectsNodes as Counted};
@@ -44,7 +43,7 @@ impl GitLab {
     pub const CENSUS_PAGE: u32 = 100;
 
     /// Merge requests of up to [`Self::REVIEWS_PROJECTS`] projects with their notes: one page of
-    /// each project, [`Self::more_merge_requests`] gives the others and [`Self::more_notes`] the
+    /// each project, [`Self::rest_of_merge_requests`] gives the others and [`Self::rest_of_notes`] the
     /// further notes.
     ///
     /// # Errors
@@ -54,47 +53,51 @@ impl GitLab {
         ids: &[ProjectId],
         which: WhichMergeRequests,
     ) -> Result<Batch<ProjectMergeRequests>, GitLabError> {
-        self.reviews(ids, self.wanted(ids, which, None)).await
+        let variables = self.wanted(ids, which, None);
+        self.over_projects::<queries::MergeRequestReviews>(ids, variables)
+            .await
     }
 
-    /// The page of a project's merge requests that begins at a cursor. `None` when the project is
-    /// gone.
+    /// A project's merge requests, from their first page to their end. They have a `next` if the project
+    /// goes meanwhile.
     ///
     /// # Errors
     /// Those of any call.
-    pub async fn more_merge_requests(
+    pub async fn rest_of_merge_requests(
         &self,
         project: ProjectId,
         which: WhichMergeRequests,
-        after: &str,
-    ) -> Result<Option<ProjectMergeRequests>, GitLabError> {
-        let ids = [project];
-        let variables = self.wanted(&ids, which, Some(after.to_owned()));
-        let batch = self.reviews(&ids, variables).await?;
-        self.only("MergeRequestReviews", batch)
+        first: Page<ReviewedMergeRequest>,
+    ) -> Result<Page<ReviewedMergeRequest>, GitLabError> {
+        let variables = |after| self.wanted(&[project], which, Some(after));
+        let page_of = |read: ProjectMergeRequests| Some(read.page);
+        self.rest_of::<queries::MergeRequestReviews, _>(project, first, variables, page_of)
+            .await
     }
 
-    /// The notes of a merge request that come after a cursor: one page. `None` when it is gone.
+    /// The notes of a merge request, from their first page to their end. They have a `next` if it goes
+    /// meanwhile.
     ///
     /// # Errors
     /// Those of any call.
-    pub async fn more_notes(
+    pub async fn rest_of_notes(
         &self,
         project: ProjectId,
         iid: u64,
-        after: &str,
-    ) -> Result<Option<Page<Note>>, GitLabError> {
-        let ids = [project];
-        let variables = merge_request_reviews::Variables {
+        first: Page<Note>,
+    ) -> Result<Page<Note>, GitLabError> {
+        let variables = |after| merge_request_reviews::Variables {
             iids: Some(vec![iid.to_string()]),
-            notes_after: Some(after.to_owned()),
+            notes_after: Some(after),
             state: None,
-            ..self.wanted(&ids, WhichMergeRequests::Open, None)
+            ..self.wanted(&[project], WhichMergeRequests::Open, None)
         };
-        let batch = self.reviews(&ids, variables).await?;
-        let found = self.only("MergeRequestReviews", batch)?;
-        let mut found = found.into_iter().flat_map(|project| project.page.items);
-        Ok(found.find(|one| one.iid == iid).map(|one| one.notes))
+        let page_of = |read: ProjectMergeRequests| {
+            let mut found = read.page.items.into_iter();
+            found.find(|one| one.iid == iid).map(|one| one.notes)
+        };
+        self.rest_of::<queries::MergeRequestReviews, _>(project, first, variables, page_of)
+            .await
     }
 
     /// State and target branch of the merge requests of these numbers in up to
@@ -108,15 +111,13 @@ impl GitLab {
         numbers: std::ops::RangeInclusive<u64>,
     ) -> Result<Batch<CensusPage>, GitLabError> {
         let variables = merge_request_census::Variables {
-            ids: ids.iter().copied().map(project_gid).collect(),
+            ids: gids(ids),
             projects: count(ids.len()),
             first: i64::from(Self::CENSUS_PAGE),
             iids: numbers.map(|iid| iid.to_string()).collect(),
         };
-        let answer = self.query::<queries::MergeRequestCensus>(variables).await?;
-        census(ids, answer)
-            .map_err(|why| self.query_error("MergeRequestCensus", &why))
-            .map(|batch| self.tidy("MergeRequestCensus", batch))
+        self.over_projects::<queries::MergeRequestCensus>(ids, variables)
+            .await
     }
 
     fn wanted(
@@ -130,7 +131,7 @@ impl GitLab {
             WhichMergeRequests::MovedSince(since) => (None, Some(since.to_string())),
         };
         merge_request_reviews::Variables {
-            ids: ids.iter().copied().map(project_gid).collect(),
+            ids: gids(ids),
             projects: count(ids.len()),
             iids: None,
             state,
@@ -141,29 +142,14 @@ impl GitLab {
             notes_after: None,
         }
     }
-
-    async fn reviews(
-        &self,
-        ids: &[ProjectId],
-        variables: merge_request_reviews::Variables,
-    ) -> Result<Batch<ProjectMergeRequests>, GitLabError> {
-        let answer = self
-            .query::<queries::MergeRequestReviews>(variables)
-            .await?;
-        batch(ids, answer)
-            .map_err(|why| self.query_error("MergeRequestReviews", &why))
-            .map(|batch| self.tidy("MergeRequestReviews", batch))
-    }
 }
 
-pub(super) fn batch(
-    ids: &[ProjectId],
-    answer: Partial<merge_request_reviews::ResponseData>,
-) -> Result<Batch<ProjectMergeRequests>, String> {
-    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
-    let nodes = nodes.unwrap_or_default();
-    answer.holes.split(ids, nodes, |node| &node.id, project)
-}
+over_projects!(
+    queries::MergeRequestReviews,
+    merge_request_reviews,
+    ProjectNode => ProjectMergeRequests,
+    project
+);
 
 fn project(node: ProjectNode, mut holes: ProjectHoles<'_>) -> Result<ProjectMergeRequests, String> {
     let project = ProjectId(gid("id", &node.id)?);
@@ -247,14 +233,7 @@ fn note(node: NoteNode) -> Result<Note, String> {
     })
 }
 
-pub(super) fn census(
-    ids: &[ProjectId],
-    answer: Partial<merge_request_census::ResponseData>,
-) -> Result<Batch<CensusPage>, String> {
-    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
-    let nodes = nodes.unwrap_or_default();
-    answer.holes.split(ids, nodes, |node| &node.id, counted)
-}
+over_projects!(queries::MergeRequestCensus, merge_request_census, Counted => CensusPage, counted);
 
 fn counted(node: Counted, mut holes: ProjectHoles<'_>) -> Result<CensusPage, String> {
     let project = ProjectId(gid("id", &node.id)?);

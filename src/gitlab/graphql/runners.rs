@@ -1,14 +1,15 @@
 //! Runners, of the instance or of a batch of projects.
 
-use super::changes::count;
-use super::convert::{gid, maybe_time, project_gid};
-use super::holes::{Partial, key};
-use super::{Batch, Messages, queries};
-use crate::gitlab::GitLab;
-use crate::gitlab::error::GitLabError;
+use super::convert::{gid, maybe_time};
+use super::holes::{ProjectHoles, key};
+use super::projects::{Messages, count, gids, over_projects};
+use super::{Batch, queries};
+use crate::gitlab::error::{Cause, GRAPHQL, GitLabError};
 use crate::gitlab::model::{Page, Runner, RunnerManager, RunnerType};
+use crate::gitlab::pager::{Bounds, MAX_PAGE};
+use crate::gitlab::{Excess, GitLab};
 use crate::types::ProjectId;
-use queries::runners::{self, RunnerPageNodes as Node};
+use queries::runners::{self, RunnerPageNodes as Node, RunnersProjectsNodes as ProjectNode};
 
 /// The runners that serve one project.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,35 +39,49 @@ impl GitLab {
     /// # Errors
     /// Those of any call.
     pub async fn instance_runners(&self) -> Result<Option<Page<Runner>>, GitLabError> {
-        let mut all = Page::default();
-        let mut after = None;
-        loop {
-            let mut variables = self.runner_variables();
-            (variables.all, variables.after) = (true, after.clone());
-            let answer = self.query::<queries::Runners>(variables).await?;
-            let Some(page) = answer.data.runners else {
-                let whole = answer.holes.whole();
-                return whole
-                    .map(|_| None)
-                    .map_err(|why| self.query_error("Runners", &why));
-            };
-            let more = page.page_info.has_next_page;
-            let next = page.page_info.end_cursor.filter(|_| more);
-            for node in page.nodes.into_iter().flatten().flatten() {
-                match convert(node) {
-                    Ok(runner) => all.items.push(runner),
-                    Err(why) => all.skipped.push(self.client().tidy(&why)),
-                }
-            }
-            let skipped = answer.holes.whole();
-            let skipped = skipped.map_err(|why| self.query_error("Runners", &why))?;
-            all.skipped.extend(skipped);
-            // A server that names the same page again would never end.
-            if next.is_none() || next == after {
-                return Ok(Some(all));
-            }
-            after = next;
+        let Some(first) = self.runner_page(None).await? else {
+            return Ok(None);
+        };
+        let more = async |after: String| self.runner_page(Some(after)).await;
+        let list = format!("{GRAPHQL} {}", runners::OPERATION_NAME);
+        self.all_pages(&list, Bounds::INSTANCE, first, more)
+            .await
+            .map(Some)
+    }
+
+    /// One page of the instance's runners, and the bytes that it came in.
+    async fn runner_page(
+        &self,
+        after: Option<String>,
+    ) -> Result<Option<(Page<Runner>, usize)>, GitLabError> {
+        let mut variables = self.runner_variables();
+        (variables.all, variables.after) = (true, after);
+        let answer = self.query::<queries::Runners>(variables, 0).await?;
+        let whole = answer.holes.whole();
+        let skipped = whole.map_err(|why| self.query_error(runners::OPERATION_NAME, &why))?;
+        let Some(page) = answer.data.runners else {
+            return Ok(None);
+        };
+        let nodes = page.nodes.unwrap_or_default();
+        if nodes.len() > MAX_PAGE {
+            let list = format!("{GRAPHQL} {}", runners::OPERATION_NAME);
+            let cause = Cause::TooMuch(Excess::PageItems(MAX_PAGE));
+            return Err(self.client().error(list, cause));
         }
+        let more = page.page_info.has_next_page;
+        let mut read = Page {
+            items: Vec::new(),
+            next: page.page_info.end_cursor.filter(|_| more),
+            skipped: Vec::new(),
+        };
+        for node in nodes.into_iter().flatten() {
+            match convert(node) {
+                Ok(runner) => read.items.push(runner),
+                Err(why) => read.skipped.push(self.tidied(&why)),
+            }
+        }
+        read.skipped.extend(skipped);
+        Ok(Some((read, answer.bytes)))
     }
 
     /// The runners of one type that serve each of up to [`Self::RUNNER_PROJECTS`] projects.
@@ -80,13 +95,10 @@ impl GitLab {
     ) -> Result<Batch<ProjectRunners>, GitLabError> {
         let mut variables = self.runner_variables();
         variables.some = true;
-        variables.ids = Some(ids.iter().copied().map(project_gid).collect());
+        variables.ids = Some(gids(ids));
         variables.projects = Some(count(ids.len()));
         variables.type_ = Some(format!("{}_TYPE", runner_type.as_str().to_uppercase()));
-        let answer = self.query::<queries::Runners>(variables).await?;
-        batch(ids, answer)
-            .map_err(|why| self.query_error("Runners", &why))
-            .map(|batch| self.tidy("Runners", batch))
+        self.over_projects::<queries::Runners>(ids, variables).await
     }
 
     fn runner_variables(&self) -> runners::Variables {
@@ -103,27 +115,18 @@ impl GitLab {
     }
 }
 
-pub(super) fn batch(
-    ids: &[ProjectId],
-    answer: Partial<runners::ResponseData>,
-) -> Result<Batch<ProjectRunners>, String> {
-    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
-    answer.holes.split(
-        ids,
-        nodes.unwrap_or_default(),
-        |node| &node.id,
-        |node, mut holes| {
-            let id = ProjectId(gid("id", &node.id)?);
-            let runners = node.runners.map(|page| {
-                let more = page.page_info.has_next_page;
-                let next = page.page_info.end_cursor.filter(|_| more);
-                holes.page(&[key("runners")], page.nodes, next, |node, _, _| {
-                    convert(node)
-                })
-            });
-            Ok(ProjectRunners { id, runners })
-        },
-    )
+over_projects!(queries::Runners, runners, ProjectNode => ProjectRunners, project);
+
+fn project(node: ProjectNode, mut holes: ProjectHoles<'_>) -> Result<ProjectRunners, String> {
+    let id = ProjectId(gid("id", &node.id)?);
+    let runners = node.runners.map(|page| {
+        let more = page.page_info.has_next_page;
+        let next = page.page_info.end_cursor.filter(|_| more);
+        holes.page(&[key("runners")], page.nodes, next, |node, _, _| {
+            convert(node)
+        })
+    });
+    Ok(ProjectRunners { id, runners })
 }
 
 fn convert(node: Node) -> Result<Runner, String> {

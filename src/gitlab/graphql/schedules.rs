@@ -1,15 +1,16 @@
 //! Pipeline schedules, for a batch of projects.
 
-use super::changes::count;
-use super::convert::{gid, maybe_time, project_gid};
-use super::holes::{Partial, key};
-use super::{Batch, Messages, queries};
+use super::convert::{gid, maybe_time};
+use super::holes::{ProjectHoles, key};
+use super::projects::{Messages, count, gids, over_projects};
+use super::{Batch, queries};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::model::{LastPipeline, Page, Schedule, Status, short_ref};
 use crate::types::{PipelineId, ProjectId};
 use queries::pipeline_schedules::{
-    self, PipelineSchedulesProjectsNodesPipelineSchedulesNodes as Node,
+    self, PipelineSchedulesProjectsNodes as ProjectNode,
+    PipelineSchedulesProjectsNodesPipelineSchedulesNodes as Node,
 };
 
 /// The schedules of one project.
@@ -17,7 +18,7 @@ use queries::pipeline_schedules::{
 pub struct ProjectSchedules {
     /// The project.
     pub id: ProjectId,
-    /// Its schedules; a `next` leads to [`GitLab::more_schedules`].
+    /// Its schedules; a `next` leads to [`GitLab::rest_of_schedules`].
     pub schedules: Page<Schedule>,
 }
 
@@ -39,64 +40,53 @@ impl GitLab {
         &self,
         ids: &[ProjectId],
     ) -> Result<Batch<ProjectSchedules>, GitLabError> {
-        self.schedules_query(ids, 20, None).await
+        let variables = self.schedule_variables(ids, 20, None);
+        self.over_projects::<queries::PipelineSchedules>(ids, variables)
+            .await
     }
 
-    /// The next page of one project's schedules. `None` when the project is gone.
+    /// One project's schedules, from their first page to their end. They have a `next` if the project
+    /// goes meanwhile.
     ///
     /// # Errors
     /// Those of any call.
-    pub async fn more_schedules(
+    pub async fn rest_of_schedules(
         &self,
         id: ProjectId,
-        after: &str,
-    ) -> Result<Option<Page<Schedule>>, GitLabError> {
-        let batch = self
-            .schedules_query(&[id], 100, Some(after.to_owned()))
-            .await?;
-        let page = self.only("PipelineSchedules", batch)?;
-        Ok(page.map(|read| read.schedules))
+        first: Page<Schedule>,
+    ) -> Result<Page<Schedule>, GitLabError> {
+        let variables = |after| self.schedule_variables(&[id], 100, Some(after));
+        let page_of = |read: ProjectSchedules| Some(read.schedules);
+        self.rest_of::<queries::PipelineSchedules, _>(id, first, variables, page_of)
+            .await
     }
 
-    async fn schedules_query(
+    fn schedule_variables(
         &self,
         ids: &[ProjectId],
         first: u32,
         after: Option<String>,
-    ) -> Result<Batch<ProjectSchedules>, GitLabError> {
-        let variables = pipeline_schedules::Variables {
-            ids: ids.iter().copied().map(project_gid).collect(),
+    ) -> pipeline_schedules::Variables {
+        pipeline_schedules::Variables {
+            ids: gids(ids),
             projects: count(ids.len()),
             schedules: self.page_size(first),
             after,
-        };
-        let answer = self.query::<queries::PipelineSchedules>(variables).await?;
-        batch(ids, answer)
-            .map_err(|why| self.query_error("PipelineSchedules", &why))
-            .map(|batch| self.tidy("PipelineSchedules", batch))
+        }
     }
 }
 
-pub(super) fn batch(
-    ids: &[ProjectId],
-    answer: Partial<pipeline_schedules::ResponseData>,
-) -> Result<Batch<ProjectSchedules>, String> {
-    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
-    answer.holes.split(
-        ids,
-        nodes.unwrap_or_default(),
-        |node| &node.id,
-        |node, mut holes| {
-            let id = ProjectId(gid("id", &node.id)?);
-            let (nodes, next) = node.pipeline_schedules.map_or((None, None), |page| {
-                let more = page.page_info.has_next_page;
-                (page.nodes, page.page_info.end_cursor.filter(|_| more))
-            });
-            let place = [key("pipelineSchedules")];
-            let schedules = holes.page(&place, nodes, next, |node, _, _| convert(node));
-            Ok(ProjectSchedules { id, schedules })
-        },
-    )
+over_projects!(queries::PipelineSchedules, pipeline_schedules, ProjectNode => ProjectSchedules, project);
+
+fn project(node: ProjectNode, mut holes: ProjectHoles<'_>) -> Result<ProjectSchedules, String> {
+    let id = ProjectId(gid("id", &node.id)?);
+    let (nodes, next) = node.pipeline_schedules.map_or((None, None), |page| {
+        let more = page.page_info.has_next_page;
+        (page.nodes, page.page_info.end_cursor.filter(|_| more))
+    });
+    let place = [key("pipelineSchedules")];
+    let schedules = holes.page(&place, nodes, next, |node, _, _| convert(node));
+    Ok(ProjectSchedules { id, schedules })
 }
 
 fn convert(node: Node) -> Result<Schedule, String> {

@@ -14,7 +14,7 @@ use crate::gitlab::testing::truth;
 
 const SUBSET: &str = include_str!("schema.graphql");
 
-const QUERIES: [(&str, &str); 14] = [
+const QUERIES: [(&str, &str); 13] = [
     ("test_reports", include_str!("queries/test_reports.graphql")),
     (
         "pipeline_schedules",
@@ -28,10 +28,6 @@ const QUERIES: [(&str, &str); 14] = [
     (
         "pipeline_jobs",
         include_str!("queries/pipeline_jobs.graphql"),
-    ),
-    (
-        "merge_request_states",
-        include_str!("queries/merge_request_states.graphql"),
     ),
     (
         "licensed_features",

@@ -2,25 +2,24 @@
 
 use std::time::Duration;
 
-use super::changes::count;
-use super::convert::{gid, project_gid};
-use super::holes::Partial;
-use super::{Batch, Messages, queries};
+use super::convert::gid;
+use super::holes::ProjectHoles;
+use super::projects::{Messages, count, gids, over_projects};
+use super::{Batch, queries};
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::repository::{StageMedian, ValueStreams};
+use crate::gitlab::model::{StageMedian, ValueStreams, sensible};
 use crate::types::ProjectId;
-use queries::{flow_times, value_streams};
+use queries::flow_times::{self, FlowTimesProjectsNodes as FlowNode};
+use queries::value_streams::{self, ValueStreamsProjectsNodes as StreamsNode};
 
 /// Value streams of a project that are read.
 const STREAMS: i64 = 5;
 /// Flow metrics come in days.
 const DAY_SECONDS: f64 = 86_400.0;
 
-impl Messages for ValueStreams {
-    fn messages(&mut self, _: &mut dyn FnMut(&mut Vec<String>)) {}
-}
+impl Messages for ValueStreams {}
 
 /// Lead and cycle time of a project in seconds; `None` for a project whose licence or role hides
 /// both.
@@ -36,9 +35,7 @@ pub struct FlowTimes {
     pub cycle_time: Option<f64>,
 }
 
-impl Messages for FlowTimes {
-    fn messages(&mut self, _: &mut dyn FnMut(&mut Vec<String>)) {}
-}
+impl Messages for FlowTimes {}
 
 impl GitLab {
     /// Most projects in one query for value streams.
@@ -56,7 +53,7 @@ impl GitLab {
         now: UnixSeconds,
     ) -> Result<Batch<ValueStreams>, GitLabError> {
         let variables = value_streams::Variables {
-            ids: ids.iter().copied().map(project_gid).collect(),
+            ids: gids(ids),
             projects: count(ids.len()),
             streams: STREAMS,
             timeframe: value_streams::Timeframe {
@@ -64,10 +61,8 @@ impl GitLab {
                 end: day(now),
             },
         };
-        let answer = self.query::<queries::ValueStreams>(variables).await?;
-        stages(ids, answer)
-            .map_err(|why| self.query_error("ValueStreams", &why))
-            .map(|batch| self.tidy("ValueStreams", batch))
+        self.over_projects::<queries::ValueStreams>(ids, variables)
+            .await
     }
 
     /// Lead and cycle time of up to [`Self::VALUE_STREAMS`] projects; Enterprise Edition.
@@ -81,15 +76,13 @@ impl GitLab {
         now: UnixSeconds,
     ) -> Result<Batch<FlowTimes>, GitLabError> {
         let variables = flow_times::Variables {
-            ids: ids.iter().copied().map(project_gid).collect(),
+            ids: gids(ids),
             projects: count(ids.len()),
             from: now.minus(period).to_string(),
             to: now.to_string(),
         };
-        let answer = self.query::<queries::FlowTimes>(variables).await?;
-        flow(ids, answer)
-            .map_err(|why| self.query_error("FlowTimes", &why))
-            .map(|batch| self.tidy("FlowTimes", batch))
+        self.over_projects::<queries::FlowTimes>(ids, variables)
+            .await
     }
 }
 
@@ -99,67 +92,44 @@ fn day(at: UnixSeconds) -> String {
     text.split('T').next().unwrap_or_default().to_owned()
 }
 
-pub(super) fn stages(
-    ids: &[ProjectId],
-    answer: Partial<value_streams::ResponseData>,
-) -> Result<Batch<ValueStreams>, String> {
-    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
-    answer.holes.split(
-        ids,
-        nodes.unwrap_or_default(),
-        |node| &node.id,
-        |node, _| {
-            let streams = node.value_streams.map(|page| page.nodes);
-            let stages = streams.map(|streams| {
-                let streams = streams.into_iter().flatten().flatten();
-                let stages = streams.flat_map(|stream| stream.stages.unwrap_or_default());
-                let shown = stages.filter(|stage| !stage.hidden);
-                shown
-                    .map(|stage| StageMedian {
-                        name: match stage.custom {
-                            true => stage.name.into(),
-                            false => stage.name.to_lowercase().into(),
-                        },
-                        median: seconds(stage.metrics.median.and_then(|median| median.value)),
-                    })
-                    .collect()
-            });
-            Ok(ValueStreams {
-                id: ProjectId(gid("id", &node.id)?),
-                stages,
-                lead_time: None,
-                cycle_time: None,
+over_projects!(queries::ValueStreams, value_streams, StreamsNode => ValueStreams, stages);
+
+fn stages(node: StreamsNode, _: ProjectHoles<'_>) -> Result<ValueStreams, String> {
+    let streams = node.value_streams.map(|page| page.nodes);
+    let stages = streams.map(|streams| {
+        let streams = streams.into_iter().flatten().flatten();
+        let stages = streams.flat_map(|stream| stream.stages.unwrap_or_default());
+        let shown = stages.filter(|stage| !stage.hidden);
+        shown
+            .map(|stage| StageMedian {
+                name: match stage.custom {
+                    true => stage.name.into(),
+                    false => stage.name.to_lowercase().into(),
+                },
+                median: sensible(stage.metrics.median.and_then(|median| median.value)),
             })
-        },
-    )
+            .collect()
+    });
+    Ok(ValueStreams {
+        id: ProjectId(gid("id", &node.id)?),
+        stages,
+        lead_time: None,
+        cycle_time: None,
+    })
 }
 
-pub(super) fn flow(
-    ids: &[ProjectId],
-    answer: Partial<flow_times::ResponseData>,
-) -> Result<Batch<FlowTimes>, String> {
-    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
-    answer.holes.split(
-        ids,
-        nodes.unwrap_or_default(),
-        |node| &node.id,
-        |node, _| {
-            let days = |value: Option<f64>| seconds(value).map(|days| days * DAY_SECONDS);
-            let (lead, cycle) = match node.flow_metrics {
-                Some(flow) => (flow.lead_time, flow.cycle_time),
-                None => (None, None),
-            };
-            Ok(FlowTimes {
-                id: ProjectId(gid("id", &node.id)?),
-                shown: lead.is_some() || cycle.is_some(),
-                lead_time: days(lead.and_then(|time| time.value)),
-                cycle_time: days(cycle.and_then(|time| time.value)),
-            })
-        },
-    )
-}
+over_projects!(queries::FlowTimes, flow_times, FlowNode => FlowTimes, flow);
 
-/// A span that makes sense.
-fn seconds(value: Option<f64>) -> Option<f64> {
-    value.filter(|value| value.is_finite() && *value >= 0.0)
+fn flow(node: FlowNode, _: ProjectHoles<'_>) -> Result<FlowTimes, String> {
+    let days = |value: Option<f64>| sensible(value).map(|days| days * DAY_SECONDS);
+    let (lead, cycle) = match node.flow_metrics {
+        Some(flow) => (flow.lead_time, flow.cycle_time),
+        None => (None, None),
+    };
+    Ok(FlowTimes {
+        id: ProjectId(gid("id", &node.id)?),
+        shown: lead.is_some() || cycle.is_some(),
+        lead_time: days(lead.and_then(|time| time.value)),
+        cycle_time: days(cycle.and_then(|time| time.value)),
+    })
 }

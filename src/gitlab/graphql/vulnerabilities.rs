@@ -1,19 +1,16 @@
 //! Open vulnerabilities by severity.
 
-use super::changes::count;
-use super::convert::{gid, project_gid};
-use super::holes::Partial;
-use super::{Batch, Messages, queries};
+use super::convert::gid;
+use super::holes::ProjectHoles;
+use super::projects::{Messages, count, gids, over_projects};
+use super::{Batch, queries};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::Known;
-use crate::gitlab::repository::Vulnerabilities;
+use crate::gitlab::model::{Known, Vulnerabilities};
 use crate::types::ProjectId;
-use queries::vulnerability_counts;
+use queries::vulnerability_counts::{self, VulnerabilityCountsProjectsNodes as Node};
 
-impl Messages for Vulnerabilities {
-    fn messages(&mut self, _: &mut dyn FnMut(&mut Vec<String>)) {}
-}
+impl Messages for Vulnerabilities {}
 
 impl GitLab {
     /// Most projects in one query for vulnerabilities.
@@ -29,44 +26,31 @@ impl GitLab {
         ids: &[ProjectId],
     ) -> Result<Batch<Vulnerabilities>, GitLabError> {
         let variables = vulnerability_counts::Variables {
-            ids: ids.iter().copied().map(project_gid).collect(),
+            ids: gids(ids),
             projects: count(ids.len()),
         };
-        let answer = self
-            .query::<queries::VulnerabilityCounts>(variables)
-            .await?;
-        batch(ids, answer)
-            .map_err(|why| self.query_error("VulnerabilityCounts", &why))
-            .map(|batch| self.tidy("VulnerabilityCounts", batch))
+        self.over_projects::<queries::VulnerabilityCounts>(ids, variables)
+            .await
     }
 }
 
-pub(super) fn batch(
-    ids: &[ProjectId],
-    answer: Partial<vulnerability_counts::ResponseData>,
-) -> Result<Batch<Vulnerabilities>, String> {
-    let nodes = answer.data.projects.and_then(|projects| projects.nodes);
-    answer.holes.split(
-        ids,
-        nodes.unwrap_or_default(),
-        |node| &node.id,
-        |node, _| {
-            let number = |count: Option<i64>| count.and_then(|count| u64::try_from(count).ok());
-            let counts = node.vulnerability_severities_count.map(|found| {
-                let all = [
-                    found.critical,
-                    found.high,
-                    found.medium,
-                    found.low,
-                    found.info,
-                    found.unknown,
-                ];
-                all.map(|count| number(count).unwrap_or(0))
-            });
-            Ok(Vulnerabilities {
-                id: ProjectId(gid("id", &node.id)?),
-                counts: counts.map_or(Known::Hidden, Known::Value),
-            })
-        },
-    )
+over_projects!(queries::VulnerabilityCounts, vulnerability_counts, Node => Vulnerabilities, project);
+
+fn project(node: Node, _: ProjectHoles<'_>) -> Result<Vulnerabilities, String> {
+    let number = |count: Option<i64>| count.and_then(|count| u64::try_from(count).ok());
+    let counts = node.vulnerability_severities_count.map(|found| {
+        let all = [
+            found.critical,
+            found.high,
+            found.medium,
+            found.low,
+            found.info,
+            found.unknown,
+        ];
+        all.map(|count| number(count).unwrap_or(0))
+    });
+    Ok(Vulnerabilities {
+        id: ProjectId(gid("id", &node.id)?),
+        counts: counts.map_or(Known::Hidden, Known::Value),
+    })
 }

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,7 +14,7 @@ use governor::{Quota, RateLimiter};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Exhausted, Lane, Limiter, Observation, RateLimit, Throttle};
+use super::{Exhausted, Kind, Lane, Limiter, Observation, RateLimit, Throttle, Turn};
 
 /// Longest time one call waits for a pause or a window to end.
 const MAX_WAIT: Duration = Duration::from_secs(300);
@@ -36,22 +36,38 @@ pub struct Budget {
     pub burst: u32,
     /// Calls in any hour; 0 sets no limit.
     pub per_hour: u32,
+    /// Calls under way at once, half of them GraphQL queries, but at least one; 0 counts as 1.
+    pub at_once: u32,
 }
 
 type Bucket = RateLimiter<NotKeyed, InMemoryState, Ticks, NoOpMiddleware<Duration>>;
 
-/// Token buckets per second and per hour, GitLab's windows, pauses after 429, and two lanes.
+/// Token buckets per second and per hour, calls under way, GitLab's windows, pauses after 429, and two
+/// lanes.
 pub struct LocalLimiter {
     second: Bucket,
     hour: Option<Bucket>,
     ticks: Ticks,
-    state: Mutex<State>,
-    /// Whoever holds a lane's turn is the next of that lane to go.
-    urgent: AsyncMutex<()>,
-    normal: AsyncMutex<()>,
-    urgent_waiting: AtomicUsize,
-    urgent_changed: Notify,
+    shared: Arc<Shared>,
+    /// Whoever holds a queue's turn is the next of that lane and kind to go: a query that waits for
+    /// others to end holds up no REST call.
+    queues: [[Queue; 2]; Lane::COUNT],
     max_wait: Duration,
+}
+
+/// What calls under way share with the limiter.
+struct Shared {
+    state: Mutex<State>,
+    /// A call ended, or an urgent one has gone: somebody else may go.
+    changed: Notify,
+}
+
+/// Calls of one lane and kind that wait.
+#[derive(Default)]
+struct Queue {
+    head: AsyncMutex<()>,
+    /// Nanoseconds that heads have waited for other calls to end.
+    held_up: AtomicU64,
 }
 
 #[derive(Default)]
@@ -61,6 +77,36 @@ struct State {
     window: Option<Window>,
     /// Refusals in a row without a time to wait.
     refusals: u32,
+    under_way: UnderWay,
+}
+
+/// How many calls are under way, and how many may be. Pairs have REST first.
+#[derive(Default)]
+struct UnderWay {
+    now: [u32; 2],
+    most: u32,
+    most_queries: u32,
+    /// Calls that wait to go, by lane and kind.
+    waiting: [[usize; 2]; Lane::COUNT],
+    /// Numbers given to calls as they came.
+    tickets: u64,
+    /// The numbers of the heads of the queues, by lane and kind: of two that may go, the one that came
+    /// first does.
+    heads: [[Option<u64>; 2]; Lane::COUNT],
+}
+
+/// What stands between the head of a queue and its call.
+enum Next {
+    /// Nothing: it goes.
+    Go,
+    /// Its endpoint was paused meanwhile.
+    EndpointPaused,
+    /// The rate limits, for so long.
+    Rate(Duration),
+    /// Other calls, which go first.
+    Others,
+    /// As many calls under way as may be.
+    Full,
 }
 
 /// GitLab's window as we know it, our calls under way already taken off.
@@ -100,21 +146,40 @@ impl LocalLimiter {
             .and_then(Quota::with_period)
             .ok_or("gitlab.max_requests_per_second must be more than 0")?
             .allow_burst(burst);
+        let most = budget.at_once.max(1);
+        let state = State {
+            under_way: UnderWay {
+                most,
+                most_queries: (most / 2).max(1),
+                ..UnderWay::default()
+            },
+            ..State::default()
+        };
         Ok(Self {
             second: Bucket::direct_with_clock(second, ticks),
             hour: hourly(budget.per_hour).map(|quota| Bucket::direct_with_clock(quota, ticks)),
             ticks,
-            state: Mutex::default(),
-            urgent: AsyncMutex::default(),
-            normal: AsyncMutex::default(),
-            urgent_waiting: AtomicUsize::new(0),
-            urgent_changed: Notify::new(),
+            shared: Arc::new(Shared {
+                state: Mutex::new(state),
+                changed: Notify::new(),
+            }),
+            queues: Default::default(),
             max_wait: MAX_WAIT,
         })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.state()
+    }
+
+    fn ticket(&self) -> u64 {
+        let under_way = &mut self.state().under_way;
+        under_way.tickets += 1;
+        under_way.tickets
+    }
+
+    const fn queue(&self, lane: Lane, kind: Kind) -> &Queue {
+        &self.queues[lane as usize][kind as usize]
     }
 
     /// Waits while `endpoint` alone is paused, without holding up the others.
@@ -139,50 +204,122 @@ impl LocalLimiter {
         }
     }
 
-    /// Waits at the head of a lane until a call may go; false when `endpoint` was paused meanwhile.
-    async fn turn(&self, lane: Lane, endpoint: &'static str) -> Result<bool, Exhausted> {
+    /// Waits at the head of a queue until a call may go; nothing when `endpoint` was paused meanwhile.
+    /// Who waits for time holds no place among the calls under way.
+    async fn turn(
+        &self,
+        lane: Lane,
+        kind: Kind,
+        endpoint: &'static str,
+    ) -> Result<Option<Place>, Exhausted> {
         loop {
-            if lane == Lane::Normal {
-                self.let_urgent_pass().await;
+            let changed = self.shared.changed.notified();
+            match self.next(lane, kind, endpoint) {
+                Next::Go => return Ok(Some(Place(Arc::clone(&self.shared), kind))),
+                Next::EndpointPaused => return Ok(None),
+                Next::Rate(wait) => {
+                    self.affordable(wait)?;
+                    sleep(wait).await;
+                }
+                Next::Others => changed.await,
+                Next::Full => {
+                    let begun = Instant::now();
+                    changed.await;
+                    let held_up = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                    let queue = self.queue(lane, kind);
+                    queue.held_up.fetch_add(held_up, Ordering::Relaxed);
+                }
             }
-            if self
-                .state()
-                .endpoint_until(endpoint, Instant::now())
-                .is_some()
-            {
-                return Ok(false);
-            }
-            let Some(wait) = self.take() else {
-                return Ok(true);
-            };
-            self.affordable(wait)?;
-            sleep(wait).await;
         }
     }
 
-    async fn let_urgent_pass(&self) {
-        loop {
-            let changed = self.urgent_changed.notified();
-            if self.urgent_waiting.load(Ordering::SeqCst) == 0 {
-                return;
-            }
-            changed.await;
-        }
-    }
-
-    /// Takes one call off every budget, or says how long to wait first.
-    fn take(&self) -> Option<Duration> {
+    /// Takes one call off every budget, or says what is in its way.
+    fn next(&self, lane: Lane, kind: Kind, endpoint: &'static str) -> Next {
         let mut state = self.state();
+        if state.endpoint_until(endpoint, Instant::now()).is_some() {
+            return Next::EndpointPaused;
+        }
+        if !state.under_way.has_place(kind) {
+            return Next::Full;
+        }
+        if state.under_way.yields(lane, kind) {
+            return Next::Others;
+        }
         if let Some(wait) = state.wait(Instant::now()) {
-            return Some(wait);
+            return Next::Rate(wait);
         }
         for bucket in std::iter::once(&self.second).chain(&self.hour) {
             if let Err(denied) = bucket.check() {
-                return Some(denied.wait_time_from(self.ticks.now()));
+                return Next::Rate(denied.wait_time_from(self.ticks.now()));
             }
         }
         state.spend(Instant::now());
-        None
+        state.under_way.now[kind as usize] += 1;
+        Next::Go
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl UnderWay {
+    fn has_place(&self, kind: Kind) -> bool {
+        let [rest, queries] = self.now;
+        rest + queries < self.most && (kind == Kind::Rest || queries < self.most_queries)
+    }
+
+    /// Whether another call is to go before the head of a queue: a more urgent one, or one that came first.
+    /// Not one for which there is no place.
+    fn yields(&self, lane: Lane, kind: Kind) -> bool {
+        let other = match kind {
+            Kind::Rest => Kind::GraphQl,
+            Kind::GraphQl => Kind::Rest,
+        };
+        let urgent = |kind: Kind| {
+            let mut lanes = self.waiting[..lane as usize].iter();
+            lanes.any(|waiting| waiting[kind as usize] > 0)
+        };
+        let heads = &self.heads[lane as usize];
+        let came_first = match (heads[other as usize], heads[kind as usize]) {
+            (Some(other), Some(own)) => other < own,
+            _ => false,
+        };
+        urgent(kind) || (self.has_place(other) && (urgent(other) || came_first))
+    }
+}
+
+/// The head of a queue, until it goes.
+struct Head<'a>(&'a Shared, Lane, Kind);
+
+impl<'a> Head<'a> {
+    fn new(shared: &'a Shared, lane: Lane, kind: Kind, ticket: u64) -> Self {
+        shared.state().under_way.heads[lane as usize][kind as usize] = Some(ticket);
+        Self(shared, lane, kind)
+    }
+}
+
+impl Drop for Head<'_> {
+    fn drop(&mut self) {
+        let Self(shared, lane, kind) = self;
+        shared.state().under_way.heads[*lane as usize][*kind as usize] = None;
+        shared.changed.notify_waiters();
+    }
+}
+
+/// One of the calls under way, until it is dropped.
+struct Place(Arc<Shared>, Kind);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Self(shared, kind) = self;
+        let mut state = shared.state();
+        let now = &mut state.under_way.now[*kind as usize];
+        *now = now.saturating_sub(1);
+        drop(state);
+        shared.changed.notify_waiters();
     }
 }
 
@@ -194,39 +331,49 @@ fn hourly(per_hour: u32) -> Option<Quota> {
     Some(Quota::per_hour(trickle).allow_burst(burst))
 }
 
-/// An urgent call that waits; going away, it lets the normal ones go on.
-struct Waiting<'a>(&'a LocalLimiter);
+/// A call that waits; going away, it lets less urgent ones go on.
+struct Waiting<'a>(&'a Shared, Lane, Kind);
 
 impl<'a> Waiting<'a> {
-    fn new(limiter: &'a LocalLimiter) -> Self {
-        limiter.urgent_waiting.fetch_add(1, Ordering::SeqCst);
-        Self(limiter)
+    fn new(shared: &'a Shared, lane: Lane, kind: Kind) -> Self {
+        shared.state().under_way.waiting[lane as usize][kind as usize] += 1;
+        Self(shared, lane, kind)
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.urgent_waiting.fetch_sub(1, Ordering::SeqCst);
-        self.0.urgent_changed.notify_waiters();
+        let Self(shared, lane, kind) = self;
+        shared.state().under_way.waiting[*lane as usize][*kind as usize] -= 1;
+        shared.changed.notify_waiters();
     }
 }
 
 #[async_trait]
 impl Limiter for LocalLimiter {
-    async fn acquire(&self, lane: Lane, endpoint: &'static str) -> Result<Duration, Exhausted> {
+    async fn acquire(
+        &self,
+        lane: Lane,
+        kind: Kind,
+        endpoint: &'static str,
+    ) -> Result<Turn, Exhausted> {
         let begun = Instant::now();
+        let queue = self.queue(lane, kind);
+        let held_up_before = queue.held_up.load(Ordering::Relaxed);
         loop {
             self.endpoint_pause(endpoint).await?;
-            let waiting = (lane == Lane::Urgent).then(|| Waiting::new(self));
-            let queue = match lane {
-                Lane::Urgent => &self.urgent,
-                Lane::Normal => &self.normal,
-            };
-            let _head = queue.lock().await;
-            let gone = self.turn(lane, endpoint).await?;
+            let waiting = Waiting::new(&self.shared, lane, kind);
+            let ticket = self.ticket();
+            let _turn = queue.head.lock().await;
+            let _head = Head::new(&self.shared, lane, kind, ticket);
+            let place = self.turn(lane, kind, endpoint).await?;
             drop(waiting);
-            if gone {
-                return Ok(begun.elapsed());
+            if let Some(place) = place {
+                let held_up = queue.held_up.load(Ordering::Relaxed) - held_up_before;
+                let waited = begun
+                    .elapsed()
+                    .saturating_sub(Duration::from_nanos(held_up));
+                return Ok(Turn::new(waited, Box::new(place)));
             }
         }
     }

@@ -4,21 +4,21 @@ use std::fmt::Debug;
 
 use serde::de::DeserializeOwned;
 
-use super::deliveries::{
-    Deployment, Environment, Incident, RestDeployment, RestEnvironment, RestIncident,
-};
-use super::instance::{CurrentUser, Metadata, RestToken, TokenInfo};
+use super::deliveries::{RestDeployment, RestEnvironment, RestIncident};
+use super::instance::RestToken;
 use super::merge_requests::RestMergeRequest;
-use super::pipelines::{Bridge, PipelineHead, RestJob, RestPipeline, mark_retried};
+use super::pipelines::{RestJob, RestPipeline, mark_retried};
 use super::projects::RestProject;
-use super::refs::{GitRef, RestRef};
+use super::refs::RestRef;
 use super::repository::{ReleaseTime, RestCommit, RestContributor, RestRelease};
 use super::reviews::{RestNote, RestReviewed, RestReviewer};
 use super::{read_list, read_one};
 use crate::gitlab::bodies::Reading;
-use crate::gitlab::model::{Job, MergeRequest, Pipeline, Project};
-use crate::gitlab::repository::{Commit, Contributor};
-use crate::gitlab::reviews::{Note, ReviewedMergeRequest, Reviewer};
+use crate::gitlab::model::{
+    Bridge, Commit, Contributor, CurrentUser, Deployment, Environment, GitRef, Incident, Job,
+    MergeRequest, Metadata, Note, Pipeline, PipelineHead, Project, ReviewedMergeRequest, Reviewer,
+    TokenInfo,
+};
 
 /// What an answer is to be read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,29 +1,14 @@
 //! Environments, deployments, comparisons of commits, and incidents.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::Get;
 use super::pipelines::{maybe_time, time};
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::Page;
-use crate::types::{ProjectId, Text};
-
-/// An environment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Environment {
-    /// Its id, unique in the instance.
-    pub id: u64,
-    /// Its name, such as `review/feature-1`.
-    pub name: Text,
-    /// GitLab's lower-case tier; empty when it does not say.
-    pub tier: Text,
-    /// `available`, `stopping` or `stopped`.
-    pub state: Text,
-    /// Where it is reached.
-    pub external_url: Option<Text>,
-}
+use crate::gitlab::model::{Deployment, Environment, Incident, Page};
+use crate::types::ProjectId;
 
 #[derive(Deserialize)]
 pub(super) struct RestEnvironment {
@@ -51,38 +36,6 @@ impl TryFrom<RestEnvironment> for Environment {
                 .filter(|url| !url.is_empty())
                 .map(Into::into),
         })
-    }
-}
-
-/// A deployment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Deployment {
-    /// Its id, unique in the instance.
-    pub id: u64,
-    /// Id of its environment.
-    pub environment: u64,
-    /// Name of its environment.
-    pub environment_name: Text,
-    /// Commit.
-    pub sha: Text,
-    /// GitLab's lower-case status.
-    pub status: Text,
-    /// When it was created.
-    pub created_at: UnixSeconds,
-    /// When it last changed.
-    pub updated_at: UnixSeconds,
-    /// When it ended: its job's end, or its last change where no job deployed. REST has no time of
-    /// its own for it. None while it has not ended.
-    pub finished_at: Option<UnixSeconds>,
-    /// Seconds that its job ran, or from creation to end where no job deployed.
-    pub duration: Option<f64>,
-}
-
-impl Deployment {
-    /// Whether it succeeded.
-    #[must_use]
-    pub fn succeeded(&self) -> bool {
-        &*self.status == "success"
     }
 }
 
@@ -157,7 +110,8 @@ impl TryFrom<RestDeployment> for Deployment {
 pub enum DeploymentFilter<'a> {
     /// Those that changed at this time or later, the oldest change first.
     UpdatedAfter(UnixSeconds),
-    /// The successful ones that ended at this time or later, the oldest end first.
+    /// The successful ones that ended at this time or later, the oldest end first; of very many the
+    /// oldest, and a `next`.
     SucceededAfter(UnixSeconds),
     /// One page of the newest of any status.
     Newest,
@@ -194,21 +148,6 @@ impl TryFrom<RestComparison> for Comparison {
     fn try_from(raw: RestComparison) -> Result<Self, String> {
         Ok(Self(u64::try_from(raw.commits.len()).unwrap_or(u64::MAX)))
     }
-}
-
-/// An issue of type incident.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Incident {
-    /// Its number in the project.
-    pub iid: u64,
-    /// When it was created.
-    pub created_at: UnixSeconds,
-    /// When it last changed.
-    pub updated_at: UnixSeconds,
-    /// When it was closed; none while it is open.
-    pub closed_at: Option<UnixSeconds>,
-    /// Whether it was closed as a duplicate of another.
-    pub duplicate: bool,
 }
 
 #[derive(Deserialize)]
@@ -306,11 +245,11 @@ impl GitLab {
                     .with("order_by", "finished_at")
                     .with("sort", "asc")
                     .with("finished_after", time);
-                self.get_all::<RestDeployment, _>(&get).await
+                self.get_beginning::<RestDeployment, _>(&get).await
             }
             DeploymentFilter::Newest => {
                 let get = get.with("order_by", "id").with("sort", "desc");
-                self.get_page::<RestDeployment, _>(&get, None).await
+                self.get_first::<RestDeployment, _>(&get).await
             }
             DeploymentFilter::NewestSuccess(environment) => {
                 let get = get
@@ -318,7 +257,7 @@ impl GitLab {
                     .with("status", "success")
                     .with("order_by", "id")
                     .with("sort", "desc");
-                self.get_page::<RestDeployment, _>(&get, None).await
+                self.get_first::<RestDeployment, _>(&get).await
             }
         }
     }

@@ -4,8 +4,8 @@ use serde::Deserialize;
 
 use super::Get;
 use crate::gitlab::GitLab;
-use crate::gitlab::dora::{Days, DeploymentTier, DoraByTier, DoraFigures, sensible};
 use crate::gitlab::error::{Cause, GitLabError};
+use crate::gitlab::model::{Days, DeploymentTier, DoraByTier, DoraFigures, sensible};
 use crate::types::ProjectId;
 
 /// Rows by interval, or the value alone: the interval `all` has been answered both ways.

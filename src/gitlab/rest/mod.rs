@@ -22,27 +22,25 @@ use reqwest::header::{HeaderMap, LINK};
 use serde::de::DeserializeOwned;
 use url::Url;
 
-pub use deliveries::{Deployment, DeploymentFilter, Environment, Incident};
-pub use instance::{CurrentUser, Metadata, TokenInfo};
-pub(crate) use pipelines::sensible;
-pub use pipelines::{Bridge, BridgeTarget, PipelineFilter, PipelineHead};
+pub use deliveries::DeploymentFilter;
+pub use pipelines::PipelineFilter;
 pub use projects::{ProjectFilter, ProjectRef};
-pub use refs::GitRef;
 
 use super::GitLab;
 use super::client::{Answer, Call, record_failure};
 use super::error::{Cause, GitLabError};
 use super::json;
 use super::model::Page;
-
-/// Pages that a call which reads a whole list will follow.
-const MAX_PAGES: usize = 500;
+use super::pager::{Bounds, Excess};
 
 /// A GET that is being put together.
 struct Get {
     endpoint: &'static str,
     segments: Vec<String>,
     query: Vec<(&'static str, String)>,
+    /// Whether GitLab gives a list in pages.
+    in_pages: bool,
+    bounds: Bounds,
 }
 
 impl Get {
@@ -52,7 +50,21 @@ impl Get {
             endpoint,
             segments: segments.iter().map(|&part| part.to_owned()).collect(),
             query: Vec::new(),
+            in_pages: true,
+            bounds: Bounds::PROJECT,
         }
+    }
+
+    /// A list that GitLab gives as a whole, however long it is.
+    fn in_one_page(mut self) -> Self {
+        self.in_pages = false;
+        self
+    }
+
+    /// A list of the whole instance or of a group.
+    fn of_instance(mut self) -> Self {
+        self.bounds = Bounds::INSTANCE;
+        self
     }
 
     fn with(mut self, key: &'static str, value: impl ToString) -> Self {
@@ -109,7 +121,7 @@ impl GitLab {
         per_page: Option<u32>,
     ) -> Result<(Call, Answer), GitLabError> {
         let call = get.call(self.client().root(), after, per_page);
-        let answer = self.client().send(self.lane, &call).await?;
+        let answer = self.client().send(self.lane(), &call).await?;
         Ok((call, answer))
     }
 
@@ -124,8 +136,12 @@ impl GitLab {
         read_one::<Raw, T>(&answer.body).map_err(|why| self.decode_error(&call, &answer, why))
     }
 
-    /// One page of a list; what makes no sense is left out.
-    async fn get_page<Raw, T>(&self, get: &Get, after: Option<&str>) -> Result<Page<T>, GitLabError>
+    /// One page of a list, with the bytes that it came in; what makes no sense is left out.
+    async fn get_page<Raw, T>(
+        &self,
+        get: &Get,
+        after: Option<&str>,
+    ) -> Result<(Page<T>, usize), GitLabError>
     where
         Raw: DeserializeOwned,
         T: TryFrom<Raw>,
@@ -135,14 +151,32 @@ impl GitLab {
         let (call, answer) = self.get(get, after, Some(size)).await?;
         let (items, skipped) = read_list::<Raw, T>(&answer.body)
             .map_err(|why| self.decode_error(&call, &answer, why))?;
-        Ok(Page {
+        let most = usize::try_from(size).unwrap_or(usize::MAX);
+        if get.in_pages && items.len() + skipped.len() > most {
+            let cause = Cause::TooMuch(Excess::PageItems(most));
+            record_failure(&answer.span, &cause);
+            return Err(self.client().error(call.name(), cause));
+        }
+        let page = Page {
             items,
             next: next_page(&answer.headers),
             skipped: skipped
                 .iter()
                 .map(|why| format!("{}: {}", call.name(), self.client().tidy(why)))
                 .collect(),
-        })
+        };
+        Ok((page, answer.body.len()))
+    }
+
+    /// The first page of a list.
+    async fn get_first<Raw, T>(&self, get: &Get) -> Result<Page<T>, GitLabError>
+    where
+        Raw: DeserializeOwned,
+        T: TryFrom<Raw>,
+        T::Error: std::fmt::Display,
+    {
+        let (page, _) = self.get_page(get, None).await?;
+        Ok(page)
     }
 
     /// All pages of a list.
@@ -152,18 +186,28 @@ impl GitLab {
         T: TryFrom<Raw>,
         T::Error: std::fmt::Display,
     {
-        let mut all = self.get_page(get, None).await?;
-        for _ in 1..MAX_PAGES {
-            let Some(after) = all.next.take() else {
-                return Ok(all);
-            };
-            let page = self.get_page(get, Some(&after)).await?;
-            all.items.extend(page.items);
-            all.skipped.extend(page.skipped);
-            // A server that names the same page again would never end.
-            all.next = page.next.filter(|next| *next != after);
+        let first = self.get_page::<Raw, T>(get, None).await?;
+        let more = async |after: String| self.get_page(get, Some(&after)).await.map(Some);
+        let list = format!("GET {}", get.endpoint);
+        self.all_pages(&list, get.bounds, first, more).await
+    }
+
+    /// The pages of a list from its beginning; of one with too much, what it begins with and a `next`.
+    async fn get_beginning<Raw, T>(&self, get: &Get) -> Result<Page<T>, GitLabError>
+    where
+        Raw: DeserializeOwned,
+        T: TryFrom<Raw>,
+        T::Error: std::fmt::Display,
+    {
+        let first = self.get_page::<Raw, T>(get, None).await?;
+        let more = async |after: String| self.get_page(get, Some(&after)).await.map(Some);
+        match self.some_pages(get.bounds, first, more).await? {
+            (_, Some(Excess::Loop)) => {
+                let list = format!("GET {}", get.endpoint);
+                Err(self.client().error(list, Cause::TooMuch(Excess::Loop)))
+            }
+            (page, _) => Ok(page),
         }
-        Ok(all)
     }
 
     fn decode_error(&self, call: &Call, answer: &Answer, why: String) -> GitLabError {

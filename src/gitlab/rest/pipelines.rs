@@ -10,28 +10,10 @@ use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::model::{
-    Job, Known, Page, Pipeline, RefKind, RunnerType, Status, merge_request_iid,
+    Bridge, BridgeTarget, Job, Known, Page, Pipeline, PipelineHead, RefKind, RunnerType, Status,
+    merge_request_iid, sensible,
 };
 use crate::types::{JobId, PipelineId, ProjectId, Text};
-
-/// A pipeline as REST's lists give it: no times of start and finish, no durations, no tag flag.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PipelineHead {
-    /// Unique id.
-    pub id: PipelineId,
-    /// Number in its project.
-    pub iid: u64,
-    /// Ref as GitLab writes it.
-    pub git_ref: Text,
-    /// GitLab's lower-case source.
-    pub source: Text,
-    /// Status now.
-    pub status: Status,
-    /// When it was created.
-    pub created_at: UnixSeconds,
-    /// When its own status last changed.
-    pub updated_at: UnixSeconds,
-}
 
 /// Which pipelines of a listing are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,31 +26,6 @@ pub struct PipelineFilter {
     pub status: Option<Status>,
     /// Only this ref.
     pub git_ref: Option<String>,
-}
-
-/// A trigger job and the pipeline it started.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Bridge {
-    /// Unique id, from the same numbers as jobs.
-    pub id: JobId,
-    /// Name in the CI configuration.
-    pub name: Text,
-    /// Name of its stage.
-    pub stage: Text,
-    /// Status now.
-    pub status: Status,
-    /// The downstream pipeline; `None` until it exists. REST names it even where the token may
-    /// not read its project.
-    pub downstream: Option<BridgeTarget>,
-}
-
-/// The pipeline that a bridge started.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BridgeTarget {
-    /// Its project.
-    pub project_id: ProjectId,
-    /// What the list tells about it.
-    pub pipeline: PipelineHead,
 }
 
 #[derive(Deserialize)]
@@ -141,11 +98,6 @@ fn number(value: Option<&Value>) -> Option<f64> {
         _ => None,
     };
     sensible(number)
-}
-
-/// Seconds and percents are finite and not negative.
-pub(crate) fn sensible(number: Option<f64>) -> Option<f64> {
-    number.filter(|number| number.is_finite() && *number >= 0.0)
 }
 
 impl TryFrom<RestPipeline> for PipelineHead {
@@ -322,8 +274,23 @@ pub(super) fn mark_retried(jobs: &mut [Job]) {
     }
 }
 
+impl PipelineFilter {
+    fn listing(&self, project: ProjectId) -> Get {
+        Get::new(
+            "/projects/:id/pipelines",
+            &["projects", &project.to_string(), "pipelines"],
+        )
+        .maybe("updated_after", self.updated_after)
+        .maybe("source", self.source)
+        .maybe("status", self.status.as_ref())
+        .maybe("ref", self.git_ref.as_ref())
+        .with("order_by", "id")
+        .with("sort", "desc")
+    }
+}
+
 impl GitLab {
-    /// One page of a project's pipelines, newest first (`GET /projects/:id/pipelines`).
+    /// All pipelines of a listing, newest first (`GET /projects/:id/pipelines`).
     ///
     /// # Errors
     /// Those of any call; forbidden below Reporter in private projects.
@@ -331,19 +298,22 @@ impl GitLab {
         &self,
         project: ProjectId,
         filter: &PipelineFilter,
-        after: Option<&str>,
     ) -> Result<Page<PipelineHead>, GitLabError> {
-        let get = Get::new(
-            "/projects/:id/pipelines",
-            &["projects", &project.to_string(), "pipelines"],
-        )
-        .maybe("updated_after", filter.updated_after)
-        .maybe("source", filter.source)
-        .maybe("status", filter.status.as_ref())
-        .maybe("ref", filter.git_ref.as_ref())
-        .with("order_by", "id")
-        .with("sort", "desc");
-        self.get_page::<RestPipeline, _>(&get, after).await
+        let get = filter.listing(project);
+        self.get_all::<RestPipeline, _>(&get).await
+    }
+
+    /// The newest pipelines of a listing: its first page, with a `next` where there are more.
+    ///
+    /// # Errors
+    /// Those of any call; forbidden below Reporter in private projects.
+    pub async fn newest_pipelines(
+        &self,
+        project: ProjectId,
+        filter: &PipelineFilter,
+    ) -> Result<Page<PipelineHead>, GitLabError> {
+        let get = filter.listing(project);
+        self.get_first::<RestPipeline, _>(&get).await
     }
 
     /// One pipeline (`GET /projects/:id/pipelines/:pipeline_id`). Merge request and upstream

@@ -110,6 +110,7 @@ impl ProjectFilter {
         get.maybe("archived", self.archived)
             .with("order_by", "id")
             .with("sort", "asc")
+            .of_instance()
     }
 }
 

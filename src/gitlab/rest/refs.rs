@@ -3,34 +3,14 @@
 use serde::Deserialize;
 
 use super::Get;
-use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::Page;
-use crate::types::{ProjectId, Text};
-
-/// A branch or tag.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GitRef {
-    /// Its name, without `refs/heads/` or `refs/tags/`.
-    pub name: Text,
-    /// When its commit was made.
-    pub committed_at: Option<UnixSeconds>,
-    /// Whether it is the default branch.
-    pub default: bool,
-}
+use crate::gitlab::model::{GitRef, Page};
+use crate::types::ProjectId;
 
 #[derive(Deserialize)]
 pub(super) struct RestRef {
     name: String,
-    commit: Option<Commit>,
-    #[serde(default)]
-    default: Option<bool>,
-}
-
-#[derive(Deserialize)]
-struct Commit {
-    committed_date: Option<String>,
 }
 
 impl TryFrom<RestRef> for GitRef {
@@ -42,11 +22,6 @@ impl TryFrom<RestRef> for GitRef {
         }
         Ok(Self {
             name: raw.name.into(),
-            committed_at: raw
-                .commit
-                .and_then(|commit| commit.committed_date)
-                .and_then(|time| UnixSeconds::parse(&time).ok()),
-            default: raw.default.unwrap_or(false),
         })
     }
 }

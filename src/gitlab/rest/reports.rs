@@ -2,10 +2,10 @@
 
 use serde::Deserialize;
 
-use super::{Get, sensible};
+use super::Get;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{Page, TestCase, TestCounts, TestReport, TestSuite, Variable};
+use crate::gitlab::model::{Page, TestCase, TestCounts, TestReport, TestSuite, Variable, sensible};
 use crate::types::{PipelineId, ProjectId, Text};
 
 #[derive(Deserialize)]
@@ -192,7 +192,7 @@ impl GitLab {
             pipeline,
             "variables",
         );
-        self.get_all::<RestVariable, _>(&get).await
+        self.get_all::<RestVariable, _>(&get.in_one_page()).await
     }
 }
 

@@ -10,9 +10,9 @@ use super::{Get, read_list};
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{Known, Page};
-use crate::gitlab::repository::{
-    Commit, Contributor, Language, RefCounts, Releases, RepositoryInfo, SEVERITIES, Statistics,
+use crate::gitlab::model::{
+    Commit, Contributor, Known, Language, Page, RefCounts, Releases, RepositoryInfo, SEVERITIES,
+    Statistics,
 };
 use crate::types::ProjectId;
 
@@ -271,7 +271,7 @@ impl GitLab {
         .maybe("ref", branch)
         .with("order_by", "commits")
         .with("sort", "desc");
-        self.get_page::<RestContributor, _>(&get, None).await
+        self.get_first::<RestContributor, _>(&get).await
     }
 
     /// The newest commit of a branch, the default one without a name
@@ -314,8 +314,8 @@ impl GitLab {
         }
     }
 
-    /// The commits that `to` has and `from` has not, with their lines, newest first
-    /// (`GET /projects/:id/repository/commits?ref_name=from..to&with_stats=true`).
+    /// The commits that `to` has and `from` has not, with their lines, newest first; of very many the
+    /// newest, and a `next` (`GET /projects/:id/repository/commits?ref_name=from..to&with_stats=true`).
     ///
     /// # Errors
     /// [`GitLabError::means_gone`] when one of them is no commit any more.
@@ -329,7 +329,7 @@ impl GitLab {
         let get = commits(&id)
             .with("ref_name", format!("{from}..{to}"))
             .with("with_stats", true);
-        self.get_all::<RestCommit, _>(&get).await
+        self.get_beginning::<RestCommit, _>(&get).await
     }
 
     /// Vulnerabilities that are detected or confirmed, in the order of [`SEVERITIES`]

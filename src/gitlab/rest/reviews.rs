@@ -6,9 +6,8 @@ use super::pipelines::{maybe_time, time};
 use super::{Get, read_list};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::Page;
-use crate::gitlab::reviews::{
-    CensusEntry, CensusPage, Note, NoteKind, ReviewedMergeRequest, Reviewer, User,
+use crate::gitlab::model::{
+    CensusEntry, CensusPage, Note, NoteKind, Page, ReviewedMergeRequest, Reviewer, User,
     WhichMergeRequests,
 };
 use crate::types::ProjectId;
@@ -191,7 +190,8 @@ impl GitLab {
             let get = Get::new(
                 "/projects/:id/merge_requests/:iid/reviewers",
                 &below("reviewers"),
-            );
+            )
+            .in_one_page();
             one.reviewers = self.get_all::<RestReviewer, _>(&get).await?.items;
         }
         if !notes {

@@ -84,7 +84,7 @@ impl GitLab {
     /// # Errors
     /// Those of any call; 403 for everybody but administrators.
     pub async fn all_runners(&self) -> Result<Page<Runner>, GitLabError> {
-        let get = Get::new("/runners/all", &["runners", "all"]);
+        let get = Get::new("/runners/all", &["runners", "all"]).of_instance();
         self.get_all::<RestListedRunner, _>(&get).await
     }
 
@@ -115,7 +115,8 @@ impl GitLab {
         let get = Get::new(
             "/runners/:id/managers",
             &["runners", &runner.id.to_string(), "managers"],
-        );
+        )
+        .in_one_page();
         let page: Page<Contact> = self.get_all::<RestManager, _>(&get).await?;
         let latest = page.items.iter().filter_map(|one| one.contacted_at).max();
         runner.contacted_at = runner.contacted_at.max(latest);

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::{Deployed, Life};
 use crate::clock::UnixSeconds;
-use crate::gitlab::dora::{Days, DoraFigures};
+use crate::gitlab::model::{Days, DoraFigures};
 
 /// Days that the figures look back on, the current one included.
 pub const PERIOD_DAYS: i64 = 30;

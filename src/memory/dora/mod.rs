@@ -6,19 +6,16 @@ pub mod computed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use self::computed::{Period, add_incidents, of_deployments};
 use crate::clock::UnixSeconds;
-use crate::gitlab::dora::{DeploymentTier, DoraByTier};
-use crate::gitlab::rest::{Deployment, Environment, Incident};
+use crate::gitlab::model::{Deployment, DeploymentTier, DoraByTier, Environment, Incident};
 
 /// GitLab links merge requests to a deployment a while after its end, in the background; from then
 /// on the answer stands. GitLab itself waits 5 minutes before it reckons.
 pub(crate) const SETTLED: Duration = Duration::from_secs(600);
 
 /// A successful deployment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Deployed {
     /// Id of its environment.
     pub environment: u64,
@@ -29,7 +26,7 @@ pub struct Deployed {
 }
 
 /// How long the merge requests of a deployment took from merge to its end, in seconds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shipped {
     /// Not asked for yet.
     Unasked,
@@ -59,7 +56,7 @@ impl Shipped {
 }
 
 /// An incident's life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Life {
     /// When it was created.
     pub created_at: UnixSeconds,
@@ -70,7 +67,7 @@ pub struct Life {
 }
 
 /// What is remembered of a project.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DoraMemory {
     /// The tiers of interest: other deployments are not kept.
     pub(crate) tiers: BTreeSet<DeploymentTier>,
@@ -277,7 +274,7 @@ pub fn tiers_of(environments: &[Environment]) -> BTreeMap<u64, DeploymentTier> {
 }
 
 /// How far a project has been read.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DoraProgress {
     /// When deployments were last read, by GitLab's clock.
     pub(crate) read_at: Option<UnixSeconds>,

@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
-use crate::gitlab::reviews::CensusPage;
+use crate::gitlab::model::CensusPage;
 use crate::types::Text;
 
 /// States of merge requests, as GitLab calls them.
@@ -14,7 +12,7 @@ pub const STATES: [&str; 4] = ["opened", "closed", "merged", "locked"];
 pub(crate) const MOST: u64 = 2_000_000;
 
 /// All merge requests of a project.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Census {
     pub(crate) branches: Vec<Text>,
     /// By number less one: 0 for none, else 1 + state + 4 × place of the branch.
@@ -133,8 +131,8 @@ pub(crate) fn place(iid: u64) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gitlab::model::CensusEntry;
     use crate::gitlab::model::Page;
-    use crate::gitlab::reviews::CensusEntry;
     use crate::types::ProjectId;
 
     fn page(last: u64, entries: &[(u64, &str, &str)]) -> CensusPage {

@@ -1,12 +1,10 @@
 //! What is remembered of a project's merge requests, and how far they have been read.
 
-mod census;
-mod thread;
+pub(crate) mod census;
+pub(crate) mod thread;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixSeconds;
 use crate::types::Text;
@@ -25,7 +23,7 @@ pub(crate) const FULL_LOOK: Duration = Duration::from_secs(3600);
 pub(crate) const APART: Duration = Duration::from_secs(900);
 
 /// How far the merge requests of a project have been read.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct MergeRequestsProgress {
     /// When the project was first looked at, by GitLab's clock.
     pub(crate) first_seen: UnixSeconds,
@@ -66,7 +64,7 @@ impl MergeRequestsProgress {
 }
 
 /// What is remembered of a merge request that is open or moved lately.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RememberedMergeRequest {
     pub(crate) state: Text,
     pub(crate) draft: bool,
@@ -89,7 +87,7 @@ impl RememberedMergeRequest {
 }
 
 /// What is remembered of a project's merge requests.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct MergeRequestsMemory {
     /// All merge requests, by number.
     pub census: Census,

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use crate::clock::UnixSeconds;
-use crate::gitlab::reviews::{Note, NoteKind, ReviewedMergeRequest, User};
+use crate::gitlab::model::{Note, NoteKind, ReviewedMergeRequest, User};
 use crate::people;
 use crate::types::Text;
 
@@ -27,7 +25,7 @@ pub enum Act {
 }
 
 /// Where a merge request stands between pushes and reviews.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Phase {
     #[default]
     Unreviewed,
@@ -36,7 +34,7 @@ pub(crate) enum Phase {
 }
 
 /// What is remembered of a merge request's notes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Thread {
     pub(crate) begun: bool,
     /// The latest note that was taken in.

@@ -66,7 +66,7 @@ fn a_gauge_shows_its_value_at_once() {
 fn what_is_staged_is_not_shown_until_it_is_applied() {
     let table = table(100);
     count(&table, &[runs("p", "main", 1.0)], at(0));
-    let rows = table.stage(&[runs("p", "main", 4.0)], at(200));
+    let rows = table.stage(&[runs("p", "main", 4.0)], |_| ProjectId(1), at(200));
     assert_shows(&table, at(200), &[("run_count p main", "1")]);
     let records: Vec<_> = rows.records().collect();
     assert_eq!(records.len(), 1);
@@ -82,11 +82,10 @@ fn what_is_staged_is_not_shown_until_it_is_applied() {
 fn remembered_series_go_on_in_a_new_table() {
     let deltas = [runs("p", "main", 3.0), queued("p", "main", &[0.5, 99.0])];
     let before = table(100);
-    let staged = before.stage(&deltas, at(0));
-    let json = serde_json::to_string(&staged.records().collect::<Vec<_>>()).unwrap();
+    let staged = before.stage(&deltas, |_| ProjectId(1), at(0));
 
     let after = table(100);
-    let records: Vec<RowRecord> = serde_json::from_str(&json).unwrap();
+    let records: Vec<RowRecord> = staged.records().collect();
     let restored = after.restore(records.clone(), at(300), at(300));
     assert_eq!((restored.rows, restored.refused), (2, vec![]));
     // Old: no second birth.
@@ -126,6 +125,7 @@ fn remembered_series_that_no_longer_fit_are_refused_with_the_reason() {
     let before = table(100);
     let staged = before.stage(
         &[queued("p", "main", &[0.5]), runs("p", "main", 1.0)],
+        |_| ProjectId(1),
         at(0),
     );
     let records: Vec<_> = staged.records().collect();
@@ -137,8 +137,8 @@ fn remembered_series_that_no_longer_fit_are_refused_with_the_reason() {
     });
     let restored = other_buckets.restore(records.clone(), at(300), at(300));
     assert_eq!(restored.rows, 1);
-    let name = "age_pipeline_queued_duration_seconds";
-    assert_eq!(restored.refused, [(name.into(), Refusal::OtherBuckets)]);
+    let queued = records[0].key();
+    assert_eq!(restored.refused, [(queued, Refusal::OtherBuckets)]);
 
     let refusal = |record: RowRecord| {
         table(1)
@@ -180,7 +180,9 @@ fn a_retired_series_leaves_once_everybody_saw_its_last_change() {
     assert_eq!(table.due(at(419)), []);
     assert_eq!(table.sweep(at(419)), 0);
     let due = table.due(at(420));
-    assert_eq!(due, [pipelines::RUN_COUNT.series(run_labels("p", "gone"))]);
+    let due: Vec<_> = due.iter().map(|key| (&*key.name, &*key.labels)).collect();
+    let labels = run_labels("p", "gone").into_values();
+    assert_eq!(due, [("age_pipeline_run_count", &*labels)]);
     assert_eq!(look(&table, at(420))["run_count p gone"], "2");
     assert_eq!(table.sweep(at(420)), 1);
     assert_shows(
@@ -291,7 +293,7 @@ fn what_a_collector_counted_is_retired_and_nothing_else() {
     let table = table(100);
     let deltas = [commits("p"), commits("q"), runs("p", "main", 1.0)];
     count(&table, &deltas, at(0));
-    let gone = Retirement::Collector(Collector::Contributors);
+    let gone = Retirement::Collector(Collector::Contributors, None);
     let update = Update {
         retirements: vec![gone],
         ..Update::default()
@@ -330,7 +332,11 @@ fn a_full_metric_drops_new_series_and_goes_on_with_the_old() {
     assert_eq!(table.overflow(), [(family, 3)]);
     assert_eq!(table.series_counts(), [(family, 2)]);
     // What does not fit is not remembered either.
-    assert!(table.stage(&[runs("p", "f", 1.0)], at(200)).is_empty());
+    assert!(
+        table
+            .stage(&[runs("p", "f", 1.0)], |_| ProjectId(1), at(200))
+            .is_empty()
+    );
     // Other metrics are not affected.
     count(&table, &[queued("p", "f", &[1.0])], at(200));
     assert_eq!(table.series_counts().len(), 2);

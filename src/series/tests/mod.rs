@@ -108,7 +108,7 @@ fn block(project: u64) -> Block {
 /// Stages and applies changes of counters and histograms.
 fn count(table: &Arc<Table>, deltas: &[Delta], now: UnixSeconds) {
     let update = Update {
-        rows: table.stage(deltas, now),
+        rows: table.stage(deltas, |_| ProjectId(1), now),
         ..Update::default()
     };
     table.apply(update, now);
@@ -124,7 +124,7 @@ fn replace(table: &Arc<Table>, blocks: &[(Block, Vec<Delta>)], now: UnixSeconds)
 
 fn give_birth(table: &Arc<Table>, births: Vec<SeriesKey>, now: UnixSeconds) {
     let update = Update {
-        births,
+        births: births.into_iter().map(|key| (ProjectId(1), key)).collect(),
         ..Update::default()
     };
     table.apply(update, now);

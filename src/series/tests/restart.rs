@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::{RecordedValue, Retirement, RowRecord, Update};
+use super::super::{RecordedValue, Retirement, RowRecord, StagedRows, Update};
 use super::*;
 use crate::types::Text;
 
@@ -13,7 +13,7 @@ fn of_ref(git_ref: &str) -> Vec<(&'static str, Text)> {
 #[test]
 fn a_birth_that_was_over_for_nobody_begins_again_after_a_restart() {
     let before = table(100);
-    let staged = before.stage(&[runs("p", "main", 3.0)], at(0));
+    let staged = before.stage(&[runs("p", "main", 3.0)], |_| ProjectId(1), at(0));
     let records: Vec<_> = staged.records().collect();
     let window = i64::try_from(WINDOW).unwrap();
 
@@ -40,7 +40,7 @@ fn a_birth_that_was_over_for_nobody_begins_again_after_a_restart() {
 #[test]
 fn a_birth_that_was_over_stays_over_after_a_restart() {
     let before = table(100);
-    let staged = before.stage(&[runs("p", "main", 3.0)], at(0));
+    let staged = before.stage(&[runs("p", "main", 3.0)], |_| ProjectId(1), at(0));
     let records: Vec<_> = staged.records().collect();
     let told = at(i64::try_from(WINDOW).unwrap());
     let after = table(100);
@@ -69,7 +69,7 @@ fn a_store_hears_of_what_begins_to_retire_and_of_what_comes_back() {
         ],
         ..Update::default()
     };
-    let retires = gone_refs(table.stage(&[runs("p", "older", 4.0)], at(9)));
+    let retires = gone_refs(table.stage(&[runs("p", "older", 4.0)], |_| ProjectId(1), at(9)));
     let turned = |update: &Update| -> Vec<(String, RecordedValue, bool)> {
         let records = table.turned(update).into_iter();
         let mut turned: Vec<_> = records
@@ -99,7 +99,10 @@ fn a_store_hears_of_what_begins_to_retire_and_of_what_comes_back() {
     );
     table.apply(retires, at(9));
     let comes_back = Update {
-        births: vec![pipelines::RUN_COUNT.series(run_labels("p", "old"))],
+        births: vec![(
+            ProjectId(1),
+            pipelines::RUN_COUNT.series(run_labels("p", "old")),
+        )],
         ..Update::default()
     };
     assert_eq!(
@@ -113,7 +116,7 @@ fn what_retires_stays_for_a_window_after_a_restart_so_that_its_last_change_is_se
     let before = table(100);
     count(&before, &[runs("p", "old", 2.0)], at(0));
     let retires = Update {
-        rows: before.stage(&[runs("p", "old", 1.0)], at(500)),
+        rows: before.stage(&[runs("p", "old", 1.0)], |_| ProjectId(1), at(500)),
         retirements: vec![Retirement::Labels(of_ref("old"))],
         ..Update::default()
     };
@@ -126,6 +129,47 @@ fn what_retires_stays_for_a_window_after_a_restart_so_that_its_last_change_is_se
     assert_eq!(after.sweep(at(9000 + window - 1)), 0);
     assert_shows(&after, at(9000), &[("run_count p old", "3")]);
     assert_eq!(after.sweep(at(9000 + window)), 1);
+}
+
+#[test]
+fn a_series_belongs_to_the_project_that_first_had_it_until_it_is_removed() {
+    let table = table(100);
+    let owners =
+        |rows: &StagedRows| -> Vec<u64> { rows.records().map(|record| record.project.0).collect() };
+    let both = [runs("p", "main", 1.0), queued("p", "main", &[0.5])];
+    for (project, owner) in [(7, 7), (8, 7)] {
+        let rows = table.stage(&both, |_| ProjectId(project), at(0));
+        assert_eq!(owners(&rows), [owner, owner]);
+        let update = Update {
+            rows,
+            ..Update::default()
+        };
+        table.apply(update, at(0));
+    }
+    let birth = |project, git_ref: &str| {
+        let key = pipelines::RUN_COUNT.series(run_labels("p", git_ref));
+        let update = Update {
+            births: vec![(ProjectId(project), key)],
+            ..Update::default()
+        };
+        table.apply(update, at(0));
+    };
+    birth(9, "born");
+    birth(8, "born");
+    birth(8, "main");
+    // What is removed makes room for rows that were behind it.
+    table.retire(of_ref("main"), at(0));
+    let due: Vec<u64> = table.due(at(900)).iter().map(|key| key.project.0).collect();
+    assert_eq!(due, [7, 7]);
+    assert_eq!(table.sweep(at(900)), 2);
+    let counts = [runs("p", "main", 1.0), runs("p", "born", 1.0)];
+    let rows = table.stage(&counts, |_| ProjectId(8), at(901));
+    assert_eq!(owners(&rows), [8, 9]);
+
+    let after = super::table(100);
+    after.restore(rows.records(), at(901), at(902));
+    let rows = after.stage(&counts, |_| ProjectId(1), at(903));
+    assert_eq!(owners(&rows), [8, 9]);
 }
 
 /// A histogram as the tests' settings have it, or nearly.
@@ -151,6 +195,7 @@ fn any_record() -> impl Strategy<Value = RowRecord> {
     let good = table(100);
     let staged = good.stage(
         &[queued("p", "main", &[0.5]), runs("p", "main", 1.0)],
+        |_| ProjectId(1),
         at(0),
     );
     let records: Vec<_> = staged.records().collect();

@@ -83,7 +83,7 @@ fn blocks_take_gauges_only() {
     );
     assert!(
         table
-            .stage(&[newest_id("p", "main", 1.0)], at(0))
+            .stage(&[newest_id("p", "main", 1.0)], |_| ProjectId(1), at(0))
             .is_empty()
     );
     assert_shows(&table, at(0), &[("id p main", "1")]);

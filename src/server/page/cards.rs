@@ -238,7 +238,7 @@ fn delivery(status: &Status, now: UnixSeconds) -> Card {
     } else {
         Badge::new(
             Tone::Bad,
-            format!("{}, takes no commits", status.store.kind),
+            format!("{}, cannot be written", status.store.kind),
         )
     };
     let mut lines: Vec<Line> = status.push.iter().map(|push| signal(push, now)).collect();
@@ -274,12 +274,7 @@ fn signal(push: &PushStatus, now: UnixSeconds) -> Line {
         }
         _ => (Badge::new(Tone::Calm, "nothing pushed yet"), None),
     };
-    let error = push.error.as_deref().filter(|_| push.is_failing());
-    let note = match error {
-        Some(error) => format!("{}: {error}", push.target),
-        None => push.target.clone(),
-    };
-    let mut line = Line::new(label, value).note(Some(&note));
+    let mut line = Line::new(label, value).note(Some(&push.target));
     line.exact = at.map(|at| at.to_string());
     line
 }

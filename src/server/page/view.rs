@@ -189,7 +189,7 @@ fn overall(status: &Status, series: &SeriesCounts, now: UnixSeconds) -> Badge {
         return Badge::new(Tone::Bad, "GitLab does not answer");
     }
     if !status.store.up {
-        return Badge::new(Tone::Bad, "The store takes no commits");
+        return Badge::new(Tone::Bad, "State cannot be written");
     }
     let token = cards::token_expiry(status.token.expiry, now);
     if token.tone == Tone::Bad {

@@ -39,7 +39,7 @@ async fn the_page_shows_what_is_known() {
         "in 42 s",
         "1,234",
         "failed 9 s ago",
-        "connection refused",
+        "collector.observability.svc:4318",
         "unavailable",
         "value stream analytics needs GitLab Premium",
         "Disabled in the settings: <span class=\"chip\">test_reports</span>",
@@ -104,7 +104,7 @@ async fn what_somebody_sees_first_is_the_worst() {
         .change(|status| status.token.expiry = TokenExpiry::At(sample::NOW));
     assert_eq!(overall().await, "Token: expired");
     site.world.change(|status| status.store.up = false);
-    assert_eq!(overall().await, "The store takes no commits");
+    assert_eq!(overall().await, "State cannot be written");
     site.world.change(|status| {
         let error = "connection refused".into();
         status.gitlab.reachability = Reachability::Down { error };
@@ -181,7 +181,7 @@ async fn no_page_shows_a_secret() {
         status.gitlab.reachability = Reachability::Down {
             error: leak.clone(),
         };
-        status.push[1].error = Some("refused push-secret-4711".into());
+        status.push[1].target = "http://push-secret-4711".into();
     });
     site.world.projects.lock().unwrap()[0].error = Some(leak);
     for path in ["/", "/config", "/ready", "/docs"] {

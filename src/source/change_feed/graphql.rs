@@ -1,21 +1,19 @@
 //! The change feed by GraphQL: many projects in one query.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
-use futures::future::BoxFuture;
-
+use super::super::batches::{Batches, PerProject};
 use super::super::side_by_side;
 use super::{
     CALLS_AT_ONCE, Changes, DetailsRead, RawDetails, SourceError, Started, Target, Wanted,
-    WayOfReading, is_answer, lock,
+    WayOfReading,
 };
 use crate::clock::UnixSeconds;
-use crate::gitlab::graphql::batch::BatchSize;
-use crate::gitlab::graphql::{Batch, PipelineJobs, ProjectChanges, Which};
+use crate::gitlab::graphql::batch::Breaker;
+use crate::gitlab::graphql::{PipelineJobs, ProjectChanges, ProjectJobs, Which};
 use crate::gitlab::model::{Known, Page, Pipeline, Status};
-use crate::gitlab::{Cause, GitLab, GitLabError};
+use crate::gitlab::{GitLab, GitLabError};
 use crate::types::{PipelineId, ProjectId};
 
 /// Pipelines of a project in one query of details.
@@ -54,23 +52,24 @@ const RUNNING: Asked = Asked {
 /// Reads by GraphQL, and knows when not to.
 pub(super) struct GraphQl {
     gitlab: GitLab,
-    pause: Duration,
-    /// Until when REST stands in, and why.
-    closed: Mutex<Option<(UnixSeconds, String)>>,
-    changes_size: Mutex<BatchSize>,
-    first_size: Mutex<BatchSize>,
-    details_size: Mutex<BatchSize>,
+    breaker: Arc<Breaker>,
+    changes: Batches,
+    first: Batches,
+    details: Batches,
 }
 
+/// What a look brought of each project.
+type Read<'t> = Vec<(&'t Target, Result<Changes, SourceError>)>;
+
 impl GraphQl {
-    pub(super) fn new(gitlab: GitLab, pause: Duration) -> Self {
+    pub(super) fn new(gitlab: GitLab) -> Self {
+        let breaker = gitlab.breaker();
         Self {
+            changes: Batches::new(&breaker, GitLab::CHANGES_PROJECTS),
+            first: Batches::new(&breaker, GitLab::FIRST_LOOK_PROJECTS),
+            details: Batches::new(&breaker, GitLab::JOBS_PROJECTS),
+            breaker,
             gitlab,
-            pause,
-            closed: Mutex::new(None),
-            changes_size: Mutex::new(BatchSize::new(GitLab::CHANGES_PROJECTS)),
-            first_size: Mutex::new(BatchSize::new(GitLab::FIRST_LOOK_PROJECTS)),
-            details_size: Mutex::new(BatchSize::new(GitLab::JOBS_PROJECTS)),
         }
     }
 
@@ -79,62 +78,51 @@ impl GraphQl {
         if !self.gitlab.uses_graphql() {
             return WayOfReading::Rest;
         }
-        match &*lock(&self.closed) {
-            // More than a pause ahead: the clock was set back meanwhile.
-            Some((until, reason)) if now < *until && until.since(now) <= self.pause => {
-                WayOfReading::RestFallBack(reason.clone())
-            }
-            Some(_) | None => WayOfReading::GraphQl,
+        match self.breaker.reason(now) {
+            Some(reason) => WayOfReading::RestFallBack(reason),
+            None => WayOfReading::GraphQl,
         }
     }
 
     /// Whether GraphQL is to be asked: the settings allow it, and it has not refused lately.
     pub(super) fn is_open(&self, now: UnixSeconds) -> bool {
-        self.way(now) == WayOfReading::GraphQl
+        self.breaker.is_open(now)
     }
 
-    /// Lets REST stand in for a while.
-    pub(super) fn close(&self, error: &GitLabError, now: UnixSeconds) {
-        if self.is_open(now) {
-            tracing::warn!(
-                %error,
-                pause_seconds = self.pause.as_secs(),
-                "GraphQL cannot be used; REST stands in, which takes more calls"
-            );
-        }
-        *lock(&self.closed) = Some((now.plus(self.pause), error.to_string()));
+    /// Takes an error in: lets REST stand in for a while if it is the way that failed.
+    pub(super) fn failed(&self, error: &GitLabError, now: UnixSeconds) {
+        self.breaker.failed(error, now);
     }
 
-    /// What moved in each of the projects.
-    pub(super) async fn changes<'t>(
-        &self,
-        targets: &[&'t Target],
-    ) -> Vec<(&'t Target, Result<Changes, SourceError>)> {
+    /// What moved in each of the projects; those that GraphQL was not asked for are absent.
+    pub(super) async fn changes<'t>(&self, targets: &[&'t Target], now: UnixSeconds) -> Read<'t> {
         let (known, new): (Vec<_>, Vec<_>) = targets
             .iter()
             .copied()
             .partition(|target| target.memory.feed.is_some());
-        let mut read = self.in_batches(&known, &self.changes_size, MOVED).await;
-        read.extend(self.first_look(&new).await);
+        let mut read = self.in_batches(&known, &self.changes, MOVED, now).await;
+        read.extend(self.first_look(&new, now).await);
         read
     }
 
     /// The newest pipelines, and all that run: their jobs end without moving them.
-    async fn first_look<'t>(
-        &self,
-        targets: &[&'t Target],
-    ) -> Vec<(&'t Target, Result<Changes, SourceError>)> {
-        let mut read = self.in_batches(targets, &self.first_size, NEWEST).await;
+    async fn first_look<'t>(&self, targets: &[&'t Target], now: UnixSeconds) -> Read<'t> {
+        let mut read = self.in_batches(targets, &self.first, NEWEST, now).await;
         let long: Vec<&Target> = read
             .iter()
             .filter(|(_, result)| result.as_ref().is_ok_and(|changes| changes.has_more))
             .map(|(target, _)| *target)
             .collect();
-        let running = self.in_batches(&long, &self.first_size, RUNNING).await;
+        let running = self.in_batches(&long, &self.first, RUNNING, now).await;
         let mut running: BTreeMap<ProjectId, Result<Changes, SourceError>> = running
             .into_iter()
             .map(|(target, result)| (target.id(), result))
             .collect();
+        // What GraphQL was not asked for any more is not known as a whole.
+        read.retain(|(target, result)| {
+            let is_long = result.as_ref().is_ok_and(|changes| changes.has_more);
+            !is_long || running.contains_key(&target.id())
+        });
         for (target, result) in &mut read {
             match (running.remove(&target.id()), &mut *result) {
                 (Some(Ok(running)), Ok(changes)) => changes.merge(running),
@@ -145,99 +133,43 @@ impl GraphQl {
         read
     }
 
+    /// First pages for many projects at once, then what is left of each.
     async fn in_batches<'t>(
         &self,
         targets: &[&'t Target],
-        size: &Mutex<BatchSize>,
+        batches: &Batches,
         asked: Asked,
-    ) -> Vec<(&'t Target, Result<Changes, SourceError>)> {
-        let chunks: Vec<_> = targets
-            .chunks(lock(size).get())
-            .map(<[_]>::to_vec)
+        now: UnixSeconds,
+    ) -> Read<'t> {
+        let since: BTreeMap<ProjectId, Option<UnixSeconds>> = targets
+            .iter()
+            .map(|target| (target.id(), since(target)))
             .collect();
-        let batches = chunks
-            .into_iter()
-            .map(|chunk| self.batch(chunk, size, asked, true));
-        side_by_side(CALLS_AT_ONCE, batches.collect())
-            .await
-            .into_iter()
-            .flatten()
-            .collect()
-    }
-
-    /// One query; if it fails for a reason that a project of it may be guilty of, the batch is
-    /// halved until that one is alone. First it is made sure that GraphQL answers at all.
-    fn batch<'a, 't: 'a>(
-        &'a self,
-        targets: Vec<&'t Target>,
-        size: &'a Mutex<BatchSize>,
-        asked: Asked,
-        is_whole: bool,
-    ) -> BoxFuture<'a, Vec<(&'t Target, Result<Changes, SourceError>)>> {
-        Box::pin(async move {
-            if targets.is_empty() {
-                return Vec::new();
-            }
-            let ids: Vec<ProjectId> = targets.iter().map(|target| target.id()).collect();
-            match self
-                .gitlab
-                .project_changes(&ids, asked.which(since(&targets)), asked.first)
-                .await
-            {
-                Ok(answer) => {
-                    lock(size).succeeded(targets.len());
-                    self.complete(targets, answer, asked).await
-                }
-                Err(error) if targets.len() > 1 && error.may_be_one_items_fault() => {
-                    lock(size).failed(targets.len(), &error);
-                    let mut targets = targets;
-                    let mut read = Vec::with_capacity(targets.len());
-                    let too_complex = matches!(error.cause, Cause::GraphQlComplexity(_));
-                    if is_whole && !too_complex && targets.len() > 2 {
-                        let ends = vec![targets.remove(0), targets.remove(targets.len() - 1)];
-                        for end in ends {
-                            read.extend(self.batch(vec![end], size, asked, false).await);
-                        }
-                        if !read.iter().any(|(_, result)| is_answer(result)) {
-                            read.extend(all_failed(targets, error));
-                            return read;
-                        }
-                    }
-                    let rest = targets.split_off(targets.len() / 2);
-                    read.extend(self.batch(targets, size, asked, false).await);
-                    read.extend(self.batch(rest, size, asked, false).await);
-                    read
-                }
-                Err(error) => all_failed(targets, error),
-            }
-        })
-    }
-
-    async fn complete<'t>(
-        &self,
-        targets: Vec<&'t Target>,
-        answer: Batch<ProjectChanges>,
-        asked: Asked,
-    ) -> Vec<(&'t Target, Result<Changes, SourceError>)> {
-        let Batch { items, failed } = answer;
-        let mut answer: BTreeMap<ProjectId, ProjectChanges> = items
-            .into_iter()
-            .map(|changes| (changes.project.id, changes))
-            .collect();
-        let failed: BTreeMap<ProjectId, String> = failed
-            .into_iter()
-            .map(|failed| (failed.id, failed.why))
-            .collect();
-        let mut read = Vec::with_capacity(targets.len());
-        for target in targets {
-            let result = match (answer.remove(&target.id()), failed.get(&target.id())) {
-                (Some(changes), _) => self.all_pages(target, changes, asked).await,
-                (None, Some(why)) => Err(SourceError::Partial(why.clone())),
-                (None, None) => Err(SourceError::Gone),
-            };
-            read.push((target, result));
-        }
-        read
+        let ids: Vec<ProjectId> = since.keys().copied().collect();
+        let since = &since;
+        let ask = async |ids: Vec<ProjectId>| {
+            // From when on a batch is read: the least of what its projects need.
+            let since = ids.iter().filter_map(|id| since.get(id)).min();
+            let which = asked.which(since.copied().flatten().unwrap_or_default());
+            self.gitlab.project_changes(&ids, which, asked.first).await
+        };
+        let id_of = |changes: &ProjectChanges| changes.project.id;
+        let chunks = ids.chunks(batches.size());
+        let chunks = chunks.map(|ids| batches.ask(ids, now, id_of, ask));
+        let chunks: Vec<PerProject<ProjectChanges>> =
+            side_by_side(CALLS_AT_ONCE, chunks.collect()).await;
+        let mut first: PerProject<ProjectChanges> = chunks.into_iter().flatten().collect();
+        let reads = targets.iter().filter_map(|target| {
+            let first = first.remove(&target.id())?;
+            Some(async move {
+                let read = match first {
+                    Ok(changes) => self.all_pages(target, changes, asked).await,
+                    Err(error) => Err(error),
+                };
+                (*target, read)
+            })
+        });
+        side_by_side(CALLS_AT_ONCE, reads.collect()).await
     }
 
     /// Reads on until the last page, except at the first look, where the newest are enough.
@@ -258,35 +190,34 @@ impl GraphQl {
             skipped: Vec::new(),
             has_more: false,
         };
-        let since = target
-            .memory
-            .feed
-            .as_ref()
-            .map(crate::memory::feed::FeedProgress::since);
+        let since = since(target);
         let is_first = since.is_none() && !asked.running;
         let which = asked.which(since.unwrap_or_default());
         for (is_children, page) in [(false, pipelines), (true, children)] {
-            let mut next = all.add(page);
             if is_first {
-                all.has_more |= next.is_some();
+                all.has_more |= page.next.is_some();
+                all.add(page);
                 continue;
             }
-            while let Some(cursor) = next {
-                let page = self
-                    .gitlab
-                    .more_pipelines(target.id(), which, is_children, &cursor)
-                    .await
-                    .map_err(Arc::new)?
-                    .ok_or(SourceError::Gone)?;
-                next = all.add(page);
+            let rest = self
+                .gitlab
+                .rest_of_pipelines(target.id(), which, is_children, page);
+            let whole = rest.await.map_err(Arc::new)?;
+            if whole.next.is_some() {
+                return Err(SourceError::Gone);
             }
+            all.add(whole);
         }
         Ok(all)
     }
 
     /// Jobs and downstream pipelines of the wanted pipelines: in batches of projects, and what
     /// these leave open, pipeline by pipeline.
-    pub(super) async fn details(&self, wanted: &[Wanted]) -> BTreeMap<PipelineId, DetailsRead> {
+    pub(super) async fn details(
+        &self,
+        wanted: &[Wanted],
+        now: UnixSeconds,
+    ) -> BTreeMap<PipelineId, DetailsRead> {
         let mut read = BTreeMap::new();
         let (running, moved): (Vec<&Wanted>, Vec<&Wanted>) = wanted
             .iter()
@@ -309,19 +240,23 @@ impl GraphQl {
                 ),
             };
             let projects: Vec<ProjectId> = projects.into_iter().collect();
-            let chunks: Vec<_> = projects
-                .chunks(lock(&self.details_size).get())
-                .map(<[_]>::to_vec)
-                .collect();
-            let batches = chunks.into_iter().map(|ids| self.details_batch(ids, which));
-            let batches = side_by_side(CALLS_AT_ONCE, batches.collect()).await;
+            let ask = async |ids: Vec<ProjectId>| {
+                let asked = self.gitlab.pipeline_jobs(&ids, which, DETAILS_PIPELINES);
+                asked.await
+            };
+            let id_of = |jobs: &ProjectJobs| jobs.id;
+            let chunks = projects.chunks(self.details.size());
+            let chunks = chunks.map(|ids| self.details.ask(ids, now, id_of, ask));
+            let chunks: Vec<PerProject<ProjectJobs>> =
+                side_by_side(CALLS_AT_ONCE, chunks.collect()).await;
+            // Errors are left for the reading one by one, which tells whose they are.
+            let batches = chunks.into_iter().flatten();
+            let batches = batches.filter_map(|(_, read)| read.ok().map(whole));
             let ids: BTreeSet<_> = wanted.iter().map(|wanted| wanted.pipeline.id).collect();
-            read.extend(
-                batches
-                    .into_iter()
-                    .flatten()
-                    .filter(|(id, _)| ids.contains(id)),
-            );
+            read.extend(batches.flatten().filter(|(id, _)| ids.contains(id)));
+        }
+        if !self.is_open(now) {
+            return read;
         }
         let mut open: Vec<_> = wanted
             .iter()
@@ -342,43 +277,6 @@ impl GraphQl {
         read
     }
 
-    /// The pipelines of some projects whose jobs came whole. Errors are left for the reading one
-    /// by one, which tells whose they are.
-    async fn details_batch(
-        &self,
-        ids: Vec<ProjectId>,
-        which: Which,
-    ) -> Vec<(PipelineId, DetailsRead)> {
-        let answer = self
-            .gitlab
-            .pipeline_jobs(&ids, which, DETAILS_PIPELINES)
-            .await;
-        match answer {
-            Ok(answer) => {
-                lock(&self.details_size).succeeded(ids.len());
-                answer
-                    .items
-                    .into_iter()
-                    .flat_map(|project| {
-                        project
-                            .pipelines
-                            .items
-                            .into_iter()
-                            .chain(project.children.items)
-                    })
-                    .filter(|pipeline| {
-                        pipeline.jobs.next.is_none() && pipeline.downstream.next.is_none()
-                    })
-                    .map(|pipeline| (pipeline.id, Ok(Some(RawDetails::from(pipeline)))))
-                    .collect()
-            }
-            Err(error) => {
-                lock(&self.details_size).failed(ids.len(), &error);
-                Vec::new()
-            }
-        }
-    }
-
     async fn one(&self, wanted: &Wanted) -> DetailsRead {
         let jobs = self
             .gitlab
@@ -388,30 +286,25 @@ impl GraphQl {
     }
 }
 
-fn all_failed(
-    targets: Vec<&Target>,
-    error: GitLabError,
-) -> Vec<(&Target, Result<Changes, SourceError>)> {
-    let error = Arc::new(error);
-    let failed = |target| (target, Err(SourceError::GitLab(Arc::clone(&error))));
-    targets.into_iter().map(failed).collect()
+/// From when on a project is read.
+fn since(target: &Target) -> Option<UnixSeconds> {
+    target
+        .memory
+        .feed
+        .as_ref()
+        .map(crate::memory::feed::FeedProgress::since)
 }
 
-/// From when on a batch is read: the least of what its projects need.
-fn since(targets: &[&Target]) -> UnixSeconds {
-    let since = |target: &&Target| {
-        target
-            .memory
-            .feed
-            .as_ref()
-            .map(crate::memory::feed::FeedProgress::since)
-    };
-    targets
-        .iter()
-        .map(since)
-        .min()
-        .flatten()
-        .unwrap_or_default()
+/// The pipelines of a project whose jobs came whole.
+fn whole(project: ProjectJobs) -> impl Iterator<Item = (PipelineId, DetailsRead)> {
+    let ProjectJobs {
+        pipelines,
+        children,
+        ..
+    } = project;
+    let all = pipelines.items.into_iter().chain(children.items);
+    all.filter(|pipeline| pipeline.jobs.next.is_none() && pipeline.downstream.next.is_none())
+        .map(|pipeline| (pipeline.id, Ok(Some(RawDetails::from(pipeline)))))
 }
 
 impl Asked {
@@ -435,11 +328,9 @@ impl Changes {
         self.skipped.extend(other.skipped);
     }
 
-    /// Adds a page and gives the cursor of the next.
-    fn add(&mut self, page: Page<Pipeline>) -> Option<String> {
+    fn add(&mut self, page: Page<Pipeline>) {
         self.pipelines.extend(page.items);
         self.skipped.extend(page.skipped);
-        page.next
     }
 }
 

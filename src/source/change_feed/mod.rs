@@ -14,34 +14,31 @@ mod state;
 mod tests;
 mod upstreams;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::{
-    Context, Fetched, Grouping, Needs, Source, SourceError, Target, Tracked, fetched, side_by_side,
+    Context, Fetched, Grouping, Needs, Source, SourceError, Target, Tracked, Wants, fetched,
+    side_by_side,
 };
 use crate::catalogue::Collector;
 use crate::clock::{Clock, UnixSeconds};
 use crate::config::{ProjectSettings, Settings};
-use crate::facts::feed::FeedRead;
+use crate::facts::feed::{BackfillRead, FeedRead};
 use crate::facts::{Facts, Problem};
 use crate::gitlab::GitLab;
 use crate::gitlab::GitLabError;
 use crate::gitlab::model::{Downstream, DownstreamTarget, Job, Known, Pipeline, Project, Role};
 use crate::memory::ProjectMemory;
-use crate::memory::feed::Depth;
+use crate::memory::feed::{Depth, FeedProgress};
 use crate::types::{PipelineId, ProjectId, Text};
 use foreign::Foreign;
 use graphql::GraphQl;
 use rest::Rest;
 pub use state::{Details, Look, Wishes};
 use upstreams::Upstreams;
-
-/// How long REST stands in before GraphQL is tried again.
-const GRAPHQL_PAUSE: Duration = Duration::from_secs(600);
 
 /// Calls of one look that run side by side.
 const CALLS_AT_ONCE: usize = 8;
@@ -62,6 +59,8 @@ struct Wanted {
     project: ProjectId,
     path: Text,
     pipeline: Pipeline,
+    /// What of it is wanted.
+    wishes: Wishes,
     /// Whether it may be read by itself, if it cannot be read together with others.
     alone: bool,
 }
@@ -129,9 +128,11 @@ pub enum WayOfReading {
 /// The source.
 pub struct ChangeFeed {
     collectors: Vec<Collector>,
-    interval: Duration,
+    /// `collectors.pipelines.include_child_pipelines`.
+    include_children: bool,
+    /// `collectors.jobs.include_runner_details`.
+    runner_details: bool,
     gitlab: GitLab,
-    wishes: Wishes,
     clock: Clock,
     graphql: GraphQl,
     rest: Rest,
@@ -143,48 +144,40 @@ impl ChangeFeed {
     /// The change feed of a GitLab, as the settings want it.
     #[must_use]
     pub fn new(settings: &Settings, gitlab: &GitLab, clock: Clock) -> Self {
-        let collectors = &settings.collectors;
-        let children = collectors.pipelines.include_child_pipelines;
-        let enabled = [
-            (Collector::Pipelines, collectors.pipelines.enabled),
-            (Collector::Jobs, collectors.jobs.enabled),
-            (
-                Collector::ChildPipelines,
-                collectors.pipelines.enabled && children,
-            ),
+        let all = [
+            Collector::Pipelines,
+            Collector::Jobs,
+            Collector::ChildPipelines,
         ];
-        let enabled = enabled.into_iter().filter(|(_, enabled)| *enabled);
-        let intervals = [
-            (collectors.pipelines.enabled, collectors.pipelines.interval),
-            (collectors.jobs.enabled, collectors.jobs.interval),
-        ];
-        let intervals = intervals.into_iter().filter(|(enabled, _)| *enabled);
-        let interval = intervals.map(|(_, interval)| interval).min();
-        let wishes = Wishes {
-            children,
-            jobs: collectors.jobs.enabled,
-            foreign: collectors.pipelines.enabled && children,
-            runner_details: collectors.jobs.include_runner_details,
-        };
-        let gitlab = gitlab.clone();
+        let on = all.into_iter();
+        let on = on.filter(|collector| settings.enabled_anywhere(*collector));
         Self {
-            collectors: enabled.map(|(collector, _)| collector).collect(),
-            // It serves several collectors, and follows the shortest of their intervals.
-            interval: interval.unwrap_or(collectors.pipelines.interval),
-            graphql: GraphQl::new(gitlab.clone(), GRAPHQL_PAUSE),
+            collectors: on.collect(),
+            include_children: settings.collectors.pipelines.include_child_pipelines,
+            runner_details: settings.collectors.jobs.include_runner_details,
+            graphql: GraphQl::new(gitlab.clone()),
             rest: Rest::new(gitlab.clone()),
             foreign: Foreign::new(gitlab.clone()),
             upstreams: Upstreams::default(),
-            gitlab,
-            wishes,
+            gitlab: gitlab.clone(),
             clock,
         }
     }
 
-    /// How often projects are read.
-    #[must_use]
-    pub fn shortest_interval(&self) -> Duration {
-        self.interval
+    /// What is wanted of a project.
+    fn wishes(&self, settings: &ProjectSettings) -> Wishes {
+        let is_on = |collector| settings.interval(collector).is_some();
+        let children = match is_on(Collector::Pipelines) {
+            true => is_on(Collector::ChildPipelines),
+            // Without pipelines only their jobs count.
+            false => self.include_children,
+        };
+        Wishes {
+            children,
+            jobs: is_on(Collector::Jobs),
+            foreign: is_on(Collector::ChildPipelines),
+            runner_details: self.runner_details,
+        }
     }
 
     /// How projects are read at `now`.
@@ -216,14 +209,61 @@ impl ChangeFeed {
                 Err(error) => failed.push((id, Err(error))),
             }
         }
-        if self.wishes.details() {
-            // Intervals are ours to keep; GitLab's clock only tells history from news.
-            self.details(&mut looks, tracked, self.clock.now()).await;
-        }
+        // Intervals are ours to keep; GitLab's clock only tells history from news.
+        self.details(&mut looks, tracked, self.clock.now()).await;
         let read = looks
             .into_iter()
             .map(|(id, reading)| (id, Ok(self.end(reading))));
         read.chain(failed).collect()
+    }
+
+    /// Reads a step of the backfill for a batch of projects: one result for each that was read before.
+    async fn read_backfill(
+        &self,
+        targets: &[Target],
+        tracked: &Tracked,
+    ) -> Vec<(ProjectId, Result<BackfillRead, SourceError>)> {
+        let now = self.gitlab_now();
+        let mut looks = BTreeMap::new();
+        for target in targets {
+            let Some(progress) = &target.memory.feed else {
+                continue;
+            };
+            let mut look = Look::backfill(
+                &target.settings,
+                self.wishes(&target.settings),
+                progress,
+                now,
+            );
+            if !self.graphql.is_open(self.clock.now()) {
+                look.leave_nothing();
+            }
+            let reading = Reading {
+                project: target.project.clone(),
+                look,
+                blind: false,
+                problems: Vec::new(),
+            };
+            looks.insert(target.id(), reading);
+        }
+        self.details(&mut looks, tracked, self.clock.now()).await;
+        let read = looks.into_iter().map(|(id, reading)| {
+            let FeedRead {
+                feed,
+                progress,
+                problems,
+                ..
+            } = self.end(reading);
+            let progress = progress.unwrap_or_else(|| FeedProgress::new(now));
+            let read = BackfillRead {
+                pipelines: feed.pipelines,
+                deleted: feed.deleted,
+                progress,
+                problems,
+            };
+            (id, Ok(read))
+        });
+        read.collect()
     }
 
     /// When a look that begins now begins, to be on the safe side: by GitLab's clock or ours,
@@ -242,36 +282,23 @@ impl ChangeFeed {
             .unwrap_or_else(|| self.clock.now())
     }
 
+    /// What moved, by GraphQL where it answers, else by REST.
     async fn changes(&self, targets: &[Target]) -> Vec<(ProjectId, Result<Changes, SourceError>)> {
         let targets: Vec<&Target> = targets.iter().collect();
         let mut read = Vec::new();
-        let mut by_rest = targets.clone();
-        if self.graphql.is_open(self.clock.now()) {
-            by_rest.clear();
-            let answers = self.graphql.changes(&targets).await;
-            let answered = answers.iter().any(|(_, result)| is_answer(result));
-            for (target, result) in answers {
-                match result {
-                    Err(error) if error.rest_may_answer() => {
-                        self.stand_in(&error, answered);
-                        by_rest.push(target);
-                    }
-                    result => read.push((target.id(), result)),
+        for (target, result) in self.graphql.changes(&targets, self.clock.now()).await {
+            match result {
+                Err(error) if error.rest_may_answer() => {
+                    tracing::debug!(%error, "REST stands in for a project");
                 }
+                result => read.push((target.id(), result)),
             }
         }
+        let done: BTreeSet<ProjectId> = read.iter().map(|(id, _)| *id).collect();
+        let mut by_rest = targets;
+        by_rest.retain(|target| !done.contains(&target.id()));
         read.extend(self.rest.changes(&by_rest, self.clock.now()).await);
         read
-    }
-
-    /// REST stands in for a project, and for all if GraphQL did not answer for any other.
-    fn stand_in(&self, error: &SourceError, answered: bool) {
-        match error {
-            SourceError::GitLab(error) if !answered || !error.may_be_one_items_fault() => {
-                self.graphql.close(error, self.clock.now());
-            }
-            error => tracing::debug!(%error, "REST stands in for one project"),
-        }
     }
 
     fn begin<'a>(
@@ -302,10 +329,12 @@ impl ChangeFeed {
             .collect();
         // Emptiness below Reporter is no first look: what a higher role shows later is history.
         let blind = too_low && remembered.is_none() && pipelines.is_empty();
-        let mut look = Look::begin(&target.settings, self.wishes, remembered, now);
-        if !self.graphql.is_open(self.clock.now()) {
-            look.leave_nothing();
-        }
+        let mut look = Look::begin(
+            &target.settings,
+            self.wishes(&target.settings),
+            remembered,
+            now,
+        );
         look.changes(pipelines, looked_at);
         Ok(Reading {
             project,
@@ -329,6 +358,7 @@ impl ChangeFeed {
                     project: *id,
                     path: reading.project.full_path.clone(),
                     pipeline: pipeline.clone(),
+                    wishes: reading.look.wishes(),
                     alone: pipeline.status.is_active() || reading.look.depth() == Depth::Everything,
                 })
             })
@@ -358,30 +388,27 @@ impl ChangeFeed {
     }
 
     async fn read_details(&self, wanted: &[Wanted]) -> BTreeMap<PipelineId, DetailsRead> {
-        if !self.graphql.is_open(self.clock.now()) {
-            return self.rest.details(wanted, self.wishes).await;
+        let now = self.clock.now();
+        if !self.graphql.is_open(now) {
+            return self.rest.details(wanted).await;
         }
-        let mut read = self.graphql.details(wanted).await;
+        let mut read = self.graphql.details(wanted, now).await;
         let answered = read.values().any(Result::is_ok);
-        let refused: Vec<Wanted> = wanted
-            .iter()
-            .filter(|wanted| match read.get(&wanted.pipeline.id) {
-                // It answered what moved, or others: only this pipeline is beyond it.
-                Some(Err(error)) if error.may_be_one_items_fault() => {
-                    if !answered && wanted_are_many(read.len()) {
-                        self.graphql.close(error, self.clock.now());
-                    }
-                    true
-                }
-                Some(Err(error)) if error.graphql_unavailable() => {
-                    self.graphql.close(error, self.clock.now());
-                    true
-                }
-                _ => false,
-            })
-            .cloned()
-            .collect();
-        read.extend(self.rest.details(&refused, self.wishes).await);
+        let no_coincidence = !answered && wanted_are_many(read.len());
+        for error in read.values().filter_map(|read| read.as_ref().err()) {
+            // It answered what moved, or others: only this pipeline is beyond it.
+            if no_coincidence || !error.may_be_one_items_fault() {
+                self.graphql.failed(error, now);
+            }
+        }
+        let is_open = self.graphql.is_open(now);
+        let refused = |wanted: &&Wanted| match read.get(&wanted.pipeline.id) {
+            Some(Ok(_)) => false,
+            Some(Err(error)) => error.may_be_one_items_fault() || error.graphql_unavailable(),
+            None => wanted.alone && !is_open,
+        };
+        let refused: Vec<Wanted> = wanted.iter().filter(refused).cloned().collect();
+        read.extend(self.rest.details(&refused).await);
         read
     }
 
@@ -407,7 +434,7 @@ impl ChangeFeed {
             coverage,
             skipped,
         } = raw;
-        let asks = self.wishes.jobs
+        let asks = wanted.wishes.jobs
             && looks
                 .get(&wanted.project)
                 .is_some_and(|reading| reading.look.wants_labels(wanted.pipeline.id, &jobs, now));
@@ -416,7 +443,7 @@ impl ChangeFeed {
         } else {
             None
         };
-        let foreign = if self.wishes.foreign {
+        let foreign = if wanted.wishes.foreign {
             self.foreign
                 .follow(
                     wanted,
@@ -471,28 +498,18 @@ impl Source for ChangeFeed {
         &self.collectors
     }
 
-    fn interval(&self, _: &ProjectSettings) -> Duration {
-        self.interval
-    }
-
     fn batch(&self) -> usize {
         GitLab::CHANGES_PROJECTS
     }
 
-    /// Those that are read equally deep go together, and of these those whose watermarks are near
+    /// Projects that were never read go together, and of the others those whose watermarks are near
     /// each other, since a batch is read from its earliest on.
     fn grouping(&self, memory: &ProjectMemory) -> Grouping {
         let feed = memory.feed.as_ref();
-        let (group, size) = match feed.map(|feed| feed.depth) {
-            None => (0, GitLab::CHANGES_PROJECTS),
-            Some(Depth::Pipelines) => (1, GitLab::JOBS_PROJECTS),
-            Some(Depth::Jobs) => (2, GitLab::JOBS_PROJECTS),
-            Some(Depth::Everything) => (3, GitLab::CHANGES_PROJECTS),
-        };
         Grouping {
-            group,
+            group: u8::from(feed.is_some()),
             near: feed.map(|feed| feed.watermark).unwrap_or_default(),
-            size,
+            size: GitLab::CHANGES_PROJECTS,
         }
     }
 
@@ -508,11 +525,6 @@ impl Source for ChangeFeed {
         let read = self.read(targets, &context.tracked).await;
         fetched(read, |read| Facts::Feed(Box::new(read)))
     }
-}
-
-/// Whether GraphQL had an answer for a project, even if it is not what was hoped for.
-const fn is_answer(result: &Result<Changes, SourceError>) -> bool {
-    !matches!(result, Err(SourceError::GitLab(_)))
 }
 
 /// Whether so many pipelines that failed one and all are no coincidence.
@@ -579,5 +591,61 @@ impl Reading<'_> {
                 }
             }
         }
+    }
+}
+
+/// What had come to rest before a project was first read: the backfill of the change feed.
+pub struct Backfill(Arc<ChangeFeed>);
+
+impl Backfill {
+    /// The backfill of a change feed.
+    #[must_use]
+    pub fn new(feed: &Arc<ChangeFeed>) -> Self {
+        Self(Arc::clone(feed))
+    }
+}
+
+#[async_trait]
+impl Source for Backfill {
+    fn reading(&self) -> crate::facts::Reading {
+        crate::facts::Reading::Backfill
+    }
+
+    fn collectors(&self) -> &[Collector] {
+        &self.0.collectors
+    }
+
+    fn batch(&self) -> usize {
+        GitLab::JOBS_PROJECTS
+    }
+
+    /// Those that have been read equally deep go together.
+    fn grouping(&self, memory: &ProjectMemory) -> Grouping {
+        let depth = memory.feed.as_ref().map(|feed| feed.depth);
+        Grouping {
+            group: u8::from(depth > Some(Depth::Pipelines)),
+            size: self.batch(),
+            ..Grouping::default()
+        }
+    }
+
+    fn runs_at_once(&self) -> usize {
+        usize::MAX
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::FirstRead
+    }
+
+    fn wants(&self, _: &Project, memory: &ProjectMemory, _: UnixSeconds) -> Wants {
+        match memory.feed.as_ref().is_some_and(FeedProgress::is_whole) {
+            true => Wants::WhenSomethingMoved,
+            false => Wants::Now,
+        }
+    }
+
+    async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched {
+        let read = self.0.read_backfill(targets, &context.tracked).await;
+        fetched(read, |read| Facts::Backfill(Box::new(read)))
     }
 }

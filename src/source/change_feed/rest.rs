@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use super::super::side_by_side;
 use super::{
-    CALLS_AT_ONCE, Changes, DetailsRead, RawDetails, SourceError, Started, Target, Wanted, Wishes,
-    lock,
+    CALLS_AT_ONCE, Changes, DetailsRead, RawDetails, SourceError, Started, Target, Wanted, lock,
 };
 use crate::clock::UnixSeconds;
 use crate::facts::feed::PARENT_PIPELINE;
 use crate::gitlab::model::{
-    Job, Known, Pipeline, PipelineMergeRequest, Project, RefKind, Role, Status, merge_request_iid,
+    Bridge, Job, Known, Pipeline, PipelineHead, PipelineMergeRequest, Project, RefKind, Role,
+    Status, merge_request_iid,
 };
-use crate::gitlab::rest::{Bridge, PipelineFilter, PipelineHead};
+use crate::gitlab::rest::PipelineFilter;
 use crate::gitlab::{GitLab, GitLabError};
 use crate::types::{JobId, PipelineId, ProjectId};
 
@@ -130,20 +130,15 @@ impl Rest {
         only_first: bool,
         into: &mut Heads,
     ) -> Result<bool, GitLabError> {
-        let mut next: Option<String> = None;
-        loop {
-            let page = self
-                .gitlab
-                .pipelines(target.id(), filter, next.as_deref())
-                .await?;
-            let heads = page.items.into_iter().map(|head| (head.id, head));
-            into.heads.extend(heads);
-            into.skipped.extend(page.skipped);
-            next = page.next;
-            if next.is_none() || only_first {
-                return Ok(next.is_some());
-            }
-        }
+        let id = target.id();
+        let page = match only_first {
+            true => self.gitlab.newest_pipelines(id, filter).await?,
+            false => self.gitlab.pipelines(id, filter).await?,
+        };
+        let heads = page.items.into_iter().map(|head| (head.id, head));
+        into.heads.extend(heads);
+        into.skipped.extend(page.skipped);
+        Ok(page.next.is_some())
     }
 
     /// The project itself, as it is now or was a few minutes ago.
@@ -227,13 +222,9 @@ impl Rest {
     }
 
     /// Jobs and downstream pipelines of the wanted pipelines.
-    pub(super) async fn details(
-        &self,
-        wanted: &[Wanted],
-        wishes: Wishes,
-    ) -> BTreeMap<PipelineId, DetailsRead> {
+    pub(super) async fn details(&self, wanted: &[Wanted]) -> BTreeMap<PipelineId, DetailsRead> {
         let reads = wanted.iter().map(|wanted| async move {
-            let read = self.one(wanted, wishes).await;
+            let read = self.one(wanted).await;
             let read = match read {
                 Ok(details) => Ok(Some(details)),
                 Err(error) if error.means_gone() => Ok(None),
@@ -247,12 +238,12 @@ impl Rest {
             .collect()
     }
 
-    async fn one(&self, wanted: &Wanted, wishes: Wishes) -> Result<RawDetails, GitLabError> {
+    async fn one(&self, wanted: &Wanted) -> Result<RawDetails, GitLabError> {
         let jobs = self
             .gitlab
             .jobs(wanted.project, wanted.pipeline.id, true)
             .await?;
-        let downstream = if wishes.foreign || wishes.children {
+        let downstream = if wanted.wishes.foreign || wanted.wishes.children {
             self.gitlab
                 .bridges(wanted.project, wanted.pipeline.id)
                 .await?

@@ -50,6 +50,8 @@ pub struct Look<'a> {
     settings: &'a ProjectSettings,
     wishes: Wishes,
     first: bool,
+    /// Whether it reads what had come to rest at the first look, and nothing else.
+    is_backfill: bool,
     /// How deep it goes.
     depth: Depth,
     now: UnixSeconds,
@@ -96,15 +98,15 @@ impl<'a> Look<'a> {
         let state = remembered
             .cloned()
             .unwrap_or_else(|| FeedProgress::new(now));
-        let depth = match remembered.map(|state| state.depth) {
+        let depth = match remembered {
             None => Depth::Pipelines,
-            Some(Depth::Pipelines) => Depth::Jobs,
-            Some(Depth::Jobs | Depth::Everything) => Depth::Everything,
+            Some(_) => Depth::Everything,
         };
         Self {
             settings,
             wishes,
             first: remembered.is_none(),
+            is_backfill: false,
             depth,
             now,
             floor: state.floor(),
@@ -112,6 +114,26 @@ impl<'a> Look<'a> {
             state,
             facts: BTreeMap::new(),
             deleted: Vec::new(),
+        }
+    }
+
+    /// Begins the next step of the backfill: the jobs of pipelines that had come to rest at the first
+    /// look, as far as many share a request, and in the step after that whatever is left.
+    #[must_use]
+    pub fn backfill(
+        settings: &'a ProjectSettings,
+        wishes: Wishes,
+        remembered: &FeedProgress,
+        now: UnixSeconds,
+    ) -> Self {
+        let depth = match remembered.depth {
+            Depth::Pipelines => Depth::Jobs,
+            Depth::Jobs | Depth::Everything => Depth::Everything,
+        };
+        Self {
+            is_backfill: true,
+            depth,
+            ..Self::begin(settings, wishes, Some(remembered), now)
         }
     }
 
@@ -223,6 +245,12 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// What it is to read.
+    #[must_use]
+    pub fn wishes(&self) -> Wishes {
+        self.wishes
+    }
+
     /// How deep this look goes.
     #[must_use]
     pub fn depth(&self) -> Depth {
@@ -231,12 +259,16 @@ impl<'a> Look<'a> {
 
     /// The pipelines whose details are to be read now.
     pub fn wanted(&self) -> impl Iterator<Item = &Pipeline> {
-        let all = self.depth > Depth::Pipelines;
+        let (backfill, is_whole) = (self.is_backfill, self.state.is_whole());
         self.state
             .followed
             .values()
             .filter(move |followed| {
-                followed.details_due && (all || followed.pipeline.status.is_active())
+                let is_wanted = match backfill {
+                    true => followed.rests,
+                    false => !followed.rests || is_whole,
+                };
+                followed.details_due && is_wanted
             })
             .map(|followed| &followed.pipeline)
     }
@@ -342,16 +374,15 @@ impl<'a> Look<'a> {
     /// Whether the look found nothing to take in.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.state.depth == self.depth
-            && !self.first
-            && self.facts.is_empty()
-            && self.deleted.is_empty()
+        !self.first && self.facts.is_empty() && self.deleted.is_empty()
     }
 
     /// Ends the look: facts for the collectors, and what to remember.
     #[must_use]
     pub fn end(mut self) -> (Feed, FeedProgress) {
-        self.state.depth = self.depth;
+        if self.is_backfill {
+            self.state.depth = self.depth;
+        }
         let since = self.state.since();
         self.state.followed.retain(|_, followed| {
             followed.details_due
@@ -359,6 +390,10 @@ impl<'a> Look<'a> {
                 || followed.pipeline.status.is_active()
                 || followed.newest >= since
         });
+        let is_left = |followed: &Followed| followed.rests && followed.details_due;
+        if self.first && !self.state.followed.values().any(is_left) {
+            self.state.depth = Depth::Everything;
+        }
         let feed = Feed {
             pipelines: self.facts.into_values().collect(),
             followed: self.state.followed.keys().copied().collect(),

@@ -1,10 +1,14 @@
 //! How deep a project's first looks go, and what they take for history.
 
+use serde_json::{Value, json};
+
 use super::*;
 use crate::collector::testing::{job, pipeline};
 use crate::config::ProjectSettings;
 use crate::facts::feed::Feed;
-use crate::facts::feed::PipelineFacts;
+use crate::facts::feed::{BackfillRead, PipelineFacts};
+use crate::gitlab::NoAccounting;
+use crate::gitlab::testing::{Fake, Reply, Request};
 use crate::memory::feed::FeedProgress;
 
 const WISHES: Wishes = Wishes {
@@ -14,8 +18,8 @@ const WISHES: Wishes = Wishes {
     runner_details: false,
 };
 
-/// Looks at a project with these pipelines: which details are read, whether labels are asked for,
-/// and what the collectors get.
+/// Polls a project with these pipelines: which details are read, whether labels are asked for, and
+/// what the collectors get.
 fn look(
     state: &mut Option<FeedProgress>,
     shown: &[PipelineFacts],
@@ -26,6 +30,36 @@ fn look(
     let mut look = Look::begin(&settings, WISHES, state.as_ref(), now);
     let pipelines = shown.iter().map(|facts| facts.pipeline.clone());
     look.changes(pipelines.collect(), now);
+    let (wanted, labels, feed, next) = details(look, shown, now);
+    *state = Some(next);
+    (wanted, labels, feed)
+}
+
+/// A step of the backfill of that project.
+fn backfill(
+    state: &mut Option<FeedProgress>,
+    shown: &[PipelineFacts],
+    now: i64,
+) -> (Vec<u64>, Vec<u64>, Feed) {
+    let now = UnixSeconds(now);
+    let settings = ProjectSettings::default();
+    let progress = state.as_mut().unwrap();
+    let look = Look::backfill(&settings, WISHES, progress, now);
+    let (wanted, labels, feed, next) = details(look, shown, now);
+    let read = BackfillRead {
+        pipelines: feed.pipelines,
+        deleted: feed.deleted,
+        progress: next,
+        problems: Vec::new(),
+    };
+    (wanted, labels, read.take_in(progress))
+}
+
+fn details(
+    mut look: Look<'_>,
+    shown: &[PipelineFacts],
+    now: UnixSeconds,
+) -> (Vec<u64>, Vec<u64>, Feed, FeedProgress) {
     let wanted: Vec<PipelineId> = look.wanted().map(|pipeline| pipeline.id).collect();
     let mut labels = Vec::new();
     for id in &wanted {
@@ -43,8 +77,7 @@ fn look(
         look.details(*id, details);
     }
     let (feed, next) = look.end();
-    *state = Some(next);
-    (wanted.iter().map(|id| id.0).collect(), labels, feed)
+    (wanted.iter().map(|id| id.0).collect(), labels, feed, next)
 }
 
 fn unread_reason(id: u64, finished: i64) -> Job {
@@ -54,7 +87,7 @@ fn unread_reason(id: u64, finished: i64) -> Job {
 }
 
 #[test]
-fn the_first_look_reads_what_is_active_the_second_all_jobs_the_third_their_labels() {
+fn the_first_poll_reads_what_is_active_and_the_backfill_the_others_jobs_and_then_their_labels() {
     let running = pipeline(1, 10).on_branch("main").runs(20);
     let running = running.with_jobs([unread_reason(11, 50)]);
     let ended = pipeline(2, 10).on_branch("develop").runs(20);
@@ -64,23 +97,199 @@ fn the_first_look_reads_what_is_active_the_second_all_jobs_the_third_their_label
     let seen = |look: &(Vec<u64>, Vec<u64>, Feed)| (look.0.clone(), look.1.clone());
     let first = look(&mut state, &shown, 100);
     assert_eq!(seen(&first), (vec![1], vec![]));
-    let second = look(&mut state, &shown, 100);
-    assert_eq!(seen(&second), (vec![1, 2], vec![]));
-    let third = look(&mut state, &shown, 101);
-    assert_eq!(seen(&third), (vec![1, 2], vec![1, 2]));
+    let jobs = backfill(&mut state, &shown, 100);
+    assert_eq!(seen(&jobs), (vec![2], vec![]));
+    let next = look(&mut state, &shown, 101);
+    assert_eq!(
+        seen(&next),
+        (vec![1], vec![1]),
+        "what is new waits for no backfill"
+    );
+    let labels = backfill(&mut state, &shown, 102);
+    assert_eq!(seen(&labels), (vec![2], vec![2]));
     assert!(state.is_some_and(|state| state.is_whole()));
 }
 
 #[test]
-fn what_ended_in_the_second_of_the_first_look_is_history_until_the_pipeline_moves() {
+fn a_project_without_history_needs_no_backfill() {
+    let running = pipeline(1, 10).on_branch("main").runs(20);
+    let mut state = None;
+    look(&mut state, &[running], 100);
+    assert!(state.is_some_and(|state| state.is_whole()));
+}
+
+#[test]
+fn what_moves_while_the_backfill_reads_it_stays_as_the_change_feed_read_it() {
+    let ended = pipeline(1, 10).runs(20).ends("failed", 60);
+    let ended = ended.with_jobs([unread_reason(21, 60)]);
+    let mut state = None;
+    look(&mut state, std::slice::from_ref(&ended), 100);
+    let mut before = state.clone();
+    let again = ended.clone().is_retried(105);
+    look(&mut state, &[again], 110);
+    let moved = state.clone().unwrap();
+    // The step began before the pipeline was retried.
+    let settings = ProjectSettings::default();
+    let progress = before.as_mut().unwrap();
+    let late = Look::backfill(&settings, WISHES, progress, UnixSeconds(110));
+    let (_, _, feed, next) = details(late, &[ended], UnixSeconds(110));
+    let read = BackfillRead {
+        pipelines: feed.pipelines,
+        deleted: feed.deleted,
+        progress: next,
+        problems: Vec::new(),
+    };
+    let progress = state.as_mut().unwrap();
+    let feed = read.take_in(progress);
+    assert!(feed.pipelines.is_empty(), "{feed:?}");
+    assert_eq!(progress.followed, moved.followed);
+    assert_eq!(progress.depth, Depth::Jobs);
+}
+
+#[test]
+fn what_ended_in_the_second_of_the_first_poll_is_history_until_the_pipeline_moves() {
     let ended = pipeline(1, 10).runs(20).ends("failed", 100);
     let mut state = None;
     let (_, _, feed) = look(&mut state, std::slice::from_ref(&ended), 100);
     assert_eq!(feed.pipelines[0].floor, None);
-    let (_, _, feed) = look(&mut state, std::slice::from_ref(&ended), 100);
+    let (_, _, feed) = backfill(&mut state, std::slice::from_ref(&ended), 100);
     assert!(!feed.pipelines[0].counts(UnixSeconds(100)), "{feed:?}");
     assert!(feed.pipelines[0].counts(UnixSeconds(101)), "{feed:?}");
     let again = ended.is_retried(100);
     let (_, _, feed) = look(&mut state, &[again], 101);
     assert!(feed.pipelines[0].counts(UnixSeconds(100)), "{feed:?}");
+}
+
+/// A tracked project that was looked at before, or not.
+fn target(id: u64, is_new: bool) -> Target {
+    let mut memory = ProjectMemory::default();
+    if !is_new {
+        let settings = ProjectSettings::default();
+        let look = Look::begin(&settings, WISHES, None, UnixSeconds(100));
+        memory.feed = Some(look.end().1);
+    }
+    Target {
+        tracking: id,
+        project: Project {
+            id: ProjectId(id),
+            full_path: format!("group/p{id}").into(),
+            default_branch: Known::Unread,
+            archived: false,
+            last_activity_at: None,
+            role: Known::Unread,
+        },
+        settings: Arc::new(ProjectSettings::default()),
+        memory: Arc::new(memory),
+        tier: Known::Unread,
+        instance: None,
+    }
+}
+
+/// Looks at projects 1 to 3 of a server that answers so: how each was read.
+async fn read_all(
+    use_graphql: bool,
+    answer: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static,
+) -> Vec<(u64, Result<usize, &'static str>)> {
+    let fake = Fake::start(answer).await;
+    let mut settings = fake.settings();
+    settings.use_graphql = use_graphql;
+    let gitlab = crate::gitlab::testing::gitlab(&settings, Arc::new(NoAccounting));
+    let mut settings = Settings::default();
+    settings.collectors.pipelines.include_child_pipelines = false;
+    settings.collectors.jobs.enabled = false;
+    let clock = Clock::manual(UnixSeconds(1_767_614_400));
+    let feed = ChangeFeed::new(&settings, &gitlab, clock);
+    let targets = [1, 2, 3].map(|id| target(id, false));
+    let read = feed.read(&targets, &Tracked::default()).await;
+    let mut read: Vec<_> = read
+        .into_iter()
+        .map(|(id, read)| {
+            let pipelines = read.map(|read| read.feed.pipelines.len());
+            (id.0, pipelines.map_err(|error| error.kind()))
+        })
+        .collect();
+    read.sort_unstable_by_key(|(id, _)| *id);
+    read
+}
+
+/// The fields of a pipeline as GraphQL and REST have them.
+fn running(id: u64) -> Value {
+    json!({
+        "id": format!("gid://gitlab/Ci::Pipeline/{id}"), "iid": id.to_string(), "ref": "main",
+        "type": "branch", "source": "push", "status": "RUNNING",
+        "createdAt": "2026-01-05T12:00:00Z", "updatedAt": "2026-01-05T12:00:00Z",
+    })
+}
+
+/// The answer to a query for some projects, of which the second has another page of pipelines.
+fn answer_of(request: &Request, next: &str, pipelines: u64) -> Reply {
+    let asked = request.variables();
+    let asked = asked["ids"].as_array().expect("a list").clone();
+    let nodes = asked.into_iter().map(|gid| {
+        let is_second = gid == "gid://gitlab/Project/2";
+        let id: u64 = gid
+            .as_str()
+            .and_then(|gid| gid.rsplit('/').next()?.parse().ok())
+            .expect("an id");
+        let count = if is_second { pipelines } else { 1 };
+        let shown: Vec<Value> = (0..count).map(|n| running(id * 100_000 + n)).collect();
+        let info = json!({"hasNextPage": is_second && !next.is_empty(), "endCursor": next});
+        json!({
+            "id": gid, "fullPath": format!("group/p{id}"), "archived": false,
+            "lastActivityAt": null, "maxAccessLevel": {"integerValue": 40},
+            "moved": {"nodes": shown, "pageInfo": info}, "children": null,
+        })
+    });
+    let nodes: Vec<Value> = nodes.collect();
+    Reply::json(
+        json!({"data": {"projects": {"nodes": nodes}, "queryComplexity": null}}).to_string(),
+    )
+}
+
+#[tokio::test]
+async fn a_list_of_graphql_that_never_ends_fails_its_project_and_its_neighbours_go_on() {
+    let wanted = vec![(1, Ok(1)), (2, Err("too_large")), (3, Ok(1))];
+    let same = |request: &Request, _| answer_of(request, "again", 1);
+    assert_eq!(read_all(true, same).await, wanted);
+    let new = |request: &Request, number: usize| answer_of(request, &format!("c{number}"), 1);
+    assert_eq!(read_all(true, new).await, wanted);
+    let many = |request: &Request, _| answer_of(request, "", 40_000);
+    assert_eq!(read_all(true, many).await, wanted);
+}
+
+#[tokio::test]
+async fn a_list_of_rest_that_never_ends_fails_its_project_and_its_neighbours_go_on() {
+    let wanted = vec![(1, Ok(1)), (2, Err("too_large")), (3, Ok(1))];
+    let head = |id: u64| {
+        json!({"id": id, "iid": id, "ref": "main", "source": "push", "status": "running",
+            "created_at": "2026-01-05T12:00:00Z", "updated_at": "2026-01-05T12:00:00Z"})
+    };
+    let answer = move |request: &Request, next: Option<String>, count: u64| {
+        let path = request.target.split('?').next().unwrap_or_default();
+        let parts: Vec<&str> = path
+            .trim_start_matches("/api/v4/projects/")
+            .split('/')
+            .collect();
+        let id: u64 = parts[0].parse().expect("a project");
+        let children = request.target.contains("source=parent_pipeline");
+        let reply = match parts.len() {
+            1 => json!({"id": id, "path_with_namespace": format!("group/p{id}")}),
+            2 if children => json!([]),
+            2 => (0..if id == 2 { count } else { 1 })
+                .map(|n| head(id * 100_000 + n))
+                .collect(),
+            _ => head(parts[2].parse().expect("a pipeline")),
+        };
+        let reply = Reply::json(reply.to_string());
+        match next.filter(|_| id == 2 && parts.len() == 2) {
+            Some(next) => reply.with("x-next-page", &next),
+            None => reply,
+        }
+    };
+    let same = move |request: &Request, _| answer(request, Some("2".to_owned()), 1);
+    assert_eq!(read_all(false, same).await, wanted);
+    let new = move |request: &Request, number: usize| answer(request, Some(number.to_string()), 1);
+    assert_eq!(read_all(false, new).await, wanted);
+    let many = move |request: &Request, _| answer(request, None, 40_000);
+    assert_eq!(read_all(false, many).await, wanted);
 }

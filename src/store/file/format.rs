@@ -1,48 +1,55 @@
 //! What is in the file, and in which format.
 //!
-//! - `meta`: the format's version, the instance id, and the latest time that a commit told;
-//! - `memories`: of each project, what each part of the exporter remembers, part by part, so that
-//!   only parts that changed are written and a new part needs no new format;
-//! - `rows`: counters and histograms that have counted, by name and label values.
+//! - `meta`: under `format` the format's version, under `state` whose the file is, the latest time
+//!   that a commit told, and a digest of the two other tables;
+//! - `memories`: what is remembered of each project, by project and part, so that only parts that
+//!   changed are written;
+//! - `rows`: counters and histograms that have counted, by project, name and label values.
 //!
-//! Keys and values are in postcard's format.
+//! Each value is a record ([`super::record`]): a checksum that covers its key, the version of its
+//! content, and that in postcard's format. Later formats keep the record `format` as it is, so that
+//! any version can tell which one a file has.
 
-use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use redb::{
-    Database, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError, WriteTransaction,
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
+    TableHandle, WriteTransaction,
 };
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
+use super::super::stored::{self, Digest, Invalid, Meta, PARTS, Part, Row};
+use super::super::upgrade::{PartStep, STEPS, Steps, version};
 use super::super::{Commit, Remembered};
+use super::quiet::caught;
+use super::record::{self, Key, Record, seal, unseal};
 use crate::clock::UnixSeconds;
 use crate::memory::ProjectMemory;
-use crate::series::RowRecord;
+use crate::series::{RowKey, RowRecord};
 use crate::types::{ProjectId, Text};
 
+/// Records about a project.
+type OfProjects = TableDefinition<'static, (u64, &'static [u8]), &'static [u8]>;
+
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
-const MEMORIES: TableDefinition<(u64, &str), &[u8]> = TableDefinition::new("memories");
-const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
+const MEMORIES: OfProjects = TableDefinition::new("memories");
+const ROWS: OfProjects = TableDefinition::new("rows");
 
 /// In `meta`: the format's version.
 const FORMAT: &str = "format";
-/// In `meta`: the instance id.
-const INSTANCE: &str = "instance";
-/// In `meta`: the latest time that a commit told.
-const TOLD: &str = "told";
-
-/// Brings a file from one version of the format to the next.
-type Step = fn(&WriteTransaction) -> Result<()>;
-
-/// The steps from version 1 on, the first being to 2. Anything that changes what stands in the
-/// file adds one: the test beside this says when.
-const STEPS: &[Step] = &[];
+/// In `meta`: the rest.
+const STATE: &str = "state";
 
 /// The version of the format that this program writes.
-pub(super) const VERSION: u32 = STEPS.len() as u32 + 1;
+const VERSION: u32 = 1;
+/// The version of the record that says so: it never changes.
+const FORMAT_RECORD: u16 = 1;
+/// The version of [`Meta`].
+const META_RECORD: u16 = 1;
+
+/// The part that is stored of every project, so that one with nothing else is remembered too.
+const ALWAYS: &str = "path";
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -51,8 +58,11 @@ pub(super) enum Error {
     #[error(transparent)]
     Database(Box<redb::Error>),
     /// A later version wrote it.
-    #[error("its format is {0}")]
-    TooNew(u32),
+    #[error("{0}")]
+    TooNew(String),
+    /// It holds the state of another GitLab.
+    #[error("it holds the state of {0}")]
+    OtherInstance(String),
     /// Something in it makes no sense.
     #[error("{0}")]
     Damaged(String),
@@ -68,94 +78,206 @@ type Result<T> = std::result::Result<T, Error>;
 
 /// Works on a database; a page that is damaged can make it panic.
 pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(Error::Damaged(
-            text.unwrap_or("it cannot be read").to_owned(),
-        ))
-    })
+    caught(work).unwrap_or_else(|panic| Err(Error::Damaged(panic)))
 }
 
-fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>> {
-    postcard::to_stdvec(value).map_err(|error| Error::Damaged(error.to_string()))
+/// Whose state a file is to hold.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    /// The address of the GitLab.
+    pub(super) gitlab: String,
+    /// Whether the state of another address is taken for that of this one.
+    pub(super) accept: bool,
 }
 
-fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
-    postcard::from_bytes(bytes).map_err(|error| Error::Damaged(format!("{what}: {error}")))
+/// A file that can be used.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) instance_id: String,
+    /// The other address whose state it held.
+    pub(super) accepted: Option<String>,
 }
 
-/// Writes a value unless it stands there already.
-fn put<K: redb::Key + 'static>(
-    table: &mut Table<'_, K, &'static [u8]>,
-    key: K::SelfType<'_>,
-    bytes: &[u8],
-) -> Result<()> {
-    let same = table.get(&key)?.is_some_and(|known| known.value() == bytes);
-    if !same {
-        table.insert(&key, bytes)?;
+/// Memories that stand in the file exactly so.
+pub(super) type Committed = HashMap<ProjectId, Arc<ProjectMemory>>;
+
+/// Bytes of records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bytes {
+    /// Encoded, to be compared with what stands in the file.
+    pub encoded: u64,
+    /// Handed to the database, because they differ.
+    pub written: u64,
+}
+
+/// Everything that was committed.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    pub(super) remembered: Remembered,
+    pub(super) outdated: Outdated,
+}
+
+/// What an earlier version wrote, and what becomes of it.
+#[derive(Debug, Default)]
+pub(super) struct Outdated {
+    /// Parts that are written anew.
+    parts: Vec<(u64, &'static Part)>,
+    /// Parts that are stored no more.
+    gone: Vec<(u64, Vec<u8>)>,
+    /// Rows by the key they stand under; `None` when they cannot go on.
+    rows: Vec<(u64, Vec<u8>, Option<RowRecord>)>,
+}
+
+impl Outdated {
+    /// How many records that are.
+    pub(super) fn len(&self) -> usize {
+        self.parts.len() + self.gone.len() + self.rows.len()
     }
+
+    /// Metrics with rows that cannot go on, and how many.
+    pub(super) fn dropped(&self) -> BTreeMap<String, usize> {
+        let mut dropped = BTreeMap::new();
+        for (_, key, row) in &self.rows {
+            if row.is_none() {
+                let name = stored::decode::<(String, Vec<Text>)>(key);
+                let name = name.map(|(name, _)| name).unwrap_or_default();
+                *dropped.entry(name).or_default() += 1;
+            }
+        }
+        dropped
+    }
+}
+
+const fn of_meta(key: &'static str) -> Key<'static> {
+    Key {
+        table: "meta",
+        project: 0,
+        rest: key.as_bytes(),
+    }
+}
+
+const fn of_memory(project: u64, part: &[u8]) -> Key<'_> {
+    Key {
+        table: "memories",
+        project,
+        rest: part,
+    }
+}
+
+const fn of_row(project: u64, series: &[u8]) -> Key<'_> {
+    Key {
+        table: "rows",
+        project,
+        rest: series,
+    }
+}
+
+fn damaged(what: &str) -> Error {
+    Error::Damaged(format!("the checksum of {what} is wrong"))
+}
+
+fn invalid(what: &str, error: &Invalid) -> Error {
+    Error::Damaged(format!("{what}: {error}"))
+}
+
+fn encoded<T: serde::Serialize>(what: &str, value: &T) -> Result<Vec<u8>> {
+    stored::encode(value).map_err(|error| invalid(what, &error))
+}
+
+/// The key of a row within its project.
+fn series(name: &str, labels: &[Text]) -> Result<Vec<u8>> {
+    encoded("a row", &(name, labels))
+}
+
+fn newer(what: &str, found: u32, known: u32) -> Error {
+    Error::TooNew(format!("{what} has version {found}, {known} is known"))
+}
+
+/// The content of a record of `meta`.
+fn meta_record<T: serde::de::DeserializeOwned>(
+    table: &impl ReadableTable<&'static str, &'static [u8]>,
+    key: &'static str,
+    known: u16,
+) -> Result<T> {
+    let what = format!("the record {key:?}");
+    let Some(record) = table.get(key)? else {
+        return Err(Error::Damaged(format!("{what} is missing")));
+    };
+    let Record {
+        version, content, ..
+    } = unseal(of_meta(key), record.value()).ok_or_else(|| damaged(&what))?;
+    match version {
+        version if version == known => {
+            stored::decode(content).map_err(|error| invalid(&what, &error))
+        }
+        version if version > known => Err(newer(&what, version.into(), known.into())),
+        _ => Err(Error::Damaged(format!("{what} has version {version}"))),
+    }
+}
+
+fn put_meta<T: serde::Serialize>(
+    table: &mut Table<'_, &'static str, &'static [u8]>,
+    key: &'static str,
+    version: u16,
+    value: &T,
+) -> Result<()> {
+    let record = seal(of_meta(key), version, &encoded(key, value)?);
+    table.insert(key, record.as_slice())?;
     Ok(())
 }
 
-/// The key of a row.
-fn row_key(name: &str, labels: impl Iterator<Item = Text>) -> Result<Vec<u8>> {
-    encode(&(name, labels.collect::<Vec<Text>>()))
-}
-
-/// Brings a database up to date: one that is empty too.
-pub(super) fn upgrade(database: &Database) -> Result<()> {
-    upgrade_by(database, STEPS)
-}
-
-fn upgrade_by(database: &Database, steps: &[Step]) -> Result<()> {
-    let latest = steps.len() as u32 + 1;
-    let found = match database.begin_read()?.open_table(META) {
-        Ok(meta) => match meta.get(FORMAT)? {
-            Some(version) => decode(FORMAT, version.value())?,
-            None => return Err(Error::Damaged("it does not say its format".to_owned())),
-        },
-        Err(TableError::TableDoesNotExist(_)) => 0,
+/// What the file says of itself; `None` for one that is new.
+fn meta(transaction: &ReadTransaction) -> Result<Option<Meta>> {
+    let table = match transaction.open_table(META) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => {
+            return match transaction.list_tables()?.next() {
+                Some(table) => Err(Error::Damaged(format!("it has a table {}", table.name()))),
+                None => Ok(None),
+            };
+        }
         Err(error) => return Err(error.into()),
     };
-    if found == latest {
-        return Ok(());
+    let format: u32 = meta_record(&table, FORMAT, FORMAT_RECORD)?;
+    if format > VERSION {
+        return Err(newer("its format", format, VERSION));
     }
-    if found > latest {
-        return Err(Error::TooNew(found));
-    }
-    let transaction = database.begin_write()?;
-    if found == 0 {
-        transaction.open_table(MEMORIES)?;
-        transaction.open_table(ROWS)?;
-    } else {
-        for step in &steps[found as usize - 1..] {
-            step(&transaction)?;
-        }
-    }
-    transaction
-        .open_table(META)?
-        .insert(FORMAT, encode(&latest)?.as_slice())?;
-    transaction.commit()?;
-    Ok(())
+    Ok(Some(meta_record(&table, STATE, META_RECORD)?))
 }
 
-/// The instance id, which is made at the first time.
-pub(super) fn instance_id(database: &Database) -> Result<String> {
-    let transaction = database.begin_write()?;
-    let mut meta = transaction.open_table(META)?;
-    let known = match meta.get(INSTANCE)? {
-        Some(known) => Some(decode(INSTANCE, known.value())?),
+/// Makes a database a state file of this GitLab, or finds that it is one.
+pub(super) fn begin(database: &Database, identity: &Identity) -> Result<Begun> {
+    let known = meta(&database.begin_read()?)?;
+    let accepted = match &known {
+        Some(meta) if meta.gitlab == identity.gitlab => {
+            return Ok(Begun {
+                instance_id: meta.instance.clone(),
+                accepted: None,
+            });
+        }
+        Some(meta) if !identity.accept => return Err(Error::OtherInstance(meta.gitlab.clone())),
+        Some(meta) => Some(meta.gitlab.clone()),
         None => None,
     };
-    if let Some(known) = known {
-        return Ok(known);
-    }
-    let id = uuid::Uuid::new_v4().to_string();
-    meta.insert(INSTANCE, encode(&id)?.as_slice())?;
-    drop(meta);
+    let meta = Meta {
+        gitlab: identity.gitlab.clone(),
+        ..known.unwrap_or_else(|| Meta {
+            instance: uuid::Uuid::new_v4().to_string(),
+            ..Meta::default()
+        })
+    };
+    let transaction = database.begin_write()?;
+    transaction.open_table(MEMORIES)?;
+    transaction.open_table(ROWS)?;
+    let mut table = transaction.open_table(META)?;
+    put_meta(&mut table, FORMAT, FORMAT_RECORD, &VERSION)?;
+    put_meta(&mut table, STATE, META_RECORD, &meta)?;
+    drop(table);
     transaction.commit()?;
-    Ok(id)
+    Ok(Begun {
+        instance_id: meta.instance,
+        accepted,
+    })
 }
 
 /// Bytes that what is in it takes.
@@ -165,116 +287,315 @@ pub(super) fn used(database: &Database) -> Result<u64> {
     Ok(stats.stored_bytes() + stats.metadata_bytes() + stats.fragmented_bytes())
 }
 
-/// Everything that was committed.
-pub(super) fn read(database: &Database) -> Result<Remembered> {
+/// Everything that was committed, each record checked.
+pub(super) fn read(database: &Database) -> Result<Loaded> {
+    read_by(database, &STEPS)
+}
+
+fn read_by(database: &Database, steps: &Steps) -> Result<Loaded> {
     let transaction = database.begin_read()?;
-    let mut remembered = Remembered::default();
-    if let Some(told) = transaction.open_table(META)?.get(TOLD)? {
-        remembered.told = decode(TOLD, told.value())?;
+    let Some(meta) = meta(&transaction)? else {
+        return Ok(Loaded::default());
+    };
+    let mut loaded = Loaded::default();
+    loaded.remembered.told = UnixSeconds(meta.told);
+    let memories = read_memories(&transaction, steps, &mut loaded)?;
+    if memories != meta.memories {
+        return Err(Error::Damaged("parts of projects are missing".to_owned()));
     }
+    let rows = read_rows(&transaction, steps, &mut loaded)?;
+    if rows != meta.rows {
+        return Err(Error::Damaged("rows are missing".to_owned()));
+    }
+    Ok(loaded)
+}
+
+fn read_memories(
+    transaction: &ReadTransaction,
+    steps: &Steps,
+    loaded: &mut Loaded,
+) -> Result<Digest> {
+    let mut digest = Digest::default();
     let mut memories: BTreeMap<ProjectId, ProjectMemory> = BTreeMap::new();
     for entry in transaction.open_table(MEMORIES)?.iter()? {
         let (key, value) = entry?;
-        let (id, part) = key.value();
+        let (id, name) = key.value();
+        let what = format!("{} of project {id}", String::from_utf8_lossy(name));
+        let record = unseal(of_memory(id, name), value.value()).ok_or_else(|| damaged(&what))?;
+        digest.add(record.checksum);
+        let known = std::str::from_utf8(name).ok();
+        let Some(part) = known.and_then(Part::by_name) else {
+            if known.is_some_and(|name| steps.dropped.contains(&name)) {
+                loaded.outdated.gone.push((id, name.to_vec()));
+                continue;
+            }
+            return Err(Error::TooNew(format!("{what} is not known")));
+        };
+        let steps = steps.of_part(part.name);
+        let content = upgraded(&what, steps, record)?;
+        if record.version != version(steps.len()) {
+            loaded.outdated.parts.push((id, part));
+        }
         let memory = memories.entry(ProjectId(id)).or_default();
-        memory
-            .restore_part(part, value.value())
-            .map_err(|error| Error::Damaged(format!("{part} of project {id}: {error}")))?;
+        (part.decode)(&content, memory).map_err(|error| invalid(&what, &error))?;
     }
     let memories = memories.into_iter();
-    remembered.projects = memories
+    loaded.remembered.projects = memories
         .map(|(id, memory)| (id, Arc::new(memory)))
         .collect();
-    for entry in transaction.open_table(ROWS)?.iter()? {
-        let (_, value) = entry?;
-        remembered
-            .rows
-            .push(decode::<RowRecord>("a row", value.value())?);
-    }
-    Ok(remembered)
+    Ok(digest)
 }
 
-/// Keeps a commit, whole.
-pub(super) fn write(database: &Database, commit: &Commit) -> Result<()> {
+/// The steps that a record of this version still takes.
+fn steps_from<'a, T>(what: &str, steps: &'a [T], found: u16) -> Result<&'a [T]> {
+    let known = version(steps.len());
+    if found > known {
+        return Err(newer(what, found.into(), known.into()));
+    }
+    let done = usize::from(found).checked_sub(1);
+    done.and_then(|done| steps.get(done..))
+        .ok_or_else(|| Error::Damaged(format!("{what} has version {found}")))
+}
+
+/// The content of a part as this version has it.
+fn upgraded<'a>(what: &str, steps: &[PartStep], record: Record<'a>) -> Result<Cow<'a, [u8]>> {
+    let mut content = Cow::Borrowed(record.content);
+    for step in steps_from(what, steps, record.version)? {
+        content = Cow::Owned(step(&content).map_err(|error| invalid(what, &error))?);
+    }
+    Ok(content)
+}
+
+fn read_rows(transaction: &ReadTransaction, steps: &Steps, loaded: &mut Loaded) -> Result<Digest> {
+    let mut digest = Digest::default();
+    let mut upgraded = Vec::new();
+    let rows = &mut loaded.remembered.rows;
+    for entry in transaction.open_table(ROWS)?.iter()? {
+        let (key, value) = entry?;
+        let (id, series) = key.value();
+        let what = "a row";
+        let record = unseal(of_row(id, series), value.value()).ok_or_else(|| damaged(what))?;
+        digest.add(record.checksum);
+        let decoded = |content: &[u8]| {
+            let row = stored::decode::<Row>(content).map_err(|error| invalid(what, &error))?;
+            Ok::<_, Error>(row.of(ProjectId(id)))
+        };
+        if record.version == version(steps.rows.len()) {
+            rows.push(decoded(record.content)?);
+            continue;
+        }
+        let mut content = Some(Cow::Borrowed(record.content));
+        for step in steps_from(what, steps.rows, record.version)? {
+            let Some(before) = content else { break };
+            let after = step(&before).map_err(|error| invalid(what, &error))?;
+            content = after.map(Cow::Owned);
+        }
+        let row = content.map(|content| decoded(&content)).transpose()?;
+        upgraded.push((id, series.to_vec(), row));
+    }
+    if !upgraded.is_empty() {
+        // A series that is there under its new name already keeps its total.
+        let mut known: HashSet<RowKey> = rows.iter().map(RowRecord::key).collect();
+        for (_, _, row) in &mut upgraded {
+            *row = row.take().filter(|row| known.insert(row.key()));
+            rows.extend(row.clone());
+        }
+        loaded.outdated.rows = upgraded;
+    }
+    Ok(digest)
+}
+
+/// A table of records that is being changed, and its digest.
+struct Changing<'a> {
+    table: Table<'a, (u64, &'static [u8]), &'static [u8]>,
+    digest: &'a mut Digest,
+    bytes: &'a mut Bytes,
+    key: fn(u64, &[u8]) -> Key<'_>,
+    /// What the versions of records follow from.
+    steps: &'a Steps,
+}
+
+impl<'a> Changing<'a> {
+    fn memories(
+        transaction: &'a WriteTransaction,
+        meta: &'a mut Meta,
+        bytes: &'a mut Bytes,
+    ) -> Result<Self> {
+        Ok(Self {
+            table: transaction.open_table(MEMORIES)?,
+            digest: &mut meta.memories,
+            bytes,
+            key: of_memory,
+            steps: &STEPS,
+        })
+    }
+
+    fn rows(
+        transaction: &'a WriteTransaction,
+        meta: &'a mut Meta,
+        bytes: &'a mut Bytes,
+    ) -> Result<Self> {
+        Ok(Self {
+            table: transaction.open_table(ROWS)?,
+            digest: &mut meta.rows,
+            bytes,
+            key: of_row,
+            steps: &STEPS,
+        })
+    }
+
+    /// Writes a record unless it stands there already.
+    fn put(&mut self, project: u64, key: &[u8], version: u16, content: &[u8]) -> Result<()> {
+        let record = seal((self.key)(project, key), version, content);
+        self.bytes.encoded += record.len() as u64;
+        if let Some(known) = self.table.get((project, key))? {
+            if known.value() == record {
+                return Ok(());
+            }
+            self.digest.remove(record::checksum(known.value()));
+        }
+        self.table.insert((project, key), record.as_slice())?;
+        self.digest.add(record::checksum(&record));
+        self.bytes.written += record.len() as u64;
+        Ok(())
+    }
+
+    fn remove(&mut self, project: u64, key: &[u8]) -> Result<()> {
+        if let Some(known) = self.table.remove((project, key))? {
+            self.digest.remove(record::checksum(known.value()));
+        }
+        Ok(())
+    }
+
+    /// Removes all that stands there of a project.
+    fn remove_project(&mut self, id: u64) -> Result<()> {
+        let (table, digest) = (&mut self.table, &mut *self.digest);
+        let all = (id, &[][..])..(id.saturating_add(1), &[][..]);
+        table.retain_in(all, |_, record| {
+            digest.remove(record::checksum(record));
+            false
+        })?;
+        Ok(())
+    }
+
+    fn put_part(&mut self, id: u64, part: &Part, memory: &ProjectMemory) -> Result<()> {
+        let name = part.name.as_bytes();
+        if part.name != ALWAYS && part.is_empty(memory) {
+            return self.remove(id, name);
+        }
+        let content = (part.encode)(memory).map_err(|error| invalid(part.name, &error))?;
+        let version = version(self.steps.of_part(part.name).len());
+        self.put(id, name, version, &content)
+    }
+
+    fn put_row(&mut self, row: &RowRecord) -> Result<()> {
+        let RowKey {
+            project,
+            name,
+            labels,
+        } = row.key();
+        let content = encoded("a row", &Row::from(row))?;
+        let version = version(self.steps.rows.len());
+        self.put(project.0, &series(&name, &labels)?, version, &content)
+    }
+}
+
+/// Does something in a transaction that keeps the digests.
+fn change<T>(
+    database: &Database,
+    work: impl FnOnce(&WriteTransaction, &mut Meta, &mut Bytes) -> Result<T>,
+) -> Result<(T, Bytes)> {
     let transaction = database.begin_write()?;
-    let mut memories = transaction.open_table(MEMORIES)?;
-    for (id, memory) in &commit.projects {
-        match memory {
-            Some(memory) => {
-                for (part, bytes) in memory.parts() {
-                    let bytes = bytes.map_err(|error| Error::Damaged(error.to_string()))?;
-                    put(&mut memories, (id.0, part), &bytes)?;
+    let mut table = transaction.open_table(META)?;
+    let before: Meta = meta_record(&table, STATE, META_RECORD)?;
+    let mut meta = before.clone();
+    let mut bytes = Bytes::default();
+    let done = work(&transaction, &mut meta, &mut bytes)?;
+    if meta != before {
+        put_meta(&mut table, STATE, META_RECORD, &meta)?;
+    }
+    drop(table);
+    transaction.commit()?;
+    Ok((done, bytes))
+}
+
+/// Keeps a commit, whole. Of a memory in `committed` only parts that changed are looked at.
+pub(super) fn write(database: &Database, commit: &Commit, committed: &Committed) -> Result<Bytes> {
+    let ((), bytes) = change(database, |transaction, meta, bytes| {
+        meta.told = commit.told.0.max(meta.told);
+        let mut memories = Changing::memories(transaction, meta, bytes)?;
+        for (id, memory) in &commit.projects {
+            let Some(memory) = memory else {
+                memories.remove_project(id.0)?;
+                continue;
+            };
+            let before = committed.get(id);
+            if before.is_some_and(|before| Arc::ptr_eq(before, memory)) {
+                continue;
+            }
+            for part in PARTS {
+                if !before.is_some_and(|before| (part.is_same)(before, memory)) {
+                    memories.put_part(id.0, part, memory)?;
                 }
             }
-            None => memories.retain_in((id.0, "")..(id.0 + 1, ""), |_, _| false)?,
         }
-    }
-    drop(memories);
-    let mut rows = transaction.open_table(ROWS)?;
-    for row in &commit.rows {
-        let key = row_key(&row.name, row.labels.iter().map(|(_, value)| value.clone()))?;
-        put(&mut rows, key.as_slice(), &encode(row)?)?;
-    }
-    for key in &commit.removed {
-        let key = row_key(key.desc.name, key.labels.iter().cloned())?;
-        rows.remove(key.as_slice())?;
-    }
-    drop(rows);
-    tell(&transaction, commit.told)?;
-    transaction.commit()?;
-    Ok(())
+        drop(memories);
+        let mut rows = Changing::rows(transaction, meta, bytes)?;
+        for row in &commit.rows {
+            rows.put_row(row)?;
+        }
+        for key in &commit.removed {
+            rows.remove(key.project.0, &series(&key.name, &key.labels)?)?;
+        }
+        Ok(())
+    })?;
+    Ok(bytes)
 }
 
-/// Notes a time, if it is the latest.
-fn tell(transaction: &WriteTransaction, told: UnixSeconds) -> Result<()> {
-    let mut meta = transaction.open_table(META)?;
-    let known = match meta.get(TOLD)? {
-        Some(known) => decode(TOLD, known.value())?,
-        None => UnixSeconds::default(),
-    };
-    if told > known {
-        meta.insert(TOLD, encode(&told)?.as_slice())?;
+/// Writes what an earlier version wrote as this one does.
+pub(super) fn rewrite(database: &Database, loaded: &Loaded) -> Result<()> {
+    rewrite_by(database, loaded, &STEPS)
+}
+
+fn rewrite_by(database: &Database, loaded: &Loaded, steps: &Steps) -> Result<()> {
+    let Loaded {
+        remembered,
+        outdated,
+    } = loaded;
+    if outdated.len() == 0 {
+        return Ok(());
     }
+    let known: BTreeMap<u64, &ProjectMemory> = remembered
+        .projects
+        .iter()
+        .map(|(id, memory)| (id.0, &**memory))
+        .collect();
+    change(database, |transaction, meta, bytes| {
+        let mut memories = Changing::memories(transaction, meta, bytes)?;
+        memories.steps = steps;
+        for (id, part) in &outdated.parts {
+            if let Some(memory) = known.get(id) {
+                memories.put_part(*id, part, memory)?;
+            }
+        }
+        for (id, name) in &outdated.gone {
+            memories.remove(*id, name)?;
+        }
+        drop(memories);
+        let mut rows = Changing::rows(transaction, meta, bytes)?;
+        rows.steps = steps;
+        for (id, key, _) in &outdated.rows {
+            rows.remove(*id, key)?;
+        }
+        for (_, _, row) in &outdated.rows {
+            if let Some(row) = row {
+                rows.put_row(row)?;
+            }
+        }
+        Ok(())
+    })?;
     Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn database() -> Database {
-        let memory = redb::backends::InMemoryBackend::new();
-        Database::builder().create_with_backend(memory).unwrap()
-    }
-
-    fn version(database: &Database) -> u32 {
-        let meta = database.begin_read().unwrap().open_table(META).unwrap();
-        decode(FORMAT, meta.get(FORMAT).unwrap().unwrap().value()).unwrap()
-    }
-
-    #[test]
-    fn an_older_format_is_brought_up_to_date_step_by_step_and_a_later_one_refused() {
-        let database = database();
-        upgrade_by(&database, &[]).unwrap();
-        assert_eq!(version(&database), 1);
-        let second: Step = |transaction| {
-            let mut rows = transaction.open_table(ROWS)?;
-            rows.insert(b"row".as_slice(), b"2".as_slice())?;
-            Ok(())
-        };
-        let third: Step = |transaction| {
-            let mut rows = transaction.open_table(ROWS)?;
-            let before = rows.get(b"row".as_slice())?.map(|row| row.value().to_vec());
-            let after = [before.unwrap_or_default(), b"3".to_vec()].concat();
-            rows.insert(b"row".as_slice(), after.as_slice())?;
-            Ok(())
-        };
-        upgrade_by(&database, &[second, third]).unwrap();
-        assert_eq!(version(&database), 3);
-        let rows = database.begin_read().unwrap().open_table(ROWS).unwrap();
-        let row = rows.get(b"row".as_slice()).unwrap().unwrap();
-        assert_eq!(row.value(), b"23");
-        let refused = upgrade_by(&database, &[second]);
-        assert!(matches!(refused, Err(Error::TooNew(3))), "{refused:?}");
-    }
-}
+mod tests;

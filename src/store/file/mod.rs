@@ -2,10 +2,15 @@
 //!
 //! What is in it is in [`format`]. A file is first read as a whole by way of a [`dry`] run that
 //! writes nothing to it, so that one that cannot be used is left as it is.
+//!
+//! Whatever damages a file that was closed in order is found: the database checks its pages, and each
+//! record and each table has a checksum of ours.
 
 mod dry;
 mod format;
 mod owner;
+mod quiet;
+mod record;
 #[cfg(test)]
 mod tests;
 
@@ -17,11 +22,15 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use redb::Database;
+use url::Url;
 
 use super::{Commit, Fence, Remembered, Store, StoreError};
 use crate::clock::Clock;
 use dry::DryRun;
+use format::{Begun, Committed, Identity, Loaded};
 use owner::Owner;
+
+pub use format::Bytes;
 
 /// How often a file that another process holds is tried again.
 const STEP: Duration = Duration::from_millis(100);
@@ -39,6 +48,10 @@ pub struct FileSettings {
     pub reset: bool,
     /// How long a file that another process holds is waited for.
     pub patience: Duration,
+    /// The GitLab whose state it holds.
+    pub gitlab: Url,
+    /// Takes the state of another address for that of this one (`state.accept_instance`).
+    pub accept_instance: bool,
 }
 
 /// What happens while a file is opened.
@@ -55,8 +68,32 @@ pub enum Opening {
         patience: Duration,
     },
     /// The old file was put aside.
-    #[error("state.path: starting anew; the old state is kept in {0}")]
+    #[error("state.path: starting with empty state; the old state is kept in {0}")]
     PutAside(PathBuf),
+    /// It held the state of another address, which is accepted.
+    #[error(
+        "state.path: the state of {found} continues as that of {given}; state.accept_instance can be \
+         removed now"
+    )]
+    Accepted {
+        /// The address it held the state of.
+        found: String,
+        /// The address it holds the state of from now on.
+        given: String,
+    },
+    /// An earlier version wrote some of it.
+    #[error("state.path: upgraded {0} records of an earlier version")]
+    Upgraded(usize),
+    /// Series that an earlier version counted cannot go on.
+    #[error(
+        "state.path: {series} series of {metric} reset: they have no equivalent in this version"
+    )]
+    Dropped {
+        /// The metric's name in the earlier version.
+        metric: String,
+        /// How many.
+        series: usize,
+    },
 }
 
 /// Why a file cannot be used. It is left as it was.
@@ -75,7 +112,7 @@ pub enum OpenError {
     /// It is damaged, or no state file.
     #[error(
         "state.path: {path} is damaged or no state of this program ({why}); restore a copy of it, or \
-         start anew with --state-reset, which keeps the old file aside"
+         start with empty state with --state-reset, which keeps the old file aside"
     )]
     Damaged {
         /// The file.
@@ -85,16 +122,28 @@ pub enum OpenError {
     },
     /// A later version wrote it.
     #[error(
-        "state.path: {path} has format {found}, and this version knows formats up to {known}; use the \
-         version that wrote it, or start anew with --state-reset, which keeps the old file aside"
+        "state.path: {path} was written by a later version of this program ({why}); use that version, or \
+         start with empty state with --state-reset, which keeps the old file aside"
     )]
     TooNew {
         /// The file.
         path: PathBuf,
-        /// Its format.
-        found: u32,
-        /// The latest format that this program knows.
-        known: u32,
+        /// What is newer.
+        why: String,
+    },
+    /// It holds the state of another GitLab.
+    #[error(
+        "state.path: {path} holds the state of {found}, and gitlab.url is {given}; start with empty state \
+         with --state-reset, which keeps the old file aside, or set state.accept_instance: true if both \
+         are the same GitLab"
+    )]
+    OtherInstance {
+        /// The file.
+        path: PathBuf,
+        /// The address whose state it holds.
+        found: String,
+        /// The address in the settings.
+        given: String,
     },
     /// It cannot be reached.
     #[error(
@@ -119,6 +168,7 @@ pub struct FileStore {
 #[derive(Debug)]
 struct Shared {
     path: PathBuf,
+    identity: Identity,
     state: Mutex<State>,
 }
 
@@ -128,6 +178,10 @@ struct State {
     database: Option<Database>,
     /// What was read when it was opened, for whoever asks first.
     remembered: Option<Remembered>,
+    /// The memories that stand in the file exactly so: what changed since is known without
+    /// encoding it.
+    committed: Committed,
+    bytes: Bytes,
     fence: Option<Fence>,
 }
 
@@ -147,20 +201,29 @@ impl FileStore {
         {
             tell(Opening::PutAside(aside));
         }
-        let remembered = patiently(settings, &mut tell, || try_reading(path))?;
-        let database = patiently(settings, &mut tell, || open_database(path))?;
-        let (database, instance_id) = prepare(path, database)?;
+        let identity = Identity {
+            gitlab: address(&settings.gitlab),
+            accept: settings.accept_instance,
+        };
+        let loaded = patiently(settings, &mut tell, || try_reading(path, &identity))?;
+        let database = patiently(settings, &mut tell, || open_database(path, &identity))?;
+        let (database, begun) = prepare(path, &identity, database, &loaded)?;
         Owner::this(clock).note(path);
+        report(&loaded, &begun, &identity, &mut tell);
+        let remembered = loaded.remembered;
         Ok(Self {
             shared: Arc::new(Shared {
                 path: path.clone(),
+                identity,
                 state: Mutex::new(State {
                     database: Some(database),
+                    committed: remembered.projects.iter().cloned().collect(),
                     remembered: Some(remembered),
+                    bytes: Bytes::default(),
                     fence: None,
                 }),
             }),
-            instance_id,
+            instance_id: begun.instance_id,
         })
     }
 
@@ -168,6 +231,12 @@ impl FileStore {
     #[must_use]
     pub fn instance_id(&self) -> &str {
         &self.instance_id
+    }
+
+    /// Bytes of records since it was opened.
+    #[must_use]
+    pub fn bytes(&self) -> Bytes {
+        self.shared.lock().bytes
     }
 
     #[cfg(test)]
@@ -185,7 +254,7 @@ impl Shared {
     fn with<T>(
         &self,
         state: &mut State,
-        work: impl FnOnce(&Database) -> Result<T, format::Error>,
+        work: impl FnOnce(&Database, &Committed) -> Result<T, format::Error>,
     ) -> Result<T, StoreError> {
         let unavailable = |error: &dyn std::fmt::Display| {
             StoreError::Unavailable(format!("state.path: {}: {error}", self.path.display()))
@@ -194,15 +263,20 @@ impl Shared {
             Some(database) => database,
             // The file may be gone: then this one is new, and is to say its format, too.
             None => {
-                open_database(&self.path)
-                    .and_then(|database| prepare(&self.path, database))
+                state.committed.clear();
+                open_database(&self.path, &self.identity)
+                    .and_then(|database| {
+                        prepare(&self.path, &self.identity, database, &Loaded::default())
+                    })
                     .map_err(|error| unavailable(&error))?
                     .0
             }
         };
         // The database goes within: one that has failed may panic again when it is closed.
-        let (result, database) = format::guarded(move || Ok((work(&database)?, database)))
-            .map_err(|error| unavailable(&error))?;
+        let committed = &state.committed;
+        let (result, database) =
+            format::guarded(move || Ok((work(&database, committed)?, database)))
+                .map_err(|error| unavailable(&error))?;
         state.database = Some(database);
         Ok(result)
     }
@@ -218,14 +292,28 @@ impl Shared {
             });
         }
         state.remembered = None;
-        self.with(&mut state, |database| format::write(database, commit))
+        let bytes = self.with(&mut state, |database, committed| {
+            format::write(database, commit, committed)
+        })?;
+        state.bytes.encoded += bytes.encoded;
+        state.bytes.written += bytes.written;
+        for (id, memory) in &commit.projects {
+            match memory {
+                Some(memory) => state.committed.insert(*id, Arc::clone(memory)),
+                None => state.committed.remove(id),
+            };
+        }
+        Ok(())
     }
 
     fn load(&self) -> Result<Remembered, StoreError> {
         let mut state = self.lock();
         match state.remembered.take() {
             Some(remembered) => Ok(remembered),
-            None => self.with(&mut state, format::read),
+            None => {
+                let loaded = self.with(&mut state, |database, _| format::read(database))?;
+                Ok(loaded.remembered)
+            }
         }
     }
 }
@@ -294,11 +382,38 @@ fn patiently<T>(
     }
 }
 
+/// The address of a GitLab, however it is written.
+fn address(url: &Url) -> String {
+    let mut url = url.clone();
+    // Both fail only for addresses that cannot have them.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.set_fragment(None);
+    url.as_str().trim_end_matches('/').to_owned()
+}
+
+/// Reports what was done to a file while it was opened.
+fn report(loaded: &Loaded, begun: &Begun, identity: &Identity, tell: &mut impl FnMut(Opening)) {
+    if let Some(found) = &begun.accepted {
+        tell(Opening::Accepted {
+            found: found.clone(),
+            given: identity.gitlab.clone(),
+        });
+    }
+    if loaded.outdated.len() > 0 {
+        tell(Opening::Upgraded(loaded.outdated.len()));
+    }
+    for (metric, series) in loaded.outdated.dropped() {
+        tell(Opening::Dropped { metric, series });
+    }
+}
+
 /// Reads a file without writing to it; one that is not there holds nothing.
-fn try_reading(path: &Path) -> Result<Remembered, OpenError> {
+fn try_reading(path: &Path, identity: &Identity) -> Result<Loaded, OpenError> {
     let file = match fs::OpenOptions::new().read(true).write(true).open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Remembered::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Loaded::default()),
         Err(error) => return Err(unreachable(path, error)),
     };
     let metadata = file.metadata().map_err(|error| unreachable(path, error))?;
@@ -308,15 +423,21 @@ fn try_reading(path: &Path) -> Result<Remembered, OpenError> {
     if metadata.len() == 0 {
         return Err(damaged(path, "it is empty"));
     }
-    format::guarded(|| {
+    format::guarded(move || {
         let backend = DryRun::of(file, metadata.len())?;
-        let database = builder().create_with_backend(backend)?;
-        format::upgrade(&database)?;
+        let mut database = builder().create_with_backend(backend)?;
+        // What was not closed in order has been repaired by now.
+        if !database.check_integrity()? {
+            let why = "its pages do not match their checksums";
+            return Err(format::Error::Damaged(why.to_owned()));
+        }
         // What opening it is going to write, so that what fails then fails here.
-        format::instance_id(&database)?;
-        format::read(&database)
+        format::begin(&database, identity)?;
+        let loaded = format::read(&database)?;
+        format::rewrite(&database, &loaded)?;
+        Ok(loaded)
     })
-    .map_err(|error| of_database(path, error))
+    .map_err(|error| of_database(path, identity, error))
 }
 
 fn builder() -> redb::Builder {
@@ -325,23 +446,29 @@ fn builder() -> redb::Builder {
     builder
 }
 
-fn open_database(path: &Path) -> Result<Database, OpenError> {
-    format::guarded(|| Ok(builder().create(path)?)).map_err(|error| of_database(path, error))
+fn open_database(path: &Path, identity: &Identity) -> Result<Database, OpenError> {
+    format::guarded(|| Ok(builder().create(path)?))
+        .map_err(|error| of_database(path, identity, error))
 }
 
 /// Brings a database up to date.
-fn prepare(path: &Path, mut database: Database) -> Result<(Database, String), OpenError> {
+fn prepare(
+    path: &Path,
+    identity: &Identity,
+    mut database: Database,
+    loaded: &Loaded,
+) -> Result<(Database, Begun), OpenError> {
     // The database goes within: one that has failed may panic again when it is closed.
     let prepared = format::guarded(move || {
-        format::upgrade(&database)?;
+        let begun = format::begin(&database, identity)?;
+        format::rewrite(&database, loaded)?;
         let size = fs::metadata(path).map_or(0, |metadata| metadata.len());
         if size > COMPACT_BYTES && format::used(&database)? < size / 2 {
             database.compact()?;
         }
-        let instance_id = format::instance_id(&database)?;
-        Ok((database, instance_id))
+        Ok((database, begun))
     });
-    prepared.map_err(|error| of_database(path, error))
+    prepared.map_err(|error| of_database(path, identity, error))
 }
 
 fn damaged(path: &Path, why: impl ToString) -> OpenError {
@@ -358,14 +485,20 @@ fn unreachable(path: &Path, error: io::Error) -> OpenError {
     }
 }
 
-fn of_database(path: &Path, error: format::Error) -> OpenError {
+fn of_database(path: &Path, identity: &Identity, error: format::Error) -> OpenError {
     let error = match error {
         format::Error::Database(error) => *error,
-        format::Error::TooNew(found) => {
+        format::Error::TooNew(why) => {
             return OpenError::TooNew {
                 path: path.to_owned(),
+                why,
+            };
+        }
+        format::Error::OtherInstance(found) => {
+            return OpenError::OtherInstance {
+                path: path.to_owned(),
                 found,
-                known: format::VERSION,
+                given: identity.gitlab.clone(),
             };
         }
         format::Error::Damaged(why) => return damaged(path, why),

@@ -1,11 +1,13 @@
 //! The store in a file: what it keeps, what it refuses, and that it leaves alone what it refuses.
 
+use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
+use rand::SeedableRng as _;
 use tempfile::TempDir;
 
-use super::super::conformance;
+use super::super::{conformance, sample};
 use super::*;
 use crate::clock::UnixSeconds;
 use crate::memory::ProjectMemory;
@@ -19,6 +21,8 @@ fn settings(path: &Path) -> FileSettings {
         path: path.to_owned(),
         reset: false,
         patience: Duration::ZERO,
+        gitlab: Url::parse("https://gitlab.example.com").unwrap(),
+        accept_instance: false,
     }
 }
 
@@ -40,6 +44,7 @@ fn commit(total: f64) -> Commit {
     Commit {
         projects: vec![(ProjectId(1), Some(Arc::new(memory)))],
         rows: vec![RowRecord {
+            project: ProjectId(1),
             name: "age_pipeline_run_count".into(),
             labels: vec![("project".into(), "group/project".into())],
             start: NOW,
@@ -152,6 +157,40 @@ fn what_is_no_state_is_refused_with_a_sentence_and_left_alone() {
     );
 }
 
+/// Where the state files of earlier versions are, packed.
+fn samples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/file/samples")
+}
+
+/// A state file as version 1 wrote it is read by every later one. A version that adds an upgrade step
+/// adds a file of its own, made by `UPDATE_STATE=1 cargo test --lib store::`; those that are there are
+/// never made anew.
+#[test]
+fn the_state_file_of_version_1_is_read_as_it_was_written() {
+    let packed = samples().join("v1.redb.gz");
+    let (_folder, path) = folder();
+    if std::env::var_os("UPDATE_STATE").is_some() && !packed.exists() {
+        let store = open(&path).unwrap();
+        store.shared.commit(&sample::commit()).unwrap();
+        drop(store);
+        fs::create_dir_all(samples()).unwrap();
+        let file = fs::File::create(&packed).unwrap();
+        let mut packing = flate2::write::GzEncoder::new(file, flate2::Compression::best());
+        packing.write_all(&fs::read(&path).unwrap()).unwrap();
+        packing.finish().unwrap();
+    }
+    let mut file = fs::File::create(&path).unwrap();
+    let packed = fs::File::open(&packed).unwrap();
+    io::copy(&mut flate2::read::GzDecoder::new(packed), &mut file).unwrap();
+    drop(file);
+
+    let found = store_of(&path);
+    let expected = sample::remembered();
+    assert_eq!(found.projects, expected.projects);
+    assert_eq!(found.rows, expected.rows);
+    assert_eq!(found.told, expected.told);
+}
+
 /// A file with enough in it that damage can hit anything.
 fn full() -> Vec<u8> {
     let (_folder, path) = folder();
@@ -220,22 +259,187 @@ async fn after_an_error_of_the_disk_the_file_is_opened_anew() {
     assert_eq!(totals(&remembered), [&RecordedValue::Counter(3.0)]);
 }
 
-#[test]
-fn a_damaged_instance_id_is_refused_before_anything_is_written() {
-    let (_folder, path) = folder();
-    drop(open(&path).unwrap());
-    let database = Database::create(&path).unwrap();
+/// Changes a state file behind the program's back.
+fn tamper(path: &Path, change: impl FnOnce(&redb::WriteTransaction)) {
+    let database = Database::create(path).unwrap();
     let transaction = database.begin_write().unwrap();
-    let meta = redb::TableDefinition::<&str, &[u8]>::new("meta");
-    let mut table = transaction.open_table(meta).unwrap();
-    table.insert("instance", [0xff; 3].as_slice()).unwrap();
-    drop(table);
+    change(&transaction);
     transaction.commit().unwrap();
-    drop(database);
-    let before = fs::read(&path).unwrap();
-    let error = open(&path).unwrap_err();
+}
+
+fn is_refused_as_damaged(path: &Path) -> String {
+    let before = fs::read(path).unwrap();
+    let error = open(path).unwrap_err();
     assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    assert!(before == fs::read(path).unwrap(), "the file was changed");
+    error.to_string()
+}
+
+#[test]
+fn a_damaged_record_of_the_file_itself_is_refused_before_anything_is_written() {
+    let meta = redb::TableDefinition::<&str, &[u8]>::new("meta");
+    for record in ["state", "format"] {
+        for content in [Some(&[0xff; 30][..]), None] {
+            let (_folder, path) = folder();
+            drop(open(&path).unwrap());
+            tamper(&path, |transaction| {
+                let mut table = transaction.open_table(meta).unwrap();
+                match content {
+                    Some(content) => drop(table.insert(record, content).unwrap()),
+                    None => drop(table.remove(record).unwrap()),
+                }
+            });
+            let error = is_refused_as_damaged(&path);
+            assert!(error.contains(record), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_record_that_was_lost_moved_or_came_back_is_refused() {
+    let rows = redb::TableDefinition::<(u64, &[u8]), &[u8]>::new("rows");
+    let first = |table: &redb::Table<'_, (u64, &'static [u8]), &'static [u8]>| {
+        use redb::ReadableTable as _;
+        let (key, value) = table.first().unwrap().unwrap();
+        (key.value().1.to_vec(), value.value().to_vec())
+    };
+    let (_folder, path) = folder();
+    let store = open(&path).unwrap();
+    store.shared.commit(&commit(1.0)).unwrap();
+    drop(store);
+    let mut old = None;
+    tamper(&path, |transaction| {
+        old = Some(first(&transaction.open_table(rows).unwrap()));
+    });
+    let (key, old) = old.unwrap();
+    let store = open(&path).unwrap();
+    store.shared.commit(&commit(2.0)).unwrap();
+    drop(store);
+    let good = fs::read(&path).unwrap();
+    type Tamper<'a> = &'a dyn Fn(&mut redb::Table<'_, (u64, &'static [u8]), &'static [u8]>);
+    let cases: [(Tamper<'_>, &str); 3] = [
+        (
+            &|table| drop(table.remove((1, &key[..])).unwrap()),
+            "missing",
+        ),
+        (
+            &|table| drop(table.insert((1, &key[..]), &old[..]).unwrap()),
+            "missing",
+        ),
+        (
+            &|table| {
+                let (key, value) = first(table);
+                table.remove((1, &key[..])).unwrap();
+                table.insert((2, &key[..]), &value[..]).unwrap();
+            },
+            "checksum",
+        ),
+    ];
+    for (change, why) in cases {
+        fs::write(&path, &good).unwrap();
+        tamper(&path, |transaction| {
+            change(&mut transaction.open_table(rows).unwrap());
+        });
+        let error = is_refused_as_damaged(&path);
+        assert!(error.contains(why), "{error}");
+    }
+    fs::write(&path, &good).unwrap();
+    assert_eq!(totals(&store_of(&path)), [&RecordedValue::Counter(2.0)]);
+}
+
+/// What a file remembers.
+fn store_of(path: &Path) -> Remembered {
+    open(path).unwrap().shared.load().unwrap()
+}
+
+#[test]
+fn the_state_of_another_gitlab_is_refused_unless_it_is_accepted() {
+    let (_folder, path) = folder();
+    let store = open(&path).unwrap();
+    store.shared.commit(&commit(5.0)).unwrap();
+    drop(store);
+    let at = |address: &str, accept_instance| FileSettings {
+        gitlab: Url::parse(address).unwrap(),
+        accept_instance,
+        ..settings(&path)
+    };
+    // The same, otherwise written.
+    for same in [
+        "https://GitLab.example.com/",
+        "https://gitlab.example.com:443",
+    ] {
+        FileStore::open(&at(same, false), &Clock::manual(NOW), |_| {}).unwrap();
+    }
+    let before = fs::read(&path).unwrap();
+    let other = "https://git.example.org/gitlab";
+    let error = FileStore::open(&at(other, false), &Clock::manual(NOW), |_| {}).unwrap_err();
     assert!(before == fs::read(&path).unwrap(), "the file was changed");
+    let error = error.to_string();
+    for part in [
+        "https://gitlab.example.com,",
+        other,
+        "--state-reset",
+        "state.accept_instance: true",
+    ] {
+        assert!(error.contains(part), "no {part:?} in {error}");
+    }
+    let mut said = Vec::new();
+    let accepted = FileStore::open(&at(other, true), &Clock::manual(NOW), |it| said.push(it));
+    let remembered = accepted.unwrap().shared.load().unwrap();
+    assert_eq!(totals(&remembered), [&RecordedValue::Counter(5.0)]);
+    let found = "https://gitlab.example.com".to_owned();
+    let given = other.to_owned();
+    assert_eq!(said, [Opening::Accepted { found, given }]);
+    // From now on the file is the other's.
+    FileStore::open(&at(other, false), &Clock::manual(NOW), |_| {}).unwrap();
+    let error = open(&path).unwrap_err();
+    assert!(matches!(error, OpenError::OtherInstance { .. }), "{error}");
+}
+
+#[test]
+fn of_single_flipped_bits_in_a_closed_file_each_is_found_or_harmless() {
+    const FLIPS: usize = 600;
+    /// Bytes of the database's header, which says where everything is: more of its bits are flipped.
+    const HEADER: usize = 320;
+    let good = full();
+    let (_folder, path) = folder();
+    fs::write(&path, &good).unwrap();
+    let whole = store_of(&path);
+    let mut random = rand::rngs::StdRng::seed_from_u64(16);
+    let (mut refused, mut equal) = (0, 0);
+    let anywhere = (0..FLIPS).map(|_| random.random_range(0..good.len() * 8));
+    let bits: Vec<usize> = anywhere.chain((0..HEADER * 8).step_by(5)).collect();
+    for bit in bits.iter().copied() {
+        let mut flipped = good.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&path, &flipped).unwrap();
+        match open(&path) {
+            Ok(store) => {
+                let found = store.shared.load().unwrap();
+                assert_eq!(found.projects, whole.projects, "bit {bit}");
+                assert_eq!(found.rows, whole.rows, "bit {bit}");
+                assert_eq!(found.told, whole.told, "bit {bit}");
+                equal += 1;
+            }
+            Err(error) => {
+                assert!(
+                    matches!(error, OpenError::Damaged { .. }),
+                    "bit {bit}: {error}"
+                );
+                assert!(
+                    flipped == fs::read(&path).unwrap(),
+                    "bit {bit} changed the file"
+                );
+                refused += 1;
+            }
+        }
+    }
+    let flips = bits.len();
+    println!("{flips} flips: {refused} refused, {equal} harmless, 0 with other numbers");
+    assert!(
+        refused > FLIPS / 10,
+        "{refused} refused: the file is nearly empty"
+    );
 }
 
 #[tokio::test]

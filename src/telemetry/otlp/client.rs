@@ -10,6 +10,7 @@ use tonic::metadata::MetadataMap;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use super::{Header, OtlpTarget};
+use crate::tls::{self, CertificateError, Certificates};
 
 const USER_AGENT: &str = concat!("amazing-gitlab-exporter/", env!("CARGO_PKG_VERSION"));
 
@@ -19,19 +20,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Why no OTLP client can be made of the settings.
 #[derive(Debug, Error)]
 pub enum ClientError {
-    /// The file with trusted certificates is not readable.
-    #[error("cannot read the certificates in {}: {source}", path.display())]
-    ReadCertificates {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The file holds no certificate.
-    #[error("{} holds no PEM certificate that can be used", path.display())]
+    /// The file with trusted certificates cannot be used.
+    #[error("cannot use the certificates in {}: {source}", path.display())]
     Certificates {
         /// The file.
         path: PathBuf,
+        /// Why.
+        source: CertificateError,
     },
     /// A header that HTTP cannot carry. Its value is a secret and not shown.
     #[error("{name:?} is no usable header: its name or its value has characters that HTTP forbids")]
@@ -120,7 +115,7 @@ pub(crate) fn grpc_channel(target: &OtlpTarget) -> Result<Channel, ClientError> 
         let system = ClientTlsConfig::new().with_native_roots();
         endpoint = match &target.ca_cert_path {
             Some(path) => {
-                let certificate = Certificate::from_pem(read_certificates(path)?);
+                let certificate = Certificate::from_pem(read_certificates(path)?.pem());
                 let both = system.ca_certificate(certificate.clone());
                 let alone = ClientTlsConfig::new().ca_certificate(certificate);
                 // A system without certificates is no obstacle where there is one to trust.
@@ -165,7 +160,7 @@ pub(crate) fn blocking_http_client(
     reason = "it talks to the OTLP receiver, never to GitLab"
 )]
 fn http_client_builder(target: &OtlpTarget) -> Result<reqwest::ClientBuilder, ClientError> {
-    install_crypto_provider();
+    tls::install_provider();
     let mut builder = reqwest::Client::builder()
         .user_agent(USER_AGENT)
         .timeout(target.timeout)
@@ -173,36 +168,17 @@ fn http_client_builder(target: &OtlpTarget) -> Result<reqwest::ClientBuilder, Cl
         // Headers are secrets, and a redirect may lead to another origin.
         .redirect(reqwest::redirect::Policy::none());
     if let Some(path) = &target.ca_cert_path {
-        let certificates = reqwest::Certificate::from_pem_bundle(&read_certificates(path)?)
-            .ok()
-            .filter(|certificates| !certificates.is_empty())
-            .ok_or_else(|| ClientError::Certificates { path: path.clone() })?;
+        let certificates = read_certificates(path)?.for_http()?;
         builder = builder.tls_certs_merge(certificates);
     }
     Ok(builder)
 }
 
-fn read_certificates(path: &Path) -> Result<Vec<u8>, ClientError> {
-    let pem = std::fs::read(path).map_err(|source| ClientError::ReadCertificates {
+fn read_certificates(path: &Path) -> Result<Certificates, ClientError> {
+    Certificates::read(path).map_err(|source| ClientError::Certificates {
         path: path.to_owned(),
         source,
-    })?;
-    let marker = b"-----BEGIN CERTIFICATE-----";
-    if pem.windows(marker.len()).any(|window| window == marker) {
-        Ok(pem)
-    } else {
-        Err(ClientError::Certificates {
-            path: path.to_owned(),
-        })
-    }
-}
-
-/// reqwest is built without a TLS provider of its own and takes the process's.
-fn install_crypto_provider() {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Losing the race against another installer is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    }
+    })
 }
 
 #[cfg(test)]
@@ -244,7 +220,7 @@ mod tests {
         let mut missing = target("https://127.0.0.1:4318/v1/metrics");
         missing.ca_cert_path = Some("/nonexistent/ca.pem".into());
         let error = http_client(&missing).unwrap_err();
-        assert!(matches!(error, ClientError::ReadCertificates { .. }));
+        assert!(matches!(error, ClientError::Certificates { .. }));
         assert!(error.to_string().contains("/nonexistent/ca.pem"), "{error}");
 
         let mut file = tempfile::NamedTempFile::new().unwrap();

@@ -15,7 +15,8 @@ use opentelemetry_sdk::error::OTelSdkError;
 use super::otlp::{CountExports, Outcome, Signal};
 use crate::catalogue::labels::{
     ApiEndpointLabels, ApiRequestLabels, ApiStatusLabels, BuildLabels, CollectorErrorLabels,
-    CollectorLabels, GitLabLabels, MetricLabels, NoLabels, OtlpExportLabels, QueryLabels,
+    CollectorLabels, GitLabLabels, MetricLabels, NoLabels, OtlpExportLabels, PriorityLabels,
+    QueryLabels,
 };
 use crate::catalogue::{self, exporter};
 use crate::clock::{Clock, UnixSeconds};
@@ -67,6 +68,7 @@ struct Runs {
     lag: Gauge<CollectorLabels>,
     queued: Gauge<NoLabels>,
     running: Gauge<NoLabels>,
+    waiting: Gauge<PriorityLabels>,
 }
 
 struct Process {
@@ -250,6 +252,16 @@ impl OwnMetrics {
         self.runs.running.set(NoLabels {}, number(running));
     }
 
+    /// How much later than due the latest task is that waits, by priority.
+    pub fn tasks_lag(&self, lag: impl IntoIterator<Item = (&'static str, Duration)>) {
+        for (priority, lag) in lag {
+            let priority = priority.into();
+            self.runs
+                .waiting
+                .set(PriorityLabels { priority }, lag.as_secs_f64());
+        }
+    }
+
     /// Projects tracked, and how many of them have been read whole since the start, or failed.
     pub fn projects(&self, tracked: usize, read: usize) {
         self.runs.projects.set(NoLabels {}, number(tracked));
@@ -344,6 +356,7 @@ impl Runs {
             lag: meters.gauge(&exporter::COLLECTION_LAG),
             queued: meters.gauge(&exporter::TASKS_QUEUED),
             running: meters.gauge(&exporter::TASKS_RUNNING),
+            waiting: meters.gauge(&exporter::TASKS_LAG),
         }
     }
 }

@@ -145,6 +145,7 @@ fn runs_projects_and_store_are_told() {
     assert_eq!(samples(&own)["age_initial_sync_progress_ratio"], 1.0);
     own.projects(4, 1);
     own.tasks(3, 2);
+    own.tasks_lag([("backfill", Duration::from_secs(90))]);
     own.scrape_duration("jobs", Duration::from_millis(250));
     own.scrape_error("jobs", "timeout");
     own.collection_succeeded("jobs", UnixSeconds(1_800_000_000), Duration::from_secs(7));
@@ -175,6 +176,10 @@ fn runs_projects_and_store_are_told() {
     assert_eq!(
         (samples["age_tasks_queued"], samples["age_tasks_running"]),
         (3.0, 2.0)
+    );
+    assert_eq!(
+        samples[r#"age_tasks_lag_seconds{priority="backfill"}"#],
+        90.0
     );
     assert_eq!(samples["age_gitlab_tier"], 1.0);
     assert_eq!(
@@ -267,6 +272,7 @@ fn series_of_the_table_are_counted_by_metric() {
     use crate::catalogue::labels::RefSourceLabels;
     use crate::catalogue::pipelines;
     use crate::series::Update;
+    use crate::types::ProjectId;
 
     let own = own();
     let births = (0..12).map(|i| {
@@ -278,7 +284,7 @@ fn series_of_the_table_are_counted_by_metric() {
         })
     });
     let update = Update {
-        births: births.collect(),
+        births: births.map(|key| (ProjectId(1), key)).collect(),
         ..Update::default()
     };
     own.table.apply(update, UnixSeconds(1_800_000_000));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use amazing_gitlab_exporter::catalogue::{self, Collector};
-use amazing_gitlab_exporter::config::Settings;
+use amazing_gitlab_exporter::config::{Config, Settings};
 use amazing_gitlab_exporter::types;
 use gitlab_simulator::world::{PipelineSpec, Tier, Variable};
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
@@ -62,24 +62,24 @@ const KINDS: [Kind; 5] = [
     },
 ];
 
+/// Every collector, on, over everything.
 fn everything() -> Settings {
-    let mut settings = watch_everything();
-    let collectors = &mut settings.collectors;
-    collectors.merge_requests.enabled = true;
-    collectors.code_review.enabled = true;
-    collectors.environments.enabled = true;
-    collectors.test_reports.enabled = true;
-    collectors.test_reports.include_test_cases = true;
-    collectors.dora.enabled = true;
-    collectors.value_stream.enabled = true;
-    collectors.repository.enabled = true;
-    collectors.contributors.enabled = true;
-    collectors.schedules.enabled = true;
-    collectors.runners.enabled = true;
-    collectors.security.enabled = true;
-    collectors.variables.enabled = true;
-    collectors.variables.regexp = Some("^DEPLOY_".parse().expect("a regular expression"));
-    settings
+    let mut yaml = "gitlab: {token: t}\nwildcards: [{}]\ncollectors:\n".to_owned();
+    for collector in Collector::ALL {
+        let more = match collector {
+            Collector::ChildPipelines => continue,
+            Collector::TestReports => ", include_test_cases: true",
+            Collector::Variables => ", regexp: '^DEPLOY_'",
+            _ => "",
+        };
+        let name = collector.as_str();
+        yaml.push_str(&format!("  {name}: {{enabled: true{more}}}\n"));
+    }
+    let config = Config::from_yaml(&yaml).expect("a configuration");
+    Settings {
+        collectors: config.collectors.clone(),
+        ..watch_everything()
+    }
 }
 
 fn world(kind: &Kind) -> World {

@@ -96,7 +96,7 @@ impl Rig {
     pub fn record(&mut self, batch: &[Measurement]) {
         let deltas = self.instruments.record(batch).unwrap();
         let now = self.clock.now();
-        let rows = self.table.stage(&deltas, now);
+        let rows = self.table.stage(&deltas, |_| ProjectId(1), now);
         let update = Update {
             rows,
             ..Update::default()

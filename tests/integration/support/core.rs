@@ -116,6 +116,8 @@ impl Core {
             path: path.to_owned(),
             reset: false,
             patience: PATIENCE,
+            gitlab: client.url.clone(),
+            accept_instance: false,
         };
         let clock = Clock::manual(now(simulator));
         let store = FileStore::open(&file, &clock, |_| {}).expect("a state file");
@@ -191,10 +193,13 @@ impl Parts {
         remembered: Vec<(ProjectId, Arc<ProjectMemory>)>,
     ) -> Core {
         let Self { clock, table } = self;
+        // What a test switches on or off by hand.
+        let mut settings = settings.clone();
+        settings.resolve();
         let gitlab = GitLab::new(client, Arc::new(NoAccounting), clock.clone()).expect("a client");
         let heard = Arc::new(Heard::default());
         let scheduler = Scheduler::new(
-            settings,
+            &settings,
             &gitlab,
             recorder,
             remembered,

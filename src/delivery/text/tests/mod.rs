@@ -43,7 +43,7 @@ impl Ours {
 
     fn record(&mut self, batch: &[Measurement]) {
         let deltas = self.instruments.record(batch).unwrap();
-        let rows = self.table.stage(&deltas, BORN);
+        let rows = self.table.stage(&deltas, |_| ProjectId(1), BORN);
         for delta in deltas {
             if delta.family.desc().kind == Kind::Gauge {
                 let same = |old: &Delta| (old.family, &old.labels) != (delta.family, &delta.labels);

@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::gitlab::model::{Known, Page, PipelineMergeRequest, RefKind, Role, Status, Upstream};
+use crate::gitlab::Excess;
+use crate::gitlab::model::{
+    Known, Page, Pipeline, PipelineMergeRequest, RefKind, Role, Status, Upstream,
+};
 use crate::types::{PipelineId, ProjectId};
 
 #[tokio::test]
@@ -183,21 +186,13 @@ async fn numbers_without_sense_become_nothing() {
 }
 
 #[tokio::test]
-async fn a_number_beyond_a_float_costs_no_more_than_itself() {
-    let answer = data(&[project(
-        1,
-        page(&[pipeline(1), pipeline(2)], None),
-        Value::Null,
-    )]);
-    let text = answer
-        .to_string()
-        .replacen("\"queuedDuration\":10.0", "\"queuedDuration\":1e999", 1)
-        .replacen("\"ref\":\"main\"", "\"ref\":\"release-1e999\"", 1);
-    let batch = changes(Reply::json(text)).await.unwrap();
-    let pipelines = &batch.items[0].pipelines;
-    assert_eq!(pipelines.items.len(), 2);
-    assert_eq!(pipelines.items[0].queued_duration, None);
-    assert_eq!(&*pipelines.items[0].git_ref, "release-1e999");
+async fn a_number_beyond_a_float_spoils_the_answer_which_is_then_asked_for_in_parts() {
+    let answer = data(&[project(1, page(&[pipeline(1)], None), Value::Null)]);
+    let text = answer.to_string();
+    let text = text.replacen("\"queuedDuration\":10.0", "\"queuedDuration\":1e999", 1);
+    let error = changes(Reply::json(text)).await.unwrap_err();
+    assert_eq!(error.kind(), "decode");
+    assert!(error.may_be_one_items_fault(), "{error}");
 }
 
 #[tokio::test]
@@ -250,27 +245,84 @@ async fn strange_names_come_through_unchanged() {
     assert_eq!(read, names.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
+/// A first page that leads to `c1`.
+fn first_page() -> Page<Pipeline> {
+    Page {
+        next: Some("c1".to_owned()),
+        ..Page::default()
+    }
+}
+
 #[tokio::test]
 async fn more_pages_are_asked_for_by_cursor_and_kind() {
-    let answer = data(&[project(1, Value::Null, page(&[pipeline(5)], Some("c2")))]);
-    let fake = Fake::script(vec![reply(&answer), reply(&data(&[]))]).await;
+    let more = |next| data(&[project(1, Value::Null, page(&[pipeline(5)], next))]);
+    let replies = vec![
+        reply(&more(Some("c2"))),
+        reply(&more(None)),
+        reply(&data(&[])),
+    ];
+    let fake = Fake::script(replies).await;
     let gitlab = fake.gitlab();
-    let page = gitlab
-        .more_pipelines(ProjectId(1), Which::MovedSince(SINCE), true, "c1")
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!((page.items.len(), page.next.as_deref()), (1, Some("c2")));
-    let variables = fake.seen()[0].variables();
+    let (id, which) = (ProjectId(1), Which::MovedSince(SINCE));
+    let whole = gitlab.rest_of_pipelines(id, which, true, first_page());
+    let whole = whole.await.unwrap();
+    assert_eq!((whole.items.len(), whole.next.as_deref()), (2, None));
+    let seen = fake.seen();
+    let variables = seen[0].variables();
     assert_eq!(variables["childrenAfter"], "c1");
     assert_eq!(
         (&variables["moved"], &variables["children"]),
         (&json!(false), &json!(true))
     );
-    let gone = gitlab
-        .more_pipelines(ProjectId(1), Which::MovedSince(SINCE), false, "c1")
-        .await
-        .unwrap();
-    assert_eq!(gone, None);
-    assert_eq!(fake.seen()[1].variables()["movedAfter"], "c1");
+    assert_eq!(seen[1].variables()["childrenAfter"], "c2");
+    let gone = gitlab.rest_of_pipelines(id, which, false, first_page());
+    assert_eq!(gone.await.unwrap().next.as_deref(), Some("c1"));
+    assert_eq!(fake.seen()[2].variables()["movedAfter"], "c1");
+}
+
+#[tokio::test]
+async fn a_chain_of_pages_that_never_ends_is_left_with_an_error_that_names_it() {
+    for (same, wanted, requests) in [(true, Excess::Loop, 1), (false, Excess::Pages(500), 499)] {
+        let fake = Fake::start(move |_, number| {
+            let next = if same {
+                "c1".to_owned()
+            } else {
+                format!("d{number}")
+            };
+            reply(&data(&[project(1, page(&[], Some(&next)), Value::Null)]))
+        })
+        .await;
+        let which = Which::MovedSince(SINCE);
+        let error = fake
+            .gitlab()
+            .rest_of_pipelines(ProjectId(1), which, false, first_page())
+            .await
+            .unwrap_err();
+        assert!(matches!(error.cause, Cause::TooMuch(excess) if excess == wanted));
+        assert!(
+            error.to_string().starts_with("GraphQL ProjectChanges: "),
+            "{error}"
+        );
+        assert!(!error.graphql_unavailable() && !error.may_be_one_items_fault());
+        assert_eq!(fake.seen().len(), requests);
+    }
+}
+
+#[tokio::test]
+async fn a_page_with_more_than_gitlab_gives_fails_its_project_alone() {
+    let many: Vec<Value> = (1..=40_000).map(pipeline).collect();
+    let answer = data(&[
+        project(1, page(&[pipeline(1)], None), Value::Null),
+        project(2, page(&many, None), Value::Null),
+        project(3, Value::Null, page(&[pipeline(3)], None)),
+    ]);
+    let batch = changes(reply(&answer)).await.unwrap();
+    assert_eq!(ids(&batch), [1, 3]);
+    let failed = &batch.failed[0];
+    assert_eq!(failed.id, ProjectId(2));
+    assert_eq!(failed.too_much, Some(Excess::PageItems(100)));
+    assert_eq!(
+        failed.why,
+        "GraphQL ProjectChanges: projects.nodes[1].moved"
+    );
 }

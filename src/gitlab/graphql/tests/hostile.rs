@@ -53,19 +53,6 @@ fn sample(answer: GraphQlAnswer) -> (Value, Vec<&'static str>) {
             ];
             (data(&nodes), lists)
         }
-        GraphQlAnswer::MergeRequestStates => {
-            let merge_request = |iid: u64| {
-                json!({"iid": iid.to_string(), "state": "merged", "targetBranch": "main",
-                    "sourceBranch": "topic", "updatedAt": "2026-01-05T12:00:00Z"})
-            };
-            let nodes = [1, 2, 3].map(|id| {
-                let list = [1, 2, 3].map(|iid| merge_request(10 * id + iid));
-                json!({"id": format!("gid://gitlab/Project/{id}"),
-                    "mergeRequests": {"nodes": list}})
-            });
-            let lists = vec![projects, "/data/projects/nodes/1/mergeRequests/nodes"];
-            (data(&nodes), lists)
-        }
         GraphQlAnswer::MergeRequestReviews => {
             let nodes = [1, 2, 3].map(|id| {
                 let list = [1, 2, 3].map(|iid| reviewed(10 * id + iid));

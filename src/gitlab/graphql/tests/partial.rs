@@ -235,5 +235,5 @@ fn collect(value: &Value, at: String, pointers: &mut Vec<String>) {
 
 fn changes_of(body: &str) -> Option<Batch<ProjectChanges>> {
     let partial = read::<queries::project_changes::ResponseData>(body.as_bytes()).ok()?;
-    crate::gitlab::graphql::changes::batch(&[ProjectId(1)], partial).ok()
+    projects::read::<queries::ProjectChanges>(&[ProjectId(1)], partial).ok()
 }

@@ -97,7 +97,7 @@ async fn lists_of_pipelines() {
         println!("{name}: {}", items.len());
         let filter = PipelineFilter::default();
         let read = served(&items, async |gitlab| {
-            gitlab.pipelines(PROJECT, &filter, None).await.unwrap()
+            gitlab.newest_pipelines(PROJECT, &filter).await.unwrap()
         })
         .await;
         for (item, read) in items.iter().zip(read) {
@@ -234,8 +234,6 @@ async fn branches_and_tags() {
         .await;
         for (item, read) in items.iter().zip(read) {
             assert_eq!(item["name"], *read.name);
-            assert_eq!(item["default"].as_bool().unwrap_or(false), read.default);
-            same_second(read.committed_at, &item["commit"]["committed_date"]);
         }
     }
 }

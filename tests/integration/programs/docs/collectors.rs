@@ -1,8 +1,7 @@
-//! The table of collectors in docs/getting-started.md against the collectors.
+//! The words in the table of collectors in docs/getting-started.md against sources and queries.
 
 use std::sync::Arc;
 
-use amazing_gitlab_exporter::catalogue::Collector;
 use amazing_gitlab_exporter::clock::Clock;
 use amazing_gitlab_exporter::config::Config;
 use amazing_gitlab_exporter::gitlab::model::{Known, Project, Role};
@@ -17,8 +16,6 @@ use super::markdown::{cells, read};
 
 struct Row {
     collector: String,
-    default: String,
-    every: String,
     role: String,
     tier: String,
     requests: String,
@@ -31,11 +28,9 @@ fn table() -> Vec<Row> {
     let rows = rows.skip(2).take_while(|line| line.starts_with('|'));
     let row = |line: &str| {
         let cells: [String; 6] = cells(line).try_into().expect("six cells");
-        let [collector, default, every, role, tier, requests] = cells;
+        let [collector, _default, _every, role, tier, requests] = cells;
         Row {
             collector: collector.trim_matches('`').to_owned(),
-            default,
-            every,
             role,
             tier,
             requests,
@@ -47,33 +42,6 @@ fn table() -> Vec<Row> {
 fn config(more: &str) -> Config {
     let yaml = format!("gitlab: {{token: t}}\nwildcards: [{{}}]\n{more}");
     Config::from_yaml(&yaml).expect("a configuration")
-}
-
-#[test]
-fn it_has_every_collector_with_its_default_and_interval() {
-    let config = config("");
-    let collectors = &config.redacted()["collectors"];
-    let rows = table();
-    let names: Vec<&str> = rows.iter().map(|row| row.collector.as_str()).collect();
-    assert_eq!(names, Collector::ALL.map(Collector::as_str));
-    for row in &rows {
-        let switches = config.collectors.switches();
-        let on = switches.contains(&(row.collector.as_str(), true));
-        assert_eq!(
-            row.default,
-            if on { "on" } else { "off" },
-            "{}",
-            row.collector
-        );
-        let seconds = collectors[&row.collector]["interval_seconds"].as_u64();
-        let every = match seconds {
-            None => "with `pipelines`".to_owned(),
-            Some(seconds) if seconds >= 3600 => format!("{} h", seconds / 3600),
-            Some(seconds) if seconds >= 60 => format!("{} min", seconds / 60),
-            Some(seconds) => format!("{seconds} s"),
-        };
-        assert_eq!(row.every, every, "{}", row.collector);
-    }
 }
 
 fn target(config: &Config, role: Role, tier: Tier) -> Target {
@@ -121,9 +89,7 @@ async fn roles_and_tiers_are_those_that_sources_ask_for() {
     let settings = Settings::new(config.gitlab.url.clone(), token);
     let gitlab = GitLab::new(&settings, Arc::new(NoAccounting), Clock::System).expect("a client");
     let feed = Arc::new(ChangeFeed::new(&config, &gitlab, Clock::System));
-    let mut sources = sources(&config, &gitlab, &feed);
-    // Of those on the change feed `check` says what they need.
-    sources.retain(|source| source.needs() == Needs::Tier);
+    let sources = sources(&config, &gitlab, &feed);
     let roles = [
         Role::GUEST,
         Role::REPORTER,
@@ -135,7 +101,8 @@ async fn roles_and_tiers_are_those_that_sources_ask_for() {
     for row in table() {
         let own = |source: &&Arc<dyn Source>| {
             let mut collectors = source.collectors().iter();
-            collectors.any(|collector| collector.as_str() == row.collector)
+            source.needs() == Needs::Tier
+                && collectors.any(|collector| collector.as_str() == row.collector)
         };
         let Some(source) = sources.iter().find(own) else {
             // Those on the change feed, of which `check` says the same.

@@ -1,8 +1,7 @@
 //! Samples of repositories, their commits and people, environments, and what was shipped to them.
 
 use super::*;
-use crate::gitlab::repository::SEVERITIES;
-use crate::gitlab::reviews::{NoteKind, WhichMergeRequests};
+use crate::gitlab::model::{NoteKind, SEVERITIES, WhichMergeRequests};
 
 /// Asserts that samples were seen, where they are at hand.
 fn assert_seen(seen: usize, least: usize) {

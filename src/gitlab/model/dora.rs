@@ -89,7 +89,7 @@ pub struct Days {
 
 impl Days {
     /// First and last day as GitLab's `Date` has it: `2026-01-05`.
-    pub(super) fn dates(self) -> [String; 2] {
+    pub(in crate::gitlab) fn dates(self) -> [String; 2] {
         [self.first, self.last].map(|at| {
             let text = at.to_string();
             text.split('T').next().unwrap_or_default().to_owned()
@@ -101,9 +101,4 @@ impl Days {
     pub fn count(self) -> i64 {
         self.last.day() - self.first.day() + 1
     }
-}
-
-/// A figure that makes sense.
-pub(super) fn sensible(value: Option<f64>) -> Option<f64> {
-    value.filter(|value| value.is_finite() && *value >= 0.0)
 }

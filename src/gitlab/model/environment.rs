@@ -1,0 +1,68 @@
+//! Environments, deployments, incidents.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::UnixSeconds;
+use crate::types::Text;
+
+/// An environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// Its id, unique in the instance.
+    pub id: u64,
+    /// Its name, such as `review/feature-1`.
+    pub name: Text,
+    /// GitLab's lower-case tier; empty when it does not say.
+    pub tier: Text,
+    /// `available`, `stopping` or `stopped`.
+    pub state: Text,
+    /// Where it is reached.
+    pub external_url: Option<Text>,
+}
+
+/// A deployment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Deployment {
+    /// Its id, unique in the instance.
+    pub id: u64,
+    /// Id of its environment.
+    pub environment: u64,
+    /// Name of its environment.
+    pub environment_name: Text,
+    /// Commit.
+    pub sha: Text,
+    /// GitLab's lower-case status.
+    pub status: Text,
+    /// When it was created.
+    pub created_at: UnixSeconds,
+    /// When it last changed.
+    pub updated_at: UnixSeconds,
+    /// When it ended: its job's end, or its last change where no job deployed. REST has no time of
+    /// its own for it. None while it has not ended.
+    pub finished_at: Option<UnixSeconds>,
+    /// Seconds that its job ran, or from creation to end where no job deployed.
+    pub duration: Option<f64>,
+}
+
+impl Deployment {
+    /// Whether it succeeded.
+    #[must_use]
+    pub fn succeeded(&self) -> bool {
+        &*self.status == "success"
+    }
+}
+
+/// An issue of type incident.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incident {
+    /// Its number in the project.
+    pub iid: u64,
+    /// When it was created.
+    pub created_at: UnixSeconds,
+    /// When it last changed.
+    pub updated_at: UnixSeconds,
+    /// When it was closed; none while it is open.
+    pub closed_at: Option<UnixSeconds>,
+    /// Whether it was closed as a duplicate of another.
+    pub duplicate: bool,
+}

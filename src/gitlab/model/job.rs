@@ -1,0 +1,40 @@
+//! Jobs.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Known, RunnerType, Status};
+use crate::clock::UnixSeconds;
+use crate::types::{JobId, Text};
+
+/// A job that a runner runs. Bridges are not jobs here; see [`Downstream`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Unique id; a retry has its own.
+    pub id: JobId,
+    /// Name in the CI configuration.
+    pub name: Text,
+    /// Name of its stage.
+    pub stage: Text,
+    /// Status now.
+    pub status: Status,
+    /// Whether a newer run of the same job has taken its place.
+    pub retried: Known<bool>,
+    /// When it was created.
+    pub created_at: UnixSeconds,
+    /// When a runner took it.
+    pub started_at: Option<UnixSeconds>,
+    /// When it ended.
+    pub finished_at: Option<UnixSeconds>,
+    /// Whole seconds it ran; of a running job, up to now.
+    pub duration: Option<f64>,
+    /// Seconds it waited for a runner.
+    pub queued_duration: Option<f64>,
+    /// Percent of code covered by tests, from its log.
+    pub coverage: Option<f64>,
+    /// Why it failed (`script_failure`, …); only REST tells.
+    pub failure_reason: Known<Text>,
+    /// Type of its runner; hidden below Maintainer for group and project runners in GraphQL.
+    pub runner_type: Known<RunnerType>,
+    /// Bytes of all its artifacts together; null when it has none.
+    pub artifact_bytes: Option<u64>,
+}

@@ -1,0 +1,111 @@
+//! Environments, deployments, and what DORA figures are computed from.
+
+use super::keep::{Map, stored_enum, stored_struct};
+use crate::gitlab::model::DeploymentTier;
+use crate::gitlab::model::Environment;
+use crate::memory::dora;
+use crate::memory::environments::{
+    self, EnvironmentsMemory, EnvironmentsProgress, LastSuccess, RememberedEnvironment,
+};
+use crate::types::Text;
+
+stored_struct! {
+    StoredEnvironmentsState of EnvironmentsProgress {
+        first_seen: i64,
+        watermark: i64,
+        read_at: Option<i64>,
+        full_at: i64,
+        moved: i64,
+        turn: u64,
+    }
+}
+
+stored_enum! {
+    /// An event of a deployment.
+    StoredDeploymentEvent of environments::DeploymentEvent { Created, Finished }
+}
+
+stored_struct! {
+    StoredEnvironment of Environment {
+        id: u64,
+        name: Text,
+        tier: Text,
+        state: Text,
+        external_url: Option<Text>,
+    }
+}
+
+stored_struct! {
+    StoredSuccess of LastSuccess {
+        id: u64,
+        sha: Text,
+        finished_at: i64,
+        duration: Option<f64>,
+    }
+}
+
+stored_struct! {
+    StoredKnownEnvironment of RememberedEnvironment {
+        environment: StoredEnvironment,
+        newest: Option<(u64, Text)>,
+        success: Option<StoredSuccess>,
+        behind: Option<u64>,
+        asked: bool,
+    }
+}
+
+stored_struct! {
+    StoredEnvironments of EnvironmentsMemory {
+        claims: Map<(u64, StoredDeploymentEvent), i64>,
+        known: Map<u64, StoredKnownEnvironment>,
+    }
+}
+
+stored_struct! {
+    StoredDoraState of dora::DoraProgress {
+        read_at: Option<i64>,
+        full_at: i64,
+        moved: i64,
+        incidents_at: Option<i64>,
+        all_incidents_at: i64,
+        refused_at: Option<i64>,
+    }
+}
+
+stored_enum! {
+    StoredTier of DeploymentTier { Production, Staging, Testing, Development, Other }
+}
+
+stored_enum! {
+    StoredShipped of dora::Shipped {
+        Unasked,
+        Failed,
+        Early(Vec<u32>),
+        Known(Vec<u32>),
+    }
+}
+
+stored_struct! {
+    StoredDeployed of dora::Deployed {
+        environment: u64,
+        finished_at: i64,
+        shipped: StoredShipped,
+    }
+}
+
+stored_struct! {
+    StoredIncident of dora::Life {
+        created_at: i64,
+        closed_at: Option<i64>,
+        duplicate: bool,
+    }
+}
+
+stored_struct! {
+    StoredDora of dora::DoraMemory {
+        tiers: Vec<StoredTier>,
+        environments: Map<u64, StoredTier>,
+        deployments: Map<u64, StoredDeployed>,
+        incidents: Option<Map<u64, StoredIncident>>,
+    }
+}

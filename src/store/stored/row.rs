@@ -1,0 +1,93 @@
+//! A counter or histogram.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::UnixSeconds;
+use crate::series::{RecordedValue, RowRecord};
+use crate::types::ProjectId;
+
+/// A series; its project stands in its key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(in crate::store) struct Row {
+    pub(in crate::store) name: Cow<'static, str>,
+    /// Names and values, sorted by name.
+    pub(in crate::store) labels: Vec<(Cow<'static, str>, Arc<str>)>,
+    /// Seconds since the Unix epoch, as below.
+    pub(in crate::store) start: i64,
+    pub(in crate::store) changed: i64,
+    pub(in crate::store) value: Value,
+    pub(in crate::store) retiring: bool,
+}
+
+/// Its total.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(in crate::store) enum Value {
+    Counter(f64),
+    Histogram {
+        bounds: Arc<[f64]>,
+        buckets: Vec<u64>,
+        sum: f64,
+    },
+}
+
+impl From<&RowRecord> for Row {
+    fn from(record: &RowRecord) -> Self {
+        let RowRecord {
+            project: _,
+            name,
+            labels,
+            start,
+            changed,
+            value,
+            retiring,
+        } = record.clone();
+        Self {
+            name,
+            labels,
+            start: start.0,
+            changed: changed.0,
+            value: match value {
+                RecordedValue::Counter(total) => Value::Counter(total),
+                RecordedValue::Histogram {
+                    bounds,
+                    buckets,
+                    sum,
+                } => Value::Histogram {
+                    bounds,
+                    buckets,
+                    sum,
+                },
+            },
+            retiring,
+        }
+    }
+}
+
+impl Row {
+    /// The series as a project's.
+    pub(in crate::store) fn of(self, project: ProjectId) -> RowRecord {
+        RowRecord {
+            project,
+            name: self.name,
+            labels: self.labels,
+            start: UnixSeconds(self.start),
+            changed: UnixSeconds(self.changed),
+            value: match self.value {
+                Value::Counter(total) => RecordedValue::Counter(total),
+                Value::Histogram {
+                    bounds,
+                    buckets,
+                    sum,
+                } => RecordedValue::Histogram {
+                    bounds,
+                    buckets,
+                    sum,
+                },
+            },
+            retiring: self.retiring,
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! How what an earlier version wrote becomes what this one reads: every upgrade step stands here.
+//!
+//! What is stored of a project is stored in parts ([`super::stored::PARTS`]), and each counter or
+//! histogram in a row. Each kind has a version of its own: 1, and 1 more for each step. A step reads
+//! the content of one version and gives that of the next.
+//!
+//! To change the shape of a stored type: keep the old type beside the new one (as `v1`), and append
+//! a step from the old to the new here. To rename a metric or change its labels: append a step to
+//! [`ROWS`] that rewrites its rows, or gives `None` for those that cannot be rewritten; they are
+//! dropped, and a log line says so.
+
+use super::stored::Invalid;
+
+/// Content of one version to that of the next.
+pub(super) type PartStep = fn(&[u8]) -> Result<Vec<u8>, Invalid>;
+/// The same for a row; `None` where the series cannot go on.
+pub(super) type RowStep = fn(&[u8]) -> Result<Option<Vec<u8>>, Invalid>;
+
+/// All upgrade steps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Steps {
+    /// Of parts by their names, each from version 1 on.
+    pub(super) parts: &'static [(&'static str, &'static [PartStep])],
+    /// Of rows, from version 1 on.
+    pub(super) rows: &'static [RowStep],
+    /// Parts of earlier versions that are stored no more: what is there of them is dropped.
+    pub(super) dropped: &'static [&'static str],
+}
+
+/// The steps to this version of the program.
+pub(super) const STEPS: Steps = Steps {
+    parts: &[],
+    rows: &[],
+    dropped: &[],
+};
+
+/// The version that so many steps lead to.
+pub(super) const fn version(steps: usize) -> u16 {
+    steps as u16 + 1
+}
+
+impl Steps {
+    /// The steps of a part.
+    pub(super) fn of_part(&self, name: &str) -> &'static [PartStep] {
+        let known = self.parts.iter().find(|(part, _)| *part == name);
+        known.map_or(&[], |(_, steps)| steps)
+    }
+}
