@@ -199,6 +199,7 @@ fn every_built_metric_of_the_exporter_has_an_instrument() {
     own.scrape_duration("jobs", Duration::ZERO);
     own.collection_succeeded("jobs", UnixSeconds(1), Duration::ZERO);
     own.tasks(0, 0);
+    own.tasks_lag([("current", Duration::ZERO)]);
     own.projects(1, 1);
     own.store(true);
     let gathered = own.gather();
