@@ -5,19 +5,25 @@
 //!
 //! - [`config`]: every setting, where its value comes from, and whether it is right.
 //! - [`discovery`]: from settings to projects.
-//! - [`scheduler`]: what runs when; one run reads, measures and records.
-//! - [`source`]: what is read from GitLab together, for a batch of projects: the change feed, refs.
+//! - [`registry`]: the tracked projects: what is known of each, and when each is due for what.
+//! - [`scheduler`]: what runs when, and nothing else.
+//! - [`source`]: what is read from GitLab together, for a batch of projects.
 //! - [`gitlab`]: the only place that talks to GitLab: client, limiter, REST, GraphQL, model.
-//! - [`collector`]: pure functions from what was read to events and states, one file each.
+//! - [`facts`]: what sources hand to collectors; [`memory`]: what is remembered of a project.
+//! - [`collector`]: pure functions from facts and memory to events and states, one file each.
 //! - [`people`]: how people are called in labels.
+//! - [`ingest`]: what follows a run: measure, retire, record; [`observer`] is told of every run.
 //! - [`recorder`]: records, commits, shows, in this order.
-//! - [`store`]: what must not be lost, behind one trait; [`project`] is what is kept of a project.
-//! - [`telemetry`]: the catalogue of all metrics, the instruments built from it, Prometheus text,
-//!   OTLP push, the exporter's own metrics, traces and logs.
-//! - [`series`]: the table of all series: birth, change, retirement, limits.
+//! - [`store`]: what must not be lost, behind one trait, in types of its own.
+//! - [`catalogue`]: every metric as data, with its labels, buckets and instruments.
+//! - [`series`]: the table of all series: initialization, change, retirement, limits.
+//! - [`delivery`]: Prometheus text, OpenMetrics and OTLP push, from the table.
+//! - [`telemetry`]: the exporter's own metrics, traces and logs.
 //! - [`server`]: `/metrics`, status page, probes.
 //! - [`app`] wires them; [`cli`] is the command line; [`clock`] is the only place that knows the
-//!   time.
+//!   time; [`types`] are the words of all, [`tls`] reads certificates.
+//!
+//! What may use what: `docs/architecture.md`, held by a test.
 
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![cfg_attr(

@@ -16,7 +16,7 @@ use crate::gitlab::model::{Known, Project, Role};
 use crate::gitlab::{GitLab, GitLabError, NoAccounting, SetupError};
 use crate::scheduler::capability;
 use crate::source::change_feed::ChangeFeed;
-use crate::source::set::sources;
+use crate::source::sources;
 use crate::source::{Needs, Target};
 use crate::types::ProjectId;
 use crate::types::Tier;

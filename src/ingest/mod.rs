@@ -12,8 +12,8 @@ use tracing::Instrument;
 
 use crate::catalogue::{Activity, Collector};
 use crate::clock::{Clock, UnixSeconds};
+use crate::collector::Collectors;
 use crate::collector::Measured;
-use crate::collector::set::Collectors;
 use crate::config::Settings;
 use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::observer::Observer;

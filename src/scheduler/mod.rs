@@ -26,7 +26,7 @@ use crate::observer::Observer;
 use crate::recorder::Recorder;
 use crate::registry::{Batch, Holding, Priority, Registry, Room};
 use crate::source::change_feed::ChangeFeed;
-use crate::source::set::sources;
+use crate::source::sources;
 use crate::source::{Context, Source};
 use crate::types::ProjectId;
 use capability::CapabilityTask;

@@ -14,7 +14,6 @@ pub mod repository;
 pub mod runners;
 pub mod schedules;
 pub mod security;
-pub mod set;
 pub mod test_reports;
 pub mod value_stream;
 pub mod variables;
@@ -28,15 +27,27 @@ use futures::stream::{self, StreamExt};
 
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::config::ProjectSettings;
+use crate::config::{ProjectSettings, Settings};
 pub use crate::facts::Reading;
 use crate::facts::{Facts, Unavailable};
 use crate::gitlab::capability::Instance;
 use crate::gitlab::model::{Known, Project, Role};
-use crate::gitlab::{Cause, GitLabError};
+use crate::gitlab::{Cause, GitLab, GitLabError};
 use crate::memory::{ProjectMemory, Subject};
-use crate::types::Tier;
-use crate::types::{ProjectId, Text};
+use crate::types::{ProjectId, Text, Tier};
+use change_feed::{Backfill, ChangeFeed};
+use contributors::ContributorsSource;
+use dora::DoraSource;
+use environments::EnvironmentsSource;
+use merge_requests::MergeRequestsSource;
+use refs::RefsSource;
+use repository::RepositorySource;
+use runners::RunnersSource;
+use schedules::SchedulesSource;
+use security::SecuritySource;
+use test_reports::TestReportsSource;
+use value_stream::ValueStreamSource;
+use variables::VariablesSource;
 
 /// One reading of GitLab, and the collectors that measure it.
 #[async_trait]
@@ -142,6 +153,37 @@ pub enum Wants {
     AfterInterval,
     /// No; it is asked again as soon as something else was read of the project.
     WhenSomethingMoved,
+}
+
+/// The sources of whose collectors one is on for some project.
+#[must_use]
+pub fn sources(
+    settings: &Settings,
+    gitlab: &GitLab,
+    feed: &Arc<ChangeFeed>,
+) -> Vec<Arc<dyn Source>> {
+    let collectors = &settings.collectors;
+    let all: [Arc<dyn Source>; 14] = [
+        Arc::clone(feed) as _,
+        Arc::new(Backfill::new(feed)),
+        Arc::new(RefsSource::new(gitlab)),
+        Arc::new(MergeRequestsSource::new(settings, gitlab)),
+        Arc::new(EnvironmentsSource::new(&collectors.environments, gitlab)),
+        Arc::new(DoraSource::new(&collectors.dora, gitlab)),
+        Arc::new(RepositorySource::new(gitlab)),
+        Arc::new(ValueStreamSource::new(gitlab)),
+        Arc::new(SecuritySource::new(gitlab)),
+        Arc::new(TestReportsSource::new(&collectors.test_reports, gitlab)),
+        Arc::new(SchedulesSource::new(gitlab)),
+        Arc::new(VariablesSource::new(&collectors.variables, gitlab)),
+        Arc::new(RunnersSource::new(gitlab)),
+        Arc::new(ContributorsSource::new(&settings.labels, gitlab)),
+    ];
+    let is_on = |source: &Arc<dyn Source>| {
+        let mut collectors = source.collectors().iter();
+        source.needs() != Needs::Tier || collectors.any(|one| settings.enabled_anywhere(*one))
+    };
+    all.into_iter().filter(is_on).collect()
 }
 
 /// Runs futures side by side, at most `at_once` of them, and gives their results in order.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Exporter, first_round_is_over, projects_in};
 use crate::gitlab::{GitLab, Size};
-use crate::report::figure;
+use crate::report::{figure, note};
 use crate::role::Outcome;
 
 const PROJECTS: usize = 100;
@@ -12,6 +12,8 @@ const PROJECTS: usize = 100;
 const STEP: Duration = Duration::from_millis(20);
 const DEADLINE: Duration = Duration::from_secs(120);
 const STARTS: usize = 3;
+/// How long a first reading of many projects is watched.
+const LATE_DEADLINE: Duration = Duration::from_secs(400);
 
 /// Seconds from the start of the process, the worst of some starts.
 #[derive(Clone, Copy, Default)]
@@ -49,7 +51,46 @@ pub fn measure() -> Outcome {
         Some(2.0),
     );
     figure("100 projects: first round is over", worst.round, "s", None);
+    drop(gitlab);
+    late()
+}
+
+/// How late pipelines of 300 projects are read while history is: what is new must not wait for it.
+fn late() -> Outcome {
+    let gitlab = GitLab::start(Size {
+        projects: 300,
+        pipelines: 20,
+        jobs: 20,
+        active: 0.2,
+    })?;
+    let exporter = Exporter::start(&gitlab, &[])?;
+    let mut latest: f64 = 0.0;
+    // All that is read at first has been, when what comes last has.
+    while exporter.started.elapsed() < LATE_DEADLINE {
+        let metrics = exporter.metrics()?;
+        let lag = value_of(&metrics, "age_collection_lag_seconds", "pipelines");
+        latest = latest.max(lag.unwrap_or_default());
+        if value_of(&metrics, "age_collection_last_success_timestamp", "dora").is_some()
+            && first_round_is_over(&metrics)
+            && exporter.started.elapsed() > Duration::from_secs(120)
+        {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    figure("300 projects: pipelines late meanwhile", latest, "s", None);
+    note(&format!(
+        "first reading with the default limit of requests, watched for {} s",
+        exporter.started.elapsed().as_secs()
+    ));
     Ok(())
+}
+
+/// The value of a metric of the exporter's own about a collector.
+fn value_of(metrics: &str, name: &str, collector: &str) -> Option<f64> {
+    let series = format!("{name}{{collector_type=\"{collector}\"}} ");
+    let mut lines = metrics.lines();
+    lines.find_map(|line| line.strip_prefix(&series)?.parse().ok())
 }
 
 fn watch(gitlab: &GitLab) -> Outcome<Times> {

@@ -7,7 +7,7 @@ use amazing_gitlab_exporter::config::Config;
 use amazing_gitlab_exporter::gitlab::model::{Known, Project, Role};
 use amazing_gitlab_exporter::gitlab::{GitLab, NoAccounting, Settings, TokenSource};
 use amazing_gitlab_exporter::source::change_feed::ChangeFeed;
-use amazing_gitlab_exporter::source::set::sources;
+use amazing_gitlab_exporter::source::sources;
 use amazing_gitlab_exporter::source::{Needs, Source, Target};
 use amazing_gitlab_exporter::types::ProjectId;
 use amazing_gitlab_exporter::types::Tier;

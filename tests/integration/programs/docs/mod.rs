@@ -3,6 +3,7 @@
 
 mod collectors;
 mod markdown;
+mod modules;
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
