@@ -264,7 +264,9 @@ impl Ingest {
             let lag = projects.lag(source, ended.id, now);
             successes.add(ended.facts.as_ref(), &ended.failures(), lag);
         }
-        let outcomes = ended.into_iter().map(Outcome::Recorded).collect();
+        let outcomes = ended.into_iter();
+        let outcomes = outcomes.map(|ended| Outcome::Recorded(Box::new(ended)));
+        let outcomes = outcomes.collect();
         projects.end(source, outcomes, now);
         let lag = successes.lag();
         for collector in successes.collectors(&mut projects, now) {

@@ -44,7 +44,7 @@ impl Ended {
 #[derive(Debug)]
 pub enum Outcome {
     /// It was recorded.
-    Recorded(Ended),
+    Recorded(Box<Ended>),
     /// It was measured, and could not be recorded for this reason: it is read again.
     NotRecorded(ProjectId, String),
     /// It could not be read for this reason.
@@ -65,7 +65,7 @@ impl Projects {
                     {
                         refs_went.insert(ended.id);
                     }
-                    is_renamed |= self.recorded(source, ended, now);
+                    is_renamed |= self.recorded(source, *ended, now);
                 }
                 Outcome::NotRecorded(id, why) | Outcome::Failed(id, why) => {
                     self.failed(source, id, why, now);

@@ -127,7 +127,7 @@ fn succeed(projects: &mut Projects, id: u64, now: UnixSeconds) {
         facts: None,
         unavailable: Vec::new(),
     };
-    projects.end(&source, vec![Outcome::Recorded(ended)], now);
+    projects.end(&source, vec![Outcome::Recorded(Box::new(ended))], now);
     projects.release(&source, &held, now);
 }
 

@@ -24,6 +24,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(3600);
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 /// Longest pause after a 429 that says nothing about time.
 const MAX_GUESS: Duration = Duration::from_secs(60);
+/// After so many calls of the other lanes that went before it, a backfill call goes.
+const BACKFILL_AFTER: u32 = 3;
 /// Below this share of a window, what is left is spread over the time that is left.
 const LOW_WATER: u64 = 10;
 
@@ -86,6 +88,8 @@ struct UnderWay {
     now: [u32; 2],
     most: u32,
     most_queries: u32,
+    /// Calls of other lanes that went since a backfill call has been waiting.
+    overtaken: u32,
     /// Calls that wait to go, by lane and kind.
     waiting: [[usize; 2]; Lane::COUNT],
     /// Numbers given to calls as they came.
@@ -254,7 +258,7 @@ impl LocalLimiter {
             }
         }
         state.spend(Instant::now());
-        state.under_way.now[kind as usize] += 1;
+        state.under_way.goes(lane, kind);
         Next::Go
     }
 }
@@ -271,6 +275,27 @@ impl UnderWay {
         rest + queries < self.most && (kind == Kind::Rest || queries < self.most_queries)
     }
 
+    /// Takes a call into account that goes.
+    fn goes(&mut self, lane: Lane, kind: Kind) {
+        self.now[kind as usize] += 1;
+        let waits = self.waiting[Lane::Backfill as usize].iter().any(|n| *n > 0);
+        self.overtaken = match lane {
+            Lane::Urgent | Lane::Normal if waits => self.overtaken.saturating_add(1),
+            _ => 0,
+        };
+    }
+
+    /// The lanes whose calls go before those of this one. Where the budget is too small for the steady
+    /// work, backfill goes on all the same, slowly.
+    fn go_before(&self, lane: Lane) -> &'static [Lane] {
+        match (lane, self.overtaken >= BACKFILL_AFTER) {
+            (Lane::Urgent, _) => &[],
+            (Lane::Normal, true) => &[Lane::Urgent, Lane::Backfill],
+            (Lane::Normal, false) | (Lane::Backfill, true) => &[Lane::Urgent],
+            (Lane::Backfill, false) => &[Lane::Urgent, Lane::Normal],
+        }
+    }
+
     /// Whether another call is to go before the head of a queue: a more urgent one, or one that came first.
     /// Not one for which there is no place.
     fn yields(&self, lane: Lane, kind: Kind) -> bool {
@@ -279,8 +304,8 @@ impl UnderWay {
             Kind::GraphQl => Kind::Rest,
         };
         let urgent = |kind: Kind| {
-            let mut lanes = self.waiting[..lane as usize].iter();
-            lanes.any(|waiting| waiting[kind as usize] > 0)
+            let mut lanes = self.go_before(lane).iter();
+            lanes.any(|lane| self.waiting[*lane as usize][kind as usize] > 0)
         };
         let heads = &self.heads[lane as usize];
         let came_first = match (heads[other as usize], heads[kind as usize]) {

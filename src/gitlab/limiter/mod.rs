@@ -21,7 +21,7 @@ pub enum Lane {
     /// The steady work.
     #[default]
     Normal,
-    /// What happened before: it has no date to keep.
+    /// What happened before: it has no date to keep. It gets a small share where all lanes wait.
     Backfill,
 }
 

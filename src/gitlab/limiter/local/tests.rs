@@ -144,6 +144,27 @@ async fn urgent_calls_go_before_all_that_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn backfill_goes_last_and_is_never_shut_out() {
+    let limiter = limiter(1.0, 1, 0);
+    limiter.call(Lane::Normal, ENDPOINT).await.unwrap();
+    let order = Arc::new(Mutex::new(String::new()));
+    let mut tasks = Vec::new();
+    let backfill = [('b', Lane::Backfill); 2];
+    for (name, lane) in backfill.into_iter().chain([('n', Lane::Normal); 9]) {
+        let (limiter, order) = (Arc::clone(&limiter), Arc::clone(&order));
+        tasks.push(tokio::spawn(async move {
+            limiter.call(lane, ENDPOINT).await.unwrap();
+            order.lock().unwrap().push(name);
+        }));
+        tokio::task::yield_now().await;
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(*order.lock().unwrap(), "nnnbnnnbnnn");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_caller_that_goes_away_holds_nobody_up() {
     let limiter = limiter(1.0, 1, 0);
     limiter.call(Lane::Normal, ENDPOINT).await.unwrap();
