@@ -91,6 +91,20 @@ pub struct FeedRead {
     pub problems: Vec<Problem>,
 }
 
+impl FeedRead {
+    /// What the collectors measure and what is to be remembered, where `now` is remembered: the backfill
+    /// may have gone on since the run began.
+    #[must_use]
+    pub fn take_in(&self, now: Option<&FeedProgress>) -> (Feed, Option<FeedProgress>) {
+        let (mut feed, mut progress) = (self.feed.clone(), self.progress.clone());
+        if let (Some(progress), Some(now)) = (&mut progress, now) {
+            progress.keep_backfill(now);
+            feed.followed = progress.followed.keys().copied().collect();
+        }
+        (feed, progress)
+    }
+}
+
 /// What a step of the backfill read: details of pipelines that had come to rest when the project was
 /// first read.
 #[derive(Debug)]

@@ -116,9 +116,10 @@ impl Facts {
     pub fn note_progress(&self, memory: &mut ProjectMemory) -> Option<feed::Feed> {
         match self {
             Self::Feed(read) => {
-                memory.feed.clone_from(&read.progress);
+                let (feed, progress) = read.take_in(memory.feed.as_ref());
+                memory.feed = progress;
                 memory.role = read.project.role.value();
-                return Some(read.feed.clone());
+                return Some(feed);
             }
             Self::Backfill(read) => return Some(read.take_in(memory.feed.as_mut()?)),
             Self::Refs(read) => {

@@ -84,6 +84,22 @@ impl FeedProgress {
         self.depth == Depth::Everything
     }
 
+    /// Takes what the backfill did meanwhile over from what is remembered now: a run of the change feed,
+    /// which began from an earlier state, touches nothing that had come to rest before.
+    pub fn keep_backfill(&mut self, now: &Self) {
+        self.depth = self.depth.max(now.depth);
+        self.followed.retain(|id, own| {
+            if !own.rests {
+                return true;
+            }
+            let known = now.followed.get(id).filter(|known| known.rests);
+            if let Some(known) = known {
+                own.clone_from(known);
+            }
+            known.is_some()
+        });
+    }
+
     /// Takes in a step of the backfill, which began from an earlier state of this: what moved
     /// meanwhile is read by the change feed and stays as it is. Says which pipelines were taken in.
     pub fn take_backfill(&mut self, step: &Self, read: &[PipelineId]) -> BTreeSet<PipelineId> {

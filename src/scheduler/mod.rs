@@ -19,6 +19,7 @@ use tracing::{Instrument, info_span};
 use crate::catalogue::{Activity, Collector};
 use crate::clock::{Clock, UnixSeconds};
 use crate::config::Settings;
+use crate::facts::Reading;
 use crate::gitlab::{GitLab, Lane};
 use crate::ingest::{Ingest, activity};
 use crate::memory::ProjectMemory;
@@ -323,7 +324,7 @@ async fn run(registry: Arc<Registry>, ingest: Arc<Ingest>, batch: Batch, clock: 
         .await;
     span.in_scope(|| ingest.report_run(source.as_ref(), started.elapsed()));
     ingest.report_availability(source.as_ref());
-    if reading == crate::facts::Reading::ChangeFeed {
+    if matches!(reading, Reading::ChangeFeed | Reading::Backfill) {
         ingest.report_projects();
     }
 }

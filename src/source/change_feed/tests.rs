@@ -147,6 +147,36 @@ fn what_moves_while_the_backfill_reads_it_stays_as_the_change_feed_read_it() {
 }
 
 #[test]
+fn what_the_backfill_did_while_the_change_feed_read_is_kept() {
+    let ended = pipeline(1, 10).runs(20).ends("success", 60);
+    let ended = ended.with_jobs([job(21, "build", 10).runs(20).ends("success", 60)]);
+    let mut state = None;
+    look(&mut state, std::slice::from_ref(&ended), 100);
+    let before = state.clone();
+    backfill(&mut state, std::slice::from_ref(&ended), 105);
+    let progress = state.as_mut().unwrap();
+    assert!(!progress.followed[&PipelineId(1)].details_due);
+    // A poll that began before the backfill ended.
+    let (settings, now) = (ProjectSettings::default(), UnixSeconds(106));
+    let mut late = Look::begin(&settings, WISHES, before.as_ref(), now);
+    late.changes(Vec::new(), now);
+    let (feed, next) = late.end();
+    assert!(next.followed[&PipelineId(1)].details_due);
+    let read = FeedRead {
+        project: target(1, true).project,
+        feed,
+        progress: Some(next),
+        quiet: true,
+        problems: Vec::new(),
+    };
+    let (feed, after) = read.take_in(Some(progress));
+    let after = after.unwrap();
+    assert_eq!(after.depth, Depth::Jobs);
+    assert_eq!(after.followed, progress.followed);
+    assert_eq!(feed.followed, [PipelineId(1)]);
+}
+
+#[test]
 fn what_ended_in_the_second_of_the_first_poll_is_history_until_the_pipeline_moves() {
     let ended = pipeline(1, 10).runs(20).ends("failed", 100);
     let mut state = None;
