@@ -124,10 +124,12 @@ impl Rig {
             true => String::new(),
             false => format!("  token: {}\n", gitlab.token()),
         };
+        // A world that goes on while calls wait for each other would end what nobody saw begin.
         let yaml = format!(
             "gitlab:
   url: {}://{}
-{token}  {}
+{token}  max_concurrent_requests: 48
+  {}
 collectors:
   pipelines: {{interval_seconds: {LOOK}}}
   jobs: {{interval_seconds: {LOOK}}}{}

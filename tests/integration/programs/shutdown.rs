@@ -49,7 +49,7 @@ async fn two_hundred_hanging_calls_hold_nothing_up_and_the_last_push_has_every_e
         receiver.grpc()
     );
     let yaml = configuration(&simulator, &more).replace("'.*'", "'.*', exclude_deleted: false");
-    let many = ["--set", "gitlab.max_concurrent_requests=400"];
+    let many = [("AGE_GITLAB_MAX_CONCURRENT_REQUESTS", "400")];
     let mut exporter = Binary::run(&yaml, &many).await;
     let shown = async |what: &str, line: &str| {
         until(what, async || {

@@ -26,7 +26,7 @@ async fn a_call_is_the_child_of_a_run_which_is_the_child_of_a_task() {
     let faults = simulator.faults();
     faults.add(
         Rule::new(Fault::Status { status: 502 })
-            .on("ProjectChanges")
+            .on("/api/v4/metadata")
             .times(1),
     );
     let branches = "/api/v4/projects/:id/repository/branches";
