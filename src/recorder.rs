@@ -118,6 +118,11 @@ impl Recorder {
         Ok(projects)
     }
 
+    /// Takes in that the clock was set back to `now`.
+    pub fn clock_was_set_back(&self, now: UnixSeconds) {
+        self.table.clock_was_set_back(now);
+    }
+
     /// Marks what a collector counted as gone.
     pub fn retire(&self, collector: Collector, now: UnixSeconds) {
         self.table.retire_collector(collector, now);

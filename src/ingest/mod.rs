@@ -97,6 +97,11 @@ impl Ingest {
         }
     }
 
+    /// Keeps what is shown when the clock is set back.
+    pub async fn clock_was_set_back(&self, now: UnixSeconds) {
+        self.recorder.lock().await.clock_was_set_back(now);
+    }
+
     /// Waits until what is being recorded has been shown.
     pub async fn settled(&self) {
         drop(self.recorder.lock().await);

@@ -92,7 +92,14 @@ impl Entry {
             project,
             settings,
             memory,
-            timers: BTreeMap::from([(Reading::ChangeFeed, Timer::starting(now))]),
+            // Its history ends with its first poll, which is therefore awaited.
+            timers: BTreeMap::from([(
+                Reading::ChangeFeed,
+                Timer {
+                    is_urgent: true,
+                    ..Timer::starting(now)
+                },
+            )]),
             tier: None,
             tier_due: UnixSeconds::default(),
             unavailable: BTreeMap::new(),

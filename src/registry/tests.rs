@@ -172,6 +172,42 @@ fn the_first_looks_follow_each_other_at_once_and_those_of_one_depth_go_together(
     }
 }
 
+/// What is new goes first, then what moves now, and what happened before last, if there is room.
+#[test]
+fn the_first_poll_of_a_project_goes_before_all_and_first_readings_after_all() {
+    let mut projects = tracking([1, 2]);
+    assert_eq!(taken(&mut projects, START), [1, 2]);
+    for id in [1, 2] {
+        deepen(&mut projects, id, Depth::Everything, START);
+        projects.set_tier(ProjectId(id), Known::Value(Tier::Free), at(9999), START);
+    }
+    projects.update(found([1, 2, 3]), true, START);
+    let all = sources(&[Reading::Repository, Reading::Refs, Reading::ChangeFeed]);
+    let taken = projects.take(&all, START, ROOM).batches;
+    let order: Vec<(Priority, Reading, usize)> = taken
+        .iter()
+        .map(|batch| (batch.priority, batch.source.reading(), batch.targets.len()))
+        .collect();
+    let want = [
+        (Priority::Urgent, Reading::ChangeFeed, 1),
+        (Priority::Current, Reading::ChangeFeed, 2),
+        (Priority::Backfill, Reading::Refs, 2),
+        (Priority::Backfill, Reading::Repository, 2),
+    ];
+    assert_eq!(order, want);
+    // Without room for it, backfill waits, and its lag shows.
+    let mut projects = tracking([1]);
+    deepen(&mut projects, 1, Depth::Everything, START);
+    let room = Room {
+        backfill: 0,
+        ..ROOM
+    };
+    let taken = projects.take(&sources(&[Reading::Refs]), at(7), room);
+    assert!(taken.batches.is_empty());
+    let taken = projects.take(&sources(&[Reading::Refs]), at(12), room);
+    assert_eq!(taken.lag, [0, 0, 5].map(Duration::from_secs));
+}
+
 #[test]
 fn a_held_project_is_never_taken_again() {
     let mut projects = tracking([1, 2]);

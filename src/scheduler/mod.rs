@@ -181,6 +181,12 @@ impl Scheduler {
         self.discovery.clock_was_set_back(back);
         self.capability.clock_was_set_back(back);
         self.registry.lock().clock_was_set_back(back);
+        let ingest = Arc::clone(&self.ingest);
+        let id = self
+            .running
+            .spawn(async move { ingest.clock_was_set_back(now).await })
+            .id();
+        self.activities.insert(id, Activity::Cleanup);
     }
 
     fn start_due(&mut self) {

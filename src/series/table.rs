@@ -181,6 +181,21 @@ impl Table {
         self.change(now, |change| change.retire(&[Retirement::Labels(labels)]));
     }
 
+    /// Takes in that the clock was set back to `now`: what was initialized later than that has been shown
+    /// with its value meanwhile, and must not be shown at 0 when the clock comes there again.
+    pub fn clock_was_set_back(&self, now: UnixSeconds) {
+        let now = seconds(now);
+        let over = now.saturating_sub(self.birth_window);
+        let mut state = self.write();
+        for family in &mut state.families {
+            let later = family.living().filter(|(_, row)| row.born > now);
+            let later: Vec<usize> = later.map(|(slot, _)| slot).collect();
+            for slot in later {
+                family.row_mut(slot).born = over;
+            }
+        }
+    }
+
     /// Marks all that a collector counts as gone; see [`Retirement::Collector`].
     pub fn retire_collector(&self, collector: Collector, now: UnixSeconds) {
         self.change(now, |change| {

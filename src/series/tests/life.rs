@@ -366,3 +366,15 @@ fn start_times_lie_before_every_walk_and_stay() {
     // A clock that was set back.
     assert_eq!(start(at(20)), at(19));
 }
+
+#[test]
+fn a_clock_that_was_set_back_shows_no_zero_when_it_comes_there_again() {
+    let table = table(100);
+    count(&table, &[runs("p", "main", 1.0)], at(5000));
+    let shown = |now| look(&table, now)["run_count p main"].clone();
+    assert_eq!(shown(at(5120)), "1");
+    table.clock_was_set_back(at(1520));
+    for again in [1520, 4999, 5000, 5060, 5120] {
+        assert_eq!(shown(at(again)), "1", "{again}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use amazing_gitlab_exporter::config::Settings;
+use amazing_gitlab_exporter::config::{ProjectEntry, Settings};
 use gitlab_simulator::faults::{Fault, Rule};
 use gitlab_simulator::world::{Finish, PipelineSpec, ProjectId};
 use tokio_util::sync::CancellationToken;
@@ -188,6 +188,40 @@ async fn looks_come_at_their_interval() {
         "the quickest asks: {counts:?}"
     );
     assert_eq!(counts.get("/api/v4/projects"), Some(&6), "{counts:?}");
+}
+
+/// Jobs are on here and off there, and one project is read less often than the others.
+#[tokio::test]
+async fn each_project_has_its_own_switches_and_intervals() {
+    let mut settings = watch_everything();
+    let mut of_project = settings.wildcards[0].settings.clone();
+    of_project.collectors.jobs.enabled = Some(false);
+    of_project.collectors.pipelines.interval = Some(Duration::from_secs(600));
+    settings.projects = vec![ProjectEntry {
+        name: "group/project-00".to_owned(),
+        settings: of_project,
+    }];
+    let (mut story, ids) = many(2, settings).await;
+    let run = |story: &Story| {
+        let mut world = story.world();
+        for id in &ids {
+            let spec = PipelineSpec::branch("main").stage("test", &["unit"]);
+            let pipeline = world.create_pipeline(*id, &spec).expect("a pipeline");
+            let end = Finish::success().after(5000);
+            world.finish_pipeline(pipeline, &end).expect("it ends");
+        }
+    };
+    let jobs =
+        |story: &Story, project: &str| story.count("age_job_run_count", &[("project", project)]);
+    let (slow, other) = ("group/project-00", "group/project-01");
+    story.look_for(600).await;
+    run(&story);
+    story.look_for(60).await;
+    assert_eq!(story.count(RUNS, &[("project", other)]), 1.0);
+    assert_eq!(story.count(RUNS, &[("project", slow)]), 0.0, "not due yet");
+    story.look_for(600).await;
+    assert_eq!(story.count(RUNS, &[("project", slow)]), 1.0);
+    assert_eq!((jobs(&story, slow), jobs(&story, other)), (0.0, 1.0));
 }
 
 #[tokio::test]
