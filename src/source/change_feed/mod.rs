@@ -6,6 +6,7 @@
 //! GraphQL does both in batches; where it is off, refused or failing, REST gives the same facts
 //! with more calls.
 
+mod backfill;
 mod foreign;
 mod graphql;
 mod rest;
@@ -20,8 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::{
-    Context, Fetched, Grouping, Needs, Source, SourceError, Target, Tracked, Wants, fetched,
-    side_by_side,
+    Context, Fetched, Grouping, Needs, Source, SourceError, Target, Tracked, fetched, side_by_side,
 };
 use crate::catalogue::Collector;
 use crate::clock::{Clock, UnixSeconds};
@@ -34,6 +34,7 @@ use crate::gitlab::model::{Downstream, DownstreamTarget, Job, Known, Pipeline, P
 use crate::memory::ProjectMemory;
 use crate::memory::feed::{Depth, FeedProgress};
 use crate::types::{PipelineId, ProjectId, Text};
+pub use backfill::Backfill;
 use foreign::Foreign;
 use graphql::GraphQl;
 use rest::Rest;
@@ -591,61 +592,5 @@ impl Reading<'_> {
                 }
             }
         }
-    }
-}
-
-/// What had come to rest before a project was first read: the backfill of the change feed.
-pub struct Backfill(Arc<ChangeFeed>);
-
-impl Backfill {
-    /// The backfill of a change feed.
-    #[must_use]
-    pub fn new(feed: &Arc<ChangeFeed>) -> Self {
-        Self(Arc::clone(feed))
-    }
-}
-
-#[async_trait]
-impl Source for Backfill {
-    fn reading(&self) -> crate::facts::Reading {
-        crate::facts::Reading::Backfill
-    }
-
-    fn collectors(&self) -> &[Collector] {
-        &self.0.collectors
-    }
-
-    fn batch(&self) -> usize {
-        GitLab::JOBS_PROJECTS
-    }
-
-    /// Those that have been read equally deep go together.
-    fn grouping(&self, memory: &ProjectMemory) -> Grouping {
-        let depth = memory.feed.as_ref().map(|feed| feed.depth);
-        Grouping {
-            group: u8::from(depth > Some(Depth::Pipelines)),
-            size: self.batch(),
-            ..Grouping::default()
-        }
-    }
-
-    fn runs_at_once(&self) -> usize {
-        usize::MAX
-    }
-
-    fn needs(&self) -> Needs {
-        Needs::FirstRead
-    }
-
-    fn wants(&self, _: &Project, memory: &ProjectMemory, _: UnixSeconds) -> Wants {
-        match memory.feed.as_ref().is_some_and(FeedProgress::is_whole) {
-            true => Wants::WhenSomethingMoved,
-            false => Wants::Now,
-        }
-    }
-
-    async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched {
-        let read = self.0.read_backfill(targets, &context.tracked).await;
-        fetched(read, |read| Facts::Backfill(Box::new(read)))
     }
 }

@@ -1,0 +1,71 @@
+//! The backfill of the change feed: what had come to rest before a project was first read.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::super::{Context, Fetched, Grouping, Needs, Source, Target, Wants, fetched};
+use super::ChangeFeed;
+use crate::catalogue::Collector;
+use crate::clock::UnixSeconds;
+use crate::facts::{Facts, Reading};
+use crate::gitlab::GitLab;
+use crate::gitlab::model::Project;
+use crate::memory::ProjectMemory;
+use crate::memory::feed::{Depth, FeedProgress};
+
+/// What had come to rest before a project was first read: the backfill of the change feed.
+pub struct Backfill(Arc<ChangeFeed>);
+
+impl Backfill {
+    /// The backfill of a change feed.
+    #[must_use]
+    pub fn new(feed: &Arc<ChangeFeed>) -> Self {
+        Self(Arc::clone(feed))
+    }
+}
+
+#[async_trait]
+impl Source for Backfill {
+    fn reading(&self) -> Reading {
+        Reading::Backfill
+    }
+
+    fn collectors(&self) -> &[Collector] {
+        &self.0.collectors
+    }
+
+    fn batch(&self) -> usize {
+        GitLab::JOBS_PROJECTS
+    }
+
+    /// Those that have been read equally deep go together.
+    fn grouping(&self, memory: &ProjectMemory) -> Grouping {
+        let depth = memory.feed.as_ref().map(|feed| feed.depth);
+        Grouping {
+            group: u8::from(depth > Some(Depth::Pipelines)),
+            size: self.batch(),
+            ..Grouping::default()
+        }
+    }
+
+    fn runs_at_once(&self) -> usize {
+        usize::MAX
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::FirstRead
+    }
+
+    fn wants(&self, _: &Project, memory: &ProjectMemory, _: UnixSeconds) -> Wants {
+        match memory.feed.as_ref().is_some_and(FeedProgress::is_whole) {
+            true => Wants::WhenSomethingMoved,
+            false => Wants::Now,
+        }
+    }
+
+    async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched {
+        let read = self.0.read_backfill(targets, &context.tracked).await;
+        fetched(read, |read| Facts::Backfill(Box::new(read)))
+    }
+}
