@@ -5,7 +5,7 @@ mod gitlab;
 mod receiver;
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Write};
 use std::net::TcpListener;
 
 use amazing_gitlab_exporter::app::{App, StateFile};
@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     )?;
     let telemetry = app.install_telemetry()?;
     let running = app.start(listener).await?;
-    println!(
+    let links = format!(
         "
 amazing-gitlab-exporter is watching a simulated GitLab.
 
@@ -38,12 +38,15 @@ amazing-gitlab-exporter is watching a simulated GitLab.
   Simulated GitLab {gitlab} (token {token})
 
 Things happen every few seconds: look again. Ctrl-C ends it.
+
 ",
         exporter = running.address(),
         receiver = receiver.page,
         gitlab = gitlab.url(),
         token = gitlab.token(),
     );
+    // In one piece: who reads the first line may close the pipe then.
+    io::stdout().write_all(links.as_bytes())?;
     tokio::signal::ctrl_c().await?;
     running.stop(Some(telemetry)).await;
     Ok(())

@@ -41,8 +41,10 @@ fn every_metric_has_a_series() {
         .spawn();
     let mut demo = Demo(child.expect("the demo starts"));
     let output = demo.0.stdout.take().expect("its output is a pipe");
-    let address = BufReader::new(output)
-        .lines()
+    // Kept open to the end: the demo may print more.
+    let mut lines = BufReader::new(output).lines();
+    let address = lines
+        .by_ref()
         .map(|line| line.expect("its output is text"))
         .find_map(|line| {
             let address = line.trim().strip_prefix("Metrics ")?.trim();
