@@ -21,7 +21,7 @@ use crate::types::ProjectId;
 const EXPLICIT_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Entries that are looked up side by side.
-const LOOKS_AT_ONCE: usize = 8;
+const LOOKUPS_AT_ONCE: usize = 8;
 
 /// The projects of all entries.
 pub type Found = BTreeMap<ProjectId, (Project, Arc<ProjectSettings>)>;
@@ -46,7 +46,7 @@ struct Entry {
     wanted: Wanted,
     settings: Arc<ProjectSettings>,
     found: Vec<Project>,
-    looked_at: Option<UnixSeconds>,
+    found_at: Option<UnixSeconds>,
     /// Whether the last look failed, and not because there is nothing.
     failed: bool,
 }
@@ -71,7 +71,7 @@ impl Entry {
             wanted,
             settings: Arc::new(settings.clone()),
             found: Vec::new(),
-            looked_at: None,
+            found_at: None,
             failed: false,
         }
     }
@@ -90,11 +90,11 @@ impl Entry {
         let settled = matches!(self.wanted, Wanted::Project(_)) && !self.found.is_empty();
         !settled
             || self
-                .looked_at
+                .found_at
                 .is_none_or(|at| now.since(at) >= EXPLICIT_INTERVAL)
     }
 
-    async fn look(&self, gitlab: &GitLab) -> Result<Vec<Project>, GitLabError> {
+    async fn look_up(&self, gitlab: &GitLab) -> Result<Vec<Project>, GitLabError> {
         match &self.wanted {
             Wanted::Project(name) => {
                 let project = gitlab.project(name.as_str()).await?;
@@ -104,7 +104,7 @@ impl Entry {
                     vec![project]
                 })
             }
-            Wanted::Wildcard(wildcard) => look_wildcard(gitlab, wildcard).await,
+            Wanted::Wildcard(wildcard) => list_wildcard(gitlab, wildcard).await,
         }
     }
 }
@@ -124,7 +124,7 @@ fn describe(wildcard: &Wildcard) -> String {
     }
 }
 
-async fn look_wildcard(gitlab: &GitLab, wildcard: &Wildcard) -> Result<Vec<Project>, GitLabError> {
+async fn list_wildcard(gitlab: &GitLab, wildcard: &Wildcard) -> Result<Vec<Project>, GitLabError> {
     let filter = ProjectFilter {
         search: wildcard.search.clone().unwrap_or_default(),
         archived: (!wildcard.archived).then_some(false),
@@ -170,26 +170,30 @@ impl Discovery {
     }
 
     /// Looks up what is due, and gives all projects as they are known now.
-    pub async fn look(&mut self, scope: Scope, now: UnixSeconds) -> (Found, Vec<DiscoveryError>) {
+    pub async fn discover(
+        &mut self,
+        scope: Scope,
+        now: UnixSeconds,
+    ) -> (Found, Vec<DiscoveryError>) {
         let mut errors = Vec::new();
         let gitlab = &self.gitlab;
         let due = self.entries.iter().enumerate();
-        let looks = due
+        let lookups = due
             .filter(|(_, entry)| entry.is_due(scope, now))
-            .map(|(place, entry)| async move { (place, entry.look(gitlab).await) });
-        for (place, looked) in side_by_side(LOOKS_AT_ONCE, looks.collect()).await {
+            .map(|(place, entry)| async move { (place, entry.look_up(gitlab).await) });
+        for (place, result) in side_by_side(LOOKUPS_AT_ONCE, lookups.collect()).await {
             let Some(entry) = self.entries.get_mut(place) else {
                 continue;
             };
-            entry.failed = matches!(&looked, Err(error) if !error.means_gone());
-            match looked {
+            entry.failed = matches!(&result, Err(error) if !error.is_not_found());
+            match result {
                 Ok(found) => {
                     entry.found = found;
-                    entry.looked_at = Some(now);
+                    entry.found_at = Some(now);
                 }
                 Err(error) => {
                     // A refusal may concern the token or the address; a 404 is about the entry.
-                    if error.means_gone() {
+                    if error.is_not_found() {
                         entry.found.clear();
                     }
                     errors.push(DiscoveryError {

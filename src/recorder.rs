@@ -27,7 +27,7 @@ pub struct ProjectRun {
     /// What each collector measured.
     pub measured: Vec<(Collector, Measured)>,
     /// Series to be shown at 0 beside those that the collectors name.
-    pub births: Vec<SeriesKey>,
+    pub initializations: Vec<SeriesKey>,
     /// What is gone.
     pub retirements: Vec<Retirement>,
 }
@@ -88,13 +88,13 @@ impl Recorder {
         let Remembered {
             projects,
             rows,
-            told,
+            committed_at,
         } = self.store.load().await?;
         let Restored {
             rows,
-            reborn,
+            reinitialized,
             refused,
-        } = self.table.restore(rows, told, now);
+        } = self.table.restore(rows, committed_at, now);
         tracing::info!(projects = projects.len(), series = rows, "restored state");
         let mut reasons: BTreeMap<_, usize> = BTreeMap::new();
         let mut removed = Vec::with_capacity(refused.len());
@@ -107,7 +107,7 @@ impl Recorder {
             tracing::warn!(%metric, series, "series reset: {why}");
         }
         // What was refused counts from 0 again: its old total must not come back later.
-        let rows = reborn;
+        let rows = reinitialized;
         self.store
             .commit(Commit {
                 rows,
@@ -166,11 +166,16 @@ impl Recorder {
         for run in runs {
             let project = run.project;
             commit.projects.push((project, run.memory));
-            let births = |keys: Vec<SeriesKey>| keys.into_iter().map(move |key| (project, key));
-            update.births.extend(births(run.births));
+            let initializations =
+                |keys: Vec<SeriesKey>| keys.into_iter().map(move |key| (project, key));
+            update
+                .initializations
+                .extend(initializations(run.initializations));
             update.retirements.extend(run.retirements);
             for (collector, measured) in run.measured {
-                update.births.extend(births(measured.births));
+                update
+                    .initializations
+                    .extend(initializations(measured.initializations));
                 let block = Block { project, collector };
                 update
                     .blocks
@@ -180,11 +185,11 @@ impl Recorder {
         if self.store.is_durable() {
             commit.rows = update.rows.records().collect();
             commit.rows.extend(self.table.turned(&update));
-            commit.told = now;
+            commit.committed_at = now;
         }
         self.store.commit(commit).await?;
         self.table.apply(update, now);
-        self.table.tell(now);
+        self.table.note_commit(now);
         Ok(())
     }
 
@@ -195,18 +200,18 @@ impl Recorder {
     /// When the store refuses; they stay then.
     pub async fn sweep(&mut self, now: UnixSeconds) -> Result<(), RecordError> {
         let removed = self.table.due(now);
-        if removed.is_empty() && !self.table.has_untold(now) {
+        if removed.is_empty() && !self.table.has_uncommitted_zeros(now) {
             return Ok(());
         }
         self.store
             .commit(Commit {
                 removed,
-                told: now,
+                committed_at: now,
                 ..Commit::default()
             })
             .await?;
         self.table.sweep(now);
-        self.table.tell(now);
+        self.table.note_commit(now);
         Ok(())
     }
 }
@@ -307,7 +312,7 @@ mod tests {
             project: ProjectId(project),
             memory: None,
             measured: vec![(Collector::Pipelines, measured)],
-            births: Vec::new(),
+            initializations: Vec::new(),
             retirements: Vec::new(),
         }
     }

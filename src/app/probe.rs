@@ -51,7 +51,7 @@ impl Probe {
             loop {
                 let now = self.clock.now();
                 if due <= now {
-                    due = now.plus(match traced(self.look(&mut failure)).await {
+                    due = now.plus(match traced(self.poll(&mut failure)).await {
                         true => HOLDS,
                         false => RETRY,
                     });
@@ -66,7 +66,7 @@ impl Probe {
     }
 
     /// Asks once; whether that worked. The same failure is said once.
-    async fn look(&self, failure: &mut Option<String>) -> bool {
+    async fn poll(&self, failure: &mut Option<String>) -> bool {
         match self.gitlab.token_state().await {
             Ok(token) => {
                 *failure = None;
@@ -90,8 +90,8 @@ impl Probe {
 }
 
 /// Traces a look like the scheduler's tasks: one task, one run, a span for each call.
-async fn traced(look: impl Future<Output = bool>) -> bool {
+async fn traced(poll: impl Future<Output = bool>) -> bool {
     let task = tracing::info_span!("task", otel.name = "probe", task = "probe");
     let run = tracing::info_span!(parent: &task, "run", otel.name = "probe run");
-    look.instrument(run).instrument(task).await
+    poll.instrument(run).instrument(task).await
 }

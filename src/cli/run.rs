@@ -46,13 +46,13 @@ async fn exporter(config: Config, state: StateFile) -> Result<(), CliError> {
     let url = config.gitlab.url.clone();
     // Logs are set up when it is known who this is, which the state says.
     let mut said = Vec::new();
-    let tell = |opening: Opening| {
+    let notify = |opening: Opening| {
         if matches!(opening, Opening::Waiting { .. }) {
             eprintln!("{opening}");
         }
         said.push(opening);
     };
-    let app = App::new(config, Clock::System, state, tell).map_err(failed)?;
+    let app = App::new(config, Clock::System, state, notify).map_err(failed)?;
     let telemetry = app.install_telemetry().map_err(failed)?;
     for opening in said {
         tracing::info!("{opening}");

@@ -87,7 +87,7 @@ fn note(subject: Subject<'_>, reviewer: &Text, names: &mut Names, measured: &mut
         return;
     }
     let labels = labels(subject, reviewer.clone());
-    measured.births.extend([
+    measured.initializations.extend([
         metric::TURNAROUND.series(labels.clone()),
         metric::APPROVAL_COUNT.series(labels.clone()),
         metric::REQUESTED_COUNT.series(labels.clone()),

@@ -94,7 +94,7 @@ fn note(subject: Subject<'_>, author: Text, memory: &mut ContributorsMemory, out
     }
     let labels = labels(subject, &author);
     let series = [&metric::COMMITS, &metric::ADDITIONS, &metric::DELETIONS];
-    out.births
+    out.initializations
         .extend(series.map(|metric| metric.series(labels.clone())));
 }
 

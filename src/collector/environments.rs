@@ -93,10 +93,10 @@ fn list(
             None => {
                 let labels = labels(subject, &environment.name);
                 measured
-                    .births
+                    .initializations
                     .push(metric::DEPLOYMENT_COUNT.series(labels.clone()));
                 measured
-                    .births
+                    .initializations
                     .push(metric::DEPLOYMENT_DURATION.series(labels));
                 RememberedEnvironment {
                     environment: environment.clone(),

@@ -12,7 +12,7 @@ pub struct Measured {
     /// Rises of counters and observations of histograms, each counted once.
     pub events: Vec<Measurement>,
     /// Series that history names: they are shown at 0.
-    pub births: Vec<SeriesKey>,
+    pub initializations: Vec<SeriesKey>,
     /// All states of this collector and project; they replace the earlier ones as a block.
     pub states: Vec<Measurement>,
 }
@@ -21,7 +21,7 @@ impl Measured {
     /// How many series it names.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.events.len() + self.births.len() + self.states.len()
+        self.events.len() + self.initializations.len() + self.states.len()
     }
 
     /// Whether it names none.

@@ -102,9 +102,9 @@ fn take<'a>(
         Some(known) => (known.merged_at, known.closed_at, known.thread),
         None => (None, None, Thread::default()),
     };
-    let told = thread.has_begun();
+    let has_begun = thread.has_begun();
     let acts = thread.take(one, |at| {
-        told || read.floor.is_some_and(|floor| at >= floor)
+        has_begun || read.floor.is_some_and(|floor| at >= floor)
     });
     let mut events = Vec::new();
     if !remembered && counts(one.created_at) {
@@ -244,7 +244,9 @@ fn branches(
     }
     for (branch, at) in used {
         if !memory.branches.contains_key(&branch) {
-            measured.births.extend(births(subject, &branch));
+            measured
+                .initializations
+                .extend(initializations(subject, &branch));
         }
         let known = memory.branches.entry(branch).or_default();
         *known = at.max(*known);
@@ -273,7 +275,7 @@ fn branches(
     gone
 }
 
-fn births(subject: Subject<'_>, branch: &Text) -> impl Iterator<Item = SeriesKey> {
+fn initializations(subject: Subject<'_>, branch: &Text) -> impl Iterator<Item = SeriesKey> {
     const HISTOGRAMS: [&Histogram<TargetBranchLabels>; 10] = [
         &metric::TIME_TO_MERGE,
         &metric::TIME_TO_FIRST_REVIEW,

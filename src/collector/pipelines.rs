@@ -140,7 +140,8 @@ fn count(subject: Subject<'_>, pipeline: &Pipeline, new: NewEvents, out: &mut Me
     if new.created {
         out.events.push(metric::RUN_COUNT.add(labels.clone(), 1.0));
     } else {
-        out.births.push(metric::RUN_COUNT.series(labels.clone()));
+        out.initializations
+            .push(metric::RUN_COUNT.series(labels.clone()));
     }
     if !pipeline.status.is_terminal() {
         return;
@@ -151,7 +152,8 @@ fn count(subject: Subject<'_>, pipeline: &Pipeline, new: NewEvents, out: &mut Me
             out.events
                 .push(metric::DURATION.observe(with_status, duration));
         } else {
-            out.births.push(metric::DURATION.series(with_status));
+            out.initializations
+                .push(metric::DURATION.series(with_status));
         }
     }
     if let Some(queued) = queued {
@@ -159,7 +161,8 @@ fn count(subject: Subject<'_>, pipeline: &Pipeline, new: NewEvents, out: &mut Me
             out.events
                 .push(metric::QUEUED_DURATION.observe(labels, queued));
         } else {
-            out.births.push(metric::QUEUED_DURATION.series(labels));
+            out.initializations
+                .push(metric::QUEUED_DURATION.series(labels));
         }
     }
 }

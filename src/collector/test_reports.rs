@@ -106,7 +106,8 @@ fn absorb_cases(
             out.events
                 .push(metric::CASE_DURATION.observe(labels, case.seconds));
         } else {
-            out.births.push(metric::CASE_DURATION.series(labels));
+            out.initializations
+                .push(metric::CASE_DURATION.series(labels));
         }
     }
 }

@@ -50,7 +50,7 @@ pub struct Settings {
     /// can see.
     pub wildcards: Vec<Wildcard>,
     /// What outlives a restart.
-    pub state: State,
+    pub state: StateSettings,
     /// Push by OTLP. What is not set here is decided by the standard `OTEL_*` variables.
     pub otel: Otel,
     /// Limits of what is exported.
@@ -291,7 +291,7 @@ impl Default for Discovery {
 /// What outlives a restart.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct State {
+pub struct StateSettings {
     /// File in which counting goes on over restarts, made where it is not there; empty = memory
     /// only. One exporter at a time can use it.
     #[serde(with = "optional_text")]

@@ -127,9 +127,9 @@ impl Facts {
                 memory.refs_seen = read.seen.clone();
                 return Some(read.as_feed(memory));
             }
-            Self::MergeRequests(read) => memory.merge_requests_state = read.progress.clone(),
-            Self::Environments(read) => memory.environments_state = read.progress.clone(),
-            Self::Dora(read) => memory.dora_state = read.progress.clone(),
+            Self::MergeRequests(read) => memory.merge_requests_progress = read.progress.clone(),
+            Self::Environments(read) => memory.environments_progress = read.progress.clone(),
+            Self::Dora(read) => memory.dora_progress = read.progress.clone(),
             Self::TestReports(_)
             | Self::ValueStream(_)
             | Self::Repository(_)

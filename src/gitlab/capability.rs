@@ -216,7 +216,7 @@ impl GitLab {
         for (id, read) in read.await {
             match read {
                 Ok(tier) => batch.items.push(tier),
-                Err(NotRead::Gone) => {}
+                Err(NotRead::NotFound) => {}
                 Err(NotRead::Partial(why) | NotRead::TooMuch(why, _)) => {
                     batch.failed.push(failed(id, why));
                 }

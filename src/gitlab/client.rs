@@ -26,7 +26,7 @@ use crate::tls::{self, Certificates};
 const MAX_REDIRECTS: u32 = 3;
 
 /// Waits for the limiter below this are the cost of asking it.
-const WORTH_TELLING: Duration = Duration::from_millis(1);
+const MIN_REPORTED_WAIT: Duration = Duration::from_millis(1);
 
 /// Sends calls to one GitLab instance.
 pub(crate) struct Client {
@@ -271,7 +271,7 @@ impl Client {
             .map_err(|exhausted| Cause::RateLimited {
                 wait: Some(exhausted.wait),
             })?;
-        if turn.waited >= WORTH_TELLING {
+        if turn.waited >= MIN_REPORTED_WAIT {
             self.accounting.throttled(turn.waited.as_secs_f64());
         }
         let begun = Instant::now();

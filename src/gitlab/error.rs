@@ -219,7 +219,7 @@ impl GitLabError {
 
     /// Whether the thing asked for does not exist, or not for this token.
     #[must_use]
-    pub const fn means_gone(&self) -> bool {
+    pub const fn is_not_found(&self) -> bool {
         matches!(self.cause, Cause::NotFound(..))
     }
 

@@ -117,7 +117,7 @@ impl Mutation {
         let within = answer.pointer(pointer).expect("the place is there");
         collect(within, pointer.to_owned(), &mut places);
         let place = self.place.get(&places).clone();
-        let told = self.change(&mut answer, &place) || place != pointer;
+        let is_fault = self.change(&mut answer, &place) || place != pointer;
         let text = answer.to_string().into_bytes();
         let bytes = match &self.kind {
             Kind::Raw(bytes) => replace(&text, format!("\"{RAW}\"").as_bytes(), bytes),
@@ -132,7 +132,7 @@ impl Mutation {
             }
             _ => text,
         };
-        (bytes, told)
+        (bytes, is_fault)
     }
 
     fn change(&self, answer: &mut Value, place: &str) -> bool {

@@ -63,7 +63,7 @@ pub(super) fn measure(
         project: entry.id(),
         memory: None,
         measured: Vec::new(),
-        births: Vec::new(),
+        initializations: Vec::new(),
         retirements: Vec::new(),
     };
     let mut unavailable = Vec::new();
@@ -83,14 +83,14 @@ pub(super) fn measure(
     }
     if let (Some(feed), Some(refs)) = (&feed, refs) {
         memory.path = path.clone();
-        let gone = refs_gone(&refs, &memory, subject, &seen);
+        let gone = removed_refs(&refs, &memory, subject, &seen);
         let retired = retire::of_refs(projects, subject, feed, &gone, &mut memory);
         run.retirements.extend(retired);
     }
-    retire::withhold_births(&mut run.measured, &run.retirements);
+    retire::withhold_initializations(&mut run.measured, &run.retirements);
     if path != *before {
         tracing::info!(from = %before, to = %path, "project renamed");
-        run.births = recorder.renamed(before, &path);
+        run.initializations = recorder.renamed(before, &path);
         // What other sources measured carries the old path: it comes again with their next run.
         let others = ingest.others.iter();
         run.measured
@@ -114,7 +114,7 @@ fn latest_refs(memory: &ProjectMemory, feed: &Feed) -> BTreeMap<RefName, UnixSec
 
 /// The refs of before that nothing is remembered of any more and that are gone. What ended on a ref
 /// that was removed before has shown its series again.
-fn refs_gone(
+fn removed_refs(
     before: &BTreeMap<RefName, UnixSeconds>,
     memory: &ProjectMemory,
     subject: Subject<'_>,

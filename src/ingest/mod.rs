@@ -133,7 +133,7 @@ impl Ingest {
                         self.record(source, part, &mut recorder, now).await;
                     }
                 }
-                Err(error @ (SourceError::Gone | SourceError::RoleTooLow(_)))
+                Err(error @ (SourceError::NotFound | SourceError::RoleTooLow(_)))
                     if source.needs() != Needs::Tier =>
                 {
                     self.observer.failed(activity(source), error.kind());
@@ -215,7 +215,7 @@ impl Ingest {
                 project: id,
                 memory: Some(Arc::clone(entry.memory())),
                 measured: collectors.iter().map(none).collect(),
-                births: Vec::new(),
+                initializations: Vec::new(),
                 retirements: Vec::new(),
             }));
         }
@@ -334,7 +334,7 @@ impl Ingest {
                 project: id,
                 memory: None,
                 measured: Vec::new(),
-                births: Vec::new(),
+                initializations: Vec::new(),
                 retirements: vec![Retirement::Project { id, path }],
             });
         let mut recorder = self.recorder.lock().await;
@@ -363,7 +363,7 @@ impl Ingest {
                 retirements: off.collectors.iter().map(retire).collect(),
                 measured: off.collectors.iter().map(none).collect(),
                 memory: Some(Arc::clone(&off.memory)),
-                births: Vec::new(),
+                initializations: Vec::new(),
             }
         });
         let recorded = recorder.record(runs.collect(), now).await;

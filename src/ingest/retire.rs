@@ -82,7 +82,7 @@ fn remember(
     after: &BTreeSet<RefName>,
 ) {
     let ProjectMemory {
-        gone,
+        removed_refs,
         source_branches,
         child_pipelines,
         ..
@@ -93,7 +93,7 @@ fn remember(
     let went = went.iter().copied().filter(|_| is_named);
     let is_back =
         |name: &Text| after.iter().any(|left| left.name == *name) || source_branches.names(name);
-    gone.update(went, is_back, subject.now);
+    removed_refs.update(went, is_back, subject.now);
 }
 
 /// Lets go of what refs started that are gone: in the memory what is shown of it, and its series.
@@ -105,13 +105,13 @@ fn parents(
     memory: &mut ProjectMemory,
 ) -> Vec<Retirement> {
     let mut retired = quiet_parents(projects, subject, feed, memory);
-    let own = (memory.gone.clone(), read_to(memory));
+    let own = (memory.removed_refs.clone(), read_to(memory));
     let is_gone = |parent: ProjectId, name: &Text, created: UnixSeconds| {
         let known = if parent == subject.id {
             Some((&own.0, own.1))
         } else {
             let other = projects.get(parent);
-            other.map(|other| (&other.memory().gone, read_to(other.memory())))
+            other.map(|other| (&other.memory().removed_refs, read_to(other.memory())))
         };
         // A ref that came back since may have started it: the parent's next look tells.
         known.is_some_and(|(gone, read_to)| {
@@ -182,7 +182,7 @@ fn quiet_parents(
 /// Up to when a project's pipelines have been read.
 fn read_to(memory: &ProjectMemory) -> UnixSeconds {
     let feed = memory.feed.as_ref();
-    let read_to = feed.map(|feed| feed.looked_at.max(feed.watermark));
+    let read_to = feed.map(|feed| feed.polled_at.max(feed.watermark));
     read_to.unwrap_or_default()
 }
 
@@ -193,7 +193,10 @@ pub(super) fn path(path: &Text) -> [Retirement; 2] {
 
 /// What is read again of a ref that is gone does not bring its series back; what ends on it does.
 /// It has no states.
-pub(super) fn withhold_births(measured: &mut [(Collector, Measured)], retirements: &[Retirement]) {
+pub(super) fn withhold_initializations(
+    measured: &mut [(Collector, Measured)],
+    retirements: &[Retirement],
+) {
     if retirements.is_empty() {
         return;
     }
@@ -202,8 +205,12 @@ pub(super) fn withhold_births(measured: &mut [(Collector, Measured)], retirement
         !gone.any(|retirement| retirement.means(desc, labels))
     };
     for (_, measured) in measured {
-        let Measured { births, states, .. } = measured;
-        births.retain(|key| stays(key.desc, &key.labels));
+        let Measured {
+            initializations,
+            states,
+            ..
+        } = measured;
+        initializations.retain(|key| stays(key.desc, &key.labels));
         states.retain(|state| stays(state.desc, &state.labels));
     }
 }

@@ -38,7 +38,7 @@ pub struct FeedProgress {
     /// Latest `updated_at` of what has been read completely.
     pub watermark: UnixSeconds,
     /// When the last complete look began, by GitLab's clock or ours, whichever is behind.
-    pub looked_at: UnixSeconds,
+    pub polled_at: UnixSeconds,
     /// Pipelines that can come again without having moved, or are not settled.
     pub followed: BTreeMap<PipelineId, Followed>,
 }
@@ -62,7 +62,7 @@ pub struct Followed {
     pub labels_read_at: Option<UnixSeconds>,
     /// Looks for which it is still kept so that what started it may be found (REST tells only
     /// the upstream side).
-    pub upstream_looks: u8,
+    pub upstream_polls: u8,
 }
 
 impl FeedProgress {
@@ -73,7 +73,7 @@ impl FeedProgress {
             depth: Depth::Pipelines,
             first_seen,
             watermark: UnixSeconds::default(),
-            looked_at: UnixSeconds::default(),
+            polled_at: UnixSeconds::default(),
             followed: BTreeMap::new(),
         }
     }
@@ -128,7 +128,7 @@ impl FeedProgress {
     pub fn since(&self) -> UnixSeconds {
         self.watermark
             .minus(OVERLAP)
-            .max(self.looked_at.minus(QUIET_OVERLAP))
+            .max(self.polled_at.minus(QUIET_OVERLAP))
     }
 
     /// Events before this are history, or were counted by an earlier look.

@@ -5,7 +5,6 @@ pub mod contributors;
 pub mod dora;
 pub mod environments;
 pub mod feed;
-pub mod gone;
 pub mod history;
 pub mod jobs;
 pub mod merge_requests;
@@ -14,6 +13,7 @@ pub mod parents;
 pub mod pipelines;
 pub mod ref_listing;
 pub mod refs;
+pub mod removed_refs;
 pub mod repository;
 pub mod test_reports;
 pub mod variables;
@@ -29,7 +29,6 @@ use contributors::ContributorsMemory;
 use dora::{DoraMemory, DoraProgress};
 use environments::{EnvironmentsMemory, EnvironmentsProgress};
 use feed::FeedProgress;
-use gone::{Gone, SourceBranches};
 use jobs::JobsMemory;
 use merge_requests::{MergeRequestsMemory, MergeRequestsProgress};
 use names::Names;
@@ -37,6 +36,7 @@ use parents::Parents;
 use pipelines::PipelinesMemory;
 use ref_listing::RefsProgress;
 use refs::{RefName, RefsSeen};
+use removed_refs::{RemovedRefs, SourceBranches};
 use repository::{RepositoryMemory, RepositoryParts};
 use test_reports::TestReportsMemory;
 use variables::VariablesMemory;
@@ -56,7 +56,7 @@ pub struct ProjectMemory {
     /// Which refs exist.
     pub refs_seen: RefsSeen,
     /// Refs that are gone, and that other projects may name still.
-    pub gone: Gone,
+    pub removed_refs: RemovedRefs,
     /// Source branches that merge requests are counted under.
     pub source_branches: SourceBranches,
     /// Refs of other projects that started pipelines here.
@@ -72,17 +72,17 @@ pub struct ProjectMemory {
     /// Memory of the collector `variables`.
     pub variables: VariablesMemory,
     /// How far deployments have been read.
-    pub environments_state: EnvironmentsProgress,
+    pub environments_progress: EnvironmentsProgress,
     /// Memory of the collector `environments`.
     pub environments: EnvironmentsMemory,
     /// How far merge requests have been read.
-    pub merge_requests_state: MergeRequestsProgress,
+    pub merge_requests_progress: MergeRequestsProgress,
     /// Memory of the collector `merge_requests`.
     pub merge_requests: MergeRequestsMemory,
     /// Reviewers who have series.
     pub code_review: Names,
     /// How far what DORA figures are reckoned from has been read.
-    pub dora_state: DoraProgress,
+    pub dora_progress: DoraProgress,
     /// Memory of the collector `dora`.
     pub dora: DoraMemory,
     /// Memory of the collector `repository`.

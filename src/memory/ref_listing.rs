@@ -46,7 +46,7 @@ impl RefsProgress {
             .is_some_and(|at| now.since(at) >= PIPELINE_CHECK)
     }
 
-    pub(crate) fn looked(&self, project: &model::Project, now: UnixSeconds) -> Self {
+    pub(crate) fn polled(&self, project: &model::Project, now: UnixSeconds) -> Self {
         let moved = project
             .last_activity_at
             .is_some_and(|at| self.activity != Some(at));
@@ -96,11 +96,11 @@ mod tests {
     #[test]
     fn only_fresh_activity_asks_for_a_second_look() {
         let now = UnixSeconds(1_000_000);
-        let fresh = RefsProgress::default().looked(&active_at(now.0 - 60), now);
+        let fresh = RefsProgress::default().polled(&active_at(now.0 - 60), now);
         assert_eq!(fresh.again_at, Some(now.plus(ACTIVITY_THROTTLE)));
         assert!(fresh.is_due(&active_at(now.0 - 60), now.plus(ACTIVITY_THROTTLE)));
 
-        let quiet = RefsProgress::default().looked(&active_at(now.0 - 86_400), now);
+        let quiet = RefsProgress::default().polled(&active_at(now.0 - 86_400), now);
         assert_eq!(quiet.again_at, None);
         assert!(!quiet.is_due(&active_at(now.0 - 86_400), now.plus(ACTIVITY_THROTTLE)));
         assert!(quiet.is_due(&active_at(now.0 + 10), now.plus(ACTIVITY_THROTTLE)));

@@ -24,7 +24,7 @@ use crate::types::{ProjectId, Text, Tier};
 
 pub use end::{Ended, Outcome};
 pub use entry::{Entry, Priority};
-pub use take::{Batch, Room, Taken};
+pub use take::{Batch, FreeSlots, Taken};
 
 /// The tracked projects, shared by all parts of the program.
 #[derive(Debug, Default)]

@@ -87,7 +87,10 @@ impl DiscoveryTask {
                     discovery.forget(id);
                 }
             }
-            discovery.look(scope, now).instrument(span.clone()).await
+            discovery
+                .discover(scope, now)
+                .instrument(span.clone())
+                .await
         };
         for error in &errors {
             tracing::warn!("{error}");
@@ -95,7 +98,7 @@ impl DiscoveryTask {
                 .failed(Activity::Discovery, error.error.kind());
         }
         // What is not there hides nothing.
-        let is_complete = errors.iter().all(|error| error.error.means_gone());
+        let is_complete = errors.iter().all(|error| error.error.is_not_found());
         self.times().retry.ended(!is_complete, now);
         let gone = self.registry.lock().update(found, is_complete, now);
         self.ingest.remove(gone, now).await;

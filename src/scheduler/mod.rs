@@ -25,7 +25,7 @@ use crate::ingest::{Ingest, activity};
 use crate::memory::ProjectMemory;
 use crate::observer::Observer;
 use crate::recorder::Recorder;
-use crate::registry::{Batch, Holding, Priority, Registry, Room};
+use crate::registry::{Batch, FreeSlots, Holding, Priority, Registry};
 use crate::source::change_feed::ChangeFeed;
 use crate::source::sources;
 use crate::source::{Context, Source};
@@ -215,12 +215,12 @@ impl Scheduler {
     }
 
     fn start_runs(&mut self, now: UnixSeconds) {
-        let room = Room {
+        let free = FreeSlots {
             runs: RUNS_AT_ONCE.saturating_sub(self.running.len()),
             others: OTHER_RUNS_AT_ONCE.saturating_sub(self.others.len()),
             backfill: BACKFILL_RUNS_AT_ONCE.saturating_sub(self.backfills.len()),
         };
-        let taken = self.registry.lock().take(&self.sources, now, room);
+        let taken = self.registry.lock().take(&self.sources, now, free);
         for batch in taken.batches {
             self.start(batch);
         }

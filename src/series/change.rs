@@ -4,7 +4,7 @@ use super::block::{Block, GaugeKey};
 use super::family::{Epoch, NewRow};
 use super::record::{self, RecordedValue, Refusal, RowRecord, StagedRow};
 use super::retire::{self, Retirement};
-use super::table::{State, Table};
+use super::table::{Table, TableState};
 use crate::catalogue::instruments::{Change, Delta};
 use crate::catalogue::{FamilyId, Kind, LabelValues, SeriesKey};
 use crate::clock::UnixSeconds;
@@ -22,7 +22,7 @@ enum Whose {
 /// A change under way.
 pub(super) struct Changing<'a> {
     table: &'a Table,
-    state: &'a mut State,
+    state: &'a mut TableState,
     epoch: Epoch,
     now: u32,
     /// Metrics that dropped something for the first time.
@@ -32,7 +32,7 @@ pub(super) struct Changing<'a> {
 impl<'a> Changing<'a> {
     pub(super) const fn new(
         table: &'a Table,
-        state: &'a mut State,
+        state: &'a mut TableState,
         epoch: Epoch,
         now: u32,
     ) -> Self {
@@ -67,10 +67,10 @@ impl<'a> Changing<'a> {
         value: f64,
         whose: Whose,
     ) -> Option<usize> {
-        let State {
+        let TableState {
             families,
             labels: sets,
-            last_birth,
+            last_initialized,
             projects,
             ..
         } = &mut *self.state;
@@ -80,7 +80,7 @@ impl<'a> Changing<'a> {
             return None;
         }
         if family.desc.kind != Kind::Gauge {
-            *last_birth = self.now.max(*last_birth);
+            *last_initialized = self.now.max(*last_initialized);
         }
         let (owner, project) = match whose {
             Whose::Block(block) => (block, 0),
@@ -89,7 +89,7 @@ impl<'a> Changing<'a> {
         let new = NewRow {
             set: sets.acquire(family.desc.labels, labels),
             value,
-            born: self.now,
+            initialized_at: self.now,
             changed: self.now,
             owner,
             project,
@@ -121,7 +121,7 @@ impl<'a> Changing<'a> {
     }
 
     /// Shows a counter or histogram at 0, unless it is there.
-    pub(super) fn give_birth(&mut self, project: ProjectId, key: &SeriesKey) {
+    pub(super) fn initialize(&mut self, project: ProjectId, key: &SeriesKey) {
         let Some(id) = FamilyId::of(key.desc) else {
             return;
         };
@@ -166,7 +166,7 @@ impl<'a> Changing<'a> {
             Some(slot) => slot,
             None => self.insert(delta.family, &delta.labels, value, Whose::Block(owner))?,
         };
-        let State {
+        let TableState {
             families, labels, ..
         } = &mut *self.state;
         let family = &mut families[delta.family.index()];
@@ -206,7 +206,7 @@ impl<'a> Changing<'a> {
         if retirements.is_empty() {
             return;
         }
-        let State {
+        let TableState {
             families,
             labels,
             retiring,
@@ -239,18 +239,18 @@ impl<'a> Changing<'a> {
     }
 
     /// Puts a remembered series back. What nobody can have seen beyond its birth, since that was
-    /// not over at `told`, is born again: it is given back as it is now.
+    /// not over at `committed_at`, is born again: it is given back as it is now.
     pub(super) fn restore(
         &mut self,
         record: &RowRecord,
-        told: UnixSeconds,
+        committed_at: UnixSeconds,
     ) -> Result<Option<RowRecord>, Refusal> {
         let id = FamilyId::by_name(&record.name).ok_or(Refusal::UnknownMetric)?;
-        let State {
+        let TableState {
             families,
             labels,
             retiring,
-            last_birth,
+            last_initialized,
             projects,
             ..
         } = &mut *self.state;
@@ -264,15 +264,15 @@ impl<'a> Changing<'a> {
             retiring.push((id, set));
         }
         let over = family.rows()[slot]
-            .born
+            .initialized_at
             .saturating_add(self.table.birth_window());
-        if over <= record::seconds(told) {
+        if over <= record::seconds(committed_at) {
             return Ok(None);
         }
-        family.row_mut(slot).born = self.now;
-        *last_birth = self.now;
+        family.row_mut(slot).initialized_at = self.now;
+        *last_initialized = self.now;
         let retiring = record.retiring;
-        let reborn = record::record(family, labels, projects, slot, retiring);
-        Ok(Some(reborn))
+        let reinitialized = record::record(family, labels, projects, slot, retiring);
+        Ok(Some(reinitialized))
     }
 }

@@ -24,7 +24,7 @@ pub(super) struct Row {
     /// Its labels.
     pub(super) set: u32,
     /// When it was first shown, in seconds since the Unix epoch.
-    pub(super) born: u32,
+    pub(super) initialized_at: u32,
     /// When its total last changed, in seconds since the Unix epoch.
     pub(super) changed: u32,
     /// Of a gauge: the state block it belongs to. Else: in the lowest bit, whether its subject is
@@ -83,7 +83,7 @@ impl Row {
 pub(super) struct NewRow {
     pub(super) set: u32,
     pub(super) value: f64,
-    pub(super) born: u32,
+    pub(super) initialized_at: u32,
     pub(super) changed: u32,
     /// Of a gauge: the state block it belongs to.
     pub(super) owner: u32,
@@ -251,7 +251,7 @@ impl Family {
             added: epoch.number,
             removed: ALIVE,
             set: new.set,
-            born: new.born,
+            initialized_at: new.initialized_at,
             changed: new.changed,
             tag: new.owner,
         };
@@ -327,7 +327,7 @@ impl Family {
         let new = NewRow {
             set: row.set,
             value,
-            born: row.born,
+            initialized_at: row.initialized_at,
             changed: row.changed,
             owner: row.owner(),
             project: 0,

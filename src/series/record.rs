@@ -75,7 +75,7 @@ pub struct Restored {
     pub rows: usize,
     /// Those of them that nobody can have seen beyond their birth: they are born again, and a
     /// store is to remember that.
-    pub reborn: Vec<RowRecord>,
+    pub reinitialized: Vec<RowRecord>,
     /// Series that are reset, with the reason, in the order given: a store is to remove them.
     pub refused: Vec<(RowKey, Refusal)>,
 }
@@ -145,7 +145,7 @@ pub(super) fn record(
         project: projects.id(family.project(slot)),
         name: Cow::Borrowed(family.desc.name),
         labels: keys.zip(labels.values(row.set)).collect(),
-        start: time(row.born),
+        start: time(row.initialized_at),
         changed: time(row.changed),
         value,
         retiring,
@@ -248,7 +248,7 @@ pub(super) fn restore(
     let new = NewRow {
         set: labels.acquire(desc.labels, &values),
         value,
-        born: seconds(record.start),
+        initialized_at: seconds(record.start),
         changed: seconds(record.changed),
         owner: 0,
         project: projects.number(record.project),

@@ -44,7 +44,7 @@ pub struct Update {
     pub rows: StagedRows,
     /// Counters and histograms to be shown at 0, unless they are there already, with the project
     /// that they then belong to.
-    pub births: Vec<(ProjectId, SeriesKey)>,
+    pub initializations: Vec<(ProjectId, SeriesKey)>,
     /// State blocks with their gauges, each replacing what the block had. Changes that are not
     /// [`Change::Level`] are passed over.
     pub blocks: Vec<(Block, Vec<Delta>)>,
@@ -57,10 +57,10 @@ pub struct Update {
 pub struct Table {
     birth_window: u32,
     pub(super) cardinality_limit: usize,
-    state: RwLock<State>,
+    state: RwLock<TableState>,
     /// Births are over only as far as this time: the latest that a store that outlives the process
     /// has noted. The end of a birth is shown after it was committed, as everything is.
-    told: AtomicU32,
+    committed_at: AtomicU32,
     /// When a store's rows were put back: nobody had looked at this process before.
     restored: AtomicU32,
     /// Walks under way, by epoch.
@@ -68,7 +68,7 @@ pub struct Table {
 }
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct TableState {
     pub(super) labels: LabelSets,
     /// In the order of the catalogue.
     pub(super) families: Vec<Family>,
@@ -79,7 +79,7 @@ pub(super) struct State {
     /// Removals for the next push, with their label sets in use; `None` while nobody pushes.
     removed: Option<VecDeque<(FamilyId, u32)>>,
     /// When the youngest counter or histogram was born.
-    pub(super) last_birth: u32,
+    pub(super) last_initialized: u32,
     pub(super) epoch: u32,
 }
 
@@ -93,17 +93,17 @@ impl Table {
         Arc::new(Self {
             birth_window: u32::try_from(settings.birth_window.as_secs()).unwrap_or(u32::MAX),
             cardinality_limit: settings.cardinality_limit,
-            state: RwLock::new(State {
+            state: RwLock::new(TableState {
                 labels: LabelSets::default(),
                 families,
                 blocks: Blocks::default(),
                 projects: Projects::default(),
                 retiring: Vec::new(),
                 removed: None,
-                last_birth: 0,
+                last_initialized: 0,
                 epoch: 0,
             }),
-            told: AtomicU32::new(u32::MAX),
+            committed_at: AtomicU32::new(u32::MAX),
             restored: AtomicU32::new(0),
             walks: Mutex::default(),
         })
@@ -166,8 +166,8 @@ impl Table {
             for (family, count) in &update.rows.dropped {
                 change.drop_new(*family, *count);
             }
-            for (project, key) in &update.births {
-                change.give_birth(*project, key);
+            for (project, key) in &update.initializations {
+                change.initialize(*project, key);
             }
             for (block, gauges) in &update.blocks {
                 change.replace(*block, gauges);
@@ -188,10 +188,10 @@ impl Table {
         let over = now.saturating_sub(self.birth_window);
         let mut state = self.write();
         for family in &mut state.families {
-            let later = family.living().filter(|(_, row)| row.born > now);
+            let later = family.living().filter(|(_, row)| row.initialized_at > now);
             let later: Vec<usize> = later.map(|(slot, _)| slot).collect();
             for slot in later {
-                family.row_mut(slot).born = over;
+                family.row_mut(slot).initialized_at = over;
             }
         }
     }
@@ -233,24 +233,25 @@ impl Table {
         self.change(now, |change| change.sweep())
     }
 
-    /// Puts back what a store remembers, that noted `told` last. Series go on counting from where
-    /// they were; those whose birth was over at `told` show their value at once, others were never
-    /// seen beyond 0 and are born again. From now on births end by what [`Table::tell`] says.
+    /// Puts back what a store remembers, that noted `committed_at` last. Series go on counting from where
+    /// they were; those whose birth was over at `committed_at` show their value at once, others were never
+    /// seen beyond 0 and are born again. From now on births end by what [`Table::note_commit`] says.
     pub fn restore(
         &self,
         records: impl IntoIterator<Item = RowRecord>,
-        told: UnixSeconds,
+        committed_at: UnixSeconds,
         now: UnixSeconds,
     ) -> Restored {
-        self.told.store(seconds(told), Ordering::Release);
+        self.committed_at
+            .store(seconds(committed_at), Ordering::Release);
         self.restored.store(seconds(now), Ordering::Release);
         self.change(now, |change| {
             let mut restored = Restored::default();
             for record in records {
-                match change.restore(&record, told) {
-                    Ok(reborn) => {
+                match change.restore(&record, committed_at) {
+                    Ok(reinitialized) => {
                         restored.rows += 1;
-                        restored.reborn.extend(reborn);
+                        restored.reinitialized.extend(reinitialized);
                     }
                     Err(refusal) => restored.refused.push((record.key(), refusal)),
                 }
@@ -261,20 +262,23 @@ impl Table {
 
     /// Lets births be over as far as `at`, which the store has noted. A clock that is set back
     /// takes nothing back.
-    pub fn tell(&self, at: UnixSeconds) {
-        self.told.fetch_max(seconds(at), Ordering::AcqRel);
+    pub fn note_commit(&self, at: UnixSeconds) {
+        self.committed_at.fetch_max(seconds(at), Ordering::AcqRel);
     }
 
     /// Whether a birth may be over at `now` that is still to be told.
     #[must_use]
-    pub fn has_untold(&self, now: UnixSeconds) -> bool {
-        let told = self.told();
-        let over = self.read().last_birth.saturating_add(self.birth_window);
-        told < over && told < seconds(now)
+    pub fn has_uncommitted_zeros(&self, now: UnixSeconds) -> bool {
+        let committed_at = self.committed_at();
+        let over = self
+            .read()
+            .last_initialized
+            .saturating_add(self.birth_window);
+        committed_at < over && committed_at < seconds(now)
     }
 
-    pub(super) fn told(&self) -> u32 {
-        self.told.load(Ordering::Acquire)
+    pub(super) fn committed_at(&self) -> u32 {
+        self.committed_at.load(Ordering::Acquire)
     }
 
     /// What a store is to remember of rows that an update leaves as they are, but for whether
@@ -287,7 +291,7 @@ impl Table {
         };
         let state = self.read();
         let mut turned = Vec::new();
-        for (_, key) in &update.births {
+        for (_, key) in &update.initializations {
             let slot =
                 FamilyId::of(key.desc).and_then(|id| Some((id, state.find(id, &key.labels)?)));
             if let Some((id, slot)) = slot {
@@ -349,16 +353,16 @@ impl Table {
         let row = &family.rows()[slot];
         let last = row
             .changed
-            .max(row.born.saturating_add(self.birth_window))
+            .max(row.initialized_at.saturating_add(self.birth_window))
             .max(self.restored.load(Ordering::Acquire));
         row.is_retiring() && last.saturating_add(self.birth_window) <= now
     }
 
-    pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, TableState> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn write(&self) -> RwLockWriteGuard<'_, State> {
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, TableState> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -412,7 +416,7 @@ impl Table {
     }
 }
 
-impl State {
+impl TableState {
     /// The total of a counter or histogram after a change, and its start and project if it exists;
     /// `None` for a gauge, and for a change that does not fit its metric.
     fn total(&self, delta: &Delta) -> Option<(RecordedValue, Option<(UnixSeconds, ProjectId)>)> {
@@ -437,8 +441,8 @@ impl State {
             _ => return None,
         };
         let known = slot.map(|slot| {
-            let born = time(family.rows()[slot].born);
-            (born, self.projects.id(family.project(slot)))
+            let initialized_at = time(family.rows()[slot].initialized_at);
+            (initialized_at, self.projects.id(family.project(slot)))
         });
         Some((value, known))
     }
@@ -468,11 +472,11 @@ impl State {
     pub(super) fn take_removed(&mut self) -> Vec<RemovedRow> {
         let noted = self.removed.replace(VecDeque::new()).unwrap_or_default();
         let mut gone = Vec::with_capacity(noted.len());
-        let mut told = HashSet::new();
+        let mut listed = HashSet::new();
         for (id, set) in noted {
             let family = &self.families[id.index()];
             // One that came, went, came and went again is noted twice.
-            if family.find(set).is_none() && told.insert((id, set)) {
+            if family.find(set).is_none() && listed.insert((id, set)) {
                 gone.push(RemovedRow {
                     family: id,
                     labels: self.labels.values(set),

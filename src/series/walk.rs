@@ -88,7 +88,7 @@ impl Walk {
     ) -> bool {
         let table = Arc::clone(&self.table);
         let state = table.read();
-        let told = table.told();
+        let committed_at = table.committed_at();
         for _ in 0..rows {
             let Some(family) = state.families.get(self.family) else {
                 return false;
@@ -103,13 +103,13 @@ impl Walk {
             if !row.is_visible(self.epoch) {
                 continue;
             }
-            let newborn = is_newborn(row, self.now, told, table.birth_window());
+            let at_zero = shows_zero(row, self.now, committed_at, table.birth_window());
             let view = RowView {
                 family: family.id,
                 desc: family.desc,
                 labels: state.labels.view(row.set),
-                value: value(family, slot, row, newborn),
-                start: time(row.born.min(self.now).saturating_sub(1)),
+                value: value(family, slot, row, at_zero),
+                start: time(row.initialized_at.min(self.now).saturating_sub(1)),
             };
             if visit(&view).is_break() {
                 break;
@@ -128,17 +128,18 @@ impl Drop for Walk {
 /// Whether a counter or histogram still shows 0: until its birth is over, by the clock and for the
 /// store. One born in the future does not: the clock was set back, and what was shown is never
 /// taken back.
-fn is_newborn(row: &Row, now: u32, told: u32, birth_window: u32) -> bool {
-    row.born <= now && now.min(told) < row.born.saturating_add(birth_window)
+fn shows_zero(row: &Row, now: u32, committed_at: u32, birth_window: u32) -> bool {
+    row.initialized_at <= now
+        && now.min(committed_at) < row.initialized_at.saturating_add(birth_window)
 }
 
-fn value<'a>(family: &'a Family, slot: usize, row: &Row, newborn: bool) -> RowValue<'a> {
-    let shown = if newborn { 0.0 } else { row.value };
+fn value<'a>(family: &'a Family, slot: usize, row: &Row, at_zero: bool) -> RowValue<'a> {
+    let shown = if at_zero { 0.0 } else { row.value };
     match family.desc.kind {
         Kind::Gauge => RowValue::Gauge(row.value),
         Kind::Counter => RowValue::Counter(shown),
         Kind::Histogram => {
-            let buckets = if newborn {
+            let buckets = if at_zero {
                 family.zeros()
             } else {
                 family.buckets(slot)

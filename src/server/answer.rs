@@ -51,7 +51,7 @@ impl Failure {
 }
 
 /// Runs `work` where it may take a while. What panics there harms nobody else.
-pub(super) async fn beside<T: Send + 'static>(
+pub(super) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Failure> {
     Ok(tokio::task::spawn_blocking(work).await?)

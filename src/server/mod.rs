@@ -95,7 +95,7 @@ const LIMITS: Limits = Limits {
 };
 
 /// What handlers are given.
-struct Shared {
+struct HandlerContext {
     context: Context,
     patience: Duration,
 }
@@ -115,7 +115,7 @@ fn serve_within(
     context: Context,
 ) -> io::Result<(Server, ServerHandle)> {
     give_up_deaf_clients(&listener, limits.patience)?;
-    let shared = web::Data::new(Shared {
+    let shared = web::Data::new(HandlerContext {
         context,
         patience: limits.patience,
     });

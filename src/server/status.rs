@@ -235,7 +235,7 @@ pub struct ProjectCounts {
     /// Tracked.
     pub tracked: usize,
     /// Looked at since the start, well or not.
-    pub looked_at: usize,
+    pub polled: usize,
     /// Whose latest look failed.
     pub failing: usize,
     /// How late by now the look is that is most overdue.
@@ -246,7 +246,7 @@ impl ProjectCounts {
     /// Counts a project whose next look is `late` by now.
     pub fn add(&mut self, succeeded: bool, failing: bool, late: Duration) {
         self.tracked += 1;
-        self.looked_at += usize::from(succeeded || failing);
+        self.polled += usize::from(succeeded || failing);
         self.failing += usize::from(failing);
         self.late = self.late.max(late);
     }
@@ -376,7 +376,7 @@ mod tests {
         );
         let counts = ProjectCounts {
             tracked: 5,
-            looked_at: 4,
+            polled: 4,
             failing: 1,
             late: Duration::from_secs(40),
         };

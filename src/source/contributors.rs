@@ -84,7 +84,7 @@ impl ContributorsSource {
         match newest.await {
             Ok(commit) => Ok(commit.map(|commit| commit.sha)),
             // A project that is gone is found by others.
-            Err(error) if error.means_gone() => Ok(None),
+            Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -146,13 +146,13 @@ impl ContributorsSource {
                 return Ok(Branch::Moved { tip, commits });
             }
             Ok(_) => None,
-            Err(error) => Some(error).filter(|error| !error.means_gone()),
+            Err(error) => Some(error).filter(|error| !error.is_not_found()),
         };
         // GitLab answers so, too, when the commit that was counted up to is no more: some time after
         // a forced push.
-        let may_be_gone = |error: &GitLabError| matches!(error.cause, Cause::Server(..));
+        let may_be_removed = |error: &GitLabError| matches!(error.cause, Cause::Server(..));
         let has_base = match &error {
-            Some(error) if !may_be_gone(error) => true,
+            Some(error) if !may_be_removed(error) => true,
             _ => self.gitlab.has_commit(target.id(), &begun.base).await?,
         };
         match error {

@@ -82,7 +82,7 @@ impl DoraSource {
         read: Option<Result<ProjectDora, SourceError>>,
         now: UnixSeconds,
     ) -> Result<DoraRead, SourceError> {
-        let mut refused_at = target.memory.dora_state.refused_at;
+        let mut refused_at = target.memory.dora_progress.refused_at;
         if self.may_have(target) {
             let given = match self.given(target, read, &mut refused_at, now).await {
                 // What this token may not see is reckoned from what it may.

@@ -30,7 +30,7 @@ use crate::types::Tier;
 /// job after the job's transaction, with the job's times.
 const OVERLAP: Duration = Duration::from_secs(120);
 /// How often a project is looked at though no pipeline moved.
-const FULL_LOOK: Duration = Duration::from_secs(6 * 3600);
+const FULL_POLL_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 /// Environments compared with the default branch, or asked for their last success, in one look.
 const ENVIRONMENTS_AT_ONCE: usize = 20;
 /// Calls of one look that run side by side.
@@ -64,7 +64,7 @@ impl EnvironmentsSource {
     }
 
     fn is_due(target: &Target, now: UnixSeconds) -> bool {
-        let progress = &target.memory.environments_state;
+        let progress = &target.memory.environments_progress;
         let Some(read_at) = progress.read_at else {
             return true;
         };
@@ -76,7 +76,7 @@ impl EnvironmentsSource {
         moved
             || late
             || known.any(RememberedEnvironment::is_open)
-            || now.since(progress.full_at) >= FULL_LOOK
+            || now.since(progress.full_at) >= FULL_POLL_INTERVAL
     }
 
     async fn project(
@@ -84,7 +84,7 @@ impl EnvironmentsSource {
         target: &Target,
         now: UnixSeconds,
     ) -> Result<EnvironmentsRead, SourceError> {
-        let before = &target.memory.environments_state;
+        let before = &target.memory.environments_progress;
         let mut progress = before.clone();
         let (mut read, mut problems) = (Deployments::default(), Vec::new());
         let since = before.watermark.minus(OVERLAP);
@@ -226,7 +226,7 @@ impl EnvironmentsSource {
             match count {
                 Ok(count) => read.behind.extend(ids.into_iter().map(|id| (id, count))),
                 // The commit was removed by a force push: there is no number.
-                Err(error) if error.means_gone() => {}
+                Err(error) if error.is_not_found() => {}
                 Err(error) => problems.push(self.problem(target, &error)),
             }
         }

@@ -74,8 +74,12 @@ impl MergeRequestsSource {
         clock: UnixSeconds,
         now: UnixSeconds,
     ) -> PerProject<(UnixSeconds, ProjectMergeRequests)> {
-        let since =
-            |target: &Target| (target.memory.merge_requests_state.since(clock), target.id());
+        let since = |target: &Target| {
+            (
+                target.memory.merge_requests_progress.since(clock),
+                target.id(),
+            )
+        };
         let mut asked: Vec<(UnixSeconds, ProjectId)> = targets.iter().map(since).collect();
         asked.sort_unstable();
         let mut found = PerProject::new();
@@ -110,7 +114,7 @@ impl MergeRequestsSource {
         let rest = self.gitlab.rest_of_merge_requests(id, which, first.page);
         let mut whole = rest.await?;
         if whole.next.is_some() {
-            return Err(SourceError::Gone);
+            return Err(SourceError::NotFound);
         }
         self.skipped(target, &whole.skipped, problems);
         for one in &mut whole.items {
@@ -141,7 +145,7 @@ impl MergeRequestsSource {
             match done.await {
                 Ok(()) => Ok(Some(one)),
                 // It was deleted meanwhile.
-                Err(error) if error.means_gone() => Ok(None),
+                Err(error) if error.is_not_found() => Ok(None),
                 Err(error) => Err(error),
             }
         });
@@ -162,7 +166,7 @@ impl MergeRequestsSource {
         clock: UnixSeconds,
         now: UnixSeconds,
     ) -> Result<MergeRequestsRead, SourceError> {
-        let before = &target.memory.merge_requests_state;
+        let before = &target.memory.merge_requests_progress;
         let mut problems = Vec::new();
         let mut read = MergeRequests {
             floor: before.floor(),
@@ -312,7 +316,7 @@ impl MergeRequestsSource {
         let clock = self.gitlab.server_time().unwrap_or(now);
         let full = targets
             .iter()
-            .filter(|target| target.memory.merge_requests_state.is_full(now));
+            .filter(|target| target.memory.merge_requests_progress.is_full(now));
         let full: Vec<ProjectId> = full.map(Target::id).collect();
         let mut open = self.ask(&full, WhichMergeRequests::Open, now).await;
         let mut moved = self.moved(targets, clock, now).await;

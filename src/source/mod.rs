@@ -262,7 +262,7 @@ pub type Tracked = Arc<BTreeMap<ProjectId, Text>>;
 pub enum SourceError {
     /// GitLab does not show the project to this token: deleted, or the role is gone.
     #[error("the project is gone, or the token may not see it any more")]
-    Gone,
+    NotFound,
     /// The token's role is too low, and GitLab answers with emptiness instead of an error.
     #[error(
         "the token has the role {role} here; pipelines and jobs need Reporter or higher",
@@ -285,8 +285,8 @@ impl From<GitLabError> for SourceError {
     fn from(error: GitLabError) -> Self {
         if error.is_forbidden() {
             Unavailable::Forbidden(error.to_string()).into()
-        } else if error.means_gone() {
-            Self::Gone
+        } else if error.is_not_found() {
+            Self::NotFound
         } else {
             Self::GitLab(Arc::new(error))
         }
@@ -298,7 +298,7 @@ impl SourceError {
     #[must_use]
     pub fn rest_may_answer(&self) -> bool {
         match self {
-            Self::Gone | Self::RoleTooLow(_) | Self::Unavailable(_) => false,
+            Self::NotFound | Self::RoleTooLow(_) | Self::Unavailable(_) => false,
             Self::Partial(_) => true,
             Self::GitLab(error) => {
                 let too_heavy = matches!(
@@ -314,7 +314,7 @@ impl SourceError {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Gone => "not_found",
+            Self::NotFound => "not_found",
             Self::RoleTooLow(_) | Self::Unavailable(_) => "forbidden",
             Self::Partial(_) => "graphql",
             Self::GitLab(error) => error.kind(),

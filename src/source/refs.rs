@@ -98,7 +98,7 @@ impl RefsSource {
                 &error,
             ));
         }
-        let mut progress = target.memory.refs.looked(&target.project, now);
+        let mut progress = target.memory.refs.polled(&target.project, now);
         if !problems.is_empty() {
             let again = now.plus(NEXT_TRY);
             progress.again_at = Some(progress.again_at.map_or(again, |at| at.min(again)));
@@ -144,11 +144,11 @@ impl RefsSource {
         let iids: Vec<u64> = remembered.into_iter().collect();
         let read = self.gitlab.merge_requests(target.id(), &iids).await?;
         let is_whole = read.skipped.is_empty();
-        let told = read.items.into_iter().map(|mr| (mr.iid, mr.state));
-        let untold = iids.into_iter().filter(|_| is_whole);
-        seen.merge_requests = untold
+        let listed = read.items.into_iter().map(|mr| (mr.iid, mr.state));
+        let unlisted = iids.into_iter().filter(|_| is_whole);
+        seen.merge_requests = unlisted
             .map(|iid| (iid, DELETED.into()))
-            .chain(told)
+            .chain(listed)
             .collect();
         Ok(())
     }
@@ -226,7 +226,7 @@ impl RefsSource {
             .collect();
         let checks = turn(&shown, now).into_iter().map(|id| async move {
             let gone = match self.gitlab.pipeline(target.id(), id).await {
-                Err(error) => error.means_gone(),
+                Err(error) => error.is_not_found(),
                 Ok(_) => false,
             };
             gone.then_some(id)
@@ -281,8 +281,8 @@ impl Source for RefsSource {
 /// The pipelines whose turn it is to be asked for: where there are more than fit into one look, the
 /// next ones each time.
 fn turn(shown: &[PipelineId], now: UnixSeconds) -> Vec<PipelineId> {
-    let looks = usize::try_from(now.since(UnixSeconds(0)).as_secs() / PIPELINE_CHECK.as_secs());
-    let first = looks.unwrap_or(0).wrapping_mul(PIPELINES_AT_ONCE);
+    let polls = usize::try_from(now.since(UnixSeconds(0)).as_secs() / PIPELINE_CHECK.as_secs());
+    let first = polls.unwrap_or(0).wrapping_mul(PIPELINES_AT_ONCE);
     let turn = shown.iter().cycle().skip(first % shown.len().max(1));
     turn.take(shown.len().min(PIPELINES_AT_ONCE))
         .copied()
@@ -300,7 +300,7 @@ async fn listing(
         return Ok(None);
     }
     let page = match read.await {
-        Err(error) if error.means_gone() => Page::default(),
+        Err(error) if error.is_not_found() => Page::default(),
         read => read?,
     };
     let names: BTreeSet<Text> = page

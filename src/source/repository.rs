@@ -113,7 +113,7 @@ fn note<T>(
 ) -> Option<T> {
     match read {
         Ok(value) => Some(value),
-        Err(error) if error.means_gone() || error.is_forbidden() => None,
+        Err(error) if error.is_not_found() || error.is_forbidden() => None,
         Err(error) => {
             let (path, who) = (&target.project.full_path, Collector::Repository);
             problems.push(Problem::call(path, who, &error));

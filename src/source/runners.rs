@@ -67,7 +67,7 @@ impl RunnersSource {
             let read = self.gitlab.with_managers(runner.clone()).await;
             match read {
                 Ok(runner) => Ok(Some(runner)),
-                Err(error) if error.means_gone() => Ok(None),
+                Err(error) if error.is_not_found() => Ok(None),
                 // Another group's runner: what the list tells is what there is.
                 Err(error) if error.is_forbidden() => Ok(Some(runner)),
                 Err(error) => Err(error),

@@ -43,7 +43,7 @@ impl SchedulesSource {
         for read in reads {
             match read {
                 Ok(schedule) => page.items.push(schedule),
-                Err(error) if error.means_gone() => {}
+                Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error.into()),
             }
         }

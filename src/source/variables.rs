@@ -67,7 +67,7 @@ impl VariablesSource {
                         .extend(skipped.map(|why| Problem::skipped(path, collector, why)));
                     all.pipelines.push((name, id, page.items));
                 }
-                Err(error) if error.means_gone() => {}
+                Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error.into()),
             }
         }

@@ -80,13 +80,16 @@ async fn the_last_commit_wins(store: impl Store) {
 }
 
 async fn the_latest_time_told_counts(store: impl Store) {
-    let told = |seconds| Commit {
-        told: UnixSeconds(seconds),
+    let committed_at = |seconds| Commit {
+        committed_at: UnixSeconds(seconds),
         ..Commit::default()
     };
-    assert_eq!(keep(&store, told(100)).await.told, UnixSeconds(100));
-    let back = keep(&store, told(50)).await;
-    assert_eq!(back.told, UnixSeconds(100), "a clock was set back");
+    assert_eq!(
+        keep(&store, committed_at(100)).await.committed_at,
+        UnixSeconds(100)
+    );
+    let back = keep(&store, committed_at(50)).await;
+    assert_eq!(back.committed_at, UnixSeconds(100), "a clock was set back");
 }
 
 async fn what_is_forgotten_is_gone(store: impl Store) {

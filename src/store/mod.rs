@@ -38,7 +38,7 @@ pub struct Commit {
     /// Series that are gone.
     pub removed: Vec<RowKey>,
     /// The time of the commit: births that end later were not over for anybody. The latest counts.
-    pub told: UnixSeconds,
+    pub committed_at: UnixSeconds,
     /// The lease under which the run was made; none for a single instance.
     pub fence: Option<Fence>,
 }
@@ -55,7 +55,7 @@ pub struct Remembered {
     /// Counters and histograms with their totals.
     pub rows: Vec<RowRecord>,
     /// The latest time that a commit told.
-    pub told: UnixSeconds,
+    pub committed_at: UnixSeconds,
 }
 
 /// Keeps what must not be lost.

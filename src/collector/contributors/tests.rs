@@ -70,7 +70,7 @@ impl Watched {
     }
 
     /// A look, 100 seconds after the last one.
-    fn look(&mut self, branch: Branch) -> Measures {
+    fn poll(&mut self, branch: Branch) -> Measures {
         self.now += 100;
         let subject = Subject {
             id: ProjectId(1),
@@ -98,7 +98,7 @@ impl Watched {
             email: format!("{name}@example.com").into(),
             commits: 7,
         });
-        self.look(Branch::Begins {
+        self.poll(Branch::Begins {
             name: "main".into(),
             tip: sha(tip),
             known: known.collect(),
@@ -108,7 +108,7 @@ impl Watched {
     /// Commits, the newest first, that lead to the first of them.
     fn moves(&mut self, commits: Vec<Commit>) -> Vec<String> {
         let tip = commits.first().map(|commit| commit.sha.clone()).unwrap();
-        let measures = self.look(Branch::Moved { tip, commits });
+        let measures = self.poll(Branch::Moved { tip, commits });
         assert_eq!(measures.retirements, []);
         shown(&measures)
     }
@@ -132,15 +132,15 @@ fn what_is_there_at_the_first_look_is_history_and_its_authors_are_shown_at_zero(
     let mut watched = Watched::new(PeopleNames::Username);
     let first = watched.begins("a", &["Ada", "Ben", "Ada"]);
     assert_eq!(shown(&first), NOTHING);
-    let births = first.measured.births.iter();
-    let births: Vec<_> = births
+    let initializations = first.measured.initializations.iter();
+    let initializations: Vec<_> = initializations
         .map(|key| (&*key.labels[0], &*key.labels[1]))
         .collect();
     assert_eq!(
-        births,
+        initializations,
         [[("Ada", "group/app"); 3], [("Ben", "group/app"); 3]].concat()
     );
-    assert_eq!(shown(&watched.look(Branch::Unmoved)), NOTHING);
+    assert_eq!(shown(&watched.poll(Branch::Unmoved)), NOTHING);
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn new_commits_are_counted_by_author_without_merges() {
             "Ben deletions 1"
         ]
     );
-    assert_eq!(shown(&watched.look(Branch::Unmoved)), NOTHING);
+    assert_eq!(shown(&watched.poll(Branch::Unmoved)), NOTHING);
     let begun = watched.memory.begun.unwrap();
     assert_eq!((begun.base, begun.tip), (sha("m"), sha("m")));
 }
@@ -188,9 +188,9 @@ fn an_author_without_lines_has_all_series() {
     };
     let tip = empty.sha.clone();
     let commits = vec![empty];
-    let measures = watched.look(Branch::Moved { tip, commits });
+    let measures = watched.poll(Branch::Moved { tip, commits });
     assert_eq!(shown(&measures), ["Ada commits_count 1"]);
-    assert_eq!(measures.measured.births.len(), 3);
+    assert_eq!(measures.measured.initializations.len(), 3);
 }
 
 #[test]
@@ -218,13 +218,13 @@ fn after_a_forced_push_only_what_was_written_since_the_last_look_counts() {
 fn a_branch_that_is_set_back_and_comes_forward_again_counts_nothing() {
     let mut watched = Watched::at("c");
     let back = Branch::SetBack { tip: sha("a") };
-    assert_eq!(shown(&watched.look(back)), NOTHING);
+    assert_eq!(shown(&watched.poll(back)), NOTHING);
     let begun = watched.memory.begun.clone().unwrap();
     assert_eq!((begun.base, begun.tip), (sha("c"), sha("a")));
     let forward = Branch::SetBack { tip: sha("c") };
-    assert_eq!(shown(&watched.look(forward)), NOTHING);
+    assert_eq!(shown(&watched.poll(forward)), NOTHING);
     // It goes on from the commit it was set back to: nothing was rewritten.
-    watched.look(Branch::SetBack { tip: sha("a") });
+    watched.poll(Branch::SetBack { tip: sha("a") });
     assert_eq!(watched.moves(vec![commit("d", &["a"], 5)]), ONE);
 }
 
@@ -265,14 +265,14 @@ fn a_branch_that_cannot_be_followed_begins_anew() {
     let mut watched = Watched::at("a");
     let anew = watched.begins("z", &[]);
     assert_eq!(shown(&anew), NOTHING);
-    assert_eq!(anew.measured.births, []);
+    assert_eq!(anew.measured.initializations, []);
     assert_eq!(watched.moves(vec![commit("y", &["z"], 5)]), ONE);
 }
 
 #[test]
 fn an_empty_repository_has_nothing() {
     let mut watched = Watched::new(PeopleNames::Username);
-    let empty = watched.look(Branch::Empty);
+    let empty = watched.poll(Branch::Empty);
     assert!(empty.measured.is_empty());
     assert_eq!(watched.memory.begun, None);
     assert_eq!(watched.memory.read_at, Some(UnixSeconds(100)));
@@ -311,16 +311,16 @@ fn after_a_change_of_the_setting_the_old_names_go_and_counting_goes_on() {
     watched.moves(vec![commit("b", &["a"], 150)]);
     // By full name they are called as they were.
     watched.people = people(PeopleNames::Name);
-    assert_eq!(watched.look(Branch::Unmoved).retirements, []);
+    assert_eq!(watched.poll(Branch::Unmoved).retirements, []);
     watched.people = people(PeopleNames::None);
-    let look = watched.look(Branch::Moved {
+    let poll = watched.poll(Branch::Moved {
         tip: sha("c"),
         commits: vec![commit("c", &["b"], 250)],
     });
     // Somebody is really called so: what is there now does not go.
-    assert_eq!(look.retirements, [gone("Ada"), gone("Ben")]);
-    assert_eq!(shown(&look)[0], "all commits_count 1");
-    assert_eq!(watched.look(Branch::Unmoved).retirements, []);
+    assert_eq!(poll.retirements, [gone("Ada"), gone("Ben")]);
+    assert_eq!(shown(&poll)[0], "all commits_count 1");
+    assert_eq!(watched.poll(Branch::Unmoved).retirements, []);
 }
 
 #[test]
@@ -330,13 +330,13 @@ fn an_author_who_has_not_committed_for_long_goes() {
     watched.now += 80 * 86_400;
     watched.moves(vec![commit("b", &["a"], 150)]);
     watched.now += 10 * 86_400;
-    assert_eq!(watched.look(Branch::Unmoved).retirements, [gone("Ben")]);
-    assert_eq!(watched.look(Branch::Unmoved).retirements, []);
+    assert_eq!(watched.poll(Branch::Unmoved).retirements, [gone("Ben")]);
+    assert_eq!(watched.poll(Branch::Unmoved).retirements, []);
     watched.now += 80 * 86_400;
-    let back = watched.look(Branch::Moved {
+    let back = watched.poll(Branch::Moved {
         tip: sha("c"),
         commits: vec![by("Ben", commit("c", &["b"], 250))],
     });
     assert_eq!(back.retirements, [gone("Ada")]);
-    assert_eq!(back.measured.births.len(), 3);
+    assert_eq!(back.measured.initializations.len(), 3);
 }

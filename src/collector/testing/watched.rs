@@ -93,10 +93,10 @@ impl<C: FeedCollector> Watched<C> {
         }
     }
 
-    /// A project whose first look, at `first_look`, showed nothing.
-    pub fn since(first_look: i64, collector: C) -> Self {
+    /// A project whose first look, at `first_poll`, showed nothing.
+    pub fn since(first_poll: i64, collector: C) -> Self {
         let mut watched = Self::new(collector);
-        watched.look(first_look, [] as [PipelineFacts; 0]);
+        watched.poll(first_poll, [] as [PipelineFacts; 0]);
         watched
     }
 
@@ -122,7 +122,7 @@ impl<C: FeedCollector> Watched<C> {
     }
 
     /// One look at the project that shows `pipelines`.
-    pub fn look(
+    pub fn poll(
         &mut self,
         now: i64,
         pipelines: impl IntoIterator<Item = impl Borrow<PipelineFacts>>,
@@ -222,9 +222,9 @@ impl<C: FeedCollector> Watched<C> {
     }
 
     /// Whether a series was born at 0 by history.
-    pub fn is_born(&self, metric: &impl Entry, labels: &[(&str, &str)]) -> bool {
+    pub fn is_initialized(&self, metric: &impl Entry, labels: &[(&str, &str)]) -> bool {
         self.measured
-            .births
+            .initializations
             .iter()
             .any(|key| key.desc == metric.desc() && holds(key.desc, &key.labels, labels))
     }

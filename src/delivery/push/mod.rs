@@ -4,10 +4,10 @@
 //! before the next is built: nothing is queued, memory does not grow with the number of series,
 //! and a push that fails is simply followed by the next, because everything is cumulative.
 
+mod exported;
 mod message;
 mod sender;
 mod task;
-mod told;
 
 use std::sync::Arc;
 use std::time::Duration;

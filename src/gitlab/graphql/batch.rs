@@ -25,7 +25,7 @@ const SINGLES: usize = 2;
 #[derive(Clone, Debug)]
 pub enum NotRead {
     /// The answer does not name it: it is gone, or the token may not see it.
-    Gone,
+    NotFound,
     /// The batch was answered, this project's part of it was not.
     Partial(String),
     /// One of its lists has too much.
@@ -228,6 +228,7 @@ fn take_in<T, E: From<NotRead>>(
     let items = batch.items.into_iter();
     read.extend(items.map(|item| (id_of(&item), Ok(item))));
     for id in asked {
-        read.entry(*id).or_insert_with(|| Err(NotRead::Gone.into()));
+        read.entry(*id)
+            .or_insert_with(|| Err(NotRead::NotFound.into()));
     }
 }

@@ -44,7 +44,7 @@ fn cost(field: &str) -> Cost {
     }
 }
 
-struct Reckoning<'a> {
+struct Calculation<'a> {
     document: &'a Document<'a, String>,
     variables: &'a HashMap<&'a str, Json>,
 }
@@ -52,7 +52,7 @@ struct Reckoning<'a> {
 /// The complexity of the only operation in `query` with these variables.
 pub(super) fn complexity(query: &str, variables: &HashMap<&str, Json>) -> u64 {
     let document = parse_query::<String>(query).unwrap();
-    let reckoning = Reckoning {
+    let calculation = Calculation {
         document: &document,
         variables,
     };
@@ -63,10 +63,10 @@ pub(super) fn complexity(query: &str, variables: &HashMap<&str, Json>) -> u64 {
             Definition::Operation(OperationDefinition::Query(query)) => Some(query),
             _ => None,
         });
-    reckoning.set(&operation.unwrap().selection_set)
+    calculation.set(&operation.unwrap().selection_set)
 }
 
-impl Reckoning<'_> {
+impl Calculation<'_> {
     fn set(&self, set: &SelectionSet<'_, String>) -> u64 {
         set.items
             .iter()
@@ -197,7 +197,7 @@ mod tests {
             (
                 "change feed, first look",
                 changes,
-                projects(GitLab::FIRST_LOOK_PROJECTS, GitLab::FIRST_LOOK_PIPELINES)
+                projects(GitLab::FIRST_POLL_PROJECTS, GitLab::FIRST_POLL_PIPELINES)
                     .into_iter()
                     .chain(flags(&["moved", "children"]))
                     .collect(),

@@ -72,7 +72,7 @@ impl Holes {
         let mut nameless = None;
         for (index, node) in nodes.into_iter().enumerate() {
             let bad = self.bad_project(index);
-            let told = match (&node, &bad) {
+            let number = match (&node, &bad) {
                 (Some(node), _) => gid("id", id(node)),
                 (None, Some((Some(id), _))) => gid("id", id),
                 (None, Some((None, why))) => Err(why.clone()),
@@ -81,7 +81,7 @@ impl Holes {
                     None => continue,
                 },
             };
-            let id = match told {
+            let id = match number {
                 Ok(id) => ProjectId(id),
                 Err(why) => {
                     nameless = Some(why);

@@ -50,7 +50,7 @@ pub struct LocalLimiter {
     second: Bucket,
     hour: Option<Bucket>,
     ticks: Ticks,
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     /// Whoever holds a queue's turn is the next of that lane and kind to go: a query that waits for
     /// others to end holds up no REST call.
     queues: [[Queue; 2]; Lane::COUNT],
@@ -58,8 +58,8 @@ pub struct LocalLimiter {
 }
 
 /// What calls under way share with the limiter.
-struct Shared {
-    state: Mutex<State>,
+struct SharedState {
+    state: Mutex<LimiterState>,
     /// A call ended, or an urgent one has gone: somebody else may go.
     changed: Notify,
 }
@@ -73,7 +73,7 @@ struct Queue {
 }
 
 #[derive(Default)]
-struct State {
+struct LimiterState {
     paused: Option<Instant>,
     endpoints: HashMap<&'static str, Instant>,
     window: Option<Window>,
@@ -151,19 +151,19 @@ impl LocalLimiter {
             .ok_or("gitlab.max_requests_per_second must be more than 0")?
             .allow_burst(burst);
         let most = budget.at_once.max(1);
-        let state = State {
+        let state = LimiterState {
             under_way: UnderWay {
                 most,
                 most_queries: (most / 2).max(1),
                 ..UnderWay::default()
             },
-            ..State::default()
+            ..LimiterState::default()
         };
         Ok(Self {
             second: Bucket::direct_with_clock(second, ticks),
             hour: hourly(budget.per_hour).map(|quota| Bucket::direct_with_clock(quota, ticks)),
             ticks,
-            shared: Arc::new(Shared {
+            shared: Arc::new(SharedState {
                 state: Mutex::new(state),
                 changed: Notify::new(),
             }),
@@ -172,7 +172,7 @@ impl LocalLimiter {
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LimiterState> {
         self.shared.state()
     }
 
@@ -263,8 +263,8 @@ impl LocalLimiter {
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl SharedState {
+    fn state(&self) -> MutexGuard<'_, LimiterState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -317,10 +317,10 @@ impl UnderWay {
 }
 
 /// The head of a queue, until it goes.
-struct Head<'a>(&'a Shared, Lane, Kind);
+struct Head<'a>(&'a SharedState, Lane, Kind);
 
 impl<'a> Head<'a> {
-    fn new(shared: &'a Shared, lane: Lane, kind: Kind, ticket: u64) -> Self {
+    fn new(shared: &'a SharedState, lane: Lane, kind: Kind, ticket: u64) -> Self {
         shared.state().under_way.heads[lane as usize][kind as usize] = Some(ticket);
         Self(shared, lane, kind)
     }
@@ -335,7 +335,7 @@ impl Drop for Head<'_> {
 }
 
 /// One of the calls under way, until it is dropped.
-struct Place(Arc<Shared>, Kind);
+struct Place(Arc<SharedState>, Kind);
 
 impl Drop for Place {
     fn drop(&mut self) {
@@ -357,10 +357,10 @@ fn hourly(per_hour: u32) -> Option<Quota> {
 }
 
 /// A call that waits; going away, it lets less urgent ones go on.
-struct Waiting<'a>(&'a Shared, Lane, Kind);
+struct Waiting<'a>(&'a SharedState, Lane, Kind);
 
 impl<'a> Waiting<'a> {
-    fn new(shared: &'a Shared, lane: Lane, kind: Kind) -> Self {
+    fn new(shared: &'a SharedState, lane: Lane, kind: Kind) -> Self {
         shared.state().under_way.waiting[lane as usize][kind as usize] += 1;
         Self(shared, lane, kind)
     }
@@ -408,7 +408,7 @@ impl Limiter for LocalLimiter {
     }
 }
 
-impl State {
+impl LimiterState {
     fn endpoint_until(&mut self, endpoint: &'static str, now: Instant) -> Option<Instant> {
         let until = *self.endpoints.get(endpoint)?;
         if until > now {
@@ -458,11 +458,11 @@ impl State {
             }
             return;
         };
-        let told = seen
+        let announced = seen
             .retry_after
             .or(seen.rate_limit.map(|limit| limit.reset_in))
             .filter(|pause| !pause.is_zero());
-        let pause = told.unwrap_or_else(|| self.guess()).min(MAX_PAUSE);
+        let pause = announced.unwrap_or_else(|| self.guess()).min(MAX_PAUSE);
         match throttle {
             Throttle::All => self.paused = self.paused.max(Some(now + pause)),
             Throttle::Endpoint => {

@@ -320,7 +320,7 @@ impl GitLab {
     /// are unread where it has one.
     ///
     /// # Errors
-    /// [`GitLabError::means_gone`] when it was deleted.
+    /// [`GitLabError::is_not_found`] when it was deleted.
     pub async fn pipeline(
         &self,
         project: ProjectId,

@@ -118,7 +118,7 @@ impl GitLab {
     /// One project (`GET /projects/:id`).
     ///
     /// # Errors
-    /// [`GitLabError::means_gone`] when it does not exist or the token may not see it.
+    /// [`GitLabError::is_not_found`] when it does not exist or the token may not see it.
     pub async fn project(&self, project: impl Into<ProjectRef>) -> Result<Project, GitLabError> {
         let project = project.into().to_string();
         let get = Get::new("/projects/:id", &["projects", &project]);
@@ -129,7 +129,7 @@ impl GitLab {
     /// (`GET /groups/:id/projects`).
     ///
     /// # Errors
-    /// [`GitLabError::means_gone`] when the group does not exist or the token may not see it.
+    /// [`GitLabError::is_not_found`] when the group does not exist or the token may not see it.
     pub async fn group_projects(
         &self,
         group: &str,
@@ -145,7 +145,7 @@ impl GitLab {
     /// All projects that a user owns (`GET /users/:id/projects`).
     ///
     /// # Errors
-    /// [`GitLabError::means_gone`] when there is no such user.
+    /// [`GitLabError::is_not_found`] when there is no such user.
     pub async fn user_projects(
         &self,
         user: &str,

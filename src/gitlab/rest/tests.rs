@@ -557,7 +557,7 @@ async fn what_is_gone_says_so() {
     )])
     .await;
     let error = fake.gitlab().project("no/such").await.unwrap_err();
-    assert!(error.means_gone() && !error.cause.is_retryable());
+    assert!(error.is_not_found() && !error.cause.is_retryable());
     assert_eq!(
         error.to_string(),
         "GET /projects/:id: not there, or not visible to the token (404: 404 Project Not Found)"

@@ -17,7 +17,7 @@ pub use thread::{Act, Thread};
 pub(crate) const OVERLAP: Duration = Duration::from_secs(300);
 
 /// How often all open merge requests are read.
-pub(crate) const FULL_LOOK: Duration = Duration::from_secs(3600);
+pub(crate) const FULL_POLL_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Projects that are so far apart are not asked for together: the query has one time for all.
 pub(crate) const APART: Duration = Duration::from_secs(900);
@@ -48,7 +48,7 @@ impl MergeRequestsProgress {
     pub(crate) fn is_full(&self, now: UnixSeconds) -> bool {
         // More than an interval ahead: the clock was set back meanwhile.
         let (since, until) = (now.since(self.full_at), self.full_at.since(now));
-        self.read_at.is_none() || since >= FULL_LOOK || until > FULL_LOOK
+        self.read_at.is_none() || since >= FULL_POLL_INTERVAL || until > FULL_POLL_INTERVAL
     }
 
     pub(crate) fn next(&self, clock: UnixSeconds, now: UnixSeconds) -> Self {

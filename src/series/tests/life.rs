@@ -27,13 +27,13 @@ fn a_series_shows_zero_until_its_birth_window_has_passed() {
     assert_shows(&table, at(120), &value);
     // Later changes show at once.
     count(&table, &[runs("p", "main", 1.0)], at(121));
-    assert_eq!(look(&table, at(121))["run_count p main"], "4");
+    assert_eq!(scrape(&table, at(121))["run_count p main"], "4");
 }
 
 #[test]
 fn a_birth_shows_zero_and_its_later_events_wait_for_its_window() {
     let table = table(100);
-    give_birth(
+    initialize(
         &table,
         vec![pipelines::RUN_COUNT.series(run_labels("p", "main"))],
         at(0),
@@ -43,7 +43,7 @@ fn a_birth_shows_zero_and_its_later_events_wait_for_its_window() {
     assert_shows(&table, at(119), &[("run_count p main", "0")]);
     assert_shows(&table, at(120), &[("run_count p main", "2")]);
     // Being named again changes nothing.
-    give_birth(
+    initialize(
         &table,
         vec![pipelines::RUN_COUNT.series(run_labels("p", "main"))],
         at(130),
@@ -176,14 +176,14 @@ fn a_retired_series_leaves_once_everybody_saw_its_last_change() {
     );
     count(&table, &[runs("p", "gone", 1.0)], at(300));
     table.retire(gone("gone"), at(310));
-    assert_eq!(look(&table, at(310))["run_count p gone"], "2");
+    assert_eq!(scrape(&table, at(310))["run_count p gone"], "2");
     assert_eq!(table.due(at(419)), []);
     assert_eq!(table.sweep(at(419)), 0);
     let due = table.due(at(420));
     let due: Vec<_> = due.iter().map(|key| (&*key.name, &*key.labels)).collect();
     let labels = run_labels("p", "gone").into_values();
     assert_eq!(due, [("age_pipeline_run_count", &*labels)]);
-    assert_eq!(look(&table, at(420))["run_count p gone"], "2");
+    assert_eq!(scrape(&table, at(420))["run_count p gone"], "2");
     assert_eq!(table.sweep(at(420)), 1);
     assert_shows(
         &table,
@@ -211,7 +211,7 @@ fn a_retired_series_that_changes_or_is_named_again_lives_on() {
     table.retire(gone("a"), at(300));
     table.retire(gone("b"), at(300));
     count(&table, &[runs("p", "a", 1.0)], at(300));
-    give_birth(
+    initialize(
         &table,
         vec![pipelines::RUN_COUNT.series(run_labels("p", "b"))],
         at(300),
@@ -266,7 +266,7 @@ fn a_gone_project_loses_its_states_at_once_and_its_totals_later() {
     ];
     replace(&table, &states, at(0));
     table.retire_project(ProjectId(1), "p".into(), at(300));
-    let shown = look(&table, at(300));
+    let shown = scrape(&table, at(300));
     assert_eq!(shown.get("id p main"), None);
     assert_eq!(shown["run_count p main"], "1");
     table.sweep(at(300));
@@ -300,7 +300,7 @@ fn what_a_collector_counted_is_retired_and_nothing_else() {
     };
     assert_eq!(table.turned(&update).len(), 2);
     table.retire_collector(Collector::Contributors, at(300));
-    assert_eq!(look(&table, at(300)).len(), 3);
+    assert_eq!(scrape(&table, at(300)).len(), 3);
     assert_eq!(table.sweep(at(420)), 2);
     assert_shows(&table, at(420), &[("run_count p main", "1")]);
 }
@@ -317,7 +317,7 @@ fn a_full_metric_drops_new_series_and_goes_on_with_the_old() {
         ],
         at(0),
     );
-    give_birth(
+    initialize(
         &table,
         vec![pipelines::RUN_COUNT.series(run_labels("p", "d"))],
         at(0),
@@ -344,7 +344,7 @@ fn a_full_metric_drops_new_series_and_goes_on_with_the_old() {
     table.retire(gone("b"), at(200));
     table.sweep(at(500));
     count(&table, &[runs("p", "f", 1.0)], at(500));
-    assert_eq!(look(&table, at(700))["run_count p f"], "1");
+    assert_eq!(scrape(&table, at(700))["run_count p f"], "1");
 }
 
 #[test]
@@ -371,7 +371,7 @@ fn start_times_lie_before_every_walk_and_stay() {
 fn a_clock_that_was_set_back_shows_no_zero_when_it_comes_there_again() {
     let table = table(100);
     count(&table, &[runs("p", "main", 1.0)], at(5000));
-    let shown = |now| look(&table, now)["run_count p main"].clone();
+    let shown = |now| scrape(&table, now)["run_count p main"].clone();
     assert_eq!(shown(at(5120)), "1");
     table.clock_was_set_back(at(1520));
     for again in [1520, 4999, 5000, 5060, 5120] {

@@ -142,7 +142,7 @@ fn rows_that_come_and_go_under_a_walk_neither_double_nor_hide_others() {
             .collect()
     };
     replace(&table, &[(block(1), many(0..1000))], at(0));
-    let expected = look(&table, at(0));
+    let expected = scrape(&table, at(0));
     let (walk, seen) = walk_begun(&table, 500, at(0));
     // Places that walks under way still see are not given to others.
     for round in 1..=20_u32 {
@@ -158,7 +158,7 @@ fn rows_that_come_and_go_under_a_walk_neither_double_nor_hide_others() {
         assert_eq!(all.insert(key.into(), value.into()), None);
     }
     assert_eq!(all, expected);
-    assert_eq!(look(&table, at(1)).len(), 1000);
+    assert_eq!(scrape(&table, at(1)).len(), 1000);
     // Without walks, the next change gives the memory back.
     replace(&table, &[(block(1), many(0..10))], at(2));
     assert_eq!(table.size().rows, 10);

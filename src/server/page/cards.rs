@@ -201,9 +201,9 @@ fn projects(status: &Status) -> Card {
         title: "Projects",
         headline: count(counts.tracked as u64),
         detail: "tracked".to_owned(),
-        progress: (counts.looked_at < counts.tracked).then_some((counts.looked_at, counts.tracked)),
+        progress: (counts.polled < counts.tracked).then_some((counts.polled, counts.tracked)),
         lines: vec![
-            Line::plain("Looked at", count(counts.looked_at as u64)),
+            Line::plain("Looked at", count(counts.polled as u64)),
             Line::new("Failing", failing),
         ],
     }

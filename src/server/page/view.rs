@@ -195,8 +195,8 @@ fn overall(status: &Status, series: &SeriesCounts, now: UnixSeconds) -> Badge {
     if token.tone == Tone::Bad {
         return Badge::new(Tone::Bad, format!("Token: {}", token.text));
     }
-    if projects.looked_at < projects.tracked {
-        let (seen, all) = (count(projects.looked_at as u64), projects.tracked);
+    if projects.polled < projects.tracked {
+        let (seen, all) = (count(projects.polled as u64), projects.tracked);
         let text = format!("Starting: {seen} of {} read", plural(all, "project"));
         return Badge::new(Tone::Calm, text);
     }

@@ -135,7 +135,7 @@ fn outside<'a>(
 fn readable<T>(read: Result<T, GitLabError>) -> Result<Option<T>, Arc<GitLabError>> {
     match read {
         Ok(read) => Ok(Some(read)),
-        Err(error) if error.means_gone() || error.is_forbidden() => Ok(None),
+        Err(error) if error.is_not_found() || error.is_forbidden() => Ok(None),
         Err(error) => Err(Arc::new(error)),
     }
 }

@@ -39,13 +39,13 @@ const MOVED: Asked = Asked {
 
 /// The newest, for a first look.
 const NEWEST: Asked = Asked {
-    first: GitLab::FIRST_LOOK_PIPELINES,
+    first: GitLab::FIRST_POLL_PIPELINES,
     running: false,
 };
 
 /// Those that run, for a first look at projects with more than the newest.
 const RUNNING: Asked = Asked {
-    first: GitLab::FIRST_LOOK_PIPELINES,
+    first: GitLab::FIRST_POLL_PIPELINES,
     running: true,
 };
 
@@ -66,7 +66,7 @@ impl GraphQl {
         let breaker = gitlab.breaker();
         Self {
             changes: Batches::new(&breaker, GitLab::CHANGES_PROJECTS),
-            first: Batches::new(&breaker, GitLab::FIRST_LOOK_PROJECTS),
+            first: Batches::new(&breaker, GitLab::FIRST_POLL_PROJECTS),
             details: Batches::new(&breaker, GitLab::JOBS_PROJECTS),
             breaker,
             gitlab,
@@ -101,12 +101,12 @@ impl GraphQl {
             .copied()
             .partition(|target| target.memory.feed.is_some());
         let mut read = self.in_batches(&known, &self.changes, MOVED, now).await;
-        read.extend(self.first_look(&new, now).await);
+        read.extend(self.first_poll(&new, now).await);
         read
     }
 
     /// The newest pipelines, and all that run: their jobs end without moving them.
-    async fn first_look<'t>(&self, targets: &[&'t Target], now: UnixSeconds) -> Read<'t> {
+    async fn first_poll<'t>(&self, targets: &[&'t Target], now: UnixSeconds) -> Read<'t> {
         let mut read = self.in_batches(targets, &self.first, NEWEST, now).await;
         let long: Vec<&Target> = read
             .iter()
@@ -204,7 +204,7 @@ impl GraphQl {
                 .rest_of_pipelines(target.id(), which, is_children, page);
             let whole = rest.await.map_err(Arc::new)?;
             if whole.next.is_some() {
-                return Err(SourceError::Gone);
+                return Err(SourceError::NotFound);
             }
             all.add(whole);
         }

@@ -38,7 +38,7 @@ pub use backfill::Backfill;
 use foreign::Foreign;
 use graphql::GraphQl;
 use rest::Rest;
-pub use state::{Details, Look, Wishes};
+pub use state::{Details, Poll, ReadOptions};
 use upstreams::Upstreams;
 
 /// Calls of one look that run side by side.
@@ -61,7 +61,7 @@ struct Wanted {
     path: Text,
     pipeline: Pipeline,
     /// What of it is wanted.
-    wishes: Wishes,
+    options: ReadOptions,
     /// Whether it may be read by itself, if it cannot be read together with others.
     alone: bool,
 }
@@ -166,14 +166,14 @@ impl ChangeFeed {
     }
 
     /// What is wanted of a project.
-    fn wishes(&self, settings: &ProjectSettings) -> Wishes {
+    fn options(&self, settings: &ProjectSettings) -> ReadOptions {
         let is_on = |collector| settings.interval(collector).is_some();
         let children = match is_on(Collector::Pipelines) {
             true => is_on(Collector::ChildPipelines),
             // Without pipelines only their jobs count.
             false => self.include_children,
         };
-        Wishes {
+        ReadOptions {
             children,
             jobs: is_on(Collector::Jobs),
             foreign: is_on(Collector::ChildPipelines),
@@ -194,25 +194,25 @@ impl ChangeFeed {
         tracked: &Tracked,
     ) -> Vec<(ProjectId, Result<FeedRead, SourceError>)> {
         let now = self.gitlab_now();
-        let looked_at = self.looked_at();
+        let polled_at = self.polled_at();
         let mut failed = Vec::new();
-        let mut looks = BTreeMap::new();
+        let mut polls = BTreeMap::new();
         let targets_by_id: BTreeMap<_, _> =
             targets.iter().map(|target| (target.id(), target)).collect();
         for (id, changes) in self.changes(targets).await {
             let Some(target) = targets_by_id.get(&id) else {
                 continue;
             };
-            match changes.and_then(|changes| self.begin(target, changes, now, looked_at)) {
+            match changes.and_then(|changes| self.begin(target, changes, now, polled_at)) {
                 Ok(reading) => {
-                    looks.insert(id, reading);
+                    polls.insert(id, reading);
                 }
                 Err(error) => failed.push((id, Err(error))),
             }
         }
         // Intervals are ours to keep; GitLab's clock only tells history from news.
-        self.details(&mut looks, tracked, self.clock.now()).await;
-        let read = looks
+        self.details(&mut polls, tracked, self.clock.now()).await;
+        let read = polls
             .into_iter()
             .map(|(id, reading)| (id, Ok(self.end(reading))));
         read.chain(failed).collect()
@@ -225,30 +225,30 @@ impl ChangeFeed {
         tracked: &Tracked,
     ) -> Vec<(ProjectId, Result<BackfillRead, SourceError>)> {
         let now = self.gitlab_now();
-        let mut looks = BTreeMap::new();
+        let mut polls = BTreeMap::new();
         for target in targets {
             let Some(progress) = &target.memory.feed else {
                 continue;
             };
-            let mut look = Look::backfill(
+            let mut poll = Poll::backfill(
                 &target.settings,
-                self.wishes(&target.settings),
+                self.options(&target.settings),
                 progress,
                 now,
             );
             if !self.graphql.is_open(self.clock.now()) {
-                look.leave_nothing();
+                poll.leave_nothing();
             }
             let reading = Reading {
                 project: target.project.clone(),
-                look,
+                poll,
                 blind: false,
                 problems: Vec::new(),
             };
-            looks.insert(target.id(), reading);
+            polls.insert(target.id(), reading);
         }
-        self.details(&mut looks, tracked, self.clock.now()).await;
-        let read = looks.into_iter().map(|(id, reading)| {
+        self.details(&mut polls, tracked, self.clock.now()).await;
+        let read = polls.into_iter().map(|(id, reading)| {
             let FeedRead {
                 feed,
                 progress,
@@ -269,7 +269,7 @@ impl ChangeFeed {
 
     /// When a look that begins now begins, to be on the safe side: by GitLab's clock or ours,
     /// whichever is behind; nothing while GitLab has not told its time.
-    fn looked_at(&self) -> UnixSeconds {
+    fn polled_at(&self) -> UnixSeconds {
         self.gitlab
             .server_time()
             .map(|time| time.min(self.clock.now()))
@@ -307,7 +307,7 @@ impl ChangeFeed {
         target: &'a Target,
         changes: Changes,
         now: UnixSeconds,
-        looked_at: UnixSeconds,
+        polled_at: UnixSeconds,
     ) -> Result<Reading<'a>, SourceError> {
         let Changes {
             project,
@@ -330,16 +330,16 @@ impl ChangeFeed {
             .collect();
         // Emptiness below Reporter is no first look: what a higher role shows later is history.
         let blind = too_low && remembered.is_none() && pipelines.is_empty();
-        let mut look = Look::begin(
+        let mut poll = Poll::begin(
             &target.settings,
-            self.wishes(&target.settings),
+            self.options(&target.settings),
             remembered,
             now,
         );
-        look.changes(pipelines, looked_at);
+        poll.changes(pipelines, polled_at);
         Ok(Reading {
             project,
-            look,
+            poll,
             blind,
             problems,
         })
@@ -348,19 +348,19 @@ impl ChangeFeed {
     /// Reads the details of every pipeline that wants them.
     async fn details(
         &self,
-        looks: &mut BTreeMap<ProjectId, Reading<'_>>,
+        polls: &mut BTreeMap<ProjectId, Reading<'_>>,
         tracked: &Tracked,
         now: UnixSeconds,
     ) {
-        let wanted: Vec<Wanted> = looks
+        let wanted: Vec<Wanted> = polls
             .iter()
             .flat_map(|(id, reading)| {
-                reading.look.wanted().map(|pipeline| Wanted {
+                reading.poll.wanted().map(|pipeline| Wanted {
                     project: *id,
                     path: reading.project.full_path.clone(),
                     pipeline: pipeline.clone(),
-                    wishes: reading.look.wishes(),
-                    alone: pipeline.status.is_active() || reading.look.depth() == Depth::Everything,
+                    options: reading.poll.options(),
+                    alone: pipeline.status.is_active() || reading.poll.depth() == Depth::Everything,
                 })
             })
             .collect();
@@ -379,10 +379,10 @@ impl ChangeFeed {
         }
         let finish = wanted
             .iter()
-            .map(|wanted| self.finish(wanted, read.get(&wanted.pipeline.id), looks, tracked, now));
+            .map(|wanted| self.finish(wanted, read.get(&wanted.pipeline.id), polls, tracked, now));
         let finished = side_by_side(CALLS_AT_ONCE, finish.collect()).await;
         for (wanted, finished) in wanted.iter().zip(finished) {
-            if let Some(reading) = looks.get_mut(&wanted.project) {
+            if let Some(reading) = polls.get_mut(&wanted.project) {
                 reading.take(wanted, finished, now);
             }
         }
@@ -419,13 +419,13 @@ impl ChangeFeed {
         &self,
         wanted: &Wanted,
         details: Option<&DetailsRead>,
-        looks: &BTreeMap<ProjectId, Reading<'_>>,
+        polls: &BTreeMap<ProjectId, Reading<'_>>,
         tracked: &Tracked,
         now: UnixSeconds,
     ) -> Finished {
         let raw = match details {
             Some(Ok(Some(raw))) => raw.clone(),
-            Some(Ok(None)) => return Finished::Gone,
+            Some(Ok(None)) => return Finished::NotFound,
             Some(Err(error)) => return Finished::Failed(Arc::clone(error)),
             None => return Finished::Later,
         };
@@ -435,16 +435,16 @@ impl ChangeFeed {
             coverage,
             skipped,
         } = raw;
-        let asks = wanted.wishes.jobs
-            && looks
+        let asks = wanted.options.jobs
+            && polls
                 .get(&wanted.project)
-                .is_some_and(|reading| reading.look.wants_labels(wanted.pipeline.id, &jobs, now));
+                .is_some_and(|reading| reading.poll.wants_labels(wanted.pipeline.id, &jobs, now));
         let labels = if asks {
             Some(self.rest.labels(wanted, &mut jobs).await)
         } else {
             None
         };
-        let foreign = if wanted.wishes.foreign {
+        let foreign = if wanted.options.foreign {
             self.foreign
                 .follow(
                     wanted,
@@ -470,15 +470,15 @@ impl ChangeFeed {
     }
 
     fn end(&self, mut reading: Reading<'_>) -> FeedRead {
-        reading.look.upstreams(|id| self.upstreams.find(id));
+        reading.poll.upstreams(|id| self.upstreams.find(id));
         let Reading {
             project,
-            look,
+            poll,
             blind,
             problems,
         } = reading;
-        let quiet = look.is_quiet();
-        let (feed, progress) = look.end();
+        let quiet = poll.is_quiet();
+        let (feed, progress) = poll.end();
         FeedRead {
             project,
             feed,
@@ -536,7 +536,7 @@ const fn wanted_are_many(failed: usize) -> bool {
 /// A project while it is read.
 struct Reading<'a> {
     project: Project,
-    look: Look<'a>,
+    poll: Poll<'a>,
     blind: bool,
     problems: Vec<Problem>,
 }
@@ -550,7 +550,7 @@ enum Finished {
         foreign_error: Option<Arc<GitLabError>>,
         skipped: Vec<String>,
     },
-    Gone,
+    NotFound,
     Failed(Arc<GitLabError>),
     /// Not read this time; it stays due.
     Later,
@@ -561,7 +561,7 @@ impl Reading<'_> {
         let path = self.project.full_path.clone();
         let id = wanted.pipeline.id;
         match finished {
-            Finished::Gone => self.look.gone(id),
+            Finished::NotFound => self.poll.mark_deleted(id),
             Finished::Failed(error) => {
                 self.problems
                     .push(Problem::call(&path, Collector::Jobs, &error))
@@ -577,16 +577,16 @@ impl Reading<'_> {
                 self.problems
                     .extend(skipped.map(|text| Problem::skipped(&path, Collector::Jobs, text)));
                 match labels {
-                    Some(Ok(())) => self.look.labels_read(id, now),
+                    Some(Ok(())) => self.poll.labels_read(id, now),
                     Some(Err(error)) => {
                         self.problems
                             .push(Problem::call(&path, Collector::Jobs, &error))
                     }
                     None => {}
                 }
-                self.look.details(id, details);
+                self.poll.details(id, details);
                 if let Some(error) = foreign_error {
-                    self.look.details_due(id);
+                    self.poll.details_due(id);
                     self.problems
                         .push(Problem::call(&path, Collector::ChildPipelines, &error));
                 }

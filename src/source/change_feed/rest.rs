@@ -57,7 +57,7 @@ impl Rest {
     async fn changes_of(&self, target: &Target, now: UnixSeconds) -> Result<Changes, SourceError> {
         match self.read_changes(target, now).await {
             Ok(changes) => Ok(changes),
-            Err(error) if error.means_gone() => Err(SourceError::Gone),
+            Err(error) if error.is_not_found() => Err(SourceError::NotFound),
             Err(error) if error.is_forbidden() => Err(self.refused(target, error).await),
             Err(error) => Err(SourceError::GitLab(Arc::new(error))),
         }
@@ -68,7 +68,7 @@ impl Rest {
     async fn refused(&self, target: &Target, error: GitLabError) -> SourceError {
         let role = match self.gitlab.project(target.id()).await {
             Ok(project) => project.role.value(),
-            Err(gone) if gone.means_gone() => return SourceError::Gone,
+            Err(gone) if gone.is_not_found() => return SourceError::NotFound,
             Err(_) => None,
         };
         match role.filter(|role| *role < Role::REPORTER) {
@@ -182,7 +182,7 @@ impl Rest {
             return Ok(Some(known.clone()));
         }
         let mut pipeline = match self.gitlab.pipeline(target.id(), head.id).await {
-            Err(error) if error.means_gone() => return Ok(None),
+            Err(error) if error.is_not_found() => return Ok(None),
             pipeline => pipeline?,
         };
         if pipeline.kind == RefKind::MergeRequest {
@@ -205,7 +205,7 @@ impl Rest {
             return Ok(Known::Value(known));
         }
         let read = match self.gitlab.merge_request(project, iid).await {
-            Err(error) if error.means_gone() || error.is_forbidden() => return Ok(Known::Hidden),
+            Err(error) if error.is_not_found() || error.is_forbidden() => return Ok(Known::Hidden),
             read => read?,
         };
         let merge_request = PipelineMergeRequest {
@@ -227,7 +227,7 @@ impl Rest {
             let read = self.one(wanted).await;
             let read = match read {
                 Ok(details) => Ok(Some(details)),
-                Err(error) if error.means_gone() => Ok(None),
+                Err(error) if error.is_not_found() => Ok(None),
                 Err(error) => Err(Arc::new(error)),
             };
             (wanted.pipeline.id, read)
@@ -243,7 +243,7 @@ impl Rest {
             .gitlab
             .jobs(wanted.project, wanted.pipeline.id, true)
             .await?;
-        let downstream = if wanted.wishes.foreign || wanted.wishes.children {
+        let downstream = if wanted.options.foreign || wanted.options.children {
             self.gitlab
                 .bridges(wanted.project, wanted.pipeline.id)
                 .await?
@@ -277,23 +277,26 @@ impl Rest {
         {
             Ok(page) => page.items,
             // No other way is left to ask.
-            Err(error) if error.means_gone() || error.is_forbidden() => Vec::new(),
+            Err(error) if error.is_not_found() || error.is_forbidden() => Vec::new(),
             Err(error) => return Err(Arc::new(error)),
         };
         let read: BTreeMap<JobId, Job> = read.into_iter().map(|job| (job.id, job)).collect();
         for job in jobs.iter_mut().filter(|job| job.status.is_terminal()) {
-            let told = read.get(&job.id);
-            job.failure_reason = settle(&job.failure_reason, told.map(|told| &told.failure_reason));
-            job.runner_type = settle(&job.runner_type, told.map(|told| &told.runner_type));
+            let listed = read.get(&job.id);
+            job.failure_reason = settle(
+                &job.failure_reason,
+                listed.map(|listed| &listed.failure_reason),
+            );
+            job.runner_type = settle(&job.runner_type, listed.map(|listed| &listed.runner_type));
         }
         Ok(())
     }
 }
 
-fn settle<T: Clone>(known: &Known<T>, told: Option<&Known<T>>) -> Known<T> {
-    match (known, told) {
+fn settle<T: Clone>(known: &Known<T>, listed: Option<&Known<T>>) -> Known<T> {
+    match (known, listed) {
         (Known::Value(_) | Known::Nothing, _) => known.clone(),
-        (_, Some(Known::Value(told))) => Known::Value(told.clone()),
+        (_, Some(Known::Value(listed))) => Known::Value(listed.clone()),
         _ => Known::Nothing,
     }
 }

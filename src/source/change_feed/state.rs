@@ -17,7 +17,7 @@ const LABELS_INTERVAL: Duration = Duration::from_secs(300);
 
 /// What of the change feed is wanted at all.
 #[derive(Clone, Copy, Debug)]
-pub struct Wishes {
+pub struct ReadOptions {
     /// Read child pipelines (`include_child_pipelines`).
     pub children: bool,
     /// Read jobs (`collectors.jobs.enabled`).
@@ -28,7 +28,7 @@ pub struct Wishes {
     pub runner_details: bool,
 }
 
-impl Wishes {
+impl ReadOptions {
     /// Whether anything beyond the pipelines themselves is read.
     #[must_use]
     pub fn details(self) -> bool {
@@ -37,7 +37,7 @@ impl Wishes {
 }
 
 /// How many looks a downstream pipeline waits for its upstream pipeline to be read.
-const UPSTREAM_LOOKS: u8 = 20;
+const UPSTREAM_POLLS: u8 = 20;
 
 fn waits_for_upstream(pipeline: &Pipeline) -> bool {
     pipeline.upstream == Known::Unread
@@ -46,9 +46,9 @@ fn waits_for_upstream(pipeline: &Pipeline) -> bool {
 
 /// One look at a project, from the changes read to the facts for the collectors.
 #[derive(Debug)]
-pub struct Look<'a> {
+pub struct Poll<'a> {
     settings: &'a ProjectSettings,
-    wishes: Wishes,
+    options: ReadOptions,
     first: bool,
     /// Whether it reads what had come to rest at the first look, and nothing else.
     is_backfill: bool,
@@ -86,12 +86,12 @@ impl Details {
     }
 }
 
-impl<'a> Look<'a> {
+impl<'a> Poll<'a> {
     /// Begins a look. `remembered` is none at the first; `now` is GitLab's time.
     #[must_use]
     pub fn begin(
         settings: &'a ProjectSettings,
-        wishes: Wishes,
+        options: ReadOptions,
         remembered: Option<&FeedProgress>,
         now: UnixSeconds,
     ) -> Self {
@@ -104,7 +104,7 @@ impl<'a> Look<'a> {
         };
         Self {
             settings,
-            wishes,
+            options,
             first: remembered.is_none(),
             is_backfill: false,
             depth,
@@ -122,7 +122,7 @@ impl<'a> Look<'a> {
     #[must_use]
     pub fn backfill(
         settings: &'a ProjectSettings,
-        wishes: Wishes,
+        options: ReadOptions,
         remembered: &FeedProgress,
         now: UnixSeconds,
     ) -> Self {
@@ -133,14 +133,14 @@ impl<'a> Look<'a> {
         Self {
             is_backfill: true,
             depth,
-            ..Self::begin(settings, wishes, Some(remembered), now)
+            ..Self::begin(settings, options, Some(remembered), now)
         }
     }
 
-    /// Takes in all pages of what moved, as read from `looked_at` on. Only then may the watermark
+    /// Takes in all pages of what moved, as read from `polled_at` on. Only then may the watermark
     /// move.
-    pub fn changes(&mut self, pipelines: Vec<Pipeline>, looked_at: UnixSeconds) {
-        self.state.looked_at = self.state.looked_at.max(looked_at);
+    pub fn changes(&mut self, pipelines: Vec<Pipeline>, polled_at: UnixSeconds) {
+        self.state.polled_at = self.state.polled_at.max(polled_at);
         let newest = self.first.then(|| self.newest_of_refs(&pipelines));
         for pipeline in pipelines {
             // A time that is yet to come is nonsense, and would hide all that moves until then.
@@ -157,7 +157,7 @@ impl<'a> Look<'a> {
 
     fn is_wanted(&self, pipeline: &Pipeline) -> bool {
         let child = &*pipeline.source == PARENT_PIPELINE;
-        is_watched(pipeline, self.settings) && (self.wishes.children || !child)
+        is_watched(pipeline, self.settings) && (self.options.children || !child)
     }
 
     fn has_moved(&self, pipeline: &Pipeline) -> bool {
@@ -187,7 +187,7 @@ impl<'a> Look<'a> {
 
     fn moved(&mut self, mut pipeline: Pipeline, history: bool) {
         let id = pipeline.id;
-        let details_due = self.wishes.details() && (pipeline.status.is_active() || !history);
+        let details_due = self.options.details() && (pipeline.status.is_active() || !history);
         let known = self.state.followed.get(&id);
         // The other way of reading may have told what started it, and this one cannot.
         if let Some(known) = known
@@ -201,8 +201,8 @@ impl<'a> Look<'a> {
             known.newest.max(pipeline.updated_at)
         });
         let labels_read_at = known.and_then(|known| known.labels_read_at);
-        let upstream_looks = if waits_for_upstream(&pipeline) {
-            UPSTREAM_LOOKS
+        let upstream_polls = if waits_for_upstream(&pipeline) {
+            UPSTREAM_POLLS
         } else {
             0
         };
@@ -213,7 +213,7 @@ impl<'a> Look<'a> {
             newest,
             details_due,
             labels_read_at,
-            upstream_looks,
+            upstream_polls,
         };
         self.facts
             .insert(id, self.facts_of(&followed, None, Vec::new()));
@@ -247,8 +247,8 @@ impl<'a> Look<'a> {
 
     /// What it is to read.
     #[must_use]
-    pub fn wishes(&self) -> Wishes {
-        self.wishes
+    pub fn options(&self) -> ReadOptions {
+        self.options
     }
 
     /// How deep this look goes.
@@ -293,7 +293,7 @@ impl<'a> Look<'a> {
 
     fn is_open(&self, job: &Job) -> bool {
         let reason = job.status == Status::Failed && job.failure_reason.is_open();
-        let runner = self.wishes.runner_details
+        let runner = self.options.runner_details
             && job.status.is_terminal()
             && job.started_at.is_some()
             && job.runner_type.is_open();
@@ -322,8 +322,8 @@ impl<'a> Look<'a> {
         }
         followed.details_due = followed.pipeline.status.is_active() || open || foreign_open;
         followed.newest = followed.newest.max(details.newest());
-        let jobs = self.wishes.jobs.then_some(details.jobs);
-        let foreign = if self.wishes.foreign {
+        let jobs = self.options.jobs.then_some(details.jobs);
+        let foreign = if self.options.foreign {
             details.foreign
         } else {
             Vec::new()
@@ -344,15 +344,15 @@ impl<'a> Look<'a> {
     pub fn upstreams(&mut self, find: impl Fn(PipelineId) -> Option<Upstream>) {
         let mut found = Vec::new();
         for (id, followed) in &mut self.state.followed {
-            if followed.upstream_looks == 0 {
+            if followed.upstream_polls == 0 {
                 continue;
             }
             if let Some(upstream) = find(*id) {
                 followed.pipeline.upstream = Known::Value(upstream);
-                followed.upstream_looks = 0;
+                followed.upstream_polls = 0;
                 found.push(followed.clone());
             } else {
-                followed.upstream_looks -= 1;
+                followed.upstream_polls -= 1;
             }
         }
         for followed in found {
@@ -365,7 +365,7 @@ impl<'a> Look<'a> {
     }
 
     /// A pipeline that GitLab does not have any more.
-    pub fn gone(&mut self, id: PipelineId) {
+    pub fn mark_deleted(&mut self, id: PipelineId) {
         self.state.followed.remove(&id);
         self.facts.remove(&id);
         self.deleted.push(id);
@@ -386,7 +386,7 @@ impl<'a> Look<'a> {
         let since = self.state.since();
         self.state.followed.retain(|_, followed| {
             followed.details_due
-                || followed.upstream_looks > 0
+                || followed.upstream_polls > 0
                 || followed.pipeline.status.is_active()
                 || followed.newest >= since
         });

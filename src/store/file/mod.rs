@@ -161,19 +161,19 @@ pub enum OpenError {
 /// State in a file.
 #[derive(Debug)]
 pub struct FileStore {
-    shared: Arc<Shared>,
+    shared: Arc<SharedFile>,
     instance_id: String,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct SharedFile {
     path: PathBuf,
     identity: Identity,
-    state: Mutex<State>,
+    state: Mutex<OpenState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct OpenState {
     /// None after an error of the disk: the database wants to be opened anew then.
     database: Option<Database>,
     /// What was read when it was opened, for whoever asks first.
@@ -186,36 +186,36 @@ struct State {
 }
 
 impl FileStore {
-    /// Opens the file, or makes one. `tell` hears what is worth a message meanwhile.
+    /// Opens the file, or makes one. `notify` hears what is worth a message meanwhile.
     ///
     /// # Errors
     /// When it cannot be used; a file that is there is left as it was.
     pub fn open(
         settings: &FileSettings,
         clock: &Clock,
-        mut tell: impl FnMut(Opening),
+        mut notify: impl FnMut(Opening),
     ) -> Result<Self, OpenError> {
         let path = &settings.path;
         if settings.reset
             && let Some(aside) = put_aside(path, clock)?
         {
-            tell(Opening::PutAside(aside));
+            notify(Opening::PutAside(aside));
         }
         let identity = Identity {
             gitlab: address(&settings.gitlab),
             accept: settings.accept_instance,
         };
-        let loaded = patiently(settings, &mut tell, || try_reading(path, &identity))?;
-        let database = patiently(settings, &mut tell, || open_database(path, &identity))?;
+        let loaded = patiently(settings, &mut notify, || try_reading(path, &identity))?;
+        let database = patiently(settings, &mut notify, || open_database(path, &identity))?;
         let (database, begun) = prepare(path, &identity, database, &loaded)?;
         Owner::this(clock).note(path);
-        report(&loaded, &begun, &identity, &mut tell);
+        report(&loaded, &begun, &identity, &mut notify);
         let remembered = loaded.remembered;
         Ok(Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(SharedFile {
                 path: path.clone(),
                 identity,
-                state: Mutex::new(State {
+                state: Mutex::new(OpenState {
                     database: Some(database),
                     committed: remembered.projects.iter().cloned().collect(),
                     remembered: Some(remembered),
@@ -245,15 +245,15 @@ impl FileStore {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl SharedFile {
+    fn lock(&self) -> MutexGuard<'_, OpenState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Works on the database; after an error of the disk it is opened anew the next time.
     fn with<T>(
         &self,
-        state: &mut State,
+        state: &mut OpenState,
         work: impl FnOnce(&Database, &Committed) -> Result<T, format::Error>,
     ) -> Result<T, StoreError> {
         let unavailable = |error: &dyn std::fmt::Display| {
@@ -358,18 +358,18 @@ fn put_aside(path: &Path, clock: &Clock) -> Result<Option<PathBuf>, OpenError> {
 /// Tries until nobody else holds the file, or patience is at its end.
 fn patiently<T>(
     settings: &FileSettings,
-    tell: &mut impl FnMut(Opening),
+    notify: &mut impl FnMut(Opening),
     mut open: impl FnMut() -> Result<T, OpenError>,
 ) -> Result<T, OpenError> {
     let start = Instant::now();
-    let mut told = false;
+    let mut reported = false;
     loop {
         match open() {
             Err(OpenError::Held { path, owner }) if start.elapsed() < settings.patience => {
-                if !told {
-                    told = true;
+                if !reported {
+                    reported = true;
                     let patience = settings.patience;
-                    tell(Opening::Waiting {
+                    notify(Opening::Waiting {
                         path,
                         owner,
                         patience,
@@ -394,18 +394,18 @@ fn address(url: &Url) -> String {
 }
 
 /// Reports what was done to a file while it was opened.
-fn report(loaded: &Loaded, begun: &Begun, identity: &Identity, tell: &mut impl FnMut(Opening)) {
+fn report(loaded: &Loaded, begun: &Begun, identity: &Identity, notify: &mut impl FnMut(Opening)) {
     if let Some(found) = &begun.accepted {
-        tell(Opening::Accepted {
+        notify(Opening::Accepted {
             found: found.clone(),
             given: identity.gitlab.clone(),
         });
     }
     if loaded.outdated.len() > 0 {
-        tell(Opening::Upgraded(loaded.outdated.len()));
+        notify(Opening::Upgraded(loaded.outdated.len()));
     }
     for (metric, series) in loaded.outdated.dropped() {
-        tell(Opening::Dropped { metric, series });
+        notify(Opening::Dropped { metric, series });
     }
 }
 

@@ -52,7 +52,7 @@ fn commit(total: f64) -> Commit {
             value: RecordedValue::Counter(total),
             retiring: false,
         }],
-        told: NOW,
+        committed_at: NOW,
         ..Commit::default()
     }
 }
@@ -84,7 +84,7 @@ async fn what_was_committed_outlives_the_process_and_so_does_its_name() {
     let remembered = store.load().await.unwrap();
     assert_eq!(totals(&remembered), [&RecordedValue::Counter(5.0)]);
     assert_eq!(&*remembered.projects[0].1.path, "group/project");
-    assert_eq!(remembered.told, NOW);
+    assert_eq!(remembered.committed_at, NOW);
 }
 
 #[tokio::test]
@@ -188,7 +188,7 @@ fn the_state_file_of_version_1_is_read_as_it_was_written() {
     let expected = sample::remembered();
     assert_eq!(found.projects, expected.projects);
     assert_eq!(found.rows, expected.rows);
-    assert_eq!(found.told, expected.told);
+    assert_eq!(found.committed_at, expected.committed_at);
 }
 
 /// A file with enough in it that damage can hit anything.
@@ -418,7 +418,7 @@ fn of_single_flipped_bits_in_a_closed_file_each_is_found_or_harmless() {
                 let found = store.shared.load().unwrap();
                 assert_eq!(found.projects, whole.projects, "bit {bit}");
                 assert_eq!(found.rows, whole.rows, "bit {bit}");
-                assert_eq!(found.told, whole.told, "bit {bit}");
+                assert_eq!(found.committed_at, whole.committed_at, "bit {bit}");
                 equal += 1;
             }
             Err(error) => {

@@ -276,7 +276,7 @@ fn series_of_the_table_are_counted_by_metric() {
     use crate::types::ProjectId;
 
     let own = own();
-    let births = (0..12).map(|i| {
+    let initializations = (0..12).map(|i| {
         pipelines::RUN_COUNT.series(RefSourceLabels {
             kind: "branch".into(),
             project: "group/project".into(),
@@ -285,7 +285,7 @@ fn series_of_the_table_are_counted_by_metric() {
         })
     });
     let update = Update {
-        births: births.map(|key| (ProjectId(1), key)).collect(),
+        initializations: initializations.map(|key| (ProjectId(1), key)).collect(),
         ..Update::default()
     };
     own.table.apply(update, UnixSeconds(1_800_000_000));

@@ -169,6 +169,6 @@ fn what_is_stored_of_a_state_is_read_back_the_same() {
     let expected = sample::remembered();
     assert_eq!(loaded.remembered.projects, expected.projects);
     assert_eq!(loaded.remembered.rows, expected.rows);
-    assert_eq!(loaded.remembered.told, expected.told);
+    assert_eq!(loaded.remembered.committed_at, expected.committed_at);
     assert_eq!(loaded.outdated.len(), 0);
 }

@@ -8,9 +8,9 @@ use opentelemetry_proto::tonic::metrics::v1::{DataPointFlags, Gauge, Metric, Num
 
 /// The gauges that the receiver may have, by name.
 #[derive(Default)]
-pub(super) struct Told(BTreeMap<String, Metric>);
+pub(super) struct ExportedGauges(BTreeMap<String, Metric>);
 
-impl Told {
+impl ExportedGauges {
     /// Adds to `metrics`, which have just been collected, the last point of every series that was
     /// told and is not among them. Gives the gauges among them, to be [kept](Self::keep).
     pub(super) fn add_ends(&mut self, metrics: &mut Vec<Metric>, time: u64) -> Self {
@@ -30,17 +30,17 @@ impl Told {
                 .0
                 .entry(name)
                 .or_insert_with(|| with_points(&metric, []));
-            let ended = points(&metric).iter().filter(|told| {
+            let ended = points(&metric).iter().filter(|exported| {
                 !points(now)
                     .iter()
-                    .any(|now| now.attributes == told.attributes)
+                    .any(|now| now.attributes == exported.attributes)
             });
             let ended: Vec<NumberDataPoint> = ended.cloned().collect();
             if ended.is_empty() {
                 continue;
             }
             // One metric each, as in `Chunk::add_removed`.
-            let ends = ended.iter().map(|told| end(told, time));
+            let ends = ended.iter().map(|exported| end(exported, time));
             metrics.extend(ends.map(|end| with_points(&metric, [end])));
             let all = points(now).iter().cloned().chain(ended);
             *now = with_points(now, all);
@@ -126,24 +126,24 @@ mod tests {
 
     #[test]
     fn what_is_shown_no_longer_is_told_until_a_push_arrives() {
-        let mut told = Told::default();
+        let mut exported = ExportedGauges::default();
         let mut first = vec![gauge("a", &["x", "y"]), gauge("b", &["x"])];
-        let shown = told.add_ends(&mut first, 2);
+        let shown = exported.add_ends(&mut first, 2);
         assert!(gone(&first).is_empty());
-        told.keep(shown);
+        exported.keep(shown);
 
         // This push does not arrive, or only its first message.
         let mut second = vec![gauge("a", &["y", "z"])];
-        told.add_ends(&mut second, 3);
+        exported.add_ends(&mut second, 3);
         assert_eq!(gone(&second), [("a", 1), ("b", 1)]);
 
         let mut third = vec![gauge("a", &["y"])];
-        let shown = told.add_ends(&mut third, 4);
+        let shown = exported.add_ends(&mut third, 4);
         assert_eq!(gone(&third), [("a", 2), ("b", 1)]);
-        told.keep(shown);
+        exported.keep(shown);
 
         let mut fourth = vec![gauge("a", &["y"])];
-        told.add_ends(&mut fourth, 5);
+        exported.add_ends(&mut fourth, 5);
         assert!(gone(&fourth).is_empty());
     }
 }

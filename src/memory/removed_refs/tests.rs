@@ -114,7 +114,7 @@ fn another_setting_lets_all_go() {
 
 #[test]
 fn names_that_are_gone_are_few_and_forgotten_with_time() {
-    let mut gone = Gone::default();
+    let mut gone = RemovedRefs::default();
     let names: Vec<Text> = (0..2 * KEPT)
         .map(|number| format!("branch-{number}").into())
         .collect();
@@ -127,5 +127,5 @@ fn names_that_are_gone_are_few_and_forgotten_with_time() {
     gone.update([], |name| *name == names[KEPT], UnixSeconds(NOW.0 + DAY));
     assert_eq!(gone.since(&names[KEPT]), None, "it is back");
     gone.update([], |_| false, UnixSeconds(NOW.0 + 31 * DAY));
-    assert_eq!(gone, Gone::default());
+    assert_eq!(gone, RemovedRefs::default());
 }

@@ -21,14 +21,14 @@ pub(crate) const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 pub(crate) const KEPT: usize = 500;
 /// How long a merge request whose state GitLab did not tell is taken for an open one after its
 /// newest pipeline.
-pub(crate) const UNTOLD_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) const UNKNOWN_STATE_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Values of the label `ref` that are gone in a project, and since when. Pipelines that they started
 /// in other projects may be read again.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Gone(pub(crate) BTreeMap<Text, UnixSeconds>);
+pub struct RemovedRefs(pub(crate) BTreeMap<Text, UnixSeconds>);
 
-impl Gone {
+impl RemovedRefs {
     /// When it was last found that a name is gone, if it is.
     #[must_use]
     pub fn since(&self, name: &str) -> Option<UnixSeconds> {
@@ -153,7 +153,7 @@ pub(crate) fn lives(
         Some(DELETED) => false,
         Some(state) => is_remembered && subject.settings.refs.merge_requests.includes_state(state),
         // It has just had its first pipeline, or GitLab does not tell.
-        None => is_remembered || subject.now.since(newest) <= UNTOLD_FOR,
+        None => is_remembered || subject.now.since(newest) <= UNKNOWN_STATE_KEPT_FOR,
     }
 }
 
