@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_key_nobody_is_shown() {
+    fn without_a_key_no_name_is_shown() {
         let people = people(PeopleNames::Hash, None);
         assert_eq!(&*people.label(&ADA), EVERYBODY);
         assert_eq!(&*people.author_label(&AUTHOR), EVERYBODY);
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn another_naming_is_told_apart_where_labels_differ() {
+    fn another_naming_is_detected_where_labels_differ() {
         let all = [
             people(PeopleNames::Username, None),
             people(PeopleNames::Name, None),

@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn another_default_branch_begins_anew() {
+    fn another_default_branch_begins_again() {
         let mut memory = RepositoryMemory::default();
         poll(&info(commits(100), "master"), &mut memory);
         let moved = poll(&info(commits(900), "main"), &mut memory);

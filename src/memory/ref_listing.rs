@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn only_fresh_activity_asks_for_a_second_look() {
+    fn only_fresh_activity_asks_for_a_second_poll() {
         let now = UnixSeconds(1_000_000);
         let fresh = RefsProgress::default().polled(&active_at(now.0 - 60), now);
         assert_eq!(fresh.again_at, Some(now.plus(ACTIVITY_THROTTLE)));

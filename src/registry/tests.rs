@@ -147,7 +147,7 @@ fn deepen(projects: &mut Projects, id: u64, depth: Depth, now: UnixSeconds) {
 }
 
 #[test]
-fn the_first_looks_follow_each_other_at_once_and_those_of_one_depth_go_together() {
+fn the_first_polls_follow_each_other_at_once_and_those_of_one_depth_share_a_batch() {
     let mut projects = tracking(1..=60);
     let batches = projects.take(&feed(), START, FREE_SLOTS).batches;
     let sizes: Vec<usize> = batches.iter().map(|batch| batch.targets.len()).collect();

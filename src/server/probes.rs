@@ -66,6 +66,7 @@ struct Store {
 #[derive(Serialize)]
 struct Projects {
     tracked: usize,
+    // The name that probes in use read.
     #[serde(rename = "looked_at")]
     polled: usize,
     failing: usize,

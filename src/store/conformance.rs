@@ -14,8 +14,8 @@ pub async fn run<S: Store>(open: impl AsyncFn() -> S, fence: impl Fn(&S, Fence))
     an_empty_store_remembers_nothing(open().await).await;
     what_was_committed_is_remembered(open().await).await;
     the_last_commit_wins(open().await).await;
-    the_latest_time_told_counts(open().await).await;
-    what_is_forgotten_is_gone(open().await).await;
+    the_latest_commit_time_counts(open().await).await;
+    what_is_forgotten_is_removed(open().await).await;
     a_commit_under_an_old_lease_keeps_nothing(open().await, fence).await;
 }
 
@@ -79,7 +79,7 @@ async fn the_last_commit_wins(store: impl Store) {
     assert_eq!(remembered.rows, vec![row("a", 5.0)]);
 }
 
-async fn the_latest_time_told_counts(store: impl Store) {
+async fn the_latest_commit_time_counts(store: impl Store) {
     let committed_at = |seconds| Commit {
         committed_at: UnixSeconds(seconds),
         ..Commit::default()
@@ -92,7 +92,7 @@ async fn the_latest_time_told_counts(store: impl Store) {
     assert_eq!(back.committed_at, UnixSeconds(100), "a clock was set back");
 }
 
-async fn what_is_forgotten_is_gone(store: impl Store) {
+async fn what_is_forgotten_is_removed(store: impl Store) {
     let gone = row("a", 1.0);
     let elsewhere = RowRecord {
         project: ProjectId(2),

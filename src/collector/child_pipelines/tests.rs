@@ -131,7 +131,7 @@ fn children_of_a_merge_request_count_by_target_and_show_by_iid() {
 }
 
 #[test]
-fn history_is_born_at_zero_and_never_counted() {
+fn history_is_initialized_at_zero_and_never_counted() {
     let mut project = Watched::new(ChildPipelines);
     let parent = pipeline(1, 800).runs(801);
     let ended = pipeline(2, 810)

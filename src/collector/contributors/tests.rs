@@ -128,7 +128,7 @@ const NOTHING: [&str; 0] = [];
 const ONE: [&str; 3] = ["Ada commits_count 1", "Ada additions 3", "Ada deletions 1"];
 
 #[test]
-fn what_is_there_at_the_first_look_is_history_and_its_authors_are_shown_at_zero() {
+fn what_exists_at_the_first_poll_is_history_and_its_authors_are_shown_at_zero() {
     let mut watched = Watched::new(PeopleNames::Username);
     let first = watched.begins("a", &["Ada", "Ben", "Ada"]);
     assert_eq!(shown(&first), NOTHING);
@@ -194,7 +194,7 @@ fn an_author_without_lines_has_all_series() {
 }
 
 #[test]
-fn after_a_forced_push_only_what_was_written_since_the_last_look_counts() {
+fn after_a_forced_push_only_what_was_written_since_the_last_poll_counts() {
     let mut watched = Watched::at("a");
     assert_eq!(watched.moves(vec![commit("b", &["a"], 150)]), ONE);
     // At 200: b is rewritten as b2 on another a, and c comes.
@@ -261,7 +261,7 @@ fn claims_are_bounded_and_the_newest_stay() {
 }
 
 #[test]
-fn a_branch_that_cannot_be_followed_begins_anew() {
+fn a_branch_that_cannot_be_followed_begins_again() {
     let mut watched = Watched::at("a");
     let anew = watched.begins("z", &[]);
     assert_eq!(shown(&anew), NOTHING);

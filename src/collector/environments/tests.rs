@@ -88,7 +88,7 @@ fn state(measures: &Measures, name: &str) -> Vec<f64> {
 }
 
 #[test]
-fn history_has_states_and_is_born_but_not_counted() {
+fn history_has_states_and_is_initialized_but_not_counted() {
     let mut lab = Lab::new();
     let old = vec![deployment(5, "success", 10, Some(20))];
     let seen = lab.poll(1000, &read(None, 1000, old));
@@ -141,7 +141,7 @@ fn one_that_waited_long_is_observed_when_it_ends() {
 }
 
 #[test]
-fn what_is_gone_retires_and_leaves_no_state() {
+fn what_is_removed_retires_and_leaves_no_state() {
     let mut lab = Lab::new();
     lab.poll(
         1000,

@@ -269,7 +269,7 @@ fn what_happens_is_counted_once_however_often_it_is_read() {
 }
 
 #[test]
-fn a_merge_request_that_lived_between_two_looks_is_counted_whole() {
+fn a_merge_request_opened_and_merged_between_two_polls_is_counted_whole() {
     let mut watched = Watched::default();
     watched.open(HOUR, &[]);
     let quick = merged(&merge_request(7, HOUR + 10), HOUR + 50);
@@ -386,7 +386,7 @@ fn what_rest_reads_without_notes_is_begun_when_it_moves() {
 }
 
 #[test]
-fn an_open_one_that_was_deleted_goes_at_the_next_whole_look() {
+fn an_open_one_that_was_deleted_is_removed_at_the_next_full_poll() {
     let mut watched = Watched::default();
     let both = [merge_request(1, 0), merge_request(2, 0)];
     let entry = |iid| CensusEntry {

@@ -199,7 +199,7 @@ fn unknown_status_and_source_are_kept() {
 }
 
 #[test]
-fn history_is_born_at_zero_and_never_counted() {
+fn history_is_initialized_at_zero_and_never_counted() {
     let mut project = Watched::new(COLLECTOR);
     let ended = pipeline(1, 100).runs(110).ends(Success, 200);
     let running = pipeline(2, 900).runs(910);
@@ -245,7 +245,7 @@ fn events_of_the_same_second_as_the_floor_count_once() {
 }
 
 #[test]
-fn seen_at_the_first_look_in_the_same_second_is_history() {
+fn seen_at_the_first_poll_in_the_same_second_is_history() {
     let mut project = Watched::new(COLLECTOR);
     let run = pipeline(1, 1000).runs(1000).ends(Success, 1000);
     project.poll(1000, [&run]);

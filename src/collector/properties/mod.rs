@@ -352,7 +352,7 @@ proptest! {
     }
 
     #[test]
-    fn looking_again_at_once_changes_nothing((world, polls) in world_and_polls()) {
+    fn polling_again_at_once_changes_nothing((world, polls) in world_and_polls()) {
         polled_twice_is_once(PIPELINES, &world, &polls)?;
         polled_twice_is_once(JOBS, &world, &polls)?;
         polled_twice_is_once(ChildPipelines, &world, &polls)?;

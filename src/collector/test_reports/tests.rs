@@ -139,7 +139,7 @@ fn a_retry_is_another_end() {
 }
 
 #[test]
-fn ends_between_two_looks_all_count_and_those_before_the_first_do_not() {
+fn ends_between_two_polls_all_count_and_those_before_the_first_do_not() {
     let mut watch = Watch::new(true);
     for id in 1..4 {
         let at = 10 * i64::try_from(id).unwrap();

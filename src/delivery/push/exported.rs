@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_no_longer_is_told_until_a_push_arrives() {
+    fn a_removed_gauge_is_reported_until_a_push_succeeds() {
         let mut exported = ExportedGauges::default();
         let mut first = vec![gauge("a", &["x", "y"]), gauge("b", &["x"])];
         let shown = exported.add_ends(&mut first, 2);

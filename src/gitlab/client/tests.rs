@@ -125,7 +125,7 @@ async fn servers_that_fail_are_asked_again() {
 }
 
 #[tokio::test]
-async fn a_server_that_goes_on_failing_is_left_alone() {
+async fn a_server_that_keeps_failing_gets_no_more_queries() {
     let (result, requests) = ask(vec![Reply::status(500, r#"{"message":"500 Internal"}"#)]).await;
     let error = result.unwrap_err();
     assert_eq!((error.kind(), error.status()), ("server", Some(500)));

@@ -62,7 +62,7 @@ impl Holes {
         id: impl Fn(&N) -> &str,
         convert: impl Fn(N, ProjectHoles<'_>) -> Result<T, String>,
     ) -> Result<Batch<T>, String> {
-        let lost = self.lost_projects()?;
+        let lost = self.unreadable_projects()?;
         let mut batch = Batch {
             items: Vec::with_capacity(nodes.len()),
             failed: Vec::new(),
@@ -140,7 +140,7 @@ impl Holes {
     }
 
     /// By index, why a project's part is incomplete.
-    fn lost_projects(&self) -> Result<BTreeMap<usize, String>, String> {
+    fn unreadable_projects(&self) -> Result<BTreeMap<usize, String>, String> {
         let mut lost = BTreeMap::new();
         for flaw in &self.lost {
             match flaw.path.as_slice() {

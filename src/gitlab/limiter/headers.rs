@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_two_kinds_of_429_are_told_apart() {
+    fn the_two_kinds_of_429_are_distinguished() {
         let rack = headers(&[("ratelimit-remaining", "0"), ("retry-after", "12")]);
         let seen = observation(StatusCode::TOO_MANY_REQUESTS, &rack, b"Retry later\n", NOON);
         assert_eq!(seen.throttled, Some(Throttle::All));

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wording_tells_what_the_action_would() {
+    fn the_wording_shows_what_the_action_would() {
         for (body, want) in [
             ("approved this merge request", NoteKind::Approved),
             ("left review comments without approving", NoteKind::Reviewed),

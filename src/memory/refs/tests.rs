@@ -176,7 +176,7 @@ fn an_old_pipeline_that_ends_outside_the_window_still_counts() {
 }
 
 #[test]
-fn a_deleted_ref_is_forgotten_and_born_again_with_its_next_pipeline() {
+fn a_deleted_ref_is_removed_and_initialized_again_with_its_next_pipeline() {
     let mut project = watched();
     project.list_branches(1050, &["main", "topic"]);
     project.poll(1100, [ended(1, 1010), ended(2, 1020).on_branch("topic")]);

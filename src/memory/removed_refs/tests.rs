@@ -113,7 +113,7 @@ fn another_setting_lets_all_go() {
 }
 
 #[test]
-fn names_that_are_gone_are_few_and_forgotten_with_time() {
+fn removed_names_are_limited_and_expire() {
     let mut gone = RemovedRefs::default();
     let names: Vec<Text> = (0..2 * KEPT)
         .map(|number| format!("branch-{number}").into())

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn memory_returns_after_ten_thousand_births_and_removals() {
+fn memory_returns_after_ten_thousand_initializations_and_removals() {
     let table = table(1_000_000);
     let kept = [runs("p", "main", 1.0), queued("p", "main", &[1.0])];
     count(&table, &kept, at(0));

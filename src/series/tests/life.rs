@@ -31,7 +31,7 @@ fn a_series_shows_zero_until_its_birth_window_has_passed() {
 }
 
 #[test]
-fn a_birth_shows_zero_and_its_later_events_wait_for_its_window() {
+fn an_initial_zero_is_shown_and_later_events_wait_for_its_window() {
     let table = table(100);
     initialize(
         &table,
@@ -228,7 +228,7 @@ fn a_retired_series_that_changes_or_is_named_again_lives_on() {
 }
 
 #[test]
-fn a_retired_series_that_comes_back_is_born_anew_at_zero() {
+fn a_retired_series_that_comes_back_is_initialized_at_zero_again() {
     let table = table(100);
     count(&table, &[runs("p", "a", 5.0)], at(0));
     table.retire(gone("a"), at(1));
@@ -239,7 +239,7 @@ fn a_retired_series_that_comes_back_is_born_anew_at_zero() {
 }
 
 #[test]
-fn a_gone_project_loses_its_states_at_once_and_its_totals_later() {
+fn a_removed_project_loses_its_states_at_once_and_its_totals_later() {
     use crate::catalogue::child_pipelines;
     use crate::catalogue::labels::ChildLabels;
     let child = |project: &str, parent: &str| {

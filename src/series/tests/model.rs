@@ -203,7 +203,7 @@ proptest! {
 }
 
 #[test]
-fn walks_beside_a_writer_see_exactly_one_status_of_each_ref() {
+fn walks_concurrent_with_a_writer_see_exactly_one_status_of_each_ref() {
     let table = table(1000);
     let states = |flip: u32| -> Vec<Delta> {
         (0..20_u32)

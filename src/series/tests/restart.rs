@@ -11,7 +11,7 @@ fn of_ref(git_ref: &str) -> Vec<(&'static str, Text)> {
 }
 
 #[test]
-fn a_birth_that_was_over_for_nobody_begins_again_after_a_restart() {
+fn an_initial_zero_that_did_not_end_begins_again_after_a_restart() {
     let before = table(100);
     let staged = before.stage(&[runs("p", "main", 3.0)], |_| ProjectId(1), at(0));
     let records: Vec<_> = staged.records().collect();
@@ -41,7 +41,7 @@ fn a_birth_that_was_over_for_nobody_begins_again_after_a_restart() {
 }
 
 #[test]
-fn a_birth_that_was_over_stays_over_after_a_restart() {
+fn an_initial_zero_that_ended_stays_ended_after_a_restart() {
     let before = table(100);
     let staged = before.stage(&[runs("p", "main", 3.0)], |_| ProjectId(1), at(0));
     let records: Vec<_> = staged.records().collect();

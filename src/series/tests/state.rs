@@ -134,7 +134,7 @@ fn a_walk_sees_the_states_of_its_moment_whatever_happens_meanwhile() {
 }
 
 #[test]
-fn rows_that_come_and_go_under_a_walk_neither_double_nor_hide_others() {
+fn rows_added_and_removed_during_a_walk_neither_double_nor_hide_others() {
     let table = table(10_000);
     let many = |range: std::ops::Range<u32>| -> Vec<Delta> {
         range
@@ -165,7 +165,7 @@ fn rows_that_come_and_go_under_a_walk_neither_double_nor_hide_others() {
 }
 
 #[test]
-fn memory_stays_bounded_while_there_is_always_some_walk() {
+fn memory_stays_bounded_while_walks_overlap() {
     let table = table(10_000);
     let mut walk = table.walk(at(0));
     for round in 0..200_u32 {
@@ -187,7 +187,7 @@ fn removed(rows: &[RemovedRow]) -> Vec<String> {
 }
 
 #[test]
-fn a_push_is_told_what_is_gone_and_did_not_come_back() {
+fn a_push_gets_the_removed_series_that_did_not_come_back() {
     let table = table(100);
     replace(
         &table,
@@ -222,7 +222,7 @@ fn a_push_is_told_what_is_gone_and_did_not_come_back() {
 }
 
 #[test]
-fn a_gone_histogram_is_told_with_its_bounds() {
+fn a_removed_histogram_is_reported_with_its_bounds() {
     let table = table(100);
     drop(table.push_walk(at(0)));
     count(&table, &[queued("p", "main", &[1.0])], at(0));
@@ -237,7 +237,7 @@ fn a_gone_histogram_is_told_with_its_bounds() {
 }
 
 #[test]
-fn a_changing_value_under_a_walk_is_no_removal() {
+fn a_value_that_changes_during_a_walk_is_no_removal() {
     let table = table(100);
     replace(
         &table,
@@ -255,7 +255,7 @@ fn a_changing_value_under_a_walk_is_no_removal() {
 }
 
 #[test]
-fn what_comes_and_goes_twice_between_two_pushes_is_told_to_be_gone_once() {
+fn a_series_removed_twice_between_two_pushes_is_reported_once() {
     let table = table(100);
     drop(table.push_walk(at(0)));
     for _ in 0..2 {

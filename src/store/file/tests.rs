@@ -112,7 +112,7 @@ async fn a_file_that_another_process_holds_is_waited_for_and_then_named() {
 }
 
 #[tokio::test]
-async fn a_reset_starts_anew_and_keeps_the_old_file() {
+async fn a_reset_starts_empty_and_keeps_the_old_file() {
     let (folder, path) = folder();
     let store = open(&path).unwrap();
     store.commit(commit(5.0)).await.unwrap();
@@ -238,7 +238,7 @@ proptest! {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn after_an_error_of_the_disk_the_file_is_opened_anew() {
+async fn after_a_disk_error_the_file_is_opened_again() {
     let (_folder, path) = folder();
     let store = open(&path).unwrap();
     store.commit(commit(1.0)).await.unwrap();
@@ -443,7 +443,7 @@ fn of_single_flipped_bits_in_a_closed_file_each_is_found_or_harmless() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_made_anew_after_an_error_can_be_opened_by_the_next_process() {
+async fn a_file_that_is_created_again_after_an_error_can_be_opened_by_the_next_process() {
     let (_folder, path) = folder();
     let store = open(&path).unwrap();
     store.commit(commit(1.0)).await.unwrap();

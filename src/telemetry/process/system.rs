@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn this_process_is_told_whole() {
+    fn this_process_is_reported_whole() {
         let usage = Usage::now();
         assert!(usage.resident_bytes.is_some_and(|bytes| bytes > 100_000.0));
         assert!(usage.virtual_bytes >= usage.resident_bytes);

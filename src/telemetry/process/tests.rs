@@ -117,7 +117,7 @@ impl OwnMetrics {
 }
 
 #[test]
-fn what_is_no_longer_so_is_gone_at_the_next_look() {
+fn what_is_no_longer_so_is_removed_at_the_next_scrape() {
     let own = own();
     own.gitlab_info("18.5.0", "enterprise", "https://gitlab.example.com");
     own.token_expiry(Some(UnixSeconds(1_800_000_000)));
@@ -139,7 +139,7 @@ fn what_is_no_longer_so_is_gone_at_the_next_look() {
 }
 
 #[test]
-fn runs_projects_and_store_are_told() {
+fn runs_projects_and_store_are_reported() {
     let own = own();
     own.projects(0, 0);
     assert_eq!(samples(&own)["age_initial_sync_progress_ratio"], 1.0);

@@ -356,7 +356,7 @@ fn jobs_that_could_not_be_read_at_once_are_counted_when_they_are() {
 }
 
 #[test]
-fn history_is_born_at_zero_and_never_counted() {
+fn history_is_initialized_at_zero_and_never_counted() {
     let mut project = Watched::new(COLLECTOR);
     let first = job(11, "unit", 900)
         .runs(910)
@@ -402,7 +402,7 @@ fn history_that_waits_for_its_labels_stays_history() {
 }
 
 #[test]
-fn history_births_only_what_an_event_would_record() {
+fn history_initializes_only_what_an_event_would_record() {
     let mut project = Watched::new(COLLECTOR);
     let mut external = job(11, "external", 900).runs(910).succeeds(920);
     external.queued_duration = None;

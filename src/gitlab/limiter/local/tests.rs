@@ -92,7 +92,7 @@ async fn a_burst_goes_at_once_and_then_the_rate_holds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_time_waited_is_told() {
+async fn the_time_waited_is_reported() {
     let limiter = limiter(0.5, 1, 0);
     let first = limiter.call(Lane::Normal, ENDPOINT).await.unwrap();
     let second = limiter.call(Lane::Normal, ENDPOINT).await.unwrap();
@@ -165,7 +165,7 @@ async fn backfill_goes_last_and_is_never_shut_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_goes_away_holds_nobody_up() {
+async fn a_canceled_caller_blocks_no_other() {
     let limiter = limiter(1.0, 1, 0);
     limiter.call(Lane::Normal, ENDPOINT).await.unwrap();
     for lane in [Lane::Urgent, Lane::Normal] {

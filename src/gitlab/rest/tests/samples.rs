@@ -266,7 +266,7 @@ async fn instance_and_token() {
 }
 
 #[tokio::test]
-async fn errors_are_told_apart() {
+async fn errors_are_distinguished() {
     let Some(folder) = truth("rest/samples/errors") else {
         return;
     };

@@ -119,7 +119,7 @@ fn without_a_recorded_span_there_is_no_exemplar() {
 }
 
 #[test]
-fn only_open_metrics_tells_them() {
+fn only_open_metrics_carries_them() {
     let rig = Rig::new();
     let plain = rig.text(Format::Text);
     assert!(!plain.contains(DURATION), "{plain}");
