@@ -2,7 +2,7 @@
 //!
 //! A run's events go through the OpenTelemetry instruments into new totals, these with the
 //! projects' memories into the store, and then all at once into the series table. When any step
-//! fails, nothing of the run happened: the memories stay as they were and the next look finds the
+//! fails, nothing of the run happened: the memories stay as they were and the next poll finds the
 //! same events again.
 
 use std::collections::{BTreeMap, HashMap};
@@ -40,7 +40,7 @@ pub struct Recorder {
     store: Arc<dyn Store>,
 }
 
-/// Why a run was not recorded. It is found again at the next look.
+/// Why a run was not recorded. It is found again at the next poll.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// The instruments could not be collected.

@@ -13,9 +13,9 @@ use crate::telemetry::process::OwnMetrics;
 
 /// How long what was found holds.
 const HOLDS: Duration = Duration::from_secs(24 * 3600);
-/// How soon a failed look is repeated.
+/// How soon a failed poll is repeated.
 const RETRY: Duration = Duration::from_secs(60);
-/// How often the clock is looked at.
+/// How often the clock is checked.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Asks, and remembers the answer.

@@ -1,13 +1,13 @@
 //! `contributors`: commits to the default branch and their lines, by author.
 //!
-//! The newest commit at the first look is remembered: what leads to it is history. From then on
+//! The newest commit at the first poll is remembered: what leads to it is history. From then on
 //! what is reachable from the newest commit and not from the one counted up to is new, so a commit
 //! is met once however many pushes and merges bring it. Merge commits are left out, as in GitLab's
 //! own list of contributors.
 //!
 //! # Forced pushes
 //! When the commits that are new do not stand on what was seen before, the branch was rewritten:
-//! old commits come again under new hashes. What was written before the last look was counted or is
+//! old commits come again under new hashes. What was written before the last poll was counted or is
 //! history, and is not counted; what was written since is. A branch that is set back counts
 //! nothing, nor does it when it comes forward again. Commits that were counted, went with a forced
 //! push and come back by a merge are known by their hashes, the last few hundred of them.

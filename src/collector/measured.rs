@@ -59,7 +59,7 @@ impl Measures {
 
 /// The skeleton of all collectors on the change feed.
 pub trait FeedCollector {
-    /// What it remembers of a project between two looks.
+    /// What it remembers of a project between two polls.
     type Memory: Clone + Default;
 
     /// Takes in what was read: claims and counts events, births what history names, remembers.

@@ -1,7 +1,7 @@
 //! `test_reports`: what the newest ended pipeline of each ref reported.
 //!
 //! A report is read when its pipeline ended, and once more when its results have settled. Test cases
-//! are counted once for each end of a pipeline that is not before the project's first look.
+//! are counted once for each end of a pipeline that is not before the project's first poll.
 
 #[cfg(test)]
 mod tests;

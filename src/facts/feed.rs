@@ -32,7 +32,7 @@ pub struct Feed {
 pub struct PipelineFacts {
     /// The pipeline.
     pub pipeline: Pipeline,
-    /// Events before this time are history or have been counted; none at the first look, where
+    /// Events before this time are history or have been counted; none at the first poll, where
     /// everything is history.
     pub floor: Option<UnixSeconds>,
     /// Its jobs, retried ones included; `None` when they were not read this time.
@@ -76,7 +76,7 @@ pub struct ForeignPipeline {
     pub target: DownstreamTarget,
 }
 
-/// What one look brought of a project.
+/// What one poll brought of a project.
 #[derive(Debug)]
 pub struct FeedRead {
     /// The project as it is now: path, activity, role.

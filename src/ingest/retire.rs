@@ -113,7 +113,7 @@ fn parents(
             let other = projects.get(parent);
             other.map(|other| (&other.memory().removed_refs, read_to(other.memory())))
         };
-        // A ref that came back since may have started it: the parent's next look tells.
+        // A ref that came back since may have started it: the parent's next poll tells.
         known.is_some_and(|(gone, read_to)| {
             gone.since(name)
                 .is_some_and(|since| created <= since.max(read_to))

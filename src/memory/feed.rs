@@ -11,12 +11,12 @@ use crate::types::PipelineId;
 /// commits, so a change can appear late.
 pub const OVERLAP: Duration = Duration::from_secs(60);
 
-/// A project that is quiet is read again from this long before its last look: far enough back for
+/// A project that is quiet is read again from this long before its last poll: far enough back for
 /// anything that appears late, and near enough that it can share a query with busy projects, which
 /// is read from the earliest of its projects on.
 pub(crate) const QUIET_OVERLAP: Duration = Duration::from_secs(300);
 
-/// How deep a project has been read. Its first looks go deeper one by one, so that the pipelines of
+/// How deep a project has been read. Its first polls go deeper one by one, so that the pipelines of
 /// all projects are shown, and then their jobs, before anything that takes requests per pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Depth {
@@ -33,11 +33,11 @@ pub enum Depth {
 pub struct FeedProgress {
     /// How deep it has been read.
     pub depth: Depth,
-    /// When the project was first looked at, by GitLab's clock.
+    /// When the project was first polled, by GitLab's clock.
     pub first_seen: UnixSeconds,
     /// Latest `updated_at` of what has been read completely.
     pub watermark: UnixSeconds,
-    /// When the last complete look began, by GitLab's clock or ours, whichever is behind.
+    /// When the last complete poll began, by GitLab's clock or ours, whichever is behind.
     pub polled_at: UnixSeconds,
     /// Pipelines that can come again without having moved, or are not settled.
     pub followed: BTreeMap<PipelineId, Followed>,
@@ -50,8 +50,8 @@ pub struct Followed {
     pub pipeline: Pipeline,
     /// Its events before this are history or have been counted; see [`crate::collector`].
     pub floor: UnixSeconds,
-    /// It had come to rest at the first look and has not moved since: what happened in the second
-    /// of that look is history, too.
+    /// It had come to rest at the first poll and has not moved since: what happened in the second
+    /// of that poll is history, too.
     pub rests: bool,
     /// The latest event of it, its jobs and its downstream pipelines: these end without moving it,
     /// so while this is not behind the watermark, they could be taken for new ones.
@@ -66,7 +66,7 @@ pub struct Followed {
 }
 
 impl FeedProgress {
-    /// The state of a project at its first look.
+    /// The state of a project at its first poll.
     #[must_use]
     pub fn new(first_seen: UnixSeconds) -> Self {
         Self {
@@ -131,7 +131,7 @@ impl FeedProgress {
             .max(self.polled_at.minus(QUIET_OVERLAP))
     }
 
-    /// Events before this are history, or were counted by an earlier look.
+    /// Events before this are history, or were counted by an earlier poll.
     #[must_use]
     pub fn floor(&self) -> UnixSeconds {
         self.since().max(self.first_seen)

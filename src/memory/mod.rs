@@ -47,11 +47,11 @@ use variables::VariablesMemory;
 pub struct ProjectMemory {
     /// The full path that its series bear; empty before anything was measured.
     pub path: Text,
-    /// The token's role in it at the last look.
+    /// The token's role in it at the last poll.
     pub role: Option<Role>,
-    /// How far the change feed has read; none before the first look.
+    /// How far the change feed has read; none before the first poll.
     pub feed: Option<FeedProgress>,
-    /// When refs were last looked at, and why they are to be looked at again.
+    /// When refs were last polled, and why they are to be polled again.
     pub refs: RefsProgress,
     /// Which refs exist.
     pub refs_seen: RefsSeen,

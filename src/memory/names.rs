@@ -29,7 +29,7 @@ impl Names {
         &self.naming
     }
 
-    /// Begins a look. When people are called otherwise than before, all the earlier names go: it
+    /// Begins a poll. When people are called otherwise than before, all the earlier names go: it
     /// gives them, for [`Self::end`].
     #[must_use]
     pub fn begin(&mut self, naming: Text) -> Vec<Text> {
@@ -40,12 +40,12 @@ impl Names {
         std::mem::take(&mut self.last).into_keys().collect()
     }
 
-    /// Notes that something happened under a name; `true` the first time in a look.
+    /// Notes that something happened under a name; `true` the first time in a poll.
     pub fn note(&mut self, label: &Text, now: UnixSeconds) -> bool {
         self.last.insert(label.clone(), now) != Some(now)
     }
 
-    /// Ends a look: gives the names whose series go, those of `earlier` that are not used again
+    /// Ends a poll: gives the names whose series go, those of `earlier` that are not used again
     /// among them.
     #[must_use]
     pub fn end(&mut self, earlier: Vec<Text>, now: UnixSeconds) -> Vec<Text> {

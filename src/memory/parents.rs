@@ -16,7 +16,7 @@ use crate::types::{ProjectId, Text};
 /// How long what a ref started stays when nobody says whether the ref is still there.
 pub const QUIET: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// How exactly that is noted: what runs is read at each look, and is not to be written each time.
+/// How exactly that is noted: what runs is read at each poll, and is not to be written each time.
 pub(crate) const EXACT: Duration = Duration::from_secs(3600);
 
 /// What has series of something that a ref of another project started, by its labels.

@@ -14,22 +14,22 @@ pub(crate) const ACTIVITY_THROTTLE: Duration = Duration::from_secs(3600);
 /// How often the shown pipelines are asked for by id.
 pub(crate) const PIPELINE_CHECK: Duration = Duration::from_secs(24 * 3600);
 
-/// When a project's refs were looked at, and why they will be again.
+/// When a project's refs were polled, and why they will be again.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RefsProgress {
-    /// The activity that the last look was for.
+    /// The activity that the last poll was for.
     pub activity: Option<UnixSeconds>,
     /// When to look once more, though no newer activity shows.
     pub again_at: Option<UnixSeconds>,
     /// When the shown pipelines were last asked for by id.
     pub pipelines_checked_at: Option<UnixSeconds>,
-    /// Refs that exist and whose newest pipeline was asked for, because the first look of the
+    /// Refs that exist and whose newest pipeline was asked for, because the first poll of the
     /// change feed did not reach back to it.
     pub asked: BTreeSet<RefName>,
 }
 
 impl RefsProgress {
-    /// Whether a project is to be looked at.
+    /// Whether a project is to be polled.
     #[must_use]
     pub fn is_due(&self, project: &model::Project, now: UnixSeconds) -> bool {
         let moved = project

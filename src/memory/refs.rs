@@ -143,7 +143,7 @@ pub(crate) fn admits(rule: &RefRule, name: &str) -> bool {
 /// In place of its state: GitLab was asked for a merge request, and does not have it any more.
 pub const DELETED: &str = "deleted";
 
-/// Which refs exist, as far as they have been looked at.
+/// Which refs exist, as far as they have been polled.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RefsSeen {
     /// Branches, and when they were listed.

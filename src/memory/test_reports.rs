@@ -39,7 +39,7 @@ pub struct Wanted {
 /// What is remembered of a project's test reports.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TestReportsMemory {
-    /// The first look: what ended before is history.
+    /// The first poll: what ended before is history.
     pub(crate) since: Option<UnixSeconds>,
     /// The report of the newest ended pipeline of each ref.
     pub(crate) reports: BTreeMap<RefName, RememberedReport>,

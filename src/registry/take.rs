@@ -198,7 +198,7 @@ impl Projects {
     }
 }
 
-/// How often a project is looked at again that a source does not read: it is not taken.
+/// How often a project is polled again that a source does not read: it is not taken.
 const OFF: Duration = Duration::from_secs(3600);
 
 /// How often a source reads a project, and by how many at once.

@@ -19,7 +19,7 @@ use crate::types::Tier;
 
 /// How long what was found holds.
 const HOLDS: Duration = Duration::from_secs(24 * 3600);
-/// How soon a failed look is repeated.
+/// How soon a failed poll is repeated.
 const RETRY: Duration = Duration::from_secs(60);
 
 /// Asks what GitLab is and which tier each project has.

@@ -191,11 +191,11 @@ pub struct ProjectStatus {
     pub path: Text,
     /// The token's role in it, where known.
     pub role: Option<Role>,
-    /// The latest look that ended well.
+    /// The latest poll that ended well.
     pub succeeded_at: Option<UnixSeconds>,
-    /// How late the next look is by now.
+    /// How late the next poll is by now.
     pub lag: Duration,
-    /// Why the latest look failed, as a sentence.
+    /// Why the latest poll failed, as a sentence.
     pub error: Option<String>,
     /// Pipelines that are neither ended nor blocked, where known.
     pub active_pipelines: Option<usize>,
@@ -236,14 +236,14 @@ pub struct ProjectCounts {
     pub tracked: usize,
     /// Looked at since the start, well or not.
     pub polled: usize,
-    /// Whose latest look failed.
+    /// Whose latest poll failed.
     pub failing: usize,
-    /// How late by now the look is that is most overdue.
+    /// How late by now the poll is that is most overdue.
     pub late: Duration,
 }
 
 impl ProjectCounts {
-    /// Counts a project whose next look is `late` by now.
+    /// Counts a project whose next poll is `late` by now.
     pub fn add(&mut self, succeeded: bool, failing: bool, late: Duration) {
         self.tracked += 1;
         self.polled += usize::from(succeeded || failing);
@@ -306,13 +306,13 @@ fn by_urgency(a: &ProjectStatus, b: &ProjectStatus) -> Ordering {
 /// Whether there is something to scrape yet, and how well things go.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Readiness {
-    /// Whether every project was looked at once, well or not.
+    /// Whether every project was polled once, well or not.
     pub first_round: bool,
     /// Whether GitLab answers.
     pub gitlab: Reachability,
     /// The store.
     pub store: StoreStatus,
-    /// The largest lag of a collector's latest run, or by now of a project's next look; none before
+    /// The largest lag of a collector's latest run, or by now of a project's next poll; none before
     /// a run ended well.
     pub lag: Option<Duration>,
     /// Projects in numbers.

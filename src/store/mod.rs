@@ -1,4 +1,4 @@
-//! What must outlive a look, and later a process: behind one async trait of few verbs.
+//! What must outlive a poll, and later a process: behind one async trait of few verbs.
 //!
 //! *Commit, then show*: a run's memory and changed rows go to the store in one transaction before
 //! anybody sees them. So what was shown is never taken back, and what was counted is never

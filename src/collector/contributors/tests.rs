@@ -69,7 +69,7 @@ impl Watched {
         }
     }
 
-    /// A look, 100 seconds after the last one.
+    /// A poll, 100 seconds after the last one.
     fn poll(&mut self, branch: Branch) -> Measures {
         self.now += 100;
         let subject = Subject {

@@ -96,7 +96,7 @@ fn noted(one: &ReviewedMergeRequest, at: i64, notes: &[Note]) -> ReviewedMergeRe
     }
 }
 
-/// A project that is looked at again and again.
+/// A project that is polled again and again.
 #[derive(Default)]
 struct Watched {
     memory: MergeRequestsMemory,
@@ -106,7 +106,7 @@ struct Watched {
     first: Option<i64>,
 }
 
-/// What a look gave.
+/// What a poll gave.
 struct Poll {
     measured: [Measured; 2],
     retired: Vec<Retirement>,

@@ -1,4 +1,4 @@
-//! What holds for every world: totals are true whenever one looks, and nothing counts twice.
+//! What holds for every world: totals are true at every poll, and nothing counts twice.
 
 mod feed;
 mod world;
@@ -27,7 +27,7 @@ const JOBS: Jobs = Jobs {
     include_children: true,
 };
 
-/// Times of looks: the first, some more, and one when all is over.
+/// Times of polls: the first, some more, and one when all is over.
 fn polls(world: &[Life], times: Vec<i64>) -> Vec<i64> {
     let mut polls = times;
     polls.sort_unstable();
@@ -60,7 +60,7 @@ fn follow<C: FeedCollector>(collector: C, world: &[Life], polls: &[i64]) -> Watc
     project
 }
 
-/// What happened after the first look, by what tells the series apart; never through a collector.
+/// What happened after the first poll, by what tells the series apart; never through a collector.
 #[derive(Debug, Default, PartialEq)]
 struct Ledger(BTreeMap<String, f64>);
 

@@ -75,7 +75,7 @@ pub struct Watched<C: FeedCollector> {
 }
 
 impl<C: FeedCollector> Watched<C> {
-    /// A project that nobody has looked at.
+    /// A project that was never polled.
     pub fn new(collector: C) -> Self {
         Self {
             collector,
@@ -93,14 +93,14 @@ impl<C: FeedCollector> Watched<C> {
         }
     }
 
-    /// A project whose first look, at `first_poll`, showed nothing.
+    /// A project whose first poll, at `first_poll`, showed nothing.
     pub fn since(first_poll: i64, collector: C) -> Self {
         let mut watched = Self::new(collector);
         watched.poll(first_poll, [] as [PipelineFacts; 0]);
         watched
     }
 
-    /// GitLab has deleted a pipeline; the next look finds out.
+    /// GitLab has deleted a pipeline; the next poll finds out.
     pub fn delete(&mut self, id: u64) {
         self.deleted.push(PipelineId(id));
         self.followed.remove(&PipelineId(id));
@@ -114,14 +114,14 @@ impl<C: FeedCollector> Watched<C> {
         });
     }
 
-    /// Whether the change feed reads this pipeline at its next look.
+    /// Whether the change feed reads this pipeline at its next poll.
     pub fn asks_for(&self, facts: &PipelineFacts) -> bool {
         self.first_seen.is_none()
             || facts.pipeline.updated_at >= self.watermark.minus(OVERLAP)
             || self.followed.contains_key(&facts.pipeline.id)
     }
 
-    /// One look at the project that shows `pipelines`.
+    /// One poll of the project that shows `pipelines`.
     pub fn poll(
         &mut self,
         now: i64,

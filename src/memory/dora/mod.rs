@@ -278,7 +278,7 @@ pub fn tiers_of(environments: &[Environment]) -> BTreeMap<u64, DeploymentTier> {
 pub struct DoraProgress {
     /// When deployments were last read, by GitLab's clock.
     pub(crate) read_at: Option<UnixSeconds>,
-    /// When the last full look was.
+    /// When the last full poll was.
     pub(crate) full_at: UnixSeconds,
     /// What the change feed had seen when deployments were last read.
     pub(crate) moved: UnixSeconds,

@@ -12,7 +12,7 @@ use crate::types::Text;
 pub use census::{Census, STATES};
 pub use thread::{Act, Thread};
 
-/// What changed so long before the last look is read again: GitLab moves a merge request at most
+/// What changed so long before the last poll is read again: GitLab moves a merge request at most
 /// once a minute for its notes, and its clocks and replicas may lag.
 pub(crate) const OVERLAP: Duration = Duration::from_secs(300);
 
@@ -25,9 +25,9 @@ pub(crate) const APART: Duration = Duration::from_secs(900);
 /// How far the merge requests of a project have been read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MergeRequestsProgress {
-    /// When the project was first looked at, by GitLab's clock.
+    /// When the project was first polled, by GitLab's clock.
     pub(crate) first_seen: UnixSeconds,
-    /// When the last look began, by GitLab's clock or ours, whichever is behind: the header that tells
+    /// When the last poll began, by GitLab's clock or ours, whichever is behind: the header that tells
     /// GitLab's may be ahead of the times that GitLab notes.
     pub(crate) read_at: Option<UnixSeconds>,
     /// When the open ones were last read as a whole.
@@ -35,7 +35,7 @@ pub struct MergeRequestsProgress {
 }
 
 impl MergeRequestsProgress {
-    /// From when on what moved is read. At the first look, too: what ended just before it is
+    /// From when on what moved is read. At the first poll, too: what ended just before it is
     /// remembered, so that it is not taken for news.
     pub(crate) fn since(&self, clock: UnixSeconds) -> UnixSeconds {
         self.read_at.unwrap_or(clock).minus(OVERLAP)

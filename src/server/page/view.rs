@@ -136,7 +136,7 @@ struct ProjectRow {
     url: String,
     role: &'static str,
     succeeded: Option<Moment>,
-    /// How late its next look is; none when it is not.
+    /// How late its next poll is; none when it is not.
     late: Option<String>,
     active: Option<String>,
     state: Badge,
@@ -241,7 +241,7 @@ fn late(status: &Status) -> Option<Duration> {
     let late = status.collectors.iter().filter_map(|collector| {
         // Its latest runs may all have failed.
         let mut late = collector.ran_at?.since(collector.succeeded_at?);
-        // What waits for the budget waits at every look. That a look at what moves slowly was late
+        // What waits for the budget waits at every poll. That a poll at what moves slowly was late
         // once is no news until its next.
         if collector.collector == Collector::Pipelines {
             late = late.max(collector.lag?).max(status.projects.counts.late);
