@@ -28,7 +28,7 @@ pub struct ProjectRun {
     pub measured: Vec<(Collector, Measured)>,
     /// Series to be shown at 0 beside those that the collectors name.
     pub initializations: Vec<SeriesKey>,
-    /// What is gone.
+    /// What was removed.
     pub retirements: Vec<Retirement>,
 }
 
@@ -77,7 +77,7 @@ impl Recorder {
     /// back.
     ///
     /// # Errors
-    /// When it cannot be read, or that births begin again cannot be kept.
+    /// When it cannot be read, or when the initial zeros that begin again cannot be stored.
     pub async fn restore(
         &mut self,
         now: UnixSeconds,
@@ -123,7 +123,7 @@ impl Recorder {
         self.table.clock_was_set_back(now);
     }
 
-    /// Marks what a collector counted as gone.
+    /// Marks what a collector counted as removed.
     pub fn retire(&self, collector: Collector, now: UnixSeconds) {
         self.table.retire_collector(collector, now);
     }
@@ -193,8 +193,8 @@ impl Recorder {
         Ok(())
     }
 
-    /// Takes away the counters and histograms whose subject is gone and that everybody has seen,
-    /// and lets births be over.
+    /// Removes the counters and histograms whose subject was removed and whose last change was
+    /// delivered, and ends initial zeros.
     ///
     /// # Errors
     /// When the store refuses; they stay then.

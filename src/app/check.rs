@@ -72,7 +72,7 @@ pub enum Step {
     Roles(usize, usize),
 }
 
-/// Checks the connection and everything the configuration needs of it; `progress` hears of each
+/// Checks the connection and everything the configuration needs of it; `progress` is called with each
 /// step.
 ///
 /// # Errors
@@ -283,8 +283,8 @@ impl Report {
     }
 }
 
-/// Pipelines and jobs need this role. One that is not known hides nothing for sure; public projects
-/// show their CI to everybody.
+/// Pipelines and jobs need this role. An unknown role hides nothing for sure; public projects show
+/// their CI to everyone.
 fn below_reporter(target: &Target) -> Option<String> {
     let role = target.project.role.value()?;
     let needs = Role::REPORTER;

@@ -1,9 +1,9 @@
 //! Wires the parts together: start-up, readiness, and the order of shutdown.
 //!
-//! Start: table and own metrics, telemetry, GitLab client, store, recorder, scheduler, push,
-//! server. Shutdown, within [`SHUTDOWN_DEADLINE`]: the scheduler lets go of the calls under way,
-//! what is being recorded is shown, a last push carries it, spans and logs are flushed, and the
-//! server answers until then.
+//! Start: table and own metrics, telemetry, GitLab client, store, recorder, scheduler, push, server.
+//! Shutdown, within [`SHUTDOWN_DEADLINE`]: the scheduler cancels the calls under way, what is being
+//! recorded is shown, a last push carries it, spans and logs are flushed, and the server answers
+//! until then.
 
 pub mod check;
 mod part_settings;
@@ -90,17 +90,17 @@ pub struct App {
 /// What is done with the state file at the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StateFile {
-    /// It is gone on with.
+    /// It is restored.
     #[default]
     GoOn,
-    /// It is put aside, and the exporter starts anew (`--state-reset`).
+    /// It is put aside, and the exporter starts with an empty state (`--state-reset`).
     Reset,
 }
 
 impl App {
-    /// Puts an exporter together, with the state of its state file, if it has one; makes no call
-    /// and listens nowhere. Waits up to a minute for a state file that another process holds:
-    /// `notify` hears of it.
+    /// Puts an exporter together, with the state of its state file, if it has one; makes no call and
+    /// listens nowhere. Waits up to a minute for a state file that another process holds; `notify` is
+    /// called then.
     ///
     /// # Errors
     /// When the state file cannot be used, or the SDK refuses a metric of the catalogue.

@@ -89,7 +89,7 @@ impl Probe {
     }
 }
 
-/// Traces a look like the scheduler's tasks: one task, one run, a span for each call.
+/// Traces a poll like the scheduler's tasks: one task, one run, a span for each call.
 async fn traced(poll: impl Future<Output = bool>) -> bool {
     let task = tracing::info_span!("task", otel.name = "probe", task = "probe");
     let run = tracing::info_span!(parent: &task, "run", otel.name = "probe run");

@@ -62,7 +62,7 @@ impl StatusSource for AppStatus {
         for (_, entry) in self.registry.lock().iter() {
             let succeeded = entry.succeeded_at().is_some();
             projects.add(succeeded, entry.failure().is_some(), entry.feed_lag(now));
-            // What else could not be read is no look.
+            // Failures to read anything else are not counted as polls.
             first_round &= succeeded || entry.feed_fails();
         }
         let lags = seen

@@ -15,7 +15,7 @@ const LONGEST_LINE: usize = 256;
 /// What to ask.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Ask /ready, which says no until the first look at GitLab has ended; /health without it
+    /// Ask /ready, which says no until the first poll of GitLab has ended; /health without it
     #[arg(long)]
     ready: bool,
 }
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
     use crate::config::Flag;
 
-    /// Somebody who listens and answers the first request so; `None` never answers.
+    /// A listener that answers the first request so; `None` never answers.
     fn server(answer: Option<&'static str>) -> (String, thread::JoinHandle<String>) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap().to_string();

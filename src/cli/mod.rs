@@ -85,7 +85,7 @@ fn assignment(text: &str) -> Result<Assignment, String> {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Collects from GitLab, serves metrics and pushes them, until it is told to stop
+    /// Collects from GitLab, serves metrics and pushes them, until it is stopped
     Run(run::Arguments),
     /// Connects to GitLab and says what `run` would find: version, token, projects, collectors
     Check,
@@ -104,7 +104,7 @@ pub fn main() -> ExitCode {
     let done = Cli::parse().run(Environment::of_process(), &mut std::io::stdout());
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads the output has seen enough, as in `config | head`.
+        // The reader of the output has seen enough, as in `config | head`.
         Err(CliError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");

@@ -1,4 +1,4 @@
-//! `run`: collects, serves and pushes until it is told to stop.
+//! `run`: collects, serves and pushes until it is stopped.
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
@@ -101,7 +101,7 @@ fn listen(candidate: &str) -> io::Result<TcpListener> {
     Err(last.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
 }
 
-/// All of IPv6 and with it all of IPv4. Windows, and Linux when told so, would leave IPv4 out.
+/// All of IPv6 and with it all of IPv4. Windows, and Linux when configured so, would leave IPv4 out.
 fn listen_on_both(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
     socket.set_only_v6(false)?;

@@ -133,7 +133,7 @@ fn count(
     }
 }
 
-/// Whether one of these commits follows what was seen before: the branch went on from there.
+/// Whether one of these commits follows what was seen before: the branch continued from there.
 fn stands_on(begun: &Begun, commits: &[Commit]) -> bool {
     let mut parents = commits.iter().flat_map(|commit| &commit.parents);
     parents.any(|parent| *parent == begun.base || *parent == begun.tip)

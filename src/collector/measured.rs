@@ -38,14 +38,14 @@ pub struct Measures {
     pub collector: Collector,
     /// What it measured.
     pub measured: Measured,
-    /// Series whose subject is gone.
+    /// Series whose subject was removed.
     pub retirements: Vec<Retirement>,
     /// Why it has nothing of this project, while others that measure the same read do.
     pub unavailable: Option<Unavailable>,
 }
 
 impl Measures {
-    /// What a collector measured; nothing is gone.
+    /// What a collector measured; nothing was removed.
     #[must_use]
     pub fn new(collector: Collector, measured: Measured) -> Self {
         Self {
@@ -62,7 +62,7 @@ pub trait FeedCollector {
     /// What it remembers of a project between two polls.
     type Memory: Clone + Default;
 
-    /// Takes in what was read: claims and counts events, births what history names, remembers.
+    /// Takes in what was read: claims and counts events, initializes what history names, remembers.
     fn absorb(
         &self,
         subject: Subject<'_>,

@@ -2,8 +2,8 @@
 //!
 //! What moved is read with all its notes, and again for a while: the touch of a merge request is
 //! throttled. So open merge requests and those that moved lately are remembered, each with the last
-//! note that was taken in. What is not remembered is told from history by the floor: an event
-//! before it is history or was counted.
+//! note that was taken in. For what is not remembered the floor separates events from history: an
+//! event before it is history or was counted.
 //!
 //! Target branches are shown while they exist, if the rules for branches watch them; others only
 //! while something is open or ended lately, so that stacked merge requests leave nothing behind.
@@ -214,7 +214,7 @@ fn ended(
     observe(&metric::NOTES, happening.of.comments.map(float));
 }
 
-/// Keeps the target branches that have series: births those that come, gives those that go.
+/// Keeps the target branches that have series: initializes new ones, returns removed ones.
 fn branches(
     subject: Subject<'_>,
     happenings: &[Happening<'_>],

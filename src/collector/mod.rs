@@ -1,7 +1,7 @@
 //! One file per collector: a pure function from what a source read to measurements.
 //!
-//! A collector gets facts, settings, what it remembered and *now*; it gives back events, births,
-//! states and what to remember. It does no I/O, asks no clock and keeps no globals.
+//! A collector gets facts, settings, what it remembered and *now*; it returns events,
+//! initializations, states and what to remember. It does no I/O, reads no clock and keeps no globals.
 //!
 //! # When an event counts
 //! [`PipelineFacts::counts`](crate::facts::feed::PipelineFacts::counts) is the one rule. An event counts when its time is not before the

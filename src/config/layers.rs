@@ -195,7 +195,7 @@ impl Layers {
     }
 }
 
-/// What tells variables apart.
+/// What distinguishes variables.
 fn bare(variable: &str) -> &str {
     variable.strip_prefix("AGE_").unwrap_or(variable)
 }

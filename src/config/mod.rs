@@ -2,8 +2,8 @@
 //!
 //! [`load`] reads the layers (defaults < file < environment < flags) into a tree whose values know
 //! their place, holds it against the keys that [`model`] knows, and makes a [`Config`] of it, or a
-//! [`ConfigError`] that names everything that is wrong. Nothing else makes a `Config`, so whoever
-//! has one can rely on it. This is also the only part that reads environment variables.
+//! [`ConfigError`] that names everything that is wrong. Nothing else makes a `Config`, so every
+//! `Config` is valid. This is also the only part that reads environment variables.
 
 mod check;
 mod duration;

@@ -204,7 +204,7 @@ impl Rules<'_> {
         let mut first = HashMap::new();
         for (index, project) in settings.projects.iter().enumerate() {
             let key = format!("projects[{index}].name");
-            // GitLab's paths do not tell upper and lower case apart.
+            // GitLab's paths are case-insensitive.
             if let Some(other) = first.insert(project.name.to_lowercase(), key.clone()) {
                 let sentence = format!(
                     "{key} {:?} is listed twice; it already stands at {}",

@@ -42,7 +42,7 @@ pub struct PipelineFacts {
 }
 
 impl PipelineFacts {
-    /// Whether an event at `time` that nobody has claimed is to be counted.
+    /// Whether an unclaimed event at `time` is to be counted.
     #[must_use]
     pub fn counts(&self, time: UnixSeconds) -> bool {
         self.floor.is_some_and(|floor| time >= floor)
@@ -92,8 +92,8 @@ pub struct FeedRead {
 }
 
 impl FeedRead {
-    /// What the collectors measure and what is to be remembered, where `now` is remembered: the backfill
-    /// may have gone on since the run began.
+    /// What the collectors measure and what is to be remembered, where `now` is remembered: the
+    /// backfill may have continued since the run began.
     #[must_use]
     pub fn take_in(&self, now: Option<&FeedProgress>) -> (Feed, Option<FeedProgress>) {
         let (mut feed, mut progress) = (self.feed.clone(), self.progress.clone());

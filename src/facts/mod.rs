@@ -164,7 +164,7 @@ impl Facts {
     }
 }
 
-/// A pipeline and its variables; none when it is gone.
+/// A pipeline and its variables; none when it was deleted.
 pub type VariablesOf = (RefName, PipelineId, Vec<Variable>);
 
 /// What was read of a project.

@@ -112,8 +112,8 @@ fn latest_refs(memory: &ProjectMemory, feed: &Feed) -> BTreeMap<RefName, UnixSec
     refs
 }
 
-/// The refs of before that nothing is remembered of any more and that are gone. What ended on a ref
-/// that was removed before has shown its series again.
+/// The earlier refs that were removed and of which nothing is remembered any more. What ended on a
+/// ref that was removed before has shown its series again.
 fn removed_refs(
     before: &BTreeMap<RefName, UnixSeconds>,
     memory: &ProjectMemory,

@@ -374,7 +374,7 @@ impl Ingest {
         }
     }
 
-    /// Takes away the series that are gone.
+    /// Removes the series whose subject was removed.
     pub async fn sweep(&self) {
         let now = self.clock.now();
         self.remove(Vec::new(), now).await;

@@ -15,8 +15,8 @@ use crate::registry::Projects;
 use crate::series::Retirement;
 use crate::types::{ProjectId, Text};
 
-/// Lets go of the refs of a project that are gone, and of what refs that are gone started in it: the
-/// series that leave.
+/// Forgets the removed refs of a project, and what removed refs started in it; returns the series to
+/// retire.
 pub(super) fn of_refs(
     projects: &Projects,
     subject: Subject<'_>,
@@ -36,8 +36,8 @@ pub(super) fn of_refs(
     retired
 }
 
-/// The series of refs that are gone, and of what they started elsewhere. Metrics without `kind` go
-/// only when no other kind of ref bears the name.
+/// The series of removed refs, and of what they started elsewhere. Metrics without `kind` are retired
+/// only when no other kind of ref has the name.
 fn refs<'a>(
     project: &Text,
     gone: impl Iterator<Item = &'a RefName>,
@@ -73,7 +73,7 @@ fn counted<'a>(project: &'a Text, names: &'a [Text]) -> impl Iterator<Item = Ret
     })
 }
 
-/// Remembers the names that went, where something elsewhere bears them.
+/// Remembers the removed names that series elsewhere carry.
 fn remember(
     projects: &Projects,
     subject: Subject<'_>,
@@ -96,8 +96,8 @@ fn remember(
     removed_refs.update(went, is_back, subject.now);
 }
 
-/// Lets go of what refs started that are gone: in the memory what is shown of it, and its series.
-/// What is read again of it does not bring them back.
+/// Forgets what removed refs started: in the memory what is shown of it, and its series. Reading it
+/// again does not bring them back.
 fn parents(
     projects: &Projects,
     subject: Subject<'_>,
@@ -113,7 +113,7 @@ fn parents(
             let other = projects.get(parent);
             other.map(|other| (&other.memory().removed_refs, read_to(other.memory())))
         };
-        // A ref that came back since may have started it: the parent's next poll tells.
+        // A ref that came back since may have started it: the parent's next poll shows that.
         known.is_some_and(|(gone, read_to)| {
             gone.since(name)
                 .is_some_and(|since| created <= since.max(read_to))
@@ -136,8 +136,8 @@ fn parents(
     retired
 }
 
-/// Lets go of what refs of other projects started here that have started nothing for long and that
-/// nobody watches.
+/// Forgets what refs of other projects started here, where they have started nothing for long and no
+/// tracked project watches them.
 fn quiet_parents(
     projects: &Projects,
     subject: Subject<'_>,
@@ -191,8 +191,7 @@ pub(super) fn path(path: &Text) -> [Retirement; 2] {
     ["project", "parent_project"].map(|label| Retirement::Labels(vec![(label, path.clone())]))
 }
 
-/// What is read again of a ref that is gone does not bring its series back; what ends on it does.
-/// It has no states.
+/// Reading a removed ref again does not bring its series back; an event on it does. It has no states.
 pub(super) fn withhold_initializations(
     measured: &mut [(Collector, Measured)],
     retirements: &[Retirement],

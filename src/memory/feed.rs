@@ -60,8 +60,8 @@ pub struct Followed {
     pub details_due: bool,
     /// When the labels that need a second way of reading were last asked for.
     pub labels_read_at: Option<UnixSeconds>,
-    /// Looks for which it is still kept so that what started it may be found (REST tells only
-    /// the upstream side).
+    /// Polls for which it is still kept so that what started it may be found (REST shows only the
+    /// upstream side).
     pub upstream_polls: u8,
 }
 

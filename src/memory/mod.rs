@@ -45,7 +45,7 @@ use variables::VariablesMemory;
 /// it, and how, is in [`crate::store`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProjectMemory {
-    /// The full path that its series bear; empty before anything was measured.
+    /// The full path that its series carry; empty before anything was measured.
     pub path: Text,
     /// The token's role in it at the last poll.
     pub role: Option<Role>,
@@ -55,7 +55,7 @@ pub struct ProjectMemory {
     pub refs: RefsProgress,
     /// Which refs exist.
     pub refs_seen: RefsSeen,
-    /// Refs that are gone, and that other projects may name still.
+    /// Removed refs that other projects may still name.
     pub removed_refs: RemovedRefs,
     /// Source branches that merge requests are counted under.
     pub source_branches: SourceBranches,
@@ -81,13 +81,13 @@ pub struct ProjectMemory {
     pub merge_requests: MergeRequestsMemory,
     /// Reviewers who have series.
     pub code_review: Names,
-    /// How far what DORA figures are reckoned from has been read.
+    /// How far the input of DORA figures has been read.
     pub dora_progress: DoraProgress,
     /// Memory of the collector `dora`.
     pub dora: DoraMemory,
     /// Memory of the collector `repository`.
     pub repository: RepositoryMemory,
-    /// What REST last told of the repository by calls of its own.
+    /// What REST last returned of the repository by calls of its own.
     pub repository_parts: RepositoryParts,
     /// Memory of the collector `contributors`.
     pub contributors: ContributorsMemory,
@@ -128,7 +128,7 @@ pub struct Subject<'a> {
     pub max_pipelines_per_ref: usize,
     /// Which refs exist, as far as known.
     pub refs: &'a RefsSeen,
-    /// The tier that its licence gives, as far as it could be told.
+    /// The tier that its licence gives, as far as known.
     pub tier: Known<Tier>,
     /// The time of measuring.
     pub now: UnixSeconds,

@@ -1,8 +1,8 @@
 //! Refs of other projects that started pipelines here, as the label `parent_ref` names them.
 //!
-//! Where the other project is tracked and watches the ref, it says when the ref is gone. Of the
-//! others nobody says so: refs come and go with every merge request, and what is counted under them
-//! leaves some time after the last that they started.
+//! Where the other project is tracked and watches the ref, it shows when the ref was removed. For the
+//! others nothing does: refs come and go with every merge request, and what is counted under them is
+//! removed some time after the last pipeline that they started.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::clock::UnixSeconds;
 use crate::gitlab::model::Upstream;
 use crate::types::{ProjectId, Text};
 
-/// How long what a ref started stays when nobody says whether the ref is still there.
+/// How long what a ref started stays when it is unknown whether the ref still exists.
 pub const QUIET: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// How exactly that is noted: what runs is read at each poll, and is not to be written each time.

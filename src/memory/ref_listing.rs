@@ -19,7 +19,7 @@ pub(crate) const PIPELINE_CHECK: Duration = Duration::from_secs(24 * 3600);
 pub struct RefsProgress {
     /// The activity that the last poll was for.
     pub activity: Option<UnixSeconds>,
-    /// When to look once more, though no newer activity shows.
+    /// When to poll once more, though no newer activity shows.
     pub again_at: Option<UnixSeconds>,
     /// When the shown pipelines were last asked for by id.
     pub pipelines_checked_at: Option<UnixSeconds>,
@@ -72,7 +72,7 @@ pub(crate) fn may_hide_more(project: &model::Project, now: UnixSeconds) -> bool 
 }
 
 /// How much sooner than the others a project's pipelines are checked a second time, so that what was
-/// first seen together is not checked together for ever.
+/// first seen together is not checked together permanently.
 pub(crate) fn spread(project: ProjectId) -> Duration {
     let scattered = project.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
     Duration::from_secs(scattered % PIPELINE_CHECK.as_secs())

@@ -52,8 +52,8 @@ impl RefName {
 
 pub(crate) const MERGE_REQUESTS: &str = "merge-requests/";
 
-/// Merge-request refs always start so, and do not mix with branches, in families without `kind`
-/// neither: GitLab allows a branch `merge-requests/42`, but nobody has one.
+/// Merge-request refs always start so and do not mix with branches, not even in families without
+/// `kind`: GitLab allows a branch `merge-requests/42`, but in practice there is none.
 pub(super) fn merge_request_ref(name: &str) -> Text {
     format!("{MERGE_REQUESTS}{name}").into()
 }
@@ -337,8 +337,8 @@ pub fn is_excluded(candidate: Candidate<'_>, settings: &ProjectSettings, seen: &
     window(candidate.name.kind, settings).exclude_deleted && is_deleted(candidate, seen)
 }
 
-/// Whether a ref that nothing is remembered of any more is gone for good, and not just outside its
-/// window. Merge requests are let go of when they are far outside.
+/// Whether a ref of which nothing is remembered was removed, and is not just outside its window.
+/// Merge requests count as removed when they are far outside.
 #[must_use]
 pub fn is_gone(candidate: Candidate<'_>, settings: &ProjectSettings, seen: &RefsSeen) -> bool {
     candidate.name.kind == RefKind::MergeRequest

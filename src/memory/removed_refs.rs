@@ -1,5 +1,5 @@
-//! Names that series bear and that outlive what is remembered of a ref: of refs that are gone, which
-//! other projects may name still, and of source branches that merge requests are counted under.
+//! Names that series carry and that outlive what is remembered of a ref: names of removed refs, which
+//! other projects may still use, and source branches that merge requests are counted under.
 
 #[cfg(test)]
 mod tests;
@@ -14,22 +14,22 @@ use crate::config::{CountRef, ProjectSettings};
 use crate::gitlab::model::{Known, Pipeline, RefKind};
 use crate::types::Text;
 
-/// How long a name that is gone is remembered: a pipeline that it started in another project is
-/// rarely run again later.
+/// How long a removed name is remembered: a pipeline that it started in another project is rarely run
+/// again later.
 pub(crate) const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How many names that are gone are remembered of a project; the oldest go first.
+/// How many removed names are remembered of a project; the oldest are forgotten first.
 pub(crate) const KEPT: usize = 500;
-/// How long a merge request whose state GitLab did not tell is taken for an open one after its
-/// newest pipeline.
+/// How long a merge request whose state GitLab did not report counts as open after its newest
+/// pipeline.
 pub(crate) const UNKNOWN_STATE_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Values of the label `ref` that are gone in a project, and since when. Pipelines that they started
-/// in other projects may be read again.
+/// Values of the label `ref` that were removed in a project, and since when. Pipelines that they
+/// started in other projects may be read again.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RemovedRefs(pub(crate) BTreeMap<Text, UnixSeconds>);
 
 impl RemovedRefs {
-    /// When it was last found that a name is gone, if it is.
+    /// When a name was last found to be removed, if it is.
     #[must_use]
     pub fn since(&self, name: &str) -> Option<UnixSeconds> {
         self.0.get(name).copied()
@@ -152,12 +152,12 @@ pub(crate) fn lives(
         Some("opened" | "locked") => true,
         Some(DELETED) => false,
         Some(state) => is_remembered && subject.settings.refs.merge_requests.includes_state(state),
-        // It has just had its first pipeline, or GitLab does not tell.
+        // It has just had its first pipeline, or GitLab does not report the state.
         None => is_remembered || subject.now.since(newest) <= UNKNOWN_STATE_KEPT_FOR,
     }
 }
 
-/// Whether a branch of the project that is watched bears the name.
+/// Whether a watched branch of the project has the name.
 pub(crate) fn is_branch(name: &Text, subject: Subject<'_>, refs: &BTreeSet<RefName>) -> bool {
     let branch = RefName {
         kind: RefKind::Branch,

@@ -20,7 +20,7 @@ use crate::types::{ProjectId, Tier};
 /// How urgently a project is to be read for something, the most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
-    /// Somebody or an event awaits it.
+    /// A user or an event awaits it.
     Urgent,
     /// What moves now: the change feed, and states whose interval is over.
     Current,

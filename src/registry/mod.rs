@@ -275,7 +275,8 @@ impl Projects {
         entries.any(|(id, entry)| names_from_elsewhere(entry, parent, *id))
     }
 
-    /// Refs of these projects are gone: projects that name them in their states are measured again.
+    /// Refs of these projects were removed: projects that name them in their states are measured
+    /// again.
     fn refs_went(&mut self, of: &BTreeSet<ProjectId>) {
         if of.is_empty() {
             return;

@@ -65,7 +65,7 @@ pub struct Timer {
     pub ended: u64,
     /// Whether a run ever succeeded.
     pub has_succeeded: bool,
-    /// Whether somebody awaits the next run.
+    /// Whether the next run is awaited.
     pub is_urgent: bool,
 }
 

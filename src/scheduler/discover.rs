@@ -75,7 +75,7 @@ impl DiscoveryTask {
         times.retry.clock_was_set_back(back);
     }
 
-    /// Looks projects up, and lets go of those that are no more.
+    /// Looks projects up, and stops tracking those that no longer exist.
     pub(super) async fn run(&self, scope: Scope, now: UnixSeconds) {
         let started = Instant::now();
         let span = info_span!("run", otel.name = "discovery run");

@@ -1,7 +1,7 @@
 //! What runs when, and nothing else: discovery, the sources over the projects that are due, and what
 //! GitLab is. What follows a run is [`crate::ingest`]'s.
 //!
-//! [`Scheduler::round`] runs all that is due to its end; [`Scheduler::run`] goes on until it is
+//! [`Scheduler::round`] runs all that is due to its end; [`Scheduler::run`] continues until it is
 //! stopped. There are never two runs of one source over one project.
 
 pub mod capability;
@@ -41,7 +41,7 @@ const OTHER_RUNS_AT_ONCE: usize = 4;
 const BACKFILL_RUNS_AT_ONCE: usize = 4;
 /// How often the clock is read when nothing else wakes the scheduler.
 const TICK: Duration = Duration::from_secs(1);
-/// How often series that are gone are taken away, and initial zeros that are over are noted.
+/// How often retired series are removed, and initial zeros that are over are noted.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Runs sources over projects.

@@ -194,7 +194,7 @@ impl<'a> Changing<'a> {
         self.state.note_removed(id, set);
     }
 
-    /// Marks what is gone, and takes the states of gone projects away.
+    /// Marks what was removed, and removes the states of removed projects.
     pub(super) fn retire(&mut self, retirements: &[Retirement]) {
         for retirement in retirements {
             if let Retirement::Project { id, .. } = retirement {
@@ -238,8 +238,8 @@ impl<'a> Changing<'a> {
         swept
     }
 
-    /// Puts a remembered series back. What nobody can have seen beyond its birth, since that was
-    /// not over at `committed_at`, is born again: it is given back as it is now.
+    /// Restores a remembered series. If its initial zero was not over at `committed_at`, no delivery
+    /// showed its value: it is initialized again, and returned as it is now.
     pub(super) fn restore(
         &mut self,
         record: &RowRecord,

@@ -25,7 +25,7 @@ pub struct RowRecord {
     pub changed: UnixSeconds,
     /// The total.
     pub value: RecordedValue,
-    /// Whether its subject is gone: it leaves when everybody has seen its last change.
+    /// Whether its subject was removed: the series is removed when its last change was delivered.
     pub retiring: bool,
 }
 
@@ -73,8 +73,8 @@ pub enum RecordedValue {
 pub struct Restored {
     /// Series that go on where they were.
     pub rows: usize,
-    /// Those of them that nobody can have seen beyond their birth: they are born again, and a
-    /// store is to remember that.
+    /// Those whose initial zero was not over: they are initialized again, and the store has to
+    /// remember that.
     pub reinitialized: Vec<RowRecord>,
     /// Series that are reset, with the reason, in the order given: a store is to remove them.
     pub refused: Vec<(RowKey, Refusal)>,
@@ -118,7 +118,7 @@ pub(super) struct StagedRow {
     pub(super) project: ProjectId,
     pub(super) family: FamilyId,
     pub(super) labels: LabelValues,
-    /// When the series was born; `None` for one that will be.
+    /// When the series was initialized; `None` for one that will be.
     pub(super) start: Option<UnixSeconds>,
     pub(super) value: RecordedValue,
 }

@@ -1,4 +1,4 @@
-//! The table itself: who may look, who may change, and what one change does.
+//! The table itself: reading, changing, and what one change does.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -48,7 +48,7 @@ pub struct Update {
     /// State blocks with their gauges, each replacing what the block had. Changes that are not
     /// [`Change::Level`] are passed over.
     pub blocks: Vec<(Block, Vec<Delta>)>,
-    /// What is gone.
+    /// What was removed.
     pub retirements: Vec<Retirement>,
 }
 
@@ -58,10 +58,11 @@ pub struct Table {
     birth_window: u32,
     pub(super) cardinality_limit: usize,
     state: RwLock<TableState>,
-    /// Births are over only as far as this time: the latest that a store that outlives the process
-    /// has noted. The end of a birth is shown after it was committed, as everything is.
+    /// Initial zeros are over only as far as this time: the latest commit that a store that outlives
+    /// the process has noted. The end of an initial zero is shown after it was committed, like every
+    /// change.
     committed_at: AtomicU32,
-    /// When a store's rows were put back: nobody had looked at this process before.
+    /// When a store's rows were restored: nothing was delivered by this process before.
     restored: AtomicU32,
     /// Walks under way, by epoch.
     walks: Mutex<BTreeMap<u32, usize>>,
@@ -74,11 +75,11 @@ pub(super) struct TableState {
     pub(super) families: Vec<Family>,
     pub(super) blocks: Blocks,
     pub(super) projects: Projects,
-    /// Counters and histograms whose subject is gone, if their row still says so.
+    /// Counters and histograms whose subject was removed, if their row still says so.
     pub(super) retiring: Vec<(FamilyId, u32)>,
-    /// Removals for the next push, with their label sets in use; `None` while nobody pushes.
+    /// Removals for the next push, with their label sets in use; `None` without push.
     removed: Option<VecDeque<(FamilyId, u32)>>,
-    /// When the youngest counter or histogram was born.
+    /// When the youngest counter or histogram was initialized.
     pub(super) last_initialized: u32,
     pub(super) epoch: u32,
 }
@@ -176,7 +177,7 @@ impl Table {
         });
     }
 
-    /// Marks what bears these label values as gone; see [`Retirement::Labels`].
+    /// Marks series with these label values as removed; see [`Retirement::Labels`].
     pub fn retire(&self, labels: Vec<(&'static str, Text)>, now: UnixSeconds) {
         self.change(now, |change| change.retire(&[Retirement::Labels(labels)]));
     }
@@ -196,14 +197,14 @@ impl Table {
         }
     }
 
-    /// Marks all that a collector counts as gone; see [`Retirement::Collector`].
+    /// Marks all that a collector counts as removed; see [`Retirement::Collector`].
     pub fn retire_collector(&self, collector: Collector, now: UnixSeconds) {
         self.change(now, |change| {
             change.retire(&[Retirement::Collector(collector, None)])
         });
     }
 
-    /// Marks a project as gone; see [`Retirement::Project`].
+    /// Marks a project as removed; see [`Retirement::Project`].
     pub fn retire_project(&self, id: ProjectId, path: Text, now: UnixSeconds) {
         self.change(now, |change| {
             change.retire(&[Retirement::Project { id, path }])
@@ -226,16 +227,17 @@ impl Table {
         due.collect()
     }
 
-    /// Takes away counters and histograms whose subject is gone and whose last change everybody
-    /// saw: a birth window has passed since it, since the end of their birth, and since they were
-    /// put back. Returns how many.
+    /// Removes counters and histograms whose subject was removed and whose last change was delivered:
+    /// a birth window has passed since it, since the end of their initial zero, and since they were
+    /// restored. Returns how many.
     pub fn sweep(&self, now: UnixSeconds) -> usize {
         self.change(now, |change| change.sweep())
     }
 
-    /// Puts back what a store remembers, that noted `committed_at` last. Series go on counting from where
-    /// they were; those whose birth was over at `committed_at` show their value at once, others were never
-    /// seen beyond 0 and are born again. From now on births end by what [`Table::note_commit`] says.
+    /// Restores what a store remembers, whose latest commit was at `committed_at`. Series continue
+    /// from their totals; those whose initial zero was over at `committed_at` show their value at
+    /// once, others were never shown above 0 and are initialized again. From now on initial zeros end
+    /// by [`Table::note_commit`].
     pub fn restore(
         &self,
         records: impl IntoIterator<Item = RowRecord>,
@@ -260,13 +262,13 @@ impl Table {
         })
     }
 
-    /// Lets births be over as far as `at`, which the store has noted. A clock that is set back
-    /// takes nothing back.
+    /// Ends initial zeros as far as `at`, which the store has noted. A clock that is set back changes
+    /// nothing.
     pub fn note_commit(&self, at: UnixSeconds) {
         self.committed_at.fetch_max(seconds(at), Ordering::AcqRel);
     }
 
-    /// Whether a birth may be over at `now` that is still to be told.
+    /// Whether an initial zero may be over at `now` whose end is not committed.
     #[must_use]
     pub fn has_uncommitted_zeros(&self, now: UnixSeconds) -> bool {
         let committed_at = self.committed_at();
@@ -281,8 +283,8 @@ impl Table {
         self.committed_at.load(Ordering::Acquire)
     }
 
-    /// What a store is to remember of rows that an update leaves as they are, but for whether
-    /// their subject is gone.
+    /// What a store has to remember of rows that an update changes only in whether their subject was
+    /// removed.
     #[must_use]
     pub fn turned(&self, update: &Update) -> Vec<RowRecord> {
         let gone = |desc: &Desc, values: &[Text]| {
@@ -384,7 +386,7 @@ impl Table {
         }
     }
 
-    /// Changes the table in one epoch, then tidies up and tells of metrics that became full.
+    /// Changes the table in one epoch, then tidies up and reports metrics that became full.
     fn change<T>(&self, now: UnixSeconds, change: impl FnOnce(&mut Changing<'_>) -> T) -> T {
         let mut state = self.write();
         // Walks begin under the read lock, so none begins meanwhile.
@@ -458,7 +460,7 @@ impl TableState {
         family.find(self.labels.find(family.desc.labels, labels)?)
     }
 
-    /// Notes that a series is gone, for the next push.
+    /// Notes that a series was removed, for the next push.
     pub(super) fn note_removed(&mut self, family: FamilyId, set: u32) {
         if let Some(removed) = &mut self.removed
             && removed.len() < MAX_REMOVED
@@ -468,7 +470,7 @@ impl TableState {
         }
     }
 
-    /// The series noted as gone that have not come back.
+    /// The removed series that have not come back.
     pub(super) fn take_removed(&mut self) -> Vec<RemovedRow> {
         let noted = self.removed.replace(VecDeque::new()).unwrap_or_default();
         let mut gone = Vec::with_capacity(noted.len());
@@ -488,7 +490,7 @@ impl TableState {
         gone
     }
 
-    /// Gives the memory of dead rows back. Only while nobody walks.
+    /// Frees the memory of dead rows. Only while no walk is under way.
     fn compact(&mut self) {
         for family in &mut self.families {
             if family.has_dead() {

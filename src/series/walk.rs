@@ -1,4 +1,4 @@
-//! Looking at the table: a row at a time, the lock held for a chunk of rows only.
+//! Reading the table: a row at a time, the lock held for a chunk of rows only.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ pub struct RowView<'a> {
     pub labels: LabelsView<'a>,
     /// Its value.
     pub value: RowValue<'a>,
-    /// Since when it counts: the second before its birth, which lies before every look at it, as
-    /// OTLP demands of a start time, and never moves, which would say that it began anew.
+    /// Start time: the second before its initialization, which lies before every delivery, as OTLP
+    /// requires of a start time. It never moves, which would mean a reset.
     pub start: UnixSeconds,
 }
 
@@ -46,7 +46,7 @@ pub enum RowValue<'a> {
     },
 }
 
-/// A series that is gone.
+/// A removed series.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RemovedRow {
     /// The metric's place in the catalogue.
@@ -57,7 +57,7 @@ pub struct RemovedRow {
     pub bounds: Arc<[f64]>,
 }
 
-/// A look at all series as they are at one moment, metrics in the order of the catalogue.
+/// All series as they are at one moment, metrics in the order of the catalogue.
 ///
 /// Rows that come or go later are not seen, respectively still seen. Totals of counters and
 /// histograms may be newer than the moment.
@@ -71,14 +71,14 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// The walk's time, which decides what is shown as newly born.
+    /// The walk's time, which decides which series show their initial zero.
     #[must_use]
     pub fn now(&self) -> UnixSeconds {
         time(self.now)
     }
 
-    /// Goes on through at most `rows` places of the table, showing each series to `visit` until
-    /// that breaks (the series it broke at counts as seen). False when the walk is over.
+    /// Visits at most `rows` places of the table, showing each series to `visit` until that breaks
+    /// (the series it broke at counts as seen). False when the walk is over.
     ///
     /// `visit` runs under the table's read lock: it must not wait for anything.
     pub fn next_chunk(
@@ -125,9 +125,9 @@ impl Drop for Walk {
     }
 }
 
-/// Whether a counter or histogram still shows 0: until its birth is over, by the clock and for the
-/// store. One born in the future does not: the clock was set back, and what was shown is never
-/// taken back.
+/// Whether a counter or histogram shows its initial zero: until its birth window is over, by the
+/// clock and for the store. A series initialized in the future does not: the clock was set back, and
+/// what was shown is never taken back.
 fn shows_zero(row: &Row, now: u32, committed_at: u32, birth_window: u32) -> bool {
     row.initialized_at <= now
         && now.min(committed_at) < row.initialized_at.saturating_add(birth_window)
@@ -155,7 +155,7 @@ fn value<'a>(family: &'a Family, slot: usize, row: &Row, at_zero: bool) -> RowVa
 }
 
 impl Table {
-    /// A look at all series as they are now.
+    /// Walks all series as they are now.
     #[must_use]
     pub fn walk(self: &Arc<Self>, now: UnixSeconds) -> Walk {
         // Under the lock, so that no writer takes away what this walk is about to see.
@@ -163,8 +163,8 @@ impl Table {
         self.begin_walk(state.epoch, now)
     }
 
-    /// A look at all series for a push, and the series that went since the last one. A series
-    /// that came back meanwhile did not go.
+    /// Walks all series for a push, and returns the series that were removed since the last one. A
+    /// series that came back meanwhile was not removed.
     ///
     /// Removals are noted from the first call on; what is handed out is forgotten here, see
     /// [`Table::put_back_removed`].
@@ -175,7 +175,7 @@ impl Table {
         (self.begin_walk(state.epoch, now), removed)
     }
 
-    /// Notes removals again that a failed push could not tell.
+    /// Notes removals again that a failed push did not report.
     pub fn put_back_removed(&self, removed: Vec<RemovedRow>) {
         let mut state = self.write();
         for row in removed {

@@ -50,7 +50,7 @@ impl Failure {
     }
 }
 
-/// Runs `work` where it may take a while. What panics there harms nobody else.
+/// Runs blocking `work` on its own thread. A panic there affects no other request.
 pub(super) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Failure> {

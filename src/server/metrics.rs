@@ -41,7 +41,7 @@ pub(super) async fn metrics(
     }
 }
 
-/// Writes the first part: what fails here can still be told by the status code.
+/// Writes the first part: an error here still becomes a status code.
 async fn begin(
     context: Context,
     format: Format,

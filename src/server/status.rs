@@ -152,11 +152,11 @@ impl PushStatus {
 pub struct CollectorStatus {
     /// Which one.
     pub collector: Collector,
-    /// Whether it is at work.
+    /// Whether it is enabled.
     pub state: CollectorState,
-    /// How often it looks.
+    /// Its polling interval.
     pub interval: Option<Duration>,
-    /// When its latest run ended, well or not.
+    /// When its latest run ended, successfully or not.
     pub ran_at: Option<UnixSeconds>,
     /// How long that run took.
     pub duration: Option<Duration>,
@@ -168,10 +168,10 @@ pub struct CollectorStatus {
     pub errors: Vec<(&'static str, u64)>,
 }
 
-/// Whether a collector is at work, and why not.
+/// Whether a collector is enabled, and why not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CollectorState {
-    /// At work.
+    /// Enabled.
     Enabled,
     /// Switched off in the settings.
     Disabled,
@@ -234,7 +234,7 @@ pub struct ProjectPage {
 pub struct ProjectCounts {
     /// Tracked.
     pub tracked: usize,
-    /// Looked at since the start, well or not.
+    /// Polled since the start, successfully or not.
     pub polled: usize,
     /// Whose latest poll failed.
     pub failing: usize,
@@ -306,7 +306,7 @@ fn by_urgency(a: &ProjectStatus, b: &ProjectStatus) -> Ordering {
 /// Whether there is something to scrape yet, and how well things go.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Readiness {
-    /// Whether every project was polled once, well or not.
+    /// Whether every project was polled once, successfully or not.
     pub first_round: bool,
     /// Whether GitLab answers.
     pub gitlab: Reachability,

@@ -11,7 +11,7 @@ use crate::memory::contributors::CLAIMS;
 use crate::memory::refs::RefsSeen;
 use crate::types::ProjectId;
 
-/// A hash from a word: its beginning tells it apart.
+/// A hash from a word: its beginning identifies it.
 fn sha(word: &str) -> Text {
     let hex: String = word.bytes().map(|byte| format!("{byte:02x}")).collect();
     format!("{hex:0<40}").into()
@@ -206,7 +206,7 @@ fn after_a_forced_push_only_what_was_written_since_the_last_poll_counts() {
     assert_eq!(watched.moves(rewritten), ONE);
     // What follows is ordinary again.
     assert_eq!(watched.moves(vec![commit("d", &["c"], 5)]), ONE);
-    // Without a time nothing can be told.
+    // Without a time nothing is known.
     let untimed = Commit {
         authored_at: None,
         ..commit("e", &["z"], 0)
@@ -223,7 +223,7 @@ fn a_branch_that_is_set_back_and_comes_forward_again_counts_nothing() {
     assert_eq!((begun.base, begun.tip), (sha("c"), sha("a")));
     let forward = Branch::SetBack { tip: sha("c") };
     assert_eq!(shown(&watched.poll(forward)), NOTHING);
-    // It goes on from the commit it was set back to: nothing was rewritten.
+    // The branch continues from the commit it was set back to: nothing was rewritten.
     watched.poll(Branch::SetBack { tip: sha("a") });
     assert_eq!(watched.moves(vec![commit("d", &["a"], 5)]), ONE);
 }
@@ -317,7 +317,7 @@ fn after_a_change_of_the_setting_the_old_names_go_and_counting_goes_on() {
         tip: sha("c"),
         commits: vec![commit("c", &["b"], 250)],
     });
-    // Somebody is really called so: what is there now does not go.
+    // An author really has this name: the series stay.
     assert_eq!(poll.retirements, [gone("Ada"), gone("Ben")]);
     assert_eq!(shown(&poll)[0], "all commits_count 1");
     assert_eq!(watched.poll(Branch::Unmoved).retirements, []);

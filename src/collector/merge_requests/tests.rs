@@ -1,4 +1,4 @@
-//! Merge requests and reviews, look by look.
+//! Merge requests and reviews, poll by poll.
 
 use std::collections::BTreeMap;
 

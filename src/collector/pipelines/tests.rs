@@ -110,7 +110,7 @@ fn from_terminal_back_to_running_is_not_an_end_until_it_ends_again() {
 #[test]
 fn an_old_end_under_a_new_status_is_no_run() {
     let mut project = watched();
-    // It ended and ran again between two polls: how it ended, nobody knows any more.
+    // It ended and ran again between two polls: its result is unknown.
     let again = pipeline(1, 1010).runs(1020).ends(Success, 1100).runs(1105);
     project.poll(1110, [&again]);
     project.poll(1130, [again.turns(Skipped, 1120)]);

@@ -39,7 +39,7 @@ fn poll<C: FeedCollector>(
     };
     let settings = project.settings.clone();
     let mut state = None;
-    // The backfill goes on beside the polls, as far as there is something left.
+    // The backfill runs next to the polls, as long as something is left.
     if let Some(remembered) = remembered.filter(|state| !state.is_whole()) {
         let step = Poll::backfill(&settings, READ_OPTIONS, remembered, project.now);
         let (feed, progress) = details(step, &shown, project.now).end();

@@ -60,7 +60,7 @@ fn follow<C: FeedCollector>(collector: C, world: &[Life], polls: &[i64]) -> Watc
     project
 }
 
-/// What happened after the first poll, by what tells the series apart; never through a collector.
+/// What happened after the first poll, by what distinguishes the series; never through a collector.
 #[derive(Debug, Default, PartialEq)]
 struct Ledger(BTreeMap<String, f64>);
 
@@ -219,7 +219,7 @@ where
     Ok(())
 }
 
-/// Looking again at once, with what is then asked for.
+/// Polling again at once, with what is then asked for.
 fn polled_twice_is_once<C>(collector: C, world: &[Life], polls: &[i64]) -> Result<(), TestCaseError>
 where
     C: FeedCollector + Copy + std::fmt::Debug,

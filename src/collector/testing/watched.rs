@@ -221,7 +221,7 @@ impl<C: FeedCollector> Watched<C> {
             .collect()
     }
 
-    /// Whether a series was born at 0 by history.
+    /// Whether history initialized a series at 0.
     pub fn is_initialized(&self, metric: &impl Entry, labels: &[(&str, &str)]) -> bool {
         self.measured
             .initializations

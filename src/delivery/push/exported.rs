@@ -1,5 +1,5 @@
-//! What the receiver was told of the exporter's own gauges. A series that is shown no longer (the
-//! version of a GitLab that was upgraded) has to be told to be gone, as the table's are.
+//! The exporter's own gauges as the receiver has them. The end of a series that is no longer shown
+//! (the version of a GitLab that was upgraded) has to be reported, as for the table's.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ pub(super) struct ExportedGauges(BTreeMap<String, Metric>);
 
 impl ExportedGauges {
     /// Adds to `metrics`, which have just been collected, the last point of every series that was
-    /// told and is not among them. Gives the gauges among them, to be [kept](Self::keep).
+    /// exported and is not among them. Returns the gauges among them, to be [kept](Self::keep).
     pub(super) fn add_ends(&mut self, metrics: &mut Vec<Metric>, time: u64) -> Self {
         let gauges = metrics.iter().filter(|metric| is_gauge(metric));
         let shown: BTreeMap<String, Metric> = gauges
@@ -111,7 +111,7 @@ mod tests {
         with_points(&metric, series.iter().map(point))
     }
 
-    /// How many series of a metric are told to be gone, each in a metric of its own.
+    /// How many series of a metric are reported as removed, each in a metric of its own.
     fn gone(metrics: &[Metric]) -> Vec<(&str, usize)> {
         let mut gone = BTreeMap::<&str, usize>::new();
         for metric in metrics {

@@ -17,13 +17,13 @@ use crate::series::{RemovedRow, Table};
 use crate::telemetry::otlp::{ClientError, CountExports, Exports, Outcome, Signal};
 use crate::telemetry::process::OwnMetrics;
 
-/// Rows that are looked at under one lock of the table.
+/// Rows that are read under one lock of the table.
 const ROWS_AT_ONCE: usize = 2048;
 
 /// Pushes of one millisecond would say two things of one time.
 const LEAST_STEP: u64 = 1_000_000;
 
-/// A time at which no series is so young that it is shown as 0: nobody looks after the last push.
+/// A time at which no initial zero is shown any more: nothing is delivered after the last push.
 const END_OF_TIME: UnixSeconds = UnixSeconds(u32::MAX as i64);
 
 pub(super) struct Task {
@@ -63,7 +63,7 @@ impl Task {
         })
     }
 
-    /// Pushes every interval and when asked, until told to stop; the last push is then the result.
+    /// Pushes every interval and when asked, until stopped; the last push is then the result.
     pub(super) async fn run(
         mut self,
         mut asked: mpsc::Receiver<oneshot::Sender<Pushed>>,
@@ -84,7 +84,7 @@ impl Task {
                 pushed = self.push(self.clock.now(), self.interval) => pushed,
             };
             if let Some(reply) = reply {
-                // Who asked may have gone.
+                // The caller may have been dropped.
                 let _ = reply.send(pushed);
             }
         };
@@ -94,7 +94,7 @@ impl Task {
         }
     }
 
-    /// One push as the table is at `at`, given up after `deadline`.
+    /// One push of the table as it is `at` this time, given up after `deadline`.
     async fn push(&mut self, at: UnixSeconds, deadline: Duration) -> Pushed {
         let mut pushed = Pushed::default();
         let everything = self.push_everything(at, &mut pushed);
@@ -178,8 +178,8 @@ impl Task {
     }
 }
 
-/// Series whose end has not been told: noted again unless the push succeeds, also when it is
-/// given up half-way.
+/// Series whose removal was not reported: noted again unless the push succeeds, also when it is given
+/// up half-way.
 struct UnsentRemovals<'a> {
     table: &'a Table,
     rows: Vec<RemovedRow>,

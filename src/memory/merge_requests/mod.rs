@@ -27,8 +27,8 @@ pub(crate) const APART: Duration = Duration::from_secs(900);
 pub struct MergeRequestsProgress {
     /// When the project was first polled, by GitLab's clock.
     pub(crate) first_seen: UnixSeconds,
-    /// When the last poll began, by GitLab's clock or ours, whichever is behind: the header that tells
-    /// GitLab's may be ahead of the times that GitLab notes.
+    /// When the last poll began, by GitLab's clock or ours, whichever is behind: the header with
+    /// GitLab's time may be ahead of the times that GitLab stores.
     pub(crate) read_at: Option<UnixSeconds>,
     /// When the open ones were last read as a whole.
     pub(crate) full_at: UnixSeconds,
@@ -69,7 +69,7 @@ pub(crate) struct RememberedMergeRequest {
     pub(crate) state: Text,
     pub(crate) draft: bool,
     pub(crate) conflicts: bool,
-    /// Somebody is asked for a review and has not answered.
+    /// A requested review has no answer yet.
     pub(crate) waits: bool,
     pub(crate) target_branch: Text,
     pub(crate) created_at: UnixSeconds,

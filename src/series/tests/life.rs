@@ -1,4 +1,4 @@
-//! Births, totals, memory in a store, retirement and limits.
+//! Initialization, totals, memory in a store, retirement and limits.
 
 use super::super::{Refusal, Retirement, RowRecord, RowValue};
 use super::*;
@@ -88,7 +88,7 @@ fn remembered_series_go_on_in_a_new_table() {
     let records: Vec<RowRecord> = staged.records().collect();
     let restored = after.restore(records.clone(), at(300), at(300));
     assert_eq!((restored.rows, restored.refused), (2, vec![]));
-    // Old: no second birth.
+    // Old: no second initial zero.
     let shown = [
         ("queued_duration_seconds p main", "[1, 0, 1] 99.5 2"),
         ("run_count p main", "3"),
@@ -197,7 +197,7 @@ fn a_retired_series_is_first_shown_with_its_value() {
     let table = table(100);
     count(&table, &[runs("p", "gone", 1.0)], at(0));
     table.retire(gone("gone"), at(1));
-    // Born at 0 until 120, shown with its value until 240.
+    // Initialized at 0 until 120, shown with its value until 240.
     assert_eq!(table.sweep(at(239)), 0);
     assert_shows(&table, at(239), &[("run_count p gone", "1")]);
     assert_eq!(table.sweep(at(240)), 1);

@@ -11,13 +11,13 @@ use super::*;
 enum Step {
     /// Pipelines of a ref created.
     Count(u8, u8),
-    /// The refs whose newest pipeline a project's block tells, and its id.
+    /// The refs whose newest pipeline a project's block shows, and its id.
     Replace(u8, Vec<(u8, u8)>),
     Retire(u8),
     Sweep,
     Wait(u8),
     BeginWalk,
-    /// A walk goes on for some places.
+    /// A walk visits some more places.
     Go(u8),
     /// A walk is given up or finished and compared.
     EndWalk(u8, bool),

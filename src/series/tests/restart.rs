@@ -1,4 +1,4 @@
-//! What a store hears, and what becomes of it in the next process.
+//! What a store gets, and what becomes of it in the next process.
 
 use proptest::prelude::*;
 
@@ -30,7 +30,8 @@ fn an_initial_zero_that_did_not_end_begins_again_after_a_restart() {
     assert_shows(&after, at(1000), &[("run_count p main", "0")]);
     after.note_commit(at(1000 + window - 1));
     assert!(after.has_uncommitted_zeros(at(1000 + window)));
-    // Its window is over by the clock, but nothing has noted that: a restart would bear it again.
+    // Its window is over by the clock, but that is not committed: a restart would initialize it
+    // again.
     assert_shows(&after, at(1000 + window), &[("run_count p main", "0")]);
     after.note_commit(at(1000 + window));
     assert!(!after.has_uncommitted_zeros(at(1000 + window)));
@@ -229,7 +230,7 @@ fn any_record() -> impl Strategy<Value = RowRecord> {
 }
 
 proptest! {
-    /// A file that was damaged, or written by somebody else, may remember anything.
+    /// A file that was damaged, or written by another program, may hold anything.
     #[test]
     fn whatever_is_remembered_is_taken_or_refused_and_can_be_shown(
         records in prop::collection::vec(any_record(), 1..6),

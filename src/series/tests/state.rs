@@ -45,7 +45,7 @@ fn a_gauge_claimed_by_two_blocks_belongs_to_the_last() {
         at(1),
     );
     assert_shows(&table, at(1), &[("id p main", "2")]);
-    // The older block lets go of what is no longer its own.
+    // The older block gives up what is no longer its own.
     replace(&table, &[(block(1), vec![])], at(2));
     assert_shows(&table, at(2), &[("id p main", "2")]);
     replace(&table, &[(block(2), vec![])], at(3));
@@ -194,7 +194,7 @@ fn a_push_gets_the_removed_series_that_did_not_come_back() {
         &[(block(1), vec![newest_id("p", "before", 1.0)])],
         at(0),
     );
-    // Nothing is noted until somebody pushes.
+    // Nothing is noted until the first push.
     replace(
         &table,
         &[(
@@ -212,7 +212,7 @@ fn a_push_gets_the_removed_series_that_did_not_come_back() {
     assert_eq!(removed(&gone), ["age_pipeline_id branch p b"]);
     assert_eq!(finish(walk, 100).len(), 1);
 
-    // After a failed push they are told again, unless they came back.
+    // After a failed push they are reported again, unless they came back.
     table.put_back_removed(gone);
     let (_, gone) = table.push_walk(at(3));
     assert_eq!(removed(&gone), ["age_pipeline_id branch p b"]);

@@ -51,7 +51,7 @@ struct Parameters {
 }
 
 impl Parameters {
-    /// What was asked for; nonsense is nothing.
+    /// What was asked for; invalid values are ignored.
     fn query(&self) -> ProjectQuery {
         ProjectQuery {
             search: self.search.chars().take(MAX_SEARCH).collect(),

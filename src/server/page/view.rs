@@ -181,7 +181,7 @@ impl StatusPage {
     }
 }
 
-/// What somebody who looks for one second should know: the worst of all.
+/// The one line that matters at a glance: the worst of all.
 fn overall(status: &Status, series: &SeriesCounts, now: UnixSeconds) -> Badge {
     let projects = status.projects.counts;
     let failing_push = status.push.iter().find(|push| push.is_failing());
@@ -235,8 +235,8 @@ fn overall(status: &Status, series: &SeriesCounts, now: UnixSeconds) -> Badge {
     Badge::new(Tone::Good, "All is well")
 }
 
-/// By how much data is older than the settings ask for, where somebody should know: an interval and
-/// more, and not just a moment in which GitLab was slow.
+/// By how much data is older than the settings ask for, where it matters: an interval and more, and
+/// not just a moment in which GitLab was slow.
 fn late(status: &Status) -> Option<Duration> {
     let late = status.collectors.iter().filter_map(|collector| {
         // Its latest runs may all have failed.

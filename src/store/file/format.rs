@@ -8,7 +8,7 @@
 //!
 //! Each value is a record ([`super::record`]): a checksum that covers its key, the version of its
 //! content, and that in postcard's format. Later formats keep the record `format` as it is, so that
-//! any version can tell which one a file has.
+//! any version can recognize a file's format.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -120,7 +120,7 @@ pub(super) struct Loaded {
 /// What an earlier version wrote, and what becomes of it.
 #[derive(Debug, Default)]
 pub(super) struct Outdated {
-    /// Parts that are written anew.
+    /// Parts that are written again.
     parts: Vec<(u64, &'static Part)>,
     /// Parts that are stored no more.
     gone: Vec<(u64, Vec<u8>)>,
@@ -519,7 +519,7 @@ fn change<T>(
     Ok((done, bytes))
 }
 
-/// Keeps a commit, whole. Of a memory in `committed` only parts that changed are looked at.
+/// Stores a whole commit. Of a memory in `committed` only parts that changed are compared.
 pub(super) fn write(database: &Database, commit: &Commit, committed: &Committed) -> Result<Bytes> {
     let ((), bytes) = change(database, |transaction, meta, bytes| {
         meta.told = commit.committed_at.0.max(meta.told);

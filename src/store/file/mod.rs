@@ -44,7 +44,7 @@ const COMPACT_BYTES: u64 = 16 * 1024 * 1024;
 pub struct FileSettings {
     /// `state.path`.
     pub path: PathBuf,
-    /// Puts a file that is there aside and starts anew (`--state-reset`).
+    /// Puts an existing file aside and starts with an empty state (`--state-reset`).
     pub reset: bool,
     /// How long a file that another process holds is waited for.
     pub patience: Duration,
@@ -174,9 +174,9 @@ struct SharedFile {
 
 #[derive(Debug)]
 struct OpenState {
-    /// None after an error of the disk: the database wants to be opened anew then.
+    /// None after a disk error: the database has to be opened again then.
     database: Option<Database>,
-    /// What was read when it was opened, for whoever asks first.
+    /// What was read when it was opened, for the first caller.
     remembered: Option<Remembered>,
     /// The memories that stand in the file exactly so: what changed since is known without
     /// encoding it.
@@ -186,7 +186,7 @@ struct OpenState {
 }
 
 impl FileStore {
-    /// Opens the file, or makes one. `notify` hears what is worth a message meanwhile.
+    /// Opens the file, or creates one. `notify` gets what is worth a message meanwhile.
     ///
     /// # Errors
     /// When it cannot be used; a file that is there is left as it was.
@@ -250,7 +250,7 @@ impl SharedFile {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Works on the database; after an error of the disk it is opened anew the next time.
+    /// Works on the database; after a disk error it is opened again the next time.
     fn with<T>(
         &self,
         state: &mut OpenState,
@@ -261,7 +261,7 @@ impl SharedFile {
         };
         let database = match state.database.take() {
             Some(database) => database,
-            // The file may be gone: then this one is new, and is to say its format, too.
+            // The file may have been removed: then this one is new, and needs its format, too.
             None => {
                 state.committed.clear();
                 open_database(&self.path, &self.identity)
@@ -355,7 +355,7 @@ fn put_aside(path: &Path, clock: &Clock) -> Result<Option<PathBuf>, OpenError> {
     Ok(Some(aside))
 }
 
-/// Tries until nobody else holds the file, or patience is at its end.
+/// Retries while another process holds the file, for at most the configured time.
 fn patiently<T>(
     settings: &FileSettings,
     notify: &mut impl FnMut(Opening),

@@ -1,4 +1,4 @@
-//! Who holds a state file: a note beside it, for whoever finds it held.
+//! The owner of a state file: a note next to it, for a process that finds it held.
 
 use std::fs;
 use std::path::{Path, PathBuf};

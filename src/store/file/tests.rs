@@ -163,8 +163,8 @@ fn samples() -> PathBuf {
 }
 
 /// A state file as version 1 wrote it is read by every later one. A version that adds an upgrade step
-/// adds a file of its own, made by `UPDATE_STATE=1 cargo test --lib store::`; those that are there are
-/// never made anew.
+/// adds a file of its own, made by `UPDATE_STATE=1 cargo test --lib store::`; existing ones are never
+/// made again.
 #[test]
 fn the_state_file_of_version_1_is_read_as_it_was_written() {
     let packed = samples().join("v1.redb.gz");

@@ -1,4 +1,4 @@
-//! Refs: which exist, which are gone, which started something elsewhere.
+//! Refs: which exist, which were removed, which started something elsewhere.
 
 use super::keep::{Map, stored_as, stored_enum, stored_struct};
 use crate::gitlab::model::RefKind;

@@ -204,7 +204,7 @@ fn every_built_metric_of_the_exporter_has_an_instrument() {
     own.store(true);
     let gathered = own.gather();
     let names: Vec<&str> = gathered.iter().map(|family| family.name()).collect();
-    // They tell of the table's series, and it has none.
+    // They describe the table's series, and it has none.
     let of_table = [
         exporter::SERIES.desc.name,
         exporter::SERIES_OVERFLOW.desc.name,

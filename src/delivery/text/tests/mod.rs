@@ -18,7 +18,7 @@ use prometheus::proto::MetricFamily;
 
 /// When everything is recorded.
 const INITIALIZED_AT: UnixSeconds = UnixSeconds(1_800_000_000);
-/// When every birth is over.
+/// When every initial zero is over.
 const LATER: UnixSeconds = UnixSeconds(1_800_001_000);
 
 /// Instruments and a table; all gauges live in one block, none ever leaves.
