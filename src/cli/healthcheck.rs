@@ -15,7 +15,7 @@ const LONGEST_LINE: usize = 256;
 /// What to ask.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Ask /ready, which says no until the first poll of GitLab has ended; /health without it
+    /// Ask /ready, which says no until the first poll of GitLab has finished; /health without it
     #[arg(long)]
     ready: bool,
 }
@@ -39,7 +39,7 @@ pub(super) fn run(
     match status {
         200 => Ok(writeln!(out, "{word}: {url} answers 200")?),
         503 if arguments.ready => Err(failed(format!(
-            "{url} answers 503: the first look at GitLab has not ended"
+            "{url} answers 503: the first poll of GitLab has not finished"
         ))),
         other => Err(failed(format!("{url} answers {other}"))),
     }
@@ -187,7 +187,7 @@ mod tests {
             (
                 true,
                 "503 Service Unavailable",
-                Err("not ready: URL/ready answers 503: the first look at GitLab has not ended"),
+                Err("not ready: URL/ready answers 503: the first poll of GitLab has not finished"),
             ),
         ] {
             let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n");

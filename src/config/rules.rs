@@ -175,7 +175,7 @@ impl Rules<'_> {
     fn people(&mut self, settings: &Settings) {
         let labels = &settings.labels;
         if labels.people == PeopleNames::Hash && labels.people_hash_key.is_none() {
-            let sentence = "labels.people hash needs labels.people_hash_key, without which everybody could tell whose \
+            let sentence = "labels.people hash needs labels.people_hash_key, without which anyone could compute whose \
                             hash it is; set the variable AGE_LABELS_PEOPLE_HASH_KEY to a long random text";
             let problem = self.problem("labels.people", sentence.to_owned());
             self.problems.push(problem.and("labels.people_hash_key"));

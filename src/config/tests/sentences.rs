@@ -426,7 +426,7 @@ fn every_rule_of_the_file_has_its_sentence() {
         (
             "labels:\n  people: hash",
             &[
-                "age.yml:2: labels.people hash needs labels.people_hash_key, without which everybody could tell whose hash it is; set the variable AGE_LABELS_PEOPLE_HASH_KEY to a long random text",
+                "age.yml:2: labels.people hash needs labels.people_hash_key, without which anyone could compute whose hash it is; set the variable AGE_LABELS_PEOPLE_HASH_KEY to a long random text",
             ],
         ),
         (

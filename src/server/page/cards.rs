@@ -203,7 +203,7 @@ fn projects(status: &Status) -> Card {
         detail: "tracked".to_owned(),
         progress: (counts.polled < counts.tracked).then_some((counts.polled, counts.tracked)),
         lines: vec![
-            Line::plain("Looked at", count(counts.polled as u64)),
+            Line::plain("Polled", count(counts.polled as u64)),
             Line::new("Failing", failing),
         ],
     }

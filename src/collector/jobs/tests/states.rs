@@ -187,7 +187,7 @@ fn waiting_and_running_jobs_are_gauged_while_their_pipeline_is_active() {
     assert_eq!(
         project.shown(&PENDING, ANY),
         [0.0],
-        "shown from the first look on"
+        "shown from the first poll on"
     );
     let run = pipeline(1, 1010).runs(1011);
     let jobs = [
