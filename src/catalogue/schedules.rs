@@ -41,7 +41,7 @@ pub static NEXT_RUN_TIMESTAMP: Gauge<ScheduleLabels> = Gauge::new(spec(
     "s",
     false,
     "When the pipeline schedule is to run next, in seconds since the Unix epoch, as GitLab \
-     reckons it from the schedule's own time zone; absent for one that is switched off.",
+     computes it from the schedule's own time zone; absent for one that is switched off.",
 ));
 
 /// Status of the last run.
