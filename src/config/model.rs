@@ -292,8 +292,8 @@ impl Default for Discovery {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct StateSettings {
-    /// File in which counting goes on over restarts, made where it is not there; empty = memory
-    /// only. One exporter at a time can use it.
+    /// File that keeps the counters over restarts, created when it is missing; empty = memory only.
+    /// One exporter at a time can use it.
     #[serde(with = "optional_text")]
     #[schemars(with = "String", extend("format" = "path"))]
     pub path: Option<PathBuf>,
