@@ -16,8 +16,8 @@ use crate::gitlab::{GitLab, GitLabError};
 use crate::source::side_by_side;
 use crate::types::ProjectId;
 
-/// An explicit project that was found is looked up anew this often; renames and deletions are
-/// seen sooner, by the change feed.
+/// An explicit project that was found is looked up again this often; renames and deletions are seen
+/// sooner, by the change feed.
 const EXPLICIT_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Entries that are looked up side by side.
@@ -47,16 +47,16 @@ struct Entry {
     settings: Arc<ProjectSettings>,
     found: Vec<Project>,
     found_at: Option<UnixSeconds>,
-    /// Whether the last look failed, and not because there is nothing.
+    /// Whether the last lookup failed, and not because there is nothing.
     failed: bool,
 }
 
-/// What a look is about.
+/// What a discovery run reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// All entries that are due.
     All,
-    /// Those whose last look failed.
+    /// Those whose last lookup failed.
     Failed,
 }
 
@@ -206,7 +206,7 @@ impl Discovery {
         (self.found(), errors)
     }
 
-    /// Takes note that a project is gone, or not as it was, so that its entry is looked up again.
+    /// Notes that a project was removed, or is not as it was, so that its entry is looked up again.
     pub fn forget(&mut self, id: ProjectId) {
         for entry in &mut self.entries {
             entry.found.retain(|project| project.id != id);

@@ -201,7 +201,7 @@ impl Client {
         let result = (|| self.attempt(lane, call, &active))
             .retry(policy)
             .when(|cause| retryable(call, cause) && active.get() < self.retry.total)
-            // The limiter knows how long to wait after a 429, and makes everybody wait.
+            // The limiter knows how long to wait after a 429, and makes every call wait.
             .adjust(|cause, pause| match cause {
                 Cause::RateLimited { .. } => pause.map(|_| Duration::ZERO),
                 _ => pause,

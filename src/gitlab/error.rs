@@ -6,8 +6,8 @@ use super::pager::Excess;
 
 /// A call to GitLab that failed.
 ///
-/// Its text names the endpoint (a template, without ids) and what to look at; texts that came
-/// from the server are shortened, and the token is cut out of them.
+/// Its text names the endpoint (a template, without ids) and what to check; texts that came from the
+/// server are shortened, and the token is cut out of them.
 #[derive(Debug, thiserror::Error)]
 #[error("{endpoint}: {cause}")]
 pub struct GitLabError {

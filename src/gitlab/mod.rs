@@ -131,8 +131,8 @@ impl GitLab {
         self.client().root().as_str()
     }
 
-    /// GitLab's own time by its latest answer (header `Date`); none before the first. History is
-    /// told from events by this clock, not by ours.
+    /// GitLab's own time by its latest answer (header `Date`); none before the first. This clock, not
+    /// ours, separates history from events.
     #[must_use]
     pub fn server_time(&self) -> Option<UnixSeconds> {
         self.client().server_time()

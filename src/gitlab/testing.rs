@@ -1,4 +1,4 @@
-//! A server that answers as a test tells it to, byte by byte where needed, and what it saw.
+//! A server that answers as a test configures it, byte by byte where needed, and records what it saw.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -384,7 +384,7 @@ impl Traces {
     /// Records until the guard is dropped, every level of every crate.
     pub(crate) fn record() -> (Self, tracing::subscriber::DefaultGuard) {
         // With a single subscriber alive, tracing asks only the thread that meets a call site first
-        // whether anybody listens, and remembers its no for all threads.
+        // whether a subscriber is interested, and remembers its no for all threads.
         static SECOND: LazyLock<tracing::Dispatch> =
             LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
         LazyLock::force(&SECOND);

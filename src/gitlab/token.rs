@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::settings::TokenSource;
 
-/// How often a token file is looked at.
+/// How often a token file is checked.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The token in use.
@@ -56,7 +56,7 @@ impl Token {
     pub(crate) fn header(&self) -> HeaderValue {
         let state = self.get();
         if self.file.is_some() && state.read_at.elapsed() >= RELOAD_INTERVAL {
-            // A file that cannot be read just now keeps its last token; a refusal tells.
+            // A file that cannot be read just now keeps its last token; a refusal by GitLab shows it.
             let _ = self.reload();
         }
         self.get().current.header.clone()

@@ -1,7 +1,7 @@
 //! Commits to default branches, by REST: GraphQL has no lines of commits.
 //!
-//! A project costs a call where somebody did something since it was last read, and another for
-//! each hundred commits that are new.
+//! A project costs a call where it had activity since it was last read, and another for each hundred
+//! commits that are new.
 
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ impl ContributorsSource {
             .newest_commit(target.id(), name.map(|name| &**name));
         match newest.await {
             Ok(commit) => Ok(commit.map(|commit| commit.sha)),
-            // A project that is gone is found by others.
+            // A removed project is found by other sources.
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -173,7 +173,7 @@ fn problem(target: &Target, error: &GitLabError) -> Problem {
     Problem::call(&target.project.full_path, collector, error)
 }
 
-/// The commits of a page; what is missing of them is told.
+/// The commits of a page; missing ones are reported.
 fn whole(target: &Target, page: Page<Commit>, problems: &mut Vec<Problem>) -> Vec<Commit> {
     let (path, collector) = (&target.project.full_path, Collector::Contributors);
     let skipped = page.skipped.into_iter();
@@ -185,7 +185,7 @@ fn whole(target: &Target, page: Page<Commit>, problems: &mut Vec<Problem>) -> Ve
             activity: collector.into(),
             kind: "too_large",
             sentence: format!(
-                "more than {read} commits came to the default branch since the last look; the \
+                "more than {read} commits came to the default branch since the last poll; the \
                  oldest of them are not counted"
             ),
             is_failure: false,

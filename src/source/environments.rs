@@ -1,9 +1,9 @@
 //! Environments and their deployments.
 //!
 //! GitLab lists environments and deployments of one project per request, by GraphQL too, so both are
-//! read by REST, and only of projects whose pipelines moved since the last look: deployments are
+//! read by REST, and only of projects whose pipelines moved since the last poll: deployments are
 //! jobs of pipelines. What moves otherwise (a deployment made by API, an environment stopped by
-//! hand) is found by a full look every few hours.
+//! hand) is found by a full poll every few hours.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -29,11 +29,11 @@ use crate::types::Tier;
 /// Deployments that changed this long before the watermark are read again: a deployment follows its
 /// job after the job's transaction, with the job's times.
 const OVERLAP: Duration = Duration::from_secs(120);
-/// How often a project is looked at though no pipeline moved.
+/// How often a project is polled though no pipeline moved.
 const FULL_POLL_INTERVAL: Duration = Duration::from_secs(6 * 3600);
-/// Environments compared with the default branch, or asked for their last success, in one look.
+/// Environments compared with the default branch, or asked for their last success, in one poll.
 const ENVIRONMENTS_AT_ONCE: usize = 20;
-/// Calls of one look that run side by side.
+/// Calls of one poll that run side by side.
 const CALLS_AT_ONCE: usize = 4;
 /// Projects in one run; each costs calls of its own.
 const BATCH: usize = 10;
@@ -116,7 +116,7 @@ impl EnvironmentsSource {
         read.deployments = page.items;
         if before.read_at.is_none() {
             progress.first_seen = clock;
-            // Nothing that changed before the look began is new.
+            // Nothing that changed before the poll began is new.
             progress.watermark = clock;
         }
         let newest = read

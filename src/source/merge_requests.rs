@@ -1,10 +1,10 @@
 //! Merge requests with their reviews, for the collectors `merge_requests` and `code_review`.
 //!
-//! One query reads what moved in many projects since the last look, with all notes. Open merge
+//! One query reads what moved in many projects since the last poll, with all notes. Open merge
 //! requests are read as a whole once an hour: conflicts come without a touch, and what was deleted
 //! leaves no trace. How many there are of each state and target branch is counted once, number by
-//! number, and then kept from what moves. Where GraphQL does not answer, a list by REST tells what
-//! moved, and three calls complete each; lines, files and commits are not told there.
+//! number, and then kept from what moves. Where GraphQL does not answer, a list by REST shows what
+//! moved, and three calls complete each; lines, files and commits are not returned there.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ use crate::memory::merge_requests::{APART, Census, OVERLAP};
 use crate::types::ProjectId;
 use crate::types::Tier;
 
-/// Steps of the census in one look.
+/// Steps of the census in one poll.
 const CENSUS_STEPS: usize = 5;
 /// Calls that run side by side.
 const CALLS_AT_ONCE: usize = 4;
@@ -212,7 +212,7 @@ impl MergeRequestsSource {
         }
     }
 
-    /// Goes on with the census where it is not complete: some steps of it, for all projects at once.
+    /// Continues the census where it is not complete: some steps of it, for all projects at once.
     async fn take_census(&self, targets: &[Target], reads: &mut Reads, now: UnixSeconds) {
         let census = |target: &Target| target.memory.merge_requests.census.clone();
         let mut open: BTreeMap<ProjectId, (&Target, Census)> = targets

@@ -207,7 +207,7 @@ pub struct Target {
     pub settings: Arc<ProjectSettings>,
     /// What is remembered of it.
     pub memory: Arc<ProjectMemory>,
-    /// The tier that its licence gives, as far as it could be told.
+    /// The tier that its licence gives, as far as known.
     pub tier: Known<Tier>,
     /// Version and edition of GitLab; none where the token may not ask.
     pub instance: Option<Arc<Instance>>,
@@ -220,7 +220,7 @@ impl Target {
         self.project.id
     }
 
-    /// What a collector looks at its memory with, to say what is to be read.
+    /// What a collector checks its memory with, to say what is to be read.
     pub(crate) fn subject<'a>(
         &'a self,
         paths: &'a BTreeMap<ProjectId, Text>,
@@ -260,8 +260,8 @@ pub type Tracked = Arc<BTreeMap<ProjectId, Text>>;
 /// Why nothing could be read of a project.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// GitLab does not show the project to this token: deleted, or the role is gone.
-    #[error("the project is gone, or the token may not see it any more")]
+    /// GitLab does not show the project to this token: it was deleted, or the role was removed.
+    #[error("the project was removed, or the token may not see it any more")]
     NotFound,
     /// The token's role is too low, and GitLab answers with emptiness instead of an error.
     #[error(

@@ -25,17 +25,17 @@ use crate::memory::ref_listing::PIPELINE_CHECK;
 use crate::memory::refs::{DELETED, Listing, RefName, RefsSeen};
 use crate::types::{PipelineId, ProjectId, Text};
 
-/// Pipelines asked for by id in one look.
+/// Pipelines asked for by id in one poll.
 const PIPELINES_AT_ONCE: usize = 20;
-/// Refs whose newest pipeline is asked for in one look.
+/// Refs whose newest pipeline is asked for in one poll.
 const REFS_AT_ONCE: usize = 20;
 /// How soon the next refs are asked for when they did not fit.
 const NEXT_REFS: Duration = Duration::from_secs(60);
-/// How soon refs are looked at again when they could not all be read.
+/// How soon refs are polled again when they could not all be read.
 const NEXT_TRY: Duration = Duration::from_secs(300);
 /// Projects in one run, which takes a few calls each.
 const BATCH: usize = 10;
-/// Calls of one look that run side by side.
+/// Calls of one poll that run side by side.
 const CALLS_AT_ONCE: usize = 4;
 
 /// The source.
@@ -154,7 +154,7 @@ impl RefsSource {
     }
 
     /// The newest pipelines of refs that exist, are watched, and have no pipeline remembered: the
-    /// first look of the change feed reads the newest pipelines of the project, and a quiet
+    /// first poll of the change feed reads the newest pipelines of the project, and a quiet
     /// branch's may be older. Each ref is asked for once. Gives what was found, the refs asked for
     /// so far, and whether some are left.
     async fn newest_of_unseen_refs(
@@ -177,7 +177,7 @@ impl RefsSource {
             .map(|name| async move { (self.newest_of(target, &name).await, name) });
         let mut found = Vec::new();
         for (read, name) in side_by_side(CALLS_AT_ONCE, reads.collect()).await {
-            // What failed is asked for again at the next look.
+            // What failed is asked for again at the next poll.
             if let Ok(facts) = read {
                 found.extend(facts);
                 asked.insert(name);
@@ -278,7 +278,7 @@ impl Source for RefsSource {
     }
 }
 
-/// The pipelines whose turn it is to be asked for: where there are more than fit into one look, the
+/// The pipelines whose turn it is to be asked for: where there are more than fit into one poll, the
 /// next ones each time.
 fn turn(shown: &[PipelineId], now: UnixSeconds) -> Vec<PipelineId> {
     let polls = usize::try_from(now.since(UnixSeconds(0)).as_secs() / PIPELINE_CHECK.as_secs());

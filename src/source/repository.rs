@@ -57,7 +57,7 @@ impl RepositorySource {
         let ids: Vec<ProjectId> = targets.iter().filter(new).map(Target::id).collect();
         let ask = async |ids: Vec<ProjectId>| self.gitlab.ref_counts(&ids).await;
         let read: PerProject<CountedRefs> = self.counts.ask(&ids, now, |(id, _)| *id, ask).await;
-        // What this way does not tell, REST does.
+        // What this way does not return, REST does.
         let read = read.into_iter();
         read.filter_map(|(id, counts)| Some((id, counts.ok()?.1?)))
             .collect()

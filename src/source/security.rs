@@ -33,7 +33,7 @@ impl SecuritySource {
         }
     }
 
-    /// What GraphQL told, or else REST.
+    /// From GraphQL, or else from REST.
     async fn counts(
         &self,
         id: ProjectId,

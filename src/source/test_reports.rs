@@ -19,7 +19,7 @@ use crate::gitlab::{GitLab, GitLabError};
 use crate::memory::test_reports::{Wanted, wanted};
 use crate::types::{PipelineId, ProjectId};
 
-/// Pipelines of one project that one look reads by calls of their own.
+/// Pipelines of one project that one poll reads by calls of their own.
 const ALONE_AT_ONCE: usize = 20;
 /// Calls of one project that run side by side.
 const CALLS_AT_ONCE: usize = 4;
@@ -95,7 +95,7 @@ impl TestReportsSource {
             let known = known.get(&wanted.end.id).cloned();
             if wanted.cases || (wanted.summary && known.is_none()) {
                 calls += 1;
-                // The others have their turn at the next look.
+                // The others have their turn at the next poll.
                 if calls > ALONE_AT_ONCE {
                     continue;
                 }

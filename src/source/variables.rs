@@ -14,7 +14,7 @@ use crate::memory::variables::wanted;
 use crate::types::ProjectId;
 use crate::types::Tier;
 
-/// Pipelines of one project that one look reads; the others have their turn at the next.
+/// Pipelines of one project that one poll reads; the others have their turn at the next.
 const AT_ONCE: usize = 20;
 /// Calls that run side by side.
 const CALLS_AT_ONCE: usize = 4;

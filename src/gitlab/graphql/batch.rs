@@ -24,7 +24,7 @@ const SINGLES: usize = 2;
 /// Why a project was not read with others.
 #[derive(Clone, Debug)]
 pub enum NotRead {
-    /// The answer does not name it: it is gone, or the token may not see it.
+    /// The answer does not name it: it was removed, or the token may not see it.
     NotFound,
     /// The batch was answered, this project's part of it was not.
     Partial(String),
@@ -122,10 +122,10 @@ impl Batches {
         lock(&self.size).get()
     }
 
-    /// Asks for `ids`. A query that fails for what one project may have caused, or for being too much,
-    /// is halved at once and asked again, until the project is found: it alone fails. What every query
-    /// would meet ends it, and is the error of all that are left. Whom no answer names is gone; those
-    /// that GraphQL was not asked for are absent.
+    /// Asks for `ids`. A query that fails for what one project may have caused, or for being too
+    /// much, is halved at once and asked again, until the project is found: it alone fails. What
+    /// every query would meet ends it, and is the error of all that are left. Projects that no answer
+    /// names are not found; those that GraphQL was not asked for are absent.
     pub(crate) async fn ask<T, E, A>(
         &self,
         ids: &[ProjectId],
@@ -180,7 +180,7 @@ impl Batches {
             let failed = failed.map(|id| (id, Err(NotRead::Failed(Arc::clone(&error)).into())));
             read.extend(failed);
         }
-        // Where nothing is answered, smaller queries help nobody.
+        // Where nothing is answered, smaller queries do not help.
         if let Some(size) = too_heavy.filter(|_| answered) {
             lock(&self.size).too_heavy(size);
         }

@@ -1,4 +1,4 @@
-//! GitLab's complexity of a query, reckoned as GitLab does (GitLab 19.3: `types/base_field.rb`,
+//! GitLab's complexity of a query, computed as GitLab does (GitLab 19.3: `types/base_field.rb`,
 //! `resolvers/base_resolver.rb`), to hold the batch sizes against its limit.
 
 use std::collections::HashMap;
@@ -143,7 +143,7 @@ mod tests {
     const SCALARS: &str = "a b c d e f g h i j k l m n o";
     const PAGE_INFO: &str = "pageInfo { hasNextPage endCursor }";
 
-    /// Scores that were reckoned from GitLab's source by other means.
+    /// Scores that were computed from GitLab's source by other means.
     #[test]
     fn known_scores_come_out() {
         let jobs = |first: u32| {
@@ -195,7 +195,7 @@ mod tests {
                     .collect(),
             ),
             (
-                "change feed, first look",
+                "change feed, first poll",
                 changes,
                 projects(GitLab::FIRST_POLL_PROJECTS, GitLab::FIRST_POLL_PIPELINES)
                     .into_iter()

@@ -117,7 +117,7 @@ impl Holes {
             }
         }
         if let Some(why) = nameless {
-            // One of those not named is not gone but unread, and nobody knows which.
+            // One of those not named was not removed but not read, and it is unknown which.
             let unread = asked.iter().filter(|id| !known.contains(id));
             batch.failed.extend(unread.map(|&id| FailedProject {
                 id,

@@ -57,7 +57,7 @@ const ENDPOINT: &str = "/graphql";
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch<T> {
     /// One entry for every project that was read. A project that is neither here nor in
-    /// [`Self::failed`] is gone, or the token may not see it.
+    /// [`Self::failed`] was removed, or the token may not see it.
     pub items: Vec<T>,
     /// Projects that exist and could not be read now: ask again, perhaps in a smaller batch.
     pub failed: Vec<FailedProject>,

@@ -9,7 +9,7 @@ use super::{Observation, RateLimit, Throttle};
 use crate::clock::UnixSeconds;
 use crate::gitlab::answer::http_date;
 
-/// What status, headers and body of an answer tell about the budget.
+/// What status, headers and body of an answer say about the budget.
 ///
 /// `now` is our clock; where the answer has a `Date`, times are taken relative to that instead, so
 /// that a wrong clock on either side does not matter.

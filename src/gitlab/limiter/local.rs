@@ -51,8 +51,8 @@ pub struct LocalLimiter {
     hour: Option<Bucket>,
     ticks: Ticks,
     shared: Arc<SharedState>,
-    /// Whoever holds a queue's turn is the next of that lane and kind to go: a query that waits for
-    /// others to end holds up no REST call.
+    /// The holder of a queue's lock is the next of that lane and kind: a query that waits for others
+    /// to end delays no REST call.
     queues: [[Queue; 2]; Lane::COUNT],
     max_wait: Duration,
 }
@@ -60,7 +60,7 @@ pub struct LocalLimiter {
 /// What calls under way share with the limiter.
 struct SharedState {
     state: Mutex<LimiterState>,
-    /// A call ended, or an urgent one has gone: somebody else may go.
+    /// A call ended, or an urgent one started: another may start.
     changed: Notify,
 }
 
@@ -285,8 +285,8 @@ impl UnderWay {
         };
     }
 
-    /// The lanes whose calls go before those of this one. Where the budget is too small for the steady
-    /// work, backfill goes on all the same, slowly.
+    /// The lanes whose calls go before those of this one. Where the budget is too small for the
+    /// steady work, backfill continues all the same, slowly.
     fn go_before(&self, lane: Lane) -> &'static [Lane] {
         match (lane, self.overtaken >= BACKFILL_AFTER) {
             (Lane::Urgent, _) => &[],
@@ -452,7 +452,7 @@ impl LimiterState {
         }
         let Some(throttle) = seen.throttled else {
             self.refusals = 0;
-            // A server that is down asks for patience; that is its guess, not a rule.
+            // A server that is down sends `Retry-After`, too; that is its guess, not a rule.
             if let Some(pause) = seen.retry_after {
                 self.paused = self.paused.max(Some(now + pause.min(MAX_GUESS)));
             }

@@ -252,7 +252,7 @@ fn next_page(headers: &HeaderMap) -> Option<String> {
         return (!page.is_empty()).then(|| page.to_owned());
     }
     let links = headers.get(LINK)?.to_str().ok()?;
-    // Addresses may hold commas, so links are told apart by their brackets.
+    // Addresses may hold commas, so links are separated by their brackets.
     links.split('<').skip(1).find_map(|link| {
         let (url, attributes) = link.split_once('>')?;
         let (_, query) = url.split_once('?')?;

@@ -78,7 +78,7 @@ impl TryFrom<RestProject> for Project {
     type Error = String;
 
     fn try_from(raw: RestProject) -> Result<Self, String> {
-        // Both null is what an administrator sees, too: REST cannot tell.
+        // Both null is what an administrator sees, too: REST does not show the difference.
         let role = raw.permissions.and_then(|permissions| {
             let project = permissions.project_access.map(|access| access.access_level);
             let group = permissions.group_access.map(|access| access.access_level);

@@ -59,7 +59,7 @@ pub(super) struct RestVariable {
     variable_type: Option<String>,
 }
 
-/// A number of tests, or seconds; nonsense is none.
+/// A number of tests, or seconds; none where it is invalid.
 fn number(value: Option<f64>) -> f64 {
     sensible(value).unwrap_or(0.0)
 }

@@ -244,7 +244,7 @@ impl GitLab {
             .map(|(branches, tags)| RefCounts { branches, tags }))
     }
 
-    /// The number of a list's items, as its header tells.
+    /// The number of a list's items, from its header.
     async fn total(&self, get: &Get) -> Result<Option<u64>, GitLabError> {
         let (call, answer) = self.get(get, None, Some(1)).await?;
         read_list::<Value, Value>(&answer.body)

@@ -19,7 +19,7 @@ use crate::types::{PipelineId, ProjectId};
 /// Pipelines of a project in one query of details.
 const DETAILS_PIPELINES: u32 = 5;
 
-/// Pipelines whose details are read one by one in one look.
+/// Pipelines whose details are read one by one in one poll.
 const ONE_BY_ONE: usize = 50;
 
 /// What is asked of a batch of projects.
@@ -31,19 +31,19 @@ struct Asked {
     running: bool,
 }
 
-/// What moved since the last look.
+/// What moved since the last poll.
 const MOVED: Asked = Asked {
     first: GitLab::CHANGES_PIPELINES,
     running: false,
 };
 
-/// The newest, for a first look.
+/// The newest, for a first poll.
 const NEWEST: Asked = Asked {
     first: GitLab::FIRST_POLL_PIPELINES,
     running: false,
 };
 
-/// Those that run, for a first look at projects with more than the newest.
+/// Those that run, for a first poll of projects with more than the newest.
 const RUNNING: Asked = Asked {
     first: GitLab::FIRST_POLL_PIPELINES,
     running: true,
@@ -58,7 +58,7 @@ pub(super) struct GraphQl {
     details: Batches,
 }
 
-/// What a look brought of each project.
+/// What a poll brought of each project.
 type Read<'t> = Vec<(&'t Target, Result<Changes, SourceError>)>;
 
 impl GraphQl {
@@ -172,7 +172,7 @@ impl GraphQl {
         side_by_side(CALLS_AT_ONCE, reads.collect()).await
     }
 
-    /// Reads on until the last page, except at the first look, where the newest are enough.
+    /// Reads on until the last page, except at the first poll, where the newest are enough.
     async fn all_pages(
         &self,
         target: &Target,
@@ -249,7 +249,7 @@ impl GraphQl {
             let chunks = chunks.map(|ids| self.details.ask(ids, now, id_of, ask));
             let chunks: Vec<PerProject<ProjectJobs>> =
                 side_by_side(CALLS_AT_ONCE, chunks.collect()).await;
-            // Errors are left for the reading one by one, which tells whose they are.
+            // Errors are left for the reading one by one, which shows whose they are.
             let batches = chunks.into_iter().flatten();
             let batches = batches.filter_map(|(_, read)| read.ok().map(whole));
             let ids: BTreeSet<_> = wanted.iter().map(|wanted| wanted.pipeline.id).collect();

@@ -41,7 +41,7 @@ use rest::Rest;
 pub use state::{Details, Poll, ReadOptions};
 use upstreams::Upstreams;
 
-/// Calls of one look that run side by side.
+/// Calls of one poll that run side by side.
 const CALLS_AT_ONCE: usize = 8;
 
 /// What moved in a project.
@@ -50,7 +50,7 @@ struct Changes {
     project: Project,
     pipelines: Vec<Pipeline>,
     skipped: Vec<String>,
-    /// At a first look, whether there are older pipelines, too.
+    /// At a first poll, whether there are older pipelines, too.
     has_more: bool,
 }
 
@@ -90,12 +90,12 @@ struct Started {
     bridge: Text,
     project: ProjectId,
     pipeline: PipelineId,
-    /// The pipeline itself, where the same answer told it.
+    /// The pipeline itself, where the same answer contains it.
     target: Option<DownstreamTarget>,
 }
 
 impl Started {
-    /// What GraphQL tells of a downstream pipeline; nothing of one that the token may not read.
+    /// What GraphQL returns of a downstream pipeline; nothing of one that the token may not read.
     fn from_downstream(downstream: Downstream) -> Option<Self> {
         let Downstream { bridge, target } = downstream;
         let target = target?;
@@ -210,7 +210,7 @@ impl ChangeFeed {
                 Err(error) => failed.push((id, Err(error))),
             }
         }
-        // Intervals are ours to keep; GitLab's clock only tells history from news.
+        // Intervals follow our clock; GitLab's clock only separates history from new events.
         self.details(&mut polls, tracked, self.clock.now()).await;
         let read = polls
             .into_iter()
@@ -267,8 +267,8 @@ impl ChangeFeed {
         read.collect()
     }
 
-    /// When a look that begins now begins, to be on the safe side: by GitLab's clock or ours,
-    /// whichever is behind; nothing while GitLab has not told its time.
+    /// The start time of a poll that begins now, by GitLab's clock or ours, whichever is behind;
+    /// nothing while GitLab's time is unknown.
     fn polled_at(&self) -> UnixSeconds {
         self.gitlab
             .server_time()
@@ -276,7 +276,7 @@ impl ChangeFeed {
             .unwrap_or_default()
     }
 
-    /// GitLab's clock where an answer has told it, else ours.
+    /// GitLab's clock where an answer had its time, else ours.
     fn gitlab_now(&self) -> UnixSeconds {
         self.gitlab
             .server_time()
@@ -328,7 +328,7 @@ impl ChangeFeed {
             .into_iter()
             .map(|sentence| Problem::skipped(&project.full_path, collector, sentence))
             .collect();
-        // Emptiness below Reporter is no first look: what a higher role shows later is history.
+        // Emptiness below Reporter is no first poll: what a higher role shows later is history.
         let blind = too_low && remembered.is_none() && pipelines.is_empty();
         let mut poll = Poll::begin(
             &target.settings,
@@ -413,7 +413,7 @@ impl ChangeFeed {
         read
     }
 
-    /// Adds what the first way of reading could not tell: labels, and downstream pipelines of
+    /// Adds what the first way of reading could not return: labels, and downstream pipelines of
     /// projects that are not tracked.
     async fn finish(
         &self,

@@ -18,7 +18,7 @@ use crate::gitlab::rest::PipelineFilter;
 use crate::gitlab::{GitLab, GitLabError};
 use crate::types::{JobId, PipelineId, ProjectId};
 
-/// Path and activity of a project, which pipelines do not tell, are read this often.
+/// Path and activity of a project, which pipelines do not contain, are read this often.
 const PROJECT_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Reads by REST.
@@ -64,7 +64,7 @@ impl Rest {
     }
 
     /// What a refusal means: the role is too low if the project itself says so; else the token, the
-    /// address or CI/CD as such is refused, which is no reason to let go of the project.
+    /// address or CI/CD as such is refused, which is no reason to stop tracking the project.
     async fn refused(&self, target: &Target, error: GitLabError) -> SourceError {
         let role = match self.gitlab.project(target.id()).await {
             Ok(project) => project.role.value(),
@@ -146,7 +146,7 @@ impl Rest {
         let is_due = {
             let mut read_at = lock(&self.projects_read);
             read_at.retain(|_, at| now.since(*at) < PROJECT_INTERVAL);
-            // Before its first look, discovery has just read it.
+            // Before its first poll, discovery has just read it.
             if target.memory.feed.is_none() {
                 read_at.insert(target.id(), now);
             }
@@ -158,7 +158,7 @@ impl Rest {
         let read = self.gitlab.project(target.id()).await?;
         lock(&self.projects_read).insert(target.id(), now);
         Ok(Project {
-            // Permissions tell less than the true role; REST says 403 where that is too low.
+            // Permissions show less than the true role; REST says 403 where that is too low.
             role: target.project.role,
             ..read
         })
@@ -257,14 +257,14 @@ impl Rest {
                 .into_iter()
                 .filter_map(Started::from_bridge)
                 .collect(),
-            // The single pipeline has told it.
+            // The single pipeline contained it.
             coverage: Known::Unread,
             skipped: jobs.skipped,
         })
     }
 
-    /// Fills in the labels that GraphQL cannot give or hides: reason of failure, type of runner.
-    /// What REST does not tell either is settled as nothing.
+    /// Fills in the labels that GraphQL cannot give or hides: reason of failure, type of runner. What
+    /// REST does not return either is settled as nothing.
     pub(super) async fn labels(
         &self,
         wanted: &Wanted,
@@ -301,14 +301,14 @@ fn settle<T: Clone>(known: &Known<T>, listed: Option<&Known<T>>) -> Known<T> {
     }
 }
 
-/// What listings told.
+/// What listings returned.
 #[derive(Default)]
 struct Heads {
     heads: BTreeMap<PipelineId, PipelineHead>,
     skipped: Vec<String>,
 }
 
-/// The pipelines that are read whole: all that moved; at the first look, only those that have
+/// The pipelines that are read whole: all that moved; at the first poll, only those that have
 /// states to show: the newest of each ref, and the active ones.
 fn wanted_heads(target: &Target, heads: &[PipelineHead]) -> Vec<PipelineHead> {
     if target.memory.feed.is_some() {
@@ -328,7 +328,7 @@ fn wanted_heads(target: &Target, heads: &[PipelineHead]) -> Vec<PipelineHead> {
 }
 
 impl Started {
-    /// What REST tells of a bridge; nothing until its downstream pipeline exists.
+    /// What REST returns of a bridge; nothing until its downstream pipeline exists.
     pub(super) fn from_bridge(bridge: Bridge) -> Option<Self> {
         let target = bridge.downstream?;
         Some(Self {

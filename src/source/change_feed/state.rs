@@ -36,7 +36,7 @@ impl ReadOptions {
     }
 }
 
-/// How many looks a downstream pipeline waits for its upstream pipeline to be read.
+/// How many polls a downstream pipeline waits for its upstream pipeline to be read.
 const UPSTREAM_POLLS: u8 = 20;
 
 fn waits_for_upstream(pipeline: &Pipeline) -> bool {
@@ -44,19 +44,19 @@ fn waits_for_upstream(pipeline: &Pipeline) -> bool {
         && matches!(&*pipeline.source, PARENT_PIPELINE | MULTI_PROJECT_PIPELINE)
 }
 
-/// One look at a project, from the changes read to the facts for the collectors.
+/// One poll of a project, from the changes read to the facts for the collectors.
 #[derive(Debug)]
 pub struct Poll<'a> {
     settings: &'a ProjectSettings,
     options: ReadOptions,
     first: bool,
-    /// Whether it reads what had come to rest at the first look, and nothing else.
+    /// Whether it reads what had come to rest at the first poll, and nothing else.
     is_backfill: bool,
     /// How deep it goes.
     depth: Depth,
     now: UnixSeconds,
     floor: UnixSeconds,
-    /// From when on this look reads; the watermark moves meanwhile.
+    /// From when on this poll reads; the watermark moves meanwhile.
     since: UnixSeconds,
     state: FeedProgress,
     facts: BTreeMap<PipelineId, PipelineFacts>,
@@ -87,7 +87,7 @@ impl Details {
 }
 
 impl<'a> Poll<'a> {
-    /// Begins a look. `remembered` is none at the first; `now` is GitLab's time.
+    /// Begins a poll. `remembered` is none at the first; `now` is GitLab's time.
     #[must_use]
     pub fn begin(
         settings: &'a ProjectSettings,
@@ -118,7 +118,7 @@ impl<'a> Poll<'a> {
     }
 
     /// Begins the next step of the backfill: the jobs of pipelines that had come to rest at the first
-    /// look, as far as many share a request, and in the step after that whatever is left.
+    /// poll, as far as many share a request, and in the step after that whatever is left.
     #[must_use]
     pub fn backfill(
         settings: &'a ProjectSettings,
@@ -143,7 +143,7 @@ impl<'a> Poll<'a> {
         self.state.polled_at = self.state.polled_at.max(polled_at);
         let newest = self.first.then(|| self.newest_of_refs(&pipelines));
         for pipeline in pipelines {
-            // A time that is yet to come is nonsense, and would hide all that moves until then.
+            // A time in the future is invalid, and would hide all that moves until then.
             let moved_at = pipeline.updated_at.min(self.now);
             self.state.watermark = self.state.watermark.max(moved_at);
             if self.is_wanted(&pipeline) && self.has_moved(&pipeline) {
@@ -189,7 +189,7 @@ impl<'a> Poll<'a> {
         let id = pipeline.id;
         let details_due = self.options.details() && (pipeline.status.is_active() || !history);
         let known = self.state.followed.get(&id);
-        // The other way of reading may have told what started it, and this one cannot.
+        // The other way of reading may have returned what started it, and this one cannot.
         if let Some(known) = known
             && pipeline.upstream == Known::Unread
         {
@@ -238,7 +238,7 @@ impl<'a> Poll<'a> {
         }
     }
 
-    /// Has this look leave nothing for the next: no request is shared, so none can wait for others.
+    /// Has this poll leave nothing for the next: no request is shared, so none can wait for others.
     pub fn leave_nothing(&mut self) {
         if self.depth == Depth::Jobs {
             self.depth = Depth::Everything;
@@ -251,7 +251,7 @@ impl<'a> Poll<'a> {
         self.options
     }
 
-    /// How deep this look goes.
+    /// How deep this poll goes.
     #[must_use]
     pub fn depth(&self) -> Depth {
         self.depth
@@ -333,7 +333,7 @@ impl<'a> Poll<'a> {
             .insert(id, self.facts_of(&followed, jobs, foreign));
     }
 
-    /// Has the details read again at the next look, because part of them could not be.
+    /// Has the details read again at the next poll, because part of them could not be.
     pub fn details_due(&mut self, id: PipelineId) {
         if let Some(followed) = self.state.followed.get_mut(&id) {
             followed.details_due = true;
@@ -371,13 +371,13 @@ impl<'a> Poll<'a> {
         self.deleted.push(id);
     }
 
-    /// Whether the look found nothing to take in.
+    /// Whether the poll found nothing to take in.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         !self.first && self.facts.is_empty() && self.deleted.is_empty()
     }
 
-    /// Ends the look: facts for the collectors, and what to remember.
+    /// Ends the poll: facts for the collectors, and what to remember.
     #[must_use]
     pub fn end(mut self) -> (Feed, FeedProgress) {
         if self.is_backfill {

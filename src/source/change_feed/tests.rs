@@ -1,4 +1,4 @@
-//! How deep a project's first looks go, and what they take for history.
+//! How deep a project's first polls go, and what they take for history.
 
 use serde_json::{Value, json};
 
@@ -190,7 +190,7 @@ fn what_ended_in_the_second_of_the_first_poll_is_history_until_the_pipeline_move
     assert!(feed.pipelines[0].counts(UnixSeconds(100)), "{feed:?}");
 }
 
-/// A tracked project that was looked at before, or not.
+/// A tracked project that was polled before, or not.
 fn target(id: u64, is_new: bool) -> Target {
     let mut memory = ProjectMemory::default();
     if !is_new {
@@ -215,7 +215,7 @@ fn target(id: u64, is_new: bool) -> Target {
     }
 }
 
-/// Looks at projects 1 to 3 of a server that answers so: how each was read.
+/// Polls projects 1 to 3 of a server that answers so: how each was read.
 async fn read_all(
     use_graphql: bool,
     answer: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static,

@@ -1,5 +1,5 @@
-//! What DORA figures are reckoned from, of one project: each successful deployment of the period is
-//! read once, and so is what it shipped.
+//! The input of a project's computed DORA figures: each successful deployment of the period is read
+//! once, and so is what it shipped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,32 +18,32 @@ use crate::memory::dora::computed::Period;
 use crate::memory::dora::{DoraMemory, DoraProgress, tiers_of};
 use crate::types::ProjectId;
 
-/// What ended or changed this long before the last look is read again: it shows after its
+/// What ended or changed this long before the last poll is read again: it shows after its
 /// transaction, with times from before.
 const OVERLAP: Duration = Duration::from_secs(300);
-/// How often a project is looked at though no pipeline moved, and all its incidents are read again.
+/// How often a project is polled though no pipeline moved, and all its incidents are read again.
 const FULL_POLL_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 /// Environments that are asked for one by one; of more, the list is read.
 const SINGLY: usize = 10;
-/// Deployments of one project whose merge requests one look asks for; others have their turn at the
+/// Deployments of one project whose merge requests one poll asks for; others have their turn at the
 /// next.
 const SHIPPED_AT_ONCE: usize = 100;
 /// Calls of one project that run side by side.
 const CALLS_AT_ONCE: usize = 4;
 
-/// What one look brought.
+/// What one poll brought.
 pub(super) struct Read {
     pub(super) memory: DoraMemory,
     pub(super) progress: DoraProgress,
     pub(super) problems: Vec<Problem>,
 }
 
-/// One look at one project.
+/// One poll of one project.
 struct Poll<'a> {
     gitlab: &'a GitLab,
     target: &'a Target,
     now: UnixSeconds,
-    /// GitLab's own time before the look.
+    /// GitLab's own time before the poll.
     clock: UnixSeconds,
     period: Period,
     read: Read,
@@ -93,7 +93,7 @@ impl Poll<'_> {
         progress.read_at.is_none() || self.now.since(progress.full_at) >= FULL_POLL_INTERVAL
     }
 
-    /// Whether deployments may have been made since the last look.
+    /// Whether deployments may have been made since the last poll.
     fn is_due(&self) -> bool {
         let progress = &self.read.progress;
         let moved = pipelines(&self.target.memory)
@@ -111,7 +111,7 @@ impl Poll<'_> {
         last.map_or(start, |last| last.minus(OVERLAP).max(start))
     }
 
-    /// Reads environments, where they are unknown or a full look is due, and deployments.
+    /// Reads environments, where they are unknown or a full poll is due, and deployments.
     async fn deployments(&mut self) -> Result<(), SourceError> {
         let (id, is_full) = (self.id(), self.is_full());
         let mut places = self.read.memory.environments().clone();
@@ -134,7 +134,7 @@ impl Poll<'_> {
         memory.deployed(&deployments, self.period);
         let last = deployments.last().and_then(|last| last.finished_at);
         let progress = &mut self.read.progress;
-        // Of a list that was cut off the rest is read at the next look.
+        // Of a list that was cut off the rest is read at the next poll.
         progress.read_at = match (is_whole, last) {
             (false, Some(last)) => Some(last),
             _ => Some(self.clock),

@@ -1,4 +1,4 @@
-//! How often GraphQL is asked, and for whom, when it answers well, in part, or not.
+//! How often GraphQL is asked, and for which projects, when it answers well, in part, or not.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -14,7 +14,7 @@ async fn a_bad_project_has_failed_and_is_not_removed() {
     assert_eq!(
         (ids(&batch), failed(&batch)),
         (vec![1], vec![2]),
-        "and 3 is gone"
+        "and 3 was removed"
     );
     assert!(
         batch.failed[0].why.contains("fullPath"),
@@ -28,7 +28,7 @@ async fn a_bad_project_has_failed_and_is_not_removed() {
     assert_eq!(
         failed(&batch),
         [2, 3],
-        "one of these is gone, nobody knows which"
+        "one of these was removed, it is unknown which"
     );
 }
 

@@ -1,4 +1,4 @@
-//! The limiter under a clock that stands still until everybody waits.
+//! The limiter under a clock that stands still until all calls wait.
 
 use std::sync::Arc;
 
