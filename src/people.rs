@@ -11,7 +11,7 @@ use crate::types::Text;
 
 /// The name of all people where they are not distinguished: one series for all, so that its counter
 /// is the sum.
-pub const EVERYBODY: &str = "all";
+pub const ALL_PEOPLE: &str = "all";
 /// The name of a person without a name.
 const NAMELESS: &str = "unknown";
 /// How a mark begins, and no user name.
@@ -46,7 +46,7 @@ enum Naming {
     Username,
     Name,
     Hash(hmac::Key),
-    Nobody,
+    Hidden,
 }
 
 impl People {
@@ -60,7 +60,7 @@ impl People {
             (PeopleNames::Hash, Some(key)) => {
                 Naming::Hash(hmac::Key::new(hmac::HMAC_SHA256, key.expose().as_bytes()))
             }
-            (PeopleNames::Hash, None) | (PeopleNames::None, _) => Naming::Nobody,
+            (PeopleNames::Hash, None) | (PeopleNames::None, _) => Naming::Hidden,
         })
     }
 
@@ -72,7 +72,7 @@ impl People {
             Naming::Name if person.name.trim().is_empty() => shown(person.username),
             Naming::Name => shown(person.name),
             Naming::Hash(key) => hash(key, person.username),
-            Naming::Nobody => EVERYBODY.into(),
+            Naming::Hidden => ALL_PEOPLE.into(),
         }
     }
 
@@ -85,7 +85,7 @@ impl People {
                 "" => hash(key, author.name),
                 email => hash(key, &email.to_lowercase()),
             },
-            Naming::Nobody => EVERYBODY.into(),
+            Naming::Hidden => ALL_PEOPLE.into(),
         }
     }
 
@@ -98,7 +98,7 @@ impl People {
             Naming::Name => "name".into(),
             // No user name and no e-mail address is empty.
             Naming::Hash(key) => format!("hash {}", hash(key, "")).into(),
-            Naming::Nobody => "none".into(),
+            Naming::Hidden => "none".into(),
         }
     }
 
@@ -221,8 +221,8 @@ mod tests {
     #[test]
     fn without_a_key_no_name_is_shown() {
         let people = people(PeopleNames::Hash, None);
-        assert_eq!(&*people.label(&ADA), EVERYBODY);
-        assert_eq!(&*people.author_label(&AUTHOR), EVERYBODY);
+        assert_eq!(&*people.label(&ADA), ALL_PEOPLE);
+        assert_eq!(&*people.author_label(&AUTHOR), ALL_PEOPLE);
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub struct ProjectRun {
     pub memory: Option<Arc<ProjectMemory>>,
     /// What each collector measured.
     pub measured: Vec<(Collector, Measured)>,
-    /// Series to be shown at 0 beside those that the collectors name.
+    /// Series to be shown at 0 besides those that the collectors name.
     pub initializations: Vec<SeriesKey>,
     /// What was removed.
     pub retirements: Vec<Retirement>,

@@ -32,7 +32,7 @@ pub static ACTIVE: Gauge<ScheduleLabels> = Gauge::new(spec(
     false,
     "Whether the pipeline schedule is switched on: 1 yes, 0 no. The label schedule is its \
      description; of several with one description on one ref all but the oldest have their id \
-     beside it. Needs Reporter in private projects.",
+     appended. Needs Reporter in private projects.",
 ));
 
 /// Next run.

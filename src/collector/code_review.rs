@@ -64,14 +64,14 @@ pub fn measure(
     measured
         .states
         .push(metric::PENDING_COUNT.set(project, pending));
-    let gone = names.end(earlier, subject.now).into_iter();
-    let gone = gone.map(|reviewer| {
+    let removed = names.end(earlier, subject.now).into_iter();
+    let removed = removed.map(|reviewer| {
         Retirement::Labels(vec![
             ("project", subject.project.clone()),
             ("reviewer", reviewer),
         ])
     });
-    (measured, gone.collect())
+    (measured, removed.collect())
 }
 
 fn labels(subject: Subject<'_>, reviewer: Text) -> ReviewerLabels {

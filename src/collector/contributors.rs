@@ -38,13 +38,13 @@ pub fn measure(
     follow(subject, people, &read.branch, memory, &mut out);
     memory.read_at = Some(read.read_at);
     memory.activity = read.activity;
-    let gone = memory.names.end(earlier, subject.now).into_iter();
-    let gone = gone.map(|author| {
+    let removed = memory.names.end(earlier, subject.now).into_iter();
+    let removed = removed.map(|author| {
         let project = subject.project.clone();
         Retirement::Labels(vec![("project", project), ("author", author)])
     });
     Measures {
-        retirements: gone.collect(),
+        retirements: removed.collect(),
         ..Measures::new(Collector::Contributors, out)
     }
 }

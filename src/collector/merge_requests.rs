@@ -149,15 +149,15 @@ pub fn measure(
     for happening in happenings {
         count(subject, happening, &mut measured.events);
     }
-    let gone = branches(subject, happenings, memory, &mut measured);
+    let removed = branches(subject, happenings, memory, &mut measured);
     states(subject, memory, &mut measured.states);
-    let gone = gone.into_iter().map(|branch| {
+    let removed = removed.into_iter().map(|branch| {
         Retirement::Labels(vec![
             ("project", subject.project.clone()),
             ("target_branch", branch),
         ])
     });
-    (measured, gone.collect())
+    (measured, removed.collect())
 }
 
 fn labels(subject: Subject<'_>, branch: &Text) -> TargetBranchLabels {
@@ -257,22 +257,22 @@ fn branches(
         .filter(|one| one.is_open())
         .map(|one| &one.target_branch)
         .collect();
-    let is_gone = |branch: &Text, used: UnixSeconds| {
+    let is_removed = |branch: &Text, used: UnixSeconds| {
         !open.contains(branch)
             && match watches_branch(branch, subject.settings) {
                 true => subject.refs.misses_branch(branch, used),
                 false => subject.now.since(used) > UNWATCHED,
             }
     };
-    let mut gone = Vec::new();
+    let mut removed = Vec::new();
     memory.branches.retain(|branch, used| {
-        let goes = is_gone(branch, *used);
+        let goes = is_removed(branch, *used);
         if goes {
-            gone.push(branch.clone());
+            removed.push(branch.clone());
         }
         !goes
     });
-    gone
+    removed
 }
 
 fn initializations(subject: Subject<'_>, branch: &Text) -> impl Iterator<Item = SeriesKey> {

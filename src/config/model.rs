@@ -335,7 +335,7 @@ mod tests {
     use crate::config::tree::Origin;
     use crate::config::yaml;
 
-    /// The settings of the plan with their defaults: the contract. There may be more beside them.
+    /// The settings of the plan with their defaults: the contract. There may be more besides them.
     const CONTRACT: &str = r#"
 log: {level: info, format: text}
 server:

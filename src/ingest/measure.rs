@@ -10,7 +10,7 @@ use crate::clock::UnixSeconds;
 use crate::collector::{Measured, Measures};
 use crate::facts::feed::Feed;
 use crate::facts::{Facts, Unavailable};
-use crate::memory::refs::{Candidate, RefName, RefsSeen, is_gone};
+use crate::memory::refs::{Candidate, RefName, RefsSeen, is_removed};
 use crate::memory::{ProjectMemory, Subject};
 use crate::recorder::{ProjectRun, Recorder};
 use crate::registry::{Entry, Projects};
@@ -83,8 +83,8 @@ pub(super) fn measure(
     }
     if let (Some(feed), Some(refs)) = (&feed, refs) {
         memory.path = path.clone();
-        let gone = removed_refs(&refs, &memory, subject, &seen);
-        let retired = retire::of_refs(projects, subject, feed, &gone, &mut memory);
+        let removed = removed_refs(&refs, &memory, subject, &seen);
+        let retired = retire::of_refs(projects, subject, feed, &removed, &mut memory);
         run.retirements.extend(retired);
     }
     retire::withhold_initializations(&mut run.measured, &run.retirements);
@@ -121,14 +121,14 @@ fn removed_refs(
     seen: &RefsSeen,
 ) -> Vec<RefName> {
     let after: BTreeSet<RefName> = memory.latest_refs().into_keys().collect();
-    let gone = before.iter().filter(|(name, newest)| {
+    let removed = before.iter().filter(|(name, newest)| {
         let newest = **newest;
-        !after.contains(name) && is_gone(Candidate { name, newest }, subject.settings, seen)
+        !after.contains(name) && is_removed(Candidate { name, newest }, subject.settings, seen)
     });
-    gone.map(|(name, _)| name.clone()).collect()
+    removed.map(|(name, _)| name.clone()).collect()
 }
 
 /// A name as a retirement knows it.
-pub(super) fn names(gone: &[RefName]) -> impl Iterator<Item = &Text> {
-    gone.iter().map(|gone| &gone.name)
+pub(super) fn names(removed: &[RefName]) -> impl Iterator<Item = &Text> {
+    removed.iter().map(|removed| &removed.name)
 }

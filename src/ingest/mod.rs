@@ -114,7 +114,7 @@ impl Ingest {
         mut read: Fetched,
     ) {
         let now = self.clock.now();
-        let mut gone = Vec::new();
+        let mut removed = Vec::new();
         let mut recorder = self.recorder.lock().await;
         // A project that went meanwhile is not the one that was read, even if it has come back.
         read.retain(|(id, _)| {
@@ -137,7 +137,7 @@ impl Ingest {
                     if source.needs() != Needs::Tier =>
                 {
                     self.observer.failed(activity(source), error.kind());
-                    gone.extend(self.lose(id, &error));
+                    removed.extend(self.lose(id, &error));
                 }
                 Err(SourceError::Unavailable(why)) => {
                     self.unavailable(&mut part, (source, id), &why);
@@ -147,7 +147,7 @@ impl Ingest {
         }
         self.record(source, part, &mut recorder, now).await;
         drop(recorder);
-        self.remove(gone, now).await;
+        self.remove(removed, now).await;
     }
 
     /// The paths of all tracked projects, as they are with what was read just now.
@@ -310,18 +310,18 @@ impl Ingest {
     /// Stops tracking a project that GitLab does not show any more.
     fn lose(&self, id: ProjectId, error: &SourceError) -> Option<Removed> {
         let mut projects = self.registry.lock();
-        let gone = projects.remove(id)?;
-        tracing::info!(project = %gone.path, "project no longer tracked: {error}");
+        let removed = projects.remove(id)?;
+        tracing::info!(project = %removed.path, "project no longer tracked: {error}");
         projects.look_up_again(id);
-        Some(gone)
+        Some(removed)
     }
 
     /// Removes projects that are no longer tracked, with all their series; also those that could not
     /// be removed before.
-    pub async fn remove(&self, gone: Vec<Removed>, now: UnixSeconds) {
+    pub async fn remove(&self, newly_removed: Vec<Removed>, now: UnixSeconds) {
         let removed = {
             let mut projects = self.registry.lock();
-            projects.remove_later(gone);
+            projects.remove_later(newly_removed);
             projects.take_to_remove()
         };
         if removed.is_empty() {

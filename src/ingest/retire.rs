@@ -21,16 +21,16 @@ pub(super) fn of_refs(
     projects: &Projects,
     subject: Subject<'_>,
     feed: &Feed,
-    gone: &[RefName],
+    removed: &[RefName],
     memory: &mut ProjectMemory,
 ) -> Vec<Retirement> {
     let after: BTreeSet<RefName> = memory.latest_refs().into_keys().collect();
-    let mut retired = refs(subject.project, gone.iter(), &after);
+    let mut retired = refs(subject.project, removed.iter(), &after);
     let pipelines = feed.pipelines.iter().map(|facts| &facts.pipeline);
     memory.source_branches.absorb(pipelines, subject.settings);
     let branches = memory.source_branches.let_go(subject, &after);
     retired.extend(counted(subject.project, &branches));
-    let went: Vec<&Text> = names(gone).chain(&branches).collect();
+    let went: Vec<&Text> = names(removed).chain(&branches).collect();
     remember(projects, subject, memory, &went, &after);
     retired.extend(parents(projects, subject, feed, memory));
     retired
@@ -40,18 +40,18 @@ pub(super) fn of_refs(
 /// only when no other kind of ref has the name.
 fn refs<'a>(
     project: &Text,
-    gone: impl Iterator<Item = &'a RefName>,
+    removed: impl Iterator<Item = &'a RefName>,
     after: &BTreeSet<RefName>,
 ) -> Vec<Retirement> {
     let mut retired = Vec::new();
-    for gone in gone {
-        let labels = vec![("project", project.clone()), ("ref", gone.name.clone())];
+    for removed in removed {
+        let labels = vec![("project", project.clone()), ("ref", removed.name.clone())];
         let mut with_kind = labels.clone();
-        with_kind.push(("kind", gone.kind.as_str().into()));
+        with_kind.push(("kind", removed.kind.as_str().into()));
         retired.push(Retirement::Labels(with_kind));
-        if !after.iter().any(|left| left.name == gone.name) {
+        if !after.iter().any(|left| left.name == removed.name) {
             retired.push(Retirement::Labels(labels));
-            retired.push(started_by(project, &gone.name));
+            retired.push(started_by(project, &removed.name));
         }
     }
     retired
@@ -106,7 +106,7 @@ fn parents(
 ) -> Vec<Retirement> {
     let mut retired = quiet_parents(projects, subject, feed, memory);
     let own = (memory.removed_refs.clone(), read_to(memory));
-    let is_gone = |parent: ProjectId, name: &Text, created: UnixSeconds| {
+    let is_removed = |parent: ProjectId, name: &Text, created: UnixSeconds| {
         let known = if parent == subject.id {
             Some((&own.0, own.1))
         } else {
@@ -114,23 +114,25 @@ fn parents(
             other.map(|other| (&other.memory().removed_refs, read_to(other.memory())))
         };
         // A ref that came back since may have started it: the parent's next poll shows that.
-        known.is_some_and(|(gone, read_to)| {
-            gone.since(name)
+        known.is_some_and(|(removed, read_to)| {
+            removed
+                .since(name)
                 .is_some_and(|since| created <= since.max(read_to))
         })
     };
-    let mut gone = memory.child_pipelines.forget_parents(is_gone);
+    let mut removed = memory.child_pipelines.forget_parents(is_removed);
     for facts in &feed.pipelines {
         if let Known::Value(upstream) = &facts.pipeline.upstream {
             let name = upstream_counting_ref(upstream, subject.settings);
-            if is_gone(upstream.project_id, &name, facts.pipeline.created_at) {
-                gone.insert((upstream.project_id, name));
+            if is_removed(upstream.project_id, &name, facts.pipeline.created_at) {
+                removed.insert((upstream.project_id, name));
             }
         }
     }
     let unknown = Text::default();
     retired.extend(
-        gone.iter()
+        removed
+            .iter()
             .map(|(parent, name)| started_by(&subject.path_of(*parent, &unknown), name)),
     );
     retired
@@ -162,18 +164,19 @@ fn quiet_parents(
         let mut others = projects.iter().filter(|(id, _)| *id != subject.id);
         others.any(|(_, other)| other.memory().parents.is_live(started, subject.now))
     };
-    let gone = parents.let_go(subject.now, |parent, started| {
+    let removed = parents.let_go(subject.now, |parent, started| {
         let name = &started.parent_ref;
         child_pipelines.is_newest_from(parent, name) || is_there(parent, name) || is_shared(started)
     });
-    let labels = |gone: Started| {
+    let labels = |removed: Started| {
         vec![
-            ("parent_project", gone.parent_project),
-            ("parent_ref", gone.parent_ref),
-            ("project", gone.project),
+            ("parent_project", removed.parent_project),
+            ("parent_ref", removed.parent_ref),
+            ("project", removed.project),
         ]
     };
-    gone.into_iter()
+    removed
+        .into_iter()
         .map(labels)
         .map(Retirement::Labels)
         .collect()
@@ -200,8 +203,8 @@ pub(super) fn withhold_initializations(
         return;
     }
     let stays = |desc, labels: &[Text]| {
-        let mut gone = retirements.iter();
-        !gone.any(|retirement| retirement.means(desc, labels))
+        let mut removed = retirements.iter();
+        !removed.any(|retirement| retirement.means(desc, labels))
     };
     for (_, measured) in measured {
         let Measured {

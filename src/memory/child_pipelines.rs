@@ -79,22 +79,22 @@ impl ChildPipelinesMemory {
             })
     }
 
-    /// Forgets what removed refs started; `is_gone` gets project and ref of what started a pipeline,
+    /// Forgets what removed refs started; `is_removed` gets project and ref of what started a pipeline,
     /// and its own time. Returns the removed refs.
     pub fn forget_parents(
         &mut self,
-        is_gone: impl Fn(ProjectId, &Text, UnixSeconds) -> bool,
+        is_removed: impl Fn(ProjectId, &Text, UnixSeconds) -> bool,
     ) -> BTreeSet<(ProjectId, Text)> {
-        let mut gone = BTreeSet::new();
+        let mut removed = BTreeSet::new();
         self.forget(|bridge, run| {
             let (parent, name) = (bridge.parent_project, &bridge.parent_ref);
-            let goes = is_gone(parent, name, run.holder_created_at);
+            let goes = is_removed(parent, name, run.holder_created_at);
             if goes {
-                gone.insert((parent, name.clone()));
+                removed.insert((parent, name.clone()));
             }
             goes
         });
-        gone
+        removed
     }
 
     /// Forgets what refs of other projects started before `time`, but for the newest pipeline of

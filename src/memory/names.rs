@@ -49,13 +49,13 @@ impl Names {
     /// among them.
     #[must_use]
     pub fn end(&mut self, earlier: Vec<Text>, now: UnixSeconds) -> Vec<Text> {
-        let mut gone = earlier;
+        let mut removed = earlier;
         self.last.retain(|label, last| {
             let is_quiet = now.since(*last) > QUIET;
-            gone.extend(is_quiet.then(|| label.clone()));
+            removed.extend(is_quiet.then(|| label.clone()));
             !is_quiet
         });
-        gone.retain(|label| !self.last.contains_key(label));
-        gone
+        removed.retain(|label| !self.last.contains_key(label));
+        removed
     }
 }

@@ -84,15 +84,15 @@ impl Parents {
         now: UnixSeconds,
         is_kept: impl Fn(ProjectId, &Started) -> bool,
     ) -> Vec<Started> {
-        let mut gone = Vec::new();
+        let mut removed = Vec::new();
         self.0.retain(|started, parent| {
             let is_quiet = now.since(parent.last) > QUIET;
             if is_quiet && is_kept(parent.project, started) {
                 return true;
             }
-            gone.extend(is_quiet.then(|| started.clone()));
+            removed.extend(is_quiet.then(|| started.clone()));
             !is_quiet
         });
-        gone
+        removed
     }
 }

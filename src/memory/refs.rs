@@ -340,7 +340,7 @@ pub fn is_excluded(candidate: Candidate<'_>, settings: &ProjectSettings, seen: &
 /// Whether a ref of which nothing is remembered was removed, and is not just outside its window.
 /// Merge requests count as removed when they are far outside.
 #[must_use]
-pub fn is_gone(candidate: Candidate<'_>, settings: &ProjectSettings, seen: &RefsSeen) -> bool {
+pub fn is_removed(candidate: Candidate<'_>, settings: &ProjectSettings, seen: &RefsSeen) -> bool {
     candidate.name.kind == RefKind::MergeRequest
         || !is_ruled_in(candidate.name, settings)
         || is_excluded(candidate, settings, seen)

@@ -103,17 +103,17 @@ impl SourceBranches {
     /// Forgets the source branches that nothing keeps any more, and gives the values of the label
     /// `ref` that went with them. `refs` are those that something is remembered of.
     pub fn let_go(&mut self, subject: Subject<'_>, refs: &BTreeSet<RefName>) -> Vec<Text> {
-        let mut gone = Vec::new();
+        let mut removed = Vec::new();
         let counted = are_counted(subject.settings);
         self.0.retain(|branch, merge_requests| {
             merge_requests.retain(|iid, newest| lives(*iid, *newest, subject, refs));
             let kept = counted && (!merge_requests.is_empty() || is_branch(branch, subject, refs));
             if !kept {
-                gone.push(merge_request_ref(branch));
+                removed.push(merge_request_ref(branch));
             }
             kept
         });
-        gone
+        removed
     }
 
     /// Numbers of the merge requests that keep counters.

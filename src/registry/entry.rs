@@ -226,7 +226,7 @@ impl Entry {
         *self.timers.entry(reading).or_insert_with(starting)
     }
 
-    /// Has everything beside the change feed read again at once.
+    /// Has everything but the change feed read again at once.
     pub(super) fn read_others_at_once(&mut self, now: UnixSeconds) {
         for (reading, timer) in &mut self.timers {
             if !matches!(reading, Reading::ChangeFeed | Reading::Refs) {

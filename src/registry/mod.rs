@@ -113,13 +113,16 @@ impl Projects {
     ) -> Vec<Removed> {
         // What went while discovery ran is for the next time to find, if it is there again.
         found.retain(|id, _| self.entries.contains_key(id) || !self.changed.contains(id));
-        let gone: Vec<ProjectId> = self
+        let removed: Vec<ProjectId> = self
             .entries
             .keys()
             .filter(|id| !found.contains_key(id))
             .copied()
             .collect();
-        let mut gone: Vec<Removed> = gone.into_iter().filter_map(|id| self.remove(id)).collect();
+        let mut removed: Vec<Removed> = removed
+            .into_iter()
+            .filter_map(|id| self.remove(id))
+            .collect();
         self.start.get_or_insert(now);
         for (id, (mut project, settings)) in found {
             if let Some(entry) = self.entries.get_mut(&id) {
@@ -144,12 +147,12 @@ impl Projects {
         self.index();
         if is_complete {
             let lost = std::mem::take(&mut self.remembered).into_iter();
-            gone.extend(lost.map(|(id, memory)| Removed {
+            removed.extend(lost.map(|(id, memory)| Removed {
                 id,
                 path: memory.path.clone(),
             }));
         }
-        gone
+        removed
     }
 
     /// Stops tracking a project.
@@ -207,7 +210,7 @@ impl Projects {
     /// The projects that are still to be removed from the store; one that is tracked again is not.
     pub fn take_to_remove(&mut self) -> Vec<Removed> {
         let mut removed = std::mem::take(&mut self.to_remove);
-        removed.retain(|gone| !self.entries.contains_key(&gone.id));
+        removed.retain(|project| !self.entries.contains_key(&project.id));
         removed
     }
 

@@ -26,7 +26,7 @@ pub struct Batch {
 pub struct FreeSlots {
     /// Of any kind.
     pub runs: usize,
-    /// Runs of sources beside the change feed and refs, so that pipelines never wait for them.
+    /// Runs of sources other than the change feed and refs, so that pipelines never wait for them.
     pub others: usize,
     /// Runs that read what happened before, so that what is new never waits for them.
     pub backfill: usize,

@@ -100,8 +100,8 @@ impl DiscoveryTask {
         // What is not there hides nothing.
         let is_complete = errors.iter().all(|error| error.error.is_not_found());
         self.times().retry.ended(!is_complete, now);
-        let gone = self.registry.lock().update(found, is_complete, now);
-        self.ingest.remove(gone, now).await;
+        let removed = self.registry.lock().update(found, is_complete, now);
+        self.ingest.remove(removed, now).await;
         self.ingest.switch_off(now).await;
         let took = started.elapsed();
         span.in_scope(|| self.observer.ran(Activity::Discovery, took));

@@ -35,7 +35,7 @@ use discover::DiscoveryTask;
 
 /// Runs at once; what does not fit stays due.
 const RUNS_AT_ONCE: usize = 8;
-/// Of these, runs of sources beside the change feed and refs: pipelines never wait for them.
+/// Of these, runs of sources other than the change feed and refs: pipelines never wait for them.
 const OTHER_RUNS_AT_ONCE: usize = 4;
 /// Of these, runs that read what happened before: what is new never waits for them.
 const BACKFILL_RUNS_AT_ONCE: usize = 4;
@@ -59,7 +59,7 @@ pub struct Scheduler {
     activities: BTreeMap<Id, Activity>,
     /// Runs that read what happened before.
     backfills: Vec<Id>,
-    /// Runs of sources beside the change feed and refs.
+    /// Runs of sources other than the change feed and refs.
     others: Vec<Id>,
     sweep_due: UnixSeconds,
     /// What the clock showed last.

@@ -11,7 +11,7 @@ use crate::catalogue::{Desc, FamilyId, Kind};
 /// [`Row::removed`] of a row that lives.
 const ALIVE: u32 = u32::MAX;
 
-/// One version of one series: 32 bytes; of a counter or histogram 4 beside it, and of a histogram
+/// One version of one series: 32 bytes; of a counter or histogram 4 more, and of a histogram
 /// that has counted 8 per bucket.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {

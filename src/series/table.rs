@@ -287,7 +287,7 @@ impl Table {
     /// removed.
     #[must_use]
     pub fn turned(&self, update: &Update) -> Vec<RowRecord> {
-        let gone = |desc: &Desc, values: &[Text]| {
+        let is_removed = |desc: &Desc, values: &[Text]| {
             let mut retirements = update.retirements.iter();
             retirements.any(|retirement| retirement.means(desc, values))
         };
@@ -298,7 +298,8 @@ impl Table {
                 FamilyId::of(key.desc).and_then(|id| Some((id, state.find(id, &key.labels)?)));
             if let Some((id, slot)) = slot {
                 let family = &state.families[id.index()];
-                let is_back = family.rows()[slot].is_retiring() && !gone(key.desc, &key.labels);
+                let is_back =
+                    family.rows()[slot].is_retiring() && !is_removed(key.desc, &key.labels);
                 if is_back && family.has_counted(slot) {
                     turned.push(state.record(family, slot, false));
                 }
@@ -313,7 +314,7 @@ impl Table {
             turned.extend(counted.map(|slot| state.record(family, slot, true)));
         }
         for row in &update.rows.rows {
-            if gone(row.family.desc(), &row.labels) {
+            if is_removed(row.family.desc(), &row.labels) {
                 turned.push(RowRecord {
                     retiring: true,
                     ..row.record(update.rows.now)
@@ -473,13 +474,13 @@ impl TableState {
     /// The removed series that have not come back.
     pub(super) fn take_removed(&mut self) -> Vec<RemovedRow> {
         let noted = self.removed.replace(VecDeque::new()).unwrap_or_default();
-        let mut gone = Vec::with_capacity(noted.len());
+        let mut rows = Vec::with_capacity(noted.len());
         let mut listed = HashSet::new();
         for (id, set) in noted {
             let family = &self.families[id.index()];
             // One that came, went, came and went again is noted twice.
             if family.find(set).is_none() && listed.insert((id, set)) {
-                gone.push(RemovedRow {
+                rows.push(RemovedRow {
                     family: id,
                     labels: self.labels.values(set),
                     bounds: Arc::clone(&family.bounds),
@@ -487,7 +488,7 @@ impl TableState {
             }
             self.labels.release(set);
         }
-        gone
+        rows
     }
 
     /// Frees the memory of dead rows. Only while no walk is under way.

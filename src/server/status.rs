@@ -19,7 +19,7 @@ pub trait StatusSource: Send + Sync {
     fn readiness(&self) -> Readiness;
 }
 
-/// Everything the status page shows, beside the series, which the server counts itself.
+/// Everything the status page shows, besides the series, which the server counts itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
     /// When this process started.

@@ -111,7 +111,7 @@ fn fetched<T>(
     read.map(|(id, read)| (id, read.map(&facts))).collect()
 }
 
-/// What a run of a source knows beside its projects.
+/// What a run of a source knows besides its projects.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The time of the run.

@@ -225,11 +225,11 @@ impl RefsSource {
             .chain(memory.child_pipelines.newest_ids())
             .collect();
         let checks = turn(&shown, now).into_iter().map(|id| async move {
-            let gone = match self.gitlab.pipeline(target.id(), id).await {
+            let removed = match self.gitlab.pipeline(target.id(), id).await {
                 Err(error) => error.is_not_found(),
                 Ok(_) => false,
             };
-            gone.then_some(id)
+            removed.then_some(id)
         });
         side_by_side(CALLS_AT_ONCE, checks.collect())
             .await

@@ -93,17 +93,17 @@ async fn the_latest_commit_time_counts(store: impl Store) {
 }
 
 async fn what_is_forgotten_is_removed(store: impl Store) {
-    let gone = row("a", 1.0);
+    let first = row("a", 1.0);
     let elsewhere = RowRecord {
         project: ProjectId(2),
-        ..gone.clone()
+        ..first.clone()
     };
-    let removed = vec![gone.key()];
+    let removed = vec![first.key()];
     keep(
         &store,
         Commit {
             projects: vec![(ProjectId(1), Some(memory(10)))],
-            rows: vec![gone, row("b", 2.0), elsewhere.clone()],
+            rows: vec![first, row("b", 2.0), elsewhere.clone()],
             ..Commit::default()
         },
     )

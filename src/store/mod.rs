@@ -61,7 +61,7 @@ pub struct Remembered {
 
 /// Keeps what must not be lost.
 ///
-/// Every implementation passes the conformance suite beside this file.
+/// Every implementation passes the conformance suite next to this file.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
     /// Everything that was committed.

@@ -4,7 +4,7 @@
 //! histogram in a row. Each kind has a version of its own: 1, and 1 more for each step. A step reads
 //! the content of one version and gives that of the next.
 //!
-//! To change the shape of a stored type: keep the old type beside the new one (as `v1`), and append
+//! To change the shape of a stored type: keep the old type next to the new one (as `v1`), and append
 //! a step from the old to the new here. To rename a metric or change its labels: append a step to
 //! [`ROWS`] that rewrites its rows, or gives `None` for those that cannot be rewritten; they are
 //! dropped, and a log line says so.

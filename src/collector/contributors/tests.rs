@@ -263,9 +263,9 @@ fn claims_are_bounded_and_the_newest_stay() {
 #[test]
 fn a_branch_that_cannot_be_followed_begins_again() {
     let mut watched = Watched::at("a");
-    let anew = watched.begins("z", &[]);
-    assert_eq!(shown(&anew), NOTHING);
-    assert_eq!(anew.measured.initializations, []);
+    let again = watched.begins("z", &[]);
+    assert_eq!(shown(&again), NOTHING);
+    assert_eq!(again.measured.initializations, []);
     assert_eq!(watched.moves(vec![commit("y", &["z"], 5)]), ONE);
 }
 
@@ -297,7 +297,7 @@ fn people_are_called_what_the_settings_say() {
     }
 }
 
-fn gone(author: &str) -> Retirement {
+fn removed(author: &str) -> Retirement {
     Retirement::Labels(vec![
         ("project", "group/app".into()),
         ("author", author.into()),
@@ -318,7 +318,7 @@ fn after_a_change_of_the_setting_the_old_names_go_and_counting_goes_on() {
         commits: vec![commit("c", &["b"], 250)],
     });
     // An author really has this name: the series stay.
-    assert_eq!(poll.retirements, [gone("Ada"), gone("Ben")]);
+    assert_eq!(poll.retirements, [removed("Ada"), removed("Ben")]);
     assert_eq!(shown(&poll)[0], "all commits_count 1");
     assert_eq!(watched.poll(Branch::Unmoved).retirements, []);
 }
@@ -330,13 +330,13 @@ fn an_author_who_has_not_committed_for_long_goes() {
     watched.now += 80 * 86_400;
     watched.moves(vec![commit("b", &["a"], 150)]);
     watched.now += 10 * 86_400;
-    assert_eq!(watched.poll(Branch::Unmoved).retirements, [gone("Ben")]);
+    assert_eq!(watched.poll(Branch::Unmoved).retirements, [removed("Ben")]);
     assert_eq!(watched.poll(Branch::Unmoved).retirements, []);
     watched.now += 80 * 86_400;
     let back = watched.poll(Branch::Moved {
         tip: sha("c"),
         commits: vec![by("Ben", commit("c", &["b"], 250))],
     });
-    assert_eq!(back.retirements, [gone("Ada")]);
+    assert_eq!(back.retirements, [removed("Ada")]);
     assert_eq!(back.measured.initializations.len(), 3);
 }

@@ -147,13 +147,13 @@ fn what_is_removed_retires_and_leaves_no_state() {
         1000,
         &read(None, 1000, vec![deployment(5, "success", 10, Some(20))]),
     );
-    let mut gone = read(
+    let mut removed = read(
         Some(1000),
         1000,
         vec![deployment(6, "success", 1005, Some(1006))],
     );
-    gone.environments = Some(Vec::new());
-    let seen = lab.poll(1010, &gone);
+    removed.environments = Some(Vec::new());
+    let seen = lab.poll(1010, &removed);
     assert_eq!(events(&seen), (1, 1), "its last deployment counts");
     assert!(seen.measured.states.is_empty());
     let labels = vec![

@@ -430,11 +430,11 @@ fn a_target_branch_goes_when_it_was_deleted() {
         names: ["develop".into()].into(),
     });
     let poll = watched.moved(HOUR + 240, &[]);
-    let gone = vec![
+    let removed = vec![
         ("project", "group/app".into()),
         ("target_branch", "main".into()),
     ];
-    assert_eq!(poll.retired, [Retirement::Labels(gone)]);
+    assert_eq!(poll.retired, [Retirement::Labels(removed)]);
     assert_eq!(poll.state("age_mr_open_count", "main"), None);
 }
 
@@ -466,10 +466,10 @@ fn a_reviewer_goes_a_while_after_the_last_act() {
         "every family of the reviewer"
     );
     assert_eq!(watched.moved(80 * 24 * HOUR, &[]).retired, []);
-    let gone = vec![("project", "group/app".into()), ("reviewer", "ben".into())];
+    let removed = vec![("project", "group/app".into()), ("reviewer", "ben".into())];
     assert_eq!(
         watched.moved(95 * 24 * HOUR, &[]).retired,
-        [Retirement::Labels(gone)]
+        [Retirement::Labels(removed)]
     );
 }
 

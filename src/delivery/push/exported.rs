@@ -112,16 +112,16 @@ mod tests {
     }
 
     /// How many series of a metric are reported as removed, each in a metric of its own.
-    fn gone(metrics: &[Metric]) -> Vec<(&str, usize)> {
-        let mut gone = BTreeMap::<&str, usize>::new();
+    fn removed(metrics: &[Metric]) -> Vec<(&str, usize)> {
+        let mut removed = BTreeMap::<&str, usize>::new();
         for metric in metrics {
             let ended = |point: &NumberDataPoint| point.flags == 1 && point.value.is_none();
             if points(metric).iter().any(ended) {
                 assert_eq!(points(metric).len(), 1, "{metric:?}");
-                *gone.entry(&metric.name).or_default() += 1;
+                *removed.entry(&metric.name).or_default() += 1;
             }
         }
-        gone.into_iter().collect()
+        removed.into_iter().collect()
     }
 
     #[test]
@@ -129,21 +129,21 @@ mod tests {
         let mut exported = ExportedGauges::default();
         let mut first = vec![gauge("a", &["x", "y"]), gauge("b", &["x"])];
         let shown = exported.add_ends(&mut first, 2);
-        assert!(gone(&first).is_empty());
+        assert!(removed(&first).is_empty());
         exported.keep(shown);
 
         // This push does not arrive, or only its first message.
         let mut second = vec![gauge("a", &["y", "z"])];
         exported.add_ends(&mut second, 3);
-        assert_eq!(gone(&second), [("a", 1), ("b", 1)]);
+        assert_eq!(removed(&second), [("a", 1), ("b", 1)]);
 
         let mut third = vec![gauge("a", &["y"])];
         let shown = exported.add_ends(&mut third, 4);
-        assert_eq!(gone(&third), [("a", 2), ("b", 1)]);
+        assert_eq!(removed(&third), [("a", 2), ("b", 1)]);
         exported.keep(shown);
 
         let mut fourth = vec![gauge("a", &["y"])];
         exported.add_ends(&mut fourth, 5);
-        assert!(gone(&fourth).is_empty());
+        assert!(removed(&fourth).is_empty());
     }
 }

@@ -69,7 +69,10 @@ async fn the_token_follows_no_redirect_to_another_origin() {
         assert!(error.to_string().contains("127.0.0.1"), "{error}");
         assert_eq!(fake.seen().len(), 1, "a redirect is not retried");
     }
-    assert!(other.seen().is_empty(), "nobody came to the other origin");
+    assert!(
+        other.seen().is_empty(),
+        "no request came to the other origin"
+    );
 }
 
 #[tokio::test]
@@ -500,7 +503,7 @@ async fn a_call_that_is_dropped_is_over() {
     .await;
     let gitlab = fake.gitlab();
     tokio::select! {
-        _ = gitlab.metadata() => panic!("nobody answered"),
+        _ = gitlab.metadata() => panic!("no answer"),
         () = fake.until_seen(1) => {}
     }
     gitlab.metadata().await.unwrap();

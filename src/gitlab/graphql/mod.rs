@@ -126,7 +126,7 @@ pub(crate) mod scalars {
     pub type PipelineStatusEnum = String;
 }
 
-/// A GraphQL answer. `errors` beside `data` spoils only the places it names.
+/// A GraphQL answer. `errors` next to `data` spoils only the places it names.
 #[derive(Deserialize)]
 struct Envelope<D> {
     data: Option<D>,

@@ -158,7 +158,7 @@ fn remembered_series_that_no_longer_fit_are_refused_with_the_reason() {
     assert_eq!(refusal(damaged), Refusal::Damaged);
 }
 
-fn gone(git_ref: &str) -> Vec<(&'static str, crate::types::Text)> {
+fn ref_labels(git_ref: &str) -> Vec<(&'static str, crate::types::Text)> {
     vec![("project", "p".into()), ("ref", git_ref.into())]
 }
 
@@ -175,7 +175,7 @@ fn a_retired_series_leaves_once_everybody_saw_its_last_change() {
         at(0),
     );
     count(&table, &[runs("p", "gone", 1.0)], at(300));
-    table.retire(gone("gone"), at(310));
+    table.retire(ref_labels("gone"), at(310));
     assert_eq!(scrape(&table, at(310))["run_count p gone"], "2");
     assert_eq!(table.due(at(419)), []);
     assert_eq!(table.sweep(at(419)), 0);
@@ -196,7 +196,7 @@ fn a_retired_series_leaves_once_everybody_saw_its_last_change() {
 fn a_retired_series_is_first_shown_with_its_value() {
     let table = table(100);
     count(&table, &[runs("p", "gone", 1.0)], at(0));
-    table.retire(gone("gone"), at(1));
+    table.retire(ref_labels("gone"), at(1));
     // Initialized at 0 until 120, shown with its value until 240.
     assert_eq!(table.sweep(at(239)), 0);
     assert_shows(&table, at(239), &[("run_count p gone", "1")]);
@@ -208,8 +208,8 @@ fn a_retired_series_is_first_shown_with_its_value() {
 fn a_retired_series_that_changes_or_is_named_again_lives_on() {
     let table = table(100);
     count(&table, &[runs("p", "a", 1.0), runs("p", "b", 1.0)], at(0));
-    table.retire(gone("a"), at(300));
-    table.retire(gone("b"), at(300));
+    table.retire(ref_labels("a"), at(300));
+    table.retire(ref_labels("b"), at(300));
     count(&table, &[runs("p", "a", 1.0)], at(300));
     initialize(
         &table,
@@ -223,7 +223,7 @@ fn a_retired_series_that_changes_or_is_named_again_lives_on() {
         &[("run_count p a", "2"), ("run_count p b", "1")],
     );
     // And can be retired again.
-    table.retire(gone("a"), at(1000));
+    table.retire(ref_labels("a"), at(1000));
     assert_eq!(table.sweep(at(1000)), 1);
 }
 
@@ -231,7 +231,7 @@ fn a_retired_series_that_changes_or_is_named_again_lives_on() {
 fn a_retired_series_that_comes_back_is_initialized_at_zero_again() {
     let table = table(100);
     count(&table, &[runs("p", "a", 5.0)], at(0));
-    table.retire(gone("a"), at(1));
+    table.retire(ref_labels("a"), at(1));
     assert_eq!(table.sweep(at(500)), 1);
     count(&table, &[runs("p", "a", 1.0)], at(600));
     assert_shows(&table, at(600), &[("run_count p a", "0")]);
@@ -293,9 +293,9 @@ fn what_a_collector_counted_is_retired_and_nothing_else() {
     let table = table(100);
     let deltas = [commits("p"), commits("q"), runs("p", "main", 1.0)];
     count(&table, &deltas, at(0));
-    let gone = Retirement::Collector(Collector::Contributors, None);
+    let retired = Retirement::Collector(Collector::Contributors, None);
     let update = Update {
-        retirements: vec![gone],
+        retirements: vec![retired],
         ..Update::default()
     };
     assert_eq!(table.turned(&update).len(), 2);
@@ -340,8 +340,8 @@ fn a_full_metric_drops_new_series_and_goes_on_with_the_old() {
     // Other metrics are not affected.
     count(&table, &[queued("p", "f", &[1.0])], at(200));
     assert_eq!(table.series_counts().len(), 2);
-    // Room is made by what leaves.
-    table.retire(gone("b"), at(200));
+    // Removed series free places.
+    table.retire(ref_labels("b"), at(200));
     table.sweep(at(500));
     count(&table, &[runs("p", "f", 1.0)], at(500));
     assert_eq!(scrape(&table, at(700))["run_count p f"], "1");

@@ -1,4 +1,4 @@
-//! Random changes with walks under way, held against a plain model, and walks beside a writer.
+//! Random changes with walks under way, held against a plain model, and walks concurrent with a writer.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -203,20 +203,20 @@ fn a_push_gets_the_removed_series_that_did_not_come_back() {
         )],
         at(0),
     );
-    let (_, gone) = table.push_walk(at(0));
-    assert_eq!(removed(&gone), Vec::<String>::new());
+    let (_, rows) = table.push_walk(at(0));
+    assert_eq!(removed(&rows), Vec::<String>::new());
 
     replace(&table, &[(block(1), vec![])], at(1));
     replace(&table, &[(block(1), vec![newest_id("p", "a", 2.0)])], at(2));
-    let (walk, gone) = table.push_walk(at(2));
-    assert_eq!(removed(&gone), ["age_pipeline_id branch p b"]);
+    let (walk, rows) = table.push_walk(at(2));
+    assert_eq!(removed(&rows), ["age_pipeline_id branch p b"]);
     assert_eq!(finish(walk, 100).len(), 1);
 
     // After a failed push they are reported again, unless they came back.
-    table.put_back_removed(gone);
-    let (_, gone) = table.push_walk(at(3));
-    assert_eq!(removed(&gone), ["age_pipeline_id branch p b"]);
-    table.put_back_removed(gone);
+    table.put_back_removed(rows);
+    let (_, rows) = table.push_walk(at(3));
+    assert_eq!(removed(&rows), ["age_pipeline_id branch p b"]);
+    table.put_back_removed(rows);
     replace(&table, &[(block(2), vec![newest_id("p", "b", 2.0)])], at(4));
     assert_eq!(table.push_walk(at(4)).1, []);
 }
@@ -228,12 +228,12 @@ fn a_removed_histogram_is_reported_with_its_bounds() {
     count(&table, &[queued("p", "main", &[1.0])], at(0));
     table.retire_project(ProjectId(1), "p".into(), at(0));
     table.sweep(at(500));
-    let (_, gone) = table.push_walk(at(500));
+    let (_, rows) = table.push_walk(at(500));
     assert_eq!(
-        removed(&gone),
+        removed(&rows),
         ["age_pipeline_queued_duration_seconds branch p main push"]
     );
-    assert_eq!(*gone[0].bounds, [1.0, 10.0]);
+    assert_eq!(*rows[0].bounds, [1.0, 10.0]);
 }
 
 #[test]

@@ -68,7 +68,7 @@ impl Rest {
     async fn refused(&self, target: &Target, error: GitLabError) -> SourceError {
         let role = match self.gitlab.project(target.id()).await {
             Ok(project) => project.role.value(),
-            Err(gone) if gone.is_not_found() => return SourceError::NotFound,
+            Err(missing) if missing.is_not_found() => return SourceError::NotFound,
             Err(_) => None,
         };
         match role.filter(|role| *role < Role::REPORTER) {

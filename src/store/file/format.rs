@@ -1,7 +1,7 @@
 //! What is in the file, and in which format.
 //!
 //! - `meta`: under `format` the format's version, under `state` whose the file is, the latest time
-//!   that a commit told, and a digest of the two other tables;
+//!   of a commit, and a digest of the two other tables;
 //! - `memories`: what is remembered of each project, by project and part, so that only parts that
 //!   changed are written;
 //! - `rows`: counters and histograms that have counted, by project, name and label values.
@@ -123,7 +123,7 @@ pub(super) struct Outdated {
     /// Parts that are written again.
     parts: Vec<(u64, &'static Part)>,
     /// Parts that are stored no more.
-    gone: Vec<(u64, Vec<u8>)>,
+    removed: Vec<(u64, Vec<u8>)>,
     /// Rows by the key they stand under; `None` when they cannot go on.
     rows: Vec<(u64, Vec<u8>, Option<RowRecord>)>,
 }
@@ -131,7 +131,7 @@ pub(super) struct Outdated {
 impl Outdated {
     /// How many records that are.
     pub(super) fn len(&self) -> usize {
-        self.parts.len() + self.gone.len() + self.rows.len()
+        self.parts.len() + self.removed.len() + self.rows.len()
     }
 
     /// Metrics with rows that cannot go on, and how many.
@@ -326,7 +326,7 @@ fn read_memories(
         let known = std::str::from_utf8(name).ok();
         let Some(part) = known.and_then(Part::by_name) else {
             if known.is_some_and(|name| steps.dropped.contains(&name)) {
-                loaded.outdated.gone.push((id, name.to_vec()));
+                loaded.outdated.removed.push((id, name.to_vec()));
                 continue;
             }
             return Err(Error::TooNew(format!("{what} is not known")));
@@ -578,7 +578,7 @@ fn rewrite_by(database: &Database, loaded: &Loaded, steps: &Steps) -> Result<()>
                 memories.put_part(*id, part, memory)?;
             }
         }
-        for (id, name) in &outdated.gone {
+        for (id, name) in &outdated.removed {
             memories.remove(*id, name)?;
         }
         drop(memories);

@@ -93,13 +93,13 @@ fn an_unknown_status_is_kept() {
 #[test]
 fn a_new_pipeline_takes_the_place_of_the_old_ones_jobs() {
     let mut project = watched();
-    let gone = job(11, "renamed", 1010).runs(1014).succeeds(1020);
+    let removed = job(11, "renamed", 1010).runs(1014).succeeds(1020);
     project.poll(
         1030,
         [pipeline(1, 1010)
             .runs(1011)
             .ends(Success, 1021)
-            .with_jobs([gone])],
+            .with_jobs([removed])],
     );
     let unit = job(12, "unit", 1040).turns(Pending);
     project.poll(1050, [pipeline(2, 1040).with_jobs([unit])]);

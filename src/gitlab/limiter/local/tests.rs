@@ -169,8 +169,9 @@ async fn a_canceled_caller_blocks_no_other() {
     let limiter = limiter(1.0, 1, 0);
     limiter.call(Lane::Normal, ENDPOINT).await.unwrap();
     for lane in [Lane::Urgent, Lane::Normal] {
-        let gone = tokio::time::timeout(Duration::from_millis(10), limiter.call(lane, ENDPOINT));
-        assert!(gone.await.is_err());
+        let canceled =
+            tokio::time::timeout(Duration::from_millis(10), limiter.call(lane, ENDPOINT));
+        assert!(canceled.await.is_err());
     }
     assert_eq!(time_of(&limiter, 1).await, 1);
 }
@@ -378,7 +379,7 @@ async fn what_is_urgent_goes_first_when_a_call_ends() {
         drop(under_way);
         for call in calls {
             let waited = call.await.unwrap();
-            assert!(waited < seconds(1), "{waited:?}: the rate held nobody up");
+            assert!(waited < seconds(1), "{waited:?}: the rate delayed no call");
         }
         let order = order.lock().unwrap();
         assert_eq!(*order, ["urgent", "urgent", "normal", "normal"], "{kind:?}");
