@@ -302,6 +302,6 @@ impl Running {
 
 fn ended<T>(part: &'static str, result: Result<T, tokio::task::JoinError>) {
     if let Err(error) = result {
-        tracing::error!("{part} ended badly: {error}");
+        tracing::error!("{part} task failed: {error}");
     }
 }

@@ -61,7 +61,7 @@ fn ask(address: &ListenAddress, path: &str, timeout: Duration) -> Result<(String
             Ok(connection) => {
                 return match status(connection, &candidate, path, deadline) {
                     Ok(status) => Ok((url, status)),
-                    Err(error) => Err(format!("{url} gives no answer ({error})")),
+                    Err(error) => Err(format!("{url} gives no usable response ({error})")),
                 };
             }
             // The first candidate is the likely one.
@@ -231,7 +231,7 @@ mod tests {
         let (code, said) = check(&address, false).unwrap_err();
         assert_eq!(code, 1);
         assert!(
-            said.ends_with("gives no answer (this is no HTTP)"),
+            said.ends_with("gives no usable response (this is no HTTP)"),
             "{said}"
         );
         served.join().unwrap();
@@ -246,7 +246,10 @@ mod tests {
         let (address, served) = server(None);
         let parsed = address.parse().unwrap();
         let said = ask(&parsed, "/health", Duration::from_millis(50)).unwrap_err();
-        assert!(said.contains("/health gives no answer ("), "{said}");
+        assert!(
+            said.contains("/health gives no usable response ("),
+            "{said}"
+        );
         served.join().unwrap();
     }
 

@@ -81,7 +81,7 @@ fn bind(address: &ListenAddress) -> Result<TcpListener, CliError> {
     }
     let why = last.map_or_else(|| "no such address".to_owned(), |error| error.to_string());
     Err(CliError::Failed(format!(
-        "server.listen_address: {address} cannot be listened on ({why}); is another program there? \
+        "server.listen_address: {address}: cannot bind ({why}): is the address already in use? \
          Choose another with --server-listen-address"
     )))
 }

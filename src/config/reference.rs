@@ -36,7 +36,7 @@ fn section(path: &str, key: &Key, level: usize, out: &mut String) {
         table(&entry(&format!("{path}[]"), item), false, out);
         let _ = writeln!(
             out,
-            "Beside these, an entry takes every setting of `project_defaults`, for its projects \
+            "Besides these, an entry takes every setting of `project_defaults`, for its projects \
              alone.\n"
         );
         return;

@@ -196,7 +196,7 @@ impl Rules<'_> {
                 self.report(
                     &key,
                     format!(
-                        "{key} goes only without wildcards[{index}].owner; leave out one of them"
+                        "{key} cannot be combined with wildcards[{index}].owner; leave out one of them"
                     ),
                 );
             }

@@ -109,7 +109,7 @@ pub(crate) fn mutation() -> impl Strategy<Value = Mutation> {
 }
 
 impl Mutation {
-    /// The answer's bytes with the change somewhere at or below `pointer`. False beside them: the
+    /// The answer's bytes with the change somewhere at or below `pointer`. With it false: the
     /// place itself was taken away, is there twice, or is read as null, which is no fault.
     pub(crate) fn apply(&self, answer: &Value, pointer: &str) -> (Vec<u8>, bool) {
         let mut answer = answer.clone();

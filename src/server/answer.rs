@@ -31,7 +31,7 @@ const HEADERS: [(HeaderName, &str); 5] = [
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     /// Something panicked; the panic itself is in the log already.
-    #[error("making the answer failed: {0}")]
+    #[error("the response failed: {0}")]
     Panic(#[from] tokio::task::JoinError),
     /// A page could not be written.
     #[error("the page could not be written: {0}")]
@@ -46,7 +46,7 @@ impl Failure {
     pub(super) fn answer(&self, request: &HttpRequest) -> HttpResponse {
         tracing::error!(path = request.path(), "{self}");
         let status = StatusCode::INTERNAL_SERVER_ERROR;
-        refusal(request.headers(), status, "this failed; the log says why")
+        refusal(request.headers(), status, "internal error; see the log")
     }
 }
 

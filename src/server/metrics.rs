@@ -87,7 +87,7 @@ async fn write(mut text: TextStream, first: Bytes, parts: mpsc::Sender<Part>, pa
             Ok(Ok(())) if !ended => {}
             Ok(Ok(())) => return,
             Ok(Err(_)) => return tracing::debug!("the client left during a scrape"),
-            Err(_) => return tracing::debug!("the client of a scrape takes no data"),
+            Err(_) => return tracing::debug!("the client stopped reading a scrape"),
         }
         let next = answer::run_blocking(move || {
             let next = text.next();

@@ -341,7 +341,7 @@ fn every_rule_of_the_file_has_its_sentence() {
         (
             "wildcards: [{membership: true, owner: {name: g}}]",
             &[
-                "age.yml:1: wildcards[0].membership goes only without wildcards[0].owner; leave out one of them",
+                "age.yml:1: wildcards[0].membership cannot be combined with wildcards[0].owner; leave out one of them",
             ],
         ),
         (

@@ -100,7 +100,7 @@ impl PusherHandle {
         // An error says that the task has ended already, which its own result shows too.
         let _ = self.stop.send(deadline);
         self.task.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "the push of metrics broke off");
+            tracing::error!(%error, "metrics export task failed");
             Pushed::default()
         })
     }

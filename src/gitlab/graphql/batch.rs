@@ -86,7 +86,7 @@ impl Breaker {
             tracing::warn!(
                 %error,
                 pause_seconds = self.pause.as_secs(),
-                "GraphQL cannot be used; REST stands in, which takes more calls"
+                "GraphQL cannot be used; falling back to REST, which takes more calls"
             );
         }
         *lock(&self.closed) = Some((now.plus(self.pause), error.to_string()));

@@ -373,7 +373,7 @@ async fn a_list_that_never_ends_is_left_with_an_error_that_names_it() {
     assert_eq!((excess(&error), requests), (Excess::Loop, 2));
     assert_eq!(
         error.to_string(),
-        "GET /projects/:id/repository/tags: the list has too much: it leads back to a page that was \
+        "GET /projects/:id/repository/tags: the list is too long: it leads back to a page that was \
          read"
     );
     assert_eq!(error.kind(), "too_large");
@@ -560,7 +560,7 @@ async fn what_does_not_exist_is_not_found() {
     assert!(error.is_not_found() && !error.cause.is_retryable());
     assert_eq!(
         error.to_string(),
-        "GET /projects/:id: not there, or not visible to the token (404: 404 Project Not Found)"
+        "GET /projects/:id: not found, or not visible to the token (404: 404 Project Not Found)"
     );
 }
 

@@ -290,7 +290,7 @@ impl ChangeFeed {
         for (target, result) in self.graphql.changes(&targets, self.clock.now()).await {
             match result {
                 Err(error) if error.rest_may_answer() => {
-                    tracing::debug!(%error, "REST stands in for a project");
+                    tracing::debug!(%error, "GraphQL failed for a project, falling back to REST");
                 }
                 result => read.push((target.id(), result)),
             }

@@ -58,7 +58,7 @@ pub struct FileSettings {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Opening {
     /// Another process holds it.
-    #[error("state.path: {path} is held by {owner}; waiting up to {patience:?} for its end")]
+    #[error("state.path: {path} is held by {owner}; waiting up to {patience:?} for it to end")]
     Waiting {
         /// The file.
         path: PathBuf,

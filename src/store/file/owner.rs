@@ -32,7 +32,7 @@ impl Owner {
             return;
         };
         if let Err(error) = fs::write(note_of(state), note) {
-            tracing::debug!(%error, "no note of who holds the state file");
+            tracing::debug!(%error, "cannot note the owner of the state file");
         }
     }
 
