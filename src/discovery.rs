@@ -20,7 +20,7 @@ use crate::types::ProjectId;
 /// sooner, by the change feed.
 const EXPLICIT_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// Entries that are looked up side by side.
+/// Entries that are looked up concurrently.
 const LOOKUPS_AT_ONCE: usize = 8;
 
 /// The projects of all entries.

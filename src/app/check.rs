@@ -129,7 +129,7 @@ impl Report {
         match &self.token {
             Err(error) => {
                 let text = error.to_string();
-                // Said once: the token is asked for at the same address.
+                // Reported once: the token is asked for at the same address.
                 if self.instance.is_ok() {
                     self.problem(true, text);
                 }

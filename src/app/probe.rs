@@ -65,7 +65,7 @@ impl Probe {
         }
     }
 
-    /// Asks once; whether that worked. The same failure is said once.
+    /// Asks once; whether that worked. The same failure is logged once.
     async fn poll(&self, failure: &mut Option<String>) -> bool {
         match self.gitlab.token_state().await {
             Ok(token) => {

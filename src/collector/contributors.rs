@@ -49,7 +49,7 @@ pub fn measure(
     }
 }
 
-/// Goes where the branch went.
+/// Follows the branch.
 fn follow(
     subject: Subject<'_>,
     people: &People,

@@ -72,7 +72,7 @@ pub fn measure(
     measures
 }
 
-/// Takes the list of environments in; gives the names of those that went.
+/// Takes the list of environments in; returns the names of removed ones.
 fn list(
     subject: Subject<'_>,
     read: &Deployments,

@@ -105,7 +105,7 @@ impl FeedCollector for Pipelines {
         retain_followed(&mut memory.claims, feed);
         retain_followed(&mut memory.active, feed);
         memory.newest.forget_pipelines(&feed.deleted);
-        // The counters of branches and tags stand under their names: those go when the ref goes.
+        // The counters of branches and tags carry their names: they are removed with the ref.
         memory
             .newest
             .forget_refs(subject, |name| name.kind == RefKind::MergeRequest);

@@ -22,7 +22,7 @@ pub(super) struct Key {
     pub example: Option<Json>,
 }
 
-/// What may stand under a key.
+/// The values that a key may have.
 #[derive(Debug)]
 pub(super) enum Kind {
     /// A map with known keys.

@@ -41,7 +41,7 @@ pub struct Flag {
 pub(super) struct Layers {
     pub tree: Node,
     pub problems: Vec<Problem>,
-    /// Whether a layer could not be read at all, so that what is missing may stand there.
+    /// Whether a layer could not be read at all, so that what is missing may be there.
     pub incomplete: bool,
 }
 

@@ -95,7 +95,7 @@ impl Config {
         };
         settings.resolve();
         let (push, mut further) = otlp::resolve(&settings.otel, environment);
-        // What is missing may stand in the part that could not be read.
+        // What is missing may be in the part that could not be read.
         if !incomplete {
             further.extend(rules::check(&settings, &push, &tree));
         }

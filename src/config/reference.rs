@@ -11,7 +11,7 @@ use super::tree::{Node, Origin};
 
 /// The text around the tables.
 const GUIDE: &str = include_str!("guide.md");
-/// Where the tables stand in the guide.
+/// The place of the tables in the guide.
 const PLACE: &str = "<!-- settings -->";
 
 /// The text of `docs/configuration.md`.

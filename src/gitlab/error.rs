@@ -70,7 +70,7 @@ pub enum Cause {
     /// A list has more than is read of one.
     #[error("the list is too long: {0}")]
     TooMuch(Excess),
-    /// GitLab wants the call to go elsewhere.
+    /// GitLab redirects the call.
     #[error(
         "GitLab redirects to {to}, and the token goes nowhere but to gitlab.url; set gitlab.url to the new address if that is right"
     )]

@@ -116,7 +116,7 @@ impl Ingest {
         let now = self.clock.now();
         let mut removed = Vec::new();
         let mut recorder = self.recorder.lock().await;
-        // A project that went meanwhile is not the one that was read, even if it has come back.
+        // A project that was removed meanwhile is not the one that was read, even if it was added again.
         read.retain(|(id, _)| {
             let tracking = self.registry.lock().get(*id).map(|entry| entry.tracking());
             tracking.is_some() && tracking == holdings.get(id).map(|holding| holding.tracking)

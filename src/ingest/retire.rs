@@ -1,4 +1,4 @@
-//! Which series leave with a ref or a path that is no more.
+//! Which series are removed with a ref or a path.
 
 use std::collections::BTreeSet;
 

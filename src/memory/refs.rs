@@ -26,7 +26,7 @@ pub struct RefName {
 }
 
 impl RefName {
-    /// The ref that a pipeline's states stand under.
+    /// The ref that a pipeline's states are labelled with.
     #[must_use]
     pub fn of(pipeline: &Pipeline) -> Self {
         let name = match (pipeline.kind, iid_of(pipeline)) {
@@ -65,7 +65,7 @@ pub(crate) fn iid_of(pipeline: &Pipeline) -> Option<u64> {
     }
 }
 
-/// The label `ref` that a pipeline's counters and histograms stand under: merge requests by
+/// The label `ref` that a pipeline's counters and histograms carry: merge requests by
 /// target branch (or as the setting `count_ref` says), so that the number of series stays bounded.
 #[must_use]
 pub fn counting_ref(pipeline: &Pipeline, settings: &ProjectSettings) -> Text {
@@ -77,7 +77,7 @@ pub fn counting_ref(pipeline: &Pipeline, settings: &ProjectSettings) -> Text {
     }
 }
 
-/// The label `parent_ref` that a downstream pipeline's counters and histograms stand under.
+/// The label `parent_ref` that a downstream pipeline's counters and histograms carry.
 #[must_use]
 pub fn upstream_counting_ref(upstream: &Upstream, settings: &ProjectSettings) -> Text {
     match merge_request_iid(&upstream.git_ref) {

@@ -35,13 +35,13 @@ impl RemovedRefs {
         self.0.get(name).copied()
     }
 
-    /// Whether names went since `before`.
+    /// Whether names were removed since `before`.
     #[must_use]
     pub fn adds_to(&self, before: &Self) -> bool {
         self.0.keys().any(|name| !before.0.contains_key(name))
     }
 
-    /// Remembers names that went, and forgets those of which `is_back` says that they are there
+    /// Remembers removed names, and forgets those of which `is_back` says that they are there
     /// again, and the oldest.
     pub fn update<'a>(
         &mut self,
@@ -100,7 +100,7 @@ impl SourceBranches {
         }
     }
 
-    /// Forgets the source branches that nothing keeps any more, and gives the values of the label
+    /// Forgets the source branches that nothing keeps any more, and returns the values of the label
     /// `ref` that went with them. `refs` are those that something is remembered of.
     pub fn let_go(&mut self, subject: Subject<'_>, refs: &BTreeSet<RefName>) -> Vec<Text> {
         let mut removed = Vec::new();

@@ -17,7 +17,7 @@ pub(crate) const SETTLE: Duration = Duration::from_secs(180);
 /// An end of a pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
-    /// The ref that its states stand under.
+    /// The ref that its states are labelled with.
     pub name: RefName,
     /// The pipeline.
     pub id: PipelineId,

@@ -137,7 +137,7 @@ impl Entry {
         self.project.id
     }
 
-    /// Number of this tracking: it has another when it went and came back.
+    /// Number of this tracking: it changes when the project is removed and added again.
     #[must_use]
     pub fn tracking(&self) -> u64 {
         self.tracking

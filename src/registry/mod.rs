@@ -104,14 +104,14 @@ pub struct Projects {
 
 impl Projects {
     /// Takes in what discovery found; gives the projects that are no longer tracked, also those
-    /// that went while no process ran, if the listing was complete.
+    /// that were removed while no process ran, if the listing was complete.
     pub fn update(
         &mut self,
         mut found: Found,
         is_complete: bool,
         now: UnixSeconds,
     ) -> Vec<Removed> {
-        // What went while discovery ran is for the next time to find, if it is there again.
+        // Projects removed while discovery ran are left for the next run.
         found.retain(|id, _| self.entries.contains_key(id) || !self.changed.contains(id));
         let removed: Vec<ProjectId> = self
             .entries

@@ -39,7 +39,7 @@ const RUNS_AT_ONCE: usize = 8;
 const OTHER_RUNS_AT_ONCE: usize = 4;
 /// Of these, runs that read what happened before: what is new never waits for them.
 const BACKFILL_RUNS_AT_ONCE: usize = 4;
-/// How often the clock is read when nothing else wakes the scheduler.
+/// How often the clock is read without another event.
 const TICK: Duration = Duration::from_secs(1);
 /// How often retired series are removed, and initial zeros that are over are noted.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
@@ -277,7 +277,7 @@ impl Drop for Held {
     }
 }
 
-/// One run of a source over a batch of projects: reads, and hands over what was read.
+/// One run of a source over a batch of projects: reads, and passes on what was read.
 async fn run(registry: Arc<Registry>, ingest: Arc<Ingest>, batch: Batch, clock: Clock) {
     let started = Instant::now();
     let Batch {

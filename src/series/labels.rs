@@ -128,7 +128,7 @@ impl<T> Pool<T> {
     }
 }
 
-/// Ids of texts, in the order of their labels; they stand in place, since there are many sets.
+/// Ids of texts, in the order of their labels; they are stored inline, since there are many sets.
 #[derive(Clone, Copy, Debug)]
 struct Ids {
     len: u8,

@@ -11,7 +11,7 @@
 //! - *Initialized at zero*: a counter or histogram renders as 0 from its first showing until
 //!   [`TableSettings::birth_window`] has passed, because Prometheus ignores a series' first sample in
 //!   `increase()`. Gauges are exempt.
-//! - *One epoch per update*: rows carry the epochs at which they came and went, and a walk sees
+//! - *One epoch per update*: rows carry the epochs at which they were added and removed, and a walk sees
 //!   exactly those of its epoch, without a copy of the table and without a lock between chunks.
 
 mod block;

@@ -71,7 +71,7 @@ pub enum RecordedValue {
 /// What became of remembered series.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Restored {
-    /// Series that go on where they were.
+    /// Series that continue.
     pub rows: usize,
     /// Those whose initial zero was not over: they are initialized again, and the store has to
     /// remember that.
@@ -80,7 +80,7 @@ pub struct Restored {
     pub refused: Vec<(RowKey, Refusal)>,
 }
 
-/// Why a remembered series cannot go on.
+/// Why a remembered series cannot continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// No counter or histogram of this name.
@@ -92,7 +92,7 @@ pub enum Refusal {
     /// The settings have other buckets now.
     #[error("its buckets were changed in the settings")]
     OtherBuckets,
-    /// The value makes no sense.
+    /// The value is invalid.
     #[error("its value is damaged")]
     Damaged,
     /// The series is there already.
@@ -123,7 +123,7 @@ pub(super) struct StagedRow {
     pub(super) value: RecordedValue,
 }
 
-/// What a store shall remember of a living row.
+/// What a store has to remember of a living row.
 pub(super) fn record(
     family: &Family,
     labels: &LabelSets,
@@ -159,14 +159,14 @@ impl StagedRows {
         self.rows.is_empty()
     }
 
-    /// What a store shall remember, before it is shown.
+    /// What a store has to remember, before it is shown.
     pub fn records(&self) -> impl ExactSizeIterator<Item = RowRecord> {
         self.rows.iter().map(|row| row.record(self.now))
     }
 }
 
 impl StagedRow {
-    /// What a store shall remember of it.
+    /// What a store has to remember of it.
     pub(super) fn record(&self, now: UnixSeconds) -> RowRecord {
         let desc = self.family.desc();
         let keys = desc.labels.iter().copied().map(Cow::Borrowed);
@@ -192,7 +192,7 @@ pub(super) fn time(seconds: u32) -> UnixSeconds {
     UnixSeconds(seconds.into())
 }
 
-/// Whether the count of all buckets is a number that can go on growing.
+/// Whether the count of all buckets is a number that can keep growing.
 fn adds_up(buckets: &[u64]) -> bool {
     let count = buckets
         .iter()

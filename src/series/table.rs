@@ -450,7 +450,7 @@ impl TableState {
         Some((value, known))
     }
 
-    /// What a store shall remember of a living row.
+    /// What a store has to remember of a living row.
     fn record(&self, family: &Family, slot: usize, retiring: bool) -> RowRecord {
         record(family, &self.labels, &self.projects, slot, retiring)
     }
@@ -478,7 +478,7 @@ impl TableState {
         let mut listed = HashSet::new();
         for (id, set) in noted {
             let family = &self.families[id.index()];
-            // One that came, went, came and went again is noted twice.
+            // One that was added and removed twice is noted twice.
             if family.find(set).is_none() && listed.insert((id, set)) {
                 rows.push(RemovedRow {
                     family: id,

@@ -59,7 +59,7 @@ pub struct RemovedRow {
 
 /// All series as they are at one moment, metrics in the order of the catalogue.
 ///
-/// Rows that come or go later are not seen, respectively still seen. Totals of counters and
+/// Rows added later are not seen, rows removed later still are. Totals of counters and
 /// histograms may be newer than the moment.
 #[derive(Debug)]
 pub struct Walk {

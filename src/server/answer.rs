@@ -42,7 +42,7 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// The answer; what failed stands in the log, not in the answer.
+    /// The answer; what failed is in the log, not in the answer.
     pub(super) fn answer(&self, request: &HttpRequest) -> HttpResponse {
         tracing::error!(path = request.path(), "{self}");
         let status = StatusCode::INTERNAL_SERVER_ERROR;
@@ -57,7 +57,7 @@ pub(super) async fn run_blocking<T: Send + 'static>(
     Ok(tokio::task::spawn_blocking(work).await?)
 }
 
-/// Stands around every request.
+/// Wraps every request.
 pub(super) async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody>,

@@ -3,7 +3,7 @@
 //!
 //! [`serve`] takes a listener that the caller bound and gives the server as a future and a handle;
 //! when it ends is the caller's decision. Whatever may take a while (writing metrics, asking for
-//! the status) runs outside the server's own threads, so that no request holds up another.
+//! the status) runs outside the server's own threads, so that no request blocks another.
 
 mod answer;
 mod metrics;

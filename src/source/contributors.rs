@@ -23,7 +23,7 @@ use crate::types::{ProjectId, Text};
 
 /// Projects in one run; each costs calls of its own.
 const BATCH: usize = 10;
-/// Projects whose calls go on side by side.
+/// Projects whose calls run concurrently.
 const CALLS_AT_ONCE: usize = 4;
 /// GitLab notes activity at most this often: what moved is read once more later.
 const THROTTLE: Duration = Duration::from_secs(3600);
@@ -148,7 +148,7 @@ impl ContributorsSource {
             Ok(_) => None,
             Err(error) => Some(error).filter(|error| !error.is_not_found()),
         };
-        // GitLab answers so, too, when the commit that was counted up to is no more: some time after
+        // GitLab answers so, too, when the last counted commit does not exist any more: some time after
         // a forced push.
         let may_be_removed = |error: &GitLabError| matches!(error.cause, Cause::Server(..));
         let has_base = match &error {

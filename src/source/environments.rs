@@ -33,7 +33,7 @@ const OVERLAP: Duration = Duration::from_secs(120);
 const FULL_POLL_INTERVAL: Duration = Duration::from_secs(6 * 3600);
 /// Environments compared with the default branch, or asked for their last success, in one poll.
 const ENVIRONMENTS_AT_ONCE: usize = 20;
-/// Calls of one poll that run side by side.
+/// Calls of one poll that run concurrently.
 const CALLS_AT_ONCE: usize = 4;
 /// Projects in one run; each costs calls of its own.
 const BATCH: usize = 10;

@@ -28,7 +28,7 @@ use crate::types::Tier;
 
 /// Steps of the census in one poll.
 const CENSUS_STEPS: usize = 5;
-/// Calls that run side by side.
+/// Calls that run concurrently.
 const CALLS_AT_ONCE: usize = 4;
 
 /// What a run brought of each project.

@@ -199,7 +199,7 @@ pub(crate) static NO_PATHS: BTreeMap<ProjectId, Text> = BTreeMap::new();
 /// A tracked project, as a source reads it.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Number of this tracking of the project: it has another when it went and came back.
+    /// Number of this tracking of the project: it changes when the project is removed and added again.
     pub tracking: u64,
     /// The project as it was last seen.
     pub project: Project,

@@ -35,7 +35,7 @@ const NEXT_REFS: Duration = Duration::from_secs(60);
 const NEXT_TRY: Duration = Duration::from_secs(300);
 /// Projects in one run, which takes a few calls each.
 const BATCH: usize = 10;
-/// Calls of one poll that run side by side.
+/// Calls of one poll that run concurrently.
 const CALLS_AT_ONCE: usize = 4;
 
 /// The source.
@@ -278,7 +278,7 @@ impl Source for RefsSource {
     }
 }
 
-/// The pipelines whose turn it is to be asked for: where there are more than fit into one poll, the
+/// The pipelines to be asked for this time: where there are more than fit into one poll, the
 /// next ones each time.
 fn turn(shown: &[PipelineId], now: UnixSeconds) -> Vec<PipelineId> {
     let polls = usize::try_from(now.since(UnixSeconds(0)).as_secs() / PIPELINE_CHECK.as_secs());

@@ -20,7 +20,7 @@ use crate::memory::ProjectMemory;
 use crate::memory::repository::RepositoryMemory;
 use crate::types::ProjectId;
 
-/// Projects whose REST calls go on side by side.
+/// Projects whose REST calls run concurrently.
 const CALLS_AT_ONCE: usize = 4;
 /// The release from which GraphQL counts branches and tags.
 const COUNTS_REFS: (u32, u32) = (18, 6);

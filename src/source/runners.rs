@@ -21,7 +21,7 @@ use crate::gitlab::{GitLab, GitLabError};
 use crate::types::ProjectId;
 use crate::types::Tier;
 
-/// Calls that run side by side.
+/// Calls that run concurrently.
 const CALLS_AT_ONCE: usize = 4;
 
 /// The source.

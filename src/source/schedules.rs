@@ -13,7 +13,7 @@ use crate::gitlab::graphql::ProjectSchedules;
 use crate::gitlab::model::{Page, Schedule};
 use crate::types::ProjectId;
 
-/// Calls that run side by side.
+/// Calls that run concurrently.
 const CALLS_AT_ONCE: usize = 4;
 
 /// The source.

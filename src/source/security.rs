@@ -14,7 +14,7 @@ use crate::gitlab::model::{Known, Role};
 use crate::types::ProjectId;
 use crate::types::Tier;
 
-/// REST reads of one run that go on side by side.
+/// REST reads of one run that run concurrently.
 const CALLS_AT_ONCE: usize = 4;
 
 /// The source.

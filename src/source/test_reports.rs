@@ -21,7 +21,7 @@ use crate::types::{PipelineId, ProjectId};
 
 /// Pipelines of one project that one poll reads by calls of their own.
 const ALONE_AT_ONCE: usize = 20;
-/// Calls of one project that run side by side.
+/// Calls of one project that run concurrently.
 const CALLS_AT_ONCE: usize = 4;
 /// Projects whose ends lie further back are asked for apart from the others.
 const FRESH: Duration = Duration::from_secs(3600);
@@ -95,7 +95,7 @@ impl TestReportsSource {
             let known = known.get(&wanted.end.id).cloned();
             if wanted.cases || (wanted.summary && known.is_none()) {
                 calls += 1;
-                // The others have their turn at the next poll.
+                // The others are read at the next poll.
                 if calls > ALONE_AT_ONCE {
                     continue;
                 }

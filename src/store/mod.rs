@@ -28,7 +28,7 @@ pub use memory::MemoryStore;
 #[cfg(test)]
 pub(crate) use stored::{Keep, content, read};
 
-/// What a run hands over, to be kept whole or not at all.
+/// What a run passes on, stored as a whole or not at all.
 #[derive(Clone, Debug, Default)]
 pub struct Commit {
     /// Memories of projects; `None` forgets the project.

@@ -1,4 +1,4 @@
-//! How what an earlier version wrote becomes what this one reads: every upgrade step stands here.
+//! How what an earlier version wrote becomes what this one reads: every upgrade step is here.
 //!
 //! What is stored of a project is stored in parts ([`super::stored::PARTS`]), and each counter or
 //! histogram in a row. Each kind has a version of its own: 1, and 1 more for each step. A step reads
@@ -13,7 +13,7 @@ use super::stored::Invalid;
 
 /// Content of one version to that of the next.
 pub(super) type PartStep = fn(&[u8]) -> Result<Vec<u8>, Invalid>;
-/// The same for a row; `None` where the series cannot go on.
+/// The same for a row; `None` where the series cannot continue.
 pub(super) type RowStep = fn(&[u8]) -> Result<Option<Vec<u8>>, Invalid>;
 
 /// All upgrade steps.

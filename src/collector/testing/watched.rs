@@ -56,7 +56,7 @@ struct Followed {
     newest: UnixSeconds,
 }
 
-/// A project that one collector watches. It stands in for the change feed: it keeps floors and
+/// A project that one collector watches. It replaces the change feed: it keeps floors and
 /// says which pipelines are followed, by the rules that [`Feed`] states.
 #[derive(Clone, Debug)]
 pub struct Watched<C: FeedCollector> {

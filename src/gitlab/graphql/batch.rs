@@ -18,7 +18,7 @@ use size::BatchSize;
 
 /// How long GraphQL is left alone when it did not answer.
 const PAUSE: Duration = Duration::from_secs(600);
-/// Projects that were asked for alone, in vain, before it is clear that no project is at fault.
+/// Projects that were asked for alone, without success, before it is clear that no project is at fault.
 const SINGLES: usize = 2;
 
 /// Why a project was not read with others.
@@ -77,7 +77,7 @@ impl Breaker {
         holds.then(|| reason.clone())
     }
 
-    /// Takes an error in: leaves GraphQL alone for a while if it is the way that failed.
+    /// Takes an error in: pauses GraphQL if it failed.
     pub(crate) fn failed(&self, error: &GitLabError, now: UnixSeconds) {
         if !error.graphql_unavailable() {
             return;
@@ -98,7 +98,7 @@ impl Breaker {
 pub struct Batches {
     breaker: Arc<Breaker>,
     size: Mutex<BatchSize>,
-    /// Projects that were asked for alone, in vain, since the last answer.
+    /// Projects that were asked for alone, without success, since the last answer.
     unanswered: Mutex<BTreeSet<ProjectId>>,
 }
 

@@ -33,7 +33,7 @@ pub(super) trait OverProjects:
     /// Reads a project's node.
     ///
     /// # Errors
-    /// A sentence when it makes no sense.
+    /// A sentence when it is invalid.
     fn convert(node: Self::Node, holes: ProjectHoles<'_>) -> Result<Self::Item, String>;
 }
 

@@ -356,7 +356,7 @@ fn hourly(per_hour: u32) -> Option<Quota> {
     Some(Quota::per_hour(trickle).allow_burst(burst))
 }
 
-/// A call that waits; going away, it lets less urgent ones go on.
+/// A call that waits; when dropped, it lets less urgent ones continue.
 struct Waiting<'a>(&'a SharedState, Lane, Kind);
 
 impl<'a> Waiting<'a> {

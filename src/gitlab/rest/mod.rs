@@ -1,6 +1,6 @@
 //! REST v4: typed calls and paging.
 //!
-//! Every list leaves out items whose content makes no sense and says so in [`Page::skipped`].
+//! Every list leaves out items whose content is invalid and says so in [`Page::skipped`].
 
 #[cfg(any(test, fuzzing))]
 pub(super) mod bodies;
@@ -136,7 +136,7 @@ impl GitLab {
         read_one::<Raw, T>(&answer.body).map_err(|why| self.decode_error(&call, &answer, why))
     }
 
-    /// One page of a list, with the bytes that it came in; what makes no sense is left out.
+    /// One page of a list, with the bytes that it came in; invalid items are left out.
     async fn get_page<Raw, T>(
         &self,
         get: &Get,
@@ -227,7 +227,7 @@ where
     json::one::<Raw>(body).and_then(|raw| T::try_from(raw).map_err(|why| why.to_string()))
 }
 
-/// What the body of a list says, and a sentence for each item that makes no sense.
+/// What the body of a list says, and a sentence for each invalid item.
 fn read_list<Raw, T>(body: &[u8]) -> Result<(Vec<T>, Vec<String>), String>
 where
     Raw: DeserializeOwned,

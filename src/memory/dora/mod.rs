@@ -30,7 +30,7 @@ pub struct Deployed {
 pub enum Shipped {
     /// Not asked for yet.
     Unasked,
-    /// Asked for in vain; it is asked for again.
+    /// Asked for without success; it is asked for again.
     Failed,
     /// Asked for so soon that GitLab may not have known all; it is asked for again.
     Early(Vec<u32>),

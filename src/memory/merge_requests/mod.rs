@@ -92,7 +92,7 @@ pub struct MergeRequestsMemory {
     /// All merge requests, by number.
     pub census: Census,
     pub(crate) known: BTreeMap<u64, RememberedMergeRequest>,
-    /// Target branches that have series, and when a merge request last came or went there.
+    /// Target branches that have series, and when a merge request was last opened or ended there.
     pub(crate) branches: BTreeMap<Text, UnixSeconds>,
 }
 

@@ -16,7 +16,7 @@ use crate::server::status::{
 };
 use crate::types::ProjectId;
 
-/// What may stand in a path as it is.
+/// Characters that a path may contain as they are.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b'-')

@@ -89,7 +89,7 @@ impl GraphQl {
         self.breaker.is_open(now)
     }
 
-    /// Takes an error in: lets REST stand in for a while if it is the way that failed.
+    /// Takes an error in: falls back to REST for a while if GraphQL failed.
     pub(super) fn failed(&self, error: &GitLabError, now: UnixSeconds) {
         self.breaker.failed(error, now);
     }

@@ -41,7 +41,7 @@ use rest::Rest;
 pub use state::{Details, Poll, ReadOptions};
 use upstreams::Upstreams;
 
-/// Calls of one poll that run side by side.
+/// Calls of one poll that run concurrently.
 const CALLS_AT_ONCE: usize = 8;
 
 /// What moved in a project.
@@ -142,7 +142,7 @@ pub struct ChangeFeed {
 }
 
 impl ChangeFeed {
-    /// The change feed of a GitLab, as the settings want it.
+    /// The change feed of a GitLab, by the settings.
     #[must_use]
     pub fn new(settings: &Settings, gitlab: &GitLab, clock: Clock) -> Self {
         let all = [
@@ -345,7 +345,7 @@ impl ChangeFeed {
         })
     }
 
-    /// Reads the details of every pipeline that wants them.
+    /// Reads the details of every pipeline that needs them.
     async fn details(
         &self,
         polls: &mut BTreeMap<ProjectId, Reading<'_>>,

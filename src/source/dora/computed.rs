@@ -28,7 +28,7 @@ const SINGLY: usize = 10;
 /// Deployments of one project whose merge requests one poll asks for; others have their turn at the
 /// next.
 const SHIPPED_AT_ONCE: usize = 100;
-/// Calls of one project that run side by side.
+/// Calls of one project that run concurrently.
 const CALLS_AT_ONCE: usize = 4;
 
 /// What one poll brought.

@@ -13,7 +13,7 @@ use redb::{BackendError, StorageBackend};
 const PAGE: usize = 4096;
 
 /// A file, with what was written "to it" in memory. Opening a database that was not closed in
-/// order writes; one that then proves to be damaged shall be as it was.
+/// order writes; one that then proves to be damaged has to stay as it was.
 #[derive(Debug)]
 pub(super) struct DryRun {
     file: FileBackend,

@@ -63,7 +63,7 @@ pub(super) enum Error {
     /// It holds the state of another GitLab.
     #[error("it holds the state of {0}")]
     OtherInstance(String),
-    /// Something in it makes no sense.
+    /// Something in it is invalid.
     #[error("{0}")]
     Damaged(String),
 }
@@ -98,13 +98,13 @@ pub(super) struct Begun {
     pub(super) accepted: Option<String>,
 }
 
-/// Memories that stand in the file exactly so.
+/// Memories that are in the file unchanged.
 pub(super) type Committed = HashMap<ProjectId, Arc<ProjectMemory>>;
 
 /// Bytes of records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bytes {
-    /// Encoded, to be compared with what stands in the file.
+    /// Encoded, to be compared with what is in the file.
     pub encoded: u64,
     /// Handed to the database, because they differ.
     pub written: u64,
@@ -124,7 +124,7 @@ pub(super) struct Outdated {
     parts: Vec<(u64, &'static Part)>,
     /// Parts that are stored no more.
     removed: Vec<(u64, Vec<u8>)>,
-    /// Rows by the key they stand under; `None` when they cannot go on.
+    /// Rows by their key; `None` when they cannot continue.
     rows: Vec<(u64, Vec<u8>, Option<RowRecord>)>,
 }
 
@@ -134,7 +134,7 @@ impl Outdated {
         self.parts.len() + self.removed.len() + self.rows.len()
     }
 
-    /// Metrics with rows that cannot go on, and how many.
+    /// Metrics with rows that cannot continue, and how many.
     pub(super) fn dropped(&self) -> BTreeMap<String, usize> {
         let mut dropped = BTreeMap::new();
         for (_, key, row) in &self.rows {
@@ -444,7 +444,7 @@ impl<'a> Changing<'a> {
         })
     }
 
-    /// Writes a record unless it stands there already.
+    /// Writes a record unless it is there already.
     fn put(&mut self, project: u64, key: &[u8], version: u16, content: &[u8]) -> Result<()> {
         let record = seal((self.key)(project, key), version, content);
         self.bytes.encoded += record.len() as u64;
@@ -467,7 +467,7 @@ impl<'a> Changing<'a> {
         Ok(())
     }
 
-    /// Removes all that stands there of a project.
+    /// Removes all records of a project.
     fn remove_project(&mut self, id: u64) -> Result<()> {
         let (table, digest) = (&mut self.table, &mut *self.digest);
         let all = (id, &[][..])..(id.saturating_add(1), &[][..]);

@@ -84,7 +84,7 @@ pub enum Opening {
     /// An earlier version wrote some of it.
     #[error("state.path: upgraded {0} records of an earlier version")]
     Upgraded(usize),
-    /// Series that an earlier version counted cannot go on.
+    /// Series that an earlier version counted cannot continue.
     #[error(
         "state.path: {series} series of {metric} reset: they have no equivalent in this version"
     )]
@@ -178,7 +178,7 @@ struct OpenState {
     database: Option<Database>,
     /// What was read when it was opened, for the first caller.
     remembered: Option<Remembered>,
-    /// The memories that stand in the file exactly so: what changed since is known without
+    /// The memories that are in the file unchanged: what changed since is known without
     /// encoding it.
     committed: Committed,
     bytes: Bytes,

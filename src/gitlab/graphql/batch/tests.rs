@@ -136,7 +136,7 @@ async fn each_project_that_spoils_the_answer_is_found_wherever_it_stands() {
             .filter(|(_, read)| read.is_err())
             .map(|(id, _)| id.0)
             .collect();
-        // Both ends in vain: no answer at all may come, and time-outs close nothing.
+        // Both fail: no answer at all may come, and time-outs close nothing.
         let wanted = if bad == [1, 50] {
             (1..=50).collect()
         } else {
