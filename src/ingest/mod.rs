@@ -137,7 +137,7 @@ impl Ingest {
                     if source.needs() != Needs::Tier =>
                 {
                     self.observer.failed(activity(source), error.kind());
-                    removed.extend(self.lose(id, &error));
+                    removed.extend(self.stop_tracking(id, &error));
                 }
                 Err(SourceError::Unavailable(why)) => {
                     self.unavailable(&mut part, (source, id), &why);
@@ -308,7 +308,7 @@ impl Ingest {
     }
 
     /// Stops tracking a project that GitLab does not show any more.
-    fn lose(&self, id: ProjectId, error: &SourceError) -> Option<Removed> {
+    fn stop_tracking(&self, id: ProjectId, error: &SourceError) -> Option<Removed> {
         let mut projects = self.registry.lock();
         let removed = projects.remove(id)?;
         tracing::info!(project = %removed.path, "project no longer tracked: {error}");

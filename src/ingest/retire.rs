@@ -28,7 +28,7 @@ pub(super) fn of_refs(
     let mut retired = refs(subject.project, removed.iter(), &after);
     let pipelines = feed.pipelines.iter().map(|facts| &facts.pipeline);
     memory.source_branches.absorb(pipelines, subject.settings);
-    let branches = memory.source_branches.let_go(subject, &after);
+    let branches = memory.source_branches.remove_unused(subject, &after);
     retired.extend(counted(subject.project, &branches));
     let went: Vec<&Text> = names(removed).chain(&branches).collect();
     remember(projects, subject, memory, &went, &after);
@@ -164,7 +164,7 @@ fn quiet_parents(
         let mut others = projects.iter().filter(|(id, _)| *id != subject.id);
         others.any(|(_, other)| other.memory().parents.is_live(started, subject.now))
     };
-    let removed = parents.let_go(subject.now, |parent, started| {
+    let removed = parents.remove_unused(subject.now, |parent, started| {
         let name = &started.parent_ref;
         child_pipelines.is_newest_from(parent, name) || is_there(parent, name) || is_shared(started)
     });

@@ -79,7 +79,7 @@ impl Parents {
 
     /// Forgets what refs started that have started nothing more of it for long, and gives its
     /// labels. `is_kept` is asked with the other project whether it is to stay all the same.
-    pub fn let_go(
+    pub fn remove_unused(
         &mut self,
         now: UnixSeconds,
         is_kept: impl Fn(ProjectId, &Started) -> bool,

@@ -102,7 +102,7 @@ impl SourceBranches {
 
     /// Forgets the source branches that nothing keeps any more, and returns the values of the label
     /// `ref` that went with them. `refs` are those that something is remembered of.
-    pub fn let_go(&mut self, subject: Subject<'_>, refs: &BTreeSet<RefName>) -> Vec<Text> {
+    pub fn remove_unused(&mut self, subject: Subject<'_>, refs: &BTreeSet<RefName>) -> Vec<Text> {
         let mut removed = Vec::new();
         let counted = are_counted(subject.settings);
         self.0.retain(|branch, merge_requests| {

@@ -55,7 +55,7 @@ fn goes(settings: &ProjectSettings, seen: &RefsSeen, refs: &[RefName], days: i64
         now: UnixSeconds(NOW.0 + days * DAY),
     };
     let mut branches = counted();
-    let removed = branches.let_go(subject, &refs.iter().cloned().collect());
+    let removed = branches.remove_unused(subject, &refs.iter().cloned().collect());
     let left = usize::from(removed.is_empty());
     assert_eq!(branches.0.len(), left, "what is gone is forgotten");
     removed
