@@ -75,7 +75,7 @@ struct Held {
     now: [usize; 2],
     most: [usize; 2],
     /// Answers that may go.
-    remove_unused: usize,
+    released: usize,
 }
 
 impl Gate {
@@ -86,7 +86,7 @@ impl Gate {
 
     /// Lets one answer go.
     pub(crate) fn let_one_go(&self) {
-        self.held.lock().unwrap().remove_unused += 1;
+        self.held.lock().unwrap().released += 1;
         self.open.notify_waiters();
     }
 
@@ -103,8 +103,8 @@ impl Gate {
             let open = self.open.notified();
             {
                 let mut held = self.held.lock().unwrap();
-                if held.remove_unused > 0 {
-                    held.remove_unused -= 1;
+                if held.released > 0 {
+                    held.released -= 1;
                     for (index, count) in counts.into_iter().enumerate() {
                         held.now[index] -= count;
                     }
