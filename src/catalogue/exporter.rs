@@ -98,7 +98,7 @@ pub static COLLECTOR_ENABLED: Gauge<CollectorLabels> = Gauge::new(spec(
     "age_collector_enabled",
     "",
     true,
-    "Whether a collector is at work: 1 yes, 0 no.",
+    "Whether a collector is enabled: 1 yes, 0 no.",
 ));
 
 /// This program.

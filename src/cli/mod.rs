@@ -89,7 +89,7 @@ enum Command {
     Run(run::Arguments),
     /// Connects to GitLab and says what `run` would find: version, token, projects, collectors
     Check,
-    /// Asks the exporter that runs on this machine whether it is well: exit code 0, or 1 if not
+    /// Checks the health of the exporter that runs on this machine: exit code 0, or 1 if unhealthy
     Healthcheck(healthcheck::Arguments),
     /// Checks the configuration and says everything that is wrong with it
     Validate,

@@ -40,7 +40,7 @@ pub struct Settings {
     pub discovery: Discovery,
     /// What is collected, and how often.
     pub collectors: Collectors,
-    /// What stands in labels that name people.
+    /// Labels that name people.
     pub labels: Labels,
     /// Settings of every project; each can be overridden per project and per wildcard.
     pub project_defaults: ProjectSettings,
@@ -61,13 +61,13 @@ pub struct Settings {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Log {
-    /// The least important messages that are still written.
+    /// The minimum log level.
     pub level: LogLevel,
     /// How messages are written.
     pub format: LogFormat,
 }
 
-/// The least important log messages that are still written.
+/// The minimum log level.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {

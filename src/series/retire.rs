@@ -12,7 +12,7 @@ use crate::types::{ProjectId, Text};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Retirement {
     /// What is named by these label values: series that have all of these labels with these
-    /// values. Metrics that lack one of the labels are left alone.
+    /// values. Metrics that lack one of the labels are not affected.
     Labels(Vec<(&'static str, Text)>),
     /// A project: its states at once, and the counters and histograms about it. Downstream
     /// pipelines are about the project that started them.

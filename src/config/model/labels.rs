@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::values::{Secret, optional_text};
 
-/// What stands in labels that name people.
+/// Labels that name people.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Labels {

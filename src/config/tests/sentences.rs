@@ -251,7 +251,7 @@ fn every_rule_of_the_file_has_its_sentence() {
         (
             "otel: {metrics: {headers: {a: \"x\\ny\"}}}",
             &[
-                "age.yml:1: otel.metrics.headers has a value for \"a\" that cannot stand in an HTTP header",
+                "age.yml:1: otel.metrics.headers has a value for \"a\" that an HTTP header cannot carry",
             ],
         ),
         (

@@ -16,7 +16,7 @@ use crate::gitlab::error::{Cause, GitLabError};
 use crate::types::ProjectId;
 use size::BatchSize;
 
-/// How long GraphQL is left alone when it did not answer.
+/// How long GraphQL is paused when it did not answer.
 const PAUSE: Duration = Duration::from_secs(600);
 /// Projects that were asked for alone, without success, before it is clear that no project is at fault.
 const SINGLES: usize = 2;
@@ -44,7 +44,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Breaker {
     allowed: bool,
     pause: Duration,
-    /// Until when it is left alone, and why.
+    /// Until when it is paused, and why.
     closed: Mutex<Option<(UnixSeconds, String)>>,
 }
 
@@ -68,7 +68,7 @@ impl Breaker {
         self.allowed && self.reason(now).is_none()
     }
 
-    /// Why GraphQL is left alone for now, though the settings allow it.
+    /// Why GraphQL is paused, though the settings allow it.
     pub(crate) fn reason(&self, now: UnixSeconds) -> Option<String> {
         let closed = lock(&self.closed);
         let (until, reason) = closed.as_ref()?;

@@ -261,7 +261,7 @@ impl CollectorRow {
             CollectorState::Enabled if status.succeeded_at.is_none() => {
                 (Badge::new(Tone::Bad, "failing"), None)
             }
-            CollectorState::Enabled => (Badge::new(Tone::Good, "at work"), None),
+            CollectorState::Enabled => (Badge::new(Tone::Good, "enabled"), None),
             CollectorState::Disabled => (Badge::new(Tone::Calm, "disabled"), None),
             CollectorState::Unavailable { reason } => {
                 (Badge::new(Tone::Warn, "unavailable"), Some(clip(reason)))

@@ -79,7 +79,7 @@ async fn an_outage_costs_few_queries_and_is_left_alone_for_a_while() {
     assert!(read.values().all(Result::is_err));
     assert_eq!(queries, 3, "the whole, its first and its last project");
     let (read, queries) = asked(&batches, 500, NOW, |_| Ok(())).await;
-    assert_eq!((read.len(), queries), (0, 0), "REST stands in");
+    assert_eq!((read.len(), queries), (0, 0), "falling back to REST");
     let (read, _) = asked(&batches, 500, NOW.plus(PAUSE), |_| Ok(())).await;
     assert!(read.len() == 500 && read.values().all(Result::is_ok));
 }
