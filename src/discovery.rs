@@ -169,7 +169,7 @@ impl Discovery {
         }
     }
 
-    /// Looks up what is due, and gives all projects as they are known now.
+    /// Looks up what is due, and returns all projects as they are known now.
     pub async fn discover(
         &mut self,
         scope: Scope,

@@ -23,7 +23,7 @@ const STATUSES: [&str; 7] = [
     "created", "running", "success", "failed", "canceled", "skipped", "blocked",
 ];
 
-/// Takes in what was read: counts each event once, and gives all states.
+/// Takes in what was read: counts each event once, and returns all states.
 pub fn measure(
     subject: Subject<'_>,
     read: &Deployments,

@@ -56,7 +56,7 @@ pub struct Happening<'a> {
     pub event: Event,
 }
 
-/// Takes in what was read and gives what happened, each thing once.
+/// Takes in what was read and returns what happened, each thing once.
 pub fn absorb<'a>(read: &'a MergeRequests, memory: &mut MergeRequestsMemory) -> Vec<Happening<'a>> {
     let mut happenings = Vec::new();
     for (numbers, page) in &read.census {
@@ -139,7 +139,7 @@ fn take<'a>(
     all.insert(one.iid, known);
 }
 
-/// Measures what happened, and gives all states.
+/// Measures what happened, and returns all states.
 pub fn measure(
     subject: Subject<'_>,
     happenings: &[Happening<'_>],

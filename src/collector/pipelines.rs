@@ -67,7 +67,7 @@ pub fn retain_followed<T>(claims: &mut BTreeMap<PipelineId, T>, feed: &Feed) {
     claims.retain(|id, _| followed.contains(id));
 }
 
-/// Seconds from creation to start; GitLab gives null for 0, and for a run that never started.
+/// Seconds from creation to start; GitLab returns null for 0, and for a run that never started.
 #[must_use]
 pub fn queued_seconds(pipeline: &Pipeline) -> Option<f64> {
     pipeline

@@ -120,7 +120,7 @@ pub struct BackfillRead {
 }
 
 impl BackfillRead {
-    /// Takes the step into what is remembered now, and gives what is left of it as the change feed
+    /// Takes the step into what is remembered now, and returns what is left of it as the change feed
     /// would give it.
     #[must_use]
     pub fn take_in(&self, progress: &mut FeedProgress) -> Feed {

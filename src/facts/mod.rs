@@ -110,7 +110,7 @@ pub enum Facts {
 }
 
 impl Facts {
-    /// Notes how far the project has been read. Gives the pipelines that the collectors of the change
+    /// Notes how far the project has been read. Returns the pipelines that the collectors of the change
     /// feed measure, if this has any.
     #[must_use]
     pub fn note_progress(&self, memory: &mut ProjectMemory) -> Option<feed::Feed> {

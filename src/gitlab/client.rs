@@ -173,7 +173,7 @@ impl Client {
         answer::shorten(&self.token.scrub(text))
     }
 
-    /// Sends a call, again where that helps, and gives the successful answer.
+    /// Sends a call, again where that helps, and returns the successful answer.
     pub(crate) async fn send(&self, lane: Lane, call: &Call) -> Result<Answer, GitLabError> {
         let span = call.span(&self.root);
         let result = self.with_retries(lane, call).instrument(span.clone()).await;

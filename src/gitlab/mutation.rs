@@ -109,8 +109,8 @@ pub(crate) fn mutation() -> impl Strategy<Value = Mutation> {
 }
 
 impl Mutation {
-    /// The answer's bytes with the change somewhere at or below `pointer`. With it false: the
-    /// place itself was taken away, is there twice, or is read as null, which is no fault.
+    /// The answer's bytes with the change somewhere at or below `pointer`, and whether it is a fault: not when the
+    /// place itself was removed, is there twice, or is read as null.
     pub(crate) fn apply(&self, answer: &Value, pointer: &str) -> (Vec<u8>, bool) {
         let mut answer = answer.clone();
         let mut places = Vec::new();

@@ -8,7 +8,7 @@ use super::GitLab;
 use super::error::{Cause, GitLabError};
 use super::model::Page;
 
-/// Most items in one page: GitLab gives no more, whatever is asked for.
+/// Most items in one page: GitLab returns no more, whatever is asked for.
 pub(super) const MAX_PAGE: usize = 100;
 
 /// How much of one list is read.

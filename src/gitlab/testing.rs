@@ -198,7 +198,7 @@ impl Fake {
         }
     }
 
-    /// A server that gives these answers in turn, the last one again and again.
+    /// A server that returns these answers in turn, the last one again and again.
     pub(crate) async fn script(replies: Vec<Reply>) -> Self {
         Self::start(move |_, number| replies[number.min(replies.len() - 1)].clone()).await
     }

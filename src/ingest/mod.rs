@@ -347,7 +347,7 @@ impl Ingest {
         }
     }
 
-    /// Takes away what collectors show of projects that they are off for.
+    /// Removes what collectors show of projects that they are off for.
     pub async fn switch_off(&self, now: UnixSeconds) {
         // Memories change only under this lock.
         let mut recorder = self.recorder.lock().await;

@@ -30,7 +30,7 @@ impl Names {
     }
 
     /// Begins a poll. When people are called otherwise than before, all the earlier names go: it
-    /// gives them, for [`Self::end`].
+    /// returns them, for [`Self::end`].
     #[must_use]
     pub fn begin(&mut self, naming: Text) -> Vec<Text> {
         if self.naming == naming {
@@ -45,7 +45,7 @@ impl Names {
         self.last.insert(label.clone(), now) != Some(now)
     }
 
-    /// Ends a poll: gives the names whose series go, those of `earlier` that are not used again
+    /// Ends a poll: returns the names whose series are removed, those of `earlier` that are not used again
     /// among them.
     #[must_use]
     pub fn end(&mut self, earlier: Vec<Text>, now: UnixSeconds) -> Vec<Text> {

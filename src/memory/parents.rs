@@ -77,7 +77,7 @@ impl Parents {
         known.is_some_and(|parent| now.since(parent.last) <= QUIET)
     }
 
-    /// Forgets what refs started that have started nothing more of it for long, and gives its
+    /// Forgets what refs started that have started nothing more of it for long, and returns its
     /// labels. `is_kept` is asked with the other project whether it is to stay all the same.
     pub fn remove_unused(
         &mut self,

@@ -103,7 +103,7 @@ pub struct Projects {
 }
 
 impl Projects {
-    /// Takes in what discovery found; gives the projects that are no longer tracked, also those
+    /// Takes in what discovery found; returns the projects that are no longer tracked, also those
     /// that were removed while no process ran, if the listing was complete.
     pub fn update(
         &mut self,

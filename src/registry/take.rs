@@ -32,7 +32,7 @@ pub struct FreeSlots {
     pub backfill: usize,
 }
 
-/// What [`Projects::take`] gives.
+/// What [`Projects::take`] returns.
 #[derive(Default)]
 pub struct Taken {
     /// Runs to be started.

@@ -159,7 +159,7 @@ pub const fn set(setting: TierSetting) -> Option<Tier> {
     }
 }
 
-/// The tiers that GitLab gives. What it does not give now is taken for unread and asked for again;
+/// The tiers that GitLab returns. What it does not give now is taken for unread and asked for again;
 /// what was known stays. Without any answer nothing else is read either.
 async fn read_tiers(
     gitlab: &GitLab,

@@ -219,7 +219,7 @@ impl<'a> Changing<'a> {
         }
     }
 
-    /// Takes away what is due.
+    /// Removes what is due.
     pub(super) fn sweep(&mut self) -> usize {
         let mut swept = 0;
         let retiring = std::mem::take(&mut self.state.retiring);

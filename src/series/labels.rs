@@ -99,7 +99,7 @@ impl<T> Pool<T> {
         Some(content)
     }
 
-    /// Gives memory back after a peak: free entries at the end go.
+    /// Gives memory back after a peak: free entries at the end are removed.
     fn shrink<K: Hash + ?Sized>(&mut self, key: impl Fn(&T) -> &K) {
         if self.free.len() < 1024 || self.free.len() * 2 < self.entries.len() {
             return;

@@ -211,7 +211,7 @@ impl Table {
         });
     }
 
-    /// The series that [`Table::sweep`] would take away at `now`, for the store to forget first.
+    /// The series that [`Table::sweep`] would remove at `now`, which the store has to forget first.
     #[must_use]
     pub fn due(&self, now: UnixSeconds) -> Vec<RowKey> {
         let state = self.read();

@@ -158,7 +158,7 @@ impl Table {
     /// Walks all series as they are now.
     #[must_use]
     pub fn walk(self: &Arc<Self>, now: UnixSeconds) -> Walk {
-        // Under the lock, so that no writer takes away what this walk is about to see.
+        // Under the lock, so that no writer removes what this walk is about to see.
         let state = self.read();
         self.begin_walk(state.epoch, now)
     }

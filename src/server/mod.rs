@@ -1,7 +1,7 @@
 //! The HTTP server: `/metrics`, `/health`, `/ready`, `/config`, the status page on `/`, and the metrics
 //! explained on `/docs`.
 //!
-//! [`serve`] takes a listener that the caller bound and gives the server as a future and a handle;
+//! [`serve`] takes a listener that the caller bound and returns the server as a future and a handle;
 //! when it ends is the caller's decision. Whatever may take a while (writing metrics, asking for
 //! the status) runs outside the server's own threads, so that no request blocks another.
 

@@ -186,7 +186,7 @@ pub fn sources(
     all.into_iter().filter(is_on).collect()
 }
 
-/// Runs futures side by side, at most `at_once` of them, and gives their results in order.
+/// Runs futures side by side, at most `at_once` of them, and returns their results in order.
 // A `Vec`, not an iterator: a future that holds the closure which makes the others is not `Send`
 // to today's compiler.
 pub(crate) async fn side_by_side<F: Future>(at_once: usize, futures: Vec<F>) -> Vec<F::Output> {

@@ -155,7 +155,7 @@ impl RefsSource {
 
     /// The newest pipelines of refs that exist, are watched, and have no pipeline remembered: the
     /// first poll of the change feed reads the newest pipelines of the project, and a quiet
-    /// branch's may be older. Each ref is asked for once. Gives what was found, the refs asked for
+    /// branch's may be older. Each ref is asked for once. Returns what was found, the refs asked for
     /// so far, and whether some are left.
     async fn newest_of_unseen_refs(
         &self,

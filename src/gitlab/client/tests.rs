@@ -19,7 +19,7 @@ fn project(id: u64) -> String {
     format!(r#"{{"id":{id},"path_with_namespace":"g/p{id}","default_branch":"main"}}"#)
 }
 
-/// Calls a server that gives `replies` in turn; how it ended and how many requests it took.
+/// Calls a server that returns `replies` in turn; how it ended and how many requests it took.
 async fn ask(replies: Vec<Reply>) -> (Result<String, GitLabError>, usize) {
     let fake = Fake::script(replies).await;
     let result = fake.gitlab().metadata().await;

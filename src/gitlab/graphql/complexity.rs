@@ -18,9 +18,9 @@ const PAGE: u64 = 100;
 enum Cost {
     /// One point and its children.
     Plain,
-    /// A resolver that gives one thing: points on top of its children.
+    /// A resolver that returns one thing: points on top of its children.
     Resolver(i64),
-    /// A resolver that gives a page: points on top of its children, then 1 % per item.
+    /// A resolver that returns a page: points on top of its children, then 1 % per item.
     Page(i64),
 }
 

@@ -52,7 +52,7 @@ impl From<Status> for String {
     }
 }
 
-/// A value that one way of reading GitLab gives and another does not.
+/// A value that one way of reading GitLab returns and another does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum Known<T> {
     /// GitLab said so.

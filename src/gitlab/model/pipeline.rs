@@ -67,7 +67,7 @@ pub struct Upstream {
     pub bridge: Text,
 }
 
-/// A pipeline, as GraphQL's `Pipeline` or REST's single pipeline gives it.
+/// A pipeline, as GraphQL's `Pipeline` or REST's single pipeline returns it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pipeline {
     /// Unique id.

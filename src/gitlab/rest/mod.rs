@@ -38,7 +38,7 @@ struct Get {
     endpoint: &'static str,
     segments: Vec<String>,
     query: Vec<(&'static str, String)>,
-    /// Whether GitLab gives a list in pages.
+    /// Whether GitLab returns a list in pages.
     in_pages: bool,
     bounds: Bounds,
 }
@@ -55,7 +55,7 @@ impl Get {
         }
     }
 
-    /// A list that GitLab gives as a whole, however long it is.
+    /// A list that GitLab returns as a whole, however long it is.
     fn in_one_page(mut self) -> Self {
         self.in_pages = false;
         self

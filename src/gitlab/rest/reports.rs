@@ -157,7 +157,7 @@ impl GitLab {
     }
 
     /// Every case of a pipeline's report (`GET /projects/:id/pipelines/:pipeline_id/test_report`):
-    /// GitLab reads the artifacts for it, and gives none after they have expired.
+    /// GitLab reads the artifacts for it, and returns none after they have expired.
     ///
     /// # Errors
     /// Those of any call.

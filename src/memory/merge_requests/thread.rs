@@ -55,7 +55,7 @@ impl Thread {
         self.begun
     }
 
-    /// Takes in the notes that are new, in their order, and gives what happened in them; `counts`
+    /// Takes in the notes that are new, in their order, and returns what happened in them; `counts`
     /// says whether something of this time is an event, or history.
     ///
     /// An act is a reviewer's if its author is neither the merge request's author nor a bot.

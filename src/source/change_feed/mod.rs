@@ -3,7 +3,7 @@
 //! Two phases. *Changes*: one query for many projects says which pipelines moved since their
 //! watermarks. *Details*: jobs and downstream pipelines, only of pipelines that moved or are
 //! active. The collectors `pipelines`, `jobs` and `child_pipelines` all measure this one read.
-//! GraphQL does both in batches; where it is off, refused or failing, REST gives the same facts
+//! GraphQL does both in batches; where it is off, refused or failing, REST returns the same facts
 //! with more calls.
 
 mod backfill;

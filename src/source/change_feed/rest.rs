@@ -122,7 +122,7 @@ impl Rest {
         })
     }
 
-    /// All pages of a listing, or the first; gives whether there are more.
+    /// All pages of a listing, or the first; returns whether there are more.
     async fn list(
         &self,
         target: &Target,

@@ -273,7 +273,7 @@ impl<'a> Poll<'a> {
             .map(|followed| &followed.pipeline)
     }
 
-    /// Whether the labels that only a second way of reading gives are to be asked for now: when
+    /// Whether the labels that only a second way of reading returns are to be asked for now: when
     /// the pipeline has ended or is blocked, and now and then while it runs.
     #[must_use]
     pub fn wants_labels(&self, id: PipelineId, jobs: &[Job], now: UnixSeconds) -> bool {

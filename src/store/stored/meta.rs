@@ -30,7 +30,7 @@ impl Digest {
         self.sum = self.sum.wrapping_add(checksum);
     }
 
-    /// A record is taken away.
+    /// A record is removed.
     pub(in crate::store) const fn remove(&mut self, checksum: u64) {
         self.records = self.records.wrapping_sub(1);
         self.sum = self.sum.wrapping_sub(checksum);

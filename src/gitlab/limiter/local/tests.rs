@@ -30,7 +30,7 @@ fn at_once(at_once: u32) -> Arc<LocalLimiter> {
 }
 
 impl LocalLimiter {
-    /// A call that ends at once; gives how long it waited for the rate.
+    /// A call that ends at once; returns how long it waited for the rate.
     async fn call(&self, lane: Lane, endpoint: &'static str) -> Result<Duration, Exhausted> {
         let turn = self.acquire(lane, Kind::Rest, endpoint).await?;
         Ok(turn.waited)
