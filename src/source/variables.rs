@@ -1,5 +1,9 @@
 //! Variables of the newest pipelines: REST has them, once for each pipeline.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
@@ -20,12 +24,17 @@ const AT_ONCE: usize = 20;
 const CALLS_AT_ONCE: usize = 4;
 /// Projects in one run.
 const BATCH: usize = 20;
+/// How long a project that refused its variables is not asked again: no role and no grant comes by
+/// itself.
+const REFUSAL: Duration = Duration::from_secs(3600);
 
 /// The source.
 pub struct VariablesSource {
     gitlab: GitLab,
     /// Keys of the variables that are shown; validation asks for it where the collector is on.
     regexp: Option<Pattern>,
+    /// Projects that refused, when, and in which words.
+    refusals: Mutex<BTreeMap<ProjectId, (UnixSeconds, String)>>,
 }
 
 impl VariablesSource {
@@ -35,7 +44,21 @@ impl VariablesSource {
         Self {
             gitlab: gitlab.clone(),
             regexp: settings.regexp.clone(),
+            refusals: Mutex::default(),
         }
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, BTreeMap<ProjectId, (UnixSeconds, String)>> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why the project refused lately, if it did.
+    fn refused(&self, project: ProjectId, now: UnixSeconds) -> Option<Unavailable> {
+        let mut refusals = self.refusals();
+        // More than the pause ahead: the clock was set back meanwhile.
+        refusals.retain(|_, (at, _)| now.since(*at) < REFUSAL && at.since(now) <= REFUSAL);
+        let (_, why) = refusals.get(&project)?;
+        Some(Unavailable::Forbidden(why.clone()))
     }
 
     async fn project(
@@ -50,6 +73,9 @@ impl VariablesSource {
         let mut wanted = wanted.unwrap_or_default();
         wanted.truncate(AT_ONCE);
         let project = target.id();
+        if let Some(refused) = self.refused(project, now).filter(|_| !wanted.is_empty()) {
+            return Err(refused.into());
+        }
         let reads = wanted.into_iter().map(|(name, id)| async move {
             let read = self.gitlab.pipeline_variables(project, id).await;
             (name, id, read)
@@ -68,7 +94,12 @@ impl VariablesSource {
                     all.pipelines.push((name, id, page.items));
                 }
                 Err(error) if error.means_gone() => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    if error.is_forbidden() {
+                        self.refusals().insert(project, (now, error.to_string()));
+                    }
+                    return Err(error.into());
+                }
             }
         }
         Ok(all)
