@@ -9,9 +9,9 @@ use tracing::{Instrument, info_span};
 
 use crate::clock::UnixSeconds;
 use crate::config::{Settings, TierSetting};
-use crate::gitlab::GitLab;
 use crate::gitlab::capability::Instance;
 use crate::gitlab::model::{Known, Role};
+use crate::gitlab::{Cause, GitLab};
 use crate::observer::Observer;
 use crate::registry::Registry;
 use crate::types::ProjectId;
@@ -215,7 +215,9 @@ async fn read_tiers(
         }
         Err(error) if error.graphql_unavailable() => {
             tracing::warn!("the tier of {} projects is unknown: {error}", ids.len());
-            unread(RETRY)
+            // What this GitLab lacks comes with another version only.
+            let is_lost = matches!(error.cause, Cause::GraphQlLacks(_));
+            unread(if is_lost { HOLDS } else { RETRY })
         }
         Err(error) => {
             tracing::debug!("the tiers are asked for again: {error}");

@@ -13,7 +13,7 @@ const LIMIT: u64 = 250;
 /// Points that our largest may cost: a field more is a point more for each connection around it.
 const MOST: u64 = 230;
 /// Items of a page where `first` says nothing or more.
-const PAGE: u64 = 100;
+const PAGE: i64 = 100;
 
 /// How a field counts.
 #[derive(Clone, Copy)]
@@ -116,8 +116,9 @@ impl Reckoning<'_> {
                     .arguments
                     .iter()
                     .find(|(name, _)| name == "first")
-                    .and_then(|(_, value)| self.value(value).as_u64());
-                plus(points) * (100 + first.unwrap_or(PAGE).min(PAGE)) / 100
+                    .and_then(|(_, value)| self.value(value).as_i64());
+                let first = first.unwrap_or(PAGE).min(PAGE);
+                plus(points) * 100_u64.saturating_add_signed(first) / 100
             }
         }
     }

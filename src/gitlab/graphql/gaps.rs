@@ -207,7 +207,8 @@ pub const GAPS: &[Gap] = &[
     Gap::new(
         "Project",
         "flowMetrics",
-        "`age_value_stream_lead_time_seconds` and `age_value_stream_cycle_time_seconds` are missing: nothing else has them",
+        "`age_value_stream_lead_time_seconds` and `age_value_stream_cycle_time_seconds` are missing: nothing \
+         else has them; tiers are unknown, unless `gitlab.tier` sets them",
     )
     .until(15, 8)
     .without(Without::NotSent),

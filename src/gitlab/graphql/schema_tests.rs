@@ -1,7 +1,7 @@
 //! Holds the schema subset and every query against GitLab's whole schema.
 
-use std::collections::BTreeSet;
-use std::sync::LazyLock;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use graphql_parser::schema::{self, TypeDefinition};
 
@@ -61,14 +61,20 @@ pub(super) const QUERIES: [(&str, &str); 15] = [
 const NEWER_TYPES: [&str; 2] = ["LicensedFeature", "LicensedFeatureAvailability"];
 
 /// GitLab's schema; `None` where it is absent.
-static WHOLE: LazyLock<Option<Types>> = LazyLock::new(|| schema_of("schema.graphql"));
+static WHOLE: LazyLock<Option<&'static Types>> = LazyLock::new(|| schema_of("schema.graphql"));
 /// That of an older GitLab, which has fields that went since.
-static OLD: LazyLock<Option<Types>> = LazyLock::new(|| schema_of("old/15.8-ee.graphql"));
+static OLD: LazyLock<Option<&'static Types>> = LazyLock::new(|| schema_of("old/15.8-ee.graphql"));
 
-/// One of GitLab's schemas; `None` where it is absent.
-pub(super) fn schema_of(file: &str) -> Option<Types> {
-    let file = truth(&format!("graphql/{file}"))?;
-    Some(Types::parse(&std::fs::read_to_string(file).unwrap()))
+/// One of GitLab's schemas, read once; `None` where it is absent.
+pub(super) fn schema_of(file: &str) -> Option<&'static Types> {
+    static READ: Mutex<BTreeMap<String, &'static Types>> = Mutex::new(BTreeMap::new());
+    let path = truth(&format!("graphql/{file}"))?;
+    let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+    let types = read.entry(file.to_owned()).or_insert_with(|| {
+        let text = std::fs::read_to_string(path).unwrap();
+        Box::leak(Box::new(Types::parse(&text)))
+    });
+    Some(types)
 }
 
 /// A query as it is sent to a GitLab that lacks nothing.

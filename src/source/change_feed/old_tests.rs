@@ -88,7 +88,7 @@ async fn sources_and_merge_requests_that_graphql_does_not_show_come_from_rest_on
         }
         if request.target.contains("/pipelines") {
             let head = |id: u64, source: &str| {
-                json!({"id": id, "iid": id, "ref": "x", "source": source, "status": "running",
+                json!({"id": id, "iid": id, "ref": "x", "source": source, "status": "success",
                     "created_at": "2026-01-05T12:00:00Z", "updated_at": "2026-01-05T12:01:00Z"})
             };
             let heads = json!([
@@ -105,10 +105,10 @@ async fn sources_and_merge_requests_that_graphql_does_not_show_come_from_rest_on
                     7,
                     "refs/merge-requests/42/head",
                     "refs/heads/topic",
-                    "RUNNING"
+                    "SUCCESS"
                 ),
-                pipeline(6, "v1", "refs/tags/v1", "RUNNING"),
-                pipeline(5, "main", "refs/heads/main", "RUNNING"),
+                pipeline(6, "v1", "refs/tags/v1", "SUCCESS"),
+                pipeline(5, "main", "refs/heads/main", "SUCCESS"),
             ]);
             answer(&json!({"moved": page(&moved), "children": page(&json!([]))}))
         })

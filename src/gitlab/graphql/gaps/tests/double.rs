@@ -36,7 +36,7 @@ pub(super) async fn gitlab(file: &str) -> Option<(Fake, Arc<Mutex<Asked>>)> {
     let types = schema_of(file)?;
     let asked = Arc::new(Mutex::new(Asked::default()));
     let noted = Arc::clone(&asked);
-    let fake = Fake::start(move |request, _| reply(&types, request, &noted)).await;
+    let fake = Fake::start(move |request, _| reply(types, request, &noted)).await;
     Some((fake, asked))
 }
 

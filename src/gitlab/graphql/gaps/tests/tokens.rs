@@ -31,7 +31,7 @@ async fn gitlab(operation: &str, field: &'static str) -> Option<Fake> {
         let document = body["query"].as_str().unwrap();
         let answer = match document.contains(field) {
             true => refusal.clone(),
-            false => json!({"data": answer(&types, document, &body["variables"])}),
+            false => json!({"data": answer(types, document, &body["variables"])}),
         };
         Reply::json(answer.to_string())
     });
