@@ -149,3 +149,78 @@ impl Source for VariablesSource {
         fetched(read, Facts::Variables)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::ProjectSettings;
+    use crate::gitlab::model::{Known, Project, RefKind, Status};
+    use crate::gitlab::testing::{Fake, Reply};
+    use crate::memory::ProjectMemory;
+    use crate::memory::history::Remembered;
+    use crate::memory::pipelines::PipelineSnapshot;
+    use crate::memory::refs::RefName;
+    use crate::types::PipelineId;
+
+    const NOW: UnixSeconds = UnixSeconds(1_767_614_400);
+
+    /// A project with a pipeline whose variables were not read.
+    fn target() -> Target {
+        let mut memory = ProjectMemory::default();
+        let name = RefName {
+            kind: RefKind::Branch,
+            name: "main".into(),
+        };
+        let snapshot = PipelineSnapshot {
+            source: "push".into(),
+            status: Status::Success,
+            finished_at: Some(NOW),
+            duration: None,
+            queued: None,
+            coverage: None,
+        };
+        let newest = Remembered {
+            id: PipelineId(7),
+            created_at: NOW,
+            value: snapshot,
+        };
+        memory.pipelines.newest.put(name, newest, 1);
+        Target {
+            tracking: 1,
+            project: Project {
+                id: ProjectId(1),
+                full_path: "group/p".into(),
+                default_branch: Known::Unread,
+                archived: false,
+                last_activity_at: None,
+                role: Known::Unread,
+            },
+            settings: Arc::new(ProjectSettings::default()),
+            memory: Arc::new(memory),
+            tier: Known::Unread,
+            instance: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_project_that_refuses_its_variables_is_asked_again_after_an_hour() {
+        let fake = Fake::script(vec![Reply::status(403, r#"{"message":"403 Forbidden"}"#)]).await;
+        let settings = Variables {
+            regexp: Some("^DEPLOY_".parse().expect("a regular expression")),
+            ..Variables::default()
+        };
+        let source = VariablesSource::new(&settings, &fake.gitlab());
+        for (minutes, asked) in [(0, 1), (1, 1), (59, 1), (61, 2), (62, 2)] {
+            let now = NOW.plus(Duration::from_secs(60 * minutes));
+            let error = source
+                .project(&target(), now)
+                .await
+                .map(|read| read.pipelines.len());
+            let error = error.expect_err("a refusal");
+            assert_eq!(error.kind(), "forbidden", "{error}");
+            assert_eq!(fake.seen().len(), asked, "after {minutes} minutes");
+        }
+    }
+}

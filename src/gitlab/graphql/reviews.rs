@@ -268,3 +268,47 @@ fn counted(node: Counted, mut holes: ProjectHoles<'_>) -> Result<CensusPage, Str
         entries,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::gitlab::graphql::{projects, read};
+
+    /// REST knows bots by their names alone, so the names count here, too.
+    #[test]
+    fn bots_are_known_by_their_names_and_by_what_gitlab_says() {
+        let time = "2026-01-05T12:00:00Z";
+        let user =
+            |username: &str, bot: bool| json!({"username": username, "name": "N", "bot": bot});
+        let note = |id: u64, username: &str, bot: bool| {
+            json!({"id": format!("gid://gitlab/Note/{id}"), "createdAt": time, "system": false,
+                "body": "…", "author": user(username, bot), "systemNoteMetadata": null})
+        };
+        let notes = [
+            note(1, "ada", false),
+            note(2, "renovate-bot", false),
+            note(3, "duo", true),
+        ];
+        let one = json!({"iid": "1", "state": "opened", "draft": false, "conflicts": false,
+            "targetBranch": "main", "createdAt": time, "updatedAt": time,
+            "author": user("project_7_bot_4f1c", false),
+            "reviewers": {"nodes": [user("alert-bot", false)]},
+            "notes": {"nodes": notes, "pageInfo": {"hasNextPage": false}}});
+        let node = json!({"id": "gid://gitlab/Project/1", "mergeRequests":
+            {"nodes": [one], "pageInfo": {"hasNextPage": false}}});
+        let body = json!({"data": {"projects": {"nodes": [node]}}}).to_string();
+        let answer = read(body.as_bytes()).expect("an answer");
+        let batch = projects::read::<queries::MergeRequestReviews>(&[ProjectId(1)], answer);
+        let batch = batch.expect("projects");
+        let one = &batch.items[0].page.items[0];
+        assert!(one.author.as_ref().is_some_and(|author| author.bot));
+        assert!(one.reviewers[0].user.bot);
+        let notes = one.notes.items.iter();
+        let bots: Vec<bool> = notes
+            .filter_map(|note| Some(note.author.as_ref()?.bot))
+            .collect();
+        assert_eq!(bots, [false, true, true]);
+    }
+}

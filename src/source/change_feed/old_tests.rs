@@ -145,8 +145,10 @@ async fn sources_and_merge_requests_that_graphql_does_not_show_come_from_rest_on
     );
     // They are listed again, and nothing is asked of REST for what is known.
     let mut again = first;
-    let mut memory = ProjectMemory::default();
-    memory.feed = read.progress;
+    let memory = ProjectMemory {
+        feed: read.progress,
+        ..ProjectMemory::default()
+    };
     again.memory = Arc::new(memory);
     let queries = fake.seen().len();
     let read = feed.read(&[again], &Tracked::default()).await;
@@ -214,8 +216,10 @@ async fn child_pipelines_that_no_list_has_are_found_by_their_parents_until_they_
                 upstream.map(|upstream| upstream.bridge.to_string()),
             )
         }));
-        let mut memory = ProjectMemory::default();
-        memory.feed = read.progress;
+        let memory = ProjectMemory {
+            feed: read.progress,
+            ..ProjectMemory::default()
+        };
         target.memory = Arc::new(memory);
     }
     let child = |status: &str| {
