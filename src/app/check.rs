@@ -494,3 +494,6 @@ fn named(projects: &[String]) -> String {
         more => format!("{} and {more} more", first.join(", ")),
     }
 }
+
+#[cfg(test)]
+mod tests;
