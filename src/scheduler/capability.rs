@@ -9,9 +9,9 @@ use tracing::{Instrument, info_span};
 
 use crate::clock::UnixSeconds;
 use crate::config::{Settings, TierSetting};
-use crate::gitlab::GitLab;
 use crate::gitlab::capability::Instance;
 use crate::gitlab::model::{Known, Role};
+use crate::gitlab::{Cause, GitLab};
 use crate::observer::Observer;
 use crate::registry::Registry;
 use crate::types::ProjectId;
@@ -37,6 +37,8 @@ struct Times {
     instance_due: UnixSeconds,
     /// Whether they have been asked for with an answer, be it a refusal.
     asked: bool,
+    /// When the grants of a fine-grained token are to be tried.
+    grants_due: UnixSeconds,
 }
 
 impl CapabilityTask {
@@ -64,14 +66,24 @@ impl CapabilityTask {
         let Times {
             instance_due,
             asked,
+            ..
         } = *self.times();
-        instance_due <= now || asked && self.registry.lock().has_tier_due(now)
+        let grants_are_due = self.grants_are_due(now);
+        let projects = self.registry.lock();
+        instance_due <= now
+            || asked && projects.has_tier_due(now)
+            || grants_are_due && projects.iter().next().is_some()
+    }
+
+    fn grants_are_due(&self, now: UnixSeconds) -> bool {
+        self.times().grants_due <= now && self.gitlab.has_fine_grained_token()
     }
 
     /// Keeps the rhythm when the clock is set back.
     pub(super) fn clock_was_set_back(&self, back: Duration) {
         let mut times = self.times();
         times.instance_due = times.instance_due.minus(back);
+        times.grants_due = times.grants_due.minus(back);
     }
 
     /// Asks for what is due.
@@ -85,6 +97,9 @@ impl CapabilityTask {
             let asked = self.times().asked;
             if asked {
                 self.ask_tiers(now).await;
+            }
+            if self.grants_are_due(now) {
+                self.try_grants(now).await;
             }
         }
         .instrument(span)
@@ -113,6 +128,18 @@ impl CapabilityTask {
                 times.asked |= error.status().is_some();
                 times.instance_due = now.plus(RETRY);
             }
+        }
+    }
+
+    /// Tries the grants of a fine-grained token on one project: what GraphQL leaves empty for want of one
+    /// looks like nothing.
+    async fn try_grants(&self, now: UnixSeconds) {
+        let first = self.registry.lock().iter().next().map(|(id, _)| id);
+        let Some(project) = first else { return };
+        self.times().grants_due = now.plus(HOLDS);
+        self.gitlab.try_grants(project).await;
+        for grant in self.gitlab.missing_grants() {
+            tracing::warn!("the token has no grant {grant}");
         }
     }
 
@@ -188,7 +215,9 @@ async fn read_tiers(
         }
         Err(error) if error.graphql_unavailable() => {
             tracing::warn!("the tier of {} projects is unknown: {error}", ids.len());
-            unread(RETRY)
+            // What this GitLab lacks comes with another version only.
+            let is_lost = matches!(error.cause, Cause::GraphQlLacks(_));
+            unread(if is_lost { HOLDS } else { RETRY })
         }
         Err(error) => {
             tracing::debug!("the tiers are asked for again: {error}");
