@@ -129,8 +129,9 @@ impl Batches {
 
     /// Asks for `ids`. A query that fails for what one project may have caused, or for being too much,
     /// is halved at once and asked again, until the project is found: it alone fails, and is left out of
-    /// queries for a while, so that it is not searched for again at every poll. What every query would meet ends it, and is the error of all that are left. Whom no answer names is not found; those
-    /// that GraphQL was not asked for are absent.
+    /// queries for a while, so that it is not searched for again at every poll. What every query would
+    /// meet ends it, and is the error of all that are left. A project that no answer names is not found;
+    /// those that GraphQL was not asked for are absent.
     pub(crate) async fn ask<T, E, A>(
         &self,
         ids: &[ProjectId],

@@ -34,7 +34,7 @@ pub struct Gap {
     /// Whether no fine-grained token can read it, or not without a grant.
     pub fine_grained: bool,
     without: Without,
-    /// What is missing then, or what stands in.
+    /// What is missing then, or what replaces it.
     pub lost: &'static str,
 }
 

@@ -136,7 +136,7 @@ impl Strip<'_> {
     }
 }
 
-/// The gap for which a field stands in.
+/// The gap that this field replaces, if it does.
 fn in_place_of(on: &str, field: &str) -> Option<&'static Gap> {
     GAPS.iter().find(|gap| match gap.without {
         Without::Instead(fields) => gap.on == on && fields.contains(&field),

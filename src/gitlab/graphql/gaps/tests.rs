@@ -83,7 +83,7 @@ fn a_document_that_is_of_no_use_is_not_sent() {
     assert_eq!(strip(document, &[missing]), Stripped::NotSent(missing));
 }
 
-/// What stands in this program about fields is true: each gap is asked for by some document.
+/// The table of gaps has no idle row: some document asks for each of them.
 #[test]
 fn every_gap_is_of_a_field_that_some_document_asks_for() {
     for gap in GAPS {
