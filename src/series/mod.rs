@@ -25,6 +25,7 @@ mod rename;
 mod retire;
 mod table;
 mod walk;
+mod withdraw;
 
 pub use block::Block;
 pub use labels::LabelsView;

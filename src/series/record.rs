@@ -27,6 +27,8 @@ pub struct RowRecord {
     pub value: RecordedValue,
     /// Whether its subject is gone: it leaves when everybody has seen its last change.
     pub retiring: bool,
+    /// Whether it is kept and not shown: GitLab stopped showing its subject.
+    pub withdrawn: bool,
 }
 
 /// What a store finds a series by.
@@ -149,6 +151,7 @@ pub(super) fn record(
         changed: time(row.changed),
         value,
         retiring,
+        withdrawn: false,
     }
 }
 
@@ -178,6 +181,7 @@ impl StagedRow {
             changed: now,
             value: self.value.clone(),
             retiring: false,
+            withdrawn: false,
         }
     }
 }

@@ -51,6 +51,7 @@ fn commit(total: f64) -> Commit {
             changed: NOW,
             value: RecordedValue::Counter(total),
             retiring: false,
+            withdrawn: false,
         }],
         told: NOW,
         ..Commit::default()

@@ -5,17 +5,23 @@
 //! fails, nothing of the run happened: the memories stay as they were and the next look finds the
 //! same events again.
 
+mod withdrawal;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::catalogue::instruments::{Delta, Instruments, InstrumentsError};
-use crate::catalogue::{Collector, Measurement, SeriesKey};
+use crate::catalogue::labels::ProjectLabels;
+use crate::catalogue::{Collector, Measurement, SeriesKey, pipelines};
 use crate::clock::UnixSeconds;
 use crate::collector::Measured;
 use crate::memory::ProjectMemory;
 use crate::series::{Block, Restored, Retirement, Table, Update};
 use crate::store::{Commit, Remembered, Store, StoreError};
 use crate::types::{ProjectId, Text};
+use withdrawal::Kept;
+
+pub use withdrawal::{Return, Withdrawal};
 
 /// What one run brings of one project.
 #[derive(Debug)]
@@ -38,6 +44,7 @@ pub struct Recorder {
     instruments: Instruments,
     table: Arc<Table>,
     store: Arc<dyn Store>,
+    kept: Kept,
 }
 
 /// Why a run was not recorded. It is found again at the next look.
@@ -70,6 +77,7 @@ impl Recorder {
             instruments,
             table,
             store,
+            kept: Kept::default(),
         }
     }
 
@@ -87,9 +95,10 @@ impl Recorder {
         }
         let Remembered {
             projects,
-            rows,
+            mut rows,
             told,
         } = self.store.load().await?;
+        self.kept = Kept::take_from(&mut rows, &projects);
         let Restored {
             rows,
             reborn,
@@ -188,6 +197,38 @@ impl Recorder {
         Ok(())
     }
 
+    /// Shows when projects were last read. Nothing of it is kept.
+    ///
+    /// # Errors
+    /// When the instruments refuse.
+    pub fn note_read(
+        &mut self,
+        projects: &[(ProjectId, Text)],
+        now: UnixSeconds,
+    ) -> Result<(), RecordError> {
+        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 seconds")]
+        let at = now.0 as f64;
+        let states = projects.iter().map(|(_, path)| {
+            let project = path.clone();
+            pipelines::PROJECT_LAST_SUCCESS.set(ProjectLabels { project }, at)
+        });
+        let states: Vec<Measurement> = states.collect();
+        let by_path: HashMap<&str, ProjectId> =
+            projects.iter().map(|(id, path)| (&**path, *id)).collect();
+        let shown = self.instruments.record(&states)?.into_iter();
+        let blocks = shown.filter_map(|delta| {
+            let project = *by_path.get(&**delta.labels.first()?)?;
+            let collector = Collector::Exporter;
+            Some((Block { project, collector }, vec![delta]))
+        });
+        let update = Update {
+            blocks: blocks.collect(),
+            ..Update::default()
+        };
+        self.table.apply(update, now);
+        Ok(())
+    }
+
     /// Takes away the counters and histograms whose subject is gone and that everybody has seen,
     /// and lets births be over.
     ///
@@ -253,7 +294,6 @@ mod tests {
     use super::*;
     use crate::catalogue::buckets::BucketSettings;
     use crate::catalogue::labels::RefSourceLabels;
-    use crate::catalogue::pipelines;
     use crate::series::{RecordedValue, RowRecord, TableSettings};
     use crate::store::MemoryStore;
 
