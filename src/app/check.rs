@@ -11,13 +11,12 @@ use crate::clock::{Clock, UnixSeconds};
 use crate::config::{Config, ProjectSettings};
 use crate::discovery::{Discovery, Scope};
 use crate::gitlab::capability::{Edition, Instance, TokenState};
-use crate::gitlab::graphql::Which;
-use crate::gitlab::model::{Known, Project, Role};
+use crate::gitlab::model::{Known, Permissions, Project, Role};
 use crate::gitlab::{GitLab, GitLabError, NoAccounting, SetupError};
 use crate::scheduler::capability;
 use crate::source::change_feed::ChangeFeed;
 use crate::source::sources;
-use crate::source::{Needs, Target};
+use crate::source::{Needs, Right, Target};
 use crate::types::ProjectId;
 use crate::types::Tier;
 
@@ -36,6 +35,7 @@ pub struct Report {
     projects: Vec<(Project, Arc<ProjectSettings>)>,
     graphql: Result<(), String>,
     tiers: BTreeMap<ProjectId, Known<Tier>>,
+    permissions: BTreeMap<ProjectId, Permissions>,
     collectors: Vec<(Collector, Outlook)>,
     problems: Vec<Problem>,
     now: UnixSeconds,
@@ -92,6 +92,7 @@ pub async fn check(config: &Config, progress: impl Fn(Step)) -> Result<Report, S
         projects: Vec::new(),
         graphql: Ok(()),
         tiers: BTreeMap::new(),
+        permissions: BTreeMap::new(),
         collectors: Vec::new(),
         problems: Vec::new(),
         now,
@@ -140,9 +141,9 @@ impl Report {
 
     async fn discover(&mut self, gitlab: &GitLab, config: &Config) {
         let mut discovery = Discovery::new(gitlab.clone(), &config.projects, &config.wildcards);
-        let (found, errors) = discovery.look(Scope::All, self.now).await;
-        self.projects = found.into_values().collect();
-        for error in errors {
+        let polled = discovery.poll(Scope::All, self.now).await;
+        self.projects = polled.found.into_values().collect();
+        for error in polled.errors {
             self.problem(false, error.to_string());
         }
         if self.projects.is_empty() {
@@ -168,27 +169,20 @@ impl Report {
         for (number, ids) in ids.chunks(GitLab::TIER_PROJECTS).enumerate() {
             progress(Step::Roles(number * GitLab::TIER_PROJECTS, total));
             if gitlab.uses_graphql() {
-                self.roles(gitlab, ids).await;
+                self.permissions(gitlab, ids).await;
             }
             self.tiers(gitlab, config, ids).await;
         }
         progress(Step::Roles(total, total));
     }
 
-    async fn roles(&mut self, gitlab: &GitLab, ids: &[ProjectId]) {
-        match gitlab
-            .project_changes(ids, Which::MovedSince(self.now), 1)
-            .await
-        {
+    async fn permissions(&mut self, gitlab: &GitLab, ids: &[ProjectId]) {
+        match gitlab.permissions(ids).await {
             Ok(batch) => {
-                let roles: BTreeMap<ProjectId, Known<Role>> = batch
-                    .items
-                    .into_iter()
-                    .map(|changes| (changes.project.id, changes.project.role))
-                    .collect();
+                self.permissions.extend(batch.items);
                 for (project, _) in &mut self.projects {
-                    if let Some(role) = roles.get(&project.id) {
-                        project.role = *role;
+                    if let Some(permissions) = self.permissions.get(&project.id) {
+                        project.role = permissions.role;
                     }
                 }
             }
@@ -206,7 +200,7 @@ impl Report {
         match gitlab.project_tiers(ids, instance, self.now).await {
             Ok(batch) => {
                 for project in batch.items {
-                    let tier = project.with_role(self.role(project.id));
+                    let tier = project.with_role(self.reads_as(project.id));
                     let tier = tier.map_or(project.tier, Known::Value);
                     self.tiers.insert(project.id, tier);
                 }
@@ -220,9 +214,9 @@ impl Report {
         }
     }
 
-    fn role(&self, id: ProjectId) -> Known<Role> {
-        let project = self.projects.iter().find(|(project, _)| project.id == id);
-        project.map_or(Known::Unread, |(project, _)| project.role)
+    fn reads_as(&self, id: ProjectId) -> Known<Role> {
+        let permissions = self.permissions.get(&id);
+        permissions.map_or(Known::Unread, Permissions::reads_as)
     }
 
     fn collectors(&mut self, config: &Config, gitlab: &GitLab) {
@@ -239,7 +233,10 @@ impl Report {
                         why.map(|why| why.to_string())
                     })
                 }
-                (true, _) => self.outlook(collector, below_reporter),
+                (true, _) => self.outlook(collector, |target| {
+                    let why = target.forbids(Right::Pipelines);
+                    why.map(|why| why.to_string())
+                }),
             };
             self.collectors.push((collector, outlook));
         }
@@ -261,6 +258,12 @@ impl Report {
                 settings: Arc::clone(settings),
                 memory: Arc::default(),
                 tier: self.tiers.get(&project.id).copied().unwrap_or_default(),
+                permissions: self
+                    .permissions
+                    .get(&project.id)
+                    .copied()
+                    .unwrap_or_default(),
+                permitted_at: self.now,
                 instance: instance.clone(),
             };
             let why = match settings.interval(collector) {
@@ -277,14 +280,6 @@ impl Report {
         }
         Outlook::Sees { seen, blind }
     }
-}
-
-/// Pipelines and jobs need this role. One that is not known hides nothing for sure; public projects
-/// show their CI to everybody.
-fn below_reporter(target: &Target) -> Option<String> {
-    let role = target.project.role.value()?;
-    let needs = Role::REPORTER;
-    (role < needs).then(|| format!("the token's role is below {}", needs.name()))
 }
 
 impl fmt::Display for Report {

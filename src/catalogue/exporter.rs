@@ -2,8 +2,8 @@
 
 use super::labels::{
     ApiEndpointLabels, ApiRequestLabels, ApiStatusLabels, BuildLabels, CollectorErrorLabels,
-    CollectorLabels, GitLabLabels, MetricLabels, NoLabels, OtlpExportLabels, PriorityLabels,
-    QueryLabels, WebhookLabels,
+    CollectorLabels, CollectorReasonLabels, GitLabLabels, MetricLabels, NoLabels, OtlpExportLabels,
+    PriorityLabels, QueryLabels, WebhookLabels,
 };
 use super::{Buckets, Collector, Counter, Desc, Gauge, Histogram, Spec};
 use crate::types::Tier;

@@ -6,7 +6,7 @@ mod failures;
 mod removal;
 mod take;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod timer;
 
 use std::collections::{BTreeMap, BTreeSet};

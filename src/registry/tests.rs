@@ -85,7 +85,7 @@ fn at(seconds: i64) -> UnixSeconds {
     UnixSeconds(START.0 + seconds)
 }
 
-pub(super) fn project(id: u64) -> Project {
+pub(crate) fn project(id: u64) -> Project {
     Project {
         id: ProjectId(id),
         full_path: format!("group/p{id}").into(),
@@ -94,7 +94,7 @@ pub(super) fn project(id: u64) -> Project {
         is_scheduled_for_deletion: false,
         last_activity_at: None,
         role: Known::Unread,
-        features: Features::default(),
+        features: crate::gitlab::model::Features::default(),
     }
 }
 
@@ -229,7 +229,11 @@ fn one_that_went_and_came_back_waits_for_the_run_that_holds_it() {
     let mut projects = tracking([1]);
     let first = projects.take(&feed(), START, ROOM).batches;
     let first = first[0].targets[0].clone();
-    assert!(projects.remove(ProjectId(1)).is_some());
+    assert!(
+        projects
+            .remove(ProjectId(1), Reason::NotSelected, START)
+            .is_some()
+    );
     projects.update(found([1]), at(10));
     assert_eq!(
         taken(&mut projects, at(10)),

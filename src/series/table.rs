@@ -381,7 +381,11 @@ impl Table {
     }
 
     /// Changes the table in one epoch, then tidies up and tells of metrics that became full.
-    fn change<T>(&self, now: UnixSeconds, change: impl FnOnce(&mut Changing<'_>) -> T) -> T {
+    pub(super) fn change<T>(
+        &self,
+        now: UnixSeconds,
+        change: impl FnOnce(&mut Changing<'_>) -> T,
+    ) -> T {
         let mut state = self.write();
         // Walks begin under the read lock, so none begins meanwhile.
         let walks = {
@@ -444,7 +448,7 @@ impl State {
     }
 
     /// What a store shall remember of a living row.
-    fn record(&self, family: &Family, slot: usize, retiring: bool) -> RowRecord {
+    pub(super) fn record(&self, family: &Family, slot: usize, retiring: bool) -> RowRecord {
         record(family, &self.labels, &self.projects, slot, retiring)
     }
 

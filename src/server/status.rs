@@ -394,6 +394,7 @@ mod tests {
             looked_at: 4,
             failing: 1,
             late: Duration::from_secs(40),
+            removals_pending: 0,
         };
         assert_eq!(page.counts, counts);
     }

@@ -163,6 +163,7 @@ pub(super) fn readiness(count: usize) -> Readiness {
             looked_at: count,
             failing: 0,
             late: Duration::ZERO,
+            removals_pending: 0,
         },
     }
 }

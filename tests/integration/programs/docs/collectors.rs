@@ -60,6 +60,8 @@ fn target(config: &Config, role: Role, tier: Tier) -> Target {
         settings: Arc::new(config.project_defaults.clone()),
         memory: Arc::default(),
         tier: Known::Value(tier),
+        permissions: Permissions::default(),
+        permitted_at: UnixSeconds::default(),
         instance: None,
     }
 }
