@@ -121,7 +121,7 @@ impl Clock {
         u64::try_from(nanos).unwrap_or(0)
     }
 
-    /// Sets a manual clock; the system's clock is left alone.
+    /// Sets a manual clock; the system's clock does not change.
     pub fn set(&self, now: UnixSeconds) {
         if let Self::Manual(seconds) = self {
             seconds.store(now.0, Ordering::SeqCst);

@@ -12,7 +12,7 @@
 //! - [`facts`]: what sources hand to collectors; [`memory`]: what is remembered of a project.
 //! - [`collector`]: pure functions from facts and memory to events and states, one file each.
 //! - [`people`]: how people are called in labels.
-//! - [`ingest`]: what follows a run: measure, retire, record; [`observer`] is told of every run.
+//! - [`ingest`]: what follows a run: measure, retire, record; [`observer`] is notified of every run.
 //! - [`recorder`]: records, commits, shows, in this order.
 //! - [`store`]: what must not be lost, behind one trait, in types of its own.
 //! - [`catalogue`]: every metric as data, with its labels, buckets and instruments.

@@ -1,4 +1,4 @@
-//! What runs tell about themselves: the exporter's own metrics are made of it.
+//! What runs report about themselves: the source of the exporter's own metrics.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,8 @@ use crate::gitlab::capability::Instance;
 use crate::registry::Priority;
 use crate::types::Tier;
 
-/// Hears of every run. All collectors and sources are timed and counted here, none does it itself.
+/// Is notified of every run. All collectors and sources are timed and counted here, none does it
+/// itself.
 pub trait Observer: Send + Sync {
     /// A run took this long for a collector (`collector_type`). Called within the run's span.
     fn ran(&self, activity: Activity, took: Duration);
@@ -37,7 +38,7 @@ pub trait Observer: Send + Sync {
     fn availability(&self, _collector: Collector, _available: bool) {}
 }
 
-/// Hears nothing: for tests of other things.
+/// Ignores everything: for tests of other things.
 #[derive(Debug)]
 pub struct NoObserver;
 

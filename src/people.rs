@@ -9,17 +9,17 @@ use ring::hmac;
 use crate::config::{Labels, PeopleNames};
 use crate::types::Text;
 
-/// What everybody is called where people are not told apart: one series for all, so that its
-/// counter is the sum.
-pub const EVERYBODY: &str = "all";
-/// What somebody without a name is called.
+/// The name of all people where they are not distinguished: one series for all, so that its counter
+/// is the sum.
+pub const ALL_PEOPLE: &str = "all";
+/// The name of a person without a name.
 const NAMELESS: &str = "unknown";
 /// How a mark begins, and no user name.
 const MARK: char = '#';
 /// Bytes of a hash that are shown, two hexadecimal characters each.
 const HASH_BYTES: usize = 8;
 
-/// Somebody with an account in GitLab.
+/// A user with an account in GitLab.
 #[derive(Clone, Copy, Debug)]
 pub struct Person<'a> {
     /// User name.
@@ -46,12 +46,12 @@ enum Naming {
     Username,
     Name,
     Hash(hmac::Key),
-    Nobody,
+    Hidden,
 }
 
 impl People {
-    /// By `labels.people`. Validation sees to it that there is a key for `hash`; without one nobody
-    /// is called anything.
+    /// By `labels.people`. Validation ensures that there is a key for `hash`; without one no name is
+    /// shown.
     #[must_use]
     pub fn new(settings: &Labels) -> Self {
         Self(match (settings.people, &settings.people_hash_key) {
@@ -60,7 +60,7 @@ impl People {
             (PeopleNames::Hash, Some(key)) => {
                 Naming::Hash(hmac::Key::new(hmac::HMAC_SHA256, key.expose().as_bytes()))
             }
-            (PeopleNames::Hash, None) | (PeopleNames::None, _) => Naming::Nobody,
+            (PeopleNames::Hash, None) | (PeopleNames::None, _) => Naming::Hidden,
         })
     }
 
@@ -72,7 +72,7 @@ impl People {
             Naming::Name if person.name.trim().is_empty() => shown(person.username),
             Naming::Name => shown(person.name),
             Naming::Hash(key) => hash(key, person.username),
-            Naming::Nobody => EVERYBODY.into(),
+            Naming::Hidden => ALL_PEOPLE.into(),
         }
     }
 
@@ -85,12 +85,12 @@ impl People {
                 "" => hash(key, author.name),
                 email => hash(key, &email.to_lowercase()),
             },
-            Naming::Nobody => EVERYBODY.into(),
+            Naming::Hidden => ALL_PEOPLE.into(),
         }
     }
 
-    /// What the label values of users depend on: when it is not what it was, series bear labels
-    /// that nobody is called by any more. It gives no key away.
+    /// What the label values of users depend on: when it changes, series carry labels that are no
+    /// longer in use. It does not reveal the key.
     #[must_use]
     pub fn naming(&self) -> Text {
         match &self.0 {
@@ -98,7 +98,7 @@ impl People {
             Naming::Name => "name".into(),
             // No user name and no e-mail address is empty.
             Naming::Hash(key) => format!("hash {}", hash(key, "")).into(),
-            Naming::Nobody => "none".into(),
+            Naming::Hidden => "none".into(),
         }
     }
 
@@ -112,9 +112,9 @@ impl People {
     }
 }
 
-/// What stands for a user in remembered state, where a name would be more than is needed. It is the
-/// same under every setting, so that a change of `labels.people` mixes nobody up, and another with
-/// every `salt`. It is no secret: who has a list of user names can try them.
+/// What identifies a user in remembered state, where a name would be more than is needed. It is the
+/// same under every setting, so that a change of `labels.people` confuses no users, and different for
+/// every `salt`. It is no secret: a list of user names is enough to try them.
 #[must_use]
 pub fn mark(salt: &str, username: &str) -> Text {
     let key = hmac::Key::new(hmac::HMAC_SHA256, salt.as_bytes());
@@ -219,10 +219,10 @@ mod tests {
     }
 
     #[test]
-    fn without_a_key_nobody_is_shown() {
+    fn without_a_key_no_name_is_shown() {
         let people = people(PeopleNames::Hash, None);
-        assert_eq!(&*people.label(&ADA), EVERYBODY);
-        assert_eq!(&*people.author_label(&AUTHOR), EVERYBODY);
+        assert_eq!(&*people.label(&ADA), ALL_PEOPLE);
+        assert_eq!(&*people.author_label(&AUTHOR), ALL_PEOPLE);
     }
 
     #[test]
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn another_naming_is_told_apart_where_labels_differ() {
+    fn another_naming_is_detected_where_labels_differ() {
         let all = [
             people(PeopleNames::Username, None),
             people(PeopleNames::Name, None),

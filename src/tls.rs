@@ -15,7 +15,7 @@ pub enum CertificateError {
     /// It holds none.
     #[error("there is no PEM certificate in it")]
     Empty,
-    /// One of them is broken; a good one beside it does not hide that.
+    /// One of them is broken; a good one next to it does not hide that.
     #[error("{0}")]
     Broken(String),
 }

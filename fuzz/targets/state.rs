@@ -54,7 +54,7 @@ fn good() -> Vec<u8> {
     };
     let commit = Commit {
         rows: (0..20).map(row).collect(),
-        told: NOW,
+        committed_at: NOW,
         ..Commit::default()
     };
     RUNTIME.block_on(store.commit(commit)).expect("it is kept");
@@ -96,7 +96,7 @@ fuzz_target!(|bytes: &[u8]| {
                 cardinality_limit: 10,
                 buckets: BucketSettings::default(),
             });
-            let _ = table.restore(remembered.rows, remembered.told, NOW);
+            let _ = table.restore(remembered.rows, remembered.committed_at, NOW);
             for format in [Format::Text, Format::OpenMetrics] {
                 let stream = TextStream::new(table.walk(NOW), Vec::new(), format, false);
                 assert!(stream.into_iter().all(|chunk| chunk.is_ok()));

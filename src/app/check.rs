@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::rooms;
+use super::part_settings;
 use crate::catalogue::Collector;
 use crate::clock::{Clock, UnixSeconds};
 use crate::config::{Config, ProjectSettings};
@@ -36,7 +36,7 @@ pub struct Report {
     graphql: Result<(), String>,
     tiers: BTreeMap<ProjectId, Known<Tier>>,
     permissions: BTreeMap<ProjectId, Permissions>,
-    collectors: Vec<(Collector, Outlook)>,
+    collectors: Vec<(Collector, Visibility)>,
     problems: Vec<Problem>,
     now: UnixSeconds,
 }
@@ -50,7 +50,7 @@ struct Problem {
 
 /// What a collector will be able to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Outlook {
+enum Visibility {
     Disabled,
     /// It has something of this many projects, and for these reasons nothing of others.
     Sees {
@@ -72,7 +72,7 @@ pub enum Step {
     Roles(usize, usize),
 }
 
-/// Checks the connection and everything the configuration needs of it; `progress` hears of each
+/// Checks the connection and everything the configuration needs of it; `progress` is called with each
 /// step.
 ///
 /// # Errors
@@ -80,7 +80,11 @@ pub enum Step {
 pub async fn check(config: &Config, progress: impl Fn(Step)) -> Result<Report, SetupError> {
     let clock = Clock::System;
     let now = clock.now();
-    let gitlab = GitLab::new(&rooms::gitlab(config), Arc::new(NoAccounting), clock)?;
+    let gitlab = GitLab::new(
+        &part_settings::gitlab(config),
+        Arc::new(NoAccounting),
+        clock,
+    )?;
     progress(Step::Instance);
     let instance = gitlab.instance().await;
     progress(Step::Token);
@@ -126,7 +130,7 @@ impl Report {
         match &self.token {
             Err(error) => {
                 let text = error.to_string();
-                // Said once: the token is asked for at the same address.
+                // Reported once: the token is asked for at the same address.
                 if self.instance.is_ok() {
                     self.problem(true, text);
                 }
@@ -225,29 +229,29 @@ impl Report {
         for collector in Collector::ALL {
             let mut own = sources.iter();
             let own = own.find(|source| source.collectors().contains(&collector));
-            let outlook = match (config.enabled_anywhere(collector), own) {
-                (false, _) => Outlook::Disabled,
+            let visibility = match (config.enabled_anywhere(collector), own) {
+                (false, _) => Visibility::Disabled,
                 (true, Some(source)) if source.needs() == Needs::Tier => {
-                    self.outlook(collector, |target| {
+                    self.visibility(collector, |target| {
                         let why = source.unavailable(target);
                         why.map(|why| why.to_string())
                     })
                 }
-                (true, _) => self.outlook(collector, |target| {
+                (true, _) => self.visibility(collector, |target| {
                     let why = target.forbids(Right::Pipelines);
                     why.map(|why| why.to_string())
                 }),
             };
-            self.collectors.push((collector, outlook));
+            self.collectors.push((collector, visibility));
         }
     }
 
     /// Of which projects a collector has something, as far as that is known without a call.
-    fn outlook(
+    fn visibility(
         &self,
         collector: Collector,
         why_not: impl Fn(&Target) -> Option<String>,
-    ) -> Outlook {
+    ) -> Visibility {
         let instance = self.instance.as_ref().ok().cloned().map(Arc::new);
         let mut seen = 0;
         let mut blind: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -278,7 +282,7 @@ impl Report {
                 None => seen += 1,
             }
         }
-        Outlook::Sees { seen, blind }
+        Visibility::Sees { seen, blind }
     }
 }
 
@@ -299,8 +303,8 @@ impl fmt::Display for Report {
             self.write_token(f)?;
             self.write_projects(f)?;
             writeln!(f, "Collectors")?;
-            for (collector, outlook) in &self.collectors {
-                writeln!(f, "  {:16} {outlook}", collector.as_str())?;
+            for (collector, visibility) in &self.collectors {
+                writeln!(f, "  {:16} {visibility}", collector.as_str())?;
             }
         }
         for problem in &self.problems {
@@ -382,7 +386,7 @@ fn counted<'a>(counts: impl Iterator<Item = (&'a str, usize)>) -> String {
         .join(", ")
 }
 
-impl fmt::Display for Outlook {
+impl fmt::Display for Visibility {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Disabled => f.write_str(OFF),

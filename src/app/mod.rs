@@ -1,13 +1,13 @@
 //! Wires the parts together: start-up, readiness, and the order of shutdown.
 //!
-//! Start: table and own metrics, telemetry, GitLab client, store, recorder, scheduler, push,
-//! server. Shutdown, within [`SHUTDOWN_DEADLINE`]: the scheduler lets go of the calls under way,
-//! what is being recorded is shown, a last push carries it, spans and logs are flushed, and the
-//! server answers until then.
+//! Start: table and own metrics, telemetry, GitLab client, store, recorder, scheduler, push, server.
+//! Shutdown, within [`SHUTDOWN_DEADLINE`]: the scheduler cancels the calls under way, what is being
+//! recorded is shown, a last push carries it, spans and logs are flushed, and the server answers
+//! until then.
 
 pub mod check;
+mod part_settings;
 mod probe;
-mod rooms;
 mod status;
 mod watch;
 
@@ -91,17 +91,17 @@ pub struct App {
 /// What is done with the state file at the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StateFile {
-    /// It is gone on with.
+    /// It is restored.
     #[default]
     GoOn,
-    /// It is put aside, and the exporter starts anew (`--state-reset`).
+    /// It is put aside, and the exporter starts with an empty state (`--state-reset`).
     Reset,
 }
 
 impl App {
-    /// Puts an exporter together, with the state of its state file, if it has one; makes no call
-    /// and listens nowhere. Waits up to a minute for a state file that another process holds:
-    /// `tell` hears of it.
+    /// Puts an exporter together, with the state of its state file, if it has one; makes no call and
+    /// listens nowhere. Waits up to a minute for a state file that another process holds; `notify` is
+    /// called then.
     ///
     /// # Errors
     /// When the state file cannot be used, or the SDK refuses a metric of the catalogue.
@@ -109,13 +109,13 @@ impl App {
         config: Config,
         clock: Clock,
         state: StateFile,
-        tell: impl FnMut(Opening),
+        notify: impl FnMut(Opening),
     ) -> Result<Self, StartError> {
-        let file = match rooms::state(&config, state) {
-            Some(settings) => Some(FileStore::open(&settings, &clock, tell)?),
+        let file = match part_settings::state(&config, state) {
+            Some(settings) => Some(FileStore::open(&settings, &clock, notify)?),
             None => None,
         };
-        let table = Table::new(&rooms::table(&config));
+        let table = Table::new(&part_settings::table(&config));
         let types: Vec<&'static str> = config
             .enabled_collectors()
             .map(Collector::as_str)
@@ -124,10 +124,13 @@ impl App {
         let own = OwnMetrics::new(Arc::clone(&table), &clock, &types, &Cause::KINDS)?;
         let (instance_id, store): (_, Arc<dyn Store>) = match file {
             Some(file) => (file.instance_id().to_owned(), Arc::new(file)),
-            None => (rooms::instance_id(&config), Arc::<MemoryStore>::default()),
+            None => (
+                part_settings::instance_id(&config),
+                Arc::<MemoryStore>::default(),
+            ),
         };
         Ok(Self {
-            secrets: rooms::secrets(&config),
+            secrets: part_settings::secrets(&config),
             watch: Arc::new(Watch::new(
                 Arc::clone(&own),
                 clock.clone(),
@@ -148,8 +151,8 @@ impl App {
     /// When no client can be made for an OTLP target.
     pub fn install_telemetry(&self) -> Result<Guard, StartError> {
         let settings = TelemetrySettings {
-            logs: rooms::logs(&self.config),
-            traces: rooms::traces(&self.config),
+            logs: part_settings::logs(&self.config),
+            traces: part_settings::traces(&self.config),
             resource: self.resource(),
             secrets: self.secrets.clone(),
             exports: Arc::clone(&self.watch) as _,
@@ -176,11 +179,11 @@ impl App {
             ..
         } = &self;
         let gitlab = GitLab::new(
-            &rooms::gitlab(config),
+            &part_settings::gitlab(config),
             Arc::clone(watch) as _,
             clock.clone(),
         )?;
-        let instruments = Instruments::new(&rooms::buckets(config))?;
+        let instruments = Instruments::new(&part_settings::buckets(config))?;
         let mut recorder = Recorder::new(instruments, Arc::clone(table), Arc::clone(&self.store));
         let remembered = recorder.restore(clock.now()).await?;
         let scheduler = Scheduler::new(
@@ -241,7 +244,7 @@ impl App {
             return Ok(None);
         };
         let settings = PushSettings {
-            otlp: rooms::otlp(target),
+            otlp: part_settings::otlp(target),
             interval: target.interval,
             resource: self.resource(),
             max_message_bytes: MAX_MESSAGE_BYTES,
@@ -301,6 +304,6 @@ impl Running {
 
 fn ended<T>(part: &'static str, result: Result<T, tokio::task::JoinError>) {
     if let Err(error) = result {
-        tracing::error!("{part} ended badly: {error}");
+        tracing::error!("{part} task failed: {error}");
     }
 }

@@ -13,9 +13,9 @@ use crate::telemetry::process::OwnMetrics;
 
 /// How long what was found holds.
 const HOLDS: Duration = Duration::from_secs(24 * 3600);
-/// How soon a failed look is repeated.
+/// How soon a failed poll is repeated.
 const RETRY: Duration = Duration::from_secs(60);
-/// How often the clock is looked at.
+/// How often the clock is checked.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Asks, and remembers the answer.
@@ -57,7 +57,7 @@ impl Probe {
                     due = due.min(now);
                 }
                 if due <= now {
-                    due = now.plus(match traced(self.look(&mut failure)).await {
+                    due = now.plus(match traced(self.poll(&mut failure)).await {
                         true => HOLDS,
                         false => RETRY,
                     });
@@ -76,8 +76,8 @@ impl Probe {
         *self.token.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Asks once; whether that worked. The same failure is said once.
-    async fn look(&self, failure: &mut Option<String>) -> bool {
+    /// Asks once; whether that worked. The same failure is logged once.
+    async fn poll(&self, failure: &mut Option<String>) -> bool {
         match self.gitlab.token_state().await {
             Ok(token) => {
                 *failure = None;
@@ -103,9 +103,9 @@ impl Probe {
     }
 }
 
-/// Traces a look like the scheduler's tasks: one task, one run, a span for each call.
-async fn traced(look: impl Future<Output = bool>) -> bool {
+/// Traces a poll like the scheduler's tasks: one task, one run, a span for each call.
+async fn traced(poll: impl Future<Output = bool>) -> bool {
     let task = tracing::info_span!("task", otel.name = "probe", task = "probe");
     let run = tracing::info_span!(parent: &task, "run", otel.name = "probe run");
-    look.instrument(run).instrument(task).await
+    poll.instrument(run).instrument(task).await
 }

@@ -17,7 +17,7 @@ use crate::telemetry::otlp::{CountExports, Outcome as Exported, Signal};
 use crate::telemetry::process::OwnMetrics;
 use crate::types::Tier;
 
-/// Hears of runs and calls.
+/// Observes runs and calls.
 pub(super) struct Watch {
     own: Arc<OwnMetrics>,
     clock: Clock,
@@ -31,7 +31,7 @@ pub(super) struct Watch {
 pub(super) struct Seen {
     /// By `collector_type`.
     pub(super) collectors: BTreeMap<&'static str, Runs>,
-    /// Whether discovery has ended once, well or not.
+    /// Whether discovery has ended once, successfully or not.
     pub(super) discovered: bool,
     /// Whether the store took the last commit.
     pub(super) store_up: Option<bool>,

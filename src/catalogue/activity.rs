@@ -13,7 +13,7 @@ pub enum Activity {
     Refs,
     /// Asking for version, edition and tiers.
     Capability,
-    /// Removing series and rows whose subject is gone.
+    /// Removing series and rows whose subject was removed.
     Cleanup,
 }
 

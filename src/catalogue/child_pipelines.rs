@@ -15,8 +15,8 @@ pipeline that a downstream pipeline starts has that one as its parent, to any de
 `include_child_pipelines: false` there are neither these metrics nor child pipelines among the
 others.
 
-What a ref started leaves with the ref. Of a ref that nobody watches in the parent's project, or of a
-project that is not tracked, nobody says so: what it started in another project leaves when it has
+What a ref started leaves with the ref. For a ref that the parent's project does not watch, or of a
+project that is not tracked, that is unknown: what it started in another project leaves when it has
 started nothing for 30 days, but for the newest pipeline of a ref.",
     role: "Reporter",
     tier: "Free",

@@ -1,4 +1,4 @@
-//! What is known of a collector beside its metrics.
+//! What is known of a collector besides its metrics.
 
 use super::Desc;
 

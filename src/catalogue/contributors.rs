@@ -32,7 +32,7 @@ pub static COMMITS: Counter<AuthorLabels> = Counter::new(spec(
     true,
     "Commits of the author that came to the default branch since the exporter first saw the \
      branch, each once; merge commits are left out, as in GitLab's list of contributors. After a \
-     forced push only commits written since the look before it count.",
+     forced push only commits written since the poll before it count.",
 ));
 
 /// Lines added.

@@ -15,9 +15,9 @@ ratio, not a percentage.
 
 All figures are over 30 calendar days, the current one included. Computed ones take UTC days; GitLab
 takes the days of the instance's time zone. Medians are medians of daily medians, for each
-environment by itself, as GitLab reckons them. A tier without a deployment has the frequency 0 and no
+environment by itself, as computed by GitLab. A tier without a deployment has the frequency 0 and no
 lead time; a project in which nothing was deployed and nothing failed has no failure rate. A computed
-lead time is shown once it is known of every deployment what it shipped, which takes some looks where
+lead time is shown once it is known of every deployment what it shipped, which takes some polls where
 there are hundreds. Where a project has several production environments, a computed failure rate
 counts an incident once; GitLab's own may count it again for each of them.",
     role: "Reporter",
@@ -78,7 +78,7 @@ pub static SOURCE: Gauge<ProjectSourceLabels> = Gauge::new(spec(
     "age_dora_source",
     "",
     false,
-    "Always 1; the label source tells whether the project's DORA figures are GitLab's own \
+    "Always 1; the label source shows whether the project's DORA figures are GitLab's own \
      (gitlab, needs Ultimate) or computed by its definitions from deployments, merge requests \
      and incidents (computed).",
 ));

@@ -156,7 +156,7 @@ macro_rules! entry {
                 Self { desc: Desc { implemented: false, ..desc }, labels }
             }
 
-            #[allow(dead_code, reason = "gauges are never born without a value")]
+            #[allow(dead_code, reason = "gauges are never initialized without a value")]
             fn measurement(&'static self, labels: L, value: f64) -> Measurement {
                 Measurement { desc: &self.desc, labels: labels.into_values(), value }
             }

@@ -101,7 +101,7 @@ pub static INFO: Gauge<EnvironmentInfoLabels> = Gauge::new(spec(
     "age_environment_info",
     "",
     false,
-    "Always 1; the labels tell the environment's tier, state and address.",
+    "Always 1; the labels carry the environment's tier, state and address.",
 ));
 
 /// This file's entries, in the order of `/metrics`.

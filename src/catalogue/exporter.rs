@@ -116,7 +116,7 @@ pub static COLLECTOR_ENABLED: Gauge<CollectorLabels> = Gauge::new(spec(
     "age_collector_enabled",
     "",
     true,
-    "Whether a collector is at work: 1 yes, 0 no.",
+    "Whether a collector is enabled: 1 yes, 0 no.",
 ));
 
 /// This program.
@@ -124,7 +124,7 @@ pub static BUILD_INFO: Gauge<BuildLabels> = Gauge::new(spec(
     "age_build_info",
     "",
     false,
-    "Always 1; the labels tell the version of the exporter.",
+    "Always 1; the labels carry the version of the exporter.",
 ));
 
 /// GitLab.
@@ -132,7 +132,7 @@ pub static GITLAB_INFO: Gauge<GitLabLabels> = Gauge::new(spec(
     "age_gitlab_info",
     "",
     false,
-    "Always 1; the labels tell address, version and edition of GitLab.",
+    "Always 1; the labels carry address, version and edition of GitLab.",
 ));
 
 /// Last success.
@@ -165,7 +165,7 @@ pub static TASKS_LAG: Gauge<PriorityLabels> = Gauge::new(spec(
     "age_tasks_lag_seconds",
     "s",
     false,
-    "How much later than due the latest task is that waits, by priority: urgent (somebody or an event \
+    "How much later than due the latest task is that waits, by priority: urgent (a user or an event \
      awaits it), current (what moves now), backfill (first readings and history, which never delay the \
      others). 0 when none waits.",
 ));

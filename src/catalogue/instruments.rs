@@ -32,7 +32,7 @@ pub const MAX_BATCH: usize = 250;
 /// The attribute of the point into which the SDK folds what exceeds its limit.
 const OVERFLOW: &str = "otel.metric.overflow";
 
-/// The label values of a batch, to find the shared text of what the SDK gives back.
+/// The label values of a batch, to find the shared text of what the SDK returns.
 type Texts<'a> = HashMap<&'a str, &'a Text>;
 
 /// What changed in one series.

@@ -11,7 +11,7 @@ pub static COLLECTOR: CollectorDesc = CollectorDesc {
     title: "Jobs",
     about: "\
 A *run* is a job that started and ended; each retry is a run of its own. Jobs that were skipped,
-that wait for somebody to play them, or that were canceled before they started have a status and no
+that wait for a manual start, or that were canceled before they started have a status and no
 run. The queue time is the wait for a runner alone, from the moment the job could have started.
 The gauges describe the newest job of a name in the newest pipeline of the ref.
 

@@ -14,7 +14,7 @@ pub trait Labels {
     fn into_values(self) -> LabelValues;
 }
 
-/// Whether names stand in ascending order without repeats.
+/// Whether names are in ascending order without repeats.
 const fn is_sorted(keys: &[&str]) -> bool {
     let mut i = 1;
     while i < keys.len() {

@@ -10,13 +10,13 @@ pub static COLLECTOR: CollectorDesc = CollectorDesc {
     about: "\
 Times are GitLab's own time stamps. The clock of a merge request starts when it is created, drafts
 included, and stops at its merge or closing. A *review* is a note, an approval or a review action of
-somebody who is neither the author nor a bot. A *review cycle* is a push after a review, followed by
+a person who is neither the author nor a bot. A *review cycle* is a push after a review, followed by
 another review.
 
 Target branches that the rules for branches watch are shown while they exist; others while a merge
 request into them is open or ended in the last 30 days. Open merge requests are read as a whole once
 an hour: a conflict, which leaves no trace, and a deleted merge request show that much later. Where
-GraphQL is refused, REST does not tell lines, files and commits, and their histograms stand still.",
+GraphQL is refused, REST does not return lines, files and commits, and their histograms do not change.",
     role: "Reporter",
     tier: "Free",
     requests: "one query for 50 projects; hourly one more for all that are open",
@@ -51,7 +51,7 @@ pub static TIME_TO_FIRST_REVIEW: Histogram<TargetBranchLabels> = Histogram::new(
         "age_mr_time_to_first_review_seconds",
         "s",
         true,
-        "Time from creation to the first note, approval or review action of somebody who is \
+        "Time from creation to the first note, approval or review action of a person who is \
          neither the author nor a bot; observed once, when it happens.",
     ),
     Buckets::Configured,
@@ -193,7 +193,7 @@ pub static TIME_TO_APPROVE: Histogram<TargetBranchLabels> = Histogram::new(
         "age_mr_time_to_approve_seconds",
         "s",
         false,
-        "Time from creation to the first approval by somebody who is neither the author nor a bot; \
+        "Time from creation to the first approval by a person who is neither the author nor a bot; \
          observed once, when it happens.",
     ),
     Buckets::Configured,

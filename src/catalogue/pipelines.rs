@@ -19,7 +19,7 @@ sum by (project) (increase(age_pipeline_duration_seconds_count{status="success"}
 ```
 
 The duration is GitLab's own: the time in which jobs of the pipeline or of its downstream pipelines
-ran. The clock stands while nothing runs, for example until somebody plays a manual job. The queue
+ran. The time while nothing runs does not count, for example until a user starts a manual job. The queue
 time is from the pipeline's creation to its first job's start; a run without any started job has
 none.
 
@@ -27,7 +27,7 @@ The gauges describe the newest pipeline of a ref, whatever started it. Child pip
 here with `source="parent_pipeline"`, but never described by these gauges."#,
     role: "Reporter",
     tier: "Free",
-    requests: "one GraphQL query looks at 100 projects",
+    requests: "one GraphQL query reads 100 projects",
     entries: ENTRIES,
 };
 
@@ -48,7 +48,7 @@ pub static DURATION: Histogram<RefSourceStatusLabels> = Histogram::new(
         "age_pipeline_duration_seconds",
         "s",
         true,
-        "Duration of finished pipeline runs as GitLab reckons it: running time of the pipeline's \
+        "Duration of finished pipeline runs as computed by GitLab: running time of the pipeline's \
          own and all its downstream jobs, waiting left out. One observation per finished run; its \
          count by status gives success rates.",
     ),

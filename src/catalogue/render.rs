@@ -78,9 +78,9 @@ pub fn table() -> String {
     out
 }
 
-/// Where the collectors' sections stand in the guide.
+/// The place of the collectors' sections in the guide.
 const COLLECTORS: &str = "<!-- collectors -->";
-/// Where the table of the exporter's own metrics stands there.
+/// The place of the table of the exporter's own metrics there.
 const EXPORTER: &str = "<!-- exporter -->";
 
 /// `docs/metrics.md`: the guide with a section for each collector.

@@ -105,7 +105,7 @@ pub static LAST_ACTIVITY_TIMESTAMP: Gauge<ProjectLabels> = Gauge::new(spec(
     "age_repository_last_activity_timestamp",
     "s",
     false,
-    "When somebody was last active in the project, in seconds since the Unix epoch; GitLab notes \
+    "When a user was last active in the project, in seconds since the Unix epoch; GitLab notes \
      it at most once an hour, and pipelines do not count.",
 ));
 
@@ -154,7 +154,7 @@ pub static INFO: Gauge<RepositoryInfoLabels> = Gauge::new(spec(
     "age_repository_info",
     "",
     false,
-    "Always 1; the labels tell the default branch, the visibility and whether the project is \
+    "Always 1; the labels carry the default branch, the visibility and whether the project is \
      archived.",
 ));
 

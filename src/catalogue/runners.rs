@@ -57,7 +57,7 @@ pub static INFO: Gauge<RunnerInfoLabels> = Gauge::new(spec(
     "age_runner_info",
     "",
     false,
-    "Always 1; the labels tell version, platform and architecture of the runner's managers, one \
+    "Always 1; the labels carry version, platform and architecture of the runner's managers, one \
      series per different set of them; by GraphQL of its first 20 managers.",
 ));
 

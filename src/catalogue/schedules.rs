@@ -32,7 +32,7 @@ pub static ACTIVE: Gauge<ScheduleLabels> = Gauge::new(spec(
     false,
     "Whether the pipeline schedule is switched on: 1 yes, 0 no. The label schedule is its \
      description; of several with one description on one ref all but the oldest have their id \
-     beside it. Needs Reporter in private projects.",
+     appended. Needs Reporter in private projects.",
 ));
 
 /// Next run.
@@ -41,7 +41,7 @@ pub static NEXT_RUN_TIMESTAMP: Gauge<ScheduleLabels> = Gauge::new(spec(
     "s",
     false,
     "When the pipeline schedule is to run next, in seconds since the Unix epoch, as GitLab \
-     reckons it from the schedule's own time zone; absent for one that is switched off.",
+     computes it from the schedule's own time zone; absent for one that is switched off.",
 ));
 
 /// Status of the last run.

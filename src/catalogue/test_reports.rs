@@ -138,7 +138,7 @@ pub static CASE_DURATION: Histogram<CaseLabels> = Histogram::new(
         true,
         "Seconds that a test case took, by GitLab's test report, once for each end of a pipeline \
          that is among the remembered ones of the ref (max_pipelines_per_ref) and was not before \
-         the project's first look; skipped cases did not run. Merge requests stand under their \
+         the project's first poll; skipped cases did not run. Merge requests stand under their \
          number. Only with collectors.test_reports.include_test_cases.",
     ),
     Buckets::Fixed(&[0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0]),

@@ -50,7 +50,7 @@ fn labels_are_sorted_few_and_not_reserved() {
     }
 }
 
-/// A metric in no list would be measured, and nobody would see it.
+/// A metric in no list would be measured and never shown.
 #[test]
 fn what_is_declared_is_listed() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/catalogue");

@@ -15,7 +15,7 @@ const LONGEST_LINE: usize = 256;
 /// What to ask.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Ask /ready, which says no until the first look at GitLab has ended; /health without it
+    /// Ask /ready, which says no until the first poll of GitLab has finished; /health without it
     #[arg(long)]
     ready: bool,
 }
@@ -39,7 +39,7 @@ pub(super) fn run(
     match status {
         200 => Ok(writeln!(out, "{word}: {url} answers 200")?),
         503 if arguments.ready => Err(failed(format!(
-            "{url} answers 503: the first look at GitLab has not ended"
+            "{url} answers 503: the first poll of GitLab has not finished"
         ))),
         other => Err(failed(format!("{url} answers {other}"))),
     }
@@ -61,7 +61,7 @@ fn ask(address: &ListenAddress, path: &str, timeout: Duration) -> Result<(String
             Ok(connection) => {
                 return match status(connection, &candidate, path, deadline) {
                     Ok(status) => Ok((url, status)),
-                    Err(error) => Err(format!("{url} gives no answer ({error})")),
+                    Err(error) => Err(format!("{url} gives no usable response ({error})")),
                 };
             }
             // The first candidate is the likely one.
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
     use crate::config::Flag;
 
-    /// Somebody who listens and answers the first request so; `None` never answers.
+    /// A listener that answers the first request so; `None` never answers.
     fn server(answer: Option<&'static str>) -> (String, thread::JoinHandle<String>) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -187,7 +187,7 @@ mod tests {
             (
                 true,
                 "503 Service Unavailable",
-                Err("not ready: URL/ready answers 503: the first look at GitLab has not ended"),
+                Err("not ready: URL/ready answers 503: the first poll of GitLab has not finished"),
             ),
         ] {
             let answer = format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n");
@@ -231,7 +231,7 @@ mod tests {
         let (code, said) = check(&address, false).unwrap_err();
         assert_eq!(code, 1);
         assert!(
-            said.ends_with("gives no answer (this is no HTTP)"),
+            said.ends_with("gives no usable response (this is no HTTP)"),
             "{said}"
         );
         served.join().unwrap();
@@ -246,7 +246,10 @@ mod tests {
         let (address, served) = server(None);
         let parsed = address.parse().unwrap();
         let said = ask(&parsed, "/health", Duration::from_millis(50)).unwrap_err();
-        assert!(said.contains("/health gives no answer ("), "{said}");
+        assert!(
+            said.contains("/health gives no usable response ("),
+            "{said}"
+        );
         served.join().unwrap();
     }
 

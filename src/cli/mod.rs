@@ -85,11 +85,11 @@ fn assignment(text: &str) -> Result<Assignment, String> {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Collects from GitLab, serves metrics and pushes them, until it is told to stop
+    /// Collects from GitLab, serves metrics and pushes them, until it is stopped
     Run(run::Arguments),
     /// Connects to GitLab and says what `run` would find: version, token, projects, collectors
     Check,
-    /// Asks the exporter that runs on this machine whether it is well: exit code 0, or 1 if not
+    /// Checks the health of the exporter that runs on this machine: exit code 0, or 1 if unhealthy
     Healthcheck(healthcheck::Arguments),
     /// Checks the configuration and says everything that is wrong with it
     Validate,
@@ -104,7 +104,7 @@ pub fn main() -> ExitCode {
     let done = Cli::parse().run(Environment::of_process(), &mut std::io::stdout());
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads the output has seen enough, as in `config | head`.
+        // The reader of the output has seen enough, as in `config | head`.
         Err(CliError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");

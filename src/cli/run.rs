@@ -1,4 +1,4 @@
-//! `run`: collects, serves and pushes until it is told to stop.
+//! `run`: collects, serves and pushes until it is stopped.
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
@@ -46,13 +46,13 @@ async fn exporter(config: Config, state: StateFile) -> Result<(), CliError> {
     let url = config.gitlab.url.clone();
     // Logs are set up when it is known who this is, which the state says.
     let mut said = Vec::new();
-    let tell = |opening: Opening| {
+    let notify = |opening: Opening| {
         if matches!(opening, Opening::Waiting { .. }) {
             eprintln!("{opening}");
         }
         said.push(opening);
     };
-    let app = App::new(config, Clock::System, state, tell).map_err(failed)?;
+    let app = App::new(config, Clock::System, state, notify).map_err(failed)?;
     let telemetry = app.install_telemetry().map_err(failed)?;
     for opening in said {
         tracing::info!("{opening}");
@@ -81,7 +81,7 @@ fn bind(address: &ListenAddress) -> Result<TcpListener, CliError> {
     }
     let why = last.map_or_else(|| "no such address".to_owned(), |error| error.to_string());
     Err(CliError::Failed(format!(
-        "server.listen_address: {address} cannot be listened on ({why}); is another program there? \
+        "server.listen_address: {address}: cannot bind ({why}): is the address already in use? \
          Choose another with --server-listen-address"
     )))
 }
@@ -101,7 +101,7 @@ fn listen(candidate: &str) -> io::Result<TcpListener> {
     Err(last.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
 }
 
-/// All of IPv6 and with it all of IPv4. Windows, and Linux when told so, would leave IPv4 out.
+/// All of IPv6 and with it all of IPv4. Windows, and Linux when configured so, would leave IPv4 out.
 fn listen_on_both(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
     socket.set_only_v6(false)?;

@@ -170,7 +170,8 @@ fn count(pipeline: &Pipeline, new: NewEvents, labels: ChildLabels, out: &mut Mea
     if new.created {
         out.events.push(metric::RUN_COUNT.add(labels.clone(), 1.0));
     } else {
-        out.births.push(metric::RUN_COUNT.series(labels.clone()));
+        out.initializations
+            .push(metric::RUN_COUNT.series(labels.clone()));
     }
     if !pipeline.status.is_terminal() {
         return;
@@ -180,7 +181,8 @@ fn count(pipeline: &Pipeline, new: NewEvents, labels: ChildLabels, out: &mut Mea
             out.events
                 .push(metric::DURATION.observe(labels.clone(), duration));
         } else {
-            out.births.push(metric::DURATION.series(labels.clone()));
+            out.initializations
+                .push(metric::DURATION.series(labels.clone()));
         }
     }
     if let Some(queued) = queued_seconds(pipeline) {
@@ -188,7 +190,8 @@ fn count(pipeline: &Pipeline, new: NewEvents, labels: ChildLabels, out: &mut Mea
             out.events
                 .push(metric::QUEUED_DURATION.observe(labels, queued));
         } else {
-            out.births.push(metric::QUEUED_DURATION.series(labels));
+            out.initializations
+                .push(metric::QUEUED_DURATION.series(labels));
         }
     }
 }

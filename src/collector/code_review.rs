@@ -64,14 +64,14 @@ pub fn measure(
     measured
         .states
         .push(metric::PENDING_COUNT.set(project, pending));
-    let gone = names.end(earlier, subject.now).into_iter();
-    let gone = gone.map(|reviewer| {
+    let removed = names.end(earlier, subject.now).into_iter();
+    let removed = removed.map(|reviewer| {
         Retirement::Labels(vec![
             ("project", subject.project.clone()),
             ("reviewer", reviewer),
         ])
     });
-    (measured, gone.collect())
+    (measured, removed.collect())
 }
 
 fn labels(subject: Subject<'_>, reviewer: Text) -> ReviewerLabels {
@@ -87,7 +87,7 @@ fn note(subject: Subject<'_>, reviewer: &Text, names: &mut Names, measured: &mut
         return;
     }
     let labels = labels(subject, reviewer.clone());
-    measured.births.extend([
+    measured.initializations.extend([
         metric::TURNAROUND.series(labels.clone()),
         metric::APPROVAL_COUNT.series(labels.clone()),
         metric::REQUESTED_COUNT.series(labels.clone()),

@@ -1,13 +1,13 @@
 //! `contributors`: commits to the default branch and their lines, by author.
 //!
-//! The newest commit at the first look is remembered: what leads to it is history. From then on
+//! The newest commit at the first poll is remembered: what leads to it is history. From then on
 //! what is reachable from the newest commit and not from the one counted up to is new, so a commit
 //! is met once however many pushes and merges bring it. Merge commits are left out, as in GitLab's
 //! own list of contributors.
 //!
 //! # Forced pushes
 //! When the commits that are new do not stand on what was seen before, the branch was rewritten:
-//! old commits come again under new hashes. What was written before the last look was counted or is
+//! old commits come again under new hashes. What was written before the last poll was counted or is
 //! history, and is not counted; what was written since is. A branch that is set back counts
 //! nothing, nor does it when it comes forward again. Commits that were counted, went with a forced
 //! push and come back by a merge are known by their hashes, the last few hundred of them.
@@ -38,18 +38,18 @@ pub fn measure(
     follow(subject, people, &read.branch, memory, &mut out);
     memory.read_at = Some(read.read_at);
     memory.activity = read.activity;
-    let gone = memory.names.end(earlier, subject.now).into_iter();
-    let gone = gone.map(|author| {
+    let removed = memory.names.end(earlier, subject.now).into_iter();
+    let removed = removed.map(|author| {
         let project = subject.project.clone();
         Retirement::Labels(vec![("project", project), ("author", author)])
     });
     Measures {
-        retirements: gone.collect(),
+        retirements: removed.collect(),
         ..Measures::new(Collector::Contributors, out)
     }
 }
 
-/// Goes where the branch went.
+/// Follows the branch.
 fn follow(
     subject: Subject<'_>,
     people: &People,
@@ -94,7 +94,7 @@ fn note(subject: Subject<'_>, author: Text, memory: &mut ContributorsMemory, out
     }
     let labels = labels(subject, &author);
     let series = [&metric::COMMITS, &metric::ADDITIONS, &metric::DELETIONS];
-    out.births
+    out.initializations
         .extend(series.map(|metric| metric.series(labels.clone())));
 }
 
@@ -133,7 +133,7 @@ fn count(
     }
 }
 
-/// Whether one of these commits follows what was seen before: the branch went on from there.
+/// Whether one of these commits follows what was seen before: the branch continued from there.
 fn stands_on(begun: &Begun, commits: &[Commit]) -> bool {
     let mut parents = commits.iter().flat_map(|commit| &commit.parents);
     parents.any(|parent| *parent == begun.base || *parent == begun.tip)

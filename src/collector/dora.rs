@@ -1,4 +1,4 @@
-//! `dora`: the four figures by tier of environment, GitLab's own or reckoned by its definitions.
+//! `dora`: the four figures by tier of environment, GitLab's own or computed by its definitions.
 
 #[cfg(test)]
 mod tests;
@@ -14,7 +14,7 @@ use crate::memory::dora::computed::Period;
 
 /// The figures are GitLab's own: a value of the label `source`.
 pub const GITLAB: &str = "gitlab";
-/// The figures are reckoned here: a value of the label `source`.
+/// The figures are computed here: a value of the label `source`.
 pub const COMPUTED: &str = "computed";
 
 /// Takes in what was read, and shows the figures.

@@ -23,14 +23,14 @@ const STATUSES: [&str; 7] = [
     "created", "running", "success", "failed", "canceled", "skipped", "blocked",
 ];
 
-/// Takes in what was read: counts each event once, and gives all states.
+/// Takes in what was read: counts each event once, and returns all states.
 pub fn measure(
     subject: Subject<'_>,
     read: &Deployments,
     memory: &mut EnvironmentsMemory,
 ) -> Measures {
     let mut measured = Measured::default();
-    let mut gone = list(subject, read, memory, &mut measured);
+    let mut removed = list(subject, read, memory, &mut measured);
     let mut deployments: Vec<&Deployment> = read.deployments.iter().collect();
     deployments.sort_by_key(|deployment| deployment.id);
     for deployment in deployments {
@@ -39,7 +39,7 @@ pub fn measure(
             Some(known) => known.take(deployment),
             // Stopped, deleted or not watched: its counts are seen once more, and then it goes.
             None if read.environments.is_some() => {
-                gone.insert(deployment.environment_name.clone());
+                removed.insert(deployment.environment_name.clone());
             }
             None => {}
         }
@@ -56,11 +56,11 @@ pub fn measure(
         }
     }
     for known in memory.known.values() {
-        gone.remove(&known.environment.name);
+        removed.remove(&known.environment.name);
         states(subject, known, &mut measured.states);
     }
     let mut measures = Measures::new(Collector::Environments, measured);
-    measures.retirements = gone
+    measures.retirements = removed
         .into_iter()
         .map(|name| {
             Retirement::Labels(vec![
@@ -72,16 +72,16 @@ pub fn measure(
     measures
 }
 
-/// Takes the list of environments in; gives the names of those that went.
+/// Takes the list of environments in; returns the names of removed ones.
 fn list(
     subject: Subject<'_>,
     read: &Deployments,
     memory: &mut EnvironmentsMemory,
     measured: &mut Measured,
 ) -> BTreeSet<Text> {
-    let mut gone = BTreeSet::new();
+    let mut removed = BTreeSet::new();
     let Some(environments) = &read.environments else {
-        return gone;
+        return removed;
     };
     let mut before = std::mem::take(&mut memory.known);
     for environment in environments {
@@ -93,10 +93,10 @@ fn list(
             None => {
                 let labels = labels(subject, &environment.name);
                 measured
-                    .births
+                    .initializations
                     .push(metric::DEPLOYMENT_COUNT.series(labels.clone()));
                 measured
-                    .births
+                    .initializations
                     .push(metric::DEPLOYMENT_DURATION.series(labels));
                 RememberedEnvironment {
                     environment: environment.clone(),
@@ -109,8 +109,8 @@ fn list(
         };
         memory.known.insert(environment.id, known);
     }
-    gone.extend(before.into_values().map(|known| known.environment.name));
-    gone
+    removed.extend(before.into_values().map(|known| known.environment.name));
+    removed
 }
 
 fn labels(subject: Subject<'_>, environment: &Text) -> EnvironmentLabels {

@@ -152,7 +152,9 @@ impl Events<'_> {
             if counts {
                 self.out.events.push(metric::FAILURES.add(failure, 1.0));
             } else {
-                self.out.births.push(metric::FAILURES.series(failure));
+                self.out
+                    .initializations
+                    .push(metric::FAILURES.series(failure));
             }
         }
         if job.started_at.is_some() {
@@ -174,7 +176,11 @@ impl Events<'_> {
             project: labels.project.clone(),
             runner_type: runner_type.into(),
         };
-        let Measured { events, births, .. } = self.out;
+        let Measured {
+            events,
+            initializations,
+            ..
+        } = self.out;
         if counts {
             events.push(metric::RUN_COUNT.add(labels.clone(), 1.0));
             if let Some(duration) = job.duration {
@@ -185,13 +191,13 @@ impl Events<'_> {
                 events.push(metric::QUEUED_DURATION.observe(labels, queued));
             }
         } else {
-            births.push(metric::RUN_COUNT.series(labels.clone()));
+            initializations.push(metric::RUN_COUNT.series(labels.clone()));
             if job.duration.is_some() {
-                births.push(metric::DURATION.series(run));
-                births.push(metric::COMPUTE_SECONDS.series(compute));
+                initializations.push(metric::DURATION.series(run));
+                initializations.push(metric::COMPUTE_SECONDS.series(compute));
             }
             if job.queued_duration.is_some() {
-                births.push(metric::QUEUED_DURATION.series(labels));
+                initializations.push(metric::QUEUED_DURATION.series(labels));
             }
         }
     }
@@ -215,7 +221,7 @@ impl Events<'_> {
                     .push(metric::RETRIES.add(self.labels(job), 1.0));
             } else {
                 self.out
-                    .births
+                    .initializations
                     .push(metric::RETRIES.series(self.labels(job)));
             }
         }
@@ -233,7 +239,9 @@ impl Events<'_> {
                     .events
                     .push(metric::FLAKY.add(self.labels(job), 1.0));
             } else {
-                self.out.births.push(metric::FLAKY.series(self.labels(job)));
+                self.out
+                    .initializations
+                    .push(metric::FLAKY.series(self.labels(job)));
             }
         }
     }

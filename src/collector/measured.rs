@@ -12,7 +12,7 @@ pub struct Measured {
     /// Rises of counters and observations of histograms, each counted once.
     pub events: Vec<Measurement>,
     /// Series that history names: they are shown at 0.
-    pub births: Vec<SeriesKey>,
+    pub initializations: Vec<SeriesKey>,
     /// All states of this collector and project; they replace the earlier ones as a block.
     pub states: Vec<Measurement>,
 }
@@ -21,7 +21,7 @@ impl Measured {
     /// How many series it names.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.events.len() + self.births.len() + self.states.len()
+        self.events.len() + self.initializations.len() + self.states.len()
     }
 
     /// Whether it names none.
@@ -38,14 +38,14 @@ pub struct Measures {
     pub collector: Collector,
     /// What it measured.
     pub measured: Measured,
-    /// Series whose subject is gone.
+    /// Series whose subject was removed.
     pub retirements: Vec<Retirement>,
     /// Why it has nothing of this project, while others that measure the same read do.
     pub unavailable: Option<Unavailable>,
 }
 
 impl Measures {
-    /// What a collector measured; nothing is gone.
+    /// What a collector measured; nothing was removed.
     #[must_use]
     pub fn new(collector: Collector, measured: Measured) -> Self {
         Self {
@@ -59,10 +59,10 @@ impl Measures {
 
 /// The skeleton of all collectors on the change feed.
 pub trait FeedCollector {
-    /// What it remembers of a project between two looks.
+    /// What it remembers of a project between two polls.
     type Memory: Clone + Default;
 
-    /// Takes in what was read: claims and counts events, births what history names, remembers.
+    /// Takes in what was read: claims and counts events, initializes what history names, remembers.
     fn absorb(
         &self,
         subject: Subject<'_>,

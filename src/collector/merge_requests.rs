@@ -2,8 +2,8 @@
 //!
 //! What moved is read with all its notes, and again for a while: the touch of a merge request is
 //! throttled. So open merge requests and those that moved lately are remembered, each with the last
-//! note that was taken in. What is not remembered is told from history by the floor: an event
-//! before it is history or was counted.
+//! note that was taken in. For what is not remembered the floor separates events from history: an
+//! event before it is history or was counted.
 //!
 //! Target branches are shown while they exist, if the rules for branches watch them; others only
 //! while something is open or ended lately, so that stacked merge requests leave nothing behind.
@@ -56,7 +56,7 @@ pub struct Happening<'a> {
     pub event: Event,
 }
 
-/// Takes in what was read and gives what happened, each thing once.
+/// Takes in what was read and returns what happened, each thing once.
 pub fn absorb<'a>(read: &'a MergeRequests, memory: &mut MergeRequestsMemory) -> Vec<Happening<'a>> {
     let mut happenings = Vec::new();
     for (numbers, page) in &read.census {
@@ -102,9 +102,9 @@ fn take<'a>(
         Some(known) => (known.merged_at, known.closed_at, known.thread),
         None => (None, None, Thread::default()),
     };
-    let told = thread.has_begun();
+    let has_begun = thread.has_begun();
     let acts = thread.take(one, |at| {
-        told || read.floor.is_some_and(|floor| at >= floor)
+        has_begun || read.floor.is_some_and(|floor| at >= floor)
     });
     let mut events = Vec::new();
     if !remembered && counts(one.created_at) {
@@ -139,7 +139,7 @@ fn take<'a>(
     all.insert(one.iid, known);
 }
 
-/// Measures what happened, and gives all states.
+/// Measures what happened, and returns all states.
 pub fn measure(
     subject: Subject<'_>,
     happenings: &[Happening<'_>],
@@ -149,15 +149,15 @@ pub fn measure(
     for happening in happenings {
         count(subject, happening, &mut measured.events);
     }
-    let gone = branches(subject, happenings, memory, &mut measured);
+    let removed = branches(subject, happenings, memory, &mut measured);
     states(subject, memory, &mut measured.states);
-    let gone = gone.into_iter().map(|branch| {
+    let removed = removed.into_iter().map(|branch| {
         Retirement::Labels(vec![
             ("project", subject.project.clone()),
             ("target_branch", branch),
         ])
     });
-    (measured, gone.collect())
+    (measured, removed.collect())
 }
 
 fn labels(subject: Subject<'_>, branch: &Text) -> TargetBranchLabels {
@@ -214,7 +214,7 @@ fn ended(
     observe(&metric::NOTES, happening.of.comments.map(float));
 }
 
-/// Keeps the target branches that have series: births those that come, gives those that go.
+/// Keeps the target branches that have series: initializes new ones, returns removed ones.
 fn branches(
     subject: Subject<'_>,
     happenings: &[Happening<'_>],
@@ -244,7 +244,9 @@ fn branches(
     }
     for (branch, at) in used {
         if !memory.branches.contains_key(&branch) {
-            measured.births.extend(births(subject, &branch));
+            measured
+                .initializations
+                .extend(initializations(subject, &branch));
         }
         let known = memory.branches.entry(branch).or_default();
         *known = at.max(*known);
@@ -255,25 +257,25 @@ fn branches(
         .filter(|one| one.is_open())
         .map(|one| &one.target_branch)
         .collect();
-    let is_gone = |branch: &Text, used: UnixSeconds| {
+    let is_removed = |branch: &Text, used: UnixSeconds| {
         !open.contains(branch)
             && match watches_branch(branch, subject.settings) {
                 true => subject.refs.misses_branch(branch, used),
                 false => subject.now.since(used) > UNWATCHED,
             }
     };
-    let mut gone = Vec::new();
+    let mut removed = Vec::new();
     memory.branches.retain(|branch, used| {
-        let goes = is_gone(branch, *used);
+        let goes = is_removed(branch, *used);
         if goes {
-            gone.push(branch.clone());
+            removed.push(branch.clone());
         }
         !goes
     });
-    gone
+    removed
 }
 
-fn births(subject: Subject<'_>, branch: &Text) -> impl Iterator<Item = SeriesKey> {
+fn initializations(subject: Subject<'_>, branch: &Text) -> impl Iterator<Item = SeriesKey> {
     const HISTOGRAMS: [&Histogram<TargetBranchLabels>; 10] = [
         &metric::TIME_TO_MERGE,
         &metric::TIME_TO_FIRST_REVIEW,

@@ -1,11 +1,11 @@
 //! One file per collector: a pure function from what a source read to measurements.
 //!
-//! A collector gets facts, settings, what it remembered and *now*; it gives back events, births,
-//! states and what to remember. It does no I/O, asks no clock and keeps no globals.
+//! A collector gets facts, settings, what it remembered and *now*; it returns events,
+//! initializations, states and what to remember. It does no I/O, reads no clock and keeps no globals.
 //!
 //! # When an event counts
 //! [`PipelineFacts::counts`](crate::facts::feed::PipelineFacts::counts) is the one rule. An event counts when its time is not before the
-//! pipeline's floor and nobody has claimed it. The floor is the later of the project's first look
+//! pipeline's floor and it is not claimed yet. The floor is the later of the project's first poll
 //! and the watermark less the overlap, as they were when the pipeline began to be followed: what
 //! is older has been counted already or is history. While a pipeline is followed its claims are
 //! kept and its floor stands, so an event may wait for its labels as long as it must; once it is

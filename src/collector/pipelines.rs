@@ -67,7 +67,7 @@ pub fn retain_followed<T>(claims: &mut BTreeMap<PipelineId, T>, feed: &Feed) {
     claims.retain(|id, _| followed.contains(id));
 }
 
-/// Seconds from creation to start; GitLab gives null for 0, and for a run that never started.
+/// Seconds from creation to start; GitLab returns null for 0, and for a run that never started.
 #[must_use]
 pub fn queued_seconds(pipeline: &Pipeline) -> Option<f64> {
     pipeline
@@ -105,7 +105,7 @@ impl FeedCollector for Pipelines {
         retain_followed(&mut memory.claims, feed);
         retain_followed(&mut memory.active, feed);
         memory.newest.forget_pipelines(&feed.deleted);
-        // The counters of branches and tags stand under their names: those go when the ref goes.
+        // The counters of branches and tags carry their names: they are removed with the ref.
         memory
             .newest
             .forget_refs(subject, |name| name.kind == RefKind::MergeRequest);
@@ -140,7 +140,8 @@ fn count(subject: Subject<'_>, pipeline: &Pipeline, new: NewEvents, out: &mut Me
     if new.created {
         out.events.push(metric::RUN_COUNT.add(labels.clone(), 1.0));
     } else {
-        out.births.push(metric::RUN_COUNT.series(labels.clone()));
+        out.initializations
+            .push(metric::RUN_COUNT.series(labels.clone()));
     }
     if !pipeline.status.is_terminal() {
         return;
@@ -151,7 +152,8 @@ fn count(subject: Subject<'_>, pipeline: &Pipeline, new: NewEvents, out: &mut Me
             out.events
                 .push(metric::DURATION.observe(with_status, duration));
         } else {
-            out.births.push(metric::DURATION.series(with_status));
+            out.initializations
+                .push(metric::DURATION.series(with_status));
         }
     }
     if let Some(queued) = queued {
@@ -159,7 +161,8 @@ fn count(subject: Subject<'_>, pipeline: &Pipeline, new: NewEvents, out: &mut Me
             out.events
                 .push(metric::QUEUED_DURATION.observe(labels, queued));
         } else {
-            out.births.push(metric::QUEUED_DURATION.series(labels));
+            out.initializations
+                .push(metric::QUEUED_DURATION.series(labels));
         }
     }
 }

@@ -103,7 +103,9 @@ fn count_commits(
                     .push(metric::COMMIT_COUNT.add(labels(branch), rise));
             }
         }
-        _ => out.births.push(metric::COMMIT_COUNT.series(labels(branch))),
+        _ => out
+            .initializations
+            .push(metric::COMMIT_COUNT.series(labels(branch))),
     }
 }
 
@@ -177,7 +179,7 @@ mod tests {
         }
     }
 
-    fn look(info: &RepositoryInfo, memory: &mut RepositoryMemory) -> Measured {
+    fn poll(info: &RepositoryInfo, memory: &mut RepositoryMemory) -> Measured {
         let subject = Subject {
             id: ProjectId(1),
             project: &"group/app".into(),
@@ -200,11 +202,11 @@ mod tests {
 
     #[test]
     fn what_a_role_hides_is_absent_and_not_zero() {
-        let measured = look(
+        let measured = poll(
             &info(Known::Hidden, "main"),
             &mut RepositoryMemory::default(),
         );
-        assert!(measured.births.is_empty() && measured.events.is_empty());
+        assert!(measured.initializations.is_empty() && measured.events.is_empty());
         let shown: Vec<_> = measured
             .states
             .iter()
@@ -214,13 +216,13 @@ mod tests {
     }
 
     #[test]
-    fn another_default_branch_begins_anew() {
+    fn another_default_branch_begins_again() {
         let mut memory = RepositoryMemory::default();
-        look(&info(commits(100), "master"), &mut memory);
-        let moved = look(&info(commits(900), "main"), &mut memory);
+        poll(&info(commits(100), "master"), &mut memory);
+        let moved = poll(&info(commits(900), "main"), &mut memory);
         assert!(moved.events.is_empty(), "{:?}", moved.events);
-        assert_eq!(moved.births.len(), 1);
-        let risen = look(&info(commits(902), "main"), &mut memory);
+        assert_eq!(moved.initializations.len(), 1);
+        let risen = poll(&info(commits(902), "main"), &mut memory);
         assert_eq!(risen.events.len(), 1);
         assert!((risen.events[0].value - 2.0).abs() < f64::EPSILON);
     }

@@ -48,7 +48,7 @@ pub fn measure(subject: Subject<'_>, schedules: &[Schedule]) -> Measured {
 }
 
 /// The label `schedule`: the description. Of schedules that would share it on one ref, all but the
-/// oldest have their id beside it.
+/// oldest have their id appended.
 fn name(schedule: &Schedule, taken: &mut BTreeSet<(Text, Text)>) -> Text {
     let described = schedule.description.trim();
     let plain: Text = match described {

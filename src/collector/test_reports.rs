@@ -1,7 +1,7 @@
 //! `test_reports`: what the newest ended pipeline of each ref reported.
 //!
 //! A report is read when its pipeline ended, and once more when its results have settled. Test cases
-//! are counted once for each end of a pipeline that is not before the project's first look.
+//! are counted once for each end of a pipeline that is not before the project's first poll.
 
 #[cfg(test)]
 mod tests;
@@ -21,7 +21,7 @@ use crate::memory::refs::RefName;
 use crate::memory::test_reports::{End, RememberedReport, TestReportsMemory};
 use crate::types::{PipelineId, Text};
 
-/// Every result that GitLab gives a test case.
+/// Every result that a test case can have in GitLab.
 const RESULTS: [&str; 4] = ["success", "failed", "skipped", "error"];
 
 /// The collector; `include_cases` is `collectors.test_reports.include_test_cases`.
@@ -32,7 +32,7 @@ pub struct TestReports {
 }
 
 impl TestReports {
-    /// Takes in what was read, and gives all states as they are now.
+    /// Takes in what was read, and returns all states as they are now.
     #[must_use]
     pub fn measure(
         &self,
@@ -106,7 +106,8 @@ fn absorb_cases(
             out.events
                 .push(metric::CASE_DURATION.observe(labels, case.seconds));
         } else {
-            out.births.push(metric::CASE_DURATION.series(labels));
+            out.initializations
+                .push(metric::CASE_DURATION.series(labels));
         }
     }
 }

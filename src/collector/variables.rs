@@ -16,7 +16,7 @@ use crate::types::{PipelineId, Text};
 /// Most characters of a value that a label shows.
 const LONGEST_VALUE: usize = 256;
 
-/// Takes in what was read, and gives all states as they are now.
+/// Takes in what was read, and returns all states as they are now.
 #[must_use]
 pub fn measure(
     subject: Subject<'_>,

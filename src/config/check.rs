@@ -259,7 +259,7 @@ fn suggestion(section: &Key, path: &str, name: &str) -> String {
     if let Some(sibling) = nearest(name, names) {
         return format!("did you mean {}?", join(path, sibling));
     }
-    // Perhaps it stands in the wrong section: first those inside this one, then all.
+    // It may be in the wrong section: first those inside this one, then all.
     let is_name = |known: &str| known.rsplit('.').next() == Some(name);
     let inside = keys::inside(section)
         .into_iter()

@@ -6,7 +6,7 @@ const DAY: u64 = 86_400;
 /// The longest duration a setting may have; far below what clock arithmetic can hold.
 const LONGEST: u64 = 365 * DAY;
 
-/// What a duration looks like, for editors.
+/// The format of a duration, for editors.
 const SHAPE: &str = "^([0-9]+[smhd])+$";
 
 /// Parses `30s`, `5m`, `2h`, `1d` or a sequence of them; from one second to 365 days.

@@ -10,7 +10,7 @@ const WIDTH: usize = 96;
 
 const HEADER: &str = "\
 # Every setting of amazing-gitlab-exporter, with its meaning and its default. Made by
-# `amazing-gitlab-exporter config --example`. A configuration needs only what differs.
+# `amazing-gitlab-exporter config --example`. Set only what you change.
 #
 # Every setting can also be given by an environment variable: AGE_ and the path in upper case,
 # such as AGE_GITLAB_URL or AGE_COLLECTORS_JOBS_ENABLED; lists and maps as YAML on one line, such as

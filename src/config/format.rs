@@ -217,7 +217,7 @@ pub(super) fn header(name: &str, value: &str) -> Result<(), String> {
     }
     if HeaderValue::from_str(value).is_err() {
         return Err(format!(
-            "has a value for {name:?} that cannot stand in an HTTP header"
+            "has a value for {name:?} that an HTTP header cannot carry"
         ));
     }
     Ok(())

@@ -16,13 +16,13 @@ pub(super) struct Key {
     pub nullable: bool,
     /// What it means.
     pub description: String,
-    /// What it is when nobody says anything; sections and required keys have none.
+    /// What it is when it is not set; sections and required keys have none.
     pub default: Option<Json>,
     /// A value to show where there is no default.
     pub example: Option<Json>,
 }
 
-/// What may stand under a key.
+/// The values that a key may have.
 #[derive(Debug)]
 pub(super) enum Kind {
     /// A map with known keys.

@@ -41,7 +41,7 @@ pub struct Flag {
 pub(super) struct Layers {
     pub tree: Node,
     pub problems: Vec<Problem>,
-    /// Whether a layer could not be read at all, so that what is missing may stand there.
+    /// Whether a layer could not be read at all, so that what is missing may be there.
     pub incomplete: bool,
 }
 
@@ -195,7 +195,7 @@ impl Layers {
     }
 }
 
-/// What tells variables apart.
+/// What distinguishes variables.
 fn bare(variable: &str) -> &str {
     variable.strip_prefix("AGE_").unwrap_or(variable)
 }

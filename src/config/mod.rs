@@ -2,8 +2,8 @@
 //!
 //! [`load`] reads the layers (defaults < file < environment < flags) into a tree whose values know
 //! their place, holds it against the keys that [`model`] knows, and makes a [`Config`] of it, or a
-//! [`ConfigError`] that names everything that is wrong. Nothing else makes a `Config`, so whoever
-//! has one can rely on it. This is also the only part that reads environment variables.
+//! [`ConfigError`] that names everything that is wrong. Nothing else makes a `Config`, so every
+//! `Config` is valid. This is also the only part that reads environment variables.
 
 mod check;
 mod duration;
@@ -95,7 +95,7 @@ impl Config {
         };
         settings.resolve();
         let (push, mut further) = otlp::resolve(&settings.otel, environment);
-        // What is missing may stand in the part that could not be read.
+        // What is missing may be in the part that could not be read.
         if !incomplete {
             further.extend(rules::check(&settings, &push, &tree));
         }

@@ -40,7 +40,7 @@ pub struct Settings {
     pub discovery: Discovery,
     /// What is collected, and how often.
     pub collectors: Collectors,
-    /// What stands in labels that name people.
+    /// Labels that name people.
     pub labels: Labels,
     /// Settings of every project; each can be overridden per project and per wildcard.
     pub project_defaults: ProjectSettings,
@@ -50,7 +50,7 @@ pub struct Settings {
     /// can see.
     pub wildcards: Vec<Wildcard>,
     /// What outlives a restart.
-    pub state: State,
+    pub state: StateSettings,
     /// Push by OTLP. What is not set here is decided by the standard `OTEL_*` variables.
     pub otel: Otel,
     /// Limits of what is exported.
@@ -61,13 +61,13 @@ pub struct Settings {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Log {
-    /// The least important messages that are still written.
+    /// The minimum log level.
     pub level: LogLevel,
     /// How messages are written.
     pub format: LogFormat,
 }
 
-/// The least important log messages that are still written.
+/// The minimum log level.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
@@ -297,9 +297,9 @@ impl Default for Discovery {
 /// What outlives a restart.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct State {
-    /// File in which counting goes on over restarts, made where it is not there; empty = memory
-    /// only. One exporter at a time can use it.
+pub struct StateSettings {
+    /// File that keeps the counters over restarts, created when it is missing; empty = memory only.
+    /// One exporter at a time can use it.
     #[serde(with = "optional_text")]
     #[schemars(with = "String", extend("format" = "path"))]
     pub path: Option<PathBuf>,
@@ -341,7 +341,7 @@ mod tests {
     use crate::config::tree::Origin;
     use crate::config::yaml;
 
-    /// The settings of the plan with their defaults: the contract. There may be more beside them.
+    /// The settings of the plan with their defaults: the contract. There may be more besides them.
     const CONTRACT: &str = r#"
 log: {level: info, format: text}
 server:

@@ -65,7 +65,7 @@ pub struct OtlpTarget {
     pub timeout: Duration,
     /// Compression of each request.
     pub compression: OtlpCompression,
-    /// PEM file of the receiver's certificate authority, beside the system's.
+    /// PEM file of the receiver's certificate authority, besides the system's.
     pub ca_cert_path: Option<PathBuf>,
     /// Time between two pushes; only metrics use it.
     pub interval: Duration,

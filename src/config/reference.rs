@@ -11,7 +11,7 @@ use super::tree::{Node, Origin};
 
 /// The text around the tables.
 const GUIDE: &str = include_str!("guide.md");
-/// Where the tables stand in the guide.
+/// The place of the tables in the guide.
 const PLACE: &str = "<!-- settings -->";
 
 /// The text of `docs/configuration.md`.
@@ -36,7 +36,7 @@ fn section(path: &str, key: &Key, level: usize, out: &mut String) {
         table(&entry(&format!("{path}[]"), item), false, out);
         let _ = writeln!(
             out,
-            "Beside these, an entry takes every setting of `project_defaults`, for its projects \
+            "Besides these, an entry takes every setting of `project_defaults`, for its projects \
              alone.\n"
         );
         return;

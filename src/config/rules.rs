@@ -175,7 +175,7 @@ impl Rules<'_> {
     fn people(&mut self, settings: &Settings) {
         let labels = &settings.labels;
         if labels.people == PeopleNames::Hash && labels.people_hash_key.is_none() {
-            let sentence = "labels.people hash needs labels.people_hash_key, without which everybody could tell whose \
+            let sentence = "labels.people hash needs labels.people_hash_key, without which anyone could compute whose \
                             hash it is; set the variable AGE_LABELS_PEOPLE_HASH_KEY to a long random text";
             let problem = self.problem("labels.people", sentence.to_owned());
             self.problems.push(problem.and("labels.people_hash_key"));
@@ -196,7 +196,7 @@ impl Rules<'_> {
                 self.report(
                     &key,
                     format!(
-                        "{key} goes only without wildcards[{index}].owner; leave out one of them"
+                        "{key} cannot be combined with wildcards[{index}].owner; leave out one of them"
                     ),
                 );
             }
@@ -204,7 +204,7 @@ impl Rules<'_> {
         let mut first = HashMap::new();
         for (index, project) in settings.projects.iter().enumerate() {
             let key = format!("projects[{index}].name");
-            // GitLab's paths do not tell upper and lower case apart.
+            // GitLab's paths are case-insensitive.
             if let Some(other) = first.insert(project.name.to_lowercase(), key.clone()) {
                 let sentence = format!(
                     "{key} {:?} is listed twice; it already stands at {}",

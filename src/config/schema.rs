@@ -18,7 +18,7 @@ pub fn json_schema() -> Json {
     );
     let overrides = ProjectSettings::json_schema(&mut generator());
     let mut json = schema.to_value();
-    // The defaults are those of the whole: one type may stand at two keys with two defaults.
+    // The defaults are those of the whole: one type may have two keys with two defaults.
     if let Ok(defaults) = serde_json::to_value(Settings::default()) {
         set_defaults(&mut json, &defaults);
     }

@@ -4,7 +4,7 @@
 //! A parser of events reads it, not a deserializer of serde. The file is only one layer: it becomes a
 //! tree that is merged with variables and flags before anything has a type, so each value and each key
 //! keeps its own line until the whole is checked. That gives all problems at once, each with its line,
-//! also for keys that nobody knows, and `config` can show where a value came from. A deserializer fills
+//! also for unknown keys, and `config` can show where a value came from. A deserializer fills
 //! types in one pass, ends at the first error and forgets where keys stood. Events also leave the
 //! bounds here: depth, and what aliases copy.
 

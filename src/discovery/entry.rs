@@ -145,7 +145,7 @@ impl Entry {
         if let Some(owner) = &self.owner {
             match list_of(gitlab, wildcard, wanted, &owner.id.to_string()).await {
                 // Another group may have the name now.
-                Err(error) if error.means_gone() => {}
+                Err(error) if error.is_not_found() => {}
                 listed => return Ok((self.whole(listed?), Some(owner.clone()))),
             }
         }
@@ -194,7 +194,7 @@ impl Entry {
                 Ok(())
             }
             Err(error) => {
-                self.failed = !(is_explicit && error.means_gone());
+                self.failed = !(is_explicit && error.is_not_found());
                 Err(error)
             }
         }

@@ -143,7 +143,7 @@ impl Discovery {
     async fn verdict(&self, id: ProjectId, owners: &[Option<Owner>]) -> Verdict {
         let project = match self.gitlab.project(id).await {
             Ok(project) => project,
-            Err(error) if error.means_gone() => return Verdict::Missing,
+            Err(error) if error.is_not_found() => return Verdict::Missing,
             Err(error) => return Verdict::NotAnswered(error),
         };
         if project.is_scheduled_for_deletion {

@@ -5,18 +5,18 @@ use crate::facts::Problem;
 use crate::gitlab::model::{Commit, Contributor};
 use crate::types::Text;
 
-/// What a look read of a project.
+/// What a poll read of a project.
 #[derive(Clone, Debug)]
 pub struct Commits {
     /// The default branch.
     pub branch: Branch,
-    /// The project's activity when the look began.
+    /// The project's activity when the poll began.
     pub activity: Option<UnixSeconds>,
     /// When the newest commit was read, by GitLab's clock: ours may be set otherwise.
     pub read_at: UnixSeconds,
 }
 
-/// What a look found in the default branch.
+/// What a poll found in the default branch.
 #[derive(Clone, Debug)]
 pub enum Branch {
     /// Nothing: no repository, or no such branch yet.

@@ -15,7 +15,7 @@ pub struct DoraRead {
 /// Where the figures come from.
 #[derive(Debug)]
 pub enum Figures {
-    /// GitLab gives them.
+    /// GitLab returns them.
     GitLab(DoraByTier),
     /// They are computed from what is remembered.
     Computed(Box<DoraMemory>),

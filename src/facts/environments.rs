@@ -7,16 +7,16 @@ use crate::facts::Problem;
 use crate::gitlab::model::{Deployment, Environment};
 use crate::memory::environments::EnvironmentsProgress;
 
-/// What a look read of a project.
+/// What a poll read of a project.
 #[derive(Clone, Debug, Default)]
 pub struct Deployments {
     /// All environments that are watched; `None` when they were not listed.
     pub environments: Option<Vec<Environment>>,
-    /// Deployments that are new or moved; at the first look, the newest ones.
+    /// Deployments that are new or moved; at the first poll, the newest ones.
     pub deployments: Vec<Deployment>,
     /// Events before this are history; `None` when all are.
     pub floor: Option<UnixSeconds>,
-    /// Events before this can not be read again as new ones after this look.
+    /// Events before this can not be read again as new ones after this poll.
     pub next_floor: UnixSeconds,
     /// Commits of the default branch that environments do not have, by id of the environment.
     pub behind: BTreeMap<u64, u64>,
@@ -24,7 +24,7 @@ pub struct Deployments {
     pub asked: BTreeSet<u64>,
 }
 
-/// What one look brought of a project.
+/// What one poll brought of a project.
 #[derive(Debug)]
 pub struct EnvironmentsRead {
     pub read: Deployments,

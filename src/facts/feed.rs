@@ -32,7 +32,7 @@ pub struct Feed {
 pub struct PipelineFacts {
     /// The pipeline.
     pub pipeline: Pipeline,
-    /// Events before this time are history or have been counted; none at the first look, where
+    /// Events before this time are history or have been counted; none at the first poll, where
     /// everything is history.
     pub floor: Option<UnixSeconds>,
     /// Its jobs, retried ones included; `None` when they were not read this time.
@@ -42,7 +42,7 @@ pub struct PipelineFacts {
 }
 
 impl PipelineFacts {
-    /// Whether an event at `time` that nobody has claimed is to be counted.
+    /// Whether an unclaimed event at `time` is to be counted.
     #[must_use]
     pub fn counts(&self, time: UnixSeconds) -> bool {
         self.floor.is_some_and(|floor| time >= floor)
@@ -76,7 +76,7 @@ pub struct ForeignPipeline {
     pub target: DownstreamTarget,
 }
 
-/// What one look brought of a project.
+/// What one poll brought of a project.
 #[derive(Debug)]
 pub struct FeedRead {
     /// The project as it is now: path, activity, role.
@@ -139,7 +139,7 @@ pub struct BackfillRead {
 }
 
 impl BackfillRead {
-    /// Takes the step into what is remembered now, and gives what is left of it as the change feed
+    /// Takes the step into what is remembered now, and returns what is left of it as the change feed
     /// would give it.
     #[must_use]
     pub fn take_in(&self, progress: &mut FeedProgress) -> Feed {

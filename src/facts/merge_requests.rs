@@ -7,7 +7,7 @@ use crate::facts::Problem;
 use crate::gitlab::model::{CensusPage, ReviewedMergeRequest};
 use crate::memory::merge_requests::MergeRequestsProgress;
 
-/// What a look read of a project.
+/// What a poll read of a project.
 #[derive(Clone, Debug, Default)]
 pub struct MergeRequests {
     /// The merge requests that are open, when all of them were read.
@@ -20,11 +20,11 @@ pub struct MergeRequests {
     pub counted: Option<CensusPage>,
     /// Events before this are history or were counted; `None` when all are history.
     pub floor: Option<UnixSeconds>,
-    /// What last moved before this need not be remembered after this look.
+    /// What last moved before this need not be remembered after this poll.
     pub forget: UnixSeconds,
 }
 
-/// What one look brought of a project.
+/// What one poll brought of a project.
 #[derive(Debug)]
 pub struct MergeRequestsRead {
     pub read: MergeRequests,

@@ -110,7 +110,7 @@ pub enum Facts {
 }
 
 impl Facts {
-    /// Notes how far the project has been read. Gives the pipelines that the collectors of the change
+    /// Notes how far the project has been read. Returns the pipelines that the collectors of the change
     /// feed measure, if this has any.
     #[must_use]
     pub fn note_progress(&self, memory: &mut ProjectMemory) -> Option<feed::Feed> {
@@ -126,9 +126,9 @@ impl Facts {
                 memory.refs_seen = read.seen.clone();
                 return Some(read.as_feed(memory));
             }
-            Self::MergeRequests(read) => memory.merge_requests_state = read.progress.clone(),
-            Self::Environments(read) => memory.environments_state = read.progress.clone(),
-            Self::Dora(read) => memory.dora_state = read.progress.clone(),
+            Self::MergeRequests(read) => memory.merge_requests_progress = read.progress.clone(),
+            Self::Environments(read) => memory.environments_progress = read.progress.clone(),
+            Self::Dora(read) => memory.dora_progress = read.progress.clone(),
             Self::TestReports(_)
             | Self::ValueStream(_)
             | Self::Repository(_)
@@ -172,7 +172,7 @@ impl Facts {
     }
 }
 
-/// A pipeline and its variables; none when it is gone.
+/// A pipeline and its variables; none when it was deleted.
 pub type VariablesOf = (RefName, PipelineId, Vec<Variable>);
 
 /// What was read of a project.

@@ -7,7 +7,7 @@ use crate::memory::ref_listing::RefsProgress;
 use crate::memory::refs::RefsSeen;
 use crate::types::PipelineId;
 
-/// What one look brought of a project.
+/// What one poll brought of a project.
 #[derive(Debug)]
 pub struct RefsRead {
     /// Which refs exist.

@@ -8,7 +8,7 @@ pub enum Unavailable {
     /// Its licence does not give it.
     #[error("needs GitLab {}, the project has {}", .needs.title(), .has.title())]
     Tier {
-        /// The lowest tier that gives it.
+        /// The lowest tier that includes it.
         needs: Tier,
         /// The project's tier.
         has: Tier,

@@ -1,4 +1,4 @@
-//! What the client tells about its calls, for the metrics `age_api_*`.
+//! What the client reports about its calls, for the metrics `age_api_*`.
 
 use std::borrow::Cow;
 
@@ -33,8 +33,8 @@ impl Outcome {
 ///
 /// `endpoint` is always a template such as `/projects/:id/pipelines`, so it is bounded.
 pub trait Accounting: Send + Sync {
-    /// One HTTP exchange, retries and redirects counted one by one; `seconds` without waiting for
-    /// the limiter. Told within the call's span.
+    /// One HTTP exchange, retries and redirects counted one by one; `seconds` without waiting for the
+    /// limiter. Reported within the call's span.
     fn request(&self, method: &'static str, endpoint: &'static str, outcome: Outcome, seconds: f64);
 
     /// A call is about to be tried again.

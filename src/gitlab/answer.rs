@@ -177,7 +177,7 @@ fn is_html(headers: &HeaderMap, body: &[u8]) -> bool {
     said || body.trim_ascii_start().starts_with(b"<")
 }
 
-/// The sentence in an error's body, in any of the forms that GitLab gives it.
+/// The sentence in an error's body, in any of the forms that GitLab uses.
 fn detail(body: &[u8]) -> String {
     let text = match serde_json::from_slice::<Value>(body) {
         Ok(value) => sentence(&value),

@@ -58,7 +58,7 @@ impl From<Metadata> for Instance {
             .split(|c: char| !c.is_ascii_digit())
             .map(|number| number.parse().unwrap_or(0));
         let release = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        // Before 15.6 only the version's ending tells the edition.
+        // Before 15.6 only the version's ending shows the edition.
         let enterprise = metadata
             .enterprise
             .unwrap_or_else(|| metadata.version.ends_with("-ee"));
@@ -92,7 +92,7 @@ pub struct TokenState {
     pub user: Known<CurrentUser>,
 }
 
-/// Something about the token that a person should mend.
+/// Something about the token that a person should fix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// Whether the exporter cannot work with it.
@@ -102,7 +102,7 @@ pub struct Finding {
 }
 
 impl TokenState {
-    /// Seconds until the token expires; `None` when it never does, or cannot be told.
+    /// Seconds until the token expires; `None` when it never does, or when that is unknown.
     #[must_use]
     pub fn expires_at(&self) -> Option<UnixSeconds> {
         self.token.as_ref().value()?.expires_at
@@ -185,7 +185,7 @@ impl GitLab {
     }
 
     /// Tiers of projects. Community Edition is Free without asking; without GraphQL the tier stays
-    /// unread, and the setting `gitlab.tier` tells it.
+    /// unread, and the setting `gitlab.tier` gives it.
     ///
     /// # Errors
     /// When nothing at all could be read; single projects that could not are in the batch.
@@ -216,7 +216,7 @@ impl GitLab {
         for (id, read) in read.await {
             match read {
                 Ok(tier) => batch.items.push(tier),
-                Err(NotRead::Gone) => {}
+                Err(NotRead::NotFound) => {}
                 Err(NotRead::Partial(why) | NotRead::TooMuch(why, _)) => {
                     batch.failed.push(failed(id, why));
                 }

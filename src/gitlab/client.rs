@@ -26,7 +26,7 @@ use crate::tls::{self, Certificates};
 const MAX_REDIRECTS: u32 = 3;
 
 /// Waits for the limiter below this are the cost of asking it.
-const WORTH_TELLING: Duration = Duration::from_millis(1);
+const MIN_REPORTED_WAIT: Duration = Duration::from_millis(1);
 
 /// Sends calls to one GitLab instance.
 pub(crate) struct Client {
@@ -182,7 +182,7 @@ impl Client {
         answer::shorten(&self.token.scrub(text))
     }
 
-    /// Sends a call, again where that helps, and gives the successful answer.
+    /// Sends a call, again where that helps, and returns the successful answer.
     pub(crate) async fn send(&self, lane: Lane, call: &Call) -> Result<Answer, GitLabError> {
         let span = call.span(&self.root);
         let result = self.with_retries(lane, call).instrument(span.clone()).await;
@@ -210,7 +210,7 @@ impl Client {
         let result = (|| self.attempt(lane, call, &active))
             .retry(policy)
             .when(|cause| retryable(call, cause) && active.get() < self.retry.total)
-            // The limiter knows how long to wait after a 429, and makes everybody wait.
+            // The limiter knows how long to wait after a 429, and makes every call wait.
             .adjust(|cause, pause| match cause {
                 Cause::RateLimited { .. } => pause.map(|_| Duration::ZERO),
                 _ => pause,
@@ -290,7 +290,7 @@ impl Client {
             .map_err(|exhausted| Cause::RateLimited {
                 wait: Some(exhausted.wait),
             })?;
-        if turn.waited >= WORTH_TELLING {
+        if turn.waited >= MIN_REPORTED_WAIT {
             self.accounting.throttled(turn.waited.as_secs_f64());
         }
         let begun = Instant::now();

@@ -6,8 +6,8 @@ use super::pager::Excess;
 
 /// A call to GitLab that failed.
 ///
-/// Its text names the endpoint (a template, without ids) and what to look at; texts that came
-/// from the server are shortened, and the token is cut out of them.
+/// Its text names the endpoint (a template, without ids) and what to check; texts that came from the
+/// server are shortened, and the token is cut out of them.
 #[derive(Debug, thiserror::Error)]
 #[error("{endpoint}: {cause}")]
 pub struct GitLabError {
@@ -27,7 +27,7 @@ pub enum Cause {
     #[error("GitLab forbids it (403{})", detail(.0))]
     Forbidden(String),
     /// 404 or 410: it does not exist, or the token may not see it.
-    #[error("not there, or not visible to the token ({0}{detail})", detail = detail(.1))]
+    #[error("not found, or not visible to the token ({0}{detail})", detail = detail(.1))]
     NotFound(u16, String),
     /// 429, or the budget is used up for longer than a call waits.
     #[error("rate limit reached{}", wait.map_or_else(String::new, |wait| format!(", free again in {} s", wait.as_secs())))]
@@ -42,7 +42,7 @@ pub enum Cause {
     #[error("GitLab failed ({0}{detail})", detail = detail(.1))]
     Server(u16, String),
     /// No answer in time.
-    #[error("no answer in time")]
+    #[error("no response in time")]
     Timeout,
     /// No connection.
     #[error("cannot connect: {0}")]
@@ -51,7 +51,7 @@ pub enum Cause {
     #[error("TLS failed: {0}; see gitlab.ca_cert_path")]
     Tls(String),
     /// The connection broke before the answer was complete.
-    #[error("the connection broke: {0}")]
+    #[error("connection failed: {0}")]
     Interrupted(String),
     /// 401, 403, 404 or 410 in a form that GitLab does not use: something else refused.
     #[error(
@@ -66,18 +66,18 @@ pub enum Cause {
     )]
     Html(u16),
     /// The answer is not what the API describes.
-    #[error("the answer makes no sense: {0}")]
+    #[error("invalid response: {0}")]
     Decode(String),
     /// The answer is larger than the client reads.
-    #[error("the answer is larger than {} MiB", limit >> 20)]
+    #[error("the response is larger than {} MiB", limit >> 20)]
     TooLarge {
         /// The limit in bytes.
         limit: usize,
     },
     /// A list has more than is read of one.
-    #[error("the list has too much: {0}")]
+    #[error("the list is too long: {0}")]
     TooMuch(Excess),
-    /// GitLab wants the call to go elsewhere.
+    /// GitLab redirects the call.
     #[error(
         "GitLab redirects to {to}, and the token goes nowhere but to gitlab.url; set gitlab.url to the new address if that is right"
     )]
@@ -229,7 +229,7 @@ impl GitLabError {
 
     /// Whether the thing asked for does not exist, or not for this token.
     #[must_use]
-    pub const fn means_gone(&self) -> bool {
+    pub const fn is_not_found(&self) -> bool {
         matches!(self.cause, Cause::NotFound(..))
     }
 

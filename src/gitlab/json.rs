@@ -146,7 +146,7 @@ fn steps(path: &serde_path_to_error::Path) -> Vec<Step> {
 }
 
 /// Replaces the innermost list item on the way by null and notes it; the next one outwards where
-/// that is null already and still makes no sense.
+/// that is null already and still is invalid.
 fn cut(
     value: &mut Value,
     mut path: Vec<Step>,

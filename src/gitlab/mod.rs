@@ -41,11 +41,11 @@ use graphql::batch::{Batches, Breaker};
 /// A GitLab instance and a token.
 #[derive(Clone)]
 pub struct GitLab {
-    shared: Arc<Shared>,
+    shared: Arc<Connection>,
     lane: Lane,
 }
 
-struct Shared {
+struct Connection {
     client: Client,
     use_graphql: bool,
     graphql_page_size: u32,
@@ -85,7 +85,7 @@ impl GitLab {
         clock: Clock,
     ) -> Result<Self, SetupError> {
         Ok(Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(Connection {
                 client: Client::new(settings, limiter, accounting, clock)?,
                 use_graphql: settings.use_graphql,
                 graphql_page_size: settings.graphql_page_size.clamp(1, 100),
@@ -131,8 +131,8 @@ impl GitLab {
         self.client().root().as_str()
     }
 
-    /// GitLab's own time by its latest answer (header `Date`); none before the first. History is
-    /// told from events by this clock, not by ours.
+    /// GitLab's own time by its latest answer (header `Date`); none before the first. This clock, not
+    /// ours, separates history from events.
     #[must_use]
     pub fn server_time(&self) -> Option<UnixSeconds> {
         self.client().server_time()

@@ -109,15 +109,15 @@ pub(crate) fn mutation() -> impl Strategy<Value = Mutation> {
 }
 
 impl Mutation {
-    /// The answer's bytes with the change somewhere at or below `pointer`. False beside them: the
-    /// place itself was taken away, is there twice, or is read as null, which is no fault.
+    /// The answer's bytes with the change somewhere at or below `pointer`, and whether it is a fault: not when the
+    /// place itself was removed, is there twice, or is read as null.
     pub(crate) fn apply(&self, answer: &Value, pointer: &str) -> (Vec<u8>, bool) {
         let mut answer = answer.clone();
         let mut places = Vec::new();
         let within = answer.pointer(pointer).expect("the place is there");
         collect(within, pointer.to_owned(), &mut places);
         let place = self.place.get(&places).clone();
-        let told = self.change(&mut answer, &place) || place != pointer;
+        let is_fault = self.change(&mut answer, &place) || place != pointer;
         let text = answer.to_string().into_bytes();
         let bytes = match &self.kind {
             Kind::Raw(bytes) => replace(&text, format!("\"{RAW}\"").as_bytes(), bytes),
@@ -132,7 +132,7 @@ impl Mutation {
             }
             _ => text,
         };
-        (bytes, told)
+        (bytes, is_fault)
     }
 
     fn change(&self, answer: &mut Value, place: &str) -> bool {

@@ -8,7 +8,7 @@ use super::GitLab;
 use super::error::{Cause, GitLabError};
 use super::model::Page;
 
-/// Most items in one page: GitLab gives no more, whatever is asked for.
+/// Most items in one page: GitLab returns no more, whatever is asked for.
 pub(super) const MAX_PAGE: usize = 100;
 
 /// How much of one list is read.
@@ -127,7 +127,8 @@ impl<T> Pager<T> {
 
 impl GitLab {
     /// Reads a list to its end. `first` is its first page, `more` gives the page at a cursor and the
-    /// bytes that it came in; when it gives none, the list is gone, and what is returned has a `next`.
+    /// bytes that it came in; when it gives none, the list no longer exists, and what is returned has
+    /// a `next`.
     ///
     /// # Errors
     /// Those of `more`; [`Cause::TooMuch`] when the list has more than `bounds` allow.

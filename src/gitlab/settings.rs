@@ -118,7 +118,7 @@ pub enum SetupError {
     /// The token cannot be used.
     #[error("{0}")]
     Token(String),
-    /// The limits make no sense.
+    /// The limits are invalid.
     #[error("{0}")]
     Limits(&'static str),
     /// The TLS or HTTP library refused.

@@ -1,4 +1,4 @@
-//! A server that answers as a test tells it to, byte by byte where needed, and what it saw.
+//! A server that answers as a test configures it, byte by byte where needed, and records what it saw.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -75,7 +75,7 @@ struct Held {
     now: [usize; 2],
     most: [usize; 2],
     /// Answers that may go.
-    let_go: usize,
+    released: usize,
 }
 
 impl Gate {
@@ -86,7 +86,7 @@ impl Gate {
 
     /// Lets one answer go.
     pub(crate) fn let_one_go(&self) {
-        self.held.lock().unwrap().let_go += 1;
+        self.held.lock().unwrap().released += 1;
         self.open.notify_waiters();
     }
 
@@ -103,8 +103,8 @@ impl Gate {
             let open = self.open.notified();
             {
                 let mut held = self.held.lock().unwrap();
-                if held.let_go > 0 {
-                    held.let_go -= 1;
+                if held.released > 0 {
+                    held.released -= 1;
                     for (index, count) in counts.into_iter().enumerate() {
                         held.now[index] -= count;
                     }
@@ -198,7 +198,7 @@ impl Fake {
         }
     }
 
-    /// A server that gives these answers in turn, the last one again and again.
+    /// A server that returns these answers in turn, the last one again and again.
     pub(crate) async fn script(replies: Vec<Reply>) -> Self {
         Self::start(move |_, number| replies[number.min(replies.len() - 1)].clone()).await
     }
@@ -384,7 +384,7 @@ impl Traces {
     /// Records until the guard is dropped, every level of every crate.
     pub(crate) fn record() -> (Self, tracing::subscriber::DefaultGuard) {
         // With a single subscriber alive, tracing asks only the thread that meets a call site first
-        // whether anybody listens, and remembers its no for all threads.
+        // whether a subscriber is interested, and remembers its no for all threads.
         static SECOND: LazyLock<tracing::Dispatch> =
             LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
         LazyLock::force(&SECOND);

@@ -10,21 +10,21 @@ use tokio::time::Instant;
 
 use super::settings::TokenSource;
 
-/// How often a token file is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How often a token file is checked.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The token in use.
 pub(crate) struct Token {
     file: Option<PathBuf>,
-    state: RwLock<State>,
+    state: RwLock<LoadedToken>,
 }
 
 #[derive(Clone)]
-struct State {
+struct LoadedToken {
     current: Arc<Secret>,
     /// The token before the last change: an answer still under way may echo it.
     previous: Option<Arc<Secret>>,
-    looked: Instant,
+    read_at: Instant,
 }
 
 struct Secret {
@@ -43,10 +43,10 @@ impl Token {
             TokenSource::File(path) => (Some(path.clone()), read(path)?),
         };
         Ok(Self {
-            state: RwLock::new(State {
+            state: RwLock::new(LoadedToken {
                 current: Arc::new(secret(text, file.as_deref())?),
                 previous: None,
-                looked: Instant::now(),
+                read_at: Instant::now(),
             }),
             file,
         })
@@ -57,7 +57,7 @@ impl Token {
     pub(crate) fn header(&self) -> (HeaderValue, bool) {
         let state = self.get();
         let mut is_new = false;
-        if self.file.is_some() && state.looked.elapsed() >= LOOK_EVERY {
+        if self.file.is_some() && state.read_at.elapsed() >= RELOAD_INTERVAL {
             // A file that cannot be read just now keeps its last token.
             is_new = self.reload().unwrap_or(false);
         }
@@ -74,7 +74,7 @@ impl Token {
         };
         let text = read(path);
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.looked = Instant::now();
+        state.read_at = Instant::now();
         let text = text?;
         if text.expose_secret() == state.current.text.expose_secret() {
             return Ok(false);
@@ -97,7 +97,7 @@ impl Token {
         text
     }
 
-    fn get(&self) -> State {
+    fn get(&self) -> LoadedToken {
         self.state
             .read()
             .unwrap_or_else(PoisonError::into_inner)

@@ -10,7 +10,7 @@ use crate::clock::UnixSeconds;
 use crate::collector::{Measured, Measures};
 use crate::facts::feed::Feed;
 use crate::facts::{Facts, Unavailable};
-use crate::memory::refs::{Candidate, RefName, RefsSeen, is_gone};
+use crate::memory::refs::{Candidate, RefName, RefsSeen, is_removed};
 use crate::memory::{ProjectMemory, Subject};
 use crate::recorder::{ProjectRun, Recorder};
 use crate::registry::{Entry, Projects};
@@ -66,7 +66,7 @@ pub(super) fn measure(
         project: entry.id(),
         memory: None,
         measured: Vec::new(),
-        births: Vec::new(),
+        initializations: Vec::new(),
         retirements: Vec::new(),
     };
     let mut unavailable = Vec::new();
@@ -98,14 +98,14 @@ pub(super) fn measure(
     }
     if let (Some(feed), Some(refs)) = (&feed, refs) {
         memory.path = path.clone();
-        let gone = refs_gone(&refs, &memory, subject, &seen);
-        let retired = retire::of_refs(projects, subject, feed, &gone, &mut memory);
+        let removed = removed_refs(&refs, &memory, subject, &seen);
+        let retired = retire::of_refs(projects, subject, feed, &removed, &mut memory);
         run.retirements.extend(retired);
     }
-    retire::withhold_births(&mut run.measured, &run.retirements);
+    retire::withhold_initializations(&mut run.measured, &run.retirements);
     if path != *before {
         tracing::info!(from = %before, to = %path, "project renamed");
-        run.births = recorder.renamed(before, &path);
+        run.initializations = recorder.renamed(before, &path);
         // What other sources measured carries the old path: it comes again with their next run.
         let others = ingest.others.iter();
         run.measured
@@ -127,23 +127,23 @@ fn latest_refs(memory: &ProjectMemory, feed: &Feed) -> BTreeMap<RefName, UnixSec
     refs
 }
 
-/// The refs of before that nothing is remembered of any more and that are gone. What ended on a ref
-/// that was removed before has shown its series again.
-fn refs_gone(
+/// The earlier refs that were removed and of which nothing is remembered any more. What ended on a
+/// ref that was removed before has shown its series again.
+fn removed_refs(
     before: &BTreeMap<RefName, UnixSeconds>,
     memory: &ProjectMemory,
     subject: Subject<'_>,
     seen: &RefsSeen,
 ) -> Vec<RefName> {
     let after: BTreeSet<RefName> = memory.latest_refs().into_keys().collect();
-    let gone = before.iter().filter(|(name, newest)| {
+    let removed = before.iter().filter(|(name, newest)| {
         let newest = **newest;
-        !after.contains(name) && is_gone(Candidate { name, newest }, subject.settings, seen)
+        !after.contains(name) && is_removed(Candidate { name, newest }, subject.settings, seen)
     });
-    gone.map(|(name, _)| name.clone()).collect()
+    removed.map(|(name, _)| name.clone()).collect()
 }
 
 /// A name as a retirement knows it.
-pub(super) fn names(gone: &[RefName]) -> impl Iterator<Item = &Text> {
-    gone.iter().map(|gone| &gone.name)
+pub(super) fn names(removed: &[RefName]) -> impl Iterator<Item = &Text> {
+    removed.iter().map(|removed| &removed.name)
 }

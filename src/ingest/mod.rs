@@ -119,7 +119,7 @@ impl Ingest {
     ) {
         let now = self.clock.now();
         let mut recorder = self.recorder.lock().await;
-        // A project that went meanwhile is not the one that was read, even if it has come back.
+        // A project that was removed meanwhile is not the one that was read, even if it was added again.
         read.retain(|(id, _)| {
             let tracking = self.registry.lock().get(*id).map(|entry| entry.tracking());
             tracking.is_some() && tracking == holdings.get(id).map(|holding| holding.tracking)
@@ -223,7 +223,7 @@ impl Ingest {
                 project: id,
                 memory: Some(Arc::clone(entry.memory())),
                 measured: collectors.iter().map(none).collect(),
-                births: Vec::new(),
+                initializations: Vec::new(),
                 retirements: Vec::new(),
             }));
         }
@@ -304,7 +304,7 @@ impl Ingest {
             tracing::warn!(%project, "{text}");
         }
         projects.end(source, vec![Outcome::Failed(id, text)], now);
-        if matches!(error, SourceError::Gone) {
+        if matches!(error, SourceError::NotFound) {
             projects.doubt(id, now);
         }
     }
@@ -328,10 +328,10 @@ impl Ingest {
 
     /// Removes projects that are no longer tracked, with all their series; also those that could not
     /// be removed before.
-    pub async fn remove(&self, gone: Vec<Removed>, now: UnixSeconds) {
+    pub async fn remove(&self, newly_removed: Vec<Removed>, now: UnixSeconds) {
         let removed = {
             let mut projects = self.registry.lock();
-            projects.remove_later(gone);
+            projects.remove_later(newly_removed);
             projects.take_to_remove()
         };
         let (withdrawn, removed): (Vec<_>, Vec<_>) = removed
@@ -353,7 +353,7 @@ impl Ingest {
                 project: id,
                 memory: None,
                 measured: Vec::new(),
-                births: Vec::new(),
+                initializations: Vec::new(),
                 retirements: vec![Retirement::Project { id, path }],
             });
         let mut recorder = self.recorder.lock().await;
@@ -366,7 +366,7 @@ impl Ingest {
         }
     }
 
-    /// Takes away what collectors show of projects that they are off for.
+    /// Removes what collectors show of projects that they are off for.
     pub async fn switch_off(&self, now: UnixSeconds) {
         // Memories change only under this lock.
         let mut recorder = self.recorder.lock().await;
@@ -382,7 +382,7 @@ impl Ingest {
                 retirements: off.collectors.iter().map(retire).collect(),
                 measured: off.collectors.iter().map(none).collect(),
                 memory: Some(Arc::clone(&off.memory)),
-                births: Vec::new(),
+                initializations: Vec::new(),
             }
         });
         let recorded = recorder.record(runs.collect(), now).await;
@@ -393,7 +393,7 @@ impl Ingest {
         }
     }
 
-    /// Takes away the series that are gone.
+    /// Removes the series whose subject was removed.
     pub async fn sweep(&self) {
         let now = self.clock.now();
         self.remove(Vec::new(), now).await;

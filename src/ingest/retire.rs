@@ -1,4 +1,4 @@
-//! Which series leave with a ref or a path that is no more.
+//! Which series are removed with a ref or a path.
 
 use std::collections::BTreeSet;
 
@@ -15,43 +15,43 @@ use crate::registry::Projects;
 use crate::series::Retirement;
 use crate::types::{ProjectId, Text};
 
-/// Lets go of the refs of a project that are gone, and of what refs that are gone started in it: the
-/// series that leave.
+/// Forgets the removed refs of a project, and what removed refs started in it; returns the series to
+/// retire.
 pub(super) fn of_refs(
     projects: &Projects,
     subject: Subject<'_>,
     feed: &Feed,
-    gone: &[RefName],
+    removed: &[RefName],
     memory: &mut ProjectMemory,
 ) -> Vec<Retirement> {
     let after: BTreeSet<RefName> = memory.latest_refs().into_keys().collect();
-    let mut retired = refs(subject.project, gone.iter(), &after);
+    let mut retired = refs(subject.project, removed.iter(), &after);
     let pipelines = feed.pipelines.iter().map(|facts| &facts.pipeline);
     memory.source_branches.absorb(pipelines, subject.settings);
-    let branches = memory.source_branches.let_go(subject, &after);
+    let branches = memory.source_branches.remove_unused(subject, &after);
     retired.extend(counted(subject.project, &branches));
-    let went: Vec<&Text> = names(gone).chain(&branches).collect();
+    let went: Vec<&Text> = names(removed).chain(&branches).collect();
     remember(projects, subject, memory, &went, &after);
     retired.extend(parents(projects, subject, feed, memory));
     retired
 }
 
-/// The series of refs that are gone, and of what they started elsewhere. Metrics without `kind` go
-/// only when no other kind of ref bears the name.
+/// The series of removed refs, and of what they started elsewhere. Metrics without `kind` are retired
+/// only when no other kind of ref has the name.
 fn refs<'a>(
     project: &Text,
-    gone: impl Iterator<Item = &'a RefName>,
+    removed: impl Iterator<Item = &'a RefName>,
     after: &BTreeSet<RefName>,
 ) -> Vec<Retirement> {
     let mut retired = Vec::new();
-    for gone in gone {
-        let labels = vec![("project", project.clone()), ("ref", gone.name.clone())];
+    for removed in removed {
+        let labels = vec![("project", project.clone()), ("ref", removed.name.clone())];
         let mut with_kind = labels.clone();
-        with_kind.push(("kind", gone.kind.as_str().into()));
+        with_kind.push(("kind", removed.kind.as_str().into()));
         retired.push(Retirement::Labels(with_kind));
-        if !after.iter().any(|left| left.name == gone.name) {
+        if !after.iter().any(|left| left.name == removed.name) {
             retired.push(Retirement::Labels(labels));
-            retired.push(started_by(project, &gone.name));
+            retired.push(started_by(project, &removed.name));
         }
     }
     retired
@@ -73,7 +73,7 @@ fn counted<'a>(project: &'a Text, names: &'a [Text]) -> impl Iterator<Item = Ret
     })
 }
 
-/// Remembers the names that went, where something elsewhere bears them.
+/// Remembers the removed names that series elsewhere carry.
 fn remember(
     projects: &Projects,
     subject: Subject<'_>,
@@ -82,7 +82,7 @@ fn remember(
     after: &BTreeSet<RefName>,
 ) {
     let ProjectMemory {
-        gone,
+        removed_refs,
         source_branches,
         child_pipelines,
         ..
@@ -93,11 +93,11 @@ fn remember(
     let went = went.iter().copied().filter(|_| is_named);
     let is_back =
         |name: &Text| after.iter().any(|left| left.name == *name) || source_branches.names(name);
-    gone.update(went, is_back, subject.now);
+    removed_refs.update(went, is_back, subject.now);
 }
 
-/// Lets go of what refs started that are gone: in the memory what is shown of it, and its series.
-/// What is read again of it does not bring them back.
+/// Forgets what removed refs started: in the memory what is shown of it, and its series. Reading it
+/// again does not bring them back.
 fn parents(
     projects: &Projects,
     subject: Subject<'_>,
@@ -105,39 +105,41 @@ fn parents(
     memory: &mut ProjectMemory,
 ) -> Vec<Retirement> {
     let mut retired = quiet_parents(projects, subject, feed, memory);
-    let own = (memory.gone.clone(), read_to(memory));
-    let is_gone = |parent: ProjectId, name: &Text, created: UnixSeconds| {
+    let own = (memory.removed_refs.clone(), read_to(memory));
+    let is_removed = |parent: ProjectId, name: &Text, created: UnixSeconds| {
         let known = if parent == subject.id {
             Some((&own.0, own.1))
         } else {
             let other = projects.get(parent);
-            other.map(|other| (&other.memory().gone, read_to(other.memory())))
+            other.map(|other| (&other.memory().removed_refs, read_to(other.memory())))
         };
-        // A ref that came back since may have started it: the parent's next look tells.
-        known.is_some_and(|(gone, read_to)| {
-            gone.since(name)
+        // A ref that came back since may have started it: the parent's next poll shows that.
+        known.is_some_and(|(removed, read_to)| {
+            removed
+                .since(name)
                 .is_some_and(|since| created <= since.max(read_to))
         })
     };
-    let mut gone = memory.child_pipelines.forget_parents(is_gone);
+    let mut removed = memory.child_pipelines.forget_parents(is_removed);
     for facts in &feed.pipelines {
         if let Known::Value(upstream) = &facts.pipeline.upstream {
             let name = upstream_counting_ref(upstream, subject.settings);
-            if is_gone(upstream.project_id, &name, facts.pipeline.created_at) {
-                gone.insert((upstream.project_id, name));
+            if is_removed(upstream.project_id, &name, facts.pipeline.created_at) {
+                removed.insert((upstream.project_id, name));
             }
         }
     }
     let unknown = Text::default();
     retired.extend(
-        gone.iter()
+        removed
+            .iter()
             .map(|(parent, name)| started_by(&subject.path_of(*parent, &unknown), name)),
     );
     retired
 }
 
-/// Lets go of what refs of other projects started here that have started nothing for long and that
-/// nobody watches.
+/// Forgets what refs of other projects started here, where they have started nothing for long and no
+/// tracked project watches them.
 fn quiet_parents(
     projects: &Projects,
     subject: Subject<'_>,
@@ -162,18 +164,19 @@ fn quiet_parents(
         let mut others = projects.iter().filter(|(id, _)| *id != subject.id);
         others.any(|(_, other)| other.memory().parents.is_live(started, subject.now))
     };
-    let gone = parents.let_go(subject.now, |parent, started| {
+    let removed = parents.remove_unused(subject.now, |parent, started| {
         let name = &started.parent_ref;
         child_pipelines.is_newest_from(parent, name) || is_there(parent, name) || is_shared(started)
     });
-    let labels = |gone: Started| {
+    let labels = |removed: Started| {
         vec![
-            ("parent_project", gone.parent_project),
-            ("parent_ref", gone.parent_ref),
-            ("project", gone.project),
+            ("parent_project", removed.parent_project),
+            ("parent_ref", removed.parent_ref),
+            ("project", removed.project),
         ]
     };
-    gone.into_iter()
+    removed
+        .into_iter()
         .map(labels)
         .map(Retirement::Labels)
         .collect()
@@ -182,7 +185,7 @@ fn quiet_parents(
 /// Up to when a project's pipelines have been read.
 fn read_to(memory: &ProjectMemory) -> UnixSeconds {
     let feed = memory.feed.as_ref();
-    let read_to = feed.map(|feed| feed.looked_at.max(feed.watermark));
+    let read_to = feed.map(|feed| feed.polled_at.max(feed.watermark));
     read_to.unwrap_or_default()
 }
 
@@ -191,19 +194,25 @@ pub(super) fn path(path: &Text) -> [Retirement; 2] {
     ["project", "parent_project"].map(|label| Retirement::Labels(vec![(label, path.clone())]))
 }
 
-/// What is read again of a ref that is gone does not bring its series back; what ends on it does.
-/// It has no states.
-pub(super) fn withhold_births(measured: &mut [(Collector, Measured)], retirements: &[Retirement]) {
+/// Reading a removed ref again does not bring its series back; an event on it does. It has no states.
+pub(super) fn withhold_initializations(
+    measured: &mut [(Collector, Measured)],
+    retirements: &[Retirement],
+) {
     if retirements.is_empty() {
         return;
     }
     let stays = |desc, labels: &[Text]| {
-        let mut gone = retirements.iter();
-        !gone.any(|retirement| retirement.means(desc, labels))
+        let mut removed = retirements.iter();
+        !removed.any(|retirement| retirement.means(desc, labels))
     };
     for (_, measured) in measured {
-        let Measured { births, states, .. } = measured;
-        births.retain(|key| stays(key.desc, &key.labels));
+        let Measured {
+            initializations,
+            states,
+            ..
+        } = measured;
+        initializations.retain(|key| stays(key.desc, &key.labels));
         states.retain(|state| stays(state.desc, &state.labels));
     }
 }

@@ -67,7 +67,7 @@ impl Successes {
     }
 }
 
-/// Whether a collector asked GitLab for something: in a look of the change feed, jobs and
+/// Whether a collector asked GitLab for something: in a poll of the change feed, jobs and
 /// downstream pipelines are only asked for where a pipeline moved.
 fn asks(collector: Collector, facts: Option<&Facts>) -> bool {
     match (collector, facts) {

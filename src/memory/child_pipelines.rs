@@ -20,8 +20,8 @@ pub struct ChildPipelinesMemory {
     pub(crate) newest: RefHistory<BTreeMap<BridgeKey, NewestDownstream>>,
 }
 
-/// What tells the series of two downstream pipelines of one ref apart. Projects stand by their ids,
-/// which survive a rename.
+/// What distinguishes the series of two downstream pipelines of one ref. Projects are identified by
+/// id, which survives a rename.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BridgeKey {
     pub(crate) name: Text,
@@ -79,22 +79,22 @@ impl ChildPipelinesMemory {
             })
     }
 
-    /// Forgets what was started by refs that are gone; `is_gone` is asked with project and ref of
-    /// what started a pipeline, and with its own time. Gives the refs that went.
+    /// Forgets what removed refs started; `is_removed` gets project and ref of what started a pipeline,
+    /// and its own time. Returns the removed refs.
     pub fn forget_parents(
         &mut self,
-        is_gone: impl Fn(ProjectId, &Text, UnixSeconds) -> bool,
+        is_removed: impl Fn(ProjectId, &Text, UnixSeconds) -> bool,
     ) -> BTreeSet<(ProjectId, Text)> {
-        let mut gone = BTreeSet::new();
+        let mut removed = BTreeSet::new();
         self.forget(|bridge, run| {
             let (parent, name) = (bridge.parent_project, &bridge.parent_ref);
-            let goes = is_gone(parent, name, run.holder_created_at);
+            let goes = is_removed(parent, name, run.holder_created_at);
             if goes {
-                gone.insert((parent, name.clone()));
+                removed.insert((parent, name.clone()));
             }
             goes
         });
-        gone
+        removed
     }
 
     /// Forgets what refs of other projects started before `time`, but for the newest pipeline of

@@ -17,7 +17,7 @@ pub struct Begun {
     pub branch: Text,
     /// What leads to this commit is history or was counted.
     pub base: Text,
-    /// Its newest commit at the last look: the base, or an earlier one after it was set back.
+    /// Its newest commit at the last poll: the base, or an earlier one after it was set back.
     pub tip: Text,
 }
 
@@ -26,7 +26,7 @@ pub struct Begun {
 pub struct ContributorsMemory {
     /// The default branch; none before the first commit.
     pub begun: Option<Begun>,
-    /// When the branch was last looked at, by GitLab's clock.
+    /// When the branch was last polled, by GitLab's clock.
     pub read_at: Option<UnixSeconds>,
     /// The project's activity at that time.
     pub activity: Option<UnixSeconds>,

@@ -9,17 +9,17 @@ use crate::types::Text;
 /// How far the deployments of a project have been read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EnvironmentsProgress {
-    /// When the project was first looked at, by GitLab's clock.
+    /// When the project was first polled, by GitLab's clock.
     pub(crate) first_seen: UnixSeconds,
     /// Latest change that has been read.
     pub(crate) watermark: UnixSeconds,
     /// When calls were last made, by GitLab's clock or ours, whichever is behind.
     pub(crate) read_at: Option<UnixSeconds>,
-    /// When the last full look was.
+    /// When the last full poll was.
     pub(crate) full_at: UnixSeconds,
-    /// What the change feed had seen at the last look.
+    /// What the change feed had seen at the last poll.
     pub(crate) moved: UnixSeconds,
-    /// The turn of environments when there are more than one look takes.
+    /// The turn of environments when there are more than one poll takes.
     pub(crate) turn: usize,
 }
 

@@ -11,12 +11,12 @@ use crate::types::PipelineId;
 /// commits, so a change can appear late.
 pub const OVERLAP: Duration = Duration::from_secs(60);
 
-/// A project that is quiet is read again from this long before its last look: far enough back for
+/// A project that is quiet is read again from this long before its last poll: far enough back for
 /// anything that appears late, and near enough that it can share a query with busy projects, which
 /// is read from the earliest of its projects on.
 pub(crate) const QUIET_OVERLAP: Duration = Duration::from_secs(300);
 
-/// How deep a project has been read. Its first looks go deeper one by one, so that the pipelines of
+/// How deep a project has been read. Its first polls go deeper one by one, so that the pipelines of
 /// all projects are shown, and then their jobs, before anything that takes requests per pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Depth {
@@ -33,12 +33,12 @@ pub enum Depth {
 pub struct FeedProgress {
     /// How deep it has been read.
     pub depth: Depth,
-    /// When the project was first looked at, by GitLab's clock.
+    /// When the project was first polled, by GitLab's clock.
     pub first_seen: UnixSeconds,
     /// Latest `updated_at` of what has been read completely.
     pub watermark: UnixSeconds,
-    /// When the last complete look began, by GitLab's clock or ours, whichever is behind.
-    pub looked_at: UnixSeconds,
+    /// When the last complete poll began, by GitLab's clock or ours, whichever is behind.
+    pub polled_at: UnixSeconds,
     /// Pipelines that can come again without having moved, or are not settled.
     pub followed: BTreeMap<PipelineId, Followed>,
 }
@@ -50,8 +50,8 @@ pub struct Followed {
     pub pipeline: Pipeline,
     /// Its events before this are history or have been counted; see [`crate::collector`].
     pub floor: UnixSeconds,
-    /// It had come to rest at the first look and has not moved since: what happened in the second
-    /// of that look is history, too.
+    /// It had come to rest at the first poll and has not moved since: what happened in the second
+    /// of that poll is history, too.
     pub rests: bool,
     /// The latest event of it, its jobs and its downstream pipelines: these end without moving it,
     /// so while this is not behind the watermark, they could be taken for new ones.
@@ -60,20 +60,20 @@ pub struct Followed {
     pub details_due: bool,
     /// When the labels that need a second way of reading were last asked for.
     pub labels_read_at: Option<UnixSeconds>,
-    /// Looks for which it is still kept so that what started it may be found (REST tells only
-    /// the upstream side).
-    pub upstream_looks: u8,
+    /// Polls for which it is still kept so that what started it may be found (REST shows only the
+    /// upstream side).
+    pub upstream_polls: u8,
 }
 
 impl FeedProgress {
-    /// The state of a project at its first look.
+    /// The state of a project at its first poll.
     #[must_use]
     pub fn new(first_seen: UnixSeconds) -> Self {
         Self {
             depth: Depth::Pipelines,
             first_seen,
             watermark: UnixSeconds::default(),
-            looked_at: UnixSeconds::default(),
+            polled_at: UnixSeconds::default(),
             followed: BTreeMap::new(),
         }
     }
@@ -89,7 +89,7 @@ impl FeedProgress {
     pub fn seen_until(&self, time: UnixSeconds) -> Self {
         let mut progress = self.clone();
         if time > UnixSeconds::default() {
-            progress.looked_at = progress.looked_at.min(time);
+            progress.polled_at = progress.polled_at.min(time);
         }
         progress
     }
@@ -138,10 +138,10 @@ impl FeedProgress {
     pub fn since(&self) -> UnixSeconds {
         self.watermark
             .minus(OVERLAP)
-            .max(self.looked_at.minus(QUIET_OVERLAP))
+            .max(self.polled_at.minus(QUIET_OVERLAP))
     }
 
-    /// Events before this are history, or were counted by an earlier look.
+    /// Events before this are history, or were counted by an earlier poll.
     #[must_use]
     pub fn floor(&self) -> UnixSeconds {
         self.since().max(self.first_seen)

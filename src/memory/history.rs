@@ -13,7 +13,7 @@ pub struct RefHistory<T> {
     pub(crate) refs: BTreeMap<RefName, Ref<T>>,
 }
 
-/// A ref. It stays when its pipelines were deleted: what it counted goes on.
+/// A ref. It stays when its pipelines were deleted: its counters continue.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Ref<T> {
     /// When its newest pipeline was created.

@@ -5,7 +5,6 @@ pub mod contributors;
 pub mod dora;
 pub mod environments;
 pub mod feed;
-pub mod gone;
 pub mod history;
 pub mod jobs;
 pub mod merge_requests;
@@ -14,6 +13,7 @@ pub mod parents;
 pub mod pipelines;
 pub mod ref_listing;
 pub mod refs;
+pub mod removed_refs;
 pub mod repository;
 pub mod test_reports;
 pub mod variables;
@@ -30,7 +30,6 @@ use contributors::ContributorsMemory;
 use dora::{DoraMemory, DoraProgress};
 use environments::{EnvironmentsMemory, EnvironmentsProgress};
 use feed::FeedProgress;
-use gone::{Gone, SourceBranches};
 use jobs::JobsMemory;
 use merge_requests::{MergeRequestsMemory, MergeRequestsProgress};
 use names::Names;
@@ -38,6 +37,7 @@ use parents::Parents;
 use pipelines::PipelinesMemory;
 use ref_listing::RefsProgress;
 use refs::{RefName, RefsSeen};
+use removed_refs::{RemovedRefs, SourceBranches};
 use repository::{RepositoryMemory, RepositoryParts};
 use test_reports::TestReportsMemory;
 use variables::VariablesMemory;
@@ -47,18 +47,18 @@ use withdrawn::Withdrawn;
 /// it, and how, is in [`crate::store`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProjectMemory {
-    /// The full path that its series bear; empty before anything was measured.
+    /// The full path that its series carry; empty before anything was measured.
     pub path: Text,
     /// What GitLab stopped showing of it.
     pub withdrawn: Withdrawn,
-    /// How far the change feed has read; none before the first look.
+    /// How far the change feed has read; none before the first poll.
     pub feed: Option<FeedProgress>,
-    /// When refs were last looked at, and why they are to be looked at again.
+    /// When refs were last polled, and why they are to be polled again.
     pub refs: RefsProgress,
     /// Which refs exist.
     pub refs_seen: RefsSeen,
-    /// Refs that are gone, and that other projects may name still.
-    pub gone: Gone,
+    /// Removed refs that other projects may still name.
+    pub removed_refs: RemovedRefs,
     /// Source branches that merge requests are counted under.
     pub source_branches: SourceBranches,
     /// Refs of other projects that started pipelines here.
@@ -74,22 +74,22 @@ pub struct ProjectMemory {
     /// Memory of the collector `variables`.
     pub variables: VariablesMemory,
     /// How far deployments have been read.
-    pub environments_state: EnvironmentsProgress,
+    pub environments_progress: EnvironmentsProgress,
     /// Memory of the collector `environments`.
     pub environments: EnvironmentsMemory,
     /// How far merge requests have been read.
-    pub merge_requests_state: MergeRequestsProgress,
+    pub merge_requests_progress: MergeRequestsProgress,
     /// Memory of the collector `merge_requests`.
     pub merge_requests: MergeRequestsMemory,
     /// Reviewers who have series.
     pub code_review: Names,
-    /// How far what DORA figures are reckoned from has been read.
-    pub dora_state: DoraProgress,
+    /// How far the input of DORA figures has been read.
+    pub dora_progress: DoraProgress,
     /// Memory of the collector `dora`.
     pub dora: DoraMemory,
     /// Memory of the collector `repository`.
     pub repository: RepositoryMemory,
-    /// What REST last told of the repository by calls of its own.
+    /// What REST last returned of the repository by calls of its own.
     pub repository_parts: RepositoryParts,
     /// Memory of the collector `contributors`.
     pub contributors: ContributorsMemory,
@@ -130,7 +130,7 @@ pub struct Subject<'a> {
     pub max_pipelines_per_ref: usize,
     /// Which refs exist, as far as known.
     pub refs: &'a RefsSeen,
-    /// The tier that its licence gives, as far as it could be told.
+    /// The tier that its licence gives, as far as known.
     pub tier: Known<Tier>,
     /// The time of measuring.
     pub now: UnixSeconds,

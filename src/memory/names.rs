@@ -29,8 +29,8 @@ impl Names {
         &self.naming
     }
 
-    /// Begins a look. When people are called otherwise than before, all the earlier names go: it
-    /// gives them, for [`Self::end`].
+    /// Begins a poll. When people are called otherwise than before, all the earlier names go: it
+    /// returns them, for [`Self::end`].
     #[must_use]
     pub fn begin(&mut self, naming: Text) -> Vec<Text> {
         if self.naming == naming {
@@ -40,22 +40,22 @@ impl Names {
         std::mem::take(&mut self.last).into_keys().collect()
     }
 
-    /// Notes that something happened under a name; `true` the first time in a look.
+    /// Notes that something happened under a name; `true` the first time in a poll.
     pub fn note(&mut self, label: &Text, now: UnixSeconds) -> bool {
         self.last.insert(label.clone(), now) != Some(now)
     }
 
-    /// Ends a look: gives the names whose series go, those of `earlier` that are not used again
+    /// Ends a poll: returns the names whose series are removed, those of `earlier` that are not used again
     /// among them.
     #[must_use]
     pub fn end(&mut self, earlier: Vec<Text>, now: UnixSeconds) -> Vec<Text> {
-        let mut gone = earlier;
+        let mut removed = earlier;
         self.last.retain(|label, last| {
             let is_quiet = now.since(*last) > QUIET;
-            gone.extend(is_quiet.then(|| label.clone()));
+            removed.extend(is_quiet.then(|| label.clone()));
             !is_quiet
         });
-        gone.retain(|label| !self.last.contains_key(label));
-        gone
+        removed.retain(|label| !self.last.contains_key(label));
+        removed
     }
 }

@@ -1,8 +1,8 @@
 //! Refs of other projects that started pipelines here, as the label `parent_ref` names them.
 //!
-//! Where the other project is tracked and watches the ref, it says when the ref is gone. Of the
-//! others nobody says so: refs come and go with every merge request, and what is counted under them
-//! leaves some time after the last that they started.
+//! Where the other project is tracked and watches the ref, it shows when the ref was removed. For the
+//! others nothing does: refs come and go with every merge request, and what is counted under them is
+//! removed some time after the last pipeline that they started.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::clock::UnixSeconds;
 use crate::gitlab::model::Upstream;
 use crate::types::{ProjectId, Text};
 
-/// How long what a ref started stays when nobody says whether the ref is still there.
+/// How long what a ref started stays when it is unknown whether the ref still exists.
 pub const QUIET: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// How exactly that is noted: what runs is read at each look, and is not to be written each time.
+/// How exactly that is noted: what runs is read at each poll, and is not to be written each time.
 pub(crate) const EXACT: Duration = Duration::from_secs(3600);
 
 /// What has series of something that a ref of another project started, by its labels.
@@ -77,22 +77,22 @@ impl Parents {
         known.is_some_and(|parent| now.since(parent.last) <= QUIET)
     }
 
-    /// Forgets what refs started that have started nothing more of it for long, and gives its
+    /// Forgets what refs started that have started nothing more of it for long, and returns its
     /// labels. `is_kept` is asked with the other project whether it is to stay all the same.
-    pub fn let_go(
+    pub fn remove_unused(
         &mut self,
         now: UnixSeconds,
         is_kept: impl Fn(ProjectId, &Started) -> bool,
     ) -> Vec<Started> {
-        let mut gone = Vec::new();
+        let mut removed = Vec::new();
         self.0.retain(|started, parent| {
             let is_quiet = now.since(parent.last) > QUIET;
             if is_quiet && is_kept(parent.project, started) {
                 return true;
             }
-            gone.extend(is_quiet.then(|| started.clone()));
+            removed.extend(is_quiet.then(|| started.clone()));
             !is_quiet
         });
-        gone
+        removed
     }
 }

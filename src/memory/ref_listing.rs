@@ -14,22 +14,22 @@ pub(crate) const ACTIVITY_THROTTLE: Duration = Duration::from_secs(3600);
 /// How often the shown pipelines are asked for by id.
 pub(crate) const PIPELINE_CHECK: Duration = Duration::from_secs(24 * 3600);
 
-/// When a project's refs were looked at, and why they will be again.
+/// When a project's refs were polled, and why they will be again.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RefsProgress {
-    /// The activity that the last look was for.
+    /// The activity that the last poll was for.
     pub activity: Option<UnixSeconds>,
-    /// When to look once more, though no newer activity shows.
+    /// When to poll once more, though no newer activity shows.
     pub again_at: Option<UnixSeconds>,
     /// When the shown pipelines were last asked for by id.
     pub pipelines_checked_at: Option<UnixSeconds>,
-    /// Refs that exist and whose newest pipeline was asked for, because the first look of the
+    /// Refs that exist and whose newest pipeline was asked for, because the first poll of the
     /// change feed did not reach back to it.
     pub asked: BTreeSet<RefName>,
 }
 
 impl RefsProgress {
-    /// Whether a project is to be looked at.
+    /// Whether a project is to be polled.
     #[must_use]
     pub fn is_due(&self, project: &model::Project, now: UnixSeconds) -> bool {
         let moved = project
@@ -46,7 +46,7 @@ impl RefsProgress {
             .is_some_and(|at| now.since(at) >= PIPELINE_CHECK)
     }
 
-    pub(crate) fn looked(&self, project: &model::Project, now: UnixSeconds) -> Self {
+    pub(crate) fn polled(&self, project: &model::Project, now: UnixSeconds) -> Self {
         let moved = project
             .last_activity_at
             .is_some_and(|at| self.activity != Some(at));
@@ -72,7 +72,7 @@ pub(crate) fn may_hide_more(project: &model::Project, now: UnixSeconds) -> bool 
 }
 
 /// How much sooner than the others a project's pipelines are checked a second time, so that what was
-/// first seen together is not checked together for ever.
+/// first seen together is not checked together permanently.
 pub(crate) fn spread(project: ProjectId) -> Duration {
     let scattered = project.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
     Duration::from_secs(scattered % PIPELINE_CHECK.as_secs())
@@ -96,13 +96,13 @@ mod tests {
     }
 
     #[test]
-    fn only_fresh_activity_asks_for_a_second_look() {
+    fn only_fresh_activity_asks_for_a_second_poll() {
         let now = UnixSeconds(1_000_000);
-        let fresh = RefsProgress::default().looked(&active_at(now.0 - 60), now);
+        let fresh = RefsProgress::default().polled(&active_at(now.0 - 60), now);
         assert_eq!(fresh.again_at, Some(now.plus(ACTIVITY_THROTTLE)));
         assert!(fresh.is_due(&active_at(now.0 - 60), now.plus(ACTIVITY_THROTTLE)));
 
-        let quiet = RefsProgress::default().looked(&active_at(now.0 - 86_400), now);
+        let quiet = RefsProgress::default().polled(&active_at(now.0 - 86_400), now);
         assert_eq!(quiet.again_at, None);
         assert!(!quiet.is_due(&active_at(now.0 - 86_400), now.plus(ACTIVITY_THROTTLE)));
         assert!(quiet.is_due(&active_at(now.0 + 10), now.plus(ACTIVITY_THROTTLE)));

@@ -26,7 +26,7 @@ pub struct RefName {
 }
 
 impl RefName {
-    /// The ref that a pipeline's states stand under.
+    /// The ref that a pipeline's states are labelled with.
     #[must_use]
     pub fn of(pipeline: &Pipeline) -> Self {
         let name = match (pipeline.kind, iid_of(pipeline)) {
@@ -52,8 +52,8 @@ impl RefName {
 
 pub(crate) const MERGE_REQUESTS: &str = "merge-requests/";
 
-/// Merge-request refs always start so, and do not mix with branches, in families without `kind`
-/// neither: GitLab allows a branch `merge-requests/42`, but nobody has one.
+/// Merge-request refs always start so and do not mix with branches, not even in families without
+/// `kind`: GitLab allows a branch `merge-requests/42`, but in practice there is none.
 pub(super) fn merge_request_ref(name: &str) -> Text {
     format!("{MERGE_REQUESTS}{name}").into()
 }
@@ -65,7 +65,7 @@ pub(crate) fn iid_of(pipeline: &Pipeline) -> Option<u64> {
     }
 }
 
-/// The label `ref` that a pipeline's counters and histograms stand under: merge requests by
+/// The label `ref` that a pipeline's counters and histograms carry: merge requests by
 /// target branch (or as the setting `count_ref` says), so that the number of series stays bounded.
 #[must_use]
 pub fn counting_ref(pipeline: &Pipeline, settings: &ProjectSettings) -> Text {
@@ -77,7 +77,7 @@ pub fn counting_ref(pipeline: &Pipeline, settings: &ProjectSettings) -> Text {
     }
 }
 
-/// The label `parent_ref` that a downstream pipeline's counters and histograms stand under.
+/// The label `parent_ref` that a downstream pipeline's counters and histograms carry.
 #[must_use]
 pub fn upstream_counting_ref(upstream: &Upstream, settings: &ProjectSettings) -> Text {
     match merge_request_iid(&upstream.git_ref) {
@@ -143,7 +143,7 @@ pub(crate) fn admits(rule: &RefRule, name: &str) -> bool {
 /// In place of its state: GitLab was asked for a merge request, and does not have it any more.
 pub const DELETED: &str = "deleted";
 
-/// Which refs exist, as far as they have been looked at.
+/// Which refs exist, as far as they have been polled.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RefsSeen {
     /// Branches, and when they were listed.
@@ -337,10 +337,10 @@ pub fn is_excluded(candidate: Candidate<'_>, settings: &ProjectSettings, seen: &
     window(candidate.name.kind, settings).exclude_deleted && is_deleted(candidate, seen)
 }
 
-/// Whether a ref that nothing is remembered of any more is gone for good, and not just outside its
-/// window. Merge requests are let go of when they are far outside.
+/// Whether a ref of which nothing is remembered was removed, and is not just outside its window.
+/// Merge requests count as removed when they are far outside.
 #[must_use]
-pub fn is_gone(candidate: Candidate<'_>, settings: &ProjectSettings, seen: &RefsSeen) -> bool {
+pub fn is_removed(candidate: Candidate<'_>, settings: &ProjectSettings, seen: &RefsSeen) -> bool {
     candidate.name.kind == RefKind::MergeRequest
         || !is_ruled_in(candidate.name, settings)
         || is_excluded(candidate, settings, seen)

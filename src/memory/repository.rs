@@ -25,7 +25,7 @@ impl RepositoryMemory {
     }
 }
 
-/// What REST tells by calls of its own, as it was last told: it stays while they fail.
+/// What REST returns by calls of its own, as last read: it stays while they fail.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RepositoryParts {
     /// Languages of the default branch.

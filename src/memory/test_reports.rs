@@ -17,7 +17,7 @@ pub(crate) const SETTLE: Duration = Duration::from_secs(180);
 /// An end of a pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
-    /// The ref that its states stand under.
+    /// The ref that its states are labelled with.
     pub name: RefName,
     /// The pipeline.
     pub id: PipelineId,
@@ -39,7 +39,7 @@ pub struct Wanted {
 /// What is remembered of a project's test reports.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TestReportsMemory {
-    /// The first look: what ended before is history.
+    /// The first poll: what ended before is history.
     pub(crate) since: Option<UnixSeconds>,
     /// The report of the newest ended pipeline of each ref.
     pub(crate) reports: BTreeMap<RefName, RememberedReport>,

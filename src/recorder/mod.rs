@@ -2,7 +2,7 @@
 //!
 //! A run's events go through the OpenTelemetry instruments into new totals, these with the
 //! projects' memories into the store, and then all at once into the series table. When any step
-//! fails, nothing of the run happened: the memories stay as they were and the next look finds the
+//! fails, nothing of the run happened: the memories stay as they were and the next poll finds the
 //! same events again.
 
 mod withdrawal;
@@ -32,9 +32,9 @@ pub struct ProjectRun {
     pub memory: Option<Arc<ProjectMemory>>,
     /// What each collector measured.
     pub measured: Vec<(Collector, Measured)>,
-    /// Series to be shown at 0 beside those that the collectors name.
-    pub births: Vec<SeriesKey>,
-    /// What is gone.
+    /// Series to be shown at 0 besides those that the collectors name.
+    pub initializations: Vec<SeriesKey>,
+    /// What was removed.
     pub retirements: Vec<Retirement>,
 }
 
@@ -47,7 +47,7 @@ pub struct Recorder {
     kept: Kept,
 }
 
-/// Why a run was not recorded. It is found again at the next look.
+/// Why a run was not recorded. It is found again at the next poll.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// The instruments could not be collected.
@@ -85,7 +85,7 @@ impl Recorder {
     /// back.
     ///
     /// # Errors
-    /// When it cannot be read, or that births begin again cannot be kept.
+    /// When it cannot be read, or when the initial zeros that begin again cannot be stored.
     pub async fn restore(
         &mut self,
         now: UnixSeconds,
@@ -96,14 +96,14 @@ impl Recorder {
         let Remembered {
             projects,
             mut rows,
-            told,
+            committed_at,
         } = self.store.load().await?;
         self.kept = Kept::take_from(&mut rows, &projects);
         let Restored {
             rows,
-            reborn,
+            reinitialized,
             refused,
-        } = self.table.restore(rows, told, now);
+        } = self.table.restore(rows, committed_at, now);
         tracing::info!(projects = projects.len(), series = rows, "restored state");
         let mut reasons: BTreeMap<_, usize> = BTreeMap::new();
         let mut removed = Vec::with_capacity(refused.len());
@@ -116,7 +116,7 @@ impl Recorder {
             tracing::warn!(%metric, series, "series reset: {why}");
         }
         // What was refused counts from 0 again: its old total must not come back later.
-        let rows = reborn;
+        let rows = reinitialized;
         self.store
             .commit(Commit {
                 rows,
@@ -132,7 +132,7 @@ impl Recorder {
         self.table.clock_was_set_back(now);
     }
 
-    /// Marks what a collector counted as gone.
+    /// Marks what a collector counted as removed.
     pub fn retire(&self, collector: Collector, now: UnixSeconds) {
         self.table.retire_collector(collector, now);
     }
@@ -175,11 +175,16 @@ impl Recorder {
         for run in runs {
             let project = run.project;
             commit.projects.push((project, run.memory));
-            let births = |keys: Vec<SeriesKey>| keys.into_iter().map(move |key| (project, key));
-            update.births.extend(births(run.births));
+            let initializations =
+                |keys: Vec<SeriesKey>| keys.into_iter().map(move |key| (project, key));
+            update
+                .initializations
+                .extend(initializations(run.initializations));
             update.retirements.extend(run.retirements);
             for (collector, measured) in run.measured {
-                update.births.extend(births(measured.births));
+                update
+                    .initializations
+                    .extend(initializations(measured.initializations));
                 let block = Block { project, collector };
                 update
                     .blocks
@@ -189,11 +194,11 @@ impl Recorder {
         if self.store.is_durable() {
             commit.rows = update.rows.records().collect();
             commit.rows.extend(self.table.turned(&update));
-            commit.told = now;
+            commit.committed_at = now;
         }
         self.store.commit(commit).await?;
         self.table.apply(update, now);
-        self.table.tell(now);
+        self.table.note_commit(now);
         Ok(())
     }
 
@@ -229,25 +234,25 @@ impl Recorder {
         Ok(())
     }
 
-    /// Takes away the counters and histograms whose subject is gone and that everybody has seen,
-    /// and lets births be over.
+    /// Removes the counters and histograms whose subject was removed and whose last change was
+    /// delivered, and ends initial zeros.
     ///
     /// # Errors
     /// When the store refuses; they stay then.
     pub async fn sweep(&mut self, now: UnixSeconds) -> Result<(), RecordError> {
         let removed = self.table.due(now);
-        if removed.is_empty() && !self.table.has_untold(now) {
+        if removed.is_empty() && !self.table.has_uncommitted_zeros(now) {
             return Ok(());
         }
         self.store
             .commit(Commit {
                 removed,
-                told: now,
+                committed_at: now,
                 ..Commit::default()
             })
             .await?;
         self.table.sweep(now);
-        self.table.tell(now);
+        self.table.note_commit(now);
         Ok(())
     }
 }
@@ -347,7 +352,7 @@ mod tests {
             project: ProjectId(project),
             memory: None,
             measured: vec![(Collector::Pipelines, measured)],
-            births: Vec::new(),
+            initializations: Vec::new(),
             retirements: Vec::new(),
         }
     }

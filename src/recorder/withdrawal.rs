@@ -107,7 +107,7 @@ impl Recorder {
         now: UnixSeconds,
     ) -> Result<(), RecordError> {
         let mut commit = Commit {
-            told: now,
+            committed_at: now,
             ..Commit::default()
         };
         let mut series = Vec::new();
@@ -140,7 +140,7 @@ impl Recorder {
         now: UnixSeconds,
     ) -> Result<(), RecordError> {
         let mut commit = Commit {
-            told: now,
+            committed_at: now,
             ..Commit::default()
         };
         let (mut left, mut all) = (Vec::new(), Vec::new());
@@ -187,7 +187,7 @@ impl Recorder {
         let commit = Commit {
             projects: projects.iter().map(|id| (*id, None)).collect(),
             removed: rows.flatten().map(RowRecord::key).collect(),
-            told: now,
+            committed_at: now,
             ..Commit::default()
         };
         self.store.commit(commit).await?;

@@ -62,9 +62,12 @@ impl Projects {
         for outcome in outcomes {
             match outcome {
                 Outcome::Recorded(ended) => {
-                    let before = self.entries.get(&ended.id).map(|entry| &entry.memory.gone);
+                    let before = self
+                        .entries
+                        .get(&ended.id)
+                        .map(|entry| &entry.memory.removed_refs);
                     if let (Some(before), Some(memory)) = (before, &ended.memory)
-                        && memory.gone.adds_to(before)
+                        && memory.removed_refs.adds_to(before)
                     {
                         refs_went.insert(ended.id);
                     }

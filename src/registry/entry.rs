@@ -20,7 +20,7 @@ use crate::types::{ProjectId, Tier};
 /// How urgently a project is to be read for something, the most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
-    /// Somebody or an event awaits it.
+    /// A user or an event awaits it.
     Urgent,
     /// What moves now: the change feed, and states whose interval is over.
     Current,
@@ -149,7 +149,7 @@ impl Entry {
         self.project.id
     }
 
-    /// Number of this tracking: it has another when it went and came back.
+    /// Number of this tracking: it changes when the project is removed and added again.
     #[must_use]
     pub fn tracking(&self) -> u64 {
         self.tracking

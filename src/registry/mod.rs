@@ -27,7 +27,7 @@ use crate::types::{ProjectId, Text, Tier};
 pub use end::{Ended, Outcome};
 pub use entry::{Entry, Priority};
 pub use removal::{Judged, Reason, Rule};
-pub use take::{Batch, Room, Taken};
+pub use take::{Batch, FreeSlots, Taken};
 
 /// The tracked projects, shared by all parts of the program.
 #[derive(Debug, Default)]
@@ -237,7 +237,7 @@ impl Projects {
     /// The projects that are still to be removed from the store; one that is tracked again is not.
     pub fn take_to_remove(&mut self) -> Vec<Removed> {
         let mut removed = std::mem::take(&mut self.to_remove);
-        removed.retain(|gone| !self.entries.contains_key(&gone.id));
+        removed.retain(|project| !self.entries.contains_key(&project.id));
         removed
     }
 
@@ -314,7 +314,8 @@ impl Projects {
         entries.any(|(id, entry)| names_from_elsewhere(entry, parent, *id))
     }
 
-    /// Refs of these projects are gone: projects that name them in their states are measured again.
+    /// Refs of these projects were removed: projects that name them in their states are measured
+    /// again.
     fn refs_went(&mut self, of: &BTreeSet<ProjectId>) {
         if of.is_empty() {
             return;

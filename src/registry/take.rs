@@ -23,16 +23,16 @@ pub struct Batch {
 
 /// How many runs may start.
 #[derive(Clone, Copy, Debug)]
-pub struct Room {
+pub struct FreeSlots {
     /// Of any kind.
     pub runs: usize,
-    /// Runs of sources beside the change feed and refs, so that pipelines never wait for them.
+    /// Runs of sources other than the change feed and refs, so that pipelines never wait for them.
     pub others: usize,
     /// Runs that read what happened before, so that what is new never waits for them.
     pub backfill: usize,
 }
 
-/// What [`Projects::take`] gives.
+/// What [`Projects::take`] returns.
 #[derive(Default)]
 pub struct Taken {
     /// Runs to be started.
@@ -66,7 +66,12 @@ struct Candidate<'a> {
 impl Projects {
     /// Takes what is due and has room, the most urgent first, in batches that go together. What is
     /// taken is held until [`Projects::release`].
-    pub fn take(&mut self, sources: &[Arc<dyn Source>], now: UnixSeconds, room: Room) -> Taken {
+    pub fn take(
+        &mut self,
+        sources: &[Arc<dyn Source>],
+        now: UnixSeconds,
+        free: FreeSlots,
+    ) -> Taken {
         let mut candidates: Vec<Candidate<'_>> = Vec::new();
         for source in sources {
             let due = self.due_for(source.as_ref(), now);
@@ -74,9 +79,9 @@ impl Projects {
         }
         candidates.sort_by_key(|batch| (batch.priority, batch.rank, batch.due));
         let mut taken = Taken::default();
-        let mut room = room;
+        let mut free = free;
         for candidate in candidates {
-            if self.has_room(&candidate, &mut room) {
+            if self.takes_slot(&candidate, &mut free) {
                 taken.batches.push(self.hold(candidate));
                 continue;
             }
@@ -122,19 +127,19 @@ impl Projects {
         due
     }
 
-    fn has_room(&self, candidate: &Candidate<'_>, room: &mut Room) -> bool {
+    fn takes_slot(&self, candidate: &Candidate<'_>, free: &mut FreeSlots) -> bool {
         let source = candidate.source;
         let running = self.running.get(&source.reading()).copied();
         let is_other = source.needs() == Needs::Tier;
         let is_backfill = candidate.priority == Priority::Backfill;
-        let fits = room.runs > 0
+        let fits = free.runs > 0
             && running.unwrap_or(0) < source.runs_at_once()
-            && (!is_other || room.others > 0)
-            && (!is_backfill || room.backfill > 0);
+            && (!is_other || free.others > 0)
+            && (!is_backfill || free.backfill > 0);
         if fits {
-            room.runs -= 1;
-            room.others -= usize::from(is_other);
-            room.backfill -= usize::from(is_backfill);
+            free.runs -= 1;
+            free.others -= usize::from(is_other);
+            free.backfill -= usize::from(is_backfill);
         }
         fits
     }
@@ -193,7 +198,7 @@ impl Projects {
     }
 }
 
-/// How often a project is looked at again that a source does not read: it is not taken.
+/// How often a project is polled again that a source does not read: it is not taken.
 const OFF: Duration = Duration::from_secs(3600);
 
 /// How often a source reads a project, and by how many at once.

@@ -13,7 +13,7 @@ const INTERVAL: Duration = Duration::from_secs(30);
 const BATCH: usize = 100;
 const DEEPER: usize = 25;
 const START: UnixSeconds = UnixSeconds(1_000);
-const ROOM: Room = Room {
+const FREE_SLOTS: FreeSlots = FreeSlots {
     runs: 100,
     others: 100,
     backfill: 100,
@@ -111,7 +111,7 @@ fn tracking(ids: impl IntoIterator<Item = u64>) -> Projects {
 }
 
 fn taken(projects: &mut Projects, now: UnixSeconds) -> Vec<u64> {
-    let batches = projects.take(&feed(), now, ROOM).batches;
+    let batches = projects.take(&feed(), now, FREE_SLOTS).batches;
     let targets = batches.iter().flat_map(|batch| &batch.targets);
     targets.map(|target| target.id().0).collect()
 }
@@ -152,9 +152,9 @@ fn deepen(projects: &mut Projects, id: u64, depth: Depth, now: UnixSeconds) {
 }
 
 #[test]
-fn the_first_looks_follow_each_other_at_once_and_those_of_one_depth_go_together() {
+fn the_first_polls_follow_each_other_at_once_and_those_of_one_depth_share_a_batch() {
     let mut projects = tracking(1..=60);
-    let batches = projects.take(&feed(), START, ROOM).batches;
+    let batches = projects.take(&feed(), START, FREE_SLOTS).batches;
     let sizes: Vec<usize> = batches.iter().map(|batch| batch.targets.len()).collect();
     assert_eq!(sizes, [60], "the newest pipelines of many share a query");
     for id in 1..=30 {
@@ -164,7 +164,7 @@ fn the_first_looks_follow_each_other_at_once_and_those_of_one_depth_go_together(
         deepen(&mut projects, id, Depth::Jobs, START);
     }
     let both = sources(&[Reading::ChangeFeed, Reading::Refs]);
-    let batches = projects.take(&both, START, ROOM).batches;
+    let batches = projects.take(&both, START, FREE_SLOTS).batches;
     let sizes: Vec<usize> = batches.iter().map(|batch| batch.targets.len()).collect();
     assert_eq!(sizes, [25, 5, 25, 5], "refs come last");
     let depths = |batch: &Batch| -> BTreeSet<Depth> {
@@ -188,7 +188,7 @@ fn the_first_poll_of_a_project_goes_before_all_and_first_readings_after_all() {
     }
     projects.update(found([1, 2, 3]), START);
     let all = sources(&[Reading::Repository, Reading::Refs, Reading::ChangeFeed]);
-    let taken = projects.take(&all, START, ROOM).batches;
+    let taken = projects.take(&all, START, FREE_SLOTS).batches;
     let order: Vec<(Priority, Reading, usize)> = taken
         .iter()
         .map(|batch| (batch.priority, batch.source.reading(), batch.targets.len()))
@@ -203,13 +203,13 @@ fn the_first_poll_of_a_project_goes_before_all_and_first_readings_after_all() {
     // Without room for it, backfill waits, and its lag shows.
     let mut projects = tracking([1]);
     deepen(&mut projects, 1, Depth::Everything, START);
-    let room = Room {
+    let free = FreeSlots {
         backfill: 0,
-        ..ROOM
+        ..FREE_SLOTS
     };
-    let taken = projects.take(&sources(&[Reading::Refs]), at(7), room);
+    let taken = projects.take(&sources(&[Reading::Refs]), at(7), free);
     assert!(taken.batches.is_empty());
-    let taken = projects.take(&sources(&[Reading::Refs]), at(12), room);
+    let taken = projects.take(&sources(&[Reading::Refs]), at(12), free);
     assert_eq!(taken.lag, [0, 0, 5].map(Duration::from_secs));
 }
 
@@ -220,14 +220,14 @@ fn a_held_project_is_never_taken_again() {
     assert_eq!(taken(&mut projects, at(600)), [0; 0], "both are held");
     succeed(&mut projects, 1, at(600));
     assert_eq!(taken(&mut projects, at(630)), [1]);
-    let left = projects.take(&feed(), at(630), ROOM);
+    let left = projects.take(&feed(), at(630), FREE_SLOTS);
     assert_eq!(left.queued, 0, "nothing waits for a run");
 }
 
 #[test]
 fn one_that_went_and_came_back_waits_for_the_run_that_holds_it() {
     let mut projects = tracking([1]);
-    let first = projects.take(&feed(), START, ROOM).batches;
+    let first = projects.take(&feed(), START, FREE_SLOTS).batches;
     let first = first[0].targets[0].clone();
     assert!(
         projects
@@ -246,7 +246,7 @@ fn one_that_went_and_came_back_waits_for_the_run_that_holds_it() {
     };
     let held = BTreeMap::from([(first.id(), holding)]);
     projects.release(&Idle(Reading::ChangeFeed), &held, at(20));
-    let second = projects.take(&feed(), at(20), ROOM).batches;
+    let second = projects.take(&feed(), at(20), FREE_SLOTS).batches;
     assert_ne!(
         first.tracking, second[0].targets[0].tracking,
         "what it brings is of the first"

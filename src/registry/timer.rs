@@ -39,7 +39,7 @@ impl Slot {
 /// How often projects are read, and by how many at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rhythm {
-    /// Time between two looks at a project.
+    /// Time between two polls of a project.
     pub interval: Duration,
     /// Projects in one run; at least 1.
     pub batch: usize,
@@ -65,7 +65,7 @@ pub struct Timer {
     pub ended: u64,
     /// Whether a run ever succeeded.
     pub has_succeeded: bool,
-    /// Whether somebody awaits the next run.
+    /// Whether the next run is awaited.
     pub is_urgent: bool,
 }
 

@@ -21,7 +21,7 @@ use crate::types::Tier;
 const HOLDS: Duration = Duration::from_secs(24 * 3600);
 /// How often GitLab is asked what the token may read of each project.
 const PERMISSIONS_HOLD: Duration = Duration::from_secs(900);
-/// How soon a failed look is repeated.
+/// How soon a failed poll is repeated.
 const RETRY: Duration = Duration::from_secs(60);
 
 /// Asks what GitLab is and which tier each project has.
@@ -221,7 +221,7 @@ pub const fn set(setting: TierSetting) -> Option<Tier> {
     }
 }
 
-/// The tiers that GitLab gives. What it does not give now is taken for unread and asked for again;
+/// The tiers that GitLab returns. What it does not give now is taken for unread and asked for again;
 /// what was known stays. Without any answer nothing else is read either.
 async fn read_tiers(
     gitlab: &GitLab,

@@ -1,7 +1,7 @@
 //! What runs when, and nothing else: discovery, the sources over the projects that are due, and what
 //! GitLab is. What follows a run is [`crate::ingest`]'s.
 //!
-//! [`Scheduler::round`] runs all that is due to its end; [`Scheduler::run`] goes on until it is
+//! [`Scheduler::round`] runs all that is due to its end; [`Scheduler::run`] continues until it is
 //! stopped. There are never two runs of one source over one project.
 
 pub mod capability;
@@ -25,7 +25,7 @@ use crate::ingest::{Ingest, activity};
 use crate::memory::ProjectMemory;
 use crate::observer::Observer;
 use crate::recorder::Recorder;
-use crate::registry::{Batch, Holding, Priority, Registry, Room};
+use crate::registry::{Batch, FreeSlots, Holding, Priority, Registry};
 use crate::source::change_feed::ChangeFeed;
 use crate::source::sources;
 use crate::source::{Context, Fetched, Source, SourceError};
@@ -35,13 +35,13 @@ use discover::DiscoveryTask;
 
 /// Runs at once; what does not fit stays due.
 const RUNS_AT_ONCE: usize = 8;
-/// Of these, runs of sources beside the change feed and refs: pipelines never wait for them.
+/// Of these, runs of sources other than the change feed and refs: pipelines never wait for them.
 const OTHER_RUNS_AT_ONCE: usize = 4;
 /// Of these, runs that read what happened before: what is new never waits for them.
 const BACKFILL_RUNS_AT_ONCE: usize = 4;
-/// How often the clock is read when nothing else wakes the scheduler.
+/// How often the clock is read without another event.
 const TICK: Duration = Duration::from_secs(1);
-/// How often series that are gone are taken away, and initial zeros that are over are noted.
+/// How often retired series are removed, and initial zeros that are over are noted.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Runs sources over projects.
@@ -60,7 +60,7 @@ pub struct Scheduler {
     activities: BTreeMap<Id, Activity>,
     /// Runs that read what happened before.
     backfills: Vec<Id>,
-    /// Runs of sources beside the change feed and refs.
+    /// Runs of sources other than the change feed and refs.
     others: Vec<Id>,
     sweep_due: UnixSeconds,
     /// What the clock showed last.
@@ -217,12 +217,12 @@ impl Scheduler {
     }
 
     fn start_runs(&mut self, now: UnixSeconds) {
-        let room = Room {
+        let free = FreeSlots {
             runs: RUNS_AT_ONCE.saturating_sub(self.running.len()),
             others: OTHER_RUNS_AT_ONCE.saturating_sub(self.others.len()),
             backfill: BACKFILL_RUNS_AT_ONCE.saturating_sub(self.backfills.len()),
         };
-        let taken = self.registry.lock().take(&self.sources, now, room);
+        let taken = self.registry.lock().take(&self.sources, now, free);
         for batch in taken.batches {
             self.start(batch);
         }

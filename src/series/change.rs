@@ -5,7 +5,7 @@ use super::family::{Epoch, Family, NewRow};
 use super::labels::LabelSets;
 use super::record::{self, RecordedValue, Refusal, RowRecord, StagedRow};
 use super::retire::{self, Retirement};
-use super::table::{State, Table};
+use super::table::{Table, TableState};
 use crate::catalogue::instruments::{Change, Delta};
 use crate::catalogue::{FamilyId, Kind, LabelValues, SeriesKey};
 use crate::clock::UnixSeconds;
@@ -23,7 +23,7 @@ enum Whose {
 /// A change under way.
 pub(super) struct Changing<'a> {
     table: &'a Table,
-    state: &'a mut State,
+    state: &'a mut TableState,
     epoch: Epoch,
     now: u32,
     /// Metrics that dropped something for the first time.
@@ -33,7 +33,7 @@ pub(super) struct Changing<'a> {
 impl<'a> Changing<'a> {
     pub(super) const fn new(
         table: &'a Table,
-        state: &'a mut State,
+        state: &'a mut TableState,
         epoch: Epoch,
         now: u32,
     ) -> Self {
@@ -68,10 +68,10 @@ impl<'a> Changing<'a> {
         value: f64,
         whose: Whose,
     ) -> Option<usize> {
-        let State {
+        let TableState {
             families,
             labels: sets,
-            last_birth,
+            last_initialized,
             projects,
             ..
         } = &mut *self.state;
@@ -81,7 +81,7 @@ impl<'a> Changing<'a> {
             return None;
         }
         if family.desc.kind != Kind::Gauge {
-            *last_birth = self.now.max(*last_birth);
+            *last_initialized = self.now.max(*last_initialized);
         }
         let (owner, project) = match whose {
             Whose::Block(block) => (block, 0),
@@ -90,7 +90,7 @@ impl<'a> Changing<'a> {
         let new = NewRow {
             set: sets.acquire(family.desc.labels, labels),
             value,
-            born: self.now,
+            initialized_at: self.now,
             changed: self.now,
             owner,
             project,
@@ -122,7 +122,7 @@ impl<'a> Changing<'a> {
     }
 
     /// Shows a counter or histogram at 0, unless it is there.
-    pub(super) fn give_birth(&mut self, project: ProjectId, key: &SeriesKey) {
+    pub(super) fn initialize(&mut self, project: ProjectId, key: &SeriesKey) {
         let Some(id) = FamilyId::of(key.desc) else {
             return;
         };
@@ -167,7 +167,7 @@ impl<'a> Changing<'a> {
             Some(slot) => slot,
             None => self.insert(delta.family, &delta.labels, value, Whose::Block(owner))?,
         };
-        let State {
+        let TableState {
             families, labels, ..
         } = &mut *self.state;
         let family = &mut families[delta.family.index()];
@@ -195,13 +195,13 @@ impl<'a> Changing<'a> {
         self.state.note_removed(id, set);
     }
 
-    /// Marks what is gone, and takes the states of gone projects away.
+    /// Marks what was removed, and removes the states of removed projects.
     pub(super) fn retire(&mut self, retirements: &[Retirement]) {
         self.clear_states(retirements);
         if retirements.is_empty() {
             return;
         }
-        let State {
+        let TableState {
             families,
             labels,
             retiring,
@@ -237,7 +237,7 @@ impl<'a> Changing<'a> {
         self.state.find(id, labels)
     }
 
-    /// Takes away what is due.
+    /// Removes what is due.
     pub(super) fn sweep(&mut self) -> usize {
         let mut swept = 0;
         let retiring = std::mem::take(&mut self.state.retiring);
@@ -256,19 +256,19 @@ impl<'a> Changing<'a> {
         swept
     }
 
-    /// Puts a remembered series back. What nobody can have seen beyond its birth, since that was
-    /// not over at `told`, is born again: it is given back as it is now.
+    /// Restores a remembered series. If its initial zero was not over at `committed_at`, no delivery
+    /// showed its value: it is initialized again, and returned as it is now.
     pub(super) fn restore(
         &mut self,
         record: &RowRecord,
-        told: UnixSeconds,
+        committed_at: UnixSeconds,
     ) -> Result<Option<RowRecord>, Refusal> {
         let id = FamilyId::by_name(&record.name).ok_or(Refusal::UnknownMetric)?;
-        let State {
+        let TableState {
             families,
             labels,
             retiring,
-            last_birth,
+            last_initialized,
             projects,
             ..
         } = &mut *self.state;
@@ -282,15 +282,15 @@ impl<'a> Changing<'a> {
             retiring.push((id, set));
         }
         let over = family.rows()[slot]
-            .born
+            .initialized_at
             .saturating_add(self.table.birth_window());
-        if over <= record::seconds(told) {
+        if over <= record::seconds(committed_at) {
             return Ok(None);
         }
-        family.row_mut(slot).born = self.now;
-        *last_birth = self.now;
+        family.row_mut(slot).initialized_at = self.now;
+        *last_initialized = self.now;
         let retiring = record.retiring;
-        let reborn = record::record(family, labels, projects, slot, retiring);
-        Ok(Some(reborn))
+        let reinitialized = record::record(family, labels, projects, slot, retiring);
+        Ok(Some(reinitialized))
     }
 }

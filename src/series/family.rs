@@ -11,7 +11,7 @@ use crate::catalogue::{Desc, FamilyId, Kind};
 /// [`Row::removed`] of a row that lives.
 const ALIVE: u32 = u32::MAX;
 
-/// One version of one series: 32 bytes; of a counter or histogram 4 beside it, and of a histogram
+/// One version of one series: 32 bytes; of a counter or histogram 4 more, and of a histogram
 /// that has counted 8 per bucket.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
@@ -24,18 +24,18 @@ pub(super) struct Row {
     /// Its labels.
     pub(super) set: u32,
     /// When it was first shown, in seconds since the Unix epoch.
-    pub(super) born: u32,
+    pub(super) initialized_at: u32,
     /// When its total last changed, in seconds since the Unix epoch.
     pub(super) changed: u32,
-    /// Of a gauge: the state block it belongs to. Else: in the lowest bit, whether its subject is
-    /// gone; above, of a histogram that has counted, the place of its buckets, from 1 on.
+    /// Of a gauge: the state block it belongs to. Else: in the lowest bit, whether its subject was
+    /// removed; above, of a histogram that has counted, the place of its buckets, from 1 on.
     tag: u32,
 }
 
 const _: () = assert!(size_of::<Row>() == 32);
 
 impl Row {
-    /// Whether a look at `epoch` sees it.
+    /// Whether a walk at `epoch` sees it.
     pub(super) const fn is_visible(&self, epoch: u32) -> bool {
         self.added <= epoch && epoch < self.removed
     }
@@ -50,7 +50,7 @@ impl Row {
         self.tag = block;
     }
 
-    /// Whether a counter's or histogram's subject is gone.
+    /// Whether a counter's or histogram's subject was removed.
     pub(super) const fn is_retiring(&self) -> bool {
         self.tag & 1 != 0
     }
@@ -83,7 +83,7 @@ impl Row {
 pub(super) struct NewRow {
     pub(super) set: u32,
     pub(super) value: f64,
-    pub(super) born: u32,
+    pub(super) initialized_at: u32,
     pub(super) changed: u32,
     /// Of a gauge: the state block it belongs to.
     pub(super) owner: u32,
@@ -91,7 +91,7 @@ pub(super) struct NewRow {
     pub(super) project: u32,
 }
 
-/// When a change happens, and who may be looking.
+/// When a change happens, and which walks are under way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Epoch {
     /// The first epoch that sees the change.
@@ -113,7 +113,7 @@ pub(super) struct Family {
     /// Bucket counts, not cumulated, [`Family::width`] per histogram that has counted: most of what
     /// history names has not.
     buckets: Vec<u64>,
-    /// Places in `buckets` that nobody has.
+    /// Free places in `buckets`.
     free: Vec<u32>,
     /// Living rows by label set.
     index: HashTable<u32>,
@@ -234,7 +234,7 @@ impl Family {
         place as usize
     }
 
-    /// Lets go of the buckets of a row that nobody sees any more.
+    /// Frees the buckets of a row that no walk sees any more.
     fn free_place(&mut self, slot: usize) {
         if self.desc.kind == Kind::Histogram
             && let Some(place) = self.rows[slot].place()
@@ -251,7 +251,7 @@ impl Family {
             added: epoch.number,
             removed: ALIVE,
             set: new.set,
-            born: new.born,
+            initialized_at: new.initialized_at,
             changed: new.changed,
             tag: new.owner,
         };
@@ -307,8 +307,8 @@ impl Family {
         self.dead.push_back(slot as u32);
     }
 
-    /// Sets a gauge. A walk under way goes on seeing the old value, so that it never sees one
-    /// state's 0 and another's 1 mixed.
+    /// Sets a gauge. A walk under way still sees the old value, so that it never sees one state's 0
+    /// and another's 1 mixed.
     pub(super) fn set_gauge(
         &mut self,
         slot: usize,
@@ -327,7 +327,7 @@ impl Family {
         let new = NewRow {
             set: row.set,
             value,
-            born: row.born,
+            initialized_at: row.initialized_at,
             changed: row.changed,
             owner: row.owner(),
             project: 0,
@@ -335,7 +335,7 @@ impl Family {
         self.insert(new, epoch, labels);
     }
 
-    /// Moves living rows into the places of dead ones. Only while nobody walks.
+    /// Moves living rows into the places of dead ones. Only while no walk is under way.
     pub(super) fn compact(&mut self, labels: &mut LabelSets) {
         let mut dead: Vec<u32> = std::mem::take(&mut self.dead).into();
         dead.sort_unstable();

@@ -1,7 +1,7 @@
-//! Label sets, each kept once and counted by the rows that bear it.
+//! Label sets, each kept once and counted by the rows that have it.
 //!
 //! A set is a list of ids of interned texts, so a project's path or a ref's name is kept once,
-//! however many series bear it.
+//! however many series carry it.
 
 use std::hash::{BuildHasher, Hash};
 
@@ -99,7 +99,7 @@ impl<T> Pool<T> {
         Some(content)
     }
 
-    /// Gives memory back after a peak: free entries at the end go.
+    /// Gives memory back after a peak: free entries at the end are removed.
     fn shrink<K: Hash + ?Sized>(&mut self, key: impl Fn(&T) -> &K) {
         if self.free.len() < 1024 || self.free.len() * 2 < self.entries.len() {
             return;
@@ -128,7 +128,7 @@ impl<T> Pool<T> {
     }
 }
 
-/// Ids of texts, in the order of their labels; they stand in place, since there are many sets.
+/// Ids of texts, in the order of their labels; they are stored inline, since there are many sets.
 #[derive(Clone, Copy, Debug)]
 struct Ids {
     len: u8,
@@ -171,7 +171,7 @@ pub(super) struct LabelSets {
 }
 
 impl LabelSets {
-    /// The set's id, when a row bears it.
+    /// The set's id, when a row has it.
     pub(super) fn find(&self, keys: Keys, values: &[Text]) -> Option<u32> {
         let mut ids = [0; MAX_LABELS];
         for (id, value) in ids.iter_mut().zip(values) {
@@ -238,7 +238,7 @@ impl LabelSets {
         }
     }
 
-    /// The id of a text, when a set bears it.
+    /// The id of a text, when a set has it.
     pub(super) fn text_id(&self, text: &str) -> Option<u32> {
         self.texts.find(text, |known| **known == *text)
     }
@@ -254,7 +254,7 @@ impl LabelSets {
         ids.filter_map(|id| self.texts.get(*id).cloned()).collect()
     }
 
-    /// A set to look at.
+    /// A set to find.
     pub(super) fn view(&self, set: u32) -> LabelsView<'_> {
         let (keys, values) = match self.sets.get(set) {
             Some(set) => (self.keys_of(set), set.values.as_slice()),

@@ -25,7 +25,7 @@ pub struct RowRecord {
     pub changed: UnixSeconds,
     /// The total.
     pub value: RecordedValue,
-    /// Whether its subject is gone: it leaves when everybody has seen its last change.
+    /// Whether its subject was removed: the series is removed when its last change was delivered.
     pub retiring: bool,
     /// Whether it is kept and not shown: GitLab stopped showing its subject.
     pub withdrawn: bool,
@@ -73,16 +73,16 @@ pub enum RecordedValue {
 /// What became of remembered series.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Restored {
-    /// Series that go on where they were.
+    /// Series that continue.
     pub rows: usize,
-    /// Those of them that nobody can have seen beyond their birth: they are born again, and a
-    /// store is to remember that.
-    pub reborn: Vec<RowRecord>,
+    /// Those whose initial zero was not over: they are initialized again, and the store has to
+    /// remember that.
+    pub reinitialized: Vec<RowRecord>,
     /// Series that are reset, with the reason, in the order given: a store is to remove them.
     pub refused: Vec<(RowKey, Refusal)>,
 }
 
-/// Why a remembered series cannot go on.
+/// Why a remembered series cannot continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// No counter or histogram of this name.
@@ -94,7 +94,7 @@ pub enum Refusal {
     /// The settings have other buckets now.
     #[error("its buckets were changed in the settings")]
     OtherBuckets,
-    /// The value makes no sense.
+    /// The value is invalid.
     #[error("its value is damaged")]
     Damaged,
     /// The series is there already.
@@ -120,12 +120,12 @@ pub(super) struct StagedRow {
     pub(super) project: ProjectId,
     pub(super) family: FamilyId,
     pub(super) labels: LabelValues,
-    /// When the series was born; `None` for one that will be.
+    /// When the series was initialized; `None` for one that will be.
     pub(super) start: Option<UnixSeconds>,
     pub(super) value: RecordedValue,
 }
 
-/// What a store shall remember of a living row.
+/// What a store has to remember of a living row.
 pub(super) fn record(
     family: &Family,
     labels: &LabelSets,
@@ -147,7 +147,7 @@ pub(super) fn record(
         project: projects.id(family.project(slot)),
         name: Cow::Borrowed(family.desc.name),
         labels: keys.zip(labels.values(row.set)).collect(),
-        start: time(row.born),
+        start: time(row.initialized_at),
         changed: time(row.changed),
         value,
         retiring,
@@ -162,14 +162,14 @@ impl StagedRows {
         self.rows.is_empty()
     }
 
-    /// What a store shall remember, before it is shown.
+    /// What a store has to remember, before it is shown.
     pub fn records(&self) -> impl ExactSizeIterator<Item = RowRecord> {
         self.rows.iter().map(|row| row.record(self.now))
     }
 }
 
 impl StagedRow {
-    /// What a store shall remember of it.
+    /// What a store has to remember of it.
     pub(super) fn record(&self, now: UnixSeconds) -> RowRecord {
         let desc = self.family.desc();
         let keys = desc.labels.iter().copied().map(Cow::Borrowed);
@@ -196,7 +196,7 @@ pub(super) fn time(seconds: u32) -> UnixSeconds {
     UnixSeconds(seconds.into())
 }
 
-/// Whether the count of all buckets is a number that can go on growing.
+/// Whether the count of all buckets is a number that can keep growing.
 fn adds_up(buckets: &[u64]) -> bool {
     let count = buckets
         .iter()
@@ -252,7 +252,7 @@ pub(super) fn restore(
     let new = NewRow {
         set: labels.acquire(desc.labels, &values),
         value,
-        born: seconds(record.start),
+        initialized_at: seconds(record.start),
         changed: seconds(record.changed),
         owner: 0,
         project: projects.number(record.project),

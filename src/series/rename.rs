@@ -8,8 +8,8 @@ use crate::types::Text;
 const PATH_LABELS: [&str; 2] = ["project", "parent_project"];
 
 impl Table {
-    /// The counters and histograms that bear the path `from`, named as they are with the path `to`
-    /// in its place. What is retiring already has no future under any path.
+    /// The counters and histograms that carry the path `from`, as they are named with the path `to`.
+    /// Retiring series are left out: they have no future under any path.
     #[must_use]
     pub fn renamed(&self, from: &Text, to: &Text) -> Vec<SeriesKey> {
         let state = self.read();

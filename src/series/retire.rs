@@ -1,5 +1,5 @@
-//! Retirement: counters and histograms whose subject is gone leave once everybody saw their last
-//! change.
+//! Retirement: counters and histograms whose subject was removed are removed once their last change
+//! was delivered.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -8,18 +8,18 @@ use super::labels::LabelSets;
 use crate::catalogue::{Collector, Desc, Kind};
 use crate::types::{ProjectId, Text};
 
-/// What is gone.
+/// What was removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Retirement {
     /// What is named by these label values: series that have all of these labels with these
-    /// values. Metrics that lack one of the labels are left alone.
+    /// values. Metrics that lack one of the labels are not affected.
     Labels(Vec<(&'static str, Text)>),
     /// A project: its states at once, and the counters and histograms about it. Downstream
     /// pipelines are about the project that started them.
     Project {
         /// Whose states go.
         id: ProjectId,
-        /// The full path that the series bear.
+        /// The full path that the series carry.
         path: Text,
     },
     /// All that a collector counts, of every project or of the one with this full path.
@@ -91,7 +91,7 @@ fn wanted(family: &Family, labels: &LabelSets, retirements: &[Retirement]) -> Wa
     wanted
 }
 
-/// Marks a family's rows whose subject is gone; yields the label sets newly marked.
+/// Marks a family's rows whose subject was removed; returns the label sets newly marked.
 pub(super) fn mark(
     family: &mut Family,
     labels: &LabelSets,
@@ -104,7 +104,7 @@ pub(super) fn mark(
     meant.iter().map(|slot| family.rows()[*slot].set).collect()
 }
 
-/// The places of a family's rows whose subject is gone, and that are not marked.
+/// The places of a family's rows whose subject was removed, and that are not marked.
 pub(super) fn meant(family: &Family, labels: &LabelSets, retirements: &[Retirement]) -> Vec<usize> {
     let wanted = match family.desc.kind {
         Kind::Gauge => return Vec::new(),

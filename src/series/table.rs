@@ -1,4 +1,4 @@
-//! The table itself: who may look, who may change, and what one change does.
+//! The table itself: reading, changing, and what one change does.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -44,11 +44,11 @@ pub struct Update {
     pub rows: StagedRows,
     /// Counters and histograms to be shown at 0, unless they are there already, with the project
     /// that they then belong to.
-    pub births: Vec<(ProjectId, SeriesKey)>,
+    pub initializations: Vec<(ProjectId, SeriesKey)>,
     /// State blocks with their gauges, each replacing what the block had. Changes that are not
     /// [`Change::Level`] are passed over.
     pub blocks: Vec<(Block, Vec<Delta>)>,
-    /// What is gone.
+    /// What was removed.
     pub retirements: Vec<Retirement>,
 }
 
@@ -57,29 +57,30 @@ pub struct Update {
 pub struct Table {
     birth_window: u32,
     pub(super) cardinality_limit: usize,
-    state: RwLock<State>,
-    /// Births are over only as far as this time: the latest that a store that outlives the process
-    /// has noted. The end of a birth is shown after it was committed, as everything is.
-    told: AtomicU32,
-    /// When a store's rows were put back: nobody had looked at this process before.
+    state: RwLock<TableState>,
+    /// Initial zeros are over only as far as this time: the latest commit that a store that outlives
+    /// the process has noted. The end of an initial zero is shown after it was committed, like every
+    /// change.
+    committed_at: AtomicU32,
+    /// When a store's rows were restored: nothing was delivered by this process before.
     restored: AtomicU32,
     /// Walks under way, by epoch.
     walks: Mutex<BTreeMap<u32, usize>>,
 }
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct TableState {
     pub(super) labels: LabelSets,
     /// In the order of the catalogue.
     pub(super) families: Vec<Family>,
     pub(super) blocks: Blocks,
     pub(super) projects: Projects,
-    /// Counters and histograms whose subject is gone, if their row still says so.
+    /// Counters and histograms whose subject was removed, if their row still says so.
     pub(super) retiring: Vec<(FamilyId, u32)>,
-    /// Removals for the next push, with their label sets in use; `None` while nobody pushes.
+    /// Removals for the next push, with their label sets in use; `None` without push.
     removed: Option<VecDeque<(FamilyId, u32)>>,
-    /// When the youngest counter or histogram was born.
-    pub(super) last_birth: u32,
+    /// When the youngest counter or histogram was initialized.
+    pub(super) last_initialized: u32,
     pub(super) epoch: u32,
 }
 
@@ -93,17 +94,17 @@ impl Table {
         Arc::new(Self {
             birth_window: u32::try_from(settings.birth_window.as_secs()).unwrap_or(u32::MAX),
             cardinality_limit: settings.cardinality_limit,
-            state: RwLock::new(State {
+            state: RwLock::new(TableState {
                 labels: LabelSets::default(),
                 families,
                 blocks: Blocks::default(),
                 projects: Projects::default(),
                 retiring: Vec::new(),
                 removed: None,
-                last_birth: 0,
+                last_initialized: 0,
                 epoch: 0,
             }),
-            told: AtomicU32::new(u32::MAX),
+            committed_at: AtomicU32::new(u32::MAX),
             restored: AtomicU32::new(0),
             walks: Mutex::default(),
         })
@@ -166,8 +167,8 @@ impl Table {
             for (family, count) in &update.rows.dropped {
                 change.drop_new(*family, *count);
             }
-            for (project, key) in &update.births {
-                change.give_birth(*project, key);
+            for (project, key) in &update.initializations {
+                change.initialize(*project, key);
             }
             for (block, gauges) in &update.blocks {
                 change.replace(*block, gauges);
@@ -176,7 +177,7 @@ impl Table {
         });
     }
 
-    /// Marks what bears these label values as gone; see [`Retirement::Labels`].
+    /// Marks series with these label values as removed; see [`Retirement::Labels`].
     pub fn retire(&self, labels: Vec<(&'static str, Text)>, now: UnixSeconds) {
         self.change(now, |change| change.retire(&[Retirement::Labels(labels)]));
     }
@@ -188,29 +189,29 @@ impl Table {
         let over = now.saturating_sub(self.birth_window);
         let mut state = self.write();
         for family in &mut state.families {
-            let later = family.living().filter(|(_, row)| row.born > now);
+            let later = family.living().filter(|(_, row)| row.initialized_at > now);
             let later: Vec<usize> = later.map(|(slot, _)| slot).collect();
             for slot in later {
-                family.row_mut(slot).born = over;
+                family.row_mut(slot).initialized_at = over;
             }
         }
     }
 
-    /// Marks all that a collector counts as gone; see [`Retirement::Collector`].
+    /// Marks all that a collector counts as removed; see [`Retirement::Collector`].
     pub fn retire_collector(&self, collector: Collector, now: UnixSeconds) {
         self.change(now, |change| {
             change.retire(&[Retirement::Collector(collector, None)])
         });
     }
 
-    /// Marks a project as gone; see [`Retirement::Project`].
+    /// Marks a project as removed; see [`Retirement::Project`].
     pub fn retire_project(&self, id: ProjectId, path: Text, now: UnixSeconds) {
         self.change(now, |change| {
             change.retire(&[Retirement::Project { id, path }])
         });
     }
 
-    /// The series that [`Table::sweep`] would take away at `now`, for the store to forget first.
+    /// The series that [`Table::sweep`] would remove at `now`, which the store has to forget first.
     #[must_use]
     pub fn due(&self, now: UnixSeconds) -> Vec<RowKey> {
         let state = self.read();
@@ -226,31 +227,33 @@ impl Table {
         due.collect()
     }
 
-    /// Takes away counters and histograms whose subject is gone and whose last change everybody
-    /// saw: a birth window has passed since it, since the end of their birth, and since they were
-    /// put back. Returns how many.
+    /// Removes counters and histograms whose subject was removed and whose last change was delivered:
+    /// a birth window has passed since it, since the end of their initial zero, and since they were
+    /// restored. Returns how many.
     pub fn sweep(&self, now: UnixSeconds) -> usize {
         self.change(now, |change| change.sweep())
     }
 
-    /// Puts back what a store remembers, that noted `told` last. Series go on counting from where
-    /// they were; those whose birth was over at `told` show their value at once, others were never
-    /// seen beyond 0 and are born again. From now on births end by what [`Table::tell`] says.
+    /// Restores what a store remembers, whose latest commit was at `committed_at`. Series continue
+    /// from their totals; those whose initial zero was over at `committed_at` show their value at
+    /// once, others were never shown above 0 and are initialized again. From now on initial zeros end
+    /// by [`Table::note_commit`].
     pub fn restore(
         &self,
         records: impl IntoIterator<Item = RowRecord>,
-        told: UnixSeconds,
+        committed_at: UnixSeconds,
         now: UnixSeconds,
     ) -> Restored {
-        self.told.store(seconds(told), Ordering::Release);
+        self.committed_at
+            .store(seconds(committed_at), Ordering::Release);
         self.restored.store(seconds(now), Ordering::Release);
         self.change(now, |change| {
             let mut restored = Restored::default();
             for record in records {
-                match change.restore(&record, told) {
-                    Ok(reborn) => {
+                match change.restore(&record, committed_at) {
+                    Ok(reinitialized) => {
                         restored.rows += 1;
-                        restored.reborn.extend(reborn);
+                        restored.reinitialized.extend(reinitialized);
                     }
                     Err(refusal) => restored.refused.push((record.key(), refusal)),
                 }
@@ -259,40 +262,44 @@ impl Table {
         })
     }
 
-    /// Lets births be over as far as `at`, which the store has noted. A clock that is set back
-    /// takes nothing back.
-    pub fn tell(&self, at: UnixSeconds) {
-        self.told.fetch_max(seconds(at), Ordering::AcqRel);
+    /// Ends initial zeros as far as `at`, which the store has noted. A clock that is set back changes
+    /// nothing.
+    pub fn note_commit(&self, at: UnixSeconds) {
+        self.committed_at.fetch_max(seconds(at), Ordering::AcqRel);
     }
 
-    /// Whether a birth may be over at `now` that is still to be told.
+    /// Whether an initial zero may be over at `now` whose end is not committed.
     #[must_use]
-    pub fn has_untold(&self, now: UnixSeconds) -> bool {
-        let told = self.told();
-        let over = self.read().last_birth.saturating_add(self.birth_window);
-        told < over && told < seconds(now)
+    pub fn has_uncommitted_zeros(&self, now: UnixSeconds) -> bool {
+        let committed_at = self.committed_at();
+        let over = self
+            .read()
+            .last_initialized
+            .saturating_add(self.birth_window);
+        committed_at < over && committed_at < seconds(now)
     }
 
-    pub(super) fn told(&self) -> u32 {
-        self.told.load(Ordering::Acquire)
+    pub(super) fn committed_at(&self) -> u32 {
+        self.committed_at.load(Ordering::Acquire)
     }
 
-    /// What a store is to remember of rows that an update leaves as they are, but for whether
-    /// their subject is gone.
+    /// What a store has to remember of rows that an update changes only in whether their subject was
+    /// removed.
     #[must_use]
     pub fn turned(&self, update: &Update) -> Vec<RowRecord> {
-        let gone = |desc: &Desc, values: &[Text]| {
+        let is_removed = |desc: &Desc, values: &[Text]| {
             let mut retirements = update.retirements.iter();
             retirements.any(|retirement| retirement.means(desc, values))
         };
         let state = self.read();
         let mut turned = Vec::new();
-        for (_, key) in &update.births {
+        for (_, key) in &update.initializations {
             let slot =
                 FamilyId::of(key.desc).and_then(|id| Some((id, state.find(id, &key.labels)?)));
             if let Some((id, slot)) = slot {
                 let family = &state.families[id.index()];
-                let is_back = family.rows()[slot].is_retiring() && !gone(key.desc, &key.labels);
+                let is_back =
+                    family.rows()[slot].is_retiring() && !is_removed(key.desc, &key.labels);
                 if is_back && family.has_counted(slot) {
                     turned.push(state.record(family, slot, false));
                 }
@@ -307,7 +314,7 @@ impl Table {
             turned.extend(counted.map(|slot| state.record(family, slot, true)));
         }
         for row in &update.rows.rows {
-            if gone(row.family.desc(), &row.labels) {
+            if is_removed(row.family.desc(), &row.labels) {
                 turned.push(RowRecord {
                     retiring: true,
                     ..row.record(update.rows.now)
@@ -349,16 +356,16 @@ impl Table {
         let row = &family.rows()[slot];
         let last = row
             .changed
-            .max(row.born.saturating_add(self.birth_window))
+            .max(row.initialized_at.saturating_add(self.birth_window))
             .max(self.restored.load(Ordering::Acquire));
         row.is_retiring() && last.saturating_add(self.birth_window) <= now
     }
 
-    pub(super) fn read(&self) -> RwLockReadGuard<'_, State> {
+    pub(super) fn read(&self) -> RwLockReadGuard<'_, TableState> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn write(&self) -> RwLockWriteGuard<'_, State> {
+    pub(super) fn write(&self) -> RwLockWriteGuard<'_, TableState> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -380,7 +387,7 @@ impl Table {
         }
     }
 
-    /// Changes the table in one epoch, then tidies up and tells of metrics that became full.
+    /// Changes the table in one epoch, then tidies up and reports metrics that became full.
     pub(super) fn change<T>(
         &self,
         now: UnixSeconds,
@@ -416,7 +423,7 @@ impl Table {
     }
 }
 
-impl State {
+impl TableState {
     /// The total of a counter or histogram after a change, and its start and project if it exists;
     /// `None` for a gauge, and for a change that does not fit its metric.
     fn total(&self, delta: &Delta) -> Option<(RecordedValue, Option<(UnixSeconds, ProjectId)>)> {
@@ -441,8 +448,8 @@ impl State {
             _ => return None,
         };
         let known = slot.map(|slot| {
-            let born = time(family.rows()[slot].born);
-            (born, self.projects.id(family.project(slot)))
+            let initialized_at = time(family.rows()[slot].initialized_at);
+            (initialized_at, self.projects.id(family.project(slot)))
         });
         Some((value, known))
     }
@@ -458,7 +465,7 @@ impl State {
         family.find(self.labels.find(family.desc.labels, labels)?)
     }
 
-    /// Notes that a series is gone, for the next push.
+    /// Notes that a series was removed, for the next push.
     pub(super) fn note_removed(&mut self, family: FamilyId, set: u32) {
         if let Some(removed) = &mut self.removed
             && removed.len() < MAX_REMOVED
@@ -468,16 +475,16 @@ impl State {
         }
     }
 
-    /// The series noted as gone that have not come back.
+    /// The removed series that have not come back.
     pub(super) fn take_removed(&mut self) -> Vec<RemovedRow> {
         let noted = self.removed.replace(VecDeque::new()).unwrap_or_default();
-        let mut gone = Vec::with_capacity(noted.len());
-        let mut told = HashSet::new();
+        let mut rows = Vec::with_capacity(noted.len());
+        let mut listed = HashSet::new();
         for (id, set) in noted {
             let family = &self.families[id.index()];
-            // One that came, went, came and went again is noted twice.
-            if family.find(set).is_none() && told.insert((id, set)) {
-                gone.push(RemovedRow {
+            // One that was added and removed twice is noted twice.
+            if family.find(set).is_none() && listed.insert((id, set)) {
+                rows.push(RemovedRow {
                     family: id,
                     labels: self.labels.values(set),
                     bounds: Arc::clone(&family.bounds),
@@ -485,10 +492,10 @@ impl State {
             }
             self.labels.release(set);
         }
-        gone
+        rows
     }
 
-    /// Gives the memory of dead rows back. Only while nobody walks.
+    /// Frees the memory of dead rows. Only while no walk is under way.
     fn compact(&mut self) {
         for family in &mut self.families {
             if family.has_dead() {

@@ -1,4 +1,4 @@
-//! Looking at the table: a row at a time, the lock held for a chunk of rows only.
+//! Reading the table: a row at a time, the lock held for a chunk of rows only.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ pub struct RowView<'a> {
     pub labels: LabelsView<'a>,
     /// Its value.
     pub value: RowValue<'a>,
-    /// Since when it counts: the second before its birth, which lies before every look at it, as
-    /// OTLP demands of a start time, and never moves, which would say that it began anew.
+    /// Start time: the second before its initialization, which lies before every delivery, as OTLP
+    /// requires of a start time. It never moves, which would mean a reset.
     pub start: UnixSeconds,
 }
 
@@ -46,7 +46,7 @@ pub enum RowValue<'a> {
     },
 }
 
-/// A series that is gone.
+/// A removed series.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RemovedRow {
     /// The metric's place in the catalogue.
@@ -57,9 +57,9 @@ pub struct RemovedRow {
     pub bounds: Arc<[f64]>,
 }
 
-/// A look at all series as they are at one moment, metrics in the order of the catalogue.
+/// All series as they are at one moment, metrics in the order of the catalogue.
 ///
-/// Rows that come or go later are not seen, respectively still seen. Totals of counters and
+/// Rows added later are not seen, rows removed later still are. Totals of counters and
 /// histograms may be newer than the moment.
 #[derive(Debug)]
 pub struct Walk {
@@ -71,14 +71,14 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// The walk's time, which decides what is shown as newly born.
+    /// The walk's time, which decides which series show their initial zero.
     #[must_use]
     pub fn now(&self) -> UnixSeconds {
         time(self.now)
     }
 
-    /// Goes on through at most `rows` places of the table, showing each series to `visit` until
-    /// that breaks (the series it broke at counts as seen). False when the walk is over.
+    /// Visits at most `rows` places of the table, showing each series to `visit` until that breaks
+    /// (the series it broke at counts as seen). False when the walk is over.
     ///
     /// `visit` runs under the table's read lock: it must not wait for anything.
     pub fn next_chunk(
@@ -88,7 +88,7 @@ impl Walk {
     ) -> bool {
         let table = Arc::clone(&self.table);
         let state = table.read();
-        let told = table.told();
+        let committed_at = table.committed_at();
         for _ in 0..rows {
             let Some(family) = state.families.get(self.family) else {
                 return false;
@@ -103,13 +103,13 @@ impl Walk {
             if !row.is_visible(self.epoch) {
                 continue;
             }
-            let newborn = is_newborn(row, self.now, told, table.birth_window());
+            let at_zero = shows_zero(row, self.now, committed_at, table.birth_window());
             let view = RowView {
                 family: family.id,
                 desc: family.desc,
                 labels: state.labels.view(row.set),
-                value: value(family, slot, row, newborn),
-                start: time(row.born.min(self.now).saturating_sub(1)),
+                value: value(family, slot, row, at_zero),
+                start: time(row.initialized_at.min(self.now).saturating_sub(1)),
             };
             if visit(&view).is_break() {
                 break;
@@ -125,20 +125,21 @@ impl Drop for Walk {
     }
 }
 
-/// Whether a counter or histogram still shows 0: until its birth is over, by the clock and for the
-/// store. One born in the future does not: the clock was set back, and what was shown is never
-/// taken back.
-fn is_newborn(row: &Row, now: u32, told: u32, birth_window: u32) -> bool {
-    row.born <= now && now.min(told) < row.born.saturating_add(birth_window)
+/// Whether a counter or histogram shows its initial zero: until its birth window is over, by the
+/// clock and for the store. A series initialized in the future does not: the clock was set back, and
+/// what was shown is never taken back.
+fn shows_zero(row: &Row, now: u32, committed_at: u32, birth_window: u32) -> bool {
+    row.initialized_at <= now
+        && now.min(committed_at) < row.initialized_at.saturating_add(birth_window)
 }
 
-fn value<'a>(family: &'a Family, slot: usize, row: &Row, newborn: bool) -> RowValue<'a> {
-    let shown = if newborn { 0.0 } else { row.value };
+fn value<'a>(family: &'a Family, slot: usize, row: &Row, at_zero: bool) -> RowValue<'a> {
+    let shown = if at_zero { 0.0 } else { row.value };
     match family.desc.kind {
         Kind::Gauge => RowValue::Gauge(row.value),
         Kind::Counter => RowValue::Counter(shown),
         Kind::Histogram => {
-            let buckets = if newborn {
+            let buckets = if at_zero {
                 family.zeros()
             } else {
                 family.buckets(slot)
@@ -154,16 +155,16 @@ fn value<'a>(family: &'a Family, slot: usize, row: &Row, newborn: bool) -> RowVa
 }
 
 impl Table {
-    /// A look at all series as they are now.
+    /// Walks all series as they are now.
     #[must_use]
     pub fn walk(self: &Arc<Self>, now: UnixSeconds) -> Walk {
-        // Under the lock, so that no writer takes away what this walk is about to see.
+        // Under the lock, so that no writer removes what this walk is about to see.
         let state = self.read();
         self.begin_walk(state.epoch, now)
     }
 
-    /// A look at all series for a push, and the series that went since the last one. A series
-    /// that came back meanwhile did not go.
+    /// Walks all series for a push, and returns the series that were removed since the last one. A
+    /// series that came back meanwhile was not removed.
     ///
     /// Removals are noted from the first call on; what is handed out is forgotten here, see
     /// [`Table::put_back_removed`].
@@ -174,7 +175,7 @@ impl Table {
         (self.begin_walk(state.epoch, now), removed)
     }
 
-    /// Notes removals again that a failed push could not tell.
+    /// Notes removals again that a failed push did not report.
     pub fn put_back_removed(&self, removed: Vec<RemovedRow>) {
         let mut state = self.write();
         for row in removed {

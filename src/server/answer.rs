@@ -31,7 +31,7 @@ const HEADERS: [(HeaderName, &str); 5] = [
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     /// Something panicked; the panic itself is in the log already.
-    #[error("making the answer failed: {0}")]
+    #[error("the response failed: {0}")]
     Panic(#[from] tokio::task::JoinError),
     /// A page could not be written.
     #[error("the page could not be written: {0}")]
@@ -42,22 +42,22 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// The answer; what failed stands in the log, not in the answer.
+    /// The answer; what failed is in the log, not in the answer.
     pub(super) fn answer(&self, request: &HttpRequest) -> HttpResponse {
         tracing::error!(path = request.path(), "{self}");
         let status = StatusCode::INTERNAL_SERVER_ERROR;
-        refusal(request.headers(), status, "this failed; the log says why")
+        refusal(request.headers(), status, "internal error; see the log")
     }
 }
 
-/// Runs `work` where it may take a while. What panics there harms nobody else.
-pub(super) async fn beside<T: Send + 'static>(
+/// Runs blocking `work` on its own thread. A panic there affects no other request.
+pub(super) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Failure> {
     Ok(tokio::task::spawn_blocking(work).await?)
 }
 
-/// Stands around every request.
+/// Wraps every request.
 pub(super) async fn guard(
     request: ServiceRequest,
     next: Next<impl MessageBody>,

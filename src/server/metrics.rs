@@ -11,14 +11,17 @@ use futures::stream;
 use tokio::sync::mpsc;
 
 use super::answer::{self, Failure};
-use super::{Context, Shared};
+use super::{Context, HandlerContext};
 use crate::delivery::text::{Format, TextStream, accepts_gzip};
 
 /// A part of the text, or its end.
 type Part = Option<io::Result<Bytes>>;
 
 /// All metrics as they are now, as Prometheus text or OpenMetrics.
-pub(super) async fn metrics(request: HttpRequest, shared: web::Data<Shared>) -> HttpResponse {
+pub(super) async fn metrics(
+    request: HttpRequest,
+    shared: web::Data<HandlerContext>,
+) -> HttpResponse {
     let headers = request.headers();
     let format = Format::negotiate(Some(&answer::all(headers, &header::ACCEPT)));
     let gzip = accepts_gzip(Some(&answer::all(headers, &header::ACCEPT_ENCODING)));
@@ -38,13 +41,13 @@ pub(super) async fn metrics(request: HttpRequest, shared: web::Data<Shared>) -> 
     }
 }
 
-/// Writes the first part: what fails here can still be told by the status code.
+/// Writes the first part: an error here still becomes a status code.
 async fn begin(
     context: Context,
     format: Format,
     gzip: bool,
 ) -> Result<(TextStream, Bytes), Failure> {
-    answer::beside(move || {
+    answer::run_blocking(move || {
         let exemplars = context.own.exemplars();
         let own = context.own.gather();
         let walk = context.table.walk(context.clock.now());
@@ -84,9 +87,9 @@ async fn write(mut text: TextStream, first: Bytes, parts: mpsc::Sender<Part>, pa
             Ok(Ok(())) if !ended => {}
             Ok(Ok(())) => return,
             Ok(Err(_)) => return tracing::debug!("the client left during a scrape"),
-            Err(_) => return tracing::debug!("the client of a scrape takes no data"),
+            Err(_) => return tracing::debug!("the client stopped reading a scrape"),
         }
-        let next = answer::beside(move || {
+        let next = answer::run_blocking(move || {
             let next = text.next();
             (text, next)
         });

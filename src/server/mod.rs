@@ -1,9 +1,9 @@
 //! The HTTP server: `/metrics`, `/health`, `/ready`, `/config`, the status page on `/`, and the metrics
 //! explained on `/docs`.
 //!
-//! [`serve`] takes a listener that the caller bound and gives the server as a future and a handle;
+//! [`serve`] takes a listener that the caller bound and returns the server as a future and a handle;
 //! when it ends is the caller's decision. Whatever may take a while (writing metrics, asking for
-//! the status) runs beside the server's own threads, so that no request holds up another.
+//! the status) runs outside the server's own threads, so that no request blocks another.
 
 mod answer;
 mod metrics;
@@ -95,7 +95,7 @@ const LIMITS: Limits = Limits {
 };
 
 /// What handlers are given.
-struct Shared {
+struct HandlerContext {
     context: Context,
     patience: Duration,
 }
@@ -115,7 +115,7 @@ fn serve_within(
     context: Context,
 ) -> io::Result<(Server, ServerHandle)> {
     give_up_deaf_clients(&listener, limits.patience)?;
-    let shared = web::Data::new(Shared {
+    let shared = web::Data::new(HandlerContext {
         context,
         patience: limits.patience,
     });

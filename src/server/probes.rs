@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
-use super::Shared;
+use super::HandlerContext;
 use super::answer;
 use super::status::{Reachability, Readiness};
 
@@ -22,9 +22,9 @@ pub(super) async fn health() -> HttpResponse {
 }
 
 /// Whether there is something to scrape: 503 until the first round was attempted, 200 ever after.
-pub(super) async fn ready(request: HttpRequest, shared: web::Data<Shared>) -> HttpResponse {
+pub(super) async fn ready(request: HttpRequest, shared: web::Data<HandlerContext>) -> HttpResponse {
     let source = shared.context.status.clone();
-    let readiness = match answer::beside(move || source.readiness()).await {
+    let readiness = match answer::run_blocking(move || source.readiness()).await {
         Ok(readiness) => readiness,
         Err(failure) => return failure.answer(&request),
     };
@@ -66,7 +66,9 @@ struct Store {
 #[derive(Serialize)]
 struct Projects {
     tracked: usize,
-    looked_at: usize,
+    // The name that probes in use read.
+    #[serde(rename = "looked_at")]
+    polled: usize,
     failing: usize,
 }
 
@@ -92,7 +94,7 @@ impl<'a> From<&'a Readiness> for Answer<'a> {
             lag_seconds: readiness.lag.map(|lag| lag.as_secs_f64()),
             projects: Projects {
                 tracked: readiness.projects.tracked,
-                looked_at: readiness.projects.looked_at,
+                polled: readiness.projects.polled,
                 failing: readiness.projects.failing,
             },
         }

@@ -19,7 +19,7 @@ pub trait StatusSource: Send + Sync {
     fn readiness(&self) -> Readiness;
 }
 
-/// Everything the status page shows, beside the series, which the server counts itself.
+/// Everything the status page shows, besides the series, which the server counts itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
     /// When this process started.
@@ -157,11 +157,11 @@ impl PushStatus {
 pub struct CollectorStatus {
     /// Which one.
     pub collector: Collector,
-    /// Whether it is at work.
+    /// Whether it is enabled.
     pub state: CollectorState,
-    /// How often it looks.
+    /// Its polling interval.
     pub interval: Option<Duration>,
-    /// When its latest run ended, well or not.
+    /// When its latest run ended, successfully or not.
     pub ran_at: Option<UnixSeconds>,
     /// How long that run took.
     pub duration: Option<Duration>,
@@ -173,10 +173,10 @@ pub struct CollectorStatus {
     pub errors: Vec<(&'static str, u64)>,
 }
 
-/// Whether a collector is at work, and why not.
+/// Whether a collector is enabled, and why not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CollectorState {
-    /// At work.
+    /// Enabled.
     Enabled,
     /// Switched off in the settings.
     Disabled,
@@ -196,11 +196,11 @@ pub struct ProjectStatus {
     pub path: Text,
     /// The token's role in it, where known.
     pub role: Option<Role>,
-    /// The latest look that ended well.
+    /// The latest poll that ended well.
     pub succeeded_at: Option<UnixSeconds>,
-    /// How late the next look is by now.
+    /// How late the next poll is by now.
     pub lag: Duration,
-    /// Why the latest look failed, as a sentence.
+    /// Why the latest poll failed, as a sentence.
     pub error: Option<String>,
     /// Pipelines that are neither ended nor blocked, where known.
     pub active_pipelines: Option<usize>,
@@ -249,21 +249,21 @@ pub struct ProjectPage {
 pub struct ProjectCounts {
     /// Tracked.
     pub tracked: usize,
-    /// Looked at since the start, well or not.
-    pub looked_at: usize,
-    /// Whose latest look failed.
+    /// Polled since the start, successfully or not.
+    pub polled: usize,
+    /// Whose latest poll failed.
     pub failing: usize,
-    /// How late by now the look is that is most overdue.
+    /// How late by now the poll is that is most overdue.
     pub late: Duration,
     /// That GitLab no longer shows and that are not removed yet.
     pub removals_pending: usize,
 }
 
 impl ProjectCounts {
-    /// Counts a project whose next look is `late` by now.
+    /// Counts a project whose next poll is `late` by now.
     pub fn add(&mut self, succeeded: bool, failing: bool, late: Duration) {
         self.tracked += 1;
-        self.looked_at += usize::from(succeeded || failing);
+        self.polled += usize::from(succeeded || failing);
         self.failing += usize::from(failing);
         self.late = self.late.max(late);
     }
@@ -321,13 +321,13 @@ fn by_urgency(a: &ProjectStatus, b: &ProjectStatus) -> Ordering {
 /// Whether there is something to scrape yet, and how well things go.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Readiness {
-    /// Whether every project was looked at once, well or not.
+    /// Whether every project was polled once, successfully or not.
     pub first_round: bool,
     /// Whether GitLab answers.
     pub gitlab: Reachability,
     /// The store.
     pub store: StoreStatus,
-    /// The largest lag of a collector's latest run, or by now of a project's next look; none before
+    /// The largest lag of a collector's latest run, or by now of a project's next poll; none before
     /// a run ended well.
     pub lag: Option<Duration>,
     /// Projects in numbers.
@@ -391,7 +391,7 @@ mod tests {
         );
         let counts = ProjectCounts {
             tracked: 5,
-            looked_at: 4,
+            polled: 4,
             failing: 1,
             late: Duration::from_secs(40),
             removals_pending: 0,

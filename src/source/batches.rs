@@ -16,7 +16,7 @@ pub(super) type PerProject<T> = BTreeMap<ProjectId, Result<T, SourceError>>;
 impl From<NotRead> for SourceError {
     fn from(why: NotRead) -> Self {
         match why {
-            NotRead::Gone => Self::Gone,
+            NotRead::NotFound => Self::NotFound,
             NotRead::Partial(why) => Self::Partial(why),
             NotRead::TooMuch(why, excess) => Self::GitLab(Arc::new(GitLabError {
                 endpoint: why,

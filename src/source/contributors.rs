@@ -1,7 +1,7 @@
 //! Commits to default branches, by REST: GraphQL has no lines of commits.
 //!
-//! A project costs a call where somebody did something since it was last read, and another for
-//! each hundred commits that are new.
+//! A project costs a call where it had activity since it was last read, and another for each hundred
+//! commits that are new.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::types::{ProjectId, Text};
 
 /// Projects in one run; each costs calls of its own.
 const BATCH: usize = 10;
-/// Projects whose calls go on side by side.
+/// Projects whose calls run concurrently.
 const CALLS_AT_ONCE: usize = 4;
 /// GitLab notes activity at most this often: what moved is read once more later.
 const THROTTLE: Duration = Duration::from_secs(3600);
@@ -83,8 +83,8 @@ impl ContributorsSource {
             .newest_commit(target.id(), name.map(|name| &**name));
         match newest.await {
             Ok(commit) => Ok(commit.map(|commit| commit.sha)),
-            // A project that is gone is found by others.
-            Err(error) if error.means_gone() => Ok(None),
+            // A removed project is found by other sources.
+            Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -146,13 +146,13 @@ impl ContributorsSource {
                 return Ok(Branch::Moved { tip, commits });
             }
             Ok(_) => None,
-            Err(error) => Some(error).filter(|error| !error.means_gone()),
+            Err(error) => Some(error).filter(|error| !error.is_not_found()),
         };
-        // GitLab answers so, too, when the commit that was counted up to is no more: some time after
+        // GitLab answers so, too, when the last counted commit does not exist any more: some time after
         // a forced push.
-        let may_be_gone = |error: &GitLabError| matches!(error.cause, Cause::Server(..));
+        let may_be_removed = |error: &GitLabError| matches!(error.cause, Cause::Server(..));
         let has_base = match &error {
-            Some(error) if !may_be_gone(error) => true,
+            Some(error) if !may_be_removed(error) => true,
             _ => self.gitlab.has_commit(target.id(), &begun.base).await?,
         };
         match error {
@@ -173,7 +173,7 @@ fn problem(target: &Target, error: &GitLabError) -> Problem {
     Problem::call(&target.project.full_path, collector, error)
 }
 
-/// The commits of a page; what is missing of them is told.
+/// The commits of a page; missing ones are reported.
 fn whole(target: &Target, page: Page<Commit>, problems: &mut Vec<Problem>) -> Vec<Commit> {
     let (path, collector) = (&target.project.full_path, Collector::Contributors);
     let skipped = page.skipped.into_iter();
@@ -185,7 +185,7 @@ fn whole(target: &Target, page: Page<Commit>, problems: &mut Vec<Problem>) -> Ve
             activity: collector.into(),
             kind: "too_large",
             sentence: format!(
-                "more than {read} commits came to the default branch since the last look; the \
+                "more than {read} commits came to the default branch since the last poll; the \
                  oldest of them are not counted"
             ),
             is_failure: false,

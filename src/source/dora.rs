@@ -1,5 +1,5 @@
-//! DORA figures: GitLab's own with Ultimate, by one query for many projects or by REST; elsewhere what
-//! they are reckoned from.
+//! DORA figures: GitLab's own with Ultimate, by one query for many projects or by REST; elsewhere the
+//! input to compute them from.
 
 mod computed;
 
@@ -81,10 +81,10 @@ impl DoraSource {
         read: Option<Result<ProjectDora, SourceError>>,
         now: UnixSeconds,
     ) -> Result<DoraRead, SourceError> {
-        let mut refused_at = target.memory.dora_state.refused_at;
+        let mut refused_at = target.memory.dora_progress.refused_at;
         if self.may_have(target) {
             let given = match self.given(target, read, &mut refused_at, now).await {
-                // What this token may not see is reckoned from what it may.
+                // What this token may not see is computed from what it may.
                 Err(SourceError::Unavailable(_)) if self.choice == Choice::Auto => None,
                 given => given?,
             };
@@ -108,7 +108,7 @@ impl DoraSource {
         })
     }
 
-    /// GitLab's own figures: what GraphQL told, or else REST.
+    /// GitLab's own figures: from GraphQL, or else from REST.
     async fn given(
         &self,
         target: &Target,

@@ -1,9 +1,9 @@
 //! Environments and their deployments.
 //!
 //! GitLab lists environments and deployments of one project per request, by GraphQL too, so both are
-//! read by REST, and only of projects whose pipelines moved since the last look: deployments are
+//! read by REST, and only of projects whose pipelines moved since the last poll: deployments are
 //! jobs of pipelines. What moves otherwise (a deployment made by API, an environment stopped by
-//! hand) is found by a full look every few hours.
+//! hand) is found by a full poll every few hours.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,11 +28,11 @@ use crate::types::Tier;
 /// Deployments that changed this long before the watermark are read again: a deployment follows its
 /// job after the job's transaction, with the job's times.
 const OVERLAP: Duration = Duration::from_secs(120);
-/// How often a project is looked at though no pipeline moved.
-const FULL_LOOK: Duration = Duration::from_secs(6 * 3600);
-/// Environments compared with the default branch, or asked for their last success, in one look.
+/// How often a project is polled though no pipeline moved.
+const FULL_POLL_INTERVAL: Duration = Duration::from_secs(6 * 3600);
+/// Environments compared with the default branch, or asked for their last success, in one poll.
 const ENVIRONMENTS_AT_ONCE: usize = 20;
-/// Calls of one look that run side by side.
+/// Calls of one poll that run concurrently.
 const CALLS_AT_ONCE: usize = 4;
 /// Projects in one run; each costs calls of its own.
 const BATCH: usize = 10;
@@ -63,7 +63,7 @@ impl EnvironmentsSource {
     }
 
     fn is_due(target: &Target, now: UnixSeconds) -> bool {
-        let progress = &target.memory.environments_state;
+        let progress = &target.memory.environments_progress;
         let Some(read_at) = progress.read_at else {
             return true;
         };
@@ -75,7 +75,7 @@ impl EnvironmentsSource {
         moved
             || late
             || known.any(RememberedEnvironment::is_open)
-            || now.since(progress.full_at) >= FULL_LOOK
+            || now.since(progress.full_at) >= FULL_POLL_INTERVAL
     }
 
     async fn project(
@@ -83,7 +83,7 @@ impl EnvironmentsSource {
         target: &Target,
         now: UnixSeconds,
     ) -> Result<EnvironmentsRead, SourceError> {
-        let before = &target.memory.environments_state;
+        let before = &target.memory.environments_progress;
         let mut progress = before.clone();
         let (mut read, mut problems) = (Deployments::default(), Vec::new());
         let since = before.watermark.minus(OVERLAP);
@@ -115,7 +115,7 @@ impl EnvironmentsSource {
         read.deployments = page.items;
         if before.read_at.is_none() {
             progress.first_seen = clock;
-            // Nothing that changed before the look began is new.
+            // Nothing that changed before the poll began is new.
             progress.watermark = clock;
         }
         let newest = read
@@ -225,7 +225,7 @@ impl EnvironmentsSource {
             match count {
                 Ok(count) => read.behind.extend(ids.into_iter().map(|id| (id, count))),
                 // The commit was removed by a force push: there is no number.
-                Err(error) if error.means_gone() => {}
+                Err(error) if error.is_not_found() => {}
                 Err(error) => problems.push(self.problem(target, &error)),
             }
         }

@@ -1,10 +1,10 @@
 //! Merge requests with their reviews, for the collectors `merge_requests` and `code_review`.
 //!
-//! One query reads what moved in many projects since the last look, with all notes. Open merge
+//! One query reads what moved in many projects since the last poll, with all notes. Open merge
 //! requests are read as a whole once an hour: conflicts come without a touch, and what was deleted
 //! leaves no trace. How many there are of each state and target branch is counted once, number by
-//! number, and then kept from what moves. Where GraphQL does not answer, a list by REST tells what
-//! moved, and three calls complete each; lines, files and commits are not told there.
+//! number, and then kept from what moves. Where GraphQL does not answer, a list by REST shows what
+//! moved, and three calls complete each; lines, files and commits are not returned there.
 
 use std::collections::BTreeMap;
 
@@ -25,9 +25,9 @@ use crate::memory::merge_requests::{APART, Census, OVERLAP};
 use crate::types::ProjectId;
 use crate::types::Tier;
 
-/// Steps of the census in one look.
+/// Steps of the census in one poll.
 const CENSUS_STEPS: usize = 5;
-/// Calls that run side by side.
+/// Calls that run concurrently.
 const CALLS_AT_ONCE: usize = 4;
 
 /// What a run brought of each project.
@@ -73,8 +73,12 @@ impl MergeRequestsSource {
         clock: UnixSeconds,
         now: UnixSeconds,
     ) -> PerProject<(UnixSeconds, ProjectMergeRequests)> {
-        let since =
-            |target: &Target| (target.memory.merge_requests_state.since(clock), target.id());
+        let since = |target: &Target| {
+            (
+                target.memory.merge_requests_progress.since(clock),
+                target.id(),
+            )
+        };
         let mut asked: Vec<(UnixSeconds, ProjectId)> = targets.iter().map(since).collect();
         asked.sort_unstable();
         let mut found = PerProject::new();
@@ -109,7 +113,7 @@ impl MergeRequestsSource {
         let rest = self.gitlab.rest_of_merge_requests(id, which, first.page);
         let mut whole = rest.await?;
         if whole.next.is_some() {
-            return Err(SourceError::Gone);
+            return Err(SourceError::NotFound);
         }
         self.skipped(target, &whole.skipped, problems);
         for one in &mut whole.items {
@@ -140,7 +144,7 @@ impl MergeRequestsSource {
             match done.await {
                 Ok(()) => Ok(Some(one)),
                 // It was deleted meanwhile.
-                Err(error) if error.means_gone() => Ok(None),
+                Err(error) if error.is_not_found() => Ok(None),
                 Err(error) => Err(error),
             }
         });
@@ -161,7 +165,7 @@ impl MergeRequestsSource {
         clock: UnixSeconds,
         now: UnixSeconds,
     ) -> Result<MergeRequestsRead, SourceError> {
-        let before = &target.memory.merge_requests_state;
+        let before = &target.memory.merge_requests_progress;
         let mut problems = Vec::new();
         let mut read = MergeRequests {
             floor: before.floor(),
@@ -207,7 +211,7 @@ impl MergeRequestsSource {
         }
     }
 
-    /// Goes on with the census where it is not complete: some steps of it, for all projects at once.
+    /// Continues the census where it is not complete: some steps of it, for all projects at once.
     async fn take_census(&self, targets: &[Target], reads: &mut Reads, now: UnixSeconds) {
         let census = |target: &Target| target.memory.merge_requests.census.clone();
         let mut open: BTreeMap<ProjectId, (&Target, Census)> = targets
@@ -311,7 +315,7 @@ impl MergeRequestsSource {
         let clock = self.gitlab.server_time().unwrap_or(now);
         let full = targets
             .iter()
-            .filter(|target| target.memory.merge_requests_state.is_full(now));
+            .filter(|target| target.memory.merge_requests_progress.is_full(now));
         let full: Vec<ProjectId> = full.map(Target::id).collect();
         let mut open = self.ask(&full, WhichMergeRequests::Open, now).await;
         let mut moved = self.moved(targets, clock, now).await;

@@ -113,7 +113,7 @@ fn fetched<T>(
     read.map(|(id, read)| (id, read.map(&facts))).collect()
 }
 
-/// What a run of a source knows beside its projects.
+/// What a run of a source knows besides its projects.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The time of the run.
@@ -188,7 +188,7 @@ pub fn sources(
     all.into_iter().filter(is_on).collect()
 }
 
-/// Runs futures side by side, at most `at_once` of them, and gives their results in order.
+/// Runs futures side by side, at most `at_once` of them, and returns their results in order.
 // A `Vec`, not an iterator: a future that holds the closure which makes the others is not `Send`
 // to today's compiler.
 pub(crate) async fn side_by_side<F: Future>(at_once: usize, futures: Vec<F>) -> Vec<F::Output> {
@@ -201,7 +201,7 @@ pub(crate) static NO_PATHS: BTreeMap<ProjectId, Text> = BTreeMap::new();
 /// A tracked project, as a source reads it.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Number of this tracking of the project: it has another when it went and came back.
+    /// Number of this tracking of the project: it changes when the project is removed and added again.
     pub tracking: u64,
     /// The project as it was last seen.
     pub project: Project,
@@ -209,7 +209,7 @@ pub struct Target {
     pub settings: Arc<ProjectSettings>,
     /// What is remembered of it.
     pub memory: Arc<ProjectMemory>,
-    /// The tier that its licence gives, as far as it could be told.
+    /// The tier that its licence gives, as far as known.
     pub tier: Known<Tier>,
     /// What the token may read of it, as far as GitLab said.
     pub permissions: Permissions,
@@ -226,7 +226,7 @@ impl Target {
         self.project.id
     }
 
-    /// What a collector looks at its memory with, to say what is to be read.
+    /// What a collector checks its memory with, to say what is to be read.
     pub(crate) fn subject<'a>(
         &'a self,
         paths: &'a BTreeMap<ProjectId, Text>,
@@ -254,7 +254,7 @@ pub type Tracked = Arc<BTreeMap<ProjectId, Text>>;
 pub enum SourceError {
     /// GitLab does not show the project to this token: deleted, or the role is gone.
     #[error("the project is gone, or the token may not see it any more")]
-    Gone,
+    NotFound,
     /// The project has nothing for the source: no error, its states go and the reason is shown.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -274,8 +274,8 @@ impl From<GitLabError> for SourceError {
     fn from(error: GitLabError) -> Self {
         if error.is_forbidden() {
             Unavailable::Forbidden(error.to_string()).into()
-        } else if error.means_gone() {
-            Self::Gone
+        } else if error.is_not_found() {
+            Self::NotFound
         } else {
             Self::GitLab(Arc::new(error))
         }
@@ -287,7 +287,7 @@ impl SourceError {
     #[must_use]
     pub fn rest_may_answer(&self) -> bool {
         match self {
-            Self::Gone | Self::Unavailable(_) | Self::Refused(_) => false,
+            Self::NotFound | Self::Unavailable(_) | Self::Refused(_) => false,
             Self::Partial(_) => true,
             Self::GitLab(error) => {
                 let too_heavy = matches!(
@@ -309,7 +309,7 @@ impl SourceError {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Gone => "not_found",
+            Self::NotFound => "not_found",
             Self::Unavailable(_) | Self::Refused(_) => "forbidden",
             Self::Partial(_) => "graphql",
             Self::GitLab(error) => error.kind(),

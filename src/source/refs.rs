@@ -27,17 +27,17 @@ use crate::memory::ref_listing::PIPELINE_CHECK;
 use crate::memory::refs::{DELETED, Listing, RefName, RefsSeen};
 use crate::types::{PipelineId, ProjectId, Text};
 
-/// Pipelines asked for by id in one look.
+/// Pipelines asked for by id in one poll.
 const PIPELINES_AT_ONCE: usize = 20;
-/// Refs whose newest pipeline is asked for in one look.
+/// Refs whose newest pipeline is asked for in one poll.
 const REFS_AT_ONCE: usize = 20;
 /// How soon the next refs are asked for when they did not fit.
 const NEXT_REFS: Duration = Duration::from_secs(60);
-/// How soon refs are looked at again when they could not all be read.
+/// How soon refs are polled again when they could not all be read.
 const NEXT_TRY: Duration = Duration::from_secs(300);
 /// Projects in one run, which takes a few calls each.
 const BATCH: usize = 10;
-/// Calls of one look that run side by side.
+/// Calls of one poll that run concurrently.
 const CALLS_AT_ONCE: usize = 4;
 
 /// The source.
@@ -100,7 +100,7 @@ impl RefsSource {
                 &error,
             ));
         }
-        let mut progress = target.memory.refs.looked(&target.project, now);
+        let mut progress = target.memory.refs.polled(&target.project, now);
         if !problems.is_empty() {
             let again = now.plus(NEXT_TRY);
             progress.again_at = Some(progress.again_at.map_or(again, |at| at.min(again)));
@@ -146,18 +146,18 @@ impl RefsSource {
         let iids: Vec<u64> = remembered.into_iter().collect();
         let read = self.gitlab.merge_requests(target.id(), &iids).await?;
         let is_whole = read.skipped.is_empty();
-        let told = read.items.into_iter().map(|mr| (mr.iid, mr.state));
-        let untold = iids.into_iter().filter(|_| is_whole);
-        seen.merge_requests = untold
+        let listed = read.items.into_iter().map(|mr| (mr.iid, mr.state));
+        let unlisted = iids.into_iter().filter(|_| is_whole);
+        seen.merge_requests = unlisted
             .map(|iid| (iid, DELETED.into()))
-            .chain(told)
+            .chain(listed)
             .collect();
         Ok(())
     }
 
     /// The newest pipelines of refs that exist, are watched, and have no pipeline remembered: the
-    /// first look of the change feed reads the newest pipelines of the project, and a quiet
-    /// branch's may be older. Each ref is asked for once. Gives what was found, the refs asked for
+    /// first poll of the change feed reads the newest pipelines of the project, and a quiet
+    /// branch's may be older. Each ref is asked for once. Returns what was found, the refs asked for
     /// so far, and whether some are left.
     async fn newest_of_unseen_refs(
         &self,
@@ -179,7 +179,7 @@ impl RefsSource {
             .map(|name| async move { (self.newest_of(target, &name).await, name) });
         let mut found = Vec::new();
         for (read, name) in side_by_side(CALLS_AT_ONCE, reads.collect()).await {
-            // What failed is asked for again at the next look.
+            // What failed is asked for again at the next poll.
             if let Ok(facts) = read {
                 found.extend(facts);
                 asked.insert(name);
@@ -227,11 +227,11 @@ impl RefsSource {
             .chain(memory.child_pipelines.newest_ids())
             .collect();
         let checks = turn(&shown, now).into_iter().map(|id| async move {
-            let gone = match self.gitlab.pipeline(target.id(), id).await {
-                Err(error) => error.means_gone(),
+            let removed = match self.gitlab.pipeline(target.id(), id).await {
+                Err(error) => error.is_not_found(),
                 Ok(_) => false,
             };
-            gone.then_some(id)
+            removed.then_some(id)
         });
         side_by_side(CALLS_AT_ONCE, checks.collect())
             .await
@@ -284,11 +284,11 @@ impl Source for RefsSource {
     }
 }
 
-/// The pipelines whose turn it is to be asked for: where there are more than fit into one look, the
+/// The pipelines to be asked for this time: where there are more than fit into one poll, the
 /// next ones each time.
 fn turn(shown: &[PipelineId], now: UnixSeconds) -> Vec<PipelineId> {
-    let looks = usize::try_from(now.since(UnixSeconds(0)).as_secs() / PIPELINE_CHECK.as_secs());
-    let first = looks.unwrap_or(0).wrapping_mul(PIPELINES_AT_ONCE);
+    let polls = usize::try_from(now.since(UnixSeconds(0)).as_secs() / PIPELINE_CHECK.as_secs());
+    let first = polls.unwrap_or(0).wrapping_mul(PIPELINES_AT_ONCE);
     let turn = shown.iter().cycle().skip(first % shown.len().max(1));
     turn.take(shown.len().min(PIPELINES_AT_ONCE))
         .copied()
@@ -306,7 +306,7 @@ async fn listing(
         return Ok(None);
     }
     let page = match read.await {
-        Err(error) if error.means_gone() => Page::default(),
+        Err(error) if error.is_not_found() => Page::default(),
         read => read?,
     };
     let names: BTreeSet<Text> = page

@@ -20,7 +20,7 @@ use crate::memory::ProjectMemory;
 use crate::memory::repository::RepositoryMemory;
 use crate::types::ProjectId;
 
-/// Projects whose REST calls go on side by side.
+/// Projects whose REST calls run concurrently.
 const CALLS_AT_ONCE: usize = 4;
 /// The release from which GraphQL counts branches and tags.
 const COUNTS_REFS: (u32, u32) = (18, 6);
@@ -57,7 +57,7 @@ impl RepositorySource {
         let ids: Vec<ProjectId> = targets.iter().filter(new).map(Target::id).collect();
         let ask = async |ids: Vec<ProjectId>| self.gitlab.ref_counts(&ids).await;
         let read: PerProject<CountedRefs> = self.counts.ask(&ids, now, |(id, _)| *id, ask).await;
-        // What this way does not tell, REST does.
+        // What this way does not return, REST does.
         let read = read.into_iter();
         read.filter_map(|(id, counts)| Some((id, counts.ok()?.1?)))
             .collect()
@@ -113,7 +113,7 @@ fn note<T>(
 ) -> Option<T> {
     match read {
         Ok(value) => Some(value),
-        Err(error) if error.means_gone() || error.is_forbidden() => None,
+        Err(error) if error.is_not_found() || error.is_forbidden() => None,
         Err(error) => {
             let (path, who) = (&target.project.full_path, Collector::Repository);
             problems.push(Problem::call(path, who, &error));

@@ -20,7 +20,7 @@ use crate::gitlab::model::{Page, Runner, RunnerType};
 use crate::gitlab::{GitLab, GitLabError};
 use crate::types::ProjectId;
 
-/// Calls that run side by side.
+/// Calls that run concurrently.
 const CALLS_AT_ONCE: usize = 4;
 
 /// The source.
@@ -42,7 +42,7 @@ impl RunnersSource {
         }
     }
 
-    /// All runners of the instance; none for whoever is no administrator.
+    /// All runners of the instance; none for a token that is not an administrator's.
     async fn of_instance(&self, now: UnixSeconds) -> Result<Option<Page<Runner>>, GitLabError> {
         if self.batches.breaker().is_open(now) {
             match self.gitlab.instance_runners().await {
@@ -59,15 +59,15 @@ impl RunnersSource {
         }
     }
 
-    /// REST tells managers, and with them the last contact, runner by runner.
+    /// REST returns managers, and with them the last contact, runner by runner.
     async fn with_managers(&self, mut page: Page<Runner>) -> Result<Page<Runner>, GitLabError> {
         let listed = std::mem::take(&mut page.items).into_iter();
         let reads = listed.map(|runner| async move {
             let read = self.gitlab.with_managers(runner.clone()).await;
             match read {
                 Ok(runner) => Ok(Some(runner)),
-                Err(error) if error.means_gone() => Ok(None),
-                // Another group's runner: what the list tells is what there is.
+                Err(error) if error.is_not_found() => Ok(None),
+                // Another group's runner: only what the list returns is known.
                 Err(error) if error.is_forbidden() => Ok(Some(runner)),
                 Err(error) => Err(error),
             }

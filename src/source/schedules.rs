@@ -13,7 +13,7 @@ use crate::gitlab::graphql::ProjectSchedules;
 use crate::gitlab::model::{Page, Schedule};
 use crate::types::ProjectId;
 
-/// Calls that run side by side.
+/// Calls that run concurrently.
 const CALLS_AT_ONCE: usize = 4;
 
 /// The source.
@@ -43,7 +43,7 @@ impl SchedulesSource {
         for read in reads {
             match read {
                 Ok(schedule) => page.items.push(schedule),
-                Err(error) if error.means_gone() => {}
+                Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error.into()),
             }
         }

@@ -14,7 +14,7 @@ use crate::gitlab::model::Vulnerabilities;
 use crate::types::ProjectId;
 use crate::types::Tier;
 
-/// REST reads of one run that go on side by side.
+/// REST reads of one run that run concurrently.
 const CALLS_AT_ONCE: usize = 4;
 
 /// The source.
@@ -33,7 +33,7 @@ impl SecuritySource {
         }
     }
 
-    /// What GraphQL told, or else REST.
+    /// From GraphQL, or else from REST.
     async fn counts(
         &self,
         id: ProjectId,

@@ -19,9 +19,9 @@ use crate::gitlab::{GitLab, GitLabError};
 use crate::memory::test_reports::{Wanted, wanted};
 use crate::types::{PipelineId, ProjectId};
 
-/// Pipelines of one project that one look reads by calls of their own.
+/// Pipelines of one project that one poll reads by calls of their own.
 const ALONE_AT_ONCE: usize = 20;
-/// Calls of one project that run side by side.
+/// Calls of one project that run concurrently.
 const CALLS_AT_ONCE: usize = 4;
 /// Projects whose ends lie further back are asked for apart from the others.
 const FRESH: Duration = Duration::from_secs(3600);
@@ -95,7 +95,7 @@ impl TestReportsSource {
             let known = known.get(&wanted.end.id).cloned();
             if wanted.cases || (wanted.summary && known.is_none()) {
                 calls += 1;
-                // The others have their turn at the next look.
+                // The others are read at the next poll.
                 if calls > ALONE_AT_ONCE {
                     continue;
                 }
@@ -111,7 +111,7 @@ impl TestReportsSource {
             match one {
                 Ok(facts) => read.reports.push(facts),
                 // It was deleted since.
-                Err(error) if error.means_gone() => {}
+                Err(error) if error.is_not_found() => {}
                 Err(error) if error.is_forbidden() => return Err(error.into()),
                 Err(error) => {
                     let path = &target.project.full_path;

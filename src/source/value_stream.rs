@@ -18,7 +18,7 @@ use crate::gitlab::model::ValueStreams;
 use crate::types::ProjectId;
 use crate::types::Tier;
 
-/// How far back medians look; GitLab allows 180 days.
+/// The period of medians; GitLab allows 180 days.
 const PERIOD: Duration = Duration::from_secs(30 * 86_400);
 const NO_GRAPHQL: &str =
     "only GraphQL gives value streams, and gitlab.use_graphql or GitLab leaves it out";

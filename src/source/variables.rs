@@ -13,9 +13,9 @@ use crate::memory::variables::wanted;
 use crate::types::ProjectId;
 use crate::types::Tier;
 
-/// Pipelines of one project that one look reads; the others have their turn at the next.
+/// Pipelines of one project that one poll reads; the others are read at the next.
 const AT_ONCE: usize = 20;
-/// Calls that run side by side.
+/// Calls that run concurrently.
 const CALLS_AT_ONCE: usize = 4;
 /// Projects in one run.
 const BATCH: usize = 20;
@@ -66,7 +66,7 @@ impl VariablesSource {
                         .extend(skipped.map(|why| Problem::skipped(path, collector, why)));
                     all.pipelines.push((name, id, page.items));
                 }
-                Err(error) if error.means_gone() => {}
+                Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error.into()),
             }
         }

@@ -14,8 +14,8 @@ pub async fn run<S: Store>(open: impl AsyncFn() -> S, fence: impl Fn(&S, Fence))
     an_empty_store_remembers_nothing(open().await).await;
     what_was_committed_is_remembered(open().await).await;
     the_last_commit_wins(open().await).await;
-    the_latest_time_told_counts(open().await).await;
-    what_is_forgotten_is_gone(open().await).await;
+    the_latest_commit_time_counts(open().await).await;
+    what_is_forgotten_is_removed(open().await).await;
     a_commit_under_an_old_lease_keeps_nothing(open().await, fence).await;
 }
 
@@ -80,28 +80,31 @@ async fn the_last_commit_wins(store: impl Store) {
     assert_eq!(remembered.rows, vec![row("a", 5.0)]);
 }
 
-async fn the_latest_time_told_counts(store: impl Store) {
-    let told = |seconds| Commit {
-        told: UnixSeconds(seconds),
+async fn the_latest_commit_time_counts(store: impl Store) {
+    let committed_at = |seconds| Commit {
+        committed_at: UnixSeconds(seconds),
         ..Commit::default()
     };
-    assert_eq!(keep(&store, told(100)).await.told, UnixSeconds(100));
-    let back = keep(&store, told(50)).await;
-    assert_eq!(back.told, UnixSeconds(100), "a clock was set back");
+    assert_eq!(
+        keep(&store, committed_at(100)).await.committed_at,
+        UnixSeconds(100)
+    );
+    let back = keep(&store, committed_at(50)).await;
+    assert_eq!(back.committed_at, UnixSeconds(100), "a clock was set back");
 }
 
-async fn what_is_forgotten_is_gone(store: impl Store) {
-    let gone = row("a", 1.0);
+async fn what_is_forgotten_is_removed(store: impl Store) {
+    let first = row("a", 1.0);
     let elsewhere = RowRecord {
         project: ProjectId(2),
-        ..gone.clone()
+        ..first.clone()
     };
-    let removed = vec![gone.key()];
+    let removed = vec![first.key()];
     keep(
         &store,
         Commit {
             projects: vec![(ProjectId(1), Some(memory(10)))],
-            rows: vec![gone, row("b", 2.0), elsewhere.clone()],
+            rows: vec![first, row("b", 2.0), elsewhere.clone()],
             ..Commit::default()
         },
     )

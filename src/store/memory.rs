@@ -19,7 +19,7 @@ pub struct MemoryStore(Mutex<Kept>);
 struct Kept {
     projects: BTreeMap<ProjectId, Arc<ProjectMemory>>,
     rows: BTreeMap<RowKey, RowRecord>,
-    told: UnixSeconds,
+    committed_at: UnixSeconds,
     fence: Option<Fence>,
 }
 
@@ -41,7 +41,7 @@ impl Store for MemoryStore {
                 .map(|(id, memory)| (*id, Arc::clone(memory)))
                 .collect(),
             rows: kept.rows.values().cloned().collect(),
-            told: kept.told,
+            committed_at: kept.committed_at,
         })
     }
 
@@ -55,7 +55,7 @@ impl Store for MemoryStore {
                 current,
             });
         }
-        kept.told = kept.told.max(commit.told);
+        kept.committed_at = kept.committed_at.max(commit.committed_at);
         for (id, memory) in commit.projects {
             match memory {
                 Some(memory) => kept.projects.insert(id, memory),

@@ -1,8 +1,8 @@
-//! What must outlive a look, and later a process: behind one async trait of few verbs.
+//! What must outlive a poll, and later a process: behind one async trait of few verbs.
 //!
 //! *Commit, then show*: a run's memory and changed rows go to the store in one transaction before
-//! anybody sees them. So what was shown is never taken back, and what was counted is never
-//! counted again.
+//! they are shown. So what was shown is never taken back, and what was counted is never counted
+//! again.
 
 #[cfg(test)]
 mod conformance;
@@ -28,17 +28,18 @@ pub use memory::MemoryStore;
 #[cfg(test)]
 pub(crate) use stored::{Keep, content, read};
 
-/// What a run hands over, to be kept whole or not at all.
+/// What a run passes on, stored as a whole or not at all.
 #[derive(Clone, Debug, Default)]
 pub struct Commit {
     /// Memories of projects; `None` forgets the project.
     pub projects: Vec<(ProjectId, Option<Arc<ProjectMemory>>)>,
     /// Counters and histograms with their new totals.
     pub rows: Vec<RowRecord>,
-    /// Series that are gone.
+    /// Removed series.
     pub removed: Vec<RowKey>,
-    /// The time of the commit: births that end later were not over for anybody. The latest counts.
-    pub told: UnixSeconds,
+    /// The time of the commit: initial zeros that end later were not shown as over. The latest
+    /// counts.
+    pub committed_at: UnixSeconds,
     /// The lease under which the run was made; none for a single instance.
     pub fence: Option<Fence>,
 }
@@ -54,13 +55,13 @@ pub struct Remembered {
     pub projects: Vec<(ProjectId, Arc<ProjectMemory>)>,
     /// Counters and histograms with their totals.
     pub rows: Vec<RowRecord>,
-    /// The latest time that a commit told.
-    pub told: UnixSeconds,
+    /// The latest time of a commit.
+    pub committed_at: UnixSeconds,
 }
 
 /// Keeps what must not be lost.
 ///
-/// Every implementation passes the conformance suite beside this file.
+/// Every implementation passes the conformance suite next to this file.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
     /// Everything that was committed.

@@ -18,7 +18,6 @@ use crate::memory::environments::{
     DeploymentEvent, EnvironmentsMemory, EnvironmentsProgress, LastSuccess, RememberedEnvironment,
 };
 use crate::memory::feed::{Depth, FeedProgress, Followed};
-use crate::memory::gone::{Gone, SourceBranches};
 use crate::memory::history::{Ref, RefHistory, Remembered as OfPipeline};
 use crate::memory::merge_requests::census::Census;
 use crate::memory::merge_requests::thread::{Phase, Thread};
@@ -29,6 +28,7 @@ use crate::memory::names::Names;
 use crate::memory::parents::{Parent, Parents, Started};
 use crate::memory::ref_listing::RefsProgress;
 use crate::memory::refs::{Listing, RefName, RefsSeen};
+use crate::memory::removed_refs::{RemovedRefs, SourceBranches};
 use crate::memory::repository::{RepositoryMemory, RepositoryParts};
 use crate::memory::variables::VariablesMemory;
 use crate::memory::withdrawn::Withdrawn;
@@ -128,7 +128,7 @@ fn feed() -> FeedProgress {
             newest: at(-20),
             details_due: id % 2 == 1,
             labels_read_at: Some(at(-10)),
-            upstream_looks: 3,
+            upstream_polls: 3,
         };
         (PipelineId(id), followed)
     });
@@ -136,7 +136,7 @@ fn feed() -> FeedProgress {
         depth: Depth::Everything,
         first_seen: at(-9000),
         watermark: at(-30),
-        looked_at: at(-5),
+        polled_at: at(-5),
         followed: followed.collect(),
     }
 }
@@ -391,7 +391,7 @@ fn memory() -> ProjectMemory {
             }),
             merge_requests: [(7, "opened".into())].into(),
         },
-        gone: Gone([("old".into(), at(-80))].into()),
+        removed_refs: RemovedRefs([("old".into(), at(-80))].into()),
         source_branches: SourceBranches([("feature".into(), [(7, at(-300))].into())].into()),
         parents: Parents([(started, parent)].into()),
         pipelines: pipelines(),
@@ -409,7 +409,7 @@ fn memory() -> ProjectMemory {
             )]
             .into(),
         },
-        environments_state: EnvironmentsProgress {
+        environments_progress: EnvironmentsProgress {
             first_seen: at(-9000),
             watermark: at(-50),
             read_at: Some(at(-2)),
@@ -418,14 +418,14 @@ fn memory() -> ProjectMemory {
             turn: 5,
         },
         environments: environments(),
-        merge_requests_state: MergeRequestsProgress {
+        merge_requests_progress: MergeRequestsProgress {
             first_seen: at(-9000),
             read_at: Some(at(-2)),
             full_at: at(-3600),
         },
         merge_requests: merge_requests(),
         code_review: names(),
-        dora_state: DoraProgress {
+        dora_progress: DoraProgress {
             read_at: Some(at(-2)),
             full_at: at(-3600),
             moved: at(-30),
@@ -530,7 +530,7 @@ pub(super) fn remembered() -> Remembered {
             .map(|(id, memory)| (ProjectId(id), Arc::new(memory)))
             .collect(),
         rows: rows(),
-        told: NOW,
+        committed_at: NOW,
     }
 }
 
@@ -539,13 +539,13 @@ pub(super) fn commit() -> Commit {
     let Remembered {
         projects,
         rows,
-        told,
+        committed_at,
     } = remembered();
     let projects = projects.into_iter().map(|(id, memory)| (id, Some(memory)));
     Commit {
         projects: projects.collect(),
         rows,
-        told,
+        committed_at,
         ..Commit::default()
     }
 }

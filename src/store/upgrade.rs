@@ -1,19 +1,19 @@
-//! How what an earlier version wrote becomes what this one reads: every upgrade step stands here.
+//! How what an earlier version wrote becomes what this one reads: every upgrade step is here.
 //!
 //! What is stored of a project is stored in parts ([`super::stored::PARTS`]), and each counter or
 //! histogram in a row. Each kind has a version of its own: 1, and 1 more for each step. A step reads
-//! the content of one version and gives that of the next.
+//! the content of one version and returns that of the next.
 //!
-//! To change the shape of a stored type: keep the old type beside the new one (as `v1`), and append
+//! To change the shape of a stored type: keep the old type next to the new one (as `v1`), and append
 //! a step from the old to the new here. To rename a metric or change its labels: append a step to
-//! [`ROWS`] that rewrites its rows, or gives `None` for those that cannot be rewritten; they are
+//! [`ROWS`] that rewrites its rows, or returns `None` for those that cannot be rewritten; they are
 //! dropped, and a log line says so.
 
 use super::stored::Invalid;
 
 /// Content of one version to that of the next.
 pub(super) type PartStep = fn(&[u8]) -> Result<Vec<u8>, Invalid>;
-/// The same for a row; `None` where the series cannot go on.
+/// The same for a row; `None` where the series cannot continue.
 pub(super) type RowStep = fn(&[u8]) -> Result<Option<Vec<u8>>, Invalid>;
 
 /// All upgrade steps.

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// What stands in a secret's place.
+/// The replacement of a secret.
 pub const REDACTED: &str = "[redacted]";
 
 /// Shorter values are not searched for: replacing every `42` would hide more than it protects.

@@ -70,7 +70,7 @@ impl Guard {
             }
         });
         if let Err(error) = taken_down.await {
-            tracing::warn!(%error, "logs and traces were not taken down");
+            tracing::warn!(%error, "logs and traces failed to shut down");
         }
     }
 }

@@ -31,7 +31,7 @@ pub fn dashboard() -> Dashboard {
             distribution(
                 "Time to first review",
                 "Merge requests first reviewed in the time range, by the time from creation to the \
-                 first note, approval or review action of somebody who is neither author nor bot.",
+                 first note, approval or review action of a person who is neither author nor bot.",
                 "age_mr_time_to_first_review_seconds",
             )
             .duration_buckets(DURATIONS),

@@ -25,8 +25,8 @@ fn a_child_is_counted_by_what_started_it() {
     let mut project = watched(PROJECT);
     let parent = pipeline(1, 1010).runs(1011);
     let child = pipeline(2, 1020).child_of(&parent, "deploy").runs(1023);
-    project.look(1030, [&parent, &child]);
-    project.look(1060, [child.ends(Failed, 1053)]);
+    project.poll(1030, [&parent, &child]);
+    project.poll(1060, [child.ends(Failed, 1053)]);
     let labels = r#"bridge_name="deploy",parent_project="group/project",parent_ref="main",project="group/project",ref="main""#;
     let totals: Vec<_> = project.totals().into_iter().collect();
     let line = |name: &str| (format!("age_child_pipeline_{name}{{{labels}}}"), 1.0);
@@ -51,7 +51,7 @@ fn a_child_is_counted_by_what_started_it() {
 #[test]
 fn a_pipeline_that_nothing_started_is_none() {
     let mut project = watched(PROJECT);
-    project.look(1030, [pipeline(1, 1010).runs(1011)]);
+    project.poll(1030, [pipeline(1, 1010).runs(1011)]);
     assert!(project.totals().is_empty() && project.states().is_empty());
 }
 
@@ -63,12 +63,12 @@ fn a_retried_child_is_a_second_run_and_a_retried_bridge_a_new_pipeline() {
         .child_of(&parent, "deploy")
         .runs(1023)
         .ends(Failed, 1030);
-    project.look(1040, [&child]);
-    project.look(1060, [child.is_retried(1045).ends(Success, 1055)]);
+    project.poll(1040, [&child]);
+    project.poll(1060, [child.is_retried(1045).ends(Success, 1055)]);
     assert_eq!(project.total(&RUN_COUNT, ANY), 1.0);
     assert_eq!(project.observed(&DURATION, ANY), [7.0, 32.0]);
 
-    project.look(1080, [pipeline(3, 1070).child_of(&parent, "deploy")]);
+    project.poll(1080, [pipeline(3, 1070).child_of(&parent, "deploy")]);
     assert_eq!(project.total(&RUN_COUNT, ANY), 2.0);
     assert_eq!(project.shown(&STATUS, &[("status", "created")]), [1.0]);
     assert_eq!(project.shown(&STATUS, ANY).len(), 1);
@@ -85,7 +85,7 @@ fn each_bridge_shows_its_newest() {
         .child_of(&parent, "docs")
         .turns(Skipped, 1021);
     let older = pipeline(1, 1015).child_of(&parent, "docs").runs(1022);
-    project.look(1030, [deploy, docs, older]);
+    project.poll(1030, [deploy, docs, older]);
     assert_eq!(
         project.shown(&STATUS, &[("bridge_name", "deploy"), ("status", "manual")]),
         [1.0]
@@ -102,7 +102,7 @@ fn sparse_status_off_shows_every_status_with_one_at_1() {
     let mut project = watched(PROJECT);
     project.settings.output_sparse_status_metrics = false;
     let parent = pipeline(1, 1010).runs(1011);
-    project.look(
+    project.poll(
         1030,
         [pipeline(2, 1020).child_of(&parent, "deploy").runs(1023)],
     );
@@ -114,7 +114,7 @@ fn sparse_status_off_shows_every_status_with_one_at_1() {
 fn children_of_a_merge_request_count_by_target_and_show_by_iid() {
     let mut project = watched(PROJECT);
     let parent = pipeline(1, 1010).on_merge_request(42, "train").runs(1011);
-    project.look(
+    project.poll(
         1030,
         [pipeline(2, 1020).child_of(&parent, "deploy").runs(1023)],
     );
@@ -131,37 +131,37 @@ fn children_of_a_merge_request_count_by_target_and_show_by_iid() {
 }
 
 #[test]
-fn history_is_born_at_zero_and_never_counted() {
+fn history_is_initialized_at_zero_and_never_counted() {
     let mut project = Watched::new(ChildPipelines);
     let parent = pipeline(1, 800).runs(801);
     let ended = pipeline(2, 810)
         .child_of(&parent, "deploy")
         .runs(811)
         .ends(Success, 820);
-    project.look(1000, [&ended]);
+    project.poll(1000, [&ended]);
     assert!(project.totals().is_empty());
-    assert!(project.is_born(&RUN_COUNT, ANY) && project.is_born(&DURATION, ANY));
-    assert!(project.is_born(&QUEUED_DURATION, ANY));
+    assert!(project.is_initialized(&RUN_COUNT, ANY) && project.is_initialized(&DURATION, ANY));
+    assert!(project.is_initialized(&QUEUED_DURATION, ANY));
     assert_eq!(project.shown(&STATUS, &[("status", "success")]), [1.0]);
 }
 
 #[test]
 fn what_started_it_may_be_found_later() {
-    for (first_look, runs) in [(1000, 1.0), (1030, 0.0)] {
+    for (first_poll, runs) in [(1000, 1.0), (1030, 0.0)] {
         let mut project = Watched::new(ChildPipelines);
-        if first_look < 1030 {
-            project.look(first_look, QUIET);
+        if first_poll < 1030 {
+            project.poll(first_poll, QUIET);
         }
         let parent = pipeline(1, 1010).runs(1011);
         let child = pipeline(2, 1020)
             .child_of(&parent, "deploy")
             .runs(1023)
             .ends(Success, 1030);
-        project.look(1030, [child.clone().upstream_unread()]);
+        project.poll(1030, [child.clone().upstream_unread()]);
         // Others move meanwhile, and the watermark with them.
-        project.look(5000, [pipeline(3, 4990)]);
+        project.poll(5000, [pipeline(3, 4990)]);
         assert!(project.totals().is_empty());
-        project.look(5010, [child]);
+        project.poll(5010, [child]);
         assert_eq!(project.total(&RUN_COUNT, ANY), runs);
         assert_eq!(
             project.observed(&DURATION, ANY).len(),
@@ -177,14 +177,14 @@ fn blocked_for_days_then_played() {
     let child = pipeline(2, 1020)
         .child_of(&parent, "deploy")
         .turns(Manual, 1021);
-    project.look(1030, [&child]);
-    project.look(DAY, [pipeline(3, DAY - 10)]);
+    project.poll(1030, [&child]);
+    project.poll(DAY, [pipeline(3, DAY - 10)]);
     assert!(
         project.memory.claims.is_empty() || !project.memory.claims.contains_key(&PipelineId(2))
     );
     let played = child.runs(2 * DAY);
-    project.look(2 * DAY + 10, [&played]);
-    project.look(2 * DAY + 70, [played.ends(Success, 2 * DAY + 60)]);
+    project.poll(2 * DAY + 10, [&played]);
+    project.poll(2 * DAY + 70, [played.ends(Success, 2 * DAY + 60)]);
     assert_eq!(project.total(&RUN_COUNT, ANY), 1.0);
     assert_eq!(project.observed(&DURATION, ANY), [60.0]);
 }
@@ -199,8 +199,8 @@ fn a_chain_of_three_tracked_projects_counts_each_link_once() {
     let mut counted = BTreeMap::new();
     for (path, run) in [("a", &first), ("b", &second), ("c", &third)] {
         let mut project = watched(path);
-        project.look(1040, [run]);
-        project.look(1070, [run.clone().ends(Success, 1060)]);
+        project.poll(1040, [run]);
+        project.poll(1070, [run.clone().ends(Success, 1060)]);
         counted.extend(project.totals());
     }
     let runs: Vec<_> = counted
@@ -226,7 +226,7 @@ fn a_chain_into_projects_that_are_not_tracked_is_seen_from_upstream() {
     let third = pipeline(3, 1030)
         .started_by("b", &second, "to-c")
         .runs(1031);
-    project.look(
+    project.poll(
         1040,
         [first.clone().leads_to("b", &second).leads_to("c", &third)],
     );
@@ -235,7 +235,7 @@ fn a_chain_into_projects_that_are_not_tracked_is_seen_from_upstream() {
     let [second, third] = [second, third].map(|run| run.ends(Success, 1060));
     let ended = first.leads_to("b", &second).leads_to("c", &third);
     for now in [1070, 1080] {
-        project.look(now, [&ended]);
+        project.poll(now, [&ended]);
     }
     for (parent, bridge, path) in [("a", "to-b", "b"), ("b", "to-c", "c")] {
         let labels = [
@@ -255,15 +255,15 @@ fn a_downstream_pipeline_that_ends_long_after_its_upstream_counts_once() {
     let mut project = watched("a");
     let first = pipeline(1, 1010).runs(1011).ends(Success, 1020);
     let second = pipeline(2, 1015).started_by("a", &first, "to-b").runs(1021);
-    project.look(1030, [first.clone().leads_to("b", &second)]);
+    project.poll(1030, [first.clone().leads_to("b", &second)]);
     let second = second.ends(Success, DAY);
-    project.look(
+    project.poll(
         DAY + 10,
         [first.clone().leads_to("b", &second), pipeline(3, 2000)],
     );
     // The upstream pipeline is retried while its project has been quiet since.
     let again = first.is_retried(DAY + 100);
-    project.look(DAY + 110, [again.leads_to("b", &second)]);
+    project.poll(DAY + 110, [again.leads_to("b", &second)]);
     assert_eq!(project.total(&RUN_COUNT, ANY), 1.0);
     assert_eq!(project.observed(&DURATION, ANY).len(), 1);
 }
@@ -274,7 +274,7 @@ fn a_downstream_project_that_the_token_may_not_read_leaves_the_rest_whole() {
     let first = pipeline(1, 1010).runs(1011);
     // The bridge to the hidden project gives no pipeline at all.
     let seen = pipeline(3, 1020).started_by("a", &first, "to-c").runs(1021);
-    project.look(1040, [first.leads_to("c", &seen)]);
+    project.poll(1040, [first.leads_to("c", &seen)]);
     assert_eq!(project.total(&RUN_COUNT, ANY), 1.0);
     assert_eq!(project.shown_labels(&STATUS, "bridge_name"), ["to-c"]);
 }
@@ -285,7 +285,7 @@ fn an_upstream_project_that_the_token_may_not_read_counts_nowhere() {
     let first = pipeline(1, 1010).runs(1011);
     let mut second = pipeline(2, 1020).started_by("a", &first, "to-b").runs(1021);
     second.pipeline.upstream = Known::Hidden;
-    project.look(1040, [second]);
+    project.poll(1040, [second]);
     assert!(project.totals().is_empty() && project.states().is_empty());
 }
 
@@ -300,8 +300,8 @@ fn a_cycle_counts_each_pipeline_once() {
     let mut a = watched("a");
     let mut b = watched("b");
     for now in [1050, 1060] {
-        a.look(now, [&first, &third]);
-        b.look(now, [&second, &fourth]);
+        a.poll(now, [&first, &third]);
+        b.poll(now, [&second, &fourth]);
     }
     assert_eq!(
         a.total(&RUN_COUNT, &[("parent_project", "b"), ("project", "a")]),
@@ -338,8 +338,8 @@ fn children_count_as_often_here_as_among_pipelines() {
         .on_branch("topic");
     let seen = [parent, merge_request, child, grandchild, other, unwatched];
     for now in [1050, 1060] {
-        children.look(now, &seen);
-        pipelines.look(now, &seen);
+        children.poll(now, &seen);
+        pipelines.poll(now, &seen);
     }
     for git_ref in ["main", "merge-requests/main", "topic"] {
         let here = children.total(&RUN_COUNT, &[("ref", git_ref)]);
@@ -360,14 +360,14 @@ fn a_deleted_child_is_shown_no_more_and_the_others_stay() {
     let parent = pipeline(1, 1010).runs(1011);
     let deploy = pipeline(2, 1020).child_of(&parent, "deploy").runs(1021);
     let docs = pipeline(3, 1020).child_of(&parent, "docs").runs(1021);
-    project.look(1030, [&deploy, &docs]);
+    project.poll(1030, [&deploy, &docs]);
     assert_eq!(
         project.memory.newest_ids().collect::<Vec<_>>(),
         [PipelineId(2), PipelineId(3)]
     );
     for (deleted, left) in [(3, vec!["deploy"]), (2, vec![])] {
         project.delete(deleted);
-        project.look(1040, QUIET);
+        project.poll(1040, QUIET);
         assert_eq!(project.shown_labels(&STATUS, "bridge_name"), left);
     }
     assert_eq!(project.memory.newest.latest().count(), 0);
@@ -378,10 +378,10 @@ fn what_a_deleted_pipeline_led_to_is_shown_no_more() {
     let mut project = watched("a");
     let first = pipeline(1, 1010).runs(1011);
     let second = pipeline(2, 1020).started_by("a", &first, "to-b").runs(1021);
-    project.look(1030, [first.leads_to("b", &second)]);
+    project.poll(1030, [first.leads_to("b", &second)]);
     assert_eq!(project.memory.newest_ids().count(), 0, "it runs elsewhere");
     project.delete(1);
-    project.look(1040, QUIET);
+    project.poll(1040, QUIET);
     assert_eq!(project.shown(&STATUS, ANY), NONE);
 }
 
@@ -393,9 +393,9 @@ fn a_renamed_project_keeps_its_states_under_the_new_path() {
         .started_by(PROJECT, &parent, "to-b")
         .runs(1021);
     let child = pipeline(2, 1020).child_of(&parent, "deploy").runs(1021);
-    project.look(1030, [child, parent.leads_to("b", &second)]);
+    project.poll(1030, [child, parent.leads_to("b", &second)]);
     project.project = "group/renamed".into();
-    project.look(1040, QUIET);
+    project.poll(1040, QUIET);
     let states = project.states();
     assert_eq!(states.len(), 2);
     assert!(
@@ -415,9 +415,9 @@ fn windows_of_refs_bound_states_only() {
     let mut project = watched(PROJECT);
     let parent = pipeline(1, 1010).runs(1011);
     let child = pipeline(2, 1020).child_of(&parent, "deploy").runs(1021);
-    project.look(1030, [&child]);
+    project.poll(1030, [&child]);
     project.list_branches(1100, &[]);
-    project.look(1110, [child.ends(Success, 1105)]);
+    project.poll(1110, [child.ends(Success, 1105)]);
     assert_eq!(project.shown(&STATUS, ANY), NONE);
     assert_eq!(project.observed(&DURATION, ANY).len(), 1);
     assert_eq!(project.memory.newest.latest().count(), 0);
@@ -433,7 +433,7 @@ fn memory_is_bounded_by_what_is_followed_and_by_bridges() {
         let run = pipeline(1000 + u64::from(id), at).started_by("a", &upstream, "to-b");
         let elsewhere = pipeline(2000 + u64::from(id), at).started_by("b", &run, "to-c");
         let ended = elsewhere.runs(at + 1).ends(Success, at + 10);
-        project.look(
+        project.poll(
             at + 30,
             [run.runs(at + 1)
                 .ends(Success, at + 20)

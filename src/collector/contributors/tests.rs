@@ -11,7 +11,7 @@ use crate::memory::contributors::CLAIMS;
 use crate::memory::refs::RefsSeen;
 use crate::types::ProjectId;
 
-/// A hash from a word: its beginning tells it apart.
+/// A hash from a word: its beginning identifies it.
 fn sha(word: &str) -> Text {
     let hex: String = word.bytes().map(|byte| format!("{byte:02x}")).collect();
     format!("{hex:0<40}").into()
@@ -69,8 +69,8 @@ impl Watched {
         }
     }
 
-    /// A look, 100 seconds after the last one.
-    fn look(&mut self, branch: Branch) -> Measures {
+    /// A poll, 100 seconds after the last one.
+    fn poll(&mut self, branch: Branch) -> Measures {
         self.now += 100;
         let subject = Subject {
             id: ProjectId(1),
@@ -98,7 +98,7 @@ impl Watched {
             email: format!("{name}@example.com").into(),
             commits: 7,
         });
-        self.look(Branch::Begins {
+        self.poll(Branch::Begins {
             name: "main".into(),
             tip: sha(tip),
             known: known.collect(),
@@ -108,7 +108,7 @@ impl Watched {
     /// Commits, the newest first, that lead to the first of them.
     fn moves(&mut self, commits: Vec<Commit>) -> Vec<String> {
         let tip = commits.first().map(|commit| commit.sha.clone()).unwrap();
-        let measures = self.look(Branch::Moved { tip, commits });
+        let measures = self.poll(Branch::Moved { tip, commits });
         assert_eq!(measures.retirements, []);
         shown(&measures)
     }
@@ -128,19 +128,19 @@ const NOTHING: [&str; 0] = [];
 const ONE: [&str; 3] = ["Ada commits_count 1", "Ada additions 3", "Ada deletions 1"];
 
 #[test]
-fn what_is_there_at_the_first_look_is_history_and_its_authors_are_shown_at_zero() {
+fn what_exists_at_the_first_poll_is_history_and_its_authors_are_shown_at_zero() {
     let mut watched = Watched::new(PeopleNames::Username);
     let first = watched.begins("a", &["Ada", "Ben", "Ada"]);
     assert_eq!(shown(&first), NOTHING);
-    let births = first.measured.births.iter();
-    let births: Vec<_> = births
+    let initializations = first.measured.initializations.iter();
+    let initializations: Vec<_> = initializations
         .map(|key| (&*key.labels[0], &*key.labels[1]))
         .collect();
     assert_eq!(
-        births,
+        initializations,
         [[("Ada", "group/app"); 3], [("Ben", "group/app"); 3]].concat()
     );
-    assert_eq!(shown(&watched.look(Branch::Unmoved)), NOTHING);
+    assert_eq!(shown(&watched.poll(Branch::Unmoved)), NOTHING);
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn new_commits_are_counted_by_author_without_merges() {
             "Ben deletions 1"
         ]
     );
-    assert_eq!(shown(&watched.look(Branch::Unmoved)), NOTHING);
+    assert_eq!(shown(&watched.poll(Branch::Unmoved)), NOTHING);
     let begun = watched.memory.begun.unwrap();
     assert_eq!((begun.base, begun.tip), (sha("m"), sha("m")));
 }
@@ -188,13 +188,13 @@ fn an_author_without_lines_has_all_series() {
     };
     let tip = empty.sha.clone();
     let commits = vec![empty];
-    let measures = watched.look(Branch::Moved { tip, commits });
+    let measures = watched.poll(Branch::Moved { tip, commits });
     assert_eq!(shown(&measures), ["Ada commits_count 1"]);
-    assert_eq!(measures.measured.births.len(), 3);
+    assert_eq!(measures.measured.initializations.len(), 3);
 }
 
 #[test]
-fn after_a_forced_push_only_what_was_written_since_the_last_look_counts() {
+fn after_a_forced_push_only_what_was_written_since_the_last_poll_counts() {
     let mut watched = Watched::at("a");
     assert_eq!(watched.moves(vec![commit("b", &["a"], 150)]), ONE);
     // At 200: b is rewritten as b2 on another a, and c comes.
@@ -206,7 +206,7 @@ fn after_a_forced_push_only_what_was_written_since_the_last_look_counts() {
     assert_eq!(watched.moves(rewritten), ONE);
     // What follows is ordinary again.
     assert_eq!(watched.moves(vec![commit("d", &["c"], 5)]), ONE);
-    // Without a time nothing can be told.
+    // Without a time nothing is known.
     let untimed = Commit {
         authored_at: None,
         ..commit("e", &["z"], 0)
@@ -218,13 +218,13 @@ fn after_a_forced_push_only_what_was_written_since_the_last_look_counts() {
 fn a_branch_that_is_set_back_and_comes_forward_again_counts_nothing() {
     let mut watched = Watched::at("c");
     let back = Branch::SetBack { tip: sha("a") };
-    assert_eq!(shown(&watched.look(back)), NOTHING);
+    assert_eq!(shown(&watched.poll(back)), NOTHING);
     let begun = watched.memory.begun.clone().unwrap();
     assert_eq!((begun.base, begun.tip), (sha("c"), sha("a")));
     let forward = Branch::SetBack { tip: sha("c") };
-    assert_eq!(shown(&watched.look(forward)), NOTHING);
-    // It goes on from the commit it was set back to: nothing was rewritten.
-    watched.look(Branch::SetBack { tip: sha("a") });
+    assert_eq!(shown(&watched.poll(forward)), NOTHING);
+    // The branch continues from the commit it was set back to: nothing was rewritten.
+    watched.poll(Branch::SetBack { tip: sha("a") });
     assert_eq!(watched.moves(vec![commit("d", &["a"], 5)]), ONE);
 }
 
@@ -261,18 +261,18 @@ fn claims_are_bounded_and_the_newest_stay() {
 }
 
 #[test]
-fn a_branch_that_cannot_be_followed_begins_anew() {
+fn a_branch_that_cannot_be_followed_begins_again() {
     let mut watched = Watched::at("a");
-    let anew = watched.begins("z", &[]);
-    assert_eq!(shown(&anew), NOTHING);
-    assert_eq!(anew.measured.births, []);
+    let again = watched.begins("z", &[]);
+    assert_eq!(shown(&again), NOTHING);
+    assert_eq!(again.measured.initializations, []);
     assert_eq!(watched.moves(vec![commit("y", &["z"], 5)]), ONE);
 }
 
 #[test]
 fn an_empty_repository_has_nothing() {
     let mut watched = Watched::new(PeopleNames::Username);
-    let empty = watched.look(Branch::Empty);
+    let empty = watched.poll(Branch::Empty);
     assert!(empty.measured.is_empty());
     assert_eq!(watched.memory.begun, None);
     assert_eq!(watched.memory.read_at, Some(UnixSeconds(100)));
@@ -297,7 +297,7 @@ fn people_are_called_what_the_settings_say() {
     }
 }
 
-fn gone(author: &str) -> Retirement {
+fn removed(author: &str) -> Retirement {
     Retirement::Labels(vec![
         ("project", "group/app".into()),
         ("author", author.into()),
@@ -311,16 +311,16 @@ fn after_a_change_of_the_setting_the_old_names_go_and_counting_goes_on() {
     watched.moves(vec![commit("b", &["a"], 150)]);
     // By full name they are called as they were.
     watched.people = people(PeopleNames::Name);
-    assert_eq!(watched.look(Branch::Unmoved).retirements, []);
+    assert_eq!(watched.poll(Branch::Unmoved).retirements, []);
     watched.people = people(PeopleNames::None);
-    let look = watched.look(Branch::Moved {
+    let poll = watched.poll(Branch::Moved {
         tip: sha("c"),
         commits: vec![commit("c", &["b"], 250)],
     });
-    // Somebody is really called so: what is there now does not go.
-    assert_eq!(look.retirements, [gone("Ada"), gone("Ben")]);
-    assert_eq!(shown(&look)[0], "all commits_count 1");
-    assert_eq!(watched.look(Branch::Unmoved).retirements, []);
+    // An author really has this name: the series stay.
+    assert_eq!(poll.retirements, [removed("Ada"), removed("Ben")]);
+    assert_eq!(shown(&poll)[0], "all commits_count 1");
+    assert_eq!(watched.poll(Branch::Unmoved).retirements, []);
 }
 
 #[test]
@@ -330,13 +330,13 @@ fn an_author_who_has_not_committed_for_long_goes() {
     watched.now += 80 * 86_400;
     watched.moves(vec![commit("b", &["a"], 150)]);
     watched.now += 10 * 86_400;
-    assert_eq!(watched.look(Branch::Unmoved).retirements, [gone("Ben")]);
-    assert_eq!(watched.look(Branch::Unmoved).retirements, []);
+    assert_eq!(watched.poll(Branch::Unmoved).retirements, [removed("Ben")]);
+    assert_eq!(watched.poll(Branch::Unmoved).retirements, []);
     watched.now += 80 * 86_400;
-    let back = watched.look(Branch::Moved {
+    let back = watched.poll(Branch::Moved {
         tip: sha("c"),
         commits: vec![by("Ben", commit("c", &["b"], 250))],
     });
-    assert_eq!(back.retirements, [gone("Ada")]);
-    assert_eq!(back.measured.births.len(), 3);
+    assert_eq!(back.retirements, [removed("Ada")]);
+    assert_eq!(back.measured.initializations.len(), 3);
 }

@@ -319,7 +319,7 @@ fn what_has_no_value_is_not_shown_but_a_frequency_of_0() {
     };
     let figures = DoraByTier::from([(DeploymentTier::Staging, DoraFigures::default())]);
     let measured = measure(subject, GITLAB, &figures);
-    assert!(measured.events.is_empty() && measured.births.is_empty());
+    assert!(measured.events.is_empty() && measured.initializations.is_empty());
     let shown: Vec<_> = measured
         .states
         .iter()

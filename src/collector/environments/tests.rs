@@ -18,7 +18,7 @@ impl Lab {
         }
     }
 
-    fn look(&mut self, now: i64, read: &Deployments) -> Measures {
+    fn poll(&mut self, now: i64, read: &Deployments) -> Measures {
         let subject = Subject {
             id: ProjectId(1),
             project: &"group/project".into(),
@@ -88,12 +88,12 @@ fn state(measures: &Measures, name: &str) -> Vec<f64> {
 }
 
 #[test]
-fn history_has_states_and_is_born_but_not_counted() {
+fn history_has_states_and_is_initialized_but_not_counted() {
     let mut lab = Lab::new();
     let old = vec![deployment(5, "success", 10, Some(20))];
-    let seen = lab.look(1000, &read(None, 1000, old));
+    let seen = lab.poll(1000, &read(None, 1000, old));
     assert_eq!(events(&seen), (0, 0));
-    assert_eq!(seen.measured.births.len(), 2);
+    assert_eq!(seen.measured.initializations.len(), 2);
     assert_eq!(
         state(&seen, "age_environment_behind_duration_seconds"),
         [980.0]
@@ -110,50 +110,50 @@ fn history_has_states_and_is_born_but_not_counted() {
 #[test]
 fn events_count_once_however_often_they_are_read() {
     let mut lab = Lab::new();
-    lab.look(1000, &read(None, 1000, Vec::new()));
+    lab.poll(1000, &read(None, 1000, Vec::new()));
     let running = deployment(6, "running", 1010, None);
-    let seen = lab.look(1020, &read(Some(1000), 1000, vec![running.clone()]));
+    let seen = lab.poll(1020, &read(Some(1000), 1000, vec![running.clone()]));
     assert_eq!(events(&seen), (1, 0));
     let ended = deployment(6, "success", 1010, Some(1030));
-    let seen = lab.look(1040, &read(Some(1000), 1000, vec![ended.clone()]));
+    let seen = lab.poll(1040, &read(Some(1000), 1000, vec![ended.clone()]));
     assert_eq!(events(&seen), (0, 1));
-    let seen = lab.look(1050, &read(Some(1000), 1200, vec![ended.clone()]));
+    let seen = lab.poll(1050, &read(Some(1000), 1200, vec![ended.clone()]));
     assert_eq!(events(&seen), (0, 0));
     assert!(
         lab.memory.claims.is_empty(),
         "claims are bounded by the overlap"
     );
-    let seen = lab.look(1400, &read(Some(1200), 1200, vec![ended]));
+    let seen = lab.poll(1400, &read(Some(1200), 1200, vec![ended]));
     assert_eq!(events(&seen), (0, 0), "touched long after it was counted");
 }
 
 #[test]
 fn one_that_waited_long_is_observed_when_it_ends() {
     let mut lab = Lab::new();
-    lab.look(1000, &read(None, 1000, Vec::new()));
+    lab.poll(1000, &read(None, 1000, Vec::new()));
     let blocked = deployment(6, "blocked", 1010, None);
-    lab.look(1020, &read(Some(1000), 1000, vec![blocked]));
-    lab.look(5000, &read(Some(4000), 4000, Vec::new()));
+    lab.poll(1020, &read(Some(1000), 1000, vec![blocked]));
+    lab.poll(5000, &read(Some(4000), 4000, Vec::new()));
     let ended = deployment(6, "failed", 1010, Some(5010));
-    let seen = lab.look(5020, &read(Some(4000), 4900, vec![ended]));
+    let seen = lab.poll(5020, &read(Some(4000), 4900, vec![ended]));
     assert_eq!(events(&seen), (0, 1));
     assert!(state(&seen, "age_environment_behind_duration_seconds").is_empty());
 }
 
 #[test]
-fn what_is_gone_retires_and_leaves_no_state() {
+fn what_is_removed_retires_and_leaves_no_state() {
     let mut lab = Lab::new();
-    lab.look(
+    lab.poll(
         1000,
         &read(None, 1000, vec![deployment(5, "success", 10, Some(20))]),
     );
-    let mut gone = read(
+    let mut removed = read(
         Some(1000),
         1000,
         vec![deployment(6, "success", 1005, Some(1006))],
     );
-    gone.environments = Some(Vec::new());
-    let seen = lab.look(1010, &gone);
+    removed.environments = Some(Vec::new());
+    let seen = lab.poll(1010, &removed);
     assert_eq!(events(&seen), (1, 1), "its last deployment counts");
     assert!(seen.measured.states.is_empty());
     let labels = vec![
@@ -172,7 +172,7 @@ fn the_newest_success_stays_though_a_newer_deployment_failed() {
     ];
     let mut first = read(None, 1000, both);
     first.behind.insert(1, 3);
-    let seen = lab.look(1000, &first);
+    let seen = lab.poll(1000, &first);
     assert_eq!(
         state(&seen, "age_environment_last_deployment_timestamp"),
         [20.0]
@@ -187,7 +187,7 @@ fn the_newest_success_stays_though_a_newer_deployment_failed() {
     lab.settings.output_sparse_status_metrics = false;
     let mut quiet = read(Some(1000), 1000, Vec::new());
     quiet.environments = None;
-    let seen = lab.look(1100, &quiet);
+    let seen = lab.poll(1100, &quiet);
     assert_eq!(
         state(&seen, "age_environment_deployment_status").len(),
         STATUSES.len()

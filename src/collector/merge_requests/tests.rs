@@ -1,4 +1,4 @@
-//! Merge requests and reviews, look by look.
+//! Merge requests and reviews, poll by poll.
 
 use std::collections::BTreeMap;
 
@@ -96,7 +96,7 @@ fn noted(one: &ReviewedMergeRequest, at: i64, notes: &[Note]) -> ReviewedMergeRe
     }
 }
 
-/// A project that is looked at again and again.
+/// A project that is polled again and again.
 #[derive(Default)]
 struct Watched {
     memory: MergeRequestsMemory,
@@ -106,13 +106,13 @@ struct Watched {
     first: Option<i64>,
 }
 
-/// What a look gave.
-struct Look {
+/// What a poll gave.
+struct Poll {
     measured: [Measured; 2],
     retired: Vec<Retirement>,
 }
 
-impl Look {
+impl Poll {
     /// Events as `metric label value`.
     fn events(&self) -> Vec<String> {
         let events = self.measured.iter().flat_map(|measured| &measured.events);
@@ -139,7 +139,7 @@ fn shown(measurement: &Measurement) -> String {
 }
 
 impl Watched {
-    fn look(&mut self, at: i64, read: MergeRequests) -> Look {
+    fn poll(&mut self, at: i64, read: MergeRequests) -> Poll {
         self.now = at;
         let first = *self.first.get_or_insert(at);
         let read = MergeRequests {
@@ -169,15 +169,15 @@ impl Watched {
             &mut self.reviews,
         );
         retired.extend(others);
-        Look {
+        Poll {
             measured: [mine, theirs],
             retired,
         }
     }
 
-    fn open(&mut self, at: i64, open: &[ReviewedMergeRequest]) -> Look {
+    fn open(&mut self, at: i64, open: &[ReviewedMergeRequest]) -> Poll {
         let open = Some(open.to_vec());
-        self.look(
+        self.poll(
             at,
             MergeRequests {
                 open,
@@ -186,9 +186,9 @@ impl Watched {
         )
     }
 
-    fn moved(&mut self, at: i64, moved: &[ReviewedMergeRequest]) -> Look {
+    fn moved(&mut self, at: i64, moved: &[ReviewedMergeRequest]) -> Poll {
         let moved = moved.to_vec();
-        self.look(
+        self.poll(
             at,
             MergeRequests {
                 moved,
@@ -209,20 +209,20 @@ fn history_is_shown_and_not_counted() {
             note(2, 20, "ben", NoteKind::Approved),
         ],
     );
-    let look = watched.open(10 * HOUR, &[old.clone(), merge_request(2, 5 * HOUR)]);
-    assert_eq!(look.events(), [""; 0]);
-    assert_eq!(look.state("age_mr_open_count", "main"), Some(2.0));
+    let poll = watched.open(10 * HOUR, &[old.clone(), merge_request(2, 5 * HOUR)]);
+    assert_eq!(poll.events(), [""; 0]);
+    assert_eq!(poll.state("age_mr_open_count", "main"), Some(2.0));
     assert_eq!(
-        look.state("age_mr_oldest_open_age_seconds", "main"),
+        poll.state("age_mr_oldest_open_age_seconds", "main"),
         Some(36_000.0)
     );
     assert_eq!(
-        look.measured[0].births.len(),
+        poll.measured[0].initializations.len(),
         13,
         "every family of the branch"
     );
     assert_eq!(
-        look.state("age_mr_status", "opened main"),
+        poll.state("age_mr_status", "opened main"),
         None,
         "not counted yet"
     );
@@ -233,12 +233,12 @@ fn what_happens_is_counted_once_however_often_it_is_read() {
     let mut watched = Watched::default();
     watched.open(HOUR, &[]);
     let new = merge_request(7, HOUR + 60);
-    let look = watched.moved(HOUR + 120, std::slice::from_ref(&new));
-    assert_eq!(look.events(), ["mr_created_total main 1"]);
+    let poll = watched.moved(HOUR + 120, std::slice::from_ref(&new));
+    assert_eq!(poll.events(), ["mr_created_total main 1"]);
     let done = merged(&new, HOUR + 200);
-    let look = watched.moved(HOUR + 240, std::slice::from_ref(&done));
+    let poll = watched.moved(HOUR + 240, std::slice::from_ref(&done));
     assert_eq!(
-        look.events(),
+        poll.events(),
         [
             "mr_time_to_merge_seconds main 140",
             "mr_changes_count main 42",
@@ -258,9 +258,9 @@ fn what_happens_is_counted_once_however_often_it_is_read() {
     assert!(watched.memory.known.is_empty());
     let comment = note(9, 3 * HOUR + 60, "ben", NoteKind::Comment);
     let late = noted(&done, 3 * HOUR + 60, &[comment]);
-    let look = watched.moved(3 * HOUR + 120, &[late]);
+    let poll = watched.moved(3 * HOUR + 120, &[late]);
     assert_eq!(
-        look.events(),
+        poll.events(),
         [
             "mr_time_to_first_review_seconds main 7200",
             "review_comments_total ben 1"
@@ -269,7 +269,7 @@ fn what_happens_is_counted_once_however_often_it_is_read() {
 }
 
 #[test]
-fn a_merge_request_that_lived_between_two_looks_is_counted_whole() {
+fn a_merge_request_opened_and_merged_between_two_polls_is_counted_whole() {
     let mut watched = Watched::default();
     watched.open(HOUR, &[]);
     let quick = merged(&merge_request(7, HOUR + 10), HOUR + 50);
@@ -283,8 +283,8 @@ fn closing_again_counts_again() {
     let mut watched = Watched::default();
     let one = merge_request(1, 0);
     watched.open(HOUR, std::slice::from_ref(&one));
-    let counted = |look: &Look| {
-        let events = look.events();
+    let counted = |poll: &Poll| {
+        let events = poll.events();
         events
             .iter()
             .filter(|event| event.starts_with("mr_closed"))
@@ -319,9 +319,9 @@ fn a_review_goes_from_request_to_answer_and_round_again() {
         asks(3, start + 10, &["ben", "bot", "ada"]),
     ];
     let one = merge_request(7, start);
-    let look = watched.moved(start + 20, &[noted(&one, start + 10, &notes)]);
+    let poll = watched.moved(start + 20, &[noted(&one, start + 10, &notes)]);
     assert_eq!(
-        look.events(),
+        poll.events(),
         ["mr_created_total main 1", "review_requested_count ben 1"],
         "neither the author nor a program reviews"
     );
@@ -329,9 +329,9 @@ fn a_review_goes_from_request_to_answer_and_round_again() {
     notes.push(note(5, start + 50, "ada", NoteKind::Pushed));
     notes.push(note(6, start + 70, "ben", NoteKind::Approved));
     notes.push(note(7, start + 80, "ada", NoteKind::Pushed));
-    let look = watched.moved(start + 100, &[noted(&one, start + 80, &notes)]);
+    let poll = watched.moved(start + 100, &[noted(&one, start + 80, &notes)]);
     assert_eq!(
-        look.events(),
+        poll.events(),
         [
             "mr_time_to_first_review_seconds main 40",
             "mr_time_to_approve_seconds main 70",
@@ -339,9 +339,9 @@ fn a_review_goes_from_request_to_answer_and_round_again() {
             "review_approval_count ben 1",
         ]
     );
-    let look = watched.moved(start + 200, &[merged(&noted(&one, 0, &notes), start + 150)]);
+    let poll = watched.moved(start + 200, &[merged(&noted(&one, 0, &notes), start + 150)]);
     let cycles = "mr_review_cycles_count main 1".to_owned();
-    assert!(look.events().contains(&cycles), "{:?}", look.events());
+    assert!(poll.events().contains(&cycles), "{:?}", poll.events());
 }
 
 #[test]
@@ -356,14 +356,14 @@ fn who_was_named_at_creation_needs_no_note_that_asks() {
         reviewers: vec![reviewer],
         ..merge_request(7, HOUR + 60)
     };
-    let look = watched.moved(HOUR + 120, std::slice::from_ref(&one));
+    let poll = watched.moved(HOUR + 120, std::slice::from_ref(&one));
     assert!(
-        look.events()
+        poll.events()
             .contains(&"review_requested_count ben 1".to_owned())
     );
-    assert_eq!(look.state("age_review_pending_count", ""), Some(1.0));
-    let look = watched.moved(HOUR + 240, &[one]);
-    assert_eq!(look.events(), [""; 0]);
+    assert_eq!(poll.state("age_review_pending_count", ""), Some(1.0));
+    let poll = watched.moved(HOUR + 240, &[one]);
+    assert_eq!(poll.events(), [""; 0]);
 }
 
 #[test]
@@ -378,15 +378,15 @@ fn what_rest_reads_without_notes_is_begun_when_it_moves() {
         note(1, 10, "ben", NoteKind::Comment),
         note(2, HOUR + 50, "chiara", NoteKind::Comment),
     ];
-    let look = watched.moved(
+    let poll = watched.moved(
         HOUR + 120,
         &[noted(&merge_request(1, 0), HOUR + 50, &notes)],
     );
-    assert_eq!(look.events(), ["review_comments_total chiara 1"]);
+    assert_eq!(poll.events(), ["review_comments_total chiara 1"]);
 }
 
 #[test]
-fn an_open_one_that_was_deleted_goes_at_the_next_whole_look() {
+fn an_open_one_that_was_deleted_is_removed_at_the_next_full_poll() {
     let mut watched = Watched::default();
     let both = [merge_request(1, 0), merge_request(2, 0)];
     let entry = |iid| CensusEntry {
@@ -403,7 +403,7 @@ fn an_open_one_that_was_deleted_goes_at_the_next_whole_look() {
             ..Page::default()
         },
     };
-    let look = watched.look(
+    let poll = watched.poll(
         HOUR,
         MergeRequests {
             open: Some(both.to_vec()),
@@ -411,11 +411,11 @@ fn an_open_one_that_was_deleted_goes_at_the_next_whole_look() {
             ..MergeRequests::default()
         },
     );
-    assert_eq!(look.state("age_mr_status", "opened main"), Some(2.0));
-    let look = watched.open(2 * HOUR, &both[1..]);
-    assert_eq!(look.state("age_mr_open_count", "main"), Some(1.0));
-    assert_eq!(look.state("age_mr_status", "opened main"), Some(1.0));
-    assert_eq!(look.events(), [""; 0], "that is no closing");
+    assert_eq!(poll.state("age_mr_status", "opened main"), Some(2.0));
+    let poll = watched.open(2 * HOUR, &both[1..]);
+    assert_eq!(poll.state("age_mr_open_count", "main"), Some(1.0));
+    assert_eq!(poll.state("age_mr_status", "opened main"), Some(1.0));
+    assert_eq!(poll.events(), [""; 0], "that is no closing");
 }
 
 #[test]
@@ -429,13 +429,13 @@ fn a_target_branch_goes_when_it_was_deleted() {
         at: UnixSeconds(HOUR + 200),
         names: ["develop".into()].into(),
     });
-    let look = watched.moved(HOUR + 240, &[]);
-    let gone = vec![
+    let poll = watched.moved(HOUR + 240, &[]);
+    let removed = vec![
         ("project", "group/app".into()),
         ("target_branch", "main".into()),
     ];
-    assert_eq!(look.retired, [Retirement::Labels(gone)]);
-    assert_eq!(look.state("age_mr_open_count", "main"), None);
+    assert_eq!(poll.retired, [Retirement::Labels(removed)]);
+    assert_eq!(poll.state("age_mr_open_count", "main"), None);
 }
 
 #[test]
@@ -446,11 +446,11 @@ fn stacked_merge_requests_leave_nothing_behind() {
         target_branch: "feature-1".into(),
         ..merge_request(7, HOUR + 60)
     };
-    let look = watched.moved(HOUR + 120, &[merged(&stacked, HOUR + 100)]);
-    assert_eq!(look.state("age_mr_open_count", "feature-1"), Some(0.0));
-    let look = watched.moved(32 * 24 * HOUR, &[]);
-    assert_eq!(look.retired.len(), 1);
-    assert_eq!(look.state("age_mr_open_count", "feature-1"), None);
+    let poll = watched.moved(HOUR + 120, &[merged(&stacked, HOUR + 100)]);
+    assert_eq!(poll.state("age_mr_open_count", "feature-1"), Some(0.0));
+    let poll = watched.moved(32 * 24 * HOUR, &[]);
+    assert_eq!(poll.retired.len(), 1);
+    assert_eq!(poll.state("age_mr_open_count", "feature-1"), None);
 }
 
 #[test]
@@ -459,17 +459,17 @@ fn a_reviewer_goes_a_while_after_the_last_act() {
     let one = merge_request(1, 0);
     watched.open(HOUR, std::slice::from_ref(&one));
     let said = note(1, HOUR + 60, "ben", NoteKind::Comment);
-    let look = watched.moved(HOUR + 120, &[noted(&one, HOUR + 60, &[said])]);
+    let poll = watched.moved(HOUR + 120, &[noted(&one, HOUR + 60, &[said])]);
     assert_eq!(
-        look.measured[1].births.len(),
+        poll.measured[1].initializations.len(),
         4,
         "every family of the reviewer"
     );
     assert_eq!(watched.moved(80 * 24 * HOUR, &[]).retired, []);
-    let gone = vec![("project", "group/app".into()), ("reviewer", "ben".into())];
+    let removed = vec![("project", "group/app".into()), ("reviewer", "ben".into())];
     assert_eq!(
         watched.moved(95 * 24 * HOUR, &[]).retired,
-        [Retirement::Labels(gone)]
+        [Retirement::Labels(removed)]
     );
 }
 
@@ -497,9 +497,9 @@ fn who_is_waited_for_is_remembered_without_a_name() {
         asks(1, 1200, &["chiara", "ben"]),
         note(2, 2300, "ben", NoteKind::Reviewed),
     ];
-    let look = watched.open(2500, &[noted(&asked, 2300, &notes)]);
-    let events = look.events();
+    let poll = watched.open(2500, &[noted(&asked, 2300, &notes)]);
+    let events = poll.events();
     let answered = "review_turnaround_seconds ben 1100".to_owned();
     assert!(events.contains(&answered), "{events:?}");
-    assert_eq!(look.state("age_review_pending_count", ""), Some(1.0));
+    assert_eq!(poll.state("age_review_pending_count", ""), Some(1.0));
 }

@@ -21,11 +21,11 @@ fn watched() -> Watched<Pipelines> {
 fn a_pipeline_is_counted_when_created_and_observed_when_it_ends() {
     let mut project = watched();
     let run = pipeline(1, 1010).runs(1015);
-    project.look(1020, [&run]);
+    project.poll(1020, [&run]);
     assert_eq!(project.observed(&RUN_COUNT, ANY), [1.0]);
     assert_eq!(project.observed(&DURATION, ANY), NONE);
 
-    project.look(1100, [run.ends(Success, 1095)]);
+    project.poll(1100, [run.ends(Success, 1095)]);
     let totals: Vec<_> = project.totals().into_iter().collect();
     let labels = r#"kind="branch",project="group/project",ref="main",source="push""#;
     let line = |name: &str, more: &str| (format!("{name}{{{labels}{more}}}"), 1.0);
@@ -46,7 +46,7 @@ fn the_newest_pipeline_of_a_ref_has_the_states() {
     let mut project = watched();
     let first = pipeline(1, 1010).runs(1015).ends(Failed, 1100).covers(82.5);
     let labels = r#"kind="branch",project="group/project",ref="main""#;
-    project.look(1110, [first]);
+    project.poll(1110, [first]);
     assert_eq!(
         project.states(),
         [
@@ -60,7 +60,7 @@ fn the_newest_pipeline_of_a_ref_has_the_states() {
         ]
     );
 
-    project.look(1200, [pipeline(2, 1190).from("web")]);
+    project.poll(1200, [pipeline(2, 1190).from("web")]);
     assert_eq!(
         project.states(),
         [
@@ -77,8 +77,8 @@ fn the_newest_pipeline_of_a_ref_has_the_states() {
 fn a_retry_of_the_same_pipeline_is_a_second_run_and_no_new_pipeline() {
     let mut project = watched();
     let run = pipeline(1, 1010).runs(1020).ends(Failed, 1100);
-    project.look(1110, [&run]);
-    project.look(1300, [run.is_retried(1200).ends(Success, 1290)]);
+    project.poll(1110, [&run]);
+    project.poll(1300, [run.is_retried(1200).ends(Success, 1290)]);
     assert_eq!(project.total(&RUN_COUNT, ANY), 1.0);
     let failed = project.observed(&DURATION, &[("status", "failed")]);
     let succeeded = project.observed(&DURATION, &[("status", "success")]);
@@ -89,19 +89,19 @@ fn a_retry_of_the_same_pipeline_is_a_second_run_and_no_new_pipeline() {
 fn from_terminal_back_to_running_is_not_an_end_until_it_ends_again() {
     let mut project = watched();
     let run = pipeline(1, 1010).runs(1020).ends(Success, 1100);
-    project.look(1110, [&run]);
+    project.poll(1110, [&run]);
 
     // One job is retried: GitLab leaves the old end and duration where they are.
     let again = run.runs(1200);
     assert!(again.pipeline.finished_at.is_some());
-    project.look(1210, [&again]);
+    project.poll(1210, [&again]);
     assert_eq!(project.observed(&DURATION, ANY), [80.0]);
     assert_eq!(project.shown(&STATUS, &[("status", "running")]), [1.0]);
     assert_eq!(project.shown(&FINISHED_TIMESTAMP, ANY), NONE);
     assert_eq!(project.shown(&LAST_RUN_DURATION, ANY), NONE);
     assert_eq!(project.shown(&ACTIVE, &[("status", "running")]), [1.0]);
 
-    project.look(1310, [again.ends(Success, 1300)]);
+    project.poll(1310, [again.ends(Success, 1300)]);
     assert_eq!(project.observed(&DURATION, ANY), [80.0, 280.0]);
     assert_eq!(project.shown(&FINISHED_TIMESTAMP, ANY), [1300.0]);
     assert_eq!(project.shown(&ACTIVE, ANY), NONE);
@@ -110,10 +110,10 @@ fn from_terminal_back_to_running_is_not_an_end_until_it_ends_again() {
 #[test]
 fn an_old_end_under_a_new_status_is_no_run() {
     let mut project = watched();
-    // It ended and ran again between two looks: how it ended, nobody knows any more.
+    // It ended and ran again between two polls: its result is unknown.
     let again = pipeline(1, 1010).runs(1020).ends(Success, 1100).runs(1105);
-    project.look(1110, [&again]);
-    project.look(1130, [again.turns(Skipped, 1120)]);
+    project.poll(1110, [&again]);
+    project.poll(1130, [again.turns(Skipped, 1120)]);
     assert_eq!(project.observed(&DURATION, ANY), NONE);
 }
 
@@ -123,7 +123,7 @@ fn an_earlier_end_read_late_is_not_counted_again() {
     let first = pipeline(1, 1010).runs(1020).ends(Failed, 1100);
     let second = first.clone().is_retried(1110).ends(Success, 1150);
     for seen in [&first, &second, &first, &second] {
-        project.look(1160, [seen]);
+        project.poll(1160, [seen]);
     }
     assert_eq!(project.total(&RUN_COUNT, ANY), 1.0);
     assert_eq!(project.observed(&DURATION, ANY), [80.0, 130.0]);
@@ -133,16 +133,16 @@ fn an_earlier_end_read_late_is_not_counted_again() {
 fn blocked_for_days_then_played_counts_its_end_and_nothing_twice() {
     let mut project = watched();
     let blocked = pipeline(1, 1010).runs(1020).turns(Manual, 1100);
-    project.look(1110, [&blocked]);
+    project.poll(1110, [&blocked]);
     assert_eq!(project.shown(&STATUS, &[("status", "manual")]), [1.0]);
     assert_eq!(project.shown(&ACTIVE, ANY), NONE, "blocked is not active");
 
-    project.look(DAY, [pipeline(2, DAY - 10)]);
+    project.poll(DAY, [pipeline(2, DAY - 10)]);
     assert!(!project.memory.claims.contains_key(&PipelineId(1)));
 
     let played = blocked.runs(3 * DAY);
-    project.look(3 * DAY + 10, [&played]);
-    project.look(3 * DAY + 70, [played.ends(Success, 3 * DAY + 60)]);
+    project.poll(3 * DAY + 10, [&played]);
+    project.poll(3 * DAY + 70, [played.ends(Success, 3 * DAY + 60)]);
     assert_eq!(project.total(&RUN_COUNT, ANY), 2.0);
     assert_eq!(project.observed(&DURATION, ANY).len(), 1);
 }
@@ -150,7 +150,7 @@ fn blocked_for_days_then_played_counts_its_end_and_nothing_twice() {
 #[test]
 fn skipped_has_a_state_and_no_run() {
     let mut project = watched();
-    project.look(1020, [pipeline(1, 1010).turns(Skipped, 1011)]);
+    project.poll(1020, [pipeline(1, 1010).turns(Skipped, 1011)]);
     assert_eq!(project.total(&RUN_COUNT, ANY), 1.0);
     assert_eq!(project.shown(&STATUS, &[("status", "skipped")]), [1.0]);
     assert_eq!(project.totals().len(), 1, "neither duration nor queue time");
@@ -160,7 +160,7 @@ fn skipped_has_a_state_and_no_run() {
 #[test]
 fn ended_without_a_start_has_neither_duration_nor_queue_time() {
     let mut project = watched();
-    project.look(1020, [pipeline(1, 1010).ends(Failed, 1011)]);
+    project.poll(1020, [pipeline(1, 1010).ends(Failed, 1011)]);
     assert_eq!(project.totals().len(), 1);
     assert_eq!(project.shown(&FINISHED_TIMESTAMP, ANY), [1011.0]);
     assert_eq!(project.shown(&LAST_RUN_QUEUED_DURATION, ANY), NONE);
@@ -171,7 +171,7 @@ fn null_duration_is_not_observed() {
     let mut project = watched();
     let mut run = pipeline(1, 1010).runs(1020).ends(Success, 1100);
     run.pipeline.duration = None;
-    project.look(1110, [run]);
+    project.poll(1110, [run]);
     assert_eq!(project.observed(&DURATION, ANY), NONE);
     assert_eq!(project.shown(&LAST_RUN_DURATION, ANY), NONE);
     assert_eq!(project.observed(&QUEUED_DURATION, ANY), [10.0]);
@@ -182,7 +182,7 @@ fn null_queue_time_with_a_start_is_zero() {
     let mut project = watched();
     let run = pipeline(1, 1010).runs(1010).ends(Success, 1100);
     assert_eq!(run.pipeline.queued_duration, None);
-    project.look(1110, [run]);
+    project.poll(1110, [run]);
     assert_eq!(project.observed(&QUEUED_DURATION, ANY), [0.0]);
     assert_eq!(project.shown(&LAST_RUN_QUEUED_DURATION, ANY), [0.0]);
 }
@@ -191,7 +191,7 @@ fn null_queue_time_with_a_start_is_zero() {
 fn unknown_status_and_source_are_kept() {
     let mut project = watched();
     let odd = pipeline(1, 1010).from("carrier_pigeon");
-    project.look(1020, [odd.turns("HIBERNATING", 1015)]);
+    project.poll(1020, [odd.turns("HIBERNATING", 1015)]);
     let labels = [("source", "carrier_pigeon"), ("status", "hibernating")];
     assert_eq!(project.shown(&STATUS, &labels), [1.0]);
     assert_eq!(project.total(&RUN_COUNT, &labels[..1]), 1.0);
@@ -199,18 +199,18 @@ fn unknown_status_and_source_are_kept() {
 }
 
 #[test]
-fn history_is_born_at_zero_and_never_counted() {
+fn history_is_initialized_at_zero_and_never_counted() {
     let mut project = Watched::new(COLLECTOR);
     let ended = pipeline(1, 100).runs(110).ends(Success, 200);
     let running = pipeline(2, 900).runs(910);
-    project.look(1000, [&ended, &running]);
+    project.poll(1000, [&ended, &running]);
     assert_eq!(project.totals().len(), 0);
-    assert!(project.is_born(&RUN_COUNT, &[("source", "push")]));
-    assert!(project.is_born(&DURATION, &[("status", "success")]));
-    assert!(project.is_born(&QUEUED_DURATION, ANY));
+    assert!(project.is_initialized(&RUN_COUNT, &[("source", "push")]));
+    assert!(project.is_initialized(&DURATION, &[("status", "success")]));
+    assert!(project.is_initialized(&QUEUED_DURATION, ANY));
     assert_eq!(project.shown(&ID, ANY), [2.0]);
 
-    project.look(1100, [running.ends(Failed, 1090)]);
+    project.poll(1100, [running.ends(Failed, 1090)]);
     assert_eq!(project.total(&RUN_COUNT, ANY), 0.0, "created before");
     let failed = project.observed(&DURATION, &[("status", "failed")]);
     assert_eq!(
@@ -223,7 +223,7 @@ fn history_is_born_at_zero_and_never_counted() {
 fn an_old_pipeline_that_moves_is_history_up_to_its_new_end() {
     let mut project = watched();
     let old = pipeline(1, 100).runs(110).ends(Success, 200);
-    project.look(2000, [old.is_retried(1900).ends(Failed, 1990)]);
+    project.poll(2000, [old.is_retried(1900).ends(Failed, 1990)]);
     assert_eq!(project.total(&RUN_COUNT, ANY), 0.0);
     assert_eq!(
         project.observed(&DURATION, &[("status", "failed")]).len(),
@@ -236,20 +236,20 @@ fn events_of_the_same_second_as_the_floor_count_once() {
     let mut project = watched();
     let run = pipeline(1, 1000).runs(1000).ends(Success, 1000);
     for now in [1000, 1001, 1030] {
-        project.look(now, [&run]);
+        project.poll(now, [&run]);
     }
     // The watermark less the overlap is now that very second.
-    project.look(1070, [run, pipeline(2, 1060)]);
+    project.poll(1070, [run, pipeline(2, 1060)]);
     assert_eq!(project.total(&RUN_COUNT, ANY), 2.0);
     assert_eq!(project.observed(&DURATION, ANY), [0.0]);
 }
 
 #[test]
-fn seen_at_the_first_look_in_the_same_second_is_history() {
+fn seen_at_the_first_poll_in_the_same_second_is_history() {
     let mut project = Watched::new(COLLECTOR);
     let run = pipeline(1, 1000).runs(1000).ends(Success, 1000);
-    project.look(1000, [&run]);
-    project.look(1010, [&run]);
+    project.poll(1000, [&run]);
+    project.poll(1010, [&run]);
     assert_eq!(project.totals().len(), 0);
 }
 
@@ -257,7 +257,7 @@ fn seen_at_the_first_look_in_the_same_second_is_history() {
 fn merge_request_pipelines_count_by_target_and_show_by_iid() {
     let mut project = watched();
     for (id, end) in [(1, "head"), (2, "merge"), (3, "train")] {
-        project.look(1020, [pipeline(id, 1010).on_merge_request(42, end)]);
+        project.poll(1020, [pipeline(id, 1010).on_merge_request(42, end)]);
     }
     let counted = [("kind", "merge-request"), ("ref", "merge-requests/main")];
     assert_eq!(project.total(&RUN_COUNT, &counted), 3.0);
@@ -272,7 +272,7 @@ fn branch_and_tag_of_one_name_are_two_refs() {
     project.settings.refs.branches.regexp = ".*".parse().unwrap();
     let branch = pipeline(1, 1010).on_branch("v1");
     let tag = pipeline(2, 1011).on_tag("v1").turns(Skipped, 1012);
-    project.look(1020, [branch, tag]);
+    project.poll(1020, [branch, tag]);
     for (kind, id) in [("branch", 1.0), ("tag", 2.0)] {
         let labels = [("kind", kind), ("ref", "v1")];
         assert_eq!(project.total(&RUN_COUNT, &labels), 1.0);
@@ -286,7 +286,7 @@ fn a_branch_named_42_is_not_merge_request_42() {
     project.settings.refs.branches.regexp = ".*".parse().unwrap();
     let branch = pipeline(1, 1010).on_branch("42");
     let merge_request = pipeline(2, 1011).on_merge_request(42, "head");
-    project.look(1020, [branch, merge_request]);
+    project.poll(1020, [branch, merge_request]);
     assert_eq!(
         project.shown_labels(&ID, "ref"),
         ["42", "merge-requests/42"]
@@ -299,8 +299,8 @@ fn children_count_and_have_no_state_here() {
     let mut project = watched();
     let parent = pipeline(1, 1010).runs(1011);
     let child = pipeline(2, 1012).child_of(&parent, "deploy").runs(1013);
-    project.look(1020, [&parent, &child]);
-    project.look(1040, [child.ends(Success, 1030)]);
+    project.poll(1020, [&parent, &child]);
+    project.poll(1040, [child.ends(Success, 1030)]);
     let labels = [("source", "parent_pipeline")];
     assert_eq!(project.total(&RUN_COUNT, &labels), 1.0);
     assert_eq!(project.observed(&DURATION, &labels), [17.0]);
@@ -318,7 +318,7 @@ fn without_children_they_are_neither_counted_nor_active() {
     );
     let parent = pipeline(1, 1010).runs(1011);
     let child = pipeline(2, 1012).child_of(&parent, "deploy").runs(1013);
-    project.look(1020, [&parent, &child]);
+    project.poll(1020, [&parent, &child]);
     assert_eq!(project.total(&RUN_COUNT, ANY), 1.0);
     assert_eq!(project.shown(&ACTIVE, ANY), [1.0]);
 }
@@ -327,12 +327,12 @@ fn without_children_they_are_neither_counted_nor_active() {
 fn sparse_status_off_shows_every_status_with_one_at_1() {
     let mut project = watched();
     project.settings.output_sparse_status_metrics = false;
-    project.look(1020, [pipeline(1, 1010).runs(1011)]);
+    project.poll(1020, [pipeline(1, 1010).runs(1011)]);
     assert_eq!(project.shown(&STATUS, ANY).len(), Status::KNOWN.len());
     assert_eq!(project.shown(&STATUS, ANY).iter().sum::<f64>(), 1.0);
     assert_eq!(project.shown(&STATUS, &[("status", "running")]), [1.0]);
 
-    project.look(1030, [pipeline(1, 1010).turns("hibernating", 1025)]);
+    project.poll(1030, [pipeline(1, 1010).turns("hibernating", 1025)]);
     assert_eq!(project.shown(&STATUS, ANY).len(), Status::KNOWN.len() + 1);
     assert_eq!(project.shown(&STATUS, &[("status", "hibernating")]), [1.0]);
     assert_eq!(project.shown(&STATUS, ANY).iter().sum::<f64>(), 1.0);
@@ -344,17 +344,17 @@ fn a_deleted_pipeline_gives_way_to_the_next_newest() {
     project.max_pipelines_per_ref = 2;
     let runs = [1, 2, 3].map(|id: u32| pipeline(id.into(), 1000 + i64::from(id)).runs(1010));
     let [_, second, _] = runs.clone().map(|run| run.ends(Success, 1020));
-    project.look(1030, &runs);
+    project.poll(1030, &runs);
     assert_eq!(project.shown(&ID, ANY), [3.0]);
 
     project.delete(3);
-    project.look(1040, [&second]);
+    project.poll(1040, [&second]);
     assert_eq!(project.shown(&ID, ANY), [2.0]);
     assert_eq!(project.shown(&CREATED_TIMESTAMP, ANY), [1002.0]);
     assert_eq!(project.shown(&ACTIVE, ANY), [1.0], "only the first runs");
 
     project.delete(2);
-    project.look(1050, [] as [PipelineFacts; 0]);
+    project.poll(1050, [] as [PipelineFacts; 0]);
     assert_eq!(project.shown(&ID, ANY), NONE, "only two were remembered");
     assert_eq!(
         project.total(&RUN_COUNT, ANY),
@@ -369,7 +369,7 @@ fn claims_are_kept_for_followed_pipelines_only() {
     for id in 1..=500_u32 {
         let created = 1000 + 60 * i64::from(id);
         let run = pipeline(id.into(), created).runs(created + 1);
-        project.look(created + 30, [run.ends(Success, created + 20)]);
+        project.poll(created + 30, [run.ends(Success, created + 20)]);
         assert!(project.memory.claims.len() <= 2);
         assert!(project.memory.active.len() <= 1);
     }
@@ -382,7 +382,7 @@ fn a_merge_request_that_cannot_be_read_counts_as_unknown() {
     let mut project = watched();
     let mut run = pipeline(1, 1010).on_merge_request(42, "head");
     run.pipeline.merge_request = Known::Hidden;
-    project.look(1020, [run]);
+    project.poll(1020, [run]);
     let counted = [("ref", "merge-requests/unknown")];
     assert_eq!(project.total(&RUN_COUNT, &counted), 1.0);
     assert_eq!(project.shown_labels(&ID, "ref"), ["merge-requests/42"]);

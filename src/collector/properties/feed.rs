@@ -7,10 +7,10 @@ use crate::clock::UnixSeconds;
 use crate::facts::feed::{BackfillRead, PipelineFacts};
 use crate::gitlab::model::Known;
 use crate::memory::feed::FeedProgress;
-use crate::source::change_feed::{Details, Look, Wishes};
+use crate::source::change_feed::{Details, Poll, ReadOptions};
 use crate::types::PipelineId;
 
-const WISHES: Wishes = Wishes {
+const READ_OPTIONS: ReadOptions = ReadOptions {
     children: true,
     jobs: true,
     foreign: true,
@@ -18,16 +18,16 @@ const WISHES: Wishes = Wishes {
 };
 
 /// Follows a world through the change feed's bookkeeping.
-pub fn follow<C: FeedCollector>(collector: C, world: &[Life], looks: &[i64]) -> Watched<C> {
+pub fn follow<C: FeedCollector>(collector: C, world: &[Life], polls: &[i64]) -> Watched<C> {
     let mut project = Watched::new(collector);
     let mut state = None;
-    for now in looks {
-        state = Some(look(&mut project, state.as_ref(), world, *now));
+    for now in polls {
+        state = Some(poll(&mut project, state.as_ref(), world, *now));
     }
     project
 }
 
-fn look<C: FeedCollector>(
+fn poll<C: FeedCollector>(
     project: &mut Watched<C>,
     remembered: Option<&FeedProgress>,
     world: &[Life],
@@ -39,9 +39,9 @@ fn look<C: FeedCollector>(
     };
     let settings = project.settings.clone();
     let mut state = None;
-    // The backfill goes on beside the polls, as far as there is something left.
+    // The backfill runs next to the polls, as long as something is left.
     if let Some(remembered) = remembered.filter(|state| !state.is_whole()) {
-        let step = Look::backfill(&settings, WISHES, remembered, project.now);
+        let step = Poll::backfill(&settings, READ_OPTIONS, remembered, project.now);
         let (feed, progress) = details(step, &shown, project.now).end();
         let read = BackfillRead {
             pipelines: feed.pipelines,
@@ -55,36 +55,36 @@ fn look<C: FeedCollector>(
         state = Some(after);
     }
     let remembered = state.as_ref().or(remembered);
-    let mut look = Look::begin(&settings, WISHES, remembered, project.now);
+    let mut poll = Poll::begin(&settings, READ_OPTIONS, remembered, project.now);
     let moved = world.iter().filter_map(|life| life.at(now));
     let moved = moved
         .map(|facts| facts.pipeline)
         .filter(|pipeline| remembered.is_none_or(|state| pipeline.updated_at >= state.since()));
-    look.changes(moved.collect(), UnixSeconds::default());
-    let mut look = details(look, &shown, project.now);
-    look.upstreams(|id| shown(id)?.pipeline.upstream.value());
-    let (feed, state) = look.end();
+    poll.changes(moved.collect(), UnixSeconds::default());
+    let mut poll = details(poll, &shown, project.now);
+    poll.upstreams(|id| shown(id)?.pipeline.upstream.value());
+    let (feed, state) = poll.end();
     project.absorb(&feed);
     state
 }
 
 /// Takes in the details of what is wanted.
 fn details<'a>(
-    mut look: Look<'a>,
+    mut poll: Poll<'a>,
     shown: &impl Fn(PipelineId) -> Option<PipelineFacts>,
     now: UnixSeconds,
-) -> Look<'a> {
-    let wanted: Vec<PipelineId> = look.wanted().map(|pipeline| pipeline.id).collect();
+) -> Poll<'a> {
+    let wanted: Vec<PipelineId> = poll.wanted().map(|pipeline| pipeline.id).collect();
     for id in wanted {
         let Some(PipelineFacts { jobs, foreign, .. }) = shown(id) else {
             continue;
         };
         let jobs = jobs.unwrap_or_default();
-        if look.wants_labels(id, &jobs, now) {
-            look.labels_read(id, now);
+        if poll.wants_labels(id, &jobs, now) {
+            poll.labels_read(id, now);
         }
         let coverage = Known::Unread;
-        look.details(
+        poll.details(
             id,
             Details {
                 jobs,
@@ -93,5 +93,5 @@ fn details<'a>(
             },
         );
     }
-    look
+    poll
 }

@@ -1,4 +1,4 @@
-//! What holds for every world: totals are true whenever one looks, and nothing counts twice.
+//! What holds for every world: totals are true at every poll, and nothing counts twice.
 
 mod feed;
 mod world;
@@ -27,21 +27,21 @@ const JOBS: Jobs = Jobs {
     include_children: true,
 };
 
-/// Times of looks: the first, some more, and one when all is over.
-fn looks(world: &[Life], times: Vec<i64>) -> Vec<i64> {
-    let mut looks = times;
-    looks.sort_unstable();
-    looks.dedup();
+/// Times of polls: the first, some more, and one when all is over.
+fn polls(world: &[Life], times: Vec<i64>) -> Vec<i64> {
+    let mut polls = times;
+    polls.sort_unstable();
+    polls.dedup();
     let end = world.iter().map(Life::end).max().unwrap_or_default();
-    let last = looks.last().copied().unwrap_or_default();
-    looks.push(end.max(last) + 1);
-    looks
+    let last = polls.last().copied().unwrap_or_default();
+    polls.push(end.max(last) + 1);
+    polls
 }
 
-fn world_and_looks() -> impl Strategy<Value = (Vec<Life>, Vec<i64>)> {
+fn world_and_polls() -> impl Strategy<Value = (Vec<Life>, Vec<i64>)> {
     (world(), prop::collection::vec(0..12_000_i64, 1..40)).prop_map(|(world, times)| {
-        let looks = looks(&world, times);
-        (world, looks)
+        let polls = polls(&world, times);
+        (world, polls)
     })
 }
 
@@ -51,16 +51,16 @@ fn seen<C: FeedCollector>(project: &Watched<C>, world: &[Life], now: i64) -> Vec
     all.filter(|facts| project.asks_for(facts)).collect()
 }
 
-fn follow<C: FeedCollector>(collector: C, world: &[Life], looks: &[i64]) -> Watched<C> {
+fn follow<C: FeedCollector>(collector: C, world: &[Life], polls: &[i64]) -> Watched<C> {
     let mut project = Watched::new(collector);
-    for now in looks {
+    for now in polls {
         let seen = seen(&project, world, *now);
-        project.look(*now, seen);
+        project.poll(*now, seen);
     }
     project
 }
 
-/// What happened after the first look, by what tells the series apart; never through a collector.
+/// What happened after the first poll, by what distinguishes the series; never through a collector.
 #[derive(Debug, Default, PartialEq)]
 struct Ledger(BTreeMap<String, f64>);
 
@@ -75,7 +75,7 @@ impl Ledger {
     }
 }
 
-fn pipelines_ledger(world: &[Life], looks: &[i64]) -> Ledger {
+fn pipelines_ledger(world: &[Life], polls: &[i64]) -> Ledger {
     let mut ledger = Ledger::default();
     for life in world {
         let source = if life.parent.is_some() {
@@ -83,13 +83,13 @@ fn pipelines_ledger(world: &[Life], looks: &[i64]) -> Ledger {
         } else {
             "own"
         };
-        if life.created > looks[0] {
+        if life.created > polls[0] {
             ledger.add("created", life, source);
         }
         for (nth, run) in life.runs.iter().enumerate() {
             let until = life.runs.get(nth + 1).map_or(i64::MAX, |next| next.started);
-            let is_seen = looks.iter().any(|now| (run.ended..until).contains(now));
-            if run.status.is_terminal() && run.ended > looks[0] && is_seen {
+            let is_seen = polls.iter().any(|now| (run.ended..until).contains(now));
+            if run.status.is_terminal() && run.ended > polls[0] && is_seen {
                 ledger.add("finished", life, &format!("{source} {}", run.status));
             }
         }
@@ -97,21 +97,21 @@ fn pipelines_ledger(world: &[Life], looks: &[i64]) -> Ledger {
     ledger
 }
 
-fn jobs_ledger(world: &[Life], looks: &[i64]) -> Ledger {
+fn jobs_ledger(world: &[Life], polls: &[i64]) -> Ledger {
     let mut ledger = Ledger::default();
     for life in world {
         for (attempts, name) in life.jobs.iter().zip(NAMES) {
             for attempt in attempts {
-                if attempt.ended > looks[0] {
+                if attempt.ended > polls[0] {
                     ledger.add("run", life, &format!("{name} {}", attempt.status));
                     if attempt.status == Status::Failed {
                         ledger.add("failure", life, name);
                     }
                 }
-                if attempt.replaced.is_some_and(|at| at > looks[0]) {
+                if attempt.replaced.is_some_and(|at| at > polls[0]) {
                     ledger.add("retry", life, name);
                 }
-                if attempt.bettered.is_some_and(|at| at > looks[0]) {
+                if attempt.bettered.is_some_and(|at| at > polls[0]) {
                     ledger.add("flake", life, name);
                 }
             }
@@ -121,10 +121,10 @@ fn jobs_ledger(world: &[Life], looks: &[i64]) -> Ledger {
 }
 
 /// Downstream pipelines in another project: created and ended.
-fn elsewhere_ledger(world: &[Life], first_look: i64) -> (usize, usize) {
+fn elsewhere_ledger(world: &[Life], first_poll: i64) -> (usize, usize) {
     let watched = world.iter().filter(|life| life.place.counted().is_some());
     let (created, ended): (Vec<_>, Vec<_>) = watched.filter_map(|life| life.foreign).unzip();
-    let after = |times: Vec<i64>| times.into_iter().filter(|at| *at > first_look).count();
+    let after = |times: Vec<i64>| times.into_iter().filter(|at| *at > first_poll).count();
     (after(created), after(ended))
 }
 
@@ -196,13 +196,13 @@ fn stored<M: Keep>(memory: &M) -> M {
     store::read(&store::content(memory))
 }
 
-fn twice_is_once<C>(collector: C, world: &[Life], looks: &[i64]) -> Result<(), TestCaseError>
+fn twice_is_once<C>(collector: C, world: &[Life], polls: &[i64]) -> Result<(), TestCaseError>
 where
     C: FeedCollector + Copy + std::fmt::Debug,
     C::Memory: PartialEq + std::fmt::Debug,
 {
     let mut project = Watched::new(collector);
-    for now in looks {
+    for now in polls {
         let seen = seen(&project, world, *now);
         let feed = project.feed(*now, seen);
         // A feed that comes again finds its own pipelines still followed.
@@ -219,19 +219,19 @@ where
     Ok(())
 }
 
-/// Looking again at once, with what is then asked for.
-fn looked_twice_is_once<C>(collector: C, world: &[Life], looks: &[i64]) -> Result<(), TestCaseError>
+/// Polling again at once, with what is then asked for.
+fn polled_twice_is_once<C>(collector: C, world: &[Life], polls: &[i64]) -> Result<(), TestCaseError>
 where
     C: FeedCollector + Copy + std::fmt::Debug,
     C::Memory: PartialEq + std::fmt::Debug,
 {
     let mut project = Watched::new(collector);
-    for now in looks {
+    for now in polls {
         let first = seen(&project, world, *now);
-        project.look(*now, first);
+        project.poll(*now, first);
         let once = project.clone();
         let second = seen(&project, world, *now);
-        project.look(*now, second);
+        project.poll(*now, second);
         prop_assert_eq!(&project.memory, &once.memory);
         prop_assert_eq!(project.totals(), once.totals());
         prop_assert_eq!(project.states(), once.states());
@@ -239,14 +239,14 @@ where
     Ok(())
 }
 
-fn pieces_are_the_whole<C>(collector: C, world: &[Life], looks: &[i64]) -> Result<(), TestCaseError>
+fn pieces_are_the_whole<C>(collector: C, world: &[Life], polls: &[i64]) -> Result<(), TestCaseError>
 where
     C: FeedCollector + Copy + std::fmt::Debug,
     C::Memory: PartialEq + std::fmt::Debug + Keep,
 {
     let mut whole = Watched::new(collector);
     let mut pieces = whole.clone();
-    for now in looks {
+    for now in polls {
         let seen = seen(&whole, world, *now);
         let feed = whole.feed(*now, seen.clone());
         whole.absorb(&feed);
@@ -274,16 +274,16 @@ where
 
 proptest! {
     #[test]
-    fn pipelines_are_counted_as_they_happened((world, looks) in world_and_looks()) {
-        for project in [follow(PIPELINES, &world, &looks), feed::follow(PIPELINES, &world, &looks)] {
-            prop_assert_eq!(pipelines_counted(&project), pipelines_ledger(&world, &looks));
+    fn pipelines_are_counted_as_they_happened((world, polls) in world_and_polls()) {
+        for project in [follow(PIPELINES, &world, &polls), feed::follow(PIPELINES, &world, &polls)] {
+            prop_assert_eq!(pipelines_counted(&project), pipelines_ledger(&world, &polls));
         }
     }
 
     #[test]
-    fn jobs_are_counted_as_they_happened((world, looks) in world_and_looks()) {
-        for project in [follow(JOBS, &world, &looks), feed::follow(JOBS, &world, &looks)] {
-            prop_assert_eq!(jobs_counted(&project), jobs_ledger(&world, &looks));
+    fn jobs_are_counted_as_they_happened((world, polls) in world_and_polls()) {
+        for project in [follow(JOBS, &world, &polls), feed::follow(JOBS, &world, &polls)] {
+            prop_assert_eq!(jobs_counted(&project), jobs_ledger(&world, &polls));
             let runs = project.observed(&job_metric::DURATION, ANY).len();
             prop_assert_eq!(project.observed(&job_metric::RUN_COUNT, ANY).len(), runs);
             prop_assert_eq!(project.shown(&job_metric::RUNNING, ANY), [0.0]);
@@ -293,30 +293,30 @@ proptest! {
 
     #[test]
     fn downstream_pipelines_elsewhere_are_counted_as_they_happened(
-        (world, looks) in world_and_looks()
+        (world, polls) in world_and_polls()
     ) {
-        let project = follow(ChildPipelines, &world, &looks);
-        prop_assert_eq!(elsewhere_counted(&project), elsewhere_ledger(&world, looks[0]));
+        let project = follow(ChildPipelines, &world, &polls);
+        prop_assert_eq!(elsewhere_counted(&project), elsewhere_ledger(&world, polls[0]));
     }
 
     #[test]
     fn downstream_pipelines_elsewhere_are_counted_by_way_of_the_change_feed(
-        (world, mut looks) in world_and_looks()
+        (world, mut polls) in world_and_polls()
     ) {
         // Of history the feed reads no details, and so misses what that has started.
-        looks.insert(0, -1);
-        let project = feed::follow(ChildPipelines, &world, &looks);
-        prop_assert_eq!(elsewhere_counted(&project), elsewhere_ledger(&world, looks[0]));
+        polls.insert(0, -1);
+        let project = feed::follow(ChildPipelines, &world, &polls);
+        prop_assert_eq!(elsewhere_counted(&project), elsewhere_ledger(&world, polls[0]));
     }
 
     #[test]
-    fn children_count_as_often_here_as_among_pipelines((mut world, looks) in world_and_looks()) {
+    fn children_count_as_often_here_as_among_pipelines((mut world, polls) in world_and_polls()) {
         // What started them is known at once: only then is every one of their ends seen here.
         for life in &mut world {
             life.parent = life.parent.map(|_| life.created);
         }
-        let children = follow(ChildPipelines, &world, &looks);
-        let pipelines = follow(PIPELINES, &world, &looks);
+        let children = follow(ChildPipelines, &world, &polls);
+        let pipelines = follow(PIPELINES, &world, &polls);
         let (here, there) = ([("project", "group/project")], [("source", "parent_pipeline")]);
         prop_assert_eq!(
             children.total(&child_metric::RUN_COUNT, &here),
@@ -330,10 +330,10 @@ proptest! {
 
     #[test]
     fn children_are_counted_though_what_started_them_is_found_late(
-        (world, looks) in world_and_looks()
+        (world, polls) in world_and_polls()
     ) {
-        let children = follow(ChildPipelines, &world, &looks);
-        let pipelines = follow(PIPELINES, &world, &looks);
+        let children = follow(ChildPipelines, &world, &polls);
+        let pipelines = follow(PIPELINES, &world, &polls);
         prop_assert_eq!(
             children.total(&child_metric::RUN_COUNT, &[("project", "group/project")]),
             pipelines.total(&metric::RUN_COUNT, &[("source", "parent_pipeline")])
@@ -345,23 +345,23 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn the_same_feed_twice_changes_nothing((world, looks) in world_and_looks()) {
-        twice_is_once(PIPELINES, &world, &looks)?;
-        twice_is_once(JOBS, &world, &looks)?;
-        twice_is_once(ChildPipelines, &world, &looks)?;
+    fn the_same_feed_twice_changes_nothing((world, polls) in world_and_polls()) {
+        twice_is_once(PIPELINES, &world, &polls)?;
+        twice_is_once(JOBS, &world, &polls)?;
+        twice_is_once(ChildPipelines, &world, &polls)?;
     }
 
     #[test]
-    fn looking_again_at_once_changes_nothing((world, looks) in world_and_looks()) {
-        looked_twice_is_once(PIPELINES, &world, &looks)?;
-        looked_twice_is_once(JOBS, &world, &looks)?;
-        looked_twice_is_once(ChildPipelines, &world, &looks)?;
+    fn polling_again_at_once_changes_nothing((world, polls) in world_and_polls()) {
+        polled_twice_is_once(PIPELINES, &world, &polls)?;
+        polled_twice_is_once(JOBS, &world, &polls)?;
+        polled_twice_is_once(ChildPipelines, &world, &polls)?;
     }
 
     #[test]
-    fn a_feed_may_come_in_pieces_in_any_order_with_restarts((world, looks) in world_and_looks()) {
-        pieces_are_the_whole(PIPELINES, &world, &looks)?;
-        pieces_are_the_whole(JOBS, &world, &looks)?;
-        pieces_are_the_whole(ChildPipelines, &world, &looks)?;
+    fn a_feed_may_come_in_pieces_in_any_order_with_restarts((world, polls) in world_and_polls()) {
+        pieces_are_the_whole(PIPELINES, &world, &polls)?;
+        pieces_are_the_whole(JOBS, &world, &polls)?;
+        pieces_are_the_whole(ChildPipelines, &world, &polls)?;
     }
 }

@@ -129,7 +129,7 @@ fn a_retry_is_another_end() {
     watch.sees(pipeline(1, 10).runs(11).ends("failed", 30));
     let first = watch.reads(40);
     assert!(first.events.is_empty(), "history");
-    assert_eq!(first.births.len(), 1);
+    assert_eq!(first.initializations.len(), 1);
     watch.sees(pipeline(1, 10).runs(11).is_retried(50));
     assert!(watch.wanted(55).is_empty());
     watch.sees(pipeline(1, 10).runs(11).ends("success", 60));
@@ -139,7 +139,7 @@ fn a_retry_is_another_end() {
 }
 
 #[test]
-fn ends_between_two_looks_all_count_and_those_before_the_first_do_not() {
+fn ends_between_two_polls_all_count_and_those_before_the_first_do_not() {
     let mut watch = Watch::new(true);
     for id in 1..4 {
         let at = 10 * i64::try_from(id).unwrap();

@@ -56,7 +56,7 @@ struct Followed {
     newest: UnixSeconds,
 }
 
-/// A project that one collector watches. It stands in for the change feed: it keeps floors and
+/// A project that one collector watches. It replaces the change feed: it keeps floors and
 /// says which pipelines are followed, by the rules that [`Feed`] states.
 #[derive(Clone, Debug)]
 pub struct Watched<C: FeedCollector> {
@@ -75,7 +75,7 @@ pub struct Watched<C: FeedCollector> {
 }
 
 impl<C: FeedCollector> Watched<C> {
-    /// A project that nobody has looked at.
+    /// A project that was never polled.
     pub fn new(collector: C) -> Self {
         Self {
             collector,
@@ -93,14 +93,14 @@ impl<C: FeedCollector> Watched<C> {
         }
     }
 
-    /// A project whose first look, at `first_look`, showed nothing.
-    pub fn since(first_look: i64, collector: C) -> Self {
+    /// A project whose first poll, at `first_poll`, showed nothing.
+    pub fn since(first_poll: i64, collector: C) -> Self {
         let mut watched = Self::new(collector);
-        watched.look(first_look, [] as [PipelineFacts; 0]);
+        watched.poll(first_poll, [] as [PipelineFacts; 0]);
         watched
     }
 
-    /// GitLab has deleted a pipeline; the next look finds out.
+    /// GitLab has deleted a pipeline; the next poll finds out.
     pub fn delete(&mut self, id: u64) {
         self.deleted.push(PipelineId(id));
         self.followed.remove(&PipelineId(id));
@@ -114,15 +114,15 @@ impl<C: FeedCollector> Watched<C> {
         });
     }
 
-    /// Whether the change feed reads this pipeline at its next look.
+    /// Whether the change feed reads this pipeline at its next poll.
     pub fn asks_for(&self, facts: &PipelineFacts) -> bool {
         self.first_seen.is_none()
             || facts.pipeline.updated_at >= self.watermark.minus(OVERLAP)
             || self.followed.contains_key(&facts.pipeline.id)
     }
 
-    /// One look at the project that shows `pipelines`.
-    pub fn look(
+    /// One poll of the project that shows `pipelines`.
+    pub fn poll(
         &mut self,
         now: i64,
         pipelines: impl IntoIterator<Item = impl Borrow<PipelineFacts>>,
@@ -221,10 +221,10 @@ impl<C: FeedCollector> Watched<C> {
             .collect()
     }
 
-    /// Whether a series was born at 0 by history.
-    pub fn is_born(&self, metric: &impl Entry, labels: &[(&str, &str)]) -> bool {
+    /// Whether history initialized a series at 0.
+    pub fn is_initialized(&self, metric: &impl Entry, labels: &[(&str, &str)]) -> bool {
         self.measured
-            .births
+            .initializations
             .iter()
             .any(|key| key.desc == metric.desc() && holds(key.desc, &key.labels, labels))
     }

@@ -125,7 +125,7 @@ collectors! {
     runners: Runners / CollectorOverride,
     /// Vulnerabilities; needs GitLab Ultimate.
     security: Security / CollectorOverride,
-    /// Variables of pipelines. Their values become labels that everybody who reads the metrics can
+    /// Variables of pipelines. Their values become labels that everyone who reads the metrics can
     /// see.
     variables: Variables / CollectorOverride,
 }
@@ -214,7 +214,7 @@ collector! {
         /// Bucket bounds of the job histograms, in seconds.
         #[schemars(extend("format" = "histogram-buckets"))]
         histogram_buckets: Vec<f64> = vec![5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0],
-        /// Tell instance, group and project runners apart; `false` makes every runner type
+        /// Distinguish instance, group and project runners; `false` makes every runner type
         /// `unknown`.
         include_runner_details: bool = true,
     }

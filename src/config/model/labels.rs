@@ -5,15 +5,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::values::{Secret, optional_text};
 
-/// What stands in labels that name people.
+/// Labels that name people.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Labels {
     /// How people are called in the labels `author` and `reviewer`; docs/people.md says what that
-    /// means for data protection. Everybody who reads the metrics can see it.
+    /// means for data protection. Everyone who reads the metrics can see it.
     pub people: PeopleNames,
     /// The secret that `people: hash` hashes with: a long random text of your own. Without it
-    /// nobody can tell whose hash a label is; with another one everybody gets another hash.
+    /// no one can compute whose hash a label is; with another key all hashes change.
     #[serde(with = "optional_text")]
     #[schemars(with = "Secret")]
     pub people_hash_key: Option<Secret>,
@@ -30,6 +30,6 @@ pub enum PeopleNames {
     Name,
     /// By a keyed hash of the user name, or of the e-mail address in a commit.
     Hash,
-    /// Not at all: everybody counts as `all`.
+    /// Not at all: all people count as `all`.
     None,
 }

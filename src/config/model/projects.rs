@@ -53,7 +53,7 @@ impl ProjectSettings {
 
 impl Settings {
     /// Works out the intervals of every entry from its own settings and those under `collectors`.
-    /// Validation does; whoever changes settings afterwards does it again.
+    /// Validation does; code that changes settings afterwards does it again.
     pub fn resolve(&mut self) {
         let entries = self.projects.iter_mut().map(|entry| &mut entry.settings);
         let wildcards = self.wildcards.iter_mut().map(|entry| &mut entry.settings);

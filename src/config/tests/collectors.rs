@@ -12,7 +12,7 @@ fn seconds(seconds: u64) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// The configuration of some lines beside the token.
+/// The configuration of some lines besides the token.
 fn config(lines: &str) -> Config {
     loaded(&format!("gitlab: {{token: t}}\n{lines}"), &[], &[]).unwrap()
 }

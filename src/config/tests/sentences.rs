@@ -251,7 +251,7 @@ fn every_rule_of_the_file_has_its_sentence() {
         (
             "otel: {metrics: {headers: {a: \"x\\ny\"}}}",
             &[
-                "age.yml:1: otel.metrics.headers has a value for \"a\" that cannot stand in an HTTP header",
+                "age.yml:1: otel.metrics.headers has a value for \"a\" that an HTTP header cannot carry",
             ],
         ),
         (
@@ -341,7 +341,7 @@ fn every_rule_of_the_file_has_its_sentence() {
         (
             "wildcards: [{membership: true, owner: {name: g}}]",
             &[
-                "age.yml:1: wildcards[0].membership goes only without wildcards[0].owner; leave out one of them",
+                "age.yml:1: wildcards[0].membership cannot be combined with wildcards[0].owner; leave out one of them",
             ],
         ),
         (
@@ -426,7 +426,7 @@ fn every_rule_of_the_file_has_its_sentence() {
         (
             "labels:\n  people: hash",
             &[
-                "age.yml:2: labels.people hash needs labels.people_hash_key, without which everybody could tell whose hash it is; set the variable AGE_LABELS_PEOPLE_HASH_KEY to a long random text",
+                "age.yml:2: labels.people hash needs labels.people_hash_key, without which anyone could compute whose hash it is; set the variable AGE_LABELS_PEOPLE_HASH_KEY to a long random text",
             ],
         ),
         (

@@ -104,8 +104,8 @@ impl Chunk {
         }
     }
 
-    /// Adds the last point of a series that is gone, in a metric of its own: the Collector's
-    /// Prometheus exporter reads no point of a metric that comes after such a one.
+    /// Adds the last point of a removed series, in a metric of its own: the Collector's Prometheus
+    /// exporter reads no point of a metric that comes after such a one.
     pub(super) fn add_removed(&mut self, row: &RemovedRow) {
         self.closed = true;
         let desc = row.family.desc();
@@ -113,7 +113,7 @@ impl Chunk {
         let values = row.labels.iter().map(AsRef::as_ref);
         let attributes = labels.zip(values).map(attribute).collect();
         if desc.kind == Kind::Histogram {
-            // Without sum, buckets and bounds some receivers do not tell the histogram's series.
+            // Without sum, buckets and bounds some receivers do not recognize the histogram's series.
             self.add_histogram(
                 desc,
                 HistogramDataPoint {

@@ -1,13 +1,13 @@
 //! OTLP push of all metrics: the series table's and the exporter's own.
 //!
-//! A push is a look at the table like a scrape. Its messages are built chunk by chunk, each sent
-//! before the next is built: nothing is queued, memory does not grow with the number of series,
-//! and a push that fails is simply followed by the next, because everything is cumulative.
+//! A push reads the table like a scrape. Its messages are built chunk by chunk, each sent before the
+//! next is built: nothing is queued, memory does not grow with the number of series, and a push that
+//! fails is simply followed by the next, because everything is cumulative.
 
+mod exported;
 mod message;
 mod sender;
 mod task;
-mod told;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,9 +21,9 @@ use crate::series::Table;
 use crate::telemetry::otlp::{ClientError, CountExports, OtlpTarget};
 use crate::telemetry::process::OwnMetrics;
 
-/// How large a message may become before it is cut. Receivers refuse messages of more than 4 MiB
-/// unless told otherwise. Half of that holds half as much memory while a message is built and sent,
-/// and takes no longer.
+/// How large a message may become before it is cut. Receivers refuse messages of more than 4 MiB by
+/// default. Half of that holds half as much memory while a message is built and sent, and takes no
+/// longer.
 pub const MAX_MESSAGE_BYTES: usize = 2_000_000;
 
 /// Where, how and how often metrics are pushed. Temporality is not a setting: it is cumulative.
@@ -94,13 +94,13 @@ impl PusherHandle {
         pushed.await.unwrap_or_default()
     }
 
-    /// Gives up the push that is under way, pushes everything a last time within `deadline`, and
-    /// ends the task. What was born too recently to be shown otherwise is shown with its value.
+    /// Gives up the push that is under way, pushes everything a last time within `deadline`, and ends
+    /// the task. Series that are still shown at their initial zero are pushed with their value.
     pub async fn shutdown(self, deadline: Duration) -> Pushed {
-        // An error says that the task has ended already, which its own result tells too.
+        // An error says that the task has ended already, which its own result shows too.
         let _ = self.stop.send(deadline);
         self.task.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "the push of metrics broke off");
+            tracing::error!(%error, "metrics export task failed");
             Pushed::default()
         })
     }

@@ -229,7 +229,7 @@ impl SendError {
         }
     }
 
-    /// How long the receiver asks to be left alone.
+    /// How long the receiver asks to wait.
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Grpc(status) => status.get_details_retry_info()?.retry_delay,

@@ -8,22 +8,22 @@ use opentelemetry_sdk::Resource;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
+use super::exported::ExportedGauges;
 use super::message::{Chunk, Encoded};
 use super::sender::Sender;
-use super::told::Told;
 use super::{PushSettings, Pushed};
 use crate::clock::{Clock, UnixSeconds};
 use crate::series::{RemovedRow, Table};
 use crate::telemetry::otlp::{ClientError, CountExports, Exports, Outcome, Signal};
 use crate::telemetry::process::OwnMetrics;
 
-/// Rows that are looked at under one lock of the table.
+/// Rows that are read under one lock of the table.
 const ROWS_AT_ONCE: usize = 2048;
 
 /// Pushes of one millisecond would say two things of one time.
 const LEAST_STEP: u64 = 1_000_000;
 
-/// A time at which no series is so young that it is shown as 0: nobody looks after the last push.
+/// A time at which no initial zero is shown any more: nothing is delivered after the last push.
 const END_OF_TIME: UnixSeconds = UnixSeconds(u32::MAX as i64);
 
 pub(super) struct Task {
@@ -38,7 +38,7 @@ pub(super) struct Task {
     /// Time of the last push, in nanoseconds since the epoch.
     last: u64,
     /// Gauges of the exporter's own.
-    told: Told,
+    exported: ExportedGauges,
 }
 
 impl Task {
@@ -59,11 +59,11 @@ impl Task {
             own,
             clock,
             last: 0,
-            told: Told::default(),
+            exported: ExportedGauges::default(),
         })
     }
 
-    /// Pushes every interval and when asked, until told to stop; the last push is then the result.
+    /// Pushes every interval and when asked, until stopped; the last push is then the result.
     pub(super) async fn run(
         mut self,
         mut asked: mpsc::Receiver<oneshot::Sender<Pushed>>,
@@ -84,7 +84,7 @@ impl Task {
                 pushed = self.push(self.clock.now(), self.interval) => pushed,
             };
             if let Some(reply) = reply {
-                // Who asked may have gone.
+                // The caller may have been dropped.
                 let _ = reply.send(pushed);
             }
         };
@@ -94,10 +94,10 @@ impl Task {
         }
     }
 
-    /// One push as the table is at `look`, given up after `deadline`.
-    async fn push(&mut self, look: UnixSeconds, deadline: Duration) -> Pushed {
+    /// One push of the table as it is `at` this time, given up after `deadline`.
+    async fn push(&mut self, at: UnixSeconds, deadline: Duration) -> Pushed {
         let mut pushed = Pushed::default();
-        let everything = self.push_everything(look, &mut pushed);
+        let everything = self.push_everything(at, &mut pushed);
         match timeout(deadline, everything).await {
             Ok(complete) => pushed.complete = complete,
             Err(_) => self.exports.note(
@@ -109,11 +109,11 @@ impl Task {
     }
 
     /// False when the receiver does not take a message: the rest is then for the next push.
-    async fn push_everything(&mut self, look: UnixSeconds, pushed: &mut Pushed) -> bool {
+    async fn push_everything(&mut self, at: UnixSeconds, pushed: &mut Pushed) -> bool {
         self.last = self.clock.unix_nanos().max(self.last + LEAST_STEP);
         let mut chunk = Chunk::new(&self.resource, self.max_message_bytes, self.last);
-        let (mut walk, removed) = self.table.push_walk(look);
-        let mut removed = Untold::new(&self.table, removed);
+        let (mut walk, removed) = self.table.push_walk(at);
+        let mut removed = UnsentRemovals::new(&self.table, removed);
         for row in &removed.rows {
             chunk.add_removed(row);
             if chunk.is_full() && !self.send(chunk.take(), pushed).await {
@@ -137,7 +137,7 @@ impl Task {
         }
         drop(walk);
         let mut own = self.own.collect();
-        let shown = self.told.add_ends(&mut own, self.last);
+        let shown = self.exported.add_ends(&mut own, self.last);
         for metric in own {
             chunk.add_collected(metric);
             if chunk.is_full() && !self.send(chunk.take(), pushed).await {
@@ -149,7 +149,7 @@ impl Task {
         }
         removed.rows.clear();
         drop(removed);
-        self.told.keep(shown);
+        self.exported.keep(shown);
         true
     }
 
@@ -178,20 +178,20 @@ impl Task {
     }
 }
 
-/// Series whose end has not been told: noted again unless the push succeeds, also when it is
-/// given up half-way.
-struct Untold<'a> {
+/// Series whose removal was not reported: noted again unless the push succeeds, also when it is given
+/// up half-way.
+struct UnsentRemovals<'a> {
     table: &'a Table,
     rows: Vec<RemovedRow>,
 }
 
-impl<'a> Untold<'a> {
+impl<'a> UnsentRemovals<'a> {
     fn new(table: &'a Table, rows: Vec<RemovedRow>) -> Self {
         Self { table, rows }
     }
 }
 
-impl Drop for Untold<'_> {
+impl Drop for UnsentRemovals<'_> {
     fn drop(&mut self) {
         if !self.rows.is_empty() {
             self.table.put_back_removed(std::mem::take(&mut self.rows));

@@ -18,7 +18,7 @@ use crate::telemetry::process::Exemplars;
 /// How much text is written before it is handed on or compressed.
 const CHUNK: usize = 64 * 1024;
 
-/// Places of the table looked at under one lock at most.
+/// Most places of the table read under one lock.
 const ROWS: usize = 4096;
 
 /// Text of all series as an iterator of chunks of some 64 kB, compressed as it is written if asked
@@ -55,7 +55,7 @@ impl TextStream {
         }
     }
 
-    /// With the traces behind the exporter's own metrics, which only OpenMetrics can tell.
+    /// With the traces behind the exporter's own metrics, which only OpenMetrics carries.
     #[must_use]
     pub fn with_exemplars(mut self, exemplars: Exemplars) -> Self {
         self.exemplars = exemplars;

@@ -58,7 +58,7 @@ async fn community_edition_is_free_without_a_question() {
 }
 
 #[tokio::test]
-async fn newer_editions_tell_their_licence_per_project() {
+async fn newer_editions_report_their_licence_per_project() {
     let node = |id: u64, ultimate: Value, premium: Value| {
         json!({"id": format!("gid://gitlab/Project/{id}"),
             "ultimate": {"available": ultimate}, "premium": {"available": premium}})
@@ -167,7 +167,7 @@ async fn a_token_that_is_refused_is_an_error() {
 }
 
 #[test]
-fn findings_say_what_to_mend() {
+fn findings_say_what_to_fix() {
     let state =
         |scopes: &[&str], expires_in: Option<i64>, active: bool, granular: bool| TokenState {
             token: Known::Value(TokenInfo {

@@ -19,7 +19,7 @@ fn project(id: u64) -> String {
     format!(r#"{{"id":{id},"path_with_namespace":"g/p{id}","default_branch":"main"}}"#)
 }
 
-/// Calls a server that gives `replies` in turn; how it ended and how many requests it took.
+/// Calls a server that returns `replies` in turn; how it ended and how many requests it took.
 async fn ask(replies: Vec<Reply>) -> (Result<String, GitLabError>, usize) {
     let fake = Fake::script(replies).await;
     let result = fake.gitlab().metadata().await;
@@ -69,7 +69,10 @@ async fn the_token_follows_no_redirect_to_another_origin() {
         assert!(error.to_string().contains("127.0.0.1"), "{error}");
         assert_eq!(fake.seen().len(), 1, "a redirect is not retried");
     }
-    assert!(other.seen().is_empty(), "nobody came to the other origin");
+    assert!(
+        other.seen().is_empty(),
+        "no request came to the other origin"
+    );
 }
 
 #[tokio::test]
@@ -125,7 +128,7 @@ async fn servers_that_fail_are_asked_again() {
 }
 
 #[tokio::test]
-async fn a_server_that_goes_on_failing_is_left_alone() {
+async fn a_server_that_keeps_failing_gets_no_more_queries() {
     let (result, requests) = ask(vec![Reply::status(500, r#"{"message":"500 Internal"}"#)]).await;
     let error = result.unwrap_err();
     assert_eq!((error.kind(), error.status()), ("server", Some(500)));
@@ -500,7 +503,7 @@ async fn a_call_that_is_dropped_is_over() {
     .await;
     let gitlab = fake.gitlab();
     tokio::select! {
-        _ = gitlab.metadata() => panic!("nobody answered"),
+        _ = gitlab.metadata() => panic!("no answer"),
         () = fake.until_seen(1) => {}
     }
     gitlab.metadata().await.unwrap();

@@ -16,16 +16,16 @@ use crate::gitlab::error::{Cause, GitLabError};
 use crate::types::ProjectId;
 use size::BatchSize;
 
-/// How long GraphQL is left alone when it did not answer.
+/// How long GraphQL is paused when it did not answer.
 const PAUSE: Duration = Duration::from_secs(600);
-/// Projects that were asked for alone, in vain, before it is clear that no project is at fault.
+/// Projects that were asked for alone, without success, before it is clear that no project is at fault.
 const SINGLES: usize = 2;
 
 /// Why a project was not read with others.
 #[derive(Clone, Debug)]
 pub enum NotRead {
-    /// The answer does not name it: it is gone, or the token may not see it.
-    Gone,
+    /// The answer does not name it: it was removed, or the token may not see it.
+    NotFound,
     /// The batch was answered, this project's part of it was not.
     Partial(String),
     /// One of its lists has too much.
@@ -44,7 +44,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Breaker {
     allowed: bool,
     pause: Duration,
-    /// Until when it is left alone, and why.
+    /// Until when it is paused, and why.
     closed: Mutex<Option<(UnixSeconds, String)>>,
 }
 
@@ -68,7 +68,7 @@ impl Breaker {
         self.allowed && self.reason(now).is_none()
     }
 
-    /// Why GraphQL is left alone for now, though the settings allow it.
+    /// Why GraphQL is paused, though the settings allow it.
     pub(crate) fn reason(&self, now: UnixSeconds) -> Option<String> {
         let closed = lock(&self.closed);
         let (until, reason) = closed.as_ref()?;
@@ -77,7 +77,7 @@ impl Breaker {
         holds.then(|| reason.clone())
     }
 
-    /// Takes an error in: leaves GraphQL alone for a while if it is the way that failed.
+    /// Takes an error in: pauses GraphQL if it failed.
     pub(crate) fn failed(&self, error: &GitLabError, now: UnixSeconds) {
         if !error.graphql_unavailable() {
             return;
@@ -86,7 +86,7 @@ impl Breaker {
             tracing::warn!(
                 %error,
                 pause_seconds = self.pause.as_secs(),
-                "GraphQL cannot be used; REST stands in, which takes more calls"
+                "GraphQL cannot be used; falling back to REST, which takes more calls"
             );
         }
         *lock(&self.closed) = Some((now.plus(self.pause), error.to_string()));
@@ -98,7 +98,7 @@ impl Breaker {
 pub struct Batches {
     breaker: Arc<Breaker>,
     size: Mutex<BatchSize>,
-    /// Projects that were asked for alone, in vain, since the last answer.
+    /// Projects that were asked for alone, without success, since the last answer.
     unanswered: Mutex<BTreeSet<ProjectId>>,
 }
 
@@ -122,10 +122,10 @@ impl Batches {
         lock(&self.size).get()
     }
 
-    /// Asks for `ids`. A query that fails for what one project may have caused, or for being too much,
-    /// is halved at once and asked again, until the project is found: it alone fails. What every query
-    /// would meet ends it, and is the error of all that are left. Whom no answer names is gone; those
-    /// that GraphQL was not asked for are absent.
+    /// Asks for `ids`. A query that fails for what one project may have caused, or for being too
+    /// much, is halved at once and asked again, until the project is found: it alone fails. What
+    /// every query would meet ends it, and is the error of all that are left. Projects that no answer
+    /// names are not found; those that GraphQL was not asked for are absent.
     pub(crate) async fn ask<T, E, A>(
         &self,
         ids: &[ProjectId],
@@ -180,7 +180,7 @@ impl Batches {
             let failed = failed.map(|id| (id, Err(NotRead::Failed(Arc::clone(&error)).into())));
             read.extend(failed);
         }
-        // Where nothing is answered, smaller queries help nobody.
+        // Where nothing is answered, smaller queries do not help.
         if let Some(size) = too_heavy.filter(|_| answered) {
             lock(&self.size).too_heavy(size);
         }
@@ -228,6 +228,7 @@ fn take_in<T, E: From<NotRead>>(
     let items = batch.items.into_iter();
     read.extend(items.map(|item| (id_of(&item), Ok(item))));
     for id in asked {
-        read.entry(*id).or_insert_with(|| Err(NotRead::Gone.into()));
+        read.entry(*id)
+            .or_insert_with(|| Err(NotRead::NotFound.into()));
     }
 }

@@ -32,10 +32,10 @@ impl GitLab {
     pub const CHANGES_PROJECTS: usize = 100;
     /// Most pipelines of each kind that a project shows in a query of that size.
     pub const CHANGES_PIPELINES: u32 = 20;
-    /// Most projects in one query at their first look, where answers are long.
-    pub const FIRST_LOOK_PROJECTS: usize = 20;
-    /// Most pipelines of each kind that a project shows at its first look.
-    pub const FIRST_LOOK_PIPELINES: u32 = 50;
+    /// Most projects in one query at their first poll, where answers are long.
+    pub const FIRST_POLL_PROJECTS: usize = 20;
+    /// Most pipelines of each kind that a project shows at its first poll.
+    pub const FIRST_POLL_PIPELINES: u32 = 50;
 
     /// Pipelines that moved or run, for up to [`Self::CHANGES_PROJECTS`] projects, `first` of each
     /// kind per project.

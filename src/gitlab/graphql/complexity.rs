@@ -1,4 +1,4 @@
-//! GitLab's complexity of a query, reckoned as GitLab does (GitLab 19.3: `types/base_field.rb`,
+//! GitLab's complexity of a query, computed as GitLab does (GitLab 19.3: `types/base_field.rb`,
 //! `resolvers/base_resolver.rb`), to hold the batch sizes against its limit.
 
 use std::collections::HashMap;
@@ -18,9 +18,9 @@ const PAGE: u64 = 100;
 enum Cost {
     /// One point and its children.
     Plain,
-    /// A resolver that gives one thing: points on top of its children.
+    /// A resolver that returns one thing: points on top of its children.
     Resolver(i64),
-    /// A resolver that gives a page: points on top of its children, then 1 % per item.
+    /// A resolver that returns a page: points on top of its children, then 1 % per item.
     Page(i64),
 }
 
@@ -44,7 +44,7 @@ fn cost(field: &str) -> Cost {
     }
 }
 
-struct Reckoning<'a> {
+struct Calculation<'a> {
     document: &'a Document<'a, String>,
     variables: &'a HashMap<&'a str, Json>,
 }
@@ -52,7 +52,7 @@ struct Reckoning<'a> {
 /// The complexity of the only operation in `query` with these variables.
 pub(super) fn complexity(query: &str, variables: &HashMap<&str, Json>) -> u64 {
     let document = parse_query::<String>(query).unwrap();
-    let reckoning = Reckoning {
+    let calculation = Calculation {
         document: &document,
         variables,
     };
@@ -63,10 +63,10 @@ pub(super) fn complexity(query: &str, variables: &HashMap<&str, Json>) -> u64 {
             Definition::Operation(OperationDefinition::Query(query)) => Some(query),
             _ => None,
         });
-    reckoning.set(&operation.unwrap().selection_set)
+    calculation.set(&operation.unwrap().selection_set)
 }
 
-impl Reckoning<'_> {
+impl Calculation<'_> {
     fn set(&self, set: &SelectionSet<'_, String>) -> u64 {
         set.items
             .iter()
@@ -143,7 +143,7 @@ mod tests {
     const SCALARS: &str = "a b c d e f g h i j k l m n o";
     const PAGE_INFO: &str = "pageInfo { hasNextPage endCursor }";
 
-    /// Scores that were reckoned from GitLab's source by other means.
+    /// Scores that were computed from GitLab's source by other means.
     #[test]
     fn known_scores_come_out() {
         let jobs = |first: u32| {
@@ -195,9 +195,9 @@ mod tests {
                     .collect(),
             ),
             (
-                "change feed, first look",
+                "change feed, first poll",
                 changes,
-                projects(GitLab::FIRST_LOOK_PROJECTS, GitLab::FIRST_LOOK_PIPELINES)
+                projects(GitLab::FIRST_POLL_PROJECTS, GitLab::FIRST_POLL_PIPELINES)
                     .into_iter()
                     .chain(flags(&["moved", "children"]))
                     .collect(),

@@ -58,7 +58,7 @@ pub(super) struct RawPipeline {
     pub(super) merge_request: Option<(String, String, String)>,
 }
 
-/// The merge request a pipeline runs for, from its iid, target and source branch. GitLab gives
+/// The merge request a pipeline runs for, from its iid, target and source branch. GitLab returns
 /// null also where the token may not see it.
 pub(super) fn merge_request(
     raw: Option<(String, String, String)>,

@@ -1,4 +1,4 @@
-//! DORA figures as GitLab reckons them.
+//! DORA figures as computed by GitLab.
 
 use super::convert::gid;
 use super::holes::ProjectHoles;

@@ -27,7 +27,7 @@ pub struct ProjectTier {
 }
 
 impl ProjectTier {
-    /// The tier, where the token's role in the project tells what else could have hidden it: from
+    /// The tier, where the token's role in the project shows what else could have hidden it: from
     /// Reporter on, only the licence can.
     #[must_use]
     pub fn with_role(&self, role: Known<Role>) -> Option<Tier> {

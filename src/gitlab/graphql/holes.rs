@@ -62,7 +62,7 @@ impl Holes {
         id: impl Fn(&N) -> &str,
         convert: impl Fn(N, ProjectHoles<'_>) -> Result<T, String>,
     ) -> Result<Batch<T>, String> {
-        let lost = self.lost_projects()?;
+        let lost = self.unreadable_projects()?;
         let mut batch = Batch {
             items: Vec::with_capacity(nodes.len()),
             failed: Vec::new(),
@@ -72,7 +72,7 @@ impl Holes {
         let mut nameless = None;
         for (index, node) in nodes.into_iter().enumerate() {
             let bad = self.bad_project(index);
-            let told = match (&node, &bad) {
+            let number = match (&node, &bad) {
                 (Some(node), _) => gid("id", id(node)),
                 (None, Some((Some(id), _))) => gid("id", id),
                 (None, Some((None, why))) => Err(why.clone()),
@@ -81,7 +81,7 @@ impl Holes {
                     None => continue,
                 },
             };
-            let id = match told {
+            let id = match number {
                 Ok(id) => ProjectId(id),
                 Err(why) => {
                     nameless = Some(why);
@@ -117,7 +117,7 @@ impl Holes {
             }
         }
         if let Some(why) = nameless {
-            // One of those not named is not gone but unread, and nobody knows which.
+            // One of those not named was not removed but not read, and it is unknown which.
             let unread = asked.iter().filter(|id| !known.contains(id));
             batch.failed.extend(unread.map(|&id| FailedProject {
                 id,
@@ -140,7 +140,7 @@ impl Holes {
     }
 
     /// By index, why a project's part is incomplete.
-    fn lost_projects(&self) -> Result<BTreeMap<usize, String>, String> {
+    fn unreadable_projects(&self) -> Result<BTreeMap<usize, String>, String> {
         let mut lost = BTreeMap::new();
         for flaw in &self.lost {
             match flaw.path.as_slice() {

@@ -110,8 +110,8 @@ impl GitLab {
         })
     }
 
-    /// All jobs and downstream pipelines of one pipeline, page after page. `None` when the
-    /// project or the pipeline is gone.
+    /// All jobs and downstream pipelines of one pipeline, page after page. `None` when the project or
+    /// the pipeline does not exist.
     ///
     /// # Errors
     /// Those of any call.
@@ -296,7 +296,7 @@ fn pipeline_of(
     })
 }
 
-/// REST writes a pipeline's coverage with two digits; so that both tell the same, it is rounded here
+/// REST writes a pipeline's coverage with two digits; so that both give the same, it is rounded here
 /// as it is there: a half to the even digit.
 fn hundredths(percent: f64) -> Option<f64> {
     format!("{percent:.2}").parse().ok()

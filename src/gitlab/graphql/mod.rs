@@ -59,7 +59,7 @@ const ENDPOINT: &str = "/graphql";
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch<T> {
     /// One entry for every project that was read. A project that is neither here nor in
-    /// [`Self::failed`] is gone, or the token may not see it.
+    /// [`Self::failed`] was removed, or the token may not see it.
     pub items: Vec<T>,
     /// Projects that exist and could not be read now: ask again, perhaps in a smaller batch.
     pub failed: Vec<FailedProject>,
@@ -128,7 +128,7 @@ pub(crate) mod scalars {
     pub type PipelineStatusEnum = String;
 }
 
-/// A GraphQL answer. `errors` beside `data` spoils only the places it names.
+/// A GraphQL answer. `errors` next to `data` spoils only the places it names.
 #[derive(Deserialize)]
 struct Envelope<D> {
     data: Option<D>,

@@ -33,7 +33,7 @@ pub(super) trait OverProjects:
     /// Reads a project's node.
     ///
     /// # Errors
-    /// A sentence when it makes no sense.
+    /// A sentence when it is invalid.
     fn convert(node: Self::Node, holes: ProjectHoles<'_>) -> Result<Self::Item, String>;
 }
 
@@ -114,7 +114,7 @@ impl GitLab {
         Ok(self.tidy(Q::NAME, batch))
     }
 
-    /// Asks for one project; `None` when it is gone. With the bytes that the answer came in.
+    /// Asks for one project; `None` when it does not exist. With the bytes that the answer came in.
     pub(super) async fn over_one_project<Q: OverProjects>(
         &self,
         id: ProjectId,

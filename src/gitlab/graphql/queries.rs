@@ -1,6 +1,6 @@
 //! The queries as `graphql_client` generates them; the struct's name is the operation's.
 
-// The generated code looks for its scalars and enums here.
+// The generated code finds its scalars and enums here.
 use super::scalars::*;
 use super::scored;
 use graphql_client::GraphQLQuery;

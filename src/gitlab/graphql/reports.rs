@@ -73,8 +73,8 @@ fn project(node: ProjectNode, mut holes: ProjectHoles<'_>) -> Result<ProjectRepo
     })
 }
 
-/// A number of tests; nonsense is none.
-#[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 tests")]
+/// A number of tests; none where it is invalid.
+#[expect(clippy::cast_precision_loss, reason = "no report has 2^53 tests")]
 fn number(value: Option<i64>) -> f64 {
     sensible(value.map(|value| value as f64)).unwrap_or(0.0)
 }

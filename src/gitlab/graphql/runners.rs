@@ -34,7 +34,8 @@ impl GitLab {
     /// Most managers that a runner shows.
     pub const RUNNER_MANAGERS: u32 = 20;
 
-    /// All runners of the instance, page after page; `None` for whoever is no administrator.
+    /// All runners of the instance, page after page; `None` for a token that is not an
+    /// administrator's.
     ///
     /// # Errors
     /// Those of any call.

@@ -9,7 +9,7 @@ use super::{Observation, RateLimit, Throttle};
 use crate::clock::UnixSeconds;
 use crate::gitlab::answer::http_date;
 
-/// What status, headers and body of an answer tell about the budget.
+/// What status, headers and body of an answer say about the budget.
 ///
 /// `now` is our clock; where the answer has a `Date`, times are taken relative to that instead, so
 /// that a wrong clock on either side does not matter.
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn the_two_kinds_of_429_are_told_apart() {
+    fn the_two_kinds_of_429_are_distinguished() {
         let rack = headers(&[("ratelimit-remaining", "0"), ("retry-after", "12")]);
         let seen = observation(StatusCode::TOO_MANY_REQUESTS, &rack, b"Retry later\n", NOON);
         assert_eq!(seen.throttled, Some(Throttle::All));

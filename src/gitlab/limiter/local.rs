@@ -50,17 +50,17 @@ pub struct LocalLimiter {
     second: Bucket,
     hour: Option<Bucket>,
     ticks: Ticks,
-    shared: Arc<Shared>,
-    /// Whoever holds a queue's turn is the next of that lane and kind to go: a query that waits for
-    /// others to end holds up no REST call.
+    shared: Arc<SharedState>,
+    /// The holder of a queue's lock is the next of that lane and kind: a query that waits for others
+    /// to end delays no REST call.
     queues: [[Queue; 2]; Lane::COUNT],
     max_wait: Duration,
 }
 
 /// What calls under way share with the limiter.
-struct Shared {
-    state: Mutex<State>,
-    /// A call ended, or an urgent one has gone: somebody else may go.
+struct SharedState {
+    state: Mutex<LimiterState>,
+    /// A call ended, or an urgent one started: another may start.
     changed: Notify,
 }
 
@@ -73,7 +73,7 @@ struct Queue {
 }
 
 #[derive(Default)]
-struct State {
+struct LimiterState {
     paused: Option<Instant>,
     endpoints: HashMap<&'static str, Instant>,
     window: Option<Window>,
@@ -151,19 +151,19 @@ impl LocalLimiter {
             .ok_or("gitlab.max_requests_per_second must be more than 0")?
             .allow_burst(burst);
         let most = budget.at_once.max(1);
-        let state = State {
+        let state = LimiterState {
             under_way: UnderWay {
                 most,
                 most_queries: (most / 2).max(1),
                 ..UnderWay::default()
             },
-            ..State::default()
+            ..LimiterState::default()
         };
         Ok(Self {
             second: Bucket::direct_with_clock(second, ticks),
             hour: hourly(budget.per_hour).map(|quota| Bucket::direct_with_clock(quota, ticks)),
             ticks,
-            shared: Arc::new(Shared {
+            shared: Arc::new(SharedState {
                 state: Mutex::new(state),
                 changed: Notify::new(),
             }),
@@ -172,7 +172,7 @@ impl LocalLimiter {
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LimiterState> {
         self.shared.state()
     }
 
@@ -263,8 +263,8 @@ impl LocalLimiter {
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl SharedState {
+    fn state(&self) -> MutexGuard<'_, LimiterState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -285,8 +285,8 @@ impl UnderWay {
         };
     }
 
-    /// The lanes whose calls go before those of this one. Where the budget is too small for the steady
-    /// work, backfill goes on all the same, slowly.
+    /// The lanes whose calls go before those of this one. Where the budget is too small for the
+    /// steady work, backfill continues all the same, slowly.
     fn go_before(&self, lane: Lane) -> &'static [Lane] {
         match (lane, self.overtaken >= BACKFILL_AFTER) {
             (Lane::Urgent, _) => &[],
@@ -317,10 +317,10 @@ impl UnderWay {
 }
 
 /// The head of a queue, until it goes.
-struct Head<'a>(&'a Shared, Lane, Kind);
+struct Head<'a>(&'a SharedState, Lane, Kind);
 
 impl<'a> Head<'a> {
-    fn new(shared: &'a Shared, lane: Lane, kind: Kind, ticket: u64) -> Self {
+    fn new(shared: &'a SharedState, lane: Lane, kind: Kind, ticket: u64) -> Self {
         shared.state().under_way.heads[lane as usize][kind as usize] = Some(ticket);
         Self(shared, lane, kind)
     }
@@ -335,7 +335,7 @@ impl Drop for Head<'_> {
 }
 
 /// One of the calls under way, until it is dropped.
-struct Place(Arc<Shared>, Kind);
+struct Place(Arc<SharedState>, Kind);
 
 impl Drop for Place {
     fn drop(&mut self) {
@@ -356,11 +356,11 @@ fn hourly(per_hour: u32) -> Option<Quota> {
     Some(Quota::per_hour(trickle).allow_burst(burst))
 }
 
-/// A call that waits; going away, it lets less urgent ones go on.
-struct Waiting<'a>(&'a Shared, Lane, Kind);
+/// A call that waits; when dropped, it lets less urgent ones continue.
+struct Waiting<'a>(&'a SharedState, Lane, Kind);
 
 impl<'a> Waiting<'a> {
-    fn new(shared: &'a Shared, lane: Lane, kind: Kind) -> Self {
+    fn new(shared: &'a SharedState, lane: Lane, kind: Kind) -> Self {
         shared.state().under_way.waiting[lane as usize][kind as usize] += 1;
         Self(shared, lane, kind)
     }
@@ -408,7 +408,7 @@ impl Limiter for LocalLimiter {
     }
 }
 
-impl State {
+impl LimiterState {
     fn endpoint_until(&mut self, endpoint: &'static str, now: Instant) -> Option<Instant> {
         let until = *self.endpoints.get(endpoint)?;
         if until > now {
@@ -452,17 +452,17 @@ impl State {
         }
         let Some(throttle) = seen.throttled else {
             self.refusals = 0;
-            // A server that is down asks for patience; that is its guess, not a rule.
+            // A server that is down sends `Retry-After`, too; that is its guess, not a rule.
             if let Some(pause) = seen.retry_after {
                 self.paused = self.paused.max(Some(now + pause.min(MAX_GUESS)));
             }
             return;
         };
-        let told = seen
+        let announced = seen
             .retry_after
             .or(seen.rate_limit.map(|limit| limit.reset_in))
             .filter(|pause| !pause.is_zero());
-        let pause = told.unwrap_or_else(|| self.guess()).min(MAX_PAUSE);
+        let pause = announced.unwrap_or_else(|| self.guess()).min(MAX_PAUSE);
         match throttle {
             Throttle::All => self.paused = self.paused.max(Some(now + pause)),
             Throttle::Endpoint => {

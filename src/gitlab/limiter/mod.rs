@@ -16,7 +16,7 @@ use crate::clock::UnixSeconds;
 /// How urgent a call is. A call waits while one of a more urgent lane does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lane {
-    /// Somebody waits for the answer.
+    /// A user waits for the answer.
     Urgent,
     /// The steady work.
     #[default]
@@ -96,7 +96,7 @@ pub enum Throttle {
     Endpoint,
 }
 
-/// What an answer tells about the budget.
+/// What an answer says about the budget.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Observation {
     /// The headers, where GitLab sent them.

@@ -1,4 +1,4 @@
-//! DORA figures as GitLab gives them, however they were read.
+//! DORA figures as GitLab returns them, however they were read.
 
 use std::collections::BTreeMap;
 

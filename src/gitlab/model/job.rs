@@ -31,7 +31,7 @@ pub struct Job {
     pub queued_duration: Option<f64>,
     /// Percent of code covered by tests, from its log.
     pub coverage: Option<f64>,
-    /// Why it failed (`script_failure`, …); only REST tells.
+    /// Why it failed (`script_failure`, …); only REST returns it.
     pub failure_reason: Known<Text>,
     /// Type of its runner; hidden below Maintainer for group and project runners in GraphQL.
     pub runner_type: Known<RunnerType>,

@@ -53,7 +53,7 @@ pub struct ReviewedMergeRequest {
     pub merged_at: Option<UnixSeconds>,
     /// When it was closed without a merge.
     pub closed_at: Option<UnixSeconds>,
-    /// Who opened it; none when the account is gone.
+    /// Who opened it; none when the account was deleted.
     pub author: Option<User>,
     /// Commits; none where GitLab does not say.
     pub commits: Option<u64>,

@@ -1,9 +1,9 @@
 //! The entities that the rest of the program sees, however they were read.
 //!
-//! REST and GraphQL answers both become these types. Three kinds of *nothing* are told apart:
-//! a value GitLab says is null (`Option::None`), a value this way of reading cannot give
-//! ([`Known::Unread`]), and a value the token's role hides ([`Known::Hidden`]).
-//! Times are cut to whole seconds ([`crate::clock::UnixSeconds`]).
+//! REST and GraphQL answers both become these types. Three kinds of *nothing* are distinguished: a
+//! value GitLab says is null (`Option::None`), a value this way of reading cannot give
+//! ([`Known::Unread`]), and a value the token's role hides ([`Known::Hidden`]). Times are cut to
+//! whole seconds ([`crate::clock::UnixSeconds`]).
 
 mod analytics;
 mod dora;
@@ -52,7 +52,7 @@ impl From<Status> for String {
     }
 }
 
-/// A value that one way of reading GitLab gives and another does not.
+/// A value that one way of reading GitLab returns and another does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum Known<T> {
     /// GitLab said so.
@@ -61,7 +61,7 @@ pub enum Known<T> {
     Nothing,
     /// The token's role is too low to see it, or it is null and a higher role might see it.
     Hidden,
-    /// This way of reading cannot tell; another may.
+    /// This way of reading cannot return it; another may.
     #[default]
     Unread,
 }
@@ -85,7 +85,7 @@ impl<T> Known<T> {
         }
     }
 
-    /// Whether asking in another way could tell more.
+    /// Whether asking in another way could return more.
     pub const fn is_open(&self) -> bool {
         matches!(self, Self::Hidden | Self::Unread)
     }

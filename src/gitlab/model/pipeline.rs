@@ -67,7 +67,7 @@ pub struct Upstream {
     pub bridge: Text,
 }
 
-/// A pipeline, as GraphQL's `Pipeline` or REST's single pipeline gives it.
+/// A pipeline, as GraphQL's `Pipeline` or REST's single pipeline returns it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pipeline {
     /// Unique id.
@@ -90,7 +90,7 @@ pub struct Pipeline {
     pub started_at: Option<UnixSeconds>,
     /// When it last ended; an old time can stand here while it runs again.
     pub finished_at: Option<UnixSeconds>,
-    /// Seconds of running time of its own and all downstream jobs, by GitLab's reckoning.
+    /// Seconds of running time of its own and all downstream jobs, as computed by GitLab.
     pub duration: Option<f64>,
     /// Seconds from creation to start; null also when that is 0.
     pub queued_duration: Option<f64>,
@@ -173,7 +173,7 @@ pub struct Bridge {
 pub struct BridgeTarget {
     /// Its project.
     pub project_id: ProjectId,
-    /// What the list tells about it.
+    /// What the list says about it.
     pub pipeline: PipelineHead,
 }
 

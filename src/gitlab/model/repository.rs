@@ -28,7 +28,7 @@ pub struct RepositoryInfo {
     pub visibility: Option<Text>,
     /// Whether it is archived.
     pub archived: bool,
-    /// Branches and tags, where this way of reading tells.
+    /// Branches and tags, where this way of reading returns them.
     pub refs: Option<RefCounts>,
     /// Open issues; `None` where issues are off.
     pub open_issues: Option<u64>,

@@ -17,7 +17,7 @@ pub struct User {
 }
 
 impl User {
-    /// A user of REST, which does not tell bots: they are known by the names that GitLab gives them.
+    /// A user of REST, which does not mark bots: they are known by the names that GitLab gives them.
     #[must_use]
     pub fn by_name(username: &str, name: &str) -> Self {
         Self {
@@ -45,7 +45,7 @@ fn is_bot(username: &str) -> bool {
 /// What a note says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NoteKind {
-    /// Somebody's words.
+    /// A comment.
     Comment,
     /// The merge request was approved.
     Approved,
@@ -67,7 +67,7 @@ pub enum NoteKind {
 }
 
 impl NoteKind {
-    /// Tells what a note says from the action that GitLab keeps beside notes of its own, or, where
+    /// Derives what a note says from the action that GitLab stores with notes of its own, or, where
     /// that is not given, from their wording (`app/services/system_notes`).
     #[must_use]
     pub fn of(system: bool, action: Option<&str>, body: &str) -> Self {
@@ -128,13 +128,13 @@ pub struct Note {
     pub id: u64,
     /// When it was made.
     pub created_at: UnixSeconds,
-    /// Who made it; none when the account is gone.
+    /// Who made it; none when the account was deleted.
     pub author: Option<User>,
     /// What it says.
     pub kind: NoteKind,
 }
 
-/// Somebody whose review is asked for.
+/// A person whose review is requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reviewer {
     /// Who.
@@ -144,7 +144,7 @@ pub struct Reviewer {
 }
 
 impl Reviewer {
-    /// Whether somebody whose review is in this state has still to answer.
+    /// Whether a reviewer whose review is in this state has still to answer.
     #[must_use]
     pub fn is_waited_for(state: &str) -> bool {
         let state = state.to_lowercase();
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wording_tells_what_the_action_would() {
+    fn the_wording_shows_what_the_action_would() {
         for (body, want) in [
             ("approved this merge request", NoteKind::Approved),
             ("left review comments without approving", NoteKind::Reviewed),

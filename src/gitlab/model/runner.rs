@@ -51,13 +51,13 @@ pub struct Runner {
     pub id: u64,
     /// What people call it.
     pub description: Text,
-    /// Whom it serves.
+    /// What it serves.
     pub runner_type: RunnerType,
     /// Whether it takes no jobs.
     pub paused: bool,
     /// Whether it has contacted GitLab within the last two hours.
     pub online: bool,
-    /// Last contact; none if it never was, or if this way of reading does not tell.
+    /// Last contact; none if it never was, or if this way of reading does not return it.
     pub contacted_at: Option<UnixSeconds>,
     /// The processes that work for it, as far as they were read.
     pub managers: Vec<RunnerManager>,

@@ -34,7 +34,7 @@ pub enum Status {
     Canceled,
     /// Left out.
     Skipped,
-    /// Blocked until somebody plays a manual job.
+    /// Blocked until a user starts a manual job.
     Manual,
     /// Blocked until a delay is over.
     Scheduled,
@@ -81,7 +81,7 @@ impl Status {
         }
     }
 
-    /// Ended: nothing moves any more unless somebody retries.
+    /// Ended: nothing moves any more unless it is retried.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         matches!(
@@ -96,7 +96,7 @@ impl Status {
         matches!(self, Self::Manual | Self::Scheduled)
     }
 
-    /// Neither ended nor blocked: worth reading again at every look.
+    /// Neither ended nor blocked: worth reading again at every poll.
     #[must_use]
     pub fn is_active(&self) -> bool {
         !self.is_terminal() && !self.is_blocked()
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(Status::from("success"), Status::Success);
         let unknown = Status::from("HIBERNATING");
         assert_eq!(unknown.as_str(), "hibernating");
-        assert!(unknown.is_active(), "an unknown status is looked at again");
+        assert!(unknown.is_active(), "an unknown status is polled again");
     }
 
     #[test]

@@ -204,7 +204,7 @@ impl GitLab {
     /// One environment (`GET /projects/:id/environments/:environment_id`).
     ///
     /// # Errors
-    /// Those of any call; [`GitLabError::means_gone`] when it was deleted.
+    /// Those of any call; [`GitLabError::is_not_found`] when it was deleted.
     pub async fn environment(
         &self,
         project: ProjectId,
@@ -294,7 +294,7 @@ impl GitLab {
     /// How many commits `to` has that `from` has not (`GET /projects/:id/repository/compare`).
     ///
     /// # Errors
-    /// Those of any call; [`GitLabError::means_gone`] when a commit is not there any more.
+    /// Those of any call; [`GitLabError::is_not_found`] when a commit is not there any more.
     pub async fn commit_count_between(
         &self,
         project: ProjectId,

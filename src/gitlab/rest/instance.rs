@@ -48,7 +48,7 @@ impl GitLab {
     pub async fn metadata(&self) -> Result<Metadata, GitLabError> {
         let get = Get::new("/metadata", &["metadata"]);
         match self.get_one::<Metadata, _>(&get).await {
-            Err(error) if error.means_gone() => {
+            Err(error) if error.is_not_found() => {
                 self.get_one::<Metadata, _>(&Get::new("/version", &["version"]))
                     .await
             }

@@ -40,7 +40,7 @@ impl GitLab {
     /// One merge request (`GET /projects/:id/merge_requests/:iid`).
     ///
     /// # Errors
-    /// [`GitLabError::means_gone`] when there is none of this number.
+    /// [`GitLabError::is_not_found`] when there is none of this number.
     pub async fn merge_request(
         &self,
         project: ProjectId,

@@ -1,6 +1,6 @@
 //! REST v4: typed calls and paging.
 //!
-//! Every list leaves out items whose content makes no sense and says so in [`Page::skipped`].
+//! Every list leaves out items whose content is invalid and says so in [`Page::skipped`].
 
 #[cfg(any(test, fuzzing))]
 pub(super) mod bodies;
@@ -38,7 +38,7 @@ struct Get {
     endpoint: &'static str,
     segments: Vec<String>,
     query: Vec<(&'static str, String)>,
-    /// Whether GitLab gives a list in pages.
+    /// Whether GitLab returns a list in pages.
     in_pages: bool,
     bounds: Bounds,
 }
@@ -55,7 +55,7 @@ impl Get {
         }
     }
 
-    /// A list that GitLab gives as a whole, however long it is.
+    /// A list that GitLab returns as a whole, however long it is.
     fn in_one_page(mut self) -> Self {
         self.in_pages = false;
         self
@@ -136,7 +136,7 @@ impl GitLab {
         read_one::<Raw, T>(&answer.body).map_err(|why| self.decode_error(&call, &answer, why))
     }
 
-    /// One page of a list, with the bytes that it came in; what makes no sense is left out.
+    /// One page of a list, with the bytes that it came in; invalid items are left out.
     async fn get_page<Raw, T>(
         &self,
         get: &Get,
@@ -227,7 +227,7 @@ where
     json::one::<Raw>(body).and_then(|raw| T::try_from(raw).map_err(|why| why.to_string()))
 }
 
-/// What the body of a list says, and a sentence for each item that makes no sense.
+/// What the body of a list says, and a sentence for each invalid item.
 fn read_list<Raw, T>(body: &[u8]) -> Result<(Vec<T>, Vec<String>), String>
 where
     Raw: DeserializeOwned,
@@ -252,7 +252,7 @@ fn next_page(headers: &HeaderMap) -> Option<String> {
         return (!page.is_empty()).then(|| page.to_owned());
     }
     let links = headers.get(LINK)?.to_str().ok()?;
-    // Addresses may hold commas, so links are told apart by their brackets.
+    // Addresses may hold commas, so links are separated by their brackets.
     links.split('<').skip(1).find_map(|link| {
         let (url, attributes) = link.split_once('>')?;
         let (_, query) = url.split_once('?')?;

@@ -320,7 +320,7 @@ impl GitLab {
     /// are unread where it has one.
     ///
     /// # Errors
-    /// [`GitLabError::means_gone`] when it was deleted.
+    /// [`GitLabError::is_not_found`] when it was deleted.
     pub async fn pipeline(
         &self,
         project: ProjectId,
@@ -335,7 +335,7 @@ impl GitLab {
     }
 
     /// All jobs of a pipeline (`GET /projects/:id/pipelines/:pipeline_id/jobs`). With
-    /// `include_retried`, which were retried is told from their names and ids; without, none was.
+    /// `include_retried`, names and ids show which were retried; without, none was.
     ///
     /// # Errors
     /// Those of any call.

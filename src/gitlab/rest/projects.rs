@@ -91,7 +91,7 @@ impl TryFrom<RestProject> for Project {
     type Error = String;
 
     fn try_from(raw: RestProject) -> Result<Self, String> {
-        // Both null is what an administrator sees, too: REST cannot tell.
+        // Both null is what an administrator sees, too: REST does not show the difference.
         let role = raw.permissions.and_then(|permissions| {
             let project = permissions.project_access.map(|access| access.access_level);
             let group = permissions.group_access.map(|access| access.access_level);
@@ -174,7 +174,7 @@ impl GitLab {
     /// One project (`GET /projects/:id`).
     ///
     /// # Errors
-    /// [`GitLabError::means_gone`] when it does not exist or the token may not see it.
+    /// [`GitLabError::is_not_found`] when it does not exist or the token may not see it.
     pub async fn project(&self, project: impl Into<ProjectRef>) -> Result<Project, GitLabError> {
         let project = project.into().to_string();
         let get = Get::new("/projects/:id", &["projects", &project]);
@@ -185,7 +185,7 @@ impl GitLab {
     /// before.
     ///
     /// # Errors
-    /// [`GitLabError::means_gone`] when it does not exist or the token may not see it.
+    /// [`GitLabError::is_not_found`] when it does not exist or the token may not see it.
     pub async fn group(&self, group: &str) -> Result<Owner, GitLabError> {
         let get = Get::new("/groups/:id", &["groups", group]).with("with_projects", false);
         self.get_one::<RestGroup, _>(&get).await
@@ -205,7 +205,7 @@ impl GitLab {
     /// (`GET /groups/:id/projects`).
     ///
     /// # Errors
-    /// [`GitLabError::means_gone`] when the group does not exist or the token may not see it.
+    /// [`GitLabError::is_not_found`] when the group does not exist or the token may not see it.
     pub async fn group_projects(
         &self,
         group: &str,
@@ -221,7 +221,7 @@ impl GitLab {
     /// All projects that a user owns (`GET /users/:id/projects`).
     ///
     /// # Errors
-    /// [`GitLabError::means_gone`] when there is no such user.
+    /// [`GitLabError::is_not_found`] when there is no such user.
     pub async fn user_projects(
         &self,
         user: &str,

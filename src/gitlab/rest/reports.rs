@@ -59,7 +59,7 @@ pub(super) struct RestVariable {
     variable_type: Option<String>,
 }
 
-/// A number of tests, or seconds; nonsense is none.
+/// A number of tests, or seconds; none where it is invalid.
 fn number(value: Option<f64>) -> f64 {
     sensible(value).unwrap_or(0.0)
 }
@@ -157,7 +157,7 @@ impl GitLab {
     }
 
     /// Every case of a pipeline's report (`GET /projects/:id/pipelines/:pipeline_id/test_report`):
-    /// GitLab reads the artifacts for it, and gives none after they have expired.
+    /// GitLab reads the artifacts for it, and returns none after they have expired.
     ///
     /// # Errors
     /// Those of any call.

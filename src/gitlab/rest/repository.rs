@@ -188,7 +188,7 @@ impl GitLab {
     /// are left open.
     ///
     /// # Errors
-    /// [`GitLabError::means_gone`] when it does not exist or the token may not see it.
+    /// [`GitLabError::is_not_found`] when it does not exist or the token may not see it.
     pub async fn repository(&self, project: ProjectId) -> Result<RepositoryInfo, GitLabError> {
         let id = project.to_string();
         let get = Get::new("/projects/:id", &below(&id, &[])).with("statistics", true);
@@ -244,7 +244,7 @@ impl GitLab {
             .map(|(branches, tags)| RefCounts { branches, tags }))
     }
 
-    /// The number of a list's items, as its header tells.
+    /// The number of a list's items, from its header.
     async fn total(&self, get: &Get) -> Result<Option<u64>, GitLabError> {
         let (call, answer) = self.get(get, None, Some(1)).await?;
         read_list::<Value, Value>(&answer.body)
@@ -309,7 +309,7 @@ impl GitLab {
         .with("stats", false);
         match self.get_one::<RestCommit, Commit>(&get).await {
             Ok(_) => Ok(true),
-            Err(error) if error.means_gone() => Ok(false),
+            Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -318,7 +318,7 @@ impl GitLab {
     /// newest, and a `next` (`GET /projects/:id/repository/commits?ref_name=from..to&with_stats=true`).
     ///
     /// # Errors
-    /// [`GitLabError::means_gone`] when one of them is no commit any more.
+    /// [`GitLabError::is_not_found`] when one of them is no commit any more.
     pub async fn commits_between(
         &self,
         project: ProjectId,

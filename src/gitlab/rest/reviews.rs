@@ -177,7 +177,7 @@ impl GitLab {
     /// `GET /projects/:id/merge_requests/:iid`).
     ///
     /// # Errors
-    /// Those of any call; [`GitLabError::means_gone`] when it was deleted.
+    /// Those of any call; [`GitLabError::is_not_found`] when it was deleted.
     pub async fn complete_merge_request(
         &self,
         project: ProjectId,

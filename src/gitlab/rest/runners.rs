@@ -82,7 +82,7 @@ impl GitLab {
     /// All runners of the instance, without their managers (`GET /runners/all`).
     ///
     /// # Errors
-    /// Those of any call; 403 for everybody but administrators.
+    /// Those of any call; 403 for tokens that are not an administrator's.
     pub async fn all_runners(&self) -> Result<Page<Runner>, GitLabError> {
         let get = Get::new("/runners/all", &["runners", "all"]).of_instance();
         self.get_all::<RestListedRunner, _>(&get).await

@@ -77,7 +77,7 @@ async fn a_pipeline_is_read_whole() {
 }
 
 #[tokio::test]
-async fn what_a_pipeline_runs_for_is_told_from_ref_source_and_tag() {
+async fn what_a_pipeline_runs_for_follows_from_ref_source_and_tag() {
     for (git_ref, source, tag, kind) in [
         ("main", "push", json!(false), RefKind::Branch),
         ("main", "push", Value::Null, RefKind::Branch),
@@ -205,7 +205,7 @@ async fn jobs_are_read_with_reason_runner_and_artifacts() {
 }
 
 #[tokio::test]
-async fn retried_jobs_are_told_by_name_and_id() {
+async fn retried_jobs_are_recognized_by_name_and_id() {
     let fake = Fake::script(vec![reply(&json!([
         job(5, "lint"),
         job(4, "test"),
@@ -373,7 +373,7 @@ async fn a_list_that_never_ends_is_left_with_an_error_that_names_it() {
     assert_eq!((excess(&error), requests), (Excess::Loop, 2));
     assert_eq!(
         error.to_string(),
-        "GET /projects/:id/repository/tags: the list has too much: it leads back to a page that was \
+        "GET /projects/:id/repository/tags: the list is too long: it leads back to a page that was \
          read"
     );
     assert_eq!(error.kind(), "too_large");
@@ -550,22 +550,22 @@ async fn groups_and_users_list_their_projects() {
 }
 
 #[tokio::test]
-async fn what_is_gone_says_so() {
+async fn what_does_not_exist_is_not_found() {
     let fake = Fake::script(vec![Reply::status(
         404,
         r#"{"message":"404 Project Not Found"}"#,
     )])
     .await;
     let error = fake.gitlab().project("no/such").await.unwrap_err();
-    assert!(error.means_gone() && !error.cause.is_retryable());
+    assert!(error.is_not_found() && !error.cause.is_retryable());
     assert_eq!(
         error.to_string(),
-        "GET /projects/:id: not there, or not visible to the token (404: 404 Project Not Found)"
+        "GET /projects/:id: not found, or not visible to the token (404: 404 Project Not Found)"
     );
 }
 
 #[tokio::test]
-async fn tokens_tell_scopes_and_expiry() {
+async fn tokens_report_scopes_and_expiry() {
     let fake = Fake::script(vec![
         Reply::json(
             r#"{"name":"t","scopes":["read_api"],"expires_at":"2026-02-01","active":true}"#,

@@ -101,10 +101,10 @@ pub fn of_deployments<'a>(
     }
 }
 
-/// Adds what incidents tell about production with that many successful deployments.
+/// Adds what incidents show about production with that many successful deployments.
 ///
 /// An incident counts once, as GitLab documents it. GitLab itself counts it again for a further
-/// production environment that was deployed to later on the same day, which nobody means.
+/// production environment that was deployed to later on the same day, which is not meant.
 pub fn add_incidents<'a>(
     figures: &mut DoraFigures,
     incidents: impl Iterator<Item = &'a Life>,

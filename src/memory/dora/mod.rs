@@ -1,4 +1,4 @@
-//! What is remembered of a project to reckon its figures: the successful deployments, what they
+//! What is remembered of a project to compute its figures: the successful deployments, what they
 //! shipped, and the incidents of the period; nothing older.
 
 pub mod computed;
@@ -10,8 +10,8 @@ use self::computed::{Period, add_incidents, of_deployments};
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::{Deployment, DeploymentTier, DoraByTier, Environment, Incident};
 
-/// GitLab links merge requests to a deployment a while after its end, in the background; from then
-/// on the answer stands. GitLab itself waits 5 minutes before it reckons.
+/// GitLab links merge requests to a deployment a while after its end, in the background; from then on
+/// the answer is final. GitLab itself waits 5 minutes before it computes.
 pub(crate) const SETTLED: Duration = Duration::from_secs(600);
 
 /// A successful deployment.
@@ -30,7 +30,7 @@ pub struct Deployed {
 pub enum Shipped {
     /// Not asked for yet.
     Unasked,
-    /// Asked for in vain; it is asked for again.
+    /// Asked for without success; it is asked for again.
     Failed,
     /// Asked for so soon that GitLab may not have known all; it is asked for again.
     Early(Vec<u32>),
@@ -258,8 +258,8 @@ impl DoraMemory {
 }
 
 /// Whether GitLab links no merge requests to deployments of this environment: it is a review app's.
-/// GitLab takes every environment with a folder in its name for one; whatever else bears a folder is
-/// asked for all the same, and the answer is empty.
+/// GitLab takes every environment with a folder in its name for one; other environments with a folder
+/// are asked for all the same, and the answer is empty.
 pub(crate) fn links_nothing(environment: &str) -> bool {
     environment.starts_with("review/")
 }
@@ -278,7 +278,7 @@ pub fn tiers_of(environments: &[Environment]) -> BTreeMap<u64, DeploymentTier> {
 pub struct DoraProgress {
     /// When deployments were last read, by GitLab's clock.
     pub(crate) read_at: Option<UnixSeconds>,
-    /// When the last full look was.
+    /// When the last full poll was.
     pub(crate) full_at: UnixSeconds,
     /// What the change feed had seen when deployments were last read.
     pub(crate) moved: UnixSeconds,

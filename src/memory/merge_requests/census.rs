@@ -8,7 +8,7 @@ use crate::types::Text;
 
 /// States of merge requests, as GitLab calls them.
 pub const STATES: [&str; 4] = ["opened", "closed", "merged", "locked"];
-/// Numbers above are taken for nonsense: no project has so many.
+/// Larger numbers are invalid: no project has so many.
 pub(crate) const MOST: u64 = 2_000_000;
 
 /// All merge requests of a project.
@@ -60,8 +60,8 @@ impl Census {
         self.known |= self.is_complete();
     }
 
-    /// Compares with the number that GitLab counts. Two differences in a row, and all is read anew:
-    /// a single one is a merge request made in between.
+    /// Compares with the number that GitLab counts. After two differences in a row everything is read
+    /// again: a single one is a merge request created in between.
     pub fn compare(&mut self, page: &CensusPage) {
         let Some(count) = page.count.filter(|_| self.is_complete()) else {
             return;

@@ -12,12 +12,12 @@ use crate::types::Text;
 pub use census::{Census, STATES};
 pub use thread::{Act, Thread};
 
-/// What changed so long before the last look is read again: GitLab moves a merge request at most
+/// What changed so long before the last poll is read again: GitLab moves a merge request at most
 /// once a minute for its notes, and its clocks and replicas may lag.
 pub(crate) const OVERLAP: Duration = Duration::from_secs(300);
 
 /// How often all open merge requests are read.
-pub(crate) const FULL_LOOK: Duration = Duration::from_secs(3600);
+pub(crate) const FULL_POLL_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Projects that are so far apart are not asked for together: the query has one time for all.
 pub(crate) const APART: Duration = Duration::from_secs(900);
@@ -25,17 +25,17 @@ pub(crate) const APART: Duration = Duration::from_secs(900);
 /// How far the merge requests of a project have been read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MergeRequestsProgress {
-    /// When the project was first looked at, by GitLab's clock.
+    /// When the project was first polled, by GitLab's clock.
     pub(crate) first_seen: UnixSeconds,
-    /// When the last look began, by GitLab's clock or ours, whichever is behind: the header that tells
-    /// GitLab's may be ahead of the times that GitLab notes.
+    /// When the last poll began, by GitLab's clock or ours, whichever is behind: the header with
+    /// GitLab's time may be ahead of the times that GitLab stores.
     pub(crate) read_at: Option<UnixSeconds>,
     /// When the open ones were last read as a whole.
     pub(crate) full_at: UnixSeconds,
 }
 
 impl MergeRequestsProgress {
-    /// From when on what moved is read. At the first look, too: what ended just before it is
+    /// From when on what moved is read. At the first poll, too: what ended just before it is
     /// remembered, so that it is not taken for news.
     pub(crate) fn since(&self, clock: UnixSeconds) -> UnixSeconds {
         self.read_at.unwrap_or(clock).minus(OVERLAP)
@@ -48,7 +48,7 @@ impl MergeRequestsProgress {
     pub(crate) fn is_full(&self, now: UnixSeconds) -> bool {
         // More than an interval ahead: the clock was set back meanwhile.
         let (since, until) = (now.since(self.full_at), self.full_at.since(now));
-        self.read_at.is_none() || since >= FULL_LOOK || until > FULL_LOOK
+        self.read_at.is_none() || since >= FULL_POLL_INTERVAL || until > FULL_POLL_INTERVAL
     }
 
     pub(crate) fn next(&self, clock: UnixSeconds, now: UnixSeconds) -> Self {
@@ -69,7 +69,7 @@ pub(crate) struct RememberedMergeRequest {
     pub(crate) state: Text,
     pub(crate) draft: bool,
     pub(crate) conflicts: bool,
-    /// Somebody is asked for a review and has not answered.
+    /// A requested review has no answer yet.
     pub(crate) waits: bool,
     pub(crate) target_branch: Text,
     pub(crate) created_at: UnixSeconds,
@@ -92,7 +92,7 @@ pub struct MergeRequestsMemory {
     /// All merge requests, by number.
     pub census: Census,
     pub(crate) known: BTreeMap<u64, RememberedMergeRequest>,
-    /// Target branches that have series, and when a merge request last came or went there.
+    /// Target branches that have series, and when a merge request was last opened or ended there.
     pub(crate) branches: BTreeMap<Text, UnixSeconds>,
 }
 

@@ -1,4 +1,4 @@
-//! What notes tell of a review: who asked whom, who answered when, how often it went round.
+//! What notes show of a review: requests, answers, their times, and the number of cycles.
 
 use std::collections::BTreeMap;
 
@@ -10,17 +10,17 @@ use crate::types::Text;
 /// A thing that happened in a review.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Act {
-    /// Somebody reviewed for the first time, so many seconds after creation.
+    /// The first review, so many seconds after creation.
     FirstReview(f64),
-    /// Somebody approved for the first time, so many seconds after creation.
+    /// The first approval, so many seconds after creation.
     FirstApproval(f64),
     /// A review was asked for.
     Asked(User),
-    /// Somebody who was asked answered, so many seconds later.
+    /// A requested reviewer answered, so many seconds later.
     Answered(User, f64),
-    /// Somebody approved.
+    /// An approval.
     Approved(User),
-    /// Somebody wrote a comment.
+    /// A comment.
     Commented(User),
 }
 
@@ -55,7 +55,7 @@ impl Thread {
         self.begun
     }
 
-    /// Takes in the notes that are new, in their order, and gives what happened in them; `counts`
+    /// Takes in the notes that are new, in their order, and returns what happened in them; `counts`
     /// says whether something of this time is an event, or history.
     ///
     /// An act is a reviewer's if its author is neither the merge request's author nor a bot.
@@ -209,7 +209,8 @@ impl Thread {
         }
     }
 
-    /// Whether somebody is asked who has not answered, by GitLab's word where it gives one.
+    /// Whether a requested reviewer has not answered; GitLab's own statement is used where there is
+    /// one.
     #[must_use]
     pub fn waits(&self, one: &ReviewedMergeRequest) -> bool {
         one.reviewers.iter().any(|reviewer| {

@@ -70,7 +70,7 @@ fn rules_bound_counting_and_states() {
     for (expected, refs) in cases {
         let mut project = watched();
         project.settings.refs = refs.clone();
-        project.look(1100, all(1));
+        project.poll(1100, all(1));
         assert_eq!(project.shown_labels(&ID, "ref"), expected);
         #[expect(clippy::cast_precision_loss, reason = "a handful")]
         let count = expected.len() as f64;
@@ -84,7 +84,7 @@ fn rules_bound_counting_and_states() {
         let mut jobs = Watched::since(1000, collector);
         jobs.settings.refs = refs;
         let unit = |id| job(id, "unit", 1010).runs(1011).succeeds(1015);
-        jobs.look(
+        jobs.poll(
             1100,
             all(1).map(|run| {
                 let id = run.pipeline.id.0;
@@ -105,11 +105,11 @@ fn most_recent_bounds_states_only() {
     project.settings.refs.branches.most_recent = 2;
     let runs = [(1, "a"), (2, "b"), (3, "c")]
         .map(|(id, branch)| ended(id, 1010 * i64::try_from(id).unwrap()).on_branch(branch));
-    project.look(3100, &runs);
+    project.poll(3100, &runs);
     assert_eq!(project.shown_labels(&ID, "ref"), ["b", "c"]);
     assert_eq!(project.total(&RUN_COUNT, ANY), 3.0);
 
-    project.look(3200, [ended(4, 3150).on_branch("a")]);
+    project.poll(3200, [ended(4, 3150).on_branch("a")]);
     assert_eq!(project.shown_labels(&ID, "ref"), ["a", "c"]);
 }
 
@@ -124,7 +124,7 @@ fn most_recent_counts_each_kind_for_itself() {
         ended(3, 1030).on_tag("v2"),
         ended(4, 1040).on_merge_request(42, "head"),
     ];
-    project.look(1100, runs);
+    project.poll(1100, runs);
     assert_eq!(
         project.shown_labels(&ID, "ref"),
         ["a", "v2", "merge-requests/42"]
@@ -135,13 +135,13 @@ fn most_recent_counts_each_kind_for_itself() {
 fn another_ref_takes_the_place_of_one_that_goes() {
     let mut project = watched();
     project.settings.refs.branches.most_recent = 1;
-    project.look(
+    project.poll(
         1100,
         [ended(1, 1010).on_branch("a"), ended(2, 1020).on_branch("b")],
     );
     assert_eq!(project.shown_labels(&ID, "ref"), ["b"]);
     project.list_branches(1200, &["a"]);
-    project.look(1210, QUIET);
+    project.poll(1210, QUIET);
     assert_eq!(project.shown_labels(&ID, "ref"), ["a"]);
 }
 
@@ -149,14 +149,14 @@ fn another_ref_takes_the_place_of_one_that_goes() {
 fn max_age_days_is_the_age_of_the_newest_pipeline() {
     let mut project = watched();
     project.settings.refs.branches.max_age_days = 7;
-    project.look(2010, [ended(1, 2000)]);
-    project.look(2000 + 7 * DAY, QUIET);
+    project.poll(2010, [ended(1, 2000)]);
+    project.poll(2000 + 7 * DAY, QUIET);
     assert_eq!(project.shown(&ID, ANY), [1.0], "just not too old");
-    project.look(2001 + 7 * DAY, QUIET);
+    project.poll(2001 + 7 * DAY, QUIET);
     assert_eq!(project.shown(&ID, ANY), NONE);
 
     let now = 10 * DAY;
-    project.look(now + 10, [ended(2, now)]);
+    project.poll(now + 10, [ended(2, now)]);
     assert_eq!(project.shown(&ID, ANY), [2.0]);
     assert_eq!(project.total(&RUN_COUNT, ANY), 2.0);
 }
@@ -166,8 +166,8 @@ fn an_old_pipeline_that_ends_outside_the_window_still_counts() {
     let mut project = watched();
     project.settings.refs.branches.max_age_days = 1;
     let run = pipeline(1, 1010).runs(1011);
-    project.look(1020, [&run]);
-    project.look(3 * DAY, [run.ends(Failed, 3 * DAY - 5)]);
+    project.poll(1020, [&run]);
+    project.poll(3 * DAY, [run.ends(Failed, 3 * DAY - 5)]);
     assert_eq!(project.shown(&ID, ANY), NONE);
     assert_eq!(
         project.observed(&DURATION, &[("status", "failed")]).len(),
@@ -176,14 +176,14 @@ fn an_old_pipeline_that_ends_outside_the_window_still_counts() {
 }
 
 #[test]
-fn a_deleted_ref_is_forgotten_and_born_again_with_its_next_pipeline() {
+fn a_deleted_ref_is_removed_and_initialized_again_with_its_next_pipeline() {
     let mut project = watched();
     project.list_branches(1050, &["main", "topic"]);
-    project.look(1100, [ended(1, 1010), ended(2, 1020).on_branch("topic")]);
+    project.poll(1100, [ended(1, 1010), ended(2, 1020).on_branch("topic")]);
     assert_eq!(project.shown_labels(&ID, "ref"), ["main", "topic"]);
 
     project.list_branches(1200, &["main"]);
-    project.look(1210, QUIET);
+    project.poll(1210, QUIET);
     assert_eq!(project.shown_labels(&ID, "ref"), ["main"]);
     let left: Vec<_> = project
         .memory
@@ -193,10 +193,10 @@ fn a_deleted_ref_is_forgotten_and_born_again_with_its_next_pipeline() {
     assert_eq!(left, ["main"]);
 
     // Pushed again: its pipeline is newer than the listing that misses it.
-    project.look(1320, [ended(3, 1300).on_branch("topic")]);
+    project.poll(1320, [ended(3, 1300).on_branch("topic")]);
     assert_eq!(project.shown(&ID, &[("ref", "topic")]), [3.0]);
     project.list_branches(1400, &["main", "topic"]);
-    project.look(1410, QUIET);
+    project.poll(1410, QUIET);
     assert_eq!(project.shown(&ID, &[("ref", "topic")]), [3.0]);
     assert_eq!(project.total(&RUN_COUNT, &[("ref", "topic")]), 2.0);
 }
@@ -205,9 +205,9 @@ fn a_deleted_ref_is_forgotten_and_born_again_with_its_next_pipeline() {
 fn a_pipeline_that_outlives_its_branch_counts_and_is_not_shown() {
     let mut project = watched();
     let run = pipeline(1, 1010).on_branch("topic").runs(1011);
-    project.look(1020, [&run]);
+    project.poll(1020, [&run]);
     project.list_branches(1050, &[]);
-    project.look(1070, [run.ends(Success, 1060)]);
+    project.poll(1070, [run.ends(Success, 1060)]);
     assert_eq!(project.shown(&STATUS, ANY), NONE);
     assert_eq!(project.observed(&DURATION, ANY).len(), 1);
 }
@@ -216,9 +216,9 @@ fn a_pipeline_that_outlives_its_branch_counts_and_is_not_shown() {
 fn without_exclude_deleted_deleted_refs_stay() {
     let mut project = watched();
     project.settings.refs.branches.exclude_deleted = false;
-    project.look(1100, [ended(1, 1010).on_branch("topic")]);
+    project.poll(1100, [ended(1, 1010).on_branch("topic")]);
     project.list_branches(1200, &[]);
-    project.look(1210, QUIET);
+    project.poll(1210, QUIET);
     assert_eq!(project.shown_labels(&ID, "ref"), ["topic"]);
 }
 
@@ -228,7 +228,7 @@ fn a_listing_of_branches_says_nothing_of_tags_and_merge_requests() {
     let tag = ended(1, 1010).on_tag("v1");
     let merge_request = ended(2, 1010).on_merge_request(42, "head");
     project.list_branches(1200, &[]);
-    project.look(1210, [tag, merge_request]);
+    project.poll(1210, [tag, merge_request]);
     assert_eq!(
         project.shown_labels(&ID, "ref"),
         ["v1", "merge-requests/42"]
@@ -239,7 +239,7 @@ fn a_listing_of_branches_says_nothing_of_tags_and_merge_requests() {
         at: UnixSeconds(1300),
         names,
     });
-    project.look(1310, QUIET);
+    project.poll(1310, QUIET);
     assert_eq!(project.shown_labels(&ID, "ref"), ["merge-requests/42"]);
 }
 
@@ -256,10 +256,10 @@ fn states_of_merge_requests_bound_states_only() {
         for state in ["opened", "closed", "merged", "locked"] {
             let mut project = watched();
             project.settings.refs.merge_requests.states = wanted.to_vec();
-            project.look(1100, [ended(1, 1010).on_merge_request(42, "head")]);
+            project.poll(1100, [ended(1, 1010).on_merge_request(42, "head")]);
             assert_eq!(project.shown(&ID, ANY), [1.0], "not known yet");
             project.refs.merge_requests.insert(42, state.into());
-            project.look(1110, QUIET);
+            project.poll(1110, QUIET);
             let is_shown = !project.shown(&ID, ANY).is_empty();
             assert_eq!(is_shown, shown.contains(&state), "{state} of {wanted:?}");
             assert_eq!(project.total(&RUN_COUNT, ANY), 1.0);
@@ -270,10 +270,10 @@ fn states_of_merge_requests_bound_states_only() {
 #[test]
 fn a_reopened_merge_request_is_shown_again() {
     let mut project = watched();
-    project.look(1100, [ended(1, 1010).on_merge_request(42, "head")]);
+    project.poll(1100, [ended(1, 1010).on_merge_request(42, "head")]);
     for (state, shown) in [("closed", vec![]), ("opened", vec![1.0])] {
         project.refs.merge_requests.insert(42, state.into());
-        project.look(1110, QUIET);
+        project.poll(1110, QUIET);
         assert_eq!(project.shown(&ID, ANY), shown);
     }
 }
@@ -282,10 +282,10 @@ fn a_reopened_merge_request_is_shown_again() {
 fn closed_merge_requests_do_not_push_open_ones_out() {
     let mut project = watched();
     project.settings.refs.merge_requests.most_recent = 1;
-    project.look(1100, [ended(1, 1010).on_merge_request(7, "head")]);
+    project.poll(1100, [ended(1, 1010).on_merge_request(7, "head")]);
     for iid in 10..20 {
         project.refs.merge_requests.insert(iid, "closed".into());
-        project.look(1200, [ended(iid, 1150).on_merge_request(iid, "head")]);
+        project.poll(1200, [ended(iid, 1150).on_merge_request(iid, "head")]);
     }
     assert_eq!(project.shown_labels(&ID, "ref"), ["merge-requests/7"]);
 }
@@ -295,7 +295,7 @@ fn memory_of_merge_requests_is_bounded_by_their_window() {
     let mut project = watched();
     for iid in 1..=300_u32 {
         let at = 1000 + i64::from(iid) * 600;
-        project.look(
+        project.poll(
             at + 60,
             [ended(iid.into(), at).on_merge_request(iid.into(), "head")],
         );
@@ -306,7 +306,7 @@ fn memory_of_merge_requests_is_bounded_by_their_window() {
         40,
         "as many again in reserve"
     );
-    project.look(100 * DAY, QUIET);
+    project.poll(100 * DAY, QUIET);
     assert_eq!(project.memory.latest_refs().count(), 0);
     assert_eq!(project.total(&RUN_COUNT, ANY), 300.0);
 }
@@ -314,11 +314,11 @@ fn memory_of_merge_requests_is_bounded_by_their_window() {
 #[test]
 fn names_of_old_branches_and_tags_are_kept_while_their_counters_stand() {
     let mut project = watched();
-    project.look(
+    project.poll(
         1100,
         [ended(1, 1010).on_tag("v1"), ended(2, 1010).on_tag("v1")],
     );
-    project.look(100 * DAY, QUIET);
+    project.poll(100 * DAY, QUIET);
     assert_eq!(project.shown(&ID, ANY), NONE);
     assert_eq!(project.memory.latest_refs().count(), 1);
 
@@ -329,14 +329,14 @@ fn names_of_old_branches_and_tags_are_kept_while_their_counters_stand() {
             include_children: true,
         },
     );
-    jobs.look(
+    jobs.poll(
         1100,
         [ended(1, 1010)
             .on_tag("v1")
             .with_jobs([job(11, "unit", 1010)])],
     );
     let with_tag = format!("{:?}", jobs.memory);
-    jobs.look(100 * DAY, QUIET);
+    jobs.poll(100 * DAY, QUIET);
     assert!(with_tag.contains("unit") && !format!("{:?}", jobs.memory).contains("unit"));
 }
 

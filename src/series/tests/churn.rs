@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn memory_returns_after_ten_thousand_births_and_removals() {
+fn memory_returns_after_ten_thousand_initializations_and_removals() {
     let table = table(1_000_000);
     let kept = [runs("p", "main", 1.0), queued("p", "main", &[1.0])];
     count(&table, &kept, at(0));
@@ -39,7 +39,7 @@ fn memory_returns_after_ten_thousand_births_and_removals() {
         assert_eq!(table.sweep(now.plus(Duration::from_secs(1000))), 2000);
         assert_eq!(table.size(), begin, "round {round}");
     }
-    let shown = look(&table, at(200_000));
+    let shown = scrape(&table, at(200_000));
     assert_eq!(shown["run_count p main"], "1");
     assert_eq!(shown.len(), 3);
 }
@@ -61,7 +61,7 @@ fn neighbours_keep_their_values_when_rows_move() {
         table.retire(vec![("ref", format!("r{n}").into())], at(300));
     }
     assert_eq!(table.sweep(at(300)), 2 * 333);
-    let shown = look(&table, at(300));
+    let shown = scrape(&table, at(300));
     assert_eq!(shown.len(), 2 * 167);
     for n in (0..500).step_by(3) {
         assert_eq!(shown[&format!("run_count p r{n}")], n.to_string());
@@ -71,5 +71,5 @@ fn neighbours_keep_their_values_when_rows_move() {
     }
     // And they can still be found.
     count(&table, &[runs("p", "r498", 1.0)], at(301));
-    assert_eq!(look(&table, at(301))["run_count p r498"], "499");
+    assert_eq!(scrape(&table, at(301))["run_count p r498"], "499");
 }

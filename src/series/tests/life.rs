@@ -1,4 +1,4 @@
-//! Births, totals, memory in a store, retirement and limits.
+//! Initialization, totals, memory in a store, retirement and limits.
 
 use super::super::{Refusal, Retirement, RowRecord, RowValue};
 use super::*;
@@ -27,13 +27,13 @@ fn a_series_shows_zero_until_its_birth_window_has_passed() {
     assert_shows(&table, at(120), &value);
     // Later changes show at once.
     count(&table, &[runs("p", "main", 1.0)], at(121));
-    assert_eq!(look(&table, at(121))["run_count p main"], "4");
+    assert_eq!(scrape(&table, at(121))["run_count p main"], "4");
 }
 
 #[test]
-fn a_birth_shows_zero_and_its_later_events_wait_for_its_window() {
+fn an_initial_zero_is_shown_and_later_events_wait_for_its_window() {
     let table = table(100);
-    give_birth(
+    initialize(
         &table,
         vec![pipelines::RUN_COUNT.series(run_labels("p", "main"))],
         at(0),
@@ -43,7 +43,7 @@ fn a_birth_shows_zero_and_its_later_events_wait_for_its_window() {
     assert_shows(&table, at(119), &[("run_count p main", "0")]);
     assert_shows(&table, at(120), &[("run_count p main", "2")]);
     // Being named again changes nothing.
-    give_birth(
+    initialize(
         &table,
         vec![pipelines::RUN_COUNT.series(run_labels("p", "main"))],
         at(130),
@@ -88,7 +88,7 @@ fn remembered_series_go_on_in_a_new_table() {
     let records: Vec<RowRecord> = staged.records().collect();
     let restored = after.restore(records.clone(), at(300), at(300));
     assert_eq!((restored.rows, restored.refused), (2, vec![]));
-    // Old: no second birth.
+    // Old: no second initial zero.
     let shown = [
         ("queued_duration_seconds p main", "[1, 0, 1] 99.5 2"),
         ("run_count p main", "3"),
@@ -158,7 +158,7 @@ fn remembered_series_that_no_longer_fit_are_refused_with_the_reason() {
     assert_eq!(refusal(damaged), Refusal::Damaged);
 }
 
-fn gone(git_ref: &str) -> Vec<(&'static str, crate::types::Text)> {
+fn ref_labels(git_ref: &str) -> Vec<(&'static str, crate::types::Text)> {
     vec![("project", "p".into()), ("ref", git_ref.into())]
 }
 
@@ -175,15 +175,15 @@ fn a_retired_series_leaves_once_everybody_saw_its_last_change() {
         at(0),
     );
     count(&table, &[runs("p", "gone", 1.0)], at(300));
-    table.retire(gone("gone"), at(310));
-    assert_eq!(look(&table, at(310))["run_count p gone"], "2");
+    table.retire(ref_labels("gone"), at(310));
+    assert_eq!(scrape(&table, at(310))["run_count p gone"], "2");
     assert_eq!(table.due(at(419)), []);
     assert_eq!(table.sweep(at(419)), 0);
     let due = table.due(at(420));
     let due: Vec<_> = due.iter().map(|key| (&*key.name, &*key.labels)).collect();
     let labels = run_labels("p", "gone").into_values();
     assert_eq!(due, [("age_pipeline_run_count", &*labels)]);
-    assert_eq!(look(&table, at(420))["run_count p gone"], "2");
+    assert_eq!(scrape(&table, at(420))["run_count p gone"], "2");
     assert_eq!(table.sweep(at(420)), 1);
     assert_shows(
         &table,
@@ -196,8 +196,8 @@ fn a_retired_series_leaves_once_everybody_saw_its_last_change() {
 fn a_retired_series_is_first_shown_with_its_value() {
     let table = table(100);
     count(&table, &[runs("p", "gone", 1.0)], at(0));
-    table.retire(gone("gone"), at(1));
-    // Born at 0 until 120, shown with its value until 240.
+    table.retire(ref_labels("gone"), at(1));
+    // Initialized at 0 until 120, shown with its value until 240.
     assert_eq!(table.sweep(at(239)), 0);
     assert_shows(&table, at(239), &[("run_count p gone", "1")]);
     assert_eq!(table.sweep(at(240)), 1);
@@ -208,10 +208,10 @@ fn a_retired_series_is_first_shown_with_its_value() {
 fn a_retired_series_that_changes_or_is_named_again_lives_on() {
     let table = table(100);
     count(&table, &[runs("p", "a", 1.0), runs("p", "b", 1.0)], at(0));
-    table.retire(gone("a"), at(300));
-    table.retire(gone("b"), at(300));
+    table.retire(ref_labels("a"), at(300));
+    table.retire(ref_labels("b"), at(300));
     count(&table, &[runs("p", "a", 1.0)], at(300));
-    give_birth(
+    initialize(
         &table,
         vec![pipelines::RUN_COUNT.series(run_labels("p", "b"))],
         at(300),
@@ -223,15 +223,15 @@ fn a_retired_series_that_changes_or_is_named_again_lives_on() {
         &[("run_count p a", "2"), ("run_count p b", "1")],
     );
     // And can be retired again.
-    table.retire(gone("a"), at(1000));
+    table.retire(ref_labels("a"), at(1000));
     assert_eq!(table.sweep(at(1000)), 1);
 }
 
 #[test]
-fn a_retired_series_that_comes_back_is_born_anew_at_zero() {
+fn a_retired_series_that_comes_back_is_initialized_at_zero_again() {
     let table = table(100);
     count(&table, &[runs("p", "a", 5.0)], at(0));
-    table.retire(gone("a"), at(1));
+    table.retire(ref_labels("a"), at(1));
     assert_eq!(table.sweep(at(500)), 1);
     count(&table, &[runs("p", "a", 1.0)], at(600));
     assert_shows(&table, at(600), &[("run_count p a", "0")]);
@@ -239,7 +239,7 @@ fn a_retired_series_that_comes_back_is_born_anew_at_zero() {
 }
 
 #[test]
-fn a_gone_project_loses_its_states_at_once_and_its_totals_later() {
+fn a_removed_project_loses_its_states_at_once_and_its_totals_later() {
     use crate::catalogue::child_pipelines;
     use crate::catalogue::labels::ChildLabels;
     let child = |project: &str, parent: &str| {
@@ -266,7 +266,7 @@ fn a_gone_project_loses_its_states_at_once_and_its_totals_later() {
     ];
     replace(&table, &states, at(0));
     table.retire_project(ProjectId(1), "p".into(), at(300));
-    let shown = look(&table, at(300));
+    let shown = scrape(&table, at(300));
     assert_eq!(shown.get("id p main"), None);
     assert_eq!(shown["run_count p main"], "1");
     table.sweep(at(300));
@@ -293,14 +293,14 @@ fn what_a_collector_counted_is_retired_and_nothing_else() {
     let table = table(100);
     let deltas = [commits("p"), commits("q"), runs("p", "main", 1.0)];
     count(&table, &deltas, at(0));
-    let gone = Retirement::Collector(Collector::Contributors, None);
+    let retired = Retirement::Collector(Collector::Contributors, None);
     let update = Update {
-        retirements: vec![gone],
+        retirements: vec![retired],
         ..Update::default()
     };
     assert_eq!(table.turned(&update).len(), 2);
     table.retire_collector(Collector::Contributors, at(300));
-    assert_eq!(look(&table, at(300)).len(), 3);
+    assert_eq!(scrape(&table, at(300)).len(), 3);
     assert_eq!(table.sweep(at(420)), 2);
     assert_shows(&table, at(420), &[("run_count p main", "1")]);
 }
@@ -317,7 +317,7 @@ fn a_full_metric_drops_new_series_and_goes_on_with_the_old() {
         ],
         at(0),
     );
-    give_birth(
+    initialize(
         &table,
         vec![pipelines::RUN_COUNT.series(run_labels("p", "d"))],
         at(0),
@@ -340,11 +340,11 @@ fn a_full_metric_drops_new_series_and_goes_on_with_the_old() {
     // Other metrics are not affected.
     count(&table, &[queued("p", "f", &[1.0])], at(200));
     assert_eq!(table.series_counts().len(), 2);
-    // Room is made by what leaves.
-    table.retire(gone("b"), at(200));
+    // Removed series free places.
+    table.retire(ref_labels("b"), at(200));
     table.sweep(at(500));
     count(&table, &[runs("p", "f", 1.0)], at(500));
-    assert_eq!(look(&table, at(700))["run_count p f"], "1");
+    assert_eq!(scrape(&table, at(700))["run_count p f"], "1");
 }
 
 #[test]
@@ -371,7 +371,7 @@ fn start_times_lie_before_every_walk_and_stay() {
 fn a_clock_that_was_set_back_shows_no_zero_when_it_comes_there_again() {
     let table = table(100);
     count(&table, &[runs("p", "main", 1.0)], at(5000));
-    let shown = |now| look(&table, now)["run_count p main"].clone();
+    let shown = |now| scrape(&table, now)["run_count p main"].clone();
     assert_eq!(shown(at(5120)), "1");
     table.clock_was_set_back(at(1520));
     for again in [1520, 4999, 5000, 5060, 5120] {

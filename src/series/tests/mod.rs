@@ -122,9 +122,12 @@ fn replace(table: &Arc<Table>, blocks: &[(Block, Vec<Delta>)], now: UnixSeconds)
     table.apply(update, now);
 }
 
-fn give_birth(table: &Arc<Table>, births: Vec<SeriesKey>, now: UnixSeconds) {
+fn initialize(table: &Arc<Table>, initializations: Vec<SeriesKey>, now: UnixSeconds) {
     let update = Update {
-        births: births.into_iter().map(|key| (ProjectId(1), key)).collect(),
+        initializations: initializations
+            .into_iter()
+            .map(|key| (ProjectId(1), key))
+            .collect(),
         ..Update::default()
     };
     table.apply(update, now);
@@ -166,7 +169,7 @@ fn finish(mut walk: Walk, chunk: usize) -> BTreeMap<String, String> {
     seen
 }
 
-fn look(table: &Arc<Table>, now: UnixSeconds) -> BTreeMap<String, String> {
+fn scrape(table: &Arc<Table>, now: UnixSeconds) -> BTreeMap<String, String> {
     finish(table.walk(now), 1000)
 }
 
@@ -175,5 +178,5 @@ fn assert_shows(table: &Arc<Table>, now: UnixSeconds, expected: &[(&str, &str)])
     let expected = expected
         .iter()
         .map(|(key, value)| ((*key).into(), (*value).into()));
-    assert_eq!(look(table, now), expected.collect());
+    assert_eq!(scrape(table, now), expected.collect());
 }

@@ -1,4 +1,4 @@
-//! Random changes with walks under way, held against a plain model, and walks beside a writer.
+//! Random changes with walks under way, held against a plain model, and walks concurrent with a writer.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,13 +11,13 @@ use super::*;
 enum Step {
     /// Pipelines of a ref created.
     Count(u8, u8),
-    /// The refs whose newest pipeline a project's block tells, and its id.
+    /// The refs whose newest pipeline a project's block shows, and its id.
     Replace(u8, Vec<(u8, u8)>),
     Retire(u8),
     Sweep,
     Wait(u8),
     BeginWalk,
-    /// A walk goes on for some places.
+    /// A walk visits some more places.
     Go(u8),
     /// A walk is given up or finished and compared.
     EndWalk(u8, bool),
@@ -40,7 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// A counter as the model has it.
 struct Total {
     value: f64,
-    born: i64,
+    initialized_at: i64,
     changed: i64,
     retiring: bool,
 }
@@ -55,11 +55,11 @@ struct Model {
 
 impl Model {
     fn shown(&self) -> BTreeMap<String, String> {
-        let newborn = |total: &Total| self.now - total.born < 120;
+        let shows_zero = |total: &Total| self.now - total.initialized_at < 120;
         let totals = self.totals.iter().map(|(key, total)| {
             (
                 key.clone(),
-                if newborn(total) { 0.0 } else { total.value }.to_string(),
+                if shows_zero(total) { 0.0 } else { total.value }.to_string(),
             )
         });
         let gauges = self
@@ -75,7 +75,7 @@ impl Model {
             .entry(format!("run_count p {git_ref}"))
             .or_insert(Total {
                 value: 0.0,
-                born: self.now,
+                initialized_at: self.now,
                 changed: 0,
                 retiring: false,
             });
@@ -94,8 +94,9 @@ impl Model {
 
     fn sweep(&mut self) {
         let now = self.now;
-        let is_due =
-            |total: &Total| total.retiring && total.changed.max(total.born + 120) + 120 <= now;
+        let is_due = |total: &Total| {
+            total.retiring && total.changed.max(total.initialized_at + 120) + 120 <= now
+        };
         self.totals.retain(|_, total| !is_due(total));
     }
 }
@@ -184,7 +185,7 @@ fn play(steps: &[Step]) {
                 }
             }
         }
-        assert_eq!(look(&table, at(model.now)), model.shown());
+        assert_eq!(scrape(&table, at(model.now)), model.shown());
     }
     walks.into_iter().for_each(Walking::finish);
     // Without walks, nothing is held but what is shown.
@@ -202,7 +203,7 @@ proptest! {
 }
 
 #[test]
-fn walks_beside_a_writer_see_exactly_one_status_of_each_ref() {
+fn walks_concurrent_with_a_writer_see_exactly_one_status_of_each_ref() {
     let table = table(1000);
     let states = |flip: u32| -> Vec<Delta> {
         (0..20_u32)

@@ -1,4 +1,4 @@
-//! What a store hears, and what becomes of it in the next process.
+//! What a store gets, and what becomes of it in the next process.
 
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ fn of_ref(git_ref: &str) -> Vec<(&'static str, Text)> {
 }
 
 #[test]
-fn a_birth_that_was_over_for_nobody_begins_again_after_a_restart() {
+fn an_initial_zero_that_did_not_end_begins_again_after_a_restart() {
     let before = table(100);
     let staged = before.stage(&[runs("p", "main", 3.0)], |_| ProjectId(1), at(0));
     let records: Vec<_> = staged.records().collect();
@@ -19,33 +19,37 @@ fn a_birth_that_was_over_for_nobody_begins_again_after_a_restart() {
 
     let after = table(100);
     let restored = after.restore(records, at(window - 1), at(1000));
-    let [reborn] = &restored.reborn[..] else {
+    let [reinitialized] = &restored.reinitialized[..] else {
         panic!("{restored:?}");
     };
-    assert_eq!((reborn.start, reborn.changed), (at(1000), at(0)));
-    assert_eq!(reborn.value, RecordedValue::Counter(3.0));
+    assert_eq!(
+        (reinitialized.start, reinitialized.changed),
+        (at(1000), at(0))
+    );
+    assert_eq!(reinitialized.value, RecordedValue::Counter(3.0));
     assert_shows(&after, at(1000), &[("run_count p main", "0")]);
-    after.tell(at(1000 + window - 1));
-    assert!(after.has_untold(at(1000 + window)));
-    // Its window is over by the clock, but nothing has noted that: a restart would bear it again.
+    after.note_commit(at(1000 + window - 1));
+    assert!(after.has_uncommitted_zeros(at(1000 + window)));
+    // Its window is over by the clock, but that is not committed: a restart would initialize it
+    // again.
     assert_shows(&after, at(1000 + window), &[("run_count p main", "0")]);
-    after.tell(at(1000 + window));
-    assert!(!after.has_untold(at(1000 + window)));
+    after.note_commit(at(1000 + window));
+    assert!(!after.has_uncommitted_zeros(at(1000 + window)));
     assert_shows(&after, at(1000 + window), &[("run_count p main", "3")]);
     // A clock that is set back takes nothing back.
-    after.tell(at(500));
+    after.note_commit(at(500));
     assert_shows(&after, at(1000 + window), &[("run_count p main", "3")]);
 }
 
 #[test]
-fn a_birth_that_was_over_stays_over_after_a_restart() {
+fn an_initial_zero_that_ended_stays_ended_after_a_restart() {
     let before = table(100);
     let staged = before.stage(&[runs("p", "main", 3.0)], |_| ProjectId(1), at(0));
     let records: Vec<_> = staged.records().collect();
-    let told = at(i64::try_from(WINDOW).unwrap());
+    let committed_at = at(i64::try_from(WINDOW).unwrap());
     let after = table(100);
-    let restored = after.restore(records, told, at(1000));
-    assert!(restored.reborn.is_empty());
+    let restored = after.restore(records, committed_at, at(1000));
+    assert!(restored.reinitialized.is_empty());
     assert_shows(&after, at(1000), &[("run_count p main", "3")]);
 }
 
@@ -61,7 +65,7 @@ fn a_store_hears_of_what_begins_to_retire_and_of_what_comes_back() {
         ],
         at(0),
     );
-    let gone_refs = |rows| Update {
+    let removed_refs = |rows| Update {
         rows,
         retirements: vec![
             Retirement::Labels(of_ref("old")),
@@ -69,7 +73,7 @@ fn a_store_hears_of_what_begins_to_retire_and_of_what_comes_back() {
         ],
         ..Update::default()
     };
-    let retires = gone_refs(table.stage(&[runs("p", "older", 4.0)], |_| ProjectId(1), at(9)));
+    let retires = removed_refs(table.stage(&[runs("p", "older", 4.0)], |_| ProjectId(1), at(9)));
     let turned = |update: &Update| -> Vec<(String, RecordedValue, bool)> {
         let records = table.turned(update).into_iter();
         let mut turned: Vec<_> = records
@@ -99,7 +103,7 @@ fn a_store_hears_of_what_begins_to_retire_and_of_what_comes_back() {
     );
     table.apply(retires, at(9));
     let comes_back = Update {
-        births: vec![(
+        initializations: vec![(
             ProjectId(1),
             pipelines::RUN_COUNT.series(run_labels("p", "old")),
         )],
@@ -146,17 +150,17 @@ fn a_series_belongs_to_the_project_that_first_had_it_until_it_is_removed() {
         };
         table.apply(update, at(0));
     }
-    let birth = |project, git_ref: &str| {
+    let initialize = |project, git_ref: &str| {
         let key = pipelines::RUN_COUNT.series(run_labels("p", git_ref));
         let update = Update {
-            births: vec![(ProjectId(project), key)],
+            initializations: vec![(ProjectId(project), key)],
             ..Update::default()
         };
         table.apply(update, at(0));
     };
-    birth(9, "born");
-    birth(8, "born");
-    birth(8, "main");
+    initialize(9, "born");
+    initialize(8, "born");
+    initialize(8, "main");
     // What is removed makes room for rows that were behind it.
     table.retire(of_ref("main"), at(0));
     let due: Vec<u64> = table.due(at(900)).iter().map(|key| key.project.0).collect();
@@ -227,15 +231,15 @@ fn any_record() -> impl Strategy<Value = RowRecord> {
 }
 
 proptest! {
-    /// A file that was damaged, or written by somebody else, may remember anything.
+    /// A file that was damaged, or written by another program, may hold anything.
     #[test]
     fn whatever_is_remembered_is_taken_or_refused_and_can_be_shown(
         records in prop::collection::vec(any_record(), 1..6),
-        told in any::<i64>(),
+        committed_at in any::<i64>(),
     ) {
         let table = table(100);
         let remembered = records.len();
-        let restored = table.restore(records, UnixSeconds(told), at(1000));
+        let restored = table.restore(records, UnixSeconds(committed_at), at(1000));
         prop_assert_eq!(restored.rows + restored.refused.len(), remembered);
         for deltas in [vec![], vec![runs("p", "main", 1.0), queued("p", "main", &[0.5])]] {
             count(&table, &deltas, at(1001));

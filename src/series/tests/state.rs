@@ -45,7 +45,7 @@ fn a_gauge_claimed_by_two_blocks_belongs_to_the_last() {
         at(1),
     );
     assert_shows(&table, at(1), &[("id p main", "2")]);
-    // The older block lets go of what is no longer its own.
+    // The older block gives up what is no longer its own.
     replace(&table, &[(block(1), vec![])], at(2));
     assert_shows(&table, at(2), &[("id p main", "2")]);
     replace(&table, &[(block(2), vec![])], at(3));
@@ -134,7 +134,7 @@ fn a_walk_sees_the_states_of_its_moment_whatever_happens_meanwhile() {
 }
 
 #[test]
-fn rows_that_come_and_go_under_a_walk_neither_double_nor_hide_others() {
+fn rows_added_and_removed_during_a_walk_neither_double_nor_hide_others() {
     let table = table(10_000);
     let many = |range: std::ops::Range<u32>| -> Vec<Delta> {
         range
@@ -142,7 +142,7 @@ fn rows_that_come_and_go_under_a_walk_neither_double_nor_hide_others() {
             .collect()
     };
     replace(&table, &[(block(1), many(0..1000))], at(0));
-    let expected = look(&table, at(0));
+    let expected = scrape(&table, at(0));
     let (walk, seen) = walk_begun(&table, 500, at(0));
     // Places that walks under way still see are not given to others.
     for round in 1..=20_u32 {
@@ -158,14 +158,14 @@ fn rows_that_come_and_go_under_a_walk_neither_double_nor_hide_others() {
         assert_eq!(all.insert(key.into(), value.into()), None);
     }
     assert_eq!(all, expected);
-    assert_eq!(look(&table, at(1)).len(), 1000);
+    assert_eq!(scrape(&table, at(1)).len(), 1000);
     // Without walks, the next change gives the memory back.
     replace(&table, &[(block(1), many(0..10))], at(2));
     assert_eq!(table.size().rows, 10);
 }
 
 #[test]
-fn memory_stays_bounded_while_there_is_always_some_walk() {
+fn memory_stays_bounded_while_walks_overlap() {
     let table = table(10_000);
     let mut walk = table.walk(at(0));
     for round in 0..200_u32 {
@@ -187,14 +187,14 @@ fn removed(rows: &[RemovedRow]) -> Vec<String> {
 }
 
 #[test]
-fn a_push_is_told_what_is_gone_and_did_not_come_back() {
+fn a_push_gets_the_removed_series_that_did_not_come_back() {
     let table = table(100);
     replace(
         &table,
         &[(block(1), vec![newest_id("p", "before", 1.0)])],
         at(0),
     );
-    // Nothing is noted until somebody pushes.
+    // Nothing is noted until the first push.
     replace(
         &table,
         &[(
@@ -203,41 +203,41 @@ fn a_push_is_told_what_is_gone_and_did_not_come_back() {
         )],
         at(0),
     );
-    let (_, gone) = table.push_walk(at(0));
-    assert_eq!(removed(&gone), Vec::<String>::new());
+    let (_, rows) = table.push_walk(at(0));
+    assert_eq!(removed(&rows), Vec::<String>::new());
 
     replace(&table, &[(block(1), vec![])], at(1));
     replace(&table, &[(block(1), vec![newest_id("p", "a", 2.0)])], at(2));
-    let (walk, gone) = table.push_walk(at(2));
-    assert_eq!(removed(&gone), ["age_pipeline_id branch p b"]);
+    let (walk, rows) = table.push_walk(at(2));
+    assert_eq!(removed(&rows), ["age_pipeline_id branch p b"]);
     assert_eq!(finish(walk, 100).len(), 1);
 
-    // After a failed push they are told again, unless they came back.
-    table.put_back_removed(gone);
-    let (_, gone) = table.push_walk(at(3));
-    assert_eq!(removed(&gone), ["age_pipeline_id branch p b"]);
-    table.put_back_removed(gone);
+    // After a failed push they are reported again, unless they came back.
+    table.put_back_removed(rows);
+    let (_, rows) = table.push_walk(at(3));
+    assert_eq!(removed(&rows), ["age_pipeline_id branch p b"]);
+    table.put_back_removed(rows);
     replace(&table, &[(block(2), vec![newest_id("p", "b", 2.0)])], at(4));
     assert_eq!(table.push_walk(at(4)).1, []);
 }
 
 #[test]
-fn a_gone_histogram_is_told_with_its_bounds() {
+fn a_removed_histogram_is_reported_with_its_bounds() {
     let table = table(100);
     drop(table.push_walk(at(0)));
     count(&table, &[queued("p", "main", &[1.0])], at(0));
     table.retire_project(ProjectId(1), "p".into(), at(0));
     table.sweep(at(500));
-    let (_, gone) = table.push_walk(at(500));
+    let (_, rows) = table.push_walk(at(500));
     assert_eq!(
-        removed(&gone),
+        removed(&rows),
         ["age_pipeline_queued_duration_seconds branch p main push"]
     );
-    assert_eq!(*gone[0].bounds, [1.0, 10.0]);
+    assert_eq!(*rows[0].bounds, [1.0, 10.0]);
 }
 
 #[test]
-fn a_changing_value_under_a_walk_is_no_removal() {
+fn a_value_that_changes_during_a_walk_is_no_removal() {
     let table = table(100);
     replace(
         &table,
@@ -255,7 +255,7 @@ fn a_changing_value_under_a_walk_is_no_removal() {
 }
 
 #[test]
-fn what_comes_and_goes_twice_between_two_pushes_is_told_to_be_gone_once() {
+fn a_series_removed_twice_between_two_pushes_is_reported_once() {
     let table = table(100);
     drop(table.push_walk(at(0)));
     for _ in 0..2 {

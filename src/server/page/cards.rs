@@ -202,7 +202,7 @@ fn projects(status: &Status) -> Card {
         failing => Badge::new(Tone::Bad, count(failing as u64)),
     };
     let mut lines = vec![
-        Line::plain("Looked at", count(counts.looked_at as u64)),
+        Line::plain("Polled", count(counts.polled as u64)),
         Line::new("Failing", failing),
     ];
     if counts.removals_pending > 0 {
@@ -213,7 +213,7 @@ fn projects(status: &Status) -> Card {
         title: "Projects",
         headline: count(counts.tracked as u64),
         detail: "tracked".to_owned(),
-        progress: (counts.looked_at < counts.tracked).then_some((counts.looked_at, counts.tracked)),
+        progress: (counts.polled < counts.tracked).then_some((counts.polled, counts.tracked)),
         lines,
     }
 }

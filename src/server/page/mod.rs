@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use super::answer::{self, Failure};
 use super::status::ProjectQuery;
-use super::{Context, Shared};
+use super::{Context, HandlerContext};
 use view::{SeriesCounts, StatusPage};
 
 /// Longer searches are cut; no path is longer.
@@ -51,7 +51,7 @@ struct Parameters {
 }
 
 impl Parameters {
-    /// What was asked for; nonsense is nothing.
+    /// What was asked for; invalid values are ignored.
     fn query(&self) -> ProjectQuery {
         ProjectQuery {
             search: self.search.chars().take(MAX_SEARCH).collect(),
@@ -62,7 +62,10 @@ impl Parameters {
 }
 
 /// The status page.
-pub(super) async fn status(request: HttpRequest, shared: web::Data<Shared>) -> HttpResponse {
+pub(super) async fn status(
+    request: HttpRequest,
+    shared: web::Data<HandlerContext>,
+) -> HttpResponse {
     let parameters = web::Query::<Parameters>::from_query(request.query_string());
     let query = parameters.map_or_else(|_| ProjectQuery::default(), |found| found.query());
     show(&request, &shared, move |context| {
@@ -75,14 +78,17 @@ pub(super) async fn status(request: HttpRequest, shared: web::Data<Shared>) -> H
 }
 
 /// The metrics explained.
-pub(super) async fn docs(request: HttpRequest, shared: web::Data<Shared>) -> HttpResponse {
+pub(super) async fn docs(request: HttpRequest, shared: web::Data<HandlerContext>) -> HttpResponse {
     show(&request, &shared, |_| docs::page().render()).await
 }
 
 /// The effective configuration, redacted.
-pub(super) async fn config(request: HttpRequest, shared: web::Data<Shared>) -> HttpResponse {
+pub(super) async fn config(
+    request: HttpRequest,
+    shared: web::Data<HandlerContext>,
+) -> HttpResponse {
     let context = shared.context.clone();
-    let yaml = answer::beside(move || {
+    let yaml = answer::run_blocking(move || {
         let yaml = context.config.to_yaml();
         context.secrets.redact(&yaml).into_owned()
     });
@@ -98,11 +104,11 @@ pub(super) async fn config(request: HttpRequest, shared: web::Data<Shared>) -> H
 /// Answers with a page; secrets that found their way into a sentence end here.
 async fn show(
     request: &HttpRequest,
-    shared: &Shared,
+    shared: &HandlerContext,
     render: impl FnOnce(&Context) -> askama::Result<String> + Send + 'static,
 ) -> HttpResponse {
     let context = shared.context.clone();
-    let page = answer::beside(move || {
+    let page = answer::run_blocking(move || {
         let page = render(&context)?;
         Ok::<_, Failure>(context.secrets.redact(&page).into_owned())
     });

@@ -16,7 +16,7 @@ use crate::server::status::{
 };
 use crate::types::ProjectId;
 
-/// What may stand in a path as it is.
+/// Characters that a path may contain as they are.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b'-')
@@ -136,7 +136,7 @@ struct ProjectRow {
     url: String,
     role: &'static str,
     succeeded: Option<Moment>,
-    /// How late its next look is; none when it is not.
+    /// How late its next poll is; none when it is not.
     late: Option<String>,
     active: Option<String>,
     state: Badge,
@@ -181,7 +181,7 @@ impl StatusPage {
     }
 }
 
-/// What somebody who looks for one second should know: the worst of all.
+/// The one line that matters at a glance: the worst of all.
 fn overall(status: &Status, series: &SeriesCounts, now: UnixSeconds) -> Badge {
     let projects = status.projects.counts;
     let failing_push = status.push.iter().find(|push| push.is_failing());
@@ -198,8 +198,8 @@ fn overall(status: &Status, series: &SeriesCounts, now: UnixSeconds) -> Badge {
     if token.tone == Tone::Bad {
         return Badge::new(Tone::Bad, format!("Token: {}", token.text));
     }
-    if projects.looked_at < projects.tracked {
-        let (seen, all) = (count(projects.looked_at as u64), projects.tracked);
+    if projects.polled < projects.tracked {
+        let (seen, all) = (count(projects.polled as u64), projects.tracked);
         let text = format!("Starting: {seen} of {} read", plural(all, "project"));
         return Badge::new(Tone::Calm, text);
     }
@@ -238,13 +238,13 @@ fn overall(status: &Status, series: &SeriesCounts, now: UnixSeconds) -> Badge {
     Badge::new(Tone::Good, "All is well")
 }
 
-/// By how much data is older than the settings ask for, where somebody should know: an interval and
-/// more, and not just a moment in which GitLab was slow.
+/// By how much data is older than the settings ask for, where it matters: an interval and more, and
+/// not just a moment in which GitLab was slow.
 fn late(status: &Status) -> Option<Duration> {
     let late = status.collectors.iter().filter_map(|collector| {
         // Its latest runs may all have failed.
         let mut late = collector.ran_at?.since(collector.succeeded_at?);
-        // What waits for the budget waits at every look. That a look at what moves slowly was late
+        // What waits for the budget waits at every poll. That a poll at what moves slowly was late
         // once is no news until its next.
         if collector.collector == Collector::Pipelines {
             late = late.max(collector.lag?).max(status.projects.counts.late);
@@ -264,7 +264,7 @@ impl CollectorRow {
             CollectorState::Enabled if status.succeeded_at.is_none() => {
                 (Badge::new(Tone::Bad, "failing"), None)
             }
-            CollectorState::Enabled => (Badge::new(Tone::Good, "at work"), None),
+            CollectorState::Enabled => (Badge::new(Tone::Good, "enabled"), None),
             CollectorState::Disabled => (Badge::new(Tone::Calm, "disabled"), None),
             CollectorState::Unavailable { reason } => {
                 (Badge::new(Tone::Warn, "unavailable"), Some(clip(reason)))

@@ -69,7 +69,7 @@ pub(super) fn plural(number: usize, one: &str) -> String {
     format!("{} {one}{s}", count(number as u64))
 }
 
-/// A text from outside on one line, not longer than a page can bear.
+/// A text from outside on one line, shortened for the page.
 pub(super) fn clip(text: &str) -> String {
     let mut chars = text.chars();
     let mut clipped: String = chars.by_ref().take(MAX_CHARS).collect();

@@ -1,5 +1,5 @@
 'use strict';
-// Everything works without this script too; with it the page need not be loaded anew.
+// Everything works without this script too; with it the page need not be reloaded.
 (() => {
   const search = document.getElementById('search');
   const field = search.elements.search;

@@ -80,7 +80,7 @@ async fn gzip_holds_the_same_text() {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_whoever_holds_the_status() {
+async fn a_held_status_lock_blocks_no_other_request() {
     let site = Site::start();
     let world = Arc::clone(&site.world);
     let (held, is_held) = std::sync::mpsc::channel();

@@ -54,7 +54,7 @@ async fn the_page_shows_what_is_known() {
 }
 
 #[tokio::test]
-async fn what_somebody_sees_first_is_the_worst() {
+async fn the_first_line_shows_the_worst() {
     let site = Site::start();
     let overall = async || {
         let page = site.get("/").await.text();

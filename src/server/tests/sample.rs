@@ -160,7 +160,7 @@ pub(super) fn readiness(count: usize) -> Readiness {
         lag: Some(Duration::from_millis(1_500)),
         projects: ProjectCounts {
             tracked: count,
-            looked_at: count,
+            polled: count,
             failing: 0,
             late: Duration::ZERO,
             removals_pending: 0,

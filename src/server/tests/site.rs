@@ -33,7 +33,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// The token in the configuration of every server under test.
 pub(super) const TOKEN: &str = "glpat-very-secret-token";
 
-/// What the server is told.
+/// What the server gets.
 pub(super) struct World {
     pub(super) status: Mutex<Status>,
     pub(super) projects: Mutex<Vec<ProjectStatus>>,

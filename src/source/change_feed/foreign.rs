@@ -29,7 +29,7 @@ impl Foreign {
 
     /// All downstream pipelines of a pipeline that run in projects that are not tracked. Those in
     /// tracked projects are in their own project's change feed, with all that they start; what
-    /// started them from outside is told to `upstreams`.
+    /// started them from outside is added to `upstreams`.
     pub(super) async fn follow(
         &self,
         wanted: &Wanted,
@@ -135,7 +135,7 @@ fn outside<'a>(
 fn readable<T>(read: Result<T, GitLabError>) -> Result<Option<T>, Arc<GitLabError>> {
     match read {
         Ok(read) => Ok(Some(read)),
-        Err(error) if error.means_gone() || error.is_forbidden() => Ok(None),
+        Err(error) if error.is_not_found() || error.is_forbidden() => Ok(None),
         Err(error) => Err(Arc::new(error)),
     }
 }

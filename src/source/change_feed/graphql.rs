@@ -19,7 +19,7 @@ use crate::types::{PipelineId, ProjectId};
 /// Pipelines of a project in one query of details.
 const DETAILS_PIPELINES: u32 = 5;
 
-/// Pipelines whose details are read one by one in one look.
+/// Pipelines whose details are read one by one in one poll.
 const ONE_BY_ONE: usize = 50;
 
 /// What is asked of a batch of projects.
@@ -31,21 +31,21 @@ struct Asked {
     running: bool,
 }
 
-/// What moved since the last look.
+/// What moved since the last poll.
 const MOVED: Asked = Asked {
     first: GitLab::CHANGES_PIPELINES,
     running: false,
 };
 
-/// The newest, for a first look.
+/// The newest, for a first poll.
 const NEWEST: Asked = Asked {
-    first: GitLab::FIRST_LOOK_PIPELINES,
+    first: GitLab::FIRST_POLL_PIPELINES,
     running: false,
 };
 
-/// Those that run, for a first look at projects with more than the newest.
+/// Those that run, for a first poll of projects with more than the newest.
 const RUNNING: Asked = Asked {
-    first: GitLab::FIRST_LOOK_PIPELINES,
+    first: GitLab::FIRST_POLL_PIPELINES,
     running: true,
 };
 
@@ -58,7 +58,7 @@ pub(super) struct GraphQl {
     details: Batches,
 }
 
-/// What a look brought of each project.
+/// What a poll brought of each project.
 type Read<'t> = Vec<(&'t Target, Result<Changes, SourceError>)>;
 
 impl GraphQl {
@@ -66,7 +66,7 @@ impl GraphQl {
         let breaker = gitlab.breaker();
         Self {
             changes: Batches::new(&breaker, GitLab::CHANGES_PROJECTS),
-            first: Batches::new(&breaker, GitLab::FIRST_LOOK_PROJECTS),
+            first: Batches::new(&breaker, GitLab::FIRST_POLL_PROJECTS),
             details: Batches::new(&breaker, GitLab::JOBS_PROJECTS),
             breaker,
             gitlab,
@@ -89,7 +89,7 @@ impl GraphQl {
         self.breaker.is_open(now)
     }
 
-    /// Takes an error in: lets REST stand in for a while if it is the way that failed.
+    /// Takes an error in: falls back to REST for a while if GraphQL failed.
     pub(super) fn failed(&self, error: &GitLabError, now: UnixSeconds) {
         self.breaker.failed(error, now);
     }
@@ -101,12 +101,12 @@ impl GraphQl {
             .copied()
             .partition(|target| target.memory.feed.is_some());
         let mut read = self.in_batches(&known, &self.changes, MOVED, now).await;
-        read.extend(self.first_look(&new, now).await);
+        read.extend(self.first_poll(&new, now).await);
         read
     }
 
     /// The newest pipelines, and all that run: their jobs end without moving them.
-    async fn first_look<'t>(&self, targets: &[&'t Target], now: UnixSeconds) -> Read<'t> {
+    async fn first_poll<'t>(&self, targets: &[&'t Target], now: UnixSeconds) -> Read<'t> {
         let mut read = self.in_batches(targets, &self.first, NEWEST, now).await;
         let long: Vec<&Target> = read
             .iter()
@@ -172,7 +172,7 @@ impl GraphQl {
         side_by_side(CALLS_AT_ONCE, reads.collect()).await
     }
 
-    /// Reads on until the last page, except at the first look, where the newest are enough.
+    /// Reads on until the last page, except at the first poll, where the newest are enough.
     async fn all_pages(
         &self,
         target: &Target,
@@ -204,7 +204,7 @@ impl GraphQl {
                 .rest_of_pipelines(target.id(), which, is_children, page);
             let whole = rest.await.map_err(Arc::new)?;
             if whole.next.is_some() {
-                return Err(SourceError::Gone);
+                return Err(SourceError::NotFound);
             }
             all.add(whole);
         }
@@ -249,7 +249,7 @@ impl GraphQl {
             let chunks = chunks.map(|ids| self.details.ask(ids, now, id_of, ask));
             let chunks: Vec<PerProject<ProjectJobs>> =
                 side_by_side(CALLS_AT_ONCE, chunks.collect()).await;
-            // Errors are left for the reading one by one, which tells whose they are.
+            // Errors are left for the reading one by one, which shows whose they are.
             let batches = chunks.into_iter().flatten();
             let batches = batches.filter_map(|(_, read)| read.ok().map(whole));
             let ids: BTreeSet<_> = wanted.iter().map(|wanted| wanted.pipeline.id).collect();

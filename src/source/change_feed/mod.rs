@@ -3,7 +3,7 @@
 //! Two phases. *Changes*: one query for many projects says which pipelines moved since their
 //! watermarks. *Details*: jobs and downstream pipelines, only of pipelines that moved or are
 //! active. The collectors `pipelines`, `jobs` and `child_pipelines` all measure this one read.
-//! GraphQL does both in batches; where it is off, refused or failing, REST gives the same facts
+//! GraphQL does both in batches; where it is off, refused or failing, REST returns the same facts
 //! with more calls.
 
 mod backfill;
@@ -39,10 +39,10 @@ pub use backfill::Backfill;
 use foreign::Foreign;
 use graphql::GraphQl;
 use rest::Rest;
-pub use state::{Details, Look, Wishes};
+pub use state::{Details, Poll, ReadOptions};
 use upstreams::Upstreams;
 
-/// Calls of one look that run side by side.
+/// Calls of one poll that run concurrently.
 const CALLS_AT_ONCE: usize = 8;
 
 /// What moved in a project.
@@ -51,7 +51,7 @@ struct Changes {
     project: Project,
     pipelines: Vec<Pipeline>,
     skipped: Vec<String>,
-    /// At a first look, whether there are older pipelines, too.
+    /// At a first poll, whether there are older pipelines, too.
     has_more: bool,
 }
 
@@ -62,7 +62,7 @@ struct Wanted {
     path: Text,
     pipeline: Pipeline,
     /// What of it is wanted.
-    wishes: Wishes,
+    options: ReadOptions,
     /// Whether it may be read by itself, if it cannot be read together with others.
     alone: bool,
 }
@@ -91,12 +91,12 @@ struct Started {
     bridge: Text,
     project: ProjectId,
     pipeline: PipelineId,
-    /// The pipeline itself, where the same answer told it.
+    /// The pipeline itself, where the same answer contains it.
     target: Option<DownstreamTarget>,
 }
 
 impl Started {
-    /// What GraphQL tells of a downstream pipeline; nothing of one that the token may not read.
+    /// What GraphQL returns of a downstream pipeline; nothing of one that the token may not read.
     fn from_downstream(downstream: Downstream) -> Option<Self> {
         let Downstream { bridge, target } = downstream;
         let target = target?;
@@ -143,7 +143,7 @@ pub struct ChangeFeed {
 }
 
 impl ChangeFeed {
-    /// The change feed of a GitLab, as the settings want it.
+    /// The change feed of a GitLab, by the settings.
     #[must_use]
     pub fn new(settings: &Settings, gitlab: &GitLab, clock: Clock) -> Self {
         let all = [
@@ -167,14 +167,14 @@ impl ChangeFeed {
     }
 
     /// What is wanted of a project.
-    fn wishes(&self, settings: &ProjectSettings) -> Wishes {
+    fn options(&self, settings: &ProjectSettings) -> ReadOptions {
         let is_on = |collector| settings.interval(collector).is_some();
         let children = match is_on(Collector::Pipelines) {
             true => is_on(Collector::ChildPipelines),
             // Without pipelines only their jobs count.
             false => self.include_children,
         };
-        Wishes {
+        ReadOptions {
             children,
             jobs: is_on(Collector::Jobs),
             foreign: is_on(Collector::ChildPipelines),
@@ -195,26 +195,26 @@ impl ChangeFeed {
         tracked: &Tracked,
     ) -> Vec<(ProjectId, Result<FeedRead, SourceError>)> {
         let now = self.gitlab_now();
-        let looked_at = self.looked_at();
+        let polled_at = self.polled_at();
         let mut failed = Vec::new();
-        let mut looks = BTreeMap::new();
+        let mut polls = BTreeMap::new();
         let targets_by_id: BTreeMap<_, _> =
             targets.iter().map(|target| (target.id(), target)).collect();
         for (id, changes) in self.changes(targets).await {
             let Some(target) = targets_by_id.get(&id) else {
                 continue;
             };
-            match changes.and_then(|changes| self.begin(target, changes, now, looked_at)) {
+            match changes.and_then(|changes| self.begin(target, changes, now, polled_at)) {
                 Ok(Begun::Reading(reading)) => {
-                    looks.insert(id, reading);
+                    polls.insert(id, reading);
                 }
                 Ok(Begun::Unavailable(read)) => failed.push((id, Ok(*read))),
                 Err(error) => failed.push((id, Err(error))),
             }
         }
-        // Intervals are ours to keep; GitLab's clock only tells history from news.
-        self.details(&mut looks, tracked, self.clock.now()).await;
-        let read = looks
+        // Intervals follow our clock; GitLab's clock only separates history from new events.
+        self.details(&mut polls, tracked, self.clock.now()).await;
+        let read = polls
             .into_iter()
             .map(|(id, reading)| (id, Ok(self.end(reading))));
         read.chain(failed).collect()
@@ -227,29 +227,29 @@ impl ChangeFeed {
         tracked: &Tracked,
     ) -> Vec<(ProjectId, Result<BackfillRead, SourceError>)> {
         let now = self.gitlab_now();
-        let mut looks = BTreeMap::new();
+        let mut polls = BTreeMap::new();
         for target in targets {
             let Some(progress) = &target.memory.feed else {
                 continue;
             };
-            let mut look = Look::backfill(
+            let mut poll = Poll::backfill(
                 &target.settings,
-                self.wishes(&target.settings),
+                self.options(&target.settings),
                 progress,
                 now,
             );
             if !self.graphql.is_open(self.clock.now()) {
-                look.leave_nothing();
+                poll.leave_nothing();
             }
             let reading = Reading {
                 project: target.project.clone(),
-                look,
+                poll,
                 problems: Vec::new(),
             };
-            looks.insert(target.id(), reading);
+            polls.insert(target.id(), reading);
         }
-        self.details(&mut looks, tracked, self.clock.now()).await;
-        let read = looks.into_iter().map(|(id, reading)| {
+        self.details(&mut polls, tracked, self.clock.now()).await;
+        let read = polls.into_iter().map(|(id, reading)| {
             let FeedRead {
                 feed,
                 progress,
@@ -268,16 +268,16 @@ impl ChangeFeed {
         read.collect()
     }
 
-    /// When a look that begins now begins, to be on the safe side: by GitLab's clock or ours,
-    /// whichever is behind; nothing while GitLab has not told its time.
-    fn looked_at(&self) -> UnixSeconds {
+    /// The start time of a poll that begins now, by GitLab's clock or ours, whichever is behind;
+    /// nothing while GitLab's time is unknown.
+    fn polled_at(&self) -> UnixSeconds {
         self.gitlab
             .server_time()
             .map(|time| time.min(self.clock.now()))
             .unwrap_or_default()
     }
 
-    /// GitLab's clock where an answer has told it, else ours.
+    /// GitLab's clock where an answer had its time, else ours.
     fn gitlab_now(&self) -> UnixSeconds {
         self.gitlab
             .server_time()
@@ -291,7 +291,7 @@ impl ChangeFeed {
         for (target, result) in self.graphql.changes(&targets, self.clock.now()).await {
             match result {
                 Err(error) if error.rest_may_answer() => {
-                    tracing::debug!(%error, "REST stands in for a project");
+                    tracing::debug!(%error, "GraphQL failed for a project, falling back to REST");
                 }
                 result => read.push((target.id(), result)),
             }
@@ -308,7 +308,7 @@ impl ChangeFeed {
         target: &'a Target,
         changes: Changes,
         now: UnixSeconds,
-        looked_at: UnixSeconds,
+        polled_at: UnixSeconds,
     ) -> Result<Begun<'a>, SourceError> {
         let Changes {
             project,
@@ -318,7 +318,7 @@ impl ChangeFeed {
         } = changes;
         let remembered = target.memory.feed.as_ref();
         if project.is_scheduled_for_deletion {
-            return Err(SourceError::Gone);
+            return Err(SourceError::NotFound);
         }
         let collector = Collector::Pipelines;
         let problems = skipped
@@ -330,36 +330,36 @@ impl ChangeFeed {
             let read = FeedRead::unavailable(project, progress, why);
             return Ok(Begun::Unavailable(Box::new(read)));
         }
-        let mut look = Look::begin(
+        let mut poll = Poll::begin(
             &target.settings,
-            self.wishes(&target.settings),
+            self.options(&target.settings),
             remembered,
             now,
         );
-        look.changes(pipelines, looked_at);
+        poll.changes(pipelines, polled_at);
         Ok(Begun::Reading(Reading {
             project,
-            look,
+            poll,
             problems,
         }))
     }
 
-    /// Reads the details of every pipeline that wants them.
+    /// Reads the details of every pipeline that needs them.
     async fn details(
         &self,
-        looks: &mut BTreeMap<ProjectId, Reading<'_>>,
+        polls: &mut BTreeMap<ProjectId, Reading<'_>>,
         tracked: &Tracked,
         now: UnixSeconds,
     ) {
-        let wanted: Vec<Wanted> = looks
+        let wanted: Vec<Wanted> = polls
             .iter()
             .flat_map(|(id, reading)| {
-                reading.look.wanted().map(|pipeline| Wanted {
+                reading.poll.wanted().map(|pipeline| Wanted {
                     project: *id,
                     path: reading.project.full_path.clone(),
                     pipeline: pipeline.clone(),
-                    wishes: reading.look.wishes(),
-                    alone: pipeline.status.is_active() || reading.look.depth() == Depth::Everything,
+                    options: reading.poll.options(),
+                    alone: pipeline.status.is_active() || reading.poll.depth() == Depth::Everything,
                 })
             })
             .collect();
@@ -378,10 +378,10 @@ impl ChangeFeed {
         }
         let finish = wanted
             .iter()
-            .map(|wanted| self.finish(wanted, read.get(&wanted.pipeline.id), looks, tracked, now));
+            .map(|wanted| self.finish(wanted, read.get(&wanted.pipeline.id), polls, tracked, now));
         let finished = side_by_side(CALLS_AT_ONCE, finish.collect()).await;
         for (wanted, finished) in wanted.iter().zip(finished) {
-            if let Some(reading) = looks.get_mut(&wanted.project) {
+            if let Some(reading) = polls.get_mut(&wanted.project) {
                 reading.take(wanted, finished, now);
             }
         }
@@ -412,19 +412,19 @@ impl ChangeFeed {
         read
     }
 
-    /// Adds what the first way of reading could not tell: labels, and downstream pipelines of
+    /// Adds what the first way of reading could not return: labels, and downstream pipelines of
     /// projects that are not tracked.
     async fn finish(
         &self,
         wanted: &Wanted,
         details: Option<&DetailsRead>,
-        looks: &BTreeMap<ProjectId, Reading<'_>>,
+        polls: &BTreeMap<ProjectId, Reading<'_>>,
         tracked: &Tracked,
         now: UnixSeconds,
     ) -> Finished {
         let raw = match details {
             Some(Ok(Some(raw))) => raw.clone(),
-            Some(Ok(None)) => return Finished::Gone,
+            Some(Ok(None)) => return Finished::NotFound,
             Some(Err(error)) => return Finished::Failed(Arc::clone(error)),
             None => return Finished::Later,
         };
@@ -434,16 +434,16 @@ impl ChangeFeed {
             coverage,
             skipped,
         } = raw;
-        let asks = wanted.wishes.jobs
-            && looks
+        let asks = wanted.options.jobs
+            && polls
                 .get(&wanted.project)
-                .is_some_and(|reading| reading.look.wants_labels(wanted.pipeline.id, &jobs, now));
+                .is_some_and(|reading| reading.poll.wants_labels(wanted.pipeline.id, &jobs, now));
         let labels = if asks {
             Some(self.rest.labels(wanted, &mut jobs).await)
         } else {
             None
         };
-        let foreign = if wanted.wishes.foreign {
+        let foreign = if wanted.options.foreign {
             self.foreign
                 .follow(
                     wanted,
@@ -469,14 +469,14 @@ impl ChangeFeed {
     }
 
     fn end(&self, mut reading: Reading<'_>) -> FeedRead {
-        reading.look.upstreams(|id| self.upstreams.find(id));
+        reading.poll.upstreams(|id| self.upstreams.find(id));
         let Reading {
             project,
-            look,
+            poll,
             problems,
         } = reading;
-        let quiet = look.is_quiet();
-        let (feed, progress) = look.end();
+        let quiet = poll.is_quiet();
+        let (feed, progress) = poll.end();
         FeedRead {
             project,
             feed,
@@ -542,7 +542,7 @@ enum Begun<'a> {
 /// A project while it is read.
 struct Reading<'a> {
     project: Project,
-    look: Look<'a>,
+    poll: Poll<'a>,
     problems: Vec<Problem>,
 }
 
@@ -555,7 +555,7 @@ enum Finished {
         foreign_error: Option<Arc<GitLabError>>,
         skipped: Vec<String>,
     },
-    Gone,
+    NotFound,
     Failed(Arc<GitLabError>),
     /// Not read this time; it stays due.
     Later,
@@ -566,7 +566,7 @@ impl Reading<'_> {
         let path = self.project.full_path.clone();
         let id = wanted.pipeline.id;
         match finished {
-            Finished::Gone => self.look.gone(id),
+            Finished::NotFound => self.poll.mark_deleted(id),
             Finished::Failed(error) => {
                 self.problems
                     .push(Problem::call(&path, Collector::Jobs, &error))
@@ -582,16 +582,16 @@ impl Reading<'_> {
                 self.problems
                     .extend(skipped.map(|text| Problem::skipped(&path, Collector::Jobs, text)));
                 match labels {
-                    Some(Ok(())) => self.look.labels_read(id, now),
+                    Some(Ok(())) => self.poll.labels_read(id, now),
                     Some(Err(error)) => {
                         self.problems
                             .push(Problem::call(&path, Collector::Jobs, &error))
                     }
                     None => {}
                 }
-                self.look.details(id, details);
+                self.poll.details(id, details);
                 if let Some(error) = foreign_error {
-                    self.look.details_due(id);
+                    self.poll.details_due(id);
                     self.problems
                         .push(Problem::call(&path, Collector::ChildPipelines, &error));
                 }

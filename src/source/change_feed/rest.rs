@@ -18,7 +18,7 @@ use crate::gitlab::rest::PipelineFilter;
 use crate::gitlab::{GitLab, GitLabError};
 use crate::types::{JobId, PipelineId, ProjectId};
 
-/// Path and activity of a project, which pipelines do not tell, are read this often.
+/// Path and activity of a project, which pipelines do not contain, are read this often.
 const PROJECT_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Reads by REST.
@@ -57,7 +57,7 @@ impl Rest {
     async fn changes_of(&self, target: &Target, now: UnixSeconds) -> Result<Changes, SourceError> {
         match self.read_changes(target, now).await {
             Ok(changes) => Ok(changes),
-            Err(error) if error.means_gone() => Err(SourceError::Gone),
+            Err(error) if error.is_not_found() => Err(SourceError::NotFound),
             Err(error) if error.is_forbidden() => Err(self.refused(target, error).await),
             Err(error) => Err(SourceError::GitLab(Arc::new(error))),
         }
@@ -67,7 +67,7 @@ impl Rest {
     /// itself is there.
     async fn refused(&self, target: &Target, error: GitLabError) -> SourceError {
         match self.gitlab.project(target.id()).await {
-            Err(gone) if gone.means_gone() => SourceError::Gone,
+            Err(gone) if gone.is_not_found() => SourceError::NotFound,
             _ => error.into(),
         }
     }
@@ -117,7 +117,7 @@ impl Rest {
         })
     }
 
-    /// All pages of a listing, or the first; gives whether there are more.
+    /// All pages of a listing, or the first; returns whether there are more.
     async fn list(
         &self,
         target: &Target,
@@ -141,7 +141,7 @@ impl Rest {
         let is_due = {
             let mut read_at = lock(&self.projects_read);
             read_at.retain(|_, at| now.since(*at) < PROJECT_INTERVAL);
-            // Before its first look, discovery has just read it.
+            // Before its first poll, discovery has just read it.
             if target.memory.feed.is_none() {
                 read_at.insert(target.id(), now);
             }
@@ -153,7 +153,7 @@ impl Rest {
         let read = self.gitlab.project(target.id()).await?;
         lock(&self.projects_read).insert(target.id(), now);
         Ok(Project {
-            // Permissions tell less than the true role; REST says 403 where that is too low.
+            // Permissions show less than the true role; REST says 403 where that is too low.
             role: target.project.role,
             ..read
         })
@@ -177,7 +177,7 @@ impl Rest {
             return Ok(Some(known.clone()));
         }
         let mut pipeline = match self.gitlab.pipeline(target.id(), head.id).await {
-            Err(error) if error.means_gone() => return Ok(None),
+            Err(error) if error.is_not_found() => return Ok(None),
             pipeline => pipeline?,
         };
         if pipeline.kind == RefKind::MergeRequest {
@@ -200,7 +200,7 @@ impl Rest {
             return Ok(Known::Value(known));
         }
         let read = match self.gitlab.merge_request(project, iid).await {
-            Err(error) if error.means_gone() || error.is_forbidden() => return Ok(Known::Hidden),
+            Err(error) if error.is_not_found() || error.is_forbidden() => return Ok(Known::Hidden),
             read => read?,
         };
         let merge_request = PipelineMergeRequest {
@@ -222,7 +222,7 @@ impl Rest {
             let read = self.one(wanted).await;
             let read = match read {
                 Ok(details) => Ok(Some(details)),
-                Err(error) if error.means_gone() => Ok(None),
+                Err(error) if error.is_not_found() => Ok(None),
                 Err(error) => Err(Arc::new(error)),
             };
             (wanted.pipeline.id, read)
@@ -238,7 +238,7 @@ impl Rest {
             .gitlab
             .jobs(wanted.project, wanted.pipeline.id, true)
             .await?;
-        let downstream = if wanted.wishes.foreign || wanted.wishes.children {
+        let downstream = if wanted.options.foreign || wanted.options.children {
             self.gitlab
                 .bridges(wanted.project, wanted.pipeline.id)
                 .await?
@@ -252,14 +252,14 @@ impl Rest {
                 .into_iter()
                 .filter_map(Started::from_bridge)
                 .collect(),
-            // The single pipeline has told it.
+            // The single pipeline contained it.
             coverage: Known::Unread,
             skipped: jobs.skipped,
         })
     }
 
-    /// Fills in the labels that GraphQL cannot give or hides: reason of failure, type of runner.
-    /// What REST does not tell either is settled as nothing.
+    /// Fills in the labels that GraphQL cannot give or hides: reason of failure, type of runner. What
+    /// REST does not return either is settled as nothing.
     pub(super) async fn labels(
         &self,
         wanted: &Wanted,
@@ -272,35 +272,38 @@ impl Rest {
         {
             Ok(page) => page.items,
             // No other way is left to ask.
-            Err(error) if error.means_gone() || error.is_forbidden() => Vec::new(),
+            Err(error) if error.is_not_found() || error.is_forbidden() => Vec::new(),
             Err(error) => return Err(Arc::new(error)),
         };
         let read: BTreeMap<JobId, Job> = read.into_iter().map(|job| (job.id, job)).collect();
         for job in jobs.iter_mut().filter(|job| job.status.is_terminal()) {
-            let told = read.get(&job.id);
-            job.failure_reason = settle(&job.failure_reason, told.map(|told| &told.failure_reason));
-            job.runner_type = settle(&job.runner_type, told.map(|told| &told.runner_type));
+            let listed = read.get(&job.id);
+            job.failure_reason = settle(
+                &job.failure_reason,
+                listed.map(|listed| &listed.failure_reason),
+            );
+            job.runner_type = settle(&job.runner_type, listed.map(|listed| &listed.runner_type));
         }
         Ok(())
     }
 }
 
-fn settle<T: Clone>(known: &Known<T>, told: Option<&Known<T>>) -> Known<T> {
-    match (known, told) {
+fn settle<T: Clone>(known: &Known<T>, listed: Option<&Known<T>>) -> Known<T> {
+    match (known, listed) {
         (Known::Value(_) | Known::Nothing, _) => known.clone(),
-        (_, Some(Known::Value(told))) => Known::Value(told.clone()),
+        (_, Some(Known::Value(listed))) => Known::Value(listed.clone()),
         _ => Known::Nothing,
     }
 }
 
-/// What listings told.
+/// What listings returned.
 #[derive(Default)]
 struct Heads {
     heads: BTreeMap<PipelineId, PipelineHead>,
     skipped: Vec<String>,
 }
 
-/// The pipelines that are read whole: all that moved; at the first look, only those that have
+/// The pipelines that are read whole: all that moved; at the first poll, only those that have
 /// states to show: the newest of each ref, and the active ones.
 fn wanted_heads(target: &Target, heads: &[PipelineHead]) -> Vec<PipelineHead> {
     if target.memory.feed.is_some() {
@@ -320,7 +323,7 @@ fn wanted_heads(target: &Target, heads: &[PipelineHead]) -> Vec<PipelineHead> {
 }
 
 impl Started {
-    /// What REST tells of a bridge; nothing until its downstream pipeline exists.
+    /// What REST returns of a bridge; nothing until its downstream pipeline exists.
     pub(super) fn from_bridge(bridge: Bridge) -> Option<Self> {
         let target = bridge.downstream?;
         Some(Self {

@@ -17,7 +17,7 @@ const LABELS_INTERVAL: Duration = Duration::from_secs(300);
 
 /// What of the change feed is wanted at all.
 #[derive(Clone, Copy, Debug)]
-pub struct Wishes {
+pub struct ReadOptions {
     /// Read child pipelines (`include_child_pipelines`).
     pub children: bool,
     /// Read jobs (`collectors.jobs.enabled`).
@@ -28,7 +28,7 @@ pub struct Wishes {
     pub runner_details: bool,
 }
 
-impl Wishes {
+impl ReadOptions {
     /// Whether anything beyond the pipelines themselves is read.
     #[must_use]
     pub fn details(self) -> bool {
@@ -36,27 +36,27 @@ impl Wishes {
     }
 }
 
-/// How many looks a downstream pipeline waits for its upstream pipeline to be read.
-const UPSTREAM_LOOKS: u8 = 20;
+/// How many polls a downstream pipeline waits for its upstream pipeline to be read.
+const UPSTREAM_POLLS: u8 = 20;
 
 fn waits_for_upstream(pipeline: &Pipeline) -> bool {
     pipeline.upstream == Known::Unread
         && matches!(&*pipeline.source, PARENT_PIPELINE | MULTI_PROJECT_PIPELINE)
 }
 
-/// One look at a project, from the changes read to the facts for the collectors.
+/// One poll of a project, from the changes read to the facts for the collectors.
 #[derive(Debug)]
-pub struct Look<'a> {
+pub struct Poll<'a> {
     settings: &'a ProjectSettings,
-    wishes: Wishes,
+    options: ReadOptions,
     first: bool,
-    /// Whether it reads what had come to rest at the first look, and nothing else.
+    /// Whether it reads what had come to rest at the first poll, and nothing else.
     is_backfill: bool,
     /// How deep it goes.
     depth: Depth,
     now: UnixSeconds,
     floor: UnixSeconds,
-    /// From when on this look reads; the watermark moves meanwhile.
+    /// From when on this poll reads; the watermark moves meanwhile.
     since: UnixSeconds,
     state: FeedProgress,
     facts: BTreeMap<PipelineId, PipelineFacts>,
@@ -86,12 +86,12 @@ impl Details {
     }
 }
 
-impl<'a> Look<'a> {
-    /// Begins a look. `remembered` is none at the first; `now` is GitLab's time.
+impl<'a> Poll<'a> {
+    /// Begins a poll. `remembered` is none at the first; `now` is GitLab's time.
     #[must_use]
     pub fn begin(
         settings: &'a ProjectSettings,
-        wishes: Wishes,
+        options: ReadOptions,
         remembered: Option<&FeedProgress>,
         now: UnixSeconds,
     ) -> Self {
@@ -104,7 +104,7 @@ impl<'a> Look<'a> {
         };
         Self {
             settings,
-            wishes,
+            options,
             first: remembered.is_none(),
             is_backfill: false,
             depth,
@@ -118,11 +118,11 @@ impl<'a> Look<'a> {
     }
 
     /// Begins the next step of the backfill: the jobs of pipelines that had come to rest at the first
-    /// look, as far as many share a request, and in the step after that whatever is left.
+    /// poll, as far as many share a request, and in the step after that whatever is left.
     #[must_use]
     pub fn backfill(
         settings: &'a ProjectSettings,
-        wishes: Wishes,
+        options: ReadOptions,
         remembered: &FeedProgress,
         now: UnixSeconds,
     ) -> Self {
@@ -133,17 +133,17 @@ impl<'a> Look<'a> {
         Self {
             is_backfill: true,
             depth,
-            ..Self::begin(settings, wishes, Some(remembered), now)
+            ..Self::begin(settings, options, Some(remembered), now)
         }
     }
 
-    /// Takes in all pages of what moved, as read from `looked_at` on. Only then may the watermark
+    /// Takes in all pages of what moved, as read from `polled_at` on. Only then may the watermark
     /// move.
-    pub fn changes(&mut self, pipelines: Vec<Pipeline>, looked_at: UnixSeconds) {
-        self.state.looked_at = self.state.looked_at.max(looked_at);
+    pub fn changes(&mut self, pipelines: Vec<Pipeline>, polled_at: UnixSeconds) {
+        self.state.polled_at = self.state.polled_at.max(polled_at);
         let newest = self.first.then(|| self.newest_of_refs(&pipelines));
         for pipeline in pipelines {
-            // A time that is yet to come is nonsense, and would hide all that moves until then.
+            // A time in the future is invalid, and would hide all that moves until then.
             let moved_at = pipeline.updated_at.min(self.now);
             self.state.watermark = self.state.watermark.max(moved_at);
             if self.is_wanted(&pipeline) && self.has_moved(&pipeline) {
@@ -157,7 +157,7 @@ impl<'a> Look<'a> {
 
     fn is_wanted(&self, pipeline: &Pipeline) -> bool {
         let child = &*pipeline.source == PARENT_PIPELINE;
-        is_watched(pipeline, self.settings) && (self.wishes.children || !child)
+        is_watched(pipeline, self.settings) && (self.options.children || !child)
     }
 
     fn has_moved(&self, pipeline: &Pipeline) -> bool {
@@ -187,9 +187,9 @@ impl<'a> Look<'a> {
 
     fn moved(&mut self, mut pipeline: Pipeline, history: bool) {
         let id = pipeline.id;
-        let details_due = self.wishes.details() && (pipeline.status.is_active() || !history);
+        let details_due = self.options.details() && (pipeline.status.is_active() || !history);
         let known = self.state.followed.get(&id);
-        // The other way of reading may have told what started it, and this one cannot.
+        // The other way of reading may have returned what started it, and this one cannot.
         if let Some(known) = known
             && pipeline.upstream == Known::Unread
         {
@@ -201,8 +201,8 @@ impl<'a> Look<'a> {
             known.newest.max(pipeline.updated_at)
         });
         let labels_read_at = known.and_then(|known| known.labels_read_at);
-        let upstream_looks = if waits_for_upstream(&pipeline) {
-            UPSTREAM_LOOKS
+        let upstream_polls = if waits_for_upstream(&pipeline) {
+            UPSTREAM_POLLS
         } else {
             0
         };
@@ -213,7 +213,7 @@ impl<'a> Look<'a> {
             newest,
             details_due,
             labels_read_at,
-            upstream_looks,
+            upstream_polls,
         };
         self.facts
             .insert(id, self.facts_of(&followed, None, Vec::new()));
@@ -238,7 +238,7 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// Has this look leave nothing for the next: no request is shared, so none can wait for others.
+    /// Has this poll leave nothing for the next: no request is shared, so none can wait for others.
     pub fn leave_nothing(&mut self) {
         if self.depth == Depth::Jobs {
             self.depth = Depth::Everything;
@@ -247,11 +247,11 @@ impl<'a> Look<'a> {
 
     /// What it is to read.
     #[must_use]
-    pub fn wishes(&self) -> Wishes {
-        self.wishes
+    pub fn options(&self) -> ReadOptions {
+        self.options
     }
 
-    /// How deep this look goes.
+    /// How deep this poll goes.
     #[must_use]
     pub fn depth(&self) -> Depth {
         self.depth
@@ -273,7 +273,7 @@ impl<'a> Look<'a> {
             .map(|followed| &followed.pipeline)
     }
 
-    /// Whether the labels that only a second way of reading gives are to be asked for now: when
+    /// Whether the labels that only a second way of reading returns are to be asked for now: when
     /// the pipeline has ended or is blocked, and now and then while it runs.
     #[must_use]
     pub fn wants_labels(&self, id: PipelineId, jobs: &[Job], now: UnixSeconds) -> bool {
@@ -293,7 +293,7 @@ impl<'a> Look<'a> {
 
     fn is_open(&self, job: &Job) -> bool {
         let reason = job.status == Status::Failed && job.failure_reason.is_open();
-        let runner = self.wishes.runner_details
+        let runner = self.options.runner_details
             && job.status.is_terminal()
             && job.started_at.is_some()
             && job.runner_type.is_open();
@@ -322,8 +322,8 @@ impl<'a> Look<'a> {
         }
         followed.details_due = followed.pipeline.status.is_active() || open || foreign_open;
         followed.newest = followed.newest.max(details.newest());
-        let jobs = self.wishes.jobs.then_some(details.jobs);
-        let foreign = if self.wishes.foreign {
+        let jobs = self.options.jobs.then_some(details.jobs);
+        let foreign = if self.options.foreign {
             details.foreign
         } else {
             Vec::new()
@@ -333,7 +333,7 @@ impl<'a> Look<'a> {
             .insert(id, self.facts_of(&followed, jobs, foreign));
     }
 
-    /// Has the details read again at the next look, because part of them could not be.
+    /// Has the details read again at the next poll, because part of them could not be.
     pub fn details_due(&mut self, id: PipelineId) {
         if let Some(followed) = self.state.followed.get_mut(&id) {
             followed.details_due = true;
@@ -344,15 +344,15 @@ impl<'a> Look<'a> {
     pub fn upstreams(&mut self, find: impl Fn(PipelineId) -> Option<Upstream>) {
         let mut found = Vec::new();
         for (id, followed) in &mut self.state.followed {
-            if followed.upstream_looks == 0 {
+            if followed.upstream_polls == 0 {
                 continue;
             }
             if let Some(upstream) = find(*id) {
                 followed.pipeline.upstream = Known::Value(upstream);
-                followed.upstream_looks = 0;
+                followed.upstream_polls = 0;
                 found.push(followed.clone());
             } else {
-                followed.upstream_looks -= 1;
+                followed.upstream_polls -= 1;
             }
         }
         for followed in found {
@@ -365,19 +365,19 @@ impl<'a> Look<'a> {
     }
 
     /// A pipeline that GitLab does not have any more.
-    pub fn gone(&mut self, id: PipelineId) {
+    pub fn mark_deleted(&mut self, id: PipelineId) {
         self.state.followed.remove(&id);
         self.facts.remove(&id);
         self.deleted.push(id);
     }
 
-    /// Whether the look found nothing to take in.
+    /// Whether the poll found nothing to take in.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         !self.first && self.facts.is_empty() && self.deleted.is_empty()
     }
 
-    /// Ends the look: facts for the collectors, and what to remember.
+    /// Ends the poll: facts for the collectors, and what to remember.
     #[must_use]
     pub fn end(mut self) -> (Feed, FeedProgress) {
         if self.is_backfill {
@@ -386,7 +386,7 @@ impl<'a> Look<'a> {
         let since = self.state.since();
         self.state.followed.retain(|_, followed| {
             followed.details_due
-                || followed.upstream_looks > 0
+                || followed.upstream_polls > 0
                 || followed.pipeline.status.is_active()
                 || followed.newest >= since
         });

@@ -1,4 +1,4 @@
-//! How deep a project's first looks go, and what they take for history.
+//! How deep a project's first polls go, and what they take for history.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::gitlab::NoAccounting;
 use crate::gitlab::testing::{Fake, Reply, Request};
 use crate::memory::feed::FeedProgress;
 
-const WISHES: Wishes = Wishes {
+const READ_OPTIONS: ReadOptions = ReadOptions {
     children: true,
     jobs: true,
     foreign: true,
@@ -20,17 +20,17 @@ const WISHES: Wishes = Wishes {
 
 /// Polls a project with these pipelines: which details are read, whether labels are asked for, and
 /// what the collectors get.
-fn look(
+fn poll(
     state: &mut Option<FeedProgress>,
     shown: &[PipelineFacts],
     now: i64,
 ) -> (Vec<u64>, Vec<u64>, Feed) {
     let now = UnixSeconds(now);
     let settings = ProjectSettings::default();
-    let mut look = Look::begin(&settings, WISHES, state.as_ref(), now);
+    let mut poll = Poll::begin(&settings, READ_OPTIONS, state.as_ref(), now);
     let pipelines = shown.iter().map(|facts| facts.pipeline.clone());
-    look.changes(pipelines.collect(), now);
-    let (wanted, labels, feed, next) = details(look, shown, now);
+    poll.changes(pipelines.collect(), now);
+    let (wanted, labels, feed, next) = details(poll, shown, now);
     *state = Some(next);
     (wanted, labels, feed)
 }
@@ -44,8 +44,8 @@ fn backfill(
     let now = UnixSeconds(now);
     let settings = ProjectSettings::default();
     let progress = state.as_mut().unwrap();
-    let look = Look::backfill(&settings, WISHES, progress, now);
-    let (wanted, labels, feed, next) = details(look, shown, now);
+    let poll = Poll::backfill(&settings, READ_OPTIONS, progress, now);
+    let (wanted, labels, feed, next) = details(poll, shown, now);
     let read = BackfillRead {
         pipelines: feed.pipelines,
         deleted: feed.deleted,
@@ -56,17 +56,17 @@ fn backfill(
 }
 
 fn details(
-    mut look: Look<'_>,
+    mut poll: Poll<'_>,
     shown: &[PipelineFacts],
     now: UnixSeconds,
 ) -> (Vec<u64>, Vec<u64>, Feed, FeedProgress) {
-    let wanted: Vec<PipelineId> = look.wanted().map(|pipeline| pipeline.id).collect();
+    let wanted: Vec<PipelineId> = poll.wanted().map(|pipeline| pipeline.id).collect();
     let mut labels = Vec::new();
     for id in &wanted {
         let facts = shown.iter().find(|facts| facts.pipeline.id == *id);
         let jobs = facts.and_then(|facts| facts.jobs.clone());
         let jobs = jobs.unwrap_or_default();
-        if look.wants_labels(*id, &jobs, now) {
+        if poll.wants_labels(*id, &jobs, now) {
             labels.push(id.0);
         }
         let details = Details {
@@ -74,9 +74,9 @@ fn details(
             foreign: Vec::new(),
             coverage: Known::Unread,
         };
-        look.details(*id, details);
+        poll.details(*id, details);
     }
-    let (feed, next) = look.end();
+    let (feed, next) = poll.end();
     (wanted.iter().map(|id| id.0).collect(), labels, feed, next)
 }
 
@@ -94,12 +94,12 @@ fn the_first_poll_reads_what_is_active_and_the_backfill_the_others_jobs_and_then
     let ended = ended.ends("failed", 60).with_jobs([unread_reason(21, 60)]);
     let shown = [running, ended];
     let mut state = None;
-    let seen = |look: &(Vec<u64>, Vec<u64>, Feed)| (look.0.clone(), look.1.clone());
-    let first = look(&mut state, &shown, 100);
+    let seen = |poll: &(Vec<u64>, Vec<u64>, Feed)| (poll.0.clone(), poll.1.clone());
+    let first = poll(&mut state, &shown, 100);
     assert_eq!(seen(&first), (vec![1], vec![]));
     let jobs = backfill(&mut state, &shown, 100);
     assert_eq!(seen(&jobs), (vec![2], vec![]));
-    let next = look(&mut state, &shown, 101);
+    let next = poll(&mut state, &shown, 101);
     assert_eq!(
         seen(&next),
         (vec![1], vec![1]),
@@ -114,7 +114,7 @@ fn the_first_poll_reads_what_is_active_and_the_backfill_the_others_jobs_and_then
 fn a_project_without_history_needs_no_backfill() {
     let running = pipeline(1, 10).on_branch("main").runs(20);
     let mut state = None;
-    look(&mut state, &[running], 100);
+    poll(&mut state, &[running], 100);
     assert!(state.is_some_and(|state| state.is_whole()));
 }
 
@@ -123,15 +123,15 @@ fn what_moves_while_the_backfill_reads_it_stays_as_the_change_feed_read_it() {
     let ended = pipeline(1, 10).runs(20).ends("failed", 60);
     let ended = ended.with_jobs([unread_reason(21, 60)]);
     let mut state = None;
-    look(&mut state, std::slice::from_ref(&ended), 100);
+    poll(&mut state, std::slice::from_ref(&ended), 100);
     let mut before = state.clone();
     let again = ended.clone().is_retried(105);
-    look(&mut state, &[again], 110);
+    poll(&mut state, &[again], 110);
     let moved = state.clone().unwrap();
     // The step began before the pipeline was retried.
     let settings = ProjectSettings::default();
     let progress = before.as_mut().unwrap();
-    let late = Look::backfill(&settings, WISHES, progress, UnixSeconds(110));
+    let late = Poll::backfill(&settings, READ_OPTIONS, progress, UnixSeconds(110));
     let (_, _, feed, next) = details(late, &[ended], UnixSeconds(110));
     let read = BackfillRead {
         pipelines: feed.pipelines,
@@ -151,14 +151,14 @@ fn what_the_backfill_did_while_the_change_feed_read_is_kept() {
     let ended = pipeline(1, 10).runs(20).ends("success", 60);
     let ended = ended.with_jobs([job(21, "build", 10).runs(20).ends("success", 60)]);
     let mut state = None;
-    look(&mut state, std::slice::from_ref(&ended), 100);
+    poll(&mut state, std::slice::from_ref(&ended), 100);
     let before = state.clone();
     backfill(&mut state, std::slice::from_ref(&ended), 105);
     let progress = state.as_mut().unwrap();
     assert!(!progress.followed[&PipelineId(1)].details_due);
     // A poll that began before the backfill ended.
     let (settings, now) = (ProjectSettings::default(), UnixSeconds(106));
-    let mut late = Look::begin(&settings, WISHES, before.as_ref(), now);
+    let mut late = Poll::begin(&settings, READ_OPTIONS, before.as_ref(), now);
     late.changes(Vec::new(), now);
     let (feed, next) = late.end();
     assert!(next.followed[&PipelineId(1)].details_due);
@@ -181,23 +181,23 @@ fn what_the_backfill_did_while_the_change_feed_read_is_kept() {
 fn what_ended_in_the_second_of_the_first_poll_is_history_until_the_pipeline_moves() {
     let ended = pipeline(1, 10).runs(20).ends("failed", 100);
     let mut state = None;
-    let (_, _, feed) = look(&mut state, std::slice::from_ref(&ended), 100);
+    let (_, _, feed) = poll(&mut state, std::slice::from_ref(&ended), 100);
     assert_eq!(feed.pipelines[0].floor, None);
     let (_, _, feed) = backfill(&mut state, std::slice::from_ref(&ended), 100);
     assert!(!feed.pipelines[0].counts(UnixSeconds(100)), "{feed:?}");
     assert!(feed.pipelines[0].counts(UnixSeconds(101)), "{feed:?}");
     let again = ended.is_retried(100);
-    let (_, _, feed) = look(&mut state, &[again], 101);
+    let (_, _, feed) = poll(&mut state, &[again], 101);
     assert!(feed.pipelines[0].counts(UnixSeconds(100)), "{feed:?}");
 }
 
-/// A tracked project that was looked at before, or not.
+/// A tracked project that was polled before, or not.
 fn target(id: u64, is_new: bool) -> Target {
     let mut memory = ProjectMemory::default();
     if !is_new {
         let settings = ProjectSettings::default();
-        let look = Look::begin(&settings, WISHES, None, UnixSeconds(100));
-        memory.feed = Some(look.end().1);
+        let poll = Poll::begin(&settings, READ_OPTIONS, None, UnixSeconds(100));
+        memory.feed = Some(poll.end().1);
     }
     Target {
         tracking: id,
@@ -220,7 +220,7 @@ fn target(id: u64, is_new: bool) -> Target {
     }
 }
 
-/// Looks at projects 1 to 3 of a server that answers so: how each was read.
+/// Polls projects 1 to 3 of a server that answers so: how each was read.
 async fn read_all(
     use_graphql: bool,
     answer: impl Fn(&Request, usize) -> Reply + Send + Sync + 'static,

@@ -1,7 +1,7 @@
 //! What started which downstream pipeline, learned from the upstream side.
 //!
-//! GraphQL tells a downstream pipeline's upstream; REST tells only a bridge's downstream. What
-//! was read of upstream pipelines is kept here for the projects that the downstream ones run in.
+//! GraphQL returns a downstream pipeline's upstream; REST only a bridge's downstream. What was read
+//! of upstream pipelines is kept here for the projects that the downstream ones run in.
 
 use super::{Place, Started, lock};
 use crate::gitlab::model::{Pipeline, Upstream};
@@ -9,8 +9,8 @@ use crate::types::{PipelineId, Text};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-/// How many are kept: a downstream pipeline may be retried, or wait for somebody, for days. The
-/// oldest, which have the lowest ids, go first.
+/// How many are kept: a downstream pipeline may be retried, or wait for a manual action, for days.
+/// The oldest, which have the lowest ids, are dropped first.
 const KEPT: usize = 20_000;
 
 /// What started which pipeline.

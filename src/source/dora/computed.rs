@@ -1,5 +1,5 @@
-//! What DORA figures are reckoned from, of one project: each successful deployment of the period is
-//! read once, and so is what it shipped.
+//! The input of a project's computed DORA figures: each successful deployment of the period is read
+//! once, and so is what it shipped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,32 +18,32 @@ use crate::memory::dora::computed::Period;
 use crate::memory::dora::{DoraMemory, DoraProgress, tiers_of};
 use crate::types::ProjectId;
 
-/// What ended or changed this long before the last look is read again: it shows after its
+/// What ended or changed this long before the last poll is read again: it shows after its
 /// transaction, with times from before.
 const OVERLAP: Duration = Duration::from_secs(300);
-/// How often a project is looked at though no pipeline moved, and all its incidents are read again.
-const FULL_LOOK: Duration = Duration::from_secs(24 * 3600);
+/// How often a project is polled though no pipeline moved, and all its incidents are read again.
+const FULL_POLL_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 /// Environments that are asked for one by one; of more, the list is read.
 const SINGLY: usize = 10;
-/// Deployments of one project whose merge requests one look asks for; others have their turn at the
+/// Deployments of one project whose merge requests one poll asks for; others have their turn at the
 /// next.
 const SHIPPED_AT_ONCE: usize = 100;
-/// Calls of one project that run side by side.
+/// Calls of one project that run concurrently.
 const CALLS_AT_ONCE: usize = 4;
 
-/// What one look brought.
+/// What one poll brought.
 pub(super) struct Read {
     pub(super) memory: DoraMemory,
     pub(super) progress: DoraProgress,
     pub(super) problems: Vec<Problem>,
 }
 
-/// One look at one project.
-struct Look<'a> {
+/// One poll of one project.
+struct Poll<'a> {
     gitlab: &'a GitLab,
     target: &'a Target,
     now: UnixSeconds,
-    /// GitLab's own time before the look.
+    /// GitLab's own time before the poll.
     clock: UnixSeconds,
     period: Period,
     read: Read,
@@ -56,13 +56,13 @@ pub(super) async fn read(
     tiers: &BTreeSet<DeploymentTier>,
     now: UnixSeconds,
 ) -> Result<Read, SourceError> {
-    let (memory, progress) = (&target.memory.dora, &target.memory.dora_state);
+    let (memory, progress) = (&target.memory.dora, &target.memory.dora_progress);
     let (memory, progress) = match memory.tiers() == tiers {
         true => (memory.clone(), progress.clone()),
         // The settings are others, or nothing was read yet.
         false => (DoraMemory::new(tiers.clone()), DoraProgress::default()),
     };
-    let mut look = Look {
+    let mut poll = Poll {
         gitlab,
         target,
         now,
@@ -74,26 +74,26 @@ pub(super) async fn read(
             problems: Vec::new(),
         },
     };
-    look.read.memory.forget(look.period);
-    if look.is_due() {
-        look.deployments().await?;
+    poll.read.memory.forget(poll.period);
+    if poll.is_due() {
+        poll.deployments().await?;
     }
-    look.shipped().await;
-    look.incidents().await;
-    Ok(look.read)
+    poll.shipped().await;
+    poll.incidents().await;
+    Ok(poll.read)
 }
 
-impl Look<'_> {
+impl Poll<'_> {
     fn id(&self) -> ProjectId {
         self.target.id()
     }
 
     fn is_full(&self) -> bool {
         let progress = &self.read.progress;
-        progress.read_at.is_none() || self.now.since(progress.full_at) >= FULL_LOOK
+        progress.read_at.is_none() || self.now.since(progress.full_at) >= FULL_POLL_INTERVAL
     }
 
-    /// Whether deployments may have been made since the last look.
+    /// Whether deployments may have been made since the last poll.
     fn is_due(&self) -> bool {
         let progress = &self.read.progress;
         let moved = pipelines(&self.target.memory)
@@ -111,7 +111,7 @@ impl Look<'_> {
         last.map_or(start, |last| last.minus(OVERLAP).max(start))
     }
 
-    /// Reads environments, where they are unknown or a full look is due, and deployments.
+    /// Reads environments, where they are unknown or a full poll is due, and deployments.
     async fn deployments(&mut self) -> Result<(), SourceError> {
         let (id, is_full) = (self.id(), self.is_full());
         let mut places = self.read.memory.environments().clone();
@@ -134,7 +134,7 @@ impl Look<'_> {
         memory.deployed(&deployments, self.period);
         let last = deployments.last().and_then(|last| last.finished_at);
         let progress = &mut self.read.progress;
-        // Of a list that was cut off the rest is read at the next look.
+        // Of a list that was cut off the rest is read at the next poll.
         progress.read_at = match (is_whole, last) {
             (false, Some(last)) => Some(last),
             _ => Some(self.clock),
@@ -167,7 +167,7 @@ impl Look<'_> {
         for read in side_by_side(CALLS_AT_ONCE, calls.collect()).await {
             match read {
                 Ok(environment) => found.push(environment),
-                Err(error) if error.means_gone() => {}
+                Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -186,7 +186,7 @@ impl Look<'_> {
             for (deployment, read) in some.iter().zip(reads) {
                 match read {
                     Ok(merged) => self.read.memory.shipped(*deployment, &merged, self.clock),
-                    Err(error) if error.means_gone() => self.read.memory.deleted(*deployment),
+                    Err(error) if error.is_not_found() => self.read.memory.deleted(*deployment),
                     // The others would be answered alike; lead times are not for this token.
                     Err(error) if error.is_forbidden() => return,
                     Err(error) => {
@@ -209,7 +209,7 @@ impl Look<'_> {
         let progress = &self.read.progress;
         let last = progress
             .incidents_at
-            .filter(|_| self.now.since(progress.all_incidents_at) < FULL_LOOK);
+            .filter(|_| self.now.since(progress.all_incidents_at) < FULL_POLL_INTERVAL);
         match self.gitlab.incidents(self.id(), self.since(last)).await {
             Ok(page) => {
                 let incidents = self.kept(page);
@@ -220,7 +220,7 @@ impl Look<'_> {
                 }
             }
             // Issues are off, or not for this token.
-            Err(error) if error.is_forbidden() || error.means_gone() => {
+            Err(error) if error.is_forbidden() || error.is_not_found() => {
                 self.read.memory.without_incidents();
                 self.read.progress.incidents_at = None;
             }

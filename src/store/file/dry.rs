@@ -12,8 +12,8 @@ use redb::{BackendError, StorageBackend};
 /// Bytes that are kept together.
 const PAGE: usize = 4096;
 
-/// A file, with what was written "to it" beside it. Opening a database that was not closed in
-/// order writes; one that then proves to be damaged shall be as it was.
+/// A file, with what was written "to it" in memory. Opening a database that was not closed in
+/// order writes; one that then proves to be damaged has to stay as it was.
 #[derive(Debug)]
 pub(super) struct DryRun {
     file: FileBackend,

@@ -1,14 +1,14 @@
 //! What is in the file, and in which format.
 //!
 //! - `meta`: under `format` the format's version, under `state` whose the file is, the latest time
-//!   that a commit told, and a digest of the two other tables;
+//!   of a commit, and a digest of the two other tables;
 //! - `memories`: what is remembered of each project, by project and part, so that only parts that
 //!   changed are written;
 //! - `rows`: counters and histograms that have counted, by project, name and label values.
 //!
 //! Each value is a record ([`super::record`]): a checksum that covers its key, the version of its
 //! content, and that in postcard's format. Later formats keep the record `format` as it is, so that
-//! any version can tell which one a file has.
+//! any version can recognize a file's format.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -63,7 +63,7 @@ pub(super) enum Error {
     /// It holds the state of another GitLab.
     #[error("it holds the state of {0}")]
     OtherInstance(String),
-    /// Something in it makes no sense.
+    /// Something in it is invalid.
     #[error("{0}")]
     Damaged(String),
 }
@@ -98,13 +98,13 @@ pub(super) struct Begun {
     pub(super) accepted: Option<String>,
 }
 
-/// Memories that stand in the file exactly so.
+/// Memories that are in the file unchanged.
 pub(super) type Committed = HashMap<ProjectId, Arc<ProjectMemory>>;
 
 /// Bytes of records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bytes {
-    /// Encoded, to be compared with what stands in the file.
+    /// Encoded, to be compared with what is in the file.
     pub encoded: u64,
     /// Handed to the database, because they differ.
     pub written: u64,
@@ -120,21 +120,21 @@ pub(super) struct Loaded {
 /// What an earlier version wrote, and what becomes of it.
 #[derive(Debug, Default)]
 pub(super) struct Outdated {
-    /// Parts that are written anew.
+    /// Parts that are written again.
     parts: Vec<(u64, &'static Part)>,
     /// Parts that are stored no more.
-    gone: Vec<(u64, Vec<u8>)>,
-    /// Rows by the key they stand under; `None` when they cannot go on.
+    removed: Vec<(u64, Vec<u8>)>,
+    /// Rows by their key; `None` when they cannot continue.
     rows: Vec<(u64, Vec<u8>, Option<RowRecord>)>,
 }
 
 impl Outdated {
     /// How many records that are.
     pub(super) fn len(&self) -> usize {
-        self.parts.len() + self.gone.len() + self.rows.len()
+        self.parts.len() + self.removed.len() + self.rows.len()
     }
 
-    /// Metrics with rows that cannot go on, and how many.
+    /// Metrics with rows that cannot continue, and how many.
     pub(super) fn dropped(&self) -> BTreeMap<String, usize> {
         let mut dropped = BTreeMap::new();
         for (_, key, row) in &self.rows {
@@ -298,7 +298,7 @@ fn read_by(database: &Database, steps: &Steps) -> Result<Loaded> {
         return Ok(Loaded::default());
     };
     let mut loaded = Loaded::default();
-    loaded.remembered.told = UnixSeconds(meta.told);
+    loaded.remembered.committed_at = UnixSeconds(meta.told);
     let memories = read_memories(&transaction, steps, &mut loaded)?;
     if memories != meta.memories {
         return Err(Error::Damaged("parts of projects are missing".to_owned()));
@@ -326,7 +326,7 @@ fn read_memories(
         let known = std::str::from_utf8(name).ok();
         let Some(part) = known.and_then(Part::by_name) else {
             if known.is_some_and(|name| steps.dropped.contains(&name)) {
-                loaded.outdated.gone.push((id, name.to_vec()));
+                loaded.outdated.removed.push((id, name.to_vec()));
                 continue;
             }
             return Err(Error::TooNew(format!("{what} is not known")));
@@ -444,7 +444,7 @@ impl<'a> Changing<'a> {
         })
     }
 
-    /// Writes a record unless it stands there already.
+    /// Writes a record unless it is there already.
     fn put(&mut self, project: u64, key: &[u8], version: u16, content: &[u8]) -> Result<()> {
         let record = seal((self.key)(project, key), version, content);
         self.bytes.encoded += record.len() as u64;
@@ -467,7 +467,7 @@ impl<'a> Changing<'a> {
         Ok(())
     }
 
-    /// Removes all that stands there of a project.
+    /// Removes all records of a project.
     fn remove_project(&mut self, id: u64) -> Result<()> {
         let (table, digest) = (&mut self.table, &mut *self.digest);
         let all = (id, &[][..])..(id.saturating_add(1), &[][..]);
@@ -519,10 +519,10 @@ fn change<T>(
     Ok((done, bytes))
 }
 
-/// Keeps a commit, whole. Of a memory in `committed` only parts that changed are looked at.
+/// Stores a whole commit. Of a memory in `committed` only parts that changed are compared.
 pub(super) fn write(database: &Database, commit: &Commit, committed: &Committed) -> Result<Bytes> {
     let ((), bytes) = change(database, |transaction, meta, bytes| {
-        meta.told = commit.told.0.max(meta.told);
+        meta.told = commit.committed_at.0.max(meta.told);
         let mut memories = Changing::memories(transaction, meta, bytes)?;
         for (id, memory) in &commit.projects {
             let Some(memory) = memory else {
@@ -578,7 +578,7 @@ fn rewrite_by(database: &Database, loaded: &Loaded, steps: &Steps) -> Result<()>
                 memories.put_part(*id, part, memory)?;
             }
         }
-        for (id, name) in &outdated.gone {
+        for (id, name) in &outdated.removed {
             memories.remove(*id, name)?;
         }
         drop(memories);

@@ -44,7 +44,7 @@ const COMPACT_BYTES: u64 = 16 * 1024 * 1024;
 pub struct FileSettings {
     /// `state.path`.
     pub path: PathBuf,
-    /// Puts a file that is there aside and starts anew (`--state-reset`).
+    /// Puts an existing file aside and starts with an empty state (`--state-reset`).
     pub reset: bool,
     /// How long a file that another process holds is waited for.
     pub patience: Duration,
@@ -58,7 +58,7 @@ pub struct FileSettings {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Opening {
     /// Another process holds it.
-    #[error("state.path: {path} is held by {owner}; waiting up to {patience:?} for its end")]
+    #[error("state.path: {path} is held by {owner}; waiting up to {patience:?} for it to end")]
     Waiting {
         /// The file.
         path: PathBuf,
@@ -84,7 +84,7 @@ pub enum Opening {
     /// An earlier version wrote some of it.
     #[error("state.path: upgraded {0} records of an earlier version")]
     Upgraded(usize),
-    /// Series that an earlier version counted cannot go on.
+    /// Series that an earlier version counted cannot continue.
     #[error(
         "state.path: {series} series of {metric} reset: they have no equivalent in this version"
     )]
@@ -161,24 +161,24 @@ pub enum OpenError {
 /// State in a file.
 #[derive(Debug)]
 pub struct FileStore {
-    shared: Arc<Shared>,
+    shared: Arc<SharedFile>,
     instance_id: String,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct SharedFile {
     path: PathBuf,
     identity: Identity,
-    state: Mutex<State>,
+    state: Mutex<OpenState>,
 }
 
 #[derive(Debug)]
-struct State {
-    /// None after an error of the disk: the database wants to be opened anew then.
+struct OpenState {
+    /// None after a disk error: the database has to be opened again then.
     database: Option<Database>,
-    /// What was read when it was opened, for whoever asks first.
+    /// What was read when it was opened, for the first caller.
     remembered: Option<Remembered>,
-    /// The memories that stand in the file exactly so: what changed since is known without
+    /// The memories that are in the file unchanged: what changed since is known without
     /// encoding it.
     committed: Committed,
     bytes: Bytes,
@@ -186,36 +186,36 @@ struct State {
 }
 
 impl FileStore {
-    /// Opens the file, or makes one. `tell` hears what is worth a message meanwhile.
+    /// Opens the file, or creates one. `notify` gets what is worth a message meanwhile.
     ///
     /// # Errors
     /// When it cannot be used; a file that is there is left as it was.
     pub fn open(
         settings: &FileSettings,
         clock: &Clock,
-        mut tell: impl FnMut(Opening),
+        mut notify: impl FnMut(Opening),
     ) -> Result<Self, OpenError> {
         let path = &settings.path;
         if settings.reset
             && let Some(aside) = put_aside(path, clock)?
         {
-            tell(Opening::PutAside(aside));
+            notify(Opening::PutAside(aside));
         }
         let identity = Identity {
             gitlab: address(&settings.gitlab),
             accept: settings.accept_instance,
         };
-        let loaded = patiently(settings, &mut tell, || try_reading(path, &identity))?;
-        let database = patiently(settings, &mut tell, || open_database(path, &identity))?;
+        let loaded = patiently(settings, &mut notify, || try_reading(path, &identity))?;
+        let database = patiently(settings, &mut notify, || open_database(path, &identity))?;
         let (database, begun) = prepare(path, &identity, database, &loaded)?;
         Owner::this(clock).note(path);
-        report(&loaded, &begun, &identity, &mut tell);
+        report(&loaded, &begun, &identity, &mut notify);
         let remembered = loaded.remembered;
         Ok(Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(SharedFile {
                 path: path.clone(),
                 identity,
-                state: Mutex::new(State {
+                state: Mutex::new(OpenState {
                     database: Some(database),
                     committed: remembered.projects.iter().cloned().collect(),
                     remembered: Some(remembered),
@@ -245,15 +245,15 @@ impl FileStore {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl SharedFile {
+    fn lock(&self) -> MutexGuard<'_, OpenState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Works on the database; after an error of the disk it is opened anew the next time.
+    /// Works on the database; after a disk error it is opened again the next time.
     fn with<T>(
         &self,
-        state: &mut State,
+        state: &mut OpenState,
         work: impl FnOnce(&Database, &Committed) -> Result<T, format::Error>,
     ) -> Result<T, StoreError> {
         let unavailable = |error: &dyn std::fmt::Display| {
@@ -261,7 +261,7 @@ impl Shared {
         };
         let database = match state.database.take() {
             Some(database) => database,
-            // The file may be gone: then this one is new, and is to say its format, too.
+            // The file may have been removed: then this one is new, and needs its format, too.
             None => {
                 state.committed.clear();
                 open_database(&self.path, &self.identity)
@@ -355,21 +355,21 @@ fn put_aside(path: &Path, clock: &Clock) -> Result<Option<PathBuf>, OpenError> {
     Ok(Some(aside))
 }
 
-/// Tries until nobody else holds the file, or patience is at its end.
+/// Retries while another process holds the file, for at most the configured time.
 fn patiently<T>(
     settings: &FileSettings,
-    tell: &mut impl FnMut(Opening),
+    notify: &mut impl FnMut(Opening),
     mut open: impl FnMut() -> Result<T, OpenError>,
 ) -> Result<T, OpenError> {
     let start = Instant::now();
-    let mut told = false;
+    let mut reported = false;
     loop {
         match open() {
             Err(OpenError::Held { path, owner }) if start.elapsed() < settings.patience => {
-                if !told {
-                    told = true;
+                if !reported {
+                    reported = true;
                     let patience = settings.patience;
-                    tell(Opening::Waiting {
+                    notify(Opening::Waiting {
                         path,
                         owner,
                         patience,
@@ -394,18 +394,18 @@ fn address(url: &Url) -> String {
 }
 
 /// Reports what was done to a file while it was opened.
-fn report(loaded: &Loaded, begun: &Begun, identity: &Identity, tell: &mut impl FnMut(Opening)) {
+fn report(loaded: &Loaded, begun: &Begun, identity: &Identity, notify: &mut impl FnMut(Opening)) {
     if let Some(found) = &begun.accepted {
-        tell(Opening::Accepted {
+        notify(Opening::Accepted {
             found: found.clone(),
             given: identity.gitlab.clone(),
         });
     }
     if loaded.outdated.len() > 0 {
-        tell(Opening::Upgraded(loaded.outdated.len()));
+        notify(Opening::Upgraded(loaded.outdated.len()));
     }
     for (metric, series) in loaded.outdated.dropped() {
-        tell(Opening::Dropped { metric, series });
+        notify(Opening::Dropped { metric, series });
     }
 }
 

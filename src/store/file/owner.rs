@@ -1,4 +1,4 @@
-//! Who holds a state file: a note beside it, for whoever finds it held.
+//! The owner of a state file: a note next to it, for a process that finds it held.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ impl Owner {
             return;
         };
         if let Err(error) = fs::write(note_of(state), note) {
-            tracing::debug!(%error, "no note of who holds the state file");
+            tracing::debug!(%error, "cannot note the owner of the state file");
         }
     }
 

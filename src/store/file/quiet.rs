@@ -1,6 +1,6 @@
 //! Panics that are caught and become an error: nothing of them is printed.
 //!
-//! The database panics over pages that make no sense. What is wrong is said in a sentence of ours; a
+//! The database panics over invalid pages. What is wrong is said in a sentence of ours; a
 //! message and a backtrace from inside a library would only hide it.
 
 use std::cell::Cell;

@@ -1,4 +1,4 @@
-//! A record as it stands in the file: a checksum, the version of what is in it, and that.
+//! A record in the file: a checksum, the version of what is in it, and that.
 //!
 //! The checksum covers the key too, so that a record that is found under another key than it was
 //! written under is found out like one whose own bytes changed.
@@ -21,7 +21,7 @@ pub(super) struct Record<'a> {
     pub(super) content: &'a [u8],
 }
 
-/// What a record stands under: table, project (0 where it belongs to none), and the rest of the key.
+/// The key of a record: table, project (0 where it belongs to none), and the rest of the key.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Key<'a> {
     pub(super) table: &'static str,

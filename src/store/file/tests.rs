@@ -53,7 +53,7 @@ fn commit(total: f64) -> Commit {
             retiring: false,
             withdrawn: false,
         }],
-        told: NOW,
+        committed_at: NOW,
         ..Commit::default()
     }
 }
@@ -85,7 +85,7 @@ async fn what_was_committed_outlives_the_process_and_so_does_its_name() {
     let remembered = store.load().await.unwrap();
     assert_eq!(totals(&remembered), [&RecordedValue::Counter(5.0)]);
     assert_eq!(&*remembered.projects[0].1.path, "group/project");
-    assert_eq!(remembered.told, NOW);
+    assert_eq!(remembered.committed_at, NOW);
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn a_file_that_another_process_holds_is_waited_for_and_then_named() {
 }
 
 #[tokio::test]
-async fn a_reset_starts_anew_and_keeps_the_old_file() {
+async fn a_reset_starts_empty_and_keeps_the_old_file() {
     let (folder, path) = folder();
     let store = open(&path).unwrap();
     store.commit(commit(5.0)).await.unwrap();
@@ -164,8 +164,8 @@ fn samples() -> PathBuf {
 }
 
 /// A state file as version 1 wrote it is read by every later one. A version that adds an upgrade step
-/// adds a file of its own, made by `UPDATE_STATE=1 cargo test --lib store::`; those that are there are
-/// never made anew.
+/// adds a file of its own, made by `UPDATE_STATE=1 cargo test --lib store::`; existing ones are never
+/// made again.
 #[test]
 fn the_state_file_of_version_1_is_read_as_it_was_written() {
     let packed = samples().join("v1.redb.gz");
@@ -189,7 +189,7 @@ fn the_state_file_of_version_1_is_read_as_it_was_written() {
     let expected = sample::remembered();
     assert_eq!(found.projects, expected.projects);
     assert_eq!(found.rows, expected.rows);
-    assert_eq!(found.told, expected.told);
+    assert_eq!(found.committed_at, expected.committed_at);
 }
 
 /// A file with enough in it that damage can hit anything.
@@ -239,7 +239,7 @@ proptest! {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn after_an_error_of_the_disk_the_file_is_opened_anew() {
+async fn after_a_disk_error_the_file_is_opened_again() {
     let (_folder, path) = folder();
     let store = open(&path).unwrap();
     store.commit(commit(1.0)).await.unwrap();
@@ -419,7 +419,7 @@ fn of_single_flipped_bits_in_a_closed_file_each_is_found_or_harmless() {
                 let found = store.shared.load().unwrap();
                 assert_eq!(found.projects, whole.projects, "bit {bit}");
                 assert_eq!(found.rows, whole.rows, "bit {bit}");
-                assert_eq!(found.told, whole.told, "bit {bit}");
+                assert_eq!(found.committed_at, whole.committed_at, "bit {bit}");
                 equal += 1;
             }
             Err(error) => {
@@ -444,7 +444,7 @@ fn of_single_flipped_bits_in_a_closed_file_each_is_found_or_harmless() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_made_anew_after_an_error_can_be_opened_by_the_next_process() {
+async fn a_file_that_is_created_again_after_an_error_can_be_opened_by_the_next_process() {
     let (_folder, path) = folder();
     let store = open(&path).unwrap();
     store.commit(commit(1.0)).await.unwrap();

@@ -151,13 +151,16 @@ macro_rules! tuple {
 tuple!(A 0, B 1);
 tuple!(A 0, B 1, C 2);
 
-/// A stored struct with the fields of a type of the program.
+/// A stored struct with the fields of a type of the program. A field that was stored under another
+/// name first keeps that name in the recorded shape: `#[serde(rename = "…")]`.
 macro_rules! stored_struct {
-    ($(#[$doc:meta])* $name:ident of $type:ty { $($field:ident: $stored:ty),* $(,)? }) => {
+    ($(#[$doc:meta])* $name:ident of $type:ty {
+        $($(#[$attribute:meta])* $field:ident: $stored:ty),* $(,)?
+    }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
         pub(crate) struct $name {
-            $($field: $stored),*
+            $($(#[$attribute])* $field: $stored),*
         }
 
         impl $crate::store::stored::keep::Keep for $type {

@@ -9,7 +9,7 @@ pub(in crate::store) struct Meta {
     pub(in crate::store) instance: String,
     /// The GitLab whose ids are in it.
     pub(in crate::store) gitlab: String,
-    /// The latest time that a commit told, in seconds since the Unix epoch.
+    /// The latest time of a commit, in seconds since the Unix epoch.
     pub(in crate::store) told: i64,
     pub(in crate::store) memories: Digest,
     pub(in crate::store) rows: Digest,
@@ -30,7 +30,7 @@ impl Digest {
         self.sum = self.sum.wrapping_add(checksum);
     }
 
-    /// A record is taken away.
+    /// A record is removed.
     pub(in crate::store) const fn remove(&mut self, checksum: u64) {
         self.records = self.records.wrapping_sub(1);
         self.sum = self.sum.wrapping_sub(checksum);

@@ -85,15 +85,25 @@ pub(super) struct Part {
     shape: fn() -> String,
 }
 
+/// A part is called as its field, unless it was stored under another name first.
+macro_rules! part_name {
+    ($field:ident) => {
+        stringify!($field)
+    };
+    ($field:ident $name:literal) => {
+        $name
+    };
+}
+
 macro_rules! parts {
-    ($($name:ident: $stored:ty $([$($enum:ty),*])?),* $(,)?) => {
+    ($($field:ident $(= $name:literal)?: $stored:ty $([$($enum:ty),*])?),* $(,)?) => {
         /// Every part.
         pub(super) static PARTS: &[Part] = &[$(Part {
-            name: stringify!($name),
-            is_same: |one, other| one.$name == other.$name,
-            encode: |memory| encode::<$stored>(&memory.$name.to_stored()),
+            name: part_name!($field $($name)?),
+            is_same: |one, other| one.$field == other.$field,
+            encode: |memory| encode::<$stored>(&memory.$field.to_stored()),
             decode: |bytes, memory| {
-                memory.$name = Keep::from_stored(decode::<$stored>(bytes)?)?;
+                memory.$field = Keep::from_stored(decode::<$stored>(bytes)?)?;
                 Ok(())
             },
             #[cfg(test)]
@@ -102,7 +112,7 @@ macro_rules! parts {
 
         // Whatever is remembered is a part: what is missing here does not compile.
         const _: fn(&ProjectMemory) = |memory| {
-            let ProjectMemory { $($name: _),* } = memory;
+            let ProjectMemory { $($field: _),* } = memory;
         };
     };
 }
@@ -115,7 +125,7 @@ parts! {
     ],
     refs: StoredRefsState [StoredRefKind],
     refs_seen: StoredRefsSeen,
-    gone: Map<Text, i64>,
+    removed_refs = "gone": Map<Text, i64>,
     source_branches: Map<Text, Map<u64, i64>>,
     parents: Map<StoredStarted, StoredParent>,
     pipelines: StoredPipelines [StoredRefKind],
@@ -123,12 +133,12 @@ parts! {
     child_pipelines: StoredChildPipelines [StoredRefKind],
     test_reports: StoredTestReports [StoredRefKind],
     variables: StoredVariables [StoredRefKind],
-    environments_state: StoredEnvironmentsState,
+    environments_progress = "environments_state": StoredEnvironmentsState,
     environments: StoredEnvironments [StoredDeploymentEvent],
-    merge_requests_state: StoredMergeRequestsState,
+    merge_requests_progress = "merge_requests_state": StoredMergeRequestsState,
     merge_requests: StoredMergeRequests [StoredPhase],
     code_review: StoredNames,
-    dora_state: StoredDoraState,
+    dora_progress = "dora_state": StoredDoraState,
     dora: StoredDora [StoredTier, StoredShipped],
     repository: StoredRepository,
     repository_parts: StoredRepositoryParts,

@@ -90,7 +90,8 @@ stored_struct! {
         newest: i64,
         details_due: bool,
         labels_read_at: Option<i64>,
-        upstream_looks: u8,
+        #[serde(rename = "upstream_looks")]
+        upstream_polls: u8,
     }
 }
 
@@ -103,7 +104,8 @@ stored_struct! {
         depth: StoredDepth,
         first_seen: i64,
         watermark: i64,
-        looked_at: i64,
+        #[serde(rename = "looked_at")]
+        polled_at: i64,
         followed: Map<u64, StoredFollowed>,
     }
 }

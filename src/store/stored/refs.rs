@@ -1,11 +1,11 @@
-//! Refs: which exist, which are gone, which started something elsewhere.
+//! Refs: which exist, which were removed, which started something elsewhere.
 
 use super::keep::{Map, stored_as, stored_enum, stored_struct};
 use crate::gitlab::model::RefKind;
-use crate::memory::gone::{Gone, SourceBranches};
 use crate::memory::parents::{Parent, Parents, Started};
 use crate::memory::ref_listing::RefsProgress;
 use crate::memory::refs::{Listing, RefName, RefsSeen};
+use crate::memory::removed_refs::{RemovedRefs, SourceBranches};
 use crate::types::Text;
 
 stored_enum! {
@@ -37,7 +37,7 @@ stored_struct! {
     }
 }
 
-stored_as!(Gone: Map<Text, i64>);
+stored_as!(RemovedRefs: Map<Text, i64>);
 stored_as!(SourceBranches: Map<Text, Map<u64, i64>>);
 
 stored_struct! {

@@ -9,7 +9,7 @@ use crate::clock::UnixSeconds;
 use crate::series::{RecordedValue, RowRecord};
 use crate::types::ProjectId;
 
-/// A series; its project stands in its key.
+/// A series; its project is part of its key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(in crate::store) struct Row {
     pub(in crate::store) name: Cow<'static, str>,

@@ -133,7 +133,7 @@ fn stored_types_have_the_shape_of_their_version() {
             Ok(known) if known == shape => {}
             Ok(known) => wrong.push(format!(
                 "what is stored as {name:?} has changed, and files in use hold version {version}:\n{}\n  \
-                 Keep the type of version {version} beside the new one, append the step from the one to \
+                 Keep the type of version {version} next to the new one, append the step from the one to \
                  the other to STEPS in src/store/upgrade.rs, which makes it version {}, and record its \
                  shape with UPDATE_STATE=1 cargo test --lib store::",
                 difference(&known, &shape),

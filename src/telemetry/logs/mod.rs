@@ -19,7 +19,7 @@ use tracing_subscriber::registry::LookupSpan;
 use super::otlp::{ClientError, CountExports, OtlpTarget};
 use super::secrets::Secrets;
 
-/// How messages look on standard error.
+/// The format of messages on standard error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// A line for people.
@@ -34,7 +34,7 @@ pub enum LogFormat {
 pub struct LogSettings {
     /// The least severe level that is shown.
     pub level: Level,
-    /// How it looks.
+    /// Its format.
     pub format: LogFormat,
     /// Where messages go over OTLP; standard error gets them in any case.
     pub otlp: Option<OtlpTarget>,

@@ -106,7 +106,7 @@ pub struct OtlpTarget {
     pub timeout: Duration,
     /// Whether requests are compressed with gzip.
     pub gzip: bool,
-    /// PEM file with certificates that are trusted beside the system's.
+    /// PEM file with certificates that are trusted besides the system's.
     pub ca_cert_path: Option<PathBuf>,
 }
 

@@ -1,6 +1,6 @@
 //! Exemplars: for a duration, the trace that it was measured in.
 //!
-//! opentelemetry-rust records none. So the last value of each bucket is kept here, beside the
+//! opentelemetry-rust records none. So the last value of each bucket is kept here, next to the
 //! instrument, with the span that was current. Spans that are not recorded leave nothing: their
 //! ids lead nowhere.
 

@@ -125,7 +125,7 @@ impl Meters {
         }
     }
 
-    /// A counter whose totals are somebody else's.
+    /// A counter whose totals are computed elsewhere.
     pub(super) fn total<L: Labels>(&self, entry: &'static catalogue::Counter<L>) -> Total<L> {
         let desc = &entry.desc;
         let values = Arc::<Values>::default();
@@ -233,8 +233,8 @@ impl<L: Labels> Histogram<L> {
     }
 }
 
-/// A gauge of this process. What is not set, or no longer, is not shown: an instrument that
-/// records would show it for ever.
+/// A gauge of this process. What is not set, or no longer, is not shown: an instrument that records
+/// would show it permanently.
 pub(super) struct Gauge<L> {
     labels: PhantomData<fn(L)>,
     values: Arc<Values>,

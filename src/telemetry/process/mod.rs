@@ -243,7 +243,7 @@ impl OwnMetrics {
         self.gitlab_tier.set(NoLabels {}, value);
     }
 
-    /// Whether a collector is at work.
+    /// Whether a collector is enabled.
     pub fn collector_enabled(&self, collector: &str, enabled: bool) {
         let value = f64::from(u8::from(enabled));
         self.runs.enabled.set(of(collector), value);

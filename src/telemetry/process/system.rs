@@ -6,7 +6,7 @@ use std::fs;
 /// same 100, whatever the kernel's own rate.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// The figures of the standard `process_*` metrics; `None` where the system does not tell.
+/// The figures of the standard `process_*` metrics; `None` where the system does not report them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Usage {
     /// User and system CPU time, in seconds.
@@ -28,7 +28,7 @@ pub(super) struct Usage {
 impl Usage {
     /// Reads the figures as they are now.
     pub(super) fn now() -> Self {
-        // Elsewhere anybody may have made files of these names.
+        // Elsewhere files of these names may be anything.
         if !cfg!(target_os = "linux") {
             return Self::default();
         }
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn this_process_is_told_whole() {
+    fn this_process_is_reported_whole() {
         let usage = Usage::now();
         assert!(usage.resident_bytes.is_some_and(|bytes| bytes > 100_000.0));
         assert!(usage.virtual_bytes >= usage.resident_bytes);

@@ -117,7 +117,7 @@ impl OwnMetrics {
 }
 
 #[test]
-fn what_is_no_longer_so_is_gone_at_the_next_look() {
+fn what_is_no_longer_so_is_removed_at_the_next_scrape() {
     let own = own();
     own.gitlab_info("18.5.0", "enterprise", "https://gitlab.example.com");
     own.token_expiry(Some(UnixSeconds(1_800_000_000)));
@@ -139,7 +139,7 @@ fn what_is_no_longer_so_is_gone_at_the_next_look() {
 }
 
 #[test]
-fn runs_projects_and_store_are_told() {
+fn runs_projects_and_store_are_reported() {
     let own = own();
     own.projects(0, 0);
     assert_eq!(samples(&own)["age_initial_sync_progress_ratio"], 1.0);
@@ -204,7 +204,7 @@ fn every_built_metric_of_the_exporter_has_an_instrument() {
     own.store(true);
     let gathered = own.gather();
     let names: Vec<&str> = gathered.iter().map(|family| family.name()).collect();
-    // They tell of the table's series, and it has none.
+    // They describe the table's series, and it has none.
     let of_table = [
         exporter::SERIES.desc.name,
         exporter::SERIES_OVERFLOW.desc.name,
@@ -276,7 +276,7 @@ fn series_of_the_table_are_counted_by_metric() {
     use crate::types::ProjectId;
 
     let own = own();
-    let births = (0..12).map(|i| {
+    let initializations = (0..12).map(|i| {
         pipelines::RUN_COUNT.series(RefSourceLabels {
             kind: "branch".into(),
             project: "group/project".into(),
@@ -285,7 +285,7 @@ fn series_of_the_table_are_counted_by_metric() {
         })
     });
     let update = Update {
-        births: births.map(|key| (ProjectId(1), key)).collect(),
+        initializations: initializations.map(|key| (ProjectId(1), key)).collect(),
         ..Update::default()
     };
     own.table.apply(update, UnixSeconds(1_800_000_000));

@@ -248,7 +248,7 @@ async fn when_the_last_commit_is_no_more_counting_begins_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_default_branch_begins_anew() {
+async fn another_default_branch_begins_again() {
     let mut rig = Make::new(on).begin(|_, _| {}).await;
     let app = rig.app;
     commit(&rig.gitlab, app, &ada(2));

@@ -90,9 +90,7 @@ async fn a_port_that_is_taken_ends_it_with_1_and_a_sentence() {
     assert_eq!(program.ended().await.code(), Some(1));
     let said = program.stderr();
     assert!(
-        said.contains(&format!(
-            "server.listen_address: {address} cannot be listened on"
-        )),
+        said.contains(&format!("server.listen_address: {address}: cannot bind")),
         "{said}"
     );
     assert!(

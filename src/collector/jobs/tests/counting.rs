@@ -16,11 +16,11 @@ fn a_run_is_counted_when_it_ends() {
     let mut project = watched();
     let run = pipeline(1, 1010).runs(1011);
     let unit = job(11, "unit", 1010).runs(1014);
-    project.look(1020, [run.clone().with_jobs([unit.clone()])]);
+    project.poll(1020, [run.clone().with_jobs([unit.clone()])]);
     assert_eq!(project.totals().len(), 0);
 
     let unit = unit.succeeds(1044);
-    project.look(1050, [run.ends(Success, 1045).with_jobs([unit])]);
+    project.poll(1050, [run.ends(Success, 1045).with_jobs([unit])]);
     let totals: Vec<_> = project.totals().into_iter().collect();
     let place = r#"project="group/project",ref="main""#;
     let line = |text: &str, value| (text.replace("PLACE", place), value);
@@ -56,12 +56,12 @@ fn a_retried_job_is_a_run_a_failure_a_retry_and_a_flake_each_once() {
     let first = job(11, "unit", 1010)
         .runs(1014)
         .fails("script_failure", 1020);
-    project.look(1025, [run.clone().with_jobs([first.clone()])]);
+    project.poll(1025, [run.clone().with_jobs([first.clone()])]);
     assert_eq!(project.total(&RETRIES, ANY), 0.0);
 
     let first = first.replaced();
     let second = job(12, "unit", 1030).runs(1031);
-    project.look(
+    project.poll(
         1035,
         [run.clone().with_jobs([second.clone(), first.clone()])],
     );
@@ -71,7 +71,7 @@ fn a_retried_job_is_a_run_a_failure_a_retry_and_a_flake_each_once() {
     let jobs = [second.succeeds(1040), first];
     let ended = run.ends(Success, 1041).with_jobs(jobs);
     for now in [1045, 1050, 1055] {
-        project.look(now, [&ended]);
+        project.poll(now, [&ended]);
     }
     assert_eq!(project.total(&RUN_COUNT, ANY), 2.0);
     assert_eq!(project.observed(&DURATION, &[("status", "failed")]), [6.0]);
@@ -93,7 +93,7 @@ fn retried_twice_then_good_is_two_retries_and_two_flakes() {
     });
     let third = job(13, "unit", 1030).runs(1031).succeeds(1040);
     let run = pipeline(1, 1010).runs(1011).ends(Success, 1041);
-    project.look(1045, [run.with_jobs([third, second, first])]);
+    project.poll(1045, [run.with_jobs([third, second, first])]);
     assert_eq!(project.total(&RETRIES, ANY), 2.0);
     assert_eq!(project.total(&FLAKY, ANY), 2.0);
     assert_eq!(project.total(&RUN_COUNT, ANY), 3.0);
@@ -134,7 +134,7 @@ fn only_a_failed_and_retried_job_with_a_newer_success_is_flaky() {
     for (case, old) in cases {
         let mut project = watched();
         let newer = job(12, "unit", 1030).runs(1031).succeeds(1040);
-        project.look(1050, [pipeline(1, 1010).runs(1011).with_jobs([newer, old])]);
+        project.poll(1050, [pipeline(1, 1010).runs(1011).with_jobs([newer, old])]);
         assert_eq!(project.total(&FLAKY, ANY), 0.0, "{case}");
     }
 }
@@ -149,7 +149,7 @@ fn the_same_name_in_another_pipeline_is_no_retry_and_no_flake() {
     let good = job(12, "unit", 1030).runs(1031).succeeds(1040);
     let first = pipeline(1, 1010).runs(1011).with_jobs([failed]);
     let second = pipeline(2, 1029).runs(1030).with_jobs([good]);
-    project.look(1050, [first, second]);
+    project.poll(1050, [first, second]);
     assert_eq!(project.total(&RETRIES, ANY), 0.0);
     assert_eq!(project.total(&FLAKY, ANY), 0.0);
 }
@@ -162,17 +162,17 @@ fn a_retry_days_later_counts_the_new_job_and_nothing_of_before() {
     let unit = job(11, "unit", 1010)
         .runs(1014)
         .fails("script_failure", 1025);
-    project.look(1040, [run.clone().with_jobs([unit.clone(), lint.clone()])]);
-    project.look(DAY, [pipeline(2, DAY - 10).with_jobs([])]);
+    project.poll(1040, [run.clone().with_jobs([unit.clone(), lint.clone()])]);
+    project.poll(DAY, [pipeline(2, DAY - 10).with_jobs([])]);
     assert!(!project.memory.claims.contains_key(&PipelineId(1)));
 
     let again = run.is_retried(3 * DAY);
     let unit = unit.replaced();
     let retry = job(12, "unit", 3 * DAY).runs(3 * DAY + 5);
     let jobs = [retry.clone(), unit.clone(), lint.clone()];
-    project.look(3 * DAY + 10, [again.clone().with_jobs(jobs)]);
+    project.poll(3 * DAY + 10, [again.clone().with_jobs(jobs)]);
     let jobs = [retry.succeeds(3 * DAY + 65), unit, lint];
-    project.look(
+    project.poll(
         3 * DAY + 70,
         [again.ends(Success, 3 * DAY + 66).with_jobs(jobs)],
     );
@@ -193,20 +193,20 @@ fn blocked_on_a_manual_job_for_days_then_played() {
     let blocked = pipeline(1, 1010).runs(1011).turns(Manual, 1030);
     let build = job(10, "build", 1010).runs(1012).succeeds(1029);
     let deploy = job(11, "deploy", 1010).turns(Manual);
-    project.look(
+    project.poll(
         1040,
         [blocked.clone().with_jobs([deploy.clone(), build.clone()])],
     );
-    project.look(DAY, [pipeline(2, DAY - 10).with_jobs([])]);
+    project.poll(DAY, [pipeline(2, DAY - 10).with_jobs([])]);
 
     let played = blocked.runs(3 * DAY);
     let deploy = deploy.runs(3 * DAY + 1);
-    project.look(
+    project.poll(
         3 * DAY + 10,
         [played.clone().with_jobs([deploy.clone(), build.clone()])],
     );
     let jobs = [deploy.succeeds(3 * DAY + 20), build];
-    project.look(
+    project.poll(
         3 * DAY + 30,
         [played.ends(Success, 3 * DAY + 21).with_jobs(jobs)],
     );
@@ -223,7 +223,7 @@ fn skipped_manual_and_never_started_jobs_are_no_runs() {
         job(13, "canceled", 1010).ends(Canceled, 1020),
         job(14, "stuck", 1010).fails("stuck_or_timeout_failure", 1020),
     ];
-    project.look(1030, [pipeline(1, 1010).ends(Failed, 1021).with_jobs(jobs)]);
+    project.poll(1030, [pipeline(1, 1010).ends(Failed, 1021).with_jobs(jobs)]);
     assert_eq!(project.total(&RUN_COUNT, ANY), 0.0);
     assert_eq!(project.observed(&DURATION, ANY), NONE);
     assert_eq!(project.observed(&QUEUED_DURATION, ANY), NONE);
@@ -245,7 +245,7 @@ fn null_duration_and_null_wait_are_not_observed() {
     let mut unit = job(11, "unit", 1010).runs(1014).succeeds(1020);
     unit.duration = None;
     unit.queued_duration = None;
-    project.look(
+    project.poll(
         1030,
         [pipeline(1, 1010).ends(Success, 1021).with_jobs([unit])],
     );
@@ -257,7 +257,7 @@ fn null_duration_and_null_wait_are_not_observed() {
 fn a_wait_of_zero_seconds_is_observed() {
     let mut project = watched();
     let unit = job(11, "unit", 1010).runs(1010).succeeds(1020);
-    project.look(
+    project.poll(
         1030,
         [pipeline(1, 1010).ends(Success, 1021).with_jobs([unit])],
     );
@@ -269,7 +269,7 @@ fn a_job_without_runner_ran_on_an_unknown_one() {
     let mut project = watched();
     let unit = job(11, "unit", 1010).runs(1014).succeeds(1020);
     let unit = unit.on_runner(Known::Nothing);
-    project.look(
+    project.poll(
         1030,
         [pipeline(1, 1010).ends(Success, 1021).with_jobs([unit])],
     );
@@ -286,15 +286,15 @@ fn a_hidden_runner_lets_the_event_wait_as_long_as_it_must() {
     let hidden = run
         .clone()
         .with_jobs([unit.clone().on_runner(Known::Hidden)]);
-    project.look(1030, [&hidden]);
+    project.poll(1030, [&hidden]);
     // Other pipelines move, and the watermark with them.
-    project.look(5000, [hidden, pipeline(2, 4990).with_jobs([])]);
+    project.poll(5000, [hidden, pipeline(2, 4990).with_jobs([])]);
     assert_eq!(project.totals().len(), 0);
 
     let unit = unit.on_runner(Known::Value(RunnerType::Group));
     let known = run.with_jobs([unit]);
     for now in [5010, 5020] {
-        project.look(now, [&known]);
+        project.poll(now, [&known]);
     }
     assert_eq!(
         project.observed(&DURATION, &[("runner_type", "group")]),
@@ -312,9 +312,9 @@ fn an_unread_reason_lets_the_failure_wait() {
         .fails("job_execution_timeout", 1020);
     let mut unread = known.clone();
     unread.failure_reason = Known::Unread;
-    project.look(1030, [run.clone().with_jobs([unread])]);
+    project.poll(1030, [run.clone().with_jobs([unread])]);
     assert_eq!(project.totals().len(), 0);
-    project.look(1040, [run.with_jobs([known])]);
+    project.poll(1040, [run.with_jobs([known])]);
     assert_eq!(
         project.total(&FAILURES, &[("failure_reason", "job_execution_timeout")]),
         1.0
@@ -332,7 +332,7 @@ fn without_runner_details_no_event_waits_for_them() {
     let unit = job(11, "unit", 1010).runs(1014).succeeds(1020);
     let lint = job(12, "lint", 1010).runs(1014).succeeds(1020);
     let jobs = [unit, lint.on_runner(Known::Hidden)];
-    project.look(
+    project.poll(
         1030,
         [pipeline(1, 1010).ends(Success, 1021).with_jobs(jobs)],
     );
@@ -346,9 +346,9 @@ fn without_runner_details_no_event_waits_for_them() {
 fn jobs_that_could_not_be_read_at_once_are_counted_when_they_are() {
     let mut project = watched();
     let run = pipeline(1, 1010).runs(1011);
-    project.look(1020, [&run]);
+    project.poll(1020, [&run]);
     let unit = job(11, "unit", 1010).runs(1014).succeeds(1020);
-    project.look(
+    project.poll(
         4000,
         [run.with_jobs([unit]), pipeline(2, 3990).with_jobs([])],
     );
@@ -356,7 +356,7 @@ fn jobs_that_could_not_be_read_at_once_are_counted_when_they_are() {
 }
 
 #[test]
-fn history_is_born_at_zero_and_never_counted() {
+fn history_is_initialized_at_zero_and_never_counted() {
     let mut project = Watched::new(COLLECTOR);
     let first = job(11, "unit", 900)
         .runs(910)
@@ -365,22 +365,22 @@ fn history_is_born_at_zero_and_never_counted() {
     let second = job(12, "unit", 930).runs(931).succeeds(940);
     let slow = job(13, "slow", 900).runs(910);
     let run = pipeline(1, 890).runs(905);
-    project.look(
+    project.poll(
         1000,
         [run.clone()
             .with_jobs([slow.clone(), second.clone(), first.clone()])],
     );
     assert_eq!(project.totals().len(), 0);
     let unit = [("job_name", "unit")];
-    assert!(project.is_born(&RUN_COUNT, &unit));
-    assert!(project.is_born(&DURATION, &[("status", "failed")]));
-    assert!(project.is_born(&QUEUED_DURATION, &unit));
-    assert!(project.is_born(&COMPUTE_SECONDS, &[("runner_type", "instance")]));
-    assert!(project.is_born(&FAILURES, &[("failure_reason", "script_failure")]));
-    assert!(project.is_born(&RETRIES, &unit) && project.is_born(&FLAKY, &unit));
+    assert!(project.is_initialized(&RUN_COUNT, &unit));
+    assert!(project.is_initialized(&DURATION, &[("status", "failed")]));
+    assert!(project.is_initialized(&QUEUED_DURATION, &unit));
+    assert!(project.is_initialized(&COMPUTE_SECONDS, &[("runner_type", "instance")]));
+    assert!(project.is_initialized(&FAILURES, &[("failure_reason", "script_failure")]));
+    assert!(project.is_initialized(&RETRIES, &unit) && project.is_initialized(&FLAKY, &unit));
 
     let jobs = [slow.succeeds(1090), second, first];
-    project.look(1100, [run.ends(Success, 1091).with_jobs(jobs)]);
+    project.poll(1100, [run.ends(Success, 1091).with_jobs(jobs)]);
     assert_eq!(project.total(&RUN_COUNT, &[("job_name", "slow")]), 1.0);
     assert_eq!(project.total(&RUN_COUNT, ANY), 1.0);
 }
@@ -391,26 +391,31 @@ fn history_that_waits_for_its_labels_stays_history() {
     let run = pipeline(1, 890).runs(905);
     let unit = job(11, "unit", 900).runs(910).succeeds(1000);
     let hidden = unit.clone().on_runner(Known::Hidden);
-    project.look(1000, [run.clone().with_jobs([hidden])]);
-    assert!(!project.is_born(&DURATION, ANY), "under which label?");
-    project.look(1010, [run.with_jobs([unit])]);
-    assert!(project.is_born(&DURATION, &[("runner_type", "instance")]));
+    project.poll(1000, [run.clone().with_jobs([hidden])]);
+    assert!(
+        !project.is_initialized(&DURATION, ANY),
+        "under which label?"
+    );
+    project.poll(1010, [run.with_jobs([unit])]);
+    assert!(project.is_initialized(&DURATION, &[("runner_type", "instance")]));
     assert_eq!(project.totals().len(), 0);
 }
 
 #[test]
-fn history_births_only_what_an_event_would_record() {
+fn history_initializes_only_what_an_event_would_record() {
     let mut project = Watched::new(COLLECTOR);
     let mut external = job(11, "external", 900).runs(910).succeeds(920);
     external.queued_duration = None;
     external.duration = None;
-    project.look(
+    project.poll(
         1000,
         [pipeline(1, 890).ends(Success, 921).with_jobs([external])],
     );
-    assert!(project.is_born(&RUN_COUNT, ANY));
-    assert!(!project.is_born(&QUEUED_DURATION, ANY));
-    assert!(!project.is_born(&DURATION, ANY) && !project.is_born(&COMPUTE_SECONDS, ANY));
+    assert!(project.is_initialized(&RUN_COUNT, ANY));
+    assert!(!project.is_initialized(&QUEUED_DURATION, ANY));
+    assert!(
+        !project.is_initialized(&DURATION, ANY) && !project.is_initialized(&COMPUTE_SECONDS, ANY)
+    );
 }
 
 #[test]
@@ -418,7 +423,7 @@ fn jobs_of_merge_request_pipelines_count_under_the_target_branch() {
     let mut project = watched();
     let run = pipeline(1, 1010).on_merge_request(42, "merge").runs(1011);
     let unit = job(11, "unit", 1010).runs(1014).succeeds(1020);
-    project.look(1030, [run.with_jobs([unit])]);
+    project.poll(1030, [run.with_jobs([unit])]);
     assert_eq!(
         project.total(&RUN_COUNT, &[("ref", "merge-requests/main")]),
         1.0
@@ -437,7 +442,7 @@ fn without_children_their_jobs_do_not_count() {
         let parent = pipeline(1, 1010).runs(1011).with_jobs([]);
         let unit = job(11, "unit", 1010).runs(1014).succeeds(1020);
         let child = pipeline(2, 1012).child_of(&parent, "deploy").runs(1013);
-        project.look(1030, [parent, child.with_jobs([unit])]);
+        project.poll(1030, [parent, child.with_jobs([unit])]);
         assert_eq!(project.total(&RUN_COUNT, ANY), runs);
     }
 }
@@ -452,7 +457,7 @@ fn claims_are_kept_for_followed_pipelines_only() {
             job.runs(at + 1).succeeds(at + 10)
         });
         let run = pipeline(id.into(), at).runs(at + 1).ends(Success, at + 20);
-        project.look(at + 30, [run.with_jobs(jobs)]);
+        project.poll(at + 30, [run.with_jobs(jobs)]);
         assert!(project.memory.claims.len() <= 2);
         assert!(project.memory.unfinished.len() <= 2);
     }

@@ -21,7 +21,7 @@ fn the_newest_job_of_each_name_has_the_states() {
         .fails("job_execution_timeout", 1090);
     second.coverage = Some(71.5);
     second.artifact_bytes = Some(4096);
-    project.look(
+    project.poll(
         1100,
         [pipeline(1, 1010)
             .runs(1011)
@@ -54,7 +54,7 @@ fn a_job_that_never_ran_has_a_state_and_no_figures() {
         job(11, "skipped", 1010).turns(Skipped),
         job(12, "manual", 1010).turns(Manual),
     ];
-    project.look(
+    project.poll(
         1020,
         [pipeline(1, 1010).turns(Manual, 1012).with_jobs(jobs)],
     );
@@ -77,7 +77,7 @@ fn a_running_job_has_waited_and_has_no_duration_yet() {
     let mut project = watched();
     let mut unit = job(11, "unit", 1010).runs(1014);
     unit.duration = Some(6.0);
-    project.look(1020, [pipeline(1, 1010).runs(1011).with_jobs([unit])]);
+    project.poll(1020, [pipeline(1, 1010).runs(1011).with_jobs([unit])]);
     assert_eq!(project.shown(&LAST_RUN_DURATION, ANY), NONE);
     assert_eq!(project.shown(&LAST_RUN_QUEUED_DURATION, ANY), [4.0]);
 }
@@ -86,23 +86,23 @@ fn a_running_job_has_waited_and_has_no_duration_yet() {
 fn an_unknown_status_is_kept() {
     let mut project = watched();
     let unit = job(11, "unit", 1010).turns("HIBERNATING");
-    project.look(1020, [pipeline(1, 1010).runs(1011).with_jobs([unit])]);
+    project.poll(1020, [pipeline(1, 1010).runs(1011).with_jobs([unit])]);
     assert_eq!(project.shown(&STATUS, &[("status", "hibernating")]), [1.0]);
 }
 
 #[test]
 fn a_new_pipeline_takes_the_place_of_the_old_ones_jobs() {
     let mut project = watched();
-    let gone = job(11, "renamed", 1010).runs(1014).succeeds(1020);
-    project.look(
+    let removed = job(11, "renamed", 1010).runs(1014).succeeds(1020);
+    project.poll(
         1030,
         [pipeline(1, 1010)
             .runs(1011)
             .ends(Success, 1021)
-            .with_jobs([gone])],
+            .with_jobs([removed])],
     );
     let unit = job(12, "unit", 1040).turns(Pending);
-    project.look(1050, [pipeline(2, 1040).with_jobs([unit])]);
+    project.poll(1050, [pipeline(2, 1040).with_jobs([unit])]);
     assert_eq!(project.shown_labels(&ID, "job_name"), ["unit"]);
 }
 
@@ -115,8 +115,8 @@ fn an_older_pipeline_read_again_changes_no_state() {
     let newer = pipeline(2, 1012)
         .runs(1013)
         .with_jobs([job(12, "unit", 1012).turns(Pending)]);
-    project.look(1020, [newer, older.clone()]);
-    project.look(1030, [older]);
+    project.poll(1020, [newer, older.clone()]);
+    project.poll(1030, [older]);
     assert_eq!(project.shown(&ID, ANY), [12.0]);
 }
 
@@ -130,7 +130,7 @@ fn branch_and_tag_of_one_name_show_the_newer_ones_job() {
     let tag = pipeline(2, 1011)
         .on_tag("v1")
         .with_jobs([job(12, "unit", 1011)]);
-    project.look(1020, [tag, branch]);
+    project.poll(1020, [tag, branch]);
     assert_eq!(project.shown(&ID, &[("ref", "v1")]), [12.0]);
 }
 
@@ -142,7 +142,7 @@ fn a_branch_named_42_is_not_merge_request_42() {
         .on_branch("42")
         .with_jobs([job(11, "unit", 1010)]);
     let merge_request = pipeline(2, 1011).on_merge_request(42, "head");
-    project.look(
+    project.poll(
         1020,
         [branch, merge_request.with_jobs([job(12, "unit", 1011)])],
     );
@@ -157,7 +157,7 @@ fn sparse_status_off_shows_every_status_once_with_the_reason_at_the_failed_one()
     let unit = job(11, "unit", 1010)
         .runs(1014)
         .fails("script_failure", 1020);
-    project.look(1030, [pipeline(1, 1010).runs(1011).with_jobs([unit])]);
+    project.poll(1030, [pipeline(1, 1010).runs(1011).with_jobs([unit])]);
     assert_eq!(project.shown(&STATUS, ANY).len(), Status::KNOWN.len());
     assert_eq!(project.shown(&STATUS, ANY).iter().sum::<f64>(), 1.0);
     let failed = [("failure_reason", "script_failure"), ("status", "failed")];
@@ -176,7 +176,7 @@ fn a_failure_whose_reason_is_not_read_yet_is_shown_without_it() {
         .runs(1014)
         .fails("script_failure", 1020);
     unit.failure_reason = Known::Unread;
-    project.look(1030, [pipeline(1, 1010).runs(1011).with_jobs([unit])]);
+    project.poll(1030, [pipeline(1, 1010).runs(1011).with_jobs([unit])]);
     let labels = [("failure_reason", ""), ("status", "failed")];
     assert_eq!(project.shown(&STATUS, &labels), [1.0]);
 }
@@ -187,7 +187,7 @@ fn waiting_and_running_jobs_are_gauged_while_their_pipeline_is_active() {
     assert_eq!(
         project.shown(&PENDING, ANY),
         [0.0],
-        "shown from the first look on"
+        "shown from the first poll on"
     );
     let run = pipeline(1, 1010).runs(1011);
     let jobs = [
@@ -201,12 +201,12 @@ fn waiting_and_running_jobs_are_gauged_while_their_pipeline_is_active() {
     let other = pipeline(2, 1010)
         .on_tag("v1")
         .with_jobs([job(21, "a", 1010).turns(Pending)]);
-    project.look(1020, [run.clone().with_jobs(jobs.clone()), other]);
+    project.poll(1020, [run.clone().with_jobs(jobs.clone()), other]);
     assert_eq!(project.shown(&PENDING, ANY), [3.0]);
     assert_eq!(project.shown(&RUNNING, ANY), [2.0]);
 
     let ended = jobs.map(|job| job.ends(Success, 1040));
-    project.look(1050, [run.ends(Success, 1041).with_jobs(ended)]);
+    project.poll(1050, [run.ends(Success, 1041).with_jobs(ended)]);
     assert_eq!(
         project.shown(&PENDING, ANY),
         [1.0],
@@ -220,12 +220,12 @@ fn nothing_runs_in_a_pipeline_that_ended_though_its_jobs_were_not_read_again() {
     for end in [Success, Manual] {
         let mut project = watched();
         let run = pipeline(1, 1010).runs(1011);
-        project.look(
+        project.poll(
             1020,
             [run.clone().with_jobs([job(11, "unit", 1010).runs(1014)])],
         );
         assert_eq!(project.shown(&RUNNING, ANY), [1.0]);
-        project.look(1050, [run.turns(end, 1041)]);
+        project.poll(1050, [run.turns(end, 1041)]);
         assert_eq!(project.shown(&RUNNING, ANY), [0.0]);
     }
 }
@@ -239,13 +239,13 @@ fn a_deleted_pipelines_jobs_go_and_come_back_with_the_next() {
     let newer = pipeline(2, 1012)
         .runs(1013)
         .with_jobs([job(12, "unit", 1012).runs(1014)]);
-    project.look(1020, [older.clone(), newer]);
+    project.poll(1020, [older.clone(), newer]);
     assert_eq!(project.shown(&RUNNING, ANY), [2.0]);
     project.delete(2);
-    project.look(1030, [] as [PipelineFacts; 0]);
+    project.poll(1030, [] as [PipelineFacts; 0]);
     assert_eq!(project.shown(&ID, ANY), NONE);
     assert_eq!(project.shown(&RUNNING, ANY), [1.0]);
-    project.look(1040, [older]);
+    project.poll(1040, [older]);
     assert_eq!(project.shown(&ID, ANY), [11.0]);
 }
 
@@ -257,7 +257,7 @@ fn children_have_no_job_states() {
         .with_jobs([job(11, "unit", 1010)]);
     let child = pipeline(2, 1012).child_of(&parent, "deploy").runs(1013);
     let inner = job(12, "unit", 1012).turns(Pending);
-    project.look(1020, [parent, child.with_jobs([inner])]);
+    project.poll(1020, [parent, child.with_jobs([inner])]);
     assert_eq!(project.shown(&ID, ANY), [11.0]);
     assert_eq!(
         project.shown(&PENDING, ANY),

@@ -17,8 +17,8 @@ use crate::types::ProjectId;
 use prometheus::proto::MetricFamily;
 
 /// When everything is recorded.
-const BORN: UnixSeconds = UnixSeconds(1_800_000_000);
-/// When every birth is over.
+const INITIALIZED_AT: UnixSeconds = UnixSeconds(1_800_000_000);
+/// When every initial zero is over.
 const LATER: UnixSeconds = UnixSeconds(1_800_001_000);
 
 /// Instruments and a table; all gauges live in one block, none ever leaves.
@@ -43,7 +43,7 @@ impl Ours {
 
     fn record(&mut self, batch: &[Measurement]) {
         let deltas = self.instruments.record(batch).unwrap();
-        let rows = self.table.stage(&deltas, |_| ProjectId(1), BORN);
+        let rows = self.table.stage(&deltas, |_| ProjectId(1), INITIALIZED_AT);
         for delta in deltas {
             if delta.family.desc().kind == Kind::Gauge {
                 let same = |old: &Delta| (old.family, &old.labels) != (delta.family, &delta.labels);
@@ -60,7 +60,7 @@ impl Ours {
             blocks: vec![(block, self.gauges.clone())],
             ..Update::default()
         };
-        self.table.apply(update, BORN);
+        self.table.apply(update, INITIALIZED_AT);
     }
 
     fn text(&self, format: Format, own: Vec<MetricFamily>) -> String {

@@ -61,7 +61,7 @@ impl Oracle {
             .zip(labels)
             .map(|(key, value)| KeyValue::new(*key, Text::clone(value)))
             .collect();
-        // The SDK hands out the same stream for the same name.
+        // The SDK returns the same stream for the same name.
         let (name, help) = (desc.name, desc.help);
         match desc.kind {
             Kind::Counter => {

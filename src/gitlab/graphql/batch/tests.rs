@@ -1,4 +1,4 @@
-//! How often GraphQL is asked, and for whom, when it answers well, in part, or not.
+//! How often GraphQL is asked, and for which projects, when it answers well, in part, or not.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -79,7 +79,7 @@ async fn an_outage_costs_few_queries_and_is_left_alone_for_a_while() {
     assert!(read.values().all(Result::is_err));
     assert_eq!(queries, 3, "the whole, its first and its last project");
     let (read, queries) = asked(&batches, 500, NOW, |_| Ok(())).await;
-    assert_eq!((read.len(), queries), (0, 0), "REST stands in");
+    assert_eq!((read.len(), queries), (0, 0), "falling back to REST");
     let (read, _) = asked(&batches, 500, NOW.plus(PAUSE), |_| Ok(())).await;
     assert!(read.len() == 500 && read.values().all(Result::is_ok));
 }
@@ -136,7 +136,7 @@ async fn each_project_that_spoils_the_answer_is_found_wherever_it_stands() {
             .filter(|(_, read)| read.is_err())
             .map(|(id, _)| id.0)
             .collect();
-        // Both ends in vain: no answer at all may come, and time-outs close nothing.
+        // Both fail: no answer at all may come, and time-outs close nothing.
         let wanted = if bad == [1, 50] {
             (1..=50).collect()
         } else {

@@ -275,8 +275,8 @@ async fn more_pages_are_asked_for_by_cursor_and_kind() {
         (&json!(false), &json!(true))
     );
     assert_eq!(seen[1].variables()["childrenAfter"], "c2");
-    let gone = gitlab.rest_of_pipelines(id, which, false, first_page());
-    assert_eq!(gone.await.unwrap().next.as_deref(), Some("c1"));
+    let removed = gitlab.rest_of_pipelines(id, which, false, first_page());
+    assert_eq!(removed.await.unwrap().next.as_deref(), Some("c1"));
     assert_eq!(fake.seen()[2].variables()["movedAfter"], "c1");
 }
 

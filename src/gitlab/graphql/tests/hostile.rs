@@ -155,7 +155,7 @@ proptest! {
                 let items = without.pointer_mut(list).unwrap().as_array_mut().unwrap();
                 items.remove(index);
                 let others = read_well(answer, &without).items;
-                let (body, told) = mutation.apply(&good, &format!("{list}/{index}"));
+                let (body, is_fault) = mutation.apply(&good, &format!("{list}/{index}"));
                 let text = String::from_utf8_lossy(&body);
                 let what = format!("{answer:?} {list}/{index}: {text}");
                 let reading = graphql(answer, &body);
@@ -164,7 +164,7 @@ proptest! {
                 let lost = missing(&others, &reading.items);
                 prop_assert!(lost.is_empty(), "{lost:?} of {what}");
                 let counted = reading.items.len() + reading.skipped.len();
-                prop_assert!(!told || counted > others.len(), "{reading:?} of {what}");
+                prop_assert!(!is_fault || counted > others.len(), "{reading:?} of {what}");
             }
         }
     }

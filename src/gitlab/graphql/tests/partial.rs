@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 
 #[tokio::test]
-async fn a_bad_project_has_failed_and_is_not_gone() {
+async fn a_bad_project_has_failed_and_is_not_removed() {
     let mut bad = quiet(2);
     bad["fullPath"] = Value::Null;
     let batch = changes(reply(&data(&[quiet(1), bad.clone()])))
@@ -14,7 +14,7 @@ async fn a_bad_project_has_failed_and_is_not_gone() {
     assert_eq!(
         (ids(&batch), failed(&batch)),
         (vec![1], vec![2]),
-        "and 3 is gone"
+        "and 3 was removed"
     );
     assert!(
         batch.failed[0].why.contains("fullPath"),
@@ -28,7 +28,7 @@ async fn a_bad_project_has_failed_and_is_not_gone() {
     assert_eq!(
         failed(&batch),
         [2, 3],
-        "one of these is gone, nobody knows which"
+        "one of these was removed, it is unknown which"
     );
 }
 
@@ -81,7 +81,7 @@ async fn an_error_that_names_no_project_fails_the_query() {
 }
 
 #[tokio::test]
-async fn refusals_are_told_apart() {
+async fn refusals_are_distinguished() {
     let depth = "Query has depth of 21, which exceeds max depth of 20";
     for (status, body, kind, heavy, unavailable) in [
         (

@@ -1,4 +1,4 @@
-//! The limiter under a clock that stands still until everybody waits.
+//! The limiter under a clock that stands still until all calls wait.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ fn at_once(at_once: u32) -> Arc<LocalLimiter> {
 }
 
 impl LocalLimiter {
-    /// A call that ends at once; gives how long it waited for the rate.
+    /// A call that ends at once; returns how long it waited for the rate.
     async fn call(&self, lane: Lane, endpoint: &'static str) -> Result<Duration, Exhausted> {
         let turn = self.acquire(lane, Kind::Rest, endpoint).await?;
         Ok(turn.waited)
@@ -92,7 +92,7 @@ async fn a_burst_goes_at_once_and_then_the_rate_holds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_time_waited_is_told() {
+async fn the_time_waited_is_reported() {
     let limiter = limiter(0.5, 1, 0);
     let first = limiter.call(Lane::Normal, ENDPOINT).await.unwrap();
     let second = limiter.call(Lane::Normal, ENDPOINT).await.unwrap();
@@ -165,12 +165,13 @@ async fn backfill_goes_last_and_is_never_shut_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_goes_away_holds_nobody_up() {
+async fn a_canceled_caller_blocks_no_other() {
     let limiter = limiter(1.0, 1, 0);
     limiter.call(Lane::Normal, ENDPOINT).await.unwrap();
     for lane in [Lane::Urgent, Lane::Normal] {
-        let gone = tokio::time::timeout(Duration::from_millis(10), limiter.call(lane, ENDPOINT));
-        assert!(gone.await.is_err());
+        let canceled =
+            tokio::time::timeout(Duration::from_millis(10), limiter.call(lane, ENDPOINT));
+        assert!(canceled.await.is_err());
     }
     assert_eq!(time_of(&limiter, 1).await, 1);
 }
@@ -378,7 +379,7 @@ async fn what_is_urgent_goes_first_when_a_call_ends() {
         drop(under_way);
         for call in calls {
             let waited = call.await.unwrap();
-            assert!(waited < seconds(1), "{waited:?}: the rate held nobody up");
+            assert!(waited < seconds(1), "{waited:?}: the rate delayed no call");
         }
         let order = order.lock().unwrap();
         assert_eq!(*order, ["urgent", "urgent", "normal", "normal"], "{kind:?}");

@@ -98,7 +98,7 @@ proptest! {
             let mut others = good.clone();
             others.as_array_mut().unwrap().remove(index);
             let others = read(answer, &others);
-            let (body, told) = mutation.apply(&good, &format!("/{index}"));
+            let (body, is_fault) = mutation.apply(&good, &format!("/{index}"));
             let text = String::from_utf8_lossy(&body);
             let reading = rest(answer, &body);
             prop_assert!(reading.is_ok(), "{answer:?}: {reading:?}: {text}");
@@ -107,7 +107,7 @@ proptest! {
                 prop_assert!(reading.items.contains(other), "{answer:?}: {other} of {text}");
             }
             let counted = reading.items.len() + reading.skipped.len();
-            prop_assert!(!told || counted == 3, "{answer:?}: {reading:?} of {text}");
+            prop_assert!(!is_fault || counted == 3, "{answer:?}: {reading:?} of {text}");
         }
     }
 

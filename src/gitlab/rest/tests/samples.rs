@@ -56,7 +56,7 @@ fn same_second(ours: Option<UnixSeconds>, theirs: &Value) {
     assert_eq!(ours, theirs);
 }
 
-/// Serves `items` as a list and gives what `call` makes of it.
+/// Serves `items` as a list and returns what `call` makes of it.
 async fn served<T>(items: &[Value], call: impl AsyncFn(GitLab) -> Page<T>) -> Vec<T> {
     let fake = Fake::script(vec![reply(&Value::Array(items.to_vec()))]).await;
     let page = call(fake.gitlab()).await;
@@ -266,7 +266,7 @@ async fn instance_and_token() {
 }
 
 #[tokio::test]
-async fn errors_are_told_apart() {
+async fn errors_are_distinguished() {
     let Some(folder) = truth("rest/samples/errors") else {
         return;
     };

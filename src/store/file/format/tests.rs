@@ -58,7 +58,7 @@ fn an_older_part_is_upgraded_step_by_step_and_an_older_program_refuses_the_newer
     assert_eq!(why, "path of project 1 has version 3, 1 is known");
 }
 
-/// Counters get another label name; histograms cannot go on.
+/// Counters get another label name; histograms cannot continue.
 const LABELS: Steps = Steps {
     rows: &[rename],
     ..STEPS
@@ -144,7 +144,7 @@ fn a_commit_encodes_only_the_parts_that_changed() {
         ..commit.clone()
     };
     assert_eq!(of(&memories_only, &known), Bytes::default());
-    // Without knowing what stands there all is encoded, and nothing written.
+    // Without knowing what is there, everything is encoded, and nothing written.
     let all = of(&memories_only, &Committed::new());
     assert!(all.encoded > 2000 && all.written == 0, "{all:?}");
     let mut moved = memories_only.clone();
@@ -169,6 +169,6 @@ fn what_is_stored_of_a_state_is_read_back_the_same() {
     let expected = sample::remembered();
     assert_eq!(loaded.remembered.projects, expected.projects);
     assert_eq!(loaded.remembered.rows, expected.rows);
-    assert_eq!(loaded.remembered.told, expected.told);
+    assert_eq!(loaded.remembered.committed_at, expected.committed_at);
     assert_eq!(loaded.outdated.len(), 0);
 }

@@ -119,7 +119,7 @@ fn without_a_recorded_span_there_is_no_exemplar() {
 }
 
 #[test]
-fn only_open_metrics_tells_them() {
+fn only_open_metrics_carries_them() {
     let rig = Rig::new();
     let plain = rig.text(Format::Text);
     assert!(!plain.contains(DURATION), "{plain}");
@@ -129,7 +129,7 @@ fn only_open_metrics_tells_them() {
     });
     let ids = "trace_id=\"0000000000000abc0000000000000000\",span_id=\"0000000000000abc\"";
     let text = rig.text(Format::OpenMetrics);
-    let told: Vec<&str> = text.lines().filter(|line| line.contains(" # {")).collect();
+    let exemplars: Vec<&str> = text.lines().filter(|line| line.contains(" # {")).collect();
     let expected = [
         format!(
             "{DURATION}_bucket{{endpoint=\"{PROJECT}\",method=\"GET\",le=\"0.5\"}} 1 \
@@ -140,7 +140,7 @@ fn only_open_metrics_tells_them() {
              # {{{ids}}} 1.5 1800000000.000"
         ),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(exemplars, expected);
     let characters = ids.chars().filter(|c| !"=\",".contains(*c)).count();
     assert!(characters <= MAX_LABELS, "{characters}");
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use amazing_gitlab_exporter::clock::Clock;
+use amazing_gitlab_exporter::clock::{Clock, UnixSeconds};
 use amazing_gitlab_exporter::config::Config;
-use amazing_gitlab_exporter::gitlab::model::{Known, Project, Role};
+use amazing_gitlab_exporter::gitlab::model::{Features, Known, Permissions, Project, Role};
 use amazing_gitlab_exporter::gitlab::{GitLab, NoAccounting, Settings, TokenSource};
 use amazing_gitlab_exporter::source::change_feed::ChangeFeed;
 use amazing_gitlab_exporter::source::sources;
@@ -60,7 +60,10 @@ fn target(config: &Config, role: Role, tier: Tier) -> Target {
         settings: Arc::new(config.project_defaults.clone()),
         memory: Arc::default(),
         tier: Known::Value(tier),
-        permissions: Permissions::default(),
+        permissions: Permissions {
+            role: Known::Value(role),
+            ..Permissions::default()
+        },
         permitted_at: UnixSeconds::default(),
         instance: None,
     }

@@ -9,7 +9,7 @@ fn assert_seen(seen: usize, least: usize) {
     assert!(!at_hand || seen >= least, "{seen}");
 }
 
-/// Serves one sample for each call and gives what `call` makes of it.
+/// Serves one sample for each call and returns what `call` makes of it.
 async fn answered<T>(bodies: &[&str], call: impl AsyncFn(GitLab) -> T) -> T {
     let replies = bodies.iter().map(|body| Reply::json((*body).to_owned()));
     let fake = Fake::script(replies.collect()).await;

@@ -55,10 +55,10 @@ fn goes(settings: &ProjectSettings, seen: &RefsSeen, refs: &[RefName], days: i64
         now: UnixSeconds(NOW.0 + days * DAY),
     };
     let mut branches = counted();
-    let gone = branches.let_go(subject, &refs.iter().cloned().collect());
-    let left = usize::from(gone.is_empty());
+    let removed = branches.remove_unused(subject, &refs.iter().cloned().collect());
+    let left = usize::from(removed.is_empty());
     assert_eq!(branches.0.len(), left, "what is gone is forgotten");
-    gone
+    removed
 }
 
 #[test]
@@ -76,16 +76,16 @@ fn a_merge_request_that_lives_keeps_its_source_branch() {
         (None, &[], 8, false),
         (None, &remembered, 8, true),
     ] {
-        let gone = goes(&settings(), &with_state(state), refs, days);
-        assert_eq!(gone.is_empty(), lives, "{state:?} {refs:?} {days}");
+        let removed = goes(&settings(), &with_state(state), refs, days);
+        assert_eq!(removed.is_empty(), lives, "{state:?} {refs:?} {days}");
     }
 }
 
 #[test]
 fn a_branch_that_is_watched_keeps_what_is_counted_under_its_name() {
     let mut seen = with_state(Some("closed"));
-    let gone = ["merge-requests/feature"];
-    assert_eq!(goes(&settings(), &seen, &[], 1), gone.map(Text::from));
+    let removed = ["merge-requests/feature"];
+    assert_eq!(goes(&settings(), &seen, &[], 1), removed.map(Text::from));
     let branch = RefName {
         kind: RefKind::Branch,
         name: "feature".into(),
@@ -113,19 +113,19 @@ fn another_setting_lets_all_go() {
 }
 
 #[test]
-fn names_that_are_gone_are_few_and_forgotten_with_time() {
-    let mut gone = Gone::default();
+fn removed_names_are_limited_and_expire() {
+    let mut removed = RemovedRefs::default();
     let names: Vec<Text> = (0..2 * KEPT)
         .map(|number| format!("branch-{number}").into())
         .collect();
     for (name, at) in names.iter().zip(NOW.0..) {
-        gone.update([name], |_| false, UnixSeconds(at));
+        removed.update([name], |_| false, UnixSeconds(at));
     }
-    assert_eq!(gone.0.len(), KEPT);
-    assert_eq!(gone.since(&names[KEPT - 1]), None);
-    assert!(gone.since(&names[KEPT]).is_some());
-    gone.update([], |name| *name == names[KEPT], UnixSeconds(NOW.0 + DAY));
-    assert_eq!(gone.since(&names[KEPT]), None, "it is back");
-    gone.update([], |_| false, UnixSeconds(NOW.0 + 31 * DAY));
-    assert_eq!(gone, Gone::default());
+    assert_eq!(removed.0.len(), KEPT);
+    assert_eq!(removed.since(&names[KEPT - 1]), None);
+    assert!(removed.since(&names[KEPT]).is_some());
+    removed.update([], |name| *name == names[KEPT], UnixSeconds(NOW.0 + DAY));
+    assert_eq!(removed.since(&names[KEPT]), None, "it is back");
+    removed.update([], |_| false, UnixSeconds(NOW.0 + 31 * DAY));
+    assert_eq!(removed, RemovedRefs::default());
 }

@@ -1,5 +1,5 @@
-//! What the receiver was told of the exporter's own gauges. A series that is shown no longer (the
-//! version of a GitLab that was upgraded) has to be told to be gone, as the table's are.
+//! The exporter's own gauges as the receiver has them. The end of a series that is no longer shown
+//! (the version of a GitLab that was upgraded) has to be reported, as for the table's.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +8,11 @@ use opentelemetry_proto::tonic::metrics::v1::{DataPointFlags, Gauge, Metric, Num
 
 /// The gauges that the receiver may have, by name.
 #[derive(Default)]
-pub(super) struct Told(BTreeMap<String, Metric>);
+pub(super) struct ExportedGauges(BTreeMap<String, Metric>);
 
-impl Told {
+impl ExportedGauges {
     /// Adds to `metrics`, which have just been collected, the last point of every series that was
-    /// told and is not among them. Gives the gauges among them, to be [kept](Self::keep).
+    /// exported and is not among them. Returns the gauges among them, to be [kept](Self::keep).
     pub(super) fn add_ends(&mut self, metrics: &mut Vec<Metric>, time: u64) -> Self {
         let gauges = metrics.iter().filter(|metric| is_gauge(metric));
         let shown: BTreeMap<String, Metric> = gauges
@@ -30,17 +30,17 @@ impl Told {
                 .0
                 .entry(name)
                 .or_insert_with(|| with_points(&metric, []));
-            let ended = points(&metric).iter().filter(|told| {
+            let ended = points(&metric).iter().filter(|exported| {
                 !points(now)
                     .iter()
-                    .any(|now| now.attributes == told.attributes)
+                    .any(|now| now.attributes == exported.attributes)
             });
             let ended: Vec<NumberDataPoint> = ended.cloned().collect();
             if ended.is_empty() {
                 continue;
             }
             // One metric each, as in `Chunk::add_removed`.
-            let ends = ended.iter().map(|told| end(told, time));
+            let ends = ended.iter().map(|exported| end(exported, time));
             metrics.extend(ends.map(|end| with_points(&metric, [end])));
             let all = points(now).iter().cloned().chain(ended);
             *now = with_points(now, all);
@@ -111,39 +111,39 @@ mod tests {
         with_points(&metric, series.iter().map(point))
     }
 
-    /// How many series of a metric are told to be gone, each in a metric of its own.
-    fn gone(metrics: &[Metric]) -> Vec<(&str, usize)> {
-        let mut gone = BTreeMap::<&str, usize>::new();
+    /// How many series of a metric are reported as removed, each in a metric of its own.
+    fn removed(metrics: &[Metric]) -> Vec<(&str, usize)> {
+        let mut removed = BTreeMap::<&str, usize>::new();
         for metric in metrics {
             let ended = |point: &NumberDataPoint| point.flags == 1 && point.value.is_none();
             if points(metric).iter().any(ended) {
                 assert_eq!(points(metric).len(), 1, "{metric:?}");
-                *gone.entry(&metric.name).or_default() += 1;
+                *removed.entry(&metric.name).or_default() += 1;
             }
         }
-        gone.into_iter().collect()
+        removed.into_iter().collect()
     }
 
     #[test]
-    fn what_is_shown_no_longer_is_told_until_a_push_arrives() {
-        let mut told = Told::default();
+    fn a_removed_gauge_is_reported_until_a_push_succeeds() {
+        let mut exported = ExportedGauges::default();
         let mut first = vec![gauge("a", &["x", "y"]), gauge("b", &["x"])];
-        let shown = told.add_ends(&mut first, 2);
-        assert!(gone(&first).is_empty());
-        told.keep(shown);
+        let shown = exported.add_ends(&mut first, 2);
+        assert!(removed(&first).is_empty());
+        exported.keep(shown);
 
         // This push does not arrive, or only its first message.
         let mut second = vec![gauge("a", &["y", "z"])];
-        told.add_ends(&mut second, 3);
-        assert_eq!(gone(&second), [("a", 1), ("b", 1)]);
+        exported.add_ends(&mut second, 3);
+        assert_eq!(removed(&second), [("a", 1), ("b", 1)]);
 
         let mut third = vec![gauge("a", &["y"])];
-        let shown = told.add_ends(&mut third, 4);
-        assert_eq!(gone(&third), [("a", 2), ("b", 1)]);
-        told.keep(shown);
+        let shown = exported.add_ends(&mut third, 4);
+        assert_eq!(removed(&third), [("a", 2), ("b", 1)]);
+        exported.keep(shown);
 
         let mut fourth = vec![gauge("a", &["y"])];
-        told.add_ends(&mut fourth, 5);
-        assert!(gone(&fourth).is_empty());
+        exported.add_ends(&mut fourth, 5);
+        assert!(removed(&fourth).is_empty());
     }
 }

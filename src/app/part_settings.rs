@@ -1,4 +1,4 @@
-//! From the configuration to the settings of each room: the rooms do not know it.
+//! From the configuration to the settings of each part: the parts do not know the configuration.
 
 use std::time::Duration;
 

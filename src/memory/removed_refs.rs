@@ -1,5 +1,5 @@
-//! Names that series bear and that outlive what is remembered of a ref: of refs that are gone, which
-//! other projects may name still, and of source branches that merge requests are counted under.
+//! Names that series carry and that outlive what is remembered of a ref: names of removed refs, which
+//! other projects may still use, and source branches that merge requests are counted under.
 
 #[cfg(test)]
 mod tests;
@@ -14,34 +14,34 @@ use crate::config::{CountRef, ProjectSettings};
 use crate::gitlab::model::{Known, Pipeline, RefKind};
 use crate::types::Text;
 
-/// How long a name that is gone is remembered: a pipeline that it started in another project is
-/// rarely run again later.
+/// How long a removed name is remembered: a pipeline that it started in another project is rarely run
+/// again later.
 pub(crate) const KEPT_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How many names that are gone are remembered of a project; the oldest go first.
+/// How many removed names are remembered of a project; the oldest are forgotten first.
 pub(crate) const KEPT: usize = 500;
-/// How long a merge request whose state GitLab did not tell is taken for an open one after its
-/// newest pipeline.
-pub(crate) const UNTOLD_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long a merge request whose state GitLab did not report counts as open after its newest
+/// pipeline.
+pub(crate) const UNKNOWN_STATE_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Values of the label `ref` that are gone in a project, and since when. Pipelines that they started
-/// in other projects may be read again.
+/// Values of the label `ref` that were removed in a project, and since when. Pipelines that they
+/// started in other projects may be read again.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Gone(pub(crate) BTreeMap<Text, UnixSeconds>);
+pub struct RemovedRefs(pub(crate) BTreeMap<Text, UnixSeconds>);
 
-impl Gone {
-    /// When it was last found that a name is gone, if it is.
+impl RemovedRefs {
+    /// When a name was last found to be removed, if it is.
     #[must_use]
     pub fn since(&self, name: &str) -> Option<UnixSeconds> {
         self.0.get(name).copied()
     }
 
-    /// Whether names went since `before`.
+    /// Whether names were removed since `before`.
     #[must_use]
     pub fn adds_to(&self, before: &Self) -> bool {
         self.0.keys().any(|name| !before.0.contains_key(name))
     }
 
-    /// Remembers names that went, and forgets those of which `is_back` says that they are there
+    /// Remembers removed names, and forgets those of which `is_back` says that they are there
     /// again, and the oldest.
     pub fn update<'a>(
         &mut self,
@@ -100,20 +100,20 @@ impl SourceBranches {
         }
     }
 
-    /// Forgets the source branches that nothing keeps any more, and gives the values of the label
+    /// Forgets the source branches that nothing keeps any more, and returns the values of the label
     /// `ref` that went with them. `refs` are those that something is remembered of.
-    pub fn let_go(&mut self, subject: Subject<'_>, refs: &BTreeSet<RefName>) -> Vec<Text> {
-        let mut gone = Vec::new();
+    pub fn remove_unused(&mut self, subject: Subject<'_>, refs: &BTreeSet<RefName>) -> Vec<Text> {
+        let mut removed = Vec::new();
         let counted = are_counted(subject.settings);
         self.0.retain(|branch, merge_requests| {
             merge_requests.retain(|iid, newest| lives(*iid, *newest, subject, refs));
             let kept = counted && (!merge_requests.is_empty() || is_branch(branch, subject, refs));
             if !kept {
-                gone.push(merge_request_ref(branch));
+                removed.push(merge_request_ref(branch));
             }
             kept
         });
-        gone
+        removed
     }
 
     /// Numbers of the merge requests that keep counters.
@@ -152,12 +152,12 @@ pub(crate) fn lives(
         Some("opened" | "locked") => true,
         Some(DELETED) => false,
         Some(state) => is_remembered && subject.settings.refs.merge_requests.includes_state(state),
-        // It has just had its first pipeline, or GitLab does not tell.
-        None => is_remembered || subject.now.since(newest) <= UNTOLD_FOR,
+        // It has just had its first pipeline, or GitLab does not report the state.
+        None => is_remembered || subject.now.since(newest) <= UNKNOWN_STATE_KEPT_FOR,
     }
 }
 
-/// Whether a branch of the project that is watched bears the name.
+/// Whether a watched branch of the project has the name.
 pub(crate) fn is_branch(name: &Text, subject: Subject<'_>, refs: &BTreeSet<RefName>) -> bool {
     let branch = RefName {
         kind: RefKind::Branch,
