@@ -165,6 +165,9 @@ mod tests {
             TcpStream::connect(("::1", address.port())).unwrap();
         }
         let taken = bind(&ListenAddress::all_interfaces(address.port())).unwrap_err();
-        assert!(taken.to_string().contains("another program"), "{taken}");
+        assert!(
+            taken.to_string().contains("is the address already in use?"),
+            "{taken}"
+        );
     }
 }
