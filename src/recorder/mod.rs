@@ -302,11 +302,11 @@ mod tests {
     use crate::series::{RecordedValue, RowRecord, TableSettings};
     use crate::store::MemoryStore;
 
-    const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
+    pub(in crate::recorder) const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 
     /// A store in memory that is handed rows all the same.
     #[derive(Debug, Default)]
-    struct Durable(MemoryStore);
+    pub(in crate::recorder) struct Durable(MemoryStore);
 
     #[async_trait]
     impl Store for Durable {
@@ -323,7 +323,7 @@ mod tests {
         }
     }
 
-    fn recorder(store: &Arc<Durable>) -> Recorder {
+    pub(in crate::recorder) fn recorder(store: &Arc<Durable>) -> Recorder {
         let buckets = BucketSettings::default();
         let table = Table::new(&TableSettings {
             birth_window: Duration::from_secs(60),
@@ -334,7 +334,7 @@ mod tests {
         Recorder::new(instruments, table, Arc::clone(store) as _)
     }
 
-    fn run(project: u64, refs: &[&str]) -> ProjectRun {
+    pub(in crate::recorder) fn run(project: u64, refs: &[&str]) -> ProjectRun {
         let labels = |name: &str| RefSourceLabels {
             kind: "branch".into(),
             project: "p".into(),

@@ -197,3 +197,129 @@ impl Recorder {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::tests::{Durable, NOW, recorder, run};
+    use super::*;
+    use crate::memory::withdrawn::Withdrawn;
+    use crate::series::{RecordedValue, RowValue};
+    use crate::store::Store;
+
+    const SEVEN: ProjectId = ProjectId(7);
+
+    fn memory(removed_at: Option<UnixSeconds>) -> Arc<ProjectMemory> {
+        Arc::new(ProjectMemory {
+            path: "p".into(),
+            withdrawn: Withdrawn {
+                removed_at,
+                ..Withdrawn::default()
+            },
+            ..ProjectMemory::default()
+        })
+    }
+
+    fn withdrawal() -> Withdrawal {
+        Withdrawal {
+            project: SEVEN,
+            memory: memory(Some(NOW)),
+            series: vec![Retirement::Project {
+                id: SEVEN,
+                path: "p".into(),
+            }],
+        }
+    }
+
+    fn the_return() -> Return {
+        Return {
+            project: SEVEN,
+            memory: memory(None),
+        }
+    }
+
+    /// What is shown long after the initial zeros: each counter of a ref with its value.
+    fn shown(recorder: &Recorder) -> Vec<(String, f64)> {
+        let later = NOW.plus(Duration::from_secs(3600));
+        recorder.table.note_commit(later);
+        let mut walk = recorder.table.walk(later);
+        let mut shown = Vec::new();
+        while walk.next_chunk(100, |row| {
+            if let RowValue::Counter(value) = row.value {
+                let label = row.labels.iter().find(|(name, _)| *name == "ref");
+                shown.push((label.map_or("", |(_, name)| name).to_owned(), value));
+            }
+            std::ops::ControlFlow::Continue(())
+        }) {}
+        shown
+    }
+
+    fn counted(values: &[(&str, f64)]) -> Vec<(String, f64)> {
+        let owned = values.iter();
+        owned
+            .map(|(name, value)| ((*name).to_owned(), *value))
+            .collect()
+    }
+
+    async fn record(recorder: &mut Recorder, refs: &[&str]) {
+        recorder.record(vec![run(7, refs)], NOW).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_withdrawn_is_not_shown_and_comes_back_with_its_total() {
+        let store = Arc::<Durable>::default();
+        let mut recorder = recorder(&store);
+        record(&mut recorder, &["a", "a", "b"]).await;
+        assert_eq!(shown(&recorder), counted(&[("a", 2.0), ("b", 1.0)]));
+        recorder.withdraw(vec![withdrawal()], NOW).await.unwrap();
+        assert_eq!(shown(&recorder), []);
+        recorder.bring_back(vec![the_return()], NOW).await.unwrap();
+        assert_eq!(shown(&recorder), counted(&[("a", 2.0), ("b", 1.0)]));
+        record(&mut recorder, &["a"]).await;
+        assert_eq!(shown(&recorder), counted(&[("a", 3.0), ("b", 1.0)]));
+        assert_eq!(recorder.withdrawn(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_restart_in_between_neither_shows_nor_loses_it() {
+        let store = Arc::<Durable>::default();
+        {
+            let mut recorder = recorder(&store);
+            record(&mut recorder, &["a", "a"]).await;
+            recorder.withdraw(vec![withdrawal()], NOW).await.unwrap();
+        }
+        let mut recorder = recorder(&store);
+        recorder.restore(NOW).await.unwrap();
+        assert_eq!(shown(&recorder), []);
+        assert_eq!(recorder.withdrawn(), 1);
+        recorder.bring_back(vec![the_return()], NOW).await.unwrap();
+        assert_eq!(shown(&recorder), counted(&[("a", 2.0)]));
+        let rows = store.load().await.unwrap().rows;
+        assert!(rows.iter().all(|row| !row.withdrawn));
+        assert_eq!(rows[0].value, RecordedValue::Counter(2.0));
+    }
+
+    #[tokio::test]
+    async fn what_was_counted_meanwhile_is_added() {
+        let store = Arc::<Durable>::default();
+        let mut recorder = recorder(&store);
+        record(&mut recorder, &["a", "a"]).await;
+        recorder.withdraw(vec![withdrawal()], NOW).await.unwrap();
+        recorder.record(vec![run(8, &["a"])], NOW).await.unwrap();
+        recorder.bring_back(vec![the_return()], NOW).await.unwrap();
+        assert_eq!(shown(&recorder), counted(&[("a", 3.0)]));
+    }
+
+    #[tokio::test]
+    async fn what_is_forgotten_is_in_no_store() {
+        let store = Arc::<Durable>::default();
+        let mut recorder = recorder(&store);
+        record(&mut recorder, &["a"]).await;
+        recorder.withdraw(vec![withdrawal()], NOW).await.unwrap();
+        recorder.forget(&[SEVEN], NOW).await.unwrap();
+        let left = store.load().await.unwrap();
+        assert_eq!((left.rows.len(), left.projects.len()), (0, 0));
+        assert_eq!(recorder.withdrawn(), 0);
+    }
+}

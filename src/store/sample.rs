@@ -507,7 +507,7 @@ fn rows() -> Vec<RowRecord> {
         withdrawn: true,
         ..counter.clone()
     };
-    vec![counter, histogram, withdrawn]
+    vec![counter, withdrawn, histogram]
 }
 
 /// A state with something in every part, in every variant, and a project with little.
