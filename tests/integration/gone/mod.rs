@@ -145,7 +145,7 @@ async fn states_go_at_once_and_counters_when_everybody_saw_their_last_event() {
     let receiver = Receiver::start().await;
     let settings = format!(
         "telemetry: {{birth_window: 6s}}
-discovery: {{interval: 1s, removal_grace: 1s}}
+discovery: {{interval: 1s}}
 otel: {{metrics: {{endpoint: '{}', protocol: grpc, interval: 1s}}}}
 ",
         receiver.grpc()
