@@ -11,6 +11,8 @@ use crate::clock::{Clock, UnixSeconds};
 use crate::config::{Config, ProjectSettings};
 use crate::discovery::{Discovery, Scope};
 use crate::gitlab::capability::{Edition, Instance, TokenState};
+use crate::gitlab::grants::GRANTS;
+use crate::gitlab::graphql::Trial;
 use crate::gitlab::model::{Known, Permissions, Project, Role};
 use crate::gitlab::{GitLab, GitLabError, NoAccounting, SetupError};
 use crate::scheduler::capability;
@@ -37,6 +39,9 @@ pub struct Report {
     tiers: BTreeMap<ProjectId, Known<Tier>>,
     permissions: BTreeMap<ProjectId, Permissions>,
     collectors: Vec<(Collector, Visibility)>,
+    is_fine_grained: bool,
+    /// What GraphQL lacks in this version or for this token.
+    lost: Vec<String>,
     problems: Vec<Problem>,
     now: UnixSeconds,
 }
@@ -70,6 +75,8 @@ pub enum Step {
     Projects,
     /// Asking for roles and tiers of this many of so many projects.
     Roles(usize, usize),
+    /// Trying the queries of the collectors.
+    Queries,
 }
 
 /// Checks the connection and everything the configuration needs of it; `progress` is called with each
@@ -98,14 +105,18 @@ pub async fn check(config: &Config, progress: impl Fn(Step)) -> Result<Report, S
         tiers: BTreeMap::new(),
         permissions: BTreeMap::new(),
         collectors: Vec::new(),
+        is_fine_grained: gitlab.has_fine_grained_token(),
+        lost: Vec::new(),
         problems: Vec::new(),
         now,
     };
     report.problems_of_connection();
-    if report.instance.is_ok() {
+    if report.answers() {
         progress(Step::Projects);
         report.discover(&gitlab, config).await;
         report.roles_and_tiers(&gitlab, config, &progress).await;
+        progress(Step::Queries);
+        report.missing(&gitlab, config).await;
     }
     report.collectors(config, &gitlab);
     Ok(report)
@@ -118,14 +129,30 @@ impl Report {
         !self.problems.iter().any(|problem| problem.fatal)
     }
 
+    /// Whether GitLab answers. A fine-grained token that may not ask for the version is enough: what
+    /// depends on it is left out.
+    fn answers(&self) -> bool {
+        match &self.instance {
+            Ok(_) => true,
+            Err(error) => error.is_forbidden() && self.is_fine_grained,
+        }
+    }
+
     fn problem(&mut self, fatal: bool, text: String) {
         self.problems.push(Problem { fatal, text });
     }
 
     fn problems_of_connection(&mut self) {
         if let Err(error) = &self.instance {
-            let text = error.to_string();
-            self.problem(true, text);
+            let (fatal, error) = (!self.answers(), error.to_string());
+            let text = match fatal {
+                true => error,
+                false => format!(
+                    "the version and edition of GitLab are unknown, so nothing of the Enterprise \
+                     Edition is read by GraphQL: {error}"
+                ),
+            };
+            self.problem(fatal, text);
         }
         match &self.token {
             Err(error) => {
@@ -218,6 +245,37 @@ impl Report {
         }
     }
 
+    /// Tries the queries of the collectors and the grants of a fine-grained token on one project.
+    async fn missing(&mut self, gitlab: &GitLab, config: &Config) {
+        let Some((project, _)) = self.projects.first() else {
+            return;
+        };
+        let project = project.id;
+        if gitlab.uses_graphql() {
+            let enterprise = self
+                .instance
+                .as_ref()
+                .is_ok_and(|instance| instance.edition == Edition::Enterprise);
+            let on = Collector::ALL.into_iter();
+            let on = on.filter(|collector| config.enabled_anywhere(*collector));
+            let queries = on.flat_map(queries_of);
+            let mut queries: Vec<&Trial> = queries
+                .filter(|query| enterprise || !query.is_enterprise())
+                .collect();
+            queries.dedup();
+            gitlab.try_queries(project, queries, self.now).await;
+            self.lost = gitlab.lost();
+        }
+        if gitlab.has_fine_grained_token() {
+            gitlab.try_grants(project).await;
+        }
+        for name in gitlab.missing_grants() {
+            let known = GRANTS.iter().find(|grant| grant.name == name);
+            let needed_by = known.map_or("", |grant| grant.needed_by);
+            self.problem(false, format!("the token has no grant {name}: {needed_by}"));
+        }
+    }
+
     fn reads_as(&self, id: ProjectId) -> Known<Role> {
         let permissions = self.permissions.get(&id);
         permissions.map_or(Known::Unread, Permissions::reads_as)
@@ -286,6 +344,26 @@ impl Report {
     }
 }
 
+/// The queries that a collector is read by.
+fn queries_of(collector: Collector) -> &'static [Trial] {
+    match collector {
+        Collector::Pipelines => &[Trial::Changes],
+        Collector::Jobs | Collector::ChildPipelines => &[Trial::Jobs],
+        Collector::TestReports => &[Trial::TestReports],
+        Collector::MergeRequests | Collector::CodeReview => &[Trial::MergeRequests],
+        Collector::Dora => &[Trial::Dora],
+        Collector::ValueStream => &[Trial::ValueStreams, Trial::FlowTimes],
+        Collector::Repository => &[Trial::Repositories],
+        Collector::Schedules => &[Trial::Schedules],
+        Collector::Runners => &[Trial::Runners],
+        Collector::Security => &[Trial::Vulnerabilities],
+        Collector::Environments
+        | Collector::Contributors
+        | Collector::Variables
+        | Collector::Exporter => &[],
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "GitLab      {}", self.url.trim_end_matches('/'))?;
@@ -297,9 +375,10 @@ impl fmt::Display for Report {
                 };
                 writeln!(f, ", version {}, {edition}", instance.version)?;
             }
+            Err(_) if self.answers() => writeln!(f, ", version unknown")?,
             Err(_) => writeln!(f, ", no usable response")?,
         }
-        if self.instance.is_ok() {
+        if self.answers() {
             self.write_token(f)?;
             self.write_projects(f)?;
             writeln!(f, "Collectors")?;
@@ -372,10 +451,14 @@ impl Report {
             let tiers = tiers.iter().map(|(tier, n)| (tier.as_str(), *n));
             writeln!(f, "Tiers       {}", counted(tiers))?;
         }
-        match &self.graphql {
-            Ok(()) => Ok(()),
-            Err(why) => writeln!(f, "GraphQL     cannot be used, falling back to REST: {why}"),
+        if let Err(why) = &self.graphql {
+            writeln!(f, "GraphQL     cannot be used, falling back to REST: {why}")?;
         }
+        for (number, sentence) in self.lost.iter().enumerate() {
+            let title = if number == 0 { "Missing" } else { "" };
+            writeln!(f, "{title:11} {sentence}")?;
+        }
+        Ok(())
     }
 }
 

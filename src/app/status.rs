@@ -110,6 +110,7 @@ impl AppStatus {
                 WayOfReading::Rest => Reading::Rest,
                 WayOfReading::RestFallBack(reason) => Reading::RestFallBack { reason },
             },
+            lost: self.gitlab.lost(),
         }
     }
 
@@ -119,12 +120,16 @@ impl AppStatus {
             ..
         }) = self.probe.token()
         else {
-            return TokenStatus::default();
+            return TokenStatus {
+                missing_grants: self.gitlab.missing_grants(),
+                ..TokenStatus::default()
+            };
         };
         TokenStatus {
             name: Some(token.name),
             scopes: token.scopes,
             expiry: token.expires_at.map_or(TokenExpiry::Never, TokenExpiry::At),
+            missing_grants: self.gitlab.missing_grants(),
         }
     }
 

@@ -10,8 +10,9 @@ pub static COLLECTOR: CollectorDesc = CollectorDesc {
     about: "\
 Times are GitLab's own time stamps. The clock of a merge request starts when it is created, drafts
 included, and stops at its merge or closing. A *review* is a note, an approval or a review action of
-a person who is neither the author nor a bot. A *review cycle* is a push after a review, followed by
-another review.
+a person who is neither the author nor a bot: one that GitLab calls a bot, or that has a name which GitLab
+gives to bots. Lists of REST have the names alone: read by them, a service account with a name of its own
+counts as a person. A *review cycle* is a push after a review, followed by another review.
 
 Target branches that the rules for branches watch are shown while they exist; others while a merge
 request into them is open or ended in the last 30 days. Open merge requests are read as a whole once

@@ -46,6 +46,7 @@ fn show(bar: &ProgressBar, step: Step) {
         Step::Instance => bar.set_message("asking GitLab for its version"),
         Step::Token => bar.set_message("asking what the token may do"),
         Step::Projects => bar.set_message("looking projects up"),
+        Step::Queries => bar.set_message("trying queries"),
         Step::Roles(done, total) => {
             bar.set_message("roles and tiers");
             bar.set_length(total as u64);

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::GitLab;
 use super::error::GitLabError;
+use super::grants;
 use super::graphql::batch::NotRead;
 use super::graphql::{Batch, FailedProject, ProjectTier};
 use super::model::Known;
@@ -160,7 +161,11 @@ impl GitLab {
     /// # Errors
     /// Those of any call: the first thing that fails when address or token are wrong.
     pub async fn instance(&self) -> Result<Instance, GitLabError> {
-        self.metadata().await.map(Instance::from)
+        let instance = Instance::from(self.metadata().await?);
+        let gaps = &self.shared.gaps;
+        gaps.version_is(&instance.version, instance.release);
+        self.granted(grants::METADATA);
+        Ok(instance)
     }
 
     /// Scopes, expiry and user of the token, as far as it may ask.
@@ -168,10 +173,16 @@ impl GitLab {
     /// # Errors
     /// When GitLab cannot be reached or refuses the token altogether.
     pub async fn token_state(&self) -> Result<TokenState, GitLabError> {
-        Ok(TokenState {
-            token: self.if_allowed(self.token_self().await)?,
-            user: self.if_allowed(self.current_user().await)?,
-        })
+        let token = self.if_allowed(self.token_self().await)?;
+        if let Known::Value(token) = &token {
+            self.note_kind_of_token(token.granular);
+            self.granted(grants::TOKEN);
+        }
+        let user = self.if_allowed(self.current_user().await)?;
+        if matches!(user, Known::Value(_)) {
+            self.granted(grants::USER);
+        }
+        Ok(TokenState { token, user })
     }
 
     fn if_allowed<T>(&self, result: Result<T, GitLabError>) -> Result<Known<T>, GitLabError> {

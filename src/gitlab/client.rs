@@ -16,6 +16,7 @@ use url::Url;
 use super::accounting::{Accounting, Outcome};
 use super::answer;
 use super::error::{Cause, GRAPHQL, GitLabError};
+use super::grants::Grants;
 use super::limiter::{Kind, Lane, Limiter, Throttle, observation};
 use super::settings::{RetryPolicy, Settings, SetupError};
 use super::token::Token;
@@ -37,6 +38,8 @@ pub(crate) struct Client {
     accounting: Arc<dyn Accounting>,
     clock: Clock,
     retry: RetryPolicy,
+    /// What refusals said of the token's grants.
+    grants: Grants,
     /// GitLab's time in the latest answer, in Unix seconds; 0 before the first.
     server_time: AtomicI64,
     /// When GitLab last gave what was asked for.
@@ -152,6 +155,7 @@ impl Client {
             accounting,
             clock,
             retry: settings.retry,
+            grants: Grants::default(),
             server_time: AtomicI64::new(0),
             succeeded_at: Mutex::default(),
             refusal: Mutex::default(),
@@ -162,6 +166,11 @@ impl Client {
     /// The instance's root, with a final slash.
     pub(crate) const fn root(&self) -> &Url {
         &self.root
+    }
+
+    /// What refusals said of the token's grants.
+    pub(super) const fn grants(&self) -> &Grants {
+        &self.grants
     }
 
     /// Where the accounts go.
@@ -194,6 +203,7 @@ impl Client {
             }),
             Err(cause) => {
                 record_failure(&span, &cause);
+                self.grants.failed(&cause);
                 Err(self.error(call.name(), cause))
             }
         }
@@ -466,13 +476,17 @@ impl Active {
     }
 }
 
-/// Whether trying the same again makes sense. A GraphQL query that took too long will do so again, and
-/// one over several projects that a server fails at may fail for one of them: its caller asks for less
-/// instead. A call that the limiter turned away does not insist.
+/// How GitLab answers a GraphQL query that raised an exception.
+const EXCEPTION: &str = "Internal server error";
+
+/// Whether trying the same again makes sense. A GraphQL query that took too long will do so again, as will
+/// one that raises an exception, and one over several projects that a server fails at may fail for one of
+/// them: its caller asks for less instead. A call that the limiter turned away does not insist.
 fn retryable(call: &Call, cause: &Cause) -> bool {
     let is_batch = |query: &Query| query.projects > 1;
     match cause {
         Cause::Timeout => call.graphql.is_none(),
+        Cause::Server(500, why) if call.graphql.is_some() && why == EXCEPTION => false,
         Cause::Server(..) if call.graphql.as_ref().is_some_and(is_batch) => false,
         Cause::RateLimited { wait } => wait.is_none(),
         cause => cause.is_retryable(),

@@ -97,6 +97,9 @@ pub enum Cause {
     /// The server's schema lacks something the query asks for.
     #[error("this GitLab's GraphQL cannot answer the query: {0}")]
     GraphQlSchema(String),
+    /// The query is not sent, for this GitLab or this token is known to lack what it is for.
+    #[error("GraphQL is not asked: {0}")]
+    GraphQlLacks(String),
     /// The token file cannot be read.
     #[error("{0}")]
     Token(String),
@@ -157,7 +160,7 @@ impl Cause {
             Self::GraphQl(_) => "graphql",
             Self::GraphQlComplexity(_) => "graphql_complexity",
             Self::GraphQlTimeout(_) => "graphql_timeout",
-            Self::GraphQlSchema(_) => "graphql_schema",
+            Self::GraphQlSchema(_) | Self::GraphQlLacks(_) => "graphql_schema",
             Self::Token(_) => "token",
         }
     }
@@ -195,6 +198,7 @@ impl Cause {
             Self::GraphQlComplexity(text) => Self::GraphQlComplexity(edit(text)),
             Self::GraphQlTimeout(text) => Self::GraphQlTimeout(edit(text)),
             Self::GraphQlSchema(text) => Self::GraphQlSchema(edit(text)),
+            Self::GraphQlLacks(text) => Self::GraphQlLacks(edit(text)),
             Self::Token(text) => Self::Token(edit(text)),
             Self::RateLimited { .. }
             | Self::Timeout

@@ -12,6 +12,7 @@ pub mod bodies;
 pub mod capability;
 mod client;
 pub mod error;
+pub mod grants;
 pub mod graphql;
 mod json;
 pub mod limiter;
@@ -36,6 +37,7 @@ pub use settings::{RetryPolicy, Settings, SetupError, TokenSource};
 
 use crate::clock::{Clock, UnixSeconds};
 use client::Client;
+use graphql::Learned;
 use graphql::batch::{Batches, Breaker};
 
 /// A GitLab instance and a token.
@@ -50,6 +52,8 @@ struct Connection {
     use_graphql: bool,
     graphql_page_size: u32,
     rest_page_size: u32,
+    /// What GraphQL lacks here.
+    gaps: Learned,
     /// Queries for tiers; who asks for them repeats them by a rhythm of its own.
     tiers: Batches,
 }
@@ -90,6 +94,7 @@ impl GitLab {
                 use_graphql: settings.use_graphql,
                 graphql_page_size: settings.graphql_page_size.clamp(1, 100),
                 rest_page_size: settings.rest_page_size.clamp(1, 100),
+                gaps: Learned::default(),
                 tiers: Batches::new(
                     &Breaker::pausing(settings.use_graphql, Duration::ZERO),
                     Self::TIER_PROJECTS,

@@ -9,9 +9,9 @@ use tracing::{Instrument, info_span};
 
 use crate::clock::UnixSeconds;
 use crate::config::{Settings, TierSetting};
-use crate::gitlab::GitLab;
 use crate::gitlab::capability::Instance;
 use crate::gitlab::model::{Known, Permissions, Role};
+use crate::gitlab::{Cause, GitLab};
 use crate::observer::Observer;
 use crate::registry::{Projects, Registry};
 use crate::types::ProjectId;
@@ -41,6 +41,8 @@ struct Times {
     asked: bool,
     /// [`GitLab::token_revision`] when it was last looked at.
     token: u64,
+    /// When the grants of a fine-grained token are to be tried.
+    grants_due: UnixSeconds,
 }
 
 impl CapabilityTask {
@@ -69,18 +71,26 @@ impl CapabilityTask {
             instance_due,
             asked,
             token,
+            ..
         } = *self.times();
         if instance_due <= now || token != self.gitlab.token_revision() {
             return true;
         }
+        let grants_are_due = self.grants_are_due(now);
         let projects = self.registry.lock();
-        asked && (projects.has_tier_due(now) || self.asks_permissions(&projects, now))
+        grants_are_due && !projects.is_empty()
+            || asked && (projects.has_tier_due(now) || self.asks_permissions(&projects, now))
+    }
+
+    fn grants_are_due(&self, now: UnixSeconds) -> bool {
+        self.times().grants_due <= now && self.gitlab.has_fine_grained_token()
     }
 
     /// Keeps the rhythm when the clock is set back.
     pub(super) fn clock_was_set_back(&self, back: Duration) {
         let mut times = self.times();
         times.instance_due = times.instance_due.minus(back);
+        times.grants_due = times.grants_due.minus(back);
     }
 
     /// Asks for what is due.
@@ -99,6 +109,9 @@ impl CapabilityTask {
             if asked {
                 self.ask_permissions(now).await;
                 self.ask_tiers(now).await;
+            }
+            if self.grants_are_due(now) {
+                self.try_grants(now).await;
             }
         }
         .instrument(span)
@@ -178,6 +191,18 @@ impl CapabilityTask {
         }
     }
 
+    /// Tries the grants of a fine-grained token on one project: what GraphQL leaves empty for want of one
+    /// looks like nothing.
+    async fn try_grants(&self, now: UnixSeconds) {
+        let first = self.registry.lock().iter().next().map(|(id, _)| id);
+        let Some(project) = first else { return };
+        self.times().grants_due = now.plus(HOLDS);
+        self.gitlab.try_grants(project).await;
+        for grant in self.gitlab.missing_grants() {
+            tracing::warn!("the token has no grant {grant}");
+        }
+    }
+
     async fn ask_tiers(&self, now: UnixSeconds) {
         let (instance, roles) = {
             let projects = self.registry.lock();
@@ -250,7 +275,9 @@ async fn read_tiers(
         }
         Err(error) if error.graphql_unavailable() => {
             tracing::warn!("the tier of {} projects is unknown: {error}", ids.len());
-            unread(RETRY)
+            // What this GitLab lacks comes with another version only.
+            let is_lost = matches!(error.cause, Cause::GraphQlLacks(_));
+            unread(if is_lost { HOLDS } else { RETRY })
         }
         Err(error) => {
             tracing::debug!("the tiers are asked for again: {error}");

@@ -55,6 +55,8 @@ pub struct GitLabStatus {
     pub reachability: Reachability,
     /// How the change feed is read now.
     pub reading: Reading,
+    /// What GraphQL lacks in this version or for this token, and what is missing then, as sentences.
+    pub lost: Vec<String>,
 }
 
 /// Whether GitLab answers.
@@ -99,6 +101,8 @@ pub struct TokenStatus {
     pub scopes: Vec<String>,
     /// When it expires.
     pub expiry: TokenExpiry,
+    /// The grants that a fine-grained token lacks, as GitLab names them.
+    pub missing_grants: Vec<String>,
 }
 
 /// When the token expires.

@@ -121,7 +121,36 @@ impl MergeRequestsSource {
             one.notes = self.gitlab.rest_of_notes(id, one.iid, first).await?;
             self.skipped(target, &one.notes.skipped, problems);
         }
+        if self.gitlab.lacks("MergeRequest", "closedAt") {
+            self.closing_times(target, &mut whole.items).await?;
+        }
         Ok(whole.items)
+    }
+
+    /// Fills in when merge requests were closed, where GraphQL does not have it: from memory, or by a
+    /// call for all that were closed since.
+    async fn closing_times(
+        &self,
+        target: &Target,
+        all: &mut [ReviewedMergeRequest],
+    ) -> Result<(), GitLabError> {
+        let known = &target.memory.merge_requests.known;
+        let mut closed: BTreeMap<u64, &mut ReviewedMergeRequest> = BTreeMap::new();
+        for one in all.iter_mut().filter(|one| &*one.state == "closed") {
+            match known.get(&one.iid) {
+                Some(known) if known.updated_at == one.updated_at => {
+                    one.closed_at = known.closed_at;
+                }
+                _ => drop(closed.insert(one.iid, one)),
+            }
+        }
+        let iids: Vec<u64> = closed.keys().copied().collect();
+        for (iid, at) in self.gitlab.closing_times(target.id(), &iids).await? {
+            if let Some(one) = closed.get_mut(&iid) {
+                one.closed_at = Some(at);
+            }
+        }
+        Ok(())
     }
 
     async fn by_rest(

@@ -13,7 +13,7 @@ use crate::clock::UnixSeconds;
 use crate::facts::RepositoryRead;
 use crate::facts::{Facts, Problem, Reading};
 use crate::gitlab::graphql::CountedRefs;
-use crate::gitlab::model::Project;
+use crate::gitlab::model::{Known, Project};
 use crate::gitlab::model::{RefCounts, RepositoryInfo};
 use crate::gitlab::{GitLab, GitLabError};
 use crate::memory::ProjectMemory;
@@ -75,6 +75,22 @@ impl RepositorySource {
             Some(Err(error)) if !error.rest_may_answer() => return Err(error),
             Some(Err(_)) | None => self.by_rest(target, &mut problems).await?,
         };
+        // GraphQL hides them from fine-grained tokens, whatever these are granted.
+        if info.statistics == Known::Hidden && self.gitlab.has_fine_grained_token() {
+            let read = self.gitlab.repository(target.id()).await;
+            let read = note(target, read, || None, &mut problems);
+            info.statistics = read.map_or(Known::Hidden, |read| read.statistics);
+        }
+        if info.languages.is_none() && self.gitlab.lacks("Project", "languages") {
+            let before = &target.memory.repository_parts.languages;
+            info.languages = match has_moved(&target.memory.repository, info.last_activity_at) {
+                true => {
+                    let read = self.gitlab.languages(target.id()).await;
+                    note(target, read, || before.clone(), &mut problems)
+                }
+                false => before.clone(),
+            };
+        }
         info.refs = match counts {
             Some(counts) => Some(counts),
             None if has_moved(&target.memory.repository, info.last_activity_at) => {

@@ -9,6 +9,7 @@ use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::facts::{Facts, Reading, Unavailable};
 use crate::gitlab::GitLab;
+use crate::gitlab::capability::Edition;
 use crate::gitlab::model::Known;
 use crate::gitlab::model::Vulnerabilities;
 use crate::types::ProjectId;
@@ -58,9 +59,16 @@ impl SecuritySource {
         now: UnixSeconds,
     ) -> Vec<(ProjectId, Result<[u64; 6], SourceError>)> {
         let ids: Vec<ProjectId> = targets.iter().map(Target::id).collect();
+        // The schema of the Community Edition lacks the field: which edition it is must be known.
+        let is_enterprise = |target: &&Target| {
+            let instance = target.instance.as_ref();
+            instance.is_some_and(|known| known.edition == Edition::Enterprise)
+        };
+        let enterprise = targets.iter().filter(is_enterprise);
+        let enterprise: Vec<ProjectId> = enterprise.map(Target::id).collect();
         let ask = async |ids: Vec<ProjectId>| self.gitlab.vulnerability_counts(&ids).await;
         let id_of = |found: &Vulnerabilities| found.id;
-        let mut read = self.batches.ask(&ids, now, id_of, ask).await;
+        let mut read = self.batches.ask(&enterprise, now, id_of, ask).await;
         let reads = ids.into_iter().map(|id| {
             let read = read.remove(&id);
             async move { (id, self.counts(id, read).await) }

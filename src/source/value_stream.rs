@@ -110,8 +110,16 @@ fn put_together(
     stages: Result<ValueStreams, SourceError>,
     flow: Option<Result<FlowTimes, SourceError>>,
 ) -> Result<ValueStreamRead, SourceError> {
+    let has_flow = matches!(&flow, Some(Ok(flow)) if flow.shown);
     let mut found = match stages {
         Ok(found) => found,
+        // GitLab 16 has the times and not the stages.
+        Err(error) if error.kind() == "graphql_schema" && has_flow => ValueStreams {
+            id: target.id(),
+            stages: None,
+            lead_time: None,
+            cycle_time: None,
+        },
         Err(error) if error.kind() == "graphql_schema" => {
             return Err(Unavailable::Settings(NO_GRAPHQL).into());
         }

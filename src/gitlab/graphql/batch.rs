@@ -77,9 +77,11 @@ impl Breaker {
         holds.then(|| reason.clone())
     }
 
-    /// Takes an error in: pauses GraphQL if it failed.
+    /// Takes an error in: pauses GraphQL if it failed. A query that is
+    /// not sent costs nothing, and others may be answered.
     pub(crate) fn failed(&self, error: &GitLabError, now: UnixSeconds) {
-        if !error.graphql_unavailable() {
+        let not_sent = matches!(error.cause, Cause::GraphQlLacks(_));
+        if not_sent || !error.graphql_unavailable() {
             return;
         }
         if self.is_open(now) {
@@ -100,6 +102,8 @@ pub struct Batches {
     size: Mutex<BatchSize>,
     /// Projects that were asked for alone, without success, since the last answer.
     unanswered: Mutex<BTreeSet<ProjectId>>,
+    /// Projects that spoil the answer for others, until when they are left out, and their error.
+    spoilers: Mutex<BTreeMap<ProjectId, (UnixSeconds, Arc<GitLabError>)>>,
 }
 
 impl Batches {
@@ -109,6 +113,7 @@ impl Batches {
             breaker: Arc::clone(breaker),
             size: Mutex::new(BatchSize::new(most)),
             unanswered: Mutex::default(),
+            spoilers: Mutex::default(),
         }
     }
 
@@ -122,10 +127,10 @@ impl Batches {
         lock(&self.size).get()
     }
 
-    /// Asks for `ids`. A query that fails for what one project may have caused, or for being too
-    /// much, is halved at once and asked again, until the project is found: it alone fails. What
-    /// every query would meet ends it, and is the error of all that are left. Projects that no answer
-    /// names are not found; those that GraphQL was not asked for are absent.
+    /// Asks for `ids`. A query that fails for what one project may have caused, or for being too much,
+    /// is halved at once and asked again, until the project is found: it alone fails, and is left out of
+    /// queries for a while, so that it is not searched for again at every poll. What every query would meet ends it, and is the error of all that are left. Whom no answer names is not found; those
+    /// that GraphQL was not asked for are absent.
     pub(crate) async fn ask<T, E, A>(
         &self,
         ids: &[ProjectId],
@@ -141,9 +146,11 @@ impl Batches {
         if !self.breaker.is_open(now) {
             return read;
         }
+        let ids = self.without_spoilers(ids, now, &mut read);
         let chunks = ids.chunks(self.size());
         let mut open: Vec<Vec<ProjectId>> = chunks.map(<[_]>::to_vec).collect();
         let mut answered = false;
+        let mut spoilers = Vec::new();
         let mut too_heavy: Option<usize> = None;
         while let Some(some) = open.pop() {
             let error = match ask(some.clone()).await {
@@ -176,15 +183,46 @@ impl Batches {
                 Vec::new()
             };
             let error = Arc::new(error);
+            if !alike && let [spoiler] = some[..] {
+                spoilers.push((spoiler, Arc::clone(&error)));
+            }
             let failed = some.into_iter().chain(left.into_iter().flatten());
             let failed = failed.map(|id| (id, Err(NotRead::Failed(Arc::clone(&error)).into())));
             read.extend(failed);
+        }
+        // Where nothing is answered, no project is at fault.
+        if answered {
+            let until = now.plus(self.breaker.pause);
+            let spoilers = spoilers.into_iter();
+            lock(&self.spoilers).extend(spoilers.map(|(id, error)| (id, (until, error))));
         }
         // Where nothing is answered, smaller queries do not help.
         if let Some(size) = too_heavy.filter(|_| answered) {
             lock(&self.size).too_heavy(size);
         }
         read
+    }
+
+    /// Those of `ids` that are asked for now. The others spoiled the answer for others lately: their error
+    /// is put into `read`.
+    fn without_spoilers<T, E: From<NotRead>>(
+        &self,
+        ids: &[ProjectId],
+        now: UnixSeconds,
+        read: &mut BTreeMap<ProjectId, Result<T, E>>,
+    ) -> Vec<ProjectId> {
+        let pause = self.breaker.pause;
+        let mut spoilers = lock(&self.spoilers);
+        // More than a pause ahead: the clock was set back meanwhile.
+        spoilers.retain(|_, (until, _)| now < *until && until.since(now) <= pause);
+        let is_asked = |id: &ProjectId| match spoilers.get(id) {
+            Some((_, error)) => {
+                read.insert(*id, Err(NotRead::Failed(Arc::clone(error)).into()));
+                false
+            }
+            None => true,
+        };
+        ids.iter().copied().filter(is_asked).collect()
     }
 
     /// Notes a project that was asked for alone, in vain; true when no project can be at fault: others

@@ -1,6 +1,6 @@
 //! The change feed: which pipelines of which projects moved.
 
-use super::convert::{gid, maybe_time, merge_request, raw_pipeline};
+use super::convert::{CHILD, gid, maybe_time, merge_request, raw_pipeline};
 use super::holes::{ProjectHoles, key};
 use super::projects::{Messages, count, gids, over_projects};
 use super::{Batch, Which, queries};
@@ -118,7 +118,7 @@ fn convert(
     node: ProjectChangesProjectsNodes,
     mut holes: ProjectHoles<'_>,
 ) -> Result<ProjectChanges, String> {
-    let level = node.max_access_level.integer_value;
+    let level = node.max_access_level.and_then(|level| level.integer_value);
     let role = level.and_then(|level| u32::try_from(level).ok()).map(Role);
     Ok(ProjectChanges {
         project: Project {
@@ -131,14 +131,16 @@ fn convert(
             role: role.map_or(Known::Unread, Known::Value),
             features: Features::default(),
         },
-        pipelines: pipelines(node.moved, &[key("moved")], &mut holes),
-        children: pipelines(node.children, &[key("children")], &mut holes),
+        pipelines: pipelines(node.moved, None, &[key("moved")], &mut holes),
+        // All that were asked for have this source.
+        children: pipelines(node.children, Some(CHILD), &[key("children")], &mut holes),
     })
 }
 
 /// A null connection is an empty page: the role is too low, or CI/CD is off.
 fn pipelines(
     page: Option<PipelinePage>,
+    source: Option<&str>,
     place: &[Step],
     holes: &mut ProjectHoles<'_>,
 ) -> Page<Pipeline> {
@@ -149,7 +151,8 @@ fn pipelines(
         .page_info
         .end_cursor
         .filter(|_| page.page_info.has_next_page);
-    holes.page(place, page.nodes, next, |node, _, _| {
+    holes.page(place, page.nodes, next, |mut node, _, _| {
+        node.source = node.source.or_else(|| source.map(str::to_owned));
         let bridge = node.source_job.and_then(|job| job.name);
         let upstream = node
             .upstream

@@ -9,9 +9,11 @@ use graphql_parser::query::{
 use serde_json::Value as Json;
 
 /// Points a query may cost with a token that is not an administrator's.
-pub(super) const LIMIT: u64 = 250;
+const LIMIT: u64 = 250;
+/// Points that our largest may cost: a field more is a point more for each connection around it.
+const MOST: u64 = 230;
 /// Items of a page where `first` says nothing or more.
-const PAGE: u64 = 100;
+const PAGE: i64 = 100;
 
 /// How a field counts.
 #[derive(Clone, Copy)]
@@ -25,19 +27,18 @@ enum Cost {
 }
 
 /// The fields of our queries that GitLab resolves by resolvers. `sort` has a default in
-/// `projects` and `mergeRequests`, which costs a point; `pipeline` is ten points cheaper.
+/// `mergeRequests`, which costs a point; `pipeline` is ten points cheaper.
 fn cost(field: &str) -> Cost {
     match field {
-        "projects" | "mergeRequests" | "releases" => Cost::Page(2),
+        "projects" => Cost::Page(1),
+        "mergeRequests" | "releases" | "pipelines" | "pipelineSchedules" => Cost::Page(2),
         "notes" => Cost::Page(1),
         "mergedAt" | "closedAt" | "reviewers" => Cost::Resolver(5),
         "diffStatsSummary" => Cost::Resolver(2),
-        "pipelines" | "jobs" | "pipelineSchedules" | "runners" | "managers" | "valueStreams" => {
-            Cost::Page(1)
-        }
+        "jobs" | "runners" | "managers" | "valueStreams" => Cost::Page(1),
         "stages" | "vulnerabilitySeveritiesCount" | "cycleTime" => Cost::Resolver(1),
         "languages" | "forksCount" | "rootRef" | "branchCount" | "tagCount" => Cost::Resolver(2),
-        "pipeline" => Cost::Resolver(-9),
+        "pipeline" => Cost::Resolver(-8),
         "testReportSummary" => Cost::Resolver(1),
         "metrics" | "leadTime" | "flowMetrics" | "licensedFeatureAvailability" => Cost::Resolver(1),
         _ => Cost::Plain,
@@ -115,8 +116,9 @@ impl Calculation<'_> {
                     .arguments
                     .iter()
                     .find(|(name, _)| name == "first")
-                    .and_then(|(_, value)| self.value(value).as_u64());
-                plus(points) * (100 + first.unwrap_or(PAGE).min(PAGE)) / 100
+                    .and_then(|(_, value)| self.value(value).as_i64());
+                let first = first.unwrap_or(PAGE).min(PAGE);
+                plus(points) * 100_u64.saturating_add_signed(first) / 100
             }
         }
     }
@@ -138,42 +140,45 @@ impl Calculation<'_> {
 mod tests {
     use super::*;
     use crate::gitlab::GitLab;
+    use crate::gitlab::graphql::gaps::{Stripped, strip};
+    use crate::gitlab::testing::truth;
 
     static DORA_TIERS: [&str; 5] = ["production", "staging", "testing", "development", "other"];
-    const SCALARS: &str = "a b c d e f g h i j k l m n o";
-    const PAGE_INFO: &str = "pageInfo { hasNextPage endCursor }";
 
-    /// Scores that were computed from GitLab's source by other means.
+    /// The scores that a running GitLab gave our documents.
     #[test]
-    fn known_scores_come_out() {
-        let jobs = |first: u32| {
-            format!(
-                "jobs(first: {first}) {{ nodes {{ {SCALARS} stage {{ name }} \
-                 runner {{ runnerType }} }} {PAGE_INFO} }}"
-            )
-        };
-        for (inner, pipelines, want) in [
-            (String::new(), 5, [31, 36, 43, 58]),
-            (String::new(), 10, [33, 37, 45, 60]),
-            (String::new(), 20, [35, 40, 48, 64]),
-            (jobs(20), 5, [63, 72, 87, 116]),
-            (jobs(20), 20, [71, 81, 97, 130]),
-            (jobs(100), 5, [86, 98, 118, 158]),
-            (jobs(100), 10, [90, 102, 123, 164]),
-        ] {
-            for (projects, want) in [10, 25, 50, 100].into_iter().zip(want) {
-                let query = format!(
-                    "query {{ projects(first: {projects}) {{ nodes {{ id fullPath \
-                     pipelines(first: {pipelines}) {{ nodes {{ {SCALARS} {inner} }} {PAGE_INFO} }} \
-                     }} {PAGE_INFO} }} }}"
-                );
-                assert_eq!(complexity(&query, &HashMap::new()), want, "{query}");
+    fn gitlabs_own_scores_come_out() {
+        let mut compared = 0;
+        for recorded in ["recorded/19.3-ce", "recorded/19.3-ee"] {
+            let Some(answers) = truth(&format!("{recorded}/graphql.jsonl")) else {
+                return;
+            };
+            let answers = std::fs::read_to_string(answers).unwrap();
+            for line in answers.lines() {
+                let line: Json = serde_json::from_str(line).unwrap();
+                let score = line["body"]["data"]["queryComplexity"]["score"].as_u64();
+                let file = line["query"].as_str();
+                // Those that begin with x_ ask for fields that ours do not have.
+                let file = file.filter(|file| !file.starts_with("x_"));
+                let (Some(score), Some(file)) = (score, file) else {
+                    continue;
+                };
+                let file = truth(&format!("{recorded}/queries/{file}")).unwrap();
+                let query = std::fs::read_to_string(file).unwrap();
+                let variables = line["variables"].as_object().unwrap();
+                let variables = variables
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), value.clone()));
+                let ours = complexity(&query, &variables.collect());
+                assert_eq!(ours, score, "line {}", line["id"]);
+                compared += 1;
             }
         }
+        assert!(compared > 200, "{compared}");
     }
 
     #[test]
-    fn every_query_at_its_largest_stays_below_the_limit() {
+    fn every_query_at_its_largest_stays_well_below_the_limit() {
         let changes = include_str!("queries/project_changes.graphql");
         let jobs = include_str!("queries/pipeline_jobs.graphql");
         let count = |n: usize| Json::from(n);
@@ -185,7 +190,7 @@ mod tests {
                 ("page", PAGE.into()),
             ]
         };
-        let cases: Vec<(&str, &str, HashMap<&str, Json>)> = vec![
+        let cases: Vec<(&str, &'static str, HashMap<&str, Json>)> = vec![
             (
                 "change feed, whole batch",
                 changes,
@@ -316,9 +321,12 @@ mod tests {
             ),
         ];
         for (name, query, variables) in cases {
-            let score = complexity(query, &variables);
+            let Stripped::Text(query) = strip(query, &[]) else {
+                panic!("{name} is not sent");
+            };
+            let score = complexity(&query, &variables);
             println!("{name}: {score} of {LIMIT}, {} characters", query.len());
-            assert!(score < LIMIT, "{name}: {score}");
+            assert!(score <= MOST, "{name}: {score}");
             assert!(query.len() < 10_000, "{name} is longer than GitLab reads");
         }
     }

@@ -3,10 +3,15 @@
 use super::scalars::BigInt;
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::{
-    Job, Known, Pipeline, PipelineMergeRequest, RefKind, RunnerType, Status, Upstream,
-    merge_request_iid, sensible,
+    Job, Known, Pipeline, PipelineMergeRequest, RefKind, RunnerType, Status, UNKNOWN_SOURCE,
+    Upstream, merge_request_iid, sensible,
 };
 use crate::types::{JobId, PipelineId};
+
+/// The source of a child pipeline.
+pub(super) const CHILD: &str = "parent_pipeline";
+/// The source of a pipeline that another project's pipeline started.
+pub(super) const MULTI_PROJECT: &str = "pipeline";
 
 /// The number at the end of a global id, `gid://gitlab/Ci::Pipeline/123`.
 pub(super) fn gid(field: &str, text: &str) -> Result<u64, String> {
@@ -45,7 +50,10 @@ pub(super) struct RawPipeline {
     pub(super) id: String,
     pub(super) iid: String,
     pub(super) git_ref: Option<String>,
-    pub(super) kind: String,
+    /// Its type; none where GitLab does not have it.
+    pub(super) kind: Option<String>,
+    /// The whole ref; asked for where the type is missing.
+    pub(super) ref_path: Option<String>,
     pub(super) source: Option<String>,
     pub(super) status: String,
     pub(super) created_at: String,
@@ -83,6 +91,7 @@ macro_rules! raw_pipeline {
             iid: $node.iid,
             git_ref: $node.ref_,
             kind: $node.type_,
+            ref_path: $node.ref_path,
             source: $node.source,
             status: $node.status,
             created_at: $node.created_at,
@@ -103,9 +112,9 @@ impl RawPipeline {
     /// The pipeline, its coverage left open.
     pub(super) fn convert(self, upstream: Option<Upstream>) -> Result<Pipeline, String> {
         let git_ref = self.git_ref.unwrap_or_default();
-        let source = self.source.unwrap_or_else(|| "unknown".to_owned());
-        let kind = kind(&self.kind, &git_ref);
-        let started_by_another = matches!(&*source, "parent_pipeline" | "pipeline");
+        let source = self.source.unwrap_or_else(|| UNKNOWN_SOURCE.to_owned());
+        let kind = kind(self.kind.as_deref(), self.ref_path.as_deref(), &git_ref);
+        let started_by_another = matches!(&*source, CHILD | MULTI_PROJECT);
         let merge_request = merge_request(self.merge_request, kind == RefKind::MergeRequest)?;
         Ok(Pipeline {
             id: PipelineId(gid("id", &self.id)?),
@@ -131,12 +140,16 @@ impl RawPipeline {
     }
 }
 
-fn kind(kind: &str, git_ref: &str) -> RefKind {
+/// By the type. Where GitLab has none, by the refs: that of a merge request is its own, and the whole one
+/// is its source branch's.
+fn kind(kind: Option<&str>, ref_path: Option<&str>, git_ref: &str) -> RefKind {
+    let is_tag = || ref_path.is_some_and(|path| path.starts_with("refs/tags/"));
     match kind {
-        "merge_request" | "merged_result" | "merge_train" => RefKind::MergeRequest,
-        "tag" => RefKind::Tag,
+        Some("merge_request" | "merged_result" | "merge_train") => RefKind::MergeRequest,
+        Some("tag") => RefKind::Tag,
         // A type newer than this program may still be one of a merge request.
         _ if merge_request_iid(git_ref).is_some() => RefKind::MergeRequest,
+        None if is_tag() => RefKind::Tag,
         _ => RefKind::Branch,
     }
 }

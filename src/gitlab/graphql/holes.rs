@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::convert::gid;
+use super::gaps::{self, Gap};
 use super::{Batch, FailedProject};
 use crate::gitlab::Excess;
 use crate::gitlab::json::{Flaw, Step, display};
@@ -126,6 +127,11 @@ impl Holes {
             }));
         }
         Ok(batch)
+    }
+
+    /// What the token cannot read anywhere in the answer, whose bytes are `body`.
+    pub(super) fn unreadable(&self, body: &[u8]) -> Vec<&'static Gap> {
+        gaps::unreadable(self.lost.iter().map(|flaw| &*flaw.why), body)
     }
 
     /// The sentences about bad items of an answer that is not about projects.

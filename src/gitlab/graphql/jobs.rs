@@ -1,6 +1,6 @@
 //! Jobs and downstream pipelines, for a batch of projects or for one pipeline.
 
-use super::convert::{RawJob, gid, iid, raw_pipeline, time};
+use super::convert::{CHILD, MULTI_PROJECT, RawJob, gid, iid, raw_pipeline, time};
 use super::holes::{ProjectHoles, key};
 use super::projects::{Messages, count, gids, over_projects};
 use super::{Batch, queries};
@@ -72,7 +72,7 @@ impl GitLab {
     /// Most projects in one query for jobs.
     pub const JOBS_PROJECTS: usize = 25;
     /// Most pipelines of each kind a project shows in one query for jobs.
-    pub const JOBS_PIPELINES: u32 = 10;
+    pub const JOBS_PIPELINES: u32 = 5;
 
     /// Jobs and downstream pipelines of the wanted pipelines of up to [`Self::JOBS_PROJECTS`]
     /// projects. Where a page of pipelines has a `next`, take the others one by one with
@@ -267,7 +267,11 @@ fn pipeline_of(
             .page_info
             .end_cursor
             .filter(|_| page.page_info.has_next_page);
-        holes.page(&within("jobs"), page.nodes, next, |node, _, _| job(node))
+        let nodes = page.nodes.map(|nodes| {
+            let nodes = nodes.into_iter();
+            nodes.map(|node| node.filter(is_build)).collect()
+        });
+        holes.page(&within("jobs"), nodes, next, |node, _, _| job(node))
     });
     let downstream = node.downstream.map_or_else(Page::default, |page| {
         let next = page
@@ -300,6 +304,16 @@ fn pipeline_of(
 /// as it is there: a half to the even digit.
 fn hundredths(percent: f64) -> Option<f64> {
     format!("{percent:.2}").parse().ok()
+}
+
+/// Whether it is a job that a runner runs. Older GitLabs list trigger jobs and commit statuses with them.
+fn is_build(node: &JobsOfPipelineJobsNodes) -> bool {
+    let id = node.id.as_deref().unwrap_or_default();
+    let others = [
+        "gid://gitlab/Ci::Bridge/",
+        "gid://gitlab/GenericCommitStatus/",
+    ];
+    !others.iter().any(|kind| id.starts_with(kind))
 }
 
 fn job(node: JobsOfPipelineJobsNodes) -> Result<Job, String> {
@@ -336,7 +350,7 @@ fn downstream(
         bridge,
         target: None,
     };
-    let Some(node) = node else {
+    let Some(mut node) = node else {
         return Ok(hidden(Text::default()));
     };
     let bridge: Text = node
@@ -351,10 +365,16 @@ fn downstream(
         bridge: Text::clone(&bridge),
         ..upstream.clone()
     };
+    let project_id = ProjectId(gid("project.id", &project.id)?);
+    // Older GitLabs do not show the source; what a bridge starts has one of two.
+    node.source = node.source.or_else(|| {
+        let is_child = project_id == upstream.project_id;
+        Some(if is_child { CHILD } else { MULTI_PROJECT }.to_owned())
+    });
     Ok(Downstream {
         bridge,
         target: Some(DownstreamTarget {
-            project_id: ProjectId(gid("project.id", &project.id)?),
+            project_id,
             project: project.full_path.into(),
             pipeline: raw_pipeline!(node).convert(Some(upstream))?,
         }),

@@ -11,6 +11,7 @@ mod complexity;
 mod convert;
 mod dora;
 mod features;
+pub mod gaps;
 mod holes;
 mod jobs;
 mod permissions;
@@ -25,6 +26,9 @@ mod sample_tests;
 mod schedules;
 #[cfg(test)]
 mod schema_tests;
+mod trial;
+#[cfg(test)]
+mod validation;
 mod value_streams;
 mod vulnerabilities;
 
@@ -34,16 +38,20 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub(super) use gaps::Learned;
+use gaps::Why;
 use holes::{Holes, Partial};
 
 pub use changes::ProjectChanges;
 pub use features::ProjectTier;
+pub use gaps::Loss;
 pub use jobs::{PipelineJobs, ProjectJobs, Which};
 pub use permissions::ProjectPermissions;
 pub use reports::ProjectReports;
 pub use repositories::CountedRefs;
 pub use runners::ProjectRunners;
 pub use schedules::ProjectSchedules;
+pub use trial::Trial;
 pub use value_streams::FlowTimes;
 
 use super::client::{Answer, Call, Query, record_failure};
@@ -168,8 +176,18 @@ macro_rules! scored {
 }
 pub(crate) use scored;
 
+/// A request as it is sent.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a, V> {
+    variables: &'a V,
+    query: &'a str,
+    operation_name: &'static str,
+}
+
 impl GitLab {
     /// Runs one query, about so many projects. What the server could not give is in the answer's holes.
+    /// Where this GitLab lacks a field that the query can do without, it is asked again without.
     async fn query<Q>(
         &self,
         variables: Q::Variables,
@@ -181,7 +199,55 @@ impl GitLab {
         Q::ResponseData: DeserializeOwned + Scored,
     {
         let request = Q::build_query(variables);
-        let operation = request.operation_name;
+        let (operation, document) = (request.operation_name, request.query);
+        let gaps = &self.shared.gaps;
+        // Ends: each turn but the last leaves something else out.
+        loop {
+            let text = gaps.text(operation, document).map_err(|why| {
+                let name = format!("{} {operation}", super::error::GRAPHQL);
+                self.client().error(name, Cause::GraphQlLacks(why))
+            })?;
+            let body = Body {
+                variables: &request.variables,
+                query: &text,
+                operation_name: operation,
+            };
+            let (call, answer) = self.send(operation, &body, projects).await?;
+            let changed = || gaps.text(operation, document).as_ref() != Ok(&text);
+            match read::<Q::ResponseData>(&answer.body) {
+                Ok(partial) => {
+                    self.account(operation, &answer, &partial.data);
+                    let unreadable = partial.holes.unreadable(&answer.body);
+                    gaps.learn(&unreadable, Why::Token);
+                    if unreadable.is_empty() || !changed() {
+                        return Ok(partial);
+                    }
+                }
+                Err(cause) => {
+                    let refused = matches!(cause, Cause::GraphQlSchema(_));
+                    if refused {
+                        gaps.learn(&gaps::refused(&answer.body), Why::Schema);
+                    }
+                    if refused && changed() {
+                        continue;
+                    }
+                    if refused {
+                        gaps.refuse(operation, cause.to_string());
+                    }
+                    record_failure(&answer.span, &cause);
+                    return Err(self.client().error(call.name(), cause));
+                }
+            }
+        }
+    }
+
+    /// Sends one query.
+    async fn send(
+        &self,
+        operation: &'static str,
+        body: &impl Serialize,
+        projects: usize,
+    ) -> Result<(Call, Answer), GitLabError> {
         let mut url = self.client().root().clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(["api", "graphql"]);
@@ -192,7 +258,7 @@ impl GitLab {
             url,
             graphql: None,
         };
-        let body = serde_json::to_vec(&request).map_err(|error| {
+        let body = serde_json::to_vec(body).map_err(|error| {
             self.client()
                 .error(call.name(), Cause::GraphQl(error.to_string()))
         })?;
@@ -202,12 +268,35 @@ impl GitLab {
             projects,
         });
         let answer = self.client().send(self.lane(), &call).await?;
-        let partial = read::<Q::ResponseData>(&answer.body).map_err(|cause| {
-            record_failure(&answer.span, &cause);
-            self.client().error(call.name(), cause)
-        })?;
-        self.account(operation, &answer, &partial.data);
-        Ok(partial)
+        Ok((call, answer))
+    }
+
+    /// What GraphQL of this GitLab does not have, or not for this token, as far as it was asked for.
+    #[must_use]
+    pub fn losses(&self) -> Vec<Loss> {
+        self.shared.gaps.losses()
+    }
+
+    /// The same in sentences, with the queries that are refused altogether.
+    #[must_use]
+    pub fn lost(&self) -> Vec<String> {
+        let sentences = self.shared.gaps.sentences().into_iter();
+        sentences.map(|text| self.tidied(&text)).collect()
+    }
+
+    /// Whether lists of pipelines have child pipelines: since GitLab 17.0.
+    pub(crate) fn lists_children(&self) -> bool {
+        !self.shared.gaps.is_older_than((17, 0))
+    }
+
+    /// Why a query is refused altogether, if it is.
+    pub(crate) fn refusal(&self, operation: &str) -> Option<String> {
+        self.shared.gaps.refusal(operation)
+    }
+
+    /// Whether GraphQL of this GitLab, or the token, is known to lack a field.
+    pub(crate) fn lacks(&self, on: &str, field: &str) -> bool {
+        self.shared.gaps.lacks(on, field)
     }
 
     fn account(&self, operation: &'static str, answer: &Answer, data: &impl Scored) {
@@ -294,7 +383,9 @@ fn refusal(errors: &[ServerError]) -> Cause {
         "undefinedDirective",
         "argumentNotAccepted",
         "argumentLiteralsIncompatible",
+        "missingRequiredArguments",
         "selectionMismatch",
+        "variableRequiresValidType",
     ]) {
         Cause::GraphQlSchema(text)
     } else {

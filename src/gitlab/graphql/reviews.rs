@@ -54,8 +54,24 @@ impl GitLab {
         which: WhichMergeRequests,
     ) -> Result<Batch<ProjectMergeRequests>, GitLabError> {
         let variables = self.wanted(ids, which, None);
-        self.over_projects::<queries::MergeRequestReviews>(ids, variables)
-            .await
+        let asked = self.over_projects::<queries::MergeRequestReviews>(ids, variables);
+        let batch = asked.await?;
+        self.note_authors(&batch);
+        Ok(batch)
+    }
+
+    /// Notes whether the token sees authors: without a grant for users a fine-grained one sees none.
+    fn note_authors(&self, batch: &Batch<ProjectMergeRequests>) {
+        let pages = batch.items.iter().map(|read| &read.page.items);
+        let mut authors = pages.flatten().map(|one| one.author.is_some()).peekable();
+        // Of one merge request alone the account may be gone.
+        if authors.peek().is_some() {
+            let shown = authors.any(|shown| shown);
+            let is_known = self.has_fine_grained_token() || shown;
+            if is_known {
+                self.shared.gaps.shown("MergeRequest", "author", shown);
+            }
+        }
     }
 
     /// A project's merge requests, from their first page to their end. They have a `next` if the project
@@ -176,11 +192,7 @@ fn merge_request(
         let state = node.merge_request_interaction;
         let state = state.and_then(|interaction| interaction.review_state);
         Reviewer {
-            user: User {
-                username: node.username.into(),
-                name: node.name.into(),
-                bot: node.bot,
-            },
+            user: User::new(&node.username, &node.name, node.bot),
             waits: state.map(|state| Reviewer::is_waited_for(&state)),
         }
     });
@@ -195,11 +207,9 @@ fn merge_request(
         updated_at: time("updatedAt", &node.updated_at)?,
         merged_at: maybe_time("mergedAt", node.merged_at.as_deref())?,
         closed_at: maybe_time("closedAt", node.closed_at.as_deref())?,
-        author: node.author.map(|author| User {
-            username: author.username.into(),
-            name: author.name.into(),
-            bot: author.bot,
-        }),
+        author: node
+            .author
+            .map(|author| User::new(&author.username, &author.name, author.bot)),
         commits: node.commit_count.and_then(natural),
         comments: node.user_notes_count.and_then(natural),
         diff: node.diff_stats_summary.and_then(|diff| {
@@ -224,11 +234,9 @@ fn note(node: NoteNode) -> Result<Note, String> {
     Ok(Note {
         id: gid("id", &node.id)?,
         created_at: time("createdAt", &node.created_at)?,
-        author: node.author.map(|author| User {
-            username: author.username.into(),
-            name: author.name.into(),
-            bot: author.bot,
-        }),
+        author: node
+            .author
+            .map(|author| User::new(&author.username, &author.name, author.bot)),
         kind: NoteKind::of(node.system, action.as_deref(), &node.body),
     })
 }
@@ -259,4 +267,48 @@ fn counted(node: Counted, mut holes: ProjectHoles<'_>) -> Result<CensusPage, Str
         last,
         entries,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::gitlab::graphql::{projects, read};
+
+    /// REST knows bots by their names alone, so the names count here, too.
+    #[test]
+    fn bots_are_known_by_their_names_and_by_what_gitlab_says() {
+        let time = "2026-01-05T12:00:00Z";
+        let user =
+            |username: &str, bot: bool| json!({"username": username, "name": "N", "bot": bot});
+        let note = |id: u64, username: &str, bot: bool| {
+            json!({"id": format!("gid://gitlab/Note/{id}"), "createdAt": time, "system": false,
+                "body": "…", "author": user(username, bot), "systemNoteMetadata": null})
+        };
+        let notes = [
+            note(1, "ada", false),
+            note(2, "renovate-bot", false),
+            note(3, "duo", true),
+        ];
+        let one = json!({"iid": "1", "state": "opened", "draft": false, "conflicts": false,
+            "targetBranch": "main", "createdAt": time, "updatedAt": time,
+            "author": user("project_7_bot_4f1c", false),
+            "reviewers": {"nodes": [user("alert-bot", false)]},
+            "notes": {"nodes": notes, "pageInfo": {"hasNextPage": false}}});
+        let node = json!({"id": "gid://gitlab/Project/1", "mergeRequests":
+            {"nodes": [one], "pageInfo": {"hasNextPage": false}}});
+        let body = json!({"data": {"projects": {"nodes": [node]}}}).to_string();
+        let answer = read(body.as_bytes()).expect("an answer");
+        let batch = projects::read::<queries::MergeRequestReviews>(&[ProjectId(1)], answer);
+        let batch = batch.expect("projects");
+        let one = &batch.items[0].page.items[0];
+        assert!(one.author.as_ref().is_some_and(|author| author.bot));
+        assert!(one.reviewers[0].user.bot);
+        let notes = one.notes.items.iter();
+        let bots: Vec<bool> = notes
+            .filter_map(|note| Some(note.author.as_ref()?.bot))
+            .collect();
+        assert_eq!(bots, [false, true, true]);
+    }
 }

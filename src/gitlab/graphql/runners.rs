@@ -131,8 +131,31 @@ fn project(node: ProjectNode, mut holes: ProjectHoles<'_>) -> Result<ProjectRunn
 }
 
 fn convert(node: Node) -> Result<Runner, String> {
-    let managers = node.managers.and_then(|page| page.nodes);
-    let managers = managers.into_iter().flatten().flatten();
+    let manager =
+        |version: Option<String>, platform: Option<String>, architecture: Option<String>| {
+            RunnerManager {
+                version: version.unwrap_or_default().into(),
+                platform: platform.unwrap_or_default().into(),
+                architecture: architecture.unwrap_or_default().into(),
+            }
+        };
+    let managers = match node.managers {
+        Some(page) => {
+            let nodes = page.nodes.into_iter().flatten().flatten();
+            nodes
+                .map(|node| manager(node.version, node.platform_name, node.architecture_name))
+                .collect()
+        }
+        // Older runners have no managers: what they run on is their own.
+        None if node.version.is_some() => {
+            vec![manager(
+                node.version,
+                node.platform_name,
+                node.architecture_name,
+            )]
+        }
+        None => Vec::new(),
+    };
     Ok(Runner {
         id: gid("id", &node.id)?,
         description: node.description.unwrap_or_default().into(),
@@ -140,12 +163,6 @@ fn convert(node: Node) -> Result<Runner, String> {
         paused: node.paused,
         online: node.status.eq_ignore_ascii_case("online"),
         contacted_at: maybe_time("contactedAt", node.contacted_at.as_deref())?,
-        managers: managers
-            .map(|manager| RunnerManager {
-                version: manager.version.unwrap_or_default().into(),
-                platform: manager.platform_name.unwrap_or_default().into(),
-                architecture: manager.architecture_name.unwrap_or_default().into(),
-            })
-            .collect(),
+        managers,
     })
 }

@@ -1,20 +1,25 @@
 //! Holds the schema subset and every query against GitLab's whole schema.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::LazyLock;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
-use graphql_parser::query::{
-    self, Definition, Field, OperationDefinition, Selection, SelectionSet, VariableDefinition,
-};
-use graphql_parser::schema::{
-    self, Definition as SchemaDefinition, InputValue, Type, TypeDefinition, parse_schema,
-};
+use graphql_parser::schema::{self, TypeDefinition};
 
+use super::gaps::{GAPS, Stripped, strip};
+use super::validation::{Types, Validation};
 use crate::gitlab::testing::truth;
 
 const SUBSET: &str = include_str!("schema.graphql");
 
-const QUERIES: [(&str, &str); 13] = [
+pub(super) const QUERIES: [(&str, &str); 15] = [
+    (
+        "merge_request_reviews",
+        include_str!("queries/merge_request_reviews.graphql"),
+    ),
+    (
+        "merge_request_census",
+        include_str!("queries/merge_request_census.graphql"),
+    ),
     ("test_reports", include_str!("queries/test_reports.graphql")),
     (
         "pipeline_schedules",
@@ -55,40 +60,30 @@ const QUERIES: [(&str, &str); 13] = [
 /// names.
 const NEWER_TYPES: [&str; 2] = ["LicensedFeature", "LicensedFeatureAvailability"];
 
-/// The types of a schema by name.
-struct Types(HashMap<String, TypeDefinition<'static, String>>);
+/// GitLab's schema; `None` where it is absent.
+static WHOLE: LazyLock<Option<&'static Types>> = LazyLock::new(|| schema_of("schema.graphql"));
+/// That of an older GitLab, which has fields that went since.
+static OLD: LazyLock<Option<&'static Types>> = LazyLock::new(|| schema_of("old/15.8-ee.graphql"));
 
-impl Types {
-    fn parse(text: &str) -> Self {
-        let document = parse_schema::<String>(text).unwrap().into_static();
-        Self(
-            document
-                .definitions
-                .into_iter()
-                .filter_map(|definition| match definition {
-                    SchemaDefinition::TypeDefinition(definition) => {
-                        Some((name(&definition).to_owned(), definition))
-                    }
-                    _ => None,
-                })
-                .collect(),
-        )
-    }
-
-    fn fields(&self, name: &str) -> Option<&[schema::Field<'static, String>]> {
-        match self.0.get(name)? {
-            TypeDefinition::Object(object) => Some(&object.fields),
-            TypeDefinition::Interface(interface) => Some(&interface.fields),
-            _ => None,
-        }
-    }
+/// One of GitLab's schemas, read once; `None` where it is absent.
+pub(super) fn schema_of(file: &str) -> Option<&'static Types> {
+    static READ: Mutex<BTreeMap<String, &'static Types>> = Mutex::new(BTreeMap::new());
+    let path = truth(&format!("graphql/{file}"))?;
+    let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
+    let types = read.entry(file.to_owned()).or_insert_with(|| {
+        let text = std::fs::read_to_string(path).unwrap();
+        Box::leak(Box::new(Types::parse(&text)))
+    });
+    Some(types)
 }
 
-/// GitLab's schema; `None` where it is absent.
-static WHOLE: LazyLock<Option<Types>> = LazyLock::new(|| {
-    let file = truth("graphql/schema.graphql")?;
-    Some(Types::parse(&std::fs::read_to_string(file).unwrap()))
-});
+/// A query as it is sent to a GitLab that lacks nothing.
+fn sent(query: &'static str) -> String {
+    match strip(query, &[]) {
+        Stripped::Text(text) => text,
+        Stripped::NotSent(gap) => panic!("{gap} is not missing"),
+    }
+}
 
 /// Fields that GitLab has and the collected schema has not, as (type, field).
 fn newer_fields() -> BTreeSet<(String, String)> {
@@ -105,20 +100,11 @@ fn newer_fields() -> BTreeSet<(String, String)> {
         .collect()
 }
 
-fn name<'a>(definition: &'a TypeDefinition<'static, String>) -> &'a str {
-    match definition {
-        TypeDefinition::Scalar(scalar) => &scalar.name,
-        TypeDefinition::Object(object) => &object.name,
-        TypeDefinition::Interface(interface) => &interface.name,
-        TypeDefinition::Union(union) => &union.name,
-        TypeDefinition::Enum(names) => &names.name,
-        TypeDefinition::InputObject(input) => &input.name,
-    }
-}
-
 #[test]
 fn the_subset_is_a_true_subset_of_gitlabs_schema() {
-    let Some(whole) = &*WHOLE else { return };
+    let (Some(whole), Some(old)) = (&*WHOLE, &*OLD) else {
+        return;
+    };
     let newer = newer_fields();
     let mut wrong = Vec::new();
     for (name, ours) in &Types::parse(SUBSET).0 {
@@ -144,11 +130,9 @@ fn the_subset_is_a_true_subset_of_gitlabs_schema() {
                         continue;
                     }
                     let place = format!("{name}.{}", field.name);
-                    match theirs
-                        .fields
-                        .iter()
-                        .find(|theirs| theirs.name == field.name)
-                    {
+                    let gone = old.fields(name).into_iter().flatten();
+                    let mut known = theirs.fields.iter().chain(gone);
+                    match known.find(|theirs| theirs.name == field.name) {
                         None => wrong.push(format!("{place}: no such field")),
                         Some(theirs) => wrong.extend(same_field(&place, field, theirs)),
                     }
@@ -176,7 +160,13 @@ fn same_field(
     theirs: &schema::Field<'static, String>,
 ) -> Vec<String> {
     let mut wrong = Vec::new();
-    if ours.field_type != theirs.field_type {
+    // What may be missing may be null.
+    let is_gap = GAPS.iter().any(|gap| gap.to_string() == place);
+    let nullable = match &theirs.field_type {
+        schema::Type::NonNullType(inner) if is_gap => inner,
+        theirs => theirs,
+    };
+    if ours.field_type != theirs.field_type && ours.field_type != *nullable {
         wrong.push(format!(
             "{place}: {} is not {}",
             ours.field_type, theirs.field_type
@@ -199,7 +189,7 @@ fn every_query_validates_against_gitlabs_schema() {
     let Some(whole) = &*WHOLE else { return };
     let newer = newer_fields();
     for (name, text) in QUERIES {
-        let wrong = Validation::new(text, whole, &newer).run();
+        let wrong = Validation::new(&sent(text), whole, &newer).run();
         assert!(wrong.is_empty(), "{name}:\n{}", wrong.join("\n"));
     }
 }
@@ -272,203 +262,5 @@ fn mistakes_in_a_query_are_seen() {
             Validation::new(query, &types, &BTreeSet::new()).run(),
             [""; 0]
         );
-    }
-}
-
-/// The rules of GraphQL's validation that our queries could break.
-struct Validation<'a> {
-    document: query::Document<'a, String>,
-    types: &'a Types,
-    newer: &'a BTreeSet<(String, String)>,
-    variables: BTreeMap<String, Type<'a, String>>,
-    used_variables: BTreeSet<String>,
-    used_fragments: BTreeSet<String>,
-    wrong: Vec<String>,
-}
-
-impl<'a> Validation<'a> {
-    fn new(text: &'a str, types: &'a Types, newer: &'a BTreeSet<(String, String)>) -> Self {
-        Self {
-            document: query::parse_query(text).unwrap(),
-            types,
-            newer,
-            variables: BTreeMap::new(),
-            used_variables: BTreeSet::new(),
-            used_fragments: BTreeSet::new(),
-            wrong: Vec::new(),
-        }
-    }
-
-    fn run(mut self) -> Vec<String> {
-        for definition in self.document.definitions.clone() {
-            if let Definition::Operation(OperationDefinition::Query(query)) = definition {
-                self.variables = declared(&query.variable_definitions);
-                self.set(&query.selection_set, "Query");
-            }
-        }
-        for variable in self.variables.keys() {
-            if !self.used_variables.contains(variable) {
-                self.wrong.push(format!("${variable} is not used"));
-            }
-        }
-        for definition in &self.document.definitions {
-            if let Definition::Fragment(fragment) = definition
-                && !self.used_fragments.contains(&fragment.name)
-            {
-                self.wrong
-                    .push(format!("fragment {} is not used", fragment.name));
-            }
-        }
-        self.wrong
-    }
-
-    fn set(&mut self, set: &SelectionSet<'a, String>, on: &str) {
-        for selection in &set.items {
-            match selection {
-                Selection::Field(field) => self.field(field, on),
-                Selection::FragmentSpread(spread) => self.fragment(&spread.fragment_name, on),
-                Selection::InlineFragment(_) => self.wrong.push("inline fragment".into()),
-            }
-        }
-    }
-
-    fn fragment(&mut self, name: &str, on: &str) {
-        self.used_fragments.insert(name.to_owned());
-        let fragment = self
-            .document
-            .definitions
-            .iter()
-            .find_map(|definition| match definition {
-                Definition::Fragment(fragment) if fragment.name == name => Some(fragment.clone()),
-                _ => None,
-            });
-        let Some(fragment) = fragment else {
-            return self.wrong.push(format!("no fragment {name}"));
-        };
-        let query::TypeCondition::On(condition) = &fragment.type_condition;
-        if condition != on {
-            self.wrong
-                .push(format!("{name} is on {condition}, not {on}"));
-        }
-        self.set(&fragment.selection_set, condition);
-    }
-
-    fn field(&mut self, field: &Field<'a, String>, on: &str) {
-        let known = self.types.fields(on).unwrap_or_default();
-        let Some(definition) = known.iter().find(|known| known.name == field.name) else {
-            // What lies below a newer field is not in the collected schema either.
-            if !self.newer.contains(&(on.to_owned(), field.name.clone())) {
-                self.wrong.push(format!("{on} has no field {}", field.name));
-            }
-            return;
-        };
-        let definition = definition.clone();
-        for directive in &field.directives {
-            let condition = Type::NonNullType(Box::new(Type::NamedType("Boolean".into())));
-            match (directive.name.as_str(), directive.arguments.as_slice()) {
-                ("include" | "skip", [(name, value)]) if name == "if" => {
-                    self.value(value, &condition, &directive.name);
-                }
-                _ => self.wrong.push(format!("@{}", directive.name)),
-            }
-        }
-        self.arguments(field, &definition.arguments);
-        let inner = named(&definition.field_type);
-        match (
-            self.types.fields(inner).is_some(),
-            field.selection_set.items.is_empty(),
-        ) {
-            (true, true) => self.wrong.push(format!("{} needs a selection", field.name)),
-            (false, false) => self.wrong.push(format!("{} has no selection", field.name)),
-            _ => self.set(&field.selection_set, inner),
-        }
-    }
-
-    fn arguments(&mut self, field: &Field<'a, String>, known: &[InputValue<'static, String>]) {
-        for (name, value) in &field.arguments {
-            match known.iter().find(|argument| argument.name == *name) {
-                Some(argument) => self.value(value, &argument.value_type.clone(), name),
-                None => self
-                    .wrong
-                    .push(format!("{} has no argument {name}", field.name)),
-            }
-        }
-        for argument in known {
-            let needed = matches!(argument.value_type, Type::NonNullType(_))
-                && argument.default_value.is_none();
-            if needed
-                && !field
-                    .arguments
-                    .iter()
-                    .any(|(name, _)| *name == argument.name)
-            {
-                self.wrong
-                    .push(format!("{} needs {}", field.name, argument.name));
-            }
-        }
-    }
-
-    fn value(&mut self, value: &query::Value<'a, String>, wanted: &Type<'_, String>, place: &str) {
-        if let query::Value::Variable(name) = value {
-            self.used_variables.insert(name.clone());
-            match self.variables.get(name) {
-                None => self.wrong.push(format!("${name} is not declared")),
-                Some(declared) if !fits(declared, wanted) => {
-                    self.wrong
-                        .push(format!("${name} is {declared}, {place} takes {wanted}"));
-                }
-                Some(_) => {}
-            }
-            return;
-        }
-        if !self.literal_fits(value, wanted) {
-            self.wrong.push(format!("{place} takes {wanted}"));
-        }
-    }
-
-    fn literal_fits(&self, value: &query::Value<'a, String>, wanted: &Type<'_, String>) -> bool {
-        match (value, wanted) {
-            (query::Value::Null, wanted) => !matches!(wanted, Type::NonNullType(_)),
-            (value, Type::NonNullType(wanted)) => self.literal_fits(value, wanted),
-            (query::Value::List(items), Type::ListType(wanted)) => {
-                items.iter().all(|item| self.literal_fits(item, wanted))
-            }
-            (query::Value::Enum(value), Type::NamedType(name)) => matches!(
-                self.types.0.get(name),
-                Some(TypeDefinition::Enum(known)) if known.values.iter().any(|v| v.name == *value)
-            ),
-            (query::Value::Int(_), Type::NamedType(name)) => name == "Int" || name == "Float",
-            (query::Value::String(_), Type::NamedType(name)) => name == "String" || name == "ID",
-            (query::Value::Boolean(_), Type::NamedType(name)) => name == "Boolean",
-            _ => false,
-        }
-    }
-}
-
-fn declared<'a>(
-    definitions: &[VariableDefinition<'a, String>],
-) -> BTreeMap<String, Type<'a, String>> {
-    definitions
-        .iter()
-        .map(|definition| (definition.name.clone(), definition.var_type.clone()))
-        .collect()
-}
-
-fn named<'a>(of: &'a Type<'_, String>) -> &'a str {
-    match of {
-        Type::NamedType(name) => name,
-        Type::ListType(inner) | Type::NonNullType(inner) => named(inner),
-    }
-}
-
-/// Whether a variable of type `declared` may stand where `wanted` is taken.
-fn fits(declared: &Type<'_, String>, wanted: &Type<'_, String>) -> bool {
-    match (declared, wanted) {
-        (Type::NonNullType(declared), Type::NonNullType(wanted))
-        | (Type::ListType(declared), Type::ListType(wanted)) => fits(declared, wanted),
-        (_, Type::NonNullType(_)) => false,
-        (Type::NonNullType(declared), wanted) => fits(declared, wanted),
-        (Type::NamedType(declared), Type::NamedType(wanted)) => declared == wanted,
-        _ => false,
     }
 }

@@ -33,7 +33,7 @@ pub use merge_request::{
 };
 pub use pipeline::{
     Bridge, BridgeTarget, Downstream, DownstreamTarget, Pipeline, PipelineHead,
-    PipelineMergeRequest, RefKind, Upstream, Variable, merge_request_iid,
+    PipelineMergeRequest, RefKind, UNKNOWN_SOURCE, Upstream, Variable, merge_request_iid,
 };
 pub use project::{Features, Owner, Permissions, Project, Role};
 pub use repository::{

@@ -30,6 +30,9 @@ impl RefKind {
     }
 }
 
+/// The source of a pipeline where GitLab does not show it.
+pub const UNKNOWN_SOURCE: &str = "unknown";
+
 /// The iid of the merge request that a ref `refs/merge-requests/<iid>/(head|merge|train)` names.
 #[must_use]
 pub fn merge_request_iid(git_ref: &str) -> Option<u64> {

@@ -17,11 +17,13 @@ pub struct User {
 }
 
 impl User {
-    /// A user of REST, which does not mark bots: they are known by the names that GitLab gives them.
+    /// A user, who is a bot where GitLab says so or gives such names to bots. Lists of REST do not say it,
+    /// so the names count however a user was read: both ways of reading see the same bots, but for
+    /// service accounts with names of their own.
     #[must_use]
-    pub fn by_name(username: &str, name: &str) -> Self {
+    pub fn new(username: &str, name: &str, bot: bool) -> Self {
         Self {
-            bot: is_bot(username),
+            bot: bot || is_bot(username),
             username: username.into(),
             name: name.into(),
         }
@@ -208,10 +210,10 @@ mod tests {
             "GitLabDuo",
             "renovate-bot",
         ] {
-            assert!(User::by_name(bot, "").bot, "{bot}");
+            assert!(User::new(bot, "", false).bot, "{bot}");
         }
         for human in ["ada", "project_manager", "abbot", "group_bot"] {
-            assert!(!User::by_name(human, "").bot, "{human}");
+            assert!(!User::new(human, "", false).bot, "{human}");
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::model::{CurrentUser, Metadata, TokenInfo};
+use crate::types::ProjectId;
 
 #[derive(Deserialize)]
 pub(super) struct RestToken {
@@ -66,6 +67,20 @@ impl GitLab {
             &["personal_access_tokens", "self"],
         );
         self.get_one::<RestToken, _>(&get).await
+    }
+
+    /// Asks for one item of a project's list, or for the project, and leaves the answer unread.
+    pub(in crate::gitlab) async fn try_list(
+        &self,
+        project: ProjectId,
+        endpoint: &'static str,
+        path: &[&str],
+    ) -> Result<(), GitLabError> {
+        let project = project.to_string();
+        let segments = [&["projects", &project], path].concat();
+        self.get(&Get::new(endpoint, &segments), None, Some(1))
+            .await
+            .map(drop)
     }
 
     /// The token's user.

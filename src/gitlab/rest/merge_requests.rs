@@ -10,7 +10,7 @@ use crate::gitlab::model::{MergeRequest, Page};
 use crate::types::ProjectId;
 
 /// Numbers in one call, so that the address stays short.
-const IIDS_PER_CALL: usize = 100;
+pub(super) const IIDS_PER_CALL: usize = 100;
 
 #[derive(Deserialize)]
 pub(super) struct RestMergeRequest {

@@ -11,7 +11,7 @@ use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::model::{
     Bridge, BridgeTarget, Job, Known, Page, Pipeline, PipelineHead, RefKind, RunnerType, Status,
-    merge_request_iid, sensible,
+    UNKNOWN_SOURCE, merge_request_iid, sensible,
 };
 use crate::types::{JobId, PipelineId, ProjectId, Text};
 
@@ -116,7 +116,7 @@ impl RestPipeline {
             id: PipelineId(self.id),
             iid: self.iid,
             git_ref: self.git_ref.as_deref().unwrap_or_default().into(),
-            source: self.source.as_deref().unwrap_or("unknown").into(),
+            source: self.source.as_deref().unwrap_or(UNKNOWN_SOURCE).into(),
             status: self.status.clone(),
             created_at,
             updated_at: maybe_time("updated_at", self.updated_at.as_deref())?.unwrap_or(created_at),

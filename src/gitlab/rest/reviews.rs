@@ -1,9 +1,13 @@
 //! Merge requests with their notes by REST: a list, and three calls for each that moved.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
+use super::merge_requests::IIDS_PER_CALL;
 use super::pipelines::{maybe_time, time};
 use super::{Get, read_list};
+use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::model::{
@@ -19,11 +23,14 @@ pub(super) struct RestUser {
     username: String,
     #[serde(default)]
     name: String,
+    /// Where GitLab says it.
+    #[serde(default)]
+    bot: bool,
 }
 
 impl From<RestUser> for User {
     fn from(raw: RestUser) -> Self {
-        Self::by_name(&raw.username, &raw.name)
+        Self::new(&raw.username, &raw.name, raw.bot)
     }
 }
 
@@ -209,6 +216,29 @@ impl GitLab {
         one.approvals = Some(approvals.0);
         one.notes_read = true;
         Ok(())
+    }
+
+    /// When merge requests were closed, of those of these numbers that are closed
+    /// (`GET /projects/:id/merge_requests`).
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn closing_times(
+        &self,
+        project: ProjectId,
+        iids: &[u64],
+    ) -> Result<BTreeMap<u64, UnixSeconds>, GitLabError> {
+        let mut times = BTreeMap::new();
+        for iids in iids.chunks(IIDS_PER_CALL) {
+            let mut get = list(&project.to_string()).with("state", "closed");
+            for iid in iids {
+                get = get.with("iids[]", iid);
+            }
+            let page = self.get_all::<RestReviewed, ReviewedMergeRequest>(&get);
+            let closed = page.await?.items.into_iter();
+            times.extend(closed.filter_map(|one| Some((one.iid, one.closed_at?))));
+        }
+        Ok(times)
     }
 
     /// State and target branch of the merge requests of these numbers, and how many there are

@@ -169,7 +169,7 @@ impl Thread {
             .into_iter()
             .find(|user| user.username == *username)
             .cloned()
-            .unwrap_or_else(|| User::by_name(username, ""));
+            .unwrap_or_else(|| User::new(username, "", false));
         if may_review(one, &user) {
             self.waiting.insert(mark(one, username), at);
             acts.push(Act::Asked(user));

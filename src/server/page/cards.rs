@@ -107,6 +107,14 @@ fn gitlab(status: &Status) -> Card {
     };
     let mut address = Line::plain("Address", clip(&gitlab.url));
     address.href = Some(gitlab.url.clone());
+    let missing = gitlab.lost.iter().map(|sentence| {
+        let (what, then) = sentence.split_once(": ").unwrap_or((sentence, ""));
+        let tone = match then.starts_with("nothing is lost") {
+            true => Tone::Calm,
+            false => Tone::Warn,
+        };
+        Line::new("Missing", Badge::new(tone, clip(what))).note(Some(then))
+    });
     let tier = gitlab.tier.map_or("not known yet", |tier| tier.as_str());
     Card {
         title: "GitLab",
@@ -116,12 +124,15 @@ fn gitlab(status: &Status) -> Card {
             .map_or("unknown version".to_owned(), clip),
         detail: gitlab.edition.as_deref().map(clip).unwrap_or_default(),
         progress: None,
-        lines: vec![
+        lines: [
             address,
             Line::new("State", reachable).note(error),
             Line::plain("Tier", tier),
             Line::new("Read by", reading).note(reason),
-        ],
+        ]
+        .into_iter()
+        .chain(missing)
+        .collect(),
     }
 }
 
@@ -135,6 +146,11 @@ fn token(status: &Status, now: UnixSeconds) -> Card {
     if let TokenExpiry::At(at) = token.expiry {
         expiry.exact = Some(at.to_string());
     }
+    let missing = token.missing_grants.iter();
+    let missing = missing.map(|grant| {
+        let badge = Badge::new(Tone::Warn, clip(grant));
+        Line::new("Missing grant", badge)
+    });
     Card {
         title: "Token",
         headline: token
@@ -143,7 +159,10 @@ fn token(status: &Status, now: UnixSeconds) -> Card {
             .map_or("unknown name".to_owned(), clip),
         detail: String::new(),
         progress: None,
-        lines: vec![Line::plain("Scopes", scopes), expiry],
+        lines: [Line::plain("Scopes", scopes), expiry]
+            .into_iter()
+            .chain(missing)
+            .collect(),
     }
 }
 

@@ -113,6 +113,25 @@ async fn the_first_line_shows_the_worst() {
 }
 
 #[tokio::test]
+async fn what_is_missing_is_shown() {
+    let site = Site::start();
+    assert!(!site.get("/").await.text().contains("Missing"));
+    site.world.change(|status| {
+        status.gitlab.lost = vec!["GraphQL of this GitLab has no Pipeline.type: so it is".into()];
+        status.token.missing_grants = vec!["Branch: Read".into()];
+    });
+    let page = site.get("/").await.text();
+    for text in [
+        "GraphQL of this GitLab has no Pipeline.type",
+        "so it is",
+        "Missing grant",
+        "Branch: Read",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn hostile_texts_stay_texts() {
     const HOSTILE: &str = "\"><script>alert('x')</script><img src=x onerror=alert(1)>&amp;\n";
     let site = Site::start();
@@ -125,6 +144,8 @@ async fn hostile_texts_stay_texts() {
         status.gitlab.reading = Reading::RestFallBack {
             reason: HOSTILE.into(),
         };
+        status.gitlab.lost = vec![HOSTILE.into()];
+        status.token.missing_grants = vec![HOSTILE.into()];
         status.token.name = Some(HOSTILE.into());
         status.token.scopes = vec![HOSTILE.into()];
         status.push[0].target = HOSTILE.into();

@@ -26,11 +26,13 @@ pub(super) fn status() -> Status {
             tier: Some(Tier::Premium),
             reachability: Reachability::Up,
             reading: Reading::GraphQl,
+            lost: Vec::new(),
         },
         token: TokenStatus {
             name: Some("exporter-read-only".into()),
             scopes: vec!["read_api".into(), "read_user".into()],
             expiry: TokenExpiry::At(NOW.plus(Duration::from_secs(19 * 86_400))),
+            missing_grants: Vec::new(),
         },
         budget: Some(Budget {
             remaining: 1_742,

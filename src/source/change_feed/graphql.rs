@@ -59,7 +59,7 @@ pub(super) struct GraphQl {
 }
 
 /// What a poll brought of each project.
-type Read<'t> = Vec<(&'t Target, Result<Changes, SourceError>)>;
+pub(super) type Read<'t> = Vec<(&'t Target, Result<Changes, SourceError>)>;
 
 impl GraphQl {
     pub(super) fn new(gitlab: GitLab) -> Self {
@@ -78,7 +78,8 @@ impl GraphQl {
         if !self.gitlab.uses_graphql() {
             return WayOfReading::Rest;
         }
-        match self.breaker.reason(now) {
+        let refused = || self.gitlab.refusal("ProjectChanges");
+        match self.breaker.reason(now).or_else(refused) {
             Some(reason) => WayOfReading::RestFallBack(reason),
             None => WayOfReading::GraphQl,
         }

@@ -7,8 +7,11 @@
 //! with more calls.
 
 mod backfill;
+mod children;
 mod foreign;
 mod graphql;
+#[cfg(test)]
+mod old_tests;
 mod rest;
 mod state;
 #[cfg(test)]
@@ -288,7 +291,8 @@ impl ChangeFeed {
     async fn changes(&self, targets: &[Target]) -> Vec<(ProjectId, Result<Changes, SourceError>)> {
         let targets: Vec<&Target> = targets.iter().collect();
         let mut read = Vec::new();
-        for (target, result) in self.graphql.changes(&targets, self.clock.now()).await {
+        let by_graphql = self.graphql.changes(&targets, self.clock.now()).await;
+        for (target, result) in self.complete(by_graphql).await {
             match result {
                 Err(error) if error.rest_may_answer() => {
                     tracing::debug!(%error, "GraphQL failed for a project, falling back to REST");
@@ -303,6 +307,24 @@ impl ChangeFeed {
         read
     }
 
+    /// Fills in what GraphQL of this GitLab does not show of pipelines.
+    async fn complete<'t>(&self, read: graphql::Read<'t>) -> graphql::Read<'t> {
+        let lacks = |field| self.gitlab.lacks("Pipeline", field);
+        if !lacks("source") && !lacks("mergeRequest") {
+            return read;
+        }
+        let complete = read.into_iter().map(|(target, changes)| async move {
+            let mut changes = match changes {
+                Ok(changes) => changes,
+                Err(error) => return (target, Err(error)),
+            };
+            let completed = self.rest.complete(target, &mut changes.pipelines).await;
+            let changes = completed.map(|()| changes);
+            (target, changes.map_err(|error| Arc::new(error).into()))
+        });
+        side_by_side(CALLS_AT_ONCE, complete.collect()).await
+    }
+
     fn begin<'a>(
         &self,
         target: &'a Target,
@@ -311,11 +333,13 @@ impl ChangeFeed {
         polled_at: UnixSeconds,
     ) -> Result<Begun<'a>, SourceError> {
         let Changes {
-            project,
+            mut project,
             pipelines,
             skipped,
             has_more: _,
         } = changes;
+        // Where GraphQL does not show the role, the one that was known holds.
+        project.role = project.role.or(target.project.role);
         let remembered = target.memory.feed.as_ref();
         if project.is_scheduled_for_deletion {
             return Err(SourceError::NotFound);
@@ -443,6 +467,7 @@ impl ChangeFeed {
         } else {
             None
         };
+        let children = children::children(&self.gitlab, wanted, &downstream).await;
         let foreign = if wanted.options.foreign {
             self.foreign
                 .follow(
@@ -459,7 +484,8 @@ impl ChangeFeed {
         Finished::Read {
             labels,
             skipped,
-            foreign_error: foreign.as_ref().err().cloned(),
+            foreign_error: foreign.as_ref().err().or(children.as_ref().err()).cloned(),
+            children: children.unwrap_or_default(),
             details: Details {
                 jobs,
                 foreign: foreign.unwrap_or_default(),
@@ -553,6 +579,8 @@ enum Finished {
         /// Whether labels were asked for, and what came of it.
         labels: Option<Result<(), Arc<GitLabError>>>,
         foreign_error: Option<Arc<GitLabError>>,
+        /// Child pipelines that no list has.
+        children: Vec<Pipeline>,
         skipped: Vec<String>,
     },
     NotFound,
@@ -576,6 +604,7 @@ impl Reading<'_> {
                 details,
                 labels,
                 foreign_error,
+                children,
                 skipped,
             } => {
                 let skipped = skipped.into_iter();
@@ -590,6 +619,7 @@ impl Reading<'_> {
                     None => {}
                 }
                 self.poll.details(id, details);
+                self.poll.children(id, children);
                 if let Some(error) = foreign_error {
                     self.poll.details_due(id);
                     self.problems

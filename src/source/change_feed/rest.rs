@@ -12,7 +12,7 @@ use crate::clock::UnixSeconds;
 use crate::facts::feed::PARENT_PIPELINE;
 use crate::gitlab::model::{
     Bridge, Job, Known, Pipeline, PipelineHead, PipelineMergeRequest, Project, RefKind, Status,
-    merge_request_iid,
+    UNKNOWN_SOURCE, merge_request_iid,
 };
 use crate::gitlab::rest::PipelineFilter;
 use crate::gitlab::{GitLab, GitLabError};
@@ -186,6 +186,51 @@ impl Rest {
         Ok(Some(pipeline))
     }
 
+    /// Fills in what GraphQL of this GitLab does not show of a project's pipelines: the sources, by one
+    /// list, and the branches of merge requests, by a call for each. Pipelines that are followed have
+    /// both already.
+    pub(super) async fn complete(
+        &self,
+        target: &Target,
+        pipelines: &mut [Pipeline],
+    ) -> Result<(), GitLabError> {
+        let feed = target.memory.feed.as_ref();
+        let mut open = Vec::new();
+        for pipeline in pipelines {
+            match feed.and_then(|feed| feed.followed.get(&pipeline.id)) {
+                Some(known) => {
+                    pipeline.source.clone_from(&known.pipeline.source);
+                    let merge_request = &known.pipeline.merge_request;
+                    pipeline.merge_request.clone_from(merge_request);
+                }
+                None => open.push(pipeline),
+            }
+        }
+        let unknown = open.iter().filter(|one| &*one.source == UNKNOWN_SOURCE);
+        if let Some(since) = unknown.map(|one| one.updated_at).min() {
+            let filter = PipelineFilter {
+                updated_after: Some(since),
+                ..PipelineFilter::default()
+            };
+            let mut heads = Heads::default();
+            match self.list(target, &filter, false, &mut heads).await {
+                Err(error) if error.is_not_found() || error.is_forbidden() => {}
+                listed => drop(listed?),
+            }
+            for pipeline in &mut open {
+                if let Some(head) = heads.heads.get(&pipeline.id) {
+                    pipeline.source.clone_from(&head.source);
+                }
+            }
+        }
+        for pipeline in open {
+            if pipeline.kind == RefKind::MergeRequest && pipeline.merge_request.is_open() {
+                pipeline.merge_request = self.merge_request(target.id(), pipeline).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn merge_request(
         &self,
         project: ProjectId,
@@ -283,6 +328,9 @@ impl Rest {
                 listed.map(|listed| &listed.failure_reason),
             );
             job.runner_type = settle(&job.runner_type, listed.map(|listed| &listed.runner_type));
+            if self.gitlab.lacks("CiJobArtifact", "size") {
+                job.artifact_bytes = listed.and_then(|listed| listed.artifact_bytes);
+            }
         }
         Ok(())
     }

@@ -333,6 +333,19 @@ impl<'a> Poll<'a> {
             .insert(id, self.facts_of(&followed, jobs, foreign));
     }
 
+    /// Takes in child pipelines that were found by the trigger jobs of their parent. Its details stay due
+    /// until they have ended: nothing else shows that they move.
+    pub fn children(&mut self, parent: PipelineId, children: Vec<Pipeline>) {
+        if children.iter().any(|child| !child.status.is_terminal()) {
+            self.details_due(parent);
+        }
+        for child in children {
+            if self.is_wanted(&child) && self.has_moved(&child) {
+                self.moved(child, self.first);
+            }
+        }
+    }
+
     /// Has the details read again at the next poll, because part of them could not be.
     pub fn details_due(&mut self, id: PipelineId) {
         if let Some(followed) = self.state.followed.get_mut(&id) {

@@ -192,7 +192,7 @@ fn what_ended_in_the_second_of_the_first_poll_is_history_until_the_pipeline_move
 }
 
 /// A tracked project that was polled before, or not.
-fn target(id: u64, is_new: bool) -> Target {
+pub(super) fn target(id: u64, is_new: bool) -> Target {
     let mut memory = ProjectMemory::default();
     if !is_new {
         let settings = ProjectSettings::default();

@@ -175,3 +175,26 @@ async fn an_outage_makes_no_batch_smaller() {
     asked(&batches, 50, NOW, |_| Err(Cause::Timeout)).await;
     assert_eq!(batches.size(), 50);
 }
+
+/// GitLab answers a whole document with 500 for an exception in one field of one project.
+#[tokio::test]
+async fn a_project_that_spoils_answers_is_not_searched_for_at_every_poll() {
+    let batches = of(100);
+    let bad = ProjectId(38);
+    let answer = |ids: &[ProjectId]| match ids.contains(&bad) {
+        true => Err(server()),
+        false => Ok(()),
+    };
+    let (read, queries) = asked(&batches, 100, NOW, answer).await;
+    assert_eq!(read.values().filter(|read| read.is_err()).count(), 1);
+    assert!(queries <= 17, "found in {queries} queries");
+    let (read, queries) = asked(&batches, 100, NOW, answer).await;
+    assert_eq!(read.len(), 100, "it has its error still, and REST answers");
+    assert!(matches!(&read[&bad], Err(NotRead::Failed(error)) if error.status() == Some(500)));
+    assert_eq!(queries, 1, "the others, in one query");
+    // It is tried again, and the next time it is well.
+    let (read, _) = asked(&batches, 100, NOW.plus(PAUSE), |_| Ok(())).await;
+    assert!(read.len() == 100 && read.values().all(Result::is_ok));
+    let (_, queries) = asked(&batches, 100, NOW.plus(PAUSE), answer).await;
+    assert!(queries > 1, "and is forgotten");
+}

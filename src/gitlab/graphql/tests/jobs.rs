@@ -125,7 +125,7 @@ async fn the_two_kinds_of_jobs_queries_ask_for_what_they_need() {
     assert_eq!(moved["since"], "2026-01-05T12:00:00Z");
     assert_eq!(
         (&moved["status"], &moved["pipelines"]),
-        (&Value::Null, &json!(10))
+        (&Value::Null, &json!(5))
     );
     assert_eq!(
         (&running["since"], &running["status"]),

@@ -237,3 +237,37 @@ fn changes_of(body: &str) -> Option<Batch<ProjectChanges>> {
     let partial = read::<queries::project_changes::ResponseData>(body.as_bytes()).ok()?;
     projects::read::<queries::ProjectChanges>(&[ProjectId(1)], partial).ok()
 }
+
+/// One exception answers the whole document with 500: the query is halved at once, without a retry.
+#[tokio::test]
+async fn an_exception_of_one_project_is_found_without_retries() {
+    let fake = Fake::start(|request, _| {
+        let ids = request.variables()["ids"].clone();
+        let ids: Vec<String> = serde_json::from_value(ids).unwrap();
+        let id = |gid: &String| gid.rsplit('/').next().unwrap().parse().unwrap();
+        let ids: Vec<u64> = ids.iter().map(id).collect();
+        match ids.contains(&5) {
+            true => Reply::status(500, r#"{"errors":[{"message":"Internal server error"}]}"#),
+            false => reply(&data(&ids.into_iter().map(quiet).collect::<Vec<_>>())),
+        }
+    })
+    .await;
+    let gitlab = fake.gitlab();
+    let batches = batch::Batches::new(&gitlab.breaker(), 100);
+    let ids: Vec<ProjectId> = (1..=8).map(ProjectId).collect();
+    let ask = async |ids: Vec<ProjectId>| {
+        let asked = gitlab.project_changes(&ids, Which::MovedSince(SINCE), 20);
+        asked.await
+    };
+    let read = batches.ask(&ids, SINCE, |item: &ProjectChanges| item.project.id, ask);
+    let read: std::collections::BTreeMap<ProjectId, Result<ProjectChanges, batch::NotRead>> =
+        read.await;
+    let failed: Vec<u64> = read
+        .iter()
+        .filter(|(_, read)| read.is_err())
+        .map(|(id, _)| id.0)
+        .collect();
+    assert_eq!(failed, [5]);
+    // The whole, both ends, two halves of those between, two parts of the worse half: each once.
+    assert_eq!(fake.seen().len(), 7);
+}
