@@ -40,9 +40,13 @@ impl GitLab {
 over_projects!(queries::ProjectPermissions, project_permissions, Node => ProjectPermissions, convert);
 
 fn convert(node: Node, _: ProjectHoles<'_>) -> Result<ProjectPermissions, String> {
-    let level = node.max_access_level.integer_value;
+    let id = ProjectId(gid("id", &node.id)?);
+    let level = node.max_access_level.and_then(|level| level.integer_value);
     let role = level.and_then(|level| u32::try_from(level).ok()).map(Role);
-    let may = node.user_permissions;
+    // Left out where the token may not ask for it.
+    let Some(may) = node.user_permissions else {
+        return Ok((id, Permissions::default()));
+    };
     let permissions = Permissions {
         role: role.map_or(Known::Unread, Known::Value),
         admin: Known::Value(may.admin_project),
@@ -51,5 +55,5 @@ fn convert(node: Node, _: ProjectHoles<'_>) -> Result<ProjectPermissions, String
         environments: Known::Value(may.read_environment),
         merge_requests: Known::Value(may.read_merge_request),
     };
-    Ok((ProjectId(gid("id", &node.id)?), permissions))
+    Ok((id, permissions))
 }

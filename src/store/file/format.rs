@@ -298,7 +298,7 @@ fn read_by(database: &Database, steps: &Steps) -> Result<Loaded> {
         return Ok(Loaded::default());
     };
     let mut loaded = Loaded::default();
-    loaded.remembered.committed_at = UnixSeconds(meta.committed_at);
+    loaded.remembered.committed_at = UnixSeconds(meta.told);
     let memories = read_memories(&transaction, steps, &mut loaded)?;
     if memories != meta.memories {
         return Err(Error::Damaged("parts of projects are missing".to_owned()));
@@ -522,7 +522,7 @@ fn change<T>(
 /// Stores a whole commit. Of a memory in `committed` only parts that changed are compared.
 pub(super) fn write(database: &Database, commit: &Commit, committed: &Committed) -> Result<Bytes> {
     let ((), bytes) = change(database, |transaction, meta, bytes| {
-        meta.committed_at = commit.committed_at.0.max(meta.committed_at);
+        meta.told = commit.committed_at.0.max(meta.told);
         let mut memories = Changing::memories(transaction, meta, bytes)?;
         for (id, memory) in &commit.projects {
             let Some(memory) = memory else {
