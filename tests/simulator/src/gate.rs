@@ -1,5 +1,6 @@
 //! What every request to the API passes: the record, the limiters, the faults.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,7 +8,10 @@ use std::time::Duration;
 
 use actix_web::body::{BoxBody, SizedStream, to_bytes};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{DATE, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{
+    CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
+};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpResponse, web};
 
@@ -51,13 +55,40 @@ pub(crate) async fn pass(mut request: ServiceRequest, next: Next<BoxBody>) -> Se
     let fault = state.faults.strike(&subject, now);
     recorded.fault = fault.as_ref().map(|fault| fault.name().to_owned());
     let mut response = match fault {
-        None => next.call(request).await?,
+        None => tag(next.call(request).await?).await,
         Some(fault) => break_answer(&state, &mut recorded, request, next, fault, now).await?,
     };
     if let Some(standing) = standing {
         write_standing(response.headers_mut(), standing);
     }
     Ok(finish(&state, recorded, response))
+}
+
+/// Gives a good answer of REST its `ETag`, and answers 304 to who has it already.
+async fn tag(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let rest = response.request().path().starts_with("/api/v4/");
+    if !rest || response.status() != StatusCode::OK {
+        return response;
+    }
+    let (request, body, mut response) = split(response).await;
+    let hash = |salt: u8| {
+        let mut hasher = DefaultHasher::new();
+        (salt, &body).hash(&mut hasher);
+        hasher.finish()
+    };
+    let etag = format!("W/\"{:016x}{:016x}\"", hash(0), hash(1));
+    let known = request.headers().get(IF_NONE_MATCH);
+    let known = known.is_some_and(|known| known.as_bytes() == etag.as_bytes());
+    if let Ok(value) = HeaderValue::from_str(&etag) {
+        response.headers_mut().insert(ETAG, value);
+    }
+    if known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response.headers_mut().remove(CONTENT_TYPE);
+        let response = response.set_body(BoxBody::new(()));
+        return ServiceResponse::new(request, response);
+    }
+    ServiceResponse::new(request, response.set_body(BoxBody::new(body)))
 }
 
 /// `x-request-id` and `x-gitlab-meta`: what GitLab names a request in its own logs.

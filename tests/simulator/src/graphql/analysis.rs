@@ -4,7 +4,7 @@
 //! order and 5 for a search; if it is a connection, 1 % for each row that may come, then the fraction is
 //! cut off. Asking Gitaly costs 1. A few fields have prices of their own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use async_graphql::Variables;
 use async_graphql::indexmap::IndexMap;
@@ -83,7 +83,10 @@ struct FieldShape {
 
 /// The types of a schema: what each field answers with and takes.
 #[derive(Clone, Debug, Default)]
-pub struct Types(HashMap<String, HashMap<String, FieldShape>>);
+pub struct Types {
+    fields: HashMap<String, HashMap<String, FieldShape>>,
+    enums: HashMap<String, Vec<String>>,
+}
 
 impl Types {
     /// Reads a schema's SDL.
@@ -91,14 +94,21 @@ impl Types {
     /// # Errors
     /// If it is none.
     pub fn parse(sdl: &str) -> Result<Self, async_graphql::parser::Error> {
-        let mut types = HashMap::new();
+        let mut types = Self::default();
         for definition in async_graphql::parser::parse_schema(sdl)?.definitions {
             let TypeSystemDefinition::Type(definition) = definition else {
                 continue;
             };
+            let name = definition.node.name.node.to_string();
             let fields = match definition.node.kind {
                 TypeKind::Object(object) => object.fields,
                 TypeKind::Interface(interface) => interface.fields,
+                TypeKind::Enum(found) => {
+                    let values = found.values.into_iter();
+                    let values = values.map(|value| value.node.value.node.to_string());
+                    types.enums.insert(name, values.collect());
+                    continue;
+                }
                 _ => continue,
             };
             let fields = fields.into_iter().map(|field| {
@@ -113,13 +123,18 @@ impl Types {
                 };
                 (field.node.name.node.to_string(), shape)
             });
-            types.insert(definition.node.name.node.to_string(), fields.collect());
+            types.fields.insert(name, fields.collect());
         }
-        Ok(Self(types))
+        Ok(types)
     }
 
     fn is_composite(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.fields.contains_key(name)
+    }
+
+    /// The values of an enum; `None` for what is none.
+    pub(super) fn values_of(&self, name: &str) -> Option<&[String]> {
+        self.enums.get(name).map(Vec::as_slice)
     }
 }
 
@@ -167,6 +182,10 @@ struct Walk<'a> {
     path: Vec<String>,
     /// Field names down to here, aliases undone.
     names: Vec<&'a str>,
+    /// Variables that are used somewhere.
+    used: HashSet<String>,
+    /// Everything is looked at, whatever directives say of it: so GitLab validates.
+    validating: bool,
 }
 
 /// What decides about a query besides its text.
@@ -208,11 +227,21 @@ pub fn analyse(
         found,
         path,
         names,
+        used: HashSet::new(),
+        validating: true,
     };
+    walk.set("Query", &[&operation.selection_set.node], 0);
+    walk.check_variables(operation, name);
+    let mut errors = std::mem::take(&mut walk.found.errors);
+    errors.truncate(MAX_VALIDATION_ERRORS);
+    walk.found = Analysis::default();
+    walk.validating = false;
     let complexity = walk.set("Query", &[&operation.selection_set.node], 0);
-    walk.found.complexity = complexity;
-    walk.found.errors.truncate(MAX_VALIDATION_ERRORS);
-    walk.found
+    Analysis {
+        complexity,
+        errors,
+        ..walk.found
+    }
 }
 
 impl<'a> Walk<'a> {
@@ -261,6 +290,9 @@ impl<'a> Walk<'a> {
     }
 
     fn included(&self, directives: &[Positioned<Directive>]) -> bool {
+        if self.validating {
+            return true;
+        }
         let condition = |directive: &Positioned<Directive>| {
             let condition = directive.node.get_argument("if")?;
             let condition = condition
@@ -307,7 +339,7 @@ impl<'a> Walk<'a> {
         self.found.depth = self.found.depth.max(depth);
         let shape = self
             .types
-            .0
+            .fields
             .get(parent)
             .and_then(|fields| fields.get(name))
             .cloned();
@@ -321,6 +353,13 @@ impl<'a> Walk<'a> {
         };
         self.path.push(field.response_key().node.to_string());
         self.names.push(name);
+        for same in same {
+            let directives = same.node.directives.iter();
+            let directives = directives.flat_map(|directive| &directive.node.arguments);
+            for (_, value) in same.node.arguments.iter().chain(directives) {
+                self.note_used(&value.node);
+            }
+        }
         self.check_arguments(field, &shape);
         let below: Vec<&SelectionSet> = same
             .iter()
@@ -392,6 +431,43 @@ impl<'a> Walk<'a> {
                     "argumentName": argument_name,
                 },
             }));
+        }
+    }
+
+    /// Every variable that is declared must be used by something that there is.
+    fn check_variables(&mut self, operation: &OperationDefinition, name: Option<&str>) {
+        let operation_name = name.unwrap_or("anonymous query");
+        let location = self
+            .document
+            .operations
+            .iter()
+            .find(|(found, _)| found.map(Name::as_str) == name)
+            .map(|(_, found)| json!([{"line": found.pos.line, "column": found.pos.column}]));
+        for definition in &operation.variable_definitions {
+            let variable = definition.node.name.node.as_str();
+            if self.used.contains(variable) {
+                continue;
+            }
+            self.found.errors.push(json!({
+                "message": format!(
+                    "Variable ${variable} is declared by {operation_name} but not used"
+                ),
+                "locations": location,
+                "path": self.path,
+                "extensions": {"code": "variableNotUsed", "variableName": variable},
+            }));
+        }
+    }
+
+    /// Notes the variables in a value.
+    fn note_used(&mut self, value: &async_graphql::Value) {
+        match value {
+            Value::Variable(name) => {
+                self.used.insert(name.to_string());
+            }
+            Value::List(values) => values.iter().for_each(|value| self.note_used(value)),
+            Value::Object(values) => values.values().for_each(|value| self.note_used(value)),
+            _ => {}
         }
     }
 

@@ -201,7 +201,9 @@ impl CiJobNode {
         let runner = world.runner(self.0.runner_id?)?;
         let project = world.pipeline(self.0.pipeline_id)?.project_id;
         if asked.quirks.runners_hidden_below_maintainer
-            && !asked.viewer.reads_runner(project, runner)
+            && !world
+                .project(project)
+                .is_some_and(|project| asked.viewer.reads_runner(project, runner))
         {
             return None;
         }

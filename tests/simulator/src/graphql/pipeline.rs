@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, ID, Object, Result};
+use async_graphql::{Context, ID, Object, Result, SimpleObject};
 
 use super::job::{CiJobConnection, CiJobNode};
 use super::merge_requests::MergeRequestNode;
@@ -14,8 +14,9 @@ use super::scalars::{
     Time,
 };
 use super::{Asked, gid};
+use crate::access::Right;
 use crate::time::Millis;
-use crate::world::{Pipeline, PipelineKind, ProjectId, Status, World};
+use crate::world::{Pipeline, PipelineId, PipelineKind, ProjectId, Status, World};
 
 /// A pipeline.
 #[derive(Clone, Debug)]
@@ -46,6 +47,8 @@ pub struct PipelineFilter {
     pub updated_before: Option<Millis>,
     /// Of one user.
     pub username: Option<String>,
+    /// One of these.
+    pub ids: Option<Vec<PipelineId>>,
 }
 
 impl PipelineFilter {
@@ -84,7 +87,8 @@ impl PipelineFilter {
             && equal(&self.ref_name, &pipeline.ref_name)
             && equal(&self.sha, &pipeline.sha)
             && equal(&self.source, &pipeline.source)
-            && equal(&self.username, crate::rest::USERNAME)
+            && equal(&self.username, pipeline.user())
+            && self.ids.as_ref().is_none_or(|ids| ids.contains(&pipeline.id))
             && self
                 .updated_before
                 .is_none_or(|until| pipeline.updated_at <= until)
@@ -122,6 +126,16 @@ impl PipelineConnection {
         page.cut(rows, true, asked.page_maximum()).map(Self)
     }
 }
+
+/// A variable that a pipeline was started with.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct PipelineManualVariable {
+    id: ID,
+    key: Option<String>,
+    value: Option<String>,
+}
+
+connection!(PipelineManualVariableConnection, PipelineManualVariableEdge, PipelineManualVariable {});
 
 #[Object(name = "Pipeline")]
 #[expect(clippy::too_many_arguments, reason = "the arguments are GitLab's")]
@@ -356,8 +370,41 @@ impl PipelineNode {
             .map(|page| Some(CiJobConnection(page)))
     }
 
-    async fn test_report_summary(&self) -> TestReportSummary {
-        TestReportSummary(self.0.id)
+    async fn test_report_summary(&self, ctx: &Context<'_>) -> Result<TestReportSummary> {
+        if Asked::of(ctx).is_granular() {
+            return Err(super::cannot_be_null("Pipeline", "testReportSummary"));
+        }
+        Ok(TestReportSummary(self.0.id))
+    }
+
+    async fn manual_variables(
+        &self,
+        ctx: &Context<'_>,
+        after: Option<String>,
+        before: Option<String>,
+        first: Option<i32>,
+        last: Option<i32>,
+    ) -> Result<Option<PipelineManualVariableConnection>> {
+        let page = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
+        let asked = Asked::of(ctx);
+        let world = asked.world();
+        let shown = asked.may(&world, self.0.project_id, Right::Variables);
+        let rows = world.variables_of(&self.0).into_iter().zip(1..);
+        let rows = rows.map(|(variable, place)| {
+            let node = PipelineManualVariable {
+                id: gid("Ci::PipelineVariable", self.0.id * 100 + place),
+                key: Some(variable.key.to_string()),
+                value: shown.then(|| variable.value.to_string()),
+            };
+            ((0, place), Some(node))
+        });
+        page.cut(rows.collect(), false, asked.page_maximum())
+            .map(|page| Some(PipelineManualVariableConnection(page)))
     }
 
     async fn project(&self) -> Option<ProjectNode> {

@@ -12,17 +12,22 @@ impl Call {
     pub(super) fn page_number(&self, name: &str, default: usize) -> Result<usize, ApiError> {
         match self.parameter(name) {
             None | Some("") => Ok(default),
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|number| *number > 0)
-                .ok_or_else(|| ApiError::InvalidParameter(name.to_owned())),
+            Some(text) => {
+                let number: i64 = text
+                    .parse()
+                    .map_err(|_| ApiError::Invalid(name.to_owned()))?;
+                match usize::try_from(number) {
+                    Ok(0) if name == "per_page" => Err(ApiError::ValueNotAllowed(name.to_owned())),
+                    Ok(number) => Ok(number.max(1)),
+                    Err(_) => Ok(default),
+                }
+            }
         }
     }
 
     pub(super) fn page_size(&self) -> Result<usize, ApiError> {
         let asked = self.page_number("per_page", 20)?;
-        Ok(if self.state.world.read().quirks.page_maximum {
+        Ok(if self.quirks.page_maximum {
             asked.min(100)
         } else {
             asked
@@ -38,8 +43,7 @@ impl Call {
         write: impl Fn(&T) -> Value,
     ) -> Answer {
         let (page, size) = (self.page_number("page", 1)?, self.page_size()?);
-        let missing = self.state.world.read().quirks.totals_missing;
-        let counted = !missing || counted && rows.len() <= COUNT_LIMIT;
+        let counted = !self.quirks.totals_missing || counted && rows.len() <= COUNT_LIMIT;
         let start = (page - 1).saturating_mul(size).min(rows.len());
         let end = start.saturating_add(size).min(rows.len());
         let more = end < rows.len();
@@ -47,6 +51,7 @@ impl Call {
         let pages = rows.len().div_ceil(size).max(1);
         let mut links = Vec::new();
         if page > 1 {
+            // Before a page beyond the end comes the last one.
             links.push(self.link("prev", page - 1, size));
         }
         if more {
@@ -56,27 +61,20 @@ impl Call {
         if counted {
             links.push(self.link("last", pages, size));
         }
+        let number = |shown: bool, number: usize| {
+            if shown {
+                number.to_string()
+            } else {
+                String::new()
+            }
+        };
         let mut answer = HttpResponse::Ok();
         answer
             .insert_header(("link", links.join(", ")))
             .insert_header(("x-page", page.to_string()))
             .insert_header(("x-per-page", size.to_string()))
-            .insert_header((
-                "x-prev-page",
-                if page > 1 {
-                    (page - 1).to_string()
-                } else {
-                    String::new()
-                },
-            ))
-            .insert_header((
-                "x-next-page",
-                if more {
-                    (page + 1).to_string()
-                } else {
-                    String::new()
-                },
-            ));
+            .insert_header(("x-prev-page", number(page > 1, page.saturating_sub(1))))
+            .insert_header(("x-next-page", number(more, page + 1)));
         if counted {
             answer
                 .insert_header(("x-total", rows.len().to_string()))
@@ -90,11 +88,13 @@ impl Call {
         format!("<{}>; rel=\"{relation}\"", self.url_with(&values, &[]))
     }
 
-    /// One keyset page by id: `rows` come with their ids, in the order asked for.
+    /// One keyset page by id: `rows` come with their ids, in the order asked for. `always`: every page
+    /// that has rows names a next one, the last and short one too.
     pub(super) fn keyset_page<T>(
         &self,
         rows: &[(u64, T)],
         ascending: bool,
+        always: bool,
         write: impl Fn(&T) -> Value,
     ) -> Answer {
         let size = self.page_size()?;
@@ -102,7 +102,7 @@ impl Call {
             self.parameter(name)
                 .map(|text| {
                     text.parse()
-                        .map_err(|_| ApiError::InvalidParameter(name.to_owned()))
+                        .map_err(|_| ApiError::Invalid(name.to_owned()))
                 })
                 .transpose()
         };
@@ -115,14 +115,15 @@ impl Call {
             .collect();
         let page = &rows[..size.min(rows.len())];
         let mut answer = HttpResponse::Ok();
-        if rows.len() > size
-            && let Some((last, _)) = page.last()
-        {
+        let named = always && self.quirks.next_on_last_keyset_page || rows.len() > size;
+        if let Some((last, _)) = page.last().filter(|_| named) {
             let name = if ascending { "id_after" } else { "id_before" };
-            let url = self.url_with(
-                &[(name, last.to_string()), ("per_page", size.to_string())],
-                &["page"],
-            );
+            let values = [
+                (name, last.to_string()),
+                ("page", "1".to_owned()),
+                ("per_page", size.to_string()),
+            ];
+            let url = self.url_with(&values, &[]);
             answer.insert_header(("link", format!("<{url}>; rel=\"next\"")));
         }
         Ok(answer.json(
@@ -131,38 +132,4 @@ impl Call {
                 .collect::<Vec<Value>>(),
         ))
     }
-
-    /// The URL of this request with some parameters set and others left out.
-    fn url_with(&self, set: &[(&str, String)], without: &[&str]) -> String {
-        let kept = self
-            .query
-            .iter()
-            .filter(|(name, _)| {
-                !without.contains(&name.as_str()) && set.iter().all(|(other, _)| other != name)
-            })
-            .map(|(name, value)| format!("{}={}", encode(name), encode(value)));
-        let changed = set
-            .iter()
-            .map(|(name, value)| format!("{name}={}", encode(value)));
-        let query: Vec<String> = changed.chain(kept).collect();
-        format!(
-            "{}{}?{}",
-            self.base_url(),
-            self.request.uri().path(),
-            query.join("&")
-        )
-    }
-}
-
-fn encode(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                out.push(char::from(byte))
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }

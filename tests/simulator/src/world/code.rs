@@ -46,6 +46,20 @@ pub struct Commit {
     pub additions: u64,
     /// Lines deleted.
     pub deletions: u64,
+    /// What only some views show.
+    #[serde(skip)]
+    pub details: CommitDetails,
+}
+
+/// What Git keeps of a commit besides.
+#[derive(Clone, Debug, Default)]
+pub struct CommitDetails {
+    /// Message; a made-up one where `None`.
+    pub message: Option<Arc<str>>,
+    /// Name and e-mail address of the committer; the author's where `None`.
+    pub committer: Option<(Arc<str>, Arc<str>)>,
+    /// The tips that it merges, where they are known.
+    pub merged: Vec<Arc<str>>,
 }
 
 /// A commit to be made.
@@ -110,6 +124,19 @@ pub struct Sizes {
     pub wiki: u64,
 }
 
+/// Further sizes in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct OtherSizes {
+    /// Artifacts of pipelines.
+    pub pipeline_artifacts: u64,
+    /// Snippets.
+    pub snippets: u64,
+    /// Uploads.
+    pub uploads: u64,
+    /// All sizes together as GitLab last summed them; their sum where `None`.
+    pub together: Option<u64>,
+}
+
 /// A release.
 #[derive(Clone, Debug, Serialize)]
 pub struct Release {
@@ -119,6 +146,8 @@ pub struct Release {
     pub created_at: Millis,
     /// Comes out; may be in the future.
     pub released_at: Millis,
+    /// Name; the tag's where `None`.
+    pub name: Option<Arc<str>>,
 }
 
 /// An issue, as far as value streams look at it.
@@ -177,6 +206,10 @@ pub struct Code {
     pub languages: Vec<(Arc<str>, f64)>,
     /// Sizes.
     pub sizes: Sizes,
+    /// Sizes that hardly anybody asks for.
+    pub other_sizes: OtherSizes,
+    /// Commits as GitLab last counted them, where it is not up to date.
+    pub commits_counted: Option<u64>,
     /// Users who starred it.
     pub stars: u32,
     /// Forks.
@@ -193,7 +226,29 @@ pub struct Code {
     pub vulnerabilities: Vec<Vulnerability>,
 }
 
+
 impl Code {
+    /// All sizes together.
+    #[must_use]
+    pub fn storage_size(&self) -> u64 {
+        let sizes = &self.sizes;
+        self.other_sizes.together.unwrap_or(
+            sizes.repository
+                + sizes.lfs_objects
+                + sizes.job_artifacts
+                + sizes.packages
+                + sizes.wiki
+                + sizes.container_registry.unwrap_or(0),
+        )
+    }
+
+    /// Commits of the default branch, as GitLab last counted them.
+    #[must_use]
+    pub fn commit_count(&self) -> u64 {
+        self.commits_counted
+            .unwrap_or_else(|| self.history().count() as u64)
+    }
+
     /// The commits of the default branch, newest first.
     pub fn history(&self) -> impl Iterator<Item = &Commit> {
         self.ancestors(self.tip.as_deref())
@@ -343,6 +398,7 @@ impl World {
             committed_at: self.now,
             additions: spec.additions,
             deletions: spec.deletions,
+            details: CommitDetails::default(),
         };
         code.commits.insert(sha.clone(), commit);
         code.tip = Some(sha.clone());
@@ -387,6 +443,7 @@ impl World {
                     committed_at,
                     additions: spec.additions,
                     deletions: spec.deletions,
+                    details: CommitDetails::default(),
                 },
             );
         }
@@ -411,6 +468,7 @@ impl World {
                 tag,
                 created_at,
                 released_at,
+                name: None,
             },
         );
         self.record_activity(project);
@@ -481,6 +539,7 @@ impl World {
                 tag,
                 created_at: released_at,
                 released_at,
+                name: None,
             },
         );
         code.issues = (0..12)
@@ -546,6 +605,7 @@ impl Code {
                 committed_at: at - HOUR * (index as Millis + 1),
                 additions: spec.additions,
                 deletions: spec.deletions,
+                details: CommitDetails::default(),
             };
             self.commits.insert(sha.clone(), commit);
             above = sha;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ci::{Job, JobKind, Status, Upstream, When};
+use super::ci::{Job, JobDetails, JobKind, Status, Upstream, When};
 use super::ledger::Event;
 use super::model::{JobId, PipelineId, RunnerId};
 use super::spec::{Finish, JobSpec, PipelineSpec};
@@ -134,6 +134,9 @@ impl World {
             (status == Status::Failed).then(|| reason.unwrap_or("unknown_failure").into());
         job.status = status;
         job.finished_at = Some(now);
+        if job.kind == JobKind::Build && job.started_at.is_some() {
+            job.keep_log();
+        }
         self.record_job_finish(id);
         self.plan_job(id);
     }
@@ -241,6 +244,12 @@ impl World {
             failure_reason: None,
             runner_id: None,
             downstream_id: None,
+            artifacts: old.files(),
+            details: JobDetails {
+                stage_id: old.details.stage_id,
+                environment: old.details.environment.clone(),
+                ..JobDetails::default()
+            },
             ..(*old).clone()
         });
         self.jobs.get_mut(id)?.retried = true;

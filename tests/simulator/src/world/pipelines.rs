@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::ci::{Job, JobKind, Pipeline, PipelineKind, Status, Upstream};
+use super::ci::{
+    Job, JobDetails, JobKind, Pipeline, PipelineDetails, PipelineKind, Status, Upstream,
+};
 use super::ledger::Event;
 use super::model::{JobId, PipelineId, ProjectId};
 use super::spec::{JobSpec, PipelineSpec};
@@ -62,6 +64,7 @@ impl World {
             upstream,
             jobs: Vec::new(),
             auto: spec.auto,
+            details: PipelineDetails::default(),
         });
         self.insert_jobs(id, &spec.jobs);
         self.record_pipeline(id, |pipeline, _| Event::PipelineCreated {
@@ -147,6 +150,7 @@ impl World {
             tags: spec.tags.clone(),
             trigger: spec.trigger.clone(),
             downstream_id: None,
+            details: JobDetails::default(),
         }
     }
 

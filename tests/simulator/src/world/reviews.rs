@@ -74,6 +74,20 @@ pub struct Note {
     pub action: Option<&'static str>,
     /// Text.
     pub body: Arc<str>,
+    /// What only some views show.
+    #[serde(skip)]
+    pub details: NoteDetails,
+}
+
+/// What GitLab keeps of a note besides.
+#[derive(Clone, Debug, Default)]
+pub struct NoteDetails {
+    /// `DiscussionNote` in a thread that can be resolved.
+    pub note_type: Option<Arc<str>>,
+    /// Last changed; when it was made where `None`.
+    pub updated_at: Option<Millis>,
+    /// When its thread was resolved.
+    pub resolved_at: Option<Millis>,
 }
 
 /// What a merge request holds besides its branches.
@@ -332,6 +346,7 @@ impl World {
             author: author.clone(),
             action,
             body: body.into(),
+            details: NoteDetails::default(),
         });
         self.record_activity(project);
         Ok(())

@@ -67,7 +67,7 @@ impl Delivery {
 /// own, so that what else happens in a world does not depend on it.
 #[derive(Debug)]
 pub(super) struct Deliveries {
-    projects: BTreeMap<ProjectId, Delivery>,
+    pub(super) projects: BTreeMap<ProjectId, Delivery>,
     next_environment: EnvironmentId,
     next_deployment: DeploymentId,
     next_issue: u64,
