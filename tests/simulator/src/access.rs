@@ -180,9 +180,7 @@ impl Viewer {
                 ci && kept && role >= AccessLevel::Maintainer
             }
             Right::Analytics => on(settings.analytics) && (member || open),
-            Right::Issues => {
-                on(settings.issues) && (member || open && !private(settings.issues))
-            }
+            Right::Issues => on(settings.issues) && (member || open && !private(settings.issues)),
             Right::Releases => {
                 on(settings.releases) && (member || open && !private(settings.releases))
             }

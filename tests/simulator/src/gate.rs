@@ -21,6 +21,7 @@ use crate::limits::{Standing, Verdict};
 use crate::requests::Recorded;
 use crate::server::{State, token_value};
 use crate::time::{Millis, http_date};
+use crate::world::World;
 
 /// A second handle on a connection's socket, to reset it.
 #[derive(Clone)]
@@ -172,7 +173,12 @@ async fn describe(
     } else {
         graphql_page(&posted)
     };
-    let projects = named_projects(request.path(), &posted);
+    // Only faults ask for them.
+    let projects = if state.faults.is_empty() {
+        Vec::new()
+    } else {
+        named_projects(&state.world.read(), request.path(), &posted)
+    };
     Ok((
         recorded,
         Subject {
@@ -184,18 +190,34 @@ async fn describe(
     ))
 }
 
-/// The projects that a path, or the variables of queries, name by their ids.
-fn named_projects(path: &str, posted: &[endpoint::Posted]) -> Vec<u64> {
-    let by_path = path
+/// The projects that a path, or the text or variables of queries, name by their ids or paths.
+fn named_projects(world: &World, path: &str, posted: &[endpoint::Posted]) -> Vec<u64> {
+    let in_path = path
         .strip_prefix("/api/v4/projects/")
-        .and_then(|rest| rest.split('/').next()?.parse().ok());
-    let by_variables = posted.iter().flat_map(|posted| {
-        let text = posted.variables.to_string();
-        let ids = text.split("gid://gitlab/Project/").skip(1);
-        ids.filter_map(|rest| rest.split('"').next()?.parse().ok())
-            .collect::<Vec<u64>>()
-    });
-    by_path.into_iter().chain(by_variables).collect()
+        .and_then(|rest| rest.split('/').next())
+        .map(crate::rest::percent_decode);
+    let mut named: Vec<u64> = in_path
+        .iter()
+        .filter_map(|name| {
+            name.parse()
+                .ok()
+                .or(world.project_by_path(name).map(|p| p.id))
+        })
+        .collect();
+    for one in posted {
+        let variables = one.variables.to_string();
+        let texts = [variables.as_str(), one.query.as_deref().unwrap_or_default()];
+        for word in texts.iter().flat_map(|text| text.split('"')) {
+            let word = word.trim_end_matches('\\');
+            let by_id = word.strip_prefix("gid://gitlab/Project/");
+            named.extend(match by_id {
+                Some(id) => id.parse().ok(),
+                None if word.contains('/') => world.project_by_path(word).map(|found| found.id),
+                None => None,
+            });
+        }
+    }
+    named
 }
 
 fn rest_page(query: &str) -> usize {

@@ -35,15 +35,17 @@ enum Price {
 fn price(parent: &str, field: &str) -> Price {
     match (parent, field) {
         ("Query", "project" | "group" | "metadata" | "projects" | "runners")
-        | ("Project", "pipelines" | "mergeRequest" | "jobs" | "environments")
-        | ("Project", "pipelineSchedules" | "runners")
+        | ("Project", "mergeRequest" | "jobs" | "environments" | "runners")
         | ("Project", "valueStreams" | "vulnerabilitySeveritiesCount")
         | ("ValueStream", "stages")
         | ("ValueStreamStage", "metrics")
         | ("Pipeline", "jobs" | "testReportSummary")
         | ("MergeRequest", "notes")
         | ("CiRunner", "managers") => Price::Resolver(0),
-        ("Project", "mergeRequests" | "issues" | "releases") => Price::SortedResolver,
+        ("Project", "pipelines" | "pipelineSchedules") => Price::Resolver(1),
+        ("Project" | "Group", "mergeRequests") | ("Project", "issues" | "releases") => {
+            Price::SortedResolver
+        }
         ("Project", "pipeline") => Price::Resolver(-10),
         ("Group", "projects") => Price::Resolver(10),
         ("Dora", "metrics") => Price::Resolver(0),
@@ -63,6 +65,7 @@ fn price(parent: &str, field: &str) -> Price {
 /// Fields that only the Enterprise Edition has.
 const ENTERPRISE: &[(&str, &str)] = &[
     ("Project", "dora"),
+    ("Project", "licensedFeatureAvailability"),
     ("Project", "vulnerabilitySeveritiesCount"),
     ("Pipeline", "computeMinutes"),
     ("ProjectValueStreamAnalyticsFlowMetrics", "leadTime"),
@@ -71,6 +74,7 @@ const ENTERPRISE: &[(&str, &str)] = &[
 
 /// Fields that came with a release.
 const NEWER: &[(&str, &str, (u32, u32))] = &[
+    ("Project", "licensedFeatureAvailability", (18, 11)),
     ("Repository", "branchCount", (18, 6)),
     ("Repository", "tagCount", (18, 6)),
 ];
@@ -357,7 +361,12 @@ impl<'a> Walk<'a> {
             let directives = same.node.directives.iter();
             let directives = directives.flat_map(|directive| &directive.node.arguments);
             for (_, value) in same.node.arguments.iter().chain(directives) {
-                self.note_used(&value.node);
+                let used = &mut self.used;
+                let note = |name: Name| {
+                    used.insert(name.to_string());
+                    Ok::<_, ()>(Value::Null)
+                };
+                value.node.clone().into_const_with(note).ok();
             }
         }
         self.check_arguments(field, &shape);
@@ -401,7 +410,7 @@ impl<'a> Walk<'a> {
             own += if given("ref") { 2.0 } else { 0.0 };
             own += if given("sha") { 2.0 } else { 0.0 };
         }
-        if shape.type_name.ends_with("Connection") && !given("iid") && !given("iids") {
+        if shape.type_name.ends_with("Connection") && !given("iid") {
             let rows = |name: &str| match self.argument(field, name) {
                 Some(Value::Number(number)) => number.as_f64().unwrap_or(PAGE_SIZE as f64),
                 _ => PAGE_SIZE as f64,
@@ -456,18 +465,6 @@ impl<'a> Walk<'a> {
                 "path": self.path,
                 "extensions": {"code": "variableNotUsed", "variableName": variable},
             }));
-        }
-    }
-
-    /// Notes the variables in a value.
-    fn note_used(&mut self, value: &async_graphql::Value) {
-        match value {
-            Value::Variable(name) => {
-                self.used.insert(name.to_string());
-            }
-            Value::List(values) => values.iter().for_each(|value| self.note_used(value)),
-            Value::Object(values) => values.values().for_each(|value| self.note_used(value)),
-            _ => {}
         }
     }
 

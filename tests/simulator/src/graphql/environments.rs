@@ -52,7 +52,9 @@ impl EnvironmentConnection {
             .filter(|environment| search.is_none_or(|text| environment.name.contains(text)))
             .filter(|environment| {
                 states.is_none_or(|states| {
-                    states.iter().any(|state| state == environment.state.as_str())
+                    states
+                        .iter()
+                        .any(|state| state == environment.state.as_str())
                 })
             })
             .map(|environment| {

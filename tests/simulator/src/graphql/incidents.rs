@@ -103,7 +103,6 @@ impl IssueConnection {
         if descending {
             rows.reverse();
         }
-        page.cut(rows, descending, asked.page_maximum())
-            .map(Self)
+        page.cut(rows, descending, asked.page_maximum()).map(Self)
     }
 }

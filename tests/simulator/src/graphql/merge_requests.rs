@@ -7,7 +7,8 @@ use async_graphql::{Context, ID, Object, Result, SimpleObject};
 use super::page::{PageArguments, connection};
 use super::project::ProjectNode;
 use super::scalars::{
-    MergeRequestReviewState, MergeRequestSort, MergeRequestState, NoteId, NotesFilterType, SystemNoteMetadataId, Time,
+    MergeRequestReviewState, MergeRequestSort, MergeRequestState, NoteId, NotesFilterType,
+    SystemNoteMetadataId, Time,
 };
 use super::{Asked, gid};
 use crate::world::{MergeRequest, Note, Project, Reviewer};

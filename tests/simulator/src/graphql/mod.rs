@@ -102,7 +102,10 @@ impl Asked {
 
     /// Whether a project exists for the viewer, and for a fine-grained token lies in one of its groups.
     fn sees(&self, world: &World, project: &Project) -> bool {
-        self.viewer.sees(project) && self.granted(world, project).is_none_or(|found| found.is_some())
+        self.viewer.sees(project)
+            && self
+                .granted(world, project)
+                .is_none_or(|found| found.is_some())
     }
 
     /// What a fine-grained token may read in a project; `None` for every other token.

@@ -88,7 +88,10 @@ impl PipelineFilter {
             && equal(&self.sha, &pipeline.sha)
             && equal(&self.source, &pipeline.source)
             && equal(&self.username, pipeline.user())
-            && self.ids.as_ref().is_none_or(|ids| ids.contains(&pipeline.id))
+            && self
+                .ids
+                .as_ref()
+                .is_none_or(|ids| ids.contains(&pipeline.id))
             && self
                 .updated_before
                 .is_none_or(|until| pipeline.updated_at <= until)
@@ -135,7 +138,11 @@ pub struct PipelineManualVariable {
     value: Option<String>,
 }
 
-connection!(PipelineManualVariableConnection, PipelineManualVariableEdge, PipelineManualVariable {});
+connection!(
+    PipelineManualVariableConnection,
+    PipelineManualVariableEdge,
+    PipelineManualVariable {}
+);
 
 #[Object(name = "Pipeline")]
 #[expect(clippy::too_many_arguments, reason = "the arguments are GitLab's")]

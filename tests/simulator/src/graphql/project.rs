@@ -8,15 +8,15 @@ use super::code::{
 };
 use super::environments::{EnvironmentConnection, EnvironmentNode, ProjectPermissions};
 use super::incidents::IssueConnection;
-use super::licensed::{Dora, ProjectValueStreamAnalyticsFlowMetrics};
+use super::licensed::{Dora, LicensedFeatureAvailability, ProjectValueStreamAnalyticsFlowMetrics};
 use super::merge_requests::{MergeRequestConnection, MergeRequestFilter, MergeRequestNode};
 use super::page::{PageArguments, connection};
 use super::pipeline::{PipelineConnection, PipelineFilter, PipelineNode};
 use super::runners::CiRunnerConnection;
 use super::scalars::{
     AccessLevelEnum, CiJobKind, CiJobStatus, CiPipelineId, CiRunnerType, IssueSort, IssueType,
-    MergeRequestSort, MergeRequestState, PipelineScheduleStatus, PipelineScopeEnum,
-    PipelineStatusEnum, ReleaseSort, Time, VulnerabilityState,
+    LicensedFeature, MergeRequestSort, MergeRequestState, PipelineScheduleStatus,
+    PipelineScopeEnum, PipelineStatusEnum, ReleaseSort, Time, VulnerabilityState,
 };
 use super::schedules::PipelineScheduleConnection;
 use super::{Asked, cannot_be_null, gid, gid_number};
@@ -117,7 +117,9 @@ impl ProjectNode {
     }
 
     async fn merge_requests_enabled(&self, ctx: &Context<'_>) -> Option<bool> {
-        self.setting(ctx, |project| project.settings.merge_requests != Feature::Disabled)
+        self.setting(ctx, |project| {
+            project.settings.merge_requests != Feature::Disabled
+        })
     }
 
     async fn issues_enabled(&self, ctx: &Context<'_>) -> Option<bool> {
@@ -198,8 +200,26 @@ impl ProjectNode {
             .map(super::query::GroupNode)
     }
 
-    async fn dora(&self) -> Option<Dora> {
-        Some(Dora(self.0))
+    /// GitLab 18.11 and later.
+    async fn licensed_feature_availability(
+        &self,
+        ctx: &Context<'_>,
+        feature: LicensedFeature,
+    ) -> LicensedFeatureAvailability {
+        LicensedFeatureAvailability::of(Asked::of(ctx), self.0, &feature)
+    }
+
+    async fn dora(&self, ctx: &Context<'_>) -> Option<Dora> {
+        let asked = Asked::of(ctx);
+        let role = asked.viewer.role(self.0);
+        let reads = asked.viewer.is_admin() || role >= crate::auth::AccessLevel::Reporter;
+        let licensed = {
+            let world = asked.world();
+            let project = world.project(self.0);
+            project.map(|project| world.tier_of(project) >= crate::world::Tier::Ultimate)
+        };
+        // Without the licence it is there, and its figures are null.
+        (reads || licensed != Some(true)).then_some(Dora(self.0))
     }
 
     async fn flow_metrics(&self) -> Option<ProjectValueStreamAnalyticsFlowMetrics> {
@@ -326,7 +346,9 @@ impl ProjectNode {
             username,
             // None at all is no filter.
             ids: ids.filter(|ids| !ids.is_empty()).map(|ids| {
-                let ids = ids.iter().filter(|id| id.starts_with("gid://gitlab/Ci::Pipeline/"));
+                let ids = ids
+                    .iter()
+                    .filter(|id| id.starts_with("gid://gitlab/Ci::Pipeline/"));
                 ids.filter_map(|id| gid_number(id)).collect()
             }),
         };

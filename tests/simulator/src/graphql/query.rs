@@ -7,7 +7,8 @@ use super::page::{PageArguments, connection};
 use super::project::{ProjectConnection, ProjectNode};
 use super::runners::CiRunnerConnection;
 use super::scalars::{
-    AccessLevelEnum, CiRunnerType, MergeRequestSort, MergeRequestState, ProjectArchived, Time, UserId,
+    AccessLevelEnum, CiRunnerType, MergeRequestSort, MergeRequestState, ProjectArchived, Time,
+    UserId,
 };
 use super::{Asked, gid, gid_number};
 use crate::access::Right;
@@ -65,9 +66,10 @@ impl ProjectFilter {
     fn passes(&self, asked: &Asked, world: &World, project: &Project) -> bool {
         let seen = !asked.quirks.silent_omission || asked.sees(world, project);
         (seen || self.seen_late)
-            && self.ids
-            .as_ref()
-            .is_none_or(|ids| ids.contains(&project.id))
+            && self
+                .ids
+                .as_ref()
+                .is_none_or(|ids| ids.contains(&project.id))
             && self.paths.as_ref().is_none_or(|paths| {
                 paths
                     .iter()
@@ -82,13 +84,10 @@ impl ProjectFilter {
                             .starts_with(&format!("{}/", namespace.to_lowercase()))
             })
             && (!self.membership || asked.viewer.is_member(project))
-            && self
-                .search
-                .as_deref()
-                .is_none_or(|text| {
-                    let (name, text) = (project.path().to_lowercase(), text.to_lowercase());
-                    crate::rest::is_found(&name, &text)
-                })
+            && self.search.as_deref().is_none_or(|text| {
+                let (name, text) = (project.path().to_lowercase(), text.to_lowercase());
+                crate::rest::is_found(&name, &text)
+            })
             && self
                 .archived
                 .is_none_or(|archived| project.archived == archived)
@@ -301,12 +300,10 @@ impl GroupNode {
 
     async fn name(&self, ctx: &Context<'_>) -> Option<String> {
         let world = Asked::of(ctx).world();
-        world
-            .group(self.0)
-            .and_then(|group| {
-                let path = group.full_path.rsplit('/').next();
-                group.name.as_deref().or(path).map(str::to_owned)
-            })
+        world.group(self.0).and_then(|group| {
+            let path = group.full_path.rsplit('/').next();
+            group.name.as_deref().or(path).map(str::to_owned)
+        })
     }
 
     async fn visibility(&self, ctx: &Context<'_>) -> Option<String> {

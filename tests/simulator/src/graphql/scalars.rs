@@ -249,6 +249,7 @@ text_enum! {
     }
     IssueState { "opened" "closed" "locked" "all" }
     IssueType { "ISSUE" "INCIDENT" "TEST_CASE" "REQUIREMENT" "TASK" "TICKET" "OBJECTIVE" "KEY_RESULT" "EPIC" }
+    LicensedFeature { "DORA4_ANALYTICS" "CYCLE_ANALYTICS_FOR_PROJECTS" }
     DoraMetricBucketingInterval { "ALL" "MONTHLY" "DAILY" }
     DeploymentStatus { "CREATED" "RUNNING" "SUCCESS" "FAILED" "CANCELED" "SKIPPED" "BLOCKED" }
     SortDirectionEnum { "ASC" "DESC" }

@@ -42,7 +42,10 @@ fn delivery<'w>(
 ) -> Result<(&'w Project, Cow<'w, Delivery>), ApiError> {
     let project = call.reading(world, right)?;
     let delivery = world.delivery(project.id);
-    Ok((project, delivery.map_or_else(Default::default, Cow::Borrowed)))
+    Ok((
+        project,
+        delivery.map_or_else(Default::default, Cow::Borrowed),
+    ))
 }
 
 /// `GET /projects/:id/environments`
@@ -249,36 +252,68 @@ pub async fn issues(call: Call) -> Answer {
 
 /// `GET /projects/:id/dora/metrics`
 pub async fn dora(call: Call) -> Answer {
+    const METRICS: [&str; 4] = [
+        "deployment_frequency",
+        "lead_time_for_changes",
+        "time_to_restore_service",
+        "change_failure_rate",
+    ];
     let world = call.state.world.read();
+    enterprise_only(&world)?;
+    let metric = call
+        .parameter("metric")
+        .ok_or(ApiError::Missing("metric"))?;
+    let (start, end) = (call.time("start_date")?, call.time("end_date")?);
     let project = call.project(&world)?;
+    let role = call.viewer.role(project.id);
     let allowed = world.tier_of(project) >= Tier::Ultimate
-        && call.viewer.role(project.id) >= AccessLevel::Reporter;
+        && (call.viewer.is_admin() || role >= AccessLevel::Reporter);
     if !allowed {
         return Ok(HttpResponse::build(StatusCode::UNAUTHORIZED).json(json!({
             "message": "You do not have permission to access dora metrics.",
         })));
     }
-    let metric = call
-        .parameter("metric")
-        .ok_or_else(|| ApiError::InvalidParameter("metric".to_owned()))?;
-    let mut tiers: Vec<EnvironmentTier> = call
-        .list("environment_tiers")
-        .iter()
-        .filter_map(|tier| EnvironmentTier::parse(tier))
-        .collect();
-    if tiers.is_empty() {
-        tiers.push(EnvironmentTier::Production);
+    let end = end.unwrap_or(world.now());
+    let start = start.unwrap_or(end - 90 * DAY);
+    if start >= end {
+        return Err(ApiError::BadRequest(
+            "The start date must be earlier than the end date.",
+        ));
     }
-    let end = call.time("end_date")?.unwrap_or(world.now());
-    let start = call.time("start_date")?.unwrap_or(end - 90 * DAY);
-    if end - start > 180 * DAY || start >= end {
-        return Err(ApiError::BadRequest("The date range is not valid."));
+    if end - start > 180 * DAY {
+        return Err(ApiError::BadRequest(
+            "Date range must be shorter than 180 days.",
+        ));
+    }
+    if !METRICS.contains(&metric) {
+        return Err(ApiError::BadRequest(
+            "The metric must be one of deployment_frequency,lead_time_for_changes,\
+             time_to_restore_service,change_failure_rate.",
+        ));
     }
     let interval = match call.parameter("interval") {
         Some("all") => DoraInterval::All,
         Some("monthly") => DoraInterval::Monthly,
-        _ => DoraInterval::Daily,
+        None | Some("daily") => DoraInterval::Daily,
+        Some(_) => {
+            return Err(ApiError::BadRequest(
+                "The interval must be one of all,monthly,daily.",
+            ));
+        }
     };
+    let named = call.list("environment_tiers");
+    let mut tiers: Vec<EnvironmentTier> = named
+        .iter()
+        .filter_map(|tier| EnvironmentTier::parse(tier))
+        .collect();
+    if tiers.len() < named.len() {
+        return Err(ApiError::BadRequest(
+            "The environment tiers must be from production, staging, testing, development, other.",
+        ));
+    }
+    if tiers.is_empty() {
+        tiers.push(EnvironmentTier::Production);
+    }
     let rows = world.dora(project.id, start, end, interval, &tiers);
     let body: Vec<Value> = rows
         .into_iter()
@@ -293,4 +328,10 @@ pub async fn dora(call: Call) -> Answer {
         })
         .collect();
     Ok(HttpResponse::Ok().json(body))
+}
+
+/// The Community Edition does not know the endpoint.
+pub(super) fn enterprise_only(world: &World) -> Result<(), ApiError> {
+    let known = world.enterprise || !world.quirks.enterprise_fields_missing_on_ce;
+    known.then_some(()).ok_or(ApiError::NoRoute)
 }

@@ -23,7 +23,9 @@ pub(super) fn scopes(path: &str) -> (&'static [&'static str], &'static str) {
         "/personal_access_tokens/self" => (ANY, "api read_api"),
         "/user" => (USER, "read_user ai_workflows api read_api"),
         "/metadata" | "/version" => (METADATA, "read_user ai_features ai_workflows api read_api"),
-        _ if path.starts_with("/projects") => (PROJECTS, "ai_workflows api read_api"),
+        _ if path.starts_with("/projects") && !path.contains("/dora/") => {
+            (PROJECTS, "ai_workflows api read_api")
+        }
         _ => (&[], "api read_api"),
     }
 }

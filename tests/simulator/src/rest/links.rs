@@ -148,7 +148,9 @@ impl Call {
             put(name, (*value).to_owned());
         }
         for (name, _) in self.request.match_info().iter() {
-            let renamed = RENAMED.iter().find(|(of, from, _)| *of == endpoint && *from == name);
+            let renamed = RENAMED
+                .iter()
+                .find(|(of, from, _)| *of == endpoint && *from == name);
             put(renamed.map_or(name, |(_, _, to)| to), self.segment(name));
         }
         for (name, value) in &self.query {

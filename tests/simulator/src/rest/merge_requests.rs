@@ -55,7 +55,9 @@ pub async fn list(call: Call) -> Answer {
 fn asked<'w>(call: &Call, world: &'w World) -> Result<(&'w Project, &'w MergeRequest), ApiError> {
     let project = call.project(world)?;
     call.granted(world, project, Right::MergeRequests)?;
-    let found = project.merge_requests.get(&call.number("merge_request_iid")?);
+    let found = project
+        .merge_requests
+        .get(&call.number("merge_request_iid")?);
     let found = found.ok_or(MISSING)?;
     if !call.viewer.may(project, Right::MergeRequests) {
         return Err(ApiError::Forbidden);

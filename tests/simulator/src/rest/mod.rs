@@ -143,6 +143,12 @@ pub enum ApiError {
     /// A parameter whose value is excluded.
     #[error("{0} has a value not allowed")]
     ValueNotAllowed(String),
+    /// A parameter that must be there.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// An endpoint that there is not.
+    #[error("404 Not Found")]
+    NoRoute,
     /// GitLab failed.
     #[error("500 Internal Server Error")]
     Internal,
@@ -166,11 +172,12 @@ impl ResponseError for ApiError {
             Self::InsufficientScope(_) | Self::NotGranted(_) | Self::Blocked | Self::Forbidden => {
                 StatusCode::FORBIDDEN
             }
-            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::NotFound(_) | Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Moved(_) => StatusCode::MOVED_PERMANENTLY,
             Self::InvalidParameter(_)
             | Self::Invalid(_)
             | Self::ValueNotAllowed(_)
+            | Self::Missing(_)
             | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
@@ -207,6 +214,8 @@ impl ResponseError for ApiError {
             Self::InvalidParameter(_)
             | Self::Invalid(_)
             | Self::ValueNotAllowed(_)
+            | Self::Missing(_)
+            | Self::NoRoute
             | Self::NotAllowed(_) => answer.json(json!({"error": self.to_string()})),
             Self::Unauthorized
             | Self::Blocked
@@ -423,7 +432,7 @@ fn signed_in(world: &World, request: &HttpRequest) -> Result<Viewer, ApiError> {
 }
 
 /// Decodes `%2F` and its kind, which the router leaves alone.
-fn percent_decode(raw: &str) -> String {
+pub(crate) fn percent_decode(raw: &str) -> String {
     let mut bytes = Vec::with_capacity(raw.len());
     let mut rest = raw.as_bytes();
     while let Some((first, tail)) = rest.split_first() {

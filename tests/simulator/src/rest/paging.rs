@@ -100,10 +100,7 @@ impl Call {
         let size = self.page_size()?;
         let bound = |name: &str| -> Result<Option<u64>, ApiError> {
             self.parameter(name)
-                .map(|text| {
-                    text.parse()
-                        .map_err(|_| ApiError::Invalid(name.to_owned()))
-                })
+                .map(|text| text.parse().map_err(|_| ApiError::Invalid(name.to_owned())))
                 .transpose()
         };
         let (after, before) = (bound("id_after")?, bound("id_before")?);

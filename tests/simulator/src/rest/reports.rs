@@ -6,8 +6,8 @@ use super::pipelines::find;
 use super::{Answer, ApiError, Call, ok};
 use crate::access::Right;
 use crate::time;
-use crate::world::{Schedule, World};
 use crate::world::reports::{CaseStatus, Suite};
+use crate::world::{Schedule, World};
 
 /// `GET /projects/:id/pipelines/:pipeline_id/test_report_summary`
 pub async fn summary(call: Call) -> Answer {

@@ -427,7 +427,11 @@ fn seconds(from: (Millis, i64), to: (Millis, i64)) -> f64 {
 impl Job {
     /// Keeps the log of a build that ran: it is an artifact, too.
     pub(super) fn keep_log(&mut self) {
-        if self.artifacts.iter().any(|file| &*file.file_type == "trace") {
+        if self
+            .artifacts
+            .iter()
+            .any(|file| &*file.file_type == "trace")
+        {
             return;
         }
         self.artifacts.push(Artifact {
@@ -458,7 +462,10 @@ impl Job {
         let below = self.details.below;
         let start = self.started_at.map(|at| (at, below.started));
         let end = start.or(self.finished_at.map(|at| (at, below.finished)));
-        Some(seconds((self.queued_at?, below.queued), end.unwrap_or((now, 0))))
+        Some(seconds(
+            (self.queued_at?, below.queued),
+            end.unwrap_or((now, 0)),
+        ))
     }
 }
 

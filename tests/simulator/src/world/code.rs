@@ -226,7 +226,6 @@ pub struct Code {
     pub vulnerabilities: Vec<Vulnerability>,
 }
 
-
 impl Code {
     /// All sizes together.
     #[must_use]

@@ -37,6 +37,7 @@ impl World {
             job.started_at = Some(now);
             job.runner_id = runner;
         }
+        self.deployment_follows(id);
         self.plan_job(id);
         self.job_changed(pipeline);
         Ok(())
@@ -138,6 +139,7 @@ impl World {
             job.keep_log();
         }
         self.record_job_finish(id);
+        self.deployment_follows(id);
         self.plan_job(id);
     }
 
@@ -254,6 +256,7 @@ impl World {
         });
         self.jobs.get_mut(id)?.retried = true;
         self.pipelines.get_mut(old.pipeline_id)?.jobs.push(fresh);
+        self.await_deployment(fresh);
         let (facts, old_status) = (self.job_facts(&old)?, old.status.clone());
         self.ledger.write(now, || Event::JobRetried {
             old: facts,
@@ -282,6 +285,7 @@ impl World {
             if let Some(job) = self.jobs.get_mut(id) {
                 job.status = Status::Created;
             }
+            self.deployment_follows(id);
         }
     }
 
@@ -299,6 +303,7 @@ impl World {
             job.status = Status::Pending;
             job.queued_at = (job.kind == JobKind::Build).then_some(now);
         }
+        self.deployment_follows(id);
         self.plan_job(id);
         self.job_changed(pipeline);
         Ok(())
@@ -485,6 +490,7 @@ impl World {
             if let Some(job) = self.jobs.get_mut(id) {
                 job.status = Status::Created;
             }
+            self.deployment_follows(id);
         }
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::ledger::Event;
 use super::model::{
-    GitRef, Group, GroupId, Project, ProjectId, ProjectSettings, Runner, RunnerId, RunnerType, Tier,
-    Visibility,
+    GitRef, Group, GroupId, Project, ProjectId, ProjectSettings, Runner, RunnerId, RunnerType,
+    Tier, Visibility,
 };
 use super::users::User;
 use super::{Result, World, WorldError};

@@ -124,6 +124,7 @@ impl World {
             if let Some(pipeline) = self.pipelines.get_mut(pipeline_id) {
                 pipeline.jobs.push(id);
             }
+            self.await_deployment(id);
         }
     }
 
@@ -150,7 +151,10 @@ impl World {
             tags: spec.tags.clone(),
             trigger: spec.trigger.clone(),
             downstream_id: None,
-            details: JobDetails::default(),
+            details: JobDetails {
+                environment: spec.environment.clone(),
+                ..JobDetails::default()
+            },
         }
     }
 
@@ -201,6 +205,7 @@ impl World {
             job.queued_at = Some(now);
         }
         job.status = status;
+        self.deployment_follows(id);
         self.plan_job(id);
     }
 

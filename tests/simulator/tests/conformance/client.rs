@@ -91,7 +91,9 @@ impl Client {
         let answer = read(request).await;
         let page = answer.header("x-next-page").filter(|page| !page.is_empty());
         let next = answer.header("link").and_then(|links| {
-            let next = links.split(", ").find(|link| link.contains("rel=\"next\""))?;
+            let next = links
+                .split(", ")
+                .find(|link| link.contains("rel=\"next\""))?;
             let url = next.split(['<', '>']).nth(1)?;
             url.strip_prefix("https://gitlab.example.com")
                 .map(str::to_owned)
@@ -127,7 +129,10 @@ impl Client {
                 }) = &record.chain
                 {
                     let pointer = format!("/{}", at.replace('.', "/"));
-                    let found = self.graphql.get(after).and_then(|body| body.pointer(&pointer));
+                    let found = self
+                        .graphql
+                        .get(after)
+                        .and_then(|body| body.pointer(&pointer));
                     variables[variable] = found.cloned().unwrap_or_default();
                 }
                 self.http.post(url).json(&json!({

@@ -32,7 +32,14 @@ impl Table {
         let mut excepted: BTreeMap<&str, usize> = BTreeMap::new();
         let mut needed: BTreeSet<(&str, u32)> = BTreeSet::new();
         let mut wrong = Vec::new();
-        println!("{:>8} {:>8} {:>8} {:>9}  {}", "records", "equal", "excepted", "different", edition.folder());
+        println!(
+            "{:>8} {:>8} {:>8} {:>9}  {}",
+            "records",
+            "equal",
+            "excepted",
+            "different",
+            edition.folder()
+        );
         let mut sums = [0; 4];
         for ((api, subject), row) in &self.rows {
             let (mut allowed, mut different) = (0, 0);
@@ -53,8 +60,14 @@ impl Table {
                 }
             }
             let equal = row.records - row.different.len();
-            println!("{:>8} {equal:>8} {allowed:>8} {different:>9}  {subject}", row.records);
-            for (sum, number) in sums.iter_mut().zip([row.records, equal, allowed, different]) {
+            println!(
+                "{:>8} {equal:>8} {allowed:>8} {different:>9}  {subject}",
+                row.records
+            );
+            for (sum, number) in sums
+                .iter_mut()
+                .zip([row.records, equal, allowed, different])
+            {
                 *sum += number;
             }
         }
@@ -82,9 +95,14 @@ fn show(wrong: &[Wrong]) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let only = std::env::var("ONLY").unwrap_or_default();
     let lines: usize = number("LINES").unwrap_or(6);
-    let wrong = wrong.iter().filter(|(_, subject, _, _)| subject.contains(&only));
+    let wrong = wrong
+        .iter()
+        .filter(|(_, subject, _, _)| subject.contains(&only));
     for (api, subject, id, differences) in wrong.take(number("SHOW").unwrap_or(0)) {
-        println!("--- {api} {id} {subject}: {} differences", differences.len());
+        println!(
+            "--- {api} {id} {subject}: {} differences",
+            differences.len()
+        );
         for difference in differences.iter().take(lines) {
             println!("    {difference}");
         }

@@ -7,6 +7,7 @@ mod complexity;
 mod control;
 mod faults;
 mod graphql;
+mod lifelike;
 mod limits;
 #[cfg(unix)]
 mod program;

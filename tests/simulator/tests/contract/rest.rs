@@ -393,3 +393,8 @@ async fn the_oddest_names_come_through_unharmed() {
             .contains(&json!(odd))
     );
 }
+
+contract!(next_on_last_keyset_page, lab => {
+    let page = lab.rest("/projects?pagination=keyset&order_by=id&sort=asc&per_page=50").await;
+    page.header("link").is_some_and(|link| link.contains("rel=\"next\""))
+});

@@ -2,6 +2,7 @@
 //! shipped.
 
 mod dora;
+mod jobs;
 mod life;
 mod model;
 mod ops;

@@ -248,7 +248,12 @@ impl World {
         }
     }
 
-    fn record_deployment(&mut self, project: ProjectId, id: DeploymentId, finished: bool) {
+    pub(super) fn record_deployment(
+        &mut self,
+        project: ProjectId,
+        id: DeploymentId,
+        finished: bool,
+    ) {
         let now = self.now();
         let found = self.delivery(project).and_then(|delivery| {
             let deployment = delivery.deployments.get(&id)?;

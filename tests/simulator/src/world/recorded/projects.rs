@@ -67,7 +67,9 @@ impl World {
         self.paths.insert(path.to_lowercase(), id);
         self.projects.insert(id, project);
         self.code.insert(id, code);
-        self.deliveries.projects.insert(id, delivery(rows, id, names)?);
+        self.deliveries
+            .projects
+            .insert(id, delivery(rows, id, names)?);
         Ok(())
     }
 }

@@ -243,7 +243,6 @@ pub struct ReportRow {
 
 #[derive(Debug, Deserialize)]
 pub struct CountsRow {
-    pub name: Arc<str>,
     pub failed: usize,
     pub errored: usize,
     pub skipped: usize,
@@ -387,7 +386,6 @@ pub struct NoteRow {
     pub project_id: u64,
     pub merge_request_iid: Option<u64>,
     pub author_id: u64,
-    pub system: bool,
     #[serde(rename = "type")]
     pub note_type: Option<Arc<str>>,
     pub body: Arc<str>,
