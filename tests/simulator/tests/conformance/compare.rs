@@ -193,7 +193,7 @@ impl Comparison {
                     ));
                     return;
                 }
-                let unordered = !self.ordered && path == "" || path.ends_with(".artifacts");
+                let unordered = !self.ordered && path.is_empty() || path.ends_with(".artifacts");
                 let (mine, other) = if unordered {
                     (sorted(mine), sorted(other))
                 } else {
@@ -222,11 +222,12 @@ impl Comparison {
             .get("status")
             .and_then(Value::as_str)
             .is_some_and(|status| status.eq_ignore_ascii_case("running"));
+        let strict = self.strict;
         let left_out = |key: &str| {
             LEFT_OUT.contains(&key)
                 || key.ends_with("_html")
                 || running && matches!(key, "duration" | "queued_duration" | "queuedDuration")
-                || self.strict && key == "locations"
+                || strict && key == "locations"
         };
         for (key, mine) in ours {
             let at = format!("{path}.{key}");

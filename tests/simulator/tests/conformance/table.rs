@@ -77,6 +77,7 @@ impl Table {
             println!("{number:>8} excepted: {reason}");
         }
         show(&wrong);
+        write_down(&wrong);
         let idle: Vec<(&str, u32)> = classes
             .iter()
             .flat_map(|class| class.ids.iter().map(|id| (class.api, *id)))
@@ -90,6 +91,20 @@ impl Table {
 }
 
 type Wrong = (&'static str, String, u32, Vec<String>);
+
+/// Writes every difference to the file that `DIFFERENCES` names.
+fn write_down(wrong: &[Wrong]) {
+    let Some(file) = std::env::var_os("DIFFERENCES") else {
+        return;
+    };
+    let mut text = String::new();
+    for (api, subject, id, differences) in wrong {
+        for difference in differences {
+            text.push_str(&format!("{api}\t{id}\t{subject}\t{difference}\n"));
+        }
+    }
+    std::fs::write(file, text).expect("a file that can be written");
+}
 
 fn show(wrong: &[Wrong]) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
