@@ -46,7 +46,7 @@ fn price(parent: &str, field: &str) -> Price {
         ("Project" | "Group", "mergeRequests") | ("Project", "issues" | "releases") => {
             Price::SortedResolver
         }
-        ("Project", "pipeline") => Price::Resolver(-10),
+        ("Project", "pipeline") => Price::Resolver(-9),
         ("Group", "projects") => Price::Resolver(10),
         ("Dora", "metrics") => Price::Resolver(0),
         ("ProjectValueStreamAnalyticsFlowMetrics", _) => Price::Resolver(0),
@@ -331,9 +331,10 @@ impl<'a> Walk<'a> {
         };
         let (field, position) = (&first.node, first.pos);
         let name = field.name.node.as_str();
+        let key = field.response_key().node.as_str();
         match name {
             "__schema" | "__type" if !self.introspection => {
-                self.undefined(parent, name, position);
+                self.undefined(parent, (name, key), position);
                 return 0.0;
             }
             "__schema" | "__type" => return 1.0,
@@ -352,7 +353,7 @@ impl<'a> Walk<'a> {
                 (*class, *field) == (parent, name) && self.release < *since
             });
         let Some(shape) = shape.filter(|_| !hidden) else {
-            self.undefined(parent, name, position);
+            self.undefined(parent, (name, key), position);
             return 1.0;
         };
         self.path.push(field.response_key().node.to_string());
@@ -480,9 +481,9 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn undefined(&mut self, parent: &str, name: &str, position: Pos) {
+    fn undefined(&mut self, parent: &str, (name, key): (&str, &str), position: Pos) {
         let mut path = self.path.clone();
-        path.push(name.to_owned());
+        path.push(key.to_owned());
         self.found.errors.push(json!({
             "message": format!("Field '{name}' doesn't exist on type '{parent}'"),
             "locations": [location(position)],

@@ -110,8 +110,10 @@ impl Repository {
 
     async fn root_ref(&self, ctx: &Context<'_>) -> Option<String> {
         let world = Asked::of(ctx).world();
-        let branch = world.project(self.0)?.default_branch.as_ref()?;
-        Some(branch.to_string())
+        let project = world.project(self.0)?;
+        let gone = project.settings.repository_gone.then_some("main");
+        let branch = project.default_branch.as_deref().or(gone)?;
+        Some(branch.to_owned())
     }
 
     /// GitLab 18.6 and later.
@@ -345,7 +347,8 @@ impl VulnerabilitySeveritiesCount {
         if !viewer.is_admin() && viewer.role(project) < AccessLevel::Developer {
             return None;
         }
-        read(ctx, project, Right::Pipelines, |code| {
+        let world = Asked::of(ctx).world();
+        world.code(project).map(|code| {
             let count = |severity: &str| {
                 let found = code.vulnerabilities.iter().filter(|found| {
                     let state = found.state.to_uppercase();

@@ -226,6 +226,48 @@ fn check(state: &State, posted: Posted, rules: Rules) -> Checked {
     }
 }
 
+/// Shows fields with errors as null; where there can be none, the object that holds the field is null.
+fn show_nulls(answer: &mut Value) {
+    let Some(errors) = answer["errors"].as_array().cloned() else {
+        return;
+    };
+    let mut kept: Vec<Value> = Vec::with_capacity(errors.len());
+    let mut gone: Vec<Vec<Value>> = Vec::new();
+    for error in errors {
+        let path = error["path"].as_array().cloned().unwrap_or_default();
+        let Some((last, above)) = path.split_last() else {
+            kept.push(error);
+            continue;
+        };
+        let message = error["message"].as_str().unwrap_or_default();
+        let place = above
+            .iter()
+            .try_fold(&mut answer["data"], |at, step| match step {
+                Value::String(key) => at.get_mut(key),
+                step => at.get_mut(usize::try_from(step.as_u64()?).ok()?),
+            });
+        if message.starts_with("Cannot return null for non-nullable field") {
+            if let Some(place) = place {
+                *place = Value::Null;
+            }
+            // One error is said of each object that is gone.
+            if gone.contains(&above.to_vec()) {
+                kept.retain(|other| {
+                    let path = other["path"].as_array();
+                    path.and_then(|path| path.split_last())
+                        .map(|(_, above)| above)
+                        != Some(above)
+                });
+            }
+            gone.push(above.to_vec());
+        } else if let (Some(Value::Object(fields)), Value::String(key)) = (place, last) {
+            fields.entry(key.clone()).or_insert(Value::Null);
+        }
+        kept.push(error);
+    }
+    answer["errors"] = kept.into();
+}
+
 fn no_document() -> Value {
     json!({"errors": [{"message": "Unexpected end of document", "locations": []}]})
 }
@@ -294,5 +336,6 @@ async fn run(state: &State, one: Checked, asked: Asked) -> Value {
         // Refused before it ran: GitLab then has no `data` at all.
         fields.remove("data");
     }
+    show_nulls(&mut answer);
     answer
 }

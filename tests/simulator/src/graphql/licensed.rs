@@ -83,7 +83,7 @@ impl Dora {
         let world = Asked::of(ctx).world();
         let read = |date: Option<Date>| date.and_then(|date| time::parse(&date.0));
         let end = read(end_date).unwrap_or(world.now());
-        let start = read(start_date).unwrap_or(end - 90 * DAY);
+        let start = read(start_date).unwrap_or_else(|| time::months_before(end, 3));
         if end - start > 180 * DAY || start >= end {
             return Err("The date range is not valid.".into());
         }

@@ -152,7 +152,10 @@ impl MergeRequestNode {
             .then_some(MergeRequestAuthor(author))
     }
 
-    async fn diff_stats_summary(&self) -> Option<DiffStatsSummary> {
+    async fn diff_stats_summary(&self, ctx: &Context<'_>) -> Option<DiffStatsSummary> {
+        if Asked::of(ctx).is_granular() {
+            return None;
+        }
         let review = &self.0.review;
         let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
         Some(DiffStatsSummary {
@@ -234,8 +237,9 @@ impl MergeRequestNode {
                 "ONLY_ACTIVITY" => note.action.is_some(),
                 _ => true,
             })
-            .map(|note| ((note.created_at, note.id), Some(NoteNode(note.clone()))))
-            .collect();
+            .map(|note| ((note.created_at, note.id), Some(NoteNode(note.clone()))));
+        let mut rows: Vec<_> = rows.collect();
+        rows.sort_by_key(|(key, _)| *key);
         let maximum = Asked::of(ctx).page_maximum();
         page.cut(rows, false, maximum).map(NoteConnection)
     }
@@ -343,12 +347,8 @@ pub struct NoteNode(Note);
 #[Object(name = "Note")]
 impl NoteNode {
     async fn id(&self) -> NoteId {
-        let kind = if self.0.action.is_some() {
-            "Note"
-        } else {
-            "DiscussionNote"
-        };
-        NoteId(gid(kind, self.0.id).0)
+        let kind = self.0.details.note_type.as_deref();
+        NoteId(gid(kind.unwrap_or("Note"), self.0.id).0)
     }
 
     async fn created_at(&self, ctx: &Context<'_>) -> Time {

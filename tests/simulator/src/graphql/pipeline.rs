@@ -95,10 +95,10 @@ impl PipelineFilter {
             && self
                 .updated_before
                 .is_none_or(|until| pipeline.updated_at <= until)
-            && self.in_scope(pipeline)
+            && self.in_scope(world, pipeline)
     }
 
-    fn in_scope(&self, pipeline: &Pipeline) -> bool {
+    fn in_scope(&self, world: &World, pipeline: &Pipeline) -> bool {
         let Some(scope) = &self.scope else {
             return true;
         };
@@ -106,11 +106,26 @@ impl PipelineFilter {
             "running" => pipeline.status == Status::Running,
             "pending" => pipeline.status == Status::Pending,
             "finished" => pipeline.status.has_finish(),
-            "branches" => pipeline.kind == PipelineKind::Branch,
-            "tags" => pipeline.kind == PipelineKind::Tag,
+            "branches" => is_newest(world, pipeline, PipelineKind::Branch),
+            "tags" => is_newest(world, pipeline, PipelineKind::Tag),
             _ => true,
         }
     }
+}
+
+/// Whether a pipeline is the newest of a branch, or a tag, that there is.
+fn is_newest(world: &World, pipeline: &Pipeline, kind: PipelineKind) -> bool {
+    let there = world.project(pipeline.project_id).is_some_and(|project| {
+        let refs = match kind {
+            PipelineKind::Tag => &project.tags,
+            _ => &project.branches,
+        };
+        refs.contains_key(&pipeline.ref_name)
+    });
+    let mut same = world.pipelines_of(pipeline.project_id).filter(|other| {
+        other.kind == kind && other.ref_name == pipeline.ref_name && !other.is_child()
+    });
+    pipeline.kind == kind && there && same.next().map(|newest| newest.id) == Some(pipeline.id)
 }
 
 impl PipelineConnection {

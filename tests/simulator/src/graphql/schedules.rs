@@ -47,9 +47,10 @@ impl PipelineScheduleConnection {
             .map(|schedule| {
                 let node = PipelineScheduleNode(schedule.clone());
                 ((0, schedule.id), Some(node))
-            })
-            .collect();
-        page.cut(rows, false, asked.page_maximum())
+            });
+        let mut rows: Vec<_> = rows.collect();
+        rows.reverse();
+        page.cut(rows, true, asked.page_maximum())
             .map(|page| Some(Self(page.keep(|_| may))))
     }
 }

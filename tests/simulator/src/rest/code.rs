@@ -4,6 +4,7 @@
 use actix_web::web;
 use serde_json::{Map, Value, json};
 
+use super::paging::Counting;
 use super::{Answer, ApiError, Call, ok};
 use crate::access::Right;
 use crate::auth::AccessLevel;
@@ -107,7 +108,7 @@ pub async fn releases(call: Call) -> Answer {
         found.reverse();
     }
     let now = world.now();
-    drop(world);
+    let view = call.view(&world);
     call.offset_page(&found, true, |release| {
         json!({
             "tag_name": &*release.tag,
@@ -116,6 +117,7 @@ pub async fn releases(call: Call) -> Answer {
             "created_at": time::milliseconds(release.created_at),
             "released_at": time::milliseconds(release.released_at),
             "upcoming_release": release.released_at > now,
+            "author": view.user(release.author.as_deref()),
         })
     })
 }
@@ -127,7 +129,9 @@ pub async fn contributors(call: Call) -> Answer {
     if project.settings.repository_gone {
         return Err(ApiError::NotFound("404 Repository Not Found"));
     }
-    let mut found = code.contributors();
+    let of = call.parameter("ref").unwrap_or_default();
+    let branch = project.branches.get(of).map(|branch| branch.sha.clone());
+    let mut found = code.contributors_up_to(branch.or(code.tip.clone()).as_deref());
     match call.parameter("order_by") {
         Some("name") => found.sort_by(|a, b| a.name.cmp(&b.name)),
         Some("email") => found.sort_by(|a, b| a.email.cmp(&b.email)),
@@ -179,7 +183,12 @@ pub async fn commits(call: Call) -> Answer {
                 .collect()
         }
     };
-    let to = tip(to).ok_or(MISSING)?;
+    let Some(to) = tip(to) else {
+        if to.is_empty() && code.tip.is_none() {
+            return call.page_of(&[(); 0], Counting::Full, |()| Value::Null);
+        }
+        return Err(MISSING);
+    };
     let since = call.time("since")?;
     let stats = call.flag("with_stats")?.unwrap_or(false);
     let found: Vec<&Commit> = code
@@ -187,7 +196,7 @@ pub async fn commits(call: Call) -> Answer {
         .filter(|commit| !left_out.contains(&&*commit.sha))
         .filter(|commit| since.is_none_or(|since| commit.committed_at >= since))
         .collect();
-    call.offset_page(&found, false, |commit| {
+    call.page_of(&found, Counting::Full, |commit| {
         write(&call, &world, project, commit, stats)
     })
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Answer, ApiError, Call, ok};
 use crate::access::Right;
 use crate::auth::AccessLevel;
-use crate::time::{DAY, Millis};
+use crate::time::{self, DAY, Millis};
 use crate::world::{
     Delivery, Deployment, DeploymentStatus, DoraInterval, Environment, EnvironmentTier, Incident,
     MergeRequest, Project, Tier, World,
@@ -192,7 +192,6 @@ pub async fn compare(call: Call) -> Answer {
     ok(&json!({
         "commit": commits.last().map(shown),
         "commits": commits.iter().map(shown).collect::<Vec<_>>(),
-        "diffs": [],
         "compare_timeout": false,
         "compare_same_ref": from == to,
         "web_url": format!("{}/{}/-/compare/{from}...{to}", call.base_url(), project.full_path),
@@ -274,7 +273,7 @@ pub async fn dora(call: Call) -> Answer {
         })));
     }
     let end = end.unwrap_or(world.now());
-    let start = start.unwrap_or(end - 90 * DAY);
+    let start = start.unwrap_or_else(|| time::months_before(end, 3));
     if start >= end {
         return Err(ApiError::BadRequest(
             "The start date must be earlier than the end date.",
@@ -317,6 +316,8 @@ pub async fn dora(call: Call) -> Answer {
     let rows = world.dora(project.id, start, end, interval, &tiers);
     let body: Vec<Value> = rows
         .into_iter()
+        // Days without figures are left out.
+        .filter(|row| row.kept || interval != DoraInterval::Daily)
         .map(|row| {
             let value = match metric {
                 "deployment_frequency" => row.deployment_frequency,

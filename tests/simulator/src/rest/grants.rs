@@ -54,6 +54,12 @@ fn permission(right: Right, endpoint: &str) -> Option<(&'static str, &'static st
 }
 
 impl Call {
+    /// Whether a fine-grained token asks.
+    pub(super) fn is_granular(&self) -> bool {
+        let token = self.viewer.token.as_ref();
+        token.is_some_and(|token| token.grants.is_some())
+    }
+
     /// The permissions that a fine-grained token has in a project; `None` for every other token.
     fn grants_in(
         &self,

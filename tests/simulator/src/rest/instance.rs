@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::entities::maybe;
 use super::{Answer, Call, USERNAME, ok};
 use crate::time;
 use crate::world::User;
@@ -37,6 +38,8 @@ pub async fn user(call: Call) -> Answer {
     });
     let mut user = call.view(&world).account(&account);
     user["bot"] = account.bot.into();
+    user["created_at"] = maybe(account.created_at);
+    user["email"] = format!("{}@example.com", account.username).into();
     if token.admin {
         user["is_admin"] = true.into();
     }

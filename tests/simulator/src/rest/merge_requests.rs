@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
+use super::entities::merge_status;
 use super::{Answer, ApiError, Call, ok};
 use crate::access::Right;
 use crate::auth::AccessLevel;
 use crate::time::milliseconds;
-use crate::world::{MergeRequest, Note, Project, World};
+use crate::world::{MergeRequest, Note, Project, Tier, World};
 
 const MISSING: ApiError = ApiError::NotFound("404 Not found");
 
@@ -75,8 +76,8 @@ pub async fn show(call: Call) -> Answer {
     ok(&value)
 }
 
-/// `GET /projects/:id/merge_requests/:merge_request_iid/notes`: in the order of their ids, whatever is
-/// asked for.
+/// `GET /projects/:id/merge_requests/:merge_request_iid/notes`: who asks for the order of their making
+/// gets that of their ids.
 pub async fn notes(call: Call) -> Answer {
     call.signed_in()?;
     let world = call.state.world.read();
@@ -85,7 +86,11 @@ pub async fn notes(call: Call) -> Answer {
         found => found?.1,
     };
     let mut notes: Vec<&Note> = found.review.notes.iter().collect();
-    notes.sort_by_key(|note| note.id);
+    let by_update = call.parameter("order_by") == Some("updated_at");
+    notes.sort_by_key(|note| {
+        let updated = note.details.updated_at.unwrap_or(note.created_at);
+        (if by_update { updated } else { 0 }, note.id)
+    });
     if call.parameter("sort") != Some("asc") {
         notes.reverse();
     }
@@ -115,9 +120,10 @@ pub async fn approvals(call: Call) -> Answer {
         let mut approvals = found.review.approved_by.iter();
         approvals.any(|(name, _)| *name == me.username)
     });
-    let opened = found.merged_at.is_none();
-    let can_approve = opened
-        && !has_approved
+    // Authors approve their own only where the edition has no rule against it.
+    let own = me.is_some_and(|me| me.username == found.review.author);
+    let can_approve = !has_approved
+        && !(world.enterprise && own)
         && (call.viewer.is_admin() || call.viewer.role(project.id) >= AccessLevel::Developer);
     let mut shown = json!({
         "user_has_approved": has_approved,
@@ -126,13 +132,14 @@ pub async fn approvals(call: Call) -> Answer {
         "approved_by": approved_by,
     });
     if world.enterprise {
-        add_rules(found, &mut shown);
+        let licensed = world.tier_of(project) >= Tier::Premium;
+        add_rules(found, licensed, &mut shown);
     }
     ok(&shown)
 }
 
 /// What the Enterprise Edition adds.
-fn add_rules(found: &MergeRequest, shown: &mut Value) {
+fn add_rules(found: &MergeRequest, licensed: bool, shown: &mut Value) {
     let more = json!({
         "id": found.id,
         "iid": found.iid,
@@ -142,7 +149,7 @@ fn add_rules(found: &MergeRequest, shown: &mut Value) {
         "state": found.state.as_str(),
         "created_at": milliseconds(found.created_at),
         "updated_at": milliseconds(found.updated_at),
-        "merge_status": "can_be_merged",
+        "merge_status": merge_status(found),
         "approvals_required": 0,
         "approvals_left": 0,
         "require_password_to_approve": false,
@@ -151,8 +158,8 @@ fn add_rules(found: &MergeRequest, shown: &mut Value) {
         "approver_groups": [],
         "approval_rules_left": [],
         "has_approval_rules": false,
-        "merge_request_approvers_available": false,
-        "multiple_approval_rules_available": false,
+        "merge_request_approvers_available": licensed,
+        "multiple_approval_rules_available": licensed,
         "invalid_approvers_rules": [],
     });
     if let (Some(fields), Value::Object(more)) = (shown.as_object_mut(), more) {

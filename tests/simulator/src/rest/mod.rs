@@ -339,7 +339,13 @@ impl Call {
 
     /// The project that `:id` names, by id or path, if it exists for the viewer.
     fn project<'w>(&self, world: &'w World) -> Result<&'w Project, ApiError> {
-        const MISSING: ApiError = ApiError::NotFound("404 Project Not Found");
+        let missing = || {
+            ApiError::NotFound(if self.is_granular() {
+                "404 Not Found"
+            } else {
+                "404 Project Not Found"
+            })
+        };
         let id = self.segment("id");
         let by_id = id.parse().ok().and_then(|id| world.project(id));
         let found = by_id.or_else(|| world.project_by_path(&id));
@@ -348,13 +354,13 @@ impl Call {
                 self.within_grants(world, project)?;
                 Ok(project)
             } else {
-                Err(MISSING)
+                Err(missing())
             };
         }
         let moved = world
             .project_by_former_path(&id)
             .filter(|project| self.viewer.sees(project))
-            .ok_or(MISSING)?;
+            .ok_or_else(missing)?;
         if !self.quirks.moved_permanently {
             return Ok(moved);
         }

@@ -8,6 +8,19 @@ use super::{Answer, ApiError, Call};
 /// Above this many rows GitLab stops counting.
 const COUNT_LIMIT: usize = 10_000;
 
+/// What an endpoint knows of the number of its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counting {
+    /// It counts them; nothing is one page.
+    Rows,
+    /// It counts refs; nothing is no page.
+    Refs,
+    /// Only that there are more.
+    Nothing,
+    /// Not even that: a full page has a next one.
+    Full,
+}
+
 impl Call {
     pub(super) fn page_number(&self, name: &str, default: usize) -> Result<usize, ApiError> {
         match self.parameter(name) {
@@ -19,6 +32,8 @@ impl Call {
                 match usize::try_from(number) {
                     Ok(0) if name == "per_page" => Err(ApiError::ValueNotAllowed(name.to_owned())),
                     Ok(number) => Ok(number.max(1)),
+                    // The application's own default, not that of the API.
+                    Err(_) if name == "per_page" => Ok(15),
                     Err(_) => Ok(default),
                 }
             }
@@ -42,16 +57,41 @@ impl Call {
         counted: bool,
         write: impl Fn(&T) -> Value,
     ) -> Answer {
+        let counting = if counted {
+            Counting::Rows
+        } else {
+            Counting::Nothing
+        };
+        self.page_of(rows, counting, write)
+    }
+
+    /// One offset page, counted as the endpoint does.
+    pub(super) fn page_of<T>(
+        &self,
+        rows: &[T],
+        counting: Counting,
+        write: impl Fn(&T) -> Value,
+    ) -> Answer {
         let (page, size) = (self.page_number("page", 1)?, self.page_size()?);
-        let counted = !self.quirks.totals_missing || counted && rows.len() <= COUNT_LIMIT;
+        let counts = matches!(counting, Counting::Rows | Counting::Refs);
+        let counted = !self.quirks.totals_missing || counts && rows.len() <= COUNT_LIMIT;
         let start = (page - 1).saturating_mul(size).min(rows.len());
         let end = start.saturating_add(size).min(rows.len());
-        let more = end < rows.len();
+        let more = match counting {
+            Counting::Full => end - start == size,
+            _ => end < rows.len(),
+        };
         let body: Vec<Value> = rows[start..end].iter().map(write).collect();
-        let pages = rows.len().div_ceil(size).max(1);
+        let pages = rows.len().div_ceil(size);
+        let pages = if counting == Counting::Refs {
+            pages
+        } else {
+            pages.max(1)
+        };
+        // Before a page beyond the end there is none.
+        let before = page > 1 && (page <= pages || !counts);
         let mut links = Vec::new();
-        if page > 1 {
-            // Before a page beyond the end comes the last one.
+        if before {
             links.push(self.link("prev", page - 1, size));
         }
         if more {
@@ -73,7 +113,7 @@ impl Call {
             .insert_header(("link", links.join(", ")))
             .insert_header(("x-page", page.to_string()))
             .insert_header(("x-per-page", size.to_string()))
-            .insert_header(("x-prev-page", number(page > 1, page.saturating_sub(1))))
+            .insert_header(("x-prev-page", number(before, page.saturating_sub(1))))
             .insert_header(("x-next-page", number(more, page + 1)));
         if counted {
             answer

@@ -149,7 +149,8 @@ pub async fn show(call: Call) -> Answer {
     let world = call.state.world.read();
     let project = call.project(&world)?;
     let view = call.view(&world);
-    let mut value = view.project(project, false);
+    // Without a token only the basic facts are shown.
+    let mut value = view.project(project, call.viewer.token.is_none());
     if call.viewer.token.is_some() {
         value["permissions"] = view.permissions(project);
     }

@@ -99,7 +99,7 @@ pub async fn variables(call: Call) -> Answer {
             "key": &*variable.key,
             "variable_type": &*variable.variable_type,
             "value": &*variable.value,
-            "raw": false,
+            "raw": variable.raw,
         })
     });
     ok(&shown.collect())
@@ -128,12 +128,7 @@ pub async fn one_schedule(call: Call) -> Answer {
         .ok_or(ApiError::NotFound("404 Pipeline Schedule Not Found"))?;
     let mut shown = schedule(&call, &world, found);
     shown["last_pipeline"] = world.last_pipeline_of(found).map_or(Value::Null, |last| {
-        json!({
-            "id": last.id,
-            "sha": &*last.sha,
-            "ref": &*last.ref_name,
-            "status": last.status.as_str(),
-        })
+        Value::Object(call.view(&world).pipeline_basic(last))
     });
     ok(&shown)
 }
@@ -150,6 +145,5 @@ fn schedule(call: &Call, world: &World, schedule: &Schedule) -> Value {
         "created_at": time::milliseconds(schedule.created_at),
         "updated_at": time::milliseconds(schedule.created_at),
         "owner": call.view(world).user_or_null(schedule.owner.as_deref()),
-        "inputs": [],
     })
 }

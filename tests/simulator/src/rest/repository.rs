@@ -1,5 +1,6 @@
 //! Branches and tags.
 
+use super::paging::Counting;
 use super::{Answer, ApiError, Call};
 use crate::access::Right;
 use crate::world::GitRef;
@@ -39,7 +40,7 @@ fn list(call: Call, branches: bool) -> Answer {
         found.sort_by_key(|tag| std::cmp::Reverse(tag.committed_at));
     }
     let view = call.view(&world);
-    call.offset_page(&found, true, |found| {
+    call.page_of(&found, Counting::Refs, |found| {
         if branches {
             view.branch(project, found)
         } else {

@@ -402,6 +402,8 @@ pub struct JobDetails {
     pub exit_code: Option<i32>,
     /// Environment that it deploys to, or acts on.
     pub environment: Option<Arc<str>>,
+    /// Names of the jobs that it waits for, where it says so.
+    pub needs: Vec<Arc<str>>,
 }
 
 /// Bytes of the log of each build.

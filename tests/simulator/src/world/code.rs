@@ -1,7 +1,8 @@
 //! What a project holds besides its refs and pipelines: commits of the default branch, languages, sizes,
 //! releases, issues, value streams and vulnerabilities.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use rand::{RngExt, SeedableRng};
@@ -148,6 +149,8 @@ pub struct Release {
     pub released_at: Millis,
     /// Name; the tag's where `None`.
     pub name: Option<Arc<str>>,
+    /// User name of who made it; the exporter's bot where `None`.
+    pub author: Option<Arc<str>>,
 }
 
 /// An issue, as far as value streams look at it.
@@ -255,16 +258,36 @@ impl Code {
 
     /// A commit and those before it, newest first.
     pub fn ancestors(&self, from: Option<&str>) -> impl Iterator<Item = &Commit> {
+        let mut open: BinaryHeap<(Millis, Reverse<usize>, &str)> = BinaryHeap::new();
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        let mut found = Vec::new();
         let first = from.and_then(|sha| self.commits.get(sha));
-        std::iter::successors(first, |commit| self.commits.get(commit.parent.as_deref()?))
+        open.extend(first.map(|commit| (commit.committed_at, Reverse(0), &*commit.sha)));
+        while let Some((_, _, sha)) = open.pop() {
+            let Some(commit) = self.commits.get(sha).filter(|_| seen.insert(sha)) else {
+                continue;
+            };
+            let parents = commit.parent.iter().chain(&commit.details.merged);
+            let parents = parents.filter_map(|sha| self.commits.get(sha));
+            let place = Reverse(found.len() + 1);
+            open.extend(parents.map(|parent| (parent.committed_at, place, &*parent.sha)));
+            found.push(commit);
+        }
+        found.into_iter()
     }
 
     /// Who committed to the default branch, by e-mail address, as GitLab counts: no merge commits,
     /// and only the newest commits.
     #[must_use]
     pub fn contributors(&self) -> Vec<Contributor> {
+        self.contributors_up_to(self.tip.as_deref())
+    }
+
+    /// Who committed what a commit contains.
+    #[must_use]
+    pub fn contributors_up_to(&self, tip: Option<&str>) -> Vec<Contributor> {
         let mut found: Vec<Contributor> = Vec::new();
-        let counted = self.history().filter(|commit| !commit.merge);
+        let counted = self.ancestors(tip).filter(|commit| !commit.merge);
         for commit in counted.take(CONTRIBUTORS_LIMIT) {
             match found
                 .iter_mut()
@@ -468,6 +491,7 @@ impl World {
                 created_at,
                 released_at,
                 name: None,
+                author: None,
             },
         );
         self.record_activity(project);
@@ -539,6 +563,7 @@ impl World {
                 created_at: released_at,
                 released_at,
                 name: None,
+                author: None,
             },
         );
         code.issues = (0..12)

@@ -55,6 +55,9 @@ pub struct Variable {
     pub value: Arc<str>,
     /// `env_var` or `file`.
     pub variable_type: Arc<str>,
+    /// Its value is taken as it is.
+    #[serde(default)]
+    pub raw: bool,
 }
 
 impl Variable {
@@ -65,6 +68,7 @@ impl Variable {
             key: key.into(),
             value: value.into(),
             variable_type: "env_var".into(),
+            raw: false,
         }
     }
 }

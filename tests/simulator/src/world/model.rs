@@ -245,6 +245,8 @@ pub struct MergeRequestDetails {
     pub prepared_at: Option<Millis>,
     /// Its diff has not been made yet.
     pub without_diff: bool,
+    /// User names of its assignees.
+    pub assignees: Vec<Arc<str>>,
     /// Project of the source branch; its own where `None`.
     pub source_project_id: Option<ProjectId>,
 }

@@ -115,7 +115,7 @@ async fn projects_refs_roles_and_tiers_can_be_changed() {
         "merged"
     );
     assert_eq!(
-        lab.rest(&format!("/projects/{}/pipelines", lab.library))
+        lab.rest(&format!("/projects/{}/environments", lab.library))
             .await
             .status,
         403

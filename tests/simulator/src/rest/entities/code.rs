@@ -93,11 +93,6 @@ impl View<'_> {
         })
     }
 
-    fn is_merged(&self, project: &Project, branch: &GitRef) -> bool {
-        let code = self.world.code(project.id);
-        code.is_some_and(|code| code.history().any(|commit| commit.sha == branch.sha))
-    }
-
     /// A tag.
     pub fn tag(&self, project: &Project, tag: &GitRef) -> Value {
         let code = self.world.code(project.id);
@@ -114,5 +109,10 @@ impl View<'_> {
             "protected": false,
             "created_at": null,
         })
+    }
+
+    fn is_merged(&self, project: &Project, branch: &GitRef) -> bool {
+        let code = self.world.code(project.id);
+        code.is_some_and(|code| code.history().any(|commit| commit.sha == branch.sha))
     }
 }

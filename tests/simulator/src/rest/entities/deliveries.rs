@@ -106,6 +106,7 @@ impl View<'_> {
             "issue_type": issue_type,
             "severity": "UNKNOWN",
             "labels": [],
+            "user_notes_count": 0,
             "author": self.user(issue.author.as_deref()),
             "_links": {
                 "self": format!("{base}/{}", issue.iid),

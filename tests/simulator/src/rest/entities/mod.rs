@@ -7,6 +7,7 @@ mod projects;
 mod reviews;
 mod users;
 
+pub use reviews::merge_status;
 use serde_json::Value;
 
 use crate::access::Viewer;

@@ -107,7 +107,6 @@ impl View<'_> {
         let more = json!({
             "marked_for_deletion_at": deletion,
             "marked_for_deletion_on": deletion,
-            "empty_repo": project.branches.is_empty(),
             "archived": project.archived,
             "issues_enabled": on(settings.issues),
             "merge_requests_enabled": on(settings.merge_requests),

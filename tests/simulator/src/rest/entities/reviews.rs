@@ -44,6 +44,8 @@ impl View<'_> {
         let reviewers: Vec<Value> = reviewers
             .map(|one| self.user(Some(&one.username)))
             .collect();
+        let assignees = details.assignees.iter();
+        let assignees: Vec<Value> = assignees.map(|name| self.user(Some(name))).collect();
         let draft = merge_request.title.starts_with("Draft:");
         let (merged_by, closed_by) = (details.merged_by.as_deref(), details.closed_by.as_deref());
         let source = details.source_project_id;
@@ -67,12 +69,12 @@ impl View<'_> {
             "upvotes": 0,
             "downvotes": 0,
             "author": self.user(Some(&review.author)),
-            "assignees": [],
-            "assignee": null,
+            "assignees": assignees,
+            "assignee": assignees.first(),
             "reviewers": reviewers,
+            "labels": [],
             "source_project_id": source.unwrap_or(merge_request.project_id),
             "target_project_id": merge_request.project_id,
-            "labels": [],
             "draft": draft,
             "work_in_progress": draft,
             "milestone": null,
@@ -106,7 +108,8 @@ fn sha(merge_request: &MergeRequest) -> Option<&str> {
     Some(&*merge_request.sha).filter(|sha| !sha.is_empty())
 }
 
-fn merge_status(merge_request: &MergeRequest) -> &str {
+/// GitLab's `merge_status`.
+pub fn merge_status(merge_request: &MergeRequest) -> &str {
     match merge_request.details.merge_status.as_deref() {
         Some("preparing") => "checking",
         Some(status) => status,
@@ -119,7 +122,8 @@ fn detailed_merge_status(merge_request: &MergeRequest) -> &str {
     let status = merge_request.details.merge_status.as_deref();
     match (merge_request.state, status) {
         (_, Some("preparing")) => "preparing",
-        (MergeRequestState::Opened, Some(status @ ("checking" | "unchecked"))) => status,
+        (_, Some("checking")) => "checking",
+        (MergeRequestState::Opened, Some("unchecked")) => "unchecked",
         (MergeRequestState::Opened, _) if merge_request.title.starts_with("Draft:") => {
             "draft_status"
         }

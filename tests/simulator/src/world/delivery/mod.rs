@@ -21,6 +21,7 @@ pub use model::{
 
 use super::World;
 use super::model::ProjectId;
+use crate::time::Millis;
 
 /// What a project delivers.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +32,8 @@ pub struct Delivery {
     pub deployments: BTreeMap<DeploymentId, Deployment>,
     /// Incidents by iid.
     pub incidents: BTreeMap<u64, Incident>,
+    /// From when on daily figures are kept; see `World::aggregate_dora`.
+    aggregated_since: Option<Option<Millis>>,
     /// Commits of the default branch, oldest first.
     history: Vec<Arc<str>>,
     /// Merge requests merged into the default branch: place of the merge commit, and iid.

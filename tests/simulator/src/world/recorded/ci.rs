@@ -43,6 +43,7 @@ impl World {
                 key: row.key.clone(),
                 value: row.value.clone(),
                 variable_type: row.variable_type.clone(),
+                raw: row.raw,
             };
             let variables = &mut self.extras.variables;
             variables.entry(row.pipeline_id).or_default().push(variable);
@@ -197,6 +198,7 @@ fn job(row: &JobRow, names: &Names) -> Result<Job> {
             manager_id: row.runner_manager_id,
             exit_code: row.exit_code,
             environment: row.environment.clone(),
+            needs: row.needs.clone(),
         },
     })
 }

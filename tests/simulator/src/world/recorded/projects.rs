@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::rows::{DeploymentRow, EnvironmentRow, ProjectRow, Rows};
 use super::{Names, RecordedError, Result, unknown};
-use crate::time::{self, Millis};
+use crate::time::{self, DAY, Millis};
 use crate::world::code::CommitDetails;
 use crate::world::delivery::{Delivery, DeploymentJob};
 use crate::world::model::{GitRef, Group, Project, ProjectSettings, Tier};
@@ -13,6 +13,9 @@ use crate::world::{
     Code, Commit, Deployment, DeploymentStatus, Environment, EnvironmentState, EnvironmentTier,
     FlowIssue, Incident, Release, Sizes, World,
 };
+
+/// How far back the medians of value stream stages reach: as far as they are usually asked for.
+const STAGES_OVER: Millis = 30 * DAY;
 
 impl World {
     pub(super) fn read_projects(&mut self, rows: &Rows, names: &Names) -> Result<()> {
@@ -45,7 +48,9 @@ impl World {
                 .and_then(|rest| rest.strip_prefix('/'))
                 .is_some_and(|rest| !rest.contains('/'))
         });
-        let code = code(rows, row)?;
+        let mut code = code(rows, row, names)?;
+        let since = (self.now - STAGES_OVER).div_euclid(DAY) * DAY;
+        code.default_stages[4] = review_stage(rows, id, since);
         let project = Project {
             id,
             group_id: in_group.map(|group| group.id),
@@ -134,7 +139,7 @@ fn commits(rows: &Rows, project: u64) -> BTreeMap<Arc<str>, Commit> {
     .collect()
 }
 
-fn code(rows: &Rows, row: &ProjectRow) -> Result<Code> {
+fn code(rows: &Rows, row: &ProjectRow, names: &Names) -> Result<Code> {
     let id = row.id;
     let mut code = Code {
         commits: commits(rows, id),
@@ -178,9 +183,11 @@ fn code(rows: &Rows, row: &ProjectRow) -> Result<Code> {
             created_at: found.created_at.millis(),
             released_at: found.released_at.millis(),
             name: found.name.clone(),
+            author: names.maybe(found.author_id)?,
         };
         code.releases.insert(found.tag_name.clone(), release);
     }
+    code.default_stages[3] = test_stage(rows, id);
     code.issues = rows
         .issues
         .iter()
@@ -192,6 +199,35 @@ fn code(rows: &Rows, row: &ProjectRow) -> Result<Code> {
         })
         .collect();
     Ok(code)
+}
+
+/// Median of the value stream's stage `test`: from start to end of the newest pipelines of merge requests.
+fn test_stage(rows: &Rows, project: u64) -> Option<f64> {
+    let own = rows.merge_requests.iter();
+    let own = own.filter(|row| row.project_id == project);
+    let spans = own.filter_map(|row| {
+        let newest = row.metrics_pipeline_id?;
+        let pipeline = rows.pipelines.iter().find(|found| found.id == newest)?;
+        Some(pipeline.finished_at?.since(pipeline.started_at?))
+    });
+    median(spans.collect())
+}
+
+/// Median of the value stream's stage `review`: from the making of merge requests to their merge.
+fn review_stage(rows: &Rows, project: u64, since: Millis) -> Option<f64> {
+    let own = rows.merge_requests.iter();
+    let own = own.filter(|row| row.project_id == project && row.created_at.millis() >= since);
+    median(
+        own.filter_map(|row| Some(row.merged_at?.since(row.created_at)))
+            .collect(),
+    )
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let last = values.len().checked_sub(1)?;
+    let (low, high) = (values.get(last / 2)?, values.get(last.div_ceil(2))?);
+    Some((low + high) / 2.0)
 }
 
 fn delivery(rows: &Rows, project: u64, names: &Names) -> Result<Delivery> {

@@ -72,6 +72,11 @@ impl World {
                 merge_commit_sha: row.merge_commit_sha.clone(),
                 prepared_at: row.prepared_at.map(|at| at.millis()),
                 without_diff: row.diff.state.is_none(),
+                assignees: row
+                    .assignee_ids
+                    .iter()
+                    .map(|id| names.of(*id))
+                    .collect::<Result<_>>()?,
                 source_project_id: row.source_project_id,
             },
         })
@@ -108,7 +113,7 @@ fn review(rows: &Rows, row: &MergeRequestRow, names: &Names) -> Result<Review> {
         commits: row.diff.commits_count.unwrap_or_default(),
         additions: row.diff.additions.unwrap_or_default(),
         deletions: row.diff.deletions.unwrap_or_default(),
-        files: row.diff.files.unwrap_or_default(),
+        files: row.diff.files_count.unwrap_or_default(),
     })
 }
 

@@ -20,6 +20,11 @@ impl Moment {
         self.0.div_euclid(1_000)
     }
 
+    /// Seconds that have passed since another moment.
+    pub fn since(self, other: Self) -> f64 {
+        (self.0 - other.0) as f64 / 1_000_000.0
+    }
+
     /// Microseconds below the millisecond.
     pub fn below(self) -> i64 {
         self.0.rem_euclid(1_000)
@@ -223,6 +228,7 @@ pub struct JobRow {
     pub runner_manager_id: Option<u64>,
     pub environment: Option<Arc<str>>,
     pub tag_list: Vec<Arc<str>>,
+    pub needs: Vec<Arc<str>>,
     pub downstream_pipeline_id: Option<u64>,
     pub artifacts: Vec<ArtifactRow>,
     pub test_report: Option<ReportRow>,
@@ -257,6 +263,7 @@ pub struct VariableRow {
     pub key: Arc<str>,
     pub value: Arc<str>,
     pub variable_type: Arc<str>,
+    pub raw: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -352,6 +359,8 @@ pub struct MergeRequestRow {
     pub merged_by_id: Option<u64>,
     pub closed_at: Option<Moment>,
     pub closed_by_id: Option<u64>,
+    pub metrics_pipeline_id: Option<u64>,
+    pub assignee_ids: Vec<u64>,
     pub reviewers: Vec<ReviewerRow>,
     pub approvals: Vec<ApprovalRow>,
     pub diff: DiffRow,
@@ -377,7 +386,7 @@ pub struct DiffRow {
     pub commits_count: Option<u32>,
     pub additions: Option<u32>,
     pub deletions: Option<u32>,
-    pub files: Option<u32>,
+    pub files_count: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -414,6 +423,7 @@ pub struct ReleaseRow {
     pub project_id: u64,
     pub tag_name: Arc<str>,
     pub name: Option<Arc<str>>,
+    pub author_id: Option<u64>,
     pub created_at: Moment,
     pub released_at: Moment,
 }
