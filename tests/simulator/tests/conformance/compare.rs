@@ -23,7 +23,13 @@ const LEFT_OUT: &[&str] = &[
 ];
 
 /// Keys whose values the rows do not hold, or that came from a stand-in for Git.
-const NOT_IN_ROWS: &[&str] = &["readme_url", "merged", "protected", "labels"];
+const NOT_IN_ROWS: &[&str] = &[
+    "readme_url",
+    "merged",
+    "protected",
+    "labels",
+    "force_remove_source_branch",
+];
 
 /// Keys of REST bodies that the exporter reads: where they are missing it counts. Of all others only what
 /// the simulator shows is compared.

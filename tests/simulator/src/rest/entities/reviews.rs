@@ -87,6 +87,7 @@ impl View<'_> {
             "squash_commit_sha": null,
             "discussion_locked": null,
             "should_remove_source_branch": null,
+            "force_remove_source_branch": null,
             "prepared_at": maybe(details.prepared_at),
             "reference": reference.clone(),
             "references": {
