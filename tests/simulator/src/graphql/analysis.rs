@@ -4,18 +4,19 @@
 //! order and 5 for a search; if it is a connection, 1 % for each row that may come, then the fraction is
 //! cut off. Asking Gitaly costs 1. A few fields have prices of their own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use async_graphql::Variables;
 use async_graphql::indexmap::IndexMap;
 use async_graphql::parser::types::{
-    Directive, ExecutableDocument, Field, OperationDefinition, Selection, SelectionSet, TypeKind,
-    TypeSystemDefinition,
+    Directive, ExecutableDocument, Field, OperationDefinition, Selection, SelectionSet,
 };
 use async_graphql::{Name, Pos, Positioned, Value};
 use serde_json::{Value as Json, json};
 
 use super::page::PAGE_SIZE;
+use super::types::FieldShape;
+pub use super::types::Types;
 
 /// How a field is priced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,76 +79,6 @@ const NEWER: &[(&str, &str, (u32, u32))] = &[
     ("Repository", "branchCount", (18, 6)),
     ("Repository", "tagCount", (18, 6)),
 ];
-
-#[derive(Clone, Debug)]
-struct FieldShape {
-    type_name: String,
-    arguments: Vec<String>,
-}
-
-/// The types of a schema: what each field answers with and takes.
-#[derive(Clone, Debug, Default)]
-pub struct Types {
-    fields: HashMap<String, HashMap<String, FieldShape>>,
-    enums: HashMap<String, Vec<String>>,
-}
-
-impl Types {
-    /// Reads a schema's SDL.
-    ///
-    /// # Errors
-    /// If it is none.
-    pub fn parse(sdl: &str) -> Result<Self, async_graphql::parser::Error> {
-        let mut types = Self::default();
-        for definition in async_graphql::parser::parse_schema(sdl)?.definitions {
-            let TypeSystemDefinition::Type(definition) = definition else {
-                continue;
-            };
-            let name = definition.node.name.node.to_string();
-            let fields = match definition.node.kind {
-                TypeKind::Object(object) => object.fields,
-                TypeKind::Interface(interface) => interface.fields,
-                TypeKind::Enum(found) => {
-                    let values = found.values.into_iter();
-                    let values = values.map(|value| value.node.value.node.to_string());
-                    types.enums.insert(name, values.collect());
-                    continue;
-                }
-                _ => continue,
-            };
-            let fields = fields.into_iter().map(|field| {
-                let shape = FieldShape {
-                    type_name: base_name(&field.node.ty.node),
-                    arguments: field
-                        .node
-                        .arguments
-                        .iter()
-                        .map(|argument| argument.node.name.node.to_string())
-                        .collect(),
-                };
-                (field.node.name.node.to_string(), shape)
-            });
-            types.fields.insert(name, fields.collect());
-        }
-        Ok(types)
-    }
-
-    fn is_composite(&self, name: &str) -> bool {
-        self.fields.contains_key(name)
-    }
-
-    /// The values of an enum; `None` for what is none.
-    pub(super) fn values_of(&self, name: &str) -> Option<&[String]> {
-        self.enums.get(name).map(Vec::as_slice)
-    }
-}
-
-fn base_name(ty: &async_graphql::parser::types::Type) -> String {
-    match &ty.base {
-        async_graphql::parser::types::BaseType::Named(name) => name.to_string(),
-        async_graphql::parser::types::BaseType::List(inner) => base_name(inner),
-    }
-}
 
 /// What the look at an operation gave.
 #[derive(Clone, Debug, Default)]

@@ -65,6 +65,7 @@ impl EnvironmentConnection {
 }
 
 #[Object(name = "Environment")]
+#[expect(clippy::too_many_arguments, reason = "the arguments are GitLab's")]
 impl EnvironmentNode {
     async fn id(&self) -> ID {
         gid("Environment", self.0.id)

@@ -16,6 +16,7 @@ pub mod reports;
 pub mod runners;
 pub mod scalars;
 pub mod schedules;
+mod types;
 mod validation;
 
 use std::collections::{BTreeSet, HashMap};

@@ -126,8 +126,7 @@ impl<T> Page<Option<T>> {
     /// the page says about itself speaks of all rows.
     #[must_use]
     pub fn keep(mut self, seen: impl Fn(&T) -> bool) -> Self {
-        self.rows
-            .retain(|(_, row)| row.as_ref().is_none_or(|row| seen(row)));
+        self.rows.retain(|(_, row)| row.as_ref().is_none_or(&seen));
         self
     }
 }

@@ -122,8 +122,8 @@ pub async fn approvals(call: Call) -> Answer {
     });
     // Authors approve their own only where the edition has no rule against it.
     let own = me.is_some_and(|me| me.username == found.review.author);
-    let can_approve = !has_approved
-        && !(world.enterprise && own)
+    let refused = has_approved || world.enterprise && own;
+    let can_approve = !refused
         && (call.viewer.is_admin() || call.viewer.role(project.id) >= AccessLevel::Developer);
     let mut shown = json!({
         "user_has_approved": has_approved,

@@ -11,6 +11,7 @@ mod generate;
 mod history;
 mod jobs;
 pub mod ledger;
+mod living_code;
 pub mod model;
 mod ops;
 mod pipelines;

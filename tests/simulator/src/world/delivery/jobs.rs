@@ -61,7 +61,6 @@ impl World {
             user: None,
         };
         delivery.deployments.insert(id, deployment);
-        self.record_deployment(project, id, false);
     }
 
     /// The status of a job changed: its deployment follows.
@@ -74,9 +73,14 @@ impl World {
         let Some((project, status)) = found else {
             return;
         };
-        if let Some(deployment) = self.deployment_of(project, id) {
-            self.set_deployment_status(project, deployment, status).ok();
+        let Some(deployment) = self.deployment_of(project, id) else {
+            return;
+        };
+        // What never runs is no deployment for those who count.
+        if status == DeploymentStatus::Running {
+            self.record_deployment(project, deployment, false);
         }
+        self.set_deployment_status(project, deployment, status).ok();
     }
 
     fn deployment_of(&self, project: ProjectId, job: JobId) -> Option<u64> {
