@@ -122,6 +122,9 @@ pub struct World {
     ledger: Ledger,
     extras: extras::Extras,
     deliveries: delivery::Deliveries,
+    /// How long background jobs take.
+    background_delay: Millis,
+    late_notes: BTreeMap<u64, reviews::LateNote>,
     /// Nobody wrote it down: what is missing in it is made up where it is shown.
     made_up: bool,
 }
@@ -182,6 +185,8 @@ impl World {
             ledger: Ledger::default(),
             extras: extras::Extras::default(),
             deliveries: delivery::Deliveries::new(config.seed),
+            background_delay: 0,
+            late_notes: BTreeMap::new(),
             made_up: true,
             config,
         }

@@ -7,6 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use super::evolve::Task;
 use super::ledger::Event;
 use super::model::{MergeRequest, MergeRequestState, ProjectId};
 use super::{Result, World, WorldError};
@@ -89,6 +90,9 @@ pub struct NoteDetails {
     /// When its thread was resolved.
     pub resolved_at: Option<Millis>,
 }
+
+/// A note that a background job is to write: where, whose, what.
+pub(super) type LateNote = (ProjectId, u64, Arc<str>, Option<&'static str>, String);
 
 /// What a merge request holds besides its branches.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -299,7 +303,12 @@ impl World {
         if asks || now - merge_request.updated_at >= TOUCH {
             merge_request.updated_at = now;
         }
-        self.note(project, iid, &who, action, &body)?;
+        if matches!(act, ReviewAct::Approve) && self.background_delay > 0 {
+            let late = (project, iid, who.clone(), action, body);
+            self.note_late(late);
+        } else {
+            self.note(project, iid, &who, action, &body)?;
+        }
         for (user, act) in told {
             self.tell(project, iid, user, act);
         }
@@ -327,6 +336,26 @@ impl World {
             user,
             act,
         });
+    }
+
+    /// How long GitLab's background jobs take: so much later it notes an approval. At once unless said.
+    pub fn set_background_delay(&mut self, delay: Millis) {
+        self.background_delay = delay;
+    }
+
+    fn note_late(&mut self, note: LateNote) {
+        let number = self.late_notes.last_key_value();
+        let number = number.map_or(1, |(last, _)| last + 1);
+        self.late_notes.insert(number, note);
+        self.plan(self.background_delay, Task::WriteNote(number));
+    }
+
+    /// A background job writes a note.
+    pub(super) fn write_late_note(&mut self, number: u64) {
+        if let Some((project, iid, who, action, body)) = self.late_notes.remove(&number) {
+            // The merge request may be gone by now.
+            self.note(project, iid, &who, action, &body).ok();
+        }
     }
 
     fn note(

@@ -4,7 +4,8 @@
 use gitlab_simulator::auth::Grants;
 use gitlab_simulator::time::SECOND;
 use gitlab_simulator::world::{
-    DeploymentStatus, EnvironmentTier, Feature, Finish, JobSpec, PipelineSpec, Visibility,
+    DeploymentStatus, EnvironmentTier, Feature, Finish, JobSpec, PipelineSpec, ReviewAct,
+    Visibility,
 };
 use gitlab_simulator::{AccessLevel, Token};
 use serde_json::{Value, json};
@@ -457,4 +458,27 @@ async fn fine_grained_tokens_read_what_they_were_granted() {
         answer["errors"][0]["message"],
         "Cannot return null for non-nullable field Project.maxAccessLevel"
     );
+}
+
+#[tokio::test]
+async fn an_approval_is_noted_by_a_background_job() {
+    let lab = Lab::usual();
+    let notes = format!("/projects/{}/merge_requests/1/notes?sort=asc", lab.app);
+    let last = async |field: &str| {
+        let notes = lab.rest(&notes).await.body;
+        let last = notes.as_array().and_then(|notes| notes.last());
+        last.map_or(Value::Null, |note| note[field].clone())
+    };
+    {
+        let mut world = lab.simulator.world();
+        world.set_background_delay(2 * SECOND);
+        for act in [ReviewAct::Approve, ReviewAct::Unapprove] {
+            world.review(lab.app, 1, "ben", act).expect("it is there");
+        }
+    }
+    assert_eq!(last("body").await, "unapproved this merge request");
+    let before = last("id").await.as_u64();
+    lab.simulator.world().advance(2 * SECOND);
+    assert_eq!(last("body").await, "approved this merge request");
+    assert!(last("id").await.as_u64() > before);
 }
