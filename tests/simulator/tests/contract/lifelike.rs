@@ -5,7 +5,7 @@ use gitlab_simulator::auth::Grants;
 use gitlab_simulator::time::SECOND;
 use gitlab_simulator::world::{
     DeploymentStatus, EnvironmentTier, Feature, Finish, JobSpec, PipelineSpec, ReviewAct,
-    Visibility,
+    Visibility, When,
 };
 use gitlab_simulator::{AccessLevel, Token};
 use serde_json::{Value, json};
@@ -481,4 +481,54 @@ async fn an_approval_is_noted_by_a_background_job() {
     lab.simulator.world().advance(2 * SECOND);
     assert_eq!(last("body").await, "approved this merge request");
     assert!(last("id").await.as_u64() > before);
+}
+
+#[tokio::test]
+async fn pipelines_that_wait_are_listed_by_their_status() {
+    let lab = Lab::usual();
+    let empty = lab
+        .simulator
+        .world()
+        .add_project("group/waits")
+        .expect("free path");
+    {
+        let mut world = lab.simulator.world();
+        let waits = PipelineSpec::branch("main").job(JobSpec::new("test", "unit"));
+        let blocked = PipelineSpec::branch("main").job(JobSpec::new("deploy", "go").manual());
+        let delayed = JobSpec::new("deploy", "later").when(When::Delayed);
+        let delayed = PipelineSpec::branch("main").job(delayed);
+        for spec in [
+            waits,
+            blocked,
+            delayed,
+            PipelineSpec::branch("main").skipped(),
+        ] {
+            world.create_pipeline(empty, &spec).expect("made");
+        }
+    }
+    for status in ["pending", "manual", "scheduled", "skipped"] {
+        let path = format!("/projects/{empty}/pipelines?status={status}");
+        let listed = lab.rest(&path).await;
+        assert_eq!(listed.each("status"), [status]);
+        let id = listed.body[0]["id"].clone();
+        let one = lab
+            .rest(&format!("/projects/{empty}/pipelines/{id}"))
+            .await
+            .body;
+        assert_eq!(
+            (&one["finished_at"], &one["duration"]),
+            (&Value::Null, &Value::Null),
+            "{status}"
+        );
+        let query = format!(
+            "{{ project(fullPath: \"group/waits\") {{ pipelines(status: {}) {{ nodes {{ id finishedAt }} }} }} }}",
+            status.to_uppercase()
+        );
+        let answer = lab.graphql(&query).await;
+        let id = format!("gid://gitlab/Ci::Pipeline/{id}");
+        assert_eq!(
+            answer["data"]["project"]["pipelines"]["nodes"],
+            json!([{"id": id, "finishedAt": null}])
+        );
+    }
 }

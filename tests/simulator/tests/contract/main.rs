@@ -12,6 +12,7 @@ mod limits;
 #[cfg(unix)]
 mod program;
 mod rest;
+mod rights;
 mod schemas;
 mod support;
 mod visibility;
