@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::body::{BoxBody, SizedStream, to_bytes};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
@@ -34,6 +34,7 @@ pub(crate) async fn pass(mut request: ServiceRequest, next: Next<BoxBody>) -> Se
     let Some(state) = state.filter(|_| !request.path().starts_with("/_control")) else {
         return next.call(request).await;
     };
+    let begin = Instant::now();
     let (mut recorded, subject) = describe(&mut request, &state).await?;
     let now = recorded.at;
     let standing = match state
@@ -62,7 +63,16 @@ pub(crate) async fn pass(mut request: ServiceRequest, next: Next<BoxBody>) -> Se
     if let Some(standing) = standing {
         write_standing(response.headers_mut(), standing);
     }
+    show_runtime(begin, response.headers_mut());
     Ok(finish(&state, recorded, response))
+}
+
+/// `x-runtime`: seconds that GitLab worked on the answer.
+fn show_runtime(begin: Instant, headers: &mut HeaderMap) {
+    let seconds = format!("{:.6}", begin.elapsed().as_secs_f64());
+    if let Ok(value) = HeaderValue::from_str(&seconds) {
+        headers.insert(HeaderName::from_static("x-runtime"), value);
+    }
 }
 
 /// Gives a good answer of REST its `ETag`, and answers 304 to who has it already.

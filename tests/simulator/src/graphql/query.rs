@@ -57,6 +57,10 @@ struct ProjectFilter {
     membership: bool,
     search: Option<String>,
     archived: Option<bool>,
+    /// Neither archived nor to be deleted; or one of the two.
+    active: Option<bool>,
+    /// To be deleted.
+    going: Option<bool>,
     min_access_level: Option<String>,
     /// What may not be seen is left out after the page was cut, not before.
     seen_late: bool,
@@ -91,6 +95,10 @@ impl ProjectFilter {
             && self
                 .archived
                 .is_none_or(|archived| project.archived == archived)
+            && self.going.is_none_or(|going| is_going(project) == going)
+            && self
+                .active
+                .is_none_or(|active| active != (is_going(project) || project.archived))
             && self.min_access_level.as_deref().is_none_or(|level| {
                 let role = asked.viewer.role(project.id);
                 super::level_from_name(level).is_some_and(|level| role >= level)
@@ -135,6 +143,20 @@ impl ProjectFilter {
                 || project.is_some_and(|project| asked.sees(&world, project))
         };
         Ok(ProjectConnection(page.keep(seen)))
+    }
+}
+
+/// Whether a project is to be deleted.
+fn is_going(project: &Project) -> bool {
+    project.settings.deletion_asked_at.is_some()
+}
+
+/// Which projects two arguments want: those that are to be deleted, or the others.
+fn going(aimed: Option<bool>, not_aimed: Option<bool>) -> Option<bool> {
+    match (aimed, not_aimed) {
+        (Some(true), _) => Some(true),
+        (_, Some(true)) => Some(false),
+        _ => None,
     }
 }
 
@@ -218,6 +240,9 @@ impl Query {
         ids: Option<Vec<ID>>,
         full_paths: Option<Vec<String>>,
         archived: Option<ProjectArchived>,
+        active: Option<bool>,
+        aimed_for_deletion: Option<bool>,
+        not_aimed_for_deletion: Option<bool>,
         min_access_level: Option<AccessLevelEnum>,
         after: Option<String>,
         before: Option<String>,
@@ -240,6 +265,8 @@ impl Query {
                 Some("EXCLUDE") => Some(false),
                 _ => None,
             },
+            active,
+            going: going(aimed_for_deletion, not_aimed_for_deletion),
             min_access_level: min_access_level.map(|level| level.0.to_string()),
             ..ProjectFilter::default()
         };
@@ -317,6 +344,7 @@ impl GroupNode {
         ctx: &Context<'_>,
         include_subgroups: Option<bool>,
         include_archived: Option<bool>,
+        not_aimed_for_deletion: Option<bool>,
         search: Option<String>,
         ids: Option<Vec<ID>>,
         archived_only: Option<bool>,
@@ -335,6 +363,7 @@ impl GroupNode {
             namespace,
             subgroups: include_subgroups.unwrap_or(false),
             seen_late: true,
+            going: going(None, not_aimed_for_deletion),
             search,
             archived: match (
                 archived_only.unwrap_or(false),
