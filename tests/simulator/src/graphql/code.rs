@@ -111,8 +111,8 @@ impl Repository {
     async fn root_ref(&self, ctx: &Context<'_>) -> Option<String> {
         let world = Asked::of(ctx).world();
         let project = world.project(self.0)?;
-        let gone = project.settings.repository_gone.then_some("main");
-        let branch = project.default_branch.as_deref().or(gone)?;
+        let fallback = project.settings.repository_missing.then_some("main");
+        let branch = project.default_branch.as_deref().or(fallback)?;
         Some(branch.to_owned())
     }
 

@@ -232,7 +232,7 @@ fn show_nulls(answer: &mut Value) {
         return;
     };
     let mut kept: Vec<Value> = Vec::with_capacity(errors.len());
-    let mut gone: Vec<Vec<Value>> = Vec::new();
+    let mut nulled: Vec<Vec<Value>> = Vec::new();
     for error in errors {
         let path = error["path"].as_array().cloned().unwrap_or_default();
         let Some((last, above)) = path.split_last() else {
@@ -250,8 +250,8 @@ fn show_nulls(answer: &mut Value) {
             if let Some(place) = place {
                 *place = Value::Null;
             }
-            // One error is said of each object that is gone.
-            if gone.contains(&above.to_vec()) {
+            // One error for each object that became null.
+            if nulled.contains(&above.to_vec()) {
                 kept.retain(|other| {
                     let path = other["path"].as_array();
                     path.and_then(|path| path.split_last())
@@ -259,7 +259,7 @@ fn show_nulls(answer: &mut Value) {
                         != Some(above)
                 });
             }
-            gone.push(above.to_vec());
+            nulled.push(above.to_vec());
         } else if let (Some(Value::Object(fields)), Value::String(key)) = (place, last) {
             fields.entry(key.clone()).or_insert(Value::Null);
         }

@@ -126,7 +126,7 @@ pub async fn releases(call: Call) -> Answer {
 pub async fn contributors(call: Call) -> Answer {
     let world = call.state.world.read();
     let (project, code) = readable(&call, &world, Right::Code)?;
-    if project.settings.repository_gone {
+    if project.settings.repository_missing {
         return Err(ApiError::NotFound("404 Repository Not Found"));
     }
     let of = call.parameter("ref").unwrap_or_default();
@@ -158,7 +158,7 @@ pub async fn contributors(call: Call) -> Answer {
 pub async fn commits(call: Call) -> Answer {
     let world = call.state.world.read();
     let (project, code) = readable(&call, &world, Right::Code)?;
-    if project.settings.repository_gone {
+    if project.settings.repository_missing {
         return Err(ApiError::Internal);
     }
     let asked = call.parameter("ref_name").unwrap_or_default();

@@ -19,7 +19,7 @@ pub(super) fn scopes(path: &str) -> (&'static [&'static str], &'static str) {
     const PROJECTS: &[&str] = &["ai_workflows"];
     let path = path.strip_prefix("/api/v4").unwrap_or(path);
     match path {
-        // A token may always look at itself.
+        // A token may always read its own record.
         "/personal_access_tokens/self" => (ANY, "api read_api"),
         "/user" => (USER, "read_user ai_workflows api read_api"),
         "/metadata" | "/version" => (METADATA, "read_user ai_features ai_workflows api read_api"),

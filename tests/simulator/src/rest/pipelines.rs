@@ -153,7 +153,7 @@ pub async fn project_jobs(call: Call) -> Answer {
     write(&call, &world, jobs, false)
 }
 
-/// Lists of one pipeline tell their totals, the list of a project does not.
+/// The lists of one pipeline have totals, the list of a project has none.
 fn write(call: &Call, world: &World, mut jobs: Vec<Arc<Job>>, counted: bool) -> Answer {
     let scope = call.list("scope");
     if let Some(bad) = scope

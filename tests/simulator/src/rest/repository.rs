@@ -18,7 +18,7 @@ pub async fn tags(call: Call) -> Answer {
 fn list(call: Call, branches: bool) -> Answer {
     let world = call.state.world.read();
     let project = call.reading(&world, Right::Code)?;
-    if project.settings.repository_gone {
+    if project.settings.repository_missing {
         return Err(if branches {
             ApiError::NotFound("404 Not Found")
         } else {

@@ -121,8 +121,8 @@ pub struct ProjectSettings {
     pub releases: Feature,
     /// When its deletion was asked for; it is then renamed and goes some weeks later.
     pub deletion_asked_at: Option<Millis>,
-    /// Its repository is gone.
-    pub repository_gone: bool,
+    /// Its repository is missing on disk.
+    pub repository_missing: bool,
     /// Last change of the project itself; `None`: its last activity.
     pub updated_at: Option<Millis>,
     /// The project that it is a fork of.
@@ -146,7 +146,7 @@ impl Default for ProjectSettings {
             issues: Feature::default(),
             releases: Feature::default(),
             deletion_asked_at: None,
-            repository_gone: false,
+            repository_missing: false,
             updated_at: None,
             forked_from: None,
             creator_id: None,

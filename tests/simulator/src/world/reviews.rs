@@ -353,7 +353,7 @@ impl World {
     /// A background job writes a note.
     pub(super) fn write_late_note(&mut self, number: u64) {
         if let Some((project, iid, who, action, body)) = self.late_notes.remove(&number) {
-            // The merge request may be gone by now.
+            // The merge request may have been deleted meanwhile.
             self.note(project, iid, &who, action, &body).ok();
         }
     }

@@ -336,7 +336,7 @@ async fn every_build_that_ran_leaves_its_log() {
 }
 
 #[tokio::test]
-async fn jobs_and_bridges_of_a_pipeline_tell_their_number_and_managers_come_at_once() {
+async fn lists_of_a_pipeline_have_totals_and_managers_are_not_paged() {
     let lab = Lab::usual();
     for (pipeline, list) in [(lab.flaky, "jobs"), (lab.parent, "bridges")] {
         let path = format!(

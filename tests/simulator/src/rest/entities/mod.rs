@@ -14,7 +14,7 @@ use crate::access::Viewer;
 use crate::time::{self, Millis};
 use crate::world::World;
 
-/// Who looks at which world: what an entity depends on besides itself.
+/// The world and the viewer: what an entity depends on besides itself.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     /// The world.

@@ -83,7 +83,7 @@ impl View<'_> {
         };
         if self.viewer.may(project, Right::Code) {
             let branch = project.default_branch.as_deref();
-            let shown = branch.or(project.settings.repository_gone.then_some("main"));
+            let shown = branch.or(project.settings.repository_missing.then_some("main"));
             fields.insert("default_branch".into(), shown.into());
             fields.insert("readme_url".into(), Value::Null);
             let forks = code.map_or(0, |code| code.forks);

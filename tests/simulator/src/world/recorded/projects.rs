@@ -91,7 +91,7 @@ fn settings(row: &ProjectRow) -> ProjectSettings {
         issues: row.issues_access_level,
         releases: row.releases_access_level,
         deletion_asked_at: row.marked_for_deletion_on.as_deref().and_then(time::parse),
-        repository_gone: row.default_branch.is_none(),
+        repository_missing: row.default_branch.is_none(),
         updated_at: Some(row.updated_at.millis()),
         forked_from: row.forked_from_project_id,
         creator_id: row.creator_id,
