@@ -1,5 +1,6 @@
 //! What runs report about themselves: the source of the exporter's own metrics.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::catalogue::{Activity, Collector};
@@ -23,6 +24,10 @@ pub trait Observer: Send + Sync {
     fn waiting(&self, _lag: [Duration; Priority::ALL.len()]) {}
     /// Projects tracked now, and how many of them have been read whole since the start, or failed.
     fn projects(&self, tracked: usize, read: usize);
+    /// How many projects collectors have nothing of, by collector and reason.
+    fn unavailable(&self, _projects: BTreeMap<(Collector, &'static str), usize>) {}
+    /// Projects that GitLab no longer shows and that are not removed yet.
+    fn removals_pending(&self, _projects: usize) {}
     /// The store took a commit, or did not.
     fn store(&self, up: bool);
     /// What GitLab is.

@@ -12,13 +12,13 @@ use crate::config::{Config, ProjectSettings};
 use crate::discovery::{Discovery, Scope};
 use crate::gitlab::capability::{Edition, Instance, TokenState};
 use crate::gitlab::grants::GRANTS;
-use crate::gitlab::graphql::{Trial, Which};
-use crate::gitlab::model::{Known, Project, Role};
+use crate::gitlab::graphql::Trial;
+use crate::gitlab::model::{Known, Permissions, Project, Role};
 use crate::gitlab::{GitLab, GitLabError, NoAccounting, SetupError};
 use crate::scheduler::capability;
 use crate::source::change_feed::ChangeFeed;
 use crate::source::sources;
-use crate::source::{Needs, Target};
+use crate::source::{Needs, Right, Target};
 use crate::types::ProjectId;
 use crate::types::Tier;
 
@@ -37,6 +37,7 @@ pub struct Report {
     projects: Vec<(Project, Arc<ProjectSettings>)>,
     graphql: Result<(), String>,
     tiers: BTreeMap<ProjectId, Known<Tier>>,
+    permissions: BTreeMap<ProjectId, Permissions>,
     collectors: Vec<(Collector, Visibility)>,
     is_fine_grained: bool,
     /// What GraphQL lacks in this version or for this token.
@@ -102,6 +103,7 @@ pub async fn check(config: &Config, progress: impl Fn(Step)) -> Result<Report, S
         projects: Vec::new(),
         graphql: Ok(()),
         tiers: BTreeMap::new(),
+        permissions: BTreeMap::new(),
         collectors: Vec::new(),
         is_fine_grained: gitlab.has_fine_grained_token(),
         lost: Vec::new(),
@@ -170,9 +172,9 @@ impl Report {
 
     async fn discover(&mut self, gitlab: &GitLab, config: &Config) {
         let mut discovery = Discovery::new(gitlab.clone(), &config.projects, &config.wildcards);
-        let (found, errors) = discovery.discover(Scope::All, self.now).await;
-        self.projects = found.into_values().collect();
-        for error in errors {
+        let polled = discovery.poll(Scope::All, self.now).await;
+        self.projects = polled.found.into_values().collect();
+        for error in polled.errors {
             self.problem(false, error.to_string());
         }
         if self.projects.is_empty() {
@@ -198,27 +200,20 @@ impl Report {
         for (number, ids) in ids.chunks(GitLab::TIER_PROJECTS).enumerate() {
             progress(Step::Roles(number * GitLab::TIER_PROJECTS, total));
             if gitlab.uses_graphql() {
-                self.roles(gitlab, ids).await;
+                self.permissions(gitlab, ids).await;
             }
             self.tiers(gitlab, config, ids).await;
         }
         progress(Step::Roles(total, total));
     }
 
-    async fn roles(&mut self, gitlab: &GitLab, ids: &[ProjectId]) {
-        match gitlab
-            .project_changes(ids, Which::MovedSince(self.now), 1)
-            .await
-        {
+    async fn permissions(&mut self, gitlab: &GitLab, ids: &[ProjectId]) {
+        match gitlab.permissions(ids).await {
             Ok(batch) => {
-                let roles: BTreeMap<ProjectId, Known<Role>> = batch
-                    .items
-                    .into_iter()
-                    .map(|changes| (changes.project.id, changes.project.role))
-                    .collect();
+                self.permissions.extend(batch.items);
                 for (project, _) in &mut self.projects {
-                    if let Some(role) = roles.get(&project.id) {
-                        project.role = *role;
+                    if let Some(permissions) = self.permissions.get(&project.id) {
+                        project.role = permissions.role;
                     }
                 }
             }
@@ -236,7 +231,7 @@ impl Report {
         match gitlab.project_tiers(ids, instance, self.now).await {
             Ok(batch) => {
                 for project in batch.items {
-                    let tier = project.with_role(self.role(project.id));
+                    let tier = project.with_role(self.reads_as(project.id));
                     let tier = tier.map_or(project.tier, Known::Value);
                     self.tiers.insert(project.id, tier);
                 }
@@ -281,9 +276,9 @@ impl Report {
         }
     }
 
-    fn role(&self, id: ProjectId) -> Known<Role> {
-        let project = self.projects.iter().find(|(project, _)| project.id == id);
-        project.map_or(Known::Unread, |(project, _)| project.role)
+    fn reads_as(&self, id: ProjectId) -> Known<Role> {
+        let permissions = self.permissions.get(&id);
+        permissions.map_or(Known::Unread, Permissions::reads_as)
     }
 
     fn collectors(&mut self, config: &Config, gitlab: &GitLab) {
@@ -300,7 +295,10 @@ impl Report {
                         why.map(|why| why.to_string())
                     })
                 }
-                (true, _) => self.visibility(collector, below_reporter),
+                (true, _) => self.visibility(collector, |target| {
+                    let why = target.forbids(Right::Pipelines);
+                    why.map(|why| why.to_string())
+                }),
             };
             self.collectors.push((collector, visibility));
         }
@@ -322,6 +320,12 @@ impl Report {
                 settings: Arc::clone(settings),
                 memory: Arc::default(),
                 tier: self.tiers.get(&project.id).copied().unwrap_or_default(),
+                permissions: self
+                    .permissions
+                    .get(&project.id)
+                    .copied()
+                    .unwrap_or_default(),
+                permitted_at: self.now,
                 instance: instance.clone(),
             };
             let why = match settings.interval(collector) {
@@ -358,14 +362,6 @@ fn queries_of(collector: Collector) -> &'static [Trial] {
         | Collector::Variables
         | Collector::Exporter => &[],
     }
-}
-
-/// Pipelines and jobs need this role. One that is not known hides nothing for sure; public projects
-/// show their CI to everybody.
-fn below_reporter(target: &Target) -> Option<String> {
-    let role = target.project.role.value()?;
-    let needs = Role::REPORTER;
-    (role < needs).then(|| format!("the token's role is below {}", needs.name()))
 }
 
 impl fmt::Display for Report {
@@ -498,6 +494,3 @@ fn named(projects: &[String]) -> String {
         more => format!("{} and {more} more", first.join(", ")),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -14,6 +14,7 @@ mod watch;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
@@ -206,6 +207,7 @@ impl App {
             probe: Arc::clone(&probe),
             registry: scheduler.registry(),
             feed: scheduler.feed(),
+            first_round: AtomicBool::default(),
         };
         let (serving, server) = server::serve(
             listener,

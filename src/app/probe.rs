@@ -48,8 +48,14 @@ impl Probe {
         let asking = async {
             let mut due = UnixSeconds::default();
             let mut failure = None;
+            let mut revision = self.gitlab.token_revision();
             loop {
                 let now = self.clock.now();
+                // Another token has another name and end.
+                let current = self.gitlab.token_revision();
+                if std::mem::replace(&mut revision, current) != current {
+                    due = due.min(now);
+                }
                 if due <= now {
                     due = now.plus(match traced(self.poll(&mut failure)).await {
                         true => HOLDS,
@@ -63,6 +69,11 @@ impl Probe {
             () = asking => {}
             () = stop.cancelled() => {}
         }
+    }
+
+    fn forget(&self) {
+        self.own.token_expiry(None);
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Asks once; whether that worked. The same failure is logged once.
@@ -79,7 +90,10 @@ impl Probe {
             }
             Err(error) => {
                 let text = error.to_string();
-                if failure.as_ref() != Some(&text) {
+                if error.is_token_refused() {
+                    // What was known is about a token that is no more.
+                    self.forget();
+                } else if failure.as_ref() != Some(&text) {
                     tracing::warn!("{text}");
                 }
                 *failure = Some(text);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::probe::Probe;
 use super::watch::{Runs, Seen, Watch};
@@ -28,18 +29,21 @@ pub(super) struct AppStatus {
     pub(super) probe: Arc<Probe>,
     pub(super) registry: Arc<Registry>,
     pub(super) feed: Arc<ChangeFeed>,
+    /// Whether every project was read or refused once.
+    pub(super) first_round: AtomicBool,
 }
 
 impl StatusSource for AppStatus {
     fn status(&self, query: &ProjectQuery) -> Status {
         let now = self.clock.now();
         let seen = self.watch.seen();
-        let rows: Vec<ProjectStatus> = self
-            .registry
-            .lock()
-            .iter()
-            .map(|(_, entry)| project(entry, now))
-            .collect();
+        let (rows, removals_pending) = {
+            let projects = self.registry.lock();
+            let rows = projects.iter().map(|(_, entry)| project(entry, now));
+            (rows.collect::<Vec<_>>(), projects.removals_pending())
+        };
+        let mut projects = query.select(rows);
+        projects.counts.removals_pending = removals_pending;
         Status {
             started_at: self.started_at,
             gitlab: self.gitlab_status(&seen, now),
@@ -50,7 +54,7 @@ impl StatusSource for AppStatus {
             store: self.store(&seen),
             push: self.push(),
             collectors: self.collectors(&seen),
-            projects: query.select(rows),
+            projects,
         }
     }
 
@@ -62,16 +66,18 @@ impl StatusSource for AppStatus {
         for (_, entry) in self.registry.lock().iter() {
             let succeeded = entry.succeeded_at().is_some();
             projects.add(succeeded, entry.failure().is_some(), entry.feed_lag(now));
-            // Failures to read anything else are not counted as polls.
-            first_round &= succeeded || entry.feed_fails();
+            // What else could not be read is not waited for.
+            first_round &= entry.is_answered() || entry.feed_fails();
         }
         let lags = seen
             .collectors
             .values()
             .filter(|runs| runs.succeeded_at.is_some());
+        // Projects that are found later do not begin it again.
+        let first_round = self.first_round.fetch_or(first_round, Ordering::Relaxed) || first_round;
         Readiness {
             first_round,
-            gitlab: reachability(&seen),
+            gitlab: reachability(&self.gitlab, &seen),
             store: self.store(&seen),
             lag: lags.map(|runs| runs.lag.max(projects.late)).max(),
             projects,
@@ -98,7 +104,7 @@ impl AppStatus {
             version: instance.map(|instance| instance.version.clone()),
             edition: instance.map(|instance| instance.edition.as_str().to_owned()),
             tier: seen.tier,
-            reachability: reachability(seen),
+            reachability: reachability(&self.gitlab, seen),
             reading: match self.feed.way_of_reading(now) {
                 WayOfReading::GraphQl => Reading::GraphQl,
                 WayOfReading::Rest => Reading::Rest,
@@ -229,7 +235,10 @@ fn project(entry: &Entry, now: UnixSeconds) -> ProjectStatus {
     }
 }
 
-fn reachability(seen: &Seen) -> Reachability {
+fn reachability(gitlab: &GitLab, seen: &Seen) -> Reachability {
+    if let Some(why) = gitlab.token_refusal() {
+        return Reachability::Refused { why };
+    }
     match (&seen.trouble, seen.answered_at) {
         (Some(trouble), _) => Reachability::Down {
             error: trouble.clone(),

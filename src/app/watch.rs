@@ -78,9 +78,12 @@ impl Watch {
         }
     }
 
-    /// A copy of what was heard so far.
+    /// A copy of what was heard so far. What is left of a window that has ended is not known.
     pub(super) fn seen(&self) -> Seen {
-        self.lock().clone()
+        let now = self.clock.now();
+        let mut seen = self.lock().clone();
+        seen.budget = seen.budget.filter(|(_, reset)| *reset >= now);
+        seen
     }
 
     /// How exports of a signal went.
@@ -147,6 +150,17 @@ impl Observer for Watch {
         self.own.projects(tracked, read);
     }
 
+    fn unavailable(&self, projects: BTreeMap<(Collector, &'static str), usize>) {
+        let projects = projects.into_iter();
+        self.own.projects_unavailable(
+            projects.map(|((collector, reason), count)| ((collector.as_str(), reason), count)),
+        );
+    }
+
+    fn removals_pending(&self, projects: usize) {
+        self.own.removals_pending(projects);
+    }
+
     fn store(&self, up: bool) {
         self.own.store(up);
         self.lock().store_up = Some(up);
@@ -181,7 +195,7 @@ impl Accounting for Watch {
         let mut seen = self.lock();
         match outcome {
             // A 407 comes from a proxy on the way.
-            Outcome::Status(status) if status < 500 && !matches!(status, 401 | 407) => {
+            Outcome::Status(status) if status < 500 && status != 407 => {
                 seen.answered_at = Some(now);
                 seen.trouble = None;
                 seen.failing.remove(endpoint);
@@ -192,6 +206,10 @@ impl Accounting for Watch {
                 if status < 500 || seen.answered_at <= Some(since) {
                     seen.trouble = Some(format!("status {status}"));
                 }
+            }
+            Outcome::TokenRefused => seen.trouble = Some("GitLab refused the token".to_owned()),
+            Outcome::NotGitLab(status) => {
+                seen.trouble = Some(format!("status {status}, and the answer is not GitLab's"));
             }
             Outcome::Failed(kind) => seen.trouble = Some(kind.to_owned()),
         }

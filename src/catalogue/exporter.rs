@@ -2,8 +2,8 @@
 
 use super::labels::{
     ApiEndpointLabels, ApiRequestLabels, ApiStatusLabels, BuildLabels, CollectorErrorLabels,
-    CollectorLabels, GitLabLabels, MetricLabels, NoLabels, OtlpExportLabels, PriorityLabels,
-    QueryLabels, WebhookLabels,
+    CollectorLabels, CollectorReasonLabels, GitLabLabels, MetricLabels, NoLabels, OtlpExportLabels,
+    PriorityLabels, QueryLabels, WebhookLabels,
 };
 use super::{Buckets, Collector, Counter, Desc, Gauge, Histogram, Spec};
 use crate::types::Tier;
@@ -64,6 +64,24 @@ pub static PROJECTS_TRACKED: Gauge<NoLabels> = Gauge::new(spec(
     "",
     true,
     "Projects that are tracked now.",
+));
+
+/// Projects whose removal waits.
+pub static PROJECTS_REMOVAL_PENDING: Gauge<NoLabels> = Gauge::new(spec(
+    "age_projects_removal_pending",
+    "",
+    false,
+    "Tracked projects that GitLab no longer shows and that are removed when it still does not after \
+     discovery.removal_grace.",
+));
+
+/// Projects that a collector has nothing of.
+pub static PROJECTS_UNAVAILABLE: Gauge<CollectorReasonLabels> = Gauge::new(spec(
+    "age_projects_unavailable",
+    "",
+    false,
+    "Tracked projects of which an enabled collector has nothing, by reason: permission (the token may \
+     not read it), switched_off (in GitLab), tier (the licence), release (GitLab is too old) or settings.",
 ));
 
 /// Duration of runs.
@@ -349,6 +367,8 @@ pub static ENTRIES: &[&Desc] = &[
     &SERIES_OVERFLOW.desc,
     &OTLP_EXPORTS.desc,
     &INITIAL_SYNC_PROGRESS.desc,
+    &PROJECTS_REMOVAL_PENDING.desc,
+    &PROJECTS_UNAVAILABLE.desc,
     &WEBHOOK_EVENTS.desc,
     &CLUSTER_MEMBERS.desc,
     &CLUSTER_OWNED_SHARDS.desc,

@@ -1,6 +1,8 @@
 //! Pipelines of branches, tags and merge requests.
 
-use super::labels::{ProjectStatusLabels, RefLabels, RefSourceLabels, RefSourceStatusLabels};
+use super::labels::{
+    ProjectLabels, ProjectStatusLabels, RefLabels, RefSourceLabels, RefSourceStatusLabels,
+};
 use super::{Buckets, Collector, CollectorDesc, Counter, Desc, Gauge, Histogram, Spec};
 use crate::types::Tier;
 
@@ -142,6 +144,15 @@ pub static ACTIVE: Gauge<ProjectStatusLabels> = Gauge::new(spec(
     "Pipelines of the watched refs that have not ended and are not blocked, by status.",
 ));
 
+/// When a project was last read.
+pub static PROJECT_LAST_SUCCESS: Gauge<ProjectLabels> = Gauge::new(spec(
+    "age_project_last_success_timestamp",
+    "s",
+    false,
+    "When the pipelines of the project were last read successfully, in seconds since the Unix epoch; \
+     absent until they were read once since the start.",
+));
+
 /// This file's entries, in the order of `/metrics`.
 pub static ENTRIES: &[&Desc] = &[
     &DURATION.desc,
@@ -155,4 +166,5 @@ pub static ENTRIES: &[&Desc] = &[
     &LAST_RUN_QUEUED_DURATION.desc,
     &FINISHED_TIMESTAMP.desc,
     &ACTIVE.desc,
+    &PROJECT_LAST_SUCCESS.desc,
 ];

@@ -278,12 +278,18 @@ pub struct Discovery {
     #[serde(with = "duration::text")]
     #[schemars(schema_with = "duration::text::schema")]
     pub interval: Duration,
+    /// How long GitLab must answer 404 for a project until it is removed with its series: a hidden
+    /// or failing GitLab shows its projects again.
+    #[serde(with = "duration::text")]
+    #[schemars(schema_with = "duration::text::schema")]
+    pub removal_grace: Duration,
 }
 
 impl Default for Discovery {
     fn default() -> Self {
         Self {
             interval: Duration::from_secs(300),
+            removal_grace: Duration::from_secs(300),
         }
     }
 }

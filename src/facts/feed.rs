@@ -1,7 +1,7 @@
 //! What the change feed read of a project.
 
 use crate::clock::UnixSeconds;
-use crate::facts::Problem;
+use crate::facts::{Problem, Unavailable};
 use crate::gitlab::model::{DownstreamTarget, Job, Known, Pipeline, Project, Upstream};
 use crate::memory::Subject;
 use crate::memory::feed::FeedProgress;
@@ -87,13 +87,32 @@ pub struct FeedRead {
     pub progress: Option<FeedProgress>,
     /// Whether nothing moved.
     pub quiet: bool,
+    /// Why its pipelines cannot be read; nothing was then.
+    pub unavailable: Option<Unavailable>,
     /// What went wrong and will be tried again, or was left out.
     pub problems: Vec<Problem>,
 }
 
 impl FeedRead {
-    /// What the collectors measure and what is to be remembered, where `now` is remembered: the
-    /// backfill may have continued since the run began.
+    /// What is read of a project whose pipelines cannot be read: itself. What is remembered stays.
+    #[must_use]
+    pub fn unavailable(project: Project, progress: Option<FeedProgress>, why: Unavailable) -> Self {
+        let followed = progress.iter().flat_map(|feed| feed.followed.keys());
+        Self {
+            project,
+            feed: Feed {
+                followed: followed.copied().collect(),
+                ..Feed::default()
+            },
+            progress,
+            quiet: true,
+            unavailable: Some(why),
+            problems: Vec::new(),
+        }
+    }
+
+    /// What the collectors measure and what is to be remembered, where `now` is remembered: the backfill
+    /// may have gone on since the run began.
     #[must_use]
     pub fn take_in(&self, now: Option<&FeedProgress>) -> (Feed, Option<FeedProgress>) {
         let (mut feed, mut progress) = (self.feed.clone(), self.progress.clone());

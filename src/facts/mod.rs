@@ -118,7 +118,6 @@ impl Facts {
             Self::Feed(read) => {
                 let (feed, progress) = read.take_in(memory.feed.as_ref());
                 memory.feed = progress;
-                memory.role = read.project.role.value();
                 return Some(feed);
             }
             Self::Backfill(read) => return Some(read.take_in(memory.feed.as_mut()?)),
@@ -140,6 +139,15 @@ impl Facts {
             | Self::Variables(_) => {}
         }
         None
+    }
+
+    /// Why there is nothing for the collectors of the change feed.
+    #[must_use]
+    pub fn unavailable(&self) -> Option<&Unavailable> {
+        match self {
+            Self::Feed(read) => read.unavailable.as_ref(),
+            _ => None,
+        }
     }
 
     /// What went wrong and left the rest whole.

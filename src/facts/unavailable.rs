@@ -1,6 +1,5 @@
 //! Why a project has nothing for a collector, though nothing failed.
 
-use crate::gitlab::model::Role;
 use crate::types::Tier;
 
 /// Why a project has nothing for a collector: shown on the status page and by `check`.
@@ -17,14 +16,9 @@ pub enum Unavailable {
     /// GitLab gave nothing, and only the licence can be why.
     #[error("GitLab gives it only with {}", .0.title())]
     Unlicensed(Tier),
-    /// The token's role hides it.
-    #[error("needs the role {} in the project, the token has {}", .needs.name(), .has.name())]
-    Role {
-        /// The lowest role that sees it.
-        needs: Role,
-        /// The token's role in the project.
-        has: Role,
-    },
+    /// GitLab says that the token may not read this of the project.
+    #[error("the token may not read {0}")]
+    Permission(&'static str),
     /// The token's scope does not reach it, or a fine-grained token has no grant for it.
     #[error("the token may not read it: {0}")]
     Forbidden(String),
@@ -37,4 +31,22 @@ pub enum Unavailable {
     /// The way in which the settings ask for it cannot give it.
     #[error("{0}")]
     Settings(&'static str),
+}
+
+impl Unavailable {
+    /// Every value of [`Self::kind`].
+    pub const KINDS: [&'static str; 5] =
+        ["tier", "permission", "switched_off", "release", "settings"];
+
+    /// Value of the label `reason`.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Tier { .. } | Self::Unlicensed(_) => "tier",
+            Self::Permission(_) | Self::Forbidden(_) => "permission",
+            Self::SwitchedOff(_) => "switched_off",
+            Self::Release(..) => "release",
+            Self::Settings(_) => "settings",
+        }
+    }
 }

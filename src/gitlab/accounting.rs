@@ -9,6 +9,10 @@ use crate::clock::UnixSeconds;
 pub enum Outcome {
     /// GitLab answered with this status.
     Status(u16),
+    /// GitLab answered that the token is not valid (401).
+    TokenRefused,
+    /// Something between here and GitLab answered with this status.
+    NotGitLab(u16),
     /// There was no answer; the kind of failure is one of `GitLabError::kind`'s values.
     Failed(&'static str),
 }
@@ -18,7 +22,8 @@ impl Outcome {
     #[must_use]
     pub fn label(self) -> Cow<'static, str> {
         match self {
-            Self::Status(status) => Cow::Owned(status.to_string()),
+            Self::Status(status) | Self::NotGitLab(status) => Cow::Owned(status.to_string()),
+            Self::TokenRefused => Cow::Borrowed("401"),
             Self::Failed(kind) => Cow::Borrowed(kind),
         }
     }

@@ -98,15 +98,61 @@ pub(crate) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> O
     } else {
         detail(body)
     };
+    if matches!(code, 401 | 403 | 404 | 410) {
+        return Some(match refusal(code, headers, body) {
+            Refusal::NotGitLabs => Cause::NotGitLab(code, detail),
+            Refusal::OfTheObject if code == 401 => Cause::Forbidden(detail),
+            _ => match code {
+                401 => Cause::Auth(detail),
+                403 => Cause::Forbidden(detail),
+                _ => Cause::NotFound(code, detail),
+            },
+        });
+    }
     Some(match code {
-        401 => Cause::Auth(detail),
-        403 => Cause::Forbidden(detail),
-        404 | 410 => Cause::NotFound(code, detail),
         407 => Cause::Refused(code, PROXY_REFUSED.to_owned()),
         429 => Cause::RateLimited { wait: None },
         500..=599 => Cause::Server(code, detail),
         _ => Cause::Refused(code, detail),
     })
+}
+
+/// Who refused, by the form of the refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// GitLab, in one of the forms of its API as a whole.
+    GitLabs,
+    /// GitLab, in the words of one endpoint.
+    OfTheObject,
+    /// Something between here and GitLab.
+    NotGitLabs,
+}
+
+/// The codes of OAuth with which GitLab refuses a token or its scope.
+const OAUTH_CODES: [&str; 3] = [
+    "invalid_token",
+    "insufficient_scope",
+    "insufficient_granular_scope",
+];
+
+/// Who answered 401, 403, 404 or 410. A proxy, load balancer or firewall refuses with a page, a text,
+/// or JSON of another form; nothing may be concluded about GitLab from that.
+fn refusal(code: u16, headers: &HeaderMap, body: &[u8]) -> Refusal {
+    let Ok(Value::Object(fields)) = serde_json::from_slice(body) else {
+        return Refusal::NotGitLabs;
+    };
+    let text = |key: &str| fields.get(key).and_then(Value::as_str);
+    let has_status = |text: &str| text.starts_with(&code.to_string());
+    let is_of_the_api = text("message").is_some_and(has_status)
+        || text("error").is_some_and(|error| has_status(error) || OAUTH_CODES.contains(&error))
+        || fields.get("errors").is_some_and(Value::is_array);
+    if is_of_the_api {
+        Refusal::GitLabs
+    } else if headers.contains_key("x-gitlab-meta") || (code == 401 && text("message").is_some()) {
+        Refusal::OfTheObject
+    } else {
+        Refusal::NotGitLabs
+    }
 }
 
 /// The time in a header such as `Date`.
@@ -202,6 +248,55 @@ mod tests {
         let line = shorten(&format!("a\nb\u{1b}{}", "é".repeat(10_000)));
         assert_eq!(line.chars().count(), MAX_DETAIL + 1);
         assert!(line.starts_with("a b é") && line.ends_with('…'));
+    }
+
+    #[test]
+    fn only_gitlabs_own_refusals_say_something_about_gitlab() {
+        let none = HeaderMap::new();
+        let mut meta = HeaderMap::new();
+        meta.insert("x-gitlab-meta", "{}".parse().unwrap());
+        let kind = |headers: &HeaderMap, code: u16, body: &str| {
+            let status = StatusCode::from_u16(code).unwrap();
+            failure(status, headers, body.as_bytes()).unwrap().kind()
+        };
+        for (code, body, want) in [
+            (404, r#"{"message":"404 Project Not Found"}"#, "not_found"),
+            (404, r#"{"message":"404 Not found"}"#, "not_found"),
+            (404, r#"{"error":"404 Not Found"}"#, "not_found"),
+            (403, r#"{"message":"403 Forbidden"}"#, "forbidden"),
+            (
+                403,
+                r#"{"message":"403 Forbidden - Your account has been blocked."}"#,
+                "forbidden",
+            ),
+            (
+                403,
+                r#"{"error":"insufficient_granular_scope","error_description":"Access denied"}"#,
+                "forbidden",
+            ),
+            (401, r#"{"message":"401 Unauthorized"}"#, "auth"),
+            (401, r#"{"errors":[{"message":"Invalid token"}]}"#, "auth"),
+            (404, "404 page not found\n", "not_gitlab"),
+            (404, "<html><h1>404 Not Found</h1></html>", "not_gitlab"),
+            (
+                404,
+                r#"{"message":"no Route matched with those values"}"#,
+                "not_gitlab",
+            ),
+            (404, "", "not_gitlab"),
+            (404, "[]", "not_gitlab"),
+            (403, r#"{"message":"Forbidden"}"#, "not_gitlab"),
+            (403, "<html>Access denied</html>", "not_gitlab"),
+            (401, "Authorization Required", "not_gitlab"),
+        ] {
+            assert_eq!(kind(&none, code, body), want, "{code} {body}");
+        }
+        // The words of one endpoint: a 401 of the licence, or under a header that GitLab alone sets.
+        let dora = r#"{"message":"You do not have permission to access dora metrics."}"#;
+        assert_eq!(kind(&none, 401, dora), "forbidden");
+        let own = r#"{"message":"Not here"}"#;
+        assert_eq!(kind(&meta, 404, own), "not_found");
+        assert_eq!(kind(&none, 404, own), "not_gitlab");
     }
 
     #[test]

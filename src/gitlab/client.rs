@@ -1,7 +1,7 @@
 //! All HTTP to GitLab: auth, TLS, time-outs, redirects, retries, one span per call, accounting.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
@@ -42,6 +42,12 @@ pub(crate) struct Client {
     grants: Grants,
     /// GitLab's time in the latest answer, in Unix seconds; 0 before the first.
     server_time: AtomicI64,
+    /// When GitLab last gave what was asked for.
+    succeeded_at: Mutex<Option<Instant>>,
+    /// Why GitLab refuses the token now.
+    refusal: Mutex<Option<String>>,
+    /// Moves with each other token and each refusal of one.
+    token_revision: AtomicU64,
 }
 
 /// One call, before it is sent.
@@ -151,6 +157,9 @@ impl Client {
             retry: settings.retry,
             grants: Grants::default(),
             server_time: AtomicI64::new(0),
+            succeeded_at: Mutex::default(),
+            refusal: Mutex::default(),
+            token_revision: AtomicU64::new(0),
         })
     }
 
@@ -255,12 +264,22 @@ impl Client {
             if status == StatusCode::UNAUTHORIZED && !new_token {
                 new_token = true;
                 if self.token.reload().map_err(Cause::Token)? {
+                    self.token_changed();
                     continue;
                 }
             }
             return match answer::failure(status, &headers, &body) {
-                None => Ok((headers, body)),
-                Some(cause) => Err(heavy_query(call, cause)),
+                None => {
+                    *self.last_success() = Some(Instant::now());
+                    self.token_accepted();
+                    Ok((headers, body))
+                }
+                Some(cause) => {
+                    if let Cause::Auth(why) = &cause {
+                        self.token_refused(why);
+                    }
+                    Err(heavy_query(call, cause))
+                }
             };
         }
     }
@@ -289,7 +308,13 @@ impl Client {
         let took = begun.elapsed();
         active.add(took);
         let outcome = match &result {
-            Ok((status, ..)) => Outcome::Status(status.as_u16()),
+            Ok((status, headers, body)) => match answer::failure(*status, headers, body) {
+                Some(Cause::NotGitLab(status, _) | Cause::Html(status)) => {
+                    Outcome::NotGitLab(status)
+                }
+                Some(Cause::Auth(_)) => Outcome::TokenRefused,
+                _ => Outcome::Status(status.as_u16()),
+            },
             Err(cause) => Outcome::Failed(cause.kind()),
         };
         trace!(call = call.name(), outcome = %outcome.label(), ?took, "called GitLab");
@@ -310,10 +335,14 @@ impl Client {
         call: &Call,
         url: Url,
     ) -> Result<(StatusCode, HeaderMap, Vec<u8>), Cause> {
+        let (token, is_new) = self.token.header();
+        if is_new {
+            self.token_changed();
+        }
         let mut request = self
             .http
             .request(call.method.clone(), url)
-            .header(AUTHORIZATION, self.token.header());
+            .header(AUTHORIZATION, token);
         if let Some(query) = &call.graphql {
             request = request
                 .body(query.body.clone())
@@ -329,6 +358,53 @@ impl Client {
         }
         let body = answer::body(response).await?;
         Ok((status, headers, body))
+    }
+
+    /// A number that moves with each other token and each refusal of one: what was asked of the token
+    /// is to be asked again.
+    pub(crate) fn token_revision(&self) -> u64 {
+        self.token_revision.load(Ordering::Relaxed)
+    }
+
+    /// Why GitLab refuses the token now.
+    pub(crate) fn token_refusal(&self) -> Option<String> {
+        self.refusal().clone()
+    }
+
+    fn refusal(&self) -> MutexGuard<'_, Option<String>> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn token_changed(&self) {
+        self.token_revision.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn token_accepted(&self) {
+        if self.refusal().take().is_some() {
+            tracing::info!("GitLab accepts the token again");
+            self.token_changed();
+        }
+    }
+
+    /// Reported once, whatever the number of calls that are refused.
+    fn token_refused(&self, why: &str) {
+        let why = self.tidy(why);
+        let before = self.refusal().replace(why.clone());
+        if before.as_ref() != Some(&why) {
+            tracing::error!("GitLab refused the token: {why}");
+            self.token_changed();
+        }
+    }
+
+    /// Whether GitLab gave what was asked for so short a time ago.
+    pub(crate) fn succeeded_within(&self, time: Duration) -> bool {
+        self.last_success().is_some_and(|at| at.elapsed() < time)
+    }
+
+    fn last_success(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.succeeded_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// GitLab's clock by the latest answer.

@@ -53,6 +53,13 @@ pub enum Cause {
     /// The connection broke before the answer was complete.
     #[error("connection failed: {0}")]
     Interrupted(String),
+    /// 401, 403, 404 or 410 in a form that GitLab does not use: something else refused.
+    #[error(
+        "the answer is not GitLab's ({0}{detail}): a proxy, load balancer or firewall between here and \
+         GitLab answered; check gitlab.url and what it leads through",
+        detail = detail(.1)
+    )]
+    NotGitLab(u16, String),
     /// A web page came instead of JSON.
     #[error(
         "a web page instead of JSON (status {0}): a login page or a proxy answered; check gitlab.url and the token"
@@ -108,7 +115,7 @@ fn detail(text: &str) -> String {
 
 impl Cause {
     /// Every value of [`Self::kind`].
-    pub const KINDS: [&'static str; 19] = [
+    pub const KINDS: [&'static str; 20] = [
         "auth",
         "forbidden",
         "not_found",
@@ -119,6 +126,7 @@ impl Cause {
         "connect",
         "tls",
         "interrupted",
+        "not_gitlab",
         "html",
         "decode",
         "too_large",
@@ -144,6 +152,7 @@ impl Cause {
             Self::Connect(_) => "connect",
             Self::Tls(_) => "tls",
             Self::Interrupted(_) => "interrupted",
+            Self::NotGitLab(..) => "not_gitlab",
             Self::Html(_) => "html",
             Self::Decode(_) => "decode",
             Self::TooLarge { .. } | Self::TooMuch(_) => "too_large",
@@ -179,6 +188,7 @@ impl Cause {
             Self::NotFound(status, text) => Self::NotFound(status, edit(text)),
             Self::Refused(status, text) => Self::Refused(status, edit(text)),
             Self::Server(status, text) => Self::Server(status, edit(text)),
+            Self::NotGitLab(status, text) => Self::NotGitLab(status, edit(text)),
             Self::Connect(text) => Self::Connect(edit(text)),
             Self::Tls(text) => Self::Tls(edit(text)),
             Self::Interrupted(text) => Self::Interrupted(edit(text)),
@@ -206,7 +216,7 @@ impl GitLabError {
         self.cause.kind()
     }
 
-    /// The HTTP status, where the failure was one.
+    /// The HTTP status, where GitLab's answer was the failure.
     #[must_use]
     pub const fn status(&self) -> Option<u16> {
         match &self.cause {
@@ -225,6 +235,12 @@ impl GitLabError {
     #[must_use]
     pub const fn is_not_found(&self) -> bool {
         matches!(self.cause, Cause::NotFound(..))
+    }
+
+    /// Whether GitLab refuses the token as such. The client reports that once for all calls.
+    #[must_use]
+    pub const fn is_token_refused(&self) -> bool {
+        matches!(self.cause, Cause::Auth(_))
     }
 
     /// Whether the token may not do this here.

@@ -143,6 +143,35 @@ impl GitLab {
         self.client().server_time()
     }
 
+    /// A number that moves with each other token and each refusal of one: what the token may do is to be
+    /// asked again.
+    #[must_use]
+    pub fn token_revision(&self) -> u64 {
+        self.client().token_revision()
+    }
+
+    /// Why GitLab refuses the token now.
+    #[must_use]
+    pub fn token_refusal(&self) -> Option<String> {
+        self.client().token_refusal()
+    }
+
+    /// Whether GitLab permits the token anything at all: it gave something a moment ago, or does so now.
+    pub async fn permits_something(&self) -> bool {
+        const A_MOMENT: Duration = Duration::from_secs(1);
+        if self.client().succeeded_within(A_MOMENT) {
+            return true;
+        }
+        match self.instance().await {
+            Ok(_) => true,
+            // A fine-grained token without this grant is a good token.
+            Err(error) => matches!(
+                &error.cause,
+                Cause::Forbidden(why) if why.starts_with("insufficient_granular_scope")
+            ),
+        }
+    }
+
     fn client(&self) -> &Client {
         &self.shared.client
     }

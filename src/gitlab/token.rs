@@ -52,14 +52,16 @@ impl Token {
         })
     }
 
-    /// The value of the header `Authorization`, marked as sensitive.
-    pub(crate) fn header(&self) -> HeaderValue {
+    /// The value of the header `Authorization`, marked as sensitive, and whether the file holds another
+    /// token since the last call.
+    pub(crate) fn header(&self) -> (HeaderValue, bool) {
         let state = self.get();
+        let mut is_new = false;
         if self.file.is_some() && state.read_at.elapsed() >= RELOAD_INTERVAL {
-            // A file that cannot be read just now keeps its last token; a refusal by GitLab shows it.
-            let _ = self.reload();
+            // A file that cannot be read just now keeps its last token.
+            is_new = self.reload().unwrap_or(false);
         }
-        self.get().current.header.clone()
+        (self.get().current.header.clone(), is_new)
     }
 
     /// Reads the file again; true when it holds another token now.

@@ -38,7 +38,10 @@ pub(super) fn measure(
             let is_fresh = entry
                 .measured_at()
                 .is_some_and(|at| now.since(at) < MEASURE_INTERVAL);
-            if read.quiet && is_fresh && read.project.full_path == *before {
+            let was_unavailable = entry.unavailable().contains_key(&Collector::Pipelines);
+            let is_same =
+                read.project.full_path == *before && read.unavailable.is_some() == was_unavailable;
+            if read.quiet && is_fresh && is_same {
                 return None;
             }
             read.project.full_path.clone()
@@ -77,6 +80,18 @@ pub(super) fn measure(
             retirements,
             unavailable: why,
         } = measures;
+        // Of what cannot be read there is no state; what was counted stays.
+        let is_unavailable = match facts {
+            Facts::Feed(read) => read.unavailable.is_some(),
+            _ => feed.is_some() && entry.unavailable().contains_key(&collector),
+        };
+        let measured = match is_unavailable {
+            true => Measured {
+                states: Vec::new(),
+                ..measured
+            },
+            false => measured,
+        };
         unavailable.push((collector, why));
         run.measured.push((collector, measured));
         run.retirements.extend(retirements);

@@ -3,6 +3,7 @@
 mod measure;
 mod retire;
 mod success;
+mod withdraw;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::recorder::{ProjectRun, RecordError, Recorder};
 use crate::registry::{Ended, Holding, Outcome, Registry, Removed};
 use crate::series::Retirement;
 use crate::source::{Fetched, Needs, Source, SourceError, Tracked};
-use crate::types::ProjectId;
+use crate::types::{ProjectId, Text};
 use success::Successes;
 
 /// Kind of failure of a task that panicked, which none should.
@@ -39,6 +40,8 @@ pub struct Ingest {
     /// until they are read again.
     others: Vec<Collector>,
     max_pipelines_per_ref: usize,
+    /// `discovery.removal_grace`.
+    grace: Duration,
     /// Held from measuring to showing: one run at a time.
     recorder: tokio::sync::Mutex<Recorder>,
     observer: Arc<dyn Observer>,
@@ -67,6 +70,7 @@ impl Ingest {
                 .flat_map(|source| source.collectors().iter().copied())
                 .collect(),
             max_pipelines_per_ref: usize::try_from(max).unwrap_or(usize::MAX),
+            grace: settings.discovery.removal_grace,
             recorder: tokio::sync::Mutex::new(recorder),
             observer,
             clock,
@@ -114,40 +118,39 @@ impl Ingest {
         mut read: Fetched,
     ) {
         let now = self.clock.now();
-        let mut removed = Vec::new();
         let mut recorder = self.recorder.lock().await;
         // A project that was removed meanwhile is not the one that was read, even if it was added again.
         read.retain(|(id, _)| {
             let tracking = self.registry.lock().get(*id).map(|entry| entry.tracking());
             tracking.is_some() && tracking == holdings.get(id).map(|holding| holding.tracking)
         });
+        self.bring_back(&mut recorder, source, &read, now).await;
         let paths = self.paths(&read);
         let mut part = Part::default();
+        let mut refused = Vec::new();
         for (id, read) in read {
             match read {
                 Ok(facts) => {
                     self.report_problems(source.reading(), id, facts.problems());
+                    if facts.unavailable().is_some() {
+                        refused.push(id);
+                    }
                     self.measure(&mut part, &recorder, (source, id), facts, &paths, now);
                     if part.measurements >= PART {
                         let part = std::mem::take(&mut part);
                         self.record(source, part, &mut recorder, now).await;
                     }
                 }
-                Err(error @ (SourceError::NotFound | SourceError::RoleTooLow(_)))
-                    if source.needs() != Needs::Tier =>
-                {
-                    self.observer.failed(activity(source), error.kind());
-                    removed.extend(self.stop_tracking(id, &error));
-                }
                 Err(SourceError::Unavailable(why)) => {
                     self.unavailable(&mut part, (source, id), &why);
+                    refused.push(id);
                 }
                 Err(error) => self.failed(source, id, &error, now),
             }
         }
         self.record(source, part, &mut recorder, now).await;
-        drop(recorder);
-        self.remove(removed, now).await;
+        self.withdraw_overdue(&mut recorder, source, &refused, now)
+            .await;
     }
 
     /// The paths of all tracked projects, as they are with what was read just now.
@@ -182,10 +185,15 @@ impl Ingest {
             Some((run, unavailable)) => (Some(run), unavailable),
             None => (None, Vec::new()),
         };
-        // What the change feed and refs measure is never said to be unavailable.
         let unavailable = match source.needs() {
             Needs::Tier => unavailable,
-            Needs::Nothing | Needs::FirstRead | Needs::Pipelines => Vec::new(),
+            Needs::Nothing => {
+                let collectors = source.collectors().iter();
+                let why = facts.unavailable();
+                collectors.map(|who| (*who, why.cloned())).collect()
+            }
+            // They measure what the change feed reads.
+            Needs::FirstRead | Needs::Pipelines => Vec::new(),
         };
         part.ended.push(Ended {
             id,
@@ -243,7 +251,13 @@ impl Ingest {
             recorded
         };
         // The memories are in place before anything else is measured with them.
+        let read = read_now(&part.ended);
         self.end(source, part.ended, &recorded, now);
+        if recorded.is_ok()
+            && let Err(error) = recorder.note_read(&read, now)
+        {
+            self.observer.failed(activity(source), error.kind());
+        }
     }
 
     fn end(
@@ -285,10 +299,14 @@ impl Ingest {
         let mut projects = self.registry.lock();
         if let Some((project, before)) = projects.last_error(source, id)
             && before != Some(&text)
+            && !error.is_token_refused()
         {
             tracing::warn!(%project, "{text}");
         }
         projects.end(source, vec![Outcome::Failed(id, text)], now);
+        if matches!(error, SourceError::NotFound) {
+            projects.doubt(id, now);
+        }
     }
 
     /// Counts each problem, and logs what was not reported of the project by its last run.
@@ -301,19 +319,11 @@ impl Ingest {
         let mut said = std::collections::BTreeSet::new();
         for problem in problems {
             let is_known = entry.is_some_and(|entry| entry.has_problem(reading, problem));
-            if !is_known && said.insert(&problem.sentence) {
+            let is_about_the_token = problem.kind == "auth";
+            if !is_known && !is_about_the_token && said.insert(&problem.sentence) {
                 tracing::warn!(collector = problem.activity.as_str(), "{problem}");
             }
         }
-    }
-
-    /// Stops tracking a project that GitLab does not show any more.
-    fn stop_tracking(&self, id: ProjectId, error: &SourceError) -> Option<Removed> {
-        let mut projects = self.registry.lock();
-        let removed = projects.remove(id)?;
-        tracing::info!(project = %removed.path, "project no longer tracked: {error}");
-        projects.look_up_again(id);
-        Some(removed)
     }
 
     /// Removes projects that are no longer tracked, with all their series; also those that could not
@@ -324,13 +334,22 @@ impl Ingest {
             projects.remove_later(newly_removed);
             projects.take_to_remove()
         };
+        let (withdrawn, removed): (Vec<_>, Vec<_>) = removed
+            .into_iter()
+            .partition(|removed| removed.memory.is_some());
+        let withdrawn = withdrawn.into_iter().filter_map(|removed| {
+            let memory = removed.memory.clone()?;
+            Some((removed, memory))
+        });
+        let left = self.withdraw(withdrawn.collect(), now).await;
+        self.registry.lock().remove_later(left);
         if removed.is_empty() {
             return;
         }
         let runs = removed
             .iter()
             .cloned()
-            .map(|Removed { id, path }| ProjectRun {
+            .map(|Removed { id, path, .. }| ProjectRun {
                 project: id,
                 memory: None,
                 measured: Vec::new(),
@@ -392,10 +411,11 @@ impl Ingest {
 
     /// Says of the collectors of a source whether they have something of at least one project.
     pub fn report_availability(&self, source: &dyn Source) {
+        let projects = self.registry.lock();
+        self.observer.unavailable(projects.unavailable());
         if source.needs() != Needs::Tier {
             return;
         }
-        let projects = self.registry.lock();
         for collector in source.collectors() {
             let is_available = !projects.is_unavailable(*collector);
             self.observer.availability(*collector, is_available);
@@ -407,6 +427,7 @@ impl Ingest {
         let projects = self.registry.lock();
         let (tracked, read) = (projects.len(), projects.read_or_failed());
         self.observer.projects(tracked, read);
+        self.observer.removals_pending(projects.removals_pending());
     }
 
     /// Says that a run took this long.
@@ -444,6 +465,17 @@ impl Part {
             self.runs.push(run);
         }
     }
+}
+
+/// The projects whose pipelines were read, and their paths.
+fn read_now(ended: &[Ended]) -> Vec<(ProjectId, Text)> {
+    let read = ended.iter().filter_map(|ended| match &ended.facts {
+        Some(Facts::Feed(read)) if read.unavailable.is_none() => {
+            Some((ended.id, read.project.full_path.clone()))
+        }
+        _ => None,
+    });
+    read.collect()
 }
 
 /// Whether the store did its part.

@@ -84,6 +84,16 @@ impl FeedProgress {
         self.depth == Depth::Everything
     }
 
+    /// The same, with what was read after `time` to be read again: it may have been hidden then.
+    #[must_use]
+    pub fn seen_until(&self, time: UnixSeconds) -> Self {
+        let mut progress = self.clone();
+        if time > UnixSeconds::default() {
+            progress.polled_at = progress.polled_at.min(time);
+        }
+        progress
+    }
+
     /// Takes what the backfill did meanwhile over from what is remembered now: a run of the change feed,
     /// which began from an earlier state, touches nothing that had come to rest before.
     pub fn keep_backfill(&mut self, now: &Self) {

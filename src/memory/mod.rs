@@ -17,12 +17,13 @@ pub mod removed_refs;
 pub mod repository;
 pub mod test_reports;
 pub mod variables;
+pub mod withdrawn;
 
 use std::collections::BTreeMap;
 
 use crate::clock::UnixSeconds;
 use crate::config::ProjectSettings;
-use crate::gitlab::model::{Known, Role};
+use crate::gitlab::model::Known;
 use crate::types::{ProjectId, Text, Tier};
 use child_pipelines::ChildPipelinesMemory;
 use contributors::ContributorsMemory;
@@ -40,6 +41,7 @@ use removed_refs::{RemovedRefs, SourceBranches};
 use repository::{RepositoryMemory, RepositoryParts};
 use test_reports::TestReportsMemory;
 use variables::VariablesMemory;
+use withdrawn::Withdrawn;
 
 /// What is remembered of a project: committed as a whole, with the rows it led to. What is stored of
 /// it, and how, is in [`crate::store`].
@@ -47,8 +49,8 @@ use variables::VariablesMemory;
 pub struct ProjectMemory {
     /// The full path that its series carry; empty before anything was measured.
     pub path: Text,
-    /// The token's role in it at the last poll.
-    pub role: Option<Role>,
+    /// What GitLab stopped showing of it.
+    pub withdrawn: Withdrawn,
     /// How far the change feed has read; none before the first poll.
     pub feed: Option<FeedProgress>,
     /// When refs were last polled, and why they are to be polled again.

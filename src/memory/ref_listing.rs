@@ -88,8 +88,10 @@ mod tests {
             full_path: "group/project".into(),
             default_branch: model::Known::Nothing,
             archived: false,
+            is_scheduled_for_deletion: false,
             last_activity_at: Some(UnixSeconds(at)),
             role: model::Known::Nothing,
+            features: model::Features::default(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! How a run ended for a project, and what follows for the next.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,9 @@ use crate::facts::{Facts, Problem, Unavailable};
 use crate::memory::ProjectMemory;
 use crate::source::Source;
 use crate::types::{ProjectId, Text};
+
+/// What GitLab refused is asked for again this much later, or when the token or its rights changed.
+const REFUSED: Duration = Duration::from_secs(900);
 
 /// A project whose part in a run was measured.
 #[derive(Debug)]
@@ -100,7 +103,16 @@ impl Projects {
                 entry.measured_at = Some(now);
             }
         }
-        if entry.is_settled() || !is_backfill {
+        let is_refused = ended
+            .unavailable
+            .iter()
+            .any(|(_, why)| matches!(why, Some(Unavailable::Forbidden(_))));
+        if is_refused {
+            let slot = entry.slot;
+            let timer = entry.timer_mut(reading);
+            timer.succeeded(now, rhythm, slot);
+            timer.due = timer.due.max(now.plus(REFUSED));
+        } else if entry.is_settled() || !is_backfill {
             let slot = entry.slot;
             entry.timer_mut(reading).succeeded(now, rhythm, slot);
         } else {
@@ -108,9 +120,15 @@ impl Projects {
         }
         for (collector, why) in ended.unavailable {
             match why {
-                Some(why) => entry.unavailable.insert(collector, why),
-                None => entry.unavailable.remove(&collector),
-            };
+                Some(why) => {
+                    entry.unavailable.insert(collector, why);
+                    entry.unavailable_since.entry(collector).or_insert(now);
+                }
+                None => {
+                    entry.unavailable.remove(&collector);
+                    entry.unavailable_since.remove(&collector);
+                }
+            }
         }
         entry.errors.remove(&reading);
         let Some(Facts::Feed(read)) = ended.facts else {
@@ -169,6 +187,17 @@ impl Projects {
         let answered = self.answered.get(&collector).copied();
         let mut failures = self.entries.values().map(|entry| &entry.failures);
         failures.any(|failures| failures.since(collector.into()) > answered)
+    }
+
+    /// How many projects collectors have nothing of, by collector and reason.
+    #[must_use]
+    pub fn unavailable(&self) -> BTreeMap<(Collector, &'static str), usize> {
+        let mut counts = BTreeMap::new();
+        let entries = self.entries.values();
+        for (collector, why) in entries.flat_map(|entry| &entry.unavailable) {
+            *counts.entry((*collector, why.kind())).or_default() += 1;
+        }
+        counts
     }
 
     /// Whether no project has anything for a collector; never so while none is tracked.

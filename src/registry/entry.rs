@@ -11,7 +11,7 @@ use crate::clock::UnixSeconds;
 use crate::config::ProjectSettings;
 use crate::facts::{Problem, Reading, Unavailable};
 use crate::gitlab::capability::Instance;
-use crate::gitlab::model::{Known, Project};
+use crate::gitlab::model::{Known, Permissions, Project};
 use crate::memory::ProjectMemory;
 use crate::memory::feed::Depth;
 use crate::source::{Needs, Source, Target};
@@ -61,8 +61,16 @@ pub struct Entry {
     pub(super) tier: Option<Known<Tier>>,
     /// When its tier is to be asked for.
     pub(super) tier_due: UnixSeconds,
+    /// What the token may read of it, as far as GitLab said.
+    pub(super) permissions: Permissions,
+    /// When GitLab is to be asked for that.
+    pub(super) permissions_due: UnixSeconds,
+    /// When GitLab last said that its pipelines may be read.
+    pub(super) permitted_at: UnixSeconds,
     /// Why collectors have nothing of it.
     pub(super) unavailable: BTreeMap<Collector, Unavailable>,
+    /// Since when, without one reading in between that had something.
+    pub(super) unavailable_since: BTreeMap<Collector, UnixSeconds>,
     /// Why the last run of a source failed as a whole.
     pub(super) errors: BTreeMap<Reading, String>,
     /// Calls that failed in the last run and left the rest of it whole.
@@ -102,7 +110,11 @@ impl Entry {
             )]),
             tier: None,
             tier_due: UnixSeconds::default(),
+            permissions: Permissions::default(),
+            permissions_due: UnixSeconds::default(),
+            permitted_at: UnixSeconds::default(),
             unavailable: BTreeMap::new(),
+            unavailable_since: BTreeMap::new(),
             errors: BTreeMap::new(),
             failures: Failures::default(),
             measured_at: None,
@@ -173,6 +185,18 @@ impl Entry {
         &self.unavailable
     }
 
+    /// Since when a collector has nothing of it.
+    #[must_use]
+    pub fn unavailable_since(&self, collector: Collector) -> Option<UnixSeconds> {
+        self.unavailable_since.get(&collector).copied()
+    }
+
+    /// Whether GitLab has answered for it since the start, be it with a refusal.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        self.succeeded_at.is_some() || self.unavailable.contains_key(&Collector::Pipelines)
+    }
+
     /// When states of its pipelines were last measured.
     #[must_use]
     pub fn measured_at(&self) -> Option<UnixSeconds> {
@@ -226,7 +250,14 @@ impl Entry {
         *self.timers.entry(reading).or_insert_with(starting)
     }
 
-    /// Has everything but the change feed read again at once.
+    /// Has everything read again at once.
+    pub(super) fn read_at_once(&mut self, now: UnixSeconds) {
+        for timer in self.timers.values_mut() {
+            timer.due = timer.due.min(now);
+        }
+    }
+
+    /// Has everything beside the change feed read again at once.
     pub(super) fn read_others_at_once(&mut self, now: UnixSeconds) {
         for (reading, timer) in &mut self.timers {
             if !matches!(reading, Reading::ChangeFeed | Reading::Refs) {
@@ -280,6 +311,8 @@ impl Entry {
             settings: Arc::clone(&self.settings),
             memory: Arc::clone(&self.memory),
             tier: self.tier.unwrap_or_default(),
+            permissions: self.permissions,
+            permitted_at: self.permitted_at,
             instance: instance.cloned(),
         }
     }
@@ -290,8 +323,13 @@ impl Entry {
             timer.due = timer.due.minus(back);
         }
         self.tier_due = self.tier_due.minus(back);
+        self.permissions_due = self.permissions_due.minus(back);
+        self.permitted_at = self.permitted_at.minus(back);
         for at in [&mut self.measured_at, &mut self.succeeded_at] {
             *at = at.map(|at| at.minus(back));
+        }
+        for since in self.unavailable_since.values_mut() {
+            *since = since.minus(back);
         }
     }
 }

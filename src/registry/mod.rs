@@ -3,9 +3,10 @@
 mod end;
 mod entry;
 mod failures;
+mod removal;
 mod take;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod timer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,16 +15,18 @@ use std::time::Duration;
 
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::discovery::Found;
+use crate::discovery::{Found, Selected};
 use crate::facts::Reading;
 use crate::gitlab::capability::Instance;
-use crate::gitlab::model::{Known, Role};
+use crate::gitlab::model::{Known, Permissions, Role};
 use crate::memory::ProjectMemory;
-use crate::source::Tracked;
+use crate::memory::withdrawn::KEPT_FOR;
+use crate::source::{Right, Tracked, forbids};
 use crate::types::{ProjectId, Text, Tier};
 
 pub use end::{Ended, Outcome};
 pub use entry::{Entry, Priority};
+pub use removal::{Judged, Reason, Rule};
 pub use take::{Batch, FreeSlots, Taken};
 
 /// The tracked projects, shared by all parts of the program.
@@ -34,8 +37,12 @@ impl Registry {
     /// A registry that knows what an earlier process remembered.
     #[must_use]
     pub fn new(remembered: Vec<(ProjectId, Arc<ProjectMemory>)>) -> Self {
+        let remembered = remembered.into_iter();
+        let (withdrawn, remembered) =
+            remembered.partition(|(_, memory)| memory.withdrawn.removed_at.is_some());
         Self(Mutex::new(Projects {
-            remembered: remembered.into_iter().collect(),
+            remembered,
+            withdrawn,
             ..Projects::default()
         }))
     }
@@ -56,12 +63,14 @@ pub struct Holding {
 }
 
 /// A project that is no longer tracked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Removed {
     /// Its id.
     pub id: ProjectId,
     /// The path that its series carry.
     pub path: Text,
+    /// What is kept of it for when GitLab shows it again; none where nothing is.
+    pub memory: Option<Arc<ProjectMemory>>,
 }
 
 /// Collectors that are off for a project.
@@ -84,6 +93,8 @@ pub struct Projects {
     tracked: Tracked,
     /// Memories of an earlier process, for projects that discovery has yet to find.
     remembered: BTreeMap<ProjectId, Arc<ProjectMemory>>,
+    /// Memories of projects that were removed and that GitLab may show again.
+    withdrawn: BTreeMap<ProjectId, Arc<ProjectMemory>>,
     /// What runs hold, also of projects that were removed meanwhile.
     held: BTreeSet<(Reading, ProjectId)>,
     /// Runs under way.
@@ -96,73 +107,94 @@ pub struct Projects {
     instance: Option<Arc<Instance>>,
     /// When GitLab last answered what a collector asked of a project.
     answered: BTreeMap<Collector, UnixSeconds>,
-    /// Removed, or not as they were: discovery looks them up again.
+    /// Not as they were: discovery polls their entries again.
     changed: BTreeSet<ProjectId>,
+    /// Those that may have to be removed.
+    doubts: removal::Doubts,
     /// No longer tracked, and not yet removed from the store.
     to_remove: Vec<Removed>,
 }
 
 impl Projects {
-    /// Takes in what discovery found; returns the projects that are no longer tracked, also those
-    /// that were removed while no process ran, if the listing was complete.
-    pub fn update(
-        &mut self,
-        mut found: Found,
-        is_complete: bool,
-        now: UnixSeconds,
-    ) -> Vec<Removed> {
-        // Projects removed while discovery ran are left for the next run.
-        found.retain(|id, _| self.entries.contains_key(id) || !self.changed.contains(id));
-        let removed: Vec<ProjectId> = self
-            .entries
-            .keys()
-            .filter(|id| !found.contains_key(id))
-            .copied()
-            .collect();
-        let mut removed: Vec<Removed> = removed
-            .into_iter()
-            .filter_map(|id| self.remove(id))
-            .collect();
+    /// Takes in what discovery found. What it did not find is tracked until GitLab's own word on it
+    /// is known: [`Projects::judge`].
+    pub fn update(&mut self, found: Found, now: UnixSeconds) {
         self.start.get_or_insert(now);
-        for (id, (mut project, settings)) in found {
+        for (id, (project, settings)) in found {
             if let Some(entry) = self.entries.get_mut(&id) {
                 entry.set_settings(settings, now);
                 let branch = project.default_branch;
                 entry.project.default_branch = branch.or(entry.project.default_branch.clone());
-                continue;
+            } else {
+                self.track(id, (project, settings), now);
             }
-            let memory = self.remembered.remove(&id).unwrap_or_default();
-            // Its series carry this path still: the next run finds that it was renamed.
-            if !memory.path.is_empty() {
-                project.full_path = memory.path.clone();
-            }
-            // And if its role fell meanwhile, the next run finds that, too.
-            if let Some(role) = memory.role {
-                project.role = Known::Value(role);
-            }
-            self.trackings += 1;
-            let entry = Entry::new(self.trackings, project, settings, memory, now);
-            self.entries.insert(id, entry);
         }
         self.index();
-        if is_complete {
-            let lost = std::mem::take(&mut self.remembered).into_iter();
-            removed.extend(lost.map(|(id, memory)| Removed {
-                id,
-                path: memory.path.clone(),
-            }));
-        }
-        removed
     }
 
-    /// Stops tracking a project.
-    pub fn remove(&mut self, id: ProjectId) -> Option<Removed> {
-        let entry = self.entries.remove(&id)?;
+    /// Tracks a project from now on, with what an earlier process remembered of it.
+    fn track(&mut self, id: ProjectId, (mut project, settings): Selected, now: UnixSeconds) {
+        let remembered = self.remembered.remove(&id);
+        let memory = remembered.or_else(|| self.withdrawn.remove(&id));
+        let memory = memory.unwrap_or_default();
+        // Its series carry this path still: the next run finds that it was renamed.
+        if !memory.path.is_empty() {
+            project.full_path = memory.path.clone();
+        }
+        self.trackings += 1;
+        let entry = Entry::new(self.trackings, project, settings, memory, now);
+        self.entries.insert(id, entry);
+    }
+
+    /// Stops tracking a project, or forgets one that an earlier process tracked. What is known of it is
+    /// kept if GitLab may show it again.
+    fn remove(&mut self, id: ProjectId, reason: Reason, now: UnixSeconds) -> Option<Removed> {
+        let (path, memory) = match self.entries.remove(&id) {
+            Some(entry) => (entry.project.full_path, entry.memory),
+            None => {
+                let memory = self.remembered.remove(&id)?;
+                (memory.path.clone(), memory)
+            }
+        };
         self.index();
-        Some(Removed {
-            id,
-            path: entry.project.full_path,
-        })
+        let is_kept = reason.may_end() && memory.feed.is_some();
+        let memory = is_kept.then(|| {
+            let mut kept = ProjectMemory::clone(&memory);
+            kept.withdrawn.removed_at = Some(now);
+            Arc::new(kept)
+        });
+        if let Some(memory) = &memory {
+            self.withdrawn.insert(id, Arc::clone(memory));
+        }
+        Some(Removed { id, path, memory })
+    }
+
+    /// Projects that were removed so long ago, or so many of them that the oldest are let go, that
+    /// nothing is to be kept of them.
+    pub fn take_forgotten(&mut self, oldest: usize, now: UnixSeconds) -> Vec<ProjectId> {
+        let removed_at = |memory: &ProjectMemory| memory.withdrawn.removed_at.unwrap_or_default();
+        let mut all: Vec<(UnixSeconds, ProjectId)> = self
+            .withdrawn
+            .iter()
+            .map(|(id, memory)| (removed_at(memory), *id))
+            .collect();
+        all.sort_unstable();
+        let forgotten = all.into_iter().enumerate();
+        let forgotten: Vec<ProjectId> = forgotten
+            .filter(|(place, (at, _))| *place < oldest || now.since(*at) >= KEPT_FOR)
+            .map(|(_, (_, id))| id)
+            .collect();
+        for id in &forgotten {
+            self.withdrawn.remove(id);
+        }
+        forgotten
+    }
+
+    /// Takes in what is remembered of a project now.
+    pub fn set_memory(&mut self, id: ProjectId, memory: Arc<ProjectMemory>) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.memory = memory;
+        }
     }
 
     /// Collectors that are off for a project and that may have series of it: those of an earlier process,
@@ -192,12 +224,7 @@ impl Projects {
         }
     }
 
-    /// Has discovery look a project up again.
-    pub fn look_up_again(&mut self, id: ProjectId) {
-        self.changed.insert(id);
-    }
-
-    /// The projects that discovery is to look up again; they are not asked for twice.
+    /// The projects whose entries discovery is to poll again; each is given once.
     pub fn take_changed(&mut self) -> BTreeSet<ProjectId> {
         std::mem::take(&mut self.changed)
     }
@@ -227,6 +254,7 @@ impl Projects {
         for entry in self.entries.values_mut() {
             entry.clock_was_set_back(back);
         }
+        self.move_doubts_back(back);
     }
 
     fn index(&mut self) {
@@ -252,6 +280,14 @@ impl Projects {
     #[must_use]
     pub fn get(&self, id: ProjectId) -> Option<&Entry> {
         self.entries.get(&id)
+    }
+
+    /// The path of a project that is tracked, or was by an earlier process.
+    #[must_use]
+    pub fn path(&self, id: ProjectId) -> Option<Text> {
+        let tracked = self.entries.get(&id).map(|entry| &entry.project.full_path);
+        let remembered = self.remembered.get(&id).map(|memory| &memory.path);
+        tracked.or(remembered).cloned()
     }
 
     /// All tracked projects.
@@ -303,6 +339,64 @@ impl Projects {
         self.instance.clone()
     }
 
+    /// Whether GitLab is to be asked what the token may read of some project.
+    #[must_use]
+    pub fn has_permissions_due(&self, now: UnixSeconds) -> bool {
+        let mut entries = self.entries.values();
+        entries.any(|entry| entry.permissions_due <= now)
+    }
+
+    /// The projects for which GitLab is to be asked what the token may read.
+    #[must_use]
+    pub fn permissions_due(&self, now: UnixSeconds) -> Vec<ProjectId> {
+        let due = self
+            .iter()
+            .filter(|(_, entry)| entry.permissions_due <= now);
+        due.map(|(id, _)| id).collect()
+    }
+
+    /// Takes in what the token may read of a project; GitLab is asked again at `due`. What it may read
+    /// now and could not before is read at once.
+    pub fn set_permissions(
+        &mut self,
+        id: ProjectId,
+        permissions: Permissions,
+        due: UnixSeconds,
+        now: UnixSeconds,
+    ) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        entry.permissions_due = due;
+        entry.project.role = permissions.role;
+        let before = std::mem::replace(&mut entry.permissions, permissions);
+        let features = &entry.project.features;
+        if forbids(features, &permissions, Right::Pipelines).is_none() {
+            entry.permitted_at = now;
+        }
+        if before != permissions && before != Permissions::default() {
+            entry.read_at_once(now);
+        }
+    }
+
+    /// What the token may read of a project could not be asked for: again at `due`.
+    pub fn ask_permissions_again(&mut self, id: ProjectId, due: UnixSeconds) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.permissions_due = due;
+        }
+    }
+
+    /// Has GitLab asked again for all that the token may read: it is another token now, or has other
+    /// rights.
+    pub fn rights_changed(&mut self, now: UnixSeconds) {
+        for entry in self.entries.values_mut() {
+            entry.permissions_due = now;
+            if !entry.unavailable.is_empty() {
+                entry.read_at_once(now);
+            }
+        }
+    }
+
     /// Whether the tier of a project is to be asked for.
     #[must_use]
     pub fn has_tier_due(&self, now: UnixSeconds) -> bool {
@@ -314,7 +408,8 @@ impl Projects {
     #[must_use]
     pub fn tiers_due(&self, now: UnixSeconds) -> BTreeMap<ProjectId, Known<Role>> {
         let due = self.iter().filter(|(_, entry)| entry.tier_due <= now);
-        due.map(|(id, entry)| (id, entry.project.role)).collect()
+        due.map(|(id, entry)| (id, entry.permissions.reads_as()))
+            .collect()
     }
 
     /// Takes in the tier of a project; unread leaves what was known before. It is asked for again

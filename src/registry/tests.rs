@@ -85,15 +85,20 @@ fn at(seconds: i64) -> UnixSeconds {
     UnixSeconds(START.0 + seconds)
 }
 
-fn found(ids: impl IntoIterator<Item = u64>) -> Found {
-    let project = |id: u64| Project {
+pub(crate) fn project(id: u64) -> Project {
+    Project {
         id: ProjectId(id),
         full_path: format!("group/p{id}").into(),
         default_branch: Known::Unread,
         archived: false,
+        is_scheduled_for_deletion: false,
         last_activity_at: None,
         role: Known::Unread,
-    };
+        features: crate::gitlab::model::Features::default(),
+    }
+}
+
+pub(super) fn found(ids: impl IntoIterator<Item = u64>) -> Found {
     ids.into_iter()
         .map(|id| (ProjectId(id), (project(id), Arc::default())))
         .collect()
@@ -101,7 +106,7 @@ fn found(ids: impl IntoIterator<Item = u64>) -> Found {
 
 fn tracking(ids: impl IntoIterator<Item = u64>) -> Projects {
     let mut projects = Projects::default();
-    projects.update(found(ids), true, START);
+    projects.update(found(ids), START);
     projects
 }
 
@@ -181,7 +186,7 @@ fn the_first_poll_of_a_project_goes_before_all_and_first_readings_after_all() {
         deepen(&mut projects, id, Depth::Everything, START);
         projects.set_tier(ProjectId(id), Known::Value(Tier::Free), at(9999), START);
     }
-    projects.update(found([1, 2, 3]), true, START);
+    projects.update(found([1, 2, 3]), START);
     let all = sources(&[Reading::Repository, Reading::Refs, Reading::ChangeFeed]);
     let taken = projects.take(&all, START, FREE_SLOTS).batches;
     let order: Vec<(Priority, Reading, usize)> = taken
@@ -224,8 +229,12 @@ fn one_that_went_and_came_back_waits_for_the_run_that_holds_it() {
     let mut projects = tracking([1]);
     let first = projects.take(&feed(), START, FREE_SLOTS).batches;
     let first = first[0].targets[0].clone();
-    assert!(projects.remove(ProjectId(1)).is_some());
-    projects.update(found([1]), true, at(10));
+    assert!(
+        projects
+            .remove(ProjectId(1), Reason::NotSelected, START)
+            .is_some()
+    );
+    projects.update(found([1]), at(10));
     assert_eq!(
         taken(&mut projects, at(10)),
         [0; 0],

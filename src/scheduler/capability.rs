@@ -10,15 +10,17 @@ use tracing::{Instrument, info_span};
 use crate::clock::UnixSeconds;
 use crate::config::{Settings, TierSetting};
 use crate::gitlab::capability::Instance;
-use crate::gitlab::model::{Known, Role};
+use crate::gitlab::model::{Known, Permissions, Role};
 use crate::gitlab::{Cause, GitLab};
 use crate::observer::Observer;
-use crate::registry::Registry;
+use crate::registry::{Projects, Registry};
 use crate::types::ProjectId;
 use crate::types::Tier;
 
 /// How long what was found holds.
 const HOLDS: Duration = Duration::from_secs(24 * 3600);
+/// How often GitLab is asked what the token may read of each project.
+const PERMISSIONS_HOLD: Duration = Duration::from_secs(900);
 /// How soon a failed poll is repeated.
 const RETRY: Duration = Duration::from_secs(60);
 
@@ -37,6 +39,8 @@ struct Times {
     instance_due: UnixSeconds,
     /// Whether they have been asked for with an answer, be it a refusal.
     asked: bool,
+    /// [`GitLab::token_revision`] when it was last looked at.
+    token: u64,
     /// When the grants of a fine-grained token are to be tried.
     grants_due: UnixSeconds,
 }
@@ -66,13 +70,16 @@ impl CapabilityTask {
         let Times {
             instance_due,
             asked,
+            token,
             ..
         } = *self.times();
+        if instance_due <= now || token != self.gitlab.token_revision() {
+            return true;
+        }
         let grants_are_due = self.grants_are_due(now);
         let projects = self.registry.lock();
-        instance_due <= now
-            || asked && projects.has_tier_due(now)
-            || grants_are_due && projects.iter().next().is_some()
+        grants_are_due && !projects.is_empty()
+            || asked && (projects.has_tier_due(now) || self.asks_permissions(&projects, now))
     }
 
     fn grants_are_due(&self, now: UnixSeconds) -> bool {
@@ -90,12 +97,17 @@ impl CapabilityTask {
     pub(super) async fn run(&self, now: UnixSeconds) {
         let span = info_span!("run", otel.name = "capability run");
         async {
+            let token = self.gitlab.token_revision();
+            if std::mem::replace(&mut self.times().token, token) != token {
+                self.registry.lock().rights_changed(now);
+            }
             let due = self.times().instance_due;
             if due <= now {
                 self.ask_instance(now).await;
             }
             let asked = self.times().asked;
             if asked {
+                self.ask_permissions(now).await;
                 self.ask_tiers(now).await;
             }
             if self.grants_are_due(now) {
@@ -127,6 +139,54 @@ impl CapabilityTask {
                 // One endpoint that fails stops no collector: they do without the version until then.
                 times.asked |= error.status().is_some();
                 times.instance_due = now.plus(RETRY);
+            }
+        }
+    }
+
+    fn asks_permissions(&self, projects: &Projects, now: UnixSeconds) -> bool {
+        self.gitlab.uses_graphql() && projects.has_permissions_due(now)
+    }
+
+    /// Asks what the token may read of each project. Where GitLab does not say, it is asked for what is
+    /// to be read, and what it refuses is remembered.
+    async fn ask_permissions(&self, now: UnixSeconds) {
+        if !self.gitlab.uses_graphql() {
+            return;
+        }
+        let due = self.registry.lock().permissions_due(now);
+        for ids in due.chunks(GitLab::PERMISSION_PROJECTS) {
+            let read = self.gitlab.permissions(ids).await;
+            let mut projects = self.registry.lock();
+            let (mut left, retry) = (BTreeMap::new(), now.plus(RETRY));
+            match read {
+                Ok(batch) => {
+                    for (id, permissions) in batch.items {
+                        left.insert(id, (permissions, now.plus(PERMISSIONS_HOLD)));
+                    }
+                    // Nulled by what a fine-grained token may not ask for.
+                    for failed in batch.failed {
+                        left.insert(failed.id, (Permissions::default(), now.plus(HOLDS)));
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!("permissions are asked for again: {error}");
+                    let holds = match error.graphql_unavailable() {
+                        true => PERMISSIONS_HOLD,
+                        false => RETRY,
+                    };
+                    for id in ids {
+                        projects.ask_permissions_again(*id, now.plus(holds));
+                    }
+                    continue;
+                }
+            }
+            for id in ids {
+                match left.remove(id) {
+                    Some((permissions, due)) => {
+                        projects.set_permissions(*id, permissions, due, now);
+                    }
+                    None => projects.ask_permissions_again(*id, retry),
+                }
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Discovery as a task: when projects are looked up, and what becomes of what was found.
+//! Discovery as a task: when projects are looked for, and what becomes of what was found.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,16 +9,24 @@ use super::retry::Retry;
 use crate::catalogue::Activity;
 use crate::clock::UnixSeconds;
 use crate::config::Settings;
-use crate::discovery::{Discovery, Scope};
+use crate::discovery::{Discovery, Polled, Scope, Verdict};
 use crate::gitlab::{GitLab, Lane};
 use crate::ingest::Ingest;
 use crate::observer::Observer;
-use crate::registry::Registry;
+use crate::registry::{Judged, Reason, Registry, Removed, Rule};
+use crate::types::ProjectId;
 
-/// Looks projects up.
+/// Projects that are logged one by one when they are removed together.
+const NAMED: usize = 10;
+/// Value of the label `error_type`: a list lacks a project that GitLab shows.
+const CONTRADICTION: &str = "incomplete_list";
+
+/// Looks for projects.
 pub(super) struct DiscoveryTask {
     discovery: tokio::sync::Mutex<Discovery>,
     interval: Duration,
+    /// `discovery.removal_grace`.
+    grace: Duration,
     times: Mutex<Times>,
     registry: Arc<Registry>,
     ingest: Arc<Ingest>,
@@ -27,7 +35,7 @@ pub(super) struct DiscoveryTask {
 
 #[derive(Debug, Default)]
 struct Times {
-    /// When all entries are looked up next.
+    /// When all entries are polled next.
     due: UnixSeconds,
     /// When those that failed are.
     retry: Retry,
@@ -46,6 +54,7 @@ impl DiscoveryTask {
         Self {
             discovery: tokio::sync::Mutex::new(discovery),
             interval: settings.discovery.interval,
+            grace: settings.discovery.removal_grace,
             times: Mutex::default(),
             registry: Arc::clone(registry),
             ingest: Arc::clone(ingest),
@@ -57,14 +66,17 @@ impl DiscoveryTask {
         self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is to be looked up now, if anything is; the next time is set.
+    /// What is to be polled now, if anything is; the next time is set.
     pub(super) fn take_due(&self, now: UnixSeconds) -> Option<Scope> {
         let mut times = self.times();
         if times.due <= now {
             times.due = now.plus(self.interval);
             Some(Scope::All)
+        } else if times.retry.is_due(now) {
+            Some(Scope::Failed)
         } else {
-            times.retry.is_due(now).then_some(Scope::Failed)
+            let has_doubts = self.registry.lock().has_doubts_due(self.grace, now);
+            has_doubts.then_some(Scope::Unconfirmed)
         }
     }
 
@@ -75,40 +87,126 @@ impl DiscoveryTask {
         times.retry.clock_was_set_back(back);
     }
 
-    /// Looks projects up, and stops tracking those that no longer exist.
+    /// Polls what is due, and removes the projects that GitLab itself says are no more.
     pub(super) async fn run(&self, scope: Scope, now: UnixSeconds) {
         let started = Instant::now();
         let span = info_span!("run", otel.name = "discovery run");
-        let (found, errors) = {
-            let mut discovery = self.discovery.lock().await;
-            // Another try of some entries would not find what the others list.
-            if scope == Scope::All {
-                for id in self.registry.lock().take_changed() {
-                    discovery.forget(id);
-                }
-            }
-            discovery
-                .discover(scope, now)
-                .instrument(span.clone())
-                .await
-        };
-        for error in &errors {
-            tracing::warn!("{error}");
-            self.observer
-                .failed(Activity::Discovery, error.error.kind());
-        }
-        // What is not there hides nothing.
-        let is_complete = errors.iter().all(|error| error.error.is_not_found());
-        self.times().retry.ended(!is_complete, now);
-        let removed = self.registry.lock().update(found, is_complete, now);
-        self.ingest.remove(removed, now).await;
+        let is_well = self.poll(scope, now).instrument(span.clone()).await;
         self.ingest.switch_off(now).await;
+        self.ingest.forget_withdrawn(now).await;
         let took = started.elapsed();
         span.in_scope(|| self.observer.ran(Activity::Discovery, took));
-        if errors.is_empty() {
+        if is_well {
             self.observer
                 .succeeded(Activity::Discovery, now, Duration::ZERO);
         }
         self.ingest.report_projects();
+    }
+
+    /// Whether nothing failed.
+    async fn poll(&self, scope: Scope, now: UnixSeconds) -> bool {
+        let mut discovery = self.discovery.lock().await;
+        // Another try of some entries would not find what the others list.
+        if scope == Scope::All {
+            for id in self.registry.lock().take_changed() {
+                discovery.changed(id);
+            }
+        }
+        let Polled {
+            found,
+            errors,
+            is_complete,
+        } = discovery.poll(scope, now).await;
+        for error in &errors {
+            if !error.error.is_token_refused() {
+                tracing::warn!("{error}");
+            }
+            self.observer
+                .failed(Activity::Discovery, error.error.kind());
+        }
+        if scope != Scope::Unconfirmed {
+            self.times().retry.ended(!is_complete, now);
+        }
+        let unconfirmed = {
+            let mut projects = self.registry.lock();
+            let unconfirmed = projects.unconfirmed(&found, now);
+            projects.update(found, now);
+            unconfirmed
+        };
+        let verdicts = discovery.confirm(&unconfirmed).await;
+        for (id, verdict) in &verdicts {
+            self.report_doubt(*id, verdict);
+        }
+        let is_shown = |(_, verdict): &(ProjectId, Verdict)| {
+            !matches!(verdict, Verdict::Missing | Verdict::NotAnswered(_))
+        };
+        let rule = Rule {
+            grace: self.grace,
+            is_complete: is_complete && scope == Scope::All,
+            gitlab_answers: verdicts.iter().any(is_shown)
+                || (!verdicts.is_empty() && discovery.gitlab_answers().await),
+        };
+        let Judged { removed, waiting } = self.registry.lock().judge(verdicts, rule, now);
+        if let Some(waiting) = waiting {
+            tracing::warn!(
+                projects = waiting,
+                "projects not removed yet: GitLab shows them no more, and they are more than a tenth of \
+                 all; waiting for a complete list of every entry in projects and wildcards"
+            );
+        }
+        if removed.is_empty() {
+            return errors.is_empty();
+        }
+        report_removed(&removed);
+        let removed: Vec<Removed> = removed.into_iter().map(|(removed, _)| removed).collect();
+        let ids: Vec<ProjectId> = removed.iter().map(|removed| removed.id).collect();
+        discovery.remove(&ids);
+        self.ingest.remove(removed, now).await;
+        errors.is_empty()
+    }
+
+    /// Counts what casts doubt on a project.
+    fn report_doubt(&self, id: ProjectId, verdict: &Verdict) {
+        let projects = self.registry.lock();
+        let Some(project) = projects.path(id) else {
+            return;
+        };
+        let kind = match verdict {
+            Verdict::Missing => {
+                if !projects.is_missing(id) {
+                    tracing::warn!(
+                        %project,
+                        "GitLab answers 404 for a tracked project: it is removed if that lasts for \
+                         discovery.removal_grace"
+                    );
+                }
+                "not_found"
+            }
+            Verdict::NotAnswered(error) => error.kind(),
+            Verdict::Selected(_) if projects.get(id).is_some() => {
+                tracing::debug!(%project, "GitLab shows a project that a list or a run lacked");
+                CONTRADICTION
+            }
+            Verdict::NoOwner => "not_found",
+            _ => return,
+        };
+        self.observer.failed(Activity::Discovery, kind);
+    }
+}
+
+/// Logs why projects are no longer tracked: one by one, or by their number where they are many.
+fn report_removed(removed: &[(Removed, Reason)]) {
+    if removed.len() <= NAMED {
+        for (Removed { path, .. }, reason) in removed {
+            tracing::info!(project = %path, "project no longer tracked: {}", reason.as_str());
+        }
+        return;
+    }
+    let mut by_reason = std::collections::BTreeMap::<Reason, usize>::new();
+    for (_, reason) in removed {
+        *by_reason.entry(*reason).or_default() += 1;
+    }
+    for (reason, projects) in by_reason {
+        tracing::warn!(projects, "projects no longer tracked: {}", reason.as_str());
     }
 }

@@ -19,7 +19,7 @@ use tracing::{Instrument, info_span};
 use crate::catalogue::{Activity, Collector};
 use crate::clock::{Clock, UnixSeconds};
 use crate::config::Settings;
-use crate::facts::Reading;
+use crate::facts::{Facts, Reading, Unavailable};
 use crate::gitlab::{GitLab, Lane};
 use crate::ingest::{Ingest, activity};
 use crate::memory::ProjectMemory;
@@ -28,7 +28,7 @@ use crate::recorder::Recorder;
 use crate::registry::{Batch, FreeSlots, Holding, Priority, Registry};
 use crate::source::change_feed::ChangeFeed;
 use crate::source::sources;
-use crate::source::{Context, Source};
+use crate::source::{Context, Fetched, Source, SourceError};
 use crate::types::ProjectId;
 use capability::CapabilityTask;
 use discover::DiscoveryTask;
@@ -47,6 +47,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
 /// Runs sources over projects.
 pub struct Scheduler {
     clock: Clock,
+    gitlab: GitLab,
     registry: Arc<Registry>,
     sources: Vec<Arc<dyn Source>>,
     feed: Arc<ChangeFeed>,
@@ -98,6 +99,7 @@ impl Scheduler {
                 settings, gitlab, &ingest, &registry, &observer,
             )),
             capability: Arc::new(CapabilityTask::new(settings, gitlab, &registry, &observer)),
+            gitlab: gitlab.clone(),
             registry,
             sources,
             feed,
@@ -236,6 +238,7 @@ impl Scheduler {
         let run = run(
             Arc::clone(&self.registry),
             Arc::clone(&self.ingest),
+            self.gitlab.clone(),
             batch,
             self.clock.clone(),
         );
@@ -277,8 +280,14 @@ impl Drop for Held {
     }
 }
 
-/// One run of a source over a batch of projects: reads, and passes on what was read.
-async fn run(registry: Arc<Registry>, ingest: Arc<Ingest>, batch: Batch, clock: Clock) {
+/// One run of a source over a batch of projects: reads, and hands over what was read.
+async fn run(
+    registry: Arc<Registry>,
+    ingest: Arc<Ingest>,
+    gitlab: GitLab,
+    batch: Batch,
+    clock: Clock,
+) {
     let started = Instant::now();
     let Batch {
         source,
@@ -321,8 +330,12 @@ async fn run(registry: Arc<Registry>, ingest: Arc<Ingest>, batch: Batch, clock: 
             now: clock.now(),
             tracked,
         };
-        let fetch = lane.scope(source.fetch(&able, &context));
-        read.extend(fetch.instrument(span.clone()).await);
+        let fetch = async {
+            let mut read = source.fetch(&able, &context).await;
+            doubt_refusals(&gitlab, &mut read).await;
+            read
+        };
+        read.extend(lane.scope(fetch).instrument(span.clone()).await);
     }
     ingest
         .conclude(&source, held.projects.clone(), read)
@@ -332,6 +345,25 @@ async fn run(registry: Arc<Registry>, ingest: Arc<Ingest>, batch: Batch, clock: 
     ingest.report_availability(source.as_ref());
     if matches!(reading, Reading::ChangeFeed | Reading::Backfill) {
         ingest.report_projects();
+    }
+}
+
+/// A 403 says what the token may not read only while GitLab answers it something else: a blocked user or
+/// a scope that was taken away makes no project's collectors unavailable.
+async fn doubt_refusals(gitlab: &GitLab, read: &mut Fetched) {
+    let is_refused = |read: &Result<Facts, SourceError>| {
+        matches!(
+            read,
+            Err(SourceError::Unavailable(Unavailable::Forbidden(_)))
+        )
+    };
+    if !read.iter().any(|(_, read)| is_refused(read)) || gitlab.permits_something().await {
+        return;
+    }
+    for (_, read) in read {
+        if let Err(SourceError::Unavailable(Unavailable::Forbidden(why))) = read {
+            *read = Err(SourceError::Refused(std::mem::take(why)));
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! One change of the table: everything in it becomes visible in one epoch.
 
 use super::block::{Block, GaugeKey};
-use super::family::{Epoch, NewRow};
+use super::family::{Epoch, Family, NewRow};
+use super::labels::LabelSets;
 use super::record::{self, RecordedValue, Refusal, RowRecord, StagedRow};
 use super::retire::{self, Retirement};
 use super::table::{Table, TableState};
@@ -187,7 +188,7 @@ impl<'a> Changing<'a> {
     }
 
     /// Takes a series away.
-    fn remove(&mut self, id: FamilyId, slot: usize) {
+    pub(super) fn remove(&mut self, id: FamilyId, slot: usize) {
         let family = &mut self.state.families[id.index()];
         let set = family.rows()[slot].set;
         family.remove(slot, self.epoch);
@@ -196,13 +197,7 @@ impl<'a> Changing<'a> {
 
     /// Marks what was removed, and removes the states of removed projects.
     pub(super) fn retire(&mut self, retirements: &[Retirement]) {
-        for retirement in retirements {
-            if let Retirement::Project { id, .. } = retirement {
-                for block in self.state.blocks.of_project(*id) {
-                    self.replace(block, &[]);
-                }
-            }
-        }
+        self.clear_states(retirements);
         if retirements.is_empty() {
             return;
         }
@@ -217,6 +212,29 @@ impl<'a> Changing<'a> {
             let marked = retire::mark(family, labels, retirements);
             retiring.extend(marked.into_iter().map(|set| (id, set)));
         }
+    }
+
+    /// Takes the states of projects away.
+    pub(super) fn clear_states(&mut self, retirements: &[Retirement]) {
+        for retirement in retirements {
+            if let Retirement::Project { id, .. } = retirement {
+                for block in self.state.blocks.of_project(*id) {
+                    self.replace(block, &[]);
+                }
+            }
+        }
+    }
+
+    pub(super) fn families(&self) -> &[Family] {
+        &self.state.families
+    }
+
+    pub(super) fn labels(&self) -> &LabelSets {
+        &self.state.labels
+    }
+
+    pub(super) fn find(&self, id: FamilyId, labels: &LabelValues) -> Option<usize> {
+        self.state.find(id, labels)
     }
 
     /// Removes what is due.

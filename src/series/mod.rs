@@ -24,6 +24,7 @@ mod rename;
 mod retire;
 mod table;
 mod walk;
+mod withdraw;
 
 pub use block::Block;
 pub use labels::LabelsView;

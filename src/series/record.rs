@@ -27,6 +27,8 @@ pub struct RowRecord {
     pub value: RecordedValue,
     /// Whether its subject was removed: the series is removed when its last change was delivered.
     pub retiring: bool,
+    /// Whether it is kept and not shown: GitLab stopped showing its subject.
+    pub withdrawn: bool,
 }
 
 /// What a store finds a series by.
@@ -149,6 +151,7 @@ pub(super) fn record(
         changed: time(row.changed),
         value,
         retiring,
+        withdrawn: false,
     }
 }
 
@@ -178,6 +181,7 @@ impl StagedRow {
             changed: now,
             value: self.value.clone(),
             retiring: false,
+            withdrawn: false,
         }
     }
 }

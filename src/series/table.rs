@@ -388,7 +388,11 @@ impl Table {
     }
 
     /// Changes the table in one epoch, then tidies up and reports metrics that became full.
-    fn change<T>(&self, now: UnixSeconds, change: impl FnOnce(&mut Changing<'_>) -> T) -> T {
+    pub(super) fn change<T>(
+        &self,
+        now: UnixSeconds,
+        change: impl FnOnce(&mut Changing<'_>) -> T,
+    ) -> T {
         let mut state = self.write();
         // Walks begin under the read lock, so none begins meanwhile.
         let walks = {
@@ -450,8 +454,8 @@ impl TableState {
         Some((value, known))
     }
 
-    /// What a store has to remember of a living row.
-    fn record(&self, family: &Family, slot: usize, retiring: bool) -> RowRecord {
+    /// What a store shall remember of a living row.
+    pub(super) fn record(&self, family: &Family, slot: usize, retiring: bool) -> RowRecord {
         record(family, &self.labels, &self.projects, slot, retiring)
     }
 

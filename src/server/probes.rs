@@ -77,6 +77,7 @@ impl<'a> From<&'a Readiness> for Answer<'a> {
         let (reachable, error) = match &readiness.gitlab {
             Reachability::Unknown => (None, None),
             Reachability::Up => (Some(true), None),
+            Reachability::Refused { why } => (Some(true), Some(why.as_str())),
             Reachability::Down { error } => (Some(false), Some(error.as_str())),
         };
         Self {

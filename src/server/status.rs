@@ -62,6 +62,11 @@ pub struct GitLabStatus {
 /// Whether GitLab answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reachability {
+    /// It answers, and refuses the token for this reason.
+    Refused {
+        /// GitLab's reason.
+        why: String,
+    },
     /// It was not asked yet.
     Unknown,
     /// The latest call was answered.
@@ -207,6 +212,16 @@ pub struct ProjectStatus {
     pub unavailable: Vec<(&'static str, String)>,
 }
 
+impl ProjectStatus {
+    /// Whether GitLab has answered for it since the start, be it with a refusal.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        let pipelines = Collector::Pipelines.as_str();
+        let mut unavailable = self.unavailable.iter();
+        self.succeeded_at.is_some() || unavailable.any(|(collector, _)| *collector == pipelines)
+    }
+}
+
 /// Which projects are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProjectQuery {
@@ -244,6 +259,8 @@ pub struct ProjectCounts {
     pub failing: usize,
     /// How late by now the poll is that is most overdue.
     pub late: Duration,
+    /// That GitLab no longer shows and that are not removed yet.
+    pub removals_pending: usize,
 }
 
 impl ProjectCounts {
@@ -277,9 +294,7 @@ impl ProjectQuery {
         let mut matching: Vec<ProjectStatus> = projects
             .into_iter()
             .inspect(|project| {
-                let (succeeded, failing) =
-                    (project.succeeded_at.is_some(), project.error.is_some());
-                counts.add(succeeded, failing, project.lag);
+                counts.add(project.is_answered(), project.error.is_some(), project.lag);
             })
             .filter(|project| project.path.to_lowercase().contains(&needle))
             .collect();
@@ -383,6 +398,7 @@ mod tests {
             polled: 4,
             failing: 1,
             late: Duration::from_secs(40),
+            removals_pending: 0,
         };
         assert_eq!(page.counts, counts);
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::batches::Batches;
-use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
+use super::{Context, Fetched, Right, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::config::{Dora, DoraSource as Choice, EnvironmentTier};
@@ -17,7 +17,6 @@ use crate::facts::dora::{DoraRead, Figures};
 use crate::facts::{Facts, Reading, Unavailable};
 use crate::gitlab::GitLab;
 use crate::gitlab::capability::Edition;
-use crate::gitlab::model::Role;
 use crate::gitlab::model::{DeploymentTier, DoraByTier, ProjectDora};
 use crate::memory::dora::DoraProgress;
 use crate::memory::dora::computed::Period;
@@ -69,7 +68,7 @@ impl DoraSource {
         let instance = target.instance.as_ref();
         self.choice != Choice::Computed
             && instance.is_none_or(|known| known.edition == Edition::Enterprise)
-            && target.lacks(Tier::Ultimate, Role::REPORTER).is_none()
+            && target.lacks(Tier::Ultimate, Right::Environments).is_none()
     }
 
     fn tiers(&self) -> Vec<DeploymentTier> {
@@ -183,8 +182,8 @@ impl Source for DoraSource {
 
     fn unavailable(&self, target: &Target) -> Option<Unavailable> {
         match self.choice {
-            Choice::Gitlab => target.lacks(Tier::Ultimate, Role::REPORTER),
-            Choice::Auto | Choice::Computed => target.lacks(Tier::Free, Role::REPORTER),
+            Choice::Gitlab => target.lacks(Tier::Ultimate, Right::Environments),
+            Choice::Auto | Choice::Computed => target.lacks(Tier::Free, Right::Environments),
         }
     }
 

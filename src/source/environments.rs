@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
+use super::{Context, Fetched, Right, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::config::Environments;
@@ -19,7 +19,6 @@ use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::GitLab;
 use crate::gitlab::GitLabError;
 use crate::gitlab::model::Deployment;
-use crate::gitlab::model::Role;
 use crate::gitlab::rest::DeploymentFilter;
 use crate::memory::ProjectMemory;
 use crate::memory::environments::{EnvironmentsProgress, RememberedEnvironment};
@@ -274,7 +273,7 @@ impl Source for EnvironmentsSource {
     }
 
     fn unavailable(&self, target: &Target) -> Option<Unavailable> {
-        target.lacks(Tier::Free, Role::REPORTER)
+        target.lacks(Tier::Free, Right::Environments)
     }
 
     async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched {

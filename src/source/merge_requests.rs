@@ -11,13 +11,12 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use super::batches::{Batches, PerProject};
-use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
+use super::{Context, Fetched, Right, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::config::Settings;
 use crate::facts::merge_requests::{MergeRequests, MergeRequestsRead};
 use crate::facts::{Facts, Problem, Reading, Unavailable};
-use crate::gitlab::model::Role;
 use crate::gitlab::model::{
     CensusPage, ProjectMergeRequests, ReviewedMergeRequest, WhichMergeRequests,
 };
@@ -377,7 +376,7 @@ impl Source for MergeRequestsSource {
     }
 
     fn unavailable(&self, target: &Target) -> Option<Unavailable> {
-        target.lacks(Tier::Free, Role::REPORTER)
+        target.lacks(Tier::Free, Right::MergeRequests)
     }
 
     async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched {

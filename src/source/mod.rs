@@ -11,6 +11,7 @@ pub mod environments;
 pub mod merge_requests;
 pub mod refs;
 pub mod repository;
+mod rights;
 pub mod runners;
 pub mod schedules;
 pub mod security;
@@ -31,7 +32,7 @@ use crate::config::{ProjectSettings, Settings};
 pub use crate::facts::Reading;
 use crate::facts::{Facts, Unavailable};
 use crate::gitlab::capability::Instance;
-use crate::gitlab::model::{Known, Project, Role};
+use crate::gitlab::model::{Known, Permissions, Project};
 use crate::gitlab::{Cause, GitLab, GitLabError};
 use crate::memory::{ProjectMemory, Subject};
 use crate::types::{ProjectId, Text, Tier};
@@ -42,6 +43,7 @@ use environments::EnvironmentsSource;
 use merge_requests::MergeRequestsSource;
 use refs::RefsSource;
 use repository::RepositorySource;
+pub use rights::{Right, forbids};
 use runners::RunnersSource;
 use schedules::SchedulesSource;
 use security::SecuritySource;
@@ -209,6 +211,10 @@ pub struct Target {
     pub memory: Arc<ProjectMemory>,
     /// The tier that its licence gives, as far as known.
     pub tier: Known<Tier>,
+    /// What the token may read of it, as far as GitLab said.
+    pub permissions: Permissions,
+    /// When GitLab last said that its pipelines may be read.
+    pub permitted_at: UnixSeconds,
     /// Version and edition of GitLab; none where the token may not ask.
     pub instance: Option<Arc<Instance>>,
 }
@@ -237,20 +243,6 @@ impl Target {
             now,
         }
     }
-
-    /// Why the project has nothing for what needs this tier and this role, as far as both are known.
-    #[must_use]
-    pub fn lacks(&self, tier: Tier, role: Role) -> Option<Unavailable> {
-        if let Some(has) = self.project.role.value()
-            && has < role
-        {
-            return Some(Unavailable::Role { needs: role, has });
-        }
-        match self.tier.value() {
-            Some(has) if has < tier => Some(Unavailable::Tier { needs: tier, has }),
-            _ => None,
-        }
-    }
 }
 
 /// The projects that are tracked now, with their full paths: what runs elsewhere is seen only from
@@ -260,18 +252,15 @@ pub type Tracked = Arc<BTreeMap<ProjectId, Text>>;
 /// Why nothing could be read of a project.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// GitLab does not show the project to this token: it was deleted, or the role was removed.
-    #[error("the project was removed, or the token may not see it any more")]
+    /// GitLab does not show the project to this token: deleted, or the role is gone.
+    #[error("the project is gone, or the token may not see it any more")]
     NotFound,
-    /// The token's role is too low, and GitLab answers with emptiness instead of an error.
-    #[error(
-        "the token has the role {role} here; pipelines and jobs need Reporter or higher",
-        role = .0.name()
-    )]
-    RoleTooLow(Role),
     /// The project has nothing for the source: no error, its states go and the reason is shown.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+    /// GitLab answers 403, and not only for the project.
+    #[error("GitLab refuses everything to the token: {0}")]
+    Refused(String),
     /// The batch was answered, this project's part of it was not.
     #[error("GitLab left the project out of its answer: {0}")]
     Partial(String),
@@ -298,7 +287,7 @@ impl SourceError {
     #[must_use]
     pub fn rest_may_answer(&self) -> bool {
         match self {
-            Self::NotFound | Self::RoleTooLow(_) | Self::Unavailable(_) => false,
+            Self::NotFound | Self::Unavailable(_) | Self::Refused(_) => false,
             Self::Partial(_) => true,
             Self::GitLab(error) => {
                 let too_heavy = matches!(
@@ -310,12 +299,18 @@ impl SourceError {
         }
     }
 
+    /// Whether GitLab refuses the token as such, which is reported once for all.
+    #[must_use]
+    pub fn is_token_refused(&self) -> bool {
+        matches!(self, Self::GitLab(error) if error.is_token_refused())
+    }
+
     /// Value of the label `error_type`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
             Self::NotFound => "not_found",
-            Self::RoleTooLow(_) | Self::Unavailable(_) => "forbidden",
+            Self::Unavailable(_) | Self::Refused(_) => "forbidden",
             Self::Partial(_) => "graphql",
             Self::GitLab(error) => error.kind(),
         }

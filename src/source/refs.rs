@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Context, Fetched, Needs, Source, SourceError, Target, Wants, fetched, side_by_side};
+use super::{
+    Context, Fetched, Needs, Right, Source, SourceError, Target, Wants, fetched, side_by_side,
+};
 use crate::catalogue::{Activity, Collector};
 use crate::clock::UnixSeconds;
 use crate::config::{ProjectSettings, RefRule};
 use crate::facts::feed::PipelineFacts;
 use crate::facts::refs::RefsRead;
-use crate::facts::{Facts, Problem, Reading};
+use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::GitLabError;
 use crate::gitlab::model::{GitRef, Page};
 use crate::gitlab::rest::PipelineFilter;
@@ -264,6 +266,10 @@ impl Source for RefsSource {
 
     fn needs(&self) -> Needs {
         Needs::Pipelines
+    }
+
+    fn unavailable(&self, target: &Target) -> Option<Unavailable> {
+        target.forbids(Right::Pipelines)
     }
 
     fn wants(&self, project: &model::Project, memory: &ProjectMemory, now: UnixSeconds) -> Wants {

@@ -16,10 +16,9 @@ use crate::clock::UnixSeconds;
 use crate::facts::RunnersRead;
 use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::graphql::ProjectRunners;
-use crate::gitlab::model::{Page, Role, Runner, RunnerType};
+use crate::gitlab::model::{Page, Runner, RunnerType};
 use crate::gitlab::{GitLab, GitLabError};
 use crate::types::ProjectId;
-use crate::types::Tier;
 
 /// Calls that run concurrently.
 const CALLS_AT_ONCE: usize = 4;
@@ -219,11 +218,6 @@ impl Source for RunnersSource {
 
     fn batch(&self) -> usize {
         usize::MAX
-    }
-
-    fn unavailable(&self, target: &Target) -> Option<Unavailable> {
-        // An administrator has every role.
-        target.lacks(Tier::Free, Role::MAINTAINER)
     }
 
     async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched {

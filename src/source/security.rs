@@ -4,14 +4,14 @@
 use async_trait::async_trait;
 
 use super::batches::Batches;
-use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
+use super::{Context, Fetched, Right, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::facts::{Facts, Reading, Unavailable};
 use crate::gitlab::GitLab;
 use crate::gitlab::capability::Edition;
+use crate::gitlab::model::Known;
 use crate::gitlab::model::Vulnerabilities;
-use crate::gitlab::model::{Known, Role};
 use crate::types::ProjectId;
 use crate::types::Tier;
 
@@ -92,7 +92,7 @@ impl Source for SecuritySource {
     }
 
     fn unavailable(&self, target: &Target) -> Option<Unavailable> {
-        target.lacks(Tier::Ultimate, Role::DEVELOPER)
+        target.lacks(Tier::Ultimate, Right::Vulnerabilities)
     }
 
     async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::batches::{Batches, PerProject};
-use super::{Context, Fetched, Source, SourceError, Target, fetched};
+use super::{Context, Fetched, Right, Source, SourceError, Target, fetched};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::facts::ValueStreamRead;
@@ -14,7 +14,6 @@ use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::GitLab;
 use crate::gitlab::capability::Edition;
 use crate::gitlab::graphql::FlowTimes;
-use crate::gitlab::model::Role;
 use crate::gitlab::model::ValueStreams;
 use crate::types::ProjectId;
 use crate::types::Tier;
@@ -48,7 +47,7 @@ impl ValueStreamSource {
         let may_have = |target: &&Target| {
             let instance = target.instance.as_ref();
             let enterprise = instance.is_some_and(|known| known.edition == Edition::Enterprise);
-            enterprise && target.lacks(Tier::Premium, Role::REPORTER).is_none()
+            enterprise && target.lacks(Tier::Premium, Right::Analytics).is_none()
         };
         let ids: Vec<ProjectId> = targets.iter().filter(may_have).map(Target::id).collect();
         let ask = async |ids: Vec<ProjectId>| self.gitlab.flow_times(&ids, PERIOD, now).await;
@@ -97,7 +96,7 @@ impl Source for ValueStreamSource {
         if !self.gitlab.uses_graphql() {
             return Some(Unavailable::Settings(NO_GRAPHQL));
         }
-        target.lacks(Tier::Free, Role::REPORTER)
+        target.lacks(Tier::Free, Right::Analytics)
     }
 
     async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched {

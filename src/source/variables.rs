@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Context, Fetched, Source, SourceError, Target, fetched, side_by_side};
+use super::{Context, Fetched, Right, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::config::{Pattern, Variables};
 use crate::facts::VariablesRead;
 use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::GitLab;
-use crate::gitlab::model::Role;
 use crate::memory::variables::wanted;
 use crate::types::ProjectId;
 use crate::types::Tier;
@@ -141,7 +140,7 @@ impl Source for VariablesSource {
             .interval(Collector::Pipelines)
             .is_none()
             .then_some(Unavailable::Settings(why));
-        settings.or_else(|| target.lacks(Tier::Free, Role::MAINTAINER))
+        settings.or_else(|| target.lacks(Tier::Free, Right::Variables))
     }
 
     async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched {

@@ -37,6 +37,7 @@ fn row(project: &str, total: f64) -> RowRecord {
         changed: UnixSeconds(2),
         value: RecordedValue::Counter(total),
         retiring: false,
+        withdrawn: false,
     }
 }
 

@@ -8,8 +8,8 @@ use crate::clock::UnixSeconds;
 use crate::gitlab::model::DeploymentTier;
 use crate::gitlab::model::Environment;
 use crate::gitlab::model::{
-    Known, Pipeline, PipelineMergeRequest, RefKind, Role, Status, TestCounts, TestReport,
-    TestSuite, Upstream,
+    Known, Pipeline, PipelineMergeRequest, RefKind, Status, TestCounts, TestReport, TestSuite,
+    Upstream,
 };
 use crate::gitlab::model::{Language, RefCounts, Releases};
 use crate::memory::contributors::{Begun, ContributorsMemory};
@@ -31,6 +31,7 @@ use crate::memory::refs::{Listing, RefName, RefsSeen};
 use crate::memory::removed_refs::{RemovedRefs, SourceBranches};
 use crate::memory::repository::{RepositoryMemory, RepositoryParts};
 use crate::memory::variables::VariablesMemory;
+use crate::memory::withdrawn::Withdrawn;
 use crate::memory::{ProjectMemory, child_pipelines, jobs, pipelines, test_reports};
 use crate::series::{RecordedValue, RowRecord};
 use crate::types::{JobId, PipelineId, ProjectId};
@@ -368,7 +369,10 @@ fn memory() -> ProjectMemory {
     };
     ProjectMemory {
         path: "group/project".into(),
-        role: Some(Role(40)),
+        withdrawn: Withdrawn {
+            removed_at: None,
+            collectors: [("merge_requests".into(), at(-500))].into(),
+        },
         feed: Some(feed()),
         refs: RefsProgress {
             activity: Some(at(-4)),
@@ -479,6 +483,7 @@ fn rows() -> Vec<RowRecord> {
         changed: at(-30),
         value: RecordedValue::Counter(42.0),
         retiring: false,
+        withdrawn: false,
     };
     let histogram = RowRecord {
         project: ProjectId(2),
@@ -490,9 +495,19 @@ fn rows() -> Vec<RowRecord> {
             sum: 99.5,
         },
         retiring: true,
+        withdrawn: false,
         ..counter.clone()
     };
-    vec![counter, histogram]
+    let withdrawn = RowRecord {
+        labels: counter
+            .labels
+            .iter()
+            .map(|(name, _)| (name.clone(), "withdrawn".into()))
+            .collect(),
+        withdrawn: true,
+        ..counter.clone()
+    };
+    vec![counter, withdrawn, histogram]
 }
 
 /// A state with something in every part, in every variant, and a project with little.

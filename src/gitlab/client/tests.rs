@@ -213,7 +213,7 @@ async fn other_4xx_are_final() {
         (422, "refused"),
     ] {
         let (result, requests) = ask(vec![
-            Reply::status(status, r#"{"error":"no"}"#),
+            Reply::status(status, format!(r#"{{"message":"{status} no"}}"#)),
             Reply::json(METADATA),
         ])
         .await;
@@ -402,7 +402,8 @@ async fn spans_say_what_was_asked_and_nothing_shows_the_token() {
     let fake = Fake::start(|_, number| match number {
         // A server that echoes the token in every place it has.
         0 => Reply::status(500, TOKEN),
-        1 => Reply::status(403, format!(r#"{{"error":"{TOKEN}"}}"#)).with("x-request-id", TOKEN),
+        1 => Reply::status(403, format!(r#"{{"message":"403 {TOKEN}"}}"#))
+            .with("x-request-id", TOKEN),
         2 => Reply::json(format!(r#"{{"id":"{TOKEN}"}}"#)),
         3 => Reply::json(format!(r#"{{"errors":[{{"message":"{TOKEN}"}}]}}"#)),
         4 => Reply::json(format!(

@@ -7,7 +7,9 @@ use super::{Batch, Which, queries};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::json::Step;
-use crate::gitlab::model::{Known, Page, Pipeline, Project, Role, Upstream, merge_request_iid};
+use crate::gitlab::model::{
+    Features, Known, Page, Pipeline, Project, Role, Upstream, merge_request_iid,
+};
 use crate::types::{PipelineId, ProjectId};
 use queries::project_changes::{
     self, PipelinePage, PipelinePageNodesUpstream, ProjectChangesProjectsNodes,
@@ -125,7 +127,9 @@ fn convert(
             default_branch: Known::Unread,
             archived: node.archived.unwrap_or(false),
             last_activity_at: maybe_time("lastActivityAt", node.last_activity_at.as_deref())?,
+            is_scheduled_for_deletion: false,
             role: role.map_or(Known::Unread, Known::Value),
+            features: Features::default(),
         },
         pipelines: pipelines(node.moved, None, &[key("moved")], &mut holes),
         // All that were asked for have this source.

@@ -48,6 +48,15 @@ scored!(merge_request_census);
 #[derive(GraphQLQuery)]
 #[graphql(
     schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/project_permissions.graphql",
+    skip_serializing_none
+)]
+pub(super) struct ProjectPermissions;
+scored!(project_permissions);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
     query_path = "src/gitlab/graphql/queries/licensed_features.graphql",
     skip_serializing_none
 )]

@@ -35,7 +35,7 @@ pub use pipeline::{
     Bridge, BridgeTarget, Downstream, DownstreamTarget, Pipeline, PipelineHead,
     PipelineMergeRequest, RefKind, UNKNOWN_SOURCE, Upstream, Variable, merge_request_iid,
 };
-pub use project::{Project, Role};
+pub use project::{Features, Owner, Permissions, Project, Role};
 pub use repository::{
     Commit, Contributor, GitRef, Language, RefCounts, Releases, RepositoryInfo, Statistics,
 };

@@ -17,10 +17,64 @@ pub struct Project {
     pub default_branch: Known<Text>,
     /// Whether it is archived.
     pub archived: bool,
+    /// Whether GitLab will delete it: it is renamed then, and stays readable for days.
+    pub is_scheduled_for_deletion: bool,
     /// Last event (push, merge request, issue, …), moved at most once an hour; CI moves it not.
     pub last_activity_at: Option<UnixSeconds>,
     /// Role of the token in this project, when it was asked for.
     pub role: Known<Role>,
+    /// Its features, as far as they were read.
+    pub features: Features,
+}
+
+/// What the token may read of a project, by GitLab's own word. A role does not say it: an administrator
+/// who is no member has none, and everybody reads what is public.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Permissions {
+    /// The role of the token's user; none for who is no member.
+    pub role: Known<Role>,
+    /// Its settings, runners and variables.
+    pub admin: Known<bool>,
+    /// Its code, branches, tags, commits.
+    pub code: Known<bool>,
+    /// Its value stream analytics.
+    pub analytics: Known<bool>,
+    /// Its environments and deployments.
+    pub environments: Known<bool>,
+    /// Its merge requests.
+    pub merge_requests: Known<bool>,
+}
+
+impl Permissions {
+    /// The role with which the token reads: an administrator's needs no membership.
+    #[must_use]
+    pub fn reads_as(&self) -> Known<Role> {
+        match (self.admin, self.role) {
+            (Known::Value(true), Known::Value(role)) => Known::Value(role.max(Role::MAINTAINER)),
+            (Known::Value(true), _) => Known::Value(Role::MAINTAINER),
+            (_, role) => role,
+        }
+    }
+}
+
+/// Which features a project has, and who sees them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// Whether everybody who sees the project sees its pipelines and jobs (`public_jobs`).
+    pub public_jobs: Known<bool>,
+    /// Whether it has CI/CD.
+    pub jobs: Known<bool>,
+    /// Whether it has merge requests.
+    pub merge_requests: Known<bool>,
+}
+
+/// A group or user that projects belong to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Unique id among groups, or among users.
+    pub id: u64,
+    /// Full path of the group, or name of the user: what paths of its projects begin with.
+    pub path: Text,
 }
 
 /// A member's role, as GitLab's numeric access level.

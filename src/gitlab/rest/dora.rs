@@ -34,13 +34,12 @@ impl From<RestFigure> for Figure {
     }
 }
 
-/// Whether it is the endpoint's way to say that licence or role do not give it: a 401, though the
-/// token is good. A bad token's 401 says so in words of its own.
+/// Whether it is the endpoint's way to say that licence or role do not give it: a 401 in words of its
+/// own, though the token is good.
 fn is_hidden(error: &GitLabError) -> bool {
     match &error.cause {
-        Cause::Auth(detail) => {
-            let detail = detail.to_lowercase();
-            !detail.is_empty() && !detail.starts_with("401") && !detail.contains("token")
+        Cause::Forbidden(detail) => {
+            !detail.starts_with("403") && !detail.starts_with("insufficient")
         }
         // Community Edition has no such endpoint.
         Cause::NotFound(..) => true,

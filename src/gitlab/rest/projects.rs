@@ -8,7 +8,7 @@ use super::Get;
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{Known, Page, Project, Role};
+use crate::gitlab::model::{Features, Known, Owner, Page, Project, Role};
 use crate::types::ProjectId;
 
 /// How a project is named in a call.
@@ -59,8 +59,16 @@ pub(super) struct RestProject {
     default_branch: Option<String>,
     #[serde(default)]
     archived: Option<bool>,
+    marked_for_deletion_on: Option<String>,
+    /// Its name before GitLab 16.
+    marked_for_deletion_at: Option<String>,
     last_activity_at: Option<String>,
     permissions: Option<Permissions>,
+    /// Its name before GitLab 19: `public_builds`.
+    #[serde(alias = "public_builds")]
+    public_jobs: Option<bool>,
+    builds_access_level: Option<String>,
+    merge_requests_access_level: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -72,6 +80,11 @@ struct Permissions {
 #[derive(Deserialize)]
 struct Access {
     access_level: u32,
+}
+
+/// Whether a feature is on for anybody.
+fn is_on(access_level: Option<&str>) -> Known<bool> {
+    access_level.map_or(Known::Unread, |level| Known::Value(level != "disabled"))
 }
 
 impl TryFrom<RestProject> for Project {
@@ -92,10 +105,53 @@ impl TryFrom<RestProject> for Project {
                 None => Known::Nothing,
             },
             archived: raw.archived.unwrap_or(false),
+            is_scheduled_for_deletion: raw
+                .marked_for_deletion_on
+                .or(raw.marked_for_deletion_at)
+                .is_some(),
             last_activity_at: raw
                 .last_activity_at
                 .and_then(|time| UnixSeconds::parse(&time).ok()),
             role: role.map_or(Known::Unread, |level| Known::Value(Role(level))),
+            features: Features {
+                public_jobs: raw.public_jobs.map_or(Known::Unread, Known::Value),
+                jobs: is_on(raw.builds_access_level.as_deref()),
+                merge_requests: is_on(raw.merge_requests_access_level.as_deref()),
+            },
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct RestGroup {
+    id: u64,
+    full_path: String,
+}
+
+impl TryFrom<RestGroup> for Owner {
+    type Error = String;
+
+    fn try_from(raw: RestGroup) -> Result<Self, String> {
+        Ok(Self {
+            id: raw.id,
+            path: raw.full_path.into(),
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct RestUser {
+    id: u64,
+    username: String,
+}
+
+impl TryFrom<RestUser> for Owner {
+    type Error = String;
+
+    fn try_from(raw: RestUser) -> Result<Self, String> {
+        Ok(Self {
+            id: raw.id,
+            path: raw.username.into(),
         })
     }
 }
@@ -123,6 +179,26 @@ impl GitLab {
         let project = project.into().to_string();
         let get = Get::new("/projects/:id", &["projects", &project]);
         self.get_one::<RestProject, _>(&get).await
+    }
+
+    /// A group by its id or full path (`GET /groups/:id`). GitLab does not redirect a path that it had
+    /// before.
+    ///
+    /// # Errors
+    /// [`GitLabError::is_not_found`] when it does not exist or the token may not see it.
+    pub async fn group(&self, group: &str) -> Result<Owner, GitLabError> {
+        let get = Get::new("/groups/:id", &["groups", group]).with("with_projects", false);
+        self.get_one::<RestGroup, _>(&get).await
+    }
+
+    /// A user by name (`GET /users`); none where there is no such user.
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn user(&self, name: &str) -> Result<Option<Owner>, GitLabError> {
+        let get = Get::new("/users", &["users"]).with("username", name);
+        let page = self.get_first::<RestUser, Owner>(&get).await?;
+        Ok(page.items.into_iter().next())
     }
 
     /// All projects of a group, with or without its subgroups', without those shared with it

@@ -216,6 +216,7 @@ fn any_record() -> impl Strategy<Value = RowRecord> {
             start: UnixSeconds(times.0),
             changed: UnixSeconds(times.1),
             retiring: times.2,
+            withdrawn: false,
             value,
             ..good
         };

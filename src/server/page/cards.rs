@@ -88,6 +88,10 @@ fn gitlab(status: &Status) -> Card {
     let (reachable, error) = match &gitlab.reachability {
         Reachability::Unknown => (Badge::new(Tone::Calm, "not asked yet"), None),
         Reachability::Up => (Badge::new(Tone::Good, "reachable"), None),
+        Reachability::Refused { why } => (
+            Badge::new(Tone::Bad, "refuses the token"),
+            Some(why.as_str()),
+        ),
         Reachability::Down { error } => (
             Badge::new(Tone::Bad, "does not answer"),
             Some(error.as_str()),
@@ -216,15 +220,20 @@ fn projects(status: &Status) -> Card {
         0 => Badge::new(Tone::Good, "none"),
         failing => Badge::new(Tone::Bad, count(failing as u64)),
     };
+    let mut lines = vec![
+        Line::plain("Polled", count(counts.polled as u64)),
+        Line::new("Failing", failing),
+    ];
+    if counts.removals_pending > 0 {
+        let pending = Badge::new(Tone::Warn, count(counts.removals_pending as u64));
+        lines.push(Line::new("Removal pending", pending));
+    }
     Card {
         title: "Projects",
         headline: count(counts.tracked as u64),
         detail: "tracked".to_owned(),
         progress: (counts.polled < counts.tracked).then_some((counts.polled, counts.tracked)),
-        lines: vec![
-            Line::plain("Polled", count(counts.polled as u64)),
-            Line::new("Failing", failing),
-        ],
+        lines,
     }
 }
 

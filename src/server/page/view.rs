@@ -188,6 +188,9 @@ fn overall(status: &Status, series: &SeriesCounts, now: UnixSeconds) -> Badge {
     if let Reachability::Down { .. } = status.gitlab.reachability {
         return Badge::new(Tone::Bad, "GitLab does not answer");
     }
+    if let Reachability::Refused { .. } = status.gitlab.reachability {
+        return Badge::new(Tone::Bad, "GitLab refuses the token");
+    }
     if !status.store.up {
         return Badge::new(Tone::Bad, "State cannot be written");
     }

@@ -165,6 +165,7 @@ pub(super) fn readiness(count: usize) -> Readiness {
             polled: count,
             failing: 0,
             late: Duration::ZERO,
+            removals_pending: 0,
         },
     }
 }

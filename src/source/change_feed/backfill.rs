@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::super::{Context, Fetched, Grouping, Needs, Source, Target, Wants, fetched};
+use super::super::{Context, Fetched, Grouping, Needs, Right, Source, Target, Wants, fetched};
 use super::ChangeFeed;
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::facts::{Facts, Reading};
+use crate::facts::{Facts, Reading, Unavailable};
 use crate::gitlab::GitLab;
 use crate::gitlab::model::Project;
 use crate::memory::ProjectMemory;
@@ -55,6 +55,10 @@ impl Source for Backfill {
 
     fn needs(&self) -> Needs {
         Needs::FirstRead
+    }
+
+    fn unavailable(&self, target: &Target) -> Option<Unavailable> {
+        target.forbids(Right::Pipelines)
     }
 
     fn wants(&self, _: &Project, memory: &ProjectMemory, _: UnixSeconds) -> Wants {

@@ -24,7 +24,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::{
-    Context, Fetched, Grouping, Needs, Source, SourceError, Target, Tracked, fetched, side_by_side,
+    Context, Fetched, Grouping, Needs, Right, Source, SourceError, Target, Tracked, fetched,
+    forbids, side_by_side,
 };
 use crate::catalogue::Collector;
 use crate::clock::{Clock, UnixSeconds};
@@ -33,7 +34,7 @@ use crate::facts::feed::{BackfillRead, FeedRead};
 use crate::facts::{Facts, Problem};
 use crate::gitlab::GitLab;
 use crate::gitlab::GitLabError;
-use crate::gitlab::model::{Downstream, DownstreamTarget, Job, Known, Pipeline, Project, Role};
+use crate::gitlab::model::{Downstream, DownstreamTarget, Job, Known, Pipeline, Project};
 use crate::memory::ProjectMemory;
 use crate::memory::feed::{Depth, FeedProgress};
 use crate::types::{PipelineId, ProjectId, Text};
@@ -207,9 +208,10 @@ impl ChangeFeed {
                 continue;
             };
             match changes.and_then(|changes| self.begin(target, changes, now, polled_at)) {
-                Ok(reading) => {
+                Ok(Begun::Reading(reading)) => {
                     polls.insert(id, reading);
                 }
+                Ok(Begun::Unavailable(read)) => failed.push((id, Ok(*read))),
                 Err(error) => failed.push((id, Err(error))),
             }
         }
@@ -245,7 +247,6 @@ impl ChangeFeed {
             let reading = Reading {
                 project: target.project.clone(),
                 poll,
-                blind: false,
                 problems: Vec::new(),
             };
             polls.insert(target.id(), reading);
@@ -330,7 +331,7 @@ impl ChangeFeed {
         changes: Changes,
         now: UnixSeconds,
         polled_at: UnixSeconds,
-    ) -> Result<Reading<'a>, SourceError> {
+    ) -> Result<Begun<'a>, SourceError> {
         let Changes {
             mut project,
             pipelines,
@@ -340,20 +341,19 @@ impl ChangeFeed {
         // Where GraphQL does not show the role, the one that was known holds.
         project.role = project.role.or(target.project.role);
         let remembered = target.memory.feed.as_ref();
-        let role = project.role.value();
-        let too_low = role.is_some_and(|role| role < Role::REPORTER);
-        if let (true, Some(role), Some(before)) = (too_low, role, target.project.role.value())
-            && before >= Role::REPORTER
-        {
-            return Err(SourceError::RoleTooLow(role));
+        if project.is_scheduled_for_deletion {
+            return Err(SourceError::NotFound);
         }
         let collector = Collector::Pipelines;
         let problems = skipped
             .into_iter()
             .map(|sentence| Problem::skipped(&project.full_path, collector, sentence))
             .collect();
-        // Emptiness below Reporter is no first poll: what a higher role shows later is history.
-        let blind = too_low && remembered.is_none() && pipelines.is_empty();
+        if let Some(why) = forbids(&project.features, &target.permissions, Right::Pipelines) {
+            let progress = remembered.map(|feed| feed.seen_until(target.permitted_at));
+            let read = FeedRead::unavailable(project, progress, why);
+            return Ok(Begun::Unavailable(Box::new(read)));
+        }
         let mut poll = Poll::begin(
             &target.settings,
             self.options(&target.settings),
@@ -361,12 +361,11 @@ impl ChangeFeed {
             now,
         );
         poll.changes(pipelines, polled_at);
-        Ok(Reading {
+        Ok(Begun::Reading(Reading {
             project,
             poll,
-            blind,
             problems,
-        })
+        }))
     }
 
     /// Reads the details of every pipeline that needs them.
@@ -500,7 +499,6 @@ impl ChangeFeed {
         let Reading {
             project,
             poll,
-            blind,
             problems,
         } = reading;
         let quiet = poll.is_quiet();
@@ -508,8 +506,9 @@ impl ChangeFeed {
         FeedRead {
             project,
             feed,
-            progress: (!blind).then_some(progress),
+            progress: Some(progress),
             quiet,
+            unavailable: None,
             problems,
         }
     }
@@ -559,11 +558,17 @@ const fn wanted_are_many(failed: usize) -> bool {
     failed > 2
 }
 
+/// How the reading of a project began.
+enum Begun<'a> {
+    Reading(Reading<'a>),
+    /// Its pipelines cannot be read.
+    Unavailable(Box<FeedRead>),
+}
+
 /// A project while it is read.
 struct Reading<'a> {
     project: Project,
     poll: Poll<'a>,
-    blind: bool,
     problems: Vec<Problem>,
 }
 

@@ -11,8 +11,8 @@ use super::{
 use crate::clock::UnixSeconds;
 use crate::facts::feed::PARENT_PIPELINE;
 use crate::gitlab::model::{
-    Bridge, Job, Known, Pipeline, PipelineHead, PipelineMergeRequest, Project, RefKind, Role,
-    Status, UNKNOWN_SOURCE, merge_request_iid,
+    Bridge, Job, Known, Pipeline, PipelineHead, PipelineMergeRequest, Project, RefKind, Status,
+    UNKNOWN_SOURCE, merge_request_iid,
 };
 use crate::gitlab::rest::PipelineFilter;
 use crate::gitlab::{GitLab, GitLabError};
@@ -63,17 +63,12 @@ impl Rest {
         }
     }
 
-    /// What a refusal means: the role is too low if the project itself says so; else the token, the
-    /// address or CI/CD as such is refused, which is no reason to stop tracking the project.
+    /// What a refusal means: it is the project's pipelines that the token may not read, if the project
+    /// itself is there.
     async fn refused(&self, target: &Target, error: GitLabError) -> SourceError {
-        let role = match self.gitlab.project(target.id()).await {
-            Ok(project) => project.role.value(),
-            Err(missing) if missing.is_not_found() => return SourceError::NotFound,
-            Err(_) => None,
-        };
-        match role.filter(|role| *role < Role::REPORTER) {
-            Some(role) => SourceError::RoleTooLow(role),
-            None => SourceError::GitLab(Arc::new(error)),
+        match self.gitlab.project(target.id()).await {
+            Err(gone) if gone.is_not_found() => SourceError::NotFound,
+            _ => error.into(),
         }
     }
 

@@ -166,6 +166,7 @@ fn what_the_backfill_did_while_the_change_feed_read_is_kept() {
         project: target(1, true).project,
         feed,
         progress: Some(next),
+        unavailable: None,
         quiet: true,
         problems: Vec::new(),
     };
@@ -205,12 +206,16 @@ pub(super) fn target(id: u64, is_new: bool) -> Target {
             full_path: format!("group/p{id}").into(),
             default_branch: Known::Unread,
             archived: false,
+            is_scheduled_for_deletion: false,
             last_activity_at: None,
             role: Known::Unread,
+            features: crate::gitlab::model::Features::default(),
         },
         settings: Arc::new(ProjectSettings::default()),
         memory: Arc::new(memory),
         tier: Known::Unread,
+        permissions: crate::gitlab::model::Permissions::default(),
+        permitted_at: UnixSeconds::default(),
         instance: None,
     }
 }

@@ -51,6 +51,7 @@ fn commit(total: f64) -> Commit {
             changed: NOW,
             value: RecordedValue::Counter(total),
             retiring: false,
+            withdrawn: false,
         }],
         committed_at: NOW,
         ..Commit::default()

@@ -13,6 +13,7 @@ mod repository;
 mod row;
 #[cfg(test)]
 mod shape;
+mod withdrawn;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -39,6 +40,7 @@ use pipelines::{StoredDepth, StoredKnownMergeRequest, StoredKnownUpstream};
 use refs::StoredRefKind;
 use refs::{StoredParent, StoredRefsSeen, StoredRefsState, StoredStarted};
 use repository::{StoredRepository, StoredRepositoryParts};
+use withdrawn::StoredWithdrawn;
 
 pub(super) use meta::{Digest, Meta};
 pub(super) use row::Row;
@@ -117,7 +119,7 @@ macro_rules! parts {
 
 parts! {
     path: Text,
-    role: Option<u32>,
+    withdrawn: StoredWithdrawn,
     feed: Option<StoredFeed> [
         StoredRefKind, StoredDepth, StoredKnownMergeRequest, StoredKnownUpstream
     ],

@@ -20,6 +20,7 @@ pub(in crate::store) struct Row {
     pub(in crate::store) changed: i64,
     pub(in crate::store) value: Value,
     pub(in crate::store) retiring: bool,
+    pub(in crate::store) withdrawn: bool,
 }
 
 /// Its total.
@@ -43,6 +44,7 @@ impl From<&RowRecord> for Row {
             changed,
             value,
             retiring,
+            withdrawn,
         } = record.clone();
         Self {
             name,
@@ -62,6 +64,7 @@ impl From<&RowRecord> for Row {
                 },
             },
             retiring,
+            withdrawn,
         }
     }
 }
@@ -88,6 +91,7 @@ impl Row {
                 },
             },
             retiring: self.retiring,
+            withdrawn: self.withdrawn,
         }
     }
 }

@@ -7,6 +7,7 @@ mod instruments;
 mod system;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::metrics::v1::Metric;
@@ -15,8 +16,8 @@ use opentelemetry_sdk::error::OTelSdkError;
 use super::otlp::{CountExports, Outcome, Signal};
 use crate::catalogue::labels::{
     ApiEndpointLabels, ApiRequestLabels, ApiStatusLabels, BuildLabels, CollectorErrorLabels,
-    CollectorLabels, GitLabLabels, MetricLabels, NoLabels, OtlpExportLabels, PriorityLabels,
-    QueryLabels,
+    CollectorLabels, CollectorReasonLabels, GitLabLabels, MetricLabels, NoLabels, OtlpExportLabels,
+    PriorityLabels, QueryLabels,
 };
 use crate::catalogue::{self, exporter};
 use crate::clock::{Clock, UnixSeconds};
@@ -28,6 +29,9 @@ use system::Usage;
 
 pub use exemplars::{Exemplar, Exemplars};
 
+/// How long after the end of its window a rate limit is still believed.
+const WINDOW_ENDED: Duration = Duration::from_secs(60);
+
 /// The exporter's own metrics, recorded from any thread.
 ///
 /// Every label has few values: endpoints are templates, queries and kinds of error are names in
@@ -35,6 +39,7 @@ pub use exemplars::{Exemplar, Exemplars};
 pub struct OwnMetrics {
     meters: Meters,
     table: Arc<Table>,
+    clock: Clock,
     api: Api,
     runs: Runs,
     gitlab_info: Gauge<GitLabLabels>,
@@ -56,10 +61,14 @@ struct Api {
     complexity: Histogram<QueryLabels>,
     remaining: Gauge<NoLabels>,
     reset: Gauge<NoLabels>,
+    /// When the window of the last answer ends, in Unix seconds.
+    window_end: AtomicI64,
 }
 
 struct Runs {
     projects: Gauge<NoLabels>,
+    removals: Gauge<NoLabels>,
+    unavailable: Gauge<CollectorReasonLabels>,
     progress: Gauge<NoLabels>,
     enabled: Gauge<CollectorLabels>,
     duration: Traced<CollectorLabels>,
@@ -106,6 +115,7 @@ impl OwnMetrics {
             series_overflow: meters.total(&exporter::SERIES_OVERFLOW),
             otlp_exports: meters.counter(&exporter::OTLP_EXPORTS),
             process: Process::new(&meters),
+            clock: clock.clone(),
             table,
             meters,
         };
@@ -185,6 +195,17 @@ impl OwnMetrics {
         #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 requests")]
         self.api.remaining.set(NoLabels {}, remaining as f64);
         self.api.reset.set(NoLabels {}, reset.as_f64());
+        self.api.window_end.store(reset.0, Ordering::Relaxed);
+    }
+
+    /// Whether GitLab has not said what is left of the rate limit since its last window ended: it is
+    /// not known then.
+    fn forget_rate_limit(&self) {
+        let end = UnixSeconds(self.api.window_end.load(Ordering::Relaxed));
+        if self.clock.now() > end.plus(WINDOW_ENDED) {
+            self.api.remaining.replace([]);
+            self.api.reset.replace([]);
+        }
     }
 
     /// The complexity that GitLab found for a query, which is named as in its document.
@@ -273,6 +294,26 @@ impl OwnMetrics {
         self.runs.progress.set(NoLabels {}, progress);
     }
 
+    /// Projects whose removal waits.
+    pub fn removals_pending(&self, projects: usize) {
+        self.runs.removals.set(NoLabels {}, number(projects));
+    }
+
+    /// Projects of which collectors have nothing, by collector and reason.
+    pub fn projects_unavailable(
+        &self,
+        projects: impl IntoIterator<Item = ((&'static str, &'static str), usize)>,
+    ) {
+        let labels = |(collector, reason): (&'static str, &'static str)| CollectorReasonLabels {
+            collector_type: collector.into(),
+            reason: reason.into(),
+        };
+        let projects = projects.into_iter();
+        self.runs
+            .unavailable
+            .replace(projects.map(|(of, count)| (labels(of), number(count))));
+    }
+
     /// Whether the store took a commit.
     pub fn store(&self, up: bool) {
         self.store_up.set(NoLabels {}, f64::from(u8::from(up)));
@@ -307,6 +348,7 @@ impl OwnMetrics {
 
     /// Reads what others keep: the table and the operating system.
     fn refresh(&self) {
+        self.forget_rate_limit();
         let metric = |family: catalogue::FamilyId| {
             let metric = family.desc().name.into();
             MetricLabels { metric }
@@ -339,6 +381,7 @@ impl Api {
             complexity: meters.histogram(&exporter::API_GRAPHQL_COMPLEXITY),
             remaining: meters.gauge(&exporter::API_RATE_LIMIT_REMAINING),
             reset: meters.gauge(&exporter::API_RATE_LIMIT_RESET),
+            window_end: AtomicI64::new(0),
         }
     }
 }
@@ -348,6 +391,8 @@ impl Runs {
         let duration = meters.histogram(&exporter::SCRAPE_DURATION);
         Self {
             projects: meters.gauge(&exporter::PROJECTS_TRACKED),
+            removals: meters.gauge(&exporter::PROJECTS_REMOVAL_PENDING),
+            unavailable: meters.gauge(&exporter::PROJECTS_UNAVAILABLE),
             progress: meters.gauge(&exporter::INITIAL_SYNC_PROGRESS),
             enabled: meters.gauge(&exporter::COLLECTOR_ENABLED),
             duration: Traced::new(duration, clock.clone()),

@@ -201,6 +201,8 @@ fn every_built_metric_of_the_exporter_has_an_instrument() {
     own.tasks(0, 0);
     own.tasks_lag([("current", Duration::ZERO)]);
     own.projects(1, 1);
+    own.removals_pending(0);
+    own.projects_unavailable([(("jobs", "permission"), 1)]);
     own.store(true);
     let gathered = own.gather();
     let names: Vec<&str> = gathered.iter().map(|family| family.name()).collect();

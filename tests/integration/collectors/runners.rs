@@ -22,10 +22,8 @@ fn runners(world: &mut World, app: ProjectId) {
     world.add_project("group/lib").expect("a project");
     let group = world.group_by_path("group").expect("a group").id;
     let manager = |system: &str| Manager {
-        system_id: system.into(),
-        version: Some("18.4.0".into()),
-        platform: Some("linux".into()),
         architecture: Some("arm64".into()),
+        ..Manager::new(system)
     };
     world
         .change_runner(2, |runner| {

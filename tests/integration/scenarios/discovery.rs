@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use amazing_gitlab_exporter::config::{Owner, OwnerKind, ProjectEntry, Settings, Wildcard};
 use gitlab_simulator::auth::AccessLevel;
 use gitlab_simulator::faults::{Fault, Rule};
-use gitlab_simulator::world::{DEFAULT_TOKEN, PipelineSpec};
+use gitlab_simulator::world::{DEFAULT_TOKEN, PipelineSpec, ProjectId};
 use gitlab_simulator::{Simulator, World};
 
 use super::Story;
@@ -307,10 +307,14 @@ async fn a_project_that_is_hidden_leaves_at_the_next_look() {
 #[tokio::test]
 async fn a_project_whose_role_is_too_low_leaves_at_the_next_look() {
     leaves("guest", 60, |gitlab, web| {
-        gitlab
-            .world()
+        let mut world = gitlab.world();
+        world
             .set_role(DEFAULT_TOKEN, web, AccessLevel::Guest)
             .expect("a token");
+        // Guests read pipelines where jobs are public.
+        world
+            .change_settings(web, |settings| settings.public_jobs = false)
+            .expect("a project");
     })
     .await;
 }
@@ -341,7 +345,13 @@ async fn archived_projects_are_tracked_on_request() {
 
 #[tokio::test]
 async fn a_role_that_comes_back_begins_with_history() {
-    let mut story = Story::with(settings(&[], vec![Wildcard::default()]), |_, _| {}).await;
+    let hide = |world: &mut World, app: ProjectId| {
+        // Guests read pipelines where jobs are public.
+        world
+            .change_settings(app, |settings| settings.public_jobs = false)
+            .expect("a project");
+    };
+    let mut story = Story::with(settings(&[], vec![Wildcard::default()]), hide).await;
     let set = |story: &Story, role| {
         let mut world = story.world();
         world

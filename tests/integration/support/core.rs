@@ -8,7 +8,7 @@ use std::time::Duration;
 use amazing_gitlab_exporter::catalogue::buckets::BucketSettings;
 use amazing_gitlab_exporter::catalogue::instruments::Instruments;
 use amazing_gitlab_exporter::clock::{Clock, UnixSeconds};
-use amazing_gitlab_exporter::config::Settings;
+use amazing_gitlab_exporter::config::{Discovery, Settings};
 use amazing_gitlab_exporter::gitlab::{self, GitLab, NoAccounting, RetryPolicy, TokenSource};
 use amazing_gitlab_exporter::memory::ProjectMemory;
 use amazing_gitlab_exporter::recorder::Recorder;
@@ -50,6 +50,14 @@ pub fn watch_everything() -> Settings {
     refs.tags.exclude_deleted = false;
     only_pipelines(&mut settings);
     settings
+}
+
+/// Removes at GitLab's first word what it no longer shows, unless the test says otherwise: the grace has
+/// tests of its own.
+pub fn no_grace(discovery: &mut Discovery) {
+    if discovery.removal_grace == Discovery::default().removal_grace {
+        discovery.removal_grace = Duration::ZERO;
+    }
 }
 
 /// Switches off what has tests of its own: all collectors that do not measure the change feed.
@@ -196,6 +204,7 @@ impl Parts {
         // What a test switches on or off by hand.
         let mut settings = settings.clone();
         settings.resolve();
+        no_grace(&mut settings.discovery);
         let gitlab = GitLab::new(client, Arc::new(NoAccounting), clock.clone()).expect("a client");
         let heard = Arc::new(Heard::default());
         let scheduler = Scheduler::new(

@@ -50,7 +50,12 @@ pub struct Exporter {
 impl Exporter {
     /// Starts one with a configuration in YAML.
     pub async fn start(clock: &Clock, yaml: &str) -> Self {
-        let config = Config::from_yaml(yaml).expect("a configuration");
+        // The grace has tests of its own.
+        let yaml = match yaml.contains("discovery: {") {
+            true => yaml.replace("discovery: {", "discovery: {removal_grace: 1s, "),
+            false => format!("{yaml}\ndiscovery: {{removal_grace: 1s}}\n"),
+        };
+        let config = Config::from_yaml(&yaml).expect("a configuration");
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("127.0.0.1 has ports");
         let app = App::new(config, clock.clone(), StateFile::GoOn, |_| {}).expect("an exporter");
         let running = app.start(listener).await.expect("it starts");

@@ -1,6 +1,6 @@
 //! Tokens, their scopes and their roles.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,8 @@ pub enum AccessLevel {
     Planner,
     /// Reporter (20): reads pipelines, jobs, code.
     Reporter,
+    /// Security Manager (25): sees runners beside what a Reporter sees.
+    SecurityManager,
     /// Developer (30).
     Developer,
     /// Maintainer (40): sees project and group runners.
@@ -38,6 +40,7 @@ impl AccessLevel {
             Self::Guest => 10,
             Self::Planner => 15,
             Self::Reporter => 20,
+            Self::SecurityManager => 25,
             Self::Developer => 30,
             Self::Maintainer => 40,
             Self::Owner => 50,
@@ -53,6 +56,7 @@ impl AccessLevel {
             Self::Guest => "GUEST",
             Self::Planner => "PLANNER",
             Self::Reporter => "REPORTER",
+            Self::SecurityManager => "SECURITY_MANAGER",
             Self::Developer => "DEVELOPER",
             Self::Maintainer => "MAINTAINER",
             Self::Owner => "OWNER",
@@ -66,6 +70,7 @@ impl AccessLevel {
             Self::Owner,
             Self::Maintainer,
             Self::Developer,
+            Self::SecurityManager,
             Self::Reporter,
             Self::Planner,
             Self::Guest,
@@ -75,6 +80,21 @@ impl AccessLevel {
         .find(|level| value >= i64::from(level.value()))
         .unwrap_or(Self::None)
     }
+}
+
+/// What a fine-grained token may read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grants {
+    /// Permissions, such as `read_pipeline`, by top-level group: in its projects and those below.
+    #[serde(default)]
+    pub groups: BTreeMap<u64, BTreeSet<String>>,
+    /// Permissions over the user's own things.
+    #[serde(default)]
+    pub user: BTreeSet<String>,
+    /// Permissions over the instance.
+    #[serde(default)]
+    pub instance: BTreeSet<String>,
 }
 
 /// A personal, project or group access token.
@@ -94,12 +114,27 @@ pub struct Token {
     pub expires_at: Option<Millis>,
     /// Withdrawn by somebody.
     pub revoked: bool,
-    /// Belongs to an administrator: sees everything, complexity limit 300.
+    /// Belongs to an administrator: sees everything, whatever the role; complexity limit 300.
     pub admin: bool,
     /// The role where [`Self::roles`] names none.
     pub default_role: AccessLevel,
     /// Roles by project id.
     pub roles: BTreeMap<u64, AccessLevel>,
+    /// Roles by group id: they hold in the groups and projects below, too.
+    #[serde(default)]
+    pub group_roles: BTreeMap<u64, AccessLevel>,
+    /// Belongs to an external user, for whom internal projects are private.
+    #[serde(default)]
+    pub external: bool,
+    /// Belongs to a user who has been blocked.
+    #[serde(default)]
+    pub blocked: bool,
+    /// What it may read, for a fine-grained token.
+    #[serde(default)]
+    pub grants: Option<Grants>,
+    /// When it was made; `None` is the world's start.
+    #[serde(default)]
+    pub created_at: Option<Millis>,
 }
 
 /// What a token is good for at a moment.
@@ -128,6 +163,11 @@ impl Token {
             admin: false,
             default_role: AccessLevel::Maintainer,
             roles: BTreeMap::new(),
+            group_roles: BTreeMap::new(),
+            external: false,
+            blocked: false,
+            grants: None,
+            created_at: None,
         }
     }
 
@@ -152,12 +192,9 @@ impl Token {
         self
     }
 
-    /// The role in a project.
+    /// The role in a project, groups aside.
     #[must_use]
     pub fn role(&self, project_id: u64) -> AccessLevel {
-        if self.admin {
-            return AccessLevel::Owner;
-        }
         self.roles
             .get(&project_id)
             .copied()
@@ -176,11 +213,17 @@ impl Token {
         }
     }
 
-    /// Whether one of its scopes reads the whole API.
+    /// Whether one of its scopes reads the whole API, or it says one by one what it reads.
     #[must_use]
     pub fn reads_api(&self) -> bool {
+        self.grants.is_some() || self.has_scope(&["read_api", "api"])
+    }
+
+    /// Whether it has one of these scopes.
+    #[must_use]
+    pub fn has_scope(&self, scopes: &[&str]) -> bool {
         self.scopes
             .iter()
-            .any(|scope| scope == "read_api" || scope == "api")
+            .any(|scope| scopes.contains(&scope.as_str()))
     }
 }

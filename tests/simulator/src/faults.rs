@@ -93,7 +93,8 @@ pub struct Rule {
     /// `/api/v4/projects/:id/pipelines`. `None`: every request.
     #[serde(default)]
     pub on: Option<String>,
-    /// Only requests that name this project by its id, alone or among others.
+    /// Only requests that name this project by its id or path, alone or among others: with
+    /// [`Fault::Status`] 500 every document that names it fails as a whole.
     #[serde(default)]
     pub project: Option<u64>,
     /// Only this page of a listing: REST by `page`, else everything after the first page is page 2.
@@ -134,7 +135,7 @@ impl Rule {
         self
     }
 
-    /// Only requests that name a project by its id, alone or among others.
+    /// Only requests that name a project by its id or path, alone or among others.
     #[must_use]
     pub fn about(mut self, project: u64) -> Self {
         self.project = Some(project);
@@ -209,6 +210,12 @@ impl Faults {
             hits: 0,
         });
         id
+    }
+
+    /// Whether there is no rule.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.inner().1.is_empty()
     }
 
     /// Takes a rule away.

@@ -1,13 +1,17 @@
 //! What every request to the API passes: the record, the limiters, the faults.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::body::{BoxBody, SizedStream, to_bytes};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::header::{DATE, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{
+    CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
+};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpResponse, web};
 
@@ -17,6 +21,7 @@ use crate::limits::{Standing, Verdict};
 use crate::requests::Recorded;
 use crate::server::{State, token_value};
 use crate::time::{Millis, http_date};
+use crate::world::World;
 
 /// A second handle on a connection's socket, to reset it.
 #[derive(Clone)]
@@ -29,6 +34,7 @@ pub(crate) async fn pass(mut request: ServiceRequest, next: Next<BoxBody>) -> Se
     let Some(state) = state.filter(|_| !request.path().starts_with("/_control")) else {
         return next.call(request).await;
     };
+    let begin = Instant::now();
     let (mut recorded, subject) = describe(&mut request, &state).await?;
     let now = recorded.at;
     let standing = match state
@@ -51,13 +57,49 @@ pub(crate) async fn pass(mut request: ServiceRequest, next: Next<BoxBody>) -> Se
     let fault = state.faults.strike(&subject, now);
     recorded.fault = fault.as_ref().map(|fault| fault.name().to_owned());
     let mut response = match fault {
-        None => next.call(request).await?,
+        None => tag(next.call(request).await?).await,
         Some(fault) => break_answer(&state, &mut recorded, request, next, fault, now).await?,
     };
     if let Some(standing) = standing {
         write_standing(response.headers_mut(), standing);
     }
+    show_runtime(begin, response.headers_mut());
     Ok(finish(&state, recorded, response))
+}
+
+/// `x-runtime`: seconds that GitLab worked on the answer.
+fn show_runtime(begin: Instant, headers: &mut HeaderMap) {
+    let seconds = format!("{:.6}", begin.elapsed().as_secs_f64());
+    if let Ok(value) = HeaderValue::from_str(&seconds) {
+        headers.insert(HeaderName::from_static("x-runtime"), value);
+    }
+}
+
+/// Gives a good answer of REST its `ETag`, and answers 304 to who has it already.
+async fn tag(response: ServiceResponse<BoxBody>) -> ServiceResponse<BoxBody> {
+    let rest = response.request().path().starts_with("/api/v4/");
+    if !rest || response.status() != StatusCode::OK {
+        return response;
+    }
+    let (request, body, mut response) = split(response).await;
+    let hash = |salt: u8| {
+        let mut hasher = DefaultHasher::new();
+        (salt, &body).hash(&mut hasher);
+        hasher.finish()
+    };
+    let etag = format!("W/\"{:016x}{:016x}\"", hash(0), hash(1));
+    let known = request.headers().get(IF_NONE_MATCH);
+    let known = known.is_some_and(|known| known.as_bytes() == etag.as_bytes());
+    if let Ok(value) = HeaderValue::from_str(&etag) {
+        response.headers_mut().insert(ETAG, value);
+    }
+    if known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response.headers_mut().remove(CONTENT_TYPE);
+        let response = response.set_body(BoxBody::new(()));
+        return ServiceResponse::new(request, response);
+    }
+    ServiceResponse::new(request, response.set_body(BoxBody::new(body)))
 }
 
 /// `x-request-id` and `x-gitlab-meta`: what GitLab names a request in its own logs.
@@ -141,7 +183,12 @@ async fn describe(
     } else {
         graphql_page(&posted)
     };
-    let projects = named_projects(request.path(), &posted);
+    // Only faults ask for them.
+    let projects = if state.faults.is_empty() {
+        Vec::new()
+    } else {
+        named_projects(&state.world.read(), request.path(), &posted)
+    };
     Ok((
         recorded,
         Subject {
@@ -153,18 +200,34 @@ async fn describe(
     ))
 }
 
-/// The projects that a path, or the variables of queries, name by their ids.
-fn named_projects(path: &str, posted: &[endpoint::Posted]) -> Vec<u64> {
-    let by_path = path
+/// The projects that a path, or the text or variables of queries, name by their ids or paths.
+fn named_projects(world: &World, path: &str, posted: &[endpoint::Posted]) -> Vec<u64> {
+    let in_path = path
         .strip_prefix("/api/v4/projects/")
-        .and_then(|rest| rest.split('/').next()?.parse().ok());
-    let by_variables = posted.iter().flat_map(|posted| {
-        let text = posted.variables.to_string();
-        let ids = text.split("gid://gitlab/Project/").skip(1);
-        ids.filter_map(|rest| rest.split('"').next()?.parse().ok())
-            .collect::<Vec<u64>>()
-    });
-    by_path.into_iter().chain(by_variables).collect()
+        .and_then(|rest| rest.split('/').next())
+        .map(crate::rest::percent_decode);
+    let mut named: Vec<u64> = in_path
+        .iter()
+        .filter_map(|name| {
+            name.parse()
+                .ok()
+                .or(world.project_by_path(name).map(|p| p.id))
+        })
+        .collect();
+    for one in posted {
+        let variables = one.variables.to_string();
+        let texts = [variables.as_str(), one.query.as_deref().unwrap_or_default()];
+        for word in texts.iter().flat_map(|text| text.split('"')) {
+            let word = word.trim_end_matches('\\');
+            let by_id = word.strip_prefix("gid://gitlab/Project/");
+            named.extend(match by_id {
+                Some(id) => id.parse().ok(),
+                None if word.contains('/') => world.project_by_path(word).map(|found| found.id),
+                None => None,
+            });
+        }
+    }
+    named
 }
 
 fn rest_page(query: &str) -> usize {

@@ -88,6 +88,8 @@ quirks! {
     moved_permanently,
     /// Retrying one job keeps the pipeline's `finished_at`; off: it is cleared as by a pipeline retry.
     job_retry_keeps_finished_at,
+    /// Every keyset page of projects that has rows names a next one, the last and short one too.
+    next_on_last_keyset_page,
     /// `projects` keyset paging refuses orders other than its own with 405.
     keyset_order_checked,
     /// An introspection query is answered only in its standard form.

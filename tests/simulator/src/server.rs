@@ -215,6 +215,7 @@ fn serve(
             .wrap(from_fn(gate::pass))
             .service(web::scope("/api/v4").configure(rest::routes))
             .route("/api/graphql", web::post().to(graphql::endpoint::answer))
+            .route("/api/graphql", web::get().to(graphql::endpoint::answer))
             .configure(crate::control::routes)
             .default_service(web::to(|| async {
                 HttpResponse::NotFound().json(json!({"error": "404 Not Found"}))

@@ -1,7 +1,8 @@
 //! Times as GitLab writes them. The world counts Unix milliseconds; GraphQL shows whole seconds, REST
 //! milliseconds.
 
-use jiff::Timestamp;
+use jiff::tz::Offset;
+use jiff::{Span, Timestamp};
 
 /// Milliseconds since the Unix epoch, or a span of them.
 pub type Millis = i64;
@@ -43,6 +44,16 @@ pub fn http_date(at: Millis) -> String {
     timestamp(at)
         .strftime("%a, %d %b %Y %H:%M:%S GMT")
         .to_string()
+}
+
+/// The same day some months before.
+#[must_use]
+pub fn months_before(at: Millis, months: i64) -> Millis {
+    let day = Offset::UTC.to_datetime(timestamp(at));
+    let before = day.checked_sub(Span::new().months(months));
+    before
+        .and_then(|before| Offset::UTC.to_timestamp(before))
+        .map_or(at, |before| before.as_millisecond())
 }
 
 /// Reads an ISO 8601 time or date, as filters accept them. `None` where it is neither.

@@ -83,14 +83,19 @@ fn rows_whose_labels_changed_are_rewritten_or_dropped() {
     rewrite_by(&database, &loaded, &LABELS).unwrap();
     let again = read_by(&database, &LABELS).unwrap();
     assert_eq!(again.outdated.len(), 0);
-    let [row] = &again.remembered.rows[..] else {
+    let [row, _] = &again.remembered.rows[..] else {
         panic!("{:?}", again.remembered.rows)
     };
     assert_eq!(&*row.labels[1].1, "renamed");
     assert_eq!(row.value, sample::remembered().rows[0].value);
     // It is found under its new key.
     let removed = Commit {
-        removed: vec![row.key()],
+        removed: again
+            .remembered
+            .rows
+            .iter()
+            .map(crate::series::RowRecord::key)
+            .collect(),
         ..Commit::default()
     };
     write(&database, &removed, &Committed::new()).unwrap();

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use amazing_gitlab_exporter::clock::Clock;
+use amazing_gitlab_exporter::clock::{Clock, UnixSeconds};
 use amazing_gitlab_exporter::config::Config;
-use amazing_gitlab_exporter::gitlab::model::{Known, Project, Role};
+use amazing_gitlab_exporter::gitlab::model::{Features, Known, Permissions, Project, Role};
 use amazing_gitlab_exporter::gitlab::{GitLab, NoAccounting, Settings, TokenSource};
 use amazing_gitlab_exporter::source::change_feed::ChangeFeed;
 use amazing_gitlab_exporter::source::sources;
@@ -52,12 +52,19 @@ fn target(config: &Config, role: Role, tier: Tier) -> Target {
             full_path: "group/project".into(),
             default_branch: Known::Unread,
             archived: false,
+            is_scheduled_for_deletion: false,
             last_activity_at: None,
             role: Known::Value(role),
+            features: Features::default(),
         },
         settings: Arc::new(config.project_defaults.clone()),
         memory: Arc::default(),
         tier: Known::Value(tier),
+        permissions: Permissions {
+            role: Known::Value(role),
+            ..Permissions::default()
+        },
+        permitted_at: UnixSeconds::default(),
         instance: None,
     }
 }

@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::auth::{AccessLevel, Token};
 use crate::time::Millis;
 use crate::world::{
-    Finish, JobId, JobSpec, MergeRequestState, PipelineId, PipelineKind, PipelineSpec, ProjectId,
-    Result, RunnerId, RunnerType, Tier, Visibility, World, WorldError,
+    Feature, Finish, JobId, JobSpec, MergeRequestState, PipelineId, PipelineKind, PipelineSpec,
+    ProjectId, ProjectSettings, Result, RunnerId, RunnerType, Tier, Visibility, World, WorldError,
 };
 
 /// A project by id or path.
@@ -85,6 +85,40 @@ impl PipelineRequest {
     }
 }
 
+/// A part of a project that can be switched off.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProjectFeature {
+    /// CI.
+    Builds,
+    /// Merge requests.
+    MergeRequests,
+    /// Repository.
+    Repository,
+    /// Environments and deployments.
+    Environments,
+    /// Value stream analytics.
+    Analytics,
+    /// Issues.
+    Issues,
+    /// Releases.
+    Releases,
+}
+
+impl ProjectFeature {
+    fn of(self, settings: &mut ProjectSettings) -> &mut Feature {
+        match self {
+            Self::Builds => &mut settings.builds,
+            Self::MergeRequests => &mut settings.merge_requests,
+            Self::Repository => &mut settings.repository,
+            Self::Environments => &mut settings.environments,
+            Self::Analytics => &mut settings.analytics,
+            Self::Issues => &mut settings.issues,
+            Self::Releases => &mut settings.releases,
+        }
+    }
+}
+
 /// One operation, tagged by `op`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
@@ -116,6 +150,18 @@ pub enum Operation {
     SetVisibility {
         project: ProjectHandle,
         visibility: Visibility,
+    },
+    ScheduleDeletion {
+        project: ProjectHandle,
+    },
+    SetPublicJobs {
+        project: ProjectHandle,
+        public: bool,
+    },
+    SetFeature {
+        project: ProjectHandle,
+        feature: ProjectFeature,
+        access: Feature,
     },
     Enliven {
         project: ProjectHandle,
@@ -250,6 +296,21 @@ impl Operation {
                 project,
                 visibility,
             } => shown(world.set_visibility(project.find(world)?, visibility)),
+            Self::ScheduleDeletion { project } => {
+                shown(world.schedule_deletion(project.find(world)?))
+            }
+            Self::SetPublicJobs { project, public } => {
+                let id = project.find(world)?;
+                shown(world.change_settings(id, |settings| settings.public_jobs = public))
+            }
+            Self::SetFeature {
+                project,
+                feature,
+                access,
+            } => {
+                let id = project.find(world)?;
+                shown(world.change_settings(id, |settings| *feature.of(settings) = access))
+            }
             Self::Enliven { project } => shown(project.find(world).map(|id| world.enliven(id))),
             Self::AddRunner {
                 runner_type,

@@ -4,18 +4,19 @@
 //! order and 5 for a search; if it is a connection, 1 % for each row that may come, then the fraction is
 //! cut off. Asking Gitaly costs 1. A few fields have prices of their own.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use async_graphql::Variables;
 use async_graphql::indexmap::IndexMap;
 use async_graphql::parser::types::{
-    Directive, ExecutableDocument, Field, OperationDefinition, Selection, SelectionSet, TypeKind,
-    TypeSystemDefinition,
+    Directive, ExecutableDocument, Field, OperationDefinition, Selection, SelectionSet,
 };
 use async_graphql::{Name, Pos, Positioned, Value};
 use serde_json::{Value as Json, json};
 
 use super::page::PAGE_SIZE;
+use super::types::FieldShape;
+pub use super::types::Types;
 
 /// How a field is priced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,16 +36,18 @@ enum Price {
 fn price(parent: &str, field: &str) -> Price {
     match (parent, field) {
         ("Query", "project" | "group" | "metadata" | "projects" | "runners")
-        | ("Project", "pipelines" | "mergeRequest" | "jobs" | "environments")
-        | ("Project", "pipelineSchedules" | "runners")
+        | ("Project", "mergeRequest" | "jobs" | "environments" | "runners")
         | ("Project", "valueStreams" | "vulnerabilitySeveritiesCount")
         | ("ValueStream", "stages")
         | ("ValueStreamStage", "metrics")
         | ("Pipeline", "jobs" | "testReportSummary")
         | ("MergeRequest", "notes")
         | ("CiRunner", "managers") => Price::Resolver(0),
-        ("Project", "mergeRequests" | "issues" | "releases") => Price::SortedResolver,
-        ("Project", "pipeline") => Price::Resolver(-10),
+        ("Project", "pipelines" | "pipelineSchedules") => Price::Resolver(1),
+        ("Project" | "Group", "mergeRequests") | ("Project", "issues" | "releases") => {
+            Price::SortedResolver
+        }
+        ("Project", "pipeline") => Price::Resolver(-9),
         ("Group", "projects") => Price::Resolver(10),
         ("Dora", "metrics") => Price::Resolver(0),
         ("ProjectValueStreamAnalyticsFlowMetrics", _) => Price::Resolver(0),
@@ -63,6 +66,7 @@ fn price(parent: &str, field: &str) -> Price {
 /// Fields that only the Enterprise Edition has.
 const ENTERPRISE: &[(&str, &str)] = &[
     ("Project", "dora"),
+    ("Project", "licensedFeatureAvailability"),
     ("Project", "vulnerabilitySeveritiesCount"),
     ("Pipeline", "computeMinutes"),
     ("ProjectValueStreamAnalyticsFlowMetrics", "leadTime"),
@@ -71,64 +75,10 @@ const ENTERPRISE: &[(&str, &str)] = &[
 
 /// Fields that came with a release.
 const NEWER: &[(&str, &str, (u32, u32))] = &[
+    ("Project", "licensedFeatureAvailability", (18, 11)),
     ("Repository", "branchCount", (18, 6)),
     ("Repository", "tagCount", (18, 6)),
 ];
-
-#[derive(Clone, Debug)]
-struct FieldShape {
-    type_name: String,
-    arguments: Vec<String>,
-}
-
-/// The types of a schema: what each field answers with and takes.
-#[derive(Clone, Debug, Default)]
-pub struct Types(HashMap<String, HashMap<String, FieldShape>>);
-
-impl Types {
-    /// Reads a schema's SDL.
-    ///
-    /// # Errors
-    /// If it is none.
-    pub fn parse(sdl: &str) -> Result<Self, async_graphql::parser::Error> {
-        let mut types = HashMap::new();
-        for definition in async_graphql::parser::parse_schema(sdl)?.definitions {
-            let TypeSystemDefinition::Type(definition) = definition else {
-                continue;
-            };
-            let fields = match definition.node.kind {
-                TypeKind::Object(object) => object.fields,
-                TypeKind::Interface(interface) => interface.fields,
-                _ => continue,
-            };
-            let fields = fields.into_iter().map(|field| {
-                let shape = FieldShape {
-                    type_name: base_name(&field.node.ty.node),
-                    arguments: field
-                        .node
-                        .arguments
-                        .iter()
-                        .map(|argument| argument.node.name.node.to_string())
-                        .collect(),
-                };
-                (field.node.name.node.to_string(), shape)
-            });
-            types.insert(definition.node.name.node.to_string(), fields.collect());
-        }
-        Ok(Self(types))
-    }
-
-    fn is_composite(&self, name: &str) -> bool {
-        self.0.contains_key(name)
-    }
-}
-
-fn base_name(ty: &async_graphql::parser::types::Type) -> String {
-    match &ty.base {
-        async_graphql::parser::types::BaseType::Named(name) => name.to_string(),
-        async_graphql::parser::types::BaseType::List(inner) => base_name(inner),
-    }
-}
 
 /// What the look at an operation gave.
 #[derive(Clone, Debug, Default)]
@@ -167,6 +117,10 @@ struct Walk<'a> {
     path: Vec<String>,
     /// Field names down to here, aliases undone.
     names: Vec<&'a str>,
+    /// Variables that are used somewhere.
+    used: HashSet<String>,
+    /// Everything is looked at, whatever directives say of it: so GitLab validates.
+    validating: bool,
 }
 
 /// What decides about a query besides its text.
@@ -208,11 +162,21 @@ pub fn analyse(
         found,
         path,
         names,
+        used: HashSet::new(),
+        validating: true,
     };
+    walk.set("Query", &[&operation.selection_set.node], 0);
+    walk.check_variables(operation, name);
+    let mut errors = std::mem::take(&mut walk.found.errors);
+    errors.truncate(MAX_VALIDATION_ERRORS);
+    walk.found = Analysis::default();
+    walk.validating = false;
     let complexity = walk.set("Query", &[&operation.selection_set.node], 0);
-    walk.found.complexity = complexity;
-    walk.found.errors.truncate(MAX_VALIDATION_ERRORS);
-    walk.found
+    Analysis {
+        complexity,
+        errors,
+        ..walk.found
+    }
 }
 
 impl<'a> Walk<'a> {
@@ -261,6 +225,9 @@ impl<'a> Walk<'a> {
     }
 
     fn included(&self, directives: &[Positioned<Directive>]) -> bool {
+        if self.validating {
+            return true;
+        }
         let condition = |directive: &Positioned<Directive>| {
             let condition = directive.node.get_argument("if")?;
             let condition = condition
@@ -295,9 +262,10 @@ impl<'a> Walk<'a> {
         };
         let (field, position) = (&first.node, first.pos);
         let name = field.name.node.as_str();
+        let key = field.response_key().node.as_str();
         match name {
             "__schema" | "__type" if !self.introspection => {
-                self.undefined(parent, name, position);
+                self.undefined(parent, (name, key), position);
                 return 0.0;
             }
             "__schema" | "__type" => return 1.0,
@@ -307,7 +275,7 @@ impl<'a> Walk<'a> {
         self.found.depth = self.found.depth.max(depth);
         let shape = self
             .types
-            .0
+            .fields
             .get(parent)
             .and_then(|fields| fields.get(name))
             .cloned();
@@ -316,11 +284,23 @@ impl<'a> Walk<'a> {
                 (*class, *field) == (parent, name) && self.release < *since
             });
         let Some(shape) = shape.filter(|_| !hidden) else {
-            self.undefined(parent, name, position);
+            self.undefined(parent, (name, key), position);
             return 1.0;
         };
         self.path.push(field.response_key().node.to_string());
         self.names.push(name);
+        for same in same {
+            let directives = same.node.directives.iter();
+            let directives = directives.flat_map(|directive| &directive.node.arguments);
+            for (_, value) in same.node.arguments.iter().chain(directives) {
+                let used = &mut self.used;
+                let note = |name: Name| {
+                    used.insert(name.to_string());
+                    Ok::<_, ()>(Value::Null)
+                };
+                value.node.clone().into_const_with(note).ok();
+            }
+        }
         self.check_arguments(field, &shape);
         let below: Vec<&SelectionSet> = same
             .iter()
@@ -362,7 +342,7 @@ impl<'a> Walk<'a> {
             own += if given("ref") { 2.0 } else { 0.0 };
             own += if given("sha") { 2.0 } else { 0.0 };
         }
-        if shape.type_name.ends_with("Connection") && !given("iid") && !given("iids") {
+        if shape.type_name.ends_with("Connection") && !given("iid") {
             let rows = |name: &str| match self.argument(field, name) {
                 Some(Value::Number(number)) => number.as_f64().unwrap_or(PAGE_SIZE as f64),
                 _ => PAGE_SIZE as f64,
@@ -395,6 +375,31 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Every variable that is declared must be used by something that there is.
+    fn check_variables(&mut self, operation: &OperationDefinition, name: Option<&str>) {
+        let operation_name = name.unwrap_or("anonymous query");
+        let location = self
+            .document
+            .operations
+            .iter()
+            .find(|(found, _)| found.map(Name::as_str) == name)
+            .map(|(_, found)| json!([{"line": found.pos.line, "column": found.pos.column}]));
+        for definition in &operation.variable_definitions {
+            let variable = definition.node.name.node.as_str();
+            if self.used.contains(variable) {
+                continue;
+            }
+            self.found.errors.push(json!({
+                "message": format!(
+                    "Variable ${variable} is declared by {operation_name} but not used"
+                ),
+                "locations": location,
+                "path": self.path,
+                "extensions": {"code": "variableNotUsed", "variableName": variable},
+            }));
+        }
+    }
+
     fn check_recursion(&mut self, name: &str) {
         if matches!(name, "nodes" | "edges" | "node") {
             return;
@@ -407,9 +412,9 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn undefined(&mut self, parent: &str, name: &str, position: Pos) {
+    fn undefined(&mut self, parent: &str, (name, key): (&str, &str), position: Pos) {
         let mut path = self.path.clone();
-        path.push(name.to_owned());
+        path.push(key.to_owned());
         self.found.errors.push(json!({
             "message": format!("Field '{name}' doesn't exist on type '{parent}'"),
             "locations": [location(position)],

@@ -7,6 +7,7 @@ use super::Asked;
 use super::licensed::ValueStreamAnalyticsMetric;
 use super::page::{Page, PageArguments, connection};
 use super::scalars::{Date, StageId, StreamId, Time};
+use crate::access::Right;
 use crate::auth::AccessLevel;
 use crate::world::{Code, ProjectId, Release, Stage, Tier, ValueStream};
 
@@ -14,14 +15,12 @@ use crate::world::{Code, ProjectId, Release, Stage, Tier, ValueStream};
 pub fn read<T>(
     ctx: &Context<'_>,
     project: ProjectId,
-    role: AccessLevel,
+    right: Right,
     read: impl FnOnce(&Code) -> T,
 ) -> Option<T> {
     let asked = Asked::of(ctx);
     let world = asked.world();
-    let found = world.project(project)?;
-    let public = role <= AccessLevel::Reporter && asked.viewer.reads_ci(found);
-    if !public && asked.viewer.role(project) < role {
+    if !asked.may(&world, project, right) {
         return None;
     }
     world.code(project).map(read)
@@ -46,28 +45,22 @@ pub struct ProjectStatistics {
 impl ProjectStatistics {
     /// A project's; null below Reporter, whoever may see the project.
     pub fn of(ctx: &Context<'_>, project: ProjectId) -> Option<Self> {
-        if Asked::of(ctx).viewer.role(project) < AccessLevel::Reporter {
+        if Asked::of(ctx).is_granular() {
             return None;
         }
-        read(ctx, project, AccessLevel::Reporter, |code| {
+        read(ctx, project, Right::Statistics, |code| {
             let sizes = &code.sizes;
             let container = sizes.container_registry;
-            let together = sizes.repository
-                + sizes.lfs_objects
-                + sizes.job_artifacts
-                + sizes.packages
-                + sizes.wiki
-                + container.unwrap_or(0);
             Self {
                 build_artifacts_size: sizes.job_artifacts as f64,
-                commit_count: code.history().count() as f64,
+                commit_count: code.commit_count() as f64,
                 container_registry_size: container.map(|size| size as f64),
                 lfs_objects_size: sizes.lfs_objects as f64,
                 packages_size: sizes.packages as f64,
                 pipeline_artifacts_size: Some(0.0),
                 repository_size: sizes.repository as f64,
                 snippets_size: Some(0.0),
-                storage_size: together as f64,
+                storage_size: code.storage_size() as f64,
                 uploads_size: Some(0.0),
                 wiki_size: Some(sizes.wiki as f64),
             }
@@ -85,7 +78,9 @@ pub struct RepositoryLanguage {
 impl RepositoryLanguage {
     /// All of a project.
     pub fn of(ctx: &Context<'_>, project: ProjectId) -> Option<Vec<Self>> {
-        read(ctx, project, AccessLevel::Reporter, |code| {
+        let asked = Asked::of(ctx);
+        let world = asked.world();
+        world.code(project).map(|code| {
             let languages = code.languages.iter();
             languages
                 .map(|(name, share)| Self {
@@ -115,8 +110,10 @@ impl Repository {
 
     async fn root_ref(&self, ctx: &Context<'_>) -> Option<String> {
         let world = Asked::of(ctx).world();
-        let branch = world.project(self.0)?.default_branch.as_ref()?;
-        Some(branch.to_string())
+        let project = world.project(self.0)?;
+        let fallback = project.settings.repository_missing.then_some("main");
+        let branch = project.default_branch.as_deref().or(fallback)?;
+        Some(branch.to_owned())
     }
 
     /// GitLab 18.6 and later.
@@ -182,7 +179,7 @@ impl ReleaseConnection {
         sort: &str,
         page: &PageArguments,
     ) -> Result<Option<Self>> {
-        let releases = read(ctx, project, AccessLevel::Reporter, |code| {
+        let releases = read(ctx, project, Right::Releases, |code| {
             code.releases.values().cloned().collect::<Vec<_>>()
         });
         let Some(releases) = releases else {
@@ -304,7 +301,11 @@ impl ValueStreamConnection {
                 .project(project)
                 .map_or(Tier::Free, |project| world.tier_of(project))
         };
-        let streams = read(ctx, project, AccessLevel::Reporter, |code| {
+        let granular = Asked::of(ctx).is_granular();
+        let streams = read(ctx, project, Right::Analytics, |code| {
+            if granular {
+                return Vec::new();
+            }
             code.streams(tier)
         });
         let Some(streams) = streams else {
@@ -342,7 +343,12 @@ impl VulnerabilitySeveritiesCount {
         if !licensed {
             return None;
         }
-        read(ctx, project, AccessLevel::Developer, |code| {
+        let viewer = &Asked::of(ctx).viewer;
+        if !viewer.is_admin() && viewer.role(project) < AccessLevel::Developer {
+            return None;
+        }
+        let world = Asked::of(ctx).world();
+        world.code(project).map(|code| {
             let count = |severity: &str| {
                 let found = code.vulnerabilities.iter().filter(|found| {
                     let state = found.state.to_uppercase();

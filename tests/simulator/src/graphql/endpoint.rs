@@ -1,6 +1,9 @@
 //! `POST /api/graphql`, one query or an array of them.
 
-use actix_web::http::StatusCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use async_graphql::parser::types::ExecutableDocument;
 use async_graphql::{Request, Variables};
@@ -8,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::analysis::{self, Analysis, Rules};
-use super::{Asked, FirstParents};
+use super::{Asked, FirstParents, validation};
 use crate::access::Viewer;
 use crate::auth::TokenState;
 use crate::server::{State, token_value};
@@ -49,8 +52,9 @@ impl Posted {
     }
 }
 
-/// The queries in a body; `true`: they came as an array.
+/// The queries in a body; `true`: they came as an array. An empty body is a query without text.
 pub(crate) fn read(body: &[u8]) -> Result<(Vec<Posted>, bool), serde_json::Error> {
+    let body = if body.is_empty() { b"{}" } else { body };
     let body: Value = serde_json::from_slice(body)?;
     if body.is_array() {
         return Ok((serde_json::from_value(body)?, true));
@@ -66,13 +70,28 @@ fn errors(status: StatusCode, message: &str) -> HttpResponse {
 fn viewer(request: &HttpRequest, state: &State) -> Option<Viewer> {
     let world = state.world.read();
     let Some(value) = token_value(request) else {
-        return Some(Viewer { token: None });
+        return Some(Viewer::new(&world, None));
     };
     let token = world.token(&value)?;
-    let accepted = token.state(world.now()) == TokenState::Active && token.reads_api();
-    accepted.then(|| Viewer {
-        token: Some(token.clone()),
-    })
+    let accepted =
+        token.state(world.now()) == TokenState::Active && token.reads_api() && !token.blocked;
+    accepted.then(|| Viewer::new(&world, Some(token.clone())))
+}
+
+/// A query in the query string.
+fn in_query(request: &HttpRequest) -> Posted {
+    let found = web::Query::<Vec<(String, String)>>::from_query(request.query_string());
+    let found = found.map(web::Query::into_inner).unwrap_or_default();
+    let value = |name: &str| {
+        let found = found.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.clone())
+    };
+    let variables = value("variables").and_then(|text| serde_json::from_str(&text).ok());
+    Posted {
+        query: value("query"),
+        operation_name: value("operationName"),
+        variables: variables.unwrap_or_default(),
+    }
 }
 
 /// A query that was looked at: ready to run, or refused.
@@ -91,11 +110,13 @@ pub async fn answer(
     let Some(viewer) = viewer(&request, &state) else {
         return errors(StatusCode::UNAUTHORIZED, "Invalid token");
     };
-    let Ok((posted, multiplex)) = read(&body) else {
-        return errors(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "Not a valid JSON: unexpected token",
-        );
+    let asked = if request.method() == Method::GET {
+        Ok((vec![in_query(&request)], false))
+    } else {
+        read(&body)
+    };
+    let Ok((posted, multiplex)) = asked else {
+        return HttpResponse::BadRequest().json(json!({"error": "Invalid JSON format"}));
     };
     let (quirks, rules) = {
         let world = state.world.read();
@@ -146,7 +167,7 @@ pub async fn answer(
             && let Some(field) = &analysis.recursive_field
         {
             format!(
-                "Recursive query - too many of fields '{field}' detected in single branch of the query"
+                "Recursive query - too many of fields '{{\"{field}\"=>3}}' detected\nin single branch of the query\")\n"
             )
         } else {
             continue;
@@ -154,6 +175,7 @@ pub async fn answer(
         one.verdict = Err(json!({"errors": [{"message": refusal}]}));
     }
     let first_parents = FirstParents::default();
+    let failed: Arc<AtomicBool> = Arc::default();
     let mut answers = Vec::with_capacity(checked.len());
     for one in checked {
         let asked = Asked {
@@ -164,6 +186,7 @@ pub async fn answer(
             complexity_score: score,
             complexity_limit,
             first_parents: first_parents.clone(),
+            failed: failed.clone(),
             fingerprint: format!(
                 "{}/{}",
                 one.posted.name(),
@@ -171,6 +194,9 @@ pub async fn answer(
             ),
         };
         answers.push(run(&state, one, asked).await);
+    }
+    if failed.load(Ordering::SeqCst) {
+        return errors(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error");
     }
     let mut response = match answers.pop() {
         Some(only) if !multiplex => HttpResponse::Ok().json(only),
@@ -186,7 +212,8 @@ pub async fn answer(
 fn check(state: &State, posted: Posted, rules: Rules) -> Checked {
     let variables = Variables::from_json(posted.variables.clone());
     let verdict = match &posted.query {
-        None => Err(json!({"errors": [{"message": "No query string was present"}]})),
+        None => Err(no_document()),
+        Some(query) if query.trim().is_empty() => Err(no_document()),
         Some(query) => match async_graphql::parser::parse_query(query) {
             Err(error) => Err(parse_error(&error)),
             Ok(document) => look(state, &document, &posted, &variables, rules),
@@ -197,6 +224,52 @@ fn check(state: &State, posted: Posted, rules: Rules) -> Checked {
         variables,
         verdict,
     }
+}
+
+/// Shows fields with errors as null; where there can be none, the object that holds the field is null.
+fn show_nulls(answer: &mut Value) {
+    let Some(errors) = answer["errors"].as_array().cloned() else {
+        return;
+    };
+    let mut kept: Vec<Value> = Vec::with_capacity(errors.len());
+    let mut nulled: Vec<Vec<Value>> = Vec::new();
+    for error in errors {
+        let path = error["path"].as_array().cloned().unwrap_or_default();
+        let Some((last, above)) = path.split_last() else {
+            kept.push(error);
+            continue;
+        };
+        let message = error["message"].as_str().unwrap_or_default();
+        let place = above
+            .iter()
+            .try_fold(&mut answer["data"], |at, step| match step {
+                Value::String(key) => at.get_mut(key),
+                step => at.get_mut(usize::try_from(step.as_u64()?).ok()?),
+            });
+        if message.starts_with("Cannot return null for non-nullable field") {
+            if let Some(place) = place {
+                *place = Value::Null;
+            }
+            // One error for each object that became null.
+            if nulled.contains(&above.to_vec()) {
+                kept.retain(|other| {
+                    let path = other["path"].as_array();
+                    path.and_then(|path| path.split_last())
+                        .map(|(_, above)| above)
+                        != Some(above)
+                });
+            }
+            nulled.push(above.to_vec());
+        } else if let (Some(Value::Object(fields)), Value::String(key)) = (place, last) {
+            fields.entry(key.clone()).or_insert(Value::Null);
+        }
+        kept.push(error);
+    }
+    answer["errors"] = kept.into();
+}
+
+fn no_document() -> Value {
+    json!({"errors": [{"message": "Unexpected end of document", "locations": []}]})
 }
 
 fn parse_error(error: &async_graphql::parser::Error) -> Value {
@@ -234,10 +307,14 @@ fn look(
         variables,
         rules,
     );
-    if analysis.errors.is_empty() {
+    if !analysis.errors.is_empty() {
+        return Err(json!({"errors": analysis.errors}));
+    }
+    let refused = validation::variables(&state.types, &operation.node, &posted.variables);
+    if refused.is_empty() {
         Ok(analysis)
     } else {
-        Err(json!({"errors": analysis.errors}))
+        Err(json!({"errors": refused}))
     }
 }
 
@@ -259,5 +336,6 @@ async fn run(state: &State, one: Checked, asked: Asked) -> Value {
         // Refused before it ran: GitLab then has no `data` at all.
         fields.remove("data");
     }
+    show_nulls(&mut answer);
     answer
 }

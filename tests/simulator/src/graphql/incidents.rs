@@ -1,4 +1,4 @@
-//! Issues of a project; all of them are incidents.
+//! Issues of a project; in generated worlds all of them are incidents.
 
 use async_graphql::{ID, Object, Result};
 
@@ -37,7 +37,7 @@ impl IssueNode {
     }
 
     async fn r#type(&self) -> Option<IssueType> {
-        Some("INCIDENT".into())
+        Some(self.0.issue_type().to_ascii_uppercase().into())
     }
 
     async fn created_at(&self, ctx: &async_graphql::Context<'_>) -> Time {
@@ -67,28 +67,42 @@ impl IssueConnection {
         project: ProjectId,
         types: Option<&[IssueType]>,
         updated_after: Option<&Time>,
+        sort: &str,
         page: &PageArguments,
     ) -> Result<Self> {
         let world = asked.world();
         let readable = world
             .project(project)
-            .is_some_and(|project| asked.viewer.reads_ci(project));
+            .is_some_and(|project| asked.viewer.may(project, crate::access::Right::Issues));
         if !readable {
             return asked.denied().map(|()| Self(Page::empty()));
         }
-        let wanted = types.is_none_or(|types| types.iter().any(|kind| kind.0 == "INCIDENT"));
+        let wanted = |issue: &Incident| {
+            let kind = issue.issue_type();
+            types.is_none_or(|types| types.iter().any(|one| one.0.eq_ignore_ascii_case(kind)))
+        };
+        let by_update = sort.starts_with("UPDATED");
+        let descending = !sort.ends_with("_ASC");
         let mut rows: Vec<_> = world
             .delivery(project)
             .into_iter()
             .flat_map(|delivery| delivery.incidents.values())
-            .filter(|_| wanted)
+            .filter(|issue| wanted(issue))
             .filter(|incident| updated_after.is_none_or(|time| incident.updated_at >= time.at))
             .map(|incident| {
-                let key = (incident.created_at, incident.id);
+                let at = if by_update {
+                    incident.updated_at
+                } else {
+                    incident.created_at
+                };
+                let key = (at, incident.id);
                 (key, Some(IssueNode(incident.clone())))
             })
             .collect();
-        rows.sort_by_key(|(key, _)| std::cmp::Reverse(*key));
-        page.cut(rows, true, asked.page_maximum()).map(Self)
+        rows.sort_by_key(|(key, _)| *key);
+        if descending {
+            rows.reverse();
+        }
+        page.cut(rows, descending, asked.page_maximum()).map(Self)
     }
 }

@@ -30,6 +30,7 @@ connection!(CiJobConnection, CiJobEdge, CiJobNode {
 pub struct CiStage {
     id: ID,
     name: Option<String>,
+    status: Option<String>,
 }
 
 /// A file that a job left.
@@ -40,6 +41,15 @@ pub struct CiJobArtifact {
     file_type: Option<JobArtifactFileType>,
     size: BigInt,
 }
+
+/// A job that another one waits for.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct CiBuildNeed {
+    id: ID,
+    name: Option<String>,
+}
+
+connection!(CiBuildNeedConnection, CiBuildNeedEdge, CiBuildNeed {});
 
 connection!(CiJobArtifactConnection, CiJobArtifactEdge, CiJobArtifact {});
 
@@ -79,14 +89,17 @@ impl CiJobNode {
         Some(self.0.status.graphql().into())
     }
 
-    async fn stage(&self) -> Option<CiStage> {
-        let id = gid(
-            "Ci::Stage",
-            self.0.pipeline_id * 100 + u64::from(self.0.stage_index),
-        );
+    async fn stage(&self, ctx: &Context<'_>) -> Option<CiStage> {
+        let made_up = self.0.pipeline_id * 100 + u64::from(self.0.stage_index);
+        let world = Asked::of(ctx).world();
+        let same = world
+            .jobs_of(self.0.pipeline_id)
+            .filter(|job| job.stage_index == self.0.stage_index);
+        let status = crate::world::status::composite(same.map(|job| &**job));
         Some(CiStage {
-            id,
+            id: gid("Ci::Stage", self.0.details.stage_id.unwrap_or(made_up)),
             name: Some(self.0.stage.to_string()),
+            status: status.map(|status| status.to_string()),
         })
     }
 
@@ -171,13 +184,14 @@ impl CiJobNode {
     /// Prose; GraphQL has no field with GitLab's value.
     async fn failure_message(&self, ctx: &Context<'_>) -> Option<String> {
         let reason = self.0.failure_reason.as_deref()?;
+        // Of a script that failed nothing is said.
+        if reason == "script_failure" && Asked::of(ctx).quirks.no_failure_reason_in_graphql {
+            return None;
+        }
         if !Asked::of(ctx).quirks.no_failure_reason_in_graphql {
             return Some(reason.to_owned());
         }
         Some(match reason {
-            "script_failure" => {
-                "There has been a script failure. Check the job log for more information".to_owned()
-            }
             "runner_system_failure" => {
                 "There has been a runner system failure, please try again".to_owned()
             }
@@ -195,13 +209,43 @@ impl CiJobNode {
         })
     }
 
+    async fn exit_code(&self) -> Option<i32> {
+        self.0.details.exit_code
+    }
+
+    async fn needs(
+        &self,
+        ctx: &Context<'_>,
+        after: Option<String>,
+        before: Option<String>,
+        first: Option<i32>,
+        last: Option<i32>,
+    ) -> Result<Option<CiBuildNeedConnection>> {
+        let page = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
+        let needs = self.0.details.needs.iter().zip(1..);
+        let rows = needs.map(|(name, place)| {
+            let id = gid("Ci::BuildNeed", self.0.id * 100 + place);
+            let name = Some(name.to_string());
+            ((0, place), Some(CiBuildNeed { id, name }))
+        });
+        page.cut(rows.collect(), false, Asked::of(ctx).page_maximum())
+            .map(|page| Some(CiBuildNeedConnection(page)))
+    }
+
     async fn runner(&self, ctx: &Context<'_>) -> Option<CiRunnerNode> {
         let asked = Asked::of(ctx);
         let world = asked.world();
         let runner = world.runner(self.0.runner_id?)?;
         let project = world.pipeline(self.0.pipeline_id)?.project_id;
         if asked.quirks.runners_hidden_below_maintainer
-            && !asked.viewer.reads_runner(project, runner)
+            && !world
+                .project(project)
+                .is_some_and(|project| asked.viewer.reads_runner(project, runner))
         {
             return None;
         }
@@ -229,14 +273,16 @@ impl CiJobNode {
             };
             ((0, id), Some(node))
         };
-        let rows = self.0.artifacts.iter().enumerate().map(row).collect();
+        let rows = self.0.artifacts.iter().enumerate().map(row);
+        let mut rows: Vec<_> = rows.collect();
+        rows.reverse();
         let page = PageArguments {
             after,
             before,
             first,
             last,
         };
-        page.cut(rows, false, Asked::of(ctx).page_maximum())
+        page.cut(rows, true, Asked::of(ctx).page_maximum())
             .map(|page| Some(CiJobArtifactConnection(page)))
     }
 

@@ -4,7 +4,8 @@
 use async_graphql::{Context, Object, Result, SimpleObject};
 
 use super::Asked;
-use super::scalars::{Date, DeploymentTier, DoraMetricBucketingInterval, Time};
+use super::scalars::{Date, DeploymentTier, DoraMetricBucketingInterval, LicensedFeature, Time};
+use crate::access::Right;
 use crate::auth::AccessLevel;
 use crate::time::{self, DAY, Millis};
 use crate::world::{DoraInterval, DoraRow, EnvironmentTier, FlowIssue, ProjectId, Tier};
@@ -57,7 +58,13 @@ fn allowed(ctx: &Context<'_>, project: ProjectId, tier: Tier) -> Result<bool> {
     if world.tier_of(found) < tier && !asked.quirks.unlicensed_null {
         return Err("The resource that you are attempting to access is not licensed".into());
     }
-    Ok(world.tier_of(found) >= tier && asked.viewer.role(project) >= AccessLevel::Reporter)
+    let reads = match tier {
+        Tier::Ultimate => {
+            asked.viewer.is_admin() || asked.viewer.role(project) >= AccessLevel::Reporter
+        }
+        _ => asked.viewer.may(found, Right::Analytics),
+    };
+    Ok(world.tier_of(found) >= tier && reads)
 }
 
 #[Object]
@@ -76,7 +83,7 @@ impl Dora {
         let world = Asked::of(ctx).world();
         let read = |date: Option<Date>| date.and_then(|date| time::parse(&date.0));
         let end = read(end_date).unwrap_or(world.now());
-        let start = read(start_date).unwrap_or(end - 90 * DAY);
+        let start = read(start_date).unwrap_or_else(|| time::months_before(end, 3));
         if end - start > 180 * DAY || start >= end {
             return Err("The date range is not valid.".into());
         }
@@ -92,6 +99,26 @@ impl Dora {
             .collect();
         let rows = world.dora(self.0, start, end, interval, &tiers);
         Ok(Some(rows.into_iter().map(DoraMetric::from).collect()))
+    }
+}
+
+/// Whether a project's licence holds a feature.
+#[derive(SimpleObject)]
+pub struct LicensedFeatureAvailability {
+    available: bool,
+}
+
+impl LicensedFeatureAvailability {
+    /// Whether a project's does.
+    pub(super) fn of(asked: &Asked, project: ProjectId, feature: &LicensedFeature) -> Self {
+        let world = asked.world();
+        let needed = match &*feature.0 {
+            "CYCLE_ANALYTICS_FOR_PROJECTS" => Tier::Premium,
+            _ => Tier::Ultimate,
+        };
+        let found = world.project(project);
+        let available = found.is_some_and(|found| world.tier_of(found) >= needed);
+        Self { available }
     }
 }
 

@@ -7,11 +7,11 @@ use async_graphql::{Context, ID, Object, Result, SimpleObject};
 use super::page::{PageArguments, connection};
 use super::project::ProjectNode;
 use super::scalars::{
-    MergeRequestReviewState, MergeRequestState, NoteId, NotesFilterType, SystemNoteMetadataId, Time,
+    MergeRequestReviewState, MergeRequestSort, MergeRequestState, NoteId, NotesFilterType,
+    SystemNoteMetadataId, Time,
 };
 use super::{Asked, gid};
-use crate::world::reviews::{display_name, is_bot};
-use crate::world::{MergeRequest, Note, Reviewer};
+use crate::world::{MergeRequest, Note, Project, Reviewer};
 
 /// A merge request.
 #[derive(Clone, Debug)]
@@ -22,6 +22,66 @@ connection!(MergeRequestConnection, MergeRequestEdge, MergeRequestNode {
         i32::try_from(self.0.total).unwrap_or(i32::MAX)
     }
 });
+
+/// Which merge requests to list.
+pub(super) struct MergeRequestFilter {
+    pub iids: Option<Vec<String>>,
+    pub source_branches: Option<Vec<String>>,
+    pub target_branches: Option<Vec<String>>,
+    pub state: Option<MergeRequestState>,
+    pub updated_after: Option<Time>,
+    pub updated_before: Option<Time>,
+    pub sort: Option<MergeRequestSort>,
+}
+
+impl MergeRequestFilter {
+    fn passes(&self, found: &MergeRequest) -> bool {
+        let among = |names: &Option<Vec<String>>, name: &str| {
+            let names = names.as_ref();
+            names.is_none_or(|names| names.iter().any(|one| one == name))
+        };
+        let (after, before) = (self.updated_after.as_ref(), self.updated_before.as_ref());
+        among(&self.iids, &found.iid.to_string())
+            && among(&self.source_branches, &found.source_branch)
+            && among(&self.target_branches, &found.target_branch)
+            && self
+                .state
+                .as_ref()
+                .is_none_or(|state| state.0 == "all" || state.0 == found.state.as_str())
+            && after.is_none_or(|time| found.updated_at >= time.at)
+            && before.is_none_or(|time| found.updated_at <= time.at)
+    }
+
+    /// A page of the merge requests of some projects.
+    pub fn list<'w>(
+        self,
+        asked: &Asked,
+        projects: impl Iterator<Item = &'w Project>,
+        page: &PageArguments,
+    ) -> Result<MergeRequestConnection> {
+        let sort = self.sort.as_ref();
+        let sort = sort.map_or_else(|| "CREATED_DESC".to_owned(), |sort| sort.0.to_uppercase());
+        let descending = !sort.ends_with("_ASC");
+        let mut rows: Vec<_> = projects
+            .flat_map(|project| project.merge_requests.values())
+            .filter(|found| self.passes(found))
+            .map(|found| {
+                let at = if sort.starts_with("UPDATED") {
+                    found.updated_at
+                } else {
+                    found.created_at
+                };
+                ((at, found.id), Some(MergeRequestNode(found.clone())))
+            })
+            .collect();
+        rows.sort_by_key(|(key, _)| *key);
+        if descending {
+            rows.reverse();
+        }
+        page.cut(rows, descending, asked.page_maximum())
+            .map(MergeRequestConnection)
+    }
+}
 
 #[Object(name = "MergeRequest")]
 impl MergeRequestNode {
@@ -85,11 +145,17 @@ impl MergeRequestNode {
         i32::try_from(self.0.review.comments()).ok()
     }
 
-    async fn author(&self) -> Option<MergeRequestAuthor> {
-        Some(MergeRequestAuthor(self.0.review.author.clone()))
+    async fn author(&self, ctx: &Context<'_>) -> Option<MergeRequestAuthor> {
+        let author = self.0.review.author.clone();
+        Asked::of(ctx)
+            .shows_users()
+            .then_some(MergeRequestAuthor(author))
     }
 
-    async fn diff_stats_summary(&self) -> Option<DiffStatsSummary> {
+    async fn diff_stats_summary(&self, ctx: &Context<'_>) -> Option<DiffStatsSummary> {
+        if Asked::of(ctx).is_granular() {
+            return None;
+        }
         let review = &self.0.review;
         let number = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
         Some(DiffStatsSummary {
@@ -171,8 +237,9 @@ impl MergeRequestNode {
                 "ONLY_ACTIVITY" => note.action.is_some(),
                 _ => true,
             })
-            .map(|note| ((note.created_at, note.id), Some(NoteNode(note.clone()))))
-            .collect();
+            .map(|note| ((note.created_at, note.id), Some(NoteNode(note.clone()))));
+        let mut rows: Vec<_> = rows.collect();
+        rows.sort_by_key(|(key, _)| *key);
         let maximum = Asked::of(ctx).page_maximum();
         page.cut(rows, false, maximum).map(NoteConnection)
     }
@@ -195,12 +262,12 @@ macro_rules! user {
                 &self.0
             }
 
-            async fn name(&self) -> String {
-                display_name(&self.0)
+            async fn name(&self, ctx: &Context<'_>) -> String {
+                Asked::of(ctx).world().account(&self.0).name.to_string()
             }
 
-            async fn bot(&self) -> bool {
-                is_bot(&self.0)
+            async fn bot(&self, ctx: &Context<'_>) -> bool {
+                Asked::of(ctx).world().account(&self.0).bot
             }
         }
     };
@@ -231,12 +298,13 @@ impl MergeRequestReviewer {
         &self.0.username
     }
 
-    async fn name(&self) -> String {
-        display_name(&self.0.username)
+    async fn name(&self, ctx: &Context<'_>) -> String {
+        let world = Asked::of(ctx).world();
+        world.account(&self.0.username).name.to_string()
     }
 
-    async fn bot(&self) -> bool {
-        is_bot(&self.0.username)
+    async fn bot(&self, ctx: &Context<'_>) -> bool {
+        Asked::of(ctx).world().account(&self.0.username).bot
     }
 
     async fn merge_request_interaction(&self) -> Option<UserMergeRequestInteraction> {
@@ -279,12 +347,8 @@ pub struct NoteNode(Note);
 #[Object(name = "Note")]
 impl NoteNode {
     async fn id(&self) -> NoteId {
-        let kind = if self.0.action.is_some() {
-            "Note"
-        } else {
-            "DiscussionNote"
-        };
-        NoteId(gid(kind, self.0.id).0)
+        let kind = self.0.details.note_type.as_deref();
+        NoteId(gid(kind.unwrap_or("Note"), self.0.id).0)
     }
 
     async fn created_at(&self, ctx: &Context<'_>) -> Time {
@@ -303,12 +367,14 @@ impl NoteNode {
         &self.0.body
     }
 
-    async fn author(&self) -> Option<UserCore> {
-        Some(UserCore(self.0.author.clone()))
+    async fn author(&self, ctx: &Context<'_>) -> Option<UserCore> {
+        let author = self.0.author.clone();
+        Asked::of(ctx).shows_users().then_some(UserCore(author))
     }
 
-    async fn system_note_metadata(&self) -> Option<SystemNoteMetadata> {
-        let action = self.0.action?;
+    async fn system_note_metadata(&self, ctx: &Context<'_>) -> Option<SystemNoteMetadata> {
+        let granular = Asked::of(ctx).is_granular();
+        let action = self.0.action.filter(|_| !granular)?;
         Some(SystemNoteMetadata {
             id: SystemNoteMetadataId(gid("SystemNoteMetadata", self.0.id).0),
             action: Some(action.to_owned()),

@@ -3,6 +3,7 @@
 pub mod analysis;
 pub mod code;
 pub mod endpoint;
+pub mod environments;
 pub mod incidents;
 pub mod job;
 pub mod licensed;
@@ -15,17 +16,20 @@ pub mod reports;
 pub mod runners;
 pub mod scalars;
 pub mod schedules;
+mod types;
+mod validation;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLockReadGuard};
 
 use async_graphql::{Context, EmptyMutation, EmptySubscription, ID, Schema, ServerError};
 
-use crate::access::{SharedWorld, Viewer};
+use crate::access::{Right, SharedWorld, Viewer};
 use crate::auth::AccessLevel;
 use crate::quirks::Quirks;
 use crate::time::Millis;
-use crate::world::{Pipeline, World};
+use crate::world::{Feature, Pipeline, Project, ProjectId, World};
 
 /// The schema; one for all worlds.
 pub type GitlabSchema = Schema<query::Query, EmptyMutation, EmptySubscription>;
@@ -60,6 +64,8 @@ pub struct Asked {
     pub first_parents: FirstParents,
     /// Name and text of the query: queries that differ in them have first parents of their own.
     pub fingerprint: String,
+    /// Whether a field failed in a way that nothing rescues: the whole request then fails.
+    pub failed: Arc<AtomicBool>,
 }
 
 /// The first parent for which each one-parent field was asked, by query, type and field.
@@ -85,9 +91,65 @@ impl Asked {
     }
 
     fn reads(&self, world: &World, pipeline: &Pipeline) -> bool {
+        self.may(world, pipeline.project_id, Right::Pipelines)
+    }
+
+    /// Whether the viewer may see this of a project.
+    fn may(&self, world: &World, project: ProjectId, right: Right) -> bool {
         world
-            .project(pipeline.project_id)
-            .is_some_and(|project| self.viewer.reads_ci(project))
+            .project(project)
+            .is_some_and(|project| self.viewer.may(project, right))
+    }
+
+    /// Whether a project exists for the viewer, and for a fine-grained token lies in one of its groups.
+    fn sees(&self, world: &World, project: &Project) -> bool {
+        self.viewer.sees(project)
+            && self
+                .granted(world, project)
+                .is_none_or(|found| found.is_some())
+    }
+
+    /// What a fine-grained token may read in a project; `None` for every other token.
+    fn granted(&self, world: &World, project: &Project) -> Option<Option<&BTreeSet<String>>> {
+        let grants = self.viewer.token.as_ref()?.grants.as_ref()?;
+        let top = world.group_by_path(project.top_level());
+        Some(top.and_then(|group| grants.groups.get(&group.id)))
+    }
+
+    /// Whether a fine-grained token has a permission in a project; every other token has all.
+    fn is_granted(&self, world: &World, project: ProjectId, permission: &str) -> bool {
+        let Some(found) = world.project(project) else {
+            return false;
+        };
+        match self.granted(world, found) {
+            None => true,
+            Some(None) => false,
+            Some(Some(permissions)) => permissions.contains(permission),
+        }
+    }
+
+    /// Whether users are shown: a fine-grained token needs a permission for it.
+    fn shows_users(&self) -> bool {
+        let token = self.viewer.token.as_ref();
+        let grants = token.and_then(|token| token.grants.as_ref());
+        grants.is_none_or(|grants| grants.user.contains("read_user"))
+    }
+
+    /// Whether a fine-grained token asks.
+    fn is_granular(&self) -> bool {
+        let token = self.viewer.token.as_ref();
+        token.is_some_and(|token| token.grants.is_some())
+    }
+
+    /// Whether a project has CI at all.
+    fn has_ci(&self, world: &World, project: ProjectId) -> bool {
+        let found = world.project(project);
+        found.is_some_and(|found| found.settings.builds != Feature::Disabled)
+    }
+
+    /// A field failed in a way that nothing rescues.
+    fn fail(&self) {
+        self.failed.store(true, Ordering::SeqCst);
     }
 
     /// What a role that is too low gets: emptiness, or without that quirk an error.
@@ -95,9 +157,7 @@ impl Asked {
         if self.quirks.empty_below_reporter {
             return Ok(());
         }
-        Err("The resource that you are attempting to access does not exist or you don't have permission to \
-             perform this action"
-            .into())
+        Err(NOT_THERE.into())
     }
 
     /// Whether this parent is the first for which the operation asks the field; otherwise an error is
@@ -123,9 +183,18 @@ impl Asked {
     }
 }
 
+/// What GitLab says of what is missing, or may not be seen.
+const NOT_THERE: &str = "The resource that you are attempting to access does not exist or you don't have \
+                         permission to perform this action";
+
 /// A global id, such as `gid://gitlab/Project/1`.
 fn gid(class: &str, id: u64) -> ID {
     ID(format!("gid://gitlab/{class}/{id}"))
+}
+
+/// What GitLab says where something is missing that cannot be: the parent becomes null in its place.
+fn cannot_be_null(class: &str, field: &str) -> async_graphql::Error {
+    format!("Cannot return null for non-nullable field {class}.{field}").into()
 }
 
 /// The number in a global id, or the number itself.

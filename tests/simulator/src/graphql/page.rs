@@ -95,6 +95,8 @@ impl PageArguments {
             rows.partition_point(|(key, _)| later(&before, key))
         });
         let (mut start, mut end) = (start, end.max(start));
+        // None asked for: no rows, no cursor, and always more to come.
+        let nothing = self.first.or(self.last).is_some_and(|number| number <= 0);
         let limit = |asked: i32| {
             let asked = usize::try_from(asked).unwrap_or_default();
             maximum.map_or(asked, |maximum| asked.min(maximum))
@@ -111,11 +113,21 @@ impl PageArguments {
             .collect();
         let info = PageInfo {
             end_cursor: rows.last().map(|(cursor, _)| cursor.clone()),
-            has_next_page: end < total,
+            has_next_page: nothing || end < total,
             has_previous_page: start > 0,
             start_cursor: rows.first().map(|(cursor, _)| cursor.clone()),
         };
         Ok(Page { rows, info, total })
+    }
+}
+
+impl<T> Page<Option<T>> {
+    /// The page without the rows that may not be seen. GitLab checks each after it cut the page: what
+    /// the page says about itself speaks of all rows.
+    #[must_use]
+    pub fn keep(mut self, seen: impl Fn(&T) -> bool) -> Self {
+        self.rows.retain(|(_, row)| row.as_ref().is_none_or(&seen));
+        self
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, ID, Object, Result};
+use async_graphql::{Context, ID, Object, Result, SimpleObject};
 
 use super::job::{CiJobConnection, CiJobNode};
 use super::merge_requests::MergeRequestNode;
@@ -14,8 +14,9 @@ use super::scalars::{
     Time,
 };
 use super::{Asked, gid};
+use crate::access::Right;
 use crate::time::Millis;
-use crate::world::{Pipeline, PipelineKind, ProjectId, Status, World};
+use crate::world::{Pipeline, PipelineId, PipelineKind, ProjectId, Status, World};
 
 /// A pipeline.
 #[derive(Clone, Debug)]
@@ -46,6 +47,8 @@ pub struct PipelineFilter {
     pub updated_before: Option<Millis>,
     /// Of one user.
     pub username: Option<String>,
+    /// One of these.
+    pub ids: Option<Vec<PipelineId>>,
 }
 
 impl PipelineFilter {
@@ -84,14 +87,18 @@ impl PipelineFilter {
             && equal(&self.ref_name, &pipeline.ref_name)
             && equal(&self.sha, &pipeline.sha)
             && equal(&self.source, &pipeline.source)
-            && equal(&self.username, crate::rest::USERNAME)
+            && equal(&self.username, pipeline.user())
+            && self
+                .ids
+                .as_ref()
+                .is_none_or(|ids| ids.contains(&pipeline.id))
             && self
                 .updated_before
                 .is_none_or(|until| pipeline.updated_at <= until)
-            && self.in_scope(pipeline)
+            && self.in_scope(world, pipeline)
     }
 
-    fn in_scope(&self, pipeline: &Pipeline) -> bool {
+    fn in_scope(&self, world: &World, pipeline: &Pipeline) -> bool {
         let Some(scope) = &self.scope else {
             return true;
         };
@@ -99,11 +106,26 @@ impl PipelineFilter {
             "running" => pipeline.status == Status::Running,
             "pending" => pipeline.status == Status::Pending,
             "finished" => pipeline.status.has_finish(),
-            "branches" => pipeline.kind == PipelineKind::Branch,
-            "tags" => pipeline.kind == PipelineKind::Tag,
+            "branches" => is_newest(world, pipeline, PipelineKind::Branch),
+            "tags" => is_newest(world, pipeline, PipelineKind::Tag),
             _ => true,
         }
     }
+}
+
+/// Whether a pipeline is the newest of a branch, or a tag, that there is.
+fn is_newest(world: &World, pipeline: &Pipeline, kind: PipelineKind) -> bool {
+    let there = world.project(pipeline.project_id).is_some_and(|project| {
+        let refs = match kind {
+            PipelineKind::Tag => &project.tags,
+            _ => &project.branches,
+        };
+        refs.contains_key(&pipeline.ref_name)
+    });
+    let mut same = world.pipelines_of(pipeline.project_id).filter(|other| {
+        other.kind == kind && other.ref_name == pipeline.ref_name && !other.is_child()
+    });
+    pipeline.kind == kind && there && same.next().map(|newest| newest.id) == Some(pipeline.id)
 }
 
 impl PipelineConnection {
@@ -122,6 +144,20 @@ impl PipelineConnection {
         page.cut(rows, true, asked.page_maximum()).map(Self)
     }
 }
+
+/// A variable that a pipeline was started with.
+#[derive(Clone, Debug, SimpleObject)]
+pub struct PipelineManualVariable {
+    id: ID,
+    key: Option<String>,
+    value: Option<String>,
+}
+
+connection!(
+    PipelineManualVariableConnection,
+    PipelineManualVariableEdge,
+    PipelineManualVariable {}
+);
 
 #[Object(name = "Pipeline")]
 #[expect(clippy::too_many_arguments, reason = "the arguments are GitLab's")]
@@ -356,8 +392,41 @@ impl PipelineNode {
             .map(|page| Some(CiJobConnection(page)))
     }
 
-    async fn test_report_summary(&self) -> TestReportSummary {
-        TestReportSummary(self.0.id)
+    async fn test_report_summary(&self, ctx: &Context<'_>) -> Result<TestReportSummary> {
+        if Asked::of(ctx).is_granular() {
+            return Err(super::cannot_be_null("Pipeline", "testReportSummary"));
+        }
+        Ok(TestReportSummary(self.0.id))
+    }
+
+    async fn manual_variables(
+        &self,
+        ctx: &Context<'_>,
+        after: Option<String>,
+        before: Option<String>,
+        first: Option<i32>,
+        last: Option<i32>,
+    ) -> Result<Option<PipelineManualVariableConnection>> {
+        let page = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
+        let asked = Asked::of(ctx);
+        let world = asked.world();
+        let shown = asked.may(&world, self.0.project_id, Right::Variables);
+        let rows = world.variables_of(&self.0).into_iter().zip(1..);
+        let rows = rows.map(|(variable, place)| {
+            let node = PipelineManualVariable {
+                id: gid("Ci::PipelineVariable", self.0.id * 100 + place),
+                key: Some(variable.key.to_string()),
+                value: shown.then(|| variable.value.to_string()),
+            };
+            ((0, place), Some(node))
+        });
+        page.cut(rows.collect(), false, asked.page_maximum())
+            .map(|page| Some(PipelineManualVariableConnection(page)))
     }
 
     async fn project(&self) -> Option<ProjectNode> {

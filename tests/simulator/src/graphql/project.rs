@@ -6,21 +6,26 @@ use super::code::{
     ProjectStatistics, ReleaseConnection, Repository, RepositoryLanguage, ValueStreamConnection,
     VulnerabilitySeveritiesCount,
 };
+use super::environments::{EnvironmentConnection, EnvironmentNode, ProjectPermissions};
 use super::incidents::IssueConnection;
-use super::licensed::{Dora, ProjectValueStreamAnalyticsFlowMetrics};
-use super::merge_requests::{MergeRequestConnection, MergeRequestNode};
+use super::licensed::{Dora, LicensedFeatureAvailability, ProjectValueStreamAnalyticsFlowMetrics};
+use super::merge_requests::{MergeRequestConnection, MergeRequestFilter, MergeRequestNode};
 use super::page::{PageArguments, connection};
 use super::pipeline::{PipelineConnection, PipelineFilter, PipelineNode};
 use super::runners::CiRunnerConnection;
 use super::scalars::{
-    AccessLevelEnum, CiJobKind, CiJobStatus, CiPipelineId, CiRunnerType, IssueType,
-    MergeRequestSort, MergeRequestState, PipelineScheduleStatus, PipelineScopeEnum,
-    PipelineStatusEnum, ReleaseSort, Time, VulnerabilityState,
+    AccessLevelEnum, CiJobKind, CiJobStatus, CiPipelineId, CiRunnerType, IssueSort, IssueType,
+    LicensedFeature, MergeRequestSort, MergeRequestState, PipelineScheduleStatus,
+    PipelineScopeEnum, PipelineStatusEnum, ReleaseSort, Time, VulnerabilityState,
 };
 use super::schedules::PipelineScheduleConnection;
-use super::{Asked, gid, gid_number};
+use super::{Asked, cannot_be_null, gid, gid_number};
+use crate::access::Right;
 use crate::graphql::job::{CiJobConnection, CiJobNode};
-use crate::world::{Code, MergeRequest, PipelineId, Project, ProjectId};
+use crate::world::{Code, Feature, PipelineId, Project, ProjectId};
+
+/// Pipelines that one field may name by their ids.
+const MAX_PIPELINE_IDS: usize = 20;
 
 /// A project, by its id; every field is looked up when it is asked for.
 #[derive(Clone, Debug)]
@@ -48,13 +53,15 @@ impl ProjectNode {
         Asked::of(ctx).world().code(self.0).and_then(read)
     }
 
-    /// Whether pipelines and jobs are readable here.
-    fn reads_ci(&self, ctx: &Context<'_>) -> bool {
+    /// Whether the viewer may see this of the project.
+    fn may(&self, ctx: &Context<'_>, right: Right) -> bool {
         let asked = Asked::of(ctx);
-        let world = asked.world();
-        world
-            .project(self.0)
-            .is_some_and(|project| asked.viewer.reads_ci(project))
+        asked.may(&asked.world(), self.0, right)
+    }
+
+    /// What is set of the project.
+    fn setting(&self, ctx: &Context<'_>, read: impl FnOnce(&Project) -> bool) -> Option<bool> {
+        self.with(ctx, read)
     }
 }
 
@@ -77,7 +84,7 @@ impl ProjectNode {
     }
 
     async fn name(&self, ctx: &Context<'_>) -> String {
-        self.with(ctx, |project| project.path().to_owned())
+        self.with(ctx, |project| project.name().to_owned())
             .unwrap_or_default()
     }
 
@@ -101,6 +108,70 @@ impl ProjectNode {
         self.with(ctx, |project| project.visibility.as_str().to_owned())
     }
 
+    async fn public_jobs(&self, ctx: &Context<'_>) -> Option<bool> {
+        self.setting(ctx, |project| project.settings.public_jobs)
+    }
+
+    async fn jobs_enabled(&self, ctx: &Context<'_>) -> Option<bool> {
+        self.setting(ctx, |project| project.settings.builds != Feature::Disabled)
+    }
+
+    async fn merge_requests_enabled(&self, ctx: &Context<'_>) -> Option<bool> {
+        self.setting(ctx, |project| {
+            project.settings.merge_requests != Feature::Disabled
+        })
+    }
+
+    async fn issues_enabled(&self, ctx: &Context<'_>) -> Option<bool> {
+        self.setting(ctx, |project| project.settings.issues != Feature::Disabled)
+    }
+
+    async fn marked_for_deletion(&self, ctx: &Context<'_>) -> Option<bool> {
+        self.setting(ctx, |project| project.settings.deletion_asked_at.is_some())
+    }
+
+    async fn user_permissions(&self, ctx: &Context<'_>) -> Result<ProjectPermissions> {
+        let asked = Asked::of(ctx);
+        let found = ProjectPermissions::of(asked, self.0);
+        found
+            .filter(|_| !asked.is_granular())
+            .ok_or_else(|| cannot_be_null("Project", "userPermissions"))
+    }
+
+    async fn environments(
+        &self,
+        ctx: &Context<'_>,
+        name: Option<String>,
+        search: Option<String>,
+        states: Option<Vec<String>>,
+        after: Option<String>,
+        before: Option<String>,
+        first: Option<i32>,
+        last: Option<i32>,
+    ) -> Result<Option<EnvironmentConnection>> {
+        let page = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
+        let filter = (name.as_deref(), search.as_deref(), states.as_deref());
+        EnvironmentConnection::of_project(ctx, self.0, filter, &page)
+    }
+
+    async fn environment(
+        &self,
+        ctx: &Context<'_>,
+        name: Option<String>,
+    ) -> Option<EnvironmentNode> {
+        if !self.may(ctx, Right::Environments) {
+            return None;
+        }
+        let world = Asked::of(ctx).world();
+        let found = world.delivery(self.0)?.environment(&name?)?;
+        Some(EnvironmentNode(found.clone()))
+    }
+
     async fn created_at(&self, ctx: &Context<'_>) -> Option<Time> {
         let asked = Asked::of(ctx);
         self.with(ctx, |project| asked.time(project.created_at))
@@ -111,12 +182,16 @@ impl ProjectNode {
         self.with(ctx, |project| asked.time(project.last_activity_at))
     }
 
-    async fn max_access_level(&self, ctx: &Context<'_>) -> AccessLevel {
-        let role = Asked::of(ctx).viewer.role(self.0);
-        AccessLevel {
+    async fn max_access_level(&self, ctx: &Context<'_>) -> Result<AccessLevel> {
+        let asked = Asked::of(ctx);
+        if asked.is_granular() {
+            return Err(cannot_be_null("Project", "maxAccessLevel"));
+        }
+        let role = asked.viewer.role(self.0);
+        Ok(AccessLevel {
             integer_value: Some(role.value()),
             string_value: Some(role.graphql().into()),
-        }
+        })
     }
 
     async fn group(&self, ctx: &Context<'_>) -> Option<super::query::GroupNode> {
@@ -125,8 +200,26 @@ impl ProjectNode {
             .map(super::query::GroupNode)
     }
 
-    async fn dora(&self) -> Option<Dora> {
-        Some(Dora(self.0))
+    /// GitLab 18.11 and later.
+    async fn licensed_feature_availability(
+        &self,
+        ctx: &Context<'_>,
+        feature: LicensedFeature,
+    ) -> LicensedFeatureAvailability {
+        LicensedFeatureAvailability::of(Asked::of(ctx), self.0, &feature)
+    }
+
+    async fn dora(&self, ctx: &Context<'_>) -> Option<Dora> {
+        let asked = Asked::of(ctx);
+        let role = asked.viewer.role(self.0);
+        let reads = asked.viewer.is_admin() || role >= crate::auth::AccessLevel::Reporter;
+        let licensed = {
+            let world = asked.world();
+            let project = world.project(self.0);
+            project.map(|project| world.tier_of(project) >= crate::world::Tier::Ultimate)
+        };
+        // Without the licence it is there, and its figures are null.
+        (reads || licensed != Some(true)).then_some(Dora(self.0))
     }
 
     async fn flow_metrics(&self) -> Option<ProjectValueStreamAnalyticsFlowMetrics> {
@@ -134,7 +227,7 @@ impl ProjectNode {
     }
 
     async fn repository(&self, ctx: &Context<'_>) -> Option<Repository> {
-        if !self.reads_ci(ctx) {
+        if !self.may(ctx, Right::Code) {
             return None;
         }
         Some(Repository(self.0))
@@ -222,6 +315,7 @@ impl ProjectNode {
         updated_after: Option<Time>,
         updated_before: Option<Time>,
         username: Option<String>,
+        ids: Option<Vec<ID>>,
         after: Option<String>,
         before: Option<String>,
         first: Option<i32>,
@@ -233,7 +327,10 @@ impl ProjectNode {
             first,
             last,
         };
-        if !self.reads_ci(ctx) {
+        if ids.as_ref().is_some_and(|ids| ids.len() > MAX_PIPELINE_IDS) {
+            return Err("Cannot query more than 20 pipelines by ID at once.".into());
+        }
+        if !self.may(ctx, Right::Pipelines) {
             return Asked::of(ctx)
                 .denied()
                 .map(|()| Some(PipelineConnection(super::page::Page::empty())));
@@ -247,6 +344,13 @@ impl ProjectNode {
             updated_after: updated_after.map(|time| time.at),
             updated_before: updated_before.map(|time| time.at),
             username,
+            // None at all is no filter.
+            ids: ids.filter(|ids| !ids.is_empty()).map(|ids| {
+                let ids = ids
+                    .iter()
+                    .filter(|id| id.starts_with("gid://gitlab/Ci::Pipeline/"));
+                ids.filter_map(|id| gid_number(id)).collect()
+            }),
         };
         PipelineConnection::of_project(ctx, self.0, &filter, &page).map(Some)
     }
@@ -258,7 +362,7 @@ impl ProjectNode {
         iid: Option<ID>,
         sha: Option<String>,
     ) -> Option<PipelineNode> {
-        if !self.reads_ci(ctx) {
+        if !self.may(ctx, Right::Pipelines) {
             return None;
         }
         let asked = Asked::of(ctx);
@@ -299,72 +403,23 @@ impl ProjectNode {
             last,
         };
         let asked = Asked::of(ctx);
-        if !self.reads_ci(ctx) {
+        if !self.may(ctx, Right::MergeRequests) {
             return asked
                 .denied()
                 .map(|()| Some(MergeRequestConnection(super::page::Page::empty())));
         }
-        let sort = sort.map_or_else(
-            || "CREATED_DESC".to_owned(),
-            |sort| sort.0.to_ascii_uppercase(),
-        );
-        let descending = !sort.ends_with("_ASC");
-        let state = state
-            .map(|state| state.0.to_string())
-            .filter(|state| state != "all");
+        let filter = MergeRequestFilter {
+            iids,
+            source_branches,
+            target_branches,
+            state,
+            updated_after,
+            updated_before,
+            sort,
+        };
         let world = asked.world();
-        let mut rows: Vec<((i64, u64), MergeRequest)> = world
-            .project(self.0)
-            .into_iter()
-            .flat_map(|project| project.merge_requests.values())
-            .filter(|mr| {
-                iids.as_ref()
-                    .is_none_or(|iids| iids.iter().any(|iid| *iid == mr.iid.to_string()))
-            })
-            .filter(|mr| {
-                source_branches
-                    .as_ref()
-                    .is_none_or(|names| names.iter().any(|name| **name == *mr.source_branch))
-            })
-            .filter(|mr| {
-                target_branches
-                    .as_ref()
-                    .is_none_or(|names| names.iter().any(|name| **name == *mr.target_branch))
-            })
-            .filter(|mr| {
-                state
-                    .as_ref()
-                    .is_none_or(|state| mr.state.as_str() == state)
-            })
-            .filter(|mr| {
-                updated_after
-                    .as_ref()
-                    .is_none_or(|time| mr.updated_at >= time.at)
-            })
-            .filter(|mr| {
-                updated_before
-                    .as_ref()
-                    .is_none_or(|time| mr.updated_at <= time.at)
-            })
-            .map(|mr| {
-                let key = if sort.starts_with("UPDATED") {
-                    mr.updated_at
-                } else {
-                    mr.created_at
-                };
-                ((key, mr.id), mr.clone())
-            })
-            .collect();
-        rows.sort_by_key(|(key, _)| *key);
-        if descending {
-            rows.reverse();
-        }
-        let rows = rows
-            .into_iter()
-            .map(|(key, mr)| (key, Some(MergeRequestNode(mr))))
-            .collect();
-        page.cut(rows, descending, asked.page_maximum())
-            .map(|page| Some(MergeRequestConnection(page)))
+        let projects = world.project(self.0).into_iter();
+        filter.list(asked, projects, &page).map(Some)
     }
 
     async fn pipeline_schedules(
@@ -404,7 +459,7 @@ impl ProjectNode {
     }
 
     async fn merge_request(&self, ctx: &Context<'_>, iid: String) -> Option<MergeRequestNode> {
-        if !self.reads_ci(ctx) {
+        if !self.may(ctx, Right::MergeRequests) {
             return None;
         }
         let iid: u64 = iid.parse().ok()?;
@@ -423,6 +478,7 @@ impl ProjectNode {
         ctx: &Context<'_>,
         types: Option<Vec<IssueType>>,
         updated_after: Option<Time>,
+        sort: Option<IssueSort>,
         after: Option<String>,
         before: Option<String>,
         first: Option<i32>,
@@ -434,8 +490,9 @@ impl ProjectNode {
             first,
             last,
         };
+        let sort = sort.map_or_else(|| "CREATED_DESC".to_owned(), |sort| sort.0.to_uppercase());
         let (types, since) = (types.as_deref(), updated_after.as_ref());
-        IssueConnection::of_project(Asked::of(ctx), self.0, types, since, &page).map(Some)
+        IssueConnection::of_project(Asked::of(ctx), self.0, types, since, &sort, &page).map(Some)
     }
 
     async fn jobs(
@@ -449,7 +506,7 @@ impl ProjectNode {
         last: Option<i32>,
     ) -> Result<Option<CiJobConnection>> {
         let asked = Asked::of(ctx);
-        if !self.reads_ci(ctx) || !asked.first_parent(ctx, "Project", self.0) {
+        if !asked.first_parent(ctx, "Project", self.0) || !self.may(ctx, Right::Pipelines) {
             return Ok(None);
         }
         let page = PageArguments {

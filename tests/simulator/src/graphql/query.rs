@@ -2,12 +2,17 @@
 
 use async_graphql::{Context, ID, Object, Result, SimpleObject};
 
+use super::merge_requests::{MergeRequestConnection, MergeRequestFilter};
 use super::page::{PageArguments, connection};
 use super::project::{ProjectConnection, ProjectNode};
 use super::runners::CiRunnerConnection;
-use super::scalars::{AccessLevelEnum, CiRunnerType, ProjectArchived, UserId};
+use super::scalars::{
+    AccessLevelEnum, CiRunnerType, MergeRequestSort, MergeRequestState, ProjectArchived, Time,
+    UserId,
+};
 use super::{Asked, gid, gid_number};
-use crate::world::{GroupId, Project};
+use crate::access::Right;
+use crate::world::{GroupId, Project, World};
 
 /// Version and edition.
 #[derive(SimpleObject)]
@@ -52,16 +57,23 @@ struct ProjectFilter {
     membership: bool,
     search: Option<String>,
     archived: Option<bool>,
+    /// Neither archived nor to be deleted; or one of the two.
+    active: Option<bool>,
+    /// To be deleted.
+    going: Option<bool>,
     min_access_level: Option<String>,
+    /// What may not be seen is left out after the page was cut, not before.
+    seen_late: bool,
 }
 
 impl ProjectFilter {
-    fn passes(&self, asked: &Asked, project: &Project) -> bool {
-        let seen = !asked.quirks.silent_omission || asked.viewer.sees(project);
-        seen && self
-            .ids
-            .as_ref()
-            .is_none_or(|ids| ids.contains(&project.id))
+    fn passes(&self, asked: &Asked, world: &World, project: &Project) -> bool {
+        let seen = !asked.quirks.silent_omission || asked.sees(world, project);
+        (seen || self.seen_late)
+            && self
+                .ids
+                .as_ref()
+                .is_none_or(|ids| ids.contains(&project.id))
             && self.paths.as_ref().is_none_or(|paths| {
                 paths
                     .iter()
@@ -76,13 +88,17 @@ impl ProjectFilter {
                             .starts_with(&format!("{}/", namespace.to_lowercase()))
             })
             && (!self.membership || asked.viewer.is_member(project))
-            && self
-                .search
-                .as_deref()
-                .is_none_or(|text| project.path().to_lowercase().contains(&text.to_lowercase()))
+            && self.search.as_deref().is_none_or(|text| {
+                let (name, text) = (project.path().to_lowercase(), text.to_lowercase());
+                crate::rest::is_found(&name, &text)
+            })
             && self
                 .archived
                 .is_none_or(|archived| project.archived == archived)
+            && self.going.is_none_or(|going| is_going(project) == going)
+            && self
+                .active
+                .is_none_or(|active| active != (is_going(project) || project.archived))
             && self.min_access_level.as_deref().is_none_or(|level| {
                 let role = asked.viewer.role(project.id);
                 super::level_from_name(level).is_some_and(|level| role >= level)
@@ -102,7 +118,7 @@ impl ProjectFilter {
             }
         };
         let world = asked.world();
-        let pass = |project: &&Project| self.passes(asked, project);
+        let pass = |project: &&Project| self.passes(asked, &world, project);
         let found: Vec<&Project> = match &self.ids {
             Some(ids) => ids
                 .iter()
@@ -120,9 +136,43 @@ impl ProjectFilter {
         if descending {
             rows.reverse();
         }
-        page.cut(rows, descending, asked.page_maximum())
-            .map(ProjectConnection)
+        let page = page.cut(rows, descending, asked.page_maximum())?;
+        let seen = |node: &ProjectNode| {
+            let project = world.project(node.0);
+            !asked.quirks.silent_omission
+                || project.is_some_and(|project| asked.sees(&world, project))
+        };
+        Ok(ProjectConnection(page.keep(seen)))
     }
+}
+
+/// Whether a project is to be deleted.
+fn is_going(project: &Project) -> bool {
+    project.settings.deletion_asked_at.is_some()
+}
+
+/// Which projects two arguments want: those that are to be deleted, or the others.
+fn going(aimed: Option<bool>, not_aimed: Option<bool>) -> Option<bool> {
+    match (aimed, not_aimed) {
+        (Some(true), _) => Some(true),
+        (_, Some(true)) => Some(false),
+        _ => None,
+    }
+}
+
+/// The numbers of projects' global ids.
+fn project_ids(ids: &[ID]) -> Result<Vec<u64>> {
+    let mut numbers = Vec::with_capacity(ids.len());
+    for id in ids {
+        let Some(rest) = id.strip_prefix("gid://gitlab/") else {
+            return Err(format!("{} is not a valid GitLab ID.", id.as_str()).into());
+        };
+        let Some(number) = rest.strip_prefix("Project/") else {
+            return Err(format!("{} is not a valid ID for Project.", id.as_str()).into());
+        };
+        numbers.extend(number.parse::<u64>());
+    }
+    Ok(numbers)
 }
 
 #[Object]
@@ -130,27 +180,42 @@ impl ProjectFilter {
 impl Query {
     async fn metadata(&self, ctx: &Context<'_>) -> Option<Metadata> {
         let asked = Asked::of(ctx);
-        asked.viewer.token.as_ref()?;
+        let token = asked.viewer.token.as_ref()?;
+        let grants = token.grants.as_ref();
+        if grants.is_some_and(|grants| !grants.instance.contains("read_metadata")) {
+            return None;
+        }
         let world = asked.world();
         Some(Metadata {
             version: world.version.clone(),
-            revision: crate::rest::REVISION.to_owned(),
+            revision: world.revision.to_string(),
             enterprise: world.enterprise,
         })
     }
 
     async fn current_user(&self, ctx: &Context<'_>) -> Option<CurrentUser> {
-        let token = Asked::of(ctx).viewer.token.as_ref()?;
+        let asked = Asked::of(ctx);
+        let token = asked.viewer.token.as_ref()?;
+        let grants = token.grants.as_ref();
+        if grants.is_some_and(|grants| !grants.user.contains("read_user")) {
+            return None;
+        }
+        let world = asked.world();
+        let known = world.account_by_id(token.user_id);
+        let username = known.map_or(crate::rest::USERNAME, |user| &user.username);
         Some(CurrentUser {
             id: UserId(gid("User", token.user_id).0),
-            username: crate::rest::USERNAME.to_owned(),
-            name: token.name.clone(),
-            bot: false,
+            username: username.to_owned(),
+            name: known.map_or(&*token.name, |user| &user.name).to_owned(),
+            bot: known.is_some_and(|user| user.bot),
         })
     }
 
     async fn query_complexity(&self, ctx: &Context<'_>) -> Option<QueryComplexity> {
         let asked = Asked::of(ctx);
+        if asked.is_granular() {
+            return None;
+        }
         Some(QueryComplexity {
             limit: Some(asked.complexity_limit),
             score: Some(asked.complexity_score),
@@ -162,8 +227,7 @@ impl Query {
         let world = asked.world();
         let project = world.project_by_path(&full_path)?;
         asked
-            .viewer
-            .sees(project)
+            .sees(&world, project)
             .then_some(ProjectNode(project.id))
     }
 
@@ -176,6 +240,9 @@ impl Query {
         ids: Option<Vec<ID>>,
         full_paths: Option<Vec<String>>,
         archived: Option<ProjectArchived>,
+        active: Option<bool>,
+        aimed_for_deletion: Option<bool>,
+        not_aimed_for_deletion: Option<bool>,
         min_access_level: Option<AccessLevelEnum>,
         after: Option<String>,
         before: Option<String>,
@@ -189,7 +256,7 @@ impl Query {
             return Err("Too many paths. Maximum is 50.".into());
         }
         let filter = ProjectFilter {
-            ids: ids.map(|ids| ids.iter().filter_map(|id| gid_number(id)).collect()),
+            ids: ids.map(|ids| project_ids(&ids)).transpose()?,
             paths: full_paths,
             membership: membership.unwrap_or(false),
             search,
@@ -198,6 +265,8 @@ impl Query {
                 Some("EXCLUDE") => Some(false),
                 _ => None,
             },
+            active,
+            going: going(aimed_for_deletion, not_aimed_for_deletion),
             min_access_level: min_access_level.map(|level| level.0.to_string()),
             ..ProjectFilter::default()
         };
@@ -258,9 +327,16 @@ impl GroupNode {
 
     async fn name(&self, ctx: &Context<'_>) -> Option<String> {
         let world = Asked::of(ctx).world();
-        world
-            .group(self.0)
-            .and_then(|group| group.full_path.rsplit('/').next().map(str::to_owned))
+        world.group(self.0).and_then(|group| {
+            let path = group.full_path.rsplit('/').next();
+            group.name.as_deref().or(path).map(str::to_owned)
+        })
+    }
+
+    async fn visibility(&self, ctx: &Context<'_>) -> Option<String> {
+        let world = Asked::of(ctx).world();
+        let visibility = world.group(self.0)?.visibility.unwrap_or_default();
+        Some(visibility.as_str().to_owned())
     }
 
     async fn projects(
@@ -268,6 +344,7 @@ impl GroupNode {
         ctx: &Context<'_>,
         include_subgroups: Option<bool>,
         include_archived: Option<bool>,
+        not_aimed_for_deletion: Option<bool>,
         search: Option<String>,
         ids: Option<Vec<ID>>,
         archived_only: Option<bool>,
@@ -285,6 +362,8 @@ impl GroupNode {
             ids: ids.map(|ids| ids.iter().filter_map(|id| gid_number(id)).collect()),
             namespace,
             subgroups: include_subgroups.unwrap_or(false),
+            seen_late: true,
+            going: going(None, not_aimed_for_deletion),
             search,
             archived: match (
                 archived_only.unwrap_or(false),
@@ -303,5 +382,50 @@ impl GroupNode {
             last,
         };
         filter.list(asked, "id_desc", &page)
+    }
+
+    async fn merge_requests(
+        &self,
+        ctx: &Context<'_>,
+        include_subgroups: Option<bool>,
+        iids: Option<Vec<String>>,
+        source_branches: Option<Vec<String>>,
+        target_branches: Option<Vec<String>>,
+        state: Option<MergeRequestState>,
+        updated_after: Option<Time>,
+        updated_before: Option<Time>,
+        sort: Option<MergeRequestSort>,
+        after: Option<String>,
+        before: Option<String>,
+        first: Option<i32>,
+        last: Option<i32>,
+    ) -> Result<Option<MergeRequestConnection>> {
+        let page = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
+        let filter = MergeRequestFilter {
+            iids,
+            source_branches,
+            target_branches,
+            state,
+            updated_after,
+            updated_before,
+            sort,
+        };
+        let asked = Asked::of(ctx);
+        let world = asked.world();
+        let path = world.group(self.0).map(|group| group.full_path.clone());
+        let path = path.unwrap_or_default();
+        let below = format!("{path}/");
+        let deep = include_subgroups.unwrap_or(false);
+        let projects = world.projects().filter(|project| {
+            let own = project.namespace();
+            (*own == *path || deep && own.starts_with(&below))
+                && asked.viewer.may(project, Right::MergeRequests)
+        });
+        filter.list(asked, projects, &page).map(Some)
     }
 }

@@ -5,7 +5,7 @@ use async_graphql::{Context, Object, Result, SimpleObject};
 use super::page::{PageArguments, connection};
 use super::scalars::{CiRunnerId, CiRunnerStatus, CiRunnerType, Time};
 use super::{Asked, gid};
-use crate::auth::AccessLevel;
+use crate::access::Right;
 use crate::world::{Manager, ProjectId, Runner, World};
 
 /// A runner.
@@ -36,12 +36,8 @@ impl CiRunnerConnection {
         page: &PageArguments,
     ) -> Result<Option<Self>> {
         let asked = Asked::of(ctx);
-        if !asked.viewer.token.as_ref().is_some_and(|token| token.admin) {
-            return Err(
-                "The resource that you are attempting to access does not exist or you don't \
-                 have permission to perform this action"
-                    .into(),
-            );
+        if !asked.viewer.is_admin() {
+            return Err(super::NOT_THERE.into());
         }
         Self::cut(asked, &asked.world(), runner_type, page, |_| true).map(Some)
     }
@@ -55,8 +51,8 @@ impl CiRunnerConnection {
     ) -> Result<Option<Self>> {
         let asked = Asked::of(ctx);
         let world = asked.world();
-        if asked.viewer.role(project) < AccessLevel::Maintainer {
-            return Ok(None);
+        if !asked.may(&world, project, Right::Runners) {
+            return Err(super::NOT_THERE.into());
         }
         let Some(project) = world.project(project) else {
             return Ok(None);
@@ -140,6 +136,7 @@ impl CiRunnerNode {
                 version,
                 platform,
                 architecture,
+                ..
             } = manager;
             let text = |text: Option<std::sync::Arc<str>>| text.map(|text| text.to_string());
             let node = CiRunnerManager {

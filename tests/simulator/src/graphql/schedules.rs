@@ -6,7 +6,8 @@ use super::page::{Page, PageArguments, connection};
 use super::pipeline::PipelineNode;
 use super::scalars::{PipelineScheduleStatus, Time};
 use super::{Asked, gid};
-use crate::world::{ProjectId, Schedule};
+use crate::access::Right;
+use crate::world::{ProjectId, Schedule, Visibility};
 
 /// A pipeline schedule.
 #[derive(Clone, Debug)]
@@ -27,12 +28,17 @@ impl PipelineScheduleConnection {
     ) -> Result<Option<Self>> {
         let asked = Asked::of(ctx);
         let world = asked.world();
-        let reads = world
-            .project(project)
-            .is_some_and(|project| asked.viewer.reads_ci(project));
-        if !reads {
+        if !asked.has_ci(&world, project) {
             return asked.denied().map(|()| Some(Self(Page::empty())));
         }
+        let may = asked.may(&world, project, Right::Schedules);
+        if !may {
+            asked.denied()?;
+        }
+        let open = world
+            .project(project)
+            .is_some_and(|project| project.visibility == Visibility::Public);
+        let may = may && (open || asked.is_granted(&world, project, "read_pipeline_schedule"));
         let rows = world
             .schedules_of(project)
             .filter(|schedule| {
@@ -41,10 +47,11 @@ impl PipelineScheduleConnection {
             .map(|schedule| {
                 let node = PipelineScheduleNode(schedule.clone());
                 ((0, schedule.id), Some(node))
-            })
-            .collect();
-        page.cut(rows, false, asked.page_maximum())
-            .map(|page| Some(Self(page)))
+            });
+        let mut rows: Vec<_> = rows.collect();
+        rows.reverse();
+        page.cut(rows, true, asked.page_maximum())
+            .map(|page| Some(Self(page.keep(|_| may))))
     }
 }
 
@@ -71,7 +78,7 @@ impl PipelineScheduleNode {
     }
 
     async fn r#ref(&self) -> Option<String> {
-        Some(format!("refs/heads/{}", self.0.ref_name))
+        Some(self.0.ref_name.to_string())
     }
 
     async fn ref_for_display(&self) -> Option<&str> {

@@ -4,7 +4,9 @@
 use actix_web::web;
 use serde_json::{Map, Value, json};
 
+use super::paging::Counting;
 use super::{Answer, ApiError, Call, ok};
+use crate::access::Right;
 use crate::auth::AccessLevel;
 use crate::time;
 use crate::world::{Code, Commit, Project, Release, Tier, World};
@@ -29,60 +31,47 @@ pub fn routes(config: &mut web::ServiceConfig) {
         );
 }
 
-/// The project's code, if the viewer may read it.
-fn readable<'w>(call: &Call, world: &'w World) -> Result<(&'w Project, &'w Code), ApiError> {
-    let project = call.ci_project(world)?;
+/// The project's code, if the viewer may see this of it.
+fn readable<'w>(
+    call: &Call,
+    world: &'w World,
+    right: Right,
+) -> Result<(&'w Project, &'w Code), ApiError> {
+    let project = call.reading(world, right)?;
     let code = world
         .code(project.id)
         .ok_or(ApiError::NotFound("404 Project Not Found"))?;
     Ok((project, code))
 }
 
-/// Adds to a single project what lists leave out: counts, and sizes where they were asked for and the role
-/// allows it.
+/// Adds sizes to a single project, where they were asked for and the role allows it.
 pub fn complete(
     call: &Call,
     world: &World,
     project: &Project,
     value: &mut Value,
 ) -> Result<(), ApiError> {
-    let Some(code) = world.code(project.id) else {
-        return Ok(());
-    };
-    let open = code
-        .issues
-        .iter()
-        .filter(|issue| issue.closed_at.is_none())
-        .count();
-    value["star_count"] = code.stars.into();
-    value["forks_count"] = code.forks.into();
-    value["open_issues_count"] = open.into();
     let asked = call.flag("statistics")?.unwrap_or(false);
-    if asked && call.viewer.role(project.id) >= AccessLevel::Reporter {
+    let code = world.code(project.id);
+    if let Some(code) = code.filter(|_| asked && call.viewer.may(project, Right::Statistics)) {
         value["statistics"] = statistics(code);
     }
     Ok(())
 }
 
 fn statistics(code: &Code) -> Value {
-    let sizes = &code.sizes;
-    let together = sizes.repository
-        + sizes.lfs_objects
-        + sizes.job_artifacts
-        + sizes.packages
-        + sizes.wiki
-        + sizes.container_registry.unwrap_or(0);
+    let (sizes, others) = (&code.sizes, &code.other_sizes);
     json!({
-        "commit_count": code.history().count(),
-        "storage_size": together,
+        "commit_count": code.commit_count(),
+        "storage_size": code.storage_size(),
         "repository_size": sizes.repository,
         "wiki_size": sizes.wiki,
         "lfs_objects_size": sizes.lfs_objects,
         "job_artifacts_size": sizes.job_artifacts,
-        "pipeline_artifacts_size": 0,
+        "pipeline_artifacts_size": others.pipeline_artifacts,
         "packages_size": sizes.packages,
-        "snippets_size": 0,
-        "uploads_size": 0,
+        "snippets_size": others.snippets,
+        "uploads_size": others.uploads,
         "container_registry_size": sizes.container_registry,
     })
 }
@@ -90,7 +79,10 @@ fn statistics(code: &Code) -> Value {
 /// `GET /projects/:id/languages`
 pub async fn languages(call: Call) -> Answer {
     let world = call.state.world.read();
-    let (_, code) = readable(&call, &world)?;
+    let project = call.project(&world)?;
+    let code = world
+        .code(project.id)
+        .ok_or(ApiError::NotFound("404 Project Not Found"))?;
     let shares: Map<String, Value> = code
         .languages
         .iter()
@@ -102,7 +94,7 @@ pub async fn languages(call: Call) -> Answer {
 /// `GET /projects/:id/releases`
 pub async fn releases(call: Call) -> Answer {
     let world = call.state.world.read();
-    let (_, code) = readable(&call, &world)?;
+    let (_, code) = readable(&call, &world, Right::Releases)?;
     let by_release = call.parameter("order_by") != Some("created_at");
     let mut found: Vec<Release> = code.releases.values().cloned().collect();
     found.sort_by_key(|release| {
@@ -116,15 +108,16 @@ pub async fn releases(call: Call) -> Answer {
         found.reverse();
     }
     let now = world.now();
-    drop(world);
+    let view = call.view(&world);
     call.offset_page(&found, true, |release| {
         json!({
             "tag_name": &*release.tag,
-            "name": &*release.tag,
-            "description": "",
+            "name": release.name.as_deref().unwrap_or(&release.tag),
+            "description": null,
             "created_at": time::milliseconds(release.created_at),
             "released_at": time::milliseconds(release.released_at),
             "upcoming_release": release.released_at > now,
+            "author": view.user(release.author.as_deref()),
         })
     })
 }
@@ -132,11 +125,13 @@ pub async fn releases(call: Call) -> Answer {
 /// `GET /projects/:id/repository/contributors`
 pub async fn contributors(call: Call) -> Answer {
     let world = call.state.world.read();
-    let (_, code) = readable(&call, &world)?;
-    if code.tip.is_none() {
+    let (project, code) = readable(&call, &world, Right::Code)?;
+    if project.settings.repository_missing {
         return Err(ApiError::NotFound("404 Repository Not Found"));
     }
-    let mut found = code.contributors();
+    let of = call.parameter("ref").unwrap_or_default();
+    let branch = project.branches.get(of).map(|branch| branch.sha.clone());
+    let mut found = code.contributors_up_to(branch.or(code.tip.clone()).as_deref());
     match call.parameter("order_by") {
         Some("name") => found.sort_by(|a, b| a.name.cmp(&b.name)),
         Some("email") => found.sort_by(|a, b| a.email.cmp(&b.email)),
@@ -162,7 +157,10 @@ pub async fn contributors(call: Call) -> Answer {
 /// `GET /projects/:id/repository/commits`: a branch, or a range of commits.
 pub async fn commits(call: Call) -> Answer {
     let world = call.state.world.read();
-    let (project, code) = readable(&call, &world)?;
+    let (project, code) = readable(&call, &world, Right::Code)?;
+    if project.settings.repository_missing {
+        return Err(ApiError::Internal);
+    }
     let asked = call.parameter("ref_name").unwrap_or_default();
     let (without, to) = match asked.split_once("..") {
         Some((without, to)) => (Some(without), to),
@@ -185,51 +183,36 @@ pub async fn commits(call: Call) -> Answer {
                 .collect()
         }
     };
-    let to = tip(to).ok_or(MISSING)?;
+    let Some(to) = tip(to) else {
+        if to.is_empty() && code.tip.is_none() {
+            return call.page_of(&[(); 0], Counting::Full, |()| Value::Null);
+        }
+        return Err(MISSING);
+    };
     let since = call.time("since")?;
     let stats = call.flag("with_stats")?.unwrap_or(false);
-    let found: Vec<Commit> = code
+    let found: Vec<&Commit> = code
         .ancestors(Some(&to))
         .filter(|commit| !left_out.contains(&&*commit.sha))
         .filter(|commit| since.is_none_or(|since| commit.committed_at >= since))
-        .cloned()
         .collect();
-    drop(world);
-    call.offset_page(&found, false, |commit| write(commit, stats))
+    call.page_of(&found, Counting::Full, |commit| {
+        write(&call, &world, project, commit, stats)
+    })
 }
 
 /// `GET /projects/:id/repository/commits/:sha`: a commit, on a branch or not.
 pub async fn commit(call: Call) -> Answer {
     let world = call.state.world.read();
-    let (_, code) = readable(&call, &world)?;
+    let (project, code) = readable(&call, &world, Right::Code)?;
     let commit = code.commits.get(&*call.segment("sha"));
     let commit = commit.ok_or(ApiError::NotFound("404 Commit Not Found"))?;
-    ok(&write(commit, call.flag("stats")?.unwrap_or(true)))
+    let stats = call.flag("stats")?.unwrap_or(true);
+    ok(&write(&call, &world, project, commit, stats))
 }
 
-fn write(commit: &Commit, stats: bool) -> Value {
-    let at = time::milliseconds(commit.committed_at);
-    let mut parents: Vec<String> = commit.parent.iter().map(ToString::to_string).collect();
-    if commit.merge {
-        // The tip of a branch that this world does not keep.
-        parents.push(commit.sha.chars().rev().collect());
-    }
-    let mut value = json!({
-        "id": &*commit.sha,
-        "short_id": commit.sha.get(..8).unwrap_or(&commit.sha),
-        "created_at": at,
-        "parent_ids": parents,
-        "title": "Change something",
-        "message": "Change something\n",
-        "author_name": &*commit.author_name,
-        "author_email": &*commit.author_email,
-        "authored_date": time::milliseconds(commit.authored_at),
-        "committer_name": &*commit.author_name,
-        "committer_email": &*commit.author_email,
-        "committed_date": at,
-        "trailers": {},
-        "extended_trailers": {},
-    });
+fn write(call: &Call, world: &World, project: &Project, commit: &Commit, stats: bool) -> Value {
+    let mut value = call.view(world).commit(project, commit);
     if stats {
         value["stats"] = json!({
             "additions": commit.additions,
@@ -243,9 +226,14 @@ fn write(commit: &Commit, stats: bool) -> Value {
 /// `GET /projects/:id/vulnerabilities`
 pub async fn vulnerabilities(call: Call) -> Answer {
     let world = call.state.world.read();
-    let (project, code) = readable(&call, &world)?;
+    super::delivery::enterprise_only(&world)?;
+    call.signed_in()?;
+    let project = call.project(&world)?;
+    let code = world
+        .code(project.id)
+        .ok_or(ApiError::NotFound("404 Project Not Found"))?;
     let allowed = world.tier_of(project) >= Tier::Ultimate
-        && call.viewer.role(project.id) >= AccessLevel::Developer;
+        && (call.viewer.is_admin() || call.viewer.role(project.id) >= AccessLevel::Developer);
     if !allowed {
         return Err(ApiError::Forbidden);
     }

@@ -2,16 +2,19 @@
 
 use serde_json::json;
 
-use super::{Answer, Call, REVISION, entities, ok};
+use super::entities::maybe;
+use super::{Answer, Call, USERNAME, ok};
 use crate::time;
+use crate::world::User;
 
 /// `GET /metadata`
 pub async fn metadata(call: Call) -> Answer {
     call.signed_in()?;
+    call.granted_of_instance("read_metadata", "Metadata")?;
     let world = call.state.world.read();
     ok(&json!({
         "version": world.version,
-        "revision": REVISION,
+        "revision": &*world.revision,
         "kas": {"enabled": false, "externalUrl": null, "externalK8sProxyUrl": null, "version": null},
         "enterprise": world.enterprise,
     }))
@@ -25,10 +28,18 @@ pub async fn version(call: Call) -> Answer {
 /// `GET /user`
 pub async fn user(call: Call) -> Answer {
     let token = call.signed_in()?;
-    let mut user = entities::user(call.base_url());
-    user["id"] = token.user_id.into();
-    user["name"] = token.name.as_str().into();
-    user["bot"] = false.into();
+    call.granted_of_user("read_user", "User")?;
+    let world = call.state.world.read();
+    let known = world.account_by_id(token.user_id).cloned();
+    let account = known.unwrap_or_else(|| User {
+        name: token.name.as_str().into(),
+        bot: false,
+        ..User::named(token.user_id, USERNAME)
+    });
+    let mut user = call.view(&world).account(&account);
+    user["bot"] = account.bot.into();
+    user["created_at"] = maybe(account.created_at);
+    user["email"] = format!("{}@example.com", account.username).into();
     if token.admin {
         user["is_admin"] = true.into();
     }
@@ -38,18 +49,19 @@ pub async fn user(call: Call) -> Answer {
 /// `GET /personal_access_tokens/self`
 pub async fn token(call: Call) -> Answer {
     let token = call.signed_in()?;
-    let now = call.state.world.read().now();
+    call.granted_of_user("read_personal_access_token", "Personal Access Token")?;
+    let world = call.state.world.read();
     ok(&json!({
         "id": token.id,
         "name": token.name,
         "revoked": token.revoked,
-        "created_at": time::milliseconds(call.state.world.read().config().start),
-        "description": "",
+        "created_at": time::milliseconds(token.created_at.unwrap_or(world.config().start)),
+        "description": null,
         "scopes": token.scopes,
         "user_id": token.user_id,
-        "last_used_at": time::milliseconds(now),
+        "last_used_at": time::milliseconds(world.now()),
         "active": true,
         "expires_at": token.expires_at.map(time::date),
-        "granular": false,
+        "granular": token.grants.is_some(),
     }))
 }

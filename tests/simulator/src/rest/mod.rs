@@ -3,7 +3,9 @@
 mod code;
 mod delivery;
 mod entities;
+mod grants;
 mod instance;
+mod links;
 mod merge_requests;
 mod paging;
 mod pipelines;
@@ -19,11 +21,13 @@ use actix_web::http::StatusCode;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
 use serde_json::{Value, json};
 
-use crate::access::Viewer;
+use crate::access::{Right, Viewer};
 use crate::auth::TokenState;
+use crate::quirks::Quirks;
 use crate::server::State;
 use crate::time::{self, Millis};
 use crate::world::{Project, World};
+use entities::View;
 
 /// The user behind every token, and the author of everything.
 pub const USERNAME: &str = "exporter-bot";
@@ -112,9 +116,15 @@ pub enum ApiError {
     /// A token past its end, or withdrawn.
     #[error("invalid_token: {0}")]
     InvalidToken(&'static str),
-    /// A token without a scope for the API.
+    /// A token without a scope for the API; the text names those that would do.
     #[error("insufficient_scope")]
-    InsufficientScope,
+    InsufficientScope(&'static str),
+    /// A fine-grained token without a permission; the text names it and what it is over.
+    #[error("insufficient_granular_scope")]
+    NotGranted(String),
+    /// A user who may not sign in.
+    #[error("403 Forbidden - Your account has been blocked.")]
+    Blocked,
     /// A role that is too low.
     #[error("403 Forbidden")]
     Forbidden,
@@ -124,9 +134,24 @@ pub enum ApiError {
     /// The project has another path now; the text is where.
     #[error("moved to {0}")]
     Moved(String),
-    /// A parameter that makes no sense.
+    /// A parameter whose value is none of those that there are.
     #[error("{0} does not have a valid value")]
     InvalidParameter(String),
+    /// A parameter of another type.
+    #[error("{0} is invalid")]
+    Invalid(String),
+    /// A parameter whose value is excluded.
+    #[error("{0} has a value not allowed")]
+    ValueNotAllowed(String),
+    /// A parameter that must be there.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// An endpoint that there is not.
+    #[error("404 Not Found")]
+    NoRoute,
+    /// GitLab failed.
+    #[error("500 Internal Server Error")]
+    Internal,
     /// Parameters that do not go together; the text says which.
     #[error("{0}")]
     BadRequest(&'static str),
@@ -135,6 +160,8 @@ pub enum ApiError {
     NotAllowed(&'static str),
 }
 
+pub(crate) use projects::is_found;
+
 /// What a handler answers.
 pub type Answer = Result<HttpResponse, ApiError>;
 
@@ -142,10 +169,17 @@ impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::Unauthorized | Self::InvalidToken(_) => StatusCode::UNAUTHORIZED,
-            Self::InsufficientScope | Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::InsufficientScope(_) | Self::NotGranted(_) | Self::Blocked | Self::Forbidden => {
+                StatusCode::FORBIDDEN
+            }
+            Self::NotFound(_) | Self::NoRoute => StatusCode::NOT_FOUND,
             Self::Moved(_) => StatusCode::MOVED_PERMANENTLY,
-            Self::InvalidParameter(_) | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::InvalidParameter(_)
+            | Self::Invalid(_)
+            | Self::ValueNotAllowed(_)
+            | Self::Missing(_)
+            | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
         }
     }
@@ -161,19 +195,34 @@ impl ResponseError for ApiError {
                 answer.insert_header(("www-authenticate", header));
                 answer.json(json!({"error": "invalid_token", "error_description": description}))
             }
-            Self::InsufficientScope => answer.json(json!({
+            Self::InsufficientScope(scopes) => answer.json(json!({
                 "error": "insufficient_scope",
                 "error_description": "The request requires higher privileges than provided by the access token.",
-                "scope": "api read_api",
+                "scope": scopes,
+            })),
+            Self::NotGranted(permission) => answer.json(json!({
+                "error": "insufficient_granular_scope",
+                "error_description": format!(
+                    "Access denied: This operation requires a fine-grained personal access token with the \
+                     following {permission}."
+                ),
             })),
             Self::Moved(location) => {
                 answer.insert_header(("location", location.clone()));
-                answer.json(json!({"message": "301 Moved Permanently"}))
+                answer.body(format!("This resource has been moved permanently to {location}"))
             }
-            Self::InvalidParameter(_) | Self::NotAllowed(_) => answer.json(json!({"error": self.to_string()})),
-            Self::Unauthorized | Self::Forbidden | Self::NotFound(_) | Self::BadRequest(_) => {
-                answer.json(json!({"message": self.to_string()}))
-            }
+            Self::InvalidParameter(_)
+            | Self::Invalid(_)
+            | Self::ValueNotAllowed(_)
+            | Self::Missing(_)
+            | Self::NoRoute
+            | Self::NotAllowed(_) => answer.json(json!({"error": self.to_string()})),
+            Self::Unauthorized
+            | Self::Blocked
+            | Self::Forbidden
+            | Self::NotFound(_)
+            | Self::Internal
+            | Self::BadRequest(_) => answer.json(json!({"message": self.to_string()})),
         }
     }
 }
@@ -186,6 +235,8 @@ pub struct Call {
     pub viewer: Viewer,
     /// Query parameters in order; unknown ones are ignored, as GitLab does.
     pub query: Vec<(String, String)>,
+    /// The world's habits when the request came.
+    pub quirks: Quirks,
     request: HttpRequest,
 }
 
@@ -204,36 +255,9 @@ impl Call {
             .app_data::<web::Data<State>>()
             .cloned()
             .ok_or(ApiError::NotFound("404 Not Found"))?;
-        let viewer = {
+        let (viewer, quirks) = {
             let world = state.world.read();
-            match crate::server::token_value(request) {
-                None => Viewer { token: None },
-                Some(value) => {
-                    let token = world.token(&value).ok_or(ApiError::Unauthorized)?;
-                    match token.state(world.now()) {
-                        TokenState::Active => {}
-                        TokenState::Expired => {
-                            return Err(ApiError::InvalidToken(
-                                "Token is expired. You can either do re-authorization or token refresh.",
-                            ));
-                        }
-                        TokenState::Revoked => {
-                            return Err(ApiError::InvalidToken(
-                                "Token was revoked. You have to re-authorize from the user.",
-                            ));
-                        }
-                    }
-                    // A token may always look at itself.
-                    if !token.reads_api()
-                        && !request.path().ends_with("/personal_access_tokens/self")
-                    {
-                        return Err(ApiError::InsufficientScope);
-                    }
-                    Viewer {
-                        token: Some(token.clone()),
-                    }
-                }
-            }
+            (signed_in(&world, request)?, world.quirks.clone())
         };
         let query = web::Query::<Vec<(String, String)>>::from_query(request.query_string())
             .map(web::Query::into_inner)
@@ -242,6 +266,7 @@ impl Call {
             state,
             viewer,
             query,
+            quirks,
             request: request.clone(),
         })
     }
@@ -271,6 +296,15 @@ impl Call {
             None | Some("") => Ok(None),
             Some("true" | "1") => Ok(Some(true)),
             Some("false" | "0") => Ok(Some(false)),
+            Some(_) => Err(ApiError::Invalid(name.to_owned())),
+        }
+    }
+
+    /// A query parameter that is one of these.
+    fn choice(&self, name: &str, values: &[&str]) -> Result<Option<&str>, ApiError> {
+        match self.parameter(name) {
+            None => Ok(None),
+            Some(value) if values.contains(&value) => Ok(Some(value)),
             Some(_) => Err(ApiError::InvalidParameter(name.to_owned())),
         }
     }
@@ -281,7 +315,7 @@ impl Call {
             None | Some("") => Ok(None),
             Some(text) => time::parse(text)
                 .map(Some)
-                .ok_or_else(|| ApiError::InvalidParameter(name.to_owned())),
+                .ok_or_else(|| ApiError::Invalid(name.to_owned())),
         }
     }
 
@@ -305,22 +339,29 @@ impl Call {
 
     /// The project that `:id` names, by id or path, if it exists for the viewer.
     fn project<'w>(&self, world: &'w World) -> Result<&'w Project, ApiError> {
-        const MISSING: ApiError = ApiError::NotFound("404 Project Not Found");
+        let missing = || {
+            ApiError::NotFound(if self.is_granular() {
+                "404 Not Found"
+            } else {
+                "404 Project Not Found"
+            })
+        };
         let id = self.segment("id");
         let by_id = id.parse().ok().and_then(|id| world.project(id));
         let found = by_id.or_else(|| world.project_by_path(&id));
         if let Some(project) = found {
             return if self.viewer.sees(project) {
+                self.within_grants(world, project)?;
                 Ok(project)
             } else {
-                Err(MISSING)
+                Err(missing())
             };
         }
         let moved = world
             .project_by_former_path(&id)
             .filter(|project| self.viewer.sees(project))
-            .ok_or(MISSING)?;
-        if !world.quirks.moved_permanently {
+            .ok_or_else(missing)?;
+        if !self.quirks.moved_permanently {
             return Ok(moved);
         }
         let old = self.request.match_info().get("id").unwrap_or_default();
@@ -332,13 +373,31 @@ impl Call {
         Err(ApiError::Moved(format!("{}{target}", self.state.base_url)))
     }
 
-    /// The project that `:id` names, if its pipelines and code are readable.
-    fn ci_project<'w>(&self, world: &'w World) -> Result<&'w Project, ApiError> {
+    /// The project that `:id` names, if the viewer may see this of it. Some things GitLab shows to nobody
+    /// without a token, not even of public projects.
+    fn reading<'w>(&self, world: &'w World, right: Right) -> Result<&'w Project, ApiError> {
+        let signed_in_only = matches!(
+            right,
+            Right::Environments | Right::Deployments | Right::Schedules | Right::Runners
+        );
+        if signed_in_only {
+            self.signed_in()?;
+        }
         let project = self.project(world)?;
-        if self.viewer.reads_ci(project) {
+        self.granted(world, project, right)?;
+        if self.viewer.may(project, right) {
             Ok(project)
         } else {
             Err(ApiError::Forbidden)
+        }
+    }
+
+    /// What an entity depends on besides itself.
+    fn view<'a>(&'a self, world: &'a World) -> View<'a> {
+        View {
+            world,
+            viewer: &self.viewer,
+            base_url: self.base_url(),
         }
     }
 
@@ -348,8 +407,38 @@ impl Call {
     }
 }
 
+/// Who asks, unless the token is refused.
+fn signed_in(world: &World, request: &HttpRequest) -> Result<Viewer, ApiError> {
+    let Some(value) = crate::server::token_value(request) else {
+        return Ok(Viewer::new(world, None));
+    };
+    let token = world.token(&value).ok_or(ApiError::Unauthorized)?;
+    match token.state(world.now()) {
+        TokenState::Active => {}
+        TokenState::Expired => {
+            return Err(ApiError::InvalidToken(
+                "Token is expired. You can either do re-authorization or token refresh.",
+            ));
+        }
+        TokenState::Revoked => {
+            return Err(ApiError::InvalidToken(
+                "Token was revoked. You have to re-authorize from the user.",
+            ));
+        }
+    }
+    let path = request.path();
+    let (enough, scopes) = grants::scopes(path);
+    if !token.reads_api() && !token.has_scope(enough) {
+        return Err(ApiError::InsufficientScope(scopes));
+    }
+    if token.blocked {
+        return Err(ApiError::Blocked);
+    }
+    Ok(Viewer::new(world, Some(token.clone())))
+}
+
 /// Decodes `%2F` and its kind, which the router leaves alone.
-fn percent_decode(raw: &str) -> String {
+pub(crate) fn percent_decode(raw: &str) -> String {
     let mut bytes = Vec::with_capacity(raw.len());
     let mut rest = raw.as_bytes();
     while let Some((first, tail)) = rest.split_first() {

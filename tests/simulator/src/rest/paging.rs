@@ -8,21 +8,41 @@ use super::{Answer, ApiError, Call};
 /// Above this many rows GitLab stops counting.
 const COUNT_LIMIT: usize = 10_000;
 
+/// What an endpoint knows of the number of its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counting {
+    /// It counts them; nothing is one page.
+    Rows,
+    /// It counts refs; nothing is no page.
+    Refs,
+    /// Only that there are more.
+    Nothing,
+    /// Not even that: a full page has a next one.
+    Full,
+}
+
 impl Call {
     pub(super) fn page_number(&self, name: &str, default: usize) -> Result<usize, ApiError> {
         match self.parameter(name) {
             None | Some("") => Ok(default),
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|number| *number > 0)
-                .ok_or_else(|| ApiError::InvalidParameter(name.to_owned())),
+            Some(text) => {
+                let number: i64 = text
+                    .parse()
+                    .map_err(|_| ApiError::Invalid(name.to_owned()))?;
+                match usize::try_from(number) {
+                    Ok(0) if name == "per_page" => Err(ApiError::ValueNotAllowed(name.to_owned())),
+                    Ok(number) => Ok(number.max(1)),
+                    // The application's own default, not that of the API.
+                    Err(_) if name == "per_page" => Ok(15),
+                    Err(_) => Ok(default),
+                }
+            }
         }
     }
 
     pub(super) fn page_size(&self) -> Result<usize, ApiError> {
         let asked = self.page_number("per_page", 20)?;
-        Ok(if self.state.world.read().quirks.page_maximum {
+        Ok(if self.quirks.page_maximum {
             asked.min(100)
         } else {
             asked
@@ -37,16 +57,41 @@ impl Call {
         counted: bool,
         write: impl Fn(&T) -> Value,
     ) -> Answer {
+        let counting = if counted {
+            Counting::Rows
+        } else {
+            Counting::Nothing
+        };
+        self.page_of(rows, counting, write)
+    }
+
+    /// One offset page, counted as the endpoint does.
+    pub(super) fn page_of<T>(
+        &self,
+        rows: &[T],
+        counting: Counting,
+        write: impl Fn(&T) -> Value,
+    ) -> Answer {
         let (page, size) = (self.page_number("page", 1)?, self.page_size()?);
-        let missing = self.state.world.read().quirks.totals_missing;
-        let counted = !missing || counted && rows.len() <= COUNT_LIMIT;
+        let counts = matches!(counting, Counting::Rows | Counting::Refs);
+        let counted = !self.quirks.totals_missing || counts && rows.len() <= COUNT_LIMIT;
         let start = (page - 1).saturating_mul(size).min(rows.len());
         let end = start.saturating_add(size).min(rows.len());
-        let more = end < rows.len();
+        let more = match counting {
+            Counting::Full => end - start == size,
+            _ => end < rows.len(),
+        };
         let body: Vec<Value> = rows[start..end].iter().map(write).collect();
-        let pages = rows.len().div_ceil(size).max(1);
+        let pages = rows.len().div_ceil(size);
+        let pages = if counting == Counting::Refs {
+            pages
+        } else {
+            pages.max(1)
+        };
+        // Before a page beyond the end there is none.
+        let before = page > 1 && (page <= pages || !counts);
         let mut links = Vec::new();
-        if page > 1 {
+        if before {
             links.push(self.link("prev", page - 1, size));
         }
         if more {
@@ -56,27 +101,20 @@ impl Call {
         if counted {
             links.push(self.link("last", pages, size));
         }
+        let number = |shown: bool, number: usize| {
+            if shown {
+                number.to_string()
+            } else {
+                String::new()
+            }
+        };
         let mut answer = HttpResponse::Ok();
         answer
             .insert_header(("link", links.join(", ")))
             .insert_header(("x-page", page.to_string()))
             .insert_header(("x-per-page", size.to_string()))
-            .insert_header((
-                "x-prev-page",
-                if page > 1 {
-                    (page - 1).to_string()
-                } else {
-                    String::new()
-                },
-            ))
-            .insert_header((
-                "x-next-page",
-                if more {
-                    (page + 1).to_string()
-                } else {
-                    String::new()
-                },
-            ));
+            .insert_header(("x-prev-page", number(before, page.saturating_sub(1))))
+            .insert_header(("x-next-page", number(more, page + 1)));
         if counted {
             answer
                 .insert_header(("x-total", rows.len().to_string()))
@@ -90,20 +128,19 @@ impl Call {
         format!("<{}>; rel=\"{relation}\"", self.url_with(&values, &[]))
     }
 
-    /// One keyset page by id: `rows` come with their ids, in the order asked for.
+    /// One keyset page by id: `rows` come with their ids, in the order asked for. `always`: every page
+    /// that has rows names a next one, the last and short one too.
     pub(super) fn keyset_page<T>(
         &self,
         rows: &[(u64, T)],
         ascending: bool,
+        always: bool,
         write: impl Fn(&T) -> Value,
     ) -> Answer {
         let size = self.page_size()?;
         let bound = |name: &str| -> Result<Option<u64>, ApiError> {
             self.parameter(name)
-                .map(|text| {
-                    text.parse()
-                        .map_err(|_| ApiError::InvalidParameter(name.to_owned()))
-                })
+                .map(|text| text.parse().map_err(|_| ApiError::Invalid(name.to_owned())))
                 .transpose()
         };
         let (after, before) = (bound("id_after")?, bound("id_before")?);
@@ -115,14 +152,15 @@ impl Call {
             .collect();
         let page = &rows[..size.min(rows.len())];
         let mut answer = HttpResponse::Ok();
-        if rows.len() > size
-            && let Some((last, _)) = page.last()
-        {
+        let named = always && self.quirks.next_on_last_keyset_page || rows.len() > size;
+        if let Some((last, _)) = page.last().filter(|_| named) {
             let name = if ascending { "id_after" } else { "id_before" };
-            let url = self.url_with(
-                &[(name, last.to_string()), ("per_page", size.to_string())],
-                &["page"],
-            );
+            let values = [
+                (name, last.to_string()),
+                ("page", "1".to_owned()),
+                ("per_page", size.to_string()),
+            ];
+            let url = self.url_with(&values, &[]);
             answer.insert_header(("link", format!("<{url}>; rel=\"next\"")));
         }
         Ok(answer.json(
@@ -131,38 +169,4 @@ impl Call {
                 .collect::<Vec<Value>>(),
         ))
     }
-
-    /// The URL of this request with some parameters set and others left out.
-    fn url_with(&self, set: &[(&str, String)], without: &[&str]) -> String {
-        let kept = self
-            .query
-            .iter()
-            .filter(|(name, _)| {
-                !without.contains(&name.as_str()) && set.iter().all(|(other, _)| other != name)
-            })
-            .map(|(name, value)| format!("{}={}", encode(name), encode(value)));
-        let changed = set
-            .iter()
-            .map(|(name, value)| format!("{name}={}", encode(value)));
-        let query: Vec<String> = changed.chain(kept).collect();
-        format!(
-            "{}{}?{}",
-            self.base_url(),
-            self.request.uri().path(),
-            query.join("&")
-        )
-    }
-}
-
-fn encode(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                out.push(char::from(byte))
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }

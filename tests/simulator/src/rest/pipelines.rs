@@ -5,47 +5,66 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Answer, ApiError, Call, entities, ok};
+use super::{Answer, ApiError, Call, ok};
+use crate::access::Right;
 use crate::graphql::pipeline::PipelineFilter;
-use crate::world::{Job, JobKind, Pipeline, Status, World};
+use crate::world::{Feature, Job, JobKind, Pipeline, Project, Status, World};
+
+/// What `source` takes.
+const SOURCES: &[&str] = &[
+    "unknown",
+    "push",
+    "web",
+    "trigger",
+    "schedule",
+    "api",
+    "external",
+    "pipeline",
+    "chat",
+    "webide",
+    "merge_request_event",
+    "external_pull_request_event",
+    "parent_pipeline",
+    "ondemand_dast_scan",
+    "ondemand_dast_validation",
+    "security_orchestration_policy",
+    "container_registry_push",
+    "duo_workflow",
+    "pipeline_execution_policy_schedule",
+];
 
 /// `GET /projects/:id/pipelines`
 pub async fn list(call: Call) -> Answer {
     let world = call.state.world.read();
-    let project = call.ci_project(&world)?;
-    let known = |name: &'static str, values: &[&str]| match call.parameter(name) {
-        Some(value) if !values.contains(&value) => Err(ApiError::InvalidParameter(name.to_owned())),
-        other => Ok(other.map(str::to_owned)),
-    };
     let statuses: Vec<String> = Status::ALL.iter().map(ToString::to_string).collect();
     let statuses: Vec<&str> = statuses.iter().map(String::as_str).collect();
+    let text = |value: Option<&str>| value.map(str::to_owned);
+    let scopes = ["running", "pending", "finished", "branches", "tags"];
     let filter = PipelineFilter {
-        status: known("status", &statuses)?,
-        scope: known(
-            "scope",
-            &["running", "pending", "finished", "branches", "tags"],
-        )?,
-        ref_name: call.parameter("ref").map(str::to_owned),
-        sha: call.parameter("sha").map(str::to_owned),
-        source: call.parameter("source").map(str::to_owned),
+        status: text(call.choice("status", &statuses)?),
+        scope: text(call.choice("scope", &scopes)?),
+        ref_name: text(call.parameter("ref")),
+        sha: text(call.parameter("sha")),
+        source: text(call.choice("source", SOURCES)?),
         updated_after: call.time("updated_after")?,
         updated_before: call.time("updated_before")?,
-        username: call.parameter("username").map(str::to_owned),
+        username: text(call.parameter("username")),
+        ids: None,
     };
     let (created_after, created_before) =
         (call.time("created_after")?, call.time("created_before")?);
+    let orders = ["id", "status", "ref", "updated_at", "user_id"];
+    let order = call.choice("order_by", &orders)?;
+    let ascending = call.choice("sort", &["asc", "desc"])? == Some("asc");
+    call.page_size()?;
+    let project = call.reading(&world, Right::Pipelines)?;
     let mut found: Vec<Arc<Pipeline>> = filter
         .list(&world, project.id)
         .into_iter()
         .filter(|pipeline| created_after.is_none_or(|since| pipeline.created_at >= since))
         .filter(|pipeline| created_before.is_none_or(|until| pipeline.created_at <= until))
         .collect();
-    match known(
-        "order_by",
-        &["id", "status", "ref", "updated_at", "user_id"],
-    )?
-    .as_deref()
-    {
+    match order {
         Some("updated_at") => {
             found.sort_by_key(|pipeline| Reverse((pipeline.updated_at, pipeline.id)))
         }
@@ -53,43 +72,53 @@ pub async fn list(call: Call) -> Answer {
         Some("status") => found.sort_by(|a, b| b.status.as_str().cmp(a.status.as_str())),
         _ => {}
     }
-    if known("sort", &["asc", "desc"])?.as_deref() == Some("asc") {
+    if ascending {
         found.reverse();
     }
-    drop(world);
-    let world = call.state.world.read();
     let detailed = !world.quirks.list_without_details;
-    drop(world);
+    let view = call.view(&world);
     call.offset_page(&found, true, |pipeline| {
-        let world = call.state.world.read();
         if detailed {
-            entities::pipeline(&world, pipeline, call.base_url())
+            view.pipeline(pipeline)
         } else {
-            Value::Object(entities::pipeline_basic(&world, pipeline, call.base_url()))
+            Value::Object(view.pipeline_in_lists(pipeline))
         }
     })
 }
 
-fn find<'w>(call: &Call, world: &'w World) -> Result<&'w Arc<Pipeline>, ApiError> {
-    let project = call.ci_project(world)?;
+/// The pipeline that the path names. Where CI is switched off there is none.
+pub(super) fn find<'w>(
+    call: &Call,
+    world: &'w World,
+) -> Result<(&'w Project, &'w Arc<Pipeline>), ApiError> {
+    const MISSING: ApiError = ApiError::NotFound("404 Not found");
+    let project = call.project(world)?;
+    call.granted(world, project, Right::Pipelines)?;
+    if project.settings.builds == Feature::Disabled {
+        return Err(MISSING);
+    }
     let id = call.number("pipeline_id")?;
-    world
+    let found = world
         .pipeline(id)
         .filter(|pipeline| pipeline.project_id == project.id)
-        .ok_or(ApiError::NotFound("404 Pipeline Not Found"))
+        .ok_or(MISSING)?;
+    if !call.viewer.may(project, Right::Pipelines) {
+        return Err(ApiError::Forbidden);
+    }
+    Ok((project, found))
 }
 
 /// `GET /projects/:id/pipelines/:pipeline_id`
 pub async fn show(call: Call) -> Answer {
     let world = call.state.world.read();
-    let pipeline = find(&call, &world)?;
-    ok(&entities::pipeline(&world, pipeline, call.base_url()))
+    let (_, pipeline) = find(&call, &world)?;
+    ok(&call.view(&world).pipeline(pipeline))
 }
 
 /// `GET /projects/:id/pipelines/:pipeline_id/jobs`
 pub async fn jobs(call: Call) -> Answer {
     let retried = call.flag("include_retried")?.unwrap_or(false);
-    let retried = retried || !call.state.world.read().quirks.retried_jobs_left_out;
+    let retried = retried || !call.quirks.retried_jobs_left_out;
     list_of(call, JobKind::Build, retried)
 }
 
@@ -100,33 +129,32 @@ pub async fn bridges(call: Call) -> Answer {
 
 fn list_of(call: Call, kind: JobKind, retried: bool) -> Answer {
     let world = call.state.world.read();
-    let pipeline = find(&call, &world)?;
+    let (_, pipeline) = find(&call, &world)?;
     let jobs: Vec<Arc<Job>> = world
         .jobs_of(pipeline.id)
         .rev()
         .filter(|job| job.kind == kind && (retried || !job.retried))
         .cloned()
         .collect();
-    drop(world);
-    write(&call, jobs)
+    write(&call, &world, jobs, true)
 }
 
 /// `GET /projects/:id/jobs`
 pub async fn project_jobs(call: Call) -> Answer {
     let world = call.state.world.read();
-    let project = call.ci_project(&world)?;
+    let project = call.reading(&world, Right::Pipelines)?;
     let mut jobs: Vec<Arc<Job>> = world
         .pipelines_of(project.id)
         .flat_map(|pipeline| world.jobs_of(pipeline.id))
         .filter(|job| job.kind == JobKind::Build)
         .cloned()
         .collect();
-    drop(world);
     jobs.sort_by_key(|job| Reverse(job.id));
-    write(&call, jobs)
+    write(&call, &world, jobs, false)
 }
 
-fn write(call: &Call, mut jobs: Vec<Arc<Job>>) -> Answer {
+/// The lists of one pipeline have totals, the list of a project has none.
+fn write(call: &Call, world: &World, mut jobs: Vec<Arc<Job>>, counted: bool) -> Answer {
     let scope = call.list("scope");
     if let Some(bad) = scope
         .iter()
@@ -135,10 +163,11 @@ fn write(call: &Call, mut jobs: Vec<Arc<Job>>) -> Answer {
         return Err(ApiError::InvalidParameter(format!("scope[] {bad}")));
     }
     jobs.retain(|job| scope.is_empty() || scope.contains(&job.status.as_str()));
-    let one = |job: &Arc<Job>| entities::job(&call.state.world.read(), job, call.base_url());
+    let view = call.view(world);
+    let one = |job: &Arc<Job>| view.job(job);
     if call.parameter("pagination") == Some("keyset") {
         let rows: Vec<(u64, Arc<Job>)> = jobs.into_iter().map(|job| (job.id, job)).collect();
-        return call.keyset_page(&rows, false, one);
+        return call.keyset_page(&rows, false, false, one);
     }
-    call.offset_page(&jobs, false, one)
+    call.offset_page(&jobs, counted, one)
 }

@@ -2,20 +2,20 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, ApiError, Call, entities, ok};
+use super::{Answer, ApiError, Call, ok};
 use crate::auth::AccessLevel;
 use crate::world::{Group, Project, World};
 
 /// `GET /projects`
 pub async fn list(call: Call) -> Answer {
     let world = call.state.world.read();
+    call.granted_of_user("read_project", "Project")?;
     let membership =
         call.flag("membership")?.unwrap_or(false) || call.flag("owned")?.unwrap_or(false);
     let found = select(&call, &world, |project| {
         !membership || call.viewer.is_member(project)
     })?;
-    drop(world);
-    answer(&call, found)
+    answer(&call, &world, found, true)
 }
 
 /// `GET /groups/:id/projects`
@@ -28,8 +28,8 @@ pub async fn of_group(call: Call) -> Answer {
         project.group_id == Some(group.id)
             || subgroups && project.namespace().to_lowercase().starts_with(&below)
     })?;
-    drop(world);
-    answer(&call, found)
+    // The groups' list is the only one without the viewer's roles.
+    answer(&call, &world, found, false)
 }
 
 /// `GET /users/:id/projects`
@@ -42,8 +42,7 @@ pub async fn of_user(call: Call) -> Answer {
     let found = select(&call, &world, |project| {
         project.namespace().eq_ignore_ascii_case(user)
     })?;
-    drop(world);
-    answer(&call, found)
+    answer(&call, &world, found, true)
 }
 
 fn find_group<'w>(call: &Call, world: &'w World) -> Result<&'w Group, ApiError> {
@@ -55,13 +54,13 @@ fn find_group<'w>(call: &Call, world: &'w World) -> Result<&'w Group, ApiError> 
         .ok_or(ApiError::NotFound("404 Group Not Found"))
 }
 
-fn select(
+fn select<'w>(
     call: &Call,
-    world: &World,
+    world: &'w World,
     keep: impl Fn(&Project) -> bool,
-) -> Result<Vec<Project>, ApiError> {
+) -> Result<Vec<&'w Project>, ApiError> {
     let search = call.parameter("search").map(str::to_lowercase);
-    let archived = call.flag("archived")?;
+    let (archived, active) = (call.flag("archived")?, call.flag("active")?);
     let active_since = call.time("last_activity_after")?;
     let least = match call.parameter("min_access_level") {
         None => None,
@@ -75,10 +74,15 @@ fn select(
     Ok(world
         .projects()
         .filter(|project| call.viewer.sees(project) && keep(project))
+        .filter(|project| call.within_grants(world, project).is_ok())
+        .filter(|project| {
+            let going = project.settings.deletion_asked_at.is_some();
+            active.is_none_or(|active| active != (going || project.archived))
+        })
         .filter(|project| {
             search
                 .as_ref()
-                .is_none_or(|text| project.path().to_lowercase().contains(text))
+                .is_none_or(|text| is_found(&project.path().to_lowercase(), text))
         })
         .filter(|project| archived.is_none_or(|archived| project.archived == archived))
         .filter(|project| {
@@ -86,11 +90,18 @@ fn select(
         })
         .filter(|project| active_since.is_none_or(|since| project.last_activity_at > since))
         .filter(|project| least.is_none_or(|least| call.viewer.role(project.id) >= least))
-        .cloned()
         .collect())
 }
 
-fn answer(call: &Call, mut found: Vec<Project>) -> Answer {
+/// Whether a search finds a name. One or two characters are compared exactly.
+pub(crate) fn is_found(name: &str, text: &str) -> bool {
+    if text.chars().count() < 3 {
+        return name == text;
+    }
+    name.contains(text)
+}
+
+fn answer(call: &Call, world: &World, mut found: Vec<&Project>, roles: bool) -> Answer {
     let ascending = match call.parameter("sort") {
         None | Some("desc") => false,
         Some("asc") => true,
@@ -109,19 +120,26 @@ fn answer(call: &Call, mut found: Vec<Project>) -> Answer {
         found.reverse();
     }
     let simple = call.flag("simple")?.unwrap_or(false);
-    let write =
-        |project: &Project| entities::project(project, &call.viewer, call.base_url(), simple);
+    let view = call.view(world);
+    let roles = roles && !simple && call.viewer.token.is_some();
+    let write = |project: &&Project| {
+        let mut value = view.project(project, simple);
+        if roles {
+            value["permissions"] = view.permissions(project);
+        }
+        value
+    };
     if call.parameter("pagination") == Some("keyset") {
-        if order != "id" && call.state.world.read().quirks.keyset_order_checked {
+        if order != "id" && call.quirks.keyset_order_checked {
             return Err(ApiError::NotAllowed(
                 "Keyset pagination is not yet available for this type of request",
             ));
         }
-        let rows: Vec<(u64, Project)> = found
+        let rows: Vec<(u64, &Project)> = found
             .into_iter()
             .map(|project| (project.id, project))
             .collect();
-        return call.keyset_page(&rows, ascending, write);
+        return call.keyset_page(&rows, ascending, true, write);
     }
     call.offset_page(&found, true, write)
 }
@@ -130,7 +148,12 @@ fn answer(call: &Call, mut found: Vec<Project>) -> Answer {
 pub async fn show(call: Call) -> Answer {
     let world = call.state.world.read();
     let project = call.project(&world)?;
-    let mut value = entities::project(project, &call.viewer, call.base_url(), false);
+    let view = call.view(&world);
+    // Without a token only the basic facts are shown.
+    let mut value = view.project(project, call.viewer.token.is_none());
+    if call.viewer.token.is_some() {
+        value["permissions"] = view.permissions(project);
+    }
     super::code::complete(&call, &world, project, &mut value)?;
     ok(&value)
 }
@@ -144,7 +167,7 @@ pub async fn member(call: Call) -> Answer {
     if call.number("user_id")? != token.user_id || role == AccessLevel::None {
         return Err(ApiError::NotFound("404 Not found"));
     }
-    let mut user = entities::user(call.base_url());
+    let mut user = call.view(&world).user(None);
     user["id"] = token.user_id.into();
     user["access_level"] = role.value().into();
     user["expires_at"] = Value::Null;
@@ -158,11 +181,11 @@ pub async fn group(call: Call) -> Answer {
     let group = find_group(&call, &world)?;
     ok(&json!({
         "id": group.id,
-        "name": group.full_path.rsplit('/').next(),
+        "name": group.name.as_deref().or(group.full_path.rsplit('/').next()),
         "path": group.full_path.rsplit('/').next(),
         "full_name": group.full_path.replace('/', " / "),
         "full_path": &*group.full_path,
-        "visibility": "private",
+        "visibility": group.visibility.unwrap_or_default().as_str(),
         "parent_id": group.parent_id,
         "web_url": format!("{}/groups/{}", call.base_url(), group.full_path),
     }))

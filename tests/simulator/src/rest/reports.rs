@@ -1,24 +1,13 @@
 //! Test reports, variables and schedules of pipelines.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
+use super::pipelines::find;
 use super::{Answer, ApiError, Call, ok};
-use crate::auth::AccessLevel;
+use crate::access::Right;
 use crate::time;
 use crate::world::reports::{CaseStatus, Suite};
-use crate::world::{Pipeline, Project, Schedule, World};
-
-fn find<'w>(call: &Call, world: &'w World) -> Result<(&'w Project, &'w Arc<Pipeline>), ApiError> {
-    let project = call.ci_project(world)?;
-    let id = call.number("pipeline_id")?;
-    let pipeline = world
-        .pipeline(id)
-        .filter(|pipeline| pipeline.project_id == project.id);
-    let pipeline = pipeline.ok_or(ApiError::NotFound("404 Pipeline Not Found"))?;
-    Ok((project, pipeline))
-}
+use crate::world::{Schedule, World};
 
 /// `GET /projects/:id/pipelines/:pipeline_id/test_report_summary`
 pub async fn summary(call: Call) -> Answer {
@@ -101,7 +90,7 @@ fn counts(suite: &Suite) -> Value {
 pub async fn variables(call: Call) -> Answer {
     let world = call.state.world.read();
     let (project, pipeline) = find(&call, &world)?;
-    if call.viewer.role(project.id) < AccessLevel::Maintainer {
+    if !call.viewer.may(project, Right::Variables) {
         return Err(ApiError::Forbidden);
     }
     let variables = world.variables_of(pipeline).into_iter();
@@ -110,7 +99,7 @@ pub async fn variables(call: Call) -> Answer {
             "key": &*variable.key,
             "variable_type": &*variable.variable_type,
             "value": &*variable.value,
-            "raw": false,
+            "raw": variable.raw,
         })
     });
     ok(&shown.collect())
@@ -119,43 +108,32 @@ pub async fn variables(call: Call) -> Answer {
 /// `GET /projects/:id/pipeline_schedules`
 pub async fn schedules(call: Call) -> Answer {
     let world = call.state.world.read();
-    let project = call.ci_project(&world)?;
-    let wanted = match call.parameter("scope") {
-        None | Some("") => None,
-        Some("active") => Some(true),
-        Some("inactive") => Some(false),
-        Some(_) => return Err(ApiError::InvalidParameter("scope".to_owned())),
-    };
-    let found: Vec<Schedule> = world
+    let wanted = call.choice("scope", &["active", "inactive"])?;
+    let wanted = wanted.map(|scope| scope == "active");
+    let project = call.reading(&world, Right::Schedules)?;
+    let found: Vec<&Schedule> = world
         .schedules_of(project.id)
         .filter(|schedule| wanted.is_none_or(|active| schedule.active == active))
-        .cloned()
         .collect();
-    drop(world);
-    call.offset_page(&found, true, |one| schedule(&call.state.world.read(), one))
+    call.offset_page(&found, true, |one| schedule(&call, &world, one))
 }
 
 /// `GET /projects/:id/pipeline_schedules/:schedule_id`
 pub async fn one_schedule(call: Call) -> Answer {
     let world = call.state.world.read();
-    let project = call.ci_project(&world)?;
+    let project = call.reading(&world, Right::Schedules)?;
     let found = world
         .schedule(call.number("schedule_id")?)
         .filter(|schedule| schedule.project_id == project.id)
         .ok_or(ApiError::NotFound("404 Pipeline Schedule Not Found"))?;
-    let mut shown = schedule(&world, found);
+    let mut shown = schedule(&call, &world, found);
     shown["last_pipeline"] = world.last_pipeline_of(found).map_or(Value::Null, |last| {
-        json!({
-            "id": last.id,
-            "sha": &*last.sha,
-            "ref": &*last.ref_name,
-            "status": last.status.as_str(),
-        })
+        Value::Object(call.view(&world).pipeline_basic(last))
     });
     ok(&shown)
 }
 
-fn schedule(world: &World, schedule: &Schedule) -> Value {
+fn schedule(call: &Call, world: &World, schedule: &Schedule) -> Value {
     json!({
         "id": schedule.id,
         "description": &*schedule.description,
@@ -166,7 +144,6 @@ fn schedule(world: &World, schedule: &Schedule) -> Value {
         "active": schedule.active,
         "created_at": time::milliseconds(schedule.created_at),
         "updated_at": time::milliseconds(schedule.created_at),
-        "owner": null,
-        "inputs": [],
+        "owner": call.view(world).user_or_null(schedule.owner.as_deref()),
     })
 }

@@ -1,6 +1,8 @@
 //! Branches and tags.
 
-use super::{Answer, Call, entities};
+use super::paging::Counting;
+use super::{Answer, ApiError, Call};
+use crate::access::Right;
 use crate::world::GitRef;
 
 /// `GET /projects/:id/repository/branches`
@@ -15,33 +17,34 @@ pub async fn tags(call: Call) -> Answer {
 
 fn list(call: Call, branches: bool) -> Answer {
     let world = call.state.world.read();
-    let project = call.ci_project(&world)?;
-    let search = call.parameter("search").map(str::to_owned);
+    let project = call.reading(&world, Right::Code)?;
+    if project.settings.repository_missing {
+        return Err(if branches {
+            ApiError::NotFound("404 Not Found")
+        } else {
+            ApiError::Internal
+        });
+    }
+    let search = call.parameter("search");
     let refs = if branches {
         &project.branches
     } else {
         &project.tags
     };
-    let mut found: Vec<GitRef> = refs
+    let mut found: Vec<&GitRef> = refs
         .values()
-        .filter(|found| {
-            search
-                .as_ref()
-                .is_none_or(|text| found.name.contains(text.trim_start_matches('^')))
-        })
-        .cloned()
+        .filter(|found| search.is_none_or(|text| found.name.contains(text.trim_start_matches('^'))))
         .collect();
     // Branches come by name, tags the newest first.
     if !branches {
         found.sort_by_key(|tag| std::cmp::Reverse(tag.committed_at));
     }
-    let project = project.clone();
-    drop(world);
-    call.offset_page(&found, true, |found| {
+    let view = call.view(&world);
+    call.page_of(&found, Counting::Refs, |found| {
         if branches {
-            entities::branch(&project, found, call.base_url())
+            view.branch(project, found)
         } else {
-            entities::tag(&project, found, call.base_url())
+            view.tag(project, found)
         }
     })
 }

@@ -1,11 +1,11 @@
 //! Runners and their managers.
 
 use actix_web::web;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::entities::maybe;
 use super::{Answer, ApiError, Call, ok, reports};
-use crate::auth::AccessLevel;
-use crate::time;
+use crate::access::Right;
 use crate::world::{Project, Runner, RunnerType, World};
 
 /// The routes of runners, reports and schedules.
@@ -47,30 +47,32 @@ pub async fn all(call: Call) -> Answer {
 
 /// `GET /projects/:id/runners`
 pub async fn of_project(call: Call) -> Answer {
+    call.signed_in()?;
     let project = {
         let world = call.state.world.read();
         let project = call.project(&world)?;
-        if call.viewer.role(project.id) < AccessLevel::Maintainer {
-            return Err(ApiError::Forbidden);
-        }
+        wanted_type(&call)?;
+        call.reading(&world, Right::Runners)?;
         project.clone()
     };
     page(&call, |world, runner| world.serves(runner, &project))
 }
 
+fn wanted_type(call: &Call) -> Result<Option<&str>, ApiError> {
+    call.choice("type", &["instance_type", "group_type", "project_type"])
+}
+
 fn page(call: &Call, keep: impl Fn(&World, &Runner) -> bool) -> Answer {
-    let wanted = call.parameter("type");
+    let wanted = wanted_type(call)?;
     let world = call.state.world.read();
-    let found: Vec<Runner> = world
+    let mut found: Vec<&Runner> = world
         .all_runners()
         .filter(|runner| wanted.is_none_or(|wanted| wanted == runner.runner_type.as_str()))
         .filter(|runner| keep(&world, runner))
-        .cloned()
         .collect();
-    drop(world);
-    call.offset_page(&found, true, |runner| {
-        entity(&call.state.world.read(), runner)
-    })
+    found.sort_by_key(|runner| runner.id);
+    let view = call.view(&world);
+    call.offset_page(&found, true, |runner| view.runner(runner))
 }
 
 /// The runner that the path names, if the viewer may look at it.
@@ -80,7 +82,7 @@ fn find<'w>(call: &Call, world: &'w World) -> Result<&'w Runner, ApiError> {
         .runner(call.number("runner_id")?)
         .ok_or(ApiError::NotFound("404 Runner Not Found"))?;
     let maintains = |project: &Project| {
-        call.viewer.role(project.id) >= AccessLevel::Maintainer && world.serves(runner, project)
+        call.viewer.may(project, Right::Runners) && world.serves(runner, project)
     };
     let may = token.admin
         || runner.runner_type == RunnerType::InstanceType
@@ -92,9 +94,8 @@ fn find<'w>(call: &Call, world: &'w World) -> Result<&'w Runner, ApiError> {
 pub async fn show(call: Call) -> Answer {
     let world = call.state.world.read();
     let runner = find(&call, &world)?;
-    let mut shown = entity(&world, runner);
-    let contact = world.contact_of(&world.runner_details(runner.id));
-    shown["contacted_at"] = contact.map(time::milliseconds).into();
+    let mut shown = call.view(&world).runner(runner);
+    shown["contacted_at"] = maybe(world.contact_of(&world.runner_details(runner.id)));
     // Since 17.0 these are told of the managers only.
     for gone in ["version", "revision", "platform", "architecture"] {
         shown[gone] = Value::Null;
@@ -102,49 +103,9 @@ pub async fn show(call: Call) -> Answer {
     ok(&shown)
 }
 
-/// `GET /runners/:id/managers`
+/// `GET /runners/:id/managers`: all at once, whatever page is asked for.
 pub async fn managers(call: Call) -> Answer {
     let world = call.state.world.read();
     let runner = find(&call, &world)?;
-    let details = world.runner_details(runner.id);
-    let (contact, status) = (world.contact_of(&details), world.runner_status(&details));
-    let managers: Vec<Value> = details
-        .managers
-        .iter()
-        .zip(1..)
-        .map(|(manager, place)| {
-            json!({
-                "id": runner.id * 100 + place,
-                "system_id": &*manager.system_id,
-                "version": manager.version.as_deref(),
-                "revision": null,
-                "platform": manager.platform.as_deref(),
-                "architecture": manager.architecture.as_deref(),
-                "contacted_at": contact.map(time::milliseconds),
-                "ip_address": "127.0.0.1",
-                "status": status,
-                "job_execution_status": "idle",
-            })
-        })
-        .collect();
-    drop(world);
-    call.offset_page(&managers, true, Value::clone)
-}
-
-fn entity(world: &World, runner: &Runner) -> Value {
-    let details = world.runner_details(runner.id);
-    let status = world.runner_status(&details);
-    json!({
-        "id": runner.id,
-        "description": &*runner.description,
-        "ip_address": "",
-        "active": !details.paused,
-        "paused": details.paused,
-        "is_shared": runner.runner_type == RunnerType::InstanceType,
-        "runner_type": runner.runner_type.as_str(),
-        "name": null,
-        "online": status == "online",
-        "status": if details.paused { "paused" } else { status },
-        "job_execution_status": "idle",
-    })
+    ok(&call.view(&world).managers(runner).into())
 }

@@ -247,6 +247,26 @@ pub struct Pipeline {
     /// It lives on its own as the world evolves.
     #[serde(skip)]
     pub auto: bool,
+    /// What only single views show.
+    #[serde(skip)]
+    pub details: PipelineDetails,
+}
+
+/// What GitLab keeps of a pipeline besides.
+#[derive(Clone, Debug, Default)]
+pub struct PipelineDetails {
+    /// User name of who started it; the exporter's bot where `None`.
+    pub user: Option<Arc<str>>,
+    /// The commit before the push; zeros where `None`.
+    pub before_sha: Option<Arc<str>>,
+    /// Its row has no such commit.
+    pub without_before_sha: bool,
+    /// Whether the ref it ran for was protected.
+    pub protected: bool,
+    /// The schedule that started it.
+    pub schedule_id: Option<u64>,
+    /// Its name.
+    pub name: Option<Arc<str>>,
 }
 
 impl Pipeline {
@@ -254,6 +274,13 @@ impl Pipeline {
     #[must_use]
     pub fn tag(&self) -> bool {
         self.kind == PipelineKind::Tag
+    }
+
+    /// Name of the user who started it.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        let user = self.details.user.as_deref();
+        user.unwrap_or(crate::rest::USERNAME)
     }
 
     /// Triggered by a pipeline of the same project.
@@ -355,27 +382,97 @@ pub struct Job {
     pub trigger: Option<Arc<Trigger>>,
     /// The pipeline it triggered.
     pub downstream_id: Option<PipelineId>,
+    /// What only some views show.
+    #[serde(skip)]
+    pub details: JobDetails,
+}
+
+/// What GitLab keeps of a job besides.
+#[derive(Clone, Debug, Default)]
+pub struct JobDetails {
+    /// The parts of its times below a millisecond.
+    pub below: BelowMillis,
+    /// Id of its stage; made up where `None`.
+    pub stage_id: Option<u64>,
+    /// User name of who started it; the pipeline's where `None`.
+    pub user: Option<Arc<str>>,
+    /// Number of the process that ran it among its runner's, from 0.
+    pub manager_id: Option<u64>,
+    /// Exit code of its script.
+    pub exit_code: Option<i32>,
+    /// Environment that it deploys to, or acts on.
+    pub environment: Option<Arc<str>>,
+    /// Names of the jobs that it waits for, where it says so.
+    pub needs: Vec<Arc<str>>,
+}
+
+/// Bytes of the log of each build.
+const LOG_SIZE: u64 = 25;
+
+/// Microseconds that GitLab keeps of a job's times below the millisecond: durations count them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BelowMillis {
+    /// Of the time at which it began to wait.
+    pub queued: i64,
+    /// Of its start.
+    pub started: i64,
+    /// Of its end.
+    pub finished: i64,
+}
+
+/// Seconds between two moments of milliseconds and microseconds below them.
+fn seconds(from: (Millis, i64), to: (Millis, i64)) -> f64 {
+    let micros = (to.0 - from.0) * 1_000 + to.1 - from.1;
+    micros.max(0) as f64 / 1_000_000.0
 }
 
 impl Job {
+    /// Keeps the log of a build that ran: it is an artifact, too.
+    pub(super) fn keep_log(&mut self) {
+        if self
+            .artifacts
+            .iter()
+            .any(|file| &*file.file_type == "trace")
+        {
+            return;
+        }
+        self.artifacts.push(Artifact {
+            file_type: "trace".into(),
+            filename: "job.log".into(),
+            size: LOG_SIZE,
+        });
+    }
+
+    /// What it leaves but its log.
+    pub(super) fn files(&self) -> Vec<Artifact> {
+        let files = self.artifacts.iter();
+        let files = files.filter(|file| &*file.file_type != "trace");
+        files.cloned().collect()
+    }
+
     /// Seconds it ran, up to `now` while it runs.
     #[must_use]
     pub fn duration_seconds(&self, now: Millis) -> Option<f64> {
-        let start = self.started_at?;
-        Some((self.finished_at.unwrap_or(now).max(start) - start) as f64 / 1_000.0)
+        let below = self.details.below;
+        let end = self.finished_at.map_or((now, 0), |at| (at, below.finished));
+        Some(seconds((self.started_at?, below.started), end))
     }
 
     /// Seconds it waited for a runner, up to `now` while it waits.
     #[must_use]
     pub fn queued_seconds(&self, now: Millis) -> Option<f64> {
-        let queued = self.queued_at?;
-        let until = self.started_at.or(self.finished_at).unwrap_or(now);
-        Some((until.max(queued) - queued) as f64 / 1_000.0)
+        let below = self.details.below;
+        let start = self.started_at.map(|at| (at, below.started));
+        let end = start.or(self.finished_at.map(|at| (at, below.finished)));
+        Some(seconds(
+            (self.queued_at?, below.queued),
+            end.unwrap_or((now, 0)),
+        ))
     }
 }
 
 /// What a bridge triggers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Trigger {
     /// Project of the downstream pipeline; `None` for a child pipeline.

@@ -1,30 +1,22 @@
 //! What a project holds besides its refs and pipelines: commits of the default branch, languages, sizes,
 //! releases, issues, value streams and vulnerabilities.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::ledger::Event;
+use super::living_code::somebody;
 use super::model::{ProjectId, Tier};
 use super::{Result, World, WorldError};
-use crate::time::{DAY, HOUR, Millis};
+use crate::time::Millis;
 
 /// Commits that GitLab looks at when it lists contributors.
 const CONTRIBUTORS_LIMIT: usize = 2_000;
 /// Commits of the default branch that a forced push throws away.
 const REWRITTEN: usize = 3;
-/// Who commits in worlds that live on their own.
-const AUTHORS: [(&str, &str); 4] = [
-    ("Ada Fields", "ada@example.com"),
-    ("Ben Okafor", "ben@example.com"),
-    ("Chiara Neri", "chiara@example.com"),
-    ("Exporter Bot", "bot@example.com"),
-];
-
 /// A commit of the default branch, now or once.
 #[derive(Clone, Debug, Serialize)]
 pub struct Commit {
@@ -46,6 +38,20 @@ pub struct Commit {
     pub additions: u64,
     /// Lines deleted.
     pub deletions: u64,
+    /// What only some views show.
+    #[serde(skip)]
+    pub details: CommitDetails,
+}
+
+/// What Git keeps of a commit besides.
+#[derive(Clone, Debug, Default)]
+pub struct CommitDetails {
+    /// Message; a made-up one where `None`.
+    pub message: Option<Arc<str>>,
+    /// Name and e-mail address of the committer; the author's where `None`.
+    pub committer: Option<(Arc<str>, Arc<str>)>,
+    /// The tips that it merges, where they are known.
+    pub merged: Vec<Arc<str>>,
 }
 
 /// A commit to be made.
@@ -110,6 +116,19 @@ pub struct Sizes {
     pub wiki: u64,
 }
 
+/// Further sizes in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct OtherSizes {
+    /// Artifacts of pipelines.
+    pub pipeline_artifacts: u64,
+    /// Snippets.
+    pub snippets: u64,
+    /// Uploads.
+    pub uploads: u64,
+    /// All sizes together as GitLab last summed them; their sum where `None`.
+    pub together: Option<u64>,
+}
+
 /// A release.
 #[derive(Clone, Debug, Serialize)]
 pub struct Release {
@@ -119,6 +138,10 @@ pub struct Release {
     pub created_at: Millis,
     /// Comes out; may be in the future.
     pub released_at: Millis,
+    /// Name; the tag's where `None`.
+    pub name: Option<Arc<str>>,
+    /// User name of who made it; the exporter's bot where `None`.
+    pub author: Option<Arc<str>>,
 }
 
 /// An issue, as far as value streams look at it.
@@ -177,6 +200,10 @@ pub struct Code {
     pub languages: Vec<(Arc<str>, f64)>,
     /// Sizes.
     pub sizes: Sizes,
+    /// Sizes that hardly anybody asks for.
+    pub other_sizes: OtherSizes,
+    /// Commits as GitLab last counted them, where it is not up to date.
+    pub commits_counted: Option<u64>,
     /// Users who starred it.
     pub stars: u32,
     /// Forks.
@@ -194,6 +221,27 @@ pub struct Code {
 }
 
 impl Code {
+    /// All sizes together.
+    #[must_use]
+    pub fn storage_size(&self) -> u64 {
+        let sizes = &self.sizes;
+        self.other_sizes.together.unwrap_or(
+            sizes.repository
+                + sizes.lfs_objects
+                + sizes.job_artifacts
+                + sizes.packages
+                + sizes.wiki
+                + sizes.container_registry.unwrap_or(0),
+        )
+    }
+
+    /// Commits of the default branch, as GitLab last counted them.
+    #[must_use]
+    pub fn commit_count(&self) -> u64 {
+        self.commits_counted
+            .unwrap_or_else(|| self.history().count() as u64)
+    }
+
     /// The commits of the default branch, newest first.
     pub fn history(&self) -> impl Iterator<Item = &Commit> {
         self.ancestors(self.tip.as_deref())
@@ -201,16 +249,36 @@ impl Code {
 
     /// A commit and those before it, newest first.
     pub fn ancestors(&self, from: Option<&str>) -> impl Iterator<Item = &Commit> {
+        let mut open: BinaryHeap<(Millis, Reverse<usize>, &str)> = BinaryHeap::new();
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        let mut found = Vec::new();
         let first = from.and_then(|sha| self.commits.get(sha));
-        std::iter::successors(first, |commit| self.commits.get(commit.parent.as_deref()?))
+        open.extend(first.map(|commit| (commit.committed_at, Reverse(0), &*commit.sha)));
+        while let Some((_, _, sha)) = open.pop() {
+            let Some(commit) = self.commits.get(sha).filter(|_| seen.insert(sha)) else {
+                continue;
+            };
+            let parents = commit.parent.iter().chain(&commit.details.merged);
+            let parents = parents.filter_map(|sha| self.commits.get(sha));
+            let place = Reverse(found.len() + 1);
+            open.extend(parents.map(|parent| (parent.committed_at, place, &*parent.sha)));
+            found.push(commit);
+        }
+        found.into_iter()
     }
 
     /// Who committed to the default branch, by e-mail address, as GitLab counts: no merge commits,
     /// and only the newest commits.
     #[must_use]
     pub fn contributors(&self) -> Vec<Contributor> {
+        self.contributors_up_to(self.tip.as_deref())
+    }
+
+    /// Who committed what a commit contains.
+    #[must_use]
+    pub fn contributors_up_to(&self, tip: Option<&str>) -> Vec<Contributor> {
         let mut found: Vec<Contributor> = Vec::new();
-        let counted = self.history().filter(|commit| !commit.merge);
+        let counted = self.ancestors(tip).filter(|commit| !commit.merge);
         for commit in counted.take(CONTRIBUTORS_LIMIT) {
             match found
                 .iter_mut()
@@ -343,6 +411,7 @@ impl World {
             committed_at: self.now,
             additions: spec.additions,
             deletions: spec.deletions,
+            details: CommitDetails::default(),
         };
         code.commits.insert(sha.clone(), commit);
         code.tip = Some(sha.clone());
@@ -387,6 +456,7 @@ impl World {
                     committed_at,
                     additions: spec.additions,
                     deletions: spec.deletions,
+                    details: CommitDetails::default(),
                 },
             );
         }
@@ -411,157 +481,11 @@ impl World {
                 tag,
                 created_at,
                 released_at,
+                name: None,
+                author: None,
             },
         );
         self.record_activity(project);
         Ok(())
     }
-
-    /// What else somebody does in a living project, from random numbers of its own.
-    pub(super) fn live_on(&mut self, project: ProjectId) {
-        let now = self.now;
-        let seed = self.config.seed ^ project.rotate_left(32) ^ now.unsigned_abs().rotate_left(8);
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let Some(code) = self.code.get_mut(&project) else {
-            return;
-        };
-        code.sizes.repository += rng.random_range(0..4_096);
-        match rng.random_range(0..5) {
-            0 => code.stars += 1,
-            1 => code.issues.push(FlowIssue {
-                created_at: now,
-                mentioned_at: None,
-                closed_at: None,
-            }),
-            2 => {
-                let open = code
-                    .issues
-                    .iter_mut()
-                    .find(|issue| issue.closed_at.is_none());
-                if let Some(issue) = open {
-                    issue.mentioned_at.get_or_insert(now);
-                    issue.closed_at = Some(now);
-                }
-            }
-            3 => code.vulnerabilities.push(Vulnerability {
-                severity: "medium".into(),
-                state: "detected".into(),
-            }),
-            _ => {
-                let stage = rng.random_range(0..code.default_stages.len());
-                code.default_stages[stage] = Some(f64::from(rng.random_range(600_u32..200_000)));
-            }
-        }
-    }
-
-    /// Gives a generated project a history, sizes, languages and the rest, from random numbers of its own.
-    pub(super) fn generate_code(&mut self, project: ProjectId) {
-        let start = self.config.start;
-        let mut rng = ChaCha8Rng::seed_from_u64(self.config.seed ^ project.rotate_left(32));
-        let seed = self.config.seed;
-        let Some(code) = self.code.get_mut(&project) else {
-            return;
-        };
-        let ruby = 40.0 + f64::from(rng.random_range(0_u32..4_000)) / 100.0;
-        code.languages = vec![("Ruby".into(), ruby), ("Shell".into(), 100.0 - ruby)];
-        code.sizes = Sizes {
-            repository: rng.random_range(1_000_000..90_000_000),
-            lfs_objects: rng.random_range(0..5_000_000),
-            job_artifacts: rng.random_range(0..50_000_000),
-            packages: rng.random_range(0..9_000_000),
-            container_registry: Some(rng.random_range(0..900_000_000)),
-            wiki: rng.random_range(0..400_000),
-        };
-        (code.stars, code.forks) = (rng.random_range(0..200), rng.random_range(0..20));
-        let released_at = start - rng.random_range(DAY..6 * DAY);
-        let tag: Arc<str> = "v1.0.0".into();
-        code.releases.insert(
-            tag.clone(),
-            Release {
-                tag,
-                created_at: released_at,
-                released_at,
-            },
-        );
-        code.issues = (0..12)
-            .map(|index| {
-                let created_at = start - rng.random_range(3 * DAY..20 * DAY);
-                FlowIssue {
-                    created_at,
-                    mentioned_at: Some(created_at + rng.random_range(HOUR..DAY)),
-                    closed_at: (index % 3 > 0).then(|| created_at + rng.random_range(DAY..3 * DAY)),
-                }
-            })
-            .collect();
-        for median in &mut code.default_stages {
-            *median = Some(f64::from(rng.random_range(600_u32..200_000)));
-        }
-        let mut stream = code.streams(Tier::Free);
-        if let Some(stream) = stream.first_mut() {
-            stream.name = "Delivery".into();
-            stream.stages.push(Stage {
-                name: "Security review".into(),
-                custom: true,
-                hidden: false,
-                median: Some(f64::from(rng.random_range(600_u32..90_000))),
-            });
-        }
-        code.value_streams = stream;
-        code.vulnerabilities = (0..rng.random_range(2_usize..30))
-            .map(|index| Vulnerability {
-                severity: ["critical", "high", "medium", "low", "info", "unknown"][index % 6]
-                    .into(),
-                state: ["detected", "confirmed", "detected", "dismissed", "resolved"][index % 5]
-                    .into(),
-            })
-            .collect();
-        code.put_below(seed, project, rng.random_range(5..60));
-    }
-}
-
-impl Code {
-    /// Puts a history of `count` commits below the first one.
-    fn put_below(&mut self, seed: u64, project: ProjectId, count: usize) {
-        let Some((first, at)) = self
-            .history()
-            .last()
-            .map(|commit| (commit.sha.clone(), commit.committed_at))
-        else {
-            return;
-        };
-        let mut above = first;
-        for index in 0..count {
-            let spec = somebody(seed, project, 1_000_000 + index);
-            let sha: Arc<str> = format!("{project:016x}{index:024x}").into();
-            if let Some(commit) = self.commits.get_mut(&above) {
-                commit.parent = Some(sha.clone());
-            }
-            let commit = Commit {
-                sha: sha.clone(),
-                parent: None,
-                merge: false,
-                author_name: spec.author_name,
-                author_email: spec.author_email,
-                authored_at: at - HOUR * (index as Millis + 1),
-                committed_at: at - HOUR * (index as Millis + 1),
-                additions: spec.additions,
-                deletions: spec.deletions,
-            };
-            self.commits.insert(sha.clone(), commit);
-            above = sha;
-        }
-    }
-}
-
-/// Somebody's commit: who and how much follow from the world's seed, the project and the number.
-fn somebody(seed: u64, project: ProjectId, number: usize) -> CommitSpec {
-    let mut rng =
-        ChaCha8Rng::seed_from_u64(seed.rotate_left(40) ^ project.rotate_left(20) ^ number as u64);
-    let (name, email) = AUTHORS[rng.random_range(0..AUTHORS.len())];
-    CommitSpec::by(
-        name,
-        email,
-        rng.random_range(0..300),
-        rng.random_range(0..120),
-    )
 }

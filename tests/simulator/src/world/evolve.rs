@@ -24,6 +24,8 @@ pub(super) enum Task {
     PlayManual(JobId),
     CancelPipeline(PipelineId),
     EndCancel(JobId),
+    /// A background job writes a note down.
+    WriteNote(u64),
 }
 
 /// Why auto jobs fail, most frequent first.
@@ -73,7 +75,7 @@ impl World {
             .retain(|Reverse((_, _, task))| !matches!(task, Task::Activity(_)));
     }
 
-    fn plan(&mut self, after: Millis, task: Task) {
+    pub(super) fn plan(&mut self, after: Millis, task: Task) {
         self.sequence += 1;
         self.queue
             .push(Reverse((self.now + after, self.sequence, task)));
@@ -132,6 +134,7 @@ impl World {
             Task::EndCancel(job) => {
                 self.cancel_job(job).ok();
             }
+            Task::WriteNote(number) => self.write_late_note(number),
         }
     }
 

@@ -42,6 +42,8 @@ pub struct Schedule {
     pub next_run_at: Option<Millis>,
     /// Its newest pipeline, if it is not simply the newest scheduled one of the branch.
     pub last_pipeline: Option<PipelineId>,
+    /// User name of its owner; nobody where `None`.
+    pub owner: Option<Arc<str>>,
 }
 
 /// A variable that a pipeline was started with.
@@ -53,6 +55,9 @@ pub struct Variable {
     pub value: Arc<str>,
     /// `env_var` or `file`.
     pub variable_type: Arc<str>,
+    /// Its value is taken as it is.
+    #[serde(default)]
+    pub raw: bool,
 }
 
 impl Variable {
@@ -63,6 +68,7 @@ impl Variable {
             key: key.into(),
             value: value.into(),
             variable_type: "env_var".into(),
+            raw: false,
         }
     }
 }
@@ -78,6 +84,36 @@ pub struct Manager {
     pub platform: Option<Arc<str>>,
     /// Kind of processor.
     pub architecture: Option<Arc<str>>,
+    /// What else GitLab knows of it.
+    #[serde(default)]
+    pub details: ManagerDetails,
+}
+
+/// What GitLab keeps of a runner's process besides.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ManagerDetails {
+    /// Id; made up where `None`.
+    pub id: Option<u64>,
+    /// Revision of the program.
+    pub revision: Option<Arc<str>>,
+    /// First contact.
+    pub created_at: Option<Millis>,
+    /// Last contact; the runner's where `None`.
+    pub contacted_at: Option<Millis>,
+}
+
+impl Manager {
+    /// A process of version 18.4.0 on Linux.
+    #[must_use]
+    pub fn new(system_id: &str) -> Self {
+        Self {
+            system_id: system_id.into(),
+            version: Some("18.4.0".into()),
+            platform: Some("linux".into()),
+            architecture: Some("amd64".into()),
+            details: ManagerDetails::default(),
+        }
+    }
 }
 
 /// What is known of a runner beside its name.
@@ -91,6 +127,10 @@ pub struct RunnerDetails {
     pub never_contacted: bool,
     /// Its processes.
     pub managers: Vec<Manager>,
+    /// Made.
+    pub created_at: Option<Millis>,
+    /// User name of who made it.
+    pub creator: Option<Arc<str>>,
     /// The group it serves.
     pub group: Option<GroupId>,
     /// The projects it serves.
@@ -103,12 +143,9 @@ impl Default for RunnerDetails {
             paused: false,
             contacted_at: None,
             never_contacted: false,
-            managers: vec![Manager {
-                system_id: "s_0".into(),
-                version: Some("18.4.0".into()),
-                platform: Some("linux".into()),
-                architecture: Some("amd64".into()),
-            }],
+            managers: vec![Manager::new("s_0")],
+            created_at: None,
+            creator: None,
             group: None,
             projects: Vec::new(),
         }
@@ -139,6 +176,7 @@ impl World {
             created_at: self.now,
             next_run_at: None,
             last_pipeline: None,
+            owner: None,
         };
         self.extras.schedules.insert(id, schedule);
         Ok(id)
@@ -190,7 +228,12 @@ impl World {
         match schedule.last_pipeline {
             Some(id) => self.pipeline(id),
             None => self.pipelines_of(schedule.project_id).find(|pipeline| {
-                &*pipeline.source == "schedule" && pipeline.ref_name == schedule.ref_name
+                let of_branch =
+                    &*pipeline.source == "schedule" && pipeline.ref_name == schedule.ref_name;
+                pipeline
+                    .details
+                    .schedule_id
+                    .map_or(of_branch, |id| id == schedule.id)
             }),
         }
     }

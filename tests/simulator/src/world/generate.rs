@@ -235,6 +235,7 @@ impl World {
             job.started_at = Some(stage_start + 2 * SECOND);
             job.finished_at = Some(stage_start + 2 * SECOND + duration);
             job.runner_id = runner_id;
+            job.keep_log();
             job.status = Status::Success;
             if failed && last {
                 job.status = Status::Failed;

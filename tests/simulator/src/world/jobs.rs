@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ci::{Job, JobKind, Status, Upstream, When};
+use super::ci::{Job, JobDetails, JobKind, Status, Upstream, When};
 use super::ledger::Event;
 use super::model::{JobId, PipelineId, RunnerId};
 use super::spec::{Finish, JobSpec, PipelineSpec};
@@ -37,6 +37,7 @@ impl World {
             job.started_at = Some(now);
             job.runner_id = runner;
         }
+        self.deployment_follows(id);
         self.plan_job(id);
         self.job_changed(pipeline);
         Ok(())
@@ -134,7 +135,11 @@ impl World {
             (status == Status::Failed).then(|| reason.unwrap_or("unknown_failure").into());
         job.status = status;
         job.finished_at = Some(now);
+        if job.kind == JobKind::Build && job.started_at.is_some() {
+            job.keep_log();
+        }
         self.record_job_finish(id);
+        self.deployment_follows(id);
         self.plan_job(id);
     }
 
@@ -241,10 +246,17 @@ impl World {
             failure_reason: None,
             runner_id: None,
             downstream_id: None,
+            artifacts: old.files(),
+            details: JobDetails {
+                stage_id: old.details.stage_id,
+                environment: old.details.environment.clone(),
+                ..JobDetails::default()
+            },
             ..(*old).clone()
         });
         self.jobs.get_mut(id)?.retried = true;
         self.pipelines.get_mut(old.pipeline_id)?.jobs.push(fresh);
+        self.await_deployment(fresh);
         let (facts, old_status) = (self.job_facts(&old)?, old.status.clone());
         self.ledger.write(now, || Event::JobRetried {
             old: facts,
@@ -273,6 +285,7 @@ impl World {
             if let Some(job) = self.jobs.get_mut(id) {
                 job.status = Status::Created;
             }
+            self.deployment_follows(id);
         }
     }
 
@@ -290,6 +303,7 @@ impl World {
             job.status = Status::Pending;
             job.queued_at = (job.kind == JobKind::Build).then_some(now);
         }
+        self.deployment_follows(id);
         self.plan_job(id);
         self.job_changed(pipeline);
         Ok(())
@@ -476,6 +490,7 @@ impl World {
             if let Some(job) = self.jobs.get_mut(id) {
                 job.status = Status::Created;
             }
+            self.deployment_follows(id);
         }
     }
 

@@ -11,15 +11,18 @@ mod generate;
 mod history;
 mod jobs;
 pub mod ledger;
+mod living_code;
 pub mod model;
 mod ops;
 mod pipelines;
+pub mod recorded;
 mod refs;
 pub mod reports;
 pub mod reviews;
 mod slots;
 pub mod spec;
 pub mod status;
+pub mod users;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
@@ -31,13 +34,14 @@ use rand_chacha::ChaCha8Rng;
 pub use ci::*;
 pub use code::*;
 pub use delivery::*;
-pub use extras::{Manager, RunnerDetails, Schedule, Variable};
+pub use extras::{Manager, ManagerDetails, RunnerDetails, Schedule, Variable};
 pub use generate::{Mix, WorldConfig};
 pub use ledger::{Entry, Event, Ledger};
 pub use model::*;
 pub use reports::{CaseStatus, JobReport, TestCase};
 pub use reviews::{Note, Review, ReviewAct, ReviewState, Reviewer};
 pub use spec::{Finish, JobSpec, PipelineSpec};
+pub use users::User;
 
 use crate::auth::{AccessLevel, Token};
 use crate::quirks::Quirks;
@@ -93,6 +97,8 @@ pub struct World {
     pub quirks: Quirks,
     /// `metadata.version`, such as `18.4.1-ee`.
     pub version: String,
+    /// `metadata.revision`.
+    pub revision: Arc<str>,
     /// `metadata.enterprise`: whether enterprise fields exist.
     pub enterprise: bool,
     /// Tokens; the first is the default one.
@@ -105,7 +111,7 @@ pub struct World {
     groups: BTreeMap<GroupId, Group>,
     projects: BTreeMap<ProjectId, Project>,
     code: BTreeMap<ProjectId, Code>,
-    users: BTreeMap<u64, Arc<str>>,
+    users: BTreeMap<u64, User>,
     paths: HashMap<String, ProjectId>,
     former_paths: HashMap<String, ProjectId>,
     runners: BTreeMap<RunnerId, Runner>,
@@ -116,6 +122,11 @@ pub struct World {
     ledger: Ledger,
     extras: extras::Extras,
     deliveries: delivery::Deliveries,
+    /// How long background jobs take.
+    background_delay: Millis,
+    late_notes: BTreeMap<u64, reviews::LateNote>,
+    /// Nobody wrote it down: what is missing in it is made up where it is shown.
+    made_up: bool,
 }
 
 impl World {
@@ -146,6 +157,7 @@ impl World {
         Self {
             quirks: Quirks::default(),
             version: "18.4.1-ee".to_owned(),
+            revision: crate::rest::REVISION.into(),
             enterprise: true,
             tokens: vec![Token::new(DEFAULT_TOKEN)],
             now: config.start,
@@ -155,7 +167,14 @@ impl World {
             groups: BTreeMap::new(),
             projects: BTreeMap::new(),
             code: BTreeMap::new(),
-            users: BTreeMap::from([(100, crate::rest::USERNAME.into())]),
+            users: BTreeMap::from([(
+                100,
+                User {
+                    name: "Exporter Bot".into(),
+                    bot: false,
+                    ..User::named(100, crate::rest::USERNAME)
+                },
+            )]),
             paths: HashMap::new(),
             former_paths: HashMap::new(),
             runners,
@@ -166,6 +185,9 @@ impl World {
             ledger: Ledger::default(),
             extras: extras::Extras::default(),
             deliveries: delivery::Deliveries::new(config.seed),
+            background_delay: 0,
+            late_notes: BTreeMap::new(),
+            made_up: true,
             config,
         }
     }
@@ -178,6 +200,12 @@ impl World {
             .split('.')
             .map(|part| part.parse().unwrap_or(0));
         (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+    }
+
+    /// Whether a commit that it does not keep is made up where it is shown.
+    #[must_use]
+    pub fn makes_up_commits(&self) -> bool {
+        self.made_up
     }
 
     /// World time.
@@ -220,22 +248,6 @@ impl World {
         self.groups
             .values()
             .find(|group| group.full_path.eq_ignore_ascii_case(path))
-    }
-
-    /// The name of a user, by name or id.
-    #[must_use]
-    pub fn user(&self, name_or_id: &str) -> Option<&str> {
-        let by_id = name_or_id
-            .parse()
-            .ok()
-            .and_then(|id: u64| self.users.get(&id));
-        by_id
-            .or_else(|| {
-                self.users
-                    .values()
-                    .find(|name| name.eq_ignore_ascii_case(name_or_id))
-            })
-            .map(|name| &**name)
     }
 
     /// All projects by id.

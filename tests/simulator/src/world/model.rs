@@ -36,6 +36,10 @@ pub enum Tier {
 pub struct Group {
     /// Its id.
     pub id: GroupId,
+    /// Its name, where it is not the last part of the path.
+    pub name: Option<Arc<str>>,
+    /// Who may see it; the least that what is in it allows where `None`.
+    pub visibility: Option<Visibility>,
     /// Path with all parents.
     pub full_path: Arc<str>,
     /// The group it is in.
@@ -65,6 +69,88 @@ impl Visibility {
             Self::Private => "private",
             Self::Internal => "internal",
             Self::Public => "public",
+        }
+    }
+}
+
+/// Who may use a part of a project: GitLab's `…_access_level`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Feature {
+    /// Everybody who sees the project.
+    #[default]
+    Enabled,
+    /// Members only.
+    Private,
+    /// Nobody.
+    Disabled,
+}
+
+impl Feature {
+    /// GitLab's value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::Private => "private",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+/// The settings of a project that decide who may see what of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProjectSettings {
+    /// Name, where it is not the last part of the path.
+    pub name: Option<Arc<str>>,
+    /// `public_jobs`: whoever sees the project sees its CI.
+    pub public_jobs: bool,
+    /// CI.
+    pub builds: Feature,
+    /// Merge requests.
+    pub merge_requests: Feature,
+    /// Repository.
+    pub repository: Feature,
+    /// Environments and deployments.
+    pub environments: Feature,
+    /// Value stream analytics.
+    pub analytics: Feature,
+    /// Issues.
+    pub issues: Feature,
+    /// Releases.
+    pub releases: Feature,
+    /// When its deletion was asked for; it is then renamed and goes some weeks later.
+    pub deletion_asked_at: Option<Millis>,
+    /// Its repository is missing on disk.
+    pub repository_missing: bool,
+    /// Last change of the project itself; `None`: its last activity.
+    pub updated_at: Option<Millis>,
+    /// The project that it is a fork of.
+    pub forked_from: Option<ProjectId>,
+    /// Who made it.
+    pub creator_id: Option<u64>,
+    /// Id of the user's namespace that it is in.
+    pub namespace_id: Option<u64>,
+}
+
+impl Default for ProjectSettings {
+    fn default() -> Self {
+        Self {
+            name: None,
+            public_jobs: true,
+            builds: Feature::default(),
+            merge_requests: Feature::default(),
+            repository: Feature::default(),
+            environments: Feature::default(),
+            analytics: Feature::default(),
+            issues: Feature::default(),
+            releases: Feature::default(),
+            deletion_asked_at: None,
+            repository_missing: false,
+            updated_at: None,
+            forked_from: None,
+            creator_id: None,
+            namespace_id: None,
         }
     }
 }
@@ -137,6 +223,32 @@ pub struct MergeRequest {
     pub merged_at: Option<Millis>,
     /// Closed.
     pub closed_at: Option<Millis>,
+    /// What only some views show.
+    #[serde(skip)]
+    pub details: MergeRequestDetails,
+}
+
+/// What GitLab keeps of a merge request besides.
+#[derive(Clone, Debug, Default)]
+pub struct MergeRequestDetails {
+    /// Text.
+    pub description: Option<Arc<str>>,
+    /// GitLab's `merge_status`, where it does not follow from the conflicts.
+    pub merge_status: Option<Arc<str>>,
+    /// User name of who merged it.
+    pub merged_by: Option<Arc<str>>,
+    /// User name of who closed it.
+    pub closed_by: Option<Arc<str>>,
+    /// Commit of the merge.
+    pub merge_commit_sha: Option<Arc<str>>,
+    /// When its diff and mergeability were first known.
+    pub prepared_at: Option<Millis>,
+    /// Its diff has not been made yet.
+    pub without_diff: bool,
+    /// User names of its assignees.
+    pub assignees: Vec<Arc<str>>,
+    /// Project of the source branch; its own where `None`.
+    pub source_project_id: Option<ProjectId>,
 }
 
 /// A project.
@@ -156,6 +268,9 @@ pub struct Project {
     pub archived: bool,
     /// Who may see it.
     pub visibility: Visibility,
+    /// What else is set.
+    #[serde(skip)]
+    pub settings: ProjectSettings,
     /// Default branch; `None` for an empty repository.
     pub default_branch: Option<Arc<str>>,
     /// Branches by name.
@@ -182,6 +297,12 @@ impl Project {
     #[must_use]
     pub fn path(&self) -> &str {
         self.full_path.rsplit('/').next().unwrap_or(&self.full_path)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.settings.name.as_deref().unwrap_or(self.path())
     }
 
     /// First part of the path: the top-level group or user, whose licence counts.

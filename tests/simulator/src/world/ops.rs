@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use super::ledger::Event;
 use super::model::{
-    GitRef, Group, GroupId, Project, ProjectId, Runner, RunnerId, RunnerType, Tier, Visibility,
+    GitRef, Group, GroupId, Project, ProjectId, ProjectSettings, Runner, RunnerId, RunnerType,
+    Tier, Visibility,
 };
+use super::users::User;
 use super::{Result, World, WorldError};
 use crate::auth::{AccessLevel, Token};
 use crate::time::{HOUR, Millis};
@@ -30,6 +32,8 @@ impl World {
             Group {
                 id,
                 full_path: full_path.into(),
+                name: None,
+                visibility: None,
                 parent_id,
                 tier,
             },
@@ -42,7 +46,7 @@ impl World {
         if let Some((id, _)) = self
             .users
             .iter()
-            .find(|(_, known)| known.eq_ignore_ascii_case(name))
+            .find(|(_, known)| known.username.eq_ignore_ascii_case(name))
         {
             return *id;
         }
@@ -50,7 +54,7 @@ impl World {
             .users
             .last_key_value()
             .map_or(100, |(last, _)| last + 1);
-        self.users.insert(id, name.into());
+        self.users.insert(id, User::named(id, name));
         id
     }
 
@@ -60,7 +64,7 @@ impl World {
         if self
             .users
             .values()
-            .any(|user| user.eq_ignore_ascii_case(namespace))
+            .any(|user| user.username.eq_ignore_ascii_case(namespace))
         {
             None
         } else {
@@ -99,6 +103,7 @@ impl World {
                 last_activity_at: self.now,
                 archived: false,
                 visibility: Visibility::Private,
+                settings: ProjectSettings::default(),
                 default_branch: Some(main.clone()),
                 branches: BTreeMap::from([(main, tip)]),
                 tags: BTreeMap::new(),
@@ -175,6 +180,32 @@ impl World {
     pub fn set_visibility(&mut self, id: ProjectId, visibility: Visibility) -> Result<()> {
         self.project_mut(id)?.visibility = visibility;
         Ok(())
+    }
+
+    /// Changes what is set of a project.
+    ///
+    /// # Errors
+    /// If there is no such project.
+    pub fn change_settings(
+        &mut self,
+        id: ProjectId,
+        change: impl FnOnce(&mut ProjectSettings),
+    ) -> Result<()> {
+        change(&mut self.project_mut(id)?.settings);
+        Ok(())
+    }
+
+    /// Asks for the deletion of a project, as `DELETE /projects/:id` does: it is renamed at once, stays
+    /// readable and listed, and goes weeks later.
+    ///
+    /// # Errors
+    /// If there is no such project.
+    pub fn schedule_deletion(&mut self, id: ProjectId) -> Result<()> {
+        let now = self.now;
+        let project = self.project_mut(id)?;
+        project.settings.deletion_asked_at = Some(now);
+        let path = format!("{}-deletion_scheduled-{id}", project.full_path);
+        self.move_project(id, &path)
     }
 
     /// Deletes a project with everything in it.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::ci::{Job, JobKind, Pipeline, PipelineKind, Status, Upstream};
+use super::ci::{
+    Job, JobDetails, JobKind, Pipeline, PipelineDetails, PipelineKind, Status, Upstream,
+};
 use super::ledger::Event;
 use super::model::{JobId, PipelineId, ProjectId};
 use super::spec::{JobSpec, PipelineSpec};
@@ -62,6 +64,7 @@ impl World {
             upstream,
             jobs: Vec::new(),
             auto: spec.auto,
+            details: PipelineDetails::default(),
         });
         self.insert_jobs(id, &spec.jobs);
         self.record_pipeline(id, |pipeline, _| Event::PipelineCreated {
@@ -121,6 +124,7 @@ impl World {
             if let Some(pipeline) = self.pipelines.get_mut(pipeline_id) {
                 pipeline.jobs.push(id);
             }
+            self.await_deployment(id);
         }
     }
 
@@ -147,6 +151,10 @@ impl World {
             tags: spec.tags.clone(),
             trigger: spec.trigger.clone(),
             downstream_id: None,
+            details: JobDetails {
+                environment: spec.environment.clone(),
+                ..JobDetails::default()
+            },
         }
     }
 
@@ -197,6 +205,7 @@ impl World {
             job.queued_at = Some(now);
         }
         job.status = status;
+        self.deployment_follows(id);
         self.plan_job(id);
     }
 

@@ -6,7 +6,7 @@ use rand::RngExt;
 
 use super::code::CommitSpec;
 use super::ledger::Event;
-use super::model::{GitRef, MergeRequest, MergeRequestState, ProjectId};
+use super::model::{GitRef, MergeRequest, MergeRequestDetails, MergeRequestState, ProjectId};
 use super::{Result, World, WorldError};
 
 impl World {
@@ -197,6 +197,7 @@ impl World {
                 review,
                 merged_at: None,
                 closed_at: None,
+                details: MergeRequestDetails::default(),
             },
         );
         self.record_activity(project_id);
@@ -232,6 +233,10 @@ impl World {
         merge_request.updated_at = now;
         merge_request.merged_at = (state == MergeRequestState::Merged).then_some(now);
         merge_request.closed_at = (state == MergeRequestState::Closed).then_some(now);
+        let author = Some(merge_request.review.author.clone());
+        let details = &mut merge_request.details;
+        details.merged_by = author.clone().filter(|_| merge_request.merged_at.is_some());
+        details.closed_by = author.filter(|_| merge_request.closed_at.is_some());
         let target_branch = merge_request.target_branch.clone();
         if state == MergeRequestState::Merged {
             let commit = iid.is_multiple_of(2).then(|| self.merge_commit(project_id));

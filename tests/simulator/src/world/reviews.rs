@@ -7,6 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use super::evolve::Task;
 use super::ledger::Event;
 use super::model::{MergeRequest, MergeRequestState, ProjectId};
 use super::{Result, World, WorldError};
@@ -74,7 +75,24 @@ pub struct Note {
     pub action: Option<&'static str>,
     /// Text.
     pub body: Arc<str>,
+    /// What only some views show.
+    #[serde(skip)]
+    pub details: NoteDetails,
 }
+
+/// What GitLab keeps of a note besides.
+#[derive(Clone, Debug, Default)]
+pub struct NoteDetails {
+    /// `DiscussionNote` in a thread that can be resolved.
+    pub note_type: Option<Arc<str>>,
+    /// Last changed; when it was made where `None`.
+    pub updated_at: Option<Millis>,
+    /// When its thread was resolved.
+    pub resolved_at: Option<Millis>,
+}
+
+/// A note that a background job is to write: where, whose, what.
+pub(super) type LateNote = (ProjectId, u64, Arc<str>, Option<&'static str>, String);
 
 /// What a merge request holds besides its branches.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -285,7 +303,12 @@ impl World {
         if asks || now - merge_request.updated_at >= TOUCH {
             merge_request.updated_at = now;
         }
-        self.note(project, iid, &who, action, &body)?;
+        if matches!(act, ReviewAct::Approve) && self.background_delay > 0 {
+            let late = (project, iid, who.clone(), action, body);
+            self.note_late(late);
+        } else {
+            self.note(project, iid, &who, action, &body)?;
+        }
         for (user, act) in told {
             self.tell(project, iid, user, act);
         }
@@ -315,6 +338,26 @@ impl World {
         });
     }
 
+    /// How long GitLab's background jobs take: so much later it notes an approval. At once unless said.
+    pub fn set_background_delay(&mut self, delay: Millis) {
+        self.background_delay = delay;
+    }
+
+    fn note_late(&mut self, note: LateNote) {
+        let number = self.late_notes.last_key_value();
+        let number = number.map_or(1, |(last, _)| last + 1);
+        self.late_notes.insert(number, note);
+        self.plan(self.background_delay, Task::WriteNote(number));
+    }
+
+    /// A background job writes a note.
+    pub(super) fn write_late_note(&mut self, number: u64) {
+        if let Some((project, iid, who, action, body)) = self.late_notes.remove(&number) {
+            // The merge request may have been deleted meanwhile.
+            self.note(project, iid, &who, action, &body).ok();
+        }
+    }
+
     fn note(
         &mut self,
         project: ProjectId,
@@ -332,6 +375,7 @@ impl World {
             author: author.clone(),
             action,
             body: body.into(),
+            details: NoteDetails::default(),
         });
         self.record_activity(project);
         Ok(())

@@ -29,6 +29,19 @@ impl<T: Clone> Slots<T> {
         id
     }
 
+    /// Stores under an id of the caller's choice, with a gap before it where there is one.
+    pub fn put(&mut self, id: u64, item: T) {
+        let Some(index) = self.index(id) else {
+            return;
+        };
+        if self.items.len() <= index {
+            self.items.resize_with(index + 1, || None);
+        }
+        if let Some(slot) = self.items.get_mut(index) {
+            *slot = Some(Arc::new(item));
+        }
+    }
+
     fn index(&self, id: u64) -> Option<usize> {
         usize::try_from(id.checked_sub(self.base)?).ok()
     }

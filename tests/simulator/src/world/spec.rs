@@ -33,6 +33,9 @@ pub struct JobSpec {
     /// What it triggers; makes it a bridge.
     #[serde(default)]
     pub trigger: Option<Arc<Trigger>>,
+    /// Environment that it deploys to.
+    #[serde(default)]
+    pub environment: Option<Arc<str>>,
 }
 
 impl JobSpec {
@@ -48,6 +51,7 @@ impl JobSpec {
             artifacts: Vec::new(),
             tags: Vec::new(),
             trigger: None,
+            environment: None,
         }
     }
 
@@ -130,6 +134,13 @@ impl JobSpec {
             filename: filename.into(),
             size,
         });
+        self
+    }
+
+    /// Deploys to an environment, which is made where it is missing.
+    #[must_use]
+    pub fn environment(mut self, name: &str) -> Self {
+        self.environment = Some(name.into());
         self
     }
 

@@ -100,7 +100,11 @@ async fn a_token_without_scope_for_the_api_gets_403_and_in_graphql_401() {
     let answer = lab.rest_as("glpat-narrow", "/projects").await;
     assert_eq!(
         (answer.status, &answer.body["error"], &answer.body["scope"]),
-        (403, &json!("insufficient_scope"), &json!("api read_api"))
+        (
+            403,
+            &json!("insufficient_scope"),
+            &json!("ai_workflows api read_api")
+        )
     );
     let answer = lab
         .post(

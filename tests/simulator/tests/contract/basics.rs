@@ -212,3 +212,13 @@ fn a_thousand_projects_are_generated_quickly_enough_to_bench_with() {
             .all(|pipeline| pipeline.jobs.len() == 50 && pipeline.finished_at.is_some())
     );
 }
+
+#[tokio::test]
+async fn answers_show_how_long_gitlab_worked() {
+    let lab = crate::support::Lab::usual();
+    let answer = lab.rest("/metadata").await;
+    let seconds = answer
+        .header("x-runtime")
+        .and_then(|text| text.parse().ok());
+    assert!(seconds.is_some_and(|seconds: f64| seconds >= 0.0));
+}

@@ -115,7 +115,7 @@ async fn projects_refs_roles_and_tiers_can_be_changed() {
         "merged"
     );
     assert_eq!(
-        lab.rest(&format!("/projects/{}/pipelines", lab.library))
+        lab.rest(&format!("/projects/{}/environments", lab.library))
             .await
             .status,
         403
@@ -204,4 +204,36 @@ async fn faults_limits_quirks_and_requests_are_reachable() {
     assert!(lab.simulator.requests().is_empty());
     let (_, state) = call(&lab, reqwest::Method::GET, "/state", Value::Null).await;
     assert_eq!(state["projects"].as_array().map(Vec::len), Some(3));
+}
+
+#[tokio::test]
+async fn rights_can_be_taken_and_projects_be_marked_for_deletion() {
+    let lab = Lab::usual();
+    let app = lab.app;
+    operate(
+        &lab,
+        json!({"op": "set_public_jobs", "project": app, "public": false}),
+    )
+    .await;
+    operate(
+        &lab,
+        json!({"op": "set_feature", "project": app, "feature": "merge_requests", "access": "disabled"}),
+    )
+    .await;
+    operate(&lab, json!({"op": "schedule_deletion", "project": app})).await;
+    let shown = lab.rest(&format!("/projects/{app}")).await.body;
+    assert_eq!(
+        (&shown["public_jobs"], &shown["merge_requests_enabled"]),
+        (&json!(false), &json!(false))
+    );
+    assert!(!shown["marked_for_deletion_on"].is_null());
+    let active = "{ projects(active: true) { nodes { id } } group(fullPath: \"group\") { \
+        projects(notAimedForDeletion: true) { nodes { fullPath } } } }";
+    let answer = lab.graphql(active).await;
+    assert_eq!(
+        answer["data"]["group"]["projects"]["nodes"],
+        json!([{"fullPath": "group/library"}])
+    );
+    let ids = answer["data"]["projects"]["nodes"].as_array();
+    assert_eq!(ids.map(Vec::len), Some(2));
 }

@@ -327,3 +327,38 @@ async fn a_huge_body_streams_and_a_redirect_leads_elsewhere() {
         (302, Some("http://127.0.0.1:9/elsewhere"))
     );
 }
+
+#[tokio::test]
+async fn every_document_that_names_a_project_fails_as_a_whole() {
+    let lab = Lab::usual();
+    lab.simulator
+        .faults()
+        .add(Rule::new(Fault::Status { status: 500 }).about(lab.app));
+    let token = lab.simulator.token();
+    let gid = |id: u64| format!("gid://gitlab/Project/{id}");
+    let by_ids = "query A($ids: [ID!]) { projects(ids: $ids) { nodes { id } } }";
+    let alone = json!({"query": by_ids, "variables": {"ids": [gid(lab.library)]}});
+    let among = json!({"query": by_ids, "variables": {"ids": [gid(lab.library), gid(lab.app)]}});
+    let by_path = json!({"query": "{ project(fullPath: \"group/app\") { id } }"});
+    let by_paths = json!({
+        "query": "query A($paths: [String!]) { projects(fullPaths: $paths) { nodes { id } } }",
+        "variables": {"paths": ["group/library", "group/app"]},
+    });
+    assert_eq!(lab.post(token, &alone).await.status, 200);
+    let internal = json!({"errors": [{"message": "Internal server error"}]});
+    for document in [&among, &by_path, &by_paths] {
+        let answer = lab.post(token, document).await;
+        assert_eq!(
+            (answer.status, &answer.body),
+            (500, &internal),
+            "{document}"
+        );
+    }
+    for (path, status) in [
+        (format!("/projects/{}", lab.app), 500),
+        ("/projects/group%2Fapp/pipelines".to_owned(), 500),
+        (format!("/projects/{}", lab.library), 200),
+    ] {
+        assert_eq!(lab.rest(&path).await.status, status, "{path}");
+    }
+}

@@ -43,7 +43,7 @@ contract!(recursion_limit, lab => {
     let twice = lab.of_app(&format!("pipelines {{ nodes {{ {} }} }}", level(&level("")))).await;
     assert!(twice["pipelines"]["nodes"].is_array(), "two levels pass");
     let query = format!("{{ project(fullPath: \"group/app\") {{ pipelines {{ nodes {{ {} }} }} }} }}", level(&level(&level(""))));
-    message(&lab.graphql(&query).await).starts_with("Recursive query - too many of fields 'downstream'")
+    message(&lab.graphql(&query).await).starts_with("Recursive query - too many of fields '{\"downstream\"=>3}' detected")
 });
 
 contract!(query_size_limit, lab => {
@@ -145,9 +145,8 @@ contract!(no_failure_reason_in_graphql, lab => {
     assert_eq!(message(&unknown), "Field 'failureReason' doesn't exist on type 'CiJob'");
     assert_eq!(unknown["errors"][0]["extensions"]["code"], "undefinedField");
     let jobs = lab.of_pipeline(lab.flaky, "jobs(statuses: [FAILED]) { nodes { failureMessage } }").await;
-    let text = jobs["jobs"]["nodes"][0]["failureMessage"].as_str().expect("prose").to_owned();
-    assert!(!text.is_empty());
-    text != "script_failure"
+    // Not even prose where a script failed.
+    jobs["jobs"]["nodes"][0]["failureMessage"].is_null()
 });
 
 contract!(runners_hidden_below_maintainer, lab => {
@@ -165,6 +164,7 @@ contract!(runners_hidden_below_maintainer, lab => {
 contract!(empty_below_reporter, lab => {
     let token = lab.simulator.token();
     lab.simulator.world().set_default_role(token, AccessLevel::Guest).expect("a token");
+    lab.simulator.world().change_settings(lab.app, |settings| settings.public_jobs = false).expect("a project");
     let query = "{ project(fullPath: \"group/app\") { maxAccessLevel { integerValue } pipelines { nodes { id } } } }";
     let answer = lab.graphql(query).await;
     assert_eq!(answer["data"]["project"]["maxAccessLevel"]["integerValue"], 10);
@@ -279,8 +279,8 @@ async fn premium_unlocks_flow_metrics_and_not_dora() {
         .set_default_role(token, AccessLevel::Guest)
         .expect("a token");
     assert!(
-        lab.of_app(&selection).await["flowMetrics"]["leadTime"].is_null(),
-        "the role is too low"
+        lab.of_app(&selection).await["flowMetrics"]["leadTime"].is_object(),
+        "guests read analytics"
     );
 }
 

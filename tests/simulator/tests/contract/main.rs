@@ -7,10 +7,12 @@ mod complexity;
 mod control;
 mod faults;
 mod graphql;
+mod lifelike;
 mod limits;
 #[cfg(unix)]
 mod program;
 mod rest;
+mod rights;
 mod schemas;
 mod support;
 mod visibility;

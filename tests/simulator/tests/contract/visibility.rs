@@ -43,6 +43,10 @@ async fn a_role_that_is_too_low_gets_403_and_none_404() {
         .world()
         .set_role(token, lab.app, AccessLevel::Guest)
         .expect("a token");
+    lab.simulator
+        .world()
+        .change_settings(lab.app, |settings| settings.public_jobs = false)
+        .expect("a project");
     let guest = lab.rest(&path).await;
     assert_eq!(
         (guest.status, guest.body),
@@ -64,6 +68,10 @@ async fn a_role_that_is_too_low_gets_403_and_none_404() {
     lab.simulator
         .world()
         .set_visibility(lab.app, Visibility::Public)
+        .expect("a project");
+    lab.simulator
+        .world()
+        .change_settings(lab.app, |settings| settings.public_jobs = true)
         .expect("a project");
     assert_eq!(
         lab.rest(&path).await.status,

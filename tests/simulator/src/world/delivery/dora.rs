@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use super::Delivery;
 use super::model::{DeploymentStatus, EnvironmentTier};
 use crate::time::{DAY, Millis, SECOND};
-use crate::world::World;
 use crate::world::model::ProjectId;
+use crate::world::{Result, World, WorldError};
 
 /// How rows are put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct DoraRow {
     pub time_to_restore_service: Option<f64>,
     /// Ratio.
     pub change_failure_rate: Option<f64>,
+    /// GitLab keeps figures of some day in it.
+    pub kept: bool,
 }
 
 /// A line of `dora_daily_metrics`: an environment's day.
@@ -146,14 +148,14 @@ impl World {
         });
         let mut row = Daily {
             deployments: u32::try_from(shipped.len()).unwrap_or(u32::MAX),
-            lead: percentile(leads.collect()),
+            lead: percentile(leads.collect()).map(f64::round_ties_even),
             ..Daily::default()
         };
         let mut any = row.deployments > 0;
         if tier == EnvironmentTier::Production {
             let closed = delivery.incidents.values().filter(|i| within(i.closed_at));
             let lives = closed.filter_map(|i| Some(seconds(i.closed_at? - i.created_at)));
-            row.restore = percentile(lives.collect());
+            row.restore = percentile(lives.collect()).map(f64::round_ties_even);
             let opened = delivery
                 .incidents
                 .values()
@@ -162,7 +164,24 @@ impl World {
             row.incidents = Some(u32::try_from(opened).unwrap_or(u32::MAX));
             any = any || row.restore.is_some() || opened > 0;
         }
-        any.then_some(row)
+        match delivery.aggregated_since {
+            None => any.then_some(row),
+            Some(since) => since
+                .filter(|since| since.div_euclid(DAY) <= day)
+                .map(|_| row),
+        }
+    }
+
+    /// Says from when on GitLab has kept daily figures of a project, whether something happened on a day
+    /// or not; `None`: it never has. Otherwise it keeps those of the days on which something happened.
+    ///
+    /// # Errors
+    /// If there is no such project.
+    pub fn aggregate_dora(&mut self, project: ProjectId, since: Option<Millis>) -> Result<()> {
+        let missing = WorldError::not_found("project", project);
+        let delivery = self.deliveries.projects.get_mut(&project);
+        delivery.ok_or(missing)?.aggregated_since = Some(since);
+        Ok(())
     }
 }
 
@@ -175,6 +194,7 @@ fn aggregate(rows: &[Daily], days: Option<i64>, production: bool) -> DoraRow {
     let incidents: u32 = rows.iter().filter_map(|row| row.incidents).sum();
     let count = f64::from(deployments);
     DoraRow {
+        kept: true,
         date: None,
         deployment_frequency: Some(days.map_or(count, |days| count / days as f64)),
         lead_time_for_changes: percentile(rows.iter().filter_map(|row| row.lead).collect()),

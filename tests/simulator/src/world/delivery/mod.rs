@@ -2,6 +2,7 @@
 //! shipped.
 
 mod dora;
+mod jobs;
 mod life;
 mod model;
 mod ops;
@@ -20,6 +21,7 @@ pub use model::{
 
 use super::World;
 use super::model::ProjectId;
+use crate::time::Millis;
 
 /// What a project delivers.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +32,8 @@ pub struct Delivery {
     pub deployments: BTreeMap<DeploymentId, Deployment>,
     /// Incidents by iid.
     pub incidents: BTreeMap<u64, Incident>,
+    /// From when on daily figures are kept; see `World::aggregate_dora`.
+    aggregated_since: Option<Option<Millis>>,
     /// Commits of the default branch, oldest first.
     history: Vec<Arc<str>>,
     /// Merge requests merged into the default branch: place of the merge commit, and iid.
@@ -67,7 +71,7 @@ impl Delivery {
 /// own, so that what else happens in a world does not depend on it.
 #[derive(Debug)]
 pub(super) struct Deliveries {
-    projects: BTreeMap<ProjectId, Delivery>,
+    pub(super) projects: BTreeMap<ProjectId, Delivery>,
     next_environment: EnvironmentId,
     next_deployment: DeploymentId,
     next_issue: u64,

@@ -102,6 +102,24 @@ impl EnvironmentTier {
     }
 }
 
+impl Incident {
+    /// GitLab's type of the issue, in lower case.
+    #[must_use]
+    pub fn issue_type(&self) -> &str {
+        self.issue_type.as_deref().unwrap_or("incident")
+    }
+}
+
+impl Environment {
+    /// GitLab's short name.
+    #[must_use]
+    pub fn slug(&self) -> String {
+        self.slug
+            .as_ref()
+            .map_or_else(|| self.name.replace('/', "-"), ToString::to_string)
+    }
+}
+
 impl DeploymentStatus {
     /// Whether GitLab notes a time of its end.
     #[must_use]
@@ -125,6 +143,10 @@ pub struct Environment {
     pub state: EnvironmentState,
     /// Where it is.
     pub external_url: Option<Arc<str>>,
+    /// GitLab's short name; the name without slashes where `None`.
+    pub slug: Option<Arc<str>>,
+    /// When it stops by itself.
+    pub auto_stop_at: Option<Millis>,
     /// Made.
     pub created_at: Millis,
     /// Last changed.
@@ -171,9 +193,11 @@ pub struct Deployment {
     pub job: Option<DeploymentJob>,
     /// Merge requests that it shipped, by iid: linked when it succeeds.
     pub merge_requests: Vec<u64>,
+    /// User name of who deployed; the exporter's bot where `None`.
+    pub user: Option<Arc<str>>,
 }
 
-/// An issue of type incident.
+/// An issue; of type incident unless it says otherwise.
 #[derive(Clone, Debug, Serialize)]
 pub struct Incident {
     /// Its id.
@@ -190,4 +214,10 @@ pub struct Incident {
     pub closed_at: Option<Millis>,
     /// The incident that it was closed as a duplicate of, by iid.
     pub duplicate_of: Option<u64>,
+    /// Another type than `incident`.
+    pub issue_type: Option<Arc<str>>,
+    /// Title.
+    pub title: Option<Arc<str>>,
+    /// User name of who opened it; the exporter's bot where `None`.
+    pub author: Option<Arc<str>>,
 }

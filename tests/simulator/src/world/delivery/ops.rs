@@ -58,6 +58,8 @@ impl World {
             tier: tier.unwrap_or_else(|| EnvironmentTier::guess(name)),
             state: EnvironmentState::Available,
             external_url: Some(format!("https://{slug}.example.com").into()),
+            slug: None,
+            auto_stop_at: None,
             created_at: now,
             updated_at: now,
         };
@@ -140,6 +142,7 @@ impl World {
                 finished_at: None,
             }),
             merge_requests: Vec::new(),
+            user: None,
         };
         delivery.deployments.insert(id, deployment);
         self.record_deployment(project, id, false);
@@ -245,7 +248,12 @@ impl World {
         }
     }
 
-    fn record_deployment(&mut self, project: ProjectId, id: DeploymentId, finished: bool) {
+    pub(super) fn record_deployment(
+        &mut self,
+        project: ProjectId,
+        id: DeploymentId,
+        finished: bool,
+    ) {
         let now = self.now();
         let found = self.delivery(project).and_then(|delivery| {
             let deployment = delivery.deployments.get(&id)?;
@@ -302,6 +310,9 @@ impl World {
                 updated_at: now,
                 closed_at: None,
                 duplicate_of: None,
+                issue_type: None,
+                title: None,
+                author: None,
             },
         );
         Ok(iid)

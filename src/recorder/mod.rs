@@ -5,17 +5,23 @@
 //! fails, nothing of the run happened: the memories stay as they were and the next poll finds the
 //! same events again.
 
+mod withdrawal;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::catalogue::instruments::{Delta, Instruments, InstrumentsError};
-use crate::catalogue::{Collector, Measurement, SeriesKey};
+use crate::catalogue::labels::ProjectLabels;
+use crate::catalogue::{Collector, Measurement, SeriesKey, pipelines};
 use crate::clock::UnixSeconds;
 use crate::collector::Measured;
 use crate::memory::ProjectMemory;
 use crate::series::{Block, Restored, Retirement, Table, Update};
 use crate::store::{Commit, Remembered, Store, StoreError};
 use crate::types::{ProjectId, Text};
+use withdrawal::Kept;
+
+pub use withdrawal::{Return, Withdrawal};
 
 /// What one run brings of one project.
 #[derive(Debug)]
@@ -38,6 +44,7 @@ pub struct Recorder {
     instruments: Instruments,
     table: Arc<Table>,
     store: Arc<dyn Store>,
+    kept: Kept,
 }
 
 /// Why a run was not recorded. It is found again at the next poll.
@@ -70,6 +77,7 @@ impl Recorder {
             instruments,
             table,
             store,
+            kept: Kept::default(),
         }
     }
 
@@ -87,9 +95,10 @@ impl Recorder {
         }
         let Remembered {
             projects,
-            rows,
+            mut rows,
             committed_at,
         } = self.store.load().await?;
+        self.kept = Kept::take_from(&mut rows, &projects);
         let Restored {
             rows,
             reinitialized,
@@ -193,6 +202,38 @@ impl Recorder {
         Ok(())
     }
 
+    /// Shows when projects were last read. Nothing of it is kept.
+    ///
+    /// # Errors
+    /// When the instruments refuse.
+    pub fn note_read(
+        &mut self,
+        projects: &[(ProjectId, Text)],
+        now: UnixSeconds,
+    ) -> Result<(), RecordError> {
+        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 seconds")]
+        let at = now.0 as f64;
+        let states = projects.iter().map(|(_, path)| {
+            let project = path.clone();
+            pipelines::PROJECT_LAST_SUCCESS.set(ProjectLabels { project }, at)
+        });
+        let states: Vec<Measurement> = states.collect();
+        let by_path: HashMap<&str, ProjectId> =
+            projects.iter().map(|(id, path)| (&**path, *id)).collect();
+        let shown = self.instruments.record(&states)?.into_iter();
+        let blocks = shown.filter_map(|delta| {
+            let project = *by_path.get(&**delta.labels.first()?)?;
+            let collector = Collector::Exporter;
+            Some((Block { project, collector }, vec![delta]))
+        });
+        let update = Update {
+            blocks: blocks.collect(),
+            ..Update::default()
+        };
+        self.table.apply(update, now);
+        Ok(())
+    }
+
     /// Removes the counters and histograms whose subject was removed and whose last change was
     /// delivered, and ends initial zeros.
     ///
@@ -258,15 +299,14 @@ mod tests {
     use super::*;
     use crate::catalogue::buckets::BucketSettings;
     use crate::catalogue::labels::RefSourceLabels;
-    use crate::catalogue::pipelines;
     use crate::series::{RecordedValue, RowRecord, TableSettings};
     use crate::store::MemoryStore;
 
-    const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
+    pub(in crate::recorder) const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 
     /// A store in memory that is handed rows all the same.
     #[derive(Debug, Default)]
-    struct Durable(MemoryStore);
+    pub(in crate::recorder) struct Durable(MemoryStore);
 
     #[async_trait]
     impl Store for Durable {
@@ -283,7 +323,7 @@ mod tests {
         }
     }
 
-    fn recorder(store: &Arc<Durable>) -> Recorder {
+    pub(in crate::recorder) fn recorder(store: &Arc<Durable>) -> Recorder {
         let buckets = BucketSettings::default();
         let table = Table::new(&TableSettings {
             birth_window: Duration::from_secs(60),
@@ -294,7 +334,7 @@ mod tests {
         Recorder::new(instruments, table, Arc::clone(store) as _)
     }
 
-    fn run(project: u64, refs: &[&str]) -> ProjectRun {
+    pub(in crate::recorder) fn run(project: u64, refs: &[&str]) -> ProjectRun {
         let labels = |name: &str| RefSourceLabels {
             kind: "branch".into(),
             project: "p".into(),

@@ -1,0 +1,297 @@
+//! An entry of the settings: what it selects, and how GitLab is asked for that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Scope;
+use crate::clock::UnixSeconds;
+use crate::config::{OwnerKind, ProjectSettings, Wildcard};
+use crate::gitlab::model::{Owner, Project};
+use crate::gitlab::rest::ProjectFilter;
+use crate::gitlab::{GitLab, GitLabError};
+use crate::types::ProjectId;
+
+/// An explicit project that was found is asked for again this often; renames and deletions are seen
+/// sooner, by the change feed.
+const EXPLICIT_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// GitLab's search compares shorter texts as a whole.
+const SHORTEST_PART: usize = 3;
+
+/// An entry of `projects` or `wildcards`.
+pub(super) struct Entry {
+    wanted: Wanted,
+    pub(super) settings: Arc<ProjectSettings>,
+    /// What it selected when it was last polled with success.
+    pub(super) found: Vec<Project>,
+    /// The owner that a wildcard names, once GitLab has resolved it: an id survives renames and moves,
+    /// and GitLab redirects no path of a group.
+    owner: Option<Owner>,
+    polled_at: Option<UnixSeconds>,
+    /// Whether the last poll failed, and not because there is no such project.
+    failed: bool,
+    /// Whether a project of it may have changed since.
+    is_changed: bool,
+}
+
+enum Wanted {
+    Project(String),
+    Wildcard(Box<Wildcard>),
+}
+
+/// What a poll of an entry gave.
+pub(super) struct Listed {
+    projects: Vec<Project>,
+    owner: Option<Owner>,
+}
+
+/// Whether an entry selects a project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Selects {
+    /// By all that the project's own answer shows.
+    Yes,
+    /// It is elsewhere, archived, or named otherwise.
+    No,
+    /// The entry's owner is not known now.
+    Unknown,
+}
+
+impl Entry {
+    pub(super) fn project(name: &str, settings: &ProjectSettings) -> Self {
+        Self::new(Wanted::Project(name.to_owned()), settings)
+    }
+
+    pub(super) fn wildcard(wildcard: &Wildcard) -> Self {
+        Self::new(
+            Wanted::Wildcard(Box::new(wildcard.clone())),
+            &wildcard.settings,
+        )
+    }
+
+    fn new(wanted: Wanted, settings: &ProjectSettings) -> Self {
+        Self {
+            wanted,
+            settings: Arc::new(settings.clone()),
+            found: Vec::new(),
+            owner: None,
+            polled_at: None,
+            failed: false,
+            is_changed: false,
+        }
+    }
+
+    /// The entry in words.
+    pub(super) fn name(&self) -> String {
+        let wildcard = match &self.wanted {
+            Wanted::Project(name) => return format!("project {name}"),
+            Wanted::Wildcard(wildcard) => wildcard,
+        };
+        let owner = match &wildcard.owner {
+            None => "all visible projects".to_owned(),
+            Some(owner) => match owner.kind {
+                OwnerKind::Group => format!("projects of group {}", owner.name),
+                OwnerKind::User => format!("projects of user {}", owner.name),
+            },
+        };
+        match &wildcard.search {
+            None => owner,
+            Some(search) => format!("{owner} matching {search:?}"),
+        }
+    }
+
+    pub(super) fn is_due(&self, scope: Scope, now: UnixSeconds) -> bool {
+        match scope {
+            Scope::Unconfirmed => false,
+            Scope::Failed => self.failed,
+            Scope::All => {
+                let is_explicit = matches!(self.wanted, Wanted::Project(_));
+                let is_settled = is_explicit && !self.found.is_empty() && !self.is_changed;
+                !is_settled
+                    || self
+                        .polled_at
+                        .is_none_or(|at| now.since(at) >= EXPLICIT_INTERVAL)
+            }
+        }
+    }
+
+    /// Has an explicit project asked for again.
+    pub(super) fn changed(&mut self, id: ProjectId) {
+        self.is_changed |= self.found.iter().any(|project| project.id == id);
+    }
+
+    /// Asks GitLab what the entry selects now.
+    pub(super) async fn poll(&self, gitlab: &GitLab) -> Result<Listed, GitLabError> {
+        let (mut projects, owner) = match &self.wanted {
+            Wanted::Project(name) => {
+                let mut project = vec![gitlab.project(name.as_str()).await?];
+                project.retain(|project| !project.archived);
+                (project, None)
+            }
+            Wanted::Wildcard(wildcard) => self.list(gitlab, wildcard).await?,
+        };
+        projects.retain(|project| !project.is_scheduled_for_deletion);
+        Ok(Listed { projects, owner })
+    }
+
+    async fn list(
+        &self,
+        gitlab: &GitLab,
+        wildcard: &Wildcard,
+    ) -> Result<(Vec<Project>, Option<Owner>), GitLabError> {
+        let Some(wanted) = &wildcard.owner else {
+            let page = gitlab.all_projects(&filter(wildcard)).await?;
+            return Ok((self.whole(page), None));
+        };
+        if let Some(owner) = &self.owner {
+            match list_of(gitlab, wildcard, wanted, &owner.id.to_string()).await {
+                // Another group may have the name now.
+                Err(error) if error.is_not_found() => {}
+                listed => return Ok((self.whole(listed?), Some(owner.clone()))),
+            }
+        }
+        let found = match wanted.kind {
+            OwnerKind::Group => gitlab.group(&wanted.name).await.map(Some),
+            OwnerKind::User => gitlab.user(&wanted.name).await,
+        };
+        let owner = match found {
+            Ok(owner) => owner,
+            // The list may be readable where its owner is not.
+            Err(error) if error.is_forbidden() || wanted.kind == OwnerKind::User => None,
+            Err(error) => return Err(error),
+        };
+        let id = owner.as_ref().map(|owner| owner.id.to_string());
+        let name = id.as_deref().unwrap_or(&wanted.name);
+        let page = list_of(gitlab, wildcard, wanted, name).await?;
+        Ok((self.whole(page), owner))
+    }
+
+    /// The projects of a list; what could not be read of it is logged.
+    fn whole(&self, page: crate::gitlab::model::Page<Project>) -> Vec<Project> {
+        for sentence in &page.skipped {
+            tracing::warn!("a project of {} is left out: {sentence}", self.name());
+        }
+        page.items
+    }
+
+    /// Takes in what a poll gave; true when it did not succeed, and not because there is no such
+    /// project.
+    pub(super) fn polled(
+        &mut self,
+        listed: Result<Listed, GitLabError>,
+        now: UnixSeconds,
+    ) -> Result<(), GitLabError> {
+        let is_explicit = matches!(self.wanted, Wanted::Project(_));
+        match listed {
+            Ok(listed) => {
+                if listed.projects.is_empty() && self.polled_at.is_none() {
+                    self.warn_of_a_short_search();
+                }
+                self.found = listed.projects;
+                self.owner = listed.owner;
+                self.polled_at = Some(now);
+                self.failed = false;
+                self.is_changed = false;
+                Ok(())
+            }
+            Err(error) => {
+                self.failed = !(is_explicit && error.is_not_found());
+                Err(error)
+            }
+        }
+    }
+
+    fn warn_of_a_short_search(&self) {
+        if let Wanted::Wildcard(wildcard) = &self.wanted
+            && let Some(search) = &wildcard.search
+            && search.chars().count() < SHORTEST_PART
+        {
+            tracing::warn!(
+                "{} finds nothing: GitLab compares a search of one or two characters with whole names",
+                self.name()
+            );
+        }
+    }
+
+    /// Whether the last poll answered what the entry selects.
+    pub(super) fn is_answered(&self) -> bool {
+        !self.failed
+    }
+
+    /// Asks for the present path of the owner; it is unknown when GitLab does not show it.
+    pub(super) async fn owner_now(&self, gitlab: &GitLab) -> Option<Owner> {
+        let (Wanted::Wildcard(wildcard), Some(owner)) = (&self.wanted, &self.owner) else {
+            return None;
+        };
+        match wildcard.owner.as_ref()?.kind {
+            OwnerKind::Group => gitlab.group(&owner.id.to_string()).await.ok(),
+            OwnerKind::User => Some(owner.clone()),
+        }
+    }
+
+    /// Whether a project that GitLab shows is one of the entry's, as `owner` is called now.
+    pub(super) fn selects(&self, project: &Project, owner: Option<&Owner>) -> Selects {
+        let wildcard = match &self.wanted {
+            Wanted::Project(name) => {
+                let is_named = project.full_path.eq_ignore_ascii_case(name);
+                let is_it = is_named || self.found.iter().any(|found| found.id == project.id);
+                return Selects::of(is_it && !project.archived);
+            }
+            Wanted::Wildcard(wildcard) => wildcard,
+        };
+        if project.archived && !wildcard.archived {
+            return Selects::No;
+        }
+        if let Some(wanted) = &wildcard.owner {
+            let Some(owner) = owner else {
+                return Selects::Unknown;
+            };
+            let below = project.full_path.strip_prefix(&*owner.path);
+            let below = below.and_then(|rest| rest.strip_prefix('/'));
+            let is_below = below.is_some_and(|rest| {
+                (wanted.include_subgroups && wanted.kind == OwnerKind::Group) || !rest.contains('/')
+            });
+            if !is_below {
+                return Selects::No;
+            }
+        }
+        let is_member = !wildcard.membership || project.role.value().is_some();
+        // A name or description that contains the text is not in the answer: the list decides then.
+        let is_found = wildcard.search.as_ref().is_none_or(|search| {
+            let path = project.full_path.to_lowercase();
+            let name = path.rsplit('/').next().unwrap_or_default();
+            search.chars().count() >= SHORTEST_PART && name.contains(&search.to_lowercase())
+        });
+        Selects::of(is_member && is_found)
+    }
+}
+
+impl Selects {
+    const fn of(yes: bool) -> Self {
+        if yes { Self::Yes } else { Self::No }
+    }
+}
+
+fn filter(wildcard: &Wildcard) -> ProjectFilter {
+    ProjectFilter {
+        search: wildcard.search.clone().unwrap_or_default(),
+        archived: (!wildcard.archived).then_some(false),
+        membership: wildcard.membership,
+    }
+}
+
+async fn list_of(
+    gitlab: &GitLab,
+    wildcard: &Wildcard,
+    wanted: &crate::config::Owner,
+    name: &str,
+) -> Result<crate::gitlab::model::Page<Project>, GitLabError> {
+    let filter = filter(wildcard);
+    match wanted.kind {
+        OwnerKind::Group => {
+            gitlab
+                .group_projects(name, wanted.include_subgroups, &filter)
+                .await
+        }
+        OwnerKind::User => gitlab.user_projects(name, &filter).await,
+    }
+}

@@ -1,0 +1,204 @@
+//! What GitLab stops showing leaves, and comes back with its totals when it is shown again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Ingest, is_kept};
+use crate::catalogue::Collector;
+use crate::clock::UnixSeconds;
+use crate::facts::Facts;
+use crate::memory::ProjectMemory;
+use crate::memory::withdrawn::Withdrawn;
+use crate::recorder::{Recorder, Return, Withdrawal};
+use crate::registry::{Entry, Removed};
+use crate::series::Retirement;
+use crate::source::{Fetched, Source, SourceError};
+use crate::types::{ProjectId, Text};
+
+/// Totals of what was withdrawn that are kept at most; of more, the projects that were removed first
+/// are forgotten.
+const TOTALS: usize = 200_000;
+/// Projects that are forgotten together then.
+const FORGOTTEN_AT_ONCE: usize = 10;
+
+impl Ingest {
+    /// Takes projects away that GitLab may show again. Those that could not be are given back.
+    pub(super) async fn withdraw(
+        &self,
+        removed: Vec<(Removed, Arc<ProjectMemory>)>,
+        now: UnixSeconds,
+    ) -> Vec<Removed> {
+        let withdrawals = removed.iter().map(|(removed, memory)| Withdrawal {
+            project: removed.id,
+            memory: Arc::clone(memory),
+            series: vec![Retirement::Project {
+                id: removed.id,
+                path: removed.path.clone(),
+            }],
+        });
+        let withdrawals: Vec<Withdrawal> = withdrawals.collect();
+        if withdrawals.is_empty() {
+            return Vec::new();
+        }
+        let recorded = self.recorder.lock().await.withdraw(withdrawals, now).await;
+        self.observer.store(is_kept(&recorded));
+        match recorded {
+            Ok(()) => Vec::new(),
+            Err(error) => {
+                tracing::error!(projects = removed.len(), %error, "removal failed, will retry");
+                removed.into_iter().map(|(removed, _)| removed).collect()
+            }
+        }
+    }
+
+    /// Takes away what collectors show of projects that GitLab has not answered for long.
+    pub(super) async fn withdraw_overdue(
+        &self,
+        recorder: &mut Recorder,
+        source: &dyn Source,
+        refused: &[ProjectId],
+        now: UnixSeconds,
+    ) {
+        let overdue: Vec<Withdrawal> = {
+            let projects = self.registry.lock();
+            let refused = refused.iter().filter_map(|id| projects.get(*id));
+            let overdue =
+                refused.filter_map(|entry| overdue(entry, source.collectors(), self.grace, now));
+            overdue.collect()
+        };
+        if overdue.is_empty() {
+            return;
+        }
+        let memories = overdue.iter();
+        let memories = memories.map(|one| (one.project, Arc::clone(&one.memory)));
+        let memories: Vec<(ProjectId, Arc<ProjectMemory>)> = memories.collect();
+        let recorded = recorder.withdraw(overdue, now).await;
+        self.observer.store(is_kept(&recorded));
+        match recorded {
+            Ok(()) => {
+                let mut projects = self.registry.lock();
+                for (id, memory) in memories {
+                    projects.set_memory(id, memory);
+                }
+            }
+            Err(error) => tracing::error!(%error, "series not removed yet, will retry"),
+        }
+    }
+
+    /// Forgets what was withdrawn long ago.
+    pub async fn forget_withdrawn(&self, now: UnixSeconds) {
+        let mut recorder = self.recorder.lock().await;
+        loop {
+            let too_many = recorder.withdrawn() > TOTALS;
+            let oldest = if too_many { FORGOTTEN_AT_ONCE } else { 0 };
+            let forgotten = self.registry.lock().take_forgotten(oldest, now);
+            if forgotten.is_empty() {
+                return;
+            }
+            tracing::info!(
+                projects = forgotten.len(),
+                "projects forgotten that were removed long ago"
+            );
+            let recorded = recorder.forget(&forgotten, now).await;
+            self.observer.store(is_kept(&recorded));
+            if let Err(error) = recorded {
+                // The next start finds them again.
+                tracing::warn!(%error, "projects not forgotten yet");
+                return;
+            }
+        }
+    }
+
+    /// Brings back what GitLab shows again, before what was read is counted on top of it.
+    pub(super) async fn bring_back(
+        &self,
+        recorder: &mut Recorder,
+        source: &dyn Source,
+        read: &Fetched,
+        now: UnixSeconds,
+    ) {
+        let returns: Vec<Return> = {
+            let projects = self.registry.lock();
+            let is_shown = |read: &Result<Facts, SourceError>| matches!(read, Ok(facts) if facts.unavailable().is_none());
+            let shown = read.iter().filter(|(_, read)| is_shown(read));
+            let memories = shown.filter_map(|(id, _)| {
+                let memory = projects.get(*id)?.memory();
+                let withdrawn = without(&memory.withdrawn, source.collectors())?;
+                let mut memory = ProjectMemory::clone(memory);
+                memory.withdrawn = withdrawn;
+                Some((*id, Arc::new(memory)))
+            });
+            memories
+                .map(|(project, memory)| Return { project, memory })
+                .collect()
+        };
+        if returns.is_empty() {
+            return;
+        }
+        let memories: Vec<(ProjectId, Arc<ProjectMemory>)> = returns
+            .iter()
+            .map(|back| (back.project, Arc::clone(&back.memory)))
+            .collect();
+        let recorded = recorder.bring_back(returns, now).await;
+        self.observer.store(is_kept(&recorded));
+        match recorded {
+            Ok(()) => {
+                let mut projects = self.registry.lock();
+                for (id, memory) in memories {
+                    tracing::info!(project = %memory.path, "series are back: GitLab shows it again");
+                    projects.set_memory(id, memory);
+                }
+            }
+            Err(error) => tracing::error!(%error, "series not brought back yet, will retry"),
+        }
+    }
+}
+
+/// What is still withdrawn when a source reads the project again; none where that changes nothing.
+fn without(withdrawn: &Withdrawn, collectors: &[Collector]) -> Option<Withdrawn> {
+    let mut left = Withdrawn {
+        removed_at: None,
+        collectors: withdrawn.collectors.clone(),
+    };
+    for collector in collectors {
+        let name: Text = collector.as_str().into();
+        left.collectors.remove(&name);
+    }
+    (left != *withdrawn).then_some(left)
+}
+
+/// The memory and the series of collectors that GitLab has not answered for so long that their series
+/// are withdrawn now; none where it is too early, or they are already.
+fn overdue(
+    entry: &Entry,
+    collectors: &[Collector],
+    grace: Duration,
+    now: UnixSeconds,
+) -> Option<Withdrawal> {
+    let known = &entry.memory().withdrawn;
+    let overdue: Vec<Collector> = collectors
+        .iter()
+        .copied()
+        .filter(|one| {
+            let since = entry.unavailable_since(*one);
+            let name: Text = one.as_str().into();
+            since.is_some_and(|since| now.since(since) >= grace)
+                && !known.collectors.contains_key(&name)
+        })
+        .collect();
+    if overdue.is_empty() {
+        return None;
+    }
+    let mut memory = ProjectMemory::clone(entry.memory());
+    let path = &entry.project().full_path;
+    let noted = overdue.iter().map(|one| (one.as_str().into(), now));
+    memory.withdrawn.collectors.extend(noted);
+    let series = overdue
+        .iter()
+        .map(|one| Retirement::Collector(*one, Some(path.clone())));
+    Some(Withdrawal {
+        project: entry.id(),
+        series: series.collect(),
+        memory: Arc::new(memory),
+    })
+}
