@@ -155,7 +155,7 @@ mod tests {
 
     use super::*;
     use crate::config::ProjectSettings;
-    use crate::gitlab::model::{Known, Project, RefKind, Status};
+    use crate::gitlab::model::{Features, Known, Permissions, Project, RefKind, Status};
     use crate::gitlab::testing::{Fake, Reply};
     use crate::memory::ProjectMemory;
     use crate::memory::history::Remembered;
@@ -194,8 +194,12 @@ mod tests {
                 default_branch: Known::Unread,
                 archived: false,
                 last_activity_at: None,
+                is_scheduled_for_deletion: false,
                 role: Known::Unread,
+                features: Features::default(),
             },
+            permissions: Permissions::default(),
+            permitted_at: UnixSeconds::default(),
             settings: Arc::new(ProjectSettings::default()),
             memory: Arc::new(memory),
             tier: Known::Unread,

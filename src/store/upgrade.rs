@@ -9,7 +9,7 @@
 //! [`ROWS`] that rewrites its rows, or returns `None` for those that cannot be rewritten; they are
 //! dropped, and a log line says so.
 
-use super::stored::Invalid;
+use super::stored::{Invalid, Row, decode, encode, v1};
 
 /// Content of one version to that of the next.
 pub(super) type PartStep = fn(&[u8]) -> Result<Vec<u8>, Invalid>;
@@ -30,9 +30,16 @@ pub(super) struct Steps {
 /// The steps to this version of the program.
 pub(super) const STEPS: Steps = Steps {
     parts: &[],
-    rows: &[],
-    dropped: &[],
+    rows: &[without_withdrawal],
+    // The role said what may be read; GitLab's answers do.
+    dropped: &["role"],
 };
+
+/// Version 1 knew no series that wait for the access to come back.
+fn without_withdrawal(content: &[u8]) -> Result<Option<Vec<u8>>, Invalid> {
+    let row: v1::Row = decode(content)?;
+    encode(&Row::from(row)).map(Some)
+}
 
 /// The version that so many steps lead to.
 pub(super) const fn version(steps: usize) -> u16 {

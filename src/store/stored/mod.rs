@@ -43,7 +43,7 @@ use repository::{StoredRepository, StoredRepositoryParts};
 use withdrawn::StoredWithdrawn;
 
 pub(super) use meta::{Digest, Meta};
-pub(super) use row::Row;
+pub(super) use row::{Row, v1};
 
 /// Content that is not what its version says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

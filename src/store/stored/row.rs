@@ -95,3 +95,32 @@ impl Row {
         }
     }
 }
+
+/// As version 1 stored it.
+pub(in crate::store) mod v1 {
+    use super::{Arc, Cow, Deserialize, Serialize, Value};
+
+    #[derive(Debug, Serialize, Deserialize)]
+    pub(in crate::store) struct Row {
+        name: Cow<'static, str>,
+        labels: Vec<(Cow<'static, str>, Arc<str>)>,
+        start: i64,
+        changed: i64,
+        value: Value,
+        retiring: bool,
+    }
+
+    impl From<Row> for super::Row {
+        fn from(row: Row) -> Self {
+            Self {
+                name: row.name,
+                labels: row.labels,
+                start: row.start,
+                changed: row.changed,
+                value: row.value,
+                retiring: row.retiring,
+                withdrawn: false,
+            }
+        }
+    }
+}

@@ -60,7 +60,7 @@ fn an_older_part_is_upgraded_step_by_step_and_an_older_program_refuses_the_newer
 
 /// Counters get another label name; histograms cannot continue.
 const LABELS: Steps = Steps {
-    rows: &[rename],
+    rows: &[STEPS.rows[0], rename],
     ..STEPS
 };
 
