@@ -347,7 +347,7 @@ impl Report {
 /// The queries that a collector is read by.
 fn queries_of(collector: Collector) -> &'static [Trial] {
     match collector {
-        Collector::Pipelines => &[Trial::Changes],
+        Collector::Pipelines => &[Trial::Changes, Trial::Permissions],
         Collector::Jobs | Collector::ChildPipelines => &[Trial::Jobs],
         Collector::TestReports => &[Trial::TestReports],
         Collector::MergeRequests | Collector::CodeReview => &[Trial::MergeRequests],
