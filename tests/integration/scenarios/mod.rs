@@ -11,6 +11,7 @@ mod life;
 mod parity;
 mod pipelines;
 mod refs;
+mod removal;
 mod restart;
 mod retire;
 mod scheduler;
