@@ -21,7 +21,7 @@ use crate::gitlab::model::{
     CensusPage, ProjectMergeRequests, ReviewedMergeRequest, WhichMergeRequests,
 };
 use crate::gitlab::{GitLab, GitLabError};
-use crate::memory::merge_requests::{APART, Census, OVERLAP};
+use crate::memory::merge_requests::{APART, Census, MergeRequestsProgress, OVERLAP};
 use crate::types::ProjectId;
 use crate::types::Tier;
 
@@ -73,12 +73,7 @@ impl MergeRequestsSource {
         clock: UnixSeconds,
         now: UnixSeconds,
     ) -> PerProject<(UnixSeconds, ProjectMergeRequests)> {
-        let since = |target: &Target| {
-            (
-                target.memory.merge_requests_progress.since(clock),
-                target.id(),
-            )
-        };
+        let since = |target: &Target| (progress(target, clock).since(), target.id());
         let mut asked: Vec<(UnixSeconds, ProjectId)> = targets.iter().map(since).collect();
         asked.sort_unstable();
         let mut found = PerProject::new();
@@ -194,10 +189,11 @@ impl MergeRequestsSource {
         clock: UnixSeconds,
         now: UnixSeconds,
     ) -> Result<MergeRequestsRead, SourceError> {
-        let before = &target.memory.merge_requests_progress;
+        let before = progress(target, clock);
         let mut problems = Vec::new();
         let mut read = MergeRequests {
-            floor: before.floor(),
+            is_first: before.read_at.is_none(),
+            floor: Some(before.floor()),
             ..MergeRequests::default()
         };
         if before.is_full(now) {
@@ -206,8 +202,8 @@ impl MergeRequestsSource {
         }
         let (since, moved) = match moved {
             Some(Ok((since, page))) => (since, Some(Ok(page))),
-            Some(Err(error)) => (before.since(clock), Some(Err(error))),
-            None => (before.since(clock), None),
+            Some(Err(error)) => (before.since(), Some(Err(error))),
+            None => (before.since(), None),
         };
         let which = WhichMergeRequests::MovedSince(since);
         read.moved = self.all(target, which, moved, &mut problems).await?;
@@ -332,6 +328,12 @@ impl MergeRequestsSource {
         let sentences = sentences.iter().cloned();
         problems.extend(sentences.map(|why| Problem::skipped(path, collector, why)));
     }
+}
+
+/// How far a project was read before a poll at `clock`.
+fn progress(target: &Target, clock: UnixSeconds) -> MergeRequestsProgress {
+    let before = &target.memory.merge_requests_progress;
+    before.begin(target.first_listed(clock))
 }
 
 impl MergeRequestsSource {

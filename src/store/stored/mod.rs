@@ -22,7 +22,8 @@ use crate::memory::ProjectMemory;
 use crate::types::Text;
 #[cfg(test)]
 use deployments::{StoredDeploymentEvent, StoredShipped, StoredTier};
-use deployments::{StoredDora, StoredDoraState, StoredEnvironments, StoredEnvironmentsState};
+pub(super) use deployments::StoredEnvironments;
+use deployments::{StoredDora, StoredDoraState, StoredEnvironmentsState};
 pub(crate) use keep::Keep;
 use keep::Map;
 #[cfg(test)]
@@ -43,6 +44,7 @@ use repository::{StoredRepository, StoredRepositoryParts};
 use withdrawn::StoredWithdrawn;
 
 pub(super) use meta::{Digest, Meta};
+pub(super) use deployments::environments_v1;
 pub(super) use row::{Row, v1};
 
 /// Content that is not what its version says.

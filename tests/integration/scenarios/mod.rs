@@ -6,6 +6,7 @@ mod downstream;
 mod elsewhere;
 mod environments;
 mod fallback;
+mod first_reading;
 mod jobs;
 mod life;
 mod parity;
