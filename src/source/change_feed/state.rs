@@ -141,10 +141,15 @@ impl<'a> Poll<'a> {
     /// move.
     pub fn changes(&mut self, pipelines: Vec<Pipeline>, polled_at: UnixSeconds) {
         self.state.polled_at = self.state.polled_at.max(polled_at);
+        self.some_changes(pipelines, self.now);
+    }
+
+    /// Takes in what moved, where all that did before `until` was read, and not all that did later.
+    pub fn some_changes(&mut self, pipelines: Vec<Pipeline>, until: UnixSeconds) {
         let newest = self.first.then(|| self.newest_of_refs(&pipelines));
         for pipeline in pipelines {
             // A time in the future is invalid, and would hide all that moves until then.
-            let moved_at = pipeline.updated_at.min(self.now);
+            let moved_at = pipeline.updated_at.min(self.now).min(until);
             self.state.watermark = self.state.watermark.max(moved_at);
             if self.is_wanted(&pipeline) && self.has_moved(&pipeline) {
                 let is_history = newest

@@ -199,11 +199,18 @@ fn what_ends_between_the_first_list_and_the_first_reading_of_it_is_no_history() 
     let mut poll = Poll::begin(&settings, READ_OPTIONS, None, now);
     let running = pipeline(1, 10).on_branch("main").runs(20);
     // By REST a pipeline is read after the list that had it running.
-    let late = pipeline(2, 10).on_branch("develop").runs(20).ends("success", 130);
-    let newest = pipeline(3, 15).on_branch("develop").runs(20).ends("success", 60);
+    let late = pipeline(2, 10)
+        .on_branch("develop")
+        .runs(20)
+        .ends("success", 130);
+    let newest = pipeline(3, 15)
+        .on_branch("develop")
+        .runs(20)
+        .ends("success", 60);
     let shown = [&running, &late, &newest].map(|facts| facts.pipeline.clone());
     poll.changes(shown.to_vec(), now);
-    let jobs = [(1, 80), (2, 100), (3, 130)].map(|(id, end)| job(id, "build", 10).runs(20).succeeds(end));
+    let jobs =
+        [(1, 80), (2, 100), (3, 130)].map(|(id, end)| job(id, "build", 10).runs(20).succeeds(end));
     let details = Details {
         jobs: jobs.to_vec(),
         foreign: Vec::new(),
@@ -218,7 +225,11 @@ fn what_ends_between_the_first_list_and_the_first_reading_of_it_is_no_history() 
         let mut all = feed.pipelines.iter();
         all.find(|one| one.pipeline.id.0 == id).unwrap()
     };
-    let ends = of(1).jobs.iter().flatten().filter_map(|job| job.finished_at);
+    let ends = of(1)
+        .jobs
+        .iter()
+        .flatten()
+        .filter_map(|job| job.finished_at);
     let counted: Vec<bool> = ends.map(|end| of(1).counts(end)).collect();
     assert_eq!(counted, [false, false, true]);
     assert!(!of(1).counts(UnixSeconds(10)), "it was created before");

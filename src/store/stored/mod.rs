@@ -20,9 +20,9 @@ use serde::de::DeserializeOwned;
 
 use crate::memory::ProjectMemory;
 use crate::types::Text;
+pub(super) use deployments::StoredEnvironments;
 #[cfg(test)]
 use deployments::{StoredDeploymentEvent, StoredShipped, StoredTier};
-pub(super) use deployments::StoredEnvironments;
 use deployments::{StoredDora, StoredDoraState, StoredEnvironmentsState};
 pub(crate) use keep::Keep;
 use keep::Map;
@@ -43,8 +43,8 @@ use refs::{StoredParent, StoredRefsSeen, StoredRefsState, StoredStarted};
 use repository::{StoredRepository, StoredRepositoryParts};
 use withdrawn::StoredWithdrawn;
 
-pub(super) use meta::{Digest, Meta};
 pub(super) use deployments::environments_v1;
+pub(super) use meta::{Digest, Meta};
 pub(super) use row::{Row, v1};
 
 /// Content that is not what its version says.

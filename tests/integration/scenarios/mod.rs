@@ -1,6 +1,8 @@
 //! Small stories: something happens in GitLab, the exporter looks, and this is what it shows.
 
+mod alone;
 mod bad_input;
+mod burst;
 mod discovery;
 mod downstream;
 mod elsewhere;
