@@ -3,14 +3,33 @@
 use std::io::Write;
 use std::time::Duration;
 
+use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::CliError;
 use crate::app::check::{Step, check};
 use crate::config::Sources;
 
+/// How to show it.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// What to write: lines for a terminal, or one JSON object with every project and collector
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
 /// Prints what was found; fails when `run` would not work.
-pub(super) fn run(sources: &Sources, out: &mut dyn Write) -> Result<(), CliError> {
+pub(super) fn run(
+    arguments: &Arguments,
+    sources: &Sources,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
     let config = super::load(sources)?;
     let failed = |error: String| CliError::Failed(error);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -21,7 +40,10 @@ pub(super) fn run(sources: &Sources, out: &mut dyn Write) -> Result<(), CliError
     let report = runtime.block_on(check(&config, |step| show(&bar, step)));
     bar.finish_and_clear();
     let report = report.map_err(|error| failed(error.to_string()))?;
-    write!(out, "{report}")?;
+    match arguments.format {
+        Format::Text => write!(out, "{report}")?,
+        Format::Json => writeln!(out, "{:#}", report.to_json())?,
+    }
     if report.is_good() {
         Ok(())
     } else {

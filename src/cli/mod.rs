@@ -88,7 +88,7 @@ enum Command {
     /// Collects from GitLab, serves metrics and pushes them, until it is stopped
     Run(run::Arguments),
     /// Connects to GitLab and says what `run` would find: version, token, projects, collectors
-    Check,
+    Check(check::Arguments),
     /// Checks the health of the exporter that runs on this machine: exit code 0, or 1 if unhealthy
     Healthcheck(healthcheck::Arguments),
     /// Checks the configuration and says everything that is wrong with it
@@ -118,7 +118,7 @@ impl Cli {
         let sources = self.settings.sources(environment);
         match self.command {
             Command::Run(arguments) => run::run(arguments, &sources),
-            Command::Check => check::run(&sources, out),
+            Command::Check(arguments) => check::run(&arguments, &sources, out),
             Command::Healthcheck(arguments) => healthcheck::run(&arguments, &sources, out),
             Command::Validate => validate::run(&sources, out),
             Command::Config(arguments) => config::run(arguments, &sources, out),

@@ -349,6 +349,7 @@ impl Client {
     ) -> Result<(StatusCode, HeaderMap, Vec<u8>), Cause> {
         let (token, is_new) = self.token.header();
         if is_new {
+            self.refusal().take();
             self.token_changed();
         }
         let mut request = self
@@ -398,13 +399,20 @@ impl Client {
         }
     }
 
-    /// Reported once, whatever the number of calls that are refused.
+    /// Reported once, whatever the number of calls that are refused. Of the reasons the longest is kept:
+    /// GraphQL says less than REST.
     fn token_refused(&self, why: &str) {
         let why = self.tidy(why);
-        let before = self.refusal().replace(why.clone());
-        if before.as_ref() != Some(&why) {
-            tracing::error!("GitLab refused the token: {why}");
-            self.token_changed();
+        let mut refusal = self.refusal();
+        match &mut *refusal {
+            Some(known) if known.len() >= why.len() => {}
+            Some(known) => *known = why,
+            None => {
+                tracing::error!("GitLab refused the token: {why}");
+                *refusal = Some(why);
+                drop(refusal);
+                self.token_changed();
+            }
         }
     }
 

@@ -111,7 +111,7 @@ impl Projects {
             let slot = entry.slot;
             let timer = entry.timer_mut(reading);
             timer.succeeded(now, rhythm, slot);
-            timer.due = timer.due.max(now.plus(REFUSED));
+            timer.not_before(now.plus(REFUSED));
         } else if entry.is_settled() || !is_backfill {
             let slot = entry.slot;
             entry.timer_mut(reading).succeeded(now, rhythm, slot);
@@ -136,8 +136,12 @@ impl Projects {
         };
         entry.succeeded_at = Some(now);
         let is_renamed = entry.project.full_path != read.project.full_path;
-        if is_renamed {
-            // Their states carry the old path.
+        let other_features = entry.project.features != read.project.features;
+        if other_features {
+            entry.permissions_due = now;
+        }
+        // States carry the old path, or are those of a feature that was switched off or on.
+        if is_renamed || other_features {
             entry.read_others_at_once(now);
         }
         if entry.project.archived != read.project.archived {

@@ -252,16 +252,20 @@ impl Entry {
 
     /// Has everything read again at once.
     pub(super) fn read_at_once(&mut self, now: UnixSeconds) {
-        for timer in self.timers.values_mut() {
-            timer.due = timer.due.min(now);
+        for (reading, timer) in &mut self.timers {
+            // What lies back is read once.
+            if *reading != Reading::Backfill {
+                timer.ask(now);
+            }
         }
     }
 
     /// Has everything beside the change feed read again at once.
     pub(super) fn read_others_at_once(&mut self, now: UnixSeconds) {
         for (reading, timer) in &mut self.timers {
-            if !matches!(reading, Reading::ChangeFeed | Reading::Refs) {
-                timer.due = timer.due.min(now);
+            let others = [Reading::ChangeFeed, Reading::Refs, Reading::Backfill];
+            if !others.contains(reading) {
+                timer.ask(now);
             }
         }
     }

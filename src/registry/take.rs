@@ -109,7 +109,11 @@ impl Projects {
             if timer.due > now || self.held.contains(&(reading, *id)) {
                 continue;
             }
-            match source.wants(&entry.project, &entry.memory, now) {
+            let wants = match timer.is_asked_for {
+                true => Wants::Now,
+                false => source.wants(&entry.project, &entry.memory, now),
+            };
+            match wants {
                 Wants::Now => due.push(Due {
                     id: *id,
                     priority: entry.priority(source),
@@ -151,7 +155,8 @@ impl Projects {
         for project in candidate.projects {
             self.held.insert((reading, project.id));
             if let Some(entry) = self.entries.get_mut(&project.id) {
-                entry.timer_mut(reading).is_urgent = false;
+                let timer = entry.timer_mut(reading);
+                (timer.is_urgent, timer.is_asked_for) = (false, false);
                 targets.push(entry.target(self.instance.as_ref()));
             }
         }

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::timer::{Rhythm, Slot, Timer};
 use super::*;
 use crate::config::ProjectSettings;
-use crate::gitlab::model::Project;
+use crate::gitlab::model::{Known, Permissions, Project};
 use crate::memory::feed::{Depth, FeedProgress};
 use crate::source::{Context, Fetched, Grouping, Needs, Source, Target};
 
@@ -222,6 +222,23 @@ fn a_held_project_is_never_taken_again() {
     assert_eq!(taken(&mut projects, at(630)), [1]);
     let left = projects.take(&feed(), at(630), FREE_SLOTS);
     assert_eq!(left.queued, 0, "nothing waits for a run");
+}
+
+/// What the token may read changed while a run was under way, which began without knowing it.
+#[test]
+fn what_is_asked_for_during_a_run_follows_it_at_once() {
+    let mut projects = tracking([1]);
+    let may_not = |value| Permissions {
+        code: Known::Value(value),
+        ..Permissions::default()
+    };
+    projects.set_permissions(ProjectId(1), may_not(true), at(900), START);
+    assert_eq!(taken(&mut projects, START), [1]);
+    projects.set_permissions(ProjectId(1), may_not(false), at(900), at(5));
+    succeed(&mut projects, 1, at(10));
+    assert_eq!(taken(&mut projects, at(10)), [1]);
+    succeed(&mut projects, 1, at(15));
+    assert_eq!(taken(&mut projects, at(15)), [0; 0], "once");
 }
 
 #[test]

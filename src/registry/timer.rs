@@ -67,6 +67,8 @@ pub struct Timer {
     pub has_succeeded: bool,
     /// Whether the next run is awaited.
     pub is_urgent: bool,
+    /// Whether a run is to follow the one that is under way, and to read what did not move, too.
+    pub is_asked_for: bool,
 }
 
 impl Timer {
@@ -85,7 +87,23 @@ impl Timer {
         self.failures = 0;
         self.ended += 1;
         self.has_succeeded = true;
-        self.due = slot.after(now, rhythm);
+        self.due = match self.is_asked_for {
+            true => now,
+            false => slot.after(now, rhythm),
+        };
+    }
+
+    /// Puts the next run off, unless it is asked for.
+    pub fn not_before(&mut self, time: UnixSeconds) {
+        if !self.is_asked_for {
+            self.due = self.due.max(time);
+        }
+    }
+
+    /// Due now, whatever the rhythm. A run that is under way began too early.
+    pub fn ask(&mut self, now: UnixSeconds) {
+        self.due = self.due.min(now);
+        self.is_asked_for = true;
     }
 
     /// Ends a run that succeeded, and has the next follow at once: there is more to be read.

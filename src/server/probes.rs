@@ -1,5 +1,7 @@
 //! `/health` and `/ready`: what orchestrators ask.
 
+use std::borrow::Cow;
+
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
@@ -54,7 +56,7 @@ struct Answer<'a> {
 struct GitLab<'a> {
     /// Null before it was asked.
     reachable: Option<bool>,
-    error: Option<&'a str>,
+    error: Option<Cow<'a, str>>,
 }
 
 #[derive(Serialize)]
@@ -77,8 +79,11 @@ impl<'a> From<&'a Readiness> for Answer<'a> {
         let (reachable, error) = match &readiness.gitlab {
             Reachability::Unknown => (None, None),
             Reachability::Up => (Some(true), None),
-            Reachability::Refused { why } => (Some(true), Some(why.as_str())),
-            Reachability::Down { error } => (Some(false), Some(error.as_str())),
+            Reachability::Refused { why } => {
+                let error = format!("GitLab refused the token: {why}");
+                (Some(true), Some(error.into()))
+            }
+            Reachability::Down { error } => (Some(false), Some(error.as_str().into())),
         };
         Self {
             status: if readiness.first_round {

@@ -71,10 +71,10 @@ pub fn forbids(features: &Features, may: &Permissions, right: Right) -> Option<U
         Right::MergeRequests => (may.merge_requests, "its merge requests"),
         Right::Code => (may.code, "its repository"),
         Right::Analytics => (may.analytics, "its analytics"),
-        Right::Variables => (may.admin, "its variables, which need the role maintainer"),
+        Right::Variables => (may.admin, "its variables, which need the role Maintainer"),
         Right::Vulnerabilities => (
             at_least(may, READS_VULNERABILITIES),
-            "its vulnerabilities, which need the role developer",
+            "its vulnerabilities, which need the role Developer or Security Manager",
         ),
     };
     (permitted == Known::Value(false)).then_some(Unavailable::Permission(what))

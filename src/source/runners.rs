@@ -97,7 +97,7 @@ impl RunnersSource {
         for id in ids {
             match read.remove(&id) {
                 Some(Ok(ProjectRunners { runners: None, .. })) => {
-                    let why = "project runners need Maintainer".to_owned();
+                    let why = "project runners need the role Maintainer".to_owned();
                     found.insert(id, Err(Unavailable::Forbidden(why).into()));
                 }
                 Some(Ok(ProjectRunners {

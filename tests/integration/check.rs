@@ -57,11 +57,83 @@ async fn a_low_role_is_named_with_its_projects() {
             .expect("a token");
         path
     };
-    let text = report(&simulator, TOKEN, "wildcards: [{}]")
-        .await
-        .to_string();
-    let sentence = format!("sees 3 of 4 projects; the token's role is below reporter in {path}");
+    let report = report(&simulator, TOKEN, "wildcards: [{}]").await;
+    assert!(report.is_good());
+    let text = report.to_string();
+    let sentence = format!(
+        "merge_requests   sees 3 of 4 projects; the token may not read its merge requests in {path}\n"
+    );
     assert!(text.contains(&sentence), "{text}");
+    assert!(
+        text.contains("pipelines        sees 4 of 4 projects\n"),
+        "{text}"
+    );
+    // The table begins with it: pipelines are read, merge requests are not.
+    let rows: Vec<&str> = text
+        .lines()
+        .skip_while(|line| !line.ends_with("  project"))
+        .collect();
+    let columns =
+        |line: &str| -> Vec<String> { line.split_whitespace().map(str::to_owned).collect() };
+    let numbered = |name: &str| {
+        let line = text
+            .lines()
+            .find(|line| line.contains(&format!(" {name} ")));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
+        number.expect("a column") - 1
+    };
+    let first = columns(rows[1]);
+    assert_eq!(first.last(), Some(&path));
+    assert_eq!(
+        (
+            &*first[numbered("pipelines")],
+            &*first[numbered("merge_requests")]
+        ),
+        ("+", "p")
+    );
+    let second = columns(rows[2]);
+    assert_eq!(&*second[numbered("merge_requests")], "+", "{text}");
+    let json = report.to_json();
+    let project = json["projects"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|one| one["path"] == path);
+    let project = project.expect("it is there");
+    assert_eq!(project["role"], "guest");
+    assert_eq!(project["collectors"]["pipelines"]["reads"], true);
+    let refused = &project["collectors"]["merge_requests"];
+    assert_eq!(
+        (&refused["reads"], &refused["reason"]),
+        (&false.into(), &"permission".into())
+    );
+    assert_eq!(json["ok"], true);
+}
+
+#[tokio::test]
+async fn a_token_that_reads_nothing_is_an_error() {
+    let simulator = simulator();
+    {
+        let mut world = simulator.world();
+        let ids: Vec<_> = world.projects().map(|project| project.id).collect();
+        world.add_token(Token::new(TOKEN));
+        for id in ids {
+            world
+                .set_role(TOKEN, id, AccessLevel::Guest)
+                .expect("a token");
+            let changed = world.change_settings(id, |settings| settings.public_jobs = false);
+            changed.expect("a project");
+        }
+    }
+    let off = ["repository", "value_stream"].map(|name| format!("{name}: {{enabled: false}}"));
+    let watched = format!("wildcards: [{{}}]\ncollectors: {{{}}}", off.join(", "));
+    let report = report(&simulator, TOKEN, &watched).await;
+    let text = report.to_string();
+    assert!(!report.is_good(), "{text}");
+    assert!(
+        text.contains("error       the token reads nothing of any project"),
+        "{text}"
+    );
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use crate::types::ProjectId;
 #[expect(missing_docs, reason = "each is named after its query")]
 pub enum GraphQlAnswer {
     ProjectChanges,
+    ProjectPermissions,
     PipelineJobs,
     LicensedFeatures,
     FeatureProbe,
@@ -22,8 +23,9 @@ pub enum GraphQlAnswer {
 
 impl GraphQlAnswer {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ProjectChanges,
+        Self::ProjectPermissions,
         Self::PipelineJobs,
         Self::LicensedFeatures,
         Self::FeatureProbe,
@@ -46,6 +48,10 @@ pub fn graphql(answer: GraphQlAnswer, body: &[u8]) -> Result<Reading, String> {
                 reading.page(item.pipelines);
                 reading.page(item.children);
             },
+        )),
+        GraphQlAnswer::ProjectPermissions => Ok(reading(
+            batch::<queries::ProjectPermissions>(body)?,
+            |item, reading| reading.item(&item),
         )),
         GraphQlAnswer::PipelineJobs => Ok(reading(
             batch::<queries::PipelineJobs>(body)?,

@@ -7,9 +7,7 @@ use super::{Batch, Which, queries};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::json::Step;
-use crate::gitlab::model::{
-    Features, Known, Page, Pipeline, Project, Role, Upstream, merge_request_iid,
-};
+use crate::gitlab::model::{Features, Known, Page, Pipeline, Project, Upstream, merge_request_iid};
 use crate::types::{PipelineId, ProjectId};
 use queries::project_changes::{
     self, PipelinePage, PipelinePageNodesUpstream, ProjectChangesProjectsNodes,
@@ -18,7 +16,7 @@ use queries::project_changes::{
 /// What moved in one project.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProjectChanges {
-    /// The project now; its default branch is unread.
+    /// The project now; its default branch and the role in it are unread.
     pub project: Project,
     /// Pipelines that are no children, newest first. Coverage is left open: it costs GitLab a
     /// query each, and [`super::PipelineJobs::coverage`] has it.
@@ -118,8 +116,7 @@ fn convert(
     node: ProjectChangesProjectsNodes,
     mut holes: ProjectHoles<'_>,
 ) -> Result<ProjectChanges, String> {
-    let level = node.max_access_level.and_then(|level| level.integer_value);
-    let role = level.and_then(|level| u32::try_from(level).ok()).map(Role);
+    let feature = |value: Option<bool>| value.map_or(Known::Unread, Known::Value);
     Ok(ProjectChanges {
         project: Project {
             id: ProjectId(gid("id", &node.id)?),
@@ -127,9 +124,13 @@ fn convert(
             default_branch: Known::Unread,
             archived: node.archived.unwrap_or(false),
             last_activity_at: maybe_time("lastActivityAt", node.last_activity_at.as_deref())?,
-            is_scheduled_for_deletion: false,
-            role: role.map_or(Known::Unread, Known::Value),
-            features: Features::default(),
+            is_scheduled_for_deletion: node.marked_for_deletion.unwrap_or(false),
+            role: Known::Unread,
+            features: Features {
+                public_jobs: feature(node.public_jobs),
+                jobs: feature(node.jobs_enabled),
+                merge_requests: feature(node.merge_requests_enabled),
+            },
         },
         pipelines: pipelines(node.moved, None, &[key("moved")], &mut holes),
         // All that were asked for have this source.
@@ -137,7 +138,7 @@ fn convert(
     })
 }
 
-/// A null connection is an empty page: the role is too low, or CI/CD is off.
+/// A null connection is an empty page: the token may not read them, or CI/CD is off.
 fn pipelines(
     page: Option<PipelinePage>,
     source: Option<&str>,

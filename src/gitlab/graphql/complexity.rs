@@ -250,6 +250,11 @@ mod tests {
                 projects(GitLab::TIER_PROJECTS, 0).into(),
             ),
             (
+                "permissions",
+                include_str!("queries/project_permissions.graphql"),
+                projects(GitLab::PERMISSION_PROJECTS, 0).into(),
+            ),
+            (
                 "test reports",
                 include_str!("queries/test_reports.graphql"),
                 projects(GitLab::REPORT_PROJECTS, GitLab::REPORT_PIPELINES)

@@ -178,12 +178,29 @@ pub const GAPS: &[Gap] = &[
     .without(Without::NotSent),
     Gap::new(
         "Project",
+        "markedForDeletion",
+        "nothing is lost: REST's list of projects shows which are scheduled for deletion, at each discovery",
+    )
+    .until(17, 6),
+    Gap::new(
+        "Project",
         "maxAccessLevel",
-        "the role is the one that REST shows; where it shows none, what the role hides is missing without \
-         a reason",
+        "the role is the one that REST shows; what the token may not read is learned when it is refused",
     )
     .until(16, 3)
     .fine_grained(),
+    Gap::new(
+        "Project",
+        "userPermissions",
+        "nothing is lost: what the token may not read is learned when it is refused",
+    )
+    .fine_grained(),
+    Gap::new(
+        "ProjectPermissions",
+        "readEnvironment",
+        "nothing is lost: what the token may not read is learned when it is refused",
+    )
+    .until(15, 3),
     Gap::new(
         "Project",
         "languages",

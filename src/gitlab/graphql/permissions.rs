@@ -52,7 +52,7 @@ fn convert(node: Node, _: ProjectHoles<'_>) -> Result<ProjectPermissions, String
         admin: Known::Value(may.admin_project),
         code: Known::Value(may.download_code),
         analytics: Known::Value(may.read_cycle_analytics),
-        environments: Known::Value(may.read_environment),
+        environments: may.read_environment.map_or(Known::Unread, Known::Value),
         merge_requests: Known::Value(may.read_merge_request),
     };
     Ok((id, permissions))

@@ -11,7 +11,7 @@ use crate::gitlab::testing::truth;
 
 const SUBSET: &str = include_str!("schema.graphql");
 
-pub(super) const QUERIES: [(&str, &str); 15] = [
+pub(super) const QUERIES: [(&str, &str); 16] = [
     (
         "merge_request_reviews",
         include_str!("queries/merge_request_reviews.graphql"),
@@ -29,6 +29,10 @@ pub(super) const QUERIES: [(&str, &str); 15] = [
     (
         "project_changes",
         include_str!("queries/project_changes.graphql"),
+    ),
+    (
+        "project_permissions",
+        include_str!("queries/project_permissions.graphql"),
     ),
     (
         "pipeline_jobs",

@@ -64,7 +64,10 @@ pub(super) fn project(id: u64, moved: Value, children: Value) -> Value {
         "fullPath": format!("group/p{id}"),
         "archived": false,
         "lastActivityAt": "2026-01-05T11:00:00Z",
-        "maxAccessLevel": {"integerValue": 40},
+        "publicJobs": true,
+        "jobsEnabled": true,
+        "mergeRequestsEnabled": false,
+        "markedForDeletion": false,
         "moved": moved,
         "children": children,
     })

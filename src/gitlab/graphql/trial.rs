@@ -17,6 +17,7 @@ const PERIOD: Duration = Duration::from_secs(86_400);
 #[expect(missing_docs, reason = "each is named after what it reads")]
 pub enum Trial {
     Changes,
+    Permissions,
     Jobs,
     TestReports,
     MergeRequests,
@@ -31,8 +32,9 @@ pub enum Trial {
 
 impl Trial {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Changes,
+        Self::Permissions,
         Self::Jobs,
         Self::TestReports,
         Self::MergeRequests,
@@ -77,6 +79,7 @@ impl GitLab {
         let (ids, since) = (&[project], Which::MovedSince(now.minus(PERIOD)));
         match query {
             Trial::Changes => self.project_changes(ids, since, 1).await.map(drop),
+            Trial::Permissions => self.permissions(ids).await.map(drop),
             Trial::Jobs => self.pipeline_jobs(ids, since, 1).await.map(drop),
             Trial::TestReports => self.test_reports(ids, now.minus(PERIOD)).await.map(drop),
             Trial::MergeRequests => {

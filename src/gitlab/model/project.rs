@@ -68,6 +68,18 @@ pub struct Features {
     pub merge_requests: Known<bool>,
 }
 
+impl Features {
+    /// These, and those of `before` where they were not read.
+    #[must_use]
+    pub fn or(self, before: Self) -> Self {
+        Self {
+            public_jobs: self.public_jobs.or(before.public_jobs),
+            jobs: self.jobs.or(before.jobs),
+            merge_requests: self.merge_requests.or(before.merge_requests),
+        }
+    }
+}
+
 /// A group or user that projects belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
@@ -102,7 +114,8 @@ impl Role {
             5..=9 => "minimal",
             10..=14 => "guest",
             15..=19 => "planner",
-            20..=29 => "reporter",
+            20..=24 => "reporter",
+            25..=29 => "security manager",
             30..=39 => "developer",
             40..=49 => "maintainer",
             _ => "owner",

@@ -408,8 +408,9 @@ impl ChangeFeed {
             until,
             failed,
         } = changes;
-        // Where GraphQL does not show the role, the one that was known holds.
+        // What GraphQL does not show is as it was known.
         project.role = project.role.or(target.project.role);
+        project.features = project.features.or(target.project.features);
         let remembered = target.memory.feed.as_ref();
         if project.is_scheduled_for_deletion {
             return Err(SourceError::NotFound);
@@ -521,7 +522,17 @@ impl ChangeFeed {
             None => wanted.alone && !is_open,
         };
         let refused: Vec<Wanted> = wanted.iter().filter(refused).cloned().collect();
+        // GraphQL shows nothing of what is deleted, and nothing of what the token may not read.
+        let is_missing = |wanted: &&Wanted| matches!(read.get(&wanted.pipeline.id), Some(Ok(None)));
+        let missing: Vec<Wanted> = wanted.iter().filter(is_missing).cloned().collect();
         read.extend(self.rest.details(&refused, share).await);
+        for (id, proof) in self.rest.deleted(&missing).await {
+            match proof {
+                Ok(true) => {}
+                Ok(false) => drop(read.remove(&id)),
+                Err(error) => drop(read.insert(id, Err(error))),
+            }
+        }
         read
     }
 

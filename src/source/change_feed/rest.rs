@@ -303,6 +303,24 @@ impl Rest {
             .collect()
     }
 
+    /// Whether pipelines are deleted: GitLab does not find them. What it refuses or shows is not.
+    pub(super) async fn deleted(
+        &self,
+        wanted: &[Wanted],
+    ) -> Vec<(PipelineId, Result<bool, Arc<GitLabError>>)> {
+        let reads = wanted.iter().map(|wanted| async move {
+            let id = wanted.pipeline.id;
+            let proof = match self.gitlab.pipeline(wanted.project, id).await {
+                Ok(_) => Ok(false),
+                Err(error) if error.is_not_found() => Ok(true),
+                Err(error) if error.is_forbidden() => Ok(false),
+                Err(error) => Err(Arc::new(error)),
+            };
+            (id, proof)
+        });
+        side_by_side(CALLS_AT_ONCE, reads.collect()).await
+    }
+
     async fn one(&self, wanted: &Wanted) -> Result<RawDetails, GitLabError> {
         let jobs = self
             .gitlab

@@ -8,7 +8,7 @@ use crate::config::ProjectSettings;
 use crate::facts::feed::{Feed, ForeignPipeline, PipelineFacts};
 use crate::facts::feed::{MULTI_PROJECT_PIPELINE, PARENT_PIPELINE};
 use crate::gitlab::model::{Job, Known, Pipeline, Status, Upstream};
-use crate::memory::feed::{Depth, FeedProgress, Followed};
+use crate::memory::feed::{Depth, FeedProgress, Followed, OVERLAP};
 use crate::memory::refs::{RefName, is_watched};
 use crate::types::PipelineId;
 
@@ -403,7 +403,8 @@ impl<'a> Poll<'a> {
         if self.is_backfill {
             self.state.depth = self.depth;
         }
-        let since = self.state.since();
+        // As far back as it may be read again, should the access be lost and come back.
+        let since = self.state.watermark.minus(OVERLAP);
         self.state.followed.retain(|_, followed| {
             followed.details_due
                 || followed.upstream_polls > 0

@@ -329,7 +329,11 @@ async fn a_token_whose_scope_does_not_reach_them_is_told_by_its_reason() {
         assert!(why.contains("scope"), "{collector}: {why}");
     }
     assert_eq!(rig.main("age_mr_open_count"), None, "states go");
-    assert_eq!(rig.main("age_mr_created_total"), Some(0.0), "counts stay");
+    assert_eq!(
+        rig.main("age_mr_created_total"),
+        None,
+        "counts too, after the grace"
+    );
 
     let mut rig = by(true).begin(one).await;
     rig.world().add_token(narrow());
@@ -400,4 +404,43 @@ async fn people_are_called_as_the_settings_say() {
         assert_eq!(rig.by("age_review_approval_count", label), Some(1.0));
         assert_eq!(rig.series().metric("age_review_requested_count").len(), 1);
     }
+}
+
+/// What a role that shrinks hides leaves, as GitLab says it; when the role is back, the counts go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_role_they_leave_and_with_it_they_come_back() {
+    use gitlab_simulator::auth::AccessLevel;
+    let mut rig = by(true).begin(one).await;
+    let app = rig.app;
+    open(&mut rig.world(), app, "b");
+    rig.next().await;
+    let pending = |rig: &Rig| rig.value("age_review_pending_count", &[]);
+    let shown = (rig.main("age_mr_created_total"), pending(&rig));
+    assert_eq!(shown, (Some(1.0), Some(0.0)));
+    let set = |rig: &Rig, role| {
+        let done = rig.world().set_default_role(DEFAULT_TOKEN, role);
+        done.expect("a token");
+    };
+    set(&rig, AccessLevel::Guest);
+    // What the token may read is asked for every quarter of an hour.
+    for _ in 0..6 {
+        rig.next().await;
+    }
+    let why = rig.unavailable("merge_requests").expect("a reason");
+    assert!(why.contains("may not read its merge requests"), "{why}");
+    assert_eq!((rig.main("age_mr_open_count"), pending(&rig)), (None, None));
+    assert_eq!(rig.main("age_mr_created_total"), None);
+    open(&mut rig.world(), app, "c");
+    set(&rig, AccessLevel::Reporter);
+    for _ in 0..6 {
+        rig.next().await;
+    }
+    assert_eq!(rig.unavailable("merge_requests"), None);
+    assert_eq!(rig.main("age_mr_open_count"), Some(3.0));
+    assert_eq!(
+        rig.main("age_mr_created_total"),
+        Some(2.0),
+        "and the one meanwhile"
+    );
+    assert_eq!(pending(&rig), Some(0.0));
 }

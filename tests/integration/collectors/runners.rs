@@ -137,5 +137,5 @@ async fn below_maintainer_the_reason_is_told() {
     scene.look_for(330).await;
     assert_eq!(scene.series(ONLINE), 0);
     let reason = scene.reason(Collector::Runners).expect("a reason");
-    assert!(reason.contains("maintainer"), "{reason}");
+    assert!(reason.contains("Maintainer"), "{reason}");
 }

@@ -116,6 +116,9 @@ async fn a_lost_role_and_a_deleted_project_take_the_states_away() {
                 world
                     .set_default_role(DEFAULT_TOKEN, AccessLevel::Guest)
                     .expect("a token");
+                world
+                    .change_settings(app, |settings| settings.public_jobs = false)
+                    .expect("there");
             }
         }
         scene.look_for(330).await;
@@ -176,7 +179,8 @@ async fn what_fails_midway_is_read_at_the_next_look() {
         }
 
         scene.gitlab.faults().clear();
-        scene.look_for(330).await;
+        // What was refused is asked for again a quarter of an hour later.
+        scene.look_for(1000).await;
         assert_eq!(scene.series(ACTIVE), schedules.len());
         assert_eq!(scene.value(ACTIVE, first), Some(0.0));
         assert_eq!(scene.reason(Collector::Schedules), None);

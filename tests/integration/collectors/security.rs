@@ -60,7 +60,7 @@ async fn without_licence_or_role_there_is_nothing_and_a_reason() {
     for (tier, role, enterprise, reason) in [
         (Tier::Premium, AccessLevel::Maintainer, true, "Ultimate"),
         (Tier::Free, AccessLevel::Maintainer, false, "Ultimate"),
-        (Tier::Ultimate, AccessLevel::Reporter, true, "developer"),
+        (Tier::Ultimate, AccessLevel::Reporter, true, "Developer"),
     ] {
         let make = Make {
             tier,

@@ -309,6 +309,9 @@ async fn without_the_collector_pipelines_the_reason_is_told_and_a_lost_role_take
         world
             .set_default_role(DEFAULT_TOKEN, AccessLevel::Guest)
             .expect("a token");
+        world
+            .change_settings(scene.app, |settings| settings.public_jobs = false)
+            .expect("there");
     }
     scene.look_for(120).await;
     assert_eq!(scene.series(TOTAL), 0);

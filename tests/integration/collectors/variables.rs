@@ -68,6 +68,6 @@ async fn below_maintainer_the_reason_is_told() {
     scene.look_for(120).await;
     assert_eq!(scene.series(INFO), 0);
     let reason = scene.reason(Collector::Variables).expect("a reason");
-    assert!(reason.contains("maintainer"), "{reason}");
+    assert!(reason.contains("Maintainer"), "{reason}");
     assert_eq!(scene.asked("/variables"), 0, "nothing is asked in vain");
 }

@@ -130,6 +130,9 @@ impl Story {
         world.move_project(renamed, "group/moved").expect("a move");
         world.set_archived(archived, true).expect("archived");
         world
+            .change_settings(lost, |settings| settings.public_jobs = false)
+            .expect("a project");
+        world
             .set_role(DEFAULT_TOKEN, lost, AccessLevel::Guest)
             .expect("a token");
         world.create_tag(window, "v2").expect("a tag");

@@ -23,7 +23,7 @@ async fn an_empty_list_of_projects_is_never_sent() {
 }
 use crate::gitlab::Excess;
 use crate::gitlab::model::{
-    Known, Page, Pipeline, PipelineMergeRequest, RefKind, Role, Status, Upstream,
+    Features, Known, Page, Pipeline, PipelineMergeRequest, RefKind, Status, Upstream,
 };
 use crate::types::{PipelineId, ProjectId};
 
@@ -76,7 +76,13 @@ async fn the_change_feed_reads_everything_it_asks_for() {
     assert!(batch.failed.is_empty());
     let item = &batch.items[0];
     assert_eq!(&*item.project.full_path, "group/p1");
-    assert_eq!(item.project.role, Known::Value(Role(40)));
+    let features = Features {
+        public_jobs: Known::Value(true),
+        jobs: Known::Value(true),
+        merge_requests: Known::Value(false),
+    };
+    assert_eq!(item.project.features, features);
+    assert!(!item.project.is_scheduled_for_deletion);
     assert_eq!(item.project.default_branch, Known::Unread);
     assert_eq!(item.pipelines.next.as_deref(), Some("cursor"));
     let [mr, tag] = item.pipelines.items.as_slice() else {
@@ -128,10 +134,12 @@ async fn nulls_say_whether_nothing_is_there_or_it_is_hidden() {
     (odd["source"], odd["status"]) = (Value::Null, json!("HIBERNATING"));
     let mut bare = project(1, page(&[mr, child, odd], None), Value::Null);
     (bare["archived"], bare["lastActivityAt"]) = (Value::Null, Value::Null);
-    bare["maxAccessLevel"]["integerValue"] = Value::Null;
+    bare["publicJobs"] = Value::Null;
+    bare["markedForDeletion"] = Value::Null;
     let batch = changes(reply(&data(&[bare]))).await.unwrap();
     let item = &batch.items[0];
-    assert_eq!(item.project.role, Known::Unread);
+    assert_eq!(item.project.features.public_jobs, Known::Unread);
+    assert!(!item.project.is_scheduled_for_deletion);
     assert_eq!(item.children, Page::default());
     let [mr, child, odd] = item.pipelines.items.as_slice() else {
         panic!("{item:?}")

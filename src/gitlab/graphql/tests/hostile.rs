@@ -28,6 +28,15 @@ fn sample(answer: GraphQlAnswer) -> (Value, Vec<&'static str>) {
             ];
             (data(&nodes), lists)
         }
+        GraphQlAnswer::ProjectPermissions => {
+            let nodes = [1, 2, 3].map(|id| {
+                json!({"id": format!("gid://gitlab/Project/{id}"),
+                    "maxAccessLevel": {"integerValue": 40}, "userPermissions": {
+                        "adminProject": true, "downloadCode": true, "readCycleAnalytics": true,
+                        "readEnvironment": true, "readMergeRequest": true}})
+            });
+            (data(&nodes), vec![projects])
+        }
         GraphQlAnswer::PipelineJobs => {
             let downstream = [
                 downstream_node(23),

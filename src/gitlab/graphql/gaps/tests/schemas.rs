@@ -25,8 +25,10 @@ struct Version {
 }
 
 const TYPE: &str = "Pipeline.type";
-const UNTIL_16: [&str; 7] = [
+const MARKED: &str = "Project.markedForDeletion";
+const UNTIL_16: [&str; 8] = [
     TYPE,
+    MARKED,
     "Pipeline.source",
     "Pipeline.mergeRequest",
     "Project.maxAccessLevel",
@@ -45,6 +47,7 @@ const VERSIONS: [Version; 7] = [
             "Pipeline.jobs(jobKind:)",
             "Project.languages",
             "Project.pipelineSchedules",
+            "ProjectPermissions.readEnvironment",
             "Project.runners",
             "CiJob.runner",
             "CiJobArtifact.size",
@@ -80,7 +83,7 @@ const VERSIONS: [Version; 7] = [
         file: "old/17.6-ee.graphql",
         release: (17, 6),
         enterprise: true,
-        lost: &[TYPE],
+        lost: &[TYPE, MARKED],
         not_sent: &[],
     },
     Version {
@@ -144,6 +147,9 @@ async fn poll(gitlab: &GitLab, projects: u64, enterprise: bool) -> BTreeSet<&'st
     let moved = Which::MovedSince(NOW);
     ask!("ProjectChanges", GitLab::CHANGES_PROJECTS, |ids| gitlab
         .project_changes(ids, moved, GitLab::CHANGES_PIPELINES));
+    ask!("ProjectPermissions", GitLab::PERMISSION_PROJECTS, |ids| {
+        gitlab.permissions(ids)
+    });
     ask!("PipelineJobs", GitLab::JOBS_PROJECTS, |ids| gitlab
         .pipeline_jobs(ids, moved, 5));
     ask!("TestReports", GitLab::REPORT_PROJECTS, |ids| gitlab

@@ -7,7 +7,7 @@ use super::*;
 use crate::clock::UnixSeconds;
 use crate::gitlab::graphql::Which;
 use crate::gitlab::graphql::schema_tests::schema_of;
-use crate::gitlab::model::{Known, WhichMergeRequests};
+use crate::gitlab::model::{Permissions, WhichMergeRequests};
 use crate::gitlab::testing::{Fake, Reply, truth};
 use crate::types::ProjectId;
 
@@ -55,33 +55,63 @@ async fn gitlab(operation: &str, field: &'static str) -> Option<Fake> {
 }
 
 #[tokio::test]
-async fn a_role_that_cannot_be_read_is_unknown_and_the_projects_stay_in_one_query() {
+async fn rights_that_cannot_be_read_are_unknown_and_asked_for_no_more() {
+    let (Some(permissions), Some(role), Some(types)) = (
+        recorded("granular_all", "Permissions"),
+        recorded("granular_all", "ProjectChanges"),
+        schema_of("new/19.3-ce.graphql"),
+    ) else {
+        return;
+    };
+    let fake = Fake::start(move |request, _| {
+        let body: Value = serde_json::from_str(&request.body).unwrap();
+        let document = body["query"].as_str().unwrap();
+        if document.contains("userPermissions") {
+            return Reply::json(permissions.to_string());
+        }
+        if document.contains("maxAccessLevel") {
+            return Reply::json(role.to_string());
+        }
+        let data = answer(types, document, &body["variables"]);
+        Reply::json(json!({"data": data}).to_string())
+    });
+    let fake = fake.await;
+    let gitlab = fake.gitlab();
+    let ids: Vec<ProjectId> = (1..=100).map(ProjectId).collect();
+    for requests in [3, 4] {
+        let batch = gitlab.permissions(&ids).await.unwrap();
+        assert_eq!((batch.items.len(), batch.failed.len()), (100, 0));
+        assert_eq!(
+            batch.items[0].1,
+            Permissions::default(),
+            "unknown, not none"
+        );
+        assert_eq!(fake.seen().len(), requests, "each is refused once");
+    }
+    let losses = gitlab.losses();
+    assert!(losses.iter().all(|loss| loss.why == Why::Token));
+    let missing: Vec<String> = losses.iter().map(|loss| loss.gap.to_string()).collect();
+    assert_eq!(
+        missing,
+        ["Project.maxAccessLevel", "Project.userPermissions"]
+    );
+}
+
+/// What nulls a project for a fine-grained token is in no query that is sent often.
+#[tokio::test]
+async fn a_fine_grained_token_reads_the_change_feed_of_all_projects_in_one_query() {
     let Some(fake) = gitlab("ProjectChanges", "maxAccessLevel").await else {
         return;
     };
     let gitlab = fake.gitlab();
     let ids: Vec<ProjectId> = (1..=100).map(ProjectId).collect();
-    for requests in [2, 3] {
-        let asked = gitlab.project_changes(&ids, Which::MovedSince(NOW), 20);
-        let batch = asked.await.unwrap();
-        assert_eq!((batch.items.len(), batch.failed.len()), (100, 0));
-        assert_eq!(batch.items[0].project.role, Known::Unread, "not none");
-        assert_eq!(fake.seen().len(), requests, "once more, and never again");
-    }
-    // What is learned of one query holds for the others.
-    assert_eq!(
-        gitlab.repositories(&ids[..50]).await.unwrap().items.len(),
-        50
-    );
-    assert_eq!(fake.seen().len(), 4);
-    let losses = gitlab.losses();
-    assert_eq!(losses.len(), 1);
-    assert_eq!(losses[0].why, Why::Token);
-    let sentence = losses[0].to_string();
-    assert!(
-        sentence.starts_with("the token cannot read Project.maxAccessLevel: "),
-        "{sentence}"
-    );
+    let asked = gitlab.project_changes(&ids, Which::MovedSince(NOW), 20);
+    let batch = asked.await.unwrap();
+    assert_eq!((batch.items.len(), batch.failed.len()), (100, 0));
+    let repositories = gitlab.repositories(&ids[..50]).await.unwrap();
+    assert_eq!(repositories.items.len(), 50);
+    assert_eq!(fake.seen().len(), 2);
+    assert!(gitlab.losses().is_empty());
 }
 
 #[tokio::test]
@@ -104,17 +134,18 @@ async fn test_reports_that_cannot_be_read_are_left_to_rest() {
 /// One project whose field cannot be given is that project's fault, not the token's.
 #[tokio::test]
 async fn a_field_that_other_projects_show_is_asked_for_again() {
-    let node = |id: u64| {
-        json!({"id": format!("gid://gitlab/Project/{id}"), "fullPath": "g/p", "archived": false,
-            "maxAccessLevel": {"integerValue": 40}})
-    };
-    let body = json!({"data": {"projects": {"nodes": [node(1), null]}}, "errors": [{
-        "message": "Cannot return null for non-nullable field Project.maxAccessLevel",
-        "path": ["projects", "nodes", 1, "maxAccessLevel"]}]});
+    let body = json!({"data": {"projects": {"nodes": [{"id": "gid://gitlab/Project/1",
+            "maxAccessLevel": {"integerValue": 40}, "userPermissions": {"adminProject": true,
+            "downloadCode": true, "readCycleAnalytics": true, "readEnvironment": true,
+            "readMergeRequest": true}}, null]}}, "errors": [{
+        "message": "Cannot return null for non-nullable field Project.userPermissions",
+        "path": ["projects", "nodes", 1, "userPermissions"]}]});
     let fake = Fake::script(vec![Reply::json(body.to_string())]).await;
     let gitlab = fake.gitlab();
-    let asked = gitlab.project_changes(&[ProjectId(1), ProjectId(2)], Which::MovedSince(NOW), 20);
-    let batch = asked.await.unwrap();
+    let batch = gitlab
+        .permissions(&[ProjectId(1), ProjectId(2)])
+        .await
+        .unwrap();
     assert_eq!((batch.items.len(), batch.failed.len()), (1, 1));
     assert!(gitlab.losses().is_empty());
     assert_eq!(fake.seen().len(), 1);

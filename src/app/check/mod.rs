@@ -1,8 +1,10 @@
 //! What `run` would find: whether GitLab answers, what the token may do, which projects there are,
 //! and what each collector will be able to see.
 
+mod json;
+mod report;
+
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use super::part_settings;
@@ -10,6 +12,7 @@ use crate::catalogue::Collector;
 use crate::clock::{Clock, UnixSeconds};
 use crate::config::{Config, ProjectSettings};
 use crate::discovery::{Discovery, Scope};
+use crate::facts::Unavailable;
 use crate::gitlab::capability::{Edition, Instance, TokenState};
 use crate::gitlab::grants::GRANTS;
 use crate::gitlab::graphql::Trial;
@@ -22,12 +25,6 @@ use crate::source::{Needs, Right, Target};
 use crate::types::ProjectId;
 use crate::types::Tier;
 
-/// Projects named where something is wrong with more.
-const NAMED: usize = 5;
-
-/// What is said of a collector that is switched off, everywhere or for a project.
-const OFF: &str = "off in the settings";
-
 /// What was found.
 #[derive(Debug)]
 pub struct Report {
@@ -38,7 +35,7 @@ pub struct Report {
     graphql: Result<(), String>,
     tiers: BTreeMap<ProjectId, Known<Tier>>,
     permissions: BTreeMap<ProjectId, Permissions>,
-    collectors: Vec<(Collector, Visibility)>,
+    collectors: Vec<(Collector, Column)>,
     is_fine_grained: bool,
     /// What GraphQL lacks in this version or for this token.
     lost: Vec<String>,
@@ -55,13 +52,24 @@ struct Problem {
 
 /// What a collector will be able to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Visibility {
-    Disabled,
-    /// It has something of this many projects, and for these reasons nothing of others.
-    Sees {
-        seen: usize,
-        blind: BTreeMap<String, Vec<String>>,
-    },
+enum Column {
+    /// It is switched off everywhere.
+    Off,
+    /// What it will read, project by project, in the order of [`Report::projects`].
+    On(Vec<Access>),
+}
+
+/// What a collector will read of a project, as far as that is known without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Access {
+    /// Nothing stands against it.
+    Reads,
+    /// GitLab does not say what the token may read: it is seen when it is read.
+    Unknown,
+    /// It is switched off for the project in the settings.
+    Off,
+    /// It has nothing of it.
+    Nothing(Unavailable),
 }
 
 /// A step of the check, for a progress bar.
@@ -287,67 +295,66 @@ impl Report {
         for collector in Collector::ALL {
             let mut own = sources.iter();
             let own = own.find(|source| source.collectors().contains(&collector));
-            let visibility = match (config.enabled_anywhere(collector), own) {
-                (false, _) => Visibility::Disabled,
+            let column = match (config.enabled_anywhere(collector), own) {
+                (false, _) => Column::Off,
                 (true, Some(source)) if source.needs() == Needs::Tier => {
-                    self.visibility(collector, |target| {
-                        let why = source.unavailable(target);
-                        why.map(|why| why.to_string())
-                    })
+                    self.column(collector, |target| source.unavailable(target))
                 }
-                (true, _) => self.visibility(collector, |target| {
-                    let why = target.forbids(Right::Pipelines);
-                    why.map(|why| why.to_string())
-                }),
+                (true, _) => self.column(collector, |target| target.forbids(Right::Pipelines)),
             };
-            self.collectors.push((collector, visibility));
+            self.collectors.push((collector, column));
+        }
+        let is_on = |(_, column): &&(Collector, Column)| *column != Column::Off;
+        let sees_nothing = |(_, column): &(Collector, Column)| match column {
+            Column::Off => true,
+            Column::On(all) => all
+                .iter()
+                .all(|access| matches!(access, Access::Off | Access::Nothing(_))),
+        };
+        let is_any_on = self.collectors.iter().any(|column| is_on(&column));
+        if !self.projects.is_empty() && is_any_on && self.collectors.iter().all(sees_nothing) {
+            self.problem(
+                true,
+                "the token reads nothing of any project: give it a role in them".to_owned(),
+            );
         }
     }
 
-    /// Of which projects a collector has something, as far as that is known without a call.
-    fn visibility(
+    /// What a collector will read of each project, as far as that is known without a call.
+    fn column(
         &self,
         collector: Collector,
-        why_not: impl Fn(&Target) -> Option<String>,
-    ) -> Visibility {
+        why_not: impl Fn(&Target) -> Option<Unavailable>,
+    ) -> Column {
         let instance = self.instance.as_ref().ok().cloned().map(Arc::new);
-        let mut seen = 0;
-        let mut blind: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (project, settings) in &self.projects {
+        let access = self.projects.iter().map(|(project, settings)| {
+            let permissions = self.permissions.get(&project.id).copied();
             let target = Target {
                 tracking: 0,
                 project: project.clone(),
                 settings: Arc::clone(settings),
                 memory: Arc::default(),
                 tier: self.tiers.get(&project.id).copied().unwrap_or_default(),
-                permissions: self
-                    .permissions
-                    .get(&project.id)
-                    .copied()
-                    .unwrap_or_default(),
+                permissions: permissions.unwrap_or_default(),
                 permitted_at: self.now,
                 instance: instance.clone(),
             };
-            let why = match settings.interval(collector) {
-                None => Some(OFF.to_owned()),
-                Some(_) => why_not(&target),
-            };
-            match why {
-                Some(why) => blind
-                    .entry(why)
-                    .or_default()
-                    .push(project.full_path.to_string()),
-                None => seen += 1,
+            let is_known = permissions.is_some_and(|known| known != Permissions::default());
+            match (settings.interval(collector), why_not(&target)) {
+                (None, _) => Access::Off,
+                (Some(_), Some(why)) => Access::Nothing(why),
+                (Some(_), None) if is_known => Access::Reads,
+                (Some(_), None) => Access::Unknown,
             }
-        }
-        Visibility::Sees { seen, blind }
+        });
+        Column::On(access.collect())
     }
 }
 
 /// The queries that a collector is read by.
 fn queries_of(collector: Collector) -> &'static [Trial] {
     match collector {
-        Collector::Pipelines => &[Trial::Changes],
+        Collector::Pipelines => &[Trial::Changes, Trial::Permissions],
         Collector::Jobs | Collector::ChildPipelines => &[Trial::Jobs],
         Collector::TestReports => &[Trial::TestReports],
         Collector::MergeRequests | Collector::CodeReview => &[Trial::MergeRequests],
@@ -361,136 +368,5 @@ fn queries_of(collector: Collector) -> &'static [Trial] {
         | Collector::Contributors
         | Collector::Variables
         | Collector::Exporter => &[],
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "GitLab      {}", self.url.trim_end_matches('/'))?;
-        match &self.instance {
-            Ok(instance) => {
-                let edition = match instance.edition {
-                    Edition::Community => "Community Edition",
-                    Edition::Enterprise => "Enterprise Edition",
-                };
-                writeln!(f, ", version {}, {edition}", instance.version)?;
-            }
-            Err(_) if self.answers() => writeln!(f, ", version unknown")?,
-            Err(_) => writeln!(f, ", no usable response")?,
-        }
-        if self.answers() {
-            self.write_token(f)?;
-            self.write_projects(f)?;
-            writeln!(f, "Collectors")?;
-            for (collector, visibility) in &self.collectors {
-                writeln!(f, "  {:16} {visibility}", collector.as_str())?;
-            }
-        }
-        for problem in &self.problems {
-            let word = if problem.fatal { "error" } else { "note" };
-            writeln!(f, "{word:11} {}", problem.text)?;
-        }
-        let would = if self.is_good() {
-            "would work"
-        } else {
-            "would not work"
-        };
-        writeln!(f, "Result      run {would}")
-    }
-}
-
-impl Report {
-    fn write_token(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ok(TokenState { token, user }) = &self.token else {
-            return Ok(());
-        };
-        write!(f, "Token       ")?;
-        match token {
-            Known::Value(token) => {
-                write!(
-                    f,
-                    "{:?} with the scopes {}",
-                    token.name,
-                    token.scopes.join(", ")
-                )?;
-                match token.expires_at {
-                    Some(at) => {
-                        let days = at.since(self.now).as_secs() / 86_400;
-                        write!(f, ", expires {at} (in {days} days)")?;
-                    }
-                    None => write!(f, ", expires never")?,
-                }
-            }
-            _ => write!(f, "GitLab does not say what it may do")?,
-        }
-        match user {
-            Known::Value(user) => writeln!(f, ", of user {}", user.username),
-            _ => writeln!(f),
-        }
-    }
-
-    fn write_projects(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Projects    {} found", self.projects.len())?;
-        let mut roles: BTreeMap<&str, usize> = BTreeMap::new();
-        for (project, _) in &self.projects {
-            let name = project.role.value().map_or("not known", Role::name);
-            *roles.entry(name).or_default() += 1;
-        }
-        if !roles.is_empty() {
-            writeln!(
-                f,
-                "Roles       {}",
-                counted(roles.iter().map(|(name, n)| (*name, *n)))
-            )?;
-        }
-        let mut tiers: BTreeMap<Tier, usize> = BTreeMap::new();
-        for tier in self.tiers.values().filter_map(|tier| tier.value()) {
-            *tiers.entry(tier).or_default() += 1;
-        }
-        if !tiers.is_empty() {
-            let tiers = tiers.iter().map(|(tier, n)| (tier.as_str(), *n));
-            writeln!(f, "Tiers       {}", counted(tiers))?;
-        }
-        if let Err(why) = &self.graphql {
-            writeln!(f, "GraphQL     cannot be used, falling back to REST: {why}")?;
-        }
-        for (number, sentence) in self.lost.iter().enumerate() {
-            let title = if number == 0 { "Missing" } else { "" };
-            writeln!(f, "{title:11} {sentence}")?;
-        }
-        Ok(())
-    }
-}
-
-fn counted<'a>(counts: impl Iterator<Item = (&'a str, usize)>) -> String {
-    counts
-        .map(|(name, count)| format!("{name} in {count}"))
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
-impl fmt::Display for Visibility {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Disabled => f.write_str(OFF),
-            Self::Sees { seen, blind } => {
-                let total = seen + blind.values().map(Vec::len).sum::<usize>();
-                write!(f, "sees {seen} of {total} projects")?;
-                for (why, projects) in blind {
-                    write!(f, "; {why} in {}", named(projects))?;
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-/// The first of some projects, and how many more there are.
-fn named(projects: &[String]) -> String {
-    let first = projects.iter().take(NAMED);
-    let first: Vec<&str> = first.map(String::as_str).collect();
-    match projects.len().saturating_sub(NAMED) {
-        0 => first.join(", "),
-        more => format!("{} and {more} more", first.join(", ")),
     }
 }
