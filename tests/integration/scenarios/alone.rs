@@ -13,7 +13,7 @@ use crate::support::core::watch_everything;
 const PIPELINES: &str = "age_pipeline_run_count";
 const JOBS: &str = "age_job_run_count";
 const PIPELINE: &str = "/api/v4/projects/:id/pipelines/:pipeline_id";
-const NOTES: &str = "/api/v4/projects/:id/merge_requests/:iid/notes";
+const NOTES: &str = "/api/v4/projects/:id/merge_requests/:merge_request_iid/notes";
 
 fn status(status: u16, on: &str) -> Rule {
     Rule::new(Fault::Status { status }).on(on)

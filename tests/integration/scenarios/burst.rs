@@ -22,7 +22,7 @@ fn finish(world: &mut World, project: u64, git_ref: &str) -> u64 {
 /// The neighbour waits for a share of the burst, not for all of it.
 #[tokio::test]
 async fn a_burst_of_one_project_keeps_its_neighbours_waiting_for_a_few_calls() {
-    for (graphql, few, all) in [(true, 60, 300), (false, 200, 1_500)] {
+    for (graphql, few, all) in [(true, 60, 500), (false, 200, 1_500)] {
         let settings = tracking(&["group/app", "group/lib"]);
         let mut lib = 0;
         let before = |world: &mut World, _| lib = world.add_project("group/lib").expect("it");
