@@ -266,7 +266,7 @@ impl ChangeFeed {
             };
             match changes.and_then(|changes| self.begin(target, changes, now, polled_at)) {
                 Ok(Begun::Reading(reading)) => {
-                    polls.insert(id, reading);
+                    polls.insert(id, *reading);
                 }
                 Ok(Begun::Unavailable(read)) => failed.push((id, Ok(*read))),
                 Err(error) => failed.push((id, Err(error))),
@@ -441,11 +441,11 @@ impl ChangeFeed {
             None => poll.changes(pipelines, polled_at),
             Some(until) => poll.some_changes(pipelines, until),
         }
-        Ok(Begun::Reading(Reading {
+        Ok(Begun::Reading(Box::new(Reading {
             project,
             poll,
             problems,
-        }))
+        })))
     }
 
     /// Reads the details of every pipeline that needs them.
@@ -691,7 +691,7 @@ const fn wanted_are_many(failed: usize) -> bool {
 
 /// How the reading of a project began.
 enum Begun<'a> {
-    Reading(Reading<'a>),
+    Reading(Box<Reading<'a>>),
     /// Its pipelines cannot be read.
     Unavailable(Box<FeedRead>),
 }
