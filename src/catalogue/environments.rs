@@ -11,8 +11,11 @@ pub type EnvironmentGauge = Gauge<EnvironmentLabels>;
 pub static COLLECTOR: CollectorDesc = CollectorDesc {
     title: "Environments",
     about: "\
-A deployment starts when it is created and ends when its job does. *Behind* compares the commit of
-the last successful deployment with the tip of the default branch.",
+GitLab makes a deployment together with the pipeline of its job. Until the job starts it only waits
+(`created`, or `blocked` by a manual job), and if it never does, it was none (`skipped`, or canceled
+before): counts, durations and the status are of deployments that started. One that no job made (by
+the API) starts when it is created. *Behind* compares the commit of the last successful deployment
+with the tip of the default branch.",
     role: "Reporter",
     tier: "Free",
     requests: "REST, where pipelines moved or run, and every six hours: two lists, and one call for each commit that is deployed",
@@ -36,9 +39,8 @@ pub static DEPLOYMENT_DURATION: Histogram<EnvironmentLabels> = Histogram::new(
         "age_environment_deployment_duration_seconds",
         "s",
         true,
-        "Duration of deployments that succeeded, failed or were canceled: of the job that \
-         deployed, or from creation to end where no job did; one whose job never started is not \
-         observed.",
+        "Duration of deployments that succeeded, failed or were canceled after they started: of \
+         the job that deployed, or from creation to end where no job did.",
     ),
     Buckets::Fixed(&[5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0]),
 );
@@ -48,8 +50,19 @@ pub static DEPLOYMENT_STATUS: Gauge<EnvironmentStatusLabels> = Gauge::new(spec(
     "age_environment_deployment_status",
     "",
     true,
-    "Status of the newest deployment to the environment: 1 for the current status; the other \
-     statuses are absent, or 0 with output_sparse_status_metrics off.",
+    "Status of the deployment to the environment that started last (running, success, failed or \
+     canceled): 1 for the current status; the other statuses are absent, or 0 with \
+     output_sparse_status_metrics off.",
+));
+
+/// Deployments that wait.
+pub static DEPLOYMENTS_WAITING: Gauge<EnvironmentStatusLabels> = Gauge::new(spec(
+    "age_environment_deployments_waiting",
+    "",
+    false,
+    "Deployments that were created after the one that started last and have not started, by \
+     status: created and blocked wait for their job, skipped ones do so no more. Absent where there \
+     are none, at most 100 per environment.",
 ));
 
 /// Deployments.
@@ -57,7 +70,8 @@ pub static DEPLOYMENT_COUNT: Counter<EnvironmentLabels> = Counter::new(spec(
     "age_environment_deployment_count",
     "",
     true,
-    "Deployments created for the environment, each counted once, whatever became of them.",
+    "Deployments to the environment that started, each counted once when it does, whatever became \
+     of it.",
 ));
 
 /// Commits not deployed.
@@ -108,6 +122,7 @@ pub static INFO: Gauge<EnvironmentInfoLabels> = Gauge::new(spec(
 pub static ENTRIES: &[&Desc] = &[
     &DEPLOYMENT_DURATION.desc,
     &DEPLOYMENT_STATUS.desc,
+    &DEPLOYMENTS_WAITING.desc,
     &DEPLOYMENT_COUNT.desc,
     &BEHIND_COMMITS.desc,
     &BEHIND_DURATION.desc,

@@ -40,7 +40,9 @@ pub static DURATION: Histogram<JobRunLabels> = Histogram::new(
         "age_job_duration_seconds",
         "s",
         true,
-        "Duration of job runs that started and ended; each retry is a run of its own.",
+        "Duration of job runs that started and ended; each retry is a run of its own. GraphQL has \
+         whole seconds of start and end, so single values can be up to a second off; sums and \
+         averages are right.",
     ),
     Buckets::Configured,
 );
@@ -79,7 +81,8 @@ pub static ARTIFACT_SIZE: Gauge<JobLabels> = Gauge::new(spec(
     "age_job_artifact_size_bytes",
     "By",
     true,
-    "Size of all artifacts of the newest job of the name in the newest pipeline of the ref.",
+    "Size of all artifacts of the newest job of the name in the newest pipeline of the ref, its log \
+     left out.",
 ));
 
 /// Duration of the newest job.

@@ -21,7 +21,7 @@ sum by (project) (increase(age_pipeline_duration_seconds_count{status="success"}
 The duration is GitLab's own: the time in which jobs of the pipeline or of its downstream pipelines
 ran. The time while nothing runs does not count, for example until a user starts a manual job. The queue
 time is from the pipeline's creation to its first job's start; a run without any started job has
-none.
+none. A run that ends, is retried and ends again between two polls is seen once, with its last end.
 
 The gauges describe the newest pipeline of a ref, whatever started it. Child pipelines are counted
 here with `source="parent_pipeline"`, but never described by these gauges."#,

@@ -46,7 +46,7 @@ impl FeedCollector for ChildPipelines {
             }
             if let Known::Value(upstream) = &facts.pipeline.upstream {
                 own(subject, facts, upstream, memory, out);
-            } else if facts.floor.is_none() {
+            } else if is_history(facts) {
                 // History stays history, though it may be found later what started it.
                 claim_run(&mut memory.claims, facts, &facts.pipeline);
             }
@@ -87,6 +87,13 @@ impl FeedCollector for ChildPipelines {
             }
         }
     }
+}
+
+/// Whether nothing of a pipeline counts so far.
+fn is_history(facts: &PipelineFacts) -> bool {
+    let pipeline = &facts.pipeline;
+    let ended = pipeline.finished_at.is_some_and(|end| facts.counts(end));
+    !facts.counts(pipeline.created_at) && !ended
 }
 
 /// A pipeline of this project that another pipeline started.

@@ -95,10 +95,10 @@ fn note(subject: Subject<'_>, reviewer: &Text, names: &mut Names, measured: &mut
     ]);
 }
 
-/// The reviewers of open merge requests, when everything that was read is history.
+/// The reviewers of open merge requests, when a project is first read.
 #[must_use]
 pub fn reviewers_of_history(read: &MergeRequests) -> Vec<&User> {
-    let history = read.open.iter().flatten().filter(|_| read.floor.is_none());
+    let history = read.open.iter().flatten().filter(|_| read.is_first);
     let named = history.flat_map(|one| one.reviewers.iter().map(|reviewer| &reviewer.user));
     named.filter(|user| !user.bot).collect()
 }

@@ -1,10 +1,11 @@
 //! `environments`: deployments by environment, and what each environment has now.
 //!
-//! A deployment is counted when it is created, and observed when it ended, each once. What GitLab
+//! GitLab makes a deployment with the pipeline of its job, which may start much later, or never: it
+//! waits until then. It is counted when it starts, and observed when it ended, each once. What GitLab
 //! touched since the watermark less an overlap is read again, so the claims of that span are kept
 //! and no others: an event before the floor is history or was counted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Measured, Measures};
 use crate::catalogue::environments as metric;
@@ -18,10 +19,8 @@ use crate::memory::environments::{DeploymentEvent, EnvironmentsMemory, Remembere
 use crate::series::Retirement;
 use crate::types::Text;
 
-/// Statuses of deployments that GitLab has today.
-const STATUSES: [&str; 7] = [
-    "created", "running", "success", "failed", "canceled", "skipped", "blocked",
-];
+/// Statuses of deployments that started.
+const STATUSES: [&str; 4] = ["running", "success", "failed", "canceled"];
 
 /// Takes in what was read: counts each event once, and returns all states.
 pub fn measure(
@@ -101,6 +100,7 @@ fn list(
                 RememberedEnvironment {
                     environment: environment.clone(),
                     newest: None,
+                    waiting: BTreeMap::new(),
                     success: None,
                     behind: None,
                     asked: false,
@@ -132,7 +132,10 @@ fn count(
         unclaimed && read.floor.is_some_and(|floor| time >= floor)
     };
     let labels = labels(subject, &deployment.environment_name);
-    if new(DeploymentEvent::Created, deployment.created_at) {
+    let Some(started_at) = deployment.started_at else {
+        return;
+    };
+    if new(DeploymentEvent::Started, started_at) {
         measured
             .events
             .push(metric::DEPLOYMENT_COUNT.add(labels.clone(), 1.0));
@@ -161,7 +164,8 @@ fn states(subject: Subject<'_>, known: &RememberedEnvironment, out: &mut Vec<Mea
         },
         1.0,
     ));
-    if let Some((_, current)) = &known.newest {
+    if let Some(newest) = &known.newest {
+        let current = &newest.status;
         let sparse = subject.settings.output_sparse_status_metrics;
         let others = STATUSES
             .iter()
@@ -175,6 +179,18 @@ fn states(subject: Subject<'_>, known: &RememberedEnvironment, out: &mut Vec<Mea
             };
             out.push(metric::DEPLOYMENT_STATUS.set(labels, value));
         }
+    }
+    let mut waiting: BTreeMap<&Text, f64> = BTreeMap::new();
+    for status in known.waiting.values() {
+        *waiting.entry(status).or_default() += 1.0;
+    }
+    for (status, count) in waiting {
+        let labels = EnvironmentStatusLabels {
+            environment: environment.name.clone(),
+            project: project.clone(),
+            status: status.clone(),
+        };
+        out.push(metric::DEPLOYMENTS_WAITING.set(labels, count));
     }
     let Some(success) = &known.success else {
         return;

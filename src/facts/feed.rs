@@ -32,8 +32,9 @@ pub struct Feed {
 pub struct PipelineFacts {
     /// The pipeline.
     pub pipeline: Pipeline,
-    /// Events before this time are history or have been counted; none at the first poll, where
-    /// everything is history.
+    /// Events before this time are history or have been counted; none where everything is history.
+    /// History ends when the project is first listed: what ends before the first poll has read it
+    /// counts.
     pub floor: Option<UnixSeconds>,
     /// Its jobs, retried ones included; `None` when they were not read this time.
     pub jobs: Option<Vec<Job>>,

@@ -18,6 +18,8 @@ pub struct MergeRequests {
     pub census: Vec<(RangeInclusive<u64>, CensusPage)>,
     /// How many there are, to hold the census against.
     pub counted: Option<CensusPage>,
+    /// Whether the project was never read before.
+    pub is_first: bool,
     /// Events before this are history or were counted; `None` when all are history.
     pub floor: Option<UnixSeconds>,
     /// What last moved before this need not be remembered after this poll.

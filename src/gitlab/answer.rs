@@ -164,6 +164,21 @@ pub(crate) fn http_date(headers: &HeaderMap, name: &HeaderName) -> Option<UnixSe
     Some(UnixSeconds(time.as_second()))
 }
 
+/// The newest time in a JSON answer at which something was updated; GitLab sets these itself, and it is
+/// no later than its clock.
+pub(crate) fn newest_time(body: &[u8]) -> Option<UnixSeconds> {
+    let text = std::str::from_utf8(body).ok()?;
+    let times = text.match_indices("\"updated").filter_map(|(place, key)| {
+        let rest = &text[place + key.len()..];
+        let rest = rest
+            .strip_prefix("_at")
+            .or_else(|| rest.strip_prefix("At"))?;
+        let (time, _) = rest.strip_prefix("\":\"")?.split_once('"')?;
+        UnixSeconds::parse(time).ok()
+    });
+    times.max()
+}
+
 fn is_html(headers: &HeaderMap, body: &[u8]) -> bool {
     let said = headers
         .get(CONTENT_TYPE)

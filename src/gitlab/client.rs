@@ -1,6 +1,6 @@
 //! All HTTP to GitLab: auth, TLS, time-outs, redirects, retries, one span per call, accounting.
 
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,8 +23,14 @@ use super::token::Token;
 use crate::clock::{Clock, UnixSeconds};
 use crate::tls::{self, Certificates};
 
+/// Where REST is below GitLab's address.
+const API: &str = "/api/v4/";
+
 /// Redirects within the instance that one call follows.
 const MAX_REDIRECTS: u32 = 3;
+
+/// A difference between GitLab's clock and ours that is no drift.
+const FAR: Duration = Duration::from_secs(3600);
 
 /// Waits for the limiter below this are the cost of asking it.
 const MIN_REPORTED_WAIT: Duration = Duration::from_millis(1);
@@ -42,6 +48,10 @@ pub(crate) struct Client {
     grants: Grants,
     /// GitLab's time in the latest answer, in Unix seconds; 0 before the first.
     server_time: AtomicI64,
+    /// The newest time that answers without a header had, and when it came: GitLab's time is no earlier.
+    newest_time: Mutex<Option<(UnixSeconds, Instant)>>,
+    /// Whether GitLab's time was far from ours at the latest answer.
+    is_time_off: AtomicBool,
     /// When GitLab last gave what was asked for.
     succeeded_at: Mutex<Option<Instant>>,
     /// Why GitLab refuses the token now.
@@ -157,6 +167,8 @@ impl Client {
             retry: settings.retry,
             grants: Grants::default(),
             server_time: AtomicI64::new(0),
+            newest_time: Mutex::default(),
+            is_time_off: AtomicBool::new(false),
             succeeded_at: Mutex::default(),
             refusal: Mutex::default(),
             token_revision: AtomicU64::new(0),
@@ -415,17 +427,53 @@ impl Client {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// GitLab's clock by the latest answer.
+    /// GitLab's clock by the latest answer; where its answers have no header `Date`, by the newest time
+    /// in them.
     pub(crate) fn server_time(&self) -> Option<UnixSeconds> {
         Some(self.server_time.load(Ordering::Relaxed))
             .filter(|seconds| *seconds > 0)
             .map(UnixSeconds)
+            .or_else(|| self.newest_time())
+    }
+
+    fn newest_time(&self) -> Option<UnixSeconds> {
+        let newest = self.newest_times();
+        newest.map(|(time, at)| time.plus(at.elapsed()))
+    }
+
+    fn newest_times(&self) -> MutexGuard<'_, Option<(UnixSeconds, Instant)>> {
+        self.newest_time
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in the time that an answer shows.
+    fn note_time(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) {
+        let Some(time) = answer::http_date(headers, &DATE) else {
+            if status.is_success()
+                && let Some(found) = answer::newest_time(body)
+                && self.newest_time().is_none_or(|known| found > known)
+            {
+                *self.newest_times() = Some((found, Instant::now()));
+            }
+            return;
+        };
+        self.server_time.store(time.0, Ordering::Relaxed);
+        let now = self.clock.now();
+        let difference = time.since(now).max(now.since(time));
+        let is_off = difference >= FAR;
+        if is_off != self.is_time_off.swap(is_off, Ordering::Relaxed) && is_off {
+            warn!(
+                seconds = time.0 - now.0,
+                "GitLab's clock, by the header Date of its answers, is more than an hour from this \
+                 machine's: if the header is wrong (a proxy sets it), events around the start of the \
+                 exporter are counted too early or not at all"
+            );
+        }
     }
 
     async fn observe(&self, call: &Call, status: StatusCode, headers: &HeaderMap, body: &[u8]) {
-        if let Some(time) = answer::http_date(headers, &DATE) {
-            self.server_time.store(time.0, Ordering::Relaxed);
-        }
+        self.note_time(status, headers, body);
         let seen = observation(status, headers, body, self.clock.now());
         if let Some(limit) = seen.rate_limit {
             Span::current().record("gitlab.rate_limit.remaining", limit.remaining);
@@ -455,13 +503,29 @@ impl Client {
             .and_then(|location| location.to_str().ok())
             .and_then(|location| from.join(location).ok())
             .ok_or_else(|| stay("nowhere"))?;
-        if to.origin() != self.root.origin() || call.method != Method::GET {
+        let is_here = to.origin() == self.root.origin();
+        let to_here = match is_here {
+            true => Some(to.clone()),
+            // Where GitLab is asked at an internal address, it still names its external one.
+            false => self.same_below_api(&to).filter(|here| here != from),
+        };
+        let Some(to) = to_here.filter(|_| call.method == Method::GET) else {
             return Err(stay(&to.origin().ascii_serialization()));
-        }
+        };
         if redirects > MAX_REDIRECTS {
             return Err(stay("one address after another"));
         }
         Ok(to)
+    }
+
+    /// The same path and query of the API at the address that is asked: the token goes nowhere else.
+    fn same_below_api(&self, to: &Url) -> Option<Url> {
+        let (_, path) = to.path().split_once(API)?;
+        let mut here = self.root.clone();
+        let api = format!("{}{}", here.path().trim_end_matches('/'), API);
+        here.set_path(&format!("{api}{path}"));
+        here.set_query(to.query());
+        here.path().starts_with(&api).then_some(here)
     }
 }
 

@@ -26,8 +26,20 @@ pub struct EnvironmentsProgress {
 /// An event of a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum DeploymentEvent {
-    Created,
+    Started,
     Finished,
+}
+
+/// Deployments that wait, remembered of an environment: one where nobody plays the manual job gets
+/// another with each pipeline.
+pub(crate) const MAX_WAITING: usize = 100;
+
+/// The deployment that an environment started last.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LastStarted {
+    pub(crate) id: u64,
+    pub(crate) started_at: UnixSeconds,
+    pub(crate) status: Text,
 }
 
 /// The last success of an environment.
@@ -47,7 +59,9 @@ pub struct LastSuccess {
 pub struct RememberedEnvironment {
     /// As GitLab has it.
     pub environment: Environment,
-    pub(crate) newest: Option<(u64, Text)>,
+    pub(crate) newest: Option<LastStarted>,
+    /// The status of deployments made after that one, which have not started, by id.
+    pub(crate) waiting: BTreeMap<u64, Text>,
     /// Its last success.
     pub success: Option<LastSuccess>,
     pub(crate) behind: Option<u64>,
@@ -67,18 +81,39 @@ impl RememberedEnvironment {
         self.success.as_ref().map(|success| success.sha.clone())
     }
 
-    pub(crate) fn take(&mut self, deployment: &Deployment) {
-        if self
-            .newest
-            .as_ref()
-            .is_none_or(|(id, _)| *id <= deployment.id)
-        {
-            self.newest = Some((deployment.id, deployment.status.clone()));
+    /// Takes a status in: that of what started last is the environment's.
+    fn take_status(&mut self, deployment: &Deployment) {
+        let Deployment { id, status, .. } = deployment;
+        let last = self.newest.as_ref().map(|last| (last.started_at, last.id));
+        if let Some(started_at) = deployment.started_at {
+            self.waiting.remove(id);
+            if last.is_none_or(|last| last <= (started_at, *id) || last.1 == *id) {
+                self.waiting.retain(|waiting, _| waiting > id);
+                self.newest = Some(LastStarted {
+                    id: *id,
+                    started_at,
+                    status: status.clone(),
+                });
+            }
+        } else if !deployment.waits() {
+            self.waiting.remove(id);
+        } else if last.is_none_or(|(_, last)| last < *id) {
+            self.waiting.insert(*id, status.clone());
+            while self.waiting.len() > MAX_WAITING {
+                self.waiting.pop_first();
+            }
         }
+    }
+
+    pub(crate) fn take(&mut self, deployment: &Deployment) {
+        self.take_status(deployment);
         let end = deployment.finished_at.filter(|_| deployment.succeeded());
         let Some(finished_at) = end else { return };
         let before = self.success.as_ref();
-        if before.is_some_and(|last| (last.finished_at, last.id) > (finished_at, deployment.id)) {
+        // The first end that was read stays: once its job is deleted, GitLab shows another.
+        if before.is_some_and(|last| {
+            last.id == deployment.id || (last.finished_at, last.id) > (finished_at, deployment.id)
+        }) {
             return;
         }
         if before.is_some_and(|last| last.sha != deployment.sha) {

@@ -68,6 +68,13 @@ impl PipelinesMemory {
         entries.iter().find_map(|entry| entry.value.coverage)
     }
 
+    /// The newest pipeline of each ref, and the ref.
+    pub fn newest_by_ref(&self) -> impl Iterator<Item = (&RefName, PipelineId)> {
+        self.newest
+            .iter()
+            .filter_map(|(name, entries)| Some((name, entries.first()?.id)))
+    }
+
     /// The newest pipeline of each ref.
     pub fn newest_ids(&self) -> impl Iterator<Item = PipelineId> {
         self.newest

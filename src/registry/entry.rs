@@ -282,7 +282,9 @@ impl Entry {
 
     /// Whether a source may read it.
     pub(super) fn is_ready_for(&self, needs: Needs) -> bool {
-        let is_whole = self.depth() == Some(Depth::Everything);
+        // Pipelines that cannot be read keep nothing else waiting.
+        let is_without = self.depth().is_none() && !self.unavailable.is_empty();
+        let is_whole = self.depth() == Some(Depth::Everything) || is_without;
         match needs {
             Needs::Nothing => true,
             Needs::FirstRead => self.memory.feed.is_some(),

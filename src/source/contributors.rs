@@ -12,7 +12,7 @@ use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::config::Labels;
 use crate::facts::contributors::{Branch, Commits, ContributorsRead};
-use crate::facts::{Facts, Problem, Reading};
+use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::model::{Commit, Contributor};
 use crate::gitlab::model::{Known, Page, Project};
 use crate::gitlab::{Cause, GitLab, GitLabError};
@@ -85,6 +85,13 @@ impl ContributorsSource {
             Ok(commit) => Ok(commit.map(|commit| commit.sha)),
             // A removed project is found by other sources.
             Err(error) if error.is_not_found() => Ok(None),
+            // Where the repository is gone, GitLab fails at its commits.
+            Err(error) if matches!(error.cause, Cause::Server(..)) => {
+                match self.gitlab.has_repository(target.id()).await {
+                    Ok(false) => Err(Unavailable::SwitchedOff("the repository").into()),
+                    Ok(true) | Err(_) => Err(error.into()),
+                }
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -85,10 +85,20 @@ impl EnvironmentsSource {
     ) -> Result<EnvironmentsRead, SourceError> {
         let before = &target.memory.environments_progress;
         let mut progress = before.clone();
+        let clock = self.gitlab.server_time().unwrap_or(now);
         let (mut read, mut problems) = (Deployments::default(), Vec::new());
-        let since = before.watermark.minus(OVERLAP);
-        read.floor = before.read_at.map(|_| since.max(before.first_seen));
-        read.next_floor = since.max(before.first_seen);
+        if before.read_at.is_none() {
+            progress.first_seen = target.first_listed(clock);
+            // Nothing that changed before is new.
+            progress.watermark = progress.first_seen;
+        }
+        let since = progress.watermark.minus(OVERLAP);
+        read.floor = Some(match before.read_at {
+            Some(_) => since.max(progress.first_seen),
+            // What is found in that second is history.
+            None => progress.first_seen.plus(Duration::from_secs(1)),
+        });
+        read.next_floor = since.max(progress.first_seen);
         if !Self::is_due(target, now) {
             return Ok(EnvironmentsRead {
                 read,
@@ -98,7 +108,6 @@ impl EnvironmentsSource {
         }
         // The list first: a deployment of an environment that comes after it is read again.
         let id = target.id();
-        let clock = self.gitlab.server_time().unwrap_or(now);
         let listed = self.gitlab.environments(id, self.exclude_stopped).await?;
         let filter = match before.read_at {
             Some(_) => DeploymentFilter::UpdatedAfter(since),
@@ -113,11 +122,6 @@ impl EnvironmentsSource {
             ));
         }
         read.deployments = page.items;
-        if before.read_at.is_none() {
-            progress.first_seen = clock;
-            // Nothing that changed before the poll began is new.
-            progress.watermark = clock;
-        }
         let newest = read
             .deployments
             .iter()

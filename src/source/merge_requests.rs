@@ -7,6 +7,8 @@
 //! moved, and three calls complete each; lines, files and commits are not returned there.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -21,7 +23,7 @@ use crate::gitlab::model::{
     CensusPage, ProjectMergeRequests, ReviewedMergeRequest, WhichMergeRequests,
 };
 use crate::gitlab::{GitLab, GitLabError};
-use crate::memory::merge_requests::{APART, Census, OVERLAP};
+use crate::memory::merge_requests::{APART, Census, MergeRequestsProgress, OVERLAP};
 use crate::types::ProjectId;
 use crate::types::Tier;
 
@@ -29,6 +31,8 @@ use crate::types::Tier;
 const CENSUS_STEPS: usize = 5;
 /// Calls that run concurrently.
 const CALLS_AT_ONCE: usize = 4;
+/// How long a merge request whose notes cannot be read is tried again.
+const GIVEN_UP: Duration = Duration::from_secs(3600);
 
 /// What a run brought of each project.
 type Reads = BTreeMap<ProjectId, Result<MergeRequestsRead, SourceError>>;
@@ -73,12 +77,7 @@ impl MergeRequestsSource {
         clock: UnixSeconds,
         now: UnixSeconds,
     ) -> PerProject<(UnixSeconds, ProjectMergeRequests)> {
-        let since = |target: &Target| {
-            (
-                target.memory.merge_requests_progress.since(clock),
-                target.id(),
-            )
-        };
+        let since = |target: &Target| (progress(target, clock).since(), target.id());
         let mut asked: Vec<(UnixSeconds, ProjectId)> = targets.iter().map(since).collect();
         asked.sort_unstable();
         let mut found = PerProject::new();
@@ -102,12 +101,16 @@ impl MergeRequestsSource {
         target: &Target,
         which: WhichMergeRequests,
         first: Option<Result<ProjectMergeRequests, SourceError>>,
-        problems: &mut Vec<Problem>,
+        now: UnixSeconds,
+        (problems, open_since): (&mut Vec<Problem>, &mut Option<UnixSeconds>),
     ) -> Result<Vec<ReviewedMergeRequest>, SourceError> {
         let first = match first {
             Some(Ok(page)) => page,
             Some(Err(error)) if !error.rest_may_answer() => return Err(error),
-            Some(Err(_)) | None => return self.by_rest(target, which, problems).await,
+            Some(Err(_)) | None => {
+                let notes = (problems, open_since);
+                return self.by_rest(target, which, now, notes).await;
+            }
         };
         let id = target.id();
         let rest = self.gitlab.rest_of_merge_requests(id, which, first.page);
@@ -157,7 +160,8 @@ impl MergeRequestsSource {
         &self,
         target: &Target,
         which: WhichMergeRequests,
-        problems: &mut Vec<Problem>,
+        now: UnixSeconds,
+        (problems, open_since): (&mut Vec<Problem>, &mut Option<UnixSeconds>),
     ) -> Result<Vec<ReviewedMergeRequest>, SourceError> {
         let listed = self
             .gitlab
@@ -170,20 +174,44 @@ impl MergeRequestsSource {
             let done = self
                 .gitlab
                 .complete_merge_request(target.id(), &mut one, notes);
-            match done.await {
-                Ok(()) => Ok(Some(one)),
-                // It was deleted meanwhile.
-                Err(error) if error.is_not_found() => Ok(None),
-                Err(error) => Err(error),
-            }
+            let done = done.await;
+            (one, done)
         });
-        let read = side_by_side(CALLS_AT_ONCE, calls.collect()).await;
-        let read: Vec<Option<ReviewedMergeRequest>> =
-            read.into_iter().collect::<Result<_, GitLabError>>()?;
-        for one in read.iter().flatten() {
-            self.skipped(target, &one.notes.skipped, problems);
+        let mut all = Vec::new();
+        let (mut failed, mut answered) = (Vec::new(), false);
+        for (one, done) in side_by_side(CALLS_AT_ONCE, calls.collect()).await {
+            match done {
+                Ok(()) => {
+                    answered = true;
+                    self.skipped(target, &one.notes.skipped, problems);
+                    all.push(one);
+                }
+                // It was deleted meanwhile.
+                Err(error) if error.is_not_found() => answered = true,
+                Err(error) if error.may_be_one_items_fault() || error.is_forbidden() => {
+                    failed.push((one, error));
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(read.into_iter().flatten().collect())
+        // Where nothing is answered, it is not the fault of one merge request.
+        if failed.len() > 1 && !answered {
+            return Err(failed.swap_remove(0).1.into());
+        }
+        for (one, error) in failed {
+            problems.push(self.failed(target, &SourceError::GitLab(Arc::new(error))));
+            // With its notes it is read again by the next polls, though not permanently.
+            let waits = notes && now.since(one.updated_at) < GIVEN_UP;
+            match waits {
+                true => {
+                    *open_since = Some(
+                        open_since.map_or(one.updated_at, |at: UnixSeconds| at.min(one.updated_at)),
+                    )
+                }
+                false => all.push(one),
+            }
+        }
+        Ok(all)
     }
 
     async fn project(
@@ -194,24 +222,32 @@ impl MergeRequestsSource {
         clock: UnixSeconds,
         now: UnixSeconds,
     ) -> Result<MergeRequestsRead, SourceError> {
-        let before = &target.memory.merge_requests_progress;
+        let before = progress(target, clock);
         let mut problems = Vec::new();
+        // From when on merge requests could not all be read.
+        let mut open_since = None;
         let mut read = MergeRequests {
-            floor: before.floor(),
+            is_first: before.read_at.is_none(),
+            floor: Some(before.floor()),
             ..MergeRequests::default()
         };
         if before.is_full(now) {
-            let open = self.all(target, WhichMergeRequests::Open, open, &mut problems);
+            let notes = (&mut problems, &mut open_since);
+            let open = self.all(target, WhichMergeRequests::Open, open, now, notes);
             read.open = Some(open.await?);
         }
         let (since, moved) = match moved {
             Some(Ok((since, page))) => (since, Some(Ok(page))),
-            Some(Err(error)) => (before.since(clock), Some(Err(error))),
-            None => (before.since(clock), None),
+            Some(Err(error)) => (before.since(), Some(Err(error))),
+            None => (before.since(), None),
         };
         let which = WhichMergeRequests::MovedSince(since);
-        read.moved = self.all(target, which, moved, &mut problems).await?;
-        let progress = before.next(clock, now);
+        let notes = (&mut problems, &mut open_since);
+        read.moved = self.all(target, which, moved, now, notes).await?;
+        let mut progress = before.next(clock, now);
+        if let Some(open_since) = open_since {
+            progress.read_at = progress.read_at.map(|at| at.min(open_since));
+        }
         let read_at = progress.read_at.unwrap_or(clock);
         read.forget = read_at.minus(OVERLAP.saturating_mul(2));
         Ok(MergeRequestsRead {
@@ -332,6 +368,12 @@ impl MergeRequestsSource {
         let sentences = sentences.iter().cloned();
         problems.extend(sentences.map(|why| Problem::skipped(path, collector, why)));
     }
+}
+
+/// How far a project was read before a poll at `clock`.
+fn progress(target: &Target, clock: UnixSeconds) -> MergeRequestsProgress {
+    let before = &target.memory.merge_requests_progress;
+    before.begin(target.first_listed(clock))
 }
 
 impl MergeRequestsSource {

@@ -195,6 +195,9 @@ pub(crate) async fn side_by_side<F: Future>(at_once: usize, futures: Vec<F>) -> 
     stream::iter(futures).buffered(at_once).collect().await
 }
 
+/// Time after a project was first listed in which every source reads it for the first time.
+const FIRST_READINGS: Duration = Duration::from_secs(3600);
+
 /// Nothing is looked up by other projects' paths when it is said what to read.
 pub(crate) static NO_PATHS: BTreeMap<ProjectId, Text> = BTreeMap::new();
 
@@ -224,6 +227,14 @@ impl Target {
     #[must_use]
     pub fn id(&self) -> ProjectId {
         self.project.id
+    }
+
+    /// When the project was first listed, by GitLab's clock: where history ends for what is read of it
+    /// for the first time at `clock`. What could not be read for long begins with its first reading.
+    pub(crate) fn first_listed(&self, clock: UnixSeconds) -> UnixSeconds {
+        let listed = self.memory.feed.as_ref().map(|feed| feed.first_seen);
+        let listed = listed.filter(|at| clock.since(*at) <= FIRST_READINGS);
+        listed.map_or(clock, |at| at.min(clock))
     }
 
     /// What a collector checks its memory with, to say what is to be read.

@@ -2,7 +2,8 @@
 //!
 //! Branches and tags are listed only for projects where something happened: a push or a deletion
 //! moves `last_activity_at`, but at most once an hour, so they are listed once more an hour later.
-//! Deleted pipelines leave no trace: those that are shown are asked for by id now and then.
+//! Deleted pipelines leave no trace: those that are shown are asked for by id now and then. Imported
+//! ones leave none for the change feed, which reads what moved: the newest are listed as often.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,9 +19,9 @@ use crate::config::{ProjectSettings, RefRule};
 use crate::facts::feed::PipelineFacts;
 use crate::facts::refs::RefsRead;
 use crate::facts::{Facts, Problem, Reading, Unavailable};
-use crate::gitlab::GitLabError;
 use crate::gitlab::model::{GitRef, Page};
 use crate::gitlab::rest::PipelineFilter;
+use crate::gitlab::{Cause, GitLabError};
 use crate::gitlab::{GitLab, model};
 use crate::memory::ProjectMemory;
 use crate::memory::ref_listing::PIPELINE_CHECK;
@@ -85,8 +86,18 @@ impl RefsSource {
             };
         let id = target.id();
         let branches = listing(self.gitlab.branches(id), &rules.branches, at).await;
-        let branches = note(branches, &before.branches);
-        let tags = listing(self.gitlab.tags(id), &rules.tags, at).await;
+        let has_no_repository = matches!(&branches, Ok((_, true)));
+        let branches = note(branches.map(|(listing, _)| listing), &before.branches);
+        let tags = match listing(self.gitlab.tags(id), &rules.tags, at).await {
+            // Where the repository is gone, GitLab fails at its tags.
+            Err(error) if has_no_repository && matches!(error.cause, Cause::Server(..)) => {
+                Ok(Some(Listing {
+                    at,
+                    names: BTreeSet::new(),
+                }))
+            }
+            tags => tags.map(|(listing, _)| listing),
+        };
         let tags = note(tags, &before.tags);
         let mut seen = RefsSeen {
             branches,
@@ -105,17 +116,17 @@ impl RefsSource {
             let again = now.plus(NEXT_TRY);
             progress.again_at = Some(progress.again_at.map_or(again, |at| at.min(again)));
         }
-        let (found, asked, more) = self.newest_of_unseen_refs(target, &seen).await;
+        let (mut found, asked, more) = self.newest_of_unseen_refs(target, &seen).await;
         progress.asked = asked;
         if more {
             progress.again_at = Some(now.plus(NEXT_REFS));
         }
         let checks = target.memory.refs.checks_pipelines(now);
-        let deleted = if checks {
-            self.deleted(target, now).await
-        } else {
-            Vec::new()
-        };
+        let mut deleted = Vec::new();
+        if checks {
+            deleted = self.deleted(target, now).await;
+            found.extend(self.imported(target).await);
+        }
         RefsRead {
             seen,
             progress,
@@ -186,6 +197,31 @@ impl RefsSource {
             }
         }
         (found, asked, more)
+    }
+
+    /// Pipelines that are newer than the newest of their ref that is remembered, and older than what the
+    /// change feed reads: an import gives them new ids and the times that they had.
+    async fn imported(&self, target: &Target) -> Vec<PipelineFacts> {
+        let filter = PipelineFilter::default();
+        let newest = self.gitlab.newest_pipelines(target.id(), &filter).await;
+        let (Ok(page), Some(feed)) = (newest, &target.memory.feed) else {
+            return Vec::new();
+        };
+        let since = feed.since();
+        let newest_ids = target.memory.pipelines.newest_by_ref();
+        let is_missed = |name: &RefName, known: PipelineId| {
+            let mut heads = page.items.iter();
+            heads.any(|head| {
+                *head.git_ref == *name.name && head.id > known && head.updated_at < since
+            })
+        };
+        let missed = newest_ids.filter(|(name, known)| is_missed(name, *known));
+        let reads = missed
+            .take(REFS_AT_ONCE)
+            .map(|(name, _)| self.newest_of(target, name));
+        let found = side_by_side(CALLS_AT_ONCE, reads.collect()).await;
+        // What failed is found by the next check.
+        found.into_iter().filter_map(Result::ok).flatten().collect()
     }
 
     async fn newest_of(
@@ -295,19 +331,19 @@ fn turn(shown: &[PipelineId], now: UnixSeconds) -> Vec<PipelineId> {
         .collect()
 }
 
-/// The watched names of a listing, if the rule asks which exist. A project without repository has
-/// none.
+/// The watched names of a listing, if the rule asks which exist, and whether there is no repository: such
+/// a project has none.
 async fn listing(
     read: impl Future<Output = Result<Page<GitRef>, GitLabError>>,
     rule: &RefRule,
     at: UnixSeconds,
-) -> Result<Option<Listing>, GitLabError> {
+) -> Result<(Option<Listing>, bool), GitLabError> {
     if !rule.enabled || !rule.exclude_deleted {
-        return Ok(None);
+        return Ok((None, false));
     }
-    let page = match read.await {
-        Err(error) if error.is_not_found() => Page::default(),
-        read => read?,
+    let (page, is_missing) = match read.await {
+        Err(error) if error.is_not_found() => (Page::default(), true),
+        read => (read?, false),
     };
     let names: BTreeSet<Text> = page
         .items
@@ -315,7 +351,7 @@ async fn listing(
         .map(|git_ref| git_ref.name)
         .filter(|name| rule.regexp.is_match(name))
         .collect();
-    Ok(Some(Listing { at, names }))
+    Ok((Some(Listing { at, names }), is_missing))
 }
 
 #[cfg(test)]

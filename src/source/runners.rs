@@ -64,16 +64,21 @@ impl RunnersSource {
         let listed = std::mem::take(&mut page.items).into_iter();
         let reads = listed.map(|runner| async move {
             let read = self.gitlab.with_managers(runner.clone()).await;
-            match read {
-                Ok(runner) => Ok(Some(runner)),
-                Err(error) if error.is_not_found() => Ok(None),
-                // Another group's runner: only what the list returns is known.
-                Err(error) if error.is_forbidden() => Ok(Some(runner)),
-                Err(error) => Err(error),
-            }
+            (runner, read)
         });
-        for read in side_by_side(CALLS_AT_ONCE, reads.collect()).await {
-            page.items.extend(read?);
+        for (runner, read) in side_by_side(CALLS_AT_ONCE, reads.collect()).await {
+            match read {
+                Ok(runner) => page.items.push(runner),
+                Err(error) if error.is_not_found() => {}
+                // Another group's runner: only what the list returns is known.
+                Err(error) if error.is_forbidden() => page.items.push(runner),
+                // Nor is more known of one whose managers cannot be read.
+                Err(error) if error.may_be_one_items_fault() => {
+                    page.skipped.push(format!("runner {}: {error}", runner.id));
+                    page.items.push(runner);
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(page)
     }

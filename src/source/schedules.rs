@@ -32,18 +32,27 @@ impl SchedulesSource {
         }
     }
 
-    async fn by_rest(&self, id: ProjectId) -> Result<Page<Schedule>, SourceError> {
+    /// The list has no last pipelines: each schedule is read by itself, and where it cannot be, what the
+    /// list has of it stays.
+    async fn by_rest(
+        &self,
+        target: &Target,
+        problems: &mut Vec<Problem>,
+    ) -> Result<Page<Schedule>, SourceError> {
+        let id = target.id();
         let mut page = self.gitlab.schedules(id).await?;
-        let reads = page
-            .items
-            .iter()
-            .map(|one| self.gitlab.schedule(id, one.id));
+        let listed = std::mem::take(&mut page.items);
+        let reads = listed.iter().map(|one| self.gitlab.schedule(id, one.id));
         let reads = side_by_side(CALLS_AT_ONCE, reads.collect()).await;
-        page.items = Vec::with_capacity(reads.len());
-        for read in reads {
+        for (listed, read) in listed.into_iter().zip(reads) {
             match read {
                 Ok(schedule) => page.items.push(schedule),
                 Err(error) if error.is_not_found() => {}
+                Err(error) if error.may_be_one_items_fault() => {
+                    let path = &target.project.full_path;
+                    problems.push(Problem::call(path, Collector::Schedules, &error));
+                    page.items.push(listed);
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -55,21 +64,21 @@ impl SchedulesSource {
         target: &Target,
         read: Option<Result<ProjectSchedules, SourceError>>,
     ) -> Result<SchedulesRead, SourceError> {
+        let mut problems = Vec::new();
         let page = match read {
             Some(Ok(read)) => {
                 let rest = self.gitlab.rest_of_schedules(read.id, read.schedules);
                 rest.await?
             }
             Some(Err(error)) if !error.rest_may_answer() => return Err(error),
-            Some(Err(_)) | None => self.by_rest(target.id()).await?,
+            Some(Err(_)) | None => self.by_rest(target, &mut problems).await?,
         };
         let (path, collector) = (&target.project.full_path, Collector::Schedules);
         let skipped = page.skipped.into_iter();
+        problems.extend(skipped.map(|why| Problem::skipped(path, collector, why)));
         Ok(SchedulesRead {
             schedules: page.items,
-            problems: skipped
-                .map(|why| Problem::skipped(path, collector, why))
-                .collect(),
+            problems,
         })
     }
 }

@@ -15,7 +15,8 @@ use crate::gitlab::model::{Language, RefCounts, Releases};
 use crate::memory::contributors::{Begun, ContributorsMemory};
 use crate::memory::dora::{Deployed, DoraMemory, DoraProgress, Life, Shipped};
 use crate::memory::environments::{
-    DeploymentEvent, EnvironmentsMemory, EnvironmentsProgress, LastSuccess, RememberedEnvironment,
+    DeploymentEvent, EnvironmentsMemory, EnvironmentsProgress, LastStarted, LastSuccess,
+    RememberedEnvironment,
 };
 use crate::memory::feed::{Depth, FeedProgress, Followed};
 use crate::memory::history::{Ref, RefHistory, Remembered as OfPipeline};
@@ -262,7 +263,12 @@ fn environments() -> EnvironmentsMemory {
             state: "available".into(),
             external_url: Some("https://review.example.com".into()),
         },
-        newest: Some((701, "running".into())),
+        newest: Some(LastStarted {
+            id: 701,
+            started_at: at(-20),
+            status: "running".into(),
+        }),
+        waiting: [(702, "blocked".into())].into(),
         success: Some(LastSuccess {
             id: 700,
             sha: "cafe".into(),
@@ -274,7 +280,7 @@ fn environments() -> EnvironmentsMemory {
     };
     EnvironmentsMemory {
         claims: [
-            ((700, DeploymentEvent::Created), at(-90)),
+            ((700, DeploymentEvent::Started), at(-90)),
             ((700, DeploymentEvent::Finished), at(-50)),
         ]
         .into(),

@@ -9,7 +9,7 @@
 //! [`ROWS`] that rewrites its rows, or returns `None` for those that cannot be rewritten; they are
 //! dropped, and a log line says so.
 
-use super::stored::{Invalid, Row, decode, encode, v1};
+use super::stored::{Invalid, Row, StoredEnvironments, decode, encode, environments_v1, v1};
 
 /// Content of one version to that of the next.
 pub(super) type PartStep = fn(&[u8]) -> Result<Vec<u8>, Invalid>;
@@ -29,7 +29,7 @@ pub(super) struct Steps {
 
 /// The steps to this version of the program.
 pub(super) const STEPS: Steps = Steps {
-    parts: &[],
+    parts: &[("environments", &[deployments_by_creation])],
     rows: &[without_withdrawal],
     // The role said what may be read; GitLab's answers do.
     dropped: &["role"],
@@ -39,6 +39,12 @@ pub(super) const STEPS: Steps = Steps {
 fn without_withdrawal(content: &[u8]) -> Result<Option<Vec<u8>>, Invalid> {
     let row: v1::Row = decode(content)?;
     encode(&Row::from(row)).map(Some)
+}
+
+/// Version 1 counted deployments when they were created: what it counted is not counted again.
+fn deployments_by_creation(content: &[u8]) -> Result<Vec<u8>, Invalid> {
+    let stored: environments_v1::Environments = decode(content)?;
+    encode(&StoredEnvironments::from(stored))
 }
 
 /// The version that so many steps lead to.

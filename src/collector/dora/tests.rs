@@ -151,6 +151,7 @@ fn deployment(id: u64, environment: u64, end: UnixSeconds) -> Deployment {
         status: "success".into(),
         created_at: end,
         updated_at: end,
+        started_at: Some(end),
         finished_at: Some(end),
         duration: None,
     }

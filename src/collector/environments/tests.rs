@@ -52,6 +52,7 @@ fn deployment(id: u64, status: &str, created: i64, end: Option<i64>) -> Deployme
         status: status.into(),
         created_at: UnixSeconds(created),
         updated_at: UnixSeconds(end.unwrap_or(created)),
+        started_at: (end.is_some() || status == "running").then_some(UnixSeconds(created)),
         finished_at: end.map(UnixSeconds),
         duration: end.map(|_| 7.0),
     }
@@ -132,12 +133,69 @@ fn one_that_waited_long_is_observed_when_it_ends() {
     let mut lab = Lab::new();
     lab.poll(1000, &read(None, 1000, Vec::new()));
     let blocked = deployment(6, "blocked", 1010, None);
-    lab.poll(1020, &read(Some(1000), 1000, vec![blocked]));
+    let seen = lab.poll(1020, &read(Some(1000), 1000, vec![blocked]));
+    assert_eq!(events(&seen), (0, 0), "it may never start");
     lab.poll(5000, &read(Some(4000), 4000, Vec::new()));
-    let ended = deployment(6, "failed", 1010, Some(5010));
+    let mut ended = deployment(6, "failed", 1010, Some(5010));
+    ended.started_at = Some(UnixSeconds(5001));
     let seen = lab.poll(5020, &read(Some(4000), 4900, vec![ended]));
-    assert_eq!(events(&seen), (0, 1));
+    assert_eq!(events(&seen), (1, 1));
     assert!(state(&seen, "age_environment_behind_duration_seconds").is_empty());
+}
+
+/// The states of a metric by status.
+fn by_status(measures: &Measures, name: &str) -> Vec<(String, f64)> {
+    let states = measures.measured.states.iter();
+    states
+        .filter(|state| state.desc.name == name)
+        .map(|state| (state.labels[2].to_string(), state.value))
+        .collect()
+}
+
+/// A manual job of production leaves a deployment with each pipeline.
+#[test]
+fn what_waits_is_no_state_of_its_environment() {
+    let (status, waiting) = (
+        "age_environment_deployment_status",
+        "age_environment_deployments_waiting",
+    );
+    let shown = |status: &str, count| (status.to_owned(), count);
+    let mut lab = Lab::new();
+    let old = vec![deployment(5, "success", 10, Some(20))];
+    lab.poll(1000, &read(None, 1000, old));
+    let mut canceled = deployment(6, "canceled", 1001, Some(1002));
+    canceled.started_at = None;
+    let waits = ["blocked", "created", "blocked", "skipped"].iter().zip(7..);
+    let waits = waits.map(|(status, id)| deployment(id, status, 1003, None));
+    let all = std::iter::once(canceled).chain(waits).collect();
+    let seen = lab.poll(1010, &read(Some(1000), 1000, all));
+    assert_eq!(events(&seen), (0, 0));
+    assert_eq!(by_status(&seen, status), [shown("success", 1.0)]);
+    let counts = [
+        shown("blocked", 2.0),
+        shown("created", 1.0),
+        shown("skipped", 1.0),
+    ];
+    assert_eq!(by_status(&seen, waiting), counts);
+    // The second of them is played: what was made before it is overtaken.
+    let mut played = deployment(8, "running", 1003, None);
+    played.started_at = Some(UnixSeconds(1020));
+    let seen = lab.poll(1030, &read(Some(1000), 1000, vec![played]));
+    assert_eq!(events(&seen), (1, 0));
+    assert_eq!(by_status(&seen, status), [shown("running", 1.0)]);
+    let counts = [shown("blocked", 1.0), shown("skipped", 1.0)];
+    assert_eq!(by_status(&seen, waiting), counts);
+    // Then an older one: the environment has what started last.
+    let mut back = deployment(7, "success", 1003, Some(1050));
+    back.started_at = Some(UnixSeconds(1040));
+    let seen = lab.poll(1060, &read(Some(1000), 1000, vec![back]));
+    assert_eq!(events(&seen), (1, 1));
+    assert_eq!(by_status(&seen, status), [shown("success", 1.0)]);
+    for id in 100..400 {
+        let blocked = deployment(id, "blocked", 1070, None);
+        lab.poll(1080, &read(Some(1000), 1000, vec![blocked]));
+    }
+    assert_eq!(lab.memory.known[&1].waiting.len(), 100, "it is bounded");
 }
 
 #[test]

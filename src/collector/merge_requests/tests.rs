@@ -17,6 +17,7 @@ const HOUR: i64 = 3600;
 
 fn user(name: &str) -> User {
     User {
+        id: None,
         username: name.into(),
         name: name.into(),
         bot: name == "bot",

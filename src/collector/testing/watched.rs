@@ -148,7 +148,11 @@ impl<C: FeedCollector> Watched<C> {
         for facts in &mut pipelines {
             let id = facts.pipeline.id;
             let floor = self.followed.get(&id).map_or(floor, |known| known.floor);
-            facts.floor = (!first).then_some(floor);
+            // What is found in the second of the first poll is history.
+            facts.floor = Some(match first {
+                true => floor.plus(Duration::from_secs(1)),
+                false => floor,
+            });
             self.watermark = self.watermark.max(facts.pipeline.updated_at);
             let followed = Followed {
                 floor,

@@ -89,6 +89,60 @@ async fn a_renamed_project_is_found_at_its_new_place() {
     assert!(fake.seen()[1].has_token(), "the same origin may know it");
 }
 
+/// GitLab asked at an internal address names its external one: `Location` of a project that moved.
+#[tokio::test]
+async fn a_redirect_to_gitlabs_external_address_is_followed_at_the_internal_one() {
+    let elsewhere = Fake::script(vec![Reply::json(METADATA)]).await;
+    let to = |path: &str| elsewhere.url().join(path).unwrap().to_string();
+    let moved = to("/gitlab/api/v4/version?a=b%2Fc");
+    let fake = Fake::script(vec![
+        Reply::status(301, "").with("location", &moved),
+        Reply::json(METADATA),
+    ])
+    .await;
+    let metadata = fake.gitlab().metadata().await.expect("an answer");
+    assert_eq!(&*metadata.version, "19.3.0-ee");
+    let seen = fake.seen();
+    assert_eq!(seen[1].target, "/api/v4/version?a=b%2Fc");
+    // A move of the whole instance is none of a project, and neither is what lies outside the API.
+    for path in ["/api/v4/metadata", "/users/sign_in", "/api/v4/../../login"] {
+        let to = to(path);
+        let fake = Fake::script(vec![Reply::status(301, "").with("location", &to)]).await;
+        let error = fake.gitlab().metadata().await.unwrap_err();
+        assert_eq!(error.kind(), "redirected", "{path}");
+    }
+    assert_eq!(elsewhere.seen().len(), 0, "the token goes nowhere else");
+}
+
+/// Puma sends no `Date` when it is asked without a proxy.
+#[tokio::test]
+async fn without_a_date_the_newest_time_in_answers_is_gitlabs() {
+    let project = |at: &str| {
+        let body = format!(
+            r#"{{"id":1,"path_with_namespace":"a/b","updated_at":"{at}","due":"2099-01-01T00:00:00Z"}}"#
+        );
+        Reply::json(body)
+    };
+    let fake = Fake::script(vec![
+        project("2026-01-05T12:00:00.900Z"),
+        project("2026-01-05T11:00:00Z"),
+        project("2026-01-05T12:30:00Z"),
+    ])
+    .await;
+    let gitlab = fake.gitlab();
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        gitlab.project(ProjectId(1)).await.expect("a project");
+        seen.extend(gitlab.server_time());
+    }
+    let text: Vec<String> = seen.iter().map(ToString::to_string).collect();
+    assert_eq!(text.len(), 3, "{text:?}");
+    // It goes on with our clock, and never back.
+    assert!(text[0].starts_with("2026-01-05T12:0"), "{text:?}");
+    assert!(text[1].starts_with("2026-01-05T12:0"), "{text:?}");
+    assert!(text[2].starts_with("2026-01-05T12:3"), "{text:?}");
+}
+
 #[tokio::test]
 async fn redirects_in_a_circle_end() {
     let fake = Fake::script(vec![
@@ -424,7 +478,7 @@ async fn spans_say_what_was_asked_and_nothing_shows_the_token() {
         gitlab.project(TOKEN).await.unwrap_err(),
         gitlab.project(ProjectId(4711)).await.unwrap_err(),
         gitlab
-            .project_changes(&[], Which::MovedSince(UnixSeconds(0)), 1)
+            .project_changes(&[ProjectId(1)], Which::MovedSince(UnixSeconds(0)), 1)
             .await
             .unwrap_err(),
     ] {
@@ -437,7 +491,7 @@ async fn spans_say_what_was_asked_and_nothing_shows_the_token() {
     assert_eq!(page.skipped.len(), 1);
     texts.extend(page.skipped);
     gitlab
-        .project_changes(&[], Which::MovedSince(UnixSeconds(0)), 1)
+        .project_changes(&[ProjectId(1)], Which::MovedSince(UnixSeconds(0)), 1)
         .await
         .unwrap();
 

@@ -220,7 +220,15 @@ mod tests {
                 jobs,
                 projects(GitLab::JOBS_PROJECTS, GitLab::JOBS_PIPELINES)
                     .into_iter()
-                    .chain(flags(&["list", "jobs", "downstream"]))
+                    .chain(flags(&["moved", "children", "jobs", "downstream"]))
+                    .collect(),
+            ),
+            (
+                "jobs, next page of one project",
+                jobs,
+                projects(1, GitLab::JOBS_LIST)
+                    .into_iter()
+                    .chain(flags(&["moved", "jobs", "downstream"]))
                     .collect(),
             ),
             (

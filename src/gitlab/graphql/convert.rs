@@ -176,6 +176,15 @@ impl RawJob {
         let status = Status::from(self.status.ok_or("status: null")?);
         let failed = status == Status::Failed;
         let started_at = maybe_time("startedAt", self.started_at.as_deref())?;
+        let finished_at = maybe_time("finishedAt", self.finished_at.as_deref())?;
+        // GraphQL cuts the duration to whole seconds, which makes short jobs too short; the difference
+        // of two times that are both cut is right on average.
+        let ran = match (started_at, finished_at) {
+            (Some(start), Some(end)) if status.is_terminal() => {
+                Some(end.since(start).as_secs_f64())
+            }
+            _ => seconds(self.duration),
+        };
         Ok(Job {
             id: JobId(gid("id", &self.id.ok_or("id: null")?)?),
             name: self.name.ok_or("name: null")?.into(),
@@ -183,8 +192,8 @@ impl RawJob {
             retried: self.retried.map_or(Known::Unread, Known::Value),
             created_at: time("createdAt", &self.created_at)?,
             started_at,
-            finished_at: maybe_time("finishedAt", self.finished_at.as_deref())?,
-            duration: seconds(self.duration),
+            finished_at,
+            duration: ran,
             queued_duration: sensible(self.queued_duration),
             coverage: sensible(self.coverage),
             failure_reason: if failed {

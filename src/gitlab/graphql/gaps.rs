@@ -34,6 +34,8 @@ pub struct Gap {
     /// Whether no fine-grained token can read it, or not without a grant.
     pub fine_grained: bool,
     without: Without,
+    /// Fields of the same type that are of no use without it: they are left out with it.
+    along: &'static [&'static str],
     /// What is missing then, or what replaces it.
     pub lost: &'static str,
 }
@@ -61,6 +63,7 @@ impl Gap {
             enterprise: false,
             fine_grained: false,
             without: Without::LeftOut,
+            along: &[],
             lost,
         }
     }
@@ -91,6 +94,10 @@ impl Gap {
             fine_grained: true,
             ..self
         }
+    }
+
+    const fn along(self, along: &'static [&'static str]) -> Self {
+        Self { along, ..self }
     }
 
     const fn without(self, without: Without) -> Self {
@@ -286,7 +293,8 @@ pub const GAPS: &[Gap] = &[
         "nothing is lost while `collectors.jobs.include_runner_details` is on: REST has the sizes of \
          artifacts, in the call that shows the runners",
     )
-    .until(15, 3),
+    .until(15, 3)
+    .along(&["fileType"]),
     Gap::new(
         "CiRunner",
         "managers",

@@ -73,6 +73,8 @@ impl GitLab {
     pub const JOBS_PROJECTS: usize = 25;
     /// Most pipelines of each kind a project shows in one query for jobs.
     pub const JOBS_PIPELINES: u32 = 5;
+    /// Most pipelines in a further page of one project's.
+    pub const JOBS_LIST: u32 = 25;
 
     /// Jobs and downstream pipelines of the wanted pipelines of up to [`Self::JOBS_PROJECTS`]
     /// projects. Where a page of pipelines has a `next`, take the others one by one with
@@ -90,7 +92,10 @@ impl GitLab {
         let variables = pipeline_jobs::Variables {
             ids: gids(ids),
             projects: count(ids.len()),
-            list: true,
+            moved: true,
+            moved_after: None,
+            children: true,
+            children_after: None,
             since,
             status,
             pipelines: Some(self.page_size(pipelines.min(Self::JOBS_PIPELINES))),
@@ -108,6 +113,48 @@ impl GitLab {
             failed: batch.failed,
             bytes: batch.bytes,
         })
+    }
+
+    /// The next page of a project's list, after this cursor; `None` when the project does not exist.
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn more_pipeline_jobs(
+        &self,
+        id: ProjectId,
+        which: Which,
+        children: bool,
+        after: String,
+    ) -> Result<Option<Page<PipelineJobs>>, GitLabError> {
+        let (since, status) = which.variables();
+        let (moved_after, children_after) = match children {
+            true => (None, Some(after)),
+            false => (Some(after), None),
+        };
+        let variables = pipeline_jobs::Variables {
+            ids: gids(&[id]),
+            projects: 1,
+            moved: !children,
+            moved_after,
+            children,
+            children_after,
+            since,
+            status,
+            pipelines: Some(self.page_size(Self::JOBS_LIST)),
+            one: false,
+            iid: None,
+            page: self.page_size(100),
+            jobs: true,
+            jobs_after: None,
+            downstream: true,
+            downstream_after: None,
+        };
+        let asked = self.over_one_project::<queries::PipelineJobs>(id, variables);
+        let read = asked.await?;
+        Ok(read.map(|((jobs, _), _)| match children {
+            true => jobs.children,
+            false => jobs.pipelines,
+        }))
     }
 
     /// All jobs and downstream pipelines of one pipeline, page after page. `None` when the project or
@@ -169,7 +216,10 @@ impl GitLab {
         let variables = pipeline_jobs::Variables {
             ids: gids(&[project]),
             projects: 1,
-            list: false,
+            moved: false,
+            moved_after: None,
+            children: false,
+            children_after: None,
             since: None,
             status: None,
             pipelines: None,
@@ -316,6 +366,9 @@ fn is_build(node: &JobsOfPipelineJobsNodes) -> bool {
     !others.iter().any(|kind| id.starts_with(kind))
 }
 
+/// The type of the artifact that is a job's log.
+const LOG: &str = "TRACE";
+
 fn job(node: JobsOfPipelineJobsNodes) -> Result<Job, String> {
     RawJob {
         id: node.id,
@@ -336,6 +389,7 @@ fn job(node: JobsOfPipelineJobsNodes) -> Result<Job, String> {
             .into_iter()
             .flatten()
             .flatten()
+            .filter(|artifact| artifact.file_type.as_deref() != Some(LOG))
             .map(|artifact| artifact.size)
             .collect(),
     }

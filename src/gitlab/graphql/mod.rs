@@ -118,9 +118,13 @@ pub(crate) mod scalars {
     pub type JobID = String;
     /// ISO 8601.
     pub type Time = String;
+    /// A global id.
+    pub type UserID = String;
 
     /// Status of a job, upper case.
     pub type CiJobStatus = String;
+    /// Type of an artifact, upper case.
+    pub type JobArtifactFileType = String;
     /// Type of a runner, upper case.
     pub type CiRunnerType = String;
     /// Status of a runner, upper case.

@@ -109,6 +109,14 @@ impl GitLab {
         ids: &[ProjectId],
         variables: Q::Variables,
     ) -> Result<Batch<Q::Item>, GitLabError> {
+        // GitLab takes an empty list of ids for all that there are.
+        if ids.is_empty() {
+            return Ok(Batch {
+                items: Vec::new(),
+                failed: Vec::new(),
+                bytes: 0,
+            });
+        }
         let answer = self.query::<Q>(variables, ids.len()).await?;
         let batch = read::<Q>(ids, answer).map_err(|why| self.query_error(Q::NAME, &why))?;
         Ok(self.tidy(Q::NAME, batch))

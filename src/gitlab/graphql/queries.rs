@@ -19,7 +19,12 @@ scored!(project_changes);
 #[graphql(
     schema_path = "src/gitlab/graphql/schema.graphql",
     query_path = "src/gitlab/graphql/queries/pipeline_jobs.graphql",
-    extern_enums("PipelineStatusEnum", "CiJobStatus", "CiRunnerType"),
+    extern_enums(
+        "PipelineStatusEnum",
+        "CiJobStatus",
+        "CiRunnerType",
+        "JobArtifactFileType"
+    ),
     skip_serializing_none
 )]
 pub(super) struct PipelineJobs;

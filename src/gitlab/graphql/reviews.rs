@@ -192,7 +192,7 @@ fn merge_request(
         let state = node.merge_request_interaction;
         let state = state.and_then(|interaction| interaction.review_state);
         Reviewer {
-            user: User::new(&node.username, &node.name, node.bot),
+            user: User::new(&node.username, &node.name, node.bot).with_id(gid("id", &node.id).ok()),
             waits: state.map(|state| Reviewer::is_waited_for(&state)),
         }
     });
@@ -207,9 +207,10 @@ fn merge_request(
         updated_at: time("updatedAt", &node.updated_at)?,
         merged_at: maybe_time("mergedAt", node.merged_at.as_deref())?,
         closed_at: maybe_time("closedAt", node.closed_at.as_deref())?,
-        author: node
-            .author
-            .map(|author| User::new(&author.username, &author.name, author.bot)),
+        author: node.author.map(|author| {
+            User::new(&author.username, &author.name, author.bot)
+                .with_id(gid("id", &author.id).ok())
+        }),
         commits: node.commit_count.and_then(natural),
         comments: node.user_notes_count.and_then(natural),
         diff: node.diff_stats_summary.and_then(|diff| {
@@ -234,9 +235,10 @@ fn note(node: NoteNode) -> Result<Note, String> {
     Ok(Note {
         id: gid("id", &node.id)?,
         created_at: time("createdAt", &node.created_at)?,
-        author: node
-            .author
-            .map(|author| User::new(&author.username, &author.name, author.bot)),
+        author: node.author.map(|author| {
+            User::new(&author.username, &author.name, author.bot)
+                .with_id(gid("id", &author.id).ok())
+        }),
         kind: NoteKind::of(node.system, action.as_deref(), &node.body),
     })
 }
@@ -280,8 +282,10 @@ mod tests {
     #[test]
     fn bots_are_known_by_their_names_and_by_what_gitlab_says() {
         let time = "2026-01-05T12:00:00Z";
-        let user =
-            |username: &str, bot: bool| json!({"username": username, "name": "N", "bot": bot});
+        let user = |username: &str, bot: bool| {
+            json!({"id": "gid://gitlab/User/1", "username": username,
+                "name": "N", "bot": bot})
+        };
         let note = |id: u64, username: &str, bot: bool| {
             json!({"id": format!("gid://gitlab/Note/{id}"), "createdAt": time, "system": false,
                 "body": "…", "author": user(username, bot), "systemNoteMetadata": null})

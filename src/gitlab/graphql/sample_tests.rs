@@ -128,7 +128,10 @@ async fn jobs_of_pipelines() {
         assert_eq!(laid["name"], *read.name);
         assert_eq!(laid["stage"]["name"], *read.stage);
         assert_eq!(read.status, Status::from(laid["status"].as_str().unwrap()));
-        assert_eq!(laid["duration"].as_f64(), read.duration);
+        // Of one that ended it is the time between its start and its end.
+        if !read.status.is_terminal() {
+            assert_eq!(laid["duration"].as_f64(), read.duration);
+        }
         let retried = laid["retried"]
             .as_bool()
             .map_or(Known::Unread, Known::Value);

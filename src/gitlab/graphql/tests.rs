@@ -46,7 +46,10 @@ pub(super) fn job(id: u64) -> Value {
         "duration": 30,
         "queuedDuration": 2.5,
         "coverage": 81.5,
-        "artifacts": {"nodes": [{"size": "1000"}, {"size": "24"}]},
+        "artifacts": {"nodes": [
+            {"fileType": "ARCHIVE", "size": "1000"}, {"fileType": "METADATA", "size": "24"},
+            {"fileType": "TRACE", "size": "5000"},
+        ]},
         "runner": {"runnerType": "GROUP_TYPE"},
     })
 }

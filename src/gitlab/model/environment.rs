@@ -37,6 +37,9 @@ pub struct Deployment {
     pub created_at: UnixSeconds,
     /// When it last changed.
     pub updated_at: UnixSeconds,
+    /// When it started: its job's start, or its creation where no job deployed. None while it waits,
+    /// and for one that was skipped or canceled before.
+    pub started_at: Option<UnixSeconds>,
     /// When it ended: its job's end, or its last change where no job deployed. REST has no time of
     /// its own for it. None while it has not ended.
     pub finished_at: Option<UnixSeconds>,
@@ -45,6 +48,12 @@ pub struct Deployment {
 }
 
 impl Deployment {
+    /// Whether it is of the statuses that one has while it waits, and if it never starts.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        matches!(&*self.status, "created" | "blocked" | "skipped")
+    }
+
     /// Whether it succeeded.
     #[must_use]
     pub fn succeeded(&self) -> bool {

@@ -25,7 +25,7 @@ pub struct Job {
     pub started_at: Option<UnixSeconds>,
     /// When it ended.
     pub finished_at: Option<UnixSeconds>,
-    /// Whole seconds it ran; of a running job, up to now.
+    /// Seconds it ran; of a running job, up to now. REST has fractions, GraphQL whole seconds.
     pub duration: Option<f64>,
     /// Seconds it waited for a runner.
     pub queued_duration: Option<f64>,
@@ -35,6 +35,6 @@ pub struct Job {
     pub failure_reason: Known<Text>,
     /// Type of its runner; hidden below Maintainer for group and project runners in GraphQL.
     pub runner_type: Known<RunnerType>,
-    /// Bytes of all its artifacts together; null when it has none.
+    /// Bytes of all its artifacts together, its log left out; null when it has none.
     pub artifact_bytes: Option<u64>,
 }

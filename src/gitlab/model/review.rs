@@ -8,6 +8,8 @@ use crate::types::Text;
 /// A user, as far as labels need it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
+    /// Id of the account, which stays when it is renamed; none where GitLab does not give it.
+    pub id: Option<u64>,
     /// Name to log in with, without `@`.
     pub username: Text,
     /// Name to be called by.
@@ -23,9 +25,25 @@ impl User {
     #[must_use]
     pub fn new(username: &str, name: &str, bot: bool) -> Self {
         Self {
+            id: None,
             bot: bot || is_bot(username),
             username: username.into(),
             name: name.into(),
+        }
+    }
+
+    /// The same, with the id of the account.
+    #[must_use]
+    pub fn with_id(self, id: Option<u64>) -> Self {
+        Self { id, ..self }
+    }
+
+    /// Whether it is the same account, as far as ids or names tell.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self.id, other.id) {
+            (Some(own), Some(other)) => own == other,
+            _ => self.username == other.username,
         }
     }
 }

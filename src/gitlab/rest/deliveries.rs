@@ -73,6 +73,13 @@ impl TryFrom<RestDeployment> for Deployment {
         let updated_at = updated_at.unwrap_or(created_at);
         let status = raw.status.to_lowercase();
         let ended = matches!(&*status, "success" | "failed" | "canceled");
+        let started_at = match &raw.deployable {
+            Some(job) => {
+                maybe_time("deployable.started_at", job.started_at.as_deref()).map_err(at)?
+            }
+            None => Some(created_at),
+        };
+        let started_at = started_at.filter(|_| ended || status == "running");
         let (mut finished_at, mut duration) = (None, None);
         if ended {
             let job = raw.deployable.as_ref();
@@ -99,6 +106,7 @@ impl TryFrom<RestDeployment> for Deployment {
             status: status.into(),
             created_at,
             updated_at,
+            started_at,
             finished_at,
             duration,
         })

@@ -77,7 +77,15 @@ struct RestRunner {
 
 #[derive(Deserialize)]
 struct Artifact {
+    file_type: Option<String>,
     size: Option<u64>,
+}
+
+impl Artifact {
+    /// Whether it is the job's log, which every job that ran has.
+    fn is_log(&self) -> bool {
+        self.file_type.as_deref() == Some("trace")
+    }
 }
 
 pub(super) fn time(field: &str, text: &str) -> Result<UnixSeconds, String> {
@@ -183,8 +191,7 @@ impl RestJob {
             created_at: time("created_at", &self.created_at)?,
             started_at: maybe_time("started_at", self.started_at.as_deref())?,
             finished_at: maybe_time("finished_at", self.finished_at.as_deref())?,
-            // GraphQL has whole seconds: a run has one length, however it was read.
-            duration: sensible(self.duration).map(f64::floor),
+            duration: sensible(self.duration),
             queued_duration: sensible(self.queued_duration),
             coverage: number(self.coverage.as_ref()),
             failure_reason: match self.failure_reason.as_deref() {
@@ -200,15 +207,14 @@ impl RestJob {
     }
 
     fn artifact_bytes(&self) -> Option<u64> {
-        let all = self.artifacts.as_deref().unwrap_or_default();
-        if all.is_empty() {
-            return self.artifacts_file.as_ref()?.size;
+        let all = self.artifacts.iter().flatten();
+        let sizes = all
+            .filter(|artifact| !artifact.is_log())
+            .filter_map(|artifact| artifact.size);
+        match sizes.reduce(u64::saturating_add) {
+            Some(sum) => Some(sum),
+            None => self.artifacts_file.as_ref()?.size,
         }
-        Some(
-            all.iter()
-                .filter_map(|artifact| artifact.size)
-                .fold(0, u64::saturating_add),
-        )
     }
 
     fn bridge(&self) -> Result<Bridge, String> {

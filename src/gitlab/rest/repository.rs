@@ -244,6 +244,23 @@ impl GitLab {
             .map(|(branches, tags)| RefCounts { branches, tags }))
     }
 
+    /// Whether there is a repository at all (`GET /projects/:id/repository/branches`).
+    ///
+    /// # Errors
+    /// Those of any call but 404.
+    pub async fn has_repository(&self, project: ProjectId) -> Result<bool, GitLabError> {
+        let id = project.to_string();
+        let branches = Get::new(
+            "/projects/:id/repository/branches",
+            &below(&id, &["repository", "branches"]),
+        );
+        match self.get(&branches, None, Some(1)).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The number of a list's items, from its header.
     async fn total(&self, get: &Get) -> Result<Option<u64>, GitLabError> {
         let (call, answer) = self.get(get, None, Some(1)).await?;

@@ -20,6 +20,7 @@ const LIST: &str = "/projects/:id/merge_requests";
 
 #[derive(Deserialize)]
 pub(super) struct RestUser {
+    id: Option<u64>,
     username: String,
     #[serde(default)]
     name: String,
@@ -30,7 +31,7 @@ pub(super) struct RestUser {
 
 impl From<RestUser> for User {
     fn from(raw: RestUser) -> Self {
-        Self::new(&raw.username, &raw.name, raw.bot)
+        Self::new(&raw.username, &raw.name, raw.bot).with_id(raw.id)
     }
 }
 
@@ -261,10 +262,12 @@ impl GitLab {
             .map_err(|why| self.decode_error(&call, &answer, why))?;
         let total = answer.headers.get("x-total");
         let mut get = list(&id).with("state", "all");
+        let asks = !numbers.is_empty();
         for iid in numbers {
             get = get.with("iids[]", iid);
         }
-        let entries = match found.is_empty() {
+        // Without a number it would be all that there are.
+        let entries = match found.is_empty() || !asks {
             true => Page::default(),
             false => self.get_all::<RestCounted, _>(&get).await?,
         };

@@ -30,7 +30,9 @@ fn job(id: u64, name: &str) -> Value {
         "finished_at": "2026-01-05T12:00:20.500Z", "duration": 9.75, "queued_duration": 0.5,
         "coverage": 12.5, "failure_reason": "script_failure",
         "runner": {"id": 3, "runner_type": "project_type", "is_shared": false},
-        "artifacts": [{"size": 1000}, {"size": 24}], "artifacts_file": {"size": 1000},
+        "artifacts": [{"file_type": "archive", "size": 1000}, {"file_type": "metadata", "size": 24},
+            {"file_type": "trace", "size": 5000}],
+        "artifacts_file": {"size": 1000},
     })
 }
 
@@ -173,7 +175,7 @@ async fn jobs_are_read_with_reason_runner_and_artifacts() {
     }
     waiting["status"] = json!("manual");
     waiting.as_object_mut().unwrap().remove("failure_reason");
-    waiting.as_object_mut().unwrap().remove("artifacts");
+    waiting["artifacts"] = json!([{"file_type": "trace", "size": 5000}]);
     waiting.as_object_mut().unwrap().remove("artifacts_file");
     let mut old = job(1, "c");
     old["runner"] = json!({"is_shared": true});
@@ -188,14 +190,18 @@ async fn jobs_are_read_with_reason_runner_and_artifacts() {
     assert_eq!(failed.artifact_bytes, Some(1024));
     assert_eq!(
         (failed.duration, failed.queued_duration),
-        (Some(9.0), Some(0.5))
+        (Some(9.75), Some(0.5))
     );
     assert_eq!(failed.coverage, Some(12.5));
     assert_eq!(
         (&waiting.failure_reason, &waiting.runner_type),
         (&Known::Nothing, &Known::Nothing)
     );
-    assert_eq!((waiting.artifact_bytes, waiting.started_at), (None, None));
+    assert_eq!(
+        (waiting.artifact_bytes, waiting.started_at),
+        (None, None),
+        "its log is no artifact"
+    );
     assert_eq!(old.runner_type, Known::Value(RunnerType::Instance));
     assert_eq!(
         old.artifact_bytes,

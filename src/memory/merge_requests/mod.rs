@@ -35,14 +35,30 @@ pub struct MergeRequestsProgress {
 }
 
 impl MergeRequestsProgress {
-    /// From when on what moved is read. At the first poll, too: what ended just before it is
-    /// remembered, so that it is not taken for news.
-    pub(crate) fn since(&self, clock: UnixSeconds) -> UnixSeconds {
-        self.read_at.unwrap_or(clock).minus(OVERLAP)
+    /// The same, for a project that was first listed then, if it was never read.
+    pub(crate) fn begin(&self, first_listed: UnixSeconds) -> Self {
+        match self.read_at {
+            Some(_) => self.clone(),
+            None => Self {
+                first_seen: first_listed,
+                ..self.clone()
+            },
+        }
     }
 
-    pub(crate) fn floor(&self) -> Option<UnixSeconds> {
-        Some(self.read_at?.minus(OVERLAP).max(self.first_seen))
+    /// From when on what moved is read. At the first poll, too: what ended just before it is
+    /// remembered, so that it is not taken for news.
+    pub(crate) fn since(&self) -> UnixSeconds {
+        self.read_at.unwrap_or(self.first_seen).minus(OVERLAP)
+    }
+
+    /// Events before this are history or were counted.
+    pub(crate) fn floor(&self) -> UnixSeconds {
+        match self.read_at {
+            Some(read_at) => read_at.minus(OVERLAP).max(self.first_seen),
+            // What is found in that second is history.
+            None => self.first_seen.plus(Duration::from_secs(1)),
+        }
     }
 
     pub(crate) fn is_full(&self, now: UnixSeconds) -> bool {
@@ -56,7 +72,7 @@ impl MergeRequestsProgress {
         // The clock does not go back, unless it was far ahead.
         let ahead = self.read_at.filter(|at| at.since(began) < APART);
         Self {
-            first_seen: self.read_at.map_or(clock, |_| self.first_seen),
+            first_seen: self.first_seen,
             read_at: Some(ahead.map_or(began, |at| at.max(began))),
             full_at: if self.is_full(now) { now } else { self.full_at },
         }

@@ -107,19 +107,11 @@ impl Thread {
         counts: impl Fn(UnixSeconds) -> bool,
         acts: &mut Vec<Act>,
     ) {
-        let noted: Vec<&Text> = one
-            .notes
-            .items
-            .iter()
-            .flat_map(|note| match &note.kind {
-                NoteKind::Reviewers { asked, released } => asked.iter().chain(released).collect(),
-                _ => Vec::new(),
-            })
-            .collect();
+        let noted: Vec<User> = named(one).map(|(name, _)| user_of(one, name)).collect();
         for reviewer in &one.reviewers {
-            if !noted.contains(&&reviewer.user.username) {
+            if !noted.iter().any(|user| user.is_same(&reviewer.user)) {
                 let mut happened = Vec::new();
-                self.ask(one, &reviewer.user.username, one.created_at, &mut happened);
+                self.ask(one, &reviewer.user, one.created_at, &mut happened);
                 if counts(one.created_at) {
                     acts.extend(happened);
                 }
@@ -131,10 +123,10 @@ impl Thread {
         match &note.kind {
             NoteKind::Reviewers { asked, released } => {
                 for username in asked {
-                    self.ask(one, username, note.created_at, acts);
+                    self.ask(one, &user_of(one, username), note.created_at, acts);
                 }
                 for username in released {
-                    self.waiting.remove(&mark(one, username));
+                    self.stop_waiting(one, &user_of(one, username));
                 }
             }
             NoteKind::Pushed if self.phase == Phase::Reviewed => self.phase = Phase::Changed,
@@ -154,26 +146,27 @@ impl Thread {
     fn ask(
         &mut self,
         one: &ReviewedMergeRequest,
-        username: &Text,
+        user: &User,
         at: UnixSeconds,
         acts: &mut Vec<Act>,
     ) {
-        let known = one.reviewers.iter().map(|reviewer| &reviewer.user);
-        let known = known.chain(
-            one.notes
-                .items
-                .iter()
-                .filter_map(|note| note.author.as_ref()),
-        );
-        let user = known
-            .into_iter()
-            .find(|user| user.username == *username)
-            .cloned()
-            .unwrap_or_else(|| User::new(username, "", false));
-        if may_review(one, &user) {
-            self.waiting.insert(mark(one, username), at);
-            acts.push(Act::Asked(user));
+        if may_review(one, user) {
+            self.stop_waiting(one, user);
+            self.waiting.insert(mark_of(one, user), at);
+            acts.push(Act::Asked(user.clone()));
         }
+    }
+
+    /// Waits for a user no more; since when it did.
+    fn stop_waiting(&mut self, one: &ReviewedMergeRequest, user: &User) -> Option<UnixSeconds> {
+        let by_id = self.waiting.remove(&mark_of(one, user));
+        // Earlier versions knew users by their names.
+        by_id.or_else(|| self.waiting.remove(&mark(one, &user.username)))
+    }
+
+    fn waits_for(&self, one: &ReviewedMergeRequest, user: &User) -> bool {
+        let marks = [mark_of(one, user), mark(one, &user.username)];
+        marks.iter().any(|mark| self.waiting.contains_key(mark))
     }
 
     fn review(
@@ -192,7 +185,7 @@ impl Thread {
             self.cycles = self.cycles.saturating_add(1);
         }
         self.phase = Phase::Reviewed;
-        if let Some(asked) = self.waiting.remove(&mark(one, &reviewer.username)) {
+        if let Some(asked) = self.stop_waiting(one, reviewer) {
             let wait = seconds(asked, note.created_at);
             acts.push(Act::Answered(reviewer.clone(), wait));
         }
@@ -215,20 +208,78 @@ impl Thread {
     pub fn waits(&self, one: &ReviewedMergeRequest) -> bool {
         one.reviewers.iter().any(|reviewer| {
             let user = &reviewer.user;
-            let noted = || self.waiting.contains_key(&mark(one, &user.username));
+            let noted = || self.waits_for(one, user);
             may_review(one, user) && reviewer.waits.unwrap_or_else(noted)
         })
     }
 }
 
-/// What stands for a user in what is remembered of a merge request.
+/// The users that notes name, in their order, and whether they are asked; else they are released.
+fn named(one: &ReviewedMergeRequest) -> impl Iterator<Item = (&Text, bool)> {
+    let notes = one.notes.items.iter();
+    notes.flat_map(|note| {
+        let (asked, released) = match &note.kind {
+            NoteKind::Reviewers { asked, released } => (&asked[..], &released[..]),
+            _ => (&[][..], &[][..]),
+        };
+        let asked = asked.iter().map(|name| (name, true));
+        asked.chain(released.iter().map(|name| (name, false)))
+    })
+}
+
+/// The user that a note names.
+fn user_of(one: &ReviewedMergeRequest, username: &Text) -> User {
+    let known = known_as(one, username).or_else(|| renamed(one, username));
+    known
+        .cloned()
+        .unwrap_or_else(|| User::new(username, "", false))
+}
+
+fn known_as<'a>(one: &'a ReviewedMergeRequest, username: &Text) -> Option<&'a User> {
+    let reviewers = one.reviewers.iter().map(|reviewer| &reviewer.user);
+    let authors = one.notes.items.iter();
+    let authors = authors.filter_map(|note| note.author.as_ref());
+    let mut known = reviewers.chain(authors);
+    known.find(|user| user.username == *username)
+}
+
+/// Notes keep the name that a user had: who is asked under a name that nobody has is the one reviewer
+/// whom no note names, if there is one.
+fn renamed<'a>(one: &'a ReviewedMergeRequest, username: &Text) -> Option<&'a User> {
+    let mut asked: BTreeMap<&Text, bool> = BTreeMap::new();
+    asked.extend(named(one));
+    let mut nobodys = asked
+        .iter()
+        .filter(|(name, asked)| **asked && known_as(one, name).is_none());
+    let (Some((name, _)), None) = (nobodys.next(), nobodys.next()) else {
+        return None;
+    };
+    let reviewers = one.reviewers.iter().map(|reviewer| &reviewer.user);
+    let mut unnamed = reviewers.filter(|user| !asked.contains_key(&user.username));
+    match (unnamed.next(), unnamed.next()) {
+        (Some(user), None) if *name == username && user.id.is_some() => Some(user),
+        _ => None,
+    }
+}
+
+/// What stands for a user in what is remembered of a merge request: by the account, which stays when
+/// it is renamed, where GitLab gives it.
+fn mark_of(one: &ReviewedMergeRequest, user: &User) -> Text {
+    match user.id {
+        // No user name has a space.
+        Some(id) => mark(one, &format!("account {id}")),
+        None => mark(one, &user.username),
+    }
+}
+
+/// What stands for a user name in what is remembered of a merge request.
 pub(crate) fn mark(one: &ReviewedMergeRequest, username: &str) -> Text {
     people::mark(&format!("{} {}", one.iid, one.created_at.0), username)
 }
 
 pub(crate) fn may_review(one: &ReviewedMergeRequest, user: &User) -> bool {
     let author = one.author.as_ref();
-    !user.bot && author.is_none_or(|author| author.username != user.username)
+    !user.bot && author.is_none_or(|author| !author.is_same(user))
 }
 
 pub(crate) fn seconds(from: UnixSeconds, to: UnixSeconds) -> f64 {
@@ -239,6 +290,47 @@ pub(crate) fn seconds(from: UnixSeconds, to: UnixSeconds) -> f64 {
 mod tests {
     use super::*;
     use crate::collector::merge_requests::tests::merge_request;
+
+    /// Notes name ben as he was called then; he answers as benjamin.
+    #[test]
+    fn a_renamed_reviewer_answers_under_the_new_name() {
+        use crate::gitlab::model::Reviewer;
+        let ben = |name: &str| User::new(name, "", false).with_id(Some(7));
+        let note = |id: u64, author: User, kind: NoteKind| Note {
+            id,
+            created_at: UnixSeconds(100 * i64::try_from(id).unwrap()),
+            author: Some(author),
+            kind,
+        };
+        let ada = User::new("ada", "", false).with_id(Some(1));
+        let asked = NoteKind::Reviewers {
+            asked: vec!["ben".into()],
+            released: Vec::new(),
+        };
+        let asks = note(1, ada.clone(), asked);
+        let answers = note(3, ben("benjamin"), NoteKind::Approved);
+        let mut one = merge_request(7, 1);
+        one.author = Some(ada);
+        let reviewer = |name| Reviewer {
+            user: ben(name),
+            waits: None,
+        };
+        // Renamed after the request was read, and before.
+        for names in [["ben", "benjamin"], ["benjamin", "benjamin"]] {
+            let mut thread = Thread::default();
+            one.reviewers = vec![reviewer(names[0])];
+            one.notes.items = vec![asks.clone()];
+            let acts = thread.take(&one, |_| true);
+            assert_eq!(acts, [Act::Asked(ben(names[0]))]);
+            assert!(thread.waits(&one));
+            one.reviewers = vec![reviewer(names[1])];
+            one.notes.items = vec![asks.clone(), answers.clone()];
+            let acts = thread.take(&one, |_| true);
+            let answered = Act::Answered(ben("benjamin"), 200.0);
+            assert!(acts.contains(&answered), "{acts:?}");
+            assert!(thread.waiting.is_empty() && !thread.waits(&one));
+        }
+    }
 
     #[test]
     fn names_that_an_earlier_version_remembered_become_marks() {

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::super::batches::{Batches, PerProject};
 use super::super::side_by_side;
 use super::{
-    CALLS_AT_ONCE, Changes, DetailsRead, RawDetails, SourceError, Started, Target, Wanted,
+    CALLS_AT_ONCE, Changes, DetailsRead, RawDetails, Share, SourceError, Started, Target, Wanted,
     WayOfReading,
 };
 use crate::clock::UnixSeconds;
+use crate::facts::feed::PARENT_PIPELINE;
 use crate::gitlab::graphql::batch::Breaker;
 use crate::gitlab::graphql::{PipelineJobs, ProjectChanges, ProjectJobs, Which};
 use crate::gitlab::model::{Known, Page, Pipeline, Status};
@@ -21,6 +22,9 @@ const DETAILS_PIPELINES: u32 = 5;
 
 /// Pipelines whose details are read one by one in one poll.
 const ONE_BY_ONE: usize = 50;
+
+/// Wanted pipelines for which a page of a list costs GitLab less than a query each.
+const WORTH_A_PAGE: usize = 5;
 
 /// What is asked of a batch of projects.
 #[derive(Clone, Copy)]
@@ -190,6 +194,8 @@ impl GraphQl {
             pipelines: Vec::new(),
             skipped: Vec::new(),
             has_more: false,
+            until: None,
+            failed: Vec::new(),
         };
         let since = since(target);
         let is_first = since.is_none() && !asked.running;
@@ -217,6 +223,7 @@ impl GraphQl {
     pub(super) async fn details(
         &self,
         wanted: &[Wanted],
+        share: Share,
         now: UnixSeconds,
     ) -> BTreeMap<PipelineId, DetailsRead> {
         let mut read = BTreeMap::new();
@@ -251,30 +258,82 @@ impl GraphQl {
             let chunks: Vec<PerProject<ProjectJobs>> =
                 side_by_side(CALLS_AT_ONCE, chunks.collect()).await;
             // Errors are left for the reading one by one, which shows whose they are.
-            let batches = chunks.into_iter().flatten();
-            let batches = batches.filter_map(|(_, read)| read.ok().map(whole));
-            let ids: BTreeSet<_> = wanted.iter().map(|wanted| wanted.pipeline.id).collect();
-            read.extend(batches.flatten().filter(|(id, _)| ids.contains(id)));
+            let firsts = chunks.into_iter().flatten();
+            let firsts = firsts.filter_map(|(_, read)| read.ok());
+            let reads = firsts.map(|first| self.read_on(first, &wanted, which, share, now));
+            let lists = side_by_side(CALLS_AT_ONCE, reads.collect()).await;
+            read.extend(lists.into_iter().flatten());
         }
         if !self.is_open(now) {
             return read;
         }
-        let mut open: Vec<_> = wanted
+        let open: Vec<&Wanted> = wanted
             .iter()
             .filter(|wanted| wanted.alone && !read.contains_key(&wanted.pipeline.id))
             .collect();
-        // What does not fit stays due; what still changes, and then the newest, comes first.
-        open.sort_by_key(|wanted| {
-            (
-                !wanted.pipeline.status.is_active(),
-                std::cmp::Reverse(wanted.pipeline.id),
-            )
-        });
+        // What does not fit stays due.
+        let mut open = share.take(open);
         open.truncate(ONE_BY_ONE);
         let alone = open
             .into_iter()
             .map(|wanted| async move { (wanted.pipeline.id, self.one(wanted).await) });
         read.extend(side_by_side(CALLS_AT_ONCE, alone.collect()).await);
+        read
+    }
+
+    /// The wanted pipelines of a project whose jobs come whole: in the first page of its lists, and in
+    /// further pages as long as these bring many that are wanted.
+    async fn read_on(
+        &self,
+        first: ProjectJobs,
+        wanted: &[&Wanted],
+        which: Which,
+        share: Share,
+        now: UnixSeconds,
+    ) -> BTreeMap<PipelineId, DetailsRead> {
+        let project = first.id;
+        // A page is a call, as a pipeline by itself is one.
+        let mut pages = share.most / 5;
+        let mut read = BTreeMap::new();
+        for (is_children, page) in [(false, first.pipelines), (true, first.children)] {
+            let of_list = wanted.iter().filter(|wanted| {
+                let is_child = &*wanted.pipeline.source == PARENT_PIPELINE;
+                wanted.project == project && is_child == is_children
+            });
+            let of_list: Vec<&Wanted> = of_list.copied().collect();
+            let mut open: BTreeSet<PipelineId> =
+                of_list.iter().map(|wanted| wanted.pipeline.id).collect();
+            // Where they are not to be read by themselves, they are not worth many pages either.
+            let goes_on = of_list.iter().any(|wanted| wanted.alone);
+            let mut page = page;
+            loop {
+                let next = page.next.take();
+                let before = open.len();
+                for (id, details) in whole(page) {
+                    if open.remove(&id) {
+                        read.insert(id, details);
+                    }
+                }
+                let was_worth_it = before - open.len() >= WORTH_A_PAGE;
+                let is_worth_it =
+                    open.len() >= WORTH_A_PAGE && (was_worth_it || before == of_list.len());
+                let Some(next) = next.filter(|_| goes_on && is_worth_it && pages > 0) else {
+                    break;
+                };
+                pages -= 1;
+                if !self.is_open(now) {
+                    break;
+                }
+                let more = self
+                    .gitlab
+                    .more_pipeline_jobs(project, which, is_children, next);
+                match more.await {
+                    Ok(Some(more)) => page = more,
+                    // What is left is read one by one, which shows whose fault it is.
+                    Ok(None) | Err(_) => break,
+                }
+            }
+        }
         read
     }
 
@@ -296,14 +355,9 @@ fn since(target: &Target) -> Option<UnixSeconds> {
         .map(crate::memory::feed::FeedProgress::since)
 }
 
-/// The pipelines of a project whose jobs came whole.
-fn whole(project: ProjectJobs) -> impl Iterator<Item = (PipelineId, DetailsRead)> {
-    let ProjectJobs {
-        pipelines,
-        children,
-        ..
-    } = project;
-    let all = pipelines.items.into_iter().chain(children.items);
+/// The pipelines of a page whose jobs came whole.
+fn whole(page: Page<PipelineJobs>) -> impl Iterator<Item = (PipelineId, DetailsRead)> {
+    let all = page.items.into_iter();
     all.filter(|pipeline| pipeline.jobs.next.is_none() && pipeline.downstream.next.is_none())
         .map(|pipeline| (pipeline.id, Ok(Some(RawDetails::from(pipeline)))))
 }
@@ -352,6 +406,7 @@ impl From<PipelineJobs> for RawDetails {
                 .collect(),
             coverage: coverage.map_or(Known::Nothing, Known::Value),
             skipped: jobs.skipped.into_iter().chain(downstream.skipped).collect(),
+            failed: None,
         }
     }
 }

@@ -19,7 +19,9 @@ mod tests;
 mod upstreams;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -36,7 +38,7 @@ use crate::gitlab::GitLab;
 use crate::gitlab::GitLabError;
 use crate::gitlab::model::{Downstream, DownstreamTarget, Job, Known, Pipeline, Project};
 use crate::memory::ProjectMemory;
-use crate::memory::feed::{Depth, FeedProgress};
+use crate::memory::feed::{Depth, FeedProgress, Followed};
 use crate::types::{PipelineId, ProjectId, Text};
 pub use backfill::Backfill;
 use foreign::Foreign;
@@ -48,6 +50,20 @@ use upstreams::Upstreams;
 /// Calls of one poll that run concurrently.
 const CALLS_AT_ONCE: usize = 8;
 
+/// How far the header with GitLab's time may be behind the times that GitLab notes: it is of the answer
+/// before.
+const HEADER_LAG: Duration = Duration::from_secs(300);
+
+/// Pipelines of one project that a poll reads by calls of their own while other projects wait for it
+/// to end.
+const FEW: usize = 20;
+
+/// The same where it is the only project.
+const MANY: usize = 50;
+
+/// A project with more pipelines than this to be read is read in a run of its own.
+const TOO_MANY: usize = 50;
+
 /// What moved in a project.
 #[derive(Clone, Debug)]
 struct Changes {
@@ -56,6 +72,10 @@ struct Changes {
     skipped: Vec<String>,
     /// At a first poll, whether there are older pipelines, too.
     has_more: bool,
+    /// What moved after this is not all read: the next poll begins there.
+    until: Option<UnixSeconds>,
+    /// Pipelines that could not be read.
+    failed: Vec<Arc<GitLabError>>,
 }
 
 /// A pipeline whose details are wanted.
@@ -86,6 +106,8 @@ struct RawDetails {
     downstream: Vec<Started>,
     coverage: Known<f64>,
     skipped: Vec<String>,
+    /// Why its downstream pipelines could not be read.
+    failed: Option<Arc<GitLabError>>,
 }
 
 /// A downstream pipeline that a bridge started and that the token may read.
@@ -109,6 +131,38 @@ impl Started {
             pipeline: target.pipeline.id,
             target: Some(target),
         })
+    }
+}
+
+/// Pipelines that take calls of their own, shared out among the projects of a poll.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    /// Most of one project.
+    most: usize,
+    /// Number of the poll: where there are more, each has its turn.
+    turn: usize,
+}
+
+impl Share {
+    /// Those that are read now, what still changes and the newest first.
+    fn take(self, mut wanted: Vec<&Wanted>) -> Vec<&Wanted> {
+        wanted.sort_by_key(|wanted| {
+            (
+                wanted.project,
+                !wanted.pipeline.status.is_active(),
+                std::cmp::Reverse(wanted.pipeline.id),
+            )
+        });
+        let of_projects = wanted.chunk_by_mut(|one, next| one.project == next.project);
+        let mut taken = Vec::new();
+        for of_project in of_projects {
+            let first = self.turn.wrapping_mul(self.most) % of_project.len().max(1);
+            if of_project.len() > self.most {
+                of_project.rotate_left(first);
+            }
+            taken.extend(of_project.iter().take(self.most).copied());
+        }
+        taken
     }
 }
 
@@ -143,6 +197,8 @@ pub struct ChangeFeed {
     rest: Rest,
     upstreams: Upstreams,
     foreign: Foreign,
+    /// Polls so far.
+    polls: AtomicUsize,
 }
 
 impl ChangeFeed {
@@ -166,6 +222,7 @@ impl ChangeFeed {
             upstreams: Upstreams::default(),
             gitlab: gitlab.clone(),
             clock,
+            polls: AtomicUsize::new(0),
         }
     }
 
@@ -287,6 +344,17 @@ impl ChangeFeed {
             .unwrap_or_else(|| self.clock.now())
     }
 
+    /// When a project was first listed, by GitLab's clock: a header that is far behind the times that
+    /// GitLab notes would make events of history, where our clock agrees with these.
+    fn first_seen(&self, now: UnixSeconds, listed: &[Pipeline]) -> UnixSeconds {
+        let newest = listed.iter().map(|pipeline| pipeline.updated_at).max();
+        let newest = newest.filter(|newest| *newest <= self.clock.now());
+        match newest {
+            Some(newest) if newest.since(now) > HEADER_LAG => newest,
+            _ => now,
+        }
+    }
+
     /// What moved, by GraphQL where it answers, else by REST.
     async fn changes(&self, targets: &[Target]) -> Vec<(ProjectId, Result<Changes, SourceError>)> {
         let targets: Vec<&Target> = targets.iter().collect();
@@ -337,6 +405,8 @@ impl ChangeFeed {
             pipelines,
             skipped,
             has_more: _,
+            until,
+            failed,
         } = changes;
         // What GraphQL does not show is as it was known.
         project.role = project.role.or(target.project.role);
@@ -346,22 +416,31 @@ impl ChangeFeed {
             return Err(SourceError::NotFound);
         }
         let collector = Collector::Pipelines;
-        let problems = skipped
-            .into_iter()
-            .map(|sentence| Problem::skipped(&project.full_path, collector, sentence))
-            .collect();
+        let path = &project.full_path;
+        let skipped = skipped.into_iter();
+        let skipped = skipped.map(|sentence| Problem::skipped(path, collector, sentence));
+        let failed = failed.iter();
+        let failed = failed.map(|error| Problem::call(path, collector, error));
+        let problems = skipped.chain(failed).collect();
         if let Some(why) = forbids(&project.features, &target.permissions, Right::Pipelines) {
             let progress = remembered.map(|feed| feed.seen_until(target.permitted_at));
             let read = FeedRead::unavailable(project, progress, why);
             return Ok(Begun::Unavailable(Box::new(read)));
         }
+        let now = match remembered {
+            Some(_) => now,
+            None => self.first_seen(now, &pipelines),
+        };
         let mut poll = Poll::begin(
             &target.settings,
             self.options(&target.settings),
             remembered,
             now,
         );
-        poll.changes(pipelines, polled_at);
+        match until {
+            None => poll.changes(pipelines, polled_at),
+            Some(until) => poll.some_changes(pipelines, until),
+        }
         Ok(Begun::Reading(Box::new(Reading {
             project,
             poll,
@@ -391,7 +470,11 @@ impl ChangeFeed {
         if wanted.is_empty() {
             return;
         }
-        let read = self.read_details(&wanted).await;
+        let share = Share {
+            most: if polls.len() > 1 { FEW } else { MANY },
+            turn: self.polls.fetch_add(1, Ordering::Relaxed),
+        };
+        let read = self.read_details(&wanted, share).await;
         for wanted in &wanted {
             let Some(details) = read.get(&wanted.pipeline.id) else {
                 continue;
@@ -401,9 +484,11 @@ impl ChangeFeed {
                 self.upstreams.learn(&place, &wanted.pipeline, started);
             }
         }
-        let finish = wanted
-            .iter()
-            .map(|wanted| self.finish(wanted, read.get(&wanted.pipeline.id), polls, tracked, now));
+        let asked = asked_for_labels(&wanted, &read, polls, share, now);
+        let finish = wanted.iter().map(|wanted| {
+            let id = wanted.pipeline.id;
+            self.finish(wanted, read.get(&id), asked.contains(&id), tracked, now)
+        });
         let finished = side_by_side(CALLS_AT_ONCE, finish.collect()).await;
         for (wanted, finished) in wanted.iter().zip(finished) {
             if let Some(reading) = polls.get_mut(&wanted.project) {
@@ -412,12 +497,16 @@ impl ChangeFeed {
         }
     }
 
-    async fn read_details(&self, wanted: &[Wanted]) -> BTreeMap<PipelineId, DetailsRead> {
+    async fn read_details(
+        &self,
+        wanted: &[Wanted],
+        share: Share,
+    ) -> BTreeMap<PipelineId, DetailsRead> {
         let now = self.clock.now();
         if !self.graphql.is_open(now) {
-            return self.rest.details(wanted).await;
+            return self.rest.details(wanted, share).await;
         }
-        let mut read = self.graphql.details(wanted, now).await;
+        let mut read = self.graphql.details(wanted, share, now).await;
         let answered = read.values().any(Result::is_ok);
         let no_coincidence = !answered && wanted_are_many(read.len());
         for error in read.values().filter_map(|read| read.as_ref().err()) {
@@ -436,7 +525,7 @@ impl ChangeFeed {
         // GraphQL shows nothing of what is deleted, and nothing of what the token may not read.
         let is_missing = |wanted: &&Wanted| matches!(read.get(&wanted.pipeline.id), Some(Ok(None)));
         let missing: Vec<Wanted> = wanted.iter().filter(is_missing).cloned().collect();
-        read.extend(self.rest.details(&refused).await);
+        read.extend(self.rest.details(&refused, share).await);
         for (id, proof) in self.rest.deleted(&missing).await {
             match proof {
                 Ok(true) => {}
@@ -453,7 +542,7 @@ impl ChangeFeed {
         &self,
         wanted: &Wanted,
         details: Option<&DetailsRead>,
-        polls: &BTreeMap<ProjectId, Reading<'_>>,
+        asks_for_labels: bool,
         tracked: &Tracked,
         now: UnixSeconds,
     ) -> Finished {
@@ -468,12 +557,9 @@ impl ChangeFeed {
             downstream,
             coverage,
             skipped,
+            failed,
         } = raw;
-        let asks = wanted.options.jobs
-            && polls
-                .get(&wanted.project)
-                .is_some_and(|reading| reading.poll.wants_labels(wanted.pipeline.id, &jobs, now));
-        let labels = if asks {
+        let labels = if asks_for_labels {
             Some(self.rest.labels(wanted, &mut jobs).await)
         } else {
             None
@@ -495,7 +581,11 @@ impl ChangeFeed {
         Finished::Read {
             labels,
             skipped,
-            foreign_error: foreign.as_ref().err().or(children.as_ref().err()).cloned(),
+            foreign_error: failed
+                .as_ref()
+                .or(foreign.as_ref().err())
+                .or(children.as_ref().err())
+                .cloned(),
             children: children.unwrap_or_default(),
             details: Details {
                 jobs,
@@ -540,9 +630,19 @@ impl Source for ChangeFeed {
     }
 
     /// Projects that were never read go together, and of the others those whose watermarks are near
-    /// each other, since a batch is read from its earliest on.
+    /// each other, since a batch is read from its earliest on. One with very many pipelines to be read
+    /// keeps no other waiting.
     fn grouping(&self, memory: &ProjectMemory) -> Grouping {
         let feed = memory.feed.as_ref();
+        let is_due = |followed: &&Followed| followed.details_due && !followed.rests;
+        let due = feed.map(|feed| feed.followed.values().filter(is_due).count());
+        if due > Some(TOO_MANY) {
+            return Grouping {
+                group: 2,
+                near: UnixSeconds::default(),
+                size: 1,
+            };
+        }
         Grouping {
             group: u8::from(feed.is_some()),
             near: feed.map(|feed| feed.watermark).unwrap_or_default(),
@@ -562,6 +662,26 @@ impl Source for ChangeFeed {
         let read = self.read(targets, &context.tracked).await;
         fetched(read, |read| Facts::Feed(Box::new(read)))
     }
+}
+
+/// The pipelines whose labels a second way of reading is asked for now: one call each.
+fn asked_for_labels(
+    wanted: &[Wanted],
+    read: &BTreeMap<PipelineId, DetailsRead>,
+    polls: &BTreeMap<ProjectId, Reading<'_>>,
+    share: Share,
+    now: UnixSeconds,
+) -> BTreeSet<PipelineId> {
+    let wants = |wanted: &&Wanted| {
+        let id = wanted.pipeline.id;
+        let (Some(reading), Some(Ok(Some(details)))) = (polls.get(&wanted.project), read.get(&id))
+        else {
+            return false;
+        };
+        wanted.options.jobs && reading.poll.wants_labels(id, &details.jobs, now)
+    };
+    let asked = share.take(wanted.iter().filter(wants).collect());
+    asked.into_iter().map(|wanted| wanted.pipeline.id).collect()
 }
 
 /// Whether so many pipelines that failed one and all are no coincidence.

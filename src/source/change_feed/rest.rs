@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::super::side_by_side;
 use super::{
-    CALLS_AT_ONCE, Changes, DetailsRead, RawDetails, SourceError, Started, Target, Wanted, lock,
+    CALLS_AT_ONCE, Changes, DetailsRead, RawDetails, Share, SourceError, Started, Target, Wanted,
+    lock,
 };
 use crate::clock::UnixSeconds;
 use crate::facts::feed::PARENT_PIPELINE;
@@ -29,6 +30,12 @@ pub(super) struct Rest {
     /// Branches of merge requests; they rarely change, and only pipelines name them here.
     merge_requests: Mutex<BTreeMap<(ProjectId, u64), PipelineMergeRequest>>,
 }
+
+/// Pipelines of a project that moved and are read in one poll, by a call each.
+const MOVED_AT_ONCE: usize = 50;
+
+/// How long a pipeline that cannot be read is tried again.
+const GIVEN_UP: Duration = Duration::from_secs(3600);
 
 /// Merge requests whose branches are remembered.
 const MERGE_REQUESTS_KEPT: usize = 10_000;
@@ -102,18 +109,39 @@ impl Rest {
         }
         let Heads { heads, skipped } = heads;
         let heads: Vec<PipelineHead> = heads.into_values().collect();
-        let wanted = wanted_heads(target, &heads);
+        let (wanted, mut until) = wanted_heads(target, heads);
+        let moved_at: Vec<UnixSeconds> = wanted.iter().map(|head| head.updated_at).collect();
         let reads = wanted.into_iter().map(|head| self.pipeline(target, head));
         let read = side_by_side(CALLS_AT_ONCE, reads.collect()).await;
         let mut pipelines = Vec::with_capacity(read.len());
-        for pipeline in read {
-            pipelines.extend(pipeline?);
+        let (mut failed, mut answered) = (Vec::new(), false);
+        for (read, moved_at) in read.into_iter().zip(moved_at) {
+            match read {
+                Ok(pipeline) => {
+                    answered = true;
+                    pipelines.extend(pipeline);
+                }
+                Err(error) if error.may_be_one_items_fault() || error.is_forbidden() => {
+                    // It is read again by the next polls, though not permanently.
+                    if now.since(moved_at) < GIVEN_UP {
+                        until = Some(until.map_or(moved_at, |until| until.min(moved_at)));
+                    }
+                    failed.push(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        // Where nothing is answered, it is not the fault of one pipeline.
+        if failed.len() > 1 && !answered {
+            return Err(failed.swap_remove(0));
         }
         Ok(Changes {
             project,
             pipelines,
             skipped,
             has_more: false,
+            until,
+            failed: failed.into_iter().map(Arc::new).collect(),
         })
     }
 
@@ -165,15 +193,7 @@ impl Rest {
         target: &Target,
         head: PipelineHead,
     ) -> Result<Option<Pipeline>, GitLabError> {
-        let followed = target
-            .memory
-            .feed
-            .as_ref()
-            .and_then(|feed| feed.followed.get(&head.id));
-        if let Some(known) = followed.map(|followed| &followed.pipeline)
-            && known.updated_at == head.updated_at
-            && known.status == head.status
-        {
+        if let Some(known) = unmoved(target, &head) {
             return Ok(Some(known.clone()));
         }
         let mut pipeline = match self.gitlab.pipeline(target.id(), head.id).await {
@@ -261,9 +281,14 @@ impl Rest {
         Ok(Known::Value(merge_request))
     }
 
-    /// Jobs and downstream pipelines of the wanted pipelines.
-    pub(super) async fn details(&self, wanted: &[Wanted]) -> BTreeMap<PipelineId, DetailsRead> {
-        let reads = wanted.iter().map(|wanted| async move {
+    /// Jobs and downstream pipelines of the wanted pipelines: of some, where there are very many.
+    pub(super) async fn details(
+        &self,
+        wanted: &[Wanted],
+        share: Share,
+    ) -> BTreeMap<PipelineId, DetailsRead> {
+        let wanted = share.take(wanted.iter().collect());
+        let reads = wanted.into_iter().map(|wanted| async move {
             let read = self.one(wanted).await;
             let read = match read {
                 Ok(details) => Ok(Some(details)),
@@ -301,14 +326,16 @@ impl Rest {
             .gitlab
             .jobs(wanted.project, wanted.pipeline.id, true)
             .await?;
-        let downstream = if wanted.options.foreign || wanted.options.children {
-            self.gitlab
-                .bridges(wanted.project, wanted.pipeline.id)
-                .await?
-                .items
-        } else {
-            Vec::new()
-        };
+        let (mut downstream, mut failed) = (Vec::new(), None);
+        if wanted.options.foreign || wanted.options.children {
+            let bridges = self.gitlab.bridges(wanted.project, wanted.pipeline.id);
+            match bridges.await {
+                Ok(page) => downstream = page.items,
+                Err(error) if error.is_not_found() => return Err(error),
+                // Its jobs are there all the same.
+                Err(error) => failed = Some(Arc::new(error)),
+            }
+        }
         Ok(RawDetails {
             jobs: jobs.items,
             downstream: downstream
@@ -318,6 +345,7 @@ impl Rest {
             // The single pipeline contained it.
             coverage: Known::Unread,
             skipped: jobs.skipped,
+            failed,
         })
     }
 
@@ -345,6 +373,8 @@ impl Rest {
                 &job.failure_reason,
                 listed.map(|listed| &listed.failure_reason),
             );
+            // REST has the fractions of a second.
+            job.duration = listed.map_or(job.duration, |listed| listed.duration);
             job.runner_type = settle(&job.runner_type, listed.map(|listed| &listed.runner_type));
             if self.gitlab.lacks("CiJobArtifact", "size") {
                 job.artifact_bytes = listed.and_then(|listed| listed.artifact_bytes);
@@ -369,23 +399,43 @@ struct Heads {
     skipped: Vec<String>,
 }
 
-/// The pipelines that are read whole: all that moved; at the first poll, only those that have
-/// states to show: the newest of each ref, and the active ones.
-fn wanted_heads(target: &Target, heads: &[PipelineHead]) -> Vec<PipelineHead> {
+/// A pipeline that is known as it is now.
+fn unmoved<'t>(target: &'t Target, head: &PipelineHead) -> Option<&'t Pipeline> {
+    let feed = target.memory.feed.as_ref()?;
+    let known = &feed.followed.get(&head.id)?.pipeline;
+    let is_same = known.updated_at == head.updated_at && known.status == head.status;
+    is_same.then_some(known)
+}
+
+/// The pipelines that are read whole: those that moved, and until when, if not all; at the first poll,
+/// only those that have states to show: the newest of each ref, and the active ones. Of very many that
+/// moved, those that did first; the next poll begins with the others.
+fn wanted_heads(
+    target: &Target,
+    mut heads: Vec<PipelineHead>,
+) -> (Vec<PipelineHead>, Option<UnixSeconds>) {
     if target.memory.feed.is_some() {
-        return heads.to_vec();
+        let (mut wanted, mut moved): (Vec<_>, Vec<_>) = heads
+            .into_iter()
+            .partition(|head| unmoved(target, head).is_some());
+        let is_whole = moved.len() <= MOVED_AT_ONCE;
+        moved.sort_by_key(|head| (head.updated_at, head.id));
+        moved.truncate(MOVED_AT_ONCE);
+        let last = moved.last().map(|head| head.updated_at);
+        wanted.extend(moved);
+        return (wanted, last.filter(|_| !is_whole));
     }
     let mut refs = BTreeSet::new();
-    let mut heads = heads.to_vec();
     heads.sort_by_key(|head| std::cmp::Reverse(head.id));
-    heads
+    let wanted = heads
         .into_iter()
         .filter(|head| {
             let child = &*head.source == PARENT_PIPELINE;
             let newest = refs.insert((child, head.git_ref.clone()));
             newest || head.status.is_active()
         })
-        .collect()
+        .collect();
+    (wanted, None)
 }
 
 impl Started {

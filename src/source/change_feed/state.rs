@@ -144,16 +144,21 @@ impl<'a> Poll<'a> {
     /// move.
     pub fn changes(&mut self, pipelines: Vec<Pipeline>, polled_at: UnixSeconds) {
         self.state.polled_at = self.state.polled_at.max(polled_at);
+        self.some_changes(pipelines, self.now);
+    }
+
+    /// Takes in what moved, where all that did before `until` was read, and not all that did later.
+    pub fn some_changes(&mut self, pipelines: Vec<Pipeline>, until: UnixSeconds) {
         let newest = self.first.then(|| self.newest_of_refs(&pipelines));
         for pipeline in pipelines {
             // A time in the future is invalid, and would hide all that moves until then.
-            let moved_at = pipeline.updated_at.min(self.now);
+            let moved_at = pipeline.updated_at.min(self.now).min(until);
             self.state.watermark = self.state.watermark.max(moved_at);
             if self.is_wanted(&pipeline) && self.has_moved(&pipeline) {
-                let history = newest
+                let is_history = newest
                     .as_ref()
                     .is_some_and(|newest| !newest.contains(&pipeline.id));
-                self.moved(pipeline, history);
+                self.moved(pipeline, is_history);
             }
         }
     }
@@ -188,9 +193,11 @@ impl<'a> Poll<'a> {
         newest.into_values().collect()
     }
 
-    fn moved(&mut self, mut pipeline: Pipeline, history: bool) {
+    fn moved(&mut self, mut pipeline: Pipeline, is_history: bool) {
         let id = pipeline.id;
-        let details_due = self.options.details() && (pipeline.status.is_active() || !history);
+        // What moved after the first poll began, and was read later in it, is no history.
+        let is_history = is_history && pipeline.updated_at <= self.state.first_seen;
+        let details_due = self.options.details() && (pipeline.status.is_active() || !is_history);
         let known = self.state.followed.get(&id);
         // The other way of reading may have returned what started it, and this one cannot.
         if let Some(known) = known
@@ -229,13 +236,13 @@ impl<'a> Poll<'a> {
         jobs: Option<Vec<Job>>,
         foreign: Vec<ForeignPipeline>,
     ) -> PipelineFacts {
-        let floor = match followed.rests {
+        let floor = match followed.rests || self.first {
             true => followed.floor.plus(Duration::from_secs(1)),
             false => followed.floor,
         };
         PipelineFacts {
             pipeline: followed.pipeline.clone(),
-            floor: (!self.first).then_some(floor),
+            floor: Some(floor),
             jobs,
             foreign,
         }

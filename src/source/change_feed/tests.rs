@@ -182,13 +182,64 @@ fn what_ended_in_the_second_of_the_first_poll_is_history_until_the_pipeline_move
     let ended = pipeline(1, 10).runs(20).ends("failed", 100);
     let mut state = None;
     let (_, _, feed) = poll(&mut state, std::slice::from_ref(&ended), 100);
-    assert_eq!(feed.pipelines[0].floor, None);
+    assert!(!feed.pipelines[0].counts(UnixSeconds(100)), "{feed:?}");
     let (_, _, feed) = backfill(&mut state, std::slice::from_ref(&ended), 100);
     assert!(!feed.pipelines[0].counts(UnixSeconds(100)), "{feed:?}");
     assert!(feed.pipelines[0].counts(UnixSeconds(101)), "{feed:?}");
     let again = ended.is_retried(100);
     let (_, _, feed) = poll(&mut state, &[again], 101);
     assert!(feed.pipelines[0].counts(UnixSeconds(100)), "{feed:?}");
+}
+
+/// On a large GitLab, minutes pass between the list of a project's pipelines and the reading of their
+/// jobs.
+#[test]
+fn what_ends_between_the_first_list_and_the_first_reading_of_it_is_no_history() {
+    let (settings, now) = (ProjectSettings::default(), UnixSeconds(100));
+    let mut poll = Poll::begin(&settings, READ_OPTIONS, None, now);
+    let running = pipeline(1, 10).on_branch("main").runs(20);
+    // By REST a pipeline is read after the list that had it running.
+    let late = pipeline(2, 10)
+        .on_branch("develop")
+        .runs(20)
+        .ends("success", 130);
+    let newest = pipeline(3, 15)
+        .on_branch("develop")
+        .runs(20)
+        .ends("success", 60);
+    let shown = [&running, &late, &newest].map(|facts| facts.pipeline.clone());
+    poll.changes(shown.to_vec(), now);
+    let jobs =
+        [(1, 80), (2, 100), (3, 130)].map(|(id, end)| job(id, "build", 10).runs(20).succeeds(end));
+    let details = Details {
+        jobs: jobs.to_vec(),
+        foreign: Vec::new(),
+        coverage: Known::Unread,
+    };
+    poll.details(PipelineId(1), details);
+    let child = pipeline(4, 110).child_of(&running, "trigger");
+    let child = child.runs(111).ends("success", 125);
+    poll.children(PipelineId(1), vec![child.pipeline]);
+    let (feed, progress) = poll.end();
+    let of = |id: u64| {
+        let mut all = feed.pipelines.iter();
+        all.find(|one| one.pipeline.id.0 == id).unwrap()
+    };
+    let ends = of(1)
+        .jobs
+        .iter()
+        .flatten()
+        .filter_map(|job| job.finished_at);
+    let counted: Vec<bool> = ends.map(|end| of(1).counts(end)).collect();
+    assert_eq!(counted, [false, false, true]);
+    assert!(!of(1).counts(UnixSeconds(10)), "it was created before");
+    assert!(of(2).counts(UnixSeconds(130)));
+    assert!(!of(3).counts(UnixSeconds(60)));
+    assert!(of(4).counts(UnixSeconds(110)) && of(4).counts(UnixSeconds(125)));
+    for id in [2, 4] {
+        let followed = &progress.followed[&PipelineId(id)];
+        assert!(followed.details_due, "jobs of {id} ended late, too");
+    }
 }
 
 /// A tracked project that was polled before, or not.

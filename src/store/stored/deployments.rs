@@ -22,7 +22,7 @@ stored_struct! {
 
 stored_enum! {
     /// An event of a deployment.
-    StoredDeploymentEvent of environments::DeploymentEvent { Created, Finished }
+    StoredDeploymentEvent of environments::DeploymentEvent { Started, Finished }
 }
 
 stored_struct! {
@@ -45,9 +45,18 @@ stored_struct! {
 }
 
 stored_struct! {
+    StoredLastStarted of environments::LastStarted {
+        id: u64,
+        started_at: i64,
+        status: Text,
+    }
+}
+
+stored_struct! {
     StoredKnownEnvironment of RememberedEnvironment {
         environment: StoredEnvironment,
-        newest: Option<(u64, Text)>,
+        newest: Option<StoredLastStarted>,
+        waiting: Map<u64, Text>,
         success: Option<StoredSuccess>,
         behind: Option<u64>,
         asked: bool,
@@ -58,6 +67,69 @@ stored_struct! {
     StoredEnvironments of EnvironmentsMemory {
         claims: Map<(u64, StoredDeploymentEvent), i64>,
         known: Map<u64, StoredKnownEnvironment>,
+    }
+}
+
+/// As version 1 stored them: deployments were counted when they were created, and the status was that
+/// of the newest, whether it had started or not.
+pub(in crate::store) mod environments_v1 {
+    use serde::{Deserialize, Serialize};
+
+    use super::{
+        Map, StoredDeploymentEvent, StoredEnvironment, StoredEnvironments, StoredKnownEnvironment,
+        StoredLastStarted, StoredSuccess, Text,
+    };
+
+    #[derive(Debug, Serialize, Deserialize)]
+    struct KnownEnvironment {
+        environment: StoredEnvironment,
+        newest: Option<(u64, Text)>,
+        success: Option<StoredSuccess>,
+        behind: Option<u64>,
+        asked: bool,
+    }
+
+    #[derive(Debug, Serialize, Deserialize)]
+    pub(in crate::store) struct Environments {
+        claims: Map<(u64, StoredDeploymentEvent), i64>,
+        known: Map<u64, KnownEnvironment>,
+    }
+
+    impl From<Environments> for StoredEnvironments {
+        fn from(stored: Environments) -> Self {
+            let known = stored.known.into_iter();
+            Self {
+                claims: stored.claims,
+                known: known.map(|(id, known)| (id, known.into())).collect(),
+            }
+        }
+    }
+
+    impl From<KnownEnvironment> for StoredKnownEnvironment {
+        fn from(known: KnownEnvironment) -> Self {
+            let has_started = |status: &str| !matches!(status, "created" | "blocked" | "skipped");
+            let (newest, waiting) = match known.newest {
+                // Any other that starts is later.
+                Some((id, status)) if has_started(&status) => (
+                    Some(StoredLastStarted {
+                        id,
+                        started_at: 0,
+                        status,
+                    }),
+                    Map::new(),
+                ),
+                Some(waiting) => (None, vec![waiting]),
+                None => (None, Map::new()),
+            };
+            Self {
+                environment: known.environment,
+                newest,
+                waiting,
+                success: known.success,
+                behind: known.behind,
+                asked: known.asked,
+            }
+        }
     }
 }
 

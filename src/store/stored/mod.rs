@@ -20,9 +20,10 @@ use serde::de::DeserializeOwned;
 
 use crate::memory::ProjectMemory;
 use crate::types::Text;
+pub(super) use deployments::StoredEnvironments;
 #[cfg(test)]
 use deployments::{StoredDeploymentEvent, StoredShipped, StoredTier};
-use deployments::{StoredDora, StoredDoraState, StoredEnvironments, StoredEnvironmentsState};
+use deployments::{StoredDora, StoredDoraState, StoredEnvironmentsState};
 pub(crate) use keep::Keep;
 use keep::Map;
 #[cfg(test)]
@@ -42,6 +43,7 @@ use refs::{StoredParent, StoredRefsSeen, StoredRefsState, StoredStarted};
 use repository::{StoredRepository, StoredRepositoryParts};
 use withdrawn::StoredWithdrawn;
 
+pub(super) use deployments::environments_v1;
 pub(super) use meta::{Digest, Meta};
 pub(super) use row::{Row, v1};
 

@@ -139,7 +139,7 @@ pub fn counts(entries: &[Entry], first_look: Millis) -> Counts {
                     _ => {}
                 }
             }
-            Event::DeploymentCreated {
+            Event::DeploymentStarted {
                 project_path,
                 environment,
                 ..

@@ -15,6 +15,7 @@ use crate::support::core::watch_everything;
 const COUNT: &str = "age_environment_deployment_count";
 const DURATION: &str = "age_environment_deployment_duration_seconds";
 const STATUS: &str = "age_environment_deployment_status";
+const WAITING: &str = "age_environment_deployments_waiting";
 const BEHIND: &str = "age_environment_behind_commits";
 const INFO: &str = "age_environment_info";
 /// The collector's interval.
@@ -104,7 +105,7 @@ async fn deployments_count_once_and_history_never() {
 }
 
 #[tokio::test]
-async fn a_deployment_is_followed_from_its_creation_to_its_end() {
+async fn a_deployment_waits_until_it_starts_and_is_followed_to_its_end() {
     let mut story = Story::with(settings(), |world, app| {
         production(world, app);
     })
@@ -117,8 +118,9 @@ async fn a_deployment_is_followed_from_its_creation_to_its_end() {
         .expect("a deployment");
     story.move_pipelines();
     story.look_at_environments().await;
-    assert_eq!(story.values_of(STATUS, "status"), ["created"]);
-    assert_eq!(story.count(COUNT, &[]), 1.0);
+    assert_eq!(story.values_of(STATUS, "status"), [""; 0]);
+    assert_eq!(story.values_of(WAITING, "status"), ["created"]);
+    assert_eq!(story.count(COUNT, &[]), 0.0, "it may never start");
     for status in [DeploymentStatus::Running, DeploymentStatus::Failed] {
         story
             .world()
@@ -127,6 +129,7 @@ async fn a_deployment_is_followed_from_its_creation_to_its_end() {
         story.move_pipelines();
         story.look_at_environments().await;
         assert_eq!(story.values_of(STATUS, "status"), [status.as_str()]);
+        assert_eq!(story.values_of(WAITING, "status"), [""; 0]);
     }
     assert_eq!(
         (story.count(COUNT, &[]), story.count(DURATION, &[])),
@@ -258,7 +261,7 @@ async fn a_living_world_agrees_with_its_ledger() {
     let mut want: BTreeMap<(&str, String), f64> = BTreeMap::new();
     for entry in story.gitlab.world().ledger().entries() {
         match &entry.event {
-            Event::DeploymentCreated { environment, .. } => {
+            Event::DeploymentStarted { environment, .. } => {
                 *want.entry((COUNT, environment.to_string())).or_default() += 1.0;
             }
             Event::DeploymentFinished {

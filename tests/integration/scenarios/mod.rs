@@ -1,11 +1,14 @@
 //! Small stories: something happens in GitLab, the exporter looks, and this is what it shows.
 
+mod alone;
 mod bad_input;
+mod burst;
 mod discovery;
 mod downstream;
 mod elsewhere;
 mod environments;
 mod fallback;
+mod first_reading;
 mod jobs;
 mod life;
 mod parity;

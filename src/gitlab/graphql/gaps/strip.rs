@@ -131,7 +131,7 @@ impl Strip<'_> {
         let mut missing = self.missing.iter().copied();
         missing.find(|gap| {
             let whole = gap.argument.is_none() && gap.without != Without::Null;
-            whole && gap.on == on && gap.field == field
+            whole && gap.on == on && (gap.field == field || gap.along.contains(&field))
         })
     }
 }

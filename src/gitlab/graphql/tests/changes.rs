@@ -3,6 +3,24 @@
 use serde_json::{Value, json};
 
 use super::*;
+
+/// GitLab takes an empty list of ids for all projects that there are.
+#[tokio::test]
+async fn an_empty_list_of_projects_is_never_sent() {
+    let newest = json!([{"iid": 3, "state": "opened", "target_branch": "main"}]);
+    let fake = Fake::script(vec![reply(&newest)]).await;
+    let gitlab = fake.gitlab();
+    let which = Which::MovedSince(SINCE);
+    let changes = gitlab.project_changes(&[], which, 5).await.unwrap();
+    let jobs = gitlab.pipeline_jobs(&[], which, 5).await.unwrap();
+    assert!(changes.items.is_empty() && jobs.items.is_empty());
+    let (first, last) = (1, 0);
+    let census = gitlab.listed_census(ProjectId(1), first..=last).await;
+    assert!(census.is_ok_and(|page| page.entries.items.is_empty()));
+    let lists = fake.seen().into_iter().map(|request| request.target);
+    let lists: Vec<String> = lists.collect();
+    assert_eq!(lists.len(), 1, "{lists:?}");
+}
 use crate::gitlab::Excess;
 use crate::gitlab::model::{
     Features, Known, Page, Pipeline, PipelineMergeRequest, RefKind, Status, Upstream,

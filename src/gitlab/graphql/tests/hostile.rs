@@ -114,7 +114,7 @@ fn sample(answer: GraphQlAnswer) -> (Value, Vec<&'static str>) {
 
 fn reviewed(iid: u64) -> Value {
     let (user, time) = (
-        json!({"username": "ada", "name": "Ada", "bot": false}),
+        json!({"id": "gid://gitlab/User/7", "username": "ada", "name": "Ada", "bot": false}),
         "2026-01-05T12:00:00Z",
     );
     let note = |id: u64| {
@@ -128,7 +128,7 @@ fn reviewed(iid: u64) -> Value {
         "closedAt": null, "commitCount": 2, "userNotesCount": 1, "author": user,
         "diffStatsSummary": {"additions": 1, "deletions": 2, "fileCount": 3},
         "approvedBy": {"nodes": [{"username": "ada"}]},
-        "reviewers": {"nodes": [{"username": "ada", "name": "Ada", "bot": false,
+        "reviewers": {"nodes": [{"id": "gid://gitlab/User/7", "username": "ada", "name": "Ada", "bot": false,
             "mergeRequestInteraction": {"reviewState": "APPROVED"}}]},
         "notes": page(&notes, None)})
 }

@@ -10,7 +10,8 @@ use crate::types::{JobId, PipelineId, ProjectId};
 async fn jobs_and_downstream_pipelines_are_read() {
     let mut failed = job(2);
     (failed["status"], failed["retried"]) = (json!("FAILED"), json!(true));
-    (failed["runner"], failed["artifacts"]) = (Value::Null, json!({"nodes": []}));
+    let log = json!({"nodes": [{"fileType": "TRACE", "size": "5000"}]});
+    (failed["runner"], failed["artifacts"]) = (Value::Null, log);
     let mut waiting = job(3);
     (waiting["status"], waiting["startedAt"]) = (json!("CREATED"), Value::Null);
     (waiting["runner"], waiting["retried"]) = (Value::Null, Value::Null);
@@ -42,7 +43,7 @@ async fn jobs_and_downstream_pipelines_are_read() {
         Known::Hidden,
         "it ran, so somebody ran it"
     );
-    assert_eq!(failed.artifact_bytes, None);
+    assert_eq!(failed.artifact_bytes, None, "its log is none");
     assert_eq!(waiting.runner_type, Known::Nothing);
     assert_eq!((waiting.duration, waiting.retried), (None, Known::Unread));
     assert_eq!((&*done.name, &*done.stage), ("job 1", "test"));
@@ -74,6 +75,42 @@ async fn jobs_and_downstream_pipelines_are_read() {
         })
     );
     assert_eq!((&*hidden.bridge, &hidden.target), ("", &None));
+}
+
+/// GraphQL cuts a duration to whole seconds: jobs of 0.1 s to 2.9 s would be too short by half a second
+/// on average. The times are cut, too, but at both ends.
+#[tokio::test]
+async fn durations_of_many_short_jobs_have_no_bias() {
+    let (mut cut, mut exact, mut all) = (0, 0, Vec::new());
+    for id in 1..=97 {
+        // Milliseconds of the start, spread evenly, and of the run.
+        let (start, ran) = (id * 617 % 1000, id * 30);
+        let whole = (start + ran) / 1000;
+        (cut, exact) = (cut + ran / 1000, exact + ran);
+        let mut job = job(id);
+        job["startedAt"] = json!("2026-01-05T12:00:00Z");
+        job["finishedAt"] = json!(format!("2026-01-05T12:00:{whole:02}Z"));
+        job["duration"] = json!(ran / 1000);
+        all.push(job);
+    }
+    let node = jobs_node(10, page(&all, None), page(&[], None));
+    let batch = jobs(&data(&[jobs_project(1, page(&[node], None))])).await;
+    let read = &batch.items[0].pipelines.items[0].jobs.items;
+    let sum: f64 = read.iter().filter_map(|job| job.duration).sum();
+    let exact = f64::from(u32::try_from(exact).unwrap()) / 1000.0;
+    let cut = f64::from(u32::try_from(cut).unwrap());
+    assert!((sum - exact).abs() < 0.05 * exact, "{sum} s of {exact} s");
+    assert!(
+        cut < 0.7 * exact,
+        "GitLab's durations sum up to {cut} s of {exact} s"
+    );
+    // One that runs has no end: GitLab says how long it has run.
+    let mut running = job(1);
+    (running["status"], running["finishedAt"]) = (json!("RUNNING"), Value::Null);
+    let node = jobs_node(10, page(&[running], None), page(&[], None));
+    let batch = jobs(&data(&[jobs_project(1, page(&[node], None))])).await;
+    let read = &batch.items[0].pipelines.items[0].jobs.items;
+    assert_eq!(read[0].duration, Some(30.0));
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ fn why_too_new(read: Result<Loaded>) -> String {
 
 /// A version in which paths are written in another way twice over.
 const PATHS: Steps = Steps {
-    parts: &[("path", &[with_a, with_b])],
+    parts: &[STEPS.parts[0], ("path", &[with_a, with_b])],
     ..STEPS
 };
 

@@ -8,7 +8,7 @@ use super::page::{PageArguments, connection};
 use super::project::ProjectNode;
 use super::scalars::{
     MergeRequestReviewState, MergeRequestSort, MergeRequestState, NoteId, NotesFilterType,
-    SystemNoteMetadataId, Time,
+    SystemNoteMetadataId, Time, UserId,
 };
 use super::{Asked, gid};
 use crate::world::{MergeRequest, Note, Project, Reviewer};
@@ -249,6 +249,12 @@ impl MergeRequestNode {
     }
 }
 
+/// The global id of a user.
+fn user_id(ctx: &Context<'_>, username: &str) -> UserId {
+    let id = Asked::of(ctx).world().account(username).id;
+    UserId(gid("User", id).0)
+}
+
 /// Defines a user in one of the roles that GitLab's schema tells apart.
 macro_rules! user {
     ($(#[$doc:meta])* $type:ident = $name:literal) => {
@@ -258,6 +264,10 @@ macro_rules! user {
 
         #[Object(name = $name)]
         impl $type {
+            async fn id(&self, ctx: &Context<'_>) -> UserId {
+                user_id(ctx, &self.0)
+            }
+
             async fn username(&self) -> &str {
                 &self.0
             }
@@ -294,6 +304,10 @@ pub struct MergeRequestReviewer(Reviewer);
 
 #[Object]
 impl MergeRequestReviewer {
+    async fn id(&self, ctx: &Context<'_>) -> UserId {
+        user_id(ctx, &self.0.username)
+    }
+
     async fn username(&self) -> &str {
         &self.0.username
     }

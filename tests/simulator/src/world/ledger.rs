@@ -194,8 +194,8 @@ pub enum Event {
         /// `requested_changes` or `pushed`.
         act: &'static str,
     },
-    /// A deployment came into being.
-    DeploymentCreated {
+    /// A deployment started: its job, or itself where no job deploys.
+    DeploymentStarted {
         project_id: ProjectId,
         project_path: Arc<str>,
         environment: Arc<str>,

@@ -387,6 +387,44 @@ impl World {
         Ok(())
     }
 
+    /// Moves all times of a pipeline and its jobs back, as an import leaves them: a new id, and the times
+    /// that it had elsewhere.
+    ///
+    /// # Errors
+    /// If there is no such pipeline.
+    pub fn backdate_pipeline(&mut self, id: PipelineId, by: Millis) -> Result<()> {
+        let pipeline = self
+            .pipelines
+            .get_mut(id)
+            .ok_or_else(|| WorldError::not_found("pipeline", id))?;
+        let moved = pipeline.updated_at;
+        for time in [&mut pipeline.created_at, &mut pipeline.updated_at] {
+            *time -= by;
+        }
+        for time in [&mut pipeline.started_at, &mut pipeline.finished_at] {
+            *time = time.map(|time| time - by);
+        }
+        let (project, jobs) = (pipeline.project_id, pipeline.jobs.clone());
+        if let Some(project) = self.projects.get_mut(&project) {
+            project.pipelines_by_update.remove(&(moved, id));
+            project.pipelines_by_update.insert((moved - by, id));
+        }
+        for job in jobs {
+            self.edit_job(job, |job| {
+                job.created_at -= by;
+                let times = [
+                    &mut job.queued_at,
+                    &mut job.started_at,
+                    &mut job.finished_at,
+                ];
+                for time in times {
+                    *time = time.map(|time| time - by);
+                }
+            })?;
+        }
+        Ok(())
+    }
+
     /// Retries a pipeline by hand: the same id, `finished_at` cleared, every failed or canceled job anew.
     ///
     /// # Errors

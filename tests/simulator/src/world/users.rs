@@ -46,7 +46,8 @@ impl World {
     pub fn account(&self, username: &str) -> User {
         let known = self.users.values().find(|user| *user.username == *username);
         known.cloned().unwrap_or_else(|| {
-            let id = 1_000 + username.bytes().map(u64::from).sum::<u64>();
+            let sum = |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte));
+            let id = 1_000 + username.bytes().fold(7, sum) % (1 << 31);
             User::named(id, username)
         })
     }

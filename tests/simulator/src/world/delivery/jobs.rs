@@ -76,10 +76,6 @@ impl World {
         let Some(deployment) = self.deployment_of(project, id) else {
             return;
         };
-        // What never runs is no deployment for those who count.
-        if status == DeploymentStatus::Running {
-            self.record_deployment(project, deployment, false);
-        }
         self.set_deployment_status(project, deployment, status).ok();
     }
 

@@ -145,7 +145,9 @@ impl World {
             user: None,
         };
         delivery.deployments.insert(id, deployment);
-        self.record_deployment(project, id, false);
+        if job.is_none() {
+            self.record_deployment(project, id, false);
+        }
         Ok(id)
     }
 
@@ -170,6 +172,7 @@ impl World {
         }
         deployment.status = status;
         deployment.updated_at = now;
+        let has_job = deployment.job.is_some();
         if let Some(job) = &mut deployment.job {
             if status == DeploymentStatus::Running {
                 job.started_at = Some(now);
@@ -179,6 +182,10 @@ impl World {
             }
         }
         if !status.has_finish() {
+            // What never runs is no deployment for those who count.
+            if has_job && status == DeploymentStatus::Running {
+                self.record_deployment(project, id, false);
+            }
             return Ok(());
         }
         deployment.finished_at = Some(now);
@@ -270,7 +277,7 @@ impl World {
             .map_or(Some(deployment.created_at), |job| job.started_at);
         let seconds = |span: Millis| span.max(0) as f64 / SECOND as f64;
         self.ledger.write(now, || match finished {
-            false => Event::DeploymentCreated {
+            false => Event::DeploymentStarted {
                 project_id: project,
                 project_path,
                 environment,

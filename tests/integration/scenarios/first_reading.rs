@@ -1,0 +1,73 @@
+//! What happens between the first listing of a project and the first reading of a part of it.
+
+use gitlab_simulator::faults::{Fault, Rule};
+use gitlab_simulator::time::SECOND;
+use gitlab_simulator::world::MergeRequestState::Merged;
+use gitlab_simulator::world::reviews::ReviewAct::{Approve, Comment};
+
+use super::Story;
+use crate::support::core::watch_everything;
+
+/// What is read in a second step; it fails at first, as a GitLab under load does.
+const SECOND_STEPS: [&str; 4] = [
+    "/api/v4/projects/:id/environments",
+    "/api/v4/projects/:id/deployments",
+    "MergeRequestReviews",
+    "/api/v4/projects/:id/merge_requests",
+];
+
+/// Longer than the intervals of what is read, and than the pause after a failure.
+const PAUSE: u64 = 900;
+
+/// On a large GitLab, minutes pass until everything of a project has been read once.
+#[tokio::test]
+async fn what_happens_before_the_first_reading_counts_if_the_project_was_listed() {
+    for graphql in [true, false] {
+        let mut settings = watch_everything();
+        settings.collectors.environments.enabled = true;
+        settings.collectors.merge_requests.enabled = true;
+        settings.collectors.code_review.enabled = true;
+        let mut environment = 0;
+        let prepare = |world: &mut gitlab_simulator::World, app| {
+            environment = world.add_environment(app, "production", None).expect("it");
+            world.deploy(app, environment, SECOND).expect("history");
+            let old = world.create_merge_request(app, "old", "main").expect("it");
+            world.review(app, old, "ben", Comment).expect("history");
+            world.create_merge_request(app, "open", "main").expect("it");
+        };
+        let mut story = Story::unseen(settings, prepare, |client| client.use_graphql = graphql);
+        let app = story.app;
+        for step in SECOND_STEPS {
+            let broken = Rule::new(Fault::Status { status: 500 });
+            story.gitlab.faults().add(broken.on(step));
+        }
+        story.look_now().await;
+        story.wait(60);
+        {
+            let mut world = story.world();
+            world.deploy(app, environment, 42 * SECOND).expect("it");
+            let new = world.create_merge_request(app, "new", "main").expect("it");
+            world.review(app, new, "ben", Comment).expect("it");
+            world.review(app, new, "ben", Approve).expect("it");
+            let merged = world.set_merge_request_state(app, new, Merged);
+            merged.expect("it");
+        }
+        // Pipelines are polled meanwhile, so that GitLab's time goes on.
+        story.look_after(60).await;
+        story.look().await;
+        story.gitlab.faults().clear();
+        story.look_after(PAUSE).await;
+        story.look_after(PAUSE).await;
+        for (metric, want) in [
+            ("age_environment_deployment_count", 1.0),
+            ("age_environment_deployment_duration_seconds", 1.0),
+            ("age_mr_created_total", 1.0),
+            ("age_mr_throughput_count", 1.0),
+            ("age_mr_time_to_first_review_seconds", 1.0),
+            ("age_review_approval_count", 1.0),
+            ("age_review_comments_total", 1.0),
+        ] {
+            assert_eq!(story.count(metric, &[]), want, "{metric} ({graphql})");
+        }
+    }
+}
