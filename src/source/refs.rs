@@ -151,11 +151,15 @@ impl RefsSource {
             .collect();
         seen.merge_requests
             .retain(|iid, _| remembered.contains(iid));
-        if remembered.is_empty() {
+        if remembered.is_empty() || target.forbids(Right::MergeRequests).is_some() {
             return Ok(());
         }
         let iids: Vec<u64> = remembered.into_iter().collect();
-        let read = self.gitlab.merge_requests(target.id(), &iids).await?;
+        let read = match self.gitlab.merge_requests(target.id(), &iids).await {
+            // What is known of them stays.
+            Err(error) if error.is_forbidden() => return Ok(()),
+            read => read?,
+        };
         let is_whole = read.skipped.is_empty();
         let listed = read.items.into_iter().map(|mr| (mr.iid, mr.state));
         let unlisted = iids.into_iter().filter(|_| is_whole);
