@@ -29,6 +29,7 @@ use crate::delivery::push::{MAX_MESSAGE_BYTES, PushSettings, Pusher, PusherHandl
 use crate::gitlab::{Cause, GitLab, SetupError};
 use crate::recorder::Recorder;
 use crate::scheduler::Scheduler;
+use crate::scheduler::discover::INCOMPLETE_LIST;
 use crate::series::Table;
 use crate::server;
 use crate::store::{FileStore, MemoryStore, OpenError, Opening, Store, StoreError};
@@ -121,7 +122,9 @@ impl App {
             .map(Collector::as_str)
             .chain([Activity::Discovery, Activity::Refs].map(Activity::as_str))
             .collect();
-        let own = OwnMetrics::new(Arc::clone(&table), &clock, &types, &Cause::KINDS)?;
+        let mut error_types = Cause::KINDS.to_vec();
+        error_types.push(INCOMPLETE_LIST);
+        let own = OwnMetrics::new(Arc::clone(&table), &clock, &types, &error_types)?;
         let (instance_id, store): (_, Arc<dyn Store>) = match file {
             Some(file) => (file.instance_id().to_owned(), Arc::new(file)),
             None => (

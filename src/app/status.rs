@@ -66,9 +66,12 @@ impl StatusSource for AppStatus {
         for (_, entry) in self.registry.lock().iter() {
             let succeeded = entry.succeeded_at().is_some();
             projects.add(succeeded, entry.failure().is_some(), entry.feed_lag(now));
+            projects.unreadable += usize::from(entry.reads_nothing());
             // What else could not be read is not waited for.
             first_round &= entry.is_answered() || entry.feed_fails();
         }
+        let counts = self.registry.lock().unavailable().into_iter();
+        let counts = counts.map(|((collector, reason), count)| (collector.as_str(), reason, count));
         let lags = seen
             .collectors
             .values()
@@ -81,6 +84,7 @@ impl StatusSource for AppStatus {
             store: self.store(&seen),
             lag: lags.map(|runs| runs.lag.max(projects.late)).max(),
             projects,
+            unavailable: counts.collect(),
         }
     }
 }
@@ -232,6 +236,7 @@ fn project(entry: &Entry, now: UnixSeconds) -> ProjectStatus {
             .iter()
             .map(|(collector, why)| (collector.as_str(), why.to_string()))
             .collect(),
+        reads_nothing: entry.reads_nothing(),
     }
 }
 

@@ -252,6 +252,7 @@ mod tests {
             }
             std::ops::ControlFlow::Continue(())
         }) {}
+        shown.sort_by(|one, other| one.0.cmp(&other.0));
         shown
     }
 

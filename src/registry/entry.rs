@@ -197,6 +197,16 @@ impl Entry {
         self.succeeded_at.is_some() || self.unavailable.contains_key(&Collector::Pipelines)
     }
 
+    /// Whether every collector that is on for it has nothing of it.
+    #[must_use]
+    pub fn reads_nothing(&self) -> bool {
+        let on = Collector::ALL.into_iter();
+        let mut on = on
+            .filter(|collector| self.settings.interval(*collector).is_some())
+            .peekable();
+        on.peek().is_some() && on.all(|collector| self.unavailable.contains_key(&collector))
+    }
+
     /// When states of its pipelines were last measured.
     #[must_use]
     pub fn measured_at(&self) -> Option<UnixSeconds> {

@@ -19,7 +19,7 @@ use crate::types::ProjectId;
 /// Projects that are logged one by one when they are removed together.
 const NAMED: usize = 10;
 /// Value of the label `error_type`: a list lacks a project that GitLab shows.
-const CONTRADICTION: &str = "incomplete_list";
+pub(crate) const INCOMPLETE_LIST: &str = "incomplete_list";
 
 /// Looks for projects.
 pub(super) struct DiscoveryTask {
@@ -185,7 +185,7 @@ impl DiscoveryTask {
             Verdict::NotAnswered(error) => error.kind(),
             Verdict::Selected(_) if projects.get(id).is_some() => {
                 tracing::debug!(%project, "GitLab shows a project that a list or a run lacked");
-                CONTRADICTION
+                INCOMPLETE_LIST
             }
             Verdict::NoOwner => "not_found",
             _ => return,

@@ -5,7 +5,7 @@
 //! stopped. There are never two runs of one source over one project.
 
 pub mod capability;
-mod discover;
+pub(crate) mod discover;
 mod retry;
 
 use std::collections::BTreeMap;

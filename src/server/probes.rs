@@ -50,6 +50,8 @@ struct Answer<'a> {
     store: Store,
     lag_seconds: Option<f64>,
     projects: Projects,
+    /// As sentences.
+    unavailable: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -68,10 +70,10 @@ struct Store {
 #[derive(Serialize)]
 struct Projects {
     tracked: usize,
-    // The name that probes in use read.
-    #[serde(rename = "looked_at")]
     polled: usize,
     failing: usize,
+    /// Of which no collector reads anything.
+    unreadable: usize,
 }
 
 impl<'a> From<&'a Readiness> for Answer<'a> {
@@ -101,7 +103,26 @@ impl<'a> From<&'a Readiness> for Answer<'a> {
                 tracked: readiness.projects.tracked,
                 polled: readiness.projects.polled,
                 failing: readiness.projects.failing,
+                unreadable: readiness.projects.unreadable,
             },
+            unavailable: readiness.unavailable.iter().map(sentence).collect(),
         }
     }
+}
+
+/// Of how many projects a collector has nothing, and why.
+fn sentence((collector, reason, projects): &(&'static str, &'static str, usize)) -> String {
+    let why = match *reason {
+        "permission" => "the token may not read it",
+        "tier" => "the tier does not have it",
+        "switched_off" => "it is switched off in GitLab",
+        "release" => "GitLab is too old",
+        _ => "other settings stand against it",
+    };
+    let noun = if *projects == 1 {
+        "project"
+    } else {
+        "projects"
+    };
+    format!("{collector}: nothing of {projects} {noun}, {why}")
 }

@@ -210,6 +210,8 @@ pub struct ProjectStatus {
     pub active_pipelines: Option<usize>,
     /// Collectors that have nothing of it, and why, as sentences.
     pub unavailable: Vec<(&'static str, String)>,
+    /// Whether every collector that is on for it is among these.
+    pub reads_nothing: bool,
 }
 
 impl ProjectStatus {
@@ -259,6 +261,8 @@ pub struct ProjectCounts {
     pub failing: usize,
     /// How late by now the poll is that is most overdue.
     pub late: Duration,
+    /// Of which no collector reads anything.
+    pub unreadable: usize,
     /// That GitLab no longer shows and that are not removed yet.
     pub removals_pending: usize,
 }
@@ -295,6 +299,7 @@ impl ProjectQuery {
             .into_iter()
             .inspect(|project| {
                 counts.add(project.is_answered(), project.error.is_some(), project.lag);
+                counts.unreadable += usize::from(project.reads_nothing);
             })
             .filter(|project| project.path.to_lowercase().contains(&needle))
             .collect();
@@ -336,6 +341,9 @@ pub struct Readiness {
     pub lag: Option<Duration>,
     /// Projects in numbers.
     pub projects: ProjectCounts,
+    /// Of how many projects collectors have nothing, by collector and reason (one of
+    /// [`Unavailable::KINDS`](crate::facts::Unavailable::KINDS)).
+    pub unavailable: Vec<(&'static str, &'static str, usize)>,
 }
 
 #[cfg(test)]
@@ -352,6 +360,7 @@ mod tests {
             error: error.map(Into::into),
             active_pipelines: None,
             unavailable: Vec::new(),
+            reads_nothing: false,
         }
     }
 
@@ -398,6 +407,7 @@ mod tests {
             polled: 4,
             failing: 1,
             late: Duration::from_secs(40),
+            unreadable: 0,
             removals_pending: 0,
         };
         assert_eq!(page.counts, counts);

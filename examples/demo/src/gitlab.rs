@@ -6,7 +6,7 @@ use std::time::Duration;
 use amazing_gitlab_exporter::clock::Clock;
 use gitlab_simulator::limits::Limit;
 use gitlab_simulator::time::{DAY, HOUR, Millis, SECOND};
-use gitlab_simulator::world::Tier;
+use gitlab_simulator::world::{Feature, Tier};
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 
 /// Top-level groups.
@@ -40,6 +40,12 @@ impl Live {
             set.map_err(|error| io::Error::other(error.to_string()))?;
         }
         world.advance_to(now);
+        // One project has no merge requests: the exporter says so.
+        let last = world.projects().next_back().map(|project| project.id);
+        if let Some(last) = last {
+            let off = world.change_settings(last, |one| one.merge_requests = Feature::Disabled);
+            off.map_err(|error| io::Error::other(error.to_string()))?;
+        }
         if let Some(token) = world.tokens.first_mut() {
             token.expires_at = Some(now + 60 * DAY);
         }

@@ -282,8 +282,12 @@ proptest! {
 
     #[test]
     fn jobs_are_counted_as_they_happened((world, polls) in world_and_polls()) {
-        for project in [follow(JOBS, &world, &polls), feed::follow(JOBS, &world, &polls)] {
-            prop_assert_eq!(jobs_counted(&project), jobs_ledger(&world, &polls));
+        let ways = [
+            ("directly", follow(JOBS, &world, &polls)),
+            ("by the change feed", feed::follow(JOBS, &world, &polls)),
+        ];
+        for (way, project) in ways {
+            prop_assert_eq!(jobs_counted(&project), jobs_ledger(&world, &polls), "{}", way);
             let runs = project.observed(&job_metric::DURATION, ANY).len();
             prop_assert_eq!(project.observed(&job_metric::RUN_COUNT, ANY).len(), runs);
             prop_assert_eq!(project.shown(&job_metric::RUNNING, ANY), [0.0]);
@@ -364,4 +368,52 @@ proptest! {
         pieces_are_the_whole(JOBS, &world, &polls)?;
         pieces_are_the_whole(ChildPipelines, &world, &polls)?;
     }
+}
+
+/// The backfill reads a job that was just retried; then the change feed shows its pipeline as moved.
+#[test]
+fn a_retry_that_the_backfill_read_first_counts_once() {
+    let attempt = |id: u64, created: i64, ended: i64, replaced: Option<i64>| world::Attempt {
+        id,
+        created,
+        started: created,
+        ended,
+        known: ended,
+        status: Status::Failed,
+        replaced,
+        bettered: None,
+    };
+    let run = |started: i64, ended: i64| world::Run {
+        started,
+        ended,
+        status: Status::Success,
+        keeps_end: false,
+    };
+    let retried = Life {
+        id: 1,
+        created: 269,
+        place: world::Place::Main,
+        parent: None,
+        runs: vec![run(284, 400), run(1254, 1313)],
+        jobs: [
+            Vec::new(),
+            vec![
+                attempt(1001, 284, 320, Some(321)),
+                attempt(1003, 321, 399, Some(1254)),
+                attempt(1005, 1254, 1312, None),
+            ],
+        ],
+        foreign: None,
+    };
+    let quiet = Life {
+        id: 2,
+        created: 468,
+        parent: Some(468),
+        runs: Vec::new(),
+        jobs: [Vec::new(), Vec::new()],
+        ..retried.clone()
+    };
+    let (world, polls) = ([retried, quiet], [468, 1254, 1314]);
+    let project = feed::follow(JOBS, &world, &polls);
+    assert_eq!(jobs_counted(&project), jobs_ledger(&world, &polls));
 }

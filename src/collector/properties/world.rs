@@ -34,7 +34,7 @@ pub struct Run {
     pub ended: i64,
     pub status: Status,
     /// A single job is retried: the end of the run before stays while this one runs.
-    keeps_end: bool,
+    pub keeps_end: bool,
 }
 
 /// A pipeline from its creation on.

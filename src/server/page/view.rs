@@ -209,6 +209,9 @@ fn overall(status: &Status, series: &SeriesCounts, now: UnixSeconds) -> Badge {
             _ => Badge::new(Tone::Warn, "No project is tracked"),
         };
     }
+    if projects.unreadable == projects.tracked {
+        return Badge::new(Tone::Bad, "The token reads nothing of any project");
+    }
     if projects.failing > 0 {
         let verb = if projects.failing == 1 {
             "fails"

@@ -100,6 +100,10 @@ async fn the_first_line_shows_the_worst() {
     assert_eq!(overall().await, "Starting: 99 of 100 projects read");
     *site.world.projects.lock().unwrap() = sample::projects(8).split_off(5);
     assert_eq!(overall().await, "1 of 3 projects fails");
+    for project in &mut *site.world.projects.lock().unwrap() {
+        project.reads_nothing = true;
+    }
+    assert_eq!(overall().await, "The token reads nothing of any project");
     site.world
         .change(|status| status.token.expiry = TokenExpiry::At(sample::NOW));
     assert_eq!(overall().await, "Token: expired");

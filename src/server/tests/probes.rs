@@ -30,7 +30,8 @@ async fn ready_says_how_things_are() {
         "gitlab": {"reachable": true, "error": null},
         "store": {"kind": "memory", "up": true},
         "lag_seconds": 1.5,
-        "projects": {"tracked": 3, "looked_at": 3, "failing": 0},
+        "projects": {"tracked": 3, "polled": 3, "failing": 0, "unreadable": 0},
+        "unavailable": ["dora: nothing of 2 projects, the tier does not have it"],
     });
     assert_eq!(ready, expected);
 }

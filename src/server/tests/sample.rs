@@ -136,6 +136,7 @@ fn project(id: u64) -> ProjectStatus {
         lag: Duration::from_secs(if error.is_some() { 90 } else { 0 }),
         error: error.map(Into::into),
         active_pipelines: Some((id % 11) as usize / 3),
+        reads_nothing: false,
         unavailable: match id % 13 {
             3 => ["dora", "security"]
                 .map(|who| {
@@ -165,7 +166,9 @@ pub(super) fn readiness(count: usize) -> Readiness {
             polled: count,
             failing: 0,
             late: Duration::ZERO,
+            unreadable: 0,
             removals_pending: 0,
         },
+        unavailable: vec![("dora", "tier", 2)],
     }
 }

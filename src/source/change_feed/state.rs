@@ -75,9 +75,12 @@ pub struct Details {
 }
 
 impl Details {
-    /// The latest event in it.
+    /// The latest event in it. A job that takes another's place is one, too.
     fn newest(&self) -> UnixSeconds {
-        let jobs = self.jobs.iter().filter_map(|job| job.finished_at);
+        let jobs = self.jobs.iter();
+        let jobs = jobs
+            .flat_map(|job| [Some(job.created_at), job.finished_at])
+            .flatten();
         let foreign = self
             .foreign
             .iter()

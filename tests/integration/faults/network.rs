@@ -76,7 +76,7 @@ async fn a_name_that_resolves_later() {
         let ready = exporter.get("/ready").await.body;
         let said: Value = serde_json::from_str(&ready).map_err(|error| error.to_string())?;
         let is_reached = said["gitlab"]["reachable"] == true && said["projects"]["failing"] == 0;
-        let are_read = said["projects"]["looked_at"] == 3;
+        let are_read = said["projects"]["polled"] == 3;
         (is_reached && are_read).then_some(()).ok_or(ready)
     })
     .await;

@@ -8,6 +8,7 @@ use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::accidents::{self, Accidents};
 use super::commits::{self, Force};
 use super::expected::Counts;
 use super::reviews;
@@ -116,6 +117,8 @@ pub struct Follow {
     pub restarts: bool,
     /// How somebody pushes to default branches by force now and then.
     pub force: Force,
+    /// Whether roles, features and projects come and go now and then, and proxies answer.
+    pub accidents: bool,
 }
 
 impl Follow {
@@ -130,6 +133,7 @@ impl Follow {
             outages: false,
             restarts: true,
             force: Force::Rebase,
+            accidents: false,
         }
     }
 
@@ -150,12 +154,19 @@ impl Follow {
         collectors.repository.interval = SLOW;
         collectors.contributors.enabled = true;
         collectors.contributors.interval = SLOW;
+        if self.accidents {
+            settings.discovery.removal_grace = accidents::GRACE;
+        }
         Core::with_client(simulator, &settings, &client)
     }
 
     /// Follows the world and compares now and then; gives the number of events compared.
     pub async fn to_the_end(&self) -> f64 {
-        let world = world(self.seed);
+        let mut world = world(self.seed);
+        if self.accidents {
+            accidents::prepare(&mut world);
+        }
+        let mut accidents = Accidents::default();
         let simulator = Simulator::start(world, &Options::default()).expect("a simulator");
         let mut random = StdRng::seed_from_u64(self.seed);
         let mut exporter = self.start(&simulator);
@@ -188,14 +199,25 @@ impl Follow {
             } else {
                 self.go_wrong(&simulator, &mut random);
             }
+            if self.accidents {
+                accidents.step(&simulator, &mut random);
+            }
             exporter.round(&simulator).await;
             if step % 40 == 39 {
                 simulator.faults().clear();
+                if self.accidents {
+                    accidents.recover(&simulator, &mut exporter).await;
+                }
                 exporter.settle().await;
                 compared += self.compare(&simulator, &exporter, first_look);
             }
         }
         assert!(forces > 0, "nobody pushed by force");
+        assert!(
+            !self.accidents || accidents.total > 20,
+            "{}",
+            accidents.total
+        );
         compared
     }
 
@@ -269,6 +291,15 @@ impl Follow {
             for (key, count) in counted(&series, &others) {
                 assert!(count <= want[&key], "seed {seed}: {key:?} {count}");
             }
+        }
+        if self.accidents {
+            want = accidents::under_own_paths(want);
+            // Whose child it is nobody says while the parent is hidden.
+            but.extend(
+                COUNTED
+                    .iter()
+                    .filter(|metric| metric.starts_with("age_child")),
+            );
         }
         want.retain(|(metric, _), _| !but.contains(&metric.as_str()));
         let got = counted(&series, &but);

@@ -1,6 +1,7 @@
 //! The ledger test: a random world evolves, the exporter follows it, and at the end every counter
 //! and every histogram count equals what happened.
 
+pub mod accidents;
 pub mod commits;
 pub mod expected;
 pub mod follow;
@@ -132,6 +133,23 @@ async fn every_count_equals_the_ledger_through_outages() {
             "the world was too quiet to tell: {events} events"
         );
     }
+}
+
+/// Some two hours in which roles go up and down, features off and on, projects are scheduled for deletion
+/// and restored, and proxies answer in GitLab's place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_count_equals_the_ledger_after_accidents() {
+    let follow = Follow {
+        accidents: true,
+        restarts: false,
+        steps: 240,
+        ..Follow::graphql(8)
+    };
+    let events = follow.to_the_end().await;
+    assert!(
+        events > 1000.0,
+        "the world was too quiet to tell: {events} events"
+    );
 }
 
 /// As many seeds as one has time for: `LEDGER_SEEDS=8-27 cargo test … -- --ignored many_seeds`.

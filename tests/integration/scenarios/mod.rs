@@ -14,6 +14,7 @@ mod life;
 mod parity;
 mod pipelines;
 mod refs;
+mod removal;
 mod restart;
 mod retire;
 mod scheduler;

@@ -117,7 +117,10 @@ fn finish(
     mut recorded: Recorded,
     mut response: ServiceResponse<BoxBody>,
 ) -> ServiceResponse<BoxBody> {
-    name_request(&recorded.correlation_id, response.headers_mut());
+    // What a proxy says does not carry GitLab's headers.
+    if !matches!(recorded.fault.as_deref(), Some("body" | "html")) {
+        name_request(&recorded.correlation_id, response.headers_mut());
+    }
     // A client tells history from news by this clock, so it must be the world's.
     let date = recorded.at + state.date_error.load(Ordering::SeqCst);
     if let Ok(date) = HeaderValue::from_str(&http_date(date)) {

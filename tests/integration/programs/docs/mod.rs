@@ -184,7 +184,7 @@ fn every_command_and_flag_exists() {
 fn a_command_that_does_not_exist_is_found() {
     for wrong in [
         "amazing-gitlab-exporter run --nonsense",
-        "AGE_GITLAB_TOKEN=x target/release/amazing-gitlab-exporter check --format json",
+        "AGE_GITLAB_TOKEN=x target/release/amazing-gitlab-exporter check --formats json",
         "amazing-gitlab-exporter run --set collectors.jobs.enable=false",
         "run --reset",
     ] {

@@ -208,6 +208,44 @@ impl World {
         self.move_project(id, &path)
     }
 
+    /// Takes a project that is to be deleted back, under its old path.
+    ///
+    /// # Errors
+    /// If there is no such project, or its old path is taken.
+    pub fn restore_project(&mut self, id: ProjectId) -> Result<()> {
+        let project = self.project_mut(id)?;
+        project.settings.deletion_asked_at = None;
+        let scheduled = format!("-deletion_scheduled-{id}");
+        let path = project.full_path.trim_end_matches(&scheduled).to_owned();
+        self.move_project(id, &path)
+    }
+
+    /// Moves or renames a group with everything in it. Nothing redirects from its old path.
+    ///
+    /// # Errors
+    /// If there is no such group, or a path in the new one is taken.
+    pub fn move_group(&mut self, from: &str, to: &str) -> Result<()> {
+        if self.group_by_path(from).is_none() {
+            return Err(WorldError::not_found("group", from));
+        }
+        let moved = |path: &str| {
+            let rest = path.strip_prefix(from)?;
+            (rest.is_empty() || rest.starts_with('/')).then(|| format!("{to}{rest}"))
+        };
+        for group in self.groups.values_mut() {
+            if let Some(path) = moved(&group.full_path) {
+                group.full_path = path.into();
+            }
+        }
+        let projects = self.projects.values();
+        let projects = projects.filter_map(|one| Some((one.id, moved(&one.full_path)?)));
+        let projects: Vec<(ProjectId, String)> = projects.collect();
+        for (id, path) in projects {
+            self.move_project(id, &path)?;
+        }
+        Ok(())
+    }
+
     /// Deletes a project with everything in it.
     ///
     /// # Errors
