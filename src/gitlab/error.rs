@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use super::pager::Excess;
 
+/// How GitLab refuses whatever is asked of a project that it does not show.
+const PROJECT_NOT_FOUND: &str = "404 Project Not Found";
+
 /// A call to GitLab that failed.
 ///
 /// Its text names the endpoint (a template, without ids) and what to check; texts that came from the
@@ -235,6 +238,13 @@ impl GitLabError {
     #[must_use]
     pub const fn is_not_found(&self) -> bool {
         matches!(self.cause, Cause::NotFound(..))
+    }
+
+    /// Whether a thing of a project does not exist, while the project itself is there for the token: one
+    /// that is hidden answers 404 for all that is in it.
+    #[must_use]
+    pub fn is_object_not_found(&self) -> bool {
+        matches!(&self.cause, Cause::NotFound(_, detail) if !detail.contains(PROJECT_NOT_FOUND))
     }
 
     /// Whether GitLab refuses the token as such. The client reports that once for all calls.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Context, Fetched, Source, SourceError, Target, Wants, fetched, side_by_side};
+use super::{Context, Fetched, Right, Source, SourceError, Target, Wants, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::config::Labels;
@@ -53,15 +53,19 @@ impl ContributorsSource {
     ) -> Result<ContributorsRead, SourceError> {
         let mut problems = Vec::new();
         // By its name: after another one became the default, this is still the one remembered.
+        let begun = target.memory.contributors.begun.as_ref();
+        let begun = begun.map(|begun| &begun.branch);
+        let begun = begun.filter(|name| !name.is_empty());
         let name = target.project.default_branch.as_ref();
         let tip = match name {
-            Known::Nothing => None,
-            _ => self.tip(target, name.value()).await?,
+            // Without the code GitLab shows no default branch, though there may be one.
+            Known::Nothing if target.permissions.code == Known::Value(true) => None,
+            _ => self.tip(target, name.value().or(begun)).await?,
         };
         let read_at = self.gitlab.server_time().unwrap_or(now);
         let branch = match tip {
             Some(tip) => {
-                let name = name.value().cloned().unwrap_or_default();
+                let name = name.value().or(begun).cloned().unwrap_or_default();
                 self.branch(target, name, tip, &mut problems).await?
             }
             None => Branch::Empty,
@@ -84,7 +88,7 @@ impl ContributorsSource {
         match newest.await {
             Ok(commit) => Ok(commit.map(|commit| commit.sha)),
             // A removed project is found by other sources.
-            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) if error.is_object_not_found() => Ok(None),
             // Where the repository is gone, GitLab fails at its commits.
             Err(error) if matches!(error.cause, Cause::Server(..)) => {
                 match self.gitlab.has_repository(target.id()).await {
@@ -153,7 +157,7 @@ impl ContributorsSource {
                 return Ok(Branch::Moved { tip, commits });
             }
             Ok(_) => None,
-            Err(error) => Some(error).filter(|error| !error.is_not_found()),
+            Err(error) => Some(error).filter(|error| !error.is_object_not_found()),
         };
         // GitLab answers so, too, when the last counted commit does not exist any more: some time after
         // a forced push.
@@ -239,6 +243,10 @@ impl Source for ContributorsSource {
 
     fn batch(&self) -> usize {
         BATCH
+    }
+
+    fn unavailable(&self, target: &Target) -> Option<Unavailable> {
+        target.forbids(Right::Code)
     }
 
     fn wants(&self, project: &Project, memory: &ProjectMemory, now: UnixSeconds) -> Wants {

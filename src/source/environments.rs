@@ -229,7 +229,7 @@ impl EnvironmentsSource {
             match count {
                 Ok(count) => read.behind.extend(ids.into_iter().map(|id| (id, count))),
                 // The commit was removed by a force push: there is no number.
-                Err(error) if error.is_not_found() => {}
+                Err(error) if error.is_object_not_found() => {}
                 Err(error) => problems.push(self.problem(target, &error)),
             }
         }

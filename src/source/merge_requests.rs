@@ -187,7 +187,7 @@ impl MergeRequestsSource {
                     all.push(one);
                 }
                 // It was deleted meanwhile.
-                Err(error) if error.is_not_found() => answered = true,
+                Err(error) if error.is_object_not_found() => answered = true,
                 Err(error) if error.may_be_one_items_fault() || error.is_forbidden() => {
                     failed.push((one, error));
                 }

@@ -268,7 +268,7 @@ impl RefsSource {
             .collect();
         let checks = turn(&shown, now).into_iter().map(|id| async move {
             let removed = match self.gitlab.pipeline(target.id(), id).await {
-                Err(error) => error.is_not_found(),
+                Err(error) => error.is_object_not_found(),
                 Ok(_) => false,
             };
             removed.then_some(id)
@@ -346,7 +346,7 @@ async fn listing(
         return Ok((None, false));
     }
     let (page, is_missing) = match read.await {
-        Err(error) if error.is_not_found() => (Page::default(), true),
+        Err(error) if error.is_object_not_found() => (Page::default(), true),
         read => (read?, false),
     };
     let names: BTreeSet<Text> = page

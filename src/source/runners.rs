@@ -69,7 +69,7 @@ impl RunnersSource {
         for (runner, read) in side_by_side(CALLS_AT_ONCE, reads.collect()).await {
             match read {
                 Ok(runner) => page.items.push(runner),
-                Err(error) if error.is_not_found() => {}
+                Err(error) if error.is_object_not_found() => {}
                 // Another group's runner: only what the list returns is known.
                 Err(error) if error.is_forbidden() => page.items.push(runner),
                 // Nor is more known of one whose managers cannot be read.

@@ -47,7 +47,7 @@ impl SchedulesSource {
         for (listed, read) in listed.into_iter().zip(reads) {
             match read {
                 Ok(schedule) => page.items.push(schedule),
-                Err(error) if error.is_not_found() => {}
+                Err(error) if error.is_object_not_found() => {}
                 Err(error) if error.may_be_one_items_fault() => {
                     let path = &target.project.full_path;
                     problems.push(Problem::call(path, Collector::Schedules, &error));

@@ -111,7 +111,7 @@ impl TestReportsSource {
             match one {
                 Ok(facts) => read.reports.push(facts),
                 // It was deleted since.
-                Err(error) if error.is_not_found() => {}
+                Err(error) if error.is_object_not_found() => {}
                 Err(error) if error.is_forbidden() => return Err(error.into()),
                 Err(error) => {
                     let path = &target.project.full_path;

@@ -92,7 +92,7 @@ impl VariablesSource {
                         .extend(skipped.map(|why| Problem::skipped(path, collector, why)));
                     all.pipelines.push((name, id, page.items));
                 }
-                Err(error) if error.is_not_found() => {}
+                Err(error) if error.is_object_not_found() => {}
                 Err(error) => {
                     if error.is_forbidden() {
                         self.refusals().insert(project, (now, error.to_string()));

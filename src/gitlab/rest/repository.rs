@@ -256,7 +256,7 @@ impl GitLab {
         );
         match self.get(&branches, None, Some(1)).await {
             Ok(_) => Ok(true),
-            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) if error.is_object_not_found() => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -326,7 +326,7 @@ impl GitLab {
         .with("stats", false);
         match self.get_one::<RestCommit, Commit>(&get).await {
             Ok(_) => Ok(true),
-            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) if error.is_object_not_found() => Ok(false),
             Err(error) => Err(error),
         }
     }

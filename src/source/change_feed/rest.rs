@@ -197,7 +197,7 @@ impl Rest {
             return Ok(Some(known.clone()));
         }
         let mut pipeline = match self.gitlab.pipeline(target.id(), head.id).await {
-            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) if error.is_object_not_found() => return Ok(None),
             pipeline => pipeline?,
         };
         if pipeline.kind == RefKind::MergeRequest {
@@ -292,7 +292,7 @@ impl Rest {
             let read = self.one(wanted).await;
             let read = match read {
                 Ok(details) => Ok(Some(details)),
-                Err(error) if error.is_not_found() => Ok(None),
+                Err(error) if error.is_object_not_found() => Ok(None),
                 Err(error) => Err(Arc::new(error)),
             };
             (wanted.pipeline.id, read)
@@ -312,7 +312,7 @@ impl Rest {
             let id = wanted.pipeline.id;
             let proof = match self.gitlab.pipeline(wanted.project, id).await {
                 Ok(_) => Ok(false),
-                Err(error) if error.is_not_found() => Ok(true),
+                Err(error) if error.is_object_not_found() => Ok(true),
                 Err(error) if error.is_forbidden() => Ok(false),
                 Err(error) => Err(Arc::new(error)),
             };
@@ -331,7 +331,7 @@ impl Rest {
             let bridges = self.gitlab.bridges(wanted.project, wanted.pipeline.id);
             match bridges.await {
                 Ok(page) => downstream = page.items,
-                Err(error) if error.is_not_found() => return Err(error),
+                Err(error) if error.is_object_not_found() => return Err(error),
                 // Its jobs are there all the same.
                 Err(error) => failed = Some(Arc::new(error)),
             }

@@ -167,7 +167,7 @@ impl Poll<'_> {
         for read in side_by_side(CALLS_AT_ONCE, calls.collect()).await {
             match read {
                 Ok(environment) => found.push(environment),
-                Err(error) if error.is_not_found() => {}
+                Err(error) if error.is_object_not_found() => {}
                 Err(error) => return Err(error.into()),
             }
         }
@@ -186,7 +186,9 @@ impl Poll<'_> {
             for (deployment, read) in some.iter().zip(reads) {
                 match read {
                     Ok(merged) => self.read.memory.shipped(*deployment, &merged, self.clock),
-                    Err(error) if error.is_not_found() => self.read.memory.deleted(*deployment),
+                    Err(error) if error.is_object_not_found() => {
+                        self.read.memory.deleted(*deployment)
+                    }
                     // The others would be answered alike; lead times are not for this token.
                     Err(error) if error.is_forbidden() => return,
                     Err(error) => {

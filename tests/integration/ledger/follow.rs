@@ -277,7 +277,7 @@ impl Follow {
         drop(world);
         let mut but = Vec::new();
         // By REST lines, files and commits are not told.
-        if !self.graphql || self.graphql_goes || self.outages {
+        if !self.graphql || self.graphql_goes || self.outages || self.accidents {
             but.extend(reviews::GRAPHQL_ONLY);
         }
         let series = exporter.series();
