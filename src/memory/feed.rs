@@ -39,8 +39,9 @@ pub struct FeedProgress {
     pub watermark: UnixSeconds,
     /// When the last complete poll began, by GitLab's clock or ours, whichever is behind.
     pub polled_at: UnixSeconds,
-    /// Pipelines that can come again without having moved, or are not settled.
-    pub followed: BTreeMap<PipelineId, Followed>,
+    /// Pipelines that can come again without having moved, or are not settled. Boxed: a map of a few
+    /// would hold room for a dozen.
+    pub followed: BTreeMap<PipelineId, Box<Followed>>,
 }
 
 /// A pipeline that is followed.

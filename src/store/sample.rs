@@ -138,7 +138,7 @@ fn feed() -> FeedProgress {
         first_seen: at(-9000),
         watermark: at(-30),
         polled_at: at(-5),
-        followed: followed.collect(),
+        followed: followed.map(|(id, one)| (id, Box::new(one))).collect(),
     }
 }
 

@@ -227,7 +227,7 @@ impl<'a> Poll<'a> {
         };
         self.facts
             .insert(id, self.facts_of(&followed, None, Vec::new()));
-        self.state.followed.insert(id, followed);
+        self.state.followed.insert(id, Box::new(followed));
     }
 
     fn facts_of(
@@ -414,8 +414,8 @@ impl<'a> Poll<'a> {
                 || followed.pipeline.status.is_active()
                 || followed.newest >= since
         });
-        let is_left = |followed: &Followed| followed.rests && followed.details_due;
-        if self.first && !self.state.followed.values().any(is_left) {
+        let mut left = self.state.followed.values();
+        if self.first && !left.any(|followed| followed.rests && followed.details_due) {
             self.state.depth = Depth::Everything;
         }
         let feed = Feed {

@@ -8,8 +8,10 @@ use crate::config::ProjectSettings;
 use crate::facts::feed::Feed;
 use crate::facts::feed::{BackfillRead, PipelineFacts};
 use crate::gitlab::NoAccounting;
+use crate::gitlab::model::{Job, Known};
 use crate::gitlab::testing::{Fake, Reply, Request};
-use crate::memory::feed::FeedProgress;
+use crate::memory::feed::{Depth, FeedProgress};
+use crate::types::PipelineId;
 
 const READ_OPTIONS: ReadOptions = ReadOptions {
     children: true,

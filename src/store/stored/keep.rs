@@ -94,6 +94,18 @@ impl<T: Keep> Keep for Option<T> {
     }
 }
 
+impl<T: Keep> Keep for Box<T> {
+    type Stored = T::Stored;
+
+    fn to_stored(&self) -> Self::Stored {
+        T::to_stored(self)
+    }
+
+    fn from_stored(stored: Self::Stored) -> Result<Self, Invalid> {
+        T::from_stored(stored).map(Self::new)
+    }
+}
+
 /// Lists of any kind.
 macro_rules! list {
     ($($list:ident $(: $bound:ident)?),*) => {$(
