@@ -244,7 +244,19 @@ async fn scrape_and_push_say_the_same_after_births_flips_and_deletions() {
     for id in ids.iter().take(5) {
         rig.simulator.world().delete_project(*id).expect("it was");
     }
-    rig.pass(Duration::from_secs(60));
+    // So many projects leave only with a complete list, and when they are missing again after the grace.
+    crate::support::until("the projects left", async || {
+        rig.pass(Duration::from_secs(60));
+        for side in &rig.sides {
+            let text = side.exporter.metrics().await;
+            let mut ids = text.lines().filter(|line| line.starts_with("age_pipeline_id{"));
+            if let Some(left) = ids.find(|line| line.contains("ref=\"develop\"")) {
+                return Err(left.to_owned());
+            }
+        }
+        Ok(())
+    })
+    .await;
     let is_gone = |samples: &Samples| {
         samples
             .sum("age_pipeline_id", &[("ref", "develop")])
