@@ -249,7 +249,9 @@ async fn scrape_and_push_say_the_same_after_births_flips_and_deletions() {
         rig.pass(Duration::from_secs(60));
         for side in &rig.sides {
             let text = side.exporter.metrics().await;
-            let mut ids = text.lines().filter(|line| line.starts_with("age_pipeline_id{"));
+            let mut ids = text
+                .lines()
+                .filter(|line| line.starts_with("age_pipeline_id{"));
             if let Some(left) = ids.find(|line| line.contains("ref=\"develop\"")) {
                 return Err(left.to_owned());
             }
