@@ -6,7 +6,7 @@ use std::time::Duration;
 use amazing_gitlab_exporter::clock::Clock;
 use gitlab_simulator::limits::Limit;
 use gitlab_simulator::time::{DAY, HOUR, Millis, SECOND};
-use gitlab_simulator::world::{Feature, Tier};
+use gitlab_simulator::world::{Feature, JobSpec, PipelineSpec, Tier};
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 
 /// Top-level groups.
@@ -45,6 +45,14 @@ impl Live {
         if let Some(last) = last {
             let off = world.change_settings(last, |one| one.merge_requests = Feature::Disabled);
             off.map_err(|error| io::Error::other(error.to_string()))?;
+        }
+        // One deployment waits for somebody to start it.
+        let first = world.projects().next().map(|project| project.id);
+        if let Some(first) = first {
+            let deploy = JobSpec::new("deploy", "release").manual();
+            let spec = PipelineSpec::branch("main").job(deploy.environment("production"));
+            let made = world.create_pipeline(first, &spec);
+            made.map_err(|error| io::Error::other(error.to_string()))?;
         }
         if let Some(token) = world.tokens.first_mut() {
             token.expires_at = Some(now + 60 * DAY);
