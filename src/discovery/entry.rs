@@ -173,8 +173,10 @@ impl Entry {
         page.items
     }
 
-    /// Takes in what a poll gave; true when it did not succeed, and not because there is no such
-    /// project.
+    /// Takes in what a poll gave; what was found before stays where it failed.
+    ///
+    /// # Errors
+    /// The poll's own, to be reported.
     pub(super) fn polled(
         &mut self,
         listed: Result<Listed, GitLabError>,

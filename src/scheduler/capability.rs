@@ -39,7 +39,7 @@ struct Times {
     instance_due: UnixSeconds,
     /// Whether they have been asked for with an answer, be it a refusal.
     asked: bool,
-    /// [`GitLab::token_revision`] when it was last looked at.
+    /// [`GitLab::token_revision`] at the last run.
     token: u64,
     /// When the grants of a fine-grained token are to be tried.
     grants_due: UnixSeconds,

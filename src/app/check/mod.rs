@@ -306,15 +306,13 @@ impl Report {
             };
             self.collectors.push((collector, column));
         }
-        let is_on = |(_, column): &&(Collector, Column)| *column != Column::Off;
-        let sees_nothing = |(_, column): &(Collector, Column)| match column {
-            Column::Off => true,
-            Column::On(all) => all
-                .iter()
-                .all(|access| matches!(access, Access::Off | Access::Nothing(_))),
-        };
-        let is_any_on = self.collectors.iter().any(|column| is_on(&column));
-        if !self.projects.is_empty() && is_any_on && self.collectors.iter().all(sees_nothing) {
+        let all = self.collectors.iter().flat_map(|(_, column)| match column {
+            Column::Off => &[][..],
+            Column::On(all) => all,
+        });
+        let mut of_those_on = all.filter(|access| **access != Access::Off).peekable();
+        let is_any_on = of_those_on.peek().is_some();
+        if is_any_on && of_those_on.all(|access| matches!(access, Access::Nothing(_))) {
             self.problem(
                 true,
                 "the token reads nothing of any project: give it a role in them".to_owned(),

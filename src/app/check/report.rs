@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::{Access, Column, Report};
-use crate::catalogue::Collector;
 use crate::gitlab::capability::{Edition, TokenState};
 use crate::gitlab::model::{Known, Role};
 use crate::types::Tier;
@@ -34,7 +33,7 @@ impl fmt::Display for Report {
             self.write_token(f)?;
             self.write_projects(f)?;
             writeln!(f, "Collectors")?;
-            for (number, (collector, column)) in self.shown().enumerate() {
+            for (number, (collector, column)) in self.collectors.iter().enumerate() {
                 let summary = self.summary(column);
                 writeln!(f, "  {:2} {:16} {summary}", number + 1, collector.as_str())?;
             }
@@ -83,11 +82,6 @@ impl Report {
         }
     }
 
-    /// The collectors, in the order of the table's columns.
-    fn shown(&self) -> impl Iterator<Item = &(Collector, Column)> {
-        self.collectors.iter()
-    }
-
     fn summary(&self, column: &Column) -> String {
         let Column::On(all) = column else {
             return OFF.to_owned();
@@ -114,8 +108,7 @@ impl Report {
 
     /// What each collector reads of each project; those first of which something is not read.
     fn write_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns = self.shown().map(|(_, column)| column);
-        let columns: Vec<&Column> = columns.collect();
+        let columns: Vec<&Column> = self.collectors.iter().map(|(_, column)| column).collect();
         let mut rows: Vec<(String, &str)> = Vec::new();
         for (place, (project, _)) in self.projects.iter().enumerate() {
             let cells = columns.iter().map(|column| mark(column, place));
@@ -191,7 +184,7 @@ fn named(projects: &[&str]) -> String {
 const LEGEND: &str = "+ is read, ? is seen when it is read, p the token may not read it, t tier, s switched \
                       off in GitLab, v GitLab is too old, c other settings, - off in the settings";
 
-/// What stands in the table for a project, by its place.
+/// The mark in the table for a project, by its place.
 fn mark(column: &Column, place: usize) -> char {
     let access = match column {
         Column::Off => None,

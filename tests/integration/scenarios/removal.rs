@@ -247,7 +247,7 @@ async fn what_is_scheduled_for_deletion_leaves_and_when_restored_continues() {
     }
 }
 
-/// A red `main` does not alert for ever because nobody runs pipelines any more.
+/// A red `main` does not alert permanently because nobody runs pipelines any more.
 #[tokio::test]
 async fn states_leave_when_ci_is_switched_off_and_counts_go_on_when_it_is_on_again() {
     for use_graphql in [true, false] {
