@@ -185,6 +185,93 @@ pub(super) mod optional_seconds {
     }
 }
 
+/// A duration with a unit, or zero.
+pub fn parse_or_zero(text: &str) -> Result<Duration, String> {
+    match text.trim() {
+        "0" | "0s" => Ok(Duration::ZERO),
+        text => parse(text).map_err(|clause| format!("{clause}, nor 0")),
+    }
+}
+
+/// Serde and schema form of durations with a unit of which 0 means none.
+pub(super) mod or_zero {
+    use std::time::Duration;
+
+    use schemars::{Schema, SchemaGenerator, json_schema};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        match value.is_zero() {
+            true => serializer.serialize_u64(0),
+            false => serializer.serialize_str(&super::format(*value)),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        Raw::deserialize(deserializer)?.parse()
+    }
+
+    pub fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["integer", "string"], "format": "duration-or-zero",
+            "pattern": "^(0|([0-9]+[smhd])+)$"
+        })
+    }
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    pub(super) enum Raw {
+        Number(u64),
+        Text(String),
+    }
+
+    impl Raw {
+        pub(super) fn parse<E: serde::de::Error>(self) -> Result<Duration, E> {
+            match self {
+                Self::Number(0) => Ok(Duration::ZERO),
+                Self::Number(number) => super::parse_or_zero(&number.to_string()),
+                Self::Text(text) => super::parse_or_zero(&text),
+            }
+            .map_err(E::custom)
+        }
+    }
+}
+
+/// The same for settings that may be unset.
+pub(super) mod optional_or_zero {
+    use std::time::Duration;
+
+    use schemars::{Schema, SchemaGenerator, json_schema};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::or_zero::Raw;
+
+    pub fn serialize<S: Serializer>(
+        value: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => super::or_zero::serialize(value, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Option::<Raw>::deserialize(deserializer)?
+            .map(Raw::parse)
+            .transpose()
+    }
+
+    pub fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["integer", "string", "null"], "format": "duration-or-zero",
+            "pattern": "^(0|([0-9]+[smhd])+)$"
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,6 +302,15 @@ mod tests {
             let parsed = parse(text).ok();
             assert_eq!(parsed.map(|duration| duration.as_secs()), seconds, "{text}");
             assert_eq!(parsed.map(format).unwrap_or_default(), written, "{text}");
+        }
+    }
+
+    #[test]
+    fn zero_is_none_where_a_setting_says_so() {
+        let cases = [("0", Some(0)), ("0s", Some(0)), ("2m", Some(120)), ("30", None), ("", None)];
+        for (text, seconds) in cases {
+            let parsed = parse_or_zero(text).ok();
+            assert_eq!(parsed.map(|duration| duration.as_secs()), seconds, "{text}");
         }
     }
 }

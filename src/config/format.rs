@@ -19,6 +19,8 @@ pub(super) enum Format {
     Duration,
     /// A whole number of seconds, or a duration with a unit.
     Seconds,
+    /// A duration with a unit, or 0.
+    DurationOrZero,
     /// `host:port`.
     ListenAddress,
     /// Address of a GitLab instance.
@@ -47,6 +49,7 @@ impl Format {
             "regex" => Self::Regex,
             "duration" => Self::Duration,
             "seconds" => Self::Seconds,
+            "duration-or-zero" => Self::DurationOrZero,
             "listen-address" => Self::ListenAddress,
             "gitlab-url" => Self::GitLabUrl,
             "http-url" => Self::HttpUrl,
@@ -76,6 +79,11 @@ impl Format {
                     .map(drop)
                     .map_err(|clause| format!("{clause}, not {}", show(data)))
             }
+            (Self::DurationOrZero, Data::Int(number)) => {
+                duration::parse_or_zero(&number.to_string())
+                    .map(drop)
+                    .map_err(|clause| format!("{} {clause}", show(data)))
+            }
             (_, Data::Text(text)) => self.check_text(text),
             _ => Ok(()),
         }
@@ -89,6 +97,7 @@ impl Format {
             )),
             Self::Regex => text.parse::<Pattern>().map(drop).map_err(quoted),
             Self::Duration | Self::Seconds => duration::parse(text).map(drop).map_err(quoted),
+            Self::DurationOrZero => duration::parse_or_zero(text).map(drop).map_err(quoted),
             Self::ListenAddress => text.parse::<ListenAddress>().map(drop).map_err(quoted),
             Self::GitLabUrl => gitlab_url(text),
             Self::HttpUrl => http_url(text).map(drop),

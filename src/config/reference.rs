@@ -113,6 +113,7 @@ fn single(value: &Value, format: Option<Format>) -> String {
         Some(Format::Regex) => "regular expression",
         Some(Format::Duration) => "duration",
         Some(Format::Seconds) => "seconds, or a duration",
+        Some(Format::DurationOrZero) => "duration, or 0",
         Some(Format::ListenAddress) => "address",
         Some(Format::GitLabUrl | Format::HttpUrl) => "URL",
         Some(Format::Path | Format::CaFile) => "file",

@@ -134,6 +134,20 @@ impl FeedProgress {
         taken
     }
 
+    /// When a pipeline last moved, as far as read; 1970 where there is none.
+    #[must_use]
+    pub fn last_moved(&self) -> UnixSeconds {
+        let followed = self.followed.values().map(|followed| followed.newest);
+        followed.max().unwrap_or_default().max(self.watermark)
+    }
+
+    /// Whether no pipeline is followed that can go on without a sign.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let mut followed = self.followed.values();
+        !followed.any(|followed| followed.details_due || followed.pipeline.status.is_active())
+    }
+
     /// From when on changes are read again.
     #[must_use]
     pub fn since(&self) -> UnixSeconds {

@@ -92,7 +92,6 @@ impl Projects {
         };
         let failures = ended.failures();
         entry.failures.replace(reading, failures, now);
-        let rhythm = rhythm(source, entry);
         let is_backfill = matches!(ended.facts, Some(Facts::Backfill(_)));
         if let Some(memory) = ended.memory {
             entry.memory = memory;
@@ -103,6 +102,7 @@ impl Projects {
                 entry.measured_at = Some(now);
             }
         }
+        let rhythm = rhythm(source, entry, now);
         let is_refused = ended
             .unavailable
             .iter()
@@ -158,7 +158,7 @@ impl Projects {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        let interval = rhythm(source, entry).interval;
+        let interval = rhythm(source, entry, now).interval;
         entry.timer_mut(source.reading()).failed(now, interval);
         entry.errors.insert(source.reading(), why);
     }

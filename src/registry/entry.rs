@@ -238,6 +238,21 @@ impl Entry {
         now.since(self.timer(Reading::ChangeFeed).due)
     }
 
+    /// How often its change feed is read, where the settings say `interval`: less often the longer no
+    /// pipeline has moved.
+    #[must_use]
+    pub(super) fn feed_interval(&self, interval: Duration, now: UnixSeconds) -> Duration {
+        let Some(feed) = self.memory.feed.as_ref().filter(|feed| feed.is_whole()) else {
+            return interval;
+        };
+        // A push announces pipelines; what is followed may move at any time.
+        let moved = feed.last_moved().max(self.project.last_activity_at.unwrap_or_default());
+        match feed.is_settled() {
+            true => self.settings.quiet_interval().of(interval, now.since(moved)),
+            false => interval,
+        }
+    }
+
     /// Whether the same problem was reported when it was last read for this.
     #[must_use]
     pub fn has_problem(&self, reading: Reading, problem: &Problem) -> bool {

@@ -122,7 +122,7 @@ impl Projects {
                     grouping: source.grouping(&entry.memory),
                 }),
                 Wants::AfterInterval => {
-                    let (slot, rhythm) = (entry.slot, rhythm(source, entry));
+                    let (slot, rhythm) = (entry.slot, rhythm(source, entry, now));
                     entry.timer_mut(reading).succeeded(now, rhythm, slot);
                 }
                 Wants::WhenSomethingMoved => {}
@@ -196,7 +196,7 @@ impl Projects {
             };
             let is_same = entry.tracking == holding.tracking;
             if is_same && entry.timer(reading).ended == holding.ended {
-                let interval = rhythm(source, entry).interval;
+                let interval = rhythm(source, entry, now).interval;
                 entry.timer_mut(reading).failed(now, interval);
             }
         }
@@ -207,9 +207,13 @@ impl Projects {
 const OFF: Duration = Duration::from_secs(3600);
 
 /// How often a source reads a project, and by how many at once.
-pub(super) fn rhythm(source: &dyn Source, entry: &Entry) -> Rhythm {
-    let interval = source.interval(&entry.settings);
-    Rhythm::new(interval.unwrap_or(OFF), source.batch())
+pub(super) fn rhythm(source: &dyn Source, entry: &Entry, now: UnixSeconds) -> Rhythm {
+    let interval = source.interval(&entry.settings).unwrap_or(OFF);
+    let interval = match source.reading() {
+        Reading::ChangeFeed => entry.feed_interval(interval, now),
+        _ => interval,
+    };
+    Rhythm::new(interval, source.batch())
 }
 
 /// Batches of projects of one priority and group; the first are those that wait longest.

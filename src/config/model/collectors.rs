@@ -19,6 +19,7 @@ macro_rules! collector {
         $name:ident {
             $(#[$switch:meta])*
             enabled: $enabled:literal,
+            $(#[$interval_meta:meta])*
             interval: $seconds:literal,
             $($(#[$field_meta:meta])* $field:ident: $kind:ty = $default:expr,)*
         }
@@ -30,6 +31,7 @@ macro_rules! collector {
             $(#[$switch])*
             pub enabled: bool,
             /// Polling interval in seconds.
+            $(#[$interval_meta])*
             #[serde(rename = "interval_seconds", with = "duration::seconds")]
             #[schemars(schema_with = "duration::seconds::schema")]
             pub interval: Duration,
@@ -91,6 +93,10 @@ macro_rules! collectors {
                 if let Some(include) = overrides.pipelines.include_child_pipelines {
                     all.pipelines.include_child_pipelines = include;
                 }
+                let quiet = &mut all.pipelines.quiet_interval;
+                let over = overrides.pipelines.quiet_interval;
+                quiet.after_1h = over.after_1h.unwrap_or(quiet.after_1h);
+                quiet.after_24h = over.after_24h.unwrap_or(quiet.after_24h);
                 all
             }
         }
@@ -163,21 +169,86 @@ pub struct PipelinesOverride {
     /// Whether to follow bridge jobs to the pipelines they start, which switches the collector
     /// `child_pipelines`; not set: as under `collectors`.
     pub include_child_pipelines: Option<bool>,
+    /// How often projects are polled in which no pipeline has moved for long.
+    pub quiet_interval: QuietIntervalOverride,
 }
 
-/// How often each collector polls a project; none where it is off.
+/// How often projects are polled in which no pipeline has moved for long. They are the most, and each poll
+/// costs GitLab the same; only the first event after the silence is shown later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct QuietInterval {
+    /// After an hour; 0 = as often as the others.
+    #[serde(with = "duration::or_zero")]
+    #[schemars(schema_with = "duration::or_zero::schema")]
+    pub after_1h: Duration,
+    /// After a day; 0 = as often as after an hour.
+    #[serde(with = "duration::or_zero")]
+    #[schemars(schema_with = "duration::or_zero::schema")]
+    pub after_24h: Duration,
+}
+
+impl Default for QuietInterval {
+    fn default() -> Self {
+        Self {
+            after_1h: Duration::from_secs(120),
+            after_24h: Duration::from_secs(300),
+        }
+    }
+}
+
+impl QuietInterval {
+    /// The interval of a project in which nothing has moved for `quiet`.
+    #[must_use]
+    pub fn of(self, interval: Duration, quiet: Duration) -> Duration {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let of = |least: Duration, longer: Duration| match quiet >= least {
+            true => longer,
+            false => Duration::ZERO,
+        };
+        interval
+            .max(of(HOUR, self.after_1h))
+            .max(of(24 * HOUR, self.after_24h))
+    }
+}
+
+/// The same for some projects; what is not set is as under `collectors`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct QuietIntervalOverride {
+    /// After an hour; 0 = as often as the others.
+    #[serde(with = "duration::optional_or_zero")]
+    #[schemars(schema_with = "duration::optional_or_zero::schema")]
+    pub after_1h: Option<Duration>,
+    /// After a day; 0 = as often as after an hour.
+    #[serde(with = "duration::optional_or_zero")]
+    #[schemars(schema_with = "duration::optional_or_zero::schema")]
+    pub after_24h: Option<Duration>,
+}
+
+/// How often each collector polls a project, none where it is off, and how often pipelines of a quiet one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Intervals([Option<Duration>; Collector::ALL.len()]);
+pub(super) struct Intervals {
+    of: [Option<Duration>; Collector::ALL.len()],
+    quiet: QuietInterval,
+}
 
 impl Intervals {
     /// Those of the settings with what `overrides` changes.
     pub(super) fn new(collectors: &Collectors, overrides: &CollectorOverrides) -> Self {
         let collectors = collectors.overridden(overrides);
-        Self(Collector::ALL.map(|collector| collectors.interval(collector)))
+        Self {
+            of: Collector::ALL.map(|collector| collectors.interval(collector)),
+            quiet: collectors.pipelines.quiet_interval,
+        }
     }
 
     pub(super) fn get(&self, collector: Collector) -> Option<Duration> {
-        self.0.get(collector as usize).copied().flatten()
+        self.of.get(collector as usize).copied().flatten()
+    }
+
+    pub(super) fn quiet(&self) -> QuietInterval {
+        self.quiet
     }
 }
 
@@ -192,7 +263,13 @@ collector! {
     Pipelines {
         /// Collect pipelines.
         enabled: true,
+        /// It holds for projects in which something moves; others are polled at `quiet_interval`. What
+        /// happens to a pipeline between two polls counts once: several ends of the same pipeline are
+        /// one, and a pipeline that is created and deleted in between is never seen.
         interval: 30,
+        /// How often projects are polled in which no pipeline has moved for long, where that is longer
+        /// than the interval.
+        quiet_interval: QuietInterval = QuietInterval::default(),
         /// Follow bridge jobs to the pipelines they start, to any depth and across projects.
         include_child_pipelines: bool = true,
         /// Bucket bounds of the pipeline histograms, in seconds.

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Settings;
-use super::collectors::{CollectorOverrides, Intervals};
+use super::collectors::{CollectorOverrides, Intervals, QuietInterval};
 use crate::catalogue::Collector;
 use crate::config::values::{Pattern, optional_text};
 
@@ -48,6 +48,13 @@ impl ProjectSettings {
     pub fn shortest_interval(&self, collectors: &[Collector]) -> Option<Duration> {
         let on = collectors.iter().filter_map(|one| self.interval(*one));
         on.min()
+    }
+}
+
+impl ProjectSettings {
+    /// How often its pipelines are polled when nothing has moved for long.
+    pub fn quiet_interval(&self) -> QuietInterval {
+        self.intervals.quiet()
     }
 }
 
