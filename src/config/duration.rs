@@ -307,7 +307,13 @@ mod tests {
 
     #[test]
     fn zero_is_none_where_a_setting_says_so() {
-        let cases = [("0", Some(0)), ("0s", Some(0)), ("2m", Some(120)), ("30", None), ("", None)];
+        let cases = [
+            ("0", Some(0)),
+            ("0s", Some(0)),
+            ("2m", Some(120)),
+            ("30", None),
+            ("", None),
+        ];
         for (text, seconds) in cases {
             let parsed = parse_or_zero(text).ok();
             assert_eq!(parsed.map(|duration| duration.as_secs()), seconds, "{text}");

@@ -59,8 +59,6 @@ pub struct Followed {
     pub newest: UnixSeconds,
     /// Whether its details (jobs, downstream) must be read again.
     pub details_due: bool,
-    /// When the labels that need a second way of reading were last asked for.
-    pub labels_read_at: Option<UnixSeconds>,
     /// Polls for which it is still kept so that what started it may be found (REST shows only the
     /// upstream side).
     pub upstream_polls: u8,

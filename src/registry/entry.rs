@@ -246,9 +246,14 @@ impl Entry {
             return interval;
         };
         // A push announces pipelines; what is followed may move at any time.
-        let moved = feed.last_moved().max(self.project.last_activity_at.unwrap_or_default());
+        let moved = feed
+            .last_moved()
+            .max(self.project.last_activity_at.unwrap_or_default());
         match feed.is_settled() {
-            true => self.settings.quiet_interval().of(interval, now.since(moved)),
+            true => self
+                .settings
+                .quiet_interval()
+                .of(interval, now.since(moved)),
             false => interval,
         }
     }

@@ -339,3 +339,41 @@ fn a_long_run_does_not_shift_the_next() {
         "one is left out, none is made up for"
     );
 }
+
+#[test]
+fn a_project_in_which_nothing_moves_is_polled_less_often() {
+    let mut projects = tracking([1]);
+    let entry = projects.entries.get_mut(&ProjectId(1)).unwrap();
+    let hour = 3600;
+    let mut interval = |feed: FeedProgress, now: i64| {
+        entry.memory = Arc::new(ProjectMemory {
+            feed: Some(feed),
+            ..ProjectMemory::default()
+        });
+        entry.feed_interval(INTERVAL, at(now)).as_secs()
+    };
+    let moved = FeedProgress {
+        depth: Depth::Everything,
+        watermark: START,
+        ..FeedProgress::new(START)
+    };
+    let cases = [
+        (hour - 1, 30),
+        (hour, 120),
+        (24 * hour - 1, 120),
+        (24 * hour, 300),
+    ];
+    for (now, seconds) in cases {
+        assert_eq!(interval(moved.clone(), now), seconds, "after {now} s");
+    }
+    let never = FeedProgress {
+        watermark: UnixSeconds::default(),
+        ..moved.clone()
+    };
+    assert_eq!(interval(never, 24 * hour), 300, "no pipeline ever");
+    let first = FeedProgress {
+        depth: Depth::Pipelines,
+        ..moved
+    };
+    assert_eq!(interval(first, 24 * hour), 30, "its history is being read");
+}

@@ -128,7 +128,6 @@ fn feed() -> FeedProgress {
             rests: id % 2 == 0,
             newest: at(-20),
             details_due: id % 2 == 1,
-            labels_read_at: Some(at(-10)),
             upstream_polls: 3,
         };
         (PipelineId(id), followed)

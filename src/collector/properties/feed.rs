@@ -42,7 +42,7 @@ fn poll<C: FeedCollector>(
     // The backfill runs next to the polls, as long as something is left.
     if let Some(remembered) = remembered.filter(|state| !state.is_whole()) {
         let step = Poll::backfill(&settings, READ_OPTIONS, remembered, project.now);
-        let (feed, progress) = details(step, &shown, project.now).end();
+        let (feed, progress) = details(step, &shown).end();
         let read = BackfillRead {
             pipelines: feed.pipelines,
             deleted: feed.deleted,
@@ -61,7 +61,7 @@ fn poll<C: FeedCollector>(
         .map(|facts| facts.pipeline)
         .filter(|pipeline| remembered.is_none_or(|state| pipeline.updated_at >= state.since()));
     poll.changes(moved.collect(), UnixSeconds::default());
-    let mut poll = details(poll, &shown, project.now);
+    let mut poll = details(poll, &shown);
     poll.upstreams(|id| shown(id)?.pipeline.upstream.value());
     let (feed, state) = poll.end();
     project.absorb(&feed);
@@ -72,7 +72,6 @@ fn poll<C: FeedCollector>(
 fn details<'a>(
     mut poll: Poll<'a>,
     shown: &impl Fn(PipelineId) -> Option<PipelineFacts>,
-    now: UnixSeconds,
 ) -> Poll<'a> {
     let wanted: Vec<PipelineId> = poll.wanted().map(|pipeline| pipeline.id).collect();
     for id in wanted {
@@ -80,9 +79,6 @@ fn details<'a>(
             continue;
         };
         let jobs = jobs.unwrap_or_default();
-        if poll.wants_labels(id, &jobs, now) {
-            poll.labels_read(id, now);
-        }
         let coverage = Known::Unread;
         poll.details(
             id,

@@ -199,7 +199,7 @@ async fn a_query_over_several_projects_that_fails_is_not_tried_again_as_it_is() 
         let fake = Fake::script(vec![Reply::status(status, "")]).await;
         let ids: Vec<ProjectId> = (1..=projects).map(ProjectId).collect();
         let gitlab = fake.gitlab();
-        let asked = gitlab.project_changes(&ids, Which::Running, 1);
+        let asked = gitlab.project_changes(&ids, Which::RUNNING, 1);
         let error = asked.await.unwrap_err();
         assert_eq!((error.status(), fake.seen().len()), (Some(status), tries));
     }
@@ -611,7 +611,7 @@ async fn six_requests_are_under_way_at_once_and_three_of_them_are_queries() {
             // Queries come first: with no share of their own they would take all places.
             match number {
                 0..20 => gitlab
-                    .project_changes(&[ProjectId(1)], Which::Running, 1)
+                    .project_changes(&[ProjectId(1)], Which::RUNNING, 1)
                     .await
                     .map(drop),
                 _ => gitlab.metadata().await.map(drop),

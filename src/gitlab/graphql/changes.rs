@@ -3,14 +3,14 @@
 use super::convert::{CHILD, gid, maybe_time, merge_request, raw_pipeline};
 use super::holes::{ProjectHoles, key};
 use super::projects::{Messages, count, gids, over_projects};
-use super::{Batch, Which, queries};
+use super::{Batch, Selected, Which, queries};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::json::Step;
 use crate::gitlab::model::{Features, Known, Page, Pipeline, Project, Upstream, merge_request_iid};
 use crate::types::{PipelineId, ProjectId};
 use queries::project_changes::{
-    self, PipelinePage, PipelinePageNodesUpstream, ProjectChangesProjectsNodes,
+    self, ChildPage, PipelinePage, ProjectChangesProjectsNodes, StartedBy,
 };
 
 /// What moved in one project.
@@ -35,8 +35,10 @@ impl GitLab {
     /// Most pipelines of each kind that a project shows at its first poll.
     pub const FIRST_POLL_PIPELINES: u32 = 50;
 
-    /// Pipelines that moved or run, for up to [`Self::CHANGES_PROJECTS`] projects, `first` of each
-    /// kind per project.
+    /// Most pipelines that can be asked for by their ids in one query.
+    pub const PIPELINE_IDS: usize = 20;
+
+    /// Pipelines of up to [`Self::CHANGES_PROJECTS`] projects, `first` of each kind per project.
     ///
     /// A page's `next` leads to [`GitLab::rest_of_pipelines`].
     ///
@@ -45,23 +47,54 @@ impl GitLab {
     pub async fn project_changes(
         &self,
         ids: &[ProjectId],
-        which: Which,
+        which: Which<'_>,
         first: u32,
     ) -> Result<Batch<ProjectChanges>, GitLabError> {
-        let (since, status) = which.variables();
+        let Selected {
+            since,
+            status,
+            pipeline_ids,
+        } = which.selected();
         let variables = project_changes::Variables {
             ids: gids(ids),
             projects: count(ids.len()),
             since,
             status,
+            pipeline_ids,
             pipelines: self.page_size(first),
-            moved: true,
+            moved: which.has_others(),
             moved_after: None,
-            children: true,
+            children: which.has_children(),
             children_after: None,
         };
         self.over_projects::<queries::ProjectChanges>(ids, variables)
             .await
+    }
+
+    /// The next page of one project's newest pipelines, after this cursor; `None` when the project does not
+    /// exist.
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn more_newest_pipelines(
+        &self,
+        id: ProjectId,
+        after: String,
+    ) -> Result<Option<Page<Pipeline>>, GitLabError> {
+        let variables = project_changes::Variables {
+            ids: gids(&[id]),
+            projects: 1,
+            since: None,
+            status: None,
+            pipeline_ids: None,
+            pipelines: self.page_size(100),
+            moved: true,
+            moved_after: Some(after),
+            children: false,
+            children_after: None,
+        };
+        let asked = self.over_one_project::<queries::ProjectChanges>(id, variables);
+        Ok(asked.await?.map(|(changes, _)| changes.pipelines))
     }
 
     /// One project's moved pipelines, or its moved child pipelines, from their first page to their end.
@@ -72,12 +105,16 @@ impl GitLab {
     pub async fn rest_of_pipelines(
         &self,
         id: ProjectId,
-        which: Which,
+        which: Which<'_>,
         children: bool,
         first: Page<Pipeline>,
     ) -> Result<Page<Pipeline>, GitLabError> {
         let variables = |after: String| {
-            let (since, status) = which.variables();
+            let Selected {
+                since,
+                status,
+                pipeline_ids,
+            } = which.selected();
             let (moved_after, children_after) = match children {
                 true => (None, Some(after)),
                 false => (Some(after), None),
@@ -87,6 +124,7 @@ impl GitLab {
                 projects: 1,
                 since,
                 status,
+                pipeline_ids,
                 pipelines: self.page_size(100),
                 moved: !children,
                 moved_after,
@@ -132,16 +170,33 @@ fn convert(
                 merge_requests: feature(node.merge_requests_enabled),
             },
         },
-        pipelines: pipelines(node.moved, None, &[key("moved")], &mut holes),
-        // All that were asked for have this source.
-        children: pipelines(node.children, Some(CHILD), &[key("children")], &mut holes),
+        pipelines: pipelines(node.moved, &[key("moved")], &mut holes),
+        children: children(node.children, &[key("children")], &mut holes),
     })
 }
 
 /// A null connection is an empty page: the token may not read them, or CI/CD is off.
 fn pipelines(
     page: Option<PipelinePage>,
-    source: Option<&str>,
+    place: &[Step],
+    holes: &mut ProjectHoles<'_>,
+) -> Page<Pipeline> {
+    let Some(page) = page else {
+        return Page::default();
+    };
+    let next = page
+        .page_info
+        .end_cursor
+        .filter(|_| page.page_info.has_next_page);
+    holes.page(place, page.nodes, next, |node, _, _| {
+        let upstream = node.upstream.map(|raw| upstream(raw, String::new()));
+        raw_pipeline!(node).convert(upstream.transpose()?)
+    })
+}
+
+/// The same of child pipelines, which say what started them.
+fn children(
+    page: Option<ChildPage>,
     place: &[Step],
     holes: &mut ProjectHoles<'_>,
 ) -> Page<Pipeline> {
@@ -153,17 +208,17 @@ fn pipelines(
         .end_cursor
         .filter(|_| page.page_info.has_next_page);
     holes.page(place, page.nodes, next, |mut node, _, _| {
-        node.source = node.source.or_else(|| source.map(str::to_owned));
+        // All that were asked for have this source.
+        node.source = node.source.or_else(|| Some(CHILD.to_owned()));
         let bridge = node.source_job.and_then(|job| job.name);
         let upstream = node
             .upstream
-            .map(|raw| upstream(raw, bridge.unwrap_or_default()))
-            .transpose()?;
-        raw_pipeline!(node).convert(upstream)
+            .map(|raw| upstream(raw, bridge.unwrap_or_default()));
+        raw_pipeline!(node).convert(upstream.transpose()?)
     })
 }
 
-fn upstream(raw: PipelinePageNodesUpstream, bridge: String) -> Result<Upstream, String> {
+fn upstream(raw: StartedBy, bridge: String) -> Result<Upstream, String> {
     let git_ref = raw.ref_.unwrap_or_default();
     let (project_id, project) = match raw.project {
         Some(project) => (

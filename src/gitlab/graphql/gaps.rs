@@ -178,6 +178,13 @@ pub const GAPS: &[Gap] = &[
     .without(Without::NotSent),
     Gap::new(
         "Project",
+        "pipelines",
+        "nothing is lost: pipelines are found by their status, and one by one by their number",
+    )
+    .argument("ids")
+    .until(18, 4),
+    Gap::new(
+        "Project",
         "markedForDeletion",
         "nothing is lost: REST's list of projects shows which are scheduled for deletion, at each discovery",
     )

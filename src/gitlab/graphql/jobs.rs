@@ -14,26 +14,136 @@ use crate::gitlab::model::{
 use crate::gitlab::pager::{Bounds, Pager};
 use crate::types::{PipelineId, ProjectId, Text};
 use queries::pipeline_jobs::{
-    self, JobsOfPipeline, JobsOfPipelineDownstreamNodes, JobsOfPipelineJobsNodes, PipelineJobsPage,
+    self, JobsOfPipeline, JobsOfPipelineBridgesNodes, JobsOfPipelineJobsNodes, PipelineJobsPage,
     PipelineJobsProjectsNodes,
 };
 
-/// Which pipelines are wanted.
+/// Which pipelines of a project are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
-    /// Of pipelines whose status changed at or after this time.
+pub enum Which<'a> {
+    /// The newest that are no children: by the order of ids, which an index has.
+    Newest,
+    /// The newest children. For these GitLab reads all that the project ever had.
+    NewestChildren,
+    /// Those whose status changed at or after this time. For these GitLab reads every pipeline that the
+    /// project ever had.
     MovedSince(UnixSeconds),
-    /// Of running pipelines: their jobs start and end without moving the pipeline.
-    Running,
+    /// Those that have this status now, in upper case.
+    Status(&'static str),
+    /// Those that have this status since then, or longer and were touched since. An index has them.
+    StatusSince(&'static str, UnixSeconds),
+    /// These: at most [`GitLab::PIPELINE_IDS`]. A project lists its own.
+    Ids(&'a [PipelineId]),
 }
 
-impl Which {
-    /// The variables `since` and `status` of the queries.
-    pub(super) fn variables(self) -> (Option<String>, Option<String>) {
-        match self {
+/// The variables of the queries that say which pipelines are listed.
+pub(super) struct Selected {
+    pub(super) since: Option<String>,
+    pub(super) status: Option<String>,
+    pub(super) pipeline_ids: Option<Vec<String>>,
+}
+
+impl Which<'_> {
+    /// Running pipelines: their jobs start and end without moving the pipeline.
+    pub const RUNNING: Self = Self::Status("RUNNING");
+
+    pub(super) fn selected(self) -> Selected {
+        let (since, status) = match self {
             Self::MovedSince(since) => (Some(since.to_string()), None),
-            Self::Running => (None, Some("RUNNING".to_owned())),
+            Self::Status(status) => (None, Some(status.to_owned())),
+            Self::StatusSince(status, since) => (Some(since.to_string()), Some(status.to_owned())),
+            Self::Newest | Self::NewestChildren | Self::Ids(_) => (None, None),
+        };
+        let pipeline_ids = match self {
+            Self::Ids(ids) => {
+                let gid = |id: &PipelineId| format!("gid://gitlab/Ci::Pipeline/{id}");
+                Some(ids.iter().map(gid).collect())
+            }
+            _ => None,
+        };
+        Selected {
+            since,
+            status,
+            pipeline_ids,
         }
+    }
+
+    /// Whether child pipelines are listed.
+    pub(super) fn has_children(self) -> bool {
+        self != Self::Newest
+    }
+
+    /// Whether pipelines that are no children are listed.
+    pub(super) fn has_others(self) -> bool {
+        self != Self::NewestChildren
+    }
+}
+
+/// What is asked of each pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// Its jobs.
+    pub jobs: JobsPart,
+    /// Its trigger jobs, with the pipelines they started.
+    pub bridges: bool,
+    /// The trigger job that started it, which costs GitLab a query for each.
+    pub origin: bool,
+}
+
+/// Which jobs are asked for, and what of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobsPart {
+    /// None.
+    None,
+    /// Those that have not ended, without stages and artifacts, which cost GitLab queries for each job.
+    Active,
+    /// All, with everything.
+    All,
+}
+
+/// The statuses of jobs that have not ended, as far as every GitLab knows them.
+const ACTIVE_JOBS: [&str; 5] = [
+    "CREATED",
+    "WAITING_FOR_RESOURCE",
+    "PREPARING",
+    "PENDING",
+    "RUNNING",
+];
+
+impl Parts {
+    /// Everything that is to be known of a pipeline.
+    pub const WHOLE: Self = Self {
+        jobs: JobsPart::All,
+        bridges: true,
+        origin: false,
+    };
+    /// What it started.
+    pub const BRIDGES: Self = Self {
+        jobs: JobsPart::None,
+        bridges: true,
+        origin: false,
+    };
+    /// The trigger job that started it.
+    pub const ORIGIN: Self = Self {
+        jobs: JobsPart::None,
+        bridges: false,
+        origin: true,
+    };
+
+    fn statuses(self) -> Option<Vec<String>> {
+        let active = || ACTIVE_JOBS.map(str::to_owned).to_vec();
+        (self.jobs == JobsPart::Active).then(active)
+    }
+}
+
+impl Status {
+    /// Whether a job of this status is among those of [`JobsPart::Active`].
+    #[must_use]
+    pub fn is_listed_active(&self) -> bool {
+        let name = self.as_str();
+        ACTIVE_JOBS
+            .iter()
+            .any(|active| active.eq_ignore_ascii_case(name))
     }
 }
 
@@ -61,11 +171,20 @@ pub struct PipelineJobs {
     pub updated_at: UnixSeconds,
     /// Its coverage in percent: the mean of its jobs'.
     pub coverage: Option<f64>,
+    /// The name of the trigger job that started it, where it was asked for and can be read.
+    pub origin: Option<Text>,
     /// Its jobs, retried ones included, bridges not; a `next` leads to [`GitLab::jobs_of`].
     pub jobs: Page<Job>,
-    /// Pipelines started by its bridges that were not retried; a `next` leads to
+    /// Its bridges that were not retried, with the pipelines that they started; a `next` leads to
     /// [`GitLab::jobs_of`].
     pub downstream: Page<Downstream>,
+}
+
+/// The lists of one pipeline that a page is asked of, each after its cursor; `None` leaves a list out.
+#[derive(Clone, Default, PartialEq)]
+struct Lists {
+    jobs: Option<Option<String>>,
+    bridges: Option<Option<String>>,
 }
 
 impl GitLab {
@@ -75,6 +194,14 @@ impl GitLab {
     pub const JOBS_PIPELINES: u32 = 5;
     /// Most pipelines in a further page of one project's.
     pub const JOBS_LIST: u32 = 25;
+    /// Most trigger jobs of a pipeline in one page.
+    pub const BRIDGES_PAGE: u32 = 20;
+
+    /// Whether lists of pipelines take ids: since GitLab 19.2.
+    pub(crate) fn lists_by_ids(&self) -> bool {
+        let gaps = &self.shared.gaps;
+        !gaps.is_older_than((19, 2)) && !gaps.lacks_argument("Project", "pipelines", "ids")
+    }
 
     /// Jobs and downstream pipelines of the wanted pipelines of up to [`Self::JOBS_PROJECTS`]
     /// projects. Where a page of pipelines has a `next`, take the others one by one with
@@ -85,27 +212,19 @@ impl GitLab {
     pub async fn pipeline_jobs(
         &self,
         ids: &[ProjectId],
-        which: Which,
+        which: Which<'_>,
+        parts: Parts,
         pipelines: u32,
     ) -> Result<Batch<ProjectJobs>, GitLabError> {
-        let (since, status) = which.variables();
+        let most = match which {
+            Which::Ids(_) => count(Self::PIPELINE_IDS),
+            _ => self.page_size(pipelines.min(Self::JOBS_PIPELINES)),
+        };
         let variables = pipeline_jobs::Variables {
-            ids: gids(ids),
-            projects: count(ids.len()),
             moved: true,
-            moved_after: None,
             children: true,
-            children_after: None,
-            since,
-            status,
-            pipelines: Some(self.page_size(pipelines.min(Self::JOBS_PIPELINES))),
-            one: false,
-            iid: None,
-            page: self.page_size(100),
-            jobs: true,
-            jobs_after: None,
-            downstream: true,
-            downstream_after: None,
+            pipelines: Some(most),
+            ..self.variables(ids, which, parts)
         };
         let asked = self.over_projects::<queries::PipelineJobs>(ids, variables);
         asked.await.map(|batch| Batch {
@@ -122,32 +241,22 @@ impl GitLab {
     pub async fn more_pipeline_jobs(
         &self,
         id: ProjectId,
-        which: Which,
+        which: Which<'_>,
+        parts: Parts,
         children: bool,
         after: String,
     ) -> Result<Option<Page<PipelineJobs>>, GitLabError> {
-        let (since, status) = which.variables();
         let (moved_after, children_after) = match children {
             true => (None, Some(after)),
             false => (Some(after), None),
         };
         let variables = pipeline_jobs::Variables {
-            ids: gids(&[id]),
-            projects: 1,
             moved: !children,
             moved_after,
             children,
             children_after,
-            since,
-            status,
             pipelines: Some(self.page_size(Self::JOBS_LIST)),
-            one: false,
-            iid: None,
-            page: self.page_size(100),
-            jobs: true,
-            jobs_after: None,
-            downstream: true,
-            downstream_after: None,
+            ..self.variables(&[id], which, parts)
         };
         let asked = self.over_one_project::<queries::PipelineJobs>(id, variables);
         let read = asked.await?;
@@ -157,8 +266,45 @@ impl GitLab {
         }))
     }
 
-    /// All jobs and downstream pipelines of one pipeline, page after page. `None` when the project or
-    /// the pipeline does not exist.
+    /// The variables of a query that lists no pipelines yet.
+    fn variables(
+        &self,
+        ids: &[ProjectId],
+        which: Which<'_>,
+        parts: Parts,
+    ) -> pipeline_jobs::Variables {
+        let Selected {
+            since,
+            status,
+            pipeline_ids,
+        } = which.selected();
+        pipeline_jobs::Variables {
+            ids: gids(ids),
+            projects: count(ids.len()),
+            moved: false,
+            moved_after: None,
+            children: false,
+            children_after: None,
+            since,
+            status,
+            pipeline_ids,
+            pipelines: None,
+            one: false,
+            iid: None,
+            page: self.page_size(100),
+            jobs: parts.jobs != JobsPart::None,
+            jobs_after: None,
+            statuses: parts.statuses(),
+            whole: parts.jobs == JobsPart::All,
+            bridges: parts.bridges,
+            bridges_page: self.page_size(Self::BRIDGES_PAGE),
+            bridges_after: None,
+            origin: parts.origin,
+        }
+    }
+
+    /// What is asked of one pipeline, all of its jobs and bridges page after page. `None` when the project
+    /// or the pipeline does not exist.
     ///
     /// # Errors
     /// Those of any call.
@@ -166,70 +312,67 @@ impl GitLab {
         &self,
         project: ProjectId,
         iid: u64,
+        parts: Parts,
     ) -> Result<Option<PipelineJobs>, GitLabError> {
         let (mut jobs, mut downstream) = (Pager::new(Bounds::PROJECT), Pager::new(Bounds::PROJECT));
         let too_much = |excess| {
             let list = format!("{GRAPHQL} {}", pipeline_jobs::OPERATION_NAME);
             self.client().error(list, Cause::TooMuch(excess))
         };
-        let mut wanted = (Some(None), Some(None));
-        let mut coverage = None;
+        let mut wanted = Lists {
+            jobs: (parts.jobs != JobsPart::None).then_some(None),
+            bridges: parts.bridges.then_some(None),
+        };
+        let mut first: Option<PipelineJobs> = None;
         loop {
-            let read = self
-                .one_pipeline(project, iid, wanted.0.clone(), wanted.1.clone())
-                .await?;
+            let read = self.one_pipeline(project, iid, parts, &wanted).await?;
             let Some((read, bytes)) = read else {
                 return Ok(None);
             };
-            let coverage = *coverage.get_or_insert(read.coverage);
+            let kept = first.get_or_insert_with(|| PipelineJobs {
+                jobs: Page::default(),
+                downstream: Page::default(),
+                ..read.clone()
+            });
+            (kept.status, kept.updated_at) = (read.status, read.updated_at);
             // A list that was not asked for is whole already.
-            if wanted.0.is_some() {
+            if wanted.jobs.is_some() {
                 jobs.add(read.jobs, bytes).map_err(too_much)?;
             }
-            if wanted.1.is_some() {
+            if wanted.bridges.is_some() {
                 downstream.add(read.downstream, bytes).map_err(too_much)?;
             }
             let next = |cursor: Option<&str>| cursor.map(|cursor| Some(cursor.to_owned()));
-            wanted = (next(jobs.next()), next(downstream.next()));
-            if wanted == (None, None) {
-                return Ok(Some(PipelineJobs {
+            wanted = Lists {
+                jobs: next(jobs.next()),
+                bridges: next(downstream.next()),
+            };
+            if wanted == Lists::default() {
+                return Ok(first.map(|read| PipelineJobs {
                     jobs: jobs.end(),
                     downstream: downstream.end(),
-                    id: read.id,
-                    iid: read.iid,
-                    status: read.status,
-                    updated_at: read.updated_at,
-                    coverage,
+                    ..read
                 }));
             }
         }
     }
 
-    /// One page of either list; `None` leaves a list out, `Some(None)` is its first page.
+    /// One page of each of the lists.
     async fn one_pipeline(
         &self,
         project: ProjectId,
         iid: u64,
-        jobs: Option<Option<String>>,
-        downstream: Option<Option<String>>,
+        parts: Parts,
+        lists: &Lists,
     ) -> Result<Option<(PipelineJobs, usize)>, GitLabError> {
         let variables = pipeline_jobs::Variables {
-            ids: gids(&[project]),
-            projects: 1,
-            moved: false,
-            moved_after: None,
-            children: false,
-            children_after: None,
-            since: None,
-            status: None,
-            pipelines: None,
             one: true,
             iid: Some(iid.to_string()),
-            page: self.page_size(100),
-            jobs: jobs.is_some(),
-            jobs_after: jobs.flatten(),
-            downstream: downstream.is_some(),
-            downstream_after: downstream.flatten(),
+            jobs: lists.jobs.is_some(),
+            jobs_after: lists.jobs.clone().flatten(),
+            bridges: lists.bridges.is_some(),
+            bridges_after: lists.bridges.clone().flatten(),
+            ..self.variables(&[project], Which::Newest, parts)
         };
         let asked = self.over_one_project::<queries::PipelineJobs>(project, variables);
         let read = asked.await?;
@@ -323,19 +466,16 @@ fn pipeline_of(
         });
         holes.page(&within("jobs"), nodes, next, |node, _, _| job(node))
     });
-    let downstream = node.downstream.map_or_else(Page::default, |page| {
+    let downstream = node.bridges.map_or_else(Page::default, |page| {
         let next = page
             .page_info
             .end_cursor
             .filter(|_| page.page_info.has_next_page);
-        // A null node is a pipeline that the token may not read.
-        let nodes = page
-            .nodes
-            .unwrap_or_default()
-            .into_iter()
-            .map(Some)
-            .collect();
-        holes.page(&within("downstream"), Some(nodes), next, |node, _, _| {
+        let nodes = page.nodes.map(|nodes| {
+            let nodes = nodes.into_iter();
+            nodes.map(|node| node.filter(is_bridge)).collect()
+        });
+        holes.page(&within("bridges"), nodes, next, |node, _, _| {
             downstream(node, &upstream)
         })
     });
@@ -345,6 +485,7 @@ fn pipeline_of(
         status: Status::from(node.status),
         updated_at: time("updatedAt", &node.updated_at)?,
         coverage: sensible(node.coverage).and_then(hundredths),
+        origin: node.source_job.and_then(|job| job.name).map(Text::from),
         jobs,
         downstream,
     })
@@ -364,6 +505,12 @@ fn is_build(node: &JobsOfPipelineJobsNodes) -> bool {
         "gid://gitlab/GenericCommitStatus/",
     ];
     !others.iter().any(|kind| id.starts_with(kind))
+}
+
+/// Whether it is a trigger job that no other took the place of. Older GitLabs list other jobs with them.
+fn is_bridge(node: &JobsOfPipelineBridgesNodes) -> bool {
+    let id = node.id.as_deref();
+    id.is_none_or(|id| id.starts_with("gid://gitlab/Ci::Bridge/")) && node.retried != Some(true)
 }
 
 /// The type of the artifact that is a job's log.
@@ -396,22 +543,16 @@ fn job(node: JobsOfPipelineJobsNodes) -> Result<Job, String> {
     .convert()
 }
 
-fn downstream(
-    node: Option<JobsOfPipelineDownstreamNodes>,
-    upstream: &Upstream,
-) -> Result<Downstream, String> {
+fn downstream(node: JobsOfPipelineBridgesNodes, upstream: &Upstream) -> Result<Downstream, String> {
+    let bridge: Text = node.name.unwrap_or_default().into();
     let hidden = |bridge: Text| Downstream {
         bridge,
         target: None,
     };
-    let Some(mut node) = node else {
-        return Ok(hidden(Text::default()));
+    // Not started yet, or the token may not read it.
+    let Some(mut node) = node.downstream_pipeline else {
+        return Ok(hidden(bridge));
     };
-    let bridge: Text = node
-        .source_job
-        .and_then(|job| job.name)
-        .unwrap_or_default()
-        .into();
     let Some(project) = node.project else {
         return Ok(hidden(bridge));
     };

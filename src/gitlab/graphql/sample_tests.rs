@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::tests::{
-    changes, data, downstream_node, job, jobs, jobs_node, jobs_project, page, pipeline, project,
+    bridge_node, changes, data, job, jobs, jobs_node, jobs_project, page, pipeline, project,
 };
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::{Known, RefKind, Status};
@@ -148,7 +148,12 @@ async fn downstream_pipelines() {
     let theirs = sample["nodes"].as_array().unwrap();
     let laid: Vec<Value> = theirs
         .iter()
-        .map(|theirs| overlay(downstream_node(1), theirs))
+        .map(|theirs| {
+            let mut bridge = bridge_node(1);
+            let ours = bridge["downstreamPipeline"].take();
+            bridge["downstreamPipeline"] = overlay(ours, theirs);
+            bridge
+        })
         .collect();
     let node = jobs_node(1, page(&[], None), page(&laid, None));
     let batch = jobs(&data(&[jobs_project(1, page(&[node], None))])).await;

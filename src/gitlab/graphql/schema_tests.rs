@@ -81,9 +81,11 @@ pub(super) fn schema_of(file: &str) -> Option<&'static Types> {
     Some(types)
 }
 
-/// A query as it is sent to a GitLab that lacks nothing.
+/// A query as it is sent to a GitLab of the collected schema.
 fn sent(query: &'static str) -> String {
-    match strip(query, &[]) {
+    let newer = GAPS.iter();
+    let newer = newer.filter(|gap| gap.argument.is_some() && gap.until >= Some((18, 4)));
+    match strip(query, &newer.collect::<Vec<_>>()) {
         Stripped::Text(text) => text,
         Stripped::NotSent(gap) => panic!("{gap} is not missing"),
     }
@@ -181,6 +183,10 @@ fn same_field(
             .arguments
             .iter()
             .find(|theirs| theirs.name == argument.name);
+        let gap = format!("{place}({}:)", argument.name);
+        if theirs.is_none() && GAPS.iter().any(|known| known.to_string() == gap) {
+            continue;
+        }
         if theirs.map(|theirs| &theirs.value_type) != Some(&argument.value_type) {
             wrong.push(format!("{place}({}): not so", argument.name));
         }

@@ -105,11 +105,11 @@ pub(super) fn failed<T>(batch: &Batch<T>) -> Vec<u64> {
     batch.failed.iter().map(|failed| failed.id.0).collect()
 }
 
-pub(super) fn jobs_node(id: u64, jobs: Value, downstream: Value) -> Value {
+pub(super) fn jobs_node(id: u64, jobs: Value, bridges: Value) -> Value {
     json!({
         "id": format!("gid://gitlab/Ci::Pipeline/{id}"), "iid": id.to_string(), "ref": "main",
         "status": "SUCCESS", "updatedAt": "2026-01-05T12:01:00Z", "coverage": 81.25,
-        "jobs": jobs, "downstream": downstream,
+        "jobs": jobs, "bridges": bridges,
     })
 }
 
@@ -120,19 +120,22 @@ pub(super) fn jobs_project(id: u64, moved: Value) -> Value {
     })
 }
 
-pub(super) fn downstream_node(id: u64) -> Value {
+/// A trigger job that started a pipeline.
+pub(super) fn bridge_node(id: u64) -> Value {
     let mut node = pipeline(id);
     node["source"] = json!("pipeline");
     node["project"] = json!({"id": "gid://gitlab/Project/77", "fullPath": "other/p"});
-    node["sourceJob"] = json!({"name": "deploy"});
-    node
+    json!({
+        "id": format!("gid://gitlab/Ci::Bridge/{id}"), "name": "deploy", "retried": false,
+        "downstreamPipeline": node,
+    })
 }
 
 pub(super) async fn jobs(answer: &Value) -> Batch<ProjectJobs> {
     let fake = Fake::script(vec![reply(answer)]).await;
     let ids = [ProjectId(1), ProjectId(2)];
     fake.gitlab()
-        .pipeline_jobs(&ids, Which::MovedSince(SINCE), 5)
+        .pipeline_jobs(&ids, Which::MovedSince(SINCE), Parts::WHOLE, 5)
         .await
         .unwrap()
 }

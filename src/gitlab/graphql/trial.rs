@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Which;
+use super::{Parts, Which};
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
@@ -76,11 +76,14 @@ impl GitLab {
         query: Trial,
         now: UnixSeconds,
     ) -> Result<(), GitLabError> {
-        let (ids, since) = (&[project], Which::MovedSince(now.minus(PERIOD)));
+        let (ids, which) = (&[project], Which::StatusSince("SUCCESS", now.minus(PERIOD)));
         match query {
-            Trial::Changes => self.project_changes(ids, since, 1).await.map(drop),
+            Trial::Changes => self.project_changes(ids, which, 1).await.map(drop),
             Trial::Permissions => self.permissions(ids).await.map(drop),
-            Trial::Jobs => self.pipeline_jobs(ids, since, 1).await.map(drop),
+            Trial::Jobs => self
+                .pipeline_jobs(ids, which, Parts::WHOLE, 1)
+                .await
+                .map(drop),
             Trial::TestReports => self.test_reports(ids, now.minus(PERIOD)).await.map(drop),
             Trial::MergeRequests => {
                 let asked = self.reviewed_merge_requests(ids, WhichMergeRequests::Open);

@@ -40,6 +40,8 @@ struct Get {
     query: Vec<(&'static str, String)>,
     /// Whether GitLab returns a list in pages.
     in_pages: bool,
+    /// Most items of a page, where it is to be smaller than the settings say.
+    most: Option<u32>,
     bounds: Bounds,
 }
 
@@ -51,6 +53,7 @@ impl Get {
             segments: segments.iter().map(|&part| part.to_owned()).collect(),
             query: Vec::new(),
             in_pages: true,
+            most: None,
             bounds: Bounds::PROJECT,
         }
     }
@@ -58,6 +61,12 @@ impl Get {
     /// A list that GitLab returns as a whole, however long it is.
     fn in_one_page(mut self) -> Self {
         self.in_pages = false;
+        self
+    }
+
+    /// Pages of at most so many.
+    fn pages_of(mut self, most: u32) -> Self {
+        self.most = Some(most);
         self
     }
 
@@ -148,6 +157,7 @@ impl GitLab {
         T::Error: std::fmt::Display,
     {
         let size = self.shared.rest_page_size;
+        let size = get.most.map_or(size, |most| most.min(size));
         let (call, answer) = self.get(get, after, Some(size)).await?;
         let (items, skipped) = read_list::<Raw, T>(&answer.body)
             .map_err(|why| self.decode_error(&call, &answer, why))?;

@@ -1,26 +1,28 @@
 //! The details of pipelines that moved: their jobs and the downstream pipelines they started, by GraphQL
 //! or REST, and what each way lacks from the other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::super::{Tracked, side_by_side};
+use super::rest::settle_labels;
 use super::{CALLS_AT_ONCE, ChangeFeed, Details, Place, ReadOptions, Reading, children};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::facts::Problem;
 use crate::gitlab::GitLabError;
+use crate::gitlab::graphql::{JobsPart, Parts};
 use crate::gitlab::model::{Downstream, DownstreamTarget, Job, Known, Pipeline};
 use crate::memory::feed::Depth;
-use crate::types::{PipelineId, ProjectId, Text};
+use crate::types::{JobId, PipelineId, ProjectId, Text};
 
 /// Pipelines of one project that a poll reads by calls of their own while other projects wait for it
 /// to end.
 const FEW: usize = 20;
 
 /// The same where it is the only project.
-const MANY: usize = 50;
+pub(super) const MANY: usize = 50;
 
 /// A pipeline whose details are wanted.
 #[derive(Clone, Debug)]
@@ -45,6 +47,10 @@ impl Wanted {
 pub(super) struct RawDetails {
     pub(super) jobs: Vec<Job>,
     pub(super) downstream: Vec<Started>,
+    /// Whether it has trigger jobs, where they were asked for.
+    pub(super) has_bridges: bool,
+    /// The trigger job that started it, where it was asked for.
+    pub(super) origin: Option<Text>,
     pub(super) coverage: Known<f64>,
     pub(super) skipped: Vec<String>,
     /// Why its downstream pipelines could not be read.
@@ -137,7 +143,7 @@ impl ChangeFeed {
             most: if polls.len() > 1 { FEW } else { MANY },
             turn: self.polls.fetch_add(1, Ordering::Relaxed),
         };
-        let read = self.read_details(&wanted, share).await;
+        let mut read = self.read_details(&wanted, share).await;
         for wanted in &wanted {
             let Some(details) = read.get(&wanted.pipeline.id) else {
                 continue;
@@ -147,29 +153,44 @@ impl ChangeFeed {
                 self.upstreams.learn(&place, &wanted.pipeline, started);
             }
         }
-        let asked = asked_for_labels(&wanted, &read, polls, share, now);
+        let labels = self.labels(&wanted, &mut read, polls, share).await;
         let finish = wanted.iter().map(|wanted| {
             let id = wanted.pipeline.id;
-            self.finish(wanted, read.get(&id), asked.contains(&id), tracked, now)
+            self.finish(wanted, read.get(&id), labels.get(&id), tracked, now)
         });
         let finished = side_by_side(CALLS_AT_ONCE, finish.collect()).await;
         for (wanted, finished) in wanted.iter().zip(finished) {
-            if let Some(reading) = polls.get_mut(&wanted.project) {
-                reading.take(wanted, finished, now);
+            if let Finished::Read {
+                details,
+                has_bridges,
+                ..
+            } = &finished
+            {
+                self.known_jobs.learn(wanted, &details.jobs, *has_bridges);
             }
+            if let Some(reading) = polls.get_mut(&wanted.project) {
+                reading.take(wanted, finished);
+            }
+        }
+        for (project, reading) in polls {
+            let poll = &reading.poll;
+            self.known_jobs.retain(*project, |id| poll.is_due(id));
         }
     }
 
+    /// What is wanted of each pipeline, by GraphQL as far as it answers, else by REST.
     async fn read_details(
         &self,
         wanted: &[Wanted],
         share: Share,
     ) -> BTreeMap<PipelineId, DetailsRead> {
         let now = self.clock.now();
+        let asked = |wanted| (wanted, self.known_jobs.parts(wanted));
+        let asked: Vec<(&Wanted, Parts)> = wanted.iter().map(asked).collect();
         if !self.graphql.is_open(now) {
-            return self.rest.details(wanted, share).await;
+            return self.rest.details(&asked, share).await;
         }
-        let mut read = self.graphql.details(wanted, share, now).await;
+        let mut read = self.graphql_details(&asked, share, now).await;
         let answered = read.values().any(Result::is_ok);
         let no_coincidence = !answered && wanted_are_many(read.len());
         for error in read.values().filter_map(|read| read.as_ref().err()) {
@@ -179,15 +200,16 @@ impl ChangeFeed {
             }
         }
         let is_open = self.graphql.is_open(now);
-        let refused = |wanted: &&Wanted| match read.get(&wanted.pipeline.id) {
+        let refused = |wanted: &Wanted| match read.get(&wanted.pipeline.id) {
             Some(Ok(_)) => false,
             Some(Err(error)) => error.may_be_one_items_fault() || error.graphql_unavailable(),
             None => wanted.alone && !is_open,
         };
-        let refused: Vec<Wanted> = wanted.iter().filter(refused).cloned().collect();
+        let refused = asked.iter().filter(|(wanted, _)| refused(wanted));
+        let refused: Vec<(&Wanted, Parts)> = refused.copied().collect();
         // GraphQL shows nothing of what is deleted, and nothing of what the token may not read.
         let is_missing = |wanted: &&Wanted| matches!(read.get(&wanted.pipeline.id), Some(Ok(None)));
-        let missing: Vec<Wanted> = wanted.iter().filter(is_missing).cloned().collect();
+        let missing: Vec<&Wanted> = wanted.iter().filter(is_missing).collect();
         read.extend(self.rest.details(&refused, share).await);
         for (id, proof) in self.rest.deleted(&missing).await {
             match proof {
@@ -199,13 +221,97 @@ impl ChangeFeed {
         read
     }
 
+    /// By GraphQL: of pipelines that were read before, whether their active jobs are still; of the others,
+    /// and where a job ended or is new, everything.
+    async fn graphql_details(
+        &self,
+        asked: &[(&Wanted, Parts)],
+        share: Share,
+        now: UnixSeconds,
+    ) -> BTreeMap<PipelineId, DetailsRead> {
+        let (active, mut whole): (Vec<_>, Vec<_>) = asked
+            .iter()
+            .partition(|(_, parts)| parts.jobs == JobsPart::Active);
+        let together = |asked: &[(&Wanted, Parts)], jobs| Parts {
+            jobs,
+            bridges: asked.iter().any(|(_, parts)| parts.bridges),
+            origin: false,
+        };
+        let mut read = BTreeMap::new();
+        if !active.is_empty() {
+            let parts = together(&active, JobsPart::Active);
+            let wanted: Vec<&Wanted> = active.iter().map(|(wanted, _)| *wanted).collect();
+            read = self.graphql.details(&wanted, parts, share, now).await;
+            for (wanted, parts) in active {
+                let id = wanted.pipeline.id;
+                let Some(Ok(Some(listed))) = read.get(&id) else {
+                    continue;
+                };
+                match self.known_jobs.merge(wanted, listed) {
+                    Some(merged) => drop(read.insert(id, Ok(Some(merged)))),
+                    None => {
+                        read.remove(&id);
+                        whole.push((wanted, parts));
+                    }
+                }
+            }
+        }
+        let parts = together(&whole, JobsPart::All);
+        let whole: Vec<&Wanted> = whole.into_iter().map(|(wanted, _)| wanted).collect();
+        let more = self.graphql.details(&whole, parts, share, now).await;
+        read.extend(more);
+        read
+    }
+
+    /// What a second way of reading says of the jobs whose labels the first does not show, by pipeline. It
+    /// is one call for each project, as a rule.
+    async fn labels(
+        &self,
+        wanted: &[Wanted],
+        read: &mut BTreeMap<PipelineId, DetailsRead>,
+        polls: &BTreeMap<ProjectId, Reading<'_>>,
+        share: Share,
+    ) -> BTreeMap<PipelineId, Labels> {
+        let mut open: BTreeMap<PipelineId, Vec<Job>> = BTreeMap::new();
+        for wanted in wanted {
+            let id = wanted.pipeline.id;
+            let (Some(reading), Some(Ok(Some(details)))) =
+                (polls.get(&wanted.project), read.get_mut(&id))
+            else {
+                continue;
+            };
+            self.known_jobs.settle(wanted, &mut details.jobs);
+            if wanted.options.jobs {
+                open.insert(id, reading.poll.open_jobs(id, &details.jobs));
+            }
+        }
+        open.retain(|_, jobs| !jobs.is_empty());
+        let is_open = |wanted: &&Wanted| open.contains_key(&wanted.pipeline.id);
+        let asked = share.take(wanted.iter().filter(is_open).collect());
+        let mut projects: BTreeMap<ProjectId, Vec<(PipelineId, Vec<Job>)>> = BTreeMap::new();
+        for wanted in asked {
+            let id = wanted.pipeline.id;
+            if let Some(jobs) = open.remove(&id) {
+                let of_project = projects.entry(wanted.project).or_default();
+                of_project.push((id, jobs));
+            }
+        }
+        let reads = projects.into_iter().map(|(project, open)| async move {
+            let read = self.rest.labels(project, &open).await.map(Arc::new);
+            let ids = open.into_iter().map(|(id, _)| id);
+            ids.map(|id| (id, read.clone())).collect::<Vec<_>>()
+        });
+        let read = side_by_side(CALLS_AT_ONCE, reads.collect()).await;
+        read.into_iter().flatten().collect()
+    }
+
     /// Adds what the first way of reading could not return: labels, and downstream pipelines of
     /// projects that are not tracked.
     async fn finish(
         &self,
         wanted: &Wanted,
         details: Option<&DetailsRead>,
-        asks_for_labels: bool,
+        labels: Option<&Labels>,
         tracked: &Tracked,
         now: UnixSeconds,
     ) -> Finished {
@@ -221,12 +327,15 @@ impl ChangeFeed {
             coverage,
             skipped,
             failed,
+            has_bridges,
+            origin: _,
         } = raw;
-        let labels = if asks_for_labels {
-            Some(self.rest.labels(wanted, &mut jobs).await)
-        } else {
-            None
-        };
+        let mut labels_error = None;
+        match labels {
+            Some(Ok(read)) => settle_labels(&self.gitlab, &mut jobs, read),
+            Some(Err(error)) => labels_error = Some(Arc::clone(error)),
+            None => {}
+        }
         let children = children::children(&self.gitlab, wanted, &downstream).await;
         let foreign = if wanted.options.foreign {
             self.foreign
@@ -242,7 +351,8 @@ impl ChangeFeed {
             Ok(Vec::new())
         };
         Finished::Read {
-            labels,
+            has_bridges,
+            labels_error,
             skipped,
             foreign_error: failed
                 .as_ref()
@@ -259,25 +369,8 @@ impl ChangeFeed {
     }
 }
 
-/// The pipelines whose labels a second way of reading is asked for now: one call each.
-fn asked_for_labels(
-    wanted: &[Wanted],
-    read: &BTreeMap<PipelineId, DetailsRead>,
-    polls: &BTreeMap<ProjectId, Reading<'_>>,
-    share: Share,
-    now: UnixSeconds,
-) -> BTreeSet<PipelineId> {
-    let wants = |wanted: &&Wanted| {
-        let id = wanted.pipeline.id;
-        let (Some(reading), Some(Ok(Some(details)))) = (polls.get(&wanted.project), read.get(&id))
-        else {
-            return false;
-        };
-        wanted.options.jobs && reading.poll.wants_labels(id, &details.jobs, now)
-    };
-    let asked = share.take(wanted.iter().filter(wants).collect());
-    asked.into_iter().map(|wanted| wanted.pipeline.id).collect()
-}
+/// What a second way of reading says of jobs.
+type Labels = Result<Arc<BTreeMap<JobId, Job>>, Arc<GitLabError>>;
 
 /// Whether so many pipelines that failed one and all are no coincidence.
 const fn wanted_are_many(failed: usize) -> bool {
@@ -288,8 +381,10 @@ const fn wanted_are_many(failed: usize) -> bool {
 enum Finished {
     Read {
         details: Details,
-        /// Whether labels were asked for, and what came of it.
-        labels: Option<Result<(), Arc<GitLabError>>>,
+        /// Whether it has trigger jobs, where they were asked for.
+        has_bridges: bool,
+        /// Why labels could not be read.
+        labels_error: Option<Arc<GitLabError>>,
         foreign_error: Option<Arc<GitLabError>>,
         /// Child pipelines that no list has.
         children: Vec<Pipeline>,
@@ -302,7 +397,7 @@ enum Finished {
 }
 
 impl Reading<'_> {
-    fn take(&mut self, wanted: &Wanted, finished: Finished, now: UnixSeconds) {
+    fn take(&mut self, wanted: &Wanted, finished: Finished) {
         let path = self.project.full_path.clone();
         let id = wanted.pipeline.id;
         match finished {
@@ -314,7 +409,8 @@ impl Reading<'_> {
             Finished::Later => {}
             Finished::Read {
                 details,
-                labels,
+                has_bridges: _,
+                labels_error,
                 foreign_error,
                 children,
                 skipped,
@@ -322,13 +418,9 @@ impl Reading<'_> {
                 let skipped = skipped.into_iter();
                 self.problems
                     .extend(skipped.map(|text| Problem::skipped(&path, Collector::Jobs, text)));
-                match labels {
-                    Some(Ok(())) => self.poll.labels_read(id, now),
-                    Some(Err(error)) => {
-                        self.problems
-                            .push(Problem::call(&path, Collector::Jobs, &error))
-                    }
-                    None => {}
+                if let Some(error) = labels_error {
+                    self.problems
+                        .push(Problem::call(&path, Collector::Jobs, &error));
                 }
                 self.poll.details(id, details);
                 self.poll.children(id, children);

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::upstreams::{Upstreams, upstream_of};
 use super::{Place, Started, Tracked, Wanted, lock};
 use crate::facts::feed::ForeignPipeline;
+use crate::gitlab::graphql::Parts;
 use crate::gitlab::model::{DownstreamTarget, Pipeline, Upstream};
 use crate::gitlab::{GitLab, GitLabError};
 use crate::types::{ProjectId, Text};
@@ -99,7 +100,11 @@ impl Foreign {
             ..
         } = target;
         if use_graphql {
-            let read = readable(self.gitlab.jobs_of(*project_id, pipeline.iid).await)?;
+            let read = readable(
+                self.gitlab
+                    .jobs_of(*project_id, pipeline.iid, Parts::BRIDGES)
+                    .await,
+            )?;
             let all = read
                 .flatten()
                 .map(|read| read.downstream.items)

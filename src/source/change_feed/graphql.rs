@@ -1,21 +1,20 @@
-//! The change feed by GraphQL: many projects in one query.
+//! The change feed by GraphQL: many projects in one query. The jobs of pipelines are here, which pipelines
+//! moved in [`super::lists`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::super::batches::{Batches, PerProject};
 use super::super::side_by_side;
-use super::{
-    CALLS_AT_ONCE, Changes, DetailsRead, RawDetails, Share, SourceError, Started, Target, Wanted,
-    WayOfReading,
-};
+use super::pasts::{Past, Pasts};
+use super::{CALLS_AT_ONCE, DetailsRead, RawDetails, Share, Started, Wanted, WayOfReading};
 use crate::clock::UnixSeconds;
 use crate::facts::feed::PARENT_PIPELINE;
 use crate::gitlab::graphql::batch::Breaker;
-use crate::gitlab::graphql::{PipelineJobs, ProjectChanges, ProjectJobs, Which};
-use crate::gitlab::model::{Known, Page, Pipeline, Status};
+use crate::gitlab::graphql::{Parts, PipelineJobs, ProjectJobs, Which};
+use crate::gitlab::model::{Known, Page};
 use crate::gitlab::{GitLab, GitLabError};
-use crate::types::{PipelineId, ProjectId};
+use crate::types::{PipelineId, ProjectId, Text};
 
 /// Pipelines of a project in one query of details.
 const DETAILS_PIPELINES: u32 = 5;
@@ -26,44 +25,19 @@ const ONE_BY_ONE: usize = 50;
 /// Wanted pipelines for which a page of a list costs GitLab less than a query each.
 const WORTH_A_PAGE: usize = 5;
 
-/// What is asked of a batch of projects.
-#[derive(Clone, Copy)]
-struct Asked {
-    /// Pipelines of each kind per project and page.
-    first: u32,
-    /// Those that run, instead of those that moved.
-    running: bool,
-}
-
-/// What moved since the last poll.
-const MOVED: Asked = Asked {
-    first: GitLab::CHANGES_PIPELINES,
-    running: false,
-};
-
-/// The newest, for a first poll.
-const NEWEST: Asked = Asked {
-    first: GitLab::FIRST_POLL_PIPELINES,
-    running: false,
-};
-
-/// Those that run, for a first poll of projects with more than the newest.
-const RUNNING: Asked = Asked {
-    first: GitLab::FIRST_POLL_PIPELINES,
-    running: true,
-};
-
 /// Reads by GraphQL, and knows when not to.
 pub(super) struct GraphQl {
-    gitlab: GitLab,
+    pub(super) gitlab: GitLab,
     breaker: Arc<Breaker>,
-    changes: Batches,
-    first: Batches,
+    pub(super) changes: Batches,
+    pub(super) first: Batches,
     details: Batches,
+    /// How long the pasts of projects are.
+    pub(super) pasts: Pasts,
 }
 
-/// What a poll brought of each project.
-pub(super) type Read<'t> = Vec<(&'t Target, Result<Changes, SourceError>)>;
+/// What a list of one project brought of its pipelines.
+type OfList = BTreeMap<PipelineId, DetailsRead>;
 
 impl GraphQl {
     pub(super) fn new(gitlab: GitLab) -> Self {
@@ -72,6 +46,7 @@ impl GraphQl {
             changes: Batches::new(&breaker, GitLab::CHANGES_PROJECTS),
             first: Batches::new(&breaker, GitLab::FIRST_POLL_PROJECTS),
             details: Batches::new(&breaker, GitLab::JOBS_PROJECTS),
+            pasts: Pasts::default(),
             breaker,
             gitlab,
         }
@@ -99,157 +74,96 @@ impl GraphQl {
         self.breaker.failed(error, now);
     }
 
-    /// What moved in each of the projects; those that GraphQL was not asked for are absent.
-    pub(super) async fn changes<'t>(&self, targets: &[&'t Target], now: UnixSeconds) -> Read<'t> {
-        let (known, new): (Vec<_>, Vec<_>) = targets
-            .iter()
-            .copied()
-            .partition(|target| target.memory.feed.is_some());
-        let mut read = self.in_batches(&known, &self.changes, MOVED, now).await;
-        read.extend(self.first_poll(&new, now).await);
-        read
-    }
-
-    /// The newest pipelines, and all that run: their jobs end without moving them.
-    async fn first_poll<'t>(&self, targets: &[&'t Target], now: UnixSeconds) -> Read<'t> {
-        let mut read = self.in_batches(targets, &self.first, NEWEST, now).await;
-        let long: Vec<&Target> = read
-            .iter()
-            .filter(|(_, result)| result.as_ref().is_ok_and(|changes| changes.has_more))
-            .map(|(target, _)| *target)
-            .collect();
-        let running = self.in_batches(&long, &self.first, RUNNING, now).await;
-        let mut running: BTreeMap<ProjectId, Result<Changes, SourceError>> = running
-            .into_iter()
-            .map(|(target, result)| (target.id(), result))
-            .collect();
-        // What GraphQL was not asked for any more is not known as a whole.
-        read.retain(|(target, result)| {
-            let is_long = result.as_ref().is_ok_and(|changes| changes.has_more);
-            !is_long || running.contains_key(&target.id())
-        });
-        for (target, result) in &mut read {
-            match (running.remove(&target.id()), &mut *result) {
-                (Some(Ok(running)), Ok(changes)) => changes.merge(running),
-                (Some(Err(error)), _) => *result = Err(error),
-                _ => {}
-            }
-        }
-        read
-    }
-
-    /// First pages for many projects at once, then what is left of each.
-    async fn in_batches<'t>(
-        &self,
-        targets: &[&'t Target],
-        batches: &Batches,
-        asked: Asked,
-        now: UnixSeconds,
-    ) -> Read<'t> {
-        let since: BTreeMap<ProjectId, Option<UnixSeconds>> = targets
-            .iter()
-            .map(|target| (target.id(), since(target)))
-            .collect();
-        let ids: Vec<ProjectId> = since.keys().copied().collect();
-        let since = &since;
-        let ask = async |ids: Vec<ProjectId>| {
-            // From when on a batch is read: the least of what its projects need.
-            let since = ids.iter().filter_map(|id| since.get(id)).min();
-            let which = asked.which(since.copied().flatten().unwrap_or_default());
-            self.gitlab.project_changes(&ids, which, asked.first).await
-        };
-        let id_of = |changes: &ProjectChanges| changes.project.id;
-        let chunks = ids.chunks(batches.size());
-        let chunks = chunks.map(|ids| batches.ask(ids, now, id_of, ask));
-        let chunks: Vec<PerProject<ProjectChanges>> =
-            side_by_side(CALLS_AT_ONCE, chunks.collect()).await;
-        let mut first: PerProject<ProjectChanges> = chunks.into_iter().flatten().collect();
-        let reads = targets.iter().filter_map(|target| {
-            let first = first.remove(&target.id())?;
-            Some(async move {
-                let read = match first {
-                    Ok(changes) => self.all_pages(target, changes, asked).await,
-                    Err(error) => Err(error),
-                };
-                (*target, read)
-            })
-        });
-        side_by_side(CALLS_AT_ONCE, reads.collect()).await
-    }
-
-    /// Reads on until the last page, except at the first poll, where the newest are enough.
-    async fn all_pages(
-        &self,
-        target: &Target,
-        changes: ProjectChanges,
-        asked: Asked,
-    ) -> Result<Changes, SourceError> {
-        let ProjectChanges {
-            project,
-            pipelines,
-            children,
-        } = changes;
-        let mut all = Changes {
-            project,
-            pipelines: Vec::new(),
-            skipped: Vec::new(),
-            has_more: false,
-            until: None,
-            failed: Vec::new(),
-        };
-        let since = since(target);
-        let is_first = since.is_none() && !asked.running;
-        let which = asked.which(since.unwrap_or_default());
-        for (is_children, page) in [(false, pipelines), (true, children)] {
-            if is_first {
-                all.has_more |= page.next.is_some();
-                all.add(page);
-                continue;
-            }
-            let rest = self
-                .gitlab
-                .rest_of_pipelines(target.id(), which, is_children, page);
-            let whole = rest.await.map_err(Arc::new)?;
-            if whole.next.is_some() {
-                return Err(SourceError::NotFound);
-            }
-            all.add(whole);
-        }
-        Ok(all)
-    }
-
     /// Jobs and downstream pipelines of the wanted pipelines: in batches of projects, and what
     /// these leave open, pipeline by pipeline.
     pub(super) async fn details(
         &self,
-        wanted: &[Wanted],
+        wanted: &[&Wanted],
+        parts: Parts,
         share: Share,
         now: UnixSeconds,
     ) -> BTreeMap<PipelineId, DetailsRead> {
-        let mut read = BTreeMap::new();
-        let (running, moved): (Vec<&Wanted>, Vec<&Wanted>) = wanted
+        // One pipeline alone is cheaper to ask for by its number.
+        let mut read = match wanted.len() {
+            0 => return BTreeMap::new(),
+            1 => BTreeMap::new(),
+            _ if self.gitlab.lists_by_ids() => self.by_ids(wanted, parts, now).await,
+            _ => self.by_lists(wanted, parts, share, now).await,
+        };
+        if !self.is_open(now) {
+            return read;
+        }
+        let open: Vec<&Wanted> = wanted
             .iter()
-            .partition(|wanted| wanted.pipeline.status == Status::Running);
-        for (wanted, which) in [(running, None), (moved, Some(()))] {
+            .copied()
+            .filter(|wanted| wanted.alone && !read.contains_key(&wanted.pipeline.id))
+            .collect();
+        // What does not fit stays due.
+        let mut open = share.take(open);
+        open.truncate(ONE_BY_ONE);
+        let alone = open
+            .into_iter()
+            .map(|wanted| async move { (wanted.pipeline.id, self.one(wanted, parts).await) });
+        read.extend(side_by_side(CALLS_AT_ONCE, alone.collect()).await);
+        read
+    }
+
+    /// The wanted pipelines by their ids. Each project lists its own of those that are asked for.
+    async fn by_ids(&self, wanted: &[&Wanted], parts: Parts, now: UnixSeconds) -> OfList {
+        let mut wanted = wanted.to_vec();
+        wanted.sort_by_key(|wanted| (wanted.project, wanted.pipeline.id));
+        let chunks = wanted.chunks(GitLab::PIPELINE_IDS);
+        let reads = chunks.map(|chunk| async move {
+            let projects: BTreeSet<ProjectId> = chunk.iter().map(|wanted| wanted.project).collect();
+            let projects: Vec<ProjectId> = projects.into_iter().collect();
+            let ask = async |asked: Vec<ProjectId>| {
+                let chunk = chunk.iter().filter(|one| asked.contains(&one.project));
+                let ids: Vec<PipelineId> = chunk.map(|wanted| wanted.pipeline.id).collect();
+                let asked =
+                    self.gitlab
+                        .pipeline_jobs(&asked, Which::Ids(&ids), parts, DETAILS_PIPELINES);
+                asked.await
+            };
+            let id_of = |jobs: &ProjectJobs| jobs.id;
+            let asked: PerProject<ProjectJobs> = self.details.ask(&projects, now, id_of, ask).await;
+            // Errors are left for the reading one by one, which shows whose they are.
+            let jobs = asked.into_values().filter_map(Result::ok);
+            let pages = jobs.flat_map(|jobs| [jobs.pipelines, jobs.children]);
+            let is_wanted = |id: PipelineId| chunk.iter().any(|wanted| wanted.pipeline.id == id);
+            let read = pages.flat_map(whole).filter(|(id, _)| is_wanted(*id));
+            read.collect::<Vec<_>>()
+        });
+        let read = side_by_side(CALLS_AT_ONCE, reads.collect()).await;
+        read.into_iter().flatten().collect()
+    }
+
+    /// The wanted pipelines in lists of those that run and of those that moved, of many projects at once.
+    async fn by_lists(
+        &self,
+        wanted: &[&Wanted],
+        parts: Parts,
+        share: Share,
+        now: UnixSeconds,
+    ) -> OfList {
+        let mut read = BTreeMap::new();
+        for (status, wanted) in self.in_lists(wanted) {
             let projects: BTreeSet<ProjectId> =
                 wanted.iter().map(|wanted| wanted.project).collect();
-            // One pipeline alone is cheaper to ask for by its number.
             if wanted.len() < 2 {
                 continue;
             }
-            let which = match which {
-                None => Which::Running,
-                Some(()) => Which::MovedSince(
-                    wanted
-                        .iter()
-                        .map(|wanted| wanted.pipeline.updated_at)
-                        .min()
-                        .unwrap_or_default(),
-                ),
+            let moved = wanted.iter().map(|wanted| wanted.pipeline.updated_at);
+            let since = moved.min().unwrap_or_default();
+            let which = match status {
+                Some("RUNNING") => Which::RUNNING,
+                Some(status) => Which::StatusSince(status, since),
+                None => Which::MovedSince(since),
             };
             let projects: Vec<ProjectId> = projects.into_iter().collect();
             let ask = async |ids: Vec<ProjectId>| {
-                let asked = self.gitlab.pipeline_jobs(&ids, which, DETAILS_PIPELINES);
+                let asked = self
+                    .gitlab
+                    .pipeline_jobs(&ids, which, parts, DETAILS_PIPELINES);
                 asked.await
             };
             let id_of = |jobs: &ProjectJobs| jobs.id;
@@ -260,25 +174,54 @@ impl GraphQl {
             // Errors are left for the reading one by one, which shows whose they are.
             let firsts = chunks.into_iter().flatten();
             let firsts = firsts.filter_map(|(_, read)| read.ok());
-            let reads = firsts.map(|first| self.read_on(first, &wanted, which, share, now));
+            let reads =
+                firsts.map(|first| self.read_on(first, &wanted, (which, parts), share, now));
             let lists = side_by_side(CALLS_AT_ONCE, reads.collect()).await;
             read.extend(lists.into_iter().flatten());
         }
-        if !self.is_open(now) {
-            return read;
-        }
-        let open: Vec<&Wanted> = wanted
-            .iter()
-            .filter(|wanted| wanted.alone && !read.contains_key(&wanted.pipeline.id))
-            .collect();
-        // What does not fit stays due.
-        let mut open = share.take(open);
-        open.truncate(ONE_BY_ONE);
-        let alone = open
-            .into_iter()
-            .map(|wanted| async move { (wanted.pipeline.id, self.one(wanted).await) });
-        read.extend(side_by_side(CALLS_AT_ONCE, alone.collect()).await);
         read
+    }
+
+    /// The wanted pipelines by the list that has them: running ones; others that moved; and where the past
+    /// is long, those of each status by themselves.
+    fn in_lists<'w>(
+        &self,
+        wanted: &[&'w Wanted],
+    ) -> BTreeMap<Option<&'static str>, Vec<&'w Wanted>> {
+        let mut lists: BTreeMap<_, Vec<&Wanted>> = BTreeMap::new();
+        for wanted in wanted {
+            let status = wanted.pipeline.status.as_str();
+            let known = super::lists::STATUSES.into_iter();
+            let mut known = known.filter(|known| known.eq_ignore_ascii_case(status));
+            let is_long = || {
+                let past = self.pasts.get(wanted.project);
+                past.is_some_and(Past::is_long)
+            };
+            let list = match known.next() {
+                Some("RUNNING") => Some("RUNNING"),
+                known if is_long() => match known {
+                    Some(known) => Some(known),
+                    // No list has it: it is read by itself.
+                    None => continue,
+                },
+                _ => None,
+            };
+            lists.entry(list).or_default().push(wanted);
+        }
+        lists
+    }
+
+    /// The names of the trigger jobs that started pipelines, as far as they can be read.
+    pub(super) async fn origins(
+        &self,
+        wanted: &[&Wanted],
+        share: Share,
+        now: UnixSeconds,
+    ) -> BTreeMap<PipelineId, Text> {
+        let read = self.details(wanted, Parts::ORIGIN, share, now).await;
+        let read = read.into_iter();
+        let named = read.filter_map(|(id, read)| Some((id, read.ok()??.origin?)));
+        named.collect()
     }
 
     /// The wanted pipelines of a project whose jobs come whole: in the first page of its lists, and in
@@ -287,10 +230,10 @@ impl GraphQl {
         &self,
         first: ProjectJobs,
         wanted: &[&Wanted],
-        which: Which,
+        (which, parts): (Which<'_>, Parts),
         share: Share,
         now: UnixSeconds,
-    ) -> BTreeMap<PipelineId, DetailsRead> {
+    ) -> OfList {
         let project = first.id;
         // A page is a call, as a pipeline by itself is one.
         let mut pages = share.most / 5;
@@ -326,7 +269,7 @@ impl GraphQl {
                 }
                 let more = self
                     .gitlab
-                    .more_pipeline_jobs(project, which, is_children, next);
+                    .more_pipeline_jobs(project, which, parts, is_children, next);
                 match more.await {
                     Ok(Some(more)) => page = more,
                     // What is left is read one by one, which shows whose fault it is.
@@ -337,22 +280,13 @@ impl GraphQl {
         read
     }
 
-    async fn one(&self, wanted: &Wanted) -> DetailsRead {
+    async fn one(&self, wanted: &Wanted, parts: Parts) -> DetailsRead {
         let jobs = self
             .gitlab
-            .jobs_of(wanted.project, wanted.pipeline.iid)
+            .jobs_of(wanted.project, wanted.pipeline.iid, parts)
             .await;
         Ok(jobs.map_err(Arc::new)?.map(RawDetails::from))
     }
-}
-
-/// From when on a project is read.
-fn since(target: &Target) -> Option<UnixSeconds> {
-    target
-        .memory
-        .feed
-        .as_ref()
-        .map(crate::memory::feed::FeedProgress::since)
 }
 
 /// The pipelines of a page whose jobs came whole.
@@ -362,42 +296,18 @@ fn whole(page: Page<PipelineJobs>) -> impl Iterator<Item = (PipelineId, DetailsR
         .map(|pipeline| (pipeline.id, Ok(Some(RawDetails::from(pipeline)))))
 }
 
-impl Asked {
-    const fn which(self, since: UnixSeconds) -> Which {
-        if self.running {
-            Which::Running
-        } else {
-            Which::MovedSince(since)
-        }
-    }
-}
-
-impl Changes {
-    /// Adds what another reading of the same project brought beyond this one.
-    pub(super) fn merge(&mut self, other: Self) {
-        let known: BTreeSet<PipelineId> =
-            self.pipelines.iter().map(|pipeline| pipeline.id).collect();
-        let more = other.pipelines.into_iter();
-        self.pipelines
-            .extend(more.filter(|pipeline| !known.contains(&pipeline.id)));
-        self.skipped.extend(other.skipped);
-    }
-
-    fn add(&mut self, page: Page<Pipeline>) {
-        self.pipelines.extend(page.items);
-        self.skipped.extend(page.skipped);
-    }
-}
-
 impl From<PipelineJobs> for RawDetails {
     fn from(read: PipelineJobs) -> Self {
         let PipelineJobs {
             coverage,
+            origin,
             jobs,
             downstream,
             ..
         } = read;
         Self {
+            has_bridges: !downstream.items.is_empty(),
+            origin,
             jobs: jobs.items,
             downstream: downstream
                 .items

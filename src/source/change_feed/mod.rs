@@ -11,8 +11,11 @@ mod children;
 mod details;
 mod foreign;
 mod graphql;
+mod known_jobs;
+mod lists;
 #[cfg(test)]
 mod old_tests;
+mod pasts;
 mod rest;
 mod state;
 #[cfg(test)]
@@ -33,18 +36,20 @@ use super::{
 use crate::catalogue::Collector;
 use crate::clock::{Clock, UnixSeconds};
 use crate::config::{ProjectSettings, Settings};
-use crate::facts::feed::{BackfillRead, FeedRead};
+use crate::facts::feed::{BackfillRead, FeedRead, PARENT_PIPELINE};
 use crate::facts::{Facts, Problem};
 use crate::gitlab::GitLab;
 use crate::gitlab::GitLabError;
-use crate::gitlab::model::{Pipeline, Project};
+use crate::gitlab::model::{Known, Pipeline, Project};
 use crate::memory::ProjectMemory;
 use crate::memory::feed::FeedProgress;
-use crate::types::{ProjectId, Text};
+use crate::types::{PipelineId, ProjectId, Text};
 pub use backfill::Backfill;
 use details::{DetailsRead, RawDetails, Share, Started, Wanted};
 use foreign::Foreign;
 use graphql::GraphQl;
+use known_jobs::KnownJobs;
+use lists::Read;
 use rest::Rest;
 pub use state::{Details, Poll, ReadOptions};
 use upstreams::Upstreams;
@@ -67,6 +72,12 @@ struct Changes {
     skipped: Vec<String>,
     /// At a first poll, whether there are older pipelines, too.
     has_more: bool,
+    /// The cursor after the newest that were listed.
+    next: Option<String>,
+    /// The newest that was known before and is not listed.
+    missing: Option<PipelineId>,
+    /// Those that GitLab does not have any more.
+    deleted: Vec<PipelineId>,
     /// What moved after this is not all read: the next poll begins there.
     until: Option<UnixSeconds>,
     /// Pipelines that could not be read.
@@ -104,6 +115,7 @@ pub struct ChangeFeed {
     rest: Rest,
     upstreams: Upstreams,
     foreign: Foreign,
+    known_jobs: KnownJobs,
     /// Polls so far.
     polls: AtomicUsize,
 }
@@ -127,6 +139,7 @@ impl ChangeFeed {
             rest: Rest::new(gitlab.clone()),
             foreign: Foreign::new(gitlab.clone()),
             upstreams: Upstreams::default(),
+            known_jobs: KnownJobs::default(),
             gitlab: gitlab.clone(),
             clock,
             polls: AtomicUsize::new(0),
@@ -163,6 +176,9 @@ impl ChangeFeed {
     ) -> Vec<(ProjectId, Result<FeedRead, SourceError>)> {
         let now = self.gitlab_now();
         let polled_at = self.polled_at();
+        let is_tracked = |project| tracked.contains_key(&project);
+        self.known_jobs.retain_projects(is_tracked);
+        self.graphql.pasts.retain(is_tracked);
         let mut failed = Vec::new();
         let mut polls = BTreeMap::new();
         let targets_by_id: BTreeMap<_, _> =
@@ -267,7 +283,8 @@ impl ChangeFeed {
         let targets: Vec<&Target> = targets.iter().collect();
         let mut read = Vec::new();
         let by_graphql = self.graphql.changes(&targets, self.clock.now()).await;
-        for (target, result) in self.complete(by_graphql).await {
+        let by_graphql = self.complete(by_graphql).await;
+        for (target, result) in self.with_origins(by_graphql).await {
             match result {
                 Err(error) if error.rest_may_answer() => {
                     tracing::debug!(%error, "GraphQL failed for a project, falling back to REST");
@@ -279,11 +296,28 @@ impl ChangeFeed {
         let mut by_rest = targets;
         by_rest.retain(|target| !done.contains(&target.id()));
         read.extend(self.rest.changes(&by_rest, self.clock.now()).await);
+        for (project, changes) in &mut read {
+            if let Ok(changes) = changes {
+                self.prove_missing(*project, changes).await;
+            }
+        }
         read
     }
 
+    /// Asks for the newest pipeline that was known, where the list has it no more.
+    async fn prove_missing(&self, project: ProjectId, changes: &mut Changes) {
+        let Some(missing) = changes.missing.take() else {
+            return;
+        };
+        match self.rest.is_deleted(project, missing).await {
+            Ok(true) => changes.deleted.push(missing),
+            Ok(false) => {}
+            Err(error) => changes.failed.push(error),
+        }
+    }
+
     /// Fills in what GraphQL of this GitLab does not show of pipelines.
-    async fn complete<'t>(&self, read: graphql::Read<'t>) -> graphql::Read<'t> {
+    async fn complete<'t>(&self, read: Read<'t>) -> Read<'t> {
         let lacks = |field| self.gitlab.lacks("Pipeline", field);
         if !lacks("source") && !lacks("mergeRequest") {
             return read;
@@ -300,6 +334,61 @@ impl ChangeFeed {
         side_by_side(CALLS_AT_ONCE, complete.collect()).await
     }
 
+    /// Names the trigger jobs that started multi-project pipelines: lists do not say so, for it would cost
+    /// GitLab a query for every pipeline, whoever started it.
+    async fn with_origins<'t>(&self, mut read: Read<'t>) -> Read<'t> {
+        let now = self.clock.now();
+        let mut wanted = Vec::new();
+        for (target, changes) in &mut read {
+            let Ok(changes) = changes else {
+                continue;
+            };
+            let options = self.options(&target.settings);
+            for pipeline in &mut changes.pipelines {
+                let feed = target.memory.feed.as_ref();
+                let known = feed.and_then(|feed| feed.followed.get(&pipeline.id));
+                let known = known.and_then(|known| known.pipeline.upstream.clone().value());
+                let known = known.or_else(|| self.upstreams.find(pipeline.id));
+                let Known::Value(upstream) = &mut pipeline.upstream else {
+                    continue;
+                };
+                if !upstream.bridge.is_empty() || &*pipeline.source == PARENT_PIPELINE {
+                    continue;
+                }
+                match known.filter(|known| !known.bridge.is_empty()) {
+                    Some(known) => upstream.bridge = known.bridge,
+                    None => wanted.push(Wanted {
+                        project: target.id(),
+                        path: changes.project.full_path.clone(),
+                        pipeline: pipeline.clone(),
+                        options,
+                        alone: true,
+                    }),
+                }
+            }
+        }
+        if wanted.is_empty() {
+            return read;
+        }
+        let wanted: Vec<&Wanted> = wanted.iter().collect();
+        let share = Share {
+            most: details::MANY,
+            turn: 0,
+        };
+        let names = self.graphql.origins(&wanted, share, now).await;
+        let changes = read
+            .iter_mut()
+            .filter_map(|(_, changes)| changes.as_mut().ok());
+        for pipeline in changes.flat_map(|changes| &mut changes.pipelines) {
+            if let (Some(name), Known::Value(upstream)) =
+                (names.get(&pipeline.id), &mut pipeline.upstream)
+            {
+                upstream.bridge = name.clone();
+            }
+        }
+        read
+    }
+
     fn begin<'a>(
         &self,
         target: &'a Target,
@@ -311,9 +400,10 @@ impl ChangeFeed {
             mut project,
             pipelines,
             skipped,
-            has_more: _,
             until,
+            deleted,
             failed,
+            ..
         } = changes;
         // What GraphQL does not show is as it was known.
         project.role = project.role.or(target.project.role);
@@ -347,6 +437,9 @@ impl ChangeFeed {
         match until {
             None => poll.changes(pipelines, polled_at),
             Some(until) => poll.some_changes(pipelines, until),
+        }
+        for id in deleted {
+            poll.mark_deleted(id);
         }
         Ok(Begun::Reading(Box::new(Reading {
             project,

@@ -116,9 +116,7 @@ async fn sources_and_merge_requests_that_graphql_does_not_show_come_from_rest_on
     .await;
     let feed = feed(&fake, false);
     let first = target(1, false);
-    let read = feed
-        .read(std::slice::from_ref(&first), &Tracked::default())
-        .await;
+    let read = feed.read(std::slice::from_ref(&first), &tracked()).await;
     let (_, read) = read.into_iter().next().expect("a project");
     let read = read.expect("it was read");
     let facts = read.feed.pipelines.iter();
@@ -151,10 +149,14 @@ async fn sources_and_merge_requests_that_graphql_does_not_show_come_from_rest_on
     };
     again.memory = Arc::new(memory);
     let queries = fake.seen().len();
-    let read = feed.read(&[again], &Tracked::default()).await;
+    let read = feed.read(&[again], &tracked()).await;
     assert!(read[0].1.as_ref().is_ok_and(|read| read.quiet));
     assert_eq!(rest(&fake).len(), 2);
     assert_eq!(fake.seen().len(), queries + 1, "a quiet poll is one query");
+}
+
+fn tracked() -> Tracked {
+    Arc::new([(ProjectId(1), Text::from("group/p1"))].into())
 }
 
 /// Before GitLab 17.0 no list has child pipelines.
@@ -183,12 +185,17 @@ async fn child_pipelines_that_no_list_has_are_found_by_their_parents_until_they_
         };
         let mut child = pipeline(6, "main", "refs/heads/main", status);
         child["project"] = json!({"id": "gid://gitlab/Project/1", "fullPath": "group/p1"});
-        child["sourceJob"] = json!({"name": "trigger"});
+        let bridge = json!({"id": "gid://gitlab/Ci::Bridge/50", "name": "trigger",
+            "retried": false, "downstreamPipeline": child});
         let is_parent = request.variables()["iid"] == "5";
-        let downstream = if is_parent { json!([child]) } else { json!([]) };
+        let bridges = if is_parent {
+            json!([bridge])
+        } else {
+            json!([])
+        };
         let one = json!({"id": parent["id"], "iid": "5", "ref": "main", "status": "SUCCESS",
             "updatedAt": parent["updatedAt"], "coverage": null,
-            "jobs": page(&json!([])), "downstream": page(&downstream)});
+            "jobs": page(&json!([])), "bridges": page(&bridges)});
         answer(&json!({"pipeline": one}))
     })
     .await;
@@ -198,9 +205,7 @@ async fn child_pipelines_that_no_list_has_are_found_by_their_parents_until_they_
     let mut seen = Vec::new();
     for end in [false, true, true] {
         has_ended.store(end, Ordering::SeqCst);
-        let read = feed
-            .read(std::slice::from_ref(&target), &Tracked::default())
-            .await;
+        let read = feed.read(std::slice::from_ref(&target), &tracked()).await;
         let (_, read) = read.into_iter().next().expect("a project");
         let read = read.expect("it was read");
         let child = read

@@ -11,9 +11,10 @@ use super::{
 };
 use crate::clock::UnixSeconds;
 use crate::facts::feed::PARENT_PIPELINE;
+use crate::gitlab::graphql::Parts;
 use crate::gitlab::model::{
-    Bridge, Job, Known, Pipeline, PipelineHead, PipelineMergeRequest, Project, RefKind, Status,
-    UNKNOWN_SOURCE, merge_request_iid,
+    Bridge, Job, Known, Page, Pipeline, PipelineHead, PipelineMergeRequest, Project, RefKind,
+    Status, UNKNOWN_SOURCE, merge_request_iid,
 };
 use crate::gitlab::rest::PipelineFilter;
 use crate::gitlab::{GitLab, GitLabError};
@@ -36,6 +37,11 @@ const MOVED_AT_ONCE: usize = 50;
 
 /// How long a pipeline that cannot be read is tried again.
 const GIVEN_UP: Duration = Duration::from_secs(3600);
+
+/// Newest jobs of a project that are listed where labels of few are missing.
+const FEW_JOBS: u32 = 20;
+/// The same where they are many.
+const MANY_JOBS: u32 = 100;
 
 /// Merge requests whose branches are remembered.
 const MERGE_REQUESTS_KEPT: usize = 10_000;
@@ -136,12 +142,11 @@ impl Rest {
             return Err(failed.swap_remove(0));
         }
         Ok(Changes {
-            project,
             pipelines,
             skipped,
-            has_more: false,
             until,
             failed: failed.into_iter().map(Arc::new).collect(),
+            ..Changes::of(project)
         })
     }
 
@@ -284,12 +289,20 @@ impl Rest {
     /// Jobs and downstream pipelines of the wanted pipelines: of some, where there are very many.
     pub(super) async fn details(
         &self,
-        wanted: &[Wanted],
+        wanted: &[(&Wanted, Parts)],
         share: Share,
     ) -> BTreeMap<PipelineId, DetailsRead> {
-        let wanted = share.take(wanted.iter().collect());
+        let parts: BTreeMap<PipelineId, Parts> = wanted
+            .iter()
+            .map(|(wanted, parts)| (wanted.pipeline.id, *parts))
+            .collect();
+        let parts = &parts;
+        let wanted = share.take(wanted.iter().map(|(wanted, _)| *wanted).collect());
         let reads = wanted.into_iter().map(|wanted| async move {
-            let read = self.one(wanted).await;
+            let bridges = parts
+                .get(&wanted.pipeline.id)
+                .is_some_and(|parts| parts.bridges);
+            let read = self.one(wanted, bridges).await;
             let read = match read {
                 Ok(details) => Ok(Some(details)),
                 Err(error) if error.is_object_not_found() => Ok(None),
@@ -306,28 +319,36 @@ impl Rest {
     /// Whether pipelines are deleted: GitLab does not find them. What it refuses or shows is not.
     pub(super) async fn deleted(
         &self,
-        wanted: &[Wanted],
+        wanted: &[&Wanted],
     ) -> Vec<(PipelineId, Result<bool, Arc<GitLabError>>)> {
         let reads = wanted.iter().map(|wanted| async move {
             let id = wanted.pipeline.id;
-            let proof = match self.gitlab.pipeline(wanted.project, id).await {
-                Ok(_) => Ok(false),
-                Err(error) if error.is_object_not_found() => Ok(true),
-                Err(error) if error.is_forbidden() => Ok(false),
-                Err(error) => Err(Arc::new(error)),
-            };
-            (id, proof)
+            (id, self.is_deleted(wanted.project, id).await)
         });
         side_by_side(CALLS_AT_ONCE, reads.collect()).await
     }
 
-    async fn one(&self, wanted: &Wanted) -> Result<RawDetails, GitLabError> {
+    /// Whether a pipeline is deleted: GitLab does not find it. What it refuses or shows is not.
+    pub(super) async fn is_deleted(
+        &self,
+        project: ProjectId,
+        pipeline: PipelineId,
+    ) -> Result<bool, Arc<GitLabError>> {
+        match self.gitlab.pipeline(project, pipeline).await {
+            Ok(_) => Ok(false),
+            Err(error) if error.is_object_not_found() => Ok(true),
+            Err(error) if error.is_forbidden() => Ok(false),
+            Err(error) => Err(Arc::new(error)),
+        }
+    }
+
+    async fn one(&self, wanted: &Wanted, bridges: bool) -> Result<RawDetails, GitLabError> {
         let jobs = self
             .gitlab
             .jobs(wanted.project, wanted.pipeline.id, true)
             .await?;
         let (mut downstream, mut failed) = (Vec::new(), None);
-        if wanted.options.foreign || wanted.options.children {
+        if bridges {
             let bridges = self.gitlab.bridges(wanted.project, wanted.pipeline.id);
             match bridges.await {
                 Ok(page) => downstream = page.items,
@@ -338,6 +359,8 @@ impl Rest {
         }
         Ok(RawDetails {
             jobs: jobs.items,
+            has_bridges: !downstream.is_empty(),
+            origin: None,
             downstream: downstream
                 .into_iter()
                 .filter_map(Started::from_bridge)
@@ -349,39 +372,67 @@ impl Rest {
         })
     }
 
-    /// Fills in the labels that GraphQL cannot give or hides: reason of failure, type of runner. What
-    /// REST does not return either is settled as nothing.
+    /// The jobs of some pipelines of a project that labels are missing of, as REST shows them: from the list
+    /// of the project's newest, and what that does not have by a call for each pipeline.
     pub(super) async fn labels(
         &self,
-        wanted: &Wanted,
-        jobs: &mut [Job],
-    ) -> Result<(), Arc<GitLabError>> {
-        let read = match self
-            .gitlab
-            .jobs(wanted.project, wanted.pipeline.id, true)
-            .await
-        {
-            Ok(page) => page.items,
-            // No other way is left to ask.
-            Err(error) if error.is_not_found() || error.is_forbidden() => Vec::new(),
-            Err(error) => return Err(Arc::new(error)),
+        project: ProjectId,
+        open: &[(PipelineId, Vec<Job>)],
+    ) -> Result<BTreeMap<JobId, Job>, Arc<GitLabError>> {
+        let jobs = || open.iter().flat_map(|(_, jobs)| jobs);
+        let all_failed = jobs().all(|job| job.status == Status::Failed);
+        let statuses: &[&str] = match all_failed {
+            true => &["failed"],
+            false => &["failed", "success", "canceled"],
         };
-        let read: BTreeMap<JobId, Job> = read.into_iter().map(|job| (job.id, job)).collect();
-        for job in jobs.iter_mut().filter(|job| job.status.is_terminal()) {
-            let listed = read.get(&job.id);
-            job.failure_reason = settle(
-                &job.failure_reason,
-                listed.map(|listed| &listed.failure_reason),
-            );
-            // REST has the fractions of a second.
-            job.duration = listed.map_or(job.duration, |listed| listed.duration);
-            job.runner_type = settle(&job.runner_type, listed.map(|listed| &listed.runner_type));
-            if self.gitlab.lacks("CiJobArtifact", "size") {
-                job.artifact_bytes = listed.and_then(|listed| listed.artifact_bytes);
-            }
+        let most = if jobs().count() > FEW_JOBS as usize / 2 {
+            MANY_JOBS
+        } else {
+            FEW_JOBS
+        };
+        let listed = self.gitlab.newest_jobs(project, statuses, most).await;
+        let mut read = by_id(listed)?;
+        let missing = open.iter().filter(|(_, jobs)| {
+            let mut ids = jobs.iter().map(|job| job.id);
+            ids.any(|id| !read.contains_key(&id))
+        });
+        let missing: Vec<PipelineId> = missing.map(|(pipeline, _)| *pipeline).collect();
+        let reads = missing
+            .into_iter()
+            .map(|pipeline| self.gitlab.jobs(project, pipeline, true));
+        for one in side_by_side(CALLS_AT_ONCE, reads.collect()).await {
+            read.extend(by_id(one)?);
         }
-        Ok(())
+        Ok(read)
     }
+}
+
+/// Fills in the labels that GraphQL cannot give or hides: reason of failure, type of runner. What REST does
+/// not return either is settled as nothing.
+pub(super) fn settle_labels(gitlab: &GitLab, jobs: &mut [Job], read: &BTreeMap<JobId, Job>) {
+    for job in jobs.iter_mut().filter(|job| job.status.is_terminal()) {
+        let listed = read.get(&job.id);
+        job.failure_reason = settle(
+            &job.failure_reason,
+            listed.map(|listed| &listed.failure_reason),
+        );
+        // REST has the fractions of a second.
+        job.duration = listed.map_or(job.duration, |listed| listed.duration);
+        job.runner_type = settle(&job.runner_type, listed.map(|listed| &listed.runner_type));
+        if gitlab.lacks("CiJobArtifact", "size") && listed.is_some() {
+            job.artifact_bytes = listed.and_then(|listed| listed.artifact_bytes);
+        }
+    }
+}
+
+/// Jobs by their ids; none where the token may not read them: no other way is left to ask.
+fn by_id(read: Result<Page<Job>, GitLabError>) -> Result<BTreeMap<JobId, Job>, Arc<GitLabError>> {
+    let items = match read {
+        Ok(page) => page.items,
+        Err(error) if error.is_not_found() || error.is_forbidden() => Vec::new(),
+        Err(error) => return Err(Arc::new(error)),
+    };
+    Ok(items.into_iter().map(|job| (job.id, job)).collect())
 }
 
 fn settle<T: Clone>(known: &Known<T>, listed: Option<&Known<T>>) -> Known<T> {

@@ -12,9 +12,6 @@ use crate::memory::feed::{Depth, FeedProgress, Followed, OVERLAP};
 use crate::memory::refs::{RefName, is_watched};
 use crate::types::PipelineId;
 
-/// While a pipeline runs, labels that need a second way of reading are asked for at most this often.
-const LABELS_INTERVAL: Duration = Duration::from_secs(300);
-
 /// What of the change feed is wanted at all.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadOptions {
@@ -210,7 +207,6 @@ impl<'a> Poll<'a> {
         let newest = known.map_or(pipeline.updated_at, |known| {
             known.newest.max(pipeline.updated_at)
         });
-        let labels_read_at = known.and_then(|known| known.labels_read_at);
         let upstream_polls = if waits_for_upstream(&pipeline) {
             UPSTREAM_POLLS
         } else {
@@ -222,7 +218,6 @@ impl<'a> Poll<'a> {
             rests,
             newest,
             details_due,
-            labels_read_at,
             upstream_polls,
         };
         self.facts
@@ -283,22 +278,14 @@ impl<'a> Poll<'a> {
             .map(|followed| &followed.pipeline)
     }
 
-    /// Whether the labels that only a second way of reading returns are to be asked for now: when
-    /// the pipeline has ended or is blocked, and now and then while it runs.
+    /// The jobs whose labels only a second way of reading returns, where they are to be asked for now.
     #[must_use]
-    pub fn wants_labels(&self, id: PipelineId, jobs: &[Job], now: UnixSeconds) -> bool {
-        let Some(followed) = self.state.followed.get(&id) else {
-            return false;
-        };
-        if self.depth < Depth::Everything {
-            return false;
+    pub fn open_jobs(&self, id: PipelineId, jobs: &[Job]) -> Vec<Job> {
+        if self.depth < Depth::Everything || !self.state.followed.contains_key(&id) {
+            return Vec::new();
         }
-        let open = jobs.iter().any(|job| self.is_open(job));
-        let due = !followed.pipeline.status.is_active()
-            || followed
-                .labels_read_at
-                .is_none_or(|at| now.since(at) >= LABELS_INTERVAL);
-        open && due
+        let open = jobs.iter().filter(|job| self.is_open(job));
+        open.cloned().collect()
     }
 
     fn is_open(&self, job: &Job) -> bool {
@@ -308,13 +295,6 @@ impl<'a> Poll<'a> {
             && job.started_at.is_some()
             && job.runner_type.is_open();
         reason || runner
-    }
-
-    /// Notes that labels were asked for.
-    pub fn labels_read(&mut self, id: PipelineId, now: UnixSeconds) {
-        if let Some(followed) = self.state.followed.get_mut(&id) {
-            followed.labels_read_at = Some(now);
-        }
     }
 
     /// Takes in a pipeline's details.
@@ -341,6 +321,13 @@ impl<'a> Poll<'a> {
         let followed = followed.clone();
         self.facts
             .insert(id, self.facts_of(&followed, jobs, foreign));
+    }
+
+    /// Whether the details of a pipeline are to be read again.
+    #[must_use]
+    pub fn is_due(&self, id: PipelineId) -> bool {
+        let followed = self.state.followed.get(&id);
+        followed.is_some_and(|followed| followed.details_due)
     }
 
     /// Takes in child pipelines that were found by the trigger jobs of their parent. Its details stay due

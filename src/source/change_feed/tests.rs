@@ -32,7 +32,7 @@ fn poll(
     let mut poll = Poll::begin(&settings, READ_OPTIONS, state.as_ref(), now);
     let pipelines = shown.iter().map(|facts| facts.pipeline.clone());
     poll.changes(pipelines.collect(), now);
-    let (wanted, labels, feed, next) = details(poll, shown, now);
+    let (wanted, labels, feed, next) = details(poll, shown);
     *state = Some(next);
     (wanted, labels, feed)
 }
@@ -47,7 +47,7 @@ fn backfill(
     let settings = ProjectSettings::default();
     let progress = state.as_mut().unwrap();
     let poll = Poll::backfill(&settings, READ_OPTIONS, progress, now);
-    let (wanted, labels, feed, next) = details(poll, shown, now);
+    let (wanted, labels, feed, next) = details(poll, shown);
     let read = BackfillRead {
         pipelines: feed.pipelines,
         deleted: feed.deleted,
@@ -60,7 +60,6 @@ fn backfill(
 fn details(
     mut poll: Poll<'_>,
     shown: &[PipelineFacts],
-    now: UnixSeconds,
 ) -> (Vec<u64>, Vec<u64>, Feed, FeedProgress) {
     let wanted: Vec<PipelineId> = poll.wanted().map(|pipeline| pipeline.id).collect();
     let mut labels = Vec::new();
@@ -68,7 +67,7 @@ fn details(
         let facts = shown.iter().find(|facts| facts.pipeline.id == *id);
         let jobs = facts.and_then(|facts| facts.jobs.clone());
         let jobs = jobs.unwrap_or_default();
-        if poll.wants_labels(*id, &jobs, now) {
+        if !poll.open_jobs(*id, &jobs).is_empty() {
             labels.push(id.0);
         }
         let details = Details {
@@ -134,7 +133,7 @@ fn what_moves_while_the_backfill_reads_it_stays_as_the_change_feed_read_it() {
     let settings = ProjectSettings::default();
     let progress = before.as_mut().unwrap();
     let late = Poll::backfill(&settings, READ_OPTIONS, progress, UnixSeconds(110));
-    let (_, _, feed, next) = details(late, &[ended], UnixSeconds(110));
+    let (_, _, feed, next) = details(late, &[ended]);
     let read = BackfillRead {
         pipelines: feed.pipelines,
         deleted: feed.deleted,
@@ -303,8 +302,8 @@ async fn read_all(
 /// The fields of a pipeline as GraphQL and REST have them.
 fn running(id: u64) -> Value {
     json!({
-        "id": format!("gid://gitlab/Ci::Pipeline/{id}"), "iid": id.to_string(), "ref": "main",
-        "type": "branch", "source": "push", "status": "RUNNING",
+        "id": format!("gid://gitlab/Ci::Pipeline/{id}"), "iid": (id % 1000).to_string(),
+        "ref": "main", "type": "branch", "source": "push", "status": "RUNNING",
         "createdAt": "2026-01-05T12:00:00Z", "updatedAt": "2026-01-05T12:00:00Z",
     })
 }

@@ -106,6 +106,14 @@ impl Learned {
             .any(|(gap, _)| gap.on == on && gap.field == field && gap.argument.is_none())
     }
 
+    /// Whether an argument of a field is missing.
+    pub(in crate::gitlab) fn lacks_argument(&self, on: &str, field: &str, argument: &str) -> bool {
+        let state = self.state();
+        state
+            .missing()
+            .any(|(gap, _)| gap.on == on && gap.field == field && gap.argument == Some(argument))
+    }
+
     /// Why the document of an operation is refused, if it is.
     pub(in crate::gitlab) fn refusal(&self, operation: &str) -> Option<String> {
         self.state().refused.get(operation).cloned()

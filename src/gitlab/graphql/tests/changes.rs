@@ -12,7 +12,10 @@ async fn an_empty_list_of_projects_is_never_sent() {
     let gitlab = fake.gitlab();
     let which = Which::MovedSince(SINCE);
     let changes = gitlab.project_changes(&[], which, 5).await.unwrap();
-    let jobs = gitlab.pipeline_jobs(&[], which, 5).await.unwrap();
+    let jobs = gitlab
+        .pipeline_jobs(&[], which, Parts::WHOLE, 5)
+        .await
+        .unwrap();
     assert!(changes.items.is_empty() && jobs.items.is_empty());
     let (first, last) = (1, 0);
     let census = gitlab.listed_census(ProjectId(1), first..=last).await;

@@ -38,13 +38,9 @@ fn sample(answer: GraphQlAnswer) -> (Value, Vec<&'static str>) {
             (data(&nodes), vec![projects])
         }
         GraphQlAnswer::PipelineJobs => {
-            let downstream = [
-                downstream_node(23),
-                downstream_node(22),
-                downstream_node(21),
-            ];
+            let bridges = [bridge_node(23), bridge_node(22), bridge_node(21)];
             let jobs = page(&[job(13), job(12), job(11)], None);
-            let node = jobs_node(5, jobs, page(&downstream, None));
+            let node = jobs_node(5, jobs, page(&bridges, None));
             let others = [4, 3].map(|id| jobs_node(id, page(&[], None), page(&[], None)));
             let [two, three] = others;
             let moved = page(&[two, node, three], None);
@@ -58,7 +54,7 @@ fn sample(answer: GraphQlAnswer) -> (Value, Vec<&'static str>) {
                 projects,
                 "/data/projects/nodes/0/moved/nodes",
                 "/data/projects/nodes/0/moved/nodes/1/jobs/nodes",
-                "/data/projects/nodes/0/moved/nodes/1/downstream/nodes",
+                "/data/projects/nodes/0/moved/nodes/1/bridges/nodes",
             ];
             (data(&nodes), lists)
         }

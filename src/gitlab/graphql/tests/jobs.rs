@@ -16,10 +16,13 @@ async fn jobs_and_downstream_pipelines_are_read() {
     (waiting["status"], waiting["startedAt"]) = (json!("CREATED"), Value::Null);
     (waiting["runner"], waiting["retried"]) = (Value::Null, Value::Null);
     (waiting["duration"], waiting["coverage"]) = (Value::Null, Value::Null);
+    let (mut hidden, mut retried) = (bridge_node(51), bridge_node(49));
+    hidden["downstreamPipeline"] = Value::Null;
+    retried["retried"] = json!(true);
     let node = jobs_node(
         10,
         page(&[failed, waiting, job(1)], None),
-        page(&[downstream_node(50), Value::Null], None),
+        page(&[bridge_node(50), hidden, retried], None),
     );
     let batch = jobs(&data(&[jobs_project(1, page(&[node], Some("more")))])).await;
     let item = &batch.items[0];
@@ -74,7 +77,7 @@ async fn jobs_and_downstream_pipelines_are_read() {
             bridge: "deploy".into()
         })
     );
-    assert_eq!((&*hidden.bridge, &hidden.target), ("", &None));
+    assert_eq!((&*hidden.bridge, &hidden.target), ("deploy", &None));
 }
 
 /// GraphQL cuts a duration to whole seconds: jobs of 0.1 s to 2.9 s would be too short by half a second
@@ -121,12 +124,12 @@ async fn bad_jobs_artifacts_and_downstream_pipelines_cost_only_themselves() {
     bad_id["id"] = Value::Null;
     let mut bad_artifact = job(4);
     bad_artifact["artifacts"]["nodes"][0]["size"] = json!({"bytes": 1});
-    let mut bad_downstream = downstream_node(50);
-    bad_downstream["iid"] = Value::Null;
+    let mut bad_downstream = bridge_node(50);
+    bad_downstream["downstreamPipeline"]["iid"] = Value::Null;
     let node = jobs_node(
         10,
         page(&[bad_job, bad_id, bad_artifact, job(1)], None),
-        page(&[bad_downstream, downstream_node(51)], None),
+        page(&[bad_downstream, bridge_node(51)], None),
     );
     let batch = jobs(&data(&[jobs_project(
         1,
@@ -145,7 +148,7 @@ async fn bad_jobs_artifacts_and_downstream_pipelines_cost_only_themselves() {
         1,
         "a bad one is not a hidden one"
     );
-    assert!(first.downstream.skipped[0].contains("downstream.nodes[0]"));
+    assert!(first.downstream.skipped[0].contains("bridges.nodes[0]"));
 }
 
 #[tokio::test]
@@ -154,10 +157,13 @@ async fn the_two_kinds_of_jobs_queries_ask_for_what_they_need() {
     let gitlab = fake.gitlab();
     let ids = [ProjectId(1)];
     gitlab
-        .pipeline_jobs(&ids, Which::MovedSince(SINCE), 99)
+        .pipeline_jobs(&ids, Which::MovedSince(SINCE), Parts::WHOLE, 99)
         .await
         .unwrap();
-    gitlab.pipeline_jobs(&ids, Which::Running, 5).await.unwrap();
+    gitlab
+        .pipeline_jobs(&ids, Which::RUNNING, Parts::WHOLE, 5)
+        .await
+        .unwrap();
     let (moved, running) = (fake.seen()[0].variables(), fake.seen()[1].variables());
     assert_eq!(moved["since"], "2026-01-05T12:00:00Z");
     assert_eq!(
@@ -181,7 +187,7 @@ async fn all_pages_of_one_pipelines_jobs_are_read() {
         one(jobs_node(
             10,
             page(&[job(3)], Some("j1")),
-            page(&[downstream_node(50)], None),
+            page(&[bridge_node(50)], None),
         )),
         one(jobs_node(10, page(&[job(2)], Some("j2")), Value::Null)),
         one(jobs_node(10, page(&[job(1)], None), Value::Null)),
@@ -189,16 +195,26 @@ async fn all_pages_of_one_pipelines_jobs_are_read() {
     ])
     .await;
     let gitlab = fake.gitlab();
-    let all = gitlab.jobs_of(ProjectId(1), 10).await.unwrap().unwrap();
+    let all = gitlab
+        .jobs_of(ProjectId(1), 10, Parts::WHOLE)
+        .await
+        .unwrap()
+        .unwrap();
     let ids: Vec<u64> = all.jobs.items.iter().map(|job| job.id.0).collect();
     assert_eq!(ids, [3, 2, 1]);
     assert_eq!((all.jobs.next, all.downstream.items.len()), (None, 1));
     let second = fake.seen()[1].variables();
     assert_eq!(
-        (&second["jobsAfter"], &second["downstream"]),
+        (&second["jobsAfter"], &second["bridges"]),
         (&json!("j1"), &json!(false))
     );
-    assert_eq!(gitlab.jobs_of(ProjectId(1), 10).await.unwrap(), None);
+    assert_eq!(
+        gitlab
+            .jobs_of(ProjectId(1), 10, Parts::WHOLE)
+            .await
+            .unwrap(),
+        None
+    );
 }
 
 #[tokio::test]
@@ -206,7 +222,11 @@ async fn jobs_that_never_end_are_an_error_of_their_pipeline() {
     let mut project = jobs_project(1, Value::Null);
     project["pipeline"] = jobs_node(10, page(&[job(3)], Some("j1")), page(&[], None));
     let fake = Fake::script(vec![reply(&data(&[project]))]).await;
-    let error = fake.gitlab().jobs_of(ProjectId(1), 10).await.unwrap_err();
+    let error = fake
+        .gitlab()
+        .jobs_of(ProjectId(1), 10, Parts::WHOLE)
+        .await
+        .unwrap_err();
     assert!(matches!(
         error.cause,
         Cause::TooMuch(crate::gitlab::Excess::Loop)
@@ -220,7 +240,11 @@ async fn a_lost_project_is_an_error_where_one_was_asked_for() {
     answer["errors"] = json!([{"message": "Timeout on Pipeline.jobs",
         "path": ["projects", "nodes", 0, "pipeline", "jobs"]}]);
     let fake = Fake::script(vec![reply(&answer)]).await;
-    let error = fake.gitlab().jobs_of(ProjectId(1), 10).await.unwrap_err();
+    let error = fake
+        .gitlab()
+        .jobs_of(ProjectId(1), 10, Parts::WHOLE)
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), "graphql");
     assert_eq!(
         error.to_string(),

@@ -7,7 +7,7 @@ use super::*;
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::graphql::schema_tests::schema_of;
-use crate::gitlab::graphql::{Trial, Which};
+use crate::gitlab::graphql::{Parts, Trial, Which};
 use crate::gitlab::model::{Days, DeploymentTier, RunnerType, WhichMergeRequests};
 use crate::types::ProjectId;
 
@@ -26,7 +26,9 @@ struct Version {
 
 const TYPE: &str = "Pipeline.type";
 const MARKED: &str = "Project.markedForDeletion";
-const UNTIL_16: [&str; 8] = [
+const IDS: &str = "Project.pipelines(ids:)";
+const UNTIL_16: [&str; 9] = [
+    IDS,
     TYPE,
     MARKED,
     "Pipeline.source",
@@ -83,7 +85,7 @@ const VERSIONS: [Version; 7] = [
         file: "old/17.6-ee.graphql",
         release: (17, 6),
         enterprise: true,
-        lost: &[TYPE, MARKED],
+        lost: &[TYPE, MARKED, IDS],
         not_sent: &[],
     },
     Version {
@@ -91,7 +93,7 @@ const VERSIONS: [Version; 7] = [
         file: "schema.graphql",
         release: (18, 4),
         enterprise: true,
-        lost: &[],
+        lost: &[IDS],
         not_sent: &[],
     },
     Version {
@@ -151,7 +153,7 @@ async fn poll(gitlab: &GitLab, projects: u64, enterprise: bool) -> BTreeSet<&'st
         gitlab.permissions(ids)
     });
     ask!("PipelineJobs", GitLab::JOBS_PROJECTS, |ids| gitlab
-        .pipeline_jobs(ids, moved, 5));
+        .pipeline_jobs(ids, moved, Parts::WHOLE, 5));
     ask!("TestReports", GitLab::REPORT_PROJECTS, |ids| gitlab
         .test_reports(ids, NOW));
     let open = WhichMergeRequests::Open;
