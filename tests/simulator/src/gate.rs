@@ -20,10 +20,10 @@ use crate::cost::{Charge, Cost};
 use crate::faults::{self, Fault, Subject};
 use crate::graphql::endpoint::{self, Charged};
 use crate::limits::{Standing, Verdict};
-use crate::requests::Recorded;
+use crate::requests::{Recorded, Requests};
 use crate::server::{State, token_value};
 use crate::time::{Millis, http_date};
-use crate::workers::REST_LIMIT;
+use crate::workers::{Ended, REST_LIMIT};
 use crate::world::{ProjectId, World};
 
 /// A second handle on a connection's socket, to reset it.
@@ -58,6 +58,7 @@ pub(crate) async fn pass(mut request: ServiceRequest, next: Next<BoxBody>) -> Se
     };
     let fault = state.faults.strike(&subject, now);
     recorded.fault = fault.as_ref().map(|fault| fault.name().to_owned());
+    let given_up = GivenUp::watch(&state, &recorded);
     let mut response = match fault {
         None => tag(next.call(request).await?).await,
         Some(fault) => break_answer(&state, &mut recorded, request, next, fault, now).await?,
@@ -65,13 +66,22 @@ pub(crate) async fn pass(mut request: ServiceRequest, next: Next<BoxBody>) -> Se
     if let Some(standing) = standing {
         write_standing(response.headers_mut(), standing);
     }
-    let (cost, seconds) = charge(&state, &recorded, &mut response).await;
+    let charged = response.response().extensions().get().copied();
+    let Charged { cost, seconds } = match charged {
+        Some(charged) => charged,
+        None => {
+            let cost = charge(&state, &recorded, &response);
+            let ended = wait(&state, &recorded, &cost).await;
+            if ended.is_some_and(|ended| ended.done < 1.0) {
+                let (request, _) = response.into_parts();
+                response = ServiceResponse::new(request, faults::with_status(500, false));
+            }
+            let seconds = ended.map(|ended| ended.seconds);
+            Charged { cost, seconds }
+        }
+    };
+    given_up.answered();
     recorded.cost = cost;
-    if seconds.is_some_and(|seconds| seconds >= REST_LIMIT) && subject.endpoint != "/api/graphql" {
-        let (request, _) = response.into_parts();
-        let answer = faults::with_status(500, false);
-        response = ServiceResponse::new(request, answer);
-    }
     let runtime = seconds.unwrap_or_else(|| cost.runtime());
     show_runtime(&state, &recorded, runtime, response.headers_mut());
     Ok(finish(&state, recorded, response))
@@ -97,17 +107,8 @@ fn refuse(
     finish(state, recorded, response)
 }
 
-/// Charges what an answer costs, where that was not done where it was made, and waits as long as GitLab's
-/// workers need for it. Gives the cost, and the seconds that it took where the workers behave.
-async fn charge(
-    state: &State,
-    recorded: &Recorded,
-    response: &mut ServiceResponse<BoxBody>,
-) -> (Cost, Option<f64>) {
-    let charged = response.response().extensions().get::<Charged>().copied();
-    if let Some(Charged { cost, seconds }) = charged {
-        return (cost, seconds);
-    }
+/// Charges what an answer costs, where that was not done where it was made.
+fn charge(state: &State, recorded: &Recorded, response: &ServiceResponse<BoxBody>) -> Cost {
     let stands_in = recorded.fault.as_deref().is_some_and(Fault::stands_in);
     let charge = if stands_in {
         Charge::request()
@@ -122,11 +123,37 @@ async fn charge(
         })
     };
     state.costs.add(recorded.subject(), recorded.at, &charge);
-    if stands_in {
-        return (charge.total, None);
+    charge.total
+}
+
+/// Waits as long as GitLab's workers need for an answer, where they behave and GitLab gives it.
+async fn wait(state: &State, recorded: &Recorded, cost: &Cost) -> Option<Ended> {
+    if recorded.fault.as_deref().is_some_and(Fault::stands_in) {
+        return None;
     }
-    let ended = state.workers.work(&charge.total, REST_LIMIT).await;
-    (charge.total, ended.map(|ended| ended.seconds))
+    state.workers.work(cost, REST_LIMIT).await
+}
+
+/// Records a request whose client does not wait until the workers are done.
+struct GivenUp(Option<(Requests, Recorded)>);
+
+impl GivenUp {
+    fn watch(state: &State, recorded: &Recorded) -> Self {
+        let watched = || (state.requests.clone(), recorded.clone());
+        Self(state.workers.is_on().then(watched))
+    }
+
+    fn answered(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        if let Some((requests, recorded)) = self.0.take() {
+            requests.push(recorded);
+        }
+    }
 }
 
 /// `x-runtime`: seconds that the answer took inside GitLab.

@@ -13,7 +13,7 @@ pub(crate) mod rest;
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::world::{ProjectId, World};
 use prices::Price;
@@ -21,7 +21,7 @@ use prices::Price;
 pub use ledger::{Costs, Report};
 
 /// A sum of costs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     /// Requests.
     pub requests: u64,

@@ -181,11 +181,22 @@ impl Crew {
             }
             None => self.queue.push_back(request),
         }
-        let ours = |request: &&Request| request.id.is_some();
-        let active = self.workers.iter().flatten().filter(ours).count();
-        let queued = self.queue.iter().filter(ours).count();
-        self.tally.most_active = self.tally.most_active.max(active);
-        self.tally.most_queued = self.tally.most_queued.max(queued);
+        self.tally.most_active = self.tally.most_active.max(self.active());
+        self.tally.most_queued = self.tally.most_queued.max(self.queued());
+    }
+
+    /// Requests in workers, without those of other users.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        let all = self.workers.iter().flatten();
+        all.filter(|request| request.id.is_some()).count()
+    }
+
+    /// Requests that wait for a worker, without those of other users.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        let all = self.queue.iter();
+        all.filter(|request| request.id.is_some()).count()
     }
 
     /// Seconds until something happens; `None` where nothing will.

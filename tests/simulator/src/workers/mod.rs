@@ -54,6 +54,10 @@ pub struct Report {
     pub settings: Settings,
     /// Modelled seconds since the start.
     pub seconds: f64,
+    /// Requests in workers now, without those of other users.
+    pub active: usize,
+    /// Requests that wait for a worker now.
+    pub queued: usize,
     /// Sums.
     pub tally: Tally,
     /// How much longer requests of other users take than without ours: 1 = as long.
@@ -184,6 +188,8 @@ impl Workers {
         Some(Report {
             settings: shared.settings,
             seconds: shared.now(),
+            active: inner.crew.active(),
+            queued: inner.crew.queued(),
             tally,
             others_slowdown: if tally.others == 0 { 1.0 } else { slowdown },
         })

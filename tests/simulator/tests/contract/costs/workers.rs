@@ -92,6 +92,33 @@ async fn in_a_crowd_queries_time_out_with_part_of_their_answer() {
 }
 
 #[tokio::test]
+async fn what_a_client_gives_up_is_computed_and_charged_all_the_same() {
+    let bench = busy();
+    // Slow enough for the client to be gone before.
+    bench.simulator.workers().set(Some(Settings {
+        speed: 2.0,
+        ..fast(1)
+    }));
+    let report = || bench.simulator.workers().report().expect("they behave");
+    let step = std::time::Duration::from_millis(10);
+    {
+        let mut asked = std::pin::pin!(ask(&bench));
+        while report().active == 0 {
+            let answered = tokio::time::timeout(step, &mut asked).await;
+            assert!(answered.is_err(), "answered before it was seen at work");
+        }
+    }
+    let mut waited = 0;
+    while report().tally.requests == 0 {
+        tokio::time::sleep(step).await;
+        waited += 1;
+        assert!(waited < 3_000, "it never ended");
+    }
+    assert_eq!(report().tally.timeouts, 0);
+    assert_eq!(bench.simulator.costs().total().requests, 1);
+}
+
+#[tokio::test]
 async fn other_users_are_there_and_slowed_down() {
     let bench = busy();
     let url = format!("{}/_control/workers", bench.simulator.url());
