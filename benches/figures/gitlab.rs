@@ -1,10 +1,12 @@
 //! A simulated GitLab in a process of its own, living in real time.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gitlab_simulator::time::{DAY, MINUTE, Millis};
-use gitlab_simulator::{Options, Simulator, World, WorldConfig};
+use gitlab_simulator::{Cost, Options, Simulator, World, WorldConfig, workers};
+use serde_json::Value;
 
 use crate::http;
 use crate::role::{self, Outcome, Role};
@@ -62,6 +64,15 @@ impl Size {
     }
 }
 
+/// Workers that behave, and the share of their time that other users take.
+#[derive(Clone, Copy, Debug)]
+pub struct Crowd {
+    /// Puma workers.
+    pub workers: usize,
+    /// From 0 to 1.
+    pub load: f64,
+}
+
 /// A running GitLab.
 pub struct GitLab {
     _role: Role,
@@ -72,9 +83,17 @@ pub struct GitLab {
 }
 
 impl GitLab {
-    /// Starts one.
+    /// Starts one that answers at once.
     pub fn start(size: Size) -> Outcome<Self> {
-        let words = size.words();
+        Self::start_crowded(size, None)
+    }
+
+    /// Starts one whose workers behave.
+    pub fn start_crowded(size: Size, crowd: Option<Crowd>) -> Outcome<Self> {
+        let mut words = size.words().to_vec();
+        if let Some(crowd) = crowd {
+            words.extend([crowd.workers.to_string(), crowd.load.to_string()]);
+        }
         let mut arguments = vec!["gitlab"];
         arguments.extend(words.iter().map(String::as_str));
         let role = Role::start(&arguments)?;
@@ -91,17 +110,51 @@ impl GitLab {
 
     /// Requests that it has answered.
     pub fn requests(&self) -> Outcome<f64> {
-        let address: SocketAddr = self.url.trim_start_matches("http://").parse()?;
-        let state: serde_json::Value =
-            serde_json::from_str(&http::text(address, "/_control/state")?)?;
+        let state = self.control("state")?;
         Ok(state["requests"].as_f64().ok_or("no count of requests")?)
+    }
+
+    /// What its answers cost.
+    pub fn costs(&self) -> Outcome<Value> {
+        self.control("costs")
+    }
+
+    /// What its answers cost by operation.
+    pub fn operations(&self) -> Outcome<BTreeMap<String, Cost>> {
+        Ok(serde_json::from_value(self.costs()?["operations"].take())?)
+    }
+
+    /// How its workers do.
+    pub fn workers(&self) -> Outcome<Value> {
+        self.control("workers")
+    }
+
+    fn control(&self, name: &str) -> Outcome<Value> {
+        let address: SocketAddr = self.url.trim_start_matches("http://").parse()?;
+        let text = http::text(address, &format!("/_control/{name}"))?;
+        Ok(serde_json::from_str(&text)?)
     }
 }
 
 /// Serves a world until the parent lets go.
 pub fn serve(words: &[&str]) -> Outcome {
-    let world = Size::parse(words)?.world(Some(now()));
-    let simulator = Simulator::start(world, &Options::default())?;
+    let (size, crowd) = match words {
+        [size @ .., workers, load] if size.len() == 4 => {
+            let settings = workers::Settings {
+                workers: workers.parse()?,
+                load: load.parse()?,
+                ..workers::Settings::default()
+            };
+            (size, Some(settings))
+        }
+        size => (size, None),
+    };
+    let world = Size::parse(size)?.world(Some(now()));
+    let options = Options {
+        workers: crowd,
+        ..Options::default()
+    };
+    let simulator = Simulator::start(world, &options)?;
     let shared = simulator.shared_world();
     std::thread::spawn(move || {
         loop {

@@ -10,6 +10,7 @@
     reason = "a bench is no part of the house: it builds the instruments that ours are held against, and reads the real clock"
 )]
 
+mod cost;
 #[path = "../../tests/integration/support/core.rs"]
 #[allow(dead_code, reason = "tests use more of it")]
 mod driver;
@@ -44,11 +45,12 @@ use role::Outcome;
 type Section = (&'static str, fn() -> Outcome);
 
 /// All of them, in the order of the table.
-const SECTIONS: [Section; 9] = [
+const SECTIONS: [Section; 10] = [
     ("table", table::measure),
     ("oracle", oracle::measure),
     ("requests", requests::measure),
     ("usage", usage::measure),
+    ("cost", cost::measure),
     ("first", exporter::first::measure),
     ("whole", exporter::whole::measure),
     ("store", store::measure),

@@ -17,17 +17,17 @@ use crate::role::Outcome;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_amazing-gitlab-exporter");
 
 /// A running exporter; it ends when this is dropped.
-struct Exporter {
+pub struct Exporter {
     child: Child,
     /// When its process was started.
-    started: Instant,
+    pub started: Instant,
     address: SocketAddr,
 }
 
 impl Exporter {
     /// Starts one over all projects of `gitlab`, with the default settings and these ones; returns
     /// when it has said where its server is.
-    fn start(gitlab: &GitLab, settings: &[&str]) -> Outcome<Self> {
+    pub fn start(gitlab: &GitLab, settings: &[&str]) -> Outcome<Self> {
         let mut command = Command::new(PROGRAM);
         command
             .env_clear()
@@ -59,7 +59,13 @@ impl Exporter {
         Ok(exporter)
     }
 
-    fn metrics(&self) -> Outcome<String> {
+    /// Whether `/ready` says so.
+    pub fn is_ready(&self) -> bool {
+        http::text(self.address, "/ready").is_ok()
+    }
+
+    /// What `/metrics` shows.
+    pub fn metrics(&self) -> Outcome<String> {
         Ok(http::text(self.address, "/metrics")?)
     }
 
@@ -94,14 +100,15 @@ impl Drop for Exporter {
     }
 }
 
-fn first_round_is_over(metrics: &str) -> bool {
+/// Whether everything has been read once.
+pub fn first_round_is_over(metrics: &str) -> bool {
     metrics
         .lines()
         .any(|line| line == "age_initial_sync_progress_ratio 1")
 }
 
 /// Projects of which a pipeline's and a job's status are shown.
-fn projects_in(metrics: &str) -> usize {
+pub fn projects_in(metrics: &str) -> usize {
     let of = |family: &str| -> BTreeSet<&str> {
         let lines = metrics.lines().filter(|line| line.starts_with(family));
         lines

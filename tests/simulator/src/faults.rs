@@ -297,6 +297,21 @@ impl Fault {
         }
     }
 
+    /// Whether the fault of a name answers instead of GitLab, which then has no work.
+    pub(crate) fn stands_in(name: &str) -> bool {
+        matches!(
+            name,
+            "rack_attack"
+                | "application_limit"
+                | "status"
+                | "html"
+                | "huge_body"
+                | "redirect"
+                | "body"
+                | "reset"
+        )
+    }
+
     /// The answer that stands instead of GitLab's, for faults that have one.
     pub(crate) fn answer(&self, graphql: bool, now: Millis) -> Option<HttpResponse> {
         Some(match self {
@@ -381,7 +396,7 @@ pub(crate) fn application_limit(retry_after: u64) -> HttpResponse {
         .json(json!({"message": {"error": "This endpoint has been requested too many times. Try again later."}}))
 }
 
-fn with_status(status: u16, graphql: bool) -> HttpResponse {
+pub(crate) fn with_status(status: u16, graphql: bool) -> HttpResponse {
     let code = code(status);
     let reason = code.canonical_reason().unwrap_or("Error");
     let mut answer = HttpResponse::build(code);

@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_web::body::{BoxBody, SizedStream, to_bytes};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
@@ -15,13 +15,16 @@ use actix_web::http::header::{
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpResponse, web};
 
+use crate::cost::rest::{self, Rows};
+use crate::cost::{Charge, Cost};
 use crate::faults::{self, Fault, Subject};
-use crate::graphql::endpoint;
+use crate::graphql::endpoint::{self, Charged};
 use crate::limits::{Standing, Verdict};
-use crate::requests::Recorded;
+use crate::requests::{Recorded, Requests};
 use crate::server::{State, token_value};
 use crate::time::{Millis, http_date};
-use crate::world::World;
+use crate::workers::{Ended, REST_LIMIT};
+use crate::world::{ProjectId, World};
 
 /// A second handle on a connection's socket, to reset it.
 #[derive(Clone)]
@@ -34,7 +37,6 @@ pub(crate) async fn pass(mut request: ServiceRequest, next: Next<BoxBody>) -> Se
     let Some(state) = state.filter(|_| !request.path().starts_with("/_control")) else {
         return next.call(request).await;
     };
-    let begin = Instant::now();
     let (mut recorded, subject) = describe(&mut request, &state).await?;
     let now = recorded.at;
     let standing = match state
@@ -46,16 +48,17 @@ pub(crate) async fn pass(mut request: ServiceRequest, next: Next<BoxBody>) -> Se
             recorded.fault = Some("throttled".to_owned());
             let mut answer = faults::rack_attack(retry_after, now);
             write_standing(answer.headers_mut(), standing);
-            return Ok(finish(&state, recorded, request.into_response(answer)));
+            return Ok(refuse(&state, recorded, request.into_response(answer)));
         }
         Verdict::TooMany(retry_after) => {
             recorded.fault = Some("application_limit".to_owned());
             let answer = faults::application_limit(retry_after);
-            return Ok(finish(&state, recorded, request.into_response(answer)));
+            return Ok(refuse(&state, recorded, request.into_response(answer)));
         }
     };
     let fault = state.faults.strike(&subject, now);
     recorded.fault = fault.as_ref().map(|fault| fault.name().to_owned());
+    let given_up = GivenUp::watch(&state, &recorded);
     let mut response = match fault {
         None => tag(next.call(request).await?).await,
         Some(fault) => break_answer(&state, &mut recorded, request, next, fault, now).await?,
@@ -63,14 +66,103 @@ pub(crate) async fn pass(mut request: ServiceRequest, next: Next<BoxBody>) -> Se
     if let Some(standing) = standing {
         write_standing(response.headers_mut(), standing);
     }
-    show_runtime(begin, response.headers_mut());
+    let charged = response.response().extensions().get().copied();
+    let Charged { cost, seconds } = match charged {
+        Some(charged) => charged,
+        None => {
+            let cost = charge(&state, &recorded, &response);
+            let ended = wait(&state, &recorded, &cost).await;
+            if ended.is_some_and(|ended| ended.done < 1.0) {
+                let (request, _) = response.into_parts();
+                response = ServiceResponse::new(request, faults::with_status(500, false));
+            }
+            let seconds = ended.map(|ended| ended.seconds);
+            Charged { cost, seconds }
+        }
+    };
+    given_up.answered();
+    recorded.cost = cost;
+    let runtime = seconds.unwrap_or_else(|| cost.runtime());
+    show_runtime(&state, &recorded, runtime, response.headers_mut());
     Ok(finish(&state, recorded, response))
 }
 
-/// `x-runtime`: seconds that GitLab worked on the answer.
-fn show_runtime(begin: Instant, headers: &mut HeaderMap) {
-    let seconds = format!("{:.6}", begin.elapsed().as_secs_f64());
-    if let Ok(value) = HeaderValue::from_str(&seconds) {
+/// Ends a request that a limiter refused: it costs next to nothing.
+fn refuse(
+    state: &State,
+    mut recorded: Recorded,
+    mut response: ServiceResponse<BoxBody>,
+) -> ServiceResponse<BoxBody> {
+    let charge = rest::charge(&rest::Call {
+        endpoint: &recorded.endpoint,
+        query: "",
+        status: response.status().as_u16(),
+        project: None,
+        rows: None,
+    });
+    state.costs.add(recorded.subject(), recorded.at, &charge);
+    recorded.cost = charge.total;
+    let seconds = charge.total.runtime();
+    show_runtime(state, &recorded, seconds, response.headers_mut());
+    finish(state, recorded, response)
+}
+
+/// Charges what an answer costs, where that was not done where it was made.
+fn charge(state: &State, recorded: &Recorded, response: &ServiceResponse<BoxBody>) -> Cost {
+    let stands_in = recorded.fault.as_deref().is_some_and(Fault::stands_in);
+    let charge = if stands_in {
+        Charge::request()
+    } else {
+        let rows = response.response().extensions().get::<Rows>().copied();
+        rest::charge(&rest::Call {
+            endpoint: &recorded.endpoint,
+            query: &recorded.query,
+            status: response.status().as_u16(),
+            project: project_in(&state.world.read(), &recorded.path),
+            rows,
+        })
+    };
+    state.costs.add(recorded.subject(), recorded.at, &charge);
+    charge.total
+}
+
+/// Waits as long as GitLab's workers need for an answer, where they behave and GitLab gives it.
+async fn wait(state: &State, recorded: &Recorded, cost: &Cost) -> Option<Ended> {
+    if recorded.fault.as_deref().is_some_and(Fault::stands_in) {
+        return None;
+    }
+    state.workers.work(cost, REST_LIMIT).await
+}
+
+/// Records a request whose client does not wait until the workers are done.
+struct GivenUp(Option<(Requests, Recorded)>);
+
+impl GivenUp {
+    fn watch(state: &State, recorded: &Recorded) -> Self {
+        let watched = || (state.requests.clone(), recorded.clone());
+        Self(state.workers.is_on().then(watched))
+    }
+
+    fn answered(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        if let Some((requests, recorded)) = self.0.take() {
+            requests.push(recorded);
+        }
+    }
+}
+
+/// `x-runtime`: seconds that the answer took inside GitLab.
+fn show_runtime(state: &State, recorded: &Recorded, seconds: f64, headers: &mut HeaderMap) {
+    let in_front = matches!(recorded.fault.as_deref(), Some("body" | "html"));
+    if in_front || !state.world.read().quirks.x_runtime {
+        return;
+    }
+    if let Ok(value) = HeaderValue::from_str(&format!("{seconds:.6}")) {
         headers.insert(HeaderName::from_static("x-runtime"), value);
     }
 }
@@ -176,6 +268,7 @@ async fn describe(
         operation: operations.first().cloned(),
         variables: posted.first().map(|posted| posted.variables.clone()),
         complexity: None,
+        cost: Cost::default(),
         token,
         user_agent: agent,
         status: 0,
@@ -203,20 +296,17 @@ async fn describe(
     ))
 }
 
+/// The project that a path names.
+fn project_in(world: &World, path: &str) -> Option<ProjectId> {
+    let rest = path.strip_prefix("/api/v4/projects/")?;
+    let name = crate::rest::percent_decode(rest.split('/').next()?);
+    let by_path = || world.project_by_path(&name).map(|project| project.id);
+    name.parse().ok().or_else(by_path)
+}
+
 /// The projects that a path, or the text or variables of queries, name by their ids or paths.
 fn named_projects(world: &World, path: &str, posted: &[endpoint::Posted]) -> Vec<u64> {
-    let in_path = path
-        .strip_prefix("/api/v4/projects/")
-        .and_then(|rest| rest.split('/').next())
-        .map(crate::rest::percent_decode);
-    let mut named: Vec<u64> = in_path
-        .iter()
-        .filter_map(|name| {
-            name.parse()
-                .ok()
-                .or(world.project_by_path(name).map(|p| p.id))
-        })
-        .collect();
+    let mut named: Vec<u64> = project_in(world, path).into_iter().collect();
     for one in posted {
         let variables = one.variables.to_string();
         let texts = [variables.as_str(), one.query.as_deref().unwrap_or_default()];

@@ -3,6 +3,7 @@
 //! In the order a request sees them:
 //!
 //! - [`server`] binds a port and wires everything below behind it; [`Simulator`] is the handle.
+//! - [`cost`] charges what an answer costs GitLab; [`workers`] lets answers be as late as that makes them.
 //! - [`requests`] records every request, so that a test can count calls.
 //! - [`faults`] breaks answers on demand; [`limits`] answers 429 as GitLab's two limiters do.
 //! - [`auth`] reads tokens, scopes and roles.
@@ -18,6 +19,7 @@
 pub mod access;
 pub mod auth;
 pub mod control;
+pub mod cost;
 pub mod faults;
 mod gate;
 pub mod graphql;
@@ -27,9 +29,11 @@ pub mod requests;
 pub mod rest;
 pub mod server;
 pub mod time;
+pub mod workers;
 pub mod world;
 
 pub use auth::{AccessLevel, Token};
+pub use cost::{Cost, Costs};
 pub use faults::{Fault, Faults, Rule};
 pub use limits::{Limit, Limits};
 pub use quirks::Quirks;

@@ -7,6 +7,7 @@ use std::{process, thread};
 
 use clap::Parser;
 use gitlab_simulator::time::{HOUR, MINUTE, Millis};
+use gitlab_simulator::workers;
 use gitlab_simulator::world::Tier;
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 use tokio::runtime::Builder;
@@ -49,6 +50,13 @@ struct Arguments {
     /// World seconds that pass in one second.
     #[arg(long, default_value_t = 1.0)]
     speed: f64,
+    /// Behave as a GitLab of so many Puma workers (8 threads each): answers take their modelled time,
+    /// and what takes too long is broken off. --speed makes these seconds pass as fast as the world's.
+    #[arg(long)]
+    workers: Option<usize>,
+    /// Share of the workers' time that other users take, from 0 to 1.
+    #[arg(long, default_value_t = 0.0, requires = "workers")]
+    load: f64,
     /// Hours that the world has lived when it starts.
     #[arg(long, default_value_t = 6)]
     history_hours: i64,
@@ -114,6 +122,12 @@ fn main() -> io::Result<()> {
         &Options {
             listen: arguments.listen,
             external_url: arguments.external_url,
+            workers: arguments.workers.map(|workers| workers::Settings {
+                workers,
+                load: arguments.load,
+                speed: arguments.speed,
+                seed: arguments.seed,
+            }),
             ..Options::default()
         },
     )?;

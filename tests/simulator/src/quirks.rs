@@ -92,6 +92,8 @@ quirks! {
     next_on_last_keyset_page,
     /// `projects` keyset paging refuses orders other than its own with 405.
     keyset_order_checked,
+    /// Every answer tells in `X-Runtime` how many seconds it took inside GitLab.
+    x_runtime,
     /// An introspection query is answered only in its standard form.
     no_introspection,
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
+use crate::cost::Cost;
 use crate::time::Millis;
 
 /// One request.
@@ -35,6 +36,8 @@ pub struct Recorded {
     pub user_agent: Option<String>,
     /// Status of the answer; 0 where the connection was broken off.
     pub status: u16,
+    /// What the answer cost GitLab, by the model.
+    pub cost: Cost,
     /// The fault that answered instead of GitLab.
     pub fault: Option<String>,
 }

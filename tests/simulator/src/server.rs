@@ -15,6 +15,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use serde_json::json;
 
 use crate::access::SharedWorld;
+use crate::cost::Costs;
 use crate::faults::Faults;
 use crate::gate;
 use crate::graphql::analysis::Types;
@@ -23,6 +24,7 @@ use crate::limits::Limits;
 use crate::requests::Requests;
 use crate::rest;
 use crate::time::Millis;
+use crate::workers::{self, Workers};
 use crate::world::{DEFAULT_TOKEN, World};
 
 /// Everything behind the server.
@@ -42,6 +44,10 @@ pub struct State {
     pub schema: GitlabSchema,
     /// How much more than the world's time `Date` shows, in milliseconds.
     pub date_error: Arc<AtomicI64>,
+    /// What the answers cost.
+    pub costs: Costs,
+    /// The workers, where they behave.
+    pub workers: Workers,
     /// Its types, for the look at a query before it runs.
     pub types: Arc<Types>,
 }
@@ -51,8 +57,10 @@ pub struct State {
 pub struct Options {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Threads that answer.
-    pub workers: usize,
+    /// Threads of the simulator that answer.
+    pub threads: usize,
+    /// How GitLab's workers behave; `None`: every answer comes at once.
+    pub workers: Option<workers::Settings>,
     /// Where others reach it, when that is not where it listens; without a slash at the end.
     pub external_url: Option<String>,
 }
@@ -61,7 +69,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            workers: 2,
+            threads: 2,
+            workers: None,
             external_url: None,
         }
     }
@@ -89,6 +98,8 @@ impl Simulator {
             faults: Faults::default(),
             limits: Limits::default(),
             date_error: Arc::default(),
+            costs: Costs::default(),
+            workers: Workers::default(),
             base_url: options
                 .external_url
                 .clone()
@@ -96,14 +107,15 @@ impl Simulator {
             types: Arc::new(Types::parse(&graphql::sdl()).map_err(io::Error::other)?),
             schema: graphql::schema(),
         };
+        state.workers.set(options.workers);
         let (send, receive) = mpsc::channel();
-        let (served, workers) = (state.clone(), options.workers);
+        let (served, threads) = (state.clone(), options.threads);
         let thread = std::thread::Builder::new()
             .name("gitlab-simulator".to_owned())
             .spawn(move || {
                 let system = actix_web::rt::System::new();
                 system.block_on(async move {
-                    let server = serve(served, listener, workers);
+                    let server = serve(served, listener, threads);
                     match server {
                         Ok(server) => {
                             send.send(Ok(server.handle())).ok();
@@ -165,6 +177,18 @@ impl Simulator {
         &self.state.requests
     }
 
+    /// What the answers cost GitLab, by the model.
+    #[must_use]
+    pub fn costs(&self) -> &Costs {
+        &self.state.costs
+    }
+
+    /// GitLab's workers.
+    #[must_use]
+    pub fn workers(&self) -> &Workers {
+        &self.state.workers
+    }
+
     /// What goes wrong.
     #[must_use]
     pub fn faults(&self) -> &Faults {
@@ -206,7 +230,7 @@ impl Drop for Simulator {
 fn serve(
     state: State,
     listener: TcpListener,
-    workers: usize,
+    threads: usize,
 ) -> io::Result<actix_web::dev::Server> {
     let server = HttpServer::new(move || {
         App::new()
@@ -230,7 +254,7 @@ fn serve(
         }
     });
     Ok(server
-        .workers(workers)
+        .workers(threads)
         // As long as the proxy in front of a GitLab keeps connections.
         .keep_alive(Duration::from_secs(75))
         .disable_signals()

@@ -30,7 +30,11 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .route("/faults", web::get().to(faults))
             .route("/faults", web::post().to(add_fault))
             .route("/faults", web::delete().to(clear_faults))
-            .route("/limits", web::put().to(set_limits)),
+            .route("/limits", web::put().to(set_limits))
+            .route("/costs", web::get().to(costs))
+            .route("/costs", web::delete().to(reset_costs))
+            .route("/workers", web::get().to(workers))
+            .route("/workers", web::put().to(set_workers)),
     );
 }
 
@@ -108,6 +112,28 @@ async fn add_fault(state: web::Data<State>, body: web::Json<Rule>) -> HttpRespon
 
 async fn clear_faults(state: web::Data<State>) -> HttpResponse {
     state.faults.clear();
+    HttpResponse::NoContent().finish()
+}
+
+async fn costs(state: web::Data<State>) -> HttpResponse {
+    HttpResponse::Ok().json(state.costs.report())
+}
+
+async fn reset_costs(state: web::Data<State>) -> HttpResponse {
+    state.costs.reset();
+    HttpResponse::NoContent().finish()
+}
+
+async fn workers(state: web::Data<State>) -> HttpResponse {
+    HttpResponse::Ok().json(state.workers.report())
+}
+
+/// Starts workers, or with `null` stops them.
+async fn set_workers(
+    state: web::Data<State>,
+    body: web::Json<Option<crate::workers::Settings>>,
+) -> HttpResponse {
+    state.workers.set(body.into_inner());
     HttpResponse::NoContent().finish()
 }
 

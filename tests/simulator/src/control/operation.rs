@@ -8,8 +8,9 @@ use serde_json::Value;
 use crate::auth::{AccessLevel, Token};
 use crate::time::Millis;
 use crate::world::{
-    Feature, Finish, JobId, JobSpec, MergeRequestState, PipelineId, PipelineKind, PipelineSpec,
-    ProjectId, ProjectSettings, Result, RunnerId, RunnerType, Tier, Visibility, World, WorldError,
+    Feature, Finish, JobId, JobSpec, MergeRequestState, Past, PipelineId, PipelineKind,
+    PipelineSpec, ProjectId, ProjectSettings, Result, RunnerId, RunnerType, Tier, Visibility,
+    World, WorldError,
 };
 
 /// A project by id or path.
@@ -163,6 +164,10 @@ pub enum Operation {
         feature: ProjectFeature,
         access: Feature,
     },
+    SetPast {
+        project: ProjectHandle,
+        past: Past,
+    },
     Enliven {
         project: ProjectHandle,
     },
@@ -311,6 +316,7 @@ impl Operation {
                 let id = project.find(world)?;
                 shown(world.change_settings(id, |settings| *feature.of(settings) = access))
             }
+            Self::SetPast { project, past } => shown(world.set_past(project.find(world)?, past)),
             Self::Enliven { project } => shown(project.find(world).map(|id| world.enliven(id))),
             Self::AddRunner {
                 runner_type,

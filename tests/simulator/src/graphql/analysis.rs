@@ -35,7 +35,7 @@ enum Price {
 
 fn price(parent: &str, field: &str) -> Price {
     match (parent, field) {
-        ("Query", "project" | "group" | "metadata" | "projects" | "runners")
+        ("Query", "project" | "group" | "metadata" | "projects" | "runners" | "jobs")
         | ("Project", "mergeRequest" | "jobs" | "environments" | "runners")
         | ("Project", "valueStreams" | "vulnerabilitySeveritiesCount")
         | ("ValueStream", "stages")
@@ -79,6 +79,10 @@ const NEWER: &[(&str, &str, (u32, u32))] = &[
     ("Repository", "branchCount", (18, 6)),
     ("Repository", "tagCount", (18, 6)),
 ];
+
+/// Arguments that came with a release.
+const NEWER_ARGUMENTS: &[(&str, &str, &str, (u32, u32))] =
+    &[("Project", "pipelines", "ids", (19, 2))];
 
 /// What the look at an operation gave.
 #[derive(Clone, Debug, Default)]
@@ -301,7 +305,7 @@ impl<'a> Walk<'a> {
                 value.node.clone().into_const_with(note).ok();
             }
         }
-        self.check_arguments(field, &shape);
+        self.check_arguments(parent, field, &shape);
         let below: Vec<&SelectionSet> = same
             .iter()
             .map(|field| &field.node.selection_set.node)
@@ -352,13 +356,16 @@ impl<'a> Walk<'a> {
         own.trunc()
     }
 
-    fn check_arguments(&mut self, field: &Field, shape: &FieldShape) {
+    fn check_arguments(&mut self, parent: &str, field: &Field, shape: &FieldShape) {
         for (argument, _) in &field.arguments {
             let argument_name = argument.node.as_str();
-            if shape.arguments.iter().any(|known| known == argument_name) {
+            let name = field.name.node.as_str();
+            let hidden = NEWER_ARGUMENTS.iter().any(|(class, of, argument, since)| {
+                (*class, *of, *argument) == (parent, name, argument_name) && self.release < *since
+            });
+            if !hidden && shape.arguments.iter().any(|known| known == argument_name) {
                 continue;
             }
-            let name = field.name.node.as_str();
             let mut path = self.path.clone();
             path.push(argument_name.to_owned());
             self.found.errors.push(json!({

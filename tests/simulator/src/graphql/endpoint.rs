@@ -11,10 +11,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::analysis::{self, Analysis, Rules};
+use super::plan::{self, Plan};
 use super::{Asked, FirstParents, validation};
 use crate::access::Viewer;
 use crate::auth::TokenState;
+use crate::cost::graphql::{self as costs, Lists};
+use crate::cost::{Charge, Cost, prices};
 use crate::server::{State, token_value};
+use crate::workers::GRAPHQL_LIMIT;
 
 /// Characters that the texts of all queries of a request may have together.
 const MAX_QUERY_SIZE: usize = 10_000;
@@ -26,6 +30,14 @@ pub(crate) struct MaxComplexity(pub i32);
 /// What the queries of a request cost together.
 #[derive(Clone, Copy)]
 pub(crate) struct Score(pub i32);
+
+/// What an answer cost, which is in the ledger already, and how many seconds it took where the workers
+/// behave.
+#[derive(Clone, Copy)]
+pub(crate) struct Charged {
+    pub cost: Cost,
+    pub seconds: Option<f64>,
+}
 
 /// A query as it is posted.
 #[derive(Clone, Debug, Deserialize)]
@@ -99,6 +111,14 @@ struct Checked {
     posted: Posted,
     variables: Variables,
     verdict: Result<Analysis, Value>,
+    plan: Plan,
+}
+
+/// The answer to a query, and what its cost follows from.
+struct Answered {
+    plan: Plan,
+    lists: Lists,
+    answer: Value,
 }
 
 /// Answers queries.
@@ -176,7 +196,8 @@ pub async fn answer(
     }
     let first_parents = FirstParents::default();
     let failed: Arc<AtomicBool> = Arc::default();
-    let mut answers = Vec::with_capacity(checked.len());
+    let name = checked.first().map(|one| one.posted.name());
+    let mut answered = Vec::with_capacity(checked.len());
     for one in checked {
         let asked = Asked {
             shared: state.world.clone(),
@@ -187,14 +208,17 @@ pub async fn answer(
             complexity_limit,
             first_parents: first_parents.clone(),
             failed: failed.clone(),
+            lists: Lists::default(),
             fingerprint: format!(
                 "{}/{}",
                 one.posted.name(),
                 one.posted.query.as_deref().unwrap_or_default()
             ),
         };
-        answers.push(run(&state, one, asked).await);
+        answered.push(run(&state, one, asked).await);
     }
+    let charged = settle(&state, &name.unwrap_or_default(), &mut answered).await;
+    let mut answers: Vec<Value> = answered.into_iter().map(|one| one.answer).collect();
     if failed.load(Ordering::SeqCst) {
         return errors(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error");
     }
@@ -206,23 +230,74 @@ pub async fn answer(
         }
     };
     response.extensions_mut().insert(Score(score));
+    response.extensions_mut().insert(charged);
     response
+}
+
+/// Charges what the answers cost, and waits as long as GitLab's workers need for them. Where that is too
+/// long the answers are cut.
+async fn settle(state: &State, operation: &str, answered: &mut [Answered]) -> Charged {
+    let floor = || {
+        let mut charge = Charge::request();
+        charge.pay(None, prices::floor("graphql"));
+        charge
+    };
+    let mut charge = floor();
+    {
+        let world = state.world.read();
+        for one in answered.iter_mut() {
+            if let Some(data) = one.answer.get_mut("data") {
+                costs::charge(&world, &one.plan, &one.lists, data, &mut charge);
+            }
+        }
+        state.costs.add(operation, world.now(), &charge);
+    }
+    let cost = charge.total;
+    let Some(ended) = state.workers.work(&cost, GRAPHQL_LIMIT).await else {
+        let seconds = None;
+        return Charged { cost, seconds };
+    };
+    if ended.done < 1.0 {
+        let world = state.world.read();
+        let budget = ended.done * (cost.cpu_ms + cost.database_ms);
+        let mut charge = floor();
+        for one in answered {
+            let Some(data) = one.answer.get_mut("data") else {
+                continue;
+            };
+            let errors = costs::cut(&world, &one.plan, &one.lists, data, &mut charge, budget);
+            match one.answer["errors"].as_array_mut() {
+                Some(known) => known.extend(errors),
+                None => one.answer["errors"] = errors.into(),
+            }
+        }
+    }
+    let seconds = Some(ended.seconds);
+    Charged { cost, seconds }
 }
 
 fn check(state: &State, posted: Posted, rules: Rules) -> Checked {
     let variables = Variables::from_json(posted.variables.clone());
+    let mut plan = Plan::default();
     let verdict = match &posted.query {
         None => Err(no_document()),
         Some(query) if query.trim().is_empty() => Err(no_document()),
         Some(query) => match async_graphql::parser::parse_query(query) {
             Err(error) => Err(parse_error(&error)),
-            Ok(document) => look(state, &document, &posted, &variables, rules),
+            Ok(document) => {
+                let name = posted.operation_name.as_deref();
+                if let Some((_, operation)) = analysis::operation(&document, name) {
+                    plan = plan::plan(&state.types, &document, &operation.node, &variables);
+                }
+                look(state, &document, &posted, &variables, rules)
+            }
         },
     };
     Checked {
         posted,
         variables,
         verdict,
+        plan,
     }
 }
 
@@ -318,9 +393,15 @@ fn look(
     }
 }
 
-async fn run(state: &State, one: Checked, asked: Asked) -> Value {
-    if let Err(refusal) = one.verdict {
-        return refusal;
+async fn run(state: &State, one: Checked, asked: Asked) -> Answered {
+    let lists = asked.lists.clone();
+    if let Err(answer) = one.verdict {
+        let plan = Plan::default();
+        return Answered {
+            plan,
+            lists,
+            answer,
+        };
     }
     let mut request = Request::new(one.posted.query.unwrap_or_default())
         .variables(one.variables)
@@ -337,5 +418,9 @@ async fn run(state: &State, one: Checked, asked: Asked) -> Value {
         fields.remove("data");
     }
     show_nulls(&mut answer);
-    answer
+    Answered {
+        plan: one.plan,
+        lists,
+        answer,
+    }
 }

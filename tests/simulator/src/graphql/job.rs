@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object, Result, SimpleObject};
 
+use super::interfaces::PipelineInterface;
 use super::page::{Page, PageArguments, connection};
 use super::pipeline::PipelineNode;
 use super::project::ProjectNode;
@@ -26,7 +27,7 @@ connection!(CiJobConnection, CiJobEdge, CiJobNode {
 });
 
 /// A stage.
-#[derive(SimpleObject)]
+#[derive(Clone, Debug, SimpleObject)]
 pub struct CiStage {
     id: ID,
     name: Option<String>,
@@ -72,7 +73,7 @@ impl CiJobNode {
 
 #[Object(name = "CiJob")]
 impl CiJobNode {
-    async fn id(&self) -> Option<JobId> {
+    pub(super) async fn id(&self) -> Option<JobId> {
         let class = if self.0.kind == JobKind::Bridge {
             "Ci::Bridge"
         } else {
@@ -81,15 +82,15 @@ impl CiJobNode {
         Some(JobId(gid(class, self.0.id).0))
     }
 
-    async fn name(&self) -> Option<&str> {
+    pub(super) async fn name(&self) -> Option<&str> {
         Some(&self.0.name)
     }
 
-    async fn status(&self) -> Option<CiJobStatus> {
+    pub(super) async fn status(&self) -> Option<CiJobStatus> {
         Some(self.0.status.graphql().into())
     }
 
-    async fn stage(&self, ctx: &Context<'_>) -> Option<CiStage> {
+    pub(super) async fn stage(&self, ctx: &Context<'_>) -> Option<CiStage> {
         let made_up = self.0.pipeline_id * 100 + u64::from(self.0.stage_index);
         let world = Asked::of(ctx).world();
         let same = world
@@ -103,7 +104,7 @@ impl CiJobNode {
         })
     }
 
-    async fn kind(&self) -> CiJobKind {
+    pub(super) async fn kind(&self) -> CiJobKind {
         if self.0.kind == JobKind::Bridge {
             "BRIDGE".into()
         } else {
@@ -111,27 +112,27 @@ impl CiJobNode {
         }
     }
 
-    async fn allow_failure(&self) -> bool {
+    pub(super) async fn allow_failure(&self) -> bool {
         self.0.allow_failure
     }
 
-    async fn active(&self) -> bool {
+    pub(super) async fn active(&self) -> bool {
         self.0.status.is_active()
     }
 
-    async fn created_at(&self, ctx: &Context<'_>) -> Time {
+    pub(super) async fn created_at(&self, ctx: &Context<'_>) -> Time {
         Asked::of(ctx).time(self.0.created_at)
     }
 
-    async fn queued_at(&self, ctx: &Context<'_>) -> Option<Time> {
+    pub(super) async fn queued_at(&self, ctx: &Context<'_>) -> Option<Time> {
         self.0.queued_at.map(|at| Asked::of(ctx).time(at))
     }
 
-    async fn started_at(&self, ctx: &Context<'_>) -> Option<Time> {
+    pub(super) async fn started_at(&self, ctx: &Context<'_>) -> Option<Time> {
         self.0.started_at.map(|at| Asked::of(ctx).time(at))
     }
 
-    async fn finished_at(&self, ctx: &Context<'_>) -> Option<Time> {
+    pub(super) async fn finished_at(&self, ctx: &Context<'_>) -> Option<Time> {
         self.0.finished_at.map(|at| Asked::of(ctx).time(at))
     }
 
@@ -139,42 +140,42 @@ impl CiJobNode {
         None
     }
 
-    async fn duration(&self, ctx: &Context<'_>) -> Option<i32> {
+    pub(super) async fn duration(&self, ctx: &Context<'_>) -> Option<i32> {
         let seconds = self.0.duration_seconds(Asked::of(ctx).world().now())?;
         Some(seconds as i32)
     }
 
-    async fn queued_duration(&self, ctx: &Context<'_>) -> Option<Duration> {
+    pub(super) async fn queued_duration(&self, ctx: &Context<'_>) -> Option<Duration> {
         self.0
             .queued_seconds(Asked::of(ctx).world().now())
             .map(Duration)
     }
 
-    async fn coverage(&self) -> Option<f64> {
+    pub(super) async fn coverage(&self) -> Option<f64> {
         self.0.coverage.filter(|_| self.0.status.is_complete())
     }
 
-    async fn retried(&self) -> Option<bool> {
+    pub(super) async fn retried(&self) -> Option<bool> {
         Some(self.0.retried)
     }
 
-    async fn manual_job(&self) -> Option<bool> {
+    pub(super) async fn manual_job(&self) -> Option<bool> {
         Some(self.0.when == When::Manual)
     }
 
-    async fn scheduled(&self) -> bool {
+    pub(super) async fn scheduled(&self) -> bool {
         self.0.status == Status::Scheduled
     }
 
-    async fn stuck(&self) -> bool {
+    pub(super) async fn stuck(&self) -> bool {
         false
     }
 
-    async fn tags(&self) -> Option<Vec<String>> {
+    pub(super) async fn tags(&self) -> Option<Vec<String>> {
         Some(self.0.tags.iter().map(ToString::to_string).collect())
     }
 
-    async fn ref_name(&self, ctx: &Context<'_>) -> Option<String> {
+    pub(super) async fn ref_name(&self, ctx: &Context<'_>) -> Option<String> {
         let world = Asked::of(ctx).world();
         world
             .pipeline(self.0.pipeline_id)
@@ -182,7 +183,7 @@ impl CiJobNode {
     }
 
     /// Prose; GraphQL has no field with GitLab's value.
-    async fn failure_message(&self, ctx: &Context<'_>) -> Option<String> {
+    pub(super) async fn failure_message(&self, ctx: &Context<'_>) -> Option<String> {
         let reason = self.0.failure_reason.as_deref()?;
         // Of a script that failed nothing is said.
         if reason == "script_failure" && Asked::of(ctx).quirks.no_failure_reason_in_graphql {
@@ -237,7 +238,7 @@ impl CiJobNode {
             .map(|page| Some(CiBuildNeedConnection(page)))
     }
 
-    async fn runner(&self, ctx: &Context<'_>) -> Option<CiRunnerNode> {
+    pub(super) async fn runner(&self, ctx: &Context<'_>) -> Option<CiRunnerNode> {
         let asked = Asked::of(ctx);
         let world = asked.world();
         let runner = world.runner(self.0.runner_id?)?;
@@ -293,6 +294,12 @@ impl CiJobNode {
         asked
             .reads(&world, pipeline)
             .then(|| PipelineNode(pipeline.clone()))
+    }
+
+    pub(super) async fn pipeline(&self, ctx: &Context<'_>) -> Option<PipelineInterface> {
+        let world = Asked::of(ctx).world();
+        let pipeline = world.pipeline(self.0.pipeline_id)?;
+        Some(PipelineNode(pipeline.clone()).into())
     }
 
     async fn project(&self, ctx: &Context<'_>) -> Option<ProjectNode> {

@@ -5,11 +5,13 @@ pub mod code;
 pub mod endpoint;
 pub mod environments;
 pub mod incidents;
+pub mod interfaces;
 pub mod job;
 pub mod licensed;
 pub mod merge_requests;
 pub mod page;
 pub mod pipeline;
+pub(crate) mod plan;
 pub mod project;
 pub mod query;
 pub mod reports;
@@ -27,6 +29,7 @@ use async_graphql::{Context, EmptyMutation, EmptySubscription, ID, Schema, Serve
 
 use crate::access::{Right, SharedWorld, Viewer};
 use crate::auth::AccessLevel;
+use crate::cost::graphql::{ListRead, Lists};
 use crate::quirks::Quirks;
 use crate::time::Millis;
 use crate::world::{Feature, Pipeline, Project, ProjectId, World};
@@ -66,6 +69,8 @@ pub struct Asked {
     pub fingerprint: String,
     /// Whether a field failed in a way that nothing rescues: the whole request then fails.
     pub failed: Arc<AtomicBool>,
+    /// What its lists read.
+    pub(crate) lists: Lists,
 }
 
 /// The first parent for which each one-parent field was asked, by query, type and field.
@@ -145,6 +150,14 @@ impl Asked {
     fn has_ci(&self, world: &World, project: ProjectId) -> bool {
         let found = world.project(project);
         found.is_some_and(|found| found.settings.builds != Feature::Disabled)
+    }
+
+    /// Notes how many rows the list reads that is being resolved.
+    fn note_list(&self, ctx: &Context<'_>, project: ProjectId, rows: u64) {
+        if let Some(path) = &ctx.path_node {
+            let read = ListRead { project, rows };
+            self.lists.note(path.to_string_vec().join("."), read);
+        }
     }
 
     /// A field failed in a way that nothing rescues.

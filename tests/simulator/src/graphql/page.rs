@@ -20,6 +20,14 @@ pub struct PageInfo {
     start_cursor: Option<String>,
 }
 
+impl PageInfo {
+    /// Whether there is more after this page.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.has_next_page
+    }
+}
+
 /// What a client asked of a connection.
 #[derive(Clone, Debug, Default)]
 pub struct PageArguments {

@@ -15,6 +15,7 @@ use super::scalars::{
 };
 use super::{Asked, gid};
 use crate::access::Right;
+use crate::cost::lists;
 use crate::time::Millis;
 use crate::world::{Pipeline, PipelineId, PipelineKind, ProjectId, Status, World};
 
@@ -136,12 +137,16 @@ impl PipelineConnection {
         page: &PageArguments,
     ) -> Result<Self> {
         let asked = Asked::of(ctx);
-        let rows = filter.list(&asked.world(), project);
+        let world = asked.world();
+        let rows = filter.list(&world, project);
         let rows = rows
             .into_iter()
             .map(|row| ((0, row.id), Some(PipelineNode(row))))
             .collect();
-        page.cut(rows, true, asked.page_maximum()).map(Self)
+        let page = page.cut(rows, true, asked.page_maximum())?;
+        let read = lists::pipelines(&world, project, filter, page.rows.len());
+        asked.note_list(ctx, project, read);
+        Ok(Self(page))
     }
 }
 
@@ -162,11 +167,11 @@ connection!(
 #[Object(name = "Pipeline")]
 #[expect(clippy::too_many_arguments, reason = "the arguments are GitLab's")]
 impl PipelineNode {
-    async fn id(&self) -> ID {
+    pub(super) async fn id(&self) -> ID {
         gid("Ci::Pipeline", self.0.id)
     }
 
-    async fn iid(&self) -> String {
+    pub(super) async fn iid(&self) -> String {
         self.0.iid.to_string()
     }
 
@@ -197,7 +202,7 @@ impl PipelineNode {
         })
     }
 
-    async fn path(&self, ctx: &Context<'_>) -> Option<String> {
+    pub(super) async fn path(&self, ctx: &Context<'_>) -> Option<String> {
         let world = Asked::of(ctx).world();
         let project = world.project(self.0.project_id)?;
         Some(format!("/{}/-/pipelines/{}", project.full_path, self.0.id))

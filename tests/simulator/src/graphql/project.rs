@@ -21,6 +21,7 @@ use super::scalars::{
 use super::schedules::PipelineScheduleConnection;
 use super::{Asked, cannot_be_null, gid, gid_number};
 use crate::access::Right;
+use crate::cost::lists;
 use crate::graphql::job::{CiJobConnection, CiJobNode};
 use crate::world::{Code, Feature, PipelineId, Project, ProjectId};
 
@@ -68,11 +69,11 @@ impl ProjectNode {
 #[Object(name = "Project")]
 #[expect(clippy::too_many_arguments, reason = "the arguments are GitLab's")]
 impl ProjectNode {
-    async fn id(&self) -> ID {
+    pub(super) async fn id(&self) -> ID {
         gid("Project", self.0)
     }
 
-    async fn full_path(&self, ctx: &Context<'_>) -> ID {
+    pub(super) async fn full_path(&self, ctx: &Context<'_>) -> ID {
         ID(self
             .with(ctx, |project| project.full_path.to_string())
             .unwrap_or_default())
@@ -83,17 +84,17 @@ impl ProjectNode {
             .unwrap_or_default()
     }
 
-    async fn name(&self, ctx: &Context<'_>) -> String {
+    pub(super) async fn name(&self, ctx: &Context<'_>) -> String {
         self.with(ctx, |project| project.name().to_owned())
             .unwrap_or_default()
     }
 
-    async fn name_with_namespace(&self, ctx: &Context<'_>) -> String {
+    pub(super) async fn name_with_namespace(&self, ctx: &Context<'_>) -> String {
         self.with(ctx, |project| project.full_path.replace('/', " / "))
             .unwrap_or_default()
     }
 
-    async fn web_url(&self, ctx: &Context<'_>) -> Option<String> {
+    pub(super) async fn web_url(&self, ctx: &Context<'_>) -> Option<String> {
         let asked = Asked::of(ctx);
         self.with(ctx, |project| {
             format!("{}/{}", asked.base_url, project.full_path)
@@ -523,7 +524,21 @@ impl ProjectNode {
             .map(|job| ((0, job.id), Some(CiJobNode(job.clone()))))
             .collect();
         rows.sort_by_key(|(key, _)| std::cmp::Reverse(*key));
-        page.cut(rows, true, asked.page_maximum())
-            .map(|page| Some(CiJobConnection(page)))
+        let page = page.cut(rows, true, asked.page_maximum())?;
+        let wanted: Vec<String> = statuses
+            .iter()
+            .flatten()
+            .map(|status| status.0.to_ascii_lowercase())
+            .collect();
+        let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+        let last = page.rows.last().and_then(|(_, node)| node.as_ref());
+        let read = lists::JobsPage {
+            statuses: &wanted,
+            before: None,
+            last: last.filter(|_| page.info.has_more()).map(|node| node.0.id),
+            returned: page.rows.len(),
+        };
+        asked.note_list(ctx, self.0, lists::jobs(&world, self.0, &read));
+        Ok(Some(CiJobConnection(page)))
     }
 }

@@ -2,13 +2,14 @@
 
 use async_graphql::{Context, ID, Object, Result, SimpleObject};
 
+use super::interfaces::CiJobInterfaceConnection;
 use super::merge_requests::{MergeRequestConnection, MergeRequestFilter};
 use super::page::{PageArguments, connection};
 use super::project::{ProjectConnection, ProjectNode};
 use super::runners::CiRunnerConnection;
 use super::scalars::{
-    AccessLevelEnum, CiRunnerType, MergeRequestSort, MergeRequestState, ProjectArchived, Time,
-    UserId,
+    AccessLevelEnum, CiJobStatus, CiRunnerType, MergeRequestSort, MergeRequestState,
+    ProjectArchived, Time, UserId,
 };
 use super::{Asked, gid, gid_number};
 use crate::access::Right;
@@ -297,6 +298,25 @@ impl Query {
             last,
         };
         CiRunnerConnection::of_instance(ctx, r#type.as_ref(), &page)
+    }
+
+    /// Jobs of the whole instance; empty for all but administrators.
+    async fn jobs(
+        &self,
+        ctx: &Context<'_>,
+        statuses: Option<Vec<CiJobStatus>>,
+        after: Option<String>,
+        before: Option<String>,
+        first: Option<i32>,
+        last: Option<i32>,
+    ) -> Result<Option<CiJobInterfaceConnection>> {
+        let page = PageArguments {
+            after,
+            before,
+            first,
+            last,
+        };
+        CiJobInterfaceConnection::of_instance(ctx, statuses.as_deref(), &page).map(Some)
     }
 
     async fn group(&self, ctx: &Context<'_>, full_path: ID) -> Option<GroupNode> {

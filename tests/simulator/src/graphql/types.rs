@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use async_graphql::parser::types::{BaseType, Type, TypeKind, TypeSystemDefinition};
 
 #[derive(Clone, Debug)]
-pub(super) struct FieldShape {
+pub(crate) struct FieldShape {
     pub type_name: String,
     pub arguments: Vec<String>,
 }
@@ -13,7 +13,7 @@ pub(super) struct FieldShape {
 /// The types of a schema: what each field answers with and takes.
 #[derive(Clone, Debug, Default)]
 pub struct Types {
-    pub(super) fields: HashMap<String, HashMap<String, FieldShape>>,
+    pub(crate) fields: HashMap<String, HashMap<String, FieldShape>>,
     enums: HashMap<String, Vec<String>>,
 }
 
@@ -57,7 +57,7 @@ impl Types {
         Ok(types)
     }
 
-    pub(super) fn is_composite(&self, name: &str) -> bool {
+    pub(crate) fn is_composite(&self, name: &str) -> bool {
         self.fields.contains_key(name)
     }
 

@@ -49,7 +49,12 @@ pub async fn list(call: Call) -> Answer {
         found.reverse();
     }
     let view = call.view(&world);
-    call.offset_page(&found, true, |mr| view.merge_request(project, mr))
+    let answer = call.offset_page(&found, true, |mr| view.merge_request(project, mr));
+    if !by_update && after.or(before).is_some() {
+        // The index is one of updates: what it finds is sorted.
+        return super::having_read(answer, found.len() as u64);
+    }
+    answer
 }
 
 /// The merge request that a call is about, and its project.

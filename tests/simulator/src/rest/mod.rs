@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 
 use crate::access::{Right, Viewer};
 use crate::auth::TokenState;
+use crate::cost::rest::Rows;
 use crate::quirks::Quirks;
 use crate::server::State;
 use crate::time::{self, Millis};
@@ -458,6 +459,18 @@ pub(crate) fn percent_decode(raw: &str) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Notes how many rows the database reads for a list.
+fn having_read(answer: Answer, rows: u64) -> Answer {
+    answer.map(|mut answer| {
+        let mut extensions = answer.extensions_mut();
+        if let Some(noted) = extensions.get_mut::<Rows>() {
+            noted.read = rows;
+        }
+        drop(extensions);
+        answer
+    })
 }
 
 fn ok(body: &Value) -> Answer {

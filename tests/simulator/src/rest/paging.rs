@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use serde_json::Value;
 
 use super::{Answer, ApiError, Call};
+use crate::cost::rest::Rows;
 
 /// Above this many rows GitLab stops counting.
 const COUNT_LIMIT: usize = 10_000;
@@ -47,6 +48,12 @@ impl Call {
         } else {
             asked
         })
+    }
+
+    /// Where the page ends in so many rows.
+    pub(super) fn page_end(&self, rows: usize) -> Result<usize, ApiError> {
+        let (page, size) = (self.page_number("page", 1)?, self.page_size()?);
+        Ok(page.saturating_mul(size).min(rows))
     }
 
     /// One offset page of rows that are in order; only the rows of the page are written out. `counted`:
@@ -120,7 +127,12 @@ impl Call {
                 .insert_header(("x-total", rows.len().to_string()))
                 .insert_header(("x-total-pages", pages.to_string()));
         }
-        Ok(answer.json(body))
+        let returned = body.len() as u64;
+        let mut answer = answer.json(body);
+        // An offset is read over.
+        let read = end as u64;
+        answer.extensions_mut().insert(Rows { returned, read });
+        Ok(answer)
     }
 
     fn link(&self, relation: &str, page: usize, size: usize) -> String {
@@ -163,10 +175,11 @@ impl Call {
             let url = self.url_with(&values, &[]);
             answer.insert_header(("link", format!("<{url}>; rel=\"next\"")));
         }
-        Ok(answer.json(
-            page.iter()
-                .map(|(_, row)| write(row))
-                .collect::<Vec<Value>>(),
-        ))
+        let returned = page.len() as u64;
+        let body: Vec<Value> = page.iter().map(|(_, row)| write(row)).collect();
+        let mut answer = answer.json(body);
+        let read = returned;
+        answer.extensions_mut().insert(Rows { returned, read });
+        Ok(answer)
     }
 }

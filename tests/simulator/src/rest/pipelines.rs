@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{Answer, ApiError, Call, ok};
 use crate::access::Right;
+use crate::cost::lists;
 use crate::graphql::pipeline::PipelineFilter;
 use crate::world::{Feature, Job, JobKind, Pipeline, Project, Status, World};
 
@@ -77,13 +78,23 @@ pub async fn list(call: Call) -> Answer {
     }
     let detailed = !world.quirks.list_without_details;
     let view = call.view(&world);
-    call.offset_page(&found, true, |pipeline| {
+    let answer = call.offset_page(&found, true, |pipeline| {
         if detailed {
             view.pipeline(pipeline)
         } else {
             Value::Object(view.pipeline_in_lists(pipeline))
         }
-    })
+    });
+    let shown = call.page_end(found.len())?;
+    let read = lists::pipelines(&world, project.id, &filter, shown);
+    // Sorted by anything but the id, all of them are read.
+    let sorted = order.is_some_and(|order| order != "id" && order != "updated_at");
+    let ever = if sorted {
+        world.pipelines_ever(project.id)
+    } else {
+        0
+    };
+    super::having_read(answer, read.max(ever))
 }
 
 /// The pipeline that the path names. Where CI is switched off there is none.
@@ -150,7 +161,27 @@ pub async fn project_jobs(call: Call) -> Answer {
         .cloned()
         .collect();
     jobs.sort_by_key(|job| Reverse(job.id));
-    write(&call, &world, jobs, false)
+    let scope = call.list("scope");
+    let found = jobs
+        .iter()
+        .filter(|job| scope.is_empty() || scope.contains(&job.status.as_str()));
+    let before = call.parameter("id_before").and_then(|id| id.parse().ok());
+    let found: Vec<u64> = found
+        .map(|job| job.id)
+        .filter(|id| before.is_none_or(|before| *id < before))
+        .collect();
+    let end = call.page_end(found.len())?;
+    let page = lists::JobsPage {
+        statuses: &scope,
+        before,
+        last: found
+            .get(end.wrapping_sub(1))
+            .filter(|_| end < found.len())
+            .copied(),
+        returned: end,
+    };
+    let read = lists::jobs(&world, project.id, &page);
+    super::having_read(write(&call, &world, jobs, false), read)
 }
 
 /// The lists of one pipeline have totals, the list of a project has none.

@@ -296,6 +296,18 @@ impl World {
             .collect()
     }
 
+    /// How many pipelines a project ever had: the iid of its newest.
+    #[must_use]
+    pub fn pipelines_ever(&self, project: ProjectId) -> u64 {
+        self.project(project)
+            .map_or(0, |project| project.next_pipeline_iid.saturating_sub(1))
+    }
+
+    /// All jobs and bridges of the instance, newest id first.
+    pub fn newest_jobs(&self) -> impl Iterator<Item = &Arc<Job>> {
+        self.jobs.newest()
+    }
+
     /// The pipelines of a project, newest id first.
     pub fn pipelines_of(&self, project: ProjectId) -> impl Iterator<Item = &Arc<Pipeline>> {
         self.project(project)

@@ -251,6 +251,21 @@ pub struct MergeRequestDetails {
     pub source_project_id: Option<ProjectId>,
 }
 
+/// What a project had before everything that the world holds of it. Its rows are nowhere; they only count
+/// where the cost of a list depends on them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Past {
+    /// Pipelines, the children included; the project's own begin after them.
+    pub pipelines: u64,
+    /// Child pipelines among them.
+    pub child_pipelines: u64,
+    /// Merge requests.
+    pub merge_requests: u64,
+    /// Deployments.
+    pub deployments: u64,
+}
+
 /// A project.
 #[derive(Clone, Debug, Serialize)]
 pub struct Project {
@@ -281,6 +296,9 @@ pub struct Project {
     pub merge_requests: BTreeMap<u64, MergeRequest>,
     /// Paths it once had.
     pub former_paths: Vec<Arc<str>>,
+    /// What came before all that is held of it.
+    #[serde(skip)]
+    pub past: Past,
     /// The iid the next pipeline gets.
     #[serde(skip)]
     pub next_pipeline_iid: u64,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::ledger::Event;
 use super::model::{
-    GitRef, Group, GroupId, Project, ProjectId, ProjectSettings, Runner, RunnerId, RunnerType,
-    Tier, Visibility,
+    GitRef, Group, GroupId, Past, Project, ProjectId, ProjectSettings, Runner, RunnerId,
+    RunnerType, Tier, Visibility,
 };
 use super::users::User;
 use super::{Result, World, WorldError};
@@ -109,6 +109,7 @@ impl World {
                 tags: BTreeMap::new(),
                 merge_requests: BTreeMap::new(),
                 former_paths: Vec::new(),
+                past: Past::default(),
                 next_pipeline_iid: 1,
                 pipelines: BTreeSet::new(),
                 pipelines_by_update: BTreeSet::new(),
@@ -192,6 +193,23 @@ impl World {
         change: impl FnOnce(&mut ProjectSettings),
     ) -> Result<()> {
         change(&mut self.project_mut(id)?.settings);
+        Ok(())
+    }
+
+    /// Gives a project a past: the iids of its pipelines move up by it, and lists whose cost grows with it
+    /// are charged so.
+    ///
+    /// # Errors
+    /// If there is no such project.
+    pub fn set_past(&mut self, id: ProjectId, past: Past) -> Result<()> {
+        let project = self.project_mut(id)?;
+        let before = std::mem::replace(&mut project.past, past).pipelines;
+        project.next_pipeline_iid = project.next_pipeline_iid - before + past.pipelines;
+        for pipeline in project.pipelines.clone() {
+            if let Some(pipeline) = self.pipelines.get_mut(pipeline) {
+                pipeline.iid = pipeline.iid - before + past.pipelines;
+            }
+        }
         Ok(())
     }
 

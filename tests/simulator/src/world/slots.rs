@@ -50,6 +50,11 @@ impl<T: Clone> Slots<T> {
         self.items.get(self.index(id)?)?.as_ref()
     }
 
+    /// Everything, highest id first.
+    pub fn newest(&self) -> impl Iterator<Item = &Arc<T>> {
+        self.items.iter().rev().flatten()
+    }
+
     /// For change; readers that hold the old value keep it.
     pub fn get_mut(&mut self, id: u64) -> Option<&mut T> {
         let index = self.index(id)?;

@@ -457,3 +457,114 @@ async fn an_old_path_leads_nowhere_in_graphql() {
         json!({"data": {"old": null, "new": {"id": project_gid(lab.app)}}})
     );
 }
+
+#[tokio::test]
+async fn pipelines_are_found_by_their_ids_since_19_2() {
+    let lab = Lab::usual();
+    let gid = |id: u64| format!("\"gid://gitlab/Ci::Pipeline/{id}\"");
+    let ask = |ids: &[u64], more: &str| {
+        let ids: Vec<String> = ids.iter().map(|id| gid(*id)).collect();
+        format!(
+            "pipelines(ids: [{}] {more}) {{ nodes {{ id }} }}",
+            ids.join(", ")
+        )
+    };
+    let of_app =
+        |selection: String| format!("{{ project(fullPath: \"group/app\") {{ {selection} }} }}");
+    let both = [lab.flaky, lab.child];
+    let answer = lab.graphql(&of_app(ask(&both, ""))).await;
+    assert_eq!(
+        answer["errors"][0]["extensions"]["code"], "argumentNotAccepted",
+        "{answer}"
+    );
+    lab.simulator.world().version = "19.2.0".to_owned();
+    let found = |answer: &Value| {
+        let nodes = answer["data"]["project"]["pipelines"]["nodes"].as_array();
+        nodes.map_or(0, Vec::len)
+    };
+    // Children are left out unless their source stands beside.
+    assert_eq!(found(&lab.graphql(&of_app(ask(&both, ""))).await), 1);
+    let children = "source: \"parent_pipeline\"";
+    assert_eq!(found(&lab.graphql(&of_app(ask(&both, children))).await), 1);
+    // Those of other projects are not found.
+    assert_eq!(
+        found(&lab.graphql(&of_app(ask(&[lab.downstream], ""))).await),
+        0
+    );
+    let many: Vec<u64> = (1..=21).collect();
+    let answer = lab.graphql(&of_app(ask(&many, ""))).await;
+    assert_eq!(
+        answer["errors"][0]["message"],
+        "Cannot query more than 20 pipelines by ID at once."
+    );
+}
+
+#[tokio::test]
+async fn jobs_of_the_instance_are_for_administrators() {
+    let lab = Lab::usual();
+    let query = "{ jobs(first: 2) { nodes { id status kind pipeline { id project { id } } project { fullPath } } \
+                 pageInfo { hasNextPage endCursor } } }";
+    let answer = lab.graphql(query).await;
+    assert_eq!(
+        answer["data"]["jobs"],
+        json!({
+            "nodes": [], "pageInfo": {"hasNextPage": false, "endCursor": null},
+        })
+    );
+    let mut admin = gitlab_simulator::Token::new("glpat-administrator-000000");
+    admin.admin = true;
+    lab.simulator.world().tokens.push(admin);
+    let ask = async |query: &str| {
+        lab.post("glpat-administrator-000000", &json!({"query": query}))
+            .await
+            .body["data"]["jobs"]
+            .take()
+    };
+    let jobs = ask(query).await;
+    assert_eq!(jobs["nodes"].as_array().map(Vec::len), Some(2));
+    assert_eq!(jobs["pageInfo"]["hasNextPage"], true);
+    // Newest first, without trigger jobs.
+    assert_eq!(
+        jobs["nodes"][0]["pipeline"]["id"],
+        format!("gid://gitlab/Ci::Pipeline/{}", lab.merge_request)
+    );
+    assert_eq!(jobs["nodes"][0]["project"]["fullPath"], "group/app");
+    assert_eq!(
+        jobs["nodes"][0]["pipeline"]["project"]["id"],
+        project_gid(lab.app)
+    );
+    let cursor = jobs["pageInfo"]["endCursor"].as_str().expect("a cursor");
+    let next = ask(&query.replace("first: 2", &format!("first: 2, after: \"{cursor}\""))).await;
+    assert_ne!(next["nodes"][0]["id"], jobs["nodes"][1]["id"]);
+    let failed = ask(&query.replace("first: 2", "first: 9, statuses: [FAILED]")).await;
+    assert_eq!(failed["nodes"].as_array().map(Vec::len), Some(1));
+    let all = ask(&query.replace("first: 2", "first: 100")).await;
+    let kinds = all["nodes"]
+        .as_array()
+        .expect("nodes")
+        .iter()
+        .map(|node| &node["kind"]);
+    assert!(kinds.into_iter().all(|kind| *kind == "BUILD"));
+}
+
+#[tokio::test]
+async fn projects_of_a_group_come_in_pages() {
+    let lab = Lab::usual();
+    lab.simulator
+        .world()
+        .add_project("group/sub/deep")
+        .expect("a free path");
+    let query = |more: &str| {
+        format!(
+            "{{ group(fullPath: \"group\") {{ projects(includeSubgroups: true, notAimedForDeletion: true, \
+             first: 2 {more}) {{ nodes {{ fullPath }} pageInfo {{ hasNextPage endCursor }} }} }} }}"
+        )
+    };
+    let first = lab.graphql(&query("")).await["data"]["group"]["projects"].take();
+    assert_eq!(first["pageInfo"]["hasNextPage"], true);
+    let cursor = first["pageInfo"]["endCursor"].as_str().expect("a cursor");
+    let second = lab.graphql(&query(&format!("after: \"{cursor}\""))).await;
+    let second = &second["data"]["group"]["projects"];
+    assert_eq!(second["nodes"].as_array().map(Vec::len), Some(1));
+    assert_eq!(second["pageInfo"]["hasNextPage"], false);
+}

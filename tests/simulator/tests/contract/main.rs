@@ -5,6 +5,7 @@ mod auth;
 mod basics;
 mod complexity;
 mod control;
+mod costs;
 mod faults;
 mod graphql;
 mod lifelike;

@@ -398,3 +398,15 @@ contract!(next_on_last_keyset_page, lab => {
     let page = lab.rest("/projects?pagination=keyset&order_by=id&sort=asc&per_page=50").await;
     page.header("link").is_some_and(|link| link.contains("rel=\"next\""))
 });
+
+contract!(x_runtime, lab => {
+    let answer = lab.rest("/metadata").await;
+    let queried = lab.post(lab.simulator.token(), &json!({"query": "{ metadata { version } }"})).await;
+    let missing = lab.rest("/projects/1").await;
+    let shown = [answer, queried, missing].map(|answer| {
+        let text = answer.header("x-runtime").map(str::to_owned);
+        text.and_then(|text| text.parse::<f64>().ok()).is_some_and(|seconds| seconds > 0.0)
+    });
+    assert!(shown.iter().all(|one| *one == shown[0]));
+    shown[0]
+});

@@ -35,6 +35,18 @@ fn object<'d>(document: &'d Sdl, name: &str) -> Option<&'d [Field<'static, Strin
         })
 }
 
+fn interface<'d>(document: &'d Sdl, name: &str) -> Option<&'d [Field<'static, String>]> {
+    document
+        .definitions
+        .iter()
+        .find_map(|definition| match definition {
+            Definition::TypeDefinition(TypeDefinition::Interface(found)) if found.name == name => {
+                Some(found.fields.as_slice())
+            }
+            _ => None,
+        })
+}
+
 fn enumeration<'d>(document: &'d Sdl, name: &str) -> Option<&'d EnumType<'static, String>> {
     document
         .definitions
@@ -64,6 +76,10 @@ fn differences(ours: &Sdl, theirs: &Sdl) -> Vec<String> {
         match definition {
             TypeDefinition::Object(found) => match object(theirs, &found.name) {
                 None => wrong.push(format!("type {} is not GitLab's", found.name)),
+                Some(fields) => compare_fields(&found.name, &found.fields, fields, &mut wrong),
+            },
+            TypeDefinition::Interface(found) => match interface(theirs, &found.name) {
+                None => wrong.push(format!("interface {} is not GitLab's", found.name)),
                 Some(fields) => compare_fields(&found.name, &found.fields, fields, &mut wrong),
             },
             TypeDefinition::Enum(found) => {
@@ -101,7 +117,7 @@ fn differences(ours: &Sdl, theirs: &Sdl) -> Vec<String> {
                     wrong.push(format!("input {} is not GitLab's", found.name));
                 }
             }
-            _ => wrong.push("an interface or union that no one compared".to_owned()),
+            _ => wrong.push("a union that no one compared".to_owned()),
         }
     }
     wrong

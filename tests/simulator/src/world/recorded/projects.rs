@@ -8,7 +8,7 @@ use super::{Names, RecordedError, Result, unknown};
 use crate::time::{self, DAY, Millis};
 use crate::world::code::CommitDetails;
 use crate::world::delivery::{Delivery, DeploymentJob};
-use crate::world::model::{GitRef, Group, Project, ProjectSettings, Tier};
+use crate::world::model::{GitRef, Group, Past, Project, ProjectSettings, Tier};
 use crate::world::{
     Code, Commit, Deployment, DeploymentStatus, Environment, EnvironmentState, EnvironmentTier,
     FlowIssue, Incident, Release, Sizes, World,
@@ -65,6 +65,7 @@ impl World {
             tags: refs(rows, id, "tag", &code),
             merge_requests: BTreeMap::new(),
             former_paths: Vec::new(),
+            past: Past::default(),
             next_pipeline_iid: 1,
             pipelines: BTreeSet::new(),
             pipelines_by_update: BTreeSet::new(),

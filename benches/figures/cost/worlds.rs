@@ -1,0 +1,74 @@
+//! The worlds that costs are measured in: same definition, same world.
+
+use gitlab_simulator::time::{DAY, HOUR, MINUTE};
+use gitlab_simulator::world::Past;
+use gitlab_simulator::{World, WorldConfig};
+
+/// What a project of the past had had before: as the project that GitLab's plans were measured on.
+const PAST: Past = Past {
+    pipelines: 300_000,
+    child_pipelines: 75_000,
+    merge_requests: 50_000,
+    deployments: 200_000,
+};
+
+fn usual(projects: usize) -> WorldConfig {
+    WorldConfig {
+        groups: projects.div_ceil(20),
+        projects,
+        pipelines_per_project: 30,
+        jobs_per_pipeline: 8,
+        history: 7 * DAY,
+        longest_job: 4 * MINUTE,
+        pushes_per_hour: 6.0,
+        ..WorldConfig::default()
+    }
+}
+
+/// Projects in which nothing has happened for a day.
+pub fn quiet() -> World {
+    World::generate(usual(100))
+}
+
+/// 10,000 of them. They have few pipelines each: what is polled is empty either way.
+pub fn many() -> World {
+    World::generate(WorldConfig {
+        pipelines_per_project: 2,
+        jobs_per_pipeline: 2,
+        ..usual(10_000)
+    })
+}
+
+/// 8 projects with 22 running pipelines in the mean.
+pub fn busy() -> World {
+    World::generate(WorldConfig {
+        active_ratio: 1.0,
+        pushes_per_hour: 14.0,
+        ..usual(8)
+    })
+}
+
+/// 300 projects, of which every fifth is worked on.
+pub fn lively() -> World {
+    World::generate(WorldConfig {
+        active_ratio: 0.2,
+        ..usual(300)
+    })
+}
+
+/// Two projects with a long past, of which the first is worked on.
+pub fn old() -> World {
+    let mut world = World::generate(WorldConfig {
+        active_ratio: 0.5,
+        pushes_per_hour: 4.0,
+        ..usual(2)
+    });
+    let projects: Vec<u64> = world.projects().map(|project| project.id).collect();
+    for project in projects {
+        world.set_past(project, PAST).ok();
+    }
+    world
+}
+
+/// Hours after which a project counts as quiet, whatever its settings.
+pub const UNTIL_QUIET: i64 = 26 * HOUR;
