@@ -467,6 +467,7 @@ async fn spans_say_what_was_asked_and_nothing_shows_the_token() {
             r#"{"data":{"projects":{"nodes":[]},"queryComplexity":{"score":42,"limit":250}}}"#,
         )
         .with("x-request-id", "01HZ")
+        .with("x-runtime", "0.048")
         .with("ratelimit-remaining", "9")
         .with("ratelimit-reset", "1767614460"),
     })
@@ -536,6 +537,7 @@ async fn spans_say_what_was_asked_and_nothing_shows_the_token() {
         "graphql.operation.name=\"ProjectChanges\"",
         "graphql.operation.type=\"query\"",
         "gitlab.rate_limit.remaining=9",
+        "gitlab.server_time=0.048",
         "gitlab.correlation_id=\"01HZ\"",
     ] {
         assert!(answered.contains(field), "{field} in {answered}");
@@ -590,8 +592,9 @@ async fn connections_are_used_again() {
     assert_eq!(fake.connections(), 1);
 }
 
+/// Two requests at first, more as they are answered, never more than the setting; queries count twice.
 #[tokio::test]
-async fn six_requests_are_under_way_at_once_and_three_of_them_are_queries() {
+async fn requests_under_way_grow_to_the_setting_and_queries_count_twice() {
     let gate = Arc::new(Gate::default());
     let fake = Fake::start({
         let gate = Arc::clone(&gate);
@@ -600,26 +603,28 @@ async fn six_requests_are_under_way_at_once_and_three_of_them_are_queries() {
                 "/api/graphql" => r#"{"data":{"projects":{"nodes":[]},"queryComplexity":null}}"#,
                 _ => METADATA,
             };
-            Reply::Held(Arc::clone(&gate), Box::new(Reply::json(body)))
+            let reply = Reply::json(body).with("x-runtime", "0.1");
+            Reply::Held(Arc::clone(&gate), Box::new(reply))
         }
     })
     .await;
     let gitlab = fake.gitlab();
-    let calls = (0..40).map(|number| {
+    let calls = (0..60).map(|number| {
         let gitlab = gitlab.clone();
         tokio::spawn(async move {
-            // Queries come first: with no share of their own they would take all places.
             match number {
-                0..20 => gitlab
+                0..30 => gitlab.metadata().await.map(drop),
+                _ => gitlab
                     .project_changes(&[ProjectId(1)], Which::Running, 1)
                     .await
                     .map(drop),
-                _ => gitlab.metadata().await.map(drop),
             }
         })
     });
     let calls: Vec<_> = calls.collect();
-    fake.until_seen(6).await;
+    fake.until_seen(2).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(gate.most(), [2, 0], "the start");
     while !calls.iter().all(tokio::task::JoinHandle::is_finished) {
         gate.let_one_go();
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -627,8 +632,85 @@ async fn six_requests_are_under_way_at_once_and_three_of_them_are_queries() {
     for call in calls {
         call.await.unwrap().unwrap();
     }
-    assert_eq!(fake.seen().len(), 40);
-    assert_eq!(gate.most(), [6, 3]);
+    assert_eq!(fake.seen().len(), 60);
+    assert_eq!(gate.most(), [8, 4]);
+    assert_eq!(gitlab.pace().concurrency, 8);
+}
+
+/// What each end of a call says about GitLab's load: the concurrency after it, from 2.
+#[tokio::test]
+async fn time_outs_and_gateway_errors_halve_what_is_under_way() {
+    let partial = r#"{"data":{"projects":{"nodes":[]},"queryComplexity":null},
+        "errors":[{"message":"Timeout on Project.pipelines","path":["projects","nodes",0,"pipelines"]}]}"#;
+    let whole = r#"{"data":{"projects":{"nodes":[]},"queryComplexity":null}}"#;
+    for (reply, places) in [
+        (Reply::json(whole), 2),
+        (Reply::json(partial), 1),
+        (Reply::status(502, ""), 1),
+        (Reply::status(503, ""), 1),
+        (Reply::status(504, ""), 1),
+        (Reply::Silence, 1),
+        (Reply::status(500, ""), 2),
+        (Reply::status(403, r#"{"message":"403 Forbidden"}"#), 2),
+        (Reply::Raw(Vec::new()), 2),
+    ] {
+        let named = format!("{reply:?}");
+        let fake = Fake::script(vec![reply]).await;
+        let mut settings = fake.settings();
+        settings.timeout = Duration::from_millis(200);
+        settings.retry.max_retries = 0;
+        let accounts = Arc::new(Accounts::default());
+        let gitlab = gitlab(&settings, Arc::clone(&accounts) as _);
+        let ids = [ProjectId(1), ProjectId(2)];
+        let _ = gitlab.project_changes(&ids, Which::Running, 1).await;
+        assert_eq!(gitlab.pace().concurrency, places, "{named}");
+        assert_eq!(*accounts.concurrency.lock().unwrap(), [places], "{named}");
+    }
+}
+
+#[tokio::test]
+async fn gitlabs_time_is_its_runtime_or_the_duration() {
+    let fake = Fake::script(vec![
+        Reply::json(METADATA).with("x-runtime", "0.75"),
+        Reply::status(403, r#"{"message":"403 Forbidden"}"#).with("x-runtime", "0.0321"),
+        Reply::json(METADATA).with("x-runtime", "-1"),
+        Reply::Raw(Vec::new()),
+        Reply::json(r#"{"data":{"projects":{"nodes":[]},"queryComplexity":null}}"#)
+            .with("x-runtime", "1.5"),
+    ])
+    .await;
+    let mut settings = fake.settings();
+    settings.retry.max_retries = 0;
+    let accounts = Arc::new(Accounts::default());
+    let gitlab = gitlab(&settings, Arc::clone(&accounts) as _);
+    for _ in 0..4 {
+        let _ = gitlab.current_user().await;
+    }
+    let changes = gitlab.project_changes(&[ProjectId(1)], Which::Running, 1);
+    changes.await.unwrap();
+    let times = accounts.server_time.lock().unwrap();
+    assert_eq!(times.len(), 5);
+    assert_eq!(times[0], ("GET", "/user", 0.75));
+    assert_eq!(times[1], ("GET", "/user", 0.0321));
+    for (method, endpoint, seconds) in &times[2..4] {
+        assert_eq!((*method, *endpoint), ("GET", "/user"));
+        assert!((0.0..10.0).contains(seconds), "{seconds}: the duration");
+    }
+    assert_eq!(times[4], ("POST", "/graphql", 1.5));
+}
+
+#[tokio::test]
+async fn what_did_not_reach_gitlab_took_none_of_its_time() {
+    let fake = Fake::script(vec![Reply::Silence]).await;
+    let mut settings = fake.settings();
+    drop(fake);
+    settings.retry.max_retries = 0;
+    settings.url = "http://127.0.0.1:1".parse().unwrap();
+    let accounts = Arc::new(Accounts::default());
+    let gitlab = gitlab(&settings, Arc::clone(&accounts) as _);
+    assert_eq!(gitlab.metadata().await.unwrap_err().kind(), "connect");
+    assert_eq!(*accounts.server_time.lock().unwrap(), []);
+    assert_eq!(gitlab.pace().concurrency, 2, "and says nothing about its load");
 }
 
 #[tokio::test]
