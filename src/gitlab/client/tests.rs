@@ -608,33 +608,41 @@ async fn requests_under_way_grow_to_the_setting_and_queries_count_twice() {
         }
     })
     .await;
-    let gitlab = fake.gitlab();
-    let calls = (0..60).map(|number| {
-        let gitlab = gitlab.clone();
-        tokio::spawn(async move {
-            match number {
-                0..30 => gitlab.metadata().await.map(drop),
-                _ => gitlab
-                    .project_changes(&[ProjectId(1)], Which::Running, 1)
-                    .await
-                    .map(drop),
+    let gitlab = gitlab(&fake.settings(), Arc::new(NoAccounting));
+    let mut answered = 0;
+    for (calls, places_of_one, most) in [(40, 1, [8, 0]), (20, 2, [8, 4])] {
+        let tasks = (0..calls).map(|_| {
+            let gitlab = gitlab.clone();
+            let ids = [ProjectId(1)];
+            tokio::spawn(async move {
+                match places_of_one {
+                    1 => gitlab.metadata().await.map(drop),
+                    _ => {
+                        let changes = gitlab.project_changes(&ids, Which::Running, 1);
+                        changes.await.map(drop)
+                    }
+                }
+            })
+        });
+        let mut tasks: Vec<_> = tasks.collect();
+        let all = answered + calls;
+        while !tasks.is_empty() {
+            // As many as may be are under way, and none more.
+            let places = usize::try_from(gitlab.pace().concurrency).unwrap();
+            let under_way = places / places_of_one;
+            fake.until_seen(all.min(answered + under_way)).await;
+            assert!(fake.seen().len() <= answered + under_way);
+            gate.let_one_go();
+            while !tasks.iter().any(tokio::task::JoinHandle::is_finished) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
-        })
-    });
-    let calls: Vec<_> = calls.collect();
-    fake.until_seen(2).await;
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    assert_eq!(gate.most(), [2, 0], "the start");
-    while !calls.iter().all(tokio::task::JoinHandle::is_finished) {
-        gate.let_one_go();
-        tokio::time::sleep(Duration::from_millis(1)).await;
+            let ended = tasks.iter().position(tokio::task::JoinHandle::is_finished);
+            tasks.remove(ended.unwrap()).await.unwrap().unwrap();
+            answered += 1;
+        }
+        assert_eq!(gate.most(), most);
+        assert_eq!(gitlab.pace().concurrency, 8);
     }
-    for call in calls {
-        call.await.unwrap().unwrap();
-    }
-    assert_eq!(fake.seen().len(), 60);
-    assert_eq!(gate.most(), [8, 4]);
-    assert_eq!(gitlab.pace().concurrency, 8);
 }
 
 /// What each end of a call says about GitLab's load: the concurrency after it, from 2.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 /// Times of a kind of which the median is taken: two of them may be of projects with much to show.
 const RECENT: usize = 5;
-/// Times of a kind before anything is said about it.
+/// Times of a kind before they are its best, or slow.
 const ENOUGH: usize = 3;
 /// How many times the best is near it.
 const NEAR: f64 = 1.25;
@@ -65,13 +65,12 @@ impl Times {
             .entry((operation, projects.ilog2()))
             .or_insert_with(|| Kind::new(now));
         kind.follow(now);
-        let Some(median) = kind.add(time.as_secs_f64() / divisor) else {
-            return Verdict::Near;
-        };
+        let median = kind.add(time.as_secs_f64() / divisor);
         let ratio = median / kind.best.min(kind.best_before);
+        let is_slow = kind.has_enough() && ratio >= SLOW && median * divisor >= QUICK;
         match ratio {
             ratio if ratio <= NEAR => Verdict::Near,
-            ratio if ratio >= SLOW && median * divisor >= QUICK => Verdict::Doubled,
+            _ if is_slow => Verdict::Doubled,
             _ => Verdict::Slower,
         }
     }
@@ -109,22 +108,25 @@ impl Kind {
         self.period_began = now;
     }
 
-    /// The median of the latest times with this one, once there are enough.
-    fn add(&mut self, time: f64) -> Option<f64> {
+    fn has_enough(&self) -> bool {
+        self.recent.len() >= ENOUGH
+    }
+
+    /// The median of the latest times with this one. It can be the best once there are enough.
+    fn add(&mut self, time: f64) -> f64 {
         if self.recent.len() == RECENT {
             self.recent.pop_front();
         }
         self.recent.push_back(time);
-        if self.recent.len() < ENOUGH {
-            return None;
-        }
         let mut sorted: Vec<f64> = self.recent.iter().copied().collect();
         sorted.sort_by(f64::total_cmp);
         // Of an even number the lower: a doubt is no slowness.
         let median = sorted[(sorted.len() - 1) / 2];
-        // A time of nothing would make every other one infinitely slower.
-        self.best = self.best.min(median).max(f64::MIN_POSITIVE);
-        Some(median)
+        if self.has_enough() {
+            // A time of nothing would make every other one infinitely slower.
+            self.best = self.best.min(median).max(f64::MIN_POSITIVE);
+        }
+        median
     }
 }
 
@@ -209,7 +211,8 @@ mod tests {
         assert!(times.took(20, &[3000; 3]).contains(&Doubled));
         times.0.begin_again();
         assert_eq!(times.took(20, &[1000; 3]), [Near; 3]);
-        assert_eq!(times.took(20, &[3000; 3])[2], Doubled);
+        times.0.begin_again();
+        assert_eq!(times.took(20, &[3000; 3]), [Slower, Slower, Doubled]);
     }
 
     #[test]
