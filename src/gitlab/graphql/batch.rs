@@ -224,40 +224,6 @@ impl Batches {
         read
     }
 
-    /// The same in up to `at_once` queries side by side, each of the size that was found out until then.
-    pub(crate) async fn ask_side_by_side<T, E, A>(
-        &self,
-        at_once: usize,
-        ids: &[ProjectId],
-        now: UnixSeconds,
-        id_of: impl Fn(&T) -> ProjectId,
-        ask: impl Fn(Vec<ProjectId>) -> A,
-    ) -> BTreeMap<ProjectId, Result<T, E>>
-    where
-        E: From<NotRead>,
-        A: Future<Output = Result<Batch<T>, GitLabError>>,
-    {
-        let left = Mutex::new(ids);
-        let askers = (0..at_once.max(1)).map(|_| async {
-            let mut read = BTreeMap::new();
-            loop {
-                let size = self.size();
-                let some = {
-                    let mut left = lock(&left);
-                    let (some, others) = left.split_at(size.min(left.len()));
-                    *left = others;
-                    some
-                };
-                if some.is_empty() {
-                    return read;
-                }
-                read.extend(self.ask(some, now, &id_of, &ask).await);
-            }
-        });
-        let read = futures::future::join_all(askers).await;
-        read.into_iter().flatten().collect()
-    }
-
     /// Those of `ids` that are asked for now. The others spoiled the answer for others lately: their error
     /// is put into `read`.
     fn without_spoilers<T, E: From<NotRead>>(

@@ -252,27 +252,6 @@ async fn the_first_queries_are_small_and_grow_within_one_poll() {
     assert_eq!(queries, [5, 10, 20, 25, 25, 25]);
 }
 
-#[tokio::test]
-async fn side_by_side_they_grow_within_one_poll_too() {
-    let batches = Batches::new(&Breaker::new(true), 100);
-    let (sizes, under_way) = (Mutex::new(Vec::new()), AtomicUsize::new(0));
-    let ids = ids(300);
-    let ask = async |ids: Vec<ProjectId>| {
-        lock(&sizes).push(ids.len());
-        assert!(under_way.fetch_add(1, Ordering::Relaxed) < 2);
-        tokio::task::yield_now().await;
-        under_way.fetch_sub(1, Ordering::Relaxed);
-        Ok(whole(ids))
-    };
-    let read: Read = batches
-        .ask_side_by_side(2, &ids, NOW, |id| *id, ask)
-        .await;
-    assert!(read.len() == 300 && read.values().all(Result::is_ok));
-    let sizes = sizes.into_inner().unwrap();
-    assert_eq!(sizes.iter().sum::<usize>(), 300);
-    assert!(sizes.len() <= 10 && sizes.contains(&80), "{sizes:?}");
-}
-
 /// After its 30 seconds GitLab answers 200 with what it has.
 #[tokio::test]
 async fn what_gitlab_breaks_off_is_asked_for_again_in_half_the_size() {
