@@ -24,7 +24,11 @@ impl Load {
     /// GitLab worked so long for a request that ended now.
     pub(super) fn worked(&mut self, seconds: f64, now: UnixSeconds) {
         // A clock that was set back begins again: what seems to lie ahead would never leave.
-        if self.slots.back().is_some_and(|(slot, _)| *slot > now.0 / SLOT) {
+        if self
+            .slots
+            .back()
+            .is_some_and(|(slot, _)| *slot > now.0 / SLOT)
+        {
             *self = Self::default();
         }
         self.began.get_or_insert(now);

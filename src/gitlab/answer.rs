@@ -297,7 +297,9 @@ mod tests {
         };
         assert_eq!(read("0.048120"), Some(0.04812));
         assert_eq!(read(" 12 "), Some(12.0));
-        for text in ["", "soon", "-1", "NaN", "inf", "1e300", "3601", "0.1, 0.2", "0.1s"] {
+        for text in [
+            "", "soon", "-1", "NaN", "inf", "1e300", "3601", "0.1, 0.2", "0.1s",
+        ] {
             assert_eq!(read(text), None, "{text}");
         }
         assert_eq!(runtime(&HeaderMap::new()), None);

@@ -69,7 +69,11 @@ impl Call {
             endpoint: self.endpoint,
             operation,
             projects,
-            weight: if is_heavy { Weight::Heavy } else { Weight::Light },
+            weight: if is_heavy {
+                Weight::Heavy
+            } else {
+                Weight::Light
+            },
         }
     }
 
@@ -144,4 +148,3 @@ pub(super) fn heavy_query(call: &Call, cause: Cause) -> Cause {
         cause => cause,
     }
 }
-

@@ -56,8 +56,7 @@ impl Client {
             ..self.learn(call, &result)
         };
         self.limiter.observe(&turn, &seen).await;
-        self.accounting
-            .concurrency(self.limiter.pace().concurrency);
+        self.accounting.concurrency(self.limiter.pace().concurrency);
         drop(turn);
         result
     }

@@ -82,4 +82,3 @@ pub(super) fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
         .build()
         .map_err(|error| SetupError::Http(answer::chain(&error)))
 }
-

@@ -178,7 +178,8 @@ mod tests {
         }
 
         fn end_of_round(&mut self, round: u64, seen: Observation) -> Change {
-            self.0.ended(&turn(Weight::Light, round), &seen, true, self.1)
+            self.0
+                .ended(&turn(Weight::Light, round), &seen, true, self.1)
         }
 
         /// The places after each of so many answers.
@@ -304,7 +305,11 @@ mod tests {
         (load, numbers, any::<bool>(), any::<bool>()).prop_map(
             |(load, (millis, late, passed), wanted, is_heavy)| {
                 // Mostly plausible times, and some beyond belief.
-                let millis = if millis % 10 == 0 { millis } else { millis % 5000 };
+                let millis = if millis % 10 == 0 {
+                    millis
+                } else {
+                    millis % 5000
+                };
                 let seen = Observation {
                     load,
                     server_time: Duration::from_millis(millis),

@@ -139,7 +139,8 @@ mod tests {
 
     #[test]
     fn time_outs_of_gitlab_and_its_gateways_are_a_load() {
-        let partial = br#"{"data":{"projects":null},"errors":[{"message":"Timeout on Query.projects"}]}"#;
+        let partial =
+            br#"{"data":{"projects":null},"errors":[{"message":"Timeout on Query.projects"}]}"#;
         let text = br#"{"data":{"title":"\"message\":\"Timeout on Query.projects\""}}"#;
         for (status, body, load) in [
             (200, &b"[]"[..], Load::Answered),
@@ -156,7 +157,12 @@ mod tests {
         ] {
             let status = StatusCode::from_u16(status).unwrap();
             let seen = observation(status, &HeaderMap::new(), body, NOON);
-            assert_eq!(seen.load, load, "{status} {}", String::from_utf8_lossy(body));
+            assert_eq!(
+                seen.load,
+                load,
+                "{status} {}",
+                String::from_utf8_lossy(body)
+            );
         }
     }
 

@@ -101,12 +101,7 @@ pub struct Turn {
 impl Turn {
     /// A turn in this round that holds `places` as long as it lasts.
     #[must_use]
-    pub fn new(
-        demand: Demand,
-        waited: Duration,
-        round: u64,
-        places: Box<dyn Send + Sync>,
-    ) -> Self {
+    pub fn new(demand: Demand, waited: Duration, round: u64, places: Box<dyn Send + Sync>) -> Self {
         Self {
             demand,
             waited,

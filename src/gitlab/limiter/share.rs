@@ -21,7 +21,11 @@ pub(super) struct ServerShare {
 impl ServerShare {
     /// A full bucket. A share that is no positive number sets no limit.
     pub(super) fn new(share: f64, now: Instant) -> Self {
-        let share = if share.is_finite() { share.max(0.0) } else { 0.0 };
+        let share = if share.is_finite() {
+            share.max(0.0)
+        } else {
+            0.0
+        };
         Self {
             share,
             balance: share * SAVED,
@@ -75,7 +79,10 @@ mod tests {
                 Some(wait) => now += wait,
             }
         }
-        assert!((1859.0..=1863.0).contains(&used), "{used}: 60 at once, then half");
+        assert!(
+            (1859.0..=1863.0).contains(&used),
+            "{used}: 60 at once, then half"
+        );
     }
 
     #[test]

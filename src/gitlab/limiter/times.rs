@@ -194,7 +194,10 @@ mod tests {
         times.wait(299);
         assert!(times.took(20, &[4000; 5]).contains(&Doubled));
         times.wait(300);
-        assert!(times.took(20, &[4000; 5]).contains(&Doubled), "the period before counts");
+        assert!(
+            times.took(20, &[4000; 5]).contains(&Doubled),
+            "the period before counts"
+        );
         times.wait(300);
         assert_eq!(times.took(20, &[4000; 5]), [Near; 5]);
         assert!(times.took(20, &[8000; 5]).contains(&Doubled));

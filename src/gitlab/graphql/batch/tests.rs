@@ -257,7 +257,10 @@ async fn the_first_queries_are_small_and_grow_within_one_poll() {
 async fn what_gitlab_breaks_off_is_asked_for_again_in_half_the_size() {
     let batches = of(40);
     let (read, queries) = sizes(&batches, 80, |ids| Ok(broken_off(ids, 12))).await;
-    assert!(read.len() == 80 && read.values().all(Result::is_ok), "{read:?}");
+    assert!(
+        read.len() == 80 && read.values().all(Result::is_ok),
+        "{read:?}"
+    );
     // 12 of 40 are there: 28 in queries of 20 at most, and so on; then others in smaller ones at once.
     assert_eq!(queries[..3], [40, 8, 20]);
     assert!(queries[3..].iter().all(|size| *size <= 20), "{queries:?}");
