@@ -6,6 +6,7 @@
 //! until then.
 
 pub mod check;
+mod load;
 mod part_settings;
 mod probe;
 mod status;

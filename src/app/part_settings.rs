@@ -39,6 +39,7 @@ pub(super) fn gitlab(config: &Config) -> gitlab::Settings {
         burst: section.burst_requests_per_second,
         max_requests_per_hour: section.max_requests_per_hour,
         max_concurrent_requests: section.max_concurrent_requests,
+        max_server_share: section.max_server_share,
         use_graphql: section.use_graphql,
         graphql_page_size: section.graphql_page_size,
         rest_page_size: section.rest_page_size,

@@ -15,7 +15,8 @@ use crate::gitlab::model::Known;
 use crate::registry::{Entry, Registry};
 use crate::server::status::{
     Budget, CollectorState, CollectorStatus, GitLabStatus, ProjectQuery, ProjectStatus, PushStatus,
-    Reachability, Readiness, Reading, Status, StatusSource, StoreStatus, TokenExpiry, TokenStatus,
+    Reachability, Readiness, Reading, ServerLoad, Status, StatusSource, StoreStatus, TokenExpiry,
+    TokenStatus,
 };
 use crate::source::change_feed::{ChangeFeed, WayOfReading};
 
@@ -51,6 +52,7 @@ impl StatusSource for AppStatus {
             budget: seen
                 .budget
                 .map(|(remaining, reset)| Budget { remaining, reset }),
+            load: self.load(&seen, now),
             store: self.store(&seen),
             push: self.push(),
             collectors: self.collectors(&seen),
@@ -81,6 +83,7 @@ impl StatusSource for AppStatus {
         Readiness {
             first_round,
             gitlab: reachability(&self.gitlab, &seen),
+            load: self.load(&seen, now),
             store: self.store(&seen),
             lag: lags.map(|runs| runs.lag.max(projects.late)).max(),
             projects,
@@ -97,6 +100,13 @@ impl AppStatus {
                 None => "memory",
             },
             up: seen.store_up.unwrap_or(true),
+        }
+    }
+
+    fn load(&self, seen: &Seen, now: UnixSeconds) -> ServerLoad {
+        ServerLoad {
+            workers: seen.load.workers(now),
+            pace: self.gitlab.pace(),
         }
     }
 

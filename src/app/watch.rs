@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::load::Load;
 use crate::catalogue::{Activity, Collector};
 use crate::clock::{Clock, UnixSeconds};
 use crate::gitlab::capability::Instance;
@@ -43,6 +44,8 @@ pub(super) struct Seen {
     failing: BTreeMap<&'static str, UnixSeconds>,
     /// `RateLimit-Remaining` and `RateLimit-Reset`.
     pub(super) budget: Option<(u64, UnixSeconds)>,
+    /// GitLab's time of the last minutes.
+    pub(super) load: Load,
     /// The highest tier of a tracked project.
     pub(super) tier: Option<Tier>,
     exports: BTreeMap<&'static str, Exports>,
@@ -213,6 +216,16 @@ impl Accounting for Watch {
             }
             Outcome::Failed(kind) => seen.trouble = Some(kind.to_owned()),
         }
+    }
+
+    fn server_time(&self, method: &'static str, endpoint: &'static str, seconds: f64) {
+        self.own.server_time(method, endpoint, seconds);
+        let now = self.clock.now();
+        self.lock().load.worked(seconds, now);
+    }
+
+    fn concurrency(&self, places: u32) {
+        self.own.concurrency(places);
     }
 
     fn retry(&self, endpoint: &'static str) {

@@ -42,6 +42,25 @@ pub static API_REQUEST_DURATION: Histogram<ApiRequestLabels> = Histogram::new(
     SECONDS,
 );
 
+/// GitLab's time.
+pub static API_SERVER_SECONDS: Counter<ApiRequestLabels> = Counter::new(spec(
+    "age_api_server_seconds_total",
+    "s",
+    false,
+    "Time that GitLab worked for requests, by its header X-Runtime; the duration of the request where \
+     the header is missing. A rate of 1 keeps one GitLab worker busy.",
+));
+
+/// Calls under way.
+pub static API_CONCURRENCY_LIMIT: Gauge<NoLabels> = Gauge::new(spec(
+    "age_api_concurrency_limit",
+    "",
+    false,
+    "Requests that may be under way at once now; GraphQL queries and long lists count as two. It grows \
+     up to gitlab.max_concurrent_requests while GitLab answers as quickly as before and halves when it \
+     slows down.",
+));
+
 /// Calls left.
 pub static API_RATE_LIMIT_REMAINING: Gauge<NoLabels> = Gauge::new(spec(
     "age_api_rate_limit_remaining",
@@ -357,6 +376,8 @@ pub static ENTRIES: &[&Desc] = &[
     &TASKS_QUEUED.desc,
     &TASKS_RUNNING.desc,
     &TASKS_LAG.desc,
+    &API_SERVER_SECONDS.desc,
+    &API_CONCURRENCY_LIMIT.desc,
     &API_RETRIES.desc,
     &API_THROTTLED.desc,
     &API_GRAPHQL_COMPLEXITY.desc,

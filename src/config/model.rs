@@ -197,7 +197,8 @@ pub struct GitLab {
     #[serde(with = "optional_text")]
     #[schemars(with = "String", extend("format" = "ca-file"))]
     pub ca_cert_path: Option<PathBuf>,
-    /// How long one request may take. GitLab itself gives up after 30 seconds.
+    /// How long one request may take. GitLab itself gives up after 30 seconds and then answers with what
+    /// it has: with 5 seconds more, that answer arrives.
     #[serde(with = "duration::text")]
     #[schemars(schema_with = "duration::text::schema")]
     pub timeout: Duration,
@@ -210,9 +211,16 @@ pub struct GitLab {
     /// Requests per hour; 0 = what GitLab's RateLimit headers say.
     #[schemars(range(max = 1_000_000_000))]
     pub max_requests_per_hour: u32,
-    /// Requests under way at once; half of them, but at least one, may be GraphQL queries.
+    /// Requests under way at once at most; GraphQL queries and long lists count as two. The exporter
+    /// begins with 2, adds more while GitLab answers as quickly as before, and halves them when it slows
+    /// down.
     #[schemars(range(min = 1, max = 1000))]
     pub max_concurrent_requests: u32,
+    /// GitLab workers that first readings and history may keep busy in the long run, by the time that
+    /// GitLab reports for them (`X-Runtime`); two minutes of it may be used at once. What moves now never
+    /// waits for it. 0 = no limit.
+    #[schemars(range(min = 0, max = 1000))]
+    pub max_server_share: f64,
     /// Read many projects with one GraphQL query; `false` reads by REST alone.
     pub use_graphql: bool,
     /// Items per GraphQL page.
@@ -237,7 +245,8 @@ impl Default for GitLab {
             max_requests_per_second: 10.0,
             burst_requests_per_second: 20,
             max_requests_per_hour: 0,
-            max_concurrent_requests: 6,
+            max_concurrent_requests: 8,
+            max_server_share: 0.5,
             use_graphql: true,
             graphql_page_size: 100,
             rest_page_size: 100,
@@ -358,7 +367,8 @@ gitlab:
   max_requests_per_second: 10.0
   burst_requests_per_second: 20
   max_requests_per_hour: 0
-  max_concurrent_requests: 6
+  max_concurrent_requests: 8
+  max_server_share: 0.5
   use_graphql: true
   graphql_page_size: 100
   rest_page_size: 100

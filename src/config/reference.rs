@@ -205,7 +205,9 @@ mod tests {
         let markdown = markdown();
         for row in [
             "| `gitlab.timeout` | duration | `35s` | `AGE_GITLAB_TIMEOUT` | How long one request \
-             may take. GitLab itself gives up after 30 seconds. |",
+             may take. GitLab itself gives up after 30 seconds and then answers with what it has: with 5 \
+             seconds more, that answer arrives. |",
+            "| `gitlab.max_server_share` | number, 0 to 1000 | `0.5` | `AGE_GITLAB_MAX_SERVER_SHARE` |",
             "| `gitlab.rest_page_size` | whole number, 1 to 100 | `100` | `AGE_GITLAB_REST_PAGE_SIZE` \
              | Items per REST page. |",
             "| `projects[].name` | path in GitLab | required | Full path of the project, such as \

@@ -37,6 +37,10 @@ pub trait Accounting: Send + Sync {
     /// limiter. Reported within the call's span.
     fn request(&self, method: &'static str, endpoint: &'static str, outcome: Outcome, seconds: f64);
 
+    /// GitLab worked this long for one exchange: its header `X-Runtime`, or the exchange's duration where
+    /// that is missing.
+    fn server_time(&self, method: &'static str, endpoint: &'static str, seconds: f64);
+
     /// A call is about to be tried again.
     fn retry(&self, endpoint: &'static str);
 
@@ -48,6 +52,9 @@ pub trait Accounting: Send + Sync {
 
     /// The complexity GitLab found for a GraphQL query, and the most it allows.
     fn complexity(&self, query: &'static str, score: u32, limit: u32);
+
+    /// How many places under way the limiter allows now.
+    fn concurrency(&self, places: u32);
 }
 
 /// Keeps no account.
@@ -56,8 +63,10 @@ pub struct NoAccounting;
 
 impl Accounting for NoAccounting {
     fn request(&self, _: &'static str, _: &'static str, _: Outcome, _: f64) {}
+    fn server_time(&self, _: &'static str, _: &'static str, _: f64) {}
     fn retry(&self, _: &'static str) {}
     fn throttled(&self, _: f64) {}
     fn rate_limit(&self, _: u64, _: UnixSeconds) {}
     fn complexity(&self, _: &'static str, _: u32, _: u32) {}
+    fn concurrency(&self, _: u32) {}
 }

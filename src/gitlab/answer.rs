@@ -1,6 +1,7 @@
 //! Reads an HTTP answer: bounded, and turned into an error that a person can act on.
 
 use std::error::Error as _;
+use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use reqwest::{Response, StatusCode};
@@ -15,6 +16,8 @@ pub(crate) const MAX_BODY: usize = 64 << 20;
 const MAX_ERROR_BODY: usize = 64 << 10;
 /// Most characters of a server's text in one of our messages.
 const MAX_DETAIL: usize = 300;
+/// Longest time that is believed of GitLab, which ends what takes longer than minutes.
+const MAX_RUNTIME: Duration = Duration::from_secs(3600);
 /// What a 407 means: it is never GitLab's.
 const PROXY_REFUSED: &str =
     "the proxy on the way wants other credentials; see HTTP_PROXY and HTTPS_PROXY";
@@ -179,6 +182,33 @@ pub(crate) fn newest_time(body: &[u8]) -> Option<UnixSeconds> {
     times.max()
 }
 
+/// How the error of a field begins that GraphQL could not fill in time (`Timeout on Type.field`).
+const TIMEOUT_ON: &str = "Timeout on ";
+
+/// Whether a sentence is about a field that GraphQL could not fill in time.
+pub(crate) fn is_timeout_of_field(why: &str) -> bool {
+    why.contains(TIMEOUT_ON)
+}
+
+/// Whether a GraphQL answer has such errors: GitLab answers 200 after its 30 s, with what it has. Within
+/// texts of the answer the quotes would be escaped.
+pub(crate) fn has_timed_out(body: &[u8]) -> bool {
+    std::str::from_utf8(body).is_ok_and(|body| {
+        let mut messages = body.match_indices(TIMEOUT_ON);
+        messages.any(|(place, _)| {
+            let before = &body[..place];
+            before.ends_with(r#""message":""#) || before.ends_with(r#""message": ""#)
+        })
+    })
+}
+
+/// Seconds that GitLab worked for an answer, by its header `X-Runtime`; nothing else may be in it.
+pub(crate) fn runtime(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("x-runtime")?.to_str().ok()?;
+    let time = Duration::try_from_secs_f64(text.trim().parse().ok()?).ok()?;
+    (time <= MAX_RUNTIME).then_some(time)
+}
+
 fn is_html(headers: &HeaderMap, body: &[u8]) -> bool {
     let said = headers
         .get(CONTENT_TYPE)
@@ -256,6 +286,23 @@ mod tests {
         ] {
             assert_eq!(detail(body.as_bytes()), want, "{body}");
         }
+    }
+
+    #[test]
+    fn the_runtime_is_seconds_and_nothing_else() {
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-runtime", text.parse().unwrap());
+            runtime(&headers).map(|time| time.as_secs_f64())
+        };
+        assert_eq!(read("0.048120"), Some(0.04812));
+        assert_eq!(read(" 12 "), Some(12.0));
+        for text in [
+            "", "soon", "-1", "NaN", "inf", "1e300", "3601", "0.1, 0.2", "0.1s",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert_eq!(runtime(&HeaderMap::new()), None);
     }
 
     #[test]

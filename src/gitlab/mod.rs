@@ -31,7 +31,7 @@ use std::time::Duration;
 
 pub use accounting::{Accounting, NoAccounting, Outcome};
 pub use error::{Cause, GitLabError};
-pub use limiter::{Budget, Lane, Limiter, LocalLimiter};
+pub use limiter::{Budget, Lane, Limiter, LocalLimiter, Pace};
 pub use pager::Excess;
 pub use settings::{RetryPolicy, Settings, SetupError, TokenSource};
 
@@ -73,6 +73,7 @@ impl GitLab {
             burst: settings.burst,
             per_hour: settings.max_requests_per_hour,
             at_once: settings.max_concurrent_requests,
+            server_share: settings.max_server_share,
         })
         .map_err(SetupError::Limits)?;
         Self::with_limiter(settings, Arc::new(limiter), accounting, clock)
@@ -141,6 +142,12 @@ impl GitLab {
     #[must_use]
     pub fn server_time(&self) -> Option<UnixSeconds> {
         self.client().server_time()
+    }
+
+    /// How calls are paced now.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        self.client().pace()
     }
 
     /// A number that moves with each other token and each refusal of one: what the token may do is to be

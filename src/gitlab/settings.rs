@@ -58,8 +58,10 @@ pub struct Settings {
     pub burst: u32,
     /// Calls in any hour; 0 leaves it to GitLab's headers.
     pub max_requests_per_hour: u32,
-    /// Calls under way at once; half of them, but at least one, may be GraphQL queries.
+    /// Most calls under way at once; GraphQL queries and long lists count twice.
     pub max_concurrent_requests: u32,
+    /// Seconds per second that GitLab may work for backfill; 0 sets no limit.
+    pub max_server_share: f64,
     /// Whether GraphQL is used at all.
     pub use_graphql: bool,
     /// Items per page of a GraphQL connection, 1 to 100.
@@ -81,12 +83,14 @@ impl Settings {
             token,
             enable_tls_verify: true,
             ca_cert_path: None,
-            // GitLab itself gives up after 30 seconds: its own answer says more than ours would.
+            // GitLab itself gives up after 30 seconds: its own answer says more than ours would, and has
+            // what it read until then.
             timeout: Duration::from_secs(35),
             max_requests_per_second: 10.0,
             burst: 20,
             max_requests_per_hour: 0,
-            max_concurrent_requests: 6,
+            max_concurrent_requests: 8,
+            max_server_share: 0.5,
             use_graphql: true,
             graphql_page_size: 100,
             rest_page_size: 100,

@@ -349,6 +349,8 @@ pub(crate) struct Accounts {
     pub(crate) throttled: Mutex<f64>,
     pub(crate) rate_limit: Mutex<Option<(u64, UnixSeconds)>>,
     pub(crate) complexity: Mutex<Vec<(&'static str, u32, u32)>>,
+    pub(crate) server_time: Mutex<Vec<(&'static str, &'static str, f64)>>,
+    pub(crate) concurrency: Mutex<Vec<u32>>,
 }
 
 impl Accounting for Accounts {
@@ -357,6 +359,15 @@ impl Accounting for Accounts {
             .lock()
             .unwrap()
             .push((method, endpoint, outcome));
+    }
+
+    fn server_time(&self, method: &'static str, endpoint: &'static str, seconds: f64) {
+        let mut times = self.server_time.lock().unwrap();
+        times.push((method, endpoint, seconds));
+    }
+
+    fn concurrency(&self, places: u32) {
+        self.concurrency.lock().unwrap().push(places);
     }
 
     fn retry(&self, endpoint: &'static str) {

@@ -136,9 +136,11 @@ impl Projects {
         let running = self.running.get(&source.reading()).copied();
         let is_other = source.needs() == Needs::Tier;
         let is_backfill = candidate.priority == Priority::Backfill;
+        // Backfill that waits for its share of GitLab's time leaves one of them to what is current.
+        let others_left = free.others.saturating_sub(usize::from(is_backfill));
         let fits = free.runs > 0
             && running.unwrap_or(0) < source.runs_at_once()
-            && (!is_other || free.others > 0)
+            && (!is_other || others_left > 0)
             && (!is_backfill || free.backfill > 0);
         if fits {
             free.runs -= 1;

@@ -213,6 +213,24 @@ fn the_first_poll_of_a_project_goes_before_all_and_first_readings_after_all() {
     assert_eq!(taken.lag, [0, 0, 5].map(Duration::from_secs));
 }
 
+/// It may wait long for its share of GitLab's time, and what is current waits for none of it.
+#[test]
+fn backfill_leaves_a_run_to_what_is_current() {
+    let mut projects = tracking([1]);
+    assert_eq!(taken(&mut projects, START), [1]);
+    deepen(&mut projects, 1, Depth::Everything, START);
+    projects.set_tier(ProjectId(1), Known::Value(Tier::Free), at(9999), START);
+    let repository = sources(&[Reading::Repository]);
+    let mut take = |others| {
+        let free = FreeSlots {
+            others,
+            ..FREE_SLOTS
+        };
+        projects.take(&repository, at(60), free).batches.len()
+    };
+    assert_eq!([take(1), take(2)], [0, 1]);
+}
+
 #[test]
 fn a_held_project_is_never_taken_again() {
     let mut projects = tracking([1, 2]);

@@ -47,6 +47,7 @@ pub(super) async fn ready(request: HttpRequest, shared: web::Data<HandlerContext
 struct Answer<'a> {
     status: &'static str,
     gitlab: GitLab<'a>,
+    load: Load,
     store: Store,
     lag_seconds: Option<f64>,
     projects: Projects,
@@ -59,6 +60,21 @@ struct GitLab<'a> {
     /// Null before it was asked.
     reachable: Option<bool>,
     error: Option<Cow<'a, str>>,
+}
+
+#[derive(Serialize)]
+struct Load {
+    /// GitLab workers that the exporter kept busy in the last minutes; null right after the start.
+    gitlab_workers: Option<f64>,
+    /// The same as a sentence.
+    summary: Option<String>,
+    /// Requests that may be under way at once now, and at most.
+    concurrency: u32,
+    max_concurrency: u32,
+    /// Whether GitLab slowed down a moment ago, so that backfill yields.
+    slowed_down: bool,
+    /// How long backfill waits for its share of GitLab's time.
+    backfill_waits_seconds: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -87,6 +103,7 @@ impl<'a> From<&'a Readiness> for Answer<'a> {
             }
             Reachability::Down { error } => (Some(false), Some(error.as_str().into())),
         };
+        let pace = &readiness.load.pace;
         Self {
             status: if readiness.first_round {
                 "ready"
@@ -94,6 +111,14 @@ impl<'a> From<&'a Readiness> for Answer<'a> {
                 "starting"
             },
             gitlab: GitLab { reachable, error },
+            load: Load {
+                gitlab_workers: readiness.load.workers,
+                summary: readiness.load.in_words().map(|much| format!("uses {much}")),
+                concurrency: pace.concurrency,
+                max_concurrency: pace.ceiling,
+                slowed_down: pace.slowed.is_some(),
+                backfill_waits_seconds: pace.backfill_waits.map(|wait| wait.as_secs_f64()),
+            },
             store: Store {
                 kind: readiness.store.kind,
                 up: readiness.store.up,

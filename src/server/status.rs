@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
+use crate::gitlab::Pace;
 use crate::gitlab::model::Role;
 use crate::types::Tier;
 use crate::types::{ProjectId, Text};
@@ -30,6 +31,8 @@ pub struct Status {
     pub token: TokenStatus,
     /// What GitLab's answers say is left of the rate limit; none when they do not say.
     pub budget: Option<Budget>,
+    /// What the exporter takes of GitLab.
+    pub load: ServerLoad,
     /// The store.
     pub store: StoreStatus,
     /// What is pushed by OTLP; empty when nothing is.
@@ -124,6 +127,31 @@ pub struct Budget {
     pub remaining: u64,
     /// When the window ends.
     pub reset: UnixSeconds,
+}
+
+/// What the exporter takes of GitLab.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ServerLoad {
+    /// GitLab workers that its requests kept busy on average in the last five minutes, by the time that
+    /// GitLab reports for them; none right after the start.
+    pub workers: Option<f64>,
+    /// How requests are paced.
+    pub pace: Pace,
+}
+
+impl ServerLoad {
+    /// How much it is, such as `3 % of one GitLab worker`; none right after the start.
+    #[must_use]
+    pub fn in_words(&self) -> Option<String> {
+        let workers = self.workers?;
+        Some(if workers < 0.01 {
+            "less than 1 % of one GitLab worker".to_owned()
+        } else if workers < 1.0 {
+            format!("{:.0} % of one GitLab worker", (100.0 * workers).floor())
+        } else {
+            format!("{workers:.1} GitLab workers")
+        })
+    }
 }
 
 /// The store.
@@ -334,6 +362,8 @@ pub struct Readiness {
     pub first_round: bool,
     /// Whether GitLab answers.
     pub gitlab: Reachability,
+    /// What the exporter takes of GitLab.
+    pub load: ServerLoad,
     /// The store.
     pub store: StoreStatus,
     /// The largest lag of a collector's latest run, or by now of a project's next poll; none before
@@ -427,6 +457,27 @@ mod tests {
         assert_eq!((page.page, page.pages), (3, 3));
         let none = query("nowhere", 7, 0).select(world());
         assert_eq!((none.page, none.pages, none.rows.len()), (1, 1, 0));
+    }
+
+    #[test]
+    fn the_load_is_said_in_workers() {
+        let words = |workers| {
+            let load = ServerLoad {
+                workers,
+                ..ServerLoad::default()
+            };
+            load.in_words()
+        };
+        for (workers, text) in [
+            (0.0, "less than 1 % of one GitLab worker"),
+            (0.0301, "3 % of one GitLab worker"),
+            (0.999, "99 % of one GitLab worker"),
+            (1.0, "1.0 GitLab workers"),
+            (4.26, "4.3 GitLab workers"),
+        ] {
+            assert_eq!(words(Some(workers)).as_deref(), Some(text));
+        }
+        assert_eq!(words(None), None);
     }
 
     #[test]

@@ -89,6 +89,41 @@ pub fn dashboard() -> Dashboard {
         ],
     )
     .row(
+        "What GitLab pays",
+        [
+            bars(
+                "GitLab's time",
+                "Seconds per second that GitLab worked for the exporter's requests, by endpoint: 1 keeps \
+                 one of its workers busy.",
+            )
+            .sized(12, 8)
+            .unit(Unit::PerSecond)
+            .from_zero()
+            .query(
+                "sum by (endpoint) (rate(age_api_server_seconds_total[$__rate_interval]))",
+                "{{endpoint}}",
+            ),
+            lines(
+                "Time per request and concurrency",
+                "GitLab's time for a request on average, and how many requests may be under way at once \
+                 (right axis): it grows while GitLab answers as quickly as before and halves when it \
+                 slows down.",
+            )
+            .sized(12, 8)
+            .unit(Unit::Seconds)
+            .from_zero()
+            .query(
+                "sum(rate(age_api_server_seconds_total[$__rate_interval])) / (sum(rate(age_api_requests_total[$__rate_interval])) > 0)",
+                "Time per request",
+            )
+            .query("sum(age_api_concurrency_limit)", "Concurrency")
+            .override_of("Concurrency", &[
+                ("unit", serde_json::json!("locale")),
+                ("custom.axisPlacement", serde_json::json!("right")),
+            ]),
+        ],
+    )
+    .row(
         "Collecting",
         [
             lines("Lag", "How late each collector's last run was against its interval. Rising: the budget is too small for the intervals.")

@@ -118,6 +118,10 @@ fn every_rule_of_the_file_has_its_sentence() {
             ],
         ),
         (
+            "gitlab: {token: t, max_server_share: -0.5}",
+            &["age.yml:1: gitlab.max_server_share must be a number from 0 to 1000, not -0.5"],
+        ),
+        (
             "gitlab: {token: t, burst_requests_per_second: 1.5}",
             &[
                 "age.yml:1: gitlab.burst_requests_per_second must be a whole number from 1 to 100000, not 1.5",

@@ -1,5 +1,7 @@
 //! The client seen from a server: what it sends, what it sends again, what it never sends.
 
+mod pace;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +9,7 @@ use secrecy::SecretString;
 
 use crate::clock::{Clock, UnixSeconds};
 use crate::gitlab::graphql::Which;
-use crate::gitlab::testing::{Accounts, Fake, Gate, Reply, TOKEN, Traces, gitlab};
+use crate::gitlab::testing::{Accounts, Fake, Reply, TOKEN, Traces, gitlab};
 use crate::gitlab::{
     GitLab, GitLabError, NoAccounting, Outcome, Settings, SetupError, TokenSource,
 };
@@ -467,6 +469,7 @@ async fn spans_say_what_was_asked_and_nothing_shows_the_token() {
             r#"{"data":{"projects":{"nodes":[]},"queryComplexity":{"score":42,"limit":250}}}"#,
         )
         .with("x-request-id", "01HZ")
+        .with("x-runtime", "0.048")
         .with("ratelimit-remaining", "9")
         .with("ratelimit-reset", "1767614460"),
     })
@@ -536,6 +539,7 @@ async fn spans_say_what_was_asked_and_nothing_shows_the_token() {
         "graphql.operation.name=\"ProjectChanges\"",
         "graphql.operation.type=\"query\"",
         "gitlab.rate_limit.remaining=9",
+        "gitlab.server_time=0.048",
         "gitlab.correlation_id=\"01HZ\"",
     ] {
         assert!(answered.contains(field), "{field} in {answered}");
@@ -588,47 +592,6 @@ async fn connections_are_used_again() {
     }
     assert_eq!(fake.seen().len(), 5);
     assert_eq!(fake.connections(), 1);
-}
-
-#[tokio::test]
-async fn six_requests_are_under_way_at_once_and_three_of_them_are_queries() {
-    let gate = Arc::new(Gate::default());
-    let fake = Fake::start({
-        let gate = Arc::clone(&gate);
-        move |request, _| {
-            let body = match request.target.as_str() {
-                "/api/graphql" => r#"{"data":{"projects":{"nodes":[]},"queryComplexity":null}}"#,
-                _ => METADATA,
-            };
-            Reply::Held(Arc::clone(&gate), Box::new(Reply::json(body)))
-        }
-    })
-    .await;
-    let gitlab = fake.gitlab();
-    let calls = (0..40).map(|number| {
-        let gitlab = gitlab.clone();
-        tokio::spawn(async move {
-            // Queries come first: with no share of their own they would take all places.
-            match number {
-                0..20 => gitlab
-                    .project_changes(&[ProjectId(1)], Which::RUNNING, 1)
-                    .await
-                    .map(drop),
-                _ => gitlab.metadata().await.map(drop),
-            }
-        })
-    });
-    let calls: Vec<_> = calls.collect();
-    fake.until_seen(6).await;
-    while !calls.iter().all(tokio::task::JoinHandle::is_finished) {
-        gate.let_one_go();
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    for call in calls {
-        call.await.unwrap().unwrap();
-    }
-    assert_eq!(fake.seen().len(), 40);
-    assert_eq!(gate.most(), [6, 3]);
 }
 
 #[tokio::test]

@@ -127,11 +127,12 @@ impl Batches {
         lock(&self.size).get()
     }
 
-    /// Asks for `ids`. A query that fails for what one project may have caused, or for being too much,
+    /// Asks for `ids`, a few more in each query as long as they are answered. A query that fails for what one project may have caused, or for being too much,
     /// is halved at once and asked again, until the project is found: it alone fails, and is left out of
     /// queries for a while, so that it is not searched for again at every poll. What every query would
-    /// meet ends it, and is the error of all that are left. A project that no answer names is not found;
-    /// those that GraphQL was not asked for are absent.
+    /// meet ends it, and is the error of all that are left. Of an answer that GitLab broke off after its
+    /// 30 seconds the rest is asked for again, in queries of half the size. A project that no answer names
+    /// is not found; those that GraphQL was not asked for are absent.
     pub(crate) async fn ask<T, E, A>(
         &self,
         ids: &[ProjectId],
@@ -148,18 +149,41 @@ impl Batches {
             return read;
         }
         let ids = self.without_spoilers(ids, now, &mut read);
-        let chunks = ids.chunks(self.size());
-        let mut open: Vec<Vec<ProjectId>> = chunks.map(<[_]>::to_vec).collect();
+        let asked = ids.len();
+        let mut ids = ids.into_iter();
+        let mut open: Vec<Vec<ProjectId>> = Vec::new();
         let mut answered = false;
         let mut spoilers = Vec::new();
         let mut too_heavy: Option<usize> = None;
-        while let Some(some) = open.pop() {
+        loop {
+            let some = match open.pop() {
+                Some(some) => some,
+                None => {
+                    // Where nothing is answered, smaller queries do not help.
+                    if let Some(size) = too_heavy.take_if(|_| answered) {
+                        lock(&self.size).too_heavy(size);
+                    }
+                    ids.by_ref().take(self.size()).collect()
+                }
+            };
+            if some.is_empty() {
+                break;
+            }
             let error = match ask(some.clone()).await {
                 Ok(batch) => {
                     answered = true;
                     lock(&self.unanswered).clear();
-                    lock(&self.size).succeeded(some.len());
+                    let again = timed_out(&batch);
+                    if again.is_empty() {
+                        lock(&self.size).succeeded(some.len());
+                    } else {
+                        lock(&self.size).too_heavy(some.len());
+                    }
                     take_in(&mut read, batch, &some, &id_of);
+                    if some.len() > 1 {
+                        read.retain(|id, _| !again.contains(id));
+                        open.extend(again.chunks(some.len() / 2).map(<[_]>::to_vec));
+                    }
                     continue;
                 }
                 Err(error) => error,
@@ -174,12 +198,12 @@ impl Batches {
                 cut(some, &mut open, !answered && !too_complex);
                 continue;
             }
-            let alike = !one_items_fault || (!answered && self.none_answers(&some, ids.len()));
+            let alike = !one_items_fault || (!answered && self.none_answers(&some, asked));
             if alike {
                 self.breaker.failed(&error, now);
             }
-            let left = if alike {
-                std::mem::take(&mut open)
+            let left: Vec<ProjectId> = if alike {
+                open.drain(..).flatten().chain(ids.by_ref()).collect()
             } else {
                 Vec::new()
             };
@@ -187,7 +211,7 @@ impl Batches {
             if !alike && let [spoiler] = some[..] {
                 spoilers.push((spoiler, Arc::clone(&error)));
             }
-            let failed = some.into_iter().chain(left.into_iter().flatten());
+            let failed = some.into_iter().chain(left);
             let failed = failed.map(|id| (id, Err(NotRead::Failed(Arc::clone(&error)).into())));
             read.extend(failed);
         }
@@ -196,10 +220,6 @@ impl Batches {
             let until = now.plus(self.breaker.pause);
             let spoilers = spoilers.into_iter();
             lock(&self.spoilers).extend(spoilers.map(|(id, error)| (id, (until, error))));
-        }
-        // Where nothing is answered, smaller queries do not help.
-        if let Some(size) = too_heavy.filter(|_| answered) {
-            lock(&self.size).too_heavy(size);
         }
         read
     }
@@ -249,6 +269,13 @@ fn cut(mut ids: Vec<ProjectId>, open: &mut Vec<Vec<ProjectId>>, first_ends: bool
     let other = ids.split_off(ids.len() / 2);
     open.extend([other, ids].into_iter().filter(|half| !half.is_empty()));
     open.extend(ends);
+}
+
+/// Projects of which something is missing because GitLab broke the answer off.
+fn timed_out<T>(batch: &Batch<T>) -> Vec<ProjectId> {
+    let failed = batch.failed.iter();
+    let failed = failed.filter(|project| project.has_timed_out());
+    failed.map(|project| project.id).collect()
 }
 
 fn take_in<T, E: From<NotRead>>(

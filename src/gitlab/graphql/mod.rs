@@ -55,6 +55,7 @@ pub use schedules::ProjectSchedules;
 pub use trial::Trial;
 pub use value_streams::FlowTimes;
 
+use super::answer;
 use super::client::{Answer, Call, Query, record_failure};
 use super::error::{Cause, GitLabError};
 use super::json::{self, Flaw, Step};
@@ -85,6 +86,13 @@ pub struct FailedProject {
     pub why: String,
     /// What a list of it has too much of, if that is why.
     pub too_much: Option<Excess>,
+}
+
+impl FailedProject {
+    /// Whether GitLab did not come to it within the time that it gives a query.
+    pub(super) fn has_timed_out(&self) -> bool {
+        answer::is_timeout_of_field(&self.why)
+    }
 }
 
 /// GraphQL's scalars and enums as Rust types. Enums are open: an unknown value is kept.
@@ -325,10 +333,13 @@ impl GitLab {
 
     /// An error of a query that was answered, but not with what was asked for.
     fn query_error(&self, operation: &str, why: &str) -> GitLabError {
-        self.client().error(
-            format!("{} {operation}", super::error::GRAPHQL),
-            Cause::GraphQl(why.to_owned()),
-        )
+        let cause = if answer::is_timeout_of_field(why) {
+            Cause::GraphQlTimeout(why.to_owned())
+        } else {
+            Cause::GraphQl(why.to_owned())
+        };
+        self.client()
+            .error(format!("{} {operation}", super::error::GRAPHQL), cause)
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
-use super::{Observation, RateLimit, Throttle};
+use super::{Load, Observation, RateLimit, Throttle};
 use crate::clock::UnixSeconds;
-use crate::gitlab::answer::http_date;
+use crate::gitlab::answer::{self, http_date};
 
 /// What status, headers and body of an answer say about the budget.
 ///
@@ -29,6 +29,18 @@ pub(crate) fn observation(
         rate_limit: rate_limit(headers, now),
         throttled: (status == StatusCode::TOO_MANY_REQUESTS).then(|| throttle(headers, body)),
         retry_after: busy.then(|| retry_after(headers, now)).flatten(),
+        load: load(status, body),
+        server_time: Duration::ZERO,
+    }
+}
+
+/// A gateway in front of GitLab gives up with 502, 504 or 524; GraphQL with 200 and errors beside null.
+fn load(status: StatusCode, body: &[u8]) -> Load {
+    match status.as_u16() {
+        502..=504 | 524 => Load::TooBusy,
+        200..=299 if answer::has_timed_out(body) => Load::TooBusy,
+        200..=299 => Load::Answered,
+        _ => Load::Unknown,
     }
 }
 
@@ -126,6 +138,35 @@ mod tests {
     }
 
     #[test]
+    fn time_outs_of_gitlab_and_its_gateways_are_a_load() {
+        let partial =
+            br#"{"data":{"projects":null},"errors":[{"message":"Timeout on Query.projects"}]}"#;
+        let text = br#"{"data":{"title":"\"message\":\"Timeout on Query.projects\""}}"#;
+        for (status, body, load) in [
+            (200, &b"[]"[..], Load::Answered),
+            (200, text, Load::Answered),
+            (200, partial, Load::TooBusy),
+            (502, b"", Load::TooBusy),
+            (503, b"", Load::TooBusy),
+            (504, b"", Load::TooBusy),
+            (524, b"", Load::TooBusy),
+            (500, b"", Load::Unknown),
+            (429, b"", Load::Unknown),
+            (403, b"", Load::Unknown),
+            (302, b"", Load::Unknown),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let seen = observation(status, &HeaderMap::new(), body, NOON);
+            assert_eq!(
+                seen.load,
+                load,
+                "{status} {}",
+                String::from_utf8_lossy(body)
+            );
+        }
+    }
+
+    #[test]
     fn nonsense_in_the_headers_is_as_good_as_none() {
         let headers = headers(&[
             ("ratelimit-remaining", "-4"),
@@ -133,6 +174,10 @@ mod tests {
             ("retry-after", "soon"),
         ]);
         let seen = observation(StatusCode::OK, &headers, b"", NOON);
-        assert_eq!(seen, Observation::default());
+        let nothing = Observation {
+            load: Load::Answered,
+            ..Observation::default()
+        };
+        assert_eq!(seen, nothing);
     }
 }

@@ -1,6 +1,8 @@
 //! The limiter of one process.
 
-use std::collections::HashMap;
+mod pauses;
+mod places;
+
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,20 +16,14 @@ use governor::{Quota, RateLimiter};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Exhausted, Kind, Lane, Limiter, Observation, RateLimit, Throttle, Turn};
+use super::concurrency::{Change, Concurrency};
+use super::share::ServerShare;
+use super::{Demand, Exhausted, Lane, Limiter, Observation, Pace, Turn, Weight};
+use pauses::Pauses;
+use places::UnderWay;
 
 /// Longest time one call waits for a pause or a window to end.
 const MAX_WAIT: Duration = Duration::from_secs(300);
-/// Longest pause that is believed.
-const MAX_PAUSE: Duration = Duration::from_secs(3600);
-/// First pause after a 429 that says nothing about time; it doubles.
-const MIN_PAUSE: Duration = Duration::from_secs(1);
-/// Longest pause after a 429 that says nothing about time.
-const MAX_GUESS: Duration = Duration::from_secs(60);
-/// After so many calls of the other lanes that went before it, a backfill call goes.
-const BACKFILL_AFTER: u32 = 3;
-/// Below this share of a window, what is left is spread over the time that is left.
-const LOW_WATER: u64 = 10;
 
 /// How many calls the settings allow.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,87 +34,65 @@ pub struct Budget {
     pub burst: u32,
     /// Calls in any hour; 0 sets no limit.
     pub per_hour: u32,
-    /// Calls under way at once, half of them GraphQL queries, but at least one; 0 counts as 1.
+    /// Most places under way; 0 counts as 1.
     pub at_once: u32,
+    /// GitLab's time that backfill may use, in seconds per second; 0 sets no limit.
+    pub server_share: f64,
 }
 
 type Bucket = RateLimiter<NotKeyed, InMemoryState, Ticks, NoOpMiddleware<Duration>>;
 
-/// Token buckets per second and per hour, calls under way, GitLab's windows, pauses after 429, and two
-/// lanes.
+/// Token buckets per second and per hour, calls under way, GitLab's windows, pauses after 429, a share of
+/// GitLab's time for backfill, and lanes.
 pub struct LocalLimiter {
     second: Bucket,
     hour: Option<Bucket>,
     ticks: Ticks,
     shared: Arc<SharedState>,
-    /// The holder of a queue's lock is the next of that lane and kind: a query that waits for others
-    /// to end delays no REST call.
-    queues: [[Queue; 2]; Lane::COUNT],
+    /// The holder of a queue's lock is the next of that lane: they go in the order in which they came,
+    /// so that no stream of small calls keeps a heavy one waiting.
+    queues: [Queue; Lane::COUNT],
     max_wait: Duration,
 }
 
 /// What calls under way share with the limiter.
 struct SharedState {
     state: Mutex<LimiterState>,
-    /// A call ended, or an urgent one started: another may start.
+    /// A call ended, one that waited goes, or there is more room: another may start.
     changed: Notify,
 }
 
-/// Calls of one lane and kind that wait.
+/// Calls of one lane that wait.
 #[derive(Default)]
 struct Queue {
     head: AsyncMutex<()>,
-    /// Nanoseconds that heads have waited for other calls to end.
+    /// Nanoseconds that heads have waited for anything but the rate limits.
     held_up: AtomicU64,
 }
 
-#[derive(Default)]
 struct LimiterState {
-    paused: Option<Instant>,
-    endpoints: HashMap<&'static str, Instant>,
-    window: Option<Window>,
-    /// Refusals in a row without a time to wait.
-    refusals: u32,
+    pauses: Pauses,
     under_way: UnderWay,
-}
-
-/// How many calls are under way, and how many may be. Pairs have REST first.
-#[derive(Default)]
-struct UnderWay {
-    now: [u32; 2],
-    most: u32,
-    most_queries: u32,
-    /// Calls of other lanes that went since a backfill call has been waiting.
-    overtaken: u32,
-    /// Calls that wait to go, by lane and kind.
-    waiting: [[usize; 2]; Lane::COUNT],
-    /// Numbers given to calls as they came.
-    tickets: u64,
-    /// The numbers of the heads of the queues, by lane and kind: of two that may go, the one that came
-    /// first does.
-    heads: [[Option<u64>; 2]; Lane::COUNT],
+    concurrency: Concurrency,
+    share: ServerShare,
+    /// Whether the call that is next found no place.
+    is_wanted: bool,
 }
 
 /// What stands between the head of a queue and its call.
 enum Next {
-    /// Nothing: it goes.
-    Go,
+    /// Nothing: it goes, in this round.
+    Go(u64),
     /// Its endpoint was paused meanwhile.
     EndpointPaused,
     /// The rate limits, for so long.
     Rate(Duration),
+    /// Backfill's share of GitLab's time, for so long.
+    Share(Duration),
     /// Other calls, which go first.
     Others,
     /// As many calls under way as may be.
     Full,
-}
-
-/// GitLab's window as we know it, our calls under way already taken off.
-struct Window {
-    remaining: u64,
-    limit: u64,
-    ends: Instant,
-    next: Instant,
 }
 
 /// governor's clock on tokio's time, so that tests can stand still.
@@ -141,23 +115,20 @@ impl LocalLimiter {
     /// # Errors
     /// When the calls per second are not a positive number.
     pub fn new(budget: Budget) -> Result<Self, &'static str> {
-        let ticks = Ticks {
-            start: Instant::now(),
-        };
+        let start = Instant::now();
+        let ticks = Ticks { start };
         let burst = NonZeroU32::new(budget.burst).unwrap_or(NonZeroU32::MIN);
         let second = Duration::try_from_secs_f64(1.0 / budget.per_second)
             .ok()
             .and_then(Quota::with_period)
             .ok_or("gitlab.max_requests_per_second must be more than 0")?
             .allow_burst(burst);
-        let most = budget.at_once.max(1);
         let state = LimiterState {
-            under_way: UnderWay {
-                most,
-                most_queries: (most / 2).max(1),
-                ..UnderWay::default()
-            },
-            ..LimiterState::default()
+            pauses: Pauses::default(),
+            under_way: UnderWay::default(),
+            concurrency: Concurrency::new(budget.at_once),
+            share: ServerShare::new(budget.server_share, start),
+            is_wanted: false,
         };
         Ok(Self {
             second: Bucket::direct_with_clock(second, ticks),
@@ -176,20 +147,14 @@ impl LocalLimiter {
         self.shared.state()
     }
 
-    fn ticket(&self) -> u64 {
-        let under_way = &mut self.state().under_way;
-        under_way.tickets += 1;
-        under_way.tickets
-    }
-
-    const fn queue(&self, lane: Lane, kind: Kind) -> &Queue {
-        &self.queues[lane as usize][kind as usize]
+    const fn queue(&self, lane: Lane) -> &Queue {
+        &self.queues[lane as usize]
     }
 
     /// Waits while `endpoint` alone is paused, without holding up the others.
     async fn endpoint_pause(&self, endpoint: &'static str) -> Result<(), Exhausted> {
         loop {
-            let until = self.state().endpoint_until(endpoint, Instant::now());
+            let until = self.state().pauses.of_endpoint(endpoint, Instant::now());
             match until {
                 None => return Ok(()),
                 Some(until) => {
@@ -208,18 +173,17 @@ impl LocalLimiter {
         }
     }
 
-    /// Waits at the head of a queue until a call may go; nothing when `endpoint` was paused meanwhile.
+    /// Waits at the head of a queue until a call may go; nothing when its endpoint was paused meanwhile.
     /// Who waits for time holds no place among the calls under way.
-    async fn turn(
-        &self,
-        lane: Lane,
-        kind: Kind,
-        endpoint: &'static str,
-    ) -> Result<Option<Place>, Exhausted> {
+    async fn turn(&self, demand: Demand) -> Result<Option<(Places, u64)>, Exhausted> {
+        let queue = self.queue(demand.lane);
         loop {
             let changed = self.shared.changed.notified();
-            match self.next(lane, kind, endpoint) {
-                Next::Go => return Ok(Some(Place(Arc::clone(&self.shared), kind))),
+            let begun = Instant::now();
+            match self.next(&demand) {
+                Next::Go(round) => {
+                    return Ok(Some((Places(Arc::clone(&self.shared), demand), round)));
+                }
                 Next::EndpointPaused => return Ok(None),
                 Next::Rate(wait) => {
                     self.affordable(wait)?;
@@ -227,29 +191,38 @@ impl LocalLimiter {
                 }
                 Next::Others => changed.await,
                 Next::Full => {
-                    let begun = Instant::now();
                     changed.await;
-                    let held_up = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                    let queue = self.queue(lane, kind);
-                    queue.held_up.fetch_add(held_up, Ordering::Relaxed);
+                    queue.was_held_up(begun);
+                }
+                // However long: what is owed is a share, not a limit, and backfill has no date to keep.
+                Next::Share(wait) => {
+                    sleep(wait).await;
+                    queue.was_held_up(begun);
                 }
             }
         }
     }
 
     /// Takes one call off every budget, or says what is in its way.
-    fn next(&self, lane: Lane, kind: Kind, endpoint: &'static str) -> Next {
+    fn next(&self, demand: &Demand) -> Next {
+        let now = Instant::now();
         let mut state = self.state();
-        if state.endpoint_until(endpoint, Instant::now()).is_some() {
+        if state.pauses.of_endpoint(demand.endpoint, now).is_some() {
             return Next::EndpointPaused;
         }
-        if !state.under_way.has_place(kind) {
+        if let Some(wait) = state.share_wait(demand.lane, now) {
+            return Next::Share(wait);
+        }
+        if !state.has_room(demand, now) {
             return Next::Full;
         }
-        if state.under_way.yields(lane, kind) {
-            return Next::Others;
+        let backfill_may_go = state.backfill_may_go(now);
+        if state.under_way.yields(demand.lane, backfill_may_go) {
+            // What goes first may take more places than this one would.
+            let has_room = state.has_room_for(Weight::Heavy);
+            return if has_room { Next::Others } else { Next::Full };
         }
-        if let Some(wait) = state.wait(Instant::now()) {
+        if let Some(wait) = state.pauses.of_all(now) {
             return Next::Rate(wait);
         }
         for bucket in std::iter::once(&self.second).chain(&self.hour) {
@@ -257,9 +230,17 @@ impl LocalLimiter {
                 return Next::Rate(denied.wait_time_from(self.ticks.now()));
             }
         }
-        state.spend(Instant::now());
-        state.under_way.goes(lane, kind);
-        Next::Go
+        state.pauses.spend(now);
+        state.under_way.begins(demand);
+        state.is_wanted = false;
+        Next::Go(state.concurrency.round())
+    }
+}
+
+impl Queue {
+    fn was_held_up(&self, since: Instant) {
+        let held_up = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.held_up.fetch_add(held_up, Ordering::Relaxed);
     }
 }
 
@@ -269,81 +250,86 @@ impl SharedState {
     }
 }
 
-impl UnderWay {
-    fn has_place(&self, kind: Kind) -> bool {
-        let [rest, queries] = self.now;
-        rest + queries < self.most && (kind == Kind::Rest || queries < self.most_queries)
-    }
-
-    /// Takes a call into account that goes.
-    fn goes(&mut self, lane: Lane, kind: Kind) {
-        self.now[kind as usize] += 1;
-        let waits = self.waiting[Lane::Backfill as usize].iter().any(|n| *n > 0);
-        self.overtaken = match lane {
-            Lane::Urgent | Lane::Normal if waits => self.overtaken.saturating_add(1),
-            _ => 0,
-        };
-    }
-
-    /// The lanes whose calls go before those of this one. Where the budget is too small for the
-    /// steady work, backfill continues all the same, slowly.
-    fn go_before(&self, lane: Lane) -> &'static [Lane] {
-        match (lane, self.overtaken >= BACKFILL_AFTER) {
-            (Lane::Urgent, _) => &[],
-            (Lane::Normal, true) => &[Lane::Urgent, Lane::Backfill],
-            (Lane::Normal, false) | (Lane::Backfill, true) => &[Lane::Urgent],
-            (Lane::Backfill, false) => &[Lane::Urgent, Lane::Normal],
+impl LimiterState {
+    /// How long a call of this lane waits for its share of GitLab's time: only backfill has one.
+    fn share_wait(&self, lane: Lane, now: Instant) -> Option<Duration> {
+        match lane {
+            Lane::Backfill => self.share.wait(now),
+            Lane::Urgent | Lane::Normal => None,
         }
     }
 
-    /// Whether another call is to go before the head of a queue: a more urgent one, or one that came first.
-    /// Not one for which there is no place.
-    fn yields(&self, lane: Lane, kind: Kind) -> bool {
-        let other = match kind {
-            Kind::Rest => Kind::GraphQl,
-            Kind::GraphQl => Kind::Rest,
+    /// Whether there is a place for it. While GitLab is slow, backfill has one call under way at most.
+    fn has_room(&mut self, demand: &Demand, now: Instant) -> bool {
+        let is_backfill = demand.lane == Lane::Backfill;
+        if is_backfill && self.under_way.backfill() > 0 && self.concurrency.slowed(now).is_some() {
+            return false;
+        }
+        let has_room = self.has_room_for(demand.weight);
+        self.is_wanted |= !has_room;
+        has_room
+    }
+
+    const fn has_room_for(&self, weight: Weight) -> bool {
+        self.under_way.has_room(weight, self.concurrency.places())
+    }
+
+    /// Whether backfill may go before others at all now.
+    fn backfill_may_go(&self, now: Instant) -> bool {
+        self.concurrency.slowed(now).is_none() && self.share.wait(now).is_none()
+    }
+
+    /// Takes in what the end of a call says; true when others may go for it.
+    fn ended(&mut self, turn: &Turn, seen: &Observation, now: Instant) -> bool {
+        let demand = &turn.demand;
+        self.pauses.observe(demand.endpoint, seen, now);
+        if demand.lane == Lane::Backfill {
+            self.share.charge(seen.server_time, now);
+        }
+        let before = self.concurrency.places();
+        let change = self.concurrency.ended(turn, seen, self.is_wanted, now);
+        let reason = match change {
+            Change::None => return false,
+            Change::More => return true,
+            Change::TimeDoubled => "answers take twice their best time",
+            Change::TooBusy => "no answer in time, or a 502, 503 or 504",
         };
-        let urgent = |kind: Kind| {
-            let mut lanes = self.go_before(lane).iter();
-            lanes.any(|lane| self.waiting[*lane as usize][kind as usize] > 0)
-        };
-        let heads = &self.heads[lane as usize];
-        let came_first = match (heads[other as usize], heads[kind as usize]) {
-            (Some(other), Some(own)) => other < own,
-            _ => false,
-        };
-        urgent(kind) || (self.has_place(other) && (urgent(other) || came_first))
+        tracing::info!(
+            operation = demand.operation,
+            reason,
+            places = self.concurrency.places(),
+            before,
+            "GitLab slowed down, sending fewer requests at once"
+        );
+        false
     }
 }
 
-/// The head of a queue, until it goes.
-struct Head<'a>(&'a SharedState, Lane, Kind);
+/// A call that waits; when dropped, it lets less urgent ones continue.
+struct Waiting<'a>(&'a SharedState, Lane);
 
-impl<'a> Head<'a> {
-    fn new(shared: &'a SharedState, lane: Lane, kind: Kind, ticket: u64) -> Self {
-        shared.state().under_way.heads[lane as usize][kind as usize] = Some(ticket);
-        Self(shared, lane, kind)
+impl<'a> Waiting<'a> {
+    fn new(shared: &'a SharedState, lane: Lane) -> Self {
+        shared.state().under_way.waits(lane);
+        Self(shared, lane)
     }
 }
 
-impl Drop for Head<'_> {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let Self(shared, lane, kind) = self;
-        shared.state().under_way.heads[*lane as usize][*kind as usize] = None;
+        let Self(shared, lane) = self;
+        shared.state().under_way.waits_no_longer(*lane);
         shared.changed.notify_waiters();
     }
 }
 
-/// One of the calls under way, until it is dropped.
-struct Place(Arc<SharedState>, Kind);
+/// The places of one of the calls under way, until it is dropped.
+struct Places(Arc<SharedState>, Demand);
 
-impl Drop for Place {
+impl Drop for Places {
     fn drop(&mut self) {
-        let Self(shared, kind) = self;
-        let mut state = shared.state();
-        let now = &mut state.under_way.now[*kind as usize];
-        *now = now.saturating_sub(1);
-        drop(state);
+        let Self(shared, demand) = self;
+        shared.state().under_way.ends(demand);
         shared.changed.notify_waiters();
     }
 }
@@ -356,163 +342,44 @@ fn hourly(per_hour: u32) -> Option<Quota> {
     Some(Quota::per_hour(trickle).allow_burst(burst))
 }
 
-/// A call that waits; when dropped, it lets less urgent ones continue.
-struct Waiting<'a>(&'a SharedState, Lane, Kind);
-
-impl<'a> Waiting<'a> {
-    fn new(shared: &'a SharedState, lane: Lane, kind: Kind) -> Self {
-        shared.state().under_way.waiting[lane as usize][kind as usize] += 1;
-        Self(shared, lane, kind)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        let Self(shared, lane, kind) = self;
-        shared.state().under_way.waiting[*lane as usize][*kind as usize] -= 1;
-        shared.changed.notify_waiters();
-    }
-}
-
 #[async_trait]
 impl Limiter for LocalLimiter {
-    async fn acquire(
-        &self,
-        lane: Lane,
-        kind: Kind,
-        endpoint: &'static str,
-    ) -> Result<Turn, Exhausted> {
+    async fn acquire(&self, demand: Demand) -> Result<Turn, Exhausted> {
         let begun = Instant::now();
-        let queue = self.queue(lane, kind);
+        let queue = self.queue(demand.lane);
         let held_up_before = queue.held_up.load(Ordering::Relaxed);
         loop {
-            self.endpoint_pause(endpoint).await?;
-            let waiting = Waiting::new(&self.shared, lane, kind);
-            let ticket = self.ticket();
-            let _turn = queue.head.lock().await;
-            let _head = Head::new(&self.shared, lane, kind, ticket);
-            let place = self.turn(lane, kind, endpoint).await?;
+            self.endpoint_pause(demand.endpoint).await?;
+            let waiting = Waiting::new(&self.shared, demand.lane);
+            let _head = queue.head.lock().await;
+            let places = self.turn(demand).await?;
             drop(waiting);
-            if let Some(place) = place {
+            if let Some((places, round)) = places {
                 let held_up = queue.held_up.load(Ordering::Relaxed) - held_up_before;
                 let waited = begun
                     .elapsed()
                     .saturating_sub(Duration::from_nanos(held_up));
-                return Ok(Turn::new(waited, Box::new(place)));
+                return Ok(Turn::new(demand, waited, round, Box::new(places)));
             }
         }
     }
 
-    async fn observe(&self, endpoint: &'static str, seen: &Observation) {
-        self.state().observe(endpoint, seen, Instant::now());
-    }
-}
-
-impl LimiterState {
-    fn endpoint_until(&mut self, endpoint: &'static str, now: Instant) -> Option<Instant> {
-        let until = *self.endpoints.get(endpoint)?;
-        if until > now {
-            return Some(until);
-        }
-        self.endpoints.remove(endpoint);
-        None
-    }
-
-    /// How long all calls wait for a pause or a window.
-    fn wait(&mut self, now: Instant) -> Option<Duration> {
-        if let Some(until) = self.paused {
-            if until > now {
-                return Some(until - now);
-            }
-            self.paused = None;
-        }
-        let window = self.window.as_ref()?;
-        if window.ends <= now {
-            self.window = None;
-            return None;
-        }
-        let until = if window.remaining == 0 {
-            window.ends
-        } else {
-            window.next
-        };
-        (until > now).then(|| until - now)
-    }
-
-    fn spend(&mut self, now: Instant) {
-        if let Some(window) = &mut self.window {
-            window.remaining = window.remaining.saturating_sub(1);
-            window.next = now + window.pace(now);
+    async fn observe(&self, turn: &Turn, seen: &Observation) {
+        let has_room = self.state().ended(turn, seen, Instant::now());
+        if has_room {
+            self.shared.changed.notify_waiters();
         }
     }
 
-    fn observe(&mut self, endpoint: &'static str, seen: &Observation, now: Instant) {
-        if let Some(rate_limit) = seen.rate_limit {
-            self.see_window(rate_limit, now);
+    fn pace(&self) -> Pace {
+        let now = Instant::now();
+        let state = self.state();
+        Pace {
+            concurrency: state.concurrency.places(),
+            ceiling: state.concurrency.ceiling(),
+            slowed: state.concurrency.slowed(now),
+            backfill_waits: state.share.wait(now),
         }
-        let Some(throttle) = seen.throttled else {
-            self.refusals = 0;
-            // A server that is down sends `Retry-After`, too; that is its guess, not a rule.
-            if let Some(pause) = seen.retry_after {
-                self.paused = self.paused.max(Some(now + pause.min(MAX_GUESS)));
-            }
-            return;
-        };
-        let announced = seen
-            .retry_after
-            .or(seen.rate_limit.map(|limit| limit.reset_in))
-            .filter(|pause| !pause.is_zero());
-        let pause = announced.unwrap_or_else(|| self.guess()).min(MAX_PAUSE);
-        match throttle {
-            Throttle::All => self.paused = self.paused.max(Some(now + pause)),
-            Throttle::Endpoint => {
-                let until = self.endpoints.entry(endpoint).or_insert(now);
-                *until = (*until).max(now + pause);
-            }
-        }
-    }
-
-    fn guess(&mut self) -> Duration {
-        let pause = MIN_PAUSE.saturating_mul(1 << self.refusals.min(10));
-        self.refusals = self.refusals.saturating_add(1);
-        pause.min(MAX_GUESS)
-    }
-
-    fn see_window(&mut self, seen: RateLimit, now: Instant) {
-        let ends = now + seen.reset_in.min(MAX_PAUSE);
-        // Answers overtake each other; within one window only the smallest remainder is true.
-        if let Some(window) = &mut self.window
-            && same_window(window.ends, ends)
-        {
-            window.remaining = window.remaining.min(seen.remaining);
-            return;
-        }
-        let mut window = Window {
-            remaining: seen.remaining,
-            limit: seen.limit,
-            ends,
-            next: now,
-        };
-        window.next = now + window.pace(now);
-        self.window = (ends > now).then_some(window);
-    }
-}
-
-fn same_window(one: Instant, other: Instant) -> bool {
-    let apart = one
-        .saturating_duration_since(other)
-        .max(other.saturating_duration_since(one));
-    apart <= Duration::from_secs(2)
-}
-
-impl Window {
-    /// Time between two calls: none while there is plenty, else what is left spread evenly.
-    fn pace(&self, now: Instant) -> Duration {
-        if self.remaining > self.limit / LOW_WATER {
-            return Duration::ZERO;
-        }
-        let calls = u32::try_from(self.remaining + 1).unwrap_or(u32::MAX);
-        self.ends.saturating_duration_since(now) / calls
     }
 }
 

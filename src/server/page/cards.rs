@@ -6,13 +6,16 @@ use super::view::{Badge, SeriesCounts, Tone};
 use super::words::{Moment, clip, count, length, plural};
 use crate::clock::UnixSeconds;
 use crate::config::Config;
-use crate::server::status::{PushStatus, Reachability, Reading, Status, TokenExpiry};
+use crate::server::status::{PushStatus, Reachability, Reading, ServerLoad, Status, TokenExpiry};
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// A token that expires so soon is a warning.
 const EXPIRES_SOON: Duration = Duration::from_secs(30 * DAY.as_secs());
 /// A token that expires so very soon is an alarm.
 const EXPIRES_NOW: Duration = Duration::from_secs(7 * DAY.as_secs());
+
+/// GitLab workers that are kept busy from which on it is too much.
+const TOO_MUCH: f64 = 1.0;
 
 /// A subject in a few lines.
 pub(super) struct Card {
@@ -205,6 +208,7 @@ fn requests(status: &Status, config: &Config, now: UnixSeconds) -> Card {
         let hourly = count(gitlab.max_requests_per_hour);
         lines.push(Line::plain("Own budget", format!("{hourly} per hour")));
     }
+    lines.extend(load(&status.load));
     Card {
         title: "Requests",
         headline,
@@ -212,6 +216,34 @@ fn requests(status: &Status, config: &Config, now: UnixSeconds) -> Card {
         progress: None,
         lines,
     }
+}
+
+/// What the requests take of GitLab, and how they are paced.
+fn load(load: &ServerLoad) -> Vec<Line> {
+    let pace = &load.pace;
+    let much = match (load.in_words(), load.workers) {
+        (Some(words), Some(workers)) if workers >= TOO_MUCH => Badge::new(Tone::Warn, words),
+        (Some(words), _) => Badge::new(Tone::Calm, words),
+        (None, _) => Badge::new(Tone::Calm, "not known yet"),
+    };
+    let slowed = pace.slowed.map(|ago| {
+        let ago = length(Duration::from_secs(ago.as_secs()));
+        format!("GitLab slowed down {ago} ago")
+    });
+    let backfill = if slowed.is_some() {
+        Badge::new(Tone::Warn, "yields, GitLab slowed down")
+    } else if let Some(wait) = pace.backfill_waits {
+        let wait = length(wait.max(Duration::from_secs(1)));
+        Badge::new(Tone::Calm, format!("waits {wait} for its share"))
+    } else {
+        Badge::new(Tone::Calm, "not held back")
+    };
+    let at_once = format!("{} of {}", pace.concurrency, pace.ceiling);
+    vec![
+        Line::new("Uses", much).note(Some("over the last 5 minutes")),
+        Line::plain("At once", at_once).note(slowed.as_deref()),
+        Line::new("Backfill", backfill),
+    ]
 }
 
 fn projects(status: &Status) -> Card {

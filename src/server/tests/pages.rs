@@ -37,6 +37,9 @@ async fn the_page_shows_what_is_known() {
         "expires in 19 d",
         "1,742",
         "in 42 s",
+        "3 % of one GitLab worker",
+        "4 of 8",
+        "not held back",
         "1,234",
         "failed 9 s ago",
         "collector.observability.svc:4318",
@@ -114,6 +117,25 @@ async fn the_first_line_shows_the_worst() {
         status.gitlab.reachability = Reachability::Down { error };
     });
     assert_eq!(overall().await, "GitLab does not answer");
+}
+
+#[tokio::test]
+async fn a_gitlab_that_slows_down_is_shown() {
+    let site = Site::start();
+    let slowed = "GitLab slowed down 12 s ago";
+    let yields = "yields, GitLab slowed down";
+    let waits = "waits 1 min 15 s for its share";
+    site.world.change(|status| {
+        status.load.workers = Some(1.72);
+        status.load.pace.slowed = Some(Duration::from_millis(12_345));
+        status.load.pace.backfill_waits = Some(Duration::from_secs(75));
+    });
+    let page = site.get("/").await.text();
+    assert!(page.contains("1.7 GitLab workers") && page.contains("<dd class=\"warn\">"));
+    assert!(page.contains(slowed) && page.contains(yields) && !page.contains(waits));
+    site.world.change(|status| status.load.pace.slowed = None);
+    let page = site.get("/").await.text();
+    assert!(page.contains(waits) && !page.contains(slowed));
 }
 
 #[tokio::test]

@@ -28,6 +28,14 @@ async fn ready_says_how_things_are() {
     let expected = json!({
         "status": "ready",
         "gitlab": {"reachable": true, "error": null},
+        "load": {
+            "gitlab_workers": 0.0325,
+            "summary": "uses 3 % of one GitLab worker",
+            "concurrency": 4,
+            "max_concurrency": 8,
+            "slowed_down": false,
+            "backfill_waits_seconds": null,
+        },
         "store": {"kind": "memory", "up": true},
         "lag_seconds": 1.5,
         "projects": {"tracked": 3, "polled": 3, "failing": 0, "unreadable": 0},

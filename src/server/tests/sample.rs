@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
+use crate::gitlab::Pace;
 use crate::gitlab::model::Role;
 use crate::server::status::*;
 use crate::types::ProjectId;
@@ -38,6 +39,7 @@ pub(super) fn status() -> Status {
             remaining: 1_742,
             reset: NOW.plus(Duration::from_secs(42)),
         }),
+        load: load(),
         store: StoreStatus {
             kind: "memory",
             up: true,
@@ -58,6 +60,19 @@ pub(super) fn status() -> Status {
         ],
         collectors: Collector::ALL.into_iter().map(collector).collect(),
         projects: ProjectPage::default(),
+    }
+}
+
+/// Little, with room for more.
+fn load() -> ServerLoad {
+    ServerLoad {
+        workers: Some(0.0325),
+        pace: Pace {
+            concurrency: 4,
+            ceiling: 8,
+            slowed: None,
+            backfill_waits: None,
+        },
     }
 }
 
@@ -156,6 +171,7 @@ pub(super) fn readiness(count: usize) -> Readiness {
     Readiness {
         first_round: true,
         gitlab: Reachability::Up,
+        load: load(),
         store: StoreStatus {
             kind: "memory",
             up: true,

@@ -15,6 +15,10 @@ impl Accounting for OwnMetrics {
         self.api_request(method, endpoint, &outcome.label(), seconds);
     }
 
+    fn server_time(&self, method: &'static str, endpoint: &'static str, seconds: f64) {
+        self.api_server_time(method, endpoint, seconds);
+    }
+
     fn retry(&self, endpoint: &'static str) {
         self.api_retry(endpoint);
     }
@@ -29,5 +33,9 @@ impl Accounting for OwnMetrics {
 
     fn complexity(&self, query: &'static str, score: u32, _limit: u32) {
         self.api_graphql_complexity(query, score);
+    }
+
+    fn concurrency(&self, places: u32) {
+        self.api_concurrency_limit(places);
     }
 }

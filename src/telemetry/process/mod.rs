@@ -56,6 +56,8 @@ pub struct OwnMetrics {
 struct Api {
     requests: Counter<ApiStatusLabels>,
     duration: Traced<ApiRequestLabels>,
+    server_time: Counter<ApiRequestLabels>,
+    concurrency: Gauge<NoLabels>,
     retries: Counter<ApiEndpointLabels>,
     throttled: Counter<NoLabels>,
     complexity: Histogram<QueryLabels>,
@@ -177,6 +179,20 @@ impl OwnMetrics {
             },
             seconds,
         );
+    }
+
+    /// GitLab worked this long for an exchange.
+    pub fn api_server_time(&self, method: &str, endpoint: &str, seconds: f64) {
+        let labels = ApiRequestLabels {
+            endpoint: endpoint.into(),
+            method: method.into(),
+        };
+        self.api.server_time.add(labels, seconds);
+    }
+
+    /// So many places under way are allowed now.
+    pub fn api_concurrency_limit(&self, places: u32) {
+        self.api.concurrency.set(NoLabels {}, f64::from(places));
     }
 
     /// A call is tried again.
@@ -376,6 +392,8 @@ impl Api {
         Self {
             requests: meters.counter(&exporter::API_REQUESTS),
             duration: Traced::new(duration, clock.clone()),
+            server_time: meters.counter(&exporter::API_SERVER_SECONDS),
+            concurrency: meters.gauge(&exporter::API_CONCURRENCY_LIMIT),
             retries: meters.counter(&exporter::API_RETRIES),
             throttled: meters.counter(&exporter::API_THROTTLED),
             complexity: meters.histogram(&exporter::API_GRAPHQL_COMPLEXITY),

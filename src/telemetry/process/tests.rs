@@ -91,6 +91,9 @@ fn calls_are_counted_and_timed() {
         samples[&format!("age_api_retries_total{{{endpoint}}}")],
         1.0
     );
+    let server = r#"age_api_server_seconds_total{endpoint="/projects/:id",method="GET"}"#;
+    assert_eq!(samples[server], 3.125);
+    assert_eq!(samples["age_api_concurrency_limit"], 3.0);
     assert_eq!(samples["age_api_throttled_seconds_total"], 1.5);
     assert_eq!(samples["age_api_rate_limit_remaining"], 1999.0);
     assert_eq!(
@@ -108,6 +111,10 @@ impl OwnMetrics {
         let accounts: &dyn Accounting = self;
         let endpoint = "/projects/:id";
         accounts.request("GET", endpoint, Outcome::Failed("timeout"), 3.0);
+        accounts.server_time("GET", endpoint, 3.0);
+        accounts.server_time("GET", endpoint, 0.125);
+        accounts.concurrency(4);
+        accounts.concurrency(3);
         accounts.retry(endpoint);
         accounts.throttled(1.5);
         accounts.request("GET", endpoint, Outcome::Status(200), 0.25);

@@ -341,13 +341,17 @@ fn health(f: &Facts, panel: &str) -> Option<Vec<Want>> {
         | "Requests in the last hour"
         | "Rate limit left"
         | "Calls"
+        | "GitLab's time"
         | "Answers that are no success"
         | "Lag"
         | "Errors"
         | "Duration of runs"
         | "OTLP messages" => vec![Living],
         "Latency" => vec![Living, Living, Living],
-        "Waiting and retries" | "Tasks" | "Memory and processor" => vec![Living, Living],
+        "Waiting and retries"
+        | "Tasks"
+        | "Memory and processor"
+        | "Time per request and concurrency" => vec![Living, Living],
         "Series" => vec![Living, Nothing],
         _ => return None,
     })

@@ -1,6 +1,9 @@
-//! How many projects go into one query: halved when it was too heavy, growing slowly back.
+//! How many projects go into one query: few at first, twice as many after each success until one is too
+//! heavy, halved then, and growing slowly back.
 
-/// Successes at one size before the size grows.
+/// Projects in the first query: nothing is known of what they cost this GitLab.
+const START: usize = 5;
+/// Successes at one size before the size grows, once a query was too heavy.
 const PATIENCE: u32 = 4;
 
 /// The size of the next batch.
@@ -9,16 +12,19 @@ pub(super) struct BatchSize {
     current: usize,
     max: usize,
     successes: u32,
+    /// Whether a query has been too heavy.
+    has_failed: bool,
 }
 
 impl BatchSize {
-    /// Begins at the largest size.
+    /// Begins small.
     pub(super) fn new(max: usize) -> Self {
         let max = max.max(1);
         Self {
-            current: max,
+            current: START.min(max),
             max,
             successes: 0,
+            has_failed: false,
         }
     }
 
@@ -32,6 +38,10 @@ impl BatchSize {
         if len < self.current || self.current == self.max {
             return;
         }
+        if !self.has_failed {
+            self.current = (2 * self.current).min(self.max);
+            return;
+        }
         self.successes += 1;
         if self.successes >= PATIENCE {
             self.successes = 0;
@@ -41,6 +51,7 @@ impl BatchSize {
 
     /// A batch of `len` was too much.
     pub(super) fn too_heavy(&mut self, len: usize) {
+        self.has_failed = true;
         self.successes = 0;
         self.current = self.current.min((len / 2).max(1));
     }
@@ -50,9 +61,33 @@ impl BatchSize {
 mod tests {
     use super::*;
 
+    /// Sizes after each of so many successes.
+    fn grown(size: &mut BatchSize, successes: usize) -> Vec<usize> {
+        let sizes = (0..successes).map(|_| {
+            size.succeeded(size.get());
+            size.get()
+        });
+        sizes.collect()
+    }
+
+    #[test]
+    fn it_begins_small_and_doubles_until_something_is_too_heavy() {
+        let mut size = BatchSize::new(25);
+        assert_eq!(size.get(), 5);
+        assert_eq!(grown(&mut size, 4), [10, 20, 25, 25]);
+        let mut size = BatchSize::new(100);
+        assert_eq!(grown(&mut size, 3), [10, 20, 40]);
+        size.too_heavy(40);
+        assert_eq!(size.get(), 20);
+        assert_eq!(grown(&mut size, 5), [20, 20, 20, 25, 25], "slowly now");
+        assert_eq!(BatchSize::new(3).get(), 3);
+        assert_eq!(BatchSize::new(0).get(), 1);
+    }
+
     #[test]
     fn heavy_batches_are_halved_down_to_one() {
         let mut size = BatchSize::new(100);
+        grown(&mut size, 5);
         for want in [50, 25, 12, 6, 3, 1, 1] {
             size.too_heavy(size.get());
             assert_eq!(size.get(), want);
@@ -60,20 +95,19 @@ mod tests {
     }
 
     #[test]
-    fn it_grows_slowly_and_only_with_full_batches() {
+    fn it_grows_only_with_full_batches() {
         let mut size = BatchSize::new(100);
+        for _ in 0..100 {
+            size.succeeded(4);
+        }
+        assert_eq!(size.get(), 5, "small batches prove nothing");
+        grown(&mut size, 5);
         size.too_heavy(100);
         for _ in 0..100 {
             size.succeeded(10);
         }
-        assert_eq!(size.get(), 50, "small batches prove nothing");
-        for _ in 0..PATIENCE {
-            size.succeeded(50);
-        }
-        assert_eq!(size.get(), 63);
-        for _ in 0..100 {
-            size.succeeded(size.get());
-        }
-        assert_eq!(size.get(), 100);
+        assert_eq!(size.get(), 50);
+        assert_eq!(grown(&mut size, 4), [50, 50, 50, 63]);
+        assert_eq!(grown(&mut size, 100).pop(), Some(100));
     }
 }

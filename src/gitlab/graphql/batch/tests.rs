@@ -9,8 +9,14 @@ type Read = BTreeMap<ProjectId, Result<ProjectId, NotRead>>;
 
 const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 
+/// Batches that have grown to their largest size.
 fn of(most: usize) -> Batches {
-    Batches::new(&Breaker::new(true), most)
+    let batches = Batches::new(&Breaker::new(true), most);
+    while batches.size() < most {
+        let size = batches.size();
+        lock(&batches.size).succeeded(size);
+    }
+    batches
 }
 
 fn ids(count: u64) -> Vec<ProjectId> {
@@ -32,20 +38,40 @@ async fn asked(
         |id| *id,
         |ids| {
             queries.fetch_add(1, Ordering::Relaxed);
-            let answer = answer(&ids).map_err(|cause| GitLabError {
-                endpoint: format!("{GRAPHQL} Test"),
-                cause,
-            });
-            let failed = Vec::new();
-            std::future::ready(answer.map(|()| Batch {
-                items: ids,
-                failed,
-                bytes: 0,
-            }))
+            let answer = answer(&ids).map_err(error);
+            std::future::ready(answer.map(|()| whole(ids)))
         },
     );
     let read = read.await;
     (read, queries.into_inner())
+}
+
+fn error(cause: Cause) -> GitLabError {
+    GitLabError {
+        endpoint: format!("{GRAPHQL} Test"),
+        cause,
+    }
+}
+
+fn whole(items: Vec<ProjectId>) -> Batch<ProjectId> {
+    Batch {
+        items,
+        failed: Vec::new(),
+        bytes: 0,
+    }
+}
+
+/// An answer that GitLab broke off after so many projects.
+fn broken_off(ids: Vec<ProjectId>, after: usize) -> Batch<ProjectId> {
+    let mut batch = whole(ids);
+    let lost = batch.items.split_off(after.min(batch.items.len()));
+    let lost = lost.into_iter().map(|id| FailedProject {
+        id,
+        why: "projects.nodes.7.pipelines: Timeout on Project.pipelines".to_owned(),
+        too_much: None,
+    });
+    batch.failed = lost.collect();
+    batch
 }
 
 fn server() -> Cause {
@@ -197,4 +223,63 @@ async fn a_project_that_spoils_answers_is_not_searched_for_at_every_poll() {
     assert!(read.len() == 100 && read.values().all(Result::is_ok));
     let (_, queries) = asked(&batches, 100, NOW.plus(PAUSE), answer).await;
     assert!(queries > 1, "and is forgotten");
+}
+
+/// Sizes of the queries that `ask` sends to a GitLab that answers so.
+async fn sizes(
+    batches: &Batches,
+    count: u64,
+    answer: impl Fn(Vec<ProjectId>) -> Result<Batch<ProjectId>, Cause>,
+) -> (Read, Vec<usize>) {
+    let sizes = Mutex::new(Vec::new());
+    let ids = ids(count);
+    let ask = |ids: Vec<ProjectId>| {
+        lock(&sizes).push(ids.len());
+        std::future::ready(answer(ids).map_err(error))
+    };
+    let read = batches.ask(&ids, NOW, |id| *id, ask).await;
+    (read, sizes.into_inner().unwrap())
+}
+
+#[tokio::test]
+async fn the_first_queries_are_small_and_grow_within_one_poll() {
+    let batches = Batches::new(&Breaker::new(true), 100);
+    let (read, queries) = sizes(&batches, 300, |ids| Ok(whole(ids))).await;
+    assert_eq!(queries, [5, 10, 20, 40, 80, 100, 45]);
+    assert!(read.len() == 300 && read.values().all(Result::is_ok));
+    let batches = Batches::new(&Breaker::new(true), 25);
+    let (_, queries) = sizes(&batches, 110, |ids| Ok(whole(ids))).await;
+    assert_eq!(queries, [5, 10, 20, 25, 25, 25]);
+}
+
+/// After its 30 seconds GitLab answers 200 with what it has.
+#[tokio::test]
+async fn what_gitlab_breaks_off_is_asked_for_again_in_half_the_size() {
+    let batches = of(40);
+    let (read, queries) = sizes(&batches, 80, |ids| Ok(broken_off(ids, 12))).await;
+    assert!(
+        read.len() == 80 && read.values().all(Result::is_ok),
+        "{read:?}"
+    );
+    // 12 of 40 are there: 28 in queries of 20 at most, and so on; then others in smaller ones at once.
+    assert_eq!(queries[..3], [40, 8, 20]);
+    assert!(queries[3..].iter().all(|size| *size <= 20), "{queries:?}");
+    assert!(batches.size() < 20, "{}", batches.size());
+    assert!(batches.breaker().is_open(NOW), "GraphQL answers");
+}
+
+#[tokio::test]
+async fn a_project_that_times_out_by_itself_is_given_up() {
+    let batches = of(8);
+    let (read, queries) = sizes(&batches, 8, |ids| {
+        let bad = ids.iter().position(|id| *id == ProjectId(3));
+        Ok(broken_off(ids, bad.unwrap_or(usize::MAX)))
+    })
+    .await;
+    let failed: Vec<&ProjectId> = read
+        .iter()
+        .filter_map(|(id, read)| read.is_err().then_some(id))
+        .collect();
+    assert_eq!(failed, [&ProjectId(3)]);
+    assert!(queries.len() <= 8, "{queries:?}");
 }

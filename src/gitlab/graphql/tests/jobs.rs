@@ -245,10 +245,11 @@ async fn a_lost_project_is_an_error_where_one_was_asked_for() {
         .jobs_of(ProjectId(1), 10, Parts::WHOLE)
         .await
         .unwrap_err();
-    assert_eq!(error.kind(), "graphql");
+    assert_eq!(error.kind(), "graphql_timeout");
+    assert!(!error.graphql_unavailable(), "a smaller query is answered");
     assert_eq!(
         error.to_string(),
-        "GraphQL PipelineJobs: GraphQL error: projects.nodes[0].pipeline.jobs: \
+        "GraphQL PipelineJobs: GraphQL query too slow: projects.nodes[0].pipeline.jobs: \
          Timeout on Pipeline.jobs"
     );
 }

@@ -1,10 +1,12 @@
 //! The limiter under a clock that stands still until all calls wait.
 
+mod places;
+
 use std::sync::Arc;
 
 use super::*;
 use crate::clock::UnixSeconds;
-use crate::gitlab::limiter::Observation;
+use crate::gitlab::limiter::{Load, Observation, RateLimit, Throttle};
 
 const ENDPOINT: &str = "/projects/:id/pipelines";
 
@@ -14,36 +16,89 @@ fn limiter(per_second: f64, burst: u32, per_hour: u32) -> Arc<LocalLimiter> {
         burst,
         per_hour,
         at_once: 1,
+        server_share: 0.0,
     };
     Arc::new(LocalLimiter::new(budget).unwrap())
 }
 
-/// A limiter that only bounds the calls under way.
-fn at_once(at_once: u32) -> Arc<LocalLimiter> {
+/// A limiter that only bounds the calls under way, and has grown to its ceiling.
+async fn at_once(at_once: u32) -> Arc<LocalLimiter> {
+    let limiter = pacing(at_once, 0.0);
+    limiter.grow().await;
+    limiter
+}
+
+/// A limiter that bounds the calls under way and the share of backfill.
+fn pacing(at_once: u32, server_share: f64) -> Arc<LocalLimiter> {
     let budget = Budget {
         per_second: 1e6,
         burst: 1000,
         per_hour: 0,
         at_once,
+        server_share,
     };
     Arc::new(LocalLimiter::new(budget).unwrap())
+}
+
+fn demand(lane: Lane, endpoint: &'static str, weight: Weight) -> Demand {
+    Demand {
+        lane,
+        endpoint,
+        operation: endpoint,
+        projects: 1,
+        weight,
+    }
 }
 
 impl LocalLimiter {
     /// A call that ends at once; returns how long it waited for the rate.
     async fn call(&self, lane: Lane, endpoint: &'static str) -> Result<Duration, Exhausted> {
-        let turn = self.acquire(lane, Kind::Rest, endpoint).await?;
+        let turn = self.acquire(demand(lane, endpoint, Weight::Light)).await?;
         Ok(turn.waited)
     }
 
-    async fn begin(&self, lane: Lane, kind: Kind) -> Turn {
-        self.acquire(lane, kind, ENDPOINT).await.unwrap()
+    /// Learns from an answer of `endpoint` to a call that nobody waited for.
+    async fn seen(&self, endpoint: &'static str, seen: &Observation) {
+        let demand = demand(Lane::Normal, endpoint, Weight::Light);
+        let turn = Turn::new(demand, Duration::ZERO, 0, Box::new(()));
+        self.observe(&turn, seen).await;
+    }
+
+    async fn begin(&self, lane: Lane, weight: Weight) -> Turn {
+        self.acquire(demand(lane, ENDPOINT, weight)).await.unwrap()
+    }
+
+    /// A call that ends so.
+    async fn end(&self, turn: Turn, load: Load, server_time: f64) {
+        let seen = Observation {
+            load,
+            server_time: Duration::from_secs_f64(server_time),
+            ..Observation::default()
+        };
+        self.observe(&turn, &seen).await;
+        drop(turn);
     }
 
     /// Whether a call may go at once.
-    async fn lets(&self, lane: Lane, kind: Kind) -> bool {
-        let begin = self.begin(lane, kind);
+    async fn lets(&self, lane: Lane, weight: Weight) -> bool {
+        let begin = self.begin(lane, weight);
         tokio::time::timeout(seconds(1), begin).await.is_ok()
+    }
+
+    /// Lets it grow as far as it does: calls that wait for a place, and are answered quickly.
+    async fn grow(&self) {
+        loop {
+            let before = self.pace().concurrency;
+            let taken = (0..before).map(|_| self.begin(Lane::Normal, Weight::Light));
+            let taken = futures::future::join_all(taken).await;
+            assert!(!self.lets(Lane::Normal, Weight::Light).await);
+            for turn in taken {
+                self.end(turn, Load::Answered, 0.1).await;
+            }
+            if self.pace().concurrency == before {
+                return;
+            }
+        }
     }
 }
 
@@ -66,9 +121,9 @@ async fn time_of(limiter: &LocalLimiter, calls: usize) -> u64 {
 
 fn throttled(throttle: Throttle, retry_after: Option<u64>) -> Observation {
     Observation {
-        rate_limit: None,
         throttled: Some(throttle),
         retry_after: retry_after.map(seconds),
+        ..Observation::default()
     }
 }
 
@@ -180,7 +235,7 @@ async fn a_canceled_caller_blocks_no_other() {
 async fn retry_after_pauses_everybody() {
     let limiter = plenty();
     limiter
-        .observe(ENDPOINT, &throttled(Throttle::All, Some(30)))
+        .seen(ENDPOINT, &throttled(Throttle::All, Some(30)))
         .await;
     let begun = Instant::now();
     limiter.call(Lane::Urgent, "/projects").await.unwrap();
@@ -195,7 +250,7 @@ async fn a_server_that_is_down_is_given_the_time_it_asks_for_but_not_for_ever() 
             retry_after: Some(seconds(asked)),
             ..Observation::default()
         };
-        limiter.observe(ENDPOINT, &seen).await;
+        limiter.seen(ENDPOINT, &seen).await;
         assert_eq!(time_of(&limiter, 1).await, given);
     }
 }
@@ -204,7 +259,7 @@ async fn a_server_that_is_down_is_given_the_time_it_asks_for_but_not_for_ever() 
 async fn an_endpoints_own_limit_pauses_only_it() {
     let limiter = plenty();
     limiter
-        .observe(ENDPOINT, &throttled(Throttle::Endpoint, Some(60)))
+        .seen(ENDPOINT, &throttled(Throttle::Endpoint, Some(60)))
         .await;
     let begun = Instant::now();
     let waiting = tokio::spawn({
@@ -223,13 +278,13 @@ async fn refusals_without_a_time_double_the_pause() {
     let limiter = plenty();
     for want in [1, 2, 4, 8] {
         limiter
-            .observe(ENDPOINT, &throttled(Throttle::All, None))
+            .seen(ENDPOINT, &throttled(Throttle::All, None))
             .await;
         assert_eq!(time_of(&limiter, 1).await, want);
     }
-    limiter.observe(ENDPOINT, &Observation::default()).await;
+    limiter.seen(ENDPOINT, &Observation::default()).await;
     limiter
-        .observe(ENDPOINT, &throttled(Throttle::All, None))
+        .seen(ENDPOINT, &throttled(Throttle::All, None))
         .await;
     assert_eq!(time_of(&limiter, 1).await, 1, "a success starts over");
 }
@@ -239,7 +294,7 @@ async fn the_reset_time_serves_where_there_is_no_retry_after() {
     let limiter = plenty();
     let mut seen = window(60, 0, 45);
     seen.throttled = Some(Throttle::All);
-    limiter.observe(ENDPOINT, &seen).await;
+    limiter.seen(ENDPOINT, &seen).await;
     assert_eq!(time_of(&limiter, 1).await, 45);
 }
 
@@ -248,7 +303,7 @@ async fn a_pause_longer_than_a_call_waits_is_refused_at_once() {
     let limiter = plenty();
     for throttle in [Throttle::Endpoint, Throttle::All] {
         limiter
-            .observe(ENDPOINT, &throttled(throttle, Some(900)))
+            .seen(ENDPOINT, &throttled(throttle, Some(900)))
             .await;
         let begun = Instant::now();
         let refused = limiter.call(Lane::Normal, ENDPOINT).await.unwrap_err();
@@ -260,7 +315,7 @@ async fn a_pause_longer_than_a_call_waits_is_refused_at_once() {
 #[tokio::test(start_paused = true)]
 async fn an_empty_window_is_waited_out() {
     let limiter = plenty();
-    limiter.observe(ENDPOINT, &window(60, 0, 20)).await;
+    limiter.seen(ENDPOINT, &window(60, 0, 20)).await;
     assert_eq!(time_of(&limiter, 1).await, 20);
     assert_eq!(
         time_of(&limiter, 100).await,
@@ -272,9 +327,9 @@ async fn an_empty_window_is_waited_out() {
 #[tokio::test(start_paused = true)]
 async fn what_is_left_of_a_window_is_spread_over_it() {
     let limiter = plenty();
-    limiter.observe(ENDPOINT, &window(100, 50, 60)).await;
+    limiter.seen(ENDPOINT, &window(100, 50, 60)).await;
     assert_eq!(time_of(&limiter, 30).await, 0, "plenty is left");
-    limiter.observe(ENDPOINT, &window(100, 9, 60)).await;
+    limiter.seen(ENDPOINT, &window(100, 9, 60)).await;
     let begun = Instant::now();
     let mut times = Vec::new();
     for _ in 0..9 {
@@ -291,8 +346,8 @@ async fn what_is_left_of_a_window_is_spread_over_it() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_was_overtaken_raises_no_hope() {
     let limiter = plenty();
-    limiter.observe(ENDPOINT, &window(60, 0, 20)).await;
-    limiter.observe(ENDPOINT, &window(60, 3, 20)).await;
+    limiter.seen(ENDPOINT, &window(60, 0, 20)).await;
+    limiter.seen(ENDPOINT, &window(60, 3, 20)).await;
     assert_eq!(time_of(&limiter, 1).await, 20);
 }
 
@@ -302,7 +357,7 @@ async fn times_beyond_belief_are_cut() {
     let mut seen = window(u64::MAX, 0, u64::MAX / 2);
     seen.throttled = Some(Throttle::All);
     seen.retry_after = Some(Duration::MAX);
-    limiter.observe(ENDPOINT, &seen).await;
+    limiter.seen(ENDPOINT, &seen).await;
     let refused = limiter.call(Lane::Normal, ENDPOINT).await.unwrap_err();
     assert!(refused.wait <= seconds(3600));
 }
@@ -315,122 +370,8 @@ fn a_rate_that_is_none_is_refused() {
             burst: 1,
             per_hour: 0,
             at_once: 1,
+            server_share: 0.5,
         };
         assert!(LocalLimiter::new(budget).is_err(), "{per_second}");
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn so_many_calls_are_under_way_and_half_of_them_are_queries() {
-    for (most, queries) in [(6, 3), (7, 3), (2, 1), (1, 1), (0, 1)] {
-        let limiter = at_once(most);
-        let mut under_way = Vec::new();
-        for _ in 0..queries {
-            under_way.push(limiter.begin(Lane::Normal, Kind::GraphQl).await);
-        }
-        assert!(!limiter.lets(Lane::Urgent, Kind::GraphQl).await, "{most}");
-        for _ in queries..most.max(1) {
-            under_way.push(limiter.begin(Lane::Normal, Kind::Rest).await);
-        }
-        assert!(!limiter.lets(Lane::Urgent, Kind::Rest).await, "{most}");
-        // What ends makes room for one.
-        under_way.remove(0);
-        assert!(limiter.lets(Lane::Normal, Kind::GraphQl).await, "{most}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_waits_for_time_is_not_under_way() {
-    let limiter = at_once(1);
-    let pause = throttled(Throttle::Endpoint, Some(60));
-    limiter.observe(ENDPOINT, &pause).await;
-    let waiting = tokio::spawn({
-        let limiter = Arc::clone(&limiter);
-        async move { limiter.call(Lane::Normal, ENDPOINT).await }
-    });
-    tokio::task::yield_now().await;
-    let waited = limiter.call(Lane::Normal, "/projects").await.unwrap();
-    assert_eq!(waited.as_secs(), 0, "the only place is free");
-    assert_eq!(waiting.await.unwrap().unwrap().as_secs(), 60);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_urgent_goes_first_when_a_call_ends() {
-    for kind in [Kind::Rest, Kind::GraphQl] {
-        let limiter = at_once(1);
-        let under_way = limiter.begin(Lane::Normal, Kind::Rest).await;
-        let order = Arc::new(Mutex::new(Vec::new()));
-        let calls = [
-            ("normal", Lane::Normal, Kind::Rest),
-            ("normal", Lane::Normal, Kind::GraphQl),
-            ("urgent", Lane::Urgent, kind),
-            ("urgent", Lane::Urgent, kind),
-        ];
-        let calls = calls.map(|(name, lane, kind)| {
-            let (limiter, order) = (Arc::clone(&limiter), Arc::clone(&order));
-            tokio::spawn(async move {
-                let turn = limiter.begin(lane, kind).await;
-                order.lock().unwrap().push(name);
-                sleep(seconds(1)).await;
-                turn.waited
-            })
-        });
-        sleep(seconds(5)).await;
-        drop(under_way);
-        for call in calls {
-            let waited = call.await.unwrap();
-            assert!(waited < seconds(1), "{waited:?}: the rate delayed no call");
-        }
-        let order = order.lock().unwrap();
-        assert_eq!(*order, ["urgent", "urgent", "normal", "normal"], "{kind:?}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_query_that_waits_for_queries_holds_up_no_other_call() {
-    let limiter = at_once(6);
-    let mut under_way = Vec::new();
-    for _ in 0..3 {
-        under_way.push(limiter.begin(Lane::Normal, Kind::GraphQl).await);
-    }
-    let waiting = [Lane::Urgent, Lane::Normal].map(|lane| {
-        let limiter = Arc::clone(&limiter);
-        tokio::spawn(async move { drop(limiter.begin(lane, Kind::GraphQl).await) })
-    });
-    tokio::task::yield_now().await;
-    assert!(limiter.lets(Lane::Normal, Kind::Rest).await);
-    under_way.clear();
-    for call in waiting {
-        call.await.unwrap();
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn of_calls_that_may_go_the_one_that_came_first_does() {
-    let budget = Budget {
-        per_second: 1.0,
-        burst: 1,
-        per_hour: 0,
-        at_once: 6,
-    };
-    let limiter = Arc::new(LocalLimiter::new(budget).unwrap());
-    drop(limiter.begin(Lane::Normal, Kind::Rest).await);
-    let order = Arc::new(Mutex::new(Vec::new()));
-    let (rest, query) = (Kind::Rest, Kind::GraphQl);
-    let calls = [rest, rest, query, rest, rest, rest, query, query, rest];
-    let mut tasks = Vec::new();
-    for (number, kind) in calls.into_iter().enumerate() {
-        let (limiter, order) = (Arc::clone(&limiter), Arc::clone(&order));
-        tasks.push(tokio::spawn(async move {
-            let turn = limiter.begin(Lane::Normal, kind).await;
-            order.lock().unwrap().push(number);
-            turn.waited.as_secs()
-        }));
-        tokio::task::yield_now().await;
-    }
-    for (number, task) in tasks.into_iter().enumerate() {
-        let waited = task.await.unwrap();
-        assert_eq!(waited, number as u64 + 1, "all of it for the rate");
-    }
-    assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
 }

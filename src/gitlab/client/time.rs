@@ -1,0 +1,86 @@
+//! What time it is for GitLab, by its answers.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use reqwest::header::{DATE, HeaderMap};
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::clock::{Clock, UnixSeconds};
+use crate::gitlab::answer;
+
+/// A difference between GitLab's clock and ours that is no drift.
+const FAR: Duration = Duration::from_secs(3600);
+
+/// GitLab's clock.
+pub(super) struct ServerTime {
+    clock: Clock,
+    /// GitLab's time in the latest answer, in Unix seconds; 0 before the first.
+    latest: AtomicI64,
+    /// The newest time that answers without a header had, and when it came: GitLab's time is no earlier.
+    newest: Mutex<Option<(UnixSeconds, Instant)>>,
+    /// Whether GitLab's time was far from ours at the latest answer.
+    is_off: AtomicBool,
+}
+
+impl ServerTime {
+    /// Unknown; differences are to `clock`.
+    pub(super) fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            latest: AtomicI64::new(0),
+            newest: Mutex::default(),
+            is_off: AtomicBool::new(false),
+        }
+    }
+
+    /// Our own clock.
+    pub(super) fn own(&self) -> UnixSeconds {
+        self.clock.now()
+    }
+
+    /// GitLab's time by the latest header `Date`; without one, by the newest time in its answers.
+    pub(super) fn now(&self) -> Option<UnixSeconds> {
+        Some(self.latest.load(Ordering::Relaxed))
+            .filter(|seconds| *seconds > 0)
+            .map(UnixSeconds)
+            .or_else(|| self.newest())
+    }
+
+    fn newest(&self) -> Option<UnixSeconds> {
+        let newest = self.newest_times();
+        newest.map(|(time, at)| time.plus(at.elapsed()))
+    }
+
+    fn newest_times(&self) -> MutexGuard<'_, Option<(UnixSeconds, Instant)>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in the time that an answer shows.
+    pub(super) fn note(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) {
+        let Some(time) = answer::http_date(headers, &DATE) else {
+            if status.is_success()
+                && let Some(found) = answer::newest_time(body)
+                && self.newest().is_none_or(|known| found > known)
+            {
+                *self.newest_times() = Some((found, Instant::now()));
+            }
+            return;
+        };
+        self.latest.store(time.0, Ordering::Relaxed);
+        let now = self.clock.now();
+        let difference = time.since(now).max(now.since(time));
+        let is_off = difference >= FAR;
+        if is_off != self.is_off.swap(is_off, Ordering::Relaxed) && is_off {
+            warn!(
+                seconds = time.0 - now.0,
+                "GitLab's clock, by the header Date of its answers, is more than an hour from this \
+                 machine's: if the header is wrong (a proxy sets it), events around the start of the \
+                 exporter are counted too early or not at all"
+            );
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The calls under way and those that wait, by lane.
+
+use crate::gitlab::limiter::{Demand, Lane, Weight};
+
+/// After so many calls of the other lanes that went before it, a backfill call goes.
+const BACKFILL_AFTER: u32 = 3;
+
+/// How many calls are under way and wait.
+#[derive(Debug, Default)]
+pub(super) struct UnderWay {
+    /// Places taken.
+    places: u32,
+    /// Calls of backfill.
+    backfill: u32,
+    /// Calls of other lanes that went since a backfill call has been waiting.
+    overtaken: u32,
+    /// Calls that wait to go, by lane.
+    waiting: [usize; Lane::COUNT],
+}
+
+impl UnderWay {
+    /// Whether a call may go beside the others. One always may.
+    pub(super) const fn has_room(&self, weight: Weight, places: u32) -> bool {
+        self.places == 0 || self.places + weight.places() <= places
+    }
+
+    /// Calls of backfill under way.
+    pub(super) const fn backfill(&self) -> u32 {
+        self.backfill
+    }
+
+    /// Takes a call into account that goes.
+    pub(super) fn begins(&mut self, demand: &Demand) {
+        self.places += demand.weight.places();
+        let waits = self.waiting[Lane::Backfill as usize] > 0;
+        self.overtaken = match demand.lane {
+            Lane::Urgent | Lane::Normal if waits => self.overtaken.saturating_add(1),
+            _ => 0,
+        };
+        self.backfill += u32::from(demand.lane == Lane::Backfill);
+    }
+
+    /// Frees the places of one that ended.
+    pub(super) fn ends(&mut self, demand: &Demand) {
+        self.places = self.places.saturating_sub(demand.weight.places());
+        let backfill = u32::from(demand.lane == Lane::Backfill);
+        self.backfill = self.backfill.saturating_sub(backfill);
+    }
+
+    pub(super) fn waits(&mut self, lane: Lane) {
+        self.waiting[lane as usize] += 1;
+    }
+
+    pub(super) fn waits_no_longer(&mut self, lane: Lane) {
+        let waiting = &mut self.waiting[lane as usize];
+        *waiting = waiting.saturating_sub(1);
+    }
+
+    /// Whether calls of other lanes are to go before one of this lane.
+    pub(super) fn yields(&self, lane: Lane, backfill_may_go: bool) -> bool {
+        let mut others = self.go_before(lane, backfill_may_go).iter();
+        others.any(|other| self.waiting[*other as usize] > 0)
+    }
+
+    /// The lanes whose calls go before those of this one. Where the budget is too small for the
+    /// steady work, backfill continues all the same, slowly, unless it is held back itself.
+    fn go_before(&self, lane: Lane, backfill_may_go: bool) -> &'static [Lane] {
+        let is_backfills_turn = self.overtaken >= BACKFILL_AFTER && backfill_may_go;
+        match (lane, is_backfills_turn) {
+            (Lane::Urgent, _) => &[],
+            (Lane::Normal, true) => &[Lane::Urgent, Lane::Backfill],
+            (Lane::Normal, false) | (Lane::Backfill, true) => &[Lane::Urgent],
+            (Lane::Backfill, false) => &[Lane::Urgent, Lane::Normal],
+        }
+    }
+}
