@@ -131,7 +131,7 @@ impl Rig {
 {token}  max_concurrent_requests: 48
   {}
 collectors:
-  pipelines: {{interval_seconds: {LOOK}}}
+  pipelines: {{interval_seconds: {LOOK}, quiet_interval: {{after_1h: 0, after_24h: 0}}}}
   jobs: {{interval_seconds: {LOOK}}}{}
 project_defaults:
   refs:

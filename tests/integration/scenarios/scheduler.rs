@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use amazing_gitlab_exporter::config::{ProjectEntry, Settings};
+use amazing_gitlab_exporter::config::{ProjectEntry, QuietInterval, Settings};
 use gitlab_simulator::faults::{Fault, Rule};
 use gitlab_simulator::world::{Finish, PipelineSpec, ProjectId};
 use tokio_util::sync::CancellationToken;
@@ -189,6 +189,45 @@ async fn looks_come_at_their_interval() {
     );
     // GitLab names a next page after the last one, too: two requests each time.
     assert_eq!(counts.get("/api/v4/projects"), Some(&12), "{counts:?}");
+}
+
+#[tokio::test]
+async fn a_quiet_project_is_polled_less_often_until_something_moves() {
+    let mut settings = watch_everything();
+    settings.collectors.pipelines.quiet_interval = QuietInterval {
+        after_1h: Duration::from_secs(180),
+        after_24h: Duration::from_secs(600),
+    };
+    settings.discovery.interval = Duration::from_secs(86_400);
+    let (mut story, ids) = many(3, settings).await;
+    let polls = async |story: &mut Story, seconds| {
+        story.gitlab.requests().reset();
+        story.look_for(seconds).await;
+        story.gitlab.requests().counts().get(CHANGES).copied()
+    };
+    assert_eq!(
+        polls(&mut story, 3600).await,
+        Some(60 + 120),
+        "the first reading is young"
+    );
+    story.look_for(600).await;
+    assert_eq!(
+        polls(&mut story, 1800).await,
+        Some(10),
+        "every three minutes"
+    );
+    story.gitlab.advance(Duration::from_secs(86_400));
+    story.look_for(1200).await;
+    assert_eq!(polls(&mut story, 3600).await, Some(6), "every ten minutes");
+    story.create_in(&ids[..1]);
+    story.look_for(630).await;
+    assert_eq!(story.count(RUNS, &[("project", "group/project-00")]), 1.0);
+    let lively = polls(&mut story, 600).await;
+    assert_eq!(
+        lively,
+        Some(20 + 1),
+        "every 30 s, and the others with a poll of theirs"
+    );
 }
 
 /// Jobs are on here and off there, and one project is read less often than the others.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use amazing_gitlab_exporter::catalogue::buckets::BucketSettings;
 use amazing_gitlab_exporter::catalogue::instruments::Instruments;
 use amazing_gitlab_exporter::clock::{Clock, UnixSeconds};
-use amazing_gitlab_exporter::config::{Discovery, Settings};
+use amazing_gitlab_exporter::config::{Discovery, QuietInterval, Settings};
 use amazing_gitlab_exporter::gitlab::{self, GitLab, NoAccounting, RetryPolicy, TokenSource};
 use amazing_gitlab_exporter::memory::ProjectMemory;
 use amazing_gitlab_exporter::recorder::Recorder;
@@ -57,6 +57,17 @@ pub fn watch_everything() -> Settings {
 pub fn no_grace(discovery: &mut Discovery) {
     if discovery.removal_grace == Discovery::default().removal_grace {
         discovery.removal_grace = Duration::ZERO;
+    }
+}
+
+/// Polls every project as often as the settings say, unless the test sets what is done with quiet ones.
+fn none_is_quiet(settings: &mut Settings) {
+    let quiet = &mut settings.collectors.pipelines.quiet_interval;
+    if *quiet == QuietInterval::default() {
+        *quiet = QuietInterval {
+            after_1h: Duration::ZERO,
+            after_24h: Duration::ZERO,
+        };
     }
 }
 
@@ -203,6 +214,7 @@ impl Parts {
         let Self { clock, table } = self;
         // What a test switches on or off by hand.
         let mut settings = settings.clone();
+        none_is_quiet(&mut settings);
         settings.resolve();
         no_grace(&mut settings.discovery);
         let gitlab = GitLab::new(client, Arc::new(NoAccounting), clock.clone()).expect("a client");
