@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Scope;
+use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::config::{OwnerKind, ProjectSettings, Wildcard};
+use crate::gitlab::graphql::ListOf;
 use crate::gitlab::model::{Owner, Project};
 use crate::gitlab::rest::ProjectFilter;
 use crate::gitlab::{GitLab, GitLabError};
@@ -138,6 +140,9 @@ impl Entry {
         gitlab: &GitLab,
         wildcard: &Wildcard,
     ) -> Result<(Vec<Project>, Option<Owner>), GitLabError> {
+        if let Some(listed) = self.list_by_graphql(gitlab, wildcard).await {
+            return Ok(listed);
+        }
         let Some(wanted) = &wildcard.owner else {
             let page = gitlab.all_projects(&filter(wildcard)).await?;
             return Ok((self.whole(page), None));
@@ -146,7 +151,15 @@ impl Entry {
             match list_of(gitlab, wildcard, wanted, &owner.id.to_string()).await {
                 // Another group may have the name now.
                 Err(error) if error.is_not_found() => {}
-                listed => return Ok((self.whole(listed?), Some(owner.clone()))),
+                listed => {
+                    let listed = self.whole(listed?);
+                    // It may have another path now.
+                    let owner = match wanted.kind {
+                        OwnerKind::Group => gitlab.group(&owner.id.to_string()).await.ok(),
+                        OwnerKind::User => None,
+                    };
+                    return Ok((listed, owner.or_else(|| self.owner.clone())));
+                }
             }
         }
         let found = match wanted.kind {
@@ -163,6 +176,50 @@ impl Entry {
         let name = id.as_deref().unwrap_or(&wanted.name);
         let page = list_of(gitlab, wildcard, wanted, name).await?;
         Ok((self.whole(page), owner))
+    }
+
+    /// The same by GraphQL, which costs GitLab far less; none where REST is to be asked: for users and
+    /// searches, which GraphQL has not or understands otherwise, for a group that has another path now, and
+    /// where GraphQL fails.
+    async fn list_by_graphql(
+        &self,
+        gitlab: &GitLab,
+        wildcard: &Wildcard,
+    ) -> Option<(Vec<Project>, Option<Owner>)> {
+        if wildcard.search.is_some() || !gitlab.lists_projects_by_graphql() {
+            return None;
+        }
+        let known = self.owner.as_ref();
+        let of = match &wildcard.owner {
+            None => ListOf::All {
+                membership: wildcard.membership,
+            },
+            Some(wanted) if wanted.kind == OwnerKind::Group => ListOf::Group {
+                path: known.map_or(wanted.name.as_str(), |owner| &owner.path),
+                subgroups: wanted.include_subgroups,
+            },
+            Some(_) => return None,
+        };
+        // What else needs the branches finds them itself.
+        let needs_branch = [Collector::Environments, Collector::Contributors];
+        let mut needs_branch = needs_branch.into_iter();
+        let branches = needs_branch.any(|one| self.settings.interval(one).is_some());
+        let (owner, page) = match gitlab.listed_projects(of, branches).await {
+            Ok(listed) => listed?,
+            Err(error) => {
+                tracing::debug!(%error, "GraphQL failed for {}, falling back to REST", self.name());
+                return None;
+            }
+        };
+        // Another group has the path now.
+        let is_other =
+            known.is_some_and(|known| owner.as_ref().map(|owner| owner.id) != Some(known.id));
+        if is_other {
+            return None;
+        }
+        let mut projects = self.whole(page);
+        projects.retain(|project| wildcard.archived || !project.archived);
+        Some((projects, owner))
     }
 
     /// The projects of a list; what could not be read of it is logged.

@@ -188,6 +188,7 @@ mod tests {
                 ("projects", count(n)),
                 ("pipelines", pipelines.into()),
                 ("page", PAGE.into()),
+                ("bridgesPage", GitLab::BRIDGES_PAGE.into()),
             ]
         };
         let cases: Vec<(&str, &'static str, HashMap<&str, Json>)> = vec![
@@ -220,7 +221,15 @@ mod tests {
                 jobs,
                 projects(GitLab::JOBS_PROJECTS, GitLab::JOBS_PIPELINES)
                     .into_iter()
-                    .chain(flags(&["moved", "children", "jobs", "downstream"]))
+                    .chain(flags(&["moved", "children", "jobs", "whole", "bridges"]))
+                    .collect(),
+            ),
+            (
+                "jobs, by ids",
+                jobs,
+                projects(GitLab::PIPELINE_IDS, 20)
+                    .into_iter()
+                    .chain(flags(&["moved", "children", "jobs", "whole", "bridges"]))
                     .collect(),
             ),
             (
@@ -228,7 +237,7 @@ mod tests {
                 jobs,
                 projects(1, GitLab::JOBS_LIST)
                     .into_iter()
-                    .chain(flags(&["moved", "jobs", "downstream"]))
+                    .chain(flags(&["moved", "jobs", "whole", "bridges"]))
                     .collect(),
             ),
             (
@@ -236,7 +245,7 @@ mod tests {
                 jobs,
                 projects(1, 1)
                     .into_iter()
-                    .chain(flags(&["one", "jobs", "downstream"]))
+                    .chain(flags(&["one", "jobs", "whole", "bridges"]))
                     .collect(),
             ),
             (
@@ -248,6 +257,15 @@ mod tests {
                 "tiers by probing",
                 include_str!("queries/feature_probe.graphql"),
                 projects(GitLab::TIER_PROJECTS, 0).into(),
+            ),
+            (
+                "projects of a group",
+                include_str!("queries/project_list.graphql"),
+                HashMap::from([
+                    ("first", count(100)),
+                    ("ofGroup", Json::Bool(true)),
+                    ("branch", Json::Bool(true)),
+                ]),
             ),
             (
                 "permissions",

@@ -179,7 +179,7 @@ pub const GAPS: &[Gap] = &[
     Gap::new(
         "Project",
         "pipelines",
-        "nothing is lost: pipelines are found by their status, and one by one by their number",
+        "nothing is lost: a pipeline is found by its status, or by its number, with more queries",
     )
     .argument("ids")
     .until(18, 4),

@@ -62,6 +62,15 @@ scored!(project_permissions);
 #[derive(GraphQLQuery)]
 #[graphql(
     schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/project_list.graphql",
+    skip_serializing_none
+)]
+pub(super) struct ProjectList;
+scored!(project_list);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
     query_path = "src/gitlab/graphql/queries/licensed_features.graphql",
     skip_serializing_none
 )]

@@ -11,7 +11,7 @@ use crate::gitlab::testing::truth;
 
 const SUBSET: &str = include_str!("schema.graphql");
 
-pub(super) const QUERIES: [(&str, &str); 16] = [
+pub(super) const QUERIES: [(&str, &str); 17] = [
     (
         "merge_request_reviews",
         include_str!("queries/merge_request_reviews.graphql"),
@@ -34,6 +34,7 @@ pub(super) const QUERIES: [(&str, &str); 16] = [
         "project_permissions",
         include_str!("queries/project_permissions.graphql"),
     ),
+    ("project_list", include_str!("queries/project_list.graphql")),
     (
         "pipeline_jobs",
         include_str!("queries/pipeline_jobs.graphql"),

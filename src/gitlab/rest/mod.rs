@@ -34,6 +34,7 @@ use super::model::Page;
 use super::pager::{Bounds, Excess};
 
 /// A GET that is being put together.
+#[derive(Clone)]
 struct Get {
     endpoint: &'static str,
     segments: Vec<String>,

@@ -322,6 +322,44 @@ impl GitLab {
         self.get_first::<RestPipeline, _>(&get).await
     }
 
+    /// The newest pipelines of a project, page after page to the first that is not newer than `known`; one
+    /// page where none is known.
+    ///
+    /// # Errors
+    /// Those of any call; forbidden below Reporter in private projects.
+    pub async fn pipelines_after(
+        &self,
+        project: ProjectId,
+        known: Option<PipelineId>,
+    ) -> Result<Page<PipelineHead>, GitLabError> {
+        const PAGES: usize = 20;
+        let get = PipelineFilter::default().listing(project);
+        // Most of the time few are new.
+        let few = get.clone().pages_of(20);
+        let mut read: Page<PipelineHead> = self.get_first::<RestPipeline, _>(&few).await?;
+        let reaches = |read: &Page<PipelineHead>| {
+            let oldest = read.items.iter().map(|head| head.id).min();
+            known.is_none() || oldest <= known
+        };
+        if reaches(&read) || read.next.is_none() {
+            return Ok(read);
+        }
+        let (mut all, mut after) = (Page::default(), None);
+        for _ in 0..PAGES {
+            let (page, _) = self
+                .get_page::<RestPipeline, _>(&get, after.as_deref())
+                .await?;
+            read = page;
+            all.items.append(&mut read.items);
+            all.skipped.append(&mut read.skipped);
+            after = read.next.take();
+            if reaches(&all) || after.is_none() {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
     /// One pipeline (`GET /projects/:id/pipelines/:pipeline_id`). Merge request and upstream
     /// are unread where it has one.
     ///

@@ -33,20 +33,20 @@ pub(super) struct GraphQl {
     pub(super) first: Batches,
     details: Batches,
     /// How long the pasts of projects are.
-    pub(super) pasts: Pasts,
+    pub(super) pasts: Arc<Pasts>,
 }
 
 /// What a list of one project brought of its pipelines.
 type OfList = BTreeMap<PipelineId, DetailsRead>;
 
 impl GraphQl {
-    pub(super) fn new(gitlab: GitLab) -> Self {
+    pub(super) fn new(gitlab: GitLab, pasts: Arc<Pasts>) -> Self {
         let breaker = gitlab.breaker();
         Self {
             changes: Batches::new(&breaker, GitLab::CHANGES_PROJECTS),
             first: Batches::new(&breaker, GitLab::FIRST_POLL_PROJECTS),
             details: Batches::new(&breaker, GitLab::JOBS_PROJECTS),
-            pasts: Pasts::default(),
+            pasts,
             breaker,
             gitlab,
         }

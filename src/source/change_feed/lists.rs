@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::super::batches::{Batches, PerProject};
 use super::super::side_by_side;
@@ -39,7 +40,7 @@ pub(super) const STATUSES: [&str; 11] = [
 const NEW_PAGES: usize = 20;
 
 /// How far back the child pipelines of a project with a long past are read at first.
-const CHILDREN_AT_FIRST: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+pub(super) const CHILDREN_AT_FIRST: Duration = Duration::from_secs(24 * 3600);
 
 /// A list that is asked of a batch of projects.
 #[derive(Clone, Copy)]
@@ -121,7 +122,7 @@ impl GraphQl {
         read.extend(self.long_pasts(&long, now).await);
         for (target, changes) in &read {
             if let Ok(changes) = changes {
-                self.pasts.learn(target.id(), &changes.pipelines);
+                self.pasts.learn(target.id(), changes.numbers());
             }
         }
         read
@@ -145,7 +146,7 @@ impl GraphQl {
         let mut failed = Vec::new();
         for (target, read) in self.in_batches(&unknown, &self.changes, newest, now).await {
             match read {
-                Ok(changes) => self.pasts.learn(target.id(), &changes.pipelines),
+                Ok(changes) => self.pasts.learn(target.id(), changes.numbers()),
                 Err(error) => failed.push((target, Err(error))),
             }
         }
@@ -162,7 +163,7 @@ impl GraphQl {
         let mut read = self.in_batches(targets, &self.first, newest, now).await;
         for (target, changes) in &read {
             if let Ok(changes) = changes {
-                self.pasts.learn(target.id(), &changes.pipelines);
+                self.pasts.learn(target.id(), changes.numbers());
             }
         }
         let (long, short): (Vec<&Target>, Vec<&Target>) = read_well(&read, targets)
@@ -508,6 +509,12 @@ impl Changes {
             until: None,
             failed: Vec::new(),
         }
+    }
+
+    /// Ids and numbers of its pipelines.
+    fn numbers(&self) -> impl Iterator<Item = (PipelineId, u64)> {
+        let pipelines = self.pipelines.iter();
+        pipelines.map(|pipeline| (pipeline.id, pipeline.iid))
     }
 
     /// Adds what another list of the same project brought beyond this one. Of a pipeline that both have,

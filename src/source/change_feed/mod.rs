@@ -17,6 +17,7 @@ mod lists;
 mod old_tests;
 mod pasts;
 mod rest;
+mod rest_lists;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -50,6 +51,7 @@ use foreign::Foreign;
 use graphql::GraphQl;
 use known_jobs::KnownJobs;
 use lists::Read;
+use pasts::Pasts;
 use rest::Rest;
 pub use state::{Details, Poll, ReadOptions};
 use upstreams::Upstreams;
@@ -131,12 +133,13 @@ impl ChangeFeed {
         ];
         let on = all.into_iter();
         let on = on.filter(|collector| settings.enabled_anywhere(*collector));
+        let pasts = Arc::new(Pasts::default());
         Self {
             collectors: on.collect(),
             include_children: settings.collectors.pipelines.include_child_pipelines,
             runner_details: settings.collectors.jobs.include_runner_details,
-            graphql: GraphQl::new(gitlab.clone()),
-            rest: Rest::new(gitlab.clone()),
+            graphql: GraphQl::new(gitlab.clone(), Arc::clone(&pasts)),
+            rest: Rest::new(gitlab.clone(), pasts),
             foreign: Foreign::new(gitlab.clone()),
             upstreams: Upstreams::default(),
             known_jobs: KnownJobs::default(),

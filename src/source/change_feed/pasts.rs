@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::lock;
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::Pipeline;
 use crate::types::{PipelineId, ProjectId};
 
 /// Pipelines that a project may ever have had so that a list which reads them all is cheap. It is the
@@ -60,17 +59,17 @@ impl Pasts {
         lock(&self.0).get(&project).copied()
     }
 
-    /// Takes in pipelines of a project. Those of a short past are followed by what moves in it.
-    pub(super) fn learn<'p>(
+    /// Takes in ids and numbers of pipelines of a project.
+    pub(super) fn learn(
         &self,
         project: ProjectId,
-        listed: impl IntoIterator<Item = &'p Pipeline>,
+        listed: impl IntoIterator<Item = (PipelineId, u64)>,
     ) {
         let mut pasts = lock(&self.0);
         let past = pasts.entry(project).or_default();
-        for pipeline in listed {
-            past.newest = past.newest.max(Some(pipeline.id));
-            past.pipelines = past.pipelines.max(pipeline.iid);
+        for (id, number) in listed {
+            past.newest = past.newest.max(Some(id));
+            past.pipelines = past.pipelines.max(number);
         }
     }
 

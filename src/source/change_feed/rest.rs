@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::super::side_by_side;
+use super::pasts::Pasts;
+use super::rest_lists::Heads;
 use super::{
     CALLS_AT_ONCE, Changes, DetailsRead, RawDetails, Share, SourceError, Started, Target, Wanted,
     lock,
@@ -25,7 +27,9 @@ const PROJECT_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Reads by REST.
 pub(super) struct Rest {
-    gitlab: GitLab,
+    pub(super) gitlab: GitLab,
+    /// How long the pasts of projects are.
+    pub(super) pasts: Arc<Pasts>,
     /// When projects themselves were last read.
     projects_read: Mutex<BTreeMap<ProjectId, UnixSeconds>>,
     /// Branches of merge requests; they rarely change, and only pipelines name them here.
@@ -47,9 +51,10 @@ const MANY_JOBS: u32 = 100;
 const MERGE_REQUESTS_KEPT: usize = 10_000;
 
 impl Rest {
-    pub(super) fn new(gitlab: GitLab) -> Self {
+    pub(super) fn new(gitlab: GitLab, pasts: Arc<Pasts>) -> Self {
         Self {
             gitlab,
+            pasts,
             projects_read: Mutex::default(),
             merge_requests: Mutex::new(BTreeMap::new()),
         }
@@ -91,31 +96,18 @@ impl Rest {
         now: UnixSeconds,
     ) -> Result<Changes, GitLabError> {
         let project = self.project(target, now).await?;
-        let mut heads = Heads::default();
-        for source in [None, Some(PARENT_PIPELINE)] {
-            let filter = PipelineFilter {
-                updated_after: target
-                    .memory
-                    .feed
-                    .as_ref()
-                    .map(crate::memory::feed::FeedProgress::since),
-                source,
-                ..PipelineFilter::default()
-            };
-            let is_first = target.memory.feed.is_none();
-            let has_more = self.list(target, &filter, is_first, &mut heads).await?;
-            if has_more {
-                // The newest are enough, and all that run: their jobs end without moving them.
-                let running = PipelineFilter {
-                    status: Some(Status::Running),
-                    ..filter
-                };
-                self.list(target, &running, false, &mut heads).await?;
-            }
-        }
-        let Heads { heads, skipped } = heads;
+        let Heads {
+            heads,
+            skipped,
+            until: listed_until,
+            missing,
+        } = self.heads(target, now).await?;
         let heads: Vec<PipelineHead> = heads.into_values().collect();
-        let (wanted, mut until) = wanted_heads(target, heads);
+        let (wanted, until) = wanted_heads(target, heads);
+        let mut until = match (until, listed_until) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
         let moved_at: Vec<UnixSeconds> = wanted.iter().map(|head| head.updated_at).collect();
         let reads = wanted.into_iter().map(|head| self.pipeline(target, head));
         let read = side_by_side(CALLS_AT_ONCE, reads.collect()).await;
@@ -145,13 +137,14 @@ impl Rest {
             pipelines,
             skipped,
             until,
+            missing,
             failed: failed.into_iter().map(Arc::new).collect(),
             ..Changes::of(project)
         })
     }
 
     /// All pages of a listing, or the first; returns whether there are more.
-    async fn list(
+    pub(super) async fn list(
         &self,
         target: &Target,
         filter: &PipelineFilter,
@@ -163,10 +156,18 @@ impl Rest {
             true => self.gitlab.newest_pipelines(id, filter).await?,
             false => self.gitlab.pipelines(id, filter).await?,
         };
+        let has_more = page.next.is_some();
+        self.take(target, page, into);
+        Ok(has_more)
+    }
+
+    /// Takes in a page of a listing.
+    pub(super) fn take(&self, target: &Target, page: Page<PipelineHead>, into: &mut Heads) {
+        let newest = page.items.iter().map(|head| (head.id, head.iid));
+        self.pasts.learn(target.id(), newest);
         let heads = page.items.into_iter().map(|head| (head.id, head));
         into.heads.extend(heads);
         into.skipped.extend(page.skipped);
-        Ok(page.next.is_some())
     }
 
     /// The project itself, as it is now or was a few minutes ago.
@@ -441,13 +442,6 @@ fn settle<T: Clone>(known: &Known<T>, listed: Option<&Known<T>>) -> Known<T> {
         (_, Some(Known::Value(listed))) => Known::Value(listed.clone()),
         _ => Known::Nothing,
     }
-}
-
-/// What listings returned.
-#[derive(Default)]
-struct Heads {
-    heads: BTreeMap<PipelineId, PipelineHead>,
-    skipped: Vec<String>,
 }
 
 /// A pipeline that is known as it is now.

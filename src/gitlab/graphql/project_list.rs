@@ -1,0 +1,161 @@
+//! Lists of projects, for discovery.
+
+use super::convert::{gid, maybe_time};
+use super::queries;
+use crate::gitlab::error::{Cause, GRAPHQL, GitLabError};
+use crate::gitlab::model::{Features, Known, Owner, Page, Project};
+use crate::gitlab::pager::{Bounds, MAX_PAGE};
+use crate::gitlab::{Excess, GitLab};
+use crate::types::ProjectId;
+use queries::project_list::{self, ListedProjects, ListedProjectsNodes as Node};
+
+/// Which projects are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListOf<'a> {
+    /// Those of a group, and of its subgroups if so.
+    Group {
+        /// Its full path. GitLab does not know a path that it had before.
+        path: &'a str,
+        /// Whether the projects of its subgroups are listed, too.
+        subgroups: bool,
+    },
+    /// All that the token can see.
+    All {
+        /// Only those that the token's user is a member of.
+        membership: bool,
+    },
+}
+
+/// A page of projects, the group that they are of, and the bytes that the page came in.
+type Listed = (Option<Owner>, Page<Project>, usize);
+
+impl GitLab {
+    /// Whether lists of projects by GraphQL say all that discovery needs.
+    pub(crate) fn lists_projects_by_graphql(&self) -> bool {
+        let lacks = self.lacks("Project", "markedForDeletion");
+        self.uses_graphql() && !lacks && self.refusal(project_list::OPERATION_NAME).is_none()
+    }
+
+    /// All projects of a list, with the group where it is of one; none where there is no such group, or the
+    /// token may not see it. `branches`: with their default branches, which are unread otherwise. Roles are
+    /// unread.
+    ///
+    /// # Errors
+    /// Those of any call, and where a project could not be read: fine-grained tokens see less than REST
+    /// shows them.
+    pub async fn listed_projects(
+        &self,
+        of: ListOf<'_>,
+        branches: bool,
+    ) -> Result<Option<(Option<Owner>, Page<Project>)>, GitLabError> {
+        let Some((owner, first, bytes)) = self.project_page(of, branches, None).await? else {
+            return Ok(None);
+        };
+        let more = async |after: String| {
+            let page = self.project_page(of, branches, Some(after)).await?;
+            Ok(page.map(|(_, page, bytes)| (page, bytes)))
+        };
+        let list = format!("{GRAPHQL} {}", project_list::OPERATION_NAME);
+        let page = self
+            .all_pages(&list, Bounds::INSTANCE, (first, bytes), more)
+            .await?;
+        // The group went meanwhile.
+        Ok(page.next.is_none().then_some((owner, page)))
+    }
+
+    async fn project_page(
+        &self,
+        of: ListOf<'_>,
+        branch: bool,
+        after: Option<String>,
+    ) -> Result<Option<Listed>, GitLabError> {
+        let (group, subgroups, membership) = match of {
+            ListOf::Group { path, subgroups } => (Some(path.to_owned()), subgroups, None),
+            ListOf::All { membership } => (None, false, membership.then_some(true)),
+        };
+        let variables = project_list::Variables {
+            of_group: group.is_some(),
+            all: group.is_none(),
+            group: group.unwrap_or_default(),
+            subgroups,
+            membership,
+            first: self.page_size(100),
+            after,
+            branch,
+        };
+        let answer = self.query::<queries::ProjectList>(variables, 0).await?;
+        let name = project_list::OPERATION_NAME;
+        let skipped = answer.holes.whole();
+        let skipped = skipped.map_err(|why| self.query_error(name, &why))?;
+        let (owner, page) = match answer.data.group {
+            Some(group) => {
+                let id = gid("group.id", &group.id);
+                let owner = Owner {
+                    id: id.map_err(|why| self.query_error(name, &why))?,
+                    path: group.full_path.into(),
+                };
+                (Some(owner), Some(group.projects))
+            }
+            None => (None, answer.data.projects),
+        };
+        let Some(page) = page else {
+            return Ok(None);
+        };
+        let page = self.read_page(page, skipped)?;
+        Ok(Some((owner, page, answer.bytes)))
+    }
+
+    fn read_page(
+        &self,
+        page: ListedProjects,
+        skipped: Vec<String>,
+    ) -> Result<Page<Project>, GitLabError> {
+        let name = project_list::OPERATION_NAME;
+        let nodes = page.nodes.unwrap_or_default();
+        if nodes.len() > MAX_PAGE {
+            let cause = Cause::TooMuch(Excess::PageItems(MAX_PAGE));
+            return Err(self.client().error(format!("{GRAPHQL} {name}"), cause));
+        }
+        if nodes.iter().any(Option::is_none) {
+            return Err(self.query_error(name, "a project of the list is null"));
+        }
+        let more = page.page_info.has_next_page;
+        let mut read = Page {
+            items: Vec::with_capacity(nodes.len()),
+            next: page.page_info.end_cursor.filter(|_| more),
+            skipped: Vec::new(),
+        };
+        for node in nodes.into_iter().flatten() {
+            match project(node) {
+                Ok(project) => read.items.push(project),
+                Err(why) => read.skipped.push(self.tidied(&why)),
+            }
+        }
+        read.skipped.extend(skipped);
+        Ok(read)
+    }
+}
+
+fn project(node: Node) -> Result<Project, String> {
+    let feature = |value: Option<bool>| value.map_or(Known::Unread, Known::Value);
+    Ok(Project {
+        id: ProjectId(gid("id", &node.id)?),
+        full_path: node.full_path.into(),
+        default_branch: match node.repository {
+            None => Known::Unread,
+            Some(repository) => match repository.root_ref.filter(|name| !name.is_empty()) {
+                Some(name) => Known::Value(name.into()),
+                None => Known::Nothing,
+            },
+        },
+        archived: node.archived.unwrap_or(false),
+        is_scheduled_for_deletion: node.marked_for_deletion.unwrap_or(false),
+        last_activity_at: maybe_time("lastActivityAt", node.last_activity_at.as_deref())?,
+        role: Known::Unread,
+        features: Features {
+            public_jobs: feature(node.public_jobs),
+            jobs: feature(node.jobs_enabled),
+            merge_requests: feature(node.merge_requests_enabled),
+        },
+    })
+}
