@@ -99,6 +99,7 @@ impl Breaker {
 #[derive(Debug)]
 pub struct Batches {
     breaker: Arc<Breaker>,
+    most: usize,
     size: Mutex<BatchSize>,
     /// Projects that were asked for alone, without success, since the last answer.
     unanswered: Mutex<BTreeSet<ProjectId>>,
@@ -111,6 +112,7 @@ impl Batches {
     pub(crate) fn new(breaker: &Arc<Breaker>, most: usize) -> Self {
         Self {
             breaker: Arc::clone(breaker),
+            most: most.max(1),
             size: Mutex::new(BatchSize::new(most)),
             unanswered: Mutex::default(),
             spoilers: Mutex::default(),
@@ -122,8 +124,13 @@ impl Batches {
         &self.breaker
     }
 
+    /// Most projects in one query: so many are worth handing over together. [`Self::ask`] begins with fewer.
+    pub(crate) const fn size(&self) -> usize {
+        self.most
+    }
+
     /// For how many projects at once the next query asks.
-    pub(crate) fn size(&self) -> usize {
+    fn size_now(&self) -> usize {
         lock(&self.size).get()
     }
 
@@ -163,7 +170,7 @@ impl Batches {
                     if let Some(size) = too_heavy.take_if(|_| answered) {
                         lock(&self.size).too_heavy(size);
                     }
-                    ids.by_ref().take(self.size()).collect()
+                    ids.by_ref().take(self.size_now()).collect()
                 }
             };
             if some.is_empty() {

@@ -14,13 +14,13 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use tokio::sync::{Mutex as AsyncMutex, Notify};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::concurrency::{Change, Concurrency};
 use super::share::ServerShare;
 use super::{Demand, Exhausted, Lane, Limiter, Observation, Pace, Turn, Weight};
 use pauses::Pauses;
-use places::UnderWay;
+use places::{Room, UnderWay};
 
 /// Longest time one call waits for a pause or a window to end.
 const MAX_WAIT: Duration = Duration::from_secs(300);
@@ -81,8 +81,8 @@ struct LimiterState {
 
 /// What stands between the head of a queue and its call.
 enum Next {
-    /// Nothing: it goes, in this round.
-    Go(u64),
+    /// Nothing: it goes.
+    Go(Begun),
     /// Its endpoint was paused meanwhile.
     EndpointPaused,
     /// The rate limits, for so long.
@@ -91,8 +91,16 @@ enum Next {
     Share(Duration),
     /// Other calls, which go first.
     Others,
-    /// As many calls under way as may be.
-    Full,
+    /// As many calls under way as may be, until one ends, or until then.
+    Full(Option<Instant>),
+}
+
+/// A call that goes.
+struct Begun {
+    /// Its number among those under way.
+    number: u64,
+    /// The concurrency's round.
+    round: u64,
 }
 
 /// governor's clock on tokio's time, so that tests can stand still.
@@ -181,8 +189,13 @@ impl LocalLimiter {
             let changed = self.shared.changed.notified();
             let begun = Instant::now();
             match self.next(&demand) {
-                Next::Go(round) => {
-                    return Ok(Some((Places(Arc::clone(&self.shared), demand), round)));
+                Next::Go(Begun { number, round }) => {
+                    let places = Places {
+                        shared: Arc::clone(&self.shared),
+                        number,
+                        demand,
+                    };
+                    return Ok(Some((places, round)));
                 }
                 Next::EndpointPaused => return Ok(None),
                 Next::Rate(wait) => {
@@ -190,8 +203,12 @@ impl LocalLimiter {
                     sleep(wait).await;
                 }
                 Next::Others => changed.await,
-                Next::Full => {
-                    changed.await;
+                Next::Full(until) => {
+                    match until {
+                        // Whether it came or not, it is looked at again.
+                        Some(until) => drop(timeout_at(until, changed).await),
+                        None => changed.await,
+                    }
                     queue.was_held_up(begun);
                 }
                 // However long: what is owed is a share, not a limit, and backfill has no date to keep.
@@ -213,14 +230,18 @@ impl LocalLimiter {
         if let Some(wait) = state.share_wait(demand.lane, now) {
             return Next::Share(wait);
         }
-        if !state.has_room(demand, now) {
-            return Next::Full;
+        if let Err(until) = state.has_room(demand, now) {
+            return Next::Full(until);
         }
         let backfill_may_go = state.backfill_may_go(now);
         if state.under_way.yields(demand.lane, backfill_may_go) {
             // What goes first may take more places than this one would.
             let has_room = state.has_room_for(Weight::Heavy);
-            return if has_room { Next::Others } else { Next::Full };
+            return if has_room {
+                Next::Others
+            } else {
+                Next::Full(None)
+            };
         }
         if let Some(wait) = state.pauses.of_all(now) {
             return Next::Rate(wait);
@@ -231,9 +252,11 @@ impl LocalLimiter {
             }
         }
         state.pauses.spend(now);
-        state.under_way.begins(demand);
         state.is_wanted = false;
-        Next::Go(state.concurrency.round())
+        Next::Go(Begun {
+            number: state.under_way.begins(demand, now),
+            round: state.concurrency.round(),
+        })
     }
 }
 
@@ -259,19 +282,32 @@ impl LimiterState {
         }
     }
 
-    /// Whether there is a place for it. While GitLab is slow, backfill has one call under way at most.
-    fn has_room(&mut self, demand: &Demand, now: Instant) -> bool {
+    /// Whether there is a place for it; if not, when there will be at the latest, if that is known. While
+    /// GitLab is slow, backfill has one call under way at most.
+    fn has_room(&mut self, demand: &Demand, now: Instant) -> Result<(), Option<Instant>> {
         let is_backfill = demand.lane == Lane::Backfill;
         if is_backfill && self.under_way.backfill() > 0 && self.concurrency.slowed(now).is_some() {
-            return false;
+            return Err(None);
         }
-        let has_room = self.has_room_for(demand.weight);
-        self.is_wanted |= !has_room;
-        has_room
+        if self.has_room_for(demand.weight) {
+            return Ok(());
+        }
+        self.is_wanted = true;
+        match self.under_way.has_room_from(demand.weight, self.room()) {
+            Some(from) if from <= now => Ok(()),
+            from => Err(from),
+        }
     }
 
     const fn has_room_for(&self, weight: Weight) -> bool {
-        self.under_way.has_room(weight, self.concurrency.places())
+        self.under_way.has_room(weight, self.room())
+    }
+
+    const fn room(&self) -> Room {
+        Room {
+            places: self.concurrency.places(),
+            ceiling: self.concurrency.ceiling(),
+        }
     }
 
     /// Whether backfill may go before others at all now.
@@ -324,13 +360,18 @@ impl Drop for Waiting<'_> {
 }
 
 /// The places of one of the calls under way, until it is dropped.
-struct Places(Arc<SharedState>, Demand);
+struct Places {
+    shared: Arc<SharedState>,
+    number: u64,
+    demand: Demand,
+}
 
 impl Drop for Places {
     fn drop(&mut self) {
-        let Self(shared, demand) = self;
-        shared.state().under_way.ends(demand);
-        shared.changed.notify_waiters();
+        let mut state = self.shared.state();
+        state.under_way.ends(self.number, &self.demand);
+        drop(state);
+        self.shared.changed.notify_waiters();
     }
 }
 

@@ -308,7 +308,7 @@ async fn a_hanging_run_is_never_joined_by_another_and_holds_nobody_else_up() {
     for _ in 0..10 {
         gitlab.advance(Duration::from_secs(60));
         clock.set(now(gitlab));
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        tokio::time::sleep(Duration::from_millis(600)).await;
     }
     let asked = gitlab.requests().all();
     let about = |project: ProjectId| {

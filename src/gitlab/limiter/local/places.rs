@@ -1,15 +1,37 @@
 //! The calls under way and those that wait, by lane.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use crate::gitlab::limiter::{Demand, Lane, Weight};
 
 /// After so many calls of the other lanes that went before it, a backfill call goes.
 const BACKFILL_AFTER: u32 = 3;
+
+/// A call that takes longer may hang: it does not hold up all others. GitLab answers the longest queries
+/// in less when it is not busy.
+const OVERDUE: Duration = Duration::from_secs(3);
+
+/// How many places there are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    /// Now.
+    pub(super) places: u32,
+    /// At most.
+    pub(super) ceiling: u32,
+}
 
 /// How many calls are under way and wait.
 #[derive(Debug, Default)]
 pub(super) struct UnderWay {
     /// Places taken.
     places: u32,
+    /// When the calls began, by the number that each was given.
+    calls: BTreeMap<u64, Instant>,
+    /// The number of the next call.
+    next: u64,
     /// Calls of backfill.
     backfill: u32,
     /// Calls of other lanes that went since a backfill call has been waiting.
@@ -20,8 +42,16 @@ pub(super) struct UnderWay {
 
 impl UnderWay {
     /// Whether a call may go beside the others. One always may.
-    pub(super) const fn has_room(&self, weight: Weight, places: u32) -> bool {
-        self.places == 0 || self.places + weight.places() <= places
+    pub(super) const fn has_room(&self, weight: Weight, room: Room) -> bool {
+        self.places == 0 || self.places + weight.places() <= room.places
+    }
+
+    /// From when on a call may go because the oldest under way is overdue: one more, within the ceiling.
+    pub(super) fn has_room_from(&self, weight: Weight, room: Room) -> Option<Instant> {
+        let (_, oldest) = self.calls.first_key_value()?;
+        let heavy = Weight::Heavy.places();
+        let places = room.ceiling.min(room.places.max(heavy) + heavy);
+        (self.places + weight.places() <= places).then(|| *oldest + OVERDUE)
     }
 
     /// Calls of backfill under way.
@@ -29,8 +59,11 @@ impl UnderWay {
         self.backfill
     }
 
-    /// Takes a call into account that goes.
-    pub(super) fn begins(&mut self, demand: &Demand) {
+    /// Takes a call into account that goes; its number.
+    pub(super) fn begins(&mut self, demand: &Demand, now: Instant) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.calls.insert(number, now);
         self.places += demand.weight.places();
         let waits = self.waiting[Lane::Backfill as usize] > 0;
         self.overtaken = match demand.lane {
@@ -38,10 +71,12 @@ impl UnderWay {
             _ => 0,
         };
         self.backfill += u32::from(demand.lane == Lane::Backfill);
+        number
     }
 
     /// Frees the places of one that ended.
-    pub(super) fn ends(&mut self, demand: &Demand) {
+    pub(super) fn ends(&mut self, number: u64, demand: &Demand) {
+        self.calls.remove(&number);
         self.places = self.places.saturating_sub(demand.weight.places());
         let backfill = u32::from(demand.lane == Lane::Backfill);
         self.backfill = self.backfill.saturating_sub(backfill);

@@ -34,6 +34,39 @@ async fn two_light_calls_or_one_heavy_one_go_at_the_start() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_hangs_holds_one_other_up_for_seconds_only() {
+    for weight in [Weight::Light, Weight::Heavy] {
+        let limiter = pacing(8, 0.0);
+        let begun = Instant::now();
+        let _hangs = limiter.begin(Lane::Normal, Weight::Heavy).await;
+        let other = limiter.begin(Lane::Normal, weight).await;
+        assert_eq!(begun.elapsed().as_secs(), 3, "{weight:?}");
+        if weight == Weight::Light {
+            drop(limiter.begin(Lane::Normal, weight).await);
+        }
+        let more = limiter.begin(Lane::Normal, Weight::Heavy);
+        assert!(tokio::time::timeout(seconds(600), more).await.is_err());
+        drop(other);
+        assert!(limiter.lets(Lane::Normal, Weight::Heavy).await);
+        // There is no more room for that, and the ceiling holds.
+        assert_eq!(limiter.pace().concurrency, 2);
+        // So it is where GitLab slowed down.
+        let limiter = pacing(8, 0.0);
+        let slow = limiter.begin(Lane::Normal, weight).await;
+        limiter.end(slow, Load::TooBusy, 30.0).await;
+        assert_eq!(limiter.pace().concurrency, 1);
+        let _hangs = limiter.begin(Lane::Normal, Weight::Heavy).await;
+        assert!(!limiter.lets(Lane::Normal, weight).await);
+        sleep(seconds(2)).await;
+        assert!(limiter.lets(Lane::Normal, weight).await);
+        let limiter = pacing(2, 0.0);
+        let _hangs = limiter.begin(Lane::Normal, Weight::Heavy).await;
+        let more = limiter.begin(Lane::Normal, Weight::Light);
+        assert!(tokio::time::timeout(seconds(600), more).await.is_err());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_waits_for_time_is_not_under_way() {
     let limiter = at_once(1).await;
     let pause = throttled(Throttle::Endpoint, Some(60));
