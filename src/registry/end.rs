@@ -144,6 +144,9 @@ impl Projects {
         if is_renamed || other_features {
             entry.read_others_at_once(now);
         }
+        if !read.quiet || read.project.last_activity_at > entry.project.last_activity_at {
+            entry.wake(now);
+        }
         if entry.project.archived != read.project.archived {
             self.changed.insert(ended.id);
         }

@@ -43,6 +43,23 @@ impl Priority {
     }
 }
 
+/// Whether something is read less often of a project in which nothing moves: it hardly changes without a
+/// pipeline or an activity.
+const fn is_slowed(reading: Reading) -> bool {
+    matches!(
+        reading,
+        Reading::MergeRequests
+            | Reading::Environments
+            | Reading::TestReports
+            | Reading::Dora
+            | Reading::ValueStream
+            | Reading::Repository
+            | Reading::Contributors
+            | Reading::Schedules
+            | Reading::Security
+    )
+}
+
 /// A tracked project.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -238,23 +255,41 @@ impl Entry {
         now.since(self.timer(Reading::ChangeFeed).due)
     }
 
-    /// How often its change feed is read, where the settings say `interval`: less often the longer no
-    /// pipeline has moved.
+    /// How often it is read for this, where the settings say `interval`: less often the longer nothing has
+    /// moved in it.
     #[must_use]
-    pub(super) fn feed_interval(&self, interval: Duration, now: UnixSeconds) -> Duration {
-        let Some(feed) = self.memory.feed.as_ref().filter(|feed| feed.is_whole()) else {
+    pub(super) fn interval(
+        &self,
+        reading: Reading,
+        interval: Duration,
+        now: UnixSeconds,
+    ) -> Duration {
+        let Some(quiet) = self.quiet_for(now) else {
             return interval;
         };
-        // A push announces pipelines; what is followed may move at any time.
-        let moved = feed
-            .last_moved()
-            .max(self.project.last_activity_at.unwrap_or_default());
-        match feed.is_settled() {
-            true => self
-                .settings
-                .quiet_interval()
-                .of(interval, now.since(moved)),
-            false => interval,
+        let settings = self.settings.quiet_interval();
+        match reading {
+            Reading::ChangeFeed => settings.of(interval, quiet),
+            reading if is_slowed(reading) => settings.of_others(interval, quiet),
+            _ => interval,
+        }
+    }
+
+    /// For how long nothing has moved in it; none while something may, or its history is being read.
+    fn quiet_for(&self, now: UnixSeconds) -> Option<Duration> {
+        let feed = self.memory.feed.as_ref()?;
+        // A push announces pipelines.
+        let activity = self.project.last_activity_at.unwrap_or_default();
+        let is_quiet = feed.is_whole() && feed.is_settled();
+        is_quiet.then(|| now.since(feed.last_moved().max(activity)))
+    }
+
+    /// Has what waits longer, because nothing moved, read again now.
+    pub(super) fn wake(&mut self, now: UnixSeconds) {
+        for (reading, timer) in &mut self.timers {
+            if is_slowed(*reading) {
+                timer.wake(now);
+            }
         }
     }
 

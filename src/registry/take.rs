@@ -211,11 +211,8 @@ const OFF: Duration = Duration::from_secs(3600);
 /// How often a source reads a project, and by how many at once.
 pub(super) fn rhythm(source: &dyn Source, entry: &Entry, now: UnixSeconds) -> Rhythm {
     let interval = source.interval(&entry.settings).unwrap_or(OFF);
-    let interval = match source.reading() {
-        Reading::ChangeFeed => entry.feed_interval(interval, now),
-        _ => interval,
-    };
-    Rhythm::new(interval, source.batch())
+    let rhythm = Rhythm::new(interval, source.batch());
+    rhythm.slowed(entry.interval(source.reading(), interval, now))
 }
 
 /// Batches of projects of one priority and group; the first are those that wait longest.

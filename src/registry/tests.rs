@@ -368,7 +368,9 @@ fn a_project_in_which_nothing_moves_is_polled_less_often() {
             feed: Some(feed),
             ..ProjectMemory::default()
         });
-        entry.feed_interval(INTERVAL, at(now)).as_secs()
+        entry
+            .interval(Reading::ChangeFeed, INTERVAL, at(now))
+            .as_secs()
     };
     let moved = FeedProgress {
         depth: Depth::Everything,
@@ -394,4 +396,19 @@ fn a_project_in_which_nothing_moves_is_polled_less_often() {
         ..moved
     };
     assert_eq!(interval(first, 24 * hour), 30, "its history is being read");
+}
+
+#[test]
+fn what_waits_because_nothing_moved_is_woken() {
+    let rhythm = Rhythm::new(INTERVAL, BATCH);
+    let mut timer = Timer::starting(START);
+    timer.succeeded(START, rhythm, Slot::default());
+    let due = timer.due;
+    timer.wake(START);
+    assert_eq!(timer.due, due, "it keeps its interval");
+    let slowed = rhythm.slowed(Duration::from_secs(3600));
+    timer.succeeded(START, slowed, Slot::default());
+    assert!(timer.due > due);
+    timer.wake(at(7));
+    assert_eq!(timer.due, at(7));
 }

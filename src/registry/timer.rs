@@ -43,14 +43,29 @@ pub struct Rhythm {
     pub interval: Duration,
     /// Projects in one run; at least 1.
     pub batch: usize,
+    /// Whether the interval is longer than the settings say, for nothing moves in the project.
+    pub is_slowed: bool,
 }
 
 impl Rhythm {
     /// A rhythm.
     #[must_use]
     pub fn new(interval: Duration, batch: usize) -> Self {
-        let batch = batch.max(1);
-        Self { interval, batch }
+        Self {
+            interval,
+            batch: batch.max(1),
+            is_slowed: false,
+        }
+    }
+
+    /// The same at a longer interval.
+    #[must_use]
+    pub fn slowed(self, interval: Duration) -> Self {
+        Self {
+            interval: interval.max(self.interval),
+            is_slowed: interval > self.interval,
+            ..self
+        }
     }
 }
 
@@ -69,6 +84,8 @@ pub struct Timer {
     pub is_urgent: bool,
     /// Whether a run is to follow the one that is under way, and to read what did not move, too.
     pub is_asked_for: bool,
+    /// Whether the next run is later than the settings say, for nothing moved in the project.
+    pub is_slowed: bool,
 }
 
 impl Timer {
@@ -87,10 +104,19 @@ impl Timer {
         self.failures = 0;
         self.ended += 1;
         self.has_succeeded = true;
+        self.is_slowed = rhythm.is_slowed;
         self.due = match self.is_asked_for {
             true => now,
             false => slot.after(now, rhythm),
         };
+    }
+
+    /// Ends a wait that was longer than the settings say: something moved.
+    pub fn wake(&mut self, now: UnixSeconds) {
+        if self.is_slowed {
+            self.is_slowed = false;
+            self.due = self.due.min(now);
+        }
     }
 
     /// Puts the next run off, unless it is asked for.

@@ -173,8 +173,12 @@ pub struct PipelinesOverride {
     pub quiet_interval: QuietIntervalOverride,
 }
 
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// How often projects are polled in which no pipeline has moved for long. They are the most, and each poll
-/// costs GitLab the same; only the first event after the silence is shown later.
+/// costs GitLab the same; only the first event after the silence is shown later. Their merge requests,
+/// environments, repositories and the like are polled less often, too: at five intervals after an hour, each
+/// hour or at six intervals, but within six hours, after a day, and at once when something moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct QuietInterval {
@@ -201,7 +205,6 @@ impl QuietInterval {
     /// The interval of a project in which nothing has moved for `quiet`.
     #[must_use]
     pub fn of(self, interval: Duration, quiet: Duration) -> Duration {
-        const HOUR: Duration = Duration::from_secs(3600);
         let of = |least: Duration, longer: Duration| match quiet >= least {
             true => longer,
             false => Duration::ZERO,
@@ -209,6 +212,27 @@ impl QuietInterval {
         interval
             .max(of(HOUR, self.after_1h))
             .max(of(24 * HOUR, self.after_24h))
+    }
+}
+
+impl QuietInterval {
+    /// The interval at which what follows pipelines and pushes is polled there: merge requests,
+    /// environments, repositories and the like.
+    #[must_use]
+    pub fn of_others(self, interval: Duration, quiet: Duration) -> Duration {
+        let longer = |longer: Duration, switch: Duration| match switch.is_zero() {
+            true => interval,
+            false => longer,
+        };
+        let after_1h = longer((5 * interval).min(HOUR), self.after_1h);
+        let after_24h = longer((6 * interval).clamp(HOUR, 6 * HOUR), self.after_24h);
+        if quiet >= 24 * HOUR {
+            interval.max(after_1h).max(after_24h)
+        } else if quiet >= HOUR {
+            interval.max(after_1h)
+        } else {
+            interval
+        }
     }
 }
 

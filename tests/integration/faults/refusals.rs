@@ -261,7 +261,9 @@ async fn projects_cannot_be_listed() {
     let rig = Rig::of_all().await;
     rig.pass(600).await;
     let before = rig.before().await;
-    rig.gitlab.faults().add(status(500).on("/api/v4/projects"));
+    for list in ["ProjectList", "/api/v4/projects"] {
+        rig.gitlab.faults().add(status(500).on(list));
+    }
     rig.pass(1800).await;
     rig.goes_on(&before, &["server"]).await;
     let samples = rig.metrics().await;

@@ -145,11 +145,16 @@ fn in_front(random: &mut StdRng) -> Rule {
         2 => body(404, "application/json", r#"{"status":"no such backend"}"#),
         3 => Rule::new(Fault::Html),
         _ => {
+            let lists = [
+                ("/data/projects/nodes", "ProjectList"),
+                ("", "/api/v4/projects"),
+            ];
+            let (pointer, list) = lists[usize::from(random.random_bool(0.3))];
             let empty = Fault::Replace {
-                pointer: String::new(),
+                pointer: pointer.to_owned(),
                 value: json!([]),
             };
-            Rule::new(empty).on("/api/v4/projects")
+            Rule::new(empty).on(list)
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use gitlab_simulator::faults::{Fault, Rule};
 use gitlab_simulator::time::{MINUTE, Millis, SECOND};
+use gitlab_simulator::world::Past;
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -119,6 +120,10 @@ pub struct Follow {
     pub force: Force,
     /// Whether roles, features and projects come and go now and then, and proxies answer.
     pub accidents: bool,
+    /// Pipelines that each project had before.
+    pub past: u64,
+    /// GitLab's version, where it is not the simulator's own.
+    pub version: Option<&'static str>,
 }
 
 impl Follow {
@@ -134,6 +139,8 @@ impl Follow {
             restarts: true,
             force: Force::Rebase,
             accidents: false,
+            past: 0,
+            version: None,
         }
     }
 
@@ -165,6 +172,18 @@ impl Follow {
         let mut world = world(self.seed);
         if self.accidents {
             accidents::prepare(&mut world);
+        }
+        if let Some(version) = self.version {
+            world.version = version.to_owned();
+        }
+        let projects: Vec<_> = world.projects().map(|project| project.id).collect();
+        for project in projects {
+            let past = Past {
+                pipelines: self.past,
+                child_pipelines: self.past / 4,
+                ..Past::default()
+            };
+            world.set_past(project, past).expect("it is there");
         }
         let mut accidents = Accidents::default();
         let simulator = Simulator::start(world, &Options::default()).expect("a simulator");

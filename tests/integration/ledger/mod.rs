@@ -48,6 +48,41 @@ pub fn all_counted() -> impl Iterator<Item = &'static str> {
     lists.into_iter().flatten().copied()
 }
 
+/// Projects with long pasts are read by indexes: what is new, what is active, and what came back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_count_equals_the_ledger_where_pasts_are_long() {
+    let ways = [
+        (true, Some("19.3.0-ee")),
+        (true, Some("18.4.1-ee")),
+        (false, None),
+    ];
+    for (seed, (graphql, version)) in (21..).zip(ways) {
+        let follow = Follow {
+            graphql,
+            version,
+            past: 300_000,
+            late_pages_fail: seed == 22,
+            page_size: if seed == 22 { 3 } else { 100 },
+            steps: 160,
+            ..Follow::graphql(seed)
+        };
+        let events = follow.to_the_end().await;
+        println!("GraphQL {graphql} {version:?}: {events} events");
+        assert!(events > 1000.0, "{events}");
+    }
+}
+
+/// The newest GitLab lists pipelines by their ids.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_count_equals_the_ledger_by_ids() {
+    let follow = Follow {
+        version: Some("19.3.0-ee"),
+        graphql_goes: true,
+        ..Follow::graphql(31)
+    };
+    assert!(follow.to_the_end().await > 1000.0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_count_equals_the_ledger() {
     // Commits go from default branches for ever, or are written anew.

@@ -147,8 +147,10 @@ async fn nonsense_in_any_field_is_survived_and_forgotten() {
         ),
         (
             "PipelineJobs",
-            "/data/projects/nodes/*/pipeline/downstream/nodes/*/*",
+            "/data/projects/nodes/*/pipeline/bridges/nodes/*/*",
         ),
+        ("ProjectList", "/data/projects/nodes/*/*"),
+        ("ProjectList", "/data/projects/*"),
         ("/api/v4/projects", ""),
         ("/api/v4/projects", "/*/*"),
         (PIPELINES, ""),

@@ -152,8 +152,15 @@ async fn many_projects_are_read_to_the_last_page() {
                 world.add_project(&path).expect("a project");
             }
         },
-        |client| client.rest_page_size = 5,
+        |client| client.graphql_page_size = 5,
     );
+    story.look_now().await;
+    assert_eq!(story.exporter.heard.tracked(), 25);
+    assert_eq!(story.gitlab.requests().count("ProjectList"), 5);
+    // REST's list is as long.
+    story.client.use_graphql = false;
+    story.client.rest_page_size = 5;
+    story.restart();
     story.look_now().await;
     assert_eq!(story.exporter.heard.tracked(), 25);
     assert_eq!(
@@ -211,7 +218,7 @@ async fn a_named_project_that_appears_later_is_found() {
 /// One entry cannot be looked up when the exporter starts: it is tried again soon, alone.
 #[tokio::test]
 async fn what_cannot_be_looked_up_is_tried_again_soon() {
-    const LIST: &str = "/api/v4/groups/:id/projects";
+    const LIST: &str = "ProjectList";
     const NAMED: &str = "/api/v4/projects/:id";
     let group = Wildcard {
         archived: true,
@@ -412,7 +419,11 @@ async fn a_lookup_that_fails_keeps_what_is_known() {
     for fault in faults {
         let what = format!("{fault:?}");
         let before = story.exporter.heard.all_failures().len();
-        for endpoint in ["/api/v4/groups/:id/projects", "/api/v4/projects/:id"] {
+        for endpoint in [
+            "ProjectList",
+            "/api/v4/groups/:id/projects",
+            "/api/v4/projects/:id",
+        ] {
             let rule = Rule::new(fault.clone()).on(endpoint);
             story.gitlab.faults().add(rule);
         }
@@ -432,7 +443,7 @@ async fn a_listing_that_breaks_off_keeps_what_is_known() {
     let mut story = Story::unseen(
         settings(&[], vec![owned_by("group", OwnerKind::Group, true)]),
         |world, _| populate(world),
-        |client| client.rest_page_size = 2,
+        |client| (client.use_graphql, client.rest_page_size) = (false, 2),
     );
     story.look_now().await;
     assert_eq!(story.exporter.heard.tracked(), 4);
@@ -451,8 +462,16 @@ async fn a_listing_that_breaks_off_keeps_what_is_known() {
 async fn projects_of_a_group_that_is_not_found_leave_when_they_are_not_found_themselves() {
     let group = owned_by("group", OwnerKind::Group, true);
     let mut story = Story::tracking_by(settings(&["other/tool"], vec![group])).await;
+    let no_group = Fault::Replace {
+        pointer: "/data/group".to_owned(),
+        value: serde_json::Value::Null,
+    };
     let rule = Rule::new(Fault::Status { status: 404 }).on("/api/v4/groups/:id/projects");
     story.gitlab.faults().add(rule);
+    story
+        .gitlab
+        .faults()
+        .add(Rule::new(no_group).on("ProjectList"));
     let all = [
         "group/app",
         "group/team/api",

@@ -11,6 +11,7 @@ mod fallback;
 mod first_reading;
 mod jobs;
 mod life;
+mod long_past;
 mod parity;
 mod pipelines;
 mod refs;

@@ -16,6 +16,8 @@ use crate::support::core::watch_everything;
 const STATUS: &str = "age_pipeline_status";
 const RUNS: &str = "age_pipeline_run_count";
 const PROJECTS: &str = "/api/v4/projects";
+/// The same list by GraphQL.
+const LIST: &str = "ProjectList";
 
 /// Projects beside `group/app`, so that a tenth of all is one.
 const OTHERS: usize = 11;
@@ -126,11 +128,15 @@ async fn what_a_proxy_says_removes_nothing() {
 async fn an_empty_list_removes_nothing() {
     for use_graphql in [true, false] {
         let mut story = Story::of_many(all(), use_graphql).await;
-        let empty = Fault::Replace {
-            pointer: String::new(),
+        let empty = |pointer: &str| Fault::Replace {
+            pointer: pointer.to_owned(),
             value: json!([]),
         };
-        let rule = story.gitlab.faults().add(Rule::new(empty).on(PROJECTS));
+        let rule = match use_graphql {
+            true => Rule::new(empty("/data/projects/nodes")).on(LIST),
+            false => Rule::new(empty("")).on(PROJECTS),
+        };
+        let rule = story.gitlab.faults().add(rule);
         story.look_for(3600).await;
         run(&story);
         story.look_for(60).await;
@@ -188,8 +194,10 @@ async fn a_project_that_is_hidden_for_long_leaves_and_comes_back_with_its_totals
 #[tokio::test]
 async fn many_projects_leave_only_when_the_list_is_whole() {
     let mut story = Story::of_many(all(), true).await;
-    let broken = Rule::new(Fault::Status { status: 500 }).on(PROJECTS);
-    let broken = story.gitlab.faults().add(broken);
+    let broken = [LIST, PROJECTS].map(|list| {
+        let broken = Rule::new(Fault::Status { status: 500 }).on(list);
+        story.gitlab.faults().add(broken)
+    });
     {
         let mut world = story.world();
         let ids: Vec<ProjectId> = world.projects().map(|project| project.id).take(4).collect();
@@ -199,7 +207,9 @@ async fn many_projects_leave_only_when_the_list_is_whole() {
     }
     story.look_for(1800).await;
     assert_eq!(story.tracked(), OTHERS + 1, "projects cannot be listed");
-    story.gitlab.faults().remove(broken);
+    for broken in broken {
+        story.gitlab.faults().remove(broken);
+    }
     story.look_for(900).await;
     assert_eq!(story.tracked(), OTHERS + 1 - 4);
 }

@@ -73,6 +73,9 @@ impl PipelineFilter {
     }
 
     fn passes(&self, world: &World, pipeline: &Pipeline) -> bool {
+        if world.uncommitted.contains(&pipeline.id) {
+            return false;
+        }
         if world.quirks.children_left_out
             && pipeline.is_child()
             && self.source.as_deref() != Some("parent_pipeline")

@@ -25,7 +25,7 @@ pub mod status;
 pub mod users;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::sync::Arc;
 
 use rand::SeedableRng;
@@ -103,6 +103,9 @@ pub struct World {
     pub enterprise: bool,
     /// Tokens; the first is the default one.
     pub tokens: Vec<Token>,
+    /// Pipelines whose transactions have not ended: no list has them yet, though others with higher ids are
+    /// there.
+    pub uncommitted: BTreeSet<PipelineId>,
     config: WorldConfig,
     now: Millis,
     rng: ChaCha8Rng,
@@ -160,6 +163,7 @@ impl World {
             revision: crate::rest::REVISION.into(),
             enterprise: true,
             tokens: vec![Token::new(DEFAULT_TOKEN)],
+            uncommitted: BTreeSet::new(),
             now: config.start,
             rng: ChaCha8Rng::seed_from_u64(config.seed),
             queue: BinaryHeap::new(),
