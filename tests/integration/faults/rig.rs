@@ -125,10 +125,12 @@ impl Rig {
             false => format!("  token: {}\n", gitlab.token()),
         };
         // A world that goes on while calls wait for each other would end what nobody saw begin.
+        // Nor does backfill wait for its share of GitLab's time: here it passes in steps of seconds.
         let yaml = format!(
             "gitlab:
   url: {}://{}
 {token}  max_concurrent_requests: 48
+  max_server_share: 0
   {}
 collectors:
   pipelines: {{interval_seconds: {LOOK}, quiet_interval: {{after_1h: 0, after_24h: 0}}}}
