@@ -400,22 +400,18 @@ impl GitLab {
         Ok(page)
     }
 
-    /// The newest jobs of a project, bridges not among them, at most `most`, of these statuses or of all
-    /// (`GET /projects/:id/jobs`). Whether they were retried is unread.
+    /// The newest jobs of a project, bridges not among them, at most `most` (`GET /projects/:id/jobs`).
+    /// Whether they were retried is unread.
     ///
     /// # Errors
     /// Those of any call.
     pub async fn newest_jobs(
         &self,
         project: ProjectId,
-        statuses: &[&'static str],
         most: u32,
     ) -> Result<Page<Job>, GitLabError> {
         let project = project.to_string();
-        let mut get = Get::new("/projects/:id/jobs", &["projects", &project, "jobs"]);
-        for status in statuses {
-            get = get.with("scope[]", status);
-        }
+        let get = Get::new("/projects/:id/jobs", &["projects", &project, "jobs"]);
         self.get_first::<RestJob, Job>(&get.pages_of(most)).await
     }
 

@@ -16,7 +16,7 @@ use crate::facts::feed::PARENT_PIPELINE;
 use crate::gitlab::graphql::Parts;
 use crate::gitlab::model::{
     Bridge, Job, Known, Page, Pipeline, PipelineHead, PipelineMergeRequest, Project, RefKind,
-    Status, UNKNOWN_SOURCE, merge_request_iid,
+    UNKNOWN_SOURCE, merge_request_iid,
 };
 use crate::gitlab::rest::PipelineFilter;
 use crate::gitlab::{GitLab, GitLabError};
@@ -103,7 +103,15 @@ impl Rest {
             missing,
         } = self.heads(target, now).await?;
         let heads: Vec<PipelineHead> = heads.into_values().collect();
+        let listed: Vec<PipelineId> = heads.iter().map(|head| head.id).collect();
         let (wanted, until) = wanted_heads(target, heads);
+        if until.is_some() {
+            // The others are listed as new again.
+            let read: BTreeSet<PipelineId> = wanted.iter().map(|head| head.id).collect();
+            let left = listed.into_iter().filter(|id| !read.contains(id)).min();
+            let newest = left.map(|left| PipelineId(left.0.saturating_sub(1)));
+            self.pasts.newest_is(target.id(), newest);
+        }
         let mut until = match (until, listed_until) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
@@ -380,18 +388,13 @@ impl Rest {
         project: ProjectId,
         open: &[(PipelineId, Vec<Job>)],
     ) -> Result<BTreeMap<JobId, Job>, Arc<GitLabError>> {
-        let jobs = || open.iter().flat_map(|(_, jobs)| jobs);
-        let all_failed = jobs().all(|job| job.status == Status::Failed);
-        let statuses: &[&str] = match all_failed {
-            true => &["failed"],
-            false => &["failed", "success", "canceled"],
+        let jobs = open.iter().map(|(_, jobs)| jobs.len()).sum::<usize>();
+        // No index has the jobs of a status that have ended, so it is the newest of all.
+        let most = match jobs > FEW_JOBS as usize / 4 {
+            true => MANY_JOBS,
+            false => FEW_JOBS,
         };
-        let most = if jobs().count() > FEW_JOBS as usize / 2 {
-            MANY_JOBS
-        } else {
-            FEW_JOBS
-        };
-        let listed = self.gitlab.newest_jobs(project, statuses, most).await;
+        let listed = self.gitlab.newest_jobs(project, most).await;
         let mut read = by_id(listed)?;
         let missing = open.iter().filter(|(_, jobs)| {
             let mut ids = jobs.iter().map(|job| job.id);

@@ -47,8 +47,8 @@ async fn a_storm_of_429_of_all_calls() {
 async fn a_storm_of_429_of_one_endpoint() {
     let retry_after = RETRY_AFTER;
     let fault = Fault::ApplicationLimit { retry_after };
-    // The change feed, and merge requests.
-    storm(fault, Some("/api/graphql"), 2).await;
+    // The change feed, discovery and merge requests.
+    storm(fault, Some("/api/graphql"), 3).await;
 }
 
 /// GitLab allows a number of calls an hour, and says in headers how many are left: the exporter
@@ -97,7 +97,7 @@ async fn an_hourly_budget_of_gitlab() {
 #[tokio::test(start_paused = true)]
 async fn an_hourly_budget_of_the_settings() {
     let plan = Plan {
-        gitlab: "timeout: 20m\nmax_requests_per_hour: 120".to_owned(),
+        gitlab: "timeout: 20m\nmax_requests_per_hour: 60".to_owned(),
         up: false,
         ..Plan::default()
     };
@@ -109,14 +109,14 @@ async fn an_hourly_budget_of_the_settings() {
     let before = rig.before().await;
     rig.pass(3600).await;
     let calls = rig.gitlab.requests().len();
-    assert!((60..=120).contains(&calls), "{calls} calls in an hour");
+    assert!((30..=60).contains(&calls), "{calls} calls in an hour");
     let age = rig.clock.now().as_f64() - rig.last_success().await;
     assert!(age > 30.0 && age < 3600.0, "{age}");
     rig.counted_more(&before).await;
     // Reading slowly is what was asked for, and no error.
     assert_eq!(rig.errors_since(&before).await, [""; 0]);
     let slow = Says {
-        page: &["Data is up to ", "120 per hour"],
+        page: &["Data is up to ", "60 per hour"],
         ..WELL
     };
     rig.says(&slow).await;
@@ -159,7 +159,8 @@ async fn queries_are_too_complex() {
     rig.pass(600).await;
     rig.wait(300).await;
     let batches = BATCHED.map(|operation| {
-        let most = asked(&rig, operation).into_iter().max();
+        let all = asked(&rig, operation).into_iter();
+        let most = all.max_by_key(|(projects, cost)| (*cost, *projects));
         let (whole, cost) = most.expect("it was asked");
         assert!(whole > 1, "{operation} asks for many projects at once");
         (whole, cost)
@@ -173,7 +174,10 @@ async fn queries_are_too_complex() {
         let (refused, answered): (Vec<_>, Vec<_>) = asked(&rig, operation)
             .into_iter()
             .partition(|(_, score)| *score >= cost);
-        assert!(refused.iter().all(|(projects, _)| *projects == whole));
+        let of_many = refused
+            .iter()
+            .all(|(projects, _)| (2..=whole).contains(projects));
+        assert!(of_many, "{operation}: {refused:?}");
         // What was refused is not tried again and again.
         let smaller = answered.iter().filter(|(projects, _)| *projects > 1);
         let (few, many) = (refused.len(), smaller.count());

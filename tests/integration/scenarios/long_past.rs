@@ -8,7 +8,7 @@ use gitlab_simulator::world::{Finish, JobSpec, Past, PipelineSpec, ProjectId};
 use super::{Story, main_pipeline, watch_everything};
 
 const RUNS: &str = "age_pipeline_run_count";
-const FINISHED: &str = "age_pipeline_finished_total";
+const FINISHED: &str = "age_pipeline_duration_seconds";
 const CHILD_RUNS: &str = "age_child_pipeline_run_count";
 
 /// How GitLab is read.
