@@ -43,7 +43,9 @@ pub fn many() -> World {
 pub fn busy() -> World {
     World::generate(WorldConfig {
         active_ratio: 1.0,
-        pushes_per_hour: 14.0,
+        pushes_per_hour: 4.0,
+        jobs_per_pipeline: 4,
+        longest_job: 24 * MINUTE,
         ..usual(8)
     })
 }
