@@ -50,10 +50,10 @@ pub fn busy() -> World {
     })
 }
 
-/// 300 projects, of which every fifth is worked on.
+/// 300 projects, in each of which somebody acts six times an hour.
 pub fn lively() -> World {
     World::generate(WorldConfig {
-        active_ratio: 0.2,
+        active_ratio: 1.0,
         ..usual(300)
     })
 }
