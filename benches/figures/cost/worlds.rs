@@ -43,15 +43,17 @@ pub fn many() -> World {
 pub fn busy() -> World {
     World::generate(WorldConfig {
         active_ratio: 1.0,
-        pushes_per_hour: 14.0,
+        pushes_per_hour: 4.0,
+        jobs_per_pipeline: 4,
+        longest_job: 24 * MINUTE,
         ..usual(8)
     })
 }
 
-/// 300 projects, of which every fifth is worked on.
+/// 300 projects, in each of which somebody acts six times an hour.
 pub fn lively() -> World {
     World::generate(WorldConfig {
-        active_ratio: 0.2,
+        active_ratio: 1.0,
         ..usual(300)
     })
 }

@@ -220,7 +220,9 @@ pub async fn answer(
     let charged = settle(&state, &name.unwrap_or_default(), &mut answered).await;
     let mut answers: Vec<Value> = answered.into_iter().map(|one| one.answer).collect();
     if failed.load(Ordering::SeqCst) {
-        return errors(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error");
+        let mut response = errors(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error");
+        response.extensions_mut().insert(charged);
+        return response;
     }
     let mut response = match answers.pop() {
         Some(only) if !multiplex => HttpResponse::Ok().json(only),
