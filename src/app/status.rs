@@ -236,6 +236,7 @@ fn project(entry: &Entry, now: UnixSeconds) -> ProjectStatus {
         path: entry.project().full_path.clone(),
         role: entry.project().role.value(),
         succeeded_at: entry.succeeded_at(),
+        interval: entry.feed_interval(now),
         lag: entry.feed_lag(now),
         error: entry.failure().map(str::to_owned),
         active_pipelines: entry

@@ -275,6 +275,18 @@ impl Entry {
         }
     }
 
+    /// How often its pipelines are polled now; none where they are not.
+    #[must_use]
+    pub fn feed_interval(&self, now: UnixSeconds) -> Option<Duration> {
+        let of_feed = [
+            Collector::Pipelines,
+            Collector::Jobs,
+            Collector::ChildPipelines,
+        ];
+        let interval = self.settings.shortest_interval(&of_feed)?;
+        Some(self.interval(Reading::ChangeFeed, interval, now))
+    }
+
     /// For how long nothing has moved in it; none while something may, or its history is being read.
     fn quiet_for(&self, now: UnixSeconds) -> Option<Duration> {
         let feed = self.memory.feed.as_ref()?;

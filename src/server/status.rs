@@ -230,6 +230,8 @@ pub struct ProjectStatus {
     pub role: Option<Role>,
     /// The latest poll that ended well.
     pub succeeded_at: Option<UnixSeconds>,
+    /// Time between two polls: longer where nothing has moved for long.
+    pub interval: Option<Duration>,
     /// How late the next poll is by now.
     pub lag: Duration,
     /// Why the latest poll failed, as a sentence.
@@ -386,6 +388,7 @@ mod tests {
             path: path.into(),
             role: None,
             succeeded_at: succeeded_at.map(UnixSeconds),
+            interval: None,
             lag: Duration::ZERO,
             error: error.map(Into::into),
             active_pipelines: None,

@@ -31,7 +31,7 @@ impl GitLab {
     /// Most pipelines of each kind that a project shows in a query of that size.
     pub const CHANGES_PIPELINES: u32 = 20;
     /// Most projects in one query at their first poll, where answers are long.
-    pub const FIRST_POLL_PROJECTS: usize = 20;
+    pub const FIRST_POLL_PROJECTS: usize = 25;
     /// Most pipelines of each kind that a project shows at its first poll.
     pub const FIRST_POLL_PIPELINES: u32 = 50;
 

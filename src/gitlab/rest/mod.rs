@@ -168,9 +168,12 @@ impl GitLab {
             record_failure(&answer.span, &cause);
             return Err(self.client().error(call.name(), cause));
         }
+        let next = next_page(&answer.headers);
+        // A keyset list names a next page after its last one, too, which is short.
+        let is_short = items.len() + skipped.len() < most;
         let page = Page {
+            next: next.filter(|next| !(is_short && next.starts_with('?'))),
             items,
-            next: next_page(&answer.headers),
             skipped: skipped
                 .iter()
                 .map(|why| format!("{}: {}", call.name(), self.client().tidy(why)))

@@ -327,13 +327,14 @@ async fn offset_paging_follows_the_next_page_to_the_end() {
 
 #[tokio::test]
 async fn keyset_paging_follows_the_link_and_stays_at_home() {
-    let project =
-        |id: u64| json!([{"id": id, "path_with_namespace": "g/p", "default_branch": null}]);
+    let project = |id: u64| json!({"id": id, "path_with_namespace": "g/p", "default_branch": null});
+    let full: Vec<Value> = (1..=100).map(project).collect();
     let next = "<https://elsewhere.example.org/api/v4/projects?a=1,2&rel=\"next\">; rel=\"prev\", \
                 <https://elsewhere.example.org/api/v4/projects?pagination=keyset&id_after=1>; rel=\"next\"";
     let fake = Fake::script(vec![
-        reply(&project(1)).with("link", next),
-        reply(&project(2)),
+        reply(&json!(full)).with("link", next),
+        // GitLab names a page after the last one, too.
+        reply(&json!([project(101)])).with("link", next),
     ])
     .await;
     let filter = ProjectFilter {
@@ -342,9 +343,10 @@ async fn keyset_paging_follows_the_link_and_stays_at_home() {
         membership: true,
     };
     let page = fake.gitlab().all_projects(&filter).await.unwrap();
-    assert_eq!(page.items.len(), 2);
+    assert_eq!(page.items.len(), 101);
     assert_eq!(page.items[0].default_branch, Known::Nothing);
     let seen = fake.seen();
+    assert_eq!(seen.len(), 2);
     assert_eq!(
         seen[0].target,
         "/api/v4/projects?pagination=keyset&membership=true&search=a+b&archived=false\

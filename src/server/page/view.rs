@@ -136,6 +136,8 @@ struct ProjectRow {
     url: String,
     role: &'static str,
     succeeded: Option<Moment>,
+    /// Time between two polls.
+    interval: Option<String>,
     /// How late its next poll is; none when it is not.
     late: Option<String>,
     active: Option<String>,
@@ -333,6 +335,7 @@ impl ProjectRow {
             path,
             role: project.role.map_or("", |role| role.name()),
             succeeded: project.succeeded_at.map(|at| Moment::new(at, now)),
+            interval: project.interval.map(length),
             late: (!project.lag.is_zero()).then(|| length(project.lag)),
             active: project.active_pipelines.map(|active| count(active as u64)),
             state,

@@ -148,6 +148,11 @@ fn project(id: u64) -> ProjectStatus {
             Role::REPORTER
         }),
         succeeded_at: (!unread).then(|| ago(if error.is_some() { 4_000 } else { id % 30 })),
+        interval: Some(Duration::from_secs(if id.is_multiple_of(3) {
+            30
+        } else {
+            300
+        })),
         lag: Duration::from_secs(if error.is_some() { 90 } else { 0 }),
         error: error.map(Into::into),
         active_pipelines: Some((id % 11) as usize / 3),

@@ -11,7 +11,7 @@ use super::{CALLS_AT_ONCE, DetailsRead, RawDetails, Share, Started, Wanted, WayO
 use crate::clock::UnixSeconds;
 use crate::facts::feed::PARENT_PIPELINE;
 use crate::gitlab::graphql::batch::Breaker;
-use crate::gitlab::graphql::{Parts, PipelineJobs, ProjectJobs, Which};
+use crate::gitlab::graphql::{JobsPart, Parts, PipelineJobs, ProjectJobs, Which};
 use crate::gitlab::model::{Known, Page};
 use crate::gitlab::{GitLab, GitLabError};
 use crate::types::{PipelineId, ProjectId, Text};
@@ -32,6 +32,8 @@ pub(super) struct GraphQl {
     pub(super) changes: Batches,
     pub(super) first: Batches,
     details: Batches,
+    /// The same of active jobs alone, which is lighter.
+    active: Batches,
     /// How long the pasts of projects are.
     pub(super) pasts: Arc<Pasts>,
 }
@@ -46,6 +48,7 @@ impl GraphQl {
             changes: Batches::new(&breaker, GitLab::CHANGES_PROJECTS),
             first: Batches::new(&breaker, GitLab::FIRST_POLL_PROJECTS),
             details: Batches::new(&breaker, GitLab::JOBS_PROJECTS),
+            active: Batches::new(&breaker, GitLab::JOBS_PROJECTS),
             pasts,
             breaker,
             gitlab,
@@ -108,6 +111,13 @@ impl GraphQl {
         read
     }
 
+    fn batches(&self, parts: Parts) -> &Batches {
+        match parts.jobs {
+            JobsPart::Active => &self.active,
+            JobsPart::All | JobsPart::None => &self.details,
+        }
+    }
+
     /// The wanted pipelines by their ids. Each project lists its own of those that are asked for.
     async fn by_ids(&self, wanted: &[&Wanted], parts: Parts, now: UnixSeconds) -> OfList {
         let mut wanted = wanted.to_vec();
@@ -125,7 +135,8 @@ impl GraphQl {
                 asked.await
             };
             let id_of = |jobs: &ProjectJobs| jobs.id;
-            let asked: PerProject<ProjectJobs> = self.details.ask(&projects, now, id_of, ask).await;
+            let asked: PerProject<ProjectJobs> =
+                self.batches(parts).ask(&projects, now, id_of, ask).await;
             // Errors are left for the reading one by one, which shows whose they are.
             let jobs = asked.into_values().filter_map(Result::ok);
             let pages = jobs.flat_map(|jobs| [jobs.pipelines, jobs.children]);
@@ -167,8 +178,9 @@ impl GraphQl {
                 asked.await
             };
             let id_of = |jobs: &ProjectJobs| jobs.id;
-            let chunks = projects.chunks(self.details.size());
-            let chunks = chunks.map(|ids| self.details.ask(ids, now, id_of, ask));
+            let batches = self.batches(parts);
+            let chunks = projects.chunks(batches.size());
+            let chunks = chunks.map(|ids| batches.ask(ids, now, id_of, ask));
             let chunks: Vec<PerProject<ProjectJobs>> =
                 side_by_side(CALLS_AT_ONCE, chunks.collect()).await;
             // Errors are left for the reading one by one, which shows whose they are.

@@ -133,8 +133,11 @@ fn asked(rig: &Rig, operation: &str) -> Vec<(usize, i32)> {
     let all = rig.gitlab.requests().all().into_iter();
     let queries = all.filter(|request| request.operation.as_deref() == Some(operation));
     let asked = queries.filter_map(|query| {
-        let projects = query.variables?["ids"].as_array()?.len();
-        Some((projects, query.complexity?))
+        let variables = query.variables?;
+        let projects = variables["ids"].as_array()?.len();
+        // Jobs that are still active are asked for by a lighter query.
+        let is_whole = variables["whole"] != false;
+        is_whole.then_some((projects, query.complexity?))
     });
     asked.collect()
 }
