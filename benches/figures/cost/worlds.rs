@@ -39,7 +39,7 @@ pub fn many() -> World {
     })
 }
 
-/// 8 projects with 22 running pipelines in the mean.
+/// 8 projects with some 20 running pipelines in the mean.
 pub fn busy() -> World {
     World::generate(WorldConfig {
         active_ratio: 1.0,
@@ -50,10 +50,11 @@ pub fn busy() -> World {
     })
 }
 
-/// 300 projects, in each of which somebody acts six times an hour.
+/// 300 projects, in each of which somebody acts 16 times an hour.
 pub fn lively() -> World {
     World::generate(WorldConfig {
         active_ratio: 1.0,
+        pushes_per_hour: 16.0,
         ..usual(300)
     })
 }
