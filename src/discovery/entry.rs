@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Scope;
-use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::config::{OwnerKind, ProjectSettings, Wildcard};
 use crate::gitlab::graphql::ListOf;
@@ -200,10 +199,7 @@ impl Entry {
             },
             Some(_) => return None,
         };
-        // What else needs the branches finds them itself.
-        let needs_branch = [Collector::Environments, Collector::Contributors];
-        let mut needs_branch = needs_branch.into_iter();
-        let branches = needs_branch.any(|one| self.settings.interval(one).is_some());
+        let branches = self.settings.needs_default_branch();
         let (owner, page) = match gitlab.listed_projects(of, branches).await {
             Ok(listed) => listed?,
             Err(error) => {

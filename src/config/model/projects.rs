@@ -43,6 +43,12 @@ impl ProjectSettings {
         self.intervals.get(collector)
     }
 
+    /// Whether a collector is on that compares with the default branch, and does not read it itself.
+    pub fn needs_default_branch(&self) -> bool {
+        let compare = [Collector::Environments, Collector::Contributors];
+        self.shortest_interval(&compare).is_some()
+    }
+
     /// How often several collectors that are read together poll the project: at the shortest of
     /// their intervals; none where all are off.
     pub fn shortest_interval(&self, collectors: &[Collector]) -> Option<Duration> {

@@ -205,7 +205,13 @@ fn every_setting_and_variable_exists() {
     let variable = |path: &String| format!("AGE_{}", path.replace('.', "_").to_uppercase());
     let mut variables: BTreeSet<String> = settings.iter().map(variable).collect();
     // Of the command line, of the benches, and the beginning of all.
-    variables.extend(["AGE_CONFIG", "AGE_BENCH_SCALE", "AGE_"].map(str::to_owned));
+    let others = ["AGE_CONFIG", "AGE_"];
+    let benches = [
+        "AGE_BENCH_SCALE",
+        "AGE_BENCH_COST",
+        "AGE_BENCH_FIRST_MINUTES",
+    ];
+    variables.extend(others.into_iter().chain(benches).map(str::to_owned));
     let sections: BTreeSet<&str> = settings
         .iter()
         .filter_map(|path| path.split('.').next())
