@@ -229,7 +229,7 @@ mod tests {
                 jobs,
                 projects(GitLab::PIPELINE_IDS, 20)
                     .into_iter()
-                    .chain(flags(&["moved", "children", "jobs", "whole", "bridges"]))
+                    .chain(flags(&["moved", "jobs", "whole", "bridges"]))
                     .collect(),
             ),
             (

@@ -32,8 +32,10 @@ pub enum Which<'a> {
     Status(&'static str),
     /// Those that have this status since then, or longer and were touched since. An index has them.
     StatusSince(&'static str, UnixSeconds),
-    /// These: at most [`GitLab::PIPELINE_IDS`]. A project lists its own.
+    /// These that are no children: at most [`GitLab::PIPELINE_IDS`]. A project lists its own.
     Ids(&'a [PipelineId]),
+    /// These children, as many.
+    ChildIds(&'a [PipelineId]),
 }
 
 /// The variables of the queries that say which pipelines are listed.
@@ -52,10 +54,10 @@ impl Which<'_> {
             Self::MovedSince(since) => (Some(since.to_string()), None),
             Self::Status(status) => (None, Some(status.to_owned())),
             Self::StatusSince(status, since) => (Some(since.to_string()), Some(status.to_owned())),
-            Self::Newest | Self::NewestChildren | Self::Ids(_) => (None, None),
+            Self::Newest | Self::NewestChildren | Self::Ids(_) | Self::ChildIds(_) => (None, None),
         };
         let pipeline_ids = match self {
-            Self::Ids(ids) => {
+            Self::Ids(ids) | Self::ChildIds(ids) => {
                 let gid = |id: &PipelineId| format!("gid://gitlab/Ci::Pipeline/{id}");
                 Some(ids.iter().map(gid).collect())
             }
@@ -70,12 +72,12 @@ impl Which<'_> {
 
     /// Whether child pipelines are listed.
     pub(super) fn has_children(self) -> bool {
-        self != Self::Newest
+        !matches!(self, Self::Newest | Self::Ids(_))
     }
 
     /// Whether pipelines that are no children are listed.
     pub(super) fn has_others(self) -> bool {
-        self != Self::NewestChildren
+        !matches!(self, Self::NewestChildren | Self::ChildIds(_))
     }
 }
 
@@ -189,13 +191,13 @@ struct Lists {
 
 impl GitLab {
     /// Most projects in one query for jobs.
-    pub const JOBS_PROJECTS: usize = 25;
+    pub const JOBS_PROJECTS: usize = 20;
     /// Most pipelines of each kind a project shows in one query for jobs.
     pub const JOBS_PIPELINES: u32 = 5;
     /// Most pipelines in a further page of one project's.
     pub const JOBS_LIST: u32 = 25;
     /// Most trigger jobs of a pipeline in one page.
-    pub const BRIDGES_PAGE: u32 = 20;
+    pub const BRIDGES_PAGE: u32 = 10;
 
     /// Whether lists of pipelines take ids: since GitLab 19.2.
     pub(crate) fn lists_by_ids(&self) -> bool {
@@ -217,12 +219,12 @@ impl GitLab {
         pipelines: u32,
     ) -> Result<Batch<ProjectJobs>, GitLabError> {
         let most = match which {
-            Which::Ids(_) => count(Self::PIPELINE_IDS),
+            Which::Ids(ids) | Which::ChildIds(ids) => count(ids.len().max(1)),
             _ => self.page_size(pipelines.min(Self::JOBS_PIPELINES)),
         };
         let variables = pipeline_jobs::Variables {
-            moved: true,
-            children: true,
+            moved: which.has_others(),
+            children: which.has_children(),
             pipelines: Some(most),
             ..self.variables(ids, which, parts)
         };

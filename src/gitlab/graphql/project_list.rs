@@ -89,7 +89,7 @@ impl GitLab {
         let skipped = skipped.map_err(|why| self.query_error(name, &why))?;
         let (owner, page) = match answer.data.group {
             Some(group) => {
-                let id = gid("group.id", &group.id);
+                let id = gid("group.id", group.id.as_deref().unwrap_or_default());
                 let owner = Owner {
                     id: id.map_err(|why| self.query_error(name, &why))?,
                     path: group.full_path.into(),

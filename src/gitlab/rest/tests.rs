@@ -392,7 +392,8 @@ async fn a_list_that_never_ends_is_left_with_an_error_that_names_it() {
 
     let link = |number: usize| {
         let next = format!("<https://h/api/v4/p?page_token={number}>; rel=\"next\"");
-        Reply::json("[]").with("link", &next)
+        let full: Vec<Value> = (0..100).map(|n| json!({"name": format!("v{n}")})).collect();
+        reply(&json!(full)).with("link", &next)
     };
     let (error, _) = too_many_tags(link).await;
     assert_eq!(excess(&error), Excess::Pages(500));

@@ -120,18 +120,24 @@ impl GraphQl {
 
     /// The wanted pipelines by their ids. Each project lists its own of those that are asked for.
     async fn by_ids(&self, wanted: &[&Wanted], parts: Parts, now: UnixSeconds) -> OfList {
+        let is_child = |wanted: &Wanted| &*wanted.pipeline.source == PARENT_PIPELINE;
         let mut wanted = wanted.to_vec();
-        wanted.sort_by_key(|wanted| (wanted.project, wanted.pipeline.id));
-        let chunks = wanted.chunks(GitLab::PIPELINE_IDS);
+        wanted.sort_by_key(|wanted| (is_child(wanted), wanted.project, wanted.pipeline.id));
+        let kinds = wanted.chunk_by(|one, next| is_child(one) == is_child(next));
+        let chunks = kinds.flat_map(|kind| kind.chunks(GitLab::PIPELINE_IDS));
         let reads = chunks.map(|chunk| async move {
+            let children = chunk.first().is_some_and(|first| is_child(first));
             let projects: BTreeSet<ProjectId> = chunk.iter().map(|wanted| wanted.project).collect();
             let projects: Vec<ProjectId> = projects.into_iter().collect();
             let ask = async |asked: Vec<ProjectId>| {
                 let chunk = chunk.iter().filter(|one| asked.contains(&one.project));
                 let ids: Vec<PipelineId> = chunk.map(|wanted| wanted.pipeline.id).collect();
-                let asked =
-                    self.gitlab
-                        .pipeline_jobs(&asked, Which::Ids(&ids), parts, DETAILS_PIPELINES);
+                let asked = self.gitlab.pipeline_jobs(
+                    &asked,
+                    which_ids(&ids, children),
+                    parts,
+                    DETAILS_PIPELINES,
+                );
                 asked.await
             };
             let id_of = |jobs: &ProjectJobs| jobs.id;
@@ -298,6 +304,14 @@ impl GraphQl {
             .jobs_of(wanted.project, wanted.pipeline.iid, parts)
             .await;
         Ok(jobs.map_err(Arc::new)?.map(RawDetails::from))
+    }
+}
+
+/// Pipelines by their ids.
+pub(super) fn which_ids(ids: &[PipelineId], children: bool) -> Which<'_> {
+    match children {
+        true => Which::ChildIds(ids),
+        false => Which::Ids(ids),
     }
 }
 

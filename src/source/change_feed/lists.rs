@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use super::super::batches::{Batches, PerProject};
 use super::super::side_by_side;
-use super::graphql::GraphQl;
+use super::graphql::{GraphQl, which_ids};
 use super::pasts::Past;
 use super::{CALLS_AT_ONCE, Changes, SourceError, Target};
 use crate::clock::UnixSeconds;
+use crate::facts::feed::PARENT_PIPELINE;
 use crate::gitlab::GitLab;
 use crate::gitlab::graphql::{ProjectChanges, Which};
 use crate::gitlab::model::{Page, Pipeline};
@@ -262,7 +263,7 @@ impl GraphQl {
         sweep: &mut BTreeSet<ProjectId>,
         now: UnixSeconds,
     ) {
-        let mut missing: Vec<(ProjectId, PipelineId)> = Vec::new();
+        let mut missing: Vec<(bool, ProjectId, PipelineId)> = Vec::new();
         for (target, result) in &*read {
             let (Ok(changes), Some(feed)) = (result, &target.memory.feed) else {
                 continue;
@@ -274,23 +275,32 @@ impl GraphQl {
                 .collect();
             let followed = feed.followed.iter();
             let active = followed.filter(|(_, followed)| followed.pipeline.status.is_active());
-            let gone = active.map(|(id, _)| *id).filter(|id| !listed.contains(id));
-            missing.extend(gone.map(|id| (target.id(), id)));
+            let gone = active.filter(|(id, _)| !listed.contains(id));
+            missing.extend(gone.map(|(id, followed)| {
+                let is_child = &*followed.pipeline.source == PARENT_PIPELINE;
+                (is_child, target.id(), *id)
+            }));
         }
         if !self.gitlab.lists_by_ids() {
-            sweep.extend(missing.into_iter().map(|(project, _)| project));
+            sweep.extend(missing.into_iter().map(|(_, project, _)| project));
             return;
         }
         let mut found: PerProject<ProjectChanges> = BTreeMap::new();
-        for chunk in missing.chunks(GitLab::PIPELINE_IDS) {
-            let projects: BTreeSet<ProjectId> = chunk.iter().map(|(project, _)| *project).collect();
+        missing.sort_unstable();
+        let kinds = missing.chunk_by(|one, next| one.0 == next.0);
+        for chunk in kinds.flat_map(|kind| kind.chunks(GitLab::PIPELINE_IDS)) {
+            let children = chunk.first().is_some_and(|first| first.0);
+            let projects: BTreeSet<ProjectId> =
+                chunk.iter().map(|(_, project, _)| *project).collect();
             let projects: Vec<ProjectId> = projects.into_iter().collect();
             let ask = async |asked: Vec<ProjectId>| {
-                let wanted = chunk.iter().filter(|(project, _)| asked.contains(project));
-                let ids: Vec<PipelineId> = wanted.map(|(_, id)| *id).collect();
+                let wanted = chunk
+                    .iter()
+                    .filter(|(_, project, _)| asked.contains(project));
+                let ids: Vec<PipelineId> = wanted.map(|(_, _, id)| *id).collect();
                 let most = u32::try_from(GitLab::PIPELINE_IDS).unwrap_or(u32::MAX);
                 self.gitlab
-                    .project_changes(&asked, Which::Ids(&ids), most)
+                    .project_changes(&asked, which_ids(&ids, children), most)
                     .await
             };
             let id_of = |changes: &ProjectChanges| changes.project.id;
@@ -306,7 +316,7 @@ impl GraphQl {
                 }
             }
         }
-        let asked: BTreeSet<ProjectId> = missing.iter().map(|(project, _)| *project).collect();
+        let asked: BTreeSet<ProjectId> = missing.iter().map(|(_, project, _)| *project).collect();
         read.retain(|(target, result)| {
             let is_lost = asked.contains(&target.id()) && !found.contains_key(&target.id());
             result.is_err() || !is_lost

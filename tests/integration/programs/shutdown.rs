@@ -11,7 +11,7 @@ use crate::support::{eventually, until};
 
 /// Enough for as many runs as there may be at once, however unequal they are; each reads projects
 /// and pipelines side by side.
-const PROJECTS: usize = 801;
+const PROJECTS: usize = 401;
 /// Calls that hang when the signal comes.
 const CALLS: usize = 40;
 /// What container platforms grant between SIGTERM and SIGKILL.
