@@ -99,7 +99,7 @@ impl KnownJobs {
                 job.duration = known.duration;
             }
             if job.runner_type.is_open() && !known.runner_type.is_open() {
-                job.runner_type = known.runner_type.clone();
+                job.runner_type = known.runner_type;
                 job.duration = known.duration;
             }
         }
