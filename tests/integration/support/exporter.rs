@@ -28,6 +28,7 @@ pub fn configuration(simulator: &Simulator, more: &str) -> String {
   token: {}
   max_requests_per_second: 10000
   burst_requests_per_second: 10000
+  max_server_share: 0
 collectors:
   pipelines: {{interval_seconds: 1, quiet_interval: {{after_1h: 0, after_24h: 0}}}}
   jobs: {{interval_seconds: 1}}
