@@ -229,17 +229,18 @@ impl GraphQl {
         lists
     }
 
-    /// The names of the trigger jobs that started pipelines, as far as they can be read.
+    /// The names of the trigger jobs that started pipelines, none where the token may not read one; those that
+    /// were not read now are absent.
     pub(super) async fn origins(
         &self,
         wanted: &[&Wanted],
         share: Share,
         now: UnixSeconds,
-    ) -> BTreeMap<PipelineId, Text> {
+    ) -> BTreeMap<PipelineId, Option<Text>> {
         let read = self.details(wanted, Parts::ORIGIN, share, now).await;
         let read = read.into_iter();
-        let named = read.filter_map(|(id, read)| Some((id, read.ok()??.origin?)));
-        named.collect()
+        let read = read.filter_map(|(id, read)| Some((id, read.ok()??.origin)));
+        read.collect()
     }
 
     /// The wanted pipelines of a project whose jobs come whole: in the first page of its lists, and in

@@ -378,15 +378,17 @@ impl ChangeFeed {
             most: details::MANY,
             turn: 0,
         };
+        let asked: BTreeSet<PipelineId> = wanted.iter().map(|one| one.pipeline.id).collect();
         let names = self.graphql.origins(&wanted, share, now).await;
         let changes = read
             .iter_mut()
             .filter_map(|(_, changes)| changes.as_mut().ok());
         for pipeline in changes.flat_map(|changes| &mut changes.pipelines) {
-            if let (Some(name), Known::Value(upstream)) =
-                (names.get(&pipeline.id), &mut pipeline.upstream)
-            {
-                upstream.bridge = name.clone();
+            match (names.get(&pipeline.id), &mut pipeline.upstream) {
+                (Some(Some(name)), Known::Value(upstream)) => upstream.bridge = name.clone(),
+                // It waits until the upstream side says so.
+                (None, upstream) if asked.contains(&pipeline.id) => *upstream = Known::Unread,
+                _ => {}
             }
         }
         read
