@@ -166,7 +166,8 @@ impl ChangeFeed {
                 ..
             } = &finished
             {
-                self.known_jobs.learn(wanted, &details.jobs, *has_bridges);
+                self.known_jobs
+                    .learn(wanted, &details.jobs, *has_bridges, now);
             }
             if let Some(reading) = polls.get_mut(&wanted.project) {
                 reading.take(wanted, finished);
@@ -185,7 +186,7 @@ impl ChangeFeed {
         share: Share,
     ) -> BTreeMap<PipelineId, DetailsRead> {
         let now = self.clock.now();
-        let asked = |wanted| (wanted, self.known_jobs.parts(wanted));
+        let asked = |wanted| (wanted, self.known_jobs.parts(wanted, now));
         let asked: Vec<(&Wanted, Parts)> = wanted.iter().map(asked).collect();
         if !self.graphql.is_open(now) {
             return self.rest.details(&asked, share).await;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use super::details::{RawDetails, Wanted};
 use super::lock;
@@ -24,11 +25,17 @@ struct KnownPipeline {
     read_at: (UnixSeconds, Status),
     jobs: Vec<Job>,
     has_bridges: bool,
+    /// When it was read whole, by our clock.
+    whole_at: UnixSeconds,
 }
+
+/// How often a pipeline that goes on is read whole: a retry that began and ended between two polls is in no
+/// list of active jobs.
+const WHOLE: Duration = Duration::from_secs(300);
 
 impl KnownJobs {
     /// What is to be asked of a pipeline.
-    pub(super) fn parts(&self, wanted: &Wanted) -> Parts {
+    pub(super) fn parts(&self, wanted: &Wanted, now: UnixSeconds) -> Parts {
         let options = wanted.options;
         let follows = options.foreign || options.children;
         let pipeline = &wanted.pipeline;
@@ -38,7 +45,12 @@ impl KnownJobs {
             .and_then(|known| known.get(&pipeline.id));
         let jobs = match known {
             // An end is read whole: the labels and sizes of its last jobs come with it.
-            Some(known) if pipeline.status.is_active() || known.is_of(wanted) => JobsPart::Active,
+            Some(known)
+                if now.since(known.whole_at) < WHOLE
+                    && (pipeline.status.is_active() || known.is_of(wanted)) =>
+            {
+                JobsPart::Active
+            }
             _ => JobsPart::All,
         };
         Parts {
@@ -106,11 +118,13 @@ impl KnownJobs {
     }
 
     /// Takes in what was read of a pipeline.
-    pub(super) fn learn(&self, wanted: &Wanted, jobs: &[Job], has_bridges: bool) {
+    pub(super) fn learn(&self, wanted: &Wanted, jobs: &[Job], has_bridges: bool, now: UnixSeconds) {
         let pipeline = &wanted.pipeline;
         let mut known = lock(&self.0);
         let of_project = known.entry(wanted.project).or_default();
+        let whole_at = of_project.get(&pipeline.id).map(|known| known.whole_at);
         let known = KnownPipeline {
+            whole_at: whole_at.filter(|at| now.since(*at) < WHOLE).unwrap_or(now),
             read_at: (pipeline.updated_at, pipeline.status.clone()),
             jobs: jobs.to_vec(),
             has_bridges: has_bridges
