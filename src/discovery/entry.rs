@@ -152,12 +152,12 @@ impl Entry {
                 Err(error) if error.is_not_found() => {}
                 listed => {
                     let listed = self.whole(listed?);
-                    // It may have another path now.
-                    let owner = match wanted.kind {
-                        OwnerKind::Group => gitlab.group(&owner.id.to_string()).await.ok(),
-                        OwnerKind::User => None,
+                    // GraphQL lists by paths, and a group may have another one now.
+                    let owner_now = match gitlab.lists_projects_by_graphql() {
+                        true => self.owner_now(gitlab).await,
+                        false => None,
                     };
-                    return Ok((listed, owner.or_else(|| self.owner.clone())));
+                    return Ok((listed, owner_now.or_else(|| Some(owner.clone()))));
                 }
             }
         }

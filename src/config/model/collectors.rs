@@ -177,8 +177,9 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// How often projects are polled in which no pipeline has moved for long. They are the most, and each poll
 /// costs GitLab the same; only the first event after the silence is shown later. Their merge requests,
-/// environments, repositories and the like are polled less often, too: at five intervals after an hour, each
-/// hour or at six intervals, but within six hours, after a day, and at once when something moves.
+/// environments, repositories and the like are polled less often, too: at five intervals, but each hour, after
+/// an hour; after a day at six intervals, but at least each hour and at most each two; and at once when
+/// something moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct QuietInterval {
@@ -225,7 +226,8 @@ impl QuietInterval {
             false => longer,
         };
         let after_1h = longer((5 * interval).min(HOUR), self.after_1h);
-        let after_24h = longer((6 * interval).clamp(HOUR, 6 * HOUR), self.after_24h);
+        // An alert says after three hours that a collector stands still.
+        let after_24h = longer((6 * interval).clamp(HOUR, 2 * HOUR), self.after_24h);
         if quiet >= 24 * HOUR {
             interval.max(after_1h).max(after_24h)
         } else if quiet >= HOUR {

@@ -32,6 +32,8 @@ pub(super) struct Wanted {
     pub(super) pipeline: Pipeline,
     /// What of it is wanted.
     pub(super) options: ReadOptions,
+    /// What of it is asked for now.
+    pub(super) parts: Parts,
     /// Whether it may be read by itself, if it cannot be read together with others.
     pub(super) alone: bool,
 }
@@ -127,12 +129,14 @@ impl ChangeFeed {
         let wanted: Vec<Wanted> = polls
             .iter()
             .flat_map(|(id, reading)| {
-                reading.poll.wanted().map(|pipeline| Wanted {
+                let (options, depth) = (reading.poll.options(), reading.poll.depth());
+                reading.poll.wanted().map(move |pipeline| Wanted {
                     project: *id,
                     path: reading.project.full_path.clone(),
                     pipeline: pipeline.clone(),
-                    options: reading.poll.options(),
-                    alone: pipeline.status.is_active() || reading.poll.depth() == Depth::Everything,
+                    options,
+                    parts: self.known_jobs.parts(*id, pipeline, options, now),
+                    alone: pipeline.status.is_active() || depth == Depth::Everything,
                 })
             })
             .collect();
@@ -186,12 +190,10 @@ impl ChangeFeed {
         share: Share,
     ) -> BTreeMap<PipelineId, DetailsRead> {
         let now = self.clock.now();
-        let asked = |wanted| (wanted, self.known_jobs.parts(wanted, now));
-        let asked: Vec<(&Wanted, Parts)> = wanted.iter().map(asked).collect();
         if !self.graphql.is_open(now) {
-            return self.rest.details(&asked, share).await;
+            return self.rest.details(wanted.iter().collect(), share).await;
         }
-        let mut read = self.graphql_details(&asked, share, now).await;
+        let mut read = self.graphql_details(wanted, share, now).await;
         let answered = read.values().any(Result::is_ok);
         let no_coincidence = !answered && wanted_are_many(read.len());
         for error in read.values().filter_map(|read| read.as_ref().err()) {
@@ -201,17 +203,16 @@ impl ChangeFeed {
             }
         }
         let is_open = self.graphql.is_open(now);
-        let refused = |wanted: &Wanted| match read.get(&wanted.pipeline.id) {
+        let refused = |wanted: &&Wanted| match read.get(&wanted.pipeline.id) {
             Some(Ok(_)) => false,
             Some(Err(error)) => error.may_be_one_items_fault() || error.graphql_unavailable(),
             None => wanted.alone && !is_open,
         };
-        let refused = asked.iter().filter(|(wanted, _)| refused(wanted));
-        let refused: Vec<(&Wanted, Parts)> = refused.copied().collect();
+        let refused: Vec<&Wanted> = wanted.iter().filter(refused).collect();
         // GraphQL shows nothing of what is deleted, and nothing of what the token may not read.
         let is_missing = |wanted: &&Wanted| matches!(read.get(&wanted.pipeline.id), Some(Ok(None)));
         let missing: Vec<&Wanted> = wanted.iter().filter(is_missing).collect();
-        read.extend(self.rest.details(&refused, share).await);
+        read.extend(self.rest.details(refused, share).await);
         for (id, proof) in self.rest.deleted(&missing).await {
             match proof {
                 Ok(true) => {}
@@ -226,41 +227,35 @@ impl ChangeFeed {
     /// and where a job ended or is new, everything.
     async fn graphql_details(
         &self,
-        asked: &[(&Wanted, Parts)],
+        wanted: &[Wanted],
         share: Share,
         now: UnixSeconds,
     ) -> BTreeMap<PipelineId, DetailsRead> {
-        let (active, mut whole): (Vec<_>, Vec<_>) = asked
+        let (active, mut whole): (Vec<&Wanted>, Vec<&Wanted>) = wanted
             .iter()
-            .partition(|(_, parts)| parts.jobs == JobsPart::Active);
-        let together = |asked: &[(&Wanted, Parts)], jobs| Parts {
+            .partition(|wanted| wanted.parts.jobs == JobsPart::Active);
+        let together = |wanted: &[&Wanted], jobs| Parts {
             jobs,
-            bridges: asked.iter().any(|(_, parts)| parts.bridges),
+            bridges: wanted.iter().any(|wanted| wanted.parts.bridges),
             origin: false,
         };
-        let mut read = BTreeMap::new();
-        if !active.is_empty() {
-            let parts = together(&active, JobsPart::Active);
-            let wanted: Vec<&Wanted> = active.iter().map(|(wanted, _)| *wanted).collect();
-            read = self.graphql.details(&wanted, parts, share, now).await;
-            for (wanted, parts) in active {
-                let id = wanted.pipeline.id;
-                let Some(Ok(Some(listed))) = read.get(&id) else {
-                    continue;
-                };
-                match self.known_jobs.merge(wanted, listed) {
-                    Some(merged) => drop(read.insert(id, Ok(Some(merged)))),
-                    None => {
-                        read.remove(&id);
-                        whole.push((wanted, parts));
-                    }
+        let parts = together(&active, JobsPart::Active);
+        let mut read = self.graphql.details(&active, parts, share, now).await;
+        for wanted in active {
+            let id = wanted.pipeline.id;
+            let Some(Ok(Some(listed))) = read.get(&id) else {
+                continue;
+            };
+            match self.known_jobs.merge(wanted, listed) {
+                Some(merged) => drop(read.insert(id, Ok(Some(merged)))),
+                None => {
+                    read.remove(&id);
+                    whole.push(wanted);
                 }
             }
         }
         let parts = together(&whole, JobsPart::All);
-        let whole: Vec<&Wanted> = whole.into_iter().map(|(wanted, _)| wanted).collect();
-        let more = self.graphql.details(&whole, parts, share, now).await;
-        read.extend(more);
+        read.extend(self.graphql.details(&whole, parts, share, now).await);
         read
     }
 

@@ -6,10 +6,10 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::details::{RawDetails, Wanted};
-use super::lock;
+use super::{ReadOptions, lock};
 use crate::clock::UnixSeconds;
 use crate::gitlab::graphql::{JobsPart, Parts};
-use crate::gitlab::model::{Job, Known, Status};
+use crate::gitlab::model::{Job, Known, Pipeline, Status};
 use crate::types::{JobId, PipelineId, ProjectId};
 
 /// The pipelines of one project.
@@ -34,24 +34,26 @@ struct KnownPipeline {
 const WHOLE: Duration = Duration::from_secs(300);
 
 impl KnownJobs {
-    /// What is to be asked of a pipeline.
-    pub(super) fn parts(&self, wanted: &Wanted, now: UnixSeconds) -> Parts {
-        let options = wanted.options;
+    /// What is to be asked of a pipeline at `now`.
+    pub(super) fn parts(
+        &self,
+        project: ProjectId,
+        pipeline: &Pipeline,
+        options: ReadOptions,
+        now: UnixSeconds,
+    ) -> Parts {
         let follows = options.foreign || options.children;
-        let pipeline = &wanted.pipeline;
         let known = lock(&self.0);
         let known = known
-            .get(&wanted.project)
+            .get(&project)
             .and_then(|known| known.get(&pipeline.id));
-        let jobs = match known {
-            // An end is read whole: the labels and sizes of its last jobs come with it.
-            Some(known)
-                if now.since(known.whole_at) < WHOLE
-                    && (pipeline.status.is_active() || known.is_of(wanted)) =>
-            {
-                JobsPart::Active
-            }
-            _ => JobsPart::All,
+        // An end is read whole: the labels and sizes of its last jobs come with it.
+        let goes_on = |known: &KnownPipeline| {
+            known.was_whole_lately(now) && (pipeline.status.is_active() || known.is_of(pipeline))
+        };
+        let jobs = match known.is_some_and(goes_on) {
+            true => JobsPart::Active,
+            false => JobsPart::All,
         };
         Parts {
             jobs,
@@ -122,15 +124,13 @@ impl KnownJobs {
         let pipeline = &wanted.pipeline;
         let mut known = lock(&self.0);
         let of_project = known.entry(wanted.project).or_default();
-        let whole_at = of_project.get(&pipeline.id).map(|known| known.whole_at);
+        let before = of_project.get(&pipeline.id);
+        let lately = before.filter(|known| known.was_whole_lately(now));
         let known = KnownPipeline {
-            whole_at: whole_at.filter(|at| now.since(*at) < WHOLE).unwrap_or(now),
+            whole_at: lately.map_or(now, |known| known.whole_at),
             read_at: (pipeline.updated_at, pipeline.status.clone()),
             jobs: jobs.to_vec(),
-            has_bridges: has_bridges
-                || of_project
-                    .get(&pipeline.id)
-                    .is_some_and(|known| known.has_bridges),
+            has_bridges: has_bridges || before.is_some_and(|known| known.has_bridges),
         };
         of_project.insert(pipeline.id, known);
     }
@@ -155,8 +155,13 @@ impl KnownJobs {
 
 impl KnownPipeline {
     /// Whether the pipeline has not moved since.
-    fn is_of(&self, wanted: &Wanted) -> bool {
+    fn is_of(&self, pipeline: &Pipeline) -> bool {
         let (updated_at, status) = &self.read_at;
-        (*updated_at, status) == (wanted.pipeline.updated_at, &wanted.pipeline.status)
+        (*updated_at, status) == (pipeline.updated_at, &pipeline.status)
+    }
+
+    /// Whether it was read whole within [`WHOLE`]. After now: the clock was set back.
+    fn was_whole_lately(&self, now: UnixSeconds) -> bool {
+        self.whole_at <= now && now.since(self.whole_at) < WHOLE
     }
 }

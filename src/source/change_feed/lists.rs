@@ -244,7 +244,10 @@ impl GraphQl {
                 };
                 let more = self.gitlab.more_newest_pipelines(target.id(), after);
                 match more.await {
-                    Ok(Some(page)) => changes.add(page),
+                    Ok(Some(page)) => {
+                        changes.next.clone_from(&page.next);
+                        changes.add(page);
+                    }
                     Ok(None) => break,
                     Err(error) => {
                         *result = Err(Arc::new(error).into());
@@ -285,7 +288,15 @@ impl GraphQl {
             sweep.extend(missing.into_iter().map(|(_, project, _)| project));
             return;
         }
-        let mut found: PerProject<ProjectChanges> = BTreeMap::new();
+        let asked = read.iter().map(|(target, _)| *target);
+        let asked: Vec<&Target> = asked
+            .filter(|target| {
+                missing
+                    .iter()
+                    .any(|(_, project, _)| *project == target.id())
+            })
+            .collect();
+        let mut found: BTreeMap<ProjectId, Result<Changes, SourceError>> = BTreeMap::new();
         missing.sort_unstable();
         let kinds = missing.chunk_by(|one, next| one.0 == next.0);
         for chunk in kinds.flat_map(|kind| kind.chunks(GitLab::PIPELINE_IDS)) {
@@ -304,38 +315,26 @@ impl GraphQl {
                     .await
             };
             let id_of = |changes: &ProjectChanges| changes.project.id;
-            let asked = self.changes.ask(&projects, now, id_of, ask).await;
-            for (project, result) in asked {
-                match (found.get_mut(&project), result) {
-                    (Some(Ok(known)), Ok(more)) => {
-                        known.pipelines.items.extend(more.pipelines.items);
-                        known.children.items.extend(more.children.items);
-                    }
+            let read: PerProject<ProjectChanges> =
+                self.changes.ask(&projects, now, id_of, ask).await;
+            for (project, result) in read {
+                let more = result.map(|read| {
+                    let mut more = Changes::of(read.project);
+                    more.add(read.pipelines);
+                    more.add(read.children);
+                    more
+                });
+                match (found.get_mut(&project), more) {
+                    (Some(Ok(known)), Ok(more)) => known.merge(more),
                     (Some(Err(_)), Ok(_)) => {}
-                    (_, result) => drop(found.insert(project, result)),
+                    (_, more) => drop(found.insert(project, more)),
                 }
             }
         }
-        let asked: BTreeSet<ProjectId> = missing.iter().map(|(_, project, _)| *project).collect();
-        read.retain(|(target, result)| {
-            let is_lost = asked.contains(&target.id()) && !found.contains_key(&target.id());
-            result.is_err() || !is_lost
-        });
-        for (target, result) in read {
-            let Some(more) = found.remove(&target.id()) else {
-                continue;
-            };
-            match (&mut *result, more) {
-                (Ok(changes), Ok(more)) => {
-                    let mut other = Changes::of(more.project);
-                    other.add(more.pipelines);
-                    other.add(more.children);
-                    changes.merge(other);
-                }
-                (Ok(_), Err(error)) => *result = Err(error),
-                (Err(_), _) => {}
-            }
-        }
+        let more = asked.iter();
+        let more = more.filter_map(|target| Some((*target, found.remove(&target.id())?)));
+        let more = more.collect();
+        add(read, &asked, more);
     }
 
     /// What moved, status by status. Where one list fails, the others are taken in, and the next poll
@@ -557,8 +556,5 @@ impl Changes {
     pub(super) fn add(&mut self, page: Page<Pipeline>) {
         self.pipelines.extend(page.items);
         self.skipped.extend(page.skipped);
-        if page.next.is_some() {
-            self.next = page.next;
-        }
     }
 }

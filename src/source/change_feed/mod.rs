@@ -41,6 +41,7 @@ use crate::facts::feed::{BackfillRead, FeedRead, PARENT_PIPELINE};
 use crate::facts::{Facts, Problem};
 use crate::gitlab::GitLab;
 use crate::gitlab::GitLabError;
+use crate::gitlab::graphql::Parts;
 use crate::gitlab::model::{Known, Pipeline, Project};
 use crate::memory::ProjectMemory;
 use crate::memory::feed::FeedProgress;
@@ -347,24 +348,27 @@ impl ChangeFeed {
                 continue;
             };
             let options = self.options(&target.settings);
+            let feed = target.memory.feed.as_ref();
             for pipeline in &mut changes.pipelines {
-                let feed = target.memory.feed.as_ref();
-                let known = feed.and_then(|feed| feed.followed.get(&pipeline.id));
-                let known = known.and_then(|known| known.pipeline.upstream.clone().value());
-                let known = known.or_else(|| self.upstreams.find(pipeline.id));
                 let Known::Value(upstream) = &mut pipeline.upstream else {
                     continue;
                 };
-                if !upstream.bridge.is_empty() || &*pipeline.source == PARENT_PIPELINE {
+                if &*pipeline.source == PARENT_PIPELINE {
                     continue;
                 }
-                match known.filter(|known| !known.bridge.is_empty()) {
-                    Some(known) => upstream.bridge = known.bridge,
+                // One that is followed was asked for, and may be hidden.
+                let known = feed.and_then(|feed| feed.followed.get(&pipeline.id));
+                let known = known.and_then(|known| known.pipeline.upstream.as_ref().value());
+                let known = known.map(|known| known.bridge.clone());
+                let learned = || Some(self.upstreams.find(pipeline.id)?.bridge);
+                match known.or_else(learned) {
+                    Some(bridge) => upstream.bridge = bridge,
                     None => wanted.push(Wanted {
                         project: target.id(),
                         path: changes.project.full_path.clone(),
                         pipeline: pipeline.clone(),
                         options,
+                        parts: Parts::ORIGIN,
                         alone: true,
                     }),
                 }

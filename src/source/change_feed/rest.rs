@@ -13,7 +13,6 @@ use super::{
 };
 use crate::clock::UnixSeconds;
 use crate::facts::feed::PARENT_PIPELINE;
-use crate::gitlab::graphql::Parts;
 use crate::gitlab::model::{
     Bridge, Job, Known, Page, Pipeline, PipelineHead, PipelineMergeRequest, Project, RefKind,
     UNKNOWN_SOURCE, merge_request_iid,
@@ -298,20 +297,12 @@ impl Rest {
     /// Jobs and downstream pipelines of the wanted pipelines: of some, where there are very many.
     pub(super) async fn details(
         &self,
-        wanted: &[(&Wanted, Parts)],
+        wanted: Vec<&Wanted>,
         share: Share,
     ) -> BTreeMap<PipelineId, DetailsRead> {
-        let parts: BTreeMap<PipelineId, Parts> = wanted
-            .iter()
-            .map(|(wanted, parts)| (wanted.pipeline.id, *parts))
-            .collect();
-        let parts = &parts;
-        let wanted = share.take(wanted.iter().map(|(wanted, _)| *wanted).collect());
+        let wanted = share.take(wanted);
         let reads = wanted.into_iter().map(|wanted| async move {
-            let bridges = parts
-                .get(&wanted.pipeline.id)
-                .is_some_and(|parts| parts.bridges);
-            let read = self.one(wanted, bridges).await;
+            let read = self.one(wanted).await;
             let read = match read {
                 Ok(details) => Ok(Some(details)),
                 Err(error) if error.is_object_not_found() => Ok(None),
@@ -351,13 +342,13 @@ impl Rest {
         }
     }
 
-    async fn one(&self, wanted: &Wanted, bridges: bool) -> Result<RawDetails, GitLabError> {
+    async fn one(&self, wanted: &Wanted) -> Result<RawDetails, GitLabError> {
         let jobs = self
             .gitlab
             .jobs(wanted.project, wanted.pipeline.id, true)
             .await?;
         let (mut downstream, mut failed) = (Vec::new(), None);
-        if bridges {
+        if wanted.parts.bridges {
             let bridges = self.gitlab.bridges(wanted.project, wanted.pipeline.id);
             match bridges.await {
                 Ok(page) => downstream = page.items,

@@ -169,8 +169,12 @@ impl<'a> Poll<'a> {
         match self.state.followed.get(&pipeline.id) {
             Some(known) => {
                 let known = &known.pipeline;
-                (known.updated_at, &known.status, known.finished_at)
-                    != (pipeline.updated_at, &pipeline.status, pipeline.finished_at)
+                // What started it could not be read before.
+                let is_explained =
+                    known.upstream == Known::Unread && pipeline.upstream != Known::Unread;
+                is_explained
+                    || (known.updated_at, &known.status, known.finished_at)
+                        != (pipeline.updated_at, &pipeline.status, pipeline.finished_at)
             }
             // Below the floor and forgotten: it was settled, and has not moved since.
             None => self.first || pipeline.updated_at >= self.since,

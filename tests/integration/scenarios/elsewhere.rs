@@ -4,12 +4,13 @@
 use amazing_gitlab_exporter::config::{
     CountRef, MergeRequestState as Watched, ProjectEntry, Settings,
 };
+use gitlab_simulator::faults::{Fault, Rule};
 use gitlab_simulator::time::DAY;
 use gitlab_simulator::world::{JobSpec, MergeRequestState, PipelineId, PipelineSpec, ProjectId};
 
 use super::life::watch_existing;
 use super::retire::BIRTH_WINDOW;
-use super::{LOOK, Select, Story};
+use super::{LOOK, Select, Story, tracking};
 use crate::support::core::Core;
 
 const RUNS: &str = "age_child_pipeline_run_count";
@@ -71,6 +72,48 @@ impl Two {
     fn left(&self, parent_ref: &str) -> Vec<String> {
         self.story.left(&[("parent_ref", parent_ref)])
     }
+}
+
+/// Lists do not name the trigger job of a multi-project pipeline. Until that is read, the pipeline is counted
+/// under no name.
+#[tokio::test]
+async fn a_trigger_job_of_a_project_that_is_not_tracked_is_named_or_waited_for() {
+    let mut two = Two::begin(true, tracking(&["group/lib"])).await;
+    two.starts(PipelineSpec::branch("main"));
+    let fails = Rule::new(Fault::Status { status: 500 }).on("PipelineJobs");
+    let fails = two.story.gitlab.faults().add(fails);
+    two.story.look().await;
+    assert!(two.story.gitlab.faults().hits(fails) > 0);
+    assert_eq!(two.story.count(RUNS, &[]), 0.0, "it is not known yet");
+    two.story.gitlab.faults().clear();
+    two.story.look().await;
+    assert_eq!(two.story.count(RUNS, &[("bridge_name", "to lib")]), 1.0);
+    assert_eq!(two.story.count(RUNS, &[]), 1.0);
+}
+
+/// What the token may not read is asked for once, not at each poll.
+#[tokio::test]
+async fn a_trigger_job_that_is_hidden_is_asked_for_once() {
+    let mut two = Two::begin(true, tracking(&["group/lib"])).await;
+    let hidden = Fault::Replace {
+        pointer: "/data/projects/nodes/0/pipeline/sourceJob".to_owned(),
+        value: serde_json::Value::Null,
+    };
+    let hidden = two
+        .story
+        .gitlab
+        .faults()
+        .add(Rule::new(hidden).on("PipelineJobs"));
+    two.starts(PipelineSpec::branch("main"));
+    two.story.look_for(300).await;
+    assert!(two.story.gitlab.faults().hits(hidden) > 0);
+    let asked = two.story.gitlab.requests().all().into_iter();
+    let asked = asked.filter(|request| {
+        let variables = request.variables.as_ref();
+        variables.is_some_and(|variables| variables["origin"] == true)
+    });
+    assert_eq!(asked.count(), 1);
+    assert_eq!(two.story.count(RUNS, &[]), 1.0);
 }
 
 #[tokio::test]
