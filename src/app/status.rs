@@ -19,6 +19,7 @@ use crate::server::status::{
     TokenStatus,
 };
 use crate::source::change_feed::{ChangeFeed, WayOfReading};
+use crate::types::ProjectId;
 
 /// Where the server asks.
 pub(super) struct AppStatus {
@@ -58,6 +59,15 @@ impl StatusSource for AppStatus {
             collectors: self.collectors(&seen),
             projects,
         }
+    }
+
+    fn poll_now(&self, project: &str) -> bool {
+        let mut projects = self.registry.lock();
+        let id = match project.parse() {
+            Ok(id) => Some(ProjectId(id)),
+            Err(_) => projects.id_of(project),
+        };
+        id.is_some_and(|id| projects.poll_now(id, self.clock.now()))
     }
 
     fn readiness(&self) -> Readiness {
@@ -107,6 +117,7 @@ impl AppStatus {
         ServerLoad {
             workers: seen.load.workers(now),
             pace: self.gitlab.pace(),
+            instance_feed: self.registry.lock().is_announced(),
         }
     }
 

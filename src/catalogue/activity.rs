@@ -13,6 +13,8 @@ pub enum Activity {
     Refs,
     /// Asking for version, edition and tiers.
     Capability,
+    /// Reading in which projects jobs begin.
+    InstanceFeed,
     /// Removing series and rows whose subject was removed.
     Cleanup,
 }
@@ -26,6 +28,7 @@ impl Activity {
             Self::Discovery => "discovery",
             Self::Refs => "refs",
             Self::Capability => "capability",
+            Self::InstanceFeed => "instance_feed",
             Self::Cleanup => "cleanup",
         }
     }

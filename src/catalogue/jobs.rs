@@ -19,7 +19,7 @@ A run is *flaky* when it failed, was retried, and a newer run of the same name i
 succeeded.",
     role: "Reporter, better Maintainer",
     tier: "Free",
-    requests: "one query for 25 projects whose pipelines moved or run; one REST call for a pipeline that ended or is blocked, where labels are missing",
+    requests: "one query for 20 projects whose pipelines moved or run; one REST call for a pipeline that ended or is blocked, where labels are missing",
     entries: ENTRIES,
 };
 

@@ -121,6 +121,9 @@ pub struct Server {
     /// CPU profiles under `/debug/pprof`. Not offered: `true` is refused, since a process cannot
     /// sample itself safely. A profiler outside can: see `docs/security.md`.
     pub enable_pprof: bool,
+    /// Answer `POST /-/poll?project=group/app`, which polls a project at once. Anyone who reaches the
+    /// server may use it.
+    pub enable_poll: bool,
     /// Receiver of GitLab webhooks.
     pub webhook: Webhook,
 }
@@ -130,6 +133,7 @@ impl Default for Server {
         Self {
             listen_address: ListenAddress::all_interfaces(8080),
             enable_pprof: false,
+            enable_poll: false,
             webhook: Webhook::default(),
         }
     }
@@ -229,6 +233,10 @@ pub struct GitLab {
     /// Items per REST page.
     #[schemars(range(min = 1, max = 100))]
     pub rest_page_size: u32,
+    /// Whether an administrator's token has one list of the whole instance say in which projects jobs
+    /// begin: all others are polled each hour then, or every `after_24h` of `quiet_interval` where a
+    /// pipeline moved within a day.
+    pub instance_feed: InstanceFeedSetting,
     /// The tier to assume.
     pub tier: TierSetting,
 }
@@ -250,6 +258,7 @@ impl Default for GitLab {
             use_graphql: true,
             graphql_page_size: 100,
             rest_page_size: 100,
+            instance_feed: InstanceFeedSetting::Auto,
             tier: TierSetting::Auto,
         }
     }
@@ -262,6 +271,17 @@ fn without_last_slash<S: Serializer>(url: &Url, serializer: S) -> Result<S::Ok, 
 fn gitlab_com() -> Url {
     #[expect(clippy::unwrap_used, reason = "a constant URL that a test parses")]
     Url::parse("https://gitlab.com").unwrap()
+}
+
+/// Whether the jobs of the whole instance are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum InstanceFeedSetting {
+    /// Where GitLab shows them to the token: it is an administrator's.
+    #[default]
+    Auto,
+    /// Never.
+    Off,
 }
 
 /// The GitLab tier to assume.
@@ -356,6 +376,7 @@ log: {level: info, format: text}
 server:
   listen_address: ":8080"
   enable_pprof: false
+  enable_poll: false
   webhook: {enabled: false, secret_token: ""}
 redis: {url: "", pool_size: 10, min_idle_conns: 1}
 gitlab:
@@ -372,6 +393,7 @@ gitlab:
   use_graphql: true
   graphql_page_size: 100
   rest_page_size: 100
+  instance_feed: auto
   tier: auto
   timeout: 35s
 collectors:

@@ -96,6 +96,8 @@ pub struct Entry {
     pub(super) measured_at: Option<UnixSeconds>,
     /// The last successful run of the change feed.
     pub(super) succeeded_at: Option<UnixSeconds>,
+    /// Whether GitLab says when a job begins in it.
+    pub(super) is_announced: bool,
 }
 
 impl Entry {
@@ -131,6 +133,7 @@ impl Entry {
             permissions_due: UnixSeconds::default(),
             permitted_at: UnixSeconds::default(),
             unavailable: BTreeMap::new(),
+            is_announced: false,
             unavailable_since: BTreeMap::new(),
             errors: BTreeMap::new(),
             failures: Failures::default(),
@@ -269,6 +272,7 @@ impl Entry {
         };
         let settings = self.settings.quiet_interval();
         match reading {
+            Reading::ChangeFeed if self.is_announced => settings.announced(interval, quiet),
             Reading::ChangeFeed => settings.of(interval, quiet),
             reading if is_slowed(reading) => settings.of_others(interval, quiet),
             _ => interval,
@@ -278,13 +282,22 @@ impl Entry {
     /// How often its pipelines are polled now; none where they are not.
     #[must_use]
     pub fn feed_interval(&self, now: UnixSeconds) -> Option<Duration> {
-        let of_feed = [
+        let interval = self.feed_setting()?;
+        Some(self.interval(Reading::ChangeFeed, interval, now))
+    }
+
+    /// How often its pipelines are polled by the settings.
+    pub(super) fn feed_setting(&self) -> Option<Duration> {
+        self.settings.shortest_interval(&[
             Collector::Pipelines,
             Collector::Jobs,
             Collector::ChildPipelines,
-        ];
-        let interval = self.settings.shortest_interval(&of_feed)?;
-        Some(self.interval(Reading::ChangeFeed, interval, now))
+        ])
+    }
+
+    /// Whether its pipelines are polled less often than that, for nothing moves in it.
+    pub(super) fn is_polled_slowly(&self) -> bool {
+        self.timer(Reading::ChangeFeed).is_slowed
     }
 
     /// For how long nothing has moved in it; none while something may, or its history is being read.

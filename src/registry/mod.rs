@@ -3,6 +3,7 @@
 mod end;
 mod entry;
 mod failures;
+mod hints;
 mod removal;
 mod take;
 #[cfg(test)]
@@ -113,6 +114,8 @@ pub struct Projects {
     doubts: removal::Doubts,
     /// No longer tracked, and not yet removed from the store.
     to_remove: Vec<Removed>,
+    /// Whether GitLab says where jobs begin.
+    announced: bool,
 }
 
 impl Projects {
@@ -142,7 +145,8 @@ impl Projects {
             project.full_path = memory.path.clone();
         }
         self.trackings += 1;
-        let entry = Entry::new(self.trackings, project, settings, memory, now);
+        let mut entry = Entry::new(self.trackings, project, settings, memory, now);
+        entry.is_announced = self.announced;
         self.entries.insert(id, entry);
     }
 
@@ -288,6 +292,15 @@ impl Projects {
         let tracked = self.entries.get(&id).map(|entry| &entry.project.full_path);
         let remembered = self.remembered.get(&id).map(|memory| &memory.path);
         tracked.or(remembered).cloned()
+    }
+
+    /// The id of the tracked project with this path, in any case.
+    #[must_use]
+    pub fn id_of(&self, path: &str) -> Option<ProjectId> {
+        let mut entries = self.entries.iter();
+        let has_path = |entry: &Entry| entry.project.full_path.eq_ignore_ascii_case(path);
+        let found = entries.find(|(_, entry)| has_path(entry));
+        found.map(|(id, _)| *id)
     }
 
     /// All tracked projects.

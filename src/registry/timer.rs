@@ -119,6 +119,11 @@ impl Timer {
         }
     }
 
+    /// Due no later than a rhythm has it from now on.
+    pub fn at_latest(&mut self, now: UnixSeconds, rhythm: Rhythm, slot: Slot) {
+        self.due = self.due.min(slot.after(now, rhythm));
+    }
+
     /// Puts the next run off, unless it is asked for.
     pub fn not_before(&mut self, time: UnixSeconds) {
         if !self.is_asked_for {

@@ -6,6 +6,7 @@
 
 pub mod capability;
 pub(crate) mod discover;
+mod instance_feed;
 mod retry;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ use crate::source::{Context, Fetched, Source, SourceError};
 use crate::types::ProjectId;
 use capability::CapabilityTask;
 use discover::DiscoveryTask;
+use instance_feed::InstanceFeed;
 
 /// Runs at once; what does not fit stays due.
 const RUNS_AT_ONCE: usize = 8;
@@ -54,6 +56,7 @@ pub struct Scheduler {
     ingest: Arc<Ingest>,
     discovery: Arc<DiscoveryTask>,
     capability: Arc<CapabilityTask>,
+    instance_feed: Arc<InstanceFeed>,
     observer: Arc<dyn Observer>,
     running: JoinSet<()>,
     /// What each task under way does, for one that panics.
@@ -99,6 +102,7 @@ impl Scheduler {
                 settings, gitlab, &ingest, &registry, &observer,
             )),
             capability: Arc::new(CapabilityTask::new(settings, gitlab, &registry, &observer)),
+            instance_feed: Arc::new(InstanceFeed::new(settings, gitlab, &registry)),
             gitlab: gitlab.clone(),
             registry,
             sources,
@@ -182,6 +186,7 @@ impl Scheduler {
         self.sweep_due = self.sweep_due.minus(back);
         self.discovery.clock_was_set_back(back);
         self.capability.clock_was_set_back(back);
+        self.instance_feed.clock_was_set_back(back);
         self.registry.lock().clock_was_set_back(back);
         let ingest = Arc::clone(&self.ingest);
         let id = self
@@ -212,6 +217,11 @@ impl Scheduler {
             let capability = Arc::clone(&self.capability);
             let run = async move { capability.run(now).await };
             self.spawn(run, Activity::Capability, "capability");
+        }
+        if !self.is_running(Activity::InstanceFeed) && self.instance_feed.is_due(now) {
+            let feed = Arc::clone(&self.instance_feed);
+            let run = async move { feed.run(now).await };
+            self.spawn(run, Activity::InstanceFeed, "instance feed");
         }
         self.start_runs(now);
     }

@@ -111,9 +111,18 @@ pub(super) async fn not_found(request: HttpRequest) -> HttpResponse {
 
 /// The answer to methods other than GET and HEAD.
 pub(super) async fn method_not_allowed(request: HttpRequest) -> HttpResponse {
+    other_method(&request, "only GET and HEAD are allowed", "GET, HEAD")
+}
+
+/// The answer to methods other than POST.
+pub(super) async fn post_alone(request: HttpRequest) -> HttpResponse {
+    other_method(&request, "only POST is allowed", "POST")
+}
+
+fn other_method(request: &HttpRequest, sentence: &str, allowed: &'static str) -> HttpResponse {
     let status = StatusCode::METHOD_NOT_ALLOWED;
-    let mut refusal = refusal(request.headers(), status, "only GET and HEAD are allowed");
-    let allowed = HeaderValue::from_static("GET, HEAD");
+    let mut refusal = refusal(request.headers(), status, sentence);
+    let allowed = HeaderValue::from_static(allowed);
     refusal.headers_mut().insert(header::ALLOW, allowed);
     refusal
 }
@@ -132,11 +141,16 @@ pub(super) fn refusal(headers: &HeaderMap, status: StatusCode, error: &str) -> H
         error,
     };
     let mut answer = HttpResponse::build(status);
-    let html = all(headers, &header::ACCEPT).contains("text/html");
+    let html = wants_html(headers);
     match refusal.render() {
         Ok(page) if html => answer.content_type("text/html; charset=utf-8").body(page),
         _ => answer.json(refusal),
     }
+}
+
+/// Whether a browser asks.
+pub(super) fn wants_html(headers: &HeaderMap) -> bool {
+    all(headers, &header::ACCEPT).contains("text/html")
 }
 
 /// All values of a header that may be repeated, as one.

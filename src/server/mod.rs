@@ -1,5 +1,5 @@
 //! The HTTP server: `/metrics`, `/health`, `/ready`, `/config`, the status page on `/`, and the metrics
-//! explained on `/docs`.
+//! explained on `/docs`; `/-/poll` where it is on.
 //!
 //! [`serve`] takes a listener that the caller bound and returns the server as a future and a handle;
 //! when it ends is the caller's decision. Whatever may take a while (writing metrics, asking for
@@ -8,6 +8,7 @@
 mod answer;
 mod metrics;
 mod page;
+mod poll;
 mod probes;
 pub mod status;
 #[cfg(test)]
@@ -119,9 +120,13 @@ fn serve_within(
         context,
         patience: limits.patience,
     });
+    let polls = shared.context.config.server.enable_poll;
     let app = move || {
-        App::new()
-            .app_data(shared.clone())
+        let mut app = App::new();
+        if polls {
+            app = app.service(poll_resource());
+        }
+        app.app_data(shared.clone())
             .service(resource("/metrics", get().to(metrics::metrics)))
             .service(resource("/health", get().to(probes::health)))
             .service(resource("/ready", get().to(probes::ready)))
@@ -155,6 +160,13 @@ fn get() -> Route {
 fn resource(path: &str, route: Route) -> Resource {
     let refuse = web::to(answer::method_not_allowed);
     web::resource(path).route(route).default_service(refuse)
+}
+
+/// Where a poll is asked for.
+fn poll_resource() -> Resource {
+    web::resource("/-/poll")
+        .route(web::post().to(poll::poll))
+        .default_service(web::to(answer::post_alone))
 }
 
 /// Has the kernel close connections whose client takes no data any more: accepted connections

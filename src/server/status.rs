@@ -18,6 +18,8 @@ pub trait StatusSource: Send + Sync {
     fn status(&self, query: &ProjectQuery) -> Status;
     /// Whether there is something to scrape yet, and how well things go.
     fn readiness(&self) -> Readiness;
+    /// Has a project, named by its full path or its id, polled at once; false where none is tracked.
+    fn poll_now(&self, project: &str) -> bool;
 }
 
 /// Everything the status page shows, besides the series, which the server counts itself.
@@ -137,6 +139,8 @@ pub struct ServerLoad {
     pub workers: Option<f64>,
     /// How requests are paced.
     pub pace: Pace,
+    /// Whether the jobs of the whole instance say where something begins.
+    pub instance_feed: bool,
 }
 
 impl ServerLoad {

@@ -7,6 +7,7 @@
 //! moved, and three calls complete each; lines, files and commits are not returned there.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,11 +30,16 @@ use crate::types::Tier;
 
 /// Steps of the census in one poll.
 const CENSUS_STEPS: usize = 5;
+const CENSUS_PAGE: u64 = GitLab::CENSUS_PAGE as u64;
+/// Seconds.
+const HOUR: u64 = 3600;
 /// Calls that run concurrently.
 const CALLS_AT_ONCE: usize = 4;
 /// How long a merge request whose notes cannot be read is tried again.
 const GIVEN_UP: Duration = Duration::from_secs(3600);
 
+/// Projects by the numbers that are read of them.
+type Steps<'a> = BTreeMap<(u64, u64), Vec<&'a Target>>;
 /// What a run brought of each project.
 type Reads = BTreeMap<ProjectId, Result<MergeRequestsRead, SourceError>>;
 
@@ -257,21 +263,44 @@ impl MergeRequestsSource {
         })
     }
 
-    /// Lets GitLab count again what was just read as a whole.
-    async fn count_again(&self, targets: &[Target], reads: &mut Reads, now: UnixSeconds) {
+    /// Compares the census with GitLab where all open ones were just read: by a count of GitLab's, or by some
+    /// of the numbers where there are many.
+    async fn verify_census(&self, targets: &[Target], reads: &mut Reads, now: UnixSeconds) {
         let is_whole = |target: &&Target| {
             let read = reads.get(&target.id()).and_then(|read| read.as_ref().ok());
             let whole = read.is_some_and(|read| read.read.open.is_some());
             whole && target.memory.merge_requests.census.is_complete()
         };
-        let whole: Vec<&Target> = targets.iter().filter(is_whole).collect();
-        for (id, page) in self.counted(&whole, 1..=1, now).await {
+        let whole = targets.iter().filter(is_whole);
+        let (long, short): (Vec<&Target>, Vec<&Target>) =
+            whole.partition(|target| target.memory.merge_requests.census.is_long());
+        for (id, page) in self.counted(&short, 1..=1, true, now).await {
             let Some(Ok(read)) = reads.get_mut(&id) else {
                 continue;
             };
             match page {
                 Ok(page) => read.read.counted = Some(page),
                 Err(problem) => read.problems.push(problem),
+            }
+        }
+        let hour = now.0.unsigned_abs() / HOUR;
+        let mut steps = Steps::new();
+        for target in long {
+            let census = &target.memory.merge_requests.census;
+            for numbers in census.again(hour, CENSUS_STEPS as u64, CENSUS_PAGE) {
+                let step = steps.entry((*numbers.start(), *numbers.end()));
+                step.or_default().push(target);
+            }
+        }
+        for ((first, last), targets) in steps {
+            for (id, page) in self.counted(&targets, first..=last, false, now).await {
+                let Some(Ok(read)) = reads.get_mut(&id) else {
+                    continue;
+                };
+                match page {
+                    Ok(page) => read.read.census.push((first..=last, page)),
+                    Err(problem) => read.problems.push(problem),
+                }
             }
         }
     }
@@ -286,15 +315,15 @@ impl MergeRequestsSource {
             .map(|target| (target.id(), (target, census(target))))
             .collect();
         for _ in 0..CENSUS_STEPS {
-            let mut steps: BTreeMap<(u64, u64), Vec<&Target>> = BTreeMap::new();
+            let mut steps = Steps::new();
             for (target, census) in open.values() {
-                if let Some(numbers) = census.wanted(u64::from(GitLab::CENSUS_PAGE)) {
+                if let Some(numbers) = census.wanted(CENSUS_PAGE) {
                     let step = steps.entry((*numbers.start(), *numbers.end()));
                     step.or_default().push(target);
                 }
             }
             for ((first, last), targets) in steps {
-                for (id, found) in self.counted(&targets, first..=last, now).await {
+                for (id, found) in self.counted(&targets, first..=last, false, now).await {
                     let Some(Ok(read)) = reads.get_mut(&id) else {
                         continue;
                     };
@@ -315,16 +344,19 @@ impl MergeRequestsSource {
         }
     }
 
-    /// The merge requests of these numbers, and how many there are.
+    /// The merge requests of these numbers, and how many there are where they are `counted`.
     async fn counted(
         &self,
         targets: &[&Target],
-        numbers: std::ops::RangeInclusive<u64>,
+        numbers: RangeInclusive<u64>,
+        counted: bool,
         now: UnixSeconds,
     ) -> Vec<(ProjectId, Result<CensusPage, Problem>)> {
         let ids: Vec<ProjectId> = targets.iter().map(|target| target.id()).collect();
         let ask = async |ids: Vec<ProjectId>| {
-            let asked = self.gitlab.merge_request_census(&ids, numbers.clone());
+            let asked = self
+                .gitlab
+                .merge_request_census(&ids, numbers.clone(), counted);
             asked.await
         };
         let mut read: PerProject<CensusPage> =
@@ -397,7 +429,7 @@ impl MergeRequestsSource {
         });
         let reads = side_by_side(CALLS_AT_ONCE, each.collect()).await;
         let mut reads: Reads = reads.into_iter().collect();
-        self.count_again(targets, &mut reads, now).await;
+        self.verify_census(targets, &mut reads, now).await;
         self.take_census(targets, &mut reads, now).await;
         reads.into_iter().collect()
     }

@@ -217,6 +217,19 @@ impl QuietInterval {
 }
 
 impl QuietInterval {
+    /// The same where GitLab says when a job begins in it: what is left to find are pipelines without jobs.
+    #[must_use]
+    pub fn announced(self, interval: Duration, quiet: Duration) -> Duration {
+        let usual = self.of(interval, quiet);
+        if self.after_24h.is_zero() || quiet < HOUR {
+            usual
+        } else if quiet < 24 * HOUR {
+            usual.max(self.after_24h)
+        } else {
+            usual.max(HOUR)
+        }
+    }
+
     /// The interval at which what follows pipelines and pushes is polled there: merge requests,
     /// environments, repositories and the like.
     #[must_use]

@@ -147,6 +147,13 @@ impl fmt::Display for Loss {
 /// Everything that may be missing. What is not here must be there: without it, REST answers instead of
 /// the document.
 pub const GAPS: &[Gap] = &[
+    Gap::new(
+        "Query",
+        "jobs",
+        "nothing is lost: each project is polled for itself, also where nothing moves",
+    )
+    .until(15, 3)
+    .without(Without::NotSent),
     Gap::new("Pipeline", "type", "nothing is lost: `refPath` shows the kind of a pipeline")
         .until(17, 6)
         .without(Without::Instead(&["refPath"])),

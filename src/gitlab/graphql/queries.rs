@@ -71,6 +71,16 @@ scored!(project_list);
 #[derive(GraphQLQuery)]
 #[graphql(
     schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/instance_jobs.graphql",
+    extern_enums("CiJobStatus"),
+    skip_serializing_none
+)]
+pub(super) struct InstanceJobs;
+scored!(instance_jobs);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
     query_path = "src/gitlab/graphql/queries/licensed_features.graphql",
     skip_serializing_none
 )]

@@ -125,12 +125,14 @@ impl GitLab {
         &self,
         ids: &[ProjectId],
         numbers: std::ops::RangeInclusive<u64>,
+        counted: bool,
     ) -> Result<Batch<CensusPage>, GitLabError> {
         let variables = merge_request_census::Variables {
             ids: gids(ids),
             projects: count(ids.len()),
             first: i64::from(Self::CENSUS_PAGE),
             iids: numbers.map(|iid| iid.to_string()).collect(),
+            counted,
         };
         self.over_projects::<queries::MergeRequestCensus>(ids, variables)
             .await
@@ -247,9 +249,9 @@ over_projects!(queries::MergeRequestCensus, merge_request_census, Counted => Cen
 
 fn counted(node: Counted, mut holes: ProjectHoles<'_>) -> Result<CensusPage, String> {
     let project = ProjectId(gid("id", &node.id)?);
-    let (mut count, mut last) = (Some(0), 0);
+    let count = node.all.and_then(|all| natural(all.count));
+    let mut last = 0;
     if let Some(newest) = node.newest {
-        count = natural(newest.count);
         for node in newest.nodes.into_iter().flatten().flatten() {
             last = iid(&node.iid)?;
         }

@@ -11,7 +11,7 @@ use crate::gitlab::testing::truth;
 
 const SUBSET: &str = include_str!("schema.graphql");
 
-pub(super) const QUERIES: [(&str, &str); 17] = [
+pub(super) const QUERIES: [(&str, &str); 18] = [
     (
         "merge_request_reviews",
         include_str!("queries/merge_request_reviews.graphql"),
@@ -35,6 +35,10 @@ pub(super) const QUERIES: [(&str, &str); 17] = [
         include_str!("queries/project_permissions.graphql"),
     ),
     ("project_list", include_str!("queries/project_list.graphql")),
+    (
+        "instance_jobs",
+        include_str!("queries/instance_jobs.graphql"),
+    ),
     (
         "pipeline_jobs",
         include_str!("queries/pipeline_jobs.graphql"),
@@ -131,14 +135,19 @@ fn the_subset_is_a_true_subset_of_gitlabs_schema() {
                     wrong.push(format!("{name}: {ours:?} is not {theirs:?}"));
                 }
             }
-            (TypeDefinition::Object(ours), TypeDefinition::Object(theirs)) => {
+            // Of an interface, only what all its types have is asked for.
+            (
+                TypeDefinition::Object(ours),
+                TypeDefinition::Object(schema::ObjectType { fields: theirs, .. })
+                | TypeDefinition::Interface(schema::InterfaceType { fields: theirs, .. }),
+            ) => {
                 for field in &ours.fields {
                     if newer.contains(&(name.clone(), field.name.clone())) {
                         continue;
                     }
                     let place = format!("{name}.{}", field.name);
                     let gone = old.fields(name).into_iter().flatten();
-                    let mut known = theirs.fields.iter().chain(gone);
+                    let mut known = theirs.iter().chain(gone);
                     match known.find(|theirs| theirs.name == field.name) {
                         None => wrong.push(format!("{place}: no such field")),
                         Some(theirs) => wrong.extend(same_field(&place, field, theirs)),

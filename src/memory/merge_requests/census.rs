@@ -2,6 +2,7 @@
 //! project with tens of thousands can be counted without asking for them again.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use crate::gitlab::model::CensusPage;
 use crate::types::Text;
@@ -10,6 +11,9 @@ use crate::types::Text;
 pub const STATES: [&str; 4] = ["opened", "closed", "merged", "locked"];
 /// Larger numbers are invalid: no project has so many.
 pub(crate) const MOST: u64 = 2_000_000;
+
+/// Numbers of merge requests up to which GitLab counts them for us.
+const LONG: usize = 2_000;
 
 /// All merge requests of a project.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,7 +34,7 @@ pub struct Census {
 impl Census {
     /// The numbers to read next, at most `most`; none when all have been read.
     #[must_use]
-    pub fn wanted(&self, most: u64) -> Option<std::ops::RangeInclusive<u64>> {
+    pub fn wanted(&self, most: u64) -> Option<RangeInclusive<u64>> {
         let open = self.last.is_none_or(|last| self.read < last);
         open.then(|| self.read + 1..=self.read + most)
     }
@@ -47,15 +51,36 @@ impl Census {
         self.known
     }
 
+    /// Whether there are so many that GitLab is not asked to count them: it reads them all for it.
+    #[must_use]
+    pub fn is_long(&self) -> bool {
+        self.cells.len() > LONG
+    }
+
+    /// Of a long census, the numbers to read again in an hour (since 1970): `steps` times `size` of them,
+    /// and all after some hours or days. What was deleted is found by them.
+    pub fn again(
+        &self,
+        hour: u64,
+        steps: u64,
+        size: u64,
+    ) -> impl Iterator<Item = RangeInclusive<u64>> + use<> {
+        let all = (self.cells.len() as u64).div_ceil(size).max(1);
+        (0..steps.min(all)).map(move |step| {
+            let before = (hour * steps + step) % all * size;
+            before + 1..=before + size
+        })
+    }
+
     /// Takes in what was read of `numbers`.
-    pub fn take(&mut self, numbers: std::ops::RangeInclusive<u64>, page: &CensusPage) {
+    pub fn take(&mut self, numbers: RangeInclusive<u64>, page: &CensusPage) {
         for iid in numbers.clone() {
             self.remove(iid);
         }
         for entry in &page.entries.items {
             self.set(entry.iid, &entry.state, &entry.target_branch);
         }
-        self.read = *numbers.end();
+        self.read = self.read.max(*numbers.end());
         self.last = Some(page.last.min(MOST));
         self.known |= self.is_complete();
     }
@@ -200,6 +225,30 @@ mod tests {
         assert_eq!(census.wanted(100), Some(1..=100));
         census.take(1..=100, &page(2, &[(2, "opened", "main")]));
         assert_eq!(counts(&census), [("main".to_owned(), [1, 0, 0, 0])]);
+    }
+
+    #[test]
+    fn a_long_one_is_read_again_bit_by_bit() {
+        let mut census = Census::default();
+        let numbers: Vec<(u64, &str, &str)> =
+            (1..=2_450).map(|iid| (iid, "merged", "main")).collect();
+        for chunk in numbers.chunks(100) {
+            assert!(!census.is_long() || census.wanted(100).is_some());
+            census.take(chunk[0].0..=chunk[0].0 + 99, &page(2_450, chunk));
+        }
+        assert!(census.is_complete() && census.is_long());
+        let again: Vec<_> = (0..5).flat_map(|hour| census.again(hour, 5, 100)).collect();
+        let mut all: Vec<u64> = again.into_iter().flatten().collect();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(1..=2_500), "25 steps are all");
+        let left: Vec<_> = numbers[100..200]
+            .iter()
+            .copied()
+            .filter(|one| one.0 != 150)
+            .collect();
+        census.take(101..=200, &page(2_450, &left));
+        assert!(census.is_complete(), "it does not begin again");
+        assert_eq!(counts(&census), [("main".to_owned(), [0, 0, 2_449, 0])]);
     }
 
     #[test]

@@ -239,11 +239,16 @@ fn load(load: &ServerLoad) -> Vec<Line> {
         Badge::new(Tone::Calm, "not held back")
     };
     let at_once = format!("{} of {}", pace.concurrency, pace.ceiling);
-    vec![
+    let mut lines = vec![
         Line::new("Uses", much).note(Some("over the last 5 minutes")),
         Line::plain("At once", at_once).note(slowed.as_deref()),
         Line::new("Backfill", backfill),
-    ]
+    ];
+    if load.instance_feed {
+        let read = Line::plain("Jobs of the instance", "read".to_owned());
+        lines.push(read.note(Some("where none begins, projects are polled each hour")));
+    }
+    lines
 }
 
 fn projects(status: &Status) -> Card {

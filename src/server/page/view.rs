@@ -104,6 +104,8 @@ pub(super) struct StatusPage {
     disabled: Vec<&'static str>,
     overflow: Vec<(&'static str, String)>,
     projects: Projects,
+    /// Whether a project can be polled at once.
+    polls: bool,
 }
 
 struct CollectorRow {
@@ -179,6 +181,7 @@ impl StatusPage {
                 .map(|(family, dropped)| (family.desc().name, count(*dropped)))
                 .collect(),
             projects: Projects::new(&status.projects, query, &status.gitlab.url, now),
+            polls: config.server.enable_poll,
         }
     }
 }

@@ -6,6 +6,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::site::{Reply, Site, until};
 use crate::server::{LIMITS, Limits};
 
+/// What a browser accepts.
+const BROWSER: [(&str, &str); 1] = [("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")];
 const PATHS: [&str; 6] = ["/", "/metrics", "/health", "/ready", "/config", "/docs"];
 
 #[tokio::test]
@@ -26,8 +28,7 @@ async fn what_does_not_exist_is_404_for_programs_and_people() {
             json!({"status": 404, "error": "there is no such page"})
         );
     }
-    let browser = [("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")];
-    let reply = site.ask("GET", "/%3Cscript%3E", &browser).await;
+    let reply = site.ask("GET", "/%3Cscript%3E", &BROWSER).await;
     assert_eq!(reply.header("content-type"), "text/html; charset=utf-8");
     assert!(reply.text().contains("there is no such page"));
     assert!(!reply.text().contains("<script"));
@@ -44,6 +45,38 @@ async fn only_get_and_head_are_allowed() {
             assert!(reply.complete);
         }
     }
+}
+
+#[tokio::test]
+async fn a_poll_is_asked_for_where_the_settings_allow_it() {
+    let site = Site::start();
+    assert_eq!(
+        site.ask("POST", "/-/poll?project=group/app", &[])
+            .await
+            .status,
+        404
+    );
+    assert!(!site.get("/").await.text().contains("Poll now"));
+    let site = Site::start_with("server: {enable_poll: true}", LIMITS);
+    let reply = site.ask("POST", "/-/poll?project=group%2Fapp", &[]).await;
+    assert_eq!(reply.status, 202);
+    let body: Value = serde_json::from_slice(&reply.body).unwrap();
+    assert_eq!(
+        body,
+        json!({"project": "group/app", "status": "poll requested"})
+    );
+    let reply = site
+        .ask("POST", "/-/poll?project=group/app", &BROWSER)
+        .await;
+    assert_eq!((reply.status, reply.header("location")), (303, "../"));
+    for (path, status) in [("/-/poll?project=group/other", 404), ("/-/poll", 400)] {
+        assert_eq!(site.ask("POST", path, &[]).await.status, status, "{path}");
+    }
+    let polled = ["group/app", "group/app", "group/other"];
+    assert_eq!(*site.world.polled.lock().unwrap(), polled);
+    let reply = site.get("/-/poll?project=group/app").await;
+    assert_eq!((reply.status, reply.header("allow")), (405, "POST"));
+    assert!(site.get("/").await.text().contains("Poll now"));
 }
 
 #[tokio::test]

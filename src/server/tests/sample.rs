@@ -73,6 +73,7 @@ fn load() -> ServerLoad {
             slowed: None,
             backfill_waits: None,
         },
+        instance_feed: false,
     }
 }
 

@@ -40,6 +40,8 @@ pub(super) struct World {
     pub(super) readiness: Mutex<Readiness>,
     /// Everything that is asked panics.
     pub(super) broken: AtomicBool,
+    /// Projects that a poll was asked for.
+    pub(super) polled: Mutex<Vec<String>>,
     registry: Registry,
 }
 
@@ -54,6 +56,7 @@ impl World {
             projects: Mutex::new(sample::projects(3)),
             readiness: Mutex::new(sample::readiness(3)),
             broken: AtomicBool::new(false),
+            polled: Mutex::default(),
             registry,
         }
     }
@@ -73,6 +76,12 @@ impl StatusSource for World {
         let mut status = self.status.lock().unwrap().clone();
         status.projects = query.select(self.projects.lock().unwrap().clone());
         status
+    }
+
+    fn poll_now(&self, project: &str) -> bool {
+        self.check();
+        self.polled.lock().unwrap().push(project.to_owned());
+        project == "group/app"
     }
 
     fn readiness(&self) -> Readiness {

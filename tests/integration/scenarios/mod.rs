@@ -9,6 +9,7 @@ mod elsewhere;
 mod environments;
 mod fallback;
 mod first_reading;
+mod instance_feed;
 mod jobs;
 mod life;
 mod long_past;

@@ -161,7 +161,7 @@ async fn poll(gitlab: &GitLab, projects: u64, enterprise: bool) -> BTreeSet<&'st
         gitlab.reviewed_merge_requests(ids, open)
     });
     ask!("MergeRequestCensus", GitLab::REVIEWS_PROJECTS, |ids| gitlab
-        .merge_request_census(ids, 1..=100));
+        .merge_request_census(ids, 1..=100, true));
     ask!("Repositories", GitLab::REPOSITORIES, |ids| gitlab
         .repositories(ids));
     ask!("PipelineSchedules", GitLab::SCHEDULE_PROJECTS, |ids| gitlab
