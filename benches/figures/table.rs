@@ -176,6 +176,10 @@ fn serve(
 struct OnlyMetrics;
 
 impl StatusSource for OnlyMetrics {
+    fn poll_now(&self, _: &str) -> bool {
+        false
+    }
+
     fn status(&self, _: &ProjectQuery) -> Status {
         unreachable!("only /metrics is asked for")
     }

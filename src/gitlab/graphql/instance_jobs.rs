@@ -53,7 +53,7 @@ impl GitLab {
         let nodes = page.nodes.unwrap_or_default().into_iter().flatten();
         let jobs = nodes.filter_map(|node| {
             let project = node.pipeline?.project?.id;
-            Some((gid("id", &node.id?).ok()?, gid("id", &project).ok()?))
+            Some((gid("id", &node.id?).ok()?, gid("id", &project?).ok()?))
         });
         Ok(Page {
             items: jobs
