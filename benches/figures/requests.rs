@@ -43,7 +43,7 @@ async fn case(projects: usize, use_graphql: bool, active: f64) -> Outcome {
     };
     let mut client = client_settings(&simulator);
     client.use_graphql = use_graphql;
-    let mut core = Core::with_client(&simulator, &settings, &client);
+    let mut core = Core::paced(&simulator, &settings, &client);
     core.round(&simulator).await;
     let first = simulator.requests().len();
     live(&mut core, &simulator, WARM_UP).await;

@@ -82,7 +82,7 @@ async fn case(
     let simulator = Simulator::start(world()?, &Options::default())?;
     let mut client = client_settings(&simulator);
     client.use_graphql = graphql;
-    let mut core = Core::with_client(&simulator, settings, &client);
+    let mut core = Core::paced(&simulator, settings, &client);
     core.round(&simulator).await;
     let first = simulator.requests().len();
     live(&mut core, &simulator, WARM_UP).await;

@@ -35,7 +35,7 @@ impl Watch {
     async fn start(world: World, settings: &Settings) -> Outcome<Self> {
         let simulator = Simulator::start(world, &Options::default())?;
         let client = client_settings(&simulator);
-        let mut core = Core::with_client(&simulator, settings, &client);
+        let mut core = Core::paced(&simulator, settings, &client);
         core.round(&simulator).await;
         Ok(Self { simulator, core })
     }

@@ -13,7 +13,7 @@ pub const STATES: [&str; 4] = ["opened", "closed", "merged", "locked"];
 pub(crate) const MOST: u64 = 2_000_000;
 
 /// Numbers of merge requests up to which GitLab counts them for us.
-const LONG: usize = 2_000;
+const LONG: u64 = 2_000;
 
 /// All merge requests of a project.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -54,7 +54,12 @@ impl Census {
     /// Whether there are so many that GitLab is not asked to count them: it reads them all for it.
     #[must_use]
     pub fn is_long(&self) -> bool {
-        self.cells.len() > LONG
+        self.numbers() > LONG
+    }
+
+    /// The highest number that there is.
+    fn numbers(&self) -> u64 {
+        self.last.unwrap_or(0).max(self.cells.len() as u64)
     }
 
     /// Of a long census, the numbers to read again in an hour (since 1970): `steps` times `size` of them,
@@ -65,7 +70,7 @@ impl Census {
         steps: u64,
         size: u64,
     ) -> impl Iterator<Item = RangeInclusive<u64>> + use<> {
-        let all = (self.cells.len() as u64).div_ceil(size).max(1);
+        let all = self.numbers().div_ceil(size).max(1);
         (0..steps.min(all)).map(move |step| {
             let before = (hour * steps + step) % all * size;
             before + 1..=before + size
