@@ -221,7 +221,14 @@ mod tests {
                 jobs,
                 projects(GitLab::JOBS_PROJECTS, GitLab::JOBS_PIPELINES)
                     .into_iter()
-                    .chain(flags(&["moved", "children", "jobs", "whole", "bridges"]))
+                    .chain(flags(&[
+                        "moved",
+                        "children",
+                        "jobs",
+                        "stages",
+                        "artifacts",
+                        "bridges",
+                    ]))
                     .collect(),
             ),
             (
@@ -229,7 +236,7 @@ mod tests {
                 jobs,
                 projects(GitLab::PIPELINE_IDS, 20)
                     .into_iter()
-                    .chain(flags(&["moved", "jobs", "whole", "bridges"]))
+                    .chain(flags(&["moved", "jobs", "stages", "artifacts", "bridges"]))
                     .collect(),
             ),
             (
@@ -237,7 +244,7 @@ mod tests {
                 jobs,
                 projects(1, GitLab::JOBS_LIST)
                     .into_iter()
-                    .chain(flags(&["moved", "jobs", "whole", "bridges"]))
+                    .chain(flags(&["moved", "jobs", "stages", "artifacts", "bridges"]))
                     .collect(),
             ),
             (
@@ -245,7 +252,7 @@ mod tests {
                 jobs,
                 projects(1, 1)
                     .into_iter()
-                    .chain(flags(&["one", "jobs", "whole", "bridges"]))
+                    .chain(flags(&["one", "jobs", "stages", "artifacts", "bridges"]))
                     .collect(),
             ),
             (

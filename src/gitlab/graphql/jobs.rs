@@ -82,24 +82,28 @@ impl Which<'_> {
 }
 
 /// What is asked of each pipeline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Parts {
     /// Its jobs.
     pub jobs: JobsPart,
+    /// The stages of these jobs, which cost GitLab a query for each.
+    pub stages: bool,
+    /// Their artifacts, which cost it a query for each, and the coverage of the pipeline.
+    pub artifacts: bool,
     /// Its trigger jobs, with the pipelines they started.
     pub bridges: bool,
     /// The trigger job that started it, which costs GitLab a query for each.
     pub origin: bool,
 }
 
-/// Which jobs are asked for, and what of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which jobs are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum JobsPart {
     /// None.
     None,
-    /// Those that have not ended, without stages and artifacts, which cost GitLab queries for each job.
+    /// Those that have not ended.
     Active,
-    /// All, with everything.
+    /// All.
     All,
 }
 
@@ -116,20 +120,28 @@ impl Parts {
     /// Everything that is to be known of a pipeline.
     pub const WHOLE: Self = Self {
         jobs: JobsPart::All,
+        stages: true,
+        artifacts: true,
         bridges: true,
+        origin: false,
+    };
+    /// Nothing.
+    pub const NONE: Self = Self {
+        jobs: JobsPart::None,
+        stages: false,
+        artifacts: false,
+        bridges: false,
         origin: false,
     };
     /// What it started.
     pub const BRIDGES: Self = Self {
-        jobs: JobsPart::None,
         bridges: true,
-        origin: false,
+        ..Self::NONE
     };
     /// The trigger job that started it.
     pub const ORIGIN: Self = Self {
-        jobs: JobsPart::None,
-        bridges: false,
         origin: true,
+        ..Self::NONE
     };
 
     fn statuses(self) -> Option<Vec<String>> {
@@ -297,7 +309,8 @@ impl GitLab {
             jobs: parts.jobs != JobsPart::None,
             jobs_after: None,
             statuses: parts.statuses(),
-            whole: parts.jobs == JobsPart::All,
+            stages: parts.stages,
+            artifacts: parts.artifacts,
             bridges: parts.bridges,
             bridges_page: self.page_size(Self::BRIDGES_PAGE),
             bridges_after: None,

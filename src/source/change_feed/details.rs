@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::super::{Tracked, side_by_side};
+use super::known_jobs::{Bridges, Completed};
 use super::rest::settle_labels;
 use super::{CALLS_AT_ONCE, ChangeFeed, Details, Place, ReadOptions, Reading, children};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::facts::Problem;
 use crate::gitlab::GitLabError;
-use crate::gitlab::graphql::{JobsPart, Parts};
+use crate::gitlab::graphql::Parts;
 use crate::gitlab::model::{Downstream, DownstreamTarget, Job, Known, Pipeline};
 use crate::memory::feed::Depth;
 use crate::types::{JobId, PipelineId, ProjectId, Text};
@@ -49,8 +50,10 @@ impl Wanted {
 pub(super) struct RawDetails {
     pub(super) jobs: Vec<Job>,
     pub(super) downstream: Vec<Started>,
-    /// Whether it has trigger jobs, where they were asked for.
-    pub(super) has_bridges: bool,
+    /// What was asked for.
+    pub(super) parts: Parts,
+    /// How many trigger jobs it has, where they were asked for.
+    pub(super) bridges: usize,
     /// The trigger job that started it, where it was asked for.
     pub(super) origin: Option<Text>,
     pub(super) coverage: Known<f64>,
@@ -164,14 +167,8 @@ impl ChangeFeed {
         });
         let finished = side_by_side(CALLS_AT_ONCE, finish.collect()).await;
         for (wanted, finished) in wanted.iter().zip(finished) {
-            if let Finished::Read {
-                details,
-                has_bridges,
-                ..
-            } = &finished
-            {
-                self.known_jobs
-                    .learn(wanted, &details.jobs, *has_bridges, now);
+            if let Finished::Read { details, read, .. } = &finished {
+                self.known_jobs.learn(wanted, &details.jobs, *read, now);
             }
             if let Some(reading) = polls.get_mut(&wanted.project) {
                 reading.take(wanted, finished);
@@ -223,39 +220,35 @@ impl ChangeFeed {
         read
     }
 
-    /// By GraphQL: of pipelines that were read before, whether their active jobs are still; of the others,
-    /// and where a job ended or is new, everything.
+    /// By GraphQL: what each pipeline needs, and once more where the answer says that more is needed.
     async fn graphql_details(
         &self,
         wanted: &[Wanted],
         share: Share,
         now: UnixSeconds,
     ) -> BTreeMap<PipelineId, DetailsRead> {
-        let (active, mut whole): (Vec<&Wanted>, Vec<&Wanted>) = wanted
-            .iter()
-            .partition(|wanted| wanted.parts.jobs == JobsPart::Active);
-        let together = |wanted: &[&Wanted], jobs| Parts {
-            jobs,
-            bridges: wanted.iter().any(|wanted| wanted.parts.bridges),
-            origin: false,
-        };
-        let parts = together(&active, JobsPart::Active);
-        let mut read = self.graphql.details(&active, parts, share, now).await;
-        for wanted in active {
-            let id = wanted.pipeline.id;
-            let Some(Ok(Some(listed))) = read.get(&id) else {
-                continue;
-            };
-            match self.known_jobs.merge(wanted, listed) {
-                Some(merged) => drop(read.insert(id, Ok(Some(merged)))),
-                None => {
-                    read.remove(&id);
-                    whole.push(wanted);
+        let mut read = BTreeMap::new();
+        let mut open = groups(wanted.iter().map(|wanted| (wanted.parts, wanted)));
+        while !open.is_empty() {
+            let mut again = Vec::new();
+            for (parts, wanted) in std::mem::take(&mut open) {
+                let mut found = self.graphql.details(&wanted, parts, share, now).await;
+                for wanted in wanted {
+                    let Some(Ok(Some(details))) = found.get_mut(&wanted.pipeline.id) else {
+                        continue;
+                    };
+                    match self.known_jobs.complete(wanted, details) {
+                        Completed::Whole(whole) => *details = whole,
+                        Completed::Asks(parts) => {
+                            found.remove(&wanted.pipeline.id);
+                            again.push((parts, wanted));
+                        }
+                    }
                 }
+                read.extend(found);
             }
+            open = groups(again.into_iter());
         }
-        let parts = together(&whole, JobsPart::All);
-        read.extend(self.graphql.details(&whole, parts, share, now).await);
         read
     }
 
@@ -323,9 +316,21 @@ impl ChangeFeed {
             coverage,
             skipped,
             failed,
-            has_bridges,
+            bridges,
+            parts,
             origin: _,
         } = raw;
+        let is_tracked = |started: &Started| tracked.contains_key(&started.project);
+        let bridges = match bridges {
+            0 => Bridges::None,
+            _ if bridges == downstream.len()
+                && downstream.iter().all(is_tracked)
+                && self.gitlab.lists_children() =>
+            {
+                Bridges::Started
+            }
+            _ => Bridges::Open,
+        };
         let mut labels_error = None;
         match labels {
             Some(Ok(read)) => settle_labels(&self.gitlab, &mut jobs, read),
@@ -347,7 +352,7 @@ impl ChangeFeed {
             Ok(Vec::new())
         };
         Finished::Read {
-            has_bridges,
+            read: (parts, bridges),
             labels_error,
             skipped,
             foreign_error: failed
@@ -368,6 +373,27 @@ impl ChangeFeed {
 /// What a second way of reading says of jobs.
 type Labels = Result<Arc<BTreeMap<JobId, Job>>, Arc<GitLabError>>;
 
+/// Pipelines that can be asked for together. Trigger jobs cost little where there are none.
+fn groups<'w>(
+    wanted: impl Iterator<Item = (Parts, &'w Wanted)>,
+) -> BTreeMap<Parts, Vec<&'w Wanted>> {
+    let mut groups: BTreeMap<Parts, Vec<(bool, &Wanted)>> = BTreeMap::new();
+    for (parts, wanted) in wanted {
+        let group = Parts {
+            bridges: false,
+            ..parts
+        };
+        let group = groups.entry(group).or_default();
+        group.push((parts.bridges, wanted));
+    }
+    let together = groups.into_iter().map(|(parts, wanted)| {
+        let bridges = wanted.iter().any(|(bridges, _)| *bridges);
+        let wanted = wanted.into_iter().map(|(_, wanted)| wanted);
+        (Parts { bridges, ..parts }, wanted.collect())
+    });
+    together.collect()
+}
+
 /// Whether so many pipelines that failed one and all are no coincidence.
 const fn wanted_are_many(failed: usize) -> bool {
     failed > 2
@@ -377,8 +403,8 @@ const fn wanted_are_many(failed: usize) -> bool {
 enum Finished {
     Read {
         details: Details,
-        /// Whether it has trigger jobs, where they were asked for.
-        has_bridges: bool,
+        /// What was asked for, and the trigger jobs, where they were.
+        read: (Parts, Bridges),
         /// Why labels could not be read.
         labels_error: Option<Arc<GitLabError>>,
         foreign_error: Option<Arc<GitLabError>>,
@@ -405,7 +431,7 @@ impl Reading<'_> {
             Finished::Later => {}
             Finished::Read {
                 details,
-                has_bridges: _,
+                read: _,
                 labels_error,
                 foreign_error,
                 children,

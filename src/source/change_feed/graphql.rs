@@ -147,7 +147,9 @@ impl GraphQl {
             let jobs = asked.into_values().filter_map(Result::ok);
             let pages = jobs.flat_map(|jobs| [jobs.pipelines, jobs.children]);
             let is_wanted = |id: PipelineId| chunk.iter().any(|wanted| wanted.pipeline.id == id);
-            let read = pages.flat_map(whole).filter(|(id, _)| is_wanted(*id));
+            let read = pages
+                .flat_map(|page| whole(page, parts))
+                .filter(|(id, _)| is_wanted(*id));
             read.collect::<Vec<_>>()
         });
         let read = side_by_side(CALLS_AT_ONCE, reads.collect()).await;
@@ -271,7 +273,7 @@ impl GraphQl {
             loop {
                 let next = page.next.take();
                 let before = open.len();
-                for (id, details) in whole(page) {
+                for (id, details) in whole(page, parts) {
                     if open.remove(&id) {
                         read.insert(id, details);
                     }
@@ -304,7 +306,8 @@ impl GraphQl {
             .gitlab
             .jobs_of(wanted.project, wanted.pipeline.iid, parts)
             .await;
-        Ok(jobs.map_err(Arc::new)?.map(RawDetails::from))
+        let details = |jobs| RawDetails::of(jobs, parts);
+        Ok(jobs.map_err(Arc::new)?.map(details))
     }
 }
 
@@ -317,14 +320,18 @@ pub(super) fn which_ids(ids: &[PipelineId], children: bool) -> Which<'_> {
 }
 
 /// The pipelines of a page whose jobs came whole.
-fn whole(page: Page<PipelineJobs>) -> impl Iterator<Item = (PipelineId, DetailsRead)> {
+fn whole(
+    page: Page<PipelineJobs>,
+    parts: Parts,
+) -> impl Iterator<Item = (PipelineId, DetailsRead)> {
     let all = page.items.into_iter();
     all.filter(|pipeline| pipeline.jobs.next.is_none() && pipeline.downstream.next.is_none())
-        .map(|pipeline| (pipeline.id, Ok(Some(RawDetails::from(pipeline)))))
+        .map(move |pipeline| (pipeline.id, Ok(Some(RawDetails::of(pipeline, parts)))))
 }
 
-impl From<PipelineJobs> for RawDetails {
-    fn from(read: PipelineJobs) -> Self {
+impl RawDetails {
+    /// What GraphQL returned of a pipeline that was asked for `parts`.
+    fn of(read: PipelineJobs, parts: Parts) -> Self {
         let PipelineJobs {
             coverage,
             origin,
@@ -333,7 +340,8 @@ impl From<PipelineJobs> for RawDetails {
             ..
         } = read;
         Self {
-            has_bridges: !downstream.items.is_empty(),
+            parts,
+            bridges: downstream.items.len(),
             origin,
             jobs: jobs.items,
             downstream: downstream

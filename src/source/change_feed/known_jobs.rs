@@ -1,7 +1,8 @@
 //! The jobs of pipelines that go on, as they were last read, so that only what can have changed is asked
-//! for: which of them are still active. In memory alone; without it, they are read whole once more.
+//! for: which of them are still active, the stages of new ones, artifacts at the end. In memory alone; without
+//! it, they are read whole once more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -21,17 +22,38 @@ pub(super) struct KnownJobs(Mutex<BTreeMap<ProjectId, OfProject>>);
 
 #[derive(Clone, Debug)]
 struct KnownPipeline {
-    /// Its status, and when that last changed, as its jobs were read whole.
+    /// Its status, and when that last changed, as its jobs were read.
     read_at: (UnixSeconds, Status),
     jobs: Vec<Job>,
-    has_bridges: bool,
-    /// When it was read whole, by our clock.
+    /// Jobs that ended and whose artifacts were not read since.
+    without_artifacts: BTreeSet<JobId>,
+    bridges: Bridges,
+    /// When all its jobs were read, by our clock.
     whole_at: UnixSeconds,
 }
 
-/// How often a pipeline that goes on is read whole: a retry that began and ended between two polls is in no
-/// list of active jobs.
+/// The trigger jobs of a pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bridges {
+    /// There are none.
+    None,
+    /// All have started pipelines that are tracked: their own projects' lists have these.
+    Started,
+    /// One may start a pipeline yet, or what it started is in no other list.
+    Open,
+}
+
+/// How often all jobs of a pipeline that goes on are read: a retry that began and ended between two polls is in
+/// no list of active jobs.
 const WHOLE: Duration = Duration::from_secs(300);
+
+/// What the jobs that were read say together with those that were known.
+pub(super) enum Completed {
+    /// Everything.
+    Whole(RawDetails),
+    /// More is to be asked for.
+    Asks(Parts),
+}
 
 impl KnownJobs {
     /// What is to be asked of a pipeline at `now`.
@@ -43,50 +65,73 @@ impl KnownJobs {
         now: UnixSeconds,
     ) -> Parts {
         let follows = options.foreign || options.children;
+        let has_ended = !pipeline.status.is_active();
         let known = lock(&self.0);
         let known = known
             .get(&project)
             .and_then(|known| known.get(&pipeline.id));
-        // An end is read whole: the labels and sizes of its last jobs come with it.
-        let goes_on = |known: &KnownPipeline| {
-            known.was_whole_lately(now) && (pipeline.status.is_active() || known.is_of(pipeline))
+        let Some(known) = known else {
+            return Parts {
+                jobs: JobsPart::All,
+                stages: true,
+                artifacts: has_ended,
+                bridges: follows,
+                origin: false,
+            };
         };
-        let jobs = match known.is_some_and(goes_on) {
-            true => JobsPart::Active,
-            false => JobsPart::All,
-        };
+        if known.was_whole_lately(now) && (!has_ended || known.is_of(pipeline)) {
+            return Parts {
+                jobs: JobsPart::Active,
+                bridges: follows && known.bridges == Bridges::Open,
+                ..Parts::NONE
+            };
+        }
         Parts {
-            jobs,
-            bridges: follows && known.is_none_or(|known| known.has_bridges),
-            origin: false,
+            jobs: JobsPart::All,
+            artifacts: has_ended || !known.without_artifacts.is_empty(),
+            bridges: follows && known.bridges != Bridges::None,
+            ..Parts::NONE
         }
     }
 
-    /// The jobs that were read before, with what the list of the active ones says now; none where that
-    /// does not say everything: a job ended, or is new.
-    pub(super) fn merge(&self, wanted: &Wanted, active: &RawDetails) -> Option<RawDetails> {
+    /// What was read of a pipeline, with what is known of it: the jobs that are not listed, stages, artifacts.
+    pub(super) fn complete(&self, wanted: &Wanted, read: &RawDetails) -> Completed {
         let known = lock(&self.0);
-        let known = known.get(&wanted.project)?.get(&wanted.pipeline.id)?;
-        let mut listed: BTreeMap<JobId, &Job> =
-            active.jobs.iter().map(|job| (job.id, job)).collect();
-        let mut jobs = Vec::with_capacity(known.jobs.len());
-        for job in &known.jobs {
-            jobs.push(match listed.remove(&job.id) {
-                Some(now) => Job {
-                    stage: job.stage.clone(),
-                    artifact_bytes: job.artifact_bytes,
-                    ..now.clone()
-                },
-                None if job.status.is_listed_active() => return None,
-                None => job.clone(),
-            });
+        let known = known
+            .get(&wanted.project)
+            .and_then(|known| known.get(&wanted.pipeline.id));
+        let jobs = known.map(|known| &*known.jobs).unwrap_or_default();
+        let known: BTreeMap<JobId, &Job> = jobs.iter().map(|job| (job.id, job)).collect();
+        let again = Parts {
+            jobs: JobsPart::All,
+            stages: read.jobs.iter().any(|job| !known.contains_key(&job.id)),
+            ..wanted.parts
+        };
+        let mut whole = read.clone();
+        if !read.parts.artifacts {
+            whole.coverage = Known::Unread;
         }
-        let is_whole = listed.is_empty();
-        is_whole.then(|| RawDetails {
-            jobs,
-            coverage: Known::Unread,
-            ..active.clone()
-        })
+        for job in &mut whole.jobs {
+            match known.get(&job.id) {
+                Some(known) => job.stage = known.stage.clone(),
+                None if !read.parts.stages => return Completed::Asks(again),
+                None => {}
+            }
+            if !read.parts.artifacts {
+                job.artifact_bytes = known.get(&job.id).and_then(|known| known.artifact_bytes);
+            }
+        }
+        if read.parts.jobs == JobsPart::Active {
+            let listed: BTreeSet<JobId> = read.jobs.iter().map(|job| job.id).collect();
+            let others = jobs.iter().filter(|job| !listed.contains(&job.id));
+            for job in others {
+                if job.status.is_listed_active() {
+                    return Completed::Asks(again);
+                }
+                whole.jobs.push(job.clone());
+            }
+        }
+        Completed::Whole(whole)
     }
 
     /// Keeps the labels of jobs that were settled before: they do not change, and the way that shows them is
@@ -120,17 +165,36 @@ impl KnownJobs {
     }
 
     /// Takes in what was read of a pipeline.
-    pub(super) fn learn(&self, wanted: &Wanted, jobs: &[Job], has_bridges: bool, now: UnixSeconds) {
+    pub(super) fn learn(
+        &self,
+        wanted: &Wanted,
+        jobs: &[Job],
+        (parts, bridges): (Parts, Bridges),
+        now: UnixSeconds,
+    ) {
         let pipeline = &wanted.pipeline;
         let mut known = lock(&self.0);
         let of_project = known.entry(wanted.project).or_default();
         let before = of_project.get(&pipeline.id);
-        let lately = before.filter(|known| known.was_whole_lately(now));
+        let without_artifacts = match (parts.artifacts, before) {
+            (true, _) => BTreeSet::new(),
+            (false, None) => ended(jobs).collect(),
+            (false, Some(before)) => {
+                let had: BTreeSet<JobId> = ended(&before.jobs).collect();
+                let lacks = |id: &JobId| !had.contains(id) || before.without_artifacts.contains(id);
+                ended(jobs).filter(lacks).collect()
+            }
+        };
+        let whole_at = before.filter(|_| parts.jobs == JobsPart::Active);
         let known = KnownPipeline {
-            whole_at: lately.map_or(now, |known| known.whole_at),
+            whole_at: whole_at.map_or(now, |known| known.whole_at),
             read_at: (pipeline.updated_at, pipeline.status.clone()),
             jobs: jobs.to_vec(),
-            has_bridges: has_bridges || before.is_some_and(|known| known.has_bridges),
+            without_artifacts,
+            bridges: match before {
+                Some(before) if !parts.bridges => before.bridges,
+                _ => bridges,
+            },
         };
         of_project.insert(pipeline.id, known);
     }
@@ -160,8 +224,13 @@ impl KnownPipeline {
         (*updated_at, status) == (pipeline.updated_at, &pipeline.status)
     }
 
-    /// Whether it was read whole within [`WHOLE`]. After now: the clock was set back.
+    /// Whether all jobs were read within [`WHOLE`]. After now: the clock was set back.
     fn was_whole_lately(&self, now: UnixSeconds) -> bool {
         self.whole_at <= now && now.since(self.whole_at) < WHOLE
     }
+}
+
+fn ended(jobs: &[Job]) -> impl Iterator<Item = JobId> {
+    let ended = jobs.iter().filter(|job| job.status.is_terminal());
+    ended.map(|job| job.id)
 }

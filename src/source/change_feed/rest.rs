@@ -13,6 +13,7 @@ use super::{
 };
 use crate::clock::UnixSeconds;
 use crate::facts::feed::PARENT_PIPELINE;
+use crate::gitlab::graphql::Parts;
 use crate::gitlab::model::{
     Bridge, Job, Known, Page, Pipeline, PipelineHead, PipelineMergeRequest, Project, RefKind,
     UNKNOWN_SOURCE, merge_request_iid,
@@ -359,7 +360,11 @@ impl Rest {
         }
         Ok(RawDetails {
             jobs: jobs.items,
-            has_bridges: !downstream.is_empty(),
+            parts: Parts {
+                bridges: wanted.parts.bridges,
+                ..Parts::WHOLE
+            },
+            bridges: downstream.len(),
             origin: None,
             downstream: downstream
                 .into_iter()

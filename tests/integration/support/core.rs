@@ -126,6 +126,7 @@ impl Core {
         parts.put_together(settings, client, recorder, Vec::new())
     }
 
+    #[allow(dead_code, reason = "benches use it")]
     /// The same, with quiet projects polled as the settings say: benches count what the defaults cost.
     pub fn paced(simulator: &Simulator, settings: &Settings, client: &gitlab::Settings) -> Self {
         let store = Arc::<MemoryStore>::default();
