@@ -139,6 +139,13 @@ impl FeedProgress {
         followed.max().unwrap_or_default().max(self.watermark)
     }
 
+    /// Whether a pipeline is followed that goes on.
+    #[must_use]
+    pub fn has_active(&self) -> bool {
+        let mut followed = self.followed.values();
+        followed.any(|followed| followed.pipeline.status.is_active())
+    }
+
     /// Whether no pipeline is followed that can go on without a sign.
     #[must_use]
     pub fn is_settled(&self) -> bool {

@@ -300,12 +300,16 @@ impl Entry {
         self.timer(Reading::ChangeFeed).is_slowed
     }
 
-    /// For how long nothing has moved in it; none while something may, or its history is being read.
+    /// For how long nothing has moved in it; none while something may.
     fn quiet_for(&self, now: UnixSeconds) -> Option<Duration> {
         let feed = self.memory.feed.as_ref()?;
         // A push announces pipelines.
         let activity = self.project.last_activity_at.unwrap_or_default();
-        let is_quiet = feed.is_whole() && feed.is_settled();
+        let is_quiet = match feed.is_whole() {
+            true => feed.is_settled(),
+            // The jobs of what had come to rest are read by the backfill.
+            false => !feed.has_active(),
+        };
         is_quiet.then(|| now.since(feed.last_moved().max(activity)))
     }
 

@@ -395,7 +395,11 @@ fn a_project_in_which_nothing_moves_is_polled_less_often() {
         depth: Depth::Pipelines,
         ..moved
     };
-    assert_eq!(interval(first, 24 * hour), 30, "its history is being read");
+    assert_eq!(
+        interval(first, 24 * hour),
+        300,
+        "its history is read for itself"
+    );
 }
 
 #[test]

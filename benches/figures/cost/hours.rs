@@ -257,6 +257,21 @@ pub fn old() -> Outcome {
     })?
 }
 
+/// The first reading of 100 projects, however long it takes.
+pub fn reading() -> Outcome {
+    block_on(async {
+        let watch = Watch::start(worlds::quiet(), &settings()).await?;
+        let first = watch.simulator.costs().report();
+        table(
+            "first reading of 100 projects, together",
+            &first.operations,
+            1.0,
+        );
+        goal("first_reading_100_queries", first.total.queries, "queries");
+        watch.check()
+    })?
+}
+
 /// 300 projects that are worked on, with every collector.
 pub fn lively() -> Outcome {
     block_on(async {

@@ -19,13 +19,14 @@ use crate::role::Outcome;
 /// A part, by its name.
 type Part = (&'static str, fn() -> Outcome);
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("quiet", hours::quiet),
     ("many", hours::many),
     ("admin", hours::many_by_an_administrator),
     ("busy", hours::busy),
     ("old", hours::old),
     ("lively", hours::lively),
+    ("reading", hours::reading),
     ("first", first::measure),
 ];
 

@@ -236,7 +236,14 @@ mod tests {
                 jobs,
                 projects(GitLab::PIPELINE_IDS, 20)
                     .into_iter()
-                    .chain(flags(&["moved", "jobs", "stages", "artifacts", "bridges"]))
+                    .chain(flags(&[
+                        "moved",
+                        "jobs",
+                        "stages",
+                        "artifacts",
+                        "coverage",
+                        "bridges",
+                    ]))
                     .collect(),
             ),
             (
@@ -244,7 +251,14 @@ mod tests {
                 jobs,
                 projects(1, GitLab::JOBS_LIST)
                     .into_iter()
-                    .chain(flags(&["moved", "jobs", "stages", "artifacts", "bridges"]))
+                    .chain(flags(&[
+                        "moved",
+                        "jobs",
+                        "stages",
+                        "artifacts",
+                        "coverage",
+                        "bridges",
+                    ]))
                     .collect(),
             ),
             (
@@ -252,7 +266,14 @@ mod tests {
                 jobs,
                 projects(1, 1)
                     .into_iter()
-                    .chain(flags(&["one", "jobs", "stages", "artifacts", "bridges"]))
+                    .chain(flags(&[
+                        "one",
+                        "jobs",
+                        "stages",
+                        "artifacts",
+                        "coverage",
+                        "bridges",
+                    ]))
                     .collect(),
             ),
             (

@@ -88,8 +88,10 @@ pub struct Parts {
     pub jobs: JobsPart,
     /// The stages of these jobs, which cost GitLab a query for each.
     pub stages: bool,
-    /// Their artifacts, which cost it a query for each, and the coverage of the pipeline.
+    /// Their artifacts, which cost it a query for each.
     pub artifacts: bool,
+    /// The coverage of the pipeline, which costs it one or two.
+    pub coverage: bool,
     /// Its trigger jobs, with the pipelines they started.
     pub bridges: bool,
     /// The trigger job that started it, which costs GitLab a query for each.
@@ -122,6 +124,7 @@ impl Parts {
         jobs: JobsPart::All,
         stages: true,
         artifacts: true,
+        coverage: true,
         bridges: true,
         origin: false,
     };
@@ -130,6 +133,7 @@ impl Parts {
         jobs: JobsPart::None,
         stages: false,
         artifacts: false,
+        coverage: false,
         bridges: false,
         origin: false,
     };
@@ -311,6 +315,7 @@ impl GitLab {
             statuses: parts.statuses(),
             stages: parts.stages,
             artifacts: parts.artifacts,
+            coverage: parts.coverage,
             bridges: parts.bridges,
             bridges_page: self.page_size(Self::BRIDGES_PAGE),
             bridges_after: None,

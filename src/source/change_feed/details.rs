@@ -1,7 +1,7 @@
 //! The details of pipelines that moved: their jobs and the downstream pipelines they started, by GraphQL
 //! or REST, and what each way lacks from the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -22,6 +22,12 @@ use crate::types::{JobId, PipelineId, ProjectId, Text};
 /// to end.
 const FEW: usize = 20;
 
+/// Jobs of a project for which a list of its newest ones costs GitLab less than a stage and artifacts of each.
+const WORTH_A_LIST: usize = 10;
+
+/// Jobs in that list.
+const NEWEST_JOBS: u32 = 100;
+
 /// The same where it is the only project.
 pub(super) const MANY: usize = 50;
 
@@ -35,6 +41,8 @@ pub(super) struct Wanted {
     pub(super) options: ReadOptions,
     /// What of it is asked for now.
     pub(super) parts: Parts,
+    /// Whether it had come to rest before the project was first read, and may be read later.
+    pub(super) rests: bool,
     /// Whether it may be read by itself, if it cannot be read together with others.
     pub(super) alone: bool,
 }
@@ -133,12 +141,14 @@ impl ChangeFeed {
             .iter()
             .flat_map(|(id, reading)| {
                 let (options, depth) = (reading.poll.options(), reading.poll.depth());
+                let rests = reading.poll.is_backfill() && depth != Depth::Everything;
                 reading.poll.wanted().map(move |pipeline| Wanted {
                     project: *id,
                     path: reading.project.full_path.clone(),
                     pipeline: pipeline.clone(),
                     options,
-                    parts: self.known_jobs.parts(*id, pipeline, options, now),
+                    parts: self.known_jobs.parts(*id, pipeline, options, rests, now),
+                    rests,
                     alone: pipeline.status.is_active() || depth == Depth::Everything,
                 })
             })
@@ -239,17 +249,68 @@ impl ChangeFeed {
                     };
                     match self.known_jobs.complete(wanted, details) {
                         Completed::Whole(whole) => *details = whole,
-                        Completed::Asks(parts) => {
-                            found.remove(&wanted.pipeline.id);
-                            again.push((parts, wanted));
-                        }
+                        Completed::Asks(parts) => again.push((parts, wanted)),
                     }
                 }
                 read.extend(found);
             }
+            let labelled = self.label(&again, &mut read).await;
+            again.retain(|(_, wanted)| !labelled.contains(&wanted.pipeline.id));
+            for (_, wanted) in &again {
+                read.remove(&wanted.pipeline.id);
+            }
+            // They are read by themselves: others of their lists would cost as much.
+            again.retain(|(_, wanted)| !wanted.rests);
             open = groups(again.into_iter());
         }
         read
+    }
+
+    /// Adds stages, artifacts and labels to the jobs of pipelines that had come to rest, where the list of the
+    /// newest jobs of their project has them all. The pipelines that are complete with it.
+    async fn label(
+        &self,
+        open: &[(Parts, &Wanted)],
+        read: &mut BTreeMap<PipelineId, DetailsRead>,
+    ) -> BTreeSet<PipelineId> {
+        let mut projects: BTreeMap<ProjectId, Vec<PipelineId>> = BTreeMap::new();
+        for (_, wanted) in open.iter().filter(|(_, wanted)| wanted.rests) {
+            let of_project = projects.entry(wanted.project).or_default();
+            of_project.push(wanted.pipeline.id);
+        }
+        let jobs = |id: &PipelineId| match read.get(id) {
+            Some(Ok(Some(details))) => details.jobs.len(),
+            _ => 0,
+        };
+        projects.retain(|_, ids| ids.iter().map(jobs).sum::<usize>() >= WORTH_A_LIST);
+        let lists = projects.into_iter().map(|(project, ids)| async move {
+            // Where it fails, GraphQL is asked once more.
+            let listed = self.gitlab.newest_jobs(project, NEWEST_JOBS).await.ok();
+            let jobs = listed.into_iter().flat_map(|page| page.items);
+            let jobs: BTreeMap<JobId, Job> = jobs.map(|job| (job.id, job)).collect();
+            (ids, jobs)
+        });
+        let mut labelled = BTreeSet::new();
+        for (ids, listed) in side_by_side(CALLS_AT_ONCE, lists.collect()).await {
+            for id in ids {
+                let Some(Ok(Some(details))) = read.get_mut(&id) else {
+                    continue;
+                };
+                if details.jobs.iter().any(|job| !listed.contains_key(&job.id)) {
+                    continue;
+                }
+                for job in &mut details.jobs {
+                    if let Some(listed) = listed.get(&job.id) {
+                        job.stage = listed.stage.clone();
+                        job.artifact_bytes = listed.artifact_bytes;
+                    }
+                }
+                settle_labels(&self.gitlab, &mut details.jobs, &listed);
+                details.parts.artifacts = true;
+                labelled.insert(id);
+            }
+        }
+        labelled
     }
 
     /// What a second way of reading says of the jobs whose labels the first does not show, by pipeline. It

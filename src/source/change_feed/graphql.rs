@@ -25,6 +25,9 @@ const ONE_BY_ONE: usize = 50;
 /// Wanted pipelines for which a page of a list costs GitLab less than a query each.
 const WORTH_A_PAGE: usize = 5;
 
+/// The same for the first page, where it is of what moved.
+const WORTH_A_LIST: usize = 3;
+
 /// Reads by GraphQL, and knows when not to.
 pub(super) struct GraphQl {
     pub(super) gitlab: GitLab,
@@ -165,7 +168,10 @@ impl GraphQl {
         now: UnixSeconds,
     ) -> OfList {
         let mut read = BTreeMap::new();
-        for (status, wanted) in self.in_lists(wanted) {
+        for (status, mut wanted) in self.in_lists(wanted) {
+            if status.is_none() && (parts.stages || parts.artifacts) {
+                wanted = worth_a_list(wanted);
+            }
             let projects: BTreeSet<ProjectId> =
                 wanted.iter().map(|wanted| wanted.project).collect();
             if wanted.len() < 2 {
@@ -309,6 +315,16 @@ impl GraphQl {
         let details = |jobs| RawDetails::of(jobs, parts);
         Ok(jobs.map_err(Arc::new)?.map(details))
     }
+}
+
+/// The pipelines of projects that have some of them: others of the list cost as much as those that are wanted.
+fn worth_a_list(wanted: Vec<&Wanted>) -> Vec<&Wanted> {
+    let mut projects: BTreeMap<ProjectId, usize> = BTreeMap::new();
+    for one in &wanted {
+        *projects.entry(one.project).or_default() += 1;
+    }
+    let is_worth = |one: &&Wanted| projects.get(&one.project) >= Some(&WORTH_A_LIST);
+    wanted.into_iter().filter(is_worth).collect()
 }
 
 /// Pipelines by their ids.

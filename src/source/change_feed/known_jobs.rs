@@ -56,12 +56,14 @@ pub(super) enum Completed {
 }
 
 impl KnownJobs {
-    /// What is to be asked of a pipeline at `now`.
+    /// What is to be asked of a pipeline at `now`. Of one that `rests`, REST has the labels of all jobs for
+    /// less.
     pub(super) fn parts(
         &self,
         project: ProjectId,
         pipeline: &Pipeline,
         options: ReadOptions,
+        rests: bool,
         now: UnixSeconds,
     ) -> Parts {
         let follows = options.foreign || options.children;
@@ -73,8 +75,9 @@ impl KnownJobs {
         let Some(known) = known else {
             return Parts {
                 jobs: JobsPart::All,
-                stages: true,
-                artifacts: has_ended,
+                stages: !rests,
+                artifacts: has_ended && !rests,
+                coverage: has_ended,
                 bridges: follows,
                 origin: false,
             };
@@ -89,6 +92,7 @@ impl KnownJobs {
         Parts {
             jobs: JobsPart::All,
             artifacts: has_ended || !known.without_artifacts.is_empty(),
+            coverage: has_ended,
             bridges: follows && known.bridges != Bridges::None,
             ..Parts::NONE
         }
@@ -108,7 +112,7 @@ impl KnownJobs {
             ..wanted.parts
         };
         let mut whole = read.clone();
-        if !read.parts.artifacts {
+        if !read.parts.coverage {
             whole.coverage = Known::Unread;
         }
         for job in &mut whole.jobs {

@@ -282,6 +282,12 @@ impl<'a> Poll<'a> {
             .map(|followed| &followed.pipeline)
     }
 
+    /// Whether it reads what had come to rest before.
+    #[must_use]
+    pub fn is_backfill(&self) -> bool {
+        self.is_backfill
+    }
+
     /// The jobs whose labels only a second way of reading returns, where they are to be asked for now.
     #[must_use]
     pub fn open_jobs(&self, id: PipelineId, jobs: &[Job]) -> Vec<Job> {
