@@ -61,16 +61,12 @@ pub fn lively() -> World {
 
 /// Two projects with a long past, of which the first is worked on.
 pub fn old() -> World {
-    let mut world = World::generate(WorldConfig {
+    World::generate(WorldConfig {
         active_ratio: 0.5,
         pushes_per_hour: 4.0,
+        past: PAST,
         ..usual(2)
-    });
-    let projects: Vec<u64> = world.projects().map(|project| project.id).collect();
-    for project in projects {
-        world.set_past(project, PAST).ok();
-    }
-    world
+    })
 }
 
 /// Hours after which a project counts as quiet, whatever its settings.

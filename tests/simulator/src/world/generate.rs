@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::World;
 use super::activity::plain_jobs;
 use super::ci::Status;
-use super::model::{JobId, PipelineId, ProjectId};
+use super::model::{JobId, Past, PipelineId, ProjectId};
 use super::spec::{JobSpec, PipelineSpec};
 use crate::quirks::Quirks;
 use crate::time::{DAY, MINUTE, Millis, SECOND};
@@ -105,6 +105,8 @@ pub struct WorldConfig {
     pub mix: Mix,
     /// Awkward habits.
     pub quirks: Quirks,
+    /// What each project had before.
+    pub past: Past,
 }
 
 impl Default for WorldConfig {
@@ -125,6 +127,7 @@ impl Default for WorldConfig {
             min_refinish_gap: 15 * MINUTE,
             mix: Mix::default(),
             quirks: Quirks::default(),
+            past: Past::default(),
         }
     }
 }
@@ -174,6 +177,7 @@ impl World {
             format!("group-{group}/project-{index}")
         };
         let id = self.add_project(&path).ok()?;
+        self.set_past(id, self.config.past).ok();
         for branch in ["develop", "release"] {
             self.push(id, branch).ok();
         }
@@ -186,7 +190,7 @@ impl World {
     fn generate_pipeline(&mut self, project: ProjectId, round: usize, jobs: &[JobSpec]) {
         let spec = match round % 5 {
             1 => PipelineSpec::branch("develop"),
-            2 => PipelineSpec::merge_request(1),
+            2 => PipelineSpec::merge_request(self.config.past.merge_requests + 1),
             3 if round == 3 => PipelineSpec::tag("v1.0.0"),
             4 => PipelineSpec::branch("main").source("schedule"),
             _ => PipelineSpec::branch("main"),

@@ -260,7 +260,7 @@ pub struct Past {
     pub pipelines: u64,
     /// Child pipelines among them.
     pub child_pipelines: u64,
-    /// Merge requests.
+    /// Merge requests; those that are made later have higher iids.
     pub merge_requests: u64,
     /// Deployments.
     pub deployments: u64,

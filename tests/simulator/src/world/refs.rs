@@ -145,11 +145,9 @@ impl World {
         source: &str,
         target: &str,
     ) -> Result<u64> {
-        let iid = self
-            .project_mut(project_id)?
-            .merge_requests
-            .last_key_value()
-            .map_or(1, |(last, _)| last + 1);
+        let project = self.project_mut(project_id)?;
+        let last = project.merge_requests.last_key_value();
+        let iid = last.map_or(project.past.merge_requests, |(last, _)| *last) + 1;
         self.create_merge_request_numbered(project_id, iid, source, target)?;
         Ok(iid)
     }
