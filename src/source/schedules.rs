@@ -48,7 +48,7 @@ impl SchedulesSource {
             match read {
                 Ok(schedule) => page.items.push(schedule),
                 Err(error) if error.is_object_not_found() => {}
-                Err(error) if error.may_be_one_items_fault() => {
+                Err(error) if error.may_be_one_items_fault() || error.is_forbidden() => {
                     let path = &target.project.full_path;
                     problems.push(Problem::call(path, Collector::Schedules, &error));
                     page.items.push(listed);

@@ -12,6 +12,16 @@ const PAST: Past = Past {
     deployments: 200_000,
 };
 
+/// The GitLab that prices were measured on; `AGE_BENCH_GITLAB=18.4.1-ee` takes another.
+const VERSION: &str = "19.3.0-ee";
+
+fn generate(config: WorldConfig) -> World {
+    let mut world = World::generate(config);
+    let version = std::env::var("AGE_BENCH_GITLAB");
+    world.version = version.unwrap_or_else(|_| VERSION.to_owned());
+    world
+}
+
 fn usual(projects: usize) -> WorldConfig {
     WorldConfig {
         groups: projects.div_ceil(20),
@@ -27,12 +37,12 @@ fn usual(projects: usize) -> WorldConfig {
 
 /// Projects in which nothing has happened for a day.
 pub fn quiet() -> World {
-    World::generate(usual(100))
+    generate(usual(100))
 }
 
 /// 10,000 of them. They have few pipelines each: what is polled is empty either way.
 pub fn many() -> World {
-    World::generate(WorldConfig {
+    generate(WorldConfig {
         pipelines_per_project: 2,
         jobs_per_pipeline: 2,
         ..usual(10_000)
@@ -41,7 +51,7 @@ pub fn many() -> World {
 
 /// 8 projects with some 20 running pipelines in the mean.
 pub fn busy() -> World {
-    World::generate(WorldConfig {
+    generate(WorldConfig {
         active_ratio: 1.0,
         pushes_per_hour: 4.0,
         jobs_per_pipeline: 4,
@@ -52,7 +62,7 @@ pub fn busy() -> World {
 
 /// 300 projects, in each of which somebody acts 16 times an hour.
 pub fn lively() -> World {
-    World::generate(WorldConfig {
+    generate(WorldConfig {
         active_ratio: 1.0,
         pushes_per_hour: 16.0,
         ..usual(300)
@@ -61,7 +71,7 @@ pub fn lively() -> World {
 
 /// Two projects with a long past, of which the first is worked on.
 pub fn old() -> World {
-    World::generate(WorldConfig {
+    generate(WorldConfig {
         active_ratio: 0.5,
         pushes_per_hour: 4.0,
         past: PAST,

@@ -41,7 +41,9 @@ pub(super) struct Wanted {
     pub(super) options: ReadOptions,
     /// What of it is asked for now.
     pub(super) parts: Parts,
-    /// Whether it had come to rest before the project was first read, and may be read later.
+    /// Whether it is read for what happened before the project was first read.
+    pub(super) is_history: bool,
+    /// The same, and it may be read later.
     pub(super) rests: bool,
     /// Whether it may be read by itself, if it cannot be read together with others.
     pub(super) alone: bool,
@@ -141,13 +143,15 @@ impl ChangeFeed {
             .iter()
             .flat_map(|(id, reading)| {
                 let (options, depth) = (reading.poll.options(), reading.poll.depth());
-                let rests = reading.poll.is_backfill() && depth != Depth::Everything;
+                let is_history = reading.poll.is_backfill();
+                let rests = is_history && depth != Depth::Everything;
                 reading.poll.wanted().map(move |pipeline| Wanted {
                     project: *id,
                     path: reading.project.full_path.clone(),
                     pipeline: pipeline.clone(),
                     options,
                     parts: self.known_jobs.parts(*id, pipeline, options, rests, now),
+                    is_history,
                     rests,
                     alone: pipeline.status.is_active() || depth == Depth::Everything,
                 })

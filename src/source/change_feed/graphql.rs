@@ -317,13 +317,15 @@ impl GraphQl {
     }
 }
 
-/// The pipelines of projects that have some of them: others of the list cost as much as those that are wanted.
+/// Without pipelines of the past of which a project has few: others of its list would cost as much as those that
+/// are wanted.
 fn worth_a_list(wanted: Vec<&Wanted>) -> Vec<&Wanted> {
     let mut projects: BTreeMap<ProjectId, usize> = BTreeMap::new();
     for one in &wanted {
         *projects.entry(one.project).or_default() += 1;
     }
-    let is_worth = |one: &&Wanted| projects.get(&one.project) >= Some(&WORTH_A_LIST);
+    let is_worth =
+        |one: &&Wanted| !one.is_history || projects.get(&one.project) >= Some(&WORTH_A_LIST);
     wanted.into_iter().filter(is_worth).collect()
 }
 

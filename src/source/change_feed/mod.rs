@@ -369,6 +369,7 @@ impl ChangeFeed {
                         pipeline: pipeline.clone(),
                         options,
                         parts: Parts::ORIGIN,
+                        is_history: false,
                         rests: false,
                         alone: true,
                     }),

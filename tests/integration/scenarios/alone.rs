@@ -132,14 +132,17 @@ async fn a_schedule_that_cannot_be_read_is_shown_as_the_list_has_it() {
             world.add_schedule(app, name, "main").expect("made");
         }
     };
-    let mut story = Story::unseen(settings, before, |client| client.use_graphql = false);
-    story.gitlab.faults().add(nonsense(single));
-    story.look_now().await;
-    for _ in 0..3 {
-        story.look().await;
+    for fault in [nonsense(single), status(403, single)] {
+        let settings = settings.clone();
+        let mut story = Story::unseen(settings, before, |client| client.use_graphql = false);
+        story.gitlab.faults().add(fault);
+        story.look_now().await;
+        for _ in 0..3 {
+            story.look().await;
+        }
+        let active = "age_pipeline_schedule_active";
+        assert_eq!(story.values_of(active, "schedule"), ["nightly", "weekly"]);
     }
-    let active = "age_pipeline_schedule_active";
-    assert_eq!(story.values_of(active, "schedule"), ["nightly", "weekly"]);
 }
 
 #[tokio::test]
