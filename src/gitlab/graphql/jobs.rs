@@ -529,8 +529,12 @@ fn is_build(node: &JobsOfPipelineJobsNodes) -> bool {
 
 /// Whether it is a trigger job that no other took the place of. Older GitLabs list other jobs with them.
 fn is_bridge(node: &JobsOfPipelineBridgesNodes) -> bool {
-    let id = node.id.as_deref();
-    id.is_none_or(|id| id.starts_with("gid://gitlab/Ci::Bridge/")) && node.retried != Some(true)
+    let id = node.id.as_deref().unwrap_or_default();
+    let others = [
+        "gid://gitlab/Ci::Build/",
+        "gid://gitlab/GenericCommitStatus/",
+    ];
+    !others.iter().any(|kind| id.starts_with(kind)) && node.retried != Some(true)
 }
 
 /// The type of the artifact that is a job's log.
@@ -564,6 +568,9 @@ fn job(node: JobsOfPipelineJobsNodes) -> Result<Job, String> {
 }
 
 fn downstream(node: JobsOfPipelineBridgesNodes, upstream: &Upstream) -> Result<Downstream, String> {
+    if let Some(id) = &node.id {
+        gid("id", id)?;
+    }
     let bridge: Text = node.name.unwrap_or_default().into();
     let hidden = |bridge: Text| Downstream {
         bridge,

@@ -25,7 +25,7 @@ const FEW: usize = 20;
 /// Jobs of a project for which a list of its newest ones costs GitLab less than a stage and artifacts of each.
 const WORTH_A_LIST: usize = 10;
 
-/// Jobs in that list.
+/// Most jobs in that list.
 const NEWEST_JOBS: u32 = 100;
 
 /// The same where it is the only project.
@@ -282,14 +282,22 @@ impl ChangeFeed {
             let of_project = projects.entry(wanted.project).or_default();
             of_project.push(wanted.pipeline.id);
         }
-        let jobs = |id: &PipelineId| match read.get(id) {
+        let jobs_of = |id: &PipelineId| match read.get(id) {
             Some(Ok(Some(details))) => details.jobs.len(),
             _ => 0,
         };
-        projects.retain(|_, ids| ids.iter().map(jobs).sum::<usize>() >= WORTH_A_LIST);
-        let lists = projects.into_iter().map(|(project, ids)| async move {
-            // Where it fails, GraphQL is asked once more.
-            let listed = self.gitlab.newest_jobs(project, NEWEST_JOBS).await.ok();
+        let wanted = projects.into_iter().map(|(project, ids)| {
+            let jobs = ids.iter().map(jobs_of).sum::<usize>();
+            (project, ids, jobs)
+        });
+        let wanted: Vec<_> = wanted
+            .filter(|(_, _, jobs)| *jobs >= WORTH_A_LIST)
+            .collect();
+        let lists = wanted.into_iter().map(|(project, ids, jobs)| async move {
+            // Others lie between them.
+            let most = u32::try_from(2 * jobs).map_or(NEWEST_JOBS, |most| most.min(NEWEST_JOBS));
+            // Where it fails, GraphQL is asked for each pipeline.
+            let listed = self.gitlab.newest_jobs(project, most).await.ok();
             let jobs = listed.into_iter().flat_map(|page| page.items);
             let jobs: BTreeMap<JobId, Job> = jobs.map(|job| (job.id, job)).collect();
             (ids, jobs)
