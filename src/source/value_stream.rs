@@ -1,6 +1,8 @@
 //! Value stream analytics: stages on every tier, lead and cycle time with Premium. Only GraphQL has
 //! them.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,6 +31,8 @@ pub struct ValueStreamSource {
     gitlab: GitLab,
     stages: Batches,
     flow: Batches,
+    /// What was found last: it stands while one of the two queries fails.
+    last: Mutex<BTreeMap<ProjectId, ValueStreams>>,
 }
 
 impl ValueStreamSource {
@@ -39,6 +43,7 @@ impl ValueStreamSource {
             gitlab: gitlab.clone(),
             stages: Batches::new(&gitlab.breaker(), GitLab::VALUE_STREAMS),
             flow: Batches::new(&gitlab.breaker(), GitLab::VALUE_STREAMS),
+            last: Mutex::default(),
         }
     }
 
@@ -72,7 +77,14 @@ impl ValueStreamSource {
             let id = target.id();
             let paused = || Err(SourceError::Partial(PAUSED.to_owned()));
             let stages = stages.remove(&id).unwrap_or_else(paused);
-            (id, put_together(target, stages, flow.remove(&id)))
+            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            let read = put_together(target, stages, flow.remove(&id), last.get(&id));
+            match &read {
+                Ok(read) => drop(last.insert(id, read.found.clone())),
+                Err(error) if is_failure(error) => {}
+                Err(_) => drop(last.remove(&id)),
+            }
+            (id, read)
         });
         each.collect()
     }
@@ -101,15 +113,34 @@ impl Source for ValueStreamSource {
 
     async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched {
         let read = self.read(targets, context.now).await;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.retain(|id, _| context.tracked.contains_key(id));
+        drop(last);
         fetched(read, Facts::ValueStream)
     }
+}
+
+/// Whether it says nothing about what the project has.
+fn is_failure(error: &SourceError) -> bool {
+    matches!(error, SourceError::Partial(_) | SourceError::GitLab(_))
 }
 
 fn put_together(
     target: &Target,
     stages: Result<ValueStreams, SourceError>,
     flow: Option<Result<FlowTimes, SourceError>>,
+    last: Option<&ValueStreams>,
 ) -> Result<ValueStreamRead, SourceError> {
+    let mut problems = Vec::new();
+    let mut failed = |what: &str, error: &SourceError| {
+        problems.push(Problem {
+            project: target.project.full_path.clone(),
+            activity: Collector::ValueStream.into(),
+            kind: error.kind(),
+            sentence: format!("{what}: {error}"),
+            is_failure: true,
+        });
+    };
     let has_flow = matches!(&flow, Some(Ok(flow)) if flow.shown);
     let mut found = match stages {
         Ok(found) => found,
@@ -123,22 +154,26 @@ fn put_together(
         Err(error) if error.kind() == "graphql_schema" => {
             return Err(Unavailable::Settings(NO_GRAPHQL).into());
         }
-        Err(error) => return Err(error),
+        Err(error) => match last.filter(|_| has_flow && is_failure(&error)) {
+            Some(last) => {
+                failed("stages", &error);
+                last.clone()
+            }
+            None => return Err(error),
+        },
     };
-    let mut problems = Vec::new();
     let mut shown = false;
     match flow {
         Some(Ok(flow)) => {
             (found.lead_time, found.cycle_time) = (flow.lead_time, flow.cycle_time);
             shown = flow.shown;
         }
-        Some(Err(error)) => problems.push(Problem {
-            project: target.project.full_path.clone(),
-            activity: Collector::ValueStream.into(),
-            kind: error.kind(),
-            sentence: format!("lead and cycle time: {error}"),
-            is_failure: true,
-        }),
+        Some(Err(error)) => {
+            failed("lead and cycle time", &error);
+            if let Some(last) = last.filter(|_| is_failure(&error)) {
+                (found.lead_time, found.cycle_time) = (last.lead_time, last.cycle_time);
+            }
+        }
         None => {}
     }
     if found.stages.is_none() && !shown && problems.is_empty() {

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::super::{Tracked, side_by_side};
 use super::known_jobs::{Bridges, Completed};
+use super::pasts::Past;
 use super::rest::settle_labels;
 use super::{CALLS_AT_ONCE, ChangeFeed, Details, Place, ReadOptions, Reading, children};
 use crate::catalogue::Collector;
@@ -145,12 +146,15 @@ impl ChangeFeed {
                 let (options, depth) = (reading.poll.options(), reading.poll.depth());
                 let is_history = reading.poll.is_backfill();
                 let rests = is_history && depth != Depth::Everything;
+                let past = self.graphql.pasts.get(*id);
+                let each_time = !self.gitlab.lists_children() || past.is_some_and(Past::is_long);
+                let how = (rests, each_time);
                 reading.poll.wanted().map(move |pipeline| Wanted {
                     project: *id,
                     path: reading.project.full_path.clone(),
                     pipeline: pipeline.clone(),
                     options,
-                    parts: self.known_jobs.parts(*id, pipeline, options, rests, now),
+                    parts: self.known_jobs.parts(*id, pipeline, options, how, now),
                     is_history,
                     rests,
                     alone: pipeline.status.is_active() || depth == Depth::Everything,

@@ -28,8 +28,10 @@ struct KnownPipeline {
     /// Jobs that ended and whose artifacts were not read since.
     without_artifacts: BTreeSet<JobId>,
     bridges: Bridges,
-    /// When all its jobs were read, by our clock.
+    /// When it was read whole, by our clock.
     whole_at: UnixSeconds,
+    /// When a job of it was seen to have ended, or to be new.
+    changed_at: UnixSeconds,
 }
 
 /// The trigger jobs of a pipeline.
@@ -47,6 +49,14 @@ pub(super) enum Bridges {
 /// no list of active jobs.
 const WHOLE: Duration = Duration::from_secs(300);
 
+/// How long after the end of a job trigger jobs are asked at each poll: as a rule they follow it. What they
+/// start later is found when all is read again.
+const FOLLOWS: Duration = Duration::from_secs(60);
+
+/// Jobs of a pipeline up to which all are listed at each poll: it costs GitLab less than a second query when
+/// one ended.
+const FEW: usize = 12;
+
 /// What the jobs that were read say together with those that were known.
 pub(super) enum Completed {
     /// Everything.
@@ -57,13 +67,13 @@ pub(super) enum Completed {
 
 impl KnownJobs {
     /// What is to be asked of a pipeline at `now`. Of one that `rests`, REST has the labels of all jobs for
-    /// less.
+    /// less. Trigger jobs are asked `each_time` where no list has the child pipelines.
     pub(super) fn parts(
         &self,
         project: ProjectId,
         pipeline: &Pipeline,
         options: ReadOptions,
-        rests: bool,
+        (rests, each_time): (bool, bool),
         now: UnixSeconds,
     ) -> Parts {
         let follows = options.foreign || options.children;
@@ -84,8 +94,13 @@ impl KnownJobs {
         };
         if known.was_whole_lately(now) && (!has_ended || known.is_of(pipeline)) {
             return Parts {
-                jobs: JobsPart::Active,
-                bridges: follows && known.bridges == Bridges::Open,
+                jobs: match known.jobs.len() <= FEW {
+                    true => JobsPart::All,
+                    false => JobsPart::Active,
+                },
+                bridges: follows
+                    && known.bridges == Bridges::Open
+                    && (each_time || now.since(known.changed_at) <= FOLLOWS),
                 ..Parts::NONE
             };
         }
@@ -189,9 +204,14 @@ impl KnownJobs {
                 ended(jobs).filter(lacks).collect()
             }
         };
-        let whole_at = before.filter(|_| parts.jobs == JobsPart::Active);
+        let lately = before.filter(|known| known.was_whole_lately(now));
+        let same = before.filter(|known| {
+            let ids = |jobs: &[Job]| jobs.iter().map(|job| job.id).collect::<BTreeSet<_>>();
+            ended(&known.jobs).eq(ended(jobs)) && ids(&known.jobs) == ids(jobs)
+        });
         let known = KnownPipeline {
-            whole_at: whole_at.map_or(now, |known| known.whole_at),
+            whole_at: lately.map_or(now, |known| known.whole_at),
+            changed_at: same.map_or(now, |known| known.changed_at),
             read_at: (pipeline.updated_at, pipeline.status.clone()),
             jobs: jobs.to_vec(),
             without_artifacts,
@@ -228,13 +248,15 @@ impl KnownPipeline {
         (*updated_at, status) == (pipeline.updated_at, &pipeline.status)
     }
 
-    /// Whether all jobs were read within [`WHOLE`]. After now: the clock was set back.
+    /// Whether it was read whole within [`WHOLE`]. After now: the clock was set back.
     fn was_whole_lately(&self, now: UnixSeconds) -> bool {
         self.whole_at <= now && now.since(self.whole_at) < WHOLE
     }
 }
 
+/// The jobs that ended, in the order of their ids.
 fn ended(jobs: &[Job]) -> impl Iterator<Item = JobId> {
     let ended = jobs.iter().filter(|job| job.status.is_terminal());
-    ended.map(|job| job.id)
+    let ended: BTreeSet<JobId> = ended.map(|job| job.id).collect();
+    ended.into_iter()
 }

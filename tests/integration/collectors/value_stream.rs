@@ -2,6 +2,7 @@
 
 use amazing_gitlab_exporter::config::Settings;
 use gitlab_simulator::World;
+use gitlab_simulator::faults::{Fault, Rule};
 use gitlab_simulator::world::{DEFAULT_STAGES, FlowIssue, Stage, Tier, ValueStream};
 
 use super::code::{Make, Rig};
@@ -142,4 +143,37 @@ async fn many_projects_share_queries() {
         150
     );
     assert!(rig.gitlab.requests().count("ValueStreams") <= 5);
+}
+
+/// What one query says does not wait for the other, and what the other said stands.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stages_and_times_stand_for_themselves() {
+    for fails in ["FlowTimes", "ValueStreams"] {
+        let make = Make {
+            tier: Tier::Premium,
+            ..Make::new(on)
+        };
+        let mut rig = make.begin(streaming).await;
+        let rule = Rule::new(Fault::Status { status: 500 }).on(fails);
+        let rule = rig.gitlab.faults().add(rule);
+        let app = rig.app;
+        {
+            let mut world = rig.world();
+            let code = world.code_mut(app).expect("a project");
+            code.value_streams[0].stages[0].median = Some(75.0);
+            for issue in &mut code.issues {
+                issue.created_at -= DAY;
+            }
+        }
+        rig.gitlab.advance(std::time::Duration::from_secs(3600));
+        rig.look_later().await;
+        assert!(rig.gitlab.faults().hits(rule) > 0);
+        let (review, lead) = match fails {
+            "FlowTimes" => (75.0, 86_400.0),
+            _ => (70.0, 172_800.0),
+        };
+        assert_eq!(stage(&rig, "review"), Some(review), "{fails}");
+        let shown = rig.value("age_value_stream_lead_time_seconds", &[]);
+        assert_eq!(shown, Some(lead), "{fails}");
+    }
 }

@@ -12,7 +12,7 @@ async fn our_clock_is_set(from: i64, to: i64) {
     rig.pass(1800).await;
     let before = rig.before().await;
     rig.ahead = to;
-    rig.pass(3 * LOOK).await;
+    rig.pass(8 * LOOK).await;
     rig.is_fresh().await;
     rig.says(&WELL).await;
     rig.pass(1800).await;

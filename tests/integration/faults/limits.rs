@@ -137,7 +137,7 @@ fn asked(rig: &Rig, operation: &str) -> Vec<(usize, i32)> {
         let variables = query.variables?;
         let projects = variables["ids"].as_array()?.len();
         // Jobs that are still active are asked for by a lighter query.
-        let is_whole = variables["artifacts"] != false;
+        let is_whole = variables["statuses"].is_null();
         is_whole.then_some((projects, query.complexity?))
     });
     asked.collect()
