@@ -160,14 +160,13 @@ async fn queries_are_too_complex() {
     let rig = Rig::of_all().await;
     // The first look asks otherwise.
     rig.gitlab.requests().reset();
-    rig.pass(600).await;
+    rig.pass(1800).await;
     rig.wait(300).await;
     let batches = BATCHED.map(|operation| {
         let all = asked(&rig, operation).into_iter();
-        let most = all.max_by_key(|(projects, cost)| (*cost, *projects));
-        let (whole, cost) = most.expect("it was asked");
-        assert!(whole > 1, "{operation} asks for many projects at once");
-        (whole, cost)
+        let batches = all.filter(|(projects, _)| *projects > 1);
+        let most = batches.max_by_key(|(projects, cost)| (*cost, *projects));
+        most.unwrap_or_else(|| panic!("{operation} asks for many projects at once"))
     });
     let costs = batches.map(|(_, cost)| cost);
 
