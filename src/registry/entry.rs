@@ -286,6 +286,13 @@ impl Entry {
         Some(self.interval(Reading::ChangeFeed, interval, now))
     }
 
+    /// The same if GitLab does not say when a job begins in it.
+    pub(super) fn usual_feed_interval(&self, now: UnixSeconds) -> Duration {
+        let interval = self.feed_setting().unwrap_or(Duration::ZERO);
+        let quiet = self.quiet_for(now).unwrap_or(Duration::ZERO);
+        self.settings.quiet_interval().of(interval, quiet)
+    }
+
     /// How often its pipelines are polled by the settings.
     pub(super) fn feed_setting(&self) -> Option<Duration> {
         self.settings.shortest_interval(&[

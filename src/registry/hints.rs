@@ -1,7 +1,6 @@
 //! What says that a project is worth a poll: jobs that began in it, or a person who asks.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use super::timer::Rhythm;
 use super::{Entry, Projects};
@@ -39,12 +38,10 @@ impl Projects {
         }
     }
 
-    /// Has all polled within the interval of the settings, whether anything moves in them or not, so
-    /// many together.
-    pub fn poll_soon(&mut self, batch: usize, now: UnixSeconds) {
+    /// Has all polled as soon as they would be if GitLab did not say where jobs begin, so many together.
+    pub fn poll_as_usual(&mut self, batch: usize, now: UnixSeconds) {
         for entry in self.entries.values_mut() {
-            let interval = entry.feed_setting().unwrap_or(Duration::ZERO);
-            let rhythm = Rhythm::new(interval, batch);
+            let rhythm = Rhythm::new(entry.usual_feed_interval(now), batch);
             let slot = entry.slot;
             let timer = entry.timer_mut(Reading::ChangeFeed);
             if timer.is_slowed {

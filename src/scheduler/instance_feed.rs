@@ -19,6 +19,8 @@ const INTERVAL: Duration = Duration::from_secs(10);
 const RUNNING_INTERVAL: Duration = Duration::from_secs(30);
 /// How soon it is tried again after a failure.
 const RETRY: Duration = Duration::from_secs(60);
+/// Failures in a row after which projects are polled as usual: what began meanwhile is that late.
+const FAILURES: u32 = 5;
 /// How soon it is tried again where GitLab shows no job.
 const RETRY_EMPTY: Duration = Duration::from_secs(3600);
 /// Jobs of the first page; as a rule the last poll knew some of them.
@@ -44,6 +46,8 @@ struct State {
     token: u64,
     /// The newest jobs of the last poll; none where it is not in use.
     seen: Option<BTreeSet<JobId>>,
+    /// Failures in a row.
+    failures: u32,
 }
 
 /// What a list said.
@@ -102,8 +106,12 @@ impl InstanceFeed {
             (Ok(newest), Ok(_)) if newest.jobs.is_empty() => {
                 self.stop(now, RETRY_EMPTY, "GitLab shows no job of the instance");
             }
+            // Jobs that are started by hand would be missed.
+            (_, Ok(Some(running))) if !running.is_whole => {
+                self.stop(now, RETRY_EMPTY, "more jobs run than it is read for");
+            }
             (Ok(newest), Ok(running)) => self.take(newest, running, seen, now),
-            (Err(error), _) | (_, Err(error)) => self.stop(now, RETRY, &error.to_string()),
+            (Err(error), _) | (_, Err(error)) => self.failed(&error, now),
         }
     }
 
@@ -143,9 +151,9 @@ impl InstanceFeed {
         seen: Option<BTreeSet<JobId>>,
         now: UnixSeconds,
     ) {
-        let is_whole = newest.is_whole && running.as_ref().is_none_or(|running| running.is_whole);
         {
             let mut state = self.state();
+            state.failures = 0;
             state.due = now.plus(INTERVAL);
             if running.is_some() {
                 state.running_due = now.plus(RUNNING_INTERVAL);
@@ -161,14 +169,26 @@ impl InstanceFeed {
             projects.announce(true);
             return;
         };
-        if !is_whole {
-            projects.poll_soon(GitLab::CHANGES_PROJECTS, now);
-            return;
+        if !newest.is_whole {
+            projects.poll_as_usual(GitLab::CHANGES_PROJECTS, now);
         }
         let new = newest.jobs.iter().filter(|(job, _)| !seen.contains(job));
         let running = running.iter().flat_map(|running| &running.jobs);
         let moved: BTreeSet<ProjectId> = new.chain(running).map(|(_, project)| *project).collect();
         projects.jobs_began(&moved, now);
+    }
+
+    /// Tries again soon; after some failures, each project is polled for itself.
+    fn failed(&self, error: &GitLabError, now: UnixSeconds) {
+        let failures = {
+            let mut state = self.state();
+            state.failures = state.failures.saturating_add(1);
+            state.due = now.plus(RETRY);
+            state.failures
+        };
+        if failures >= FAILURES {
+            self.stop(now, RETRY, &error.to_string());
+        }
     }
 
     /// Goes back to polling each project for itself.
@@ -182,7 +202,7 @@ impl InstanceFeed {
             drop(state);
             let mut projects = self.registry.lock();
             projects.announce(false);
-            projects.poll_soon(GitLab::CHANGES_PROJECTS, now);
+            projects.poll_as_usual(GitLab::CHANGES_PROJECTS, now);
         } else {
             tracing::debug!("the jobs of the whole instance are not read: {why}");
         }

@@ -84,3 +84,51 @@ impl ServerTime {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use reqwest::header::HeaderValue;
+
+    use super::*;
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_date_that_is_hours_off_is_warned_of_once() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
+        let time = ServerTime::new(Clock::manual(UnixSeconds(1_767_600_000)));
+        let dates = [
+            ("Mon, 05 Jan 2026 08:00:10 GMT", 0),
+            ("Mon, 05 Jan 2026 10:00:00 GMT", 1),
+            ("Mon, 05 Jan 2026 10:00:10 GMT", 1),
+            ("Mon, 05 Jan 2026 08:00:20 GMT", 1),
+            ("Mon, 05 Jan 2026 05:00:00 GMT", 2),
+        ];
+        tracing::subscriber::with_default(subscriber.finish(), || {
+            for (date, warnings) in dates {
+                let headers = [(DATE, HeaderValue::from_static(date))];
+                time.note(StatusCode::OK, &headers.into_iter().collect(), b"");
+                let written = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+                assert_eq!(written.matches("header Date").count(), warnings, "{date}");
+            }
+        });
+    }
+}

@@ -147,8 +147,7 @@ impl ChangeFeed {
                 let is_history = reading.poll.is_backfill();
                 let rests = is_history && depth != Depth::Everything;
                 let past = self.graphql.pasts.get(*id);
-                let each_time = !self.gitlab.lists_children() || past.is_some_and(Past::is_long);
-                let how = (rests, each_time);
+                let how = (rests, past.is_some_and(Past::is_long));
                 reading.poll.wanted().map(move |pipeline| Wanted {
                     project: *id,
                     path: reading.project.full_path.clone(),
@@ -398,16 +397,9 @@ impl ChangeFeed {
             origin: _,
         } = raw;
         let is_tracked = |started: &Started| tracked.contains_key(&started.project);
-        let bridges = match bridges {
-            0 => Bridges::None,
-            _ if bridges == downstream.len()
-                && downstream.iter().all(is_tracked)
-                && self.gitlab.lists_children() =>
-            {
-                Bridges::Started
-            }
-            _ => Bridges::Open,
-        };
+        let is_elsewhere = self.gitlab.lists_children()
+            && (!wanted.options.foreign || downstream.iter().all(is_tracked));
+        let waits = bridges > downstream.len();
         let mut labels_error = None;
         match labels {
             Some(Ok(read)) => settle_labels(&self.gitlab, &mut jobs, read),
@@ -427,6 +419,14 @@ impl ChangeFeed {
                 .await
         } else {
             Ok(Vec::new())
+        };
+        let is_followed = failed.is_none() && foreign.is_ok() && children.is_ok();
+        let bridges = match bridges {
+            _ if !is_followed => Bridges::Followed,
+            0 => Bridges::None,
+            _ if !is_elsewhere => Bridges::Followed,
+            _ if waits => Bridges::Waiting,
+            _ => Bridges::Started,
         };
         Finished::Read {
             read: (parts, bridges),

@@ -39,10 +39,12 @@ struct KnownPipeline {
 pub(super) enum Bridges {
     /// There are none.
     None,
-    /// All have started pipelines that are tracked: their own projects' lists have these.
+    /// All have started pipelines, which other lists have.
     Started,
-    /// One may start a pipeline yet, or what it started is in no other list.
-    Open,
+    /// One may start a pipeline yet; other lists have those that were started.
+    Waiting,
+    /// What one started is in no other list, or could not be followed.
+    Followed,
 }
 
 /// How often all jobs of a pipeline that goes on are read: a retry that began and ended between two polls is in
@@ -99,8 +101,11 @@ impl KnownJobs {
                     false => JobsPart::Active,
                 },
                 bridges: follows
-                    && known.bridges == Bridges::Open
-                    && (each_time || now.since(known.changed_at) <= FOLLOWS),
+                    && match known.bridges {
+                        Bridges::None | Bridges::Started => false,
+                        Bridges::Waiting => each_time || now.since(known.changed_at) <= FOLLOWS,
+                        Bridges::Followed => true,
+                    },
                 ..Parts::NONE
             };
         }

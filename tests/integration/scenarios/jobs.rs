@@ -309,3 +309,46 @@ async fn statuses_of_a_newer_gitlab_are_kept() {
     story.look().await;
     assert_eq!(story.values_of(STATUS, "status"), ["napping"]);
 }
+
+/// Artifacts cost GitLab a query for each job: those of a running pipeline are read every five minutes, and all
+/// when it ended; stages, which never change, once.
+#[tokio::test]
+async fn artifacts_and_stages_are_asked_for_when_they_can_have_changed() {
+    let mut story = Story::begin().await;
+    let build = JobSpec::new("build", "compile").artifact("archive", "a.zip", 1000);
+    let test = JobSpec::new("test", "unit").artifact("archive", "b.zip", 500);
+    let pipeline = story.create(&PipelineSpec::branch("main").job(build).job(test));
+    story.look().await;
+    let jobs: Vec<_> = story.world().jobs_of(pipeline).map(|job| job.id).collect();
+    let ends = |story: &Story, id| {
+        let done = story.world().finish_job(id, &Finish::success());
+        done.expect("it runs");
+    };
+    let size =
+        |story: &Story, job| story.value("age_job_artifact_size_bytes", &[("job_name", job)]);
+    let asked = |story: &Story, what: &str| {
+        let all = story.gitlab.requests().all().into_iter();
+        let asked = all.filter(|one| one.operation.as_deref() == Some("PipelineJobs"));
+        let asked = asked.filter(|one| one.variables.as_ref().is_some_and(|v| v[what] == true));
+        asked.count()
+    };
+    story.gitlab.requests().reset();
+    ends(&story, jobs[0]);
+    story.look_for(60).await;
+    assert_eq!(
+        story.count("age_job_run_count", &[("job_name", "compile")]),
+        1.0
+    );
+    story.look_for(300).await;
+    assert_eq!(size(&story, "compile"), Some(1000.0));
+    story.look_for(900).await;
+    assert_eq!(asked(&story, "artifacts"), 1, "nothing ended since");
+    ends(&story, jobs[1]);
+    story.look().await;
+    assert_eq!(size(&story, "unit"), Some(500.0), "at once at the end");
+    assert_eq!(size(&story, "compile"), Some(1000.0));
+    assert_eq!(
+        (asked(&story, "artifacts"), asked(&story, "stages")),
+        (2, 0)
+    );
+}
