@@ -37,6 +37,8 @@ pub(crate) struct Query {
     pub(crate) body: Vec<u8>,
     /// How many projects it is about.
     pub(crate) projects: usize,
+    /// Which fields it asks for: [`Demand::variant`].
+    pub(crate) variant: u64,
 }
 
 /// A successful answer.
@@ -59,15 +61,16 @@ impl Call {
 
     /// What it asks of GitLab, in a lane.
     pub(super) fn demand(&self, lane: Lane) -> Demand {
-        let (operation, projects) = match &self.graphql {
-            Some(query) => (query.operation, query.projects.max(1)),
-            None => (self.endpoint, 1),
+        let (operation, projects, variant) = match &self.graphql {
+            Some(query) => (query.operation, query.projects.max(1), query.variant),
+            None => (self.endpoint, 1, 0),
         };
         let is_heavy = self.graphql.is_some() || HEAVY_LISTS.contains(&self.endpoint);
         Demand {
             lane,
             endpoint: self.endpoint,
             operation,
+            variant,
             projects,
             weight: if is_heavy {
                 Weight::Heavy

@@ -94,10 +94,12 @@ impl Concurrency {
                 self.decrease(now);
                 return Change::TooBusy;
             }
-            Load::Answered => {
-                self.times
-                    .took(demand.operation, demand.projects, seen.server_time, now)
-            }
+            Load::Answered => self.times.took(
+                (demand.operation, demand.variant),
+                demand.projects,
+                seen.server_time,
+                now,
+            ),
         };
         match verdict {
             Verdict::Near if wanted => self.increase(demand.weight.places()),
@@ -147,6 +149,7 @@ mod tests {
             lane: Lane::Normal,
             endpoint: "/graphql",
             operation: "ProjectChanges",
+            variant: 0,
             projects: 20,
             weight,
         };

@@ -78,6 +78,8 @@ pub struct Demand {
     pub endpoint: &'static str,
     /// What times are compared by: the name of the GraphQL operation, or the endpoint.
     pub operation: &'static str,
+    /// Which of the fields of the operation it asks for, as a number of its own for each choice.
+    pub variant: u64,
     /// Projects that it asks for; at least 1.
     pub projects: usize,
     /// Places that it takes.

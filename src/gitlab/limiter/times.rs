@@ -1,6 +1,6 @@
 //! How long GitLab takes for each kind of call, held against the best that it was.
 //!
-//! Times are compared within one operation and one class of size (1, 2 to 3, 4 to 7, … projects), per
+//! Times are compared within one operation, one choice of its fields and one class of size (1, 2 to 3, 4 to 7, … projects), per
 //! project. A batch has a floor whatever its size: divided by the projects alone, the same GitLab would
 //! look five times slower for a project by itself than for a hundred. Within a class the floor makes
 //! less than a third of difference.
@@ -37,7 +37,7 @@ pub(super) enum Verdict {
 
 /// The times of all kinds of calls.
 #[derive(Debug, Default)]
-pub(super) struct Times(HashMap<(&'static str, u32), Kind>);
+pub(super) struct Times(HashMap<(&'static str, u64, u32), Kind>);
 
 /// The times of one kind, in seconds per project.
 #[derive(Debug)]
@@ -49,10 +49,10 @@ struct Kind {
 }
 
 impl Times {
-    /// Takes in the time of a call for so many projects.
+    /// Takes in the time of a call of an operation, and a choice of its fields, for so many projects.
     pub(super) fn took(
         &mut self,
-        operation: &'static str,
+        (operation, variant): (&'static str, u64),
         projects: usize,
         time: Duration,
         now: Instant,
@@ -62,7 +62,7 @@ impl Times {
         let divisor = projects as f64;
         let kind = self
             .0
-            .entry((operation, projects.ilog2()))
+            .entry((operation, variant, projects.ilog2()))
             .or_insert_with(|| Kind::new(now));
         kind.follow(now);
         let median = kind.add(time.as_secs_f64() / divisor);
@@ -145,7 +145,7 @@ mod tests {
         fn took(&mut self, projects: usize, millis: &[u64]) -> Vec<Verdict> {
             let times = millis.iter().map(|millis| Duration::from_millis(*millis));
             times
-                .map(|time| self.0.took("ProjectChanges", projects, time, self.1))
+                .map(|time| self.0.took(("ProjectChanges", 0), projects, time, self.1))
                 .collect()
         }
 
@@ -177,6 +177,23 @@ mod tests {
         }
         let slow = times.took(64, &[2 * time(64); 5]);
         assert!(slow.contains(&Doubled), "{slow:?}");
+    }
+
+    #[test]
+    fn queries_for_other_fields_are_other_kinds() {
+        let mut times = Times::default();
+        let mut took = |variant, millis| {
+            let kind = ("PipelineJobs", variant);
+            times.took(kind, 20, Duration::from_millis(millis), Instant::now())
+        };
+        for _ in 0..5 {
+            assert_eq!(took(1, 500), Near);
+        }
+        for _ in 0..5 {
+            assert_eq!(took(2, 5000), Near, "the same operation with more fields");
+        }
+        let verdicts: Vec<Verdict> = (0..5).map(|_| took(1, 1500)).collect();
+        assert!(verdicts.contains(&Doubled), "{verdicts:?}");
     }
 
     #[test]

@@ -42,6 +42,7 @@ fn pacing(at_once: u32, server_share: f64) -> Arc<LocalLimiter> {
 
 fn demand(lane: Lane, endpoint: &'static str, weight: Weight) -> Demand {
     Demand {
+        variant: 0,
         lane,
         endpoint,
         operation: endpoint,
