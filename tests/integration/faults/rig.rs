@@ -21,6 +21,8 @@ pub const STEP: u64 = 5;
 const MOMENTS: usize = 1000;
 /// The same where GitLab does not answer.
 pub const FEW_MOMENTS: usize = 20;
+/// Moments without a request after which a step ends: on a busy machine a run thinks that long between two.
+const PAUSE: usize = 12;
 /// Seconds since the last success that say that all is well: a look, and as much again as time runs
 /// on while a busy machine is slow to answer.
 pub const FRESH: f64 = 120.0;
@@ -212,7 +214,7 @@ wildcards: [{{}}]
         let mut quiet = 0;
         for _ in 0..self.moments {
             quiet = if self.door.is_busy() { 0 } else { quiet + 1 };
-            if quiet == 4 {
+            if quiet == PAUSE {
                 return;
             }
             self.hurry.breathe().await;

@@ -13,7 +13,7 @@ use crate::support::{eventually, until};
 /// and pipelines side by side.
 const PROJECTS: usize = 401;
 /// Calls that hang when the signal comes.
-const CALLS: usize = 40;
+const CALLS: usize = 24;
 /// What container platforms grant between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(10);
 
