@@ -416,3 +416,23 @@ fn what_waits_because_nothing_moved_is_woken() {
     timer.wake(at(7));
     assert_eq!(timer.due, at(7));
 }
+
+#[test]
+fn a_project_that_a_person_asks_for_is_polled_at_once() {
+    let mut projects = tracking([1, 2]);
+    let path = projects.path(ProjectId(1)).unwrap();
+    assert_eq!(projects.id_of(&path.to_uppercase()), Some(ProjectId(1)));
+    assert_eq!(projects.id_of("nothing"), None);
+    let slowed = Rhythm::new(INTERVAL, BATCH).slowed(Duration::from_secs(3600));
+    for entry in projects.entries.values_mut() {
+        entry.timer_mut(Reading::ChangeFeed).is_urgent = false;
+        let timer = entry.timer_mut(Reading::ChangeFeed);
+        timer.succeeded(START, slowed, Slot::default());
+    }
+    assert!(!projects.poll_now(ProjectId(3), at(5)), "it is not tracked");
+    assert!(projects.poll_now(ProjectId(1), at(5)));
+    let timer = |id| projects.entries[&ProjectId(id)].timer(Reading::ChangeFeed);
+    assert_eq!(timer(1).due, at(5));
+    assert!(timer(1).is_urgent && timer(1).is_asked_for);
+    assert!(timer(2).due > at(5) && !timer(2).is_urgent);
+}

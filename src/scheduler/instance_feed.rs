@@ -163,7 +163,7 @@ impl InstanceFeed {
         let mut projects = self.registry.lock();
         let Some(seen) = seen else {
             tracing::info!(
-                "the jobs of the whole instance are read: projects without new jobs are polled each hour"
+                "the jobs of the whole instance are read: projects without new jobs are polled less often"
             );
             // What began before this is found by the next poll of each project.
             projects.announce(true);

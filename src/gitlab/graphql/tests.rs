@@ -139,3 +139,12 @@ pub(super) async fn jobs(answer: &Value) -> Batch<ProjectJobs> {
         .await
         .unwrap()
 }
+
+#[test]
+fn other_fields_are_another_variant_and_other_projects_are_not() {
+    let asks = |stages: bool, ids: &[u64]| variant(&json!({"ids": ids, "stages": stages}));
+    assert_eq!(asks(true, &[1, 2]), asks(true, &[3]));
+    assert_ne!(asks(true, &[1]), asks(false, &[1]));
+    let page = |after: Option<&str>| variant(&json!({"after": after}));
+    assert_ne!(page(None), page(Some("a cursor")));
+}

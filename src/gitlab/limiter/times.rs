@@ -1,9 +1,9 @@
 //! How long GitLab takes for each kind of call, held against the best that it was.
 //!
-//! Times are compared within one operation, one choice of its fields and one class of size (1, 2 to 3, 4 to 7, … projects), per
-//! project. A batch has a floor whatever its size: divided by the projects alone, the same GitLab would
-//! look five times slower for a project by itself than for a hundred. Within a class the floor makes
-//! less than a third of difference.
+//! Times are compared within one operation, one choice of its fields and one class of size (1, 2 to 3, 4 to
+//! 7, … projects), per project. A batch has a floor whatever its size: divided by the projects alone, the
+//! same GitLab would look five times slower for a project by itself than for a hundred. Within a class the
+//! floor makes less than a third of difference.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;

@@ -246,7 +246,7 @@ fn load(load: &ServerLoad) -> Vec<Line> {
     ];
     if load.instance_feed {
         let read = Line::plain("Jobs of the instance", "read".to_owned());
-        lines.push(read.note(Some("where none begins, projects are polled each hour")));
+        lines.push(read.note(Some("projects in which none begins are polled less often")));
     }
     lines
 }

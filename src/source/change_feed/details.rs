@@ -23,14 +23,14 @@ use crate::types::{JobId, PipelineId, ProjectId, Text};
 /// to end.
 const FEW: usize = 20;
 
+/// The same where it is the only project.
+pub(super) const MANY: usize = 50;
+
 /// Jobs of a project for which a list of its newest ones costs GitLab less than a stage and artifacts of each.
 const WORTH_A_LIST: usize = 10;
 
 /// Most jobs in that list.
 const NEWEST_JOBS: u32 = 100;
-
-/// The same where it is the only project.
-pub(super) const MANY: usize = 50;
 
 /// A pipeline whose details are wanted.
 #[derive(Clone, Debug)]

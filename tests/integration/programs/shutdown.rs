@@ -7,13 +7,15 @@ use gitlab_simulator::{Fault, Options, Rule, Simulator, World};
 
 use crate::support::exporter::{Binary, RealTime, beginning_now, configuration};
 use crate::support::otlp::Receiver;
-use crate::support::{eventually, until};
+use crate::support::{eventually, until, within};
 
 /// Enough for as many runs as there may be at once, however unequal they are; each reads projects
 /// and pipelines side by side.
 const PROJECTS: usize = 401;
 /// Calls that hang when the signal comes.
-const CALLS: usize = 24;
+const CALLS: usize = 40;
+/// How long it may take until they do.
+const HANGING: Duration = Duration::from_secs(120);
 /// What container platforms grant between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -97,7 +99,8 @@ async fn dozens_of_hanging_calls_hold_nothing_up_and_the_last_push_has_every_eve
     let hang = Rule::new(Fault::Hang).on("/api/v4/projects/:id/pipelines/:pipeline_id");
     let hanging = faults.add(hang);
     start_pipelines(&simulator, 8);
-    until("calls hang", async || {
+    // Concurrency grows by a call for each that hangs.
+    within(HANGING, "calls hang", async || {
         let calls = faults.hits(hanging);
         if calls < CALLS {
             let metrics = exporter.get("/metrics").await.body;
