@@ -4,6 +4,7 @@ use gitlab_simulator::faults::{Fault, Rule};
 use gitlab_simulator::time::SECOND;
 use gitlab_simulator::world::MergeRequestState::Merged;
 use gitlab_simulator::world::reviews::ReviewAct::{Approve, Comment};
+use gitlab_simulator::world::{Finish, JobSpec, PipelineSpec};
 
 use super::Story;
 use crate::support::core::watch_everything;
@@ -70,4 +71,44 @@ async fn what_happens_before_the_first_reading_counts_if_the_project_was_listed(
             assert_eq!(story.count(metric, &[]), want, "{metric} ({graphql})");
         }
     }
+}
+
+/// Stages and artifacts of what had come to rest come from one list of the project's newest jobs: GraphQL is asked
+/// for none.
+#[tokio::test]
+async fn jobs_of_the_past_have_their_stages_and_artifacts() {
+    const STAGES: [&str; 2] = ["build", "test"];
+    const REFS: [&str; 2] = ["main", "develop"];
+    let mut story = Story::with(watch_everything(), |world, app| {
+        for branch in REFS {
+            world.push(app, branch).expect("a branch");
+            let mut spec = PipelineSpec::branch(branch);
+            for stage in STAGES {
+                for number in 0..4 {
+                    let job = JobSpec::new(stage, &format!("{stage} {number}"));
+                    spec = spec.job(job.artifact("archive", "a.zip", 1000));
+                }
+            }
+            let pipeline = world.create_pipeline(app, &spec).expect("a pipeline");
+            let ended = world.finish_pipeline(pipeline, &Finish::success());
+            ended.expect("it ends");
+        }
+    })
+    .await;
+    story.look_for(120).await;
+    for git_ref in REFS {
+        for stage in STAGES {
+            for number in 0..4 {
+                let job = format!("{stage} {number}");
+                let labels = [("ref", git_ref), ("job_name", &*job), ("stage", stage)];
+                let size = story.value("age_job_artifact_size_bytes", &labels);
+                assert_eq!(size, Some(1000.0), "{git_ref} {job}");
+            }
+        }
+    }
+    let all = story.gitlab.requests().all().into_iter();
+    let stages = all.filter_map(|one| Some(one.variables?["stages"] == true));
+    assert!(!stages.into_iter().any(|asked| asked));
+    let lists = story.gitlab.requests().count("/api/v4/projects/:id/jobs");
+    assert_eq!(lists, 1);
 }
