@@ -1,7 +1,8 @@
 //! Jobs: their runs, waits, failures and states.
 
 use super::labels::{
-    JobFailureLabels, JobLabels, JobRunLabels, JobStatusLabels, ProjectLabels, RunnerTypeLabels,
+    JobFailureLabels, JobLabels, JobRunLabels, JobStatusLabels, ProjectLabels, RefLabels,
+    RunnerTypeLabels,
 };
 use super::{Buckets, Collector, CollectorDesc, Counter, Desc, Gauge, Histogram, Spec};
 use crate::types::Tier;
@@ -13,13 +14,13 @@ pub static COLLECTOR: CollectorDesc = CollectorDesc {
 A *run* is a job that started and ended; each retry is a run of its own. Jobs that were skipped,
 that wait for a manual start, or that were canceled before they started have a status and no
 run. The queue time is the wait for a runner alone, from the moment the job could have started.
-The gauges describe the newest job of a name in the newest pipeline of the ref.
+The gauges describe the newest job of a name in the newest pipeline of the ref that was not skipped.
 
 A run is *flaky* when it failed, was retried, and a newer run of the same name in the same pipeline
 succeeded.",
     role: "Reporter, better Maintainer",
     tier: "Free",
-    requests: "one query for 20 projects whose pipelines moved or run; one REST call for a pipeline that ended or is blocked, where labels are missing",
+    requests: "one query for 19 projects whose pipelines moved or run; one REST call for a pipeline that ended or is blocked, where labels are missing",
     entries: ENTRIES,
 };
 
@@ -54,6 +55,17 @@ pub static QUEUED_DURATION: Histogram<JobLabels> = Histogram::new(
         "s",
         true,
         "Time that job runs waited for a runner; waiting for earlier stages is not in it.",
+    ),
+    Buckets::Configured,
+);
+
+/// Runs, by wait for the runners of a type.
+pub static RUNNER_QUEUED_DURATION: Histogram<RunnerTypeLabels> = Histogram::new(
+    spec(
+        "age_job_runner_queued_duration_seconds",
+        "s",
+        false,
+        "Time that job runs waited for a runner, by the type of the runner that took them.",
     ),
     Buckets::Configured,
 );
@@ -132,7 +144,34 @@ pub static FAILURES: Counter<JobFailureLabels> = Counter::new(spec(
     "age_job_failures_total",
     "",
     false,
-    "Jobs that ended failed, by GitLab's reason.",
+    "Jobs that ended failed, by GitLab's reason; those with allow_failure are in \
+     age_job_allowed_failures_total.",
+));
+
+/// Failed runs that may fail.
+pub static ALLOWED_FAILURES: Counter<JobFailureLabels> = Counter::new(spec(
+    "age_job_allowed_failures_total",
+    "",
+    false,
+    "Jobs with allow_failure that ended failed, by GitLab's reason.",
+));
+
+/// Success of the newest pipeline in spite of failed jobs.
+pub static PIPELINE_WARNINGS: Gauge<RefLabels> = Gauge::new(spec(
+    "age_pipeline_warnings",
+    "",
+    false,
+    "Success in spite of failed jobs: 1 where the newest pipeline of the ref succeeded though jobs with \
+     allow_failure failed; absent otherwise.",
+));
+
+/// Start of the newest job, while it runs.
+pub static RUNNING_SINCE: Gauge<JobLabels> = Gauge::new(spec(
+    "age_job_running_since_timestamp",
+    "s",
+    false,
+    "Since when the newest job of the name in the newest pipeline of the ref runs, in seconds since \
+     the Unix epoch; absent unless its status is running.",
 ));
 
 /// Retries.
@@ -188,7 +227,11 @@ pub static ENTRIES: &[&Desc] = &[
     &CREATED_TIMESTAMP.desc,
     &ID.desc,
     &COVERAGE.desc,
+    &RUNNER_QUEUED_DURATION.desc,
     &FAILURES.desc,
+    &ALLOWED_FAILURES.desc,
+    &PIPELINE_WARNINGS.desc,
+    &RUNNING_SINCE.desc,
     &RETRIES.desc,
     &FLAKY.desc,
     &COMPUTE_SECONDS.desc,

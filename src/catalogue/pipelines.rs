@@ -9,13 +9,15 @@ use crate::types::Tier;
 /// The collector.
 pub static COLLECTOR: CollectorDesc = CollectorDesc {
     title: "Pipelines",
-    about: r#"`age_pipeline_run_count` counts a pipeline when it is created. `age_pipeline_duration_seconds` and
-`age_pipeline_queued_duration_seconds` count it when a run of it ends: later, and again when it is
-retried. So take rates of success from the durations alone:
+    about: r#"`age_pipeline_run_count` counts a pipeline when it is created, `age_pipeline_finished_total` when a run of
+it ends: later, and again when it is retried. It counts ends without any started job, too: an invalid
+configuration fails, `[skip ci]` is skipped. `age_pipeline_duration_seconds` and
+`age_pipeline_queued_duration_seconds` have the runs of which GitLab gives a duration. The rate of
+success is that of the runs that succeeded or failed; canceled and skipped ones stand apart:
 
 ```promql
-sum by (project) (increase(age_pipeline_duration_seconds_count{status="success"}[1d]))
-/ sum by (project) (increase(age_pipeline_duration_seconds_count[1d]))
+sum by (project) (increase(age_pipeline_finished_total{status="success"}[1d]))
+/ sum by (project) (increase(age_pipeline_finished_total{status=~"success|failed"}[1d]))
 ```
 
 The duration is GitLab's own: the time in which jobs of the pipeline or of its downstream pipelines
@@ -23,8 +25,10 @@ ran. The time while nothing runs does not count, for example until a user starts
 time is from the pipeline's creation to its first job's start; a run without any started job has
 none. A run that ends, is retried and ends again between two polls is seen once, with its last end.
 
-The gauges describe the newest pipeline of a ref, whatever started it. Child pipelines are counted
-here with `source="parent_pipeline"`, but never described by these gauges."#,
+The gauges describe the newest pipeline of a ref that was not skipped, whatever started it; a skipped
+one where there is no other, or with `states.include_skipped`. With `states.by_source` there is a
+status for each source. Child pipelines are counted here with `source="parent_pipeline"`, but never
+described by these gauges."#,
     role: "Reporter",
     tier: "Free",
     requests: "one GraphQL query reads 100 projects",
@@ -49,8 +53,8 @@ pub static DURATION: Histogram<RefSourceStatusLabels> = Histogram::new(
         "s",
         true,
         "Duration of finished pipeline runs as computed by GitLab: running time of the pipeline's \
-         own and all its downstream jobs, waiting left out. One observation per finished run; its \
-         count by status gives success rates.",
+         own and all its downstream jobs, waiting left out. One observation per finished run of which \
+         GitLab gives a duration.",
     ),
     Buckets::Configured,
 );
@@ -82,8 +86,18 @@ pub static RUN_COUNT: Counter<RefSourceLabels> = Counter::new(spec(
     "age_pipeline_run_count",
     "",
     true,
-    "Pipelines created, each counted once; a retry of the same pipeline is no new one. Not the \
-     denominator of success rates: that is the count of age_pipeline_duration_seconds.",
+    "Pipelines created, each counted once; a retry of the same pipeline is no new one. For success \
+     rates see age_pipeline_finished_total.",
+));
+
+/// Pipelines that ended.
+pub static FINISHED: Counter<RefSourceStatusLabels> = Counter::new(spec(
+    "age_pipeline_finished_total",
+    "",
+    false,
+    "Pipeline runs that ended, by status, each end counted once, whether a job had started or not. \
+     Success rates are success against success and failed; the other of these two appears with the \
+     first of either.",
 ));
 
 /// Coverage of the newest pipeline.
@@ -136,6 +150,15 @@ pub static FINISHED_TIMESTAMP: Gauge<RefLabels> = Gauge::new(spec(
      it runs.",
 ));
 
+/// Start of the newest pipeline, while it runs.
+pub static RUNNING_SINCE: Gauge<RefLabels> = Gauge::new(spec(
+    "age_pipeline_running_since_timestamp",
+    "s",
+    false,
+    "Since when the newest pipeline of the ref runs, in seconds since the Unix epoch; absent unless \
+     its status is running.",
+));
+
 /// Pipelines that have not ended.
 pub static ACTIVE: Gauge<ProjectStatusLabels> = Gauge::new(spec(
     "age_pipelines_active",
@@ -165,6 +188,8 @@ pub static ENTRIES: &[&Desc] = &[
     &LAST_RUN_DURATION.desc,
     &LAST_RUN_QUEUED_DURATION.desc,
     &FINISHED_TIMESTAMP.desc,
+    &FINISHED.desc,
+    &RUNNING_SINCE.desc,
     &ACTIVE.desc,
     &PROJECT_LAST_SUCCESS.desc,
 ];

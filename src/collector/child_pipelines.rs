@@ -20,7 +20,9 @@ use crate::gitlab::model::{Known, Pipeline, Upstream};
 use crate::memory::Subject;
 use crate::memory::child_pipelines::{BridgeKey, ChildPipelinesMemory, NewestDownstream};
 use crate::memory::history::Remembered;
-use crate::memory::refs::{RefName, counting_ref, is_watched, plain_ref, upstream_counting_ref};
+use crate::memory::refs::{
+    RefName, counting_ref_without_kind, is_watched, plain_ref, upstream_counting_ref,
+};
 use crate::types::{PipelineId, Text};
 
 /// Downstream pipelines with a state per ref: bridges times what leads to them.
@@ -111,7 +113,7 @@ fn own(
         parent_project: subject.path_of(upstream.project_id, &upstream.project),
         parent_ref: upstream_counting_ref(upstream, subject.settings),
         project: subject.project.clone(),
-        git_ref: counting_ref(pipeline, subject.settings),
+        git_ref: counting_ref_without_kind(pipeline, subject.settings),
     };
     count(pipeline, new, labels, out);
     let name = RefName::of(pipeline);
@@ -120,7 +122,7 @@ fn own(
         parent_project: upstream.project_id,
         parent_ref: plain_ref(&upstream.git_ref),
         project: subject.id,
-        git_ref: name.name.clone(),
+        git_ref: name.without_kind(),
     };
     let newest = newest(pipeline, upstream, subject.project, pipeline);
     remember(memory, name, bridge, newest);
@@ -141,14 +143,14 @@ fn foreign(
             parent_project: subject.path_of(upstream.project_id, &upstream.project),
             parent_ref: upstream_counting_ref(upstream, subject.settings),
             project: subject.path_of(target.project_id, &target.project),
-            git_ref: counting_ref(&target.pipeline, subject.settings),
+            git_ref: counting_ref_without_kind(&target.pipeline, subject.settings),
         };
         let bridge = BridgeKey {
             name: upstream.bridge.clone(),
             parent_project: upstream.project_id,
             parent_ref: plain_ref(&upstream.git_ref),
             project: target.project_id,
-            git_ref: RefName::of(&target.pipeline).name,
+            git_ref: RefName::of(&target.pipeline).without_kind(),
         };
         count(&target.pipeline, new, labels, out);
         let name = RefName::of(&facts.pipeline);
@@ -176,30 +178,17 @@ fn newest(
 fn count(pipeline: &Pipeline, new: NewEvents, labels: ChildLabels, out: &mut Measured) {
     if new.created {
         out.events.push(metric::RUN_COUNT.add(labels.clone(), 1.0));
-    } else {
-        out.initializations
-            .push(metric::RUN_COUNT.series(labels.clone()));
     }
-    if !pipeline.status.is_terminal() {
+    if !new.finished {
         return;
     }
     if let Some(duration) = pipeline.duration {
-        if new.finished {
-            out.events
-                .push(metric::DURATION.observe(labels.clone(), duration));
-        } else {
-            out.initializations
-                .push(metric::DURATION.series(labels.clone()));
-        }
+        out.events
+            .push(metric::DURATION.observe(labels.clone(), duration));
     }
     if let Some(queued) = queued_seconds(pipeline) {
-        if new.finished {
-            out.events
-                .push(metric::QUEUED_DURATION.observe(labels, queued));
-        } else {
-            out.initializations
-                .push(metric::QUEUED_DURATION.series(labels));
-        }
+        out.events
+            .push(metric::QUEUED_DURATION.observe(labels, queued));
     }
 }
 
@@ -217,6 +206,7 @@ fn remember(
         .unwrap_or_else(|| Remembered {
             id: newest.holder,
             created_at: newest.holder_created_at,
+            skipped: false,
             value: BTreeMap::new(),
         });
     entry.id = entry.id.max(newest.holder);
@@ -238,7 +228,8 @@ fn remember(
         let Some(oldest) = oldest.cloned() else { break };
         entry.value.remove(&oldest);
     }
-    memory.newest.put(name, entry, 1);
+    memory.newest.put(name.clone(), entry);
+    memory.newest.retain_of(&name, |place, _| place == 0);
 }
 
 /// Forgets deleted downstream pipelines, and what deleted pipelines led to.

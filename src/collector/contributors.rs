@@ -59,14 +59,7 @@ fn follow(
 ) {
     match branch {
         Branch::Empty | Branch::Unmoved => {}
-        Branch::Begins { name, tip, known } => {
-            for one in known {
-                let author = Author {
-                    name: &one.name,
-                    email: &one.email,
-                };
-                note(subject, people.author_label(&author), memory, out);
-            }
+        Branch::Begins { name, tip } => {
             memory.begun = Some(Begun {
                 branch: name.clone(),
                 base: tip.clone(),
@@ -85,17 +78,6 @@ fn follow(
             }
         }
     }
-}
-
-/// Notes that an author is there, with all series.
-fn note(subject: Subject<'_>, author: Text, memory: &mut ContributorsMemory, out: &mut Measured) {
-    if !memory.names.note(&author, subject.now) {
-        return;
-    }
-    let labels = labels(subject, &author);
-    let series = [&metric::COMMITS, &metric::ADDITIONS, &metric::DELETIONS];
-    out.initializations
-        .extend(series.map(|metric| metric.series(labels.clone())));
 }
 
 /// Counts what is new, summed up by author.
@@ -129,7 +111,7 @@ fn count(
     }
     for (author, sum) in sums {
         out.events.extend(sum.events(subject, &author));
-        note(subject, author, memory, out);
+        memory.names.note(&author, subject.now);
     }
 }
 

@@ -29,7 +29,7 @@ pub fn measure(
     memory: &mut EnvironmentsMemory,
 ) -> Measures {
     let mut measured = Measured::default();
-    let mut removed = list(subject, read, memory, &mut measured);
+    let mut removed = list(read, memory);
     let mut deployments: Vec<&Deployment> = read.deployments.iter().collect();
     deployments.sort_by_key(|deployment| deployment.id);
     for deployment in deployments {
@@ -72,12 +72,7 @@ pub fn measure(
 }
 
 /// Takes the list of environments in; returns the names of removed ones.
-fn list(
-    subject: Subject<'_>,
-    read: &Deployments,
-    memory: &mut EnvironmentsMemory,
-    measured: &mut Measured,
-) -> BTreeSet<Text> {
+fn list(read: &Deployments, memory: &mut EnvironmentsMemory) -> BTreeSet<Text> {
     let mut removed = BTreeSet::new();
     let Some(environments) = &read.environments else {
         return removed;
@@ -89,23 +84,14 @@ fn list(
                 environment: environment.clone(),
                 ..known
             },
-            None => {
-                let labels = labels(subject, &environment.name);
-                measured
-                    .initializations
-                    .push(metric::DEPLOYMENT_COUNT.series(labels.clone()));
-                measured
-                    .initializations
-                    .push(metric::DEPLOYMENT_DURATION.series(labels));
-                RememberedEnvironment {
-                    environment: environment.clone(),
-                    newest: None,
-                    waiting: BTreeMap::new(),
-                    success: None,
-                    behind: None,
-                    asked: false,
-                }
-            }
+            None => RememberedEnvironment {
+                environment: environment.clone(),
+                newest: None,
+                waiting: BTreeMap::new(),
+                success: None,
+                behind: None,
+                asked: false,
+            },
         };
         memory.known.insert(environment.id, known);
     }

@@ -9,20 +9,24 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use super::pipelines::{retain_followed, status_values};
+use super::pipelines::{is_passed_over, retain_followed, status_values};
 use super::{FeedCollector, Measured};
 use crate::catalogue::Measurement;
 use crate::catalogue::jobs as metric;
 use crate::catalogue::labels::{
-    JobFailureLabels, JobLabels, JobRunLabels, JobStatusLabels, ProjectLabels, RunnerTypeLabels,
+    JobFailureLabels, JobLabels, JobRunLabels, JobStatusLabels, ProjectLabels, RefLabels,
+    RunnerTypeLabels,
 };
 use crate::facts::feed::{Feed, PARENT_PIPELINE, PipelineFacts};
 use crate::gitlab::model::{Job, Known, Pipeline, RunnerType, Status};
 use crate::memory::Subject;
 use crate::memory::history::Remembered;
-use crate::memory::jobs::{JobClaims, JobSnapshot, JobsMemory, UnfinishedJobs};
-use crate::memory::refs::{RefName, counting_ref, is_watched};
+use crate::memory::jobs::{JobClaims, JobSnapshot, JobsMemory, JobsOfRef, UnfinishedJobs};
+use crate::memory::refs::{RefName, counting_ref_without_kind, is_watched};
 use crate::types::Text;
+
+/// Pipelines of a ref whose jobs are remembered, at most.
+const KEPT: usize = 2;
 
 /// The collector.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +58,7 @@ impl FeedCollector for Jobs {
             }
             let Some(jobs) = &facts.jobs else { continue };
             let claims = memory.claims.entry(pipeline.id).or_default();
-            let git_ref = counting_ref(pipeline, subject.settings);
+            let git_ref = counting_ref_without_kind(pipeline, subject.settings);
             let mut events = Events {
                 subject,
                 facts,
@@ -70,7 +74,7 @@ impl FeedCollector for Jobs {
                 memory.unfinished.insert(pipeline.id, unfinished(jobs));
             }
             if !is_child {
-                remember(pipeline, jobs, memory);
+                remember(subject, pipeline, jobs, memory);
             }
         }
         retain_followed(&mut memory.claims, feed);
@@ -80,20 +84,19 @@ impl FeedCollector for Jobs {
     }
 
     fn states(&self, subject: Subject<'_>, memory: &JobsMemory, out: &mut Vec<Measurement>) {
-        // A branch and a tag of one name share the label `ref`: the newer pipeline's job is shown.
-        let mut shown: BTreeMap<(&Text, &Text, &Text), &JobSnapshot> = BTreeMap::new();
         for (name, entry) in memory.newest.shown(subject) {
-            for job in &entry.value {
-                let place = shown
-                    .entry((&name.name, &job.stage, &job.name))
-                    .or_insert(job);
-                if job.id > place.id {
-                    *place = job;
-                }
+            if entry.value.warnings {
+                let labels = RefLabels {
+                    kind: name.kind.as_str().into(),
+                    project: subject.project.clone(),
+                    git_ref: name.name.clone(),
+                };
+                out.push(metric::PIPELINE_WARNINGS.set(labels, 1.0));
             }
-        }
-        for ((git_ref, _, _), job) in shown {
-            job_states(subject, git_ref, job, out);
+            let git_ref = name.without_kind();
+            for job in &entry.value.jobs {
+                job_states(subject, &git_ref, job, out);
+            }
         }
         let total = memory
             .unfinished
@@ -139,7 +142,9 @@ impl Events<'_> {
             return;
         }
         claimed.ended = true;
-        let counts = !claimed.history;
+        if claimed.history {
+            return;
+        }
         let labels = self.labels(job);
         if job.status == Status::Failed {
             let failure = JobFailureLabels {
@@ -149,20 +154,18 @@ impl Events<'_> {
                 git_ref: labels.git_ref.clone(),
                 stage: labels.stage.clone(),
             };
-            if counts {
-                self.out.events.push(metric::FAILURES.add(failure, 1.0));
-            } else {
-                self.out
-                    .initializations
-                    .push(metric::FAILURES.series(failure));
-            }
+            let family = match job.allow_failure {
+                true => &metric::ALLOWED_FAILURES,
+                false => &metric::FAILURES,
+            };
+            self.out.events.push(family.add(failure, 1.0));
         }
         if job.started_at.is_some() {
-            self.run(job, labels, counts);
+            self.run(job, labels);
         }
     }
 
-    fn run(&mut self, job: &Job, labels: JobLabels, counts: bool) {
+    fn run(&mut self, job: &Job, labels: JobLabels) {
         let runner_type = self.collector.runner_type(job);
         let run = JobRunLabels {
             job_name: labels.job_name.clone(),
@@ -172,33 +175,19 @@ impl Events<'_> {
             stage: labels.stage.clone(),
             status: job.status.as_str().into(),
         };
-        let compute = RunnerTypeLabels {
+        let by_runners = RunnerTypeLabels {
             project: labels.project.clone(),
             runner_type: runner_type.into(),
         };
-        let Measured {
-            events,
-            initializations,
-            ..
-        } = self.out;
-        if counts {
-            events.push(metric::RUN_COUNT.add(labels.clone(), 1.0));
-            if let Some(duration) = job.duration {
-                events.push(metric::DURATION.observe(run, duration));
-                events.push(metric::COMPUTE_SECONDS.add(compute, duration));
-            }
-            if let Some(queued) = job.queued_duration {
-                events.push(metric::QUEUED_DURATION.observe(labels, queued));
-            }
-        } else {
-            initializations.push(metric::RUN_COUNT.series(labels.clone()));
-            if job.duration.is_some() {
-                initializations.push(metric::DURATION.series(run));
-                initializations.push(metric::COMPUTE_SECONDS.series(compute));
-            }
-            if job.queued_duration.is_some() {
-                initializations.push(metric::QUEUED_DURATION.series(labels));
-            }
+        let events = &mut self.out.events;
+        events.push(metric::RUN_COUNT.add(labels.clone(), 1.0));
+        if let Some(duration) = job.duration {
+            events.push(metric::DURATION.observe(run, duration));
+            events.push(metric::COMPUTE_SECONDS.add(by_runners.clone(), duration));
+        }
+        if let Some(queued) = job.queued_duration {
+            events.push(metric::QUEUED_DURATION.observe(labels, queued));
+            events.push(metric::RUNNER_QUEUED_DURATION.observe(by_runners, queued));
         }
     }
 
@@ -219,10 +208,6 @@ impl Events<'_> {
                 self.out
                     .events
                     .push(metric::RETRIES.add(self.labels(job), 1.0));
-            } else {
-                self.out
-                    .initializations
-                    .push(metric::RETRIES.series(self.labels(job)));
             }
         }
         let success = newer()
@@ -238,10 +223,6 @@ impl Events<'_> {
                 self.out
                     .events
                     .push(metric::FLAKY.add(self.labels(job), 1.0));
-            } else {
-                self.out
-                    .initializations
-                    .push(metric::FLAKY.series(self.labels(job)));
             }
         }
     }
@@ -285,8 +266,10 @@ fn unfinished(jobs: &[Job]) -> UnfinishedJobs {
     count
 }
 
-/// Remembers the newest job of each name, if this is the ref's newest pipeline.
-fn remember(pipeline: &Pipeline, jobs: &[Job], memory: &mut JobsMemory) {
+/// Remembers the newest job of each name. The jobs of the pipeline before stay until the new one has come to
+/// an end: it may yet be skipped.
+fn remember(subject: Subject<'_>, pipeline: &Pipeline, jobs: &[Job], memory: &mut JobsMemory) {
+    let name = RefName::of(pipeline);
     let mut newest: BTreeMap<(&Text, &Text), &Job> = BTreeMap::new();
     for job in jobs.iter().filter(|job| job.retried != Known::Value(true)) {
         let place = newest.entry((&job.stage, &job.name)).or_insert(job);
@@ -294,23 +277,47 @@ fn remember(pipeline: &Pipeline, jobs: &[Job], memory: &mut JobsMemory) {
             *place = job;
         }
     }
-    let value = newest.into_values().map(snapshot).collect();
+    let before = memory.newest.find(&name, pipeline.id);
+    let before = before.map(|before| &*before.value.jobs).unwrap_or_default();
+    let is_warning = |job: &&Job| job.status == Status::Failed && job.allow_failure;
+    let value = JobsOfRef {
+        rests: !pipeline.status.is_active(),
+        warnings: pipeline.status == Status::Success
+            && newest.values().any(is_warning),
+        jobs: newest
+            .into_values()
+            .map(|job| snapshot(job, before.iter().find(|known| known.id == job.id)))
+            .collect(),
+    };
     let entry = Remembered {
         id: pipeline.id,
         created_at: pipeline.created_at,
+        skipped: is_passed_over(pipeline, subject),
         value,
     };
-    memory.newest.put(RefName::of(pipeline), entry, 1);
+    memory.newest.put(name.clone(), entry);
+    let mut goes_on = true;
+    memory.newest.retain_of(&name, |place, entry| {
+        let stays = goes_on && place < KEPT;
+        goes_on &= !entry.value.rests;
+        stays
+    });
 }
 
-fn snapshot(job: &Job) -> JobSnapshot {
+/// What is remembered of a job. Its reason, once known, stays: not every way of reading returns it.
+fn snapshot(job: &Job, before: Option<&JobSnapshot>) -> JobSnapshot {
+    let before = before.filter(|before| before.status == job.status);
+    let known = || before.and_then(|before| before.failure_reason.clone());
     JobSnapshot {
         id: job.id,
         name: job.name.clone(),
         stage: job.stage.clone(),
         status: job.status.clone(),
-        failure_reason: Some(failure_reason(job)).filter(|reason| !reason.is_empty()),
+        failure_reason: Some(failure_reason(job))
+            .filter(|reason| !reason.is_empty())
+            .or_else(known),
         created_at: job.created_at,
+        running_since: job.started_at.filter(|_| job.status == Status::Running),
         duration: job.duration.filter(|_| job.status.is_terminal()),
         queued_duration: job.queued_duration.filter(|_| job.started_at.is_some()),
         coverage: job.coverage,
@@ -346,6 +353,9 @@ fn job_states(subject: Subject<'_>, git_ref: &Text, job: &JobSnapshot, out: &mut
     #[expect(clippy::cast_precision_loss, reason = "sizes stay far below 2^53")]
     if let Some(bytes) = job.artifact_bytes {
         out.push(metric::ARTIFACT_SIZE.set(labels.clone(), bytes as f64));
+    }
+    if let Some(since) = job.running_since {
+        out.push(metric::RUNNING_SINCE.set(labels.clone(), since.as_f64()));
     }
     if let Some(duration) = job.duration {
         out.push(metric::LAST_RUN_DURATION.set(labels.clone(), duration));

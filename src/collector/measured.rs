@@ -11,7 +11,7 @@ use crate::series::Retirement;
 pub struct Measured {
     /// Rises of counters and observations of histograms, each counted once.
     pub events: Vec<Measurement>,
-    /// Series that history names: they are shown at 0.
+    /// Series that are shown at 0 before they count: of events that are compared with others.
     pub initializations: Vec<SeriesKey>,
     /// All states of this collector and project; they replace the earlier ones as a block.
     pub states: Vec<Measurement>,
@@ -62,7 +62,7 @@ pub trait FeedCollector {
     /// What it remembers of a project between two polls.
     type Memory: Clone + Default;
 
-    /// Takes in what was read: claims and counts events, initializes what history names, remembers.
+    /// Takes in what was read: claims and counts events, remembers.
     fn absorb(
         &self,
         subject: Subject<'_>,

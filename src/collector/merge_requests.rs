@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::Measured;
 use crate::catalogue::labels::{MergeRequestStateLabels, TargetBranchLabels};
 use crate::catalogue::merge_requests as metric;
-use crate::catalogue::{Counter, Gauge, Histogram, Measurement, SeriesKey};
+use crate::catalogue::{Gauge, Histogram, Measurement};
 use crate::clock::UnixSeconds;
 use crate::facts::merge_requests::MergeRequests;
 use crate::gitlab::model::ReviewedMergeRequest;
@@ -149,7 +149,7 @@ pub fn measure(
     for happening in happenings {
         count(subject, happening, &mut measured.events);
     }
-    let removed = branches(subject, happenings, memory, &mut measured);
+    let removed = branches(subject, happenings, memory);
     states(subject, memory, &mut measured.states);
     let removed = removed.into_iter().map(|branch| {
         Retirement::Labels(vec![
@@ -214,12 +214,11 @@ fn ended(
     observe(&metric::NOTES, happening.of.comments.map(float));
 }
 
-/// Keeps the target branches that have series: initializes new ones, returns removed ones.
+/// Keeps the target branches that can have series; returns removed ones.
 fn branches(
     subject: Subject<'_>,
     happenings: &[Happening<'_>],
     memory: &mut MergeRequestsMemory,
-    measured: &mut Measured,
 ) -> Vec<Text> {
     let mut used: BTreeMap<Text, UnixSeconds> = BTreeMap::new();
     let mut uses = |branch: &Text, at: UnixSeconds| {
@@ -243,11 +242,6 @@ fn branches(
         }
     }
     for (branch, at) in used {
-        if !memory.branches.contains_key(&branch) {
-            measured
-                .initializations
-                .extend(initializations(subject, &branch));
-        }
         let known = memory.branches.entry(branch).or_default();
         *known = at.max(*known);
     }
@@ -273,27 +267,6 @@ fn branches(
         !goes
     });
     removed
-}
-
-fn initializations(subject: Subject<'_>, branch: &Text) -> impl Iterator<Item = SeriesKey> {
-    const HISTOGRAMS: [&Histogram<TargetBranchLabels>; 10] = [
-        &metric::TIME_TO_MERGE,
-        &metric::TIME_TO_FIRST_REVIEW,
-        &metric::TIME_TO_APPROVE,
-        &metric::REVIEW_CYCLES,
-        &metric::CHANGES,
-        &metric::NOTES,
-        &metric::OPEN_DURATION,
-        &metric::COMMITS,
-        &metric::FILES_CHANGED,
-        &metric::APPROVALS,
-    ];
-    const COUNTERS: [&Counter<TargetBranchLabels>; 3] =
-        [&metric::THROUGHPUT, &metric::CREATED, &metric::CLOSED];
-    let labels = labels(subject, branch);
-    let histograms = HISTOGRAMS.map(|histogram| histogram.series(labels.clone()));
-    let counters = COUNTERS.map(|counter| counter.series(labels.clone()));
-    histograms.into_iter().chain(counters)
 }
 
 fn states(subject: Subject<'_>, memory: &MergeRequestsMemory, out: &mut Vec<Measurement>) {

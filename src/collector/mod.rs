@@ -199,7 +199,6 @@ impl Collectors {
                 subject,
                 &self.people,
                 &events,
-                &code_review::reviewers_of_history(&read.read),
                 memory.merge_requests.pending(),
                 &mut memory.code_review,
             );

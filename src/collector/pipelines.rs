@@ -1,13 +1,13 @@
 //! `pipelines`: runs of branches, tags and merge requests, and the newest pipeline of each ref.
 //!
-//! A pipeline is counted when it is created, once per id. A finished run is observed once per
-//! (id, finish time) with a terminal status: a retry of the same pipeline is another run. Child
-//! pipelines count here too, and have their states in `child_pipelines`.
+//! A pipeline is counted when it is created, once per id. A run that ended is counted once per
+//! (id, end) with a terminal status: a retry of the same pipeline is another run. Child pipelines
+//! count here too, and have their states in `child_pipelines`.
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{FeedCollector, Measured};
 use crate::catalogue::Measurement;
@@ -15,6 +15,7 @@ use crate::catalogue::labels::{
     ProjectStatusLabels, RefLabels, RefSourceLabels, RefSourceStatusLabels,
 };
 use crate::catalogue::pipelines as metric;
+use crate::clock::UnixSeconds;
 use crate::facts::feed::{Feed, PARENT_PIPELINE, PipelineFacts};
 use crate::gitlab::model::{Pipeline, RefKind, Status};
 use crate::memory::Subject;
@@ -48,14 +49,22 @@ pub fn claim_run(
 ) -> NewEvents {
     let known = claims.get(&pipeline.id).copied();
     let created = known.is_none() && facts.counts(pipeline.created_at);
-    let ended = pipeline
-        .finished_at
-        .filter(|_| pipeline.status.is_terminal());
     let last = known.and_then(|claim| claim.finished);
-    let finished = ended.is_some_and(|end| last < Some(end) && facts.counts(end));
-    // An end under another status is that of an earlier run: it must not be taken for the next.
+    let is_new = |end| last < Some(end) && facts.counts(end);
+    let (end, finished) = match (pipeline.finished_at, pipeline.status.is_terminal()) {
+        // An end under another status is that of an earlier run: it must not be taken for the next.
+        (end, false) => (end, false),
+        (Some(end), true) => (Some(end), is_new(end)),
+        // GitLab gives a pipeline that was skipped no end. It moved last when it ended, unless something
+        // else touched it long after that: of one that is not followed only its creation says so.
+        (None, true) => {
+            let end = pipeline.updated_at;
+            let is_followed = known.is_some() || created;
+            (Some(end), is_followed && last.is_none() && is_new(end))
+        }
+    };
     let claim = RunClaim {
-        finished: last.max(pipeline.finished_at),
+        finished: last.max(end),
     };
     claims.insert(pipeline.id, claim);
     NewEvents { created, finished }
@@ -112,8 +121,18 @@ impl FeedCollector for Pipelines {
     }
 
     fn states(&self, subject: Subject<'_>, memory: &PipelinesMemory, out: &mut Vec<Measurement>) {
-        for (name, newest) in memory.newest.shown(subject) {
+        for (name, entries) in memory.newest.shown_entries(subject) {
+            let Some(newest) = entries.first() else {
+                continue;
+            };
             ref_states(subject, name, newest, out);
+            if subject.settings.states.by_source {
+                let mut sources = BTreeSet::from([&newest.value.source]);
+                let others = entries.iter();
+                for other in others.filter(|other| sources.insert(&other.value.source)) {
+                    source_states(subject, name, &other.value, out);
+                }
+            }
         }
         active_states(subject, memory, out);
     }
@@ -139,37 +158,39 @@ fn count(subject: Subject<'_>, pipeline: &Pipeline, new: NewEvents, out: &mut Me
     };
     if new.created {
         out.events.push(metric::RUN_COUNT.add(labels.clone(), 1.0));
-    } else {
-        out.initializations
-            .push(metric::RUN_COUNT.series(labels.clone()));
     }
-    if !pipeline.status.is_terminal() {
+    if !new.finished {
         return;
     }
-    let queued = queued_seconds(pipeline);
+    out.events
+        .push(metric::FINISHED.add(with_status.clone(), 1.0));
+    // Rates of success compare these two: that none has succeeded, or failed, is a number, too.
+    let other = match pipeline.status {
+        Status::Success => Some(Status::Failed),
+        Status::Failed => Some(Status::Success),
+        _ => None,
+    };
+    out.initializations.extend(other.map(|other| {
+        metric::FINISHED.series(RefSourceStatusLabels {
+            status: other.as_str().into(),
+            ..with_status.clone()
+        })
+    }));
     if let Some(duration) = pipeline.duration {
-        if new.finished {
-            out.events
-                .push(metric::DURATION.observe(with_status, duration));
-        } else {
-            out.initializations
-                .push(metric::DURATION.series(with_status));
-        }
+        out.events
+            .push(metric::DURATION.observe(with_status, duration));
     }
-    if let Some(queued) = queued {
-        if new.finished {
-            out.events
-                .push(metric::QUEUED_DURATION.observe(labels, queued));
-        } else {
-            out.initializations
-                .push(metric::QUEUED_DURATION.series(labels));
-        }
+    if let Some(queued) = queued_seconds(pipeline) {
+        out.events
+            .push(metric::QUEUED_DURATION.observe(labels, queued));
     }
 }
 
 fn remember(subject: Subject<'_>, pipeline: &Pipeline, memory: &mut PipelinesMemory) {
     let ended = pipeline.status.is_terminal();
+    let name = RefName::of(pipeline);
     let value = PipelineSnapshot {
+        running_since: running_since(pipeline, memory.newest.find(&name, pipeline.id)),
         source: pipeline.source.clone(),
         status: pipeline.status.clone(),
         // While it runs again, GitLab still shows the end of the run before.
@@ -181,11 +202,42 @@ fn remember(subject: Subject<'_>, pipeline: &Pipeline, memory: &mut PipelinesMem
     let entry = Remembered {
         id: pipeline.id,
         created_at: pipeline.created_at,
+        skipped: is_passed_over(pipeline, subject),
         value,
     };
-    memory
-        .newest
-        .put(RefName::of(pipeline), entry, subject.max_pipelines_per_ref);
+    memory.newest.put(name.clone(), entry);
+    let by_source = subject.settings.states.by_source;
+    let mut sources = BTreeSet::new();
+    memory.newest.retain_of(&name, |place, entry| {
+        let is_first = sources.insert(entry.value.source.clone());
+        place < subject.max_pipelines_per_ref || (by_source && is_first)
+    });
+}
+
+/// Whether a pipeline gives the states of its ref only where there is no other.
+#[must_use]
+pub fn is_passed_over(pipeline: &Pipeline, subject: Subject<'_>) -> bool {
+    pipeline.status == Status::Skipped && !subject.settings.states.include_skipped
+}
+
+/// Since when a pipeline runs. Of one that runs again GitLab shows the first start, and of some the earlier
+/// end: it moved last when it began to.
+fn running_since(
+    pipeline: &Pipeline,
+    before: Option<&Remembered<PipelineSnapshot>>,
+) -> Option<UnixSeconds> {
+    if pipeline.status != Status::Running {
+        return None;
+    }
+    let before = before.map(|before| &before.value);
+    if let Some(since) = before.and_then(|before| before.running_since) {
+        return Some(since);
+    }
+    let had_ended = before.is_some_and(|before| before.status.is_terminal());
+    match had_ended || pipeline.finished_at.is_some() {
+        true => Some(pipeline.updated_at),
+        false => pipeline.started_at,
+    }
 }
 
 fn ref_states(
@@ -200,10 +252,32 @@ fn ref_states(
         git_ref: name.name.clone(),
     };
     let run = &newest.value;
-    let with_source = RefSourceLabels {
-        kind: labels.kind.clone(),
-        project: labels.project.clone(),
-        git_ref: labels.git_ref.clone(),
+    source_states(subject, name, run, out);
+    #[expect(clippy::cast_precision_loss, reason = "ids stay far below 2^53")]
+    out.push(metric::ID.set(labels.clone(), newest.id.0 as f64));
+    out.push(metric::CREATED_TIMESTAMP.set(labels.clone(), newest.created_at.as_f64()));
+    if let Some(coverage) = run.coverage {
+        out.push(metric::COVERAGE.set(labels.clone(), coverage));
+    }
+    if let Some(since) = run.running_since {
+        out.push(metric::RUNNING_SINCE.set(labels.clone(), since.as_f64()));
+    }
+    if let Some(finished_at) = run.finished_at {
+        out.push(metric::FINISHED_TIMESTAMP.set(labels, finished_at.as_f64()));
+    }
+}
+
+/// The states that name what started the pipeline.
+fn source_states(
+    subject: Subject<'_>,
+    name: &RefName,
+    run: &PipelineSnapshot,
+    out: &mut Vec<Measurement>,
+) {
+    let labels = RefSourceLabels {
+        kind: name.kind.as_str().into(),
+        project: subject.project.clone(),
+        git_ref: name.name.clone(),
         source: run.source.clone(),
     };
     for (status, value) in status_values(subject, &run.status) {
@@ -211,25 +285,16 @@ fn ref_states(
             kind: labels.kind.clone(),
             project: labels.project.clone(),
             git_ref: labels.git_ref.clone(),
-            source: run.source.clone(),
+            source: labels.source.clone(),
             status,
         };
         out.push(metric::STATUS.set(labels, value));
     }
-    #[expect(clippy::cast_precision_loss, reason = "ids stay far below 2^53")]
-    out.push(metric::ID.set(labels.clone(), newest.id.0 as f64));
-    out.push(metric::CREATED_TIMESTAMP.set(labels.clone(), newest.created_at.as_f64()));
-    if let Some(coverage) = run.coverage {
-        out.push(metric::COVERAGE.set(labels.clone(), coverage));
-    }
-    if let Some(finished_at) = run.finished_at {
-        out.push(metric::FINISHED_TIMESTAMP.set(labels, finished_at.as_f64()));
-    }
     if let Some(duration) = run.duration {
-        out.push(metric::LAST_RUN_DURATION.set(with_source.clone(), duration));
+        out.push(metric::LAST_RUN_DURATION.set(labels.clone(), duration));
     }
     if let Some(queued) = run.queued {
-        out.push(metric::LAST_RUN_QUEUED_DURATION.set(with_source, queued));
+        out.push(metric::LAST_RUN_QUEUED_DURATION.set(labels, queued));
     }
 }
 

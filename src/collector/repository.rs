@@ -95,17 +95,14 @@ fn count_commits(
         project: subject.project.clone(),
         git_ref: branch.clone(),
     };
-    match memory.commits.replace((branch.clone(), commits)) {
-        Some((known, before)) if known == *branch => {
-            if commits > before {
-                let rise = float(commits - before);
-                out.events
-                    .push(metric::COMMIT_COUNT.add(labels(branch), rise));
-            }
-        }
-        _ => out
-            .initializations
-            .push(metric::COMMIT_COUNT.series(labels(branch))),
+    let known = memory.commits.replace((branch.clone(), commits));
+    if let Some((known, before)) = known
+        && known == *branch
+        && commits > before
+    {
+        let rise = float(commits - before);
+        out.events
+            .push(metric::COMMIT_COUNT.add(labels(branch), rise));
     }
 }
 
@@ -206,7 +203,7 @@ mod tests {
             &info(Known::Hidden, "main"),
             &mut RepositoryMemory::default(),
         );
-        assert!(measured.initializations.is_empty() && measured.events.is_empty());
+        assert!(measured.events.is_empty());
         let shown: Vec<_> = measured
             .states
             .iter()
@@ -221,7 +218,6 @@ mod tests {
         poll(&info(commits(100), "master"), &mut memory);
         let moved = poll(&info(commits(900), "main"), &mut memory);
         assert!(moved.events.is_empty(), "{:?}", moved.events);
-        assert_eq!(moved.initializations.len(), 1);
         let risen = poll(&info(commits(902), "main"), &mut memory);
         assert_eq!(risen.events.len(), 1);
         assert!((risen.events[0].value - 2.0).abs() < f64::EPSILON);

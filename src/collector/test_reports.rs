@@ -6,7 +6,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::Measured;
 use crate::catalogue::Measurement;
@@ -90,38 +90,27 @@ fn absorb_cases(
 ) {
     let End { name, id, at } = &facts.end;
     let claimed = memory.claims.insert(*id, *at);
-    let counts = claimed < Some(*at) && *at >= since;
+    if claimed >= Some(*at) || *at < since {
+        return;
+    }
     for case in cases {
         let labels = CaseLabels {
             case_name: case.name.clone(),
             project: subject.project.clone(),
-            git_ref: name.name.clone(),
+            git_ref: name.without_kind(),
             suite: case.suite.clone(),
         };
         // What was left out did not run.
         if &*case.status == "skipped" {
             continue;
         }
-        if counts {
-            out.events
-                .push(metric::CASE_DURATION.observe(labels, case.seconds));
-        } else {
-            out.initializations
-                .push(metric::CASE_DURATION.series(labels));
-        }
+        out.events
+            .push(metric::CASE_DURATION.observe(labels, case.seconds));
     }
 }
 
 fn states(subject: Subject<'_>, memory: &TestReportsMemory, out: &mut Vec<Measurement>) {
-    // A branch and a tag of one name share their series: the later end is shown.
-    let mut shown: BTreeMap<&Text, (&RefName, &RememberedReport)> = BTreeMap::new();
     for (name, kept) in &memory.reports {
-        let other = shown.get(&name.name);
-        if other.is_none_or(|(_, other)| other.ended_at < kept.ended_at) {
-            shown.insert(&name.name, (name, kept));
-        }
-    }
-    for (name, kept) in shown.into_values() {
         if kept.report.suites.is_empty() {
             continue;
         }
@@ -140,7 +129,7 @@ fn report_states(
 ) {
     let labels = ProjectRefLabels {
         project: subject.project.clone(),
-        git_ref: name.name.clone(),
+        git_ref: name.without_kind(),
     };
     let total = &report.total;
     for (metric, value) in [
@@ -156,7 +145,7 @@ fn report_states(
     for suite in &report.suites {
         let labels = SuiteLabels {
             project: subject.project.clone(),
-            git_ref: name.name.clone(),
+            git_ref: name.without_kind(),
             suite_name: suite.name.clone(),
         };
         for (metric, value) in [
@@ -182,7 +171,7 @@ fn case_states(
         let labels = CaseStatusLabels {
             case_name: case.clone(),
             project: subject.project.clone(),
-            git_ref: name.name.clone(),
+            git_ref: name.without_kind(),
             status,
             suite: suite.clone(),
         };

@@ -421,6 +421,7 @@ collectors:
   contributors: {enabled: false, interval_seconds: 3600}
 project_defaults:
   output_sparse_status_metrics: true
+  states: {include_skipped: false, by_source: false}
   refs:
     branches:
       enabled: true

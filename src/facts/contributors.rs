@@ -2,7 +2,7 @@
 
 use crate::clock::UnixSeconds;
 use crate::facts::Problem;
-use crate::gitlab::model::{Commit, Contributor};
+use crate::gitlab::model::Commit;
 use crate::types::Text;
 
 /// What a poll read of a project.
@@ -29,8 +29,6 @@ pub enum Branch {
         name: Text,
         /// Its newest commit.
         tip: Text,
-        /// Some who committed to it.
-        known: Vec<Contributor>,
     },
     /// It has a newest commit that was counted, or is history: it was set back.
     SetBack {

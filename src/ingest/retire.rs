@@ -36,8 +36,8 @@ pub(super) fn of_refs(
     retired
 }
 
-/// The series of removed refs, and of what they started elsewhere. Metrics without `kind` are retired
-/// only when no other kind of ref has the name.
+/// The series of removed refs, and of what they started elsewhere, where no other kind of ref has the name:
+/// how `parent_ref` is written does not tell.
 fn refs<'a>(
     project: &Text,
     removed: impl Iterator<Item = &'a RefName>,
@@ -45,12 +45,13 @@ fn refs<'a>(
 ) -> Vec<Retirement> {
     let mut retired = Vec::new();
     for removed in removed {
-        let labels = vec![("project", project.clone()), ("ref", removed.name.clone())];
-        let mut with_kind = labels.clone();
-        with_kind.push(("kind", removed.kind.as_str().into()));
-        retired.push(Retirement::Labels(with_kind));
+        retired.push(Retirement::Ref {
+            project: project.clone(),
+            kind: removed.kind.as_str().into(),
+            name: removed.name.clone(),
+            plain: removed.without_kind(),
+        });
         if !after.iter().any(|left| left.name == removed.name) {
-            retired.push(Retirement::Labels(labels));
             retired.push(started_by(project, &removed.name));
         }
     }

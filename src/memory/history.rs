@@ -7,7 +7,7 @@ use super::refs::{self, Candidate, RefName};
 use crate::clock::UnixSeconds;
 use crate::types::PipelineId;
 
-/// What is remembered of the newest pipelines of each ref, newest first.
+/// What is remembered of the newest pipelines of each ref, newest first; skipped ones come last.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RefHistory<T> {
     pub(crate) refs: BTreeMap<RefName, Ref<T>>,
@@ -18,7 +18,7 @@ pub struct RefHistory<T> {
 pub(crate) struct Ref<T> {
     /// When its newest pipeline was created.
     pub(crate) newest: UnixSeconds,
-    /// Its newest pipelines that were not deleted, newest first.
+    /// Its newest pipelines that were not deleted, newest first, and after them those that were skipped.
     pub(crate) entries: Vec<Remembered<T>>,
 }
 
@@ -37,27 +37,51 @@ pub struct Remembered<T> {
     pub id: PipelineId,
     /// When it was created.
     pub created_at: UnixSeconds,
+    /// It was skipped: it gives no state where another can.
+    pub skipped: bool,
     /// What is remembered of it.
     pub value: T,
 }
 
 impl<T> RefHistory<T> {
-    /// Remembers a pipeline, in place of what was remembered of it before; at most `keep` newest
-    /// pipelines of the ref stay.
-    pub fn put(&mut self, name: RefName, entry: Remembered<T>, keep: usize) {
+    /// Remembers a pipeline, in place of what was remembered of it before. How many stay,
+    /// [`Self::retain_of`] says.
+    pub fn put(&mut self, name: RefName, entry: Remembered<T>) {
         let Ref { newest, entries } = self.refs.entry(name).or_insert_with(|| Ref {
             newest: entry.created_at,
             entries: Vec::new(),
         });
         *newest = entry.created_at.max(*newest);
-        match entries.binary_search_by(|other| entry.id.cmp(&other.id)) {
-            Ok(place) => entries[place] = entry,
-            Err(place) => entries.insert(place, entry),
-        }
-        entries.truncate(keep.max(1));
+        entries.retain(|other| other.id != entry.id);
+        let order = |one: &Remembered<T>| (one.skipped, std::cmp::Reverse(one.id));
+        let place = entries.partition_point(|other| order(other) < order(&entry));
+        entries.insert(place, entry);
     }
 
-    /// The newest pipeline remembered of a ref.
+    /// Forgets the pipelines of a ref that `keep` refuses by their place, from 0; the first stays.
+    pub fn retain_of(
+        &mut self,
+        name: &RefName,
+        mut keep: impl FnMut(usize, &Remembered<T>) -> bool,
+    ) {
+        if let Some(known) = self.refs.get_mut(name) {
+            let mut place = 0;
+            known.entries.retain(|entry| {
+                let stays = keep(place, entry) || place == 0;
+                place += 1;
+                stays
+            });
+        }
+    }
+
+    /// What is remembered of a pipeline.
+    #[must_use]
+    pub fn find(&self, name: &RefName, id: PipelineId) -> Option<&Remembered<T>> {
+        let entries = &self.refs.get(name)?.entries;
+        entries.iter().find(|entry| entry.id == id)
+    }
+
+    /// The pipeline that gives the states of a ref.
     #[must_use]
     pub fn newest(&self, name: &RefName) -> Option<&Remembered<T>> {
         self.refs.get(name)?.entries.first()
@@ -114,7 +138,7 @@ impl<T> RefHistory<T> {
         })
     }
 
-    /// The newest pipeline of each ref that is inside its window, in order of refs.
+    /// The pipeline that gives the states of each ref that is inside its window, in order of refs.
     pub fn shown<'a>(
         &'a self,
         subject: Subject<'a>,

@@ -15,8 +15,8 @@ pub struct JobsMemory {
     pub(crate) claims: BTreeMap<PipelineId, BTreeMap<JobId, JobClaims>>,
     /// UnfinishedJobs jobs of active pipelines.
     pub(crate) unfinished: BTreeMap<PipelineId, UnfinishedJobs>,
-    /// Jobs of the newest pipeline of each ref.
-    pub(crate) newest: RefHistory<Vec<JobSnapshot>>,
+    /// Jobs of the newest pipeline of each ref, and while that goes on of the one before.
+    pub(crate) newest: RefHistory<JobsOfRef>,
 }
 
 impl JobsMemory {
@@ -42,6 +42,16 @@ pub(crate) struct UnfinishedJobs {
     pub(crate) running: u32,
 }
 
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct JobsOfRef {
+    /// The pipeline has come to rest.
+    pub(crate) rests: bool,
+    /// It succeeded, though jobs failed that may.
+    pub(crate) warnings: bool,
+    /// The newest job of each name.
+    pub(crate) jobs: Vec<JobSnapshot>,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct JobSnapshot {
     pub(crate) id: JobId,
@@ -50,6 +60,8 @@ pub(crate) struct JobSnapshot {
     pub(crate) status: Status,
     pub(crate) failure_reason: Option<Text>,
     pub(crate) created_at: UnixSeconds,
+    /// Since when it runs, while it does.
+    pub(crate) running_since: Option<UnixSeconds>,
     pub(crate) duration: Option<f64>,
     pub(crate) queued_duration: Option<f64>,
     pub(crate) coverage: Option<f64>,

@@ -40,9 +40,9 @@ impl Names {
         std::mem::take(&mut self.last).into_keys().collect()
     }
 
-    /// Notes that something happened under a name; `true` the first time in a poll.
-    pub fn note(&mut self, label: &Text, now: UnixSeconds) -> bool {
-        self.last.insert(label.clone(), now) != Some(now)
+    /// Notes that something happened under a name.
+    pub fn note(&mut self, label: &Text, now: UnixSeconds) {
+        self.last.insert(label.clone(), now);
     }
 
     /// Ends a poll: returns the names whose series are removed, those of `earlier` that are not used again

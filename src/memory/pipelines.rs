@@ -68,14 +68,15 @@ impl PipelinesMemory {
         entries.iter().find_map(|entry| entry.value.coverage)
     }
 
-    /// The newest pipeline of each ref, and the ref.
+    /// The newest pipeline of each ref, skipped or not, and the ref.
     pub fn newest_by_ref(&self) -> impl Iterator<Item = (&RefName, PipelineId)> {
-        self.newest
-            .iter()
-            .filter_map(|(name, entries)| Some((name, entries.first()?.id)))
+        self.newest.iter().filter_map(|(name, entries)| {
+            let ids = entries.iter().map(|entry| entry.id);
+            Some((name, ids.max()?))
+        })
     }
 
-    /// The newest pipeline of each ref.
+    /// The pipeline that gives the states of each ref.
     pub fn newest_ids(&self) -> impl Iterator<Item = PipelineId> {
         self.newest
             .iter()
@@ -94,6 +95,8 @@ pub struct RunClaim {
 pub(crate) struct PipelineSnapshot {
     pub(crate) source: Text,
     pub(crate) status: Status,
+    /// Since when it runs, while it does.
+    pub(crate) running_since: Option<UnixSeconds>,
     pub(crate) finished_at: Option<UnixSeconds>,
     pub(crate) duration: Option<f64>,
     pub(crate) queued: Option<f64>,

@@ -40,6 +40,12 @@ impl RefName {
         }
     }
 
+    /// The label `ref` of metrics without `kind`.
+    #[must_use]
+    pub fn without_kind(&self) -> Text {
+        without_kind(self.kind, &self.name)
+    }
+
     /// The merge request's iid, if this is one.
     #[must_use]
     pub fn merge_request(&self) -> Option<u64> {
@@ -51,6 +57,15 @@ impl RefName {
 }
 
 pub(crate) const MERGE_REQUESTS: &str = "merge-requests/";
+
+/// The label `ref` of metrics without `kind`: tags start with `tags/`, since a branch may have the name.
+#[must_use]
+pub fn without_kind(kind: RefKind, name: &Text) -> Text {
+    match kind {
+        RefKind::Tag => format!("tags/{name}").into(),
+        RefKind::Branch | RefKind::MergeRequest => name.clone(),
+    }
+}
 
 /// Merge-request refs always start so and do not mix with branches, not even in families without
 /// `kind`: GitLab allows a branch `merge-requests/42`, but in practice there is none.
@@ -75,6 +90,12 @@ pub fn counting_ref(pipeline: &Pipeline, settings: &ProjectSettings) -> Text {
             merge_request_counting_ref(iid_of(pipeline), &pipeline.merge_request, settings)
         }
     }
+}
+
+/// The same for metrics without `kind`.
+#[must_use]
+pub fn counting_ref_without_kind(pipeline: &Pipeline, settings: &ProjectSettings) -> Text {
+    without_kind(pipeline.kind, &counting_ref(pipeline, settings))
 }
 
 /// The label `parent_ref` that a downstream pipeline's counters and histograms carry.

@@ -14,6 +14,17 @@ pub enum Retirement {
     /// What is named by these label values: series that have all of these labels with these
     /// values. Metrics that lack one of the labels are not affected.
     Labels(Vec<(&'static str, Text)>),
+    /// A ref of a project: branch, tag or merge request. Metrics without a label `ref` are not affected.
+    Ref {
+        /// `project`.
+        project: Text,
+        /// `kind`.
+        kind: Text,
+        /// `ref` of metrics with `kind`.
+        name: Text,
+        /// `ref` of the others.
+        plain: Text,
+    },
     /// A project: its states at once, and the counters and histograms about it. Downstream
     /// pipelines are about the project that started them.
     Project {
@@ -34,6 +45,15 @@ impl Retirement {
                 let labels = labels.iter().map(|(name, value)| (*name, value));
                 Some(labels.collect()).filter(|labels: &Vec<_>| !labels.is_empty())
             }
+            Self::Ref {
+                project,
+                kind,
+                name,
+                plain,
+            } => Some(match desc.labels.contains(&"kind") {
+                true => vec![("kind", kind), ("project", project), ("ref", name)],
+                false => vec![("project", project), ("ref", plain)],
+            }),
             Self::Project { path, .. } => {
                 let parent = desc.labels.contains(&"parent_project");
                 let label = if parent { "parent_project" } else { "project" };

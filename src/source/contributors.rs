@@ -13,7 +13,7 @@ use crate::clock::UnixSeconds;
 use crate::config::Labels;
 use crate::facts::contributors::{Branch, Commits, ContributorsRead};
 use crate::facts::{Facts, Problem, Reading, Unavailable};
-use crate::gitlab::model::{Commit, Contributor};
+use crate::gitlab::model::Commit;
 use crate::gitlab::model::{Known, Page, Project};
 use crate::gitlab::{Cause, GitLab, GitLabError};
 use crate::memory::ProjectMemory;
@@ -108,34 +108,11 @@ impl ContributorsSource {
         problems: &mut Vec<Problem>,
     ) -> Result<Branch, SourceError> {
         match &target.memory.contributors.begun {
-            Some(begun) if begun.branch != name => Ok(begins(name, tip)),
+            Some(begun) if begun.branch != name => Ok(Branch::Begins { name, tip }),
             Some(begun) if begun.tip == tip => Ok(Branch::Unmoved),
             Some(begun) if begun.base == tip => Ok(Branch::SetBack { tip }),
             Some(begun) => self.moved(target, begun, tip, problems).await,
-            None => {
-                let mut first = begins(name, tip);
-                if let Branch::Begins { name, known, .. } = &mut first {
-                    *known = self.known(target, name, problems).await;
-                }
-                Ok(first)
-            }
-        }
-    }
-
-    /// Who is known to commit, for series at 0: worth a call, but no failure.
-    async fn known(
-        &self,
-        target: &Target,
-        name: &Text,
-        problems: &mut Vec<Problem>,
-    ) -> Vec<Contributor> {
-        let branch = (!name.is_empty()).then_some(&**name);
-        match self.gitlab.contributors(target.id(), branch).await {
-            Ok(page) => page.items,
-            Err(error) => {
-                problems.push(problem(target, &error));
-                Vec::new()
-            }
+            None => Ok(Branch::Begins { name, tip }),
         }
     }
 
@@ -167,21 +144,14 @@ impl ContributorsSource {
             _ => self.gitlab.has_commit(target.id(), &begun.base).await?,
         };
         match error {
-            _ if !has_base => Ok(begins(begun.branch.clone(), tip)),
+            _ if !has_base => Ok(Branch::Begins {
+                name: begun.branch.clone(),
+                tip,
+            }),
             Some(error) => Err(error.into()),
             None => Ok(Branch::SetBack { tip }),
         }
     }
-}
-
-fn begins(name: Text, tip: Text) -> Branch {
-    let known = Vec::new();
-    Branch::Begins { name, tip, known }
-}
-
-fn problem(target: &Target, error: &GitLabError) -> Problem {
-    let collector = Collector::Contributors;
-    Problem::call(&target.project.full_path, collector, error)
 }
 
 /// The commits of a page; missing ones are reported.

@@ -175,6 +175,7 @@ mod tests {
         let snapshot = PipelineSnapshot {
             source: "push".into(),
             status: Status::Success,
+            running_since: None,
             finished_at: Some(NOW),
             duration: None,
             queued: None,
@@ -183,9 +184,10 @@ mod tests {
         let newest = Remembered {
             id: PipelineId(7),
             created_at: NOW,
+            skipped: false,
             value: snapshot,
         };
-        memory.pipelines.newest.put(name, newest, 1);
+        memory.pipelines.newest.put(name, newest);
         Target {
             tracking: 1,
             project: Project {

@@ -59,6 +59,7 @@ fn history<T>(value: T) -> RefHistory<T> {
     let entry = OfPipeline {
         id: PipelineId(301),
         created_at: at(-300),
+        skipped: true,
         value,
     };
     let known = Ref {
@@ -148,6 +149,7 @@ fn pipelines() -> pipelines::PipelinesMemory {
     let snapshot = pipelines::PipelineSnapshot {
         source: "push".into(),
         status: Status::Failed,
+        running_since: Some(at(-280)),
         finished_at: Some(at(-31)),
         duration: Some(259.5),
         queued: Some(1.5),
@@ -182,6 +184,7 @@ fn jobs() -> jobs::JobsMemory {
         status: Status::Failed,
         failure_reason: Some("script_failure".into()),
         created_at: at(-300),
+        running_since: Some(at(-290)),
         duration: Some(61.0),
         queued_duration: Some(2.5),
         coverage: Some(80.5),
@@ -190,7 +193,11 @@ fn jobs() -> jobs::JobsMemory {
     jobs::JobsMemory {
         claims: [(PipelineId(301), [(JobId(5001), claimed)].into())].into(),
         unfinished: [(PipelineId(303), unfinished)].into(),
-        newest: history(vec![snapshot]),
+        newest: history(jobs::JobsOfRef {
+            rests: true,
+            warnings: true,
+            jobs: vec![snapshot],
+        }),
     }
 }
 

@@ -9,12 +9,22 @@
 //! [`ROWS`] that rewrites its rows, or returns `None` for those that cannot be rewritten; they are
 //! dropped, and a log line says so.
 
-use super::stored::{Invalid, Row, StoredEnvironments, decode, encode, environments_v1, v1};
+use crate::gitlab::model::RefKind;
+use crate::memory::ProjectMemory;
+use crate::memory::refs::{RefName, without_kind};
+use crate::types::Text;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::stored::{
+    Invalid, Row, StoredChildPipelines, StoredEnvironments, StoredJobs, StoredPipelines, decode,
+    encode, environments_v1, pipelines_v1, v1,
+};
 
 /// Content of one version to that of the next.
 pub(super) type PartStep = fn(&[u8]) -> Result<Vec<u8>, Invalid>;
-/// The same for a row; `None` where the series cannot continue.
-pub(super) type RowStep = fn(&[u8]) -> Result<Option<Vec<u8>>, Invalid>;
+/// The same for a row of a project of which this is remembered; `None` where the series cannot continue.
+pub(super) type RowStep = fn(&[u8], &ProjectMemory) -> Result<Option<Vec<u8>>, Invalid>;
 
 /// All upgrade steps.
 #[derive(Clone, Copy, Debug)]
@@ -29,22 +39,62 @@ pub(super) struct Steps {
 
 /// The steps to this version of the program.
 pub(super) const STEPS: Steps = Steps {
-    parts: &[("environments", &[deployments_by_creation])],
-    rows: &[without_withdrawal],
+    parts: &[
+        ("environments", &[deployments_by_creation]),
+        (
+            "pipelines",
+            &[without_skipped::<pipelines_v1::Pipelines, StoredPipelines>],
+        ),
+        (
+            "jobs",
+            &[without_skipped::<pipelines_v1::Jobs, StoredJobs>],
+        ),
+        (
+            "child_pipelines",
+            &[without_skipped::<pipelines_v1::ChildPipelines, StoredChildPipelines>],
+        ),
+    ],
+    rows: &[without_withdrawal, tags_by_name_alone],
     // The role said what may be read; GitLab's answers do.
     dropped: &["role"],
 };
 
 /// Version 1 knew no series that wait for the access to come back.
-fn without_withdrawal(content: &[u8]) -> Result<Option<Vec<u8>>, Invalid> {
+fn without_withdrawal(content: &[u8], _: &ProjectMemory) -> Result<Option<Vec<u8>>, Invalid> {
     let row: v1::Row = decode(content)?;
     encode(&Row::from(row)).map(Some)
+}
+
+/// Version 2 wrote tags as branches where there is no label `kind`. Where both have a name, the series is the
+/// branch's.
+fn tags_by_name_alone(content: &[u8], memory: &ProjectMemory) -> Result<Option<Vec<u8>>, Invalid> {
+    let mut row: Row = decode(content)?;
+    let refs = memory.latest_refs();
+    let is_known = |kind, name: &Text| {
+        let name = name.clone();
+        refs.contains_key(&RefName { kind, name })
+    };
+    if !row.labels.iter().any(|(label, _)| label == "kind")
+        && let Some((_, name)) = row.labels.iter_mut().find(|(label, _)| label == "ref")
+        && is_known(RefKind::Tag, name)
+        && !is_known(RefKind::Branch, name)
+    {
+        *name = without_kind(RefKind::Tag, name);
+    }
+    encode(&row).map(Some)
 }
 
 /// Version 1 counted deployments when they were created: what it counted is not counted again.
 fn deployments_by_creation(content: &[u8]) -> Result<Vec<u8>, Invalid> {
     let stored: environments_v1::Environments = decode(content)?;
     encode(&StoredEnvironments::from(stored))
+}
+
+/// Version 1 did not tell skipped pipelines from others.
+fn without_skipped<V1: DeserializeOwned, V2: From<V1> + Serialize>(
+    content: &[u8],
+) -> Result<Vec<u8>, Invalid> {
+    encode(&V2::from(decode::<V1>(content)?))
 }
 
 /// The version that so many steps lead to.

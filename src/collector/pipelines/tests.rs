@@ -3,8 +3,8 @@
 use super::super::testing::{ANY, NONE, Watched, pipeline};
 use super::*;
 use crate::catalogue::pipelines::{
-    ACTIVE, CREATED_TIMESTAMP, DURATION, FINISHED_TIMESTAMP, ID, LAST_RUN_DURATION,
-    LAST_RUN_QUEUED_DURATION, QUEUED_DURATION, RUN_COUNT, STATUS,
+    ACTIVE, CREATED_TIMESTAMP, DURATION, FINISHED, FINISHED_TIMESTAMP, ID, LAST_RUN_DURATION,
+    LAST_RUN_QUEUED_DURATION, QUEUED_DURATION, RUN_COUNT, RUNNING_SINCE, STATUS,
 };
 use crate::gitlab::model::{Known, Status::*};
 
@@ -33,6 +33,7 @@ fn a_pipeline_is_counted_when_created_and_observed_when_it_ends() {
         totals,
         [
             line("age_pipeline_duration_seconds", r#",status="success""#),
+            line("age_pipeline_finished_total", r#",status="success""#),
             line("age_pipeline_queued_duration_seconds", ""),
             line("age_pipeline_run_count", ""),
         ]
@@ -153,7 +154,8 @@ fn skipped_has_a_state_and_no_run() {
     project.poll(1020, [pipeline(1, 1010).turns(Skipped, 1011)]);
     assert_eq!(project.total(&RUN_COUNT, ANY), 1.0);
     assert_eq!(project.shown(&STATUS, &[("status", "skipped")]), [1.0]);
-    assert_eq!(project.totals().len(), 1, "neither duration nor queue time");
+    assert_eq!(project.total(&FINISHED, &[("status", "skipped")]), 1.0);
+    assert_eq!(project.totals().len(), 2, "neither duration nor queue time");
     assert_eq!(project.shown(&LAST_RUN_DURATION, ANY), NONE);
 }
 
@@ -161,7 +163,8 @@ fn skipped_has_a_state_and_no_run() {
 fn ended_without_a_start_has_neither_duration_nor_queue_time() {
     let mut project = watched();
     project.poll(1020, [pipeline(1, 1010).ends(Failed, 1011)]);
-    assert_eq!(project.totals().len(), 1);
+    assert_eq!(project.total(&FINISHED, &[("status", "failed")]), 1.0);
+    assert_eq!(project.totals().len(), 2);
     assert_eq!(project.shown(&FINISHED_TIMESTAMP, ANY), [1011.0]);
     assert_eq!(project.shown(&LAST_RUN_QUEUED_DURATION, ANY), NONE);
 }
@@ -199,15 +202,13 @@ fn unknown_status_and_source_are_kept() {
 }
 
 #[test]
-fn history_is_initialized_at_zero_and_never_counted() {
+fn history_has_no_series_and_is_never_counted() {
     let mut project = Watched::new(COLLECTOR);
     let ended = pipeline(1, 100).runs(110).ends(Success, 200);
     let running = pipeline(2, 900).runs(910);
     project.poll(1000, [&ended, &running]);
     assert_eq!(project.totals().len(), 0);
-    assert!(project.is_initialized(&RUN_COUNT, &[("source", "push")]));
-    assert!(project.is_initialized(&DURATION, &[("status", "success")]));
-    assert!(project.is_initialized(&QUEUED_DURATION, ANY));
+    assert_eq!(project.measured.initializations, []);
     assert_eq!(project.shown(&ID, ANY), [2.0]);
 
     project.poll(1100, [running.ends(Failed, 1090)]);
@@ -386,4 +387,120 @@ fn a_merge_request_that_cannot_be_read_counts_as_unknown() {
     let counted = [("ref", "merge-requests/unknown")];
     assert_eq!(project.total(&RUN_COUNT, &counted), 1.0);
     assert_eq!(project.shown_labels(&ID, "ref"), ["merge-requests/42"]);
+}
+
+#[test]
+fn a_pipeline_that_fails_before_any_job_runs_has_finished() {
+    let mut project = watched();
+    project.poll(1020, [pipeline(1, 1010).ends(Failed, 1010)]);
+    assert_eq!(project.total(&FINISHED, &[("status", "failed")]), 1.0);
+    assert_eq!(project.observed(&DURATION, ANY), NONE, "it had none");
+}
+
+#[test]
+fn a_skipped_pipeline_has_no_end_of_its_own_and_finishes_once() {
+    let skipped = |project: &Watched<Pipelines>| project.total(&FINISHED, &[("status", "skipped")]);
+    let mut project = watched();
+    let run = pipeline(1, 1010).turns(Skipped, 1011);
+    project.poll(1020, [&run]);
+    project.poll(1030, [&run]);
+    assert_eq!(skipped(&project), 1.0);
+    project.poll(1050, [run.clone().turns(Skipped, 1045)]);
+    assert_eq!(skipped(&project), 1.0, "it was touched");
+
+    // A job of it is started by hand: that run is another.
+    project.poll(1100, [run.runs(1080).ends(Success, 1095)]);
+    assert_eq!(project.total(&FINISHED, &[("status", "success")]), 1.0);
+    assert_eq!(project.total(&FINISHED, ANY), 2.0);
+}
+
+#[test]
+fn a_skipped_pipeline_of_the_past_that_is_touched_does_not_finish() {
+    let mut project = watched();
+    project.poll(9000, [pipeline(1, 500).turns(Skipped, 8990)]);
+    assert_eq!(project.total(&FINISHED, ANY), 0.0);
+    let mut first = Watched::new(COLLECTOR);
+    let old = pipeline(1, 500).turns(Skipped, 501);
+    first.poll(1000, [&old]);
+    first.poll(1030, [old.turns(Skipped, 1020)]);
+    assert_eq!(first.total(&FINISHED, ANY), 0.0);
+}
+
+#[test]
+fn where_one_has_failed_that_none_has_succeeded_is_a_number() {
+    let mut project = watched();
+    let run = pipeline(1, 1010).runs(1011);
+    project.poll(1020, [&run]);
+    assert_eq!(project.measured.initializations, []);
+    project.poll(1030, [run.ends(Failed, 1025)]);
+    let zero = &project.measured.initializations;
+    assert_eq!(zero.len(), 1);
+    assert_eq!(zero[0].desc.name, "age_pipeline_finished_total");
+    assert_eq!(*zero[0].labels.last().unwrap(), "success".into());
+}
+
+#[test]
+fn a_skipped_pipeline_hides_no_other() {
+    let mut project = watched();
+    let skipped = pipeline(1, 1010).turns(Skipped, 1010);
+    project.poll(1020, [&skipped]);
+    assert_eq!(project.shown(&STATUS, &[("status", "skipped")]), [1.0], "there is no other");
+    project.poll(1120, [pipeline(2, 1100).runs(1101).ends(Failed, 1110)]);
+    project.poll(1220, [pipeline(3, 1200).turns(Skipped, 1200)]);
+    assert_eq!(project.shown_labels(&STATUS, "status"), ["failed"]);
+    assert_eq!(project.shown(&ID, ANY), [2.0]);
+    // A new one is shown while it runs, and leaves when it is skipped after all.
+    project.poll(1320, [pipeline(4, 1300)]);
+    assert_eq!(project.shown_labels(&STATUS, "status"), ["created"]);
+    project.poll(1330, [pipeline(4, 1300).turns(Skipped, 1325)]);
+    assert_eq!(project.shown_labels(&STATUS, "status"), ["failed"]);
+}
+
+#[test]
+fn skipped_pipelines_are_shown_where_the_settings_say_so() {
+    let mut project = watched();
+    project.settings.states.include_skipped = true;
+    project.poll(1120, [pipeline(2, 1100).runs(1101).ends(Failed, 1110)]);
+    project.poll(1220, [pipeline(3, 1200).turns(Skipped, 1200)]);
+    assert_eq!(project.shown_labels(&STATUS, "status"), ["skipped"]);
+}
+
+#[test]
+fn each_source_has_a_state_where_the_settings_say_so() {
+    let mut project = watched();
+    project.settings.states.by_source = true;
+    let nightly = pipeline(1, 1010).from("schedule").runs(1011);
+    project.poll(1120, [nightly.ends(Failed, 1110)]);
+    // So many come that the nightly one is not among those that are remembered.
+    for id in 2..20 {
+        let at = 1000 * i64::try_from(id).unwrap();
+        project.poll(at + 100, [pipeline(id, at).runs(at + 1).ends(Success, at + 50)]);
+    }
+    let of = |source| [("source", source)];
+    assert_eq!(project.shown(&STATUS, &of("schedule")), [1.0]);
+    assert_eq!(project.shown(&STATUS, &of("push")), [1.0]);
+    assert_eq!(project.shown(&LAST_RUN_DURATION, &of("schedule")), [99.0]);
+    assert_eq!(project.shown(&ID, ANY), [19.0], "of the newest alone");
+    project.settings.states.by_source = false;
+    project.poll(30_000, [pipeline(20, 29_900).runs(29_901)]);
+    assert_eq!(project.shown_labels(&STATUS, "source"), ["push"]);
+}
+
+#[test]
+fn since_when_it_runs_is_shown_while_it_does() {
+    let mut project = watched();
+    let run = pipeline(1, 1010);
+    project.poll(1012, [&run]);
+    assert_eq!(project.shown(&RUNNING_SINCE, ANY), NONE);
+    project.poll(1020, [run.clone().runs(1015)]);
+    assert_eq!(project.shown(&RUNNING_SINCE, ANY), [1015.0]);
+    let ended = run.runs(1015).ends(Failed, 1100);
+    project.poll(1110, [&ended]);
+    assert_eq!(project.shown(&RUNNING_SINCE, ANY), NONE);
+    // It runs again: not since its first start.
+    let again = ended.is_retried(1200);
+    project.poll(1210, [&again]);
+    assert_eq!(project.shown(&RUNNING_SINCE, ANY), [1200.0]);
+    project.poll(1250, [again.turns(Running, 1240)]);
+    assert_eq!(project.shown(&RUNNING_SINCE, ANY), [1200.0], "it was touched");
 }

@@ -163,7 +163,7 @@ fn pipelines_counted(project: &Watched<Pipelines>) -> Ledger {
         };
         match name {
             "age_pipeline_run_count" => Some(format!("created {git_ref} {source}")),
-            "age_pipeline_duration_seconds" => {
+            "age_pipeline_finished_total" => {
                 Some(format!("finished {git_ref} {source} {}", labels["status"]))
             }
             _ => None,
@@ -184,10 +184,9 @@ fn jobs_counted(project: &Watched<Jobs>) -> Ledger {
             .get("status")
             .map(|status| format!(" {status}"))
             .unwrap_or_default();
-        Some(format!(
-            "{what} {} {}{status}",
-            labels["ref"], labels["job_name"]
-        ))
+        // Without `kind` tags are written otherwise.
+        let git_ref = labels["ref"].trim_start_matches("tags/");
+        Some(format!("{what} {git_ref} {}{status}", labels["job_name"]))
     })
 }
 

@@ -174,6 +174,7 @@ pub fn job(id: u64, name: &str, created: i64) -> Job {
         stage: "test".into(),
         status: Status::Created,
         retried: Known::Value(false),
+        allow_failure: false,
         created_at: UnixSeconds(created),
         started_at: None,
         finished_at: None,
@@ -224,6 +225,12 @@ impl Job {
         self.finished_at = Some(end);
         self.duration = self.started_at.map(|start| end.since(start).as_secs_f64());
         self.turns(status)
+    }
+
+    /// Its pipeline may succeed though it fails.
+    pub fn may_fail(mut self) -> Self {
+        self.allow_failure = true;
+        self
     }
 
     /// A newer run of the same job has taken its place.

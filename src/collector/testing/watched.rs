@@ -225,14 +225,6 @@ impl<C: FeedCollector> Watched<C> {
             .collect()
     }
 
-    /// Whether history initialized a series at 0.
-    pub fn is_initialized(&self, metric: &impl Entry, labels: &[(&str, &str)]) -> bool {
-        self.measured
-            .initializations
-            .iter()
-            .any(|key| key.desc == metric.desc() && holds(key.desc, &key.labels, labels))
-    }
-
     /// Totals of counters, and counts of histograms, by series.
     pub fn totals(&self) -> BTreeMap<String, f64> {
         let mut totals = BTreeMap::new();

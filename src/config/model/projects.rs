@@ -16,6 +16,8 @@ use crate::config::values::{Pattern, optional_text};
 pub struct ProjectSettings {
     /// Show only the current status, as 1; `false` shows every status, as 0 or 1.
     pub output_sparse_status_metrics: bool,
+    /// Which pipeline gives the states of a ref.
+    pub states: States,
     /// Which refs are watched.
     pub refs: Refs,
     /// What is collected, and how often, where it differs from `collectors`: what is not set here
@@ -30,6 +32,7 @@ impl Default for ProjectSettings {
     fn default() -> Self {
         Self {
             output_sparse_status_metrics: true,
+            states: States::default(),
             refs: Refs::default(),
             collectors: CollectorOverrides::default(),
             intervals: Intervals::default(),
@@ -96,6 +99,18 @@ impl Settings {
             .filter_map(|settings| settings.interval(collector));
         on.min()
     }
+}
+
+/// Which pipeline of a ref its states describe: the newest that was not skipped.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct States {
+    /// Describe the newest pipeline even if it was skipped (`[skip ci]`, a pipeline without jobs to run);
+    /// `false` passes over skipped ones where there is another.
+    pub include_skipped: bool,
+    /// Give a pipeline status, and duration and queue time of the last run, for each source (`push`,
+    /// `schedule`, …); `false` gives those of the newest pipeline alone.
+    pub by_source: bool,
 }
 
 /// Which refs of a project are watched.

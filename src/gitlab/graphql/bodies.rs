@@ -127,7 +127,6 @@ fn pipelines(page: Page<PipelineJobs>, reading: &mut Reading) {
 fn jobs_of(pipeline: PipelineJobs, reading: &mut Reading) {
     let head = (
         pipeline.id,
-        pipeline.iid,
         pipeline.status,
         pipeline.updated_at,
         pipeline.coverage,

@@ -1,6 +1,6 @@
 //! Jobs and downstream pipelines, for a batch of projects or for one pipeline.
 
-use super::convert::{CHILD, MULTI_PROJECT, RawJob, gid, iid, raw_pipeline, time};
+use super::convert::{CHILD, MULTI_PROJECT, RawJob, gid, raw_pipeline, time};
 use super::holes::{ProjectHoles, key};
 use super::projects::{Messages, count, gids, over_projects};
 use super::{Batch, queries};
@@ -181,8 +181,6 @@ pub struct ProjectJobs {
 pub struct PipelineJobs {
     /// The pipeline.
     pub id: PipelineId,
-    /// Its number in its project.
-    pub iid: u64,
     /// Its status as the jobs were read.
     pub status: Status,
     /// When its status last changed, as the jobs were read.
@@ -207,7 +205,7 @@ struct Lists {
 
 impl GitLab {
     /// Most projects in one query for jobs.
-    pub const JOBS_PROJECTS: usize = 20;
+    pub const JOBS_PROJECTS: usize = 19;
     /// Most pipelines of each kind a project shows in one query for jobs.
     pub const JOBS_PIPELINES: u32 = 5;
     /// Most pipelines in a further page of one project's.
@@ -501,7 +499,6 @@ fn pipeline_of(
     });
     Ok(PipelineJobs {
         id,
-        iid: iid(&node.iid)?,
         status: Status::from(node.status),
         updated_at: time("updatedAt", &node.updated_at)?,
         coverage: sensible(node.coverage).and_then(hundredths),
@@ -547,6 +544,7 @@ fn job(node: JobsOfPipelineJobsNodes) -> Result<Job, String> {
         stage: node.stage.and_then(|stage| stage.name),
         status: node.status,
         retried: node.retried,
+        allow_failure: Some(node.allow_failure),
         created_at: node.created_at,
         started_at: node.started_at,
         finished_at: node.finished_at,

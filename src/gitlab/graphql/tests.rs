@@ -40,6 +40,7 @@ pub(super) fn job(id: u64) -> Value {
         "stage": {"name": "test"},
         "status": "SUCCESS",
         "retried": false,
+        "allowFailure": false,
         "createdAt": "2026-01-05T12:00:00Z",
         "startedAt": "2026-01-05T12:00:10Z",
         "finishedAt": "2026-01-05T12:00:40Z",

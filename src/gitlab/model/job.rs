@@ -31,6 +31,9 @@ pub struct Job {
     pub queued_duration: Option<f64>,
     /// Percent of code covered by tests, from its log.
     pub coverage: Option<f64>,
+    /// Whether its pipeline may succeed though it fails.
+    #[serde(default)]
+    pub allow_failure: bool,
     /// Why it failed (`script_failure`, …); only REST returns it.
     pub failure_reason: Known<Text>,
     /// Type of its runner; hidden below Maintainer for group and project runners in GraphQL.

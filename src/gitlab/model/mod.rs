@@ -37,7 +37,7 @@ pub use pipeline::{
 };
 pub use project::{Features, Owner, Permissions, Project, Role};
 pub use repository::{
-    Commit, Contributor, GitRef, Language, RefCounts, Releases, RepositoryInfo, Statistics,
+    Commit, GitRef, Language, RefCounts, Releases, RepositoryInfo, Statistics,
 };
 pub use review::{Note, NoteKind, Reviewer, User};
 pub use runner::{Runner, RunnerManager, RunnerType};

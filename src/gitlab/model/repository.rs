@@ -88,17 +88,6 @@ pub struct Releases {
     pub latest: Option<UnixSeconds>,
 }
 
-/// An author's commits in a branch (`GET /projects/:id/repository/contributors`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Contributor {
-    /// Name in a commit.
-    pub name: Text,
-    /// E-mail address: GitLab counts by it.
-    pub email: Text,
-    /// Commits, merge commits left out; of the branch's newest 2,000.
-    pub commits: u64,
-}
-
 /// A commit with its lines (`GET /projects/:id/repository/commits`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {

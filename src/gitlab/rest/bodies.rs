@@ -10,12 +10,12 @@ use super::merge_requests::RestMergeRequest;
 use super::pipelines::{RestJob, RestPipeline, mark_retried};
 use super::projects::RestProject;
 use super::refs::RestRef;
-use super::repository::{ReleaseTime, RestCommit, RestContributor, RestRelease};
+use super::repository::{ReleaseTime, RestCommit, RestRelease};
 use super::reviews::{RestNote, RestReviewed, RestReviewer};
 use super::{read_list, read_one};
 use crate::gitlab::bodies::Reading;
 use crate::gitlab::model::{
-    Bridge, Commit, Contributor, CurrentUser, Deployment, Environment, GitRef, Incident, Job,
+    Bridge, Commit, CurrentUser, Deployment, Environment, GitRef, Incident, Job,
     MergeRequest, Metadata, Note, Pipeline, PipelineHead, Project, ReviewedMergeRequest, Reviewer,
     TokenInfo,
 };
@@ -37,7 +37,6 @@ pub enum RestAnswer {
     Deployments,
     Incidents,
     Commits,
-    Contributors,
     Releases,
     Pipeline,
     Project,
@@ -49,7 +48,7 @@ pub enum RestAnswer {
 
 impl RestAnswer {
     /// All of them, lists first.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 20] = [
         Self::Pipelines,
         Self::Jobs,
         Self::Bridges,
@@ -63,7 +62,6 @@ impl RestAnswer {
         Self::Deployments,
         Self::Incidents,
         Self::Commits,
-        Self::Contributors,
         Self::Releases,
         Self::Pipeline,
         Self::Project,
@@ -76,7 +74,7 @@ impl RestAnswer {
     /// Whether it is a list.
     #[must_use]
     pub fn is_list(self) -> bool {
-        Self::ALL.iter().take(15).any(|list| *list == self)
+        Self::ALL.iter().take(14).any(|list| *list == self)
     }
 }
 
@@ -103,7 +101,6 @@ pub fn rest(answer: RestAnswer, body: &[u8]) -> Result<Reading, String> {
         RestAnswer::Deployments => list::<RestDeployment, Deployment>(body),
         RestAnswer::Incidents => list::<RestIncident, Incident>(body),
         RestAnswer::Commits => list::<RestCommit, Commit>(body),
-        RestAnswer::Contributors => list::<RestContributor, Contributor>(body),
         RestAnswer::Releases => list::<RestRelease, ReleaseTime>(body),
         RestAnswer::Pipeline => one::<RestPipeline, Pipeline>(body),
         RestAnswer::Project => one::<RestProject, Project>(body),

@@ -11,7 +11,7 @@ use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::model::{
-    Commit, Contributor, Known, Language, Page, RefCounts, Releases, RepositoryInfo, SEVERITIES,
+    Commit, Known, Language, Page, RefCounts, Releases, RepositoryInfo, SEVERITIES,
     Statistics,
 };
 use crate::types::ProjectId;
@@ -108,23 +108,6 @@ impl From<RestRelease> for ReleaseTime {
         Self {
             at: time(raw.released_at.as_deref()),
             upcoming: raw.upcoming_release.unwrap_or(false),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-pub(super) struct RestContributor {
-    name: String,
-    email: String,
-    commits: u64,
-}
-
-impl From<RestContributor> for Contributor {
-    fn from(raw: RestContributor) -> Self {
-        Self {
-            name: raw.name.into(),
-            email: raw.email.into(),
-            commits: raw.commits,
         }
     }
 }
@@ -268,27 +251,6 @@ impl GitLab {
             .map_err(|why| self.decode_error(&call, &answer, why))?;
         let total = answer.headers.get("x-total");
         Ok(total.and_then(|total| total.to_str().ok()?.trim().parse().ok()))
-    }
-
-    /// Who committed most to a branch, the default one without a name
-    /// (`GET /projects/:id/repository/contributors`): one page.
-    ///
-    /// # Errors
-    /// Those of any call; 404 also where the project has no repository.
-    pub async fn contributors(
-        &self,
-        project: ProjectId,
-        branch: Option<&str>,
-    ) -> Result<Page<Contributor>, GitLabError> {
-        let id = project.to_string();
-        let get = Get::new(
-            "/projects/:id/repository/contributors",
-            &below(&id, &["repository", "contributors"]),
-        )
-        .maybe("ref", branch)
-        .with("order_by", "commits")
-        .with("sort", "desc");
-        self.get_first::<RestContributor, _>(&get).await
     }
 
     /// The newest commit of a branch, the default one without a name

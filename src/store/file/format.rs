@@ -369,7 +369,10 @@ fn upgraded<'a>(what: &str, steps: &[PartStep], record: Record<'a>) -> Result<Co
 fn read_rows(transaction: &ReadTransaction, steps: &Steps, loaded: &mut Loaded) -> Result<Digest> {
     let mut digest = Digest::default();
     let mut upgraded = Vec::new();
-    let rows = &mut loaded.remembered.rows;
+    let Remembered { projects, rows, .. } = &mut loaded.remembered;
+    let memories = projects.iter().map(|(id, memory)| (id.0, &**memory));
+    let memories: BTreeMap<u64, &ProjectMemory> = memories.collect();
+    let nothing = ProjectMemory::default();
     for entry in transaction.open_table(ROWS)?.iter()? {
         let (key, value) = entry?;
         let (id, series) = key.value();
@@ -385,9 +388,10 @@ fn read_rows(transaction: &ReadTransaction, steps: &Steps, loaded: &mut Loaded) 
             continue;
         }
         let mut content = Some(Cow::Borrowed(record.content));
+        let memory = memories.get(&id).copied().unwrap_or(&nothing);
         for step in steps_from(what, steps.rows, record.version)? {
             let Some(before) = content else { break };
-            let after = step(&before).map_err(|error| invalid(what, &error))?;
+            let after = step(&before, memory).map_err(|error| invalid(what, &error))?;
             content = after.map(Cow::Owned);
         }
         let row = content.map(|content| decoded(&content)).transpose()?;

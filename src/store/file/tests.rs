@@ -160,7 +160,7 @@ fn what_is_no_state_is_refused_with_a_sentence_and_left_alone() {
 }
 
 /// The file of this version.
-const NEWEST: &str = "v2.redb.gz";
+const NEWEST: &str = "v3.redb.gz";
 
 /// Where the state files of all versions are, packed.
 fn samples() -> PathBuf {
@@ -208,6 +208,7 @@ fn the_state_file_of_version_1_is_read() {
     let mut expected = sample::remembered();
     for (_, memory) in &mut expected.projects {
         let memory = Arc::make_mut(memory);
+        forget_skipped(memory);
         memory.withdrawn = Withdrawn::default();
         // It knew neither when a deployment started nor which ones wait.
         for known in memory.environments.known.values_mut() {
@@ -221,6 +222,37 @@ fn the_state_file_of_version_1_is_read() {
     assert_eq!(found.projects, expected.projects);
     assert_eq!(found.rows, expected.rows);
     assert_eq!(found.committed_at, expected.committed_at);
+}
+
+/// Version 2 told no skipped pipelines from others, and knew nothing of what runs since when.
+#[test]
+fn the_state_file_of_version_2_is_read() {
+    let found = remembered_of("v2.redb.gz");
+    let mut expected = sample::remembered();
+    for (_, memory) in &mut expected.projects {
+        forget_skipped(Arc::make_mut(memory));
+    }
+    assert_eq!(found.projects, expected.projects);
+    assert_eq!(found.rows, expected.rows);
+    assert_eq!(found.committed_at, expected.committed_at);
+}
+
+fn forget_skipped(memory: &mut ProjectMemory) {
+    for known in memory.pipelines.newest.refs.values_mut() {
+        for entry in &mut known.entries {
+            (entry.skipped, entry.value.running_since) = (false, None);
+        }
+    }
+    for known in memory.jobs.newest.refs.values_mut() {
+        for entry in &mut known.entries {
+            (entry.skipped, entry.value.warnings) = (false, false);
+            let jobs = entry.value.jobs.iter_mut();
+            jobs.for_each(|job| job.running_since = None);
+        }
+    }
+    for known in memory.child_pipelines.newest.refs.values_mut() {
+        known.entries.iter_mut().for_each(|entry| entry.skipped = false);
+    }
 }
 
 /// A file with enough in it that damage can hit anything.

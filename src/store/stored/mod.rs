@@ -31,10 +31,8 @@ use merge_requests::StoredPhase;
 use merge_requests::{
     StoredContributors, StoredMergeRequests, StoredMergeRequestsState, StoredNames,
 };
-use pipelines::{
-    StoredChildPipelines, StoredFeed, StoredJobs, StoredPipelines, StoredTestReports,
-    StoredVariables,
-};
+use pipelines::{StoredFeed, StoredTestReports, StoredVariables};
+pub(super) use pipelines::{StoredChildPipelines, StoredJobs, StoredPipelines, v1 as pipelines_v1};
 #[cfg(test)]
 use pipelines::{StoredDepth, StoredKnownMergeRequest, StoredKnownUpstream};
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Pipelines: what the change feed follows, and what is shown of the newest of each ref.
 
+pub(in crate::store) mod v1;
+
 use super::Invalid;
 use super::keep::{Keep, Map, stored_enum, stored_struct};
 use super::refs::{StoredRefKind, StoredRefName};
@@ -156,8 +158,8 @@ stored_struct! {
 }
 
 /// The newest pipelines of each ref: when the newest was created, and of each its id, when it was
-/// created, and what is remembered of it.
-type History<T> = Map<StoredRefName, (i64, Vec<(u64, i64, T)>)>;
+/// created, whether it was skipped, and what is remembered of it.
+type History<T> = Map<StoredRefName, (i64, Vec<(u64, i64, bool, T)>)>;
 
 impl<T: Keep> Keep for RefHistory<T> {
     type Stored = History<T::Stored>;
@@ -169,9 +171,10 @@ impl<T: Keep> Keep for RefHistory<T> {
                 let Remembered {
                     id,
                     created_at,
+                    skipped,
                     value,
                 } = entry;
-                (id.0, created_at.0, value.to_stored())
+                (id.0, created_at.0, *skipped, value.to_stored())
             });
             (name.to_stored(), (newest.0, entries.collect()))
         });
@@ -180,10 +183,11 @@ impl<T: Keep> Keep for RefHistory<T> {
 
     fn from_stored(stored: Self::Stored) -> Result<Self, Invalid> {
         let refs = stored.into_iter().map(|(name, (newest, entries))| {
-            let entries = entries.into_iter().map(|(id, created_at, value)| {
+            let entries = entries.into_iter().map(|(id, created_at, skipped, value)| {
                 Ok(Remembered {
                     id: PipelineId(id),
                     created_at: UnixSeconds(created_at),
+                    skipped,
                     value: T::from_stored(value)?,
                 })
             });
@@ -207,6 +211,7 @@ stored_struct! {
     StoredPipelineSnapshot of pipelines::PipelineSnapshot {
         source: Text,
         status: Text,
+        running_since: Option<i64>,
         finished_at: Option<i64>,
         duration: Option<f64>,
         queued: Option<f64>,
@@ -238,6 +243,7 @@ stored_struct! {
         status: Text,
         failure_reason: Option<Text>,
         created_at: i64,
+        running_since: Option<i64>,
         duration: Option<f64>,
         queued_duration: Option<f64>,
         coverage: Option<f64>,
@@ -246,10 +252,14 @@ stored_struct! {
 }
 
 stored_struct! {
+    StoredJobsOfRef of jobs::JobsOfRef { rests: bool, warnings: bool, jobs: Vec<StoredJobSnapshot> }
+}
+
+stored_struct! {
     StoredJobs of jobs::JobsMemory {
         claims: Map<u64, Map<u64, StoredClaimed>>,
         unfinished: Map<u64, StoredUnfinished>,
-        newest: History<Vec<StoredJobSnapshot>>,
+        newest: History<StoredJobsOfRef>,
     }
 }
 

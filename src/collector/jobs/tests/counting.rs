@@ -4,7 +4,8 @@ use super::super::super::testing::{ANY, NONE, Watched, job, pipeline};
 use super::super::Jobs;
 use super::{COLLECTOR, watched};
 use crate::catalogue::jobs::{
-    COMPUTE_SECONDS, DURATION, FAILURES, FLAKY, QUEUED_DURATION, RETRIES, RUN_COUNT,
+    ALLOWED_FAILURES, COMPUTE_SECONDS, DURATION, FAILURES, FLAKY, QUEUED_DURATION, RETRIES,
+    RUNNER_QUEUED_DURATION, RUN_COUNT,
 };
 use crate::gitlab::model::{Known, RunnerType, Status::*};
 use crate::types::PipelineId;
@@ -41,6 +42,10 @@ fn a_run_is_counted_when_it_ends() {
             ),
             line(
                 r#"age_job_run_count{job_name="unit",PLACE,stage="test"}"#,
+                1.0
+            ),
+            line(
+                r#"age_job_runner_queued_duration_seconds{project="group/project",runner_type="instance"}"#,
                 1.0
             ),
         ]
@@ -356,7 +361,7 @@ fn jobs_that_could_not_be_read_at_once_are_counted_when_they_are() {
 }
 
 #[test]
-fn history_is_initialized_at_zero_and_never_counted() {
+fn history_has_no_series_and_is_never_counted() {
     let mut project = Watched::new(COLLECTOR);
     let first = job(11, "unit", 900)
         .runs(910)
@@ -371,13 +376,7 @@ fn history_is_initialized_at_zero_and_never_counted() {
             .with_jobs([slow.clone(), second.clone(), first.clone()])],
     );
     assert_eq!(project.totals().len(), 0);
-    let unit = [("job_name", "unit")];
-    assert!(project.is_initialized(&RUN_COUNT, &unit));
-    assert!(project.is_initialized(&DURATION, &[("status", "failed")]));
-    assert!(project.is_initialized(&QUEUED_DURATION, &unit));
-    assert!(project.is_initialized(&COMPUTE_SECONDS, &[("runner_type", "instance")]));
-    assert!(project.is_initialized(&FAILURES, &[("failure_reason", "script_failure")]));
-    assert!(project.is_initialized(&RETRIES, &unit) && project.is_initialized(&FLAKY, &unit));
+    assert_eq!(project.measured.initializations, []);
 
     let jobs = [slow.succeeds(1090), second, first];
     project.poll(1100, [run.ends(Success, 1091).with_jobs(jobs)]);
@@ -392,30 +391,8 @@ fn history_that_waits_for_its_labels_stays_history() {
     let unit = job(11, "unit", 900).runs(910).succeeds(1000);
     let hidden = unit.clone().on_runner(Known::Hidden);
     project.poll(1000, [run.clone().with_jobs([hidden])]);
-    assert!(
-        !project.is_initialized(&DURATION, ANY),
-        "under which label?"
-    );
     project.poll(1010, [run.with_jobs([unit])]);
-    assert!(project.is_initialized(&DURATION, &[("runner_type", "instance")]));
     assert_eq!(project.totals().len(), 0);
-}
-
-#[test]
-fn history_initializes_only_what_an_event_would_record() {
-    let mut project = Watched::new(COLLECTOR);
-    let mut external = job(11, "external", 900).runs(910).succeeds(920);
-    external.queued_duration = None;
-    external.duration = None;
-    project.poll(
-        1000,
-        [pipeline(1, 890).ends(Success, 921).with_jobs([external])],
-    );
-    assert!(project.is_initialized(&RUN_COUNT, ANY));
-    assert!(!project.is_initialized(&QUEUED_DURATION, ANY));
-    assert!(
-        !project.is_initialized(&DURATION, ANY) && !project.is_initialized(&COMPUTE_SECONDS, ANY)
-    );
 }
 
 #[test]
@@ -463,4 +440,32 @@ fn claims_are_kept_for_followed_pipelines_only() {
     }
     assert_eq!(project.total(&RUN_COUNT, ANY), 600.0);
     assert_eq!(project.memory.newest.latest().count(), 1);
+}
+
+#[test]
+fn the_wait_is_counted_by_the_type_of_the_runner_too() {
+    let mut project = watched();
+    let unit = job(11, "unit", 1010).runs(1014).succeeds(1020);
+    let own = job(12, "own", 1010)
+        .runs(1019)
+        .on_runner(Known::Value(RunnerType::Project))
+        .succeeds(1020);
+    project.poll(1030, [pipeline(1, 1010).runs(1011).with_jobs([unit, own])]);
+    let waited = |kind| project.observed(&RUNNER_QUEUED_DURATION, &[("runner_type", kind)]);
+    assert_eq!((waited("instance"), waited("project")), (vec![4.0], vec![9.0]));
+}
+
+#[test]
+fn failures_that_are_allowed_are_counted_apart() {
+    let mut project = watched();
+    let lint = job(11, "lint", 1010).may_fail().runs(1014);
+    let lint = lint.fails("script_failure", 1020);
+    let unit = job(12, "unit", 1010).runs(1014).fails("script_failure", 1020);
+    let run = pipeline(1, 1010).runs(1011);
+    project.poll(1030, [run.with_jobs([lint, unit])]);
+    let named = |name| [("job_name", name)];
+    assert_eq!(project.total(&FAILURES, &named("unit")), 1.0);
+    assert_eq!(project.total(&FAILURES, ANY), 1.0);
+    assert_eq!(project.total(&ALLOWED_FAILURES, &named("lint")), 1.0);
+    assert_eq!(project.total(&ALLOWED_FAILURES, ANY), 1.0);
 }

@@ -3,8 +3,8 @@
 use super::super::super::testing::{ANY, NONE, job, pipeline};
 use super::watched;
 use crate::catalogue::jobs::{
-    ARTIFACT_SIZE, COVERAGE, ID, LAST_RUN_DURATION, LAST_RUN_QUEUED_DURATION, PENDING, RUNNING,
-    STATUS,
+    ARTIFACT_SIZE, COVERAGE, ID, LAST_RUN_DURATION, LAST_RUN_QUEUED_DURATION, PENDING,
+    PIPELINE_WARNINGS, RUNNING, RUNNING_SINCE, STATUS,
 };
 use crate::facts::feed::PipelineFacts;
 use crate::gitlab::model::{Known, Status, Status::*};
@@ -121,7 +121,7 @@ fn an_older_pipeline_read_again_changes_no_state() {
 }
 
 #[test]
-fn branch_and_tag_of_one_name_show_the_newer_ones_job() {
+fn branch_and_tag_of_one_name_have_series_of_their_own() {
     let mut project = watched();
     project.settings.refs.branches.regexp = ".*".parse().unwrap();
     let branch = pipeline(1, 1010)
@@ -131,7 +131,8 @@ fn branch_and_tag_of_one_name_show_the_newer_ones_job() {
         .on_tag("v1")
         .with_jobs([job(12, "unit", 1011)]);
     project.poll(1020, [tag, branch]);
-    assert_eq!(project.shown(&ID, &[("ref", "v1")]), [12.0]);
+    assert_eq!(project.shown(&ID, &[("ref", "v1")]), [11.0]);
+    assert_eq!(project.shown(&ID, &[("ref", "tags/v1")]), [12.0]);
 }
 
 #[test]
@@ -231,7 +232,7 @@ fn nothing_runs_in_a_pipeline_that_ended_though_its_jobs_were_not_read_again() {
 }
 
 #[test]
-fn a_deleted_pipelines_jobs_go_and_come_back_with_the_next() {
+fn a_deleted_pipelines_jobs_go_and_those_of_the_one_before_are_shown() {
     let mut project = watched();
     let older = pipeline(1, 1010)
         .runs(1011)
@@ -243,9 +244,14 @@ fn a_deleted_pipelines_jobs_go_and_come_back_with_the_next() {
     assert_eq!(project.shown(&RUNNING, ANY), [2.0]);
     project.delete(2);
     project.poll(1030, [] as [PipelineFacts; 0]);
-    assert_eq!(project.shown(&ID, ANY), NONE);
+    assert_eq!(project.shown(&ID, ANY), [11.0]);
     assert_eq!(project.shown(&RUNNING, ANY), [1.0]);
-    project.poll(1040, [older]);
+    let rested = pipeline(3, 1040).runs(1041).ends(Success, 1050);
+    project.poll(1060, [rested.with_jobs([job(13, "unit", 1040)])]);
+    project.delete(3);
+    project.poll(1070, [] as [PipelineFacts; 0]);
+    assert_eq!(project.shown(&ID, ANY), NONE, "nothing before it is kept");
+    project.poll(1080, [older]);
     assert_eq!(project.shown(&ID, ANY), [11.0]);
 }
 
@@ -264,4 +270,67 @@ fn children_have_no_job_states() {
         [1.0],
         "but they wait like all others"
     );
+}
+
+#[test]
+fn a_success_with_allowed_failures_is_a_warning() {
+    let mut project = watched();
+    let lint = |at| job(11, "lint", at).may_fail().runs(at + 4).fails("script_failure", at + 10);
+    let run = |id, at| pipeline(id, at).runs(at + 1);
+    project.poll(1020, [run(1, 1010).with_jobs([lint(1010)])]);
+    assert_eq!(project.shown(&PIPELINE_WARNINGS, ANY), NONE, "it runs");
+    let ended = run(1, 1010).ends(Success, 1025);
+    project.poll(1030, [ended.with_jobs([lint(1010)])]);
+    assert_eq!(project.shown(&PIPELINE_WARNINGS, &[("kind", "branch"), ("ref", "main")]), [1.0]);
+
+    let unit = job(22, "unit", 2010).runs(2014).fails("script_failure", 2020);
+    let failed = run(2, 2000).ends(Failed, 2025);
+    project.poll(2030, [failed.with_jobs([lint(2000), unit])]);
+    assert_eq!(project.shown(&PIPELINE_WARNINGS, ANY), NONE, "it failed");
+}
+
+#[test]
+fn a_skipped_pipeline_hides_no_jobs() {
+    let mut project = watched();
+    let unit = job(11, "unit", 1010).runs(1014).fails("script_failure", 1020);
+    let run = pipeline(1, 1010).runs(1011).ends(Failed, 1021);
+    project.poll(1030, [run.with_jobs([unit])]);
+    let new = pipeline(2, 1110);
+    project.poll(1120, [new.clone().with_jobs([job(21, "unit", 1110)])]);
+    assert_eq!(project.shown_labels(&STATUS, "status"), ["created"]);
+    let skipped = job(21, "unit", 1110).turns(Skipped);
+    project.poll(1130, [new.turns(Skipped, 1125).with_jobs([skipped])]);
+    assert_eq!(project.shown_labels(&STATUS, "status"), ["failed"]);
+    // Once another has ended, nothing older is kept.
+    let unit = job(31, "unit", 1210).runs(1214).succeeds(1220);
+    let run = pipeline(3, 1210).runs(1211).ends(Success, 1221);
+    project.poll(1230, [run.with_jobs([unit])]);
+    assert_eq!(project.shown_labels(&STATUS, "status"), ["success"]);
+    let entries = project.memory.newest.iter().map(|(_, entries)| entries.len());
+    assert_eq!(entries.sum::<usize>(), 1);
+}
+
+#[test]
+fn a_reason_that_was_known_stays() {
+    let mut project = watched();
+    let run = pipeline(1, 1010).runs(1011);
+    let unit = job(11, "unit", 1010).runs(1014).fails("script_failure", 1020);
+    project.poll(1030, [run.clone().with_jobs([unit.clone()])]);
+    let mut unread = unit;
+    unread.failure_reason = Known::Unread;
+    project.poll(1060, [run.with_jobs([unread])]);
+    assert_eq!(project.shown_labels(&STATUS, "failure_reason"), ["script_failure"]);
+}
+
+#[test]
+fn since_when_a_job_runs_is_shown_while_it_does() {
+    let mut project = watched();
+    let run = pipeline(1, 1010).runs(1011);
+    let unit = job(11, "unit", 1010);
+    project.poll(1012, [run.clone().with_jobs([unit.clone()])]);
+    assert_eq!(project.shown(&RUNNING_SINCE, ANY), NONE);
+    project.poll(1020, [run.clone().with_jobs([unit.clone().runs(1014)])]);
+    assert_eq!(project.shown(&RUNNING_SINCE, &[("job_name", "unit")]), [1014.0]);
+    project.poll(1030, [run.with_jobs([unit.runs(1014).succeeds(1025)])]);
+    assert_eq!(project.shown(&RUNNING_SINCE, ANY), NONE);
 }

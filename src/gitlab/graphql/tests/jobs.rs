@@ -31,7 +31,7 @@ async fn jobs_and_downstream_pipelines_are_read() {
         (ProjectId(1), Some("more"))
     );
     let pipeline = &item.pipelines.items[0];
-    assert_eq!((pipeline.id, pipeline.iid), (PipelineId(10), 10));
+    assert_eq!(pipeline.id, PipelineId(10));
     assert_eq!(
         (&pipeline.status, pipeline.coverage),
         (&Status::Success, Some(81.25))

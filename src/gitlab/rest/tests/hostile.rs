@@ -50,7 +50,6 @@ fn sample(answer: RestAnswer) -> Value {
         json!({"id": id, "author_name": "Ada", "author_email": "ada@example.com",
             "parent_ids": ["0"], "stats": {"additions": 1, "deletions": 2}})
     };
-    let contributor = |name: &str| json!({"name": name, "email": "ada@example.com", "commits": 7});
     let release = |hour: u64| json!({"released_at": format!("2026-01-05T{hour}:00:00Z"), "upcoming_release": false});
     match answer {
         RestAnswer::ReviewedMergeRequests => json!([reviewed(3), reviewed(2), reviewed(1)]),
@@ -60,7 +59,6 @@ fn sample(answer: RestAnswer) -> Value {
         RestAnswer::Deployments => json!([deployment(3), deployment(2), deployment(1)]),
         RestAnswer::Incidents => json!([incident(3), incident(2), incident(1)]),
         RestAnswer::Commits => json!([commit("c"), commit("b"), commit("a")]),
-        RestAnswer::Contributors => json!([contributor("a"), contributor("b"), contributor("c")]),
         RestAnswer::Releases => json!([release(10), release(11), release(12)]),
         RestAnswer::Pipelines => json!([pipeline(3), pipeline(2), pipeline(1)]),
         RestAnswer::Jobs => json!([job(3, "a"), job(2, "b"), job(1, "c")]),

@@ -29,7 +29,13 @@ fn why_too_new(read: Result<Loaded>) -> String {
 
 /// A version in which paths are written in another way twice over.
 const PATHS: Steps = Steps {
-    parts: &[STEPS.parts[0], ("path", &[with_a, with_b])],
+    parts: &[
+        STEPS.parts[0],
+        STEPS.parts[1],
+        STEPS.parts[2],
+        STEPS.parts[3],
+        ("path", &[with_a, with_b]),
+    ],
     ..STEPS
 };
 
@@ -60,11 +66,11 @@ fn an_older_part_is_upgraded_step_by_step_and_an_older_program_refuses_the_newer
 
 /// Counters get another label name; histograms cannot continue.
 const LABELS: Steps = Steps {
-    rows: &[STEPS.rows[0], rename],
+    rows: &[STEPS.rows[0], STEPS.rows[1], rename],
     ..STEPS
 };
 
-fn rename(content: &[u8]) -> std::result::Result<Option<Vec<u8>>, Invalid> {
+fn rename(content: &[u8], _: &ProjectMemory) -> std::result::Result<Option<Vec<u8>>, Invalid> {
     let mut row: Row = decode(content)?;
     if row.name != "age_pipeline_run_count" {
         return Ok(None);

@@ -95,26 +95,6 @@ async fn releases() {
 }
 
 #[tokio::test]
-async fn contributors() {
-    let mut seen = 0;
-    for (name, body) in samples(&["list-contributors"]) {
-        println!("{name}");
-        let items = items(&body, &["name", "email", "commits"]);
-        let read = served(&items, async |gitlab| {
-            gitlab.contributors(PROJECT, None).await.unwrap()
-        })
-        .await;
-        for (item, read) in items.iter().zip(read) {
-            assert_eq!(item["name"], *read.name);
-            assert_eq!(item["email"], *read.email);
-            assert_eq!(item["commits"], read.commits);
-            seen += 1;
-        }
-    }
-    assert_seen(seen, 4);
-}
-
-#[tokio::test]
 async fn commits() {
     let mut with_lines = 0;
     for (name, body) in samples(&["list-commits", "get-commit"]) {
