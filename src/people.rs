@@ -170,6 +170,7 @@ mod tests {
         People::new(&Labels {
             people,
             people_hash_key: key.map(Into::into),
+            ..Labels::default()
         })
     }
 

@@ -50,7 +50,7 @@ pub async fn exporter(
     let gitlab = GitLab::new(&client, Arc::new(NoAccounting), clock.clone())?;
     let buckets = BucketSettings::default();
     let table = Table::new(&TableSettings {
-        birth_window: settings.telemetry.birth_window,
+        birth_window: settings.telemetry.widest_birth_window(),
         cardinality_limit: 200_000,
         buckets: buckets.clone(),
     });

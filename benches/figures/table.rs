@@ -161,6 +161,7 @@ fn serve(
     let context = Context {
         table: Arc::clone(table),
         own: Arc::clone(own) as _,
+        intervals: None,
         config: Arc::new(Config::from_yaml(yaml)?),
         status: Arc::new(OnlyMetrics),
         secrets: Secrets::new(),
@@ -218,6 +219,7 @@ fn push(runtime: &Runtime, table: &Arc<Table>, own: &Arc<OwnMetrics>) -> Outcome
             interval: Duration::from_secs(3600),
             resource: resource("bench", &Default::default()),
             max_message_bytes: MAX_MESSAGE_BYTES,
+            intervals: None,
         };
         let _inside = runtime.enter();
         let pusher = Pusher::start(

@@ -26,6 +26,7 @@ use crate::catalogue::instruments::{Instruments, InstrumentsError};
 use crate::catalogue::{Activity, Collector};
 use crate::clock::Clock;
 use crate::config::{Config, Signal};
+use crate::delivery::Intervals;
 use crate::delivery::push::{MAX_MESSAGE_BYTES, PushSettings, Pusher, PusherHandle};
 use crate::gitlab::{Cause, GitLab, SetupError};
 use crate::recorder::Recorder;
@@ -83,6 +84,8 @@ pub struct App {
     config: Arc<Config>,
     clock: Clock,
     table: Arc<Table>,
+    /// Sets the table's birth windows; none where they are fixed.
+    intervals: Option<Arc<Intervals>>,
     own: Arc<OwnMetrics>,
     watch: Arc<Watch>,
     secrets: Secrets,
@@ -118,6 +121,10 @@ impl App {
             None => None,
         };
         let table = Table::new(&part_settings::table(&config));
+        let intervals = match config.telemetry.birth_window {
+            None => Some(Arc::new(Intervals::new(Arc::clone(&table)))),
+            Some(_) => None,
+        };
         let types: Vec<&'static str> = config
             .enabled_collectors()
             .map(Collector::as_str)
@@ -143,6 +150,7 @@ impl App {
             config: Arc::new(config),
             clock,
             table,
+            intervals,
             own,
             instance_id,
             store,
@@ -188,7 +196,8 @@ impl App {
             clock.clone(),
         )?;
         let instruments = Instruments::new(&part_settings::buckets(config))?;
-        let mut recorder = Recorder::new(instruments, Arc::clone(table), Arc::clone(&self.store));
+        let mut recorder = Recorder::new(instruments, Arc::clone(table), Arc::clone(&self.store))
+            .with_max_label_length(part_settings::max_label_length(&self.config));
         let remembered = recorder.restore(clock.now()).await?;
         let scheduler = Scheduler::new(
             config,
@@ -218,6 +227,7 @@ impl App {
             server::Context {
                 table: Arc::clone(table),
                 own: Arc::clone(own) as _,
+                intervals: self.intervals.clone(),
                 config: Arc::clone(config),
                 status: Arc::new(status),
                 secrets: self.secrets.clone(),
@@ -252,6 +262,7 @@ impl App {
             interval: target.interval,
             resource: self.resource(),
             max_message_bytes: MAX_MESSAGE_BYTES,
+            intervals: self.intervals.clone(),
         };
         let (table, own) = (Arc::clone(&self.table), Arc::clone(&self.own));
         Ok(Some(Pusher::start(

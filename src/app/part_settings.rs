@@ -64,11 +64,16 @@ pub(super) fn buckets(config: &Config) -> BucketSettings {
 /// The series table's.
 pub(super) fn table(config: &Config) -> TableSettings {
     TableSettings {
-        birth_window: config.telemetry.birth_window,
+        birth_window: config.telemetry.widest_birth_window(),
         cardinality_limit: usize::try_from(config.telemetry.cardinality_limit)
             .unwrap_or(usize::MAX),
         buckets: buckets(config),
     }
+}
+
+/// Where label values are cut, in bytes.
+pub(super) fn max_label_length(config: &Config) -> usize {
+    usize::try_from(config.labels.max_length).unwrap_or(usize::MAX)
 }
 
 /// The state file's; none when state is kept in memory.

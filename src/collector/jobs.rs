@@ -7,7 +7,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::pipelines::{is_passed_over, retain_followed, status_values};
 use super::{FeedCollector, Measured};
@@ -47,6 +47,7 @@ impl FeedCollector for Jobs {
         memory: &mut JobsMemory,
         out: &mut Measured,
     ) {
+        let mut read = BTreeSet::new();
         for facts in &feed.pipelines {
             let pipeline = &facts.pipeline;
             let is_child = &*pipeline.source == PARENT_PIPELINE;
@@ -75,8 +76,11 @@ impl FeedCollector for Jobs {
             }
             if !is_child {
                 remember(subject, pipeline, jobs, memory);
+                read.insert(RefName::of(pipeline));
             }
         }
+        // After all: which pipelines there are does not depend on their order.
+        read.iter().for_each(|name| trim(name, memory));
         retain_followed(&mut memory.claims, feed);
         retain_followed(&mut memory.unfinished, feed);
         memory.newest.forget_pipelines(&feed.deleted);
@@ -266,8 +270,7 @@ fn unfinished(jobs: &[Job]) -> UnfinishedJobs {
     count
 }
 
-/// Remembers the newest job of each name. The jobs of the pipeline before stay until the new one has come to
-/// an end: it may yet be skipped.
+/// Remembers the newest job of each name.
 fn remember(subject: Subject<'_>, pipeline: &Pipeline, jobs: &[Job], memory: &mut JobsMemory) {
     let name = RefName::of(pipeline);
     let mut newest: BTreeMap<(&Text, &Text), &Job> = BTreeMap::new();
@@ -282,8 +285,7 @@ fn remember(subject: Subject<'_>, pipeline: &Pipeline, jobs: &[Job], memory: &mu
     let is_warning = |job: &&Job| job.status == Status::Failed && job.allow_failure;
     let value = JobsOfRef {
         rests: !pipeline.status.is_active(),
-        warnings: pipeline.status == Status::Success
-            && newest.values().any(is_warning),
+        warnings: pipeline.status == Status::Success && newest.values().any(is_warning),
         jobs: newest
             .into_values()
             .map(|job| snapshot(job, before.iter().find(|known| known.id == job.id)))
@@ -295,9 +297,13 @@ fn remember(subject: Subject<'_>, pipeline: &Pipeline, jobs: &[Job], memory: &mu
         skipped: is_passed_over(pipeline, subject),
         value,
     };
-    memory.newest.put(name.clone(), entry);
+    memory.newest.put(name, entry);
+}
+
+/// Keeps the newest pipeline of a ref, and the one before while the newest goes on: it may yet be skipped.
+fn trim(name: &RefName, memory: &mut JobsMemory) {
     let mut goes_on = true;
-    memory.newest.retain_of(&name, |place, entry| {
+    memory.newest.retain_of(name, |place, entry| {
         let stays = goes_on && place < KEPT;
         goes_on &= !entry.value.rests;
         stays

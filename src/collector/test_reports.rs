@@ -6,7 +6,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Measured;
 use crate::catalogue::Measurement;
@@ -63,9 +63,8 @@ impl TestReports {
                 memory.reports.insert(facts.end.name.clone(), kept);
             }
             if let Some(cases) = &facts.cases {
-                let cases = cases.iter();
-                let cases = cases.map(|it| (it.suite.clone(), it.name.clone(), it.status.clone()));
-                memory.cases.insert(facts.end.name.clone(), cases.collect());
+                let cases = worst_of_each(cases);
+                memory.cases.insert(facts.end.name.clone(), cases);
             }
         }
         memory.reports.retain(|name, _| ended.contains_key(name));
@@ -78,6 +77,29 @@ impl TestReports {
         states(subject, memory, &mut measured.states);
         measured
     }
+}
+
+/// Suite, name and status of each case once: of several with one name, the one that says most against it.
+fn worst_of_each(cases: &[TestCase]) -> Vec<(Text, Text, Text)> {
+    let place = |status: &str| {
+        ["skipped", "success"]
+            .iter()
+            .position(|good| *good == status)
+    };
+    let mut worst: BTreeMap<(&Text, &Text), &Text> = BTreeMap::new();
+    for case in cases {
+        let known = worst
+            .entry((&case.suite, &case.name))
+            .or_insert(&case.status);
+        let rank = |status: &str| (place(status).unwrap_or(2), status == "error");
+        if rank(&case.status) > rank(known) {
+            *known = &case.status;
+        }
+    }
+    let worst = worst.into_iter();
+    worst
+        .map(|((suite, name), status)| (suite.clone(), name.clone(), status.clone()))
+        .collect()
 }
 
 fn absorb_cases(

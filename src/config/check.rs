@@ -179,6 +179,9 @@ impl Value {
                 return "a whole number of seconds or a duration like 30s".to_owned();
             }
             Some(Format::Duration) => return "a duration like 30s, 5m, 2h or 1d".to_owned(),
+            Some(Format::DurationOrAuto) => {
+                return "auto, or a duration like 30s, 5m, 2h or 1d".to_owned();
+            }
             _ => {}
         }
         let kind = match () {
@@ -225,7 +228,9 @@ fn wrong_type(key: &Key, data: &Data, path: &str) -> String {
             if value.is_text() && value.choices.is_empty() =>
         {
             match key.format {
-                Some(Format::Duration) => "; the unit is missing".to_owned(),
+                Some(Format::Duration | Format::DurationOrAuto) => {
+                    "; the unit is missing".to_owned()
+                }
                 _ => "; put it in quotes".to_owned(),
             }
         }

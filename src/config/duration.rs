@@ -185,6 +185,46 @@ pub(super) mod optional_seconds {
     }
 }
 
+/// A duration with a unit, or `auto`: none.
+pub fn parse_or_auto(text: &str) -> Result<Option<Duration>, String> {
+    match text.trim() {
+        "auto" => Ok(None),
+        text => parse(text)
+            .map(Some)
+            .map_err(|clause| format!("{clause}, nor auto")),
+    }
+}
+
+/// Serde and schema form of durations with a unit that the program may choose itself.
+pub(super) mod or_auto {
+    use std::time::Duration;
+
+    use schemars::{Schema, SchemaGenerator, json_schema};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(
+        value: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => serializer.serialize_str(&super::format(*value)),
+            None => serializer.serialize_str("auto"),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        super::parse_or_auto(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+
+    pub fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string", "format": "duration-or-auto", "pattern": "^(auto|([0-9]+[smhd])+)$"
+        })
+    }
+}
+
 /// A duration with a unit, or zero.
 pub fn parse_or_zero(text: &str) -> Result<Duration, String> {
     match text.trim() {

@@ -21,6 +21,8 @@ pub(super) enum Format {
     Seconds,
     /// A duration with a unit, or 0.
     DurationOrZero,
+    /// The same, or `auto`.
+    DurationOrAuto,
     /// `host:port`.
     ListenAddress,
     /// Address of a GitLab instance.
@@ -50,6 +52,7 @@ impl Format {
             "duration" => Self::Duration,
             "seconds" => Self::Seconds,
             "duration-or-zero" => Self::DurationOrZero,
+            "duration-or-auto" => Self::DurationOrAuto,
             "listen-address" => Self::ListenAddress,
             "gitlab-url" => Self::GitLabUrl,
             "http-url" => Self::HttpUrl,
@@ -98,6 +101,7 @@ impl Format {
             Self::Regex => text.parse::<Pattern>().map(drop).map_err(quoted),
             Self::Duration | Self::Seconds => duration::parse(text).map(drop).map_err(quoted),
             Self::DurationOrZero => duration::parse_or_zero(text).map(drop).map_err(quoted),
+            Self::DurationOrAuto => duration::parse_or_auto(text).map(drop).map_err(quoted),
             Self::ListenAddress => text.parse::<ListenAddress>().map(drop).map_err(quoted),
             Self::GitLabUrl => gitlab_url(text),
             Self::HttpUrl => http_url(text).map(drop),

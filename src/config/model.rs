@@ -345,18 +345,29 @@ pub struct Telemetry {
     /// `age_series_overflow_total`.
     #[schemars(range(min = 1, max = 100_000_000))]
     pub cardinality_limit: u32,
-    /// How long a new counter or histogram is shown as 0, so that its first event counts as a rise;
-    /// at least twice the longest scrape or push interval.
-    #[serde(with = "duration::text")]
-    #[schemars(schema_with = "duration::text::schema")]
-    pub birth_window: Duration,
+    /// How long a new counter or histogram is shown as 0, so that its first event counts as a rise:
+    /// at least twice the longest scrape or push interval. `auto` measures these intervals, and takes
+    /// between 10 seconds and 2 minutes; 2 minutes until scrapes are seen to be regular.
+    #[serde(with = "duration::or_auto")]
+    #[schemars(schema_with = "duration::or_auto::schema")]
+    pub birth_window: Option<Duration>,
+}
+
+impl Telemetry {
+    /// The birth window at its widest.
+    pub const WIDEST: Duration = Duration::from_secs(120);
+
+    /// How long a new counter or histogram is shown as 0 at most.
+    pub fn widest_birth_window(&self) -> Duration {
+        self.birth_window.unwrap_or(Self::WIDEST)
+    }
 }
 
 impl Default for Telemetry {
     fn default() -> Self {
         Self {
             cardinality_limit: 200_000,
-            birth_window: Duration::from_secs(120),
+            birth_window: None,
         }
     }
 }
@@ -472,7 +483,7 @@ otel:
     ca_cert_path: null
   logs: {enabled: false, endpoint: null, protocol: null, headers: null, timeout: null, ca_cert_path: null}
   resource_attributes: {}
-telemetry: {cardinality_limit: 200000, birth_window: 2m}
+telemetry: {cardinality_limit: 200000, birth_window: auto}
 projects: []
 wildcards: []
 "#;

@@ -249,7 +249,7 @@ impl Rules<'_> {
             };
             self.ca_file(&key, path);
         }
-        let window = settings.telemetry.birth_window;
+        let window = settings.telemetry.widest_birth_window();
         if let Some(metrics) = &resolved.metrics
             && window < metrics.interval * 2
         {

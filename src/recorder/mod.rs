@@ -5,6 +5,7 @@
 //! fails, nothing of the run happened: the memories stay as they were and the next poll finds the
 //! same events again.
 
+mod length;
 mod withdrawal;
 
 use std::collections::{BTreeMap, HashMap};
@@ -45,6 +46,7 @@ pub struct Recorder {
     table: Arc<Table>,
     store: Arc<dyn Store>,
     kept: Kept,
+    max_label_length: usize,
 }
 
 /// Why a run was not recorded. It is found again at the next poll.
@@ -78,7 +80,15 @@ impl Recorder {
             table,
             store,
             kept: Kept::default(),
+            max_label_length: length::DEFAULT,
         }
+    }
+
+    /// Cuts label values at so many bytes (`labels.max_length`).
+    #[must_use]
+    pub fn with_max_label_length(mut self, bytes: usize) -> Self {
+        self.max_label_length = bytes;
+        self
     }
 
     /// Puts back what the store remembers: series into the table; memories of projects are given
@@ -150,9 +160,12 @@ impl Recorder {
     /// When the instruments or the store refuse; nothing is shown then.
     pub async fn record(
         &mut self,
-        runs: Vec<ProjectRun>,
+        mut runs: Vec<ProjectRun>,
         now: UnixSeconds,
     ) -> Result<(), RecordError> {
+        for run in &mut runs {
+            length::cut_labels(run, self.max_label_length);
+        }
         let events: Vec<Measurement> = runs
             .iter()
             .flat_map(|run| {

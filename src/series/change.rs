@@ -246,7 +246,10 @@ impl<'a> Changing<'a> {
             let Some(slot) = family.find(set) else {
                 continue;
             };
-            if self.table.is_due(family, slot, self.now) {
+            if self
+                .table
+                .is_due(&self.state.windows, family, slot, self.now)
+            {
                 self.remove(id, slot);
                 swept += 1;
             } else if family.rows()[slot].is_retiring() {
@@ -254,6 +257,11 @@ impl<'a> Changing<'a> {
             }
         }
         swept
+    }
+
+    /// What was initialized before now is restored.
+    pub(super) fn begin_restoring(&mut self) {
+        self.state.windows.restored(self.now);
     }
 
     /// Restores a remembered series. If its initial zero was not over at `committed_at`, no delivery
@@ -270,6 +278,7 @@ impl<'a> Changing<'a> {
             retiring,
             last_initialized,
             projects,
+            windows,
             ..
         } = &mut *self.state;
         let family = &mut families[id.index()];
@@ -283,14 +292,14 @@ impl<'a> Changing<'a> {
         }
         let over = family.rows()[slot]
             .initialized_at
-            .saturating_add(self.table.birth_window());
+            .saturating_add(record.window.unwrap_or_else(|| windows.widest()));
         if over <= record::seconds(committed_at) {
             return Ok(None);
         }
         family.row_mut(slot).initialized_at = self.now;
         *last_initialized = self.now;
         let retiring = record.retiring;
-        let reinitialized = record::record(family, labels, projects, slot, retiring);
+        let reinitialized = record::record(family, (labels, projects, windows), slot, retiring);
         Ok(Some(reinitialized))
     }
 }

@@ -8,8 +8,8 @@
 //! - *Each counter and histogram belongs to one project*: the one whose run first recorded or
 //!   initialised it, though another project's run may add to it later. It stays so until the series
 //!   is removed.
-//! - *Initialized at zero*: a counter or histogram renders as 0 from its first showing until
-//!   [`TableSettings::birth_window`] has passed, because Prometheus ignores a series' first sample in
+//! - *Initialized at zero*: a counter or histogram renders as 0 from its first showing until its birth
+//!   window ([`Table::set_birth_window`]) has passed, because Prometheus ignores a series' first sample in
 //!   `increase()`. Gauges are exempt.
 //! - *One epoch per update*: rows carry the epochs at which they were added and removed, and a walk sees
 //!   exactly those of its epoch, without a copy of the table and without a lock between chunks.
@@ -24,6 +24,7 @@ mod rename;
 mod retire;
 mod table;
 mod walk;
+mod window;
 mod withdraw;
 
 pub use block::Block;
@@ -32,6 +33,7 @@ pub use record::{RecordedValue, Refusal, Restored, RowKey, RowRecord, StagedRows
 pub use retire::Retirement;
 pub use table::{Table, TableSettings, TableSize, Update};
 pub use walk::{RemovedRow, RowValue, RowView, Walk};
+pub use window::Delivery;
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::family::{Epoch, Family, NewRow};
 use super::labels::LabelSets;
 use super::projects::Projects;
+use super::window::BirthWindows;
 use crate::catalogue::{FamilyId, Kind, LabelValues};
 use crate::clock::UnixSeconds;
 use crate::types::{ProjectId, Text};
@@ -21,6 +22,9 @@ pub struct RowRecord {
     pub labels: Vec<(Cow<'static, str>, Text)>,
     /// When the series was first shown; what it has counted, it has counted since then.
     pub start: UnixSeconds,
+    /// Seconds for which it shows 0 from then on, on the way of delivery that shows its value first; none
+    /// where an earlier version did not note it.
+    pub window: Option<u32>,
     /// When its total last changed.
     pub changed: UnixSeconds,
     /// The total.
@@ -120,6 +124,8 @@ pub(super) struct StagedRow {
     pub(super) project: ProjectId,
     pub(super) family: FamilyId,
     pub(super) labels: LabelValues,
+    /// See [`RowRecord::window`].
+    pub(super) window: u32,
     /// When the series was initialized; `None` for one that will be.
     pub(super) start: Option<UnixSeconds>,
     pub(super) value: RecordedValue,
@@ -128,8 +134,7 @@ pub(super) struct StagedRow {
 /// What a store has to remember of a living row.
 pub(super) fn record(
     family: &Family,
-    labels: &LabelSets,
-    projects: &Projects,
+    (labels, projects, windows): (&LabelSets, &Projects, &BirthWindows),
     slot: usize,
     retiring: bool,
 ) -> RowRecord {
@@ -149,6 +154,7 @@ pub(super) fn record(
         labels: keys.zip(labels.values(row.set)).collect(),
         start: time(row.initialized_at),
         changed: time(row.changed),
+        window: Some(windows.shortest(row.initialized_at)),
         value,
         retiring,
         withdrawn: false,
@@ -178,6 +184,7 @@ impl StagedRow {
             name: Cow::Borrowed(desc.name),
             labels: keys.zip(self.labels.iter().cloned()).collect(),
             start: self.start.unwrap_or(now),
+            window: Some(self.window),
             changed: now,
             value: self.value.clone(),
             retiring: false,

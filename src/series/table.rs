@@ -16,6 +16,7 @@ use super::record::{
 };
 use super::retire::{self, Retirement};
 use super::walk::RemovedRow;
+use super::window::{BirthWindows, Delivery};
 use crate::catalogue::buckets::BucketSettings;
 use crate::catalogue::instruments::{Change, Delta};
 use crate::catalogue::{Collector, Desc, FamilyId, Kind, SeriesKey};
@@ -28,8 +29,8 @@ const MAX_REMOVED: usize = 100_000;
 /// What the table is built with.
 #[derive(Clone, Debug)]
 pub struct TableSettings {
-    /// How long a new counter or histogram shows 0: at least twice the longest scrape or push
-    /// interval.
+    /// How long a new counter or histogram shows 0, unless [`Table::set_birth_window`] says less: at
+    /// least twice the longest scrape or push interval.
     pub birth_window: Duration,
     /// Series per metric at most.
     pub cardinality_limit: usize,
@@ -55,7 +56,6 @@ pub struct Update {
 /// The table of all series.
 #[derive(Debug)]
 pub struct Table {
-    birth_window: u32,
     pub(super) cardinality_limit: usize,
     state: RwLock<TableState>,
     /// Initial zeros are over only as far as this time: the latest commit that a store that outlives
@@ -81,6 +81,8 @@ pub(super) struct TableState {
     removed: Option<VecDeque<(FamilyId, u32)>>,
     /// When the youngest counter or histogram was initialized.
     pub(super) last_initialized: u32,
+    /// How long they show 0.
+    pub(super) windows: BirthWindows,
     pub(super) epoch: u32,
 }
 
@@ -92,7 +94,6 @@ impl Table {
             .map(|id| Family::new(id, settings.buckets.bounds(id.desc())))
             .collect();
         Arc::new(Self {
-            birth_window: u32::try_from(settings.birth_window.as_secs()).unwrap_or(u32::MAX),
             cardinality_limit: settings.cardinality_limit,
             state: RwLock::new(TableState {
                 labels: LabelSets::default(),
@@ -102,6 +103,7 @@ impl Table {
                 retiring: Vec::new(),
                 removed: None,
                 last_initialized: 0,
+                windows: BirthWindows::new(settings),
                 epoch: 0,
             }),
             committed_at: AtomicU32::new(u32::MAX),
@@ -146,7 +148,9 @@ impl Table {
                 Some((start, project)) => (Some(start), project),
                 None => (None, project(delta)),
             };
+            let initialized_at = seconds(start.unwrap_or(now));
             staged.rows.push(StagedRow {
+                window: state.windows.shortest(initialized_at),
                 project,
                 family: delta.family,
                 labels: delta.labels.clone(),
@@ -186,8 +190,8 @@ impl Table {
     /// with its value meanwhile, and must not be shown at 0 when the clock comes there again.
     pub fn clock_was_set_back(&self, now: UnixSeconds) {
         let now = seconds(now);
-        let over = now.saturating_sub(self.birth_window);
         let mut state = self.write();
+        let over = now.saturating_sub(state.windows.widest());
         for family in &mut state.families {
             let later = family.living().filter(|(_, row)| row.initialized_at > now);
             let later: Vec<usize> = later.map(|(slot, _)| slot).collect();
@@ -218,11 +222,12 @@ impl Table {
         let due = state.retiring.iter().filter_map(|(id, set)| {
             let family = &state.families[id.index()];
             let slot = family.find(*set)?;
-            self.is_due(family, slot, seconds(now)).then(|| RowKey {
-                project: state.projects.id(family.project(slot)),
-                name: Cow::Borrowed(family.desc.name),
-                labels: state.labels.values(*set).into_vec(),
-            })
+            self.is_due(&state.windows, family, slot, seconds(now))
+                .then(|| RowKey {
+                    project: state.projects.id(family.project(slot)),
+                    name: Cow::Borrowed(family.desc.name),
+                    labels: state.labels.values(*set).into_vec(),
+                })
         });
         due.collect()
     }
@@ -249,6 +254,7 @@ impl Table {
         self.restored.store(seconds(now), Ordering::Release);
         self.change(now, |change| {
             let mut restored = Restored::default();
+            change.begin_restoring();
             for record in records {
                 match change.restore(&record, committed_at) {
                     Ok(reinitialized) => {
@@ -272,10 +278,10 @@ impl Table {
     #[must_use]
     pub fn has_uncommitted_zeros(&self, now: UnixSeconds) -> bool {
         let committed_at = self.committed_at();
-        let over = self
-            .read()
+        let state = self.read();
+        let over = state
             .last_initialized
-            .saturating_add(self.birth_window);
+            .saturating_add(state.windows.widest());
         committed_at < over && committed_at < seconds(now)
     }
 
@@ -347,18 +353,35 @@ impl Table {
         values.filter(|(_, value)| keep(value)).collect()
     }
 
-    pub(super) const fn birth_window(&self) -> u32 {
-        self.birth_window
+    /// Has counters and histograms that are initialized after `now` show 0 for so long on one way of
+    /// delivery, at most as long as [`TableSettings::birth_window`] says.
+    pub fn set_birth_window(&self, delivery: Delivery, window: Duration, now: UnixSeconds) {
+        let window = u32::try_from(window.as_secs()).unwrap_or(u32::MAX);
+        self.write().windows.set(delivery, window, seconds(now));
+    }
+
+    /// How long a counter or histogram that is initialized at `now` shows 0 on one way of delivery.
+    #[must_use]
+    pub fn birth_window(&self, delivery: Delivery, now: UnixSeconds) -> Duration {
+        let window = self.read().windows.of(delivery, seconds(now));
+        Duration::from_secs(window.into())
     }
 
     /// Whether a row is to leave at `now`.
-    pub(super) fn is_due(&self, family: &Family, slot: usize, now: u32) -> bool {
+    pub(super) fn is_due(
+        &self,
+        windows: &BirthWindows,
+        family: &Family,
+        slot: usize,
+        now: u32,
+    ) -> bool {
         let row = &family.rows()[slot];
+        let window = windows.longest(row.initialized_at);
         let last = row
             .changed
-            .max(row.initialized_at.saturating_add(self.birth_window))
+            .max(row.initialized_at.saturating_add(window))
             .max(self.restored.load(Ordering::Acquire));
-        row.is_retiring() && last.saturating_add(self.birth_window) <= now
+        row.is_retiring() && last.saturating_add(windows.longest(now)) <= now
     }
 
     pub(super) fn read(&self) -> RwLockReadGuard<'_, TableState> {
@@ -456,7 +479,8 @@ impl TableState {
 
     /// What a store shall remember of a living row.
     pub(super) fn record(&self, family: &Family, slot: usize, retiring: bool) -> RowRecord {
-        record(family, &self.labels, &self.projects, slot, retiring)
+        let of = (&self.labels, &self.projects, &self.windows);
+        record(family, of, slot, retiring)
     }
 
     /// The living row of a series.

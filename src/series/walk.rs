@@ -7,6 +7,7 @@ use super::Table;
 use super::family::{Family, Row};
 use super::labels::LabelsView;
 use super::record::{seconds, time};
+use super::window::Delivery;
 use crate::catalogue::{Desc, FamilyId, Kind, LabelValues};
 use crate::clock::UnixSeconds;
 
@@ -66,6 +67,7 @@ pub struct Walk {
     pub(super) table: Arc<Table>,
     pub(super) epoch: u32,
     pub(super) now: u32,
+    pub(super) delivery: Delivery,
     pub(super) family: usize,
     pub(super) slot: usize,
 }
@@ -89,6 +91,10 @@ impl Walk {
         let table = Arc::clone(&self.table);
         let state = table.read();
         let committed_at = table.committed_at();
+        let is_at_zero = |row: &Row| {
+            let window = state.windows.of(self.delivery, row.initialized_at);
+            shows_zero(row, self.now, committed_at, window)
+        };
         for _ in 0..rows {
             let Some(family) = state.families.get(self.family) else {
                 return false;
@@ -103,12 +109,11 @@ impl Walk {
             if !row.is_visible(self.epoch) {
                 continue;
             }
-            let at_zero = shows_zero(row, self.now, committed_at, table.birth_window());
             let view = RowView {
                 family: family.id,
                 desc: family.desc,
                 labels: state.labels.view(row.set),
-                value: value(family, slot, row, at_zero),
+                value: value(family, slot, row, is_at_zero(row)),
                 start: time(row.initialized_at.min(self.now).saturating_sub(1)),
             };
             if visit(&view).is_break() {
@@ -155,12 +160,12 @@ fn value<'a>(family: &'a Family, slot: usize, row: &Row, at_zero: bool) -> RowVa
 }
 
 impl Table {
-    /// Walks all series as they are now.
+    /// Walks all series as they are now, for a scrape.
     #[must_use]
     pub fn walk(self: &Arc<Self>, now: UnixSeconds) -> Walk {
         // Under the lock, so that no writer removes what this walk is about to see.
         let state = self.read();
-        self.begin_walk(state.epoch, now)
+        self.begin_walk(state.epoch, now, Delivery::Scrape)
     }
 
     /// Walks all series for a push, and returns the series that were removed since the last one. A
@@ -172,7 +177,8 @@ impl Table {
     pub fn push_walk(self: &Arc<Self>, now: UnixSeconds) -> (Walk, Vec<RemovedRow>) {
         let mut state = self.write();
         let removed = state.take_removed();
-        (self.begin_walk(state.epoch, now), removed)
+        state.windows.pushes = true;
+        (self.begin_walk(state.epoch, now, Delivery::Push), removed)
     }
 
     /// Notes removals again that a failed push did not report.
@@ -185,12 +191,13 @@ impl Table {
         }
     }
 
-    fn begin_walk(self: &Arc<Self>, epoch: u32, now: UnixSeconds) -> Walk {
+    fn begin_walk(self: &Arc<Self>, epoch: u32, now: UnixSeconds, delivery: Delivery) -> Walk {
         self.note_walk(epoch);
         Walk {
             table: Arc::clone(self),
             epoch,
             now: seconds(now),
+            delivery,
             family: 0,
             slot: 0,
         }

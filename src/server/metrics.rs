@@ -1,7 +1,7 @@
 //! `/metrics`.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -13,6 +13,9 @@ use tokio::sync::mpsc;
 use super::answer::{self, Failure};
 use super::{Context, HandlerContext};
 use crate::delivery::text::{Format, TextStream, accepts_gzip};
+
+/// Characters of a user agent that tell clients apart.
+const AGENT: usize = 100;
 
 /// A part of the text, or its end.
 type Part = Option<io::Result<Bytes>>;
@@ -35,9 +38,21 @@ pub(super) async fn metrics(
     if answer::is_head(&request) {
         return response.streaming(stream::empty::<io::Result<Bytes>>());
     }
+    note_scrape(&request, &shared.context);
     match begin(shared.context.clone(), format, gzip).await {
         Ok((text, first)) => response.streaming(follow(text, first, shared.patience)),
         Err(failure) => failure.answer(&request),
+    }
+}
+
+/// Takes in when this client asked: by address and program, since several may stand behind one proxy.
+fn note_scrape(request: &HttpRequest, context: &Context) {
+    if let Some(intervals) = &context.intervals {
+        let address = request.peer_addr().map(|peer| peer.ip().to_string());
+        let agent = answer::all(request.headers(), &header::USER_AGENT);
+        let agent: String = agent.chars().take(AGENT).collect();
+        let client = format!("{} {agent}", address.unwrap_or_default());
+        intervals.scraped(&client, Instant::now(), context.clock.now());
     }
 }
 

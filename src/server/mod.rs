@@ -25,6 +25,7 @@ use actix_web::{App, HttpServer, Resource, Route, guard, web};
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::delivery::Intervals;
 use crate::series::Table;
 use crate::telemetry::process::{Exemplars, OwnMetrics};
 use crate::telemetry::secrets::Secrets;
@@ -54,6 +55,8 @@ pub struct Context {
     pub config: Arc<Config>,
     /// How things are.
     pub status: Arc<dyn StatusSource>,
+    /// Watches how often scrapes come; none where the birth window is fixed.
+    pub intervals: Option<Arc<Intervals>>,
     /// What no page may hold.
     pub secrets: Secrets,
     /// Now.

@@ -34,6 +34,7 @@ fn row(project: &str, total: f64) -> RowRecord {
         name: "age_test_total".into(),
         labels: vec![("project".into(), project.into())],
         start: UnixSeconds(1),
+        window: Some(120),
         changed: UnixSeconds(2),
         value: RecordedValue::Counter(total),
         retiring: false,

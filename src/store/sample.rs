@@ -492,6 +492,7 @@ fn rows() -> Vec<RowRecord> {
         name: "age_pipeline_run_count".into(),
         labels: labels.clone(),
         start: at(-9000),
+        window: Some(30),
         changed: at(-30),
         value: RecordedValue::Counter(42.0),
         retiring: false,

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 
 use super::stored::{
     Invalid, Row, StoredChildPipelines, StoredEnvironments, StoredJobs, StoredPipelines, decode,
-    encode, environments_v1, pipelines_v1, v1,
+    encode, environments_v1, pipelines_v1, v1, v2,
 };
 
 /// Content of one version to that of the next.
@@ -45,10 +45,7 @@ pub(super) const STEPS: Steps = Steps {
             "pipelines",
             &[without_skipped::<pipelines_v1::Pipelines, StoredPipelines>],
         ),
-        (
-            "jobs",
-            &[without_skipped::<pipelines_v1::Jobs, StoredJobs>],
-        ),
+        ("jobs", &[without_skipped::<pipelines_v1::Jobs, StoredJobs>]),
         (
             "child_pipelines",
             &[without_skipped::<pipelines_v1::ChildPipelines, StoredChildPipelines>],
@@ -62,13 +59,13 @@ pub(super) const STEPS: Steps = Steps {
 /// Version 1 knew no series that wait for the access to come back.
 fn without_withdrawal(content: &[u8], _: &ProjectMemory) -> Result<Option<Vec<u8>>, Invalid> {
     let row: v1::Row = decode(content)?;
-    encode(&Row::from(row)).map(Some)
+    encode(&v2::Row::from(row)).map(Some)
 }
 
 /// Version 2 wrote tags as branches where there is no label `kind`. Where both have a name, the series is the
 /// branch's.
 fn tags_by_name_alone(content: &[u8], memory: &ProjectMemory) -> Result<Option<Vec<u8>>, Invalid> {
-    let mut row: Row = decode(content)?;
+    let mut row = Row::from(decode::<v2::Row>(content)?);
     let refs = memory.latest_refs();
     let is_known = |kind, name: &Text| {
         let name = name.clone();

@@ -42,6 +42,7 @@ fn people(people: PeopleNames) -> People {
     People::new(&Labels {
         people,
         people_hash_key,
+        ..Labels::default()
     })
 }
 

@@ -444,7 +444,11 @@ fn a_skipped_pipeline_hides_no_other() {
     let mut project = watched();
     let skipped = pipeline(1, 1010).turns(Skipped, 1010);
     project.poll(1020, [&skipped]);
-    assert_eq!(project.shown(&STATUS, &[("status", "skipped")]), [1.0], "there is no other");
+    assert_eq!(
+        project.shown(&STATUS, &[("status", "skipped")]),
+        [1.0],
+        "there is no other"
+    );
     project.poll(1120, [pipeline(2, 1100).runs(1101).ends(Failed, 1110)]);
     project.poll(1220, [pipeline(3, 1200).turns(Skipped, 1200)]);
     assert_eq!(project.shown_labels(&STATUS, "status"), ["failed"]);
@@ -474,7 +478,10 @@ fn each_source_has_a_state_where_the_settings_say_so() {
     // So many come that the nightly one is not among those that are remembered.
     for id in 2..20 {
         let at = 1000 * i64::try_from(id).unwrap();
-        project.poll(at + 100, [pipeline(id, at).runs(at + 1).ends(Success, at + 50)]);
+        project.poll(
+            at + 100,
+            [pipeline(id, at).runs(at + 1).ends(Success, at + 50)],
+        );
     }
     let of = |source| [("source", source)];
     assert_eq!(project.shown(&STATUS, &of("schedule")), [1.0]);
@@ -502,5 +509,9 @@ fn since_when_it_runs_is_shown_while_it_does() {
     project.poll(1210, [&again]);
     assert_eq!(project.shown(&RUNNING_SINCE, ANY), [1200.0]);
     project.poll(1250, [again.turns(Running, 1240)]);
-    assert_eq!(project.shown(&RUNNING_SINCE, ANY), [1200.0], "it was touched");
+    assert_eq!(
+        project.shown(&RUNNING_SINCE, ANY),
+        [1200.0],
+        "it was touched"
+    );
 }

@@ -153,3 +153,34 @@ fn ends_between_two_polls_all_count_and_those_before_the_first_do_not() {
     assert_eq!(watch.reads(200).events.len(), 3);
     assert_eq!(watch.reads(230).events.len(), 0);
 }
+
+#[test]
+fn of_two_cases_of_one_name_the_one_that_failed_is_shown() {
+    let case = |name: &str, status: &str| TestCase {
+        suite: "unit".into(),
+        name: name.into(),
+        status: status.into(),
+        seconds: 1.0,
+    };
+    let cases = [
+        case("adds", "failed"),
+        case("adds", "success"),
+        case("divides", "success"),
+        case("divides", "skipped"),
+        case("waits", "failed"),
+        case("waits", "error"),
+    ];
+    let worst = worst_of_each(&cases);
+    let worst: Vec<_> = worst
+        .iter()
+        .map(|(_, name, status)| (&**name, &**status))
+        .collect();
+    assert_eq!(
+        worst,
+        [
+            ("adds", "failed"),
+            ("divides", "success"),
+            ("waits", "error")
+        ]
+    );
+}

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::values::{Secret, optional_text};
 
-/// Labels that name people.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// What labels hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Labels {
     /// How people are called in the labels `author` and `reviewer`; docs/people.md says what that
@@ -17,6 +17,20 @@ pub struct Labels {
     #[serde(with = "optional_text")]
     #[schemars(with = "Secret")]
     pub people_hash_key: Option<Secret>,
+    /// Bytes of a label value at most: longer names of jobs, refs, test cases and the like are cut, and end
+    /// with a hash of the whole. Paths of projects are never cut.
+    #[schemars(range(min = 32, max = 10_000))]
+    pub max_length: u32,
+}
+
+impl Default for Labels {
+    fn default() -> Self {
+        Self {
+            people: PeopleNames::default(),
+            people_hash_key: None,
+            max_length: 200,
+        }
+    }
 }
 
 /// How people are called.

@@ -16,6 +16,7 @@ use opentelemetry_sdk::Resource;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::Intervals;
 use crate::clock::Clock;
 use crate::series::Table;
 use crate::telemetry::otlp::{ClientError, CountExports, OtlpTarget};
@@ -37,6 +38,8 @@ pub struct PushSettings {
     pub resource: Resource,
     /// See [`MAX_MESSAGE_BYTES`].
     pub max_message_bytes: usize,
+    /// Watches how often pushes succeed; none where the birth window is fixed.
+    pub intervals: Option<Arc<Intervals>>,
 }
 
 /// What a push came to.

@@ -13,6 +13,7 @@ use super::message::{Chunk, Encoded};
 use super::sender::Sender;
 use super::{PushSettings, Pushed};
 use crate::clock::{Clock, UnixSeconds};
+use crate::delivery::Intervals;
 use crate::series::{RemovedRow, Table};
 use crate::telemetry::otlp::{ClientError, CountExports, Exports, Outcome, Signal};
 use crate::telemetry::process::OwnMetrics;
@@ -32,6 +33,7 @@ pub(super) struct Task {
     interval: Duration,
     resource: Resource,
     max_message_bytes: usize,
+    intervals: Option<Arc<Intervals>>,
     table: Arc<Table>,
     own: Arc<OwnMetrics>,
     clock: Clock,
@@ -55,6 +57,7 @@ impl Task {
             interval: settings.interval,
             resource: settings.resource.clone(),
             max_message_bytes: settings.max_message_bytes,
+            intervals: settings.intervals.clone(),
             table,
             own,
             clock,
@@ -81,7 +84,7 @@ impl Task {
             let pushed = tokio::select! {
                 biased;
                 stop = &mut stopped => break stop,
-                pushed = self.push(self.clock.now(), self.interval) => pushed,
+                pushed = self.push_now() => pushed,
             };
             if let Some(reply) = reply {
                 // The caller may have been dropped.
@@ -92,6 +95,15 @@ impl Task {
             Ok(deadline) => self.push(END_OF_TIME, deadline).await,
             Err(_) => Pushed::default(),
         }
+    }
+
+    async fn push_now(&mut self) -> Pushed {
+        let (begun, now) = (std::time::Instant::now(), self.clock.now());
+        let pushed = self.push(now, self.interval).await;
+        if let Some(intervals) = self.intervals.as_ref().filter(|_| pushed.complete) {
+            intervals.pushed(begun, now);
+        }
+        pushed
     }
 
     /// One push of the table as it is `at` this time, given up after `deadline`.

@@ -36,9 +36,7 @@ pub use pipeline::{
     PipelineMergeRequest, RefKind, UNKNOWN_SOURCE, Upstream, Variable, merge_request_iid,
 };
 pub use project::{Features, Owner, Permissions, Project, Role};
-pub use repository::{
-    Commit, GitRef, Language, RefCounts, Releases, RepositoryInfo, Statistics,
-};
+pub use repository::{Commit, GitRef, Language, RefCounts, Releases, RepositoryInfo, Statistics};
 pub use review::{Note, NoteKind, Reviewer, User};
 pub use runner::{Runner, RunnerManager, RunnerType};
 pub(crate) use schedule::short_ref;

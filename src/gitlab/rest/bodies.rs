@@ -15,9 +15,8 @@ use super::reviews::{RestNote, RestReviewed, RestReviewer};
 use super::{read_list, read_one};
 use crate::gitlab::bodies::Reading;
 use crate::gitlab::model::{
-    Bridge, Commit, CurrentUser, Deployment, Environment, GitRef, Incident, Job,
-    MergeRequest, Metadata, Note, Pipeline, PipelineHead, Project, ReviewedMergeRequest, Reviewer,
-    TokenInfo,
+    Bridge, Commit, CurrentUser, Deployment, Environment, GitRef, Incident, Job, MergeRequest,
+    Metadata, Note, Pipeline, PipelineHead, Project, ReviewedMergeRequest, Reviewer, TokenInfo,
 };
 
 /// What an answer is to be read as.

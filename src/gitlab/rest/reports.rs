@@ -42,6 +42,7 @@ struct RestSuite {
 struct RestCase {
     status: String,
     name: Option<String>,
+    classname: Option<String>,
     execution_time: Option<f64>,
 }
 
@@ -99,6 +100,17 @@ impl TryFrom<RestSummary> for TestReport {
     }
 }
 
+impl RestCase {
+    /// With the class that it belongs to: names alone are often those of others, too.
+    fn full_name(&self) -> Text {
+        let name = self.name.as_deref().unwrap_or_default();
+        match self.classname.as_deref().unwrap_or_default() {
+            "" => name.into(),
+            class => format!("{class}.{name}").into(),
+        }
+    }
+}
+
 /// The cases of a whole report.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Cases(pub(super) Vec<TestCase>);
@@ -112,7 +124,7 @@ impl TryFrom<RestReport> for Cases {
             let name: Text = suite.name.unwrap_or_default().into();
             cases.extend(suite.test_cases.into_iter().map(|case| TestCase {
                 suite: name.clone(),
-                name: case.name.unwrap_or_default().into(),
+                name: case.full_name(),
                 status: case.status.to_lowercase().into(),
                 seconds: number(case.execution_time),
             }));

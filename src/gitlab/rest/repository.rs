@@ -11,8 +11,7 @@ use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::model::{
-    Commit, Known, Language, Page, RefCounts, Releases, RepositoryInfo, SEVERITIES,
-    Statistics,
+    Commit, Known, Language, Page, RefCounts, Releases, RepositoryInfo, SEVERITIES, Statistics,
 };
 use crate::types::ProjectId;
 

@@ -214,6 +214,7 @@ fn any_record() -> impl Strategy<Value = RowRecord> {
     (good, name, any_value(), label, times).prop_map(|(good, name, value, label, times)| {
         let mut record = RowRecord {
             start: UnixSeconds(times.0),
+            window: Some(120),
             changed: UnixSeconds(times.1),
             retiring: times.2,
             withdrawn: false,

@@ -129,6 +129,7 @@ impl Site {
         let context = Context {
             table: Arc::clone(&table),
             own: world.clone(),
+            intervals: None,
             config: Arc::new(Config::from_yaml(&yaml).unwrap()),
             status: world.clone(),
             secrets: secrets.clone(),

@@ -31,10 +31,10 @@ use merge_requests::StoredPhase;
 use merge_requests::{
     StoredContributors, StoredMergeRequests, StoredMergeRequestsState, StoredNames,
 };
-use pipelines::{StoredFeed, StoredTestReports, StoredVariables};
 pub(super) use pipelines::{StoredChildPipelines, StoredJobs, StoredPipelines, v1 as pipelines_v1};
 #[cfg(test)]
 use pipelines::{StoredDepth, StoredKnownMergeRequest, StoredKnownUpstream};
+use pipelines::{StoredFeed, StoredTestReports, StoredVariables};
 #[cfg(test)]
 use refs::StoredRefKind;
 use refs::{StoredParent, StoredRefsSeen, StoredRefsState, StoredStarted};
@@ -43,7 +43,7 @@ use withdrawn::StoredWithdrawn;
 
 pub(super) use deployments::environments_v1;
 pub(super) use meta::{Digest, Meta};
-pub(super) use row::{Row, v1};
+pub(super) use row::{Row, v1, v2};
 
 /// Content that is not what its version says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

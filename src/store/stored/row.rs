@@ -18,6 +18,8 @@ pub(in crate::store) struct Row {
     /// Seconds since the Unix epoch, as below.
     pub(in crate::store) start: i64,
     pub(in crate::store) changed: i64,
+    /// Seconds for which it shows 0 from the start on.
+    pub(in crate::store) window: Option<u32>,
     pub(in crate::store) value: Value,
     pub(in crate::store) retiring: bool,
     pub(in crate::store) withdrawn: bool,
@@ -41,6 +43,7 @@ impl From<&RowRecord> for Row {
             name,
             labels,
             start,
+            window,
             changed,
             value,
             retiring,
@@ -51,6 +54,7 @@ impl From<&RowRecord> for Row {
             labels,
             start: start.0,
             changed: changed.0,
+            window,
             value: match value {
                 RecordedValue::Counter(total) => Value::Counter(total),
                 RecordedValue::Histogram {
@@ -77,6 +81,7 @@ impl Row {
             name: self.name,
             labels: self.labels,
             start: UnixSeconds(self.start),
+            window: self.window,
             changed: UnixSeconds(self.changed),
             value: match self.value {
                 Value::Counter(total) => RecordedValue::Counter(total),
@@ -98,7 +103,7 @@ impl Row {
 
 /// As version 1 stored it.
 pub(in crate::store) mod v1 {
-    use super::{Arc, Cow, Deserialize, Serialize, Value};
+    use super::{Arc, Cow, Deserialize, Serialize, Value, v2};
 
     #[derive(Debug, Serialize, Deserialize)]
     pub(in crate::store) struct Row {
@@ -110,7 +115,7 @@ pub(in crate::store) mod v1 {
         retiring: bool,
     }
 
-    impl From<Row> for super::Row {
+    impl From<Row> for v2::Row {
         fn from(row: Row) -> Self {
             Self {
                 name: row.name,
@@ -120,6 +125,37 @@ pub(in crate::store) mod v1 {
                 value: row.value,
                 retiring: row.retiring,
                 withdrawn: false,
+            }
+        }
+    }
+}
+
+/// As version 2 stored it: how long it showed 0 was a setting.
+pub(in crate::store) mod v2 {
+    use super::{Arc, Cow, Deserialize, Serialize, Value};
+
+    #[derive(Debug, Serialize, Deserialize)]
+    pub(in crate::store) struct Row {
+        pub(super) name: Cow<'static, str>,
+        pub(super) labels: Vec<(Cow<'static, str>, Arc<str>)>,
+        pub(super) start: i64,
+        pub(super) changed: i64,
+        pub(super) value: Value,
+        pub(super) retiring: bool,
+        pub(super) withdrawn: bool,
+    }
+
+    impl From<Row> for super::Row {
+        fn from(row: Row) -> Self {
+            Self {
+                name: row.name,
+                labels: row.labels,
+                start: row.start,
+                changed: row.changed,
+                window: None,
+                value: row.value,
+                retiring: row.retiring,
+                withdrawn: row.withdrawn,
             }
         }
     }

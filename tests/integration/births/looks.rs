@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::crash::program::{Home, looks};
+use crate::crash::program::looks;
 use crate::crash::reading::{self, Rise};
 use crate::ledger::{Counts, all_counted};
 use crate::support::otlp::{Number, Receiver};
@@ -49,23 +49,6 @@ impl Looks {
                 differences(&seen, want).map_err(|wrong| format!("{who}: {wrong}"))?;
             }
             Ok(())
-        })
-        .await;
-    }
-
-    /// Waits until the quickest has seen all series of a new process at 0.
-    pub async fn have_seen_it_begin_anew(&self, home: &Home) {
-        until("Prometheus sees the new process", async || {
-            let mut zeros = 0;
-            for metric in all_counted() {
-                let zero = format!("count({} == 0)", reading::sample_name(metric));
-                zeros += self.every_second.value(&zero, None).await.unwrap_or(0.0) as usize;
-            }
-            // Collectors come one after the other.
-            let all = born(&home.metrics().await).len();
-            (zeros == all)
-                .then_some(())
-                .ok_or(format!("{zeros} of {all}"))
         })
         .await;
     }

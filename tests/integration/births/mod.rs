@@ -4,9 +4,8 @@
 
 mod looks;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use gitlab_simulator::world::{JobKind, Pipeline, PipelineKind};
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 
 use crate::crash::program::{EVERYTHING, Home, kill};
@@ -18,7 +17,7 @@ use crate::support::program::Program;
 use crate::support::promql::PromQl;
 use crate::support::rest::{everything_ends, soon_at_rest};
 use crate::support::{prometheus, until};
-use looks::{Looks, Series};
+use looks::Looks;
 
 const SEED: u64 = 23;
 /// Seconds of the world in a second.
@@ -99,23 +98,13 @@ otel: {{metrics: {{endpoint: '{}', protocol: grpc, interval: 3s}}}}
     assert_no_spike(&late, &want).await;
     tell(&want);
 
-    // Without a state file the next process knows nothing: what GitLab still shows is born again.
-    let named = named_by_history(&simulator.world());
+    // Without a state file the next process knows nothing: what GitLab still shows is history.
     let before = reading::of_prometheus(&looks.every_second).await;
     kill(exporter).await;
     let _exporter = home.start_and_read().await;
-    until("what history names is born again", async || {
-        let text = home.metrics().await;
-        assert_eq!(reading::of_text(&text), Counts::new(), "all begin at 0");
-        let born = looks::born(&text);
-        let missing: Vec<_> = named.difference(&born).collect();
-        match missing.len() {
-            0 => Ok(()),
-            some => Err(format!("{some} of {} miss: {missing:?}", named.len())),
-        }
-    })
-    .await;
-    looks.have_seen_it_begin_anew(&home).await;
+    home.read_slowly(projects).await;
+    assert_eq!(looks::born(&home.metrics().await), BTreeSet::new());
+    looks.have_begun().await;
     for (series, rise) in reading::of_prometheus(&looks.every_second).await {
         let known = before.iter().find(|(known, _)| *known == series);
         let rises = known.map_or(0.0, |(_, rise)| rise.rises);
@@ -160,77 +149,6 @@ async fn assert_no_spike(late: &PromQl, want: &Counts) {
         increase <= 1.1 * rises && first > rises / 10.0,
         "an increase of {increase}, where {rises} rose, after {first}"
     );
-}
-
-/// Series that GitLab's history names: those of the pipelines that it shows, and of the jobs of
-/// each ref's newest.
-fn named_by_history(world: &World) -> BTreeSet<Series> {
-    let mut named = BTreeSet::new();
-    for project in world.projects() {
-        let mut newest: BTreeMap<_, &Pipeline> = BTreeMap::new();
-        for pipeline in world.pipelines_of(project.id) {
-            let of = of_pipeline(&project.full_path, pipeline);
-            named.insert(series("age_pipeline_run_count", &of));
-            if pipeline.status.is_complete() && pipeline.duration.is_some() {
-                let mut of = of.to_vec();
-                of.push(("status", pipeline.status.to_string()));
-                named.insert(series("age_pipeline_duration_seconds", &of));
-            }
-            if &*pipeline.source == "parent_pipeline" {
-                continue;
-            }
-            let place = newest
-                .entry(match pipeline.merge_request_iid {
-                    Some(iid) => iid.to_string(),
-                    None => format!("{:?} {}", pipeline.kind, pipeline.ref_name),
-                })
-                .or_insert(pipeline);
-            if pipeline.id > place.id {
-                *place = pipeline;
-            }
-        }
-        for pipeline in newest.into_values() {
-            let [_, of_project, of_ref, _] = of_pipeline(&project.full_path, pipeline);
-            let jobs = world.jobs_of(pipeline.id);
-            for job in jobs.filter(|job| job.kind == JobKind::Build && job.started_at.is_some()) {
-                let mut of = vec![
-                    ("job_name", job.name.to_string()),
-                    of_project.clone(),
-                    of_ref.clone(),
-                    ("stage", job.stage.to_string()),
-                ];
-                named.insert(series("age_job_run_count", &of));
-                if let Some(reason) = &job.failure_reason {
-                    of.push(("failure_reason", reason.to_string()));
-                    named.insert(series("age_job_failures_total", &of));
-                }
-            }
-        }
-    }
-    named
-}
-
-fn series(metric: &str, labels: &[(&str, String)]) -> Series {
-    let labels = labels.iter();
-    let labels = labels.map(|(key, value)| ((*key).to_owned(), value.clone()));
-    (metric.to_owned(), labels.collect())
-}
-
-/// The labels of a pipeline's counters. All merge requests have one target.
-fn of_pipeline(project: &str, pipeline: &Pipeline) -> [(&'static str, String); 4] {
-    let (kind, git_ref) = match pipeline.kind {
-        PipelineKind::Branch => ("branch", &*pipeline.ref_name),
-        PipelineKind::Tag => ("tag", &*pipeline.ref_name),
-        PipelineKind::MergeRequest | PipelineKind::MergedResult | PipelineKind::MergeTrain => {
-            ("merge-request", "merge-requests/main")
-        }
-    };
-    [
-        ("kind", kind.to_owned()),
-        ("project", project.to_owned()),
-        ("ref", git_ref.to_owned()),
-        ("source", pipeline.source.to_string()),
-    ]
 }
 
 fn tell(want: &Counts) {

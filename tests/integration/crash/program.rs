@@ -24,12 +24,14 @@ pub const EVERYTHING: [&str; 7] = [
 ];
 
 /// A metric of each collector that has it for every project once it has read it.
-const READ: [&str; 4] = [
+const READ: [&str; 3] = [
     "age_review_pending_count",
     "age_environment_info",
     "age_repository_info",
-    "age_contributor_commits_count",
 ];
+
+/// When commits were last read: they have no states.
+const COMMITS: &str = r#"age_collection_last_success_timestamp{collector_type="contributors"}"#;
 
 /// When pipelines were last read.
 const LOOKED: &str = r#"age_collection_last_success_timestamp{collector_type="pipelines"}"#;
@@ -103,7 +105,8 @@ impl Home {
                     .len()
             };
             let read = READ.map(read);
-            let all = read.iter().all(|read| *read == projects);
+            let commits = metrics.lines().any(|line| line.starts_with(COMMITS));
+            let all = commits && read.iter().all(|read| *read == projects);
             all.then_some(())
                 .ok_or_else(|| format!("{read:?} of {projects}"))
         })

@@ -48,6 +48,18 @@ const LEFT: [(&str, Select<'static>); 2] = [
     ),
 ];
 
+/// Of tags, where there is no label `kind`.
+const JOBS: [(&str, Select<'static>); 2] = [
+    (
+        "jobs of a deleted tag",
+        &[("project", "group/app"), ("ref", "tags/v1")],
+    ),
+    (
+        "jobs of a tag outside the window",
+        &[("project", "group/window"), ("ref", "tags/v1")],
+    ),
+];
+
 struct Story {
     simulator: Simulator,
     _time: RealTime,
@@ -198,14 +210,14 @@ scrape_configs:
     }
     story.all_go(&running);
 
-    for (what, labels) in GONE.iter().chain(&LEFT) {
+    for (what, labels) in GONE.iter().chain(&LEFT).chain(&JOBS) {
         seen.has_no_states(what, labels).await;
     }
     // The end that came with the deletion was seen by both, before the series went.
     for (what, labels) in &GONE[..2] {
         seen.counts(what, DURATION, labels, 2.0).await;
     }
-    for (what, labels) in &GONE {
+    for (what, labels) in GONE.iter().chain(&JOBS[..1]) {
         seen.has_nothing(what, labels).await;
     }
     for (what, labels) in &GONE[..2] {
@@ -216,10 +228,9 @@ scrape_configs:
     seen.counts("outside the window", DURATION, window, 2.0)
         .await;
     let moved = [("project", "group/moved"), ("ref", "main")];
-    seen.counts("renamed", DURATION, &moved, 0.0).await;
     story.end(&running[5..6]);
     seen.counts("renamed", DURATION, &moved, 1.0).await;
     // Their runs end with them: between two pushes, perhaps.
-    seen.told_once(&[GONE[0].1, GONE[1].1, LEFT[0].1]);
+    seen.told_once(&[GONE[0].1, GONE[1].1, LEFT[0].1, JOBS[0].1, JOBS[1].1]);
     seen.exporter.stop().await;
 }

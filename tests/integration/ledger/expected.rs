@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use gitlab_simulator::time::Millis;
 use gitlab_simulator::world::ledger::{JobFacts, PipelineFacts};
-use gitlab_simulator::world::{Entry, Event, PipelineKind, RunnerType};
+use gitlab_simulator::world::{Entry, Event, PipelineKind, RunnerType, Status};
 
 use crate::support::series::Labels;
 
@@ -47,6 +47,7 @@ fn count(event: &Event, counts: &mut Counts) {
         } => {
             let mut labels = by_source(pipeline);
             labels.push(("status", status.to_string()));
+            add("age_pipeline_finished_total", labels.clone(), 1.0);
             if duration.is_some() {
                 add("age_pipeline_duration_seconds", labels, 1.0);
             }
@@ -66,6 +67,11 @@ fn count(event: &Event, counts: &mut Counts) {
                 }
             }
         }
+        Event::PipelineStatusChanged { pipeline, to, .. } if *to == Status::Skipped => {
+            let mut labels = by_source(pipeline);
+            labels.push(("status", to.to_string()));
+            add("age_pipeline_finished_total", labels, 1.0);
+        }
         Event::JobFinished {
             job,
             status,
@@ -81,7 +87,11 @@ fn count(event: &Event, counts: &mut Counts) {
                 let mut labels = by_job(job);
                 let reason = failure_reason.as_deref().unwrap_or("unknown").to_owned();
                 labels.push(("failure_reason", reason));
-                add("age_job_failures_total", labels, 1.0);
+                let metric = match job.allow_failure {
+                    true => "age_job_allowed_failures_total",
+                    false => "age_job_failures_total",
+                };
+                add(metric, labels, 1.0);
             }
             if started_at.is_none() {
                 return;
@@ -124,6 +134,14 @@ fn ref_label(pipeline: &PipelineFacts) -> String {
     }
 }
 
+/// Metrics without `kind` tell tags from branches by their name.
+fn without_kind(pipeline: &PipelineFacts) -> String {
+    match pipeline.kind {
+        PipelineKind::Tag => format!("tags/{}", pipeline.ref_name),
+        _ => ref_label(pipeline),
+    }
+}
+
 fn by_source(pipeline: &PipelineFacts) -> Vec<(&'static str, String)> {
     let kind = match pipeline.kind {
         PipelineKind::Branch => "branch",
@@ -147,7 +165,7 @@ fn by_upstream(pipeline: &PipelineFacts) -> Option<Vec<(&'static str, String)>> 
         ("parent_project", upstream.pipeline.project_path.to_string()),
         ("parent_ref", ref_label(&upstream.pipeline)),
         ("project", pipeline.project_path.to_string()),
-        ("ref", ref_label(pipeline)),
+        ("ref", without_kind(pipeline)),
     ])
 }
 
@@ -155,7 +173,7 @@ fn by_job(job: &JobFacts) -> Vec<(&'static str, String)> {
     vec![
         ("job_name", job.name.to_string()),
         ("project", job.pipeline.project_path.to_string()),
-        ("ref", ref_label(&job.pipeline)),
+        ("ref", without_kind(&job.pipeline)),
         ("stage", job.stage.to_string()),
     ]
 }

@@ -19,6 +19,7 @@ use crate::support::series::Series;
 /// Metrics that count events. Their sums and buckets are the business of other tests.
 pub const COUNTED: &[&str] = &[
     "age_pipeline_run_count",
+    "age_pipeline_finished_total",
     "age_pipeline_duration_seconds",
     "age_pipeline_queued_duration_seconds",
     "age_child_pipeline_run_count",
@@ -28,6 +29,7 @@ pub const COUNTED: &[&str] = &[
     "age_job_duration_seconds",
     "age_job_queued_duration_seconds",
     "age_job_failures_total",
+    "age_job_allowed_failures_total",
     "age_job_retries_total",
     "age_job_flaky_total",
 ];

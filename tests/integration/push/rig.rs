@@ -81,6 +81,7 @@ impl Rig {
             interval: self.interval,
             resource: resource("instance-1", &attributes),
             max_message_bytes: MAX_MESSAGE_BYTES,
+            intervals: None,
         };
         Pusher::start(
             &settings,

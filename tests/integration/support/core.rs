@@ -207,7 +207,7 @@ impl Parts {
     fn new(simulator: &Simulator, settings: &Settings, store: Arc<dyn Store>) -> (Recorder, Self) {
         let buckets = BucketSettings::default();
         let table = Table::new(&TableSettings {
-            birth_window: settings.telemetry.birth_window,
+            birth_window: settings.telemetry.widest_birth_window(),
             cardinality_limit: 200_000,
             buckets: buckets.clone(),
         });

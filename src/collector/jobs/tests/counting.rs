@@ -5,7 +5,7 @@ use super::super::Jobs;
 use super::{COLLECTOR, watched};
 use crate::catalogue::jobs::{
     ALLOWED_FAILURES, COMPUTE_SECONDS, DURATION, FAILURES, FLAKY, QUEUED_DURATION, RETRIES,
-    RUNNER_QUEUED_DURATION, RUN_COUNT,
+    RUN_COUNT, RUNNER_QUEUED_DURATION,
 };
 use crate::gitlab::model::{Known, RunnerType, Status::*};
 use crate::types::PipelineId;
@@ -452,7 +452,10 @@ fn the_wait_is_counted_by_the_type_of_the_runner_too() {
         .succeeds(1020);
     project.poll(1030, [pipeline(1, 1010).runs(1011).with_jobs([unit, own])]);
     let waited = |kind| project.observed(&RUNNER_QUEUED_DURATION, &[("runner_type", kind)]);
-    assert_eq!((waited("instance"), waited("project")), (vec![4.0], vec![9.0]));
+    assert_eq!(
+        (waited("instance"), waited("project")),
+        (vec![4.0], vec![9.0])
+    );
 }
 
 #[test]
@@ -460,7 +463,9 @@ fn failures_that_are_allowed_are_counted_apart() {
     let mut project = watched();
     let lint = job(11, "lint", 1010).may_fail().runs(1014);
     let lint = lint.fails("script_failure", 1020);
-    let unit = job(12, "unit", 1010).runs(1014).fails("script_failure", 1020);
+    let unit = job(12, "unit", 1010)
+        .runs(1014)
+        .fails("script_failure", 1020);
     let run = pipeline(1, 1010).runs(1011);
     project.poll(1030, [run.with_jobs([lint, unit])]);
     let named = |name| [("job_name", name)];

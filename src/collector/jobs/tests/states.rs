@@ -275,15 +275,25 @@ fn children_have_no_job_states() {
 #[test]
 fn a_success_with_allowed_failures_is_a_warning() {
     let mut project = watched();
-    let lint = |at| job(11, "lint", at).may_fail().runs(at + 4).fails("script_failure", at + 10);
+    let lint = |at| {
+        job(11, "lint", at)
+            .may_fail()
+            .runs(at + 4)
+            .fails("script_failure", at + 10)
+    };
     let run = |id, at| pipeline(id, at).runs(at + 1);
     project.poll(1020, [run(1, 1010).with_jobs([lint(1010)])]);
     assert_eq!(project.shown(&PIPELINE_WARNINGS, ANY), NONE, "it runs");
     let ended = run(1, 1010).ends(Success, 1025);
     project.poll(1030, [ended.with_jobs([lint(1010)])]);
-    assert_eq!(project.shown(&PIPELINE_WARNINGS, &[("kind", "branch"), ("ref", "main")]), [1.0]);
+    assert_eq!(
+        project.shown(&PIPELINE_WARNINGS, &[("kind", "branch"), ("ref", "main")]),
+        [1.0]
+    );
 
-    let unit = job(22, "unit", 2010).runs(2014).fails("script_failure", 2020);
+    let unit = job(22, "unit", 2010)
+        .runs(2014)
+        .fails("script_failure", 2020);
     let failed = run(2, 2000).ends(Failed, 2025);
     project.poll(2030, [failed.with_jobs([lint(2000), unit])]);
     assert_eq!(project.shown(&PIPELINE_WARNINGS, ANY), NONE, "it failed");
@@ -292,7 +302,9 @@ fn a_success_with_allowed_failures_is_a_warning() {
 #[test]
 fn a_skipped_pipeline_hides_no_jobs() {
     let mut project = watched();
-    let unit = job(11, "unit", 1010).runs(1014).fails("script_failure", 1020);
+    let unit = job(11, "unit", 1010)
+        .runs(1014)
+        .fails("script_failure", 1020);
     let run = pipeline(1, 1010).runs(1011).ends(Failed, 1021);
     project.poll(1030, [run.with_jobs([unit])]);
     let new = pipeline(2, 1110);
@@ -306,7 +318,11 @@ fn a_skipped_pipeline_hides_no_jobs() {
     let run = pipeline(3, 1210).runs(1211).ends(Success, 1221);
     project.poll(1230, [run.with_jobs([unit])]);
     assert_eq!(project.shown_labels(&STATUS, "status"), ["success"]);
-    let entries = project.memory.newest.iter().map(|(_, entries)| entries.len());
+    let entries = project
+        .memory
+        .newest
+        .iter()
+        .map(|(_, entries)| entries.len());
     assert_eq!(entries.sum::<usize>(), 1);
 }
 
@@ -314,12 +330,17 @@ fn a_skipped_pipeline_hides_no_jobs() {
 fn a_reason_that_was_known_stays() {
     let mut project = watched();
     let run = pipeline(1, 1010).runs(1011);
-    let unit = job(11, "unit", 1010).runs(1014).fails("script_failure", 1020);
+    let unit = job(11, "unit", 1010)
+        .runs(1014)
+        .fails("script_failure", 1020);
     project.poll(1030, [run.clone().with_jobs([unit.clone()])]);
     let mut unread = unit;
     unread.failure_reason = Known::Unread;
     project.poll(1060, [run.with_jobs([unread])]);
-    assert_eq!(project.shown_labels(&STATUS, "failure_reason"), ["script_failure"]);
+    assert_eq!(
+        project.shown_labels(&STATUS, "failure_reason"),
+        ["script_failure"]
+    );
 }
 
 #[test]
@@ -330,7 +351,10 @@ fn since_when_a_job_runs_is_shown_while_it_does() {
     project.poll(1012, [run.clone().with_jobs([unit.clone()])]);
     assert_eq!(project.shown(&RUNNING_SINCE, ANY), NONE);
     project.poll(1020, [run.clone().with_jobs([unit.clone().runs(1014)])]);
-    assert_eq!(project.shown(&RUNNING_SINCE, &[("job_name", "unit")]), [1014.0]);
+    assert_eq!(
+        project.shown(&RUNNING_SINCE, &[("job_name", "unit")]),
+        [1014.0]
+    );
     project.poll(1030, [run.with_jobs([unit.runs(1014).succeeds(1025)])]);
     assert_eq!(project.shown(&RUNNING_SINCE, ANY), NONE);
 }

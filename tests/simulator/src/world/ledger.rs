@@ -66,6 +66,8 @@ pub struct JobFacts {
     pub stage: Arc<str>,
     /// Is a bridge.
     pub bridge: bool,
+    /// May fail.
+    pub allow_failure: bool,
     /// Its pipeline.
     pub pipeline: Arc<PipelineFacts>,
 }
@@ -317,6 +319,7 @@ impl World {
             name: job.name.clone(),
             stage: job.stage.clone(),
             bridge: job.trigger.is_some(),
+            allow_failure: job.allow_failure,
             pipeline: Arc::new(self.pipeline_facts(pipeline)),
         })
     }

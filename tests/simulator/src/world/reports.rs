@@ -64,6 +64,13 @@ pub struct JobReport {
     pub suite_error: Option<Arc<str>>,
 }
 
+fn full_name(case: &TestCase) -> Arc<str> {
+    match &*case.classname {
+        "" => case.name.clone(),
+        class => format!("{class}.{}", case.name).into(),
+    }
+}
+
 impl JobReport {
     /// With one more case.
     #[must_use]
@@ -150,13 +157,13 @@ impl World {
         suites.into_values().collect()
     }
 
-    /// Suite and name of a pipeline's test cases that were not left out.
+    /// Suite and name, with the class, of a pipeline's test cases that were not left out.
     pub(super) fn cases_run(&self, pipeline: PipelineId) -> Vec<(Arc<str>, Arc<str>)> {
         let suites = self.test_suites(pipeline).into_iter();
         let cases = suites.flat_map(|suite| {
             let run = suite.cases.into_iter();
             let run = run.filter(|case| case.status != CaseStatus::Skipped);
-            run.map(move |case| (suite.name.clone(), case.name))
+            run.map(move |case| (suite.name.clone(), full_name(&case)))
         });
         cases.collect()
     }

@@ -1,0 +1,154 @@
+//! How long new counters and histograms show 0.
+//!
+//! The window of a series is that of its first second, and stays: what was shown is never taken back, however
+//! often the deliveries come later.
+
+use super::TableSettings;
+
+/// A way on which series are delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Scrapes of `/metrics`.
+    Scrape,
+    /// Pushes by OTLP.
+    Push,
+}
+
+/// From when on new series show 0 for how long, in seconds.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    from: u32,
+    seconds: u32,
+}
+
+/// The windows of both deliveries.
+#[derive(Debug)]
+pub(super) struct BirthWindows {
+    /// Where nothing else is known.
+    widest: u32,
+    /// What is older was restored, and shows its value.
+    since: u32,
+    scrape: Vec<Step>,
+    push: Vec<Step>,
+    /// Whether there are pushes.
+    pub(super) pushes: bool,
+}
+
+impl BirthWindows {
+    pub(super) fn new(settings: &TableSettings) -> Self {
+        Self {
+            widest: u32::try_from(settings.birth_window.as_secs()).unwrap_or(u32::MAX),
+            since: 0,
+            scrape: Vec::new(),
+            push: Vec::new(),
+            pushes: false,
+        }
+    }
+
+    /// The window where nothing is known of a delivery: no other is wider.
+    pub(super) const fn widest(&self) -> u32 {
+        self.widest
+    }
+
+    /// How long a delivery shows the initial zero of a series that was initialized then.
+    pub(super) fn of(&self, delivery: Delivery, initialized_at: u32) -> u32 {
+        if initialized_at < self.since {
+            return 0;
+        }
+        let steps = match delivery {
+            Delivery::Scrape => &self.scrape,
+            Delivery::Push => &self.push,
+        };
+        let step = steps.iter().rev().find(|step| step.from <= initialized_at);
+        step.map_or(self.widest, |step| step.seconds)
+    }
+
+    /// The longer of both deliveries': after it, each has seen it.
+    pub(super) fn longest(&self, initialized_at: u32) -> u32 {
+        let scrape = self.of(Delivery::Scrape, initialized_at);
+        match self.pushes {
+            true => scrape.max(self.of(Delivery::Push, initialized_at)),
+            false => scrape,
+        }
+    }
+
+    /// The shorter: after it, one may have seen the value.
+    pub(super) fn shortest(&self, initialized_at: u32) -> u32 {
+        let scrape = self.of(Delivery::Scrape, initialized_at);
+        match self.pushes {
+            true => scrape.min(self.of(Delivery::Push, initialized_at)),
+            false => scrape,
+        }
+    }
+
+    /// Sets the window of series that are initialized after `now`; no wider than the widest.
+    pub(super) fn set(&mut self, delivery: Delivery, seconds: u32, now: u32) {
+        let widest = self.widest;
+        let steps = match delivery {
+            Delivery::Scrape => &mut self.scrape,
+            Delivery::Push => &mut self.push,
+        };
+        let seconds = seconds.min(widest);
+        let last = steps.last().map_or(widest, |step| step.seconds);
+        if last == seconds {
+            return;
+        }
+        let from = now.saturating_add(1);
+        // The clock may have been set back.
+        steps.retain(|step| step.from < from);
+        // One that began before all windows that still run decides nothing any more, but for the last.
+        let first = steps
+            .iter()
+            .rposition(|step| step.from <= now.saturating_sub(widest));
+        steps.drain(..first.unwrap_or(0));
+        steps.push(Step { from, seconds });
+    }
+
+    /// What was initialized before was restored with its value.
+    pub(super) fn restored(&mut self, now: u32) {
+        self.since = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::catalogue::buckets::BucketSettings;
+
+    fn windows() -> BirthWindows {
+        BirthWindows::new(&TableSettings {
+            birth_window: Duration::from_secs(120),
+            cardinality_limit: 1,
+            buckets: BucketSettings::default(),
+        })
+    }
+
+    #[test]
+    fn a_series_keeps_the_window_of_its_first_second() {
+        let mut windows = windows();
+        assert_eq!(windows.longest(100), 120);
+        windows.set(Delivery::Scrape, 30, 100);
+        windows.set(Delivery::Scrape, 60, 200);
+        let of = |at| windows.of(Delivery::Scrape, at);
+        assert_eq!([of(100), of(101), of(200), of(201)], [120, 30, 30, 60]);
+        assert_eq!(windows.of(Delivery::Push, 201), 120);
+        assert_eq!(windows.longest(201), 60, "nothing is pushed");
+        windows.pushes = true;
+        assert_eq!((windows.shortest(201), windows.longest(201)), (60, 120));
+        windows.restored(150);
+        assert_eq!(windows.of(Delivery::Scrape, 149), 0);
+    }
+
+    #[test]
+    fn many_changes_take_no_more_room_and_none_is_wider_than_the_widest() {
+        let mut windows = windows();
+        for minute in 0..1000 {
+            windows.set(Delivery::Push, 10 + minute % 2, 60 * minute);
+        }
+        assert!(windows.push.len() < 6, "{}", windows.push.len());
+        windows.set(Delivery::Push, 500, 100_000);
+        assert_eq!(windows.of(Delivery::Push, 200_000), 120);
+    }
+}
