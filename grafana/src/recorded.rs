@@ -116,9 +116,9 @@ const HEAD: &str = "\
 # What the dashboards' panels over many series read. Written by `cargo run -p gitlab-dashboards` from
 # grafana/src/recorded.rs; change it there.
 #
-# Each is what its metric rose by in five minutes: half of what it rose by in ten, so that a rise between
-# two evaluations is in one of them at least. sum_over_time() over them is the rise over any time. Only
-# what rose is recorded. The size of artifacts is recorded as it is. docs/dashboards.md says how to record the time before they were loaded.
+# Each is what its metric rose by in five minutes: a quarter of what it rose by in twenty, so that a rise
+# between the samples of one evaluation is in the others. sum_over_time() over them is the rise over any
+# time; the last twenty minutes are not in it to the full yet. Only what rose is recorded. The size of artifacts is recorded as it is. docs/dashboards.md says how to record the time before they were loaded.
 groups:
   - name: amazing-gitlab-exporter-dashboards
     interval: 5m
@@ -146,7 +146,7 @@ impl Recorded {
     fn expr(&self) -> String {
         let rise = |metric: &str, labels: &[&str]| {
             let labels = labels.join(", ");
-            format!("sum by ({labels}) (increase({metric}[10m])) / 2")
+            format!("sum by ({labels}) (increase({metric}[20m])) / 4")
         };
         match self.metric.strip_suffix("_bucket") {
             // All buckets, or quantiles would be interpolated from 0 on.

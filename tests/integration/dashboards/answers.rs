@@ -70,8 +70,10 @@ const MORE: [&str; 9] = [
     "collectors.security={enabled: true, interval_seconds: 1}",
 ];
 
-/// Panels about what is over when everything has come to rest.
-const EMPTY_AT_REST: [(&str, &str); 2] = [
+/// Panels about what is over when everything has come to rest, and about projects that lack something.
+const EMPTY_AT_REST: [(&str, &str); 4] = [
+    ("environments-and-deployments", "Deployments that wait"),
+    ("exporter-health", "Projects without data"),
     ("pipeline-overview", "Longest running jobs"),
     ("pipeline-overview", "Longest running pipelines"),
 ];
@@ -125,8 +127,10 @@ otel: {{metrics: {{endpoint: '{}', protocol: grpc, interval: 3s}}}}
 
     let facts = at_rest(&simulator, &home, &promql, first_look).await;
     assert_buckets_are_the_ledgers(&facts, &simulator, first_look);
-    answers_agree(&facts, &promql).await;
+    let without = answers_agree(&facts, &promql).await;
     drawn::all_panels(&promql, RANGE).await;
+    let empty = EMPTY_AT_REST.map(|(board, panel)| (board.to_owned(), panel.to_owned()));
+    assert_eq!(without, BTreeSet::from(empty), "panels without any data");
 }
 
 /// Waits until the exporter shows all that happened, Prometheus has seen it, and nothing moves.
@@ -216,8 +220,9 @@ fn assert_buckets_are_the_ledgers(facts: &Facts, simulator: &Simulator, first_lo
     }
 }
 
-/// Runs every query, prints what it came to, and holds it against the facts.
-async fn answers_agree(facts: &Facts, promql: &PromQl) {
+/// Runs every query, prints what it came to, and holds it against the facts. Returns the panels without
+/// any data.
+async fn answers_agree(facts: &Facts, promql: &PromQl) -> BTreeSet<(String, String)> {
     let mut wrong = Vec::new();
     let mut without = BTreeSet::new();
     println!("| dashboard | panel | query | series | value |\n|---|---|---|---|---|");
@@ -252,7 +257,7 @@ async fn answers_agree(facts: &Facts, promql: &PromQl) {
                 ));
             }
             if empty {
-                without.insert(name);
+                without.insert((name.0.to_owned(), name.1.to_owned()));
             }
         }
     }
