@@ -197,22 +197,19 @@ fn waiting() -> [Panel; 3] {
         .query("sum(max by (project) (age_jobs_running{project=~\"$project\"}))", "Running"),
         bar_chart(
             "Queue time by stage",
-            "The spread of the wait for a runner in the time range, as boxes one upon the other: up to \
-             P25, then from there to the median, to P75 and to P95. A tall top box means that some jobs \
-             wait much longer than most. All jobs of the chosen stages.",
+            "The spread of the wait for a runner in the time range: a quarter of the jobs waited at most \
+             P25, half at most P50, and so on. A long P95 beside a short P50 means that some jobs wait much \
+             longer than most. All jobs of the chosen stages.",
         )
         .sized(8, 8)
         .unit(Unit::Seconds)
         .from_zero()
+        .beside()
         .label("stage", "Stage")
-        .column("up to P25", Unit::Seconds, queue("0.25", None))
-        .column("P25 to P50", Unit::Seconds, queue("0.5", Some("0.25")))
-        .column("P50 to P75", Unit::Seconds, queue("0.75", Some("0.5")))
-        .column("P75 to P95", Unit::Seconds, queue("0.95", Some("0.75")))
-        .override_of("up to P25", &[
-            ("color", json!({"mode": "fixed", "fixedColor": "transparent"})),
-            ("custom.fillOpacity", json!(0)),
-        ]),
+        .column("P25", Unit::Seconds, queue("0.25"))
+        .column("P50", Unit::Seconds, queue("0.5"))
+        .column("P75", Unit::Seconds, queue("0.75"))
+        .column("P95", Unit::Seconds, queue("0.95")),
         areas(
             "Artifact size",
             "What the artifacts of the newest jobs take, by stage; all jobs of the chosen stages.",
@@ -343,13 +340,8 @@ fn rose(metric: &str) -> String {
     format!("sum by ({JOB}) (increase({metric}{{..}}[$__range])) > 0")
 }
 
-/// A quantile of the queue time by stage, or how far it is above a lower one.
-fn queue(share: &str, above: Option<&str>) -> String {
+/// A quantile of the queue time by stage.
+fn queue(share: &str) -> String {
     let buckets = increase("age_job_queued_duration_seconds_bucket", STAGE, "$__range");
-    let quantile =
-        |share: &str| format!("histogram_quantile({share}, sum by (le, stage) ({buckets}))");
-    match above {
-        None => format!("{} >= 0", quantile(share)),
-        Some(lower) => format!("{} - {} >= 0", quantile(share), quantile(lower)),
-    }
+    format!("histogram_quantile({share}, sum by (le, stage) ({buckets})) >= 0")
 }

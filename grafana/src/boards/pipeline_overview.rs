@@ -112,6 +112,7 @@ fn failed_pipelines() -> Panel {
     .column("Pipeline", Unit::Id, failed("age_pipeline_id"))
     .linked("${gitlab_url:raw}/${__data.fields.project}/-/pipelines/${__data.fields[\"Value #A\"].numeric}")
     .column("Ended", Unit::Ago, format!("1000 * ({})", failed("age_pipeline_finished_timestamp")))
+    .column("Waited", Unit::Seconds, failed_alone("age_pipeline_last_run_queued_duration_seconds"))
     .column("Duration", Unit::Seconds, failed_alone("age_pipeline_last_run_duration_seconds"))
     .sorted_by("Ended")
 }
@@ -128,17 +129,9 @@ fn failed_jobs() -> Panel {
     .label("ref", "Ref")
     .label("job_name", "Job")
     .label("failure_reason", "Reason")
-    .column(
-        "Log",
-        Unit::Id,
-        chosen(
-            "max by (project, ref, stage, job_name) (age_job_id{..}) * on (project, ref, stage, job_name) \
-             group_right () max by (project, ref, stage, job_name, failure_reason) \
-             (age_job_status{.., status=\"failed\"} == 1)",
-            "project, ref",
-        ),
-    )
+    .column("Log", Unit::Id, failed_job("age_job_id"))
     .linked("${gitlab_url:raw}/${__data.fields.project}/-/jobs/${__data.fields[\"Value #A\"].numeric}")
+    .column("Took", Unit::Seconds, failed_job("age_job_last_run_duration_seconds"))
     .told_apart_by(&["stage"])
 }
 
@@ -371,5 +364,17 @@ fn failed_alone(metric: &str) -> String {
              (age_pipeline_status{{.., status=\"failed\"}} == 1)"
         ),
         "project, ref, kind",
+    )
+}
+
+/// A fact of jobs that failed in the newest pipelines, with the reason.
+fn failed_job(metric: &str) -> String {
+    chosen(
+        &format!(
+            "max by (project, ref, stage, job_name) ({metric}{{..}}) \
+             * on (project, ref, stage, job_name) group_right () \
+             max by (project, ref, stage, job_name, failure_reason) (age_job_status{{.., status=\"failed\"}} == 1)"
+        ),
+        "project, ref",
     )
 }

@@ -213,7 +213,8 @@ impl Panel {
         let mut all: Vec<Value> = self.fixed_colours().collect();
         all.extend(self.overrides.iter().cloned());
         for column in &self.columns {
-            let mut properties = Vec::new();
+            // The panel's own text is for a panel without rows.
+            let mut properties = vec![("noValue", json!("–"))];
             if let Some(colours) = look::fixed_colours(&column.field) {
                 properties.push(("mappings", coloured(colours)));
                 if self.shape == Shape::Table {
@@ -222,10 +223,8 @@ impl Panel {
             }
             if let Some(unit) = column.unit {
                 properties.push(("unit", json!(unit.id())));
-                properties.push(("decimals", json!(unit.decimals())));
-                // The panel's own text is for a panel without rows.
-                properties.push(("noValue", json!("–")));
                 if self.shape == Shape::Table {
+                    properties.push(("decimals", json!(unit.decimals())));
                     properties.push(("custom.width", json!(column.width())));
                 }
             }
@@ -238,9 +237,7 @@ impl Panel {
                 let sparkline = json!({"type": "sparkline", "hideValue": false});
                 properties.push(("custom.cellOptions", sparkline));
             }
-            if !properties.is_empty() {
-                all.push(by_name(&column.heading, &properties));
-            }
+            all.push(by_name(&column.heading, &properties));
         }
         all
     }

@@ -267,11 +267,7 @@ async fn answers_agree(facts: &Facts, promql: &PromQl) -> BTreeSet<(String, Stri
         wrong.len(),
         wrong.join("\n")
     );
-    assert_eq!(
-        without,
-        BTreeSet::from(EMPTY_AT_REST),
-        "panels without any data"
-    );
+    without
 }
 
 /// What a query comes to, if it is what is wanted.
@@ -318,13 +314,6 @@ async fn agrees(
             match disagreement(&got, &want, inside) {
                 None => Ok(got),
                 Some(labels) => differs(format!("{labels:?} should be in {:?}", want.get(&labels))),
-            }
-        }
-        Some(Want::UpTo(want)) => {
-            let inside = |value: f64, high: &f64| (0.0..=high * (1.0 + LEEWAY)).contains(&value);
-            match disagreement(&got, want, inside) {
-                None => Ok(got),
-                Some(labels) => differs(format!("{labels:?} is at most {:?}", want.get(&labels))),
             }
         }
     }

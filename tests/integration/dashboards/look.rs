@@ -180,6 +180,17 @@ fn axes_choose_their_decimals() {
         let has_axis = panel.shape().over_time() || panel.shape() == Shape::BarChart;
         let decimals = &json["fieldConfig"]["defaults"]["decimals"];
         assert_eq!(decimals.is_null(), has_axis, "{}", panel.title());
+        let overrides = json["fieldConfig"]["overrides"]
+            .as_array()
+            .into_iter()
+            .flatten();
+        let properties = overrides.flat_map(|it| it["properties"].as_array().into_iter().flatten());
+        let mut ids = properties.map(|property| &property["id"]);
+        assert!(
+            !has_axis || ids.all(|id| id != "decimals"),
+            "{}",
+            panel.title()
+        );
     });
 }
 

@@ -1,7 +1,5 @@
-use std::collections::BTreeMap;
-
 use super::super::facts::{Answer, Facts, above_zero, joined, times};
-use super::Want::{self, In, Near, UpTo};
+use super::Want::{self, In, Near};
 use super::{most, total};
 
 const DURATIONS: &str = "age_job_duration_seconds";
@@ -59,16 +57,9 @@ pub fn performance(f: &Facts, panel: &str) -> Option<Vec<Want>> {
             total(&f.sum("age_jobs_pending", &[])),
             total(&f.sum("age_jobs_running", &[])),
         ],
-        "Queue time by stage" => {
-            let queue = |share| f.quantile(share, "age_job_queued_duration_seconds", &["stage"]);
-            let up_to = |share| {
-                let highs = queue(share).into_iter();
-                let highs: BTreeMap<_, _> =
-                    highs.map(|(labels, (_, high))| (labels, high)).collect();
-                UpTo(highs)
-            };
-            vec![In(queue(0.25)), up_to(0.5), up_to(0.75), up_to(0.95)]
-        }
+        "Queue time by stage" => [0.25, 0.5, 0.75, 0.95]
+            .map(|share| In(f.quantile(share, "age_job_queued_duration_seconds", &["stage"])))
+            .into(),
         "Artifact size" => vec![Near(f.sum("age_job_artifact_size_bytes", &["stage"]))],
         "Test reports" => [
             "total_count",

@@ -19,8 +19,6 @@ pub enum Want {
     Near(Answer),
     /// Values that lie in these buckets, for exactly these labels.
     In(BTreeMap<Labels, Bucket>),
-    /// Differences of two quantiles: at least 0 and at most this much.
-    UpTo(BTreeMap<Labels, f64>),
     /// Something that changes between two polls; present and a number.
     Living,
     /// Nothing, because nothing of the kind happened.

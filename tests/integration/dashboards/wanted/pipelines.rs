@@ -33,6 +33,19 @@ fn failed(f: &Facts, name: &str) -> Answer {
     found.collect()
 }
 
+/// Jobs that failed in newest pipelines, with this fact of theirs.
+fn failed_jobs(f: &Facts, name: &str) -> Answer {
+    let job = ["project", "ref", "stage", "job_name"];
+    let with_reason = ["project", "ref", "stage", "job_name", "failure_reason"];
+    let failed = f.sum_of("age_job_status", &[("status", "failed")], &with_reason);
+    let facts = f.max(name, &job);
+    let found = failed.into_keys().filter_map(|labels| {
+        let fact = *facts.get(&super::fewer(&labels, &job))?;
+        Some((labels, fact))
+    });
+    found.collect()
+}
+
 /// Default branches, under the labels of refs.
 fn default_branches(f: &Facts) -> Answer {
     let infos = f.max("age_repository_info", &["project", "default_branch"]);
@@ -102,23 +115,20 @@ pub fn overview(f: &Facts, panel: &str) -> Option<Vec<Want>> {
         ],
         "Failed pipelines" => {
             let failed_ones = f.sum_of("age_pipeline_status", &[("status", "failed")], &PIPELINE);
-            let durations = f.max("age_pipeline_last_run_duration_seconds", &PIPELINE);
+            let last = |name| {
+                let all = f.max(name, &PIPELINE);
+                Near(joined(all, &failed_ones, |last, _| last))
+            };
             vec![
                 Near(failed(f, "age_pipeline_id")),
                 Near(times(failed(f, "age_pipeline_finished_timestamp"), 1000.0)),
-                Near(joined(durations, &failed_ones, |duration, _| duration)),
+                last("age_pipeline_last_run_queued_duration_seconds"),
+                last("age_pipeline_last_run_duration_seconds"),
             ]
         }
         "Failed jobs" => {
-            let job = ["project", "ref", "stage", "job_name"];
-            let with_reason = ["project", "ref", "stage", "job_name", "failure_reason"];
-            let failed = f.sum_of("age_job_status", &[("status", "failed")], &with_reason);
-            let ids = f.max("age_job_id", &job);
-            let of = failed.into_keys().filter_map(|labels| {
-                let id = *ids.get(&super::fewer(&labels, &job))?;
-                Some((labels, id))
-            });
-            vec![Near(of.collect())]
+            let of = |name| Near(failed_jobs(f, name));
+            vec![of("age_job_id"), of("age_job_last_run_duration_seconds")]
         }
         // At rest nothing runs.
         "Longest running pipelines" | "Longest running jobs" => vec![Nothing],
