@@ -68,7 +68,7 @@ fn calls() -> [Panel; 4] {
                 .query("sum by (endpoint) (rate(age_api_requests_total[$__rate_interval]))", "{{endpoint}}"),
             lines(
                 "Latency",
-                "How long calls take; a diamond is one call: a click opens its trace. The trace is of \
+                "How long calls take; with scrapes, a diamond is one call, and a click opens its trace; exemplars do not come by OTLP. The trace is of \
                  the exporter's own call, not of a pipeline.",
             )
             .unit(Unit::Seconds)
