@@ -162,7 +162,7 @@ fn prometheus_accepts_its_configurations() {
         let output = command.args(["check", "config"]).arg(file).output();
         let output = output.expect("promtool runs");
         assert!(output.status.success(), "{}", said(&output));
-        assert!(said(&output).contains("2 rule files found"));
+        assert!(said(&output).contains("3 rule files found"));
     }
 }
 
@@ -284,9 +284,9 @@ fn the_configuration_of_tempo_is_for_2_8_and_3_0() {
         "usage_report",
     ];
     assert_eq!(sections, of_both);
-    assert!(tempo.contains(
-        "overrides:\n  defaults:\n    compaction:\n      block_retention: 48h\n"
-    ));
+    assert!(
+        tempo.contains("overrides:\n  defaults:\n    compaction:\n      block_retention: 48h\n")
+    );
 }
 
 /// A push has no exemplars, so that nothing on its way promises them.
