@@ -2,6 +2,7 @@
 //! Prometheus.
 
 mod answers;
+mod cost;
 mod drawn;
 mod facts;
 mod look;

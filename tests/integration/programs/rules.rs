@@ -51,31 +51,46 @@ fn every_alert_fires_when_it_should_and_is_silent_when_not() {
     promtool(["test", "rules"], &files("tests"));
 }
 
-/// Alerts that say why nothing is collected, and must not need a series that is only there once
-/// something was.
-const NOTHING_IS_COLLECTED: [&str; 3] = [
-    "AgeExporterNeverSucceeded",
-    "AgeExporterNoProjects",
-    "AgeExporterTokenRefused",
-];
-
+/// What says why nothing is collected must not need a series that is only there once something was.
 #[tokio::test(flavor = "multi_thread")]
 async fn they_fire_on_what_is_there_with_a_token_that_was_wrong_from_the_start() {
+    let simulator = two_projects();
+    let yaml = configuration(&simulator, "").replace(simulator.token(), "glpat-wrong");
+    fire_from_the_start(&yaml, "401", "AgeExporterTokenRefused").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn they_fire_on_what_is_there_with_a_gitlab_that_was_never_reached() {
+    let simulator = two_projects();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let closed = listener.local_addr().expect("an address");
+    drop(listener);
+    let yaml = configuration(&simulator, "").replace(simulator.url(), &format!("http://{closed}"));
+    fire_from_the_start(&yaml, "connect", "AgeExporterGitLabUnreachable").await;
+}
+
+fn two_projects() -> Simulator {
     let world = World::generate(WorldConfig {
         projects: 2,
         ..beginning_now()
     });
-    let simulator = Simulator::start(world, &Options::default()).expect("a simulator");
-    let yaml = configuration(&simulator, "").replace(simulator.token(), "glpat-wrong");
-    let exporter = Exporter::start(&Clock::System, &yaml).await;
-    let text = until("the token was refused", async || {
+    Simulator::start(world, &Options::default()).expect("a simulator")
+}
+
+/// Starts an exporter whose requests end with this status, and has promtool evaluate the alerts on what it
+/// shows then: the named one fires beside those that say that nothing was ever collected.
+async fn fire_from_the_start(yaml: &str, status: &str, alert: &str) {
+    let exporter = Exporter::start(&Clock::System, yaml).await;
+    let text = until("a request ended so", async || {
         let text = exporter.metrics().await;
-        let refused = text.contains("status_code=\"401\"");
-        refused.then_some(text.clone()).ok_or(text)
+        let ended = text.contains(&format!("status_code=\"{status}\""));
+        ended.then_some(text.clone()).ok_or(text)
     })
     .await;
     exporter.stop().await;
 
+    let mut fire = ["AgeExporterNeverSucceeded", "AgeExporterNoProjects", alert];
+    fire.sort_unstable();
     let alerts = folder("rules").join("alerts.yml");
     let folder = tempfile::tempdir().expect("a folder");
     let file = format!(
@@ -85,19 +100,20 @@ tests:
 - interval: 1m
   input_series:
 {}  promql_expr_test:
-  - expr: count by (alertname) (ALERTS{{alertstate='firing', alertname=~'{}'}}) > bool 0
+  - expr: count by (alertname) (ALERTS{{alertstate='firing', alertname=~'AgeExporter.+'}}) > bool 0
     eval_time: 2h
     exp_samples:
 {}",
         alerts.display(),
         hours_like(&Samples::of_plain_text(&text)),
-        NOTHING_IS_COLLECTED.join("|"),
-        NOTHING_IS_COLLECTED
-            .map(|name| format!("    - {{labels: '{{alertname=\"{name}\"}}', value: 1}}\n"))
+        fire.map(|name| format!("    - {{labels: '{{alertname=\"{name}\"}}', value: 1}}\n"))
             .concat()
     );
-    write(&folder, "wrong-token.yml", &file);
-    promtool(["test", "rules"], &[folder.path().join("wrong-token.yml")]);
+    write(&folder, "from-the-start.yml", &file);
+    promtool(
+        ["test", "rules"],
+        &[folder.path().join("from-the-start.yml")],
+    );
 }
 
 /// The exporter's own series, as promtool takes them, for three hours in which calls go on as they do.
