@@ -81,7 +81,7 @@ impl Panel {
             .collect();
         let mut defaults = json!({
             "unit": self.unit.id(),
-            "noValue": self.no_value,
+            "noValue": self.sentence(),
             "thresholds": {"mode": "absolute", "steps": steps},
             "mappings": self.all_mappings(),
             "color": {"mode": look::colour_mode(self.shape)},
@@ -102,13 +102,25 @@ impl Panel {
         defaults
     }
 
+    /// What stands there without data.
+    fn sentence(&self) -> String {
+        let mut queries = self.queries.iter();
+        let reads_recorded = queries.any(|query| query.expr.contains("age:"));
+        let rules = if reads_recorded {
+            ". Are the recording rules loaded?"
+        } else {
+            ""
+        };
+        format!("{}{rules}", self.no_value)
+    }
+
     /// A cell of a matrix that has no value has neither text nor colour; a number that is not there is
     /// neither good nor bad.
     fn all_mappings(&self) -> Vec<Value> {
         let mut all = self.mappings.clone();
         let (text, color) = match self.shape {
-            Shape::Matrix => ("", "transparent"),
-            Shape::Stat => (self.no_value, "text"),
+            Shape::Matrix => (String::new(), "transparent"),
+            Shape::Stat => (self.sentence(), "text"),
             _ => return all,
         };
         let nothing = json!({"text": text, "color": color, "index": all.len()});

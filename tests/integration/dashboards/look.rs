@@ -83,6 +83,21 @@ fn bars_of_days_and_weeks_stand_on_their_days_and_have_a_time_of_their_own() {
     assert!(seen > 5, "{seen}");
 }
 
+/// Without the rules such a panel is empty though something happened.
+#[test]
+fn panels_of_recorded_series_ask_for_the_rules_when_they_are_empty() {
+    let mut seen = 0;
+    panels(|_, panel, json| {
+        let mut queries = panel.queries().iter();
+        let reads_recorded = queries.any(|query| query.expr.contains("age:"));
+        let sentence = json["fieldConfig"]["defaults"]["noValue"].as_str();
+        let asks = sentence.is_some_and(|text| text.ends_with("Are the recording rules loaded?"));
+        assert_eq!(asks, reads_recorded, "{}", panel.title());
+        seen += usize::from(asks);
+    });
+    assert!(seen > 20, "{seen}");
+}
+
 #[test]
 fn values_of_statuses_and_tiers_have_their_own_colour_wherever_they_are_shown() {
     let mut seen = BTreeSet::new();
