@@ -280,21 +280,25 @@ fn tests() -> [Panel; 4] {
                  (age_test_case_status{{{REF}, status=~\"failed|error\"}} == 1)"
             ),
         ),
-        lines(
+        table(
             "Coverage",
-            "Coverage that the newest pipelines of the refs report, and their jobs each by itself.",
+            "Coverage that the newest pipelines of branches and tags report, and their jobs each by itself.",
         )
-        .unit(Unit::Percent)
-        .between(0.0, 100.0)
         .when_empty("No job reports a coverage")
-        .query(
+        .label("project", "Project")
+        .label("ref", "Ref")
+        .label("job_name", "Job")
+        .column(
+            "Pipeline",
+            Unit::Percent,
             format!("max by (project, ref) (age_pipeline_coverage{{{REF}, kind!=\"merge-request\"}})"),
-            "{{project}} {{ref}}",
         )
-        .query(
+        .column(
+            "By job",
+            Unit::Percent,
             "max by (project, ref, job_name) (age_job_coverage{.., ref!~\"merge-requests/.+\"})",
-            "{{project}} {{ref}} {{job_name}}",
-        ),
+        )
+        .sorted_by("Pipeline"),
     ]
 }
 
