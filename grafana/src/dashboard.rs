@@ -42,7 +42,7 @@ impl Dashboard {
             title,
             description,
             selector,
-            from: "now-7d",
+            from: "now-24h",
             variables: Vec::new(),
             rows: Vec::new(),
         }
@@ -169,6 +169,13 @@ pub enum Variable {
         default: &'static str,
         choices: &'static [&'static str],
     },
+    /// One of some values that have names, the first by default.
+    Choice {
+        name: &'static str,
+        title: &'static str,
+        /// Names and values.
+        of: &'static [(&'static str, &'static str)],
+    },
     /// A Tempo data source, for links to traces.
     Tempo,
 }
@@ -196,7 +203,9 @@ impl Variable {
     /// The name that stands in queries after a `$`.
     pub fn name(&self) -> &'static str {
         match self {
-            Variable::Label { name, .. } | Variable::One { name, .. } => name,
+            Variable::Label { name, .. }
+            | Variable::One { name, .. }
+            | Variable::Choice { name, .. } => name,
             Variable::Window { .. } => "time_range",
             Variable::Tempo => "tempo",
         }
@@ -208,7 +217,7 @@ impl Variable {
             Variable::Label { label, of, .. } | Variable::One { label, of, .. } => {
                 Some((label, of))
             }
-            Variable::Window { .. } | Variable::Tempo => None,
+            Variable::Window { .. } | Variable::Choice { .. } | Variable::Tempo => None,
         }
     }
 
@@ -249,6 +258,7 @@ impl Variable {
                     "multi": false, "includeAll": false,
                 })
             }
+            Variable::Choice { name, title, of } => choice(name, title, of),
             Variable::Tempo => data_source("tempo", "Traces", "tempo"),
         }
     }
@@ -263,6 +273,25 @@ fn titled(name: &str) -> String {
         .flat_map(char::to_uppercase)
         .collect();
     first + letters.as_str()
+}
+
+fn choice(name: &str, title: &str, of: &[(&str, &str)]) -> Value {
+    let options: Vec<Value> = of
+        .iter()
+        .enumerate()
+        .map(|(index, (text, value))| json!({"text": text, "value": value, "selected": index == 0}))
+        .collect();
+    let query: Vec<String> = of
+        .iter()
+        .map(|(text, value)| format!("{text} : {value}"))
+        .collect();
+    let first = of
+        .first()
+        .map(|(text, value)| json!({"text": text, "value": value}));
+    json!({
+        "type": "custom", "name": name, "label": title, "query": query.join(","),
+        "options": options, "current": first, "multi": false, "includeAll": false,
+    })
 }
 
 fn label_values(label: &str, of: &str) -> Value {

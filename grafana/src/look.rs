@@ -4,30 +4,105 @@ use serde_json::{Value, json};
 
 use crate::Shape;
 
-/// Statuses of pipelines and jobs, in GitLab's colours.
-pub(crate) const STATUSES: [(&str, &str); 7] = [
+/// Values of a label, each with its colour.
+pub(crate) type Colours = &'static [(&'static str, &'static str)];
+
+const GREY: &str = "#8e8e99";
+const LIGHT_GREY: &str = "#c4c4cd";
+
+/// Statuses of pipelines, jobs, deployments and test cases, in GitLab's colours.
+const STATUSES: Colours = &[
     ("success", "green"),
     ("failed", "red"),
-    ("canceled", "#8e8e99"),
-    ("skipped", "#c4c4cd"),
+    ("error", "dark-red"),
+    ("canceled", GREY),
+    ("canceling", GREY),
+    ("skipped", LIGHT_GREY),
     ("running", "blue"),
     ("pending", "orange"),
+    ("waiting_for_resource", "light-orange"),
+    ("waiting_for_callback", "light-orange"),
+    ("preparing", "light-blue"),
+    ("created", "#a7b5c9"),
     ("manual", "purple"),
+    ("scheduled", "light-purple"),
+    ("blocked", "dark-orange"),
 ];
 
-/// How values are coloured.
+/// Tiers of environments.
+const TIERS: Colours = &[
+    ("production", "purple"),
+    ("staging", "blue"),
+    ("testing", "yellow"),
+    ("development", "#1f9e89"),
+    ("other", GREY),
+];
+
+/// Labels whose values have the same colour on every dashboard.
+const FIXED: &[(&str, Colours)] = &[
+    ("status", STATUSES),
+    ("environment_tier", TIERS),
+    ("tier", TIERS),
+    (
+        "outcome",
+        &[
+            ("success", "green"),
+            ("partial", "orange"),
+            ("error", "red"),
+        ],
+    ),
+    (
+        "severity",
+        &[
+            ("critical", "dark-red"),
+            ("high", "red"),
+            ("medium", "orange"),
+            ("low", "yellow"),
+            ("info", "blue"),
+            ("unknown", GREY),
+        ],
+    ),
+    (
+        "runner_type",
+        &[
+            ("instance", "blue"),
+            ("group", "purple"),
+            ("project", "orange"),
+            ("unknown", GREY),
+        ],
+    ),
+    (
+        "state",
+        &[
+            ("opened", "green"),
+            ("merged", "purple"),
+            ("closed", "red"),
+            ("locked", GREY),
+            ("available", "green"),
+            ("stopping", "orange"),
+            ("stopped", GREY),
+        ],
+    ),
+];
+
+/// The fixed colours of a label's values.
+pub fn fixed_colours(label: &str) -> Option<Colours> {
+    let (_, colours) = FIXED.iter().find(|(name, _)| *name == label)?;
+    Some(colours)
+}
+
+/// How values are coloured that have no fixed colour: series by their place in the panel, for colours
+/// by name collide.
 pub(crate) fn colour_mode(shape: Shape) -> &'static str {
     match shape {
-        Shape::Stat | Shape::Gauge | Shape::Table => "thresholds",
+        Shape::Stat | Shape::Table => "thresholds",
         Shape::Matrix | Shape::Distribution => "continuous-BlPu",
-        // The parts of a pie have a name only once they are drawn.
-        Shape::Pie => "palette-classic",
-        _ => "palette-classic-by-name",
+        _ => "palette-classic",
     }
 }
 
 /// What only this type of panel knows of its fields.
-pub(crate) fn custom(shape: Shape) -> Option<Value> {
+pub(crate) fn custom(shape: Shape, bars_begin: bool) -> Option<Value> {
     let stacking = if shape == Shape::Lines {
         "none"
     } else {
@@ -38,6 +113,8 @@ pub(crate) fn custom(shape: Shape) -> Option<Value> {
             "drawStyle": style, "lineWidth": 1, "fillOpacity": fill, "showPoints": "auto",
             "pointSize": 4, "spanNulls": 21_600_000, "axisPlacement": "auto",
             "stacking": {"mode": stacking, "group": "A"},
+            // After its time, or around it.
+            "barAlignment": i32::from(bars_begin),
         })
     };
     match shape {
@@ -68,15 +145,10 @@ pub(crate) fn options(shape: Shape, beside: bool) -> Value {
             json!({"legend": legend, "tooltip": tooltip})
         }
         Shape::Stat => json!({
-            "reduceOptions": last, "colorMode": "value", "graphMode": "area",
+            "reduceOptions": last, "colorMode": "value", "graphMode": "none",
             "justifyMode": "auto", "textMode": "auto", "orientation": "auto",
             "wideLayout": true, "showPercentChange": false,
             "percentChangeColorMode": "standard",
-        }),
-        Shape::Gauge => json!({
-            "reduceOptions": last, "orientation": "auto", "sizing": "auto",
-            "minVizHeight": 75, "minVizWidth": 75,
-            "showThresholdLabels": false, "showThresholdMarkers": true,
         }),
         Shape::BarChart => json!({
             "legend": legend, "tooltip": tooltip,

@@ -1,8 +1,8 @@
 mod json;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::{Unit, look};
+use crate::Unit;
 
 /// What a panel draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,10 +13,8 @@ pub enum Shape {
     Areas,
     /// Bars over time, one upon the other.
     Bars,
-    /// One number, with its course behind it.
+    /// One number.
     Stat,
-    /// One number on a dial.
-    Gauge,
     /// Bars beside each other, one for each row of a table.
     BarChart,
     /// A bar for each bucket of a histogram.
@@ -33,7 +31,6 @@ impl Shape {
         match self {
             Shape::Lines | Shape::Areas | Shape::Bars => "timeseries",
             Shape::Stat => "stat",
-            Shape::Gauge => "gauge",
             Shape::BarChart => "barchart",
             Shape::Distribution => "bargauge",
             Shape::Pie => "piechart",
@@ -41,12 +38,9 @@ impl Shape {
         }
     }
 
-    /// Whether its queries ask for values at many times, or for one.
-    fn over_time(self) -> bool {
-        matches!(
-            self,
-            Shape::Lines | Shape::Areas | Shape::Bars | Shape::Stat
-        )
+    /// Whether it draws a course over time, so that its queries ask for values at many times.
+    pub fn over_time(self) -> bool {
+        matches!(self, Shape::Lines | Shape::Areas | Shape::Bars)
     }
 }
 
@@ -88,11 +82,14 @@ pub struct Panel {
     no_value: &'static str,
     interval: Option<&'static str>,
     points: Option<u32>,
+    always_over: Option<&'static str>,
+    bars_begin: bool,
     queries: Vec<Query>,
     columns: Vec<Column>,
     overrides: Vec<Value>,
     transformations: Vec<Value>,
     links: Vec<Value>,
+    keys: Vec<&'static str>,
     beside: bool,
     colour_by: Option<&'static str>,
     sort_by: Option<&'static str>,
@@ -115,11 +112,14 @@ impl Panel {
             no_value: "Nothing in this time range",
             interval: None,
             points: None,
+            always_over: None,
+            bars_begin: false,
             queries: Vec::new(),
             columns: Vec::new(),
             overrides: Vec::new(),
             transformations: Vec::new(),
             links: Vec::new(),
+            keys: Vec::new(),
             beside: false,
             colour_by: None,
             sort_by: None,
@@ -146,6 +146,11 @@ impl Panel {
     /// The headings of a table's columns, or of a bar chart's axis and bars, in their order.
     pub fn headings(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().map(|column| column.heading.as_str())
+    }
+
+    /// Pixels that a table's columns need.
+    pub fn columns_width(&self) -> usize {
+        self.columns.iter().map(Column::width).sum()
     }
 
     /// Width and height in units of Grafana's grid, which has 24 columns.
@@ -210,6 +215,22 @@ impl Panel {
     /// The most points that are asked for.
     pub fn points(mut self, points: u32) -> Self {
         self.points = Some(points);
+        self
+    }
+
+    /// A bar for each period, drawn from the period's begin on, over a time of the panel's own: a
+    /// dashboard of some hours would show no whole day. Queries look ahead: `[1d] offset -1d`.
+    pub fn for_each(mut self, period: &'static str, always_over: &'static str) -> Self {
+        self.interval = Some(period);
+        self.always_over = Some(always_over);
+        self.bars_begin = true;
+        self
+    }
+
+    /// Bars stand where their intervals begin. Queries look ahead: `[$__interval] offset -$__interval`.
+    pub fn bars_from_begin(mut self, at_least_every: &'static str) -> Self {
+        self.interval = Some(at_least_every);
+        self.bars_begin = true;
         self
     }
 
@@ -294,27 +315,15 @@ impl Panel {
         self.override_of(name, &[("custom.axisPlacement", json!("right"))])
     }
 
-    /// The colours that GitLab gives to statuses, for series that are named by them.
-    pub fn status_colours(mut self) -> Self {
-        for (status, colour) in look::STATUSES {
-            let fixed = json!({"mode": "fixed", "fixedColor": colour});
-            self.overrides.push(by_name(status, &[("color", fixed)]));
-        }
+    /// The bars of a bar chart have the fixed colours of this column's values, which stand under them.
+    pub fn coloured_by(mut self, heading: &'static str) -> Self {
+        self.colour_by = Some(heading);
         self
     }
 
-    /// The same for bars, each with a status of this column under it.
-    pub fn status_colours_of(mut self, heading: &'static str) -> Self {
-        let colours = look::STATUSES.iter().enumerate();
-        let colours: Map<String, Value> = colours
-            .map(|(index, (status, color))| {
-                (status.to_string(), json!({"color": color, "index": index}))
-            })
-            .collect();
-        let mapping = json!([{"type": "value", "options": colours}]);
-        self.overrides
-            .push(by_name(heading, &[("mappings", mapping)]));
-        self.colour_by = Some(heading);
+    /// Labels that tell rows of a table apart and are in no column.
+    pub fn told_apart_by(mut self, labels: &[&'static str]) -> Self {
+        self.keys.extend(labels);
         self
     }
 
@@ -375,12 +384,16 @@ impl Column {
     fn width(&self) -> usize {
         let least = match (self.sparkline, self.unit) {
             (true, _) => 160,
-            (false, Some(Unit::Ago)) => 150,
-            (false, _) => 90,
+            (false, Some(Unit::Ago)) => 130,
+            (false, Some(_)) => 80,
+            (false, None) => NAME,
         };
-        least.max(8 * self.heading.len() + 60)
+        least.max(8 * self.heading.len() + 32)
     }
 }
+
+/// Pixels that a column of names needs.
+const NAME: usize = 100;
 
 fn by_name(name: &str, properties: &[(&str, Value)]) -> Value {
     let properties: Vec<Value> = properties

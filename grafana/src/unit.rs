@@ -14,6 +14,8 @@ pub enum Unit {
     Bytes,
     /// A moment, in milliseconds since the Unix epoch, shown as the time since.
     Ago,
+    /// 1 or 0.
+    YesNo,
     /// Things per second.
     PerSecond,
     /// Things per day.
@@ -32,6 +34,7 @@ impl Unit {
             Unit::Hours => "h",
             Unit::Bytes => "bytes",
             Unit::Ago => "dateTimeFromNow",
+            Unit::YesNo => "bool_yes_no",
             Unit::PerSecond => "suffix:/s",
             Unit::PerDay => "suffix:per day",
         }
@@ -40,7 +43,7 @@ impl Unit {
     /// Decimals that say enough.
     pub fn decimals(self) -> u8 {
         match self {
-            Unit::Count | Unit::Id | Unit::Ago => 0,
+            Unit::Count | Unit::Id | Unit::Ago | Unit::YesNo => 0,
             Unit::Share | Unit::Percent | Unit::Seconds | Unit::Hours | Unit::Bytes => 1,
             Unit::PerSecond | Unit::PerDay => 2,
         }

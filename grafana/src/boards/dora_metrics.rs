@@ -1,4 +1,4 @@
-use super::{DAY, bars, gauge, lines, stat, table};
+use super::{NO_DAY, bar_chart, bars, lines, stat, table};
 use crate::{Dashboard, Panel, Unit, Variable};
 
 /// The four figures, their course, and what they add up to.
@@ -24,42 +24,38 @@ pub fn dashboard() -> Dashboard {
         choices: &["1h", "6h", "1d", "7d", "30d"],
     })
     .row(
-        "Now (GitLab Ultimate: GitLab's own figures; other tiers: computed from deployments, merge requests and incidents)",
+        "Last 30 days (GitLab Ultimate: GitLab's own figures; other tiers: computed from deployments, merge requests and incidents)",
         [
-            now(gauge(
+            now(stat(
                 "Deployment frequency",
                 "Successful deployments per day over the last 30 days, of all chosen projects \
                  together. At least one a day is elite, one a week high, one a month medium.",
             ))
             .unit(Unit::PerDay)
-            .between(0.0, 5.0)
             .steps("red", &[(1.0 / 30.0, "orange"), (1.0 / 7.0, "yellow"), (1.0, "green")])
             .query(FREQUENCY, "Deployments"),
-            now(gauge(
+            now(stat(
                 "Lead time for changes",
                 "Hours from merge to the deployment that shipped it: the median of the projects' \
                  medians. Up to a day is elite, a week high, a month medium.",
             ))
             .unit(Unit::Hours)
-            .between(0.0, 720.0)
             .steps("green", &[(24.0, "yellow"), (168.0, "orange"), (720.0, "red")])
             .query(format!("{LEAD_TIME} / 3600"), "Lead time"),
-            now(gauge(
+            now(stat(
                 "Time to restore service",
                 "Hours from an incident's creation to its closing: the median of the projects' \
                  medians. Up to an hour is elite, a day high, a week medium.",
             ))
             .unit(Unit::Hours)
-            .between(0.0, 168.0)
             .steps("green", &[(1.0, "yellow"), (24.0, "orange"), (168.0, "red")])
             .query(format!("{RESTORE} / 3600"), "Time to restore"),
-            now(gauge(
+            now(stat(
                 "Change failure rate",
                 "Incidents per deployment to production; projects weigh by their deployments. Up to \
                  5 % is elite, 10 % high, 15 % medium.",
             ))
             .unit(Unit::Share)
-            .between(0.0, 1.0)
             .steps("green", &[(0.05, "yellow"), (0.1, "orange"), (0.15, "red")])
             .query(FAILURE_RATE, "Failure rate"),
             stat(
@@ -67,7 +63,7 @@ pub fn dashboard() -> Dashboard {
                 "The mean of the four figures' levels (elite 3, high 2, medium 1, low 0), rounded. A \
                  figure without data is left out.",
             )
-            .sized(24, 4)
+            .sized(4, 4)
             .when_empty("No deployments yet")
             .words(&[
                 (0.0, 0.4999, "Low", "red"),
@@ -104,16 +100,82 @@ pub fn dashboard() -> Dashboard {
                 "Deployments per day over the 30 days before each bar, by the tier of the \
                  environment.",
             )
-            .sized(24, 8)
+            .sized(16, 8)
             .unit(Unit::PerDay)
             .from_zero()
-            .at_least_every(DAY)
+            .for_each("1d", "90d")
+            .when_empty(NO_DAY)
             .query(
                 "sum by (environment_tier) (max by (project, environment_tier) (age_dora_deployment_frequency{..}))",
                 "{{environment_tier}}",
             ),
+            bar_chart(
+                "Source of the figures",
+                "Projects whose figures are GitLab's own (gitlab, needs Ultimate), and whose figures are \
+                 computed by its definitions (computed).",
+            )
+            .sized(8, 8)
+            .from_zero()
+            .when_empty("No figures yet")
+            .label("source", "Source")
+            .column(
+                "Projects",
+                Unit::Count,
+                "count by (source) (max by (project, source) (age_dora_source{project=~\"$project\"}))",
+            ),
         ],
     )
+    .row("Value stream", value_stream())
+}
+
+/// How long items take from stage to stage.
+fn value_stream() -> [Panel; 3] {
+    let project = |title, description| {
+        lines(title, description)
+            .sized(8, 8)
+            .unit(Unit::Seconds)
+            .from_zero()
+            .at_least_every("5m")
+    };
+    [
+        bar_chart(
+            "Time by stage",
+            "Median time that items spent in each stage of the value stream over the last 30 days: the \
+             median of the projects' medians.",
+        )
+        .sized(8, 8)
+        .unit(Unit::Seconds)
+        .from_zero()
+        .beside()
+        .when_empty("No item has left a stage in 30 days")
+        .label("stage_name", "Stage")
+        .column(
+            "Median",
+            Unit::Seconds,
+            "quantile by (stage_name) (0.5, max by (project, stage_name) \
+             (age_value_stream_stage_duration_seconds{project=~\"$project\"}))",
+        ),
+        project(
+            "Cycle time",
+            "Median time from an issue's first mention in a commit to its closing, over the 30 days before \
+             each point, by project. Needs GitLab Premium.",
+        )
+        .when_empty("No issue was closed in 30 days, or GitLab is not Premium")
+        .query(
+            "max by (project) (age_value_stream_cycle_time_seconds{project=~\"$project\"})",
+            "{{project}}",
+        ),
+        project(
+            "Lead time of issues",
+            "Median time from an issue's creation to its closing, over the 30 days before each point, by \
+             project. Needs GitLab Premium.",
+        )
+        .when_empty("No issue was closed in 30 days, or GitLab is not Premium")
+        .query(
+            "max by (project) (age_value_stream_lead_time_seconds{project=~\"$project\"})",
+            "{{project}}",
+        ),
+    ]
 }
 
 const FREQUENCY: &str =
@@ -127,7 +189,7 @@ const FAILURE_RATE: &str = "sum(max by (project, environment_tier) (age_dora_cha
      and on (project, environment_tier) age_dora_change_failure_rate{..}) > 0)";
 
 fn now(panel: Panel) -> Panel {
-    panel.when_empty("No data in the last 30 days")
+    panel.sized(5, 4).when_empty("None in 30 days")
 }
 
 fn trend(title: &'static str, description: &'static str) -> Panel {
@@ -179,16 +241,17 @@ fn months() -> Panel {
     };
     let mut panel = table(
         "Month by month",
-        "The figures of the last 30 days beside those of the 30 days before, by project. Medians of \
-         the chosen tiers; the columns *before* fill after a month of collecting.",
+        "The figures of the last 30 days beside those of the 30 days before, by project: deployments per \
+         day, lead time, time to restore service, change failure rate. The worst of the chosen tiers; the \
+         columns *before* fill after a month of collecting.",
     )
     .sized(24, 9)
     .when_empty("No deployments yet")
     .label("project", "Project");
     for (heading, earlier, unit, aggregate, metric, scale) in [
         (
-            "Deployments per day",
-            "Deployments before",
+            "Per day",
+            "Per day before",
             Unit::PerDay,
             "sum",
             "age_dora_deployment_frequency",
@@ -203,16 +266,16 @@ fn months() -> Panel {
             " / 3600",
         ),
         (
-            "Time to restore",
-            "Time to restore before",
+            "Restore",
+            "Restore before",
             Unit::Hours,
             "max",
             "age_dora_time_to_restore_service_seconds",
             " / 3600",
         ),
         (
-            "Failure rate",
-            "Failure rate before",
+            "Failures",
+            "Failures before",
             Unit::Share,
             "max",
             "age_dora_change_failure_rate",

@@ -1,5 +1,5 @@
 use super::{bars, lines, stat, table};
-use crate::{Dashboard, Unit, Variable};
+use crate::{Dashboard, Panel, Unit, Variable};
 
 /// Is the exporter up to date, within its budget, and well?
 pub fn dashboard() -> Dashboard {
@@ -10,50 +10,65 @@ pub fn dashboard() -> Dashboard {
          limit, errors, lag, series and delivery.",
         "",
     )
-    .since("now-6h")
     .variable(Variable::Tempo)
-    .row(
-        "Now",
-        [
+    .row("Now", now())
+    .row("Calls to GitLab", calls())
+    .row("What GitLab pays", price())
+    .row("Collecting", collecting())
+    .row("Series and delivery", delivery())
+}
+
+fn now() -> [Panel; 8] {
+    [
             stat("Last success", "Time since the collector that is furthest behind last ended a run well.")
-                .sized(4, 5)
+                .sized(3, 4)
                 .unit(Unit::Seconds)
                 .steps("green", &[(3600.0, "yellow"), (21_600.0, "red")])
                 .query("time() - min(max by (collector_type) (age_collection_last_success_timestamp))", "Furthest behind"),
             stat("Initial sync", "Share of the tracked projects that have been read once since the start.")
-                .sized(4, 5)
+                .sized(3, 4)
                 .unit(Unit::Share)
                 .between(0.0, 1.0)
                 .steps("orange", &[(1.0, "green")])
                 .query("min(age_initial_sync_progress_ratio)", "Read"),
             stat("Projects", "Projects that are tracked now, of all replicas together.")
-                .sized(4, 5)
+                .sized(3, 4)
                 .query("sum(age_projects_tracked)", "Projects"),
             stat("Requests in the last hour", "Requests to GitLab in the hour before. Hold it against gitlab.max_requests_per_hour or GitLab's own limit.")
-                .sized(4, 5)
+                .sized(3, 4)
                 .query("sum(increase(age_api_requests_total[1h]))", "Requests"),
             stat("Rate limit left", "Requests that GitLab still allows in its current window.")
-                .sized(4, 5)
+                .sized(3, 4)
                 .steps("red", &[(50.0, "yellow"), (200.0, "green")])
                 .when_empty("GitLab names no limit")
                 .query("min(age_api_rate_limit_remaining)", "Left"),
             stat("Token expires", "When the GitLab token expires.")
-                .sized(4, 5)
+                .sized(3, 4)
                 .unit(Unit::Ago)
                 .when_empty("Does not expire")
                 .query("1000 * min(age_token_expiry_timestamp)", "Expires"),
-        ],
-    )
-    .row(
-        "Calls to GitLab",
-        [
+            stat("State file", "Whether the last commit could be written; without a state file it is kept in memory.")
+                .sized(3, 4)
+                .words(&[(0.0, 0.5, "Not written", "red"), (0.5, 1.5, "Written", "green")])
+                .when_empty("Nothing was written yet")
+                .query("min(age_store_up)", "Last commit"),
+            stat("GitLab tier", "The highest GitLab tier of a tracked project.")
+                .sized(3, 4)
+                .words(&[(0.0, 0.5, "Free", "text"), (0.5, 1.5, "Premium", "text"), (1.5, 2.5, "Ultimate", "text")])
+                .when_empty("Not known yet")
+                .query("max(age_gitlab_tier)", "Tier"),
+        ]
+}
+
+fn calls() -> [Panel; 4] {
+    [
             bars("Calls", "Requests to GitLab per second by endpoint, each try counted.")
                 .unit(Unit::PerSecond)
                 .from_zero()
                 .query("sum by (endpoint) (rate(age_api_requests_total[$__rate_interval]))", "{{endpoint}}"),
             lines(
                 "Latency",
-                "How long calls take; a diamond is one call: a click opens its trace. The trace is of \
+                "How long calls take; with scrapes, a diamond is one call, and a click opens its trace; exemplars do not come by OTLP. The trace is of \
                  the exporter's own call, not of a pipeline.",
             )
             .unit(Unit::Seconds)
@@ -86,17 +101,17 @@ pub fn dashboard() -> Dashboard {
                 ("unit", serde_json::json!("suffix:s/s")),
                 ("custom.axisPlacement", serde_json::json!("right")),
             ]),
-        ],
-    )
-    .row(
-        "What GitLab pays",
-        [
+        ]
+}
+
+fn price() -> [Panel; 3] {
+    [
             bars(
                 "GitLab's time",
                 "Seconds per second that GitLab worked for the exporter's requests, by endpoint: 1 keeps \
                  one of its workers busy.",
             )
-            .sized(12, 8)
+            .sized(8, 8)
             .unit(Unit::PerSecond)
             .from_zero()
             .query(
@@ -109,7 +124,7 @@ pub fn dashboard() -> Dashboard {
                  (right axis): it grows while GitLab answers as quickly as before and halves when it \
                  slows down.",
             )
-            .sized(12, 8)
+            .sized(8, 8)
             .unit(Unit::Seconds)
             .from_zero()
             .query(
@@ -121,11 +136,31 @@ pub fn dashboard() -> Dashboard {
                 ("unit", serde_json::json!("locale")),
                 ("custom.axisPlacement", serde_json::json!("right")),
             ]),
-        ],
-    )
-    .row(
-        "Collecting",
-        [
+            lines("Complexity of queries", "95 % of the GraphQL queries had at most this complexity in the time before each point; GitLab refuses more than 250.")
+                .sized(8, 8)
+                .from_zero()
+                .points(super::POINTS)
+                .query(
+                    "histogram_quantile(0.95, sum by (le, query) (increase(age_api_graphql_complexity_bucket[$__range]))) >= 0",
+                    "{{query}}",
+                ),
+        ]
+}
+
+fn collecting() -> [Panel; 7] {
+    [
+            table("Collectors", "Every collector: whether it is enabled, the time since it last succeeded, and its errors in the time range.")
+                .when_empty("No collector")
+                .label("collector_type", "Collector")
+                .column("Enabled", Unit::YesNo, "max by (collector_type) (age_collector_enabled)")
+                .column("Last success", Unit::Ago, "1000 * max by (collector_type) (age_collection_last_success_timestamp)")
+                .column("Errors", Unit::Count, "sum by (collector_type) (increase(age_scrape_errors_total[$__range]))")
+                .sorted_by("Errors"),
+            table("Projects without data", "Tracked projects of which an enabled collector has nothing, by reason.")
+                .when_empty("Every collector has data of every project")
+                .label("collector_type", "Collector")
+                .label("reason", "Reason")
+                .column("Projects", Unit::Count, "sort_desc(sum by (collector_type, reason) (age_projects_unavailable))"),
             lines("Lag", "How late each collector's last run was against its interval. Rising: the budget is too small for the intervals.")
                 .unit(Unit::Seconds)
                 .from_zero()
@@ -145,29 +180,34 @@ pub fn dashboard() -> Dashboard {
                     "histogram_quantile(0.95, sum by (le, collector_type) (rate(age_scrape_duration_seconds_bucket[$__rate_interval]))) >= 0",
                     "{{collector_type}}",
                 ),
-            lines("Tasks", "Tasks that are due and wait, and tasks that run.")
+            lines("Delay of tasks", "How much later than due the latest task is that waits, by priority.")
+                .unit(Unit::Seconds)
+                .from_zero()
+                .query("max by (priority) (age_tasks_lag_seconds)", "{{priority}}"),
+            lines("Tasks", "Tasks that are due and wait, and tasks that run; projects that are about to be removed.")
                 .from_zero()
                 .query("sum(age_tasks_queued)", "Waiting")
-                .query("sum(age_tasks_running)", "Running"),
-        ],
-    )
-    .row(
-        "Series and delivery",
-        [
+                .query("sum(age_tasks_running)", "Running")
+                .query("sum(age_projects_removal_pending)", "Removals pending"),
+        ]
+}
+
+fn delivery() -> [Panel; 4] {
+    [
             table("Series", "Series held by metric, and what was left out because the metric had reached telemetry.cardinality_limit.")
                 .sized(8, 9)
                 .label("metric", "Metric")
                 .column("Series", Unit::Count, "sort_desc(topk(50, sum by (metric) (age_series)))")
                 .column("Left out", Unit::Count, "sum by (metric) (increase(age_series_overflow_total[$__range])) > 0")
                 .sorted_by("Series"),
-            lines("OTLP messages", "Messages pushed by OTLP by signal and by how sending ended.")
+            bars("OTLP messages", "Messages of metrics, traces and logs pushed by OTLP, by how sending ended.")
                 .sized(8, 9)
                 .unit(Unit::PerSecond)
                 .from_zero()
                 .when_empty("Nothing is pushed by OTLP")
                 .query(
-                    "sum by (signal, outcome) (rate(age_otlp_exports_total[$__rate_interval]))",
-                    "{{signal}} {{outcome}}",
+                    "sum by (outcome) (rate(age_otlp_exports_total[$__rate_interval]))",
+                    "{{outcome}}",
                 ),
             lines("Memory and processor", "Resident memory, and the share of one processor that is used (right axis).")
                 .sized(8, 9)
@@ -179,8 +219,16 @@ pub fn dashboard() -> Dashboard {
                     ("unit", serde_json::json!("percentunit")),
                     ("custom.axisPlacement", serde_json::json!("right")),
                 ]),
-        ],
-    )
+            lines(
+            "Store errors and open files",
+            "Commits that could not be written in each interval, and open file descriptors (right axis).",
+        )
+        .sized(24, 6)
+        .from_zero()
+        .query("sum(increase(age_store_errors_total[$__rate_interval]))", "Store errors")
+        .query("sum(process_open_fds and on (job, instance) age_build_info)", "Open files")
+        .on_the_right("Open files"),
+    ]
 }
 
 /// Grafana's Explore over the traces of the exporter.

@@ -1,7 +1,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{areas, bar_chart, bars, lines, matrix, pie, table};
-use crate::{Dashboard, Unit, Variable};
+use crate::recorded::increase;
+use crate::{Dashboard, Panel, Unit, Variable};
 
 /// What repositories are made of, how they grow, and who works on them when.
 pub fn dashboard() -> Dashboard {
@@ -47,19 +48,19 @@ pub fn dashboard() -> Dashboard {
             .sized(8, 9)
             .unit(Unit::Bytes)
             .from_zero()
-            .when_empty("Sizes need the role Reporter")
+            .when_empty("No sizes are shown; they need the role Reporter")
             .query("max by (project) (age_repository_size_bytes{..})", "{{project}}"),
         ],
     )
     .row(
         "Commits to default branches",
         [
-            bars("Commits per week", "Commits that came to the default branches in the seven days before each bar.")
+            bars("Commits per week", "Commits that came to the default branches in the seven days from each bar on.")
                 .sized(24, 8)
                 .from_zero()
-                .at_least_every("7d")
-                .when_empty("Counting commits needs the role Reporter")
-                .query("sum by (project) (increase(age_repository_commit_count{..}[7d]))", "{{project}}"),
+                .for_each("7d", "90d")
+                .when_empty(NO_WEEK)
+                .query("sum by (project) (increase(age_repository_commit_count{..}[7d] offset -7d))", "{{project}}"),
             matrix(
                 "Commits by weekday and hour",
                 "When commits came to the default branches in the time range: a column for each hour \
@@ -67,12 +68,12 @@ pub fn dashboard() -> Dashboard {
             )
             .sized(24, 9)
             .at_least_every("1h")
-            .when_empty("Counting commits needs the role Reporter")
+            .when_empty(NO_COMMITS)
             .words(&[(0.0, 0.49, "", "transparent")])
             .over_time()
             .query("sum(increase(age_repository_commit_count{..}[1h]))", "Commits")
-            .query("hour(vector(time() - 1))", "Hour")
-            .query("(day_of_week(vector(time() - 1)) + 6) % 7", "Day")
+            .query(format!("hour(vector(time() - 1)) {WHERE_COUNTED}"), "Hour")
+            .query(format!("(day_of_week(vector(time() - 1)) + 6) % 7 {WHERE_COUNTED}"), "Day")
             .transformed("joinByField", json!({"byField": "Time", "mode": "inner"}))
             .transformed("groupBy", json!({"fields": {
                 "Day": {"operation": "groupby", "aggregations": []},
@@ -102,9 +103,9 @@ pub fn dashboard() -> Dashboard {
             .sized(12, 10)
             .when_empty("Nobody committed in this time range")
             .label("author", "Author")
-            .column("Commits", Unit::Count, by_author("age_contributor_commits_count", " > 0"))
-            .column("Lines added", Unit::Count, by_author("age_contributor_additions", ""))
-            .column("Lines deleted", Unit::Count, by_author("age_contributor_deletions", ""))
+            .column("Commits", Unit::Count, by_author("age_contributor_commits_count"))
+            .column("Lines added", Unit::Count, by_author("age_contributor_additions"))
+            .column("Lines deleted", Unit::Count, by_author("age_contributor_deletions"))
             .sorted_by("Commits"),
             bar_chart(
                 "Lines by contributor",
@@ -121,7 +122,15 @@ pub fn dashboard() -> Dashboard {
             .override_of("Deleted", &[("color", json!({"mode": "fixed", "fixedColor": "red"}))]),
         ],
     )
+    .row("Projects", overview())
+    .row("Security", security())
 }
+
+/// Where there are hours and days: where commits are counted.
+const WHERE_COUNTED: &str = "and on () sum(increase(age_repository_commit_count{..}[1h]))";
+const NO_COMMITS: &str = "No commits are counted here; that needs the role Reporter";
+const NO_WEEK: &str =
+    "Nothing yet. A bar stands for seven days: choose two weeks or more. Needs the role Reporter";
 
 /// The rows of a week.
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
@@ -142,15 +151,103 @@ fn order() -> Value {
     Value::Object(order)
 }
 
-fn by_author(metric: &str, filter: &str) -> String {
-    format!("sum by (author) (increase({metric}{{..}}[$__range])){filter}")
+fn by_author(metric: &str) -> String {
+    format!("sum by (author) ({})", increase(metric, "..", "$__range"))
 }
 
 /// Lines of the authors with the most added and deleted ones together.
 fn top_lines(metric: &str) -> String {
+    let either = ["age_contributor_additions", "age_contributor_deletions"]
+        .map(|metric| increase(metric, "..", "$__range"));
     format!(
-        "sum by (author) (increase({metric}{{..}}[$__range])) and on (author) topk(15, \
-         sum by (author) (increase(age_contributor_additions{{..}}[$__range])) \
-         + on (author) sum by (author) (increase(age_contributor_deletions{{..}}[$__range])) > 0)"
+        "{} and on (author) topk(15, sum by (author) ({} or label_replace({}, \"lines\", \"deleted\", \"\", \"\")) > 0)",
+        by_author(metric),
+        either[0],
+        either[1]
     )
+}
+
+/// A number of each project, and its sum.
+fn of_project(metric: &str) -> String {
+    format!("max by (project) ({metric}{{..}})")
+}
+
+fn overview() -> [Panel; 2] {
+    [
+        table(
+            "Projects",
+            "Branches, tags, open issues, stars and forks of each project, its releases, and when anybody \
+             was last active in it.",
+        )
+        .sized(24, 9)
+        .when_empty("No project yet")
+        .label("project", "Project")
+        .linked("${gitlab_url:raw}/${__data.fields.project}")
+        .column("Branches", Unit::Count, of_project("age_repository_branch_count"))
+        .column("Tags", Unit::Count, of_project("age_repository_tag_count"))
+        .column("Open issues", Unit::Count, of_project("age_repository_open_issues_count"))
+        .column("Stars", Unit::Count, of_project("age_repository_star_count"))
+        .column("Forks", Unit::Count, of_project("age_repository_fork_count"))
+        .column("Releases", Unit::Count, of_project("age_release_count"))
+        .column(
+            "Last release",
+            Unit::Ago,
+            format!("1000 * {}", of_project("age_release_latest_timestamp")),
+        )
+        .column(
+            "Last active",
+            Unit::Ago,
+            format!("1000 * {}", of_project("age_repository_last_activity_timestamp")),
+        )
+        .sorted_by("Last active"),
+        table(
+            "Storage",
+            "What each project stores beside its Git repository. Needs the role Reporter.",
+        )
+        .sized(24, 9)
+        .when_empty("No sizes are shown; they need the role Reporter")
+        .label("project", "Project")
+        .column("Repository", Unit::Bytes, of_project("age_repository_size_bytes"))
+        .column("LFS", Unit::Bytes, of_project("age_repository_lfs_size_bytes"))
+        .column("Artifacts", Unit::Bytes, of_project("age_repository_artifacts_size_bytes"))
+        .column("Packages", Unit::Bytes, of_project("age_repository_packages_size_bytes"))
+        .column("Images", Unit::Bytes, of_project("age_repository_container_registry_size_bytes"))
+        .column("Wiki", Unit::Bytes, of_project("age_repository_wiki_size_bytes"))
+        .sorted_by("Artifacts"),
+    ]
+}
+
+fn security() -> [Panel; 2] {
+    const NONE: &str = "No vulnerability, or the collector security is off (GitLab Ultimate)";
+    let found = "max by (project, severity) (age_vulnerability_count{..})";
+    [
+        bar_chart(
+            "Vulnerabilities by severity",
+            "Vulnerabilities of the default branches that are detected or confirmed.",
+        )
+        .sized(8, 8)
+        .from_zero()
+        .when_empty(NONE)
+        .label("severity", "Severity")
+        .coloured_by("Severity")
+        .column(
+            "Vulnerabilities",
+            Unit::Count,
+            format!("sum by (severity) ({found})"),
+        ),
+        table(
+            "Vulnerabilities by project",
+            "Vulnerabilities of each project's default branch that are detected or confirmed.",
+        )
+        .sized(16, 8)
+        .when_empty(NONE)
+        .label("project", "Project")
+        .linked("${gitlab_url:raw}/${__data.fields.project}/-/security/vulnerability_report")
+        .label("severity", "Severity")
+        .column(
+            "Vulnerabilities",
+            Unit::Count,
+            format!("sort_desc({found} > 0)"),
+        ),
+    ]
 }

@@ -34,6 +34,9 @@ impl Panel {
         if let Some(interval) = self.interval {
             panel["interval"] = json!(interval);
         }
+        if let Some(time) = self.always_over {
+            panel["timeFrom"] = json!(time);
+        }
         if let Some(points) = self.points {
             panel["maxDataPoints"] = json!(points);
         }
@@ -78,31 +81,50 @@ impl Panel {
             .collect();
         let mut defaults = json!({
             "unit": self.unit.id(),
-            "decimals": self.unit.decimals(),
-            "noValue": self.no_value,
+            "noValue": self.sentence(),
             "thresholds": {"mode": "absolute", "steps": steps},
             "mappings": self.all_mappings(),
             "color": {"mode": look::colour_mode(self.shape)},
         });
+        // An axis needs as many decimals as tell its marks apart, which Grafana knows.
+        if !self.shape.over_time() && self.shape != Shape::BarChart {
+            defaults["decimals"] = json!(self.unit.decimals());
+        }
         if let Some(from) = self.bounds.0 {
             defaults["min"] = json!(from);
         }
         if let Some(to) = self.bounds.1 {
             defaults["max"] = json!(to);
         }
-        if let Some(custom) = look::custom(self.shape) {
+        if let Some(custom) = look::custom(self.shape, self.bars_begin) {
             defaults["custom"] = custom;
         }
         defaults
     }
 
-    /// Of matrices: a cell without a value has neither text nor colour.
+    /// What stands there without data.
+    fn sentence(&self) -> String {
+        let mut queries = self.queries.iter();
+        let reads_recorded = queries.any(|query| query.expr.contains("age:"));
+        let rules = if reads_recorded {
+            ". Are the recording rules loaded?"
+        } else {
+            ""
+        };
+        format!("{}{rules}", self.no_value)
+    }
+
+    /// A cell of a matrix that has no value has neither text nor colour; a number that is not there is
+    /// neither good nor bad.
     fn all_mappings(&self) -> Vec<Value> {
         let mut all = self.mappings.clone();
-        if self.shape == Shape::Matrix {
-            let nothing = json!({"text": "", "color": "transparent", "index": all.len()});
-            all.push(json!({"type": "special", "options": {"match": "null", "result": nothing}}));
-        }
+        let (text, color) = match self.shape {
+            Shape::Matrix => (String::new(), "transparent"),
+            Shape::Stat => (self.sentence(), "text"),
+            _ => return all,
+        };
+        let nothing = json!({"text": text, "color": color, "index": all.len()});
+        all.push(json!({"type": "special", "options": {"match": "null+nan", "result": nothing}}));
         all
     }
 
@@ -118,6 +140,9 @@ impl Panel {
         if self.queries.len() > 1 && !self.columns.is_empty() {
             all.push(json!({"id": "merge", "options": {}}));
         }
+        if self.is_grouped() {
+            all.push(json!({"id": "groupBy", "options": {"fields": self.groups()}}));
+        }
         if !self.columns.is_empty() {
             let (mut order, mut names) = (Map::new(), Map::new());
             for (index, column) in self.columns.iter().enumerate() {
@@ -126,7 +151,7 @@ impl Panel {
                 names.insert(field, json!(column.heading));
             }
             let organize = json!({
-                "excludeByName": {"Time": true, "kind": true},
+                "excludeByName": self.hidden(),
                 "indexByName": order, "renameByName": names, "includeByName": {},
             });
             all.push(json!({"id": "organize", "options": organize}));
@@ -143,29 +168,80 @@ impl Panel {
         all
     }
 
-    /// A query that is alone returns its values under a name without its letter.
+    /// Whether rows are grouped by their labels. Of several queries without an answer Grafana makes a
+    /// table of headings, which has no labels: grouped, nothing is left of it, and the panel's sentence
+    /// stands there.
+    fn is_grouped(&self) -> bool {
+        let mut columns = self.columns.iter();
+        self.queries.len() > 1 && !self.columns.is_empty() && !columns.any(|it| it.sparkline)
+    }
+
+    /// What groups rows, and what is kept of each group: of one row, all.
+    fn groups(&self) -> Map<String, Value> {
+        let group = json!({"operation": "groupby", "aggregations": []});
+        let keep = json!({"operation": "aggregate", "aggregations": ["lastNotNull"]});
+        let columns = self.columns.iter().map(|column| match column.unit {
+            None => (column.field.clone(), group.clone()),
+            Some(_) => (column.field.clone(), keep.clone()),
+        });
+        let keys = self
+            .keys
+            .iter()
+            .map(|key| ((*key).to_owned(), group.clone()));
+        columns.chain(keys).collect()
+    }
+
+    /// Columns that are not shown.
+    fn hidden(&self) -> Map<String, Value> {
+        let names = ["Time"].into_iter().chain(self.keys.iter().copied());
+        names.map(|name| (name.to_owned(), json!(true))).collect()
+    }
+
+    /// The name of a column's field once rows are one for the same labels. A query that is alone
+    /// returns its values under a name without its letter.
     fn field(&self, column: &Column) -> String {
         if self.queries.len() == 1 && column.field == "Value #A" {
             "Value".to_owned()
+        } else if self.is_grouped() && column.unit.is_some() {
+            format!("{} (lastNotNull)", column.field)
         } else {
             column.field.clone()
         }
     }
 
+    /// The fixed colours of series that are named by a label.
+    fn fixed_colours(&self) -> impl Iterator<Item = Value> {
+        let labels = self.queries.iter().filter_map(|query| {
+            let label = query.legend.strip_prefix("{{")?.strip_suffix("}}")?;
+            look::fixed_colours(label)
+        });
+        labels.flatten().map(|(value, colour)| {
+            let fixed = json!({"mode": "fixed", "fixedColor": colour});
+            by_name(value, &[("color", fixed)])
+        })
+    }
+
     fn all_overrides(&self) -> Vec<Value> {
-        let mut all = self.overrides.clone();
+        let mut all: Vec<Value> = self.fixed_colours().collect();
+        all.extend(self.overrides.iter().cloned());
         for column in &self.columns {
-            let mut properties = Vec::new();
+            // The panel's own text is for a panel without rows.
+            let mut properties = vec![("noValue", json!("–"))];
+            if let Some(colours) = look::fixed_colours(&column.field) {
+                properties.push(("mappings", coloured(colours)));
+                if self.shape == Shape::Table {
+                    properties.push(("custom.cellOptions", json!({"type": "color-text"})));
+                }
+            }
             if let Some(unit) = column.unit {
                 properties.push(("unit", json!(unit.id())));
-                properties.push(("decimals", json!(unit.decimals())));
-                // The panel's own text is for a panel without rows.
-                properties.push(("noValue", json!("–")));
                 if self.shape == Shape::Table {
+                    properties.push(("decimals", json!(unit.decimals())));
                     properties.push(("custom.width", json!(column.width())));
                 }
             }
             if let Some(link) = &column.link {
+                let link = self.with_fields(link);
                 let link = json!([{"title": "Open in GitLab", "url": link, "targetBlank": true}]);
                 properties.push(("links", link));
             }
@@ -173,10 +249,28 @@ impl Panel {
                 let sparkline = json!({"type": "sparkline", "hideValue": false});
                 properties.push(("custom.cellOptions", sparkline));
             }
-            if !properties.is_empty() {
-                all.push(by_name(&column.heading, &properties));
-            }
+            all.push(by_name(&column.heading, &properties));
         }
         all
     }
+
+    /// A link with the fields' names as they are in the end.
+    fn with_fields(&self, link: &str) -> String {
+        let columns = self.columns.iter().filter(|column| column.unit.is_some());
+        columns.fold(link.to_owned(), |link, column| {
+            let quoted = |name: &str| format!("[\"{name}\"]");
+            link.replace(&quoted(&column.field), &quoted(&self.field(column)))
+        })
+    }
+}
+
+/// Values that keep their text and have a colour.
+fn coloured(colours: look::Colours) -> Value {
+    let colours = colours.iter().enumerate();
+    let colours: Map<String, Value> = colours
+        .map(|(index, (value, color))| {
+            ((*value).to_owned(), json!({"color": color, "index": index}))
+        })
+        .collect();
+    json!([{"type": "value", "options": colours}])
 }

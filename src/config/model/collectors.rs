@@ -116,7 +116,7 @@ collectors! {
     test_reports: TestReports / CollectorOverride,
     /// The four DORA metrics.
     dora: Dora / CollectorOverride,
-    /// Value stream analytics; needs GitLab Premium.
+    /// Value stream analytics; lead and cycle time need GitLab Premium.
     value_stream: ValueStream / CollectorOverride,
     /// Reviews of merge requests, by reviewer. Read together with merge requests, at the shorter of
     /// both intervals.
@@ -353,7 +353,7 @@ collector! {
 collector! {
     /// Environments and their deployments.
     Environments {
-        /// Collect environments; costs one request per project and interval.
+        /// Collect environments; read by REST where pipelines moved or run, and every six hours.
         enabled: false,
         interval: 300,
         /// Leave out environments that were stopped.

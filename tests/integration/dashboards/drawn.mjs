@@ -46,6 +46,7 @@ const time = (values) => ({ name: 'Time', type: FieldType.time, config: {}, valu
 
 /** A frame for each series, as Grafana's Prometheus data source gives them. */
 function seriesFrames({ refId, legendFormat }, result) {
+  if (!result.length) return [{ refId, length: 0, fields: [] }];
   return result.map((series) => {
     const labels = labelsOf(series);
     const name = filled(legendFormat, labels);
@@ -56,9 +57,10 @@ function seriesFrames({ refId, legendFormat }, result) {
   });
 }
 
-/** A frame with a row for each series and a column for each label. */
+/** A frame with a row for each series and a column for each label. Of several queries without an answer,
+ * Grafana makes frames with headings and no rows. */
 function tableFrames({ refId }, result, isAlone) {
-  if (!result.length) return [];
+  if (!result.length && isAlone) return [{ refId, length: 0, fields: [] }];
   const names = [...new Set(result.flatMap((series) => Object.keys(labelsOf(series))))].sort();
   const label = (name) => ({
     name, type: FieldType.string, config: {}, values: result.map(({ metric }) => metric[name] ?? ''),
@@ -85,7 +87,8 @@ function bucketFrames({ refId, legendFormat }, result) {
 /** Grafana's transformation timeSeriesTable, which is not in its library: a row for each series. */
 function trends(frames, options) {
   return Object.keys(options).map((refId) => {
-    const mine = frames.filter((frame) => frame.refId === refId);
+    const mine = frames.filter((frame) => frame.refId === refId && frame.fields.length);
+    if (!mine.length) return { refId, length: 0, fields: [] };
     const names = [...new Set(mine.flatMap(({ fields: [, { labels }] }) => Object.keys(labels)))];
     const label = (name) => ({
       name, type: FieldType.string, config: {}, values: mine.map(({ fields: [, { labels }] }) => labels[name] ?? ''),
@@ -126,8 +129,24 @@ async function drawn({ panel, answers }) {
   });
 }
 
+/** What is wrong with a panel that has no data: something stands where its sentence should. */
+function* faultsOfEmpty({ panel }, frames) {
+  const names = frames.flatMap((frame) => frame.fields.map((field) => field.name));
+  if (names.length) yield `without data it shows ${names} instead of its sentence`;
+  if (panel.type !== 'stat') return;
+  // What a stat shows then, as Grafana makes it.
+  const { text, color } = grafana.getDisplayProcessor({ field: { type: FieldType.other, config: panel.fieldConfig.defaults }, theme })(null);
+  if (text !== panel.fieldConfig.defaults.noValue) yield `without data it says ${text}`;
+  if (color !== theme.colors.text.primary) yield `without data it is coloured ${color}`;
+}
+
 /** What is wrong with a panel. */
-function* faults({ panel, headings, optional }, frames) {
+function* faults(one, frames) {
+  if (one.answers.every((result) => !result.length)) {
+    yield* faultsOfEmpty(one, frames);
+    return;
+  }
+  const { panel, headings, optional } = one;
   const fields = frames.flatMap((frame) => frame.fields.map((field) => ({ frame, field })));
   const names = fields.map(({ frame, field }) => getFieldDisplayName(field, frame, frames));
   for (const { matcher } of panel.fieldConfig.overrides) {

@@ -58,18 +58,6 @@ impl Facts {
         self.by(name, &[], by, f64::max)
     }
 
-    /// Sums of part by sums of whole; 0 where there is no part.
-    pub fn share(&self, name: &str, part: &[(&str, &str)], by: &[&str]) -> Answer {
-        let parts = self.sum_of(name, part, by);
-        let shares = above_zero(self.sum(name, by)).into_iter();
-        shares
-            .map(|(labels, all)| {
-                let part = parts.get(&labels).copied().unwrap_or_default();
-                (labels, part / all)
-            })
-            .collect()
-    }
-
     /// The bucket in which a quantile lies, by labels. A little leeway: what Prometheus reckons
     /// out of scrapes is not the whole count to the last digit.
     pub fn quantile(&self, share: f64, histogram: &str, by: &[&str]) -> BTreeMap<Labels, Bucket> {

@@ -16,10 +16,9 @@ type Plain<T> = T extends string ? `${T}` : T extends number ? T :
 ";
 
 /// Types of panels, and whether their fields have settings of their own.
-const PANELS: [(&str, bool); 7] = [
+const PANELS: [(&str, bool); 6] = [
     ("barchart", true),
     ("bargauge", false),
-    ("gauge", false),
     ("piechart", false),
     ("stat", false),
     ("table", true),

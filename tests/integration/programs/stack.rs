@@ -162,7 +162,7 @@ fn prometheus_accepts_its_configurations() {
         let output = command.args(["check", "config"]).arg(file).output();
         let output = output.expect("promtool runs");
         assert!(output.status.success(), "{}", said(&output));
-        assert!(said(&output).contains("2 rule files found"));
+        assert!(said(&output).contains("3 rule files found"));
     }
 }
 
@@ -265,6 +265,37 @@ fn what_compose_mounts_is_there() {
         // Compose would make an empty folder in its place.
         assert!(path(mount).exists(), "{mount}");
     }
+}
+
+/// Tempo 3 refuses `compactor`; what `overrides` says holds for 2.8 and 3.0.
+#[test]
+fn the_configuration_of_tempo_is_for_2_8_and_3_0() {
+    let tempo = text("otel/tempo/tempo.yaml");
+    let sections: Vec<&str> = tempo
+        .lines()
+        .filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()))
+        .filter_map(|line| line.split(':').next())
+        .collect();
+    let of_both = [
+        "server",
+        "distributor",
+        "overrides",
+        "storage",
+        "usage_report",
+    ];
+    assert_eq!(sections, of_both);
+    assert!(
+        tempo.contains("overrides:\n  defaults:\n    compaction:\n      block_retention: 48h\n")
+    );
+}
+
+/// A push has no exemplars, so that nothing on its way promises them.
+#[test]
+fn nothing_promises_exemplars_by_otlp() {
+    for file in ["otel/collector/config.yaml", "otel/alloy/config.alloy"] {
+        assert!(!text(file).contains("xemplar"), "{file}");
+    }
+    assert!(text("docs/otlp.md").contains("Exemplars do not travel by OTLP"));
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use tempfile::TempDir;
+
 use super::exporter::write;
 use super::http;
 use super::program::Program;
@@ -17,6 +19,15 @@ pub async fn start(configuration: &str) -> Option<(Program, PromQl)> {
 /// The same with more arguments.
 pub async fn start_with(configuration: &str, more: &[&str]) -> Option<(Program, PromQl)> {
     let folder = tempfile::tempdir().expect("a folder");
+    start_in(folder, configuration, more).await
+}
+
+/// The same in a folder that may have blocks already, in `data`.
+pub async fn start_in(
+    folder: TempDir,
+    configuration: &str,
+    more: &[&str],
+) -> Option<(Program, PromQl)> {
     write(&folder, "prometheus.yml", configuration);
     let mut command = Command::new(tool("bin/prometheus")?);
     command.args([

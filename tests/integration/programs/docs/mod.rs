@@ -11,6 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use amazing_gitlab_exporter::catalogue::{self, Kind};
 use amazing_gitlab_exporter::cli::Cli;
 use amazing_gitlab_exporter::config::{Config, json_schema};
+use amazing_gitlab_exporter::gitlab::Cause;
 use clap::CommandFactory;
 use serde_json::Value;
 
@@ -344,4 +345,22 @@ fn every_sentence_of_troubleshooting_is_the_programs() {
         }
     }
     assert_none(broken);
+}
+
+#[test]
+fn every_kind_of_error_is_in_troubleshooting() {
+    let text = read("docs/troubleshooting.md");
+    let rows: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .collect();
+    let missing = Cause::KINDS.into_iter().filter(|kind| {
+        let of_graphql = kind.starts_with("graphql_");
+        let first = if of_graphql { "graphql_…" } else { kind };
+        !rows.iter().any(|row| {
+            let cell = row.split('|').nth(1).unwrap_or_default();
+            cell.contains(&format!("`{first}`"))
+        })
+    });
+    assert_none(missing.map(str::to_owned).collect());
 }
