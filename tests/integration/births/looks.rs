@@ -26,7 +26,7 @@ impl Looks {
         looks(&self.every_second).await;
         looks(&self.every_five).await;
         until("a push arrives", async || {
-            let seen = self.pushed().len();
+            let seen = self.receiver.received().points.len();
             (seen > 0).then_some(()).ok_or(format!("{seen}"))
         })
         .await;

@@ -71,11 +71,12 @@ const MORE: [&str; 9] = [
 ];
 
 /// Panels about what is over when everything has come to rest, and about projects that lack something.
-const EMPTY_AT_REST: [(&str, &str); 4] = [
+const EMPTY_AT_REST: [(&str, &str); 5] = [
     ("environments-and-deployments", "Deployments that wait"),
     ("exporter-health", "Projects without data"),
     ("pipeline-overview", "Longest running jobs"),
     ("pipeline-overview", "Longest running pipelines"),
+    ("pipeline-overview", "Passed with warnings"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]

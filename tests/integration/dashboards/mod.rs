@@ -130,6 +130,7 @@ const ON_NO_DASHBOARD: &[&str] = &[
     "age_job_created_timestamp",
     "age_job_last_run_queued_duration_seconds",
     "age_job_run_count",
+    "age_job_runner_queued_duration_seconds",
     "age_pipeline_created_timestamp",
     "age_pipeline_variable_info",
     "age_test_case_duration_seconds",

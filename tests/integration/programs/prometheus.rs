@@ -47,7 +47,7 @@ async fn prometheus_scrapes_both_formats_and_counts_every_event() {
         return;
     };
     for job in JOBS {
-        let history = format!("count(age_pipeline_run_count{{{job}}}) > 5");
+        let history = format!("count(age_pipeline_status{{{job}}}) > 5");
         until("history is shown", async || {
             let value = promql.value(&history, None).await;
             value.ok_or_else(|| history.clone())

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::process::{Command, Stdio};
 
-use gitlab_simulator::world::{JobSpec, PipelineSpec};
+use gitlab_simulator::world::{Finish, JobSpec, PipelineSpec};
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 
 use crate::support::exporter::{Exporter, beginning_now, configuration, write};
@@ -41,32 +41,50 @@ fn implied() -> BTreeSet<(&'static str, &'static str)> {
     lints
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_text_has_no_parse_error_and_only_the_lints_of_fixed_names() {
-    let Some(promtool) = tool("bin/promtool") else {
-        return;
-    };
-    let mut world = World::generate(WorldConfig {
-        projects: 6,
-        pipelines_per_project: 6,
-        ..beginning_now()
-    });
-    let project = world.projects().next().expect("a project").id;
+/// A pipeline whose child pipeline ends.
+fn start_a_family(world: &mut World, project: u64) {
     let child = vec![JobSpec::new("test", "unit")];
     let spec = PipelineSpec::branch("main");
     let spec = spec.job(JobSpec::child_bridge("trigger", "child", true, child));
     let pipeline = world.create_pipeline(project, &spec).expect("a pipeline");
     let job = world.job_named(pipeline, "child").expect("a bridge").id;
     world.trigger_bridge(job).expect("a child pipeline");
+    let newest = world.pipelines_of(project).map(|one| one.id).max();
+    let newest = newest.expect("the child pipeline");
+    let unit = world.job_named(newest, "unit").expect("a job").id;
+    world.start_job(unit, None).expect("it starts");
+    world.advance(2_000);
+    let success = Finish::success();
+    world.finish_pipeline(newest, &success).expect("it ends");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_text_has_no_parse_error_and_only_the_lints_of_fixed_names() {
+    let Some(promtool) = tool("bin/promtool") else {
+        return;
+    };
+    let world = World::generate(WorldConfig {
+        projects: 6,
+        pipelines_per_project: 6,
+        ..beginning_now()
+    });
+    let project = world.projects().next().expect("a project").id;
     let simulator = Simulator::start(world, &Options::default()).expect("a simulator");
     let yaml = configuration(&simulator, "");
     let exporter = Exporter::start(&Clock::System, &yaml).await;
-    let text = until("everything was looked at", async || {
+    until("everything was looked at", async || {
         let text = exporter.metrics().await;
-        if text.contains("\nage_initial_sync_progress_ratio 1\n") {
-            Ok(text)
-        } else {
-            Err(text)
+        let is_read = text.contains("\nage_initial_sync_progress_ratio 1\n");
+        is_read.then_some(()).ok_or(text)
+    })
+    .await;
+    start_a_family(&mut simulator.world(), project);
+    let text = until("something of each kind was counted", async || {
+        let text = exporter.metrics().await;
+        let counts = |name: &&str| text.contains(&format!("\n{name}{{"));
+        match COUNTS.iter().all(counts) {
+            true => Ok(text),
+            false => Err(text),
         }
     })
     .await;

@@ -151,6 +151,8 @@ async fn both_ways_tell_the_same_of_every_case() {
         for step in case.steps {
             step(&mut pair.gitlab.world());
             pair.look_for(60).await;
+            let series = self::compared(&pair.by_graphql.series());
+            seen.extend(series.into_keys().map(|(metric, _)| metric));
         }
         // Labels of failed jobs and the project itself are read every five minutes.
         pair.look_for(330).await;

@@ -171,7 +171,7 @@ async fn rules_bound_what_is_counted_and_what_is_shown() {
     assert_eq!(counted, watched);
     let mut jobs = story.values_of("age_job_run_count", "ref");
     jobs.sort_unstable();
-    assert_eq!(jobs, ["main", "release/2", "v2"]);
+    assert_eq!(jobs, ["main", "release/2", "tags/v2"]);
 }
 
 #[tokio::test]

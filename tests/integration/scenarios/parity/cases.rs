@@ -63,6 +63,10 @@ pub const CASES: &[Case] = &[
         steps: &[create_rich, finish_newest],
     },
     Case {
+        name: "a job that may fail",
+        steps: &[allowed_failure, finish_newest],
+    },
+    Case {
         name: "statuses and sources of a newer GitLab",
         steps: &[unknown_source, unknown_status],
     },

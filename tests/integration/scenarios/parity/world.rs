@@ -184,6 +184,19 @@ pub fn create_rich(world: &mut World) {
     world.advance(90 * SECOND);
 }
 
+/// A job fails that may, the other one waits.
+pub fn allowed_failure(world: &mut World) {
+    let lint = JobSpec::new("test", "lint").allow_failure();
+    let spec = PipelineSpec::branch("main").job(lint);
+    create(world, &spec.job(JobSpec::new("test", "unit")));
+    world.advance(10 * SECOND);
+    let lint = job(world, "lint");
+    world.start_job(lint, None).expect("it starts");
+    world.advance(10 * SECOND);
+    let failed = Finish::failed("script_failure");
+    world.finish_job(lint, &failed).expect("it ends");
+}
+
 pub fn unknown_source(world: &mut World) {
     create(world, &main_branch().source("telepathy"));
     finish_newest(world);
