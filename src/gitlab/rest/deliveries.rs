@@ -42,6 +42,7 @@ impl TryFrom<RestEnvironment> for Environment {
 #[derive(Deserialize)]
 pub(super) struct RestDeployment {
     id: u64,
+    iid: Option<u64>,
     sha: String,
     status: String,
     created_at: String,
@@ -100,6 +101,7 @@ impl TryFrom<RestDeployment> for Deployment {
         }
         Ok(Self {
             id: raw.id,
+            iid: raw.iid,
             environment: raw.environment.id,
             environment_name: raw.environment.name.into(),
             sha: raw.sha.into(),
