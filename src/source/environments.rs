@@ -266,7 +266,10 @@ impl<'a> Poll<'a> {
         let mut found = Vec::new();
         for (number, answer) in numbers.iter().zip(answers) {
             match answer {
-                Some(deployment) => found.push(deployment),
+                Some(deployment) => found.push(Deployment {
+                    iid: Some(*number),
+                    ..deployment
+                }),
                 None => self.seen.gone(*number),
             }
         }

@@ -96,8 +96,8 @@ struct VariableNode {
 impl Places for VariablesOfPipeline {
     const NAME: &'static str = "PipelineVariables";
     const DOCUMENT: &'static str = include_str!("queries/pipeline_variables.graphql");
-    const PROJECTS: usize = 15;
-    const ITEMS: usize = 2;
+    const PROJECTS: usize = 40;
+    const ITEMS: usize = 1;
     type Key = PipelineId;
     type Node = PipelineNode;
     type Item = Vec<Text>;
@@ -125,11 +125,9 @@ struct DeploymentByNumber;
 #[serde(rename_all = "camelCase")]
 pub(super) struct DeploymentNode {
     id: String,
-    iid: String,
     status: String,
     sha: String,
     created_at: String,
-    updated_at: Option<String>,
     web_path: String,
     job: JobNode,
 }
@@ -145,7 +143,7 @@ struct JobNode {
 impl Places for DeploymentByNumber {
     const NAME: &'static str = "Deployments";
     const DOCUMENT: &'static str = include_str!("queries/deployments.graphql");
-    const PROJECTS: usize = 5;
+    const PROJECTS: usize = 7;
     const ITEMS: usize = 3;
     type Key = u64;
     type Node = DeploymentNode;
@@ -169,27 +167,29 @@ impl Places for DeploymentByNumber {
     }
 }
 
-/// A deployment; the name of its environment is not in the answer.
+/// A deployment; its number and the name of its environment are not in the answer. One that ended with a job
+/// that shows no end yet is left to REST.
 fn deployment(node: DeploymentNode) -> Result<Deployment, String> {
     let created_at = time("createdAt", &node.created_at)?;
-    let updated_at = maybe_time("updatedAt", node.updated_at.as_deref())?;
-    let updated_at = updated_at.unwrap_or(created_at);
     let environment = environment_of(&node.web_path)?;
     let status = node.status.to_lowercase();
     let ended = matches!(&*status, "success" | "failed" | "canceled");
     let job = node.job;
     let started_at = maybe_time("job.startedAt", job.started_at.as_deref())?;
     let end = maybe_time("job.finishedAt", job.finished_at.as_deref())?;
+    if ended && started_at.is_some() && end.is_none() {
+        return Err("job.finishedAt: null".to_owned());
+    }
     Ok(Deployment {
         id: gid("id", &node.id)?,
-        iid: Some(iid(&node.iid)?),
+        iid: None,
         environment,
         environment_name: Text::default(),
         sha: node.sha.into(),
         created_at,
-        updated_at,
+        updated_at: end.unwrap_or(created_at),
         started_at: started_at.filter(|_| ended || status == "running"),
-        finished_at: ended.then(|| end.unwrap_or(updated_at)),
+        finished_at: end.filter(|_| ended),
         // One that never started has none.
         duration: sensible(job.duration).filter(|_| ended && started_at.is_some()),
         status: status.into(),
@@ -294,7 +294,7 @@ impl GitLab {
         self.fill::<VariablesOfPipeline>(asked, breaker, now).await
     }
 
-    /// Deployments by their numbers in their projects, without the names of their environments; none
+    /// Deployments by their numbers in their projects, without these and the names of their environments; none
     /// where there is no such deployment. GitLab 17 and later. Nothing of those without a job.
     pub(crate) async fn deployments_by_number(
         &self,

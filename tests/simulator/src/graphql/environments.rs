@@ -226,9 +226,13 @@ impl DeploymentNode {
     }
 
     async fn job(&self, ctx: &Context<'_>) -> Option<super::job::CiJobNode> {
-        let world = Asked::of(ctx).world();
-        let job = world.job(self.0.job.as_ref()?.id)?;
-        Some(super::job::CiJobNode(job.clone()))
+        let asked = Asked::of(ctx);
+        let world = asked.world();
+        if !asked.may(&world, self.0.project_id, Right::Pipelines) {
+            return None;
+        }
+        let job = world.job_of_deployment(&self.0)?;
+        Some(super::job::CiJobNode(job))
     }
 }
 

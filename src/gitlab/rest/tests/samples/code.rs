@@ -148,12 +148,13 @@ async fn comparisons() {
         println!("{name}");
         let theirs: Value = serde_json::from_str(&body).unwrap();
         let ours = answered(&[&body], async |gitlab| {
-            gitlab.commit_count_between(PROJECT, "a", "b").await
+            gitlab.compare(PROJECT, "a", "b").await
         })
         .await
         .unwrap();
         let commits = theirs["commits"].as_array().unwrap().len();
-        assert_eq!(usize::try_from(ours).unwrap(), commits);
+        assert_eq!(usize::try_from(ours.count).unwrap(), commits);
+        assert_eq!(ours.parents.len(), commits);
         assert!(commits > 0);
         seen += 1;
     }
