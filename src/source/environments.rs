@@ -49,7 +49,7 @@ const ROUNDS: usize = 4;
 /// Calls of one poll that run concurrently.
 const CALLS_AT_ONCE: usize = 4;
 /// Projects in one run.
-const BATCH: usize = 50;
+const BATCH: usize = 100;
 /// How long it is kept what was seen of a project that is not polled.
 const KEPT: Duration = Duration::from_secs(2 * 24 * 3600);
 

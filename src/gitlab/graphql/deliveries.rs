@@ -144,7 +144,7 @@ impl Places for DeploymentByNumber {
     const NAME: &'static str = "Deployments";
     const DOCUMENT: &'static str = include_str!("queries/deployments.graphql");
     const PROJECTS: usize = 7;
-    const ITEMS: usize = 3;
+    const ITEMS: usize = GitLab::NUMBERS_TOGETHER;
     type Key = u64;
     type Node = DeploymentNode;
     type Item = Option<Deployment>;
@@ -250,7 +250,9 @@ fn project_incidents(
     mut holes: ProjectHoles<'_>,
 ) -> Result<ProjectIncidents, String> {
     let id = ProjectId(gid("id", &node.id)?);
-    let issues = node.issues.ok_or("issues: null")?;
+    // Where they are off, the list is empty, too.
+    let issues = node.issues.filter(|_| node.issues_enabled == Some(true));
+    let issues = issues.ok_or("issues: they are off")?;
     let next = issues.page_info.has_next_page.then(String::new);
     let place = [key("issues")];
     let incidents = holes.page(&place, issues.nodes, next, |node, _, _| incident(node));
@@ -268,6 +270,8 @@ fn incident(node: IssueNode) -> Result<Incident, String> {
 }
 
 impl GitLab {
+    /// Numbers of deployments of one project that have a place together in a query.
+    pub(crate) const NUMBERS_TOGETHER: usize = 3;
     /// Most projects in one query for the tips of their branches.
     pub const TIP_PROJECTS: usize = 50;
     /// Most projects in one query for incidents.

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::clock::UnixSeconds;
+use crate::gitlab::GitLab;
 use crate::gitlab::model::Deployment;
 use crate::types::Text;
 
@@ -17,8 +18,8 @@ use crate::types::Text;
 const MOST_OPEN: usize = 5;
 /// How long one is followed that was skipped: when a job before it is retried, it comes back.
 const SKIPPED: Duration = Duration::from_secs(24 * 3600);
-/// Numbers that are asked for beyond the last one.
-const NEXT: u64 = 2;
+/// Numbers of a project that have a place together in a query.
+const TOGETHER: usize = GitLab::NUMBERS_TOGETHER;
 
 /// A deployment that has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,14 +47,16 @@ impl Seen {
     pub(super) fn numbers(&self) -> Option<Vec<u64>> {
         let last = self.last.filter(|_| self.open.len() <= MOST_OPEN)?;
         let open = self.open.keys().copied();
-        Some(open.chain(last + 1..=last + NEXT).collect())
+        // As many of those to come as have a place all the same, one at least.
+        let next = TOGETHER - self.open.len() % TOGETHER;
+        Some(open.chain((last + 1..).take(next)).collect())
     }
 
     /// The numbers that follow, if all that were asked for beyond the last one were there.
     pub(super) fn more(&self, asked: &[u64]) -> Option<Vec<u64>> {
         let last = self.last?;
         let all = asked.iter().max() == Some(&last);
-        all.then(|| (last + 1..=last + NEXT).collect())
+        all.then(|| (last + 1..).take(TOGETHER).collect())
     }
 
     /// Whether it is known which deployments are open.

@@ -121,8 +121,7 @@ impl Repository {
     async fn tree(&self, ctx: &Context<'_>) -> Option<Tree> {
         let world = Asked::of(ctx).world();
         let project = world.project(self.0)?;
-        let branch = project.default_branch.as_deref()?;
-        let tip = project.branches.get(branch)?.sha.clone();
+        let tip = world.code(self.0)?.tip.clone()?;
         (!project.settings.repository_missing).then_some(Tree(tip))
     }
 
