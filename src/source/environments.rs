@@ -2,10 +2,10 @@
 //! are jobs of pipelines.
 //!
 //! GitLab lists environments and deployments of one project per request, by GraphQL too. So deployments are
-//! asked for by their numbers, and the tips of branches with them, of many projects in a query ([`numbers`]);
-//! the lists are read by REST at first, once an hour, and where a deployment names an environment that is not
-//! known. What moves otherwise (a deployment made by API, an environment stopped by hand) is found by them,
-//! in projects that rest by a full poll every few hours.
+//! asked for by their numbers, and the tips of branches with them, of many projects in a query ([`numbers`]).
+//! The lists are read by REST at first and every few hours; that of environments also every hour, and where a
+//! deployment names one that is not known. What moves otherwise (a deployment changed by API, an environment
+//! stopped by hand) is found by them.
 
 mod behind;
 mod numbers;
@@ -40,7 +40,7 @@ use numbers::Seen;
 const OVERLAP: Duration = Duration::from_secs(120);
 /// How often a project is polled though no pipeline moved.
 const FULL_POLL_INTERVAL: Duration = Duration::from_secs(6 * 3600);
-/// How often the lists are read of a project in which something moves.
+/// How often the environments are listed of a project in which something moves.
 const LIST_INTERVAL: Duration = Duration::from_secs(3600);
 /// Environments compared with the default branch, or asked for their last success, in one poll.
 const ENVIRONMENTS_AT_ONCE: usize = 20;
@@ -128,16 +128,20 @@ impl EnvironmentsSource {
     fn take_seen(&self, target: &Target) -> Seen {
         let read_at = target.memory.environments_progress.read_at;
         let seen = self.seen().remove(&target.id());
-        let same =
-            |seen: &Seen| seen.tracking == target.tracking && Some(seen.read_at) == read_at;
+        let same = |seen: &Seen| seen.tracking == target.tracking && Some(seen.read_at) == read_at;
         seen.filter(same).unwrap_or_default()
     }
 
     /// Asks for the tips of the default branches.
     async fn tips(&self, polls: &mut [Poll<'_>], now: UnixSeconds) {
-        let branches = polls
-            .iter()
-            .filter(|poll| poll.target.project.default_branch.as_ref().value().is_some());
+        let branches = polls.iter().filter(|poll| {
+            poll.target
+                .project
+                .default_branch
+                .as_ref()
+                .value()
+                .is_some()
+        });
         let ids: Vec<ProjectId> = branches.map(|poll| poll.target.id()).collect();
         let ask = async |ids: Vec<ProjectId>| self.gitlab.branch_tips(&ids).await;
         let id_of = |found: &ProjectTip| found.id;
@@ -175,7 +179,9 @@ impl EnvironmentsSource {
             if asked.is_empty() {
                 return;
             }
-            let read = self.gitlab.deployments_by_number(&asked, &self.breaker, now);
+            let read = self
+                .gitlab
+                .deployments_by_number(&asked, &self.breaker, now);
             let mut items = read.await.items.into_iter();
             for (place, numbers) in &mut open {
                 let answers: Vec<_> = items.by_ref().take(numbers.len()).collect();
@@ -248,7 +254,7 @@ impl<'a> Poll<'a> {
     fn numbers(&self) -> Option<Vec<u64>> {
         let before = &self.target.memory.environments_progress;
         before.read_at?;
-        let is_listed = self.now.since(before.full_at) >= LIST_INTERVAL;
+        let is_listed = self.now.since(before.full_at) >= FULL_POLL_INTERVAL;
         self.seen.numbers().filter(|_| !is_listed)
     }
 
@@ -263,17 +269,20 @@ impl<'a> Poll<'a> {
             self.numbered = None;
             return None;
         };
-        let mut found = Vec::new();
+        let (mut found, mut absent) = (Vec::new(), Vec::new());
         for (number, answer) in numbers.iter().zip(answers) {
             match answer {
                 Some(deployment) => found.push(Deployment {
                     iid: Some(*number),
                     ..deployment
                 }),
-                None => self.seen.gone(*number),
+                None => absent.push(*number),
             }
         }
         self.seen.take(&found, self.now);
+        for number in absent {
+            self.seen.absent(number, self.now);
+        }
         let known = self.target.memory.environments.known();
         for deployment in &mut found {
             match known.get(&deployment.environment) {
@@ -292,7 +301,8 @@ impl<'a> Poll<'a> {
     /// Reads what is still to be read.
     async fn finish(mut self) -> Result<Self, SourceError> {
         // The list first: a deployment of an environment that comes after it is read again.
-        if self.numbered.is_none() || self.environments_moved {
+        let is_old = self.now.since(self.seen.listed_at) >= LIST_INTERVAL;
+        if self.numbered.is_none() || self.environments_moved || is_old {
             self.list_environments().await?;
         }
         if let Some(mut numbered) = self.numbered.take()
@@ -336,6 +346,12 @@ impl<'a> Poll<'a> {
             .await?;
         self.skipped(listed.skipped);
         self.read.environments = Some(listed.items);
+        // What is read for the first time together is not read again together.
+        let spread = match self.seen.is_known() {
+            true => 0,
+            false => self.target.id().0.wrapping_mul(61) % LIST_INTERVAL.as_secs(),
+        };
+        self.seen.listed_at = self.now.minus(Duration::from_secs(spread));
         Ok(())
     }
 

@@ -88,7 +88,9 @@ impl VariablesSource {
             });
             asked.extend(pipelines);
         }
-        let filled = self.gitlab.variables_of_pipelines(&asked, &self.breaker, now);
+        let filled = self
+            .gitlab
+            .variables_of_pipelines(&asked, &self.breaker, now);
         let filled = filled.await;
         let is_shown = |key: &Text| self.regexp.as_ref().is_some_and(|one| one.is_match(key));
         let read = asked.iter().zip(filled.items);
@@ -163,7 +165,10 @@ impl VariablesSource {
         let mut polls = Vec::new();
         for target in targets {
             let wanted = self.wanted(target, now);
-            match self.refused(target.id(), now).filter(|_| !wanted.is_empty()) {
+            match self
+                .refused(target.id(), now)
+                .filter(|_| !wanted.is_empty())
+            {
                 Some(refused) => read.push((target.id(), Err(refused.into()))),
                 None => polls.push(Poll { target, wanted }),
             }

@@ -273,7 +273,7 @@ impl GitLab {
     /// Numbers of deployments of one project that have a place together in a query.
     pub(crate) const NUMBERS_TOGETHER: usize = 3;
     /// Most projects in one query for the tips of their branches.
-    pub const TIP_PROJECTS: usize = 50;
+    pub const TIP_PROJECTS: usize = 100;
     /// Most projects in one query for incidents.
     pub const INCIDENT_PROJECTS: usize = 50;
 

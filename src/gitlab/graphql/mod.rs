@@ -50,13 +50,13 @@ use holes::{Holes, Partial};
 
 pub use changes::ProjectChanges;
 pub use deliveries::{ProjectIncidents, ProjectTip};
-pub use places::{Asked, Filled};
 pub use features::ProjectTier;
 pub use gaps::Loss;
 pub use instance_jobs::InstanceJobs;
 use jobs::Selected;
 pub use jobs::{JobsPart, Parts, PipelineJobs, ProjectJobs, Which};
 pub use permissions::ProjectPermissions;
+pub use places::{Asked, Filled};
 pub use project_list::ListOf;
 pub use reports::ProjectReports;
 pub use repositories::CountedRefs;

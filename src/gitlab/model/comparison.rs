@@ -63,7 +63,11 @@ mod tests {
         assert_eq!(found.missing_in("f", "a"), Some(0));
         assert_eq!(found.missing_in("c", "a"), Some(3), "d, e and f");
         assert_eq!(found.missing_in("b", "a"), Some(4));
-        assert_eq!(found.missing_in("e", "a"), None, "it has not all of the base");
+        assert_eq!(
+            found.missing_in("e", "a"),
+            None,
+            "it has not all of the base"
+        );
         assert_eq!(found.missing_in("x", "a"), None, "it is none of them");
         assert_eq!(found.missing_in("a", "a"), None);
         assert_eq!(Comparison::default().missing_in("b", "a"), None);

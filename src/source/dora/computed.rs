@@ -126,7 +126,9 @@ impl Computed {
                 key: deployment,
             }));
         }
-        let filled = self.gitlab.merged_by_deployments(&asked, &self.shipped, now);
+        let filled = self
+            .gitlab
+            .merged_by_deployments(&asked, &self.shipped, now);
         let filled = filled.await;
         let mut left: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
         for ((place, one), merged) in of_poll.into_iter().zip(&asked).zip(filled.items) {
@@ -156,7 +158,8 @@ impl Computed {
         now: UnixSeconds,
     ) -> BTreeMap<ProjectId, Vec<Incident>> {
         let read = polls.iter().filter(|poll| poll.has_incidents());
-        let read = read.filter_map(|poll| Some((poll.id(), poll.since(Some(poll.last_incidents()?)))));
+        let read =
+            read.filter_map(|poll| Some((poll.id(), poll.since(Some(poll.last_incidents()?)))));
         let (ids, since): (Vec<_>, Vec<_>) = read.unzip();
         let Some(since) = since.into_iter().min() else {
             return BTreeMap::new();

@@ -31,7 +31,9 @@ impl Poll<'_> {
         // Environments with the same commit share a call; the oldest commit may answer for the others.
         let mut shas: BTreeMap<Text, (UnixSeconds, Vec<u64>)> = BTreeMap::new();
         for (id, sha, finished_at) in chosen {
-            let (oldest, ids) = shas.entry(sha.clone()).or_insert((*finished_at, Vec::new()));
+            let (oldest, ids) = shas
+                .entry(sha.clone())
+                .or_insert((*finished_at, Vec::new()));
             *oldest = (*finished_at).min(*oldest);
             ids.push(*id);
         }
@@ -55,7 +57,8 @@ impl Poll<'_> {
             .map(|sha| self.gitlab.compare(project, sha, &branch));
         let read = side_by_side(CALLS_AT_ONCE, calls.collect()).await;
         let read = others.iter().zip(&read);
-        counts.extend(read.map(|(sha, read)| (sha.clone(), read.as_ref().map(|found| found.count))));
+        counts
+            .extend(read.map(|(sha, read)| (sha.clone(), read.as_ref().map(|found| found.count))));
         for (sha, count) in counts {
             match count {
                 Ok(count) => {

@@ -3,8 +3,8 @@
 //!
 //! GitLab numbers the deployments of a project one after the other and makes each with the pipeline of its
 //! job. So what moved is among those that have not ended and those that come next. Where that does not
-//! say all, the list does: after a start, where many wait, and once an hour, for deployments that were made
-//! or changed past their jobs, and after a number that was left out.
+//! say all, the list does: after a start, where many wait, and every few hours, for deployments that were
+//! changed past their jobs, and after numbers that were left out.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,14 +18,19 @@ use crate::types::Text;
 const MOST_OPEN: usize = 5;
 /// How long one is followed that was skipped: when a job before it is retried, it comes back.
 const SKIPPED: Duration = Duration::from_secs(24 * 3600);
+/// How long a number is asked for of which there was none, though there were later ones: its transaction
+/// may have taken longer.
+const LATE: Duration = Duration::from_secs(600);
 /// Numbers of a project that have a place together in a query.
 const TOGETHER: usize = GitLab::NUMBERS_TOGETHER;
 
 /// A deployment that has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Open {
-    skipped: bool,
-    created_at: UnixSeconds,
+    /// Whether there was none yet.
+    is_late: bool,
+    /// How long it is followed; none where that is as long as it takes.
+    until: Option<UnixSeconds>,
 }
 
 /// What is known of a project besides what is remembered; gone after a restart.
@@ -35,6 +40,8 @@ pub(super) struct Seen {
     pub(super) tracking: u64,
     /// When the poll was that it is of.
     pub(super) read_at: UnixSeconds,
+    /// When the environments were last listed.
+    pub(super) listed_at: UnixSeconds,
     /// The highest number of a deployment; none while it is not known which are open.
     last: Option<u64>,
     open: BTreeMap<u64, Open>,
@@ -80,9 +87,10 @@ impl Seen {
                 return;
             };
             *last = number.max(*last);
+            let skipped = &*deployment.status == "skipped";
             let open = Open {
-                skipped: &*deployment.status == "skipped",
-                created_at: deployment.created_at,
+                is_late: false,
+                until: skipped.then(|| deployment.created_at.plus(SKIPPED)),
             };
             match deployment.ended() {
                 true => self.open.remove(&number),
@@ -90,12 +98,25 @@ impl Seen {
             };
         }
         self.open
-            .retain(|_, open| !open.skipped || now.since(open.created_at) < SKIPPED);
+            .retain(|_, open| open.until.is_none_or(|until| now < until));
     }
 
-    /// One is gone.
-    pub(super) fn gone(&mut self, number: u64) {
-        self.open.remove(&number);
+    /// There is none of a number: it is gone, still to come, or late.
+    pub(super) fn absent(&mut self, number: u64, now: UnixSeconds) {
+        match self.open.get(&number) {
+            Some(open) if open.is_late => {}
+            Some(_) => {
+                self.open.remove(&number);
+            }
+            None if self.last.is_some_and(|last| number < last) => {
+                let late = Open {
+                    is_late: true,
+                    until: Some(now.plus(LATE)),
+                };
+                self.open.insert(number, late);
+            }
+            None => {}
+        }
     }
 
     /// Whether a commit was compared with a tip.
@@ -112,6 +133,7 @@ impl Seen {
 
     /// Forgets environments that are not there any more.
     pub(super) fn retain(&mut self, is_there: impl Fn(u64) -> bool) {
-        self.compared.retain(|environment, _| is_there(*environment));
+        self.compared
+            .retain(|environment, _| is_there(*environment));
     }
 }

@@ -40,9 +40,7 @@ async fn what_a_deployment_shipped_is_asked_for_once() {
         (free(), SHIPPED_QUERY, SHIPPED, [6, 14, 14, 15]),
         (old(), SHIPPED, SHIPPED_QUERY, [100, 230, 230, 231]),
     ] {
-        let mut rig = make
-            .begin(|world, app| deploy_often(world, app, 230))
-            .await;
+        let mut rig = make.begin(|world, app| deploy_often(world, app, 230)).await;
         let frequency = Some(230.0 / 30.0);
         assert_eq!(rig.production(FREQUENCY), frequency, "of three pages");
         assert_eq!(rig.production(LEAD_TIME), None, "not all are known yet");
