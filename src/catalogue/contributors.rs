@@ -10,7 +10,7 @@ pub static COLLECTOR: CollectorDesc = CollectorDesc {
     about: "",
     role: "Reporter",
     tier: "Free",
-    requests: "REST: one call where something moved, and one for each 100 new commits",
+    requests: "where something moved, the tips of branches in a query for many at once; REST: one call for each 100 new commits",
     entries: ENTRIES,
 };
 

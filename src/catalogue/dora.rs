@@ -22,7 +22,7 @@ there are hundreds. Where a project has several production environments, a compu
 counts an incident once; GitLab's own may count it again for each of them.",
     role: "Reporter",
     tier: "Free; GitLab's own values: Ultimate",
-    requests: "Ultimate: one query for 50 projects; elsewhere REST: deployments where pipelines moved, one call for each new deployment, incidents",
+    requests: "Ultimate: one query for 50 projects; elsewhere a list of deployments by REST where pipelines moved, and queries for many at once: what new deployments shipped, incidents",
     entries: ENTRIES,
 };
 

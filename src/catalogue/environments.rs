@@ -18,7 +18,7 @@ the API) starts when it is created. *Behind* compares the commit of the last suc
 with the tip of the default branch.",
     role: "Reporter",
     tier: "Free",
-    requests: "REST, where pipelines moved or run, and every six hours: two lists, and one call for each commit that is deployed",
+    requests: "where pipelines moved or run, deployments and tips of branches in queries for many at once; REST: two lists every hour, else every six hours; one call where the branch or a deployment moved",
     entries: ENTRIES,
 };
 

@@ -20,7 +20,7 @@ an hour: a conflict, which leaves no trace, and a deleted merge request show tha
 GraphQL is refused, REST does not return lines, files and commits, and their histograms do not change.",
     role: "Reporter",
     tier: "Free",
-    requests: "one query for 50 projects; hourly one more for all that are open",
+    requests: "one query for 100 projects; hourly one more for all that are open",
     entries: ENTRIES,
 };
 

@@ -12,7 +12,7 @@ Counts and times of the newest finished pipeline of each ref, from the reports t
 uploaded, its child pipelines in the same project included.",
     role: "Reporter",
     tier: "Free",
-    requests: "one query for 25 projects with ended pipelines; with `include_test_cases` one REST call for each such pipeline",
+    requests: "one query for 50 projects with ended pipelines; with `include_test_cases` one REST call for each such pipeline",
     entries: ENTRIES,
 };
 

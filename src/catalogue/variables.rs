@@ -10,7 +10,7 @@ pub static COLLECTOR: CollectorDesc = CollectorDesc {
     about: "",
     role: "Maintainer",
     tier: "Free",
-    requests: "one REST call for each new pipeline that is shown",
+    requests: "a query for 40 new pipelines that are shown; one REST call for each that has a variable of interest",
     entries: ENTRIES,
 };
 

@@ -1,28 +1,29 @@
 //! Commits to default branches, by REST: GraphQL has no lines of commits.
 //!
-//! A project costs a call where it had activity since it was last read, and another for each hundred
-//! commits that are new.
+//! Where a project had activity since it was last read, the tip of its branch is asked for, of many projects
+//! in a query of GraphQL; where that moved, it costs a call for each hundred commits that are new.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::batches::{Batches, PerProject};
 use super::{Context, Fetched, Right, Source, SourceError, Target, Wants, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::config::Labels;
 use crate::facts::contributors::{Branch, Commits, ContributorsRead};
 use crate::facts::{Facts, Problem, Reading, Unavailable};
-use crate::gitlab::model::Commit;
-use crate::gitlab::model::{Known, Page, Project};
+use crate::gitlab::graphql::ProjectTip;
+use crate::gitlab::model::{Commit, Known, Page, Project};
 use crate::gitlab::{Cause, GitLab, GitLabError};
 use crate::memory::ProjectMemory;
 use crate::memory::contributors::{Begun, ContributorsMemory};
 use crate::people::People;
 use crate::types::{ProjectId, Text};
 
-/// Projects in one run; each costs calls of its own.
-const BATCH: usize = 10;
+/// Projects in one run.
+const BATCH: usize = GitLab::TIP_PROJECTS;
 /// Projects whose calls run concurrently.
 const CALLS_AT_ONCE: usize = 4;
 /// GitLab notes activity at most this often: what moved is read once more later.
@@ -34,6 +35,7 @@ const QUIET: Duration = Duration::from_secs(24 * 3600);
 pub struct ContributorsSource {
     gitlab: GitLab,
     people: People,
+    tips: Batches,
 }
 
 impl ContributorsSource {
@@ -43,12 +45,15 @@ impl ContributorsSource {
         Self {
             gitlab: gitlab.clone(),
             people: People::new(labels),
+            tips: Batches::new(&gitlab.breaker(), GitLab::TIP_PROJECTS),
         }
     }
 
+    /// Reads a project; with the tip of its default branch where that is known.
     async fn project(
         &self,
         target: &Target,
+        tip: Option<Text>,
         now: UnixSeconds,
     ) -> Result<ContributorsRead, SourceError> {
         let mut problems = Vec::new();
@@ -58,6 +63,7 @@ impl ContributorsSource {
         let begun = begun.filter(|name| !name.is_empty());
         let name = target.project.default_branch.as_ref();
         let tip = match name {
+            Known::Value(_) if tip.is_some() => tip,
             // Without the code GitLab shows no default branch, though there may be one.
             Known::Nothing if target.permissions.code == Known::Value(true) => None,
             _ => self.tip(target, name.value().or(begun)).await?,
@@ -194,9 +200,18 @@ impl ContributorsSource {
         targets: &[Target],
         now: UnixSeconds,
     ) -> Vec<(ProjectId, Result<ContributorsRead, SourceError>)> {
-        let reads = targets
+        let named = targets
             .iter()
-            .map(|target| async move { (target.id(), self.project(target, now).await) });
+            .filter(|target| target.project.default_branch.as_ref().value().is_some());
+        let ids: Vec<ProjectId> = named.map(Target::id).collect();
+        let ask = async |ids: Vec<ProjectId>| self.gitlab.branch_tips(&ids).await;
+        let id_of = |found: &ProjectTip| found.id;
+        let mut tips: PerProject<ProjectTip> = self.tips.ask(&ids, now, id_of, ask).await;
+        let reads = targets.iter().map(|target| {
+            let tip = tips.remove(&target.id()).and_then(Result::ok);
+            let tip = tip.and_then(|tip| tip.sha);
+            async move { (target.id(), self.project(target, tip, now).await) }
+        });
         side_by_side(CALLS_AT_ONCE, reads.collect()).await
     }
 }

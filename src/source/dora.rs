@@ -3,7 +3,7 @@
 
 mod computed;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,11 +22,10 @@ use crate::memory::dora::DoraProgress;
 use crate::memory::dora::computed::Period;
 use crate::types::ProjectId;
 use crate::types::Tier;
+use computed::Computed;
 
 /// Projects that are read side by side.
 const PROJECTS_AT_ONCE: usize = 4;
-/// Projects in one run where each costs calls of its own.
-const BATCH: usize = 10;
 /// How long REST is not asked again for what licence or role did not give.
 const REFUSAL: Duration = Duration::from_secs(24 * 3600);
 
@@ -36,6 +35,7 @@ pub struct DoraSource {
     choice: Choice,
     tiers: BTreeSet<DeploymentTier>,
     batches: Batches,
+    computed: Computed,
 }
 
 impl From<EnvironmentTier> for DeploymentTier {
@@ -60,6 +60,7 @@ impl DoraSource {
             choice: settings.source,
             tiers: tiers.map(|&tier| tier.into()).collect(),
             batches: Batches::new(&gitlab.breaker(), GitLab::DORA_PROJECTS),
+            computed: Computed::new(gitlab),
         }
     }
 
@@ -75,37 +76,35 @@ impl DoraSource {
         self.tiers.iter().copied().collect()
     }
 
-    async fn project(
+    /// GitLab's own figures; none where they are to be computed. With when REST last refused them.
+    async fn own(
         &self,
         target: &Target,
         read: Option<Result<ProjectDora, SourceError>>,
         now: UnixSeconds,
-    ) -> Result<DoraRead, SourceError> {
+    ) -> (Option<UnixSeconds>, Result<Option<DoraRead>, SourceError>) {
         let mut refused_at = target.memory.dora_progress.refused_at;
+        let mut figures = None;
         if self.may_have(target) {
-            let given = match self.given(target, read, &mut refused_at, now).await {
+            match self.given(target, read, &mut refused_at, now).await {
+                Ok(given) => figures = given,
                 // What this token may not see is computed from what it may.
-                Err(SourceError::Unavailable(_)) if self.choice == Choice::Auto => None,
-                given => given?,
-            };
-            if let Some(figures) = given {
-                return Ok(DoraRead {
-                    figures: Figures::GitLab(figures),
-                    progress: DoraProgress::default(),
-                    problems: Vec::new(),
-                });
+                Err(SourceError::Unavailable(_)) if self.choice == Choice::Auto => {}
+                Err(error) => return (refused_at, Err(error)),
             }
         }
-        if self.choice == Choice::Gitlab {
-            return Err(Unavailable::Unlicensed(Tier::Ultimate).into());
-        }
-        let mut read = computed::read(&self.gitlab, target, &self.tiers, now).await?;
-        read.progress.refused_at = refused_at;
-        Ok(DoraRead {
-            figures: Figures::Computed(Box::new(read.memory)),
-            progress: read.progress,
-            problems: read.problems,
-        })
+        let read = match figures {
+            Some(figures) => Ok(Some(DoraRead {
+                figures: Figures::GitLab(figures),
+                progress: DoraProgress::default(),
+                problems: Vec::new(),
+            })),
+            None if self.choice == Choice::Gitlab => {
+                Err(Unavailable::Unlicensed(Tier::Ultimate).into())
+            }
+            None => Ok(None),
+        };
+        (refused_at, read)
     }
 
     /// GitLab's own figures: from GraphQL, or else from REST.
@@ -154,12 +153,32 @@ impl DoraSource {
         let ask = async |ids: Vec<ProjectId>| self.gitlab.dora_metrics(&ids, &tiers, days).await;
         let id_of = |found: &ProjectDora| found.id;
         let mut read = self.batches.ask(&ids, now, id_of, ask).await;
-        let reads = targets.iter().map(|target| {
-            let id = target.id();
-            let read = read.remove(&id);
-            async move { (id, self.project(target, read, now).await) }
+        let owns = targets.iter().map(|target| {
+            let read = read.remove(&target.id());
+            async move { (target, self.own(target, read, now).await) }
         });
-        side_by_side(PROJECTS_AT_ONCE, reads.collect()).await
+        let mut reads = Vec::with_capacity(targets.len());
+        let (mut open, mut refusals) = (Vec::new(), BTreeMap::new());
+        for (target, (refused_at, own)) in side_by_side(PROJECTS_AT_ONCE, owns.collect()).await {
+            match own {
+                Ok(Some(own)) => reads.push((target.id(), Ok(own))),
+                Ok(None) => open.push(target),
+                Err(error) => reads.push((target.id(), Err(error))),
+            }
+            refusals.insert(target.id(), refused_at);
+        }
+        for (id, read) in self.computed.read(&open, &self.tiers, now).await {
+            let read = read.map(|mut read| {
+                read.progress.refused_at = refusals.get(&id).copied().flatten();
+                DoraRead {
+                    figures: Figures::Computed(Box::new(read.memory)),
+                    progress: read.progress,
+                    problems: read.problems,
+                }
+            });
+            reads.push((id, read));
+        }
+        reads
     }
 }
 
@@ -174,10 +193,7 @@ impl Source for DoraSource {
     }
 
     fn batch(&self) -> usize {
-        match self.choice {
-            Choice::Computed => BATCH,
-            Choice::Auto | Choice::Gitlab => GitLab::DORA_PROJECTS,
-        }
+        GitLab::DORA_PROJECTS
     }
 
     fn unavailable(&self, target: &Target) -> Option<Unavailable> {

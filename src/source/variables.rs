@@ -1,7 +1,8 @@
-//! Variables of the newest pipelines: REST has them, once for each pipeline.
+//! Variables of the newest pipelines. REST has them, once for each pipeline; GraphQL says for many at once
+//! which have any that are shown, but not whether one is a file.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,17 +13,19 @@ use crate::clock::UnixSeconds;
 use crate::config::{Pattern, Variables};
 use crate::facts::VariablesRead;
 use crate::facts::{Facts, Problem, Reading, Unavailable};
-use crate::gitlab::GitLab;
+use crate::gitlab::graphql::Asked;
+use crate::gitlab::graphql::batch::Breaker;
+use crate::gitlab::{GitLab, GitLabError};
+use crate::memory::refs::RefName;
 use crate::memory::variables::wanted;
-use crate::types::ProjectId;
-use crate::types::Tier;
+use crate::types::{PipelineId, ProjectId, Text, Tier};
 
 /// Pipelines of one project that one poll reads; the others are read at the next.
 const AT_ONCE: usize = 20;
 /// Calls that run concurrently.
 const CALLS_AT_ONCE: usize = 4;
-/// Projects in one run.
-const BATCH: usize = 20;
+/// Projects in one run: of most, none or one has a new pipeline.
+const BATCH: usize = 100;
 /// How long a project that refused its variables is not asked again: no role and no grant comes by
 /// itself.
 const REFUSAL: Duration = Duration::from_secs(3600);
@@ -30,6 +33,7 @@ const REFUSAL: Duration = Duration::from_secs(3600);
 /// The source.
 pub struct VariablesSource {
     gitlab: GitLab,
+    breaker: Arc<Breaker>,
     /// Keys of the variables that are shown; validation asks for it where the collector is on.
     regexp: Option<Pattern>,
     /// Projects that refused, when, and in which words.
@@ -42,6 +46,7 @@ impl VariablesSource {
     pub fn new(settings: &Variables, gitlab: &GitLab) -> Self {
         Self {
             gitlab: gitlab.clone(),
+            breaker: gitlab.breaker(),
             regexp: settings.regexp.clone(),
             refusals: Mutex::default(),
         }
@@ -60,29 +65,75 @@ impl VariablesSource {
         Some(Unavailable::Forbidden(why.clone()))
     }
 
-    async fn project(
-        &self,
-        target: &Target,
-        now: UnixSeconds,
-    ) -> Result<VariablesRead, SourceError> {
+    /// The pipelines of a project whose variables are to be read.
+    fn wanted(&self, target: &Target, now: UnixSeconds) -> Vec<(RefName, PipelineId)> {
         let (known, memory) = (&target.memory.pipelines, &target.memory.variables);
         let subject = target.subject(&super::NO_PATHS, now);
         let regexp = self.regexp.as_ref();
         let wanted = regexp.map(|regexp| wanted(subject, known, memory, regexp));
         let mut wanted = wanted.unwrap_or_default();
         wanted.truncate(AT_ONCE);
-        let project = target.id();
-        if let Some(refused) = self.refused(project, now).filter(|_| !wanted.is_empty()) {
-            return Err(refused.into());
+        wanted
+    }
+
+    /// Asks which pipelines have variables that are shown: all but a few have none. Whether a variable is a
+    /// file only REST says.
+    async fn without_any(&self, polls: &[Poll<'_>], now: UnixSeconds) -> Looked {
+        let mut asked = Vec::new();
+        for poll in polls {
+            let pipelines = poll.wanted.iter().map(|(_, pipeline)| Asked {
+                project: poll.target.id(),
+                path: poll.target.project.full_path.clone(),
+                key: *pipeline,
+            });
+            asked.extend(pipelines);
         }
-        let reads = wanted.into_iter().map(|(name, id)| async move {
-            let read = self.gitlab.pipeline_variables(project, id).await;
-            (name, id, read)
+        let filled = self
+            .gitlab
+            .variables_of_pipelines(&asked, &self.breaker, now);
+        let filled = filled.await;
+        let is_shown = |key: &Text| self.regexp.as_ref().is_some_and(|one| one.is_match(key));
+        let read = asked.iter().zip(filled.items);
+        let none = read.filter_map(|(one, keys)| {
+            let none = !keys?.iter().any(is_shown);
+            none.then_some(one.key)
         });
+        Looked {
+            none: none.collect(),
+            error: filled.error.filter(|error| {
+                let error = SourceError::GitLab(Arc::clone(error));
+                !error.rest_may_answer()
+            }),
+        }
+    }
+
+    async fn project(
+        &self,
+        poll: &Poll<'_>,
+        looked: &Looked,
+        now: UnixSeconds,
+    ) -> Result<VariablesRead, SourceError> {
+        let target = poll.target;
+        let project = target.id();
         let mut all = VariablesRead {
             pipelines: Vec::new(),
             problems: Vec::new(),
         };
+        let (none, some): (Vec<_>, Vec<_>) = poll
+            .wanted
+            .iter()
+            .cloned()
+            .partition(|(_, id)| looked.none.contains(id));
+        let none = none.into_iter();
+        all.pipelines
+            .extend(none.map(|(name, id)| (name, id, Vec::new())));
+        if let Some(error) = looked.error.as_ref().filter(|_| !some.is_empty()) {
+            return Err(SourceError::GitLab(Arc::clone(error)));
+        }
+        let reads = some.into_iter().map(|(name, id)| async move {
+            let read = self.gitlab.pipeline_variables(project, id).await;
+            (name, id, read)
+        });
         let (path, collector) = (&target.project.full_path, Collector::Variables);
         for (name, id, read) in side_by_side(CALLS_AT_ONCE, reads.collect()).await {
             match read {
@@ -103,20 +154,47 @@ impl VariablesSource {
         }
         Ok(all)
     }
-}
 
-impl VariablesSource {
     /// Reads some projects: one result for each.
     async fn read(
         &self,
         targets: &[Target],
         now: UnixSeconds,
     ) -> Vec<(ProjectId, Result<VariablesRead, SourceError>)> {
-        let reads = targets
+        let mut read = Vec::with_capacity(targets.len());
+        let mut polls = Vec::new();
+        for target in targets {
+            let wanted = self.wanted(target, now);
+            match self
+                .refused(target.id(), now)
+                .filter(|_| !wanted.is_empty())
+            {
+                Some(refused) => read.push((target.id(), Err(refused.into()))),
+                None => polls.push(Poll { target, wanted }),
+            }
+        }
+        let looked = self.without_any(&polls, now).await;
+        let looked = &looked;
+        let reads = polls
             .iter()
-            .map(|target| async move { (target.id(), self.project(target, now).await) });
-        side_by_side(CALLS_AT_ONCE, reads.collect()).await
+            .map(|poll| async move { (poll.target.id(), self.project(poll, looked, now).await) });
+        read.extend(side_by_side(CALLS_AT_ONCE, reads.collect()).await);
+        read
     }
+}
+
+/// A project, and the pipelines whose variables are to be read.
+struct Poll<'a> {
+    target: &'a Target,
+    wanted: Vec<(RefName, PipelineId)>,
+}
+
+/// What GraphQL says of pipelines.
+struct Looked {
+    /// Those without a variable that is shown.
+    none: BTreeSet<PipelineId>,
+    /// Why the others cannot be read now by REST either.
+    error: Option<Arc<GitLabError>>,
 }
 
 #[async_trait]
@@ -151,8 +229,6 @@ impl Source for VariablesSource {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::config::ProjectSettings;
     use crate::gitlab::model::{Features, Known, Permissions, Project, RefKind, Status};
@@ -160,8 +236,6 @@ mod tests {
     use crate::memory::ProjectMemory;
     use crate::memory::history::Remembered;
     use crate::memory::pipelines::PipelineSnapshot;
-    use crate::memory::refs::RefName;
-    use crate::types::PipelineId;
 
     const NOW: UnixSeconds = UnixSeconds(1_767_614_400);
 
@@ -219,13 +293,14 @@ mod tests {
         let source = VariablesSource::new(&settings, &fake.gitlab());
         for (minutes, asked) in [(0, 1), (1, 1), (59, 1), (61, 2), (62, 2)] {
             let now = NOW.plus(Duration::from_secs(60 * minutes));
-            let error = source
-                .project(&target(), now)
-                .await
-                .map(|read| read.pipelines.len());
+            let read = source.read(&[target()], now).await;
+            let (_, read) = read.into_iter().next().expect("the project");
+            let error = read.map(|read| read.pipelines.len());
             let error = error.expect_err("a refusal");
             assert_eq!(error.kind(), "forbidden", "{error}");
-            assert_eq!(fake.seen().len(), asked, "after {minutes} minutes");
+            let seen = fake.seen();
+            let calls = seen.iter().filter(|one| one.target.contains("/variables"));
+            assert_eq!(calls.count(), asked, "after {minutes} minutes");
         }
     }
 }

@@ -147,6 +147,7 @@ fn deployment(id: u64, environment: u64, end: UnixSeconds) -> Deployment {
         id,
         environment,
         environment_name: "somewhere".into(),
+        iid: None,
         sha: "sha".into(),
         status: "success".into(),
         created_at: end,

@@ -48,6 +48,7 @@ fn deployment(id: u64, status: &str, created: i64, end: Option<i64>) -> Deployme
         id,
         environment: 1,
         environment_name: "production".into(),
+        iid: None,
         sha: format!("sha-{id}").into(),
         status: status.into(),
         created_at: UnixSeconds(created),

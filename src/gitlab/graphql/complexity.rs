@@ -31,7 +31,9 @@ enum Cost {
 fn cost(field: &str) -> Cost {
     match field {
         "projects" => Cost::Page(1),
-        "mergeRequests" | "releases" | "pipelines" | "pipelineSchedules" => Cost::Page(2),
+        "mergeRequests" | "releases" | "pipelines" | "pipelineSchedules" | "issues" => {
+            Cost::Page(2)
+        }
         "notes" => Cost::Page(1),
         "mergedAt" | "closedAt" | "reviewers" => Cost::Resolver(5),
         "diffStatsSummary" => Cost::Resolver(2),
@@ -39,6 +41,10 @@ fn cost(field: &str) -> Cost {
         "stages" | "vulnerabilitySeveritiesCount" | "cycleTime" => Cost::Resolver(1),
         "languages" | "forksCount" | "rootRef" | "branchCount" | "tagCount" => Cost::Resolver(2),
         "pipeline" => Cost::Resolver(-8),
+        "project" | "deployment" => Cost::Resolver(1),
+        "tree" => Cost::Resolver(2),
+        // Its own price; what it asks Gitaly for may come on top.
+        "lastCommit" => Cost::Resolver(12),
         "testReportSummary" => Cost::Resolver(1),
         "metrics" | "leadTime" | "flowMetrics" | "licensedFeatureAvailability" => Cost::Resolver(1),
         _ => Cost::Plain,
@@ -325,6 +331,19 @@ mod tests {
                 ]),
             ),
             (
+                "tips of branches",
+                include_str!("queries/branch_tips.graphql"),
+                projects(GitLab::TIP_PROJECTS, 0).into(),
+            ),
+            (
+                "incidents",
+                include_str!("queries/incidents.graphql"),
+                HashMap::from([
+                    ("projects", count(GitLab::INCIDENT_PROJECTS)),
+                    ("first", count(50)),
+                ]),
+            ),
+            (
                 "value streams",
                 include_str!("queries/value_streams.graphql"),
                 HashMap::from([
@@ -358,7 +377,29 @@ mod tests {
                 ]),
             ),
         ];
-        for (name, query, variables) in cases {
+        let places = [
+            (
+                "what deployments shipped",
+                include_str!("queries/deployment_merge_requests.graphql"),
+            ),
+            (
+                "deployments by number",
+                include_str!("queries/deployments.graphql"),
+            ),
+            (
+                "keys of variables",
+                include_str!("queries/pipeline_variables.graphql"),
+            ),
+        ];
+        let places = places.map(|(name, query)| {
+            // Every place is filled.
+            let flags = query.lines().filter(|line| line.ends_with(": Boolean!"));
+            let flags = flags.filter_map(|line| line.trim().strip_prefix('$')?.split(':').next());
+            let filled = flags.map(|flag| (flag, Json::from(true)));
+            let filled = filled.chain([("first", count(20))]);
+            (name, query, filled.collect())
+        });
+        for (name, query, variables) in cases.into_iter().chain(places) {
             let Stripped::Text(query) = strip(query, &[]) else {
                 panic!("{name} is not sent");
             };

@@ -144,6 +144,9 @@ impl fmt::Display for Loss {
     }
 }
 
+const DEPLOYMENTS: &str =
+    "nothing is lost: REST lists the deployments, one call per project in which something moved";
+
 /// Everything that may be missing. What is not here must be there: without it, REST answers instead of
 /// the document.
 pub const GAPS: &[Gap] = &[
@@ -190,6 +193,28 @@ pub const GAPS: &[Gap] = &[
     )
     .argument("ids")
     .until(18, 4),
+    Gap::new(
+        "Project",
+        "pipeline",
+        "nothing is lost: REST has the variables of pipelines, one call per pipeline",
+    )
+    .argument("id")
+    .until(16, 3)
+    .without(Without::NotSent),
+    Gap::new(
+        "Project",
+        "mergeRequests",
+        "nothing is lost: REST shows what a deployment shipped, one call per deployment",
+    )
+    .argument("deploymentId")
+    .until(16, 3)
+    .without(Without::NotSent),
+    Gap::new("Project", "deployment", DEPLOYMENTS)
+        .until(15, 3)
+        .without(Without::NotSent),
+    Gap::new("Deployment", "webPath", DEPLOYMENTS)
+        .until(16, 3)
+        .without(Without::NotSent),
     Gap::new(
         "Project",
         "markedForDeletion",

@@ -129,6 +129,15 @@ impl Holes {
         Ok(batch)
     }
 
+    /// Whether something on the way to a place, or below it, was lost.
+    pub(super) fn has_lost(&self, place: &[&str]) -> bool {
+        let mut flaws = self.lost.iter().chain(&self.bad);
+        flaws.any(|flaw| {
+            let mut steps = flaw.path.iter().zip(place);
+            steps.all(|(step, name)| matches!(step, Step::Key(key) if key == name))
+        })
+    }
+
     /// What the token cannot read anywhere in the answer, whose bytes are `body`.
     pub(super) fn unreadable(&self, body: &[u8]) -> Vec<&'static Gap> {
         gaps::unreadable(self.lost.iter().map(|flaw| &*flaw.why), body)

@@ -9,6 +9,7 @@ mod changes;
 #[cfg(test)]
 mod complexity;
 mod convert;
+mod deliveries;
 mod dora;
 mod features;
 pub mod gaps;
@@ -16,6 +17,7 @@ mod holes;
 mod instance_jobs;
 mod jobs;
 mod permissions;
+mod places;
 mod project_list;
 mod projects;
 mod queries;
@@ -47,12 +49,14 @@ use gaps::Why;
 use holes::{Holes, Partial};
 
 pub use changes::ProjectChanges;
+pub use deliveries::{ProjectIncidents, ProjectTip};
 pub use features::ProjectTier;
 pub use gaps::Loss;
 pub use instance_jobs::InstanceJobs;
 use jobs::Selected;
 pub use jobs::{JobsPart, Parts, PipelineJobs, ProjectJobs, Which};
 pub use permissions::ProjectPermissions;
+pub use places::{Asked, Filled};
 pub use project_list::ListOf;
 pub use reports::ProjectReports;
 pub use repositories::CountedRefs;
@@ -229,10 +233,25 @@ impl GitLab {
         Q::Variables: Serialize,
         Q::ResponseData: DeserializeOwned + Scored,
     {
+        let variant = variant(&variables);
+        self.query_of::<Q>(variables, projects, variant).await
+    }
+
+    /// The same; its times are comparable with those of the same variant.
+    async fn query_of<Q>(
+        &self,
+        variables: Q::Variables,
+        projects: usize,
+        variant: u64,
+    ) -> Result<Partial<Q::ResponseData>, GitLabError>
+    where
+        Q: GraphQLQuery,
+        Q::Variables: Serialize,
+        Q::ResponseData: DeserializeOwned + Scored,
+    {
         let request = Q::build_query(variables);
         let (operation, document) = (request.operation_name, request.query);
         let gaps = &self.shared.gaps;
-        let variant = variant(&request.variables);
         // Ends: each turn but the last leaves something else out.
         loop {
             let text = gaps.text(operation, document).map_err(|why| {

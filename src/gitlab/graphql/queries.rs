@@ -178,3 +178,21 @@ scored!(vulnerability_counts);
 )]
 pub(super) struct DoraMetrics;
 scored!(dora_metrics);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/branch_tips.graphql",
+    skip_serializing_none
+)]
+pub(super) struct BranchTips;
+scored!(branch_tips);
+
+#[derive(GraphQLQuery)]
+#[graphql(
+    schema_path = "src/gitlab/graphql/schema.graphql",
+    query_path = "src/gitlab/graphql/queries/incidents.graphql",
+    skip_serializing_none
+)]
+pub(super) struct Incidents;
+scored!(incidents);

@@ -31,7 +31,7 @@ impl Messages for ProjectReports {
 
 impl GitLab {
     /// Most projects in one query for test reports.
-    pub const REPORT_PROJECTS: usize = 25;
+    pub const REPORT_PROJECTS: usize = 50;
     /// Most pipelines that a project shows in it: the newest of those that moved.
     pub const REPORT_PIPELINES: u32 = 20;
 

@@ -36,7 +36,7 @@ impl Messages for CensusPage {
 
 impl GitLab {
     /// Most projects in one query for merge requests.
-    pub const REVIEWS_PROJECTS: usize = 50;
+    pub const REVIEWS_PROJECTS: usize = 100;
     /// Merge requests of each project in one query.
     pub const REVIEWS_PAGE: u32 = 20;
     /// Merge requests of each project in one query of a census.

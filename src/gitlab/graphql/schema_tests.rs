@@ -11,7 +11,7 @@ use crate::gitlab::testing::truth;
 
 const SUBSET: &str = include_str!("schema.graphql");
 
-pub(super) const QUERIES: [(&str, &str); 18] = [
+pub(super) const QUERIES: [(&str, &str); 23] = [
     (
         "merge_request_reviews",
         include_str!("queries/merge_request_reviews.graphql"),
@@ -62,6 +62,17 @@ pub(super) const QUERIES: [(&str, &str); 18] = [
     (
         "vulnerability_counts",
         include_str!("queries/vulnerability_counts.graphql"),
+    ),
+    ("branch_tips", include_str!("queries/branch_tips.graphql")),
+    ("incidents", include_str!("queries/incidents.graphql")),
+    ("deployments", include_str!("queries/deployments.graphql")),
+    (
+        "deployment_merge_requests",
+        include_str!("queries/deployment_merge_requests.graphql"),
+    ),
+    (
+        "pipeline_variables",
+        include_str!("queries/pipeline_variables.graphql"),
     ),
 ];
 

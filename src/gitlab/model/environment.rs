@@ -25,6 +25,8 @@ pub struct Environment {
 pub struct Deployment {
     /// Its id, unique in the instance.
     pub id: u64,
+    /// Its number in the project; none where GitLab does not say.
+    pub iid: Option<u64>,
     /// Id of its environment.
     pub environment: u64,
     /// Name of its environment.
@@ -52,6 +54,12 @@ impl Deployment {
     #[must_use]
     pub fn waits(&self) -> bool {
         matches!(&*self.status, "created" | "blocked" | "skipped")
+    }
+
+    /// Whether it ended: it does not change any more.
+    #[must_use]
+    pub fn ended(&self) -> bool {
+        matches!(&*self.status, "success" | "failed" | "canceled")
     }
 
     /// Whether it succeeded.

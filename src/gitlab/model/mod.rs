@@ -6,6 +6,7 @@
 //! whole seconds ([`crate::clock::UnixSeconds`]).
 
 mod analytics;
+mod comparison;
 mod dora;
 mod environment;
 mod instance;
@@ -23,6 +24,7 @@ mod test_report;
 use serde::{Deserialize, Serialize};
 
 pub use analytics::{SEVERITIES, StageMedian, ValueStreams, Vulnerabilities};
+pub use comparison::Comparison;
 pub use dora::{Days, DeploymentTier, DoraByTier, DoraFigures, ProjectDora};
 pub use environment::{Deployment, Environment, Incident};
 pub use instance::{CurrentUser, Metadata, TokenInfo};

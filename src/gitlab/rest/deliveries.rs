@@ -7,8 +7,8 @@ use super::pipelines::{maybe_time, time};
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{Deployment, Environment, Incident, Page};
-use crate::types::ProjectId;
+use crate::gitlab::model::{Comparison, Deployment, Environment, Incident, Page};
+use crate::types::{ProjectId, Text};
 
 #[derive(Deserialize)]
 pub(super) struct RestEnvironment {
@@ -42,6 +42,7 @@ impl TryFrom<RestEnvironment> for Environment {
 #[derive(Deserialize)]
 pub(super) struct RestDeployment {
     id: u64,
+    iid: Option<u64>,
     sha: String,
     status: String,
     created_at: String,
@@ -100,6 +101,7 @@ impl TryFrom<RestDeployment> for Deployment {
         }
         Ok(Self {
             id: raw.id,
+            iid: raw.iid,
             environment: raw.environment.id,
             environment_name: raw.environment.name.into(),
             sha: raw.sha.into(),
@@ -145,16 +147,27 @@ impl TryFrom<RestMerged> for Merged {
 
 #[derive(Deserialize)]
 struct RestComparison {
-    commits: Vec<serde::de::IgnoredAny>,
+    commits: Vec<RestParents>,
 }
 
-struct Comparison(u64);
+#[derive(Deserialize)]
+struct RestParents {
+    id: Option<Text>,
+    #[serde(default)]
+    parent_ids: Option<Vec<Text>>,
+}
 
 impl TryFrom<RestComparison> for Comparison {
     type Error = String;
 
     fn try_from(raw: RestComparison) -> Result<Self, String> {
-        Ok(Self(u64::try_from(raw.commits.len()).unwrap_or(u64::MAX)))
+        let count = u64::try_from(raw.commits.len()).unwrap_or(u64::MAX);
+        let commits = raw.commits.into_iter();
+        let parents = commits.filter_map(|commit| Some((commit.id?, commit.parent_ids?)));
+        Ok(Self {
+            count,
+            parents: parents.collect(),
+        })
     }
 }
 
@@ -299,24 +312,23 @@ impl GitLab {
             .collect())
     }
 
-    /// How many commits `to` has that `from` has not (`GET /projects/:id/repository/compare`).
+    /// The commits that `to` has and `from` has not (`GET /projects/:id/repository/compare`).
     ///
     /// # Errors
     /// Those of any call; [`GitLabError::is_not_found`] when a commit is not there any more.
-    pub async fn commit_count_between(
+    pub async fn compare(
         &self,
         project: ProjectId,
         from: &str,
         to: &str,
-    ) -> Result<u64, GitLabError> {
+    ) -> Result<Comparison, GitLabError> {
         let get = Get::new(
             "/projects/:id/repository/compare",
             &["projects", &project.to_string(), "repository", "compare"],
         )
         .with("from", from)
         .with("to", to);
-        let comparison: Comparison = self.get_one::<RestComparison, _>(&get).await?;
-        Ok(comparison.0)
+        self.get_one::<RestComparison, _>(&get).await
     }
 
     /// Incidents that changed at `since` or later (`GET /projects/:id/issues?issue_type=incident`).

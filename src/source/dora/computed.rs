@@ -2,18 +2,21 @@
 //! once, and so is what it shipped.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::batches::{Batches, PerProject};
 use super::super::environments::pipelines;
 use super::super::{SourceError, Target, side_by_side};
+use super::PROJECTS_AT_ONCE;
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::facts::Problem;
-use crate::gitlab::model::Deployment;
-use crate::gitlab::model::DeploymentTier;
-use crate::gitlab::model::Page;
+use crate::gitlab::graphql::batch::Breaker;
+use crate::gitlab::graphql::{Asked, ProjectIncidents};
+use crate::gitlab::model::{Deployment, DeploymentTier, Incident, Page};
 use crate::gitlab::rest::DeploymentFilter;
-use crate::gitlab::{GitLab, GitLabError};
+use crate::gitlab::{GitLab, GitLabError, Lane};
 use crate::memory::dora::computed::Period;
 use crate::memory::dora::{DoraMemory, DoraProgress, tiers_of};
 use crate::types::ProjectId;
@@ -49,38 +52,157 @@ struct Poll<'a> {
     read: Read,
 }
 
-/// Reads what moved in a project.
-pub(super) async fn read(
-    gitlab: &GitLab,
-    target: &Target,
-    tiers: &BTreeSet<DeploymentTier>,
-    now: UnixSeconds,
-) -> Result<Read, SourceError> {
-    let (memory, progress) = (&target.memory.dora, &target.memory.dora_progress);
-    let (memory, progress) = match memory.tiers() == tiers {
-        true => (memory.clone(), progress.clone()),
-        // The settings are others, or nothing was read yet.
-        false => (DoraMemory::new(tiers.clone()), DoraProgress::default()),
-    };
-    let mut poll = Poll {
-        gitlab,
-        target,
-        now,
-        clock: gitlab.server_time().unwrap_or(now),
-        period: Period::ending(now),
-        read: Read {
-            memory,
-            progress,
-            problems: Vec::new(),
-        },
-    };
-    poll.read.memory.forget(poll.period);
-    if poll.is_due() {
-        poll.deployments().await?;
+/// Reads what figures are computed from.
+pub(super) struct Computed {
+    gitlab: GitLab,
+    shipped: Arc<Breaker>,
+    incidents: Batches,
+}
+
+impl Computed {
+    /// A reader of a GitLab.
+    pub(super) fn new(gitlab: &GitLab) -> Self {
+        Self {
+            gitlab: gitlab.clone(),
+            shipped: gitlab.breaker(),
+            incidents: Batches::new(&gitlab.breaker(), GitLab::INCIDENT_PROJECTS),
+        }
     }
-    poll.shipped().await;
-    poll.incidents().await;
-    Ok(poll.read)
+
+    /// Reads what moved in some projects: one result for each.
+    pub(super) async fn read(
+        &self,
+        targets: &[&Target],
+        tiers: &BTreeSet<DeploymentTier>,
+        now: UnixSeconds,
+    ) -> Vec<(ProjectId, Result<Read, SourceError>)> {
+        let polls = targets.iter().map(|target| {
+            let mut poll = Poll::new(&self.gitlab, target, tiers, now);
+            async move {
+                if poll.is_due()
+                    && let Err(error) = poll.deployments().await
+                {
+                    return Err((poll.id(), error));
+                }
+                Ok(poll)
+            }
+        });
+        let (mut read, mut going) = (Vec::with_capacity(targets.len()), Vec::new());
+        for poll in side_by_side(PROJECTS_AT_ONCE, polls.collect()).await {
+            match poll {
+                Ok(poll) => going.push(poll),
+                Err((id, error)) => read.push((id, Err(error))),
+            }
+        }
+        // What deployments shipped lies back: it yields to what moves now, unless somebody waits for it.
+        let lane = match Lane::of_task() {
+            Some(Lane::Urgent) => Lane::Urgent,
+            _ => Lane::Backfill,
+        };
+        lane.scope(self.shipped(&mut going, now)).await;
+        let moved = self.moved_incidents(&going, now).await;
+        let rest = going.into_iter().map(|mut poll| {
+            let moved = moved.get(&poll.id()).cloned();
+            async move {
+                poll.incidents(moved).await;
+                (poll.id(), Ok(poll.read))
+            }
+        });
+        read.extend(side_by_side(PROJECTS_AT_ONCE, rest.collect()).await);
+        read
+    }
+
+    /// Asks when the merge requests of deployments were merged: of many deployments at once by GraphQL,
+    /// of what that does not answer by REST.
+    async fn shipped(&self, polls: &mut [Poll<'_>], now: UnixSeconds) {
+        let (mut asked, mut of_poll) = (Vec::new(), Vec::new());
+        for (place, poll) in polls.iter().enumerate() {
+            let mut open = poll.read.memory.to_ask(poll.clock);
+            open.truncate(SHIPPED_AT_ONCE);
+            of_poll.extend(open.iter().map(|_| place));
+            asked.extend(open.into_iter().map(|deployment| Asked {
+                project: poll.id(),
+                path: poll.target.project.full_path.clone(),
+                key: deployment,
+            }));
+        }
+        let filled = self
+            .gitlab
+            .merged_by_deployments(&asked, &self.shipped, now);
+        let filled = filled.await;
+        let mut left: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
+        for ((place, one), merged) in of_poll.into_iter().zip(&asked).zip(filled.items) {
+            match (polls.get_mut(place), merged) {
+                (Some(poll), Some(merged)) => {
+                    poll.read.memory.shipped(one.key, &merged, poll.clock);
+                }
+                _ => left.entry(place).or_default().push(one.key),
+            }
+        }
+        for (place, left) in left {
+            let Some(poll) = polls.get_mut(place) else {
+                continue;
+            };
+            let error = filled.error.as_ref();
+            match error.filter(|error| !SourceError::GitLab(Arc::clone(error)).rest_may_answer()) {
+                Some(error) => poll.not_shipped(&left, error),
+                None => poll.shipped(&left).await,
+            }
+        }
+    }
+
+    /// The incidents that changed in the projects of which all were read lately.
+    async fn moved_incidents(
+        &self,
+        polls: &[Poll<'_>],
+        now: UnixSeconds,
+    ) -> BTreeMap<ProjectId, Vec<Incident>> {
+        let read = polls.iter().filter(|poll| poll.has_incidents());
+        let read =
+            read.filter_map(|poll| Some((poll.id(), poll.since(Some(poll.last_incidents()?)))));
+        let (ids, since): (Vec<_>, Vec<_>) = read.unzip();
+        let Some(since) = since.into_iter().min() else {
+            return BTreeMap::new();
+        };
+        let ask = async |ids: Vec<ProjectId>| self.gitlab.incidents_of_projects(&ids, since).await;
+        let id_of = |found: &ProjectIncidents| found.id;
+        let read: PerProject<ProjectIncidents> = self.incidents.ask(&ids, now, id_of, ask).await;
+        let read = read.into_iter();
+        // REST has what GraphQL did not answer, or not to the end.
+        let whole = read.filter_map(|(id, read)| Some((id, read.ok()?.incidents)));
+        let whole = whole.filter(|(_, page)| page.next.is_none() && page.skipped.is_empty());
+        whole.map(|(id, page)| (id, page.items)).collect()
+    }
+}
+
+impl<'a> Poll<'a> {
+    fn new(
+        gitlab: &'a GitLab,
+        target: &'a Target,
+        tiers: &BTreeSet<DeploymentTier>,
+        now: UnixSeconds,
+    ) -> Self {
+        let (memory, progress) = (&target.memory.dora, &target.memory.dora_progress);
+        let (mut memory, progress) = match memory.tiers() == tiers {
+            true => (memory.clone(), progress.clone()),
+            // The settings are others, or nothing was read yet.
+            false => (DoraMemory::new(tiers.clone()), DoraProgress::default()),
+        };
+        let period = Period::ending(now);
+        memory.forget(period);
+        Self {
+            gitlab,
+            target,
+            now,
+            clock: gitlab.server_time().unwrap_or(now),
+            period,
+            read: Read {
+                memory,
+                progress,
+                problems: Vec::new(),
+            },
+        }
+    }
 }
 
 impl Poll<'_> {
@@ -174,10 +296,8 @@ impl Poll<'_> {
         Ok(tiers_of(&found))
     }
 
-    /// Asks when the merge requests of deployments were merged.
-    async fn shipped(&mut self) {
-        let mut open = self.read.memory.to_ask(self.clock);
-        open.truncate(SHIPPED_AT_ONCE);
+    /// Asks REST when the merge requests of deployments were merged.
+    async fn shipped(&mut self, open: &[u64]) {
         for some in open.chunks(CALLS_AT_ONCE) {
             let calls = some
                 .iter()
@@ -200,18 +320,40 @@ impl Poll<'_> {
         }
     }
 
-    /// Reads the incidents that changed; all of the period once a day, for one that was deleted, or
-    /// made another kind of issue, does not come as changed.
-    async fn incidents(&mut self) {
-        if !self.read.memory.has_production() {
+    /// What deployments shipped could not be read this time.
+    fn not_shipped(&mut self, open: &[u64], error: &GitLabError) {
+        for deployment in open {
+            self.read.memory.not_shipped(*deployment);
+        }
+        self.note(error);
+    }
+
+    /// Whether incidents belong to the figures.
+    fn has_incidents(&self) -> bool {
+        self.read.memory.has_production()
+    }
+
+    /// When incidents were last read; none where all are to be read.
+    fn last_incidents(&self) -> Option<UnixSeconds> {
+        let progress = &self.read.progress;
+        let last = progress.incidents_at;
+        last.filter(|_| self.now.since(progress.all_incidents_at) < FULL_POLL_INTERVAL)
+    }
+
+    /// Takes the incidents in that changed, or reads them; all of the period once a day, for one that was
+    /// deleted, or made another kind of issue, does not come as changed, and for what is hidden by now.
+    async fn incidents(&mut self, moved: Option<Vec<Incident>>) {
+        if !self.has_incidents() {
             self.read.memory.without_incidents();
             self.read.progress.incidents_at = None;
             return;
         }
-        let progress = &self.read.progress;
-        let last = progress
-            .incidents_at
-            .filter(|_| self.now.since(progress.all_incidents_at) < FULL_POLL_INTERVAL);
+        if let Some(moved) = moved {
+            self.read.memory.incidents(&moved, false);
+            self.read.progress.incidents_at = Some(self.clock);
+            return;
+        }
+        let last = self.last_incidents();
         match self.gitlab.incidents(self.id(), self.since(last)).await {
             Ok(page) => {
                 let incidents = self.kept(page);

@@ -16,6 +16,8 @@ const COUNT: &str = "age_environment_deployment_count";
 const FAMILIES: [&str; 1] = ["age_environment_"];
 const LIST: &str = "/api/v4/projects/:id/environments";
 const DEPLOYMENTS: &str = "/api/v4/projects/:id/deployments";
+/// The query for deployments by their numbers.
+const NUMBERS: &str = "Deployments";
 const HERE: [(&str, &str); 1] = [("environment", "production")];
 
 fn on(settings: &mut Settings) {
@@ -53,13 +55,17 @@ async fn what_the_token_may_not_read_is_unavailable_and_counted_when_it_may() {
     for endpoint in [LIST, DEPLOYMENTS] {
         let mut rig = Make::new(on).begin(deploy).await;
         assert_eq!(rig.value(COUNT, &HERE), None, "history");
-        let rule = Rule::new(Fault::Status { status: 403 }).on(endpoint);
-        let rule = rig.gitlab.faults().add(rule);
+        let rules = [endpoint, NUMBERS].map(|subject| {
+            let rule = Rule::new(Fault::Status { status: 403 }).on(subject);
+            rig.gitlab.faults().add(rule)
+        });
         assert_eq!(deploy_and_look(&mut rig).await, None, "not shown meanwhile");
         let why = rig.unavailable("environments").expect("a reason");
         assert!(why.contains("403"), "{why}");
         no_failure(&rig);
-        rig.gitlab.faults().remove(rule);
+        for rule in rules {
+            rig.gitlab.faults().remove(rule);
+        }
         assert_eq!(deploy_and_look(&mut rig).await, Some(2.0));
         assert_eq!(rig.unavailable("environments"), None);
     }

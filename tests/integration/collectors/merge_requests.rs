@@ -283,8 +283,8 @@ async fn many_quiet_projects_share_a_query() {
     let requests = rig.gitlab.requests();
     assert_eq!(
         requests.count("MergeRequestReviews"),
-        3,
-        "120 projects, 50 at a time"
+        2,
+        "120 projects, 100 at a time"
     );
     assert_eq!(requests.count("MergeRequestCensus"), 0);
 }

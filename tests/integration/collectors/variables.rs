@@ -71,3 +71,32 @@ async fn below_maintainer_the_reason_is_told() {
     assert!(reason.contains("Maintainer"), "{reason}");
     assert_eq!(scene.asked("/variables"), 0, "nothing is asked in vain");
 }
+
+/// A GitLab with 20 more projects, each with a pipeline that nobody gave a variable of interest.
+fn many(version: &'static str) -> Scene {
+    let before = move |world: &mut World, app: ProjectId| {
+        world.version = version.to_owned();
+        started(world, app, "staging");
+        for number in 0..20 {
+            let path = format!("group/other-{number}");
+            let project = world.add_project(&path).expect("a project");
+            let spec = PipelineSpec::branch("main").stage("test", &["unit"]);
+            let id = world.create_pipeline(project, &spec).expect("a pipeline");
+            world.set_variables(id, vec![Variable::new("PASSWORD", "hunter2")]);
+        }
+    };
+    Scene::new(on, before, |_| {})
+}
+
+#[tokio::test]
+async fn pipelines_without_a_named_key_cost_no_call_each() {
+    for (version, calls, queries) in [("19.3.0-ee", 1, 1), ("16.3.0-ee", 21, 1)] {
+        let mut scene = many(version);
+        scene.look_for(240).await;
+        assert_eq!(scene.value(INFO, &[("value", "staging")]), Some(1.0));
+        assert_eq!(scene.series(INFO), 1, "{version}");
+        assert_eq!(scene.asked("/variables"), calls, "{version}");
+        let asked = scene.gitlab.requests().count("PipelineVariables");
+        assert_eq!(asked, queries, "{version}: a refusal is met once");
+    }
+}

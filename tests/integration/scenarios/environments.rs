@@ -281,3 +281,171 @@ async fn a_living_world_agrees_with_its_ledger() {
         assert_eq!(shown, Some(count), "{metric} {environment}");
     }
 }
+
+/// Ten projects, each with an environment in use.
+async fn ten(version: &'static str) -> Story {
+    let story = Story::with(settings(), |world, app| {
+        world.version = version.to_owned();
+        for number in 1..10 {
+            let path = format!("group/other-{number}");
+            world.add_project(&path).expect("a project");
+        }
+        let projects: Vec<u64> = world.projects().map(|project| project.id).collect();
+        assert!(projects.contains(&app));
+        for project in projects {
+            let environment = production(world, project);
+            world.deploy(project, environment, SECOND).expect("history");
+        }
+    });
+    story.await
+}
+
+#[tokio::test]
+async fn deployments_of_many_projects_are_read_by_their_numbers() {
+    // Without numbers that show their environments, a list for each project.
+    for (version, lists, queries) in [("19.3.0-ee", 0, 4), ("16.3.0-ee", 10, 1)] {
+        let mut story = ten(version).await;
+        let projects: Vec<u64> = story.world().projects().map(|project| project.id).collect();
+        story.look_after(INTERVAL).await;
+        let before = story.calls("/deployments");
+        for project in &projects {
+            let mut world = story.world();
+            let environment = production(&mut world, *project);
+            world.deploy(*project, environment, SECOND).expect("it");
+            let spec = PipelineSpec::branch("main").stage("test", &["unit"]);
+            let pipeline = world.create_pipeline(*project, &spec).expect("it");
+            world
+                .finish_pipeline(pipeline, &Finish::success())
+                .expect("it ends");
+        }
+        story.look_at_environments().await;
+        let counted = story.count(COUNT, &[]);
+        assert_eq!(
+            (counted, story.count(DURATION, &[])),
+            (10.0, 10.0),
+            "{version}"
+        );
+        let calls = story.calls("/deployments") - before;
+        assert_eq!(calls, lists, "{version}");
+        let places = story.calls("/environments");
+        assert!(places <= 20, "{version}: {places} calls, {projects:?}");
+        let asked = story.gitlab.requests().count("Deployments");
+        assert!(asked > 0 && asked <= queries, "{version}: {asked} queries");
+        story.look_after(DAY).await;
+        assert_eq!(story.count(COUNT, &[]), 10.0, "{version}: by the list, too");
+    }
+}
+
+#[tokio::test]
+async fn what_was_skipped_or_waited_counts_when_it_runs_and_so_does_one_without_a_job() {
+    let mut story = Story::with(settings(), |world, app| {
+        let environment = production(world, app);
+        world.deploy(app, environment, SECOND).expect("history");
+    })
+    .await;
+    let app = story.app;
+    let environment = production(&mut story.world(), app);
+    let made = |story: &Story, job: Option<(u64, &str)>, status| {
+        let mut world = story.world();
+        let id = world.create_deployment(app, environment, job);
+        let id = id.expect("a deployment");
+        world.set_deployment_status(app, id, status).expect("it");
+        id
+    };
+    let skipped = made(&story, Some((1, "deploy")), DeploymentStatus::Skipped);
+    let blocked = made(&story, Some((2, "deploy")), DeploymentStatus::Blocked);
+    story.move_pipelines();
+    story.look_at_environments().await;
+    assert_eq!(story.count(COUNT, &[]), 0.0);
+    // Later ones come and go meanwhile.
+    for _ in 0..3 {
+        story
+            .world()
+            .deploy(app, environment, SECOND)
+            .expect("a deployment");
+        story.move_pipelines();
+        story.look_at_environments().await;
+    }
+    assert_eq!(story.count(COUNT, &[]), 3.0);
+    let lists = story.calls("/deployments");
+    for id in [skipped, blocked] {
+        for status in [
+            DeploymentStatus::Created,
+            DeploymentStatus::Running,
+            DeploymentStatus::Success,
+        ] {
+            let mut world = story.world();
+            world.set_deployment_status(app, id, status).expect("it");
+        }
+        story.move_pipelines();
+        story.look_at_environments().await;
+    }
+    assert_eq!(story.count(COUNT, &[]), 5.0);
+    assert_eq!(story.calls("/deployments"), lists, "by their numbers");
+    let by_api = made(&story, None, DeploymentStatus::Success);
+    story.move_pipelines();
+    story.look_at_environments().await;
+    assert_eq!(story.count(COUNT, &[]), 6.0, "{by_api}: the list has it");
+}
+
+#[tokio::test]
+async fn an_environment_that_is_new_is_shown_at_once() {
+    let mut story = Story::with(settings(), |world, app| {
+        let environment = production(world, app);
+        world.deploy(app, environment, SECOND).expect("history");
+    })
+    .await;
+    let app = story.app;
+    {
+        let mut world = story.world();
+        let review = world.add_environment(app, "review/one", None).expect("it");
+        world.deploy(app, review, SECOND).expect("a deployment");
+    }
+    story.move_pipelines();
+    story.look_at_environments().await;
+    assert_eq!(
+        story.values_of(INFO, "environment"),
+        ["production", "review/one"]
+    );
+    let here = [("environment", "review/one")];
+    assert_eq!(story.value(COUNT, &here), Some(1.0));
+}
+
+#[tokio::test]
+async fn commits_are_compared_where_the_branch_or_a_deployment_moved_and_once_for_all() {
+    let mut story = Story::with(settings(), |world, app| {
+        for name in ["qa", "staging", "production"] {
+            let place = world.add_environment(app, name, None).expect("it");
+            world.deploy(app, place, SECOND).expect("a deployment");
+            world.push(app, "main").expect("a push");
+        }
+    })
+    .await;
+    let behind = |story: &Story| {
+        ["qa", "staging", "production"].map(|name| {
+            story
+                .value(BEHIND, &[("environment", name)])
+                .unwrap_or(-1.0)
+        })
+    };
+    assert_eq!(behind(&story), [3.0, 2.0, 1.0]);
+    let first = story.calls("/compare");
+    assert_eq!(first, 1, "the oldest answers for all");
+    story.move_pipelines();
+    story.look_at_environments().await;
+    assert_eq!(story.calls("/compare"), first, "nothing moved");
+    story.world().push(story.app, "main").expect("a push");
+    story.move_pipelines();
+    story.look_at_environments().await;
+    assert_eq!(behind(&story), [4.0, 3.0, 2.0]);
+    assert_eq!(story.calls("/compare"), first + 1);
+    let production = production(&mut story.world(), story.app);
+    story
+        .world()
+        .deploy(story.app, production, SECOND)
+        .expect("a deployment");
+    story.move_pipelines();
+    story.look_at_environments().await;
+    assert_eq!(behind(&story), [4.0, 3.0, 0.0]);
+    assert_eq!(story.calls("/compare"), first + 1, "it is the tip");
+}

@@ -112,10 +112,15 @@ impl Strip<'_> {
             return false;
         }
         let arguments = field.arguments.len();
+        let (missing, not_sent) = (self.missing, &mut self.not_sent);
         field.arguments.retain(|(argument, _)| {
-            !self.missing.iter().any(|gap| {
+            let gap = missing.iter().find(|gap| {
                 gap.on == on && gap.field == field.name && gap.argument == Some(*argument)
-            })
+            });
+            if let Some(gap) = gap.filter(|gap| gap.without == Without::NotSent) {
+                *not_sent = Some(gap);
+            }
+            gap.is_none()
         });
         self.changed |= field.arguments.len() < arguments;
         if field.selection_set.items.is_empty() {

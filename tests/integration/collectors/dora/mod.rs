@@ -20,6 +20,7 @@ const QUERY: &str = "DoraMetrics";
 const REST: &str = "/api/v4/projects/:id/dora/metrics";
 const DEPLOYMENTS: &str = "/api/v4/projects/:id/deployments";
 const SHIPPED: &str = "/api/v4/projects/:id/deployments/:deployment_id/merge_requests";
+const SHIPPED_QUERY: &str = "DeploymentMergeRequests";
 const ISSUES: &str = "/api/v4/projects/:id/issues";
 
 fn on(settings: &mut Settings) {
@@ -260,12 +261,14 @@ async fn a_403_is_a_reason_and_what_is_not_forbidden_is_shown() {
         ..Make::new(on)
     };
     let mut rig = free().begin(delivered).await;
-    let fault = rig.fails(403, ISSUES);
+    let faults = [ISSUES, "Incidents"].map(|subject| rig.fails(403, subject));
     rig.look_later().await;
     let [frequency, lead, ..] = WANTED;
     assert_eq!(rig.four(), [frequency, lead, None, None]);
     assert_eq!(rig.unavailable("dora"), None);
-    rig.gitlab.faults().remove(fault);
+    for fault in faults {
+        rig.gitlab.faults().remove(fault);
+    }
     rig.look_later().await;
     assert_eq!(rig.four(), WANTED);
 

@@ -23,31 +23,97 @@ fn deploy_often(world: &mut World, app: u64, times: usize) {
     world.advance(HOUR);
 }
 
+/// One whose GraphQL has no merge requests by deployment.
+fn old() -> Make {
+    Make {
+        version: OLD,
+        ..free()
+    }
+}
+
+const OLD: &str = "16.3.0-ee";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_deployment_shipped_is_asked_for_once() {
-    let mut rig = free()
-        .begin(|world, app| deploy_often(world, app, 230))
-        .await;
-    let frequency = Some(230.0 / 30.0);
-    assert_eq!(rig.production(FREQUENCY), frequency, "of three pages");
-    assert_eq!(rig.production(LEAD_TIME), None, "not all are known yet");
-    assert_eq!(rig.calls(SHIPPED), 100);
-    rig.look_later().await;
-    assert_eq!(rig.calls(SHIPPED), 230);
-    assert_eq!(rig.production(LEAD_TIME), Some(1.0));
-    for _ in 0..12 {
+    // 18 deployments share a query; REST takes a call for each.
+    for (make, asked, other, wanted) in [
+        (free(), SHIPPED_QUERY, SHIPPED, [6, 14, 14, 15]),
+        (old(), SHIPPED, SHIPPED_QUERY, [100, 230, 230, 231]),
+    ] {
+        let mut rig = make.begin(|world, app| deploy_often(world, app, 230)).await;
+        let frequency = Some(230.0 / 30.0);
+        assert_eq!(rig.production(FREQUENCY), frequency, "of three pages");
+        assert_eq!(rig.production(LEAD_TIME), None, "not all are known yet");
+        let mut calls = vec![rig.calls(asked)];
         rig.look_later().await;
+        calls.push(rig.calls(asked));
+        assert_eq!(rig.production(LEAD_TIME), Some(1.0));
+        for _ in 0..12 {
+            rig.look_later().await;
+        }
+        calls.push(rig.calls(asked));
+        assert_eq!(rig.production(FREQUENCY), frequency);
+        {
+            let mut world = rig.world();
+            deploy_often(&mut world, rig.app, 1);
+            move_pipelines(&mut world, rig.app);
+        }
+        rig.look_later().await;
+        calls.push(rig.calls(asked));
+        assert_eq!(calls, wanted, "{asked}");
+        assert!(rig.calls(other) <= 1, "{other}: {}", rig.calls(other));
+        assert_eq!(rig.production(FREQUENCY), Some(231.0 / 30.0));
     }
-    assert_eq!(rig.calls(SHIPPED), 230);
-    assert_eq!(rig.production(FREQUENCY), frequency);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deployments_of_many_projects_share_a_query_and_incidents_one() {
+    let make = Make {
+        more_projects: 9,
+        ..free()
+    };
+    let mut rig = make
+        .begin(|world, _| {
+            let projects: Vec<u64> = world.projects().map(|project| project.id).collect();
+            for project in projects {
+                deploy_often(world, project, 3);
+                let incident = world.open_incident(project).expect("an incident");
+                world
+                    .set_incident(project, incident, true, None)
+                    .expect("it is closed");
+            }
+        })
+        .await;
+    let calls = |rig: &Rig| (rig.calls(SHIPPED), rig.calls(SHIPPED_QUERY));
+    // Three projects have a place in a query.
+    assert_eq!(calls(&rig), (0, 4), "30 deployments");
+    assert_eq!(rig.calls(ISSUES), 10, "all, once a day");
+    let projects: Vec<u64> = rig.world().projects().map(|project| project.id).collect();
+    for project in projects {
+        let mut world = rig.world();
+        world.open_incident(project).expect("an incident");
+    }
+    rig.gitlab.advance(std::time::Duration::from_secs(3_600));
+    rig.look_later().await;
+    assert_eq!(rig.calls(ISSUES), 10);
+    assert!(rig.calls("Incidents") <= 4, "{}", rig.calls("Incidents"));
+    let two = Some(2.0 / 3.0);
+    assert_eq!(rig.production(FAILURE_RATE), two, "of three deployments");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_graphql_does_not_answer_rest_does() {
+    let mut rig = free().begin(|world, app| deploy_often(world, app, 2)).await;
+    rig.fails(500, SHIPPED_QUERY);
     {
         let mut world = rig.world();
         deploy_often(&mut world, rig.app, 1);
         move_pipelines(&mut world, rig.app);
     }
     rig.look_later().await;
-    assert_eq!(rig.calls(SHIPPED), 231);
-    assert_eq!(rig.production(FREQUENCY), Some(231.0 / 30.0));
+    assert_eq!(rig.calls(SHIPPED), 1);
+    assert_eq!(rig.production(FREQUENCY), Some(0.1));
+    assert_eq!(rig.production(LEAD_TIME), Some(1.0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,12 +125,12 @@ async fn one_that_has_just_ended_is_asked_for_once_more() {
             world.deploy(app, production, SECOND).expect("it");
         })
         .await;
-    assert_eq!(rig.calls(SHIPPED), 1);
+    assert_eq!(rig.calls(SHIPPED_QUERY), 1);
     assert_eq!(rig.production(LEAD_TIME), Some(1.0));
     for _ in 0..3 {
         rig.look_later().await;
     }
-    assert_eq!(rig.calls(SHIPPED), 2);
+    assert_eq!(rig.calls(SHIPPED_QUERY), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -164,12 +230,13 @@ async fn stopped_environments_count_and_many_are_read_as_a_list() {
     assert_eq!(rig.value(FREQUENCY, &tier), Some(1.0));
     assert_eq!(rig.series().metric(FREQUENCY).len(), 1);
     let single = "/api/v4/projects/:id/environments/:environment_id";
-    assert_eq!((rig.calls(single), rig.calls(SHIPPED)), (0, 0));
+    let shipped = rig.calls(SHIPPED) + rig.calls(SHIPPED_QUERY);
+    assert_eq!((rig.calls(single), shipped), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_failed_is_asked_for_again_and_hides_nothing_else() {
-    let mut rig = free().begin(|world, app| deploy_often(world, app, 2)).await;
+    let mut rig = old().begin(|world, app| deploy_often(world, app, 2)).await;
     {
         let mut world = rig.world();
         deploy_often(&mut world, rig.app, 1);
@@ -205,7 +272,7 @@ async fn a_restart_goes_on_with_what_was_read() {
     let gitlab: &Simulator = &rig.gitlab;
     let client = client_settings(gitlab);
     let mut shown = Vec::new();
-    let before = rig.calls(SHIPPED);
+    let before = rig.calls(SHIPPED_QUERY);
     for _ in 0..2 {
         let mut exporter = Core::with_state(gitlab, &settings, &client, &path).await;
         for _ in 0..4 {
@@ -217,5 +284,5 @@ async fn a_restart_goes_on_with_what_was_read() {
         shown.push(lead.map(|value| value.count()));
     }
     assert_eq!(shown, [Some(1.0); 2]);
-    assert_eq!(rig.calls(SHIPPED), before + 40);
+    assert_eq!(rig.calls(SHIPPED_QUERY), before + 3, "40 deployments, once");
 }

@@ -36,7 +36,7 @@ enum Price {
 fn price(parent: &str, field: &str) -> Price {
     match (parent, field) {
         ("Query", "project" | "group" | "metadata" | "projects" | "runners" | "jobs")
-        | ("Project", "mergeRequest" | "jobs" | "environments" | "runners")
+        | ("Project", "mergeRequest" | "jobs" | "environments" | "runners" | "deployment")
         | ("Project", "valueStreams" | "vulnerabilitySeveritiesCount")
         | ("ValueStream", "stages")
         | ("ValueStreamStage", "metrics")
@@ -49,6 +49,9 @@ fn price(parent: &str, field: &str) -> Price {
         }
         ("Project", "pipeline") => Price::Resolver(-9),
         ("Group", "projects") => Price::Resolver(10),
+        // Both ask Gitaly by a resolver; what GitLab takes for the commit is its own.
+        ("Repository", "tree") => Price::Resolver(1),
+        ("Tree", "lastCommit") => Price::Fixed(11),
         ("Dora", "metrics") => Price::Resolver(0),
         ("ProjectValueStreamAnalyticsFlowMetrics", _) => Price::Resolver(0),
         ("MergeRequest", "reviewers" | "assignees" | "labels") => Price::Fixed(5),
@@ -76,13 +79,20 @@ const ENTERPRISE: &[(&str, &str)] = &[
 /// Fields that came with a release.
 const NEWER: &[(&str, &str, (u32, u32))] = &[
     ("Project", "licensedFeatureAvailability", (18, 11)),
+    // Between 15.3 and 15.8, and between 16.3 and 17.6.
+    ("Project", "deployment", (15, 8)),
+    ("Deployment", "webPath", (17, 0)),
     ("Repository", "branchCount", (18, 6)),
     ("Repository", "tagCount", (18, 6)),
 ];
 
 /// Arguments that came with a release.
-const NEWER_ARGUMENTS: &[(&str, &str, &str, (u32, u32))] =
-    &[("Project", "pipelines", "ids", (19, 2))];
+const NEWER_ARGUMENTS: &[(&str, &str, &str, (u32, u32))] = &[
+    ("Project", "pipelines", "ids", (19, 2)),
+    // Between 16.3 and 17.6.
+    ("Project", "pipeline", "id", (17, 0)),
+    ("Project", "mergeRequests", "deploymentId", (17, 0)),
+];
 
 /// What the look at an operation gave.
 #[derive(Clone, Debug, Default)]

@@ -1,6 +1,8 @@
 //! What a project holds besides pipelines and merge requests: statistics, languages, repository, releases,
 //! value streams, vulnerabilities.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, InputObject, Object, Result, SimpleObject};
 
 use super::Asked;
@@ -116,6 +118,13 @@ impl Repository {
         Some(branch.to_owned())
     }
 
+    async fn tree(&self, ctx: &Context<'_>) -> Option<Tree> {
+        let world = Asked::of(ctx).world();
+        let project = world.project(self.0)?;
+        let tip = world.code(self.0)?.tip.clone()?;
+        (!project.settings.repository_missing).then_some(Tree(tip))
+    }
+
     /// GitLab 18.6 and later.
     async fn branch_count(&self, ctx: &Context<'_>) -> i32 {
         let world = Asked::of(ctx).world();
@@ -131,6 +140,23 @@ impl Repository {
             .project(self.0)
             .map_or(0, |project| number(project.tags.len()))
     }
+}
+
+/// The files of a commit.
+pub struct Tree(Arc<str>);
+
+#[Object]
+impl Tree {
+    async fn last_commit(&self) -> Option<Commit> {
+        let sha = self.0.to_string();
+        Some(Commit { sha })
+    }
+}
+
+/// A commit.
+#[derive(SimpleObject)]
+pub struct Commit {
+    sha: String,
 }
 
 fn number(count: usize) -> i32 {

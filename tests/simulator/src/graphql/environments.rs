@@ -216,10 +216,23 @@ impl DeploymentNode {
         self.0.finished_at.map(|at| Asked::of(ctx).time(at))
     }
 
-    async fn job(&self, ctx: &Context<'_>) -> Option<super::job::CiJobNode> {
+    async fn web_path(&self, ctx: &Context<'_>) -> Option<String> {
         let world = Asked::of(ctx).world();
-        let job = world.job(self.0.job.as_ref()?.id)?;
-        Some(super::job::CiJobNode(job.clone()))
+        let project = world.project(self.0.project_id)?;
+        Some(format!(
+            "/{}/-/environments/{}/deployments/{}",
+            project.full_path, self.0.environment_id, self.0.iid
+        ))
+    }
+
+    async fn job(&self, ctx: &Context<'_>) -> Option<super::job::CiJobNode> {
+        let asked = Asked::of(ctx);
+        let world = asked.world();
+        if !asked.may(&world, self.0.project_id, Right::Pipelines) {
+            return None;
+        }
+        let job = world.job_of_deployment(&self.0)?;
+        Some(super::job::CiJobNode(job))
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct MergeRequestFilter {
     pub state: Option<MergeRequestState>,
     pub updated_after: Option<Time>,
     pub updated_before: Option<Time>,
+    /// Numbers of those that a deployment shipped.
+    pub deployed: Option<Vec<u64>>,
     pub sort: Option<MergeRequestSort>,
 }
 
@@ -48,6 +50,10 @@ impl MergeRequestFilter {
                 .state
                 .as_ref()
                 .is_none_or(|state| state.0 == "all" || state.0 == found.state.as_str())
+            && self
+                .deployed
+                .as_ref()
+                .is_none_or(|shipped| shipped.contains(&found.iid))
             && after.is_none_or(|time| found.updated_at >= time.at)
             && before.is_none_or(|time| found.updated_at <= time.at)
     }

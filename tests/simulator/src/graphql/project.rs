@@ -6,7 +6,9 @@ use super::code::{
     ProjectStatistics, ReleaseConnection, Repository, RepositoryLanguage, ValueStreamConnection,
     VulnerabilitySeveritiesCount,
 };
-use super::environments::{EnvironmentConnection, EnvironmentNode, ProjectPermissions};
+use super::environments::{
+    DeploymentNode, EnvironmentConnection, EnvironmentNode, ProjectPermissions,
+};
 use super::incidents::IssueConnection;
 use super::licensed::{Dora, LicensedFeatureAvailability, ProjectValueStreamAnalyticsFlowMetrics};
 use super::merge_requests::{MergeRequestConnection, MergeRequestFilter, MergeRequestNode};
@@ -23,7 +25,7 @@ use super::{Asked, cannot_be_null, gid, gid_number};
 use crate::access::Right;
 use crate::cost::lists;
 use crate::graphql::job::{CiJobConnection, CiJobNode};
-use crate::world::{Code, Feature, PipelineId, Project, ProjectId};
+use crate::world::{Code, Feature, PipelineId, Project, ProjectId, World};
 
 /// Pipelines that one field may name by their ids.
 const MAX_PIPELINE_IDS: usize = 20;
@@ -64,6 +66,14 @@ impl ProjectNode {
     fn setting(&self, ctx: &Context<'_>, read: impl FnOnce(&Project) -> bool) -> Option<bool> {
         self.with(ctx, read)
     }
+}
+
+/// The numbers of the merge requests that a deployment shipped; none for one that there is not.
+fn shipped_by(world: &World, project: ProjectId, deployment: &str) -> Vec<u64> {
+    let id = deployment.parse().ok();
+    let delivery = world.delivery(project);
+    let deployment = id.and_then(|id: u64| delivery?.deployments.get(&id));
+    deployment.map_or_else(Vec::new, |found| found.merge_requests.clone())
 }
 
 #[Object(name = "Project")]
@@ -171,6 +181,17 @@ impl ProjectNode {
         let world = Asked::of(ctx).world();
         let found = world.delivery(self.0)?.environment(&name?)?;
         Some(EnvironmentNode(found.clone()))
+    }
+
+    async fn deployment(&self, ctx: &Context<'_>, iid: ID) -> Option<DeploymentNode> {
+        if !self.may(ctx, Right::Deployments) {
+            return None;
+        }
+        let iid: u64 = iid.parse().ok()?;
+        let world = Asked::of(ctx).world();
+        let mut deployments = world.delivery(self.0)?.deployments.values();
+        let found = deployments.find(|deployment| deployment.iid == iid)?;
+        Some(DeploymentNode(found.clone()))
     }
 
     async fn created_at(&self, ctx: &Context<'_>) -> Option<Time> {
@@ -391,6 +412,7 @@ impl ProjectNode {
         state: Option<MergeRequestState>,
         updated_after: Option<Time>,
         updated_before: Option<Time>,
+        deployment_id: Option<String>,
         sort: Option<MergeRequestSort>,
         after: Option<String>,
         before: Option<String>,
@@ -416,6 +438,7 @@ impl ProjectNode {
             state,
             updated_after,
             updated_before,
+            deployed: deployment_id.map(|id| shipped_by(&asked.world(), self.0, &id)),
             sort,
         };
         let world = asked.world();

@@ -433,6 +433,7 @@ impl GroupNode {
             state,
             updated_after,
             updated_before,
+            deployed: None,
             sort,
         };
         let asked = Asked::of(ctx);

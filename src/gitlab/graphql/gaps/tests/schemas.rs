@@ -225,7 +225,7 @@ async fn each_gitlab_is_asked_for_what_it_has_and_the_rest_is_listed() {
             Some(1),
             "{name}: 100 projects in one query"
         );
-        assert_eq!(once("MergeRequestReviews"), Some(2), "{name}");
+        assert_eq!(once("MergeRequestReviews"), Some(1), "{name}");
     }
 }
 

@@ -57,12 +57,7 @@ impl View<'_> {
 
     /// The job of a deployment: the one of its pipeline, or what the deployment itself knows of it.
     fn deployable(&self, deployment: &Deployment, job: &DeploymentJob) -> Value {
-        let known = self.world.job(job.id).filter(|known| {
-            let pipeline = self.world.pipeline(known.pipeline_id);
-            known.details.environment.is_some()
-                && pipeline.is_some_and(|pipeline| pipeline.project_id == deployment.project_id)
-        });
-        if let Some(known) = known {
+        if let Some(known) = self.world.known_job_of(deployment) {
             return self.job(known);
         }
         let duration = job

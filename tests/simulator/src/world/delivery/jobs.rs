@@ -1,9 +1,11 @@
 //! Deployments of jobs: GitLab makes one for each job with an environment when its pipeline is made, and
 //! lets it follow the job.
 
+use std::sync::Arc;
+
 use super::model::{Deployment, DeploymentJob, DeploymentStatus};
 use crate::world::World;
-use crate::world::ci::Status;
+use crate::world::ci::{Job, JobKind, Status, When};
 use crate::world::model::{JobId, ProjectId};
 
 /// What the deployment of a job shows.
@@ -77,6 +79,55 @@ impl World {
             return;
         };
         self.set_deployment_status(project, deployment, status).ok();
+    }
+
+    /// The job of a pipeline that made a deployment.
+    pub(crate) fn known_job_of(&self, deployment: &Deployment) -> Option<&Arc<Job>> {
+        let job = self.job(deployment.job.as_ref()?.id)?;
+        let pipeline = self.pipeline(job.pipeline_id)?;
+        let is_its = pipeline.project_id == deployment.project_id;
+        (is_its && job.details.environment.is_some()).then_some(job)
+    }
+
+    /// The job of a deployment: the one of its pipeline, or one as the deployment itself knows it.
+    pub(crate) fn job_of_deployment(&self, deployment: &Deployment) -> Option<Arc<Job>> {
+        if let Some(known) = self.known_job_of(deployment) {
+            return Some(Arc::clone(known));
+        }
+        let own = deployment.job.as_ref()?;
+        let status = match deployment.status {
+            DeploymentStatus::Running => Status::Running,
+            DeploymentStatus::Success => Status::Success,
+            DeploymentStatus::Failed => Status::Failed,
+            DeploymentStatus::Canceled => Status::Canceled,
+            DeploymentStatus::Skipped => Status::Skipped,
+            DeploymentStatus::Blocked => Status::Manual,
+            DeploymentStatus::Created => Status::Created,
+        };
+        Some(Arc::new(Job {
+            id: own.id,
+            pipeline_id: 0,
+            name: own.name.clone(),
+            stage: "deploy".into(),
+            stage_index: 0,
+            kind: JobKind::Build,
+            when: When::default(),
+            allow_failure: false,
+            status,
+            created_at: deployment.created_at,
+            queued_at: None,
+            started_at: own.started_at,
+            finished_at: own.finished_at,
+            retried: false,
+            failure_reason: None,
+            runner_id: None,
+            coverage: None,
+            artifacts: Vec::new(),
+            tags: Vec::new(),
+            trigger: None,
+            downstream_id: None,
+            details: Default::default(),
+        }))
     }
 
     fn deployment_of(&self, project: ProjectId, job: JobId) -> Option<u64> {
