@@ -65,7 +65,8 @@ impl Client {
         Ok(Self {
             http: setup::http(settings)?,
             root: setup::root(&settings.url)?,
-            token: Token::open(&settings.token).map_err(SetupError::Token)?,
+            token: Token::open(&settings.token, Arc::clone(&accounting))
+                .map_err(SetupError::Token)?,
             limiter,
             accounting,
             retry: settings.retry,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::block::{Block, Blocks};
 use super::change::Changing;
 use super::family::{Epoch, Family};
-use super::labels::LabelSets;
+use super::labels::{LabelSets, Redaction};
 use super::projects::Projects;
 use super::record::{
     RecordedValue, Restored, RowKey, RowRecord, StagedRow, StagedRows, record, seconds, time,
@@ -85,9 +85,15 @@ pub(super) struct TableState {
 }
 
 impl Table {
-    /// An empty table.
+    /// An empty table that shows label values as they come.
     #[must_use]
     pub fn new(settings: &TableSettings) -> Arc<Self> {
+        Self::redacting(settings, Redaction::default())
+    }
+
+    /// An empty table that shows no label value which `redaction` finds something in.
+    #[must_use]
+    pub fn redacting(settings: &TableSettings, redaction: Redaction) -> Arc<Self> {
         let families = FamilyId::all()
             .map(|id| Family::new(id, settings.buckets.bounds(id.desc())))
             .collect();
@@ -95,7 +101,7 @@ impl Table {
             birth_window: u32::try_from(settings.birth_window.as_secs()).unwrap_or(u32::MAX),
             cardinality_limit: settings.cardinality_limit,
             state: RwLock::new(TableState {
-                labels: LabelSets::default(),
+                labels: LabelSets::new(redaction),
                 families,
                 blocks: Blocks::default(),
                 projects: Projects::default(),
@@ -149,7 +155,7 @@ impl Table {
             staged.rows.push(StagedRow {
                 project,
                 family: delta.family,
-                labels: delta.labels.clone(),
+                labels: state.labels.redacted(&delta.labels),
                 start,
                 value,
             });
