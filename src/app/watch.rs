@@ -16,6 +16,7 @@ use crate::observer::Observer;
 use crate::registry::Priority;
 use crate::telemetry::otlp::{CountExports, Outcome as Exported, Signal};
 use crate::telemetry::process::OwnMetrics;
+use crate::telemetry::secrets::Secrets;
 use crate::types::Tier;
 
 /// Observes runs and calls.
@@ -24,6 +25,8 @@ pub(super) struct Watch {
     clock: Clock,
     /// GitLab's address, as people write it.
     gitlab_url: String,
+    /// What no metric may show.
+    secrets: Secrets,
     seen: Mutex<Seen>,
 }
 
@@ -36,12 +39,10 @@ pub(super) struct Seen {
     pub(super) discovered: bool,
     /// Whether the store took the last commit.
     pub(super) store_up: Option<bool>,
-    /// GitLab's last answer.
-    pub(super) answered_at: Option<UnixSeconds>,
     /// How the last call ended when there was no answer, or none that helps.
     pub(super) trouble: Option<String>,
-    /// Endpoints that GitLab fails, and since when.
-    failing: BTreeMap<&'static str, UnixSeconds>,
+    /// How the endpoints do.
+    endpoints: BTreeMap<&'static str, Endpoint>,
     /// `RateLimit-Remaining` and `RateLimit-Reset`.
     pub(super) budget: Option<(u64, UnixSeconds)>,
     /// GitLab's time of the last minutes.
@@ -49,6 +50,67 @@ pub(super) struct Seen {
     /// The highest tier of a tracked project.
     pub(super) tier: Option<Tier>,
     exports: BTreeMap<&'static str, Exports>,
+}
+
+/// How an endpoint of GitLab does.
+#[derive(Clone, Copy, Debug, Default)]
+struct Endpoint {
+    now: Health,
+    /// Before the last answer: that it makes no sense is seen later.
+    before: Health,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Health {
+    answered_at: Option<UnixSeconds>,
+    failing_since: Option<UnixSeconds>,
+}
+
+impl Endpoint {
+    fn answered(&mut self, now: UnixSeconds) {
+        self.before = self.now;
+        self.now = Health {
+            answered_at: Some(now),
+            failing_since: None,
+        };
+    }
+
+    /// Since when it fails.
+    fn failed(&mut self, now: UnixSeconds) -> UnixSeconds {
+        *self.now.failing_since.get_or_insert(now)
+    }
+
+    fn garbled(&mut self, now: UnixSeconds) {
+        self.now = self.before;
+        self.failed(now);
+        // The answers of other calls to it may be garbled at once.
+        self.before = self.now;
+    }
+}
+
+impl Seen {
+    /// GitLab's last answer that was of use.
+    pub(super) fn answered_at(&self) -> Option<UnixSeconds> {
+        let endpoints = self.endpoints.values();
+        endpoints
+            .filter_map(|endpoint| endpoint.now.answered_at)
+            .max()
+    }
+
+    /// An endpoint fails. While others have been answered since it began to, that is no outage.
+    fn troubled(&mut self, endpoint: &'static str, trouble: String) {
+        let health = self.endpoints.get(endpoint).map(|endpoint| endpoint.now);
+        let since = health.and_then(|health| health.failing_since);
+        if self.answered_at() <= since {
+            self.trouble = Some(trouble);
+        }
+    }
+}
+
+/// Whether a status shows that GitLab can be read: not what a proxy answers (407 and redirects), nor a
+/// refusal, which everything may meet.
+const fn is_of_use(status: u16) -> bool {
+    status < 500 && !matches!(status, 300..=399 | 403 | 407)
 }
 
 /// When exports of a signal last ended, by how they ended.
@@ -72,11 +134,17 @@ pub(super) struct Runs {
 }
 
 impl Watch {
-    pub(super) fn new(own: Arc<OwnMetrics>, clock: Clock, gitlab_url: &Url) -> Self {
+    pub(super) fn new(
+        own: Arc<OwnMetrics>,
+        clock: Clock,
+        gitlab_url: &Url,
+        secrets: Secrets,
+    ) -> Self {
         Self {
             own,
             clock,
             gitlab_url: gitlab_url.as_str().trim_end_matches('/').to_owned(),
+            secrets,
             seen: Mutex::default(),
         }
     }
@@ -171,8 +239,8 @@ impl Observer for Watch {
 
     fn instance(&self, instance: &Instance) {
         let edition = instance.edition.as_str();
-        self.own
-            .gitlab_info(&instance.version, edition, &self.gitlab_url);
+        let version = self.secrets.redact(&instance.version);
+        self.own.gitlab_info(&version, edition, &self.gitlab_url);
     }
 
     fn tier(&self, tier: Tier) {
@@ -197,17 +265,19 @@ impl Accounting for Watch {
         let now = self.clock.now();
         let mut seen = self.lock();
         match outcome {
-            // A 407 comes from a proxy on the way.
-            Outcome::Status(status) if status < 500 && status != 407 => {
-                seen.answered_at = Some(now);
+            Outcome::Status(status) if is_of_use(status) => {
+                seen.endpoints.entry(endpoint).or_default().answered(now);
                 seen.trouble = None;
-                seen.failing.remove(endpoint);
             }
             Outcome::Status(status) => {
-                let since = *seen.failing.entry(endpoint).or_insert(now);
-                // One endpoint fails, and others have been answered since: that is no outage.
-                if status < 500 || seen.answered_at <= Some(since) {
-                    seen.trouble = Some(format!("status {status}"));
+                let trouble = match status {
+                    300..=399 => format!("status {status}, a redirect"),
+                    _ => format!("status {status}"),
+                };
+                let since = seen.endpoints.entry(endpoint).or_default().failed(now);
+                // One refusal is nothing: it is what a token without that right gets.
+                if status != 403 || since < now {
+                    seen.troubled(endpoint, trouble);
                 }
             }
             Outcome::TokenRefused => seen.trouble = Some("GitLab refused the token".to_owned()),
@@ -216,6 +286,16 @@ impl Accounting for Watch {
             }
             Outcome::Failed(kind) => seen.trouble = Some(kind.to_owned()),
         }
+    }
+
+    fn garbled(&self, endpoint: &'static str) {
+        let now = self.clock.now();
+        let mut seen = self.lock();
+        seen.endpoints.entry(endpoint).or_default().garbled(now);
+        seen.troubled(
+            endpoint,
+            "the answers are not what GitLab's API describes".to_owned(),
+        );
     }
 
     fn server_time(&self, method: &'static str, endpoint: &'static str, seconds: f64) {
@@ -243,5 +323,9 @@ impl Accounting for Watch {
 
     fn complexity(&self, query: &'static str, score: u32, limit: u32) {
         self.own.complexity(query, score, limit);
+    }
+
+    fn token_loaded(&self, token: &str) {
+        self.secrets.register_token(token);
     }
 }

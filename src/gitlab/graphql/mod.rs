@@ -266,6 +266,9 @@ impl GitLab {
                     if refused {
                         gaps.refuse(operation, cause.to_string());
                     }
+                    if matches!(cause, Cause::Decode(_)) {
+                        self.client().accounting().garbled(call.endpoint);
+                    }
                     record_failure(&answer.span, &cause);
                     return Err(self.client().error(call.name(), cause));
                 }

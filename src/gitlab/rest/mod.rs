@@ -225,6 +225,7 @@ impl GitLab {
     }
 
     fn decode_error(&self, call: &Call, answer: &Answer, why: String) -> GitLabError {
+        self.client().accounting().garbled(call.endpoint);
         let cause = Cause::Decode(why);
         record_failure(&answer.span, &cause);
         self.client().error(call.name(), cause)
