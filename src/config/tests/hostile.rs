@@ -147,3 +147,19 @@ fn maps_of_many_keys_merge_as_those_of_few() {
         assert_eq!(values, want.collect::<Vec<_>>());
     }
 }
+
+/// What the fuzz target `config` holds of each of its seeds.
+#[test]
+fn every_seed_is_a_configuration_or_refused_in_sentences() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/config");
+    let mut good = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        match Config::from_yaml(&text) {
+            Ok(config) => good += usize::from(!config.to_yaml().is_empty()),
+            Err(error) => assert!(!error.to_string().is_empty(), "{path:?}"),
+        }
+    }
+    assert!(good > 0);
+}

@@ -53,5 +53,9 @@ fn a_label_that_echoes_a_token_is_shown_without_it_and_counts_on() {
     let text = format!("{seen:?}");
     assert!(!text.contains("glpat-secret"), "{text}");
     let counted = seen.iter().find(|(name, _)| name.contains("run_count"));
-    assert_eq!(counted.map(|(_, value)| value.as_str()), Some("3"), "{text}");
+    assert_eq!(
+        counted.map(|(_, value)| value.as_str()),
+        Some("3"),
+        "{text}"
+    );
 }

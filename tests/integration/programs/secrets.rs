@@ -267,7 +267,8 @@ async fn the_token_of_a_file_is_in_no_label_and_on_no_page() {
     assert!(exporter.program.ended().await.success());
     let said = exporter.program.stderr() + &exporter.program.stdout();
     assert!(!said.contains("fi1e-t0ken"), "{said}");
-    let pushed = receiver.received().points;
+    let received = receiver.received();
+    let pushed = &received.points;
     assert!(
         pushed
             .iter()
