@@ -55,53 +55,36 @@ pub(super) struct Seen {
 /// How an endpoint of GitLab does.
 #[derive(Clone, Copy, Debug, Default)]
 struct Endpoint {
-    now: Health,
-    /// Before the last answer: that it makes no sense is seen later.
-    before: Health,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Health {
     answered_at: Option<UnixSeconds>,
     failing_since: Option<UnixSeconds>,
-}
-
-impl Endpoint {
-    fn answered(&mut self, now: UnixSeconds) {
-        self.before = self.now;
-        self.now = Health {
-            answered_at: Some(now),
-            failing_since: None,
-        };
-    }
-
-    /// Since when it fails.
-    fn failed(&mut self, now: UnixSeconds) -> UnixSeconds {
-        *self.now.failing_since.get_or_insert(now)
-    }
-
-    fn garbled(&mut self, now: UnixSeconds) {
-        self.now = self.before;
-        self.failed(now);
-        // The answers of other calls to it may be garbled at once.
-        self.before = self.now;
-    }
 }
 
 impl Seen {
     /// GitLab's last answer that was of use.
     pub(super) fn answered_at(&self) -> Option<UnixSeconds> {
         let endpoints = self.endpoints.values();
-        endpoints
-            .filter_map(|endpoint| endpoint.now.answered_at)
-            .max()
+        endpoints.filter_map(|endpoint| endpoint.answered_at).max()
     }
 
-    /// An endpoint fails. While others have been answered since it began to, that is no outage.
-    fn troubled(&mut self, endpoint: &'static str, trouble: String) {
-        let health = self.endpoints.get(endpoint).map(|endpoint| endpoint.now);
-        let since = health.and_then(|health| health.failing_since);
-        if self.answered_at() <= since {
+    /// An endpoint gave what it is for.
+    fn answered(&mut self, endpoint: &'static str, now: UnixSeconds) {
+        let answered = Endpoint {
+            answered_at: Some(now),
+            failing_since: None,
+        };
+        self.endpoints.insert(endpoint, answered);
+        self.trouble = None;
+    }
+
+    /// An endpoint fails; since when it does.
+    fn failed(&mut self, endpoint: &'static str, now: UnixSeconds) -> UnixSeconds {
+        let endpoint = self.endpoints.entry(endpoint).or_default();
+        *endpoint.failing_since.get_or_insert(now)
+    }
+
+    /// Something has failed since then. While others have been answered, that is no outage.
+    fn troubled(&mut self, since: UnixSeconds, trouble: String) {
+        if self.answered_at() <= Some(since) {
             self.trouble = Some(trouble);
         }
     }
@@ -265,19 +248,18 @@ impl Accounting for Watch {
         let now = self.clock.now();
         let mut seen = self.lock();
         match outcome {
-            Outcome::Status(status) if is_of_use(status) => {
-                seen.endpoints.entry(endpoint).or_default().answered(now);
-                seen.trouble = None;
-            }
+            // Whether it says something is seen when it is read.
+            Outcome::Status(200..=299) => {}
+            Outcome::Status(status) if is_of_use(status) => seen.answered(endpoint, now),
             Outcome::Status(status) => {
                 let trouble = match status {
                     300..=399 => format!("status {status}, a redirect"),
                     _ => format!("status {status}"),
                 };
-                let since = seen.endpoints.entry(endpoint).or_default().failed(now);
+                let since = seen.failed(endpoint, now);
                 // One refusal is nothing: it is what a token without that right gets.
                 if status != 403 || since < now {
-                    seen.troubled(endpoint, trouble);
+                    seen.troubled(since, trouble);
                 }
             }
             Outcome::TokenRefused => seen.trouble = Some("GitLab refused the token".to_owned()),
@@ -288,14 +270,17 @@ impl Accounting for Watch {
         }
     }
 
+    fn understood(&self, endpoint: &'static str) {
+        let now = self.clock.now();
+        self.lock().answered(endpoint, now);
+    }
+
     fn garbled(&self, endpoint: &'static str) {
         let now = self.clock.now();
         let mut seen = self.lock();
-        seen.endpoints.entry(endpoint).or_default().garbled(now);
-        seen.troubled(
-            endpoint,
-            "the answers are not what GitLab's API describes".to_owned(),
-        );
+        let since = seen.failed(endpoint, now);
+        let trouble = "the answers are not what GitLab's API describes";
+        seen.troubled(since, trouble.to_owned());
     }
 
     fn server_time(&self, method: &'static str, endpoint: &'static str, seconds: f64) {

@@ -37,7 +37,10 @@ pub trait Accounting: Send + Sync {
     /// limiter. Reported within the call's span.
     fn request(&self, method: &'static str, endpoint: &'static str, outcome: Outcome, seconds: f64);
 
-    /// The last answer of this endpoint had a good status, and made no sense.
+    /// An answer of this endpoint was what GitLab's API describes. Only now it is known to be of use.
+    fn understood(&self, _endpoint: &'static str) {}
+
+    /// An answer of this endpoint had a good status, and made no sense.
     fn garbled(&self, _endpoint: &'static str) {}
 
     /// GitLab worked this long for one exchange: its header `X-Runtime`, or the exchange's duration where

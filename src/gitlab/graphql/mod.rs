@@ -248,6 +248,7 @@ impl GitLab {
             let changed = || gaps.text(operation, document).as_ref() != Ok(&text);
             match read::<Q::ResponseData>(&answer.body) {
                 Ok(partial) => {
+                    self.client().accounting().understood(call.endpoint);
                     self.account(operation, &answer, &partial.data);
                     let unreadable = partial.holes.unreadable(&answer.body);
                     gaps.learn(&unreadable, Why::Token);
