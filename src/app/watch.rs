@@ -19,6 +19,9 @@ use crate::telemetry::process::OwnMetrics;
 use crate::telemetry::secrets::Secrets;
 use crate::types::Tier;
 
+/// Between two failures of an endpoint that have nothing to do with each other.
+const FORGOTTEN: Duration = Duration::from_secs(600);
+
 /// Observes runs and calls.
 pub(super) struct Watch {
     own: Arc<OwnMetrics>,
@@ -57,6 +60,7 @@ pub(super) struct Seen {
 struct Endpoint {
     answered_at: Option<UnixSeconds>,
     failing_since: Option<UnixSeconds>,
+    failed_at: UnixSeconds,
 }
 
 impl Seen {
@@ -70,16 +74,29 @@ impl Seen {
     fn answered(&mut self, endpoint: &'static str, now: UnixSeconds) {
         let answered = Endpoint {
             answered_at: Some(now),
-            failing_since: None,
+            ..Endpoint::default()
         };
         self.endpoints.insert(endpoint, answered);
         self.trouble = None;
     }
 
-    /// An endpoint fails; since when it does.
+    /// An endpoint fails; since when it does. What failed and was not asked again for a while begins anew.
     fn failed(&mut self, endpoint: &'static str, now: UnixSeconds) -> UnixSeconds {
         let endpoint = self.endpoints.entry(endpoint).or_default();
-        *endpoint.failing_since.get_or_insert(now)
+        let is_old = now.since(endpoint.failed_at) > FORGOTTEN;
+        endpoint.failed_at = now;
+        match endpoint.failing_since {
+            Some(since) if !is_old => since,
+            _ => *endpoint.failing_since.insert(now),
+        }
+    }
+
+    /// Endpoints that have failed since the last answer of use.
+    fn failing(&self) -> usize {
+        let answered_at = self.answered_at();
+        let endpoints = self.endpoints.values();
+        let since = endpoints.filter_map(|endpoint| endpoint.failing_since);
+        since.filter(|since| answered_at <= Some(*since)).count()
     }
 
     /// Something has failed since then. While others have been answered, that is no outage.
@@ -258,7 +275,7 @@ impl Accounting for Watch {
                 };
                 let since = seen.failed(endpoint, now);
                 // One refusal is nothing: it is what a token without that right gets.
-                if status != 403 || since < now {
+                if status != 403 || since < now || seen.failing() > 1 {
                     seen.troubled(since, trouble);
                 }
             }

@@ -206,6 +206,8 @@ async fn a_scrape_under_way_may_end_after_a_stop() {
         std::net::TcpStream::connect_timeout(&site.address, Duration::from_millis(100)).is_err()
     })
     .await;
+    // It takes longer than a moment.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
     let mut rest = Vec::new();
     scrape.read_to_end(&mut rest).await.unwrap();
     assert!(

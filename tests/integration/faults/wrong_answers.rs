@@ -91,7 +91,7 @@ async fn answers_that_are_of_no_use_are_said_to_be_none() {
     {
         let before = rig.before().await;
         rig.gitlab.faults().add(Rule::new(fault));
-        rig.pass(300).await;
+        rig.pass(600).await;
         let (status, ready) = rig.ready().await;
         assert_eq!(status, 200, "{what}: there is something to scrape");
         assert_eq!(ready["gitlab"]["reachable"], false, "{what}: {ready}");
