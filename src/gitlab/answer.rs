@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::Cause;
+use super::pager::Excess;
 use crate::clock::UnixSeconds;
 
 /// Most bytes read of one answer, after decompression.
@@ -19,6 +20,8 @@ pub(crate) const MAX_BODY: usize = 64 << 20;
 const SMALL_BODY: usize = 1 << 20;
 /// Larger bodies that are there at once.
 const LARGE_BODIES: usize = 4;
+/// Most values in one answer: GitLab's largest have a few hundred thousand.
+const MAX_VALUES: usize = 1_000_000;
 /// Most bytes read of an answer that is an error anyway.
 const MAX_ERROR_BODY: usize = 64 << 10;
 /// Most characters of a server's text in one of our messages.
@@ -87,10 +90,34 @@ pub(crate) async fn body(mut response: Response, places: &LargeBodies) -> Result
         }
         bytes.extend_from_slice(&chunk);
     }
+    // Each takes many times its size once it is read.
+    if place.is_some() && !failed && has_more_values(&bytes, MAX_VALUES) {
+        return Err(Cause::TooMuch(Excess::Values(MAX_VALUES)));
+    }
     Ok(Body {
         bytes,
         _place: place,
     })
+}
+
+/// Whether JSON has more values than `most`: what stands between them is counted, texts left out.
+fn has_more_values(json: &[u8], most: usize) -> bool {
+    let (mut values, mut in_text, mut is_escaped) = (0, false, false);
+    for byte in json {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_text => is_escaped = true,
+            b'"' => in_text = !in_text,
+            b',' | b'[' | b'{' if !in_text => {
+                values += 1;
+                if values > most {
+                    return true;
+                }
+            }
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Why there was no complete answer. The error's own text may hold the URL, so it is cut off.

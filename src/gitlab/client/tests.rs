@@ -651,3 +651,21 @@ async fn few_large_bodies_are_there_at_once() {
     held.pop();
     assert!(fifth.await.unwrap().body.len() > 2 << 20);
 }
+
+#[tokio::test]
+async fn an_answer_of_millions_of_values_is_not_read() {
+    let zeros = format!("[{}0]", "0,".repeat(1_100_000));
+    let text = format!(
+        r#"{{"version":"19.3.0","filler":"{}"}}"#,
+        r#",\","#.repeat(500_000)
+    );
+    let fake = Fake::script(vec![Reply::json(zeros), Reply::json(text)]).await;
+    let gitlab = fake.gitlab();
+    let error = gitlab.metadata().await.unwrap_err();
+    assert_eq!(error.kind(), "too_large", "{error}");
+    assert!(
+        error.to_string().contains("more than 1000000 values"),
+        "{error}"
+    );
+    assert_eq!(gitlab.metadata().await.unwrap().version, "19.3.0");
+}
