@@ -22,6 +22,9 @@ use crate::types::Tier;
 /// Between two failures of an endpoint that have nothing to do with each other.
 const FORGOTTEN: Duration = Duration::from_secs(600);
 
+/// Without an answer of use for so long, one endpoint that fails is an outage.
+const SILENCE: Duration = Duration::from_secs(120);
+
 /// Observes runs and calls.
 pub(super) struct Watch {
     own: Arc<OwnMetrics>,
@@ -99,9 +102,10 @@ impl Seen {
         since.filter(|since| answered_at <= Some(*since)).count()
     }
 
-    /// Something has failed since then. While others have been answered, that is no outage.
-    fn troubled(&mut self, since: UnixSeconds, trouble: String) {
-        if self.answered_at() <= Some(since) {
+    /// Something fails at `now`, and has since then. While others are answered, that is no outage.
+    fn troubled(&mut self, (since, now): (UnixSeconds, UnixSeconds), trouble: String) {
+        let answered_at = self.answered_at();
+        if answered_at.is_none_or(|at| at <= since || now.since(at) > SILENCE) {
             self.trouble = Some(trouble);
         }
     }
@@ -276,7 +280,7 @@ impl Accounting for Watch {
                 let since = seen.failed(endpoint, now);
                 // One refusal is nothing: it is what a token without that right gets.
                 if status != 403 || since < now || seen.failing() > 1 {
-                    seen.troubled(since, trouble);
+                    seen.troubled((since, now), trouble);
                 }
             }
             Outcome::TokenRefused => seen.trouble = Some("GitLab refused the token".to_owned()),
@@ -297,7 +301,7 @@ impl Accounting for Watch {
         let mut seen = self.lock();
         let since = seen.failed(endpoint, now);
         let trouble = "the answers are not what GitLab's API describes";
-        seen.troubled(since, trouble.to_owned());
+        seen.troubled((since, now), trouble.to_owned());
     }
 
     fn server_time(&self, method: &'static str, endpoint: &'static str, seconds: f64) {
