@@ -21,7 +21,8 @@
 //! - [`telemetry`]: the exporter's own metrics, traces and logs.
 //! - [`server`]: `/metrics`, status page, probes.
 //! - [`app`] wires them; [`cli`] is the command line; [`clock`] is the only place that knows the
-//!   time; [`types`] are the words of all, [`tls`] reads certificates.
+//!   time; [`types`] are the words of all, [`tls`] reads certificates,
+//!   [`files`] other small files.
 //!
 //! What may use what: `docs/architecture.md`, held by a test.
 
@@ -46,6 +47,7 @@ pub mod config;
 pub mod delivery;
 pub mod discovery;
 pub mod facts;
+pub(crate) mod files;
 pub mod gitlab;
 pub mod ingest;
 pub mod memory;

@@ -38,6 +38,36 @@ id_type!(/// A pipeline's id, unique in the instance.
 id_type!(/// A job's or bridge's id, unique in the instance; a retry is a new id.
     JobId);
 
+/// What shows that a text is no access token, as the end of a sentence about it. GitLab's tokens are one
+/// word of printable ASCII characters.
+#[must_use]
+pub fn token_problem(text: &str) -> Option<&'static str> {
+    if text.trim().is_empty() {
+        return Some("is empty");
+    }
+    if text.trim().contains(['\n', '\r']) {
+        return Some("has more than one line; a token is one line");
+    }
+    if text.contains(|c: char| c.is_whitespace() || c.is_control() || !c.is_ascii()) {
+        return Some("has a space, a line break or another character that no token has");
+    }
+    if text.contains(['"', '\'', '`']) {
+        return Some("has quotes; write the token without them");
+    }
+    let is_name = |name: &str| {
+        name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    // Some tokens end with `=`.
+    if let Some((name, value)) = text.split_once('=')
+        && is_name(name)
+        && value.contains(|c: char| c.is_ascii_alphanumeric())
+    {
+        return Some("begins with a name and =; write the token alone");
+    }
+    None
+}
+
 /// A subscription tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -68,6 +98,39 @@ impl Tier {
             Self::Free => "Free",
             Self::Premium => "Premium",
             Self::Ultimate => "Ultimate",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_token_is_seen() {
+        for good in [
+            "glpat-aB3_x.y-01",
+            "glpat-abc=",
+            "abc==",
+            "my-prefix-glpat-=x",
+        ] {
+            assert_eq!(token_problem(good), None, "{good}");
+        }
+        for (bad, problem) in [
+            ("", "empty"),
+            (" \n", "empty"),
+            ("one\ntwo", "more than one line"),
+            ("one two", "a space"),
+            ("one\n", "a space"),
+            ("glpat\0x", "a space"),
+            ("glpät-x", "a space"),
+            ("\"glpat-x\"", "quotes"),
+            ("'glpat-x'", "quotes"),
+            ("TOKEN=glpat-x", "a name and ="),
+            ("GITLAB_TOKEN=glpat-x", "a name and ="),
+        ] {
+            let found = token_problem(bad).unwrap_or_default();
+            assert!(found.contains(problem), "{bad:?}: {found}");
         }
     }
 }

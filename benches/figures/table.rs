@@ -168,7 +168,7 @@ fn serve(
         clock: Clock::manual(LATER),
     };
     let _inside = runtime.enter();
-    let (server, handle) = server::serve(listener, context)?;
+    let (server, handle) = server::serve(vec![listener], context)?;
     runtime.spawn(server);
     Ok((address, handle))
 }

@@ -29,6 +29,7 @@ use crate::config::{Config, Signal};
 use crate::delivery::Intervals;
 use crate::delivery::push::{MAX_MESSAGE_BYTES, PushSettings, Pusher, PusherHandle};
 use crate::gitlab::{Cause, GitLab, SetupError};
+use crate::ingest::sense::IMPLAUSIBLE;
 use crate::recorder::Recorder;
 use crate::scheduler::Scheduler;
 use crate::scheduler::discover::INCOMPLETE_LIST;
@@ -120,7 +121,9 @@ impl App {
             Some(settings) => Some(FileStore::open(&settings, &clock, notify)?),
             None => None,
         };
-        let table = Table::new(&part_settings::table(&config));
+        let secrets = part_settings::secrets(&config);
+        let redaction = part_settings::redaction(&secrets);
+        let table = Table::redacting(&part_settings::table(&config), redaction);
         let intervals = match config.telemetry.birth_window {
             None => Some(Arc::new(Intervals::new(Arc::clone(&table)))),
             Some(_) => None,
@@ -131,7 +134,7 @@ impl App {
             .chain([Activity::Discovery, Activity::Refs].map(Activity::as_str))
             .collect();
         let mut error_types = Cause::KINDS.to_vec();
-        error_types.push(INCOMPLETE_LIST);
+        error_types.extend([INCOMPLETE_LIST, IMPLAUSIBLE]);
         let own = OwnMetrics::new(Arc::clone(&table), &clock, &types, &error_types)?;
         let (instance_id, store): (_, Arc<dyn Store>) = match file {
             Some(file) => (file.instance_id().to_owned(), Arc::new(file)),
@@ -141,12 +144,13 @@ impl App {
             ),
         };
         Ok(Self {
-            secrets: part_settings::secrets(&config),
             watch: Arc::new(Watch::new(
                 Arc::clone(&own),
                 clock.clone(),
                 &config.gitlab.url,
+                secrets.clone(),
             )),
+            secrets,
             config: Arc::new(config),
             clock,
             table,
@@ -223,7 +227,7 @@ impl App {
             first_round: AtomicBool::default(),
         };
         let (serving, server) = server::serve(
-            listener,
+            vec![listener],
             server::Context {
                 table: Arc::clone(table),
                 own: Arc::clone(own) as _,
@@ -299,10 +303,13 @@ impl Running {
             self.stop.cancel();
             ended("scheduler", self.scheduler.await);
             ended("probe", self.probe.await);
-            if let Some(pusher) = self.pusher {
-                pusher.shutdown(PUSH_DEADLINE).await;
-            }
-            self.server.stop(false).await;
+            // Scrapes under way may end; the last push has the same values.
+            let push = async {
+                if let Some(pusher) = self.pusher {
+                    pusher.shutdown(PUSH_DEADLINE).await;
+                }
+            };
+            tokio::join!(push, self.server.stop(true));
             ended("server", self.serving.await);
         };
         if tokio::time::timeout(SHUTDOWN_DEADLINE - TELEMETRY_DEADLINE, orderly)

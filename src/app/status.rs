@@ -266,7 +266,7 @@ fn reachability(gitlab: &GitLab, seen: &Seen) -> Reachability {
     if let Some(why) = gitlab.token_refusal() {
         return Reachability::Refused { why };
     }
-    match (&seen.trouble, seen.answered_at) {
+    match (&seen.trouble, seen.answered_at()) {
         (Some(trouble), _) => Reachability::Down {
             error: trouble.clone(),
         },

@@ -16,7 +16,14 @@ use crate::observer::Observer;
 use crate::registry::Priority;
 use crate::telemetry::otlp::{CountExports, Outcome as Exported, Signal};
 use crate::telemetry::process::OwnMetrics;
+use crate::telemetry::secrets::Secrets;
 use crate::types::Tier;
+
+/// Between two failures of an endpoint that have nothing to do with each other.
+const FORGOTTEN: Duration = Duration::from_secs(600);
+
+/// Without an answer of use for so long, one endpoint that fails is an outage.
+const SILENCE: Duration = Duration::from_secs(120);
 
 /// Observes runs and calls.
 pub(super) struct Watch {
@@ -24,6 +31,8 @@ pub(super) struct Watch {
     clock: Clock,
     /// GitLab's address, as people write it.
     gitlab_url: String,
+    /// What no metric may show.
+    secrets: Secrets,
     seen: Mutex<Seen>,
 }
 
@@ -36,12 +45,10 @@ pub(super) struct Seen {
     pub(super) discovered: bool,
     /// Whether the store took the last commit.
     pub(super) store_up: Option<bool>,
-    /// GitLab's last answer.
-    pub(super) answered_at: Option<UnixSeconds>,
     /// How the last call ended when there was no answer, or none that helps.
     pub(super) trouble: Option<String>,
-    /// Endpoints that GitLab fails, and since when.
-    failing: BTreeMap<&'static str, UnixSeconds>,
+    /// How the endpoints do.
+    endpoints: BTreeMap<&'static str, Endpoint>,
     /// `RateLimit-Remaining` and `RateLimit-Reset`.
     pub(super) budget: Option<(u64, UnixSeconds)>,
     /// GitLab's time of the last minutes.
@@ -49,6 +56,65 @@ pub(super) struct Seen {
     /// The highest tier of a tracked project.
     pub(super) tier: Option<Tier>,
     exports: BTreeMap<&'static str, Exports>,
+}
+
+/// How an endpoint of GitLab does.
+#[derive(Clone, Copy, Debug, Default)]
+struct Endpoint {
+    answered_at: Option<UnixSeconds>,
+    failing_since: Option<UnixSeconds>,
+    failed_at: UnixSeconds,
+}
+
+impl Seen {
+    /// GitLab's last answer that was of use.
+    pub(super) fn answered_at(&self) -> Option<UnixSeconds> {
+        let endpoints = self.endpoints.values();
+        endpoints.filter_map(|endpoint| endpoint.answered_at).max()
+    }
+
+    /// An endpoint gave what it is for.
+    fn answered(&mut self, endpoint: &'static str, now: UnixSeconds) {
+        let answered = Endpoint {
+            answered_at: Some(now),
+            ..Endpoint::default()
+        };
+        self.endpoints.insert(endpoint, answered);
+        self.trouble = None;
+    }
+
+    /// An endpoint fails; since when it does. What failed and was not asked again for a while begins anew.
+    fn failed(&mut self, endpoint: &'static str, now: UnixSeconds) -> UnixSeconds {
+        let endpoint = self.endpoints.entry(endpoint).or_default();
+        let is_old = now.since(endpoint.failed_at) > FORGOTTEN;
+        endpoint.failed_at = now;
+        match endpoint.failing_since {
+            Some(since) if !is_old => since,
+            _ => *endpoint.failing_since.insert(now),
+        }
+    }
+
+    /// Endpoints that have failed since the last answer of use.
+    fn failing(&self) -> usize {
+        let answered_at = self.answered_at();
+        let endpoints = self.endpoints.values();
+        let since = endpoints.filter_map(|endpoint| endpoint.failing_since);
+        since.filter(|since| answered_at <= Some(*since)).count()
+    }
+
+    /// Something fails at `now`, and has since then. While others are answered, that is no outage.
+    fn troubled(&mut self, (since, now): (UnixSeconds, UnixSeconds), trouble: String) {
+        let answered_at = self.answered_at();
+        if answered_at.is_none_or(|at| at <= since || now.since(at) > SILENCE) {
+            self.trouble = Some(trouble);
+        }
+    }
+}
+
+/// Whether a status shows that GitLab can be read: not what a proxy answers (407 and redirects), nor a
+/// refusal, which everything may meet.
+const fn is_of_use(status: u16) -> bool {
+    status < 500 && !matches!(status, 300..=399 | 403 | 407)
 }
 
 /// When exports of a signal last ended, by how they ended.
@@ -72,11 +138,17 @@ pub(super) struct Runs {
 }
 
 impl Watch {
-    pub(super) fn new(own: Arc<OwnMetrics>, clock: Clock, gitlab_url: &Url) -> Self {
+    pub(super) fn new(
+        own: Arc<OwnMetrics>,
+        clock: Clock,
+        gitlab_url: &Url,
+        secrets: Secrets,
+    ) -> Self {
         Self {
             own,
             clock,
             gitlab_url: gitlab_url.as_str().trim_end_matches('/').to_owned(),
+            secrets,
             seen: Mutex::default(),
         }
     }
@@ -171,8 +243,8 @@ impl Observer for Watch {
 
     fn instance(&self, instance: &Instance) {
         let edition = instance.edition.as_str();
-        self.own
-            .gitlab_info(&instance.version, edition, &self.gitlab_url);
+        let version = self.secrets.redact(&instance.version);
+        self.own.gitlab_info(&version, edition, &self.gitlab_url);
     }
 
     fn tier(&self, tier: Tier) {
@@ -197,17 +269,18 @@ impl Accounting for Watch {
         let now = self.clock.now();
         let mut seen = self.lock();
         match outcome {
-            // A 407 comes from a proxy on the way.
-            Outcome::Status(status) if status < 500 && status != 407 => {
-                seen.answered_at = Some(now);
-                seen.trouble = None;
-                seen.failing.remove(endpoint);
-            }
+            // Whether it says something is seen when it is read.
+            Outcome::Status(200..=299) => {}
+            Outcome::Status(status) if is_of_use(status) => seen.answered(endpoint, now),
             Outcome::Status(status) => {
-                let since = *seen.failing.entry(endpoint).or_insert(now);
-                // One endpoint fails, and others have been answered since: that is no outage.
-                if status < 500 || seen.answered_at <= Some(since) {
-                    seen.trouble = Some(format!("status {status}"));
+                let trouble = match status {
+                    300..=399 => format!("status {status}, a redirect"),
+                    _ => format!("status {status}"),
+                };
+                let since = seen.failed(endpoint, now);
+                // One refusal is nothing: it is what a token without that right gets.
+                if status != 403 || since < now || seen.failing() > 1 {
+                    seen.troubled((since, now), trouble);
                 }
             }
             Outcome::TokenRefused => seen.trouble = Some("GitLab refused the token".to_owned()),
@@ -216,6 +289,19 @@ impl Accounting for Watch {
             }
             Outcome::Failed(kind) => seen.trouble = Some(kind.to_owned()),
         }
+    }
+
+    fn understood(&self, endpoint: &'static str) {
+        let now = self.clock.now();
+        self.lock().answered(endpoint, now);
+    }
+
+    fn garbled(&self, endpoint: &'static str) {
+        let now = self.clock.now();
+        let mut seen = self.lock();
+        let since = seen.failed(endpoint, now);
+        let trouble = "the answers are not what GitLab's API describes";
+        seen.troubled((since, now), trouble.to_owned());
     }
 
     fn server_time(&self, method: &'static str, endpoint: &'static str, seconds: f64) {
@@ -243,5 +329,9 @@ impl Accounting for Watch {
 
     fn complexity(&self, query: &'static str, score: u32, limit: u32) {
         self.own.complexity(query, score, limit);
+    }
+
+    fn token_loaded(&self, token: &str) {
+        self.secrets.register_token(token);
     }
 }

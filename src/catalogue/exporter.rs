@@ -3,7 +3,7 @@
 use super::labels::{
     ApiEndpointLabels, ApiRequestLabels, ApiStatusLabels, BuildLabels, CollectorErrorLabels,
     CollectorLabels, CollectorReasonLabels, GitLabLabels, MetricLabels, NoLabels, OtlpExportLabels,
-    PriorityLabels, QueryLabels, WebhookLabels,
+    PriorityLabels, QueryLabels, ReasonLabels, WebhookLabels,
 };
 use super::{Buckets, Collector, Counter, Desc, Gauge, Histogram, Spec};
 use crate::types::Tier;
@@ -244,6 +244,24 @@ pub static STORE_ERRORS: Counter<NoLabels> = Counter::new(spec(
     "Commits that the store did not take.",
 ));
 
+/// Open connections.
+pub static HTTP_CONNECTIONS: Gauge<NoLabels> = Gauge::new(spec(
+    "age_http_connections",
+    "",
+    false,
+    "Connections open to the exporter's own server.",
+));
+
+/// Refused requests and connections.
+pub static HTTP_REFUSALS: Counter<ReasonLabels> = Counter::new(spec(
+    "age_http_refusals_total",
+    "",
+    false,
+    "Requests and connections that the exporter's own server refused or closed: bad_request (no HTTP), \
+     slow_request (its head took too long), too_many_connections (an idle one made room, or there was \
+     none), client_limit (server.max_connections_per_client) or host (server.allowed_hosts).",
+));
+
 /// Series.
 pub static SERIES: Gauge<MetricLabels> =
     Gauge::new(spec("age_series", "", false, "Series held, by metric."));
@@ -390,6 +408,8 @@ pub static ENTRIES: &[&Desc] = &[
     &INITIAL_SYNC_PROGRESS.desc,
     &PROJECTS_REMOVAL_PENDING.desc,
     &PROJECTS_UNAVAILABLE.desc,
+    &HTTP_CONNECTIONS.desc,
+    &HTTP_REFUSALS.desc,
     &WEBHOOK_EVENTS.desc,
     &CLUSTER_MEMBERS.desc,
     &CLUSTER_OWNED_SHARDS.desc,

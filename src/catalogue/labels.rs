@@ -190,6 +190,8 @@ label_sets! {
     OtlpExportLabels { outcome = "outcome", signal = "signal" }
     /// A priority of tasks.
     PriorityLabels { priority = "priority" }
+    /// Why something was refused.
+    ReasonLabels { reason = "reason" }
     /// A GraphQL query, by its document's name.
     QueryLabels { query = "query" }
     /// Webhook events by kind and outcome.

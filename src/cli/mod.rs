@@ -8,6 +8,7 @@ mod config;
 mod healthcheck;
 mod metrics;
 mod run;
+mod signals;
 mod validate;
 
 use std::io::{ErrorKind, Write};

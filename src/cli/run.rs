@@ -2,11 +2,11 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::pin::pin;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::signal;
 
-use super::CliError;
+use super::{CliError, signals};
 use crate::app::{App, StartError, StateFile};
 use crate::clock::Clock;
 use crate::config::{Config, ListenAddress, Sources};
@@ -34,25 +34,33 @@ pub(super) fn run(arguments: Arguments, sources: &Sources) -> Result<(), CliErro
         true => StateFile::Reset,
         false => StateFile::GoOn,
     };
-    runtime.block_on(exporter(config, state))
+    let result = runtime.block_on(exporter(config, state));
+    // A thread may still wait for the state file.
+    runtime.shutdown_background();
+    result
 }
 
 async fn exporter(config: Config, state: StateFile) -> Result<(), CliError> {
+    // From now on the signals are ours: process 1 of a container has none by default.
+    let mut stop = pin!(signals::stopped());
+    let mut hangups = signals::Hangups::new();
     let failed = |error: StartError| match error {
         StartError::State(error) => CliError::State(error),
         error => CliError::Failed(error.to_string()),
     };
+    // The handlers are in place with the first poll.
+    if futures::poll!(stop.as_mut()).is_ready() {
+        return Ok(());
+    }
     let listener = bind(&config.server.listen_address)?;
     let url = config.gitlab.url.clone();
-    // Logs are set up when it is known who this is, which the state says.
-    let mut said = Vec::new();
-    let notify = |opening: Opening| {
-        if matches!(opening, Opening::Waiting { .. }) {
-            eprintln!("{opening}");
-        }
-        said.push(opening);
+    let opening = tokio::task::spawn_blocking(move || open(config, state));
+    let (app, said) = tokio::select! {
+        opened = opening => opened
+            .map_err(|error| CliError::Failed(format!("the start failed: {error}")))?
+            .map_err(failed)?,
+        () = stop.as_mut() => return Ok(()),
     };
-    let app = App::new(config, Clock::System, state, notify).map_err(failed)?;
     let telemetry = app.install_telemetry().map_err(failed)?;
     for opening in said {
         tracing::info!("{opening}");
@@ -64,10 +72,27 @@ async fn exporter(config: Config, state: StateFile) -> Result<(), CliError> {
         "metrics at http://{}/metrics, status at /",
         running.address()
     );
-    stopped().await;
+    tokio::select! {
+        () = stop => {}
+        never = hangups.ignore() => match never {},
+    }
     tracing::info!("stopping");
     running.stop(Some(telemetry)).await;
     Ok(())
+}
+
+/// Puts the exporter together, and what is to be said of its state file: logs are set up when it is
+/// known who this is, which the state says.
+fn open(config: Config, state: StateFile) -> Result<(App, Vec<Opening>), StartError> {
+    let mut said = Vec::new();
+    let notify = |opening: Opening| {
+        if matches!(opening, Opening::Waiting { .. }) {
+            eprintln!("{opening}");
+        }
+        said.push(opening);
+    };
+    let app = App::new(config, Clock::System, state, notify)?;
+    Ok((app, said))
 }
 
 /// Binds the first address that can be bound: `:8080` means all interfaces, by IPv6 if there is.
@@ -112,42 +137,6 @@ fn listen_on_both(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
-}
-
-/// Waits for a signal that asks the process to end.
-#[cfg(unix)]
-async fn stopped() {
-    match signal::unix::signal(signal::unix::SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = signal::ctrl_c() => {}
-            }
-        }
-        Err(_) => {
-            let _ = signal::ctrl_c().await;
-        }
-    }
-}
-
-/// Waits for what asks the process to end: Ctrl-C; Ctrl-Break, which is what a process in a group of
-/// its own can be sent; the end of the console, of the container or of the system.
-#[cfg(windows)]
-async fn stopped() {
-    use signal::windows::{ctrl_break, ctrl_close, ctrl_shutdown};
-    match (ctrl_break(), ctrl_close(), ctrl_shutdown()) {
-        (Ok(mut interrupt), Ok(mut close), Ok(mut shutdown)) => {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = close.recv() => {}
-                _ = shutdown.recv() => {}
-                _ = signal::ctrl_c() => {}
-            }
-        }
-        _ => {
-            let _ = signal::ctrl_c().await;
-        }
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 
 use super::format::{Format, show};
 use super::keys::{self, Key, Kind, Value, join};
-use super::problem::{Problem, nearest, or_list};
+use super::problem::{MOST_SHOWN, Problem, nearest, or_list};
 use super::tree::{Data, Entry, Node, Origin};
 use super::values::Secret;
 
@@ -65,6 +65,10 @@ impl Check<'_> {
             missing.retain(|name| **name != key);
             let inner_path = join(path, &key);
             let Some(rule) = section.child(&key) else {
+                // The nearest setting is looked for as long as it is said.
+                if self.is_full() {
+                    continue;
+                }
                 let sentence = format!(
                     "{inner_path} is not a setting; {}",
                     suggestion(section, path, &key)
@@ -129,8 +133,15 @@ impl Check<'_> {
     }
 
     fn report(&mut self, origin: &Origin, path: &str, sentence: String) {
-        self.problems
-            .push(Problem::new(Some(origin), path, sentence));
+        if !self.is_full() {
+            self.problems
+                .push(Problem::new(Some(origin), path, sentence));
+        }
+    }
+
+    /// Whether there are more problems already than are shown.
+    fn is_full(&self) -> bool {
+        self.problems.len() > MOST_SHOWN
     }
 
     fn has_problem(&self, path: &str) -> bool {

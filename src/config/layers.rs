@@ -11,9 +11,12 @@ use super::problem::{Problem, nearest};
 use super::tree::{Data, Node, Origin};
 use super::values::Secret;
 use super::yaml;
+use crate::files;
 
 /// The variable that names the configuration file, as `--config` does.
 const FILE_VARIABLE: &str = "AGE_CONFIG";
+/// Most bytes of the configuration file: tens of thousands of projects named one by one.
+const MAX_FILE: u64 = 1 << 20;
 
 /// Where the configuration is read from.
 #[derive(Clone, Debug, Default)]
@@ -80,11 +83,8 @@ impl Layers {
             (None, None) => return,
         };
         let name = path.display().to_string();
-        match std::fs::read(path).map_err(|error| error.to_string()) {
-            Ok(bytes) => match String::from_utf8(bytes) {
-                Ok(text) => self.text(&name, &text),
-                Err(_) => self.unreadable(&origin, format!("the file {name:?} is not UTF-8 text")),
-            },
+        match files::read_text(path, MAX_FILE) {
+            Ok(text) => self.text(&name, &text),
             Err(reason) => self.unreadable(
                 &origin,
                 format!("the file {name:?} cannot be read ({reason})"),

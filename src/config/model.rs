@@ -124,6 +124,14 @@ pub struct Server {
     /// Answer `POST /-/poll?project=group/app`, which polls a project at once. Anyone who reaches the
     /// server may use it.
     pub enable_poll: bool,
+    /// Host names, with a port or without, under which pages are shown; empty = any. With names, a web
+    /// page that makes a browser ask under a name of its own (DNS rebinding) reads nothing. `/metrics`,
+    /// `/health`, `/ready` and `/webhook` answer under any name.
+    pub allowed_hosts: Vec<String>,
+    /// Connections that one client address may have open; 0 = no limit. A reverse proxy or ingress is one
+    /// client.
+    #[schemars(range(max = 512))]
+    pub max_connections_per_client: u32,
     /// Receiver of GitLab webhooks.
     pub webhook: Webhook,
 }
@@ -134,6 +142,8 @@ impl Default for Server {
             listen_address: ListenAddress::all_interfaces(8080),
             enable_pprof: false,
             enable_poll: false,
+            allowed_hosts: Vec::new(),
+            max_connections_per_client: 0,
             webhook: Webhook::default(),
         }
     }

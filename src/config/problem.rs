@@ -4,6 +4,9 @@ use std::fmt;
 
 use super::tree::Origin;
 
+/// More problems than a person reads at once are not shown.
+pub(super) const MOST_SHOWN: usize = 100;
+
 /// One thing that is wrong: a sentence that names the key, and the place where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -59,7 +62,12 @@ impl fmt::Display for Problem {
 pub struct ConfigError(Vec<Problem>);
 
 impl ConfigError {
-    pub(super) fn new(problems: Vec<Problem>) -> Self {
+    pub(super) fn new(mut problems: Vec<Problem>) -> Self {
+        if problems.len() > MOST_SHOWN {
+            problems.truncate(MOST_SHOWN);
+            let sentence = "there are more problems, which are shown when these are solved";
+            problems.push(Problem::new(None, "", sentence.to_owned()));
+        }
         Self(problems)
     }
 

@@ -4,14 +4,17 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use reqwest::header::HeaderValue;
-
 use super::duration;
 use super::model::{GitLab, PeopleNames, Settings, Temporality};
 use super::otlp::{self, ResolvedOtel, Signal};
 use super::problem::Problem;
 use super::tree::{Data, Node};
+use crate::files;
 use crate::tls::Certificates;
+use crate::types::token_problem;
+
+/// Most bytes of a token file.
+const MAX_TOKEN_FILE: u64 = 64 << 10;
 
 /// Checks the whole; `tree` knows the places.
 pub(super) fn check(settings: &Settings, otel: &ResolvedOtel, tree: &Node) -> Vec<Problem> {
@@ -20,6 +23,7 @@ pub(super) fn check(settings: &Settings, otel: &ResolvedOtel, tree: &Node) -> Ve
         problems: Vec::new(),
     };
     rules.not_built(settings);
+    rules.allowed_hosts(settings);
     rules.token(&settings.gitlab);
     rules.ca_file(
         "gitlab.ca_cert_path",
@@ -84,6 +88,19 @@ impl Rules<'_> {
         }
     }
 
+    fn allowed_hosts(&mut self, settings: &Settings) {
+        for (index, host) in settings.server.allowed_hosts.iter().enumerate() {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.:[]".contains(c);
+            if host.is_empty() || !host.chars().all(is_name) {
+                let key = format!("server.allowed_hosts[{index}]");
+                let sentence = format!(
+                    "{key} {host:?} is not a host name like exporter.example.com or exporter.example.com:8080"
+                );
+                self.report(&key, sentence);
+            }
+        }
+    }
+
     fn token(&mut self, gitlab: &GitLab) {
         match (&gitlab.token, &gitlab.token_file) {
             (None, None) => self.problems.push(
@@ -105,17 +122,17 @@ impl Rules<'_> {
                 self.problems.push(problem);
             }
             (Some(token), None) => {
-                let is_sendable = HeaderValue::from_str(token.expose()).is_ok();
-                if !is_sendable || token.expose().contains(char::is_whitespace) {
-                    let sentence = "gitlab.token has a space, a line break or another character that no token has";
-                    self.report("gitlab.token", sentence.to_owned());
+                if let Some(problem) = token_problem(token.expose()) {
+                    self.report("gitlab.token", format!("gitlab.token {problem}"));
                 }
             }
             (None, Some(path)) => {
-                let reason = match std::fs::read_to_string(path) {
-                    Ok(text) if text.trim().is_empty() => "it is empty".to_owned(),
-                    Ok(_) => return,
-                    Err(error) => error.to_string(),
+                let reason = match files::read_text(path, MAX_TOKEN_FILE) {
+                    Ok(text) => match token_problem(text.trim()) {
+                        Some(problem) => format!("its content {problem}"),
+                        None => return,
+                    },
+                    Err(reason) => reason,
                 };
                 let sentence = format!("gitlab.token_file {path:?} does not hold a token ({reason})");
                 self.report("gitlab.token_file", sentence);

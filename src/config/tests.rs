@@ -1,6 +1,7 @@
 //! The configuration as a whole: layers, precedence, redaction.
 
 mod collectors;
+mod hostile;
 mod sentences;
 
 use std::path::Path;
@@ -133,7 +134,8 @@ fn a_missing_or_unreadable_file_is_named_with_the_place_that_asked_for_it() {
         ..Sources::default()
     })
     .unwrap_err();
-    assert!(error.to_string().ends_with("is not UTF-8 text"), "{error}");
+    let said = error.to_string();
+    assert!(said.ends_with("(it is not UTF-8 text)"), "{said}");
 }
 
 #[test]

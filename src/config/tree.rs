@@ -1,6 +1,7 @@
 //! The located tree: configuration before it has types. Every value knows where it came from, so
 //! that an error can name the place and `config` can show the origin.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -32,6 +33,25 @@ impl fmt::Display for Origin {
             Self::Default => f.write_str("default"),
             Self::File { path, line } => write!(f, "{path}:{line}"),
             Self::Variable(name) | Self::Flag(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Maps of more keys are merged by an index.
+const MANY: usize = 16;
+
+fn merge_many(base: &mut Vec<Entry>, entries: Vec<Entry>) {
+    let places = base.iter().enumerate();
+    let mut places: HashMap<String, usize> = places
+        .map(|(place, entry)| (entry.key.clone(), place))
+        .collect();
+    for entry in entries {
+        match places.get(&entry.key) {
+            Some(place) => base[*place].node.merge(entry.node),
+            None => {
+                places.insert(entry.key.clone(), base.len());
+                base.push(entry);
+            }
         }
     }
 }
@@ -108,6 +128,9 @@ impl Node {
     pub fn merge(&mut self, over: Node) {
         match (&mut self.data, over.data) {
             (Data::Map(base), Data::Map(entries)) => {
+                if entries.len() > MANY {
+                    return merge_many(base, entries);
+                }
                 for entry in entries {
                     match base.iter_mut().find(|known| known.key == entry.key) {
                         Some(known) => known.node.merge(entry.node),

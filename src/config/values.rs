@@ -1,8 +1,10 @@
 //! The types of single values: each parses its text, shows itself as text, and says in one clause
 //! what is wrong. They are the building blocks of [`super::model`].
 
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use regex::Regex;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -103,14 +105,32 @@ impl FromStr for Pattern {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Regex::new(text).map(Self).map_err(|error| {
+        if let Some(known) = compiled().get(text) {
+            return Ok(Self(known.clone()));
+        }
+        let regex = Regex::new(text).map_err(|error| {
             let message = error.to_string();
             // A syntax error is a drawing of several lines whose last line says what is wrong.
             let last = message.lines().last().unwrap_or_default();
             let reason = last.strip_prefix("error: ").unwrap_or(last);
             format!("is not a regular expression ({})", reason.trim())
-        })
+        })?;
+        let mut compiled = compiled();
+        if compiled.len() >= MOST_COMPILED {
+            compiled.clear();
+        }
+        compiled.insert(text.to_owned(), regex.clone());
+        Ok(Self(regex))
     }
+}
+
+/// Expressions that are kept compiled: tens of thousands of projects share those of their defaults.
+const MOST_COMPILED: usize = 1000;
+
+/// Expressions that were compiled before, which share what they were compiled to.
+fn compiled() -> MutexGuard<'static, HashMap<String, Regex>> {
+    static COMPILED: LazyLock<Mutex<HashMap<String, Regex>>> = LazyLock::new(Mutex::default);
+    COMPILED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl TryFrom<String> for Pattern {

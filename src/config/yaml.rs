@@ -8,7 +8,7 @@
 //! types in one pass, ends at the first error and forgets where keys stood. Events also leave the
 //! bounds here: depth, and what aliases copy.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
@@ -65,6 +65,24 @@ struct Open {
     anchor: usize,
     /// In a map: the key whose value comes next.
     key: Option<(String, Origin)>,
+    /// The keys of a map that has many.
+    keys: HashSet<String>,
+}
+
+/// A map of more keys is searched by an index.
+const MANY: usize = 16;
+
+impl Open {
+    /// Takes note of a key of a map with these entries; false where it has it already.
+    fn is_new(keys: &mut HashSet<String>, entries: &[Entry], key: &str) -> bool {
+        if entries.len() < MANY {
+            return !entries.iter().any(|entry| entry.key == key);
+        }
+        if keys.is_empty() {
+            keys.extend(entries.iter().map(|entry| entry.key.clone()));
+        }
+        keys.insert(key.to_owned())
+    }
 }
 
 impl<F: Fn(usize) -> Origin> Builder<F> {
@@ -136,6 +154,7 @@ impl<F: Fn(usize) -> Origin> Builder<F> {
             node: Node { data, origin },
             anchor,
             key: None,
+            keys: HashSet::new(),
         });
         Ok(())
     }
@@ -166,7 +185,7 @@ impl<F: Fn(usize) -> Origin> Builder<F> {
                     entries.push(Entry { key, origin, node });
                 }
                 (None, Data::Text(key))
-                    if key == MERGE || !entries.iter().any(|e| e.key == key) =>
+                    if key == MERGE || Open::is_new(&mut open.keys, entries, &key) =>
                 {
                     open.key = Some((key, node.origin));
                 }
@@ -216,6 +235,7 @@ fn merge_keys(mut node: Node) -> Result<Node, String> {
     let (merges, mut own): (Vec<_>, Vec<_>) = std::mem::take(entries)
         .into_iter()
         .partition(|entry| entry.key == MERGE);
+    let mut keys: HashSet<String> = own.iter().map(|entry| entry.key.clone()).collect();
     let maps = merges.into_iter().flat_map(|entry| match entry.node.data {
         Data::List(items) => items,
         _ => vec![entry.node],
@@ -225,7 +245,7 @@ fn merge_keys(mut node: Node) -> Result<Node, String> {
             return Err("<< takes a map or a list of maps".to_owned());
         };
         for entry in merged {
-            if !own.iter().any(|known| known.key == entry.key) {
+            if keys.insert(entry.key.clone()) {
                 own.push(entry);
             }
         }

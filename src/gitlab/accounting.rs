@@ -37,6 +37,12 @@ pub trait Accounting: Send + Sync {
     /// limiter. Reported within the call's span.
     fn request(&self, method: &'static str, endpoint: &'static str, outcome: Outcome, seconds: f64);
 
+    /// An answer of this endpoint was what GitLab's API describes. Only now it is known to be of use.
+    fn understood(&self, _endpoint: &'static str) {}
+
+    /// An answer of this endpoint had a good status, and made no sense.
+    fn garbled(&self, _endpoint: &'static str) {}
+
     /// GitLab worked this long for one exchange: its header `X-Runtime`, or the exchange's duration where
     /// that is missing.
     fn server_time(&self, method: &'static str, endpoint: &'static str, seconds: f64);
@@ -55,6 +61,9 @@ pub trait Accounting: Send + Sync {
 
     /// How many places under way the limiter allows now.
     fn concurrency(&self, places: u32);
+
+    /// This token is used from now on: it may be shown nowhere.
+    fn token_loaded(&self, _token: &str) {}
 }
 
 /// Keeps no account.

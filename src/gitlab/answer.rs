@@ -1,17 +1,27 @@
 //! Reads an HTTP answer: bounded, and turned into an error that a person can act on.
 
 use std::error::Error as _;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::Cause;
+use super::pager::Excess;
 use crate::clock::UnixSeconds;
 
 /// Most bytes read of one answer, after decompression.
 pub(crate) const MAX_BODY: usize = 64 << 20;
+/// Most bytes of a body that waits for no place.
+const SMALL_BODY: usize = 1 << 20;
+/// Larger bodies that are there at once.
+const LARGE_BODIES: usize = 4;
+/// Most values in one answer: GitLab's largest have a few hundred thousand.
+const MAX_VALUES: usize = 1_000_000;
 /// Most bytes read of an answer that is an error anyway.
 const MAX_ERROR_BODY: usize = 64 << 10;
 /// Most characters of a server's text in one of our messages.
@@ -22,8 +32,41 @@ const MAX_RUNTIME: Duration = Duration::from_secs(3600);
 const PROXY_REFUSED: &str =
     "the proxy on the way wants other credentials; see HTTP_PROXY and HTTPS_PROXY";
 
-/// The body, or why it could not be read. Of an error's body a bounded beginning is enough.
-pub(crate) async fn body(mut response: Response) -> Result<Vec<u8>, Cause> {
+/// Places for large bodies: those that are read or held beyond [`SMALL_BODY`] at once.
+#[derive(Clone, Debug)]
+pub(crate) struct LargeBodies(Arc<Semaphore>);
+
+impl Default for LargeBodies {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(LARGE_BODIES)))
+    }
+}
+
+impl LargeBodies {
+    /// Waits for a place; none where there will be none.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0).acquire_owned().await.ok()
+    }
+}
+
+/// The body of an answer. A large one holds its place as long as it is there.
+#[derive(Debug, Default)]
+pub(crate) struct Body {
+    bytes: Vec<u8>,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// The body, or why it could not be read. Of an error's body a bounded beginning is enough. Before more
+/// than a little is read a place for it is waited for, within the time that the whole answer may take.
+pub(crate) async fn body(mut response: Response, places: &LargeBodies) -> Result<Body, Cause> {
     let failed = !response.status().is_success();
     let limit = if failed { MAX_ERROR_BODY } else { MAX_BODY };
     let announced = response
@@ -32,18 +75,49 @@ pub(crate) async fn body(mut response: Response) -> Result<Vec<u8>, Cause> {
     if !failed && announced.is_some_and(|length| length > limit) {
         return Err(Cause::TooLarge { limit });
     }
-    let mut body = Vec::with_capacity(announced.unwrap_or(0).min(1 << 20));
+    let mut bytes = Vec::with_capacity(announced.unwrap_or(0).min(SMALL_BODY));
+    let mut place = None;
     while let Some(chunk) = response.chunk().await.map_err(transport)? {
-        if body.len() + chunk.len() > limit {
+        if bytes.len() + chunk.len() > limit {
             if failed {
-                body.extend_from_slice(&chunk[..limit - body.len()]);
+                bytes.extend_from_slice(&chunk[..limit - bytes.len()]);
                 break;
             }
             return Err(Cause::TooLarge { limit });
         }
-        body.extend_from_slice(&chunk);
+        if place.is_none() && bytes.len() + chunk.len() > SMALL_BODY {
+            place = places.place().await;
+        }
+        bytes.extend_from_slice(&chunk);
     }
-    Ok(body)
+    // Each takes many times its size once it is read.
+    if place.is_some() && !failed && has_more_values(&bytes, MAX_VALUES) {
+        return Err(Cause::TooMuch(Excess::Values(MAX_VALUES)));
+    }
+    Ok(Body {
+        bytes,
+        _place: place,
+    })
+}
+
+/// Whether JSON has more values than `most`: what stands between them is counted, texts left out.
+fn has_more_values(json: &[u8], most: usize) -> bool {
+    let (mut values, mut in_text, mut is_escaped) = (0, false, false);
+    for byte in json {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_text => is_escaped = true,
+            b'"' => in_text = !in_text,
+            b',' | b'[' | b'{' if !in_text => {
+                values += 1;
+                if values > most {
+                    return true;
+                }
+            }
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Why there was no complete answer. The error's own text may hold the URL, so it is cut off.

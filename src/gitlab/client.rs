@@ -17,7 +17,7 @@ use tracing::{Instrument, Span, debug};
 use url::Url;
 
 use super::accounting::Accounting;
-use super::answer;
+use super::answer::{self, Body, LargeBodies};
 use super::error::{Cause, GitLabError};
 use super::grants::Grants;
 use super::limiter::{Lane, Limiter, Pace};
@@ -40,6 +40,7 @@ pub(crate) struct Client {
     root: Url,
     token: Token,
     limiter: Arc<dyn Limiter>,
+    bodies: LargeBodies,
     accounting: Arc<dyn Accounting>,
     retry: RetryPolicy,
     /// What refusals said of the token's grants.
@@ -65,8 +66,10 @@ impl Client {
         Ok(Self {
             http: setup::http(settings)?,
             root: setup::root(&settings.url)?,
-            token: Token::open(&settings.token).map_err(SetupError::Token)?,
+            token: Token::open(&settings.token, Arc::clone(&accounting))
+                .map_err(SetupError::Token)?,
             limiter,
+            bodies: LargeBodies::default(),
             accounting,
             retry: settings.retry,
             grants: Grants::default(),
@@ -134,7 +137,7 @@ impl Client {
         }
     }
 
-    async fn with_retries(&self, lane: Lane, call: &Call) -> Result<(HeaderMap, Vec<u8>), Cause> {
+    async fn with_retries(&self, lane: Lane, call: &Call) -> Result<(HeaderMap, Body), Cause> {
         let resends = AtomicU32::new(0);
         let active = Active::default();
         let policy = ExponentialBuilder::default()
@@ -175,7 +178,7 @@ impl Client {
         lane: Lane,
         call: &Call,
         active: &Active,
-    ) -> Result<(HeaderMap, Vec<u8>), Cause> {
+    ) -> Result<(HeaderMap, Body), Cause> {
         let mut url = call.url.clone();
         let mut redirects = 0;
         let mut new_token = false;

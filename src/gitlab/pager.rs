@@ -47,6 +47,8 @@ pub enum Excess {
     PageItems(usize),
     /// More bytes than this.
     Bytes(usize),
+    /// More values in one answer than this.
+    Values(usize),
 }
 
 impl fmt::Display for Excess {
@@ -57,6 +59,7 @@ impl fmt::Display for Excess {
             Self::Items(most) => write!(f, "more than {most} items"),
             Self::PageItems(most) => write!(f, "more than {most} items in one page"),
             Self::Bytes(most) => write!(f, "more than {} MiB", most >> 20),
+            Self::Values(most) => write!(f, "more than {most} values in one answer"),
         }
     }
 }

@@ -8,15 +8,22 @@ use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
+use super::accounting::Accounting;
 use super::settings::TokenSource;
+use crate::files;
+use crate::types::token_problem;
 
 /// How often a token file is checked.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
+/// Most bytes of a token file: many times those of a token.
+const MAX_FILE: u64 = 64 << 10;
 
 /// The token in use.
 pub(crate) struct Token {
     file: Option<PathBuf>,
     state: RwLock<LoadedToken>,
+    /// Told of each token.
+    accounting: Arc<dyn Accounting>,
 }
 
 #[derive(Clone)]
@@ -37,18 +44,24 @@ impl Token {
     ///
     /// # Errors
     /// A sentence when the file cannot be read, or the token is empty or no header value.
-    pub(crate) fn open(source: &TokenSource) -> Result<Self, String> {
+    pub(crate) fn open(
+        source: &TokenSource,
+        accounting: Arc<dyn Accounting>,
+    ) -> Result<Self, String> {
         let (file, text) = match source {
             TokenSource::Secret(text) => (None, text.clone()),
             TokenSource::File(path) => (Some(path.clone()), read(path)?),
         };
+        let current = Arc::new(secret(text, file.as_deref())?);
+        accounting.token_loaded(current.text.expose_secret());
         Ok(Self {
             state: RwLock::new(LoadedToken {
-                current: Arc::new(secret(text, file.as_deref())?),
+                current,
                 previous: None,
                 read_at: Instant::now(),
             }),
             file,
+            accounting,
         })
     }
 
@@ -80,6 +93,7 @@ impl Token {
             return Ok(false);
         }
         let next = Arc::new(secret(text, Some(path))?);
+        self.accounting.token_loaded(next.text.expose_secret());
         state.previous = Some(std::mem::replace(&mut state.current, next));
         Ok(true)
     }
@@ -106,7 +120,7 @@ impl Token {
 }
 
 fn read(path: &Path) -> Result<SecretString, String> {
-    let text = std::fs::read_to_string(path)
+    let text = files::read_text(path, MAX_FILE)
         .map_err(|error| format!("gitlab.token_file `{}`: {error}", path.display()))?;
     Ok(SecretString::from(text.trim().to_owned()))
 }
@@ -116,8 +130,8 @@ fn secret(text: SecretString, file: Option<&Path>) -> Result<Secret, String> {
         || "gitlab.token".to_owned(),
         |path| format!("gitlab.token_file `{}`", path.display()),
     );
-    if text.expose_secret().trim().is_empty() {
-        return Err(format!("{place}: the token is empty"));
+    if let Some(problem) = token_problem(text.expose_secret()) {
+        return Err(format!("{place}: the token {problem}"));
     }
     let mut header = HeaderValue::try_from(format!("Bearer {}", text.expose_secret()))
         .map_err(|_| format!("{place}: the token has characters that no HTTP header can carry"))?;

@@ -92,6 +92,8 @@ pub(super) fn measure(
             },
             false => measured,
         };
+        let of = (&*ingest.observer, collector, &*path);
+        let measured = ingest.said.sift(of, measured, now);
         unavailable.push((collector, why));
         run.measured.push((collector, measured));
         run.retirements.extend(retirements);

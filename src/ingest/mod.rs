@@ -2,6 +2,7 @@
 
 mod measure;
 mod retire;
+pub(crate) mod sense;
 mod success;
 mod withdraw;
 
@@ -23,6 +24,7 @@ use crate::registry::{Ended, Holding, Outcome, Registry, Removed};
 use crate::series::Retirement;
 use crate::source::{Fetched, Needs, Source, SourceError, Tracked};
 use crate::types::{ProjectId, Text};
+use sense::Said;
 use success::Successes;
 
 /// Kind of failure of a task that panicked, which none should.
@@ -46,6 +48,8 @@ pub struct Ingest {
     recorder: tokio::sync::Mutex<Recorder>,
     observer: Arc<dyn Observer>,
     clock: Clock,
+    /// What was said of values that make no sense.
+    said: Said,
 }
 
 impl Ingest {
@@ -74,6 +78,7 @@ impl Ingest {
             recorder: tokio::sync::Mutex::new(recorder),
             observer,
             clock,
+            said: Said::default(),
         }
     }
 

@@ -3,16 +3,42 @@
 //! A set is a list of ids of interned texts, so a project's path or a ref's name is kept once,
 //! however many series carry it.
 
+use std::fmt;
 use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::family::reserve;
-use crate::catalogue::MAX_LABELS;
+use crate::catalogue::{LabelValues, MAX_LABELS};
 use crate::types::Text;
 
 /// Sorted label names.
 type Keys = &'static [&'static str];
+
+/// Takes out of a text what no series may show; nothing where it may show all of it.
+type Redact = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+/// What no label may show. Label values come from outside, and could echo a token.
+#[derive(Clone, Default)]
+pub struct Redaction(Option<Arc<Redact>>);
+
+impl Redaction {
+    /// Has `redact` yield the text that is shown in the place of one that may not be.
+    pub fn new(redact: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(redact)))
+    }
+
+    fn apply(&self, text: &str) -> Option<String> {
+        self.0.as_ref()?(text)
+    }
+}
+
+impl fmt::Debug for Redaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Redaction")
+    }
+}
 
 /// Entries that are counted by their users and found by content.
 #[derive(Debug)]
@@ -168,9 +194,34 @@ pub(super) struct LabelSets {
     sets: Pool<Set>,
     /// The different lists of label names: some dozens.
     keys: Vec<Keys>,
+    redaction: Redaction,
 }
 
 impl LabelSets {
+    /// None yet; texts are searched as they come in.
+    pub(super) fn new(redaction: Redaction) -> Self {
+        Self {
+            redaction,
+            ..Self::default()
+        }
+    }
+
+    /// Values as they are shown. Known texts have been searched.
+    pub(super) fn redacted(&self, values: &LabelValues) -> LabelValues {
+        let shown = values.iter().map(|value| match self.exact_id(value) {
+            Some(_) => value.clone(),
+            None => self.shown(value),
+        });
+        shown.collect()
+    }
+
+    fn shown(&self, value: &Text) -> Text {
+        match self.redaction.apply(value) {
+            Some(redacted) => redacted.into(),
+            None => value.clone(),
+        }
+    }
+
     /// The set's id, when a row has it.
     pub(super) fn find(&self, keys: Keys, values: &[Text]) -> Option<u32> {
         let mut ids = [0; MAX_LABELS];
@@ -216,7 +267,8 @@ impl LabelSets {
                 self.texts.retain(id);
                 return id;
             }
-            self.texts.insert(value.clone(), |text| &**text)
+            let value = self.shown(value);
+            self.texts.insert(value, |text| &**text)
         });
         let ids: Vec<u32> = ids.collect();
         let values = Ids::of(ids);
@@ -238,8 +290,13 @@ impl LabelSets {
         }
     }
 
-    /// The id of a text, when a set has it.
+    /// The id of a text as it is shown, when a set has it. One that is not known is searched first.
     pub(super) fn text_id(&self, text: &str) -> Option<u32> {
+        self.exact_id(text)
+            .or_else(|| self.exact_id(&self.redaction.apply(text)?))
+    }
+
+    fn exact_id(&self, text: &str) -> Option<u32> {
         self.texts.find(text, |known| **known == *text)
     }
 

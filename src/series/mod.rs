@@ -28,7 +28,7 @@ mod window;
 mod withdraw;
 
 pub use block::Block;
-pub use labels::LabelsView;
+pub use labels::{LabelsView, Redaction};
 pub use record::{RecordedValue, Refusal, Restored, RowKey, RowRecord, StagedRows};
 pub use retire::Retirement;
 pub use table::{Table, TableSettings, TableSize, Update};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::block::{Block, Blocks};
 use super::change::Changing;
 use super::family::{Epoch, Family};
-use super::labels::LabelSets;
+use super::labels::{LabelSets, Redaction};
 use super::projects::Projects;
 use super::record::{
     RecordedValue, Restored, RowKey, RowRecord, StagedRow, StagedRows, record, seconds, time,
@@ -87,16 +87,22 @@ pub(super) struct TableState {
 }
 
 impl Table {
-    /// An empty table.
+    /// An empty table that shows label values as they come.
     #[must_use]
     pub fn new(settings: &TableSettings) -> Arc<Self> {
+        Self::redacting(settings, Redaction::default())
+    }
+
+    /// An empty table that shows no label value which `redaction` finds something in.
+    #[must_use]
+    pub fn redacting(settings: &TableSettings, redaction: Redaction) -> Arc<Self> {
         let families = FamilyId::all()
             .map(|id| Family::new(id, settings.buckets.bounds(id.desc())))
             .collect();
         Arc::new(Self {
             cardinality_limit: settings.cardinality_limit,
             state: RwLock::new(TableState {
-                labels: LabelSets::default(),
+                labels: LabelSets::new(redaction),
                 families,
                 blocks: Blocks::default(),
                 projects: Projects::default(),
@@ -153,7 +159,7 @@ impl Table {
                 window: state.windows.shortest(initialized_at),
                 project,
                 family: delta.family,
-                labels: delta.labels.clone(),
+                labels: state.labels.redacted(&delta.labels),
                 start,
                 value,
             });

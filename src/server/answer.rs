@@ -1,16 +1,27 @@
 //! What all answers have in common: headers, refusals, accounts.
 
 use std::borrow::Cow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
-use actix_web::body::{EitherBody, MessageBody};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode, Version};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpRequest, HttpResponse};
+use actix_web::{Error, HttpRequest, HttpResponse, web};
 use askama::Template;
+use bytes::Bytes;
 use serde::Serialize;
+
+use super::HandlerContext;
+use super::connections::{Answering, Connection};
+use crate::telemetry::process::HttpRefusal;
+
+/// What orchestrators ask.
+const PROBES: [&str; 2] = ["/health", "/ready"];
 
 /// Longer addresses are refused.
 const MAX_URI: usize = 8 * 1024;
@@ -60,14 +71,20 @@ pub(super) async fn run_blocking<T: Send + 'static>(
 /// Wraps every request.
 pub(super) async fn guard(
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, Error> {
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
+    let connection = request.conn_data::<Arc<Connection>>().cloned();
+    let for_probes = connection
+        .as_ref()
+        .is_some_and(|connection| connection.for_probes);
+    let answering = connection.map(Connection::begin);
     let method = request.method().clone();
     let path = request.path().to_owned();
-    let mut response = match refuse(&request) {
-        Some(refusal) => request.into_response(refusal).map_into_right_body(),
-        None => next.call(request).await?.map_into_left_body(),
+    let version = request.version();
+    let mut response = match refuse(&request, for_probes) {
+        Some(refusal) => request.into_response(refusal),
+        None => next.call(request).await?.map_into_boxed_body(),
     };
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
@@ -77,25 +94,74 @@ pub(super) async fn guard(
     }
     let status = response.status().as_u16();
     tracing::debug!(%method, path, status, took = ?started.elapsed(), "answered");
-    Ok(response)
+    let is_stream = response.response().body().size() == BodySize::Stream;
+    let head = response.response_mut().head_mut();
+    if version < Version::HTTP_11 && is_stream {
+        // Its clients know no chunks: the connection's end is the body's.
+        head.no_chunking(true);
+        head.set_connection_type(ConnectionType::Close);
+    }
+    if for_probes {
+        head.set_connection_type(ConnectionType::Close);
+    }
+    Ok(response.map_body(|_, body| BoxBody::new(Answer { body, answering })))
 }
 
-/// No page takes a body, and none has a long address.
-fn refuse(request: &ServiceRequest) -> Option<HttpResponse> {
+/// A body, until whose end its connection is busy.
+struct Answer {
+    body: BoxBody,
+    #[expect(dead_code, reason = "what counts is when it is dropped")]
+    answering: Option<Answering>,
+}
+
+impl MessageBody for Answer {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_next(context)
+    }
+}
+
+/// What is refused whatever the page: bodies and long addresses, which no page takes; other names of this
+/// server than the settings allow; all but the probes where there are too many connections.
+fn refuse(request: &ServiceRequest, for_probes: bool) -> Option<HttpResponse> {
     let headers = request.headers();
+    let is_probe = PROBES.contains(&request.path());
+    let shared = request.app_data::<web::Data<HandlerContext>>();
     let (status, sentence) = if has_body(headers) {
         (StatusCode::PAYLOAD_TOO_LARGE, "nothing here takes a body")
     } else if request.head().uri.to_string().len() > MAX_URI {
         (StatusCode::URI_TOO_LONG, "the address is too long")
+    } else if for_probes && !is_probe {
+        count(shared, HttpRefusal::TooManyConnections);
+        let sentence = "too many connections; /health and /ready still answer";
+        (StatusCode::SERVICE_UNAVAILABLE, sentence)
+    } else if shared.is_some_and(|shared| !shared.hosts.allow(request.head())) {
+        count(shared, HttpRefusal::Host);
+        let sentence = "the setting server.allowed_hosts does not name the host of this address";
+        (StatusCode::MISDIRECTED_REQUEST, sentence)
     } else {
         return None;
     };
     let mut refusal = refusal(headers, status, sentence);
-    // The body is left unread, so nothing can follow it.
+    // A body is left unread, so nothing can follow it.
     refusal
         .head_mut()
-        .set_connection_type(actix_web::http::ConnectionType::Close);
+        .set_connection_type(ConnectionType::Close);
     Some(refusal)
+}
+
+fn count(shared: Option<&web::Data<HandlerContext>>, why: HttpRefusal) {
+    if let Some(shared) = shared {
+        shared.connections.refuse(why);
+    }
 }
 
 fn has_body(headers: &HeaderMap) -> bool {

@@ -1,11 +1,14 @@
 //! The HTTP server: `/metrics`, `/health`, `/ready`, `/config`, the status page on `/`, and the metrics
 //! explained on `/docs`; `/-/poll` where it is on.
 //!
-//! [`serve`] takes a listener that the caller bound and returns the server as a future and a handle;
-//! when it ends is the caller's decision. Whatever may take a while (writing metrics, asking for
+//! [`serve`] takes listeners that the caller bound and returns the server as a future and a handle;
+//! when it ends is the caller's decision. [`listener`] accepts connections, [`connections`] bounds them. Whatever may take a while (writing metrics, asking for
 //! the status) runs outside the server's own threads, so that no request blocks another.
 
 mod answer;
+mod connections;
+mod hosts;
+mod listener;
 mod metrics;
 mod page;
 mod poll;
@@ -19,30 +22,20 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::{Server, ServerHandle};
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::{Compress, from_fn};
-use actix_web::{App, HttpServer, Resource, Route, guard, web};
+use actix_web::{App, Error, Resource, Route, guard, web};
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::delivery::Intervals;
 use crate::series::Table;
-use crate::telemetry::process::{Exemplars, OwnMetrics};
+use crate::telemetry::process::{Exemplars, HttpRefusal, OwnMetrics};
 use crate::telemetry::secrets::Secrets;
+use connections::{Connections, Refusals};
+use hosts::Hosts;
 use status::StatusSource;
-
-/// Threads that answer requests.
-const WORKERS: usize = 2;
-/// Threads of each worker that write metrics and pages; what does not fit waits.
-const BLOCKING_THREADS: usize = 4;
-/// Open connections per worker; further ones wait to be accepted.
-const CONNECTIONS: usize = 256;
-/// An idle connection stays open longer than scrapers pause between two scrapes.
-const KEEP_ALIVE: Duration = Duration::from_secs(90);
-/// How long a client may take to close its connection.
-const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a graceful stop waits for requests under way, in seconds.
-const STOP_SECONDS: u64 = 3;
 
 /// What the server shows.
 #[derive(Clone)]
@@ -72,6 +65,12 @@ pub trait OwnFamilies: Send + Sync {
     fn exemplars(&self) -> Exemplars {
         Exemplars::default()
     }
+
+    /// Takes note of a request or connection that was refused.
+    fn http_refused(&self, _why: HttpRefusal) {}
+
+    /// Takes note of how many connections are open.
+    fn http_connections(&self, _open: usize) {}
 }
 
 impl OwnFamilies for OwnMetrics {
@@ -82,76 +81,123 @@ impl OwnFamilies for OwnMetrics {
     fn exemplars(&self) -> Exemplars {
         Self::exemplars(self)
     }
+
+    fn http_refused(&self, why: HttpRefusal) {
+        Self::http_refused(self, why);
+    }
+
+    fn http_connections(&self, open: usize) {
+        Self::http_connections(self, open);
+    }
 }
 
-/// How long the server waits for its clients.
+/// How long the server waits for its clients, and how many there may be at once.
 #[derive(Clone, Copy)]
 struct Limits {
-    /// A new connection may take so long to send the head of its request.
+    /// A client may take so long to send the head of a request.
     request: Duration,
     /// A client may leave data lying for so long before it is given up.
     patience: Duration,
+    /// An idle connection stays open for so long, while there are few.
+    keep_alive: Duration,
+    /// Open connections.
+    connections: usize,
+    /// Further ones for the probes alone, when all of those are busy.
+    kept: usize,
 }
 
 const LIMITS: Limits = Limits {
     request: Duration::from_secs(5),
     patience: Duration::from_secs(30),
+    // Longer than scrapers pause between two scrapes.
+    keep_alive: Duration::from_secs(90),
+    connections: 512,
+    kept: 32,
 };
 
 /// What handlers are given.
 struct HandlerContext {
     context: Context,
     patience: Duration,
+    hosts: Hosts,
+    connections: Arc<Connections>,
 }
 
-/// A server on `listener`: a future that runs it, to be spawned on or awaited in a tokio runtime,
+/// A server on `listeners`: a future that runs it, to be spawned on or awaited in a tokio runtime,
 /// and a handle whose `stop` ends it. Signals are left to the caller.
 ///
 /// # Errors
-/// When the listener cannot be used.
-pub fn serve(listener: TcpListener, context: Context) -> io::Result<(Server, ServerHandle)> {
-    serve_within(LIMITS, listener, context)
+/// When a listener cannot be used.
+pub fn serve(
+    listeners: Vec<TcpListener>,
+    context: Context,
+) -> io::Result<(
+    impl Future<Output = io::Result<()>> + Send + 'static,
+    ServerHandle,
+)> {
+    serve_within(LIMITS, listeners, context)
 }
 
 fn serve_within(
     limits: Limits,
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     context: Context,
-) -> io::Result<(Server, ServerHandle)> {
-    give_up_deaf_clients(&listener, limits.patience)?;
+) -> io::Result<(
+    impl Future<Output = io::Result<()>> + Send + 'static,
+    ServerHandle,
+)> {
+    let settings = &context.config.server;
+    let per_client = usize::try_from(settings.max_connections_per_client).unwrap_or(usize::MAX);
+    let refusals = Refusals::new(Arc::clone(&context.own));
+    let connections = Connections::new(limits, per_client, refusals);
     let shared = web::Data::new(HandlerContext {
+        hosts: Hosts::new(&settings.allowed_hosts),
         context,
         patience: limits.patience,
+        connections: Arc::clone(&connections),
     });
-    let polls = shared.context.config.server.enable_poll;
-    let app = move || {
-        let mut app = App::new();
-        if polls {
-            app = app.service(poll_resource());
-        }
-        app.app_data(shared.clone())
-            .service(resource("/metrics", get().to(metrics::metrics)))
-            .service(resource("/health", get().to(probes::health)))
-            .service(resource("/ready", get().to(probes::ready)))
-            .service(resource("/config", get().to(page::config)).wrap(Compress::default()))
-            .service(resource("/docs", get().to(page::docs)).wrap(Compress::default()))
-            .service(resource("/", get().to(page::status)).wrap(Compress::default()))
-            .default_service(web::to(answer::not_found))
-            .wrap(from_fn(answer::guard))
-    };
-    let server = HttpServer::new(app)
-        .workers(WORKERS)
-        .worker_max_blocking_threads(BLOCKING_THREADS)
-        .max_connections(CONNECTIONS)
-        .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(limits.request)
-        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-        .shutdown_timeout(STOP_SECONDS)
-        .disable_signals()
-        .listen(listener)?
-        .run();
+    let app = move || application(shared.clone());
+    let mut builder = listener::builder();
+    for listener in listeners {
+        give_up_deaf_clients(&listener, limits.patience)?;
+        builder = listener::listen(builder, listener, Arc::clone(&connections), app.clone())?;
+    }
+    let server = builder.run();
     let handle = server.handle();
-    Ok((server, handle))
+    let serving = async move {
+        tokio::select! {
+            ended = server => ended,
+            never = connections.tend() => match never {},
+        }
+    };
+    Ok((serving, handle))
+}
+
+/// Pages and probes.
+fn application(
+    shared: web::Data<HandlerContext>,
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
+    let mut app = App::new();
+    if shared.context.config.server.enable_poll {
+        app = app.service(poll_resource());
+    }
+    app.app_data(shared)
+        .service(resource("/metrics", get().to(metrics::metrics)))
+        .service(resource("/health", get().to(probes::health)))
+        .service(resource("/ready", get().to(probes::ready)))
+        .service(resource("/config", get().to(page::config)).wrap(Compress::default()))
+        .service(resource("/docs", get().to(page::docs)).wrap(Compress::default()))
+        .service(resource("/", get().to(page::status)).wrap(Compress::default()))
+        .default_service(web::to(answer::not_found))
+        .wrap(from_fn(answer::guard))
 }
 
 /// A route for GET, and for HEAD, which is GET without the body.

@@ -310,7 +310,9 @@ fn every_rule_of_the_file_has_its_sentence() {
         ),
         (
             "gitlab: {token_file: /dev/null}",
-            &["age.yml:1: gitlab.token_file \"/dev/null\" does not hold a token (it is empty)"],
+            &[
+                "age.yml:1: gitlab.token_file \"/dev/null\" does not hold a token (it is a pipe or a device, not a file)",
+            ],
         ),
         (
             "gitlab: {token: t, ca_cert_path: /does/not/exist}",

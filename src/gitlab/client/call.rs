@@ -5,6 +5,7 @@ use reqwest::header::HeaderMap;
 use tracing::Span;
 use url::Url;
 
+use crate::gitlab::answer::Body;
 use crate::gitlab::error::{Cause, GRAPHQL};
 use crate::gitlab::limiter::{Demand, Lane, Weight};
 
@@ -44,7 +45,7 @@ pub(crate) struct Query {
 /// A successful answer.
 pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Body,
     /// The call's span, still open.
     pub(crate) span: Span,
 }

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::{Active, Call, Client};
 use crate::gitlab::accounting::Outcome;
-use crate::gitlab::answer;
+use crate::gitlab::answer::{self, Body};
 use crate::gitlab::error::Cause;
 use crate::gitlab::limiter::{Lane, Load, Observation, Throttle, observation};
 
@@ -18,7 +18,7 @@ use crate::gitlab::limiter::{Lane, Load, Observation, Throttle, observation};
 const MIN_REPORTED_WAIT: Duration = Duration::from_millis(1);
 
 /// An answer as it came.
-type Exchanged = (StatusCode, HeaderMap, Vec<u8>);
+type Exchanged = (StatusCode, HeaderMap, Body);
 
 impl Client {
     /// One HTTP exchange. It is under way until what its end says about the limits is known, too.
@@ -84,7 +84,7 @@ impl Client {
         if let Some(id) = headers.get("x-request-id").and_then(|id| id.to_str().ok()) {
             span.record("gitlab.correlation_id", self.tidy(id));
         }
-        let body = answer::body(response).await?;
+        let body = answer::body(response, &self.bodies).await?;
         Ok((status, headers, body))
     }
 

@@ -5,9 +5,12 @@ mod pace;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::Method;
 use secrecy::SecretString;
 
 use crate::clock::{Clock, UnixSeconds};
+use crate::gitlab::Lane;
+use crate::gitlab::client::Call;
 use crate::gitlab::graphql::Which;
 use crate::gitlab::testing::{Accounts, Fake, Reply, TOKEN, Traces, gitlab};
 use crate::gitlab::{
@@ -614,4 +617,55 @@ async fn who_waits_to_try_again_is_not_under_way() {
     gitlab.metadata().await.unwrap();
     assert!(!waiting.is_finished());
     waiting.abort();
+}
+
+#[tokio::test]
+async fn few_large_bodies_are_there_at_once() {
+    let large = format!(
+        "{{\"version\":\"19.3.0\",\"filler\":\"{}\"}}",
+        "x".repeat(2 << 20)
+    );
+    let fake = Fake::start(move |request, _| match request.target.as_str() {
+        "/api/v4/metadata" => Reply::json(large.clone()),
+        _ => Reply::json("{}"),
+    })
+    .await;
+    let mut settings = fake.settings();
+    settings.max_concurrent_requests = 100;
+    let gitlab = gitlab(&settings, Arc::new(NoAccounting));
+    let client = gitlab.client();
+    let call = || Call {
+        method: Method::GET,
+        endpoint: "/metadata",
+        url: client.root().join("api/v4/metadata").unwrap(),
+        graphql: None,
+    };
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(client.send(Lane::Normal, &call()).await.unwrap());
+    }
+    let fifth = call();
+    let mut fifth = std::pin::pin!(client.send(Lane::Normal, &fifth));
+    let waited = tokio::time::timeout(Duration::from_millis(300), fifth.as_mut()).await;
+    assert!(waited.is_err(), "a fifth large body is read beside four");
+    held.pop();
+    assert!(fifth.await.unwrap().body.len() > 2 << 20);
+}
+
+#[tokio::test]
+async fn an_answer_of_millions_of_values_is_not_read() {
+    let zeros = format!("[{}0]", "0,".repeat(1_100_000));
+    let text = format!(
+        r#"{{"version":"19.3.0","filler":"{}"}}"#,
+        r#",\","#.repeat(500_000)
+    );
+    let fake = Fake::script(vec![Reply::json(zeros), Reply::json(text)]).await;
+    let gitlab = fake.gitlab();
+    let error = gitlab.metadata().await.unwrap_err();
+    assert_eq!(error.kind(), "too_large", "{error}");
+    assert!(
+        error.to_string().contains("more than 1000000 values"),
+        "{error}"
+    );
+    assert_eq!(gitlab.metadata().await.unwrap().version, "19.3.0");
 }

@@ -267,6 +267,7 @@ impl GitLab {
             let changed = || gaps.text(operation, document).as_ref() != Ok(&text);
             match read::<Q::ResponseData>(&answer.body) {
                 Ok(partial) => {
+                    self.client().accounting().understood(call.endpoint);
                     self.account(operation, &answer, &partial.data);
                     let unreadable = partial.holes.unreadable(&answer.body);
                     gaps.learn(&unreadable, Why::Token);
@@ -284,6 +285,9 @@ impl GitLab {
                     }
                     if refused {
                         gaps.refuse(operation, cause.to_string());
+                    }
+                    if matches!(cause, Cause::Decode(_)) {
+                        self.client().accounting().garbled(call.endpoint);
                     }
                     record_failure(&answer.span, &cause);
                     return Err(self.client().error(call.name(), cause));

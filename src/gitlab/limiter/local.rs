@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use super::concurrency::{Change, Concurrency};
 use super::share::ServerShare;
 use super::{Demand, Exhausted, Lane, Limiter, Observation, Pace, Turn, Weight};
-use pauses::Pauses;
+use pauses::{Pauses, Wait};
 use places::{Room, UnderWay};
 
 /// Longest time one call waits for a pause or a window to end.
@@ -86,7 +86,7 @@ enum Next {
     /// Its endpoint was paused meanwhile.
     EndpointPaused,
     /// The rate limits, for so long.
-    Rate(Duration),
+    Rate(Wait),
     /// Backfill's share of GitLab's time, for so long.
     Share(Duration),
     /// Other calls, which go first.
@@ -162,23 +162,23 @@ impl LocalLimiter {
     /// Waits while `endpoint` alone is paused, without holding up the others.
     async fn endpoint_pause(&self, endpoint: &'static str) -> Result<(), Exhausted> {
         loop {
-            let until = self.state().pauses.of_endpoint(endpoint, Instant::now());
-            match until {
+            let wait = self.state().pauses.of_endpoint(endpoint, Instant::now());
+            match wait {
                 None => return Ok(()),
-                Some(until) => {
-                    self.affordable(until.saturating_duration_since(Instant::now()))?;
-                    sleep_until(until).await;
-                }
+                Some(wait) => self.wait(wait).await?,
             }
         }
     }
 
-    fn affordable(&self, wait: Duration) -> Result<(), Exhausted> {
+    /// Waits, but for no pause that is longer than a call waits: whoever comes when a trial is due makes
+    /// it.
+    async fn wait(&self, Wait { until, end }: Wait) -> Result<(), Exhausted> {
+        let wait = end.saturating_duration_since(Instant::now());
         if wait > self.max_wait {
-            Err(Exhausted { wait })
-        } else {
-            Ok(())
+            return Err(Exhausted { wait });
         }
+        sleep_until(until).await;
+        Ok(())
     }
 
     /// Waits at the head of a queue until a call may go; nothing when its endpoint was paused meanwhile.
@@ -198,10 +198,7 @@ impl LocalLimiter {
                     return Ok(Some((places, round)));
                 }
                 Next::EndpointPaused => return Ok(None),
-                Next::Rate(wait) => {
-                    self.affordable(wait)?;
-                    sleep(wait).await;
-                }
+                Next::Rate(wait) => self.wait(wait).await?,
                 Next::Others => changed.await,
                 Next::Full(until) => {
                     match until {
@@ -243,15 +240,16 @@ impl LocalLimiter {
                 Next::Full(None)
             };
         }
-        if let Some(wait) = state.pauses.of_all(now) {
+        if let Some(wait) = state.pauses.of_all(demand.weight, now) {
             return Next::Rate(wait);
         }
         for bucket in std::iter::once(&self.second).chain(&self.hour) {
             if let Err(denied) = bucket.check() {
-                return Next::Rate(denied.wait_time_from(self.ticks.now()));
+                let until = now + denied.wait_time_from(self.ticks.now());
+                return Next::Rate(Wait { until, end: until });
             }
         }
-        state.pauses.spend(now);
+        state.pauses.spend(demand.endpoint, now);
         state.is_wanted = false;
         Next::Go(Begun {
             number: state.under_way.begins(demand, now),

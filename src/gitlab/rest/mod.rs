@@ -143,7 +143,7 @@ impl GitLab {
         T::Error: std::fmt::Display,
     {
         let (call, answer) = self.get(get, None, None).await?;
-        read_one::<Raw, T>(&answer.body).map_err(|why| self.decode_error(&call, &answer, why))
+        self.decoded(&call, &answer, read_one::<Raw, T>(&answer.body))
     }
 
     /// One page of a list, with the bytes that it came in; invalid items are left out.
@@ -160,8 +160,7 @@ impl GitLab {
         let size = self.shared.rest_page_size;
         let size = get.most.map_or(size, |most| most.min(size));
         let (call, answer) = self.get(get, after, Some(size)).await?;
-        let (items, skipped) = read_list::<Raw, T>(&answer.body)
-            .map_err(|why| self.decode_error(&call, &answer, why))?;
+        let (items, skipped) = self.decoded(&call, &answer, read_list::<Raw, T>(&answer.body))?;
         let most = usize::try_from(size).unwrap_or(usize::MAX);
         if get.in_pages && items.len() + skipped.len() > most {
             let cause = Cause::TooMuch(Excess::PageItems(most));
@@ -224,7 +223,24 @@ impl GitLab {
         }
     }
 
+    /// What an answer says, and whether it made sense, for the accounts.
+    fn decoded<T>(
+        &self,
+        call: &Call,
+        answer: &Answer,
+        read: Result<T, String>,
+    ) -> Result<T, GitLabError> {
+        match read {
+            Ok(read) => {
+                self.client().accounting().understood(call.endpoint);
+                Ok(read)
+            }
+            Err(why) => Err(self.decode_error(call, answer, why)),
+        }
+    }
+
     fn decode_error(&self, call: &Call, answer: &Answer, why: String) -> GitLabError {
+        self.client().accounting().garbled(call.endpoint);
         let cause = Cause::Decode(why);
         record_failure(&answer.span, &cause);
         self.client().error(call.name(), cause)

@@ -246,8 +246,7 @@ impl GitLab {
     /// The number of a list's items, from its header.
     async fn total(&self, get: &Get) -> Result<Option<u64>, GitLabError> {
         let (call, answer) = self.get(get, None, Some(1)).await?;
-        read_list::<Value, Value>(&answer.body)
-            .map_err(|why| self.decode_error(&call, &answer, why))?;
+        self.decoded(&call, &answer, read_list::<Value, Value>(&answer.body))?;
         let total = answer.headers.get("x-total");
         Ok(total.and_then(|total| total.to_str().ok()?.trim().parse().ok()))
     }
@@ -265,8 +264,11 @@ impl GitLab {
         let id = project.to_string();
         let get = commits(&id).maybe("ref_name", branch);
         let (call, answer) = self.get(&get, None, Some(1)).await?;
-        let (items, skipped) = read_list::<RestCommit, Commit>(&answer.body)
-            .map_err(|why| self.decode_error(&call, &answer, why))?;
+        let (items, skipped) = self.decoded(
+            &call,
+            &answer,
+            read_list::<RestCommit, Commit>(&answer.body),
+        )?;
         match (items.into_iter().next(), skipped.into_iter().next()) {
             (None, Some(why)) => Err(self.decode_error(&call, &answer, why)),
             (newest, _) => Ok(newest),

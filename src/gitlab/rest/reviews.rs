@@ -258,8 +258,11 @@ impl GitLab {
             .with("order_by", "created_at")
             .with("sort", "desc");
         let (call, answer) = self.get(&newest, None, Some(1)).await?;
-        let (found, _) = read_list::<RestCounted, CensusEntry>(&answer.body)
-            .map_err(|why| self.decode_error(&call, &answer, why))?;
+        let (found, _) = self.decoded(
+            &call,
+            &answer,
+            read_list::<RestCounted, CensusEntry>(&answer.body),
+        )?;
         let total = answer.headers.get("x-total");
         let mut get = list(&id).with("state", "all");
         let asks = !numbers.is_empty();

@@ -3,6 +3,7 @@
 mod churn;
 mod life;
 mod model;
+mod redaction;
 mod restart;
 mod state;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::series::{Block, Table, TableSettings, Update};
 use crate::server::status::{ProjectQuery, ProjectStatus, Readiness, Status, StatusSource};
 use crate::server::{Context, LIMITS, Limits, OwnFamilies, serve_within};
+use crate::telemetry::process::HttpRefusal;
 use crate::telemetry::secrets::Secrets;
 use crate::types::ProjectId;
 
@@ -42,6 +43,10 @@ pub(super) struct World {
     pub(super) broken: AtomicBool,
     /// Projects that a poll was asked for.
     pub(super) polled: Mutex<Vec<String>>,
+    /// What was refused.
+    pub(super) refused: Mutex<Vec<HttpRefusal>>,
+    /// How many connections were open last.
+    pub(super) connections: AtomicUsize,
     registry: Registry,
 }
 
@@ -57,6 +62,8 @@ impl World {
             readiness: Mutex::new(sample::readiness(3)),
             broken: AtomicBool::new(false),
             polled: Mutex::default(),
+            refused: Mutex::default(),
+            connections: AtomicUsize::new(0),
             registry,
         }
     }
@@ -94,6 +101,14 @@ impl OwnFamilies for World {
     fn gather(&self) -> Vec<MetricFamily> {
         self.check();
         self.registry.gather()
+    }
+
+    fn http_refused(&self, why: HttpRefusal) {
+        self.refused.lock().unwrap().push(why);
+    }
+
+    fn http_connections(&self, open: usize) {
+        self.connections.store(open, Ordering::SeqCst);
     }
 }
 
@@ -137,7 +152,7 @@ impl Site {
         };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let (server, handle) = serve_within(limits, listener, context).unwrap();
+        let (server, handle) = serve_within(limits, vec![listener], context).unwrap();
         let task = tokio::spawn(server);
         Self {
             address,

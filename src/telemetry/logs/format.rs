@@ -1,13 +1,16 @@
 //! Lines of text and JSON, each with the ids of the trace and span in which it was said.
 
 use std::fmt;
+use std::time::Instant;
 
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt;
-use tracing::{Event, Subscriber};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::{self, Format, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
+
+use super::floods::Floods;
 
 /// The ids of the active span, where spans are recorded at all.
 fn active_ids() -> Option<(String, String)> {
@@ -18,13 +21,36 @@ fn active_ids() -> Option<(String, String)> {
     })
 }
 
-/// A line for people: time, level, spans, target, message and fields; then `trace_id` and
+/// What stands behind the fields of a line: how many like it were left out before, and the ids.
+struct Behind {
+    left_out: u64,
+    ids: Option<(String, String)>,
+}
+
+impl Behind {
+    /// Nothing where the line is left out, too. Who asks for details gets them all.
+    fn of(event: &Event<'_>, floods: &Floods) -> Option<Self> {
+        let metadata = event.metadata();
+        let left_out = match *metadata.level() > Level::INFO {
+            true => 0,
+            false => floods.admit(metadata.name(), Instant::now())?,
+        };
+        let ids = active_ids();
+        Some(Self { left_out, ids })
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.left_out == 0 && self.ids.is_none()
+    }
+}
+
+/// A line for people: time, level, spans, target, message and fields; then `left_out`, `trace_id` and
 /// `span_id`.
-pub(super) struct Text(Format<format::Full>);
+pub(super) struct Text(Format<format::Full>, Floods);
 
 impl Text {
-    pub(super) fn new() -> Self {
-        Self(format::format().with_ansi(false))
+    pub(super) fn new(floods: Floods) -> Self {
+        Self(format::format().with_ansi(false), floods)
     }
 }
 
@@ -39,30 +65,38 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let Some((trace_id, span_id)) = active_ids() else {
-            return self.0.format_event(context, writer, event);
+        let Some(behind) = Behind::of(event, &self.1) else {
+            return Ok(());
         };
+        if behind.is_empty() {
+            return self.0.format_event(context, writer, event);
+        }
         let mut line = String::new();
         self.0
             .format_event(context, Writer::new(&mut line), event)?;
-        let line = line.trim_end_matches('\n');
-        writeln!(writer, "{line} trace_id={trace_id} span_id={span_id}")
+        write!(writer, "{}", line.trim_end_matches('\n'))?;
+        if behind.left_out > 0 {
+            write!(writer, " left_out={}", behind.left_out)?;
+        }
+        if let Some((trace_id, span_id)) = behind.ids {
+            write!(writer, " trace_id={trace_id} span_id={span_id}")?;
+        }
+        writeln!(writer)
     }
 }
 
-/// A JSON object: `timestamp`, `level`, `target`, `message`, the fields, `span`, `trace_id`,
+/// A JSON object: `timestamp`, `level`, `target`, `message`, the fields, `span`, `left_out`, `trace_id`,
 /// `span_id`.
-pub(super) struct Json(Format<format::Json>);
+pub(super) struct Json(Format<format::Json>, Floods);
 
 impl Json {
-    pub(super) fn new() -> Self {
-        Self(
-            format::format()
-                .json()
-                .flatten_event(true)
-                .with_current_span(true)
-                .with_span_list(false),
-        )
+    pub(super) fn new(floods: Floods) -> Self {
+        let format = format::format()
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false);
+        Self(format, floods)
     }
 }
 
@@ -77,18 +111,24 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let Some((trace_id, span_id)) = active_ids() else {
-            return self.0.format_event(context, writer, event);
+        let Some(behind) = Behind::of(event, &self.1) else {
+            return Ok(());
         };
+        if behind.is_empty() {
+            return self.0.format_event(context, writer, event);
+        }
         let mut line = String::new();
         self.0
             .format_event(context, Writer::new(&mut line), event)?;
         // The library closes the object and cannot be asked for more members.
         let line = line.trim_end();
-        let line = line.strip_suffix('}').unwrap_or(line);
-        writeln!(
-            writer,
-            r#"{line},"trace_id":"{trace_id}","span_id":"{span_id}"}}"#
-        )
+        write!(writer, "{}", line.strip_suffix('}').unwrap_or(line))?;
+        if behind.left_out > 0 {
+            write!(writer, r#","left_out":{}"#, behind.left_out)?;
+        }
+        if let Some((trace_id, span_id)) = behind.ids {
+            write!(writer, r#","trace_id":"{trace_id}","span_id":"{span_id}""#)?;
+        }
+        writeln!(writer, "}}")
     }
 }

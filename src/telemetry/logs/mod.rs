@@ -1,6 +1,7 @@
 //! Log messages: text or JSON on standard error with the ids of trace and span, and over OTLP
 //! where that is asked for.
 
+mod floods;
 mod format;
 mod otlp;
 mod redact;
@@ -18,6 +19,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::otlp::{ClientError, CountExports, OtlpTarget};
 use super::secrets::Secrets;
+use floods::Floods;
 
 /// The format of messages on standard error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,6 +67,9 @@ const NOISY: &[&str] = &[
     "want",
 ];
 
+/// What says something of each bad request, however many come; the server counts them.
+const OF_EACH_REQUEST: &str = "actix_http";
+
 /// What the SDK says of every failed export; [`super::otlp::Trouble`] says it once.
 const SAID_ELSEWHERE: &[&str] = &[
     "BatchSpanProcessor.ExportError",
@@ -85,6 +90,7 @@ fn is_shown(metadata: &Metadata<'_>, level: Level) -> bool {
         level
     };
     *metadata.level() <= level
+        && !metadata.target().starts_with(OF_EACH_REQUEST)
         && !(metadata.target().starts_with("opentelemetry")
             && SAID_ELSEWHERE
                 .iter()
@@ -101,6 +107,19 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
+    layer(settings, secrets, writer, Floods::default())
+}
+
+fn layer<S, W>(
+    settings: &LogSettings,
+    secrets: &Secrets,
+    writer: W,
+    floods: Floods,
+) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     let level = settings.level;
     let writer = redact::RedactingWriter::new(writer, secrets.clone());
     let filter = filter_fn(move |metadata| is_shown(metadata, level))
@@ -109,11 +128,15 @@ where
         .with_ansi(false)
         .with_writer(writer);
     match settings.format {
-        LogFormat::Text => Box::new(layer.event_format(format::Text::new()).with_filter(filter)),
+        LogFormat::Text => Box::new(
+            layer
+                .event_format(format::Text::new(floods))
+                .with_filter(filter),
+        ),
         LogFormat::Json => Box::new(
             layer
                 .fmt_fields(tracing_subscriber::fmt::format::JsonFields::new())
-                .event_format(format::Json::new())
+                .event_format(format::Json::new(floods))
                 .with_filter(filter),
         ),
     }

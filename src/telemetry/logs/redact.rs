@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use opentelemetry::logs::{AnyValue, LogRecord, Logger, LoggerProvider, Severity};
 use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
@@ -10,6 +10,7 @@ use opentelemetry::{InstrumentationScope, Key};
 use opentelemetry_sdk::logs::{SdkLogRecord, SdkLogger, SdkLoggerProvider};
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::floods::Floods;
 use crate::telemetry::resource;
 use crate::telemetry::secrets::Secrets;
 
@@ -58,11 +59,17 @@ impl<W: io::Write> io::Write for Redacting<'_, W> {
 pub(super) struct RedactingProvider {
     inner: SdkLoggerProvider,
     secrets: Secrets,
+    floods: Floods,
 }
 
 impl RedactingProvider {
     pub(super) fn new(inner: SdkLoggerProvider, secrets: Secrets) -> Self {
-        Self { inner, secrets }
+        let floods = Floods::default();
+        Self {
+            inner,
+            secrets,
+            floods,
+        }
     }
 }
 
@@ -74,6 +81,7 @@ impl LoggerProvider for RedactingProvider {
         RedactingLogger {
             inner: self.inner.logger_with_scope(resource::scope()),
             secrets: self.secrets.clone(),
+            floods: self.floods.clone(),
         }
     }
 }
@@ -81,6 +89,7 @@ impl LoggerProvider for RedactingProvider {
 pub(super) struct RedactingLogger {
     inner: SdkLogger,
     secrets: Secrets,
+    floods: Floods,
 }
 
 impl Logger for RedactingLogger {
@@ -90,10 +99,22 @@ impl Logger for RedactingLogger {
         RedactingRecord {
             inner: self.inner.create_log_record(),
             secrets: self.secrets.clone(),
+            name: None,
+            is_detail: false,
         }
     }
 
-    fn emit(&self, record: RedactingRecord) {
+    fn emit(&self, mut record: RedactingRecord) {
+        if let Some(name) = record.name.filter(|_| !record.is_detail) {
+            match self.floods.admit(name, Instant::now()) {
+                None => return,
+                Some(0) => {}
+                Some(left_out) => {
+                    let left_out = i64::try_from(left_out).unwrap_or(i64::MAX);
+                    record.inner.add_attribute("left_out", left_out);
+                }
+            }
+        }
         self.inner.emit(record.inner);
     }
 
@@ -105,6 +126,10 @@ impl Logger for RedactingLogger {
 pub(super) struct RedactingRecord {
     inner: SdkLogRecord,
     secrets: Secrets,
+    /// Which message it is.
+    name: Option<&'static str>,
+    /// Whether it is less than information: who asks for details gets them all.
+    is_detail: bool,
 }
 
 impl RedactingRecord {
@@ -122,6 +147,7 @@ impl RedactingRecord {
 
 impl LogRecord for RedactingRecord {
     fn set_event_name(&mut self, name: &'static str) {
+        self.name = Some(name);
         self.inner.set_event_name(name);
     }
 
@@ -142,6 +168,7 @@ impl LogRecord for RedactingRecord {
     }
 
     fn set_severity_number(&mut self, number: Severity) {
+        self.is_detail = number < Severity::Info;
         self.inner.set_severity_number(number);
     }
 

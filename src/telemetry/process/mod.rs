@@ -3,6 +3,7 @@
 
 mod accounts;
 mod exemplars;
+mod http;
 mod instruments;
 mod system;
 
@@ -28,6 +29,7 @@ use instruments::{Counter, Gauge, Histogram, Meters, Total};
 use system::Usage;
 
 pub use exemplars::{Exemplar, Exemplars};
+pub use http::HttpRefusal;
 
 /// How long after the end of its window a rate limit is still believed.
 const WINDOW_ENDED: Duration = Duration::from_secs(60);
@@ -50,6 +52,7 @@ pub struct OwnMetrics {
     series: Gauge<MetricLabels>,
     series_overflow: Total<MetricLabels>,
     otlp_exports: Counter<OtlpExportLabels>,
+    http: http::Http,
     process: Process,
 }
 
@@ -116,6 +119,7 @@ impl OwnMetrics {
             series: meters.gauge(&exporter::SERIES),
             series_overflow: meters.total(&exporter::SERIES_OVERFLOW),
             otlp_exports: meters.counter(&exporter::OTLP_EXPORTS),
+            http: http::Http::new(&meters),
             process: Process::new(&meters),
             clock: clock.clone(),
             table,

@@ -52,7 +52,7 @@ async fn a_storm_of_429_of_one_endpoint() {
 }
 
 /// GitLab allows a number of calls an hour, and says in headers how many are left: the exporter
-/// never runs into a refusal.
+/// runs into no refusal but those of the calls that try whether a long pause is over.
 #[tokio::test(start_paused = true)]
 async fn an_hourly_budget_of_gitlab() {
     let rig = Rig::start().await;
@@ -84,7 +84,7 @@ async fn an_hourly_budget_of_gitlab() {
         .iter()
         .filter(|request| request.status == 429)
         .count();
-    assert!(refused <= 2, "{refused} refusals");
+    assert!(refused <= 12, "{refused} refusals");
     let samples = rig.metrics().await;
     assert!(samples.sum("age_api_throttled_seconds_total", &[]) > Some(60.0));
     limits.set_throttle(None);

@@ -10,3 +10,4 @@ mod receiver;
 mod refusals;
 mod rig;
 mod says;
+mod wrong_answers;

@@ -212,6 +212,75 @@ async fn answers_that_carry_the_token_back_do_not_make_it_leak() {
     futures::future::join_all(everywhere).await;
 }
 
+/// The token of a file stands in the name of a branch, and after it was replaced so does the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_token_of_a_file_is_in_no_label_and_on_no_page() {
+    use gitlab_simulator::world::PipelineSpec;
+    let tokens = ["glpat-fi1e-t0ken.one", "glpat-fi1e-t0ken.two"];
+    let mut world = World::new(beginning_now());
+    let project = world.add_project("group/app").expect("a project");
+    for token in tokens {
+        world.add_token(Token::new(token));
+    }
+    let simulator = Simulator::start(world, &Options::default()).expect("a simulator");
+    let _time = RealTime::of(&simulator);
+    let folder = tempfile::tempdir().expect("a folder");
+    crate::support::exporter::write(&folder, "token", tokens[0]);
+    let token = format!("token: {}", simulator.token());
+    let file = format!("token_file: '{}'", folder.path().join("token").display());
+    let receiver = Receiver::start().await;
+    let more = format!(
+        "log: {{level: trace}}\notel: {{metrics: {{endpoint: '{}', protocol: grpc, interval: 1s}}}}",
+        receiver.grpc()
+    );
+    let yaml = configuration(&simulator, &more).replace(&token, &file);
+    let mut exporter = Binary::run(&yaml, &[("AGE_TELEMETRY_BIRTH_WINDOW", "2s")]).await;
+    for (number, token) in tokens.into_iter().enumerate() {
+        if number > 0 {
+            crate::support::exporter::write(&folder, "token", token);
+            simulator
+                .world()
+                .revoke_token(tokens[0])
+                .expect("it is there");
+        }
+        let name = format!("{number}-{token}");
+        until("the branch is shown", async || {
+            let spec = PipelineSpec::branch(&name).stage("test", &["unit"]);
+            simulator
+                .world()
+                .create_pipeline(project, &spec)
+                .expect("a pipeline");
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            let metrics = exporter.get("/metrics").await.body;
+            match metrics.contains(&format!("ref=\"{number}-[redacted]\"")) {
+                true => Ok(()),
+                false => Err(metrics),
+            }
+        })
+        .await;
+        for path in ["/", "/metrics", "/config", "/ready"] {
+            let body = exporter.get(path).await.body;
+            assert!(!body.contains("fi1e-t0ken"), "{path} shows a token: {body}");
+        }
+    }
+    exporter.program.signal("TERM");
+    assert!(exporter.program.ended().await.success());
+    let said = exporter.program.stderr() + &exporter.program.stdout();
+    assert!(!said.contains("fi1e-t0ken"), "{said}");
+    let received = receiver.received();
+    let pushed = &received.points;
+    assert!(
+        pushed
+            .iter()
+            .any(|(series, _)| series.contains("[redacted]"))
+    );
+    assert!(
+        !pushed
+            .iter()
+            .any(|(series, _)| series.contains("fi1e-t0ken"))
+    );
+}
+
 /// Runs a command that is to fail because of its configuration, and gives all it said.
 async fn refused(yaml: &str, environment: &[(&str, String)], arguments: &[&str]) -> String {
     let folder = tempfile::tempdir().expect("a folder");

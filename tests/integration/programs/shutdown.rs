@@ -131,3 +131,45 @@ async fn dozens_of_hanging_calls_hold_nothing_up_and_the_last_push_has_every_eve
     assert_eq!(sum("age_pipeline_duration_seconds_count{"), all);
     assert_eq!(sum("age_job_run_count{"), all);
 }
+
+/// A process that waits for the state file of another hears that it is to end.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_is_heard_while_the_state_file_is_waited_for() {
+    let simulator = Simulator::start(World::new(beginning_now()), &Options::default());
+    let simulator = simulator.expect("a simulator");
+    let state = tempfile::tempdir().expect("a folder");
+    let path = state.path().join("state.redb");
+    let yaml = configuration(
+        &simulator,
+        &format!("state: {{path: '{}'}}", path.display()),
+    );
+    let holder = Binary::run(&yaml, &[]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    crate::support::exporter::write(&folder, "config.yml", &yaml);
+    let mut command = crate::support::exporter::binary(&["run", "--config", "config.yml"]);
+    command.args(["--server-listen-address", "127.0.0.1:0"]);
+    let mut waiting = crate::support::program::Program::start_in(folder, command);
+    waiting
+        .tells("that it waits", |said| said.contains("state").then_some(()))
+        .await;
+    waiting.signal("TERM");
+    let status = waiting.ended().await;
+    // By itself, not by the signal: process 1 of a container would not have died of that.
+    assert_eq!(status.code(), Some(0), "{status}: {}", waiting.stderr());
+    drop(holder);
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hangup_is_said_to_do_nothing() {
+    let simulator = Simulator::start(World::new(beginning_now()), &Options::default());
+    let simulator = simulator.expect("a simulator");
+    let mut exporter = Binary::run(&configuration(&simulator, ""), &[]).await;
+    exporter.program.signal("HUP");
+    let said = |output: &str| output.contains("SIGHUP is ignored").then_some(());
+    exporter.program.tells("that it is ignored", said).await;
+    assert_eq!(exporter.get("/health").await.status, 200);
+    exporter.program.signal("TERM");
+    assert_eq!(exporter.program.ended().await.code(), Some(0));
+}

@@ -1,11 +1,12 @@
-//! When calls wait for GitLab's rate limits: pauses after a 429, and windows that are nearly used up.
+//! When calls wait for GitLab's rate limits: pauses after a 429 or 503, and windows that are nearly used
+//! up. In a long one a call tries now and then whether it is over: one wrong header stops nothing for long.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::gitlab::limiter::{Observation, RateLimit, Throttle};
+use crate::gitlab::limiter::{Load, Observation, RateLimit, Throttle, Weight};
 
 /// Longest pause that is believed.
 const MAX_PAUSE: Duration = Duration::from_secs(3600);
@@ -15,15 +16,43 @@ const MIN_PAUSE: Duration = Duration::from_secs(1);
 const MAX_GUESS: Duration = Duration::from_secs(60);
 /// Below this share of a window, what is left is spread over the time that is left.
 const LOW_WATER: u64 = 10;
+/// Longest time between two calls while something is left of a window.
+const MAX_PACE: Duration = Duration::from_secs(60);
+/// In longer pauses a call tries, first after this time, then after doubling times.
+const FIRST_TRIAL: Duration = Duration::from_secs(120);
+/// Longest time between two trials.
+const MAX_BETWEEN_TRIALS: Duration = Duration::from_secs(600);
+/// A small call is the better trial: heavy ones wait so much longer.
+const TRIAL_OF_HEAVY: Duration = Duration::from_secs(15);
 
 /// Pauses and the window.
 #[derive(Default)]
 pub(super) struct Pauses {
-    paused: Option<Instant>,
-    endpoints: HashMap<&'static str, Instant>,
+    paused: Option<Pause>,
+    endpoints: HashMap<&'static str, Pause>,
     window: Option<Window>,
+    /// Whether an answer showed that a window was not empty when its header said so.
+    is_window_doubted: bool,
     /// Refusals in a row without a time to wait.
     refusals: u32,
+}
+
+/// How long calls wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Wait {
+    /// When one may go: a trial, where that is earlier than the end.
+    pub(super) until: Instant,
+    /// When all may.
+    pub(super) end: Instant,
+}
+
+/// A time in which no call goes, but for trials.
+struct Pause {
+    until: Instant,
+    trial_at: Instant,
+    between_trials: Duration,
+    /// Whether a call tries now.
+    is_tried: bool,
 }
 
 /// GitLab's window as we know it, our calls under way already taken off.
@@ -32,72 +61,152 @@ struct Window {
     limit: u64,
     ends: Instant,
     next: Instant,
+    /// Once nothing remains.
+    empty: Option<Pause>,
+}
+
+impl Pause {
+    fn new(until: Instant, now: Instant) -> Self {
+        Self {
+            until,
+            trial_at: now + FIRST_TRIAL,
+            between_trials: FIRST_TRIAL,
+            is_tried: false,
+        }
+    }
+
+    /// How long a call waits; nothing when it may go.
+    fn wait(&self, weight: Weight, now: Instant) -> Option<Wait> {
+        let trial_at = match weight {
+            Weight::Light => self.trial_at,
+            Weight::Heavy => self.trial_at + TRIAL_OF_HEAVY,
+        };
+        let (until, end) = (self.until.min(trial_at), self.until);
+        (until > now).then_some(Wait { until, end })
+    }
+
+    /// A call goes: a trial, if it is not over.
+    fn spend(&mut self, now: Instant) {
+        if now < self.until {
+            self.between_trials = (2 * self.between_trials).min(MAX_BETWEEN_TRIALS);
+            self.trial_at = now + self.between_trials;
+            self.is_tried = true;
+        }
+    }
+
+    /// It is asked for again.
+    fn extend(&mut self, until: Instant) {
+        self.until = self.until.max(until);
+        self.is_tried = false;
+    }
+}
+
+/// Begins a pause, or makes the one that there is longer.
+fn pause(known: &mut Option<Pause>, until: Instant, now: Instant) {
+    match known {
+        Some(known) if known.until > now => known.extend(until),
+        _ => *known = Some(Pause::new(until, now)),
+    }
 }
 
 impl Pauses {
-    /// Until when an endpoint is paused.
-    pub(super) fn of_endpoint(&mut self, endpoint: &'static str, now: Instant) -> Option<Instant> {
-        let until = *self.endpoints.get(endpoint)?;
-        if until > now {
-            return Some(until);
+    /// How long calls of an endpoint wait.
+    pub(super) fn of_endpoint(&mut self, endpoint: &'static str, now: Instant) -> Option<Wait> {
+        let pause = self.endpoints.get(endpoint)?;
+        let wait = pause.wait(Weight::Light, now);
+        if pause.until <= now {
+            self.endpoints.remove(endpoint);
         }
-        self.endpoints.remove(endpoint);
-        None
+        wait
     }
 
-    /// How long all calls wait for a pause or a window.
-    pub(super) fn of_all(&mut self, now: Instant) -> Option<Duration> {
-        if let Some(until) = self.paused {
-            if until > now {
-                return Some(until - now);
-            }
+    /// How long calls of all endpoints wait for a pause or a window.
+    pub(super) fn of_all(&mut self, weight: Weight, now: Instant) -> Option<Wait> {
+        if self.paused.as_ref().is_some_and(|pause| pause.until <= now) {
             self.paused = None;
+        }
+        if let Some(wait) = self
+            .paused
+            .as_ref()
+            .and_then(|pause| pause.wait(weight, now))
+        {
+            return Some(wait);
         }
         let window = self.window.as_ref()?;
         if window.ends <= now {
             self.window = None;
             return None;
         }
-        let until = if window.remaining == 0 {
-            window.ends
-        } else {
-            window.next
-        };
-        (until > now).then(|| until - now)
+        match &window.empty {
+            Some(empty) => empty.wait(weight, now),
+            None => (window.next > now).then_some(Wait {
+                until: window.next,
+                end: window.next,
+            }),
+        }
     }
 
-    /// Takes a call that goes off the window.
-    pub(super) fn spend(&mut self, now: Instant) {
+    /// Takes a call that goes off the window, and counts it as a trial in a pause.
+    pub(super) fn spend(&mut self, endpoint: &'static str, now: Instant) {
+        let of_endpoint = self.endpoints.get_mut(endpoint);
+        for pause in self.paused.iter_mut().chain(of_endpoint) {
+            pause.spend(now);
+        }
         if let Some(window) = &mut self.window {
-            window.remaining = window.remaining.saturating_sub(1);
-            window.next = now + window.pace(now);
+            window.spend(now);
         }
     }
 
     /// Learns from an answer of `endpoint`.
     pub(super) fn observe(&mut self, endpoint: &'static str, seen: &Observation, now: Instant) {
+        if seen.load == Load::Answered {
+            self.trial_succeeded(endpoint);
+        }
         if let Some(rate_limit) = seen.rate_limit {
             self.see_window(rate_limit, now);
         }
         let Some(throttle) = seen.throttled else {
             self.refusals = 0;
-            // A server that is down sends `Retry-After`, too; that is its guess, not a rule.
-            if let Some(pause) = seen.retry_after {
-                self.paused = self.paused.max(Some(now + pause.min(MAX_GUESS)));
+            if let Some(asked) = seen.retry_after {
+                pause(&mut self.paused, now + asked.min(MAX_PAUSE), now);
             }
             return;
         };
+        self.is_window_doubted = false;
         let announced = seen
             .retry_after
             .or(seen.rate_limit.map(|limit| limit.reset_in))
             .filter(|pause| !pause.is_zero());
-        let pause = announced.unwrap_or_else(|| self.guess()).min(MAX_PAUSE);
+        let asked = announced.unwrap_or_else(|| self.guess()).min(MAX_PAUSE);
         match throttle {
-            Throttle::All => self.paused = self.paused.max(Some(now + pause)),
+            Throttle::All => pause(&mut self.paused, now + asked, now),
             Throttle::Endpoint => {
-                let until = self.endpoints.entry(endpoint).or_insert(now);
-                *until = (*until).max(now + pause);
+                let mut known = self.endpoints.remove(endpoint);
+                pause(&mut known, now + asked, now);
+                self.endpoints.extend(known.map(|pause| (endpoint, pause)));
             }
+        }
+    }
+
+    /// A call got what it asked for. If it was a trial, the pause is over.
+    fn trial_succeeded(&mut self, endpoint: &'static str) {
+        if self.paused.as_ref().is_some_and(|pause| pause.is_tried) {
+            self.paused = None;
+        }
+        if self
+            .endpoints
+            .get(endpoint)
+            .is_some_and(|pause| pause.is_tried)
+        {
+            self.endpoints.remove(endpoint);
+        }
+        let empty = self
+            .window
+            .as_ref()
+            .and_then(|window| window.empty.as_ref());
+        if empty.is_some_and(|pause| pause.is_tried) {
+            self.window = None;
+            self.is_window_doubted = true;
         }
     }
 
@@ -108,12 +217,18 @@ impl Pauses {
     }
 
     fn see_window(&mut self, seen: RateLimit, now: Instant) {
-        let ends = now + seen.reset_in.min(MAX_PAUSE);
+        // No window of GitLab's is longer than an hour, so the header is wrong.
+        let is_absurd = seen.reset_in > MAX_PAUSE;
+        if is_absurd || (seen.remaining == 0 && self.is_window_doubted) {
+            return;
+        }
+        let ends = now + seen.reset_in;
         // Answers overtake each other; within one window only the smallest remainder is true.
         if let Some(window) = &mut self.window
             && same_window(window.ends, ends)
         {
             window.remaining = window.remaining.min(seen.remaining);
+            window.note_empty(now);
             return;
         }
         let mut window = Window {
@@ -121,8 +236,10 @@ impl Pauses {
             limit: seen.limit,
             ends,
             next: now,
+            empty: None,
         };
         window.next = now + window.pace(now);
+        window.note_empty(now);
         self.window = (ends > now).then_some(window);
     }
 }
@@ -141,6 +258,22 @@ impl Window {
             return Duration::ZERO;
         }
         let calls = u32::try_from(self.remaining + 1).unwrap_or(u32::MAX);
-        self.ends.saturating_duration_since(now) / calls
+        (self.ends.saturating_duration_since(now) / calls).min(MAX_PACE)
+    }
+
+    fn spend(&mut self, now: Instant) {
+        if let Some(empty) = &mut self.empty {
+            empty.spend(now);
+            return;
+        }
+        self.remaining = self.remaining.saturating_sub(1);
+        self.next = now + self.pace(now);
+        self.note_empty(now);
+    }
+
+    fn note_empty(&mut self, now: Instant) {
+        if self.remaining == 0 && self.empty.is_none() {
+            self.empty = Some(Pause::new(self.ends, now));
+        }
     }
 }

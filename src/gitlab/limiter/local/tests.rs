@@ -243,17 +243,124 @@ async fn retry_after_pauses_everybody() {
     assert_eq!(begun.elapsed().as_secs(), 30);
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_server_that_is_down_is_given_the_time_it_asks_for_but_not_for_ever() {
-    for (asked, given) in [(20, 20), (86_400, 60)] {
-        let limiter = plenty();
-        let seen = Observation {
-            retry_after: Some(seconds(asked)),
-            ..Observation::default()
-        };
-        limiter.seen(ENDPOINT, &seen).await;
-        assert_eq!(time_of(&limiter, 1).await, given);
+/// What a 503 asks for.
+fn down(retry_after: u64) -> Observation {
+    Observation {
+        retry_after: Some(seconds(retry_after)),
+        load: Load::TooBusy,
+        ..Observation::default()
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_down_is_given_the_time_it_asks_for() {
+    for asked in [20, 60, 119] {
+        let limiter = plenty();
+        limiter.seen(ENDPOINT, &down(asked)).await;
+        assert_eq!(time_of(&limiter, 1).await, asked);
+    }
+}
+
+/// When calls that are each refused the same way go within an hour and a half, in seconds.
+async fn trials(weight: Weight, refusal: &Observation) -> Vec<u64> {
+    let limiter = plenty();
+    let begun = Instant::now();
+    limiter.seen(ENDPOINT, refusal).await;
+    let mut times = Vec::new();
+    while begun.elapsed() < seconds(5400) {
+        match limiter
+            .acquire(demand(Lane::Normal, ENDPOINT, weight))
+            .await
+        {
+            Ok(turn) => {
+                times.push(begun.elapsed().as_secs());
+                limiter.observe(&turn, refusal).await;
+            }
+            // Tasks come again.
+            Err(_) => sleep(seconds(5)).await,
+        }
+    }
+    times
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_long_pause_a_call_tries_now_and_then() {
+    let all = throttled(Throttle::All, Some(99_999_999));
+    let of_endpoint = throttled(Throttle::Endpoint, Some(99_999_999));
+    let mut window = window(60, 0, 99_999_999);
+    window.throttled = Some(Throttle::All);
+    for refusal in [all, of_endpoint, window, down(99_999_999)] {
+        let times = trials(Weight::Light, &refusal).await;
+        let gaps: Vec<u64> = times.windows(2).map(|two| two[1] - two[0]).collect();
+        assert_eq!(times[0], 120, "{times:?}");
+        assert!((240..=245).contains(&gaps[0]), "{times:?}");
+        assert!((480..=485).contains(&gaps[1]), "{times:?}");
+        assert!(
+            gaps[2..].iter().all(|gap| (600..=605).contains(gap)),
+            "{times:?}"
+        );
+    }
+    assert_eq!(trials(Weight::Heavy, &all).await[0], 135);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_that_succeeds_ends_the_pause() {
+    let answered = Observation {
+        load: Load::Answered,
+        ..Observation::default()
+    };
+    for refusal in [
+        throttled(Throttle::All, Some(3600)),
+        throttled(Throttle::Endpoint, Some(3600)),
+        down(3600),
+    ] {
+        let limiter = plenty();
+        limiter.seen(ENDPOINT, &refusal).await;
+        // One that was under way before says nothing.
+        limiter.seen(ENDPOINT, &answered).await;
+        assert!(limiter.call(Lane::Normal, ENDPOINT).await.is_err());
+        sleep(seconds(120)).await;
+        let turn = limiter.begin(Lane::Normal, Weight::Light).await;
+        limiter.observe(&turn, &answered).await;
+        drop(turn);
+        assert_eq!(time_of(&limiter, 100).await, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn headers_of_good_answers_never_stop_the_reading_while_something_remains() {
+    for (limit, remaining, reset_in) in [
+        (2000, 1, 3600),
+        (2000, 1, 99_999_999),
+        (2000, 0, 99_999_999),
+        (u64::MAX, u64::MAX, 3600),
+        (u64::MAX, 1, u64::MAX / 4),
+    ] {
+        let limiter = plenty();
+        let mut good = window(limit, remaining, reset_in);
+        good.load = Load::Answered;
+        limiter.seen(ENDPOINT, &good).await;
+        let waited = time_of(&limiter, 1).await;
+        assert!(
+            waited <= 60,
+            "{remaining} of {limit}, {reset_in} s: {waited} s"
+        );
+    }
+    // Nothing remains for an hour, and yet each trial is answered: the header is wrong.
+    let limiter = plenty();
+    let mut good = window(2000, 0, 3600);
+    good.load = Load::Answered;
+    limiter.seen(ENDPOINT, &good).await;
+    sleep(seconds(120)).await;
+    let turn = limiter.begin(Lane::Normal, Weight::Light).await;
+    limiter.observe(&turn, &good).await;
+    drop(turn);
+    let begun = Instant::now();
+    for _ in 0..100 {
+        limiter.call(Lane::Normal, ENDPOINT).await.unwrap();
+        limiter.seen(ENDPOINT, &good).await;
+    }
+    assert_eq!(begun.elapsed().as_secs(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -350,17 +457,6 @@ async fn an_answer_that_was_overtaken_raises_no_hope() {
     limiter.seen(ENDPOINT, &window(60, 0, 20)).await;
     limiter.seen(ENDPOINT, &window(60, 3, 20)).await;
     assert_eq!(time_of(&limiter, 1).await, 20);
-}
-
-#[tokio::test(start_paused = true)]
-async fn times_beyond_belief_are_cut() {
-    let limiter = plenty();
-    let mut seen = window(u64::MAX, 0, u64::MAX / 2);
-    seen.throttled = Some(Throttle::All);
-    seen.retry_after = Some(Duration::MAX);
-    limiter.seen(ENDPOINT, &seen).await;
-    let refused = limiter.call(Lane::Normal, ENDPOINT).await.unwrap_err();
-    assert!(refused.wait <= seconds(3600));
 }
 
 #[test]
