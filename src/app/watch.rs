@@ -318,12 +318,12 @@ impl Accounting for Watch {
         self.own.retry(endpoint);
     }
 
-    fn throttled(&self, seconds: f64) {
-        self.own.throttled(seconds);
+    fn throttled(&self, waited: Duration) {
+        self.own.throttled(waited);
     }
 
-    fn rate_limit(&self, remaining: u64, reset: UnixSeconds) {
-        self.own.rate_limit(remaining, reset);
+    fn rate_limit(&self, limit: u64, remaining: u64, reset: UnixSeconds) {
+        self.own.rate_limit(limit, remaining, reset);
         self.lock().budget = Some((remaining, reset));
     }
 

@@ -61,6 +61,14 @@ pub static API_CONCURRENCY_LIMIT: Gauge<NoLabels> = Gauge::new(spec(
      slows down.",
 ));
 
+/// Calls a minute.
+pub static API_RATE_LIMIT: Gauge<NoLabels> = Gauge::new(spec(
+    "age_api_rate_limit_limit",
+    "",
+    false,
+    "Requests that GitLab allows in a minute; absent where it does not say.",
+));
+
 /// Calls left.
 pub static API_RATE_LIMIT_REMAINING: Gauge<NoLabels> = Gauge::new(spec(
     "age_api_rate_limit_remaining",
@@ -206,7 +214,7 @@ pub static API_THROTTLED: Counter<NoLabels> = Counter::new(spec(
     "age_api_throttled_seconds_total",
     "s",
     false,
-    "Time that requests waited for the rate limiter.",
+    "Time in which requests waited for the rate limiter; however many waited at once, a second counts once.",
 ));
 
 /// Complexity of queries.
@@ -263,8 +271,13 @@ pub static HTTP_REFUSALS: Counter<ReasonLabels> = Counter::new(spec(
 ));
 
 /// Series.
-pub static SERIES: Gauge<MetricLabels> =
-    Gauge::new(spec("age_series", "", false, "Series held, by metric."));
+pub static SERIES: Gauge<MetricLabels> = Gauge::new(spec(
+    "age_series",
+    "",
+    false,
+    "Series held, by metric, as Prometheus counts them: a histogram is one for each \
+     bucket, and two more.",
+));
 
 /// Series that did not fit.
 pub static SERIES_OVERFLOW: Counter<MetricLabels> = Counter::new(spec(
@@ -380,6 +393,7 @@ pub static PROCESS_THREADS: Gauge<NoLabels> = Gauge::new(spec(
 pub static ENTRIES: &[&Desc] = &[
     &API_REQUESTS.desc,
     &API_REQUEST_DURATION.desc,
+    &API_RATE_LIMIT.desc,
     &API_RATE_LIMIT_REMAINING.desc,
     &API_RATE_LIMIT_RESET.desc,
     &PROJECTS_TRACKED.desc,

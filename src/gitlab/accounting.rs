@@ -1,6 +1,7 @@
 //! What the client reports about its calls, for the metrics `age_api_*`.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use crate::clock::UnixSeconds;
 
@@ -51,10 +52,10 @@ pub trait Accounting: Send + Sync {
     fn retry(&self, endpoint: &'static str);
 
     /// A call waited this long for its turn.
-    fn throttled(&self, seconds: f64);
+    fn throttled(&self, waited: Duration);
 
-    /// GitLab's `RateLimit-Remaining` and `RateLimit-Reset`.
-    fn rate_limit(&self, remaining: u64, reset: UnixSeconds);
+    /// GitLab's `RateLimit-Limit` (0 where it is missing), `RateLimit-Remaining` and `RateLimit-Reset`.
+    fn rate_limit(&self, limit: u64, remaining: u64, reset: UnixSeconds);
 
     /// The complexity GitLab found for a GraphQL query, and the most it allows.
     fn complexity(&self, query: &'static str, score: u32, limit: u32);
@@ -74,8 +75,8 @@ impl Accounting for NoAccounting {
     fn request(&self, _: &'static str, _: &'static str, _: Outcome, _: f64) {}
     fn server_time(&self, _: &'static str, _: &'static str, _: f64) {}
     fn retry(&self, _: &'static str) {}
-    fn throttled(&self, _: f64) {}
-    fn rate_limit(&self, _: u64, _: UnixSeconds) {}
+    fn throttled(&self, _: Duration) {}
+    fn rate_limit(&self, _: u64, _: u64, _: UnixSeconds) {}
     fn complexity(&self, _: &'static str, _: u32, _: u32) {}
     fn concurrency(&self, _: u32) {}
 }

@@ -374,11 +374,11 @@ impl Accounting for Accounts {
         self.retries.lock().unwrap().push(endpoint);
     }
 
-    fn throttled(&self, seconds: f64) {
-        *self.throttled.lock().unwrap() += seconds;
+    fn throttled(&self, waited: Duration) {
+        *self.throttled.lock().unwrap() += waited.as_secs_f64();
     }
 
-    fn rate_limit(&self, remaining: u64, reset: UnixSeconds) {
+    fn rate_limit(&self, _limit: u64, remaining: u64, reset: UnixSeconds) {
         *self.rate_limit.lock().unwrap() = Some((remaining, reset));
     }
 

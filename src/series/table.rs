@@ -336,10 +336,16 @@ impl Table {
         turned
     }
 
-    /// Living series per metric, metrics without any left out.
+    /// Samples that a scrape shows of each metric, metrics without any left out: a histogram has its buckets,
+    /// its sum and its count.
     #[must_use]
-    pub fn series_counts(&self) -> Vec<(FamilyId, usize)> {
-        self.per_family(|family| family.len(), |count| *count > 0)
+    pub fn sample_counts(&self) -> Vec<(FamilyId, usize)> {
+        let samples = |family: &Family| match family.desc.kind {
+            Kind::Counter | Kind::Gauge => family.len(),
+            // One bucket more than bounds.
+            Kind::Histogram => family.len() * (family.bounds.len() + 3),
+        };
+        self.per_family(samples, |count| *count > 0)
     }
 
     /// Changes dropped since the start because a metric is full, per metric that dropped any.

@@ -37,7 +37,7 @@ impl Client {
                 wait: Some(exhausted.wait),
             })?;
         if turn.waited >= MIN_REPORTED_WAIT {
-            self.accounting.throttled(turn.waited.as_secs_f64());
+            self.accounting.throttled(turn.waited);
         }
         let begun = Instant::now();
         let result = self.transfer(call, url).await;
@@ -128,7 +128,8 @@ impl Client {
         let seen = observation(*status, headers, body, self.time.own());
         if let Some(limit) = seen.rate_limit {
             Span::current().record("gitlab.rate_limit.remaining", limit.remaining);
-            self.accounting.rate_limit(limit.remaining, limit.reset);
+            self.accounting
+                .rate_limit(limit.limit, limit.remaining, limit.reset);
         }
         if let Some(throttle) = seen.throttled {
             debug!(

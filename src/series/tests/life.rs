@@ -330,7 +330,7 @@ fn a_full_metric_drops_new_series_and_goes_on_with_the_old() {
     );
     let family = FamilyId::of(&pipelines::RUN_COUNT.desc).unwrap();
     assert_eq!(table.overflow(), [(family, 3)]);
-    assert_eq!(table.series_counts(), [(family, 2)]);
+    assert_eq!(table.sample_counts(), [(family, 2)]);
     // What does not fit is not remembered either.
     assert!(
         table
@@ -339,7 +339,7 @@ fn a_full_metric_drops_new_series_and_goes_on_with_the_old() {
     );
     // Other metrics are not affected.
     count(&table, &[queued("p", "f", &[1.0])], at(200));
-    assert_eq!(table.series_counts().len(), 2);
+    assert_eq!(table.sample_counts().len(), 2);
     // Removed series free places.
     table.retire(ref_labels("b"), at(200));
     table.sweep(at(500));

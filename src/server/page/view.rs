@@ -74,7 +74,7 @@ pub(super) struct SeriesCounts {
 impl SeriesCounts {
     pub(super) fn of(table: &Table) -> Self {
         Self {
-            per_family: table.series_counts(),
+            per_family: table.sample_counts(),
             overflow: table.overflow(),
         }
     }

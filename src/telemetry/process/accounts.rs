@@ -1,5 +1,7 @@
 //! The GitLab client keeps its accounts here.
 
+use std::time::{Duration, Instant};
+
 use super::OwnMetrics;
 use crate::clock::UnixSeconds;
 use crate::gitlab::{Accounting, Outcome};
@@ -23,12 +25,12 @@ impl Accounting for OwnMetrics {
         self.api_retry(endpoint);
     }
 
-    fn throttled(&self, seconds: f64) {
-        self.api_throttled(seconds);
+    fn throttled(&self, waited: Duration) {
+        self.api_throttled(waited, Instant::now());
     }
 
-    fn rate_limit(&self, remaining: u64, reset: UnixSeconds) {
-        self.api_rate_limit(remaining, reset);
+    fn rate_limit(&self, limit: u64, remaining: u64, reset: UnixSeconds) {
+        self.api_rate_limit(limit, remaining, reset);
     }
 
     fn complexity(&self, query: &'static str, score: u32, _limit: u32) {

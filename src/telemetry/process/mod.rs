@@ -6,10 +6,11 @@ mod exemplars;
 mod http;
 mod instruments;
 mod system;
+mod waiting;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_sdk::error::OTelSdkError;
@@ -27,6 +28,7 @@ use crate::types::Tier;
 use exemplars::Traced;
 use instruments::{Counter, Gauge, Histogram, Meters, Total};
 use system::Usage;
+use waiting::Waiting;
 
 pub use exemplars::{Exemplar, Exemplars};
 pub use http::HttpRefusal;
@@ -63,7 +65,9 @@ struct Api {
     concurrency: Gauge<NoLabels>,
     retries: Counter<ApiEndpointLabels>,
     throttled: Counter<NoLabels>,
+    waiting: Mutex<Waiting>,
     complexity: Histogram<QueryLabels>,
+    limit: Gauge<NoLabels>,
     remaining: Gauge<NoLabels>,
     reset: Gauge<NoLabels>,
     /// When the window of the last answer ends, in Unix seconds.
@@ -205,13 +209,20 @@ impl OwnMetrics {
         self.api.retries.add(ApiEndpointLabels { endpoint }, 1.0);
     }
 
-    /// A call waited this long for the limiter.
-    pub fn api_throttled(&self, seconds: f64) {
-        self.api.throttled.add(NoLabels {}, seconds);
+    /// A call waited this long for the limiter, until `end`. Those that wait at once count once.
+    pub fn api_throttled(&self, waited: Duration, end: Instant) {
+        let waiting = self.api.waiting.lock();
+        let mut waiting = waiting.unwrap_or_else(PoisonError::into_inner);
+        let new = waiting.until(end, waited);
+        self.api.throttled.add(NoLabels {}, new.as_secs_f64());
     }
 
-    /// What GitLab says of its rate limit.
-    pub fn api_rate_limit(&self, remaining: u64, reset: UnixSeconds) {
+    /// What GitLab says of its rate limit; `limit` is 0 where it does not say.
+    pub fn api_rate_limit(&self, limit: u64, remaining: u64, reset: UnixSeconds) {
+        #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 requests")]
+        if limit > 0 {
+            self.api.limit.set(NoLabels {}, limit as f64);
+        }
         #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 requests")]
         self.api.remaining.set(NoLabels {}, remaining as f64);
         self.api.reset.set(NoLabels {}, reset.as_f64());
@@ -223,6 +234,7 @@ impl OwnMetrics {
     fn forget_rate_limit(&self) {
         let end = UnixSeconds(self.api.window_end.load(Ordering::Relaxed));
         if self.clock.now() > end.plus(WINDOW_ENDED) {
+            self.api.limit.replace([]);
             self.api.remaining.replace([]);
             self.api.reset.replace([]);
         }
@@ -373,7 +385,7 @@ impl OwnMetrics {
             let metric = family.desc().name.into();
             MetricLabels { metric }
         };
-        let counts = self.table.series_counts().into_iter();
+        let counts = self.table.sample_counts().into_iter();
         self.series
             .replace(counts.map(|(family, count)| (metric(family), number(count))));
         let overflow = self.table.overflow().into_iter();
@@ -400,7 +412,9 @@ impl Api {
             concurrency: meters.gauge(&exporter::API_CONCURRENCY_LIMIT),
             retries: meters.counter(&exporter::API_RETRIES),
             throttled: meters.counter(&exporter::API_THROTTLED),
+            waiting: Mutex::default(),
             complexity: meters.histogram(&exporter::API_GRAPHQL_COMPLEXITY),
+            limit: meters.gauge(&exporter::API_RATE_LIMIT),
             remaining: meters.gauge(&exporter::API_RATE_LIMIT_REMAINING),
             reset: meters.gauge(&exporter::API_RATE_LIMIT_RESET),
             window_end: AtomicI64::new(0),

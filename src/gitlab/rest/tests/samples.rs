@@ -435,7 +435,12 @@ async fn test_reports() {
             .collect();
         assert_eq!(cases.len(), theirs.len());
         for (theirs, ours) in theirs.iter().zip(&cases) {
-            assert_eq!(theirs["name"], *ours.name);
+            let name = theirs["name"].as_str().unwrap_or_default();
+            let name = match theirs["classname"].as_str().unwrap_or_default() {
+                "" => name.to_owned(),
+                class => format!("{class}.{name}"),
+            };
+            assert_eq!(name, *ours.name);
             assert_eq!(theirs["status"], *ours.status);
             let seconds = theirs["execution_time"].as_f64().unwrap_or(0.0);
             assert_eq!(seconds, ours.seconds);
