@@ -197,6 +197,7 @@ impl Table {
     pub fn clock_was_set_back(&self, now: UnixSeconds) {
         let now = seconds(now);
         let mut state = self.write();
+        state.windows.set_back(now);
         let over = now.saturating_sub(state.windows.widest());
         for family in &mut state.families {
             let later = family.living().filter(|(_, row)| row.initialized_at > now);

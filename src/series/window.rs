@@ -104,6 +104,11 @@ impl BirthWindows {
         steps.push(Step { from, seconds });
     }
 
+    /// The clock was set back: what is initialized from now on is not what was restored.
+    pub(super) fn set_back(&mut self, now: u32) {
+        self.since = self.since.min(now);
+    }
+
     /// What was initialized before was restored with its value.
     pub(super) fn restored(&mut self, now: u32) {
         self.since = now;
@@ -139,6 +144,9 @@ mod tests {
         assert_eq!((windows.shortest(201), windows.longest(201)), (60, 120));
         windows.restored(150);
         assert_eq!(windows.of(Delivery::Scrape, 149), 0);
+        windows.set_back(140);
+        let of = |at| windows.of(Delivery::Scrape, at);
+        assert_eq!([of(139), of(140)], [0, 30], "a new series shows 0");
     }
 
     #[test]

@@ -95,6 +95,7 @@ fn calls_are_counted_and_timed() {
     assert_eq!(samples[server], 3.125);
     assert_eq!(samples["age_api_concurrency_limit"], 3.0);
     assert_eq!(samples["age_api_throttled_seconds_total"], 1.5);
+    assert_eq!(samples["age_api_rate_limit_limit"], 2000.0);
     assert_eq!(samples["age_api_rate_limit_remaining"], 1999.0);
     assert_eq!(
         samples["age_api_rate_limit_reset_timestamp"],
@@ -116,9 +117,9 @@ impl OwnMetrics {
         accounts.concurrency(4);
         accounts.concurrency(3);
         accounts.retry(endpoint);
-        accounts.throttled(1.5);
+        accounts.throttled(Duration::from_millis(1500));
         accounts.request("GET", endpoint, Outcome::Status(200), 0.25);
-        accounts.rate_limit(1999, UnixSeconds(1_800_000_060));
+        accounts.rate_limit(2000, 1999, UnixSeconds(1_800_000_060));
         accounts.complexity("ProjectChanges", 142, 250);
     }
 }

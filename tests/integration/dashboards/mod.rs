@@ -126,7 +126,10 @@ fn every_panel_says_what_it_shows_and_what_stands_there_without_data() {
 
 /// Metrics that no dashboard shows. Runs of jobs are the count of their durations there.
 const ON_NO_DASHBOARD: &[&str] = &[
+    "age_api_rate_limit_limit",
     "age_api_rate_limit_reset_timestamp",
+    "age_http_connections",
+    "age_http_refusals_total",
     "age_job_created_timestamp",
     "age_job_last_run_queued_duration_seconds",
     "age_job_run_count",
