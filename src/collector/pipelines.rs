@@ -114,10 +114,11 @@ impl FeedCollector for Pipelines {
         retain_followed(&mut memory.claims, feed);
         retain_followed(&mut memory.active, feed);
         memory.newest.forget_pipelines(&feed.deleted);
-        // The counters of branches and tags carry their names: they are removed with the ref.
+        // Branches are few and stay until they are deleted; tags and merge requests come for ever, and their
+        // counters leave with their states.
         memory
             .newest
-            .forget_refs(subject, |name| name.kind == RefKind::MergeRequest);
+            .forget_refs(subject, |name| name.kind != RefKind::Branch);
     }
 
     fn states(&self, subject: Subject<'_>, memory: &PipelinesMemory, out: &mut Vec<Measurement>) {

@@ -359,10 +359,11 @@ pub fn is_excluded(candidate: Candidate<'_>, settings: &ProjectSettings, seen: &
 }
 
 /// Whether a ref of which nothing is remembered was removed, and is not just outside its window.
-/// Merge requests count as removed when they are far outside.
+/// Tags and merge requests count as removed when they are far outside: an event on one still counts, and its
+/// series leave when every delivery saw it.
 #[must_use]
 pub fn is_removed(candidate: Candidate<'_>, settings: &ProjectSettings, seen: &RefsSeen) -> bool {
-    candidate.name.kind == RefKind::MergeRequest
+    candidate.name.kind != RefKind::Branch
         || !is_ruled_in(candidate.name, settings)
         || is_excluded(candidate, settings, seen)
 }

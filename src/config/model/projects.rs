@@ -141,7 +141,7 @@ impl Default for Refs {
 }
 
 /// Which branches or tags are watched. `enabled` and `regexp` decide what is counted and what has a
-/// state; the others only what has a state.
+/// state; the others what has a state, and of tags how long counters stay.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RefRule {

@@ -238,3 +238,37 @@ async fn a_project_that_is_deleted_while_the_store_fails_leaves_when_it_works_ag
     story.look_for(3 * BIRTH_WINDOW).await;
     assert_eq!(story.left(&app), [""; 0]);
 }
+
+#[tokio::test]
+async fn counters_of_tags_leave_with_their_states_and_what_happens_later_still_counts() {
+    let mut settings = watch_existing();
+    let tags = &mut settings.wildcards[0].settings.refs.tags;
+    tags.most_recent = 1;
+    let mut story = Story::with(settings, |world, app| {
+        for tag in ["v1", "v2", "v3", "v4"] {
+            world.create_tag(app, tag).expect("a tag");
+        }
+    })
+    .await;
+    let late = story.running(PipelineSpec::tag("v1"));
+    story.look_for(2 * BIRTH_WINDOW).await;
+    assert_eq!(story.shown(RUNS, OLD), Some(1.0));
+    for tag in ["v2", "v3", "v4"] {
+        let pipeline = story.running(PipelineSpec::tag(tag));
+        story.succeeds(pipeline);
+        story.look_for(LOOK).await;
+    }
+    story.look_for(3 * BIRTH_WINDOW).await;
+    assert_eq!(story.left(OLD), [""; 0], "three newer ones have come");
+    assert_eq!(story.shown(RUNS, &[("ref", "v4")]), Some(1.0));
+
+    story.succeeds(late);
+    story.look().await;
+    assert_eq!(story.shown(DURATION, OLD), Some(0.0), "its end is born");
+    story.look_for(BIRTH_WINDOW).await;
+    assert_eq!(story.shown(DURATION, OLD), Some(1.0), "and seen");
+    story.look_for(BIRTH_WINDOW + LOOK).await;
+    assert_eq!(story.left(OLD), [""; 0]);
+}
+
+const OLD: super::Select<'static> = &[("ref", "v1")];
