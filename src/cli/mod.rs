@@ -25,10 +25,25 @@ const FAILED: u8 = 1;
 /// The exit code for a wrong configuration; clap uses the same for a wrong command line.
 const WRONG_CONFIGURATION: u8 = 2;
 
+/// What follows the help.
+const AFTER_HELP: &str = "\
+Examples:
+  amazing-gitlab-exporter run --config config.yml
+  AGE_GITLAB_TOKEN=glpat-… amazing-gitlab-exporter run --set 'wildcards=[{}]'
+  amazing-gitlab-exporter check --config config.yml --format json
+
+Exit codes: 0 it worked, 1 it failed while running, 2 the configuration, the command line or the state file
+is not usable";
+
 /// Exports GitLab pipelines, jobs, merge requests, deployments and DORA figures as Prometheus and
 /// OpenTelemetry metrics.
 #[derive(Debug, Parser)]
-#[command(name = "amazing-gitlab-exporter", version, max_term_width = 100)]
+#[command(
+    name = "amazing-gitlab-exporter",
+    version,
+    max_term_width = 100,
+    after_help = AFTER_HELP
+)]
 pub struct Cli {
     #[command(flatten)]
     settings: SettingFlags,
@@ -173,6 +188,12 @@ enum CliError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The same, and no file was named that could make it right.
+    #[error(
+        "{0}\nno configuration file is named; name one with --config or the variable AGE_CONFIG \
+         (config/minimal.yml is one to begin with)"
+    )]
+    Unnamed(ConfigError),
     /// The state file cannot be used.
     #[error(transparent)]
     State(#[from] OpenError),
@@ -187,7 +208,7 @@ enum CliError {
 impl CliError {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::State(_) => WRONG_CONFIGURATION,
+            Self::Config(_) | Self::Unnamed(_) | Self::State(_) => WRONG_CONFIGURATION,
             Self::Failed(_) | Self::Output(_) => FAILED,
         }
     }
@@ -195,7 +216,10 @@ impl CliError {
 
 /// Loads the configuration for a command.
 fn load(sources: &Sources) -> Result<Config, CliError> {
-    Ok(crate::config::load(sources)?)
+    crate::config::load(sources).map_err(|error| match sources.names_a_file() {
+        true => CliError::Config(error),
+        false => CliError::Unnamed(error),
+    })
 }
 
 #[cfg(test)]
@@ -236,7 +260,11 @@ mod tests {
         );
         let (code, message) = run(&["validate", "--log-level", "loud"]).unwrap_err();
         assert_eq!(code, 2);
-        assert_eq!(message.lines().count(), 3, "{message}");
+        assert_eq!(message.lines().count(), 4, "{message}");
+        assert!(
+            message.ends_with("(config/minimal.yml is one to begin with)"),
+            "{message}"
+        );
         assert!(
             message.starts_with("--log-level: log.level must be"),
             "{message}"

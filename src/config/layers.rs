@@ -29,6 +29,14 @@ pub struct Sources {
     pub flags: Vec<Flag>,
 }
 
+impl Sources {
+    /// Whether a configuration file is named, by `--config` or by `AGE_CONFIG`.
+    #[must_use]
+    pub fn names_a_file(&self) -> bool {
+        self.file.is_some() || self.environment.get(FILE_VARIABLE).is_some()
+    }
+}
+
 /// A command-line flag that sets one setting.
 #[derive(Clone, Debug)]
 pub struct Flag {

@@ -43,6 +43,12 @@ async fn what_happens_while_it_is_down_is_not_counted_and_makes_no_spike() {
     }
     let web = reading::of_prometheus(&promql).await.into_iter();
     let web: Vec<_> = web
+        // Where one succeeds, that none has failed is shown, too.
+        .filter(|((_, labels), _)| {
+            labels
+                .get("status")
+                .is_none_or(|status| status == "success")
+        })
         .filter(|((_, labels), _)| {
             let mut wanted = LABELS.iter();
             wanted.all(|(key, value)| labels.get(*key).is_some_and(|has| has == value))
