@@ -173,7 +173,8 @@ fn token(status: &Status, now: UnixSeconds) -> Card {
 pub(super) fn token_expiry(expiry: TokenExpiry, now: UnixSeconds) -> Badge {
     let at = match expiry {
         TokenExpiry::Unknown => return Badge::new(Tone::Calm, "not known"),
-        TokenExpiry::Never => return Badge::new(Tone::Good, "never"),
+        // Not good: what leaks stays of use.
+        TokenExpiry::Never => return Badge::new(Tone::Calm, "never"),
         TokenExpiry::At(at) => at,
     };
     if at <= now {

@@ -263,6 +263,12 @@ fn late(status: &Status) -> Option<Duration> {
     late.max()
 }
 
+/// For how long every run has failed for all of its projects, where that is no single one.
+fn without_success(status: &CollectorStatus) -> Option<Duration> {
+    let time = status.ran_at?.since(status.succeeded_at?);
+    (time > status.interval?.max(LATE)).then_some(time)
+}
+
 impl CollectorRow {
     fn new(status: &CollectorStatus, series: &SeriesCounts, now: UnixSeconds) -> Self {
         let (state, reason) = match &status.state {
@@ -272,7 +278,13 @@ impl CollectorRow {
             CollectorState::Enabled if status.succeeded_at.is_none() => {
                 (Badge::new(Tone::Bad, "failing"), None)
             }
-            CollectorState::Enabled => (Badge::new(Tone::Good, "enabled"), None),
+            CollectorState::Enabled => match without_success(status) {
+                Some(time) => {
+                    let reason = format!("no project was read for {}", length(time));
+                    (Badge::new(Tone::Bad, "failing"), Some(reason))
+                }
+                None => (Badge::new(Tone::Good, "enabled"), None),
+            },
             CollectorState::Disabled => (Badge::new(Tone::Calm, "disabled"), None),
             CollectorState::Unavailable { reason } => {
                 (Badge::new(Tone::Warn, "unavailable"), Some(clip(reason)))

@@ -94,6 +94,9 @@ async fn the_first_line_shows_the_worst() {
         }
     });
     assert_eq!(overall().await, "Data is up to 5 min late");
+    let page = site.get("/").await.text();
+    let failing = "<span class=\"pill bad\">failing</span> <span class=\"note\">no project was read for 5 min";
+    assert!(page.contains(failing), "{page}");
     site.world.change(|status| {
         for collector in &mut status.collectors {
             collector.succeeded_at = collector.ran_at;
