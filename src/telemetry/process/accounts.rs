@@ -1,6 +1,8 @@
 //! The GitLab client keeps its accounts here.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::OwnMetrics;
 use crate::clock::UnixSeconds;
@@ -26,7 +28,7 @@ impl Accounting for OwnMetrics {
     }
 
     fn throttled(&self, waited: Duration) {
-        self.api_throttled(waited, Instant::now());
+        self.api_throttled(waited, Instant::now().into_std());
     }
 
     fn rate_limit(&self, limit: u64, remaining: u64, reset: UnixSeconds) {
