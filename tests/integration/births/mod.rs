@@ -1,17 +1,19 @@
 //! A living GitLab, and all that look at it at once: a Prometheus every second, one every five
 //! seconds, a push every three, and a Prometheus that comes later. Each sees every series at 0
-//! before its first event, and as many events as there were.
+//! before its first event, and as many events as there were. And how long it is shown at 0.
 
 mod looks;
 
 use std::collections::BTreeSet;
 
+use amazing_gitlab_exporter::clock::Clock;
+use gitlab_simulator::world::PipelineSpec;
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 
 use crate::crash::program::{EVERYTHING, Home, kill};
 use crate::crash::reading;
 use crate::ledger::{self, Counts};
-use crate::support::exporter::{QuickTime, beginning_now, configuration};
+use crate::support::exporter::{Exporter, QuickTime, beginning_now, configuration};
 use crate::support::otlp::Receiver;
 use crate::support::program::Program;
 use crate::support::promql::PromQl;
@@ -157,4 +159,45 @@ fn tell(want: &Counts) {
         "seed {SEED}: {events} events in {} series, the same every second, every five and pushed",
         want.len()
     );
+}
+
+/// With `telemetry.birth_window: auto`, the default, whoever scrapes often sees the first event soon: two
+/// minutes are more than this waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn regular_scrapes_see_a_first_event_soon() {
+    let world = World::generate(WorldConfig {
+        projects: 1,
+        pipelines_per_project: 2,
+        ..beginning_now()
+    });
+    let project = world.projects().next().expect("a project").id;
+    let simulator = Simulator::start(world, &Options::default()).expect("a simulator");
+    let exporter = Exporter::start(&Clock::System, &configuration(&simulator, "")).await;
+    until("everything was read", async || {
+        let text = exporter.metrics().await;
+        let is_read = text.contains("\nage_initial_sync_progress_ratio 1\n");
+        is_read.then_some(()).ok_or(text)
+    })
+    .await;
+    let spec = PipelineSpec::branch("main").source("web");
+    let spec = spec.stage("test", &["unit"]);
+    let created = simulator.world().create_pipeline(project, &spec);
+    created.expect("a pipeline");
+    let shows = async |value: &str| {
+        until(&format!("it is shown as {value}"), async || {
+            let text = exporter.metrics().await;
+            let line = text.lines().find(|line| {
+                line.starts_with("age_pipeline_run_count{") && line.contains("source=\"web\"")
+            });
+            let shown = line.and_then(|line| line.rsplit_once(' '));
+            match shown {
+                Some((_, shown)) if shown == value => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+    };
+    shows("0").await;
+    shows("1").await;
+    exporter.stop().await;
 }
