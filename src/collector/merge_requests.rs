@@ -98,10 +98,22 @@ fn take<'a>(
     let before = all.remove(&one.iid);
     let remembered = before.is_some();
     let counts = |at: UnixSeconds| remembered || read.floor.is_some_and(|floor| at >= floor);
-    let (merged_at, closed_at, mut thread) = match before {
-        Some(known) => (known.merged_at, known.closed_at, known.thread),
-        None => (None, None, Thread::default()),
+    let is_recent = remembered || counts(one.created_at);
+    let (known_state, known_merge, known_close, mut thread) = match before {
+        Some(known) => (known.state, known.merged_at, known.closed_at, known.thread),
+        None => (Text::default(), None, None, Thread::default()),
     };
+    // Where GitLab lost the time of a merge or close, it moved last then; of one that was created long ago
+    // and is seen for the first time, anything may have moved it.
+    let ends_as = |state: &str| is_recent && &*one.state == state && &*known_state != state;
+    let merged_at = one
+        .merged_at
+        .or_else(|| ends_as("merged").then_some(one.updated_at))
+        .or(known_merge);
+    let closed_at = one
+        .closed_at
+        .or_else(|| ends_as("closed").then_some(one.updated_at))
+        .or(known_close);
     let has_begun = thread.has_begun();
     let acts = thread.take(one, |at| {
         has_begun || read.floor.is_some_and(|floor| at >= floor)
@@ -113,10 +125,11 @@ fn take<'a>(
     events.extend(acts.into_iter().map(Event::Act));
     let is_new =
         |at: Option<UnixSeconds>, known| at.is_some_and(|at| Some(at) != known && counts(at));
-    if is_new(one.merged_at, merged_at) {
+    // It is merged once: its time may come late.
+    if known_merge.is_none() && is_new(merged_at, None) {
         events.push(Event::Merged);
     }
-    if is_new(one.closed_at, closed_at) {
+    if is_new(closed_at, known_close) {
         events.push(Event::Closed);
     }
     out.extend(events.into_iter().map(|event| Happening {
@@ -132,8 +145,8 @@ fn take<'a>(
         target_branch: one.target_branch.clone(),
         created_at: one.created_at,
         updated_at: one.updated_at,
-        merged_at: one.merged_at,
-        closed_at: one.closed_at,
+        merged_at,
+        closed_at,
         thread,
     };
     all.insert(one.iid, known);

@@ -494,3 +494,28 @@ fn who_is_waited_for_is_remembered_without_a_name() {
     assert!(events.contains(&answered), "{events:?}");
     assert_eq!(poll.state("age_review_pending_count", ""), Some(1.0));
 }
+
+#[test]
+fn a_merge_whose_time_gitlab_lost_counts_once() {
+    let timeless = |one: &ReviewedMergeRequest, at: i64| ReviewedMergeRequest {
+        merged_at: None,
+        ..merged(one, at)
+    };
+    let merges = |poll: &Poll| {
+        let events = poll.events();
+        let throughput = events.iter().filter(|event| event.contains("throughput"));
+        throughput.count()
+    };
+    let mut watched = Watched::default();
+    let one = merge_request(1, 0);
+    watched.open(HOUR, std::slice::from_ref(&one));
+    let poll = watched.moved(HOUR + 120, &[timeless(&one, HOUR + 60)]);
+    assert_eq!(merges(&poll), 1, "{:?}", poll.events());
+    let poll = watched.moved(HOUR + 240, &[timeless(&one, HOUR + 200)]);
+    assert_eq!(merges(&poll), 0, "a comment moved it");
+    let poll = watched.moved(HOUR + 360, &[merged(&one, HOUR + 60)]);
+    assert_eq!(merges(&poll), 0, "its time came late");
+    // One of the past, seen for the first time.
+    let old = timeless(&merge_request(2, 0), HOUR + 400);
+    assert_eq!(merges(&watched.moved(HOUR + 480, &[old])), 0);
+}
