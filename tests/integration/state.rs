@@ -39,7 +39,9 @@ impl Place {
         let simulator = Simulator::start(world, &Options::default()).expect("a simulator");
         let folder = tempfile::tempdir().expect("a folder");
         let state = folder.path().join("state.redb").display().to_string();
-        let more = format!("state: {{path: {state}}}\ntelemetry: {{birth_window: 1s}}\n");
+        let more = format!(
+            "state: {{path: {state}}}\ntelemetry: {{birth_window: 1s}}\nlabels: {{max_length: 10000}}\n"
+        );
         write(&folder, "config.yml", &configuration(&simulator, &more));
         Self {
             _time: RealTime::of(&simulator),

@@ -101,13 +101,12 @@ impl Seen {
             .retain(|_, open| open.until.is_none_or(|until| now < until));
     }
 
-    /// There is none of a number: it is gone, still to come, or late.
+    /// There is none of a number: it is still to come, or late. One that was there is gone or hidden, which the
+    /// list tells.
     pub(super) fn absent(&mut self, number: u64, now: UnixSeconds) {
         match self.open.get(&number) {
             Some(open) if open.is_late => {}
-            Some(_) => {
-                self.open.remove(&number);
-            }
+            Some(_) => self.last = None,
             None if self.last.is_some_and(|last| number < last) => {
                 let late = Open {
                     is_late: true,

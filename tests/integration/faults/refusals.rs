@@ -201,7 +201,7 @@ async fn only_jobs_fail() {
 #[tokio::test(start_paused = true)]
 async fn only_deployments_fail() {
     let alone = Alone {
-        on: &["/api/v4/projects/:id/deployments"],
+        on: &["Deployments", "/api/v4/projects/:id/deployments"],
         collector: Some("environments"),
         stays: &["age_environment_"],
         goes_on: &["age_job_", "age_mr_created_total", "age_contributor_"],
@@ -216,7 +216,7 @@ async fn only_deployments_fail() {
 #[tokio::test(start_paused = true)]
 async fn only_commits_fail() {
     let alone = Alone {
-        on: &["/api/v4/projects/:id/repository/commits"],
+        on: &["BranchTips", "/api/v4/projects/:id/repository/commits"],
         collector: Some("contributors"),
         stays: &["age_contributor_"],
         goes_on: &["age_job_", "age_environment_", "age_repository_commit_"],

@@ -195,7 +195,7 @@ async fn new_projects_are_found_and_begin_with_history() {
     };
     story.look_for(INTERVAL).await;
     let labels = [("project", "group/fresh")];
-    assert_eq!(story.value(RUNS, &labels), Some(0.0));
+    assert_eq!(story.value(STATUS, &labels), Some(1.0));
     {
         let mut world = story.world();
         let spec = PipelineSpec::branch("main").skipped();
@@ -251,7 +251,7 @@ async fn what_cannot_be_looked_up_is_tried_again_soon() {
     assert_eq!(story.exporter.heard.tracked(), listed + 1, "{asked:?}");
     assert_eq!((asked.get(NAMED), asked.get(LIST)), (Some(&1), None));
     let labels = [("project", "other/tool")];
-    assert_eq!(story.value(RUNS, &labels), Some(0.0));
+    assert_eq!(story.value(STATUS, &labels), Some(1.0));
 }
 
 /// Lets something happen to `group/web`, which is tracked by name and by a group, and expects it
