@@ -22,7 +22,7 @@ const LONGEST: f64 = 100.0 * 365.25 * 24.0 * 3600.0;
 /// Beyond this nothing is counted or stored.
 const MOST: f64 = 1e18;
 /// Bytes of a label's value: no name, path or address in GitLab is as long.
-const MAX_LABEL: usize = 4096;
+const MAX_LABEL: usize = 65_536;
 /// The metrics of what is to come.
 const TO_COME: [&str; 1] = ["age_pipeline_schedule_next_run_timestamp"];
 

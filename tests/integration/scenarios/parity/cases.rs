@@ -64,7 +64,7 @@ pub const CASES: &[Case] = &[
     },
     Case {
         name: "a job that may fail",
-        steps: &[allowed_failure, finish_newest],
+        steps: &[allowed_failure, end_newest],
     },
     Case {
         name: "statuses and sources of a newer GitLab",

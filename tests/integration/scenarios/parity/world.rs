@@ -184,7 +184,7 @@ pub fn create_rich(world: &mut World) {
     world.advance(90 * SECOND);
 }
 
-/// A job fails that may, the other one waits.
+/// A job fails that may, the other one runs.
 pub fn allowed_failure(world: &mut World) {
     let lint = JobSpec::new("test", "lint").allow_failure();
     let spec = PipelineSpec::branch("main").job(lint);
@@ -195,6 +195,16 @@ pub fn allowed_failure(world: &mut World) {
     world.advance(10 * SECOND);
     let failed = Finish::failed("script_failure");
     world.finish_job(lint, &failed).expect("it ends");
+    let unit = job(world, "unit");
+    world.start_job(unit, None).expect("it starts");
+}
+
+/// What runs ends.
+pub fn end_newest(world: &mut World) {
+    let newest = newest(world);
+    world.advance(20 * SECOND);
+    let success = Finish::success();
+    world.finish_pipeline(newest, &success).expect("it ends");
 }
 
 pub fn unknown_source(world: &mut World) {
