@@ -29,7 +29,9 @@ fn cut(value: &str, most: usize) -> Option<Text> {
         // Writing to a string does not fail.
         let _ = write!(end, "{byte:02x}");
     }
-    let begin = value.floor_char_boundary(most.saturating_sub(end.len()));
+    let most = most.saturating_sub(end.len());
+    let begin = (0..=most).rev().find(|at| value.is_char_boundary(*at));
+    let begin = begin.unwrap_or_default();
     Some(format!("{}{end}", &value[..begin]).into())
 }
 

@@ -362,7 +362,7 @@ mod tests {
         assert_eq!(after(29), Badge::new(Tone::Warn, "expires in 29 d"));
         assert_eq!(after(3), Badge::new(Tone::Bad, "expires in 3 d"));
         assert_eq!(after(0), Badge::new(Tone::Bad, "expired"));
-        assert_eq!(token_expiry(TokenExpiry::Never, now).tone, Tone::Good);
+        assert_eq!(token_expiry(TokenExpiry::Never, now).tone, Tone::Calm);
         assert_eq!(token_expiry(TokenExpiry::Unknown, now).tone, Tone::Calm);
     }
 }
