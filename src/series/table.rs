@@ -370,7 +370,10 @@ impl Table {
     /// delivery, at most as long as [`TableSettings::birth_window`] says.
     pub fn set_birth_window(&self, delivery: Delivery, window: Duration, now: UnixSeconds) {
         let window = u32::try_from(window.as_secs()).unwrap_or(u32::MAX);
-        self.write().windows.set(delivery, window, seconds(now));
+        // Each scrape says it, and it changes seldom: nobody is to wait for that.
+        if !self.read().windows.is(delivery, window) {
+            self.write().windows.set(delivery, window, seconds(now));
+        }
     }
 
     /// How long a counter or histogram that is initialized at `now` shows 0 on one way of delivery.

@@ -92,8 +92,12 @@ impl Walk {
         let state = table.read();
         let committed_at = table.committed_at();
         let is_at_zero = |row: &Row| {
-            let window = state.windows.of(self.delivery, row.initialized_at);
-            shows_zero(row, self.now, committed_at, window)
+            // Most rows are older than any window.
+            let may_be = shows_zero(row, self.now, committed_at, state.windows.widest());
+            may_be && {
+                let window = state.windows.of(self.delivery, row.initialized_at);
+                shows_zero(row, self.now, committed_at, window)
+            }
         };
         for _ in 0..rows {
             let Some(family) = state.families.get(self.family) else {

@@ -81,18 +81,27 @@ impl BirthWindows {
         }
     }
 
+    /// Whether this is the window of what is initialized from now on.
+    pub(super) fn is(&self, delivery: Delivery, seconds: u32) -> bool {
+        let steps = match delivery {
+            Delivery::Scrape => &self.scrape,
+            Delivery::Push => &self.push,
+        };
+        let last = steps.last().map_or(self.widest, |step| step.seconds);
+        last == seconds.min(self.widest)
+    }
+
     /// Sets the window of series that are initialized after `now`; no wider than the widest.
     pub(super) fn set(&mut self, delivery: Delivery, seconds: u32, now: u32) {
+        if self.is(delivery, seconds) {
+            return;
+        }
         let widest = self.widest;
         let steps = match delivery {
             Delivery::Scrape => &mut self.scrape,
             Delivery::Push => &mut self.push,
         };
         let seconds = seconds.min(widest);
-        let last = steps.last().map_or(widest, |step| step.seconds);
-        if last == seconds {
-            return;
-        }
         let from = now.saturating_add(1);
         // The clock may have been set back.
         steps.retain(|step| step.from < from);
