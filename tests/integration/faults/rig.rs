@@ -226,6 +226,16 @@ wildcards: [{{}}]
         }
     }
 
+    /// Waits until what was read is shown: on a busy machine that takes a while after the last call.
+    pub async fn rests(&self) {
+        for _ in 0..self.moments {
+            if self.metrics().await.sum("age_tasks_running", &[]) == Some(0.0) {
+                return;
+            }
+            self.hurry.breathe().await;
+        }
+    }
+
     /// Waits, GitLab standing still, until `/metrics` shows something; for `seconds` at most.
     pub async fn wait_until(&self, seconds: u64, what: &str, is_so: impl Fn(&Samples) -> bool) {
         for _ in 0..seconds.div_ceil(STEP) {

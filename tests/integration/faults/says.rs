@@ -33,6 +33,7 @@ pub struct Before {
 impl Rig {
     /// What is on `/metrics` now.
     pub async fn before(&self) -> Before {
+        self.rests().await;
         Before {
             all: self.metrics().await,
             facts: self.facts().await,
