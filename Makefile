@@ -16,7 +16,7 @@ rust:
 demo: rust ## Build and run the exporter over a simulated GitLab, until Ctrl-C
 	@echo "Building the demo: some 315 crates, about five minutes on four cores the first time, seconds later."
 	@$(CARGO) build --locked --package demo
-	@echo "Starting it: links follow at once, the first metrics within seconds, all of them within half a minute."
+	@echo "Starting it: links follow at once, the first metrics within seconds, all of them within two minutes."
 	@$(CARGO) run --locked --quiet --package demo
 
 .PHONY: tools

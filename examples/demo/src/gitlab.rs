@@ -9,8 +9,15 @@ use gitlab_simulator::time::{DAY, HOUR, Millis, SECOND};
 use gitlab_simulator::world::{Feature, JobSpec, PipelineSpec, Tier};
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 
+use crate::rarities::Rarities;
+
 /// Top-level groups.
 const GROUPS: usize = 3;
+
+/// Between two moments of the world.
+const MOMENT: Duration = Duration::from_millis(200);
+/// Moments between two steps of what is rare.
+const EVERY: u64 = 40;
 
 /// A GitLab whose time is ours.
 pub struct Live {
@@ -67,9 +74,18 @@ impl Live {
         simulator.limits().set_throttle(Some(limit));
         let shared = simulator.shared_world();
         std::thread::spawn(move || {
-            loop {
-                shared.write().advance_to(self::now());
-                std::thread::sleep(Duration::from_millis(200));
+            let mut rarities = Rarities::default();
+            for moment in 0_u64.. {
+                let mut world = shared.write();
+                world.advance_to(self::now());
+                if moment % EVERY == 0
+                    && let Some(project) = first
+                    && let Err(error) = rarities.happen(&mut world, project)
+                {
+                    eprintln!("the simulated GitLab: {error}");
+                }
+                drop(world);
+                std::thread::sleep(MOMENT);
             }
         });
         Ok(Self { simulator })

@@ -2,6 +2,7 @@
 //! that shows what is pushed. All on 127.0.0.1, until Ctrl-C; no token, server or account needed.
 
 mod gitlab;
+mod rarities;
 mod receiver;
 
 use std::error::Error;
