@@ -114,7 +114,7 @@ impl FeedCollector for Pipelines {
         retain_followed(&mut memory.claims, feed);
         retain_followed(&mut memory.active, feed);
         memory.newest.forget_pipelines(&feed.deleted);
-        // Branches are few and stay until they are deleted; tags and merge requests come for ever, and their
+        // Branches are few and stay until they are deleted. Tags and merge requests become more and more: their
         // counters leave with their states.
         memory
             .newest

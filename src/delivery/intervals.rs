@@ -68,7 +68,7 @@ impl Intervals {
         }
     }
 
-    /// A scrape by `client`: who tells one from another, such as an address and a user agent.
+    /// A scrape by `client`: an identifier, such as address and user agent.
     pub fn scraped(&self, client: &str, at: Instant, now: UnixSeconds) {
         let longest = {
             let mut scrapes = self.scrapes.lock().unwrap_or_else(PoisonError::into_inner);

@@ -74,6 +74,12 @@ impl<T> RefHistory<T> {
         }
     }
 
+    /// Whether something is remembered of a ref.
+    #[must_use]
+    pub fn knows(&self, name: &RefName) -> bool {
+        self.refs.contains_key(name)
+    }
+
     /// What is remembered of a pipeline.
     #[must_use]
     pub fn find(&self, name: &RefName, id: PipelineId) -> Option<&Remembered<T>> {

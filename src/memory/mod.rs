@@ -103,6 +103,12 @@ impl ProjectMemory {
         refs.any(|(known, _)| known.name == *name)
     }
 
+    /// Whether something is remembered of a ref.
+    #[must_use]
+    pub fn knows(&self, name: &RefName) -> bool {
+        self.pipelines.newest.knows(name) || self.jobs.newest.knows(name)
+    }
+
     /// The refs that something is remembered of, and when the newest pipeline of each was created.
     #[must_use]
     pub fn latest_refs(&self) -> BTreeMap<RefName, UnixSeconds> {

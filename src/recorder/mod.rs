@@ -392,6 +392,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_cut_is_retired_by_its_whole_name() {
+        let store = Arc::<Durable>::default();
+        let mut recorder = recorder(&store);
+        let name = "x".repeat(300);
+        recorder.record(vec![run(7, &[&name])], NOW).await.unwrap();
+        let shown = rows(&store).await.remove(0).1;
+        assert!(
+            shown.len() == length::DEFAULT && shown.starts_with("xxx"),
+            "{shown}"
+        );
+        let labels = vec![("project", "p".into()), ("ref", name.as_str().into())];
+        let retires = ProjectRun {
+            retirements: vec![Retirement::Labels(labels)],
+            ..run(7, &[])
+        };
+        recorder.record(vec![retires], NOW).await.unwrap();
+        recorder
+            .sweep(NOW.plus(Duration::from_secs(300)))
+            .await
+            .unwrap();
+        assert_eq!(rows(&store).await, []);
+    }
+
+    #[tokio::test]
     async fn a_row_that_is_refused_is_removed_so_that_its_total_does_not_come_back() {
         let store = Arc::<Durable>::default();
         recorder(&store)

@@ -55,12 +55,16 @@ impl BirthWindows {
         if initialized_at < self.since {
             return 0;
         }
-        let steps = match delivery {
+        let mut steps = self.steps(delivery).iter().rev();
+        let step = steps.find(|step| step.from <= initialized_at);
+        step.map_or(self.widest, |step| step.seconds)
+    }
+
+    fn steps(&self, delivery: Delivery) -> &Vec<Step> {
+        match delivery {
             Delivery::Scrape => &self.scrape,
             Delivery::Push => &self.push,
-        };
-        let step = steps.iter().rev().find(|step| step.from <= initialized_at);
-        step.map_or(self.widest, |step| step.seconds)
+        }
     }
 
     /// The longer of both deliveries': after it, each has seen it.
@@ -83,12 +87,8 @@ impl BirthWindows {
 
     /// Whether this is the window of what is initialized from now on.
     pub(super) fn is(&self, delivery: Delivery, seconds: u32) -> bool {
-        let steps = match delivery {
-            Delivery::Scrape => &self.scrape,
-            Delivery::Push => &self.push,
-        };
-        let last = steps.last().map_or(self.widest, |step| step.seconds);
-        last == seconds.min(self.widest)
+        let last = self.steps(delivery).last();
+        last.map_or(self.widest, |step| step.seconds) == seconds.min(self.widest)
     }
 
     /// Sets the window of series that are initialized after `now`; no wider than the widest.

@@ -66,10 +66,9 @@ fn without_withdrawal(content: &[u8], _: &ProjectMemory) -> Result<Option<Vec<u8
 /// branch's.
 fn tags_by_name_alone(content: &[u8], memory: &ProjectMemory) -> Result<Option<Vec<u8>>, Invalid> {
     let mut row = Row::from(decode::<v2::Row>(content)?);
-    let refs = memory.latest_refs();
     let is_known = |kind, name: &Text| {
         let name = name.clone();
-        refs.contains_key(&RefName { kind, name })
+        memory.knows(&RefName { kind, name })
     };
     if !row.labels.iter().any(|(label, _)| label == "kind")
         && let Some((_, name)) = row.labels.iter_mut().find(|(label, _)| label == "ref")
@@ -104,5 +103,70 @@ impl Steps {
     pub(super) fn of_part(&self, name: &str) -> &'static [PartStep] {
         let known = self.parts.iter().find(|(part, _)| *part == name);
         known.map_or(&[], |(_, steps)| steps)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::UnixSeconds;
+    use crate::memory::history::Remembered;
+    use crate::memory::jobs::JobsOfRef;
+    use crate::store::stored::Value;
+    use crate::types::PipelineId;
+
+    fn memory(refs: &[(RefKind, &str)]) -> ProjectMemory {
+        let mut memory = ProjectMemory::default();
+        for (kind, name) in refs {
+            let name = (*name).into();
+            let entry = Remembered {
+                id: PipelineId(1),
+                created_at: UnixSeconds(1),
+                skipped: false,
+                value: JobsOfRef::default(),
+            };
+            memory.jobs.newest.put(RefName { kind: *kind, name }, entry);
+        }
+        memory
+    }
+
+    /// The label `ref` of a row of version 2 in version 3.
+    fn upgraded(labels: &[(&'static str, &str)], memory: &ProjectMemory) -> Text {
+        let labels = labels.iter();
+        let row = v2::Row {
+            name: "age_job_run_count".into(),
+            labels: labels
+                .map(|(name, value)| ((*name).into(), (*value).into()))
+                .collect(),
+            start: 0,
+            changed: 0,
+            value: Value::Counter(1.0),
+            retiring: false,
+            withdrawn: false,
+        };
+        let content = tags_by_name_alone(&encode(&row).unwrap(), memory).unwrap();
+        let row: Row = decode(&content.unwrap()).unwrap();
+        let found = row.labels.into_iter().find(|(name, _)| name == "ref");
+        found.unwrap().1
+    }
+
+    #[test]
+    fn rows_of_tags_are_found_by_what_is_remembered() {
+        let memory = memory(&[
+            (RefKind::Tag, "v1"),
+            (RefKind::Branch, "main"),
+            (RefKind::Tag, "both"),
+            (RefKind::Branch, "both"),
+        ]);
+        for (name, expected) in [
+            ("v1", "tags/v1"),
+            ("main", "main"),
+            ("both", "both"),
+            ("gone", "gone"),
+        ] {
+            assert_eq!(&*upgraded(&[("ref", name)], &memory), expected);
+        }
+        let with_kind = [("kind", "tag"), ("ref", "v1")];
+        assert_eq!(&*upgraded(&with_kind, &memory), "v1");
     }
 }

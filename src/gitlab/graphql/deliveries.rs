@@ -157,7 +157,7 @@ impl Places for DeploymentByNumber {
         "0".into()
     }
 
-    /// One without a job has none, or it is hidden: REST tells.
+    /// One without a job has none, or it is hidden: it is read by REST.
     fn convert(node: DeploymentNode) -> Option<Option<Deployment>> {
         deployment(node).ok().map(Some)
     }

@@ -339,7 +339,9 @@ fn a_full_metric_drops_new_series_and_goes_on_with_the_old() {
     );
     // Other metrics are not affected.
     count(&table, &[queued("p", "f", &[1.0])], at(200));
-    assert_eq!(table.sample_counts().len(), 2);
+    let histogram = FamilyId::of(&pipelines::QUEUED_DURATION.desc).unwrap();
+    // Two bounds: three buckets, the sum and the count.
+    assert_eq!(table.sample_counts(), [(histogram, 5), (family, 2)]);
     // Removed series free places.
     table.retire(ref_labels("b"), at(200));
     table.sweep(at(500));

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::{RecordedValue, Retirement, RowRecord, StagedRows, Update};
+use super::super::{Delivery, RecordedValue, Retirement, RowRecord, StagedRows, Update};
 use super::*;
 use crate::types::Text;
 
@@ -51,6 +51,27 @@ fn an_initial_zero_that_ended_stays_ended_after_a_restart() {
     let restored = after.restore(records, committed_at, at(1000));
     assert!(restored.reinitialized.is_empty());
     assert_shows(&after, at(1000), &[("run_count p main", "3")]);
+}
+
+#[test]
+fn a_value_that_was_shown_stays_though_the_window_is_longer_after_a_restart() {
+    let before = table(100);
+    before.set_birth_window(Delivery::Scrape, Duration::from_secs(30), at(0));
+    let staged = before.stage(&[runs("p", "main", 3.0)], |_| ProjectId(1), at(10));
+    let records: Vec<_> = staged.records().collect();
+    for (committed_at, shown) in [(39, "0"), (40, "3")] {
+        let after = table(100);
+        after.restore(records.clone(), at(committed_at), at(50));
+        assert_shows(&after, at(50), &[("run_count p main", shown)]);
+    }
+    // An earlier version did not note it: it is as the settings say.
+    let unknown = records.into_iter().map(|record| RowRecord {
+        window: None,
+        ..record
+    });
+    let after = table(100);
+    after.restore(unknown, at(40), at(50));
+    assert_shows(&after, at(50), &[("run_count p main", "0")]);
 }
 
 #[test]

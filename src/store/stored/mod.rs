@@ -43,6 +43,8 @@ use withdrawn::StoredWithdrawn;
 
 pub(super) use deployments::environments_v1;
 pub(super) use meta::{Digest, Meta};
+#[cfg(test)]
+pub(super) use row::Value;
 pub(super) use row::{Row, v1, v2};
 
 /// Content that is not what its version says.

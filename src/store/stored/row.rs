@@ -136,13 +136,13 @@ pub(in crate::store) mod v2 {
 
     #[derive(Debug, Serialize, Deserialize)]
     pub(in crate::store) struct Row {
-        pub(super) name: Cow<'static, str>,
-        pub(super) labels: Vec<(Cow<'static, str>, Arc<str>)>,
-        pub(super) start: i64,
-        pub(super) changed: i64,
-        pub(super) value: Value,
-        pub(super) retiring: bool,
-        pub(super) withdrawn: bool,
+        pub(in crate::store) name: Cow<'static, str>,
+        pub(in crate::store) labels: Vec<(Cow<'static, str>, Arc<str>)>,
+        pub(in crate::store) start: i64,
+        pub(in crate::store) changed: i64,
+        pub(in crate::store) value: Value,
+        pub(in crate::store) retiring: bool,
+        pub(in crate::store) withdrawn: bool,
     }
 
     impl From<Row> for super::Row {

@@ -30,8 +30,10 @@ const EVENTS: f64 = 2000.0;
 /// Longer than the run, shorter than anything else.
 const RANGE: &str = "30m";
 /// How far Prometheus's extrapolation may take a figure from the truth: it adds up to a scrape
-/// interval to the time that a series was there, which is seven of them for the youngest.
-const LEEWAY: f64 = 0.15;
+/// interval to the time that a series was there.
+const LEEWAY: f64 = 0.08;
+/// Scrapes that Prometheus has of the youngest series of what counts: one of them is less than the leeway.
+const SCRAPES: f64 = 15.0;
 
 /// What goes wrong there.
 const VARIABLES: &str = "/api/v4/projects/:id/pipelines/:pipeline_id/variables";
@@ -127,6 +129,7 @@ otel: {{metrics: {{endpoint: '{}', protocol: grpc, interval: 3s}}}}
     .await;
 
     let facts = at_rest(&simulator, &home, &promql, first_look).await;
+    is_seen_often(&promql).await;
     assert_buckets_are_the_ledgers(&facts, &simulator, first_look);
     let without = answers_agree(&facts, &promql).await;
     drawn::all_panels(&promql, RANGE).await;
@@ -159,6 +162,29 @@ async fn at_rest(simulator: &Simulator, home: &Home, promql: &PromQl, first_look
         rests.then_some(Facts(whole)).ok_or("it moves".to_owned())
     })
     .await
+}
+
+/// Waits until Prometheus has enough of every series that counts to extrapolate within the leeway.
+async fn is_seen_often(promql: &PromQl) {
+    use amazing_gitlab_exporter::catalogue::{Collector, Kind, all};
+    let facts = all().filter(|desc| desc.collector != Collector::Exporter);
+    let names = facts.filter_map(|desc| match desc.kind {
+        Kind::Histogram => Some(format!("{}_count", desc.name)),
+        Kind::Counter => Some(desc.name.to_owned()),
+        Kind::Gauge => None,
+    });
+    let names: Vec<String> = names.collect();
+    until("every series was scraped often", async || {
+        for name in &names {
+            let fewest = format!("min(count_over_time({name}[{RANGE}]))");
+            match promql.value(&fewest, None).await {
+                Some(fewest) if fewest < SCRAPES => return Err(format!("{name}: {fewest}")),
+                _ => {}
+            }
+        }
+        Ok(())
+    })
+    .await;
 }
 
 /// Whether it is a counter or a histogram of GitLab's facts.

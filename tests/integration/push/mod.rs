@@ -26,6 +26,28 @@ fn steady(samples: BTreeMap<String, f64>) -> BTreeMap<String, f64> {
 }
 
 #[tokio::test]
+async fn the_birth_window_follows_pushes_that_arrive() {
+    let receiver = Receiver::start().await;
+    let mut rig = Rig::new(&receiver, Protocol::Grpc);
+    rig.watch_intervals();
+    let address = rig.target.endpoint.clone();
+    // Nobody listens there.
+    rig.target.endpoint = "http://127.0.0.1:1".parse().expect("an address");
+    let push = rig.start_pushing();
+    for _ in 0..4 {
+        assert!(!push.push_now().await.complete);
+    }
+    assert_eq!(rig.birth_window_of_pushes(), rig::BIRTH_WINDOW);
+    drop(push);
+    rig.target.endpoint = address;
+    let push = rig.start_pushing();
+    for _ in 0..3 {
+        assert!(push.push_now().await.complete);
+    }
+    assert_eq!(rig.birth_window_of_pushes(), Duration::from_secs(10));
+}
+
+#[tokio::test]
 async fn a_push_says_what_a_scrape_says() {
     for (protocol, gzip) in [
         (Protocol::Grpc, true),

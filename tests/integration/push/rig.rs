@@ -11,11 +11,12 @@ use amazing_gitlab_exporter::catalogue::labels::{
 };
 use amazing_gitlab_exporter::catalogue::{self, Collector, Desc, FamilyId, Kind, Measurement};
 use amazing_gitlab_exporter::clock::{Clock, UnixSeconds};
+use amazing_gitlab_exporter::delivery::Intervals;
 use amazing_gitlab_exporter::delivery::push::{
     MAX_MESSAGE_BYTES, PushSettings, Pusher, PusherHandle,
 };
 use amazing_gitlab_exporter::delivery::text::{Format, TextStream};
-use amazing_gitlab_exporter::series::{Block, Table, TableSettings, Update};
+use amazing_gitlab_exporter::series::{Block, Delivery, Table, TableSettings, Update};
 use amazing_gitlab_exporter::telemetry::otlp::{OtlpTarget, Protocol};
 use amazing_gitlab_exporter::telemetry::process::OwnMetrics;
 use amazing_gitlab_exporter::telemetry::resource::resource;
@@ -38,6 +39,8 @@ pub struct Rig {
     /// Time between pushes; long, so that tests push when they want to.
     pub interval: Duration,
     pub target: OtlpTarget,
+    /// Watches how often pushes succeed, if something does.
+    pub intervals: Option<Arc<Intervals>>,
     instruments: Instruments,
     table: Arc<Table>,
     clock: Clock,
@@ -68,10 +71,24 @@ impl Rig {
                 gzip: true,
                 ca_cert_path: None,
             },
+            intervals: None,
             instruments: Instruments::new(&buckets).unwrap(),
             table,
             clock,
         }
+    }
+
+    /// Has the birth window of pushes follow them.
+    pub fn watch_intervals(&mut self) {
+        self.intervals = Some(Arc::new(Intervals::new(Arc::clone(&self.table))));
+    }
+
+    /// How long what is born now is pushed as 0.
+    pub fn birth_window_of_pushes(&self) -> Duration {
+        self.table.birth_window(
+            Delivery::Push,
+            self.clock.now().plus(Duration::from_secs(1)),
+        )
     }
 
     pub fn start_pushing(&self) -> PusherHandle {
@@ -81,7 +98,7 @@ impl Rig {
             interval: self.interval,
             resource: resource("instance-1", &attributes),
             max_message_bytes: MAX_MESSAGE_BYTES,
-            intervals: None,
+            intervals: self.intervals.clone(),
         };
         Pusher::start(
             &settings,

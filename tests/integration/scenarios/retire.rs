@@ -272,3 +272,25 @@ async fn counters_of_tags_leave_with_their_states_and_what_happens_later_still_c
 }
 
 const OLD: super::Select<'static> = &[("ref", "v1")];
+
+#[tokio::test]
+async fn the_jobs_of_a_branch_leave_with_it_though_a_tag_has_its_name() {
+    let mut story = Story::with(watch_existing(), |world, app| {
+        world.quirks.activity_throttled = false;
+        world.push(app, "v1").expect("a branch");
+        world.create_tag(app, "v1").expect("a tag");
+    })
+    .await;
+    for spec in [PipelineSpec::branch("v1"), PipelineSpec::tag("v1")] {
+        let pipeline = story.running(spec);
+        story.succeeds(pipeline);
+    }
+    story.look_for(2 * BIRTH_WINDOW).await;
+    assert_eq!(story.shown(JOB_RUNS, OLD), Some(1.0));
+    story.delete_branch("v1");
+    story.look_for(3 * BIRTH_WINDOW).await;
+    assert_eq!(story.shown(JOB_RUNS, OLD), None);
+    assert_eq!(story.shown(JOB_RUNS, &[("ref", "tags/v1")]), Some(1.0));
+    assert_eq!(story.shown(RUNS, &[("kind", "tag")]), Some(1.0));
+    assert_eq!(story.shown(RUNS, &[("kind", "branch")]), None);
+}
