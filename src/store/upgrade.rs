@@ -169,4 +169,31 @@ mod tests {
         let with_kind = [("kind", "tag"), ("ref", "v1")];
         assert_eq!(&*upgraded(&with_kind, &memory), "v1");
     }
+
+    /// What a child pipeline of a tag was called in version 1: `ref` as GitLab writes it.
+    #[test]
+    fn downstream_pipelines_of_tags_are_called_as_new_ones_are() {
+        let bridge = |git_ref: &str| ("deploy", 7_u64, "v1", 7_u64, git_ref.to_owned());
+        let newest = (3_u64, "success", 2_u64, 20_i64, "group/p", "group/p");
+        // Kinds by their places: a branch and a tag of one name.
+        let refs: Vec<_> = [0_u32, 1]
+            .into_iter()
+            .map(|kind| {
+                let entry = (2_u64, 20_i64, vec![(bridge("v1"), newest)]);
+                ((kind, "v1"), (20_i64, vec![entry]))
+            })
+            .collect();
+        let claims: Vec<(u64, (Option<i64>,))> = Vec::new();
+        let foreign: Vec<(u64, Vec<(u64, (Option<i64>,))>)> = Vec::new();
+        let content = encode(&(claims, foreign, refs)).unwrap();
+        let content =
+            without_skipped::<pipelines_v1::ChildPipelines, StoredChildPipelines>(&content);
+        let mut memory = ProjectMemory::default();
+        let part = crate::store::stored::Part::by_name("child_pipelines").unwrap();
+        (part.decode)(&content.unwrap(), &mut memory).unwrap();
+        let entries = memory.child_pipelines.newest.iter();
+        let bridges = entries.flat_map(|(_, entries)| &entries[0].value);
+        let refs: Vec<&str> = bridges.map(|(bridge, _)| &*bridge.git_ref).collect();
+        assert_eq!(refs, ["v1", "tags/v1"]);
+    }
 }

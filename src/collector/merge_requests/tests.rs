@@ -513,7 +513,7 @@ fn a_merge_whose_time_gitlab_lost_counts_once() {
     assert_eq!(merges(&poll), 1, "{:?}", poll.events());
     let poll = watched.moved(HOUR + 240, &[timeless(&one, HOUR + 200)]);
     assert_eq!(merges(&poll), 0, "a comment moved it");
-    let poll = watched.moved(HOUR + 360, &[merged(&one, HOUR + 60)]);
+    let poll = watched.moved(HOUR + 360, &[merged(&one, HOUR + 50)]);
     assert_eq!(merges(&poll), 0, "its time came late");
     // One of the past, seen for the first time.
     let old = timeless(&merge_request(2, 0), HOUR + 400);

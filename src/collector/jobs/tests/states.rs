@@ -297,6 +297,18 @@ fn a_success_with_allowed_failures_is_a_warning() {
     let failed = run(2, 2000).ends(Failed, 2025);
     project.poll(2030, [failed.with_jobs([lint(2000), unit])]);
     assert_eq!(project.shown(&PIPELINE_WARNINGS, ANY), NONE, "it failed");
+
+    // Its failure did not count, for whatever reason.
+    let unit = job(32, "unit", 3010)
+        .runs(3014)
+        .fails("script_failure", 3020);
+    let run = run(3, 3000).ends(Success, 3025);
+    project.poll(3030, [run.with_jobs([unit])]);
+    assert_eq!(
+        project.shown(&PIPELINE_WARNINGS, ANY),
+        NONE,
+        "none may fail"
+    );
 }
 
 #[test]
