@@ -183,8 +183,9 @@ mod tests {
                 ((kind, "v1"), (20_i64, vec![entry]))
             })
             .collect();
-        let claims: Vec<(u64, (Option<i64>,))> = Vec::new();
-        let foreign: Vec<(u64, Vec<(u64, (Option<i64>,))>)> = Vec::new();
+        type ById<Value> = Vec<(u64, Value)>;
+        let claims: ById<(Option<i64>,)> = Vec::new();
+        let foreign: ById<ById<(Option<i64>,)>> = Vec::new();
         let content = encode(&(claims, foreign, refs)).unwrap();
         let content =
             without_skipped::<pipelines_v1::ChildPipelines, StoredChildPipelines>(&content);
