@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::catalogue::{Activity, Collector};
 use crate::clock::UnixSeconds;
+use crate::events::Trigger;
 use crate::gitlab::capability::Instance;
 use crate::registry::Priority;
 use crate::types::Tier;
@@ -34,6 +35,17 @@ pub trait Observer: Send + Sync {
     fn instance(&self, _instance: &Instance) {}
     /// The highest tier of a tracked project.
     fn tier(&self, _tier: Tier) {}
+    /// Something that moved is shown, so long after GitLab's time of it, and after its event came.
+    fn shown(
+        &self,
+        _activity: Activity,
+        _trigger: Trigger,
+        _age: Option<Duration>,
+        _handling: Option<Duration>,
+    ) {
+    }
+    /// Changes were found by polling that GitLab should have announced.
+    fn events_missed(&self, _activity: Activity, _changes: usize) {}
     /// Whether a collector has something of at least one project.
     fn availability(&self, _collector: Collector, _available: bool) {}
 }

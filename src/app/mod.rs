@@ -6,6 +6,7 @@
 //! until then.
 
 pub mod check;
+mod events;
 mod load;
 mod part_settings;
 mod probe;
@@ -40,6 +41,7 @@ use crate::telemetry::otlp::ClientError;
 use crate::telemetry::process::OwnMetrics;
 use crate::telemetry::secrets::Secrets;
 use crate::telemetry::{self, Guard, TelemetryError, TelemetrySettings};
+use events::EventIntake;
 use probe::Probe;
 use status::AppStatus;
 use watch::Watch;
@@ -226,6 +228,11 @@ impl App {
             feed: scheduler.feed(),
             first_round: AtomicBool::default(),
         };
+        let events = EventIntake {
+            registry: scheduler.registry(),
+            hints: scheduler.hints(),
+            own: Arc::clone(own),
+        };
         let (serving, server) = server::serve(
             vec![listener],
             server::Context {
@@ -234,6 +241,7 @@ impl App {
                 intervals: self.intervals.clone(),
                 config: Arc::clone(config),
                 status: Arc::new(status),
+                events: Arc::new(events),
                 secrets: self.secrets.clone(),
                 clock: clock.clone(),
             },

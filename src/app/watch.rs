@@ -10,6 +10,7 @@ use url::Url;
 use super::load::Load;
 use crate::catalogue::{Activity, Collector};
 use crate::clock::{Clock, UnixSeconds};
+use crate::events::Trigger;
 use crate::gitlab::capability::Instance;
 use crate::gitlab::{Accounting, Outcome};
 use crate::observer::Observer;
@@ -250,6 +251,21 @@ impl Observer for Watch {
     fn tier(&self, tier: Tier) {
         self.own.gitlab_tier(tier);
         self.lock().tier = Some(tier);
+    }
+
+    fn shown(
+        &self,
+        activity: Activity,
+        trigger: Trigger,
+        age: Option<Duration>,
+        handling: Option<Duration>,
+    ) {
+        self.own
+            .event_shown(activity.as_str(), trigger.as_str(), age, handling);
+    }
+
+    fn events_missed(&self, activity: Activity, changes: usize) {
+        self.own.events_missed(activity.as_str(), changes);
     }
 
     fn availability(&self, collector: Collector, available: bool) {

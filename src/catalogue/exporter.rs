@@ -2,8 +2,8 @@
 
 use super::labels::{
     ApiEndpointLabels, ApiRequestLabels, ApiStatusLabels, BuildLabels, CollectorErrorLabels,
-    CollectorLabels, CollectorReasonLabels, GitLabLabels, MetricLabels, NoLabels, OtlpExportLabels,
-    PriorityLabels, QueryLabels, ReasonLabels, WebhookLabels,
+    CollectorLabels, CollectorReasonLabels, CollectorTriggerLabels, GitLabLabels, MetricLabels,
+    NoLabels, OtlpExportLabels, PriorityLabels, QueryLabels, ReasonLabels, WebhookLabels,
 };
 use super::{Buckets, Collector, Counter, Desc, Gauge, Histogram, Spec};
 use crate::types::Tier;
@@ -22,6 +22,11 @@ const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static
 /// Bounds for calls and runs, in seconds.
 const SECONDS: Buckets =
     Buckets::Fixed(&[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0]);
+
+/// Bounds for how fresh what is shown is, in seconds.
+const FRESHNESS: Buckets = Buckets::Fixed(&[
+    0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0,
+]);
 
 /// Calls to GitLab.
 pub static API_REQUESTS: Counter<ApiStatusLabels> = Counter::new(spec(
@@ -311,9 +316,43 @@ pub static WEBHOOK_EVENTS: Counter<WebhookLabels> = Counter::new(spec(
     "age_webhook_events_total",
     "",
     false,
-    "Webhook events received from GitLab, by kind and by what became of them.",
-))
-.not_built();
+    "Requests to the webhook receiver, by GitLab's kind of event (`other` for what is not known, or could not \
+     be read) and by what became of them: accepted, ignored (nothing measured depends on it), untracked (no \
+     setting selects the project), unauthorized, bad_request, too_large, method (a GET, as after a \
+     redirect), timeout (the body did not come).",
+));
+
+/// Missed events.
+pub static WEBHOOK_MISSED: Counter<CollectorLabels> = Counter::new(spec(
+    "age_webhook_missed_total",
+    "",
+    false,
+    "Changes that polling found and that no webhook or subscription had announced a minute later, although \
+     events of the project had come before.",
+));
+
+/// Freshness.
+pub static EVENT_FRESHNESS: Histogram<CollectorTriggerLabels> = Histogram::new(
+    spec(
+        "age_event_freshness_seconds",
+        "s",
+        false,
+        "Age of what moved in GitLab when it was first shown, by GitLab's time of it and by what brought the \
+         read about: poll, webhook or subscription. GitLab's own queue delays events by up to some seconds.",
+    ),
+    FRESHNESS,
+);
+
+/// Handling.
+pub static EVENT_HANDLING: Histogram<CollectorTriggerLabels> = Histogram::new(
+    spec(
+        "age_event_handling_seconds",
+        "s",
+        false,
+        "Time from the arrival of an event to when what it announced is shown.",
+    ),
+    FRESHNESS,
+);
 
 /// Replicas.
 pub static CLUSTER_MEMBERS: Gauge<NoLabels> = Gauge::new(spec(
@@ -425,6 +464,9 @@ pub static ENTRIES: &[&Desc] = &[
     &HTTP_CONNECTIONS.desc,
     &HTTP_REFUSALS.desc,
     &WEBHOOK_EVENTS.desc,
+    &WEBHOOK_MISSED.desc,
+    &EVENT_FRESHNESS.desc,
+    &EVENT_HANDLING.desc,
     &CLUSTER_MEMBERS.desc,
     &CLUSTER_OWNED_SHARDS.desc,
     &PROCESS_CPU.desc,

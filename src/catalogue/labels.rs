@@ -180,6 +180,8 @@ label_sets! {
     CollectorLabels { collector_type = "collector_type" }
     /// Errors of a collector by kind.
     CollectorErrorLabels { collector_type = "collector_type", error_type = "error_type" }
+    /// A collector, and what brought a read about.
+    CollectorTriggerLabels { collector_type = "collector_type", trigger = "trigger" }
     /// A collector, and why it has nothing.
     CollectorReasonLabels { collector_type = "collector_type", reason = "reason" }
     /// The GitLab that answers; `url` is its address without a slash at the end.

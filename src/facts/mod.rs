@@ -1,5 +1,6 @@
 //! What sources hand to collectors: what was read of one project, however it was read.
 
+mod changes;
 pub mod contributors;
 pub mod dora;
 pub mod environments;
@@ -16,6 +17,7 @@ use crate::memory::ProjectMemory;
 use crate::memory::refs::RefName;
 use crate::types::PipelineId;
 
+pub use changes::Change;
 pub use problem::Problem;
 pub use unavailable::Unavailable;
 

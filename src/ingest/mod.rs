@@ -1,5 +1,6 @@
 //! What follows a run: its facts are measured, recorded, and the registry learns how it ended.
 
+mod events;
 mod measure;
 mod retire;
 pub(crate) mod sense;
@@ -143,7 +144,8 @@ impl Ingest {
                     self.measure(&mut part, &recorder, (source, id), facts, &paths, now);
                     if part.measurements >= PART {
                         let part = std::mem::take(&mut part);
-                        self.record(source, part, &mut recorder, now).await;
+                        self.record(source, part, holdings, &mut recorder, now)
+                            .await;
                     }
                 }
                 Err(SourceError::Unavailable(why)) => {
@@ -153,7 +155,8 @@ impl Ingest {
                 Err(error) => self.failed(source, id, &error, now),
             }
         }
-        self.record(source, part, &mut recorder, now).await;
+        self.record(source, part, holdings, &mut recorder, now)
+            .await;
         self.withdraw_overdue(&mut recorder, source, &refused, now)
             .await;
     }
@@ -245,6 +248,7 @@ impl Ingest {
         &self,
         source: &dyn Source,
         part: Part,
+        holdings: &BTreeMap<ProjectId, Holding>,
         recorder: &mut Recorder,
         now: UnixSeconds,
     ) {
@@ -257,7 +261,7 @@ impl Ingest {
         };
         // The memories are in place before anything else is measured with them.
         let read = read_now(&part.ended);
-        self.end(source, part.ended, &recorded, now);
+        self.end(source, part.ended, holdings, &recorded, now);
         if recorded.is_ok()
             && let Err(error) = recorder.note_read(&read, now)
         {
@@ -269,6 +273,7 @@ impl Ingest {
         &self,
         source: &dyn Source,
         ended: Vec<Ended>,
+        holdings: &BTreeMap<ProjectId, Holding>,
         recorded: &Result<(), RecordError>,
         now: UnixSeconds,
     ) {
@@ -288,10 +293,12 @@ impl Ingest {
             let lag = projects.lag(source, ended.id, now);
             successes.add(ended.facts.as_ref(), &ended.failures(), lag);
         }
+        let changes = Self::changes(&projects, &ended);
         let outcomes = ended.into_iter();
         let outcomes = outcomes.map(|ended| Outcome::Recorded(Box::new(ended)));
         let outcomes = outcomes.collect();
         projects.end(source, outcomes, now);
+        self.report_shown(&mut projects, source, changes, holdings, now);
         let lag = successes.lag();
         for collector in successes.collectors(&mut projects, now) {
             self.observer.succeeded(collector.into(), now, lag);

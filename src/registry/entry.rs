@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::failures::Failures;
+use super::hints::{EventPolling, Events};
 use super::timer::{Slot, Timer};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
@@ -13,7 +14,7 @@ use crate::facts::{Problem, Reading, Unavailable};
 use crate::gitlab::capability::Instance;
 use crate::gitlab::model::{Known, Permissions, Project};
 use crate::memory::ProjectMemory;
-use crate::memory::feed::Depth;
+use crate::memory::feed::{Depth, FeedProgress};
 use crate::source::{Needs, Source, Target};
 use crate::types::{ProjectId, Tier};
 
@@ -98,6 +99,10 @@ pub struct Entry {
     pub(super) succeeded_at: Option<UnixSeconds>,
     /// Whether GitLab says when a job begins in it.
     pub(super) is_announced: bool,
+    /// What GitLab's events say of it.
+    pub(super) events: Events,
+    /// How it is polled while they can be relied on; none where no events are received.
+    pub(super) event_polling: Option<EventPolling>,
 }
 
 impl Entry {
@@ -134,6 +139,8 @@ impl Entry {
             permitted_at: UnixSeconds::default(),
             unavailable: BTreeMap::new(),
             is_announced: false,
+            events: Events::default(),
+            event_polling: None,
             unavailable_since: BTreeMap::new(),
             errors: BTreeMap::new(),
             failures: Failures::default(),
@@ -267,8 +274,9 @@ impl Entry {
         interval: Duration,
         now: UnixSeconds,
     ) -> Duration {
+        let relaxed = self.relaxed(reading, interval, now);
         let Some(quiet) = self.quiet_for(now) else {
-            return interval;
+            return relaxed;
         };
         let settings = self.settings.quiet_interval();
         match reading {
@@ -277,6 +285,35 @@ impl Entry {
             reading if is_slowed(reading) => settings.of_others(interval, quiet),
             _ => interval,
         }
+        .max(relaxed)
+    }
+
+    /// The interval where GitLab's events announce what moves: longer, unless something runs of which they
+    /// do not tell.
+    fn relaxed(&self, reading: Reading, interval: Duration, now: UnixSeconds) -> Duration {
+        match self.event_polling {
+            Some(polling) if self.events.are_proven(reading) => {
+                let runs = reading == Reading::ChangeFeed && self.has_active();
+                let longer = polling.interval(interval);
+                if runs && !self.events.tell_of_jobs(now) {
+                    return interval;
+                }
+                longer
+            }
+            _ => interval,
+        }
+    }
+
+    /// Whether a pipeline of it goes on.
+    fn has_active(&self) -> bool {
+        let feed = self.memory.feed.as_ref();
+        feed.is_some_and(FeedProgress::has_active)
+    }
+
+    /// What GitLab's events say of it.
+    #[must_use]
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     /// How often its pipelines are polled now; none where they are not.
@@ -438,5 +475,6 @@ impl Entry {
         for since in self.unavailable_since.values_mut() {
             *since = since.minus(back);
         }
+        self.events.clock_was_set_back(back);
     }
 }

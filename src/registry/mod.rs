@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::discovery::{Found, Selected};
@@ -27,6 +29,7 @@ use crate::types::{ProjectId, Text, Tier};
 
 pub use end::{Ended, Outcome};
 pub use entry::{Entry, Priority};
+pub use hints::{EventPolling, Events, Shown};
 pub use removal::{Judged, Reason, Rule};
 pub use take::{Batch, FreeSlots, Taken};
 
@@ -61,6 +64,8 @@ pub struct Holding {
     pub tracking: u64,
     /// [`timer::Timer::ended`].
     pub ended: u64,
+    /// When the run began: events that came later are not answered by it.
+    pub began: Instant,
 }
 
 /// A project that is no longer tracked.
@@ -116,6 +121,8 @@ pub struct Projects {
     to_remove: Vec<Removed>,
     /// Whether GitLab says where jobs begin.
     announced: bool,
+    /// How projects are polled whose changes are announced; none where no events are received.
+    event_polling: Option<EventPolling>,
 }
 
 impl Projects {
@@ -147,6 +154,7 @@ impl Projects {
         self.trackings += 1;
         let mut entry = Entry::new(self.trackings, project, settings, memory, now);
         entry.is_announced = self.announced;
+        entry.event_polling = self.event_polling;
         self.entries.insert(id, entry);
     }
 

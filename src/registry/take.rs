@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::entry::{Entry, Priority};
 use super::timer::Rhythm;
 use super::{Holding, Projects};
 use crate::clock::UnixSeconds;
+use crate::events::Origin;
 use crate::facts::Reading;
 use crate::source::{Grouping, Needs, Source, Target, Wants};
 use crate::types::ProjectId;
@@ -19,6 +22,8 @@ pub struct Batch {
     pub priority: Priority,
     /// The projects.
     pub targets: Vec<Target>,
+    /// The spans in which events were received that it answers.
+    pub origins: Vec<Origin>,
 }
 
 /// How many runs may start.
@@ -80,8 +85,13 @@ impl Projects {
         candidates.sort_by_key(|batch| (batch.priority, batch.rank, batch.due));
         let mut taken = Taken::default();
         let mut free = free;
+        // A storm of events leaves one slot to the steady work.
+        let has_steady = candidates
+            .iter()
+            .any(|candidate| candidate.priority == Priority::Current);
         for candidate in candidates {
-            if self.takes_slot(&candidate, &mut free) {
+            let is_last = candidate.priority == Priority::Urgent && has_steady && free.runs == 1;
+            if !is_last && self.takes_slot(&candidate, &mut free) {
                 taken.batches.push(self.hold(candidate));
                 continue;
             }
@@ -154,18 +164,21 @@ impl Projects {
         let reading = candidate.source.reading();
         *self.running.entry(reading).or_default() += 1;
         let mut targets = Vec::with_capacity(candidate.projects.len());
+        let mut origins = Vec::new();
         for project in candidate.projects {
             self.held.insert((reading, project.id));
             if let Some(entry) = self.entries.get_mut(&project.id) {
                 let timer = entry.timer_mut(reading);
                 (timer.is_urgent, timer.is_asked_for) = (false, false);
                 targets.push(entry.target(self.instance.as_ref()));
+                origins.extend(entry.events.origins(reading));
             }
         }
         Batch {
             source: Arc::clone(candidate.source),
             priority: candidate.priority,
             targets,
+            origins,
         }
     }
 
@@ -176,6 +189,7 @@ impl Projects {
         Holding {
             tracking: target.tracking,
             ended: entry.map_or(0, |entry| entry.timer(reading).ended),
+            began: Instant::now(),
         }
     }
 

@@ -278,6 +278,7 @@ fn one_that_went_and_came_back_waits_for_the_run_that_holds_it() {
     let holding = Holding {
         tracking: first.tracking,
         ended: 0,
+        began: tokio::time::Instant::now(),
     };
     let held = BTreeMap::from([(first.id(), holding)]);
     projects.release(&Idle(Reading::ChangeFeed), &held, at(20));

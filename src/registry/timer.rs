@@ -119,6 +119,11 @@ impl Timer {
         }
     }
 
+    /// Due now, if it was waited for longer than that.
+    pub fn hasten(&mut self, now: UnixSeconds) {
+        self.due = self.due.min(now);
+    }
+
     /// Due no later than a rhythm has it from now on.
     pub fn at_latest(&mut self, now: UnixSeconds, rhythm: Rhythm, slot: Slot) {
         self.due = self.due.min(slot.after(now, rhythm));

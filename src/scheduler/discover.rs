@@ -80,6 +80,12 @@ impl DiscoveryTask {
         }
     }
 
+    /// Has all entries polled now.
+    pub(super) fn ask(&self, now: UnixSeconds) {
+        let mut times = self.times();
+        times.due = times.due.min(now);
+    }
+
     /// Keeps the rhythm when the clock is set back.
     pub(super) fn clock_was_set_back(&self, back: Duration) {
         let mut times = self.times();

@@ -20,13 +20,15 @@ use tracing::{Instrument, info_span};
 use crate::catalogue::{Activity, Collector};
 use crate::clock::{Clock, UnixSeconds};
 use crate::config::Settings;
+use crate::events::Origin;
+use crate::events::queue::HintQueue;
 use crate::facts::{Facts, Reading, Unavailable};
 use crate::gitlab::{GitLab, Lane};
 use crate::ingest::{Ingest, activity};
 use crate::memory::ProjectMemory;
 use crate::observer::Observer;
 use crate::recorder::Recorder;
-use crate::registry::{Batch, FreeSlots, Holding, Priority, Registry};
+use crate::registry::{Batch, EventPolling, FreeSlots, Holding, Priority, Projects, Registry};
 use crate::source::change_feed::ChangeFeed;
 use crate::source::sources;
 use crate::source::{Context, Fetched, Source, SourceError};
@@ -57,6 +59,7 @@ pub struct Scheduler {
     discovery: Arc<DiscoveryTask>,
     capability: Arc<CapabilityTask>,
     instance_feed: Arc<InstanceFeed>,
+    hints: Arc<HintQueue>,
     observer: Arc<dyn Observer>,
     running: JoinSet<()>,
     /// What each task under way does, for one that panics.
@@ -86,6 +89,7 @@ impl Scheduler {
             recorder.retire(collector, clock.now());
         }
         let registry = Arc::new(Registry::new(remembered));
+        registry.lock().rely_on_events(event_polling(settings));
         let feed = Arc::new(ChangeFeed::new(settings, gitlab, clock.clone()));
         let sources = sources(settings, gitlab, &feed);
         let ingest = Ingest::new(
@@ -108,6 +112,7 @@ impl Scheduler {
             sources,
             feed,
             ingest,
+            hints: Arc::default(),
             observer,
             clock,
             running: JoinSet::new(),
@@ -131,6 +136,12 @@ impl Scheduler {
         Arc::clone(&self.feed)
     }
 
+    /// Where hints of GitLab's events are put, which [`Scheduler::run`] follows.
+    #[must_use]
+    pub fn hints(&self) -> Arc<HintQueue> {
+        Arc::clone(&self.hints)
+    }
+
     /// Runs all that is due now, to its end; what that makes due (projects just found) too.
     pub async fn round(&mut self) {
         loop {
@@ -151,6 +162,7 @@ impl Scheduler {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(ended) = self.running.join_next_with_id() => self.ended(ended),
+                () = self.hints.ready() => {}
                 () = tokio::time::sleep(TICK) => {}
             }
         }
@@ -206,6 +218,7 @@ impl Scheduler {
             let id = self.running.spawn(async move { ingest.sweep().await }).id();
             self.activities.insert(id, Activity::Cleanup);
         }
+        self.take_hints(now);
         if !self.is_running(Activity::Discovery)
             && let Some(scope) = self.discovery.take_due(now)
         {
@@ -224,6 +237,25 @@ impl Scheduler {
             self.spawn(run, Activity::InstanceFeed, "instance feed");
         }
         self.start_runs(now);
+    }
+
+    /// Has what GitLab's events announced read now.
+    fn take_hints(&self, now: UnixSeconds) {
+        let ready = self.hints.take(tokio::time::Instant::now());
+        if ready.lists {
+            self.discovery.ask(now);
+        }
+        let mut projects = self.registry.lock();
+        for (id, reading, marks) in ready.projects {
+            let is_read = |source: &Arc<dyn Source>, projects: &Projects| {
+                let entry = projects.get(id);
+                source.reading() == reading
+                    && entry.is_some_and(|entry| source.interval(entry.settings()).is_some())
+            };
+            if self.sources.iter().any(|source| is_read(source, &projects)) {
+                projects.hint(id, reading, marks, now);
+            }
+        }
     }
 
     fn start_runs(&mut self, now: UnixSeconds) {
@@ -245,6 +277,7 @@ impl Scheduler {
         let is_other = batch.source.needs() == crate::source::Needs::Tier;
         let is_backfill = batch.priority == Priority::Backfill;
         let name = batch.source.reading().as_str();
+        let origins = batch.origins.clone();
         let run = run(
             Arc::clone(&self.registry),
             Arc::clone(&self.ingest),
@@ -252,7 +285,7 @@ impl Scheduler {
             batch,
             self.clock.clone(),
         );
-        let id = self.spawn(run, activity, name);
+        let id = self.spawn_after(&origins, run, activity, name);
         if is_other {
             self.others.push(id);
         }
@@ -267,7 +300,19 @@ impl Scheduler {
         activity: Activity,
         task: &'static str,
     ) -> Id {
+        self.spawn_after(&[], run, activity, task)
+    }
+
+    /// The same, for what events announced that were received in these spans.
+    fn spawn_after(
+        &mut self,
+        origins: &[Origin],
+        run: impl Future<Output = ()> + Send + 'static,
+        activity: Activity,
+        task: &'static str,
+    ) -> Id {
         let span = info_span!("task", otel.name = task, task);
+        Origin::adopt(&span, origins);
         let id = self.running.spawn(run.instrument(span)).id();
         self.activities.insert(id, activity);
         id
@@ -303,6 +348,7 @@ async fn run(
         source,
         priority,
         targets,
+        ..
     } = batch;
     let lane = match priority {
         Priority::Urgent => Lane::Urgent,
@@ -375,6 +421,15 @@ async fn doubt_refusals(gitlab: &GitLab, read: &mut Fetched) {
             *read = Err(SourceError::Refused(std::mem::take(why)));
         }
     }
+}
+
+/// How projects are polled whose changes are announced; none where no events are received.
+fn event_polling(settings: &Settings) -> Option<EventPolling> {
+    let webhook = &settings.server.webhook;
+    webhook.enabled.then_some(EventPolling {
+        factor: webhook.poll_factor,
+        longest: settings.collectors.max_poll_interval,
+    })
 }
 
 /// The collectors that are off for every project.

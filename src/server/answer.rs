@@ -16,8 +16,8 @@ use askama::Template;
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::HandlerContext;
 use super::connections::{Answering, Connection};
+use super::{HandlerContext, WEBHOOK};
 use crate::telemetry::process::HttpRefusal;
 
 /// What orchestrators ask.
@@ -135,7 +135,8 @@ fn refuse(request: &ServiceRequest, for_probes: bool) -> Option<HttpResponse> {
     let headers = request.headers();
     let is_probe = PROBES.contains(&request.path());
     let shared = request.app_data::<web::Data<HandlerContext>>();
-    let (status, sentence) = if has_body(headers) {
+    let takes_body = request.path() == WEBHOOK && request.method() == Method::POST;
+    let (status, sentence) = if has_body(headers) && !takes_body {
         (StatusCode::PAYLOAD_TOO_LARGE, "nothing here takes a body")
     } else if request.head().uri.to_string().len() > MAX_URI {
         (StatusCode::URI_TOO_LONG, "the address is too long")

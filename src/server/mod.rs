@@ -16,6 +16,7 @@ mod probes;
 pub mod status;
 #[cfg(test)]
 mod tests;
+pub mod webhook;
 
 use std::io;
 use std::net::TcpListener;
@@ -36,6 +37,7 @@ use crate::telemetry::secrets::Secrets;
 use connections::{Connections, Refusals};
 use hosts::Hosts;
 use status::StatusSource;
+use webhook::{EventSink, Receiver};
 
 /// What the server shows.
 #[derive(Clone)]
@@ -48,6 +50,8 @@ pub struct Context {
     pub config: Arc<Config>,
     /// How things are.
     pub status: Arc<dyn StatusSource>,
+    /// Takes GitLab's events.
+    pub events: Arc<dyn EventSink>,
     /// Watches how often scrapes come; none where the birth window is fixed.
     pub intervals: Option<Arc<Intervals>>,
     /// What no page may hold.
@@ -91,6 +95,9 @@ impl OwnFamilies for OwnMetrics {
     }
 }
 
+/// The path of webhooks.
+const WEBHOOK: &str = "/webhook";
+
 /// How long the server waits for its clients, and how many there may be at once.
 #[derive(Clone, Copy)]
 struct Limits {
@@ -115,6 +122,12 @@ const LIMITS: Limits = Limits {
     kept: 32,
 };
 
+/// GitLab opens a connection for each event, and does not try again.
+const WITH_WEBHOOKS: Limits = Limits {
+    connections: 2048,
+    ..LIMITS
+};
+
 /// What handlers are given.
 struct HandlerContext {
     context: Context,
@@ -135,7 +148,11 @@ pub fn serve(
     impl Future<Output = io::Result<()>> + Send + 'static,
     ServerHandle,
 )> {
-    serve_within(LIMITS, listeners, context)
+    let limits = match context.config.server.webhook.enabled {
+        true => WITH_WEBHOOKS,
+        false => LIMITS,
+    };
+    serve_within(limits, listeners, context)
 }
 
 fn serve_within(
@@ -156,7 +173,11 @@ fn serve_within(
         patience: limits.patience,
         connections: Arc::clone(&connections),
     });
-    let app = move || application(shared.clone());
+    let receiver = match settings_of(&shared).webhook.enabled {
+        true => Some(web::Data::new(receiver(&shared)?)),
+        false => None,
+    };
+    let app = move || application(shared.clone(), receiver.clone());
     let mut builder = listener::builder();
     for listener in listeners {
         give_up_deaf_clients(&listener, limits.patience)?;
@@ -173,9 +194,24 @@ fn serve_within(
     Ok((serving, handle))
 }
 
-/// Pages and probes.
+fn settings_of(shared: &HandlerContext) -> &crate::config::Server {
+    &shared.context.config.server
+}
+
+fn receiver(shared: &HandlerContext) -> io::Result<Receiver> {
+    let context = &shared.context;
+    let settings = &context.config.server.webhook;
+    Receiver::new(
+        settings,
+        context.secrets.clone(),
+        Arc::clone(&context.events),
+    )
+}
+
+/// Pages, probes and webhooks.
 fn application(
     shared: web::Data<HandlerContext>,
+    receiver: Option<web::Data<Receiver>>,
 ) -> App<
     impl ServiceFactory<
         ServiceRequest,
@@ -188,6 +224,9 @@ fn application(
     let mut app = App::new();
     if shared.context.config.server.enable_poll {
         app = app.service(poll_resource());
+    }
+    if let Some(receiver) = receiver {
+        app = app.app_data(receiver).service(webhook_resource());
     }
     app.app_data(shared)
         .service(resource("/metrics", get().to(metrics::metrics)))
@@ -216,6 +255,13 @@ fn poll_resource() -> Resource {
     web::resource("/-/poll")
         .route(web::post().to(poll::poll))
         .default_service(web::to(answer::post_alone))
+}
+
+/// Where webhooks come in.
+fn webhook_resource() -> Resource {
+    web::resource(WEBHOOK)
+        .route(web::post().to(webhook::receive))
+        .default_service(web::to(webhook::other_method))
 }
 
 /// Has the kernel close connections whose client takes no data any more: accepted connections

@@ -55,10 +55,25 @@ macro_rules! collector {
 macro_rules! collectors {
     ($($(#[$doc:meta])* $field:ident: $name:ident / $override:ident,)*) => {
         /// What is collected, and how often.
-        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(default)]
         pub struct Collectors {
             $($(#[$doc])* pub $field: $name,)*
+            /// Longest interval of a project whose changes arrive as webhooks or by subscription:
+            /// `server.webhook.poll_factor` times the interval, up to this. It finds what GitLab never
+            /// announces.
+            #[serde(with = "duration::text")]
+            #[schemars(schema_with = "duration::text::schema")]
+            pub max_poll_interval: Duration,
+        }
+
+        impl Default for Collectors {
+            fn default() -> Self {
+                Self {
+                    $($field: $name::default(),)*
+                    max_poll_interval: MAX_POLL_INTERVAL,
+                }
+            }
         }
 
         /// What is collected of some projects, and how often; what is not set is as under
@@ -174,6 +189,8 @@ pub struct PipelinesOverride {
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
+/// Default of `collectors.max_poll_interval`.
+const MAX_POLL_INTERVAL: Duration = Duration::from_secs(600);
 
 /// How often projects are polled in which no pipeline has moved for long. They are the most, and each poll
 /// costs GitLab the same; only the first event after the silence is shown later. Their merge requests,

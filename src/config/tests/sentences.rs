@@ -458,10 +458,31 @@ fn every_rule_of_the_file_has_its_sentence() {
                 "age.yml:1: redis.url asks for sharing the work between replicas, which this version does not have yet; leave it empty to run one instance",
             ],
         ),
+        // webhooks
         (
             "server: {webhook: {enabled: true}}",
             &[
-                "age.yml:1: server.webhook.enabled asks for the webhook receiver, which this version does not have yet; set it to false; GitLab is polled at the collectors' intervals",
+                "age.yml:1: server.webhook.enabled needs a secret: set server.webhook.secret_token (the variable AGE_SERVER_WEBHOOK_SECRET_TOKEN) and enter it in GitLab as the webhook's secret token, or set server.webhook.allow_unauthenticated to true to accept everybody's requests",
+            ],
+        ),
+        (
+            "server: {webhook: {secret_tokens: [hunter2, ' '], signing_tokens: [hunter2, whsec_AAEC]}}",
+            &[
+                "age.yml:1: server.webhook.secret_tokens[1] is empty",
+                "age.yml:1: server.webhook.signing_tokens[0] does not begin with whsec_, as GitLab's signing tokens do",
+                "age.yml:1: server.webhook.signing_tokens[1] is too short",
+            ],
+        ),
+        (
+            "server: {webhook: {secret_token_file: /does/not/exist}}",
+            &[
+                "age.yml:1: server.webhook.secret_token_file \"/does/not/exist\" does not hold a secret token (No such file or directory (os error 2))",
+            ],
+        ),
+        (
+            "server: {webhook: {secret_token: hunter2, allow_unauthenticated: true}}",
+            &[
+                "age.yml:1: server.webhook.allow_unauthenticated is true although a secret is set; remove one of them",
             ],
         ),
         // not offered

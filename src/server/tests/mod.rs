@@ -7,3 +7,4 @@ mod probes;
 mod requests;
 mod sample;
 mod site;
+mod webhook;

@@ -2,6 +2,7 @@
 //! a provider whose one reader is opentelemetry-prometheus's exporter.
 
 mod accounts;
+mod events;
 mod exemplars;
 mod http;
 mod instruments;
@@ -55,6 +56,7 @@ pub struct OwnMetrics {
     series_overflow: Total<MetricLabels>,
     otlp_exports: Counter<OtlpExportLabels>,
     http: http::Http,
+    events: events::Events,
     process: Process,
 }
 
@@ -124,6 +126,7 @@ impl OwnMetrics {
             series_overflow: meters.total(&exporter::SERIES_OVERFLOW),
             otlp_exports: meters.counter(&exporter::OTLP_EXPORTS),
             http: http::Http::new(&meters),
+            events: events::Events::new(&meters),
             process: Process::new(&meters),
             clock: clock.clone(),
             table,
