@@ -9,11 +9,12 @@ pub mod check;
 mod load;
 mod part_settings;
 mod probe;
+mod sockets;
 mod status;
 mod watch;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -34,13 +35,14 @@ use crate::recorder::Recorder;
 use crate::scheduler::Scheduler;
 use crate::scheduler::discover::INCOMPLETE_LIST;
 use crate::series::Table;
-use crate::server;
+use crate::server::{self, Listener, Routes};
 use crate::store::{FileStore, MemoryStore, OpenError, Opening, Store, StoreError};
 use crate::telemetry::otlp::ClientError;
 use crate::telemetry::process::OwnMetrics;
 use crate::telemetry::secrets::Secrets;
 use crate::telemetry::{self, Guard, TelemetryError, TelemetrySettings};
 use probe::Probe;
+pub use sockets::{BindError, Sockets};
 use status::AppStatus;
 use watch::Watch;
 
@@ -76,7 +78,7 @@ pub enum StartError {
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
     /// The server cannot be set up.
-    #[error("server.listen_address: {0}")]
+    #[error("the HTTP server cannot listen: {0}")]
     Server(#[from] io::Error),
 }
 
@@ -180,12 +182,15 @@ impl App {
         telemetry::resource::resource(&self.instance_id, self.config.resource_attributes())
     }
 
-    /// Starts everything; `listener` is where the server answers.
+    /// Starts everything; `sockets` are where the server answers.
     ///
     /// # Errors
     /// When the GitLab client, the store, the push or the server cannot be set up.
-    pub async fn start(self, listener: TcpListener) -> Result<Running, StartError> {
-        let address = listener.local_addr()?;
+    pub async fn start(self, sockets: impl Into<Sockets>) -> Result<Running, StartError> {
+        let sockets = sockets.into();
+        let mut addresses = sockets.addresses()?.into_iter();
+        let address = addresses.next();
+        let address = address.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
         let Self {
             config,
             clock,
@@ -226,8 +231,12 @@ impl App {
             feed: scheduler.feed(),
             first_round: AtomicBool::default(),
         };
+        let listeners = vec![
+            Listener::new(sockets.main, Routes::pages(&config.server)),
+            Listener::new(sockets.probes, Routes::probes()),
+        ];
         let (serving, server) = server::serve(
-            vec![listener],
+            listeners,
             server::Context {
                 table: Arc::clone(table),
                 own: Arc::clone(own) as _,
@@ -240,6 +249,7 @@ impl App {
         )?;
         Ok(Running {
             address,
+            further_addresses: addresses.collect(),
             scheduler: tokio::spawn(scheduler.run(stop.clone())),
             probe: tokio::spawn(probe.run(stop.clone())),
             serving: tokio::spawn(serving),
@@ -282,6 +292,7 @@ impl App {
 /// A running exporter.
 pub struct Running {
     address: SocketAddr,
+    further_addresses: Vec<SocketAddr>,
     scheduler: JoinHandle<()>,
     probe: JoinHandle<()>,
     serving: JoinHandle<io::Result<()>>,
@@ -291,10 +302,16 @@ pub struct Running {
 }
 
 impl Running {
-    /// Where the server answers.
+    /// Where the server answers: the first of `server.listen_address`.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where else it answers.
+    #[must_use]
+    pub fn further_addresses(&self) -> &[SocketAddr] {
+        &self.further_addresses
     }
 
     /// Stops everything in order, and carries what was recorded to the OTLP receiver a last time.

@@ -12,7 +12,7 @@ use crate::telemetry::process::HttpRefusal;
 const HEALTH: &[u8] = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
 
 /// Few places, so that few connections fill them.
-const FEW: Limits = Limits {
+pub(super) const FEW: Limits = Limits {
     connections: 4,
     kept: 2,
     ..LIMITS
@@ -30,7 +30,7 @@ async fn known(site: &Site) -> TcpStream {
 }
 
 /// Asks for metrics and takes none of them.
-async fn deaf(site: &Site) -> TcpStream {
+pub(super) async fn deaf(site: &Site) -> TcpStream {
     let mut connection = site.connect().await;
     let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
     connection.write_all(request).await.unwrap();

@@ -23,7 +23,7 @@ use crate::clock::{Clock, UnixSeconds};
 use crate::config::Config;
 use crate::series::{Block, Table, TableSettings, Update};
 use crate::server::status::{ProjectQuery, ProjectStatus, Readiness, Status, StatusSource};
-use crate::server::{Context, LIMITS, Limits, OwnFamilies, serve_within};
+use crate::server::{Context, LIMITS, Limits, Listener, OwnFamilies, Routes, serve_within};
 use crate::telemetry::process::HttpRefusal;
 use crate::telemetry::secrets::Secrets;
 use crate::types::ProjectId;
@@ -115,6 +115,8 @@ impl OwnFamilies for World {
 /// A server under test.
 pub(super) struct Site {
     pub(super) address: SocketAddr,
+    /// Where the further listeners answer.
+    pub(super) further: Vec<SocketAddr>,
     pub(super) world: Arc<World>,
     pub(super) table: Arc<Table>,
     pub(super) secrets: Secrets,
@@ -129,6 +131,11 @@ impl Site {
 
     /// With more settings, as YAML, and other limits.
     pub(super) fn start_with(settings: &str, limits: Limits) -> Self {
+        Self::start_on(settings, limits, Vec::new())
+    }
+
+    /// With further listeners.
+    pub(super) fn start_on(settings: &str, limits: Limits, further: Vec<Routes>) -> Self {
         let yaml = format!(
             "gitlab: {{url: 'https://gitlab.example.com', token: {TOKEN}}}\n\
              projects: [{{name: g/p}}]\n{settings}"
@@ -150,12 +157,19 @@ impl Site {
             secrets: secrets.clone(),
             clock: Clock::manual(sample::NOW),
         };
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (server, handle) = serve_within(limits, vec![listener], context).unwrap();
+        let (main, address) = socket();
+        let mut listeners = vec![Listener::new(main, Routes::pages(&context.config.server))];
+        let further = further.into_iter().map(|routes| {
+            let (sockets, address) = socket();
+            listeners.push(Listener::new(sockets, routes));
+            address
+        });
+        let further = further.collect();
+        let (server, handle) = serve_within(limits, listeners, context).unwrap();
         let task = tokio::spawn(server);
         Self {
             address,
+            further,
             world,
             table,
             secrets,
@@ -208,6 +222,13 @@ impl Site {
     pub(super) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
+}
+
+/// A port of its own.
+fn socket() -> (Vec<TcpListener>, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    (vec![listener], address)
 }
 
 /// An answer, as it came over the wire.
