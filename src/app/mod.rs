@@ -124,8 +124,7 @@ impl App {
             None => None,
         };
         let secrets = part_settings::secrets(&config);
-        let redaction = part_settings::redaction(&secrets);
-        let table = Table::redacting(&part_settings::table(&config), redaction);
+        let table = Table::redacting(&part_settings::table(&config), secrets.redaction());
         let intervals = match config.telemetry.birth_window {
             None => Some(Arc::new(Intervals::new(Arc::clone(&table)))),
             Some(_) => None,
