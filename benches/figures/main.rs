@@ -10,6 +10,7 @@
     reason = "a bench is no part of the house: it builds the instruments that ours are held against, and reads the real clock"
 )]
 
+mod configuration;
 mod cost;
 #[path = "../../tests/integration/support/core.rs"]
 #[allow(dead_code, reason = "tests use more of it")]
@@ -27,6 +28,7 @@ mod receiver;
 mod report;
 mod requests;
 mod role;
+mod secrets;
 #[path = "../../tests/integration/support/series.rs"]
 #[allow(dead_code, reason = "tests use more of it")]
 mod series;
@@ -45,8 +47,10 @@ use role::Outcome;
 type Section = (&'static str, fn() -> Outcome);
 
 /// All of them, in the order of the table.
-const SECTIONS: [Section; 10] = [
+const SECTIONS: [Section; 12] = [
     ("table", table::measure),
+    ("secrets", secrets::measure),
+    ("configuration", configuration::measure),
     ("oracle", oracle::measure),
     ("requests", requests::measure),
     ("usage", usage::measure),

@@ -24,7 +24,8 @@ pub use projects::*;
 pub use webhook::*;
 
 use super::duration;
-use super::values::{ListenAddress, Secret, optional_text};
+use super::listen::{ListenAddress, ListenAddresses};
+use super::values::{Secret, optional_text};
 
 /// The configuration of amazing-gitlab-exporter.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -118,8 +119,9 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Server {
-    /// Address of the server, as `host:port`; `:8080` means port 8080 on all interfaces.
-    pub listen_address: ListenAddress,
+    /// Address of the server, as `host:port`; `:8080` means port 8080 on all interfaces. Several are
+    /// separated by commas.
+    pub listen_address: ListenAddresses,
     /// CPU profiles under `/debug/pprof`. Not offered: `true` is refused, since a process cannot
     /// sample itself safely. A profiler outside can: see `docs/security.md`.
     pub enable_pprof: bool,
@@ -134,6 +136,8 @@ pub struct Server {
     /// client.
     #[schemars(range(max = 512))]
     pub max_connections_per_client: u32,
+    /// Further addresses for `/health` and `/ready`.
+    pub probes: Probes,
     /// Receiver of GitLab webhooks, so that what moves is shown within seconds.
     pub webhook: Webhook,
 }
@@ -141,14 +145,26 @@ pub struct Server {
 impl Default for Server {
     fn default() -> Self {
         Self {
-            listen_address: ListenAddress::all_interfaces(8080),
+            listen_address: ListenAddress::all_interfaces(8080).into(),
             enable_pprof: false,
             enable_poll: false,
             allowed_hosts: Vec::new(),
             max_connections_per_client: 0,
+            probes: Probes::default(),
             webhook: Webhook::default(),
         }
     }
+}
+
+/// Addresses of the probes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Probes {
+    /// Address on which `/health` and `/ready` alone are answered, with connections of its own; several
+    /// are separated by commas. They stay on `server.listen_address` too. Empty = there alone.
+    #[serde(with = "optional_text")]
+    #[schemars(with = "String", extend("format" = "optional-listen-addresses"))]
+    pub listen_address: Option<ListenAddresses>,
 }
 
 /// Redis, for several replicas.

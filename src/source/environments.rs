@@ -367,7 +367,7 @@ impl<'a> Poll<'a> {
         self.skipped(page.skipped);
         let newest = page.items.iter().map(|deployment| deployment.updated_at);
         let newest = newest.max().unwrap_or_default();
-        self.progress.watermark = newest.max(self.progress.watermark);
+        self.progress.read_until(newest, self.clock.max(self.now));
         self.progress.full_at = self.now;
         self.read.deployments = page.items;
         self.follow(is_first).await;

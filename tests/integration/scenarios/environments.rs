@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use amazing_gitlab_exporter::config::Settings;
 use gitlab_simulator::auth::AccessLevel;
+use gitlab_simulator::faults::{Fault, Rule};
 use gitlab_simulator::time::SECOND;
 use gitlab_simulator::world::{
     DeploymentStatus, EnvironmentState, Event, Finish, PipelineSpec, World,
@@ -98,6 +99,36 @@ async fn deployments_count_once_and_history_never() {
         Some(1.0),
         "read again, counted once"
     );
+}
+
+#[tokio::test]
+async fn a_deployment_of_tomorrow_hides_no_later_one() {
+    let mut environment = 0;
+    let before = |world: &mut World, app| environment = production(world, app);
+    let mut story = Story::unseen(settings(), before, |client| client.use_graphql = false);
+    story.look_now().await;
+    story.look_at_environments().await;
+    for is_broken in [true, false, false] {
+        let future = Fault::Replace {
+            pointer: "/*/updated_at".to_owned(),
+            value: "2099-01-01T00:00:00Z".into(),
+        };
+        let list = Rule::new(future).on("/api/v4/projects/:id/deployments");
+        let rule = is_broken.then(|| story.gitlab.faults().add(list));
+        let app = story.app;
+        story
+            .world()
+            .deploy(app, environment, 42 * SECOND)
+            .expect("a deployment");
+        story.move_pipelines();
+        story.look_at_environments().await;
+        if let Some(rule) = rule {
+            story.gitlab.faults().remove(rule);
+        }
+    }
+    story.move_pipelines();
+    story.look_at_environments().await;
+    assert_eq!(story.count(COUNT, &[]), 3.0);
 }
 
 #[tokio::test]
