@@ -141,7 +141,7 @@ async fn each_request_is_answered_as_documented() {
 async fn without_the_setting_there_is_no_such_page_and_no_body_is_taken() {
     let site = Site::start();
     let reply = site.send_known(PIPELINE.as_bytes()).await;
-    assert_eq!(reply.status, 404);
+    assert_eq!(reply.status, 413);
     let site = Site::start_with(SETTINGS, LIMITS);
     let mut connection = site.connect().await;
     let request = b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}";
