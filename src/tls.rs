@@ -106,20 +106,30 @@ struct Trust {
 
 impl Trust {
     /// Whether the server shows a certificate of the file that has but one fault: it is an authority, too.
-    fn is_named(&self, certificate: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> bool {
+    fn is_named(
+        &self,
+        certificate: &CertificateDer<'_>,
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> bool {
         if !self.ders.contains(certificate) {
             return false;
         }
         // Whether it is an authority is what is asked after its dates.
-        let verdict = self.own.verify_server_cert(certificate, &[], name, &[], now);
+        let verdict = self
+            .own
+            .verify_server_cert(certificate, &[], name, &[], now);
         let is_authority = match verdict {
-            Err(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(OtherError(why)))) => {
+            Err(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(
+                OtherError(why),
+            ))) => {
                 matches!(why.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
             }
             _ => false,
         };
         let certificate = ParsedCertificate::try_from(certificate);
-        is_authority && certificate.is_ok_and(|certificate| verify_server_name(&certificate, name).is_ok())
+        is_authority
+            && certificate.is_ok_and(|certificate| verify_server_name(&certificate, name).is_ok())
     }
 }
 
@@ -145,7 +155,8 @@ impl ServerCertVerifier for Trust {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.own.verify_tls12_signature(message, certificate, signature)
+        self.own
+            .verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -154,7 +165,8 @@ impl ServerCertVerifier for Trust {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.own.verify_tls13_signature(message, certificate, signature)
+        self.own
+            .verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -177,6 +189,8 @@ pub fn install_provider() {
 
 #[cfg(test)]
 mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+
     use super::*;
 
     /// A self-signed certificate, made for this test with openssl.
@@ -192,6 +206,63 @@ Af8EBTADAQH/MAoGCCqGSM49BAMCA0cAMEQCIHB+5VwI1Zr0WFG55E+2LNaIF7Tu
 F6uPqRSeKekw+N7uAiBNAqG69xW9+2D7qiBFwLnBQvz9mLtbVjX7MNAtfzxF/Q==
 -----END CERTIFICATE-----
 ";
+
+    /// What `openssl req -x509` makes: a server's certificate that is an authority, too.
+    fn self_signed(
+        name: &str,
+        key: &KeyPair,
+        change: impl Fn(&mut CertificateParams),
+    ) -> rcgen::Certificate {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        change(&mut params);
+        params.self_signed(key).unwrap()
+    }
+
+    #[test]
+    fn a_self_signed_certificate_is_accepted_when_just_this_one_is_named() {
+        let key = KeyPair::generate().unwrap();
+        let named = self_signed("gitlab.test", &key, |_| {});
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), named.pem()).unwrap();
+        let verifier = Certificates::read(file.path()).unwrap().verifier().unwrap();
+        let verdict = |certificate: &rcgen::Certificate, host: &'static str| {
+            let host = ServerName::try_from(host).unwrap();
+            verifier
+                .verify_server_cert(certificate.der(), &[], &host, &[], UnixTime::now())
+                .map(drop)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(verdict(&named, "gitlab.test"), Ok(()));
+        let refused = |result: Result<(), String>, why: &str| {
+            let error = result.unwrap_err();
+            assert!(error.contains(why), "{error}");
+        };
+        refused(verdict(&named, "other.test"), "CaUsedAsEndEntity");
+        // Another certificate of the same name and key is not the one that was named.
+        let other = self_signed("gitlab.test", &key, |params| {
+            params.serial_number = Some(7_u64.into());
+        });
+        refused(verdict(&other, "gitlab.test"), "CaUsedAsEndEntity");
+        let stranger = self_signed("gitlab.test", &KeyPair::generate().unwrap(), |_| {});
+        refused(verdict(&stranger, "gitlab.test"), "CaUsedAsEndEntity");
+    }
+
+    #[test]
+    fn a_self_signed_certificate_that_expired_is_refused() {
+        let key = KeyPair::generate().unwrap();
+        let expired = self_signed("gitlab.test", &key, |params| {
+            params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+            params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        });
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), expired.pem()).unwrap();
+        let verifier = Certificates::read(file.path()).unwrap().verifier().unwrap();
+        let host = ServerName::try_from("gitlab.test").unwrap();
+        let verdict = verifier.verify_server_cert(expired.der(), &[], &host, &[], UnixTime::now());
+        let error = verdict.map(drop).unwrap_err().to_string();
+        assert!(error.contains("expired"), "{error}");
+    }
 
     #[test]
     fn a_file_of_certificates_is_read_and_a_broken_one_refused() {

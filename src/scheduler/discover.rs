@@ -9,7 +9,7 @@ use super::retry::Retry;
 use crate::catalogue::Activity;
 use crate::clock::UnixSeconds;
 use crate::config::Settings;
-use crate::discovery::{Discovery, Polled, Scope, Verdict};
+use crate::discovery::{Discovery, EntryNotice, Polled, Scope, Verdict};
 use crate::gitlab::{GitLab, Lane};
 use crate::ingest::Ingest;
 use crate::observer::Observer;
@@ -115,8 +115,12 @@ impl DiscoveryTask {
         let Polled {
             found,
             errors,
+            notices,
             is_complete,
         } = discovery.poll(scope, now).await;
+        for EntryNotice { entry, notice } in notices {
+            tracing::warn!(entry, reason = %notice, "entry selects no project");
+        }
         for error in &errors {
             if !error.error.is_token_refused() {
                 tracing::warn!("{error}");
