@@ -302,8 +302,8 @@ pub static INITIAL_SYNC_PROGRESS: Gauge<NoLabels> = Gauge::new(spec(
     "age_initial_sync_progress_ratio",
     "",
     false,
-    "Share of the tracked projects of which everything has been read once since the start, or that \
-     could not be read, from 0 to 1.",
+    "Progress of the first sync since the start, from 0 to 1: the share of first reads that succeeded, \
+     one for each tracked project and enabled data source. 0 while no project is tracked.",
 ));
 
 /// Webhook events.

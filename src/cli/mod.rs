@@ -395,7 +395,7 @@ mod tests {
                 _ => Reply::status(404, r#"{"message":"404 Not Found"}"#),
             }
         }));
-        let url = fake.url();
+        let url = fake.url().to_string();
         let projects = "projects=[{name: group/p}, {name: group/typo}]";
         let check = [
             "check",

@@ -268,8 +268,14 @@ impl Entry {
 
     /// The projects of a list; what could not be read of it is logged.
     fn whole(&self, page: crate::gitlab::model::Page<Project>) -> Vec<Project> {
-        for sentence in &page.skipped {
-            tracing::warn!("a project of {} is left out: {sentence}", self.name());
+        if let Some(example) = page.skipped.first() {
+            let (entry, projects) = (self.name(), page.skipped.len());
+            tracing::warn!(
+                entry,
+                projects,
+                example,
+                "invalid projects in a list skipped"
+            );
         }
         page.items
     }

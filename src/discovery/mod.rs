@@ -30,7 +30,7 @@ pub type Selected = (Project, Arc<ProjectSettings>);
 
 /// An entry of the settings that could not be polled.
 #[derive(Debug, thiserror::Error)]
-#[error("{entry}: {error}{}", self.remedy())]
+#[error("{entry}: {}", self.reason())]
 pub struct DiscoveryError {
     /// The entry, as the settings name it.
     pub entry: String,
@@ -39,6 +39,12 @@ pub struct DiscoveryError {
 }
 
 impl DiscoveryError {
+    /// What happened and what to do, without the entry.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        format!("{}{}", self.error, self.remedy())
+    }
+
     /// What to do about it, where the error itself does not say.
     fn remedy(&self) -> &'static str {
         match self.error.is_not_found() {

@@ -88,6 +88,7 @@ impl Scheduler {
         let registry = Arc::new(Registry::new(remembered));
         let feed = Arc::new(ChangeFeed::new(settings, gitlab, clock.clone()));
         let sources = sources(settings, gitlab, &feed);
+        registry.lock().set_sources(&sources);
         let ingest = Ingest::new(
             settings,
             &sources,
@@ -136,7 +137,7 @@ impl Scheduler {
         loop {
             self.start_due();
             if self.running.is_empty() {
-                return;
+                return self.ingest.log_failures(self.clock.now(), true);
             }
             while let Some(ended) = self.running.join_next_with_id().await {
                 self.ended(ended);
@@ -156,6 +157,7 @@ impl Scheduler {
         }
         self.running.shutdown().await;
         self.ingest.settled().await;
+        self.ingest.log_failures(self.clock.now(), true);
     }
 
     fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {
@@ -199,6 +201,7 @@ impl Scheduler {
     fn start_due(&mut self) {
         let now = self.clock.now();
         self.follow_clock(now);
+        self.ingest.log_failures(now, false);
         if self.sweep_due <= now {
             self.sweep_due = now.plus(SWEEP_INTERVAL);
             let ingest = Arc::clone(&self.ingest);

@@ -363,7 +363,7 @@ impl Report {
         let mut of_those_on = all.filter(|access| **access != Access::Off).peekable();
         let is_any_on = of_those_on.peek().is_some();
         if is_any_on && of_those_on.all(|access| matches!(access, Access::Nothing(_))) {
-            let text = "the token reads nothing of any project; give its user a role in them";
+            let text = "the token cannot read any project; give its user a role in them";
             self.problem(Level::Error, text.to_owned());
         }
     }

@@ -155,7 +155,7 @@ async fn otlp_receivers_are_tried() {
     let fake = gitlab().await;
     let otel = |settings: &str| {
         let url = fake.url();
-        let url = url.trim_end_matches('/');
+        let url = url.as_str().trim_end_matches("/");
         format!(
             "projects: [{{name: group/p}}]\notel: {{metrics: {{endpoint: '{url}', {settings}}}}}"
         )
@@ -180,7 +180,7 @@ async fn otlp_receivers_are_tried() {
 
     let traces =
         "projects: [{name: group/p}]\notel: {traces: {endpoint: 'URL', protocol: http/protobuf}}";
-    let traces = traces.replace("URL", fake.url().trim_end_matches('/'));
+    let traces = traces.replace("URL", fake.url().as_str().trim_end_matches("/"));
     let text = report_of(&fake, &traces).await.to_string();
     assert!(
         text.contains("the receiver answered 404 Not Found; check the path of the endpoint"),

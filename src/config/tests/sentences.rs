@@ -17,7 +17,7 @@ fn every_rule_of_the_file_has_its_sentence() {
         (
             "server: {token: t}",
             &[
-                "age.yml:1: server.token is not a setting; known here: listen_address, enable_pprof, enable_poll, webhook",
+                "age.yml:1: server.token is not a setting; known here: listen_address, enable_pprof, enable_poll, allowed_hosts, max_connections_per_client, webhook",
             ],
         ),
         (

@@ -16,6 +16,20 @@ use crate::gitlab::{GitLabError, NoAccounting, Settings, TokenSource};
 const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
                       content-length: 20\r\n\r\n{\"version\":\"19.3.0\"}";
 
+/// Starts a server that knows HTTP alone, and says so to whoever sends something else; its address.
+fn plain_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n");
+        }
+    });
+    url
+}
+
 /// Starts a server with a self-signed certificate as `openssl req -x509` makes it; its address and the
 /// certificate as PEM.
 fn self_signed_server() -> (String, String) {
@@ -110,8 +124,7 @@ async fn a_self_signed_certificate_is_trusted_when_named() {
 
 #[tokio::test]
 async fn https_on_a_port_of_http_and_the_reverse_are_named() {
-    let plain = Fake::start(|_, _| Reply::json("{}")).await;
-    let url = plain.url().replace("http://", "https://");
+    let url = plain_server().replace("http://", "https://");
     let error = version(&url, |_| {}).await.unwrap_err().to_string();
     assert!(error.contains("write http:// in gitlab.url"), "{error}");
     let (url, _) = server();
@@ -122,22 +135,28 @@ async fn https_on_a_port_of_http_and_the_reverse_are_named() {
     // GitLab's nginx says it in a page.
     let page = "<html><body>The plain HTTP request was sent to HTTPS port</body></html>";
     let nginx = Fake::start(move |_, _| Reply::html_of(400, page)).await;
-    let error = version(&nginx.url(), |_| {}).await.unwrap_err().to_string();
+    let error = version(nginx.url().as_str(), |_| {})
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("write https:// in gitlab.url"), "{error}");
 }
 
 #[tokio::test]
 async fn the_address_of_a_group_or_project_is_no_gitlab() {
     let gitlab = Fake::start(|_, _| Reply::html(404)).await;
-    let url = format!("{}/group/project", gitlab.url().trim_end_matches('/'));
+    let url = format!(
+        "{}/group/project",
+        gitlab.url().as_str().trim_end_matches('/')
+    );
     let error = version(&url, |_| {}).await.unwrap_err().to_string();
     let advice = format!(
         "set gitlab.url to {}, without the path",
-        gitlab.url().trim_end_matches('/')
+        gitlab.url().as_str().trim_end_matches('/')
     );
     assert!(error.contains(&advice), "{error}");
     let gitlab = Fake::start(|_, _| Reply::status(404, r#"{"error":"404 Not Found"}"#)).await;
-    let url = format!("{}/group", gitlab.url().trim_end_matches('/'));
+    let url = format!("{}/group", gitlab.url().as_str().trim_end_matches('/'));
     let error = version(&url, |_| {}).await.unwrap_err().to_string();
     assert!(
         error.contains("without the path of a group or project"),
