@@ -485,6 +485,7 @@ mod tests {
             late: Duration::from_secs(40),
             unreadable: 0,
             removals_pending: 0,
+            first_sync: FirstSync::default(),
         };
         assert_eq!(page.counts, counts);
     }
