@@ -14,9 +14,9 @@ use crate::gitlab::capability::TokenState;
 use crate::gitlab::model::Known;
 use crate::registry::{Entry, Registry};
 use crate::server::status::{
-    Budget, CollectorState, CollectorStatus, GitLabStatus, ProjectQuery, ProjectStatus, PushStatus,
-    Reachability, Readiness, Reading, ServerLoad, Status, StatusSource, StoreStatus, TokenExpiry,
-    TokenStatus,
+    Budget, CollectorState, CollectorStatus, FirstSync, GitLabStatus, ProjectQuery, ProjectStatus,
+    PushStatus, Reachability, Readiness, Reading, ServerLoad, Status, StatusSource, StoreStatus,
+    TokenExpiry, TokenStatus,
 };
 use crate::source::change_feed::{ChangeFeed, WayOfReading};
 use crate::types::ProjectId;
@@ -39,13 +39,19 @@ impl StatusSource for AppStatus {
     fn status(&self, query: &ProjectQuery) -> Status {
         let now = self.clock.now();
         let seen = self.watch.seen();
-        let (rows, removals_pending) = {
-            let projects = self.registry.lock();
+        let (rows, removals_pending, sync) = {
+            let mut projects = self.registry.lock();
+            let sync = projects.first_sync(now);
             let rows = projects.iter().map(|(_, entry)| project(entry, now));
-            (rows.collect::<Vec<_>>(), projects.removals_pending())
+            (rows.collect::<Vec<_>>(), projects.removals_pending(), sync)
         };
         let mut projects = query.select(rows);
         projects.counts.removals_pending = removals_pending;
+        projects.counts.first_sync = FirstSync {
+            done: sync.done,
+            due: sync.due,
+            projects: sync.projects,
+        };
         Status {
             started_at: self.started_at,
             gitlab: self.gitlab_status(&seen, now),

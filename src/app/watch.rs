@@ -222,8 +222,8 @@ impl Observer for Watch {
             .tasks_lag(lag.map(|(priority, lag)| (priority.as_str(), lag)));
     }
 
-    fn projects(&self, tracked: usize, read: usize) {
-        self.own.projects(tracked, read);
+    fn projects(&self, tracked: usize, first_sync: f64) {
+        self.own.projects(tracked, first_sync);
     }
 
     fn unavailable(&self, projects: BTreeMap<(Collector, &'static str), usize>) {

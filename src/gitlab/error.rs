@@ -51,7 +51,7 @@ pub enum Cause {
     #[error("cannot connect: {0}")]
     Connect(String),
     /// The TLS handshake failed.
-    #[error("TLS failed: {0}; see gitlab.ca_cert_path")]
+    #[error("TLS failed: {0}")]
     Tls(String),
     /// The connection broke before the answer was complete.
     #[error("connection failed: {0}")]
@@ -63,6 +63,17 @@ pub enum Cause {
         detail = detail(.1)
     )]
     NotGitLab(u16, String),
+    /// The same below a path that is not GitLab's own address.
+    #[error(
+        "no GitLab answers below the path of gitlab.url ({status}); set gitlab.url to {root}, without the \
+         path of a group or project"
+    )]
+    WrongPath {
+        /// The HTTP status.
+        status: u16,
+        /// The address without the path.
+        root: String,
+    },
     /// A web page came instead of JSON.
     #[error(
         "a web page instead of JSON (status {0}): a login page or a proxy answered; check gitlab.url and the token"
@@ -155,7 +166,7 @@ impl Cause {
             Self::Connect(_) => "connect",
             Self::Tls(_) => "tls",
             Self::Interrupted(_) => "interrupted",
-            Self::NotGitLab(..) => "not_gitlab",
+            Self::NotGitLab(..) | Self::WrongPath { .. } => "not_gitlab",
             Self::Html(_) => "html",
             Self::Decode(_) => "decode",
             Self::TooLarge { .. } | Self::TooMuch(_) => "too_large",
@@ -206,6 +217,7 @@ impl Cause {
             Self::RateLimited { .. }
             | Self::Timeout
             | Self::Html(_)
+            | Self::WrongPath { .. }
             | Self::TooLarge { .. }
             | Self::TooMuch(_) => self,
         }
@@ -229,7 +241,8 @@ impl GitLabError {
             Cause::NotFound(status, _)
             | Cause::Refused(status, _)
             | Cause::Server(status, _)
-            | Cause::Html(status) => Some(*status),
+            | Cause::Html(status)
+            | Cause::WrongPath { status, .. } => Some(*status),
             _ => None,
         }
     }

@@ -144,12 +144,15 @@ impl Ingest {
         match recorded {
             Ok(()) => {
                 let mut projects = self.registry.lock();
+                if let Some((_, example)) = memories.first() {
+                    let (projects, example) = (memories.len(), &example.path);
+                    tracing::info!(projects, %example, "series restored: visible in GitLab again");
+                }
                 for (id, memory) in memories {
-                    tracing::info!(project = %memory.path, "series are back: GitLab shows it again");
                     projects.set_memory(id, memory);
                 }
             }
-            Err(error) => tracing::error!(%error, "series not brought back yet, will retry"),
+            Err(error) => tracing::error!(%error, "restoring series failed, will retry"),
         }
     }
 }

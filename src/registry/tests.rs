@@ -437,3 +437,51 @@ fn a_project_that_a_person_asks_for_is_polled_at_once() {
     assert!(timer(1).is_urgent && timer(1).is_asked_for);
     assert!(timer(2).due > at(5) && !timer(2).is_urgent);
 }
+
+#[test]
+fn the_first_sync_is_over_when_everything_due_was_read_once() {
+    let mut none = Projects::default();
+    assert_eq!(none.first_sync(START).ratio(), 0.0, "nothing is tracked");
+    let mut projects = tracking(1..=2);
+    projects.set_sources(&sources(&[
+        Reading::ChangeFeed,
+        Reading::Refs,
+        Reading::Dora,
+    ]));
+    let sync = |projects: &mut Projects| {
+        let FirstSync {
+            done,
+            due,
+            projects,
+        } = projects.first_sync(START);
+        (done, due, projects)
+    };
+    assert_eq!(sync(&mut projects), (0, 4, 0));
+    for id in 1..=2 {
+        let entry = projects.entries.get_mut(&ProjectId(id)).unwrap();
+        entry.succeeded_at = Some(START);
+    }
+    assert_eq!(
+        sync(&mut projects),
+        (2, 4, 0),
+        "pipelines alone are not everything"
+    );
+    let interval = Rhythm::new(INTERVAL, BATCH);
+    let timer = |projects: &mut Projects, id, end: &dyn Fn(&mut Timer)| {
+        let entry = projects.entries.get_mut(&ProjectId(id)).unwrap();
+        end(entry.timer_mut(Reading::Dora));
+    };
+    timer(&mut projects, 1, &|timer| {
+        timer.succeeded(START, interval, Slot::default())
+    });
+    timer(&mut projects, 2, &|timer| timer.failed(START, INTERVAL));
+    assert_eq!(sync(&mut projects), (3, 4, 1), "what failed was not read");
+    timer(&mut projects, 2, &|timer| {
+        timer.succeeded(START, interval, Slot::default())
+    });
+    assert_eq!(sync(&mut projects), (4, 4, 2));
+    assert_eq!(projects.first_sync(START).ratio(), 1.0);
+    // What fails later is not the first sync any more.
+    timer(&mut projects, 2, &|timer| timer.failed(START, INTERVAL));
+    assert_eq!(sync(&mut projects), (4, 4, 2));
+}

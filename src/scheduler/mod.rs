@@ -92,6 +92,7 @@ impl Scheduler {
         registry.lock().rely_on_events(event_polling(settings));
         let feed = Arc::new(ChangeFeed::new(settings, gitlab, clock.clone()));
         let sources = sources(settings, gitlab, &feed);
+        registry.lock().set_sources(&sources);
         let ingest = Ingest::new(
             settings,
             &sources,
@@ -147,7 +148,7 @@ impl Scheduler {
         loop {
             self.start_due();
             if self.running.is_empty() {
-                return;
+                return self.ingest.log_failures(self.clock.now(), true);
             }
             while let Some(ended) = self.running.join_next_with_id().await {
                 self.ended(ended);
@@ -168,6 +169,7 @@ impl Scheduler {
         }
         self.running.shutdown().await;
         self.ingest.settled().await;
+        self.ingest.log_failures(self.clock.now(), true);
     }
 
     fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {
@@ -211,6 +213,7 @@ impl Scheduler {
     fn start_due(&mut self) {
         let now = self.clock.now();
         self.follow_clock(now);
+        self.ingest.log_failures(now, false);
         if self.sweep_due <= now {
             self.sweep_due = now.plus(SWEEP_INTERVAL);
             let ingest = Arc::clone(&self.ingest);

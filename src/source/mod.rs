@@ -316,6 +316,15 @@ impl SourceError {
         matches!(self, Self::GitLab(error) if error.is_token_refused())
     }
 
+    /// What happened, without the call that it happened to: the same for all that fails alike.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        match self {
+            Self::GitLab(error) => error.cause.to_string(),
+            other => other.to_string(),
+        }
+    }
+
     /// Value of the label `error_type`.
     #[must_use]
     pub fn kind(&self) -> &'static str {

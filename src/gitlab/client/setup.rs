@@ -69,7 +69,9 @@ pub(super) fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
         let certificates = certificates
             .for_http()
             .map_err(|error| refuse(error.to_string()))?;
-        builder = builder.tls_certs_merge(certificates);
+        if settings.enable_tls_verify {
+            builder = builder.tls_backend_preconfigured(certificates);
+        }
     }
     if !settings.enable_tls_verify {
         warn!(

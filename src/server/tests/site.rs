@@ -93,7 +93,9 @@ impl StatusSource for World {
     fn status(&self, query: &ProjectQuery) -> Status {
         self.check();
         let mut status = self.status.lock().unwrap().clone();
+        let sync = status.projects.counts.first_sync;
         status.projects = query.select(self.projects.lock().unwrap().clone());
+        status.projects.counts.first_sync = sync;
         status
     }
 

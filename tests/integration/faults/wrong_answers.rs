@@ -97,7 +97,7 @@ async fn answers_that_are_of_no_use_are_said_to_be_none() {
         assert_eq!(ready["gitlab"]["reachable"], false, "{what}: {ready}");
         assert_eq!(ready["gitlab"]["error"], says, "{what}");
         let page = rig.page().await;
-        assert!(page.contains("GitLab does not answer"), "{what}: {page}");
+        assert!(page.contains("GitLab is unreachable"), "{what}: {page}");
         let errors = rig.errors_since(&before).await;
         for kind in kinds {
             assert!(

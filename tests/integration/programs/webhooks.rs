@@ -17,10 +17,9 @@ const SECRET: &str = "a-secret-for-webhooks";
 /// Polls come once an hour; webhooks are received on a port of their own.
 fn yaml(simulator: &Simulator, more: &str) -> String {
     let server = format!("server: {{webhook: {{enabled: true, secret_token: {SECRET}}}}}\n{more}");
-    configuration(simulator, &server).replace("seconds: 1}", "seconds: 3600}").replace(
-        "interval_seconds: 1,",
-        "interval_seconds: 3600,",
-    )
+    configuration(simulator, &server)
+        .replace("seconds: 1}", "seconds: 3600}")
+        .replace("interval_seconds: 1,", "interval_seconds: 3600,")
 }
 
 /// An exporter that has read everything once.
@@ -52,7 +51,10 @@ async fn a_pipelines_end_is_shown_though_the_next_poll_is_an_hour_away() {
     let mut world = World::new(beginning_now());
     let project = world.add_project("group/app").expect("a project");
     let simulator = Simulator::start(world, &Options::default()).expect("a simulator");
-    let more = format!("otel: {{traces: {{endpoint: '{}'}}}}", traces.http("traces"));
+    let more = format!(
+        "otel: {{traces: {{endpoint: '{}'}}}}",
+        traces.http("traces")
+    );
     let mut exporter = started(&yaml(&simulator, &more)).await;
 
     let pipeline = {
@@ -95,9 +97,15 @@ async fn a_pipelines_end_is_shown_though_the_next_poll_is_an_hour_away() {
     assert!(exporter.program.ended().await.success());
     let log = exporter.program.stderr() + &exporter.program.stdout();
     for secret in ["in-the-body", SECRET] {
-        assert!(!log.contains(secret) && !metrics.contains(secret), "{secret}");
+        assert!(
+            !log.contains(secret) && !metrics.contains(secret),
+            "{secret}"
+        );
     }
-    assert!(log.contains("webhook refused: the request has no secret token"), "{log}");
+    assert!(
+        log.contains("webhook refused: the request has no secret token"),
+        "{log}"
+    );
 
     // From the request to what it had read: one tree.
     let spans = traces.received().spans.clone();
@@ -143,9 +151,19 @@ async fn webhooks_have_an_address_of_their_own_where_the_settings_say_so() {
     let headers = [("X-Gitlab-Token", SECRET)];
     let post = async |address: &str, path: &str| {
         let url = format!("http://{address}{path}");
-        http::post_with(&url, &headers, r#"{"event_name": "project_create"}"#).await.status
+        http::post_with(&url, &headers, r#"{"event_name": "project_create"}"#)
+            .await
+            .status
     };
     assert_eq!(post(&address, "/webhook").await, 202);
-    assert_eq!(http::get(&format!("http://{address}/metrics")).await.status, 404);
-    assert_eq!(http::get(&format!("http://{}/webhook", exporter.address())).await.status, 404);
+    assert_eq!(
+        http::get(&format!("http://{address}/metrics")).await.status,
+        404
+    );
+    assert_eq!(
+        http::get(&format!("http://{}/webhook", exporter.address()))
+            .await
+            .status,
+        404
+    );
 }

@@ -59,9 +59,9 @@ pub async fn post_with(
     body: impl Into<reqwest::Body>,
 ) -> Answer {
     let request = CLIENT.post(url).body(body);
-    let request = headers
-        .iter()
-        .fold(request, |request, (name, value)| request.header(*name, *value));
+    let request = headers.iter().fold(request, |request, (name, value)| {
+        request.header(*name, *value)
+    });
     send(request).await
 }
 
