@@ -356,7 +356,7 @@ impl Running {
             .await
             .is_err()
         {
-            tracing::warn!("shutdown took too long and was cut short");
+            tracing::warn!("shutdown timed out");
         }
         if let Some(telemetry) = telemetry {
             telemetry.shutdown(TELEMETRY_DEADLINE).await;
@@ -366,6 +366,6 @@ impl Running {
 
 fn ended<T>(part: &'static str, result: Result<T, tokio::task::JoinError>) {
     if let Err(error) = result {
-        tracing::error!("{part} task failed: {error}");
+        tracing::error!(task = part, %error, "task failed");
     }
 }

@@ -251,7 +251,7 @@ impl Entry {
         let (owner, page) = match gitlab.listed_projects(of, branches).await {
             Ok(listed) => listed?,
             Err(error) => {
-                tracing::debug!(%error, "GraphQL failed for {}, falling back to REST", self.name());
+                tracing::debug!(%error, entry = self.name(), "GraphQL failed, falling back to REST");
                 return None;
             }
         };

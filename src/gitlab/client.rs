@@ -250,7 +250,7 @@ impl Client {
 
     fn token_accepted(&self) {
         if self.refusal().take().is_some() {
-            tracing::info!("GitLab accepts the token again");
+            tracing::info!("token accepted again");
             self.token_changed();
         }
     }
@@ -264,7 +264,7 @@ impl Client {
             Some(known) if known.len() >= why.len() => {}
             Some(known) => *known = why,
             None => {
-                tracing::error!("GitLab refused the token: {why}");
+                tracing::error!(reason = why, "GitLab refused the token");
                 *refusal = Some(why);
                 drop(refusal);
                 self.token_changed();

@@ -449,7 +449,7 @@ impl Ingest {
         let recorded = recorder.record(runs.collect(), now).await;
         self.observer.store(is_kept(&recorded));
         if let Err(error) = recorded {
-            tracing::error!(%error, "series of collectors that are off not removed yet, will retry");
+            tracing::error!(%error, "removing series of disabled collectors failed, will retry");
             self.registry.lock().switch_off_later(switched_off);
         }
     }
@@ -466,7 +466,7 @@ impl Ingest {
         drop(recorder);
         if let Err(error) = &swept {
             self.observer.store(is_kept(&swept));
-            tracing::warn!(%error, "series not removed yet, will retry");
+            tracing::warn!(%error, "removing series failed, will retry");
         }
     }
 

@@ -123,7 +123,7 @@ impl Recorder {
             removed.push(row);
         }
         for ((metric, why), series) in reasons {
-            tracing::warn!(%metric, series, "series reset: {why}");
+            tracing::warn!(%metric, series, reason = %why, "series reset");
         }
         // What was refused counts from 0 again: its old total must not come back later.
         let rows = reinitialized;

@@ -196,7 +196,7 @@ impl Scheduler {
         if back.is_zero() {
             return;
         }
-        tracing::warn!(seconds = back.as_secs(), "the clock was set back");
+        tracing::warn!(seconds = back.as_secs(), "clock was set back");
         self.sweep_due = self.sweep_due.minus(back);
         self.discovery.clock_was_set_back(back);
         self.capability.clock_was_set_back(back);

@@ -264,16 +264,16 @@ pub type Tracked = Arc<BTreeMap<ProjectId, Text>>;
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// GitLab does not show the project to this token: deleted, or the role is gone.
-    #[error("the project is gone, or the token may not see it any more")]
+    #[error("the project was removed, or is no longer visible to the token")]
     NotFound,
     /// The project has nothing for the source: no error, its states go and the reason is shown.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
     /// GitLab answers 403, and not only for the project.
-    #[error("GitLab refuses everything to the token: {0}")]
+    #[error("GitLab denies all access to the token: {0}")]
     Refused(String),
     /// The batch was answered, this project's part of it was not.
-    #[error("GitLab left the project out of its answer: {0}")]
+    #[error("the response of GitLab lacks the project: {0}")]
     Partial(String),
     /// A call failed; a batch shares the error.
     #[error(transparent)]
