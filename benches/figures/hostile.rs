@@ -30,12 +30,13 @@ const SECONDS: f64 = 120.0;
 const AT_ONCE: u64 = 8;
 
 /// What the enemy answers; the project that is asked for says which.
-const KINDS: [(&str, fn() -> Vec<u8>); 12] = [
+const KINDS: [(&str, fn() -> Vec<u8>); 13] = [
     ("a list of branches", || json(small().into_bytes())),
     ("one text", || json(one_text(LARGEST))),
     ("texts", || json(texts())),
     ("objects in lists", || json(nested(1))),
     ("objects in objects", || json(nested(60))),
+    ("numbers", || json(numbers())),
     ("no JSON", || json(b"[{\"name\":".to_vec())),
     ("a megabyte of one text", || json(one_text(1 << 20))),
     ("an answer cut off", || {
@@ -48,7 +49,7 @@ const KINDS: [(&str, fn() -> Vec<u8>); 12] = [
         answer("500 Internal Server Error", "", vec![b'x'; 100_000])
     }),
     ("a circle of redirects", || {
-        answer("302 Found", "location: /api/v4/projects/11\r\n", Vec::new())
+        answer("302 Found", "location: /api/v4/projects/12\r\n", Vec::new())
     }),
     ("a login page", || {
         let page = b"<html><body>Sign in</body></html>".to_vec();
@@ -56,7 +57,7 @@ const KINDS: [(&str, fn() -> Vec<u8>); 12] = [
     }),
 ];
 /// Of these, the largest.
-const LARGE: std::ops::RangeInclusive<u64> = 2..=5;
+const LARGE: std::ops::RangeInclusive<u64> = 2..=6;
 
 /// Both figures.
 pub fn measure() -> Outcome {
@@ -199,6 +200,12 @@ fn texts() -> Vec<u8> {
     let name = "x".repeat(LARGEST / count - empty - 1);
     let item = format!(r#"{{"name":"{name}","merged":false,"default":false}}"#);
     format!("[{}]", vec![item; count].join(",")).into_bytes()
+}
+
+/// As many items as there may be values, none of them a branch.
+fn numbers() -> Vec<u8> {
+    let between = format!(",{}", " ".repeat(60));
+    format!("[{}]", vec!["1"; VALUES].join(&between)).into_bytes()
 }
 
 /// As many objects as there may be values, some within each other.
