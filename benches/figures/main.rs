@@ -18,6 +18,7 @@ mod driver;
 mod durable;
 mod exporter;
 mod gitlab;
+mod hostile;
 mod http;
 mod jobs;
 #[path = "../../tests/integration/support/observer.rs"]
@@ -47,10 +48,11 @@ use role::Outcome;
 type Section = (&'static str, fn() -> Outcome);
 
 /// All of them, in the order of the table.
-const SECTIONS: [Section; 12] = [
+const SECTIONS: [Section; 13] = [
     ("table", table::measure),
     ("secrets", secrets::measure),
     ("configuration", configuration::measure),
+    ("hostile", hostile::measure),
     ("oracle", oracle::measure),
     ("requests", requests::measure),
     ("usage", usage::measure),
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         ["gitlab", world @ ..] => gitlab::serve(world),
         ["receiver"] => receiver::serve(),
         ["topics"] => soak::serve(),
+        ["enemy"] => hostile::serve(),
         ["section", name] => section(name),
         wanted => overview(wanted),
     };

@@ -3,7 +3,7 @@
 
 use super::labels::{ChildLabels, ChildStatusLabels};
 use super::{Buckets, Collector, CollectorDesc, Counter, Desc, Gauge, Histogram, Spec};
-use crate::types::Tier;
+use crate::types::{Query, Tier};
 
 /// The collector.
 pub static COLLECTOR: CollectorDesc = CollectorDesc {
@@ -21,6 +21,7 @@ started nothing for 30 days, but for the newest pipeline of a ref.",
     role: "Reporter",
     tier: "Free",
     requests: "in the same query; one request for a downstream pipeline in a project that is not watched",
+    queries: &[Query::Jobs],
     entries: ENTRIES,
 };
 

@@ -2,7 +2,7 @@
 
 use super::labels::{ProjectLabels, ReviewerLabels};
 use super::{Buckets, Collector, CollectorDesc, Counter, Desc, Gauge, Histogram, Spec};
-use crate::types::Tier;
+use crate::types::{Query, Tier};
 
 /// The collector.
 pub static COLLECTOR: CollectorDesc = CollectorDesc {
@@ -17,6 +17,7 @@ reviewer's series go 90 days after the last act.",
     role: "Reporter",
     tier: "Free",
     requests: "in the same query, at the shorter of both intervals",
+    queries: &[Query::MergeRequests],
     entries: ENTRIES,
 };
 

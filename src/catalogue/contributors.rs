@@ -11,6 +11,7 @@ pub static COLLECTOR: CollectorDesc = CollectorDesc {
     role: "Reporter",
     tier: "Free",
     requests: "where something moved, the tips of branches in a query for many at once; REST: one call for each 100 new commits",
+    queries: &[],
     entries: ENTRIES,
 };
 

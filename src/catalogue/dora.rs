@@ -2,7 +2,7 @@
 
 use super::labels::{EnvironmentTierLabels, ProjectSourceLabels};
 use super::{Collector, CollectorDesc, Desc, Gauge, Spec};
-use crate::types::Tier;
+use crate::types::{Query, Tier};
 
 /// The collector.
 pub static COLLECTOR: CollectorDesc = CollectorDesc {
@@ -23,6 +23,7 @@ counts an incident once; GitLab's own may count it again for each of them.",
     role: "Reporter",
     tier: "Free; GitLab's own values: Ultimate",
     requests: "Ultimate: one query for 50 projects; elsewhere a list of deployments by REST where pipelines moved, and queries for many at once: what new deployments shipped, incidents",
+    queries: &[Query::Dora],
     entries: ENTRIES,
 };
 

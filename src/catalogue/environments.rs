@@ -19,6 +19,7 @@ with the tip of the default branch.",
     role: "Reporter",
     tier: "Free",
     requests: "where pipelines moved or run, deployments and tips of branches in queries for many at once; REST: two lists every hour, else every six hours; one call where the branch or a deployment moved",
+    queries: &[],
     entries: ENTRIES,
 };
 

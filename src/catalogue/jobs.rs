@@ -5,7 +5,7 @@ use super::labels::{
     RunnerTypeLabels,
 };
 use super::{Buckets, Collector, CollectorDesc, Counter, Desc, Gauge, Histogram, Spec};
-use crate::types::Tier;
+use crate::types::{Query, Tier};
 
 /// The collector.
 pub static COLLECTOR: CollectorDesc = CollectorDesc {
@@ -21,6 +21,7 @@ succeeded.",
     role: "Reporter, better Maintainer",
     tier: "Free",
     requests: "one query for 19 projects whose pipelines moved or run; one REST call for a pipeline that ended or is blocked, where labels are missing",
+    queries: &[Query::Jobs],
     entries: ENTRIES,
 };
 

@@ -2,7 +2,7 @@
 
 use super::labels::{MergeRequestStateLabels, TargetBranchLabels};
 use super::{Buckets, Collector, CollectorDesc, Counter, Desc, Gauge, Histogram, Spec};
-use crate::types::Tier;
+use crate::types::{Query, Tier};
 
 /// The collector.
 pub static COLLECTOR: CollectorDesc = CollectorDesc {
@@ -21,6 +21,7 @@ GraphQL is refused, REST does not return lines, files and commits, and their his
     role: "Reporter",
     tier: "Free",
     requests: "one query for 100 projects; hourly one more for all that are open",
+    queries: &[Query::MergeRequests],
     entries: ENTRIES,
 };
 

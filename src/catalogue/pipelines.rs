@@ -4,7 +4,7 @@ use super::labels::{
     ProjectLabels, ProjectStatusLabels, RefLabels, RefSourceLabels, RefSourceStatusLabels,
 };
 use super::{Buckets, Collector, CollectorDesc, Counter, Desc, Gauge, Histogram, Spec};
-use crate::types::Tier;
+use crate::types::{Query, Tier};
 
 /// The collector.
 pub static COLLECTOR: CollectorDesc = CollectorDesc {
@@ -32,6 +32,7 @@ described by these gauges."#,
     role: "Reporter",
     tier: "Free",
     requests: "one GraphQL query reads 100 projects",
+    queries: &[Query::Changes, Query::Permissions],
     entries: ENTRIES,
 };
 

@@ -2,7 +2,7 @@
 
 use super::labels::{LanguageLabels, ProjectLabels, ProjectRefLabels, RepositoryInfoLabels};
 use super::{Collector, CollectorDesc, Counter, Desc, Gauge, Spec};
-use crate::types::Tier;
+use crate::types::{Query, Tier};
 
 /// The collector.
 pub static COLLECTOR: CollectorDesc = CollectorDesc {
@@ -11,6 +11,7 @@ pub static COLLECTOR: CollectorDesc = CollectorDesc {
     role: "Reporter",
     tier: "Free",
     requests: "one query for 50 projects; before GitLab 18.6 two REST calls more where something moved",
+    queries: &[Query::Repositories],
     entries: ENTRIES,
 };
 

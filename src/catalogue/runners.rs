@@ -2,7 +2,7 @@
 
 use super::labels::{RunnerInfoLabels, RunnerLabels};
 use super::{Collector, CollectorDesc, Desc, Gauge, Spec};
-use crate::types::Tier;
+use crate::types::{Query, Tier};
 
 /// The collector.
 pub static COLLECTOR: CollectorDesc = CollectorDesc {
@@ -11,6 +11,7 @@ pub static COLLECTOR: CollectorDesc = CollectorDesc {
     role: "Maintainer; all of the instance: administrator",
     tier: "Free",
     requests: "administrator: one list; else one query for 20 projects",
+    queries: &[Query::Runners],
     entries: ENTRIES,
 };
 

@@ -2,7 +2,7 @@
 
 use super::labels::{ScheduleLabels, ScheduleStatusLabels};
 use super::{Collector, CollectorDesc, Desc, Gauge, Spec};
-use crate::types::Tier;
+use crate::types::{Query, Tier};
 
 /// The collector.
 pub static COLLECTOR: CollectorDesc = CollectorDesc {
@@ -11,6 +11,7 @@ pub static COLLECTOR: CollectorDesc = CollectorDesc {
     role: "Reporter",
     tier: "Free",
     requests: "one query for 50 projects",
+    queries: &[Query::Schedules],
     entries: ENTRIES,
 };
 

@@ -2,7 +2,7 @@
 
 use super::labels::{CaseLabels, CaseStatusLabels, ProjectRefLabels, SuiteLabels};
 use super::{Buckets, Collector, CollectorDesc, Desc, Gauge, Histogram, Spec};
-use crate::types::Tier;
+use crate::types::{Query, Tier};
 
 /// The collector.
 pub static COLLECTOR: CollectorDesc = CollectorDesc {
@@ -13,6 +13,7 @@ uploaded, its child pipelines in the same project included.",
     role: "Reporter",
     tier: "Free",
     requests: "one query for 50 projects with ended pipelines; with `include_test_cases` one REST call for each such pipeline",
+    queries: &[Query::TestReports],
     entries: ENTRIES,
 };
 

@@ -2,7 +2,7 @@
 
 use super::labels::{ProjectLabels, StageLabels};
 use super::{Collector, CollectorDesc, Desc, Gauge, Spec};
-use crate::types::Tier;
+use crate::types::{Query, Tier};
 
 /// The collector.
 pub static COLLECTOR: CollectorDesc = CollectorDesc {
@@ -13,6 +13,7 @@ Medians, in seconds. GitLab's default stages are `issue`, `plan`, `code`, `test`
     role: "Reporter",
     tier: "Free; lead and cycle time: Premium",
     requests: "one query for 10 projects, with Premium another",
+    queries: &[Query::ValueStreams, Query::FlowTimes],
     entries: ENTRIES,
 };
 

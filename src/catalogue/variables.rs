@@ -11,6 +11,7 @@ pub static COLLECTOR: CollectorDesc = CollectorDesc {
     role: "Maintainer",
     tier: "Free",
     requests: "a query for 40 new pipelines that are shown; one REST call for each that has a variable of interest",
+    queries: &[],
     entries: ENTRIES,
 };
 

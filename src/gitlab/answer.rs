@@ -22,6 +22,8 @@ const SMALL_BODY: usize = 1 << 20;
 const LARGE_BODIES: usize = 4;
 /// Most values in one answer: GitLab's largest have a few hundred thousand.
 const MAX_VALUES: usize = 1_000_000;
+/// Values that an object counts for: however little is in it, it takes as much memory as a dozen texts.
+const OBJECT: usize = 8;
 /// Most bytes read of an answer that is an error anyway.
 const MAX_ERROR_BODY: usize = 64 << 10;
 /// Most characters of a server's text in one of our messages.
@@ -109,7 +111,7 @@ fn has_more_values(json: &[u8], most: usize) -> bool {
             b'\\' if in_text => is_escaped = true,
             b'"' => in_text = !in_text,
             b',' | b'[' | b'{' if !in_text => {
-                values += 1;
+                values += if *byte == b'{' { OBJECT } else { 1 };
                 if values > most {
                     return true;
                 }
@@ -400,6 +402,15 @@ mod tests {
         ] {
             assert_eq!(detail(body.as_bytes()), want, "{body}");
         }
+    }
+
+    #[test]
+    fn objects_count_for_as_many_values_as_they_take_memory() {
+        let nested = format!("{}1{}", r#"{"a":"#.repeat(100), "}".repeat(100));
+        assert!(!has_more_values(nested.as_bytes(), 800));
+        assert!(has_more_values(nested.as_bytes(), 799));
+        assert!(!has_more_values(br#"[1,"{,{[",{"a":2}]"#, 11));
+        assert!(has_more_values(br#"[1,"{,{[",{"a":2}]"#, 10));
     }
 
     #[test]

@@ -98,7 +98,7 @@ pub(crate) fn project(id: u64) -> Project {
     }
 }
 
-pub(super) fn found(ids: impl IntoIterator<Item = u64>) -> Found {
+pub(crate) fn found(ids: impl IntoIterator<Item = u64>) -> Found {
     ids.into_iter()
         .map(|id| (ProjectId(id), (project(id), Arc::default())))
         .collect()

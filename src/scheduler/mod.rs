@@ -440,3 +440,6 @@ fn switched_off(settings: &Settings) -> impl Iterator<Item = Collector> {
     let all = Collector::ALL.into_iter();
     all.filter(|collector| !settings.enabled_anywhere(*collector))
 }
+
+#[cfg(test)]
+mod tests;

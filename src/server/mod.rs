@@ -108,6 +108,8 @@ struct Limits {
     connections: usize,
     /// Further ones for the probes alone, when all of those are busy.
     kept: usize,
+    /// How long a graceful stop waits for requests under way, in seconds.
+    stop_seconds: u64,
 }
 
 const LIMITS: Limits = Limits {
@@ -117,6 +119,7 @@ const LIMITS: Limits = Limits {
     keep_alive: Duration::from_secs(90),
     connections: 512,
     kept: 32,
+    stop_seconds: 5,
 };
 
 /// What handlers of one listener are given.
@@ -156,7 +159,7 @@ fn serve_within(
     let per_client = usize::try_from(settings.max_connections_per_client).unwrap_or(usize::MAX);
     let refusals = Refusals::new(Arc::clone(&context.own));
     let mut tables = Vec::new();
-    let mut builder = listener::builder();
+    let mut builder = listener::builder(limits.stop_seconds);
     for Listener { sockets, routes } in listeners {
         let kept = if routes.has_probes { limits.kept } else { 0 };
         let connections = routes.connections.unwrap_or(limits.connections);

@@ -18,15 +18,14 @@ use crate::discovery::{Discovery, Scope};
 use crate::facts::Unavailable;
 use crate::gitlab::capability::{Edition, Instance, TokenState};
 use crate::gitlab::grants::GRANTS;
-use crate::gitlab::graphql::Trial;
 use crate::gitlab::model::{Known, Permissions, Project, Role};
 use crate::gitlab::{GitLab, GitLabError, NoAccounting, SetupError};
 use crate::scheduler::capability;
 use crate::source::change_feed::ChangeFeed;
 use crate::source::sources;
 use crate::source::{Needs, Right, Target};
-use crate::types::ProjectId;
 use crate::types::Tier;
+use crate::types::{ProjectId, Query};
 use receivers::Receiver;
 
 /// What was found.
@@ -317,8 +316,8 @@ impl Report {
                 .is_ok_and(|instance| instance.edition == Edition::Enterprise);
             let on = Collector::ALL.into_iter();
             let on = on.filter(|collector| config.enabled_anywhere(*collector));
-            let queries = on.flat_map(queries_of);
-            let mut queries: Vec<&Trial> = queries
+            let queries = on.filter_map(Collector::desc).flat_map(|desc| desc.queries);
+            let mut queries: Vec<&Query> = queries
                 .filter(|query| enterprise || !query.is_enterprise())
                 .collect();
             queries.dedup();
@@ -396,25 +395,5 @@ impl Report {
             }
         });
         Column::On(access.collect())
-    }
-}
-
-/// The queries that a collector is read by.
-fn queries_of(collector: Collector) -> &'static [Trial] {
-    match collector {
-        Collector::Pipelines => &[Trial::Changes, Trial::Permissions],
-        Collector::Jobs | Collector::ChildPipelines => &[Trial::Jobs],
-        Collector::TestReports => &[Trial::TestReports],
-        Collector::MergeRequests | Collector::CodeReview => &[Trial::MergeRequests],
-        Collector::Dora => &[Trial::Dora],
-        Collector::ValueStream => &[Trial::ValueStreams, Trial::FlowTimes],
-        Collector::Repository => &[Trial::Repositories],
-        Collector::Schedules => &[Trial::Schedules],
-        Collector::Runners => &[Trial::Runners],
-        Collector::Security => &[Trial::Vulnerabilities],
-        Collector::Environments
-        | Collector::Contributors
-        | Collector::Variables
-        | Collector::Exporter => &[],
     }
 }

@@ -62,7 +62,6 @@ pub use reports::ProjectReports;
 pub use repositories::CountedRefs;
 pub use runners::ProjectRunners;
 pub use schedules::ProjectSchedules;
-pub use trial::Trial;
 pub use value_streams::FlowTimes;
 
 use super::answer;

@@ -1,6 +1,6 @@
 //! Many connections, slow ones, and what is no HTTP.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -219,6 +219,22 @@ async fn a_scrape_under_way_may_end_after_a_stop() {
         rest.len()
     );
     stopping.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_a_scrape_that_is_not_taken_as_long_as_it_may() {
+    let stop_seconds = 2;
+    let limits = Limits {
+        stop_seconds,
+        ..LIMITS
+    };
+    let site = Site::start_with("", limits);
+    site.fill(150_000);
+    let _scrape = deaf(&site).await;
+    let start = Instant::now();
+    site.handle.stop(true).await;
+    // However slow the machine is, it is no shorter.
+    assert!(start.elapsed() >= Duration::from_secs(stop_seconds));
 }
 
 #[tokio::test]

@@ -24,8 +24,8 @@ mod tests;
 mod upstreams;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -43,6 +43,7 @@ use crate::gitlab::GitLab;
 use crate::gitlab::GitLabError;
 use crate::gitlab::graphql::Parts;
 use crate::gitlab::model::{Known, Pipeline, Project};
+use crate::locks::lock;
 use crate::memory::ProjectMemory;
 use crate::memory::feed::FeedProgress;
 use crate::types::{PipelineId, ProjectId, Text};
@@ -89,10 +90,6 @@ struct Changes {
 
 /// A project and its full path.
 type Place = (ProjectId, Text);
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// How projects are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
