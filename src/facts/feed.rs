@@ -38,6 +38,8 @@ pub struct PipelineFacts {
     pub floor: Option<UnixSeconds>,
     /// Its jobs, retried ones included; `None` when they were not read this time.
     pub jobs: Option<Vec<Job>>,
+    /// Its trigger jobs, as far as they were read; `None` when they were not read this time.
+    pub bridges: Option<Vec<Job>>,
     /// Downstream pipelines in projects that are not tracked themselves, to any depth.
     pub foreign: Vec<ForeignPipeline>,
 }

@@ -6,6 +6,7 @@ pub mod dora;
 pub mod environments;
 pub mod feed;
 pub mod history;
+pub mod job_names;
 pub mod jobs;
 pub mod merge_requests;
 pub mod names;
@@ -30,6 +31,7 @@ use contributors::ContributorsMemory;
 use dora::{DoraMemory, DoraProgress};
 use environments::{EnvironmentsMemory, EnvironmentsProgress};
 use feed::FeedProgress;
+use job_names::JobNames;
 use jobs::JobsMemory;
 use merge_requests::{MergeRequestsMemory, MergeRequestsProgress};
 use names::Names;
@@ -67,6 +69,8 @@ pub struct ProjectMemory {
     pub pipelines: PipelinesMemory,
     /// Memory of the collector `jobs`.
     pub jobs: JobsMemory,
+    /// Names of jobs that have series.
+    pub job_names: JobNames,
     /// Memory of the collector `child_pipelines`.
     pub child_pipelines: ChildPipelinesMemory,
     /// Memory of the collector `test_reports`.

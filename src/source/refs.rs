@@ -19,7 +19,7 @@ use crate::config::{ProjectSettings, RefRule};
 use crate::facts::feed::PipelineFacts;
 use crate::facts::refs::RefsRead;
 use crate::facts::{Facts, Problem, Reading, Unavailable};
-use crate::gitlab::model::{GitRef, Page};
+use crate::gitlab::model::{GitRef, Job, Page, Status};
 use crate::gitlab::rest::PipelineFilter;
 use crate::gitlab::{Cause, GitLabError};
 use crate::gitlab::{GitLab, model};
@@ -246,14 +246,22 @@ impl RefsSource {
             // A tag and a branch of one name: the newest pipeline is the other's.
             return Ok(None);
         }
-        let jobs = match target.settings.interval(Collector::Jobs).is_some() {
-            true => Some(self.gitlab.jobs(target.id(), head.id, true).await?.items),
-            false => None,
-        };
+        let (mut jobs, mut bridges) = (None, None);
+        if target.settings.interval(Collector::Jobs).is_some() {
+            let read = self.gitlab.jobs(target.id(), head.id, true).await?.items;
+            let has_failed = |job: &Job| job.status == Status::Failed && !job.allow_failure;
+            // Where no job says why the pipeline failed, a trigger job does.
+            if pipeline.status == Status::Failed && !read.iter().any(has_failed) {
+                let page = self.gitlab.bridges(target.id(), head.id).await?;
+                bridges = Some(page.items.into_iter().map(|bridge| bridge.job).collect());
+            }
+            jobs = Some(read);
+        }
         Ok(Some(PipelineFacts {
             pipeline,
             floor: None,
             jobs,
+            bridges,
             foreign: Vec::new(),
         }))
     }

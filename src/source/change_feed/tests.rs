@@ -71,6 +71,7 @@ fn details(
             labels.push(id.0);
         }
         let details = Details {
+            bridges: None,
             jobs,
             foreign: Vec::new(),
             coverage: Known::Unread,
@@ -213,6 +214,7 @@ fn what_ends_between_the_first_list_and_the_first_reading_of_it_is_no_history() 
     let jobs =
         [(1, 80), (2, 100), (3, 130)].map(|(id, end)| job(id, "build", 10).runs(20).succeeds(end));
     let details = Details {
+        bridges: None,
         jobs: jobs.to_vec(),
         foreign: Vec::new(),
         coverage: Known::Unread,

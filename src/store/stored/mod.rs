@@ -31,7 +31,10 @@ use merge_requests::StoredPhase;
 use merge_requests::{
     StoredContributors, StoredMergeRequests, StoredMergeRequestsState, StoredNames,
 };
-pub(super) use pipelines::{StoredChildPipelines, StoredJobs, StoredPipelines, v1 as pipelines_v1};
+use pipelines::StoredJobName;
+pub(super) use pipelines::{
+    StoredChildPipelines, StoredJobs, StoredPipelines, v1 as pipelines_v1, v2 as pipelines_v2,
+};
 #[cfg(test)]
 use pipelines::{StoredDepth, StoredKnownMergeRequest, StoredKnownUpstream};
 use pipelines::{StoredFeed, StoredTestReports, StoredVariables};
@@ -132,6 +135,7 @@ parts! {
     parents: Map<StoredStarted, StoredParent>,
     pipelines: StoredPipelines [StoredRefKind],
     jobs: StoredJobs [StoredRefKind],
+    job_names: Map<StoredJobName, i64>,
     child_pipelines: StoredChildPipelines [StoredRefKind],
     test_reports: StoredTestReports [StoredRefKind],
     variables: StoredVariables [StoredRefKind],
