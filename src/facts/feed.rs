@@ -90,6 +90,8 @@ pub struct FeedRead {
     pub progress: Option<FeedProgress>,
     /// Whether nothing moved.
     pub quiet: bool,
+    /// At a first poll, whether it read all pipelines that the project ever had.
+    pub is_whole: Option<bool>,
     /// Why its pipelines cannot be read; nothing was then.
     pub unavailable: Option<Unavailable>,
     /// What went wrong and will be tried again, or was left out.
@@ -109,6 +111,7 @@ impl FeedRead {
             },
             progress,
             quiet: true,
+            is_whole: None,
             unavailable: Some(why),
             problems: Vec::new(),
         }

@@ -19,6 +19,7 @@ use crate::memory::environments::{
     RememberedEnvironment,
 };
 use crate::memory::feed::{Depth, FeedProgress, Followed};
+use crate::memory::first_reading::FirstReading;
 use crate::memory::history::{Ref, RefHistory, Remembered as OfPipeline};
 use crate::memory::job_names::{JobName, JobNames};
 use crate::memory::merge_requests::census::Census;
@@ -401,6 +402,10 @@ fn memory() -> ProjectMemory {
             collectors: [("merge_requests".into(), at(-500))].into(),
         },
         feed: Some(feed()),
+        first_reading: FirstReading {
+            is_whole: true,
+            has_merge_requests: true,
+        },
         refs: RefsProgress {
             activity: Some(at(-4)),
             again_at: Some(at(60)),

@@ -101,6 +101,7 @@ impl Rest {
             skipped,
             until: listed_until,
             missing,
+            has_more,
         } = self.heads(target, now).await?;
         let heads: Vec<PipelineHead> = heads.into_values().collect();
         let listed: Vec<PipelineId> = heads.iter().map(|head| head.id).collect();
@@ -146,6 +147,7 @@ impl Rest {
             skipped,
             until,
             missing,
+            has_more,
             failed: failed.into_iter().map(Arc::new).collect(),
             ..Changes::of(project)
         })

@@ -165,6 +165,7 @@ fn what_the_backfill_did_while_the_change_feed_read_is_kept() {
     let (feed, next) = late.end();
     assert!(next.followed[&PipelineId(1)].details_due);
     let read = FeedRead {
+        is_whole: None,
         project: target(1, true).project,
         feed,
         progress: Some(next),
@@ -254,6 +255,7 @@ pub(super) fn target(id: u64, is_new: bool) -> Target {
         memory.feed = Some(poll.end().1);
     }
     Target {
+        is_asked_for: false,
         tracking: id,
         project: Project {
             id: ProjectId(id),

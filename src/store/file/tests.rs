@@ -11,6 +11,7 @@ use super::super::{conformance, sample};
 use super::*;
 use crate::clock::UnixSeconds;
 use crate::memory::ProjectMemory;
+use crate::memory::first_reading::FirstReading;
 use crate::memory::job_names::JobNames;
 use crate::memory::withdrawn::Withdrawn;
 use crate::series::{RecordedValue, RowRecord};
@@ -245,7 +246,8 @@ fn the_state_file_of_version_2_is_read() {
     assert_eq!(found.committed_at, expected.committed_at);
 }
 
-/// Version 3 knew no trigger jobs, no jobs of child pipelines, and not when jobs were last had.
+/// Version 3 knew no trigger jobs, no jobs of child pipelines, and neither when jobs were last had nor what the
+/// first reading left to others.
 #[test]
 fn the_state_file_of_version_3_is_read() {
     let found = remembered_of("v3.redb.gz");
@@ -260,6 +262,7 @@ fn the_state_file_of_version_3_is_read() {
 
 fn forget_bridges(memory: &mut ProjectMemory) {
     memory.job_names = JobNames::default();
+    memory.first_reading = FirstReading::default();
     for known in memory.jobs.newest.refs.values_mut() {
         let entries = known.entries.iter_mut();
         let jobs = entries.flat_map(|entry| &mut entry.value.jobs);

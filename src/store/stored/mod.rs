@@ -40,7 +40,7 @@ use pipelines::{StoredDepth, StoredKnownMergeRequest, StoredKnownUpstream};
 use pipelines::{StoredFeed, StoredTestReports, StoredVariables};
 #[cfg(test)]
 use refs::StoredRefKind;
-use refs::{StoredParent, StoredRefsSeen, StoredRefsState, StoredStarted};
+use refs::{StoredFirstReading, StoredParent, StoredRefsSeen, StoredRefsState, StoredStarted};
 use repository::{StoredRepository, StoredRepositoryParts};
 use withdrawn::StoredWithdrawn;
 
@@ -128,6 +128,7 @@ parts! {
     feed: Option<StoredFeed> [
         StoredRefKind, StoredDepth, StoredKnownMergeRequest, StoredKnownUpstream
     ],
+    first_reading: StoredFirstReading,
     refs: StoredRefsState [StoredRefKind],
     refs_seen: StoredRefsSeen,
     removed_refs = "gone": Map<Text, i64>,
