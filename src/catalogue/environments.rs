@@ -18,7 +18,7 @@ the API) starts when it is created. *Behind* compares the commit of the last suc
 with the tip of the default branch.",
     role: "Reporter",
     tier: "Free",
-    requests: "where pipelines moved or run, deployments and tips of branches in queries for many at once; REST: two lists every hour, else every six hours; one call where the branch or a deployment moved",
+    requests: "where pipelines moved or run, deployments and tips of branches in queries for many at once; hourly where there are environments, though nothing moved; REST: two lists every hour where something moves, else every six hours; one call where the branch or a deployment moved",
     entries: ENTRIES,
 };
 
@@ -81,7 +81,7 @@ pub static BEHIND_COMMITS: Gauge<EnvironmentLabels> = Gauge::new(spec(
     true,
     "Commits of the default branch that are not in the last successful deployment to the \
      environment, as a comparison of the two commits gives them; absent when the deployed commit \
-     is no more. Read again when a pipeline of the project moved, at the latest after six hours.",
+     is no more. Read again when a pipeline of the project moved, at the latest after an hour.",
 ));
 
 /// Age of the last successful deployment.

@@ -353,7 +353,7 @@ collector! {
 collector! {
     /// Environments and their deployments.
     Environments {
-        /// Collect environments; read by REST where pipelines moved or run, and every six hours.
+        /// Collect environments; read where pipelines moved or run, and hourly where there are environments.
         enabled: false,
         interval: 300,
         /// Leave out environments that were stopped.
