@@ -12,6 +12,7 @@ use crate::config::{Config, Signal};
 use crate::gitlab::GitLab;
 use crate::gitlab::capability::TokenState;
 use crate::gitlab::model::Known;
+use crate::registry::timer::shown_lag;
 use crate::registry::{Entry, Registry};
 use crate::server::status::{
     Budget, CollectorState, CollectorStatus, FirstSync, GitLabStatus, ProjectQuery, ProjectStatus,
@@ -90,10 +91,8 @@ impl StatusSource for AppStatus {
         }
         let counts = self.registry.lock().unavailable().into_iter();
         let counts = counts.map(|((collector, reason), count)| (collector.as_str(), reason, count));
-        let lags = seen
-            .collectors
-            .values()
-            .filter(|runs| runs.succeeded_at.is_some());
+        let lags = self.collectors(&seen).into_iter();
+        let lags = lags.filter_map(|collector| collector.lag);
         // Projects that are found later do not begin it again.
         let first_round = self.first_round.fetch_or(first_round, Ordering::Relaxed) || first_round;
         Readiness {
@@ -101,7 +100,7 @@ impl StatusSource for AppStatus {
             gitlab: reachability(&self.gitlab, &seen),
             load: self.load(&seen, now),
             store: self.store(&seen),
-            lag: lags.map(|runs| runs.lag.max(projects.late)).max(),
+            lag: lags.map(|lag| lag.max(projects.late)).max(),
             projects,
             unavailable: counts.collect(),
         }
@@ -203,7 +202,7 @@ impl AppStatus {
                 ran_at: last.map(|(at, _)| at),
                 duration: last.map(|(_, took)| took),
                 succeeded_at,
-                lag: succeeded_at.map(|_| lag),
+                lag: succeeded_at.map(|_| shown_lag(lag, interval.unwrap_or_default())),
                 errors: errors.into_iter().collect(),
             }
         });

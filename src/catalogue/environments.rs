@@ -18,7 +18,7 @@ the API) starts when it is created. *Behind* compares the commit of the last suc
 with the tip of the default branch.",
     role: "Reporter",
     tier: "Free",
-    requests: "where pipelines moved or run, deployments and tips of branches in queries for many at once; REST: two lists every hour, else every six hours; one call where the branch or a deployment moved",
+    requests: "after pipeline activity, deployments and branch heads in queries for many projects; hourly for projects with environments; REST: two lists every hour after activity, else every six hours; one call after a change of the branch or a deployment",
     queries: &[],
     entries: ENTRIES,
 };
@@ -76,7 +76,7 @@ pub static BEHIND_COMMITS: Gauge<EnvironmentLabels> = Gauge::new(spec(
     "age_environment_behind_commits",
     "",
     true,
-    "Commits of the default branch that are not in the last successful deployment to the environment; absent if the deployed commit no longer exists. Updated after pipeline activity in the project, at least every six hours.",
+    "Commits of the default branch that are not in the last successful deployment to the environment; absent if the deployed commit no longer exists. Updated after pipeline activity in the project, at least hourly.",
 ));
 
 /// Age of the last successful deployment.

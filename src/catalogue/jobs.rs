@@ -16,6 +16,10 @@ that wait for a manual start, or that were canceled before they started have a s
 run. The queue time is the wait for a runner alone, from the moment the job could have started.
 The gauges describe the newest job of a name in the newest pipeline of the ref that was not skipped.
 
+Trigger jobs (bridges) have states, and a failure counts with its reason; they have no runs, durations and
+waits. Jobs of child pipelines count here, under the ref of the child pipeline; their states are
+`age_child_pipeline_job_status`.
+
 A run is *flaky* when it failed, was retried, and a newer run of the same name in the same pipeline
 succeeded.",
     role: "Reporter, better Maintainer",
@@ -76,7 +80,7 @@ pub static STATUS: Gauge<JobStatusLabels> = Gauge::new(spec(
     true,
     "Status of the newest job of the name in the newest pipeline of the ref: 1 for the current \
      status; the other statuses are absent, or 0 with output_sparse_status_metrics off. \
-     failure_reason is empty unless the job failed.",
+     failure_reason is empty unless the job failed. Trigger jobs are jobs here.",
 ));
 
 /// Runs.
@@ -142,7 +146,7 @@ pub static FAILURES: Counter<JobFailureLabels> = Counter::new(spec(
     "age_job_failures_total",
     "",
     false,
-    "Failed jobs, by GitLab's failure reason; jobs with allow_failure are counted in age_job_allowed_failures_total.",
+    "Failed jobs and trigger jobs, by GitLab's failure reason; jobs with allow_failure are counted in age_job_allowed_failures_total.",
 ));
 
 /// Failed runs that may fail.
@@ -150,7 +154,7 @@ pub static ALLOWED_FAILURES: Counter<JobFailureLabels> = Counter::new(spec(
     "age_job_allowed_failures_total",
     "",
     false,
-    "Failed jobs with allow_failure, by GitLab's failure reason.",
+    "Failed jobs and trigger jobs with allow_failure, by GitLab's failure reason.",
 ));
 
 /// Success of the newest pipeline in spite of failed jobs.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::failures::Failures;
 use super::hints::{EventPolling, Events};
-use super::timer::{Slot, Timer};
+use super::timer::{Slot, Timer, shown_lag};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::config::ProjectSettings;
@@ -303,10 +303,11 @@ impl Entry {
         whole.chain(self.failures.sentence()).next()
     }
 
-    /// How much later than due its change feed is.
+    /// How much later than due its change feed is, where it is late.
     #[must_use]
     pub fn feed_lag(&self, now: UnixSeconds) -> Duration {
-        now.since(self.timer(Reading::ChangeFeed).due)
+        let lag = now.since(self.timer(Reading::ChangeFeed).due);
+        shown_lag(lag, self.feed_interval(now).unwrap_or_default())
     }
 
     /// How often it is read for this, where the settings say `interval`: less often the longer nothing has
@@ -502,6 +503,7 @@ impl Entry {
             permissions: self.permissions,
             permitted_at: self.permitted_at,
             instance: instance.cloned(),
+            is_asked_for: false,
         }
     }
 

@@ -41,6 +41,8 @@ use instance_feed::InstanceFeed;
 const RUNS_AT_ONCE: usize = 8;
 /// Of these, runs of sources other than the change feed and refs: pipelines never wait for them.
 const OTHER_RUNS_AT_ONCE: usize = 4;
+/// Of these, runs that are kept for the change feed: what others read may take long.
+const FEED_RUNS: usize = 2;
 /// Of these, runs that read what happened before: what is new never waits for them.
 const BACKFILL_RUNS_AT_ONCE: usize = 4;
 /// How often the clock is read without another event.
@@ -264,6 +266,7 @@ impl Scheduler {
     fn start_runs(&mut self, now: UnixSeconds) {
         let free = FreeSlots {
             runs: RUNS_AT_ONCE.saturating_sub(self.running.len()),
+            feed: FEED_RUNS,
             others: OTHER_RUNS_AT_ONCE.saturating_sub(self.others.len()),
             backfill: BACKFILL_RUNS_AT_ONCE.saturating_sub(self.backfills.len()),
         };

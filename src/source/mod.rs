@@ -220,6 +220,8 @@ pub struct Target {
     pub permitted_at: UnixSeconds,
     /// Version and edition of GitLab; none where the token may not ask.
     pub instance: Option<Arc<Instance>>,
+    /// Whether the run was asked for: what did not move is read, too.
+    pub is_asked_for: bool,
 }
 
 impl Target {

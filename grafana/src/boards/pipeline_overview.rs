@@ -32,7 +32,7 @@ pub fn dashboard() -> Dashboard {
     })
     .variable(Variable::gitlab_url())
     .row("Now", tiles())
-    .row("Red now", [failed_pipelines(), failed_jobs()])
+    .row("Red now", [failed_pipelines(), failed_jobs(), failed_child_jobs()])
     .row("Trends", trends())
     .row("Running now", running())
     .row("What starts pipelines", [sources(), downstream()])
@@ -120,8 +120,8 @@ fn failed_pipelines() -> Panel {
 fn failed_jobs() -> Panel {
     table(
         "Failed jobs",
-        "Jobs that failed in the newest pipelines of the same refs, and GitLab's reason. The number \
-         opens the job in GitLab.",
+        "Jobs and trigger jobs that failed in the newest pipelines of the same refs, and GitLab's reason. \
+         The number opens the job in GitLab.",
     )
     .sized(10, 10)
     .when_empty("No job is red")
@@ -133,6 +133,32 @@ fn failed_jobs() -> Panel {
     .linked("${gitlab_url:raw}/${__data.fields.project}/-/jobs/${__data.fields[\"Value #A\"].numeric}")
     .column("Took", Unit::Seconds, failed_job("age_job_last_run_duration_seconds"))
     .told_apart_by(&["stage"])
+}
+
+fn failed_child_jobs() -> Panel {
+    table(
+        "Failed jobs of child pipelines",
+        "Jobs that failed in the newest child pipelines of the same refs, the trigger job that started the \
+         pipeline, and GitLab's reason.",
+    )
+    .sized(24, 6)
+    .when_empty("No job of a child pipeline is red")
+    .label("project", "Project")
+    .linked("${gitlab_url:raw}/${__data.fields.project}/-/pipelines?status=failed&source=parent_pipeline")
+    .label("ref", "Ref")
+    .label("bridge_name", "Trigger job")
+    .label("stage", "Stage")
+    .label("job_name", "Job")
+    .label("failure_reason", "Reason")
+    .column(
+        "Failed",
+        Unit::Count,
+        chosen(
+            "max by (project, ref, bridge_name, stage, job_name, failure_reason) \
+             (age_child_pipeline_job_status{.., status=\"failed\"} == 1)",
+            "project, ref",
+        ),
+    )
 }
 
 fn trends() -> [Panel; 4] {

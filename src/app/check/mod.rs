@@ -385,6 +385,7 @@ impl Report {
                 permissions: permissions.unwrap_or_default(),
                 permitted_at: self.now,
                 instance: instance.clone(),
+                is_asked_for: false,
             };
             let is_known = permissions.is_some_and(|known| known != Permissions::default());
             match (settings.interval(collector), why_not(&target)) {

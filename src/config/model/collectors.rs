@@ -369,7 +369,7 @@ collector! {
 collector! {
     /// Environments and their deployments.
     Environments {
-        /// Collect environments; read by REST after pipeline activity, and every six hours.
+        /// Collect environments; read after pipeline activity, and hourly for projects with environments.
         enabled: false,
         interval: 300,
         /// Exclude stopped environments.
