@@ -270,6 +270,12 @@ impl GitLabError {
         matches!(self.cause, Cause::Forbidden(_))
     }
 
+    /// Whether GitLab understood what was asked, and cannot do it.
+    #[must_use]
+    pub const fn is_unprocessable(&self) -> bool {
+        matches!(self.cause, Cause::Refused(422, _))
+    }
+
     /// Whether one item of a batch may have spoilt the answer for the others, so that asking for
     /// fewer at once is worth the calls. What every call would meet alike is no item's fault.
     #[must_use]

@@ -311,6 +311,7 @@ impl GitLab {
             endpoint: ENDPOINT,
             url,
             graphql: None,
+            body: None,
         };
         let body = serde_json::to_vec(body).map_err(|error| {
             self.client()
