@@ -42,15 +42,12 @@ fn tiles() -> [Panel; 6] {
         )
         .steps("text", &[])
         .query(format!("count({ENVIRONMENTS})"), "Environments"),
-        tile(
-            "Failed",
-            "Environments whose last deployment failed.",
-        )
-        .steps("green", &[(1.0, "red")])
-        .query(
-            format!("count({}) or {all}", with_status("failed")),
-            "Failed",
-        ),
+        tile("Failed", "Environments whose last deployment failed.")
+            .steps("green", &[(1.0, "red")])
+            .query(
+                format!("count({}) or {all}", with_status("failed")),
+                "Failed",
+            ),
         tile("Running", "Environments with a running deployment.")
             .steps("blue", &[])
             .query(

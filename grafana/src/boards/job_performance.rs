@@ -62,7 +62,8 @@ fn failures() -> [Panel; 3] {
             "Failed",
             Unit::Share,
             format!(
-                "(sum by ({JOB}) ({}) or 0 * sum by ({JOB}) ({})) / on ({JOB}) (sum by ({JOB}) ({}) > 0) {most}",
+                "(sum by ({JOB}) ({}) or 0 * sum by ({JOB}) ({})) / on ({JOB}) (sum by ({JOB}) ({}) > \
+                 0) {most}",
                 runs(failed, ""),
                 runs("", ""),
                 runs("", "")
@@ -148,7 +149,8 @@ fn duration() -> [Panel; 5] {
             "Mean",
             Unit::Seconds,
             format!(
-                "sort_desc(topk(20, max by (job) (label_join({}, \"job\", \" \", \"project\", \"job_name\"))))",
+                "sort_desc(topk(20, max by (job) (label_join({}, \"job\", \" \", \"project\", \
+                 \"job_name\"))))",
                 mean("project, job_name")
             ),
         ),
@@ -179,7 +181,8 @@ fn duration() -> [Panel; 5] {
         .for_each("1d", "30d")
         .when_empty(NO_DAY)
         .query(
-            "sum by (runner_type) (increase(age_job_compute_seconds_total{project=~\"$project\"}[1d] offset -1d))",
+            "sum by (runner_type) (increase(age_job_compute_seconds_total{project=~\"$project\"}[1d] \
+             offset -1d))",
             "{{runner_type}}",
         ),
     ]
