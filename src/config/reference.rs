@@ -212,7 +212,7 @@ mod tests {
              | Items per REST page. |",
             "| `projects[].name` | path in GitLab | required | Full path of the project, such as \
              `group/subgroup/project`. |",
-            "| `wildcards[].owner.kind` | choice | `group` | What the owner is.<br>`group`: A \
+            "| `wildcards[].owner.kind` | choice | `group` | Type of the owner.<br>`group`: A \
              group.<br>`user`: A user. |",
         ] {
             assert!(markdown.contains(row), "{row}");

@@ -243,7 +243,7 @@ fn months() -> Panel {
     };
     let mut panel = table(
         "Month by month",
-        "The figures of the last 30 days beside those of the 30 days before, by project: deployments per \
+        "The values of the last 30 days compared with the 30 days before, by project: deployments per \
          day, lead time, time to restore service, change failure rate. The worst of the chosen tiers; the \
          columns *before* fill after a month of collecting.",
     )

@@ -201,7 +201,7 @@ fn waiting() -> [Panel; 3] {
         bar_chart(
             "Queue time by stage",
             "The spread of the wait for a runner in the time range: a quarter of the jobs waited at most \
-             P25, half at most P50, and so on. A long P95 beside a short P50 means that some jobs wait much \
+             P25, half at most P50, and so on. A long P95 with a short P50 means that some jobs wait much \
              longer than most. All jobs of the chosen stages.",
         )
         .sized(8, 8)
