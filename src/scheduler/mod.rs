@@ -405,9 +405,7 @@ async fn run(
         .await;
     span.in_scope(|| ingest.report_run(source.as_ref(), started.elapsed()));
     ingest.report_availability(source.as_ref());
-    if matches!(reading, Reading::ChangeFeed | Reading::Backfill) {
-        ingest.report_projects();
-    }
+    ingest.report_projects();
 }
 
 /// A 403 says what the token may not read only while GitLab answers it something else: a blocked user or

@@ -75,7 +75,8 @@ pub(super) fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
     }
     if !settings.enable_tls_verify {
         warn!(
-            "TLS certificates of GitLab are not verified (gitlab.enable_tls_verify is off): the token can be intercepted on the network"
+            "TLS certificates of GitLab are not verified (gitlab.enable_tls_verify is off): the token \
+             can be intercepted on the network"
         );
         builder = builder.tls_danger_accept_invalid_certs(true);
     }
