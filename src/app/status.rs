@@ -1,7 +1,7 @@
 //! How things are, for the status page and `/ready`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::probe::Probe;
@@ -13,10 +13,11 @@ use crate::gitlab::GitLab;
 use crate::gitlab::capability::TokenState;
 use crate::gitlab::model::Known;
 use crate::registry::{Entry, Registry};
+use crate::scheduler::subscriptions::Standing;
 use crate::server::status::{
     Budget, CollectorState, CollectorStatus, GitLabStatus, ProjectQuery, ProjectStatus, PushStatus,
-    Reachability, Readiness, Reading, ServerLoad, Status, StatusSource, StoreStatus, TokenExpiry,
-    TokenStatus,
+    Reachability, Readiness, Reading, ServerLoad, Status, StatusSource, StoreStatus,
+    SubscriptionsStatus, TokenExpiry, TokenStatus,
 };
 use crate::source::change_feed::{ChangeFeed, WayOfReading};
 use crate::types::ProjectId;
@@ -31,6 +32,8 @@ pub(super) struct AppStatus {
     pub(super) probe: Arc<Probe>,
     pub(super) registry: Arc<Registry>,
     pub(super) feed: Arc<ChangeFeed>,
+    /// None where they are off.
+    pub(super) subscriptions: Option<Arc<Mutex<Standing>>>,
     /// Whether every project was read or refused once.
     pub(super) first_round: AtomicBool,
 }
@@ -136,7 +139,27 @@ impl AppStatus {
                 WayOfReading::RestFallBack(reason) => Reading::RestFallBack { reason },
             },
             lost: self.gitlab.lost(),
+            subscriptions: self.subscriptions(),
         }
+    }
+
+    fn subscriptions(&self) -> Option<SubscriptionsStatus> {
+        let standing = self.subscriptions.as_ref()?;
+        let Standing {
+            standing,
+            pending,
+            refused,
+            why,
+        } = standing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        Some(SubscriptionsStatus {
+            standing,
+            pending,
+            refused,
+            why,
+        })
     }
 
     fn token(&self) -> TokenStatus {

@@ -8,6 +8,7 @@ mod collectors;
 mod labels;
 mod otel;
 mod projects;
+mod subscriptions;
 mod webhook;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub use collectors::*;
 pub use labels::*;
 pub use otel::*;
 pub use projects::*;
+pub use subscriptions::*;
 pub use webhook::*;
 
 use super::duration;
@@ -237,6 +239,8 @@ pub struct GitLab {
     /// begin: all others are polled each hour then, or every `after_24h` of `quiet_interval` where a
     /// pipeline moved within a day.
     pub instance_feed: InstanceFeedSetting,
+    /// GitLab's own GraphQL subscriptions.
+    pub subscriptions: Subscriptions,
     /// The tier to assume.
     pub tier: TierSetting,
 }
@@ -259,6 +263,7 @@ impl Default for GitLab {
             graphql_page_size: 100,
             rest_page_size: 100,
             instance_feed: InstanceFeedSetting::Auto,
+            subscriptions: Subscriptions::default(),
             tier: TierSetting::Auto,
         }
     }

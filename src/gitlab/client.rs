@@ -25,6 +25,7 @@ use super::settings::{RetryPolicy, Settings, SetupError};
 use super::token::Token;
 use crate::clock::{Clock, UnixSeconds};
 pub(crate) use call::{Answer, Call, Query, record_failure};
+pub(crate) use setup::websocket_http;
 use call::{heavy_query, retryable};
 use time::ServerTime;
 

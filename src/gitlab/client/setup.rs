@@ -44,11 +44,34 @@ pub(super) fn root(url: &Url) -> Result<Url, SetupError> {
 }
 
 /// The HTTP client.
+pub(super) fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
+    if !settings.enable_tls_verify {
+        warn!(
+            "gitlab.enable_tls_verify is off: anybody between here and GitLab can read the token \
+             and change the answers"
+        );
+    }
+    let builder = builder(settings)?
+        .timeout(settings.timeout)
+        .read_timeout(settings.timeout);
+    built(builder)
+}
+
+/// The same for WebSockets, which last: HTTP/1.1, whose connections can be upgraded, and no time-outs.
+pub(crate) fn websocket_http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
+    built(builder(settings)?.http1_only())
+}
+
+fn built(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, SetupError> {
+    let client = builder.build();
+    client.map_err(|error| SetupError::Http(answer::chain(&error)))
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "the one client that talks to GitLab"
 )]
-pub(super) fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
+fn builder(settings: &Settings) -> Result<reqwest::ClientBuilder, SetupError> {
     tls::install_provider();
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
@@ -56,9 +79,7 @@ pub(super) fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
         .user_agent(&settings.user_agent)
         .default_headers(headers)
         .redirect(redirect::Policy::none())
-        .timeout(settings.timeout)
         .connect_timeout(settings.timeout.min(Duration::from_secs(10)))
-        .read_timeout(settings.timeout)
         .pool_idle_timeout(Duration::from_secs(90));
     if let Some(path) = &settings.ca_cert_path {
         let refuse = |why: String| SetupError::CaCertificate {
@@ -72,13 +93,7 @@ pub(super) fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
         builder = builder.tls_certs_merge(certificates);
     }
     if !settings.enable_tls_verify {
-        warn!(
-            "gitlab.enable_tls_verify is off: anybody between here and GitLab can read the token \
-             and change the answers"
-        );
         builder = builder.tls_danger_accept_invalid_certs(true);
     }
-    builder
-        .build()
-        .map_err(|error| SetupError::Http(answer::chain(&error)))
+    Ok(builder)
 }
