@@ -11,7 +11,9 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use secrecy::SecretString;
 
 use crate::gitlab::testing::{TOKEN, Traces, gitlab};
-use crate::gitlab::{GitLabError, NoAccounting, Settings, TokenSource};
+use crate::gitlab::{
+    CableError, Cables, Cause, GitLabError, NoAccounting, Settings, TokenSource,
+};
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
                       content-length: 20\r\n\r\n{\"version\":\"19.3.0\"}";
@@ -103,4 +105,27 @@ async fn verification_can_be_switched_off_and_says_so_loudly() {
             .any(|line| line.contains("WARN") && line.contains("enable_tls_verify")),
         "{text}"
     );
+}
+
+/// Why the server, which answers everything alike, opens no WebSocket.
+async fn no_cable(url: &str, change: impl Fn(&mut Settings)) -> CableError {
+    let token = TokenSource::Secret(SecretString::from(TOKEN));
+    let mut settings = Settings::new(url.parse().unwrap(), token);
+    change(&mut settings);
+    let gitlab = gitlab(&settings, Arc::new(NoAccounting));
+    let connected = Cables::new(&settings, &gitlab).unwrap().connect().await;
+    connected.err().unwrap()
+}
+
+#[tokio::test]
+async fn websockets_trust_whom_all_else_trusts() {
+    let (url, pem) = server();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), pem).unwrap();
+    let unknown = no_cable(&url, |_| {}).await;
+    assert!(matches!(unknown, CableError::Failed(Cause::Tls(_))), "{unknown}");
+    let verified = no_cable(&url, trusting(file.path())).await;
+    assert!(verified.to_string().contains("status 200"), "{verified}");
+    let unverified = no_cable(&url, |settings| settings.enable_tls_verify = false).await;
+    assert!(unverified.to_string().contains("status 200"), "{unverified}");
 }

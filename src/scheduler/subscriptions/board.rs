@@ -251,9 +251,20 @@ impl Board {
         }
     }
 
-    /// A connection was refused: nothing is asked for, for an hour.
-    pub(super) fn refused(&mut self, why: &str, now: Instant) {
-        self.halt(why, now);
+    /// A connection was refused: none is opened for an hour. What stands on others goes on.
+    pub(super) fn refused(&mut self, link: Link, why: &str, now: Instant) {
+        if self.links.remove(&link).is_none() {
+            return;
+        }
+        if self.links.is_empty() {
+            self.halt(why, now);
+        } else {
+            self.connect_at = now + REFUSED;
+            self.report(
+                why,
+                "GitLab refuses another connection for subscriptions, next attempt in an hour",
+            );
+        }
     }
 
     /// A connection failed before it was welcomed, or ended.

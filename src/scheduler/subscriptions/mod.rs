@@ -102,7 +102,7 @@ impl Subscriptions {
             let pause = self.board.pause(Instant::now());
             tokio::select! {
                 () = stop.cancelled() => break,
-                Some((link, report)) = self.received.recv() => self.take(link, report),
+                Some(came) = self.received.recv() => self.take_all(came),
                 Some(_) = self.tasks.join_next() => {}
                 () = tokio::time::sleep(pause) => {}
             }
@@ -167,7 +167,18 @@ impl Subscriptions {
                 "GitLab {} has no subscriptions to pipelines, {major}.{minor} is needed",
                 instance.version
             );
-            self.board.refused(&why, now);
+            self.board.halt(&why, now);
+        }
+    }
+
+    /// Takes in what came, and what came meanwhile.
+    fn take_all(&mut self, (link, report): (Link, Report)) {
+        self.take(link, report);
+        for _ in 0..WAITING {
+            let Ok((link, report)) = self.received.try_recv() else {
+                return;
+            };
+            self.take(link, report);
         }
     }
 
@@ -181,7 +192,7 @@ impl Subscriptions {
             Report::Refused(why) => {
                 self.observer.subscriptions_connected("refused");
                 self.links.remove(&link);
-                self.board.refused(&why, now);
+                self.board.refused(link, &why, now);
             }
             Report::NotConnected(why) => {
                 self.observer.subscriptions_connected("failed");
