@@ -10,10 +10,10 @@ use amazing_gitlab_exporter::gitlab::{
 use amazing_gitlab_exporter::types::{PipelineId, ProjectId};
 use gitlab_simulator::auth::AccessLevel;
 use gitlab_simulator::faults::{Fault, Rule};
-use gitlab_simulator::world::{Finish, PipelineSpec};
+use gitlab_simulator::world::Finish;
 use gitlab_simulator::{Simulator, Token, WorldConfig};
 
-use super::gitlab;
+use super::{gitlab, one_job};
 use crate::support::core::{client_settings, now};
 use crate::support::{DEADLINE, eventually};
 
@@ -154,9 +154,9 @@ async fn events_name_pipelines_and_pings_keep_the_connection() {
     let (mut cable, name) = standing(&simulator, ids[0]).await;
     let made = {
         let mut world = simulator.world();
-        let elsewhere = world.create_pipeline(ids[1], &PipelineSpec::branch("main"));
+        let elsewhere = world.create_pipeline(ids[1], &one_job());
         elsewhere.expect("made");
-        let made = world.create_pipeline(ids[0], &PipelineSpec::branch("main"));
+        let made = world.create_pipeline(ids[0], &one_job());
         made.expect("made")
     };
     assert_eq!(next(&mut cable).await, Ok(data(&name, Some(made), true)));

@@ -5,10 +5,10 @@ use std::time::Duration;
 use amazing_gitlab_exporter::clock::Clock;
 use gitlab_simulator::auth::AccessLevel;
 use gitlab_simulator::faults::{Fault, Rule};
-use gitlab_simulator::world::{Finish, PipelineSpec};
+use gitlab_simulator::world::Finish;
 use gitlab_simulator::Simulator;
 
-use super::{gitlab, subscribing};
+use super::{gitlab, one_job, subscribing};
 use crate::support::exporter::{Exporter, RealTime, beginning_now};
 use crate::support::samples::Samples;
 use crate::support::{DEADLINE, eventually, within};
@@ -42,7 +42,7 @@ impl Exporter {
 
 fn create(simulator: &Simulator, project: u64) -> u64 {
     let mut world = simulator.world();
-    let made = world.create_pipeline(project, &PipelineSpec::branch("main"));
+    let made = world.create_pipeline(project, &one_job());
     made.expect("made")
 }
 

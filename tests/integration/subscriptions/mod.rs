@@ -4,6 +4,7 @@ mod client;
 mod exporter;
 mod ledger;
 
+use gitlab_simulator::world::{JobSpec, PipelineSpec};
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 
 use crate::support::exporter::configuration;
@@ -11,7 +12,12 @@ use crate::support::exporter::configuration;
 /// The first release that has subscriptions.
 const RELEASE: &str = "18.6.0-ee";
 
-/// A GitLab with some projects, each with one pipeline.
+/// A pipeline that waits for a runner.
+fn one_job() -> PipelineSpec {
+    PipelineSpec::branch("main").job(JobSpec::new("test", "unit"))
+}
+
+/// A GitLab with some projects.
 fn gitlab(projects: u64, config: WorldConfig) -> (Simulator, Vec<u64>) {
     let mut world = World::new(config);
     world.version = RELEASE.to_owned();

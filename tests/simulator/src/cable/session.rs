@@ -18,6 +18,8 @@ use crate::time::{MINUTE, Millis};
 const TICK: Duration = Duration::from_millis(10);
 /// How often rights are asked for: a membership that is lost is noticed some time later.
 const RIGHTS: Duration = Duration::from_millis(50);
+/// How long the last word takes.
+const WORD: Duration = Duration::from_millis(50);
 /// A token that is revoked is of use for so much longer to what stands.
 const LINGERS: Millis = 10 * MINUTE;
 
@@ -162,6 +164,8 @@ impl Session {
                 "type": "disconnect", "reason": "server_restart", "reconnect": true,
             });
             self.say(&said).await?;
+            // What is said still goes out.
+            actix_web::rt::time::sleep(WORD).await;
         }
         Ok(server != self.server)
     }

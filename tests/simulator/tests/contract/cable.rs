@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
 use gitlab_simulator::auth::AccessLevel;
-use gitlab_simulator::world::{A_MINUTE, Finish, PipelineSpec};
+use gitlab_simulator::world::{A_MINUTE, Finish, JobSpec, PipelineSpec};
 use gitlab_simulator::{Cable, Token};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -82,6 +82,10 @@ impl Wire {
         self.command("subscribe", &name).await;
         name
     }
+}
+
+fn spec() -> PipelineSpec {
+    PipelineSpec::branch("main").job(JobSpec::new("test", "unit"))
 }
 
 fn identifier(channel: &str, query: &str, project: u64, nonce: &str) -> String {
@@ -183,9 +187,9 @@ async fn every_change_of_a_status_is_an_event_but_created() {
     assert_eq!(wire.next().await, Some(confirmed(&name)));
     let made = {
         let mut world = lab.simulator.world();
-        let elsewhere = world.create_pipeline(lab.app, &PipelineSpec::branch("main"));
+        let elsewhere = world.create_pipeline(lab.app, &spec());
         elsewhere.expect("made");
-        let made = world.create_pipeline(lab.library, &PipelineSpec::branch("main"));
+        let made = world.create_pipeline(lab.library, &spec());
         made.expect("made")
     };
     assert_eq!(wire.next().await, Some(event(&name, made)), "pending");
@@ -264,7 +268,7 @@ async fn a_lost_membership_ends_one_subscription_and_a_revoked_token_says_nothin
     assert_eq!(wire.next().await, Some(rejected));
     let made = {
         let mut world = lab.simulator.world();
-        let made = world.create_pipeline(lab.library, &PipelineSpec::branch("main"));
+        let made = world.create_pipeline(lab.library, &spec());
         made.expect("made")
     };
     assert_eq!(wire.next().await, Some(event(&library, made)));
@@ -297,11 +301,12 @@ async fn fifty_events_of_a_project_come_in_a_minute_and_then_silence() {
     let create = |number: u32| {
         let mut world = lab.simulator.world();
         let made = (0..number).map(|_| {
-            let made = world.create_pipeline(lab.library, &PipelineSpec::branch("main"));
+            let made = world.create_pipeline(lab.library, &spec());
             made.expect("made")
         });
         made.collect::<Vec<_>>()
     };
+    lab.simulator.advance(Duration::from_secs(60));
     let made = create(A_MINUTE + 5);
     for pipeline in &made[..A_MINUTE as usize] {
         assert_eq!(wire.next().await, Some(event(&name, *pipeline)));
