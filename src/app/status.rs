@@ -1,8 +1,8 @@
 //! How things are, for the status page and `/ready`.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::probe::Probe;
 use super::watch::{Runs, Seen, Watch};

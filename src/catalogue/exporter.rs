@@ -3,8 +3,8 @@
 use super::labels::{
     ApiEndpointLabels, ApiRequestLabels, ApiStatusLabels, BuildLabels, CollectorErrorLabels,
     CollectorLabels, CollectorReasonLabels, CollectorTriggerLabels, GitLabLabels, MetricLabels,
-    NoLabels, OtlpExportLabels, OutcomeLabels, PriorityLabels, QueryLabels, ReasonLabels, StateLabels,
-    WebhookLabels,
+    NoLabels, OtlpExportLabels, OutcomeLabels, PriorityLabels, QueryLabels, ReasonLabels,
+    StateLabels, WebhookLabels,
 };
 use super::{Buckets, Collector, Counter, Desc, Gauge, Histogram, Spec};
 use crate::types::Tier;

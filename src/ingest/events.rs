@@ -69,7 +69,13 @@ impl Ingest {
 /// GitLab's time of an event; where the event has none, that of the change as it was read.
 fn time_of(mark: &Mark, changes: &[Change]) -> Option<UnixMillis> {
     let is_about = |change: &&Change| mark.subject == Some(change.subject);
-    let read = || changes.iter().filter(is_about).map(|change| change.at).max();
+    let read = || {
+        changes
+            .iter()
+            .filter(is_about)
+            .map(|change| change.at)
+            .max()
+    };
     mark.at
         .or_else(|| read().map(|at| UnixMillis::from_seconds(at.0)))
 }

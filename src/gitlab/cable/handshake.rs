@@ -139,9 +139,7 @@ fn refusal(client: &Client, response: &Response) -> CableError {
             let location = response.headers().get(LOCATION);
             let location = location.and_then(|to| to.to_str().ok());
             let to = location.and_then(|to| client.root().join(to).ok());
-            let to = to.map_or("nowhere".to_owned(), |to| {
-                to.origin().ascii_serialization()
-            });
+            let to = to.map_or("nowhere".to_owned(), |to| to.origin().ascii_serialization());
             refused(&client.tidy(&Cause::Redirected { to }.to_string()))
         }
         401 | 403 => refused(&format!("GitLab refuses the token ({status})")),

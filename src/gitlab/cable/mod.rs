@@ -254,7 +254,10 @@ impl Cable {
                 errors,
                 more,
             } => CableMessage::Data {
-                errors: errors.iter().map(|text| self.gitlab.client().tidy(text)).collect(),
+                errors: errors
+                    .iter()
+                    .map(|text| self.gitlab.client().tidy(text))
+                    .collect(),
                 subscription,
                 pipeline,
                 more,

@@ -17,7 +17,10 @@ fn a_subscription_asks_for_the_id_alone_and_is_named_by_its_own_text() {
     let query = inner["query"].as_str().unwrap();
     assert!(query.ends_with("{ ciPipelineStatusesUpdated(projectId: $project) { id } }"));
     graphql_parser::parse_query::<&str>(query).unwrap();
-    let names = [Cable::subscription(ProjectId(1)), Cable::subscription(ProjectId(1))];
+    let names = [
+        Cable::subscription(ProjectId(1)),
+        Cable::subscription(ProjectId(1)),
+    ];
     assert_ne!(names[0], names[1], "each has a nonce of its own");
 }
 
@@ -44,7 +47,10 @@ fn messages_are_read_as_gitlab_writes_them() {
     };
     let cases = [
         (json!({"type": "welcome"}), Incoming::Welcome),
-        (json!({"type": "ping", "message": 1_796_000_000}), Incoming::Nothing),
+        (
+            json!({"type": "ping", "message": 1_796_000_000}),
+            Incoming::Nothing,
+        ),
         (
             json!({"type": "disconnect", "reason": "server_restart", "reconnect": true}),
             disconnect("server_restart"),
@@ -62,7 +68,10 @@ fn messages_are_read_as_gitlab_writes_them() {
             of(json!({"result": field(Value::Null), "more": true})),
             data(None, &[], true),
         ),
-        (of(json!({"result": moved, "more": true})), data(Some(7), &[], true)),
+        (
+            of(json!({"result": moved, "more": true})),
+            data(Some(7), &[], true),
+        ),
         (of(json!({"more": false})), data(None, &[], false)),
         (of(json!({"result": null})), data(None, &[], true)),
         (
@@ -74,7 +83,10 @@ fn messages_are_read_as_gitlab_writes_them() {
             data(None, &[], true),
         ),
         // What is not known yet.
-        (json!({"type": "hello", "identifier": "name", "message": {}}), Incoming::Nothing),
+        (
+            json!({"type": "hello", "identifier": "name", "message": {}}),
+            Incoming::Nothing,
+        ),
         (json!({"message": {"more": false}}), Incoming::Nothing),
         (json!({}), Incoming::Nothing),
     ];
@@ -85,7 +97,13 @@ fn messages_are_read_as_gitlab_writes_them() {
 
 #[test]
 fn what_is_no_message_says_so() {
-    for text in ["", "no JSON", "[]", "{\"type\": 7}", "{\"identifier\":\"name\",\"message\":{\"more\":1}}"] {
+    for text in [
+        "",
+        "no JSON",
+        "[]",
+        "{\"type\": 7}",
+        "{\"identifier\":\"name\",\"message\":{\"more\":1}}",
+    ] {
         let why = read(text).unwrap_err();
         assert!(why.starts_with("invalid message: "), "{why}");
     }

@@ -11,9 +11,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use secrecy::SecretString;
 
 use crate::gitlab::testing::{TOKEN, Traces, gitlab};
-use crate::gitlab::{
-    CableError, Cables, Cause, GitLabError, NoAccounting, Settings, TokenSource,
-};
+use crate::gitlab::{CableError, Cables, Cause, GitLabError, NoAccounting, Settings, TokenSource};
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
                       content-length: 20\r\n\r\n{\"version\":\"19.3.0\"}";
@@ -123,9 +121,15 @@ async fn websockets_trust_whom_all_else_trusts() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), pem).unwrap();
     let unknown = no_cable(&url, |_| {}).await;
-    assert!(matches!(unknown, CableError::Failed(Cause::Tls(_))), "{unknown}");
+    assert!(
+        matches!(unknown, CableError::Failed(Cause::Tls(_))),
+        "{unknown}"
+    );
     let verified = no_cable(&url, trusting(file.path())).await;
     assert!(verified.to_string().contains("status 200"), "{verified}");
     let unverified = no_cable(&url, |settings| settings.enable_tls_verify = false).await;
-    assert!(unverified.to_string().contains("status 200"), "{unverified}");
+    assert!(
+        unverified.to_string().contains("status 200"),
+        "{unverified}"
+    );
 }

@@ -3,6 +3,7 @@
 
 mod choice;
 mod recent;
+mod slot;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use tokio::time::Instant;
 use crate::gitlab::Cable;
 use crate::registry::ProjectActivity;
 use crate::types::{PipelineId, ProjectId};
-use recent::Recent;
+pub use slot::Standing;
+use slot::{Phase, Slot};
 
 /// All subscriptions of a connection lie in one process of GitLab, whose memory is limited.
 const PER_CONNECTION: usize = 250;
@@ -68,19 +70,6 @@ pub(super) enum Act {
     Crowded(ProjectId, bool),
 }
 
-/// How many subscriptions there are, by state.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// GitLab announces what moves.
-    pub standing: usize,
-    /// Not yet, or not now.
-    pub pending: usize,
-    /// GitLab refuses them.
-    pub refused: usize,
-    /// Why.
-    pub why: Option<String>,
-}
-
 /// The state of all subscriptions.
 #[derive(Debug)]
 pub(super) struct Board {
@@ -106,65 +95,6 @@ pub(super) struct Board {
 enum LinkState {
     Opening,
     Welcomed(Instant),
-}
-
-/// A project that is to be subscribed to.
-#[derive(Debug)]
-struct Slot {
-    phase: Phase,
-    name: Option<Arc<str>>,
-    /// Since when it does not stand although it did.
-    down_since: Option<Instant>,
-    /// Whether it ever stood.
-    has_stood: bool,
-    /// Times that it ended in a row.
-    ended: u32,
-    recent: Recent,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Phase {
-    Waiting { from: Instant },
-    Asked { link: Link, at: Instant },
-    Standing { link: Link },
-    Refused { until: Instant, why: String },
-}
-
-impl Slot {
-    fn new(now: Instant) -> Self {
-        Self {
-            phase: Phase::Waiting { from: now },
-            name: None,
-            down_since: None,
-            has_stood: false,
-            ended: 0,
-            recent: Recent::default(),
-        }
-    }
-
-    fn link(&self) -> Option<Link> {
-        match self.phase {
-            Phase::Asked { link, .. } | Phase::Standing { link } => Some(link),
-            Phase::Waiting { .. } | Phase::Refused { .. } => None,
-        }
-    }
-
-    fn is_ready(&self, now: Instant) -> bool {
-        match self.phase {
-            Phase::Waiting { from } => from <= now,
-            Phase::Refused { until, .. } => until <= now,
-            Phase::Asked { .. } | Phase::Standing { .. } => false,
-        }
-    }
-
-    /// It no longer stands, or is no longer asked for.
-    fn leave(&mut self, phase: Phase, now: Instant) -> Option<Arc<str>> {
-        if matches!(self.phase, Phase::Standing { .. }) {
-            self.down_since.get_or_insert(now);
-        }
-        self.phase = phase;
-        self.name.take()
-    }
 }
 
 impl Board {
@@ -429,9 +359,7 @@ impl Board {
         let Some(slot) = self.slots.get_mut(&id) else {
             return;
         };
-        let wait = ENDED
-            .saturating_mul(1 << slot.ended.min(6))
-            .min(REFUSED);
+        let wait = ENDED.saturating_mul(1 << slot.ended.min(6)).min(REFUSED);
         slot.ended = slot.ended.saturating_add(1);
         let link = slot.link();
         let name = slot.leave(Phase::Waiting { from: now + wait }, now);
@@ -543,11 +471,18 @@ impl Board {
 
     /// Opens a connection where there is no room for what waits; one after the other.
     fn open(&mut self, now: Instant) {
-        let is_opening = self.links.values().any(|state| *state == LinkState::Opening);
+        let is_opening = self
+            .links
+            .values()
+            .any(|state| *state == LinkState::Opening);
         if is_opening || now < self.connect_at {
             return;
         }
-        let waiting = self.slots.values().filter(|slot| slot.is_ready(now)).count();
+        let waiting = self
+            .slots
+            .values()
+            .filter(|slot| slot.is_ready(now))
+            .count();
         let load = self.load();
         let room: usize = load
             .values()

@@ -84,7 +84,10 @@ impl Play {
     }
 
     fn name_of(&self, id: u64) -> Arc<str> {
-        self.board.slots[&ProjectId(id)].name.clone().expect("asked for")
+        self.board.slots[&ProjectId(id)]
+            .name
+            .clone()
+            .expect("asked for")
     }
 
     fn counts(&self) -> (usize, usize, usize) {
@@ -174,7 +177,10 @@ fn a_refused_connection_is_tried_again_in_an_hour() {
     play.board.refused(1, "not found (404)", play.now);
     play.next();
     assert_eq!(play.counts(), (0, 0, 3));
-    assert_eq!(play.board.standing().why.as_deref(), Some("not found (404)"));
+    assert_eq!(
+        play.board.standing().why.as_deref(),
+        Some("not found (404)")
+    );
     play.pass(REFUSED - Duration::from_secs(1));
     assert_eq!(play.opened(), 1);
     play.pass(Duration::from_secs(1));
@@ -241,7 +247,10 @@ fn a_bare_end_is_followed_by_a_new_connection_and_one_poll() {
     let all = (1..=3).map(ProjectId).collect();
     let polls = play.acts.iter().filter(|act| matches!(act, Act::Poll(_)));
     assert_eq!(polls.collect::<Vec<_>>(), [&Act::Poll(all)]);
-    let ended = play.acts.iter().any(|act| matches!(act, Act::EventsEnded(_)));
+    let ended = play
+        .acts
+        .iter()
+        .any(|act| matches!(act, Act::EventsEnded(_)));
     assert!(!ended, "they are back in time");
 }
 
@@ -263,7 +272,8 @@ fn connections_that_fail_are_tried_less_and_less_often() {
     // One that is welcomed and ends at once is none that works.
     play.pass(FAILED_MOST);
     play.board.welcomed(play.board.last_link, play.now);
-    play.board.ended(play.board.last_link, "closed", 1.0, play.now);
+    play.board
+        .ended(play.board.last_link, "closed", 1.0, play.now);
     play.pass(Duration::from_secs(10));
     assert!(play.board.links.is_empty());
 }
@@ -272,7 +282,9 @@ fn connections_that_fail_are_tried_less_and_less_often() {
 fn events_that_stay_away_are_relied_on_no_more() {
     let mut play = Play::standing(1);
     play.board.ended(1, "closed", 1.0, play.now);
-    let before = play.board.next(false, play.now + DOWN - Duration::from_secs(1));
+    let before = play
+        .board
+        .next(false, play.now + DOWN - Duration::from_secs(1));
     assert_eq!(before, []);
     let after = play.board.next(false, play.now + DOWN);
     assert_eq!(after, [Act::EventsEnded(ProjectId(1))]);
@@ -329,7 +341,11 @@ fn a_project_near_gitlabs_limit_is_polled_as_usual() {
     play.say(&name, Some(40), &[], true);
     assert!(crowded(&play.next(), true));
     assert!(!crowded(&play.pass(Duration::from_secs(20)), false));
-    assert!(crowded(&play.pass(Duration::from_secs(30)), false), "{:?}", play.acts);
+    assert!(
+        crowded(&play.pass(Duration::from_secs(30)), false),
+        "{:?}",
+        play.acts
+    );
 }
 
 #[test]

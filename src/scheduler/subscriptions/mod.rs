@@ -137,10 +137,7 @@ impl Subscriptions {
         let standing = self.board.standing();
         self.observer
             .subscriptions(standing.standing, standing.pending, standing.refused);
-        *self
-            .standing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = standing;
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
     }
 
     /// A new token may do more, one that is refused no longer does what its connections still do.

@@ -195,7 +195,8 @@ async fn without_a_webhook_nothing_is_missed_and_polls_stay_as_they_are() {
 async fn how_fresh_it_is_is_told_by_what_brought_it() {
     let mut story = hooked().await;
     story.look().await;
-    let polled = story.create(&PipelineSpec::branch("main"));
+    let spec = PipelineSpec::branch("main").job(JobSpec::new("test", "unit"));
+    let polled = story.create(&spec);
     story.look_after(25).await;
     story.look_after(5).await;
     let done = story.world().finish_pipeline(polled, &Finish::success());
@@ -222,7 +223,10 @@ async fn events_that_ended_or_are_crowded_make_no_polls_rare() {
         story.passes(true).await;
     }
     let app = TrackedId(story.app);
-    assert!(story.polls().await <= 14, "subscriptions alone make them rare");
+    assert!(
+        story.polls().await <= 14,
+        "subscriptions alone make them rare"
+    );
     for (crowded, is_rare) in [(true, false), (false, true)] {
         let registry = story.exporter.registry();
         let now = now(&story.gitlab);

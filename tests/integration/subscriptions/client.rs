@@ -69,7 +69,9 @@ fn why(connected: Result<Cable, CableError>) -> String {
 async fn another_origin_or_a_lost_upgrade_is_a_refusal_that_names_both() {
     let (simulator, _) = gitlab(1, WorldConfig::default());
     let own = cables(&simulator, |_| {});
-    simulator.cable().set_address(Some("https://gitlab.example.com"));
+    simulator
+        .cable()
+        .set_address(Some("https://gitlab.example.com"));
     let by_origin = why(connect(&own).await);
     simulator.cable().set_address(None);
     simulator
@@ -100,7 +102,9 @@ async fn a_token_without_the_scope_is_welcomed_and_rejected() {
     let (simulator, ids) = gitlab(1, WorldConfig::default());
     let unread = Token::new("glpat-unread").with_scopes(&["read_user"]);
     simulator.world().tokens.push(unread);
-    let cables = cables(&simulator, |settings| settings.token = token("glpat-unread"));
+    let cables = cables(&simulator, |settings| {
+        settings.token = token("glpat-unread")
+    });
     let mut cable = connect(&cables).await.expect("welcome");
     let name = Cable::subscription(ProjectId(ids[0]));
     cable.subscribe(&name).await.expect("sent");

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use amazing_gitlab_exporter::clock::Clock;
+use gitlab_simulator::Simulator;
 use gitlab_simulator::auth::AccessLevel;
 use gitlab_simulator::faults::{Fault, Rule};
 use gitlab_simulator::world::Finish;
-use gitlab_simulator::Simulator;
 
 use super::{gitlab, one_job, subscribing};
 use crate::support::exporter::{Exporter, RealTime, beginning_now};
@@ -22,13 +22,17 @@ impl Exporter {
     }
 
     async fn shows(&self, name: &str, labels: &[(&str, &str)], value: f64) {
-        within(DEADLINE, &format!("{name}{labels:?} is {value}"), async || {
-            let seen = self.value(name, labels).await;
-            match seen == Some(value) {
-                true => Ok(()),
-                false => Err(format!("{seen:?}")),
-            }
-        })
+        within(
+            DEADLINE,
+            &format!("{name}{labels:?} is {value}"),
+            async || {
+                let seen = self.value(name, labels).await;
+                match seen == Some(value) {
+                    true => Ok(()),
+                    false => Err(format!("{seen:?}")),
+                }
+            },
+        )
         .await;
     }
 
@@ -36,7 +40,8 @@ impl Exporter {
     async fn has(&self, state: &str, number: usize) {
         #[expect(clippy::cast_precision_loss, reason = "a few")]
         let number = number as f64;
-        self.shows("age_subscriptions", &[("state", state)], number).await;
+        self.shows("age_subscriptions", &[("state", state)], number)
+            .await;
     }
 }
 
@@ -47,7 +52,9 @@ fn create(simulator: &Simulator, project: u64) -> u64 {
 }
 
 fn finish(simulator: &Simulator, pipeline: u64) {
-    let ended = simulator.world().finish_pipeline(pipeline, &Finish::success());
+    let ended = simulator
+        .world()
+        .finish_pipeline(pipeline, &Finish::success());
     ended.expect("it ends");
 }
 
@@ -59,14 +66,22 @@ async fn what_is_announced_is_shown_although_polls_are_an_hour_apart() {
     exporter.has("standing", 2).await;
     let pipeline = create(&simulator, ids[0]);
     let of = [("project", "group/project-1")];
-    exporter.shows("age_pipelines_active", &[of[0], ("status", "pending")], 1.0).await;
+    exporter
+        .shows("age_pipelines_active", &[of[0], ("status", "pending")], 1.0)
+        .await;
     finish(&simulator, pipeline);
-    exporter.shows("age_pipeline_status", &[of[0], ("status", "success")], 1.0).await;
+    exporter
+        .shows("age_pipeline_status", &[of[0], ("status", "success")], 1.0)
+        .await;
     let by = [("trigger", "subscription"), ("collector_type", "pipelines")];
-    let fresh = exporter.value("age_event_freshness_seconds_count", &by).await;
+    let fresh = exporter
+        .value("age_event_freshness_seconds_count", &by)
+        .await;
     assert!(fresh.is_some_and(|count| count >= 1.0), "{fresh:?}");
     let welcomed = [("outcome", "welcomed")];
-    exporter.shows("age_subscription_connects_total", &welcomed, 1.0).await;
+    exporter
+        .shows("age_subscription_connects_total", &welcomed, 1.0)
+        .await;
     assert!(exporter.get("/").await.body.contains("2 standing"));
     exporter.stop().await;
     eventually("closed", || simulator.cable().counts().open == 0).await;
@@ -85,12 +100,18 @@ async fn refused(prepare: impl FnOnce(&Simulator), words: &[&str], attempts: f64
     }
     // Polls go on, and no other attempt is made.
     let pipeline = create(&simulator, ids[0]);
-    exporter.shows("age_pipelines_active", &[("status", "pending")], 1.0).await;
+    exporter
+        .shows("age_pipelines_active", &[("status", "pending")], 1.0)
+        .await;
     finish(&simulator, pipeline);
-    exporter.shows("age_pipeline_status", &[("status", "success")], 1.0).await;
+    exporter
+        .shows("age_pipeline_status", &[("status", "success")], 1.0)
+        .await;
     exporter.has("standing", 0).await;
     let outcome = [("outcome", "refused")];
-    let seen = exporter.value("age_subscription_connects_total", &outcome).await;
+    let seen = exporter
+        .value("age_subscription_connects_total", &outcome)
+        .await;
     assert_eq!(seen, Some(attempts));
     exporter.stop().await;
 }
@@ -181,12 +202,14 @@ async fn a_wrong_token_opens_no_connection() {
     let yaml = subscribing(&simulator, 1).replace(simulator.token(), "glpat-wrong");
     let exporter = Exporter::start(&Clock::System, &yaml).await;
     let status = [("status_code", "401")];
-    within(Duration::from_secs(30), "the token is refused", async || {
-        match exporter.value("age_api_requests_total", &status).await {
+    within(
+        Duration::from_secs(30),
+        "the token is refused",
+        async || match exporter.value("age_api_requests_total", &status).await {
             Some(count) if count > 0.0 => Ok(()),
             other => Err(format!("{other:?}")),
-        }
-    })
+        },
+    )
     .await;
     assert_eq!(simulator.requests().count("/-/cable"), 0);
     exporter.stop().await;

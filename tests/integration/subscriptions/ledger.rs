@@ -26,7 +26,8 @@ fn active(simulator: &Simulator) -> Vec<PipelineId> {
     let projects: Vec<u64> = world.projects().map(|project| project.id).collect();
     let pipelines = projects.iter().flat_map(|id| world.pipelines_of(*id));
     let blocked = [Status::Manual, Status::Scheduled];
-    let active = pipelines.filter(|one| !one.status.is_complete() && !blocked.contains(&one.status));
+    let active =
+        pipelines.filter(|one| !one.status.is_complete() && !blocked.contains(&one.status));
     active.map(|one| one.id).collect()
 }
 
@@ -74,11 +75,15 @@ async fn every_count_equals_the_ledger_with_subscriptions_and_hardly_a_poll() {
     // What was counted a moment ago is shown as 0 for a while.
     let want = counts(simulator.world().ledger().entries(), first_look);
     assert!(events(&want) > 400.0, "{} events", events(&want));
-    let equal = within(Duration::from_secs(60), "every count is right", async || {
-        clock.set(clock.now().plus(Duration::from_secs(5)));
-        let samples = Samples::of_plain_text(&exporter.metrics().await);
-        difference(&samples.counts(COUNTED), &want).map_or(Ok(()), Err)
-    });
+    let equal = within(
+        Duration::from_secs(60),
+        "every count is right",
+        async || {
+            clock.set(clock.now().plus(Duration::from_secs(5)));
+            let samples = Samples::of_plain_text(&exporter.metrics().await);
+            difference(&samples.counts(COUNTED), &want).map_or(Ok(()), Err)
+        },
+    );
     equal.await;
     let polls = simulator.requests().count("ProjectChanges");
     println!("{} events of GitLab, {polls} polls", cable.counts().events);

@@ -34,5 +34,8 @@ fn gitlab(projects: u64, config: WorldConfig) -> (Simulator, Vec<u64>) {
 fn subscribing(simulator: &Simulator, interval: u32) -> String {
     let yaml = configuration(simulator, "");
     let yaml = yaml.replace("gitlab:\n", "gitlab:\n  subscriptions: {enabled: true}\n");
-    yaml.replace("interval_seconds: 1", &format!("interval_seconds: {interval}"))
+    yaml.replace(
+        "interval_seconds: 1",
+        &format!("interval_seconds: {interval}"),
+    )
 }

@@ -29,7 +29,8 @@ pub(super) fn choose(
     most: usize,
 ) -> BTreeSet<ProjectId> {
     let is_kept = |busy: &&ProjectActivity| slots.contains_key(&busy.id);
-    let (mut kept, mut others): (Vec<&ProjectActivity>, Vec<&ProjectActivity>) = candidates.iter().partition(is_kept);
+    let (mut kept, mut others): (Vec<&ProjectActivity>, Vec<&ProjectActivity>) =
+        candidates.iter().partition(is_kept);
     kept.sort_by_key(|busy| std::cmp::Reverse(rank(busy)));
     others.sort_by_key(|busy| std::cmp::Reverse(rank(busy)));
     kept.truncate(most);

@@ -42,12 +42,19 @@ impl Subscription {
         }
         let name = field.name.node.as_str();
         if name != FIELD || world.version_numbers() < SINCE {
-            return Err(format!("Field '{name}' doesn't exist on type 'Subscription'"));
+            return Err(format!(
+                "Field '{name}' doesn't exist on type 'Subscription'"
+            ));
         }
         let chosen = fields(&field.selection_set.node.items);
         let chosen: Vec<String> = chosen.iter().map(|one| one.name.node.to_string()).collect();
-        if let Some(unknown) = chosen.iter().find(|one| !["id", "iid", "status"].contains(&one.as_str())) {
-            return Err(format!("Field '{unknown}' doesn't exist on type 'Pipeline'"));
+        if let Some(unknown) = chosen
+            .iter()
+            .find(|one| !["id", "iid", "status"].contains(&one.as_str()))
+        {
+            return Err(format!(
+                "Field '{unknown}' doesn't exist on type 'Pipeline'"
+            ));
         }
         let project = argument(field, "projectId", variables)
             .and_then(|id| id.strip_prefix("gid://gitlab/Project/")?.parse().ok())

@@ -145,7 +145,8 @@ impl Session {
             if pinged.elapsed() >= every {
                 pinged = Instant::now();
                 let seconds = self.state.world.read().now() / 1000;
-                self.say(&json!({"type": "ping", "message": seconds})).await?;
+                self.say(&json!({"type": "ping", "message": seconds}))
+                    .await?;
             }
         }
     }
@@ -302,9 +303,10 @@ impl Session {
         let ended: Vec<String> = {
             let viewer = self.viewer();
             let world = self.state.world.read();
-            let ended = self.subscriptions.iter().filter(|(_, one)| {
-                !channel::is_readable(&world, &viewer, one.project)
-            });
+            let ended = self
+                .subscriptions
+                .iter()
+                .filter(|(_, one)| !channel::is_readable(&world, &viewer, one.project));
             ended.map(|(name, _)| name.clone()).collect()
         };
         for name in ended {

@@ -14,7 +14,8 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::support::Lab;
 
-const QUERY: &str = "subscription($project: ProjectID!) { ciPipelineStatusesUpdated(projectId: $project) { id } }";
+const QUERY: &str =
+    "subscription($project: ProjectID!) { ciPipelineStatusesUpdated(projectId: $project) { id } }";
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A connection.
@@ -138,7 +139,9 @@ async fn another_origin_and_a_lost_upgrade_are_not_found() {
     let plain = plain.header("origin", &own).send().await;
     assert_eq!(plain.expect("an answer").status(), 404);
     // The address it knows itself by may be another one.
-    lab.simulator.cable().set_address(Some("https://gitlab.example.com"));
+    lab.simulator
+        .cable()
+        .set_address(Some("https://gitlab.example.com"));
     let opened = Wire::open(&lab, Some(&own), Some(&token)).await;
     assert_eq!(opened.map(drop), Err(404));
     let opened = Wire::open(&lab, Some("https://gitlab.example.com"), Some(&token)).await;
@@ -193,7 +196,10 @@ async fn every_change_of_a_status_is_an_event_but_created() {
         made.expect("made")
     };
     assert_eq!(wire.next().await, Some(event(&name, made)), "pending");
-    let finished = lab.simulator.world().finish_pipeline(made, &Finish::success());
+    let finished = lab
+        .simulator
+        .world()
+        .finish_pipeline(made, &Finish::success());
     finished.expect("it ends");
     assert_eq!(wire.next().await, Some(event(&name, made)));
     wire.command("unsubscribe", &name).await;
@@ -214,7 +220,10 @@ async fn errors_come_before_their_confirmation_and_what_is_wrong_is_met_with_sil
         let name = identifier("GraphqlChannel", query, project, nonce);
         wire.command("subscribe", &name).await;
         let data = wire.next().await.expect("data");
-        assert!(data["message"]["result"]["errors"][0]["message"].is_string(), "{data}");
+        assert!(
+            data["message"]["result"]["errors"][0]["message"].is_string(),
+            "{data}"
+        );
         assert_eq!(data["message"]["more"], true);
         assert_eq!(wire.next().await, Some(confirmed(&name)));
     }
@@ -239,7 +248,10 @@ async fn an_older_release_does_not_know_the_field() {
     wire.subscribe(lab.app, "1").await;
     let data = wire.next().await.expect("data");
     let why = &data["message"]["result"]["errors"][0]["message"];
-    assert_eq!(why, "Field 'ciPipelineStatusesUpdated' doesn't exist on type 'Subscription'");
+    assert_eq!(
+        why,
+        "Field 'ciPipelineStatusesUpdated' doesn't exist on type 'Subscription'"
+    );
 }
 
 #[tokio::test]
@@ -313,7 +325,11 @@ async fn fifty_events_of_a_project_come_in_a_minute_and_then_silence() {
     }
     lab.simulator.advance(Duration::from_secs(60));
     let later = create(1);
-    assert_eq!(wire.next().await, Some(event(&name, later[0])), "the next minute");
+    assert_eq!(
+        wire.next().await,
+        Some(event(&name, later[0])),
+        "the next minute"
+    );
 }
 
 #[tokio::test]
