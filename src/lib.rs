@@ -23,7 +23,7 @@
 //! - [`server`]: `/metrics`, status page, probes.
 //! - [`app`] wires them; [`cli`] is the command line; [`clock`] is the only place that knows the
 //!   time; [`types`] are the words of all, [`tls`] reads certificates,
-//!   [`files`] other small files.
+//!   [`files`] other small files, [`locks`] takes locks.
 //!
 //! What may use what: `docs/architecture.md`, held by a test.
 
@@ -52,6 +52,7 @@ pub mod facts;
 pub(crate) mod files;
 pub mod gitlab;
 pub mod ingest;
+pub(crate) mod locks;
 pub mod memory;
 pub mod observer;
 pub mod people;

@@ -24,7 +24,7 @@ pub trait Observer: Send + Sync {
     /// How much later than due the latest project is that waits for a run, by priority.
     fn waiting(&self, _lag: [Duration; Priority::ALL.len()]) {}
     /// Projects tracked now, and how many of them have been read whole since the start, or failed.
-    fn projects(&self, tracked: usize, read: usize);
+    fn projects(&self, tracked: usize, first_sync: f64);
     /// How many projects collectors have nothing of, by collector and reason.
     fn unavailable(&self, _projects: BTreeMap<(Collector, &'static str), usize>) {}
     /// Projects that GitLab no longer shows and that are not removed yet.
@@ -63,6 +63,6 @@ impl Observer for NoObserver {
     fn failed(&self, _: Activity, _: &'static str) {}
     fn succeeded(&self, _: Activity, _: UnixSeconds, _: Duration) {}
     fn tasks(&self, _: usize, _: usize) {}
-    fn projects(&self, _: usize, _: usize) {}
+    fn projects(&self, _: usize, _: f64) {}
     fn store(&self, _: bool) {}
 }

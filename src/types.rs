@@ -39,6 +39,48 @@ id_type!(/// A pipeline's id, unique in the instance.
 id_type!(/// A job's or bridge's id, unique in the instance; a retry is a new id.
     JobId);
 
+/// A GraphQL query that collectors are read by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is named after what it reads")]
+pub enum Query {
+    Changes,
+    Permissions,
+    Jobs,
+    TestReports,
+    MergeRequests,
+    Dora,
+    ValueStreams,
+    FlowTimes,
+    Repositories,
+    Schedules,
+    Runners,
+    Vulnerabilities,
+}
+
+impl Query {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Changes,
+        Self::Permissions,
+        Self::Jobs,
+        Self::TestReports,
+        Self::MergeRequests,
+        Self::Dora,
+        Self::ValueStreams,
+        Self::FlowTimes,
+        Self::Repositories,
+        Self::Schedules,
+        Self::Runners,
+        Self::Vulnerabilities,
+    ];
+
+    /// Whether only the Enterprise Edition has what it asks for.
+    #[must_use]
+    pub const fn is_enterprise(self) -> bool {
+        matches!(self, Self::Dora | Self::FlowTimes | Self::Vulnerabilities)
+    }
+}
+
 /// What shows that a text is no access token, as the end of a sentence about it. GitLab's tokens are one
 /// word of printable ASCII characters.
 #[must_use]

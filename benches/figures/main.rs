@@ -10,6 +10,7 @@
     reason = "a bench is no part of the house: it builds the instruments that ours are held against, and reads the real clock"
 )]
 
+mod configuration;
 mod cost;
 #[path = "../../tests/integration/support/core.rs"]
 #[allow(dead_code, reason = "tests use more of it")]
@@ -17,6 +18,7 @@ mod driver;
 mod durable;
 mod exporter;
 mod gitlab;
+mod hostile;
 mod http;
 mod jobs;
 #[path = "../../tests/integration/support/observer.rs"]
@@ -27,6 +29,7 @@ mod receiver;
 mod report;
 mod requests;
 mod role;
+mod secrets;
 #[path = "../../tests/integration/support/series.rs"]
 #[allow(dead_code, reason = "tests use more of it")]
 mod series;
@@ -45,8 +48,11 @@ use role::Outcome;
 type Section = (&'static str, fn() -> Outcome);
 
 /// All of them, in the order of the table.
-const SECTIONS: [Section; 10] = [
+const SECTIONS: [Section; 13] = [
     ("table", table::measure),
+    ("secrets", secrets::measure),
+    ("configuration", configuration::measure),
+    ("hostile", hostile::measure),
     ("oracle", oracle::measure),
     ("requests", requests::measure),
     ("usage", usage::measure),
@@ -65,6 +71,7 @@ fn main() -> ExitCode {
         ["gitlab", world @ ..] => gitlab::serve(world),
         ["receiver"] => receiver::serve(),
         ["topics"] => soak::serve(),
+        ["enemy"] => hostile::serve(),
         ["section", name] => section(name),
         wanted => overview(wanted),
     };

@@ -18,7 +18,7 @@ use amazing_gitlab_exporter::delivery::push::{MAX_MESSAGE_BYTES, PushSettings, P
 use amazing_gitlab_exporter::delivery::text::{Format, TextStream};
 use amazing_gitlab_exporter::series::{Block, Table, TableSettings, Update};
 use amazing_gitlab_exporter::server::status::{ProjectQuery, Readiness, Status, StatusSource};
-use amazing_gitlab_exporter::server::{self, Context};
+use amazing_gitlab_exporter::server::{self, Context, Listener, Routes};
 use amazing_gitlab_exporter::telemetry::otlp::{
     CountExports, OtlpTarget, Outcome as Export, Protocol, Signal,
 };
@@ -35,7 +35,7 @@ use crate::role::{Outcome, Role};
 
 const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 /// Births are over.
-const LATER: UnixSeconds = UnixSeconds(1_800_001_000);
+pub const LATER: UnixSeconds = UnixSeconds(1_800_001_000);
 const TIMES: usize = 5;
 
 /// Everything about the table.
@@ -85,7 +85,11 @@ fn fill(world: &World, instruments: &mut Instruments, table: &Arc<Table>, before
 
 /// Records every project as a run of the exporter does; only that is timed, not the making of
 /// measurements.
-fn record(world: &World, instruments: &mut Instruments, table: &Arc<Table>) -> Outcome<Duration> {
+pub fn record(
+    world: &World,
+    instruments: &mut Instruments,
+    table: &Arc<Table>,
+) -> Outcome<Duration> {
     let mut time = Duration::ZERO;
     for (number, project) in world.projects().enumerate() {
         let start = Instant::now();
@@ -168,7 +172,8 @@ fn serve(
         clock: Clock::manual(LATER),
     };
     let _inside = runtime.enter();
-    let (server, handle) = server::serve(vec![listener], context)?;
+    let pages = Listener::new(vec![listener], Routes::pages(&context.config.server));
+    let (server, handle) = server::serve(vec![pages], context)?;
     runtime.spawn(server);
     Ok((address, handle))
 }

@@ -10,11 +10,12 @@ mod events;
 mod load;
 mod part_settings;
 mod probe;
+mod sockets;
 mod status;
 mod watch;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -36,7 +37,8 @@ use crate::scheduler::Scheduler;
 use crate::scheduler::discover::INCOMPLETE_LIST;
 use crate::scheduler::subscriptions::Subscriptions;
 use crate::series::Table;
-use crate::server;
+use crate::server::webhook::Receiver;
+use crate::server::{self, Listener, Routes};
 use crate::store::{FileStore, MemoryStore, OpenError, Opening, Store, StoreError};
 use crate::telemetry::otlp::ClientError;
 use crate::telemetry::process::OwnMetrics;
@@ -44,6 +46,7 @@ use crate::telemetry::secrets::Secrets;
 use crate::telemetry::{self, Guard, TelemetryError, TelemetrySettings};
 use events::EventIntake;
 use probe::Probe;
+pub use sockets::{BindError, Sockets};
 use status::AppStatus;
 use watch::Watch;
 
@@ -79,7 +82,7 @@ pub enum StartError {
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
     /// The server cannot be set up.
-    #[error("server.listen_address: {0}")]
+    #[error("the HTTP server cannot listen: {0}")]
     Server(#[from] io::Error),
 }
 
@@ -125,8 +128,7 @@ impl App {
             None => None,
         };
         let secrets = part_settings::secrets(&config);
-        let redaction = part_settings::redaction(&secrets);
-        let table = Table::redacting(&part_settings::table(&config), redaction);
+        let table = Table::redacting(&part_settings::table(&config), secrets.redaction());
         let intervals = match config.telemetry.birth_window {
             None => Some(Arc::new(Intervals::new(Arc::clone(&table)))),
             Some(_) => None,
@@ -183,12 +185,15 @@ impl App {
         telemetry::resource::resource(&self.instance_id, self.config.resource_attributes())
     }
 
-    /// Starts everything; `listener` is where the server answers.
+    /// Starts everything; `sockets` are where the server answers.
     ///
     /// # Errors
     /// When the GitLab client, the store, the push or the server cannot be set up.
-    pub async fn start(self, listener: TcpListener) -> Result<Running, StartError> {
-        let address = listener.local_addr()?;
+    pub async fn start(self, sockets: impl Into<Sockets>) -> Result<Running, StartError> {
+        let sockets = sockets.into();
+        let mut addresses = sockets.addresses()?.into_iter();
+        let address = addresses.next();
+        let address = address.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
         let Self {
             config,
             clock,
@@ -231,26 +236,22 @@ impl App {
             subscriptions: subscriptions.as_ref().map(Subscriptions::standing),
             first_round: AtomicBool::default(),
         };
-        let events = EventIntake {
-            registry: scheduler.registry(),
-            hints: scheduler.hints(),
-            own: Arc::clone(own),
-        };
+        let listeners = self.listeners(sockets, &scheduler)?;
         let (serving, server) = server::serve(
-            vec![listener],
+            listeners,
             server::Context {
                 table: Arc::clone(table),
                 own: Arc::clone(own) as _,
                 intervals: self.intervals.clone(),
                 config: Arc::clone(config),
                 status: Arc::new(status),
-                events: Arc::new(events),
                 secrets: self.secrets.clone(),
                 clock: clock.clone(),
             },
         )?;
         Ok(Running {
             address,
+            further_addresses: addresses.collect(),
             scheduler: tokio::spawn(scheduler.run(stop.clone())),
             probe: tokio::spawn(probe.run(stop.clone())),
             subscriptions: subscriptions.map(|all| tokio::spawn(all.run(stop.clone()))),
@@ -283,6 +284,30 @@ impl App {
             Arc::clone(&self.watch) as _,
             self.clock.clone(),
         )))
+    }
+
+    /// What is answered where.
+    fn listeners(&self, sockets: Sockets, scheduler: &Scheduler) -> io::Result<Vec<Listener>> {
+        let settings = &self.config.server;
+        let mut pages = Routes::pages(settings);
+        let mut listeners = vec![Listener::new(sockets.probes, Routes::probes())];
+        if settings.webhook.enabled {
+            let events = EventIntake {
+                registry: scheduler.registry(),
+                hints: scheduler.hints(),
+                own: Arc::clone(&self.own),
+            };
+            let receiver =
+                Receiver::new(&settings.webhook, self.secrets.clone(), Arc::new(events))?;
+            let webhooks = Routes::webhooks(receiver);
+            if settings.webhook.listen_address.is_some() {
+                listeners.push(Listener::new(sockets.webhook, webhooks));
+            } else {
+                pages = pages.and(webhooks);
+            }
+        }
+        listeners.push(Listener::new(sockets.main, pages));
+        Ok(listeners)
     }
 
     /// Says of every collector whether it works: a family of `age_collector_enabled`.
@@ -318,6 +343,7 @@ impl App {
 /// A running exporter.
 pub struct Running {
     address: SocketAddr,
+    further_addresses: Vec<SocketAddr>,
     scheduler: JoinHandle<()>,
     probe: JoinHandle<()>,
     subscriptions: Option<JoinHandle<()>>,
@@ -328,10 +354,16 @@ pub struct Running {
 }
 
 impl Running {
-    /// Where the server answers.
+    /// Where the server answers: the first of `server.listen_address`.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where else it answers.
+    #[must_use]
+    pub fn further_addresses(&self) -> &[SocketAddr] {
+        &self.further_addresses
     }
 
     /// Stops everything in order, and carries what was recorded to the OTLP receiver a last time.
@@ -356,7 +388,7 @@ impl Running {
             .await
             .is_err()
         {
-            tracing::warn!("shutdown took too long and was cut short");
+            tracing::warn!("shutdown timed out");
         }
         if let Some(telemetry) = telemetry {
             telemetry.shutdown(TELEMETRY_DEADLINE).await;
@@ -366,6 +398,6 @@ impl Running {
 
 fn ended<T>(part: &'static str, result: Result<T, tokio::task::JoinError>) {
     if let Err(error) = result {
-        tracing::error!("{part} task failed: {error}");
+        tracing::error!(task = part, %error, "task failed");
     }
 }

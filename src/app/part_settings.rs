@@ -1,6 +1,5 @@
 //! From the configuration to the settings of each part: the parts do not know the configuration.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use tracing::Level;
@@ -11,7 +10,7 @@ use crate::config::{
     Config, LogFormat, OtlpCompression, OtlpProtocol, OtlpTarget as ConfiguredTarget, Signal,
 };
 use crate::gitlab::{self, TokenSource};
-use crate::series::{Redaction, TableSettings};
+use crate::series::TableSettings;
 use crate::store::FileSettings;
 use crate::telemetry::logs::{self, LogSettings};
 use crate::telemetry::otlp::{OtlpTarget, Protocol};
@@ -158,13 +157,4 @@ pub(super) fn secrets(config: &Config) -> Secrets {
         }
     }
     secrets
-}
-
-/// What no label of a series may show: the same.
-pub(super) fn redaction(secrets: &Secrets) -> Redaction {
-    let secrets = secrets.clone();
-    Redaction::new(move |text| match secrets.redact(text) {
-        Cow::Owned(redacted) => Some(redacted),
-        Cow::Borrowed(_) => None,
-    })
 }

@@ -222,8 +222,8 @@ impl Observer for Watch {
             .tasks_lag(lag.map(|(priority, lag)| (priority.as_str(), lag)));
     }
 
-    fn projects(&self, tracked: usize, read: usize) {
-        self.own.projects(tracked, read);
+    fn projects(&self, tracked: usize, first_sync: f64) {
+        self.own.projects(tracked, first_sync);
     }
 
     fn unavailable(&self, projects: BTreeMap<(Collector, &'static str), usize>) {
@@ -314,7 +314,9 @@ impl Accounting for Watch {
             }
             Outcome::TokenRefused => seen.trouble = Some("GitLab refused the token".to_owned()),
             Outcome::NotGitLab(status) => {
-                seen.trouble = Some(format!("status {status}, and the answer is not GitLab's"));
+                seen.trouble = Some(format!(
+                    "status {status}, and the response is not from GitLab"
+                ));
             }
             Outcome::Failed(kind) => seen.trouble = Some(kind.to_owned()),
         }
@@ -329,7 +331,7 @@ impl Accounting for Watch {
         let now = self.clock.now();
         let mut seen = self.lock();
         let since = seen.failed(endpoint, now);
-        let trouble = "the answers are not what GitLab's API describes";
+        let trouble = "the responses do not match GitLab's API";
         seen.troubled((since, now), trouble.to_owned());
     }
 

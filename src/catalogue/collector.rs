@@ -1,6 +1,7 @@
 //! What is known of a collector besides its metrics.
 
 use super::Desc;
+use crate::types::Query;
 
 /// A collector as data, in the file of its metrics. Its name is the name of that file.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub struct CollectorDesc {
     pub tier: &'static str,
     /// Requests to GitLab, in words.
     pub requests: &'static str,
+    /// The GraphQL queries that it is read by, which `check` tries.
+    pub queries: &'static [Query],
     /// Its metrics, in the order of `/metrics`.
     pub entries: &'static [&'static Desc],
 }

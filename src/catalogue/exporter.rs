@@ -34,7 +34,7 @@ pub static API_REQUESTS: Counter<ApiStatusLabels> = Counter::new(spec(
     "age_api_requests_total",
     "",
     true,
-    "Requests to the GitLab API, each try counted, by status of the answer or kind of failure.",
+    "Requests to the GitLab API, retries included, by status of the response or kind of failure.",
 ));
 
 /// Duration of calls to GitLab.
@@ -53,8 +53,7 @@ pub static API_SERVER_SECONDS: Counter<ApiRequestLabels> = Counter::new(spec(
     "age_api_server_seconds_total",
     "s",
     false,
-    "Time that GitLab worked for requests, by its header X-Runtime; the duration of the request where \
-     the header is missing. A rate of 1 keeps one GitLab worker busy.",
+    "Time that GitLab spent on requests, from its header X-Runtime; the request duration where the header is missing. A rate of 1 keeps one GitLab worker busy.",
 ));
 
 /// Calls under way.
@@ -62,9 +61,7 @@ pub static API_CONCURRENCY_LIMIT: Gauge<NoLabels> = Gauge::new(spec(
     "age_api_concurrency_limit",
     "",
     false,
-    "Requests that may be under way at once now; GraphQL queries and long lists count as two. It grows \
-     up to gitlab.max_concurrent_requests while GitLab answers as quickly as before and halves when it \
-     slows down.",
+    "Current limit of concurrent requests to GitLab; GraphQL queries and long lists count as two. It grows up to gitlab.max_concurrent_requests while response times hold and is halved when GitLab slows down.",
 ));
 
 /// Calls a minute.
@@ -72,7 +69,7 @@ pub static API_RATE_LIMIT: Gauge<NoLabels> = Gauge::new(spec(
     "age_api_rate_limit_limit",
     "",
     false,
-    "Requests that GitLab allows in a minute; absent where it does not say.",
+    "Requests that GitLab allows per minute; absent if not reported.",
 ));
 
 /// Calls left.
@@ -80,7 +77,7 @@ pub static API_RATE_LIMIT_REMAINING: Gauge<NoLabels> = Gauge::new(spec(
     "age_api_rate_limit_remaining",
     "",
     true,
-    "Requests that GitLab still allows in the current window; absent where it does not say.",
+    "Requests left in the current rate limit window of GitLab; absent if not reported.",
 ));
 
 /// End of the window.
@@ -92,20 +89,15 @@ pub static API_RATE_LIMIT_RESET: Gauge<NoLabels> = Gauge::new(spec(
 ));
 
 /// Tracked projects.
-pub static PROJECTS_TRACKED: Gauge<NoLabels> = Gauge::new(spec(
-    "age_projects_tracked",
-    "",
-    true,
-    "Projects that are tracked now.",
-));
+pub static PROJECTS_TRACKED: Gauge<NoLabels> =
+    Gauge::new(spec("age_projects_tracked", "", true, "Projects tracked."));
 
 /// Projects whose removal waits.
 pub static PROJECTS_REMOVAL_PENDING: Gauge<NoLabels> = Gauge::new(spec(
     "age_projects_removal_pending",
     "",
     false,
-    "Tracked projects that GitLab no longer shows and that are removed when it still does not after \
-     discovery.removal_grace.",
+    "Tracked projects missing in GitLab, which are removed if still missing after discovery.removal_grace.",
 ));
 
 /// Projects that a collector has nothing of.
@@ -113,8 +105,7 @@ pub static PROJECTS_UNAVAILABLE: Gauge<CollectorReasonLabels> = Gauge::new(spec(
     "age_projects_unavailable",
     "",
     false,
-    "Tracked projects of which an enabled collector has nothing, by reason: permission (the token may \
-     not read it), switched_off (in GitLab), tier (the licence), release (GitLab is too old) or settings.",
+    "Tracked projects without data for an enabled collector, by reason: permission (missing for the token), switched_off (feature disabled in GitLab), tier (the licence), release (GitLab is too old) or settings.",
 ));
 
 /// Duration of runs.
@@ -133,7 +124,7 @@ pub static SCRAPE_ERRORS: Counter<CollectorErrorLabels> = Counter::new(spec(
     "age_scrape_errors_total",
     "",
     true,
-    "Projects or items that a collector's runs could not read or measure, by kind of error.",
+    "Projects or items that failed in runs of the collector, by error type.",
 ));
 
 /// Tier.
@@ -173,8 +164,7 @@ pub static COLLECTION_LAST_SUCCESS: Gauge<CollectorLabels> = Gauge::new(spec(
     "age_collection_last_success_timestamp",
     "s",
     false,
-    "When GitLab last answered what the collector asked of at least one project, in seconds since \
-     the Unix epoch. It stands still while all its calls fail, whatever else is read.",
+    "Time of the last successful collection for at least one project, in seconds since the Unix epoch. It does not advance while all calls of the collector fail.",
 ));
 
 /// Lag.
@@ -182,7 +172,7 @@ pub static COLLECTION_LAG: Gauge<CollectorLabels> = Gauge::new(spec(
     "age_collection_lag_seconds",
     "s",
     false,
-    "How late the collector's last run was against its interval.",
+    "Delay of the collector's last run against its interval.",
 ));
 
 /// Waiting tasks.
@@ -190,7 +180,7 @@ pub static TASKS_QUEUED: Gauge<NoLabels> = Gauge::new(spec(
     "age_tasks_queued",
     "",
     false,
-    "Tasks that are due and wait.",
+    "Due tasks that are waiting to run.",
 ));
 
 /// Lag by priority.
@@ -198,21 +188,23 @@ pub static TASKS_LAG: Gauge<PriorityLabels> = Gauge::new(spec(
     "age_tasks_lag_seconds",
     "s",
     false,
-    "How much later than due the latest task is that waits, by priority: urgent (a user or an event \
-     awaits it), current (what moves now), backfill (first readings and history, which never delay the \
-     others). 0 when none waits.",
+    "Delay of the most overdue waiting task, by priority: urgent (requested by a user or an event), current (recent changes), backfill (first reads and history, which never delay the others). 0 if none is waiting.",
 ));
 
 /// Running tasks.
-pub static TASKS_RUNNING: Gauge<NoLabels> =
-    Gauge::new(spec("age_tasks_running", "", false, "Tasks that run."));
+pub static TASKS_RUNNING: Gauge<NoLabels> = Gauge::new(spec(
+    "age_tasks_running",
+    "",
+    false,
+    "Tasks currently running.",
+));
 
 /// Retries.
 pub static API_RETRIES: Counter<ApiEndpointLabels> = Counter::new(spec(
     "age_api_retries_total",
     "",
     false,
-    "Requests to the GitLab API that were tried again.",
+    "Retried requests to the GitLab API.",
 ));
 
 /// Waiting for the limiter.
@@ -220,7 +212,7 @@ pub static API_THROTTLED: Counter<NoLabels> = Counter::new(spec(
     "age_api_throttled_seconds_total",
     "s",
     false,
-    "Time in which requests waited for the rate limiter; however many waited at once, a second counts once.",
+    "Time in which at least one request waited for the rate limiter; concurrent waits count once.",
 ));
 
 /// Complexity of queries.
@@ -229,7 +221,7 @@ pub static API_GRAPHQL_COMPLEXITY: Histogram<QueryLabels> = Histogram::new(
         "age_api_graphql_complexity",
         "",
         false,
-        "Complexity that GitLab found for GraphQL queries; it refuses more than 250.",
+        "Complexity of GraphQL queries as computed by GitLab, which rejects more than 250.",
     ),
     Buckets::Fixed(&[25.0, 50.0, 100.0, 150.0, 200.0, 225.0, 250.0]),
 );
@@ -239,7 +231,7 @@ pub static TOKEN_EXPIRY: Gauge<NoLabels> = Gauge::new(spec(
     "age_token_expiry_timestamp",
     "s",
     false,
-    "When the GitLab token expires, in seconds since the Unix epoch; absent when it does not.",
+    "When the GitLab token expires, in seconds since the Unix epoch; absent if it never expires.",
 ));
 
 /// The store.
@@ -247,7 +239,7 @@ pub static STORE_UP: Gauge<NoLabels> = Gauge::new(spec(
     "age_store_up",
     "",
     false,
-    "Whether the store took the last commit: 1 yes, 0 no.",
+    "Whether the last write of the state succeeded: 1 yes, 0 no.",
 ));
 
 /// Errors of the store.
@@ -255,7 +247,7 @@ pub static STORE_ERRORS: Counter<NoLabels> = Counter::new(spec(
     "age_store_errors_total",
     "",
     false,
-    "Commits that the store did not take.",
+    "Failed writes of the state.",
 ));
 
 /// Open connections.
@@ -263,7 +255,7 @@ pub static HTTP_CONNECTIONS: Gauge<NoLabels> = Gauge::new(spec(
     "age_http_connections",
     "",
     false,
-    "Connections open to the exporter's own server.",
+    "Open connections to the exporter's HTTP server.",
 ));
 
 /// Refused requests and connections.
@@ -271,9 +263,7 @@ pub static HTTP_REFUSALS: Counter<ReasonLabels> = Counter::new(spec(
     "age_http_refusals_total",
     "",
     false,
-    "Requests and connections that the exporter's own server refused or closed: bad_request (no HTTP), \
-     slow_request (its head took too long), too_many_connections (an idle one made room, or there was \
-     none), client_limit (server.max_connections_per_client) or host (server.allowed_hosts).",
+    "Requests and connections rejected or closed by the exporter's HTTP server, by reason: bad_request (not HTTP), slow_request (headers took too long), too_many_connections (limit reached, or an idle connection closed for a new one), client_limit (server.max_connections_per_client) or host (server.allowed_hosts).",
 ));
 
 /// Series.
@@ -281,8 +271,7 @@ pub static SERIES: Gauge<MetricLabels> = Gauge::new(spec(
     "age_series",
     "",
     false,
-    "Series held, by metric, as Prometheus counts them: a histogram is one for each \
-     bucket, and two more.",
+    "Exported series by metric, counted as in Prometheus: one per histogram bucket, plus sum and count.",
 ));
 
 /// Series that did not fit.
@@ -290,8 +279,7 @@ pub static SERIES_OVERFLOW: Counter<MetricLabels> = Counter::new(spec(
     "age_series_overflow_total",
     "",
     false,
-    "Changes of new series that were dropped because the metric had reached \
-     telemetry.cardinality_limit.",
+    "Updates of new series dropped because the metric reached telemetry.cardinality_limit.",
 ));
 
 /// Exports.
@@ -299,8 +287,7 @@ pub static OTLP_EXPORTS: Counter<OtlpExportLabels> = Counter::new(spec(
     "age_otlp_exports_total",
     "",
     false,
-    "OTLP messages by signal and by how sending them ended, retries being part of one: success, \
-     partial (the receiver rejected a part) or error.",
+    "OTLP exports by signal and outcome after retries: success, partial (the receiver rejected a part) or error.",
 ));
 
 /// First round.
@@ -308,8 +295,8 @@ pub static INITIAL_SYNC_PROGRESS: Gauge<NoLabels> = Gauge::new(spec(
     "age_initial_sync_progress_ratio",
     "",
     false,
-    "Share of the tracked projects of which everything has been read once since the start, or that \
-     could not be read, from 0 to 1.",
+    "Progress of the first sync since the start, from 0 to 1: the share of first reads that succeeded, \
+     one for each tracked project and enabled data source. 0 while no project is tracked.",
 ));
 
 /// Webhook events.
@@ -360,8 +347,8 @@ pub static SUBSCRIPTIONS: Gauge<StateLabels> = Gauge::new(spec(
     "age_subscriptions",
     "",
     false,
-    "GraphQL subscriptions to pipelines of projects by state: standing (GitLab announces what moves), \
-     pending (not asked for yet, or lost just now), refused (asked for again in an hour).",
+    "GraphQL subscriptions to pipelines by state: standing (GitLab reports changes), pending (not requested \
+     yet, or lost), refused (requested again after an hour).",
 ));
 
 /// Connections for subscriptions.
@@ -369,8 +356,8 @@ pub static SUBSCRIPTION_CONNECTS: Counter<OutcomeLabels> = Counter::new(spec(
     "age_subscription_connects_total",
     "",
     false,
-    "Attempts to open a connection for GraphQL subscriptions, by outcome: welcomed, refused (by GitLab, or \
-     by a proxy on the way), failed (no answer, or none of use).",
+    "Attempts to open a connection for GraphQL subscriptions by outcome: welcomed, refused (by GitLab or a \
+     proxy), failed (no usable response).",
 ));
 
 /// Replicas.
@@ -378,7 +365,7 @@ pub static CLUSTER_MEMBERS: Gauge<NoLabels> = Gauge::new(spec(
     "age_cluster_members",
     "",
     false,
-    "Replicas of the exporter that share the work now.",
+    "Replicas of the exporter that share the work.",
 ))
 .not_built();
 
@@ -387,7 +374,7 @@ pub static CLUSTER_OWNED_SHARDS: Gauge<NoLabels> = Gauge::new(spec(
     "age_cluster_owned_shards",
     "",
     false,
-    "Shards of projects that this replica holds, of 64.",
+    "Project shards owned by this replica, of 64.",
 ))
 .not_built();
 

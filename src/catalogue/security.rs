@@ -2,7 +2,7 @@
 
 use super::labels::SeverityLabels;
 use super::{Collector, CollectorDesc, Desc, Gauge, Spec};
-use crate::types::Tier;
+use crate::types::{Query, Tier};
 
 /// The collector.
 pub static COLLECTOR: CollectorDesc = CollectorDesc {
@@ -11,6 +11,7 @@ pub static COLLECTOR: CollectorDesc = CollectorDesc {
     role: "Developer",
     tier: "Ultimate",
     requests: "one query for 50 projects",
+    queries: &[Query::Vulnerabilities],
     entries: ENTRIES,
 };
 

@@ -5,7 +5,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use super::CliError;
-use crate::config::{ListenAddress, Sources, listen_address};
+use crate::config::{ListenAddress, ListenAddresses, Sources, probe_addresses};
 
 /// How long everything may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,7 +27,7 @@ pub(super) fn run(
     sources: &Sources,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
-    let address = listen_address(sources).map_err(|error| {
+    let addresses = probe_addresses(sources).map_err(|error| {
         CliError::Failed(format!("where the exporter listens is not known: {error}"))
     })?;
     let (path, word) = match arguments.ready {
@@ -35,7 +35,7 @@ pub(super) fn run(
         false => ("/health", "healthy"),
     };
     let failed = |why: String| CliError::Failed(format!("not {word}: {why}"));
-    let (url, status) = ask(&address, path, TIMEOUT).map_err(failed)?;
+    let (url, status) = ask(&addresses, path, TIMEOUT).map_err(failed)?;
     match status {
         200 => Ok(writeln!(out, "{word}: {url} answers 200")?),
         503 if arguments.ready => Err(failed(format!(
@@ -49,13 +49,18 @@ pub(super) fn run(
 ///
 /// By hand, as it is one line there and one line back to this machine: a client library would read
 /// proxies and root certificates for each check.
-fn ask(address: &ListenAddress, path: &str, timeout: Duration) -> Result<(String, u16), String> {
-    if address.port() == 0 {
+fn ask(
+    addresses: &ListenAddresses,
+    path: &str,
+    timeout: Duration,
+) -> Result<(String, u16), String> {
+    if addresses.iter().all(|address| address.port() == 0) {
         return Err("server.listen_address has port 0, so the port is not known".to_owned());
     }
+    let known = addresses.iter().filter(|address| address.port() != 0);
     let deadline = Instant::now() + timeout;
     let mut why = String::new();
-    for candidate in address.local_candidates() {
+    for candidate in known.flat_map(ListenAddress::local_candidates) {
         let url = format!("http://{candidate}{path}");
         match connect(&candidate, deadline) {
             Ok(connection) => {
@@ -269,6 +274,13 @@ mod tests {
         // No token, no projects and an unknown key: `run` would not start again.
         with(&format!(
             "server: {{listen_address: '{address}'}}\nnonsense: 1\n"
+        ))
+        .unwrap();
+        served.join().unwrap();
+        // The probes' own address is asked where there is one.
+        let (own, served) = server(Some("HTTP/1.1 200 OK\r\n\r\n"));
+        with(&format!(
+            "server: {{listen_address: '{address}', probes: {{listen_address: '{own}'}}}}\n"
         ))
         .unwrap();
         served.join().unwrap();

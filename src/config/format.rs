@@ -5,8 +5,9 @@ use reqwest::header::{HeaderName, HeaderValue};
 use url::Url;
 
 use super::duration;
+use super::listen::ListenAddresses;
 use super::tree::{Data, Node};
-use super::values::{ListenAddress, Pattern, REDACTED};
+use super::values::{Pattern, REDACTED};
 
 /// A rule by its name in the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +24,10 @@ pub(super) enum Format {
     DurationOrZero,
     /// The same, or `auto`.
     DurationOrAuto,
-    /// `host:port`.
-    ListenAddress,
+    /// `host:port`, one or several.
+    ListenAddresses,
+    /// The same, or empty.
+    OptionalListenAddresses,
     /// Address of a GitLab instance.
     GitLabUrl,
     /// Address of an OTLP receiver.
@@ -53,7 +56,8 @@ impl Format {
             "seconds" => Self::Seconds,
             "duration-or-zero" => Self::DurationOrZero,
             "duration-or-auto" => Self::DurationOrAuto,
-            "listen-address" => Self::ListenAddress,
+            "listen-addresses" => Self::ListenAddresses,
+            "optional-listen-addresses" => Self::OptionalListenAddresses,
             "gitlab-url" => Self::GitLabUrl,
             "http-url" => Self::HttpUrl,
             "path" => Self::Path,
@@ -102,7 +106,10 @@ impl Format {
             Self::Duration | Self::Seconds => duration::parse(text).map(drop).map_err(quoted),
             Self::DurationOrZero => duration::parse_or_zero(text).map(drop).map_err(quoted),
             Self::DurationOrAuto => duration::parse_or_auto(text).map(drop).map_err(quoted),
-            Self::ListenAddress => text.parse::<ListenAddress>().map(drop).map_err(quoted),
+            Self::OptionalListenAddresses if text.is_empty() => Ok(()),
+            Self::ListenAddresses | Self::OptionalListenAddresses => {
+                text.parse::<ListenAddresses>().map(drop).map_err(quoted)
+            }
             Self::GitLabUrl => gitlab_url(text),
             Self::HttpUrl => http_url(text).map(drop),
             Self::ProjectPath => path(

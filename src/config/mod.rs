@@ -12,6 +12,7 @@ mod example;
 mod format;
 mod keys;
 mod layers;
+mod listen;
 pub mod model;
 mod otlp;
 mod problem;
@@ -31,12 +32,13 @@ use std::ops::Deref;
 pub use environment::Environment;
 pub use example::example;
 pub use layers::{Flag, Sources};
+pub use listen::{ListenAddress, ListenAddresses};
 pub use model::*;
 pub use otlp::{OtlpTarget, Signal, TraceSampler};
 pub use problem::{ConfigError, Problem};
 pub use reference::markdown;
 pub use schema::json_schema;
-pub use values::{ListenAddress, Pattern, Secret, Switch};
+pub use values::{Pattern, Secret, Switch};
 
 use layers::Layers;
 use otlp::ResolvedOtel;
@@ -55,16 +57,17 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
     Config::build(Layers::read(sources), &sources.environment)
 }
 
-/// Where `run` listens, whatever else is wrong with the configuration: a running exporter stays
+/// Where `run` answers probes, whatever else is wrong with the configuration: a running exporter stays
 /// reachable while its file is being edited.
 ///
 /// # Errors
-/// When a part that may name the address cannot be read at all.
-pub fn listen_address(sources: &Sources) -> Result<ListenAddress, ConfigError> {
+/// When a part that may name the addresses cannot be read at all.
+pub fn probe_addresses(sources: &Sources) -> Result<ListenAddresses, ConfigError> {
     let layers = Layers::read(sources);
-    let node = layers.tree.at("server.listen_address");
-    match node.map(|node| serde_json::from_value(node.to_json())) {
-        Some(Ok(address)) if !layers.incomplete => Ok(address),
+    let of_setting = |key: &str| serde_json::from_value(layers.tree.at(key)?.to_json()).ok();
+    let own = of_setting("server.probes.listen_address");
+    match own.or_else(|| of_setting("server.listen_address")) {
+        Some(addresses) if !layers.incomplete => Ok(addresses),
         _ => Err(ConfigError::new(layers.problems)),
     }
 }

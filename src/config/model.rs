@@ -5,6 +5,7 @@
 //! `--set` paths follow from the fields. A field added here needs nothing else.
 
 mod collectors;
+mod gitlab;
 mod labels;
 mod otel;
 mod projects;
@@ -15,10 +16,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, Serializer};
-use url::Url;
+use serde::{Deserialize, Serialize};
 
 pub use collectors::*;
+pub use gitlab::*;
 pub use labels::*;
 pub use otel::*;
 pub use projects::*;
@@ -26,7 +27,8 @@ pub use subscriptions::*;
 pub use webhook::*;
 
 use super::duration;
-use super::values::{ListenAddress, Secret, optional_text};
+use super::listen::{ListenAddress, ListenAddresses};
+use super::values::{Secret, optional_text};
 
 /// The configuration of amazing-gitlab-exporter.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -34,13 +36,13 @@ use super::values::{ListenAddress, Secret, optional_text};
 pub struct Settings {
     /// Logging.
     pub log: Log,
-    /// The HTTP server that shows `/metrics` and the status page.
+    /// The HTTP server for `/metrics` and the status page.
     pub server: Server,
-    /// Redis, through which several replicas will share the work. Leave empty for a single instance.
+    /// Redis, for sharing the work between replicas. Leave empty for a single instance.
     pub redis: Redis,
     /// The GitLab connection.
     pub gitlab: GitLab,
-    /// How projects and wildcards are looked up.
+    /// Discovery of projects.
     pub discovery: Discovery,
     /// What is collected, and how often.
     pub collectors: Collectors,
@@ -48,16 +50,16 @@ pub struct Settings {
     pub labels: Labels,
     /// Settings of every project; each can be overridden per project and per wildcard.
     pub project_defaults: ProjectSettings,
-    /// Projects named one by one. At least one project or wildcard is needed.
+    /// Projects by path. At least one project or wildcard is required.
     pub projects: Vec<ProjectEntry>,
-    /// Projects found by group, user or search. The entry `{}` means every project that the token
-    /// can see.
+    /// Projects found by group, user or search. The entry `{}` selects every project visible to the
+    /// token.
     pub wildcards: Vec<Wildcard>,
-    /// What outlives a restart.
+    /// State that is kept over restarts.
     pub state: StateSettings,
-    /// Push by OTLP. What is not set here is decided by the standard `OTEL_*` variables.
+    /// OTLP export. Unset values come from the standard `OTEL_*` variables.
     pub otel: Otel,
-    /// Limits of what is exported.
+    /// Limits of the exported metrics.
     pub telemetry: Telemetry,
 }
 
@@ -67,7 +69,7 @@ pub struct Settings {
 pub struct Log {
     /// The minimum log level.
     pub level: LogLevel,
-    /// How messages are written.
+    /// Log format.
     pub format: LogFormat,
 }
 
@@ -75,16 +77,16 @@ pub struct Log {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// Everything, every GitLab call included.
+    /// Everything, including every GitLab call.
     Trace,
-    /// What helps to find a mistake.
+    /// Details for troubleshooting.
     Debug,
-    /// What an operator wants to know.
+    /// Normal operation.
     #[default]
     Info,
-    /// What may need attention.
+    /// Problems that may need attention.
     Warn,
-    /// What failed.
+    /// Failures.
     Error,
     /// The same as error.
     Fatal,
@@ -120,22 +122,25 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Server {
-    /// Address of the server, as `host:port`; `:8080` means port 8080 on all interfaces.
-    pub listen_address: ListenAddress,
-    /// CPU profiles under `/debug/pprof`. Not offered: `true` is refused, since a process cannot
-    /// sample itself safely. A profiler outside can: see `docs/security.md`.
+    /// Address of the server, as `host:port`; `:8080` means port 8080 on all interfaces. Several are
+    /// separated by commas.
+    pub listen_address: ListenAddresses,
+    /// CPU profiles under `/debug/pprof`. Not available: `true` is rejected, since a process cannot
+    /// sample itself safely. Use an external profiler instead: see `docs/security.md`.
     pub enable_pprof: bool,
-    /// Answer `POST /-/poll?project=group/app`, which polls a project at once. Anyone who reaches the
-    /// server may use it.
+    /// Enable `POST /-/poll?project=group/app`, which polls a project immediately. Anyone with access to
+    /// the server can use it.
     pub enable_poll: bool,
-    /// Host names, with a port or without, under which pages are shown; empty = any. With names, a web
-    /// page that makes a browser ask under a name of its own (DNS rebinding) reads nothing. `/metrics`,
-    /// `/health`, `/ready` and `/webhook` answer under any name.
+    /// Accepted host names for the pages, with or without port; empty = any. Protects against DNS
+    /// rebinding, where a web page makes a browser send requests under a host name of its own.
+    /// `/metrics`, `/health`, `/ready` and `/webhook` accept any name.
     pub allowed_hosts: Vec<String>,
-    /// Connections that one client address may have open; 0 = no limit. A reverse proxy or ingress is one
-    /// client.
+    /// Maximum number of open connections per client address; 0 = no limit. A reverse proxy or ingress
+    /// counts as one client.
     #[schemars(range(max = 512))]
     pub max_connections_per_client: u32,
+    /// Further addresses for `/health` and `/ready`.
+    pub probes: Probes,
     /// Receiver of GitLab webhooks, so that what moves is shown within seconds.
     pub webhook: Webhook,
 }
@@ -143,29 +148,40 @@ pub struct Server {
 impl Default for Server {
     fn default() -> Self {
         Self {
-            listen_address: ListenAddress::all_interfaces(8080),
+            listen_address: ListenAddress::all_interfaces(8080).into(),
             enable_pprof: false,
             enable_poll: false,
             allowed_hosts: Vec::new(),
             max_connections_per_client: 0,
+            probes: Probes::default(),
             webhook: Webhook::default(),
         }
     }
+}
+
+/// Addresses of the probes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Probes {
+    /// Address on which `/health` and `/ready` alone are answered, with connections of its own; several
+    /// are separated by commas. They stay on `server.listen_address` too. Empty = there alone.
+    #[serde(with = "optional_text")]
+    #[schemars(with = "String", extend("format" = "optional-listen-addresses"))]
+    pub listen_address: Option<ListenAddresses>,
 }
 
 /// Redis, for several replicas.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Redis {
-    /// Address, as `redis://user:password@host:port/db`. Not built yet: anything but empty is
-    /// refused.
+    /// Address, as `redis://user:password@host:port/db`. Not available yet: any value is rejected.
     #[serde(with = "optional_text")]
     #[schemars(with = "Secret")]
     pub url: Option<Secret>,
-    /// Connections at most.
+    /// Maximum number of connections.
     #[schemars(range(min = 1, max = 10_000))]
     pub pool_size: u32,
-    /// Connections kept open when idle; not more than `pool_size`.
+    /// Idle connections kept open; at most `pool_size`.
     #[schemars(range(max = 10_000))]
     pub min_idle_conns: u32,
 }
@@ -180,140 +196,16 @@ impl Default for Redis {
     }
 }
 
-/// The GitLab connection.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct GitLab {
-    /// Address of the GitLab instance, without `/api/v4`.
-    #[serde(serialize_with = "without_last_slash")]
-    #[schemars(with = "String", extend("format" = "gitlab-url"))]
-    pub url: Url,
-    /// Personal, group or project access token; best given by the variable `AGE_GITLAB_TOKEN`.
-    /// The scope `read_api` is enough.
-    #[serde(with = "optional_text")]
-    #[schemars(with = "Secret")]
-    pub token: Option<Secret>,
-    /// File that holds the token, instead of `token`; read again when it changes.
-    #[serde(with = "optional_text")]
-    #[schemars(with = "String", extend("format" = "path"))]
-    pub token_file: Option<PathBuf>,
-    /// Verify GitLab's TLS certificate.
-    pub enable_tls_verify: bool,
-    /// PEM file with the certificates of your own certificate authority.
-    #[serde(with = "optional_text")]
-    #[schemars(with = "String", extend("format" = "ca-file"))]
-    pub ca_cert_path: Option<PathBuf>,
-    /// How long one request may take. GitLab itself gives up after 30 seconds and then answers with what
-    /// it has: with 5 seconds more, that answer arrives.
-    #[serde(with = "duration::text")]
-    #[schemars(schema_with = "duration::text::schema")]
-    pub timeout: Duration,
-    /// Requests per second in the long run.
-    #[schemars(range(min = 0.001, max = 100_000))]
-    pub max_requests_per_second: f64,
-    /// Requests that may follow each other without waiting.
-    #[schemars(range(min = 1, max = 100_000))]
-    pub burst_requests_per_second: u32,
-    /// Requests per hour; 0 = what GitLab's RateLimit headers say.
-    #[schemars(range(max = 1_000_000_000))]
-    pub max_requests_per_hour: u32,
-    /// Requests under way at once at most; GraphQL queries and long lists count as two. The exporter
-    /// begins with 2, adds more while GitLab answers as quickly as before, and halves them when it slows
-    /// down.
-    #[schemars(range(min = 1, max = 1000))]
-    pub max_concurrent_requests: u32,
-    /// GitLab workers that first readings and history may keep busy in the long run, by the time that
-    /// GitLab reports for them (`X-Runtime`); two minutes of it may be used at once. What moves now never
-    /// waits for it. 0 = no limit.
-    #[schemars(range(min = 0, max = 1000))]
-    pub max_server_share: f64,
-    /// Read many projects with one GraphQL query; `false` reads by REST alone.
-    pub use_graphql: bool,
-    /// Items per GraphQL page.
-    #[schemars(range(min = 1, max = 100))]
-    pub graphql_page_size: u32,
-    /// Items per REST page.
-    #[schemars(range(min = 1, max = 100))]
-    pub rest_page_size: u32,
-    /// Whether an administrator's token has one list of the whole instance say in which projects jobs
-    /// begin: all others are polled each hour then, or every `after_24h` of `quiet_interval` where a
-    /// pipeline moved within a day.
-    pub instance_feed: InstanceFeedSetting,
-    /// GitLab's own GraphQL subscriptions.
-    pub subscriptions: Subscriptions,
-    /// The tier to assume.
-    pub tier: TierSetting,
-}
-
-impl Default for GitLab {
-    fn default() -> Self {
-        Self {
-            url: gitlab_com(),
-            token: None,
-            token_file: None,
-            enable_tls_verify: true,
-            ca_cert_path: None,
-            timeout: Duration::from_secs(35),
-            max_requests_per_second: 10.0,
-            burst_requests_per_second: 20,
-            max_requests_per_hour: 0,
-            max_concurrent_requests: 8,
-            max_server_share: 0.5,
-            use_graphql: true,
-            graphql_page_size: 100,
-            rest_page_size: 100,
-            instance_feed: InstanceFeedSetting::Auto,
-            subscriptions: Subscriptions::default(),
-            tier: TierSetting::Auto,
-        }
-    }
-}
-
-fn without_last_slash<S: Serializer>(url: &Url, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(url.as_str().trim_end_matches('/'))
-}
-
-fn gitlab_com() -> Url {
-    #[expect(clippy::unwrap_used, reason = "a constant URL that a test parses")]
-    Url::parse("https://gitlab.com").unwrap()
-}
-
-/// Whether the jobs of the whole instance are read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum InstanceFeedSetting {
-    /// Where GitLab shows them to the token: it is an administrator's.
-    #[default]
-    Auto,
-    /// Never.
-    Off,
-}
-
-/// The GitLab tier to assume.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum TierSetting {
-    /// Find out, project by project.
-    #[default]
-    Auto,
-    /// Neither Premium nor Ultimate features.
-    Free,
-    /// Premium features.
-    Premium,
-    /// Premium and Ultimate features.
-    Ultimate,
-}
-
-/// How projects and wildcards are looked up.
+/// Discovery of projects.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Discovery {
-    /// How often GitLab is asked which projects there are now.
+    /// Discovery interval.
     #[serde(with = "duration::text")]
     #[schemars(schema_with = "duration::text::schema")]
     pub interval: Duration,
-    /// How long GitLab must answer 404 for a project until it is removed with its series: a hidden
-    /// or failing GitLab shows its projects again.
+    /// How long GitLab must return 404 for a project before it is removed with its series, so that a
+    /// temporary outage or permission change removes nothing.
     #[serde(with = "duration::text")]
     #[schemars(schema_with = "duration::text::schema")]
     pub removal_grace: Duration,
@@ -328,31 +220,30 @@ impl Default for Discovery {
     }
 }
 
-/// What outlives a restart.
+/// State that is kept over restarts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct StateSettings {
-    /// File that keeps the counters over restarts, created when it is missing; empty = memory only.
-    /// One exporter at a time can use it.
+    /// File that keeps counters over restarts, created if missing; empty = in memory only. Used by one
+    /// exporter at a time.
     #[serde(with = "optional_text")]
     #[schemars(with = "String", extend("format" = "path"))]
     pub path: Option<PathBuf>,
-    /// Takes the state of a GitLab at another address for that of `gitlab.url`: for a GitLab that has
-    /// moved. Without it such a file is refused.
+    /// Accept state of a GitLab at another address, for a GitLab that has moved to `gitlab.url`.
+    /// Otherwise such a file is rejected.
     pub accept_instance: bool,
 }
 
-/// Limits of what is exported.
+/// Limits of the exported metrics.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Telemetry {
-    /// Series per metric at most; what does not fit is dropped and counted in
-    /// `age_series_overflow_total`.
+    /// Maximum number of series per metric; more are dropped and counted in `age_series_overflow_total`.
     #[schemars(range(min = 1, max = 100_000_000))]
     pub cardinality_limit: u32,
-    /// How long a new counter or histogram is shown as 0, so that its first event counts as a rise:
-    /// at least twice the longest scrape or push interval. `auto` measures these intervals, and takes
-    /// between 10 seconds and 2 minutes; 2 minutes until scrapes are seen to be regular.
+    /// How long a new counter or histogram is exported as 0, so that `increase()` sees its first event:
+    /// at least twice the longest scrape or push interval. `auto` measures these intervals and uses 10
+    /// seconds to 2 minutes; 2 minutes until scrapes are regular.
     #[serde(with = "duration::or_auto")]
     #[schemars(schema_with = "duration::or_auto::schema")]
     pub birth_window: Option<Duration>,

@@ -115,7 +115,7 @@ fn single(value: &Value, format: Option<Format>) -> String {
         Some(Format::Seconds) => "seconds, or a duration",
         Some(Format::DurationOrZero) => "duration, or 0",
         Some(Format::DurationOrAuto) => "duration, or `auto`",
-        Some(Format::ListenAddress) => "address",
+        Some(Format::ListenAddresses | Format::OptionalListenAddresses) => "address",
         Some(Format::GitLabUrl | Format::HttpUrl) => "URL",
         Some(Format::Path | Format::CaFile) => "file",
         Some(Format::ProjectPath | Format::OwnerPath) => "path in GitLab",

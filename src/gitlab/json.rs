@@ -67,6 +67,9 @@ pub(crate) fn list<T: DeserializeOwned>(body: &[u8]) -> Result<(Vec<T>, Vec<Stri
         };
         match read {
             Ok(item) => items.push(item),
+            Err(why) if skipped.len() == MAX_FLAWS => {
+                return Err(format!("more than {MAX_FLAWS} items are invalid: {why}"));
+            }
             Err(why) => skipped.push(match id {
                 Some(id) => format!("item {index} (id {id}): {why}"),
                 None => format!("item {index}: {why}"),
@@ -215,5 +218,25 @@ const fn name(value: &Value) -> &'static str {
         Value::String(_) => "a text",
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_bad_items_is_refused_as_a_whole() {
+        let of_bad = |bad: usize| {
+            let items = [vec!["1"; 3], vec!["\"x\""; bad]].concat();
+            list::<u64>(format!("[{}]", items.join(",")).as_bytes())
+        };
+        let (items, skipped) = of_bad(MAX_FLAWS).unwrap();
+        assert_eq!((items.len(), skipped.len()), (3, MAX_FLAWS));
+        let error = of_bad(MAX_FLAWS + 1).unwrap_err();
+        assert!(
+            error.starts_with("more than 200 items are invalid: "),
+            "{error}"
+        );
     }
 }

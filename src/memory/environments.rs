@@ -23,6 +23,14 @@ pub struct EnvironmentsProgress {
     pub(crate) turn: usize,
 }
 
+impl EnvironmentsProgress {
+    /// Everything that changed until `newest` was read, at `now`. A time in the future is invalid, and would
+    /// hide all that changes until then.
+    pub(crate) fn read_until(&mut self, newest: UnixSeconds, now: UnixSeconds) {
+        self.watermark = self.watermark.max(newest.min(now));
+    }
+}
+
 /// An event of a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum DeploymentEvent {

@@ -24,6 +24,7 @@ use crate::gitlab::capability::Instance;
 use crate::gitlab::model::{Known, Permissions, Role};
 use crate::memory::ProjectMemory;
 use crate::memory::withdrawn::KEPT_FOR;
+use crate::source::Source;
 use crate::source::{Right, Tracked, forbids};
 use crate::types::{ProjectId, Text, Tier};
 
@@ -123,6 +124,41 @@ pub struct Projects {
     announced: bool,
     /// How projects are polled whose changes are announced; none where no events are received.
     event_polling: Option<EventPolling>,
+    /// What projects are read by.
+    sources: Sources,
+}
+
+/// What projects are read by.
+#[derive(Default)]
+struct Sources(Vec<Arc<dyn Source>>);
+
+impl std::fmt::Debug for Sources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let readings = self.0.iter().map(|source| source.reading());
+        f.debug_list().entries(readings).finish()
+    }
+}
+
+/// How far the first sync is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FirstSync {
+    /// First reads that are done: one for each project and source.
+    pub done: usize,
+    /// First reads in all.
+    pub due: usize,
+    /// Projects of which all are done.
+    pub projects: usize,
+}
+
+impl FirstSync {
+    /// The share that is done: 0 where there are no projects, 1 only where everything is.
+    #[must_use]
+    pub fn ratio(&self) -> f64 {
+        match self.due {
+            0 => 0.0,
+            due => self.done as f64 / due as f64,
+        }
+    }
 }
 
 impl Projects {
@@ -472,13 +508,21 @@ impl Projects {
         tiers.filter_map(|entry| entry.tier?.value()).max()
     }
 
-    /// How many projects have been read whole since the start, or failed.
-    #[must_use]
-    pub fn read_or_failed(&self) -> usize {
-        let read = self.entries.values().filter(|entry| {
-            (entry.succeeded_at.is_some() && entry.is_settled()) || entry.feed_fails()
-        });
-        read.count()
+    /// Says what projects are read by.
+    pub fn set_sources(&mut self, sources: &[Arc<dyn Source>]) {
+        self.sources = Sources(sources.to_vec());
+    }
+
+    /// How far the first sync is: what was read once of all that is due, since the start.
+    pub fn first_sync(&mut self, now: UnixSeconds) -> FirstSync {
+        let mut sync = FirstSync::default();
+        for entry in self.entries.values_mut() {
+            let (done, due) = entry.first_reads(&self.sources.0, now);
+            sync.done += done;
+            sync.due += due;
+            sync.projects += usize::from(done == due);
+        }
+        sync
     }
 }
 

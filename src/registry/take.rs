@@ -31,6 +31,9 @@ pub struct Batch {
 pub struct FreeSlots {
     /// Of any kind.
     pub runs: usize,
+    /// Of these, runs that are kept for the change feed, less those of it that are under way: it never waits
+    /// for what other sources read.
+    pub feed: usize,
     /// Runs of sources other than the change feed and refs, so that pipelines never wait for them.
     pub others: usize,
     /// Runs that read what happened before, so that what is new never waits for them.
@@ -146,9 +149,12 @@ impl Projects {
         let running = self.running.get(&source.reading()).copied();
         let is_other = source.needs() == Needs::Tier;
         let is_backfill = candidate.priority == Priority::Backfill;
+        let is_feed = source.needs() == Needs::Nothing;
+        let feeds = self.running.get(&Reading::ChangeFeed).copied();
+        let kept = free.feed.saturating_sub(feeds.unwrap_or(0));
         // Backfill that waits for its share of GitLab's time leaves one of them to what is current.
         let others_left = free.others.saturating_sub(usize::from(is_backfill));
-        let fits = free.runs > 0
+        let fits = free.runs > if is_feed { 0 } else { kept }
             && running.unwrap_or(0) < source.runs_at_once()
             && (!is_other || others_left > 0)
             && (!is_backfill || free.backfill > 0);
@@ -169,8 +175,12 @@ impl Projects {
             self.held.insert((reading, project.id));
             if let Some(entry) = self.entries.get_mut(&project.id) {
                 let timer = entry.timer_mut(reading);
-                (timer.is_urgent, timer.is_asked_for) = (false, false);
-                targets.push(entry.target(self.instance.as_ref()));
+                let is_asked_for = std::mem::take(&mut timer.is_asked_for);
+                timer.is_urgent = false;
+                targets.push(Target {
+                    is_asked_for,
+                    ..entry.target(self.instance.as_ref())
+                });
                 origins.extend(entry.events.origins(reading));
             }
         }

@@ -9,6 +9,18 @@ const MAX_BACK_OFF: Duration = Duration::from_secs(300);
 /// What is read seldom is read again sooner than that after a failure: twice this, and so on.
 const FIRST_BACK_OFF: Duration = Duration::from_secs(30);
 
+/// What is read later than due by more than so many intervals is late.
+const LATE_INTERVALS: u32 = 3;
+
+/// A lag as it is shown: nothing before it exceeds a few intervals, for a poll waits a little for others.
+#[must_use]
+pub fn shown_lag(lag: Duration, interval: Duration) -> Duration {
+    match lag > interval.saturating_mul(LATE_INTERVALS) {
+        true => lag,
+        false => Duration::ZERO,
+    }
+}
+
 /// Where in each interval a project is read, so that the batches of one interval spread over it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slot {

@@ -42,6 +42,8 @@ use instance_feed::InstanceFeed;
 const RUNS_AT_ONCE: usize = 8;
 /// Of these, runs of sources other than the change feed and refs: pipelines never wait for them.
 const OTHER_RUNS_AT_ONCE: usize = 4;
+/// Of these, runs that are kept for the change feed: what others read may take long.
+const FEED_RUNS: usize = 2;
 /// Of these, runs that read what happened before: what is new never waits for them.
 const BACKFILL_RUNS_AT_ONCE: usize = 4;
 /// How often the clock is read without another event.
@@ -93,6 +95,7 @@ impl Scheduler {
         registry.lock().rely_on_events(event_polling(settings));
         let feed = Arc::new(ChangeFeed::new(settings, gitlab, clock.clone()));
         let sources = sources(settings, gitlab, &feed);
+        registry.lock().set_sources(&sources);
         let ingest = Ingest::new(
             settings,
             &sources,
@@ -148,7 +151,7 @@ impl Scheduler {
         loop {
             self.start_due();
             if self.running.is_empty() {
-                return;
+                return self.ingest.log_failures(self.clock.now(), true);
             }
             while let Some(ended) = self.running.join_next_with_id().await {
                 self.ended(ended);
@@ -169,6 +172,7 @@ impl Scheduler {
         }
         self.running.shutdown().await;
         self.ingest.settled().await;
+        self.ingest.log_failures(self.clock.now(), true);
     }
 
     fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {
@@ -195,7 +199,7 @@ impl Scheduler {
         if back.is_zero() {
             return;
         }
-        tracing::warn!(seconds = back.as_secs(), "the clock was set back");
+        tracing::warn!(seconds = back.as_secs(), "clock was set back");
         self.sweep_due = self.sweep_due.minus(back);
         self.discovery.clock_was_set_back(back);
         self.capability.clock_was_set_back(back);
@@ -212,6 +216,7 @@ impl Scheduler {
     fn start_due(&mut self) {
         let now = self.clock.now();
         self.follow_clock(now);
+        self.ingest.log_failures(now, false);
         if self.sweep_due <= now {
             self.sweep_due = now.plus(SWEEP_INTERVAL);
             let ingest = Arc::clone(&self.ingest);
@@ -262,6 +267,7 @@ impl Scheduler {
     fn start_runs(&mut self, now: UnixSeconds) {
         let free = FreeSlots {
             runs: RUNS_AT_ONCE.saturating_sub(self.running.len()),
+            feed: FEED_RUNS,
             others: OTHER_RUNS_AT_ONCE.saturating_sub(self.others.len()),
             backfill: BACKFILL_RUNS_AT_ONCE.saturating_sub(self.backfills.len()),
         };
@@ -439,3 +445,6 @@ fn switched_off(settings: &Settings) -> impl Iterator<Item = Collector> {
     let all = Collector::ALL.into_iter();
     all.filter(|collector| !settings.enabled_anywhere(*collector))
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,7 @@ mod projects;
 mod record;
 mod rename;
 mod retire;
+mod state;
 mod table;
 mod walk;
 mod window;

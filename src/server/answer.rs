@@ -16,8 +16,8 @@ use askama::Template;
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::HandlerContext;
 use super::connections::{Answering, Connection};
-use super::{HandlerContext, WEBHOOK};
 use crate::telemetry::process::HttpRefusal;
 
 /// What orchestrators ask.
@@ -55,7 +55,7 @@ pub(super) enum Failure {
 impl Failure {
     /// The answer; what failed is in the log, not in the answer.
     pub(super) fn answer(&self, request: &HttpRequest) -> HttpResponse {
-        tracing::error!(path = request.path(), "{self}");
+        tracing::error!(path = request.path(), error = %self, "request failed");
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         refusal(request.headers(), status, "internal error; see the log")
     }
@@ -135,9 +135,12 @@ fn refuse(request: &ServiceRequest, for_probes: bool) -> Option<HttpResponse> {
     let headers = request.headers();
     let is_probe = PROBES.contains(&request.path());
     let shared = request.app_data::<web::Data<HandlerContext>>();
-    let takes_body = request.path() == WEBHOOK && request.method() == Method::POST;
-    let (status, sentence) = if has_body(headers) && !takes_body {
-        (StatusCode::PAYLOAD_TOO_LARGE, "nothing here takes a body")
+    let takes_body = |shared: &web::Data<HandlerContext>| {
+        let path = request.path();
+        shared.with_body.contains(&path)
+    };
+    let (status, sentence) = if has_body(headers) && !shared.is_some_and(takes_body) {
+        (StatusCode::PAYLOAD_TOO_LARGE, "no body is taken here")
     } else if request.head().uri.to_string().len() > MAX_URI {
         (StatusCode::URI_TOO_LONG, "the address is too long")
     } else if for_probes && !is_probe {
@@ -161,7 +164,7 @@ fn refuse(request: &ServiceRequest, for_probes: bool) -> Option<HttpResponse> {
 
 fn count(shared: Option<&web::Data<HandlerContext>>, why: HttpRefusal) {
     if let Some(shared) = shared {
-        shared.connections.refuse(why);
+        shared.refusals.count(why, Instant::now());
     }
 }
 

@@ -28,17 +28,15 @@ const WORKERS: usize = 2;
 const BLOCKING_THREADS: usize = 4;
 /// How long a client may take to close its connection.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a graceful stop waits for requests under way, in seconds.
-const STOP_SECONDS: u64 = 5;
 
-/// A server without addresses.
-pub(super) fn builder() -> ServerBuilder {
+/// A server without addresses, whose graceful stop waits so long for requests under way.
+pub(super) fn builder(stop_seconds: u64) -> ServerBuilder {
     Server::build()
         .workers(WORKERS)
         .worker_max_blocking_threads(BLOCKING_THREADS)
         // The table of connections has a limit below this.
         .max_concurrent_connections(u32::MAX as usize)
-        .shutdown_timeout(STOP_SECONDS)
+        .shutdown_timeout(stop_seconds)
         .disable_signals()
 }
 

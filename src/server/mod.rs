@@ -1,9 +1,10 @@
 //! The HTTP server: `/metrics`, `/health`, `/ready`, `/config`, the status page on `/`, and the metrics
 //! explained on `/docs`; `/-/poll` where it is on.
 //!
-//! [`serve`] takes listeners that the caller bound and returns the server as a future and a handle;
-//! when it ends is the caller's decision. [`listener`] accepts connections, [`connections`] bounds them. Whatever may take a while (writing metrics, asking for
-//! the status) runs outside the server's own threads, so that no request blocks another.
+//! [`serve`] takes listeners that the caller bound, each with its routes, and returns the server as a
+//! future and a handle; when it ends is the caller's decision. [`listener`] accepts connections,
+//! [`connections`] bounds them, each listener's by itself. Whatever may take a while (writing metrics,
+//! asking for the status) runs outside the server's own threads, so that no request blocks another.
 
 mod answer;
 mod connections;
@@ -13,6 +14,7 @@ mod metrics;
 mod page;
 mod poll;
 mod probes;
+mod routes;
 pub mod status;
 #[cfg(test)]
 mod tests;
@@ -25,8 +27,8 @@ use std::time::Duration;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse};
-use actix_web::middleware::{Compress, from_fn};
-use actix_web::{App, Error, Resource, Route, guard, web};
+use actix_web::middleware::from_fn;
+use actix_web::{App, Error, web};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -36,8 +38,8 @@ use crate::telemetry::process::{Exemplars, HttpRefusal, OwnMetrics};
 use crate::telemetry::secrets::Secrets;
 use connections::{Connections, Refusals};
 use hosts::Hosts;
+pub use routes::{Listener, Routes};
 use status::StatusSource;
-use webhook::{EventSink, Receiver};
 
 /// What the server shows.
 #[derive(Clone)]
@@ -50,8 +52,6 @@ pub struct Context {
     pub config: Arc<Config>,
     /// How things are.
     pub status: Arc<dyn StatusSource>,
-    /// Takes GitLab's events.
-    pub events: Arc<dyn EventSink>,
     /// Watches how often scrapes come; none where the birth window is fixed.
     pub intervals: Option<Arc<Intervals>>,
     /// What no page may hold.
@@ -95,9 +95,6 @@ impl OwnFamilies for OwnMetrics {
     }
 }
 
-/// The path of webhooks.
-const WEBHOOK: &str = "/webhook";
-
 /// How long the server waits for its clients, and how many there may be at once.
 #[derive(Clone, Copy)]
 struct Limits {
@@ -111,6 +108,8 @@ struct Limits {
     connections: usize,
     /// Further ones for the probes alone, when all of those are busy.
     kept: usize,
+    /// How long a graceful stop waits for requests under way, in seconds.
+    stop_seconds: u64,
 }
 
 const LIMITS: Limits = Limits {
@@ -120,44 +119,37 @@ const LIMITS: Limits = Limits {
     keep_alive: Duration::from_secs(90),
     connections: 512,
     kept: 32,
+    stop_seconds: 5,
 };
 
-/// GitLab opens a connection for each event, and does not try again.
-const WITH_WEBHOOKS: Limits = Limits {
-    connections: 2048,
-    ..LIMITS
-};
-
-/// What handlers are given.
+/// What handlers of one listener are given.
 struct HandlerContext {
     context: Context,
     patience: Duration,
     hosts: Hosts,
-    connections: Arc<Connections>,
+    refusals: Arc<Refusals>,
+    /// Paths whose requests may have a body.
+    with_body: Vec<&'static str>,
 }
 
-/// A server on `listeners`: a future that runs it, to be spawned on or awaited in a tokio runtime,
+/// A server on all `listeners`: a future that runs it, to be spawned on or awaited in a tokio runtime,
 /// and a handle whose `stop` ends it. Signals are left to the caller.
 ///
 /// # Errors
 /// When a listener cannot be used.
 pub fn serve(
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     context: Context,
 ) -> io::Result<(
     impl Future<Output = io::Result<()>> + Send + 'static,
     ServerHandle,
 )> {
-    let limits = match context.config.server.webhook.enabled {
-        true => WITH_WEBHOOKS,
-        false => LIMITS,
-    };
-    serve_within(limits, listeners, context)
+    serve_within(LIMITS, listeners, context)
 }
 
 fn serve_within(
     limits: Limits,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     context: Context,
 ) -> io::Result<(
     impl Future<Output = io::Result<()>> + Send + 'static,
@@ -166,52 +158,46 @@ fn serve_within(
     let settings = &context.config.server;
     let per_client = usize::try_from(settings.max_connections_per_client).unwrap_or(usize::MAX);
     let refusals = Refusals::new(Arc::clone(&context.own));
-    let connections = Connections::new(limits, per_client, refusals);
-    let shared = web::Data::new(HandlerContext {
-        hosts: Hosts::new(&settings.allowed_hosts),
-        context,
-        patience: limits.patience,
-        connections: Arc::clone(&connections),
-    });
-    let receiver = match settings_of(&shared).webhook.enabled {
-        true => Some(web::Data::new(receiver(&shared)?)),
-        false => None,
-    };
-    let app = move || application(shared.clone(), receiver.clone());
-    let mut builder = listener::builder();
-    for listener in listeners {
-        give_up_deaf_clients(&listener, limits.patience)?;
-        builder = listener::listen(builder, listener, Arc::clone(&connections), app.clone())?;
+    let mut tables = Vec::new();
+    let mut builder = listener::builder(limits.stop_seconds);
+    for Listener { sockets, routes } in listeners {
+        let kept = if routes.has_probes { limits.kept } else { 0 };
+        let connections = routes.connections.unwrap_or(limits.connections);
+        let limits = Limits {
+            kept,
+            connections,
+            ..limits
+        };
+        let table = Connections::new(limits, per_client, Arc::clone(&refusals));
+        let shared = web::Data::new(HandlerContext {
+            hosts: Hosts::new(&settings.allowed_hosts),
+            context: context.clone(),
+            patience: limits.patience,
+            refusals: Arc::clone(&refusals),
+            with_body: routes.with_body.clone(),
+        });
+        let app = move || application(shared.clone(), routes.clone());
+        for socket in sockets {
+            give_up_deaf_clients(&socket, limits.patience)?;
+            builder = listener::listen(builder, socket, Arc::clone(&table), app.clone())?;
+        }
+        tables.push(table);
     }
     let server = builder.run();
     let handle = server.handle();
     let serving = async move {
         tokio::select! {
             ended = server => ended,
-            never = connections.tend() => match never {},
+            never = connections::tend(&limits, &tables, &refusals) => match never {},
         }
     };
     Ok((serving, handle))
 }
 
-fn settings_of(shared: &HandlerContext) -> &crate::config::Server {
-    &shared.context.config.server
-}
-
-fn receiver(shared: &HandlerContext) -> io::Result<Receiver> {
-    let context = &shared.context;
-    let settings = &context.config.server.webhook;
-    Receiver::new(
-        settings,
-        context.secrets.clone(),
-        Arc::clone(&context.events),
-    )
-}
-
-/// Pages, probes and webhooks.
+/// What answers on one listener.
 fn application(
     shared: web::Data<HandlerContext>,
-    receiver: Option<web::Data<Receiver>>,
+    routes: Routes,
 ) -> App<
     impl ServiceFactory<
         ServiceRequest,
@@ -221,47 +207,11 @@ fn application(
         InitError = (),
     >,
 > {
-    let mut app = App::new();
-    if shared.context.config.server.enable_poll {
-        app = app.service(poll_resource());
-    }
-    if let Some(receiver) = receiver {
-        app = app.app_data(receiver).service(webhook_resource());
-    }
-    app.app_data(shared)
-        .service(resource("/metrics", get().to(metrics::metrics)))
-        .service(resource("/health", get().to(probes::health)))
-        .service(resource("/ready", get().to(probes::ready)))
-        .service(resource("/config", get().to(page::config)).wrap(Compress::default()))
-        .service(resource("/docs", get().to(page::docs)).wrap(Compress::default()))
-        .service(resource("/", get().to(page::status)).wrap(Compress::default()))
+    App::new()
+        .app_data(shared)
+        .configure(|config| routes.add_to(config))
         .default_service(web::to(answer::not_found))
         .wrap(from_fn(answer::guard))
-}
-
-/// A route for GET, and for HEAD, which is GET without the body.
-fn get() -> Route {
-    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
-}
-
-/// A path with one route; other methods are refused.
-fn resource(path: &str, route: Route) -> Resource {
-    let refuse = web::to(answer::method_not_allowed);
-    web::resource(path).route(route).default_service(refuse)
-}
-
-/// Where a poll is asked for.
-fn poll_resource() -> Resource {
-    web::resource("/-/poll")
-        .route(web::post().to(poll::poll))
-        .default_service(web::to(answer::post_alone))
-}
-
-/// Where webhooks come in.
-fn webhook_resource() -> Resource {
-    web::resource(WEBHOOK)
-        .route(web::post().to(webhook::receive))
-        .default_service(web::to(webhook::other_method))
 }
 
 /// Has the kernel close connections whose client takes no data any more: accepted connections

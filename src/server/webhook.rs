@@ -24,6 +24,10 @@ use crate::telemetry::secrets::Secrets;
 use crate::types::signing_key;
 use body::{BodyError, Memory};
 
+/// The path of webhooks.
+pub(super) const PATH: &str = "/webhook";
+/// Connections that may be open.
+pub(super) const CONNECTIONS: usize = 2048;
 /// The secret token's file is read again no more often than this.
 const FILE_READS: Duration = Duration::from_secs(5);
 /// Most bytes of that file.
@@ -90,8 +94,8 @@ pub trait EventSink: Send + Sync {
     fn count(&self, kind: &'static str, outcome: Outcome, requests: u32);
 }
 
-/// The receiver.
-pub(super) struct Receiver {
+/// The receiver of webhooks.
+pub struct Receiver {
     senders: RwLock<Senders>,
     settings: Webhook,
     secrets: Secrets,
@@ -103,8 +107,12 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    /// By the settings, which validation has checked.
-    pub(super) fn new(
+    /// By the settings, which validation has checked; the content of a secret's file becomes one of
+    /// `secrets`.
+    ///
+    /// # Errors
+    /// When the system gives no random numbers.
+    pub fn new(
         settings: &Webhook,
         secrets: Secrets,
         sink: Arc<dyn EventSink>,

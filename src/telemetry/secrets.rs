@@ -12,6 +12,8 @@ use base64::Engine;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::series::Redaction;
+
 /// The replacement of a secret.
 pub const REDACTED: &str = "[redacted]";
 
@@ -75,6 +77,16 @@ impl Secrets {
                 known.tokens.pop_front();
             }
         });
+    }
+
+    /// What no label of a series may show: the same.
+    #[must_use]
+    pub fn redaction(&self) -> Redaction {
+        let secrets = self.clone();
+        Redaction::new(move |text| match secrets.redact(text) {
+            Cow::Owned(redacted) => Some(redacted),
+            Cow::Borrowed(_) => None,
+        })
     }
 
     fn change(&self, change: impl FnOnce(&mut Known)) {

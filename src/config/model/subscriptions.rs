@@ -3,17 +3,17 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// GitLab's own GraphQL subscriptions, so that a pipeline's change is shown within seconds without webhooks: a
-/// WebSocket connection from here to GitLab, with the same token. Experimental at GitLab, which has them from
-/// 18.6 on.
+/// GitLab's own GraphQL subscriptions: GitLab reports changes of pipelines over a WebSocket connection that the
+/// exporter opens with its token, so that they are shown within seconds without webhooks. An experimental
+/// feature of GitLab 18.6 and later.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Subscriptions {
-    /// Subscribe to the pipelines of tracked projects. What is announced is read at once; polling goes on, and
-    /// becomes rarer as with webhooks (`server.webhook.poll_factor`).
+    /// Subscribe to the pipelines of tracked projects. Reported changes are read immediately. Polling continues,
+    /// less often for reliable projects, as with webhooks (`server.webhook.poll_factor`).
     pub enabled: bool,
-    /// Projects to subscribe to at most, those with running pipelines and the most recently moved first. Each
-    /// takes GitLab up to 90 kB of memory.
+    /// Maximum number of projects with a subscription: those with running pipelines first, then the most
+    /// recently changed. Each uses up to 90 kB of GitLab's memory.
     #[schemars(range(min = 1, max = 100_000))]
     pub max_projects: u32,
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::values::{ListenAddress, Secret, optional_text};
+use crate::config::listen::ListenAddresses;
+use crate::config::values::{Secret, optional_text};
 
 /// The receiver of GitLab webhooks. An event only says which project to read now: the numbers are GitLab's
 /// answers to the reads that follow.
@@ -14,11 +15,12 @@ use crate::config::values::{ListenAddress, Secret, optional_text};
 pub struct Webhook {
     /// Receive webhooks under `/webhook`. Needs a secret token or a signing token.
     pub enabled: bool,
-    /// Address of a listener for `/webhook` alone, as `host:port`, so that `/metrics` and the pages need not
-    /// be reachable from GitLab; empty = `server.listen_address`.
+    /// Address on which `/webhook` alone is answered, with connections of its own, so that `/metrics` and the
+    /// pages need not be reachable from GitLab; several are separated by commas. Empty =
+    /// `server.listen_address`.
     #[serde(with = "optional_text")]
-    #[schemars(with = "String")]
-    pub listen_address: Option<ListenAddress>,
+    #[schemars(with = "String", extend("format" = "optional-listen-addresses"))]
+    pub listen_address: Option<ListenAddresses>,
     /// The secret token that GitLab sends with each webhook.
     #[serde(with = "optional_text")]
     #[schemars(with = "Secret")]

@@ -15,6 +15,12 @@ fn every_rule_of_the_file_has_its_sentence() {
             &["age.yml:1: token is not a setting; did you mean gitlab.token?"],
         ),
         (
+            "server: {token: t}",
+            &[
+                "age.yml:1: server.token is not a setting; known here: listen_address, enable_pprof, enable_poll, allowed_hosts, max_connections_per_client, probes, webhook",
+            ],
+        ),
+        (
             "log: {zzz: 1}",
             &["age.yml:1: log.zzz is not a setting; known here: level, format"],
         ),
@@ -557,6 +563,40 @@ fn every_rule_of_variables_and_flags_has_its_sentence() {
             &[],
             &[("gitlab.ulr", "x")],
             &["--set gitlab.ulr: gitlab.ulr is not a setting; did you mean gitlab.url?"],
+        ),
+        // keys of the same section come first, whatever is like the whole elsewhere
+        (
+            &[("AGE_OTEL_METRICS_ENDPONT", "x")],
+            &[],
+            &[
+                "AGE_OTEL_METRICS_ENDPONT: no setting has this variable; did you mean AGE_OTEL_METRICS_ENDPOINT?",
+            ],
+        ),
+        (
+            &[("AGE_COLLECTORS_DORA_ENABLE", "true")],
+            &[],
+            &[
+                "AGE_COLLECTORS_DORA_ENABLE: no setting has this variable; did you mean AGE_COLLECTORS_DORA_ENABLED?",
+            ],
+        ),
+        (
+            &[],
+            &[("collectors.dora.intervall", "5m")],
+            &[
+                "--set collectors.dora.intervall: collectors.dora.intervall is not a setting; did you mean collectors.dora.interval_seconds?",
+            ],
+        ),
+        (
+            &[],
+            &[("otel.metrics.url", "x")],
+            &[
+                "--set otel.metrics.url: otel.metrics.url is not a setting; known here: enabled, endpoint, protocol, headers, timeout, compression, ca_cert_path, interval, temporality",
+            ],
+        ),
+        (
+            &[],
+            &[("log.path", "x")],
+            &["--set log.path: log.path is not a setting; known here: level, format"],
         ),
         (
             &[],

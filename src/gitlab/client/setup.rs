@@ -47,19 +47,18 @@ pub(super) fn root(url: &Url) -> Result<Url, SetupError> {
 pub(super) fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
     if !settings.enable_tls_verify {
         warn!(
-            "gitlab.enable_tls_verify is off: anybody between here and GitLab can read the token \
-             and change the answers"
+            "TLS certificates of GitLab are not verified (gitlab.enable_tls_verify is off): the token can be intercepted on the network"
         );
     }
-    let builder = builder(settings)?
+    let builder = builder(settings, &["h2", "http/1.1"])?
         .timeout(settings.timeout)
         .read_timeout(settings.timeout);
     built(builder)
 }
 
-/// The same for WebSockets, which last: HTTP/1.1, whose connections can be upgraded, and no time-outs.
+/// The same for WebSockets: connections of HTTP/1.1, which can be upgraded, without time-outs.
 pub(crate) fn websocket_http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
-    built(builder(settings)?.http1_only())
+    built(builder(settings, &["http/1.1"])?.http1_only())
 }
 
 fn built(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, SetupError> {
@@ -67,11 +66,12 @@ fn built(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, SetupError>
     client.map_err(|error| SetupError::Http(answer::chain(&error)))
 }
 
+/// What both have in common; `protocols` are offered to servers.
 #[expect(
     clippy::disallowed_methods,
     reason = "the one client that talks to GitLab"
 )]
-fn builder(settings: &Settings) -> Result<reqwest::ClientBuilder, SetupError> {
+fn builder(settings: &Settings, protocols: &[&str]) -> Result<reqwest::ClientBuilder, SetupError> {
     tls::install_provider();
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
@@ -87,10 +87,14 @@ fn builder(settings: &Settings) -> Result<reqwest::ClientBuilder, SetupError> {
             why,
         };
         let certificates = Certificates::read(path).map_err(|error| refuse(error.to_string()))?;
-        let certificates = certificates
+        let mut certificates = certificates
             .for_http()
             .map_err(|error| refuse(error.to_string()))?;
-        builder = builder.tls_certs_merge(certificates);
+        let protocols = protocols.iter().map(|name| name.as_bytes().to_vec());
+        certificates.alpn_protocols = protocols.collect();
+        if settings.enable_tls_verify {
+            builder = builder.tls_backend_preconfigured(certificates);
+        }
     }
     if !settings.enable_tls_verify {
         builder = builder.tls_danger_accept_invalid_certs(true);

@@ -1,6 +1,6 @@
 //! What time it is for GitLab, by its answers.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +14,9 @@ use crate::gitlab::answer;
 
 /// A difference between GitLab's clock and ours that is no drift.
 const FAR: Duration = Duration::from_secs(3600);
+/// A time so far ahead of ours is believed when as many answers in a row have one: history would end then,
+/// and what happens until that time would be taken for history.
+const AGREED: u64 = 3;
 
 /// GitLab's clock.
 pub(super) struct ServerTime {
@@ -22,6 +25,8 @@ pub(super) struct ServerTime {
     latest: AtomicI64,
     /// The newest time that answers without a header had, and when it came: GitLab's time is no earlier.
     newest: Mutex<Option<(UnixSeconds, Instant)>>,
+    /// Latest answers in a row whose time was far ahead of ours.
+    ahead: AtomicU64,
     /// Whether GitLab's time was far from ours at the latest answer.
     is_off: AtomicBool,
 }
@@ -33,6 +38,7 @@ impl ServerTime {
             clock,
             latest: AtomicI64::new(0),
             newest: Mutex::default(),
+            ahead: AtomicU64::new(0),
             is_off: AtomicBool::new(false),
         }
     }
@@ -59,27 +65,37 @@ impl ServerTime {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a header may be right; of one that is far ahead the answers before it decide.
+    fn is_believed(&self, time: UnixSeconds, now: UnixSeconds) -> bool {
+        if time.since(now) < FAR {
+            self.ahead.store(0, Ordering::Relaxed);
+            return true;
+        }
+        self.ahead.fetch_add(1, Ordering::Relaxed) + 1 >= AGREED
+    }
+
     /// Takes in the time that an answer shows.
     pub(super) fn note(&self, status: StatusCode, headers: &HeaderMap, body: &[u8]) {
         let Some(time) = answer::http_date(headers, &DATE) else {
             if status.is_success()
                 && let Some(found) = answer::newest_time(body)
+                && found.since(self.clock.now()) < FAR
                 && self.newest().is_none_or(|known| found > known)
             {
                 *self.newest_times() = Some((found, Instant::now()));
             }
             return;
         };
-        self.latest.store(time.0, Ordering::Relaxed);
         let now = self.clock.now();
+        if self.is_believed(time, now) {
+            self.latest.store(time.0, Ordering::Relaxed);
+        }
         let difference = time.since(now).max(now.since(time));
         let is_off = difference >= FAR;
         if is_off != self.is_off.swap(is_off, Ordering::Relaxed) && is_off {
             warn!(
                 seconds = time.0 - now.0,
-                "GitLab's clock, by the header Date of its answers, is more than an hour from this \
-                 machine's: if the header is wrong (a proxy sets it), events around the start of the \
-                 exporter are counted too early or not at all"
+                "GitLab's clock (response header Date) differs from this machine's by more than an hour; if the header is wrong, such as set by a proxy, events around the start of the exporter are counted incorrectly"
             );
         }
     }
@@ -107,6 +123,46 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    const NOW: UnixSeconds = UnixSeconds(1_767_600_000);
+
+    /// Takes an answer in.
+    fn answered(time: &ServerTime, date: Option<&'static str>, body: &str) {
+        let headers = date.map(|date| (DATE, HeaderValue::from_static(date)));
+        let headers = headers.into_iter().collect();
+        time.note(StatusCode::OK, &headers, body.as_bytes());
+    }
+
+    #[test]
+    fn one_date_of_tomorrow_is_not_believed() {
+        let time = ServerTime::new(Clock::manual(NOW));
+        let (today, tomorrow) = (
+            "Mon, 05 Jan 2026 08:00:10 GMT",
+            "Tue, 06 Jan 2026 08:00:00 GMT",
+        );
+        answered(&time, Some(tomorrow), "");
+        assert_eq!(time.now(), None);
+        answered(&time, Some(today), "");
+        for _ in 0..2 {
+            answered(&time, Some(tomorrow), "");
+            assert_eq!(time.now(), Some(NOW.plus(Duration::from_secs(10))));
+        }
+        // It is our clock that is wrong.
+        answered(&time, Some(tomorrow), "");
+        assert_eq!(time.now(), Some(NOW.plus(Duration::from_secs(24 * 3600))));
+        answered(&time, Some(today), "");
+        answered(&time, Some(tomorrow), "");
+        assert_eq!(time.now(), Some(NOW.plus(Duration::from_secs(10))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_time_of_tomorrow_in_an_answer_is_not_gitlabs() {
+        let time = ServerTime::new(Clock::manual(NOW));
+        answered(&time, None, r#"{"updated_at":"2026-01-06T08:00:00Z"}"#);
+        assert_eq!(time.now(), None);
+        answered(&time, None, r#"{"updated_at":"2026-01-05T08:30:00Z"}"#);
+        assert_eq!(time.now(), Some(NOW.plus(Duration::from_secs(1800))));
     }
 
     #[test]

@@ -6,13 +6,14 @@ mod size;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{Batch, FailedProject};
 use crate::clock::UnixSeconds;
 use crate::gitlab::Excess;
 use crate::gitlab::error::{Cause, GitLabError};
+use crate::locks::lock;
 use crate::types::ProjectId;
 use size::BatchSize;
 
@@ -32,10 +33,6 @@ pub enum NotRead {
     TooMuch(String, Excess),
     /// The query failed; all that were asked for share the error.
     Failed(Arc<GitLabError>),
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether GraphQL is asked: the settings allow it, and it has not failed lately. Queries that fail

@@ -55,7 +55,7 @@ pub use features::ProjectTier;
 pub use gaps::Loss;
 pub use instance_jobs::InstanceJobs;
 use jobs::Selected;
-pub use jobs::{JobsPart, Parts, PipelineJobs, ProjectJobs, Which};
+pub use jobs::{BridgesPart, JobsPart, Parts, PipelineJobs, ProjectJobs, Which};
 pub use permissions::ProjectPermissions;
 pub use places::{Asked, Filled};
 pub use project_list::ListOf;
@@ -63,7 +63,6 @@ pub use reports::ProjectReports;
 pub use repositories::CountedRefs;
 pub use runners::ProjectRunners;
 pub use schedules::ProjectSchedules;
-pub use trial::Trial;
 pub use value_streams::FlowTimes;
 
 use super::answer;

@@ -192,7 +192,7 @@ impl Board {
             self.connect_at = now + REFUSED;
             self.report(
                 why,
-                "GitLab refuses another connection for subscriptions, next attempt in an hour",
+                "GitLab refuses another connection for subscriptions, next attempt in one hour",
             );
         }
     }
@@ -204,7 +204,7 @@ impl Board {
         };
         match state {
             LinkState::Opening => {
-                self.report(why, "cannot connect for subscriptions, polling goes on");
+                self.report(why, "cannot connect for subscriptions, polling continues");
             }
             LinkState::Welcomed(_) => {
                 tracing::debug!("connection for subscriptions ended: {why}");
@@ -230,7 +230,7 @@ impl Board {
     pub(super) fn halt(&mut self, why: &str, now: Instant) {
         self.report(
             why,
-            "GitLab refuses subscriptions, polling goes on, next attempt in an hour",
+            "GitLab refuses subscriptions, polling continues, next attempt in one hour",
         );
         self.close_all(now);
         self.halt = Some((why.to_owned(), now + REFUSED));
@@ -317,7 +317,7 @@ impl Board {
                     if self.reasons.len() < REASONS && self.reasons.insert(why.clone()) {
                         tracing::warn!(
                             project = id.0,
-                            "GitLab refuses a subscription, polling goes on, next attempt in an hour: {why}"
+                            "GitLab refuses a subscription, polling continues, next attempt in one hour: {why}"
                         );
                     }
                     let name = slot.leave(Phase::Refused { until, why }, now);

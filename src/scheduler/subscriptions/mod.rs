@@ -5,7 +5,7 @@ mod board;
 mod link;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -18,6 +18,7 @@ use crate::events::queue::HintQueue;
 use crate::events::{Hint, Mark, Trigger};
 use crate::facts::Reading;
 use crate::gitlab::{CableMessage, Cables, GitLab};
+use crate::locks::lock;
 use crate::observer::Observer;
 use crate::registry::Registry;
 use crate::types::{PipelineId, ProjectId};
@@ -137,7 +138,7 @@ impl Subscriptions {
         let standing = self.board.standing();
         self.observer
             .subscriptions(standing.standing, standing.pending, standing.refused);
-        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = standing;
+        *lock(&self.standing) = standing;
     }
 
     /// A new token may do more, one that is refused no longer does what its connections still do.

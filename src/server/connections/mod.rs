@@ -29,13 +29,13 @@ use crate::telemetry::process::HttpRefusal;
 /// Connections whose client does not take the end are given up beyond so many times as may be open.
 const CLOSING: usize = 2;
 
-/// All open connections of the server, whichever address they came to.
+/// All open connections of one listener, whichever of its addresses they came to.
 pub(super) struct Connections {
     limits: Limits,
     /// Most connections of one client; 0 sets no limit.
     per_client: usize,
     open: Mutex<Open>,
-    refusals: Refusals,
+    refusals: Arc<Refusals>,
 }
 
 #[derive(Default)]
@@ -48,7 +48,7 @@ struct Open {
 }
 
 impl Connections {
-    pub(super) fn new(limits: Limits, per_client: usize, refusals: Refusals) -> Arc<Self> {
+    pub(super) fn new(limits: Limits, per_client: usize, refusals: Arc<Refusals>) -> Arc<Self> {
         Arc::new(Self {
             limits,
             per_client,
@@ -118,16 +118,8 @@ impl Connections {
         self.refusals.count(why, Instant::now());
     }
 
-    /// Closes connections whose time is over, for as long as this runs.
-    pub(super) async fn tend(&self) -> Infallible {
-        let tick = (self.limits.request / 4).min(Duration::from_millis(250));
-        loop {
-            tokio::time::sleep(tick).await;
-            self.sweep(Instant::now());
-        }
-    }
-
-    fn sweep(&self, now: Instant) {
+    /// Closes connections whose time is over; says how many are open.
+    fn sweep(&self, now: Instant) -> usize {
         let mut open = self.open();
         let idle = self.idle_limit(open.live);
         let mut slow = 0;
@@ -147,7 +139,7 @@ impl Connections {
         for _ in 0..slow {
             self.refuse(HttpRefusal::SlowRequest);
         }
-        self.refusals.report(live, now);
+        live
     }
 
     /// How long a connection may be idle: shorter the more places are taken, down to the time that a
@@ -205,6 +197,21 @@ impl Open {
         if let Some((since, longest)) = ending.min_by_key(|(since, _)| *since) {
             longest.abandon(since, Duration::ZERO);
         }
+    }
+}
+
+/// Closes connections of all listeners whose time is over, for as long as this runs.
+pub(super) async fn tend(
+    limits: &Limits,
+    listeners: &[Arc<Connections>],
+    refusals: &Refusals,
+) -> Infallible {
+    let tick = (limits.request / 4).min(Duration::from_millis(250));
+    loop {
+        tokio::time::sleep(tick).await;
+        let now = Instant::now();
+        let open = listeners.iter().map(|listener| listener.sweep(now)).sum();
+        refusals.report(open, now);
     }
 }
 

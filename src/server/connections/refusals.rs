@@ -22,15 +22,15 @@ struct Unsaid {
 }
 
 impl Refusals {
-    pub(in crate::server) fn new(own: Arc<dyn OwnFamilies>) -> Self {
-        Self {
+    pub(in crate::server) fn new(own: Arc<dyn OwnFamilies>) -> Arc<Self> {
+        Arc::new(Self {
             own,
             unsaid: Mutex::default(),
-        }
+        })
     }
 
     /// Counts one.
-    pub(super) fn count(&self, why: HttpRefusal, now: Instant) {
+    pub(in crate::server) fn count(&self, why: HttpRefusal, now: Instant) {
         self.own.http_refused(why);
         self.unsaid().counts[why as usize] += 1;
         self.say(now);

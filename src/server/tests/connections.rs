@@ -1,6 +1,6 @@
 //! Many connections, slow ones, and what is no HTTP.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -12,7 +12,7 @@ use crate::telemetry::process::HttpRefusal;
 const HEALTH: &[u8] = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
 
 /// Few places, so that few connections fill them.
-const FEW: Limits = Limits {
+pub(super) const FEW: Limits = Limits {
     connections: 4,
     kept: 2,
     ..LIMITS
@@ -30,7 +30,7 @@ async fn known(site: &Site) -> TcpStream {
 }
 
 /// Asks for metrics and takes none of them.
-async fn deaf(site: &Site) -> TcpStream {
+pub(super) async fn deaf(site: &Site) -> TcpStream {
     let mut connection = site.connect().await;
     let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
     connection.write_all(request).await.unwrap();
@@ -94,7 +94,8 @@ async fn the_longest_idle_connection_makes_room() {
 #[tokio::test]
 async fn where_all_connections_are_busy_the_probes_still_answer() {
     let site = Site::start_with("", FEW);
-    site.fill(150_000);
+    // More than the sockets' buffers take.
+    site.fill(400_000);
     let mut busy = Vec::new();
     for _ in 0..FEW.connections {
         busy.push(deaf(&site).await);
@@ -198,6 +199,7 @@ async fn a_scrape_under_way_may_end_after_a_stop() {
     let site = Site::start();
     site.fill(150_000);
     let mut scrape = deaf(&site).await;
+    let mut idle = known(&site).await;
     let stopping = tokio::spawn({
         let handle = site.handle.clone();
         async move { handle.stop(true).await }
@@ -206,8 +208,9 @@ async fn a_scrape_under_way_may_end_after_a_stop() {
         std::net::TcpStream::connect_timeout(&site.address, Duration::from_millis(100)).is_err()
     })
     .await;
-    // It takes longer than a moment.
-    tokio::time::sleep(Duration::from_millis(2500)).await;
+    // What asks nothing is ended by the server itself, the scrape is not.
+    assert_eq!(idle.read_to_end(&mut Vec::new()).await.unwrap(), 0);
+    assert!(!stopping.is_finished());
     let mut rest = Vec::new();
     scrape.read_to_end(&mut rest).await.unwrap();
     assert!(
@@ -216,6 +219,22 @@ async fn a_scrape_under_way_may_end_after_a_stop() {
         rest.len()
     );
     stopping.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_a_scrape_that_is_not_taken_as_long_as_it_may() {
+    let stop_seconds = 2;
+    let limits = Limits {
+        stop_seconds,
+        ..LIMITS
+    };
+    let site = Site::start_with("", limits);
+    site.fill(150_000);
+    let _scrape = deaf(&site).await;
+    let start = Instant::now();
+    site.handle.stop(true).await;
+    // However slow the machine is, it is no shorter.
+    assert!(start.elapsed() >= Duration::from_secs(stop_seconds));
 }
 
 #[tokio::test]

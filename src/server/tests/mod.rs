@@ -1,6 +1,7 @@
 //! The server over real connections.
 
 mod connections;
+mod listeners;
 mod metrics;
 mod pages;
 mod probes;

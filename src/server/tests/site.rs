@@ -25,8 +25,8 @@ use crate::events::Mark;
 use crate::events::payload::{Event, Meaning};
 use crate::series::{Block, Table, TableSettings, Update};
 use crate::server::status::{ProjectQuery, ProjectStatus, Readiness, Status, StatusSource};
-use crate::server::webhook::{EventSink, Outcome};
-use crate::server::{Context, LIMITS, Limits, OwnFamilies, serve_within};
+use crate::server::webhook::{EventSink, Outcome, Receiver};
+use crate::server::{Context, LIMITS, Limits, Listener, OwnFamilies, Routes, serve_within};
 use crate::telemetry::process::HttpRefusal;
 use crate::telemetry::secrets::Secrets;
 use crate::types::ProjectId;
@@ -93,7 +93,9 @@ impl StatusSource for World {
     fn status(&self, query: &ProjectQuery) -> Status {
         self.check();
         let mut status = self.status.lock().unwrap().clone();
+        let sync = status.projects.counts.first_sync;
         status.projects = query.select(self.projects.lock().unwrap().clone());
+        status.projects.counts.first_sync = sync;
         status
     }
 
@@ -145,6 +147,8 @@ impl OwnFamilies for World {
 /// A server under test.
 pub(super) struct Site {
     pub(super) address: SocketAddr,
+    /// Where the further listeners answer.
+    pub(super) further: Vec<SocketAddr>,
     pub(super) world: Arc<World>,
     pub(super) table: Arc<Table>,
     pub(super) secrets: Secrets,
@@ -159,6 +163,11 @@ impl Site {
 
     /// With more settings, as YAML, and other limits.
     pub(super) fn start_with(settings: &str, limits: Limits) -> Self {
+        Self::start_on(settings, limits, Vec::new())
+    }
+
+    /// With further listeners.
+    pub(super) fn start_on(settings: &str, limits: Limits, further: Vec<Routes>) -> Self {
         let yaml = format!(
             "gitlab: {{url: 'https://gitlab.example.com', token: {TOKEN}}}\n\
              projects: [{{name: g/p}}]\n{settings}"
@@ -177,16 +186,28 @@ impl Site {
             intervals: None,
             config: Arc::new(Config::from_yaml(&yaml).unwrap()),
             status: world.clone(),
-            events: world.clone(),
             secrets: secrets.clone(),
             clock: Clock::manual(sample::NOW),
         };
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (server, handle) = serve_within(limits, vec![listener], context).unwrap();
+        let (main, address) = socket();
+        let settings = &context.config.server;
+        let mut routes = Routes::pages(settings);
+        if settings.webhook.enabled {
+            let receiver = Receiver::new(&settings.webhook, secrets.clone(), world.clone());
+            routes = routes.and(Routes::webhooks(receiver.unwrap()));
+        }
+        let mut listeners = vec![Listener::new(main, routes)];
+        let further = further.into_iter().map(|routes| {
+            let (sockets, address) = socket();
+            listeners.push(Listener::new(sockets, routes));
+            address
+        });
+        let further = further.collect();
+        let (server, handle) = serve_within(limits, listeners, context).unwrap();
         let task = tokio::spawn(server);
         Self {
             address,
+            further,
             world,
             table,
             secrets,
@@ -239,6 +260,13 @@ impl Site {
     pub(super) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
+}
+
+/// A port of its own.
+fn socket() -> (Vec<TcpListener>, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    (vec![listener], address)
 }
 
 /// An answer, as it came over the wire.

@@ -8,7 +8,7 @@ use super::site::{Reply, Site, until};
 use crate::events::UnixMillis;
 use crate::events::payload::{Meaning, tests::shared};
 use crate::server::webhook::Outcome;
-use crate::server::{LIMITS, Limits, WITH_WEBHOOKS};
+use crate::server::{LIMITS, Limits};
 use crate::types::ProjectId;
 
 const SECRET: &str = "a-secret-for-webhooks";
@@ -141,7 +141,7 @@ async fn each_request_is_answered_as_documented() {
 async fn without_the_setting_there_is_no_such_page_and_no_body_is_taken() {
     let site = Site::start();
     let reply = site.send_known(PIPELINE.as_bytes()).await;
-    assert_eq!(reply.status, 404);
+    assert_eq!(reply.status, 413);
     let site = Site::start_with(SETTINGS, LIMITS);
     let mut connection = site.connect().await;
     let request = b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}";
@@ -276,7 +276,7 @@ async fn bodies_beyond_gitlabs_largest_are_refused_as_they_come() {
 
 #[tokio::test]
 async fn a_thousand_connections_at_once_and_slow_senders_lose_nothing() {
-    let site = std::sync::Arc::new(Site::start_with(SETTINGS, WITH_WEBHOOKS));
+    let site = std::sync::Arc::new(Site::start_with(SETTINGS, LIMITS));
     // They promise a body and send a part of it.
     let mut slow = Vec::new();
     for _ in 0..100 {
@@ -304,8 +304,6 @@ async fn a_thousand_connections_at_once_and_slow_senders_lose_nothing() {
 #[tokio::test]
 async fn many_that_are_refused_leave_room_for_probes() {
     let limits = Limits {
-        connections: 4,
-        kept: 2,
         request: Duration::from_millis(200),
         ..LIMITS
     };

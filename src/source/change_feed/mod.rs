@@ -24,8 +24,8 @@ mod tests;
 mod upstreams;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -43,6 +43,7 @@ use crate::gitlab::GitLab;
 use crate::gitlab::GitLabError;
 use crate::gitlab::graphql::Parts;
 use crate::gitlab::model::{Known, Pipeline, Project};
+use crate::locks::lock;
 use crate::memory::ProjectMemory;
 use crate::memory::feed::FeedProgress;
 use crate::types::{PipelineId, ProjectId, Text};
@@ -89,10 +90,6 @@ struct Changes {
 
 /// A project and its full path.
 type Place = (ProjectId, Text);
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// How projects are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -231,6 +228,7 @@ impl ChangeFeed {
             let reading = Reading {
                 project: target.project.clone(),
                 poll,
+                is_whole: None,
                 problems: Vec::new(),
             };
             polls.insert(target.id(), reading);
@@ -414,12 +412,15 @@ impl ChangeFeed {
             until,
             deleted,
             failed,
+            has_more,
             ..
         } = changes;
         // What GraphQL does not show is as it was known.
         project.role = project.role.or(target.project.role);
         project.features = project.features.or(target.project.features);
         let remembered = target.memory.feed.as_ref();
+        let is_whole = !has_more && skipped.is_empty() && failed.is_empty();
+        let is_whole = remembered.is_none().then_some(is_whole);
         if project.is_scheduled_for_deletion {
             return Err(SourceError::NotFound);
         }
@@ -455,6 +456,7 @@ impl ChangeFeed {
         Ok(Begun::Reading(Box::new(Reading {
             project,
             poll,
+            is_whole,
             problems,
         })))
     }
@@ -464,6 +466,7 @@ impl ChangeFeed {
         let Reading {
             project,
             poll,
+            is_whole,
             problems,
         } = reading;
         let quiet = poll.is_quiet();
@@ -473,6 +476,7 @@ impl ChangeFeed {
             feed,
             progress: Some(progress),
             quiet,
+            is_whole,
             unavailable: None,
             problems,
         }
@@ -541,5 +545,7 @@ enum Begun<'a> {
 struct Reading<'a> {
     project: Project,
     poll: Poll<'a>,
+    /// At a first poll, whether all pipelines were listed.
+    is_whole: Option<bool>,
     problems: Vec<Problem>,
 }

@@ -257,9 +257,11 @@ impl Poll<'_> {
         let last = deployments.last().and_then(|last| last.finished_at);
         let progress = &mut self.read.progress;
         // Of a list that was cut off the rest is read at the next poll.
+        // A time in the future would hide all deployments until then.
+        let clock = self.clock.min(self.now);
         progress.read_at = match (is_whole, last) {
-            (false, Some(last)) => Some(last),
-            _ => Some(self.clock),
+            (false, Some(last)) => Some(last.min(clock)),
+            _ => Some(clock),
         };
         if is_full {
             progress.full_at = self.now;
@@ -350,7 +352,7 @@ impl Poll<'_> {
         }
         if let Some(moved) = moved {
             self.read.memory.incidents(&moved, false);
-            self.read.progress.incidents_at = Some(self.clock);
+            self.read.progress.incidents_at = Some(self.clock.min(self.now));
             return;
         }
         let last = self.last_incidents();
@@ -358,7 +360,7 @@ impl Poll<'_> {
             Ok(page) => {
                 let incidents = self.kept(page);
                 self.read.memory.incidents(&incidents, last.is_none());
-                self.read.progress.incidents_at = Some(self.clock);
+                self.read.progress.incidents_at = Some(self.clock.min(self.now));
                 if last.is_none() {
                     self.read.progress.all_incidents_at = self.now;
                 }

@@ -3,6 +3,7 @@
 use super::numbers::Seen;
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::Deployment;
+use crate::memory::environments::EnvironmentsProgress;
 
 const NOW: UnixSeconds = UnixSeconds(1_767_614_400);
 const DAY: i64 = 86_400;
@@ -20,6 +21,16 @@ fn deployment(number: u64, status: &str, age: i64) -> Deployment {
         started_at: None,
         finished_at: None,
         duration: None,
+    }
+}
+
+#[test]
+fn a_time_of_tomorrow_moves_the_watermark_to_now_at_most() {
+    let mut progress = EnvironmentsProgress::default();
+    let at = |seconds: i64| UnixSeconds(NOW.0 + seconds);
+    for (newest, now, watermark) in [(-600, 0, -600), (DAY, 0, 0), (-60, 10, 0), (25, 30, 25)] {
+        progress.read_until(at(newest), at(now));
+        assert_eq!(progress.watermark, at(watermark), "{newest}");
     }
 }
 

@@ -318,15 +318,10 @@ impl OwnMetrics {
         }
     }
 
-    /// Projects tracked, and how many of them have been read whole since the start, or failed.
-    pub fn projects(&self, tracked: usize, read: usize) {
+    /// Projects tracked, and how far the first sync is, from 0 to 1.
+    pub fn projects(&self, tracked: usize, first_sync: f64) {
         self.runs.projects.set(NoLabels {}, number(tracked));
-        let progress = if tracked == 0 {
-            1.0
-        } else {
-            (number(read) / number(tracked)).min(1.0)
-        };
-        self.runs.progress.set(NoLabels {}, progress);
+        self.runs.progress.set(NoLabels {}, first_sync);
     }
 
     /// Projects whose removal waits.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use amazing_gitlab_exporter::config::{PeopleNames, Settings};
+use amazing_gitlab_exporter::config::{PeopleNames, ProjectEntry, Settings};
 use gitlab_simulator::faults::{Fault, Rule};
 use gitlab_simulator::world::{CommitSpec, Event, ProjectId};
 use gitlab_simulator::{Simulator, World};
@@ -551,4 +551,33 @@ async fn a_collector_that_is_switched_off_takes_its_series_with_it() {
     drop(exporter);
     exporter = kept.start().await;
     assert_eq!(of(&exporter.series(), &FAMILIES), Vec::<String>::new());
+}
+
+/// It stays on elsewhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_is_off_for_one_project_since_a_restart_takes_its_series_of_it_along() {
+    let mut kept = Kept::new();
+    let other = kept.gitlab.world().add_project("group/other");
+    let other = other.expect("a project");
+    let mut exporter = kept.start().await;
+    kept.look(&mut exporter).await;
+    kept.commit(&ada(1));
+    commit(&kept.gitlab, other, &ada(1));
+    assert_eq!(commits(&kept.look_later(&mut exporter).await), 2.0);
+    drop(exporter);
+    let mut of_app = kept.settings.wildcards[0].settings.clone();
+    of_app.collectors.contributors.enabled = Some(false);
+    kept.settings.projects = vec![ProjectEntry {
+        name: "group/app".to_owned(),
+        settings: of_app,
+    }];
+    for restart in 0..2 {
+        exporter = kept.start().await;
+        kept.look(&mut exporter).await;
+        let shown = kept.look_later(&mut exporter).await;
+        assert_eq!(commits(&shown), 1.0, "{restart}");
+        drop(exporter);
+    }
+    exporter = kept.start().await;
+    assert_eq!(commits(&exporter.series()), 1.0, "the state has it no more");
 }

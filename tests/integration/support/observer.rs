@@ -78,7 +78,7 @@ impl Observer for Heard {
 
     fn tasks(&self, _: usize, _: usize) {}
 
-    fn projects(&self, tracked: usize, _: usize) {
+    fn projects(&self, tracked: usize, _: f64) {
         self.notes().tracked = tracked;
     }
 

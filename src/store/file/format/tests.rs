@@ -1,7 +1,9 @@
 //! Versions: what a newer program makes of an older file, and the other way round.
 
+use super::super::super::Commit;
 use super::super::super::sample;
 use super::super::super::stored::{decode, encode};
+use super::write::{Changing, change, rewrite_by};
 use super::*;
 
 fn identity() -> Identity {

@@ -7,9 +7,10 @@ use super::*;
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::graphql::schema_tests::schema_of;
-use crate::gitlab::graphql::{Parts, Trial, Which};
+use crate::gitlab::graphql::{Parts, Which};
 use crate::gitlab::model::{Days, DeploymentTier, RunnerType, WhichMergeRequests};
 use crate::types::ProjectId;
+use crate::types::Query;
 
 const NOW: UnixSeconds = UnixSeconds(1_767_614_400); // 2026-01-05T12:00:00Z
 const DAY: Duration = Duration::from_secs(86_400);
@@ -299,7 +300,7 @@ async fn trying_the_queries_finds_what_polling_finds() {
             return;
         };
         let gitlab = fake.gitlab();
-        let queries = Trial::ALL.iter();
+        let queries = Query::ALL.iter();
         let queries = queries.filter(|query| version.enterprise || !query.is_enterprise());
         gitlab.try_queries(ProjectId(1), queries, NOW).await;
         let lost: BTreeSet<String> = gitlab
