@@ -43,6 +43,11 @@ fn self_signed_server() -> (String, String) {
 /// Starts a server whose certificate comes from a new authority; its address and the
 /// authority's certificate as PEM.
 fn server() -> (String, String) {
+    server_offering(&[])
+}
+
+/// The same, with these protocols to choose from.
+fn server_offering(protocols: &[&str]) -> (String, String) {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -58,12 +63,16 @@ fn server() -> (String, String) {
 fn serve(certificate: CertificateDer<'static>, key: &KeyPair) -> String {
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)
         .unwrap();
+    config.alpn_protocols = protocols
+        .iter()
+        .map(|name| name.as_bytes().to_vec())
+        .collect();
     let config = Arc::new(config);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
@@ -222,4 +231,20 @@ async fn websockets_trust_whom_all_else_trusts() {
         unverified.to_string().contains("status 200"),
         "{unverified}"
     );
+}
+
+/// HTTP/2 has no such upgrades: where a server prefers it, it must not be chosen.
+#[tokio::test]
+async fn websockets_offer_no_http_2() {
+    let (url, pem) = server_offering(&["h2"]);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), pem).unwrap();
+    for unverified in [false, true] {
+        let none = no_cable(&url, |settings| {
+            trusting(file.path())(settings);
+            settings.enable_tls_verify = !unverified;
+        });
+        let none = none.await;
+        assert!(matches!(none, CableError::Failed(_)), "{none}");
+    }
 }
