@@ -37,7 +37,8 @@ fn self_signed_server() -> (String, String) {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
     let certificate = params.self_signed(&key).unwrap();
-    (serve(certificate.der().clone(), &key), certificate.pem())
+    let address = serve(certificate.der().clone(), &key, &[]);
+    (address, certificate.pem())
 }
 
 /// Starts a server whose certificate comes from a new authority; its address and the
@@ -56,11 +57,12 @@ fn server_offering(protocols: &[&str]) -> (String, String) {
         .unwrap()
         .signed_by(&key, &authority)
         .unwrap();
-    (serve(certificate.der().clone(), &key), authority.pem())
+    let address = serve(certificate.der().clone(), &key, protocols);
+    (address, authority.pem())
 }
 
 /// Serves [`ANSWER`] by TLS; the address.
-fn serve(certificate: CertificateDer<'static>, key: &KeyPair) -> String {
+fn serve(certificate: CertificateDer<'static>, key: &KeyPair, protocols: &[&str]) -> String {
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
