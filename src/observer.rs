@@ -46,6 +46,10 @@ pub trait Observer: Send + Sync {
     }
     /// Changes were found by polling that GitLab should have announced.
     fn events_missed(&self, _activity: Activity, _changes: usize) {}
+    /// How many subscriptions there are, by state.
+    fn subscriptions(&self, _standing: usize, _pending: usize, _refused: usize) {}
+    /// A connection for subscriptions was opened, or not.
+    fn subscriptions_connected(&self, _outcome: &'static str) {}
     /// Whether a collector has something of at least one project.
     fn availability(&self, _collector: Collector, _available: bool) {}
 }

@@ -31,11 +31,12 @@ use crate::clock::Clock;
 use crate::config::{Config, Signal};
 use crate::delivery::Intervals;
 use crate::delivery::push::{MAX_MESSAGE_BYTES, PushSettings, Pusher, PusherHandle};
-use crate::gitlab::{Cause, GitLab, SetupError};
+use crate::gitlab::{Cables, Cause, GitLab, SetupError};
 use crate::ingest::sense::IMPLAUSIBLE;
 use crate::recorder::Recorder;
 use crate::scheduler::Scheduler;
 use crate::scheduler::discover::INCOMPLETE_LIST;
+use crate::scheduler::subscriptions::Subscriptions;
 use crate::series::Table;
 use crate::server::webhook::Receiver;
 use crate::server::{self, Listener, Routes};
@@ -220,6 +221,7 @@ impl App {
             clock.clone(),
         );
         self.announce_collectors();
+        let subscriptions = self.subscriptions(&gitlab, &scheduler)?;
         let pusher = self.start_push()?;
         let stop = CancellationToken::new();
         let probe = Probe::new(gitlab.clone(), Arc::clone(own), clock.clone());
@@ -232,6 +234,7 @@ impl App {
             probe: Arc::clone(&probe),
             registry: scheduler.registry(),
             feed: scheduler.feed(),
+            subscriptions: subscriptions.as_ref().map(Subscriptions::standing),
             first_round: AtomicBool::default(),
         };
         let listeners = self.listeners(sockets, &scheduler)?;
@@ -252,11 +255,36 @@ impl App {
             further_addresses: addresses.collect(),
             scheduler: tokio::spawn(scheduler.run(stop.clone())),
             probe: tokio::spawn(probe.run(stop.clone())),
+            subscriptions: subscriptions.map(|all| tokio::spawn(all.run(stop.clone()))),
             serving: tokio::spawn(serving),
             server,
             pusher,
             stop,
         })
+    }
+
+    /// GitLab's subscriptions, where the settings ask for them.
+    fn subscriptions(
+        &self,
+        gitlab: &GitLab,
+        scheduler: &Scheduler,
+    ) -> Result<Option<Subscriptions>, SetupError> {
+        let settings = &self.config.gitlab.subscriptions;
+        if !settings.enabled {
+            return Ok(None);
+        }
+        for outcome in ["welcomed", "refused", "failed"] {
+            self.own.subscriptions_connected(outcome, 0.0);
+        }
+        let cables = Cables::new(&part_settings::gitlab(&self.config), gitlab)?;
+        Ok(Some(Subscriptions::new(
+            usize::try_from(settings.max_projects).unwrap_or(usize::MAX),
+            cables,
+            gitlab,
+            (scheduler.registry(), scheduler.hints()),
+            Arc::clone(&self.watch) as _,
+            self.clock.clone(),
+        )))
     }
 
     /// What is answered where.
@@ -319,6 +347,7 @@ pub struct Running {
     further_addresses: Vec<SocketAddr>,
     scheduler: JoinHandle<()>,
     probe: JoinHandle<()>,
+    subscriptions: Option<JoinHandle<()>>,
     serving: JoinHandle<io::Result<()>>,
     server: ServerHandle,
     pusher: Option<PusherHandle>,
@@ -344,6 +373,9 @@ impl Running {
             self.stop.cancel();
             ended("scheduler", self.scheduler.await);
             ended("probe", self.probe.await);
+            if let Some(subscriptions) = self.subscriptions {
+                ended("subscriptions", subscriptions.await);
+            }
             // Scrapes under way may end; the last push has the same values.
             let push = async {
                 if let Some(pusher) = self.pusher {

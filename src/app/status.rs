@@ -1,8 +1,8 @@
 //! How things are, for the status page and `/ready`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::probe::Probe;
 use super::watch::{Runs, Seen, Watch};
@@ -12,12 +12,14 @@ use crate::config::{Config, Signal};
 use crate::gitlab::GitLab;
 use crate::gitlab::capability::TokenState;
 use crate::gitlab::model::Known;
+use crate::locks::lock;
 use crate::registry::timer::shown_lag;
 use crate::registry::{Entry, Registry};
+use crate::scheduler::subscriptions::Standing;
 use crate::server::status::{
     Budget, CollectorState, CollectorStatus, FirstSync, GitLabStatus, ProjectQuery, ProjectStatus,
     PushStatus, Reachability, Readiness, Reading, ServerLoad, Status, StatusSource, StoreStatus,
-    TokenExpiry, TokenStatus,
+    SubscriptionsStatus, TokenExpiry, TokenStatus,
 };
 use crate::source::change_feed::{ChangeFeed, WayOfReading};
 use crate::types::ProjectId;
@@ -32,6 +34,8 @@ pub(super) struct AppStatus {
     pub(super) probe: Arc<Probe>,
     pub(super) registry: Arc<Registry>,
     pub(super) feed: Arc<ChangeFeed>,
+    /// None where they are off.
+    pub(super) subscriptions: Option<Arc<Mutex<Standing>>>,
     /// Whether every project was read or refused once.
     pub(super) first_round: AtomicBool,
 }
@@ -141,7 +145,24 @@ impl AppStatus {
                 WayOfReading::RestFallBack(reason) => Reading::RestFallBack { reason },
             },
             lost: self.gitlab.lost(),
+            subscriptions: self.subscriptions(),
         }
+    }
+
+    fn subscriptions(&self) -> Option<SubscriptionsStatus> {
+        let standing = self.subscriptions.as_ref()?;
+        let Standing {
+            standing,
+            pending,
+            refused,
+            why,
+        } = lock(standing).clone();
+        Some(SubscriptionsStatus {
+            standing,
+            pending,
+            refused,
+            why,
+        })
     }
 
     fn token(&self) -> TokenStatus {

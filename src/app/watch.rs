@@ -268,6 +268,19 @@ impl Observer for Watch {
         self.own.events_missed(activity.as_str(), changes);
     }
 
+    fn subscriptions(&self, standing: usize, pending: usize, refused: usize) {
+        let states = [
+            ("standing", standing),
+            ("pending", pending),
+            ("refused", refused),
+        ];
+        self.own.subscriptions(states);
+    }
+
+    fn subscriptions_connected(&self, outcome: &'static str) {
+        self.own.subscriptions_connected(outcome, 1.0);
+    }
+
     fn availability(&self, collector: Collector, available: bool) {
         self.own.collector_enabled(collector.as_str(), available);
     }

@@ -3,7 +3,8 @@
 use super::labels::{
     ApiEndpointLabels, ApiRequestLabels, ApiStatusLabels, BuildLabels, CollectorErrorLabels,
     CollectorLabels, CollectorReasonLabels, CollectorTriggerLabels, GitLabLabels, MetricLabels,
-    NoLabels, OtlpExportLabels, PriorityLabels, QueryLabels, ReasonLabels, WebhookLabels,
+    NoLabels, OtlpExportLabels, OutcomeLabels, PriorityLabels, QueryLabels, ReasonLabels,
+    StateLabels, WebhookLabels,
 };
 use super::{Buckets, Collector, Counter, Desc, Gauge, Histogram, Spec};
 use crate::types::Tier;
@@ -353,6 +354,24 @@ pub static EVENT_HANDLING: Histogram<CollectorTriggerLabels> = Histogram::new(
     FRESHNESS,
 );
 
+/// Subscriptions.
+pub static SUBSCRIPTIONS: Gauge<StateLabels> = Gauge::new(spec(
+    "age_subscriptions",
+    "",
+    false,
+    "GraphQL subscriptions to pipelines by state: standing (GitLab reports changes), pending (not requested \
+     yet, or lost), refused (requested again after an hour).",
+));
+
+/// Connections for subscriptions.
+pub static SUBSCRIPTION_CONNECTS: Counter<OutcomeLabels> = Counter::new(spec(
+    "age_subscription_connects_total",
+    "",
+    false,
+    "Attempts to open a connection for GraphQL subscriptions by outcome: welcomed, refused (by GitLab or a \
+     proxy), failed (no usable response).",
+));
+
 /// Replicas.
 pub static CLUSTER_MEMBERS: Gauge<NoLabels> = Gauge::new(spec(
     "age_cluster_members",
@@ -466,6 +485,8 @@ pub static ENTRIES: &[&Desc] = &[
     &WEBHOOK_MISSED.desc,
     &EVENT_FRESHNESS.desc,
     &EVENT_HANDLING.desc,
+    &SUBSCRIPTIONS.desc,
+    &SUBSCRIPTION_CONNECTS.desc,
     &CLUSTER_MEMBERS.desc,
     &CLUSTER_OWNED_SHARDS.desc,
     &PROCESS_CPU.desc,

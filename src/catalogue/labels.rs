@@ -196,6 +196,10 @@ label_sets! {
     MetricLabels { metric = "metric" }
     /// OTLP messages by signal and outcome.
     OtlpExportLabels { outcome = "outcome", signal = "signal" }
+    /// How something ended.
+    OutcomeLabels { outcome = "outcome" }
+    /// A state of something.
+    StateLabels { state = "state" }
     /// A priority of tasks.
     PriorityLabels { priority = "priority" }
     /// Why something was refused.

@@ -9,6 +9,7 @@ mod gitlab;
 mod labels;
 mod otel;
 mod projects;
+mod subscriptions;
 mod webhook;
 
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ pub use gitlab::*;
 pub use labels::*;
 pub use otel::*;
 pub use projects::*;
+pub use subscriptions::*;
 pub use webhook::*;
 
 use super::duration;

@@ -26,6 +26,7 @@ use super::token::Token;
 use crate::clock::{Clock, UnixSeconds};
 pub(crate) use call::{Answer, Call, Query, record_failure};
 use call::{heavy_query, retryable};
+pub(crate) use setup::websocket_http;
 use time::ServerTime;
 
 /// Where REST is below GitLab's address.

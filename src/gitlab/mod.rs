@@ -9,6 +9,7 @@ mod answer;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod bodies;
+pub mod cable;
 pub mod capability;
 mod client;
 pub mod error;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use accounting::{Accounting, NoAccounting, Outcome};
+pub use cable::{Cable, CableEnd, CableError, CableMessage, CablePatience, Cables};
 pub use error::{Cause, GitLabError};
 pub use limiter::{Budget, Lane, Limiter, LocalLimiter, Pace};
 pub use pager::Excess;

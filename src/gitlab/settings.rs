@@ -6,6 +6,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 use url::Url;
 
+use super::cable::CablePatience;
+
 /// Where the access token comes from.
 #[derive(Clone, Debug)]
 pub enum TokenSource {
@@ -72,6 +74,8 @@ pub struct Settings {
     pub user_agent: String,
     /// Retries.
     pub retry: RetryPolicy,
+    /// How long GitLab is waited for on a connection for subscriptions.
+    pub cable: CablePatience,
 }
 
 impl Settings {
@@ -96,6 +100,7 @@ impl Settings {
             rest_page_size: 100,
             user_agent: concat!("amazing-gitlab-exporter/", env!("CARGO_PKG_VERSION")).to_owned(),
             retry: RetryPolicy::default(),
+            cable: CablePatience::default(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Ingest, activity};
 use crate::clock::UnixSeconds;
-use crate::events::{Trigger, UnixMillis};
+use crate::events::{Mark, Trigger, UnixMillis};
 use crate::facts::Change;
 use crate::registry::{Ended, Holding, Projects};
 use crate::source::Source;
@@ -39,7 +39,7 @@ impl Ingest {
             };
             let shown = projects.shown(id, (reading, holding.began), &changes, now);
             for mark in &shown.marks {
-                let age = mark.at.map(|at| shown_at.since(at));
+                let age = time_of(mark, &changes).map(|at| shown_at.since(at));
                 self.observer
                     .shown(activity, mark.trigger, age, Some(mark.arrived.elapsed()));
             }
@@ -52,7 +52,7 @@ impl Ingest {
                 self.observer.events_missed(activity, shown.missed);
             }
             let last = match shown.marks.last() {
-                Some(mark) => Some((mark.trigger, mark.at)),
+                Some(mark) => Some((mark.trigger, time_of(mark, &changes))),
                 None => {
                     let newest = shown.polled.iter().map(|change| change.at).max();
                     newest.map(|at| (Trigger::Poll, Some(UnixMillis::from_seconds(at.0))))
@@ -64,4 +64,18 @@ impl Ingest {
             }
         }
     }
+}
+
+/// GitLab's time of an event; where the event has none, that of the change as it was read.
+fn time_of(mark: &Mark, changes: &[Change]) -> Option<UnixMillis> {
+    let is_about = |change: &&Change| mark.subject == Some(change.subject);
+    let read = || {
+        changes
+            .iter()
+            .filter(is_about)
+            .map(|change| change.at)
+            .max()
+    };
+    mark.at
+        .or_else(|| read().map(|at| UnixMillis::from_seconds(at.0)))
 }

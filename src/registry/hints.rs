@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::timer::Rhythm;
 use super::{Entry, Projects};
+use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::events::proof::Proof;
 use crate::events::{Mark, Origin, Trigger};
@@ -45,12 +46,15 @@ pub struct Events {
     /// What announced the last change, and when it was shown.
     last: Option<(Trigger, Option<Duration>)>,
     job_at: Option<UnixSeconds>,
+    /// Whether GitLab may drop some.
+    are_crowded: bool,
 }
 
 impl Events {
     /// Whether what is read was announced often enough to poll it less.
     pub(super) fn are_proven(&self, reading: Reading) -> bool {
-        self.proofs.get(&reading).is_some_and(Proof::is_given)
+        let proof = self.proofs.get(&reading);
+        !self.are_crowded && proof.is_some_and(Proof::is_given)
     }
 
     /// Whether something was announced that is not shown yet.
@@ -88,6 +92,17 @@ impl Events {
         }
         self.job_at = self.job_at.map(|at| at.minus(back));
     }
+}
+
+/// How busy a project is that can be subscribed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProjectActivity {
+    /// Which one.
+    pub id: ProjectId,
+    /// Whether a pipeline of it goes on.
+    pub is_active: bool,
+    /// When a pipeline of it last moved.
+    pub moved_at: UnixSeconds,
 }
 
 /// What a run showed of a project, as far as events go.
@@ -171,6 +186,54 @@ impl Projects {
         let waiting = events.marks.entry(reading).or_default();
         waiting.extend(marks);
         waiting.truncate(MARKS);
+    }
+
+    /// How busy each project is whose pipelines are polled and could be read.
+    #[must_use]
+    pub fn activity(&self) -> Vec<ProjectActivity> {
+        let entries = self.entries.iter();
+        let readable = entries.filter(|(_, entry)| {
+            entry.feed_setting().is_some() && !entry.unavailable.contains_key(&Collector::Pipelines)
+        });
+        let activity = readable.filter_map(|(id, entry)| {
+            let feed = entry.memory.feed.as_ref()?;
+            Some(ProjectActivity {
+                id: *id,
+                is_active: feed.has_active(),
+                moved_at: feed.last_moved(),
+            })
+        });
+        activity.collect()
+    }
+
+    /// Has a project read now, although nothing announced a change of it.
+    pub fn read_now(&mut self, id: ProjectId, reading: Reading, now: UnixSeconds) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.begin(reading, now);
+            entry.timer_mut(reading).ask(now);
+        }
+    }
+
+    /// No events come of a project any more: nothing can be missed, and it is polled as before.
+    pub fn events_ended(&mut self, id: ProjectId, reading: Reading, now: UnixSeconds) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            let was_given = entry.events.are_proven(reading);
+            entry.events.proofs.remove(&reading);
+            if was_given {
+                entry.timer_mut(reading).wake(now);
+            }
+        }
+    }
+
+    /// So many events come of a project that GitLab may drop some, or no longer: it is polled as if there
+    /// were none meanwhile.
+    pub fn events_are_crowded(&mut self, id: ProjectId, crowded: bool, now: UnixSeconds) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.events.are_crowded = crowded;
+            if crowded {
+                entry.timer_mut(Reading::ChangeFeed).wake(now);
+            }
+        }
     }
 
     /// Takes in that what was read by a run that began at `began` is shown: which events it answers, what

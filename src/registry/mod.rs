@@ -30,7 +30,7 @@ use crate::types::{ProjectId, Text, Tier};
 
 pub use end::{Ended, Outcome};
 pub use entry::{Entry, Priority};
-pub use hints::{EventPolling, Events, Shown};
+pub use hints::{EventPolling, Events, ProjectActivity, Shown};
 pub use removal::{Judged, Reason, Rule};
 pub use take::{Batch, FreeSlots, Taken};
 

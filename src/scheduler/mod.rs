@@ -8,6 +8,7 @@ pub mod capability;
 pub(crate) mod discover;
 mod instance_feed;
 mod retry;
+pub mod subscriptions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::clock::{Clock, UnixSeconds};
 use crate::config::Settings;
 use crate::events::Origin;
 use crate::events::queue::HintQueue;
-use crate::facts::{Facts, Reading, Unavailable};
+use crate::facts::{Facts, Unavailable};
 use crate::gitlab::{GitLab, Lane};
 use crate::ingest::{Ingest, activity};
 use crate::memory::ProjectMemory;
@@ -430,7 +431,8 @@ async fn doubt_refusals(gitlab: &GitLab, read: &mut Fetched) {
 /// How projects are polled whose changes are announced; none where no events are received.
 fn event_polling(settings: &Settings) -> Option<EventPolling> {
     let webhook = &settings.server.webhook;
-    webhook.enabled.then_some(EventPolling {
+    let is_announced = webhook.enabled || settings.gitlab.subscriptions.enabled;
+    is_announced.then_some(EventPolling {
         factor: webhook.poll_factor,
         longest: settings.collectors.max_poll_interval,
     })

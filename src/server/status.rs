@@ -62,6 +62,21 @@ pub struct GitLabStatus {
     pub reading: Reading,
     /// What GraphQL lacks in this version or for this token, and what is missing then, as sentences.
     pub lost: Vec<String>,
+    /// GitLab's own subscriptions; none where they are off.
+    pub subscriptions: Option<SubscriptionsStatus>,
+}
+
+/// How many GraphQL subscriptions there are, by state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubscriptionsStatus {
+    /// GitLab announces what moves.
+    pub standing: usize,
+    /// Not yet, or not now.
+    pub pending: usize,
+    /// GitLab refuses them.
+    pub refused: usize,
+    /// Why it does.
+    pub why: Option<String>,
 }
 
 /// Whether GitLab answers.

@@ -13,5 +13,6 @@ mod programs;
 mod push;
 mod scenarios;
 mod state;
+mod subscriptions;
 mod support;
 mod traces_and_logs;

@@ -15,6 +15,7 @@ pub fn dashboard() -> Dashboard {
     .row("Calls to GitLab", calls())
     .row("What GitLab pays", price())
     .row("Collecting", collecting())
+    .row("Subscriptions", subscriptions())
     .row("Series and delivery", delivery())
 }
 
@@ -195,6 +196,22 @@ fn collecting() -> [Panel; 7] {
                 .query("sum(age_tasks_running)", "Running")
                 .query("sum(age_projects_removal_pending)", "Removals pending"),
         ]
+}
+
+fn subscriptions() -> [Panel; 2] {
+    [
+            lines("Subscriptions", "GraphQL subscriptions by state: standing (GitLab reports changes), pending, refused.")
+                .from_zero()
+                .when_empty("Subscriptions are off")
+                .query("sum by (state) (age_subscriptions)", "{{state}}"),
+            bars("Connections for subscriptions", "Attempts to open a connection for subscriptions per interval, by outcome. GitLab closes connections whenever it replaces a server process.")
+                .from_zero()
+                .when_empty("No connection was opened")
+                .query(
+                    "sum by (outcome) (increase(age_subscription_connects_total[$__rate_interval])) > 0",
+                    "{{outcome}}",
+                ),
+    ]
 }
 
 fn delivery() -> [Panel; 4] {

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use url::Url;
 
+use super::subscriptions::Subscriptions;
 use crate::config::duration;
 use crate::config::values::{Secret, optional_text};
 
@@ -70,6 +71,8 @@ pub struct GitLab {
     /// new jobs are then polled hourly, or every `after_24h` of `quiet_interval` if a pipeline changed
     /// within a day.
     pub instance_feed: InstanceFeedSetting,
+    /// GitLab's own GraphQL subscriptions.
+    pub subscriptions: Subscriptions,
     /// The tier to assume.
     pub tier: TierSetting,
 }
@@ -92,6 +95,7 @@ impl Default for GitLab {
             graphql_page_size: 100,
             rest_page_size: 100,
             instance_feed: InstanceFeedSetting::Auto,
+            subscriptions: Subscriptions::default(),
             tier: TierSetting::Auto,
         }
     }

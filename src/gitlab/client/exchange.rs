@@ -12,7 +12,7 @@ use super::{Active, Call, Client};
 use crate::gitlab::accounting::Outcome;
 use crate::gitlab::answer::{self, Body};
 use crate::gitlab::error::Cause;
-use crate::gitlab::limiter::{Lane, Load, Observation, Throttle, observation};
+use crate::gitlab::limiter::{Demand, Lane, Load, Observation, Throttle, Turn, observation};
 
 /// Waits for the limiter below this are the cost of asking it.
 const MIN_REPORTED_WAIT: Duration = Duration::from_millis(1);
@@ -29,16 +29,7 @@ impl Client {
         url: Url,
         active: &Active,
     ) -> Result<Exchanged, Cause> {
-        let turn = self
-            .limiter
-            .acquire(call.demand(lane))
-            .await
-            .map_err(|exhausted| Cause::RateLimited {
-                wait: Some(exhausted.wait),
-            })?;
-        if turn.waited >= MIN_REPORTED_WAIT {
-            self.accounting.throttled(turn.waited);
-        }
+        let turn = self.turn(call.demand(lane)).await?;
         let begun = Instant::now();
         let result = self.transfer(call, url).await;
         let took = begun.elapsed();
@@ -61,16 +52,33 @@ impl Client {
         result
     }
 
-    async fn transfer(&self, call: &Call, url: Url) -> Result<Exchanged, Cause> {
+    /// Waits for the limiter.
+    pub(crate) async fn turn(&self, demand: Demand) -> Result<Turn, Cause> {
+        let turn = self.limiter.acquire(demand).await;
+        let turn = turn.map_err(|exhausted| Cause::RateLimited {
+            wait: Some(exhausted.wait),
+        })?;
+        if turn.waited >= MIN_REPORTED_WAIT {
+            self.accounting.throttled(turn.waited);
+        }
+        Ok(turn)
+    }
+
+    /// The value of the header `Authorization`.
+    pub(crate) fn authorization(&self) -> HeaderValue {
         let (token, is_new) = self.token.header();
         if is_new {
             self.refusal().take();
             self.token_changed();
         }
+        token
+    }
+
+    async fn transfer(&self, call: &Call, url: Url) -> Result<Exchanged, Cause> {
         let mut request = self
             .http
             .request(call.method.clone(), url)
-            .header(AUTHORIZATION, token);
+            .header(AUTHORIZATION, self.authorization());
         let graphql = call.graphql.as_ref().map(|query| &query.body);
         if let Some(body) = graphql.or(call.body.as_ref()) {
             request = request

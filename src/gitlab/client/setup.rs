@@ -44,11 +44,34 @@ pub(super) fn root(url: &Url) -> Result<Url, SetupError> {
 }
 
 /// The HTTP client.
+pub(super) fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
+    if !settings.enable_tls_verify {
+        warn!(
+            "TLS certificates of GitLab are not verified (gitlab.enable_tls_verify is off): the token can be intercepted on the network"
+        );
+    }
+    let builder = builder(settings, &["h2", "http/1.1"])?
+        .timeout(settings.timeout)
+        .read_timeout(settings.timeout);
+    built(builder)
+}
+
+/// The same for WebSockets: connections of HTTP/1.1, which can be upgraded, without time-outs.
+pub(crate) fn websocket_http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
+    built(builder(settings, &["http/1.1"])?.http1_only())
+}
+
+fn built(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, SetupError> {
+    let client = builder.build();
+    client.map_err(|error| SetupError::Http(answer::chain(&error)))
+}
+
+/// What both have in common; `protocols` are offered to servers.
 #[expect(
     clippy::disallowed_methods,
     reason = "the one client that talks to GitLab"
 )]
-pub(super) fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
+fn builder(settings: &Settings, protocols: &[&str]) -> Result<reqwest::ClientBuilder, SetupError> {
     tls::install_provider();
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
@@ -56,9 +79,7 @@ pub(super) fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
         .user_agent(&settings.user_agent)
         .default_headers(headers)
         .redirect(redirect::Policy::none())
-        .timeout(settings.timeout)
         .connect_timeout(settings.timeout.min(Duration::from_secs(10)))
-        .read_timeout(settings.timeout)
         .pool_idle_timeout(Duration::from_secs(90));
     if let Some(path) = &settings.ca_cert_path {
         let refuse = |why: String| SetupError::CaCertificate {
@@ -66,21 +87,17 @@ pub(super) fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
             why,
         };
         let certificates = Certificates::read(path).map_err(|error| refuse(error.to_string()))?;
-        let certificates = certificates
+        let mut certificates = certificates
             .for_http()
             .map_err(|error| refuse(error.to_string()))?;
+        let protocols = protocols.iter().map(|name| name.as_bytes().to_vec());
+        certificates.alpn_protocols = protocols.collect();
         if settings.enable_tls_verify {
             builder = builder.tls_backend_preconfigured(certificates);
         }
     }
     if !settings.enable_tls_verify {
-        warn!(
-            "TLS certificates of GitLab are not verified (gitlab.enable_tls_verify is off): the token \
-             can be intercepted on the network"
-        );
         builder = builder.tls_danger_accept_invalid_certs(true);
     }
-    builder
-        .build()
-        .map_err(|error| SetupError::Http(answer::chain(&error)))
+    Ok(builder)
 }

@@ -11,7 +11,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use secrecy::SecretString;
 
 use crate::gitlab::testing::{Fake, Reply, TOKEN, Traces, gitlab};
-use crate::gitlab::{GitLabError, NoAccounting, Settings, TokenSource};
+use crate::gitlab::{CableError, Cables, Cause, GitLabError, NoAccounting, Settings, TokenSource};
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
                       content-length: 20\r\n\r\n{\"version\":\"19.3.0\"}";
@@ -37,12 +37,18 @@ fn self_signed_server() -> (String, String) {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
     let certificate = params.self_signed(&key).unwrap();
-    (serve(certificate.der().clone(), &key), certificate.pem())
+    let address = serve(certificate.der().clone(), &key, &[]);
+    (address, certificate.pem())
 }
 
 /// Starts a server whose certificate comes from a new authority; its address and the
 /// authority's certificate as PEM.
 fn server() -> (String, String) {
+    server_offering(&[])
+}
+
+/// The same, with these protocols to choose from.
+fn server_offering(protocols: &[&str]) -> (String, String) {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -51,19 +57,24 @@ fn server() -> (String, String) {
         .unwrap()
         .signed_by(&key, &authority)
         .unwrap();
-    (serve(certificate.der().clone(), &key), authority.pem())
+    let address = serve(certificate.der().clone(), &key, protocols);
+    (address, authority.pem())
 }
 
 /// Serves [`ANSWER`] by TLS; the address.
-fn serve(certificate: CertificateDer<'static>, key: &KeyPair) -> String {
+fn serve(certificate: CertificateDer<'static>, key: &KeyPair, protocols: &[&str]) -> String {
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)
         .unwrap();
+    config.alpn_protocols = protocols
+        .iter()
+        .map(|name| name.as_bytes().to_vec())
+        .collect();
     let config = Arc::new(config);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
@@ -193,4 +204,49 @@ async fn verification_can_be_switched_off_and_says_so_loudly() {
             .any(|line| line.contains("WARN") && line.contains("enable_tls_verify")),
         "{text}"
     );
+}
+
+/// Why the server, which answers everything alike, opens no WebSocket.
+async fn no_cable(url: &str, change: impl Fn(&mut Settings)) -> CableError {
+    let token = TokenSource::Secret(SecretString::from(TOKEN));
+    let mut settings = Settings::new(url.parse().unwrap(), token);
+    change(&mut settings);
+    let gitlab = gitlab(&settings, Arc::new(NoAccounting));
+    let connected = Cables::new(&settings, &gitlab).unwrap().connect().await;
+    connected.err().unwrap()
+}
+
+#[tokio::test]
+async fn websockets_trust_whom_all_else_trusts() {
+    let (url, pem) = server();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), pem).unwrap();
+    let unknown = no_cable(&url, |_| {}).await;
+    assert!(
+        matches!(unknown, CableError::Failed(Cause::Tls(_))),
+        "{unknown}"
+    );
+    let verified = no_cable(&url, trusting(file.path())).await;
+    assert!(verified.to_string().contains("status 200"), "{verified}");
+    let unverified = no_cable(&url, |settings| settings.enable_tls_verify = false).await;
+    assert!(
+        unverified.to_string().contains("status 200"),
+        "{unverified}"
+    );
+}
+
+/// HTTP/2 has no such upgrades: where a server prefers it, it must not be chosen.
+#[tokio::test]
+async fn websockets_offer_no_http_2() {
+    let (url, pem) = server_offering(&["h2"]);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), pem).unwrap();
+    for unverified in [false, true] {
+        let none = no_cable(&url, |settings| {
+            trusting(file.path())(settings);
+            settings.enable_tls_verify = !unverified;
+        });
+        let none = none.await;
+        assert!(matches!(none, CableError::Failed(_)), "{none}");
+    }
 }

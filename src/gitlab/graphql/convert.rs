@@ -14,7 +14,7 @@ pub(super) const CHILD: &str = "parent_pipeline";
 pub(super) const MULTI_PROJECT: &str = "pipeline";
 
 /// The number at the end of a global id, `gid://gitlab/Ci::Pipeline/123`.
-pub(super) fn gid(field: &str, text: &str) -> Result<u64, String> {
+pub(crate) fn gid(field: &str, text: &str) -> Result<u64, String> {
     text.strip_prefix("gid://")
         .and_then(|rest| rest.rsplit_once('/')?.1.parse().ok())
         .ok_or_else(|| format!("{field}: not a global id"))

@@ -49,6 +49,7 @@ use gaps::Why;
 use holes::{Holes, Partial};
 
 pub use changes::ProjectChanges;
+pub(crate) use convert::gid;
 pub use deliveries::{ProjectIncidents, ProjectTip};
 pub use features::ProjectTier;
 pub use gaps::Loss;

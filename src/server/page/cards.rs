@@ -6,7 +6,9 @@ use super::view::{Badge, SeriesCounts, Tone};
 use super::words::{Moment, clip, count, length, plural};
 use crate::clock::UnixSeconds;
 use crate::config::Config;
-use crate::server::status::{PushStatus, Reachability, Reading, ServerLoad, Status, TokenExpiry};
+use crate::server::status::{
+    PushStatus, Reachability, Reading, ServerLoad, Status, SubscriptionsStatus, TokenExpiry,
+};
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// A token that expires so soon is a warning.
@@ -118,6 +120,7 @@ fn gitlab(status: &Status) -> Card {
         Line::new("Missing", Badge::new(tone, clip(what))).note(Some(then))
     });
     let tier = gitlab.tier.map_or("not known yet", |tier| tier.as_str());
+    let subscriptions = gitlab.subscriptions.as_ref().map(subscriptions);
     Card {
         title: "GitLab",
         headline: gitlab
@@ -133,9 +136,39 @@ fn gitlab(status: &Status) -> Card {
             Line::new("API", reading).note(reason),
         ]
         .into_iter()
+        .chain(subscriptions)
         .chain(missing)
         .collect(),
     }
+}
+
+/// How many subscriptions stand.
+fn subscriptions(subscriptions: &SubscriptionsStatus) -> Line {
+    let SubscriptionsStatus {
+        standing,
+        pending,
+        refused,
+        why,
+    } = subscriptions;
+    let counts = [
+        (*standing, "standing"),
+        (*pending, "pending"),
+        (*refused, "refused"),
+    ];
+    let counts = counts.iter().filter(|(number, _)| *number > 0);
+    let words: Vec<String> = counts
+        .map(|(number, word)| format!("{} {word}", count(*number as u64)))
+        .collect();
+    let tone = match (*standing, *refused) {
+        (_, refused) if refused > 0 => Tone::Warn,
+        (0, _) => Tone::Calm,
+        _ => Tone::Good,
+    };
+    let text = match words.is_empty() {
+        true => "none yet".to_owned(),
+        false => words.join(", "),
+    };
+    Line::new("Subscriptions", Badge::new(tone, text)).note(why.as_deref())
 }
 
 fn token(status: &Status, now: UnixSeconds) -> Card {

@@ -28,6 +28,12 @@ pub(super) fn status() -> Status {
             reachability: Reachability::Up,
             reading: Reading::GraphQl,
             lost: Vec::new(),
+            subscriptions: Some(crate::server::status::SubscriptionsStatus {
+                standing: 41,
+                pending: 1,
+                refused: 0,
+                why: None,
+            }),
         },
         token: TokenStatus {
             name: Some("exporter-read-only".into()),

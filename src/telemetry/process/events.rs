@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::instruments::{Counter, Histogram, Meters};
+use super::instruments::{Counter, Gauge, Histogram, Meters};
 use super::{OwnMetrics, number};
 use crate::catalogue::exporter;
-use crate::catalogue::labels::{CollectorLabels, CollectorTriggerLabels, WebhookLabels};
+use crate::catalogue::labels::{
+    CollectorLabels, CollectorTriggerLabels, OutcomeLabels, StateLabels, WebhookLabels,
+};
 
 /// The instruments.
 pub(super) struct Events {
@@ -13,6 +15,8 @@ pub(super) struct Events {
     missed: Counter<CollectorLabels>,
     freshness: Histogram<CollectorTriggerLabels>,
     handling: Histogram<CollectorTriggerLabels>,
+    subscriptions: Gauge<StateLabels>,
+    connects: Counter<OutcomeLabels>,
 }
 
 impl Events {
@@ -22,6 +26,8 @@ impl Events {
             missed: meters.counter(&exporter::WEBHOOK_MISSED),
             freshness: meters.histogram(&exporter::EVENT_FRESHNESS),
             handling: meters.histogram(&exporter::EVENT_HANDLING),
+            subscriptions: meters.gauge(&exporter::SUBSCRIPTIONS),
+            connects: meters.counter(&exporter::SUBSCRIPTION_CONNECTS),
         }
     }
 }
@@ -42,6 +48,22 @@ impl OwnMetrics {
         self.events
             .missed
             .add(CollectorLabels { collector_type }, number(changes));
+    }
+
+    /// So many subscriptions are in each state.
+    pub fn subscriptions<const N: usize>(&self, states: [(&'static str, usize); N]) {
+        for (state, count) in states {
+            let labels = StateLabels {
+                state: state.into(),
+            };
+            self.events.subscriptions.set(labels, number(count));
+        }
+    }
+
+    /// So many connections for subscriptions were opened, or not; 0 makes the series appear.
+    pub fn subscriptions_connected(&self, outcome: &'static str, count: f64) {
+        let outcome = outcome.into();
+        self.events.connects.add(OutcomeLabels { outcome }, count);
     }
 
     /// Something that moved is shown.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use amazing_gitlab_exporter::events::payload::{self, Meaning};
 use amazing_gitlab_exporter::events::{Mark, Trigger};
+use amazing_gitlab_exporter::facts::Reading;
 use amazing_gitlab_exporter::types::ProjectId as TrackedId;
 use gitlab_simulator::world::{Finish, JobSpec, PipelineId, PipelineSpec};
 use serde_json::json;
@@ -194,7 +195,8 @@ async fn without_a_webhook_nothing_is_missed_and_polls_stay_as_they_are() {
 async fn how_fresh_it_is_is_told_by_what_brought_it() {
     let mut story = hooked().await;
     story.look().await;
-    let polled = story.create(&PipelineSpec::branch("main"));
+    let spec = PipelineSpec::branch("main").job(JobSpec::new("test", "unit"));
+    let polled = story.create(&spec);
     story.look_after(25).await;
     story.look_after(5).await;
     let done = story.world().finish_pipeline(polled, &Finish::success());
@@ -206,5 +208,39 @@ async fn how_fresh_it_is_is_told_by_what_brought_it() {
         .iter()
         .map(|(trigger, age)| (trigger.as_str(), age.map(|age| age.as_secs())))
         .collect();
-    assert_eq!(triggers, [("poll", Some(30)), ("webhook", None)]);
+    // The event has no time: the pipeline's own is taken.
+    assert_eq!(triggers, [("poll", Some(30)), ("webhook", Some(1))]);
+}
+
+#[tokio::test]
+async fn events_that_ended_or_are_crowded_make_no_polls_rare() {
+    let mut settings = watch_everything();
+    settings.gitlab.subscriptions.enabled = true;
+    settings.discovery.interval = Duration::from_secs(30 * 86_400);
+    let mut story = Story::with(settings, |_, _| {}).await;
+    story.look().await;
+    for _ in 0..3 {
+        story.passes(true).await;
+    }
+    let app = TrackedId(story.app);
+    assert!(
+        story.polls().await <= 14,
+        "subscriptions alone make them rare"
+    );
+    for (crowded, is_rare) in [(true, false), (false, true)] {
+        let registry = story.exporter.registry();
+        let now = now(&story.gitlab);
+        registry.lock().events_are_crowded(app, crowded, now);
+        let polls = story.polls().await;
+        assert_eq!(polls <= 14, is_rare, "{polls} polls, crowded: {crowded}");
+        assert_eq!(polls >= 115, !is_rare, "{polls} polls, crowded: {crowded}");
+    }
+    let registry = story.exporter.registry();
+    let at = now(&story.gitlab);
+    registry.lock().events_ended(app, Reading::ChangeFeed, at);
+    // What is announced by nobody is no miss then.
+    story.passes(false).await;
+    let polls = story.polls().await;
+    assert!(polls >= 115, "{polls}");
+    assert_eq!(story.exporter.heard.missed(), 0);
 }

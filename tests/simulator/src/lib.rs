@@ -7,6 +7,7 @@
 //! - [`requests`] records every request, so that a test can count calls.
 //! - [`faults`] breaks answers on demand; [`limits`] answers 429 as GitLab's two limiters do.
 //! - [`auth`] reads tokens, scopes and roles.
+//! - [`cable`] announces what moves, to who is subscribed.
 //! - [`rest`] and [`graphql`] show the world as GitLab would, awkwardness included
 //!   ([`quirks`] has one switch for each piece of it).
 //! - [`world`] is what there is: groups, projects, pipelines, jobs, their rules of change, their
@@ -18,6 +19,7 @@
 
 pub mod access;
 pub mod auth;
+pub mod cable;
 pub mod control;
 pub mod cost;
 pub mod faults;
@@ -33,6 +35,7 @@ pub mod workers;
 pub mod world;
 
 pub use auth::{AccessLevel, Token};
+pub use cable::{Cable, CableCounts};
 pub use cost::{Cost, Costs};
 pub use faults::{Fault, Faults, Rule};
 pub use limits::{Limit, Limits};

@@ -15,6 +15,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use serde_json::json;
 
 use crate::access::SharedWorld;
+use crate::cable::{self, Cable};
 use crate::cost::Costs;
 use crate::faults::Faults;
 use crate::gate;
@@ -50,6 +51,8 @@ pub struct State {
     pub costs: Costs,
     /// The workers, where they behave.
     pub workers: Workers,
+    /// Connections for subscriptions.
+    pub cable: Cable,
     /// Its types, for the look at a query before it runs.
     pub types: Arc<Types>,
 }
@@ -103,6 +106,7 @@ impl Simulator {
             hooks: rest::hooks::Hooks::default(),
             costs: Costs::default(),
             workers: Workers::default(),
+            cable: Cable::default(),
             base_url: options
                 .external_url
                 .clone()
@@ -198,6 +202,12 @@ impl Simulator {
         &self.state.workers
     }
 
+    /// Connections for subscriptions.
+    #[must_use]
+    pub fn cable(&self) -> &Cable {
+        &self.state.cable
+    }
+
     /// What goes wrong.
     #[must_use]
     pub fn faults(&self) -> &Faults {
@@ -249,6 +259,7 @@ fn serve(
             .service(web::scope("/api/v4").configure(rest::routes))
             .route("/api/graphql", web::post().to(graphql::endpoint::answer))
             .route("/api/graphql", web::get().to(graphql::endpoint::answer))
+            .route("/-/cable", web::get().to(cable::open))
             .configure(crate::control::routes)
             .default_service(web::to(|| async {
                 HttpResponse::NotFound().json(json!({"error": "404 Not Found"}))

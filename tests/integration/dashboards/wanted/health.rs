@@ -33,6 +33,8 @@ pub fn health(f: &Facts, panel: &str) -> Option<Vec<Want>> {
             f.sum("age_projects_unavailable", &["collector_type", "reason"]),
         )],
         "Series" => vec![Living, Nothing],
+        // They are off there.
+        "Subscriptions" | "Connections for subscriptions" => vec![Nothing],
         _ => return None,
     })
 }

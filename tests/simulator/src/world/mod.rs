@@ -2,6 +2,7 @@
 //! same calls give the same world.
 
 mod activity;
+mod announced;
 mod ci;
 mod code;
 mod delivery;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+pub use announced::{A_MINUTE, StatusChanges};
 pub use ci::*;
 pub use code::*;
 pub use delivery::*;
@@ -123,6 +125,7 @@ pub struct World {
     next_merge_request_id: u64,
     next_note_id: u64,
     ledger: Ledger,
+    announced: announced::StatusChanges,
     extras: extras::Extras,
     deliveries: delivery::Deliveries,
     /// How long background jobs take.
@@ -187,6 +190,7 @@ impl World {
             next_merge_request_id: 3_000_001,
             next_note_id: 9_000_001,
             ledger: Ledger::default(),
+            announced: announced::StatusChanges::default(),
             extras: extras::Extras::default(),
             deliveries: delivery::Deliveries::new(config.seed),
             background_delay: 0,

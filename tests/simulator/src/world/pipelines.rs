@@ -245,6 +245,7 @@ impl World {
         if to.has_finish() {
             self.record_finish(id);
         }
+        self.announce_status(id);
         self.plan_pipeline(id);
         if let Some(pipeline) = self.pipelines.get(id).cloned() {
             self.pipeline_delivers(&pipeline, &pipeline.status);
@@ -363,6 +364,7 @@ impl World {
         if let Some(pipeline) = self.pipelines.get_mut(id) {
             pipeline.status = Status::parse(status);
         }
+        self.announce_status(id);
         Ok(())
     }
 

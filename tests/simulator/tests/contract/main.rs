@@ -3,6 +3,7 @@
 
 mod auth;
 mod basics;
+mod cable;
 mod complexity;
 mod control;
 mod costs;
