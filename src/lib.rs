@@ -5,6 +5,7 @@
 //!
 //! - [`config`]: every setting, where its value comes from, and whether it is right.
 //! - [`discovery`]: from settings to projects.
+//! - [`events`]: what GitLab sends by itself, as hints.
 //! - [`registry`]: the tracked projects: what is known of each, and when each is due for what.
 //! - [`scheduler`]: what runs when, and nothing else.
 //! - [`source`]: what is read from GitLab together, for a batch of projects.
@@ -46,6 +47,7 @@ pub mod collector;
 pub mod config;
 pub mod delivery;
 pub mod discovery;
+pub mod events;
 pub mod facts;
 pub(crate) mod files;
 pub mod gitlab;

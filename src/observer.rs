@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::catalogue::{Activity, Collector};
 use crate::clock::UnixSeconds;
+use crate::events::Trigger;
 use crate::gitlab::capability::Instance;
 use crate::registry::Priority;
 use crate::types::Tier;
@@ -23,7 +24,7 @@ pub trait Observer: Send + Sync {
     /// How much later than due the latest project is that waits for a run, by priority.
     fn waiting(&self, _lag: [Duration; Priority::ALL.len()]) {}
     /// Projects tracked now, and how many of them have been read whole since the start, or failed.
-    fn projects(&self, tracked: usize, read: usize);
+    fn projects(&self, tracked: usize, first_sync: f64);
     /// How many projects collectors have nothing of, by collector and reason.
     fn unavailable(&self, _projects: BTreeMap<(Collector, &'static str), usize>) {}
     /// Projects that GitLab no longer shows and that are not removed yet.
@@ -34,6 +35,17 @@ pub trait Observer: Send + Sync {
     fn instance(&self, _instance: &Instance) {}
     /// The highest tier of a tracked project.
     fn tier(&self, _tier: Tier) {}
+    /// Something that moved is shown, so long after GitLab's time of it, and after its event came.
+    fn shown(
+        &self,
+        _activity: Activity,
+        _trigger: Trigger,
+        _age: Option<Duration>,
+        _handling: Option<Duration>,
+    ) {
+    }
+    /// Changes were found by polling that GitLab should have announced.
+    fn events_missed(&self, _activity: Activity, _changes: usize) {}
     /// Whether a collector has something of at least one project.
     fn availability(&self, _collector: Collector, _available: bool) {}
 }
@@ -47,6 +59,6 @@ impl Observer for NoObserver {
     fn failed(&self, _: Activity, _: &'static str) {}
     fn succeeded(&self, _: Activity, _: UnixSeconds, _: Duration) {}
     fn tasks(&self, _: usize, _: usize) {}
-    fn projects(&self, _: usize, _: usize) {}
+    fn projects(&self, _: usize, _: f64) {}
     fn store(&self, _: bool) {}
 }

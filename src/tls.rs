@@ -1,10 +1,16 @@
 //! TLS for every client of the program: its provider, and certificates to trust besides the system's.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
+use rustls_platform_verifier::Verifier;
 
 /// Why a file of certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -20,10 +26,9 @@ pub enum CertificateError {
     Broken(String),
 }
 
-/// Certificates of a PEM file, each of which can be trusted.
+/// Certificates of a PEM file: authorities, or a server's own certificate.
 #[derive(Debug)]
 pub struct Certificates {
-    pem: Vec<u8>,
     ders: Vec<CertificateDer<'static>>,
 }
 
@@ -47,36 +52,145 @@ impl Certificates {
         if ders.is_empty() {
             return Err(CertificateError::Empty);
         }
-        Ok(Self { pem, ders })
+        Ok(Self { ders })
     }
 
-    /// The file as it is, for gRPC.
-    #[must_use]
-    pub fn pem(&self) -> &[u8] {
-        &self.pem
-    }
-
-    /// For HTTP.
+    /// What verifies servers: these certificates are trusted besides the platform's own.
     ///
     /// # Errors
-    /// When the HTTP library refuses one.
-    pub fn for_http(&self) -> Result<Vec<reqwest::Certificate>, reqwest::Error> {
-        let ders = self.ders.iter();
-        ders.map(|der| reqwest::Certificate::from_der(der))
-            .collect()
+    /// When the TLS library refuses them.
+    pub fn verifier(&self) -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
+        let provider = provider();
+        let mut roots = RootCertStore::empty();
+        for der in &self.ders {
+            roots.add(der.clone())?;
+        }
+        let own = WebPkiServerVerifier::builder_with_provider(roots.into(), Arc::clone(&provider));
+        let own = own.build();
+        Ok(Arc::new(Trust {
+            platform: Verifier::new_with_extra_roots(self.ders.iter().cloned(), provider)?,
+            own: own.map_err(|error| rustls::Error::Other(OtherError(Arc::new(error))))?,
+            ders: self.ders.clone(),
+        }))
     }
+
+    /// The same for HTTP clients.
+    ///
+    /// # Errors
+    /// When the TLS library refuses them.
+    pub fn for_http(&self) -> Result<ClientConfig, rustls::Error> {
+        let builder = ClientConfig::builder_with_provider(provider());
+        let mut config = builder
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(self.verifier()?)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(config)
+    }
+}
+
+/// Trusts what the platform trusts, the authorities of a file, and servers that show exactly a
+/// certificate of it.
+///
+/// `openssl req -x509` makes a server's certificate an authority as well, which no server's certificate
+/// may be by the rules of the web. Where just this certificate is named in the settings, nothing is lost
+/// by accepting it: its dates, the host name and the server's key are verified as ever.
+#[derive(Debug)]
+struct Trust {
+    platform: Verifier,
+    /// Trusts the certificates of the file alone.
+    own: Arc<WebPkiServerVerifier>,
+    ders: Vec<CertificateDer<'static>>,
+}
+
+impl Trust {
+    /// Whether the server shows a certificate of the file that has but one fault: it is an authority, too.
+    fn is_named(
+        &self,
+        certificate: &CertificateDer<'_>,
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> bool {
+        if !self.ders.contains(certificate) {
+            return false;
+        }
+        // Whether it is an authority is what is asked after its dates.
+        let verdict = self
+            .own
+            .verify_server_cert(certificate, &[], name, &[], now);
+        let is_authority = match verdict {
+            Err(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(
+                OtherError(why),
+            ))) => {
+                matches!(why.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+            }
+            _ => false,
+        };
+        let certificate = ParsedCertificate::try_from(certificate);
+        is_authority
+            && certificate.is_ok_and(|certificate| verify_server_name(&certificate, name).is_ok())
+    }
+}
+
+impl ServerCertVerifier for Trust {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if self.is_named(end_entity, server_name, now) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        self.platform
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.own
+            .verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.own
+            .verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.own.supported_verify_schemes()
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    let installed = CryptoProvider::get_default().map(Arc::clone);
+    installed.unwrap_or_else(|| Arc::new(ring::default_provider()))
 }
 
 /// Installs the provider of TLS, which HTTP clients are built without and take from the process.
 pub fn install_provider() {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
+    if CryptoProvider::get_default().is_none() {
         // Losing the race against another installer is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        let _ = ring::default_provider().install_default();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+
     use super::*;
 
     /// A self-signed certificate, made for this test with openssl.
@@ -92,6 +206,63 @@ Af8EBTADAQH/MAoGCCqGSM49BAMCA0cAMEQCIHB+5VwI1Zr0WFG55E+2LNaIF7Tu
 F6uPqRSeKekw+N7uAiBNAqG69xW9+2D7qiBFwLnBQvz9mLtbVjX7MNAtfzxF/Q==
 -----END CERTIFICATE-----
 ";
+
+    /// What `openssl req -x509` makes: a server's certificate that is an authority, too.
+    fn self_signed(
+        name: &str,
+        key: &KeyPair,
+        change: impl Fn(&mut CertificateParams),
+    ) -> rcgen::Certificate {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        change(&mut params);
+        params.self_signed(key).unwrap()
+    }
+
+    #[test]
+    fn a_self_signed_certificate_is_accepted_when_just_this_one_is_named() {
+        let key = KeyPair::generate().unwrap();
+        let named = self_signed("gitlab.test", &key, |_| {});
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), named.pem()).unwrap();
+        let verifier = Certificates::read(file.path()).unwrap().verifier().unwrap();
+        let verdict = |certificate: &rcgen::Certificate, host: &'static str| {
+            let host = ServerName::try_from(host).unwrap();
+            verifier
+                .verify_server_cert(certificate.der(), &[], &host, &[], UnixTime::now())
+                .map(drop)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(verdict(&named, "gitlab.test"), Ok(()));
+        let refused = |result: Result<(), String>, why: &str| {
+            let error = result.unwrap_err();
+            assert!(error.contains(why), "{error}");
+        };
+        refused(verdict(&named, "other.test"), "CaUsedAsEndEntity");
+        // Another certificate of the same name and key is not the one that was named.
+        let other = self_signed("gitlab.test", &key, |params| {
+            params.serial_number = Some(7_u64.into());
+        });
+        refused(verdict(&other, "gitlab.test"), "CaUsedAsEndEntity");
+        let stranger = self_signed("gitlab.test", &KeyPair::generate().unwrap(), |_| {});
+        refused(verdict(&stranger, "gitlab.test"), "CaUsedAsEndEntity");
+    }
+
+    #[test]
+    fn a_self_signed_certificate_that_expired_is_refused() {
+        let key = KeyPair::generate().unwrap();
+        let expired = self_signed("gitlab.test", &key, |params| {
+            params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+            params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+        });
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), expired.pem()).unwrap();
+        let verifier = Certificates::read(file.path()).unwrap().verifier().unwrap();
+        let host = ServerName::try_from("gitlab.test").unwrap();
+        let verdict = verifier.verify_server_cert(expired.der(), &[], &host, &[], UnixTime::now());
+        let error = verdict.map(drop).unwrap_err().to_string();
+        assert!(error.contains("expired"), "{error}");
+    }
 
     #[test]
     fn a_file_of_certificates_is_read_and_a_broken_one_refused() {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use base64::Engine as _;
 use serde::{Deserialize, Serialize};
 
 /// A text shared by many series: cloned without copying.
@@ -108,6 +109,23 @@ pub fn token_problem(text: &str) -> Option<&'static str> {
         return Some("begins with a name and =; write the token alone");
     }
     None
+}
+
+/// The key of a webhook's signing token, as GitLab shows it: `whsec_` and 32 bytes in base64.
+///
+/// # Errors
+/// What shows that it is none, as the end of a sentence about it.
+pub fn signing_key(token: &str) -> Result<Vec<u8>, &'static str> {
+    /// A shorter key can be guessed.
+    const SHORTEST: usize = 16;
+    let encoded = token.strip_prefix("whsec_");
+    let encoded = encoded.ok_or("does not begin with whsec_, as GitLab's signing tokens do")?;
+    let key = base64::engine::general_purpose::STANDARD.decode(encoded);
+    match key {
+        Ok(key) if key.len() >= SHORTEST => Ok(key),
+        Ok(_) => Err("is too short"),
+        Err(_) => Err("is not base64 after whsec_"),
+    }
 }
 
 /// A subscription tier.

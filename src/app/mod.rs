@@ -6,6 +6,7 @@
 //! until then.
 
 pub mod check;
+mod events;
 mod load;
 mod part_settings;
 mod probe;
@@ -35,12 +36,14 @@ use crate::recorder::Recorder;
 use crate::scheduler::Scheduler;
 use crate::scheduler::discover::INCOMPLETE_LIST;
 use crate::series::Table;
+use crate::server::webhook::Receiver;
 use crate::server::{self, Listener, Routes};
 use crate::store::{FileStore, MemoryStore, OpenError, Opening, Store, StoreError};
 use crate::telemetry::otlp::ClientError;
 use crate::telemetry::process::OwnMetrics;
 use crate::telemetry::secrets::Secrets;
 use crate::telemetry::{self, Guard, TelemetryError, TelemetrySettings};
+use events::EventIntake;
 use probe::Probe;
 pub use sockets::{BindError, Sockets};
 use status::AppStatus;
@@ -230,10 +233,7 @@ impl App {
             feed: scheduler.feed(),
             first_round: AtomicBool::default(),
         };
-        let listeners = vec![
-            Listener::new(sockets.main, Routes::pages(&config.server)),
-            Listener::new(sockets.probes, Routes::probes()),
-        ];
+        let listeners = self.listeners(sockets, &scheduler)?;
         let (serving, server) = server::serve(
             listeners,
             server::Context {
@@ -256,6 +256,30 @@ impl App {
             pusher,
             stop,
         })
+    }
+
+    /// What is answered where.
+    fn listeners(&self, sockets: Sockets, scheduler: &Scheduler) -> io::Result<Vec<Listener>> {
+        let settings = &self.config.server;
+        let mut pages = Routes::pages(settings);
+        let mut listeners = vec![Listener::new(sockets.probes, Routes::probes())];
+        if settings.webhook.enabled {
+            let events = EventIntake {
+                registry: scheduler.registry(),
+                hints: scheduler.hints(),
+                own: Arc::clone(&self.own),
+            };
+            let receiver =
+                Receiver::new(&settings.webhook, self.secrets.clone(), Arc::new(events))?;
+            let webhooks = Routes::webhooks(receiver);
+            if settings.webhook.listen_address.is_some() {
+                listeners.push(Listener::new(sockets.webhook, webhooks));
+            } else {
+                pages = pages.and(webhooks);
+            }
+        }
+        listeners.push(Listener::new(sockets.main, pages));
+        Ok(listeners)
     }
 
     /// Says of every collector whether it works: a family of `age_collector_enabled`.
@@ -332,7 +356,7 @@ impl Running {
             .await
             .is_err()
         {
-            tracing::warn!("shutdown took too long and was cut short");
+            tracing::warn!("shutdown timed out");
         }
         if let Some(telemetry) = telemetry {
             telemetry.shutdown(TELEMETRY_DEADLINE).await;
@@ -342,6 +366,6 @@ impl Running {
 
 fn ended<T>(part: &'static str, result: Result<T, tokio::task::JoinError>) {
     if let Err(error) = result {
-        tracing::error!("{part} task failed: {error}");
+        tracing::error!(task = part, %error, "task failed");
     }
 }

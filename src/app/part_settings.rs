@@ -142,11 +142,13 @@ pub(super) fn secrets(config: &Config) -> Secrets {
     let secrets = Secrets::new();
     let known = [
         &config.gitlab.token,
-        &config.server.webhook.secret_token,
         &config.redis.url,
         &config.labels.people_hash_key,
     ];
     for secret in known.into_iter().flatten() {
+        secrets.register(secret.expose());
+    }
+    for secret in config.server.webhook.secrets() {
         secrets.register(secret.expose());
     }
     for signal in Signal::ALL {

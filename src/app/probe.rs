@@ -83,7 +83,7 @@ impl Probe {
                 *failure = None;
                 self.own.token_expiry(token.expires_at());
                 for finding in token.findings(self.clock.now()) {
-                    tracing::warn!("{}", finding.text);
+                    tracing::warn!(finding = finding.text, "token check found a problem");
                 }
                 *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
                 true
@@ -94,7 +94,7 @@ impl Probe {
                     // What was known is about a token that is no more.
                     self.forget();
                 } else if failure.as_ref() != Some(&text) {
-                    tracing::warn!("{text}");
+                    tracing::warn!(error = text, "token check failed, will retry");
                 }
                 *failure = Some(text);
                 false

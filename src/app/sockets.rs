@@ -29,6 +29,8 @@ pub struct Sockets {
     pub main: Vec<TcpListener>,
     /// `server.probes.listen_address`.
     pub probes: Vec<TcpListener>,
+    /// `server.webhook.listen_address`, where webhooks are received.
+    pub webhook: Vec<TcpListener>,
 }
 
 impl Sockets {
@@ -38,15 +40,19 @@ impl Sockets {
     /// When one of them cannot be bound.
     pub fn bind(settings: &Server) -> Result<Self, BindError> {
         let probes = settings.probes.listen_address.as_ref();
+        let webhook = settings.webhook.listen_address.as_ref();
+        let webhook = webhook.filter(|_| settings.webhook.enabled);
         Ok(Self {
             main: bind("server.listen_address", Some(&settings.listen_address))?,
             probes: bind("server.probes.listen_address", probes)?,
+            webhook: bind("server.webhook.listen_address", webhook)?,
         })
     }
 
     /// Where all of them answer, those of `server.listen_address` first.
     pub(super) fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        let all = self.main.iter().chain(&self.probes);
+        let further = self.probes.iter().chain(&self.webhook);
+        let all = self.main.iter().chain(further);
         all.map(TcpListener::local_addr).collect()
     }
 }
@@ -56,6 +62,7 @@ impl From<TcpListener> for Sockets {
         Self {
             main: vec![main],
             probes: Vec::new(),
+            webhook: Vec::new(),
         }
     }
 }

@@ -12,11 +12,12 @@ use crate::config::{Config, Signal};
 use crate::gitlab::GitLab;
 use crate::gitlab::capability::TokenState;
 use crate::gitlab::model::Known;
+use crate::registry::timer::shown_lag;
 use crate::registry::{Entry, Registry};
 use crate::server::status::{
-    Budget, CollectorState, CollectorStatus, GitLabStatus, ProjectQuery, ProjectStatus, PushStatus,
-    Reachability, Readiness, Reading, ServerLoad, Status, StatusSource, StoreStatus, TokenExpiry,
-    TokenStatus,
+    Budget, CollectorState, CollectorStatus, FirstSync, GitLabStatus, ProjectQuery, ProjectStatus,
+    PushStatus, Reachability, Readiness, Reading, ServerLoad, Status, StatusSource, StoreStatus,
+    TokenExpiry, TokenStatus,
 };
 use crate::source::change_feed::{ChangeFeed, WayOfReading};
 use crate::types::ProjectId;
@@ -39,13 +40,19 @@ impl StatusSource for AppStatus {
     fn status(&self, query: &ProjectQuery) -> Status {
         let now = self.clock.now();
         let seen = self.watch.seen();
-        let (rows, removals_pending) = {
-            let projects = self.registry.lock();
+        let (rows, removals_pending, sync) = {
+            let mut projects = self.registry.lock();
+            let sync = projects.first_sync(now);
             let rows = projects.iter().map(|(_, entry)| project(entry, now));
-            (rows.collect::<Vec<_>>(), projects.removals_pending())
+            (rows.collect::<Vec<_>>(), projects.removals_pending(), sync)
         };
         let mut projects = query.select(rows);
         projects.counts.removals_pending = removals_pending;
+        projects.counts.first_sync = FirstSync {
+            done: sync.done,
+            due: sync.due,
+            projects: sync.projects,
+        };
         Status {
             started_at: self.started_at,
             gitlab: self.gitlab_status(&seen, now),
@@ -84,10 +91,8 @@ impl StatusSource for AppStatus {
         }
         let counts = self.registry.lock().unavailable().into_iter();
         let counts = counts.map(|((collector, reason), count)| (collector.as_str(), reason, count));
-        let lags = seen
-            .collectors
-            .values()
-            .filter(|runs| runs.succeeded_at.is_some());
+        let lags = self.collectors(&seen).into_iter();
+        let lags = lags.filter_map(|collector| collector.lag);
         // Projects that are found later do not begin it again.
         let first_round = self.first_round.fetch_or(first_round, Ordering::Relaxed) || first_round;
         Readiness {
@@ -95,7 +100,7 @@ impl StatusSource for AppStatus {
             gitlab: reachability(&self.gitlab, &seen),
             load: self.load(&seen, now),
             store: self.store(&seen),
-            lag: lags.map(|runs| runs.lag.max(projects.late)).max(),
+            lag: lags.map(|lag| lag.max(projects.late)).max(),
             projects,
             unavailable: counts.collect(),
         }
@@ -197,7 +202,7 @@ impl AppStatus {
                 ran_at: last.map(|(at, _)| at),
                 duration: last.map(|(_, took)| took),
                 succeeded_at,
-                lag: succeeded_at.map(|_| lag),
+                lag: succeeded_at.map(|_| shown_lag(lag, interval.unwrap_or_default())),
                 errors: errors.into_iter().collect(),
             }
         });

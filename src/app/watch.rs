@@ -10,6 +10,7 @@ use url::Url;
 use super::load::Load;
 use crate::catalogue::{Activity, Collector};
 use crate::clock::{Clock, UnixSeconds};
+use crate::events::Trigger;
 use crate::gitlab::capability::Instance;
 use crate::gitlab::{Accounting, Outcome};
 use crate::observer::Observer;
@@ -221,8 +222,8 @@ impl Observer for Watch {
             .tasks_lag(lag.map(|(priority, lag)| (priority.as_str(), lag)));
     }
 
-    fn projects(&self, tracked: usize, read: usize) {
-        self.own.projects(tracked, read);
+    fn projects(&self, tracked: usize, first_sync: f64) {
+        self.own.projects(tracked, first_sync);
     }
 
     fn unavailable(&self, projects: BTreeMap<(Collector, &'static str), usize>) {
@@ -250,6 +251,21 @@ impl Observer for Watch {
     fn tier(&self, tier: Tier) {
         self.own.gitlab_tier(tier);
         self.lock().tier = Some(tier);
+    }
+
+    fn shown(
+        &self,
+        activity: Activity,
+        trigger: Trigger,
+        age: Option<Duration>,
+        handling: Option<Duration>,
+    ) {
+        self.own
+            .event_shown(activity.as_str(), trigger.as_str(), age, handling);
+    }
+
+    fn events_missed(&self, activity: Activity, changes: usize) {
+        self.own.events_missed(activity.as_str(), changes);
     }
 
     fn availability(&self, collector: Collector, available: bool) {
@@ -285,7 +301,9 @@ impl Accounting for Watch {
             }
             Outcome::TokenRefused => seen.trouble = Some("GitLab refused the token".to_owned()),
             Outcome::NotGitLab(status) => {
-                seen.trouble = Some(format!("status {status}, and the answer is not GitLab's"));
+                seen.trouble = Some(format!(
+                    "status {status}, and the response is not from GitLab"
+                ));
             }
             Outcome::Failed(kind) => seen.trouble = Some(kind.to_owned()),
         }
@@ -300,7 +318,7 @@ impl Accounting for Watch {
         let now = self.clock.now();
         let mut seen = self.lock();
         let since = seen.failed(endpoint, now);
-        let trouble = "the answers are not what GitLab's API describes";
+        let trouble = "the responses do not match GitLab's API";
         seen.troubled((since, now), trouble.to_owned());
     }
 

@@ -1,7 +1,7 @@
 //! Downstream pipelines: children in the same project and multi-project pipelines, by what
 //! started them.
 
-use super::labels::{ChildLabels, ChildStatusLabels};
+use super::labels::{ChildJobStatusLabels, ChildLabels, ChildStatusLabels};
 use super::{Buckets, Collector, CollectorDesc, Counter, Desc, Gauge, Histogram, Spec};
 use crate::types::{Query, Tier};
 
@@ -15,6 +15,9 @@ pipeline that a downstream pipeline starts has that one as its parent, to any de
 `include_child_pipelines: false` there are neither these metrics nor child pipelines among the
 others.
 
+`age_child_pipeline_job_status` needs `collectors.jobs`; what ends in a child pipeline counts in the metrics of
+jobs, under the child pipeline's ref. Jobs of multi-project pipelines are jobs of the project they run in.
+
 What a ref started leaves with the ref. For a ref that the parent's project does not watch, or of a
 project that is not tracked, that is unknown: what it started in another project leaves when it has
 started nothing for 30 days, but for the newest pipeline of a ref.",
@@ -25,14 +28,14 @@ started nothing for 30 days, but for the newest pipeline of a ref.",
     entries: ENTRIES,
 };
 
-const fn spec(name: &'static str, unit: &'static str, help: &'static str) -> Spec {
+const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static str) -> Spec {
     Spec {
         name,
         unit,
         help,
         collector: Collector::ChildPipelines,
         tier: Tier::Free,
-        plan: true,
+        plan,
     }
 }
 
@@ -41,6 +44,7 @@ pub static DURATION: Histogram<ChildLabels> = Histogram::new(
     spec(
         "age_child_pipeline_duration_seconds",
         "s",
+        true,
         "Duration of finished downstream pipeline runs, by the pipeline and the bridge that \
          started them; to any depth, across projects.",
     ),
@@ -51,6 +55,7 @@ pub static DURATION: Histogram<ChildLabels> = Histogram::new(
 pub static STATUS: Gauge<ChildStatusLabels> = Gauge::new(spec(
     "age_child_pipeline_status",
     "",
+    true,
     "Status of the newest downstream pipeline of the bridge: 1 for the current status; the other \
      statuses are absent, or 0 with output_sparse_status_metrics off.",
 ));
@@ -59,6 +64,7 @@ pub static STATUS: Gauge<ChildStatusLabels> = Gauge::new(spec(
 pub static RUN_COUNT: Counter<ChildLabels> = Counter::new(spec(
     "age_child_pipeline_run_count",
     "",
+    true,
     "Downstream pipelines created, each counted once, by the pipeline and the bridge that started \
      them.",
 ));
@@ -68,11 +74,22 @@ pub static QUEUED_DURATION: Histogram<ChildLabels> = Histogram::new(
     spec(
         "age_child_pipeline_queued_duration_seconds",
         "s",
+        true,
         "Time from creation to start of finished downstream pipeline runs; runs that never \
          started are left out.",
     ),
     Buckets::Configured,
 );
+
+/// Status of the newest child pipeline's jobs.
+pub static JOB_STATUS: Gauge<ChildJobStatusLabels> = Gauge::new(spec(
+    "age_child_pipeline_job_status",
+    "",
+    false,
+    "Status of the newest job of the name in the newest child pipeline of the bridge: 1 for the current \
+     status; the other statuses are absent, or 0 with output_sparse_status_metrics off. failure_reason is \
+     empty unless the job failed.",
+));
 
 /// This file's entries, in the order of `/metrics`.
 pub static ENTRIES: &[&Desc] = &[
@@ -80,4 +97,5 @@ pub static ENTRIES: &[&Desc] = &[
     &STATUS.desc,
     &RUN_COUNT.desc,
     &QUEUED_DURATION.desc,
+    &JOB_STATUS.desc,
 ];

@@ -38,8 +38,7 @@ pub static TURNAROUND: Histogram<ReviewerLabels> = Histogram::new(
         "age_review_turnaround_seconds",
         "s",
         true,
-        "Time from being asked for a review to the reviewer's first note, approval or review \
-         action after it; one observation per request that was answered.",
+        "Time from a review request to the reviewer's first note, approval or review action; one observation per answered request.",
     ),
     Buckets::Fixed(&[
         900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 86400.0, 172_800.0, 604_800.0,
@@ -51,7 +50,7 @@ pub static APPROVAL_COUNT: Counter<ReviewerLabels> = Counter::new(spec(
     "age_review_approval_count",
     "",
     true,
-    "Approvals given by the reviewer; one that was revoked and given again counts again.",
+    "Approvals by the reviewer; a revoked approval that is given again counts again.",
 ));
 
 /// Merge requests that wait.
@@ -67,7 +66,7 @@ pub static REQUESTED_COUNT: Counter<ReviewerLabels> = Counter::new(spec(
     "age_review_requested_count",
     "",
     true,
-    "Reviews asked of the reviewer; being asked again counts again.",
+    "Reviews requested from the reviewer; each new request counts.",
 ));
 
 /// Comments.
@@ -75,7 +74,7 @@ pub static COMMENTS: Counter<ReviewerLabels> = Counter::new(spec(
     "age_review_comments_total",
     "",
     false,
-    "Comments of the reviewer on merge requests of others.",
+    "Comments by the reviewer on merge requests of other authors.",
 ));
 
 /// This file's entries, in the order of `/metrics`.

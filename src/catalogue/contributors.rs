@@ -31,9 +31,7 @@ pub static COMMITS: Counter<AuthorLabels> = Counter::new(spec(
     "age_contributor_commits_count",
     "",
     true,
-    "Commits of the author that came to the default branch since the exporter first saw the \
-     branch, each once; merge commits are left out, as in GitLab's list of contributors. After a \
-     forced push only commits written since the poll before it count.",
+    "Commits by the author added to the default branch since the exporter first read it, each counted once; merge commits are excluded, as in GitLab's list of contributors. After a force push only commits authored since the previous poll count.",
 ));
 
 /// Lines added.
@@ -41,7 +39,7 @@ pub static ADDITIONS: Counter<AuthorLabels> = Counter::new(spec(
     "age_contributor_additions",
     "",
     true,
-    "Lines that the commits in age_contributor_commits_count added; merge commits are left out.",
+    "Lines that the commits in age_contributor_commits_count added; merge commits are excluded.",
 ));
 
 /// Lines deleted.
@@ -49,7 +47,7 @@ pub static DELETIONS: Counter<AuthorLabels> = Counter::new(spec(
     "age_contributor_deletions",
     "",
     true,
-    "Lines that the commits in age_contributor_commits_count deleted; merge commits are left out.",
+    "Lines that the commits in age_contributor_commits_count deleted; merge commits are excluded.",
 ));
 
 /// This file's entries, in the order of `/metrics`.

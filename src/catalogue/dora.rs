@@ -43,8 +43,7 @@ pub static DEPLOYMENT_FREQUENCY: Gauge<EnvironmentTierLabels> = Gauge::new(spec(
     "age_dora_deployment_frequency",
     "",
     true,
-    "Successful deployments per day over the last 30 calendar days (UTC), the current one included, \
-     all of them counted.",
+    "Successful deployments per day over the last 30 calendar days (UTC), including today.",
 ));
 
 /// Merge to deployment.
@@ -70,8 +69,7 @@ pub static CHANGE_FAILURE_RATE: Gauge<EnvironmentTierLabels> = Gauge::new(spec(
     "age_dora_change_failure_rate",
     "",
     true,
-    "Incidents created in the last 30 days that are no duplicates, per successful deployment, as a \
-     ratio that can exceed 1. Production only.",
+    "Incidents created in the last 30 days, without duplicates, per successful deployment; the ratio can exceed 1. Production only.",
 ));
 
 /// Where the figures come from.
@@ -79,9 +77,7 @@ pub static SOURCE: Gauge<ProjectSourceLabels> = Gauge::new(spec(
     "age_dora_source",
     "",
     false,
-    "Always 1; the label source shows whether the project's DORA figures are GitLab's own \
-     (gitlab, needs Ultimate) or computed by its definitions from deployments, merge requests \
-     and incidents (computed).",
+    "Always 1; the label source shows where the project's DORA metrics come from: from GitLab (gitlab, needs Ultimate) or computed by the same definitions from deployments, merge requests and incidents (computed).",
 ));
 
 /// This file's entries, in the order of `/metrics`.

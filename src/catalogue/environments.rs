@@ -18,7 +18,7 @@ the API) starts when it is created. *Behind* compares the commit of the last suc
 with the tip of the default branch.",
     role: "Reporter",
     tier: "Free",
-    requests: "where pipelines moved or run, deployments and tips of branches in queries for many at once; REST: two lists every hour, else every six hours; one call where the branch or a deployment moved",
+    requests: "after pipeline activity, deployments and branch heads in queries for many projects; hourly for projects with environments; REST: two lists every hour after activity, else every six hours; one call after a change of the branch or a deployment",
     queries: &[],
     entries: ENTRIES,
 };
@@ -40,8 +40,7 @@ pub static DEPLOYMENT_DURATION: Histogram<EnvironmentLabels> = Histogram::new(
         "age_environment_deployment_duration_seconds",
         "s",
         true,
-        "Duration of deployments that succeeded, failed or were canceled after they started: of \
-         the job that deployed, or from creation to end where no job did.",
+        "Duration of deployments that succeeded, failed or were canceled after they started: of the deployment job, or from creation to end if there is no job.",
     ),
     Buckets::Fixed(&[5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0]),
 );
@@ -51,7 +50,7 @@ pub static DEPLOYMENT_STATUS: Gauge<EnvironmentStatusLabels> = Gauge::new(spec(
     "age_environment_deployment_status",
     "",
     true,
-    "Status of the deployment to the environment that started last (running, success, failed or \
+    "Status of the last started deployment to the environment (running, success, failed or \
      canceled): 1 for the current status; the other statuses are absent, or 0 with \
      output_sparse_status_metrics off.",
 ));
@@ -61,9 +60,7 @@ pub static DEPLOYMENTS_WAITING: Gauge<EnvironmentStatusLabels> = Gauge::new(spec
     "age_environment_deployments_waiting",
     "",
     false,
-    "Deployments that were created after the one that started last and have not started, by \
-     status: created and blocked wait for their job, skipped ones do so no more. Absent where there \
-     are none, at most 100 per environment.",
+    "Deployments created after the last started one that have not started, by status: created and blocked wait for their job, skipped do not start any more. Absent if there are none, at most 100 per environment.",
 ));
 
 /// Deployments.
@@ -71,8 +68,7 @@ pub static DEPLOYMENT_COUNT: Counter<EnvironmentLabels> = Counter::new(spec(
     "age_environment_deployment_count",
     "",
     true,
-    "Deployments to the environment that started, each counted once when it does, whatever became \
-     of it.",
+    "Started deployments to the environment, each counted once at its start, whatever the result.",
 ));
 
 /// Commits not deployed.
@@ -80,9 +76,7 @@ pub static BEHIND_COMMITS: Gauge<EnvironmentLabels> = Gauge::new(spec(
     "age_environment_behind_commits",
     "",
     true,
-    "Commits of the default branch that are not in the last successful deployment to the \
-     environment, as a comparison of the two commits gives them; absent when the deployed commit \
-     is no more. Read again when a pipeline of the project moved, at the latest after six hours.",
+    "Commits of the default branch that are not in the last successful deployment to the environment; absent if the deployed commit no longer exists. Updated after pipeline activity in the project, at least hourly.",
 ));
 
 /// Age of the last successful deployment.

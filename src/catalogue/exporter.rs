@@ -2,8 +2,8 @@
 
 use super::labels::{
     ApiEndpointLabels, ApiRequestLabels, ApiStatusLabels, BuildLabels, CollectorErrorLabels,
-    CollectorLabels, CollectorReasonLabels, GitLabLabels, MetricLabels, NoLabels, OtlpExportLabels,
-    PriorityLabels, QueryLabels, ReasonLabels, WebhookLabels,
+    CollectorLabels, CollectorReasonLabels, CollectorTriggerLabels, GitLabLabels, MetricLabels,
+    NoLabels, OtlpExportLabels, PriorityLabels, QueryLabels, ReasonLabels, WebhookLabels,
 };
 use super::{Buckets, Collector, Counter, Desc, Gauge, Histogram, Spec};
 use crate::types::Tier;
@@ -23,12 +23,17 @@ const fn spec(name: &'static str, unit: &'static str, plan: bool, help: &'static
 const SECONDS: Buckets =
     Buckets::Fixed(&[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0]);
 
+/// Bounds for how fresh what is shown is, in seconds.
+const FRESHNESS: Buckets = Buckets::Fixed(&[
+    0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0,
+]);
+
 /// Calls to GitLab.
 pub static API_REQUESTS: Counter<ApiStatusLabels> = Counter::new(spec(
     "age_api_requests_total",
     "",
     true,
-    "Requests to the GitLab API, each try counted, by status of the answer or kind of failure.",
+    "Requests to the GitLab API, retries included, by status of the response or kind of failure.",
 ));
 
 /// Duration of calls to GitLab.
@@ -47,8 +52,7 @@ pub static API_SERVER_SECONDS: Counter<ApiRequestLabels> = Counter::new(spec(
     "age_api_server_seconds_total",
     "s",
     false,
-    "Time that GitLab worked for requests, by its header X-Runtime; the duration of the request where \
-     the header is missing. A rate of 1 keeps one GitLab worker busy.",
+    "Time that GitLab spent on requests, from its header X-Runtime; the request duration where the header is missing. A rate of 1 keeps one GitLab worker busy.",
 ));
 
 /// Calls under way.
@@ -56,9 +60,7 @@ pub static API_CONCURRENCY_LIMIT: Gauge<NoLabels> = Gauge::new(spec(
     "age_api_concurrency_limit",
     "",
     false,
-    "Requests that may be under way at once now; GraphQL queries and long lists count as two. It grows \
-     up to gitlab.max_concurrent_requests while GitLab answers as quickly as before and halves when it \
-     slows down.",
+    "Current limit of concurrent requests to GitLab; GraphQL queries and long lists count as two. It grows up to gitlab.max_concurrent_requests while response times hold and is halved when GitLab slows down.",
 ));
 
 /// Calls a minute.
@@ -66,7 +68,7 @@ pub static API_RATE_LIMIT: Gauge<NoLabels> = Gauge::new(spec(
     "age_api_rate_limit_limit",
     "",
     false,
-    "Requests that GitLab allows in a minute; absent where it does not say.",
+    "Requests that GitLab allows per minute; absent if not reported.",
 ));
 
 /// Calls left.
@@ -74,7 +76,7 @@ pub static API_RATE_LIMIT_REMAINING: Gauge<NoLabels> = Gauge::new(spec(
     "age_api_rate_limit_remaining",
     "",
     true,
-    "Requests that GitLab still allows in the current window; absent where it does not say.",
+    "Requests left in the current rate limit window of GitLab; absent if not reported.",
 ));
 
 /// End of the window.
@@ -86,20 +88,15 @@ pub static API_RATE_LIMIT_RESET: Gauge<NoLabels> = Gauge::new(spec(
 ));
 
 /// Tracked projects.
-pub static PROJECTS_TRACKED: Gauge<NoLabels> = Gauge::new(spec(
-    "age_projects_tracked",
-    "",
-    true,
-    "Projects that are tracked now.",
-));
+pub static PROJECTS_TRACKED: Gauge<NoLabels> =
+    Gauge::new(spec("age_projects_tracked", "", true, "Projects tracked."));
 
 /// Projects whose removal waits.
 pub static PROJECTS_REMOVAL_PENDING: Gauge<NoLabels> = Gauge::new(spec(
     "age_projects_removal_pending",
     "",
     false,
-    "Tracked projects that GitLab no longer shows and that are removed when it still does not after \
-     discovery.removal_grace.",
+    "Tracked projects missing in GitLab, which are removed if still missing after discovery.removal_grace.",
 ));
 
 /// Projects that a collector has nothing of.
@@ -107,8 +104,7 @@ pub static PROJECTS_UNAVAILABLE: Gauge<CollectorReasonLabels> = Gauge::new(spec(
     "age_projects_unavailable",
     "",
     false,
-    "Tracked projects of which an enabled collector has nothing, by reason: permission (the token may \
-     not read it), switched_off (in GitLab), tier (the licence), release (GitLab is too old) or settings.",
+    "Tracked projects without data for an enabled collector, by reason: permission (missing for the token), switched_off (feature disabled in GitLab), tier (the licence), release (GitLab is too old) or settings.",
 ));
 
 /// Duration of runs.
@@ -127,7 +123,7 @@ pub static SCRAPE_ERRORS: Counter<CollectorErrorLabels> = Counter::new(spec(
     "age_scrape_errors_total",
     "",
     true,
-    "Projects or items that a collector's runs could not read or measure, by kind of error.",
+    "Projects or items that failed in runs of the collector, by error type.",
 ));
 
 /// Tier.
@@ -167,8 +163,7 @@ pub static COLLECTION_LAST_SUCCESS: Gauge<CollectorLabels> = Gauge::new(spec(
     "age_collection_last_success_timestamp",
     "s",
     false,
-    "When GitLab last answered what the collector asked of at least one project, in seconds since \
-     the Unix epoch. It stands still while all its calls fail, whatever else is read.",
+    "Time of the last successful collection for at least one project, in seconds since the Unix epoch. It does not advance while all calls of the collector fail.",
 ));
 
 /// Lag.
@@ -176,7 +171,7 @@ pub static COLLECTION_LAG: Gauge<CollectorLabels> = Gauge::new(spec(
     "age_collection_lag_seconds",
     "s",
     false,
-    "How late the collector's last run was against its interval.",
+    "Delay of the collector's last run against its interval.",
 ));
 
 /// Waiting tasks.
@@ -184,7 +179,7 @@ pub static TASKS_QUEUED: Gauge<NoLabels> = Gauge::new(spec(
     "age_tasks_queued",
     "",
     false,
-    "Tasks that are due and wait.",
+    "Due tasks that are waiting to run.",
 ));
 
 /// Lag by priority.
@@ -192,21 +187,23 @@ pub static TASKS_LAG: Gauge<PriorityLabels> = Gauge::new(spec(
     "age_tasks_lag_seconds",
     "s",
     false,
-    "How much later than due the latest task is that waits, by priority: urgent (a user or an event \
-     awaits it), current (what moves now), backfill (first readings and history, which never delay the \
-     others). 0 when none waits.",
+    "Delay of the most overdue waiting task, by priority: urgent (requested by a user or an event), current (recent changes), backfill (first reads and history, which never delay the others). 0 if none is waiting.",
 ));
 
 /// Running tasks.
-pub static TASKS_RUNNING: Gauge<NoLabels> =
-    Gauge::new(spec("age_tasks_running", "", false, "Tasks that run."));
+pub static TASKS_RUNNING: Gauge<NoLabels> = Gauge::new(spec(
+    "age_tasks_running",
+    "",
+    false,
+    "Tasks currently running.",
+));
 
 /// Retries.
 pub static API_RETRIES: Counter<ApiEndpointLabels> = Counter::new(spec(
     "age_api_retries_total",
     "",
     false,
-    "Requests to the GitLab API that were tried again.",
+    "Retried requests to the GitLab API.",
 ));
 
 /// Waiting for the limiter.
@@ -214,7 +211,7 @@ pub static API_THROTTLED: Counter<NoLabels> = Counter::new(spec(
     "age_api_throttled_seconds_total",
     "s",
     false,
-    "Time in which requests waited for the rate limiter; however many waited at once, a second counts once.",
+    "Time in which at least one request waited for the rate limiter; concurrent waits count once.",
 ));
 
 /// Complexity of queries.
@@ -223,7 +220,7 @@ pub static API_GRAPHQL_COMPLEXITY: Histogram<QueryLabels> = Histogram::new(
         "age_api_graphql_complexity",
         "",
         false,
-        "Complexity that GitLab found for GraphQL queries; it refuses more than 250.",
+        "Complexity of GraphQL queries as computed by GitLab, which rejects more than 250.",
     ),
     Buckets::Fixed(&[25.0, 50.0, 100.0, 150.0, 200.0, 225.0, 250.0]),
 );
@@ -233,7 +230,7 @@ pub static TOKEN_EXPIRY: Gauge<NoLabels> = Gauge::new(spec(
     "age_token_expiry_timestamp",
     "s",
     false,
-    "When the GitLab token expires, in seconds since the Unix epoch; absent when it does not.",
+    "When the GitLab token expires, in seconds since the Unix epoch; absent if it never expires.",
 ));
 
 /// The store.
@@ -241,7 +238,7 @@ pub static STORE_UP: Gauge<NoLabels> = Gauge::new(spec(
     "age_store_up",
     "",
     false,
-    "Whether the store took the last commit: 1 yes, 0 no.",
+    "Whether the last write of the state succeeded: 1 yes, 0 no.",
 ));
 
 /// Errors of the store.
@@ -249,7 +246,7 @@ pub static STORE_ERRORS: Counter<NoLabels> = Counter::new(spec(
     "age_store_errors_total",
     "",
     false,
-    "Commits that the store did not take.",
+    "Failed writes of the state.",
 ));
 
 /// Open connections.
@@ -257,7 +254,7 @@ pub static HTTP_CONNECTIONS: Gauge<NoLabels> = Gauge::new(spec(
     "age_http_connections",
     "",
     false,
-    "Connections open to the exporter's own server.",
+    "Open connections to the exporter's HTTP server.",
 ));
 
 /// Refused requests and connections.
@@ -265,9 +262,7 @@ pub static HTTP_REFUSALS: Counter<ReasonLabels> = Counter::new(spec(
     "age_http_refusals_total",
     "",
     false,
-    "Requests and connections that the exporter's own server refused or closed: bad_request (no HTTP), \
-     slow_request (its head took too long), too_many_connections (an idle one made room, or there was \
-     none), client_limit (server.max_connections_per_client) or host (server.allowed_hosts).",
+    "Requests and connections rejected or closed by the exporter's HTTP server, by reason: bad_request (not HTTP), slow_request (headers took too long), too_many_connections (limit reached, or an idle connection closed for a new one), client_limit (server.max_connections_per_client) or host (server.allowed_hosts).",
 ));
 
 /// Series.
@@ -275,8 +270,7 @@ pub static SERIES: Gauge<MetricLabels> = Gauge::new(spec(
     "age_series",
     "",
     false,
-    "Series held, by metric, as Prometheus counts them: a histogram is one for each \
-     bucket, and two more.",
+    "Exported series by metric, counted as in Prometheus: one per histogram bucket, plus sum and count.",
 ));
 
 /// Series that did not fit.
@@ -284,8 +278,7 @@ pub static SERIES_OVERFLOW: Counter<MetricLabels> = Counter::new(spec(
     "age_series_overflow_total",
     "",
     false,
-    "Changes of new series that were dropped because the metric had reached \
-     telemetry.cardinality_limit.",
+    "Updates of new series dropped because the metric reached telemetry.cardinality_limit.",
 ));
 
 /// Exports.
@@ -293,8 +286,7 @@ pub static OTLP_EXPORTS: Counter<OtlpExportLabels> = Counter::new(spec(
     "age_otlp_exports_total",
     "",
     false,
-    "OTLP messages by signal and by how sending them ended, retries being part of one: success, \
-     partial (the receiver rejected a part) or error.",
+    "OTLP exports by signal and outcome after retries: success, partial (the receiver rejected a part) or error.",
 ));
 
 /// First round.
@@ -302,8 +294,8 @@ pub static INITIAL_SYNC_PROGRESS: Gauge<NoLabels> = Gauge::new(spec(
     "age_initial_sync_progress_ratio",
     "",
     false,
-    "Share of the tracked projects of which everything has been read once since the start, or that \
-     could not be read, from 0 to 1.",
+    "Progress of the first sync since the start, from 0 to 1: the share of first reads that succeeded, \
+     one for each tracked project and enabled data source. 0 while no project is tracked.",
 ));
 
 /// Webhook events.
@@ -311,16 +303,50 @@ pub static WEBHOOK_EVENTS: Counter<WebhookLabels> = Counter::new(spec(
     "age_webhook_events_total",
     "",
     false,
-    "Webhook events received from GitLab, by kind and by what became of them.",
-))
-.not_built();
+    "Requests to the webhook receiver, by GitLab's kind of event (`other` for what is not known, or could not \
+     be read) and by what became of them: accepted, ignored (nothing measured depends on it), untracked (no \
+     setting selects the project), unauthorized, bad_request, too_large, method (a GET, as after a \
+     redirect), timeout (the body did not come).",
+));
+
+/// Missed events.
+pub static WEBHOOK_MISSED: Counter<CollectorLabels> = Counter::new(spec(
+    "age_webhook_missed_total",
+    "",
+    false,
+    "Changes that polling found and that no webhook or subscription had announced a minute later, although \
+     events of the project had come before.",
+));
+
+/// Freshness.
+pub static EVENT_FRESHNESS: Histogram<CollectorTriggerLabels> = Histogram::new(
+    spec(
+        "age_event_freshness_seconds",
+        "s",
+        false,
+        "Age of what moved in GitLab when it was first shown, by GitLab's time of it and by what brought the \
+         read about: poll, webhook or subscription. GitLab's own queue delays events by up to some seconds.",
+    ),
+    FRESHNESS,
+);
+
+/// Handling.
+pub static EVENT_HANDLING: Histogram<CollectorTriggerLabels> = Histogram::new(
+    spec(
+        "age_event_handling_seconds",
+        "s",
+        false,
+        "Time from the arrival of an event to when what it announced is shown.",
+    ),
+    FRESHNESS,
+);
 
 /// Replicas.
 pub static CLUSTER_MEMBERS: Gauge<NoLabels> = Gauge::new(spec(
     "age_cluster_members",
     "",
     false,
-    "Replicas of the exporter that share the work now.",
+    "Replicas of the exporter that share the work.",
 ))
 .not_built();
 
@@ -329,7 +355,7 @@ pub static CLUSTER_OWNED_SHARDS: Gauge<NoLabels> = Gauge::new(spec(
     "age_cluster_owned_shards",
     "",
     false,
-    "Shards of projects that this replica holds, of 64.",
+    "Project shards owned by this replica, of 64.",
 ))
 .not_built();
 
@@ -425,6 +451,9 @@ pub static ENTRIES: &[&Desc] = &[
     &HTTP_CONNECTIONS.desc,
     &HTTP_REFUSALS.desc,
     &WEBHOOK_EVENTS.desc,
+    &WEBHOOK_MISSED.desc,
+    &EVENT_FRESHNESS.desc,
+    &EVENT_HANDLING.desc,
     &CLUSTER_MEMBERS.desc,
     &CLUSTER_OWNED_SHARDS.desc,
     &PROCESS_CPU.desc,

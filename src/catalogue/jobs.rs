@@ -16,6 +16,10 @@ that wait for a manual start, or that were canceled before they started have a s
 run. The queue time is the wait for a runner alone, from the moment the job could have started.
 The gauges describe the newest job of a name in the newest pipeline of the ref that was not skipped.
 
+Trigger jobs (bridges) have states, and a failure counts with its reason; they have no runs, durations and
+waits. Jobs of child pipelines count here, under the ref of the child pipeline; their states are
+`age_child_pipeline_job_status`.
+
 A run is *flaky* when it failed, was retried, and a newer run of the same name in the same pipeline
 succeeded.",
     role: "Reporter, better Maintainer",
@@ -42,9 +46,7 @@ pub static DURATION: Histogram<JobRunLabels> = Histogram::new(
         "age_job_duration_seconds",
         "s",
         true,
-        "Duration of job runs that started and ended; each retry is a run of its own. GraphQL has \
-         whole seconds of start and end, so single values can be up to a second off; sums and \
-         averages are right.",
+        "Duration of finished job runs; each retry is a separate run. GraphQL reports start and end in whole seconds, so single values can be up to a second off; sums and averages are correct.",
     ),
     Buckets::Configured,
 );
@@ -55,7 +57,7 @@ pub static QUEUED_DURATION: Histogram<JobLabels> = Histogram::new(
         "age_job_queued_duration_seconds",
         "s",
         true,
-        "Time that job runs waited for a runner; waiting for earlier stages is not in it.",
+        "Time that job runs waited for a runner, without the wait for earlier stages.",
     ),
     Buckets::Configured,
 );
@@ -78,7 +80,7 @@ pub static STATUS: Gauge<JobStatusLabels> = Gauge::new(spec(
     true,
     "Status of the newest job of the name in the newest pipeline of the ref: 1 for the current \
      status; the other statuses are absent, or 0 with output_sparse_status_metrics off. \
-     failure_reason is empty unless the job failed.",
+     failure_reason is empty unless the job failed. Trigger jobs are jobs here.",
 ));
 
 /// Runs.
@@ -86,7 +88,7 @@ pub static RUN_COUNT: Counter<JobLabels> = Counter::new(spec(
     "age_job_run_count",
     "",
     true,
-    "Job runs that started and ended, retries included; skipped and never-started jobs are no runs.",
+    "Finished job runs, retries included; skipped and never-started jobs are excluded.",
 ));
 
 /// Size of artifacts.
@@ -94,8 +96,7 @@ pub static ARTIFACT_SIZE: Gauge<JobLabels> = Gauge::new(spec(
     "age_job_artifact_size_bytes",
     "By",
     true,
-    "Size of all artifacts of the newest job of the name in the newest pipeline of the ref, its log \
-     left out.",
+    "Size of all artifacts of the newest job of the name in the newest pipeline of the ref, without its log.",
 ));
 
 /// Duration of the newest job.
@@ -145,8 +146,7 @@ pub static FAILURES: Counter<JobFailureLabels> = Counter::new(spec(
     "age_job_failures_total",
     "",
     false,
-    "Jobs that ended failed, by GitLab's reason; those with allow_failure are in \
-     age_job_allowed_failures_total.",
+    "Failed jobs and trigger jobs, by GitLab's failure reason; jobs with allow_failure are counted in age_job_allowed_failures_total.",
 ));
 
 /// Failed runs that may fail.
@@ -154,7 +154,7 @@ pub static ALLOWED_FAILURES: Counter<JobFailureLabels> = Counter::new(spec(
     "age_job_allowed_failures_total",
     "",
     false,
-    "Jobs with allow_failure that ended failed, by GitLab's reason.",
+    "Failed jobs and trigger jobs with allow_failure, by GitLab's failure reason.",
 ));
 
 /// Success of the newest pipeline in spite of failed jobs.
@@ -171,8 +171,7 @@ pub static RUNNING_SINCE: Gauge<JobLabels> = Gauge::new(spec(
     "age_job_running_since_timestamp",
     "s",
     false,
-    "Since when the newest job of the name in the newest pipeline of the ref runs, in seconds since \
-     the Unix epoch; absent unless its status is running.",
+    "Start time of the newest job of the name in the newest pipeline of the ref, in seconds since the Unix epoch; absent unless its status is running.",
 ));
 
 /// Retries.
@@ -180,7 +179,7 @@ pub static RETRIES: Counter<JobLabels> = Counter::new(spec(
     "age_job_retries_total",
     "",
     false,
-    "Job runs whose place a newer run of the same job has taken.",
+    "Job runs replaced by a newer run of the same job.",
 ));
 
 /// Flaky runs.
@@ -197,7 +196,7 @@ pub static COMPUTE_SECONDS: Counter<RunnerTypeLabels> = Counter::new(spec(
     "age_job_compute_seconds_total",
     "s",
     false,
-    "Seconds that ended job runs spent on runners, by type of runner.",
+    "Seconds that finished job runs spent on runners, by runner type.",
 ));
 
 /// Jobs that wait.
@@ -205,7 +204,7 @@ pub static PENDING: Gauge<ProjectLabels> = Gauge::new(spec(
     "age_jobs_pending",
     "",
     false,
-    "Jobs of the watched refs that wait for a runner.",
+    "Jobs of the selected refs that are waiting for a runner.",
 ));
 
 /// Jobs that run.
@@ -213,7 +212,7 @@ pub static RUNNING: Gauge<ProjectLabels> = Gauge::new(spec(
     "age_jobs_running",
     "",
     false,
-    "Jobs of the watched refs that run.",
+    "Running jobs of the selected refs.",
 ));
 
 /// This file's entries, in the order of `/metrics`.

@@ -85,6 +85,12 @@ label_sets! {
         bridge_name = "bridge_name", parent_project = "parent_project", parent_ref = "parent_ref",
         project = "project", git_ref = "ref", status = "status",
     }
+    /// A job of a child pipeline, which runs in the project and ref of its parent, by the bridge that started
+    /// the pipeline, status and reason of failure.
+    ChildJobStatusLabels {
+        bridge_name = "bridge_name", failure_reason = "failure_reason", job_name = "job_name",
+        project = "project", git_ref = "ref", stage = "stage", status = "status",
+    }
     /// A job of a ref.
     JobLabels { job_name = "job_name", project = "project", git_ref = "ref", stage = "stage" }
     /// A job of a ref, by status and reason of failure.
@@ -180,6 +186,8 @@ label_sets! {
     CollectorLabels { collector_type = "collector_type" }
     /// Errors of a collector by kind.
     CollectorErrorLabels { collector_type = "collector_type", error_type = "error_type" }
+    /// A collector, and what brought a read about.
+    CollectorTriggerLabels { collector_type = "collector_type", trigger = "trigger" }
     /// A collector, and why it has nothing.
     CollectorReasonLabels { collector_type = "collector_type", reason = "reason" }
     /// The GitLab that answers; `url` is its address without a slash at the end.

@@ -42,7 +42,7 @@ pub static TIME_TO_MERGE: Histogram<TargetBranchLabels> = Histogram::new(
         "age_mr_time_to_merge_seconds",
         "s",
         true,
-        "Time from creation to merge of merged merge requests; one observation per merge.",
+        "Time from creation to merge of merge requests; one observation per merge.",
     ),
     Buckets::Configured,
 );
@@ -106,8 +106,7 @@ pub static NOTES: Histogram<TargetBranchLabels> = Histogram::new(
         "age_mr_notes_count",
         "",
         true,
-        "Comments of users on merged and closed merge requests; GitLab's own notes about changes \
-         are left out.",
+        "Comments of users on merged and closed merge requests; system notes are excluded.",
     ),
     Buckets::Fixed(&[0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0]),
 );
@@ -118,8 +117,7 @@ pub static OPEN_DURATION: Histogram<TargetBranchLabels> = Histogram::new(
         "age_mr_open_duration_seconds",
         "s",
         true,
-        "Time from creation to merge or closing of merge requests that ended; merging alone is \
-         age_mr_time_to_merge_seconds.",
+        "Time from creation to merge or close of merge requests; for merges alone see age_mr_time_to_merge_seconds.",
     ),
     Buckets::Configured,
 );
@@ -184,7 +182,7 @@ pub static APPROVALS: Histogram<TargetBranchLabels> = Histogram::new(
         "age_mr_approvals_count",
         "",
         false,
-        "Users whose approval merged merge requests had when they were merged.",
+        "Approvals of merge requests at the time of the merge.",
     ),
     Buckets::Fixed(&[0.0, 1.0, 2.0, 3.0, 5.0]),
 );
@@ -214,8 +212,7 @@ pub static CLOSED: Counter<TargetBranchLabels> = Counter::new(spec(
     "age_mr_closed_total",
     "",
     false,
-    "Merge requests closed without being merged; closing one again after it was reopened counts \
-     again.",
+    "Merge requests closed without being merged; closing it again after a reopen counts again.",
 ));
 
 /// This file's entries, in the order of `/metrics`.

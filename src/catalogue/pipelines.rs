@@ -53,9 +53,7 @@ pub static DURATION: Histogram<RefSourceStatusLabels> = Histogram::new(
         "age_pipeline_duration_seconds",
         "s",
         true,
-        "Duration of finished pipeline runs as computed by GitLab: running time of the pipeline's \
-         own and all its downstream jobs, waiting left out. One observation per finished run of which \
-         GitLab gives a duration.",
+        "Duration of finished pipeline runs as computed by GitLab: running time of the jobs of the pipeline and its downstream pipelines, without waiting. One observation per finished run with a duration.",
     ),
     Buckets::Configured,
 );
@@ -66,8 +64,7 @@ pub static QUEUED_DURATION: Histogram<RefSourceLabels> = Histogram::new(
         "age_pipeline_queued_duration_seconds",
         "s",
         true,
-        "Time from creation to start of finished pipeline runs; runs that never started are left \
-         out.",
+        "Time from creation to start of finished pipeline runs; runs that never started are excluded.",
     ),
     Buckets::Configured,
 );
@@ -87,7 +84,7 @@ pub static RUN_COUNT: Counter<RefSourceLabels> = Counter::new(spec(
     "age_pipeline_run_count",
     "",
     true,
-    "Pipelines created, each counted once; a retry of the same pipeline is no new one. For success \
+    "Pipelines created, each counted once; a retry of a pipeline does not count again. For success \
      rates see age_pipeline_finished_total.",
 ));
 
@@ -96,9 +93,7 @@ pub static FINISHED: Counter<RefSourceStatusLabels> = Counter::new(spec(
     "age_pipeline_finished_total",
     "",
     false,
-    "Pipeline runs that ended, by status, each end counted once, whether a job had started or not. \
-     Success rates are success against success and failed; the other of these two appears with the \
-     first of either.",
+    "Finished pipeline runs by status, each counted once, whether or not a job started. The success rate is success divided by the sum of success and failed; both series are initialized together.",
 ));
 
 /// Coverage of the newest pipeline.
@@ -156,8 +151,7 @@ pub static RUNNING_SINCE: Gauge<RefLabels> = Gauge::new(spec(
     "age_pipeline_running_since_timestamp",
     "s",
     false,
-    "Since when the newest pipeline of the ref runs, in seconds since the Unix epoch; absent unless \
-     its status is running.",
+    "Start time of the newest pipeline of the ref, in seconds since the Unix epoch; absent unless its status is running.",
 ));
 
 /// Pipelines that have not ended.
@@ -165,7 +159,7 @@ pub static ACTIVE: Gauge<ProjectStatusLabels> = Gauge::new(spec(
     "age_pipelines_active",
     "",
     false,
-    "Pipelines of the watched refs that have not ended and are not blocked, by status.",
+    "Unfinished pipelines of the selected refs that are not blocked, by status.",
 ));
 
 /// When a project was last read.
@@ -174,7 +168,7 @@ pub static PROJECT_LAST_SUCCESS: Gauge<ProjectLabels> = Gauge::new(spec(
     "s",
     false,
     "When the pipelines of the project were last read successfully, in seconds since the Unix epoch; \
-     absent until they were read once since the start.",
+     absent until the first successful read since the start.",
 ));
 
 /// This file's entries, in the order of `/metrics`.

@@ -39,8 +39,7 @@ pub static COMMIT_COUNT: Counter<ProjectRefLabels> = Counter::new(spec(
     "age_repository_commit_count",
     "",
     true,
-    "Commits that came to the default branch since the exporter first saw it: the rises of \
-     GitLab's total; a forced push that removes some takes none away.",
+    "Commits added to the default branch since the exporter first read it, from increases of GitLab's total; a force push that removes commits does not decrease it.",
 ));
 
 /// Size of the Git repository.
@@ -48,8 +47,7 @@ pub static SIZE: Gauge<ProjectLabels> = Gauge::new(spec(
     "age_repository_size_bytes",
     "By",
     true,
-    "Size of the Git repository, LFS objects left out; GitLab refreshes it with a delay. Needs the \
-     role Reporter, as all sizes and the number of commits do: absent below, never 0.",
+    "Size of the Git repository without LFS objects; GitLab updates it with a delay. All sizes and the commit count need the role Reporter, and are absent without it.",
 ));
 
 /// Coverage of the default branch.
@@ -57,8 +55,7 @@ pub static COVERAGE: Gauge<ProjectLabels> = Gauge::new(spec(
     "age_repository_coverage",
     "%",
     true,
-    "Code coverage of the newest pipeline of the default branch that reports one, in percent; of \
-     the pipelines that the collector pipelines remembers, so the branch must be watched.",
+    "Code coverage of the newest pipeline of the default branch that reports one, in percent; taken from pipelines read by the collector pipelines, so the branch must be selected.",
 ));
 
 /// Branches.
@@ -106,8 +103,7 @@ pub static LAST_ACTIVITY_TIMESTAMP: Gauge<ProjectLabels> = Gauge::new(spec(
     "age_repository_last_activity_timestamp",
     "s",
     false,
-    "When a user was last active in the project, in seconds since the Unix epoch; GitLab notes \
-     it at most once an hour, and pipelines do not count.",
+    "When a user was last active in the project, in seconds since the Unix epoch; GitLab updates it at most once an hour, and pipelines do not count.",
 ));
 
 /// Size of LFS objects.
@@ -164,7 +160,7 @@ pub static RELEASE_COUNT: Gauge<ProjectLabels> = Gauge::new(spec(
     "age_release_count",
     "",
     false,
-    "Releases of the project, upcoming ones included.",
+    "Releases of the project, including upcoming ones.",
 ));
 
 /// Newest release.
@@ -172,8 +168,7 @@ pub static RELEASE_LATEST_TIMESTAMP: Gauge<ProjectLabels> = Gauge::new(spec(
     "age_release_latest_timestamp",
     "s",
     false,
-    "When the newest release of the project came out, in seconds since the Unix epoch; upcoming \
-     ones are left out.",
+    "Release date of the newest release of the project, in seconds since the Unix epoch; upcoming releases are excluded.",
 ));
 
 /// This file's entries, in the order of `/metrics`.

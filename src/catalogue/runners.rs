@@ -31,9 +31,7 @@ pub static ONLINE: Gauge<RunnerLabels> = Gauge::new(spec(
     "age_runner_online",
     "",
     false,
-    "Whether the runner has contacted GitLab within the last two hours: 1 yes, 0 no. With an \
-     administrator's token all runners of the instance; else those that serve a tracked \
-     project where the token is Maintainer.",
+    "Whether the runner has contacted GitLab within the last two hours: 1 yes, 0 no. With an administrator's token all runners of the instance, otherwise those available to tracked projects in which the token has the role Maintainer.",
 ));
 
 /// Whether a runner is paused.
@@ -41,7 +39,7 @@ pub static PAUSED: Gauge<RunnerLabels> = Gauge::new(spec(
     "age_runner_paused",
     "",
     false,
-    "Whether the runner is paused and takes no jobs: 1 yes, 0 no.",
+    "Whether the runner is paused and accepts no jobs: 1 yes, 0 no.",
 ));
 
 /// Last contact.
@@ -49,8 +47,7 @@ pub static CONTACTED_TIMESTAMP: Gauge<RunnerLabels> = Gauge::new(spec(
     "age_runner_contacted_timestamp",
     "s",
     false,
-    "When the runner, or the latest of its managers, last contacted GitLab, in seconds since the Unix epoch; absent if it never \
-     did.",
+    "When the runner, or its most recent manager, last contacted GitLab, in seconds since the Unix epoch; absent if never.",
 ));
 
 /// What GitLab knows about a runner.
@@ -58,8 +55,7 @@ pub static INFO: Gauge<RunnerInfoLabels> = Gauge::new(spec(
     "age_runner_info",
     "",
     false,
-    "Always 1; the labels carry version, platform and architecture of the runner's managers, one \
-     series per different set of them; by GraphQL of its first 20 managers.",
+    "Always 1; the labels carry version, platform and architecture of the runner's managers, one series per distinct combination, for the first 20 managers by GraphQL.",
 ));
 
 /// This file's entries, in the order of `/metrics`.

@@ -33,11 +33,7 @@ pub static TOTAL_TIME: Gauge<ProjectRefLabels> = Gauge::new(spec(
     "age_test_report_total_time_seconds",
     "s",
     true,
-    "Seconds that the tests of the newest ended pipeline of the ref took together, by GitLab's \
-     sum of the jobs' reports: each job's latest run, child pipelines of the same project \
-     included as far as they ended within three minutes of it. Absent where no job reported \
-     tests. Pipelines that are running, blocked or skipped have not ended. Needs \
-     collectors.pipelines.",
+    "Total duration of the tests of the newest finished pipeline of the ref, as computed by GitLab from the reports of each job's latest run, including child pipelines of the same project that finished within three minutes. Absent if no job reported tests. Running, blocked and skipped pipelines are not finished. Needs collectors.pipelines.",
 ));
 
 /// All tests.
@@ -45,8 +41,7 @@ pub static TOTAL_COUNT: Gauge<ProjectRefLabels> = Gauge::new(spec(
     "age_test_report_total_count",
     "",
     true,
-    "Tests that the newest ended pipeline of the ref reported, whatever their result; each job's \
-     latest run counts. Absent where no job reported tests.",
+    "Tests reported by the newest finished pipeline of the ref, with any result; each job's latest run counts. Absent if no job reported tests.",
 ));
 
 /// Passed tests.
@@ -54,7 +49,7 @@ pub static SUCCESS_COUNT: Gauge<ProjectRefLabels> = Gauge::new(spec(
     "age_test_report_success_count",
     "",
     true,
-    "Tests of the newest ended pipeline of the ref that passed.",
+    "Tests of the newest finished pipeline of the ref that passed.",
 ));
 
 /// Failed tests.
@@ -62,7 +57,7 @@ pub static FAILED_COUNT: Gauge<ProjectRefLabels> = Gauge::new(spec(
     "age_test_report_failed_count",
     "",
     true,
-    "Tests of the newest ended pipeline of the ref whose expectation did not hold.",
+    "Tests of the newest finished pipeline of the ref that failed.",
 ));
 
 /// Skipped tests.
@@ -70,7 +65,7 @@ pub static SKIPPED_COUNT: Gauge<ProjectRefLabels> = Gauge::new(spec(
     "age_test_report_skipped_count",
     "",
     true,
-    "Tests of the newest ended pipeline of the ref that were left out.",
+    "Tests of the newest finished pipeline of the ref that were skipped.",
 ));
 
 /// Broken tests.
@@ -78,7 +73,7 @@ pub static ERROR_COUNT: Gauge<ProjectRefLabels> = Gauge::new(spec(
     "age_test_report_error_count",
     "",
     true,
-    "Tests of the newest ended pipeline of the ref that ended with an error instead of a result. A \
+    "Tests of the newest finished pipeline of the ref that ended with an error. A \
      suite whose report GitLab cannot read counts nothing.",
 ));
 
@@ -87,7 +82,7 @@ pub static SUITE_DURATION: Gauge<SuiteLabels> = Gauge::new(spec(
     "age_test_suite_duration_seconds",
     "s",
     true,
-    "Time that the suite's tests took together in the newest ended pipeline of the ref.",
+    "Total duration of the tests of the suite in the newest finished pipeline of the ref.",
 ));
 
 /// Tests of a suite.
@@ -95,7 +90,7 @@ pub static SUITE_COUNT: Gauge<SuiteLabels> = Gauge::new(spec(
     "age_test_suite_count",
     "",
     true,
-    "Tests in the suite in the newest ended pipeline of the ref.",
+    "Tests in the suite in the newest finished pipeline of the ref.",
 ));
 
 /// Passed tests of a suite.
@@ -103,7 +98,7 @@ pub static SUITE_SUCCESS_COUNT: Gauge<SuiteLabels> = Gauge::new(spec(
     "age_test_suite_success_count",
     "",
     false,
-    "Tests of the suite that passed in the newest ended pipeline of the ref.",
+    "Tests of the suite that passed in the newest finished pipeline of the ref.",
 ));
 
 /// Failed tests of a suite.
@@ -111,7 +106,7 @@ pub static SUITE_FAILED_COUNT: Gauge<SuiteLabels> = Gauge::new(spec(
     "age_test_suite_failed_count",
     "",
     false,
-    "Tests of the suite whose expectation did not hold in the newest ended pipeline of the ref.",
+    "Tests of the suite that failed in the newest finished pipeline of the ref.",
 ));
 
 /// Skipped tests of a suite.
@@ -119,7 +114,7 @@ pub static SUITE_SKIPPED_COUNT: Gauge<SuiteLabels> = Gauge::new(spec(
     "age_test_suite_skipped_count",
     "",
     false,
-    "Tests of the suite that were left out in the newest ended pipeline of the ref.",
+    "Tests of the suite that were skipped in the newest finished pipeline of the ref.",
 ));
 
 /// Broken tests of a suite.
@@ -127,7 +122,7 @@ pub static SUITE_ERROR_COUNT: Gauge<SuiteLabels> = Gauge::new(spec(
     "age_test_suite_error_count",
     "",
     false,
-    "Tests of the suite that ended with an error instead of a result in the newest ended pipeline \
+    "Tests of the suite that ended with an error in the newest finished pipeline \
      of the ref.",
 ));
 
@@ -137,10 +132,7 @@ pub static CASE_DURATION: Histogram<CaseLabels> = Histogram::new(
         "age_test_case_duration_seconds",
         "s",
         true,
-        "Seconds that a test case took, by GitLab's test report, once for each end of a pipeline \
-         that is among the remembered ones of the ref (max_pipelines_per_ref) and was not before \
-         the project's first poll; skipped cases did not run. Merge requests stand under their \
-         number. Only with collectors.test_reports.include_test_cases.",
+        "Duration of a test case from GitLab's test report, observed once per finished pipeline among those kept per ref (max_pipelines_per_ref), not for pipelines that finished before the project's first poll; skipped cases are excluded. Merge requests are labeled by number. Only with collectors.test_reports.include_test_cases.",
     ),
     Buckets::Fixed(&[0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0]),
 );
@@ -150,7 +142,7 @@ pub static CASE_STATUS: Gauge<CaseStatusLabels> = Gauge::new(spec(
     "age_test_case_status",
     "",
     true,
-    "Result of the test case in the newest ended pipeline of the ref: 1 for the current status \
+    "Result of the test case in the newest finished pipeline of the ref: 1 for the current status \
      (success, failed, skipped, error); the others are absent, or 0 with \
      output_sparse_status_metrics off. Only with collectors.test_reports.include_test_cases.",
 ));

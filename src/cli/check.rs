@@ -16,6 +16,9 @@ pub(super) struct Arguments {
     /// What to write: lines for a terminal, or one JSON object with every project and collector
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Exit with 1 on warnings, too: an entry that finds no project, a receiver that does not answer
+    #[arg(long)]
+    strict: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -24,7 +27,7 @@ enum Format {
     Json,
 }
 
-/// Prints what was found; fails when `run` would not work.
+/// Prints what was found; fails when `run` would not work, or by `--strict` when it has warnings.
 pub(super) fn run(
     arguments: &Arguments,
     sources: &Sources,
@@ -44,13 +47,17 @@ pub(super) fn run(
         Format::Text => write!(out, "{report}")?,
         Format::Json => writeln!(out, "{:#}", report.to_json())?,
     }
-    if report.is_good() {
-        Ok(())
-    } else {
-        Err(failed(
-            "check found that run would not work; see the errors above".to_owned(),
-        ))
+    if !report.is_good() {
+        return Err(failed(
+            "run would not work; see the errors above".to_owned(),
+        ));
     }
+    if arguments.strict && report.has_warnings() {
+        return Err(failed(
+            "run would work with warnings, which --strict forbids; see above".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// A bar on a terminal, nothing elsewhere.
@@ -65,12 +72,13 @@ fn progress_bar() -> ProgressBar {
 
 fn show(bar: &ProgressBar, step: Step) {
     match step {
-        Step::Instance => bar.set_message("asking GitLab for its version"),
-        Step::Token => bar.set_message("asking what the token may do"),
-        Step::Projects => bar.set_message("looking projects up"),
-        Step::Queries => bar.set_message("trying queries"),
+        Step::Instance => bar.set_message("reading the version of GitLab"),
+        Step::Token => bar.set_message("reading the scopes of the token"),
+        Step::Projects => bar.set_message("finding projects"),
+        Step::Queries => bar.set_message("testing queries"),
+        Step::Receivers => bar.set_message("trying OTLP receivers"),
         Step::Roles(done, total) => {
-            bar.set_message("roles and tiers");
+            bar.set_message("reading roles and tiers");
             bar.set_length(total as u64);
             bar.set_position(done as u64);
         }

@@ -197,6 +197,12 @@ enum CliError {
     /// The state file cannot be used.
     #[error(transparent)]
     State(#[from] OpenError),
+    /// There is nothing that `--state-reset` could reset.
+    #[error(
+        "--state-reset: state.path is not set, so there is no state file to reset; set state.path, or leave \
+         the flag out: without a state file every start begins with empty state"
+    )]
+    NoStateFile,
     /// It failed while running.
     #[error("{0}")]
     Failed(String),
@@ -208,7 +214,9 @@ enum CliError {
 impl CliError {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Unnamed(_) | Self::State(_) => WRONG_CONFIGURATION,
+            Self::Config(_) | Self::Unnamed(_) | Self::State(_) | Self::NoStateFile => {
+                WRONG_CONFIGURATION
+            }
             Self::Failed(_) | Self::Output(_) => FAILED,
         }
     }
@@ -225,6 +233,7 @@ fn load(sources: &Sources) -> Result<Config, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gitlab::testing::{Fake, Reply};
     use clap::CommandFactory;
 
     /// What a command line prints, or the error and its exit code.
@@ -358,6 +367,49 @@ mod tests {
         );
         assert_eq!(run(&["config"]).unwrap_err().0, 2);
         assert_eq!(run(&["config", "--schema", "--example"]).unwrap_err().0, 2);
+    }
+
+    #[test]
+    fn a_state_reset_without_a_state_file_is_refused() {
+        let settings = ["--gitlab-token", "t", "--set", "wildcards=[{}]"];
+        // A free port is not needed: it ends before it listens.
+        let (code, message) =
+            run(&[&["run", "--state-reset"], &settings[..]].concat()).unwrap_err();
+        assert_eq!(code, 2);
+        assert!(
+            message.contains("set state.path, or leave the flag out"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_strict_check_fails_by_warnings() {
+        let gitlab = tokio::runtime::Runtime::new().unwrap();
+        let fake = gitlab.block_on(Fake::start(|request, _| {
+            match request.target.trim_start_matches("/api/v4") {
+                "/metadata" => Reply::json(r#"{"version":"19.3.0","enterprise":false}"#),
+                "/projects/group%2Fp" => {
+                    Reply::json(r#"{"id": 7, "path_with_namespace": "group/p"}"#)
+                }
+                "/api/graphql" => Reply::json(r#"{"data":{"projects":{"nodes":[]}}}"#),
+                _ => Reply::status(404, r#"{"message":"404 Not Found"}"#),
+            }
+        }));
+        let url = fake.url().to_string();
+        let projects = "projects=[{name: group/p}, {name: group/typo}]";
+        let check = [
+            "check",
+            "--gitlab-url",
+            &url,
+            "--gitlab-token",
+            "t",
+            "--set",
+            projects,
+        ];
+        let text = run(&check).unwrap();
+        assert!(text.contains("warning     project group/typo"), "{text}");
+        let strict = run(&[&check[..], &["--strict"]].concat());
+        assert_eq!(strict.unwrap_err().0, 1);
     }
 
     #[test]

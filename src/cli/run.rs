@@ -19,6 +19,9 @@ pub(super) struct Arguments {
 /// Runs the exporter until SIGTERM or SIGINT, or what Windows has instead.
 pub(super) fn run(arguments: Arguments, sources: &Sources) -> Result<(), CliError> {
     let config = super::load(sources)?;
+    if arguments.state_reset && config.state.path.is_none() {
+        return Err(CliError::NoStateFile);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -65,9 +65,7 @@ impl Hangups {
         #[cfg(unix)]
         if let Some(signals) = &mut self.signals {
             while signals.recv().await.is_some() {
-                tracing::warn!(
-                    "SIGHUP is ignored: restart the exporter to read its configuration again"
-                );
+                tracing::warn!("SIGHUP ignored, restart the exporter to reload its configuration");
             }
         }
         std::future::pending().await

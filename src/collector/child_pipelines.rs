@@ -10,12 +10,13 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use super::jobs::{job_snapshots, shown_reason};
 use super::pipelines::{NewEvents, claim_run, queued_seconds, retain_followed, status_values};
 use super::{FeedCollector, Measured};
 use crate::catalogue::Measurement;
 use crate::catalogue::child_pipelines as metric;
-use crate::catalogue::labels::{ChildLabels, ChildStatusLabels};
-use crate::facts::feed::{Feed, ForeignPipeline, PipelineFacts};
+use crate::catalogue::labels::{ChildJobStatusLabels, ChildLabels, ChildStatusLabels};
+use crate::facts::feed::{Feed, ForeignPipeline, PARENT_PIPELINE, PipelineFacts};
 use crate::gitlab::model::{Known, Pipeline, Upstream};
 use crate::memory::Subject;
 use crate::memory::child_pipelines::{BridgeKey, ChildPipelinesMemory, NewestDownstream};
@@ -76,17 +77,48 @@ impl FeedCollector for ChildPipelines {
             }
         }
         for (bridge, run) in newest {
-            for (status, value) in status_values(subject, &run.status) {
-                let labels = ChildStatusLabels {
-                    bridge_name: bridge.name.clone(),
-                    parent_project: subject.path_of(bridge.parent_project, &run.parent_project),
-                    parent_ref: bridge.parent_ref.clone(),
-                    project: subject.path_of(bridge.project, &run.project),
-                    git_ref: bridge.git_ref.clone(),
-                    status,
-                };
-                out.push(metric::STATUS.set(labels, value));
-            }
+            let labels = ChildLabels {
+                bridge_name: bridge.name.clone(),
+                parent_project: subject.path_of(bridge.parent_project, &run.parent_project),
+                parent_ref: bridge.parent_ref.clone(),
+                project: subject.path_of(bridge.project, &run.project),
+                git_ref: bridge.git_ref.clone(),
+            };
+            run_states(subject, &labels, run, out);
+        }
+    }
+}
+
+/// The states of a downstream pipeline and of its jobs.
+fn run_states(
+    subject: Subject<'_>,
+    labels: &ChildLabels,
+    run: &NewestDownstream,
+    out: &mut Vec<Measurement>,
+) {
+    for (status, value) in status_values(subject, &run.status) {
+        let labels = ChildStatusLabels {
+            bridge_name: labels.bridge_name.clone(),
+            parent_project: labels.parent_project.clone(),
+            parent_ref: labels.parent_ref.clone(),
+            project: labels.project.clone(),
+            git_ref: labels.git_ref.clone(),
+            status,
+        };
+        out.push(metric::STATUS.set(labels, value));
+    }
+    for job in &run.jobs {
+        for (status, value) in status_values(subject, &job.status) {
+            let labels = ChildJobStatusLabels {
+                bridge_name: labels.bridge_name.clone(),
+                failure_reason: shown_reason(job, *status == *job.status.as_str()),
+                job_name: job.name.clone(),
+                project: labels.project.clone(),
+                git_ref: labels.git_ref.clone(),
+                stage: job.stage.clone(),
+                status,
+            };
+            out.push(metric::JOB_STATUS.set(labels, value));
         }
     }
 }
@@ -124,7 +156,14 @@ fn own(
         project: subject.id,
         git_ref: name.without_kind(),
     };
-    let newest = newest(pipeline, upstream, subject.project, pipeline);
+    let mut newest = newest(pipeline, upstream, subject.project, pipeline);
+    if &*pipeline.source == PARENT_PIPELINE {
+        let known = memory.newest.newest(&name);
+        let known = known.and_then(|entry| entry.value.get(&bridge));
+        let known = known.filter(|known| known.id == newest.id);
+        let before = known.map(|known| &*known.jobs).unwrap_or_default();
+        newest.jobs = job_snapshots(facts, before).unwrap_or_else(|| before.to_vec());
+    }
     remember(memory, name, bridge, newest);
 }
 
@@ -172,6 +211,7 @@ fn newest(
         holder_created_at: holder.created_at,
         parent_project: upstream.project.clone(),
         project: project.clone(),
+        jobs: Vec::new(),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A run is a job that started and ended; each retry is a job of its own id. A job's event waits
 //! until its labels are settled (`failure_reason` and the runner's type may need a second way of
-//! reading). Bridges are no jobs.
+//! reading). Trigger jobs (bridges) have states and failures and no runs: no runner runs them.
 
 #[cfg(test)]
 mod tests;
@@ -18,7 +18,7 @@ use crate::catalogue::labels::{
     RunnerTypeLabels,
 };
 use crate::facts::feed::{Feed, PARENT_PIPELINE, PipelineFacts};
-use crate::gitlab::model::{Job, Known, Pipeline, RunnerType, Status};
+use crate::gitlab::model::{Job, Known, RunnerType, Status};
 use crate::memory::Subject;
 use crate::memory::history::Remembered;
 use crate::memory::jobs::{JobClaims, JobSnapshot, JobsMemory, JobsOfRef, UnfinishedJobs};
@@ -71,11 +71,14 @@ impl FeedCollector for Jobs {
                 events.ended(job, claims.entry(job.id).or_default());
                 events.replaced(job, jobs, claims.entry(job.id).or_default());
             }
+            for bridge in facts.bridges.iter().flatten() {
+                events.ended(bridge, claims.entry(bridge.id).or_default());
+            }
             if pipeline.status.is_active() {
                 memory.unfinished.insert(pipeline.id, unfinished(jobs));
             }
             if !is_child {
-                remember(subject, pipeline, jobs, memory);
+                remember(subject, facts, jobs, memory);
                 read.insert(RefName::of(pipeline));
             }
         }
@@ -164,7 +167,7 @@ impl Events<'_> {
             };
             self.out.events.push(family.add(failure, 1.0));
         }
-        if job.started_at.is_some() {
+        if job.started_at.is_some() && !job.is_bridge {
             self.run(job, labels);
         }
     }
@@ -271,25 +274,18 @@ fn unfinished(jobs: &[Job]) -> UnfinishedJobs {
 }
 
 /// Remembers the newest job of each name.
-fn remember(subject: Subject<'_>, pipeline: &Pipeline, jobs: &[Job], memory: &mut JobsMemory) {
+fn remember(subject: Subject<'_>, facts: &PipelineFacts, jobs: &[Job], memory: &mut JobsMemory) {
+    let pipeline = &facts.pipeline;
     let name = RefName::of(pipeline);
-    let mut newest: BTreeMap<(&Text, &Text), &Job> = BTreeMap::new();
-    for job in jobs.iter().filter(|job| job.retried != Known::Value(true)) {
-        let place = newest.entry((&job.stage, &job.name)).or_insert(job);
-        if job.id > place.id {
-            *place = job;
-        }
-    }
     let before = memory.newest.find(&name, pipeline.id);
     let before = before.map(|before| &*before.value.jobs).unwrap_or_default();
-    let is_warning = |job: &&Job| job.status == Status::Failed && job.allow_failure;
+    let bridges = facts.bridges.as_deref();
+    let is_warning = |job: &Job| job.status == Status::Failed && job.allow_failure;
+    let all = newest_jobs(jobs.iter().chain(bridges.unwrap_or_default()));
     let value = JobsOfRef {
         rests: !pipeline.status.is_active(),
-        warnings: pipeline.status == Status::Success && newest.values().any(is_warning),
-        jobs: newest
-            .into_values()
-            .map(|job| snapshot(job, before.iter().find(|known| known.id == job.id)))
-            .collect(),
+        warnings: pipeline.status == Status::Success && all.clone().any(is_warning),
+        jobs: snapshots(all, bridges.is_some(), before),
     };
     let entry = Remembered {
         id: pipeline.id,
@@ -310,12 +306,48 @@ fn trim(name: &RefName, memory: &mut JobsMemory) {
     });
 }
 
+/// The newest job of each name, in the order of stages and names.
+fn newest_jobs<'a>(jobs: impl Iterator<Item = &'a Job>) -> impl Iterator<Item = &'a Job> + Clone {
+    let mut newest: BTreeMap<(&Text, &Text), &Job> = BTreeMap::new();
+    for job in jobs.filter(|job| job.retried != Known::Value(true)) {
+        let place = newest.entry((&job.stage, &job.name)).or_insert(job);
+        if job.id > place.id {
+            *place = job;
+        }
+    }
+    newest.into_values().collect::<Vec<_>>().into_iter()
+}
+
+/// What is remembered of a pipeline's jobs: of trigger jobs, what was known `before` where they were not read.
+fn snapshots<'a>(
+    jobs: impl Iterator<Item = &'a Job>,
+    has_bridges: bool,
+    before: &[JobSnapshot],
+) -> Vec<JobSnapshot> {
+    let read = jobs.map(|job| snapshot(job, before.iter().find(|known| known.id == job.id)));
+    let kept = before.iter().filter(|job| job.is_bridge && !has_bridges);
+    read.chain(kept.cloned()).collect()
+}
+
+/// The jobs of a pipeline as states show them, after what was known of them `before`; none where they were
+/// not read.
+pub(super) fn job_snapshots(
+    facts: &PipelineFacts,
+    before: &[JobSnapshot],
+) -> Option<Vec<JobSnapshot>> {
+    let jobs = facts.jobs.as_deref()?;
+    let bridges = facts.bridges.as_deref();
+    let all = newest_jobs(jobs.iter().chain(bridges.unwrap_or_default()));
+    Some(snapshots(all, bridges.is_some(), before))
+}
+
 /// What is remembered of a job. Its reason, once known, stays: not every way of reading returns it.
 fn snapshot(job: &Job, before: Option<&JobSnapshot>) -> JobSnapshot {
     let before = before.filter(|before| before.status == job.status);
     let known = || before.and_then(|before| before.failure_reason.clone());
     JobSnapshot {
         id: job.id,
+        is_bridge: job.is_bridge,
         name: job.name.clone(),
         stage: job.stage.clone(),
         status: job.status.clone(),
@@ -331,6 +363,14 @@ fn snapshot(job: &Job, before: Option<&JobSnapshot>) -> JobSnapshot {
     }
 }
 
+/// The label `failure_reason` of a status of a job, which may not be its `current` one.
+pub(super) fn shown_reason(job: &JobSnapshot, current: bool) -> Text {
+    match &job.failure_reason {
+        Some(reason) if current => reason.clone(),
+        _ => "".into(),
+    }
+}
+
 fn job_states(subject: Subject<'_>, git_ref: &Text, job: &JobSnapshot, out: &mut Vec<Measurement>) {
     let labels = JobLabels {
         job_name: job.name.clone(),
@@ -341,10 +381,7 @@ fn job_states(subject: Subject<'_>, git_ref: &Text, job: &JobSnapshot, out: &mut
     for (status, value) in status_values(subject, &job.status) {
         let current = *status == *job.status.as_str();
         let labels = JobStatusLabels {
-            failure_reason: match &job.failure_reason {
-                Some(reason) if current => reason.clone(),
-                _ => "".into(),
-            },
+            failure_reason: shown_reason(job, current),
             job_name: labels.job_name.clone(),
             project: labels.project.clone(),
             git_ref: labels.git_ref.clone(),

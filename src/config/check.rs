@@ -8,6 +8,11 @@ use super::problem::{MOST_SHOWN, Problem, nearest, or_list};
 use super::tree::{Data, Entry, Node, Origin};
 use super::values::Secret;
 
+/// Whether a part of a key's name is long enough to suggest the key.
+fn is_telling(part: &&str) -> bool {
+    part.len() >= 5
+}
+
 /// Checks one layer; returns what is right of it.
 pub(super) fn check(layer: Node, problems: &mut Vec<Problem>) -> Option<Node> {
     Check { problems }.node(keys::root(), layer, "")
@@ -269,10 +274,31 @@ fn hint(value: &Value, text: &str) -> String {
         .unwrap_or_default()
 }
 
-/// The nearest known key to `name`, which is unknown in the section at `path`.
+/// The same for a whole path, which is unknown as such.
+pub(super) fn suggestion_for(path: &str) -> String {
+    let (mut section, mut known) = (keys::root(), "");
+    for (end, _) in path.match_indices('.').chain([(path.len(), "")]) {
+        let name = path[known.len()..end].trim_start_matches('.');
+        match section.child(name) {
+            Some(inner) if !inner.children().is_empty() => (section, known) = (inner, &path[..end]),
+            _ => return suggestion(section, known, name),
+        }
+    }
+    suggestion(section, known, "")
+}
+
+/// The nearest known key to `name`, which is unknown in the section at `path`. What is elsewhere is
+/// suggested only where it is likely meant: for a name without a section, or in a section of one name.
 fn suggestion(section: &Key, path: &str, name: &str) -> String {
     let names = section.children().iter().map(|(name, _)| name.as_str());
     if let Some(sibling) = nearest(name, names) {
+        return format!("did you mean {}?", join(path, sibling));
+    }
+    let mut siblings = section.children().iter().map(|(known, _)| known);
+    let has_part = |known: &&String| nearest(name, known.split('_').filter(is_telling)).is_some();
+    if is_telling(&name)
+        && let Some(sibling) = siblings.find(has_part)
+    {
         return format!("did you mean {}?", join(path, sibling));
     }
     // It may be in the wrong section: first those inside this one, then all.
@@ -287,7 +313,10 @@ fn suggestion(section: &Key, path: &str, name: &str) -> String {
     let elsewhere = keys::all()
         .into_iter()
         .map(|(known, _)| known)
-        .filter(|known| is_name(known));
+        .filter(|known| {
+            is_name(known)
+                && (path.is_empty() || section_of(known) == section_of(&join(path, name)))
+        });
     if let Some(known) = elsewhere.max_by(|a, b| likeness(a).total_cmp(&likeness(b))) {
         return format!("did you mean {known}?");
     }
@@ -297,4 +326,9 @@ fn suggestion(section: &Key, path: &str, name: &str) -> String {
         .map(|(name, _)| name.clone())
         .collect();
     format!("known here: {}", names.join(", "))
+}
+
+/// The name of the section that a key is in.
+fn section_of(path: &str) -> Option<&str> {
+    path.rsplit('.').nth(1)
 }

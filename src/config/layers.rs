@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use super::check::check;
+use super::check::{check, suggestion_for};
 use super::environment::Environment;
 use super::keys::{self, Key, Kind};
 use super::model::Settings;
@@ -146,10 +146,9 @@ impl Layers {
                 (Some((_, path, key)), Ok(value)) => found.push((path, *key, value, origin)),
                 (None, Ok(_)) if name == FILE_VARIABLE => {}
                 (None, Ok(_)) => {
-                    let names = known.iter().map(|(variable, ..)| bare(variable));
-                    let hint = nearest(bare(name), names);
+                    let hint = nearest_variable(name, &known);
                     let hint =
-                        hint.map_or_else(all_settings, |near| format!("did you mean AGE_{near}?"));
+                        hint.map_or_else(all_settings, |near| format!("did you mean {near}?"));
                     let sentence = format!("no setting has this variable; {hint}");
                     self.problems
                         .push(Problem::new(Some(&origin), "", sentence));
@@ -169,8 +168,7 @@ impl Layers {
         match all.iter().find(|(path, _)| *path == flag.path) {
             Some((path, key)) => self.value(path, key, flag.value.expose(), &origin),
             None => {
-                let hint = nearest(&flag.path, all.iter().map(|(path, _)| path.as_str()));
-                let hint = hint.map_or_else(all_settings, |near| format!("did you mean {near}?"));
+                let hint = suggestion_for(&flag.path);
                 let sentence = format!("{} is not a setting; {hint}", flag.path);
                 self.problems
                     .push(Problem::new(Some(&origin), &flag.path, sentence));
@@ -206,6 +204,37 @@ impl Layers {
 /// What distinguishes variables.
 fn bare(variable: &str) -> &str {
     variable.strip_prefix("AGE_").unwrap_or(variable)
+}
+
+/// The known variable most like `name`: one of the same section, else any.
+fn nearest_variable<'a>(name: &str, known: &'a [(String, String, &Key)]) -> Option<&'a str> {
+    let sections = known.iter().filter(|(variable, _, key)| {
+        let rest = name.strip_prefix(variable.as_str());
+        !key.children().is_empty() && rest.is_some_and(|rest| rest.starts_with('_'))
+    });
+    let section = sections.max_by_key(|(variable, ..)| variable.len());
+    let prefix = section.map_or("AGE_", |(variable, ..)| variable.as_str());
+    let (below, all) = known.iter().partition::<Vec<_>, _>(|(variable, path, _)| {
+        let is_below = section.is_none_or(|(_, outer, _)| {
+            path.rsplit_once('.')
+                .is_some_and(|(section, _)| section == outer)
+        });
+        is_below && variable.len() > prefix.len()
+    });
+    let rest = |variable: &'a str| variable[prefix.len()..].trim_start_matches('_');
+    let names = below.iter().map(|(variable, ..)| rest(variable));
+    let near = nearest(name[prefix.len()..].trim_start_matches('_'), names);
+    let found = near.and_then(|near| below.iter().find(|(variable, ..)| rest(variable) == near));
+    if let Some((variable, ..)) = found {
+        return Some(variable);
+    }
+    let near = nearest(bare(name), all.iter().map(|(variable, ..)| bare(variable)));
+    let is_inside = |variable: &&&&'a (String, String, &Key)| {
+        Some(bare(&variable.0)) == near && !name.starts_with(variable.0.as_str())
+    };
+    all.iter()
+        .find(|one| is_inside(&one))
+        .map(|(variable, ..)| variable.as_str())
 }
 
 /// The hint when nothing known is like what was given.

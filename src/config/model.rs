@@ -9,6 +9,7 @@ mod gitlab;
 mod labels;
 mod otel;
 mod projects;
+mod webhook;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,6 +22,7 @@ pub use gitlab::*;
 pub use labels::*;
 pub use otel::*;
 pub use projects::*;
+pub use webhook::*;
 
 use super::duration;
 use super::listen::{ListenAddress, ListenAddresses};
@@ -32,13 +34,13 @@ use super::values::{Secret, optional_text};
 pub struct Settings {
     /// Logging.
     pub log: Log,
-    /// The HTTP server that shows `/metrics` and the status page.
+    /// The HTTP server for `/metrics` and the status page.
     pub server: Server,
-    /// Redis, through which several replicas will share the work. Leave empty for a single instance.
+    /// Redis, for sharing the work between replicas. Leave empty for a single instance.
     pub redis: Redis,
     /// The GitLab connection.
     pub gitlab: GitLab,
-    /// How projects and wildcards are looked up.
+    /// Discovery of projects.
     pub discovery: Discovery,
     /// What is collected, and how often.
     pub collectors: Collectors,
@@ -46,16 +48,16 @@ pub struct Settings {
     pub labels: Labels,
     /// Settings of every project; each can be overridden per project and per wildcard.
     pub project_defaults: ProjectSettings,
-    /// Projects named one by one. At least one project or wildcard is needed.
+    /// Projects by path. At least one project or wildcard is required.
     pub projects: Vec<ProjectEntry>,
-    /// Projects found by group, user or search. The entry `{}` means every project that the token
-    /// can see.
+    /// Projects found by group, user or search. The entry `{}` selects every project visible to the
+    /// token.
     pub wildcards: Vec<Wildcard>,
-    /// What outlives a restart.
+    /// State that is kept over restarts.
     pub state: StateSettings,
-    /// Push by OTLP. What is not set here is decided by the standard `OTEL_*` variables.
+    /// OTLP export. Unset values come from the standard `OTEL_*` variables.
     pub otel: Otel,
-    /// Limits of what is exported.
+    /// Limits of the exported metrics.
     pub telemetry: Telemetry,
 }
 
@@ -65,7 +67,7 @@ pub struct Settings {
 pub struct Log {
     /// The minimum log level.
     pub level: LogLevel,
-    /// How messages are written.
+    /// Log format.
     pub format: LogFormat,
 }
 
@@ -73,16 +75,16 @@ pub struct Log {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// Everything, every GitLab call included.
+    /// Everything, including every GitLab call.
     Trace,
-    /// What helps to find a mistake.
+    /// Details for troubleshooting.
     Debug,
-    /// What an operator wants to know.
+    /// Normal operation.
     #[default]
     Info,
-    /// What may need attention.
+    /// Problems that may need attention.
     Warn,
-    /// What failed.
+    /// Failures.
     Error,
     /// The same as error.
     Fatal,
@@ -121,23 +123,23 @@ pub struct Server {
     /// Address of the server, as `host:port`; `:8080` means port 8080 on all interfaces. Several are
     /// separated by commas.
     pub listen_address: ListenAddresses,
-    /// CPU profiles under `/debug/pprof`. Not offered: `true` is refused, since a process cannot
-    /// sample itself safely. A profiler outside can: see `docs/security.md`.
+    /// CPU profiles under `/debug/pprof`. Not available: `true` is rejected, since a process cannot
+    /// sample itself safely. Use an external profiler instead: see `docs/security.md`.
     pub enable_pprof: bool,
-    /// Answer `POST /-/poll?project=group/app`, which polls a project at once. Anyone who reaches the
-    /// server may use it.
+    /// Enable `POST /-/poll?project=group/app`, which polls a project immediately. Anyone with access to
+    /// the server can use it.
     pub enable_poll: bool,
-    /// Host names, with a port or without, under which pages are shown; empty = any. With names, a web
-    /// page that makes a browser ask under a name of its own (DNS rebinding) reads nothing. `/metrics`,
-    /// `/health`, `/ready` and `/webhook` answer under any name.
+    /// Accepted host names for the pages, with or without port; empty = any. Protects against DNS
+    /// rebinding, where a web page makes a browser send requests under a host name of its own.
+    /// `/metrics`, `/health`, `/ready` and `/webhook` accept any name.
     pub allowed_hosts: Vec<String>,
-    /// Connections that one client address may have open; 0 = no limit. A reverse proxy or ingress is one
-    /// client.
+    /// Maximum number of open connections per client address; 0 = no limit. A reverse proxy or ingress
+    /// counts as one client.
     #[schemars(range(max = 512))]
     pub max_connections_per_client: u32,
     /// Further addresses for `/health` and `/ready`.
     pub probes: Probes,
-    /// Receiver of GitLab webhooks.
+    /// Receiver of GitLab webhooks, so that what moves is shown within seconds.
     pub webhook: Webhook,
 }
 
@@ -166,31 +168,18 @@ pub struct Probes {
     pub listen_address: Option<ListenAddresses>,
 }
 
-/// The receiver of GitLab webhooks.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Webhook {
-    /// Receive webhooks under `/webhook`. Not built yet: `true` is refused.
-    pub enabled: bool,
-    /// The secret token that GitLab sends with each webhook; empty accepts every sender.
-    #[serde(with = "optional_text")]
-    #[schemars(with = "Secret")]
-    pub secret_token: Option<Secret>,
-}
-
 /// Redis, for several replicas.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Redis {
-    /// Address, as `redis://user:password@host:port/db`. Not built yet: anything but empty is
-    /// refused.
+    /// Address, as `redis://user:password@host:port/db`. Not available yet: any value is rejected.
     #[serde(with = "optional_text")]
     #[schemars(with = "Secret")]
     pub url: Option<Secret>,
-    /// Connections at most.
+    /// Maximum number of connections.
     #[schemars(range(min = 1, max = 10_000))]
     pub pool_size: u32,
-    /// Connections kept open when idle; not more than `pool_size`.
+    /// Idle connections kept open; at most `pool_size`.
     #[schemars(range(max = 10_000))]
     pub min_idle_conns: u32,
 }
@@ -205,16 +194,16 @@ impl Default for Redis {
     }
 }
 
-/// How projects and wildcards are looked up.
+/// Discovery of projects.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Discovery {
-    /// How often GitLab is asked which projects there are now.
+    /// Discovery interval.
     #[serde(with = "duration::text")]
     #[schemars(schema_with = "duration::text::schema")]
     pub interval: Duration,
-    /// How long GitLab must answer 404 for a project until it is removed with its series: a hidden
-    /// or failing GitLab shows its projects again.
+    /// How long GitLab must return 404 for a project before it is removed with its series, so that a
+    /// temporary outage or permission change removes nothing.
     #[serde(with = "duration::text")]
     #[schemars(schema_with = "duration::text::schema")]
     pub removal_grace: Duration,
@@ -229,31 +218,30 @@ impl Default for Discovery {
     }
 }
 
-/// What outlives a restart.
+/// State that is kept over restarts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct StateSettings {
-    /// File that keeps the counters over restarts, created when it is missing; empty = memory only.
-    /// One exporter at a time can use it.
+    /// File that keeps counters over restarts, created if missing; empty = in memory only. Used by one
+    /// exporter at a time.
     #[serde(with = "optional_text")]
     #[schemars(with = "String", extend("format" = "path"))]
     pub path: Option<PathBuf>,
-    /// Takes the state of a GitLab at another address for that of `gitlab.url`: for a GitLab that has
-    /// moved. Without it such a file is refused.
+    /// Accept state of a GitLab at another address, for a GitLab that has moved to `gitlab.url`.
+    /// Otherwise such a file is rejected.
     pub accept_instance: bool,
 }
 
-/// Limits of what is exported.
+/// Limits of the exported metrics.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Telemetry {
-    /// Series per metric at most; what does not fit is dropped and counted in
-    /// `age_series_overflow_total`.
+    /// Maximum number of series per metric; more are dropped and counted in `age_series_overflow_total`.
     #[schemars(range(min = 1, max = 100_000_000))]
     pub cardinality_limit: u32,
-    /// How long a new counter or histogram is shown as 0, so that its first event counts as a rise:
-    /// at least twice the longest scrape or push interval. `auto` measures these intervals, and takes
-    /// between 10 seconds and 2 minutes; 2 minutes until scrapes are seen to be regular.
+    /// How long a new counter or histogram is exported as 0, so that `increase()` sees its first event:
+    /// at least twice the longest scrape or push interval. `auto` measures these intervals and uses 10
+    /// seconds to 2 minutes; 2 minutes until scrapes are regular.
     #[serde(with = "duration::or_auto")]
     #[schemars(schema_with = "duration::or_auto::schema")]
     pub birth_window: Option<Duration>,
@@ -441,7 +429,9 @@ wildcards: []
             .filter(|name| *name != "child_pipelines")
             .map(str::to_owned)
             .collect();
-        assert_eq!(keys(Collectors::default()), names);
+        let mut collectors = keys(Collectors::default());
+        assert!(collectors.remove("max_poll_interval"));
+        assert_eq!(collectors, names);
         assert_eq!(keys(CollectorOverrides::default()), names);
         let settings = serde_json::to_value(Collectors::default()).unwrap();
         for name in names {

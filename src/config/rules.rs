@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::duration;
-use super::model::{GitLab, PeopleNames, Settings, Temporality};
+use super::model::{GitLab, PeopleNames, Settings, Temporality, Webhook};
 use super::otlp::{self, ResolvedOtel, Signal};
 use super::problem::Problem;
 use super::tree::{Data, Node};
 use crate::files;
 use crate::tls::Certificates;
-use crate::types::token_problem;
+use crate::types::{signing_key, token_problem};
 
 /// Most bytes of a token file.
 const MAX_TOKEN_FILE: u64 = 64 << 10;
@@ -24,6 +24,7 @@ pub(super) fn check(settings: &Settings, otel: &ResolvedOtel, tree: &Node) -> Ve
     };
     rules.not_built(settings);
     rules.allowed_hosts(settings);
+    rules.webhook(&settings.server.webhook);
     rules.token(&settings.gitlab);
     rules.ca_file(
         "gitlab.ca_cert_path",
@@ -69,12 +70,6 @@ impl Rules<'_> {
                 "leave it empty to run one instance",
             ),
             (
-                settings.server.webhook.enabled,
-                "server.webhook.enabled",
-                "the webhook receiver, which this version does not have yet",
-                "set it to false; GitLab is polled at the collectors' intervals",
-            ),
-            (
                 settings.server.enable_pprof,
                 "server.enable_pprof",
                 "CPU profiles, which a process cannot take of itself safely",
@@ -98,6 +93,48 @@ impl Rules<'_> {
                 );
                 self.report(&key, sentence);
             }
+        }
+    }
+
+    fn webhook(&mut self, webhook: &Webhook) {
+        let key = |name: &str| format!("server.webhook.{name}");
+        for (index, token) in webhook.secret_tokens.iter().enumerate() {
+            if token.expose().trim().is_empty() {
+                let key = key(&format!("secret_tokens[{index}]"));
+                self.report(&key, format!("{key} is empty"));
+            }
+        }
+        for (index, token) in webhook.signing_tokens.iter().enumerate() {
+            if let Err(problem) = signing_key(token.expose()) {
+                let key = key(&format!("signing_tokens[{index}]"));
+                self.report(&key, format!("{key} {problem}"));
+            }
+        }
+        if let Some(path) = &webhook.secret_token_file {
+            let reason = match files::read_text(path, MAX_TOKEN_FILE) {
+                Ok(text) if text.trim().is_empty() => Some("it is empty".to_owned()),
+                Ok(_) => None,
+                Err(reason) => Some(reason),
+            };
+            if let Some(reason) = reason {
+                let key = key("secret_token_file");
+                let sentence = format!("{key} {path:?} does not hold a secret token ({reason})");
+                self.report(&key, sentence);
+            }
+        }
+        let has_secret = webhook.secret_token_file.is_some() || webhook.secrets().next().is_some();
+        if webhook.enabled && !has_secret && !webhook.allow_unauthenticated {
+            let sentence = "server.webhook.enabled needs a secret: set server.webhook.secret_token (the variable \
+                            AGE_SERVER_WEBHOOK_SECRET_TOKEN) and enter it in GitLab as the webhook's secret token, \
+                            or set server.webhook.allow_unauthenticated to true to accept everybody's requests";
+            let problem = self.problem(&key("enabled"), sentence.to_owned());
+            let problem = problem.and("server.webhook.secret_token");
+            self.problems.push(problem);
+        }
+        if has_secret && webhook.allow_unauthenticated {
+            let sentence = "server.webhook.allow_unauthenticated is true although a secret is set; remove one of \
+                            them";
+            self.report(&key("allow_unauthenticated"), sentence.to_owned());
         }
     }
 

@@ -33,6 +33,32 @@ pub(super) struct Entry {
     failed: bool,
     /// Whether a project of it may have changed since.
     is_changed: bool,
+    /// Why it selects nothing, as said before.
+    notice: Option<Notice>,
+}
+
+/// Why an entry selects nothing though GitLab answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Notice {
+    /// The project that it names is archived.
+    #[error(
+        "the project is archived, so it is not read; unarchive it, or select it by a wildcard with \
+         archived: true"
+    )]
+    Archived,
+    /// The project that it names is marked for deletion.
+    #[error(
+        "the project is scheduled for deletion, so it is not read; restore it, or remove the entry"
+    )]
+    ScheduledForDeletion,
+    /// The list is empty, and its search is too short to find parts of names.
+    #[error("GitLab finds nothing: it compares a search of one or two characters with whole names")]
+    ShortSearch,
+    /// The list is empty.
+    #[error(
+        "GitLab finds nothing; check the entry, and that the token's user may see the projects"
+    )]
+    Empty,
 }
 
 enum Wanted {
@@ -44,6 +70,7 @@ enum Wanted {
 pub(super) struct Listed {
     projects: Vec<Project>,
     owner: Option<Owner>,
+    notice: Option<Notice>,
 }
 
 /// Whether an entry selects a project.
@@ -78,6 +105,7 @@ impl Entry {
             polled_at: None,
             failed: false,
             is_changed: false,
+            notice: None,
         }
     }
 
@@ -122,16 +150,36 @@ impl Entry {
 
     /// Asks GitLab what the entry selects now.
     pub(super) async fn poll(&self, gitlab: &GitLab) -> Result<Listed, GitLabError> {
-        let (mut projects, owner) = match &self.wanted {
+        match &self.wanted {
             Wanted::Project(name) => {
-                let mut project = vec![gitlab.project(name.as_str()).await?];
-                project.retain(|project| !project.archived);
-                (project, None)
+                let project = gitlab.project(name.as_str()).await?;
+                let notice = match (project.archived, project.is_scheduled_for_deletion) {
+                    (_, true) => Some(Notice::ScheduledForDeletion),
+                    (true, false) => Some(Notice::Archived),
+                    (false, false) => None,
+                };
+                Ok(Listed {
+                    projects: Vec::from_iter(notice.is_none().then_some(project)),
+                    owner: None,
+                    notice,
+                })
             }
-            Wanted::Wildcard(wildcard) => self.list(gitlab, wildcard).await?,
-        };
-        projects.retain(|project| !project.is_scheduled_for_deletion);
-        Ok(Listed { projects, owner })
+            Wanted::Wildcard(wildcard) => {
+                let (mut projects, owner) = self.list(gitlab, wildcard).await?;
+                projects.retain(|project| !project.is_scheduled_for_deletion);
+                let search = wildcard.search.as_ref().map(|text| text.chars().count());
+                let notice = match search.is_some_and(|length| length < SHORTEST_PART) {
+                    true => Notice::ShortSearch,
+                    false => Notice::Empty,
+                };
+                let notice = projects.is_empty().then_some(notice);
+                Ok(Listed {
+                    projects,
+                    owner,
+                    notice,
+                })
+            }
+        }
     }
 
     async fn list(
@@ -203,7 +251,7 @@ impl Entry {
         let (owner, page) = match gitlab.listed_projects(of, branches).await {
             Ok(listed) => listed?,
             Err(error) => {
-                tracing::debug!(%error, "GraphQL failed for {}, falling back to REST", self.name());
+                tracing::debug!(%error, entry = self.name(), "GraphQL failed, falling back to REST");
                 return None;
             }
         };
@@ -220,13 +268,20 @@ impl Entry {
 
     /// The projects of a list; what could not be read of it is logged.
     fn whole(&self, page: crate::gitlab::model::Page<Project>) -> Vec<Project> {
-        for sentence in &page.skipped {
-            tracing::warn!("a project of {} is left out: {sentence}", self.name());
+        if let Some(example) = page.skipped.first() {
+            let (entry, projects) = (self.name(), page.skipped.len());
+            tracing::warn!(
+                entry,
+                projects,
+                example,
+                "invalid projects in a list skipped"
+            );
         }
         page.items
     }
 
-    /// Takes in what a poll gave; what was found before stays where it failed.
+    /// Takes in what a poll gave; what was found before stays where it failed. Gives what is new of why
+    /// it selects nothing.
     ///
     /// # Errors
     /// The poll's own, to be reported.
@@ -234,36 +289,22 @@ impl Entry {
         &mut self,
         listed: Result<Listed, GitLabError>,
         now: UnixSeconds,
-    ) -> Result<(), GitLabError> {
+    ) -> Result<Option<Notice>, GitLabError> {
         let is_explicit = matches!(self.wanted, Wanted::Project(_));
         match listed {
             Ok(listed) => {
-                if listed.projects.is_empty() && self.polled_at.is_none() {
-                    self.warn_of_a_short_search();
-                }
                 self.found = listed.projects;
                 self.owner = listed.owner;
                 self.polled_at = Some(now);
                 self.failed = false;
                 self.is_changed = false;
-                Ok(())
+                let before = std::mem::replace(&mut self.notice, listed.notice);
+                Ok(self.notice.filter(|notice| Some(*notice) != before))
             }
             Err(error) => {
                 self.failed = !(is_explicit && error.is_not_found());
                 Err(error)
             }
-        }
-    }
-
-    fn warn_of_a_short_search(&self) {
-        if let Wanted::Wildcard(wildcard) = &self.wanted
-            && let Some(search) = &wildcard.search
-            && search.chars().count() < SHORTEST_PART
-        {
-            tracing::warn!(
-                "{} finds nothing: GitLab compares a search of one or two characters with whole names",
-                self.name()
-            );
         }
     }
 

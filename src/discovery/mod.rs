@@ -16,6 +16,7 @@ use crate::gitlab::model::{Owner, Project};
 use crate::gitlab::{GitLab, GitLabError};
 use crate::source::side_by_side;
 use crate::types::ProjectId;
+pub use entry::Notice;
 use entry::{Entry, Selects};
 
 /// Calls that run side by side.
@@ -29,12 +30,38 @@ pub type Selected = (Project, Arc<ProjectSettings>);
 
 /// An entry of the settings that could not be polled.
 #[derive(Debug, thiserror::Error)]
-#[error("{entry}: {error}")]
+#[error("{entry}: {}", self.reason())]
 pub struct DiscoveryError {
     /// The entry, as the settings name it.
     pub entry: String,
     /// What happened.
     pub error: GitLabError,
+}
+
+impl DiscoveryError {
+    /// What happened and what to do, without the entry.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        format!("{}{}", self.error, self.remedy())
+    }
+
+    /// What to do about it, where the error itself does not say.
+    fn remedy(&self) -> &'static str {
+        match self.error.is_not_found() {
+            true => "; check its path, and that the token's user is a member",
+            false => "",
+        }
+    }
+}
+
+/// What is to be said of an entry that was polled, for it selects nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{entry}: {notice}")]
+pub struct EntryNotice {
+    /// The entry, as the settings name it.
+    pub entry: String,
+    /// Why it selects nothing.
+    pub notice: Notice,
 }
 
 /// What a poll of the entries gave.
@@ -44,6 +71,8 @@ pub struct Polled {
     pub found: Found,
     /// What went wrong.
     pub errors: Vec<DiscoveryError>,
+    /// What is new of entries that select nothing.
+    pub notices: Vec<EntryNotice>,
     /// Whether every entry is answered: by a list, or by GitLab's own word that there is no such
     /// project.
     pub is_complete: bool,
@@ -107,21 +136,27 @@ impl Discovery {
             .filter(|(_, entry)| entry.is_due(scope, now))
             .map(|(place, entry)| async move { (place, entry.poll(gitlab).await) });
         let polls = side_by_side(CALLS_AT_ONCE, polls.collect()).await;
-        let mut errors = Vec::new();
+        let (mut errors, mut notices) = (Vec::new(), Vec::new());
         for (place, listed) in polls {
             let Some(entry) = self.entries.get_mut(place) else {
                 continue;
             };
-            if let Err(error) = entry.polled(listed, now) {
-                errors.push(DiscoveryError {
+            match entry.polled(listed, now) {
+                Ok(None) => {}
+                Ok(Some(notice)) => notices.push(EntryNotice {
+                    entry: entry.name(),
+                    notice,
+                }),
+                Err(error) => errors.push(DiscoveryError {
                     entry: entry.name(),
                     error,
-                });
+                }),
             }
         }
         Polled {
             found: self.found(),
             errors,
+            notices,
             is_complete: self.entries.iter().all(Entry::is_answered),
         }
     }

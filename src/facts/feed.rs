@@ -38,6 +38,8 @@ pub struct PipelineFacts {
     pub floor: Option<UnixSeconds>,
     /// Its jobs, retried ones included; `None` when they were not read this time.
     pub jobs: Option<Vec<Job>>,
+    /// Its trigger jobs, as far as they were read; `None` when they were not read this time.
+    pub bridges: Option<Vec<Job>>,
     /// Downstream pipelines in projects that are not tracked themselves, to any depth.
     pub foreign: Vec<ForeignPipeline>,
 }
@@ -88,6 +90,8 @@ pub struct FeedRead {
     pub progress: Option<FeedProgress>,
     /// Whether nothing moved.
     pub quiet: bool,
+    /// At a first poll, whether it read all pipelines that the project ever had.
+    pub is_whole: Option<bool>,
     /// Why its pipelines cannot be read; nothing was then.
     pub unavailable: Option<Unavailable>,
     /// What went wrong and will be tried again, or was left out.
@@ -107,6 +111,7 @@ impl FeedRead {
             },
             progress,
             quiet: true,
+            is_whole: None,
             unavailable: Some(why),
             problems: Vec::new(),
         }

@@ -1,5 +1,6 @@
 //! What sources hand to collectors: what was read of one project, however it was read.
 
+mod changes;
 pub mod contributors;
 pub mod dora;
 pub mod environments;
@@ -16,6 +17,7 @@ use crate::memory::ProjectMemory;
 use crate::memory::refs::RefName;
 use crate::types::PipelineId;
 
+pub use changes::Change;
 pub use problem::Problem;
 pub use unavailable::Unavailable;
 
@@ -118,12 +120,16 @@ impl Facts {
             Self::Feed(read) => {
                 let (feed, progress) = read.take_in(memory.feed.as_ref());
                 memory.feed = progress;
+                if let Some(is_whole) = read.is_whole {
+                    memory.first_reading.is_whole = is_whole;
+                }
                 return Some(feed);
             }
             Self::Backfill(read) => return Some(read.take_in(memory.feed.as_mut()?)),
             Self::Refs(read) => {
                 memory.refs = read.progress.clone();
                 memory.refs_seen = read.seen.clone();
+                memory.first_reading.has_merge_requests |= read.has_merge_requests;
                 return Some(read.as_feed(memory));
             }
             Self::MergeRequests(read) => memory.merge_requests_progress = read.progress.clone(),

@@ -18,6 +18,8 @@ pub struct RefsRead {
     pub deleted: Vec<PipelineId>,
     /// The newest pipelines of refs that had none remembered: history.
     pub found: Vec<PipelineFacts>,
+    /// Whether the open merge requests that the first reading did not reach back to were asked for.
+    pub has_merge_requests: bool,
     /// What went wrong and left the rest whole.
     pub problems: Vec<Problem>,
 }

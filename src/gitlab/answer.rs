@@ -129,15 +129,17 @@ pub(crate) fn transport(error: reqwest::Error) -> Cause {
     }
     let error = error.without_url();
     let mut reason = error.to_string();
-    let mut tls = false;
+    let mut tls = None;
     let mut source = error.source();
     while let Some(inner) = source {
         reason = inner.to_string();
-        tls |= is_tls(inner);
+        tls = tls.or_else(|| tls_error(inner));
         source = inner.source();
     }
-    if tls {
-        Cause::Tls(reason)
+    if let Some(tls) = tls {
+        Cause::Tls(format!("{reason}; {}", tls_remedy(tls)))
+    } else if reason.contains(NO_HTTP) {
+        Cause::Connect(format!("{reason}; {USE_HTTPS}"))
     } else if error.is_connect() {
         Cause::Connect(reason)
     } else {
@@ -145,13 +147,43 @@ pub(crate) fn transport(error: reqwest::Error) -> Cause {
     }
 }
 
-/// Whether an error is one of TLS, however often I/O errors are wrapped around it.
-fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
-    error.is::<rustls::Error>()
-        || error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref)
-            .is_some_and(|inner| is_tls(inner))
+/// What an HTTP client says of bytes that are no HTTP, as those of TLS.
+const NO_HTTP: &str = "invalid HTTP version";
+/// What to do when the server expects TLS.
+const USE_HTTPS: &str = "if the port is one of HTTPS, write https:// in gitlab.url";
+
+/// The error of TLS, however often I/O errors are wrapped around it.
+fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    error.downcast_ref().or_else(|| {
+        let error = error.downcast_ref::<std::io::Error>()?;
+        tls_error(error.get_ref()?)
+    })
+}
+
+/// What to do about an error of TLS.
+fn tls_remedy(error: &rustls::Error) -> &'static str {
+    use rustls::CertificateError;
+    match error {
+        rustls::Error::InvalidMessage(_) => {
+            "if the port is one of plain HTTP, write http:// in gitlab.url"
+        }
+        rustls::Error::InvalidCertificate(why) => match why {
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "use a host name of the certificate in gitlab.url"
+            }
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => {
+                "renew the certificate of GitLab, or set the clock of this machine"
+            }
+            _ => {
+                "set gitlab.ca_cert_path to the certificate of GitLab's authority, or to GitLab's own if it \
+                 is self-signed"
+            }
+        },
+        _ => "check gitlab.url, and what is between here and GitLab",
+    }
 }
 
 /// An error and its causes in one line.
@@ -189,11 +221,19 @@ pub(crate) fn failure(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> O
         });
     }
     Some(match code {
+        // nginx, which GitLab is behind.
+        400 if html && contains(body, b"HTTP request was sent to HTTPS port") => {
+            Cause::Refused(code, format!("the port is one of HTTPS; {USE_HTTPS}"))
+        }
         407 => Cause::Refused(code, PROXY_REFUSED.to_owned()),
         429 => Cause::RateLimited { wait: None },
         500..=599 => Cause::Server(code, detail),
         _ => Cause::Refused(code, detail),
     })
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
 }
 
 /// Who refused, by the form of the refusal.

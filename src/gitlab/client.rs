@@ -31,6 +31,9 @@ use time::ServerTime;
 /// Where REST is below GitLab's address.
 const API: &str = "/api/v4/";
 
+/// The call that is answered wherever there is a GitLab.
+const VERSION: &str = "GET /version";
+
 /// Redirects within the instance that one call follows.
 const MAX_REDIRECTS: u32 = 3;
 
@@ -108,10 +111,24 @@ impl Client {
 
     /// An error of this call, the token cut out of all its texts.
     pub(crate) fn error(&self, endpoint: impl Into<String>, cause: Cause) -> GitLabError {
-        GitLabError {
-            endpoint: endpoint.into(),
-            cause: cause.map_text(|text| answer::shorten(&self.token.scrub(&text))),
+        let endpoint = endpoint.into();
+        let cause = cause.map_text(|text| answer::shorten(&self.token.scrub(&text)));
+        let cause = self.wrong_path(&endpoint, cause);
+        GitLabError { endpoint, cause }
+    }
+
+    /// What is not GitLab's answer below a path is most likely one to the address of a group or project.
+    fn wrong_path(&self, endpoint: &str, cause: Cause) -> Cause {
+        let status = match &cause {
+            Cause::Html(status) | Cause::NotGitLab(status, _) => *status,
+            Cause::NotFound(status, _) if endpoint == VERSION => *status,
+            _ => return cause,
+        };
+        if self.root.path() == "/" {
+            return cause;
         }
+        let root = self.root.origin().ascii_serialization();
+        Cause::WrongPath { status, root }
     }
 
     /// `text` fit for a message: no token, one line, bounded.
@@ -233,7 +250,7 @@ impl Client {
 
     fn token_accepted(&self) {
         if self.refusal().take().is_some() {
-            tracing::info!("GitLab accepts the token again");
+            tracing::info!("token accepted again");
             self.token_changed();
         }
     }
@@ -247,7 +264,7 @@ impl Client {
             Some(known) if known.len() >= why.len() => {}
             Some(known) => *known = why,
             None => {
-                tracing::error!("GitLab refused the token: {why}");
+                tracing::error!(reason = why, "GitLab refused the token");
                 *refusal = Some(why);
                 drop(refusal);
                 self.token_changed();

@@ -27,19 +27,19 @@ pub enum Cause {
     #[error("GitLab refused the token (401{})", detail(.0))]
     Auth(String),
     /// 403: the token's scope or role is too low, or its user is blocked.
-    #[error("GitLab forbids it (403{})", detail(.0))]
+    #[error("access denied by GitLab (403{})", detail(.0))]
     Forbidden(String),
     /// 404 or 410: it does not exist, or the token may not see it.
     #[error("not found, or not visible to the token ({0}{detail})", detail = detail(.1))]
     NotFound(u16, String),
     /// 429, or the budget is used up for longer than a call waits.
-    #[error("rate limit reached{}", wait.map_or_else(String::new, |wait| format!(", free again in {} s", wait.as_secs())))]
+    #[error("rate limit reached{}", wait.map_or_else(String::new, |wait| format!(", next request in {} s", wait.as_secs())))]
     RateLimited {
         /// How long until the next call is allowed, where known.
         wait: Option<Duration>,
     },
     /// Another 4xx.
-    #[error("GitLab refused the call ({0}{detail})", detail = detail(.1))]
+    #[error("GitLab rejected the request ({0}{detail})", detail = detail(.1))]
     Refused(u16, String),
     /// 5xx, or a proxy's error in front of GitLab.
     #[error("GitLab failed ({0}{detail})", detail = detail(.1))]
@@ -51,21 +51,30 @@ pub enum Cause {
     #[error("cannot connect: {0}")]
     Connect(String),
     /// The TLS handshake failed.
-    #[error("TLS failed: {0}; see gitlab.ca_cert_path")]
+    #[error("TLS failed: {0}")]
     Tls(String),
     /// The connection broke before the answer was complete.
     #[error("connection failed: {0}")]
     Interrupted(String),
     /// 401, 403, 404 or 410 in a form that GitLab does not use: something else refused.
     #[error(
-        "the answer is not GitLab's ({0}{detail}): a proxy, load balancer or firewall between here and \
-         GitLab answered; check gitlab.url and what it leads through",
+        "the response is not from GitLab ({0}{detail}): a proxy, load balancer or firewall answered; check gitlab.url and the network path to GitLab",
         detail = detail(.1)
     )]
     NotGitLab(u16, String),
+    /// The same below a path that is not GitLab's own address.
+    #[error(
+        "there is no GitLab at the path of gitlab.url ({status}); set gitlab.url to {root}, without the path of a group or project"
+    )]
+    WrongPath {
+        /// The HTTP status.
+        status: u16,
+        /// The address without the path.
+        root: String,
+    },
     /// A web page came instead of JSON.
     #[error(
-        "a web page instead of JSON (status {0}): a login page or a proxy answered; check gitlab.url and the token"
+        "the response is a web page instead of JSON (status {0}), from a login page or a proxy; check gitlab.url and the token"
     )]
     Html(u16),
     /// The answer is not what the API describes.
@@ -82,7 +91,7 @@ pub enum Cause {
     TooMuch(Excess),
     /// GitLab redirects the call.
     #[error(
-        "GitLab redirects to {to}, and the token goes nowhere but to gitlab.url; set gitlab.url to the new address if that is right"
+        "GitLab redirects to {to}, but the token is only sent to gitlab.url; set gitlab.url to the new address if it is correct"
     )]
     Redirected {
         /// Origin of the redirect, or why it could not be followed.
@@ -98,10 +107,10 @@ pub enum Cause {
     #[error("GraphQL query too slow: {0}")]
     GraphQlTimeout(String),
     /// The server's schema lacks something the query asks for.
-    #[error("this GitLab's GraphQL cannot answer the query: {0}")]
+    #[error("the query is not supported by GraphQL of this GitLab: {0}")]
     GraphQlSchema(String),
     /// The query is not sent, for this GitLab or this token is known to lack what it is for.
-    #[error("GraphQL is not asked: {0}")]
+    #[error("GraphQL query skipped: {0}")]
     GraphQlLacks(String),
     /// The token file cannot be read.
     #[error("{0}")]
@@ -155,7 +164,7 @@ impl Cause {
             Self::Connect(_) => "connect",
             Self::Tls(_) => "tls",
             Self::Interrupted(_) => "interrupted",
-            Self::NotGitLab(..) => "not_gitlab",
+            Self::NotGitLab(..) | Self::WrongPath { .. } => "not_gitlab",
             Self::Html(_) => "html",
             Self::Decode(_) => "decode",
             Self::TooLarge { .. } | Self::TooMuch(_) => "too_large",
@@ -206,6 +215,7 @@ impl Cause {
             Self::RateLimited { .. }
             | Self::Timeout
             | Self::Html(_)
+            | Self::WrongPath { .. }
             | Self::TooLarge { .. }
             | Self::TooMuch(_) => self,
         }
@@ -229,7 +239,8 @@ impl GitLabError {
             Cause::NotFound(status, _)
             | Cause::Refused(status, _)
             | Cause::Server(status, _)
-            | Cause::Html(status) => Some(*status),
+            | Cause::Html(status)
+            | Cause::WrongPath { status, .. } => Some(*status),
             _ => None,
         }
     }

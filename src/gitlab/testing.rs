@@ -130,8 +130,11 @@ impl Reply {
     }
 
     pub(crate) fn html(status: u16) -> Self {
-        Self::status(status, "<!DOCTYPE html><html><body>Sign in</body></html>")
-            .with("content-type", "text/html; charset=utf-8")
+        Self::html_of(status, "<!DOCTYPE html><html><body>Sign in</body></html>")
+    }
+
+    pub(crate) fn html_of(status: u16, page: &str) -> Self {
+        Self::status(status, page).with("content-type", "text/html; charset=utf-8")
     }
 
     pub(crate) fn with(self, name: &str, value: &str) -> Self {

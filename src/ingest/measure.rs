@@ -106,7 +106,7 @@ pub(super) fn measure(
     }
     retire::withhold_initializations(&mut run.measured, &run.retirements);
     if path != *before {
-        tracing::info!(from = %before, to = %path, "project renamed");
+        ingest.renames().push((before.clone(), path.clone()));
         run.initializations = recorder.renamed(before, &path);
         // What other sources measured carries the old path: it comes again with their next run.
         let others = ingest.others.iter();

@@ -1,5 +1,7 @@
 //! What follows a run: its facts are measured, recorded, and the registry learns how it ended.
 
+mod events;
+mod failures;
 mod measure;
 mod retire;
 pub(crate) mod sense;
@@ -24,6 +26,7 @@ use crate::registry::{Ended, Holding, Outcome, Registry, Removed};
 use crate::series::Retirement;
 use crate::source::{Fetched, Needs, Source, SourceError, Tracked};
 use crate::types::{ProjectId, Text};
+use failures::{FailureLog, What};
 use sense::Said;
 use success::Successes;
 
@@ -50,6 +53,9 @@ pub struct Ingest {
     clock: Clock,
     /// What was said of values that make no sense.
     said: Said,
+    failures: FailureLog,
+    /// Projects renamed since the last log line about that: before and after.
+    renames: std::sync::Mutex<Vec<(Text, Text)>>,
 }
 
 impl Ingest {
@@ -79,6 +85,8 @@ impl Ingest {
             observer,
             clock,
             said: Said::default(),
+            failures: FailureLog::default(),
+            renames: std::sync::Mutex::default(),
         }
     }
 
@@ -106,8 +114,14 @@ impl Ingest {
         }
     }
 
+    /// Logs what failed, once for each cause; all that there is when `is_last`.
+    pub fn log_failures(&self, now: UnixSeconds, is_last: bool) {
+        self.failures.report(now, is_last);
+    }
+
     /// Keeps what is shown when the clock is set back.
     pub async fn clock_was_set_back(&self, now: UnixSeconds) {
+        self.failures.clock_was_set_back(now);
         self.recorder.lock().await.clock_was_set_back(now);
     }
 
@@ -136,14 +150,15 @@ impl Ingest {
         for (id, read) in read {
             match read {
                 Ok(facts) => {
-                    self.report_problems(source.reading(), id, facts.problems());
+                    self.report_problems(source.reading(), id, facts.problems(), now);
                     if facts.unavailable().is_some() {
                         refused.push(id);
                     }
                     self.measure(&mut part, &recorder, (source, id), facts, &paths, now);
                     if part.measurements >= PART {
                         let part = std::mem::take(&mut part);
-                        self.record(source, part, &mut recorder, now).await;
+                        self.record(source, part, holdings, &mut recorder, now)
+                            .await;
                     }
                 }
                 Err(SourceError::Unavailable(why)) => {
@@ -153,7 +168,9 @@ impl Ingest {
                 Err(error) => self.failed(source, id, &error, now),
             }
         }
-        self.record(source, part, &mut recorder, now).await;
+        self.record(source, part, holdings, &mut recorder, now)
+            .await;
+        self.log_renames();
         self.withdraw_overdue(&mut recorder, source, &refused, now)
             .await;
     }
@@ -245,6 +262,7 @@ impl Ingest {
         &self,
         source: &dyn Source,
         part: Part,
+        holdings: &BTreeMap<ProjectId, Holding>,
         recorder: &mut Recorder,
         now: UnixSeconds,
     ) {
@@ -257,7 +275,7 @@ impl Ingest {
         };
         // The memories are in place before anything else is measured with them.
         let read = read_now(&part.ended);
-        self.end(source, part.ended, &recorded, now);
+        self.end(source, part.ended, holdings, &recorded, now);
         if recorded.is_ok()
             && let Err(error) = recorder.note_read(&read, now)
         {
@@ -269,6 +287,7 @@ impl Ingest {
         &self,
         source: &dyn Source,
         ended: Vec<Ended>,
+        holdings: &BTreeMap<ProjectId, Holding>,
         recorded: &Result<(), RecordError>,
         now: UnixSeconds,
     ) {
@@ -288,10 +307,12 @@ impl Ingest {
             let lag = projects.lag(source, ended.id, now);
             successes.add(ended.facts.as_ref(), &ended.failures(), lag);
         }
+        let changes = Self::changes(&projects, &ended);
         let outcomes = ended.into_iter();
         let outcomes = outcomes.map(|ended| Outcome::Recorded(Box::new(ended)));
         let outcomes = outcomes.collect();
         projects.end(source, outcomes, now);
+        self.report_shown(&mut projects, source, changes, holdings, now);
         let lag = successes.lag();
         for collector in successes.collectors(&mut projects, now) {
             self.observer.succeeded(collector.into(), now, lag);
@@ -306,7 +327,9 @@ impl Ingest {
             && before != Some(&text)
             && !error.is_token_refused()
         {
-            tracing::warn!(%project, "{text}");
+            let cause = error.cause();
+            let about = (&project, activity(source));
+            self.failures.note(What::Poll, about, (&cause, &text), now);
         }
         projects.end(source, vec![Outcome::Failed(id, text)], now);
         if matches!(error, SourceError::NotFound) {
@@ -315,7 +338,13 @@ impl Ingest {
     }
 
     /// Counts each problem, and logs what was not reported of the project by its last run.
-    fn report_problems(&self, reading: Reading, id: ProjectId, problems: &[Problem]) {
+    fn report_problems(
+        &self,
+        reading: Reading,
+        id: ProjectId,
+        problems: &[Problem],
+        now: UnixSeconds,
+    ) {
         for problem in problems {
             self.observer.failed(problem.activity, problem.kind);
         }
@@ -326,8 +355,35 @@ impl Ingest {
             let is_known = entry.is_some_and(|entry| entry.has_problem(reading, problem));
             let is_about_the_token = problem.kind == "auth";
             if !is_known && !is_about_the_token && said.insert(&problem.sentence) {
-                tracing::warn!(collector = problem.activity.as_str(), "{problem}");
+                let what = match problem.is_failure {
+                    true => What::Call,
+                    false => What::Item,
+                };
+                let (about, text) = ((&problem.project, problem.activity), &problem.sentence);
+                self.failures.note(what, about, (text, text), now);
             }
+        }
+    }
+
+    /// Projects renamed since the last log line about that.
+    fn renames(&self) -> std::sync::MutexGuard<'_, Vec<(Text, Text)>> {
+        self.renames
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// One line however many projects a group's rename moves.
+    fn log_renames(&self) {
+        let renames = std::mem::take(&mut *self.renames());
+        match renames.as_slice() {
+            [] => {}
+            [(from, to)] => tracing::info!(%from, %to, "project renamed"),
+            [(from, to), ..] => tracing::info!(
+                projects = renames.len(),
+                example_from = %from,
+                example_to = %to,
+                "projects renamed"
+            ),
         }
     }
 
@@ -393,7 +449,7 @@ impl Ingest {
         let recorded = recorder.record(runs.collect(), now).await;
         self.observer.store(is_kept(&recorded));
         if let Err(error) = recorded {
-            tracing::error!(%error, "series of collectors that are off not removed yet, will retry");
+            tracing::error!(%error, "removing series of disabled collectors failed, will retry");
             self.registry.lock().switch_off_later(switched_off);
         }
     }
@@ -410,7 +466,7 @@ impl Ingest {
         drop(recorder);
         if let Err(error) = &swept {
             self.observer.store(is_kept(&swept));
-            tracing::warn!(%error, "series not removed yet, will retry");
+            tracing::warn!(%error, "removing series failed, will retry");
         }
     }
 
@@ -427,11 +483,12 @@ impl Ingest {
         }
     }
 
-    /// Says how many projects are tracked and read.
+    /// Says how many projects are tracked, and how far the first sync is.
     pub fn report_projects(&self) {
-        let projects = self.registry.lock();
-        let (tracked, read) = (projects.len(), projects.read_or_failed());
-        self.observer.projects(tracked, read);
+        let now = self.clock.now();
+        let mut projects = self.registry.lock();
+        let progress = projects.first_sync(now).ratio();
+        self.observer.projects(projects.len(), progress);
         self.observer.removals_pending(projects.removals_pending());
     }
 

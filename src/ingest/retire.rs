@@ -33,6 +33,7 @@ pub(super) fn of_refs(
     let went: Vec<&Text> = names(removed).chain(&branches).collect();
     remember(projects, subject, memory, &went, &after);
     retired.extend(parents(projects, subject, feed, memory));
+    retired.extend(job_names(subject, feed, memory, &retired));
     retired
 }
 
@@ -56,6 +57,40 @@ fn refs<'a>(
         }
     }
     retired
+}
+
+/// The series of jobs that no pipeline of their ref has had for long. With a ref that was `retired` its jobs are
+/// forgotten.
+fn job_names(
+    subject: Subject<'_>,
+    feed: &Feed,
+    memory: &mut ProjectMemory,
+    retired: &[Retirement],
+) -> Vec<Retirement> {
+    let ProjectMemory {
+        job_names, jobs, ..
+    } = memory;
+    let desc = &crate::catalogue::jobs::RUN_COUNT.desc;
+    job_names.retain_refs(|git_ref| {
+        let labels = desc.labels.iter().map(|label| match *label {
+            "project" => subject.project.clone(),
+            "ref" => git_ref.clone(),
+            _ => Text::default(),
+        });
+        let labels: Vec<Text> = labels.collect();
+        !retired.iter().any(|one| one.means(desc, &labels))
+    });
+    job_names.absorb(subject, feed);
+    let removed = job_names.remove_unused(subject.now, jobs).into_iter();
+    let labels = removed.map(|removed| {
+        vec![
+            ("job_name", removed.name),
+            ("project", subject.project.clone()),
+            ("ref", removed.git_ref),
+            ("stage", removed.stage),
+        ]
+    });
+    labels.map(Retirement::Labels).collect()
 }
 
 /// What a ref started, wherever it runs.

@@ -112,7 +112,7 @@ mod tests {
         fn ran(&self, _: Activity, _: Duration) {}
         fn succeeded(&self, _: Activity, _: UnixSeconds, _: Duration) {}
         fn tasks(&self, _: usize, _: usize) {}
-        fn projects(&self, _: usize, _: usize) {}
+        fn projects(&self, _: usize, _: f64) {}
         fn store(&self, _: bool) {}
 
         fn failed(&self, activity: Activity, kind: &'static str) {

@@ -81,7 +81,7 @@ impl Ingest {
                     projects.set_memory(id, memory);
                 }
             }
-            Err(error) => tracing::error!(%error, "series not removed yet, will retry"),
+            Err(error) => tracing::error!(%error, "removing series failed, will retry"),
         }
     }
 
@@ -97,13 +97,13 @@ impl Ingest {
             }
             tracing::info!(
                 projects = forgotten.len(),
-                "projects forgotten that were removed long ago"
+                "state of removed projects deleted"
             );
             let recorded = recorder.forget(&forgotten, now).await;
             self.observer.store(is_kept(&recorded));
             if let Err(error) = recorded {
                 // The next start finds them again.
-                tracing::warn!(%error, "projects not forgotten yet");
+                tracing::warn!(%error, "deleting state of removed projects failed, will retry");
                 return;
             }
         }
@@ -144,12 +144,15 @@ impl Ingest {
         match recorded {
             Ok(()) => {
                 let mut projects = self.registry.lock();
+                if let Some((_, example)) = memories.first() {
+                    let (projects, example) = (memories.len(), &example.path);
+                    tracing::info!(projects, %example, "series restored: visible in GitLab again");
+                }
                 for (id, memory) in memories {
-                    tracing::info!(project = %memory.path, "series are back: GitLab shows it again");
                     projects.set_memory(id, memory);
                 }
             }
-            Err(error) => tracing::error!(%error, "series not brought back yet, will retry"),
+            Err(error) => tracing::error!(%error, "restoring series failed, will retry"),
         }
     }
 }

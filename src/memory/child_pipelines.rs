@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::history::RefHistory;
+use super::jobs::JobSnapshot;
 use super::pipelines::RunClaim;
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::Status;
@@ -42,6 +43,9 @@ pub(crate) struct NewestDownstream {
     pub(crate) parent_project: Text,
     /// Path of the downstream project as it was read.
     pub(crate) project: Text,
+    /// The newest job of each name of a child pipeline. Those of a multi-project pipeline are jobs of the
+    /// project that it runs in.
+    pub(crate) jobs: Vec<JobSnapshot>,
 }
 
 impl ChildPipelinesMemory {

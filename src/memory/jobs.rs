@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::history::RefHistory;
+use super::job_names::JobName;
 use super::refs::RefName;
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::Status;
@@ -23,6 +24,19 @@ impl JobsMemory {
     /// The refs whose jobs are remembered, and when the newest pipeline of each was created.
     pub fn latest_refs(&self) -> impl Iterator<Item = (&RefName, UnixSeconds)> {
         self.newest.latest()
+    }
+
+    /// The jobs that have states, by the labels of their ref.
+    pub fn names(&self) -> impl Iterator<Item = JobName> + '_ {
+        self.newest.iter().flat_map(|(git_ref, entries)| {
+            let git_ref = git_ref.without_kind();
+            let jobs = entries.iter().flat_map(|entry| &entry.value.jobs);
+            jobs.map(move |job| JobName {
+                git_ref: git_ref.clone(),
+                stage: job.stage.clone(),
+                name: job.name.clone(),
+            })
+        })
     }
 }
 
@@ -55,6 +69,8 @@ pub(crate) struct JobsOfRef {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct JobSnapshot {
     pub(crate) id: JobId,
+    /// It is a trigger job.
+    pub(crate) is_bridge: bool,
     pub(crate) name: Text,
     pub(crate) stage: Text,
     pub(crate) status: Status,

@@ -5,7 +5,9 @@ pub mod contributors;
 pub mod dora;
 pub mod environments;
 pub mod feed;
+pub mod first_reading;
 pub mod history;
+pub mod job_names;
 pub mod jobs;
 pub mod merge_requests;
 pub mod names;
@@ -30,6 +32,8 @@ use contributors::ContributorsMemory;
 use dora::{DoraMemory, DoraProgress};
 use environments::{EnvironmentsMemory, EnvironmentsProgress};
 use feed::FeedProgress;
+use first_reading::FirstReading;
+use job_names::JobNames;
 use jobs::JobsMemory;
 use merge_requests::{MergeRequestsMemory, MergeRequestsProgress};
 use names::Names;
@@ -53,6 +57,8 @@ pub struct ProjectMemory {
     pub withdrawn: Withdrawn,
     /// How far the change feed has read; none before the first poll.
     pub feed: Option<FeedProgress>,
+    /// What the first reading of its pipelines left to others.
+    pub first_reading: FirstReading,
     /// When refs were last polled, and why they are to be polled again.
     pub refs: RefsProgress,
     /// Which refs exist.
@@ -67,6 +73,8 @@ pub struct ProjectMemory {
     pub pipelines: PipelinesMemory,
     /// Memory of the collector `jobs`.
     pub jobs: JobsMemory,
+    /// Names of jobs that have series.
+    pub job_names: JobNames,
     /// Memory of the collector `child_pipelines`.
     pub child_pipelines: ChildPipelinesMemory,
     /// Memory of the collector `test_reports`.

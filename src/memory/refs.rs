@@ -69,7 +69,7 @@ pub fn without_kind(kind: RefKind, name: &Text) -> Text {
 
 /// Merge-request refs always start so and do not mix with branches, not even in families without
 /// `kind`: GitLab allows a branch `merge-requests/42`, but in practice there is none.
-pub(super) fn merge_request_ref(name: &str) -> Text {
+pub(crate) fn merge_request_ref(name: &str) -> Text {
     format!("{MERGE_REQUESTS}{name}").into()
 }
 

@@ -35,6 +35,13 @@ fn cut(value: &str, most: usize) -> Option<Text> {
     Some(format!("{}{end}", &value[..begin]).into())
 }
 
+/// Whether a value may have been cut.
+pub(super) fn is_cut(value: &str) -> bool {
+    let end = value.len().checked_sub(1 + 2 * HASH);
+    let hash = end.and_then(|end| value.get(end..)?.strip_prefix('~'));
+    hash.is_some_and(|hash| hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 fn cut_values(names: &[&str], values: &mut LabelValues, most: usize) {
     for (name, value) in names.iter().zip(values.iter_mut()) {
         if !PATHS.contains(name)

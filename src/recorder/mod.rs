@@ -17,7 +17,8 @@ use crate::catalogue::{Collector, Measurement, SeriesKey, pipelines};
 use crate::clock::UnixSeconds;
 use crate::collector::Measured;
 use crate::memory::ProjectMemory;
-use crate::series::{Block, Restored, Retirement, Table, Update};
+use crate::memory::job_names::JobName;
+use crate::series::{Block, Restored, Retirement, RowRecord, Table, Update};
 use crate::store::{Commit, Remembered, Store, StoreError};
 use crate::types::{ProjectId, Text};
 use withdrawal::Kept;
@@ -108,6 +109,7 @@ impl Recorder {
             mut rows,
             committed_at,
         } = self.store.load().await?;
+        let projects = with_job_names(projects, &rows);
         self.kept = Kept::take_from(&mut rows, &projects);
         let Restored {
             rows,
@@ -123,7 +125,7 @@ impl Recorder {
             removed.push(row);
         }
         for ((metric, why), series) in reasons {
-            tracing::warn!(%metric, series, "series reset: {why}");
+            tracing::warn!(%metric, series, reason = %why, "series reset");
         }
         // What was refused counts from 0 again: its old total must not come back later.
         let rows = reinitialized;
@@ -268,6 +270,45 @@ impl Recorder {
         self.table.note_commit(now);
         Ok(())
     }
+}
+
+/// Notes the jobs that have series and were not noted by an earlier version: they were last had when their
+/// series changed last.
+fn with_job_names(
+    projects: Vec<(ProjectId, Arc<ProjectMemory>)>,
+    rows: &[RowRecord],
+) -> Vec<(ProjectId, Arc<ProjectMemory>)> {
+    let mut projects: BTreeMap<ProjectId, Arc<ProjectMemory>> = projects.into_iter().collect();
+    for row in rows {
+        let label = |name: &str| {
+            let mut labels = row.labels.iter();
+            let found = labels.find(|(label, _)| label == name);
+            found.map(|(_, value)| value.clone())
+        };
+        let (Some(name), Some(stage), Some(git_ref)) =
+            (label("job_name"), label("stage"), label("ref"))
+        else {
+            continue;
+        };
+        // What it was before it was cut is unknown.
+        if [&name, &stage, &git_ref]
+            .into_iter()
+            .any(|value| length::is_cut(value))
+        {
+            continue;
+        }
+        let name = JobName {
+            git_ref,
+            stage,
+            name,
+        };
+        if let Some(memory) = projects.get_mut(&row.project)
+            && !memory.job_names.0.contains_key(&name)
+        {
+            Arc::make_mut(memory).job_names.note(name, row.changed);
+        }
+    }
+    projects.into_iter().collect()
 }
 
 /// Which run's project a series belongs to that is new: the first of them that recorded it.

@@ -8,7 +8,7 @@ use super::Projects;
 use super::take::rhythm;
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::facts::{Facts, Problem, Unavailable};
+use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::memory::ProjectMemory;
 use crate::source::Source;
 use crate::types::{ProjectId, Text};
@@ -91,6 +91,7 @@ impl Projects {
             return false;
         };
         let failures = ended.failures();
+        let was_hinted = entry.events.has_marks(reading);
         entry.failures.replace(reading, failures, now);
         let is_backfill = matches!(ended.facts, Some(Facts::Backfill(_)));
         if let Some(memory) = ended.memory {
@@ -146,6 +147,14 @@ impl Projects {
         }
         if !read.quiet || read.project.last_activity_at > entry.project.last_activity_at {
             entry.wake(now);
+        }
+        // What follows the end of a pipeline does not wait for its own interval either.
+        if was_hinted && !read.quiet {
+            for reading in [Reading::TestReports, Reading::Variables] {
+                if let Some(timer) = entry.timers.get_mut(&reading) {
+                    timer.hasten(now);
+                }
+            }
         }
         if entry.project.archived != read.project.archived {
             self.changed.insert(ended.id);

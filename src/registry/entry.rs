@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::failures::Failures;
-use super::timer::{Slot, Timer};
+use super::hints::{EventPolling, Events};
+use super::timer::{Slot, Timer, shown_lag};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::config::ProjectSettings;
@@ -13,8 +14,8 @@ use crate::facts::{Problem, Reading, Unavailable};
 use crate::gitlab::capability::Instance;
 use crate::gitlab::model::{Known, Permissions, Project};
 use crate::memory::ProjectMemory;
-use crate::memory::feed::Depth;
-use crate::source::{Needs, Source, Target};
+use crate::memory::feed::{Depth, FeedProgress};
+use crate::source::{Needs, Source, Target, Wants};
 use crate::types::{ProjectId, Tier};
 
 /// How urgently a project is to be read for something, the most urgent first.
@@ -98,6 +99,12 @@ pub struct Entry {
     pub(super) succeeded_at: Option<UnixSeconds>,
     /// Whether GitLab says when a job begins in it.
     pub(super) is_announced: bool,
+    /// What GitLab's events say of it.
+    pub(super) events: Events,
+    /// How it is polled while they can be relied on; none where no events are received.
+    pub(super) event_polling: Option<EventPolling>,
+    /// First reads, once all are done.
+    pub(super) first_reads: Option<usize>,
 }
 
 impl Entry {
@@ -134,11 +141,14 @@ impl Entry {
             permitted_at: UnixSeconds::default(),
             unavailable: BTreeMap::new(),
             is_announced: false,
+            events: Events::default(),
+            event_polling: None,
             unavailable_since: BTreeMap::new(),
             errors: BTreeMap::new(),
             failures: Failures::default(),
             measured_at: None,
             succeeded_at: None,
+            first_reads: None,
         }
     }
 
@@ -173,6 +183,47 @@ impl Entry {
     #[must_use]
     pub fn tracking(&self) -> u64 {
         self.tracking
+    }
+
+    /// How many of its first reads are done, and how many there are: one for each source that reads it.
+    /// What is refused is done, what failed is not.
+    pub(super) fn first_reads(
+        &mut self,
+        sources: &[Arc<dyn Source>],
+        now: UnixSeconds,
+    ) -> (usize, usize) {
+        if let Some(all) = self.first_reads {
+            return (all, all);
+        }
+        let (mut done, mut due) = (0, 0);
+        for source in sources {
+            // Which refs exist is asked when some may have been deleted.
+            let is_off = source.interval(&self.settings).is_none();
+            if is_off || source.reading() == Reading::Refs {
+                continue;
+            }
+            let is_done = match source.reading() {
+                Reading::ChangeFeed => self.is_answered(),
+                Reading::Backfill => self.is_answered() && self.is_settled(),
+                reading => {
+                    self.timer(reading).has_succeeded || self.is_unavailable_to(source.as_ref())
+                }
+            };
+            let is_wanted = source.wants(&self.project, &self.memory, now) == Wants::Now;
+            due += usize::from(is_done || is_wanted);
+            done += usize::from(is_done);
+        }
+        if done == due && due > 0 {
+            self.first_reads = Some(due);
+        }
+        (done, due)
+    }
+
+    /// Whether no collector of a source has something of it.
+    fn is_unavailable_to(&self, source: &dyn Source) -> bool {
+        let mut collectors = source.collectors().iter().peekable();
+        let is_measured = collectors.peek().is_some();
+        is_measured && collectors.all(|collector| self.unavailable.contains_key(collector))
     }
 
     /// As GitLab last gave it.
@@ -252,10 +303,11 @@ impl Entry {
         whole.chain(self.failures.sentence()).next()
     }
 
-    /// How much later than due its change feed is.
+    /// How much later than due its change feed is, where it is late.
     #[must_use]
     pub fn feed_lag(&self, now: UnixSeconds) -> Duration {
-        now.since(self.timer(Reading::ChangeFeed).due)
+        let lag = now.since(self.timer(Reading::ChangeFeed).due);
+        shown_lag(lag, self.feed_interval(now).unwrap_or_default())
     }
 
     /// How often it is read for this, where the settings say `interval`: less often the longer nothing has
@@ -267,8 +319,9 @@ impl Entry {
         interval: Duration,
         now: UnixSeconds,
     ) -> Duration {
+        let relaxed = self.relaxed(reading, interval, now);
         let Some(quiet) = self.quiet_for(now) else {
-            return interval;
+            return relaxed;
         };
         let settings = self.settings.quiet_interval();
         match reading {
@@ -277,6 +330,35 @@ impl Entry {
             reading if is_slowed(reading) => settings.of_others(interval, quiet),
             _ => interval,
         }
+        .max(relaxed)
+    }
+
+    /// The interval where GitLab's events announce what moves: longer, unless something runs of which they
+    /// do not tell.
+    fn relaxed(&self, reading: Reading, interval: Duration, now: UnixSeconds) -> Duration {
+        match self.event_polling {
+            Some(polling) if self.events.are_proven(reading) => {
+                let runs = reading == Reading::ChangeFeed && self.has_active();
+                let longer = polling.interval(interval);
+                if runs && !self.events.tell_of_jobs(now) {
+                    return interval;
+                }
+                longer
+            }
+            _ => interval,
+        }
+    }
+
+    /// Whether a pipeline of it goes on.
+    fn has_active(&self) -> bool {
+        let feed = self.memory.feed.as_ref();
+        feed.is_some_and(FeedProgress::has_active)
+    }
+
+    /// What GitLab's events say of it.
+    #[must_use]
+    pub fn events(&self) -> &Events {
+        &self.events
     }
 
     /// How often its pipelines are polled now; none where they are not.
@@ -421,6 +503,7 @@ impl Entry {
             permissions: self.permissions,
             permitted_at: self.permitted_at,
             instance: instance.cloned(),
+            is_asked_for: false,
         }
     }
 
@@ -438,5 +521,6 @@ impl Entry {
         for since in self.unavailable_since.values_mut() {
             *since = since.minus(back);
         }
+        self.events.clock_was_set_back(back);
     }
 }

@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::discovery::{Found, Selected};
@@ -22,11 +24,13 @@ use crate::gitlab::capability::Instance;
 use crate::gitlab::model::{Known, Permissions, Role};
 use crate::memory::ProjectMemory;
 use crate::memory::withdrawn::KEPT_FOR;
+use crate::source::Source;
 use crate::source::{Right, Tracked, forbids};
 use crate::types::{ProjectId, Text, Tier};
 
 pub use end::{Ended, Outcome};
 pub use entry::{Entry, Priority};
+pub use hints::{EventPolling, Events, Shown};
 pub use removal::{Judged, Reason, Rule};
 pub use take::{Batch, FreeSlots, Taken};
 
@@ -61,6 +65,8 @@ pub struct Holding {
     pub tracking: u64,
     /// [`timer::Timer::ended`].
     pub ended: u64,
+    /// When the run began: events that came later are not answered by it.
+    pub began: Instant,
 }
 
 /// A project that is no longer tracked.
@@ -116,6 +122,43 @@ pub struct Projects {
     to_remove: Vec<Removed>,
     /// Whether GitLab says where jobs begin.
     announced: bool,
+    /// How projects are polled whose changes are announced; none where no events are received.
+    event_polling: Option<EventPolling>,
+    /// What projects are read by.
+    sources: Sources,
+}
+
+/// What projects are read by.
+#[derive(Default)]
+struct Sources(Vec<Arc<dyn Source>>);
+
+impl std::fmt::Debug for Sources {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let readings = self.0.iter().map(|source| source.reading());
+        f.debug_list().entries(readings).finish()
+    }
+}
+
+/// How far the first sync is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FirstSync {
+    /// First reads that are done: one for each project and source.
+    pub done: usize,
+    /// First reads in all.
+    pub due: usize,
+    /// Projects of which all are done.
+    pub projects: usize,
+}
+
+impl FirstSync {
+    /// The share that is done: 0 where there are no projects, 1 only where everything is.
+    #[must_use]
+    pub fn ratio(&self) -> f64 {
+        match self.due {
+            0 => 0.0,
+            due => self.done as f64 / due as f64,
+        }
+    }
 }
 
 impl Projects {
@@ -147,6 +190,7 @@ impl Projects {
         self.trackings += 1;
         let mut entry = Entry::new(self.trackings, project, settings, memory, now);
         entry.is_announced = self.announced;
+        entry.event_polling = self.event_polling;
         self.entries.insert(id, entry);
     }
 
@@ -464,13 +508,21 @@ impl Projects {
         tiers.filter_map(|entry| entry.tier?.value()).max()
     }
 
-    /// How many projects have been read whole since the start, or failed.
-    #[must_use]
-    pub fn read_or_failed(&self) -> usize {
-        let read = self.entries.values().filter(|entry| {
-            (entry.succeeded_at.is_some() && entry.is_settled()) || entry.feed_fails()
-        });
-        read.count()
+    /// Says what projects are read by.
+    pub fn set_sources(&mut self, sources: &[Arc<dyn Source>]) {
+        self.sources = Sources(sources.to_vec());
+    }
+
+    /// How far the first sync is: what was read once of all that is due, since the start.
+    pub fn first_sync(&mut self, now: UnixSeconds) -> FirstSync {
+        let mut sync = FirstSync::default();
+        for entry in self.entries.values_mut() {
+            let (done, due) = entry.first_reads(&self.sources.0, now);
+            sync.done += done;
+            sync.due += due;
+            sync.projects += usize::from(done == due);
+        }
+        sync
     }
 }
 

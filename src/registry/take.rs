@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::entry::{Entry, Priority};
 use super::timer::Rhythm;
 use super::{Holding, Projects};
 use crate::clock::UnixSeconds;
+use crate::events::Origin;
 use crate::facts::Reading;
 use crate::source::{Grouping, Needs, Source, Target, Wants};
 use crate::types::ProjectId;
@@ -19,6 +22,8 @@ pub struct Batch {
     pub priority: Priority,
     /// The projects.
     pub targets: Vec<Target>,
+    /// The spans in which events were received that it answers.
+    pub origins: Vec<Origin>,
 }
 
 /// How many runs may start.
@@ -26,6 +31,9 @@ pub struct Batch {
 pub struct FreeSlots {
     /// Of any kind.
     pub runs: usize,
+    /// Of these, runs that are kept for the change feed, less those of it that are under way: it never waits
+    /// for what other sources read.
+    pub feed: usize,
     /// Runs of sources other than the change feed and refs, so that pipelines never wait for them.
     pub others: usize,
     /// Runs that read what happened before, so that what is new never waits for them.
@@ -80,8 +88,13 @@ impl Projects {
         candidates.sort_by_key(|batch| (batch.priority, batch.rank, batch.due));
         let mut taken = Taken::default();
         let mut free = free;
+        // A storm of events leaves one slot to the steady work.
+        let has_steady = candidates
+            .iter()
+            .any(|candidate| candidate.priority == Priority::Current);
         for candidate in candidates {
-            if self.takes_slot(&candidate, &mut free) {
+            let is_last = candidate.priority == Priority::Urgent && has_steady && free.runs == 1;
+            if !is_last && self.takes_slot(&candidate, &mut free) {
                 taken.batches.push(self.hold(candidate));
                 continue;
             }
@@ -136,9 +149,12 @@ impl Projects {
         let running = self.running.get(&source.reading()).copied();
         let is_other = source.needs() == Needs::Tier;
         let is_backfill = candidate.priority == Priority::Backfill;
+        let is_feed = source.needs() == Needs::Nothing;
+        let feeds = self.running.get(&Reading::ChangeFeed).copied();
+        let kept = free.feed.saturating_sub(feeds.unwrap_or(0));
         // Backfill that waits for its share of GitLab's time leaves one of them to what is current.
         let others_left = free.others.saturating_sub(usize::from(is_backfill));
-        let fits = free.runs > 0
+        let fits = free.runs > if is_feed { 0 } else { kept }
             && running.unwrap_or(0) < source.runs_at_once()
             && (!is_other || others_left > 0)
             && (!is_backfill || free.backfill > 0);
@@ -154,18 +170,25 @@ impl Projects {
         let reading = candidate.source.reading();
         *self.running.entry(reading).or_default() += 1;
         let mut targets = Vec::with_capacity(candidate.projects.len());
+        let mut origins = Vec::new();
         for project in candidate.projects {
             self.held.insert((reading, project.id));
             if let Some(entry) = self.entries.get_mut(&project.id) {
                 let timer = entry.timer_mut(reading);
-                (timer.is_urgent, timer.is_asked_for) = (false, false);
-                targets.push(entry.target(self.instance.as_ref()));
+                let is_asked_for = std::mem::take(&mut timer.is_asked_for);
+                timer.is_urgent = false;
+                targets.push(Target {
+                    is_asked_for,
+                    ..entry.target(self.instance.as_ref())
+                });
+                origins.extend(entry.events.origins(reading));
             }
         }
         Batch {
             source: Arc::clone(candidate.source),
             priority: candidate.priority,
             targets,
+            origins,
         }
     }
 
@@ -176,6 +199,7 @@ impl Projects {
         Holding {
             tracking: target.tracking,
             ended: entry.map_or(0, |entry| entry.timer(reading).ended),
+            began: Instant::now(),
         }
     }
 

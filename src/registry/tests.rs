@@ -15,6 +15,7 @@ const DEEPER: usize = 25;
 const START: UnixSeconds = UnixSeconds(1_000);
 const FREE_SLOTS: FreeSlots = FreeSlots {
     runs: 100,
+    feed: 0,
     others: 100,
     backfill: 100,
 };
@@ -213,6 +214,57 @@ fn the_first_poll_of_a_project_goes_before_all_and_first_readings_after_all() {
     assert_eq!(taken.lag, [0, 0, 5].map(Duration::from_secs));
 }
 
+/// Slow readings of every other kind, first ones too, hold all the runs that they can get.
+#[test]
+fn the_change_feed_never_waits_for_other_sources() {
+    let mut projects = tracking([1, 2]);
+    assert_eq!(taken(&mut projects, START), [1, 2]);
+    for id in [1, 2] {
+        deepen(&mut projects, id, Depth::Everything, START);
+        projects.set_tier(ProjectId(id), Known::Value(Tier::Free), at(9999), START);
+    }
+    let others = [Reading::Refs, Reading::Repository, Reading::Environments];
+    let mut runs = 3;
+    for reading in others {
+        let free = FreeSlots {
+            runs,
+            feed: 2,
+            ..FREE_SLOTS
+        };
+        runs -= projects
+            .take(&sources(&[reading]), at(60), free)
+            .batches
+            .len();
+    }
+    assert_eq!(runs, 2, "others took what is not the change feed's");
+    let free = FreeSlots {
+        runs,
+        feed: 2,
+        ..FREE_SLOTS
+    };
+    let all = sources(&[Reading::Contributors, Reading::ChangeFeed]);
+    let batches = projects.take(&all, at(60), free).batches;
+    let readings = batches.iter().map(|batch| batch.source.reading());
+    assert_eq!(readings.collect::<Vec<_>>(), [Reading::ChangeFeed]);
+}
+
+#[test]
+fn a_poll_is_late_after_three_intervals() {
+    let mut projects = tracking([1]);
+    assert_eq!(taken(&mut projects, START), [1]);
+    deepen(&mut projects, 1, Depth::Everything, START);
+    succeed(&mut projects, 1, START);
+    let entry = projects.get(ProjectId(1)).unwrap();
+    let interval = i64::try_from(entry.feed_interval(START).unwrap().as_secs()).unwrap();
+    let due = entry.timer(Reading::ChangeFeed).due;
+    let lag = |seconds| entry.feed_lag(UnixSeconds(due.0 + seconds)).as_secs();
+    assert_eq!(lag(3 * interval), 0);
+    assert_eq!(
+        lag(3 * interval + 1),
+        u64::try_from(3 * interval + 1).unwrap()
+    );
+}
+
 /// It may wait long for its share of GitLab's time, and what is current waits for none of it.
 #[test]
 fn backfill_leaves_a_run_to_what_is_current() {
@@ -278,6 +330,7 @@ fn one_that_went_and_came_back_waits_for_the_run_that_holds_it() {
     let holding = Holding {
         tracking: first.tracking,
         ended: 0,
+        began: tokio::time::Instant::now(),
     };
     let held = BTreeMap::from([(first.id(), holding)]);
     projects.release(&Idle(Reading::ChangeFeed), &held, at(20));
@@ -435,4 +488,52 @@ fn a_project_that_a_person_asks_for_is_polled_at_once() {
     assert_eq!(timer(1).due, at(5));
     assert!(timer(1).is_urgent && timer(1).is_asked_for);
     assert!(timer(2).due > at(5) && !timer(2).is_urgent);
+}
+
+#[test]
+fn the_first_sync_is_over_when_everything_due_was_read_once() {
+    let mut none = Projects::default();
+    assert_eq!(none.first_sync(START).ratio(), 0.0, "nothing is tracked");
+    let mut projects = tracking(1..=2);
+    projects.set_sources(&sources(&[
+        Reading::ChangeFeed,
+        Reading::Refs,
+        Reading::Dora,
+    ]));
+    let sync = |projects: &mut Projects| {
+        let FirstSync {
+            done,
+            due,
+            projects,
+        } = projects.first_sync(START);
+        (done, due, projects)
+    };
+    assert_eq!(sync(&mut projects), (0, 4, 0));
+    for id in 1..=2 {
+        let entry = projects.entries.get_mut(&ProjectId(id)).unwrap();
+        entry.succeeded_at = Some(START);
+    }
+    assert_eq!(
+        sync(&mut projects),
+        (2, 4, 0),
+        "pipelines alone are not everything"
+    );
+    let interval = Rhythm::new(INTERVAL, BATCH);
+    let timer = |projects: &mut Projects, id, end: &dyn Fn(&mut Timer)| {
+        let entry = projects.entries.get_mut(&ProjectId(id)).unwrap();
+        end(entry.timer_mut(Reading::Dora));
+    };
+    timer(&mut projects, 1, &|timer| {
+        timer.succeeded(START, interval, Slot::default())
+    });
+    timer(&mut projects, 2, &|timer| timer.failed(START, INTERVAL));
+    assert_eq!(sync(&mut projects), (3, 4, 1), "what failed was not read");
+    timer(&mut projects, 2, &|timer| {
+        timer.succeeded(START, interval, Slot::default())
+    });
+    assert_eq!(sync(&mut projects), (4, 4, 2));
+    assert_eq!(projects.first_sync(START).ratio(), 1.0);
+    // What fails later is not the first sync any more.
+    timer(&mut projects, 2, &|timer| timer.failed(START, INTERVAL));
+    assert_eq!(sync(&mut projects), (4, 4, 2));
 }

@@ -9,6 +9,18 @@ const MAX_BACK_OFF: Duration = Duration::from_secs(300);
 /// What is read seldom is read again sooner than that after a failure: twice this, and so on.
 const FIRST_BACK_OFF: Duration = Duration::from_secs(30);
 
+/// What is read later than due by more than so many intervals is late.
+const LATE_INTERVALS: u32 = 3;
+
+/// A lag as it is shown: nothing before it exceeds a few intervals, for a poll waits a little for others.
+#[must_use]
+pub fn shown_lag(lag: Duration, interval: Duration) -> Duration {
+    match lag > interval.saturating_mul(LATE_INTERVALS) {
+        true => lag,
+        false => Duration::ZERO,
+    }
+}
+
 /// Where in each interval a project is read, so that the batches of one interval spread over it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slot {
@@ -117,6 +129,11 @@ impl Timer {
             self.is_slowed = false;
             self.due = self.due.min(now);
         }
+    }
+
+    /// Due now, if it was waited for longer than that.
+    pub fn hasten(&mut self, now: UnixSeconds) {
+        self.due = self.due.min(now);
     }
 
     /// Due no later than a rhythm has it from now on.

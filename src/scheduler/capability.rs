@@ -130,12 +130,12 @@ impl CapabilityTask {
             }
             // A token that may not ask: what depends on the version is left out.
             Err(error) if matches!(error.status(), Some(403 | 404)) => {
-                tracing::warn!("the version of GitLab is not known: {error}");
+                tracing::warn!(%error, "GitLab version unknown");
                 times.asked = true;
                 times.instance_due = now.plus(HOLDS);
             }
             Err(error) => {
-                tracing::debug!("the version of GitLab is asked for again: {error}");
+                tracing::debug!(%error, "reading the GitLab version failed, will retry");
                 // One endpoint that fails stops no collector: they do without the version until then.
                 times.asked |= error.status().is_some();
                 times.instance_due = now.plus(RETRY);
@@ -169,7 +169,7 @@ impl CapabilityTask {
                     }
                 }
                 Err(error) => {
-                    tracing::debug!("permissions are asked for again: {error}");
+                    tracing::debug!(%error, "reading permissions failed, will retry");
                     let holds = match error.graphql_unavailable() {
                         true => PERMISSIONS_HOLD,
                         false => RETRY,
@@ -199,7 +199,7 @@ impl CapabilityTask {
         self.times().grants_due = now.plus(HOLDS);
         self.gitlab.try_grants(project).await;
         for grant in self.gitlab.missing_grants() {
-            tracing::warn!("the token has no grant {grant}");
+            tracing::warn!(grant, "token lacks a grant");
         }
     }
 
@@ -274,7 +274,7 @@ async fn read_tiers(
             read
         }
         Err(error) if error.graphql_unavailable() => {
-            tracing::warn!("the tier of {} projects is unknown: {error}", ids.len());
+            tracing::warn!(projects = ids.len(), %error, "tier of projects unknown");
             // What this GitLab lacks comes with another version only.
             let is_lost = matches!(error.cause, Cause::GraphQlLacks(_));
             unread(if is_lost { HOLDS } else { RETRY })

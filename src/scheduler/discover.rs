@@ -1,5 +1,6 @@
 //! Discovery as a task: when projects are looked for, and what becomes of what was found.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use super::retry::Retry;
 use crate::catalogue::Activity;
 use crate::clock::UnixSeconds;
 use crate::config::Settings;
-use crate::discovery::{Discovery, Polled, Scope, Verdict};
+use crate::discovery::{Discovery, DiscoveryError, EntryNotice, Polled, Scope, Verdict};
 use crate::gitlab::{GitLab, Lane};
 use crate::ingest::Ingest;
 use crate::observer::Observer;
@@ -31,6 +32,8 @@ pub(super) struct DiscoveryTask {
     registry: Arc<Registry>,
     ingest: Arc<Ingest>,
     observer: Arc<dyn Observer>,
+    /// Why entries failed when they were last polled, as logged.
+    said: Mutex<BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +62,7 @@ impl DiscoveryTask {
             registry: Arc::clone(registry),
             ingest: Arc::clone(ingest),
             observer: Arc::clone(observer),
+            said: Mutex::default(),
         }
     }
 
@@ -78,6 +82,12 @@ impl DiscoveryTask {
             let has_doubts = self.registry.lock().has_doubts_due(self.grace, now);
             has_doubts.then_some(Scope::Unconfirmed)
         }
+    }
+
+    /// Has all entries polled now.
+    pub(super) fn ask(&self, now: UnixSeconds) {
+        let mut times = self.times();
+        times.due = times.due.min(now);
     }
 
     /// Keeps the rhythm when the clock is set back.
@@ -115,15 +125,17 @@ impl DiscoveryTask {
         let Polled {
             found,
             errors,
+            notices,
             is_complete,
         } = discovery.poll(scope, now).await;
+        for EntryNotice { entry, notice } in notices {
+            tracing::warn!(entry, reason = %notice, "entry selects no project");
+        }
         for error in &errors {
-            if !error.error.is_token_refused() {
-                tracing::warn!("{error}");
-            }
             self.observer
                 .failed(Activity::Discovery, error.error.kind());
         }
+        self.report_errors(&errors, scope);
         if scope != Scope::Unconfirmed {
             self.times().retry.ended(!is_complete, now);
         }
@@ -134,9 +146,7 @@ impl DiscoveryTask {
             unconfirmed
         };
         let verdicts = discovery.confirm(&unconfirmed).await;
-        for (id, verdict) in &verdicts {
-            self.report_doubt(*id, verdict);
-        }
+        self.report_doubts(&verdicts);
         let is_shown = |(_, verdict): &(ProjectId, Verdict)| {
             !matches!(verdict, Verdict::Missing | Verdict::NotAnswered(_))
         };
@@ -150,8 +160,8 @@ impl DiscoveryTask {
         if let Some(waiting) = waiting {
             tracing::warn!(
                 projects = waiting,
-                "projects not removed yet: GitLab shows them no more, and they are more than a tenth of \
-                 all; waiting for a complete list of every entry in projects and wildcards"
+                "projects not removed yet: more than a tenth of all are missing in GitLab; waiting for a \
+                 complete list of every entry in projects and wildcards"
             );
         }
         if removed.is_empty() {
@@ -165,32 +175,68 @@ impl DiscoveryTask {
         errors.is_empty()
     }
 
-    /// Counts what casts doubt on a project.
-    fn report_doubt(&self, id: ProjectId, verdict: &Verdict) {
+    /// Logs what is new of entries that failed, once for each cause.
+    fn report_errors(&self, errors: &[DiscoveryError], scope: Scope) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut causes = BTreeMap::<String, Vec<&str>>::new();
+        for error in errors {
+            let text = error.reason();
+            let is_known = said.get(&error.entry) == Some(&text);
+            if !is_known && !error.error.is_token_refused() {
+                causes.entry(text).or_default().push(&error.entry);
+            }
+        }
+        for (error, entries) in causes {
+            let example = entries.first().copied().unwrap_or_default();
+            tracing::warn!(
+                entries = entries.len(),
+                example,
+                error,
+                "discovery failed, will retry"
+            );
+        }
+        let failed = errors
+            .iter()
+            .map(|error| (error.entry.clone(), error.reason()));
+        match scope {
+            Scope::All => *said = failed.collect(),
+            Scope::Failed | Scope::Unconfirmed => said.extend(failed),
+        }
+    }
+
+    /// Counts what casts doubt on projects, and logs which are missing now.
+    fn report_doubts(&self, verdicts: &[(ProjectId, Verdict)]) {
         let projects = self.registry.lock();
-        let Some(project) = projects.path(id) else {
-            return;
-        };
-        let kind = match verdict {
-            Verdict::Missing => {
-                if !projects.is_missing(id) {
-                    tracing::warn!(
-                        %project,
-                        "GitLab answers 404 for a tracked project: it is removed if that lasts for \
-                         discovery.removal_grace"
-                    );
+        let mut missing = Vec::new();
+        for (id, verdict) in verdicts {
+            let Some(project) = projects.path(*id) else {
+                continue;
+            };
+            let kind = match verdict {
+                Verdict::Missing => {
+                    if !projects.is_missing(*id) {
+                        missing.push(project);
+                    }
+                    "not_found"
                 }
-                "not_found"
-            }
-            Verdict::NotAnswered(error) => error.kind(),
-            Verdict::Selected(_) if projects.get(id).is_some() => {
-                tracing::debug!(%project, "GitLab shows a project that a list or a run lacked");
-                INCOMPLETE_LIST
-            }
-            Verdict::NoOwner => "not_found",
-            _ => return,
-        };
-        self.observer.failed(Activity::Discovery, kind);
+                Verdict::NotAnswered(error) => error.kind(),
+                Verdict::Selected(_) if projects.get(*id).is_some() => {
+                    tracing::debug!(%project, "project visible in GitLab, but not in a list or run");
+                    INCOMPLETE_LIST
+                }
+                Verdict::NoOwner => "not_found",
+                _ => continue,
+            };
+            self.observer.failed(Activity::Discovery, kind);
+        }
+        if let Some(example) = missing.first() {
+            tracing::warn!(
+                projects = missing.len(),
+                %example,
+                grace_seconds = self.grace.as_secs(),
+                "GitLab returns 404 for tracked projects, removing them after discovery.removal_grace"
+            );
+        }
     }
 }
 
@@ -198,15 +244,15 @@ impl DiscoveryTask {
 fn report_removed(removed: &[(Removed, Reason)]) {
     if removed.len() <= NAMED {
         for (Removed { path, .. }, reason) in removed {
-            tracing::info!(project = %path, "project no longer tracked: {}", reason.as_str());
+            tracing::info!(project = %path, reason = reason.as_str(), "project removed");
         }
         return;
     }
-    let mut by_reason = std::collections::BTreeMap::<Reason, usize>::new();
+    let mut by_reason = BTreeMap::<Reason, usize>::new();
     for (_, reason) in removed {
         *by_reason.entry(*reason).or_default() += 1;
     }
     for (reason, projects) in by_reason {
-        tracing::warn!(projects, "projects no longer tracked: {}", reason.as_str());
+        tracing::warn!(projects, reason = reason.as_str(), "projects removed");
     }
 }

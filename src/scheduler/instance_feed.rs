@@ -163,7 +163,7 @@ impl InstanceFeed {
         let mut projects = self.registry.lock();
         let Some(seen) = seen else {
             tracing::info!(
-                "the jobs of the whole instance are read: projects without new jobs are polled less often"
+                "reading the jobs of the whole instance, polling projects without new jobs less often"
             );
             // What began before this is found by the next poll of each project.
             projects.announce(true);
@@ -197,7 +197,8 @@ impl InstanceFeed {
         state.due = now.plus(retry);
         if state.seen.take().is_some() {
             tracing::warn!(
-                "the jobs of the whole instance cannot be read, each project is polled: {why}"
+                reason = %why,
+                "jobs of the whole instance unavailable, polling each project"
             );
             drop(state);
             let mut projects = self.registry.lock();

@@ -20,13 +20,15 @@ use tracing::{Instrument, info_span};
 use crate::catalogue::{Activity, Collector};
 use crate::clock::{Clock, UnixSeconds};
 use crate::config::Settings;
+use crate::events::Origin;
+use crate::events::queue::HintQueue;
 use crate::facts::{Facts, Reading, Unavailable};
 use crate::gitlab::{GitLab, Lane};
 use crate::ingest::{Ingest, activity};
 use crate::memory::ProjectMemory;
 use crate::observer::Observer;
 use crate::recorder::Recorder;
-use crate::registry::{Batch, FreeSlots, Holding, Priority, Registry};
+use crate::registry::{Batch, EventPolling, FreeSlots, Holding, Priority, Projects, Registry};
 use crate::source::change_feed::ChangeFeed;
 use crate::source::sources;
 use crate::source::{Context, Fetched, Source, SourceError};
@@ -39,6 +41,8 @@ use instance_feed::InstanceFeed;
 const RUNS_AT_ONCE: usize = 8;
 /// Of these, runs of sources other than the change feed and refs: pipelines never wait for them.
 const OTHER_RUNS_AT_ONCE: usize = 4;
+/// Of these, runs that are kept for the change feed: what others read may take long.
+const FEED_RUNS: usize = 2;
 /// Of these, runs that read what happened before: what is new never waits for them.
 const BACKFILL_RUNS_AT_ONCE: usize = 4;
 /// How often the clock is read without another event.
@@ -57,6 +61,7 @@ pub struct Scheduler {
     discovery: Arc<DiscoveryTask>,
     capability: Arc<CapabilityTask>,
     instance_feed: Arc<InstanceFeed>,
+    hints: Arc<HintQueue>,
     observer: Arc<dyn Observer>,
     running: JoinSet<()>,
     /// What each task under way does, for one that panics.
@@ -86,8 +91,10 @@ impl Scheduler {
             recorder.retire(collector, clock.now());
         }
         let registry = Arc::new(Registry::new(remembered));
+        registry.lock().rely_on_events(event_polling(settings));
         let feed = Arc::new(ChangeFeed::new(settings, gitlab, clock.clone()));
         let sources = sources(settings, gitlab, &feed);
+        registry.lock().set_sources(&sources);
         let ingest = Ingest::new(
             settings,
             &sources,
@@ -108,6 +115,7 @@ impl Scheduler {
             sources,
             feed,
             ingest,
+            hints: Arc::default(),
             observer,
             clock,
             running: JoinSet::new(),
@@ -131,12 +139,18 @@ impl Scheduler {
         Arc::clone(&self.feed)
     }
 
+    /// Where hints of GitLab's events are put, which [`Scheduler::run`] follows.
+    #[must_use]
+    pub fn hints(&self) -> Arc<HintQueue> {
+        Arc::clone(&self.hints)
+    }
+
     /// Runs all that is due now, to its end; what that makes due (projects just found) too.
     pub async fn round(&mut self) {
         loop {
             self.start_due();
             if self.running.is_empty() {
-                return;
+                return self.ingest.log_failures(self.clock.now(), true);
             }
             while let Some(ended) = self.running.join_next_with_id().await {
                 self.ended(ended);
@@ -151,11 +165,13 @@ impl Scheduler {
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(ended) = self.running.join_next_with_id() => self.ended(ended),
+                () = self.hints.ready() => {}
                 () = tokio::time::sleep(TICK) => {}
             }
         }
         self.running.shutdown().await;
         self.ingest.settled().await;
+        self.ingest.log_failures(self.clock.now(), true);
     }
 
     fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {
@@ -182,7 +198,7 @@ impl Scheduler {
         if back.is_zero() {
             return;
         }
-        tracing::warn!(seconds = back.as_secs(), "the clock was set back");
+        tracing::warn!(seconds = back.as_secs(), "clock was set back");
         self.sweep_due = self.sweep_due.minus(back);
         self.discovery.clock_was_set_back(back);
         self.capability.clock_was_set_back(back);
@@ -199,6 +215,7 @@ impl Scheduler {
     fn start_due(&mut self) {
         let now = self.clock.now();
         self.follow_clock(now);
+        self.ingest.log_failures(now, false);
         if self.sweep_due <= now {
             self.sweep_due = now.plus(SWEEP_INTERVAL);
             let ingest = Arc::clone(&self.ingest);
@@ -206,6 +223,7 @@ impl Scheduler {
             let id = self.running.spawn(async move { ingest.sweep().await }).id();
             self.activities.insert(id, Activity::Cleanup);
         }
+        self.take_hints(now);
         if !self.is_running(Activity::Discovery)
             && let Some(scope) = self.discovery.take_due(now)
         {
@@ -226,9 +244,29 @@ impl Scheduler {
         self.start_runs(now);
     }
 
+    /// Has what GitLab's events announced read now.
+    fn take_hints(&self, now: UnixSeconds) {
+        let ready = self.hints.take(tokio::time::Instant::now());
+        if ready.lists {
+            self.discovery.ask(now);
+        }
+        let mut projects = self.registry.lock();
+        for (id, reading, marks) in ready.projects {
+            let is_read = |source: &Arc<dyn Source>, projects: &Projects| {
+                let entry = projects.get(id);
+                source.reading() == reading
+                    && entry.is_some_and(|entry| source.interval(entry.settings()).is_some())
+            };
+            if self.sources.iter().any(|source| is_read(source, &projects)) {
+                projects.hint(id, reading, marks, now);
+            }
+        }
+    }
+
     fn start_runs(&mut self, now: UnixSeconds) {
         let free = FreeSlots {
             runs: RUNS_AT_ONCE.saturating_sub(self.running.len()),
+            feed: FEED_RUNS,
             others: OTHER_RUNS_AT_ONCE.saturating_sub(self.others.len()),
             backfill: BACKFILL_RUNS_AT_ONCE.saturating_sub(self.backfills.len()),
         };
@@ -245,6 +283,7 @@ impl Scheduler {
         let is_other = batch.source.needs() == crate::source::Needs::Tier;
         let is_backfill = batch.priority == Priority::Backfill;
         let name = batch.source.reading().as_str();
+        let origins = batch.origins.clone();
         let run = run(
             Arc::clone(&self.registry),
             Arc::clone(&self.ingest),
@@ -252,7 +291,7 @@ impl Scheduler {
             batch,
             self.clock.clone(),
         );
-        let id = self.spawn(run, activity, name);
+        let id = self.spawn_after(&origins, run, activity, name);
         if is_other {
             self.others.push(id);
         }
@@ -267,7 +306,19 @@ impl Scheduler {
         activity: Activity,
         task: &'static str,
     ) -> Id {
+        self.spawn_after(&[], run, activity, task)
+    }
+
+    /// The same, for what events announced that were received in these spans.
+    fn spawn_after(
+        &mut self,
+        origins: &[Origin],
+        run: impl Future<Output = ()> + Send + 'static,
+        activity: Activity,
+        task: &'static str,
+    ) -> Id {
         let span = info_span!("task", otel.name = task, task);
+        Origin::adopt(&span, origins);
         let id = self.running.spawn(run.instrument(span)).id();
         self.activities.insert(id, activity);
         id
@@ -303,6 +354,7 @@ async fn run(
         source,
         priority,
         targets,
+        ..
     } = batch;
     let lane = match priority {
         Priority::Urgent => Lane::Urgent,
@@ -375,6 +427,15 @@ async fn doubt_refusals(gitlab: &GitLab, read: &mut Fetched) {
             *read = Err(SourceError::Refused(std::mem::take(why)));
         }
     }
+}
+
+/// How projects are polled whose changes are announced; none where no events are received.
+fn event_polling(settings: &Settings) -> Option<EventPolling> {
+    let webhook = &settings.server.webhook;
+    webhook.enabled.then_some(EventPolling {
+        factor: webhook.poll_factor,
+        longest: settings.collectors.max_poll_interval,
+    })
 }
 
 /// The collectors that are off for every project.

@@ -72,6 +72,7 @@ async fn a_runs_calls_are_made_in_the_lane_of_its_priority() {
         runs: 1,
         others: 1,
         backfill: 1,
+        feed: 1,
     };
     let sources: [Arc<dyn Source>; 1] = [Arc::clone(&source) as _];
     let mut taken = registry.lock().take(&sources, now, free).batches;
@@ -82,6 +83,7 @@ async fn a_runs_calls_are_made_in_the_lane_of_its_priority() {
             source: Arc::clone(&source) as _,
             priority,
             targets: targets.clone(),
+            origins: Vec::new(),
         };
         let (registry, ingest) = (Arc::clone(&registry), Arc::clone(&ingest));
         run(registry, ingest, fake.gitlab(), batch, clock.clone()).await;

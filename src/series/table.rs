@@ -432,7 +432,7 @@ impl Table {
             tracing::warn!(
                 metric = family.desc().name,
                 limit = self.cardinality_limit,
-                "the metric has reached telemetry.cardinality_limit; new series are left out"
+                "telemetry.cardinality_limit reached, dropping new series"
             );
         }
         result

@@ -55,7 +55,7 @@ pub(super) enum Failure {
 impl Failure {
     /// The answer; what failed is in the log, not in the answer.
     pub(super) fn answer(&self, request: &HttpRequest) -> HttpResponse {
-        tracing::error!(path = request.path(), "{self}");
+        tracing::error!(path = request.path(), error = %self, "request failed");
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         refusal(request.headers(), status, "internal error; see the log")
     }

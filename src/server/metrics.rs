@@ -110,7 +110,7 @@ async fn write(mut text: TextStream, first: Bytes, parts: mpsc::Sender<Part>, pa
         });
         match next.await {
             Ok((rest, next)) => (text, part) = (rest, next),
-            Err(failure) => return tracing::error!("a scrape is cut short: {failure}"),
+            Err(failure) => return tracing::error!(error = %failure, "scrape aborted"),
         }
     }
 }

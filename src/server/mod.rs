@@ -18,6 +18,7 @@ mod routes;
 pub mod status;
 #[cfg(test)]
 mod tests;
+pub mod webhook;
 
 use std::io;
 use std::net::TcpListener;
@@ -161,7 +162,12 @@ fn serve_within(
     let mut builder = listener::builder(limits.stop_seconds);
     for Listener { sockets, routes } in listeners {
         let kept = if routes.has_probes { limits.kept } else { 0 };
-        let limits = Limits { kept, ..limits };
+        let connections = routes.connections.unwrap_or(limits.connections);
+        let limits = Limits {
+            kept,
+            connections,
+            ..limits
+        };
         let table = Connections::new(limits, per_client, Arc::clone(&refusals));
         let shared = web::Data::new(HandlerContext {
             hosts: Hosts::new(&settings.allowed_hosts),

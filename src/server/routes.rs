@@ -8,6 +8,7 @@ use actix_web::middleware::Compress;
 use actix_web::web::ServiceConfig;
 use actix_web::{Resource, Route, guard, web};
 
+use super::webhook::{self, Receiver};
 use super::{answer, metrics, page, poll, probes};
 use crate::config::Server;
 
@@ -33,6 +34,8 @@ pub struct Routes {
     /// Paths whose requests may have a body.
     pub(super) with_body: Vec<&'static str>,
     pub(super) has_probes: bool,
+    /// Connections that may be open, where that is not the number of the others.
+    pub(super) connections: Option<usize>,
 }
 
 impl Routes {
@@ -46,6 +49,7 @@ impl Routes {
             add: Arc::new(add),
             with_body: with_body.to_vec(),
             has_probes: false,
+            connections: None,
         }
     }
 
@@ -78,6 +82,23 @@ impl Routes {
         Self::new(&[], add).and(Self::probes())
     }
 
+    /// `/webhook`. GitLab opens a connection for each event, and does not try again.
+    #[must_use]
+    pub fn webhooks(receiver: Receiver) -> Self {
+        let receiver = web::Data::new(receiver);
+        let add = move |to: &mut ServiceConfig| {
+            let resource = web::resource(webhook::PATH)
+                .app_data(receiver.clone())
+                .route(web::post().to(webhook::receive))
+                .default_service(web::to(webhook::other_method));
+            to.service(resource);
+        };
+        Self {
+            connections: Some(webhook::CONNECTIONS),
+            ..Self::new(&[webhook::PATH], add)
+        }
+    }
+
     /// These and `others`.
     #[must_use]
     pub fn and(self, others: Self) -> Self {
@@ -89,6 +110,7 @@ impl Routes {
             }),
             with_body: [self.with_body, others.with_body].concat(),
             has_probes: self.has_probes || others.has_probes,
+            connections: self.connections.max(others.connections),
         }
     }
 

@@ -299,7 +299,46 @@ pub struct ProjectCounts {
     pub unreadable: usize,
     /// That GitLab no longer shows and that are not removed yet.
     pub removals_pending: usize,
+    /// How far the first sync is.
+    pub first_sync: FirstSync,
 }
+
+/// How far the first sync is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FirstSync {
+    /// First reads that are done: one for each project and source.
+    pub done: usize,
+    /// First reads in all.
+    pub due: usize,
+    /// Projects of which all are done.
+    pub projects: usize,
+}
+
+impl FirstSync {
+    /// Whether something that is due was not read yet.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        self.done < self.due
+    }
+
+    /// What is done, in percent; 100 only where everything is.
+    #[must_use]
+    pub fn percent(&self) -> usize {
+        100 * self.done / self.due.max(1)
+    }
+
+    /// About how long it takes still, at the pace so far; none right after the start.
+    #[must_use]
+    pub fn time_left(&self, elapsed: Duration) -> Option<Duration> {
+        let (done, left) = (self.done, self.due.saturating_sub(self.done));
+        (done > 0 && elapsed >= ENOUGH)
+            .then(|| elapsed.mul_f64(left as f64 / done as f64))
+            .map(|left| Duration::from_secs(left.as_secs().max(1)))
+    }
+}
+
+/// Before this the pace of the first sync is unknown.
+const ENOUGH: Duration = Duration::from_secs(10);
 
 impl ProjectCounts {
     /// Counts a project whose next poll is `late` by now.
@@ -446,6 +485,7 @@ mod tests {
             late: Duration::from_secs(40),
             unreadable: 0,
             removals_pending: 0,
+            first_sync: FirstSync::default(),
         };
         assert_eq!(page.counts, counts);
     }

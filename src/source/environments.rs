@@ -3,9 +3,10 @@
 //!
 //! GitLab lists environments and deployments of one project per request, by GraphQL too. So deployments are
 //! asked for by their numbers, and the tips of branches with them, of many projects in a query ([`numbers`]).
-//! The lists are read by REST at first and every few hours; that of environments also every hour, and where a
-//! deployment names one that is not known. What moves otherwise (a deployment changed by API, an environment
-//! stopped by hand) is found by them.
+//! The lists are read by REST at first and every few hours; that of environments also every hour where
+//! pipelines move, and where a deployment names one that is not known. Where there are environments, deployments
+//! are asked for each hour though no pipeline moves: some are made by API. What moves otherwise (an environment
+//! stopped by hand) is found by the lists.
 
 mod behind;
 mod numbers;
@@ -40,6 +41,8 @@ use numbers::Seen;
 const OVERLAP: Duration = Duration::from_secs(120);
 /// How often a project is polled though no pipeline moved.
 const FULL_POLL_INTERVAL: Duration = Duration::from_secs(6 * 3600);
+/// How often a project that has environments is asked for deployments though no pipeline moved.
+const QUIET_INTERVAL: Duration = Duration::from_secs(3600);
 /// How often the environments are listed of a project in which something moves.
 const LIST_INTERVAL: Duration = Duration::from_secs(3600);
 /// Environments compared with the default branch, or asked for their last success, in one poll.
@@ -96,15 +99,22 @@ fn is_due(target: &Target, now: UnixSeconds) -> bool {
     let Some(read_at) = progress.read_at else {
         return true;
     };
+    let mut known = target.memory.environments.known().values();
+    let quiet_for = now.since(read_at);
+    target.is_asked_for
+        || moves(target, read_at)
+        || known.len() > 0 && quiet_for >= QUIET_INTERVAL
+        || known.any(RememberedEnvironment::is_open)
+        || now.since(progress.full_at) >= FULL_POLL_INTERVAL
+}
+
+/// Whether something moved in a project since it was polled, or goes on.
+fn moves(target: &Target, read_at: UnixSeconds) -> bool {
+    let progress = &target.memory.environments_progress;
     let moved = pipelines(&target.memory)
         .is_none_or(|(watermark, active)| active || watermark != progress.moved);
     // A deployment moves after the pipeline it belongs to.
-    let late = progress.moved.plus(OVERLAP) > read_at;
-    let mut known = target.memory.environments.known().values();
-    moved
-        || late
-        || known.any(RememberedEnvironment::is_open)
-        || now.since(progress.full_at) >= FULL_POLL_INTERVAL
+    moved || progress.moved.plus(OVERLAP) > read_at
 }
 
 impl EnvironmentsSource {
@@ -301,7 +311,13 @@ impl<'a> Poll<'a> {
     /// Reads what is still to be read.
     async fn finish(mut self) -> Result<Self, SourceError> {
         // The list first: a deployment of an environment that comes after it is read again.
-        let is_old = self.now.since(self.seen.listed_at) >= LIST_INTERVAL;
+        let before = self.target.memory.environments_progress.read_at;
+        let interval = match before.is_none_or(|read_at| moves(self.target, read_at)) {
+            true => LIST_INTERVAL,
+            false => FULL_POLL_INTERVAL,
+        };
+        let is_old = self.now.since(self.seen.listed_at) >= interval;
+        let is_old = is_old || self.target.is_asked_for;
         if self.numbered.is_none() || self.environments_moved || is_old {
             self.list_environments().await?;
         }

@@ -220,6 +220,8 @@ pub struct Target {
     pub permitted_at: UnixSeconds,
     /// Version and edition of GitLab; none where the token may not ask.
     pub instance: Option<Arc<Instance>>,
+    /// Whether the run was asked for: what did not move is read, too.
+    pub is_asked_for: bool,
 }
 
 impl Target {
@@ -264,16 +266,16 @@ pub type Tracked = Arc<BTreeMap<ProjectId, Text>>;
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// GitLab does not show the project to this token: deleted, or the role is gone.
-    #[error("the project is gone, or the token may not see it any more")]
+    #[error("the project was removed, or is no longer visible to the token")]
     NotFound,
     /// The project has nothing for the source: no error, its states go and the reason is shown.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
     /// GitLab answers 403, and not only for the project.
-    #[error("GitLab refuses everything to the token: {0}")]
+    #[error("GitLab denies all access to the token: {0}")]
     Refused(String),
     /// The batch was answered, this project's part of it was not.
-    #[error("GitLab left the project out of its answer: {0}")]
+    #[error("the response of GitLab lacks the project: {0}")]
     Partial(String),
     /// A call failed; a batch shares the error.
     #[error(transparent)]
@@ -314,6 +316,15 @@ impl SourceError {
     #[must_use]
     pub fn is_token_refused(&self) -> bool {
         matches!(self, Self::GitLab(error) if error.is_token_refused())
+    }
+
+    /// What happened, without the call that it happened to: the same for all that fails alike.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        match self {
+            Self::GitLab(error) => error.cause.to_string(),
+            other => other.to_string(),
+        }
     }
 
     /// Value of the label `error_type`.

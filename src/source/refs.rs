@@ -4,12 +4,17 @@
 //! moves `last_activity_at`, but at most once an hour, so they are listed once more an hour later.
 //! Deleted pipelines leave no trace: those that are shown are asked for by id now and then. Imported
 //! ones leave none for the change feed, which reads what moved: the newest are listed as often.
+//!
+//! Of a project that is new, refs are listed only where one that is shown may be gone or one may have pipelines
+//! that the first reading did not reach back to: where that read all pipelines, refs without pipelines are
+//! nothing to show, and a default branch is there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::batches::{Batches, PerProject};
 use super::{
     Context, Fetched, Needs, Right, Source, SourceError, Target, Wants, fetched, side_by_side,
 };
@@ -19,13 +24,16 @@ use crate::config::{ProjectSettings, RefRule};
 use crate::facts::feed::PipelineFacts;
 use crate::facts::refs::RefsRead;
 use crate::facts::{Facts, Problem, Reading, Unavailable};
-use crate::gitlab::model::{GitRef, Page};
+use crate::gitlab::graphql::ProjectTip;
+use crate::gitlab::model::{
+    GitRef, Job, Known, MergeRequest, Page, PipelineMergeRequest, RefKind, Status,
+};
 use crate::gitlab::rest::PipelineFilter;
 use crate::gitlab::{Cause, GitLabError};
 use crate::gitlab::{GitLab, model};
 use crate::memory::ProjectMemory;
 use crate::memory::ref_listing::PIPELINE_CHECK;
-use crate::memory::refs::{DELETED, Listing, RefName, RefsSeen};
+use crate::memory::refs::{DELETED, Listing, RefName, RefsSeen, merge_request_ref};
 use crate::types::{PipelineId, ProjectId, Text};
 
 /// Pipelines asked for by id in one poll.
@@ -36,14 +44,15 @@ const REFS_AT_ONCE: usize = 20;
 const NEXT_REFS: Duration = Duration::from_secs(60);
 /// How soon refs are polled again when they could not all be read.
 const NEXT_TRY: Duration = Duration::from_secs(300);
-/// Projects in one run, which takes a few calls each.
-const BATCH: usize = 10;
+/// Projects in one run, which takes a few calls each of those with several refs.
+const BATCH: usize = 25;
 /// Calls of one poll that run concurrently.
 const CALLS_AT_ONCE: usize = 4;
 
 /// The source.
 pub struct RefsSource {
     gitlab: GitLab,
+    default_branches: Batches,
 }
 
 impl RefsSource {
@@ -52,6 +61,7 @@ impl RefsSource {
     pub fn new(gitlab: &GitLab) -> Self {
         Self {
             gitlab: gitlab.clone(),
+            default_branches: Batches::new(&gitlab.breaker(), GitLab::TIP_PROJECTS),
         }
     }
 
@@ -61,13 +71,40 @@ impl RefsSource {
         targets: &[Target],
         now: UnixSeconds,
     ) -> Vec<(ProjectId, Result<RefsRead, SourceError>)> {
-        let reads = targets
-            .iter()
-            .map(|target| async move { (target.id(), Ok(self.project(target, now).await)) });
+        let defaults = self.defaults(targets, now).await;
+        let reads = targets.iter().map(|target| {
+            let default = defaults.get(&target.id());
+            async move { (target.id(), Ok(self.project(target, default, now).await)) }
+        });
         side_by_side(CALLS_AT_ONCE, reads.collect()).await
     }
 
-    async fn project(&self, target: &Target, now: UnixSeconds) -> RefsRead {
+    /// The default branches of projects that are read for the first time, where it may be the only one that
+    /// matters.
+    async fn defaults(&self, targets: &[Target], now: UnixSeconds) -> BTreeMap<ProjectId, Text> {
+        let new = targets.iter().filter(|target| is_read_whole(target));
+        let (mut known, mut open) = (BTreeMap::new(), Vec::new());
+        for target in new {
+            let name = target.project.default_branch.as_ref().value();
+            match name {
+                Some(name) => drop(known.insert(target.id(), name.clone())),
+                None if remembers(target, RefKind::Branch, None) => open.push(target.id()),
+                None => {}
+            }
+        }
+        if open.is_empty() || !self.gitlab.uses_graphql() {
+            return known;
+        }
+        let ask = async |ids: Vec<ProjectId>| self.gitlab.default_branches(&ids).await;
+        let id_of = |found: &ProjectTip| found.id;
+        let asked: PerProject<ProjectTip> = self.default_branches.ask(&open, now, id_of, ask).await;
+        // Of the others, branches are listed.
+        let named = asked.into_values().filter_map(Result::ok);
+        known.extend(named.filter_map(|found| Some((found.id, found.name?))));
+        known
+    }
+
+    async fn project(&self, target: &Target, default: Option<&Text>, now: UnixSeconds) -> RefsRead {
         let rules = &target.settings.refs;
         let before = &target.memory.refs_seen;
         let mut problems = Vec::new();
@@ -85,10 +122,19 @@ impl RefsSource {
                 }
             };
         let id = target.id();
-        let branches = listing(self.gitlab.branches(id), &rules.branches, at).await;
+        let is_listed =
+            |kind| !is_read_whole(target) || remembers(target, kind, default.map(|name| &**name));
+        let branches = match is_listed(RefKind::Branch) {
+            true => listing(self.gitlab.branches(id), &rules.branches, at).await,
+            false => Ok((before.branches.clone(), false)),
+        };
         let has_no_repository = matches!(&branches, Ok((_, true)));
         let branches = note(branches.map(|(listing, _)| listing), &before.branches);
-        let tags = match listing(self.gitlab.tags(id), &rules.tags, at).await {
+        let tags = match is_listed(RefKind::Tag) {
+            true => listing(self.gitlab.tags(id), &rules.tags, at).await,
+            false => Ok((before.tags.clone(), false)),
+        };
+        let tags = match tags {
             // Where the repository is gone, GitLab fails at its tags.
             Err(error) if has_no_repository && matches!(error.cause, Cause::Server(..)) => {
                 Ok(Some(Listing {
@@ -121,6 +167,13 @@ impl RefsSource {
         if more {
             progress.again_at = Some(now.plus(NEXT_REFS));
         }
+        let (merge_requests, has_merge_requests) = self
+            .unseen_merge_requests(target, &mut progress.asked)
+            .await;
+        if !has_merge_requests {
+            progress.again_at = Some(now.plus(NEXT_REFS));
+        }
+        found.extend(merge_requests);
         let checks = target.memory.refs.checks_pipelines(now);
         let mut deleted = Vec::new();
         if checks {
@@ -132,6 +185,7 @@ impl RefsSource {
             progress,
             deleted,
             found,
+            has_merge_requests,
             problems,
         }
     }
@@ -181,7 +235,7 @@ impl RefsSource {
     ) -> (Vec<PipelineFacts>, BTreeSet<RefName>, bool) {
         let mut asked = target.memory.refs.asked.clone();
         let exist: BTreeSet<RefName> = seen.existing().collect();
-        asked.retain(|name| exist.contains(name));
+        asked.retain(|name| name.kind == RefKind::MergeRequest || exist.contains(name));
         let remembered = target.memory.latest_refs();
         let unseen: Vec<RefName> = exist
             .into_iter()
@@ -201,6 +255,81 @@ impl RefsSource {
             }
         }
         (found, asked, more)
+    }
+
+    /// The newest pipelines of open merge requests that have none remembered: the first reading of a project
+    /// did not reach back to them. Each is asked for once. Says whether all were.
+    async fn unseen_merge_requests(
+        &self,
+        target: &Target,
+        asked: &mut BTreeSet<RefName>,
+    ) -> (Vec<PipelineFacts>, bool) {
+        let rule = &target.settings.refs.merge_requests;
+        let first = target.memory.first_reading;
+        let is_nothing_open = first.has_merge_requests || first.is_whole;
+        let is_shown = rule.enabled && rule.includes_state("opened");
+        if is_nothing_open || !is_shown || target.forbids(Right::MergeRequests).is_some() {
+            return (Vec::new(), true);
+        }
+        let open = match self.gitlab.open_merge_requests(target.id()).await {
+            Ok(page) => page.items,
+            // There is none, or it is hidden.
+            Err(error) if error.is_forbidden() || error.is_not_found() => Vec::new(),
+            Err(_) => return (Vec::new(), false),
+        };
+        let remembered = target.memory.latest_refs();
+        let mut unseen = open;
+        unseen.retain(|merge_request| {
+            let name = merge_request_name(merge_request.iid);
+            !remembered.contains_key(&name) && !asked.contains(&name)
+        });
+        let all = unseen.len() <= REFS_AT_ONCE;
+        unseen.truncate(REFS_AT_ONCE);
+        let reads = unseen
+            .iter()
+            .map(|merge_request| self.newest_of_merge_request(target, merge_request));
+        let read = side_by_side(CALLS_AT_ONCE, reads.collect()).await;
+        let has_all = all && read.iter().all(Result::is_ok);
+        let mut found = Vec::new();
+        for (merge_request, read) in unseen.iter().zip(read) {
+            // What failed is asked for again at the next poll.
+            if let Ok(facts) = read {
+                found.extend(facts);
+                asked.insert(merge_request_name(merge_request.iid));
+            }
+        }
+        if has_all {
+            asked.retain(|name| name.kind != RefKind::MergeRequest);
+        }
+        (found, has_all)
+    }
+
+    /// The newest pipeline of a merge request: of its source, or of the merged result.
+    async fn newest_of_merge_request(
+        &self,
+        target: &Target,
+        merge_request: &MergeRequest,
+    ) -> Result<Option<PipelineFacts>, GitLabError> {
+        let mut newest: Option<PipelineId> = None;
+        for end in ["head", "merge"] {
+            let name = format!("refs/merge-requests/{}/{end}", merge_request.iid);
+            let filter = PipelineFilter {
+                git_ref: Some(name),
+                ..PipelineFilter::default()
+            };
+            let page = self.gitlab.newest_pipelines(target.id(), &filter).await?;
+            newest = page.items.iter().map(|head| head.id).max().max(newest);
+        }
+        let Some(newest) = newest else {
+            return Ok(None);
+        };
+        let mut facts = self.facts_of(target, newest).await?;
+        facts.pipeline.merge_request = Known::Value(PipelineMergeRequest {
+            iid: merge_request.iid,
+            target_branch: merge_request.target_branch.clone(),
+            source_branch: merge_request.source_branch.clone(),
+        });
+        Ok(Some(facts))
     }
 
     /// Pipelines that are newer than the newest of their ref that is remembered, and older than what the
@@ -241,21 +370,36 @@ impl RefsSource {
         let Some(head) = page.items.into_iter().max_by_key(|head| head.id) else {
             return Ok(None);
         };
-        let pipeline = self.gitlab.pipeline(target.id(), head.id).await?;
-        if RefName::of(&pipeline) != *name {
-            // A tag and a branch of one name: the newest pipeline is the other's.
-            return Ok(None);
+        let facts = self.facts_of(target, head.id).await?;
+        // A tag and a branch of one name: the newest pipeline may be the other's.
+        Ok(Some(facts).filter(|facts| RefName::of(&facts.pipeline) == *name))
+    }
+
+    /// A pipeline of the past, with its jobs.
+    async fn facts_of(
+        &self,
+        target: &Target,
+        id: PipelineId,
+    ) -> Result<PipelineFacts, GitLabError> {
+        let pipeline = self.gitlab.pipeline(target.id(), id).await?;
+        let (mut jobs, mut bridges) = (None, None);
+        if target.settings.interval(Collector::Jobs).is_some() {
+            let read = self.gitlab.jobs(target.id(), id, true).await?.items;
+            let has_failed = |job: &Job| job.status == Status::Failed && !job.allow_failure;
+            // Where no job says why the pipeline failed, a trigger job does.
+            if pipeline.status == Status::Failed && !read.iter().any(has_failed) {
+                let page = self.gitlab.bridges(target.id(), id).await?;
+                bridges = Some(page.items.into_iter().map(|bridge| bridge.job).collect());
+            }
+            jobs = Some(read);
         }
-        let jobs = match target.settings.interval(Collector::Jobs).is_some() {
-            true => Some(self.gitlab.jobs(target.id(), head.id, true).await?.items),
-            false => None,
-        };
-        Ok(Some(PipelineFacts {
+        Ok(PipelineFacts {
             pipeline,
             floor: None,
             jobs,
+            bridges,
             foreign: Vec::new(),
-        }))
+        })
     }
 
     /// Shown pipelines that GitLab does not have any more.
@@ -321,6 +465,26 @@ impl Source for RefsSource {
 
     async fn fetch(&self, targets: &[Target], context: &Context) -> Fetched {
         fetched(self.read(targets, context.now).await, Facts::Refs)
+    }
+}
+
+/// Whether refs are polled for the first time of a project whose first reading read all its pipelines.
+fn is_read_whole(target: &Target) -> bool {
+    let memory = &target.memory;
+    memory.first_reading.is_whole && memory.refs.pipelines_checked_at.is_none()
+}
+
+/// Whether pipelines of a branch or tag are remembered, but for one name.
+fn remembers(target: &Target, kind: RefKind, but: Option<&str>) -> bool {
+    let remembered = target.memory.latest_refs();
+    let mut names = remembered.keys().filter(|name| name.kind == kind);
+    names.any(|name| kind != RefKind::Branch || but != Some(&*name.name))
+}
+
+fn merge_request_name(iid: u64) -> RefName {
+    RefName {
+        kind: RefKind::MergeRequest,
+        name: merge_request_ref(&iid.to_string()),
     }
 }
 

@@ -95,6 +95,7 @@ mod tests {
 
     fn target(features: Features, permissions: Permissions) -> Target {
         Target {
+            is_asked_for: false,
             tracking: 0,
             project: crate::gitlab::model::Project {
                 features,

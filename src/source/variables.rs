@@ -280,6 +280,7 @@ mod tests {
             memory: Arc::new(memory),
             tier: Known::Unread,
             instance: None,
+            is_asked_for: false,
         }
     }
 

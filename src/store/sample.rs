@@ -19,7 +19,9 @@ use crate::memory::environments::{
     RememberedEnvironment,
 };
 use crate::memory::feed::{Depth, FeedProgress, Followed};
+use crate::memory::first_reading::FirstReading;
 use crate::memory::history::{Ref, RefHistory, Remembered as OfPipeline};
+use crate::memory::job_names::{JobName, JobNames};
 use crate::memory::merge_requests::census::Census;
 use crate::memory::merge_requests::thread::{Phase, Thread};
 use crate::memory::merge_requests::{
@@ -166,6 +168,23 @@ fn pipelines() -> pipelines::PipelinesMemory {
     }
 }
 
+fn job_snapshot() -> jobs::JobSnapshot {
+    jobs::JobSnapshot {
+        id: JobId(5001),
+        is_bridge: true,
+        name: "unit".into(),
+        stage: "test".into(),
+        status: Status::Failed,
+        failure_reason: Some("script_failure".into()),
+        created_at: at(-300),
+        running_since: Some(at(-290)),
+        duration: Some(61.0),
+        queued_duration: Some(2.5),
+        coverage: Some(80.5),
+        artifact_bytes: Some(123_456),
+    }
+}
+
 fn jobs() -> jobs::JobsMemory {
     let claimed = jobs::JobClaims {
         history: false,
@@ -177,28 +196,24 @@ fn jobs() -> jobs::JobsMemory {
         pending: 3,
         running: 2,
     };
-    let snapshot = jobs::JobSnapshot {
-        id: JobId(5001),
-        name: "unit".into(),
-        stage: "test".into(),
-        status: Status::Failed,
-        failure_reason: Some("script_failure".into()),
-        created_at: at(-300),
-        running_since: Some(at(-290)),
-        duration: Some(61.0),
-        queued_duration: Some(2.5),
-        coverage: Some(80.5),
-        artifact_bytes: Some(123_456),
-    };
     jobs::JobsMemory {
         claims: [(PipelineId(301), [(JobId(5001), claimed)].into())].into(),
         unfinished: [(PipelineId(303), unfinished)].into(),
         newest: history(jobs::JobsOfRef {
             rests: true,
             warnings: true,
-            jobs: vec![snapshot],
+            jobs: vec![job_snapshot()],
         }),
     }
+}
+
+fn job_names() -> JobNames {
+    let name = JobName {
+        git_ref: "main".into(),
+        stage: "test".into(),
+        name: "unit".into(),
+    };
+    JobNames([(name, at(-300))].into())
 }
 
 fn child_pipelines() -> child_pipelines::ChildPipelinesMemory {
@@ -219,6 +234,7 @@ fn child_pipelines() -> child_pipelines::ChildPipelinesMemory {
         holder_created_at: at(-300),
         parent_project: "group/parent".into(),
         project: "group/project".into(),
+        jobs: vec![job_snapshot()],
     };
     child_pipelines::ChildPipelinesMemory {
         claims: [(PipelineId(304), claim)].into(),
@@ -386,6 +402,10 @@ fn memory() -> ProjectMemory {
             collectors: [("merge_requests".into(), at(-500))].into(),
         },
         feed: Some(feed()),
+        first_reading: FirstReading {
+            is_whole: true,
+            has_merge_requests: true,
+        },
         refs: RefsProgress {
             activity: Some(at(-4)),
             again_at: Some(at(60)),
@@ -408,6 +428,7 @@ fn memory() -> ProjectMemory {
         parents: Parents([(started, parent)].into()),
         pipelines: pipelines(),
         jobs: jobs(),
+        job_names: job_names(),
         child_pipelines: child_pipelines(),
         test_reports: test_reports(),
         variables: VariablesMemory {

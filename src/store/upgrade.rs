@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 
 use super::stored::{
     Invalid, Row, StoredChildPipelines, StoredEnvironments, StoredJobs, StoredPipelines, decode,
-    encode, environments_v1, pipelines_v1, v1, v2,
+    encode, environments_v1, pipelines_v1, pipelines_v2, v1, v2,
 };
 
 /// Content of one version to that of the next.
@@ -45,10 +45,19 @@ pub(super) const STEPS: Steps = Steps {
             "pipelines",
             &[without_skipped::<pipelines_v1::Pipelines, StoredPipelines>],
         ),
-        ("jobs", &[without_skipped::<pipelines_v1::Jobs, StoredJobs>]),
+        (
+            "jobs",
+            &[
+                without_skipped::<pipelines_v1::Jobs, pipelines_v2::Jobs>,
+                without_bridges::<pipelines_v2::Jobs, StoredJobs>,
+            ],
+        ),
         (
             "child_pipelines",
-            &[without_skipped::<pipelines_v1::ChildPipelines, StoredChildPipelines>],
+            &[
+                without_skipped::<pipelines_v1::ChildPipelines, pipelines_v2::ChildPipelines>,
+                without_bridges::<pipelines_v2::ChildPipelines, StoredChildPipelines>,
+            ],
         ),
     ],
     rows: &[without_withdrawal, tags_by_name_alone],
@@ -91,6 +100,13 @@ fn without_skipped<V1: DeserializeOwned, V2: From<V1> + Serialize>(
     content: &[u8],
 ) -> Result<Vec<u8>, Invalid> {
     encode(&V2::from(decode::<V1>(content)?))
+}
+
+/// Version 2 knew no trigger jobs, and no jobs of child pipelines: they come with the next pipelines.
+fn without_bridges<V2: DeserializeOwned, V3: From<V2> + Serialize>(
+    content: &[u8],
+) -> Result<Vec<u8>, Invalid> {
+    encode(&V3::from(decode::<V2>(content)?))
 }
 
 /// The version that so many steps lead to.
@@ -188,7 +204,10 @@ mod tests {
         let foreign: ById<ById<(Option<i64>,)>> = Vec::new();
         let content = encode(&(claims, foreign, refs)).unwrap();
         let content =
-            without_skipped::<pipelines_v1::ChildPipelines, StoredChildPipelines>(&content);
+            without_skipped::<pipelines_v1::ChildPipelines, pipelines_v2::ChildPipelines>(&content);
+        let content = without_bridges::<pipelines_v2::ChildPipelines, StoredChildPipelines>(
+            &content.unwrap(),
+        );
         let mut memory = ProjectMemory::default();
         let part = crate::store::stored::Part::by_name("child_pipelines").unwrap();
         (part.decode)(&content.unwrap(), &mut memory).unwrap();

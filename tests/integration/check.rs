@@ -131,7 +131,7 @@ async fn a_token_that_reads_nothing_is_an_error() {
     let text = report.to_string();
     assert!(!report.is_good(), "{text}");
     assert!(
-        text.contains("error       the token reads nothing of any project"),
+        text.contains("error       the token cannot read any project"),
         "{text}"
     );
 }

@@ -23,7 +23,7 @@ pub fn dashboard() -> Dashboard {
             stat("Pipeline runs", "Pipelines created in the time range, child pipelines included.")
                 .steps("text", &[])
                 .query(format!("sum({})", created("$__range")), "Runs"),
-            stat("Median duration", "Half of the pipelines that ended in the time range took at most that long.")
+            stat("Median duration", "Median duration of the pipelines that finished in the time range.")
                 .unit(Unit::Seconds)
                 .steps("text", &[])
                 .query(quantile("0.5", "age_pipeline_duration_seconds", &[]), "Median"),
@@ -48,7 +48,7 @@ pub fn dashboard() -> Dashboard {
     .row(
         "Over time",
         [
-            bars("Runs by status", "Pipelines that ended in each interval, by how they ended.")
+            bars("Runs by status", "Finished pipelines per interval, by status.")
                 .from_zero()
                 .bars_from_begin("1h")
                 .query(

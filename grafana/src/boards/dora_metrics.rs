@@ -24,7 +24,7 @@ pub fn dashboard() -> Dashboard {
         choices: &["1h", "6h", "1d", "7d", "30d"],
     })
     .row(
-        "Last 30 days (GitLab Ultimate: GitLab's own figures; other tiers: computed from deployments, merge requests and incidents)",
+        "Last 30 days (GitLab Ultimate: GitLab's own values; other tiers: computed from deployments, merge requests and incidents)",
         [
             now(stat(
                 "Deployment frequency",

@@ -38,20 +38,17 @@ fn tiles() -> [Panel; 6] {
     [
         tile(
             "Number of environments",
-            "Environments of the chosen projects and tiers that are not stopped.",
+            "Environments of the selected projects and tiers that are not stopped.",
         )
         .steps("text", &[])
         .query(format!("count({ENVIRONMENTS})"), "Environments"),
-        tile(
-            "Failed",
-            "Environments whose deployment that started last failed.",
-        )
-        .steps("green", &[(1.0, "red")])
-        .query(
-            format!("count({}) or {all}", with_status("failed")),
-            "Failed",
-        ),
-        tile("Running", "Environments to which a deployment runs.")
+        tile("Failed", "Environments whose last deployment failed.")
+            .steps("green", &[(1.0, "red")])
+            .query(
+                format!("count({}) or {all}", with_status("failed")),
+                "Failed",
+            ),
+        tile("Running", "Environments with a running deployment.")
             .steps("blue", &[])
             .query(
                 format!("count({}) or {all}", with_status("running")),
@@ -59,7 +56,7 @@ fn tiles() -> [Panel; 6] {
             ),
         tile(
             "Behind",
-            "Environments that lack commits of the default branch.",
+            "Environments without the latest commits of the default branch.",
         )
         .steps("green", &[(1.0, "yellow")])
         .query(
@@ -74,7 +71,7 @@ fn tiles() -> [Panel; 6] {
             .query(format!("sum({deployments}) or {all}"), "Deployments"),
         tile(
             "Median duration",
-            "Half of the deployments in the time range took at most that long.",
+            "Median duration of the deployments in the time range.",
         )
         .unit(Unit::Seconds)
         .steps("text", &[])
@@ -210,7 +207,7 @@ const ENVIRONMENT: &str = "project, environment";
 /// The chosen environments that are not stopped, with their tiers.
 const ENVIRONMENTS: &str = "max by (project, environment, tier) \
      (age_environment_info{.., tier=~\"$tier\", state!=\"stopped\"})";
-const NONE: &str = "No environment, or the collector environments is off";
+const NONE: &str = "No environment, or the collector environments is disabled";
 
 fn of(metric: &str) -> String {
     format!("max by ({ENVIRONMENT}) ({metric}{{..}})")

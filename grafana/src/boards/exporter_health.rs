@@ -20,24 +20,24 @@ pub fn dashboard() -> Dashboard {
 
 fn now() -> [Panel; 8] {
     [
-            stat("Last success", "Time since the collector that is furthest behind last ended a run well.")
+            stat("Last success", "Time since the last success of the collector that is furthest behind.")
                 .sized(3, 4)
                 .unit(Unit::Seconds)
                 .steps("green", &[(3600.0, "yellow"), (21_600.0, "red")])
                 .query("time() - min(max by (collector_type) (age_collection_last_success_timestamp))", "Furthest behind"),
-            stat("Initial sync", "Share of the tracked projects that have been read once since the start.")
+            stat("Initial sync", "Progress of the first sync since the start: the share of first reads that succeeded.")
                 .sized(3, 4)
                 .unit(Unit::Share)
                 .between(0.0, 1.0)
                 .steps("orange", &[(1.0, "green")])
                 .query("min(age_initial_sync_progress_ratio)", "Read"),
-            stat("Projects", "Projects that are tracked now, of all replicas together.")
+            stat("Projects", "Tracked projects of all replicas.")
                 .sized(3, 4)
                 .query("sum(age_projects_tracked)", "Projects"),
-            stat("Requests in the last hour", "Requests to GitLab in the hour before. Hold it against gitlab.max_requests_per_hour or GitLab's own limit.")
+            stat("Requests in the last hour", "Requests to GitLab in the last hour, to compare with gitlab.max_requests_per_hour or GitLab's limit.")
                 .sized(3, 4)
                 .query("sum(increase(age_api_requests_total[1h]))", "Requests"),
-            stat("Rate limit left", "Requests that GitLab still allows in its current window.")
+            stat("Rate limit left", "Requests left in the current rate limit window of GitLab.")
                 .sized(3, 4)
                 .steps("red", &[(50.0, "yellow"), (200.0, "green")])
                 .when_empty("GitLab names no limit")
@@ -47,7 +47,7 @@ fn now() -> [Panel; 8] {
                 .unit(Unit::Ago)
                 .when_empty("Does not expire")
                 .query("1000 * min(age_token_expiry_timestamp)", "Expires"),
-            stat("State file", "Whether the last commit could be written; without a state file it is kept in memory.")
+            stat("State file", "Whether the last write of the state succeeded; without a state file it is in memory.")
                 .sized(3, 4)
                 .words(&[(0.0, 0.5, "Not written", "red"), (0.5, 1.5, "Written", "green")])
                 .when_empty("Nothing was written yet")
@@ -62,7 +62,7 @@ fn now() -> [Panel; 8] {
 
 fn calls() -> [Panel; 4] {
     [
-            bars("Calls", "Requests to GitLab per second by endpoint, each try counted.")
+            bars("Calls", "Requests to GitLab per second by endpoint, retries included.")
                 .unit(Unit::PerSecond)
                 .from_zero()
                 .query("sum by (endpoint) (rate(age_api_requests_total[$__rate_interval]))", "{{endpoint}}"),
@@ -79,7 +79,7 @@ fn calls() -> [Panel; 4] {
             .query_with_exemplars(&latency("0.99"), "P99"),
             bars(
                 "Answers that are no success",
-                "Requests per second that ended in a status of 400 or more or in no answer, by status.",
+                "Requests per second with a status of 400 or more, or without a response, by status.",
             )
             .unit(Unit::PerSecond)
             .from_zero()
@@ -149,19 +149,19 @@ fn price() -> [Panel; 3] {
 
 fn collecting() -> [Panel; 7] {
     [
-            table("Collectors", "Every collector: whether it is enabled, the time since it last succeeded, and its errors in the time range.")
+            table("Collectors", "All collectors: whether enabled, time since the last success, and errors in the time range.")
                 .when_empty("No collector")
                 .label("collector_type", "Collector")
                 .column("Enabled", Unit::YesNo, "max by (collector_type) (age_collector_enabled)")
                 .column("Last success", Unit::Ago, "1000 * max by (collector_type) (age_collection_last_success_timestamp)")
                 .column("Errors", Unit::Count, "sum by (collector_type) (increase(age_scrape_errors_total[$__range]))")
                 .sorted_by("Errors"),
-            table("Projects without data", "Tracked projects of which an enabled collector has nothing, by reason.")
+            table("Projects without data", "Tracked projects without data for an enabled collector, by reason.")
                 .when_empty("Every collector has data of every project")
                 .label("collector_type", "Collector")
                 .label("reason", "Reason")
                 .column("Projects", Unit::Count, "sort_desc(sum by (collector_type, reason) (age_projects_unavailable))"),
-            lines("Lag", "How late each collector's last run was against its interval. Rising: the budget is too small for the intervals.")
+            lines("Lag", "Delay of each collector's last run against its interval. If it rises, the budget is too small for the intervals.")
                 .unit(Unit::Seconds)
                 .from_zero()
                 .query("max by (collector_type) (age_collection_lag_seconds)", "{{collector_type}}"),
@@ -172,7 +172,7 @@ fn collecting() -> [Panel; 7] {
                     "sum by (collector_type, error_type) (increase(age_scrape_errors_total[$__rate_interval])) > 0",
                     "{{collector_type}} {{error_type}}",
                 ),
-            lines("Duration of runs", "How long 95 % of the collectors' runs over a batch of projects took at most.")
+            lines("Duration of runs", "95th percentile of the duration of the collectors' runs over a batch of projects.")
                 .unit(Unit::Seconds)
                 .from_zero()
                 .at_least_every("5m")
@@ -180,11 +180,11 @@ fn collecting() -> [Panel; 7] {
                     "histogram_quantile(0.95, sum by (le, collector_type) (rate(age_scrape_duration_seconds_bucket[$__rate_interval]))) >= 0",
                     "{{collector_type}}",
                 ),
-            lines("Delay of tasks", "How much later than due the latest task is that waits, by priority.")
+            lines("Delay of tasks", "Delay of the most overdue waiting task, by priority.")
                 .unit(Unit::Seconds)
                 .from_zero()
                 .query("max by (priority) (age_tasks_lag_seconds)", "{{priority}}"),
-            lines("Tasks", "Tasks that are due and wait, and tasks that run; projects that are about to be removed.")
+            lines("Tasks", "Waiting and running tasks; projects pending removal.")
                 .from_zero()
                 .query("sum(age_tasks_queued)", "Waiting")
                 .query("sum(age_tasks_running)", "Running")
@@ -194,13 +194,13 @@ fn collecting() -> [Panel; 7] {
 
 fn delivery() -> [Panel; 4] {
     [
-            table("Series", "Series held by metric, and what was left out because the metric had reached telemetry.cardinality_limit.")
+            table("Series", "Series by metric, and updates dropped because the metric reached telemetry.cardinality_limit.")
                 .sized(8, 9)
                 .label("metric", "Metric")
                 .column("Series", Unit::Count, "sort_desc(topk(50, sum by (metric) (age_series)))")
                 .column("Left out", Unit::Count, "sum by (metric) (increase(age_series_overflow_total[$__range])) > 0")
                 .sorted_by("Series"),
-            bars("OTLP messages", "Messages of metrics, traces and logs pushed by OTLP, by how sending ended.")
+            bars("OTLP messages", "OTLP exports of metrics, traces and logs, by outcome.")
                 .sized(8, 9)
                 .unit(Unit::PerSecond)
                 .from_zero()
@@ -209,7 +209,7 @@ fn delivery() -> [Panel; 4] {
                     "sum by (outcome) (rate(age_otlp_exports_total[$__rate_interval]))",
                     "{{outcome}}",
                 ),
-            lines("Memory and processor", "Resident memory, and the share of one processor that is used (right axis).")
+            lines("Memory and processor", "Resident memory, and CPU usage in cores (right axis).")
                 .sized(8, 9)
                 .unit(Unit::Bytes)
                 .from_zero()
@@ -221,7 +221,7 @@ fn delivery() -> [Panel; 4] {
                 ]),
             lines(
             "Store errors and open files",
-            "Commits that could not be written in each interval, and open file descriptors (right axis).",
+            "Failed writes of the state per interval, and open file descriptors (right axis).",
         )
         .sized(24, 6)
         .from_zero()

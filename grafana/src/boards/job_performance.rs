@@ -152,7 +152,7 @@ fn duration() -> [Panel; 5] {
                 mean("project, job_name")
             ),
         ),
-        bars("Time by stage", "Seconds that jobs of the stages ran, in each interval.")
+        bars("Time by stage", "Total duration of the jobs of each stage, per interval.")
             .unit(Unit::Seconds)
             .from_zero()
             .bars_from_begin("1h")
@@ -189,7 +189,7 @@ fn waiting() -> [Panel; 3] {
     [
         lines(
             "Waiting and running jobs",
-            "Jobs of the chosen projects that wait for a runner, and that run.",
+            "Waiting and running jobs of the selected projects.",
         )
         .sized(8, 8)
         .from_zero()
@@ -212,7 +212,7 @@ fn waiting() -> [Panel; 3] {
         .column("P95", Unit::Seconds, queue("0.95")),
         areas(
             "Artifact size",
-            "What the artifacts of the newest jobs take, by stage; all jobs of the chosen stages.",
+            "Size of the artifacts of the newest jobs, by stage; all jobs of the selected stages.",
         )
         .sized(8, 8)
         .unit(Unit::Bytes)
@@ -226,14 +226,14 @@ fn waiting() -> [Panel; 3] {
 }
 
 fn tests() -> [Panel; 4] {
-    const NONE: &str = "No tests are reported, or the collector test_reports is off";
+    const NONE: &str = "No tests are reported, or the collector test_reports is disabled";
     let of_ref = |metric: &str| format!("max by (project, ref) ({metric}{{{REF}}})");
     let suite = "project, ref, suite_name";
     let of_suite = |metric: &str| format!("max by ({suite}) ({metric}{{{REF}}})");
     [
         table(
             "Test reports",
-            "Tests of the newest ended pipeline of each ref by result, and how long they took together.",
+            "Tests of the newest finished pipeline of each ref by result, and their total duration.",
         )
         .when_empty(NONE)
         .label("project", "Project")
@@ -264,7 +264,7 @@ fn tests() -> [Panel; 4] {
         .sorted_by("Time"),
         table(
             "Failed test cases",
-            "Test cases that failed or ended with an error in the newest ended pipeline of each ref.",
+            "Test cases that failed or ended with an error in the newest finished pipeline of each ref.",
         )
         .when_empty("No test case failed, or include_test_cases is off")
         .label("project", "Project")
@@ -282,7 +282,7 @@ fn tests() -> [Panel; 4] {
         ),
         table(
             "Coverage",
-            "Coverage that the newest pipelines of branches and tags report, and their jobs each by itself.",
+            "Coverage of the newest pipelines of branches and tags, and of each of their jobs.",
         )
         .when_empty("No job reports a coverage")
         .label("project", "Project")
@@ -311,7 +311,7 @@ fn runners() -> [Panel; 1] {
          within two hours, whether it is paused, and its versions.",
     )
     .sized(24, 8)
-    .when_empty("No runner is seen, or the collector runners is off")
+    .when_empty("No runner is visible, or the collector runners is disabled")
     .label("description", "Runner")
     .label("runner_type", "Type")
     .label("version", "Version")

@@ -43,7 +43,7 @@ fn open_now() -> [Panel; 2] {
         .sorted_by("Oldest"),
         bar_chart(
             "Merge requests by state",
-            "All merge requests into the chosen branches as they stand now.",
+            "Current state of all merge requests into the selected branches.",
         )
         .sized(8, 9)
         .from_zero()
@@ -85,7 +85,7 @@ fn speed() -> [Panel; 6] {
         .duration_buckets(DURATIONS),
         distribution(
             "Time open",
-            "Merge requests merged or closed in the time range, by the time from creation to that.",
+            "Merge requests merged or closed in the time range, by the time since creation.",
             "age_mr_open_duration_seconds",
         )
         .duration_buckets(DURATIONS),
@@ -150,7 +150,7 @@ fn reviews() -> [Panel; 4] {
             "Open merge requests with a reviewer who has not reviewed yet, by project.",
         )
         .sized(8, 9)
-        .when_empty("No merge request waits for a review")
+        .when_empty("No merge request is waiting for a review")
         .label("project", "Project")
         .linked("${gitlab_url:raw}/${__data.fields.project}/-/merge_requests?state=opened")
         .column(
@@ -178,22 +178,22 @@ fn size() -> [Panel; 5] {
         ),
         distribution(
             "Files changed",
-            "Merge requests merged in the time range, by the number of files that they changed.",
+            "Merge requests merged in the time range, by the number of changed files.",
             "age_mr_files_changed_count",
         ),
         third(distribution(
             "Commits",
-            "Merge requests merged in the time range, by the number of their commits.",
+            "Merge requests merged in the time range, by the number of commits.",
             "age_mr_commits_count",
         )),
         third(distribution(
             "Comments",
-            "Merge requests ended in the time range, by the number of users' comments.",
+            "Merge requests merged or closed in the time range, by the number of comments.",
             "age_mr_notes_count",
         )),
         third(distribution(
             "Approvals",
-            "Merge requests merged in the time range, by the number of users who had approved them.",
+            "Merge requests merged in the time range, by the number of approvals.",
             "age_mr_approvals_count",
         )),
     ]

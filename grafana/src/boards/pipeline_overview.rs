@@ -32,7 +32,7 @@ pub fn dashboard() -> Dashboard {
     })
     .variable(Variable::gitlab_url())
     .row("Now", tiles())
-    .row("Red now", [failed_pipelines(), failed_jobs()])
+    .row("Red now", [failed_pipelines(), failed_jobs(), failed_child_jobs()])
     .row("Trends", trends())
     .row("Running now", running())
     .row("What starts pipelines", [sources(), downstream()])
@@ -44,7 +44,7 @@ fn tiles() -> [Panel; 6] {
     [
         tile(
             "Red default branches",
-            "Projects whose default branch's newest pipeline failed.",
+            "Projects with a failed newest pipeline on the default branch.",
         )
         .steps("green", &[(1.0, "red")])
         .when_empty("Needs the collector repository")
@@ -65,7 +65,7 @@ fn tiles() -> [Panel; 6] {
         .steps("red", &[(0.8, "yellow"), (0.95, "green")])
         .when_empty("No pipeline ended")
         .query(share_of("success", "$__range"), "Success"),
-        tile("Running pipelines", "Pipelines of the watched refs that run now.")
+        tile("Running pipelines", "Running pipelines of the selected refs.")
             .steps("blue", &[])
             .when_empty("Nothing was read yet")
             .query(
@@ -73,13 +73,13 @@ fn tiles() -> [Panel; 6] {
                  or 0 * count(max by (project) (age_project_last_success_timestamp{project=~\"$project\"}))",
                 "Running",
             ),
-        tile("Waiting jobs", "Jobs of the watched refs that wait for a runner now.")
+        tile("Waiting jobs", "Jobs of the selected refs that are waiting for a runner.")
             .steps("green", &[(10.0, "yellow"), (50.0, "orange")])
             .when_empty("Nothing was read yet")
             .query("sum(max by (project) (age_jobs_pending{project=~\"$project\"}))", "Waiting"),
         tile(
             "Median duration",
-            "Half of the pipelines that ended in the time range took at most that long.",
+            "Median duration of the pipelines that finished in the time range.",
         )
         .unit(Unit::Seconds)
         .steps("text", &[])
@@ -120,8 +120,8 @@ fn failed_pipelines() -> Panel {
 fn failed_jobs() -> Panel {
     table(
         "Failed jobs",
-        "Jobs that failed in the newest pipelines of the same refs, and GitLab's reason. The number \
-         opens the job in GitLab.",
+        "Jobs and trigger jobs that failed in the newest pipelines of the same refs, and GitLab's reason. \
+         The number opens the job in GitLab.",
     )
     .sized(10, 10)
     .when_empty("No job is red")
@@ -133,6 +133,32 @@ fn failed_jobs() -> Panel {
     .linked("${gitlab_url:raw}/${__data.fields.project}/-/jobs/${__data.fields[\"Value #A\"].numeric}")
     .column("Took", Unit::Seconds, failed_job("age_job_last_run_duration_seconds"))
     .told_apart_by(&["stage"])
+}
+
+fn failed_child_jobs() -> Panel {
+    table(
+        "Failed jobs of child pipelines",
+        "Jobs that failed in the newest child pipelines of the same refs, the trigger job that started the \
+         pipeline, and GitLab's reason.",
+    )
+    .sized(24, 6)
+    .when_empty("No job of a child pipeline is red")
+    .label("project", "Project")
+    .linked("${gitlab_url:raw}/${__data.fields.project}/-/pipelines?status=failed&source=parent_pipeline")
+    .label("ref", "Ref")
+    .label("bridge_name", "Trigger job")
+    .label("stage", "Stage")
+    .label("job_name", "Job")
+    .label("failure_reason", "Reason")
+    .column(
+        "Failed",
+        Unit::Count,
+        chosen(
+            "max by (project, ref, bridge_name, stage, job_name, failure_reason) \
+             (age_child_pipeline_job_status{.., status=\"failed\"} == 1)",
+            "project, ref",
+        ),
+    )
 }
 
 fn trends() -> [Panel; 4] {
@@ -157,7 +183,7 @@ fn trends() -> [Panel; 4] {
         ),
         bar_chart(
             "Refs by status",
-            "How the newest pipeline of each ref stands now. Child pipelines are not in it.",
+            "Status of the newest pipeline of each ref, without child pipelines.",
         )
         .sized(8, 8)
         .from_zero()
@@ -199,7 +225,7 @@ fn running() -> [Panel; 2] {
     [
         table(
             "Longest running pipelines",
-            "Newest pipelines of refs that run now, by how long they have been running.",
+            "Running newest pipelines of refs, by running time.",
         )
         .when_empty("No pipeline runs")
         .label("project", "Project")
@@ -214,7 +240,7 @@ fn running() -> [Panel; 2] {
         .sorted_by("Running for"),
         table(
             "Longest running jobs",
-            "Jobs of the newest pipelines that run now, by how long they have been running.",
+            "Running jobs of the newest pipelines, by running time.",
         )
         .when_empty("No job runs")
         .label("project", "Project")
@@ -303,9 +329,9 @@ fn schedules() -> Panel {
     let by = "project, ref, schedule";
     table(
         "Schedules",
-        "Pipeline schedules, when each runs next, and how its newest pipeline ended.",
+        "Pipeline schedules with their next run and the status of their newest pipeline.",
     )
-    .when_empty("No schedule, or the collector schedules is off")
+    .when_empty("No schedule, or the collector schedules is disabled")
     .label("project", "Project")
     .linked("${gitlab_url:raw}/${__data.fields.project}/-/pipeline_schedules")
     .label("schedule", "Schedule")

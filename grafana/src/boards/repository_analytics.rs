@@ -34,7 +34,7 @@ pub fn dashboard() -> Dashboard {
             ),
             lines(
                 "Test coverage",
-                "Coverage that the newest pipeline of the default branch reports, by project.",
+                "Coverage of the newest pipeline of the default branch, by project.",
             )
             .sized(8, 9)
             .unit(Unit::Percent)
@@ -43,19 +43,19 @@ pub fn dashboard() -> Dashboard {
             .query("max by (project) (age_repository_coverage{..})", "{{project}}"),
             areas(
                 "Repository size",
-                "Size of the Git repositories without LFS objects. GitLab refreshes it with a delay.",
+                "Size of the Git repositories without LFS objects. GitLab updates it with a delay.",
             )
             .sized(8, 9)
             .unit(Unit::Bytes)
             .from_zero()
-            .when_empty("No sizes are shown; they need the role Reporter")
+            .when_empty("No sizes available; they need the role Reporter")
             .query("max by (project) (age_repository_size_bytes{..})", "{{project}}"),
         ],
     )
     .row(
         "Commits to default branches",
         [
-            bars("Commits per week", "Commits that came to the default branches in the seven days from each bar on.")
+            bars("Commits per week", "Commits added to the default branches in the seven days that begin at each bar.")
                 .sized(24, 8)
                 .from_zero()
                 .for_each("7d", "90d")
@@ -101,7 +101,7 @@ pub fn dashboard() -> Dashboard {
                  out. Names are what labels.people makes of them.",
             )
             .sized(12, 10)
-            .when_empty("Nobody committed in this time range")
+            .when_empty("No commits in this time range")
             .label("author", "Author")
             .column("Commits", Unit::Count, by_author("age_contributor_commits_count"))
             .column("Lines added", Unit::Count, by_author("age_contributor_additions"))
@@ -114,7 +114,7 @@ pub fn dashboard() -> Dashboard {
             )
             .sized(12, 10)
             .from_zero()
-            .when_empty("Nobody committed in this time range")
+            .when_empty("No commits in this time range")
             .label("author", "Author")
             .column("Added", Unit::Count, top_lines("age_contributor_additions"))
             .column("Deleted", Unit::Count, top_lines("age_contributor_deletions"))
@@ -128,7 +128,7 @@ pub fn dashboard() -> Dashboard {
 
 /// Where there are hours and days: where commits are counted.
 const WHERE_COUNTED: &str = "and on () sum(increase(age_repository_commit_count{..}[1h]))";
-const NO_COMMITS: &str = "No commits are counted here; that needs the role Reporter";
+const NO_COMMITS: &str = "No commits; the count needs the role Reporter";
 const NO_WEEK: &str =
     "Nothing yet. A bar stands for seven days: choose two weeks or more. Needs the role Reporter";
 
@@ -202,10 +202,10 @@ fn overview() -> [Panel; 2] {
         .sorted_by("Last active"),
         table(
             "Storage",
-            "What each project stores beside its Git repository. Needs the role Reporter.",
+            "Storage of each project other than its Git repository. Needs the role Reporter.",
         )
         .sized(24, 9)
-        .when_empty("No sizes are shown; they need the role Reporter")
+        .when_empty("No sizes available; they need the role Reporter")
         .label("project", "Project")
         .column("Repository", Unit::Bytes, of_project("age_repository_size_bytes"))
         .column("LFS", Unit::Bytes, of_project("age_repository_lfs_size_bytes"))
@@ -218,7 +218,7 @@ fn overview() -> [Panel; 2] {
 }
 
 fn security() -> [Panel; 2] {
-    const NONE: &str = "No vulnerability, or the collector security is off (GitLab Ultimate)";
+    const NONE: &str = "No vulnerability, or the collector security is disabled (GitLab Ultimate)";
     let found = "max by (project, severity) (age_vulnerability_count{..})";
     [
         bar_chart(

@@ -2,20 +2,31 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Access, Column, Report};
+use super::{Access, Column, Level, Report};
 use crate::gitlab::capability::{Edition, TokenState};
 use crate::gitlab::model::{Known, Project, Role};
 use crate::types::Tier;
 
 impl Report {
     /// Everything as one JSON object: `ok`, `gitlab`, `token`, `graphql`, `projects` with what each
-    /// collector reads of each, `problems`.
+    /// collector reads of each, `otlp`, `problems`.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let projects = self.projects.iter().enumerate();
         let projects = projects.map(|(place, (project, _))| self.project(place, project));
         let problems = self.problems.iter();
-        let problems = problems.map(|one| json!({"fatal": one.fatal, "text": one.text}));
+        let problems = problems.map(|one| {
+            let fatal = one.level == Level::Error;
+            json!({"fatal": fatal, "level": one.level.as_str(), "text": one.text})
+        });
+        let receivers = self.receivers.iter().map(|one| {
+            json!({
+                "signal": one.signal.as_str(),
+                "target": one.target,
+                "ok": one.result.is_ok(),
+                "error": one.result.as_ref().err(),
+            })
+        });
         json!({
             "ok": self.is_good(),
             "gitlab": self.gitlab(),
@@ -26,6 +37,7 @@ impl Report {
                 "missing": self.lost,
             },
             "projects": projects.collect::<Vec<_>>(),
+            "otlp": receivers.collect::<Vec<_>>(),
             "problems": problems.collect::<Vec<_>>(),
         })
     }

@@ -2,6 +2,7 @@
 //! and what each collector will be able to see.
 
 mod json;
+mod receivers;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use crate::source::sources;
 use crate::source::{Needs, Right, Target};
 use crate::types::Tier;
 use crate::types::{ProjectId, Query};
+use receivers::Receiver;
 
 /// What was found.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub struct Report {
     is_fine_grained: bool,
     /// What GraphQL lacks in this version or for this token.
     lost: Vec<String>,
+    /// How the OTLP receivers answer.
+    receivers: Vec<Receiver>,
     problems: Vec<Problem>,
     now: UnixSeconds,
 }
@@ -47,8 +51,37 @@ pub struct Report {
 /// Something that a person should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Problem {
-    fatal: bool,
+    level: Level,
     text: String,
+}
+
+/// How bad a problem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    /// Good to know.
+    Note,
+    /// `run` works, and something that the settings ask for is missing.
+    Warning,
+    /// `run` would not work.
+    Error,
+}
+
+impl Level {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+
+    /// By whether `run` would not work.
+    const fn of(fatal: bool) -> Self {
+        match fatal {
+            true => Self::Error,
+            false => Self::Note,
+        }
+    }
 }
 
 /// What a collector will be able to do.
@@ -86,6 +119,8 @@ pub enum Step {
     Roles(usize, usize),
     /// Trying the queries of the collectors.
     Queries,
+    /// Sending an empty message to each OTLP receiver.
+    Receivers,
 }
 
 /// Checks the connection and everything the configuration needs of it; `progress` is called with each
@@ -116,6 +151,7 @@ pub async fn check(config: &Config, progress: impl Fn(Step)) -> Result<Report, S
         collectors: Vec::new(),
         is_fine_grained: gitlab.has_fine_grained_token(),
         lost: Vec::new(),
+        receivers: Vec::new(),
         problems: Vec::new(),
         now,
     };
@@ -128,6 +164,8 @@ pub async fn check(config: &Config, progress: impl Fn(Step)) -> Result<Report, S
         report.missing(&gitlab, config).await;
     }
     report.collectors(config, &gitlab);
+    progress(Step::Receivers);
+    report.try_receivers(config).await;
     Ok(report)
 }
 
@@ -135,7 +173,17 @@ impl Report {
     /// Whether `run` would work.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        !self.problems.iter().any(|problem| problem.fatal)
+        !self.has(Level::Error)
+    }
+
+    /// Whether `run` would work, but without something that the settings ask for.
+    #[must_use]
+    pub fn has_warnings(&self) -> bool {
+        self.has(Level::Warning)
+    }
+
+    fn has(&self, level: Level) -> bool {
+        self.problems.iter().any(|problem| problem.level == level)
     }
 
     /// Whether GitLab answers. A fine-grained token that may not ask for the version is enough: what
@@ -147,8 +195,8 @@ impl Report {
         }
     }
 
-    fn problem(&mut self, fatal: bool, text: String) {
-        self.problems.push(Problem { fatal, text });
+    fn problem(&mut self, level: Level, text: String) {
+        self.problems.push(Problem { level, text });
     }
 
     fn problems_of_connection(&mut self) {
@@ -161,19 +209,19 @@ impl Report {
                      Edition is read by GraphQL: {error}"
                 ),
             };
-            self.problem(fatal, text);
+            self.problem(Level::of(fatal), text);
         }
         match &self.token {
             Err(error) => {
                 let text = error.to_string();
                 // Reported once: the token is asked for at the same address.
                 if self.instance.is_ok() {
-                    self.problem(true, text);
+                    self.problem(Level::Error, text);
                 }
             }
             Ok(token) => {
                 for finding in token.findings(self.now) {
-                    self.problem(finding.fatal, finding.text);
+                    self.problem(Level::of(finding.fatal), finding.text);
                 }
             }
         }
@@ -184,13 +232,14 @@ impl Report {
         let polled = discovery.poll(Scope::All, self.now).await;
         self.projects = polled.found.into_values().collect();
         for error in polled.errors {
-            self.problem(false, error.to_string());
+            self.problem(Level::Warning, error.to_string());
+        }
+        for notice in polled.notices {
+            self.problem(Level::Warning, notice.to_string());
         }
         if self.projects.is_empty() {
-            self.problem(
-                true,
-                "no project was found: see projects and wildcards".to_owned(),
-            );
+            let text = "no project was found; check projects and wildcards";
+            self.problem(Level::Error, text.to_owned());
         }
     }
 
@@ -248,7 +297,7 @@ impl Report {
             Err(error) => {
                 let text = format!("the tier cannot be read: {error}");
                 if !self.problems.iter().any(|problem| problem.text == text) {
-                    self.problem(false, text);
+                    self.problem(Level::Warning, text);
                 }
             }
         }
@@ -281,7 +330,8 @@ impl Report {
         for name in gitlab.missing_grants() {
             let known = GRANTS.iter().find(|grant| grant.name == name);
             let needed_by = known.map_or("", |grant| grant.needed_by);
-            self.problem(false, format!("the token has no grant {name}: {needed_by}"));
+            let text = format!("the token has no grant {name}: {needed_by}");
+            self.problem(Level::Warning, text);
         }
     }
 
@@ -312,10 +362,8 @@ impl Report {
         let mut of_those_on = all.filter(|access| **access != Access::Off).peekable();
         let is_any_on = of_those_on.peek().is_some();
         if is_any_on && of_those_on.all(|access| matches!(access, Access::Nothing(_))) {
-            self.problem(
-                true,
-                "the token reads nothing of any project: give it a role in them".to_owned(),
-            );
+            let text = "the token cannot read any project; give its user a role in them";
+            self.problem(Level::Error, text.to_owned());
         }
     }
 
@@ -337,6 +385,7 @@ impl Report {
                 permissions: permissions.unwrap_or_default(),
                 permitted_at: self.now,
                 instance: instance.clone(),
+                is_asked_for: false,
             };
             let is_known = permissions.is_some_and(|known| known != Permissions::default());
             match (settings.interval(collector), why_not(&target)) {

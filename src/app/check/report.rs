@@ -39,14 +39,25 @@ impl fmt::Display for Report {
             }
             self.write_table(f)?;
         }
-        for problem in &self.problems {
-            let word = if problem.fatal { "error" } else { "note" };
-            writeln!(f, "{word:11} {}", problem.text)?;
+        for (number, receiver) in self.receivers.iter().enumerate() {
+            let title = if number == 0 { "OTLP" } else { "" };
+            let state = match &receiver.result {
+                Ok(()) => "accepted",
+                Err(_) => "failed",
+            };
+            writeln!(
+                f,
+                "{title:11} {} to {}: {state}",
+                receiver.signal, receiver.target
+            )?;
         }
-        let would = if self.is_good() {
-            "would work"
-        } else {
-            "would not work"
+        for problem in &self.problems {
+            writeln!(f, "{:11} {}", problem.level.as_str(), problem.text)?;
+        }
+        let would = match (self.is_good(), self.has_warnings()) {
+            (false, _) => "would not work",
+            (true, true) => "would work, with the warnings above",
+            (true, false) => "would work",
         };
         writeln!(f, "Result      run {would}")
     }

@@ -94,3 +94,96 @@ async fn what_an_older_gitlab_lacks_is_listed() {
     );
     assert!(!text.contains("falling back to REST"), "{text}");
 }
+
+/// A GitLab with one project, and more that the settings may name.
+async fn gitlab() -> Fake {
+    Fake::start(|request, _| {
+        let path = request.target.split('?').next().unwrap_or_default();
+        match path.trim_start_matches("/api/v4") {
+            "/metadata" => Reply::json(r#"{"version":"19.3.0","enterprise":false}"#),
+            "/projects/group%2Fp" | "/projects/7" => project(),
+            "/projects/group%2Fold" => {
+                Reply::json(r#"{"id": 8, "path_with_namespace": "group/old", "archived": true}"#)
+            }
+            "/api/graphql" => Reply::json(r#"{"data":{"projects":{"nodes":[]}}}"#),
+            "/v1/metrics" => Reply::json(""),
+            _ => Reply::status(404, r#"{"message":"404 Not Found"}"#),
+        }
+    })
+    .await
+}
+
+async fn report_of(fake: &Fake, settings: &str) -> Report {
+    let url = fake.url();
+    let yaml = format!("gitlab: {{url: '{url}', token: '{TOKEN}'}}\n{settings}\n");
+    let config = Config::from_yaml(&yaml).expect("a configuration");
+    check(&config, |_| {}).await.expect("a client")
+}
+
+#[tokio::test]
+async fn what_settings_name_and_gitlab_does_not_give_is_a_warning() {
+    let fake = gitlab().await;
+    let report = report_of(
+        &fake,
+        "projects: [{name: group/p}, {name: group/old}, {name: group/typo}]\n\
+         wildcards: [{owner: {name: nosuch}}]",
+    )
+    .await;
+    let text = report.to_string();
+    assert!(report.is_good() && report.has_warnings(), "{text}");
+    for warning in [
+        "project group/old: the project is archived, so it is not read; unarchive it, or select it by a \
+         wildcard with archived: true",
+        "project group/typo: GET /projects/:id: not found, or not visible to the token (404: 404 Not \
+         Found); check its path, and that the token's user is a member",
+        "projects of group nosuch: GET /groups/:id: not found",
+    ] {
+        assert!(text.contains(&format!("warning     {warning}")), "{text}");
+    }
+    let json = report.to_json();
+    assert_eq!(json["problems"][0]["level"], "warning", "{json}");
+    assert_eq!(json["projects"][0]["path"], "group/p", "{json}");
+    assert!(
+        !report_of(&fake, "projects: [{name: group/p}]")
+            .await
+            .has_warnings()
+    );
+}
+
+#[tokio::test]
+async fn otlp_receivers_are_tried() {
+    let fake = gitlab().await;
+    let otel = |settings: &str| {
+        let url = fake.url();
+        let url = url.as_str().trim_end_matches("/");
+        format!(
+            "projects: [{{name: group/p}}]\notel: {{metrics: {{endpoint: '{url}', {settings}}}}}"
+        )
+    };
+    let report = report_of(&fake, &otel("protocol: http/protobuf")).await;
+    let text = report.to_string();
+    assert!(
+        text.contains("/v1/metrics by http/protobuf: accepted"),
+        "{text}"
+    );
+    assert!(!report.has_warnings(), "{text}");
+    assert_eq!(report.to_json()["otlp"][0]["ok"], true);
+
+    let report = report_of(&fake, &otel("protocol: grpc")).await;
+    let text = report.to_string();
+    assert!(report.is_good() && report.has_warnings(), "{text}");
+    assert!(
+        text.contains("for OTLP/HTTP (usually 4318) set the protocol to http/protobuf"),
+        "{text}"
+    );
+    assert_eq!(report.to_json()["otlp"][0]["ok"], false);
+
+    let traces =
+        "projects: [{name: group/p}]\notel: {traces: {endpoint: 'URL', protocol: http/protobuf}}";
+    let traces = traces.replace("URL", fake.url().as_str().trim_end_matches("/"));
+    let text = report_of(&fake, &traces).await.to_string();
+    assert!(
+        text.contains("the receiver answered 404 Not Found; check the path of the endpoint"),
+        "{text}"
+    );
+}

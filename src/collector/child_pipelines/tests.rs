@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::super::pipelines::Pipelines;
-use super::super::testing::{ANY, NONE, PROJECT, Watched, pipeline};
+use super::super::testing::{ANY, NONE, PROJECT, Watched, bridge, job, pipeline};
 use super::*;
-use crate::catalogue::child_pipelines::{DURATION, QUEUED_DURATION, RUN_COUNT, STATUS};
+use crate::catalogue::child_pipelines::{DURATION, JOB_STATUS, QUEUED_DURATION, RUN_COUNT, STATUS};
 use crate::catalogue::pipelines as pipeline_metric;
 use crate::gitlab::model::Status;
 use crate::gitlab::model::Status::*;
@@ -447,4 +447,54 @@ fn memory_is_bounded_by_what_is_followed_and_by_bridges() {
         project.shown(&STATUS, &[("parent_ref", "merge-requests/300")]),
         [1.0]
     );
+}
+
+#[test]
+fn jobs_of_the_newest_child_have_states() {
+    let mut project = watched(PROJECT);
+    let parent = pipeline(1, 1010).runs(1011);
+    let child = pipeline(2, 1020).child_of(&parent, "deploy").runs(1023);
+    let reason = "script_failure";
+    let jobs = [
+        job(21, "migrate", 1020).runs(1024).fails(reason, 1030),
+        job(22, "switch", 1020).in_stage("release").turns(Skipped),
+    ];
+    let trigger = bridge(23, "next", 1020).turns(Created);
+    let failed = child.clone().ends(Failed, 1031);
+    let read = failed.clone().with_jobs(jobs).with_bridges([trigger]);
+    project.poll(1040, [&parent, &read]);
+    let failure = [
+        ("bridge_name", "deploy"),
+        ("failure_reason", reason),
+        ("job_name", "migrate"),
+        ("ref", "main"),
+        ("stage", "test"),
+        ("status", "failed"),
+    ];
+    assert_eq!(project.shown(&JOB_STATUS, &failure), [1.0]);
+    let statuses = ["created", "failed", "skipped"];
+    let mut shown = project.shown_labels(&JOB_STATUS, "status");
+    shown.sort();
+    assert_eq!(shown, statuses);
+
+    // It moved, and its jobs were not read.
+    project.poll(1050, [&failed]);
+    assert_eq!(project.shown(&JOB_STATUS, &failure), [1.0]);
+
+    // Only the newest child of a bridge is shown.
+    let next = pipeline(3, 1110).child_of(&parent, "deploy").runs(1111);
+    let unit = job(31, "migrate", 1110).runs(1112);
+    project.poll(1120, [&next.with_jobs([unit])]);
+    assert_eq!(project.shown_labels(&JOB_STATUS, "status"), ["running"]);
+}
+
+#[test]
+fn jobs_of_multi_project_pipelines_are_those_of_their_project() {
+    let mut project = watched("group/lib");
+    let parent = pipeline(1, 1010).runs(1011);
+    let started = pipeline(2, 1020).started_by("group/app", &parent, "to lib");
+    let unit = job(21, "unit", 1020).turns(Pending);
+    project.poll(1030, [started.with_jobs([unit])]);
+    assert_eq!(project.shown(&STATUS, ANY), [1.0]);
+    assert_eq!(project.shown(&JOB_STATUS, ANY), NONE);
 }

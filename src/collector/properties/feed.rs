@@ -75,7 +75,13 @@ fn details<'a>(
 ) -> Poll<'a> {
     let wanted: Vec<PipelineId> = poll.wanted().map(|pipeline| pipeline.id).collect();
     for id in wanted {
-        let Some(PipelineFacts { jobs, foreign, .. }) = shown(id) else {
+        let Some(PipelineFacts {
+            jobs,
+            bridges,
+            foreign,
+            ..
+        }) = shown(id)
+        else {
             continue;
         };
         let jobs = jobs.unwrap_or_default();
@@ -84,6 +90,7 @@ fn details<'a>(
             id,
             Details {
                 jobs,
+                bridges,
                 foreign,
                 coverage,
             },

@@ -47,6 +47,7 @@ pub fn pipeline(id: u64, created: i64) -> PipelineFacts {
         pipeline,
         floor: None,
         jobs: None,
+        bridges: None,
         foreign: Vec::new(),
     }
 }
@@ -151,6 +152,11 @@ impl PipelineFacts {
         self
     }
 
+    pub fn with_bridges(mut self, bridges: impl IntoIterator<Item = Job>) -> Self {
+        self.bridges = Some(bridges.into_iter().collect());
+        self
+    }
+
     /// Leads to `downstream`, which runs in `project`, and that is not tracked.
     pub fn leads_to(mut self, project: &str, downstream: &Self) -> Self {
         let Known::Value(upstream) = downstream.pipeline.upstream.clone() else {
@@ -170,6 +176,7 @@ impl PipelineFacts {
 pub fn job(id: u64, name: &str, created: i64) -> Job {
     Job {
         id: JobId(id),
+        is_bridge: false,
         name: name.into(),
         stage: "test".into(),
         status: Status::Created,
@@ -184,6 +191,14 @@ pub fn job(id: u64, name: &str, created: i64) -> Job {
         failure_reason: Known::Nothing,
         runner_type: Known::Nothing,
         artifact_bytes: None,
+    }
+}
+
+/// A trigger job of stage `test` that was just created.
+pub fn bridge(id: u64, name: &str, created: i64) -> Job {
+    Job {
+        is_bridge: true,
+        ..job(id, name, created)
     }
 }
 

@@ -256,19 +256,19 @@ fn is_unsettled(facts: &PipelineFacts) -> bool {
     };
     facts.pipeline.status.is_active()
         || facts.pipeline.upstream == Known::Unread
-        || facts.jobs.iter().flatten().any(open_job)
+        || all_jobs(facts).any(open_job)
         || facts
             .foreign
             .iter()
             .any(|foreign| !foreign.target.pipeline.status.is_terminal())
 }
 
+fn all_jobs(facts: &PipelineFacts) -> impl Iterator<Item = &Job> {
+    facts.jobs.iter().chain(&facts.bridges).flatten()
+}
+
 fn newest_event(facts: &PipelineFacts) -> UnixSeconds {
-    let jobs = facts
-        .jobs
-        .iter()
-        .flatten()
-        .filter_map(|job| job.finished_at);
+    let jobs = all_jobs(facts).filter_map(|job| job.finished_at);
     let foreign = facts
         .foreign
         .iter()

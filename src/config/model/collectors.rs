@@ -54,11 +54,26 @@ macro_rules! collector {
 /// catalogue gives the collector, and its settings are called like the variant of [`Collector`].
 macro_rules! collectors {
     ($($(#[$doc:meta])* $field:ident: $name:ident / $override:ident,)*) => {
-        /// What is collected, and how often.
-        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+        /// Collectors and their intervals.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(default)]
         pub struct Collectors {
             $($(#[$doc])* pub $field: $name,)*
+            /// Longest interval of a project whose changes arrive as webhooks or by subscription:
+            /// `server.webhook.poll_factor` times the interval, up to this. It finds what GitLab never
+            /// announces.
+            #[serde(with = "duration::text")]
+            #[schemars(schema_with = "duration::text::schema")]
+            pub max_poll_interval: Duration,
+        }
+
+        impl Default for Collectors {
+            fn default() -> Self {
+                Self {
+                    $($field: $name::default(),)*
+                    max_poll_interval: MAX_POLL_INTERVAL,
+                }
+            }
         }
 
         /// What is collected of some projects, and how often; what is not set is as under
@@ -104,7 +119,7 @@ macro_rules! collectors {
 }
 
 collectors! {
-    /// Pipelines, and the child and multi-project pipelines they start.
+    /// Pipelines, with child and multi-project pipelines.
     pipelines: Pipelines / PipelinesOverride,
     /// Jobs of pipelines.
     jobs: Jobs / CollectorOverride,
@@ -118,8 +133,8 @@ collectors! {
     dora: Dora / CollectorOverride,
     /// Value stream analytics; lead and cycle time need GitLab Premium.
     value_stream: ValueStream / CollectorOverride,
-    /// Reviews of merge requests, by reviewer. Read together with merge requests, at the shorter of
-    /// both intervals.
+    /// Reviews of merge requests, by reviewer. Read together with merge requests, at the shorter of the
+    /// two intervals.
     code_review: CodeReview / CollectorOverride,
     /// Sizes and counts of repositories.
     repository: Repository / CollectorOverride,
@@ -127,12 +142,12 @@ collectors! {
     contributors: Contributors / CollectorOverride,
     /// Pipeline schedules: one request for up to 50 projects, and by REST one for each schedule.
     schedules: Schedules / CollectorOverride,
-    /// Runners that the token can see.
+    /// Runners visible to the token.
     runners: Runners / CollectorOverride,
     /// Vulnerabilities; needs GitLab Ultimate.
     security: Security / CollectorOverride,
-    /// Variables of pipelines. Their values become labels that everyone who reads the metrics can
-    /// see.
+    /// Variables of pipelines. Their values become labels, visible to everyone with access to the
+    /// metrics.
     variables: Variables / CollectorOverride,
 }
 
@@ -148,9 +163,9 @@ impl Collectors {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CollectorOverride {
-    /// Whether to collect it; not set: as under `collectors`.
+    /// Enable the collector; unset = as under `collectors`.
     pub enabled: Option<bool>,
-    /// Polling interval in seconds; not set: as under `collectors`.
+    /// Polling interval in seconds; unset = as under `collectors`.
     #[serde(rename = "interval_seconds", with = "duration::optional_seconds")]
     #[schemars(schema_with = "duration::optional_seconds::schema")]
     pub interval: Option<Duration>,
@@ -160,34 +175,36 @@ pub struct CollectorOverride {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PipelinesOverride {
-    /// Whether to collect it; not set: as under `collectors`.
+    /// Enable the collector; unset = as under `collectors`.
     pub enabled: Option<bool>,
-    /// Polling interval in seconds; not set: as under `collectors`.
+    /// Polling interval in seconds; unset = as under `collectors`.
     #[serde(rename = "interval_seconds", with = "duration::optional_seconds")]
     #[schemars(schema_with = "duration::optional_seconds::schema")]
     pub interval: Option<Duration>,
-    /// Whether to follow bridge jobs to the pipelines they start, which switches the collector
-    /// `child_pipelines`; not set: as under `collectors`.
+    /// Follow bridge jobs to downstream pipelines, which enables the collector `child_pipelines`; unset =
+    /// as under `collectors`.
     pub include_child_pipelines: Option<bool>,
-    /// How often projects are polled in which no pipeline has moved for long.
+    /// Polling interval of quiet projects.
     pub quiet_interval: QuietIntervalOverride,
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
+/// Default of `collectors.max_poll_interval`.
+const MAX_POLL_INTERVAL: Duration = Duration::from_secs(600);
 
-/// How often projects are polled in which no pipeline has moved for long. They are the most, and each poll
-/// costs GitLab the same; only the first event after the silence is shown later. Their merge requests,
-/// environments, repositories and the like are polled less often, too: at five intervals, but each hour, after
-/// an hour; after a day at six intervals, but at least each hour and at most each two; and at once when
-/// something moves.
+/// Polling interval of quiet projects: those without pipeline changes for long. Most projects are quiet, and each
+/// poll costs GitLab the same; only the first event after a quiet time is delayed. Their merge requests,
+/// environments, repositories and so on are polled less often as well: after an hour at five times the
+/// interval, at most hourly; after a day at six times the interval, between one and two hours; and at once
+/// after a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct QuietInterval {
-    /// After an hour; 0 = as often as the others.
+    /// After an hour without pipeline changes; 0 = as other projects.
     #[serde(with = "duration::or_zero")]
     #[schemars(schema_with = "duration::or_zero::schema")]
     pub after_1h: Duration,
-    /// After a day; 0 = as often as after an hour.
+    /// After a day without pipeline changes; 0 = as after an hour.
     #[serde(with = "duration::or_zero")]
     #[schemars(schema_with = "duration::or_zero::schema")]
     pub after_24h: Duration,
@@ -255,11 +272,11 @@ impl QuietInterval {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct QuietIntervalOverride {
-    /// After an hour; 0 = as often as the others.
+    /// After an hour without pipeline changes; 0 = as other projects.
     #[serde(with = "duration::optional_or_zero")]
     #[schemars(schema_with = "duration::optional_or_zero::schema")]
     pub after_1h: Option<Duration>,
-    /// After a day; 0 = as often as after an hour.
+    /// After a day without pipeline changes; 0 = as after an hour.
     #[serde(with = "duration::optional_or_zero")]
     #[schemars(schema_with = "duration::optional_or_zero::schema")]
     pub after_24h: Option<Duration>,
@@ -298,24 +315,24 @@ impl Default for Intervals {
 }
 
 collector! {
-    /// Pipelines, and the child and multi-project pipelines they start.
+    /// Pipelines, with child and multi-project pipelines.
     Pipelines {
         /// Collect pipelines.
         enabled: true,
-        /// It holds for projects in which something moves; others are polled at `quiet_interval`. What
-        /// happens to a pipeline between two polls counts once: several ends of the same pipeline are
-        /// one, and a pipeline that is created and deleted in between is never seen.
+        /// Applies to active projects; quiet ones are polled at `quiet_interval`. Changes between two
+        /// polls count once: several ends of the same pipeline are one, and a pipeline that is created
+        /// and deleted in between is missed.
         interval: 30,
-        /// How often projects are polled in which no pipeline has moved for long, where that is longer
-        /// than the interval.
+        /// Polling interval of projects without pipeline changes, if longer than the interval.
         quiet_interval: QuietInterval = QuietInterval::default(),
-        /// Follow bridge jobs to the pipelines they start, to any depth and across projects.
+        /// Follow bridge jobs to downstream pipelines, at any depth and across projects.
         include_child_pipelines: bool = true,
         /// Bucket bounds of the pipeline histograms, in seconds.
         #[schemars(extend("format" = "histogram-buckets"))]
         histogram_buckets: Vec<f64> =
             vec![5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0],
-        /// Newest pipelines per ref that keep a state; counters and histograms count them all.
+        /// Number of newest pipelines per ref that keep a state; counters and histograms include all
+        /// pipelines.
         #[schemars(range(min = 1, max = 10_000))]
         max_pipelines_per_ref: u32 = 10,
     }
@@ -330,8 +347,7 @@ collector! {
         /// Bucket bounds of the job histograms, in seconds.
         #[schemars(extend("format" = "histogram-buckets"))]
         histogram_buckets: Vec<f64> = vec![5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0],
-        /// Distinguish instance, group and project runners; `false` makes every runner type
-        /// `unknown`.
+        /// Distinguish instance, group and project runners; `false` sets every runner type to `unknown`.
         include_runner_details: bool = true,
     }
 }
@@ -353,10 +369,10 @@ collector! {
 collector! {
     /// Environments and their deployments.
     Environments {
-        /// Collect environments; read by REST where pipelines moved or run, and every six hours.
+        /// Collect environments; read after pipeline activity, and hourly for projects with environments.
         enabled: false,
         interval: 300,
-        /// Leave out environments that were stopped.
+        /// Exclude stopped environments.
         exclude_stopped: bool = true,
     }
 }
@@ -367,7 +383,7 @@ collector! {
         /// Collect test reports.
         enabled: false,
         interval: 60,
-        /// Also export every test case by itself: many series.
+        /// Export every test case; creates many series.
         include_test_cases: bool = false,
     }
 }
@@ -378,16 +394,16 @@ collector! {
         /// Collect DORA metrics.
         enabled: true,
         interval: 3600,
-        /// Tiers of the environments whose deployments count.
+        /// Environment tiers whose deployments are counted.
         #[schemars(length(min = 1))]
         environment_tiers: Vec<EnvironmentTier> =
             vec![EnvironmentTier::Production, EnvironmentTier::Staging],
-        /// Where the values come from.
+        /// Source of the values.
         source: DoraSource = DoraSource::Auto,
     }
 }
 
-/// The tier of an environment, as GitLab says.
+/// The tier of an environment in GitLab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EnvironmentTier {
@@ -420,7 +436,7 @@ impl EnvironmentTier {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DoraSource {
-    /// GitLab's values where it gives them, computed ones elsewhere.
+    /// GitLab's values if available, otherwise computed.
     #[default]
     Auto,
     /// GitLab's values only; needs GitLab Ultimate.
@@ -475,7 +491,7 @@ collector! {
 }
 
 collector! {
-    /// Runners that the token can see.
+    /// Runners visible to the token.
     Runners {
         /// Collect runners.
         enabled: false,
@@ -498,8 +514,8 @@ collector! {
         /// Collect pipeline variables.
         enabled: false,
         interval: 60,
-        /// Keys of the variables to export, such as `^DEPLOY_`. There is no default: match only
-        /// non-secret keys.
+        /// Regular expression for the keys of variables to export, such as `^DEPLOY_`. Required, without
+        /// default: match only non-secret keys.
         #[serde(with = "optional_text")]
         #[schemars(with = "Pattern")]
         regexp: Option<Pattern> = None,

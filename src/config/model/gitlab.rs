@@ -18,46 +18,47 @@ pub struct GitLab {
     #[serde(serialize_with = "without_last_slash")]
     #[schemars(with = "String", extend("format" = "gitlab-url"))]
     pub url: Url,
-    /// Personal, group or project access token; best given by the variable `AGE_GITLAB_TOKEN`.
-    /// The scope `read_api` is enough.
+    /// Personal, group or project access token with the scope `read_api`; preferably set by the variable
+    /// `AGE_GITLAB_TOKEN`.
     #[serde(with = "optional_text")]
     #[schemars(with = "Secret")]
     pub token: Option<Secret>,
-    /// File that holds the token, instead of `token`; read again when it changes.
+    /// File that contains the token, instead of `token`; reloaded when it changes.
     #[serde(with = "optional_text")]
     #[schemars(with = "String", extend("format" = "path"))]
     pub token_file: Option<PathBuf>,
     /// Verify GitLab's TLS certificate.
     pub enable_tls_verify: bool,
-    /// PEM file with the certificates of your own certificate authority.
+    /// PEM file with certificates to trust besides those of the system: of your own certificate
+    /// authority, or the self-signed certificate of GitLab itself.
     #[serde(with = "optional_text")]
     #[schemars(with = "String", extend("format" = "ca-file"))]
     pub ca_cert_path: Option<PathBuf>,
-    /// How long one request may take. GitLab itself gives up after 30 seconds and then answers with what
-    /// it has: with 5 seconds more, that answer arrives.
+    /// Timeout of one request. GitLab itself times out after 30 seconds and returns a partial response:
+    /// the 5 extra seconds let it arrive.
     #[serde(with = "duration::text")]
     #[schemars(schema_with = "duration::text::schema")]
     pub timeout: Duration,
-    /// Requests per second in the long run.
+    /// Average rate limit, in requests per second.
     #[schemars(range(min = 0.001, max = 100_000))]
     pub max_requests_per_second: f64,
-    /// Requests that may follow each other without waiting.
+    /// Requests that may exceed the rate in a burst.
     #[schemars(range(min = 1, max = 100_000))]
     pub burst_requests_per_second: u32,
-    /// Requests per hour; 0 = what GitLab's RateLimit headers say.
+    /// Maximum number of requests per hour; 0 = follow GitLab's RateLimit headers.
     #[schemars(range(max = 1_000_000_000))]
     pub max_requests_per_hour: u32,
-    /// Requests under way at once at most; GraphQL queries and long lists count as two. The exporter
-    /// begins with 2, adds more while GitLab answers as quickly as before, and halves them when it slows
+    /// Maximum number of concurrent requests; GraphQL queries and long lists count as two. The exporter
+    /// starts with 2, increases the number while response times hold, and halves it when GitLab slows
     /// down.
     #[schemars(range(min = 1, max = 1000))]
     pub max_concurrent_requests: u32,
-    /// GitLab workers that first readings and history may keep busy in the long run, by the time that
-    /// GitLab reports for them (`X-Runtime`); two minutes of it may be used at once. What moves now never
-    /// waits for it. 0 = no limit.
+    /// Average number of GitLab workers that first reads and history may keep busy, by the time that
+    /// GitLab reports (`X-Runtime`), with bursts of up to two minutes. Current data is not limited. 0 =
+    /// no limit.
     #[schemars(range(min = 0, max = 1000))]
     pub max_server_share: f64,
-    /// Read many projects with one GraphQL query; `false` reads by REST alone.
+    /// Read many projects with one GraphQL query; `false` uses REST only.
     pub use_graphql: bool,
     /// Items per GraphQL page.
     #[schemars(range(min = 1, max = 100))]
@@ -65,9 +66,9 @@ pub struct GitLab {
     /// Items per REST page.
     #[schemars(range(min = 1, max = 100))]
     pub rest_page_size: u32,
-    /// Whether an administrator's token has one list of the whole instance say in which projects jobs
-    /// begin: all others are polled each hour then, or every `after_24h` of `quiet_interval` where a
-    /// pipeline moved within a day.
+    /// With an administrator's token, detect new jobs by one list of the whole instance. Projects without
+    /// new jobs are then polled hourly, or every `after_24h` of `quiet_interval` if a pipeline changed
+    /// within a day.
     pub instance_feed: InstanceFeedSetting,
     /// The tier to assume.
     pub tier: TierSetting,
@@ -109,7 +110,7 @@ fn gitlab_com() -> Url {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum InstanceFeedSetting {
-    /// Where GitLab shows them to the token: it is an administrator's.
+    /// If the token is an administrator's.
     #[default]
     Auto,
     /// Never.
@@ -120,7 +121,7 @@ pub enum InstanceFeedSetting {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TierSetting {
-    /// Find out, project by project.
+    /// Detect it for each project.
     #[default]
     Auto,
     /// Neither Premium nor Ultimate features.

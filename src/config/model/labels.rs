@@ -5,20 +5,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::values::{Secret, optional_text};
 
-/// What labels hold.
+/// Label values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Labels {
-    /// How people are called in the labels `author` and `reviewer`; docs/people.md says what that
-    /// means for data protection. Everyone who reads the metrics can see it.
+    /// How people are identified in the labels `author` and `reviewer`, visible to everyone with access
+    /// to the metrics; docs/people.md covers data protection.
     pub people: PeopleNames,
-    /// The secret that `people: hash` hashes with: a long random text of your own. Without it
-    /// no one can compute whose hash a label is; with another key all hashes change.
+    /// Secret key of `people: hash`: a long random text. Without it nobody can compute the hash of a
+    /// person; a new key changes all hashes.
     #[serde(with = "optional_text")]
     #[schemars(with = "Secret")]
     pub people_hash_key: Option<Secret>,
-    /// Bytes of a label value at most: longer names of jobs, refs, test cases and the like are cut, and end
-    /// with a hash of the whole. Paths of projects are never cut.
+    /// Maximum length of a label value in bytes: longer names of jobs, refs, test cases and so on are
+    /// truncated and end with a hash of the whole name. Project paths are never truncated.
     #[schemars(range(min = 32, max = 10_000))]
     pub max_length: u32,
 }
@@ -33,17 +33,17 @@ impl Default for Labels {
     }
 }
 
-/// How people are called.
+/// How people are identified.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PeopleNames {
-    /// By user name; authors of commits, who have none, by the name in the commit.
+    /// Username; for commit authors the name in the commit.
     #[default]
     Username,
-    /// By full name.
+    /// Full name.
     Name,
-    /// By a keyed hash of the user name, or of the e-mail address in a commit.
+    /// Keyed hash of the username, or of the email address in a commit.
     Hash,
-    /// Not at all: all people count as `all`.
+    /// Not identified: all people are `all`.
     None,
 }

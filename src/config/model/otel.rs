@@ -12,59 +12,58 @@ use url::Url;
 use crate::config::duration;
 use crate::config::values::{Secret, Switch};
 
-/// Push by OTLP.
+/// OTLP export.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Otel {
-    /// Push of metrics.
+    /// Export of metrics.
     pub metrics: OtelMetrics,
-    /// Push of traces: spans of the exporter's own GitLab calls.
+    /// Export of traces: spans of the exporter's GitLab calls.
     pub traces: OtelTraces,
-    /// Push of the exporter's own log messages.
+    /// Export of the exporter's log messages.
     pub logs: OtelLogs,
-    /// Attributes of the resource, such as `deployment.environment.name: production`.
+    /// Resource attributes, such as `deployment.environment.name: production`.
     pub resource_attributes: BTreeMap<String, String>,
 }
 
-/// Push of metrics.
+/// Export of metrics.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct OtelMetrics {
-    /// Push metrics; `auto` = when an endpoint is configured here or by `OTEL_EXPORTER_OTLP_*`.
+    /// Export metrics; `auto` = if an endpoint is set here or by `OTEL_EXPORTER_OTLP_*`.
     pub enabled: Switch,
-    /// Where and how.
+    /// Receiver.
     #[serde(flatten)]
     pub otlp: OtlpSettings,
-    /// Time between two pushes; 60s when not set.
+    /// Export interval; default 60s.
     #[serde(with = "duration::optional")]
     #[schemars(schema_with = "duration::optional::schema")]
     pub interval: Option<Duration>,
-    /// How counters and histograms are sent; only `cumulative`.
+    /// Aggregation temporality; only `cumulative`.
     pub temporality: Option<Temporality>,
 }
 
-/// Push of traces.
+/// Export of traces.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct OtelTraces {
-    /// Push traces; `auto` = when an endpoint is configured here or by `OTEL_EXPORTER_OTLP_*`.
+    /// Export traces; `auto` = if an endpoint is set here or by `OTEL_EXPORTER_OTLP_*`.
     pub enabled: Switch,
-    /// Where and how.
+    /// Receiver.
     #[serde(flatten)]
     pub otlp: OtlpSettings,
-    /// Share of the traces that are recorded, from 0 to 1; all when not set.
+    /// Sampling ratio of traces, from 0 to 1; default 1.
     #[schemars(range(min = 0, max = 1))]
     pub sample_ratio: Option<f64>,
 }
 
-/// Push of log messages.
+/// Export of log messages.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct OtelLogs {
-    /// Push log messages; `auto` = when an endpoint is configured here or by
-    /// `OTEL_EXPORTER_OTLP_*`.
+    /// Export log messages; `auto` = if an endpoint is set here or by `OTEL_EXPORTER_OTLP_*`.
     pub enabled: Switch,
-    /// Where and how.
+    /// Receiver.
     #[serde(flatten)]
     pub otlp: OtlpSettings,
 }
@@ -82,22 +81,23 @@ impl Default for OtelLogs {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct OtlpSettings {
-    /// Address of the receiver, such as `http://collector:4317`. For `http/protobuf` an address
-    /// without a path gets the standard one (`/v1/metrics`, `/v1/traces`, `/v1/logs`).
+    /// Address of the receiver, such as `http://collector:4317`. For `http/protobuf` the standard path
+    /// (`/v1/metrics`, `/v1/traces`, `/v1/logs`) is added to an address without a path.
     #[schemars(with = "Option<String>", extend("format" = "http-url"))]
     pub endpoint: Option<Url>,
-    /// How messages are sent; when not set, `grpc` to port 4317 and `http/protobuf` to others.
+    /// Protocol; default `grpc` for port 4317 and `http/protobuf` for others.
     pub protocol: Option<OtlpProtocol>,
     /// Headers of each request, such as `authorization`.
     #[schemars(extend("format" = "headers"))]
     pub headers: Option<BTreeMap<String, Secret>>,
-    /// How long one request may take; 10s when not set.
+    /// Timeout of one request; default 10s.
     #[serde(with = "duration::optional")]
     #[schemars(schema_with = "duration::optional::schema")]
     pub timeout: Option<Duration>,
-    /// Compression of messages; none when not set.
+    /// Compression of messages; default none.
     pub compression: Option<OtlpCompression>,
-    /// PEM file with the certificates of the receiver's certificate authority.
+    /// PEM file with certificates to trust besides those of the system: of the receiver's certificate
+    /// authority, or its own self-signed certificate.
     #[schemars(with = "Option<String>", extend("format" = "ca-file"))]
     pub ca_cert_path: Option<PathBuf>,
 }
@@ -117,19 +117,19 @@ pub enum OtlpProtocol {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OtlpCompression {
-    /// Messages as they are.
+    /// No compression.
     #[default]
     None,
-    /// Messages made smaller by gzip.
+    /// gzip.
     Gzip,
 }
 
-/// How counters and histograms are sent.
+/// Aggregation temporality.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Temporality {
-    /// Totals since the start, as Prometheus counts.
+    /// Totals since the start, as in Prometheus.
     Cumulative,
-    /// Differences since the last push: refused; convert in the Collector.
+    /// Differences since the last export: rejected; convert in the Collector.
     Delta,
 }

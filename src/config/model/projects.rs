@@ -14,15 +14,14 @@ use crate::config::values::{Pattern, optional_text};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ProjectSettings {
-    /// Show only the current status, as 1; `false` shows every status, as 0 or 1.
+    /// Export only the current status, as 1; `false` exports every status, as 0 or 1.
     pub output_sparse_status_metrics: bool,
-    /// Which pipeline gives the states of a ref.
+    /// Which pipeline sets the states of a ref.
     pub states: States,
-    /// Which refs are watched.
+    /// Selection of refs.
     pub refs: Refs,
-    /// What is collected, and how often, where it differs from `collectors`: what is not set here
-    /// is as there. An interval is that of one project. What is read together follows the shortest
-    /// interval of what is on: pipelines and jobs, merge requests and reviews.
+    /// Overrides of `collectors`; unset values are inherited. Collectors that read together (pipelines
+    /// and jobs, merge requests and reviews) use the shortest interval of those enabled.
     pub collectors: CollectorOverrides,
     #[serde(skip)]
     intervals: Intervals,
@@ -105,11 +104,11 @@ impl Settings {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct States {
-    /// Describe the newest pipeline even if it was skipped (`[skip ci]`, a pipeline without jobs to run);
-    /// `false` passes over skipped ones where there is another.
+    /// Use the newest pipeline even if it was skipped (`[skip ci]`, or no jobs to run); `false` ignores
+    /// skipped pipelines if there is another.
     pub include_skipped: bool,
-    /// Give a pipeline status, and duration and queue time of the last run, for each source (`push`,
-    /// `schedule`, …); `false` gives those of the newest pipeline alone.
+    /// Export pipeline status, and duration and queued time of the last run, per source (`push`,
+    /// `schedule`, …); `false` exports those of the newest pipeline only.
     pub by_source: bool,
 }
 
@@ -145,17 +144,17 @@ impl Default for Refs {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RefRule {
-    /// Watch them at all.
+    /// Include them.
     pub enabled: bool,
     /// Regular expression that the name must match.
     pub regexp: Pattern,
-    /// Show the state of only so many, the newest; 0 = all.
+    /// Maximum number with a state, newest first; 0 = all.
     #[schemars(range(max = 1_000_000))]
     pub most_recent: u32,
-    /// Show the state only when the newest pipeline is not older, in days; 0 = no limit.
+    /// Maximum age of the newest pipeline for a state, in days; 0 = no limit.
     #[schemars(range(max = 36_500))]
     pub max_age_days: u32,
-    /// Forget the state once the branch or tag was deleted.
+    /// Remove the state when the branch or tag is deleted.
     pub exclude_deleted: bool,
 }
 
@@ -179,22 +178,22 @@ fn pattern(text: &str) -> Pattern {
     text.parse().unwrap()
 }
 
-/// Which merge requests are watched.
+/// Selection of merge requests.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct MergeRequestRule {
-    /// Watch them at all.
+    /// Include them.
     pub enabled: bool,
     /// States of the merge requests whose pipelines have a state.
     #[schemars(length(min = 1))]
     pub states: Vec<MergeRequestState>,
-    /// Show the state of only so many, the newest; 0 = all.
+    /// Maximum number with a state, newest first; 0 = all.
     #[schemars(range(max = 1_000_000))]
     pub most_recent: u32,
-    /// Show the state only when the newest pipeline is not older, in days; 0 = no limit.
+    /// Maximum age of the newest pipeline for a state, in days; 0 = no limit.
     #[schemars(range(max = 36_500))]
     pub max_age_days: u32,
-    /// The ref under which counters and histograms count merge request pipelines.
+    /// The ref label of merge request pipelines in counters and histograms.
     pub count_ref: CountRef,
 }
 
@@ -240,13 +239,13 @@ pub enum MergeRequestState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CountRef {
-    /// `merge-requests/main`: the branch to merge into; few series.
+    /// `merge-requests/main`: the target branch; few series.
     #[default]
     TargetBranch,
     /// `merge-requests/42`: the number of the merge request; new series for each.
     Iid,
-    /// `merge-requests/my-feature`: the branch that is merged; new series for each, which leave with
-    /// the last merge request from it.
+    /// `merge-requests/my-feature`: the source branch; new series for each, removed with its last merge
+    /// request.
     SourceBranch,
 }
 
@@ -265,15 +264,15 @@ pub struct ProjectEntry {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Wildcard {
-    /// Whose projects; left out, every project that the token can see.
+    /// Owner of the projects; unset = every project visible to the token.
     pub owner: Option<Owner>,
-    /// Only projects that the token's user is a member of; needs that `owner` is left out.
+    /// Only projects that the token's user is a member of; cannot be combined with `owner`.
     pub membership: bool,
     /// Only projects whose name or path contains this text; empty = all.
     #[serde(with = "optional_text")]
     #[schemars(with = "String")]
     pub search: Option<String>,
-    /// Also archived projects.
+    /// Include archived projects.
     pub archived: bool,
     /// The settings of these projects: `project_defaults` with what the entry overrides.
     #[serde(flatten)]
@@ -286,10 +285,10 @@ pub struct Owner {
     /// Full path of the group, or name of the user.
     #[schemars(extend("format" = "owner-path"), example = "my-group")]
     pub name: String,
-    /// What the owner is.
+    /// Type of the owner.
     #[serde(default)]
     pub kind: OwnerKind,
-    /// Also the projects of the group's subgroups.
+    /// Include projects of subgroups.
     #[serde(default = "yes")]
     pub include_subgroups: bool,
 }

@@ -15,6 +15,12 @@ fn every_rule_of_the_file_has_its_sentence() {
             &["age.yml:1: token is not a setting; did you mean gitlab.token?"],
         ),
         (
+            "server: {token: t}",
+            &[
+                "age.yml:1: server.token is not a setting; known here: listen_address, enable_pprof, enable_poll, allowed_hosts, max_connections_per_client, probes, webhook",
+            ],
+        ),
+        (
             "log: {zzz: 1}",
             &["age.yml:1: log.zzz is not a setting; known here: level, format"],
         ),
@@ -458,10 +464,31 @@ fn every_rule_of_the_file_has_its_sentence() {
                 "age.yml:1: redis.url asks for sharing the work between replicas, which this version does not have yet; leave it empty to run one instance",
             ],
         ),
+        // webhooks
         (
             "server: {webhook: {enabled: true}}",
             &[
-                "age.yml:1: server.webhook.enabled asks for the webhook receiver, which this version does not have yet; set it to false; GitLab is polled at the collectors' intervals",
+                "age.yml:1: server.webhook.enabled needs a secret: set server.webhook.secret_token (the variable AGE_SERVER_WEBHOOK_SECRET_TOKEN) and enter it in GitLab as the webhook's secret token, or set server.webhook.allow_unauthenticated to true to accept everybody's requests",
+            ],
+        ),
+        (
+            "server: {webhook: {secret_tokens: [hunter2, ' '], signing_tokens: [hunter2, whsec_AAEC]}}",
+            &[
+                "age.yml:1: server.webhook.secret_tokens[1] is empty",
+                "age.yml:1: server.webhook.signing_tokens[0] does not begin with whsec_, as GitLab's signing tokens do",
+                "age.yml:1: server.webhook.signing_tokens[1] is too short",
+            ],
+        ),
+        (
+            "server: {webhook: {secret_token_file: /does/not/exist}}",
+            &[
+                "age.yml:1: server.webhook.secret_token_file \"/does/not/exist\" does not hold a secret token (No such file or directory (os error 2))",
+            ],
+        ),
+        (
+            "server: {webhook: {secret_token: hunter2, allow_unauthenticated: true}}",
+            &[
+                "age.yml:1: server.webhook.allow_unauthenticated is true although a secret is set; remove one of them",
             ],
         ),
         // not offered
@@ -536,6 +563,40 @@ fn every_rule_of_variables_and_flags_has_its_sentence() {
             &[],
             &[("gitlab.ulr", "x")],
             &["--set gitlab.ulr: gitlab.ulr is not a setting; did you mean gitlab.url?"],
+        ),
+        // keys of the same section come first, whatever is like the whole elsewhere
+        (
+            &[("AGE_OTEL_METRICS_ENDPONT", "x")],
+            &[],
+            &[
+                "AGE_OTEL_METRICS_ENDPONT: no setting has this variable; did you mean AGE_OTEL_METRICS_ENDPOINT?",
+            ],
+        ),
+        (
+            &[("AGE_COLLECTORS_DORA_ENABLE", "true")],
+            &[],
+            &[
+                "AGE_COLLECTORS_DORA_ENABLE: no setting has this variable; did you mean AGE_COLLECTORS_DORA_ENABLED?",
+            ],
+        ),
+        (
+            &[],
+            &[("collectors.dora.intervall", "5m")],
+            &[
+                "--set collectors.dora.intervall: collectors.dora.intervall is not a setting; did you mean collectors.dora.interval_seconds?",
+            ],
+        ),
+        (
+            &[],
+            &[("otel.metrics.url", "x")],
+            &[
+                "--set otel.metrics.url: otel.metrics.url is not a setting; known here: enabled, endpoint, protocol, headers, timeout, compression, ca_cert_path, interval, temporality",
+            ],
+        ),
+        (
+            &[],
+            &[("log.path", "x")],
+            &["--set log.path: log.path is not a setting; known here: level, format"],
         ),
         (
             &[],

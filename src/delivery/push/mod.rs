@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use super::Intervals;
 use crate::clock::Clock;
 use crate::series::Table;
-use crate::telemetry::otlp::{ClientError, CountExports, OtlpTarget};
+use crate::telemetry::otlp::{ClientError, CountExports, OtlpTarget, Signal};
 use crate::telemetry::process::OwnMetrics;
 
 /// How large a message may become before it is cut. Receivers refuse messages of more than 4 MiB by
@@ -51,6 +51,17 @@ pub struct Pushed {
     pub points: usize,
     /// Whether that is everything.
     pub complete: bool,
+}
+
+/// Sends an empty message of a signal to its receiver, once, to see whether it would be accepted. Must be
+/// called within a tokio runtime.
+///
+/// # Errors
+/// Why it would not be, as a sentence.
+pub async fn try_receiver(signal: Signal, target: &OtlpTarget) -> Result<(), String> {
+    let sender = sender::Sender::new(target).map_err(|error| error.to_string())?;
+    let sent = sender.try_empty(signal).await;
+    sent.map_err(|error| error.to_string())
 }
 
 /// Starts pushing.

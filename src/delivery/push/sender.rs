@@ -22,10 +22,12 @@ use tonic_types::StatusExt as _;
 use url::Url;
 
 use crate::telemetry::otlp::{
-    ClientError, Headers, OtlpTarget, Protocol, grpc_channel, http_client,
+    ClientError, Headers, OtlpTarget, Protocol, Signal, grpc_channel, http_client,
 };
 
-const EXPORT: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+const EXPORT_METRICS: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+const EXPORT_TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+const EXPORT_LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 
 /// Tries after the first.
 const RETRIES: usize = 3;
@@ -41,6 +43,7 @@ pub(super) enum Sender {
     Grpc {
         client: Grpc<Channel>,
         metadata: MetadataMap,
+        method: &'static str,
     },
     Http {
         client: reqwest::Client,
@@ -53,16 +56,16 @@ pub(super) enum Sender {
 /// Why a message was not taken.
 #[derive(Debug, Error)]
 pub(super) enum SendError {
-    #[error("{}: {}", .0.code(), grpc_message(.0))]
+    #[error("{}: {}{}", .0.code(), grpc_message(.0), grpc_remedy(.0))]
     Grpc(#[from] Box<Status>),
-    #[error("the receiver answers {status}")]
+    #[error("the receiver answered {status}{}", http_remedy(*.status))]
     Http {
         status: reqwest::StatusCode,
         retry_after: Option<Duration>,
     },
-    #[error("cannot reach the receiver: {}", root_cause(.0))]
+    #[error("cannot reach the receiver: {}{}", root_cause(.0), transport_remedy(.0))]
     Transport(#[from] reqwest::Error),
-    #[error("the receiver's answer is no OTLP answer")]
+    #[error("the response is not one of OTLP; check that the endpoint is an OTLP/HTTP receiver")]
     Answer,
     #[error("cannot compress the message: {0}")]
     Compress(io::Error),
@@ -92,6 +95,7 @@ impl Sender {
                         client
                     },
                     metadata: headers.metadata(),
+                    method: EXPORT_METRICS,
                 }
             }
             Protocol::HttpProtobuf => Self::Http {
@@ -101,6 +105,25 @@ impl Sender {
                 gzip: target.gzip,
             },
         })
+    }
+
+    /// Sends an empty message of a signal, once. The answers of all signals have one form.
+    ///
+    /// # Errors
+    /// When it is not accepted.
+    pub(super) async fn try_empty(mut self, signal: Signal) -> Result<(), SendError> {
+        if let Self::Grpc { method, .. } = &mut self {
+            *method = match signal {
+                Signal::Metrics => EXPORT_METRICS,
+                Signal::Traces => EXPORT_TRACES,
+                Signal::Logs => EXPORT_LOGS,
+            };
+        }
+        let body = match &self {
+            Self::Http { gzip: true, .. } => gzip(Bytes::new()).await?,
+            _ => Bytes::new(),
+        };
+        self.try_send(body).await.map(drop)
     }
 
     /// Sends one message, with a few retries where the error may pass.
@@ -125,7 +148,11 @@ impl Sender {
 
     async fn try_send(&self, body: Bytes) -> Result<Rejected, SendError> {
         let response = match self {
-            Self::Grpc { client, metadata } => {
+            Self::Grpc {
+                client,
+                metadata,
+                method,
+            } => {
                 let mut client = client.clone();
                 let mut request = tonic::Request::new(body);
                 *request.metadata_mut() = metadata.clone();
@@ -134,7 +161,7 @@ impl Sender {
                     .await
                     .map_err(|error| Box::new(Status::from_error(error.into())))?;
                 client
-                    .unary(request, PathAndQuery::from_static(EXPORT), EncodedMessage)
+                    .unary(request, PathAndQuery::from_static(method), EncodedMessage)
                     .await
                     .map_err(Box::new)?
                     .into_inner()
@@ -244,6 +271,54 @@ fn grpc_message(status: &Status) -> String {
     match status.source() {
         Some(source) => root_cause(source),
         None => status.message().to_owned(),
+    }
+}
+
+/// What to do about a failed gRPC call.
+fn grpc_remedy(status: &Status) -> &'static str {
+    let is_of_http = status.source().is_some_and(|source| {
+        let text = root_cause(source);
+        ["frame", "http2", "connection closed", "corrupt message"]
+            .iter()
+            .any(|part| text.contains(part))
+    });
+    match status.code() {
+        _ if is_of_http => IS_GRPC,
+        // A server of HTTP/2 that answers with a status of HTTP.
+        Code::Unknown | Code::Internal if !status.metadata().contains_key("grpc-status") => IS_GRPC,
+        Code::Unimplemented => "; the receiver does not accept this signal: enable it there",
+        Code::Unauthenticated | Code::PermissionDenied => "; check the headers in the settings",
+        _ => "",
+    }
+}
+
+const IS_GRPC: &str = "; check that the port is one of OTLP/gRPC (usually 4317): for OTLP/HTTP (usually \
+                       4318) set the protocol to http/protobuf";
+
+/// What to do about a status of HTTP.
+fn http_remedy(status: reqwest::StatusCode) -> &'static str {
+    match status.as_u16() {
+        401 | 403 => "; check the headers in the settings",
+        404 | 405 => {
+            "; check the path of the endpoint, and that an OTLP/HTTP receiver listens there for this signal"
+        }
+        _ => "",
+    }
+}
+
+/// What to do where there is no answer.
+fn transport_remedy(error: &reqwest::Error) -> &'static str {
+    let text = root_cause(error);
+    if text.contains("invalid HTTP version") {
+        "; check the port: if it is one of OTLP/gRPC (usually 4317), set the protocol to grpc, and if it \
+         is one of TLS, write https:// in the endpoint"
+    } else if text.contains("corrupt message") {
+        "; check the endpoint: if the port is one of plain HTTP, write http://"
+    } else if text.contains("certificate") {
+        "; set ca_cert_path to the certificate of the receiver's authority, or to its own if it is \
+         self-signed"
+    } else {
+        ""
     }
 }
 

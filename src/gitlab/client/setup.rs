@@ -69,12 +69,13 @@ pub(super) fn http(settings: &Settings) -> Result<reqwest::Client, SetupError> {
         let certificates = certificates
             .for_http()
             .map_err(|error| refuse(error.to_string()))?;
-        builder = builder.tls_certs_merge(certificates);
+        if settings.enable_tls_verify {
+            builder = builder.tls_backend_preconfigured(certificates);
+        }
     }
     if !settings.enable_tls_verify {
         warn!(
-            "gitlab.enable_tls_verify is off: anybody between here and GitLab can read the token \
-             and change the answers"
+            "TLS certificates of GitLab are not verified (gitlab.enable_tls_verify is off): the token can be intercepted on the network"
         );
         builder = builder.tls_danger_accept_invalid_certs(true);
     }

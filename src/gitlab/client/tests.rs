@@ -328,7 +328,7 @@ async fn a_pause_longer_than_a_call_waits_is_an_error_that_says_how_long() {
     .await;
     let error = result.unwrap_err();
     assert_eq!(error.kind(), "rate_limited");
-    assert!(error.to_string().contains("free again in"), "{error}");
+    assert!(error.to_string().contains("next request in"), "{error}");
     assert_eq!(requests, 1);
 }
 

@@ -95,9 +95,7 @@ impl ServerTime {
         if is_off != self.is_off.swap(is_off, Ordering::Relaxed) && is_off {
             warn!(
                 seconds = time.0 - now.0,
-                "GitLab's clock, by the header Date of its answers, is more than an hour from this \
-                 machine's: if the header is wrong (a proxy sets it), events around the start of the \
-                 exporter are counted too early or not at all"
+                "GitLab's clock (response header Date) differs from this machine's by more than an hour; if the header is wrong, such as set by a proxy, events around the start of the exporter are counted incorrectly"
             );
         }
     }

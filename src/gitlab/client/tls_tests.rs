@@ -6,15 +6,39 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use secrecy::SecretString;
 
-use crate::gitlab::testing::{TOKEN, Traces, gitlab};
+use crate::gitlab::testing::{Fake, Reply, TOKEN, Traces, gitlab};
 use crate::gitlab::{GitLabError, NoAccounting, Settings, TokenSource};
 
 const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
                       content-length: 20\r\n\r\n{\"version\":\"19.3.0\"}";
+
+/// Starts a server that knows HTTP alone, and says so to whoever sends something else; its address.
+fn plain_server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n");
+        }
+    });
+    url
+}
+
+/// Starts a server with a self-signed certificate as `openssl req -x509` makes it; its address and the
+/// certificate as PEM.
+fn self_signed_server() -> (String, String) {
+    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    (serve(certificate.der().clone(), &key), certificate.pem())
+}
 
 /// Starts a server whose certificate comes from a new authority; its address and the
 /// authority's certificate as PEM.
@@ -27,13 +51,18 @@ fn server() -> (String, String) {
         .unwrap()
         .signed_by(&key, &authority)
         .unwrap();
+    (serve(certificate.der().clone(), &key), authority.pem())
+}
+
+/// Serves [`ANSWER`] by TLS; the address.
+fn serve(certificate: CertificateDer<'static>, key: &KeyPair) -> String {
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
+        .with_single_cert(vec![certificate], key)
         .unwrap();
     let config = Arc::new(config);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -48,7 +77,7 @@ fn server() -> (String, String) {
             }
         }
     });
-    (url, authority.pem())
+    url
 }
 
 async fn version(url: &str, change: impl Fn(&mut Settings)) -> Result<String, GitLabError> {
@@ -71,6 +100,67 @@ async fn an_authority_of_ones_own_is_trusted_when_named() {
     assert_eq!(
         version(&url, trusting(file.path())).await.unwrap(),
         "19.3.0"
+    );
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_is_trusted_when_named() {
+    let (url, pem) = self_signed_server();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), pem).unwrap();
+    let read = version(&url, trusting(file.path())).await;
+    assert_eq!(read.unwrap(), "19.3.0");
+    let error = version(&url, |_| {}).await.unwrap_err().to_string();
+    assert!(
+        error.contains(
+            "set gitlab.ca_cert_path to the certificate of GitLab's authority, or to GitLab's own"
+        ),
+        "{error}"
+    );
+    // Its host name is verified as ever.
+    let elsewhere = url.replace("127.0.0.1", "localhost");
+    assert!(version(&elsewhere, trusting(file.path())).await.is_err());
+}
+
+#[tokio::test]
+async fn https_on_a_port_of_http_and_the_reverse_are_named() {
+    let url = plain_server().replace("http://", "https://");
+    let error = version(&url, |_| {}).await.unwrap_err().to_string();
+    assert!(error.contains("write http:// in gitlab.url"), "{error}");
+    let (url, _) = server();
+    let url = url.replace("https://", "http://");
+    let once = |settings: &mut Settings| settings.retry.max_retries = 0;
+    let error = version(&url, once).await.unwrap_err().to_string();
+    assert!(error.contains("write https:// in gitlab.url"), "{error}");
+    // GitLab's nginx says it in a page.
+    let page = "<html><body>The plain HTTP request was sent to HTTPS port</body></html>";
+    let nginx = Fake::start(move |_, _| Reply::html_of(400, page)).await;
+    let error = version(nginx.url().as_str(), |_| {})
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("write https:// in gitlab.url"), "{error}");
+}
+
+#[tokio::test]
+async fn the_address_of_a_group_or_project_is_no_gitlab() {
+    let gitlab = Fake::start(|_, _| Reply::html(404)).await;
+    let url = format!(
+        "{}/group/project",
+        gitlab.url().as_str().trim_end_matches('/')
+    );
+    let error = version(&url, |_| {}).await.unwrap_err().to_string();
+    let advice = format!(
+        "set gitlab.url to {}, without the path",
+        gitlab.url().as_str().trim_end_matches('/')
+    );
+    assert!(error.contains(&advice), "{error}");
+    let gitlab = Fake::start(|_, _| Reply::status(404, r#"{"error":"404 Not Found"}"#)).await;
+    let url = format!("{}/group", gitlab.url().as_str().trim_end_matches('/'));
+    let error = version(&url, |_| {}).await.unwrap_err().to_string();
+    assert!(
+        error.contains("without the path of a group or project"),
+        "{error}"
     );
 }
 

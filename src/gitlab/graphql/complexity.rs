@@ -333,7 +333,10 @@ mod tests {
             (
                 "tips of branches",
                 include_str!("queries/branch_tips.graphql"),
-                projects(GitLab::TIP_PROJECTS, 0).into(),
+                projects(GitLab::TIP_PROJECTS, 0)
+                    .into_iter()
+                    .chain(flags(&["names", "commits"]))
+                    .collect(),
             ),
             (
                 "incidents",

@@ -188,6 +188,7 @@ impl RawJob {
         };
         Ok(Job {
             id: JobId(gid("id", &self.id.ok_or("id: null")?)?),
+            is_bridge: false,
             name: self.name.ok_or("name: null")?.into(),
             stage: self.stage.unwrap_or_default().into(),
             retried: self.retried.map_or(Known::Unread, Known::Value),

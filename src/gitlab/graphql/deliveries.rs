@@ -206,12 +206,14 @@ fn environment_of(path: &str) -> Result<u64, String> {
         .map_err(|_| "webPath: it names no environment".to_owned())
 }
 
-/// The newest commit of a project's default branch; none where there is none, or it is hidden.
+/// A project's default branch: what was asked for; none where there is none, or it is hidden.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProjectTip {
     /// The project.
     pub id: ProjectId,
-    /// The commit.
+    /// Its name.
+    pub name: Option<Text>,
+    /// Its newest commit.
     pub sha: Option<Text>,
 }
 
@@ -220,10 +222,16 @@ impl Messages for ProjectTip {}
 over_projects!(queries::BranchTips, branch_tips, TipNode => ProjectTip, tip);
 
 fn tip(node: TipNode, _: ProjectHoles<'_>) -> Result<ProjectTip, String> {
-    let tree = node.repository.and_then(|repository| repository.tree);
+    let repository = node.repository;
+    let name = repository
+        .as_ref()
+        .and_then(|repository| repository.root_ref.as_deref());
+    let name = name.map(Text::from);
+    let tree = repository.and_then(|repository| repository.tree);
     let commit = tree.and_then(|tree| tree.last_commit);
     Ok(ProjectTip {
         id: ProjectId(gid("id", &node.id)?),
+        name,
         sha: commit.map(|commit| commit.sha.into()),
     })
 }
@@ -314,9 +322,30 @@ impl GitLab {
     /// # Errors
     /// When nothing at all could be read; single projects that could not are in the batch.
     pub async fn branch_tips(&self, ids: &[ProjectId]) -> Result<Batch<ProjectTip>, GitLabError> {
+        self.default_branches_of(ids, false).await
+    }
+
+    /// The names of the default branches of up to [`Self::TIP_PROJECTS`] projects.
+    ///
+    /// # Errors
+    /// When nothing at all could be read; single projects that could not are in the batch.
+    pub async fn default_branches(
+        &self,
+        ids: &[ProjectId],
+    ) -> Result<Batch<ProjectTip>, GitLabError> {
+        self.default_branches_of(ids, true).await
+    }
+
+    async fn default_branches_of(
+        &self,
+        ids: &[ProjectId],
+        names: bool,
+    ) -> Result<Batch<ProjectTip>, GitLabError> {
         let variables = branch_tips::Variables {
             ids: gids(ids),
             projects: count(ids.len()),
+            names,
+            commits: !names,
         };
         self.over_projects::<queries::BranchTips>(ids, variables)
             .await

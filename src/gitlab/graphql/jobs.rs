@@ -92,10 +92,23 @@ pub struct Parts {
     pub artifacts: bool,
     /// The coverage of the pipeline, which costs it one or two.
     pub coverage: bool,
-    /// Its trigger jobs, with the pipelines they started.
-    pub bridges: bool,
+    /// Its trigger jobs.
+    pub bridges: BridgesPart,
     /// The trigger job that started it, which costs GitLab a query for each.
     pub origin: bool,
+}
+
+/// What is asked of trigger jobs. Where there are none, all of it costs GitLab one query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BridgesPart {
+    /// Nothing.
+    None,
+    /// How they are.
+    Status,
+    /// The same, and their stages, which cost GitLab a query for each.
+    Stages,
+    /// The same, and the pipelines they started, which cost it up to twelve for each.
+    Started,
 }
 
 /// Which jobs are asked for.
@@ -125,7 +138,7 @@ impl Parts {
         stages: true,
         artifacts: true,
         coverage: true,
-        bridges: true,
+        bridges: BridgesPart::Started,
         origin: false,
     };
     /// Nothing.
@@ -134,12 +147,12 @@ impl Parts {
         stages: false,
         artifacts: false,
         coverage: false,
-        bridges: false,
+        bridges: BridgesPart::None,
         origin: false,
     };
     /// What it started.
     pub const BRIDGES: Self = Self {
-        bridges: true,
+        bridges: BridgesPart::Started,
         ..Self::NONE
     };
     /// The trigger job that started it.
@@ -191,7 +204,7 @@ pub struct PipelineJobs {
     pub origin: Option<Text>,
     /// Its jobs, retried ones included, bridges not; a `next` leads to [`GitLab::jobs_of`].
     pub jobs: Page<Job>,
-    /// Its bridges that were not retried, with the pipelines that they started; a `next` leads to
+    /// Its bridges, retried ones included, with the pipelines that they started; a `next` leads to
     /// [`GitLab::jobs_of`].
     pub downstream: Page<Downstream>,
 }
@@ -314,7 +327,9 @@ impl GitLab {
             stages: parts.stages,
             artifacts: parts.artifacts,
             coverage: parts.coverage,
-            bridges: parts.bridges,
+            bridges: parts.bridges != BridgesPart::None,
+            bridge_stages: parts.bridges >= BridgesPart::Stages,
+            downstream: parts.bridges == BridgesPart::Started,
             bridges_page: self.page_size(Self::BRIDGES_PAGE),
             bridges_after: None,
             origin: parts.origin,
@@ -339,7 +354,7 @@ impl GitLab {
         };
         let mut wanted = Lists {
             jobs: (parts.jobs != JobsPart::None).then_some(None),
-            bridges: parts.bridges.then_some(None),
+            bridges: (parts.bridges != BridgesPart::None).then_some(None),
         };
         let mut first: Option<PipelineJobs> = None;
         loop {
@@ -524,14 +539,14 @@ fn is_build(node: &JobsOfPipelineJobsNodes) -> bool {
     !others.iter().any(|kind| id.starts_with(kind))
 }
 
-/// Whether it is a trigger job that no other took the place of. Older GitLabs list other jobs with them.
+/// Whether it is a trigger job. Older GitLabs list other jobs with them.
 fn is_bridge(node: &JobsOfPipelineBridgesNodes) -> bool {
     let id = node.id.as_deref().unwrap_or_default();
     let others = [
         "gid://gitlab/Ci::Build/",
         "gid://gitlab/GenericCommitStatus/",
     ];
-    !others.iter().any(|kind| id.starts_with(kind)) && node.retried != Some(true)
+    !others.iter().any(|kind| id.starts_with(kind))
 }
 
 /// The type of the artifact that is a job's log.
@@ -566,23 +581,43 @@ fn job(node: JobsOfPipelineJobsNodes) -> Result<Job, String> {
 }
 
 fn downstream(node: JobsOfPipelineBridgesNodes, upstream: &Upstream) -> Result<Downstream, String> {
-    if let Some(id) = &node.id {
-        gid("id", id)?;
-    }
-    let bridge: Text = node.name.unwrap_or_default().into();
-    let hidden = |bridge: Text| Downstream {
+    let started = node.downstream_pipeline;
+    let job = RawJob {
+        id: node.id,
+        name: node.name,
+        stage: node.stage.and_then(|stage| stage.name),
+        status: node.status,
+        retried: node.retried,
+        allow_failure: Some(node.allow_failure),
+        created_at: node.created_at,
+        started_at: node.started_at,
+        finished_at: node.finished_at,
+        duration: None,
+        queued_duration: None,
+        coverage: None,
+        runner_type: None,
+        artifacts: Vec::new(),
+    };
+    let job = Job {
+        is_bridge: true,
+        duration: None,
+        runner_type: Known::Nothing,
+        ..job.convert()?
+    };
+    let bridge = job.name.clone();
+    let hidden = |bridge: Job| Downstream {
         bridge,
         target: None,
     };
     // Not started yet, or the token may not read it.
-    let Some(mut node) = node.downstream_pipeline else {
-        return Ok(hidden(bridge));
+    let Some(mut node) = started else {
+        return Ok(hidden(job));
     };
     let Some(project) = node.project else {
-        return Ok(hidden(bridge));
+        return Ok(hidden(job));
     };
     let upstream = Upstream {
-        bridge: Text::clone(&bridge),
+        bridge,
         ..upstream.clone()
     };
     let project_id = ProjectId(gid("project.id", &project.id)?);
@@ -592,7 +627,7 @@ fn downstream(node: JobsOfPipelineBridgesNodes, upstream: &Upstream) -> Result<D
         Some(if is_child { CHILD } else { MULTI_PROJECT }.to_owned())
     });
     Ok(Downstream {
-        bridge,
+        bridge: job,
         target: Some(DownstreamTarget {
             project_id,
             project: project.full_path.into(),

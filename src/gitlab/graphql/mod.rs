@@ -54,7 +54,7 @@ pub use features::ProjectTier;
 pub use gaps::Loss;
 pub use instance_jobs::InstanceJobs;
 use jobs::Selected;
-pub use jobs::{JobsPart, Parts, PipelineJobs, ProjectJobs, Which};
+pub use jobs::{BridgesPart, JobsPart, Parts, PipelineJobs, ProjectJobs, Which};
 pub use permissions::ProjectPermissions;
 pub use places::{Asked, Filled};
 pub use project_list::ListOf;

@@ -127,7 +127,9 @@ pub(super) fn bridge_node(id: u64) -> Value {
     node["source"] = json!("pipeline");
     node["project"] = json!({"id": "gid://gitlab/Project/77", "fullPath": "other/p"});
     json!({
-        "id": format!("gid://gitlab/Ci::Bridge/{id}"), "name": "deploy", "retried": false,
+        "id": format!("gid://gitlab/Ci::Bridge/{id}"), "name": "deploy", "stage": {"name": "release"},
+        "status": "SUCCESS", "retried": false, "allowFailure": true,
+        "createdAt": "2026-01-05T12:00:00Z", "startedAt": null, "finishedAt": "2026-01-05T12:00:20Z",
         "downstreamPipeline": node,
     })
 }

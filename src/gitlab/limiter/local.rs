@@ -325,15 +325,25 @@ impl LimiterState {
         let reason = match change {
             Change::None => return false,
             Change::More => return true,
-            Change::TimeDoubled => "answers take twice their best time",
-            Change::TooBusy => "no answer in time, or a 502, 503 or 504",
+            Change::TimeDoubled => "response times doubled",
+            Change::TooBusy => "timeout, 502, 503 or 504",
         };
+        let concurrency = self.concurrency.places();
+        if concurrency == before {
+            tracing::debug!(
+                operation = demand.operation,
+                reason,
+                concurrency,
+                "GitLab is slow"
+            );
+            return false;
+        }
         tracing::info!(
             operation = demand.operation,
             reason,
-            places = self.concurrency.places(),
+            concurrency,
             before,
-            "GitLab slowed down, sending fewer requests at once"
+            "GitLab slowed down, reducing concurrency"
         );
         false
     }

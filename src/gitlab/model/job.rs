@@ -6,11 +6,14 @@ use super::{Known, RunnerType, Status};
 use crate::clock::UnixSeconds;
 use crate::types::{JobId, Text};
 
-/// A job that a runner runs. Bridges are not jobs here; see [`Downstream`].
+/// A job that a runner runs, or a trigger job (bridge), which starts a pipeline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// Unique id; a retry has its own.
     pub id: JobId,
+    /// Whether it is a trigger job: no runner runs it.
+    #[serde(default)]
+    pub is_bridge: bool,
     /// Name in the CI configuration.
     pub name: Text,
     /// Name of its stage.

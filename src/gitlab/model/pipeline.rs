@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Known, Status};
+use super::{Job, Known, Status};
 use crate::clock::UnixSeconds;
-use crate::types::{JobId, PipelineId, ProjectId, Text};
+use crate::types::{PipelineId, ProjectId, Text};
 
 /// What a pipeline runs for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -108,8 +108,8 @@ pub struct Pipeline {
 /// A pipeline started by a bridge of another pipeline, seen from the upstream side.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Downstream {
-    /// Name of the bridge.
-    pub bridge: Text,
+    /// The bridge. Its stage is empty where it was not asked for.
+    pub bridge: Job,
     /// The downstream pipeline's project; `None` when the token may not read it.
     pub target: Option<DownstreamTarget>,
 }
@@ -158,14 +158,8 @@ pub struct PipelineHead {
 /// A trigger job and the pipeline it started.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bridge {
-    /// Unique id, from the same numbers as jobs.
-    pub id: JobId,
-    /// Name in the CI configuration.
-    pub name: Text,
-    /// Name of its stage.
-    pub stage: Text,
-    /// Status now.
-    pub status: Status,
+    /// The trigger job itself.
+    pub job: Job,
     /// The downstream pipeline; `None` until it exists. REST names it even where the token may
     /// not read its project.
     pub downstream: Option<BridgeTarget>,

@@ -54,6 +54,25 @@ impl GitLab {
         self.get_one::<RestMergeRequest, _>(&get).await
     }
 
+    /// The open merge requests of a project that changed last, at most 100
+    /// (`GET /projects/:id/merge_requests`).
+    ///
+    /// # Errors
+    /// Those of any call.
+    pub async fn open_merge_requests(
+        &self,
+        project: ProjectId,
+    ) -> Result<Page<MergeRequest>, GitLabError> {
+        let get = Get::new(
+            "/projects/:id/merge_requests",
+            &["projects", &project.to_string(), "merge_requests"],
+        )
+        .with("scope", "all")
+        .with("state", "opened")
+        .with("order_by", "updated_at");
+        self.get_first::<RestMergeRequest, _>(&get).await
+    }
+
     /// The merge requests of these numbers (`GET /projects/:id/merge_requests`); those that do
     /// not exist are left out.
     ///

@@ -185,6 +185,7 @@ impl RestJob {
     fn job(&self) -> Result<Job, String> {
         Ok(Job {
             id: JobId(self.id),
+            is_bridge: false,
             name: self.name.as_str().into(),
             stage: self.stage.as_deref().unwrap_or_default().into(),
             status: self.status.clone(),
@@ -234,10 +235,14 @@ impl RestJob {
             }),
         };
         Ok(Bridge {
-            id: JobId(self.id),
-            name: self.name.as_str().into(),
-            stage: self.stage.as_deref().unwrap_or_default().into(),
-            status: self.status.clone(),
+            job: Job {
+                is_bridge: true,
+                // What it waited for and how long it ran are its pipeline's.
+                duration: None,
+                queued_duration: None,
+                retried: Known::Value(false),
+                ..self.job()?
+            },
             downstream,
         })
     }

@@ -80,7 +80,7 @@ pub(super) fn all(
         gitlab(status),
         token(status, now),
         requests(status, config, now),
-        projects(status),
+        projects(status, now),
         series_card(series, config),
         delivery(status, now),
     ]
@@ -89,22 +89,21 @@ pub(super) fn all(
 fn gitlab(status: &Status) -> Card {
     let gitlab = &status.gitlab;
     let (reachable, error) = match &gitlab.reachability {
-        Reachability::Unknown => (Badge::new(Tone::Calm, "not asked yet"), None),
+        Reachability::Unknown => (Badge::new(Tone::Calm, "not contacted yet"), None),
         Reachability::Up => (Badge::new(Tone::Good, "reachable"), None),
         Reachability::Refused { why } => (
-            Badge::new(Tone::Bad, "refuses the token"),
+            Badge::new(Tone::Bad, "refused the token"),
             Some(why.as_str()),
         ),
-        Reachability::Down { error } => (
-            Badge::new(Tone::Bad, "does not answer"),
-            Some(error.as_str()),
-        ),
+        Reachability::Down { error } => {
+            (Badge::new(Tone::Bad, "unreachable"), Some(error.as_str()))
+        }
     };
     let (reading, reason) = match &gitlab.reading {
         Reading::GraphQl => (Badge::new(Tone::Calm, "GraphQL"), None),
-        Reading::Rest => (Badge::new(Tone::Calm, "REST, by the settings"), None),
+        Reading::Rest => (Badge::new(Tone::Calm, "REST, as configured"), None),
         Reading::RestFallBack { reason } => (
-            Badge::new(Tone::Warn, "REST for now"),
+            Badge::new(Tone::Warn, "REST as fallback"),
             Some(reason.as_str()),
         ),
     };
@@ -131,7 +130,7 @@ fn gitlab(status: &Status) -> Card {
             address,
             Line::new("State", reachable).note(error),
             Line::plain("Tier", tier),
-            Line::new("Read by", reading).note(reason),
+            Line::new("API", reading).note(reason),
         ]
         .into_iter()
         .chain(missing)
@@ -192,8 +191,8 @@ pub(super) fn token_expiry(expiry: TokenExpiry, now: UnixSeconds) -> Badge {
 fn requests(status: &Status, config: &Config, now: UnixSeconds) -> Card {
     let gitlab = &config.gitlab;
     let (headline, detail) = match status.budget {
-        Some(budget) => (count(budget.remaining), "left in this window"),
-        None => ("no limit seen".to_owned(), ""),
+        Some(budget) => (count(budget.remaining), "requests left in this window"),
+        None => ("no limit".to_owned(), "reported by GitLab"),
     };
     let mut lines = Vec::new();
     if let Some(budget) = status.budget {
@@ -203,11 +202,14 @@ fn requests(status: &Status, config: &Config, now: UnixSeconds) -> Card {
         gitlab.max_requests_per_second,
         gitlab.burst_requests_per_second,
     );
-    let own = format!("{rate} per second, {burst} at once");
-    lines.push(Line::plain("Own limit", own));
+    let own = format!("{rate} per second, burst of {burst}");
+    lines.push(Line::plain("Configured limit", own));
     if gitlab.max_requests_per_hour > 0 {
         let hourly = count(gitlab.max_requests_per_hour);
-        lines.push(Line::plain("Own budget", format!("{hourly} per hour")));
+        lines.push(Line::plain(
+            "Configured budget",
+            format!("{hourly} per hour"),
+        ));
     }
     lines.extend(load(&status.load));
     Card {
@@ -232,28 +234,29 @@ fn load(load: &ServerLoad) -> Vec<Line> {
         format!("GitLab slowed down {ago} ago")
     });
     let backfill = if slowed.is_some() {
-        Badge::new(Tone::Warn, "yields, GitLab slowed down")
+        Badge::new(Tone::Warn, "paused, GitLab slowed down")
     } else if let Some(wait) = pace.backfill_waits {
         let wait = length(wait.max(Duration::from_secs(1)));
-        Badge::new(Tone::Calm, format!("waits {wait} for its share"))
+        Badge::new(Tone::Calm, format!("throttled, next in {wait}"))
     } else {
-        Badge::new(Tone::Calm, "not held back")
+        Badge::new(Tone::Calm, "not throttled")
     };
     let at_once = format!("{} of {}", pace.concurrency, pace.ceiling);
     let mut lines = vec![
-        Line::new("Uses", much).note(Some("over the last 5 minutes")),
-        Line::plain("At once", at_once).note(slowed.as_deref()),
+        Line::new("GitLab load", much).note(Some("over the last 5 minutes")),
+        Line::plain("Concurrency", at_once).note(slowed.as_deref()),
         Line::new("Backfill", backfill),
     ];
     if load.instance_feed {
-        let read = Line::plain("Jobs of the instance", "read".to_owned());
-        lines.push(read.note(Some("projects in which none begins are polled less often")));
+        let read = Line::plain("Instance job list", "read".to_owned());
+        lines.push(read.note(Some("projects without new jobs are polled less often")));
     }
     lines
 }
 
-fn projects(status: &Status) -> Card {
+fn projects(status: &Status, now: UnixSeconds) -> Card {
     let counts = status.projects.counts;
+    let sync = counts.first_sync;
     let failing = match counts.failing {
         0 => Badge::new(Tone::Good, "none"),
         failing => Badge::new(Tone::Bad, count(failing as u64)),
@@ -262,6 +265,20 @@ fn projects(status: &Status) -> Card {
         Line::plain("Polled", count(counts.polled as u64)),
         Line::new("Failing", failing),
     ];
+    if sync.is_under_way() {
+        let reads = format!("{} of {} reads", count(sync.done), count(sync.due));
+        let elapsed = now.since(status.started_at);
+        let mut note = format!(
+            "{} of {} complete after {}",
+            count(sync.projects),
+            plural(counts.tracked, "project"),
+            length(elapsed)
+        );
+        if let Some(left) = sync.time_left(elapsed) {
+            note.push_str(&format!(", about {} left", length(left)));
+        }
+        lines.insert(0, Line::plain("First sync", reads).note(Some(&note)));
+    }
     if counts.removals_pending > 0 {
         let pending = Badge::new(Tone::Warn, count(counts.removals_pending as u64));
         lines.push(Line::new("Removal pending", pending));
@@ -270,7 +287,7 @@ fn projects(status: &Status) -> Card {
         title: "Projects",
         headline: count(counts.tracked as u64),
         detail: "tracked".to_owned(),
-        progress: (counts.polled < counts.tracked).then_some((counts.polled, counts.tracked)),
+        progress: sync.is_under_way().then_some((sync.done, sync.due)),
         lines,
     }
 }
@@ -292,7 +309,7 @@ fn series_card(series: &SeriesCounts, config: &Config) -> Card {
     Card {
         title: "Series",
         headline: count(series.total() as u64),
-        detail: "of GitLab's facts".to_owned(),
+        detail: "from GitLab".to_owned(),
         progress: None,
         lines: vec![Line::plain("Limit", limit), Line::new("Dropped", overflow)],
     }
@@ -309,9 +326,9 @@ fn delivery(status: &Status, now: UnixSeconds) -> Card {
     };
     let mut lines: Vec<Line> = status.push.iter().map(|push| signal(push, now)).collect();
     if lines.is_empty() {
-        lines.push(Line::plain("OTLP", "not pushed"));
+        lines.push(Line::plain("OTLP", "not configured"));
     }
-    lines.push(Line::new("Store", store));
+    lines.push(Line::new("State", store));
     Card {
         title: "Exporter",
         headline: format!("up {}", length(now.since(status.started_at))),
@@ -335,10 +352,10 @@ fn signal(push: &PushStatus, now: UnixSeconds) -> Line {
             (Badge::new(Tone::Bad, text), Some(at))
         }
         (_, Some(at), _) => {
-            let text = format!("arrived {}", Moment::new(at, now).relative);
+            let text = format!("succeeded {}", Moment::new(at, now).relative);
             (Badge::new(Tone::Good, text), Some(at))
         }
-        _ => (Badge::new(Tone::Calm, "nothing pushed yet"), None),
+        _ => (Badge::new(Tone::Calm, "nothing exported yet"), None),
     };
     let mut line = Line::new(label, value).note(Some(&push.target));
     line.exact = at.map(|at| at.to_string());

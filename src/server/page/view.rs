@@ -191,10 +191,10 @@ fn overall(status: &Status, series: &SeriesCounts, now: UnixSeconds) -> Badge {
     let projects = status.projects.counts;
     let failing_push = status.push.iter().find(|push| push.is_failing());
     if let Reachability::Down { .. } = status.gitlab.reachability {
-        return Badge::new(Tone::Bad, "GitLab does not answer");
+        return Badge::new(Tone::Bad, "GitLab is unreachable");
     }
     if let Reachability::Refused { .. } = status.gitlab.reachability {
-        return Badge::new(Tone::Bad, "GitLab refuses the token");
+        return Badge::new(Tone::Bad, "GitLab refused the token");
     }
     if !status.store.up {
         return Badge::new(Tone::Bad, "State cannot be written");
@@ -203,11 +203,6 @@ fn overall(status: &Status, series: &SeriesCounts, now: UnixSeconds) -> Badge {
     if token.tone == Tone::Bad {
         return Badge::new(Tone::Bad, format!("Token: {}", token.text));
     }
-    if projects.polled < projects.tracked {
-        let (seen, all) = (count(projects.polled as u64), projects.tracked);
-        let text = format!("Starting: {seen} of {} read", plural(all, "project"));
-        return Badge::new(Tone::Calm, text);
-    }
     if projects.tracked == 0 {
         return match status.gitlab.reachability {
             Reachability::Unknown => Badge::new(Tone::Calm, "Starting"),
@@ -215,7 +210,7 @@ fn overall(status: &Status, series: &SeriesCounts, now: UnixSeconds) -> Badge {
         };
     }
     if projects.unreadable == projects.tracked {
-        return Badge::new(Tone::Bad, "The token reads nothing of any project");
+        return Badge::new(Tone::Bad, "The token cannot read any project");
     }
     if projects.failing > 0 {
         let verb = if projects.failing == 1 {
@@ -230,20 +225,33 @@ fn overall(status: &Status, series: &SeriesCounts, now: UnixSeconds) -> Badge {
         );
         return Badge::new(Tone::Warn, text);
     }
+    if projects.first_sync.is_under_way() {
+        return Badge::new(Tone::Calm, first_sync(status, now));
+    }
     if let Some(push) = failing_push {
-        return Badge::new(Tone::Warn, format!("The push of {} fails", push.signal));
+        return Badge::new(Tone::Warn, format!("OTLP export of {} fails", push.signal));
     }
     if !series.overflow.is_empty() {
-        return Badge::new(Tone::Warn, "Series are dropped");
+        return Badge::new(Tone::Warn, "Series limit reached, new series are dropped");
     }
     if let Some(late) = late(status) {
-        let text = format!("Data is up to {} late", length(late));
+        let text = format!("Data is up to {} behind", length(late));
         return Badge::new(Tone::Warn, text);
     }
     if token.tone == Tone::Warn {
         return Badge::new(Tone::Warn, format!("Token: {}", token.text));
     }
     Badge::new(Tone::Good, "All is well")
+}
+
+/// How far the first sync is, in numbers and time.
+fn first_sync(status: &Status, now: UnixSeconds) -> String {
+    let sync = status.projects.counts.first_sync;
+    let left = sync.time_left(now.since(status.started_at));
+    let left = left.map_or(String::new(), |left| {
+        format!(", about {} left", length(left))
+    });
+    format!("First sync: {} %{left}", sync.percent())
 }
 
 /// By how much data is older than the settings ask for, where it matters: an interval and more, and

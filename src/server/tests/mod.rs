@@ -8,3 +8,4 @@ mod probes;
 mod requests;
 mod sample;
 mod site;
+mod webhook;

@@ -8,7 +8,7 @@ use super::sample;
 use super::site::{Site, TOKEN};
 use crate::catalogue::{self, Collector};
 use crate::server::LIMITS;
-use crate::server::status::{CollectorStatus, Reachability, Reading, TokenExpiry};
+use crate::server::status::{CollectorStatus, FirstSync, Reachability, Reading, TokenExpiry};
 
 /// What stands between `start` and `end`.
 fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
@@ -39,13 +39,13 @@ async fn the_page_shows_what_is_known() {
         "in 42 s",
         "3 % of one GitLab worker",
         "4 of 8",
-        "not held back",
+        "not throttled",
         "1,234",
         "failed 9 s ago",
         "collector.observability.svc:4318",
         "unavailable",
         "value stream analytics needs GitLab Premium",
-        "Disabled in the settings: <span class=\"chip\">test_reports</span>",
+        "Disabled: <span class=\"chip\">test_reports</span>",
         "timeout <b>12</b>",
         "1 min 15 s",
         "payments/service-1",
@@ -63,7 +63,7 @@ async fn the_first_line_shows_the_worst() {
         let page = site.get("/").await.text();
         between(&page, "role=\"status\">", "<").to_owned()
     };
-    assert_eq!(overall().await, "The push of traces fails");
+    assert_eq!(overall().await, "OTLP export of traces fails");
     site.world.change(|status| status.push.clear());
     assert_eq!(overall().await, "Token: expires in 19 d");
     site.world
@@ -79,10 +79,10 @@ async fn the_first_line_shows_the_worst() {
     lag(120);
     assert_eq!(overall().await, "All is well");
     lag(455);
-    assert_eq!(overall().await, "Data is up to 7 min 35 s late");
+    assert_eq!(overall().await, "Data is up to 7 min 35 s behind");
     // However long ago the latest run was.
     site.world.projects.lock().unwrap()[0].lag = Duration::from_secs(3_600);
-    assert_eq!(overall().await, "Data is up to 1 h late");
+    assert_eq!(overall().await, "Data is up to 1 h behind");
     lag(0);
     site.world.projects.lock().unwrap()[0].lag = Duration::ZERO;
     assert_eq!(overall().await, "All is well");
@@ -93,7 +93,7 @@ async fn the_first_line_shows_the_worst() {
                 .map(|at| at.minus(Duration::from_secs(300)));
         }
     });
-    assert_eq!(overall().await, "Data is up to 5 min late");
+    assert_eq!(overall().await, "Data is up to 5 min behind");
     let page = site.get("/").await.text();
     let failing = "<span class=\"pill bad\">failing</span> <span class=\"note\">no project was read for 5 min";
     assert!(page.contains(failing), "{page}");
@@ -102,14 +102,37 @@ async fn the_first_line_shows_the_worst() {
             collector.succeeded_at = collector.ran_at;
         }
     });
-    *site.world.projects.lock().unwrap() = sample::projects(100);
-    assert_eq!(overall().await, "Starting: 99 of 100 projects read");
+    let first_sync = |done| {
+        site.world.change(|status| {
+            status.started_at = sample::NOW.minus(Duration::from_secs(120));
+            status.projects.counts.first_sync = FirstSync {
+                done,
+                due: 400,
+                projects: 60,
+            };
+        });
+    };
+    // Pipelines are read of all, and not everything else: all is not well yet.
+    first_sync(300);
+    assert_eq!(overall().await, "First sync: 75 %, about 40 s left");
+    let page = site.get("/").await.text();
+    for text in [
+        "300 of 400 reads",
+        "60 of 3 projects complete after 2 min, about 40 s left",
+        "<progress value=\"300\" max=\"400\"",
+    ] {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    first_sync(0);
+    assert_eq!(overall().await, "First sync: 0 %");
+    first_sync(400);
+    assert_eq!(overall().await, "All is well");
     *site.world.projects.lock().unwrap() = sample::projects(8).split_off(5);
     assert_eq!(overall().await, "1 of 3 projects fails");
     for project in &mut *site.world.projects.lock().unwrap() {
         project.reads_nothing = true;
     }
-    assert_eq!(overall().await, "The token reads nothing of any project");
+    assert_eq!(overall().await, "The token cannot read any project");
     site.world
         .change(|status| status.token.expiry = TokenExpiry::At(sample::NOW));
     assert_eq!(overall().await, "Token: expired");
@@ -119,15 +142,15 @@ async fn the_first_line_shows_the_worst() {
         let error = "connection refused".into();
         status.gitlab.reachability = Reachability::Down { error };
     });
-    assert_eq!(overall().await, "GitLab does not answer");
+    assert_eq!(overall().await, "GitLab is unreachable");
 }
 
 #[tokio::test]
 async fn a_gitlab_that_slows_down_is_shown() {
     let site = Site::start();
     let slowed = "GitLab slowed down 12 s ago";
-    let yields = "yields, GitLab slowed down";
-    let waits = "waits 1 min 15 s for its share";
+    let yields = "paused, GitLab slowed down";
+    let waits = "throttled, next in 1 min 15 s";
     site.world.change(|status| {
         status.load.workers = Some(1.72);
         status.load.pace.slowed = Some(Duration::from_millis(12_345));

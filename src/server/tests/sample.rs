@@ -190,6 +190,7 @@ pub(super) fn readiness(count: usize) -> Readiness {
             late: Duration::ZERO,
             unreadable: 0,
             removals_pending: 0,
+            first_sync: FirstSync::default(),
         },
         unavailable: vec![("dora", "tier", 2)],
     }

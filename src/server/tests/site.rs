@@ -21,8 +21,11 @@ use crate::catalogue::labels::{Labels, RefLabels};
 use crate::catalogue::{Collector, FamilyId, pipelines};
 use crate::clock::{Clock, UnixSeconds};
 use crate::config::Config;
+use crate::events::Mark;
+use crate::events::payload::{Event, Meaning};
 use crate::series::{Block, Table, TableSettings, Update};
 use crate::server::status::{ProjectQuery, ProjectStatus, Readiness, Status, StatusSource};
+use crate::server::webhook::{EventSink, Outcome, Receiver};
 use crate::server::{Context, LIMITS, Limits, Listener, OwnFamilies, Routes, serve_within};
 use crate::telemetry::process::HttpRefusal;
 use crate::telemetry::secrets::Secrets;
@@ -30,6 +33,9 @@ use crate::types::ProjectId;
 
 /// No condition is waited for longer than this.
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A project that is not tracked.
+pub(super) const UNTRACKED: ProjectId = ProjectId(404);
 
 /// The token in the configuration of every server under test.
 pub(super) const TOKEN: &str = "glpat-very-secret-token";
@@ -43,6 +49,10 @@ pub(super) struct World {
     pub(super) broken: AtomicBool,
     /// Projects that a poll was asked for.
     pub(super) polled: Mutex<Vec<String>>,
+    /// Events that came.
+    pub(super) events: Mutex<Vec<(Event, Mark)>>,
+    /// How requests with events ended.
+    pub(super) outcomes: Mutex<Vec<(&'static str, Outcome)>>,
     /// What was refused.
     pub(super) refused: Mutex<Vec<HttpRefusal>>,
     /// How many connections were open last.
@@ -62,6 +72,8 @@ impl World {
             readiness: Mutex::new(sample::readiness(3)),
             broken: AtomicBool::new(false),
             polled: Mutex::default(),
+            events: Mutex::default(),
+            outcomes: Mutex::default(),
             refused: Mutex::default(),
             connections: AtomicUsize::new(0),
             registry,
@@ -81,7 +93,9 @@ impl StatusSource for World {
     fn status(&self, query: &ProjectQuery) -> Status {
         self.check();
         let mut status = self.status.lock().unwrap().clone();
+        let sync = status.projects.counts.first_sync;
         status.projects = query.select(self.projects.lock().unwrap().clone());
+        status.projects.counts.first_sync = sync;
         status
     }
 
@@ -94,6 +108,24 @@ impl StatusSource for World {
     fn readiness(&self) -> Readiness {
         self.check();
         self.readiness.lock().unwrap().clone()
+    }
+}
+
+impl EventSink for World {
+    fn take(&self, event: Event, mark: Mark) -> Outcome {
+        self.check();
+        self.events.lock().unwrap().push((event, mark));
+        match event.meaning {
+            Meaning::Moved { project, .. } if project == UNTRACKED => Outcome::Untracked,
+            Meaning::Moved { .. } | Meaning::Listed => Outcome::Accepted,
+            Meaning::Nothing => Outcome::Ignored,
+        }
+    }
+
+    fn count(&self, kind: &'static str, outcome: Outcome, requests: u32) {
+        for _ in 0..requests {
+            self.outcomes.lock().unwrap().push((kind, outcome));
+        }
     }
 }
 
@@ -158,7 +190,13 @@ impl Site {
             clock: Clock::manual(sample::NOW),
         };
         let (main, address) = socket();
-        let mut listeners = vec![Listener::new(main, Routes::pages(&context.config.server))];
+        let settings = &context.config.server;
+        let mut routes = Routes::pages(settings);
+        if settings.webhook.enabled {
+            let receiver = Receiver::new(&settings.webhook, secrets.clone(), world.clone());
+            routes = routes.and(Routes::webhooks(receiver.unwrap()));
+        }
+        let mut listeners = vec![Listener::new(main, routes)];
         let further = further.into_iter().map(|routes| {
             let (sockets, address) = socket();
             listeners.push(Listener::new(sockets, routes));

@@ -14,7 +14,7 @@ use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::facts::Problem;
 use crate::gitlab::GitLabError;
-use crate::gitlab::graphql::Parts;
+use crate::gitlab::graphql::{BridgesPart, Parts};
 use crate::gitlab::model::{Downstream, DownstreamTarget, Job, Known, Pipeline};
 use crate::memory::feed::Depth;
 use crate::types::{JobId, PipelineId, ProjectId, Text};
@@ -63,8 +63,8 @@ pub(super) struct RawDetails {
     pub(super) downstream: Vec<Started>,
     /// What was asked for.
     pub(super) parts: Parts,
-    /// How many trigger jobs it has, where they were asked for.
-    pub(super) bridges: usize,
+    /// Its trigger jobs, where they were asked for and could be read.
+    pub(super) bridges: Option<Vec<Job>>,
     /// The trigger job that started it, where it was asked for.
     pub(super) origin: Option<Text>,
     pub(super) coverage: Known<f64>,
@@ -84,12 +84,13 @@ pub(super) struct Started {
 }
 
 impl Started {
-    /// What GraphQL returns of a downstream pipeline; nothing of one that the token may not read.
+    /// What GraphQL returns of a downstream pipeline; nothing of one that the token may not read, nor where
+    /// another took the trigger job's place.
     pub(super) fn from_downstream(downstream: Downstream) -> Option<Self> {
         let Downstream { bridge, target } = downstream;
-        let target = target?;
+        let target = target.filter(|_| bridge.retried != Known::Value(true))?;
         Some(Self {
-            bridge,
+            bridge: bridge.name,
             project: target.project_id,
             pipeline: target.pipeline.id,
             target: Some(target),
@@ -185,7 +186,7 @@ impl ChangeFeed {
         let finished = side_by_side(CALLS_AT_ONCE, finish.collect()).await;
         for (wanted, finished) in wanted.iter().zip(finished) {
             if let Finished::Read { details, read, .. } = &finished {
-                self.known_jobs.learn(wanted, &details.jobs, *read, now);
+                self.known_jobs.learn(wanted, details, *read, now);
             }
             if let Some(reading) = polls.get_mut(&wanted.project) {
                 reading.take(wanted, finished);
@@ -346,8 +347,11 @@ impl ChangeFeed {
                 continue;
             };
             self.known_jobs.settle(wanted, &mut details.jobs);
+            let bridges = details.bridges.as_deref_mut().unwrap_or_default();
+            self.known_jobs.settle(wanted, bridges);
             if wanted.options.jobs {
-                open.insert(id, reading.poll.open_jobs(id, &details.jobs));
+                let jobs = details.jobs.iter().chain(&*bridges);
+                open.insert(id, reading.poll.open_jobs(id, jobs));
             }
         }
         open.retain(|_, jobs| !jobs.is_empty());
@@ -392,17 +396,23 @@ impl ChangeFeed {
             coverage,
             skipped,
             failed,
-            bridges,
+            mut bridges,
             parts,
             origin: _,
         } = raw;
         let is_tracked = |started: &Started| tracked.contains_key(&started.project);
         let is_elsewhere = self.gitlab.lists_children()
             && (!wanted.options.foreign || downstream.iter().all(is_tracked));
-        let waits = bridges > downstream.len();
+        let last = bridges.iter().flatten();
+        let last = last.filter(|bridge| bridge.retried != Known::Value(true));
+        let (has_bridges, waits) = (last.clone().count() > 0, last.count() > downstream.len());
         let mut labels_error = None;
         match labels {
-            Some(Ok(read)) => settle_labels(&self.gitlab, &mut jobs, read),
+            Some(Ok(read)) => {
+                settle_labels(&self.gitlab, &mut jobs, read);
+                let bridges = bridges.as_deref_mut().unwrap_or_default();
+                settle_labels(&self.gitlab, bridges, read);
+            }
             Some(Err(error)) => labels_error = Some(Arc::clone(error)),
             None => {}
         }
@@ -421,15 +431,15 @@ impl ChangeFeed {
             Ok(Vec::new())
         };
         let is_followed = failed.is_none() && foreign.is_ok() && children.is_ok();
-        let bridges = match bridges {
-            _ if !is_followed => Bridges::Followed,
-            0 => Bridges::None,
-            _ if !is_elsewhere => Bridges::Followed,
-            _ if waits => Bridges::Waiting,
-            _ => Bridges::Started,
+        let known = match () {
+            () if !is_followed => Bridges::Followed,
+            () if !has_bridges => Bridges::None,
+            () if !is_elsewhere => Bridges::Followed,
+            () if waits => Bridges::Waiting,
+            () => Bridges::Started,
         };
         Finished::Read {
-            read: (parts, bridges),
+            read: (parts, known),
             labels_error,
             skipped,
             foreign_error: failed
@@ -440,6 +450,7 @@ impl ChangeFeed {
             children: children.unwrap_or_default(),
             details: Details {
                 jobs,
+                bridges,
                 foreign: foreign.unwrap_or_default(),
                 coverage,
             },
@@ -454,17 +465,18 @@ type Labels = Result<Arc<BTreeMap<JobId, Job>>, Arc<GitLabError>>;
 fn groups<'w>(
     wanted: impl Iterator<Item = (Parts, &'w Wanted)>,
 ) -> BTreeMap<Parts, Vec<&'w Wanted>> {
-    let mut groups: BTreeMap<Parts, Vec<(bool, &Wanted)>> = BTreeMap::new();
+    let mut groups: BTreeMap<Parts, Vec<(BridgesPart, &Wanted)>> = BTreeMap::new();
     for (parts, wanted) in wanted {
         let group = Parts {
-            bridges: false,
+            bridges: BridgesPart::None,
             ..parts
         };
         let group = groups.entry(group).or_default();
         group.push((parts.bridges, wanted));
     }
     let together = groups.into_iter().map(|(parts, wanted)| {
-        let bridges = wanted.iter().any(|(bridges, _)| *bridges);
+        let bridges = wanted.iter().map(|(bridges, _)| *bridges).max();
+        let bridges = bridges.unwrap_or(BridgesPart::None);
         let wanted = wanted.into_iter().map(|(_, wanted)| wanted);
         (Parts { bridges, ..parts }, wanted.collect())
     });

@@ -11,7 +11,7 @@ use super::{CALLS_AT_ONCE, DetailsRead, RawDetails, Share, Started, Wanted, WayO
 use crate::clock::UnixSeconds;
 use crate::facts::feed::PARENT_PIPELINE;
 use crate::gitlab::graphql::batch::Breaker;
-use crate::gitlab::graphql::{JobsPart, Parts, PipelineJobs, ProjectJobs, Which};
+use crate::gitlab::graphql::{BridgesPart, JobsPart, Parts, PipelineJobs, ProjectJobs, Which};
 use crate::gitlab::model::{Known, Page};
 use crate::gitlab::{GitLab, GitLabError};
 use crate::types::{PipelineId, ProjectId, Text};
@@ -359,7 +359,10 @@ impl RawDetails {
         } = read;
         Self {
             parts,
-            bridges: downstream.items.len(),
+            bridges: (parts.bridges != BridgesPart::None).then(|| {
+                let bridges = downstream.items.iter();
+                bridges.map(|one| one.bridge.clone()).collect()
+            }),
             origin,
             jobs: jobs.items,
             downstream: downstream

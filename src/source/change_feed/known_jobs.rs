@@ -7,9 +7,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::details::{RawDetails, Wanted};
-use super::{ReadOptions, lock};
+use super::{Details, ReadOptions, lock};
 use crate::clock::UnixSeconds;
-use crate::gitlab::graphql::{JobsPart, Parts};
+use crate::gitlab::graphql::{BridgesPart, JobsPart, Parts};
 use crate::gitlab::model::{Job, Known, Pipeline, Status};
 use crate::types::{JobId, PipelineId, ProjectId};
 
@@ -25,6 +25,7 @@ struct KnownPipeline {
     /// Its status, and when that last changed, as its jobs were read.
     read_at: (UnixSeconds, Status),
     jobs: Vec<Job>,
+    trigger_jobs: Vec<Job>,
     /// Jobs that ended and whose artifacts were not read since.
     without_artifacts: BTreeSet<JobId>,
     bridges: Bridges,
@@ -78,7 +79,12 @@ impl KnownJobs {
         (rests, each_time): (bool, bool),
         now: UnixSeconds,
     ) -> Parts {
-        let follows = options.foreign || options.children;
+        // All of its trigger jobs, where something is to be known of them.
+        let bridges = match () {
+            () if options.foreign || options.children => BridgesPart::Started,
+            () if options.jobs => BridgesPart::Stages,
+            () => BridgesPart::None,
+        };
         let has_ended = !pipeline.status.is_active();
         let known = lock(&self.0);
         let known = known
@@ -90,7 +96,7 @@ impl KnownJobs {
                 stages: !rests,
                 artifacts: has_ended && !rests,
                 coverage: has_ended,
-                bridges: follows,
+                bridges,
                 origin: false,
             };
         };
@@ -100,12 +106,13 @@ impl KnownJobs {
                     true => JobsPart::All,
                     false => JobsPart::Active,
                 },
-                bridges: follows
-                    && match known.bridges {
-                        Bridges::None | Bridges::Started => false,
-                        Bridges::Waiting => each_time || now.since(known.changed_at) <= FOLLOWS,
-                        Bridges::Followed => true,
-                    },
+                bridges: match known.bridges {
+                    Bridges::Waiting if each_time || known.has_changed_lately(now) => bridges,
+                    Bridges::Followed => bridges,
+                    // One that waits for what it started ends without a sign.
+                    _ if options.jobs && known.has_running_bridge() => BridgesPart::Status,
+                    _ => BridgesPart::None,
+                },
                 ..Parts::NONE
             };
         }
@@ -113,7 +120,10 @@ impl KnownJobs {
             jobs: JobsPart::All,
             artifacts: has_ended || !known.without_artifacts.is_empty(),
             coverage: has_ended,
-            bridges: follows && known.bridges != Bridges::None,
+            bridges: match known.bridges {
+                Bridges::None => BridgesPart::None,
+                _ => bridges,
+            },
             ..Parts::NONE
         }
     }
@@ -121,10 +131,10 @@ impl KnownJobs {
     /// What was read of a pipeline, with what is known of it: the jobs that are not listed, stages, artifacts.
     pub(super) fn complete(&self, wanted: &Wanted, read: &RawDetails) -> Completed {
         let known = lock(&self.0);
-        let known = known
+        let of_pipeline = known
             .get(&wanted.project)
             .and_then(|known| known.get(&wanted.pipeline.id));
-        let jobs = known.map(|known| &*known.jobs).unwrap_or_default();
+        let jobs = of_pipeline.map(|known| &*known.jobs).unwrap_or_default();
         let known: BTreeMap<JobId, &Job> = jobs.iter().map(|job| (job.id, job)).collect();
         let again = Parts {
             jobs: JobsPart::All,
@@ -132,6 +142,20 @@ impl KnownJobs {
             ..wanted.parts
         };
         let mut whole = read.clone();
+        if read.parts.bridges == BridgesPart::Status {
+            let known = of_pipeline.map(|known| &*known.trigger_jobs);
+            for bridge in whole.bridges.iter_mut().flatten() {
+                let mut known = known.unwrap_or_default().iter();
+                match known.find(|known| known.id == bridge.id) {
+                    Some(known) => bridge.stage = known.stage.clone(),
+                    // It was retried: what it starts is to be found, too.
+                    None => {
+                        let bridges = BridgesPart::Started;
+                        return Completed::Asks(Parts { bridges, ..again });
+                    }
+                }
+            }
+        }
         if !read.parts.coverage {
             whole.coverage = Known::Unread;
         }
@@ -168,7 +192,8 @@ impl KnownJobs {
         else {
             return;
         };
-        let known: BTreeMap<JobId, &Job> = known.jobs.iter().map(|job| (job.id, job)).collect();
+        let known = known.jobs.iter().chain(&known.trigger_jobs);
+        let known: BTreeMap<JobId, &Job> = known.map(|job| (job.id, job)).collect();
         for job in jobs {
             let Some(known) = known.get(&job.id) else {
                 continue;
@@ -192,11 +217,11 @@ impl KnownJobs {
     pub(super) fn learn(
         &self,
         wanted: &Wanted,
-        jobs: &[Job],
+        details: &Details,
         (parts, bridges): (Parts, Bridges),
         now: UnixSeconds,
     ) {
-        let pipeline = &wanted.pipeline;
+        let (pipeline, jobs) = (&wanted.pipeline, &*details.jobs);
         let mut known = lock(&self.0);
         let of_project = known.entry(wanted.project).or_default();
         let before = of_project.get(&pipeline.id);
@@ -212,16 +237,28 @@ impl KnownJobs {
         let lately = before.filter(|known| known.was_whole_lately(now));
         let same = before.filter(|known| {
             let ids = |jobs: &[Job]| jobs.iter().map(|job| job.id).collect::<BTreeSet<_>>();
-            ended(&known.jobs).eq(ended(jobs)) && ids(&known.jobs) == ids(jobs)
+            let bridges = details.bridges.as_ref();
+            let statuses = |jobs: &[Job]| -> Vec<(JobId, Status)> {
+                let jobs = jobs.iter();
+                jobs.map(|job| (job.id, job.status.clone())).collect()
+            };
+            ended(&known.jobs).eq(ended(jobs))
+                && ids(&known.jobs) == ids(jobs)
+                && bridges.is_none_or(|read| statuses(read) == statuses(&known.trigger_jobs))
         });
         let known = KnownPipeline {
             whole_at: lately.map_or(now, |known| known.whole_at),
             changed_at: same.map_or(now, |known| known.changed_at),
             read_at: (pipeline.updated_at, pipeline.status.clone()),
             jobs: jobs.to_vec(),
+            trigger_jobs: match (&details.bridges, before) {
+                (Some(read), _) => read.clone(),
+                (None, Some(before)) => before.trigger_jobs.clone(),
+                (None, None) => Vec::new(),
+            },
             without_artifacts,
             bridges: match before {
-                Some(before) if !parts.bridges => before.bridges,
+                Some(before) if parts.bridges <= BridgesPart::Status => before.bridges,
                 _ => bridges,
             },
         };
@@ -251,6 +288,17 @@ impl KnownPipeline {
     fn is_of(&self, pipeline: &Pipeline) -> bool {
         let (updated_at, status) = &self.read_at;
         (*updated_at, status) == (pipeline.updated_at, &pipeline.status)
+    }
+
+    /// Whether a trigger job has begun and not ended.
+    fn has_running_bridge(&self) -> bool {
+        let mut bridges = self.trigger_jobs.iter();
+        bridges.any(|job| job.status.is_active() && job.status != Status::Created)
+    }
+
+    /// Whether a job ended, or a trigger job moved, within [`FOLLOWS`].
+    fn has_changed_lately(&self, now: UnixSeconds) -> bool {
+        now.since(self.changed_at) <= FOLLOWS
     }
 
     /// Whether it was read whole within [`WHOLE`]. After now: the clock was set back.

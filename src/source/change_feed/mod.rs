@@ -228,6 +228,7 @@ impl ChangeFeed {
             let reading = Reading {
                 project: target.project.clone(),
                 poll,
+                is_whole: None,
                 problems: Vec::new(),
             };
             polls.insert(target.id(), reading);
@@ -411,12 +412,15 @@ impl ChangeFeed {
             until,
             deleted,
             failed,
+            has_more,
             ..
         } = changes;
         // What GraphQL does not show is as it was known.
         project.role = project.role.or(target.project.role);
         project.features = project.features.or(target.project.features);
         let remembered = target.memory.feed.as_ref();
+        let is_whole = !has_more && skipped.is_empty() && failed.is_empty();
+        let is_whole = remembered.is_none().then_some(is_whole);
         if project.is_scheduled_for_deletion {
             return Err(SourceError::NotFound);
         }
@@ -452,6 +456,7 @@ impl ChangeFeed {
         Ok(Begun::Reading(Box::new(Reading {
             project,
             poll,
+            is_whole,
             problems,
         })))
     }
@@ -461,6 +466,7 @@ impl ChangeFeed {
         let Reading {
             project,
             poll,
+            is_whole,
             problems,
         } = reading;
         let quiet = poll.is_quiet();
@@ -470,6 +476,7 @@ impl ChangeFeed {
             feed,
             progress: Some(progress),
             quiet,
+            is_whole,
             unavailable: None,
             problems,
         }
@@ -538,5 +545,7 @@ enum Begun<'a> {
 struct Reading<'a> {
     project: Project,
     poll: Poll<'a>,
+    /// At a first poll, whether all pipelines were listed.
+    is_whole: Option<bool>,
     problems: Vec<Problem>,
 }

@@ -185,8 +185,8 @@ async fn child_pipelines_that_no_list_has_are_found_by_their_parents_until_they_
         };
         let mut child = pipeline(6, "main", "refs/heads/main", status);
         child["project"] = json!({"id": "gid://gitlab/Project/1", "fullPath": "group/p1"});
-        let bridge = json!({"id": "gid://gitlab/Ci::Bridge/50", "name": "trigger",
-            "retried": false, "downstreamPipeline": child});
+        let bridge = json!({"id": "gid://gitlab/Ci::Bridge/50", "name": "trigger", "status": "SUCCESS",
+            "allowFailure": false, "createdAt": "2026-01-05T12:00:00Z", "retried": false, "downstreamPipeline": child});
         let is_parent = request.variables()["iid"] == "5";
         let bridges = if is_parent {
             json!([bridge])

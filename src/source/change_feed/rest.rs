@@ -13,7 +13,7 @@ use super::{
 };
 use crate::clock::UnixSeconds;
 use crate::facts::feed::PARENT_PIPELINE;
-use crate::gitlab::graphql::Parts;
+use crate::gitlab::graphql::{BridgesPart, Parts};
 use crate::gitlab::model::{
     Bridge, Job, Known, Page, Pipeline, PipelineHead, PipelineMergeRequest, Project, RefKind,
     UNKNOWN_SOURCE, merge_request_iid,
@@ -101,6 +101,7 @@ impl Rest {
             skipped,
             until: listed_until,
             missing,
+            has_more,
         } = self.heads(target, now).await?;
         let heads: Vec<PipelineHead> = heads.into_values().collect();
         let listed: Vec<PipelineId> = heads.iter().map(|head| head.id).collect();
@@ -146,6 +147,7 @@ impl Rest {
             skipped,
             until,
             missing,
+            has_more,
             failed: failed.into_iter().map(Arc::new).collect(),
             ..Changes::of(project)
         })
@@ -348,28 +350,33 @@ impl Rest {
             .gitlab
             .jobs(wanted.project, wanted.pipeline.id, true)
             .await?;
-        let (mut downstream, mut failed) = (Vec::new(), None);
-        if wanted.parts.bridges {
-            let bridges = self.gitlab.bridges(wanted.project, wanted.pipeline.id);
-            match bridges.await {
-                Ok(page) => downstream = page.items,
+        let (mut bridges, mut failed) = (None, None);
+        if wanted.parts.bridges != BridgesPart::None {
+            let read = self.gitlab.bridges(wanted.project, wanted.pipeline.id);
+            match read.await {
+                Ok(page) => bridges = Some(page.items),
                 Err(error) if error.is_object_not_found() => return Err(error),
                 // Its jobs are there all the same.
                 Err(error) => failed = Some(Arc::new(error)),
             }
         }
+        let trigger_jobs = bridges.as_ref().map(|bridges| {
+            let bridges = bridges.iter();
+            bridges.map(|bridge| bridge.job.clone()).collect()
+        });
+        let downstream = bridges.into_iter().flatten();
         Ok(RawDetails {
             jobs: jobs.items,
             parts: Parts {
-                bridges: wanted.parts.bridges,
+                bridges: match wanted.parts.bridges {
+                    BridgesPart::None => BridgesPart::None,
+                    _ => BridgesPart::Started,
+                },
                 ..Parts::WHOLE
             },
-            bridges: downstream.len(),
+            bridges: trigger_jobs,
             origin: None,
-            downstream: downstream
-                .into_iter()
-                .filter_map(Started::from_bridge)
-                .collect(),
+            downstream: downstream.filter_map(Started::from_bridge).collect(),
             // The single pipeline contained it.
             coverage: Known::Unread,
             skipped: jobs.skipped,
@@ -378,28 +385,57 @@ impl Rest {
     }
 
     /// The jobs of some pipelines of a project that labels are missing of, as REST shows them: from the list
-    /// of the project's newest, and what that does not have by a call for each pipeline.
+    /// of the project's newest, and what that does not have by a call for each pipeline. Trigger jobs are in a
+    /// list of their own.
     pub(super) async fn labels(
         &self,
         project: ProjectId,
         open: &[(PipelineId, Vec<Job>)],
     ) -> Result<BTreeMap<JobId, Job>, Arc<GitLabError>> {
-        let jobs = open.iter().map(|(_, jobs)| jobs.len()).sum::<usize>();
+        let mut read = self.bridge_labels(project, open).await?;
+        let of_kind = |jobs: &[Job]| jobs.iter().filter(|job| !job.is_bridge).count();
+        let jobs = open.iter().map(|(_, jobs)| of_kind(jobs)).sum::<usize>();
+        if jobs == 0 {
+            return Ok(read);
+        }
         // No index has the jobs of a status that have ended, so it is the newest of all.
         let most = match jobs > FEW_JOBS as usize / 4 {
             true => MANY_JOBS,
             false => FEW_JOBS,
         };
         let listed = self.gitlab.newest_jobs(project, most).await;
-        let mut read = by_id(listed)?;
+        read.extend(by_id(listed)?);
         let missing = open.iter().filter(|(_, jobs)| {
-            let mut ids = jobs.iter().map(|job| job.id);
-            ids.any(|id| !read.contains_key(&id))
+            let mut builds = jobs.iter().filter(|job| !job.is_bridge);
+            builds.any(|job| !read.contains_key(&job.id))
         });
         let missing: Vec<PipelineId> = missing.map(|(pipeline, _)| *pipeline).collect();
         let reads = missing
             .into_iter()
             .map(|pipeline| self.gitlab.jobs(project, pipeline, true));
+        for one in side_by_side(CALLS_AT_ONCE, reads.collect()).await {
+            read.extend(by_id(one)?);
+        }
+        Ok(read)
+    }
+
+    /// The same of trigger jobs alone: a call for each pipeline that has some.
+    async fn bridge_labels(
+        &self,
+        project: ProjectId,
+        open: &[(PipelineId, Vec<Job>)],
+    ) -> Result<BTreeMap<JobId, Job>, Arc<GitLabError>> {
+        let open = open.iter();
+        let open = open.filter(|(_, jobs)| jobs.iter().any(|job| job.is_bridge));
+        let reads = open.map(|(pipeline, _)| async move {
+            let page = self.gitlab.bridges(project, *pipeline).await?;
+            let bridges = page.items.into_iter();
+            Ok(Page {
+                items: bridges.map(|bridge| bridge.job).collect(),
+                ..Page::default()
+            })
+        });
+        let mut read = BTreeMap::new();
         for one in side_by_side(CALLS_AT_ONCE, reads.collect()).await {
             read.extend(by_id(one)?);
         }
@@ -487,7 +523,7 @@ impl Started {
     pub(super) fn from_bridge(bridge: Bridge) -> Option<Self> {
         let target = bridge.downstream?;
         Some(Self {
-            bridge: bridge.name,
+            bridge: bridge.job.name,
             project: target.project_id,
             pipeline: target.pipeline.id,
             target: None,

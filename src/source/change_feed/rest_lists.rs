@@ -26,6 +26,8 @@ pub(super) struct Heads {
     pub(super) until: Option<UnixSeconds>,
     /// The newest that was known before and is not listed.
     pub(super) missing: Option<PipelineId>,
+    /// At a first poll, whether there are older pipelines, too.
+    pub(super) has_more: bool,
 }
 
 impl Rest {
@@ -92,6 +94,7 @@ impl Rest {
             };
             has_more |= self.list(target, &children, true, heads).await?;
         }
+        heads.has_more = has_more;
         if has_more {
             self.running(target, heads).await?;
         }

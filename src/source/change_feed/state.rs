@@ -65,6 +65,8 @@ pub struct Poll<'a> {
 pub struct Details {
     /// Its jobs, retried ones included.
     pub jobs: Vec<Job>,
+    /// Its trigger jobs, where they were read.
+    pub bridges: Option<Vec<Job>>,
     /// Downstream pipelines in projects that are not tracked.
     pub foreign: Vec<ForeignPipeline>,
     /// Coverage, where the change feed itself does not carry it.
@@ -74,7 +76,7 @@ pub struct Details {
 impl Details {
     /// The latest event in it. A job that takes another's place is one, too.
     fn newest(&self) -> UnixSeconds {
-        let jobs = self.jobs.iter();
+        let jobs = self.jobs.iter().chain(self.bridges.iter().flatten());
         let jobs = jobs
             .flat_map(|job| [Some(job.created_at), job.finished_at])
             .flatten();
@@ -181,7 +183,8 @@ impl<'a> Poll<'a> {
         }
     }
 
-    /// The newest pipeline of each ref: of history, only their details are read.
+    /// The newest pipeline of each ref, and the child pipelines that it led to: of history, only their details
+    /// are read.
     fn newest_of_refs(&self, pipelines: &[Pipeline]) -> BTreeSet<PipelineId> {
         let mut newest: BTreeMap<RefName, PipelineId> = BTreeMap::new();
         for pipeline in pipelines
@@ -191,7 +194,21 @@ impl<'a> Poll<'a> {
             let place = newest.entry(RefName::of(pipeline)).or_insert(pipeline.id);
             *place = pipeline.id.max(*place);
         }
-        newest.into_values().collect()
+        let mut newest: BTreeSet<PipelineId> = newest.into_values().collect();
+        let children = pipelines
+            .iter()
+            .filter(|pipeline| &*pipeline.source == PARENT_PIPELINE);
+        // What starts a pipeline has the lower id.
+        let children: BTreeMap<PipelineId, &Pipeline> =
+            children.map(|child| (child.id, child)).collect();
+        for (id, child) in children {
+            if let Known::Value(upstream) = &child.upstream
+                && newest.contains(&upstream.pipeline)
+            {
+                newest.insert(id);
+            }
+        }
+        newest
     }
 
     fn moved(&mut self, mut pipeline: Pipeline, is_history: bool) {
@@ -243,6 +260,7 @@ impl<'a> Poll<'a> {
             pipeline: followed.pipeline.clone(),
             floor: Some(floor),
             jobs,
+            bridges: None,
             foreign,
         }
     }
@@ -290,11 +308,15 @@ impl<'a> Poll<'a> {
 
     /// The jobs whose labels only a second way of reading returns, where they are to be asked for now.
     #[must_use]
-    pub fn open_jobs(&self, id: PipelineId, jobs: &[Job]) -> Vec<Job> {
+    pub fn open_jobs<'j>(
+        &self,
+        id: PipelineId,
+        jobs: impl IntoIterator<Item = &'j Job>,
+    ) -> Vec<Job> {
         if self.depth < Depth::Everything || !self.state.followed.contains_key(&id) {
             return Vec::new();
         }
-        let open = jobs.iter().filter(|job| self.is_open(job));
+        let open = jobs.into_iter().filter(|job| self.is_open(job));
         open.cloned().collect()
     }
 
@@ -309,7 +331,10 @@ impl<'a> Poll<'a> {
 
     /// Takes in a pipeline's details.
     pub fn details(&mut self, id: PipelineId, details: Details) {
-        let open = details.jobs.iter().any(|job| self.is_open(job));
+        let mut jobs = details.jobs.iter();
+        let mut bridges = details.bridges.iter().flatten();
+        let open = jobs.any(|job| self.is_open(job))
+            || (self.options.jobs && bridges.any(|job| self.is_open(job)));
         let foreign_open = details
             .foreign
             .iter()
@@ -323,14 +348,18 @@ impl<'a> Poll<'a> {
         followed.details_due = followed.pipeline.status.is_active() || open || foreign_open;
         followed.newest = followed.newest.max(details.newest());
         let jobs = self.options.jobs.then_some(details.jobs);
+        let bridges = details.bridges.filter(|_| self.options.jobs);
         let foreign = if self.options.foreign {
             details.foreign
         } else {
             Vec::new()
         };
         let followed = followed.clone();
-        self.facts
-            .insert(id, self.facts_of(&followed, jobs, foreign));
+        let facts = PipelineFacts {
+            bridges,
+            ..self.facts_of(&followed, jobs, foreign)
+        };
+        self.facts.insert(id, facts);
     }
 
     /// Whether the details of a pipeline are to be read again.

@@ -71,6 +71,7 @@ fn details(
             labels.push(id.0);
         }
         let details = Details {
+            bridges: None,
             jobs,
             foreign: Vec::new(),
             coverage: Known::Unread,
@@ -164,6 +165,7 @@ fn what_the_backfill_did_while_the_change_feed_read_is_kept() {
     let (feed, next) = late.end();
     assert!(next.followed[&PipelineId(1)].details_due);
     let read = FeedRead {
+        is_whole: None,
         project: target(1, true).project,
         feed,
         progress: Some(next),
@@ -213,6 +215,7 @@ fn what_ends_between_the_first_list_and_the_first_reading_of_it_is_no_history() 
     let jobs =
         [(1, 80), (2, 100), (3, 130)].map(|(id, end)| job(id, "build", 10).runs(20).succeeds(end));
     let details = Details {
+        bridges: None,
         jobs: jobs.to_vec(),
         foreign: Vec::new(),
         coverage: Known::Unread,
@@ -252,6 +255,7 @@ pub(super) fn target(id: u64, is_new: bool) -> Target {
         memory.feed = Some(poll.end().1);
     }
     Target {
+        is_asked_for: false,
         tracking: id,
         project: Project {
             id: ProjectId(id),

@@ -11,6 +11,8 @@ use super::super::{conformance, sample};
 use super::*;
 use crate::clock::UnixSeconds;
 use crate::memory::ProjectMemory;
+use crate::memory::first_reading::FirstReading;
+use crate::memory::job_names::JobNames;
 use crate::memory::withdrawn::Withdrawn;
 use crate::series::{RecordedValue, RowRecord};
 use crate::types::ProjectId;
@@ -161,7 +163,7 @@ fn what_is_no_state_is_refused_with_a_sentence_and_left_alone() {
 }
 
 /// The file of this version.
-const NEWEST: &str = "v3.redb.gz";
+const NEWEST: &str = "v4.redb.gz";
 
 /// Where the state files of all versions are, packed.
 fn samples() -> PathBuf {
@@ -210,6 +212,7 @@ fn the_state_file_of_version_1_is_read() {
     for (_, memory) in &mut expected.projects {
         let memory = Arc::make_mut(memory);
         forget_skipped(memory);
+        forget_bridges(memory);
         memory.withdrawn = Withdrawn::default();
         // It knew neither when a deployment started nor which ones wait.
         for known in memory.environments.known.values_mut() {
@@ -233,12 +236,43 @@ fn the_state_file_of_version_2_is_read() {
     let found = remembered_of("v2.redb.gz");
     let mut expected = sample::remembered();
     for (_, memory) in &mut expected.projects {
-        forget_skipped(Arc::make_mut(memory));
+        let memory = Arc::make_mut(memory);
+        forget_skipped(memory);
+        forget_bridges(memory);
     }
     expected.rows.iter_mut().for_each(|row| row.window = None);
     assert_eq!(found.projects, expected.projects);
     assert_eq!(found.rows, expected.rows);
     assert_eq!(found.committed_at, expected.committed_at);
+}
+
+/// Version 3 knew no trigger jobs, no jobs of child pipelines, and neither when jobs were last had nor what the
+/// first reading left to others.
+#[test]
+fn the_state_file_of_version_3_is_read() {
+    let found = remembered_of("v3.redb.gz");
+    let mut expected = sample::remembered();
+    for (_, memory) in &mut expected.projects {
+        forget_bridges(Arc::make_mut(memory));
+    }
+    assert_eq!(found.projects, expected.projects);
+    assert_eq!(found.rows, expected.rows);
+    assert_eq!(found.committed_at, expected.committed_at);
+}
+
+fn forget_bridges(memory: &mut ProjectMemory) {
+    memory.job_names = JobNames::default();
+    memory.first_reading = FirstReading::default();
+    for known in memory.jobs.newest.refs.values_mut() {
+        let entries = known.entries.iter_mut();
+        let jobs = entries.flat_map(|entry| &mut entry.value.jobs);
+        jobs.for_each(|job| job.is_bridge = false);
+    }
+    for known in memory.child_pipelines.newest.refs.values_mut() {
+        let entries = known.entries.iter_mut();
+        let runs = entries.flat_map(|entry| entry.value.values_mut());
+        runs.for_each(|run| run.jobs.clear());
+    }
 }
 
 fn forget_skipped(memory: &mut ProjectMemory) {

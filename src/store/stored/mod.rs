@@ -31,13 +31,16 @@ use merge_requests::StoredPhase;
 use merge_requests::{
     StoredContributors, StoredMergeRequests, StoredMergeRequestsState, StoredNames,
 };
-pub(super) use pipelines::{StoredChildPipelines, StoredJobs, StoredPipelines, v1 as pipelines_v1};
+use pipelines::StoredJobName;
+pub(super) use pipelines::{
+    StoredChildPipelines, StoredJobs, StoredPipelines, v1 as pipelines_v1, v2 as pipelines_v2,
+};
 #[cfg(test)]
 use pipelines::{StoredDepth, StoredKnownMergeRequest, StoredKnownUpstream};
 use pipelines::{StoredFeed, StoredTestReports, StoredVariables};
 #[cfg(test)]
 use refs::StoredRefKind;
-use refs::{StoredParent, StoredRefsSeen, StoredRefsState, StoredStarted};
+use refs::{StoredFirstReading, StoredParent, StoredRefsSeen, StoredRefsState, StoredStarted};
 use repository::{StoredRepository, StoredRepositoryParts};
 use withdrawn::StoredWithdrawn;
 
@@ -125,6 +128,7 @@ parts! {
     feed: Option<StoredFeed> [
         StoredRefKind, StoredDepth, StoredKnownMergeRequest, StoredKnownUpstream
     ],
+    first_reading: StoredFirstReading,
     refs: StoredRefsState [StoredRefKind],
     refs_seen: StoredRefsSeen,
     removed_refs = "gone": Map<Text, i64>,
@@ -132,6 +136,7 @@ parts! {
     parents: Map<StoredStarted, StoredParent>,
     pipelines: StoredPipelines [StoredRefKind],
     jobs: StoredJobs [StoredRefKind],
+    job_names: Map<StoredJobName, i64>,
     child_pipelines: StoredChildPipelines [StoredRefKind],
     test_reports: StoredTestReports [StoredRefKind],
     variables: StoredVariables [StoredRefKind],

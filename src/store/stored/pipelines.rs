@@ -1,9 +1,10 @@
 //! Pipelines: what the change feed follows, and what is shown of the newest of each ref.
 
 pub(in crate::store) mod v1;
+pub(in crate::store) mod v2;
 
 use super::Invalid;
-use super::keep::{Keep, Map, stored_enum, stored_struct};
+use super::keep::{Keep, Map, stored_as, stored_enum, stored_struct};
 use super::refs::{StoredRefKind, StoredRefName};
 use crate::clock::UnixSeconds;
 use crate::gitlab::model::{
@@ -11,7 +12,7 @@ use crate::gitlab::model::{
 };
 use crate::memory::feed::{Depth, FeedProgress, Followed};
 use crate::memory::history::{Ref, RefHistory, Remembered};
-use crate::memory::{child_pipelines, jobs, pipelines, test_reports, variables};
+use crate::memory::{child_pipelines, job_names, jobs, pipelines, test_reports, variables};
 use crate::types::{PipelineId, Text};
 
 /// By GitLab's own name.
@@ -238,6 +239,7 @@ stored_struct! {
 stored_struct! {
     StoredJobSnapshot of jobs::JobSnapshot {
         id: u64,
+        is_bridge: bool,
         name: Text,
         stage: Text,
         status: Text,
@@ -264,6 +266,12 @@ stored_struct! {
 }
 
 stored_struct! {
+    StoredJobName of job_names::JobName { git_ref: Text, stage: Text, name: Text }
+}
+
+stored_as!(job_names::JobNames: Map<StoredJobName, i64>);
+
+stored_struct! {
     StoredBridge of child_pipelines::BridgeKey {
         name: Text,
         parent_project: u64,
@@ -281,6 +289,7 @@ stored_struct! {
         holder_created_at: i64,
         parent_project: Text,
         project: Text,
+        jobs: Vec<StoredJobSnapshot>,
     }
 }
 

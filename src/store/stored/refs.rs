@@ -2,6 +2,7 @@
 
 use super::keep::{Map, stored_as, stored_enum, stored_struct};
 use crate::gitlab::model::RefKind;
+use crate::memory::first_reading::FirstReading;
 use crate::memory::parents::{Parent, Parents, Started};
 use crate::memory::ref_listing::RefsProgress;
 use crate::memory::refs::{Listing, RefName, RefsSeen};
@@ -23,6 +24,10 @@ stored_struct! {
         pipelines_checked_at: Option<i64>,
         asked: Vec<StoredRefName>,
     }
+}
+
+stored_struct! {
+    StoredFirstReading of FirstReading { is_whole: bool, has_merge_requests: bool }
 }
 
 stored_struct! {

@@ -7,6 +7,7 @@ use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::{self, Format, Writer};
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -44,13 +45,13 @@ impl Behind {
     }
 }
 
-/// A line for people: time, level, spans, target, message and fields; then `left_out`, `trace_id` and
-/// `span_id`.
-pub(super) struct Text(Format<format::Full>, Floods);
+/// A line for people: time, level, part of the program, message and fields; then `left_out`, `trace_id`
+/// and `span_id`. Spans are for traces: what a line is about is in its fields.
+pub(super) struct Text(Floods);
 
 impl Text {
     pub(super) fn new(floods: Floods) -> Self {
-        Self(format::format().with_ansi(false), floods)
+        Self(floods)
     }
 }
 
@@ -65,16 +66,18 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let Some(behind) = Behind::of(event, &self.1) else {
+        let Some(behind) = Behind::of(event, &self.0) else {
             return Ok(());
         };
-        if behind.is_empty() {
-            return self.0.format_event(context, writer, event);
-        }
-        let mut line = String::new();
-        self.0
-            .format_event(context, Writer::new(&mut line), event)?;
-        write!(writer, "{}", line.trim_end_matches('\n'))?;
+        SystemTime.format_time(&mut writer)?;
+        let metadata = event.metadata();
+        write!(
+            writer,
+            " {:>5} {}: ",
+            metadata.level(),
+            part(metadata.target())
+        )?;
+        context.format_fields(writer.by_ref(), event)?;
         if behind.left_out > 0 {
             write!(writer, " left_out={}", behind.left_out)?;
         }
@@ -82,6 +85,15 @@ where
             write!(writer, " trace_id={trace_id} span_id={span_id}")?;
         }
         writeln!(writer)
+    }
+}
+
+/// The part of the program, or the library, that a target belongs to.
+fn part(target: &str) -> &str {
+    let own = target.strip_prefix(concat!(env!("CARGO_CRATE_NAME"), "::"));
+    match own {
+        Some(path) => path.split("::").next().unwrap_or(path),
+        None => target,
     }
 }
 
@@ -130,5 +142,71 @@ where
             write!(writer, r#","trace_id":"{trace_id}","span_id":"{span_id}""#)?;
         }
         writeln!(writer, "}}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::fmt::MakeWriter;
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use crate::telemetry::logs::{LogSettings, stderr_layer};
+    use crate::telemetry::secrets::Secrets;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Lines {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
+
+    #[test]
+    fn a_line_of_text_has_no_spans() {
+        let lines = Lines::default();
+        let settings = LogSettings::default();
+        let layer = stderr_layer(&settings, &Secrets::new(), lines.clone());
+        let subscriber = tracing_subscriber::registry().with(layer);
+        tracing::subscriber::with_default(subscriber, || {
+            let span = tracing::info_span!("run", otel.name = "discovery run", projects = 3);
+            span.in_scope(|| {
+                tracing::warn!(
+                    target: "amazing_gitlab_exporter::scheduler::discover",
+                    entries = 1,
+                    error = "no response in time",
+                    "discovery failed"
+                );
+            });
+            tracing::error!(target: "hyper_util::client", "broken");
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let said: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.split_once("Z "))
+            .map(|(_, rest)| rest)
+            .collect();
+        assert_eq!(
+            said,
+            [
+                r#" WARN scheduler: discovery failed entries=1 error="no response in time""#,
+                "ERROR hyper_util::client: broken",
+            ]
+        );
     }
 }

@@ -7,7 +7,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::ExposeSecret;
 use thiserror::Error;
 use tonic::metadata::MetadataMap;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
 use super::{Header, OtlpTarget};
 use crate::tls::{self, CertificateError, Certificates};
@@ -42,6 +42,9 @@ pub enum ClientError {
         /// What is wrong with it, or with the system's certificates.
         source: tonic::transport::Error,
     },
+    /// The TLS library refuses the certificates.
+    #[error("cannot use the trusted certificates: {0}")]
+    Tls(#[from] rustls::Error),
     /// The HTTP client cannot be built.
     #[error("cannot build the HTTP client: {0}")]
     Http(#[from] reqwest::Error),
@@ -112,17 +115,12 @@ pub(crate) fn grpc_channel(target: &OtlpTarget) -> Result<Channel, ClientError> 
         .timeout(target.timeout)
         .connect_timeout(CONNECT_TIMEOUT.min(target.timeout));
     if target.endpoint.scheme() == "https" {
-        let system = ClientTlsConfig::new().with_native_roots();
         endpoint = match &target.ca_cert_path {
-            Some(path) => {
-                let certificate = Certificate::from_pem(read_certificates(path)?.pem());
-                let both = system.ca_certificate(certificate.clone());
-                let alone = ClientTlsConfig::new().ca_certificate(certificate);
-                // A system without certificates is no obstacle where there is one to trust.
-                let attempt = endpoint.clone().tls_config(both);
-                attempt.or_else(|_| endpoint.tls_config(alone))
-            }
-            None => endpoint.tls_config(system),
+            Some(path) => endpoint.tls_config_with_verifier(
+                ClientTlsConfig::new(),
+                read_certificates(path)?.verifier()?,
+            ),
+            None => endpoint.tls_config(ClientTlsConfig::new().with_native_roots()),
         }
         .map_err(refused)?;
     }
@@ -169,7 +167,7 @@ fn http_client_builder(target: &OtlpTarget) -> Result<reqwest::ClientBuilder, Cl
         .redirect(reqwest::redirect::Policy::none());
     if let Some(path) = &target.ca_cert_path {
         let certificates = read_certificates(path)?.for_http()?;
-        builder = builder.tls_certs_merge(certificates);
+        builder = builder.tls_backend_preconfigured(certificates);
     }
     Ok(builder)
 }

@@ -4,18 +4,22 @@ use std::sync::{Mutex, PoisonError};
 
 use super::{Outcome, Signal};
 
+/// Reasons that are remembered of one outage: a receiver of another protocol fails in a few ways by turns.
+const REASONS: usize = 8;
+
 /// What has been said about the state of one signal.
 #[derive(Debug)]
 pub(crate) struct Trouble {
     signal: Signal,
-    said: Mutex<Option<String>>,
+    /// The reasons since the last success.
+    said: Mutex<Vec<String>>,
 }
 
 impl Trouble {
     pub(crate) fn new(signal: Signal) -> Self {
         Self {
             signal,
-            said: Mutex::new(None),
+            said: Mutex::default(),
         }
     }
 
@@ -26,24 +30,26 @@ impl Trouble {
         let signal = self.signal.as_str();
         match outcome {
             Outcome::Success => {
-                if said.take().is_some() {
-                    tracing::info!(signal, "OTLP export works again");
+                if !std::mem::take(&mut *said).is_empty() {
+                    tracing::info!(signal, "OTLP export recovered");
                 }
             }
-            Outcome::Partial | Outcome::Error if said.as_deref() == Some(message) => {
+            Outcome::Partial | Outcome::Error
+                if said.len() >= REASONS || said.iter().any(|known| known == message) =>
+            {
                 tracing::debug!(signal, reason = message, "OTLP export still fails");
             }
             Outcome::Partial => {
                 tracing::warn!(
                     signal,
                     reason = message,
-                    "the OTLP receiver rejected a part"
+                    "OTLP receiver rejected part of an export"
                 );
-                *said = Some(message.to_owned());
+                said.push(message.to_owned());
             }
             Outcome::Error => {
                 tracing::warn!(signal, reason = message, "OTLP export failed");
-                *said = Some(message.to_owned());
+                said.push(message.to_owned());
             }
         }
     }
@@ -94,7 +100,10 @@ mod tests {
             for _ in 0..3 {
                 trouble.note(Outcome::Error, "connection refused");
             }
-            trouble.note(Outcome::Error, "unauthenticated");
+            for _ in 0..3 {
+                trouble.note(Outcome::Error, "unauthenticated");
+                trouble.note(Outcome::Error, "connection refused");
+            }
             trouble.note(Outcome::Success, "");
             trouble.note(Outcome::Success, "");
             trouble.note(Outcome::Partial, "too old");
@@ -106,8 +115,8 @@ mod tests {
             [
                 r#"WARN OTLP export failed signal="metrics" reason="connection refused""#,
                 r#"WARN OTLP export failed signal="metrics" reason="unauthenticated""#,
-                r#"INFO OTLP export works again signal="metrics""#,
-                r#"WARN the OTLP receiver rejected a part signal="metrics" reason="too old""#,
+                r#"INFO OTLP export recovered signal="metrics""#,
+                r#"WARN OTLP receiver rejected part of an export signal="metrics" reason="too old""#,
             ]
         );
     }

@@ -2,6 +2,7 @@
 //! a provider whose one reader is opentelemetry-prometheus's exporter.
 
 mod accounts;
+mod events;
 mod exemplars;
 mod http;
 mod instruments;
@@ -55,6 +56,7 @@ pub struct OwnMetrics {
     series_overflow: Total<MetricLabels>,
     otlp_exports: Counter<OtlpExportLabels>,
     http: http::Http,
+    events: events::Events,
     process: Process,
 }
 
@@ -124,6 +126,7 @@ impl OwnMetrics {
             series_overflow: meters.total(&exporter::SERIES_OVERFLOW),
             otlp_exports: meters.counter(&exporter::OTLP_EXPORTS),
             http: http::Http::new(&meters),
+            events: events::Events::new(&meters),
             process: Process::new(&meters),
             clock: clock.clone(),
             table,
@@ -315,15 +318,10 @@ impl OwnMetrics {
         }
     }
 
-    /// Projects tracked, and how many of them have been read whole since the start, or failed.
-    pub fn projects(&self, tracked: usize, read: usize) {
+    /// Projects tracked, and how far the first sync is, from 0 to 1.
+    pub fn projects(&self, tracked: usize, first_sync: f64) {
         self.runs.projects.set(NoLabels {}, number(tracked));
-        let progress = if tracked == 0 {
-            1.0
-        } else {
-            (number(read) / number(tracked)).min(1.0)
-        };
-        self.runs.progress.set(NoLabels {}, progress);
+        self.runs.progress.set(NoLabels {}, first_sync);
     }
 
     /// Projects whose removal waits.

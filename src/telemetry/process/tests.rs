@@ -149,9 +149,7 @@ fn what_is_no_longer_so_is_removed_at_the_next_scrape() {
 #[test]
 fn runs_projects_and_store_are_reported() {
     let own = own();
-    own.projects(0, 0);
-    assert_eq!(samples(&own)["age_initial_sync_progress_ratio"], 1.0);
-    own.projects(4, 1);
+    own.projects(4, 0.25);
     own.tasks(3, 2);
     own.tasks_lag([("backfill", Duration::from_secs(90))]);
     own.scrape_duration("jobs", Duration::from_millis(250));
@@ -208,10 +206,14 @@ fn every_built_metric_of_the_exporter_has_an_instrument() {
     own.collection_succeeded("jobs", UnixSeconds(1), Duration::ZERO);
     own.tasks(0, 0);
     own.tasks_lag([("current", Duration::ZERO)]);
-    own.projects(1, 1);
+    own.projects(1, 1.0);
     own.removals_pending(0);
     own.projects_unavailable([(("jobs", "permission"), 1)]);
     own.store(true);
+    own.webhook("pipeline", "accepted", 1.0);
+    own.events_missed("pipelines", 1);
+    let second = Some(Duration::from_secs(1));
+    own.event_shown("pipelines", "webhook", second, second);
     let gathered = own.gather();
     let names: Vec<&str> = gathered.iter().map(|family| family.name()).collect();
     // They describe the table's series, and it has none.

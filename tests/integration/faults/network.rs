@@ -32,7 +32,7 @@ async fn an_expired_certificate() {
     front.renew(Expiry::Past);
     rig.pass(1200).await;
     rig.says(&Says {
-        page: &["GitLab does not answer", "certificate expired"],
+        page: &["GitLab is unreachable", "certificate expired"],
         ..unreachable("tls")
     })
     .await;
@@ -125,7 +125,7 @@ async fn does_not_resolve(
         assert!(ready.body.contains(part), "{}", ready.body);
     }
     let page = exporter.get("/").await.body;
-    assert!(page.contains("GitLab does not answer"), "{page}");
+    assert!(page.contains("GitLab is unreachable"), "{page}");
     let said = exporter.program.stderr();
     assert!(said.contains("cannot connect: "), "{said}");
     exporter

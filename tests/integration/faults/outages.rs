@@ -12,7 +12,7 @@ pub const fn unreachable(error: &str) -> Says<'_> {
     Says {
         error: Some(error),
         failing: 4,
-        page: &["GitLab does not answer"],
+        page: &["GitLab is unreachable"],
     }
 }
 

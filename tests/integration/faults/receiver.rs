@@ -24,7 +24,7 @@ async fn a_receiver_is_down_for_an_hour() {
     // Reading does not care.
     rig.goes_on(&before, &[]).await;
     rig.says(&Says {
-        page: &["The push of metrics fails"],
+        page: &["OTLP export of metrics fails"],
         ..WELL
     })
     .await;

@@ -55,7 +55,7 @@ async fn a_token_that_is_revoked_and_replaced_in_its_file() {
             "GitLab refused the token: invalid_token: Token was revoked. You have to re-authorize from the user.",
         ),
         failing: 4,
-        page: &["GitLab refuses the token"],
+        page: &["GitLab refused the token"],
     };
     rig.says(&revoked).await;
     rig.stands_still(&before, &["auth"]).await;
@@ -284,7 +284,7 @@ async fn graphql_is_refused_while_rest_works() {
     rig.pass(1800).await;
     rig.goes_on(&before, &[]).await;
     rig.says(&Says {
-        page: &["All is well", "REST for now"],
+        page: &["All is well", "REST as fallback"],
         ..WELL
     })
     .await;
@@ -293,7 +293,7 @@ async fn graphql_is_refused_while_rest_works() {
     rig.gitlab.faults().clear();
     rig.pass(1800).await;
     let page = rig.page().await;
-    assert!(!page.contains("REST for now"), "{page}");
+    assert!(!page.contains("REST as fallback"), "{page}");
     assert!(rig.recovers().await > 100.0);
 }
 

@@ -23,7 +23,7 @@ fn body(status: u16, content_type: &str, body: &str) -> Fault {
 }
 
 fn useless() -> Vec<Useless> {
-    let garbled = "the answers are not what GitLab's API describes";
+    let garbled = "the responses do not match GitLab's API";
     vec![
         Useless {
             what: "a redirect to another host",
@@ -36,7 +36,7 @@ fn useless() -> Vec<Useless> {
         Useless {
             what: "a login page",
             fault: Fault::Html,
-            says: "status 200, and the answer is not GitLab's",
+            says: "status 200, and the response is not from GitLab",
             kinds: &["html"],
         },
         Useless {
@@ -48,7 +48,7 @@ fn useless() -> Vec<Useless> {
         Useless {
             what: "403 of a firewall",
             fault: body(403, "text/plain", "blocked by policy 4711"),
-            says: "status 403, and the answer is not GitLab's",
+            says: "status 403, and the response is not from GitLab",
             kinds: &["not_gitlab"],
         },
         Useless {
@@ -97,7 +97,7 @@ async fn answers_that_are_of_no_use_are_said_to_be_none() {
         assert_eq!(ready["gitlab"]["reachable"], false, "{what}: {ready}");
         assert_eq!(ready["gitlab"]["error"], says, "{what}");
         let page = rig.page().await;
-        assert!(page.contains("GitLab does not answer"), "{what}: {page}");
+        assert!(page.contains("GitLab is unreachable"), "{what}: {page}");
         let errors = rig.errors_since(&before).await;
         for kind in kinds {
             assert!(

@@ -81,7 +81,7 @@ fn count(event: &Event, counts: &mut Counts) {
             duration,
             queued_duration,
             ..
-        } if !job.bridge => {
+        } if !job.bridge || status.to_string() == "failed" => {
             let status = status.to_string();
             if status == "failed" {
                 let mut labels = by_job(job);
@@ -93,7 +93,8 @@ fn count(event: &Event, counts: &mut Counts) {
                 };
                 add(metric, labels, 1.0);
             }
-            if started_at.is_none() {
+            // Of a trigger job only failures count.
+            if started_at.is_none() || job.bridge {
                 return;
             }
             add("age_job_run_count", by_job(job), 1.0);

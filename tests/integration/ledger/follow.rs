@@ -10,10 +10,11 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::accidents::{self, Accidents};
+use super::announce::Announcements;
 use super::commits::{self, Force};
 use super::expected::Counts;
 use super::reviews;
-use crate::support::core::{Core, client_settings, watch_everything};
+use crate::support::core::{self, Core, client_settings, watch_everything};
 use crate::support::series::Series;
 
 /// Metrics that count events. Their sums and buckets are the business of other tests.
@@ -56,7 +57,7 @@ const LATE_BY_REST: [&str; 5] = [
     "/api/v4/projects/:id/repository/commits",
 ];
 
-fn world(seed: u64) -> World {
+fn world(seed: u64, unseen: Millis) -> World {
     World::generate(WorldConfig {
         seed,
         projects: 8,
@@ -64,7 +65,7 @@ fn world(seed: u64) -> World {
         active_ratio: 0.8,
         pushes_per_hour: 6.0,
         // Settling takes a quarter of an hour in which nobody looks.
-        min_refinish_gap: UNSEEN,
+        min_refinish_gap: unseen,
         ..WorldConfig::default()
     })
 }
@@ -122,6 +123,8 @@ pub struct Follow {
     pub force: Force,
     /// Whether roles, features and projects come and go now and then, and proxies answer.
     pub accidents: bool,
+    /// Whether GitLab announces what moves, so that polls are rare.
+    pub events: bool,
     /// Pipelines that each project had before.
     pub past: u64,
     /// GitLab's version, where it is not the simulator's own.
@@ -141,6 +144,7 @@ impl Follow {
             restarts: true,
             force: Force::Rebase,
             accidents: false,
+            events: false,
             past: 0,
             version: None,
         }
@@ -166,12 +170,19 @@ impl Follow {
         if self.accidents {
             settings.discovery.removal_grace = accidents::GRACE;
         }
+        if self.events {
+            settings.server.webhook.enabled = true;
+            settings.server.webhook.poll_factor = 1000;
+            settings.collectors.max_poll_interval = Duration::from_secs(3600);
+        }
         Core::with_client(simulator, &settings, &client)
     }
 
     /// Follows the world and compares now and then; gives the number of events compared.
     pub async fn to_the_end(&self) -> f64 {
-        let mut world = world(self.seed);
+        // What is missed is found an hour later.
+        let unseen = if self.events { 3 * UNSEEN } else { UNSEEN };
+        let mut world = world(self.seed, unseen);
         if self.accidents {
             accidents::prepare(&mut world);
         }
@@ -188,6 +199,7 @@ impl Follow {
             world.set_past(project, past).expect("it is there");
         }
         let mut accidents = Accidents::default();
+        let mut announcements = Announcements::default();
         let simulator = Simulator::start(world, &Options::default()).expect("a simulator");
         let mut random = StdRng::seed_from_u64(self.seed);
         let mut exporter = self.start(&simulator);
@@ -223,6 +235,11 @@ impl Follow {
             if self.accidents {
                 accidents.step(&simulator, &mut random);
             }
+            if self.events {
+                let now = core::now(&simulator);
+                let world = simulator.world();
+                announcements.step(&world, &exporter, &mut random, 10, now);
+            }
             exporter.round(&simulator).await;
             if step % 40 == 39 {
                 simulator.faults().clear();
@@ -230,8 +247,16 @@ impl Follow {
                     accidents.recover(&simulator, &mut exporter).await;
                 }
                 exporter.settle().await;
+                if self.events {
+                    exporter.settle_for(Duration::from_secs(3700)).await;
+                }
                 compared += self.compare(&simulator, &exporter, first_look);
             }
+        }
+        if self.events {
+            let Announcements { arrived, lost, .. } = announcements;
+            println!("{arrived} events arrived, {lost} were lost");
+            assert!(arrived > 250 && lost > 20, "{arrived} {lost}");
         }
         assert!(forces > 0, "nobody pushed by force");
         assert!(

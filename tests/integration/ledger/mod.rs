@@ -2,6 +2,7 @@
 //! and every histogram count equals what happened.
 
 pub mod accidents;
+pub mod announce;
 pub mod commits;
 pub mod expected;
 pub mod follow;
@@ -108,6 +109,22 @@ async fn every_count_equals_the_ledger_though_late_pages_fail() {
         restarts: false,
         steps: 160,
         ..Follow::graphql(4)
+    };
+    let events = follow.to_the_end().await;
+    assert!(
+        events > 1000.0,
+        "the world was too quiet to tell: {events} events"
+    );
+}
+
+/// Polls come once an hour where events can be relied on; one of ten events is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_count_equals_the_ledger_though_events_are_lost() {
+    let follow = Follow {
+        events: true,
+        restarts: false,
+        steps: 160,
+        ..Follow::graphql(41)
     };
     let events = follow.to_the_end().await;
     assert!(

@@ -17,3 +17,4 @@ mod stack;
 pub mod story;
 mod traces;
 mod victoria_metrics;
+mod webhooks;

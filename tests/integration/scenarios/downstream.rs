@@ -1,5 +1,6 @@
 //! Child pipelines and pipelines of other projects, to any depth.
 
+use amazing_gitlab_exporter::gitlab;
 use gitlab_simulator::auth::AccessLevel;
 use gitlab_simulator::world::{Finish, JobSpec, PipelineId, PipelineSpec, ProjectId};
 
@@ -343,4 +344,115 @@ async fn an_untracked_project_is_seen_only_from_upstream() {
     assert_eq!(story.value(DURATION, &[]), Some(1.0));
     assert_eq!(story.values_of(STATUS, "status"), ["success"]);
     assert_eq!(story.values_of("age_job_run_count", "job_name"), ["unit"]);
+}
+
+const JOB_STATUS: &str = "age_job_status";
+const CHILD_JOB_STATUS: &str = "age_child_pipeline_job_status";
+const FAILURES: &str = "age_job_failures_total";
+
+impl Story {
+    fn trigger(&self, pipeline: PipelineId, name: &str) -> Option<PipelineId> {
+        let mut world = self.world();
+        let bridge = world.job_named(pipeline, name).expect("a trigger job").id;
+        world.trigger_bridge(bridge).ok()
+    }
+}
+
+#[tokio::test]
+async fn a_trigger_job_that_starts_nothing_says_why() {
+    for by_graphql in [true, false] {
+        let ways = |client: &mut gitlab::Settings| client.use_graphql = by_graphql;
+        let mut story = Story::unseen(watch_everything(), |_, _| {}, ways);
+        story.look_now().await;
+        let bridge = JobSpec::multi_project_bridge("test", "deploy", 999, true, plain("ship"));
+        let pipeline = story.create(&main_pipeline().job(bridge));
+        story.wait(2);
+        assert_eq!(
+            story.trigger(pipeline, "deploy"),
+            None,
+            "there is no such project"
+        );
+        story.look_for(60).await;
+        let why = [
+            ("failure_reason", "downstream_bridge_project_not_found"),
+            ("job_name", "deploy"),
+            ("ref", "main"),
+            ("stage", "test"),
+        ];
+        assert_eq!(story.value(JOB_STATUS, &why), Some(1.0), "{by_graphql}");
+        assert_eq!(story.value(FAILURES, &why), Some(1.0));
+        story.run_all();
+        story.look_for(600).await;
+        assert_eq!(story.value(FAILURES, &why), Some(1.0), "once");
+        let runs = story.count("age_job_run_count", &[("job_name", "deploy")]);
+        assert_eq!(runs, 0.0, "no runner ran it");
+    }
+}
+
+#[tokio::test]
+async fn a_red_pipeline_names_the_job_of_its_child_that_failed() {
+    let mut story = Story::begin().await;
+    // Its parent goes on: what became of the trigger job moves no pipeline.
+    let child = JobSpec::child_bridge("test", "child", true, plain("lint"));
+    let parent = story.create(&main_pipeline().job(child));
+    story.wait(2);
+    let child = story.trigger(parent, "child").expect("a child");
+    story.look_for(120).await;
+    let bridge = [("job_name", "child")];
+    assert_eq!(
+        story.value(JOB_STATUS, &[("job_name", "child"), ("status", "running")]),
+        Some(1.0)
+    );
+    assert_eq!(story.values_of(CHILD_JOB_STATUS, "status"), ["pending"]);
+    story
+        .world()
+        .finish_pipeline(child, &Finish::failed("script_failure"))
+        .expect("it fails");
+    story.look().await;
+    let lint = [
+        ("bridge_name", "child"),
+        ("failure_reason", "script_failure"),
+        ("job_name", "lint"),
+        ("project", "group/app"),
+        ("ref", "main"),
+        ("stage", "test"),
+        ("status", "failed"),
+    ];
+    assert_eq!(story.value(CHILD_JOB_STATUS, &lint), Some(1.0));
+    assert_eq!(story.value(FAILURES, &[("job_name", "lint")]), Some(1.0));
+    let failed = story.labels_of(JOB_STATUS);
+    let failed: Vec<_> = failed
+        .iter()
+        .filter(|labels| bridge.iter().all(|(name, value)| labels[*name] == *value))
+        .map(|labels| labels["status"].as_str())
+        .collect();
+    assert_eq!(failed, ["failed"]);
+}
+
+#[tokio::test]
+async fn at_a_start_the_jobs_of_the_child_that_failed_are_shown() {
+    let mut story = Story::unseen(watch_everything(), |_, _| {}, |_| {});
+    let child = JobSpec::child_bridge("trigger", "child", true, plain("lint"));
+    let parent = story.create(&main_pipeline().job(child));
+    story
+        .world()
+        .finish_pipeline(parent, &Finish::success())
+        .expect("its jobs");
+    let child = {
+        let world = story.world();
+        let mut all = world.pipelines_of(story.app);
+        all.find(|one| &*one.source == "parent_pipeline")
+            .expect("a child")
+            .id
+    };
+    let finish = Finish::failed("script_failure");
+    story
+        .world()
+        .finish_pipeline(child, &finish)
+        .expect("it fails");
+    story.wait(7200);
+    story.look_for(300).await;
+    let failed = [("job_name", "lint"), ("status", "failed")];
+    assert_eq!(story.value(CHILD_JOB_STATUS, &failed), Some(1.0));
+    assert_eq!(story.count(FAILURES, &[]), 0.0, "it is history");
 }

@@ -476,3 +476,55 @@ async fn commits_are_compared_where_the_branch_or_a_deployment_moved_and_once_fo
     assert_eq!(behind(&story), [4.0, 3.0, 0.0]);
     assert_eq!(story.calls("/compare"), first + 1, "it is the tip");
 }
+
+/// No pipeline moves: a script made it.
+#[tokio::test]
+async fn a_deployment_by_api_is_read_within_the_hour_and_at_once_on_request() {
+    let mut environment = 0;
+    let mut story = Story::with(settings(), |world, app| {
+        environment = production(world, app);
+        world.deploy(app, environment, SECOND).expect("history");
+    })
+    .await;
+    let app = story.app;
+    let deploys = |story: &Story| {
+        let mut world = story.world();
+        let id = world.create_deployment(app, environment, None).expect("it");
+        for status in [DeploymentStatus::Running, DeploymentStatus::Success] {
+            world.set_deployment_status(app, id, status).expect("it");
+        }
+    };
+    story.look_after(INTERVAL).await;
+    deploys(&story);
+    story.look_after(INTERVAL).await;
+    assert_eq!(story.count(COUNT, &[]), 0.0, "nothing was asked for");
+    for _ in 0..12 {
+        story.look_after(INTERVAL).await;
+    }
+    assert_eq!(story.count(COUNT, &[]), 1.0);
+
+    deploys(&story);
+    let registry = story.exporter.registry();
+    let id = amazing_gitlab_exporter::types::ProjectId(app);
+    let now = crate::support::core::now(&story.gitlab);
+    assert!(registry.lock().poll_now(id, now));
+    story.look_now().await;
+    assert_eq!(story.count(COUNT, &[]), 2.0);
+}
+
+/// What a project in which nothing moves costs in a day, beside its pipelines.
+#[tokio::test]
+async fn environments_of_a_quiet_project_are_listed_every_few_hours_only() {
+    let mut story = Story::with(settings(), |world, app| {
+        let environment = production(world, app);
+        world.deploy(app, environment, SECOND).expect("history");
+    })
+    .await;
+    story.look_after(INTERVAL).await;
+    let before = story.calls("/environments");
+    for _ in 0..24 {
+        story.look_after(3600).await;
+    }
+    let lists = story.calls("/environments") - before;
+    assert!((3..=5).contains(&lists), "{lists}");
+}

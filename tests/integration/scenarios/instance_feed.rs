@@ -52,7 +52,7 @@ impl Story {
     }
 
     /// How often projects are polled in an hour.
-    async fn polls(&mut self) -> usize {
+    pub(super) async fn polls(&mut self) -> usize {
         self.gitlab.requests().reset();
         self.look_for(3600).await;
         self.gitlab.requests().count("ProjectChanges")

@@ -7,6 +7,7 @@ mod discovery;
 mod downstream;
 mod elsewhere;
 mod environments;
+mod events;
 mod fallback;
 mod first_reading;
 mod instance_feed;

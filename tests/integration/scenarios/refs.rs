@@ -1,9 +1,11 @@
 //! Branches, tags and merge requests: how they are called, which are counted, which are shown.
 
 use amazing_gitlab_exporter::config::{CountRef, MergeRequestState as Watched, Settings};
+use amazing_gitlab_exporter::gitlab;
 use gitlab_simulator::time::DAY;
 use gitlab_simulator::world::{Finish, MergeRequestState, PipelineId, PipelineSpec};
 
+use super::life::watch_existing;
 use super::{Story, main_pipeline};
 use crate::support::core::watch_everything;
 use crate::support::series::Labels;
@@ -26,6 +28,16 @@ impl Story {
         self.world()
             .create_merge_request(self.app, source, target)
             .expect("a merge request")
+    }
+
+    /// `project ref` of each state of a pipeline.
+    fn states_of_projects(&self) -> Vec<String> {
+        let all = self.labels_of(STATUS).into_iter();
+        let mut all: Vec<String> = all
+            .map(|labels| format!("{} {}", labels["project"], labels["ref"]))
+            .collect();
+        all.sort();
+        all
     }
 
     /// `kind ref` of each state of a pipeline.
@@ -358,4 +370,95 @@ async fn many_pipelines_at_once_are_read_to_the_last_page() {
     }
     story.look_for(120).await;
     assert_eq!(story.value(RUNS, &[]), Some(130.0));
+}
+
+/// A first reading reads the newest pipelines of a project.
+#[tokio::test]
+async fn an_open_merge_request_is_shown_though_many_pipelines_are_newer() {
+    for graphql in [true, false] {
+        let ways = |client: &mut gitlab::Settings| client.use_graphql = graphql;
+        let mut settings = watch_everything();
+        let rule = &mut settings.wildcards[0].settings.refs.merge_requests;
+        rule.most_recent = 0;
+        let mut story = Story::unseen(settings, |_, _| {}, ways);
+        let open: Vec<u64> = (0..25)
+            .map(|number| story.merge_request(&format!("feature-{number}"), "main"))
+            .collect();
+        for number in &open {
+            story.run(PipelineSpec::merge_request(*number));
+        }
+        let without = story.merge_request("idle", "main");
+        for _ in 0..120 {
+            story.create(&main_pipeline().skipped());
+        }
+        story.look_for(600).await;
+        let shown = story.states();
+        for number in open {
+            let state = format!("merge-request merge-requests/{number}");
+            assert!(shown.contains(&state), "{graphql}: {state}: {shown:?}");
+        }
+        let state = format!("merge-request merge-requests/{without}");
+        assert!(!shown.contains(&state), "it has no pipeline");
+        assert_eq!(story.count(RUNS, &[]), 0.0, "it is history");
+        let opened = |story: &Story| {
+            let all = story.gitlab.requests().all();
+            let opened = all.iter().filter(|asked| asked.query.contains("opened"));
+            opened.count()
+        };
+        let asked = opened(&story);
+        assert!(asked <= 3, "{graphql}: {asked}");
+        story.look_for(7200).await;
+        assert_eq!(opened(&story), asked, "once");
+    }
+}
+
+#[tokio::test]
+async fn a_first_reading_lists_branches_only_where_a_shown_one_may_be_gone() {
+    for graphql in [true, false] {
+        let ways = |client: &mut gitlab::Settings| client.use_graphql = graphql;
+        let paths = ["group/idle", "group/main", "group/gone", "group/long"];
+        let mut projects = Vec::new();
+        let prepare = |world: &mut gitlab_simulator::World, _| {
+            projects = paths
+                .map(|path| world.add_project(path).expect("it"))
+                .to_vec();
+        };
+        let mut story = Story::unseen(watch_existing(), prepare, ways);
+        {
+            let mut world = story.world();
+            let runs = |world: &mut gitlab_simulator::World, project, branch: &str| {
+                let spec = PipelineSpec::branch(branch).skipped();
+                world.create_pipeline(project, &spec).expect("a pipeline");
+            };
+            runs(&mut world, projects[1], "main");
+            world.push(projects[2], "feature").expect("a branch");
+            runs(&mut world, projects[2], "feature");
+            world.delete_branch(projects[2], "feature").expect("it");
+            world.push(projects[3], "quiet").expect("a branch");
+            runs(&mut world, projects[3], "quiet");
+            for _ in 0..120 {
+                runs(&mut world, projects[3], "main");
+            }
+        }
+        story.wait(7200);
+        story.look_for(600).await;
+        let all = story.gitlab.requests().all();
+        let listed = |project: &u64| {
+            let path = format!("/api/v4/projects/{project}/repository/branches");
+            all.iter().any(|asked| asked.path == path)
+        };
+        let listed: Vec<&str> = projects
+            .iter()
+            .zip(paths)
+            .filter(|(project, _)| listed(project))
+            .map(|(_, path)| path)
+            .collect();
+        assert_eq!(listed, ["group/gone", "group/long"], "{graphql}");
+        let states = story.states_of_projects();
+        assert_eq!(
+            states,
+            ["group/long main", "group/long quiet", "group/main main"],
+            "{graphql}"
+        );
+    }
 }

@@ -259,3 +259,37 @@ async fn a_role_that_was_lost_while_it_was_down_takes_everything_along() {
     }
     assert_eq!(kept.states(), now);
 }
+
+const DAY: u64 = 86_400;
+
+#[tokio::test]
+async fn a_name_that_no_pipeline_had_for_30_days_leaves_though_the_program_was_restarted() {
+    let mut kept = Kept::begin(watch_existing()).await;
+    let jobs = PipelineSpec::branch("main").stage("test", &["renamed"]);
+    let pipeline = kept.story.create(&jobs);
+    kept.story.succeeds(pipeline);
+    kept.story.look_for(2 * BIRTH_WINDOW).await;
+    let renamed = [("job_name", "renamed"), ("ref", "main")];
+    for days in [11, 22, 33] {
+        assert!(!kept.story.left(&renamed).is_empty(), "after {days} days");
+        kept.kill();
+        kept.story.wait(11 * DAY);
+        kept.run(kept.story.app);
+        kept.start().await;
+        kept.story.look_for(2 * BIRTH_WINDOW).await;
+    }
+    assert_eq!(kept.story.left(&renamed), [""; 0]);
+    let unit = [("job_name", "unit"), ("project", "group/app")];
+    assert!(!kept.story.left(&unit).is_empty());
+    // What is shown stays, though its branch had no pipeline for long.
+    kept.kill();
+    kept.story.wait(60 * DAY);
+    kept.start().await;
+    kept.story.look_for(2 * BIRTH_WINDOW).await;
+    let main = [
+        ("job_name", "unit"),
+        ("project", "group/app"),
+        ("ref", "main"),
+    ];
+    assert!(!kept.story.left(&main).is_empty());
+}

@@ -181,6 +181,12 @@ impl Core {
         }
     }
 
+    /// Lets this much time pass, while the world stands still.
+    pub async fn settle_for(&mut self, time: Duration) {
+        self.clock.set(self.clock.now().plus(time));
+        self.scheduler.round().await;
+    }
+
     /// All series with their values, births over.
     pub fn series(&self) -> Series {
         Series::of(

@@ -52,6 +52,19 @@ pub async fn post(url: &str, body: impl Into<reqwest::Body>) -> Answer {
     send(CLIENT.post(url).body(body)).await
 }
 
+/// POST with headers.
+pub async fn post_with(
+    url: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<reqwest::Body>,
+) -> Answer {
+    let request = CLIENT.post(url).body(body);
+    let request = headers.iter().fold(request, |request, (name, value)| {
+        request.header(*name, *value)
+    });
+    send(request).await
+}
+
 /// Whether anything answers.
 pub async fn is_there(url: &str) -> bool {
     let answer = CLIENT.get(url).send().await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use amazing_gitlab_exporter::catalogue::Activity;
 use amazing_gitlab_exporter::clock::UnixSeconds;
+use amazing_gitlab_exporter::events::Trigger;
 use amazing_gitlab_exporter::observer::Observer;
 
 /// What an exporter's runs told about themselves.
@@ -17,6 +18,8 @@ struct Notes {
     failed: BTreeMap<(&'static str, &'static str), usize>,
     succeeded: BTreeMap<&'static str, UnixSeconds>,
     tracked: usize,
+    missed: usize,
+    shown: Vec<(Trigger, Option<Duration>)>,
 }
 
 impl Heard {
@@ -44,6 +47,16 @@ impl Heard {
         self.notes().succeeded.get(collector).copied()
     }
 
+    /// Changes that no event announced although it should have.
+    pub fn missed(&self) -> usize {
+        self.notes().missed
+    }
+
+    /// What was shown of what moved: what brought it, and how old it was.
+    pub fn shown(&self) -> Vec<(Trigger, Option<Duration>)> {
+        self.notes().shown.clone()
+    }
+
     /// Projects tracked at the last word.
     pub fn tracked(&self) -> usize {
         self.notes().tracked
@@ -65,8 +78,16 @@ impl Observer for Heard {
 
     fn tasks(&self, _: usize, _: usize) {}
 
-    fn projects(&self, tracked: usize, _: usize) {
+    fn projects(&self, tracked: usize, _: f64) {
         self.notes().tracked = tracked;
+    }
+
+    fn shown(&self, _: Activity, trigger: Trigger, age: Option<Duration>, _: Option<Duration>) {
+        self.notes().shown.push((trigger, age));
+    }
+
+    fn events_missed(&self, _: Activity, changes: usize) {
+        self.notes().missed += changes;
     }
 
     fn store(&self, _: bool) {}

@@ -1,10 +1,10 @@
 //! What is so now: the newest job of each name, and the jobs that wait and run.
 
-use super::super::super::testing::{ANY, NONE, job, pipeline};
+use super::super::super::testing::{ANY, NONE, bridge, job, pipeline};
 use super::watched;
 use crate::catalogue::jobs::{
-    ARTIFACT_SIZE, COVERAGE, ID, LAST_RUN_DURATION, LAST_RUN_QUEUED_DURATION, PENDING,
-    PIPELINE_WARNINGS, RUNNING, RUNNING_SINCE, STATUS,
+    ARTIFACT_SIZE, COVERAGE, FAILURES, ID, LAST_RUN_DURATION, LAST_RUN_QUEUED_DURATION, PENDING,
+    PIPELINE_WARNINGS, RUN_COUNT, RUNNING, RUNNING_SINCE, STATUS,
 };
 use crate::facts::feed::PipelineFacts;
 use crate::gitlab::model::{Known, Status, Status::*};
@@ -369,4 +369,34 @@ fn since_when_a_job_runs_is_shown_while_it_does() {
     );
     project.poll(1030, [run.with_jobs([unit.runs(1014).succeeds(1025)])]);
     assert_eq!(project.shown(&RUNNING_SINCE, ANY), NONE);
+}
+
+#[test]
+fn a_trigger_job_has_a_state_and_a_reason_of_its_own() {
+    let mut project = watched();
+    let unit = job(11, "unit", 1010).runs(1014).succeeds(1020);
+    let reason = "downstream_bridge_project_not_found";
+    let deploy = bridge(12, "deploy", 1010).fails(reason, 1021);
+    let run = pipeline(1, 1010).runs(1011).with_jobs([unit]);
+    let unread = run.clone();
+    project.poll(1030, [run.with_bridges([deploy.clone()])]);
+    let labels = [("job_name", "deploy"), ("failure_reason", reason)];
+    assert_eq!(project.shown(&STATUS, &labels), [1.0]);
+    assert_eq!(project.total(&FAILURES, &labels), 1.0);
+    assert_eq!(project.total(&RUN_COUNT, &[("job_name", "deploy")]), 0.0);
+
+    // The jobs were read, and trigger jobs were not: what is known of them stays.
+    project.poll(1040, [unread.clone().ends(Failed, 1035)]);
+    assert_eq!(project.shown(&STATUS, &labels), [1.0]);
+    assert_eq!(project.total(&FAILURES, &labels), 1.0);
+
+    let retried = bridge(13, "deploy", 1050).turns(Success);
+    let both = [deploy.replaced(), retried];
+    project.poll(1060, [unread.ends(Failed, 1055).with_bridges(both)]);
+    let labels = [("job_name", "deploy"), ("status", "success")];
+    assert_eq!(project.shown(&STATUS, &labels), [1.0]);
+    assert_eq!(
+        project.shown_labels(&STATUS, "status"),
+        ["success", "success"]
+    );
 }

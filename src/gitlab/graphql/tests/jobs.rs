@@ -58,12 +58,12 @@ async fn jobs_and_downstream_pipelines_are_read() {
     assert_eq!(done.artifact_bytes, Some(1024));
     assert_eq!(done.failure_reason, Known::Nothing);
 
-    let [readable, hidden] = pipeline.downstream.items.as_slice() else {
+    let [readable, hidden, retried] = pipeline.downstream.items.as_slice() else {
         panic!("{pipeline:?}")
     };
     let target = readable.target.as_ref().unwrap();
     assert_eq!(
-        (&*readable.bridge, target.project_id),
+        (&*readable.bridge.name, target.project_id),
         ("deploy", ProjectId(77))
     );
     assert_eq!(
@@ -77,7 +77,13 @@ async fn jobs_and_downstream_pipelines_are_read() {
             bridge: "deploy".into()
         })
     );
-    assert_eq!((&*hidden.bridge, &hidden.target), ("deploy", &None));
+    assert_eq!((&*hidden.bridge.name, &hidden.target), ("deploy", &None));
+    assert_eq!(retried.bridge.retried, Known::Value(true));
+    let bridge = &readable.bridge;
+    assert!(bridge.is_bridge && bridge.allow_failure);
+    assert_eq!((bridge.id, &*bridge.stage), (JobId(50), "release"));
+    assert_eq!(bridge.runner_type, Known::Nothing, "no runner runs it");
+    assert_eq!((bridge.duration, &bridge.status), (None, &Status::Success));
 }
 
 /// GraphQL cuts a duration to whole seconds: jobs of 0.1 s to 2.9 s would be too short by half a second

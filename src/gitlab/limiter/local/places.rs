@@ -10,6 +10,10 @@ use crate::gitlab::limiter::{Demand, Lane, Weight};
 /// After so many calls of the other lanes that went before it, a backfill call goes.
 const BACKFILL_AFTER: u32 = 3;
 
+/// After so many urgent calls that went before it, a call of the steady work goes: a storm of events
+/// starves nothing.
+const NORMAL_AFTER: u32 = 4;
+
 /// A call that takes longer may hang: it does not hold up all others. GitLab answers the longest queries
 /// in less when it is not busy.
 const OVERDUE: Duration = Duration::from_secs(3);
@@ -36,6 +40,8 @@ pub(super) struct UnderWay {
     backfill: u32,
     /// Calls of other lanes that went since a backfill call has been waiting.
     overtaken: u32,
+    /// Urgent calls that went since a call of the steady work has been waiting.
+    urgent_in_a_row: u32,
     /// Calls that wait to go, by lane.
     waiting: [usize; Lane::COUNT],
 }
@@ -70,6 +76,12 @@ impl UnderWay {
             Lane::Urgent | Lane::Normal if waits => self.overtaken.saturating_add(1),
             _ => 0,
         };
+        let waits = self.waiting[Lane::Normal as usize] > 0;
+        self.urgent_in_a_row = match demand.lane {
+            Lane::Urgent if waits => self.urgent_in_a_row.saturating_add(1),
+            Lane::Backfill => self.urgent_in_a_row,
+            _ => 0,
+        };
         self.backfill += u32::from(demand.lane == Lane::Backfill);
         number
     }
@@ -101,8 +113,11 @@ impl UnderWay {
     /// steady work, backfill continues all the same, slowly, unless it is held back itself.
     fn go_before(&self, lane: Lane, backfill_may_go: bool) -> &'static [Lane] {
         let is_backfills_turn = self.overtaken >= BACKFILL_AFTER && backfill_may_go;
+        let is_normals_turn = self.urgent_in_a_row >= NORMAL_AFTER;
         match (lane, is_backfills_turn) {
+            (Lane::Urgent, _) if is_normals_turn => &[Lane::Normal],
             (Lane::Urgent, _) => &[],
+            (Lane::Normal, _) if is_normals_turn => &[],
             (Lane::Normal, true) => &[Lane::Urgent, Lane::Backfill],
             (Lane::Normal, false) | (Lane::Backfill, true) => &[Lane::Urgent],
             (Lane::Backfill, false) => &[Lane::Urgent, Lane::Normal],

@@ -161,7 +161,7 @@ async fn bridges() {
         })
         .await;
         for (item, read) in items.iter().zip(read) {
-            assert_eq!(item["name"], *read.name);
+            assert_eq!(item["name"], *read.job.name);
             let target = read.downstream.map(|target| target.pipeline.id.0);
             assert_eq!(item["downstream_pipeline"]["id"].as_u64(), target);
         }

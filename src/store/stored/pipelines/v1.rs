@@ -6,9 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::super::keep::{Keep as _, Map};
 use super::super::refs::StoredRefName;
 use super::{
-    History, StoredBridge, StoredChildPipelines, StoredClaimed, StoredJobSnapshot, StoredJobs,
-    StoredJobsOfRef, StoredNewestChild, StoredPipelineSnapshot, StoredPipelines, StoredRunClaim,
-    StoredUnfinished,
+    History, StoredBridge, StoredClaimed, StoredPipelineSnapshot, StoredPipelines, StoredRunClaim,
+    StoredUnfinished, v2,
 };
 use crate::memory::refs::RefName;
 use crate::types::Text;
@@ -57,7 +56,7 @@ pub(in crate::store) struct Jobs {
 pub(in crate::store) struct ChildPipelines {
     claims: Map<u64, StoredRunClaim>,
     foreign_claims: Map<u64, Map<u64, StoredRunClaim>>,
-    newest: HistoryV1<Map<StoredBridge, StoredNewestChild>>,
+    newest: HistoryV1<Map<StoredBridge, v2::NewestChild>>,
 }
 
 /// The same refs, each value with whether its pipeline was skipped; skipped ones come last.
@@ -101,14 +100,14 @@ impl From<PipelineSnapshot> for StoredPipelineSnapshot {
     }
 }
 
-impl From<Jobs> for StoredJobs {
+impl From<Jobs> for v2::Jobs {
     fn from(stored: Jobs) -> Self {
         Self {
             claims: stored.claims,
             unfinished: stored.unfinished,
             newest: history(stored.newest, |jobs| {
                 let jobs = jobs.into_iter().map(Into::into).collect();
-                let of_ref = StoredJobsOfRef {
+                let of_ref = v2::JobsOfRef {
                     rests: true,
                     warnings: false,
                     jobs,
@@ -119,7 +118,7 @@ impl From<Jobs> for StoredJobs {
     }
 }
 
-impl From<JobSnapshot> for StoredJobSnapshot {
+impl From<JobSnapshot> for v2::JobSnapshot {
     fn from(known: JobSnapshot) -> Self {
         Self {
             id: known.id,
@@ -137,7 +136,7 @@ impl From<JobSnapshot> for StoredJobSnapshot {
     }
 }
 
-impl From<ChildPipelines> for StoredChildPipelines {
+impl From<ChildPipelines> for v2::ChildPipelines {
     fn from(mut stored: ChildPipelines) -> Self {
         for (name, (_, entries)) in &mut stored.newest {
             let bridges = entries.iter_mut().flat_map(|(_, _, bridges)| bridges);

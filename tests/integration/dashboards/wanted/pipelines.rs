@@ -130,6 +130,19 @@ pub fn overview(f: &Facts, panel: &str) -> Option<Vec<Want>> {
             let of = |name| Near(failed_jobs(f, name));
             vec![of("age_job_id"), of("age_job_last_run_duration_seconds")]
         }
+        "Failed jobs of child pipelines" => {
+            let labels = [
+                "project",
+                "ref",
+                "bridge_name",
+                "stage",
+                "job_name",
+                "failure_reason",
+            ];
+            let failed = [("status", "failed")];
+            let failed = f.sum_of("age_child_pipeline_job_status", &failed, &labels);
+            vec![Near(failed)]
+        }
         // At rest nothing runs.
         "Longest running pipelines" | "Longest running jobs" => vec![Nothing],
         "Passed with warnings" => {

@@ -46,6 +46,7 @@ fn config(more: &str) -> Config {
 
 fn target(config: &Config, role: Role, tier: Tier) -> Target {
     Target {
+        is_asked_for: false,
         tracking: 0,
         project: Project {
             id: ProjectId(1),
