@@ -1,6 +1,10 @@
 use super::*;
 use crate::clock::UnixSeconds;
 
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// A board, and what a test knows of the other side.
 struct Play {
     board: Board,
@@ -181,9 +185,9 @@ fn a_refused_connection_is_tried_again_in_an_hour() {
         play.board.standing().why.as_deref(),
         Some("not found (404)")
     );
-    play.pass(REFUSED - Duration::from_secs(1));
+    play.pass(HOUR - SECOND);
     assert_eq!(play.opened(), 1);
-    play.pass(Duration::from_secs(1));
+    play.pass(SECOND);
     assert_eq!((play.opened(), play.counts()), (2, (0, 3, 0)));
 }
 
@@ -213,9 +217,9 @@ fn a_project_that_is_refused_is_asked_for_again_in_an_hour() {
     play.say(&name, None, &["no permission"], true);
     assert_eq!(play.next(), [Act::Unsubscribe(1, name)]);
     assert_eq!(play.counts(), (0, 0, 1));
-    play.pass(REFUSED - Duration::from_secs(1));
+    play.pass(HOUR - SECOND);
     assert!(play.asked.is_empty());
-    play.pass(Duration::from_secs(1));
+    play.pass(SECOND);
     assert_eq!(play.asked.len(), 1);
 }
 
@@ -282,13 +286,11 @@ fn connections_that_fail_are_tried_less_and_less_often() {
 fn events_that_stay_away_are_relied_on_no_more() {
     let mut play = Play::standing(1);
     play.board.ended(1, "closed", 1.0, play.now);
-    let before = play
-        .board
-        .next(false, play.now + DOWN - Duration::from_secs(1));
+    let before = play.board.next(false, play.now + MINUTE - SECOND);
     assert_eq!(before, []);
-    let after = play.board.next(false, play.now + DOWN);
+    let after = play.board.next(false, play.now + MINUTE);
     assert_eq!(after, [Act::EventsEnded(ProjectId(1))]);
-    assert_eq!(play.board.next(false, play.now + 2 * DOWN), [], "once");
+    assert_eq!(play.board.next(false, play.now + 2 * MINUTE), [], "once");
 }
 
 #[test]
@@ -304,7 +306,7 @@ fn a_subscription_that_gitlab_ends_is_asked_for_again_later() {
         assert_eq!(play.counts(), (1, 1, 0));
         let start = play.now;
         while play.asked.is_empty() {
-            play.pass(Duration::from_secs(1));
+            play.pass(SECOND);
         }
         waits.push((play.now - start).as_secs());
         let (_, name) = play.asked.pop().expect("asked for");
@@ -320,7 +322,7 @@ fn silence_is_no_answer() {
     play.board.welcomed(1, play.now);
     play.next();
     let (_, name) = play.asked.pop().expect("asked for");
-    assert_eq!(play.pass(ANSWER), [Act::Unsubscribe(1, Arc::clone(&name))]);
+    assert_eq!(play.pass(MINUTE), [Act::Unsubscribe(1, Arc::clone(&name))]);
     // What comes too late is nothing.
     play.say(&name, None, &[], true);
     assert_eq!(play.counts(), (0, 1, 0));
@@ -334,7 +336,7 @@ fn a_project_near_gitlabs_limit_is_polled_as_usual() {
     let name = play.name_of(1);
     for event in 1..=39 {
         play.say(&name, Some(event), &[], true);
-        play.pass(Duration::from_secs(1));
+        play.pass(SECOND);
     }
     let crowded = |acts: &[Act], crowded: bool| acts.contains(&Act::Crowded(ProjectId(1), crowded));
     assert!(!crowded(&play.acts, true));
@@ -361,8 +363,8 @@ fn another_connection_that_is_refused_leaves_what_stands() {
     play.board.choose(&projects(251), play.now);
     assert_eq!(play.pass(APART), [Act::Open(2)]);
     play.board.refused(2, "too many", play.now);
-    play.pass(REFUSED - Duration::from_secs(1));
+    play.pass(HOUR - SECOND);
     assert_eq!((play.counts(), play.opened()), ((250, 1, 0), 2));
-    play.pass(Duration::from_secs(1));
+    play.pass(SECOND);
     assert_eq!(play.opened(), 3);
 }

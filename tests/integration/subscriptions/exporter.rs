@@ -6,6 +6,7 @@ use amazing_gitlab_exporter::clock::Clock;
 use gitlab_simulator::Simulator;
 use gitlab_simulator::auth::AccessLevel;
 use gitlab_simulator::faults::{Fault, Rule};
+use gitlab_simulator::time::SECOND;
 use gitlab_simulator::world::Finish;
 
 use super::{gitlab, one_job, subscribing};
@@ -158,6 +159,12 @@ async fn no_more_than_four_subscribes_wait_for_an_answer() {
     let exporter = Exporter::start(&Clock::System, &subscribing(&simulator, SELDOM)).await;
     eventually("four wait", || simulator.cable().counts().unanswered == 4).await;
     exporter.has("pending", 12).await;
+    // All would have been asked for by then.
+    let start = simulator.world().now();
+    eventually("two seconds", || {
+        simulator.world().now() > start + 2 * SECOND
+    })
+    .await;
     simulator.cable().hold(false);
     exporter.has("standing", 12).await;
     let counts = simulator.cable().counts();
