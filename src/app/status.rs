@@ -285,6 +285,11 @@ fn project(entry: &Entry, now: UnixSeconds) -> ProjectStatus {
             .map(|(collector, why)| (collector.as_str(), why.to_string()))
             .collect(),
         reads_nothing: entry.reads_nothing(),
+        trigger: entry
+            .events()
+            .last()
+            .map(|(trigger, age)| (trigger.as_str(), age)),
+        relies_on_events: entry.events().are_relied_on(),
     }
 }
 

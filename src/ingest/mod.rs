@@ -269,7 +269,8 @@ impl Ingest {
         let recorded = if part.runs.is_empty() {
             Ok(())
         } else {
-            let recorded = recorder.record(part.runs, now).await;
+            let span = tracing::info_span!("commit", projects = part.runs.len());
+            let recorded = recorder.record(part.runs, now).instrument(span).await;
             self.observer.store(is_kept(&recorded));
             recorded
         };

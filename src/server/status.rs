@@ -261,6 +261,11 @@ pub struct ProjectStatus {
     pub unavailable: Vec<(&'static str, String)>,
     /// Whether every collector that is on for it is among these.
     pub reads_nothing: bool,
+    /// What caused the latest read of a change (`poll`, `webhook`, `subscription`), and the age of the change
+    /// when it was shown.
+    pub trigger: Option<(&'static str, Option<Duration>)>,
+    /// Whether it is polled less often because its events are reliable.
+    pub relies_on_events: bool,
 }
 
 impl ProjectStatus {
@@ -452,6 +457,8 @@ mod tests {
             active_pipelines: None,
             unavailable: Vec::new(),
             reads_nothing: false,
+            trigger: None,
+            relies_on_events: false,
         }
     }
 

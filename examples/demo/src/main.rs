@@ -63,8 +63,8 @@ fn configuration(gitlab: &str, token: &str, receiver: &str) -> String {
     format!(
         "
 log: {{level: warn}}
-server: {{listen_address: '127.0.0.1:0'}}
-gitlab: {{url: '{gitlab}', token: '{token}', max_requests_per_second: 50}}
+server: {{listen_address: '127.0.0.1:0', webhook: {{enabled: true, secret_token: a-secret-for-the-demo}}}}
+gitlab: {{url: '{gitlab}', token: '{token}', max_requests_per_second: 50, subscriptions: {{enabled: true}}}}
 discovery: {{interval: 30s}}
 collectors:
 {collectors}project_defaults:

@@ -15,7 +15,7 @@ pub fn dashboard() -> Dashboard {
     .row("Calls to GitLab", calls())
     .row("What GitLab pays", price())
     .row("Collecting", collecting())
-    .row("Subscriptions", subscriptions())
+    .row("Live updates", live())
     .row("Series and delivery", delivery())
 }
 
@@ -198,13 +198,53 @@ fn collecting() -> [Panel; 7] {
         ]
 }
 
-fn subscriptions() -> [Panel; 2] {
+fn live() -> [Panel; 5] {
     [
+            lines("Freshness", "Median age of changes when they were first exported, by what caused the read: poll, webhook or subscription. It includes GitLab's own delay of events.")
+                .sized(8, 8)
+                .unit(Unit::Seconds)
+                .from_zero()
+                .at_least_every("5m")
+                .query(
+                    "histogram_quantile(0.5, sum by (le, trigger) \
+                     (rate(age_event_freshness_seconds_bucket[$__rate_interval]))) >= 0",
+                    "{{trigger}}",
+                ),
+            lines("Handling of events", "Time from the arrival of an event until its change is exported: median and P95.")
+                .sized(8, 8)
+                .unit(Unit::Seconds)
+                .from_zero()
+                .at_least_every("5m")
+                .when_empty("No events were received")
+                .query(
+                    "histogram_quantile(0.5, sum by (le) \
+                     (rate(age_event_handling_seconds_bucket[$__rate_interval]))) >= 0",
+                    "median",
+                )
+                .query(
+                    "histogram_quantile(0.95, sum by (le) \
+                     (rate(age_event_handling_seconds_bucket[$__rate_interval]))) >= 0",
+                    "P95",
+                ),
+            bars("Webhooks", "Webhook requests per interval by outcome, and changes that no event reported.")
+                .sized(8, 8)
+                .from_zero()
+                .when_empty("No webhooks were received")
+                .query(
+                    "sum by (outcome) (increase(age_webhook_events_total[$__rate_interval])) > 0",
+                    "{{outcome}}",
+                )
+                .query(
+                    "sum(increase(age_webhook_missed_total[$__rate_interval])) > 0",
+                    "missed",
+                ),
             lines("Subscriptions", "GraphQL subscriptions by state: standing (GitLab reports changes), pending, refused.")
+                .sized(12, 8)
                 .from_zero()
                 .when_empty("Subscriptions are off")
                 .query("sum by (state) (age_subscriptions)", "{{state}}"),
             bars("Connections for subscriptions", "Attempts to open a connection for subscriptions per interval, by outcome. GitLab closes connections whenever it replaces a server process.")
+                .sized(12, 8)
                 .from_zero()
                 .when_empty("No connection was opened")
                 .query(

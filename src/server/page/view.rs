@@ -140,6 +140,9 @@ struct ProjectRow {
     succeeded: Option<Moment>,
     /// Time between two polls.
     interval: Option<String>,
+    /// What caused the latest read of a change, and the age of the change then.
+    trigger: Option<String>,
+    relies_on_events: bool,
     /// How late its next poll is; none when it is not.
     late: Option<String>,
     active: Option<String>,
@@ -359,11 +362,21 @@ impl ProjectRow {
             role: project.role.map_or("", |role| role.name()),
             succeeded: project.succeeded_at.map(|at| Moment::new(at, now)),
             interval: project.interval.map(length),
+            trigger: project.trigger.map(trigger),
+            relies_on_events: project.relies_on_events,
             late: (!project.lag.is_zero()).then(|| length(project.lag)),
             active: project.active_pipelines.map(|active| count(active as u64)),
             state,
             unavailable: reasons(&project.unavailable),
         }
+    }
+}
+
+/// What caused the latest read of a change, in words.
+fn trigger((cause, age): (&'static str, Option<Duration>)) -> String {
+    match age {
+        Some(age) => format!("{cause}, after {}", length(age)),
+        None => cause.to_owned(),
     }
 }
 

@@ -164,6 +164,8 @@ fn project(id: u64) -> ProjectStatus {
         error: error.map(Into::into),
         active_pipelines: Some((id % 11) as usize / 3),
         reads_nothing: false,
+        trigger: (id == 2).then_some(("webhook", Some(Duration::from_secs(2)))),
+        relies_on_events: id == 2,
         unavailable: match id % 13 {
             3 => ["dora", "security"]
                 .map(|who| {

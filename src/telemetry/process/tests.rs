@@ -211,6 +211,8 @@ fn every_built_metric_of_the_exporter_has_an_instrument() {
     own.projects_unavailable([(("jobs", "permission"), 1)]);
     own.store(true);
     own.webhook("pipeline", "accepted", 1.0);
+    own.subscriptions([("standing", 1)]);
+    own.subscriptions_connected("connected", 1.0);
     own.events_missed("pipelines", 1);
     let second = Some(Duration::from_secs(1));
     own.event_shown("pipelines", "webhook", second, second);

@@ -132,7 +132,7 @@ async fn a_pipelines_end_is_shown_though_the_next_poll_is_an_hour_away() {
         .filter(descends)
         .map(|span| span.name.as_str())
         .collect();
-    for name in ["change_feed", "change_feed run", "POST /graphql"] {
+    for name in ["change_feed", "change_feed run", "POST /graphql", "commit"] {
         assert!(tree.contains(&name), "{name} is not among {tree:?}");
     }
 }

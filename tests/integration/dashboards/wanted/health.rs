@@ -33,8 +33,10 @@ pub fn health(f: &Facts, panel: &str) -> Option<Vec<Want>> {
             f.sum("age_projects_unavailable", &["collector_type", "reason"]),
         )],
         "Series" => vec![Living, Nothing],
+        "Freshness" => vec![Living],
         // They are off there.
         "Subscriptions" | "Connections for subscriptions" => vec![Nothing],
+        "Handling of events" | "Webhooks" => vec![Nothing, Nothing],
         _ => return None,
     })
 }
