@@ -21,6 +21,7 @@ mod gitlab;
 mod hostile;
 mod http;
 mod jobs;
+mod live;
 #[path = "../../tests/integration/support/observer.rs"]
 #[allow(dead_code, reason = "tests use more of it")]
 mod observer;
@@ -48,7 +49,7 @@ use role::Outcome;
 type Section = (&'static str, fn() -> Outcome);
 
 /// All of them, in the order of the table.
-const SECTIONS: [Section; 13] = [
+const SECTIONS: [Section; 14] = [
     ("table", table::measure),
     ("secrets", secrets::measure),
     ("configuration", configuration::measure),
@@ -60,6 +61,7 @@ const SECTIONS: [Section; 13] = [
     ("first", exporter::first::measure),
     ("whole", exporter::whole::measure),
     ("store", store::measure),
+    ("live", live::measure),
     ("soak", soak::measure),
     ("binary", exporter::size),
 ];

@@ -21,18 +21,24 @@ pub struct Exporter {
     child: Child,
     /// When its process was started.
     pub started: Instant,
-    address: SocketAddr,
+    /// Where its server is.
+    pub address: SocketAddr,
 }
 
 impl Exporter {
     /// Starts one over all projects of `gitlab`, with the default settings and these ones; returns
     /// when it has said where its server is.
     pub fn start(gitlab: &GitLab, settings: &[&str]) -> Outcome<Self> {
+        Self::start_at(&gitlab.url, &gitlab.token, settings)
+    }
+
+    /// The same, over the GitLab at an address.
+    pub fn start_at(url: &str, token: &str, settings: &[&str]) -> Outcome<Self> {
         let mut command = Command::new(PROGRAM);
         command
             .env_clear()
-            .env("AGE_GITLAB_TOKEN", &gitlab.token)
-            .args(["run", "--gitlab-url", &gitlab.url])
+            .env("AGE_GITLAB_TOKEN", token)
+            .args(["run", "--gitlab-url", url])
             .args(["--server-listen-address", "127.0.0.1:0"])
             .args(["--set", "wildcards=[{}]"])
             .stdout(Stdio::null())
@@ -88,7 +94,8 @@ impl Exporter {
         memory_of(&self.child.id().to_string())
     }
 
-    fn cpu(&self) -> Duration {
+    /// Processor time that it has used.
+    pub fn cpu(&self) -> Duration {
         cpu_of(&self.child.id().to_string())
     }
 }
