@@ -29,8 +29,11 @@ const WARM_UP: usize = 400;
 const SECONDS: f64 = 120.0;
 const AT_ONCE: u64 = 8;
 
+/// An answer's name, and what makes it.
+type Kind = (&'static str, fn() -> Vec<u8>);
+
 /// What the enemy answers; the project that is asked for says which.
-const KINDS: [(&str, fn() -> Vec<u8>); 13] = [
+const KINDS: [Kind; 13] = [
     ("a list of branches", || json(small().into_bytes())),
     ("one text", || json(one_text(LARGEST))),
     ("texts", || json(texts())),

@@ -13,6 +13,7 @@ mod probe;
 mod sockets;
 mod status;
 mod watch;
+pub mod webhooks;
 
 use std::io;
 use std::net::SocketAddr;

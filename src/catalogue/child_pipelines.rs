@@ -9,18 +9,18 @@ use crate::types::{Query, Tier};
 pub static COLLECTOR: CollectorDesc = CollectorDesc {
     title: "Downstream pipelines",
     about: "\
-Child pipelines and multi-project pipelines by what started them: the parent's project and ref, and
-the name of the trigger job (the *bridge*). `project` and `ref` are the downstream pipeline's own. A
-pipeline that a downstream pipeline starts has that one as its parent, to any depth. With
-`include_child_pipelines: false` there are neither these metrics nor child pipelines among the
+Child pipelines and multi-project pipelines by their trigger: the parent's project and ref, and the
+name of the trigger job (the *bridge*). `project` and `ref` are the downstream pipeline's own. The
+parent of a pipeline started by a downstream pipeline is that pipeline, at any depth. With
+`include_child_pipelines: false` these metrics are absent, and child pipelines are excluded from the
 others.
 
-`age_child_pipeline_job_status` needs `collectors.jobs`; what ends in a child pipeline counts in the metrics of
-jobs, under the child pipeline's ref. Jobs of multi-project pipelines are jobs of the project they run in.
+`age_child_pipeline_job_status` requires `collectors.jobs`; finished jobs of child pipelines are counted in the
+metrics of jobs, with the ref of the child pipeline. Jobs of multi-project pipelines are jobs of their project.
 
-What a ref started leaves with the ref. For a ref that the parent's project does not watch, or of a
-project that is not tracked, that is unknown: what it started in another project leaves when it has
-started nothing for 30 days, but for the newest pipeline of a ref.",
+These series are removed with the parent ref. If the parent ref is not selected or its project is
+not tracked, they are removed after 30 days without a new pipeline from it, except for the newest
+pipeline of a ref.",
     role: "Reporter",
     tier: "Free",
     requests: "in the same query; one request for a downstream pipeline in a project that is not watched",

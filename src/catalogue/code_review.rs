@@ -8,12 +8,12 @@ use crate::types::{Query, Tier};
 pub static COLLECTOR: CollectorDesc = CollectorDesc {
     title: "Code review",
     about: "\
-The clock of a review starts when the reviewer is asked and stops at the first note, approval or
-review action after that. Who was named when the merge request was made was asked then. Reviews are
-read together with merge requests, at the shorter of both intervals.
+The time of a review is from the review request to the first note, approval or review action of the
+reviewer. Reviewers assigned at the creation of the merge request are requested then. Reviews are
+read together with merge requests, at the shorter of the two intervals.
 
-`reviewer` is the user name, or what `labels.people` makes of it (see [people](people.md)). A
-reviewer's series go 90 days after the last act.",
+`reviewer` is the username, or according to `labels.people` (see [people](people.md)). A reviewer's
+series are removed 90 days after the last review.",
     role: "Reporter",
     tier: "Free",
     requests: "in the same query, at the shorter of both intervals",
@@ -38,7 +38,8 @@ pub static TURNAROUND: Histogram<ReviewerLabels> = Histogram::new(
         "age_review_turnaround_seconds",
         "s",
         true,
-        "Time from a review request to the reviewer's first note, approval or review action; one observation per answered request.",
+        "Time from a review request to the reviewer's first note, approval or review action; one \
+         observation per answered request.",
     ),
     Buckets::Fixed(&[
         900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 86400.0, 172_800.0, 604_800.0,

@@ -31,7 +31,9 @@ pub static COMMITS: Counter<AuthorLabels> = Counter::new(spec(
     "age_contributor_commits_count",
     "",
     true,
-    "Commits by the author added to the default branch since the exporter first read it, each counted once; merge commits are excluded, as in GitLab's list of contributors. After a force push only commits authored since the previous poll count.",
+    "Commits by the author added to the default branch since the exporter first read it, each counted \
+     once; merge commits are excluded, as in GitLab's list of contributors. After a force push only \
+     commits authored since the previous poll count.",
 ));
 
 /// Lines added.

@@ -8,18 +8,18 @@ use crate::types::{Query, Tier};
 pub static COLLECTOR: CollectorDesc = CollectorDesc {
     title: "DORA",
     about: "\
-With Ultimate the figures are GitLab's own; elsewhere they are computed by GitLab's definitions from
-deployments, merge requests and incidents. `age_dora_source` says which, and
-`collectors.dora.source` decides. Durations are medians in seconds, not means; the failure rate is a
-ratio, not a percentage.
+With Ultimate the values come from GitLab; otherwise they are computed by GitLab's definitions from
+deployments, merge requests and incidents. `age_dora_source` shows which, and
+`collectors.dora.source` selects it. Durations are medians in seconds, not means; the failure rate
+is a ratio, not a percentage.
 
-All figures are over 30 calendar days, the current one included. Computed ones take UTC days; GitLab
-takes the days of the instance's time zone. Medians are medians of daily medians, for each
-environment by itself, as computed by GitLab. A tier without a deployment has the frequency 0 and no
-lead time; a project in which nothing was deployed and nothing failed has no failure rate. A computed
-lead time is shown once it is known of every deployment what it shipped, which takes some polls where
-there are hundreds. Where a project has several production environments, a computed failure rate
-counts an incident once; GitLab's own may count it again for each of them.",
+All values are over 30 calendar days, including today. Computed values use UTC days; GitLab uses the
+time zone of the instance. Medians are medians of daily medians, per environment, as computed by
+GitLab. A tier without a deployment has the frequency 0 and no lead time; a project without
+deployments and incidents has no failure rate. A computed lead time is available once the merge
+requests of every deployment are known, which takes several polls for hundreds of deployments. With
+several production environments, a computed failure rate counts an incident once; GitLab may count
+it for each of them.",
     role: "Reporter",
     tier: "Free; GitLab's own values: Ultimate",
     requests: "Ultimate: one query for 50 projects; elsewhere a list of deployments by REST where pipelines moved, and queries for many at once: what new deployments shipped, incidents",
@@ -69,7 +69,8 @@ pub static CHANGE_FAILURE_RATE: Gauge<EnvironmentTierLabels> = Gauge::new(spec(
     "age_dora_change_failure_rate",
     "",
     true,
-    "Incidents created in the last 30 days, without duplicates, per successful deployment; the ratio can exceed 1. Production only.",
+    "Incidents created in the last 30 days, without duplicates, per successful deployment; the ratio \
+     can exceed 1. Production only.",
 ));
 
 /// Where the figures come from.
@@ -77,7 +78,9 @@ pub static SOURCE: Gauge<ProjectSourceLabels> = Gauge::new(spec(
     "age_dora_source",
     "",
     false,
-    "Always 1; the label source shows where the project's DORA metrics come from: from GitLab (gitlab, needs Ultimate) or computed by the same definitions from deployments, merge requests and incidents (computed).",
+    "Always 1; the label source shows where the project's DORA metrics come from: from GitLab \
+     (gitlab, needs Ultimate) or computed by the same definitions from deployments, merge requests \
+     and incidents (computed).",
 ));
 
 /// This file's entries, in the order of `/metrics`.

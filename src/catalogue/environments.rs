@@ -11,11 +11,11 @@ pub type EnvironmentGauge = Gauge<EnvironmentLabels>;
 pub static COLLECTOR: CollectorDesc = CollectorDesc {
     title: "Environments",
     about: "\
-GitLab makes a deployment together with the pipeline of its job. Until the job starts it only waits
-(`created`, or `blocked` by a manual job), and if it never does, it was none (`skipped`, or canceled
-before): counts, durations and the status are of deployments that started. One that no job made (by
-the API) starts when it is created. *Behind* compares the commit of the last successful deployment
-with the tip of the default branch.",
+GitLab creates a deployment together with the pipeline of its job. Until the job starts it is
+waiting (`created`, or `blocked` by a manual job); deployments that never start (`skipped`, or
+canceled before) are not counted: counts, durations and status are of started deployments. A
+deployment without a job (by the API) starts when it is created. *Behind* compares the commit of the
+last successful deployment with the head of the default branch.",
     role: "Reporter",
     tier: "Free",
     requests: "after pipeline activity, deployments and branch heads in queries for many projects; hourly for projects with environments; REST: two lists every hour after activity, else every six hours; one call after a change of the branch or a deployment",
@@ -40,7 +40,8 @@ pub static DEPLOYMENT_DURATION: Histogram<EnvironmentLabels> = Histogram::new(
         "age_environment_deployment_duration_seconds",
         "s",
         true,
-        "Duration of deployments that succeeded, failed or were canceled after they started: of the deployment job, or from creation to end if there is no job.",
+        "Duration of deployments that succeeded, failed or were canceled after they started: of the \
+         deployment job, or from creation to end if there is no job.",
     ),
     Buckets::Fixed(&[5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0]),
 );
@@ -60,7 +61,9 @@ pub static DEPLOYMENTS_WAITING: Gauge<EnvironmentStatusLabels> = Gauge::new(spec
     "age_environment_deployments_waiting",
     "",
     false,
-    "Deployments created after the last started one that have not started, by status: created and blocked wait for their job, skipped do not start any more. Absent if there are none, at most 100 per environment.",
+    "Deployments created after the last started one that have not started, by status: created and \
+     blocked wait for their job, skipped do not start any more. Absent if there are none, at most 100 \
+     per environment.",
 ));
 
 /// Deployments.
@@ -76,7 +79,9 @@ pub static BEHIND_COMMITS: Gauge<EnvironmentLabels> = Gauge::new(spec(
     "age_environment_behind_commits",
     "",
     true,
-    "Commits of the default branch that are not in the last successful deployment to the environment; absent if the deployed commit no longer exists. Updated after pipeline activity in the project, at least hourly.",
+    "Commits of the default branch that are not in the last successful deployment to the environment; \
+     absent if the deployed commit no longer exists. Updated after pipeline activity in the project, \
+     at least hourly.",
 ));
 
 /// Age of the last successful deployment.

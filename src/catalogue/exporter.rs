@@ -53,7 +53,8 @@ pub static API_SERVER_SECONDS: Counter<ApiRequestLabels> = Counter::new(spec(
     "age_api_server_seconds_total",
     "s",
     false,
-    "Time that GitLab spent on requests, from its header X-Runtime; the request duration where the header is missing. A rate of 1 keeps one GitLab worker busy.",
+    "Time that GitLab spent on requests, from its header X-Runtime; the request duration where the \
+     header is missing. A rate of 1 keeps one GitLab worker busy.",
 ));
 
 /// Calls under way.
@@ -61,7 +62,9 @@ pub static API_CONCURRENCY_LIMIT: Gauge<NoLabels> = Gauge::new(spec(
     "age_api_concurrency_limit",
     "",
     false,
-    "Current limit of concurrent requests to GitLab; GraphQL queries and long lists count as two. It grows up to gitlab.max_concurrent_requests while response times hold and is halved when GitLab slows down.",
+    "Current limit of concurrent requests to GitLab; GraphQL queries and long lists count as two. It \
+     grows up to gitlab.max_concurrent_requests while response times hold and is halved when GitLab \
+     slows down.",
 ));
 
 /// Calls a minute.
@@ -105,7 +108,9 @@ pub static PROJECTS_UNAVAILABLE: Gauge<CollectorReasonLabels> = Gauge::new(spec(
     "age_projects_unavailable",
     "",
     false,
-    "Tracked projects without data for an enabled collector, by reason: permission (missing for the token), switched_off (feature disabled in GitLab), tier (the licence), release (GitLab is too old) or settings.",
+    "Tracked projects without data for an enabled collector, by reason: permission (missing for the \
+     token), switched_off (feature disabled in GitLab), tier (the licence), release (GitLab is too \
+     old) or settings.",
 ));
 
 /// Duration of runs.
@@ -164,7 +169,8 @@ pub static COLLECTION_LAST_SUCCESS: Gauge<CollectorLabels> = Gauge::new(spec(
     "age_collection_last_success_timestamp",
     "s",
     false,
-    "Time of the last successful collection for at least one project, in seconds since the Unix epoch. It does not advance while all calls of the collector fail.",
+    "Time of the last successful collection for at least one project, in seconds since the Unix \
+     epoch. It does not advance while all calls of the collector fail.",
 ));
 
 /// Lag.
@@ -188,7 +194,9 @@ pub static TASKS_LAG: Gauge<PriorityLabels> = Gauge::new(spec(
     "age_tasks_lag_seconds",
     "s",
     false,
-    "Delay of the most overdue waiting task, by priority: urgent (requested by a user or an event), current (recent changes), backfill (first reads and history, which never delay the others). 0 if none is waiting.",
+    "Delay of the most overdue waiting task, by priority: urgent (requested by a user or an event), \
+     current (recent changes), backfill (first reads and history, which never delay the others). 0 if \
+     none is waiting.",
 ));
 
 /// Running tasks.
@@ -263,7 +271,10 @@ pub static HTTP_REFUSALS: Counter<ReasonLabels> = Counter::new(spec(
     "age_http_refusals_total",
     "",
     false,
-    "Requests and connections rejected or closed by the exporter's HTTP server, by reason: bad_request (not HTTP), slow_request (headers took too long), too_many_connections (limit reached, or an idle connection closed for a new one), client_limit (server.max_connections_per_client) or host (server.allowed_hosts).",
+    "Requests and connections rejected or closed by the exporter's HTTP server, by reason: \
+     bad_request (not HTTP), slow_request (headers took too long), too_many_connections (limit \
+     reached, or an idle connection closed for a new one), client_limit \
+     (server.max_connections_per_client) or host (server.allowed_hosts).",
 ));
 
 /// Series.
@@ -287,7 +298,8 @@ pub static OTLP_EXPORTS: Counter<OtlpExportLabels> = Counter::new(spec(
     "age_otlp_exports_total",
     "",
     false,
-    "OTLP exports by signal and outcome after retries: success, partial (the receiver rejected a part) or error.",
+    "OTLP exports by signal and outcome after retries: success, partial (the receiver rejected a \
+     part) or error.",
 ));
 
 /// First round.

@@ -11,13 +11,13 @@ use crate::types::{Query, Tier};
 pub static COLLECTOR: CollectorDesc = CollectorDesc {
     title: "Jobs",
     about: "\
-A *run* is a job that started and ended; each retry is a run of its own. Jobs that were skipped,
-that wait for a manual start, or that were canceled before they started have a status and no
-run. The queue time is the wait for a runner alone, from the moment the job could have started.
-The gauges describe the newest job of a name in the newest pipeline of the ref that was not skipped.
+A *run* is a job that started and ended; each retry is a separate run. Jobs that were skipped, are
+waiting for a manual start, or were canceled before they started have a status but no run. The
+queued time is only the wait for a runner, since the job was able to start. The gauges describe the
+newest job of a name in the newest pipeline of the ref that was not skipped.
 
-Trigger jobs (bridges) have states, and a failure counts with its reason; they have no runs, durations and
-waits. Jobs of child pipelines count here, under the ref of the child pipeline; their states are
+Trigger jobs (bridges) have states, and failures are counted with their reason; they have no runs, durations and
+queued times. Jobs of child pipelines are counted here, with the ref of the child pipeline; their states are
 `age_child_pipeline_job_status`.
 
 A run is *flaky* when it failed, was retried, and a newer run of the same name in the same pipeline
@@ -46,7 +46,8 @@ pub static DURATION: Histogram<JobRunLabels> = Histogram::new(
         "age_job_duration_seconds",
         "s",
         true,
-        "Duration of finished job runs; each retry is a separate run. GraphQL reports start and end in whole seconds, so single values can be up to a second off; sums and averages are correct.",
+        "Duration of finished job runs; each retry is a separate run. GraphQL reports start and end \
+         in whole seconds, so single values can be up to a second off; sums and averages are correct.",
     ),
     Buckets::Configured,
 );
@@ -146,7 +147,8 @@ pub static FAILURES: Counter<JobFailureLabels> = Counter::new(spec(
     "age_job_failures_total",
     "",
     false,
-    "Failed jobs and trigger jobs, by GitLab's failure reason; jobs with allow_failure are counted in age_job_allowed_failures_total.",
+    "Failed jobs and trigger jobs, by GitLab's failure reason; jobs with allow_failure are counted in \
+     age_job_allowed_failures_total.",
 ));
 
 /// Failed runs that may fail.
@@ -171,7 +173,8 @@ pub static RUNNING_SINCE: Gauge<JobLabels> = Gauge::new(spec(
     "age_job_running_since_timestamp",
     "s",
     false,
-    "Start time of the newest job of the name in the newest pipeline of the ref, in seconds since the Unix epoch; absent unless its status is running.",
+    "Start time of the newest job of the name in the newest pipeline of the ref, in seconds since the \
+     Unix epoch; absent unless its status is running.",
 ));
 
 /// Retries.

@@ -8,16 +8,16 @@ use crate::types::{Query, Tier};
 pub static COLLECTOR: CollectorDesc = CollectorDesc {
     title: "Merge requests",
     about: "\
-Times are GitLab's own time stamps. The clock of a merge request starts when it is created, drafts
-included, and stops at its merge or closing. A *review* is a note, an approval or a review action of
-a person who is neither the author nor a bot: one that GitLab calls a bot, or that has a name which GitLab
-gives to bots. Lists of REST have the names alone: read by them, a service account with a name of its own
-counts as a person. A *review cycle* is a push after a review, followed by another review.
+Times are GitLab's timestamps, from the creation of a merge request, including drafts, to its merge
+or close. A *review* is a note, an approval or a review action of a person who is neither the author
+nor a bot (by GitLab's type, or by a name as GitLab assigns to bots). REST lists have only the
+names, so with REST a service account with a custom name counts as a person. A *review cycle* is a
+push after a review, followed by another review.
 
-Target branches that the rules for branches watch are shown while they exist; others while a merge
-request into them is open or ended in the last 30 days. Open merge requests are read as a whole once
-an hour: a conflict, which leaves no trace, and a deleted merge request show that much later. Where
-GraphQL is refused, REST does not return lines, files and commits, and their histograms do not change.",
+Target branches selected by the rules for branches have series while they exist; others while a
+merge request into them is open or was merged or closed in the last 30 days. All open merge requests
+are read once an hour, so conflicts and deleted merge requests appear with that delay. Without
+GraphQL, lines, files and commits are not available, and their histograms do not change.",
     role: "Reporter",
     tier: "Free",
     requests: "one query for 100 projects; hourly one more for all that are open",
@@ -117,7 +117,8 @@ pub static OPEN_DURATION: Histogram<TargetBranchLabels> = Histogram::new(
         "age_mr_open_duration_seconds",
         "s",
         true,
-        "Time from creation to merge or close of merge requests; for merges alone see age_mr_time_to_merge_seconds.",
+        "Time from creation to merge or close of merge requests; for merges alone see \
+         age_mr_time_to_merge_seconds.",
     ),
     Buckets::Configured,
 );

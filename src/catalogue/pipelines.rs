@@ -9,26 +9,27 @@ use crate::types::{Query, Tier};
 /// The collector.
 pub static COLLECTOR: CollectorDesc = CollectorDesc {
     title: "Pipelines",
-    about: r#"`age_pipeline_run_count` counts a pipeline when it is created, `age_pipeline_finished_total` when a run of
-it ends: later, and again when it is retried. It counts ends without any started job, too: an invalid
-configuration fails, `[skip ci]` is skipped. `age_pipeline_duration_seconds` and
-`age_pipeline_queued_duration_seconds` have the runs of which GitLab gives a duration. The rate of
-success is that of the runs that succeeded or failed; canceled and skipped ones stand apart:
+    about: r#"`age_pipeline_run_count` counts a pipeline when it is created,
+`age_pipeline_finished_total` when a run of it ends, and again after a retry, also if no job
+started: an invalid configuration fails, `[skip ci]` is skipped. `age_pipeline_duration_seconds` and
+`age_pipeline_queued_duration_seconds` include the runs with a duration in GitLab. The success rate
+is the share of successful runs among those that succeeded or failed, without canceled and skipped
+ones:
 
 ```promql
 sum by (project) (increase(age_pipeline_finished_total{status="success"}[1d]))
 / sum by (project) (increase(age_pipeline_finished_total{status=~"success|failed"}[1d]))
 ```
 
-The duration is GitLab's own: the time in which jobs of the pipeline or of its downstream pipelines
-ran. The time while nothing runs does not count, for example until a user starts a manual job. The queue
-time is from the pipeline's creation to its first job's start; a run without any started job has
-none. A run that ends, is retried and ends again between two polls is seen once, with its last end.
+The duration is computed by GitLab: the time in which jobs of the pipeline or of its downstream
+pipelines ran, without waiting, for example for a manual job. The queued time is from the creation
+of the pipeline to the start of its first job; a run without started job has none. A run that ends,
+is retried and ends again between two polls is counted once, with its last end.
 
-The gauges describe the newest pipeline of a ref that was not skipped, whatever started it; a skipped
-one where there is no other, or with `states.include_skipped`. With `states.by_source` there is a
-status for each source. Child pipelines are counted here with `source="parent_pipeline"`, but never
-described by these gauges."#,
+The gauges describe the newest pipeline of a ref that was not skipped, of any source; a skipped one
+if there is no other, or with `states.include_skipped`. With `states.by_source` there is a status
+for each source. Child pipelines are counted here with `source="parent_pipeline"`, but are not part
+of these gauges."#,
     role: "Reporter",
     tier: "Free",
     requests: "one GraphQL query reads 100 projects",
@@ -53,7 +54,9 @@ pub static DURATION: Histogram<RefSourceStatusLabels> = Histogram::new(
         "age_pipeline_duration_seconds",
         "s",
         true,
-        "Duration of finished pipeline runs as computed by GitLab: running time of the jobs of the pipeline and its downstream pipelines, without waiting. One observation per finished run with a duration.",
+        "Duration of finished pipeline runs as computed by GitLab: running time of the jobs of the \
+         pipeline and its downstream pipelines, without waiting. One observation per finished run \
+         with a duration.",
     ),
     Buckets::Configured,
 );
@@ -93,7 +96,8 @@ pub static FINISHED: Counter<RefSourceStatusLabels> = Counter::new(spec(
     "age_pipeline_finished_total",
     "",
     false,
-    "Finished pipeline runs by status, each counted once, whether or not a job started. The success rate is success divided by the sum of success and failed; both series are initialized together.",
+    "Finished pipeline runs by status, each counted once, whether or not a job started. The success \
+     rate is success divided by the sum of success and failed; both series are initialized together.",
 ));
 
 /// Coverage of the newest pipeline.
@@ -151,7 +155,8 @@ pub static RUNNING_SINCE: Gauge<RefLabels> = Gauge::new(spec(
     "age_pipeline_running_since_timestamp",
     "s",
     false,
-    "Start time of the newest pipeline of the ref, in seconds since the Unix epoch; absent unless its status is running.",
+    "Start time of the newest pipeline of the ref, in seconds since the Unix epoch; absent unless its \
+     status is running.",
 ));
 
 /// Pipelines that have not ended.

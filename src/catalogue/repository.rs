@@ -7,7 +7,7 @@ use crate::types::{Query, Tier};
 /// The collector.
 pub static COLLECTOR: CollectorDesc = CollectorDesc {
     title: "Repository",
-    about: "Sizes need the Reporter role and are as old as GitLab's own figures, which can be hours.",
+    about: "Sizes need the role Reporter, and can be hours old, as in GitLab.",
     role: "Reporter",
     tier: "Free",
     requests: "one query for 50 projects; before GitLab 18.6 two REST calls more where something moved",
@@ -39,7 +39,8 @@ pub static COMMIT_COUNT: Counter<ProjectRefLabels> = Counter::new(spec(
     "age_repository_commit_count",
     "",
     true,
-    "Commits added to the default branch since the exporter first read it, from increases of GitLab's total; a force push that removes commits does not decrease it.",
+    "Commits added to the default branch since the exporter first read it, from increases of GitLab's \
+     total; a force push that removes commits does not decrease it.",
 ));
 
 /// Size of the Git repository.
@@ -47,7 +48,8 @@ pub static SIZE: Gauge<ProjectLabels> = Gauge::new(spec(
     "age_repository_size_bytes",
     "By",
     true,
-    "Size of the Git repository without LFS objects; GitLab updates it with a delay. All sizes and the commit count need the role Reporter, and are absent without it.",
+    "Size of the Git repository without LFS objects; GitLab updates it with a delay. All sizes and \
+     the commit count need the role Reporter, and are absent without it.",
 ));
 
 /// Coverage of the default branch.
@@ -55,7 +57,8 @@ pub static COVERAGE: Gauge<ProjectLabels> = Gauge::new(spec(
     "age_repository_coverage",
     "%",
     true,
-    "Code coverage of the newest pipeline of the default branch that reports one, in percent; taken from pipelines read by the collector pipelines, so the branch must be selected.",
+    "Code coverage of the newest pipeline of the default branch that reports one, in percent; taken \
+     from pipelines read by the collector pipelines, so the branch must be selected.",
 ));
 
 /// Branches.
@@ -103,7 +106,8 @@ pub static LAST_ACTIVITY_TIMESTAMP: Gauge<ProjectLabels> = Gauge::new(spec(
     "age_repository_last_activity_timestamp",
     "s",
     false,
-    "When a user was last active in the project, in seconds since the Unix epoch; GitLab updates it at most once an hour, and pipelines do not count.",
+    "When a user was last active in the project, in seconds since the Unix epoch; GitLab updates it \
+     at most once an hour, and pipelines do not count.",
 ));
 
 /// Size of LFS objects.
@@ -168,7 +172,8 @@ pub static RELEASE_LATEST_TIMESTAMP: Gauge<ProjectLabels> = Gauge::new(spec(
     "age_release_latest_timestamp",
     "s",
     false,
-    "Release date of the newest release of the project, in seconds since the Unix epoch; upcoming releases are excluded.",
+    "Release date of the newest release of the project, in seconds since the Unix epoch; upcoming \
+     releases are excluded.",
 ));
 
 /// This file's entries, in the order of `/metrics`.

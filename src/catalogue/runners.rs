@@ -31,7 +31,9 @@ pub static ONLINE: Gauge<RunnerLabels> = Gauge::new(spec(
     "age_runner_online",
     "",
     false,
-    "Whether the runner has contacted GitLab within the last two hours: 1 yes, 0 no. With an administrator's token all runners of the instance, otherwise those available to tracked projects in which the token has the role Maintainer.",
+    "Whether the runner has contacted GitLab within the last two hours: 1 yes, 0 no. With an \
+     administrator's token all runners of the instance, otherwise those available to tracked projects \
+     in which the token has the role Maintainer.",
 ));
 
 /// Whether a runner is paused.
@@ -47,7 +49,8 @@ pub static CONTACTED_TIMESTAMP: Gauge<RunnerLabels> = Gauge::new(spec(
     "age_runner_contacted_timestamp",
     "s",
     false,
-    "When the runner, or its most recent manager, last contacted GitLab, in seconds since the Unix epoch; absent if never.",
+    "When the runner, or its most recent manager, last contacted GitLab, in seconds since the Unix \
+     epoch; absent if never.",
 ));
 
 /// What GitLab knows about a runner.
@@ -55,7 +58,8 @@ pub static INFO: Gauge<RunnerInfoLabels> = Gauge::new(spec(
     "age_runner_info",
     "",
     false,
-    "Always 1; the labels carry version, platform and architecture of the runner's managers, one series per distinct combination, for the first 20 managers by GraphQL.",
+    "Always 1; the labels carry version, platform and architecture of the runner's managers, one \
+     series per distinct combination, for the first 20 managers by GraphQL.",
 ));
 
 /// This file's entries, in the order of `/metrics`.

@@ -31,7 +31,9 @@ pub static ACTIVE: Gauge<ScheduleLabels> = Gauge::new(spec(
     "age_pipeline_schedule_active",
     "",
     false,
-    "Whether the pipeline schedule is active: 1 yes, 0 no. The label schedule is its description; if several schedules of a ref share one, all but the oldest have their id appended. Needs Reporter in private projects.",
+    "Whether the pipeline schedule is active: 1 yes, 0 no. The label schedule is its description; if \
+     several schedules of a ref share one, all but the oldest have their id appended. Needs Reporter \
+     in private projects.",
 ));
 
 /// Next run.
@@ -39,7 +41,8 @@ pub static NEXT_RUN_TIMESTAMP: Gauge<ScheduleLabels> = Gauge::new(spec(
     "age_pipeline_schedule_next_run_timestamp",
     "s",
     false,
-    "Next run of the pipeline schedule, in seconds since the Unix epoch, as computed by GitLab from the time zone of the schedule; absent if it is inactive.",
+    "Next run of the pipeline schedule, in seconds since the Unix epoch, as computed by GitLab from \
+     the time zone of the schedule; absent if it is inactive.",
 ));
 
 /// Status of the last run.

@@ -9,7 +9,7 @@ pub static COLLECTOR: CollectorDesc = CollectorDesc {
     title: "Test reports",
     about: "\
 Counts and times of the newest finished pipeline of each ref, from the reports that its jobs
-uploaded, its child pipelines in the same project included.",
+uploaded, including child pipelines in the same project.",
     role: "Reporter",
     tier: "Free",
     requests: "one query for 50 projects with ended pipelines; with `include_test_cases` one REST call for each such pipeline",
@@ -33,7 +33,10 @@ pub static TOTAL_TIME: Gauge<ProjectRefLabels> = Gauge::new(spec(
     "age_test_report_total_time_seconds",
     "s",
     true,
-    "Total duration of the tests of the newest finished pipeline of the ref, as computed by GitLab from the reports of each job's latest run, including child pipelines of the same project that finished within three minutes. Absent if no job reported tests. Running, blocked and skipped pipelines are not finished. Needs collectors.pipelines.",
+    "Total duration of the tests of the newest finished pipeline of the ref, as computed by GitLab \
+     from the reports of each job's latest run, including child pipelines of the same project that \
+     finished within three minutes. Absent if no job reported tests. Running, blocked and skipped \
+     pipelines are not finished. Needs collectors.pipelines.",
 ));
 
 /// All tests.
@@ -41,7 +44,8 @@ pub static TOTAL_COUNT: Gauge<ProjectRefLabels> = Gauge::new(spec(
     "age_test_report_total_count",
     "",
     true,
-    "Tests reported by the newest finished pipeline of the ref, with any result; each job's latest run counts. Absent if no job reported tests.",
+    "Tests reported by the newest finished pipeline of the ref, with any result; each job's latest \
+     run counts. Absent if no job reported tests.",
 ));
 
 /// Passed tests.
@@ -132,7 +136,10 @@ pub static CASE_DURATION: Histogram<CaseLabels> = Histogram::new(
         "age_test_case_duration_seconds",
         "s",
         true,
-        "Duration of a test case from GitLab's test report, observed once per finished pipeline among those kept per ref (max_pipelines_per_ref), not for pipelines that finished before the project's first poll; skipped cases are excluded. Merge requests are labeled by number. Only with collectors.test_reports.include_test_cases.",
+        "Duration of a test case from GitLab's test report, observed once per finished pipeline among \
+         those kept per ref (max_pipelines_per_ref), not for pipelines that finished before the \
+         project's first poll; skipped cases are excluded. Merge requests are labeled by number. Only \
+         with collectors.test_reports.include_test_cases.",
     ),
     Buckets::Fixed(&[0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0]),
 );

@@ -33,7 +33,9 @@ pub static STAGE_DURATION: Gauge<StageLabels> = Gauge::new(spec(
     "age_value_stream_stage_duration_seconds",
     "s",
     true,
-    "Median time that items spent in the stage over the last 30 days, without items still in it. GitLab's default stages are issue, plan, code, test, review and staging; the Free tier has no others.",
+    "Median time that items spent in the stage over the last 30 days, without items still in it. \
+     GitLab's default stages are issue, plan, code, test, review and staging; the Free tier has no \
+     others.",
 ));
 
 /// First commit to closing.

@@ -31,7 +31,9 @@ pub static INFO: Gauge<VariableLabels> = Gauge::new(spec(
     "age_pipeline_variable_info",
     "",
     false,
-    "Always 1; the labels carry key and value of a variable that the newest pipeline of the ref was started with. Only keys that match collectors.variables.regexp, no files, and the first 256 characters of a value. Needs Maintainer and collectors.pipelines.",
+    "Always 1; the labels carry key and value of a variable that the newest pipeline of the ref was \
+     started with. Only keys that match collectors.variables.regexp, no files, and the first 256 \
+     characters of a value. Needs Maintainer and collectors.pipelines.",
 ));
 
 /// This file's entries, in the order of `/metrics`.

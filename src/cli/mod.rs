@@ -10,6 +10,7 @@ mod metrics;
 mod run;
 mod signals;
 mod validate;
+mod webhooks;
 
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
@@ -113,6 +114,8 @@ enum Command {
     Config(config::Arguments),
     /// Shows every metric that the exporter knows
     Metrics(metrics::Arguments),
+    /// Plans, installs, removes and tests the webhooks of all projects
+    Webhooks(webhooks::Arguments),
 }
 
 /// Runs the command of this process and returns its exit code.
@@ -139,6 +142,7 @@ impl Cli {
             Command::Validate => validate::run(&sources, out),
             Command::Config(arguments) => config::run(arguments, &sources, out),
             Command::Metrics(arguments) => metrics::run(&arguments, out),
+            Command::Webhooks(arguments) => webhooks::run(arguments, &sources, out),
         }
     }
 }

@@ -15,6 +15,8 @@ use crate::files;
 
 /// The variable that names the configuration file, as `--config` does.
 const FILE_VARIABLE: &str = "AGE_CONFIG";
+/// The variable that holds the token of the command `webhooks`: no setting, for `run` never needs it.
+const WEBHOOKS_VARIABLE: &str = "AGE_WEBHOOKS_TOKEN";
 /// Most bytes of the configuration file: tens of thousands of projects named one by one.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -34,6 +36,12 @@ impl Sources {
     #[must_use]
     pub fn names_a_file(&self) -> bool {
         self.file.is_some() || self.environment.get(FILE_VARIABLE).is_some()
+    }
+
+    /// The token of the command `webhooks`, by its variable.
+    #[must_use]
+    pub fn webhooks_token(&self) -> Option<Secret> {
+        self.environment.get(WEBHOOKS_VARIABLE).map(Secret::from)
     }
 }
 
@@ -144,7 +152,7 @@ impl Layers {
                         .push(Problem::new(Some(&origin), "", sentence));
                 }
                 (Some((_, path, key)), Ok(value)) => found.push((path, *key, value, origin)),
-                (None, Ok(_)) if name == FILE_VARIABLE => {}
+                (None, Ok(_)) if [FILE_VARIABLE, WEBHOOKS_VARIABLE].contains(&name) => {}
                 (None, Ok(_)) => {
                     let hint = nearest_variable(name, &known);
                     let hint =

@@ -36,8 +36,7 @@ fn section(path: &str, key: &Key, level: usize, out: &mut String) {
         table(&entry(&format!("{path}[]"), item), false, out);
         let _ = writeln!(
             out,
-            "Besides these, an entry takes every setting of `project_defaults`, for its projects \
-             alone.\n"
+            "Besides these, an entry can have every setting of `project_defaults`, for its projects only.\n"
         );
         return;
     }
@@ -205,15 +204,15 @@ mod tests {
     fn rows_say_type_default_and_choices() {
         let markdown = markdown();
         for row in [
-            "| `gitlab.timeout` | duration | `35s` | `AGE_GITLAB_TIMEOUT` | How long one request \
-             may take. GitLab itself gives up after 30 seconds and then answers with what it has: with 5 \
-             seconds more, that answer arrives. |",
+            "| `gitlab.timeout` | duration | `35s` | `AGE_GITLAB_TIMEOUT` | Timeout of one request. GitLab \
+             itself times out after 30 seconds and returns a partial response: the 5 extra seconds let it \
+             arrive. |",
             "| `gitlab.max_server_share` | number, 0 to 1000 | `0.5` | `AGE_GITLAB_MAX_SERVER_SHARE` |",
             "| `gitlab.rest_page_size` | whole number, 1 to 100 | `100` | `AGE_GITLAB_REST_PAGE_SIZE` \
              | Items per REST page. |",
             "| `projects[].name` | path in GitLab | required | Full path of the project, such as \
              `group/subgroup/project`. |",
-            "| `wildcards[].owner.kind` | choice | `group` | What the owner is.<br>`group`: A \
+            "| `wildcards[].owner.kind` | choice | `group` | Type of the owner.<br>`group`: A \
              group.<br>`user`: A user. |",
         ] {
             assert!(markdown.contains(row), "{row}");

@@ -58,13 +58,15 @@ pub enum Cause {
     Interrupted(String),
     /// 401, 403, 404 or 410 in a form that GitLab does not use: something else refused.
     #[error(
-        "the response is not from GitLab ({0}{detail}): a proxy, load balancer or firewall answered; check gitlab.url and the network path to GitLab",
+        "the response is not from GitLab ({0}{detail}): a proxy, load balancer or firewall answered; \
+         check gitlab.url and the network path to GitLab",
         detail = detail(.1)
     )]
     NotGitLab(u16, String),
     /// The same below a path that is not GitLab's own address.
     #[error(
-        "there is no GitLab at the path of gitlab.url ({status}); set gitlab.url to {root}, without the path of a group or project"
+        "there is no GitLab at the path of gitlab.url ({status}); set gitlab.url to {root}, without \
+         the path of a group or project"
     )]
     WrongPath {
         /// The HTTP status.
@@ -74,7 +76,8 @@ pub enum Cause {
     },
     /// A web page came instead of JSON.
     #[error(
-        "the response is a web page instead of JSON (status {0}), from a login page or a proxy; check gitlab.url and the token"
+        "the response is a web page instead of JSON (status {0}), from a login page or a proxy; check \
+         gitlab.url and the token"
     )]
     Html(u16),
     /// The answer is not what the API describes.
@@ -91,7 +94,8 @@ pub enum Cause {
     TooMuch(Excess),
     /// GitLab redirects the call.
     #[error(
-        "GitLab redirects to {to}, but the token is only sent to gitlab.url; set gitlab.url to the new address if it is correct"
+        "GitLab redirects to {to}, but the token is only sent to gitlab.url; set gitlab.url to the \
+         new address if it is correct"
     )]
     Redirected {
         /// Origin of the redirect, or why it could not be followed.
@@ -268,6 +272,12 @@ impl GitLabError {
     #[must_use]
     pub const fn is_forbidden(&self) -> bool {
         matches!(self.cause, Cause::Forbidden(_))
+    }
+
+    /// Whether GitLab understood what was asked, and cannot do it.
+    #[must_use]
+    pub const fn is_unprocessable(&self) -> bool {
+        matches!(self.cause, Cause::Refused(422, _))
     }
 
     /// Whether one item of a batch may have spoilt the answer for the others, so that asking for

@@ -65,14 +65,14 @@ pub const GRANTS: &[Grant] = &[
     Grant::other(
         METADATA,
         "instance",
-        "version and edition: without it nothing of the Enterprise Edition is read by GraphQL",
+        "version and edition: without it no Enterprise Edition data is read by GraphQL",
     ),
     Grant::other(
         USER,
         "user",
         "`code_review`, `merge_requests`: without it authors are hidden, and no review is counted",
     ),
-    Grant::other(TOKEN, "user", "the day on which the token ends"),
+    Grant::other(TOKEN, "user", "the expiry of the token"),
     Grant::project("Project: Read", "everything", "/projects/:id", &[]),
     Grant::project(
         "Pipeline: Read",

@@ -359,8 +359,11 @@ impl Ingest {
                     true => What::Call,
                     false => What::Item,
                 };
-                let (about, text) = ((&problem.project, problem.activity), &problem.sentence);
-                self.failures.note(what, about, (text, text), now);
+                let (about, text) = ((&problem.project, problem.activity), &*problem.sentence);
+                // Behind the endpoint: different calls fail for one cause.
+                let cause = text.split_once(": ").filter(|_| problem.is_failure);
+                let cause = cause.map_or(text, |(_, cause)| cause);
+                self.failures.note(what, about, (cause, text), now);
             }
         }
     }

@@ -8,8 +8,9 @@ use crate::clock::UnixSeconds;
 use crate::collector::Measured;
 use crate::facts::feed::Feed;
 use crate::gitlab::model::Known;
+use crate::memory::job_names::JobName;
 use crate::memory::parents::{QUIET, Started};
-use crate::memory::refs::{RefName, is_watched, upstream_counting_ref};
+use crate::memory::refs::{RefName, counting_ref_without_kind, is_watched, upstream_counting_ref};
 use crate::memory::{ProjectMemory, Subject};
 use crate::registry::Projects;
 use crate::series::Retirement;
@@ -80,7 +81,7 @@ fn job_names(
         let labels: Vec<Text> = labels.collect();
         !retired.iter().any(|one| one.means(desc, &labels))
     });
-    job_names.absorb(subject, feed);
+    had(subject, feed).for_each(|name| job_names.note(name, subject.now));
     let removed = job_names.remove_unused(subject.now, jobs).into_iter();
     let labels = removed.map(|removed| {
         vec![
@@ -91,6 +92,21 @@ fn job_names(
         ]
     });
     labels.map(Retirement::Labels).collect()
+}
+
+/// The jobs of pipelines that were read, by the labels of their series.
+fn had(subject: Subject<'_>, feed: &Feed) -> impl Iterator<Item = JobName> {
+    let watched = feed.pipelines.iter();
+    let watched = watched.filter(move |facts| is_watched(&facts.pipeline, subject.settings));
+    watched.flat_map(move |facts| {
+        let git_ref = counting_ref_without_kind(&facts.pipeline, subject.settings);
+        let jobs = facts.jobs.iter().chain(&facts.bridges).flatten();
+        jobs.map(move |job| JobName {
+            git_ref: git_ref.clone(),
+            stage: job.stage.clone(),
+            name: job.name.clone(),
+        })
+    })
 }
 
 /// What a ref started, wherever it runs.

@@ -6,11 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::Subject;
 use super::jobs::JobsMemory;
-use super::refs::{counting_ref_without_kind, is_watched};
 use crate::clock::UnixSeconds;
-use crate::facts::feed::{Feed, PipelineFacts};
 use crate::types::Text;
 
 /// How long the series of a name stay after the last pipeline that had it.
@@ -35,30 +32,6 @@ pub struct JobName {
 pub struct JobNames(pub(crate) BTreeMap<JobName, UnixSeconds>);
 
 impl JobNames {
-    /// Notes the jobs of pipelines that were read.
-    pub fn absorb(&mut self, subject: Subject<'_>, feed: &Feed) {
-        for facts in &feed.pipelines {
-            let PipelineFacts {
-                pipeline,
-                jobs,
-                bridges,
-                ..
-            } = facts;
-            if !is_watched(pipeline, subject.settings) {
-                continue;
-            }
-            let git_ref = counting_ref_without_kind(pipeline, subject.settings);
-            for job in jobs.iter().chain(bridges).flatten() {
-                let name = JobName {
-                    git_ref: git_ref.clone(),
-                    stage: job.stage.clone(),
-                    name: job.name.clone(),
-                };
-                self.note(name, subject.now);
-            }
-        }
-    }
-
     /// Notes a name that has series, as last had at `at`, unless a later time is known.
     pub fn note(&mut self, name: JobName, at: UnixSeconds) {
         let last = self.0.entry(name).or_insert(at);

@@ -23,7 +23,7 @@ use crate::clock::{Clock, UnixSeconds};
 use crate::config::Settings;
 use crate::events::Origin;
 use crate::events::queue::HintQueue;
-use crate::facts::{Facts, Reading, Unavailable};
+use crate::facts::{Facts, Unavailable};
 use crate::gitlab::{GitLab, Lane};
 use crate::ingest::{Ingest, activity};
 use crate::memory::ProjectMemory;
@@ -406,9 +406,7 @@ async fn run(
         .await;
     span.in_scope(|| ingest.report_run(source.as_ref(), started.elapsed()));
     ingest.report_availability(source.as_ref());
-    if matches!(reading, Reading::ChangeFeed | Reading::Backfill) {
-        ingest.report_projects();
-    }
+    ingest.report_projects();
 }
 
 /// A 403 says what the token may not read only while GitLab answers it something else: a blocked user or

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::catalogue::buckets::BucketSettings;
 use crate::catalogue::instruments::Instruments;
+use crate::facts::Reading;
 use crate::gitlab::testing::Fake;
 use crate::observer::NoObserver;
 use crate::registry::tests::found;

@@ -170,6 +170,6 @@ async fn what_would_not_work_is_an_error() {
     let nothing = report(&simulator, simulator.token(), "projects: [{name: no/such}]").await;
     assert!(!nothing.is_good());
     let text = nothing.to_string();
-    assert!(text.contains("note        project no/such:"), "{text}");
+    assert!(text.contains("warning     project no/such:"), "{text}");
     assert!(text.contains("error       no project was found"), "{text}");
 }

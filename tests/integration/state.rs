@@ -354,8 +354,11 @@ async fn nothing_is_shown_that_is_not_kept(disk: Disk) {
         }
     })
     .await;
-    let page = exporter.get("/").await.body;
-    assert!(page.contains("All is well"), "{page}");
+    until("all is well", async || {
+        let page = exporter.get("/").await.body;
+        page.contains("All is well").then_some(()).ok_or(page)
+    })
+    .await;
 }
 
 #[cfg(target_os = "linux")]

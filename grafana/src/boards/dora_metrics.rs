@@ -24,7 +24,8 @@ pub fn dashboard() -> Dashboard {
         choices: &["1h", "6h", "1d", "7d", "30d"],
     })
     .row(
-        "Last 30 days (GitLab Ultimate: GitLab's own values; other tiers: computed from deployments, merge requests and incidents)",
+        "Last 30 days (GitLab Ultimate: GitLab's own values; other tiers: computed from deployments, \
+         merge requests and incidents)",
         [
             now(stat(
                 "Deployment frequency",
@@ -106,7 +107,8 @@ pub fn dashboard() -> Dashboard {
             .for_each("1d", "90d")
             .when_empty(NO_DAY)
             .query(
-                "sum by (environment_tier) (max by (project, environment_tier) (age_dora_deployment_frequency{..}))",
+                "sum by (environment_tier) (max by (project, environment_tier) \
+                 (age_dora_deployment_frequency{..}))",
                 "{{environment_tier}}",
             ),
             bar_chart(
@@ -241,7 +243,7 @@ fn months() -> Panel {
     };
     let mut panel = table(
         "Month by month",
-        "The figures of the last 30 days beside those of the 30 days before, by project: deployments per \
+        "The values of the last 30 days compared with the 30 days before, by project: deployments per \
          day, lead time, time to restore service, change failure rate. The worst of the chosen tiers; the \
          columns *before* fill after a month of collecting.",
     )

@@ -86,7 +86,8 @@ fn calls() -> [Panel; 4] {
             .from_zero()
             .when_empty("Every call succeeded")
             .query(
-                "sum by (status_code) (rate(age_api_requests_total{status_code!~\"[23].+\"}[$__rate_interval])) > 0",
+                "sum by (status_code) \
+                 (rate(age_api_requests_total{status_code!~\"[23].+\"}[$__rate_interval])) > 0",
                 "{{status_code}}",
             ),
             lines(
@@ -129,7 +130,8 @@ fn price() -> [Panel; 3] {
             .unit(Unit::Seconds)
             .from_zero()
             .query(
-                "sum(rate(age_api_server_seconds_total[$__rate_interval])) / (sum(rate(age_api_requests_total[$__rate_interval])) > 0)",
+                "sum(rate(age_api_server_seconds_total[$__rate_interval])) / \
+                 (sum(rate(age_api_requests_total[$__rate_interval])) > 0)",
                 "Time per request",
             )
             .query("sum(age_api_concurrency_limit)", "Concurrency")
@@ -142,7 +144,8 @@ fn price() -> [Panel; 3] {
                 .from_zero()
                 .points(super::POINTS)
                 .query(
-                    "histogram_quantile(0.95, sum by (le, query) (increase(age_api_graphql_complexity_bucket[$__range]))) >= 0",
+                    "histogram_quantile(0.95, sum by (le, query) \
+                     (increase(age_api_graphql_complexity_bucket[$__range]))) >= 0",
                     "{{query}}",
                 ),
         ]
@@ -170,7 +173,8 @@ fn collecting() -> [Panel; 7] {
                 .from_zero()
                 .when_empty("No errors")
                 .query(
-                    "sum by (collector_type, error_type) (increase(age_scrape_errors_total[$__rate_interval])) > 0",
+                    "sum by (collector_type, error_type) \
+                     (increase(age_scrape_errors_total[$__rate_interval])) > 0",
                     "{{collector_type}} {{error_type}}",
                 ),
             lines("Duration of runs", "95th percentile of the duration of the collectors' runs over a batch of projects.")
@@ -178,7 +182,8 @@ fn collecting() -> [Panel; 7] {
                 .from_zero()
                 .at_least_every("5m")
                 .query_with_exemplars(
-                    "histogram_quantile(0.95, sum by (le, collector_type) (rate(age_scrape_duration_seconds_bucket[$__rate_interval]))) >= 0",
+                    "histogram_quantile(0.95, sum by (le, collector_type) \
+                     (rate(age_scrape_duration_seconds_bucket[$__rate_interval]))) >= 0",
                     "{{collector_type}}",
                 ),
             lines("Delay of tasks", "Delay of the most overdue waiting task, by priority.")
@@ -255,6 +260,7 @@ const TRACES: &str = "/explore?schemaVersion=1&panes={\"age\":{\"datasource\":\"
 
 fn latency(share: &str) -> String {
     format!(
-        "histogram_quantile({share}, sum by (le) (rate(age_api_request_duration_seconds_bucket[$__rate_interval]))) >= 0"
+        "histogram_quantile({share}, sum by (le) \
+         (rate(age_api_request_duration_seconds_bucket[$__rate_interval]))) >= 0"
     )
 }

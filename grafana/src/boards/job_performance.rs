@@ -62,7 +62,8 @@ fn failures() -> [Panel; 3] {
             "Failed",
             Unit::Share,
             format!(
-                "(sum by ({JOB}) ({}) or 0 * sum by ({JOB}) ({})) / on ({JOB}) (sum by ({JOB}) ({}) > 0) {most}",
+                "(sum by ({JOB}) ({}) or 0 * sum by ({JOB}) ({})) / on ({JOB}) (sum by ({JOB}) ({}) > \
+                 0) {most}",
                 runs(failed, ""),
                 runs("", ""),
                 runs("", "")
@@ -148,7 +149,8 @@ fn duration() -> [Panel; 5] {
             "Mean",
             Unit::Seconds,
             format!(
-                "sort_desc(topk(20, max by (job) (label_join({}, \"job\", \" \", \"project\", \"job_name\"))))",
+                "sort_desc(topk(20, max by (job) (label_join({}, \"job\", \" \", \"project\", \
+                 \"job_name\"))))",
                 mean("project, job_name")
             ),
         ),
@@ -179,7 +181,8 @@ fn duration() -> [Panel; 5] {
         .for_each("1d", "30d")
         .when_empty(NO_DAY)
         .query(
-            "sum by (runner_type) (increase(age_job_compute_seconds_total{project=~\"$project\"}[1d] offset -1d))",
+            "sum by (runner_type) (increase(age_job_compute_seconds_total{project=~\"$project\"}[1d] \
+             offset -1d))",
             "{{runner_type}}",
         ),
     ]
@@ -198,7 +201,7 @@ fn waiting() -> [Panel; 3] {
         bar_chart(
             "Queue time by stage",
             "The spread of the wait for a runner in the time range: a quarter of the jobs waited at most \
-             P25, half at most P50, and so on. A long P95 beside a short P50 means that some jobs wait much \
+             P25, half at most P50, and so on. A long P95 with a short P50 means that some jobs wait much \
              longer than most. All jobs of the chosen stages.",
         )
         .sized(8, 8)

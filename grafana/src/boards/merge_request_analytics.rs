@@ -224,6 +224,7 @@ const DURATIONS: &[(&str, &str)] = &[
 /// A number of branches into which something is open.
 fn open_only(metric: &str) -> String {
     format!(
-        "max by ({BRANCH}) ({metric}{{..}}) and on ({BRANCH}) (max by ({BRANCH}) (age_mr_open_count{{..}}) > 0)"
+        "max by ({BRANCH}) ({metric}{{..}}) and on ({BRANCH}) (max by ({BRANCH}) \
+         (age_mr_open_count{{..}}) > 0)"
     )
 }

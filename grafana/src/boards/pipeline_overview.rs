@@ -251,7 +251,8 @@ fn running() -> [Panel; 2] {
         .column(
             "Running for",
             Unit::Seconds,
-            "sort_desc(time() - max by (project, ref, stage, job_name) (age_job_running_since_timestamp{..}))",
+            "sort_desc(time() - max by (project, ref, stage, job_name) \
+             (age_job_running_since_timestamp{..}))",
         )
         .sorted_by("Running for"),
     ]

@@ -160,7 +160,8 @@ fn top_lines(metric: &str) -> String {
     let either = ["age_contributor_additions", "age_contributor_deletions"]
         .map(|metric| increase(metric, "..", "$__range"));
     format!(
-        "{} and on (author) topk(15, sum by (author) ({} or label_replace({}, \"lines\", \"deleted\", \"\", \"\")) > 0)",
+        "{} and on (author) topk(15, sum by (author) ({} or label_replace({}, \"lines\", \"deleted\", \
+         \"\", \"\")) > 0)",
         by_author(metric),
         either[0],
         either[1]

@@ -205,8 +205,8 @@ impl Report {
             let text = match fatal {
                 true => error,
                 false => format!(
-                    "the version and edition of GitLab are unknown, so nothing of the Enterprise \
-                     Edition is read by GraphQL: {error}"
+                    "GitLab version and edition are unknown, so no Enterprise Edition data is read by \
+                     GraphQL: {error}"
                 ),
             };
             self.problem(Level::of(fatal), text);

@@ -20,7 +20,7 @@ const HEAVY_LISTS: [&str; 5] = [
 
 /// One call, before it is sent.
 pub(crate) struct Call {
-    /// `GET` for REST, `POST` for GraphQL.
+    /// `GET` for REST, `POST` for GraphQL; others only in the command `webhooks`.
     pub(crate) method: Method,
     /// Endpoint template: the only name that spans, labels and errors see.
     pub(crate) endpoint: &'static str,
@@ -28,6 +28,8 @@ pub(crate) struct Call {
     pub(crate) url: Url,
     /// GraphQL's document and variables.
     pub(crate) graphql: Option<Query>,
+    /// What a REST call carries, as JSON.
+    pub(crate) body: Option<Vec<u8>>,
 }
 
 /// What a GraphQL call carries.
@@ -51,13 +53,19 @@ pub(crate) struct Answer {
 }
 
 impl Call {
-    /// `GET` or `POST`.
+    /// The method's name.
     pub(super) fn method_name(&self) -> &'static str {
-        if self.graphql.is_some() {
-            "POST"
-        } else {
-            "GET"
+        match self.method {
+            Method::POST => "POST",
+            Method::PUT => "PUT",
+            Method::DELETE => "DELETE",
+            _ => "GET",
         }
+    }
+
+    /// Whether it changes something in GitLab: then it is sent once, whatever happens.
+    fn writes(&self) -> bool {
+        self.graphql.is_none() && self.method != Method::GET
     }
 
     /// What it asks of GitLab, in a lane.
@@ -134,6 +142,9 @@ const EXCEPTION: &str = "Internal server error";
 /// them: its caller asks for less instead. A call that the limiter turned away does not insist.
 pub(super) fn retryable(call: &Call, cause: &Cause) -> bool {
     let is_batch = |query: &Query| query.projects > 1;
+    if call.writes() && !matches!(cause, Cause::RateLimited { .. }) {
+        return false;
+    }
     match cause {
         Cause::Timeout => call.graphql.is_none(),
         Cause::Server(500, why) if call.graphql.is_some() && why == EXCEPTION => false,

@@ -79,9 +79,10 @@ impl Client {
             .http
             .request(call.method.clone(), url)
             .header(AUTHORIZATION, self.authorization());
-        if let Some(query) = &call.graphql {
+        let graphql = call.graphql.as_ref().map(|query| &query.body);
+        if let Some(body) = graphql.or(call.body.as_ref()) {
             request = request
-                .body(query.body.clone())
+                .body(body.clone())
                 .header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         let response = request.send().await.map_err(answer::transport)?;

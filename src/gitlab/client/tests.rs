@@ -639,6 +639,7 @@ async fn few_large_bodies_are_there_at_once() {
         endpoint: "/metadata",
         url: client.root().join("api/v4/metadata").unwrap(),
         graphql: None,
+        body: None,
     };
     let mut held = Vec::new();
     for _ in 0..4 {

@@ -95,7 +95,9 @@ impl ServerTime {
         if is_off != self.is_off.swap(is_off, Ordering::Relaxed) && is_off {
             warn!(
                 seconds = time.0 - now.0,
-                "GitLab's clock (response header Date) differs from this machine's by more than an hour; if the header is wrong, such as set by a proxy, events around the start of the exporter are counted incorrectly"
+                "GitLab's clock (response header Date) differs from this machine's by more than an \
+                 hour; if the header is wrong, such as set by a proxy, events around the start of the \
+                 exporter are counted incorrectly"
             );
         }
     }

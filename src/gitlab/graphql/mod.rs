@@ -312,6 +312,7 @@ impl GitLab {
             endpoint: ENDPOINT,
             url,
             graphql: None,
+            body: None,
         };
         let body = serde_json::to_vec(body).map_err(|error| {
             self.client()

@@ -6,6 +6,7 @@
 pub(super) mod bodies;
 mod deliveries;
 mod dora;
+pub mod hooks;
 mod instance;
 mod merge_requests;
 mod pipelines;
@@ -119,6 +120,7 @@ impl Get {
             endpoint: self.endpoint,
             url,
             graphql: None,
+            body: None,
         }
     }
 }

@@ -236,7 +236,7 @@ fn requests(status: &Status, config: &Config, now: UnixSeconds) -> Card {
         gitlab.burst_requests_per_second,
     );
     let own = format!("{rate} per second, burst of {burst}");
-    lines.push(Line::plain("Configured limit", own));
+    lines.push(Line::plain("Limit", own));
     if gitlab.max_requests_per_hour > 0 {
         let hourly = count(gitlab.max_requests_per_hour);
         lines.push(Line::plain(

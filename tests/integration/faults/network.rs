@@ -80,8 +80,12 @@ async fn a_name_that_resolves_later() {
         (is_reached && are_read).then_some(()).ok_or(ready)
     })
     .await;
-    let page = exporter.get("/").await.body;
-    assert!(page.contains("All is well"), "{page}");
+    // Once the first sync is over.
+    until("all is well", async || {
+        let page = exporter.get("/").await.body;
+        page.contains("All is well").then_some(()).ok_or(page)
+    })
+    .await;
     {
         let mut world = simulator.world();
         let project = world.projects().next().expect("a project").id;

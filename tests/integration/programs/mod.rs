@@ -4,6 +4,7 @@
 mod binary;
 mod docs;
 mod exemplars;
+mod hooks;
 mod kubernetes;
 mod otel_collector;
 mod parity;

@@ -45,6 +45,8 @@ pub struct State {
     pub schema: GitlabSchema,
     /// How much more than the world's time `Date` shows, in milliseconds.
     pub date_error: Arc<AtomicI64>,
+    /// Webhooks.
+    pub hooks: rest::hooks::Hooks,
     /// What the answers cost.
     pub costs: Costs,
     /// The workers, where they behave.
@@ -101,6 +103,7 @@ impl Simulator {
             faults: Faults::default(),
             limits: Limits::default(),
             date_error: Arc::default(),
+            hooks: rest::hooks::Hooks::default(),
             costs: Costs::default(),
             workers: Workers::default(),
             cable: Cable::default(),
@@ -179,6 +182,12 @@ impl Simulator {
     #[must_use]
     pub fn requests(&self) -> &Requests {
         &self.state.requests
+    }
+
+    /// Webhooks of projects.
+    #[must_use]
+    pub fn hooks(&self) -> &rest::hooks::Hooks {
+        &self.state.hooks
     }
 
     /// What the answers cost GitLab, by the model.

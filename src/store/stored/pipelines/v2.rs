@@ -4,7 +4,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::keep::Map;
-use super::super::refs::StoredRefName;
 use super::{
     History, StoredBridge, StoredChildPipelines, StoredClaimed, StoredJobSnapshot, StoredJobs,
     StoredJobsOfRef, StoredNewestChild, StoredRunClaim, StoredUnfinished,
@@ -59,13 +58,13 @@ pub(in crate::store) struct ChildPipelines {
 
 /// The same refs, with another value each.
 fn history<V2, T>(stored: History<V2>, now: impl Fn(V2) -> T) -> History<T> {
-    let of_ref = |(name, (newest, entries)): (StoredRefName, (i64, Vec<(u64, i64, bool, V2)>))| {
+    let refs = stored.into_iter().map(|(name, (newest, entries))| {
         let entries = entries.into_iter();
         let entries =
             entries.map(|(id, created_at, skipped, value)| (id, created_at, skipped, now(value)));
         (name, (newest, entries.collect()))
-    };
-    stored.into_iter().map(of_ref).collect()
+    });
+    refs.collect()
 }
 
 impl From<Jobs> for StoredJobs {

@@ -2,6 +2,7 @@
 //! exist.
 
 mod collectors;
+mod dialect;
 mod markdown;
 mod modules;
 

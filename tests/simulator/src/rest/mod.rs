@@ -4,6 +4,7 @@ mod code;
 mod delivery;
 mod entities;
 mod grants;
+pub mod hooks;
 mod instance;
 mod links;
 mod merge_requests;
@@ -38,6 +39,7 @@ pub const REVISION: &str = "4ae5f3ac8a1";
 /// Routes below `/api/v4`.
 pub fn routes(config: &mut web::ServiceConfig) {
     runners::routes(config);
+    hooks::routes(config);
     config
         .route("/metadata", web::get().to(instance::metadata))
         .route("/version", web::get().to(instance::version))
