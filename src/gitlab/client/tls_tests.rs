@@ -247,6 +247,6 @@ async fn websockets_offer_no_http_2() {
             settings.enable_tls_verify = !unverified;
         });
         let none = none.await;
-        assert!(matches!(none, CableError::Failed(_)), "{none}");
+        assert!(matches!(none, CableError::Failed(Cause::Tls(_))), "{none}");
     }
 }

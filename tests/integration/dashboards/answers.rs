@@ -72,10 +72,13 @@ const MORE: [&str; 9] = [
     "collectors.security={enabled: true, interval_seconds: 1}",
 ];
 
-/// Panels about what is over when everything has come to rest, and about projects that lack something.
-const EMPTY_AT_REST: [(&str, &str); 5] = [
+/// Panels about what is over when everything has come to rest, about projects that lack something, and
+/// about subscriptions, which are off.
+const EMPTY_AT_REST: [(&str, &str); 7] = [
     ("environments-and-deployments", "Deployments that wait"),
+    ("exporter-health", "Connections for subscriptions"),
     ("exporter-health", "Projects without data"),
+    ("exporter-health", "Subscriptions"),
     ("pipeline-overview", "Longest running jobs"),
     ("pipeline-overview", "Longest running pipelines"),
     ("pipeline-overview", "Passed with warnings"),
