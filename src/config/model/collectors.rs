@@ -59,9 +59,9 @@ macro_rules! collectors {
         #[serde(default)]
         pub struct Collectors {
             $($(#[$doc])* pub $field: $name,)*
-            /// Longest interval of a project whose changes arrive as webhooks or by subscription:
-            /// `server.webhook.poll_factor` times the interval, up to this. It finds what GitLab never
-            /// announces.
+            /// Maximum polling interval of projects whose changes are reliably reported by webhooks or
+            /// subscriptions: `server.webhook.poll_factor` times the interval, up to this. Polling finds changes
+            /// that GitLab does not report.
             #[serde(with = "duration::text")]
             #[schemars(schema_with = "duration::text::schema")]
             pub max_poll_interval: Duration,

@@ -8,38 +8,37 @@ use serde::{Deserialize, Serialize};
 use crate::config::listen::ListenAddresses;
 use crate::config::values::{Secret, optional_text};
 
-/// The receiver of GitLab webhooks. An event only says which project to read now: the numbers are GitLab's
-/// answers to the reads that follow.
+/// Receiver of GitLab webhooks. An event only says which project to read now; the values come from GitLab's
+/// API.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Webhook {
-    /// Receive webhooks under `/webhook`. Needs a secret token or a signing token.
+    /// Accept webhooks on `/webhook`. Requires a secret token or a signing token.
     pub enabled: bool,
-    /// Address on which `/webhook` alone is answered, with connections of its own, so that `/metrics` and the
-    /// pages need not be reachable from GitLab; several are separated by commas. Empty =
-    /// `server.listen_address`.
+    /// Separate address for `/webhook`, so that `/metrics` and the pages need not be reachable from GitLab;
+    /// several are separated by commas. Empty = `server.listen_address`.
     #[serde(with = "optional_text")]
     #[schemars(with = "String", extend("format" = "optional-listen-addresses"))]
     pub listen_address: Option<ListenAddresses>,
-    /// The secret token that GitLab sends with each webhook.
+    /// Secret token that GitLab sends with each webhook.
     #[serde(with = "optional_text")]
     #[schemars(with = "Secret")]
     pub secret_token: Option<Secret>,
-    /// File that holds the secret token. It is read again when a webhook comes with another.
+    /// File that contains the secret token; reloaded when a webhook has another token.
     #[serde(with = "optional_text")]
     #[schemars(with = "String", extend("format" = "path"))]
     pub secret_token_file: Option<PathBuf>,
-    /// More secret tokens, each as good as the first: the old and the new one during a rotation.
+    /// Further accepted secret tokens, for rotation.
     pub secret_tokens: Vec<Secret>,
-    /// Signing tokens (GitLab 19.0 and later), as GitLab shows them: `whsec_…`. A request with a valid
+    /// Accepted signing tokens (GitLab 19.0 and later), as shown by GitLab: `whsec_…`. A request with a valid
     /// signature needs no secret token.
     pub signing_tokens: Vec<Secret>,
-    /// Accept webhooks from everybody, without any secret. Whoever reaches the address can then have tracked
-    /// projects read more often, and nothing else.
+    /// Accept webhooks without any secret. Anyone with access to the address can then cause additional reads of
+    /// tracked projects, and nothing else.
     pub allow_unauthenticated: bool,
-    /// A project whose last five changes were announced before a poll found them is polled at so many
-    /// intervals, up to `collectors.max_poll_interval`; 1 = as often as the others. One change that was not
-    /// announced ends it.
+    /// Factor for the polling interval of reliable projects, whose last five changes were reported by events
+    /// before a poll found them, up to `collectors.max_poll_interval`; 1 = poll normally. One change without an
+    /// event restores the normal interval.
     #[schemars(range(min = 1, max = 1000))]
     pub poll_factor: u32,
 }
