@@ -73,12 +73,14 @@ const MORE: [&str; 9] = [
 ];
 
 /// Panels about what is over when everything has come to rest, about projects that lack something, and
-/// about subscriptions, which are off.
-const EMPTY_AT_REST: [(&str, &str); 7] = [
+/// about webhooks and subscriptions, which are off.
+const EMPTY_AT_REST: [(&str, &str); 9] = [
     ("environments-and-deployments", "Deployments that wait"),
     ("exporter-health", "Connections for subscriptions"),
+    ("exporter-health", "Handling of events"),
     ("exporter-health", "Projects without data"),
     ("exporter-health", "Subscriptions"),
+    ("exporter-health", "Webhooks"),
     ("pipeline-overview", "Longest running jobs"),
     ("pipeline-overview", "Longest running pipelines"),
     ("pipeline-overview", "Passed with warnings"),

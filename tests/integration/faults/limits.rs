@@ -72,7 +72,7 @@ async fn an_hourly_budget_of_gitlab() {
         page: &[
             "4 of 4 projects fail",
             "rate limit reached",
-            "0 <small>left in this window",
+            "0 <small>requests left in this window",
         ],
         ..WELL
     })

@@ -295,7 +295,7 @@ fn nothing_promises_exemplars_by_otlp() {
     for file in ["otel/collector/config.yaml", "otel/alloy/config.alloy"] {
         assert!(!text(file).contains("xemplar"), "{file}");
     }
-    assert!(text("docs/otlp.md").contains("Exemplars do not travel by OTLP"));
+    assert!(text("docs/otlp.md").contains("Exemplars are not exported by OTLP"));
 }
 
 #[test]

@@ -102,7 +102,7 @@ async fn a_partial_rejection_is_counted_and_not_sent_again() {
         assert_eq!((rig.exports("partial"), rig.exports("success")), (1.0, 0.0));
         let text = lines.text();
         assert!(
-            text.contains("rejected a part") && text.contains("too old"),
+            text.contains("rejected part of an export") && text.contains("too old"),
             "{text}"
         );
     }

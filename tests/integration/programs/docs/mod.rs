@@ -143,6 +143,10 @@ fn wrong_command(line: &str) -> Option<String> {
             // A sentence, an image or a service of that name.
             None => return None,
         }
+        let second = words.clone().nth(1);
+        if let Some(known) = second.and_then(|word| command.find_subcommand(word)) {
+            command = known;
+        }
     }
     let settings = settings();
     let ends = |word: &&str| matches!(*word, "|" | "&&" | ";" | ">" | "&" | "#");
@@ -207,12 +211,13 @@ fn every_setting_and_variable_exists() {
     let variable = |path: &String| format!("AGE_{}", path.replace('.', "_").to_uppercase());
     let mut variables: BTreeSet<String> = settings.iter().map(variable).collect();
     // Of the command line, of the benches, and the beginning of all.
-    let others = ["AGE_CONFIG", "AGE_"];
+    let others = ["AGE_CONFIG", "AGE_WEBHOOKS_TOKEN", "AGE_"];
     let benches = [
         "AGE_BENCH_SCALE",
         "AGE_BENCH_COST",
         "AGE_BENCH_FIRST_MINUTES",
         "AGE_BENCH_GITLAB",
+        "AGE_BENCH_LIVE",
     ];
     variables.extend(others.into_iter().chain(benches).map(str::to_owned));
     let sections: BTreeSet<&str> = settings
