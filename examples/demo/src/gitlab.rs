@@ -42,6 +42,8 @@ impl Live {
             min_refinish_gap: 60 * SECOND,
             ..WorldConfig::default()
         });
+        // Subscriptions need 18.6 or later.
+        world.version = "19.3.0-ee".to_owned();
         for group in 0..GROUPS {
             let set = world.set_tier(&format!("group-{group}"), Tier::Ultimate);
             set.map_err(|error| io::Error::other(error.to_string()))?;
