@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use amazing_gitlab_exporter::clock::Clock;
+use gitlab_simulator::auth::AccessLevel;
 use gitlab_simulator::faults::{Fault, Rule};
 use gitlab_simulator::time::Millis;
 use gitlab_simulator::world::{Finish, JobSpec, PipelineSpec};
@@ -33,6 +34,10 @@ pub fn measure() -> Outcome {
         start: now(),
         ..WorldConfig::default()
     });
+    // Below Maintainer each end of a pipeline needs a list of jobs by REST, of which GitLab gives 600 a minute.
+    for token in &mut world.tokens {
+        token.default_role = AccessLevel::Maintainer;
+    }
     let mut projects = Vec::with_capacity(PROJECTS);
     for number in 0..PROJECTS {
         projects.push(world.add_project(&format!("group/project-{number}"))?);
