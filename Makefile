@@ -60,7 +60,7 @@ FUZZ_SECONDS ?= 300
 fuzz: rust ## Fuzz each target of fuzz/ for FUZZ_SECONDS
 	@$(CARGO) fuzz --version >/dev/null 2>&1 || { echo "cargo-fuzz is missing: run cargo install --locked cargo-fuzz, then this again." >&2; exit 1; }
 	@$(CARGO) +nightly --version >/dev/null 2>&1 || { echo "Nightly Rust is missing: run rustup toolchain install nightly, then this again." >&2; exit 1; }
-	@for target in config rest graphql text state; do \
+	@for target in config rest graphql text state webhook; do \
 		mkdir -p fuzz/corpus/$$target; \
 		$(CARGO) +nightly fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
 			-dict=fuzz/json.dict -timeout=60 -rss_limit_mb=4096 -print_final_stats=1 -max_total_time=$(FUZZ_SECONDS) || exit 1; \

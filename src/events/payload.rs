@@ -351,6 +351,51 @@ pub(crate) mod tests {
         assert!(read > 50, "{read}");
     }
 
+    /// What the fuzz target `webhook` holds of each input.
+    fn holds(body: &[u8]) -> Option<Event> {
+        let event = parse(body).ok()?;
+        assert!(KINDS.contains(&event.kind));
+        if let Meaning::Moved {
+            project, readings, ..
+        } = event.meaning
+        {
+            assert!(!readings.is_empty());
+            let text: serde_json::Value = serde_json::from_slice(body).unwrap();
+            assert!(text.to_string().contains(&project.to_string()));
+        }
+        Some(event)
+    }
+
+    #[test]
+    fn every_seed_of_webhooks_is_read() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/webhook");
+        let mut kinds = std::collections::BTreeSet::new();
+        for seed in std::fs::read_dir(folder).unwrap() {
+            let body = std::fs::read(seed.unwrap().path()).unwrap();
+            kinds.extend(holds(&body).map(|event| event.kind));
+        }
+        assert!(kinds.len() >= 7, "{kinds:?}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_body_is_refused_ignored_or_names_its_project(
+            kind in proptest::sample::select(&KINDS[..]),
+            project in proptest::num::u64::ANY,
+            text in ".{0,40}",
+            cut in 0_usize..200,
+        ) {
+            let body = serde_json::json!({
+                "object_kind": kind, "project": {"id": project}, "after": text.clone(),
+                "object_attributes": {"id": project, "status": text.clone(), "type": "Incident",
+                    "finished_at": text, "noteable_type": "MergeRequest"},
+            });
+            let body = body.to_string().into_bytes();
+            holds(&body);
+            holds(&body[..cut.min(body.len())]);
+        }
+    }
+
     #[test]
     fn ids_and_times_are_those_of_the_subject() {
         for (name, meaning) in [
