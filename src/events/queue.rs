@@ -73,10 +73,13 @@ impl HintQueue {
             ready,
             marks: Vec::new(),
         });
+        let mut mark = hint.mark;
         if waiting.marks.len() == MARKS {
             waiting.marks.pop();
+            // It stands for those that were dropped, whatever they announced.
+            mark.subject = None;
         }
-        waiting.marks.push(hint.mark);
+        waiting.marks.push(mark);
         drop(inner);
         self.changed.notify_one();
     }
@@ -208,6 +211,19 @@ mod tests {
             reads += ready.projects.len();
         }
         assert!((5..=6).contains(&reads), "{reads} reads in 10 s");
+    }
+
+    #[test]
+    fn events_that_are_dropped_are_announced_all_the_same() {
+        let (queue, start) = (HintQueue::default(), Instant::now());
+        for subject in 0..1000 {
+            let mut hint = hint(1, Reading::ChangeFeed, start);
+            hint.mark.subject = Some(subject);
+            queue.push(hint);
+        }
+        let ready = queue.take(start + GATHER);
+        let (_, _, marks) = &ready.projects[0];
+        assert_eq!((marks.len(), marks[MARKS - 1].subject), (MARKS, None));
     }
 
     #[test]

@@ -185,7 +185,13 @@ impl Projects {
         }
         let waiting = events.marks.entry(reading).or_default();
         waiting.extend(marks);
-        waiting.truncate(MARKS);
+        if waiting.len() > MARKS {
+            waiting.truncate(MARKS);
+            // It stands for those that were dropped, whatever they announced.
+            if let Some(last) = waiting.last_mut() {
+                last.subject = None;
+            }
+        }
     }
 
     /// How busy each project is whose pipelines are polled and could be read.

@@ -249,6 +249,27 @@ fn the_change_feed_never_waits_for_other_sources() {
 }
 
 #[test]
+fn a_storm_of_events_leaves_a_slot_to_the_steady_work() {
+    let mut projects = tracking([1, 2]);
+    assert_eq!(taken(&mut projects, START), [1, 2]);
+    for id in [1, 2] {
+        deepen(&mut projects, id, Depth::Everything, START);
+        succeed(&mut projects, id, START);
+    }
+    projects.hint(ProjectId(1), Reading::ChangeFeed, Vec::new(), at(600));
+    let one = FreeSlots {
+        runs: 1,
+        ..FREE_SLOTS
+    };
+    let batches = projects.take(&feed(), at(600), one).batches;
+    let ids = batches.iter().flat_map(|batch| &batch.targets);
+    let ids: Vec<u64> = ids.map(|target| target.id().0).collect();
+    assert_eq!(ids, [2], "the last slot is not for what is urgent");
+    let batches = projects.take(&feed(), at(600), one).batches;
+    assert_eq!(batches.len(), 1, "unless nothing else waits");
+}
+
+#[test]
 fn a_poll_is_late_after_three_intervals() {
     let mut projects = tracking([1]);
     assert_eq!(taken(&mut projects, START), [1]);

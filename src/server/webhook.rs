@@ -5,7 +5,7 @@
 
 mod body;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use actix_web::http::header::HeaderMap;
@@ -15,7 +15,7 @@ use serde::Serialize;
 use tracing::{Instrument, Span, info_span};
 
 use super::{HandlerContext, answer};
-use crate::config::Webhook;
+use crate::config::{Secret, Webhook};
 use crate::events::payload::{self, Event, KINDS, Meaning, OTHER};
 use crate::events::senders::{Credentials, Refusal, Senders, Verdict};
 use crate::events::{Mark, Origin, Trigger, UnixMillis};
@@ -94,13 +94,19 @@ pub trait EventSink: Send + Sync {
     fn count(&self, kind: &'static str, outcome: Outcome, requests: u32);
 }
 
+/// The file of the secret token, as it was last read.
+#[derive(Default)]
+struct TokenFile {
+    read_at: Option<Instant>,
+    token: Option<Secret>,
+}
+
 /// The receiver of webhooks.
 pub struct Receiver {
     senders: RwLock<Senders>,
     settings: Webhook,
     secrets: Secrets,
-    /// When the file of the secret token was last read.
-    file_read: std::sync::Mutex<Option<Instant>>,
+    file: std::sync::Mutex<TokenFile>,
     memory: Memory,
     sink: Arc<dyn EventSink>,
     notices: Notices,
@@ -125,12 +131,12 @@ impl Receiver {
             senders: RwLock::new(senders),
             settings: settings.clone(),
             secrets,
-            file_read: std::sync::Mutex::default(),
+            file: std::sync::Mutex::default(),
             memory: Memory::default(),
             sink,
             notices: Notices::default(),
         };
-        receiver.read_tokens();
+        receiver.read_tokens(&mut receiver.file());
         for kind in KINDS {
             receiver.sink.count(kind, Outcome::Accepted, 0);
         }
@@ -140,48 +146,54 @@ impl Receiver {
         Ok(receiver)
     }
 
-    /// Reads the secret tokens; the file's, too.
-    fn read_tokens(&self) {
-        let file = self.settings.secret_token_file.as_deref();
-        let file = file.and_then(|path| match files::read_text(path, MAX_TOKEN_FILE) {
-            Ok(text) => Some(text),
-            Err(error) => {
-                tracing::warn!(path = ?path, %error, "server.webhook.secret_token_file could not be read");
-                None
-            }
-        });
-        let file = file
-            .as_deref()
-            .map(str::trim)
-            .filter(|token| !token.is_empty());
-        if let Some(token) = file {
-            self.secrets.register(token);
-        }
-        let settings = &self.settings;
-        let configured = settings.secret_token.iter().chain(&settings.secret_tokens);
-        let configured = configured.map(|token| token.expose());
-        let mut senders = self.senders.write().unwrap_or_else(PoisonError::into_inner);
-        senders.set_tokens(configured.chain(file));
+    fn file(&self) -> MutexGuard<'_, TokenFile> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the file of the secret token was read again, for a token that is not known: it may have
-    /// changed.
+    /// Reads the file of the secret token, if there is one, and accepts what it holds beside the tokens of the
+    /// settings; says whether that is another token. What it held before stays where it cannot be read.
+    fn read_tokens(&self, file: &mut TokenFile) -> bool {
+        let settings = &self.settings;
+        let mut is_other = false;
+        if let Some(path) = &settings.secret_token_file {
+            match files::read_text(path, MAX_TOKEN_FILE) {
+                Ok(text) if text.trim().is_empty() => {}
+                Ok(text) => {
+                    let token = Secret::from(text.trim());
+                    is_other = file.token.as_ref() != Some(&token);
+                    file.token = Some(token);
+                }
+                Err(error) => {
+                    tracing::warn!(path = ?path, %error, "server.webhook.secret_token_file could not be read");
+                }
+            }
+        }
+        // Secrets are kept for good: the same one is not added each time.
+        if let Some(token) = file.token.as_ref().filter(|_| is_other) {
+            self.secrets.register(token.expose());
+        }
+        let configured = settings.secret_token.iter().chain(&settings.secret_tokens);
+        let all = configured.chain(&file.token).map(Secret::expose);
+        let mut senders = self.senders.write().unwrap_or_else(PoisonError::into_inner);
+        senders.set_tokens(all);
+        is_other
+    }
+
+    /// Whether the file of the secret token holds another one by now.
     fn reread(&self) -> bool {
         if self.settings.secret_token_file.is_none() {
             return false;
         }
-        let mut file_read = self
-            .file_read
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut file = self.file();
         let now = Instant::now();
-        if file_read.is_some_and(|at| now.duration_since(at) < FILE_READS) {
+        if file
+            .read_at
+            .is_some_and(|at| now.duration_since(at) < FILE_READS)
+        {
             return false;
         }
-        *file_read = Some(now);
-        drop(file_read);
-        self.read_tokens();
-        true
+        file.read_at = Some(now);
+        self.read_tokens(&mut file)
     }
 
     fn judge(&self, sent: &Credentials<'_>) -> Verdict {

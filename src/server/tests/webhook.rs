@@ -213,6 +213,23 @@ async fn the_file_of_the_secret_is_read_again_when_another_comes() {
 }
 
 #[tokio::test]
+async fn a_file_that_cannot_be_read_takes_no_secret_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    std::fs::write(&path, "first-secret\n").unwrap();
+    let shown = path.display();
+    let settings = format!("server: {{webhook: {{enabled: true, secret_token_file: '{shown}'}}}}");
+    let site = Site::start_with(&settings, LIMITS);
+    let send = async |secret: &str| {
+        let headers = [("X-Gitlab-Token", secret)];
+        site.send(&headers, PIPELINE.as_bytes()).await.status
+    };
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(send("another").await, 401);
+    assert_eq!(send("first-secret").await, 202);
+}
+
+#[tokio::test]
 async fn each_recorded_webhook_is_answered_with_success() {
     let Some(index) = shared("INDEX.tsv") else {
         return;

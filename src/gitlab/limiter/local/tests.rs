@@ -200,6 +200,27 @@ async fn urgent_calls_go_before_all_that_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_storm_of_urgent_calls_shuts_the_steady_work_not_out() {
+    let limiter = limiter(1.0, 1, 0);
+    limiter.call(Lane::Normal, ENDPOINT).await.unwrap();
+    let order = Arc::new(Mutex::new(String::new()));
+    let mut tasks = Vec::new();
+    let steady = [('n', Lane::Normal); 2];
+    for (name, lane) in steady.into_iter().chain([('u', Lane::Urgent); 10]) {
+        let (limiter, order) = (Arc::clone(&limiter), Arc::clone(&order));
+        tasks.push(tokio::spawn(async move {
+            limiter.call(lane, ENDPOINT).await.unwrap();
+            order.lock().unwrap().push(name);
+        }));
+        tokio::task::yield_now().await;
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(*order.lock().unwrap(), "uuuunuuuunuu");
+}
+
+#[tokio::test(start_paused = true)]
 async fn backfill_goes_last_and_is_never_shut_out() {
     let limiter = limiter(1.0, 1, 0);
     limiter.call(Lane::Normal, ENDPOINT).await.unwrap();
