@@ -4,6 +4,9 @@ use std::fs::{File, Metadata};
 use std::io::Read;
 use std::path::Path;
 
+/// Most bytes of a file that holds a secret.
+pub(crate) const MAX_SECRET: u64 = 64 << 10;
+
 /// Text of a file of at most `limit` bytes, without the byte order mark that some editors put before it.
 ///
 /// # Errors

@@ -13,9 +13,6 @@ use crate::files;
 use crate::tls::Certificates;
 use crate::types::{signing_key, token_problem};
 
-/// Most bytes of a token file.
-const MAX_TOKEN_FILE: u64 = 64 << 10;
-
 /// Checks the whole; `tree` knows the places.
 pub(super) fn check(settings: &Settings, otel: &ResolvedOtel, tree: &Node) -> Vec<Problem> {
     let mut rules = Rules {
@@ -111,7 +108,7 @@ impl Rules<'_> {
             }
         }
         if let Some(path) = &webhook.secret_token_file {
-            let reason = match files::read_text(path, MAX_TOKEN_FILE) {
+            let reason = match files::read_text(path, files::MAX_SECRET) {
                 Ok(text) if text.trim().is_empty() => Some("it is empty".to_owned()),
                 Ok(_) => None,
                 Err(reason) => Some(reason),
@@ -164,7 +161,7 @@ impl Rules<'_> {
                 }
             }
             (None, Some(path)) => {
-                let reason = match files::read_text(path, MAX_TOKEN_FILE) {
+                let reason = match files::read_text(path, files::MAX_SECRET) {
                     Ok(text) => match token_problem(text.trim()) {
                         Some(problem) => format!("its content {problem}"),
                         None => return,

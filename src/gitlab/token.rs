@@ -15,8 +15,6 @@ use crate::types::token_problem;
 
 /// How often a token file is checked.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
-/// Most bytes of a token file: many times those of a token.
-const MAX_FILE: u64 = 64 << 10;
 
 /// The token in use.
 pub(crate) struct Token {
@@ -120,7 +118,7 @@ impl Token {
 }
 
 fn read(path: &Path) -> Result<SecretString, String> {
-    let text = files::read_text(path, MAX_FILE)
+    let text = files::read_text(path, files::MAX_SECRET)
         .map_err(|error| format!("gitlab.token_file `{}`: {error}", path.display()))?;
     Ok(SecretString::from(text.trim().to_owned()))
 }

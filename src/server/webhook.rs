@@ -19,7 +19,7 @@ use crate::config::{Secret, Webhook};
 use crate::events::payload::{self, Event, KINDS, Meaning, OTHER};
 use crate::events::senders::{Credentials, Refusal, Senders, Verdict};
 use crate::events::{Mark, Origin, Trigger, UnixMillis};
-use crate::files;
+use crate::files::{self, MAX_SECRET};
 use crate::telemetry::secrets::Secrets;
 use crate::types::signing_key;
 use body::{BodyError, Memory};
@@ -30,8 +30,6 @@ pub(super) const PATH: &str = "/webhook";
 pub(super) const CONNECTIONS: usize = 2048;
 /// The secret token's file is read again no more often than this.
 const FILE_READS: Duration = Duration::from_secs(5);
-/// Most bytes of that file.
-const MAX_TOKEN_FILE: u64 = 64 << 10;
 /// A larger body is read on a thread of its own.
 const LARGE: usize = 256 << 10;
 
@@ -156,21 +154,18 @@ impl Receiver {
         let settings = &self.settings;
         let mut is_other = false;
         if let Some(path) = &settings.secret_token_file {
-            match files::read_text(path, MAX_TOKEN_FILE) {
+            match files::read_text(path, MAX_SECRET) {
                 Ok(text) if text.trim().is_empty() => {}
                 Ok(text) => {
                     let token = Secret::from(text.trim());
                     is_other = file.token.as_ref() != Some(&token);
+                    self.secrets.register(token.expose());
                     file.token = Some(token);
                 }
                 Err(error) => {
                     tracing::warn!(path = ?path, %error, "server.webhook.secret_token_file could not be read");
                 }
             }
-        }
-        // Secrets are kept for good: the same one is not added each time.
-        if let Some(token) = file.token.as_ref().filter(|_| is_other) {
-            self.secrets.register(token.expose());
         }
         let configured = settings.secret_token.iter().chain(&settings.secret_tokens);
         let all = configured.chain(&file.token).map(Secret::expose);

@@ -6,6 +6,8 @@ pub mod process;
 pub mod resource;
 pub mod secrets;
 mod setup;
+#[cfg(test)]
+mod testing;
 pub mod traces;
 
 pub use setup::{Guard, TelemetryError, TelemetrySettings, build, init};

@@ -57,12 +57,16 @@ impl Secrets {
 
     /// Adds `secret` in every spelling in which it could be printed: as it is, escaped as in JSON or HTML
     /// or by `Debug`, percent-encoded, and within base64. Of a header value such as `Bearer abcdef` the
-    /// credentials alone are added too. Values of fewer than six characters are ignored.
+    /// credentials alone are added too. Values of fewer than six characters, and known ones, are ignored.
     pub fn register(&self, secret: &str) {
         let credentials = secret.rsplit(' ').next().unwrap_or(secret);
         self.change(|known| {
             for value in [secret, credentials] {
-                known.fixed.extend(spellings(value));
+                for spelling in spellings(value) {
+                    if !known.fixed.contains(&spelling) {
+                        known.fixed.push(spelling);
+                    }
+                }
             }
         });
     }
@@ -225,6 +229,16 @@ fn base64s(value: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_registered_again_takes_no_more_room() {
+        let secrets = Secrets::new();
+        let known = || secrets.0.read().unwrap().fixed.len();
+        secrets.register("read-from-a-file");
+        let once = known();
+        secrets.register("read-from-a-file");
+        assert_eq!((known(), once > 0), (once, true));
+    }
 
     #[test]
     fn every_spelling_is_redacted() {

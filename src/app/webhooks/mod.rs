@@ -161,7 +161,7 @@ pub async fn run(
 fn secret(config: &Config) -> Result<Option<String>, WebhooksError> {
     let settings = &config.server.webhook;
     if let Some(path) = &settings.secret_token_file {
-        let text = files::read_text(path, 64 << 10);
+        let text = files::read_text(path, files::MAX_SECRET);
         let text = text.map_err(|why| WebhooksError::SecretFile(path.clone(), why))?;
         return Ok(Some(text.trim().to_owned()));
     }
