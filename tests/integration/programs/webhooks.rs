@@ -77,6 +77,13 @@ async fn a_pipelines_end_is_shown_though_the_next_poll_is_an_hour_away() {
     let refused = http::post(&url, body.to_string()).await;
     assert_eq!(refused.status, 401, "{}", refused.body);
     let headers = [("X-Gitlab-Token", SECRET)];
+    // A project that is not tracked is not read.
+    let foreign = json!({"object_kind": "pipeline", "project": {"id": 9_999_999}});
+    let foreign = http::post_with(&url, &headers, foreign.to_string()).await;
+    assert_eq!(
+        (foreign.status, foreign.body.as_str()),
+        (200, r#"{"status":"untracked"}"#)
+    );
     let accepted = http::post_with(&url, &headers, body.to_string()).await;
     assert_eq!(accepted.status, 202, "{}", accepted.body);
     shows(&exporter, "the pipeline is counted", |samples| {
