@@ -57,16 +57,12 @@ impl Secrets {
 
     /// Adds `secret` in every spelling in which it could be printed: as it is, escaped as in JSON or HTML
     /// or by `Debug`, percent-encoded, and within base64. Of a header value such as `Bearer abcdef` the
-    /// credentials alone are added too. Values of fewer than six characters, and known ones, are ignored.
+    /// credentials alone are added too. Values of fewer than six characters are ignored.
     pub fn register(&self, secret: &str) {
         let credentials = secret.rsplit(' ').next().unwrap_or(secret);
         self.change(|known| {
             for value in [secret, credentials] {
-                for spelling in spellings(value) {
-                    if !known.fixed.contains(&spelling) {
-                        known.fixed.push(spelling);
-                    }
-                }
+                known.fixed.extend(spellings(value));
             }
         });
     }
