@@ -61,6 +61,7 @@ pub mod registry;
 pub mod scheduler;
 pub mod series;
 pub mod server;
+pub mod shards;
 pub mod source;
 pub mod store;
 pub mod telemetry;
