@@ -8,6 +8,8 @@
 mod conformance;
 mod file;
 mod memory;
+mod record;
+mod records;
 #[cfg(test)]
 mod sample;
 mod stored;

@@ -10,7 +10,6 @@ mod dry;
 mod format;
 mod owner;
 mod quiet;
-mod record;
 #[cfg(test)]
 mod tests;
 
@@ -24,10 +23,11 @@ use async_trait::async_trait;
 use redb::Database;
 use url::Url;
 
+use super::records::Loaded;
 use super::{Commit, Remembered, Store, StoreError};
 use crate::clock::Clock;
 use dry::DryRun;
-use format::{Begun, Committed, Identity, Loaded};
+use format::{Begun, Committed, Identity};
 use owner::Owner;
 
 pub use format::Bytes;
