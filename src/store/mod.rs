@@ -10,6 +10,7 @@ mod file;
 mod memory;
 mod record;
 mod records;
+mod redis;
 #[cfg(test)]
 mod sample;
 mod stored;
@@ -28,6 +29,7 @@ use crate::types::ProjectId;
 
 pub use file::{Bytes, FileSettings, FileStore, OpenError, Opening};
 pub use memory::MemoryStore;
+pub use redis::{Keys, LoadError, Loaded, RedisStore, Written};
 #[cfg(test)]
 pub(crate) use stored::{Keep, content, read};
 
