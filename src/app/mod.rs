@@ -82,6 +82,12 @@ pub enum StartError {
     /// Logs or traces cannot be set up.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    /// Replicas cannot share their work yet.
+    #[error(
+        "redis.url is set, but sharing the work between replicas is not available yet: leave it empty to run one \
+         instance"
+    )]
+    Replicas,
     /// The server cannot be set up.
     #[error("the HTTP server cannot listen: {0}")]
     Server(#[from] io::Error),
@@ -124,6 +130,9 @@ impl App {
         state: StateFile,
         notify: impl FnMut(Opening),
     ) -> Result<Self, StartError> {
+        if config.redis.url.is_some() {
+            return Err(StartError::Replicas);
+        }
         let file = match part_settings::state(&config, state) {
             Some(settings) => Some(FileStore::open(&settings, &clock, notify)?),
             None => None,
