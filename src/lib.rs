@@ -44,6 +44,7 @@ pub mod app;
 pub mod catalogue;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod collector;
 pub mod config;
 pub mod delivery;

@@ -90,7 +90,6 @@ pub(super) fn state(config: &Config, state: StateFile) -> Option<FileSettings> {
     })
 }
 
-#[expect(dead_code, reason = "for replicas")]
 /// The connection to Redis; none for a single instance.
 pub(super) fn redis(config: &Config, secrets: &Secrets) -> Option<RedisOptions> {
     let section = &config.redis;
@@ -116,7 +115,6 @@ pub(super) fn redis(config: &Config, secrets: &Secrets) -> Option<RedisOptions> 
     })
 }
 
-#[expect(dead_code, reason = "for replicas")]
 /// What all keys in Redis begin with: of one GitLab, whoever runs the replicas.
 pub(super) fn redis_prefix(config: &Config) -> String {
     let prefix = config.redis.key_prefix.clone();

@@ -37,9 +37,13 @@ impl Ingest {
         self.recorder.lock().await.release(shards, now);
     }
 
-    /// The store has lost what it had of some shards: it is written again with what is recorded next.
+    /// The store may have lost what it had of some shards: writes it again.
     pub async fn write_again(&self, shards: ShardSet) {
-        self.recorder.lock().await.write_again(shards);
+        let now = self.clock.now();
+        let written = self.recorder.lock().await.write_again(shards, now).await;
+        if let Err(error) = written {
+            tracing::debug!(%error, "state will be written again with the next commit");
+        }
     }
 
     /// Takes in that another replica no longer tracks projects.

@@ -71,9 +71,27 @@ impl Recorder {
         }
     }
 
-    /// The store has lost what it had of some shards: their next commit writes it again.
-    pub fn write_again(&mut self, shards: ShardSet) {
+    /// The store may have lost what it had of some shards: writes it again. What could not be written is
+    /// with the next commit.
+    ///
+    /// # Errors
+    /// When some of it could not be written.
+    pub async fn write_again(
+        &mut self,
+        shards: ShardSet,
+        now: UnixSeconds,
+    ) -> Result<(), StoreError> {
         shards.iter().for_each(|shard| self.unsettled.insert(shard));
+        let mut written = Ok(());
+        for shard in shards.iter() {
+            let again = self.commit_shard(shard, empty(now, shard)).await;
+            if again.is_ok() {
+                let shards = [shard].into_iter().collect();
+                self.table.note_commit(shards, now);
+            }
+            written = written.and(again);
+        }
+        written
     }
 
     /// Commits what is about any projects.

@@ -88,9 +88,16 @@ impl Redis {
     /// When it is not reachable within the deadline, or will not do.
     pub async fn connect(options: RedisOptions) -> Result<Self, RedisError> {
         let redis = Self::new(options)?;
-        let deadline = redis.deadline();
-        redis.opening(deadline, redis.pool.fill()).await?;
+        redis.check().await?;
         Ok(redis)
+    }
+
+    /// Connects, and checks the server.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub async fn check(&self) -> Result<(), RedisError> {
+        self.opening(self.deadline(), self.pool.fill()).await
     }
 
     /// Where it is, without credentials.

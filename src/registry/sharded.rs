@@ -117,11 +117,24 @@ impl Projects {
         self.remembered.extend(remembered);
         self.withdrawn.extend(withdrawn);
         self.begin_again(|id| Shard::of(id) == shard, now);
-        // Those that no list has wait for GitLab's word on them.
-        let left = self.remembered.keys().copied();
-        let left: Vec<_> = left.filter(|id| Shard::of(*id) == shard).collect();
-        if let Some(sharing) = &mut self.sharing {
-            sharing.outbox.doubts.extend(left);
+    }
+
+    /// Has GitLab asked for projects that are remembered and that no list has.
+    pub fn doubt_unlisted(&mut self, now: UnixSeconds) {
+        for id in self.remembered.keys().copied().collect::<Vec<_>>() {
+            self.doubt(id, now);
+        }
+    }
+
+    /// All that others know of this replica is to be told again.
+    pub fn tell_everything(&mut self) {
+        let own = self
+            .own()
+            .filter(|(_, entry)| !entry.memory.path.is_empty());
+        let own: BTreeSet<ProjectId> = own.map(|(id, _)| id).collect();
+        if let Some(outbox) = self.outbox() {
+            outbox.is_listed = true;
+            outbox.noted.extend(own);
         }
     }
 
@@ -349,8 +362,10 @@ mod tests {
         let mut projects = replica(&[]);
         let (known, unknown) = (ProjectId(2), ProjectId(900));
         projects.adopt_shard(shard(2), vec![(known, memory("two"))], NOW);
+        projects.doubt_unlisted(NOW);
         assert_eq!(projects.take_outbox().doubts, BTreeSet::new());
         projects.adopt_shard(shard(900), vec![(unknown, memory("x"))], NOW);
+        projects.doubt_unlisted(NOW);
         assert_eq!(projects.take_outbox().doubts, [unknown].into());
         // Who looks for projects asks GitLab for it.
         let mut leader = replica(&[1]);

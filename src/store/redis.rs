@@ -44,13 +44,13 @@ impl Keys {
     /// A key of a shard. All of one shard lie in one slot of Cluster.
     #[must_use]
     pub fn of_shard(&self, shard: Shard, name: &str) -> String {
-        format!("{}{{{}}}:{name}", self.0, shard.index())
+        format!("{}:{{{}}}:{name}", self.0, shard.index())
     }
 
     /// A key that is about all replicas; these, too, lie in one slot.
     #[must_use]
     pub fn shared(&self, name: &str) -> String {
-        format!("{}{{shared}}:{name}", self.0)
+        format!("{}:{{shared}}:{name}", self.0)
     }
 }
 
@@ -352,7 +352,11 @@ fn sealed(id: ProjectId, part: &Part, memory: &ProjectMemory) -> Result<Vec<u8>,
     let content = (part.encode)(memory);
     let content = content.map_err(|error| unwritable(invalid(part.name, &error)))?;
     let version = version(STEPS.of_part(part.name).len());
-    Ok(seal(of_memory(id.0, part.name.as_bytes()), version, &content))
+    Ok(seal(
+        of_memory(id.0, part.name.as_bytes()),
+        version,
+        &content,
+    ))
 }
 
 /// Whether the lease is held, the time of the last commit, parts and rows.
