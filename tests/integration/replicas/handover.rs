@@ -21,6 +21,33 @@ fn calm() -> WorldConfig {
     }
 }
 
+/// Lets the world live until every replica has counted something, and all so much more than before; it lives on
+/// as long as the time is kept.
+async fn live(rig: &Rig, replicas: &[Replica]) -> QuickTime {
+    let time = QuickTime::of(&rig.simulator, 60);
+    let before: f64 = counts(replicas).await.values().sum();
+    within(PATIENCE, "all count something", async || {
+        let mut counted = Vec::new();
+        for replica in replicas {
+            counted.push(replica.counts().await.values().sum::<f64>());
+        }
+        let is_each = counted.iter().all(|counted| *counted > 5.0);
+        let is_more = counted.iter().sum::<f64>() > before + 20.0;
+        (is_each && is_more)
+            .then_some(())
+            .ok_or(format!("{counted:?} after {before}"))
+    })
+    .await;
+    time
+}
+
+/// The same, and then nothing happens any more.
+async fn live_and_rest(rig: &Rig, replicas: &[Replica]) -> QuickTime {
+    let time = live(rig, replicas).await;
+    rig.simulator.world().calm();
+    time
+}
+
 fn fallen(before: &Counts, after: &Counts) -> Vec<String> {
     let fallen = before.iter().filter_map(|(series, before)| {
         let after = after.get(series).copied().unwrap_or_default();
@@ -66,13 +93,7 @@ async fn survives(end: impl AsyncFn(&mut Replica), what: &str) -> Option<Duratio
     let rig = Rig::start(busy(4, 16), &[]).await?;
     let mut replicas = rig.replicas(2).await;
     let first_read = rig.simulator.world().now();
-    let time = QuickTime::of(&rig.simulator, 60);
-    within(PATIENCE, "something is counted", async || {
-        let counted: f64 = counts(&replicas).await.values().sum();
-        (counted > 20.0).then_some(()).ok_or(format!("{counted}"))
-    })
-    .await;
-    rig.simulator.world().calm();
+    let time = live_and_rest(&rig, &replicas).await;
     let before = together(&replicas).await;
     let mut gone = replicas.remove(1);
     end(&mut gone).await;
@@ -126,15 +147,7 @@ async fn a_replica_that_wakes_up_after_its_leases_shows_nothing_of_them() {
         return;
     };
     let replicas = rig.replicas(2).await;
-    let time = QuickTime::of(&rig.simulator, 60);
-    within(PATIENCE, "both count something", async || {
-        let counted = [replicas[0].counts().await, replicas[1].counts().await];
-        let counted = counted.map(|counts| counts.values().sum::<f64>());
-        let both = counted.iter().all(|counted| *counted > 5.0);
-        both.then_some(()).ok_or(format!("{counted:?}"))
-    })
-    .await;
-    rig.simulator.world().calm();
+    let time = live_and_rest(&rig, &replicas).await;
     drop(time);
     let [awake, asleep] = replicas.as_slice() else {
         unreachable!("there are two");
@@ -168,6 +181,7 @@ async fn without_redis_leases_end_and_with_it_everything_goes_on() {
     };
     let replicas = rig.replicas(2).await;
     let first_read = rig.simulator.world().now();
+    drop(live(&rig, &replicas).await);
     let before = counts(&replicas).await;
     rig.redis.kill();
     within(PATIENCE, "nothing is shown without leases", async || {
@@ -183,14 +197,7 @@ async fn without_redis_leases_end_and_with_it_everything_goes_on() {
     assert!(text.lines().any(|line| line == "age_store_up 0"), "{text}");
     rig.redis.restart().await;
     share(&replicas).await;
-    let time = QuickTime::of(&rig.simulator, 60);
-    within(PATIENCE, "something is counted", async || {
-        let counted: f64 = counts(&replicas).await.values().sum();
-        (counted > 20.0).then_some(()).ok_or(format!("{counted}"))
-    })
-    .await;
-    rig.simulator.world().calm();
-    drop(time);
+    drop(live_and_rest(&rig, &replicas).await);
     let after = equals_the_ledger(&rig, &replicas, first_read).await;
     assert_eq!(fallen(&before, &after), Vec::<String>::new());
 }
@@ -203,13 +210,7 @@ async fn a_redis_that_lost_its_data_is_written_again() {
     };
     let mut replicas = rig.replicas(2).await;
     let first_read = rig.simulator.world().now();
-    let time = QuickTime::of(&rig.simulator, 60);
-    within(PATIENCE, "something is counted", async || {
-        let counted: f64 = counts(&replicas).await.values().sum();
-        (counted > 20.0).then_some(()).ok_or(format!("{counted}"))
-    })
-    .await;
-    rig.simulator.world().calm();
+    let time = live_and_rest(&rig, &replicas).await;
     drop(time);
     let before = equals_the_ledger(&rig, &replicas, first_read).await;
     rig.redis.restart_empty().await;
