@@ -256,19 +256,18 @@ impl Cluster {
     }
 
     async fn extended(&mut self, shard: Shard, own: Own, attempt: Attempt) {
+        // What was hidden meanwhile is taken over anew: initial zeros that nobody saw are shown again.
+        let has_lapsed = self.parts.leases.fence(shard).is_none();
         let fence = match attempt.outcome {
-            Outcome::Extended => own.fence,
-            // Nobody held it in between: what is known of it holds.
-            Outcome::Taken { fence, before }
-                if before == own.fence || (own.in_force && before < own.fence) =>
-            {
+            Outcome::Extended if !has_lapsed => own.fence,
+            // Nobody can have held it in between: what is known of it holds, whatever Redis has lost.
+            Outcome::Taken { fence, before } if !has_lapsed && before <= own.fence => {
                 self.parts.store.continued(shard, fence);
                 fence
             }
+            Outcome::Extended => return self.adopt_again(shard, own.fence, attempt.until).await,
             Outcome::Taken { fence, .. } => {
-                self.drop([shard].into_iter().collect()).await;
-                self.adopt(shard, fence, attempt.until).await;
-                return;
+                return self.adopt_again(shard, fence, attempt.until).await;
             }
             Outcome::Refused(_) => {
                 tracing::warn!(shard = shard.index(), "lease lost to another replica");
@@ -277,6 +276,11 @@ impl Cluster {
             }
         };
         self.hold(shard, fence, attempt.until);
+    }
+
+    async fn adopt_again(&mut self, shard: Shard, fence: u64, until: Moment) {
+        self.drop([shard].into_iter().collect()).await;
+        self.adopt(shard, fence, until).await;
     }
 
     fn hold(&mut self, shard: Shard, fence: u64, until: Moment) {

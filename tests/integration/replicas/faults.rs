@@ -18,7 +18,7 @@ use crate::support::promql::PromQl;
 const FAULTS: usize = 12;
 const SEED: u64 = 22;
 /// Seconds of the world in a second.
-const PACE: i64 = 60;
+const PACE: i64 = 20;
 
 /// What can go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,6 +130,10 @@ async fn run(faults: usize, seed: u64, kinds: &[Fault]) {
     rig.simulator.world().calm();
     share(&replicas).await;
     drop(time);
+    println!(
+        "longest time that a project was not read: {:?}",
+        unread(&promql).await
+    );
     let want = equals_the_ledger(&rig, &replicas, first_read).await;
     let seen = agrees(&promql, want.values().sum()).await;
     let mut wrong = Vec::new();

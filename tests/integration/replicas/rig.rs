@@ -61,7 +61,7 @@ impl Rig {
         door.open();
         let folder = tempfile::tempdir().expect("a folder");
         let more = format!(
-            "redis: {{url: 'redis://{}', lease_ttl: {}s}}\ntelemetry: {{birth_window: 4s}}\n",
+            "redis: {{url: 'redis://{}', lease_ttl: {}s}}\ntelemetry: {{birth_window: 10s}}\n",
             door.address(),
             LEASE_TTL.as_secs()
         );
