@@ -2,6 +2,7 @@
 //! installed by `tests/install-tools.sh`.
 
 mod binary;
+mod chart;
 mod docs;
 mod exemplars;
 mod hooks;
