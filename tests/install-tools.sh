@@ -2,7 +2,7 @@
 # Installs the programs that the tests talk to, where they are missing: by package name, into
 # target/tools (or $TEST_TOOLS), without touching the system.
 #
-#   Debian packages  prometheus, promtool, victoria-metrics, docker-compose, libnss-wrapper: downloaded and
+#   Debian packages  prometheus, promtool, amtool, victoria-metrics, docker-compose, libnss-wrapper: downloaded and
 #                    unpacked with an apt state of their own, from the mirror that this machine's apt uses
 #   PyPI packages    tests/integration/programs/requirements.txt and packaging.txt: each into a virtual environment
 #   npm packages     Grafana's types and its library of data, TypeScript and jsdom, for the dashboards
@@ -68,6 +68,8 @@ take_package() {
   (cd "$unpacked" && own_apt download "$package" && dpkg -x ./*.deb . && rm ./*.deb) || return 1
   local program=usr/bin/$package
   case $package in
+    # Of this package only what checks configurations.
+    prometheus-alertmanager) program=usr/bin/amtool ;;
     # A plug-in of docker that runs by itself, too.
     docker-compose) program=usr/libexec/docker/cli-plugins/$package ;;
     # No program, but what a program resolves names with.
@@ -79,7 +81,7 @@ take_package() {
 
 install_debian() {
   local wanted=() package suite
-  for package in prometheus promtool victoria-metrics docker-compose libnss-wrapper; do
+  for package in prometheus promtool prometheus-alertmanager victoria-metrics docker-compose libnss-wrapper; do
     [[ -e $tools/bin/$package ]] || wanted+=("$package")
   done
   ((${#wanted[@]})) || return 0
