@@ -16,6 +16,7 @@
 //! - [`ingest`]: what follows a run: measure, retire, record; [`observer`] is notified of every run.
 //! - [`recorder`]: records, commits, shows, in this order.
 //! - [`store`]: what must not be lost, behind one trait, in types of its own.
+//! - [`mod@redis`]: the connection to Redis, which replicas share.
 //! - [`catalogue`]: every metric as data, with its labels, buckets and instruments.
 //! - [`series`]: the table of all series: initialization, change, retirement, limits.
 //! - [`delivery`]: Prometheus text, OpenMetrics and OTLP push, from the table.
@@ -43,6 +44,7 @@ pub mod app;
 pub mod catalogue;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod collector;
 pub mod config;
 pub mod delivery;
@@ -57,10 +59,12 @@ pub mod memory;
 pub mod observer;
 pub mod people;
 pub mod recorder;
+pub mod redis;
 pub mod registry;
 pub mod scheduler;
 pub mod series;
 pub mod server;
+pub mod shards;
 pub mod source;
 pub mod store;
 pub mod telemetry;

@@ -31,6 +31,8 @@ pub trait Observer: Send + Sync {
     fn removals_pending(&self, _projects: usize) {}
     /// The store took a commit, or did not.
     fn store(&self, up: bool);
+    /// How many replicas there are, and how many shards this one holds.
+    fn cluster(&self, _members: usize, _owned_shards: usize) {}
     /// What GitLab is.
     fn instance(&self, _instance: &Instance) {}
     /// The highest tier of a tracked project.

@@ -7,7 +7,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 use rustls_platform_verifier::Verifier;
@@ -87,6 +87,50 @@ impl Certificates {
             .with_no_client_auth();
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)
+    }
+}
+
+/// A client's own certificate, and its key.
+#[derive(Debug)]
+pub struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Identity {
+    /// Reads the certificate, with those that it was issued by, and its key.
+    ///
+    /// # Errors
+    /// When one of the files is not readable, or does not hold what it should.
+    pub fn read(certificate: &Path, key: &Path) -> Result<Self, CertificateError> {
+        let chain = Certificates::read(certificate)?.ders;
+        let pem = std::fs::read(key).map_err(CertificateError::Unreadable)?;
+        let key = PrivateKeyDer::from_pem_slice(&pem);
+        let key = key.map_err(|error| CertificateError::Broken(format!("the key: {error}")))?;
+        Ok(Self { chain, key })
+    }
+}
+
+/// TLS of a client that does not speak HTTP: it trusts what the platform trusts and `trusted`, and shows
+/// `identity`.
+///
+/// # Errors
+/// When the TLS library refuses a certificate, or the key does not fit.
+pub fn client(
+    trusted: Option<&Certificates>,
+    identity: Option<Identity>,
+) -> Result<ClientConfig, rustls::Error> {
+    let verifier = match trusted {
+        Some(trusted) => trusted.verifier()?,
+        None => Arc::new(Verifier::new(provider())?),
+    };
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    match identity {
+        Some(Identity { chain, key }) => builder.with_client_auth_cert(chain, key),
+        None => Ok(builder.with_no_client_auth()),
     }
 }
 

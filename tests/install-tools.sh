@@ -2,8 +2,9 @@
 # Installs the programs that the tests talk to, where they are missing: by package name, into
 # target/tools (or $TEST_TOOLS), without touching the system.
 #
-#   Debian packages  prometheus, promtool, amtool, victoria-metrics, docker-compose, libnss-wrapper: downloaded and
-#                    unpacked with an apt state of their own, from the mirror that this machine's apt uses
+#   Debian packages  prometheus, promtool, amtool, victoria-metrics, docker-compose, libnss-wrapper, redis-server,
+#                    valkey-server: downloaded and unpacked with an apt state of their own, from the mirror
+#                    that this machine's apt uses
 #   PyPI packages    tests/integration/programs/requirements.txt and packaging.txt: each into a virtual environment
 #   npm packages     Grafana's types and its library of data, TypeScript and jsdom, for the dashboards
 #   Go modules       tests/collector: an OpenTelemetry Collector, tests/alloy: Grafana Alloy's parser; built
@@ -28,7 +29,26 @@ runs() { case $1 in *.so) loads "$1" ;; *) works "$1" ;; esac }
 
 # Newest first: programs of the test are better new, and theirs need no library but libc.
 suites() {
-  if [[ ${ID:-} == debian ]]; then echo "forky trixie"; fi
+  if [[ ${ID:-} == debian ]]; then echo "forky trixie ${VERSION_CODENAME:+$VERSION_CODENAME-backports}"; fi
+}
+
+# Packages that a program needs besides its own.
+beside() {
+  case $1 in
+    redis-server) echo redis-tools liblzf1 libjemalloc2 libatomic1 ;;
+    valkey-server) echo valkey-tools liblzf1 libjemalloc2 libatomic1 ;;
+  esac
+}
+
+# Starts a program of $tools/debian with the libraries that were unpacked beside it. It becomes the program:
+# a test that kills it kills no shell.
+launcher() {
+  cat <<EOF
+#!/usr/bin/env bash
+folder=\$(dirname "\$(readlink -f "\${BASH_SOURCE[0]}")")/../debian/$1
+libraries=("\$folder"/usr/lib/*-linux-*/)
+LD_LIBRARY_PATH=\${libraries[0]} exec "\$folder/$2" "\$@"
+EOF
 }
 
 # apt-get with a state of its own in $apt; any user may.
@@ -52,7 +72,8 @@ use_suite() {
     echo 'Acquire::Languages "none";'
     echo 'Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";'
     if [[ $1 ]]; then
-      echo "deb [signed-by=$keyring] $(mirror) $1 main" >"$apt/sources.list"
+      # What backports have leans on the suite itself.
+      printf "deb [signed-by=$keyring] $(mirror) %s main\n" "$1" "${1%-backports}" >"$apt/sources.list"
       echo "Dir::Etc::sourcelist \"$apt/sources.list\";"
       echo 'Dir::Etc::sourceparts "-";'
     fi
@@ -65,7 +86,9 @@ use_suite() {
 take_package() {
   local package=$1 unpacked=$tools/debian/$1
   rm -rf "$unpacked" && mkdir -p "$unpacked"
-  (cd "$unpacked" && own_apt download "$package" && dpkg -x ./*.deb . && rm ./*.deb) || return 1
+  # shellcheck disable=SC2046 # several words
+  (cd "$unpacked" && own_apt download "$package" $(beside "$package") &&
+    for deb in ./*.deb; do dpkg -x "$deb" . || exit 1; done && rm ./*.deb) || return 1
   local program=usr/bin/$package
   case $package in
     # Of this package only what checks configurations.
@@ -75,13 +98,24 @@ take_package() {
     # No program, but what a program resolves names with.
     libnss-wrapper) program=$(cd "$unpacked" && echo usr/lib/*/libnss_wrapper.so) ;;
   esac
+  if [[ $(beside "$package") ]]; then
+    launcher "$package" "$program" >"$tools/bin/.$package"
+    chmod +x "$tools/bin/.$package"
+    if works "$tools/bin/.$package"; then
+      mv "$tools/bin/.$package" "$tools/bin/$package"
+      return 0
+    fi
+    rm "$tools/bin/.$package"
+    return 1
+  fi
   runs "$unpacked/$program" || return 1
   ln -sf "../debian/$package/$program" "$tools/bin/$package"
 }
 
 install_debian() {
   local wanted=() package suite
-  for package in prometheus promtool prometheus-alertmanager victoria-metrics docker-compose libnss-wrapper; do
+  for package in prometheus promtool prometheus-alertmanager victoria-metrics docker-compose libnss-wrapper \
+    redis-server valkey-server; do
     [[ -e $tools/bin/$package ]] || wanted+=("$package")
   done
   ((${#wanted[@]})) || return 0

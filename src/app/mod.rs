@@ -10,6 +10,7 @@ mod events;
 mod load;
 mod part_settings;
 mod probe;
+mod replicas;
 mod sockets;
 mod status;
 mod watch;
@@ -28,12 +29,14 @@ use tokio_util::sync::CancellationToken;
 use crate::catalogue::instruments::{Instruments, InstrumentsError};
 use crate::catalogue::{Activity, Collector};
 use crate::clock::Clock;
+use crate::cluster::Parts;
 use crate::config::{Config, Signal};
 use crate::delivery::Intervals;
 use crate::delivery::push::{MAX_MESSAGE_BYTES, PushSettings, Pusher, PusherHandle};
 use crate::gitlab::{Cables, Cause, GitLab, SetupError};
 use crate::ingest::sense::IMPLAUSIBLE;
 use crate::recorder::Recorder;
+use crate::redis::RedisError;
 use crate::scheduler::Scheduler;
 use crate::scheduler::discover::INCOMPLETE_LIST;
 use crate::scheduler::subscriptions::Subscriptions;
@@ -47,6 +50,7 @@ use crate::telemetry::secrets::Secrets;
 use crate::telemetry::{self, Guard, TelemetryError, TelemetrySettings};
 use events::EventIntake;
 use probe::Probe;
+use replicas::{Joined, Replica};
 pub use sockets::{BindError, Sockets};
 use status::AppStatus;
 use watch::Watch;
@@ -82,6 +86,9 @@ pub enum StartError {
     /// Logs or traces cannot be set up.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    /// Redis cannot be used.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
     /// The server cannot be set up.
     #[error("the HTTP server cannot listen: {0}")]
     Server(#[from] io::Error),
@@ -99,6 +106,8 @@ pub struct App {
     secrets: Secrets,
     instance_id: String,
     store: Arc<dyn Store>,
+    /// None for a single instance.
+    replica: Option<Replica>,
 }
 
 /// What is done with the state file at the start.
@@ -142,9 +151,14 @@ impl App {
         let mut error_types = Cause::KINDS.to_vec();
         error_types.extend([INCOMPLETE_LIST, IMPLAUSIBLE]);
         let own = OwnMetrics::new(Arc::clone(&table), &clock, &types, &error_types)?;
-        let (instance_id, store): (_, Arc<dyn Store>) = match file {
-            Some(file) => (file.instance_id().to_owned(), Arc::new(file)),
-            None => (
+        let replica = Replica::new(&config, &secrets, &table)?;
+        let (instance_id, store): (_, Arc<dyn Store>) = match (file, &replica) {
+            (Some(file), _) => (file.instance_id().to_owned(), Arc::new(file)),
+            (None, Some(replica)) => (
+                part_settings::instance_id(&config),
+                Arc::clone(&replica.store) as _,
+            ),
+            (None, None) => (
                 part_settings::instance_id(&config),
                 Arc::<MemoryStore>::default(),
             ),
@@ -164,6 +178,7 @@ impl App {
             own,
             instance_id,
             store,
+            replica,
         })
     }
 
@@ -190,11 +205,12 @@ impl App {
     ///
     /// # Errors
     /// When the GitLab client, the store, the push or the server cannot be set up.
-    pub async fn start(self, sockets: impl Into<Sockets>) -> Result<Running, StartError> {
+    pub async fn start(mut self, sockets: impl Into<Sockets>) -> Result<Running, StartError> {
         let sockets = sockets.into();
         let mut addresses = sockets.addresses()?.into_iter();
         let address = addresses.next();
         let address = address.ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
+        let replica = self.shared().await?;
         let Self {
             config,
             clock,
@@ -211,7 +227,11 @@ impl App {
         let instruments = Instruments::new(&part_settings::buckets(config))?;
         let mut recorder = Recorder::new(instruments, Arc::clone(table), Arc::clone(&self.store))
             .with_max_label_length(part_settings::max_label_length(&self.config));
-        let remembered = recorder.restore(clock.now()).await?;
+        // What replicas remember comes with their shards.
+        let remembered = match &replica {
+            Some(_) => Vec::new(),
+            None => recorder.restore(clock.now()).await?,
+        };
         let scheduler = Scheduler::new(
             config,
             &gitlab,
@@ -224,6 +244,7 @@ impl App {
         let subscriptions = self.subscriptions(&gitlab, &scheduler)?;
         let pusher = self.start_push()?;
         let stop = CancellationToken::new();
+        let replica = replica.map(|replica| self.join(replica, &scheduler));
         let probe = Probe::new(gitlab.clone(), Arc::clone(own), clock.clone());
         let status = AppStatus {
             config: Arc::clone(config),
@@ -235,6 +256,9 @@ impl App {
             registry: scheduler.registry(),
             feed: scheduler.feed(),
             subscriptions: subscriptions.as_ref().map(Subscriptions::standing),
+            replicas: replica
+                .as_ref()
+                .map(|replica| Arc::clone(&replica.standing)),
             first_round: AtomicBool::default(),
         };
         let listeners = self.listeners(sockets, &scheduler)?;
@@ -256,10 +280,37 @@ impl App {
             scheduler: tokio::spawn(scheduler.run(stop.clone())),
             probe: tokio::spawn(probe.run(stop.clone())),
             subscriptions: subscriptions.map(|all| tokio::spawn(all.run(stop.clone()))),
+            replica,
             serving: tokio::spawn(serving),
             server,
             pusher,
             stop,
+        })
+    }
+
+    /// The replica that is to join others, if Redis can be used; else the state is kept in memory.
+    async fn shared(&mut self) -> Result<Option<Replica>, StartError> {
+        let Some(replica) = self.replica.take() else {
+            return Ok(None);
+        };
+        if replica.check().await? {
+            return Ok(Some(replica));
+        }
+        self.store = Arc::<MemoryStore>::default();
+        Ok(None)
+    }
+
+    fn join(&self, replica: Replica, scheduler: &Scheduler) -> Joined {
+        let store = Arc::clone(&replica.store);
+        replica.join(Parts {
+            config: Arc::clone(&self.config),
+            store,
+            leases: Arc::clone(self.table.leases()),
+            registry: scheduler.registry(),
+            ingest: scheduler.ingest(),
+            hints: scheduler.hints(),
+            observer: Arc::clone(&self.watch) as _,
+            clock: self.clock.clone(),
         })
     }
 
@@ -348,6 +399,7 @@ pub struct Running {
     scheduler: JoinHandle<()>,
     probe: JoinHandle<()>,
     subscriptions: Option<JoinHandle<()>>,
+    replica: Option<Joined>,
     serving: JoinHandle<io::Result<()>>,
     server: ServerHandle,
     pusher: Option<PusherHandle>,
@@ -375,6 +427,10 @@ impl Running {
             ended("probe", self.probe.await);
             if let Some(subscriptions) = self.subscriptions {
                 ended("subscriptions", subscriptions.await);
+            }
+            // Others go on at once, with all that was recorded.
+            if let Some(replica) = self.replica {
+                replica.leave().await;
             }
             // Scrapes under way may end; the last push has the same values.
             let push = async {

@@ -1,7 +1,9 @@
 //! From the configuration to the settings of each part: the parts do not know the configuration.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use tracing::Level;
 
 use super::StateFile;
@@ -10,6 +12,7 @@ use crate::config::{
     Config, LogFormat, OtlpCompression, OtlpProtocol, OtlpTarget as ConfiguredTarget, Signal,
 };
 use crate::gitlab::{self, TokenSource};
+use crate::redis::{Password, RedisOptions};
 use crate::series::TableSettings;
 use crate::store::FileSettings;
 use crate::telemetry::logs::{self, LogSettings};
@@ -87,6 +90,43 @@ pub(super) fn state(config: &Config, state: StateFile) -> Option<FileSettings> {
     })
 }
 
+/// The connection to Redis; none for a single instance.
+pub(super) fn redis(config: &Config, secrets: &Secrets) -> Option<RedisOptions> {
+    let section = &config.redis;
+    // Validated with the configuration.
+    let url = section.address()?.ok()?;
+    let password = match (&section.password, &section.password_file) {
+        (_, Some(file)) => Password::File(file.clone()),
+        (Some(password), None) => Password::Secret(password.expose().to_owned().into()),
+        (None, None) => Password::None,
+    };
+    let count = |count| usize::try_from(count).unwrap_or(usize::MAX);
+    let secrets = secrets.clone();
+    Some(RedisOptions {
+        username: section.username.clone(),
+        password,
+        ca_cert_path: section.ca_cert_path.clone(),
+        client_cert_path: section.client_cert_path.clone(),
+        client_key_path: section.client_key_path.clone(),
+        pool_size: count(section.pool_size),
+        min_idle_conns: count(section.min_idle_conns),
+        on_password: Arc::new(move |password| secrets.register_token(password)),
+        ..RedisOptions::new(url)
+    })
+}
+
+/// What all keys in Redis begin with: of one GitLab, whoever runs the replicas.
+pub(super) fn redis_prefix(config: &Config) -> String {
+    let prefix = config.redis.key_prefix.clone();
+    prefix.unwrap_or_else(|| {
+        let url = config.gitlab.url.as_str().trim_end_matches('/');
+        format!(
+            "age:{:016x}",
+            twox_hash::XxHash3_64::oneshot(url.as_bytes())
+        )
+    })
+}
+
 /// Who this exporter is when no state remembers it.
 pub(super) fn instance_id(config: &Config) -> String {
     let host = gethostname::gethostname();
@@ -143,10 +183,17 @@ pub(super) fn secrets(config: &Config) -> Secrets {
     let known = [
         &config.gitlab.token,
         &config.redis.url,
+        &config.redis.password,
         &config.labels.people_hash_key,
     ];
     for secret in known.into_iter().flatten() {
         secrets.register(secret.expose());
+    }
+    // Alone, too: an error may say the password without the address.
+    if let Some(Ok(url)) = config.redis.address()
+        && let Some(password) = url.password
+    {
+        secrets.register(password.expose_secret());
     }
     for secret in config.server.webhook.secrets() {
         secrets.register(secret.expose());

@@ -8,6 +8,7 @@ use super::probe::Probe;
 use super::watch::{Runs, Seen, Watch};
 use crate::catalogue::Collector;
 use crate::clock::{Clock, UnixSeconds};
+use crate::cluster;
 use crate::config::{Config, Signal};
 use crate::gitlab::GitLab;
 use crate::gitlab::capability::TokenState;
@@ -18,8 +19,8 @@ use crate::registry::{Entry, Registry};
 use crate::scheduler::subscriptions::Standing;
 use crate::server::status::{
     Budget, CollectorState, CollectorStatus, FirstSync, GitLabStatus, ProjectQuery, ProjectStatus,
-    PushStatus, Reachability, Readiness, Reading, ServerLoad, Status, StatusSource, StoreStatus,
-    SubscriptionsStatus, TokenExpiry, TokenStatus,
+    PushStatus, Reachability, Readiness, Reading, ReplicaStatus, ReplicasStatus, ServerLoad,
+    Status, StatusSource, StoreStatus, SubscriptionsStatus, TokenExpiry, TokenStatus,
 };
 use crate::source::change_feed::{ChangeFeed, WayOfReading};
 use crate::types::ProjectId;
@@ -36,6 +37,8 @@ pub(super) struct AppStatus {
     pub(super) feed: Arc<ChangeFeed>,
     /// None where they are off.
     pub(super) subscriptions: Option<Arc<Mutex<Standing>>>,
+    /// None for a single instance.
+    pub(super) replicas: Option<Arc<Mutex<cluster::Standing>>>,
     /// Whether every project was read or refused once.
     pub(super) first_round: AtomicBool,
 }
@@ -47,7 +50,7 @@ impl StatusSource for AppStatus {
         let (rows, removals_pending, sync) = {
             let mut projects = self.registry.lock();
             let sync = projects.first_sync(now);
-            let rows = projects.iter().map(|(_, entry)| project(entry, now));
+            let rows = projects.own().map(|(_, entry)| project(entry, now));
             (rows.collect::<Vec<_>>(), projects.removals_pending(), sync)
         };
         let mut projects = query.select(rows);
@@ -66,6 +69,7 @@ impl StatusSource for AppStatus {
                 .map(|(remaining, reset)| Budget { remaining, reset }),
             load: self.load(&seen, now),
             store: self.store(&seen),
+            replicas: self.replicas(),
             push: self.push(),
             collectors: self.collectors(&seen),
             projects,
@@ -85,8 +89,13 @@ impl StatusSource for AppStatus {
         let now = self.clock.now();
         let seen = self.watch.seen();
         let mut projects = crate::server::status::ProjectCounts::default();
-        let mut first_round = seen.discovered;
-        for (_, entry) in self.registry.lock().iter() {
+        let replicas = self.replicas();
+        // Who does not look for projects is told of them by who does.
+        let mut first_round = match &replicas {
+            Some(replicas) => replicas.has_joined,
+            None => seen.discovered,
+        };
+        for (_, entry) in self.registry.lock().own() {
             let succeeded = entry.succeeded_at().is_some();
             projects.add(succeeded, entry.failure().is_some(), entry.feed_lag(now));
             projects.unreadable += usize::from(entry.reads_nothing());
@@ -104,6 +113,7 @@ impl StatusSource for AppStatus {
             gitlab: reachability(&self.gitlab, &seen),
             load: self.load(&seen, now),
             store: self.store(&seen),
+            replicas,
             lag: lags.map(|lag| lag.max(projects.late)).max(),
             projects,
             unavailable: counts.collect(),
@@ -114,12 +124,34 @@ impl StatusSource for AppStatus {
 impl AppStatus {
     fn store(&self, seen: &Seen) -> StoreStatus {
         StoreStatus {
-            kind: match self.config.state.path {
-                Some(_) => "file",
-                None => "memory",
+            kind: match (&self.replicas, &self.config.state.path) {
+                (Some(_), _) => "redis",
+                (None, Some(_)) => "file",
+                (None, None) => "memory",
             },
             up: seen.store_up.unwrap_or(true),
         }
+    }
+
+    fn replicas(&self) -> Option<ReplicasStatus> {
+        let standing = lock(self.replicas.as_ref()?).clone();
+        let replica = |member: cluster::Member| ReplicaStatus {
+            is_this: member.instance == standing.instance,
+            host: member.host,
+            version: member.version,
+            started_at: member.started_at,
+            shards: member.shards,
+            leads: member.leads,
+            projects: member.projects,
+            lag: member.lag,
+        };
+        Some(ReplicasStatus {
+            replicas: standing.members.into_iter().map(replica).collect(),
+            has_joined: standing.has_joined,
+            trouble: standing.trouble,
+            refused: standing.refused,
+            written_again: standing.written_again,
+        })
     }
 
     fn load(&self, seen: &Seen, now: UnixSeconds) -> ServerLoad {

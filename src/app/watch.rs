@@ -242,6 +242,10 @@ impl Observer for Watch {
         self.lock().store_up = Some(up);
     }
 
+    fn cluster(&self, members: usize, owned_shards: usize) {
+        self.own.cluster(members, owned_shards);
+    }
+
     fn instance(&self, instance: &Instance) {
         let edition = instance.edition.as_str();
         let version = self.secrets.redact(&instance.version);

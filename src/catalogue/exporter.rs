@@ -377,18 +377,16 @@ pub static CLUSTER_MEMBERS: Gauge<NoLabels> = Gauge::new(spec(
     "age_cluster_members",
     "",
     false,
-    "Replicas of the exporter that share the work.",
-))
-.not_built();
+    "Replicas that share the projects by way of Redis, this one included; absent for a single instance.",
+));
 
 /// Shards of this replica.
 pub static CLUSTER_OWNED_SHARDS: Gauge<NoLabels> = Gauge::new(spec(
     "age_cluster_owned_shards",
     "",
     false,
-    "Project shards owned by this replica, of 64.",
-))
-.not_built();
+    "Shards of projects that this replica holds, of 64; absent for a single instance.",
+));
 
 /// CPU time.
 pub static PROCESS_CPU: Counter<NoLabels> = Counter::new(spec(

@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(*find("age_pipeline_queued_duration_seconds"), expected);
         assert_eq!(find("age_vulnerability_count")["tier"], "ultimate");
         assert_eq!(find("age_vulnerability_count")["implemented"], true);
-        assert_eq!(find("age_cluster_members")["implemented"], false);
+        assert_eq!(find("age_cluster_members")["implemented"], true);
         assert_eq!(find("age_api_requests_total")["implemented"], true);
     }
 

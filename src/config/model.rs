@@ -9,6 +9,7 @@ mod gitlab;
 mod labels;
 mod otel;
 mod projects;
+mod redis;
 mod subscriptions;
 mod webhook;
 
@@ -23,12 +24,13 @@ pub use gitlab::*;
 pub use labels::*;
 pub use otel::*;
 pub use projects::*;
+pub use redis::*;
 pub use subscriptions::*;
 pub use webhook::*;
 
 use super::duration;
 use super::listen::{ListenAddress, ListenAddresses};
-use super::values::{Secret, optional_text};
+use super::values::optional_text;
 
 /// The configuration of amazing-gitlab-exporter.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -38,7 +40,8 @@ pub struct Settings {
     pub log: Log,
     /// The HTTP server for `/metrics` and the status page.
     pub server: Server,
-    /// Redis, for sharing the work between replicas. Leave empty for a single instance.
+    /// Redis, for sharing the work and the state between replicas: Redis 6.2 or later, or Valkey. Leave `url`
+    /// empty for a single instance.
     pub redis: Redis,
     /// The GitLab connection.
     pub gitlab: GitLab,
@@ -168,32 +171,6 @@ pub struct Probes {
     #[serde(with = "optional_text")]
     #[schemars(with = "String", extend("format" = "optional-listen-addresses"))]
     pub listen_address: Option<ListenAddresses>,
-}
-
-/// Redis, for several replicas.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Redis {
-    /// Address, as `redis://user:password@host:port/db`. Not available yet: any value is rejected.
-    #[serde(with = "optional_text")]
-    #[schemars(with = "Secret")]
-    pub url: Option<Secret>,
-    /// Maximum number of connections.
-    #[schemars(range(min = 1, max = 10_000))]
-    pub pool_size: u32,
-    /// Idle connections kept open; at most `pool_size`.
-    #[schemars(range(max = 10_000))]
-    pub min_idle_conns: u32,
-}
-
-impl Default for Redis {
-    fn default() -> Self {
-        Self {
-            url: None,
-            pool_size: 10,
-            min_idle_conns: 1,
-        }
-    }
 }
 
 /// Discovery of projects.

@@ -1,6 +1,8 @@
 //! Rules about several settings together, about files that settings name, and about what is not
 //! built yet.
 
+mod redis;
+
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -59,24 +61,10 @@ impl Rules<'_> {
     }
 
     fn not_built(&mut self, settings: &Settings) {
-        let refusals = [
-            (
-                settings.redis.url.is_some(),
-                "redis.url",
-                "sharing the work between replicas, which this version does not have yet",
-                "leave it empty to run one instance",
-            ),
-            (
-                settings.server.enable_pprof,
-                "server.enable_pprof",
-                "CPU profiles, which a process cannot take of itself safely",
-                "set it to false and profile it from outside, with perf for example",
-            ),
-        ];
-        for (is_asked, key, what, advice) in refusals {
-            if is_asked {
-                self.report(key, format!("{key} asks for {what}; {advice}"));
-            }
+        if settings.server.enable_pprof {
+            let sentence = "server.enable_pprof asks for CPU profiles, which a process cannot take of itself safely; \
+                            set it to false and profile it from outside, with perf for example";
+            self.report("server.enable_pprof", sentence.to_owned());
         }
     }
 
@@ -182,22 +170,6 @@ impl Rules<'_> {
                 key,
                 format!("{key} {path:?} does not hold certificates ({reason})"),
             );
-        }
-    }
-
-    fn redis(&mut self, settings: &Settings) {
-        let redis = &settings.redis;
-        if redis.min_idle_conns > redis.pool_size {
-            let sentence = format!(
-                "redis.min_idle_conns must not be above redis.pool_size, but {} is above {} ({})",
-                redis.min_idle_conns,
-                redis.pool_size,
-                self.place("redis.pool_size")
-            );
-            let problem = self
-                .problem("redis.min_idle_conns", sentence)
-                .and("redis.pool_size");
-            self.problems.push(problem);
         }
     }
 

@@ -69,7 +69,7 @@ fn problems_of(lines: &str) -> Vec<String> {
 
 #[test]
 fn all_problems_come_at_once_in_the_order_of_the_layers() {
-    let file = "log: {level: loud}\ngitlab:\n  url: nowhere\nredis: {url: 'redis://r'}\n";
+    let file = "log: {level: loud}\ngitlab:\n  url: nowhere\nredis: {url: 'http://r'}\n";
     let problems = loaded(
         file,
         &[("AGE_LOG_FORMAT", "xml")],
@@ -267,7 +267,7 @@ fn secrets_appear_nowhere() {
         "gitlab: {token: \"hunter2 \"}",
         "gitlab: {token: hunter2, url: 'https://me:hunter2@h'}",
         "gitlab: {token: hunter2, token_file: /f}",
-        "redis: {url: 'redis://:hunter2@r'}",
+        "redis: {url: 'http://:hunter2@r'}",
         "otel: {metrics: {headers: {authorization: \"hunter2\\n\"}}}",
         "otel: {metrics: {endpoint: 'https://hunter2@c'}}",
         "otel: {metrics: {headers: hunter2}}",

@@ -56,6 +56,31 @@ pub enum Reading {
 }
 
 impl Reading {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::ChangeFeed,
+        Self::Backfill,
+        Self::Refs,
+        Self::MergeRequests,
+        Self::Environments,
+        Self::TestReports,
+        Self::Dora,
+        Self::ValueStream,
+        Self::Repository,
+        Self::Contributors,
+        Self::Schedules,
+        Self::Runners,
+        Self::Security,
+        Self::Variables,
+    ];
+
+    /// The one of this name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|reading| reading.as_str() == name)
+    }
+
     /// Its name in traces.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

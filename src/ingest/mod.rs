@@ -5,6 +5,7 @@ mod failures;
 mod measure;
 mod retire;
 pub(crate) mod sense;
+mod sharded;
 mod success;
 mod withdraw;
 
@@ -266,6 +267,20 @@ impl Ingest {
         recorder: &mut Recorder,
         now: UnixSeconds,
     ) {
+        for part in part.by_shard(recorder.is_sharded()) {
+            self.record_part(source, part, holdings, recorder, now)
+                .await;
+        }
+    }
+
+    async fn record_part(
+        &self,
+        source: &dyn Source,
+        part: Part,
+        holdings: &BTreeMap<ProjectId, Holding>,
+        recorder: &mut Recorder,
+        now: UnixSeconds,
+    ) {
         let recorded = if part.runs.is_empty() {
             Ok(())
         } else {
@@ -492,7 +507,7 @@ impl Ingest {
         let now = self.clock.now();
         let mut projects = self.registry.lock();
         let progress = projects.first_sync(now).ratio();
-        self.observer.projects(projects.len(), progress);
+        self.observer.projects(projects.own().count(), progress);
         self.observer.removals_pending(projects.removals_pending());
     }
 

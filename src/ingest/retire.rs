@@ -157,13 +157,12 @@ fn parents(
     memory: &mut ProjectMemory,
 ) -> Vec<Retirement> {
     let mut retired = quiet_parents(projects, subject, feed, memory);
-    let own = (memory.removed_refs.clone(), read_to(memory));
+    let own = (memory.removed_refs.clone(), memory.read_to());
     let is_removed = |parent: ProjectId, name: &Text, created: UnixSeconds| {
         let known = if parent == subject.id {
             Some((&own.0, own.1))
         } else {
-            let other = projects.get(parent);
-            other.map(|other| (&other.memory().removed_refs, read_to(other.memory())))
+            projects.removed_refs(parent)
         };
         // A ref that came back since may have started it: the parent's next poll shows that.
         known.is_some_and(|(removed, read_to)| {
@@ -203,10 +202,7 @@ fn quiet_parents(
         child_pipelines,
         ..
     } = memory;
-    let is_there = |parent: ProjectId, name: &Text| {
-        let known = projects.get(parent).map(|parent| parent.memory());
-        known.is_some_and(|memory| memory.has_ref(name) || memory.source_branches.names(name))
-    };
+    let is_there = |parent: ProjectId, name: &Text| projects.has_ref(parent, name);
     let watched = feed.pipelines.iter();
     let watched = watched.filter(|facts| is_watched(&facts.pipeline, subject.settings));
     parents.absorb(subject, watched.flat_map(|facts| facts.upstreams(subject)));
@@ -232,13 +228,6 @@ fn quiet_parents(
         .map(labels)
         .map(Retirement::Labels)
         .collect()
-}
-
-/// Up to when a project's pipelines have been read.
-fn read_to(memory: &ProjectMemory) -> UnixSeconds {
-    let feed = memory.feed.as_ref();
-    let read_to = feed.map(|feed| feed.polled_at.max(feed.watermark));
-    read_to.unwrap_or_default()
 }
 
 /// The series of a project under a path that it does not have any more.

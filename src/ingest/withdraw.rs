@@ -61,7 +61,8 @@ impl Ingest {
     ) {
         let overdue: Vec<Withdrawal> = {
             let projects = self.registry.lock();
-            let refused = refused.iter().filter_map(|id| projects.get(*id));
+            let refused = refused.iter().filter(|id| projects.is_own(**id));
+            let refused = refused.filter_map(|id| projects.get(*id));
             let overdue =
                 refused.filter_map(|entry| overdue(entry, source.collectors(), self.grace, now));
             overdue.collect()

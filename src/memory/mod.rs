@@ -104,6 +104,14 @@ pub struct ProjectMemory {
 }
 
 impl ProjectMemory {
+    /// Up to when its pipelines have been read.
+    #[must_use]
+    pub fn read_to(&self) -> UnixSeconds {
+        let feed = self.feed.as_ref();
+        let read_to = feed.map(|feed| feed.polled_at.max(feed.watermark));
+        read_to.unwrap_or_default()
+    }
+
     /// Whether something is remembered of a ref of this name.
     #[must_use]
     pub fn has_ref(&self, name: &Text) -> bool {

@@ -6,6 +6,7 @@
 //! same events again.
 
 mod length;
+mod sharded;
 mod withdrawal;
 
 use std::collections::{BTreeMap, HashMap};
@@ -19,6 +20,7 @@ use crate::collector::Measured;
 use crate::memory::ProjectMemory;
 use crate::memory::job_names::JobName;
 use crate::series::{Block, Restored, Retirement, RowRecord, Table, Update};
+use crate::shards::{Shard, ShardSet};
 use crate::store::{Commit, Remembered, Store, StoreError};
 use crate::types::{ProjectId, Text};
 use withdrawal::Kept;
@@ -40,6 +42,9 @@ pub struct ProjectRun {
     pub retirements: Vec<Retirement>,
 }
 
+/// What is remembered of projects.
+type Memories = Vec<(ProjectId, Arc<ProjectMemory>)>;
+
 /// Records runs, one after the other.
 #[derive(Debug)]
 pub struct Recorder {
@@ -48,6 +53,8 @@ pub struct Recorder {
     store: Arc<dyn Store>,
     kept: Kept,
     max_label_length: usize,
+    /// Shards of which the store may have kept a commit that it did not acknowledge.
+    unsettled: ShardSet,
 }
 
 /// Why a run was not recorded. It is found again at the next poll.
@@ -82,6 +89,7 @@ impl Recorder {
             store,
             kept: Kept::default(),
             max_label_length: length::DEFAULT,
+            unsettled: ShardSet::NONE,
         }
     }
 
@@ -97,26 +105,35 @@ impl Recorder {
     ///
     /// # Errors
     /// When it cannot be read, or when the initial zeros that begin again cannot be stored.
-    pub async fn restore(
-        &mut self,
-        now: UnixSeconds,
-    ) -> Result<Vec<(ProjectId, Arc<ProjectMemory>)>, StoreError> {
+    pub async fn restore(&mut self, now: UnixSeconds) -> Result<Memories, StoreError> {
         if !self.store.is_durable() {
             return Ok(Vec::new());
         }
+        let remembered = self.store.load().await?;
+        let (projects, series) = self.take_over(ShardSet::ALL, remembered, now).await?;
+        tracing::info!(projects = projects.len(), series, "restored state");
+        Ok(projects)
+    }
+
+    /// Puts back what is remembered of some shards; gives the memories back, and how many series continue.
+    async fn take_over(
+        &mut self,
+        shards: ShardSet,
+        remembered: Remembered,
+        now: UnixSeconds,
+    ) -> Result<(Memories, usize), StoreError> {
         let Remembered {
             projects,
             mut rows,
             committed_at,
-        } = self.store.load().await?;
+        } = remembered;
         let projects = with_job_names(projects, &rows);
-        self.kept = Kept::take_from(&mut rows, &projects);
+        self.kept.take_from(&mut rows, &projects);
         let Restored {
             rows,
             reinitialized,
             refused,
-        } = self.table.restore(rows, committed_at, now);
-        tracing::info!(projects = projects.len(), series = rows, "restored state");
+        } = self.table.adopt(shards, rows, committed_at, now);
         let mut reasons: BTreeMap<_, usize> = BTreeMap::new();
         let mut removed = Vec::with_capacity(refused.len());
         for (row, why) in refused {
@@ -128,15 +145,13 @@ impl Recorder {
             tracing::warn!(%metric, series, reason = %why, "series reset");
         }
         // What was refused counts from 0 again: its old total must not come back later.
-        let rows = reinitialized;
-        self.store
-            .commit(Commit {
-                rows,
-                removed,
-                ..Commit::default()
-            })
-            .await?;
-        Ok(projects)
+        self.commit(Commit {
+            rows: reinitialized,
+            removed,
+            ..Commit::default()
+        })
+        .await?;
+        Ok((projects, rows))
     }
 
     /// Takes in that the clock was set back to `now`.
@@ -156,11 +171,23 @@ impl Recorder {
         self.table.renamed(from, to)
     }
 
-    /// Records some runs together: all or nothing.
+    /// Records some runs together: all or nothing, where their projects are stored together.
     ///
     /// # Errors
-    /// When the instruments or the store refuse; nothing is shown then.
+    /// When the instruments or the store refuse; what was refused is not shown.
     pub async fn record(
+        &mut self,
+        runs: Vec<ProjectRun>,
+        now: UnixSeconds,
+    ) -> Result<(), RecordError> {
+        let mut recorded = Ok(());
+        for runs in self.together(runs, ProjectRun::shard) {
+            recorded = recorded.and(self.record_together(runs, now).await);
+        }
+        recorded
+    }
+
+    async fn record_together(
         &mut self,
         mut runs: Vec<ProjectRun>,
         now: UnixSeconds,
@@ -187,9 +214,13 @@ impl Recorder {
             ..Update::default()
         };
         let mut commit = Commit::default();
+        let shard = runs.first().map(ProjectRun::shard);
         for run in runs {
             let project = run.project;
-            commit.projects.push((project, run.memory));
+            // What is read for the whole instance says nothing of a project.
+            if shard != Some(Shard::INSTANCE) {
+                commit.projects.push((project, run.memory));
+            }
             let initializations =
                 |keys: Vec<SeriesKey>| keys.into_iter().map(move |key| (project, key));
             update
@@ -211,9 +242,9 @@ impl Recorder {
             commit.rows.extend(self.table.turned(&update));
             commit.committed_at = now;
         }
-        self.store.commit(commit).await?;
+        let shards = self.commit_of(shard, commit).await?;
         self.table.apply(update, now);
-        self.table.note_commit(now);
+        self.table.note_commit(shards, now);
         Ok(())
     }
 
@@ -256,18 +287,18 @@ impl Recorder {
     /// When the store refuses; they stay then.
     pub async fn sweep(&mut self, now: UnixSeconds) -> Result<(), RecordError> {
         let removed = self.table.due(now);
-        if removed.is_empty() && !self.table.has_uncommitted_zeros(now) {
+        let zeros = self.table.uncommitted_zeros(now);
+        if removed.is_empty() && zeros.is_empty() {
             return Ok(());
         }
-        self.store
-            .commit(Commit {
-                removed,
-                committed_at: now,
-                ..Commit::default()
-            })
-            .await?;
+        let commit = Commit {
+            removed,
+            committed_at: now,
+            ..Commit::default()
+        };
+        let shards = self.commit_with(zeros, commit).await?;
         self.table.sweep(now);
-        self.table.note_commit(now);
+        self.table.note_commit(shards, now);
         Ok(())
     }
 }

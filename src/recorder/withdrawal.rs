@@ -9,6 +9,7 @@ use crate::catalogue::{Collector, FamilyId};
 use crate::clock::UnixSeconds;
 use crate::memory::ProjectMemory;
 use crate::series::{Retirement, RowRecord};
+use crate::shards::{Shard, ShardSet};
 use crate::store::Commit;
 use crate::types::{ProjectId, Text};
 
@@ -39,15 +40,15 @@ pub(super) struct Kept(BTreeMap<ProjectId, Vec<RowRecord>>);
 impl Kept {
     /// Takes the withdrawn rows of a store out of `rows`. Those that no memory knows of go on.
     pub(super) fn take_from(
+        &mut self,
         rows: &mut Vec<RowRecord>,
         projects: &[(ProjectId, Arc<ProjectMemory>)],
-    ) -> Self {
+    ) {
         let withdrawn = projects.iter();
         let withdrawn = withdrawn.filter(|(_, memory)| !memory.withdrawn.is_empty());
         let by_path: BTreeMap<&str, (ProjectId, &ProjectMemory)> = withdrawn
             .map(|(id, memory)| (&*memory.path, (*id, &**memory)))
             .collect();
-        let mut kept = Self::default();
         rows.retain_mut(|row| {
             if !row.withdrawn {
                 return true;
@@ -61,7 +62,7 @@ impl Kept {
             let known = path.and_then(|path| by_path.get(&*path));
             match known {
                 Some((id, memory)) if is_withdrawn(memory, row) => {
-                    kept.0.entry(*id).or_default().push(row.clone());
+                    self.0.entry(*id).or_default().push(row.clone());
                     false
                 }
                 _ => {
@@ -70,7 +71,18 @@ impl Kept {
                 }
             }
         });
-        kept
+    }
+
+    /// Those of some shards.
+    pub(super) fn of(&self, shards: ShardSet) -> impl Iterator<Item = &RowRecord> {
+        let projects = self.0.iter();
+        let among = projects.filter(move |(id, _)| shards.contains(Shard::of(**id)));
+        among.flat_map(|(_, rows)| rows)
+    }
+
+    /// Forgets those of some shards.
+    pub(super) fn release(&mut self, shards: ShardSet) {
+        self.0.retain(|id, _| !shards.contains(Shard::of(*id)));
     }
 
     /// How many rows are kept.
@@ -106,6 +118,20 @@ impl Recorder {
         withdrawals: Vec<Withdrawal>,
         now: UnixSeconds,
     ) -> Result<(), RecordError> {
+        let shard = |one: &Withdrawal| Shard::of(one.project);
+        let mut recorded = Ok(());
+        for withdrawals in self.together(withdrawals, shard) {
+            recorded = recorded.and(self.withdraw_together(withdrawals, now).await);
+        }
+        recorded
+    }
+
+    async fn withdraw_together(
+        &mut self,
+        withdrawals: Vec<Withdrawal>,
+        now: UnixSeconds,
+    ) -> Result<(), RecordError> {
+        let shard = withdrawals.first().map(|one| Shard::of(one.project));
         let mut commit = Commit {
             committed_at: now,
             ..Commit::default()
@@ -122,7 +148,7 @@ impl Recorder {
             series.extend(withdrawal.series);
             kept.push((id, rows));
         }
-        self.store.commit(commit).await?;
+        self.commit_of(shard, commit).await?;
         self.table.withdraw(&series, now);
         for (id, rows) in kept {
             self.kept.0.entry(id).or_default().extend(rows);
@@ -139,6 +165,20 @@ impl Recorder {
         returns: Vec<Return>,
         now: UnixSeconds,
     ) -> Result<(), RecordError> {
+        let shard = |one: &Return| Shard::of(one.project);
+        let mut recorded = Ok(());
+        for returns in self.together(returns, shard) {
+            recorded = recorded.and(self.bring_back_together(returns, now).await);
+        }
+        recorded
+    }
+
+    async fn bring_back_together(
+        &mut self,
+        returns: Vec<Return>,
+        now: UnixSeconds,
+    ) -> Result<(), RecordError> {
+        let shard = returns.first().map(|one| Shard::of(one.project));
         let mut commit = Commit {
             committed_at: now,
             ..Commit::default()
@@ -162,7 +202,7 @@ impl Recorder {
         if self.store.is_durable() {
             commit.rows.clone_from(&all);
         }
-        self.store.commit(commit).await?;
+        self.commit_of(shard, commit).await?;
         self.table.bring_back(&all, now);
         for (id, rows) in left {
             if rows.is_empty() {
@@ -190,7 +230,7 @@ impl Recorder {
             committed_at: now,
             ..Commit::default()
         };
-        self.store.commit(commit).await?;
+        self.commit(commit).await?;
         for id in projects {
             self.kept.0.remove(id);
         }
@@ -242,7 +282,7 @@ mod tests {
     /// What is shown long after the initial zeros: each counter of a ref with its value.
     fn shown(recorder: &Recorder) -> Vec<(String, f64)> {
         let later = NOW.plus(Duration::from_secs(3600));
-        recorder.table.note_commit(later);
+        recorder.table.note_commit(ShardSet::ALL, later);
         let mut walk = recorder.table.walk(later);
         let mut shown = Vec::new();
         while walk.next_chunk(100, |row| {

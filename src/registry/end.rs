@@ -82,6 +82,21 @@ impl Projects {
             self.renamed();
         }
         self.refs_went(&refs_went);
+        if let Some(outbox) = self.outbox() {
+            outbox.noted.extend(refs_went);
+        }
+    }
+
+    /// A project is not as it was: who looks for projects polls its entry again.
+    fn changed(&mut self, id: ProjectId) {
+        match self.leads() {
+            true => _ = self.changed.insert(id),
+            false => {
+                if let Some(outbox) = self.outbox() {
+                    outbox.changed.insert(id);
+                }
+            }
+        }
     }
 
     /// Whether the project has another path now.
@@ -156,13 +171,17 @@ impl Projects {
                 }
             }
         }
-        if entry.project.archived != read.project.archived {
-            self.changed.insert(ended.id);
-        }
+        let is_other = entry.project.archived != read.project.archived;
         // The change feed does not read it; the last one known stays.
         let branch = entry.project.default_branch.clone();
         entry.project = read.project;
         entry.project.default_branch = entry.project.default_branch.clone().or(branch);
+        if is_other {
+            self.changed(ended.id);
+        }
+        if is_renamed && let Some(outbox) = self.outbox() {
+            outbox.noted.insert(ended.id);
+        }
         is_renamed
     }
 

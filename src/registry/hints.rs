@@ -168,6 +168,12 @@ impl Projects {
 
     /// Has a project read now for what events announced.
     pub fn hint(&mut self, id: ProjectId, reading: Reading, marks: Vec<Mark>, now: UnixSeconds) {
+        if !self.is_own(id)
+            && let Some(outbox) = self.outbox()
+        {
+            outbox.hints.push((id, reading, marks));
+            return;
+        }
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };

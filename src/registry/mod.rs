@@ -5,6 +5,7 @@ mod entry;
 mod failures;
 mod hints;
 mod removal;
+mod sharded;
 mod take;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -24,6 +25,7 @@ use crate::gitlab::capability::Instance;
 use crate::gitlab::model::{Known, Permissions, Role};
 use crate::memory::ProjectMemory;
 use crate::memory::withdrawn::KEPT_FOR;
+use crate::shards::Shard;
 use crate::source::Source;
 use crate::source::{Right, Tracked, forbids};
 use crate::types::{ProjectId, Text, Tier};
@@ -32,6 +34,7 @@ pub use end::{Ended, Outcome};
 pub use entry::{Entry, Priority};
 pub use hints::{EventPolling, Events, ProjectActivity, Shown};
 pub use removal::{Judged, Reason, Rule};
+pub use sharded::{Note, Outbox};
 pub use take::{Batch, FreeSlots, Taken};
 
 /// The tracked projects, shared by all parts of the program.
@@ -126,6 +129,8 @@ pub struct Projects {
     event_polling: Option<EventPolling>,
     /// What projects are read by.
     sources: Sources,
+    /// What is shared with other replicas; none for a single instance, which reads all.
+    sharing: Option<sharded::Sharing>,
 }
 
 /// What projects are read by.
@@ -165,6 +170,13 @@ impl Projects {
     /// Takes in what discovery found. What it did not find is tracked until GitLab's own word on it
     /// is known: [`Projects::judge`].
     pub fn update(&mut self, found: Found, now: UnixSeconds) {
+        self.take_in(found, now);
+        if let Some(outbox) = self.outbox() {
+            outbox.is_listed = true;
+        }
+    }
+
+    fn take_in(&mut self, found: Found, now: UnixSeconds) {
         self.start.get_or_insert(now);
         for (id, (project, settings)) in found {
             if let Some(entry) = self.entries.get_mut(&id) {
@@ -368,7 +380,8 @@ impl Projects {
     #[must_use]
     pub fn is_named_elsewhere(&self, parent: ProjectId) -> bool {
         let mut entries = self.entries.iter();
-        entries.any(|(id, entry)| names_from_elsewhere(entry, parent, *id))
+        // What other replicas remember is not known here.
+        self.is_shared() || entries.any(|(id, entry)| names_from_elsewhere(entry, parent, *id))
     }
 
     /// Refs of these projects were removed: projects that name them in their states are measured
@@ -399,16 +412,14 @@ impl Projects {
     /// Whether GitLab is to be asked what the token may read of some project.
     #[must_use]
     pub fn has_permissions_due(&self, now: UnixSeconds) -> bool {
-        let mut entries = self.entries.values();
-        entries.any(|entry| entry.permissions_due <= now)
+        let mut entries = self.own();
+        entries.any(|(_, entry)| entry.permissions_due <= now)
     }
 
     /// The projects for which GitLab is to be asked what the token may read.
     #[must_use]
     pub fn permissions_due(&self, now: UnixSeconds) -> Vec<ProjectId> {
-        let due = self
-            .iter()
-            .filter(|(_, entry)| entry.permissions_due <= now);
+        let due = self.own().filter(|(_, entry)| entry.permissions_due <= now);
         due.map(|(id, _)| id).collect()
     }
 
@@ -457,14 +468,14 @@ impl Projects {
     /// Whether the tier of a project is to be asked for.
     #[must_use]
     pub fn has_tier_due(&self, now: UnixSeconds) -> bool {
-        let mut entries = self.entries.values();
-        entries.any(|entry| entry.tier_due <= now)
+        let mut entries = self.own();
+        entries.any(|(_, entry)| entry.tier_due <= now)
     }
 
     /// The projects whose tier is to be asked for, with the role that is known there.
     #[must_use]
     pub fn tiers_due(&self, now: UnixSeconds) -> BTreeMap<ProjectId, Known<Role>> {
-        let due = self.iter().filter(|(_, entry)| entry.tier_due <= now);
+        let due = self.own().filter(|(_, entry)| entry.tier_due <= now);
         due.map(|(id, entry)| (id, entry.permissions.reads_as()))
             .collect()
     }
@@ -516,7 +527,9 @@ impl Projects {
     /// How far the first sync is: what was read once of all that is due, since the start.
     pub fn first_sync(&mut self, now: UnixSeconds) -> FirstSync {
         let mut sync = FirstSync::default();
-        for entry in self.entries.values_mut() {
+        let shards = self.shards();
+        let is_own = |id: &ProjectId| shards.contains(Shard::of(*id));
+        for (_, entry) in self.entries.iter_mut().filter(|(id, _)| is_own(id)) {
             let (done, due) = entry.first_reads(&self.sources.0, now);
             sync.done += done;
             sync.due += due;

@@ -124,7 +124,13 @@ impl Doubts {
 impl Projects {
     /// A run did not find a project: GitLab is to be asked for it.
     pub fn doubt(&mut self, id: ProjectId, now: UnixSeconds) {
-        if !self.entries.contains_key(&id) {
+        if !self.leads() {
+            if let Some(outbox) = self.outbox() {
+                outbox.doubts.insert(id);
+            }
+            return;
+        }
+        if !self.entries.contains_key(&id) && !self.remembered.contains_key(&id) {
             return;
         }
         let doubt = self.doubts.all.entry(id).or_default();
@@ -205,6 +211,9 @@ impl Projects {
             for (id, reason) in removable {
                 doubts.all.remove(&id);
                 let removed = self.remove(id, reason, now);
+                if let Some(outbox) = self.outbox() {
+                    outbox.removed.push((id, reason));
+                }
                 judged
                     .removed
                     .extend(removed.map(|removed| (removed, reason)));

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::entry::{Entry, Priority};
 use super::timer::Rhythm;
-use super::{Holding, Projects};
+use super::{Holding, Projects, sharded};
 use crate::clock::UnixSeconds;
 use crate::events::Origin;
 use crate::facts::Reading;
@@ -114,8 +114,13 @@ impl Projects {
         let reading = source.reading();
         let mut due = Vec::new();
         for (id, entry) in &mut self.entries {
+            if !sharded::is_read_here(self.sharing.as_ref(), reading, *id) {
+                continue;
+            }
             let is_off = source.interval(&entry.settings).is_none();
-            if is_off || !entry.is_ready_for(source.needs()) {
+            // What other replicas have read of a project is not known where runners are read.
+            let is_elsewhere = self.sharing.is_some() && reading == Reading::Runners;
+            if is_off || !(is_elsewhere || entry.is_ready_for(source.needs())) {
                 continue;
             }
             let timer = entry.begin(reading, now);

@@ -72,6 +72,10 @@ impl DiscoveryTask {
 
     /// What is to be polled now, if anything is; the next time is set.
     pub(super) fn take_due(&self, now: UnixSeconds) -> Option<Scope> {
+        // With replicas, one of them looks for projects.
+        if !self.registry.lock().leads() {
+            return None;
+        }
         let mut times = self.times();
         if times.due <= now {
             times.due = now.plus(self.interval);
@@ -86,6 +90,9 @@ impl DiscoveryTask {
 
     /// Has all entries polled now.
     pub(super) fn ask(&self, now: UnixSeconds) {
+        if self.registry.lock().leave_lists() {
+            return;
+        }
         let mut times = self.times();
         times.due = times.due.min(now);
     }
@@ -168,9 +175,15 @@ impl DiscoveryTask {
             return errors.is_empty();
         }
         report_removed(&removed);
-        let removed: Vec<Removed> = removed.into_iter().map(|(removed, _)| removed).collect();
+        let removed = removed.into_iter().map(|(removed, _)| removed);
+        let mut removed: Vec<Removed> = removed.collect();
         let ids: Vec<ProjectId> = removed.iter().map(|removed| removed.id).collect();
         discovery.remove(&ids);
+        // The series of the others are shown by other replicas, which are told.
+        {
+            let projects = self.registry.lock();
+            removed.retain(|removed| projects.is_own(removed.id));
+        }
         self.ingest.remove(removed, now).await;
         errors.is_empty()
     }

@@ -71,9 +71,10 @@ impl InstanceFeed {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it is to be read. Without projects that are quiet there is nothing to be won.
+    /// Whether it is to be read. Without projects that are quiet there is nothing to be won. With replicas,
+    /// each would read it for itself.
     pub(super) fn is_due(&self, now: UnixSeconds) -> bool {
-        if !self.is_on || !self.gitlab.has_instance_jobs() {
+        if !self.is_on || !self.gitlab.has_instance_jobs() || self.registry.lock().is_shared() {
             return false;
         }
         let state = self.state();

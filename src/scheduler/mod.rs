@@ -128,6 +128,12 @@ impl Scheduler {
         }
     }
 
+    /// What takes in what runs read.
+    #[must_use]
+    pub fn ingest(&self) -> Arc<Ingest> {
+        Arc::clone(&self.ingest)
+    }
+
     /// The tracked projects.
     #[must_use]
     pub fn registry(&self) -> Arc<Registry> {

@@ -1,6 +1,6 @@
 //! One change of the table: everything in it becomes visible in one epoch.
 
-use super::block::{Block, GaugeKey};
+use super::block::{Block, Blocks, GaugeKey};
 use super::family::{Epoch, Family, NewRow};
 use super::labels::LabelSets;
 use super::record::{self, RecordedValue, Refusal, RowRecord, StagedRow};
@@ -10,6 +10,7 @@ use super::table::Table;
 use crate::catalogue::instruments::{Change, Delta};
 use crate::catalogue::{FamilyId, Kind, LabelValues, SeriesKey};
 use crate::clock::UnixSeconds;
+use crate::shards::{Shard, ShardSet};
 use crate::types::ProjectId;
 
 /// What a new row belongs to.
@@ -82,7 +83,12 @@ impl<'a> Changing<'a> {
             return None;
         }
         if family.desc.kind != Kind::Gauge {
-            *last_initialized = self.now.max(*last_initialized);
+            let shard = match whose {
+                Whose::Project(id) => Shard::of(id),
+                Whose::Block(block) => Blocks::shard_of(block),
+            };
+            let last = &mut last_initialized[shard.index()];
+            *last = self.now.max(*last);
         }
         let (owner, project) = match whose {
             Whose::Block(block) => (block, 0),
@@ -196,6 +202,25 @@ impl<'a> Changing<'a> {
         self.state.note_removed(id, set);
     }
 
+    /// Takes everything of some shards away. Nobody is told that it was removed: another replica goes
+    /// on with it.
+    pub(super) fn release(&mut self, shards: ShardSet) {
+        let noted = self.state.removed.take();
+        for block in self.state.blocks.of_shards(shards) {
+            self.replace(block, &[]);
+        }
+        for place in 0..self.state.families.len() {
+            let family = &self.state.families[place];
+            let is_of = |slot: &usize| shards.contains(self.state.shard(family, *slot));
+            let slots = family.living().map(|(slot, _)| slot).filter(is_of);
+            let (id, slots) = (family.id, slots.collect::<Vec<usize>>());
+            for slot in slots {
+                self.remove(id, slot);
+            }
+        }
+        self.state.removed = noted;
+    }
+
     /// Marks what was removed, and removes the states of removed projects.
     pub(super) fn retire(&mut self, retirements: &[Retirement]) {
         self.clear_states(retirements);
@@ -247,10 +272,8 @@ impl<'a> Changing<'a> {
             let Some(slot) = family.find(set) else {
                 continue;
             };
-            if self
-                .table
-                .is_due(&self.state.windows, family, slot, self.now)
-            {
+            let of = (&self.state.windows, self.state.shard(family, slot));
+            if self.table.is_due(of, family, slot, self.now) {
                 self.remove(id, slot);
                 swept += 1;
             } else if family.rows()[slot].is_retiring() {
@@ -260,9 +283,9 @@ impl<'a> Changing<'a> {
         swept
     }
 
-    /// What was initialized before now is restored.
-    pub(super) fn begin_restoring(&mut self) {
-        self.state.windows.restored(self.now);
+    /// What was initialized before now in these shards is restored.
+    pub(super) fn begin_restoring(&mut self, shards: ShardSet) {
+        self.state.windows.restored(shards, self.now);
     }
 
     /// Restores a remembered series. If its initial zero was not over at `committed_at`, no delivery
@@ -298,7 +321,7 @@ impl<'a> Changing<'a> {
             return Ok(None);
         }
         family.row_mut(slot).initialized_at = self.now;
-        *last_initialized = self.now;
+        last_initialized[Shard::of(record.project).index()] = self.now;
         let retiring = record.retiring;
         let reinitialized = record::record(family, (labels, projects, windows), slot, retiring);
         Ok(Some(reinitialized))

@@ -9,6 +9,7 @@ use super::projects::Projects;
 use super::window::BirthWindows;
 use crate::catalogue::{FamilyId, Kind, LabelValues};
 use crate::clock::UnixSeconds;
+use crate::shards::Shard;
 use crate::types::{ProjectId, Text};
 
 /// A counter or histogram series as a store remembers it.
@@ -139,6 +140,8 @@ pub(super) fn record(
     retiring: bool,
 ) -> RowRecord {
     let row = &family.rows()[slot];
+    let project = family.project(slot);
+    let shard = project.map_or(Shard::INSTANCE, |project| projects.shard(project));
     let keys = family.desc.labels.iter().copied().map(Cow::Borrowed);
     let value = match family.desc.kind {
         Kind::Histogram => RecordedValue::Histogram {
@@ -149,12 +152,12 @@ pub(super) fn record(
         Kind::Counter | Kind::Gauge => RecordedValue::Counter(row.value),
     };
     RowRecord {
-        project: projects.id(family.project(slot)),
+        project: projects.id(project),
         name: Cow::Borrowed(family.desc.name),
         labels: keys.zip(labels.values(row.set)).collect(),
         start: time(row.initialized_at),
         changed: time(row.changed),
-        window: Some(windows.shortest(row.initialized_at)),
+        window: Some(windows.shortest(shard, row.initialized_at)),
         value,
         retiring,
         withdrawn: false,

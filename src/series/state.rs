@@ -13,6 +13,7 @@ use super::window::BirthWindows;
 use crate::catalogue::instruments::{Change, Delta};
 use crate::catalogue::{FamilyId, Kind};
 use crate::clock::UnixSeconds;
+use crate::shards::Shard;
 use crate::types::{ProjectId, Text};
 
 /// Removals noted for the next push at most; beyond, receivers see the series fade by themselves.
@@ -30,8 +31,8 @@ pub(super) struct TableState {
     pub(super) retiring: Vec<(FamilyId, u32)>,
     /// Removals for the next push, with their label sets in use; `None` without push.
     pub(super) removed: Option<VecDeque<(FamilyId, u32)>>,
-    /// When the youngest counter or histogram was initialized.
-    pub(super) last_initialized: u32,
+    /// When the youngest counter or histogram of each shard was initialized.
+    pub(super) last_initialized: [u32; Shard::COUNT],
     /// How long they show 0.
     pub(super) windows: BirthWindows,
     pub(super) epoch: u32,
@@ -69,6 +70,14 @@ impl TableState {
             (initialized_at, self.projects.id(family.project(slot)))
         });
         Some((value, known))
+    }
+
+    /// The shard that a row belongs to.
+    pub(super) fn shard(&self, family: &Family, slot: usize) -> Shard {
+        match family.project(slot) {
+            Some(project) => self.projects.shard(project),
+            None => Blocks::shard_of(family.rows()[slot].owner()),
+        }
     }
 
     /// What a store shall remember of a living row.

@@ -19,6 +19,7 @@ use crate::catalogue::buckets::BucketSettings;
 use crate::catalogue::instruments::Delta;
 use crate::catalogue::{Collector, Desc, FamilyId, Kind, SeriesKey};
 use crate::clock::UnixSeconds;
+use crate::shards::{Leases, Shard, ShardSet};
 use crate::types::{ProjectId, Text};
 
 /// What the table is built with.
@@ -55,8 +56,10 @@ pub struct Table {
     state: RwLock<TableState>,
     /// Initial zeros are over only as far as this time: the latest commit that a store that outlives
     /// the process has noted. The end of an initial zero is shown after it was committed, like every
-    /// change.
-    committed_at: AtomicU32,
+    /// change. By shard.
+    committed_at: [AtomicU32; Shard::COUNT],
+    /// What may be shown: everything, unless there are replicas.
+    pub(super) leases: Arc<Leases>,
     /// When a store's rows were restored: nothing was delivered by this process before.
     restored: AtomicU32,
     /// Walks under way, by epoch.
@@ -85,11 +88,12 @@ impl Table {
                 projects: Projects::default(),
                 retiring: Vec::new(),
                 removed: None,
-                last_initialized: 0,
+                last_initialized: [0; Shard::COUNT],
                 windows: BirthWindows::new(settings),
                 epoch: 0,
             }),
-            committed_at: AtomicU32::new(u32::MAX),
+            committed_at: [const { AtomicU32::new(u32::MAX) }; Shard::COUNT],
+            leases: Arc::default(),
             restored: AtomicU32::new(0),
             walks: Mutex::default(),
         })
@@ -133,7 +137,7 @@ impl Table {
             };
             let initialized_at = seconds(start.unwrap_or(now));
             staged.rows.push(StagedRow {
-                window: state.windows.shortest(initialized_at),
+                window: state.windows.shortest(Shard::of(project), initialized_at),
                 project,
                 family: delta.family,
                 labels: state.labels.redacted(&delta.labels),
@@ -206,7 +210,8 @@ impl Table {
         let due = state.retiring.iter().filter_map(|(id, set)| {
             let family = &state.families[id.index()];
             let slot = family.find(*set)?;
-            self.is_due(&state.windows, family, slot, seconds(now))
+            let shard = state.shard(family, slot);
+            self.is_due((&state.windows, shard), family, slot, seconds(now))
                 .then(|| RowKey {
                     project: state.projects.id(family.project(slot)),
                     name: Cow::Borrowed(family.desc.name),
@@ -233,12 +238,24 @@ impl Table {
         committed_at: UnixSeconds,
         now: UnixSeconds,
     ) -> Restored {
-        self.committed_at
-            .store(seconds(committed_at), Ordering::Release);
+        self.adopt(ShardSet::ALL, records, committed_at, now)
+    }
+
+    /// The same for some shards, which this replica has taken over: see [`Table::restore`].
+    pub fn adopt(
+        &self,
+        shards: ShardSet,
+        records: impl IntoIterator<Item = RowRecord>,
+        committed_at: UnixSeconds,
+        now: UnixSeconds,
+    ) -> Restored {
+        for shard in shards.iter() {
+            self.committed_at[shard.index()].store(seconds(committed_at), Ordering::Release);
+        }
         self.restored.store(seconds(now), Ordering::Release);
         self.change(now, |change| {
             let mut restored = Restored::default();
-            change.begin_restoring();
+            change.begin_restoring(shards);
             for record in records {
                 match change.restore(&record, committed_at) {
                     Ok(reinitialized) => {
@@ -252,25 +269,64 @@ impl Table {
         })
     }
 
-    /// Ends initial zeros as far as `at`, which the store has noted. A clock that is set back changes
-    /// nothing.
-    pub fn note_commit(&self, at: UnixSeconds) {
-        self.committed_at.fetch_max(seconds(at), Ordering::AcqRel);
+    /// Takes everything of some shards away, which another replica goes on with.
+    pub fn release(&self, shards: ShardSet, now: UnixSeconds) {
+        self.change(now, |change| change.release(shards));
+        for shard in shards.iter() {
+            self.committed_at[shard.index()].store(u32::MAX, Ordering::Release);
+        }
     }
 
-    /// Whether an initial zero may be over at `now` whose end is not committed.
+    /// What may be shown: until when, by shard.
     #[must_use]
-    pub fn has_uncommitted_zeros(&self, now: UnixSeconds) -> bool {
+    pub fn leases(&self) -> &Arc<Leases> {
+        &self.leases
+    }
+
+    /// Ends initial zeros of some shards as far as `at`, which the store has noted. A clock that is set
+    /// back changes nothing.
+    pub fn note_commit(&self, shards: ShardSet, at: UnixSeconds) {
+        for shard in shards.iter() {
+            self.committed_at[shard.index()].fetch_max(seconds(at), Ordering::AcqRel);
+        }
+    }
+
+    /// The shards in which an initial zero may be over at `now` whose end is not committed.
+    #[must_use]
+    pub fn uncommitted_zeros(&self, now: UnixSeconds) -> ShardSet {
         let committed_at = self.committed_at();
         let state = self.read();
-        let over = state
-            .last_initialized
-            .saturating_add(state.windows.widest());
-        committed_at < over && committed_at < seconds(now)
+        let is_open = |shard: &Shard| {
+            let last = state.last_initialized[shard.index()];
+            let over = last.saturating_add(state.windows.widest());
+            let committed_at = committed_at[shard.index()];
+            committed_at < over && committed_at < seconds(now)
+        };
+        Shard::all().filter(is_open).collect()
     }
 
-    pub(super) fn committed_at(&self) -> u32 {
-        self.committed_at.load(Ordering::Acquire)
+    /// Everything that some shards have counted.
+    #[must_use]
+    pub fn records(&self, shards: ShardSet) -> Vec<RowRecord> {
+        let state = self.read();
+        let mut records = Vec::new();
+        for family in &state.families {
+            if family.desc.kind == Kind::Gauge {
+                continue;
+            }
+            for (slot, row) in family.living() {
+                if family.has_counted(slot) && shards.contains(state.shard(family, slot)) {
+                    records.push(state.record(family, slot, row.is_retiring()));
+                }
+            }
+        }
+        records
+    }
+
+    pub(super) fn committed_at(&self) -> [u32; Shard::COUNT] {
+        self.committed_at
+            .each_ref()
+            .map(|at| at.load(Ordering::Acquire))
     }
 
     /// What a store has to remember of rows that an update changes only in whether their subject was
@@ -356,25 +412,26 @@ impl Table {
     /// How long a counter or histogram that is initialized at `now` shows 0 on one way of delivery.
     #[must_use]
     pub fn birth_window(&self, delivery: Delivery, now: UnixSeconds) -> Duration {
-        let window = self.read().windows.of(delivery, seconds(now));
+        let windows = &self.read().windows;
+        let window = windows.of(delivery, Shard::INSTANCE, seconds(now));
         Duration::from_secs(window.into())
     }
 
     /// Whether a row is to leave at `now`.
     pub(super) fn is_due(
         &self,
-        windows: &BirthWindows,
+        (windows, shard): (&BirthWindows, Shard),
         family: &Family,
         slot: usize,
         now: u32,
     ) -> bool {
         let row = &family.rows()[slot];
-        let window = windows.longest(row.initialized_at);
+        let window = windows.longest(shard, row.initialized_at);
         let last = row
             .changed
             .max(row.initialized_at.saturating_add(window))
             .max(self.restored.load(Ordering::Acquire));
-        row.is_retiring() && last.saturating_add(windows.longest(now)) <= now
+        row.is_retiring() && last.saturating_add(windows.longest(shard, now)) <= now
     }
 
     pub(super) fn read(&self) -> RwLockReadGuard<'_, TableState> {

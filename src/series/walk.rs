@@ -10,6 +10,7 @@ use super::record::{seconds, time};
 use super::window::Delivery;
 use crate::catalogue::{Desc, FamilyId, Kind, LabelValues};
 use crate::clock::UnixSeconds;
+use crate::shards::Shard;
 
 /// One series as a delivery shows it.
 #[derive(Clone, Copy, Debug)]
@@ -90,13 +91,14 @@ impl Walk {
     ) -> bool {
         let table = Arc::clone(&self.table);
         let state = table.read();
+        let shown = table.leases.shown();
         let committed_at = table.committed_at();
-        let is_at_zero = |row: &Row| {
+        let first = committed_at.iter().copied().min().unwrap_or(u32::MAX);
+        let is_at_zero = |row: &Row, shard: Shard| {
             // Most rows are older than any window.
-            let may_be = shows_zero(row, self.now, committed_at, state.windows.widest());
-            may_be && {
-                let window = state.windows.of(self.delivery, row.initialized_at);
-                shows_zero(row, self.now, committed_at, window)
+            shows_zero(row, self.now, first, state.windows.widest()) && {
+                let window = state.windows.of(self.delivery, shard, row.initialized_at);
+                shows_zero(row, self.now, committed_at[shard.index()], window)
             }
         };
         for _ in 0..rows {
@@ -113,11 +115,16 @@ impl Walk {
             if !row.is_visible(self.epoch) {
                 continue;
             }
+            let shard = state.shard(family, slot);
+            // Its lease is over: another replica may show it.
+            if !shown.contains(shard) {
+                continue;
+            }
             let view = RowView {
                 family: family.id,
                 desc: family.desc,
                 labels: state.labels.view(row.set),
-                value: value(family, slot, row, is_at_zero(row)),
+                value: value(family, slot, row, is_at_zero(row, shard)),
                 start: time(row.initialized_at.min(self.now).saturating_sub(1)),
             };
             if visit(&view).is_break() {

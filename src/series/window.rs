@@ -4,6 +4,7 @@
 //! often the deliveries come later.
 
 use super::TableSettings;
+use crate::shards::{Shard, ShardSet};
 
 /// A way on which series are delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +27,8 @@ struct Step {
 pub(super) struct BirthWindows {
     /// Where nothing else is known.
     widest: u32,
-    /// What is older was restored, and shows its value.
-    since: u32,
+    /// What is older was restored, and shows its value: by shard.
+    since: [u32; Shard::COUNT],
     scrape: Vec<Step>,
     push: Vec<Step>,
     /// Whether there are pushes.
@@ -38,7 +39,7 @@ impl BirthWindows {
     pub(super) fn new(settings: &TableSettings) -> Self {
         Self {
             widest: u32::try_from(settings.birth_window.as_secs()).unwrap_or(u32::MAX),
-            since: 0,
+            since: [0; Shard::COUNT],
             scrape: Vec::new(),
             push: Vec::new(),
             pushes: false,
@@ -51,8 +52,8 @@ impl BirthWindows {
     }
 
     /// How long a delivery shows the initial zero of a series that was initialized then.
-    pub(super) fn of(&self, delivery: Delivery, initialized_at: u32) -> u32 {
-        if initialized_at < self.since {
+    pub(super) fn of(&self, delivery: Delivery, shard: Shard, initialized_at: u32) -> u32 {
+        if initialized_at < self.since[shard.index()] {
             return 0;
         }
         let mut steps = self.steps(delivery).iter().rev();
@@ -68,19 +69,19 @@ impl BirthWindows {
     }
 
     /// The longer of both deliveries': after it, each has seen it.
-    pub(super) fn longest(&self, initialized_at: u32) -> u32 {
-        let scrape = self.of(Delivery::Scrape, initialized_at);
+    pub(super) fn longest(&self, shard: Shard, initialized_at: u32) -> u32 {
+        let scrape = self.of(Delivery::Scrape, shard, initialized_at);
         match self.pushes {
-            true => scrape.max(self.of(Delivery::Push, initialized_at)),
+            true => scrape.max(self.of(Delivery::Push, shard, initialized_at)),
             false => scrape,
         }
     }
 
     /// The shorter: after it, one may have seen the value.
-    pub(super) fn shortest(&self, initialized_at: u32) -> u32 {
-        let scrape = self.of(Delivery::Scrape, initialized_at);
+    pub(super) fn shortest(&self, shard: Shard, initialized_at: u32) -> u32 {
+        let scrape = self.of(Delivery::Scrape, shard, initialized_at);
         match self.pushes {
-            true => scrape.min(self.of(Delivery::Push, initialized_at)),
+            true => scrape.min(self.of(Delivery::Push, shard, initialized_at)),
             false => scrape,
         }
     }
@@ -115,12 +116,16 @@ impl BirthWindows {
 
     /// The clock was set back: what is initialized from now on is not what was restored.
     pub(super) fn set_back(&mut self, now: u32) {
-        self.since = self.since.min(now);
+        for since in &mut self.since {
+            *since = now.min(*since);
+        }
     }
 
-    /// What was initialized before was restored with its value.
-    pub(super) fn restored(&mut self, now: u32) {
-        self.since = now;
+    /// What was initialized before in these shards was restored with its value.
+    pub(super) fn restored(&mut self, shards: ShardSet, now: u32) {
+        for shard in shards.iter() {
+            self.since[shard.index()] = now;
+        }
     }
 }
 
@@ -142,19 +147,25 @@ mod tests {
     #[test]
     fn a_series_keeps_the_window_of_its_first_second() {
         let mut windows = windows();
-        assert_eq!(windows.longest(100), 120);
+        let shard = Shard::INSTANCE;
+        assert_eq!(windows.longest(shard, 100), 120);
         windows.set(Delivery::Scrape, 30, 100);
         windows.set(Delivery::Scrape, 60, 200);
-        let of = |at| windows.of(Delivery::Scrape, at);
+        let of = |at| windows.of(Delivery::Scrape, shard, at);
         assert_eq!([of(100), of(101), of(200), of(201)], [120, 30, 30, 60]);
-        assert_eq!(windows.of(Delivery::Push, 201), 120);
-        assert_eq!(windows.longest(201), 60, "nothing is pushed");
+        assert_eq!(windows.of(Delivery::Push, shard, 201), 120);
+        assert_eq!(windows.longest(shard, 201), 60, "nothing is pushed");
         windows.pushes = true;
-        assert_eq!((windows.shortest(201), windows.longest(201)), (60, 120));
-        windows.restored(150);
-        assert_eq!(windows.of(Delivery::Scrape, 149), 0);
+        assert_eq!(
+            (windows.shortest(shard, 201), windows.longest(shard, 201)),
+            (60, 120)
+        );
+        windows.restored([shard].into_iter().collect(), 150);
+        assert_eq!(windows.of(Delivery::Scrape, shard, 149), 0);
+        let other = Shard::by_index(3).unwrap();
+        assert_eq!(windows.of(Delivery::Scrape, other, 149), 30);
         windows.set_back(140);
-        let of = |at| windows.of(Delivery::Scrape, at);
+        let of = |at| windows.of(Delivery::Scrape, shard, at);
         assert_eq!([of(139), of(140)], [0, 30], "a new series shows 0");
     }
 
@@ -166,6 +177,6 @@ mod tests {
         }
         assert!(windows.push.len() < 6, "{}", windows.push.len());
         windows.set(Delivery::Push, 500, 100_000);
-        assert_eq!(windows.of(Delivery::Push, 200_000), 120);
+        assert_eq!(windows.of(Delivery::Push, Shard::INSTANCE, 200_000), 120);
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::HandlerContext;
 use super::answer;
-use super::status::{Reachability, Readiness};
+use super::status::{Reachability, Readiness, ReplicasStatus};
 
 /// This process works, whatever GitLab does.
 pub(super) async fn health() -> HttpResponse {
@@ -49,6 +49,9 @@ struct Answer<'a> {
     gitlab: GitLab<'a>,
     load: Load,
     store: Store,
+    /// Left out for a single instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replicas: Option<Replicas<'a>>,
     lag_seconds: Option<f64>,
     projects: Projects,
     /// As sentences.
@@ -81,6 +84,30 @@ struct Load {
 struct Store {
     kind: &'static str,
     up: bool,
+}
+
+#[derive(Serialize)]
+struct Replicas<'a> {
+    members: usize,
+    /// Shards of projects that this replica holds.
+    owned_shards: usize,
+    /// Whether it looks for projects.
+    discovers: bool,
+    /// Why Redis cannot be used now.
+    error: Option<&'a str>,
+}
+
+impl<'a> From<&'a ReplicasStatus> for Replicas<'a> {
+    fn from(status: &'a ReplicasStatus) -> Self {
+        let mut replicas = status.replicas.iter();
+        let own = replicas.find(|replica| replica.is_this);
+        Self {
+            members: status.replicas.len(),
+            owned_shards: own.map_or(0, |own| own.shards),
+            discovers: own.is_some_and(|own| own.leads),
+            error: status.trouble.as_deref(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -123,6 +150,7 @@ impl<'a> From<&'a Readiness> for Answer<'a> {
                 kind: readiness.store.kind,
                 up: readiness.store.up,
             },
+            replicas: readiness.replicas.as_ref().map(Replicas::from),
             lag_seconds: readiness.lag.map(|lag| lag.as_secs_f64()),
             projects: Projects {
                 tracked: readiness.projects.tracked,

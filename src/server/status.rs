@@ -37,6 +37,8 @@ pub struct Status {
     pub load: ServerLoad,
     /// The store.
     pub store: StoreStatus,
+    /// The replicas; none for a single instance.
+    pub replicas: Option<ReplicasStatus>,
     /// What is pushed by OTLP; empty when nothing is.
     pub push: Vec<PushStatus>,
     /// Every collector, in the order they are to be shown in.
@@ -180,6 +182,42 @@ pub struct StoreStatus {
     pub kind: &'static str,
     /// Whether it took the latest commit.
     pub up: bool,
+}
+
+/// The replicas that share the work.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReplicasStatus {
+    /// All that are alive, as far as this one knows.
+    pub replicas: Vec<ReplicaStatus>,
+    /// Whether this one has taken part since its start.
+    pub has_joined: bool,
+    /// Why Redis cannot be used now.
+    pub trouble: Option<String>,
+    /// Shards that this version cannot read, and why.
+    pub refused: Option<(usize, String)>,
+    /// Shards that Redis has lost and that were written again, and when.
+    pub written_again: Option<(usize, UnixSeconds)>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaStatus {
+    /// Whether it is this one.
+    pub is_this: bool,
+    /// Its host.
+    pub host: String,
+    /// Its version.
+    pub version: String,
+    /// When it started.
+    pub started_at: UnixSeconds,
+    /// Shards of projects that it holds.
+    pub shards: usize,
+    /// Whether it looks for projects.
+    pub leads: bool,
+    /// Projects that it reads.
+    pub projects: usize,
+    /// How much later than due its latest project is.
+    pub lag: Duration,
 }
 
 /// A signal pushed by OTLP.
@@ -431,6 +469,8 @@ pub struct Readiness {
     pub load: ServerLoad,
     /// The store.
     pub store: StoreStatus,
+    /// The replicas; none for a single instance.
+    pub replicas: Option<ReplicasStatus>,
     /// The largest lag of a collector's latest run, or by now of a project's next poll; none before
     /// a run ended well.
     pub lag: Option<Duration>,

@@ -2,21 +2,20 @@
 
 use std::sync::Arc;
 
-use super::{Commit, Fence, Remembered, Store, StoreError};
+use super::{Commit, Remembered, Store};
 use crate::clock::UnixSeconds;
 use crate::memory::ProjectMemory;
 use crate::memory::feed::FeedProgress;
 use crate::series::{RecordedValue, RowRecord};
 use crate::types::ProjectId;
 
-/// Runs the suite; `open` makes an empty store, `fence` makes a lease the one in force.
-pub async fn run<S: Store>(open: impl AsyncFn() -> S, fence: impl Fn(&S, Fence)) {
+/// Runs the suite; `open` makes an empty store.
+pub async fn run<S: Store>(open: impl AsyncFn() -> S) {
     an_empty_store_remembers_nothing(open().await).await;
     what_was_committed_is_remembered(open().await).await;
     the_last_commit_wins(open().await).await;
     the_latest_commit_time_counts(open().await).await;
     what_is_forgotten_is_removed(open().await).await;
-    a_commit_under_an_old_lease_keeps_nothing(open().await, fence).await;
 }
 
 fn memory(watermark: i64) -> Arc<ProjectMemory> {
@@ -121,32 +120,4 @@ async fn what_is_forgotten_is_removed(store: impl Store) {
     .await;
     assert!(remembered.projects.is_empty());
     assert_eq!(remembered.rows, vec![row("b", 2.0), elsewhere]);
-}
-
-async fn a_commit_under_an_old_lease_keeps_nothing<S: Store>(store: S, fence: impl Fn(&S, Fence)) {
-    fence(&store, Fence(2));
-    for held in [None, Some(Fence(1))] {
-        let commit = Commit {
-            projects: vec![(ProjectId(1), Some(memory(10)))],
-            rows: vec![row("a", 1.0)],
-            fence: held,
-            ..Commit::default()
-        };
-        let refused = store.commit(commit).await;
-        assert!(matches!(
-            refused,
-            Err(StoreError::Fenced {
-                current: Fence(2),
-                ..
-            })
-        ));
-    }
-    let remembered = store.load().await.expect("it can be read");
-    assert!(remembered.projects.is_empty() && remembered.rows.is_empty());
-    let commit = Commit {
-        rows: vec![row("a", 1.0)],
-        fence: Some(Fence(2)),
-        ..Commit::default()
-    };
-    assert_eq!(keep(&store, commit).await.rows.len(), 1);
 }

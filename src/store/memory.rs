@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use super::{Commit, Fence, Remembered, Store, StoreError};
+use super::{Commit, Remembered, Store, StoreError};
 use crate::clock::UnixSeconds;
 use crate::memory::ProjectMemory;
 use crate::series::{RowKey, RowRecord};
@@ -20,14 +20,6 @@ struct Kept {
     projects: BTreeMap<ProjectId, Arc<ProjectMemory>>,
     rows: BTreeMap<RowKey, RowRecord>,
     committed_at: UnixSeconds,
-    fence: Option<Fence>,
-}
-
-impl MemoryStore {
-    /// Takes the lease `fence`: commits under an earlier one are refused from now on.
-    pub fn fence(&self, fence: Fence) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).fence = Some(fence);
-    }
 }
 
 #[async_trait]
@@ -47,14 +39,6 @@ impl Store for MemoryStore {
 
     async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(current) = kept.fence
-            && commit.fence.is_none_or(|held| held < current)
-        {
-            return Err(StoreError::Fenced {
-                held: commit.fence,
-                current,
-            });
-        }
         kept.committed_at = kept.committed_at.max(commit.committed_at);
         for (id, memory) in commit.projects {
             match memory {
@@ -83,6 +67,6 @@ mod tests {
 
     #[tokio::test]
     async fn it_conforms() {
-        conformance::run(async || MemoryStore::default(), MemoryStore::fence).await;
+        conformance::run(async || MemoryStore::default()).await;
     }
 }

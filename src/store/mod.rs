@@ -8,6 +8,9 @@
 mod conformance;
 mod file;
 mod memory;
+mod record;
+mod records;
+mod redis;
 #[cfg(test)]
 mod sample;
 mod stored;
@@ -21,10 +24,12 @@ use async_trait::async_trait;
 use crate::clock::UnixSeconds;
 use crate::memory::ProjectMemory;
 use crate::series::{RowKey, RowRecord};
+use crate::shards::Shard;
 use crate::types::ProjectId;
 
 pub use file::{Bytes, FileSettings, FileStore, OpenError, Opening};
 pub use memory::MemoryStore;
+pub use redis::{Keys, LoadError, Loaded, RedisStore, Written};
 #[cfg(test)]
 pub(crate) use stored::{Keep, content, read};
 
@@ -40,13 +45,12 @@ pub struct Commit {
     /// The time of the commit: initial zeros that end later were not shown as over. The latest
     /// counts.
     pub committed_at: UnixSeconds,
-    /// The lease under which the run was made; none for a single instance.
-    pub fence: Option<Fence>,
+    /// The shard that it is about, where each is stored for itself.
+    pub shard: Option<Shard>,
+    /// Whether all rows of the shard are in it, and replace what the store has of it: an earlier commit
+    /// may have been kept without an acknowledgement.
+    pub is_whole: bool,
 }
-
-/// A fencing token: a store refuses a commit under a lease that another replica has since taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Fence(pub u64);
 
 /// What a store remembers.
 #[derive(Clone, Debug, Default)]
@@ -73,25 +77,25 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Keeps a commit whole; when this returns an error, nothing of it was kept.
     ///
     /// # Errors
-    /// [`StoreError::Fenced`] when another replica has taken the lease since;
+    /// [`StoreError::Fenced`] when this replica does not hold the lease of what it is about;
     /// [`StoreError::Unavailable`] when it could not be kept.
     async fn commit(&self, commit: Commit) -> Result<(), StoreError>;
 
     /// Whether rows and memories outlive the process, so that they are worth building.
     fn is_durable(&self) -> bool;
+
+    /// Whether each shard is stored for itself: a commit is kept whole only within one.
+    fn is_sharded(&self) -> bool {
+        false
+    }
 }
 
 /// Why a store could not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another replica has taken the lease.
-    #[error("the lease {held:?} is over: another replica holds {current:?}")]
-    Fenced {
-        /// The lease of the commit.
-        held: Option<Fence>,
-        /// The lease in force.
-        current: Fence,
-    },
+    /// This replica does not hold the lease, or no longer.
+    #[error("the lease of shard {} is over", .0.index())]
+    Fenced(Shard),
     /// It could not be read or written.
     #[error("state cannot be written: {0}")]
     Unavailable(String),
@@ -102,7 +106,7 @@ impl StoreError {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Fenced { .. } => "fenced",
+            Self::Fenced(_) => "fenced",
             Self::Unavailable(_) => "store",
         }
     }

@@ -11,6 +11,7 @@ mod gone;
 mod ledger;
 mod programs;
 mod push;
+mod redis;
 mod scenarios;
 mod state;
 mod subscriptions;

@@ -254,7 +254,7 @@ fn live() -> [Panel; 5] {
     ]
 }
 
-fn delivery() -> [Panel; 4] {
+fn delivery() -> [Panel; 5] {
     [
             table("Series", "Series by metric, and updates dropped because the metric reached telemetry.cardinality_limit.")
                 .sized(8, 9)
@@ -285,11 +285,20 @@ fn delivery() -> [Panel; 4] {
             "Store errors and open files",
             "Failed writes of the state per interval, and open file descriptors (right axis).",
         )
-        .sized(24, 6)
+        .sized(12, 6)
         .from_zero()
         .query("sum(increase(age_store_errors_total[$__rate_interval]))", "Store errors")
         .query("sum(process_open_fds and on (job, instance) age_build_info)", "Open files")
         .on_the_right("Open files"),
+        lines(
+            "Replicas",
+            "Replicas that share the projects by way of Redis, and how many of the 64 shards each holds.",
+        )
+        .sized(12, 6)
+        .from_zero()
+        .when_empty("A single instance")
+        .query("max(age_cluster_members)", "Replicas")
+        .query("sum by (instance) (age_cluster_owned_shards)", "{{instance}}"),
     ]
 }
 

@@ -51,6 +51,11 @@ impl ProjectSettings {
         self.shortest_interval(&compare).is_some()
     }
 
+    /// Works out the intervals, where the settings did not come with the others.
+    pub fn resolve(&mut self, settings: &Settings) {
+        self.intervals = Intervals::new(&settings.collectors, &self.collectors);
+    }
+
     /// How often several collectors that are read together poll the project: at the shortest of
     /// their intervals; none where all are off.
     pub fn shortest_interval(&self, collectors: &[Collector]) -> Option<Duration> {

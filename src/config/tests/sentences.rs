@@ -457,11 +457,60 @@ fn every_rule_of_the_file_has_its_sentence() {
                 "telemetry.birth_window must be at least twice the push interval (otel.metrics.interval, 90s), not 2m",
             ],
         ),
-        // not built yet
+        // Redis
         (
-            "redis: {url: 'redis://:hunter2@r:6379/0'}",
+            "redis: {url: 'http://:hunter2@r'}",
             &[
-                "age.yml:1: redis.url asks for sharing the work between replicas, which this version does not have yet; leave it empty to run one instance",
+                "age.yml:1: redis.url must begin with redis://, rediss://, unix://, redis-sentinel:// or redis-cluster://",
+            ],
+        ),
+        (
+            "redis: {url: 'redis://r', lease_ttl: 1s, key_prefix: '{a}'}\nstate: {path: s.redb}",
+            &[
+                "age.yml:1: redis.lease_ttl must be between 5s and 10m, not 1s",
+                "age.yml:1: redis.key_prefix \"{a}\" must be at most 100 letters, digits and -_.:/ long, such as age:production",
+                "age.yml:1: redis.url and state.path (age.yml:2) are both set; with Redis the state is kept there, so remove state.path",
+            ],
+        ),
+        (
+            "redis: {url: 'redis://u:hunter2@r', username: u, password: hunter2}",
+            &[
+                "age.yml:1: redis.password is set although redis.url has a password; keep one of them",
+                "age.yml:1: redis.username is set although redis.url has a user name; keep one of them",
+            ],
+        ),
+        (
+            "redis: {url: 'redis://r', password: hunter2, password_file: /dev/null}",
+            &[
+                "age.yml:1: redis.password_file \"/dev/null\" does not hold a password (it is a pipe or a device, not a file)",
+                "age.yml:1: redis.password and redis.password_file are both set; keep one of them",
+            ],
+        ),
+        (
+            "redis: {url: 'redis://r', username: u, fallback: all}",
+            &["age.yml:1: redis.fallback must be none or single, not \"all\""],
+        ),
+        (
+            "redis: {url: 'redis://r', username: u}",
+            &["age.yml:1: redis.username needs redis.password or redis.password_file"],
+        ),
+        (
+            "redis: {url: 'redis://r', ca_cert_path: /dev/null}",
+            &[
+                "age.yml:1: redis.ca_cert_path needs TLS; write rediss://, rediss-sentinel:// or rediss-cluster:// in redis.url",
+            ],
+        ),
+        (
+            "redis: {url: 'rediss://r', ca_cert_path: /dev/null, client_cert_path: /dev/null}",
+            &[
+                "age.yml:1: redis.ca_cert_path \"/dev/null\" does not hold certificates (there is no PEM certificate in it)",
+                "age.yml:1: redis.client_cert_path needs redis.client_key_path, the key of the certificate",
+            ],
+        ),
+        (
+            "redis: {url: 'rediss://r', client_cert_path: /dev/null, client_key_path: /dev/null}",
+            &[
+                "age.yml:1: redis.client_cert_path \"/dev/null\" and redis.client_key_path \"/dev/null\" do not hold a certificate and its key (there is no PEM certificate in it)",
             ],
         ),
         // webhooks

@@ -5,6 +5,7 @@ mod life;
 mod model;
 mod redaction;
 mod restart;
+mod shards;
 mod state;
 
 use std::collections::BTreeMap;

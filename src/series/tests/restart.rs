@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::super::{Delivery, RecordedValue, Retirement, RowRecord, StagedRows, Update};
 use super::*;
+use crate::shards::ShardSet;
 use crate::types::Text;
 
 fn of_ref(git_ref: &str) -> Vec<(&'static str, Text)> {
@@ -28,16 +29,16 @@ fn an_initial_zero_that_did_not_end_begins_again_after_a_restart() {
     );
     assert_eq!(reinitialized.value, RecordedValue::Counter(3.0));
     assert_shows(&after, at(1000), &[("run_count p main", "0")]);
-    after.note_commit(at(1000 + window - 1));
-    assert!(after.has_uncommitted_zeros(at(1000 + window)));
+    after.note_commit(ShardSet::ALL, at(1000 + window - 1));
+    assert!(!after.uncommitted_zeros(at(1000 + window)).is_empty());
     // Its window is over by the clock, but that is not committed: a restart would initialize it
     // again.
     assert_shows(&after, at(1000 + window), &[("run_count p main", "0")]);
-    after.note_commit(at(1000 + window));
-    assert!(!after.has_uncommitted_zeros(at(1000 + window)));
+    after.note_commit(ShardSet::ALL, at(1000 + window));
+    assert!(after.uncommitted_zeros(at(1000 + window)).is_empty());
     assert_shows(&after, at(1000 + window), &[("run_count p main", "3")]);
     // A clock that is set back takes nothing back.
-    after.note_commit(at(500));
+    after.note_commit(ShardSet::ALL, at(500));
     assert_shows(&after, at(1000 + window), &[("run_count p main", "3")]);
 }
 

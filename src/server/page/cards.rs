@@ -7,7 +7,8 @@ use super::words::{Moment, clip, count, length, plural};
 use crate::clock::UnixSeconds;
 use crate::config::Config;
 use crate::server::status::{
-    PushStatus, Reachability, Reading, ServerLoad, Status, SubscriptionsStatus, TokenExpiry,
+    PushStatus, Reachability, Reading, ReplicasStatus, ServerLoad, Status, SubscriptionsStatus,
+    TokenExpiry,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -15,6 +16,9 @@ const DAY: Duration = Duration::from_secs(86_400);
 const EXPIRES_SOON: Duration = Duration::from_secs(30 * DAY.as_secs());
 /// A token that expires so very soon is an alarm.
 const EXPIRES_NOW: Duration = Duration::from_secs(7 * DAY.as_secs());
+
+/// A replica that is so late is a warning.
+const LATE: Duration = Duration::from_secs(60);
 
 /// GitLab workers that are kept busy from which on it is too much.
 const TOO_MUCH: f64 = 1.0;
@@ -78,14 +82,17 @@ pub(super) fn all(
     config: &Config,
     now: UnixSeconds,
 ) -> Vec<Card> {
-    vec![
+    let replicas = status.replicas.as_ref();
+    let replicas = replicas.map(|status| replicas_card(status, now));
+    let cards = [
         gitlab(status),
         token(status, now),
         requests(status, config, now),
         projects(status, now),
         series_card(series, config),
         delivery(status, now),
-    ]
+    ];
+    cards.into_iter().chain(replicas).collect()
 }
 
 fn gitlab(status: &Status) -> Card {
@@ -139,6 +146,64 @@ fn gitlab(status: &Status) -> Card {
         .chain(subscriptions)
         .chain(missing)
         .collect(),
+    }
+}
+
+/// Who holds what.
+fn replicas_card(status: &ReplicasStatus, now: UnixSeconds) -> Card {
+    let lines = status.replicas.iter().map(|replica| {
+        let tone = match replica.lag > LATE {
+            true => Tone::Warn,
+            false => Tone::Good,
+        };
+        let mut text = format!(
+            "{}, {}",
+            plural(replica.shards, "shard"),
+            plural(replica.projects, "project")
+        );
+        if replica.leads {
+            text.push_str(", discovery");
+        }
+        let label = if replica.is_this {
+            "This replica"
+        } else {
+            "Replica"
+        };
+        let started = Moment::new(replica.started_at, now).relative;
+        let lag = match replica.lag > LATE {
+            true => format!(", {} late", length(replica.lag)),
+            false => String::new(),
+        };
+        let note = format!(
+            "{}, version {}, started {started}{lag}",
+            replica.host, replica.version
+        );
+        Line::new(label, Badge::new(tone, text)).note(Some(&note))
+    });
+    let trouble = status.trouble.as_deref();
+    let trouble = trouble.map(|why| {
+        let badge = Badge::new(Tone::Bad, "unavailable");
+        Line::new("Redis", badge).note(Some(why))
+    });
+    let refused = status.refused.as_ref().map(|(shards, why)| {
+        let badge = Badge::new(Tone::Bad, plural(*shards, "shard"));
+        Line::new("Refused", badge).note(Some(why))
+    });
+    let again = status.written_again.map(|(shards, at)| {
+        let note = "Redis was restarted or lost its data; nothing is counted twice";
+        let text = format!(
+            "{}, {}",
+            plural(shards, "shard"),
+            Moment::new(at, now).relative
+        );
+        Line::plain("Written again", text).note(Some(note))
+    });
+    Card {
+        title: "Replicas",
+        headline: count(status.replicas.len() as u64),
+        detail: "share the projects by way of Redis".to_owned(),
+        progress: None,
+        lines: lines.chain(trouble).chain(refused).chain(again).collect(),
     }
 }
 

@@ -46,6 +46,7 @@ pub(super) fn status() -> Status {
             reset: NOW.plus(Duration::from_secs(42)),
         }),
         load: load(),
+        replicas: None,
         store: StoreStatus {
             kind: "memory",
             up: true,
@@ -186,6 +187,7 @@ pub(super) fn readiness(count: usize) -> Readiness {
         first_round: true,
         gitlab: Reachability::Up,
         load: load(),
+        replicas: None,
         store: StoreStatus {
             kind: "memory",
             up: true,

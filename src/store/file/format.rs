@@ -6,14 +6,13 @@
 //!   changed are written;
 //! - `rows`: counters and histograms that have counted, by project, name and label values.
 //!
-//! Each value is a record ([`super::record`]): a checksum that covers its key, the version of its
+//! Each value is a record ([`crate::store::record`]): a checksum that covers its key, the version of its
 //! content, and that in postcard's format. Later formats keep the record `format` as it is, so that
 //! any version can recognize a file's format.
 
 mod write;
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use redb::{
@@ -21,15 +20,16 @@ use redb::{
     TableHandle,
 };
 
-use super::super::Remembered;
-use super::super::stored::{self, Digest, Invalid, Meta, Part, Row};
-use super::super::upgrade::{PartStep, STEPS, Steps, version};
+use super::super::record::{Key, Record, seal, unseal};
+use super::super::records::{
+    self, ALWAYS, Loaded, Reader, damaged, encoded, invalid, newer, of_memory, of_row, series,
+};
+use super::super::stored::{self, Meta};
+use super::super::upgrade::{STEPS, Steps};
 use super::quiet::caught;
-use super::record::{Key, Record, seal, unseal};
 use crate::clock::UnixSeconds;
 use crate::memory::ProjectMemory;
-use crate::series::{RowKey, RowRecord};
-use crate::types::{ProjectId, Text};
+use crate::types::ProjectId;
 
 pub(super) use write::{rewrite, write};
 
@@ -52,9 +52,6 @@ const FORMAT_RECORD: u16 = 1;
 /// The version of [`Meta`].
 const META_RECORD: u16 = 1;
 
-/// The part that is stored of every project, so that one with nothing else is remembered too.
-const ALWAYS: &str = "path";
-
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
@@ -75,6 +72,15 @@ pub(super) enum Error {
 impl<E: Into<redb::Error>> From<E> for Error {
     fn from(error: E) -> Self {
         Self::Database(Box::new(error.into()))
+    }
+}
+
+impl From<records::Error> for Error {
+    fn from(error: records::Error) -> Self {
+        match error {
+            records::Error::TooNew(why) => Self::TooNew(why),
+            records::Error::Damaged(why) => Self::Damaged(why),
+        }
     }
 }
 
@@ -114,87 +120,12 @@ pub struct Bytes {
     pub written: u64,
 }
 
-/// Everything that was committed.
-#[derive(Debug, Default)]
-pub(super) struct Loaded {
-    pub(super) remembered: Remembered,
-    pub(super) outdated: Outdated,
-}
-
-/// What an earlier version wrote, and what becomes of it.
-#[derive(Debug, Default)]
-pub(super) struct Outdated {
-    /// Parts that are written again.
-    parts: Vec<(u64, &'static Part)>,
-    /// Parts that are stored no more.
-    removed: Vec<(u64, Vec<u8>)>,
-    /// Rows by their key; `None` when they cannot continue.
-    rows: Vec<(u64, Vec<u8>, Option<RowRecord>)>,
-}
-
-impl Outdated {
-    /// How many records that are.
-    pub(super) fn len(&self) -> usize {
-        self.parts.len() + self.removed.len() + self.rows.len()
-    }
-
-    /// Metrics with rows that cannot continue, and how many.
-    pub(super) fn dropped(&self) -> BTreeMap<String, usize> {
-        let mut dropped = BTreeMap::new();
-        for (_, key, row) in &self.rows {
-            if row.is_none() {
-                let name = stored::decode::<(String, Vec<Text>)>(key);
-                let name = name.map(|(name, _)| name).unwrap_or_default();
-                *dropped.entry(name).or_default() += 1;
-            }
-        }
-        dropped
-    }
-}
-
 const fn of_meta(key: &'static str) -> Key<'static> {
     Key {
         table: "meta",
         project: 0,
         rest: key.as_bytes(),
     }
-}
-
-const fn of_memory(project: u64, part: &[u8]) -> Key<'_> {
-    Key {
-        table: "memories",
-        project,
-        rest: part,
-    }
-}
-
-const fn of_row(project: u64, series: &[u8]) -> Key<'_> {
-    Key {
-        table: "rows",
-        project,
-        rest: series,
-    }
-}
-
-fn damaged(what: &str) -> Error {
-    Error::Damaged(format!("the checksum of {what} is wrong"))
-}
-
-fn invalid(what: &str, error: &Invalid) -> Error {
-    Error::Damaged(format!("{what}: {error}"))
-}
-
-fn encoded<T: serde::Serialize>(what: &str, value: &T) -> Result<Vec<u8>> {
-    stored::encode(value).map_err(|error| invalid(what, &error))
-}
-
-/// The key of a row within its project.
-fn series(name: &str, labels: &[Text]) -> Result<Vec<u8>> {
-    encoded("a row", &(name, labels))
-}
-
-fn newer(what: &str, found: u32, known: u32) -> Error {
-    Error::TooNew(format!("{what} has version {found}, {known} is known"))
 }
 
 /// The content of a record of `meta`.
@@ -212,9 +143,9 @@ fn meta_record<T: serde::de::DeserializeOwned>(
     } = unseal(of_meta(key), record.value()).ok_or_else(|| damaged(&what))?;
     match version {
         version if version == known => {
-            stored::decode(content).map_err(|error| invalid(&what, &error))
+            Ok(stored::decode(content).map_err(|error| invalid(&what, &error))?)
         }
-        version if version > known => Err(newer(&what, version.into(), known.into())),
+        version if version > known => Err(newer(&what, version.into(), known.into()).into()),
         _ => Err(Error::Damaged(format!("{what} has version {version}"))),
     }
 }
@@ -244,7 +175,7 @@ fn meta(transaction: &ReadTransaction) -> Result<Option<Meta>> {
     };
     let format: u32 = meta_record(&table, FORMAT, FORMAT_RECORD)?;
     if format > VERSION {
-        return Err(newer("its format", format, VERSION));
+        return Err(newer("its format", format, VERSION).into());
     }
     Ok(Some(meta_record(&table, STATE, META_RECORD)?))
 }
@@ -301,116 +232,26 @@ fn read_by(database: &Database, steps: &Steps) -> Result<Loaded> {
     let Some(meta) = meta(&transaction)? else {
         return Ok(Loaded::default());
     };
-    let mut loaded = Loaded::default();
-    loaded.remembered.committed_at = UnixSeconds(meta.told);
-    let memories = read_memories(&transaction, steps, &mut loaded)?;
-    if memories != meta.memories {
-        return Err(Error::Damaged("parts of projects are missing".to_owned()));
-    }
-    let rows = read_rows(&transaction, steps, &mut loaded)?;
-    if rows != meta.rows {
-        return Err(Error::Damaged("rows are missing".to_owned()));
-    }
-    Ok(loaded)
-}
-
-fn read_memories(
-    transaction: &ReadTransaction,
-    steps: &Steps,
-    loaded: &mut Loaded,
-) -> Result<Digest> {
-    let mut digest = Digest::default();
-    let mut memories: BTreeMap<ProjectId, ProjectMemory> = BTreeMap::new();
+    let mut reader = Reader::new(steps);
     for entry in transaction.open_table(MEMORIES)?.iter()? {
         let (key, value) = entry?;
         let (id, name) = key.value();
-        let what = format!("{} of project {id}", String::from_utf8_lossy(name));
-        let record = unseal(of_memory(id, name), value.value()).ok_or_else(|| damaged(&what))?;
-        digest.add(record.checksum);
-        let known = std::str::from_utf8(name).ok();
-        let Some(part) = known.and_then(Part::by_name) else {
-            if known.is_some_and(|name| steps.dropped.contains(&name)) {
-                loaded.outdated.removed.push((id, name.to_vec()));
-                continue;
-            }
-            return Err(Error::TooNew(format!("{what} is not known")));
-        };
-        let steps = steps.of_part(part.name);
-        let content = upgraded(&what, steps, record)?;
-        if record.version != version(steps.len()) {
-            loaded.outdated.parts.push((id, part));
-        }
-        let memory = memories.entry(ProjectId(id)).or_default();
-        (part.decode)(&content, memory).map_err(|error| invalid(&what, &error))?;
+        reader.part(id, name, value.value())?;
     }
-    let memories = memories.into_iter();
-    loaded.remembered.projects = memories
-        .map(|(id, memory)| (id, Arc::new(memory)))
-        .collect();
-    Ok(digest)
-}
-
-/// The steps that a record of this version still takes.
-fn steps_from<'a, T>(what: &str, steps: &'a [T], found: u16) -> Result<&'a [T]> {
-    let known = version(steps.len());
-    if found > known {
-        return Err(newer(what, found.into(), known.into()));
-    }
-    let done = usize::from(found).checked_sub(1);
-    done.and_then(|done| steps.get(done..))
-        .ok_or_else(|| Error::Damaged(format!("{what} has version {found}")))
-}
-
-/// The content of a part as this version has it.
-fn upgraded<'a>(what: &str, steps: &[PartStep], record: Record<'a>) -> Result<Cow<'a, [u8]>> {
-    let mut content = Cow::Borrowed(record.content);
-    for step in steps_from(what, steps, record.version)? {
-        content = Cow::Owned(step(&content).map_err(|error| invalid(what, &error))?);
-    }
-    Ok(content)
-}
-
-fn read_rows(transaction: &ReadTransaction, steps: &Steps, loaded: &mut Loaded) -> Result<Digest> {
-    let mut digest = Digest::default();
-    let mut upgraded = Vec::new();
-    let Remembered { projects, rows, .. } = &mut loaded.remembered;
-    let memories = projects.iter().map(|(id, memory)| (id.0, &**memory));
-    let memories: BTreeMap<u64, &ProjectMemory> = memories.collect();
-    let nothing = ProjectMemory::default();
     for entry in transaction.open_table(ROWS)?.iter()? {
         let (key, value) = entry?;
         let (id, series) = key.value();
-        let what = "a row";
-        let record = unseal(of_row(id, series), value.value()).ok_or_else(|| damaged(what))?;
-        digest.add(record.checksum);
-        let decoded = |content: &[u8]| {
-            let row = stored::decode::<Row>(content).map_err(|error| invalid(what, &error))?;
-            Ok::<_, Error>(row.of(ProjectId(id)))
-        };
-        if record.version == version(steps.rows.len()) {
-            rows.push(decoded(record.content)?);
-            continue;
-        }
-        let mut content = Some(Cow::Borrowed(record.content));
-        let memory = memories.get(&id).copied().unwrap_or(&nothing);
-        for step in steps_from(what, steps.rows, record.version)? {
-            let Some(before) = content else { break };
-            let after = step(&before, memory).map_err(|error| invalid(what, &error))?;
-            content = after.map(Cow::Owned);
-        }
-        let row = content.map(|content| decoded(&content)).transpose()?;
-        upgraded.push((id, series.to_vec(), row));
+        reader.row(id, series, value.value())?;
     }
-    if !upgraded.is_empty() {
-        // A series that is there under its new name already keeps its total.
-        let mut known: HashSet<RowKey> = rows.iter().map(RowRecord::key).collect();
-        for (_, _, row) in &mut upgraded {
-            *row = row.take().filter(|row| known.insert(row.key()));
-            rows.extend(row.clone());
-        }
-        loaded.outdated.rows = upgraded;
+    let (mut loaded, memories, rows) = reader.finish();
+    if memories != meta.memories {
+        return Err(Error::Damaged("parts of projects are missing".to_owned()));
     }
-    Ok(digest)
+    if rows != meta.rows {
+        return Err(Error::Damaged("rows are missing".to_owned()));
+    }
+    loaded.remembered.committed_at = UnixSeconds(meta.told);
+    Ok(loaded)
 }
 
 #[cfg(test)]

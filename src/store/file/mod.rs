@@ -10,7 +10,6 @@ mod dry;
 mod format;
 mod owner;
 mod quiet;
-mod record;
 #[cfg(test)]
 mod tests;
 
@@ -24,10 +23,11 @@ use async_trait::async_trait;
 use redb::Database;
 use url::Url;
 
-use super::{Commit, Fence, Remembered, Store, StoreError};
+use super::records::Loaded;
+use super::{Commit, Remembered, Store, StoreError};
 use crate::clock::Clock;
 use dry::DryRun;
-use format::{Begun, Committed, Identity, Loaded};
+use format::{Begun, Committed, Identity};
 use owner::Owner;
 
 pub use format::Bytes;
@@ -182,7 +182,6 @@ struct OpenState {
     /// encoding it.
     committed: Committed,
     bytes: Bytes,
-    fence: Option<Fence>,
 }
 
 impl FileStore {
@@ -220,7 +219,6 @@ impl FileStore {
                     committed: remembered.projects.iter().cloned().collect(),
                     remembered: Some(remembered),
                     bytes: Bytes::default(),
-                    fence: None,
                 }),
             }),
             instance_id: begun.instance_id,
@@ -237,11 +235,6 @@ impl FileStore {
     #[must_use]
     pub fn bytes(&self) -> Bytes {
         self.shared.lock().bytes
-    }
-
-    #[cfg(test)]
-    fn fence(&self, fence: Fence) {
-        self.shared.lock().fence = Some(fence);
     }
 }
 
@@ -283,14 +276,6 @@ impl SharedFile {
 
     fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
         let mut state = self.lock();
-        if let Some(current) = state.fence
-            && commit.fence.is_none_or(|held| held < current)
-        {
-            return Err(StoreError::Fenced {
-                held: commit.fence,
-                current,
-            });
-        }
         state.remembered = None;
         let bytes = self.with(&mut state, |database, committed| {
             format::write(database, commit, committed)

@@ -74,7 +74,7 @@ async fn it_conforms() {
         let number = count.fetch_add(1, Ordering::Relaxed);
         open(&folder.path().join(number.to_string())).unwrap()
     };
-    conformance::run(new, FileStore::fence).await;
+    conformance::run(new).await;
 }
 
 #[tokio::test]

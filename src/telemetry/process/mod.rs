@@ -51,6 +51,8 @@ pub struct OwnMetrics {
     gitlab_tier: Gauge<NoLabels>,
     token_expiry: Gauge<NoLabels>,
     store_up: Gauge<NoLabels>,
+    cluster_members: Gauge<NoLabels>,
+    cluster_owned_shards: Gauge<NoLabels>,
     store_errors: Counter<NoLabels>,
     series: Gauge<MetricLabels>,
     series_overflow: Total<MetricLabels>,
@@ -121,6 +123,8 @@ impl OwnMetrics {
             gitlab_tier: meters.gauge(&exporter::GITLAB_TIER),
             token_expiry: meters.gauge(&exporter::TOKEN_EXPIRY),
             store_up: meters.gauge(&exporter::STORE_UP),
+            cluster_members: meters.gauge(&exporter::CLUSTER_MEMBERS),
+            cluster_owned_shards: meters.gauge(&exporter::CLUSTER_OWNED_SHARDS),
             store_errors: meters.counter(&exporter::STORE_ERRORS),
             series: meters.gauge(&exporter::SERIES),
             series_overflow: meters.total(&exporter::SERIES_OVERFLOW),
@@ -342,6 +346,13 @@ impl OwnMetrics {
         self.runs
             .unavailable
             .replace(projects.map(|(of, count)| (labels(of), number(count))));
+    }
+
+    /// How many replicas there are, and how many shards of projects this one holds.
+    pub fn cluster(&self, members: usize, owned_shards: usize) {
+        self.cluster_members.set(NoLabels {}, number(members));
+        self.cluster_owned_shards
+            .set(NoLabels {}, number(owned_shards));
     }
 
     /// Whether the store took a commit.

@@ -312,7 +312,7 @@ async fn a_wrong_configuration_is_explained_without_its_secrets() {
         format!("{right}otel: {{metrics: {{headers: {{authorization: ['{HEADER}']}}}}}}"),
         format!("{right}otel: {{metrics: {{endpoint: 'http://otel:{PASSWORD}@collector'}}}}"),
         format!("{right}otel: {{metrics: {{endpoint: 'ftp://otel:{PASSWORD}@collector'}}}}"),
-        format!("{right}redis: {{url: 'redis://:{PASSWORD}@redis:6379'}}"),
+        format!("{right}redis: {{url: 'redis://:{PASSWORD}@redis:port'}}"),
         format!("{right}server: {{webhook: {{secret_token: ['{WEBHOOK}']}}}}"),
         format!("{right}labels: {{people: nobody, people_hash_key: '{HASH_KEY}'}}"),
         format!("{right}labels: {{people_hash_key: ['{HASH_KEY}']}}"),
@@ -330,7 +330,7 @@ async fn a_wrong_configuration_is_explained_without_its_secrets() {
         ),
         ("AGE_GITLAB_TOKN", TOKEN.to_owned()),
         ("AGE_GITLAB_TOKEN", format!("{TOKEN}\n{TOKEN}")),
-        ("AGE_REDIS_URL", format!("redis://:{PASSWORD}@redis:6379")),
+        ("AGE_REDIS_URL", format!("redis://:{PASSWORD}@redis:port")),
         (
             "AGE_OTEL_METRICS_HEADERS",
             format!("authorization={HEADER}"),

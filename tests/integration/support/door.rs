@@ -1,11 +1,13 @@
 //! A door in front of a server: shut, nobody listens there and all connections are cut; open, it
-//! leads to the server. So a server can go down and come back on the same port.
+//! leads to the server. So a server can go down and come back on the same port. Held, connections stay open
+//! and nothing comes through, as with a network that swallows everything.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::program::free_address;
 
@@ -15,6 +17,7 @@ pub struct Door {
     to: SocketAddr,
     passage: Option<Passage>,
     waiting: Arc<AtomicUsize>,
+    held: Arc<AtomicBool>,
 }
 
 /// An open door.
@@ -32,6 +35,7 @@ impl Door {
             to,
             passage: None,
             waiting: Arc::default(),
+            held: Arc::default(),
         }
     }
 
@@ -53,14 +57,14 @@ impl Door {
         let listener = TcpListener::bind(self.address).expect("the port is still ours");
         let (shut, connections) = (Arc::<AtomicBool>::default(), Arc::default());
         let stop = (Arc::clone(&shut), Arc::clone(&connections));
-        let (to, waiting) = (self.to, Arc::clone(&self.waiting));
+        let (to, waiting, held) = (self.to, Arc::clone(&self.waiting), Arc::clone(&self.held));
         let listening = std::thread::spawn(move || {
             for client in listener.incoming() {
                 if stop.0.load(Ordering::SeqCst) {
                     break;
                 }
                 // A connection that ends at once is the client's to notice.
-                let _ = client.and_then(|client| lead(client, to, &stop.1, &waiting));
+                let _ = client.and_then(|client| lead(client, to, &stop.1, &waiting, &held));
             }
         });
         self.passage = Some(Passage {
@@ -68,6 +72,16 @@ impl Door {
             connections,
             listening,
         });
+    }
+
+    /// Holds everything back, new connections included, until [`Self::release`] or [`Self::shut`].
+    pub fn hold(&self) {
+        self.held.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets through what was held back, and everything from now on.
+    pub fn release(&self) {
+        self.held.store(false, Ordering::SeqCst);
     }
 
     /// Shuts it: nobody listens any more when this returns.
@@ -87,6 +101,7 @@ impl Door {
             // It may have ended already.
             let _ = connection.shutdown(Shutdown::Both);
         }
+        self.release();
     }
 }
 
@@ -102,6 +117,7 @@ fn lead(
     to: SocketAddr,
     connections: &Mutex<Vec<TcpStream>>,
     waiting: &Arc<AtomicUsize>,
+    held: &Arc<AtomicBool>,
 ) -> io::Result<()> {
     let server = TcpStream::connect(to)?;
     let asks = Arc::new(Asks {
@@ -117,18 +133,21 @@ fn lead(
         (server, client, false),
     ];
     for (from, to, is_question) in ways {
-        let asks = Arc::clone(&asks);
+        let (asks, held) = (Arc::clone(&asks), Arc::clone(held));
         std::thread::spawn(move || {
-            copy(from, to, || asks.note(is_question));
+            copy(from, to, &held, || asks.note(is_question));
             asks.note(false);
         });
     }
     Ok(())
 }
 
-fn copy(mut from: TcpStream, mut to: TcpStream, note: impl Fn()) {
+fn copy(mut from: TcpStream, mut to: TcpStream, held: &AtomicBool, note: impl Fn()) {
     let mut bytes = [0; 1 << 14];
     while let Ok(count) = from.read(&mut bytes) {
+        while held.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         if count == 0 || to.write_all(&bytes[..count]).is_err() {
             break;
         }

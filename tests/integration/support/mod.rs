@@ -12,6 +12,7 @@ pub mod otlp;
 pub mod program;
 pub mod prometheus;
 pub mod promql;
+pub mod redis;
 pub mod rest;
 pub mod samples;
 pub mod series;

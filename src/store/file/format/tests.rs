@@ -5,6 +5,7 @@ use super::super::super::sample;
 use super::super::super::stored::{decode, encode};
 use super::write::{Changing, change, rewrite_by};
 use super::*;
+use crate::store::stored::{Invalid, Row};
 
 fn identity() -> Identity {
     Identity {

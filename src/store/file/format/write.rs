@@ -6,9 +6,9 @@ use std::sync::Arc;
 use redb::{Database, ReadableTable, Table, WriteTransaction};
 
 use super::super::super::Commit;
+use super::super::super::record::{self, Key, seal};
 use super::super::super::stored::{Digest, Meta, PARTS, Part, Row};
 use super::super::super::upgrade::{STEPS, Steps, version};
-use super::super::record::{self, Key, seal};
 use super::{
     ALWAYS, Bytes, Committed, Loaded, MEMORIES, META, META_RECORD, ROWS, Result, STATE, encoded,
     invalid, meta_record, of_memory, of_row, put_meta, series,

@@ -1,4 +1,4 @@
-//! A record in the file: a checksum, the version of what is in it, and that.
+//! A record in a store: a checksum, the version of what is in it, and that.
 //!
 //! The checksum covers the key too, so that a record that is found under another key than it was
 //! written under is found out like one whose own bytes changed.
@@ -12,21 +12,21 @@ const HEAD: usize = CHECKSUM + size_of::<u16>();
 
 /// A record whose checksum is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Record<'a> {
+pub(in crate::store) struct Record<'a> {
     /// The version of its content's type.
-    pub(super) version: u16,
+    pub(in crate::store) version: u16,
     /// Its checksum.
-    pub(super) checksum: u64,
+    pub(in crate::store) checksum: u64,
     /// Its content.
-    pub(super) content: &'a [u8],
+    pub(in crate::store) content: &'a [u8],
 }
 
 /// The key of a record: table, project (0 where it belongs to none), and the rest of the key.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Key<'a> {
-    pub(super) table: &'static str,
-    pub(super) project: u64,
-    pub(super) rest: &'a [u8],
+pub(in crate::store) struct Key<'a> {
+    pub(in crate::store) table: &'static str,
+    pub(in crate::store) project: u64,
+    pub(in crate::store) rest: &'a [u8],
 }
 
 impl Key<'_> {
@@ -38,7 +38,7 @@ impl Key<'_> {
 }
 
 /// Makes a record.
-pub(super) fn seal(key: Key<'_>, version: u16, content: &[u8]) -> Vec<u8> {
+pub(in crate::store) fn seal(key: Key<'_>, version: u16, content: &[u8]) -> Vec<u8> {
     let mut record = Vec::with_capacity(HEAD + content.len());
     record.extend_from_slice(&[0; CHECKSUM]);
     record.extend_from_slice(&version.to_le_bytes());
@@ -49,7 +49,7 @@ pub(super) fn seal(key: Key<'_>, version: u16, content: &[u8]) -> Vec<u8> {
 }
 
 /// Reads a record; `None` when it is not what was written under this key.
-pub(super) fn unseal<'a>(key: Key<'_>, record: &'a [u8]) -> Option<Record<'a>> {
+pub(in crate::store) fn unseal<'a>(key: Key<'_>, record: &'a [u8]) -> Option<Record<'a>> {
     let (checksum, rest) = record.split_first_chunk()?;
     let (version, content) = rest.split_first_chunk()?;
     let checksum = u64::from_le_bytes(*checksum);
@@ -62,7 +62,7 @@ pub(super) fn unseal<'a>(key: Key<'_>, record: &'a [u8]) -> Option<Record<'a>> {
 }
 
 /// The checksum that a record says it has.
-pub(super) fn checksum(record: &[u8]) -> u64 {
+pub(in crate::store) fn checksum(record: &[u8]) -> u64 {
     let checksum = record.split_first_chunk();
     checksum.map_or(0, |(checksum, _)| u64::from_le_bytes(*checksum))
 }

@@ -1,0 +1,636 @@
+//! Replicas: several exporters share the projects, the state and GitLab's budget by way of Redis.
+//!
+//! Projects are divided into shards, each held by one replica under a lease with a fencing token. A lease's
+//! holder counts its time from before it asked for it; what is of the shard is shown and committed until a
+//! margin before the end. Who takes a lease over continues with what was committed under the one before.
+//! One shard stands for the instance: its holder looks for projects and reads runners.
+
+mod directory;
+mod lease;
+mod plan;
+mod post;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, UnixSeconds};
+use crate::config::Config;
+use crate::events::Hint;
+use crate::events::queue::HintQueue;
+use crate::ingest::Ingest;
+use crate::locks::lock;
+use crate::observer::Observer;
+use crate::redis::{Redis, RedisError};
+use crate::registry::{Outbox, Registry};
+use crate::shards::{Leases, Moment, Shard, ShardSet};
+use crate::store::{Keys, LoadError, RedisStore};
+use crate::types::ProjectId;
+use directory::{Directory, News};
+use lease::{Attempt, LeaseClient, Outcome, Own};
+use plan::{Plan, Replica, plan};
+use post::{PostClient, To, messages};
+use wire::{Info, Message};
+
+/// How often replicas look at each other.
+const STEP: Duration = Duration::from_millis(500);
+/// Leases are extended this many times before they end.
+const EXTENSIONS: u32 = 3;
+/// How often projects that are remembered and that no list has are reported.
+const UNLISTED: Duration = Duration::from_secs(60);
+/// A shard that could not be read is tried again this much later.
+const REFUSED: Duration = Duration::from_secs(60);
+
+/// What a replica is built with.
+pub struct ClusterSettings {
+    /// The connection.
+    pub redis: Redis,
+    /// Names of its keys.
+    pub keys: Keys,
+    /// The replica's instance id: another one at each start.
+    pub instance: String,
+    /// Its host, for the status page.
+    pub host: String,
+    /// `redis.lease_ttl`.
+    pub lease_ttl: Duration,
+    /// `redis.outage_grace`.
+    pub outage_grace: Duration,
+}
+
+/// The parts of the program that it moves shards between.
+pub struct Parts {
+    /// What is asked of GitLab.
+    pub config: Arc<Config>,
+    /// The store of the recorder.
+    pub store: Arc<RedisStore>,
+    /// Until when each shard may be shown.
+    pub leases: Arc<Leases>,
+    /// The tracked projects.
+    pub registry: Arc<Registry>,
+    /// What is recorded.
+    pub ingest: Arc<Ingest>,
+    /// Where events of other replicas are put.
+    pub hints: Arc<HintQueue>,
+    /// Who is told.
+    pub observer: Arc<dyn Observer>,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// How the replicas are, as one of them knows it.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// This replica's instance id.
+    pub instance: String,
+    /// All that are alive.
+    pub members: Vec<Member>,
+    /// Whether it has reached Redis and taken its share since the start.
+    pub has_joined: bool,
+    /// Why Redis cannot be used now.
+    pub trouble: Option<String>,
+    /// Shards that it refuses, and why.
+    pub refused: Option<(usize, String)>,
+    /// Shards that Redis has lost and that this replica has written again, and when.
+    pub written_again: Option<(usize, UnixSeconds)>,
+}
+
+/// A replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its instance id.
+    pub instance: String,
+    /// Its host.
+    pub host: String,
+    /// Its version.
+    pub version: String,
+    /// When it started.
+    pub started_at: UnixSeconds,
+    /// How many shards of projects it holds.
+    pub shards: usize,
+    /// Whether it looks for projects.
+    pub leads: bool,
+    /// Projects that it reads.
+    pub projects: usize,
+    /// How much later than due its latest project is.
+    pub lag: Duration,
+}
+
+/// A shard that this replica holds.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    fence: u64,
+    extended: Instant,
+}
+
+/// A replica among others.
+pub struct Cluster {
+    settings: ClusterSettings,
+    parts: Parts,
+    client: LeaseClient,
+    directory: Directory,
+    post: PostClient,
+    held: BTreeMap<Shard, Held>,
+    /// Shards that could not be read, until when they are left alone.
+    refused: BTreeMap<Shard, Instant>,
+    /// Since when nobody holds a shard.
+    free_since: BTreeMap<Shard, Instant>,
+    /// The replicas at the last step.
+    members: BTreeMap<String, Info>,
+    unlisted_due: Instant,
+    started_at: UnixSeconds,
+    standing: Arc<Mutex<Standing>>,
+}
+
+impl Cluster {
+    /// A replica that holds nothing yet.
+    #[must_use]
+    pub fn new(settings: ClusterSettings, parts: Parts) -> Self {
+        parts.leases.clear();
+        parts.registry.lock().share();
+        let (redis, keys) = (settings.redis.clone(), settings.keys.clone());
+        let client = LeaseClient::new(
+            redis.clone(),
+            keys.clone(),
+            &settings.instance,
+            settings.lease_ttl,
+        );
+        let standing = Standing {
+            instance: settings.instance.clone(),
+            ..Standing::default()
+        };
+        Self {
+            client,
+            directory: Directory::new(redis.clone(), &keys),
+            post: PostClient::new(redis, keys),
+            held: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            free_since: BTreeMap::new(),
+            members: BTreeMap::new(),
+            unlisted_due: Instant::now() + UNLISTED,
+            started_at: parts.clock.now(),
+            standing: Arc::new(Mutex::new(standing)),
+            settings,
+            parts,
+        }
+    }
+
+    /// How the replicas are.
+    #[must_use]
+    pub fn standing(&self) -> Arc<Mutex<Standing>> {
+        Arc::clone(&self.standing)
+    }
+
+    /// Takes part until `stop`, then gives everything back.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut steps = tokio::time::interval(STEP);
+        steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                _ = steps.tick() => {}
+            }
+            // A lease that is being taken over is not left half done.
+            let result = self.step().await;
+            self.report(result);
+        }
+        self.leave().await;
+    }
+
+    async fn step(&mut self) -> Result<(), RedisError> {
+        let extended = self.extend().await;
+        self.drop_ended().await;
+        extended?;
+        let info = self.info();
+        self.members = self.client.members(Some(&info)).await?;
+        self.follow().await?;
+        let Plan {
+            release,
+            take,
+            wanted,
+        } = self.plan();
+        self.release(&release).await?;
+        self.take(&take, wanted).await?;
+        self.tell().await?;
+        self.listen().await
+    }
+
+    /// Extends the leases that are due for it.
+    async fn extend(&mut self) -> Result<(), RedisError> {
+        let rhythm = self.settings.lease_ttl / EXTENSIONS;
+        let due = self.held.iter();
+        let due = due.filter(|(_, held)| held.extended.elapsed() >= rhythm);
+        let due: Vec<(Shard, Own)> = due
+            .map(|(shard, held)| {
+                let in_force = self.parts.leases.fence(*shard).is_some();
+                let own = Own {
+                    fence: held.fence,
+                    in_force,
+                };
+                (*shard, own)
+            })
+            .collect();
+        let client = &self.client;
+        let attempts = due
+            .into_iter()
+            .map(async |(shard, own)| (shard, own, client.take(shard, Some(own)).await));
+        let mut failed = Ok(());
+        let mut again = ShardSet::NONE;
+        for (shard, own, attempt) in join_all(attempts).await {
+            match attempt {
+                Ok(attempt) => {
+                    if attempt.is_other_server {
+                        again.insert(shard);
+                    }
+                    self.extended(shard, own, attempt).await;
+                }
+                Err(error) => failed = Err(error),
+            }
+        }
+        self.write_again(again).await;
+        failed
+    }
+
+    async fn extended(&mut self, shard: Shard, own: Own, attempt: Attempt) {
+        let fence = match attempt.outcome {
+            Outcome::Extended => own.fence,
+            // Nobody held it in between: what is known of it holds.
+            Outcome::Taken { fence, before }
+                if before == own.fence || (own.in_force && before < own.fence) =>
+            {
+                self.parts.store.continued(shard, fence);
+                fence
+            }
+            Outcome::Taken { fence, .. } => {
+                self.drop([shard].into_iter().collect()).await;
+                self.adopt(shard, fence, attempt.until).await;
+                return;
+            }
+            Outcome::Refused(_) => {
+                tracing::warn!(shard = shard.index(), "lease lost to another replica");
+                self.drop([shard].into_iter().collect()).await;
+                return;
+            }
+        };
+        self.hold(shard, fence, attempt.until);
+    }
+
+    fn hold(&mut self, shard: Shard, fence: u64, until: Moment) {
+        let grace = self.settings.outage_grace;
+        self.parts.leases.extend(shard, fence, until, grace);
+        let extended = Instant::now();
+        self.held.insert(shard, Held { fence, extended });
+    }
+
+    /// Redis may have lost what it had of these shards: it is written again.
+    async fn write_again(&mut self, shards: ShardSet) {
+        let shards = shards.and(self.held.keys().copied().collect());
+        if shards.is_empty() {
+            return;
+        }
+        tracing::warn!(
+            shards = shards.len(),
+            "Redis was restarted or another server took over, writing state again"
+        );
+        self.parts.ingest.write_again(shards).await;
+        lock(&self.standing).written_again = Some((shards.len(), self.parts.clock.now()));
+    }
+
+    /// Gives away what may not be shown any more.
+    async fn drop_ended(&mut self) {
+        let shown = self.parts.leases.shown();
+        let ended = self.held.keys().filter(|shard| !shown.contains(**shard));
+        let ended: ShardSet = ended.copied().collect();
+        if !ended.is_empty() {
+            tracing::warn!(
+                shards = ended.len(),
+                "leases ended without Redis, their projects are not exported until they are renewed"
+            );
+            self.drop(ended).await;
+        }
+    }
+
+    /// Takes shards out of what is shown, read and remembered here.
+    async fn drop(&mut self, shards: ShardSet) {
+        for shard in shards.iter() {
+            self.parts.leases.end(shard);
+        }
+        self.parts.ingest.release(shards).await;
+        for shard in shards.iter() {
+            self.parts.store.forget(shard);
+            self.held.remove(&shard);
+        }
+    }
+
+    fn plan(&mut self) -> Plan {
+        let mut replicas: Vec<Replica> = self
+            .members
+            .iter()
+            .map(|(instance, info)| Replica {
+                instance: instance.clone(),
+                shards: match *instance == self.settings.instance {
+                    true => self.held.keys().copied().collect(),
+                    false => shards(info),
+                },
+                refuses: info.refuses,
+            })
+            .collect();
+        replicas.sort_by(|one, other| one.instance.cmp(&other.instance));
+        let held = replicas.iter().flat_map(|replica| replica.shards.iter());
+        let held: ShardSet = held.collect();
+        for shard in Shard::all() {
+            match held.contains(shard) {
+                true => _ = self.free_since.remove(&shard),
+                false => _ = self.free_since.entry(shard).or_insert_with(Instant::now),
+            }
+        }
+        let long = 3 * self.settings.lease_ttl;
+        let orphans = self.free_since.iter();
+        let orphans = orphans.filter(|(_, since)| since.elapsed() > long);
+        let orphans: ShardSet = orphans.map(|(shard, _)| *shard).collect();
+        let mut plan = plan(&self.settings.instance, &replicas, orphans);
+        let now = Instant::now();
+        self.refused.retain(|_, until| *until > now);
+        plan.take.retain(|shard| !self.refused.contains_key(shard));
+        plan
+    }
+
+    /// Gives shards to others.
+    async fn release(&mut self, shards: &[Shard]) -> Result<(), RedisError> {
+        if shards.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(
+            shards = shards.len(),
+            "handing shards over to other replicas"
+        );
+        self.give_back(shards).await
+    }
+
+    async fn give_back(&mut self, shards: &[Shard]) -> Result<(), RedisError> {
+        let leases = shards.iter();
+        let leases = leases.filter_map(|shard| Some((*shard, self.held.get(shard)?.fence)));
+        let leases: Vec<(Shard, u64)> = leases.collect();
+        self.drop(shards.iter().copied().collect()).await;
+        let client = &self.client;
+        let released = leases
+            .into_iter()
+            .map(async |(shard, fence)| client.release(shard, fence).await);
+        let released = join_all(released).await;
+        released.into_iter().collect()
+    }
+
+    /// Takes shards that nobody holds.
+    async fn take(&mut self, shards: &[Shard], wanted: usize) -> Result<(), RedisError> {
+        let started = Instant::now();
+        let mut taken = 0;
+        for shard in shards {
+            // Leases that are held are extended meanwhile, too.
+            if taken == wanted || started.elapsed() > self.settings.lease_ttl / (2 * EXTENSIONS) {
+                break;
+            }
+            let attempt = self.client.take(*shard, None).await?;
+            if let Outcome::Taken { fence, .. } = attempt.outcome {
+                taken += usize::from(self.adopt(*shard, fence, attempt.until).await);
+            }
+        }
+        if taken > 0 {
+            tracing::info!(shards = taken, "shards taken over");
+        }
+        Ok(())
+    }
+
+    /// Goes on with a shard whose lease was taken. Whether it could be read.
+    async fn adopt(&mut self, shard: Shard, fence: u64, until: Moment) -> bool {
+        self.hold(shard, fence, until);
+        let loaded = self.parts.store.load_shard(shard, fence).await;
+        let adopted = match loaded {
+            Ok(loaded) => {
+                let adopted = self.parts.ingest.adopt(shard, loaded.remembered).await;
+                if loaded.is_outdated {
+                    let shards = [shard].into_iter().collect();
+                    self.parts.ingest.write_again(shards).await;
+                }
+                adopted.map_err(LoadError::Store)
+            }
+            Err(error) => Err(error),
+        };
+        let Err(error) = adopted else { return true };
+        match &error {
+            LoadError::Store(error) => {
+                tracing::debug!(shard = shard.index(), %error, "shard could not be taken over");
+            }
+            LoadError::TooNew(_) | LoadError::Damaged(_) => {
+                let mut standing = lock(&self.standing);
+                if standing.refused.is_none() {
+                    tracing::error!(shard = shard.index(), %error, "shard refused, left to other replicas");
+                }
+                standing.refused = Some((self.refused.len() + 1, error.to_string()));
+                self.refused.insert(shard, Instant::now() + REFUSED);
+            }
+        }
+        // It stays free for others; if Redis is away, the lease ends by itself.
+        let _ = self.give_back(&[shard]).await;
+        false
+    }
+
+    /// Takes in what other replicas wrote about projects.
+    async fn follow(&mut self) -> Result<(), RedisError> {
+        let News {
+            found,
+            removed,
+            notes,
+            is_lost,
+        } = self.directory.follow(&self.parts.config).await?;
+        let now = self.parts.clock.now();
+        {
+            let mut projects = self.parts.registry.lock();
+            if is_lost {
+                projects.tell_everything();
+            }
+            if !found.is_empty() {
+                projects.listed(found, now);
+            }
+            for (id, note) in notes {
+                projects.note(id, Some(note));
+            }
+            if !self.directory.is_empty() && self.unlisted_due <= Instant::now() {
+                self.unlisted_due = Instant::now() + UNLISTED;
+                projects.doubt_unlisted(now);
+            }
+        }
+        if !removed.is_empty() {
+            self.parts.ingest.removed_elsewhere(removed).await;
+        }
+        self.parts.ingest.switch_off(now).await;
+        self.parts.ingest.forget_withdrawn(now).await;
+        Ok(())
+    }
+
+    /// Says what others have to know.
+    async fn tell(&mut self) -> Result<(), RedisError> {
+        let (outbox, changes) = {
+            let mut projects = self.parts.registry.lock();
+            let outbox = projects.take_outbox();
+            if outbox == Outbox::default() {
+                return Ok(());
+            }
+            let changes = self.directory.changes(&outbox, &projects);
+            (outbox, changes)
+        };
+        let told = self.tell_others(&outbox, &changes).await;
+        if told.is_err() {
+            self.parts.registry.lock().put_back(outbox);
+        }
+        told
+    }
+
+    async fn tell_others(
+        &self,
+        outbox: &Outbox,
+        changes: &[(String, String)],
+    ) -> Result<(), RedisError> {
+        self.directory.write(changes).await?;
+        let holders = self.members.iter();
+        let holders = holders.map(|(instance, info)| (instance.clone(), shards(info)));
+        let messages = messages(outbox, &holders.collect());
+        self.post.send(&messages).await
+    }
+
+    /// Takes in what other replicas say to this one.
+    async fn listen(&mut self) -> Result<(), RedisError> {
+        let own = To::Replica(self.settings.instance.clone());
+        let mut messages = self.post.receive(&own).await?;
+        if self.held.contains_key(&Shard::INSTANCE) {
+            messages.extend(self.post.receive(&To::Leader).await?);
+        }
+        let now = self.parts.clock.now();
+        for message in messages {
+            match message {
+                Message::Doubt(id) => self.parts.registry.lock().doubted(ProjectId(id), now),
+                Message::Changed(id) => {
+                    self.parts.registry.lock().changed_elsewhere(ProjectId(id));
+                }
+                Message::Lists => self.parts.hints.push_lists(tokio::time::Instant::now()),
+                Message::Hint(hint) => {
+                    let Some((project, reading, marks)) = hint.into_parts() else {
+                        continue;
+                    };
+                    // One that was handed over meanwhile is not sent on and on.
+                    if self.parts.registry.lock().is_own(project) {
+                        for mark in marks {
+                            self.parts.hints.push(Hint {
+                                project,
+                                reading,
+                                mark,
+                            });
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn info(&self) -> Info {
+        let now = self.parts.clock.now();
+        let mut projects = 0;
+        let mut lag = Duration::ZERO;
+        for (_, entry) in self.parts.registry.lock().own() {
+            projects += 1;
+            lag = entry.feed_lag(now).max(lag);
+        }
+        Info {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            host: self.settings.host.clone(),
+            started_at: self.started_at.0,
+            shards: self.held.keys().map(|shard| shard.index()).collect(),
+            refuses: !self.refused.is_empty(),
+            projects,
+            lag: lag.as_secs(),
+        }
+    }
+
+    fn report(&self, result: Result<(), RedisError>) {
+        let observer = &self.parts.observer;
+        let own = self.held.len() - usize::from(self.held.contains_key(&Shard::INSTANCE));
+        let mut standing = lock(&self.standing);
+        match result {
+            Ok(()) => {
+                if standing.trouble.take().is_some() {
+                    observer.store(true);
+                    tracing::info!("Redis available again");
+                }
+                standing.has_joined |= !self.held.is_empty() || self.members.len() > 1;
+            }
+            Err(error) => {
+                let trouble = error.to_string();
+                if standing.trouble.is_none() {
+                    observer.store(false);
+                    tracing::warn!(%error, "Redis unavailable, will retry");
+                }
+                standing.trouble = Some(trouble);
+            }
+        }
+        if self.refused.is_empty() {
+            standing.refused = None;
+        }
+        standing.members = self.members.iter().map(member).collect();
+        observer.cluster(standing.members.len(), own);
+    }
+
+    /// Gives everything back, so that others go on at once.
+    async fn leave(&mut self) {
+        let shards: Vec<Shard> = self.held.keys().copied().collect();
+        let given = self.give_back(&shards).await;
+        let left = self.client.members(None).await;
+        if let Err(error) = given.and(left.map(|_| ())) {
+            tracing::warn!(%error, "leases not given back, other replicas wait for redis.lease_ttl");
+        }
+    }
+}
+
+fn shards(info: &Info) -> ShardSet {
+    let shards = info.shards.iter();
+    shards.filter_map(|index| Shard::by_index(*index)).collect()
+}
+
+fn member((instance, info): (&String, &Info)) -> Member {
+    let shards = shards(info);
+    let leads = shards.contains(Shard::INSTANCE);
+    Member {
+        instance: instance.clone(),
+        host: info.host.clone(),
+        version: info.version.clone(),
+        started_at: UnixSeconds(info.started_at),
+        shards: shards.len() - usize::from(leads),
+        leads,
+        projects: info.projects,
+        lag: Duration::from_secs(info.lag),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shard_of_the_instance_is_no_shard_of_projects() {
+        let info = Info {
+            version: "1".to_owned(),
+            host: "h".to_owned(),
+            started_at: 5,
+            shards: vec![0, 1, 64],
+            refuses: false,
+            projects: 3,
+            lag: 7,
+        };
+        let member = member((&"a".to_owned(), &info));
+        assert_eq!((member.shards, member.leads), (2, true));
+        assert_eq!(member.lag, Duration::from_secs(7));
+    }
+}

@@ -1,0 +1,3 @@
+//! The connection to Redis, against real servers.
+
+mod calls;

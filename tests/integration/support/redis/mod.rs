@@ -1,0 +1,173 @@
+//! A real Redis or Valkey server, which a test may kill, stop and start again.
+
+use std::process::Command;
+
+use amazing_gitlab_exporter::redis::{Redis, RedisOptions, RedisUrl};
+use tempfile::TempDir;
+
+use super::program::{Program, free_address};
+use super::tools::tool;
+
+/// Which program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// Redis.
+    #[default]
+    Redis,
+    /// Valkey.
+    Valkey,
+}
+
+impl Engine {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Redis, Self::Valkey];
+
+    const fn program(self) -> &'static str {
+        match self {
+            Self::Redis => "bin/redis-server",
+            Self::Valkey => "bin/valkey-server",
+        }
+    }
+}
+
+/// A server on a port of 127.0.0.1. It ends with the test.
+pub struct RedisServer {
+    engine: Engine,
+    options: Vec<String>,
+    port: u16,
+    /// What it writes to disk, kept while it is down.
+    data: TempDir,
+    program: Option<Program>,
+}
+
+impl RedisServer {
+    /// Starts a Redis that writes everything to disk before it answers; none where it cannot be had.
+    pub async fn start() -> Option<Self> {
+        Self::start_with(Engine::Redis, &[]).await
+    }
+
+    /// Starts a server with further options, such as `["--maxmemory", "1mb"]`.
+    pub async fn start_with(engine: Engine, options: &[&str]) -> Option<Self> {
+        tool(engine.program())?;
+        let address = free_address();
+        let (_, port) = address.rsplit_once(':').expect("a port");
+        let mut server = Self {
+            engine,
+            options: options.iter().copied().map(str::to_owned).collect(),
+            port: port.parse().expect("a number"),
+            data: tempfile::tempdir().expect("a folder"),
+            program: None,
+        };
+        server.up().await;
+        Some(server)
+    }
+
+    /// `127.0.0.1:port`.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// `redis://127.0.0.1:port`.
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address())
+    }
+
+    /// What a connection to it is opened with.
+    pub fn options(&self) -> RedisOptions {
+        options(&self.url())
+    }
+
+    /// Connects to it.
+    pub async fn connect(&self) -> Redis {
+        Redis::connect(self.options()).await.expect("it is up")
+    }
+
+    /// Kills it (SIGKILL). What it wrote to disk stays.
+    pub fn kill(&mut self) {
+        self.program = None;
+    }
+
+    /// Stops it (SIGSTOP): it keeps its connections and does not answer.
+    pub fn stop(&self) {
+        self.program().signal("STOP");
+    }
+
+    /// Lets it go on after [`Self::stop`].
+    pub fn resume(&self) {
+        self.program().signal("CONT");
+    }
+
+    /// Starts it again on its port, with what it wrote to disk.
+    pub async fn restart(&mut self) {
+        self.kill();
+        self.up().await;
+    }
+
+    /// Starts it again on its port, with nothing of what it knew.
+    pub async fn restart_empty(&mut self) {
+        self.kill();
+        self.data = tempfile::tempdir().expect("a folder");
+        self.up().await;
+    }
+
+    /// Starts it again with other options.
+    pub async fn restart_with(&mut self, options: &[&str]) {
+        self.options = options.iter().copied().map(str::to_owned).collect();
+        self.restart().await;
+    }
+
+    /// Sends a command on a connection of its own, such as `["SET", "a", "1"]`.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let client = redis::Client::open(self.url()).expect("an address");
+        let mut connection = client.get_connection().expect("it is up");
+        let (name, args) = words.split_first().expect("a command");
+        let answer = redis::cmd(name).arg(args).query(&mut connection);
+        answer.unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    /// What it has written to its log.
+    pub fn log(&self) -> String {
+        self.program().stdout()
+    }
+
+    fn program(&self) -> &Program {
+        self.program.as_ref().expect("it is up")
+    }
+
+    async fn up(&mut self) {
+        let path = tool(self.engine.program()).expect("it was there");
+        let mut command = Command::new(path);
+        command.args(["--bind", "127.0.0.1", "--port", &self.port.to_string()]);
+        command.args([
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "always",
+            "--save",
+            "",
+        ]);
+        command.arg("--dir").arg(self.data.path());
+        command.args(&self.options);
+        let mut program = Program::start(command);
+        program
+            .tells("that it is ready", |output| {
+                let is_ready = output.contains("Ready to accept connections");
+                is_ready.then_some(())
+            })
+            .await;
+        self.program = Some(program);
+    }
+}
+
+/// What a connection to an address is opened with.
+pub fn options(url: &str) -> RedisOptions {
+    RedisOptions::new(RedisUrl::parse(url).expect("an address"))
+}
