@@ -125,7 +125,11 @@ gitlab.token: use gitlab.token.existingSecret
 gitlab.token_file: use gitlab.token.existingSecret
 gitlab.ca_cert_path: use extraCA
 labels.people_hash_key: it is a secret; use extraEnv with AGE_LABELS_PEOPLE_HASH_KEY
-redis: use redis of the chart
+redis.key_prefix: use redis.keyPrefix
+redis.lease_ttl: use redis.leaseTtl
+redis.password: use redis.passwordSecret
+redis.password_file: use redis.passwordSecret
+redis.url: use redis.url of the chart
 server.listen_address: the chart serves port 8080 and the Service has service.port
 server.probes.listen_address: the chart serves probes on port 8081
 server.webhook.enabled: use webhook.enabled
