@@ -134,7 +134,7 @@ fn prometheus_accepts_the_examples_of_the_documents() {
         write(&folder, "example.yml", &yaml);
         for file in ["alerts", "dashboards", "recording"] {
             std::fs::create_dir_all(folder.path().join("rules")).expect("a folder");
-            write(&folder, &format!("rules/{file}.yml"), "groups: []\n");
+            write(&folder, format!("rules/{file}.yml"), "groups: []\n");
         }
         let output = Command::new(&promtool)
             .args(["check", kind])

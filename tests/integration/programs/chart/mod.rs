@@ -151,8 +151,8 @@ fn object<'a>(rendered: &'a Value, set: &str, kind: &str) -> &'a Value {
 
 fn workload<'a>(rendered: &'a Value, set: &str) -> &'a Value {
     let is_workload = |object: &&Value| object["spec"]["template"].is_object();
-    let all = objects(rendered, set).iter();
-    all.filter(is_workload).next_back().expect("a workload")
+    let mut all = objects(rendered, set).iter();
+    all.find(is_workload).expect("a workload")
 }
 
 /// The exporter's configuration file in a set.
