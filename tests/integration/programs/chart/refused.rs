@@ -62,21 +62,26 @@ const REFUSED: [(&str, &str); 14] = [
     ),
 ];
 
-#[test]
-fn what_does_not_fit_together_is_refused_with_a_sentence() {
+/// Values with what is missing to be complete.
+fn completed(values: &str) -> String {
     let complete = [
         "gitlab: {token: {existingSecret: t}}",
         "config: {wildcards: [{}]}",
     ];
+    let is_there = |line: &str| {
+        let key = line.split(':').next().unwrap_or_default();
+        values.starts_with(&format!("{key}:")) || values.contains(&format!("\n{key}:"))
+    };
+    let missing = complete.iter().copied().filter(|line| !is_there(line));
+    let lines: Vec<&str> = missing.chain([values]).collect();
+    lines.join("\n")
+}
+
+#[test]
+fn what_does_not_fit_together_is_refused_with_a_sentence() {
     let sets: BTreeMap<String, String> = REFUSED
         .iter()
-        .map(|(wrong, _)| {
-            let key = wrong.split(':').next().unwrap_or_default();
-            // A key of its own takes the place of the complete one.
-            let kept = complete.iter().filter(|line| !line.starts_with(key));
-            let lines: Vec<&str> = kept.copied().chain([*wrong]).collect();
-            ((*wrong).to_owned(), lines.join("\n"))
-        })
+        .map(|(wrong, _)| ((*wrong).to_owned(), completed(wrong)))
         .collect();
     let Some(rendered) = render(&sets) else {
         return;
@@ -85,6 +90,27 @@ fn what_does_not_fit_together_is_refused_with_a_sentence() {
         let said = rendered["sets"][wrong]["error"].as_str();
         let said = said.unwrap_or_else(|| panic!("{wrong} is accepted"));
         assert!(said.contains(sentence), "{wrong}: {said}");
+    }
+}
+
+/// The examples of its README.
+#[test]
+fn every_example_is_rendered() {
+    let name = format!("{}/README.md", super::CHART);
+    let blocks = crate::programs::docs::blocks("yaml").into_iter();
+    let blocks = blocks.filter(|(document, _)| *document == name);
+    let sets: BTreeMap<String, String> = blocks
+        .map(|(_, values)| (values.clone(), completed(&values)))
+        .collect();
+    assert!(sets.len() > 2, "{sets:?}");
+    let Some(rendered) = render(&sets) else {
+        return;
+    };
+    for values in sets.keys() {
+        let one = &rendered["sets"][values];
+        assert!(one["error"].is_null(), "{values}: {}", one["error"]);
+        let problems = one["problems"].as_array().map(Vec::len);
+        assert_eq!(problems, Some(0), "{values}: {}", one["problems"]);
     }
 }
 
