@@ -83,6 +83,12 @@ impl ShardSet {
         Self(self.0 & others.0)
     }
 
+    /// Those, and others.
+    #[must_use]
+    pub const fn or(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
     /// How many they are.
     #[must_use]
     pub const fn len(self) -> usize {

@@ -69,9 +69,9 @@ pub(super) fn plan(me: &str, all: &[Replica], orphans: ShardSet) -> Plan {
     let mut take = free;
     take.rotate_left(first);
     take.sort_by_key(|shard| !orphans.contains(*shard));
-    let released: Vec<Shard> = own.iter().collect();
     Plan {
-        release: released.into_iter().rev().take(release).collect(),
+        // The shard of the instance goes last: its next holder lists all projects.
+        release: own.iter().take(release).collect(),
         wanted,
         take: if wanted == 0 { Vec::new() } else { take },
     }

@@ -287,8 +287,9 @@ impl Recorder {
     /// When the store refuses; they stay then.
     pub async fn sweep(&mut self, now: UnixSeconds) -> Result<(), RecordError> {
         let removed = self.table.due(now);
-        let zeros = self.table.uncommitted_zeros(now);
-        if removed.is_empty() && zeros.is_empty() {
+        // What was not acknowledged does not wait for the next event.
+        let due = self.table.uncommitted_zeros(now).or(self.unsettled);
+        if removed.is_empty() && due.is_empty() {
             return Ok(());
         }
         let commit = Commit {
@@ -296,7 +297,7 @@ impl Recorder {
             committed_at: now,
             ..Commit::default()
         };
-        let shards = self.commit_with(zeros, commit).await?;
+        let shards = self.commit_with(due, commit).await?;
         self.table.sweep(now);
         self.table.note_commit(shards, now);
         Ok(())

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
@@ -26,6 +27,10 @@ use crate::types::ProjectId;
 
 const COMMIT: &str = include_str!("redis/commit.lua");
 const LOAD: &str = include_str!("redis/load.lua");
+
+/// For so long after a commit that Redis did not answer, further ones fail at once: each would wait for its
+/// deadline, and leases with them.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Bytes of the project's id, at the start of each record's key.
 const ID: usize = size_of::<u64>();
@@ -103,6 +108,8 @@ pub struct RedisStore {
     leases: Arc<Leases>,
     shards: Mutex<HashMap<Shard, Kept>>,
     written: Mutex<Written>,
+    /// When Redis last did not answer, and why.
+    failed: Mutex<Option<(Instant, String)>>,
     commit: Script,
     load: Script,
 }
@@ -134,6 +141,7 @@ impl RedisStore {
             leases,
             shards: Mutex::default(),
             written: Mutex::default(),
+            failed: Mutex::default(),
             commit: Script::new(COMMIT),
             load: Script::new(LOAD),
         }
@@ -242,12 +250,23 @@ impl RedisStore {
         if shard == Shard::INSTANCE {
             return Ok(());
         }
+        if let Some((at, why)) = &*lock(&self.failed)
+            && at.elapsed() < PAUSE
+        {
+            return Err(StoreError::Unavailable(why.clone()));
+        }
         let prepared = self.prepare(shard, fence, &commit)?;
         let args = self.args(fence, &commit, prepared);
         let bytes = args.iter().map(Vec::len).sum::<usize>();
         let keys = self.keys_of(shard);
         let answer = self.redis.run::<i64>(&self.commit, &keys, &args).await;
-        match answer.map_err(unavailable)? {
+        let answer = answer.map_err(|error| {
+            if error.is_away() || error.may_have_run() {
+                *lock(&self.failed) = Some((Instant::now(), error.to_string()));
+            }
+            unavailable(error)
+        });
+        match answer? {
             1 => {}
             0 => return Err(StoreError::Fenced(shard)),
             _ => {

@@ -12,6 +12,7 @@ mod ledger;
 mod programs;
 mod push;
 mod redis;
+mod replicas;
 mod scenarios;
 mod state;
 mod subscriptions;

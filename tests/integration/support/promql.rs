@@ -35,6 +35,11 @@ pub struct RawSeries {
 }
 
 impl RawSeries {
+    /// When it was scraped, in seconds since the epoch.
+    pub fn times(&self) -> impl Iterator<Item = f64> {
+        self.values.iter().map(|(time, _)| *time)
+    }
+
     /// Its values in the order of their times.
     pub fn values(&self) -> impl Iterator<Item = f64> {
         let values = self.values.iter();
