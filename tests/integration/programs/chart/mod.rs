@@ -302,6 +302,27 @@ fn the_ingress_reaches_webhooks_alone() {
     assert!(config.contains("\n  webhook:\n    enabled: true\n    listen_address: :8082\n"));
 }
 
+/// With replicas, series of projects do not carry the replica that shows them, as docs/high-availability.md says.
+#[test]
+fn replicas_are_removed_from_series_of_projects() {
+    let Some(rendered) = rendered() else { return };
+    let relabelings = |set: &str| {
+        let monitor = object(rendered, set, "ServiceMonitor");
+        monitor["spec"]["endpoints"][0]["metricRelabelings"].clone()
+    };
+    let with = relabelings("replicas");
+    let with = with.as_array().expect("relabelings");
+    assert_eq!(with.len(), 2, "{with:?}");
+    assert_eq!(with[0]["targetLabel"], "instance");
+    assert_eq!(with[1]["targetLabel"], "pod");
+    let regex = with[0]["regex"].as_str().expect("a pattern");
+    let document = read("docs/high-availability.md");
+    assert!(document.contains(&format!("regex: '{regex}'")), "{regex}");
+    let without = relabelings("monitoring");
+    let single = json!([{"action": "labeldrop", "regex": "runner_type"}]);
+    assert_eq!(without, single);
+}
+
 /// Rules as Prometheus reads them: each group of otel/prometheus/rules, but for what a value leaves out.
 #[test]
 fn rules_are_those_of_the_project() {
