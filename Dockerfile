@@ -58,9 +58,12 @@ RUN cargo build --locked --release --target "$(cat /triple)" --package gitlab-si
 FROM dependencies AS build
 COPY src src
 COPY README.md LICENSE ./
+# What --version names.
+ARG REVISION=""
+ARG SOURCE_DATE_EPOCH=""
 # Newer than the empty crates, whatever the times of the copied files are.
 RUN find src -name '*.rs' -exec touch {} +; \
-    cargo build --locked --profile dist --target "$(cat /triple)" --bin amazing-gitlab-exporter; \
+    BUILD_COMMIT="$REVISION" cargo build --locked --profile dist --target "$(cat /triple)" --bin amazing-gitlab-exporter; \
     mkdir -p /out/root/var/lib/amazing-gitlab-exporter; \
     chown 65532:65532 /out/root/var/lib/amazing-gitlab-exporter; \
     cp "target/$(cat /triple)/dist/amazing-gitlab-exporter" /out/

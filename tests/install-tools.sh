@@ -2,10 +2,10 @@
 # Installs the programs that the tests talk to, where they are missing: by package name, into
 # target/tools (or $TEST_TOOLS), without touching the system.
 #
-#   Debian packages  prometheus, promtool, victoria-metrics, docker-compose, libnss-wrapper, redis-server,
+#   Debian packages  prometheus, promtool, amtool, victoria-metrics, docker-compose, libnss-wrapper, redis-server,
 #                    valkey-server: downloaded and unpacked with an apt state of their own, from the mirror
 #                    that this machine's apt uses
-#   PyPI packages    tests/integration/programs/requirements.txt: into a virtual environment
+#   PyPI packages    tests/integration/programs/requirements.txt and packaging.txt: each into a virtual environment
 #   npm packages     Grafana's types and its library of data, TypeScript and jsdom, for the dashboards
 #   Go modules       tests/collector: an OpenTelemetry Collector, tests/alloy: Grafana Alloy's parser; built
 #                    where Go is
@@ -91,6 +91,8 @@ take_package() {
     for deb in ./*.deb; do dpkg -x "$deb" . || exit 1; done && rm ./*.deb) || return 1
   local program=usr/bin/$package
   case $package in
+    # Of this package only what checks configurations.
+    prometheus-alertmanager) program=usr/bin/amtool ;;
     # A plug-in of docker that runs by itself, too.
     docker-compose) program=usr/libexec/docker/cli-plugins/$package ;;
     # No program, but what a program resolves names with.
@@ -112,7 +114,8 @@ take_package() {
 
 install_debian() {
   local wanted=() package suite
-  for package in prometheus promtool victoria-metrics docker-compose libnss-wrapper redis-server valkey-server; do
+  for package in prometheus promtool prometheus-alertmanager victoria-metrics docker-compose libnss-wrapper \
+    redis-server valkey-server; do
     [[ -e $tools/bin/$package ]] || wanted+=("$package")
   done
   ((${#wanted[@]})) || return 0
@@ -137,23 +140,29 @@ install_debian() {
   say "${wanted[*]} could not be installed from this machine's Debian mirror (see $log): their tests are skipped."
 }
 
+# PyPI packages of the file $1 in an environment of their own, $tools/$2; $3 is what is skipped without them.
+# False when they are not there.
 install_python() {
-  local requirements=tests/integration/programs/requirements.txt python=$tools/python
+  local requirements=tests/integration/programs/$1 python=$tools/$2
   ! cmp -s "$requirements" "$python/requirements.txt" || return 0
   say "installing the PyPI packages of $requirements"
   if ! make_environment "$python"; then
-    say "Python's venv is missing (Debian: apt-get install python3-venv): tests with OTLP receivers are skipped."
-    return 0
+    say "Python's venv is missing (Debian: apt-get install python3-venv): $3 are skipped."
+    return 1
   fi
   if ! "$python/bin/python3" -m pip install --quiet --requirement "$requirements" >>"$log" 2>&1; then
-    say "a package of $requirements could not be installed (see $log): tests with OTLP receivers are skipped."
-    return 0
+    say "a package of $requirements could not be installed (see $log): $3 are skipped."
+    return 1
   fi
+  cp "$requirements" "$python/requirements.txt"
+}
+
+# The program of the package rotel.
+link_rotel() {
   local rotel
-  rotel=$("$python/bin/python3" -c 'import rotel; print(rotel.__path__[0])')/rotel-agent
+  rotel=$("$tools/python/bin/python3" -c 'import rotel; print(rotel.__path__[0])')/rotel-agent
   chmod +x "$rotel"
   ln -sf "$rotel" "$tools/bin/rotel"
-  cp "$requirements" "$python/requirements.txt"
 }
 
 # A virtual environment at $1. Root may install what Debian keeps in a package of its own.
@@ -222,7 +231,8 @@ install_node() {
 
 install_debian &
 debian=$!
-install_python
+if install_python requirements.txt python "tests with OTLP receivers"; then link_rotel; fi
+install_python packaging.txt packaging "tests of the Helm chart, the site and the packages" || true
 install_node
 wait "$debian"
 install_collector

@@ -51,7 +51,7 @@ pub(super) fn gitlab(config: &Config) -> gitlab::Settings {
 }
 
 /// The histograms' bucket bounds.
-pub(super) fn buckets(config: &Config) -> BucketSettings {
+pub fn buckets(config: &Config) -> BucketSettings {
     let collectors = &config.collectors;
     BucketSettings {
         pipelines: collectors.pipelines.histogram_buckets.as_slice().into(),

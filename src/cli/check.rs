@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::CliError;
-use crate::app::check::{Step, check};
+use crate::app::check::{Assumed, Step, buckets, check};
 use crate::config::Sources;
 
 /// How to show it.
@@ -19,6 +19,28 @@ pub(super) struct Arguments {
     /// Exit with 1 on warnings, too: an entry that finds no project, a receiver that does not answer
     #[arg(long)]
     strict: bool,
+    /// Estimate the cost of the projects that were found: samples of a scrape, memory, disk of Prometheus
+    #[arg(long)]
+    estimate: bool,
+    /// For --estimate: selected branches, tags and merge requests of a project, on average
+    #[arg(long, value_name = "NUMBER", requires = "estimate", default_value_t = Assumed::default().refs)]
+    refs: u32,
+    /// For --estimate: jobs in the pipeline of a ref, on average
+    #[arg(long, value_name = "NUMBER", requires = "estimate", default_value_t = Assumed::default().jobs)]
+    jobs: u32,
+    /// For --estimate: environments of a project, on average
+    #[arg(long, value_name = "NUMBER", requires = "estimate", default_value_t = Assumed::default().environments)]
+    environments: u32,
+}
+
+impl Arguments {
+    const fn assumed(&self) -> Assumed {
+        Assumed {
+            refs: self.refs,
+            jobs: self.jobs,
+            environments: self.environments,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -43,9 +65,23 @@ pub(super) fn run(
     let report = runtime.block_on(check(&config, |step| show(&bar, step)));
     bar.finish_and_clear();
     let report = report.map_err(|error| failed(error.to_string()))?;
+    let estimate = arguments
+        .estimate
+        .then(|| report.estimate(&buckets(&config), arguments.assumed()));
     match arguments.format {
-        Format::Text => write!(out, "{report}")?,
-        Format::Json => writeln!(out, "{:#}", report.to_json())?,
+        Format::Text => {
+            write!(out, "{report}")?;
+            if let Some(estimate) = estimate {
+                write!(out, "{estimate}")?;
+            }
+        }
+        Format::Json => {
+            let mut json = report.to_json();
+            if let (Some(object), Some(estimate)) = (json.as_object_mut(), estimate) {
+                object.insert("estimate".to_owned(), estimate.to_json());
+            }
+            writeln!(out, "{json:#}")?;
+        }
     }
     if !report.is_good() {
         return Err(failed(

@@ -4,12 +4,15 @@
 //! is wrong.
 
 mod check;
+mod completions;
 mod config;
 mod healthcheck;
+mod man;
 mod metrics;
 mod run;
 mod signals;
 mod validate;
+mod version;
 mod webhooks;
 
 use std::io::{ErrorKind, Write};
@@ -42,6 +45,7 @@ is not usable";
 #[command(
     name = "amazing-gitlab-exporter",
     version,
+    long_version = version::long(),
     max_term_width = 100,
     after_help = AFTER_HELP
 )]
@@ -116,6 +120,10 @@ enum Command {
     Metrics(metrics::Arguments),
     /// Plans, installs, removes and tests the webhooks of all projects
     Webhooks(webhooks::Arguments),
+    /// Writes completions of commands and flags for a shell
+    Completions(completions::Arguments),
+    /// Writes the manual page, or the pages of all commands
+    Man(man::Arguments),
 }
 
 /// Runs the command of this process and returns its exit code.
@@ -143,6 +151,8 @@ impl Cli {
             Command::Config(arguments) => config::run(arguments, &sources, out),
             Command::Metrics(arguments) => metrics::run(&arguments, out),
             Command::Webhooks(arguments) => webhooks::run(arguments, &sources, out),
+            Command::Completions(arguments) => completions::run(&arguments, out),
+            Command::Man(arguments) => man::run(&arguments, out),
         }
     }
 }
@@ -354,6 +364,49 @@ mod tests {
     }
 
     #[test]
+    fn completions_and_manual_pages_name_every_command() {
+        let commands = Cli::command();
+        let commands: Vec<&str> = commands
+            .get_subcommands()
+            .map(clap::Command::get_name)
+            .collect();
+        assert!(commands.len() > 8, "{commands:?}");
+        for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+            let text = run(&["completions", shell]).unwrap();
+            for command in &commands {
+                assert!(text.contains(command), "{shell}: {command}");
+            }
+        }
+        assert_eq!(run(&["completions", "basic"]).unwrap_err().0, 2);
+        let page = run(&["man"]).unwrap();
+        assert!(page.starts_with(".ie"), "{page}");
+        let folder = tempfile::tempdir().unwrap();
+        let to = folder.path().to_str().unwrap();
+        assert_eq!(run(&["man", "--to", to]).unwrap(), "");
+        for command in commands {
+            let page = folder
+                .path()
+                .join(format!("amazing-gitlab-exporter-{command}.1"));
+            let page = std::fs::read_to_string(page).unwrap();
+            let called = format!(
+                "amazing\\-gitlab\\-exporter\\-{}",
+                command.replace('-', "\\-")
+            );
+            assert!(page.contains(&called), "{command}: {page}");
+            // Flags of all commands.
+            assert!(page.contains("\\-\\-gitlab\\-url"), "{command}: {page}");
+        }
+        let install = folder
+            .path()
+            .join("amazing-gitlab-exporter-webhooks-install.1");
+        assert!(install.exists());
+        let missing = folder.path().join("missing");
+        let (code, said) = run(&["man", "--to", missing.to_str().unwrap()]).unwrap_err();
+        assert_eq!(code, 1);
+        assert!(said.contains("cannot be written"), "{said}");
+    }
+
+    #[test]
     fn schema_and_example_need_no_configuration() {
         let schema: serde_json::Value =
             serde_json::from_str(&run(&["config", "--schema"]).unwrap()).unwrap();
@@ -412,6 +465,21 @@ mod tests {
         ];
         let text = run(&check).unwrap();
         assert!(text.contains("warning     project group/typo"), "{text}");
+        assert!(!text.contains("Estimate"), "{text}");
+        let estimated = [&check[..], &["--estimate", "--refs", "2"]].concat();
+        let text = run(&estimated).unwrap();
+        assert!(
+            text.contains("Estimate    for 1 project with 2 refs, 20 jobs"),
+            "{text}"
+        );
+        let json = run(&[&estimated[..], &["--format", "json"]].concat()).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert!(json["estimate"]["memory_bytes"].as_u64() > Some(32_000_000));
+        // Its numbers mean nothing without it.
+        assert_eq!(
+            run(&[&check[..], &["--refs", "2"]].concat()).unwrap_err().0,
+            2
+        );
         let strict = run(&[&check[..], &["--strict"]].concat());
         assert_eq!(strict.unwrap_err().0, 1);
     }

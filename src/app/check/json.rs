@@ -2,10 +2,24 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Access, Column, Level, Report};
+use super::{Access, Column, Estimate, Level, Report};
 use crate::gitlab::capability::{Edition, TokenState};
 use crate::gitlab::model::{Known, Project, Role};
 use crate::types::Tier;
+
+impl Estimate {
+    /// The numbers, in bytes and per second.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let whole = |number: f64| number.round() as u64;
+        json!({
+            "samples_after_first_sync": whole(self.states),
+            "samples_when_every_job_has_run": whole(self.counted),
+            "memory_bytes": whole(self.memory()),
+            "state_file_bytes": whole(self.state_file()),
+        })
+    }
+}
 
 impl Report {
     /// Everything as one JSON object: `ok`, `gitlab`, `token`, `graphql`, `projects` with what each

@@ -1,6 +1,7 @@
 //! What `run` would find: whether GitLab answers, what the token may do, which projects there are,
 //! and what each collector will be able to see.
 
+mod estimate;
 mod json;
 mod receivers;
 mod report;
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::part_settings;
+pub use super::part_settings::buckets;
 use crate::catalogue::Collector;
 use crate::clock::{Clock, UnixSeconds};
 use crate::config::{Config, ProjectSettings};
@@ -26,6 +28,7 @@ use crate::source::sources;
 use crate::source::{Needs, Right, Target};
 use crate::types::Tier;
 use crate::types::{ProjectId, Query};
+pub use estimate::{Assumed, Estimate};
 use receivers::Receiver;
 
 /// What was found.

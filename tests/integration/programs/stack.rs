@@ -380,7 +380,7 @@ fn the_service_starts_the_exporter_with_what_it_knows() {
     };
     let command = values("ExecStart").remove(0);
     let mut words = command.split(' ');
-    assert_eq!(words.next(), Some("/usr/local/bin/amazing-gitlab-exporter"));
+    assert_eq!(words.next(), Some("amazing-gitlab-exporter"));
     assert_eq!(words.next(), Some("run"));
     let mut command = binary(&["validate"]);
     command.args(words);

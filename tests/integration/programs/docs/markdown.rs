@@ -31,6 +31,7 @@ pub fn documents() -> Vec<Document> {
         .map(|name| root().join(name))
         .to_vec();
     folders.extend(files(&root().join("examples")).filter(|path| path.is_dir()));
+    folders.extend(files(&root().join("examples/helm")));
     let mut names: Vec<PathBuf> = folders.iter().flat_map(|folder| files(folder)).collect();
     names.retain(|path| path.extension().is_some_and(|end| end == "md"));
     names.sort();
