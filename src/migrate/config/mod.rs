@@ -96,7 +96,8 @@ fn head(file: &str) -> String {
          # A comment behind a setting names the old one and its line. What has to be done, what changed and\n\
          # what was not taken over stands at the end.\n\
          # Collectors that {OLD} does not have keep their defaults: merge_requests,\n\
-         # code_review, dora, value_stream and repository are on; `collectors.NAME.enabled: false` disables one.\n"
+         # code_review, dora, value_stream and repository are on; `collectors.NAME.enabled: false` disables one.\n\
+         # `compat: {{gitlab_ci_metrics: true}}` also exports the old metrics until rules and dashboards have changed.\n"
     )
 }
 
