@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::CliError;
-use crate::config::Environment;
+use crate::config::Sources;
 use crate::files;
 use crate::migrate::{self, MigrateError, Names, Report};
 
@@ -50,11 +50,11 @@ struct New {
 /// Migrates the files; the new ones are printed or written, the report goes to `notes`.
 pub(super) fn run(
     arguments: &Arguments,
-    environment: &Environment,
+    sources: &Sources,
     out: &mut dyn Write,
     notes: &mut dyn Write,
 ) -> Result<(), CliError> {
-    let new = all(arguments, environment)?;
+    let new = all(arguments, sources)?;
     if arguments.output.is_none() && new.len() > 1 {
         return Err(CliError::Migrate(
             "several files cannot be printed at once; name a folder with --output".to_owned(),
@@ -77,13 +77,15 @@ pub(super) fn run(
     Ok(())
 }
 
-fn all(arguments: &Arguments, environment: &Environment) -> Result<Vec<New>, CliError> {
+fn all(arguments: &Arguments, sources: &Sources) -> Result<Vec<New>, CliError> {
+    let environment = &sources.environment;
     let mut new = Vec::new();
     let is_asked = arguments.rules.is_empty() && arguments.dashboard.is_empty();
     let named = environment.predecessors_file().map(PathBuf::from);
-    let file = match &arguments.file {
+    // As the old program is started: `--config` names its file there.
+    let file = match arguments.file.as_ref().or(sources.file.as_ref()) {
         None if is_asked => Some(named.unwrap_or_else(|| PathBuf::from(OLD_DEFAULT))),
-        other => other.clone(),
+        other => other.cloned(),
     };
     if let Some(path) = file {
         let (from, text) = read(&path)?;
@@ -141,7 +143,7 @@ fn read(path: &Path) -> Result<(String, String), CliError> {
     }
 }
 
-/// Writes a new file, for its owner alone: what a configuration names may be sensitive.
+/// Writes a new file.
 fn write(folder: &Path, new: &New, out: &mut dyn Write) -> Result<(), CliError> {
     let path = folder.join(&new.name);
     let failed = |error: std::io::Error| {
@@ -179,6 +181,7 @@ fn summary(new: &New) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Environment;
 
     struct Done {
         out: String,
@@ -187,7 +190,11 @@ mod tests {
 
     fn migrate(arguments: Arguments, environment: &Environment) -> Result<Done, CliError> {
         let (mut out, mut notes) = (Vec::new(), Vec::new());
-        run(&arguments, environment, &mut out, &mut notes)?;
+        let sources = Sources {
+            environment: environment.clone(),
+            ..Sources::default()
+        };
+        run(&arguments, &sources, &mut out, &mut notes)?;
         Ok(Done {
             out: String::from_utf8(out).unwrap(),
             notes: String::from_utf8(notes).unwrap(),

@@ -145,12 +145,9 @@ impl Cli {
             Command::Validate => validate::run(&sources, out),
             Command::Config(arguments) => config::run(arguments, &sources, out),
             Command::Metrics(arguments) => metrics::run(&arguments, out),
-            Command::Migrate(arguments) => migrate::run(
-                &arguments,
-                &sources.environment,
-                out,
-                &mut std::io::stderr(),
-            ),
+            Command::Migrate(arguments) => {
+                migrate::run(&arguments, &sources, out, &mut std::io::stderr())
+            }
             Command::Webhooks(arguments) => webhooks::run(arguments, &sources, out),
         }
     }

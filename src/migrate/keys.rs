@@ -127,44 +127,47 @@ pub(super) const WILDCARD_ENTRY: &[(&str, Type)] = &[
     ("owner.include_subgroups", Bool),
 ];
 
-/// Settings before v0.5, which v0.5 and v0.6 ignore, by their end, and what to set now.
+/// Settings before v0.5, which v0.5 and v0.6 ignore, by their end, and what is to be done now.
 const BEFORE_V05: &[(&str, &str)] = &[
     (
         "pull.maximum_gitlab_api_requests_per_second",
-        "gitlab.max_requests_per_second",
+        "set gitlab.max_requests_per_second",
     ),
     (
         "pull.environments.name_regexp",
-        "nothing: every environment is collected",
+        "not needed: every environment is collected",
     ),
     (
         "pull.environments.tags_regexp",
-        "nothing: every environment is collected",
+        "not needed: every environment is collected",
     ),
     (
         "pull.refs.regexp",
-        "refs.branches.regexp and refs.tags.regexp",
+        "set refs.branches.regexp and refs.tags.regexp",
     ),
-    ("pull.refs.max_age_seconds", "max_age_days under refs"),
+    ("pull.refs.max_age_seconds", "set max_age_days under refs"),
     (
         "pull.refs.from.pipelines.enabled",
-        "refs.branches.enabled and refs.tags.enabled",
+        "set refs.branches.enabled and refs.tags.enabled",
     ),
-    ("pull.refs.from.pipelines.depth", "most_recent under refs"),
+    (
+        "pull.refs.from.pipelines.depth",
+        "set most_recent under refs",
+    ),
     (
         "pull.refs.from.merge_requests.enabled",
-        "refs.merge_requests.enabled",
+        "set refs.merge_requests.enabled",
     ),
     (
         "pull.refs.from.merge_requests.depth",
-        "refs.merge_requests.most_recent",
+        "set refs.merge_requests.most_recent",
     ),
     (
         "disable_openmetrics_encoding",
-        "nothing: the format is negotiated with each scrape",
+        "not needed: the format is negotiated with each scrape",
     ),
-    ("enable_pprof", "nothing: use an external profiler"),
-    ("listen_address", "server.listen_address"),
+    ("enable_pprof", "not needed: use an external profiler"),
+    ("listen_address", "set server.listen_address"),
 ];
 
 /// Why a setting that is none of v0.5 and v0.6 is not taken over.
@@ -174,7 +177,7 @@ pub(super) fn unknown(path: &str) -> String {
         rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     });
     match old {
-        Some((_, now)) => format!("{OLD} ignores it since v0.5; set {now}"),
+        Some((_, now)) => format!("{OLD} ignores it since v0.5; {now}"),
         None => format!("no setting of {OLD} v0.5 or v0.6, which ignore it as well"),
     }
 }

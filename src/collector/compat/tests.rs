@@ -195,7 +195,7 @@ fn a_running_pipeline_has_zeros_where_gitlab_has_nothing() {
 fn a_ref_shows_its_newest_pipeline_alone() {
     let mut world = World::new();
     let old = pipeline(7, 100).runs(101).ends("success", 110).covers(80.5);
-    world.poll(120, &[old.clone()]);
+    world.poll(120, std::slice::from_ref(&old));
     world.poll(220, &[old, pipeline(8, 200).from("web")]);
     let ids = world.states("gitlab_ci_pipeline_id");
     assert_eq!(
@@ -299,7 +299,7 @@ fn counters_count_what_ours_count_and_not_children() {
     let retried = job(2, "unit", 121).runs(122).succeeds(130);
     let ended = parent.ends("success", 131).with_jobs([failed, retried]);
     for now in [140, 150] {
-        world.poll(now, &[ended.clone()]);
+        world.poll(now, std::slice::from_ref(&ended));
     }
     assert_eq!(
         world.total("gitlab_ci_pipeline_run_count"),
@@ -386,7 +386,7 @@ fn reports_are_shown_with_the_labels_of_their_pipeline() {
     };
     let suite = TestSuite {
         name: "unit".into(),
-        counts: counts.clone(),
+        counts,
     };
     let report = RememberedReport {
         id: PipelineId(7),

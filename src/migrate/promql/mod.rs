@@ -52,10 +52,17 @@ pub(super) fn mentions_old(text: &str) -> bool {
         .any(|begin| text.contains(begin))
 }
 
+/// Bytes of an expression, at most.
+const LONGEST: usize = 10_000;
+
 /// Rewrites one expression.
 pub(super) fn expression(text: &str, names: &Names) -> Outcome {
     if !mentions_old(text) {
         return Outcome::Unchanged;
+    }
+    // Nested expressions are followed one in another.
+    if text.len() > LONGEST {
+        return Outcome::Refused(format!("it is longer than {LONGEST} bytes"));
     }
     let parsed = match variables::parse(text) {
         Ok(parsed) => parsed,

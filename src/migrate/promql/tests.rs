@@ -297,6 +297,27 @@ fn what_cannot_be_written_is_refused_with_the_reason() {
 }
 
 #[test]
+fn long_and_nested_expressions_end() {
+    let nested = |depth| {
+        format!(
+            "{}gitlab_ci_pipeline_id{}",
+            "(".repeat(depth),
+            ")".repeat(depth)
+        )
+    };
+    assert!(refused(&nested(5_000)).contains("longer than 10000 bytes"));
+    assert_eq!(
+        rewritten(&nested(100)),
+        nested(100).replace("gitlab_ci_", "age_")
+    );
+    let negative = format!("{}gitlab_ci_pipeline_id", "-".repeat(2_000));
+    assert!(matches!(
+        outcome(&negative),
+        Outcome::Rewritten { .. } | Outcome::Refused(_)
+    ));
+}
+
+#[test]
 fn what_is_different_is_said() {
     for (old, part) in [
         (

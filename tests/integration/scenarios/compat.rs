@@ -43,11 +43,8 @@ async fn they_are_shown_next_to_ours_with_all_labels_and_the_same_numbers() {
     for source in ["push", "web"] {
         let pipeline = story.create(&main_pipeline().source(source));
         story.wait(20);
-        let mut world = story.world();
-        world
-            .finish_pipeline(pipeline, &Finish::success())
-            .expect("it ends");
-        drop(world);
+        let ended = story.world().finish_pipeline(pipeline, &Finish::success());
+        ended.expect("it ends");
         story.look_for(300).await;
     }
     let labels: BTreeSet<String> = story
