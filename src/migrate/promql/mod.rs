@@ -55,15 +55,26 @@ pub(super) fn mentions_old(text: &str) -> bool {
 /// Bytes of an expression, at most.
 const LONGEST: usize = 10_000;
 
+/// Bytes of the stack for one expression of that length: what is nested in another is a call in another.
+const STACK: usize = 128 << 20;
+
 /// Rewrites one expression.
 pub(super) fn expression(text: &str, names: &Names) -> Outcome {
     if !mentions_old(text) {
         return Outcome::Unchanged;
     }
-    // Nested expressions are followed one in another.
     if text.len() > LONGEST {
         return Outcome::Refused(format!("it is longer than {LONGEST} bytes"));
     }
+    let done = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK);
+        let thread = thread.spawn_scoped(scope, || rewrite(text, names));
+        thread.ok()?.join().ok()
+    });
+    done.unwrap_or_else(|| Outcome::Refused("it cannot be parsed".to_owned()))
+}
+
+fn rewrite(text: &str, names: &Names) -> Outcome {
     let parsed = match variables::parse(text) {
         Ok(parsed) => parsed,
         Err(reason) => return Outcome::Refused(format!("it is not valid PromQL ({reason})")),
