@@ -6,8 +6,9 @@ use amazing_gitlab_exporter::catalogue::Collector;
 use gitlab_simulator::time::SECOND;
 use gitlab_simulator::world::{Finish, PipelineSpec, World};
 
+use super::retire::BIRTH_WINDOW;
 use super::{Story, main_pipeline};
-use crate::support::core::watch_everything;
+use crate::support::core::{Core, watch_everything};
 
 const RUNS: &str = "gitlab_ci_pipeline_run_count";
 const STATUS: &str = "gitlab_ci_pipeline_status";
@@ -141,4 +142,31 @@ async fn without_the_setting_there_are_none() {
     story.look_for(300).await;
     assert_eq!(others(&story), BTreeSet::new());
     assert_eq!(story.count("age_pipeline_run_count", &[]), 1.0);
+}
+
+/// What an earlier process counted under the other names would never move again.
+#[tokio::test]
+async fn their_counters_survive_a_restart_and_leave_when_they_are_switched_off() {
+    let mut story = story(true, |_, _| {}).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("state.redb");
+    story.exporter = Core::with_state(&story.gitlab, &story.settings, &story.client, &path).await;
+    story.look_now().await;
+    let pipeline = story.create(&main_pipeline());
+    story.wait(20);
+    let ended = story.world().finish_pipeline(pipeline, &Finish::success());
+    ended.expect("it ends");
+    story.look_for(2 * BIRTH_WINDOW).await;
+    assert_eq!(story.value(RUNS, &[]), Some(1.0));
+    for (compat, after) in [(true, Some(1.0)), (false, None)] {
+        story.settings.compat.gitlab_ci_metrics = compat;
+        // The state file is let go before it is opened again.
+        story.restart();
+        story.exporter =
+            Core::with_state(&story.gitlab, &story.settings, &story.client, &path).await;
+        story.look_for(2 * BIRTH_WINDOW).await;
+        assert_eq!(story.value(RUNS, &[]), after);
+        assert_eq!(story.value("age_pipeline_run_count", &[]), Some(1.0));
+    }
+    assert_eq!(others(&story), BTreeSet::new());
 }
