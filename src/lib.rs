@@ -22,6 +22,7 @@
 //! - [`delivery`]: Prometheus text, OpenMetrics and OTLP push, from the table.
 //! - [`telemetry`]: the exporter's own metrics, traces and logs.
 //! - [`server`]: `/metrics`, status page, probes.
+//! - [`migrate`]: from files of gitlab-ci-pipelines-exporter to ours.
 //! - [`app`] wires them; [`cli`] is the command line; [`clock`] is the only place that knows the
 //!   time; [`types`] are the words of all, [`tls`] reads certificates,
 //!   [`files`] other small files, [`locks`] takes locks.
@@ -56,6 +57,7 @@ pub mod gitlab;
 pub mod ingest;
 pub(crate) mod locks;
 pub mod memory;
+pub mod migrate;
 pub mod observer;
 pub mod people;
 pub mod recorder;

@@ -224,7 +224,11 @@ impl App {
             Arc::clone(watch) as _,
             clock.clone(),
         )?;
-        let instruments = Instruments::new(&part_settings::buckets(config))?;
+        let buckets = part_settings::buckets(config);
+        let instruments = match config.compat.gitlab_ci_metrics {
+            true => Instruments::with_compat(&buckets)?,
+            false => Instruments::new(&buckets)?,
+        };
         let mut recorder = Recorder::new(instruments, Arc::clone(table), Arc::clone(&self.store))
             .with_max_label_length(part_settings::max_label_length(&self.config));
         // What replicas remember comes with their shards.

@@ -34,6 +34,8 @@ macro_rules! collectors {
             )*
             /// The exporter itself.
             Exporter,
+            /// The metrics of gitlab-ci-pipelines-exporter, in addition to ours.
+            Compat,
         }
 
         impl Collector {
@@ -49,22 +51,28 @@ macro_rules! collectors {
                 match self {
                     $(Self::$variant => stringify!($name),)*
                     Self::Exporter => "exporter",
+                    Self::Compat => "compat",
                 }
             }
 
-            /// What is known of it; none for the exporter, which needs nothing of GitLab.
+            /// What is known of it; none for the exporter and for what is only shown under other names, which
+            /// need nothing of GitLab.
             #[must_use]
             pub fn desc(self) -> Option<&'static CollectorDesc> {
                 match self {
                     $(Self::$variant => Some(&$name::COLLECTOR),)*
-                    Self::Exporter => None,
+                    Self::Exporter | Self::Compat => None,
                 }
             }
 
             /// Its metrics, in the order of `/metrics`.
             #[must_use]
             pub fn entries(self) -> &'static [&'static Desc] {
-                self.desc().map_or(exporter::ENTRIES, |desc| desc.entries)
+                match self {
+                    Self::Exporter => exporter::ENTRIES,
+                    Self::Compat => compat::ENTRIES,
+                    _ => self.desc().map_or(&[], |desc| desc.entries),
+                }
             }
         }
     };

@@ -41,13 +41,13 @@ pub enum Buckets {
     Fixed(&'static [f64]),
 }
 
-/// The most labels a metric has: series keep their values in place.
-pub const MAX_LABELS: usize = 7;
+/// The most labels a metric has.
+pub const MAX_LABELS: usize = 12;
 
 /// A metric as data: the single source of name, type, unit, labels and meaning.
 #[derive(Debug)]
 pub struct Desc {
-    /// Full name, with prefix `age_`.
+    /// Full name; those of this program begin with `age_`.
     pub name: &'static str,
     /// Type.
     pub kind: Kind,

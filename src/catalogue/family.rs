@@ -6,25 +6,38 @@ use std::sync::LazyLock;
 use super::{Collector, Desc};
 
 struct Order {
+    /// All, those of other programs last.
     families: Vec<&'static Desc>,
+    /// How many are ours.
+    own: usize,
     by_name: HashMap<&'static str, FamilyId>,
 }
 
 static ORDER: LazyLock<Order> = LazyLock::new(|| {
-    let families: Vec<_> = Collector::ALL
-        .into_iter()
-        .chain([Collector::Exporter])
+    let own = Collector::ALL.into_iter().chain([Collector::Exporter]);
+    let mut families: Vec<_> = own
         .flat_map(|collector| collector.entries().iter().copied())
         .collect();
+    let own = families.len();
+    families.extend(Collector::Compat.entries());
     let by_name = (0..)
         .zip(&families)
         .map(|(place, desc)| (desc.name, FamilyId(place)))
         .collect();
-    Order { families, by_name }
+    Order {
+        families,
+        own,
+        by_name,
+    }
 });
 
-/// Every entry, in the order of `/metrics`.
+/// Every entry of this program, in the order of `/metrics`.
 pub fn all() -> impl ExactSizeIterator<Item = &'static Desc> {
+    ORDER.families.iter().take(ORDER.own).copied()
+}
+
+/// The same, and after them those of the program whose metrics `compat` shows.
+pub(super) fn all_with_compat() -> impl ExactSizeIterator<Item = &'static Desc> {
     ORDER.families.iter().copied()
 }
 
@@ -45,7 +58,7 @@ impl FamilyId {
         Self::by_name(desc.name)
     }
 
-    /// Every place, in order.
+    /// Every place, in order; those of `compat` too.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..).take(ORDER.families.len()).map(Self)
     }

@@ -21,7 +21,8 @@ use opentelemetry_sdk::metrics::{
 };
 
 use super::buckets::BucketSettings;
-use super::{self as catalogue, Collector, Desc, FamilyId, Kind, LabelValues, Measurement};
+use super::family::all_with_compat;
+use super::{Collector, Desc, FamilyId, Kind, LabelValues, Measurement};
 use crate::types::Text;
 
 /// Measurements between two collects, over all instruments. The SDK keeps room for twice as many
@@ -140,8 +141,22 @@ impl Instruments {
     /// # Errors
     /// [`InstrumentsError::View`] when bucket bounds are not finite and strictly increasing.
     pub fn new(buckets: &BucketSettings) -> Result<Self, InstrumentsError> {
+        Self::build(buckets, false)
+    }
+
+    /// The same, and an instrument for every metric of `compat`.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_compat(buckets: &BucketSettings) -> Result<Self, InstrumentsError> {
+        Self::build(buckets, true)
+    }
+
+    fn build(buckets: &BucketSettings, compat: bool) -> Result<Self, InstrumentsError> {
+        let is_built =
+            |desc: &Desc| is_fact(desc) && (compat || desc.collector != Collector::Compat);
         let mut views = HashMap::new();
-        for desc in catalogue::all().filter(|desc| is_fact(desc)) {
+        for desc in all_with_compat().filter(|desc| is_built(desc)) {
             let bounds = (desc.kind == Kind::Histogram).then(|| buckets.bounds(desc));
             // Built here once, because a view that fails later is silently left out.
             stream(bounds.as_deref()).map_err(|reason| InstrumentsError::View {
@@ -166,7 +181,12 @@ impl Instruments {
         let meter = provider.meter(env!("CARGO_PKG_NAME"));
         Ok(Self {
             reader,
-            instruments: catalogue::all().map(|desc| build(&meter, desc)).collect(),
+            instruments: all_with_compat()
+                .map(|desc| match is_built(desc) {
+                    true => build(&meter, desc),
+                    false => Instrument::Elsewhere,
+                })
+                .collect(),
             collected: ResourceMetrics::default(),
             refused: 0,
             stale: false,
@@ -270,9 +290,6 @@ fn is_fact(desc: &Desc) -> bool {
     reason = "the one place that builds instruments of GitLab's facts"
 )]
 fn build(meter: &Meter, desc: &'static Desc) -> Instrument {
-    if !is_fact(desc) {
-        return Instrument::Elsewhere;
-    }
     macro_rules! instrument {
         ($builder:ident) => {
             meter

@@ -174,6 +174,46 @@ label_sets! {
     VariableLabels {
         key = "key", kind = "kind", project = "project", git_ref = "ref", value = "value",
     }
+    /// A pipeline as gitlab-ci-pipelines-exporter labels it.
+    OldPipelineLabels {
+        kind = "kind", project = "project", git_ref = "ref", source = "source", topics = "topics",
+        variables = "variables",
+    }
+    /// The same by status.
+    OldPipelineStatusLabels {
+        kind = "kind", project = "project", git_ref = "ref", source = "source", status = "status",
+        topics = "topics", variables = "variables",
+    }
+    /// A job as gitlab-ci-pipelines-exporter labels it.
+    OldJobLabels {
+        failure_reason = "failure_reason", job_name = "job_name", kind = "kind", project = "project",
+        git_ref = "ref", runner_description = "runner_description", source = "source", stage = "stage",
+        tag_list = "tag_list", topics = "topics", variables = "variables",
+    }
+    /// The same by status.
+    OldJobStatusLabels {
+        failure_reason = "failure_reason", job_name = "job_name", kind = "kind", project = "project",
+        git_ref = "ref", runner_description = "runner_description", source = "source", stage = "stage",
+        status = "status", tag_list = "tag_list", topics = "topics", variables = "variables",
+    }
+    /// A test suite as gitlab-ci-pipelines-exporter labels it.
+    OldSuiteLabels {
+        kind = "kind", project = "project", git_ref = "ref", source = "source",
+        suite = "test_suite_name", topics = "topics", variables = "variables",
+    }
+    /// A test case as gitlab-ci-pipelines-exporter labels it, by status.
+    OldCaseStatusLabels {
+        kind = "kind", project = "project", git_ref = "ref", source = "source", status = "status",
+        class = "test_case_classname", case = "test_case_name", suite = "test_suite_name",
+        topics = "topics", variables = "variables",
+    }
+    /// An environment as gitlab-ci-pipelines-exporter labels it.
+    OldEnvironmentInfoLabels {
+        available = "available", current_commit = "current_commit_short_id", environment = "environment",
+        environment_id = "environment_id", external_url = "external_url", kind = "kind",
+        latest_commit = "latest_commit_short_id", project = "project", git_ref = "ref",
+        username = "username",
+    }
     /// An endpoint of the GitLab API, as a template.
     ApiEndpointLabels { endpoint = "endpoint" }
     /// Requests to an endpoint by HTTP method.

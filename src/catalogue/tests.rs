@@ -19,7 +19,13 @@ fn names_are_unique_prefixed_and_valid_everywhere() {
     }
     assert!(names.len() >= 100, "{} metrics", names.len());
     let ids: Vec<_> = FamilyId::all().collect();
-    assert_eq!(ids.len(), all().len());
+    let others = Collector::Compat.entries();
+    assert_eq!(ids.len(), all().len() + others.len());
+    for (desc, id) in others.iter().zip(&ids[all().len()..]) {
+        assert!(desc.name.starts_with("gitlab_ci_"), "{}", desc.name);
+        assert_eq!((FamilyId::of(desc), id.desc()), (Some(*id), *desc));
+        assert!(desc.labels.is_sorted_by(|a, b| a < b), "{}", desc.name);
+    }
     for (desc, id) in all().zip(ids) {
         assert_eq!(
             (FamilyId::of(desc), FamilyId::by_name(desc.name)),

@@ -9,6 +9,7 @@ mod config;
 mod healthcheck;
 mod man;
 mod metrics;
+mod migrate;
 mod run;
 mod signals;
 mod validate;
@@ -118,6 +119,8 @@ enum Command {
     Config(config::Arguments),
     /// Shows every metric that the exporter knows
     Metrics(metrics::Arguments),
+    /// Converts the configuration, rules and dashboards of gitlab-ci-pipelines-exporter
+    Migrate(migrate::Arguments),
     /// Plans, installs, removes and tests the webhooks of all projects
     Webhooks(webhooks::Arguments),
     /// Writes completions of commands and flags for a shell
@@ -150,6 +153,9 @@ impl Cli {
             Command::Validate => validate::run(&sources, out),
             Command::Config(arguments) => config::run(arguments, &sources, out),
             Command::Metrics(arguments) => metrics::run(&arguments, out),
+            Command::Migrate(arguments) => {
+                migrate::run(&arguments, &sources, out, &mut std::io::stderr())
+            }
             Command::Webhooks(arguments) => webhooks::run(arguments, &sources, out),
             Command::Completions(arguments) => completions::run(&arguments, out),
             Command::Man(arguments) => man::run(&arguments, out),
@@ -217,6 +223,9 @@ enum CliError {
          the flag out: without a state file every start begins with empty state"
     )]
     NoStateFile,
+    /// A file cannot be migrated.
+    #[error("{0}")]
+    Migrate(String),
     /// It failed while running.
     #[error("{0}")]
     Failed(String),
@@ -228,9 +237,11 @@ enum CliError {
 impl CliError {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Unnamed(_) | Self::State(_) | Self::NoStateFile => {
-                WRONG_CONFIGURATION
-            }
+            Self::Config(_)
+            | Self::Unnamed(_)
+            | Self::State(_)
+            | Self::NoStateFile
+            | Self::Migrate(_) => WRONG_CONFIGURATION,
             Self::Failed(_) | Self::Output(_) => FAILED,
         }
     }

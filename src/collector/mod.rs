@@ -13,6 +13,7 @@
 
 pub mod child_pipelines;
 pub mod code_review;
+pub mod compat;
 pub mod contributors;
 pub mod dora;
 pub mod environments;
@@ -57,6 +58,8 @@ pub struct Collectors {
     /// Keys of the variables that are shown.
     variables: Option<Pattern>,
     people: People,
+    /// `compat.gitlab_ci_metrics`.
+    compat: bool,
 }
 
 impl Collectors {
@@ -72,12 +75,39 @@ impl Collectors {
             },
             variables: collectors.variables.regexp.clone(),
             people: People::new(&settings.labels),
+            compat: settings.compat.gitlab_ci_metrics,
         }
     }
 
     /// Lets each collector of what was read take it in and give its states: pure. How far the
     /// project was read is in `memory` already; `feed` is what [`Facts::note_progress`] gave.
     pub fn measure(
+        &self,
+        subject: Subject<'_>,
+        facts: &Facts,
+        feed: Option<&Feed>,
+        memory: &mut ProjectMemory,
+    ) -> Vec<Measures> {
+        let is_shown = self.compat && compat::concerns(facts, feed);
+        let claims = is_shown.then(|| compat::Claims::of(memory));
+        let mut all = self.measure_own(subject, facts, feed, memory);
+        if let Some(claims) = claims {
+            let read = compat::Read {
+                feed,
+                deployments: match facts {
+                    Facts::Environments(read) => Some(&read.read),
+                    _ => None,
+                },
+                claims,
+                jobs: self.jobs(subject),
+            };
+            let measured = compat::measure(subject, read, memory);
+            all.push(Measures::new(Collector::Compat, measured));
+        }
+        all
+    }
+
+    fn measure_own(
         &self,
         subject: Subject<'_>,
         facts: &Facts,
@@ -161,11 +191,7 @@ impl Collectors {
             all.push(Measures::new(Collector::Pipelines, measured));
         }
         if is_on(Collector::Jobs) {
-            let without_pipelines = !is_on(Collector::Pipelines) && self.include_children;
-            let collector = Jobs {
-                include_children: is_on(Collector::ChildPipelines) || without_pipelines,
-                runner_details: self.runner_details,
-            };
+            let collector = self.jobs(subject);
             let measured = take_in(&collector, subject, feed, &mut memory.jobs);
             all.push(Measures::new(Collector::Jobs, measured));
         }
@@ -174,6 +200,15 @@ impl Collectors {
             all.push(Measures::new(Collector::ChildPipelines, measured));
         }
         all
+    }
+
+    fn jobs(&self, subject: Subject<'_>) -> Jobs {
+        let is_on = |collector| subject.settings.interval(collector).is_some();
+        let without_pipelines = !is_on(Collector::Pipelines) && self.include_children;
+        Jobs {
+            include_children: is_on(Collector::ChildPipelines) || without_pipelines,
+            runner_details: self.runner_details,
+        }
     }
 
     /// Reviews are measured by what merge requests brought.

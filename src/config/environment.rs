@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 
-/// The variables that concern the exporter: those that begin with `AGE_` or `OTEL_`.
+/// The variables that concern the exporter: those that begin with `AGE_` or `OTEL_`, and for the command
+/// `migrate` with `GCPE_`.
 ///
 /// `Debug` shows names only: values may be secrets.
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<String, Result<String, NotUnicode>>,
 }
+
+/// What variables of gitlab-ci-pipelines-exporter begin with.
+const PREDECESSORS: &str = "GCPE_";
 
 /// The value of a variable is not UTF-8.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +29,7 @@ impl Environment {
 
     /// The variables given.
     #[cfg(test)]
-    pub(super) fn from_pairs<K: Into<OsString>, V: Into<OsString>>(
+    pub(crate) fn from_pairs<K: Into<OsString>, V: Into<OsString>>(
         pairs: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
         Self::from_os(
@@ -38,7 +42,9 @@ impl Environment {
     fn from_os(pairs: impl Iterator<Item = (OsString, OsString)>) -> Self {
         let variables = pairs.filter_map(|(name, value)| {
             let name = name.into_string().ok()?;
-            let ours = name.starts_with("AGE_") || name.starts_with("OTEL_");
+            let ours = ["AGE_", "OTEL_", PREDECESSORS]
+                .iter()
+                .any(|begin| name.starts_with(begin));
             // An empty variable is an unset one, as OpenTelemetry has it: compose files and charts
             // pass on empty ones.
             let keep = ours && !value.is_empty();
@@ -52,6 +58,17 @@ impl Environment {
     /// The value of one variable, if it is set to something readable.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name)?.as_deref().ok()
+    }
+
+    /// The variable of gitlab-ci-pipelines-exporter that names its configuration file.
+    pub(crate) fn predecessors_file(&self) -> Option<&str> {
+        self.get("GCPE_CONFIG")
+    }
+
+    /// The names of the variables of gitlab-ci-pipelines-exporter that are set.
+    pub(crate) fn predecessors_variables(&self) -> impl Iterator<Item = &str> {
+        let names = self.variables.keys().map(String::as_str);
+        names.filter(|name| name.starts_with(PREDECESSORS))
     }
 
     /// The variables that begin with `AGE_`, except those that Kubernetes sets for its services.

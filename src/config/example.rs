@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn the_example_holds_every_setting_with_its_default() {
-        let layers = Layers::of_text("example.yml", &example());
+        let layers = Layers::of_text("example.yml", &example(), &[]);
         assert_eq!(layers.problems, []);
         let settings: Settings = serde_json::from_value(layers.tree.to_json()).unwrap();
         assert_eq!(settings, Settings::default());

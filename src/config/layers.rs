@@ -7,6 +7,7 @@ use super::check::{check, suggestion_for};
 use super::environment::Environment;
 use super::keys::{self, Key, Kind};
 use super::model::Settings;
+use super::predecessor::{self, predecessors_settings};
 use super::problem::{Problem, nearest};
 use super::tree::{Data, Node, Origin};
 use super::values::Secret;
@@ -80,14 +81,17 @@ impl Layers {
         layers
     }
 
-    /// Reads and checks one YAML text called `name`, without any other source.
-    pub fn of_text(name: &str, text: &str) -> Self {
+    /// Reads and checks one YAML text called `name`, and flags, without any other source.
+    pub fn of_text(name: &str, text: &str, flags: &[Flag]) -> Self {
         let mut layers = Self {
             tree: defaults().clone(),
             problems: Vec::new(),
             incomplete: false,
         };
         layers.text(name, text);
+        for flag in flags {
+            layers.flag(flag);
+        }
         layers
     }
 
@@ -118,6 +122,9 @@ impl Layers {
             Ok(node) => match node.data {
                 // All keys may be commented out.
                 Data::Null => {}
+                Data::Map(_) if !predecessors_settings(&node).is_empty() => {
+                    self.unreadable(&origin(1), predecessor::sentence(name));
+                }
                 Data::Map(_) => self.put(node),
                 _ => self.unreadable(
                     &origin(1),

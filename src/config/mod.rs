@@ -15,6 +15,7 @@ mod layers;
 mod listen;
 pub mod model;
 mod otlp;
+mod predecessor;
 mod problem;
 mod reference;
 mod render;
@@ -22,9 +23,9 @@ mod rules;
 mod schema;
 #[cfg(test)]
 mod tests;
-mod tree;
+pub(crate) mod tree;
 mod values;
-mod yaml;
+pub(crate) mod yaml;
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -35,6 +36,7 @@ pub use layers::{Flag, Sources};
 pub use listen::{ListenAddress, ListenAddresses};
 pub use model::*;
 pub use otlp::{OtlpTarget, Signal, TraceSampler};
+pub(crate) use predecessor::{own_settings, predecessors_settings};
 pub use problem::{ConfigError, Problem};
 pub use reference::markdown;
 pub use schema::json_schema;
@@ -75,7 +77,13 @@ pub fn probe_addresses(sources: &Sources) -> Result<ListenAddresses, ConfigError
 impl Config {
     /// Reads a configuration from a YAML text alone, without environment and flags.
     pub fn from_yaml(text: &str) -> Result<Self, ConfigError> {
-        Self::build(Layers::of_text("config.yml", text), &Environment::default())
+        Self::from_yaml_and_flags(text, &[])
+    }
+
+    /// Reads a configuration from a YAML text and flags, without environment.
+    pub(crate) fn from_yaml_and_flags(text: &str, flags: &[Flag]) -> Result<Self, ConfigError> {
+        let layers = Layers::of_text("config.yml", text, flags);
+        Self::build(layers, &Environment::default())
     }
 
     fn build(layers: Layers, environment: &Environment) -> Result<Self, ConfigError> {

@@ -5,6 +5,7 @@
 //! `--set` paths follow from the fields. A field added here needs nothing else.
 
 mod collectors;
+mod compat;
 mod gitlab;
 mod labels;
 mod otel;
@@ -20,6 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use collectors::*;
+pub use compat::*;
 pub use gitlab::*;
 pub use labels::*;
 pub use otel::*;
@@ -64,6 +66,8 @@ pub struct Settings {
     pub otel: Otel,
     /// Limits of the exported metrics.
     pub telemetry: Telemetry,
+    /// Metrics of other exporters, for a migration.
+    pub compat: Compat,
 }
 
 /// Logging.

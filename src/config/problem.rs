@@ -32,6 +32,16 @@ impl Problem {
         self
     }
 
+    /// The keys that it is about.
+    pub(crate) fn keys(&self) -> &[String] {
+        &self.keys
+    }
+
+    /// The sentence, without the place.
+    pub(crate) fn sentence(&self) -> &str {
+        &self.sentence
+    }
+
     /// Whether this is about one of the keys that `other` is about, or a key inside or around it.
     pub(super) fn overlaps(&self, other: &Problem) -> bool {
         let inside = |outer: &str, inner: &str| {

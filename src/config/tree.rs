@@ -58,14 +58,14 @@ fn merge_many(base: &mut Vec<Entry>, entries: Vec<Entry>) {
 
 /// A value and where it came from.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Node {
+pub(crate) struct Node {
     pub data: Data,
     pub origin: Origin,
 }
 
 /// A value without a type of ours.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Data {
+pub(crate) enum Data {
     Null,
     Bool(bool),
     Int(i64),
@@ -79,7 +79,7 @@ pub(super) enum Data {
 
 /// One key of a map with its value.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     pub key: String,
     /// Where the key stands; its value may start on a later line.
     pub origin: Origin,

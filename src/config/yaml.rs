@@ -21,14 +21,14 @@ const MOST_COPIED: usize = 100_000;
 
 /// What is wrong with a YAML text, and where.
 #[derive(Debug, PartialEq)]
-pub(super) struct YamlError {
+pub(crate) struct YamlError {
     /// The line, from 1.
     pub line: usize,
     pub reason: String,
 }
 
 /// Reads one YAML document; an empty one is null. `origin` makes the origin of a line.
-pub(super) fn parse(text: &str, origin: impl Fn(usize) -> Origin) -> Result<Node, YamlError> {
+pub(crate) fn parse(text: &str, origin: impl Fn(usize) -> Origin) -> Result<Node, YamlError> {
     let mut builder = Builder {
         origin,
         stack: Vec::new(),
@@ -255,7 +255,7 @@ fn merge_keys(mut node: Node) -> Result<Node, String> {
 }
 
 /// The type of a plain scalar by the YAML 1.2 core schema.
-pub(super) fn scalar(text: &str) -> Data {
+pub(crate) fn scalar(text: &str) -> Data {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Data::Null,
         "true" | "True" | "TRUE" => return Data::Bool(true),

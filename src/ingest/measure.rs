@@ -83,6 +83,9 @@ pub(super) fn measure(
         // Of what cannot be read there is no state; what was counted stays.
         let is_unavailable = match facts {
             Facts::Feed(read) => read.unavailable.is_some(),
+            _ if collector == Collector::Compat => {
+                entry.unavailable().contains_key(&Collector::Pipelines)
+            }
             _ => feed.is_some() && entry.unavailable().contains_key(&collector),
         };
         let measured = match is_unavailable {
@@ -94,7 +97,9 @@ pub(super) fn measure(
         };
         let of = (&*ingest.observer, collector, &*path);
         let measured = ingest.said.sift(of, measured, now);
-        unavailable.push((collector, why));
+        if collector != Collector::Compat {
+            unavailable.push((collector, why));
+        }
         run.measured.push((collector, measured));
         run.retirements.extend(retirements);
     }

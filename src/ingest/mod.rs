@@ -455,12 +455,14 @@ impl Ingest {
             return;
         }
         let runs = switched_off.iter().map(|off| {
+            let compat = off.collectors.contains(&Collector::Pipelines);
+            let compat = compat.then_some(&Collector::Compat);
             let retire = |one: &Collector| Retirement::Collector(*one, Some(off.path.clone()));
             let none = |one: &Collector| (*one, Measured::default());
             ProjectRun {
                 project: off.id,
-                retirements: off.collectors.iter().map(retire).collect(),
-                measured: off.collectors.iter().map(none).collect(),
+                retirements: off.collectors.iter().chain(compat).map(retire).collect(),
+                measured: off.collectors.iter().chain(compat).map(none).collect(),
                 memory: Some(Arc::clone(&off.memory)),
                 initializations: Vec::new(),
             }

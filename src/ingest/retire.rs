@@ -53,6 +53,14 @@ fn refs<'a>(
             name: removed.name.clone(),
             plain: removed.without_kind(),
         });
+        // As `compat` names a merge request.
+        if let Some(number) = removed.merge_request() {
+            retired.push(Retirement::Labels(vec![
+                ("kind", removed.kind.as_str().into()),
+                ("project", project.clone()),
+                ("ref", number.to_string().into()),
+            ]));
+        }
         if !after.iter().any(|left| left.name == removed.name) {
             retired.push(started_by(project, &removed.name));
         }

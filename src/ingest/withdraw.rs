@@ -158,13 +158,19 @@ impl Ingest {
     }
 }
 
+/// What shows pipelines under other names goes and comes with them.
+fn compat_of(collectors: &[Collector]) -> Option<&'static Collector> {
+    let has_pipelines = collectors.contains(&Collector::Pipelines);
+    has_pipelines.then_some(&Collector::Compat)
+}
+
 /// What is still withdrawn when a source reads the project again; none where that changes nothing.
 fn without(withdrawn: &Withdrawn, collectors: &[Collector]) -> Option<Withdrawn> {
     let mut left = Withdrawn {
         removed_at: None,
         collectors: withdrawn.collectors.clone(),
     };
-    for collector in collectors {
+    for collector in collectors.iter().chain(compat_of(collectors)) {
         let name: Text = collector.as_str().into();
         left.collectors.remove(&name);
     }
@@ -180,7 +186,7 @@ fn overdue(
     now: UnixSeconds,
 ) -> Option<Withdrawal> {
     let known = &entry.memory().withdrawn;
-    let overdue: Vec<Collector> = collectors
+    let mut overdue: Vec<Collector> = collectors
         .iter()
         .copied()
         .filter(|one| {
@@ -193,6 +199,7 @@ fn overdue(
     if overdue.is_empty() {
         return None;
     }
+    overdue.extend(compat_of(&overdue));
     let mut memory = ProjectMemory::clone(entry.memory());
     let path = &entry.project().full_path;
     let noted = overdue.iter().map(|one| (one.as_str().into(), now));

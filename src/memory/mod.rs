@@ -1,6 +1,7 @@
 //! What is remembered of a tracked project between two polls: one file for each part.
 
 pub mod child_pipelines;
+pub mod compat;
 pub mod contributors;
 pub mod dora;
 pub mod environments;
@@ -28,6 +29,7 @@ use crate::config::ProjectSettings;
 use crate::gitlab::model::Known;
 use crate::types::{ProjectId, Text, Tier};
 use child_pipelines::ChildPipelinesMemory;
+use compat::CompatMemory;
 use contributors::ContributorsMemory;
 use dora::{DoraMemory, DoraProgress};
 use environments::{EnvironmentsMemory, EnvironmentsProgress};
@@ -101,6 +103,8 @@ pub struct ProjectMemory {
     pub repository_parts: RepositoryParts,
     /// Memory of the collector `contributors`.
     pub contributors: ContributorsMemory,
+    /// What the metrics of gitlab-ci-pipelines-exporter need besides.
+    pub compat: CompatMemory,
 }
 
 impl ProjectMemory {

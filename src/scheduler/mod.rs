@@ -447,7 +447,9 @@ fn event_polling(settings: &Settings) -> Option<EventPolling> {
 /// The collectors that are off for every project.
 fn switched_off(settings: &Settings) -> impl Iterator<Item = Collector> {
     let all = Collector::ALL.into_iter();
+    let compat = (!settings.compat.gitlab_ci_metrics).then_some(Collector::Compat);
     all.filter(|collector| !settings.enabled_anywhere(*collector))
+        .chain(compat)
 }
 
 #[cfg(test)]

@@ -154,37 +154,55 @@ impl<T> Pool<T> {
     }
 }
 
-/// Ids of texts, in the order of their labels; they are stored inline, since there are many sets.
-#[derive(Clone, Copy, Debug)]
-struct Ids {
-    len: u8,
-    ids: [u32; MAX_LABELS],
-}
+/// Labels whose ids are stored inline: no metric of this program has more, only those of `compat` do.
+const INLINE: usize = 7;
 
-impl Ids {
-    fn of(ids: impl IntoIterator<Item = u32>) -> Self {
-        let mut list = Self {
-            len: 0,
-            ids: [0; MAX_LABELS],
-        };
-        // No metric has more labels: the catalogue does not compile then.
-        for (place, id) in list.ids.iter_mut().zip(ids) {
-            *place = id;
-            list.len += 1;
-        }
-        list
-    }
-
-    fn as_slice(&self) -> &[u32] {
-        &self.ids[..usize::from(self.len)]
-    }
-}
-
+/// A set: which label names, in [`LabelSets::keys`], and ids of texts in the order of the labels. They are
+/// stored inline, since there are many sets.
 #[derive(Debug)]
-struct Set {
-    /// Which label names, in [`LabelSets::keys`].
-    keys: u8,
-    values: Ids,
+enum Set {
+    Inline {
+        keys: u8,
+        len: u8,
+        ids: [u32; INLINE],
+    },
+    Heap {
+        keys: u8,
+        ids: Box<[u32]>,
+    },
+}
+
+impl Set {
+    fn new(keys: u8, ids: Vec<u32>) -> Self {
+        let mut inline = [0; INLINE];
+        match (inline.get_mut(..ids.len()), u8::try_from(ids.len())) {
+            (Some(place), Ok(len)) => {
+                place.copy_from_slice(&ids);
+                Self::Inline {
+                    keys,
+                    len,
+                    ids: inline,
+                }
+            }
+            _ => Self::Heap {
+                keys,
+                ids: ids.into(),
+            },
+        }
+    }
+
+    fn keys(&self) -> u8 {
+        match self {
+            Self::Inline { keys, .. } | Self::Heap { keys, .. } => *keys,
+        }
+    }
+
+    fn values(&self) -> &[u32] {
+        match self {
+            Self::Inline { len, ids, .. } => &ids[..usize::from(*len)],
+            Self::Heap { ids, .. } => ids,
+        }
+    }
 }
 
 /// All label sets of the table.
@@ -233,7 +251,7 @@ impl LabelSets {
 
     fn find_ids(&self, keys: Keys, ids: &[u32]) -> Option<u32> {
         self.sets.find(ids, |set| {
-            set.values.as_slice() == ids && {
+            set.values() == ids && {
                 let known = self.keys_of(set);
                 std::ptr::eq(known, keys) || known == keys
             }
@@ -241,7 +259,10 @@ impl LabelSets {
     }
 
     fn keys_of(&self, set: &Set) -> Keys {
-        self.keys.get(usize::from(set.keys)).copied().unwrap_or(&[])
+        self.keys
+            .get(usize::from(set.keys()))
+            .copied()
+            .unwrap_or(&[])
     }
 
     /// The number of a list of label names.
@@ -271,9 +292,7 @@ impl LabelSets {
             self.texts.insert(value, |text| &**text)
         });
         let ids: Vec<u32> = ids.collect();
-        let values = Ids::of(ids);
-        self.sets
-            .insert(Set { keys, values }, |set| set.values.as_slice())
+        self.sets.insert(Set::new(keys, ids), Set::values)
     }
 
     /// One user more of a set that is in use.
@@ -283,8 +302,8 @@ impl LabelSets {
 
     /// One user less; the last one takes the set with it, and texts that only it bore.
     pub(super) fn release(&mut self, set: u32) {
-        if let Some(set) = self.sets.release(set, |set| set.values.as_slice()) {
-            for text in set.values.as_slice() {
+        if let Some(set) = self.sets.release(set, |set| set.values()) {
+            for text in set.values() {
                 self.texts.release(*text, |text| &**text);
             }
         }
@@ -302,7 +321,7 @@ impl LabelSets {
 
     /// Ids of a set's values.
     pub(super) fn value_ids(&self, set: u32) -> &[u32] {
-        self.sets.get(set).map_or(&[], |set| set.values.as_slice())
+        self.sets.get(set).map_or(&[], |set| set.values())
     }
 
     /// A set's values, shared.
@@ -314,7 +333,7 @@ impl LabelSets {
     /// A set to find.
     pub(super) fn view(&self, set: u32) -> LabelsView<'_> {
         let (keys, values) = match self.sets.get(set) {
-            Some(set) => (self.keys_of(set), set.values.as_slice()),
+            Some(set) => (self.keys_of(set), set.values()),
             None => (&[][..], &[][..]),
         };
         LabelsView {
@@ -326,7 +345,7 @@ impl LabelSets {
 
     /// Gives memory back after a peak.
     pub(super) fn shrink(&mut self) {
-        self.sets.shrink(|set| set.values.as_slice());
+        self.sets.shrink(|set| set.values());
         self.texts.shrink(|text| &**text);
     }
 

@@ -12,6 +12,7 @@ use crate::gitlab::model::{
     Upstream,
 };
 use crate::gitlab::model::{Language, RefCounts, Releases};
+use crate::memory::compat::CompatMemory;
 use crate::memory::contributors::{Begun, ContributorsMemory};
 use crate::memory::dora::{Deployed, DoraMemory, DoraProgress, Life, Shipped};
 use crate::memory::environments::{
@@ -384,6 +385,14 @@ fn names() -> Names {
     }
 }
 
+fn compat() -> CompatMemory {
+    CompatMemory {
+        updated: [(PipelineId(301), at(-40))].into(),
+        allowed_failures: [JobId(9001)].into(),
+        deployments: [(71, (81, at(-90)))].into(),
+    }
+}
+
 /// A memory with something in every part.
 fn memory() -> ProjectMemory {
     let started = Started {
@@ -396,6 +405,7 @@ fn memory() -> ProjectMemory {
         last: at(-60),
     };
     ProjectMemory {
+        compat: compat(),
         path: "group/project".into(),
         withdrawn: Withdrawn {
             removed_at: None,

@@ -1,6 +1,6 @@
-use super::catalogue::labels::{JobLabels, ProjectLabels, RefLabels, RefSourceLabels};
-use super::catalogue::{jobs, pipelines};
 use super::*;
+use crate::catalogue::labels::{JobLabels, ProjectLabels, RefLabels, RefSourceLabels};
+use crate::catalogue::{jobs, pipelines};
 
 fn instruments() -> Instruments {
     Instruments::new(&BucketSettings {

@@ -93,7 +93,7 @@ macro_rules! collectors {
                     Collector::ChildPipelines => self
                         .interval(Collector::Pipelines)
                         .filter(|_| self.pipelines.include_child_pipelines),
-                    Collector::Exporter => None,
+                    Collector::Exporter | Collector::Compat => None,
                 }
             }
 

@@ -11,6 +11,7 @@ use super::super::{conformance, sample};
 use super::*;
 use crate::clock::UnixSeconds;
 use crate::memory::ProjectMemory;
+use crate::memory::compat::CompatMemory;
 use crate::memory::first_reading::FirstReading;
 use crate::memory::job_names::JobNames;
 use crate::memory::withdrawn::Withdrawn;
@@ -163,7 +164,7 @@ fn what_is_no_state_is_refused_with_a_sentence_and_left_alone() {
 }
 
 /// The file of this version.
-const NEWEST: &str = "v4.redb.gz";
+const NEWEST: &str = "v5.redb.gz";
 
 /// Where the state files of all versions are, packed.
 fn samples() -> PathBuf {
@@ -213,6 +214,7 @@ fn the_state_file_of_version_1_is_read() {
         let memory = Arc::make_mut(memory);
         forget_skipped(memory);
         forget_bridges(memory);
+        memory.compat = CompatMemory::default();
         memory.withdrawn = Withdrawn::default();
         // It knew neither when a deployment started nor which ones wait.
         for known in memory.environments.known.values_mut() {
@@ -239,6 +241,7 @@ fn the_state_file_of_version_2_is_read() {
         let memory = Arc::make_mut(memory);
         forget_skipped(memory);
         forget_bridges(memory);
+        memory.compat = CompatMemory::default();
     }
     expected.rows.iter_mut().for_each(|row| row.window = None);
     assert_eq!(found.projects, expected.projects);
@@ -253,7 +256,22 @@ fn the_state_file_of_version_3_is_read() {
     let found = remembered_of("v3.redb.gz");
     let mut expected = sample::remembered();
     for (_, memory) in &mut expected.projects {
-        forget_bridges(Arc::make_mut(memory));
+        let memory = Arc::make_mut(memory);
+        forget_bridges(memory);
+        memory.compat = CompatMemory::default();
+    }
+    assert_eq!(found.projects, expected.projects);
+    assert_eq!(found.rows, expected.rows);
+    assert_eq!(found.committed_at, expected.committed_at);
+}
+
+/// Version 4 knew nothing of the metrics of gitlab-ci-pipelines-exporter.
+#[test]
+fn the_state_file_of_version_4_is_read() {
+    let found = remembered_of("v4.redb.gz");
+    let mut expected = sample::remembered();
+    for (_, memory) in &mut expected.projects {
+        Arc::make_mut(memory).compat = CompatMemory::default();
     }
     assert_eq!(found.projects, expected.projects);
     assert_eq!(found.rows, expected.rows);

@@ -3,6 +3,7 @@
 //!
 //! A change of a stored type needs a new version and an upgrade step: [`super::upgrade`].
 
+mod compat;
 mod deployments;
 mod keep;
 mod merge_requests;
@@ -20,6 +21,7 @@ use serde::de::DeserializeOwned;
 
 use crate::memory::ProjectMemory;
 use crate::types::Text;
+use compat::StoredCompat;
 pub(super) use deployments::StoredEnvironments;
 #[cfg(test)]
 use deployments::{StoredDeploymentEvent, StoredShipped, StoredTier};
@@ -150,6 +152,7 @@ parts! {
     repository: StoredRepository,
     repository_parts: StoredRepositoryParts,
     contributors: StoredContributors,
+    compat: StoredCompat,
 }
 
 /// What is stored of a value.

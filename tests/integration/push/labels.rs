@@ -61,7 +61,8 @@ fn label_value() -> impl Strategy<Value = String> {
 }
 
 fn facts() -> impl Iterator<Item = &'static Desc> {
-    catalogue::all().filter(|desc| desc.collector != Collector::Exporter)
+    let own = catalogue::all().filter(|desc| desc.collector != Collector::Exporter);
+    own.chain(Collector::Compat.entries().iter().copied())
 }
 
 /// Some series of every metric, each label with a value of its own.

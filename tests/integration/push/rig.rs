@@ -72,7 +72,7 @@ impl Rig {
                 ca_cert_path: None,
             },
             intervals: None,
-            instruments: Instruments::new(&buckets).unwrap(),
+            instruments: Instruments::with_compat(&buckets).unwrap(),
             table,
             clock,
         }

@@ -3,6 +3,7 @@
 mod alone;
 mod bad_input;
 mod burst;
+mod compat;
 mod discovery;
 mod downstream;
 mod elsewhere;

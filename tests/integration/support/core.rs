@@ -217,7 +217,11 @@ impl Parts {
             cardinality_limit: 200_000,
             buckets: buckets.clone(),
         });
-        let instruments = Instruments::new(&buckets).expect("instruments");
+        let instruments = match settings.compat.gitlab_ci_metrics {
+            true => Instruments::with_compat(&buckets),
+            false => Instruments::new(&buckets),
+        };
+        let instruments = instruments.expect("instruments");
         let clock = Clock::manual(now(simulator));
         let recorder = Recorder::new(instruments, Arc::clone(&table), store);
         let parts = Self {

@@ -1,0 +1,136 @@
+//! Environments and their deployments.
+
+use super::{Claims, status_values};
+use crate::catalogue::compat as metric;
+use crate::catalogue::labels::{
+    EnvironmentLabels, EnvironmentStatusLabels, OldEnvironmentInfoLabels,
+};
+use crate::collector::Measured;
+use crate::facts::environments::Deployments;
+use crate::memory::environments::{DeploymentEvent, RememberedEnvironment};
+use crate::memory::{ProjectMemory, Subject};
+use crate::types::Text;
+
+/// Digits of a commit in a label.
+const SHORT: usize = 8;
+
+fn labels(subject: Subject<'_>, environment: &Text) -> EnvironmentLabels {
+    EnvironmentLabels {
+        environment: environment.clone(),
+        project: subject.project.clone(),
+    }
+}
+
+/// Counts successful deployments when they end, each once.
+pub(super) fn count(
+    subject: Subject<'_>,
+    read: &Deployments,
+    claims: &mut Claims,
+    out: &mut Measured,
+) {
+    for deployment in &read.deployments {
+        let Some(end) = deployment
+            .finished_at
+            .filter(|_| deployment.started_at.is_some())
+        else {
+            continue;
+        };
+        let key = (deployment.id, DeploymentEvent::Finished);
+        let is_new = claims.deployments.insert(key, end).is_none();
+        if is_new && deployment.succeeded() && read.floor.is_some_and(|floor| end >= floor) {
+            let labels = labels(subject, &deployment.environment_name);
+            out.events
+                .push(metric::ENVIRONMENT_DEPLOYMENT_COUNT.add(labels, 1.0));
+        }
+    }
+}
+
+/// Remembers when the last successful deployments were created.
+pub(super) fn remember(read: &Deployments, memory: &mut ProjectMemory) {
+    let known = &memory.environments.known;
+    let created = &mut memory.compat.deployments;
+    for deployment in &read.deployments {
+        let last = known
+            .get(&deployment.environment)
+            .and_then(|known| known.success.as_ref());
+        if last.is_some_and(|last| last.id == deployment.id) {
+            created.insert(
+                deployment.environment,
+                (deployment.id, deployment.created_at),
+            );
+        }
+    }
+    created.retain(|environment, _| known.contains_key(environment));
+}
+
+/// The states of each environment, zeros where it never had a deployment.
+pub(super) fn states(subject: Subject<'_>, memory: &ProjectMemory, out: &mut Measured) {
+    for (id, known) in &memory.environments.known {
+        let success = known.success.as_ref();
+        let labels = labels(subject, &known.environment.name);
+        out.initializations
+            .push(metric::ENVIRONMENT_DEPLOYMENT_COUNT.series(labels.clone()));
+        let info = information(subject, *id, known);
+        out.states
+            .push(metric::ENVIRONMENT_INFORMATION.set(info, 1.0));
+        if success.is_some() {
+            for (status, value) in status_values(subject, "success") {
+                let labels = EnvironmentStatusLabels {
+                    environment: labels.environment.clone(),
+                    project: labels.project.clone(),
+                    status,
+                };
+                out.states
+                    .push(metric::ENVIRONMENT_DEPLOYMENT_STATUS.set(labels, value));
+            }
+        }
+        let created = memory.compat.deployments.get(id);
+        let created = created.filter(|(id, _)| success.is_some_and(|success| success.id == *id));
+        let timestamp = match (created, success) {
+            (Some((_, created)), _) => created.as_f64(),
+            (None, Some(success)) => {
+                success.finished_at.as_f64() - success.duration.unwrap_or_default()
+            }
+            (None, None) => 0.0,
+        };
+        #[expect(clippy::cast_precision_loss, reason = "commits are few")]
+        let behind = known.behind.unwrap_or_default() as f64;
+        let behind_for = match (success, behind > 0.0) {
+            (Some(success), true) => subject.now.since(success.finished_at).as_secs_f64(),
+            _ => 0.0,
+        };
+        let duration = success.and_then(|success| success.duration);
+        for (metric, value) in [
+            (&metric::ENVIRONMENT_BEHIND_COMMITS, behind),
+            (&metric::ENVIRONMENT_BEHIND_DURATION, behind_for),
+            (
+                &metric::ENVIRONMENT_DEPLOYMENT_DURATION,
+                duration.unwrap_or_default(),
+            ),
+            (&metric::ENVIRONMENT_DEPLOYMENT_TIMESTAMP, timestamp),
+        ] {
+            out.states.push(metric.set(labels.clone(), value));
+        }
+    }
+}
+
+fn information(
+    subject: Subject<'_>,
+    id: u64,
+    known: &RememberedEnvironment,
+) -> OldEnvironmentInfoLabels {
+    let environment = &known.environment;
+    let commit = known.sha().unwrap_or_default();
+    OldEnvironmentInfoLabels {
+        available: (&*environment.state == "available").to_string().into(),
+        current_commit: commit.chars().take(SHORT).collect::<String>().into(),
+        environment: environment.name.clone(),
+        environment_id: id.to_string().into(),
+        external_url: environment.external_url.clone().unwrap_or_default(),
+        kind: Text::default(),
+        latest_commit: Text::default(),
+        project: subject.project.clone(),
+        git_ref: Text::default(),
+        username: Text::default(),
+    }
+}
