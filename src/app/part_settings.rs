@@ -90,7 +90,6 @@ pub(super) fn state(config: &Config, state: StateFile) -> Option<FileSettings> {
     })
 }
 
-#[expect(dead_code, reason = "for replicas")]
 /// The connection to Redis; none for a single instance.
 pub(super) fn redis(config: &Config, secrets: &Secrets) -> Option<RedisOptions> {
     let section = &config.redis;

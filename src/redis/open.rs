@@ -233,7 +233,12 @@ impl Opener {
         };
         let options = &self.options;
         let root_cert = options.ca_cert_path.as_deref();
-        let root_cert = root_cert.map(|path| read("ca_cert_path", path));
+        let root_cert = root_cert.map(|path| {
+            let mut own = read("ca_cert_path", path)?;
+            // The library trusts either these or the platform's.
+            own.extend(tls::platform_pem().into_bytes());
+            Ok(own)
+        });
         let client = options
             .client_cert_path
             .as_deref()

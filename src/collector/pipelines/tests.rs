@@ -436,7 +436,7 @@ fn where_one_has_failed_that_none_has_succeeded_is_a_number() {
     let zero = &project.measured.initializations;
     assert_eq!(zero.len(), 1);
     assert_eq!(zero[0].desc.name, "age_pipeline_finished_total");
-    assert_eq!(*zero[0].labels.last().unwrap(), "success".into());
+    assert_eq!(&**zero[0].labels.last().unwrap(), "success");
 }
 
 #[test]
