@@ -55,7 +55,7 @@ if spent > 0 then
 end
 
 -- Who goes first: the more urgent, then who has waited longer. After a while a lane is not overtaken any more
--- by the one above: urgent requests leave a fifth to the steady work, and this a quarter to backfill.
+-- by the one above: urgent requests leave up to a fifth to the steady work, and this a quarter to backfill.
 local turns = {[1] = 5, [2] = 4}
 local function rank(of, since)
   if of > 0 and now - since >= turns[of] * members / rate * 1000000 then return of - 1 end

@@ -29,6 +29,9 @@ use sharing::{Permit, Sharing};
 /// Longest time one call waits for a pause or a window to end.
 const MAX_WAIT: Duration = Duration::from_secs(300);
 
+/// What is said of a budget without calls.
+const NO_RATE: &str = "gitlab.max_requests_per_second must be more than 0";
+
 /// How many calls the settings allow.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Budget {
@@ -146,7 +149,7 @@ impl LocalLimiter {
         let second = Duration::try_from_secs_f64(1.0 / budget.per_second)
             .ok()
             .and_then(Quota::with_period)
-            .ok_or("gitlab.max_requests_per_second must be more than 0")?
+            .ok_or(NO_RATE)?
             .allow_burst(burst);
         let hour = hourly(budget.per_hour).map(|quota| Bucket::direct_with_clock(quota, ticks));
         let second = Bucket::direct_with_clock(second, ticks);

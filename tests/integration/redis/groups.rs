@@ -184,8 +184,32 @@ async fn the_nodes_of_a_cluster_share_the_keys() {
         }
     })
     .await;
-    let ping: String = redis.command(cmd("PING")).await.expect("it is up");
-    assert_eq!(ping, "PONG");
+    // One node is away: the slots of the others are there, also for who connects only now.
+    cluster.nodes[2].kill();
+    for redis in [
+        &redis,
+        &Redis::connect(options(&cluster.url()))
+            .await
+            .expect("two are up"),
+    ] {
+        let shards = (0..64).map(|shard| format!("age:{{s{shard}}}:a"));
+        let on_first: Vec<String> = shards.filter(|key| slot(&cluster, key) < 5461).collect();
+        assert!(on_first.len() > 10, "{on_first:?}");
+        until("what lies on the first node is read", async || {
+            for key in &on_first {
+                let get = cmd("GET").arg(key).clone();
+                let value: Result<Vec<u8>, _> = redis.command(get).await;
+                value.map_err(|error| error.to_string())?;
+            }
+            Ok(())
+        })
+        .await;
+    }
+}
+
+/// The slot of a key.
+fn slot(cluster: &ClusterGroup, key: &str) -> u16 {
+    cluster.nodes[0].command(&["CLUSTER", "KEYSLOT", key])
 }
 
 #[tokio::test]

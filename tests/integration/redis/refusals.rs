@@ -240,6 +240,23 @@ async fn a_user_who_may_not_do_what_is_needed_is_named() {
         .await
         .expect("its key");
     assert_eq!(allowed, None);
+    // What docs/security.md gives the user is enough.
+    let rules = "+@read +@write +@scripting +@connection +time +info";
+    let mut documented = vec!["ACL", "SETUSER", "age", "reset", "on", ">secret", "~age:*"];
+    documented.extend(rules.split(' '));
+    let _: String = server.command(&documented);
+    let redis = Redis::connect(options())
+        .await
+        .expect("the user may connect");
+    let writes = Script::new(
+        "redis.call('HSET', KEYS[1], 'at', redis.call('TIME')[1]) redis.call('PEXPIRE', KEYS[1], 1000)
+         return redis.call('HLEN', KEYS[1])",
+    );
+    let written: u64 = redis
+        .run(&writes, &["age:2"], &[""])
+        .await
+        .expect("its key");
+    assert_eq!(written, 1);
 }
 
 #[tokio::test]

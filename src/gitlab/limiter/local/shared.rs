@@ -6,19 +6,24 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::sharing::{HEARTBEAT, Sharing};
-use super::{Budget, Lane, LocalLimiter, Observation, Rates, Turn};
+use super::{Budget, Lane, LocalLimiter, NO_RATE, Observation, Rates, Turn};
 use crate::gitlab::limiter::shared::{Answer, News, SharedBudget};
 
 impl LocalLimiter {
     /// A limiter by a budget that others use as well. [`Self::keep_sharing`] is to run beside it.
-    #[must_use]
-    pub fn sharing(budget: Budget, shared: Arc<dyn SharedBudget>) -> Self {
+    ///
+    /// # Errors
+    /// When the calls per second are not a positive number.
+    pub fn sharing(budget: Budget, shared: Arc<dyn SharedBudget>) -> Result<Self, &'static str> {
+        if !(budget.per_second.is_finite() && budget.per_second > 0.0) {
+            return Err(NO_RATE);
+        }
         let now = Instant::now();
-        Self::by(
+        Ok(Self::by(
             Rates::Shared(Sharing::new(budget, shared, now)),
             budget,
             now,
-        )
+        ))
     }
 
     /// Shows the others that this process is there and hears their news, until `stop`; leaves them its share

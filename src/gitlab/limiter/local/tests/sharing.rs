@@ -46,7 +46,7 @@ impl Office {
             number,
             heard: AtomicUsize::new(0),
         };
-        Arc::new(LocalLimiter::sharing(BUDGET, Arc::new(seat)))
+        Arc::new(LocalLimiter::sharing(BUDGET, Arc::new(seat)).unwrap())
     }
 }
 
