@@ -79,6 +79,14 @@ impl SentinelGroup {
         format!("redis-sentinel://{user}{}/{MASTER}", sentinels.join(","))
     }
 
+    /// The master as the first Sentinel knows it.
+    pub fn master(&self) -> &RedisServer {
+        let port = self.master_port();
+        let mut servers = self.servers.iter();
+        let master = servers.find(|server| server.port() == port);
+        master.expect("one of them")
+    }
+
     /// Port of the master as the first Sentinel knows it.
     pub fn master_port(&self) -> u16 {
         let words = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER];
@@ -99,7 +107,7 @@ impl Sentinel {
             "port {port}
 bind 127.0.0.1
 sentinel monitor {MASTER} 127.0.0.1 {master} 2
-sentinel down-after-milliseconds {MASTER} 500
+sentinel down-after-milliseconds {MASTER} 2000
 sentinel failover-timeout {MASTER} 3000
 {passwords}"
         );
