@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use amazing_gitlab_exporter::budget::{BudgetSettings, RedisBudget};
 use amazing_gitlab_exporter::clock::Clock;
-use amazing_gitlab_exporter::gitlab::limiter::shared::{Ask, SharedBudget};
+use amazing_gitlab_exporter::gitlab::limiter::shared::{Ask, News, SharedBudget};
+use amazing_gitlab_exporter::gitlab::limiter::{Observation, Throttle};
 use amazing_gitlab_exporter::gitlab::{
     Budget, GitLab, Lane, LocalLimiter, NoAccounting, Settings, TokenSource,
 };
@@ -222,6 +223,52 @@ async fn the_share_of_a_silent_replica_is_kept_free_for_a_while() {
     simulation.pass(20).await;
     let left = simulation.count(71, 89);
     assert!(left >= 162, "{left} of 180");
+}
+
+#[tokio::test]
+async fn news_of_one_reach_each_of_the_others_once() {
+    let Some(server) = RedisServer::start().await else {
+        return;
+    };
+    let redis = server.connect().await;
+    let replica = |number| RedisBudget::new(redis.clone(), settings(number, BUDGET));
+    let [one, other] = [0, 1].map(|number| replica(number).with_clock(BEGIN));
+    let tell = async |budget: &RedisBudget, micros, wait: Option<u64>| {
+        budget.set_clock(BEGIN + micros);
+        let said = wait.map(|seconds| News {
+            endpoint: "/projects/:id/jobs".to_owned(),
+            seen: Observation {
+                throttled: Some(Throttle::Endpoint),
+                retry_after: Some(Duration::from_secs(seconds)),
+                ..Observation::default()
+            },
+            age: Duration::ZERO,
+        });
+        let ask = Ask {
+            news: said.into_iter().collect(),
+            ..Ask::default()
+        };
+        let heard = budget.ask(&ask).await.expect("it is up").news;
+        let wait = |news: &News| news.seen.retry_after.expect("it was said").as_secs();
+        heard
+            .iter()
+            .map(|news| (wait(news), news.age))
+            .collect::<Vec<_>>()
+    };
+    let age = Duration::from_micros;
+    assert_eq!(tell(&one, 0, Some(7)).await, []);
+    assert_eq!(tell(&other, 30, Some(8)).await, [(7, age(30))]);
+    assert_eq!(tell(&other, 31, None).await, []);
+    assert_eq!(tell(&one, 32, None).await, [(8, age(2))]);
+    assert_eq!(tell(&one, 33, None).await, []);
+    // Who comes later hears everything.
+    let late = replica(2).with_clock(BEGIN);
+    assert_eq!(tell(&late, 40, None).await, [(7, age(40)), (8, age(10))]);
+    // Redis lost its data, and counts anew.
+    let _: String = server.command(&["FLUSHALL"]);
+    assert_eq!(tell(&one, 50, Some(9)).await, []);
+    assert_eq!(tell(&other, 51, None).await, [(9, age(1))]);
+    assert_eq!(tell(&other, 52, None).await, []);
 }
 
 #[tokio::test]
