@@ -98,8 +98,8 @@ local news = {}
 -- A replica that knows more than there is has met an older state: it hears everything once more.
 if heard ~= newest then
   for _, entry in ipairs(redis.call('LRANGE', list, 0, -1)) do
-    local number, at, from, said = string.match(entry, '^(%S+) (%S+) (%S+) (.*)$')
-    if from ~= me and (heard > newest or tonumber(number) > heard) then
+    local number, at, said = string.match(entry, '^(%S+) (%S+) (.*)$')
+    if heard > newest or tonumber(number) > heard then
       news[#news + 1] = string.format('%.0f', math.max(0, now - tonumber(at)))
       news[#news + 1] = said
     end
@@ -107,7 +107,7 @@ if heard ~= newest then
 end
 for i = 14, #ARGV do
   newest = newest + 1
-  redis.call('RPUSH', list, newest .. ' ' .. text(now) .. ' ' .. me .. ' ' .. ARGV[i])
+  redis.call('RPUSH', list, newest .. ' ' .. text(now) .. ' ' .. ARGV[i])
 end
 if #ARGV >= 14 then
   redis.call('LTRIM', list, -64, -1)

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
 use redis::{
     AsyncConnectionConfig, ClientTlsConfig, ConnectionAddr, ProtocolVersion, RedisConnectionInfo,
     RedisFuture, TlsCertificates, Value, cmd,
@@ -17,6 +16,7 @@ use rustls::pki_types::ServerName;
 use secrecy::ExposeSecret;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -184,8 +184,8 @@ impl Opener {
             false => ConnectionAddr::Tcp(node.host.clone(), node.port),
         });
         let mut builder = ClusterClientBuilder::new(nodes)
-            // One node that swallows everything leaves time for the others.
-            .connection_timeout(self.options.deadline / 2)
+            // A node that does not answer leaves time for the others: it is tried twice.
+            .connection_timeout(self.options.deadline / 4)
             .response_timeout(self.options.deadline / 2)
             // It would send once more what may have been executed.
             .retries(0);
@@ -201,16 +201,13 @@ impl Opener {
         let client = builder.build().map_err(failed)?;
         let mut connection = client.get_async_connection().await.map_err(failed)?;
         let info = cmd("INFO");
-        let answer = match ask(&name, &mut connection, &info).await {
-            // One of the nodes is away: what lies on the others is there.
-            Err(error) if error.is_away() => {
-                let any = RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
-                let answer = connection.route_command(info, any).await;
-                answer.and_then(Value::extract_error).map_err(failed)?
-            }
-            answer => answer?,
-        };
-        check(&name, &answer, true)?;
+        let answer = ask(&name, &mut connection, &info);
+        match timeout(self.options.deadline / 4, answer).await {
+            Ok(Ok(answer)) => check(&name, &answer, true)?,
+            Ok(Err(error)) if !error.is_away() => return Err(error),
+            // One of the nodes is away: what lies on the others is there, and the next connection asks again.
+            Ok(Err(_)) | Err(_) => {}
+        }
         Ok(Connection::Cluster(connection))
     }
 

@@ -70,7 +70,7 @@ enum Rates {
         ticks: Ticks,
     },
     /// Permits that processes share.
-    Shared(Sharing),
+    Shared(Box<Sharing>),
 }
 
 /// What calls under way share with the limiter.

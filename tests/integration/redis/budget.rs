@@ -264,11 +264,14 @@ async fn news_of_one_reach_each_of_the_others_once() {
     // Who comes later hears everything.
     let late = replica(2).with_clock(BEGIN);
     assert_eq!(tell(&late, 40, None).await, [(7, age(40)), (8, age(10))]);
+    // One that was restarted knows nothing, not even what it said itself.
+    let again = replica(0).with_clock(BEGIN);
+    assert_eq!(tell(&again, 50, None).await, [(7, age(50)), (8, age(20))]);
     // Redis lost its data, and counts anew.
     let _: String = server.command(&["FLUSHALL"]);
-    assert_eq!(tell(&one, 50, Some(9)).await, []);
-    assert_eq!(tell(&other, 51, None).await, [(9, age(1))]);
-    assert_eq!(tell(&other, 52, None).await, []);
+    assert_eq!(tell(&one, 60, Some(9)).await, []);
+    assert_eq!(tell(&other, 61, None).await, [(9, age(1))]);
+    assert_eq!(tell(&other, 62, None).await, []);
 }
 
 #[tokio::test]

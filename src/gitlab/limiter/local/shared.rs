@@ -20,7 +20,7 @@ impl LocalLimiter {
         }
         let now = Instant::now();
         Ok(Self::by(
-            Rates::Shared(Sharing::new(budget, shared, now)),
+            Rates::Shared(Box::new(Sharing::new(budget, shared, now))),
             budget,
             now,
         ))
