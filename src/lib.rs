@@ -16,7 +16,7 @@
 //! - [`ingest`]: what follows a run: measure, retire, record; [`observer`] is notified of every run.
 //! - [`recorder`]: records, commits, shows, in this order.
 //! - [`store`]: what must not be lost, behind one trait, in types of its own.
-//! - [`mod@redis`]: the connection to Redis, which replicas share.
+//! - [`mod@redis`]: the connection to Redis, which replicas share; [`budget`]: their budget of requests in it.
 //! - [`catalogue`]: every metric as data, with its labels, buckets and instruments.
 //! - [`series`]: the table of all series: initialization, change, retirement, limits.
 //! - [`delivery`]: Prometheus text, OpenMetrics and OTLP push, from the table.
@@ -42,6 +42,7 @@
 )]
 
 pub mod app;
+pub mod budget;
 pub mod catalogue;
 pub mod cli;
 pub mod clock;

@@ -1,8 +1,11 @@
 //! TLS for every client of the program: its provider, and certificates to trust besides the system's.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, ring};
@@ -132,6 +135,21 @@ pub fn client(
         Some(Identity { chain, key }) => builder.with_client_auth_cert(chain, key),
         None => Ok(builder.with_no_client_auth()),
     }
+}
+
+/// The authorities that the platform trusts, as PEM, for a library that takes nothing else.
+#[must_use]
+pub fn platform_pem() -> String {
+    let mut pem = String::new();
+    // What cannot be read is not trusted.
+    for certificate in rustls_native_certs::load_native_certs().certs {
+        let text = BASE64_STANDARD.encode(&certificate);
+        let _ = write!(
+            pem,
+            "\n-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n"
+        );
+    }
+    pem
 }
 
 /// Trusts what the platform trusts, the authorities of a file, and servers that show exactly a

@@ -112,6 +112,7 @@ fn show(bar: &ProgressBar, step: Step) {
         Step::Token => bar.set_message("reading the scopes of the token"),
         Step::Projects => bar.set_message("finding projects"),
         Step::Queries => bar.set_message("testing queries"),
+        Step::Redis => bar.set_message("connecting to Redis"),
         Step::Receivers => bar.set_message("trying OTLP receivers"),
         Step::Roles(done, total) => {
             bar.set_message("reading roles and tiers");

@@ -69,7 +69,7 @@ fn problems_of(lines: &str) -> Vec<String> {
 
 #[test]
 fn all_problems_come_at_once_in_the_order_of_the_layers() {
-    let file = "log: {level: loud}\ngitlab:\n  url: nowhere\nredis: {url: 'http://r'}\n";
+    let file = "log: {level: loud}\ngitlab:\n  url: nowhere\nserver: {enable_pprof: true}\n";
     let problems = loaded(
         file,
         &[("AGE_LOG_FORMAT", "xml")],

@@ -70,14 +70,7 @@ impl GitLab {
         accounting: Arc<dyn Accounting>,
         clock: Clock,
     ) -> Result<Self, SetupError> {
-        let limiter = LocalLimiter::new(Budget {
-            per_second: settings.max_requests_per_second,
-            burst: settings.burst,
-            per_hour: settings.max_requests_per_hour,
-            at_once: settings.max_concurrent_requests,
-            server_share: settings.max_server_share,
-        })
-        .map_err(SetupError::Limits)?;
+        let limiter = LocalLimiter::new(settings.budget()).map_err(SetupError::Limits)?;
         Self::with_limiter(settings, Arc::new(limiter), accounting, clock)
     }
 

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::cable::CablePatience;
+use super::limiter::Budget;
 
 /// Where the access token comes from.
 #[derive(Clone, Debug)]
@@ -101,6 +102,18 @@ impl Settings {
             user_agent: concat!("amazing-gitlab-exporter/", env!("CARGO_PKG_VERSION")).to_owned(),
             retry: RetryPolicy::default(),
             cable: CablePatience::default(),
+        }
+    }
+
+    /// How many calls they allow.
+    #[must_use]
+    pub const fn budget(&self) -> Budget {
+        Budget {
+            per_second: self.max_requests_per_second,
+            burst: self.burst,
+            per_hour: self.max_requests_per_hour,
+            at_once: self.max_concurrent_requests,
+            server_share: self.max_server_share,
         }
     }
 }

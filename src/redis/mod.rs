@@ -1,7 +1,7 @@
 //! The connection to Redis or Valkey: one server, Sentinel or Cluster; plain or encrypted.
 //!
 //! A [`Redis`] opens connections as they are needed, and again after a failure. Every call has a deadline.
-//! Nothing is tried again by itself: a call that was sent may have been executed ([`RedisError::may_have_run`]).
+//! Nothing that may have been executed is tried again by itself ([`RedisError::may_have_run`]).
 
 mod check;
 mod error;
@@ -11,9 +11,10 @@ mod pool;
 mod url;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::{Cmd, ErrorKind, FromRedisValue, ServerErrorKind, ToRedisArgs, Value};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 pub use check::MIN_VERSION;
 pub use error::{RedisError, Refusal, SCRIPT_CODE};
@@ -23,6 +24,9 @@ pub use url::{HostPort, Place, RedisUrl};
 
 use open::{Connection, Opener};
 use pool::{Lent, Pool};
+
+/// How long a Cluster has to find out where a slot is now.
+const WHILE_SLOTS_MOVE: Duration = Duration::from_millis(50);
 
 /// A script in Lua, with the hash by which Redis knows it. Its keys lie in one slot. It refuses with
 /// `return redis.error_reply('AGE …')`, which is [`RedisError::Script`].
@@ -167,14 +171,25 @@ impl Redis {
         deadline: Instant,
     ) -> Result<redis::RedisResult<Value>, RedisError> {
         let mut connection: Connection = lent.connection();
-        let answer = timeout_at(deadline, command.query_async::<Value>(&mut connection)).await;
-        answer.map_err(|_| {
+        let too_late = |_| {
             lent.discard();
             RedisError::NoAnswer {
                 server: self.server(),
                 why: self.too_late(),
             }
-        })
+        };
+        loop {
+            let answer = timeout_at(deadline, command.query_async::<Value>(&mut connection)).await;
+            let answer = answer.map_err(too_late)?;
+            let moves = match &answer {
+                Err(error) => connection.is_cluster() && was_not_executed(error),
+                Ok(_) => false,
+            };
+            if !moves || Instant::now() + WHILE_SLOTS_MOVE >= deadline {
+                return Ok(answer);
+            }
+            sleep(WHILE_SLOTS_MOVE).await;
+        }
     }
 
     fn read<T: FromRedisValue>(
@@ -200,6 +215,21 @@ impl Redis {
     fn too_late(&self) -> String {
         format!("timeout after {:?}", self.pool.opener.options.deadline)
     }
+}
+
+/// Whether a node of a Cluster did not execute a command because its slot is elsewhere: who has it is found out
+/// meanwhile.
+fn was_not_executed(error: &redis::RedisError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ClusterConnectionNotFound
+            | ErrorKind::Server(
+                ServerErrorKind::Moved
+                    | ServerErrorKind::Ask
+                    | ServerErrorKind::TryAgain
+                    | ServerErrorKind::ClusterDown
+            )
+    )
 }
 
 impl std::fmt::Debug for Redis {

@@ -16,8 +16,9 @@ use rustls::pki_types::ServerName;
 use secrecy::ExposeSecret;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::check::{Info, texts};
 use super::error::{RedisError, Refusal};
@@ -34,8 +35,8 @@ pub(super) struct Opener {
 /// An open connection.
 #[derive(Clone)]
 pub(super) enum Connection {
-    /// To one server, and the task that moves its bytes.
-    Server(MultiplexedConnection, AbortHandle),
+    /// To one server, and the task that moves its bytes, which ends with it.
+    Server(MultiplexedConnection, Arc<AbortOnDropHandle<()>>),
     /// To all nodes of a Cluster.
     Cluster(ClusterConnection),
 }
@@ -108,27 +109,14 @@ impl Opener {
         credentials: &Credentials,
     ) -> Result<Connection, RedisError> {
         let (mut connection, driver) = dial(name, stream).await?;
-        let connection = async {
-            authenticate(name, &mut connection, credentials).await?;
-            let info = redis::cmd("INFO");
-            let answer = ask(name, &mut connection, &info).await?;
-            for text in texts(&answer) {
-                let verdict = Info::parse(&text).check(false);
-                verdict.map_err(|refusal| RedisError::refused(name, refusal))?;
-            }
-            let database = self.options.url.database;
-            if database != 0 {
-                ask(name, &mut connection, cmd("SELECT").arg(database)).await?;
-            }
-            Ok(connection)
-        };
-        match connection.await {
-            Ok(connection) => Ok(Connection::Server(connection, driver)),
-            Err(error) => {
-                driver.abort();
-                Err(error)
-            }
+        authenticate(name, &mut connection, credentials).await?;
+        let answer = ask(name, &mut connection, &cmd("INFO")).await?;
+        check(name, &answer, false)?;
+        let database = self.options.url.database;
+        if database != 0 {
+            ask(name, &mut connection, cmd("SELECT").arg(database)).await?;
         }
+        Ok(Connection::Server(connection, Arc::new(driver)))
     }
 
     /// Asks the Sentinels where the master is, until one knows.
@@ -158,24 +146,19 @@ impl Opener {
         credentials: &Credentials,
     ) -> Result<HostPort, RedisError> {
         let name = format!("{sentinel} (Sentinel)");
-        let (mut connection, driver) = dial(&name, self.tcp(sentinel).await?).await?;
+        let (mut connection, _driver) = dial(&name, self.tcp(sentinel).await?).await?;
         let mut question = cmd("SENTINEL");
         question.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
-        let answer = async {
-            match ask(&name, &mut connection, &question).await {
-                // Few Sentinels have a password; one that has takes the same.
-                Err(RedisError::Refused {
-                    refusal: Refusal::NoPassword,
-                    ..
-                }) => {
-                    authenticate(&name, &mut connection, credentials).await?;
-                    ask(&name, &mut connection, &question).await
-                }
-                answer => answer,
-            }
-        };
-        let answer = answer.await;
-        driver.abort();
+        let mut answer = ask(&name, &mut connection, &question).await;
+        if let Err(RedisError::Refused {
+            refusal: Refusal::NoPassword,
+            ..
+        }) = &answer
+        {
+            // Few Sentinels have a password; one that has takes the same.
+            authenticate(&name, &mut connection, credentials).await?;
+            answer = ask(&name, &mut connection, &question).await;
+        }
         let found: Option<(String, u16)> = redis::from_redis_value(answer?)
             .map_err(|error| RedisError::unreachable(&name, error))?;
         let (host, port) = found.ok_or_else(|| {
@@ -201,9 +184,11 @@ impl Opener {
             false => ConnectionAddr::Tcp(node.host.clone(), node.port),
         });
         let mut builder = ClusterClientBuilder::new(nodes)
-            .connection_timeout(self.options.deadline)
-            .response_timeout(self.options.deadline)
-            .retries(3);
+            // A node that does not answer leaves time for the others: it is tried twice.
+            .connection_timeout(self.options.deadline / 4)
+            .response_timeout(self.options.deadline / 2)
+            // It would send once more what may have been executed.
+            .retries(0);
         if let Some(username) = &credentials.username {
             builder = builder.username(username);
         }
@@ -215,10 +200,13 @@ impl Opener {
         }
         let client = builder.build().map_err(failed)?;
         let mut connection = client.get_async_connection().await.map_err(failed)?;
-        let answer = ask(&name, &mut connection, &cmd("INFO")).await?;
-        for text in texts(&answer) {
-            let verdict = Info::parse(&text).check(true);
-            verdict.map_err(|refusal| RedisError::refused(&name, refusal))?;
+        let info = cmd("INFO");
+        let answer = ask(&name, &mut connection, &info);
+        match timeout(self.options.deadline / 4, answer).await {
+            Ok(Ok(answer)) => check(&name, &answer, true)?,
+            Ok(Err(error)) if !error.is_away() => return Err(error),
+            // One of the nodes is away: what lies on the others is there, and the next connection asks again.
+            Ok(Err(_)) | Err(_) => {}
         }
         Ok(Connection::Cluster(connection))
     }
@@ -233,7 +221,12 @@ impl Opener {
         };
         let options = &self.options;
         let root_cert = options.ca_cert_path.as_deref();
-        let root_cert = root_cert.map(|path| read("ca_cert_path", path));
+        let root_cert = root_cert.map(|path| {
+            let mut own = read("ca_cert_path", path)?;
+            // The library trusts either these or the platform's.
+            own.extend(tls::platform_pem().into_bytes());
+            Ok(own)
+        });
         let client = options
             .client_cert_path
             .as_deref()
@@ -261,11 +254,8 @@ impl Connection {
         }
     }
 
-    /// Closes it, whatever it waits for.
-    pub(super) fn close(&self) {
-        if let Self::Server(_, driver) = self {
-            driver.abort();
-        }
+    pub(super) const fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
     }
 }
 
@@ -329,7 +319,7 @@ async fn unix(path: &Path) -> io::Result<Box<dyn Stream>> {
 async fn dial(
     name: &str,
     stream: Box<dyn Stream>,
-) -> Result<(MultiplexedConnection, AbortHandle), RedisError> {
+) -> Result<(MultiplexedConnection, AbortOnDropHandle<()>), RedisError> {
     let info = RedisConnectionInfo::default()
         .set_protocol(ProtocolVersion::RESP2)
         .set_skip_set_lib_name();
@@ -338,7 +328,16 @@ async fn dial(
     let (connection, driver) = MultiplexedConnection::new_with_config(&info, stream, config)
         .await
         .map_err(|error| RedisError::of_opening(name, &error))?;
-    Ok((connection, tokio::spawn(driver).abort_handle()))
+    Ok((connection, AbortOnDropHandle::new(tokio::spawn(driver))))
+}
+
+/// Whether the servers that answered INFO will do.
+fn check(name: &str, answer: &Value, in_cluster: bool) -> Result<(), RedisError> {
+    for text in texts(answer) {
+        let verdict = Info::parse(&text).check(in_cluster);
+        verdict.map_err(|refusal| RedisError::refused(name, refusal))?;
+    }
+    Ok(())
 }
 
 /// Not left to the library: it keeps what Redis says about the password to itself.

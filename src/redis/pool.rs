@@ -149,12 +149,6 @@ impl Link {
     }
 }
 
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.connection.close();
-    }
-}
-
 impl Lent {
     fn new(link: Arc<Link>) -> Self {
         link.calls.fetch_add(1, Ordering::SeqCst);

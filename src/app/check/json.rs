@@ -23,7 +23,7 @@ impl Estimate {
 
 impl Report {
     /// Everything as one JSON object: `ok`, `gitlab`, `token`, `graphql`, `projects` with what each
-    /// collector reads of each, `otlp`, `problems`.
+    /// collector reads of each, `redis` where it is set, `otlp`, `problems`.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let projects = self.projects.iter().enumerate();
@@ -41,6 +41,13 @@ impl Report {
                 "error": one.result.as_ref().err(),
             })
         });
+        let redis = self.redis.as_ref().map(|one| {
+            json!({
+                "server": one.server,
+                "ok": one.result.is_ok(),
+                "error": one.result.as_ref().err(),
+            })
+        });
         json!({
             "ok": self.is_good(),
             "gitlab": self.gitlab(),
@@ -51,6 +58,7 @@ impl Report {
                 "missing": self.lost,
             },
             "projects": projects.collect::<Vec<_>>(),
+            "redis": redis,
             "otlp": receivers.collect::<Vec<_>>(),
             "problems": problems.collect::<Vec<_>>(),
         })

@@ -4,6 +4,7 @@
 mod estimate;
 mod json;
 mod receivers;
+mod redis;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use crate::types::Tier;
 use crate::types::{ProjectId, Query};
 pub use estimate::{Assumed, Estimate};
 use receivers::Receiver;
+use redis::TriedRedis;
 
 /// What was found.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ pub struct Report {
     is_fine_grained: bool,
     /// What GraphQL lacks in this version or for this token.
     lost: Vec<String>,
+    /// Whether Redis can be used, where it is set.
+    redis: Option<TriedRedis>,
     /// How the OTLP receivers answer.
     receivers: Vec<Receiver>,
     problems: Vec<Problem>,
@@ -122,6 +126,8 @@ pub enum Step {
     Roles(usize, usize),
     /// Trying the queries of the collectors.
     Queries,
+    /// Connecting to Redis.
+    Redis,
     /// Sending an empty message to each OTLP receiver.
     Receivers,
 }
@@ -154,6 +160,7 @@ pub async fn check(config: &Config, progress: impl Fn(Step)) -> Result<Report, S
         collectors: Vec::new(),
         is_fine_grained: gitlab.has_fine_grained_token(),
         lost: Vec::new(),
+        redis: None,
         receivers: Vec::new(),
         problems: Vec::new(),
         now,
@@ -167,6 +174,8 @@ pub async fn check(config: &Config, progress: impl Fn(Step)) -> Result<Report, S
         report.missing(&gitlab, config).await;
     }
     report.collectors(config, &gitlab);
+    progress(Step::Redis);
+    report.try_redis(config).await;
     progress(Step::Receivers);
     report.try_receivers(config).await;
     Ok(report)

@@ -39,6 +39,13 @@ impl fmt::Display for Report {
             }
             self.write_table(f)?;
         }
+        if let Some(redis) = &self.redis {
+            let state = match &redis.result {
+                Ok(()) => "connected",
+                Err(_) => "failed",
+            };
+            writeln!(f, "Redis       {}: {state}", redis.server)?;
+        }
         for (number, receiver) in self.receivers.iter().enumerate() {
             let title = if number == 0 { "OTLP" } else { "" };
             let state = match &receiver.result {

@@ -151,6 +151,32 @@ async fn what_settings_name_and_gitlab_does_not_give_is_a_warning() {
 }
 
 #[tokio::test]
+async fn redis_is_tried() {
+    let fake = gitlab().await;
+    // Nobody listens on port 1.
+    let with = |more: &str| {
+        format!(
+            "projects: [{{name: group/p}}]\nredis: {{url: 'redis://:hunter2hunter2@127.0.0.1:1'{more}}}"
+        )
+    };
+    let report = report_of(&fake, &with("")).await;
+    let text = report.to_string();
+    assert!(!report.is_good(), "{text}");
+    let error = "error       Redis at 127.0.0.1:1 cannot be reached (Connection refused (os error 111)): check \
+                 redis.url, and whether it is running";
+    assert!(text.contains(error), "{text}");
+    assert!(text.contains("Redis       127.0.0.1:1: failed"), "{text}");
+    let json = report.to_json();
+    assert_eq!(json["redis"]["ok"], false, "{json}");
+    assert!(!format!("{text}{json}").contains("hunter2"), "{text}{json}");
+
+    let report = report_of(&fake, &with(", fallback: single")).await;
+    assert!(report.is_good() && report.has_warnings(), "{report}");
+    let report = report_of(&fake, "projects: [{name: group/p}]").await;
+    assert_eq!(report.to_json()["redis"], serde_json::Value::Null);
+}
+
+#[tokio::test]
 async fn otlp_receivers_are_tried() {
     let fake = gitlab().await;
     let otel = |settings: &str| {

@@ -487,7 +487,7 @@ fn every_rule_of_the_file_has_its_sentence() {
             ],
         ),
         (
-            "redis: {url: 'redis://r', username: u, fallback: all}",
+            "redis: {url: 'redis://r', fallback: all}",
             &["age.yml:1: redis.fallback must be none or single, not \"all\""],
         ),
         (

@@ -64,6 +64,12 @@ impl Concurrency {
         self.ceiling
     }
 
+    /// Sets the most places; 0 counts as 1.
+    pub(super) fn set_ceiling(&mut self, ceiling: u32) {
+        self.ceiling = ceiling.max(1);
+        self.places = self.places.min(self.ceiling);
+    }
+
     /// The round that calls begin in now.
     pub(super) const fn round(&self) -> u64 {
         self.round

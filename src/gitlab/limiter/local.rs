@@ -2,6 +2,8 @@
 
 mod pauses;
 mod places;
+mod shared;
+mod sharing;
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,9 +23,14 @@ use super::share::ServerShare;
 use super::{Demand, Exhausted, Lane, Limiter, Observation, Pace, Turn, Weight};
 use pauses::{Pauses, Wait};
 use places::{Room, UnderWay};
+pub use sharing::SILENT_AFTER;
+use sharing::{Permit, Sharing};
 
 /// Longest time one call waits for a pause or a window to end.
 const MAX_WAIT: Duration = Duration::from_secs(300);
+
+/// What is said of a budget without calls.
+const NO_RATE: &str = "gitlab.max_requests_per_second must be more than 0";
 
 /// How many calls the settings allow.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,14 +52,25 @@ type Bucket = RateLimiter<NotKeyed, InMemoryState, Ticks, NoOpMiddleware<Duratio
 /// Token buckets per second and per hour, calls under way, GitLab's windows, pauses after 429, a share of
 /// GitLab's time for backfill, and lanes.
 pub struct LocalLimiter {
-    second: Bucket,
-    hour: Option<Bucket>,
-    ticks: Ticks,
+    budget: Budget,
+    rates: Rates,
     shared: Arc<SharedState>,
     /// The holder of a queue's lock is the next of that lane: they go in the order in which they came,
     /// so that no stream of small calls keeps a heavy one waiting.
     queues: [Queue; Lane::COUNT],
     max_wait: Duration,
+}
+
+/// What limits how many calls begin.
+enum Rates {
+    /// Buckets of this process.
+    Own {
+        second: Bucket,
+        hour: Option<Bucket>,
+        ticks: Ticks,
+    },
+    /// Permits that processes share.
+    Shared(Box<Sharing>),
 }
 
 /// What calls under way share with the limiter.
@@ -87,6 +105,8 @@ enum Next {
     EndpointPaused,
     /// The rate limits, for so long.
     Rate(Wait),
+    /// A permit is to be asked for.
+    Ask,
     /// Backfill's share of GitLab's time, for so long.
     Share(Duration),
     /// Other calls, which go first.
@@ -129,8 +149,19 @@ impl LocalLimiter {
         let second = Duration::try_from_secs_f64(1.0 / budget.per_second)
             .ok()
             .and_then(Quota::with_period)
-            .ok_or("gitlab.max_requests_per_second must be more than 0")?
+            .ok_or(NO_RATE)?
             .allow_burst(burst);
+        let hour = hourly(budget.per_hour).map(|quota| Bucket::direct_with_clock(quota, ticks));
+        let second = Bucket::direct_with_clock(second, ticks);
+        let rates = Rates::Own {
+            second,
+            hour,
+            ticks,
+        };
+        Ok(Self::by(rates, budget, start))
+    }
+
+    fn by(rates: Rates, budget: Budget, start: Instant) -> Self {
         let state = LimiterState {
             pauses: Pauses::default(),
             under_way: UnderWay::default(),
@@ -138,17 +169,16 @@ impl LocalLimiter {
             share: ServerShare::new(budget.server_share, start),
             is_wanted: false,
         };
-        Ok(Self {
-            second: Bucket::direct_with_clock(second, ticks),
-            hour: hourly(budget.per_hour).map(|quota| Bucket::direct_with_clock(quota, ticks)),
-            ticks,
+        Self {
+            budget,
+            rates,
             shared: Arc::new(SharedState {
                 state: Mutex::new(state),
                 changed: Notify::new(),
             }),
             queues: Default::default(),
             max_wait: MAX_WAIT,
-        })
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, LimiterState> {
@@ -199,6 +229,7 @@ impl LocalLimiter {
                 }
                 Next::EndpointPaused => return Ok(None),
                 Next::Rate(wait) => self.wait(wait).await?,
+                Next::Ask => self.ask(demand.lane).await,
                 Next::Others => changed.await,
                 Next::Full(until) => {
                     match until {
@@ -243,11 +274,10 @@ impl LocalLimiter {
         if let Some(wait) = state.pauses.of_all(demand.weight, now) {
             return Next::Rate(wait);
         }
-        for bucket in std::iter::once(&self.second).chain(&self.hour) {
-            if let Err(denied) = bucket.check() {
-                let until = now + denied.wait_time_from(self.ticks.now());
-                return Next::Rate(Wait { until, end: until });
-            }
+        match self.rates.take(demand.lane, now) {
+            Permit::Taken => {}
+            Permit::Wait(wait) => return Next::Rate(wait),
+            Permit::Ask => return Next::Ask,
         }
         state.pauses.spend(demand.endpoint, now);
         state.is_wanted = false;
@@ -268,6 +298,28 @@ impl Queue {
 impl SharedState {
     fn state(&self) -> MutexGuard<'_, LimiterState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Rates {
+    /// Takes one call off every bucket, or a permit.
+    fn take(&self, lane: Lane, now: Instant) -> Permit {
+        match self {
+            Self::Own {
+                second,
+                hour,
+                ticks,
+            } => {
+                for bucket in std::iter::once(second).chain(hour) {
+                    if let Err(denied) = bucket.check() {
+                        let until = now + denied.wait_time_from(ticks.now());
+                        return Permit::Wait(Wait { until, end: until });
+                    }
+                }
+                Permit::Taken
+            }
+            Self::Shared(sharing) => sharing.take(lane, now),
+        }
     }
 }
 
@@ -414,6 +466,7 @@ impl Limiter for LocalLimiter {
     }
 
     async fn observe(&self, turn: &Turn, seen: &Observation) {
+        self.tell(turn, seen);
         let has_room = self.state().ended(turn, seen, Instant::now());
         if has_room {
             self.shared.changed.notify_waiters();

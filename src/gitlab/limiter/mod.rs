@@ -5,6 +5,7 @@ mod concurrency;
 mod headers;
 mod local;
 mod share;
+pub mod shared;
 mod times;
 
 use std::time::Duration;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub(crate) use headers::observation;
-pub use local::{Budget, LocalLimiter};
+pub use local::{Budget, LocalLimiter, SILENT_AFTER};
 
 use crate::clock::UnixSeconds;
 

@@ -33,6 +33,17 @@ impl ServerShare {
         }
     }
 
+    /// Sets another share from now on.
+    pub(super) fn set(&mut self, share: f64, now: Instant) {
+        let balance = self.balance(now);
+        let share = Self::new(share, now).share;
+        *self = Self {
+            share,
+            balance: balance.min(share * SAVED),
+            at: now,
+        };
+    }
+
     /// How long until a call may go. What it will cost is not known before it ends: it may go while
     /// nothing is owed, and is charged afterwards.
     pub(super) fn wait(&self, now: Instant) -> Option<Duration> {

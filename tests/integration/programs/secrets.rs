@@ -14,11 +14,12 @@ const HEADER: &str = "0tlp+h3ader/cred3ntials";
 const PASSWORD: &str = "0tlp-pa55word";
 const WEBHOOK: &str = "w3bhook-s3cret";
 const HASH_KEY: &str = "pe0ple/ha5h+key";
+const REDIS: &str = "red1s/pa55+word";
 
 /// Spellings in which a secret could be shown.
 fn spellings() -> Vec<String> {
     let mut all = Vec::new();
-    for secret in [TOKEN, HEADER, PASSWORD, WEBHOOK, HASH_KEY] {
+    for secret in [TOKEN, HEADER, PASSWORD, WEBHOOK, HASH_KEY, REDIS] {
         let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
         all.extend([secret.to_owned(), encoded, secret.replace('/', "\\/")]);
     }
@@ -128,6 +129,7 @@ async fn nothing_leaks(what: &str, on: Option<&str>, format: &str, fault: Fault)
         "log: {{level: trace, format: {format}}}
 server: {{webhook: {{secret_token: {WEBHOOK}}}}}
 labels: {{people: hash, people_hash_key: {HASH_KEY}}}
+redis: {{password: {REDIS}}}
 otel:
   metrics: {}, interval: 1s}}
   traces: {}}}

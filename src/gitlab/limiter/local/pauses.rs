@@ -29,12 +29,14 @@ const TRIAL_OF_HEAVY: Duration = Duration::from_secs(15);
 #[derive(Default)]
 pub(super) struct Pauses {
     paused: Option<Pause>,
-    endpoints: HashMap<&'static str, Pause>,
+    endpoints: HashMap<String, Pause>,
     window: Option<Window>,
     /// Whether an answer showed that a window was not empty when its header said so.
     is_window_doubted: bool,
     /// Refusals in a row without a time to wait.
     refusals: u32,
+    /// Other processes that use the same window.
+    others: u32,
 }
 
 /// How long calls wait.
@@ -111,7 +113,7 @@ fn pause(known: &mut Option<Pause>, until: Instant, now: Instant) {
 
 impl Pauses {
     /// How long calls of an endpoint wait.
-    pub(super) fn of_endpoint(&mut self, endpoint: &'static str, now: Instant) -> Option<Wait> {
+    pub(super) fn of_endpoint(&mut self, endpoint: &str, now: Instant) -> Option<Wait> {
         let pause = self.endpoints.get(endpoint)?;
         let wait = pause.wait(Weight::Light, now);
         if pause.until <= now {
@@ -147,18 +149,18 @@ impl Pauses {
     }
 
     /// Takes a call that goes off the window, and counts it as a trial in a pause.
-    pub(super) fn spend(&mut self, endpoint: &'static str, now: Instant) {
+    pub(super) fn spend(&mut self, endpoint: &str, now: Instant) {
         let of_endpoint = self.endpoints.get_mut(endpoint);
         for pause in self.paused.iter_mut().chain(of_endpoint) {
             pause.spend(now);
         }
         if let Some(window) = &mut self.window {
-            window.spend(now);
+            window.spend(self.others, now);
         }
     }
 
     /// Learns from an answer of `endpoint`.
-    pub(super) fn observe(&mut self, endpoint: &'static str, seen: &Observation, now: Instant) {
+    pub(super) fn observe(&mut self, endpoint: &str, seen: &Observation, now: Instant) {
         if seen.load == Load::Answered {
             self.trial_succeeded(endpoint);
         }
@@ -183,13 +185,62 @@ impl Pauses {
             Throttle::Endpoint => {
                 let mut known = self.endpoints.remove(endpoint);
                 pause(&mut known, now + asked, now);
-                self.endpoints.extend(known.map(|pause| (endpoint, pause)));
+                let known = known.map(|pause| (endpoint.to_owned(), pause));
+                self.endpoints.extend(known);
             }
         }
     }
 
+    /// Whether processes that share the budget should know what an answer says, before it is observed.
+    pub(super) fn is_news(&self, endpoint: &str, seen: &Observation) -> bool {
+        let is_tried = |pause: Option<&Pause>| pause.is_some_and(|pause| pause.is_tried);
+        let window = self.window.as_ref();
+        let was_trial = is_tried(self.paused.as_ref())
+            || is_tried(self.endpoints.get(endpoint))
+            || is_tried(window.and_then(|window| window.empty.as_ref()));
+        let is_low = |limit: RateLimit| limit.remaining <= limit.limit / LOW_WATER;
+        seen.throttled.is_some()
+            || seen.retry_after.is_some()
+            || seen.rate_limit.is_some_and(is_low)
+            || (was_trial && seen.load == Load::Answered)
+    }
+
+    /// Learns from an answer to another process, which was so long ago.
+    pub(super) fn hear(&mut self, endpoint: &str, seen: &Observation, age: Duration, now: Instant) {
+        let left = |time: Duration| time.saturating_sub(age);
+        let mut seen = *seen;
+        if seen.load == Load::Answered {
+            // It was a trial there; here, too.
+            let of_endpoint = self.endpoints.get_mut(endpoint);
+            let of_window = self
+                .window
+                .as_mut()
+                .and_then(|window| window.empty.as_mut());
+            for pause in self.paused.iter_mut().chain(of_endpoint).chain(of_window) {
+                pause.is_tried = true;
+            }
+        }
+        seen.retry_after = seen.retry_after.map(left);
+        let window = seen.rate_limit.map(|limit| RateLimit {
+            reset_in: left(limit.reset_in),
+            ..limit
+        });
+        seen.rate_limit = window.filter(|limit| !limit.reset_in.is_zero());
+        let announced = seen.retry_after.or(window.map(|limit| limit.reset_in));
+        let is_over = announced.map_or(age > MAX_GUESS, |left| left.is_zero());
+        if seen.throttled.is_some() && is_over {
+            return;
+        }
+        self.observe(endpoint, &seen, now);
+    }
+
+    /// How many other processes use the same window.
+    pub(super) fn shared_by_others(&mut self, others: u32) {
+        self.others = others;
+    }
+
     /// A call got what it asked for. If it was a trial, the pause is over.
-    fn trial_succeeded(&mut self, endpoint: &'static str) {
+    fn trial_succeeded(&mut self, endpoint: &str) {
         if self.paused.as_ref().is_some_and(|pause| pause.is_tried) {
             self.paused = None;
         }
@@ -238,7 +289,7 @@ impl Pauses {
             next: now,
             empty: None,
         };
-        window.next = now + window.pace(now);
+        window.next = now + window.pace(self.others, now);
         window.note_empty(now);
         self.window = (ends > now).then_some(window);
     }
@@ -252,22 +303,23 @@ fn same_window(one: Instant, other: Instant) -> bool {
 }
 
 impl Window {
-    /// Time between two calls: none while there is plenty, else what is left spread evenly.
-    fn pace(&self, now: Instant) -> Duration {
+    /// Time between two calls: none while there is plenty, else what is left spread evenly over all processes.
+    fn pace(&self, others: u32, now: Instant) -> Duration {
         if self.remaining > self.limit / LOW_WATER {
             return Duration::ZERO;
         }
         let calls = u32::try_from(self.remaining + 1).unwrap_or(u32::MAX);
-        (self.ends.saturating_duration_since(now) / calls).min(MAX_PACE)
+        let between = self.ends.saturating_duration_since(now) / calls;
+        between.saturating_mul(others + 1).min(MAX_PACE)
     }
 
-    fn spend(&mut self, now: Instant) {
+    fn spend(&mut self, others: u32, now: Instant) {
         if let Some(empty) = &mut self.empty {
             empty.spend(now);
             return;
         }
         self.remaining = self.remaining.saturating_sub(1);
-        self.next = now + self.pace(now);
+        self.next = now + self.pace(others, now);
         self.note_empty(now);
     }
 

@@ -94,6 +94,11 @@ impl UnderWay {
         self.backfill = self.backfill.saturating_sub(backfill);
     }
 
+    /// Calls that wait, of all lanes.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.iter().sum()
+    }
+
     pub(super) fn waits(&mut self, lane: Lane) {
         self.waiting[lane as usize] += 1;
     }

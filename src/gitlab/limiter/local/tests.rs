@@ -1,6 +1,7 @@
 //! The limiter under a clock that stands still until all calls wait.
 
 mod places;
+mod sharing;
 
 use std::sync::Arc;
 

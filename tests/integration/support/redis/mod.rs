@@ -1,5 +1,8 @@
 //! A real Redis or Valkey server, which a test may kill, stop and start again.
 
+mod certificates;
+mod groups;
+
 use std::process::Command;
 
 use amazing_gitlab_exporter::redis::{Redis, RedisOptions, RedisUrl};
@@ -7,6 +10,9 @@ use tempfile::TempDir;
 
 use super::program::{Program, free_address};
 use super::tools::tool;
+
+pub use certificates::Authority;
+pub use groups::{ClusterGroup, SentinelGroup};
 
 /// Which program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,12 +55,10 @@ impl RedisServer {
     /// Starts a server with further options, such as `["--maxmemory", "1mb"]`.
     pub async fn start_with(engine: Engine, options: &[&str]) -> Option<Self> {
         tool(engine.program())?;
-        let address = free_address();
-        let (_, port) = address.rsplit_once(':').expect("a port");
         let mut server = Self {
             engine,
             options: options.iter().copied().map(str::to_owned).collect(),
-            port: port.parse().expect("a number"),
+            port: free_port(),
             data: tempfile::tempdir().expect("a folder"),
             program: None,
         };
@@ -126,16 +130,13 @@ impl RedisServer {
     /// # Panics
     /// When it fails.
     pub fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
-        let client = redis::Client::open(self.url()).expect("an address");
-        let mut connection = client.get_connection().expect("it is up");
-        let (name, args) = words.split_first().expect("a command");
-        let answer = redis::cmd(name).arg(args).query(&mut connection);
-        answer.unwrap_or_else(|error| panic!("{words:?}: {error}"))
+        ask(self.port, self.password(), words)
     }
 
-    /// What it has written to its log.
-    pub fn log(&self) -> String {
-        self.program().stdout()
+    fn password(&self) -> Option<&str> {
+        let mut options = self.options.iter();
+        options.find(|option| *option == "--requirepass")?;
+        options.next().map(String::as_str)
     }
 
     fn program(&self) -> &Program {
@@ -165,6 +166,24 @@ impl RedisServer {
             .await;
         self.program = Some(program);
     }
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    let address = free_address();
+    let (_, port) = address.rsplit_once(':').expect("a port");
+    port.parse().expect("a number")
+}
+
+/// Sends a command to a server or Sentinel on 127.0.0.1.
+fn ask<T: redis::FromRedisValue>(port: u16, password: Option<&str>, words: &[&str]) -> T {
+    let user = password.map(|password| format!(":{password}@"));
+    let url = format!("redis://{}127.0.0.1:{port}", user.unwrap_or_default());
+    let client = redis::Client::open(url).expect("an address");
+    let mut connection = client.get_connection().expect("it is up");
+    let (name, args) = words.split_first().expect("a command");
+    let answer = redis::cmd(name).arg(args).query(&mut connection);
+    answer.unwrap_or_else(|error| panic!("{words:?}: {error}"))
 }
 
 /// What a connection to an address is opened with.

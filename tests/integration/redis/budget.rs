@@ -1,0 +1,519 @@
+//! The budget that replicas share in Redis.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use amazing_gitlab_exporter::budget::{BudgetSettings, RedisBudget};
+use amazing_gitlab_exporter::clock::Clock;
+use amazing_gitlab_exporter::gitlab::limiter::shared::{Ask, News, SharedBudget};
+use amazing_gitlab_exporter::gitlab::limiter::{Observation, Throttle};
+use amazing_gitlab_exporter::gitlab::{
+    Budget, GitLab, Lane, LocalLimiter, NoAccounting, Settings, TokenSource,
+};
+use amazing_gitlab_exporter::redis::{Redis, RedisOptions};
+use gitlab_simulator::world::{World, WorldConfig};
+use gitlab_simulator::{Options, Simulator};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::door::Door;
+use crate::support::redis::{RedisServer, options};
+
+const RESERVE: Duration = Duration::from_secs(15);
+
+const BUDGET: Budget = Budget {
+    per_second: 10.0,
+    burst: 20,
+    per_hour: 0,
+    at_once: 24,
+    server_share: 0.0,
+};
+
+fn settings(replica: usize, budget: Budget) -> BudgetSettings {
+    BudgetSettings {
+        key_prefix: "age:test".to_owned(),
+        replica: format!("replica-{replica}"),
+        budget,
+        reserve: RESERVE,
+    }
+}
+
+/// A replica in a simulation by a clock of its own: it always has calls to make.
+struct Replica {
+    budget: RedisBudget,
+    lane: Lane,
+    /// When it asks again, and since when it has been waiting, in microseconds.
+    asks_at: u64,
+    waits_since: u64,
+    is_up: bool,
+    permits: Vec<u64>,
+}
+
+/// Replicas of one budget, simulated.
+struct Simulation {
+    replicas: Vec<Replica>,
+    now: u64,
+    random: StdRng,
+    /// How long they wait at most until they ask again.
+    poll: Duration,
+    questions: usize,
+}
+
+const SECOND: u64 = 1_000_000;
+/// Any time.
+const BEGIN: u64 = 1_790_000_000 * SECOND;
+
+impl Simulation {
+    async fn new(server: &RedisServer, budget: Budget, lanes: &[Lane]) -> Self {
+        let redis = server.connect().await;
+        let replicas = lanes.iter().enumerate().map(|(number, lane)| Replica {
+            budget: RedisBudget::new(redis.clone(), settings(number, budget)).with_clock(BEGIN),
+            lane: *lane,
+            asks_at: BEGIN,
+            waits_since: BEGIN,
+            is_up: true,
+            permits: Vec::new(),
+        });
+        Self {
+            replicas: replicas.collect(),
+            now: BEGIN,
+            random: StdRng::seed_from_u64(22),
+            poll: Duration::from_secs(1),
+            questions: 0,
+        }
+    }
+
+    /// Lets seconds pass.
+    async fn pass(&mut self, seconds: u64) {
+        let end = self.now + seconds * SECOND;
+        loop {
+            let up = self.replicas.iter_mut().filter(|replica| replica.is_up);
+            let next = up.min_by_key(|replica| replica.asks_at);
+            let Some(replica) = next.filter(|replica| replica.asks_at < end) else {
+                break;
+            };
+            self.now = self.now.max(replica.asks_at);
+            replica.budget.set_clock(self.now);
+            let ask = Ask {
+                lane: Some(replica.lane),
+                calls: 1,
+                waited: Duration::from_micros(self.now - replica.waits_since),
+                ..Ask::default()
+            };
+            let answer = replica.budget.ask(&ask).await.expect("it is up");
+            self.questions += 1;
+            // The way there, and what a call takes.
+            let later = self.random.random_range(500..5000);
+            if answer.granted == 0 {
+                let wait = answer.wait.min(self.poll);
+                replica.asks_at =
+                    self.now + later + u64::try_from(wait.as_micros()).expect("short");
+                continue;
+            }
+            let lifetime = replica.budget.permit_lifetime().as_micros();
+            let lifetime = u64::try_from(lifetime).expect("short");
+            // It is used at any time of its life.
+            let used_at = self.now + self.random.random_range(0..lifetime);
+            replica.permits.extend((0..answer.granted).map(|_| used_at));
+            replica.asks_at = self.now + later;
+            replica.waits_since = replica.asks_at;
+        }
+        self.now = end;
+    }
+
+    fn uses(&self) -> Vec<u64> {
+        let all = self.replicas.iter().flat_map(|replica| &replica.permits);
+        let mut all: Vec<u64> = all.copied().collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// Permits that were used in seconds of the simulation.
+    fn count(&self, from: u64, to: u64) -> usize {
+        let within = BEGIN + from * SECOND..BEGIN + to * SECOND;
+        self.uses().iter().filter(|at| within.contains(at)).count()
+    }
+}
+
+/// Most in any window of so many microseconds.
+fn most(times: &[u64], window: u64) -> usize {
+    let within = |first: usize| times[first..].partition_point(|at| *at < times[first] + window);
+    (0..times.len()).map(within).max().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn in_any_ten_seconds_no_more_than_rate_and_burst_and_nothing_is_left_unused() {
+    let Some(server) = RedisServer::start().await else {
+        return;
+    };
+    let mut simulation = Simulation::new(&server, BUDGET, &[Lane::Normal; 3]).await;
+    simulation.pass(100).await;
+    // All work stops, and what is saved up is used at once.
+    simulation.now += 30 * SECOND;
+    simulation.pass(3).await;
+    // Redis loses everything just then: what was used before is not known.
+    let _: String = server.command(&["FLUSHALL"]);
+    simulation.pass(197).await;
+    let uses = simulation.uses();
+    let most = most(&uses, 10 * SECOND);
+    println!(
+        "{} permits in 300 s, at most {most} in 10 s, {} questions",
+        uses.len(),
+        simulation.questions
+    );
+    assert!(most <= 10 * 10 + 20, "{most}");
+    for (from, to) in [(5, 100), (131, 230), (231, 330)] {
+        let count = simulation.count(from, to);
+        let least = usize::try_from((to - from) * 9).expect("few");
+        assert!(count >= least, "{count} from {from} to {to}");
+    }
+    for replica in &simulation.replicas {
+        let own = replica.permits.len();
+        assert!(own * 4 > uses.len(), "{own} of {}", uses.len());
+    }
+    assert!(
+        simulation.questions < 4 * uses.len(),
+        "{}",
+        simulation.questions
+    );
+}
+
+#[tokio::test]
+async fn urgent_calls_of_one_go_before_the_others_and_starve_nobody() {
+    let Some(server) = RedisServer::start().await else {
+        return;
+    };
+    for (lanes, shares) in [
+        // A fifth and a quarter at most, where all replicas have such calls.
+        ([Lane::Urgent, Lane::Normal], [80..=95, 5..=20]),
+        ([Lane::Normal, Lane::Backfill], [75..=95, 5..=25]),
+        ([Lane::Backfill, Lane::Backfill], [40..=60, 40..=60]),
+    ] {
+        let _: String = server.command(&["FLUSHALL"]);
+        let mut simulation = Simulation::new(&server, BUDGET, &lanes).await;
+        simulation.pass(100).await;
+        let all = simulation.uses().len();
+        for (replica, share) in simulation.replicas.iter().zip(shares) {
+            let percent = replica.permits.len() * 100 / all;
+            assert!(share.contains(&percent), "{lanes:?}: {percent} %");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_share_of_a_silent_replica_is_kept_free_for_a_while() {
+    let Some(server) = RedisServer::start().await else {
+        return;
+    };
+    let mut simulation = Simulation::new(&server, BUDGET, &[Lane::Normal; 3]).await;
+    simulation.pass(20).await;
+    simulation.replicas[2].is_up = false;
+    simulation.pass(50).await;
+    let reserved = simulation.count(22, 34);
+    assert!(
+        (70..=90).contains(&reserved),
+        "two thirds of 120, not {reserved}"
+    );
+    let free = simulation.count(38, 68);
+    assert!(free >= 270, "{free} of 300");
+    // One that says that it leaves leaves its share at once.
+    simulation.replicas[1].budget.leave().await;
+    simulation.replicas[1].is_up = false;
+    simulation.pass(20).await;
+    let left = simulation.count(71, 89);
+    assert!(left >= 162, "{left} of 180");
+}
+
+#[tokio::test]
+async fn news_of_one_reach_each_of_the_others_once() {
+    let Some(server) = RedisServer::start().await else {
+        return;
+    };
+    let redis = server.connect().await;
+    let replica = |number| RedisBudget::new(redis.clone(), settings(number, BUDGET));
+    let [one, other] = [0, 1].map(|number| replica(number).with_clock(BEGIN));
+    let tell = async |budget: &RedisBudget, micros, wait: Option<u64>| {
+        budget.set_clock(BEGIN + micros);
+        let said = wait.map(|seconds| News {
+            endpoint: "/projects/:id/jobs".to_owned(),
+            seen: Observation {
+                throttled: Some(Throttle::Endpoint),
+                retry_after: Some(Duration::from_secs(seconds)),
+                ..Observation::default()
+            },
+            age: Duration::ZERO,
+        });
+        let ask = Ask {
+            news: said.into_iter().collect(),
+            ..Ask::default()
+        };
+        let heard = budget.ask(&ask).await.expect("it is up").news;
+        let wait = |news: &News| news.seen.retry_after.expect("it was said").as_secs();
+        heard
+            .iter()
+            .map(|news| (wait(news), news.age))
+            .collect::<Vec<_>>()
+    };
+    let age = Duration::from_micros;
+    assert_eq!(tell(&one, 0, Some(7)).await, []);
+    assert_eq!(tell(&other, 30, Some(8)).await, [(7, age(30))]);
+    assert_eq!(tell(&other, 31, None).await, []);
+    assert_eq!(tell(&one, 32, None).await, [(8, age(2))]);
+    assert_eq!(tell(&one, 33, None).await, []);
+    // Who comes later hears everything.
+    let late = replica(2).with_clock(BEGIN);
+    assert_eq!(tell(&late, 40, None).await, [(7, age(40)), (8, age(10))]);
+    // One that was restarted knows nothing, not even what it said itself.
+    let again = replica(0).with_clock(BEGIN);
+    assert_eq!(tell(&again, 50, None).await, [(7, age(50)), (8, age(20))]);
+    // Redis lost its data, and counts anew.
+    let _: String = server.command(&["FLUSHALL"]);
+    assert_eq!(tell(&one, 60, Some(9)).await, []);
+    assert_eq!(tell(&other, 61, None).await, [(9, age(1))]);
+    assert_eq!(tell(&other, 62, None).await, []);
+}
+
+#[tokio::test]
+async fn what_was_used_without_redis_is_taken_off() {
+    let Some(server) = RedisServer::start().await else {
+        return;
+    };
+    let budget = RedisBudget::new(server.connect().await, settings(0, BUDGET)).with_clock(BEGIN);
+    let ask = async |seconds, spent, lane| {
+        budget.set_clock(BEGIN + seconds * SECOND);
+        let ask = Ask {
+            lane,
+            calls: 100,
+            spent,
+            ..Ask::default()
+        };
+        budget.ask(&ask).await.expect("it is up").granted
+    };
+    assert_eq!(ask(0, 0, Some(Lane::Normal)).await, 0, "it begins empty");
+    // A quarter of a second is left for permits to live.
+    assert_eq!(ask(60, 0, Some(Lane::Normal)).await, 17);
+    assert_eq!(ask(120, 12, None).await, 0, "it only reports");
+    assert_eq!(ask(120, 0, Some(Lane::Normal)).await, 5);
+    // However much it was: it is made up for by what was not handed out meanwhile.
+    assert_eq!(ask(180, 1000, None).await, 0);
+    assert_eq!(ask(181, 0, Some(Lane::Normal)).await, 10);
+}
+
+#[tokio::test]
+async fn the_hour_is_one_budget_too() {
+    let Some(server) = RedisServer::start().await else {
+        return;
+    };
+    let budget = Budget {
+        per_hour: 600,
+        ..BUDGET
+    };
+    let mut simulation = Simulation::new(&server, budget, &[Lane::Normal; 3]).await;
+    simulation.poll = Duration::from_secs(10);
+    simulation.pass(4000).await;
+    simulation.now += 3600 * SECOND;
+    simulation.pass(4000).await;
+    let uses = simulation.uses();
+    let most = most(&uses, 3600 * SECOND);
+    assert!((540..=600).contains(&most), "{most} in an hour");
+}
+
+/// Three exporters' clients, their limiters by one budget, and a GitLab that runs in real time.
+struct Rig {
+    gitlab: Arc<Simulator>,
+    stop: CancellationToken,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Rig {
+    /// Starts them: all make calls all the time, each by its way to Redis.
+    async fn start(ways: Vec<RedisOptions>, budget: Budget) -> Self {
+        let world = World::generate(WorldConfig {
+            projects: 1,
+            pushes_per_hour: 0.0,
+            ..WorldConfig::default()
+        });
+        let gitlab = Simulator::start(world, &Options::default()).expect("a simulator");
+        let rig = Self {
+            gitlab: Arc::new(gitlab),
+            stop: CancellationToken::new(),
+            tasks: Vec::new(),
+        };
+        rig.with(ways, budget).await
+    }
+
+    async fn with(mut self, ways: Vec<RedisOptions>, budget: Budget) -> Self {
+        let gitlab = Arc::clone(&self.gitlab);
+        self.spawn(async move {
+            let (begun, begin) = (Instant::now(), gitlab.world().now());
+            loop {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                let passed = i64::try_from(begun.elapsed().as_millis()).expect("short");
+                gitlab.world().advance_to(begin + passed);
+            }
+        });
+        for (number, way) in ways.into_iter().enumerate() {
+            let redis = Redis::connect(way).await.expect("it is up");
+            let shared = Arc::new(RedisBudget::new(redis, settings(number, budget)));
+            let limiter = LocalLimiter::sharing(budget, shared).expect("a rate");
+            let limiter = Arc::new(limiter);
+            let (keeps, stop) = (Arc::clone(&limiter), self.stop.clone());
+            self.spawn(async move { keeps.keep_sharing(stop).await });
+            let url = self.gitlab.url().parse().expect("an address");
+            let token = TokenSource::Secret(self.gitlab.token().to_owned().into());
+            let settings = Settings::new(url, token);
+            let client =
+                GitLab::with_limiter(&settings, limiter, Arc::new(NoAccounting), Clock::System);
+            let client = client.expect("a client");
+            for _ in 0..4 {
+                let client = client.clone();
+                self.spawn(async move {
+                    loop {
+                        // What it says does not matter.
+                        drop(client.instance().await);
+                    }
+                });
+            }
+        }
+        self
+    }
+
+    fn spawn(&mut self, future: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.push(tokio::spawn(async move {
+            stop.run_until_cancelled(future).await;
+        }));
+    }
+
+    /// When GitLab got each request, in microseconds.
+    fn arrivals(&self) -> Vec<u64> {
+        let requests = self.gitlab.requests().all();
+        let mut times: Vec<u64> = requests
+            .iter()
+            .map(|request| u64::try_from(request.at).expect("after 1970") * 1000)
+            .collect();
+        times.sort_unstable();
+        times
+    }
+
+    async fn stop(mut self) -> Vec<u64> {
+        self.stop.cancel();
+        for task in self.tasks.drain(..) {
+            task.await.expect("no panic");
+        }
+        self.arrivals()
+    }
+}
+
+/// In any ten seconds, beside what the way of a request to GitLab may take longer than another's.
+fn assert_within(times: &[u64], budget: Budget) {
+    let most = most(times, 10 * SECOND);
+    let allowed = 10.0 * budget.per_second + f64::from(budget.burst);
+    println!(
+        "{} requests, at most {most} in 10 s of {allowed}",
+        times.len()
+    );
+    assert!(
+        u32::try_from(most).is_ok_and(|most| f64::from(most) <= allowed),
+        "{most}"
+    );
+}
+
+/// How many came in so many seconds up to the last.
+fn last(times: &[u64], seconds: u64) -> usize {
+    let end = times.last().copied().unwrap_or_default();
+    times
+        .iter()
+        .filter(|at| **at > end - seconds * SECOND)
+        .count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_replicas_use_one_budget_as_gitlab_counts() {
+    let Some(server) = RedisServer::start().await else {
+        return;
+    };
+    let budget = Budget {
+        per_second: 20.0,
+        ..BUDGET
+    };
+    let rig = Rig::start((0..3).map(|_| server.options()).collect(), budget).await;
+    tokio::time::sleep(Duration::from_secs(13)).await;
+    let times = rig.stop().await;
+    assert_within(&times, budget);
+    let count = last(&times, 10);
+    assert!(count >= 180, "{count} of 200 in the last 10 s");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_redis_each_replica_uses_its_share_and_no_more() {
+    let Some(mut server) = RedisServer::start().await else {
+        return;
+    };
+    let budget = Budget {
+        per_second: 20.0,
+        ..BUDGET
+    };
+    let rig = Rig::start((0..3).map(|_| server.options()).collect(), budget).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    server.kill();
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let away = last(&rig.arrivals(), 4);
+    assert!((64..=84).contains(&away), "{away} of 80 without Redis");
+    server.restart_empty().await;
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let times = rig.stop().await;
+    assert_within(&times, budget);
+    let back = last(&times, 4);
+    assert!((64..=100).contains(&back), "{back} of 80 with Redis again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_cannot_reach_redis_takes_nothing_from_the_others() {
+    let Some(server) = RedisServer::start().await else {
+        return;
+    };
+    let mut door = Door::shut_before(server.address().parse().expect("an address"));
+    door.open();
+    let mut cut = options(&format!("redis://{}", door.address()));
+    cut.deadline = Duration::from_secs(1);
+    let budget = Budget {
+        per_second: 20.0,
+        ..BUDGET
+    };
+    let ways = vec![server.options(), server.options(), cut];
+    let rig = Rig::start(ways, budget).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    door.hold();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    door.release();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let times = rig.stop().await;
+    assert_within(&times, budget);
+    let count = last(&times, 10);
+    assert!(count >= 160, "{count} of 200");
+}
+
+/// Ten minutes of real time, run by hand: `cargo test --test integration ten_minutes -- --ignored --nocapture`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "ten minutes"]
+async fn ten_minutes_of_three_replicas() {
+    let Some(server) = RedisServer::start().await else {
+        return;
+    };
+    let rig = Rig::start((0..3).map(|_| server.options()).collect(), BUDGET).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let times = rig.stop().await;
+    assert_within(&times, BUDGET);
+    let calls: String = server.command(&["INFO", "commandstats"]);
+    let scripts = calls
+        .lines()
+        .find(|line| line.starts_with("cmdstat_evalsha:"));
+    println!(
+        "{} of 6000 used; {}",
+        times.len(),
+        scripts.unwrap_or_default()
+    );
+    assert!(times.len() >= 5400);
+}
