@@ -5,8 +5,9 @@
 //! monotonic one stands still while a machine is suspended.
 
 use std::sync::Mutex;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use crate::clock::Clock;
 use crate::locks::lock;
 use crate::types::ProjectId;
 
@@ -119,7 +120,8 @@ impl FromIterator<Shard> for ShardSet {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     monotonic: Instant,
-    wall: SystemTime,
+    /// Since the Unix epoch.
+    wall: Duration,
 }
 
 impl Moment {
@@ -128,7 +130,7 @@ impl Moment {
     pub fn now() -> Self {
         Self {
             monotonic: Instant::now(),
-            wall: SystemTime::now(),
+            wall: Duration::from_nanos(Clock::System.unix_nanos()),
         }
     }
 

@@ -219,11 +219,15 @@ impl App {
             watch,
             ..
         } = &self;
-        let gitlab = GitLab::new(
-            &part_settings::gitlab(config),
-            Arc::clone(watch) as _,
-            clock.clone(),
-        )?;
+        let settings = part_settings::gitlab(config);
+        let accounting = Arc::clone(watch) as _;
+        let gitlab = match &replica {
+            Some(replica) => {
+                let limiter = replica.limiter(&settings)?;
+                GitLab::with_limiter(&settings, limiter, accounting, clock.clone())?
+            }
+            None => GitLab::new(&settings, accounting, clock.clone())?,
+        };
         let buckets = part_settings::buckets(config);
         let instruments = match config.compat.gitlab_ci_metrics {
             true => Instruments::with_compat(&buckets)?,

@@ -6,8 +6,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::part_settings;
+use crate::budget::{BudgetSettings, RedisBudget};
 use crate::cluster::{Cluster, ClusterSettings, Parts, Standing};
 use crate::config::{Config, RedisFallback};
+use crate::gitlab::limiter::shared::SharedBudget as _;
+use crate::gitlab::limiter::{Limiter, LocalLimiter};
+use crate::gitlab::{Settings, SetupError};
 use crate::redis::{Redis, RedisError};
 use crate::series::Table;
 use crate::store::{Keys, RedisStore};
@@ -16,6 +20,8 @@ use crate::telemetry::secrets::Secrets;
 /// A replica that has not joined the others yet.
 pub(super) struct Replica {
     pub(super) store: Arc<RedisStore>,
+    /// Requests to GitLab, shared with the others.
+    budget: Arc<RedisBudget>,
     settings: ClusterSettings,
     fallback: RedisFallback,
 }
@@ -23,6 +29,7 @@ pub(super) struct Replica {
 /// A replica among others.
 pub(super) struct Joined {
     pub(super) standing: Arc<Mutex<Standing>>,
+    budget: Arc<RedisBudget>,
     task: JoinHandle<()>,
     stop: CancellationToken,
 }
@@ -56,7 +63,15 @@ impl Replica {
             &settings.instance,
             Arc::clone(table.leases()),
         );
+        let budget = BudgetSettings {
+            key_prefix: part_settings::redis_prefix(config),
+            replica: settings.instance.clone(),
+            budget: part_settings::gitlab(config).budget(),
+            // A replica that cannot reach Redis goes on as long as its leases last.
+            reserve: config.redis.lease_ttl + config.redis.outage_grace,
+        };
         Ok(Some(Self {
+            budget: Arc::new(RedisBudget::new(settings.redis.clone(), budget)),
             store: Arc::new(store),
             settings,
             fallback: config.redis.fallback,
@@ -87,12 +102,24 @@ impl Replica {
         }
     }
 
+    /// What limits its requests to GitLab.
+    ///
+    /// # Errors
+    /// When the limits make no sense.
+    pub(super) fn limiter(&self, settings: &Settings) -> Result<Arc<dyn Limiter>, SetupError> {
+        let budget = Arc::clone(&self.budget) as _;
+        let limiter = LocalLimiter::sharing(settings.budget(), budget);
+        Ok(Arc::new(limiter.map_err(SetupError::Limits)?))
+    }
+
     /// Begins to take part.
     pub(super) fn join(self, parts: Parts) -> Joined {
+        let budget = Arc::clone(&self.budget);
         let cluster = Cluster::new(self.settings, parts);
         let stop = CancellationToken::new();
         Joined {
             standing: cluster.standing(),
+            budget,
             task: tokio::spawn(cluster.run(stop.clone())),
             stop,
         }
@@ -104,5 +131,6 @@ impl Joined {
     pub(super) async fn leave(self) {
         self.stop.cancel();
         super::ended("replica", self.task.await);
+        self.budget.leave().await;
     }
 }

@@ -3,5 +3,5 @@
 
 pub mod program;
 pub mod reading;
-mod with_state;
+pub mod with_state;
 mod without_state;

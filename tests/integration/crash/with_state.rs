@@ -132,7 +132,7 @@ async fn rest(
                 difference,
                 None,
                 "seed {SEED}{}",
-                story(simulator, &got, &want)
+                story(&simulator.world(), &got, &want)
             );
         }
         if got == want {
@@ -150,8 +150,7 @@ async fn rest(
 }
 
 /// What happened to the jobs whose counts differ.
-fn story(simulator: &Simulator, got: &Counts, want: &Counts) -> String {
-    let world = simulator.world();
+pub fn story(world: &World, got: &Counts, want: &Counts) -> String {
     let differs = |key: &&(String, BTreeMap<String, String>)| got.get(*key) != want.get(*key);
     let mut story = String::new();
     for (metric, labels) in got.keys().chain(want.keys()).filter(differs) {

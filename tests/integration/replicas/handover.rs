@@ -8,7 +8,7 @@ use gitlab_simulator::WorldConfig;
 use super::rig::{
     LEASE_TTL, PATIENCE, Replica, Rig, assert_once, busy, counts, read, share, takes_over, together,
 };
-use crate::crash::reading;
+use crate::crash::{reading, with_state::story};
 use crate::ledger::{self, Counts};
 use crate::support::exporter::{QuickTime, real_time};
 use crate::support::within;
@@ -122,7 +122,10 @@ pub async fn equals_the_ledger(rig: &Rig, replicas: &[Replica], first_read: i64)
         got.retain(|(metric, _), _| ledger::COUNTED.contains(&metric.as_str()));
         match ledger::difference(&got, &want) {
             None => Ok(got),
-            Some(difference) => Err(difference),
+            Some(difference) => {
+                let world = rig.simulator.world();
+                Err(difference + &story(&world, &got, &want))
+            }
         }
     })
     .await
