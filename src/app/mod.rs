@@ -16,7 +16,7 @@ mod watch;
 pub mod webhooks;
 
 use std::io;
-use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::catalogue::instruments::{Instruments, InstrumentsError};
 use crate::catalogue::{Activity, Collector};
 use crate::clock::Clock;
-use crate::config::{Config, Signal};
+use crate::config::{Config, ListenAddress, ListenAddresses, Signal};
 use crate::delivery::Intervals;
 use crate::delivery::push::{MAX_MESSAGE_BYTES, PushSettings, Pusher, PusherHandle};
 use crate::gitlab::{Cables, Cause, GitLab, SetupError};
@@ -38,8 +38,9 @@ use crate::scheduler::Scheduler;
 use crate::scheduler::discover::INCOMPLETE_LIST;
 use crate::scheduler::subscriptions::Subscriptions;
 use crate::series::Table;
+use crate::server::web::{Protection, Web, WebError};
 use crate::server::webhook::Receiver;
-use crate::server::{self, Listener, Routes};
+use crate::server::{self, Address, Listener, Routes};
 use crate::store::{FileStore, MemoryStore, OpenError, Opening, Store, StoreError};
 use crate::telemetry::otlp::ClientError;
 use crate::telemetry::process::OwnMetrics;
@@ -82,6 +83,9 @@ pub enum StartError {
     /// Logs or traces cannot be set up.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    /// TLS or users of the server cannot be set up.
+    #[error(transparent)]
+    Web(#[from] WebError),
     /// The server cannot be set up.
     #[error("the HTTP server cannot listen: {0}")]
     Server(#[from] io::Error),
@@ -238,11 +242,17 @@ impl App {
             first_round: AtomicBool::default(),
         };
         let listeners = self.listeners(sockets, &scheduler)?;
+        let web = Web::open(config.server.web_config_file.clone())?;
+        let scheme = match web.speaks_tls() {
+            true => "https",
+            false => "http",
+        };
         let (serving, server) = server::serve(
             listeners,
             server::Context {
                 table: Arc::clone(table),
                 own: Arc::clone(own) as _,
+                web,
                 intervals: self.intervals.clone(),
                 config: Arc::clone(config),
                 status: Arc::new(status),
@@ -252,7 +262,9 @@ impl App {
         )?;
         Ok(Running {
             address,
+            scheme,
             further_addresses: addresses.collect(),
+            socket_files: socket_files(&config.server),
             scheduler: tokio::spawn(scheduler.run(stop.clone())),
             probe: tokio::spawn(probe.run(stop.clone())),
             subscriptions: subscriptions.map(|all| tokio::spawn(all.run(stop.clone()))),
@@ -291,7 +303,8 @@ impl App {
     fn listeners(&self, sockets: Sockets, scheduler: &Scheduler) -> io::Result<Vec<Listener>> {
         let settings = &self.config.server;
         let mut pages = Routes::pages(settings);
-        let mut listeners = vec![Listener::new(sockets.probes, Routes::probes())];
+        let mut listeners =
+            vec![Listener::new(sockets.probes, Routes::probes()).protected_by(Protection::Nothing)];
         if settings.webhook.enabled {
             let events = EventIntake {
                 registry: scheduler.registry(),
@@ -302,7 +315,8 @@ impl App {
                 Receiver::new(&settings.webhook, self.secrets.clone(), Arc::new(events))?;
             let webhooks = Routes::webhooks(receiver);
             if settings.webhook.listen_address.is_some() {
-                listeners.push(Listener::new(sockets.webhook, webhooks));
+                let listener = Listener::new(sockets.webhook, webhooks);
+                listeners.push(listener.protected_by(Protection::WithoutClientCertificates));
             } else {
                 pages = pages.and(webhooks);
             }
@@ -343,8 +357,12 @@ impl App {
 
 /// A running exporter.
 pub struct Running {
-    address: SocketAddr,
-    further_addresses: Vec<SocketAddr>,
+    address: Address,
+    /// `http` or `https`.
+    scheme: &'static str,
+    further_addresses: Vec<Address>,
+    /// Unix sockets, to be removed at the end.
+    socket_files: Vec<PathBuf>,
     scheduler: JoinHandle<()>,
     probe: JoinHandle<()>,
     subscriptions: Option<JoinHandle<()>>,
@@ -357,13 +375,22 @@ pub struct Running {
 impl Running {
     /// Where the server answers: the first of `server.listen_address`.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The address of `path` there.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        match &self.address {
+            Address::Tcp(address) => format!("{}://{address}{path}", self.scheme),
+            unix @ Address::Unix(_) => format!("{unix}, {path}"),
+        }
     }
 
     /// Where else it answers.
     #[must_use]
-    pub fn further_addresses(&self) -> &[SocketAddr] {
+    pub fn further_addresses(&self) -> &[Address] {
         &self.further_addresses
     }
 
@@ -391,10 +418,28 @@ impl Running {
         {
             tracing::warn!("shutdown timed out");
         }
+        for path in &self.socket_files {
+            // It may be gone already.
+            let _ = std::fs::remove_file(path);
+        }
         if let Some(telemetry) = telemetry {
             telemetry.shutdown(TELEMETRY_DEADLINE).await;
         }
     }
+}
+
+/// The Unix sockets that the settings name.
+fn socket_files(settings: &crate::config::Server) -> Vec<PathBuf> {
+    let probes = settings.probes.listen_address.as_ref();
+    let webhook = settings.webhook.listen_address.as_ref();
+    let webhook = webhook.filter(|_| settings.webhook.enabled);
+    let all = [Some(&settings.listen_address), probes, webhook];
+    let all = all.into_iter().flatten().flat_map(ListenAddresses::iter);
+    let paths = all.filter_map(|address| match address {
+        ListenAddress::Unix(path) => Some(path.clone()),
+        ListenAddress::Tcp { .. } | ListenAddress::Systemd(_) => None,
+    });
+    paths.collect()
 }
 
 fn ended<T>(part: &'static str, result: Result<T, tokio::task::JoinError>) {

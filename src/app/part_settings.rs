@@ -31,9 +31,14 @@ pub(super) fn gitlab(config: &Config) -> gitlab::Settings {
             TokenSource::Secret(token.unwrap_or_default().into())
         }
     };
+    let headers = section.headers.iter();
+    let headers = headers.map(|(name, value)| (name.clone(), value.expose().to_owned().into()));
     gitlab::Settings {
         enable_tls_verify: section.enable_tls_verify,
         ca_cert_path: section.ca_cert_path.clone(),
+        client_cert_path: section.client_cert_path.clone(),
+        client_key_path: section.client_key_path.clone(),
+        headers: headers.collect(),
         timeout: section.timeout,
         max_requests_per_second: section.max_requests_per_second,
         burst: section.burst_requests_per_second,
@@ -148,7 +153,8 @@ pub(super) fn secrets(config: &Config) -> Secrets {
     for secret in known.into_iter().flatten() {
         secrets.register(secret.expose());
     }
-    for secret in config.server.webhook.secrets() {
+    let headers = config.gitlab.headers.values();
+    for secret in config.server.webhook.secrets().chain(headers) {
         secrets.register(secret.expose());
     }
     for signal in Signal::ALL {

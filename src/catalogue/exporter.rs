@@ -274,7 +274,8 @@ pub static HTTP_REFUSALS: Counter<ReasonLabels> = Counter::new(spec(
     "Requests and connections rejected or closed by the exporter's HTTP server, by reason: \
      bad_request (not HTTP), slow_request (headers took too long), too_many_connections (limit \
      reached, or an idle connection closed for a new one), client_limit \
-     (server.max_connections_per_client) or host (server.allowed_hosts).",
+     (server.max_connections_per_client), host (server.allowed_hosts), tls (failed handshake), unauthorized \
+     (wrong user or password) or too_many_logins.",
 ));
 
 /// Series.

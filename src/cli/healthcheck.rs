@@ -2,10 +2,19 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rustls::client::ResolvesClientCert;
+use rustls::pki_types::ServerName;
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConnection, SignatureScheme, StreamOwned};
+
 use super::CliError;
-use crate::config::{ListenAddress, ListenAddresses, Sources, probe_addresses};
+use crate::config::{ListenAddress, ProbeTarget, Sources, probe_target};
+use crate::tls::{self, Servers};
 
 /// How long everything may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,7 +36,7 @@ pub(super) fn run(
     sources: &Sources,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
-    let addresses = probe_addresses(sources).map_err(|error| {
+    let target = probe_target(sources).map_err(|error| {
         CliError::Failed(format!("where the exporter listens is not known: {error}"))
     })?;
     let (path, word) = match arguments.ready {
@@ -35,7 +44,7 @@ pub(super) fn run(
         false => ("/health", "healthy"),
     };
     let failed = |why: String| CliError::Failed(format!("not {word}: {why}"));
-    let (url, status) = ask(&addresses, path, TIMEOUT).map_err(failed)?;
+    let (url, status) = ask(&target, path, TIMEOUT).map_err(failed)?;
     match status {
         200 => Ok(writeln!(out, "{word}: {url} answers 200")?),
         503 if arguments.ready => Err(failed(format!(
@@ -49,31 +58,27 @@ pub(super) fn run(
 ///
 /// By hand, as it is one line there and one line back to this machine: a client library would read
 /// proxies and root certificates for each check.
-fn ask(
-    addresses: &ListenAddresses,
-    path: &str,
-    timeout: Duration,
-) -> Result<(String, u16), String> {
-    if addresses.iter().all(|address| address.port() == 0) {
-        return Err("server.listen_address has port 0, so the port is not known".to_owned());
+fn ask(target: &ProbeTarget, path: &str, timeout: Duration) -> Result<(String, u16), String> {
+    let known = target.addresses.iter();
+    let mut known = known.filter(|address| !is_unknown(address)).peekable();
+    if known.peek().is_none() {
+        return Err(
+            "server.listen_address has port 0 or a socket of systemd, so the port is not known; set \
+             server.probes.listen_address"
+                .to_owned(),
+        );
     }
-    let known = addresses.iter().filter(|address| address.port() != 0);
     let deadline = Instant::now() + timeout;
     let mut why = String::new();
-    for candidate in known.flat_map(ListenAddress::local_candidates) {
-        let url = format!("http://{candidate}{path}");
+    for candidate in known.flat_map(candidates) {
         match connect(&candidate, deadline) {
-            Ok(connection) => {
-                return match status(connection, &candidate, path, deadline) {
-                    Ok(status) => Ok((url, status)),
-                    Err(error) => Err(format!("{url} gives no usable response ({error})")),
-                };
-            }
+            Ok(connection) => return answer(connection, &candidate, target, path, deadline),
             // The first candidate is the likely one.
             Err(error) if why.is_empty() => {
                 why = format!(
-                    "{url} cannot be reached ({error}); `run` may not be running, or with another \
-                     server.listen_address"
+                    "{} cannot be reached ({error}); `run` may not be running, or with another \
+                     server.listen_address",
+                    candidate.url("http", path)
                 );
             }
             Err(_) => {}
@@ -82,27 +87,182 @@ fn ask(
     Err(why)
 }
 
-fn connect(candidate: &str, deadline: Instant) -> io::Result<TcpStream> {
+/// Whether only the running exporter knows where it is.
+fn is_unknown(address: &ListenAddress) -> bool {
+    match address {
+        ListenAddress::Tcp { port, .. } => *port == 0,
+        ListenAddress::Unix(_) => false,
+        ListenAddress::Systemd(_) => true,
+    }
+}
+
+/// Where an exporter may answer.
+enum Candidate {
+    Tcp(String),
+    Unix(PathBuf),
+}
+
+impl Candidate {
+    fn url(&self, scheme: &str, path: &str) -> String {
+        match self {
+            Self::Tcp(host) => format!("{scheme}://{host}{path}"),
+            Self::Unix(socket) => format!("unix:{}, {path}", socket.display()),
+        }
+    }
+
+    fn host(&self) -> &str {
+        match self {
+            Self::Tcp(host) => host,
+            Self::Unix(_) => "localhost",
+        }
+    }
+}
+
+fn candidates(address: &ListenAddress) -> Vec<Candidate> {
+    match address {
+        ListenAddress::Unix(path) => vec![Candidate::Unix(path.clone())],
+        address => {
+            let all = address.local_candidates().into_iter();
+            all.map(Candidate::Tcp).collect()
+        }
+    }
+}
+
+/// A connection on which time-outs can be set.
+trait Connection: Read + Write {
+    fn set_timeouts(&self, left: Duration) -> io::Result<()>;
+}
+
+impl Connection for TcpStream {
+    fn set_timeouts(&self, left: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(left))?;
+        self.set_write_timeout(Some(left))
+    }
+}
+
+#[cfg(unix)]
+impl Connection for std::os::unix::net::UnixStream {
+    fn set_timeouts(&self, left: Duration) -> io::Result<()> {
+        self.set_read_timeout(Some(left))?;
+        self.set_write_timeout(Some(left))
+    }
+}
+
+impl Connection for StreamOwned<ClientConnection, Box<dyn Connection>> {
+    fn set_timeouts(&self, left: Duration) -> io::Result<()> {
+        self.sock.set_timeouts(left)
+    }
+}
+
+fn connect(candidate: &Candidate, deadline: Instant) -> io::Result<Box<dyn Connection>> {
+    let host = match candidate {
+        Candidate::Tcp(host) => host,
+        #[cfg(unix)]
+        Candidate::Unix(path) => {
+            return Ok(Box::new(std::os::unix::net::UnixStream::connect(path)?));
+        }
+        #[cfg(not(unix))]
+        Candidate::Unix(_) => return Err(io::ErrorKind::Unsupported.into()),
+    };
     let mut last = None;
-    for address in candidate.to_socket_addrs()? {
+    for address in host.to_socket_addrs()? {
         match within(deadline).and_then(|left| TcpStream::connect_timeout(&address, left)) {
-            Ok(connection) => return Ok(connection),
+            Ok(connection) => return Ok(Box::new(connection)),
             Err(error) => last = Some(error),
         }
     }
     Err(last.unwrap_or_else(|| io::Error::other("no such host")))
 }
 
+/// Asks on a connection: by TLS where the exporter may speak it, else, and where it does not, by plain HTTP.
+fn answer(
+    connection: Box<dyn Connection>,
+    candidate: &Candidate,
+    target: &ProbeTarget,
+    path: &str,
+    deadline: Instant,
+) -> Result<(String, u16), String> {
+    let mut connection = connection;
+    let failed = |url: &str, error: &dyn std::fmt::Display| {
+        format!("{url} gives no usable response ({error})")
+    };
+    if target.may_be_tls && matches!(candidate, Candidate::Tcp(_)) {
+        let url = candidate.url("https", path);
+        let asked = Arc::new(ClientAsked::default());
+        let answered = by_tls(connection, &asked)
+            .and_then(|mut connection| status(&mut connection, candidate.host(), path, deadline));
+        match answered {
+            Ok(status) => return Ok((url, status)),
+            // The alert that says so may be lost when the other side closes.
+            Err(_) if asked.0.load(Ordering::Relaxed) => {
+                let why = "it asks for a client certificate; set server.probes.listen_address, where none is \
+                           needed";
+                return Err(failed(&url, &why));
+            }
+            Err(error) if !is_plain(&error) => return Err(failed(&url, &error)),
+            Err(_) => {
+                connection = connect(candidate, deadline).map_err(|error| failed(&url, &error))?;
+            }
+        }
+    }
+    let url = candidate.url("http", path);
+    match status(connection.as_mut(), candidate.host(), path, deadline) {
+        Ok(status) => Ok((url, status)),
+        Err(error) => Err(failed(&url, &error)),
+    }
+}
+
+/// TLS without a look at the certificate: it is this machine's own exporter, and no secret is sent.
+fn by_tls(
+    connection: Box<dyn Connection>,
+    asked: &Arc<ClientAsked>,
+) -> io::Result<StreamOwned<ClientConnection, Box<dyn Connection>>> {
+    let mut config = tls::client_config(Servers::Any, None).map_err(io::Error::other)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.client_auth_cert_resolver = Arc::clone(asked) as _;
+    let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
+    let client = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+    Ok(StreamOwned::new(client, connection))
+}
+
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// Whether the other side does not speak TLS.
+fn is_plain(error: &io::Error) -> bool {
+    matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_)))
+}
+
+/// Whether the other side asked for a client certificate; there is none.
+#[derive(Debug, Default)]
+struct ClientAsked(AtomicBool);
+
+impl ResolvesClientCert for ClientAsked {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.store(true, Ordering::Relaxed);
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
 /// Asks by HTTP, and reads the status code of the answer.
-fn status(mut connection: TcpStream, host: &str, path: &str, deadline: Instant) -> io::Result<u16> {
-    connection.set_write_timeout(Some(within(deadline)?))?;
-    write!(
-        connection,
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-    )?;
+fn status(
+    connection: &mut dyn Connection,
+    host: &str,
+    path: &str,
+    deadline: Instant,
+) -> io::Result<u16> {
+    connection.set_timeouts(within(deadline)?)?;
+    // In one piece: the other side may answer and close after the first.
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes())?;
     let mut line = Vec::new();
     while !line.contains(&b'\n') && line.len() < LONGEST_LINE {
-        connection.set_read_timeout(Some(within(deadline)?))?;
+        connection.set_timeouts(within(deadline)?)?;
         let mut bytes = [0; LONGEST_LINE];
         match connection.read(&mut bytes)? {
             0 => break,
@@ -249,8 +409,11 @@ mod tests {
     #[test]
     fn who_never_answers_is_given_up() {
         let (address, served) = server(None);
-        let parsed = address.parse().unwrap();
-        let said = ask(&parsed, "/health", Duration::from_millis(50)).unwrap_err();
+        let target = ProbeTarget {
+            addresses: address.parse().unwrap(),
+            may_be_tls: false,
+        };
+        let said = ask(&target, "/health", Duration::from_millis(50)).unwrap_err();
         assert!(
             said.contains("/health gives no usable response ("),
             "{said}"
@@ -291,5 +454,119 @@ mod tests {
             said.starts_with("where the exporter listens is not known: "),
             "{said}"
         );
+    }
+
+    /// Where `run` would listen, with a web configuration that may ask for TLS.
+    fn with_web(address: &str) -> Sources {
+        let mut sources = sources(address);
+        sources.flags.push(Flag {
+            name: "--set server.web_config_file".to_owned(),
+            path: "server.web_config_file".to_owned(),
+            // It may be broken just now: the exporter goes on.
+            value: "/nothing/web.yml".into(),
+        });
+        sources
+    }
+
+    fn run_with(sources: &Sources) -> Result<String, String> {
+        let mut out = Vec::new();
+        match super::run(&Arguments { ready: false }, sources, &mut out) {
+            Ok(()) => Ok(String::from_utf8(out).unwrap()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Serves `HTTP/1.1 200` by TLS; clients must show a certificate where that is asked for.
+    fn tls_server(ask_clients: bool) -> String {
+        use rcgen::{CertificateParams, KeyPair};
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["elsewhere".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        let tls = crate::tls::server::ServerTls {
+            certificate: certificate.clone(),
+            key: key.serialize_pem(),
+            clients: ask_clients.then(|| crate::tls::server::Clients {
+                authorities: certificate,
+                is_required: true,
+                names: Vec::new(),
+            }),
+            versions: crate::tls::server::Versions::Both,
+            cipher_suites: Vec::new(),
+            prefer_server_order: true,
+        };
+        let config = Arc::new(tls.build(true).unwrap());
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        thread::spawn(move || {
+            let (tcp, _) = listener.accept().unwrap();
+            let session = rustls::ServerConnection::new(config).unwrap();
+            let mut stream = StreamOwned::new(session, tcp);
+            if stream.read(&mut [0; 4096]).is_ok() {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+                let _ = stream.flush();
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn tls_is_spoken_where_the_exporter_speaks_it() {
+        let address = tls_server(false);
+        let said = run_with(&with_web(&address));
+        assert_eq!(
+            said,
+            Ok(format!("healthy: https://{address}/health answers 200\n"))
+        );
+        let said = run_with(&with_web(&tls_server(true))).unwrap_err();
+        assert!(
+            said.contains("it asks for a client certificate; set server.probes.listen_address"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn a_web_configuration_without_tls_is_asked_by_plain_http() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let served = thread::spawn(move || {
+            for connection in listener.incoming().take(2) {
+                let mut connection = connection.unwrap();
+                let mut bytes = [0; 4096];
+                let read = connection.read(&mut bytes).unwrap();
+                let answer: &[u8] = match bytes[..read].starts_with(b"GET ") {
+                    true => b"HTTP/1.1 200 OK\r\n\r\n",
+                    false => b"HTTP/1.1 400 Bad Request\r\n\r\n",
+                };
+                connection.write_all(answer).unwrap();
+            }
+        });
+        let said = run_with(&with_web(&address));
+        assert_eq!(
+            said,
+            Ok(format!("healthy: http://{address}/health answers 200\n"))
+        );
+        served.join().unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_unix_socket_is_asked_and_one_of_systemd_is_not_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("age.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let served = thread::spawn(move || {
+            let (mut connection, _) = listener.accept().unwrap();
+            let _ = connection.read(&mut [0; 4096]).unwrap();
+            connection.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        });
+        let address = format!("unix:{}", path.display());
+        let said = run_with(&with_web(&address));
+        assert_eq!(
+            said,
+            Ok(format!("healthy: {address}, /health answers 200\n"))
+        );
+        served.join().unwrap();
+        let said = run_with(&sources("systemd")).unwrap_err();
+        assert!(said.contains("set server.probes.listen_address"), "{said}");
     }
 }

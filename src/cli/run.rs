@@ -66,8 +66,8 @@ async fn exporter(config: Config, state: StateFile) -> Result<(), CliError> {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         gitlab = %url,
-        "metrics at http://{}/metrics, status at /",
-        running.address()
+        "metrics at {}, status at /",
+        running.url("/metrics")
     );
     for address in running.further_addresses() {
         tracing::info!("also listening on {address}");

@@ -122,9 +122,16 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Server {
-    /// Address of the server, as `host:port`; `:8080` means port 8080 on all interfaces. Several are
-    /// separated by commas.
+    /// Address of the server: `host:port`, `:8080` for port 8080 on all interfaces, `unix:/path` for a Unix
+    /// socket, or `systemd` for a socket that systemd passes (`systemd:1` for the second). Several are separated
+    /// by commas.
     pub listen_address: ListenAddresses,
+    /// File with TLS, users and headers of the server, in the format of Prometheus's exporter-toolkit
+    /// (`--web.config.file` of other exporters); reloaded when it or a certificate changes. See
+    /// `docs/security.md`.
+    #[serde(with = "optional_text")]
+    #[schemars(with = "String", extend("format" = "path"))]
+    pub web_config_file: Option<PathBuf>,
     /// CPU profiles under `/debug/pprof`. Not available: `true` is rejected, since a process cannot
     /// sample itself safely. Use an external profiler instead: see `docs/security.md`.
     pub enable_pprof: bool,
@@ -149,6 +156,7 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen_address: ListenAddress::all_interfaces(8080).into(),
+            web_config_file: None,
             enable_pprof: false,
             enable_poll: false,
             allowed_hosts: Vec::new(),

@@ -1,29 +1,40 @@
 //! What is answered on a listener: pages and metrics, or the probes alone, or what another part of the
 //! program adds.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 
 use actix_web::middleware::Compress;
 use actix_web::web::ServiceConfig;
 use actix_web::{Resource, Route, guard, web};
 
+use super::web::Protection;
 use super::webhook::{self, Receiver};
-use super::{answer, metrics, page, poll, probes};
+use super::{Socket, answer, metrics, page, poll, probes};
 use crate::config::Server;
 
 /// Addresses with the same routes. Their connections follow the rules of all others and have places of
 /// their own, so that no other listener takes them.
 pub struct Listener {
-    pub(super) sockets: Vec<TcpListener>,
+    pub(super) sockets: Vec<Socket>,
     pub(super) routes: Routes,
+    pub(super) protection: Protection,
 }
 
 impl Listener {
     /// `routes` on `sockets`, which may be none.
     #[must_use]
-    pub fn new(sockets: Vec<TcpListener>, routes: Routes) -> Self {
-        Self { sockets, routes }
+    pub fn new(sockets: Vec<Socket>, routes: Routes) -> Self {
+        Self {
+            sockets,
+            routes,
+            protection: Protection::Full,
+        }
+    }
+
+    /// Protected in another way than the web configuration says.
+    #[must_use]
+    pub fn protected_by(self, protection: Protection) -> Self {
+        Self { protection, ..self }
     }
 }
 

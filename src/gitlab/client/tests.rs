@@ -47,6 +47,36 @@ async fn the_token_goes_as_a_bearer_header_and_nowhere_else() {
     assert!(request.headers["user-agent"].starts_with("amazing-gitlab-exporter/"));
 }
 
+/// An access proxy wants headers of its own, in every request; what it answers may echo them.
+#[tokio::test]
+async fn headers_of_the_settings_go_with_every_request_and_into_no_error() {
+    const VALUE: &str = "proxy-s3cret";
+    let echo = format!(r#"{{"message":"400 no {VALUE}"}}"#);
+    let fake = Fake::script(vec![Reply::json(METADATA), Reply::status(400, echo)]).await;
+    let mut settings = fake.settings();
+    settings.headers = [("X-Proxy-Secret".to_owned(), SecretString::from(VALUE))].into();
+    let gitlab = gitlab(&settings, Arc::new(NoAccounting));
+    gitlab.metadata().await.unwrap();
+    let error = gitlab.metadata().await.unwrap_err();
+    assert!(error.to_string().ends_with("400 no [REDACTED])"), "{error}");
+    let asked = gitlab.project_changes(&[ProjectId(1)], Which::RUNNING, 1);
+    let _ = asked.await;
+    let cable = crate::gitlab::Cables::new(&settings, &gitlab).unwrap();
+    assert!(cable.connect().await.is_err());
+    let seen = fake.seen();
+    assert!(seen.len() >= 4, "{}", seen.len());
+    for request in seen {
+        assert_eq!(
+            request.headers.get("x-proxy-secret").map(String::as_str),
+            Some(VALUE),
+            "{}",
+            request.target
+        );
+        assert!(request.has_token());
+    }
+    assert!(!format!("{settings:?}").contains(VALUE));
+}
+
 #[tokio::test]
 async fn an_instance_below_a_path_keeps_the_path() {
     let fake = Fake::script(vec![Reply::json(project(7))]).await;

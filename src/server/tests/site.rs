@@ -25,8 +25,9 @@ use crate::events::Mark;
 use crate::events::payload::{Event, Meaning};
 use crate::series::{Block, Table, TableSettings, Update};
 use crate::server::status::{ProjectQuery, ProjectStatus, Readiness, Status, StatusSource};
+use crate::server::web::Web;
 use crate::server::webhook::{EventSink, Outcome, Receiver};
-use crate::server::{Context, LIMITS, Limits, Listener, OwnFamilies, Routes, serve_within};
+use crate::server::{Context, LIMITS, Limits, Listener, OwnFamilies, Routes, Socket, serve_within};
 use crate::telemetry::process::HttpRefusal;
 use crate::telemetry::secrets::Secrets;
 use crate::types::ProjectId;
@@ -152,6 +153,7 @@ pub(super) struct Site {
     pub(super) world: Arc<World>,
     pub(super) table: Arc<Table>,
     pub(super) secrets: Secrets,
+    pub(super) web: Arc<Web>,
     pub(super) handle: ServerHandle,
     pub(super) task: JoinHandle<std::io::Result<()>>,
 }
@@ -166,8 +168,23 @@ impl Site {
         Self::start_on(settings, limits, Vec::new())
     }
 
+    /// At a Unix socket besides.
+    #[cfg(unix)]
+    pub(super) fn start_at(socket: std::os::unix::net::UnixListener) -> Self {
+        Self::start_all("", LIMITS, Vec::new(), vec![Socket::Unix(socket)])
+    }
+
     /// With further listeners.
     pub(super) fn start_on(settings: &str, limits: Limits, further: Vec<Routes>) -> Self {
+        Self::start_all(settings, limits, further, Vec::new())
+    }
+
+    fn start_all(
+        settings: &str,
+        limits: Limits,
+        further: Vec<Routes>,
+        sockets: Vec<Socket>,
+    ) -> Self {
         let yaml = format!(
             "gitlab: {{url: 'https://gitlab.example.com', token: {TOKEN}}}\n\
              projects: [{{name: g/p}}]\n{settings}"
@@ -180,16 +197,20 @@ impl Site {
         });
         let secrets = Secrets::new();
         secrets.register(TOKEN);
+        let config = Config::from_yaml(&yaml).unwrap();
         let context = Context {
             table: Arc::clone(&table),
             own: world.clone(),
+            web: Web::open(config.server.web_config_file.clone()).unwrap(),
             intervals: None,
-            config: Arc::new(Config::from_yaml(&yaml).unwrap()),
+            config: Arc::new(config),
             status: world.clone(),
             secrets: secrets.clone(),
             clock: Clock::manual(sample::NOW),
         };
-        let (main, address) = socket();
+        let (mut main, address) = socket();
+        main.extend(sockets);
+        let web = Arc::clone(&context.web);
         let settings = &context.config.server;
         let mut routes = Routes::pages(settings);
         if settings.webhook.enabled {
@@ -211,6 +232,7 @@ impl Site {
             world,
             table,
             secrets,
+            web,
             handle,
             task,
         }
@@ -263,10 +285,10 @@ impl Site {
 }
 
 /// A port of its own.
-fn socket() -> (Vec<TcpListener>, SocketAddr) {
+fn socket() -> (Vec<Socket>, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    (vec![listener], address)
+    (vec![listener.into()], address)
 }
 
 /// An answer, as it came over the wire.

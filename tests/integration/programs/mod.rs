@@ -13,6 +13,7 @@ mod promtool;
 mod proxy;
 mod rules;
 mod secrets;
+mod secured;
 mod shutdown;
 mod stack;
 pub mod story;
