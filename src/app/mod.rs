@@ -10,6 +10,7 @@ mod events;
 mod load;
 mod part_settings;
 mod probe;
+mod reload;
 mod sockets;
 mod status;
 mod watch;
@@ -17,8 +18,8 @@ pub mod webhooks;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
@@ -28,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::catalogue::instruments::{Instruments, InstrumentsError};
 use crate::catalogue::{Activity, Collector};
 use crate::clock::Clock;
-use crate::config::{Config, ListenAddress, ListenAddresses, Signal};
+use crate::config::{Config, ListenAddress, ListenAddresses, LiveConfig, Signal, Sources};
 use crate::delivery::Intervals;
 use crate::delivery::push::{MAX_MESSAGE_BYTES, PushSettings, Pusher, PusherHandle};
 use crate::gitlab::{Cables, Cause, GitLab, SetupError};
@@ -38,6 +39,7 @@ use crate::scheduler::Scheduler;
 use crate::scheduler::discover::INCOMPLETE_LIST;
 use crate::scheduler::subscriptions::Subscriptions;
 use crate::series::Table;
+use crate::server::reload::Reload as _;
 use crate::server::web::{Protection, Web, WebError};
 use crate::server::webhook::Receiver;
 use crate::server::{self, Address, Listener, Routes};
@@ -45,9 +47,10 @@ use crate::store::{FileStore, MemoryStore, OpenError, Opening, Store, StoreError
 use crate::telemetry::otlp::ClientError;
 use crate::telemetry::process::OwnMetrics;
 use crate::telemetry::secrets::Secrets;
-use crate::telemetry::{self, Guard, TelemetryError, TelemetrySettings};
+use crate::telemetry::{self, Guard, LogLevel, TelemetryError, TelemetrySettings};
 use events::EventIntake;
 use probe::Probe;
+use reload::{ReloadStatus, Reloader};
 pub use sockets::{BindError, Sockets};
 use status::AppStatus;
 use watch::Watch;
@@ -94,6 +97,10 @@ pub enum StartError {
 /// An exporter that is put together and not started yet.
 pub struct App {
     config: Arc<Config>,
+    /// Where the configuration can be read again.
+    sources: Option<Sources>,
+    /// Sets the log level, once logs are set up.
+    log_level: OnceLock<LogLevel>,
     clock: Clock,
     table: Arc<Table>,
     /// Sets the table's birth windows; none where they are fixed.
@@ -162,6 +169,8 @@ impl App {
             )),
             secrets,
             config: Arc::new(config),
+            sources: None,
+            log_level: OnceLock::new(),
             clock,
             table,
             intervals,
@@ -169,6 +178,15 @@ impl App {
             instance_id,
             store,
         })
+    }
+
+    /// The same, whose configuration came from these sources and can be read from them again.
+    #[must_use]
+    pub fn reloading_from(self, sources: Sources) -> Self {
+        Self {
+            sources: Some(sources),
+            ..self
+        }
     }
 
     /// Sets up logs and traces for the whole process. Once; within a tokio runtime.
@@ -183,7 +201,10 @@ impl App {
             secrets: self.secrets.clone(),
             exports: Arc::clone(&self.watch) as _,
         };
-        Ok(telemetry::init(settings)?)
+        let guard = telemetry::init(settings)?;
+        // Logs are set up once.
+        let _ = self.log_level.set(guard.log_level());
+        Ok(guard)
     }
 
     fn resource(&self) -> opentelemetry_sdk::Resource {
@@ -224,13 +245,29 @@ impl App {
             Arc::clone(watch) as _,
             clock.clone(),
         );
-        self.announce_collectors();
+        reload::announce_collectors(own, config);
         let subscriptions = self.subscriptions(&gitlab, &scheduler)?;
         let pusher = self.start_push()?;
         let stop = CancellationToken::new();
         let probe = Probe::new(gitlab.clone(), Arc::clone(own), clock.clone());
+        let live = LiveConfig::new(Config::clone(config));
+        let web = Web::open(config.server.web_config_file.clone())?;
+        let reloader = Arc::new(Reloader {
+            sources: self.sources.clone(),
+            live: Arc::clone(&live),
+            web: Arc::clone(&web),
+            gitlab: gitlab.clone(),
+            updates: scheduler.updates(),
+            log_level: self.log_level.get().cloned(),
+            own: Arc::clone(own),
+            secrets: self.secrets.clone(),
+            clock: clock.clone(),
+            status: ReloadStatus::new(clock.now()),
+            turn: Mutex::default(),
+        });
         let status = AppStatus {
-            config: Arc::clone(config),
+            config: Arc::clone(&live),
+            reload: Arc::clone(&reloader.status),
             clock: clock.clone(),
             started_at: clock.now(),
             gitlab,
@@ -242,7 +279,6 @@ impl App {
             first_round: AtomicBool::default(),
         };
         let listeners = self.listeners(sockets, &scheduler)?;
-        let web = Web::open(config.server.web_config_file.clone())?;
         let scheme = match web.speaks_tls() {
             true => "https",
             false => "http",
@@ -254,7 +290,8 @@ impl App {
                 own: Arc::clone(own) as _,
                 web,
                 intervals: self.intervals.clone(),
-                config: Arc::clone(config),
+                config: live,
+                reload: Some(Arc::clone(&reloader) as _),
                 status: Arc::new(status),
                 secrets: self.secrets.clone(),
                 clock: clock.clone(),
@@ -262,6 +299,7 @@ impl App {
         )?;
         Ok(Running {
             address,
+            reloader,
             scheme,
             further_addresses: addresses.collect(),
             socket_files: socket_files(&config.server),
@@ -325,14 +363,6 @@ impl App {
         Ok(listeners)
     }
 
-    /// Says of every collector whether it works: a family of `age_collector_enabled`.
-    fn announce_collectors(&self) {
-        for collector in Collector::ALL {
-            let enabled = self.config.enabled_anywhere(collector);
-            self.own.collector_enabled(collector.as_str(), enabled);
-        }
-    }
-
     fn start_push(&self) -> Result<Option<PusherHandle>, StartError> {
         let Some(target) = self.config.otlp(Signal::Metrics) else {
             return Ok(None);
@@ -358,6 +388,7 @@ impl App {
 /// A running exporter.
 pub struct Running {
     address: Address,
+    reloader: Arc<Reloader>,
     /// `http` or `https`.
     scheme: &'static str,
     further_addresses: Vec<Address>,
@@ -392,6 +423,13 @@ impl Running {
     #[must_use]
     pub fn further_addresses(&self) -> &[Address] {
         &self.further_addresses
+    }
+
+    /// Reads the configuration again, as `POST /-/reload` does. How it ends is logged.
+    pub async fn reload(&self) {
+        let reloader = Arc::clone(&self.reloader);
+        let reloaded = tokio::task::spawn_blocking(move || drop(reloader.reload()));
+        ended("reload", reloaded.await);
     }
 
     /// Stops everything in order, and carries what was recorded to the OTLP receiver a last time.

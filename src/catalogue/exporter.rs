@@ -480,6 +480,8 @@ pub static ENTRIES: &[&Desc] = &[
     &INITIAL_SYNC_PROGRESS.desc,
     &PROJECTS_REMOVAL_PENDING.desc,
     &PROJECTS_UNAVAILABLE.desc,
+    &super::configuration::LAST_RELOAD_SUCCESSFUL.desc,
+    &super::configuration::LAST_RELOAD_SUCCESS.desc,
     &HTTP_CONNECTIONS.desc,
     &HTTP_REFUSALS.desc,
     &WEBHOOK_EVENTS.desc,

@@ -138,6 +138,9 @@ pub struct Server {
     /// Enable `POST /-/poll?project=group/app`, which polls a project immediately. Anyone with access to
     /// the server can use it.
     pub enable_poll: bool,
+    /// Enable `POST /-/reload`, which reads the configuration again, as SIGHUP does. Anyone with access to the
+    /// server can use it.
+    pub enable_reload: bool,
     /// Accepted host names for the pages, with or without port; empty = any. Protects against DNS
     /// rebinding, where a web page makes a browser send requests under a host name of its own.
     /// `/metrics`, `/health`, `/ready` and `/webhook` accept any name.
@@ -159,6 +162,7 @@ impl Default for Server {
             web_config_file: None,
             enable_pprof: false,
             enable_poll: false,
+            enable_reload: false,
             allowed_hosts: Vec::new(),
             max_connections_per_client: 0,
             probes: Probes::default(),

@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use super::format::Format;
 use super::keys::{self, Key, Kind, Value, join};
+use super::reload;
 use super::render;
 use super::tree::{Node, Origin};
 
@@ -74,13 +75,21 @@ fn entry<'a>(path: &str, item: &'a Key) -> Vec<(String, &'a Key)> {
 
 fn table(rows: &[(String, &Key)], variables: bool, out: &mut String) {
     let head = match variables {
-        true => "| Setting | Type | Default | Variable | Meaning |\n|---|---|---|---|---|\n",
+        true => {
+            "| Setting | Type | Default | Variable | Reload | Meaning |\n|---|---|---|---|---|---|\n"
+        }
         false => "| Setting | Type | Default | Meaning |\n|---|---|---|---|\n",
     };
     out.push_str(head);
     for (path, key) in rows {
         let variable = match variables {
-            true => format!(" `{}` |", keys::variable(path)),
+            true => {
+                let reload = match reload::is_reloaded(path) {
+                    true => "yes",
+                    false => "",
+                };
+                format!(" `{}` | {reload} |", keys::variable(path))
+            }
             false => String::new(),
         };
         let _ = writeln!(

@@ -23,7 +23,7 @@ use super::error::{Cause, GitLabError};
 use super::grants::Grants;
 use super::limiter::{Lane, Limiter, Pace};
 use super::settings::{RetryPolicy, Settings, SetupError};
-use super::token::Token;
+use super::token::{ReadyToken, Token};
 use crate::clock::{Clock, UnixSeconds};
 pub(crate) use call::{Answer, Call, Query, record_failure};
 use call::{heavy_query, retryable};
@@ -262,6 +262,14 @@ impl Client {
 
     fn refusal(&self) -> MutexGuard<'_, Option<String>> {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes on with another token.
+    pub(crate) fn set_token(&self, token: ReadyToken) {
+        if self.token.replace(token) {
+            self.refusal().take();
+            self.token_changed();
+        }
     }
 
     fn token_changed(&self) {

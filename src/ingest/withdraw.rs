@@ -60,10 +60,11 @@ impl Ingest {
         now: UnixSeconds,
     ) {
         let overdue: Vec<Withdrawal> = {
+            let grace = self.rules().grace;
             let projects = self.registry.lock();
             let refused = refused.iter().filter_map(|id| projects.get(*id));
             let overdue =
-                refused.filter_map(|entry| overdue(entry, source.collectors(), self.grace, now));
+                refused.filter_map(|entry| overdue(entry, source.collectors(), grace, now));
             overdue.collect()
         };
         if overdue.is_empty() {

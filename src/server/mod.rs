@@ -14,6 +14,7 @@ mod metrics;
 mod page;
 mod poll;
 mod probes;
+pub mod reload;
 mod routes;
 mod socket;
 pub mod status;
@@ -34,7 +35,7 @@ use actix_web::web::Data;
 use actix_web::{App, Error};
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::LiveConfig;
 use crate::delivery::Intervals;
 use crate::series::Table;
 use crate::telemetry::process::{Exemplars, HttpRefusal, OwnMetrics};
@@ -42,6 +43,7 @@ use crate::telemetry::secrets::Secrets;
 use connections::{Connections, Refusals};
 use hosts::Hosts;
 use listener::Handover;
+use reload::Reload;
 pub use routes::{Listener, Routes};
 pub use socket::{Address, Socket};
 use status::StatusSource;
@@ -55,7 +57,9 @@ pub struct Context {
     /// The exporter's own metrics.
     pub own: Arc<dyn OwnFamilies>,
     /// The effective configuration.
-    pub config: Arc<Config>,
+    pub config: Arc<LiveConfig>,
+    /// Reads the configuration again; none where it cannot be.
+    pub reload: Option<Arc<dyn Reload>>,
     /// How things are.
     pub status: Arc<dyn StatusSource>,
     /// TLS, users and headers.
@@ -163,7 +167,8 @@ fn serve_within(
     impl Future<Output = io::Result<()>> + Send + 'static,
     ServerHandle,
 )> {
-    let settings = &context.config.server;
+    let config = context.config.now();
+    let settings = &config.server;
     let per_client = usize::try_from(settings.max_connections_per_client).unwrap_or(usize::MAX);
     let refusals = Refusals::new(Arc::clone(&context.own));
     let mut tables = Vec::new();

@@ -9,7 +9,7 @@ use actix_web::{Resource, Route, guard, web};
 
 use super::web::Protection;
 use super::webhook::{self, Receiver};
-use super::{Socket, answer, metrics, page, poll, probes};
+use super::{Socket, answer, metrics, page, poll, probes, reload};
 use crate::config::Server;
 
 /// Addresses with the same routes. Their connections follow the rules of all others and have places of
@@ -80,10 +80,13 @@ impl Routes {
     /// All pages, metrics and probes.
     #[must_use]
     pub fn pages(settings: &Server) -> Self {
-        let enable_poll = settings.enable_poll;
+        let (enable_poll, enable_reload) = (settings.enable_poll, settings.enable_reload);
         let add = move |to: &mut ServiceConfig| {
             if enable_poll {
-                to.service(poll_resource());
+                to.service(post("/-/poll", web::post().to(poll::poll)));
+            }
+            if enable_reload {
+                to.service(post("/-/reload", web::post().to(reload::reload)));
             }
             to.service(resource("/metrics", get().to(metrics::metrics)))
                 .service(resource("/config", get().to(page::config)).wrap(Compress::default()))
@@ -142,9 +145,9 @@ fn resource(path: &str, route: Route) -> Resource {
     web::resource(path).route(route).default_service(refuse)
 }
 
-/// Where a poll is asked for.
-fn poll_resource() -> Resource {
-    web::resource("/-/poll")
-        .route(web::post().to(poll::poll))
+/// A path with one route for POST.
+fn post(path: &str, route: Route) -> Resource {
+    web::resource(path)
+        .route(route)
         .default_service(web::to(answer::post_alone))
 }

@@ -20,10 +20,11 @@ use crate::catalogue::instruments::{Change, Delta};
 use crate::catalogue::labels::{Labels, RefLabels};
 use crate::catalogue::{Collector, FamilyId, pipelines};
 use crate::clock::{Clock, UnixSeconds};
-use crate::config::Config;
+use crate::config::{Changes, Config, LiveConfig};
 use crate::events::Mark;
 use crate::events::payload::{Event, Meaning};
 use crate::series::{Block, Table, TableSettings, Update};
+use crate::server::reload::Reload;
 use crate::server::status::{ProjectQuery, ProjectStatus, Readiness, Status, StatusSource};
 use crate::server::web::Web;
 use crate::server::webhook::{EventSink, Outcome, Receiver};
@@ -50,6 +51,8 @@ pub(super) struct World {
     pub(super) broken: AtomicBool,
     /// Projects that a poll was asked for.
     pub(super) polled: Mutex<Vec<String>>,
+    /// How a reload ends.
+    pub(super) reloads: Mutex<Result<Changes, String>>,
     /// Events that came.
     pub(super) events: Mutex<Vec<(Event, Mark)>>,
     /// How requests with events ended.
@@ -73,6 +76,7 @@ impl World {
             readiness: Mutex::new(sample::readiness(3)),
             broken: AtomicBool::new(false),
             polled: Mutex::default(),
+            reloads: Mutex::new(Ok(Changes::default())),
             events: Mutex::default(),
             outcomes: Mutex::default(),
             refused: Mutex::default(),
@@ -109,6 +113,13 @@ impl StatusSource for World {
     fn readiness(&self) -> Readiness {
         self.check();
         self.readiness.lock().unwrap().clone()
+    }
+}
+
+impl Reload for World {
+    fn reload(&self) -> Result<Changes, String> {
+        self.check();
+        self.reloads.lock().unwrap().clone()
     }
 }
 
@@ -203,7 +214,8 @@ impl Site {
             own: world.clone(),
             web: Web::open(config.server.web_config_file.clone()).unwrap(),
             intervals: None,
-            config: Arc::new(config),
+            config: LiveConfig::new(config),
+            reload: Some(world.clone()),
             status: world.clone(),
             secrets: secrets.clone(),
             clock: Clock::manual(sample::NOW),
@@ -211,7 +223,8 @@ impl Site {
         let (mut main, address) = socket();
         main.extend(sockets);
         let web = Arc::clone(&context.web);
-        let settings = &context.config.server;
+        let config = context.config.now();
+        let settings = &config.server;
         let mut routes = Routes::pages(settings);
         if settings.webhook.enabled {
             let receiver = Receiver::new(&settings.webhook, secrets.clone(), world.clone());

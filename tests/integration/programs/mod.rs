@@ -11,6 +11,7 @@ mod parity;
 mod prometheus;
 mod promtool;
 mod proxy;
+mod reload;
 mod rules;
 mod secrets;
 mod secured;
