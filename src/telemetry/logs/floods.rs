@@ -126,7 +126,7 @@ mod tests {
                 ..LogSettings::default()
             };
             let floods = Floods::default();
-            let layer = crate::telemetry::logs::layer(
+            let (layer, _) = crate::telemetry::logs::layer(
                 &settings,
                 &Secrets::new(),
                 move || writer.clone(),
