@@ -8,7 +8,6 @@ pub mod buckets;
 pub mod child_pipelines;
 pub mod code_review;
 mod collector;
-pub mod configuration;
 pub mod contributors;
 pub mod dora;
 mod entry;

@@ -33,8 +33,7 @@ pub(super) fn is_reloaded(path: &str) -> bool {
         let rest = path.strip_prefix(*outer);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     };
-    RELOADED.iter().any(|outer| is_within(&outer))
-        && !RESTARTED.iter().any(|outer| is_within(&outer))
+    RELOADED.iter().any(is_within) && !RESTARTED.iter().any(is_within)
 }
 
 /// Settings that another configuration changes.

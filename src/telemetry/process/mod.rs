@@ -22,7 +22,7 @@ use crate::catalogue::labels::{
     CollectorLabels, CollectorReasonLabels, GitLabLabels, MetricLabels, NoLabels, OtlpExportLabels,
     PriorityLabels, QueryLabels,
 };
-use crate::catalogue::{self, configuration, exporter};
+use crate::catalogue::{self, exporter};
 use crate::clock::{Clock, UnixSeconds};
 use crate::series::Table;
 use crate::types::Tier;
@@ -130,8 +130,8 @@ impl OwnMetrics {
             http: http::Http::new(&meters),
             events: events::Events::new(&meters),
             process: Process::new(&meters),
-            reload_successful: meters.gauge(&configuration::LAST_RELOAD_SUCCESSFUL),
-            reloaded_at: meters.gauge(&configuration::LAST_RELOAD_SUCCESS),
+            reload_successful: meters.gauge(&exporter::CONFIG_RELOAD_SUCCESSFUL),
+            reloaded_at: meters.gauge(&exporter::CONFIG_RELOAD_SUCCESS),
             clock: clock.clone(),
             table,
             meters,
