@@ -512,7 +512,7 @@ async fn spans_say_what_was_asked_and_nothing_shows_the_token() {
     let mut texts = Vec::new();
     for error in [
         gitlab.project(TOKEN).await.unwrap_err(),
-        gitlab.project(ProjectId(4711)).await.unwrap_err(),
+        gitlab.project(ProjectId(47_110_815)).await.unwrap_err(),
         gitlab
             .project_changes(&[ProjectId(1)], Which::MovedSince(UnixSeconds(0)), 1)
             .await
@@ -534,7 +534,7 @@ async fn spans_say_what_was_asked_and_nothing_shows_the_token() {
     for text in texts {
         assert!(!text.contains(TOKEN), "{text}");
         assert!(
-            !text.contains("4711"),
+            !text.contains("47110815"),
             "ids are no part of an endpoint: {text}"
         );
     }
@@ -581,7 +581,10 @@ async fn spans_say_what_was_asked_and_nothing_shows_the_token() {
     let call = "called GitLab call=\"GraphQL ProjectChanges\" outcome=200 took=";
     assert!(ours.iter().any(|line| line.contains(call)), "{text}");
     for line in ours {
-        assert!(!line.contains(TOKEN) && !line.contains("4711"), "{line}");
+        assert!(
+            !line.contains(TOKEN) && !line.contains("47110815"),
+            "{line}"
+        );
     }
     assert!(!text.contains(&format!("Bearer {TOKEN}")));
 }
