@@ -1,4 +1,8 @@
-//! TLS for every client of the program: its provider, and certificates to trust besides the system's.
+//! TLS for every client of the program: its provider, certificates to trust besides the system's, and its
+//! own; and for the server: [`server`].
+
+mod identity;
+pub mod server;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -14,6 +18,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
 use rustls_platform_verifier::Verifier;
+
+pub use identity::{ClientIdentity, IdentityError, certified_key};
 
 /// Why a file of certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -82,14 +88,85 @@ impl Certificates {
     /// # Errors
     /// When the TLS library refuses them.
     pub fn for_http(&self) -> Result<ClientConfig, rustls::Error> {
-        let builder = ClientConfig::builder_with_provider(provider());
-        let mut config = builder
-            .with_safe_default_protocol_versions()?
-            .dangerous()
-            .with_custom_certificate_verifier(self.verifier()?)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(config)
+        client_config(Servers::And(self), None)
+    }
+}
+
+/// The servers that a client trusts.
+#[derive(Clone, Copy, Debug)]
+pub enum Servers<'a> {
+    /// Those that the platform trusts.
+    Platform,
+    /// These, too.
+    And(&'a Certificates),
+    /// All: nothing is verified.
+    Any,
+}
+
+/// TLS of an HTTP client, which shows `identity` to servers that ask for a certificate.
+///
+/// # Errors
+/// When the TLS library refuses the certificates.
+pub fn client_config(
+    servers: Servers<'_>,
+    identity: Option<Arc<ClientIdentity>>,
+) -> Result<ClientConfig, rustls::Error> {
+    let provider = provider();
+    let verifier: Arc<dyn ServerCertVerifier> = match servers {
+        Servers::Platform => Arc::new(Verifier::new(Arc::clone(&provider))?),
+        Servers::And(certificates) => certificates.verifier()?,
+        Servers::Any => Arc::new(Unverified(Arc::clone(&provider))),
+    };
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match identity {
+        Some(identity) => builder.with_client_cert_resolver(identity),
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// Accepts every server that has the key of the certificate that it shows.
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

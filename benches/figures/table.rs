@@ -13,11 +13,12 @@ use amazing_gitlab_exporter::catalogue::Collector;
 use amazing_gitlab_exporter::catalogue::buckets::BucketSettings;
 use amazing_gitlab_exporter::catalogue::instruments::Instruments;
 use amazing_gitlab_exporter::clock::{Clock, UnixSeconds};
-use amazing_gitlab_exporter::config::Config;
+use amazing_gitlab_exporter::config::{Config, LiveConfig};
 use amazing_gitlab_exporter::delivery::push::{MAX_MESSAGE_BYTES, PushSettings, Pusher};
 use amazing_gitlab_exporter::delivery::text::{Format, TextStream};
 use amazing_gitlab_exporter::series::{Block, Table, TableSettings, Update};
 use amazing_gitlab_exporter::server::status::{ProjectQuery, Readiness, Status, StatusSource};
+use amazing_gitlab_exporter::server::web::Web;
 use amazing_gitlab_exporter::server::{self, Context, Listener, Routes};
 use amazing_gitlab_exporter::telemetry::otlp::{
     CountExports, OtlpTarget, Outcome as Export, Protocol, Signal,
@@ -165,14 +166,19 @@ fn serve(
     let context = Context {
         table: Arc::clone(table),
         own: Arc::clone(own) as _,
+        web: Web::open(None)?,
         intervals: None,
-        config: Arc::new(Config::from_yaml(yaml)?),
+        config: LiveConfig::new(Config::from_yaml(yaml)?),
+        reload: None,
         status: Arc::new(OnlyMetrics),
         secrets: Secrets::new(),
         clock: Clock::manual(LATER),
     };
     let _inside = runtime.enter();
-    let pages = Listener::new(vec![listener], Routes::pages(&context.config.server));
+    let pages = Listener::new(
+        vec![listener.into()],
+        Routes::pages(&context.config.now().server),
+    );
     let (server, handle) = server::serve(vec![pages], context)?;
     runtime.spawn(server);
     Ok((address, handle))

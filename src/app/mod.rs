@@ -10,6 +10,7 @@ mod events;
 mod load;
 mod part_settings;
 mod probe;
+mod reload;
 mod replicas;
 mod sockets;
 mod status;
@@ -17,9 +18,9 @@ mod watch;
 pub mod webhooks;
 
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
@@ -30,7 +31,7 @@ use crate::catalogue::instruments::{Instruments, InstrumentsError};
 use crate::catalogue::{Activity, Collector};
 use crate::clock::Clock;
 use crate::cluster::Parts;
-use crate::config::{Config, Signal};
+use crate::config::{Config, ListenAddress, ListenAddresses, LiveConfig, Signal, Sources};
 use crate::delivery::Intervals;
 use crate::delivery::push::{MAX_MESSAGE_BYTES, PushSettings, Pusher, PusherHandle};
 use crate::gitlab::{Cables, Cause, GitLab, SetupError};
@@ -41,15 +42,18 @@ use crate::scheduler::Scheduler;
 use crate::scheduler::discover::INCOMPLETE_LIST;
 use crate::scheduler::subscriptions::Subscriptions;
 use crate::series::Table;
+use crate::server::reload::Reload as _;
+use crate::server::web::{Protection, Web, WebError};
 use crate::server::webhook::Receiver;
-use crate::server::{self, Listener, Routes};
+use crate::server::{self, Address, Listener, Routes};
 use crate::store::{FileStore, MemoryStore, OpenError, Opening, Store, StoreError};
 use crate::telemetry::otlp::ClientError;
 use crate::telemetry::process::OwnMetrics;
 use crate::telemetry::secrets::Secrets;
-use crate::telemetry::{self, Guard, TelemetryError, TelemetrySettings};
+use crate::telemetry::{self, Guard, LogLevel, TelemetryError, TelemetrySettings};
 use events::EventIntake;
 use probe::Probe;
+use reload::{ReloadStatus, Reloader};
 use replicas::{Joined, Replica};
 pub use sockets::{BindError, Sockets};
 use status::AppStatus;
@@ -89,6 +93,9 @@ pub enum StartError {
     /// Redis cannot be used.
     #[error(transparent)]
     Redis(#[from] RedisError),
+    /// TLS or users of the server cannot be set up.
+    #[error(transparent)]
+    Web(#[from] WebError),
     /// The server cannot be set up.
     #[error("the HTTP server cannot listen: {0}")]
     Server(#[from] io::Error),
@@ -97,6 +104,10 @@ pub enum StartError {
 /// An exporter that is put together and not started yet.
 pub struct App {
     config: Arc<Config>,
+    /// Where the configuration can be read again.
+    sources: Option<Sources>,
+    /// Sets the log level, once logs are set up.
+    log_level: OnceLock<LogLevel>,
     clock: Clock,
     table: Arc<Table>,
     /// Sets the table's birth windows; none where they are fixed.
@@ -172,6 +183,8 @@ impl App {
             )),
             secrets,
             config: Arc::new(config),
+            sources: None,
+            log_level: OnceLock::new(),
             clock,
             table,
             intervals,
@@ -180,6 +193,15 @@ impl App {
             store,
             replica,
         })
+    }
+
+    /// The same, whose configuration came from these sources and can be read from them again.
+    #[must_use]
+    pub fn reloading_from(self, sources: Sources) -> Self {
+        Self {
+            sources: Some(sources),
+            ..self
+        }
     }
 
     /// Sets up logs and traces for the whole process. Once; within a tokio runtime.
@@ -194,7 +216,10 @@ impl App {
             secrets: self.secrets.clone(),
             exports: Arc::clone(&self.watch) as _,
         };
-        Ok(telemetry::init(settings)?)
+        let guard = telemetry::init(settings)?;
+        // Logs are set up once.
+        let _ = self.log_level.set(guard.log_level());
+        Ok(guard)
     }
 
     fn resource(&self) -> opentelemetry_sdk::Resource {
@@ -248,14 +273,30 @@ impl App {
             Arc::clone(watch) as _,
             clock.clone(),
         );
-        self.announce_collectors();
+        reload::announce_collectors(own, config);
         let subscriptions = self.subscriptions(&gitlab, &scheduler)?;
         let pusher = self.start_push()?;
         let stop = CancellationToken::new();
         let replica = replica.map(|replica| self.join(replica, &scheduler));
         let probe = Probe::new(gitlab.clone(), Arc::clone(own), clock.clone());
+        let live = LiveConfig::new(Config::clone(config));
+        let web = Web::open(config.server.web_config_file.clone())?;
+        let reloader = Arc::new(Reloader {
+            sources: self.sources.clone(),
+            live: Arc::clone(&live),
+            web: Arc::clone(&web),
+            gitlab: gitlab.clone(),
+            updates: scheduler.updates(),
+            log_level: self.log_level.get().cloned(),
+            own: Arc::clone(own),
+            secrets: self.secrets.clone(),
+            clock: clock.clone(),
+            status: ReloadStatus::new(clock.now()),
+            turn: Mutex::default(),
+        });
         let status = AppStatus {
-            config: Arc::clone(config),
+            config: Arc::clone(&live),
+            reload: Arc::clone(&reloader.status),
             clock: clock.clone(),
             started_at: clock.now(),
             gitlab,
@@ -270,13 +311,19 @@ impl App {
             first_round: AtomicBool::default(),
         };
         let listeners = self.listeners(sockets, &scheduler)?;
+        let scheme = match web.speaks_tls() {
+            true => "https",
+            false => "http",
+        };
         let (serving, server) = server::serve(
             listeners,
             server::Context {
                 table: Arc::clone(table),
                 own: Arc::clone(own) as _,
+                web,
                 intervals: self.intervals.clone(),
-                config: Arc::clone(config),
+                config: live,
+                reload: Some(Arc::clone(&reloader) as _),
                 status: Arc::new(status),
                 secrets: self.secrets.clone(),
                 clock: clock.clone(),
@@ -284,7 +331,10 @@ impl App {
         )?;
         Ok(Running {
             address,
+            reloader,
+            scheme,
             further_addresses: addresses.collect(),
+            socket_files: socket_files(&config.server),
             scheduler: tokio::spawn(scheduler.run(stop.clone())),
             probe: tokio::spawn(probe.run(stop.clone())),
             subscriptions: subscriptions.map(|all| tokio::spawn(all.run(stop.clone()))),
@@ -350,7 +400,8 @@ impl App {
     fn listeners(&self, sockets: Sockets, scheduler: &Scheduler) -> io::Result<Vec<Listener>> {
         let settings = &self.config.server;
         let mut pages = Routes::pages(settings);
-        let mut listeners = vec![Listener::new(sockets.probes, Routes::probes())];
+        let mut listeners =
+            vec![Listener::new(sockets.probes, Routes::probes()).protected_by(Protection::Nothing)];
         if settings.webhook.enabled {
             let events = EventIntake {
                 registry: scheduler.registry(),
@@ -361,21 +412,14 @@ impl App {
                 Receiver::new(&settings.webhook, self.secrets.clone(), Arc::new(events))?;
             let webhooks = Routes::webhooks(receiver);
             if settings.webhook.listen_address.is_some() {
-                listeners.push(Listener::new(sockets.webhook, webhooks));
+                let listener = Listener::new(sockets.webhook, webhooks);
+                listeners.push(listener.protected_by(Protection::WithoutClientCertificates));
             } else {
                 pages = pages.and(webhooks);
             }
         }
         listeners.push(Listener::new(sockets.main, pages));
         Ok(listeners)
-    }
-
-    /// Says of every collector whether it works: a family of `age_collector_enabled`.
-    fn announce_collectors(&self) {
-        for collector in Collector::ALL {
-            let enabled = self.config.enabled_anywhere(collector);
-            self.own.collector_enabled(collector.as_str(), enabled);
-        }
     }
 
     fn start_push(&self) -> Result<Option<PusherHandle>, StartError> {
@@ -402,8 +446,13 @@ impl App {
 
 /// A running exporter.
 pub struct Running {
-    address: SocketAddr,
-    further_addresses: Vec<SocketAddr>,
+    address: Address,
+    reloader: Arc<Reloader>,
+    /// `http` or `https`.
+    scheme: &'static str,
+    further_addresses: Vec<Address>,
+    /// Unix sockets, to be removed at the end.
+    socket_files: Vec<PathBuf>,
     scheduler: JoinHandle<()>,
     probe: JoinHandle<()>,
     subscriptions: Option<JoinHandle<()>>,
@@ -417,14 +466,30 @@ pub struct Running {
 impl Running {
     /// Where the server answers: the first of `server.listen_address`.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The address of `path` there.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        match &self.address {
+            Address::Tcp(address) => format!("{}://{address}{path}", self.scheme),
+            unix @ Address::Unix(_) => format!("{unix}, {path}"),
+        }
     }
 
     /// Where else it answers.
     #[must_use]
-    pub fn further_addresses(&self) -> &[SocketAddr] {
+    pub fn further_addresses(&self) -> &[Address] {
         &self.further_addresses
+    }
+
+    /// Reads the configuration again, as `POST /-/reload` does. How it ends is logged.
+    pub async fn reload(&self) {
+        let reloader = Arc::clone(&self.reloader);
+        let reloaded = tokio::task::spawn_blocking(move || drop(reloader.reload()));
+        ended("reload", reloaded.await);
     }
 
     /// Stops everything in order, and carries what was recorded to the OTLP receiver a last time.
@@ -455,10 +520,28 @@ impl Running {
         {
             tracing::warn!("shutdown timed out");
         }
+        for path in &self.socket_files {
+            // It may be gone already.
+            let _ = std::fs::remove_file(path);
+        }
         if let Some(telemetry) = telemetry {
             telemetry.shutdown(TELEMETRY_DEADLINE).await;
         }
     }
+}
+
+/// The Unix sockets that the settings name.
+fn socket_files(settings: &crate::config::Server) -> Vec<PathBuf> {
+    let probes = settings.probes.listen_address.as_ref();
+    let webhook = settings.webhook.listen_address.as_ref();
+    let webhook = webhook.filter(|_| settings.webhook.enabled);
+    let all = [Some(&settings.listen_address), probes, webhook];
+    let all = all.into_iter().flatten().flat_map(ListenAddresses::iter);
+    let paths = all.filter_map(|address| match address {
+        ListenAddress::Unix(path) => Some(path.clone()),
+        ListenAddress::Tcp { .. } | ListenAddress::Systemd(_) => None,
+    });
+    paths.collect()
 }
 
 fn ended<T>(part: &'static str, result: Result<T, tokio::task::JoinError>) {

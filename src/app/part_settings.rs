@@ -24,19 +24,29 @@ use crate::telemetry::traces::{TraceSampler, TraceSettings};
 /// long.
 const STATE_PATIENCE: Duration = Duration::from_secs(60);
 
-/// The GitLab client's.
-pub(super) fn gitlab(config: &Config) -> gitlab::Settings {
+/// Where the token comes from.
+pub(super) fn token(config: &Config) -> TokenSource {
     let section = &config.gitlab;
-    let token = match (&section.token, &section.token_file) {
+    match (&section.token, &section.token_file) {
         (_, Some(file)) => TokenSource::File(file.clone()),
         (token, None) => {
             let token = token.as_ref().map(|token| token.expose().to_owned());
             TokenSource::Secret(token.unwrap_or_default().into())
         }
-    };
+    }
+}
+
+/// The GitLab client's.
+pub(super) fn gitlab(config: &Config) -> gitlab::Settings {
+    let section = &config.gitlab;
+    let headers = section.headers.iter();
+    let headers = headers.map(|(name, value)| (name.clone(), value.expose().to_owned().into()));
     gitlab::Settings {
         enable_tls_verify: section.enable_tls_verify,
         ca_cert_path: section.ca_cert_path.clone(),
+        client_cert_path: section.client_cert_path.clone(),
+        client_key_path: section.client_key_path.clone(),
+        headers: headers.collect(),
         timeout: section.timeout,
         max_requests_per_second: section.max_requests_per_second,
         burst: section.burst_requests_per_second,
@@ -46,7 +56,7 @@ pub(super) fn gitlab(config: &Config) -> gitlab::Settings {
         use_graphql: section.use_graphql,
         graphql_page_size: section.graphql_page_size,
         rest_page_size: section.rest_page_size,
-        ..gitlab::Settings::new(section.url.clone(), token)
+        ..gitlab::Settings::new(section.url.clone(), token(config))
     }
 }
 
@@ -180,6 +190,12 @@ pub(super) fn otlp(target: &ConfiguredTarget) -> OtlpTarget {
 /// What must never be printed.
 pub(super) fn secrets(config: &Config) -> Secrets {
     let secrets = Secrets::new();
+    register_secrets(config, &secrets);
+    secrets
+}
+
+/// The same, of a configuration that was loaded later.
+pub(super) fn register_secrets(config: &Config, secrets: &Secrets) {
     let known = [
         &config.gitlab.token,
         &config.redis.url,
@@ -195,13 +211,13 @@ pub(super) fn secrets(config: &Config) -> Secrets {
     {
         secrets.register(password.expose_secret());
     }
-    for secret in config.server.webhook.secrets() {
+    let headers = config.gitlab.headers.values();
+    for secret in config.server.webhook.secrets().chain(headers) {
         secrets.register(secret.expose());
     }
     for signal in Signal::ALL {
         if let Some(target) = config.otlp(signal) {
-            otlp(target).register_secrets(&secrets);
+            otlp(target).register_secrets(secrets);
         }
     }
-    secrets
 }

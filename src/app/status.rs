@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::probe::Probe;
+use super::reload::ReloadStatus;
 use super::watch::{Runs, Seen, Watch};
 use crate::catalogue::Collector;
 use crate::clock::{Clock, UnixSeconds};
 use crate::cluster;
-use crate::config::{Config, Signal};
+use crate::config::{LiveConfig, Signal};
 use crate::gitlab::GitLab;
 use crate::gitlab::capability::TokenState;
 use crate::gitlab::model::Known;
@@ -27,7 +28,8 @@ use crate::types::ProjectId;
 
 /// Where the server asks.
 pub(super) struct AppStatus {
-    pub(super) config: Arc<Config>,
+    pub(super) config: Arc<LiveConfig>,
+    pub(super) reload: Arc<ReloadStatus>,
     pub(super) clock: Clock,
     pub(super) started_at: UnixSeconds,
     pub(super) gitlab: GitLab,
@@ -71,6 +73,7 @@ impl StatusSource for AppStatus {
             store: self.store(&seen),
             replicas: self.replicas(),
             push: self.push(),
+            config: self.reload.now(),
             collectors: self.collectors(&seen),
             projects,
         }
@@ -124,7 +127,7 @@ impl StatusSource for AppStatus {
 impl AppStatus {
     fn store(&self, seen: &Seen) -> StoreStatus {
         StoreStatus {
-            kind: match (&self.replicas, &self.config.state.path) {
+            kind: match (&self.replicas, &self.config.now().state.path) {
                 (Some(_), _) => "redis",
                 (None, Some(_)) => "file",
                 (None, None) => "memory",
@@ -217,9 +220,10 @@ impl AppStatus {
     }
 
     fn push(&self) -> Vec<PushStatus> {
+        let config = self.config.now();
         let signals = [Signal::Metrics, Signal::Traces, Signal::Logs];
         let targets = signals.into_iter().filter_map(|signal| {
-            let target = self.config.otlp(signal)?;
+            let target = config.otlp(signal)?;
             let outcomes = self.watch.exports(signal.as_str());
             Some(PushStatus {
                 signal: signal.as_str(),
@@ -232,8 +236,9 @@ impl AppStatus {
     }
 
     fn collectors(&self, seen: &Seen) -> Vec<CollectorStatus> {
+        let config = self.config.now();
         let statuses = Collector::ALL.into_iter().map(|collector| {
-            let interval = self.config.shortest_interval(collector);
+            let interval = config.shortest_interval(collector);
             let runs = seen
                 .collectors
                 .get(collector.as_str())

@@ -274,7 +274,8 @@ pub static HTTP_REFUSALS: Counter<ReasonLabels> = Counter::new(spec(
     "Requests and connections rejected or closed by the exporter's HTTP server, by reason: \
      bad_request (not HTTP), slow_request (headers took too long), too_many_connections (limit \
      reached, or an idle connection closed for a new one), client_limit \
-     (server.max_connections_per_client) or host (server.allowed_hosts).",
+     (server.max_connections_per_client), host (server.allowed_hosts), tls (failed handshake), unauthorized \
+     (wrong user or password) or too_many_logins.",
 ));
 
 /// Series.
@@ -444,6 +445,23 @@ pub static PROCESS_THREADS: Gauge<NoLabels> = Gauge::new(spec(
     "Number of operating system threads in the process.",
 ));
 
+/// Whether the last load of the configuration worked.
+pub static CONFIG_RELOAD_SUCCESSFUL: Gauge<NoLabels> = Gauge::new(spec(
+    "age_config_last_reload_successful",
+    "",
+    false,
+    "Whether the last attempt to load the configuration succeeded (1) or not (0). After a failure the \
+     previous configuration still applies.",
+));
+
+/// When the configuration was last loaded.
+pub static CONFIG_RELOAD_SUCCESS: Gauge<NoLabels> = Gauge::new(spec(
+    "age_config_last_reload_success_timestamp_seconds",
+    "s",
+    false,
+    "Time of the last successful load of the configuration, as a Unix timestamp.",
+));
+
 /// This file's entries, in the order of `/metrics`.
 pub static ENTRIES: &[&Desc] = &[
     &API_REQUESTS.desc,
@@ -477,6 +495,8 @@ pub static ENTRIES: &[&Desc] = &[
     &INITIAL_SYNC_PROGRESS.desc,
     &PROJECTS_REMOVAL_PENDING.desc,
     &PROJECTS_UNAVAILABLE.desc,
+    &CONFIG_RELOAD_SUCCESSFUL.desc,
+    &CONFIG_RELOAD_SUCCESS.desc,
     &HTTP_CONNECTIONS.desc,
     &HTTP_REFUSALS.desc,
     &WEBHOOK_EVENTS.desc,

@@ -30,13 +30,13 @@ pub(super) fn run(arguments: Arguments, sources: &Sources) -> Result<(), CliErro
         true => StateFile::Reset,
         false => StateFile::GoOn,
     };
-    let result = runtime.block_on(exporter(config, state));
+    let result = runtime.block_on(exporter(config, sources, state));
     // A thread may still wait for the state file.
     runtime.shutdown_background();
     result
 }
 
-async fn exporter(config: Config, state: StateFile) -> Result<(), CliError> {
+async fn exporter(config: Config, sources: &Sources, state: StateFile) -> Result<(), CliError> {
     // From now on the signals are ours: process 1 of a container has none by default.
     let mut stop = pin!(signals::stopped());
     let mut hangups = signals::Hangups::new();
@@ -58,6 +58,7 @@ async fn exporter(config: Config, state: StateFile) -> Result<(), CliError> {
             .map_err(failed)?,
         () = stop.as_mut() => return Ok(()),
     };
+    let app = app.reloading_from(sources.clone());
     let telemetry = app.install_telemetry().map_err(failed)?;
     for opening in said {
         tracing::info!("{opening}");
@@ -66,15 +67,17 @@ async fn exporter(config: Config, state: StateFile) -> Result<(), CliError> {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         gitlab = %url,
-        "metrics at http://{}/metrics, status at /",
-        running.address()
+        "metrics at {}, status at /",
+        running.url("/metrics")
     );
     for address in running.further_addresses() {
         tracing::info!("also listening on {address}");
     }
-    tokio::select! {
-        () = stop => {}
-        never = hangups.ignore() => match never {},
+    loop {
+        tokio::select! {
+            () = stop.as_mut() => break,
+            () = hangups.next() => running.reload().await,
+        }
     }
     tracing::info!("stopping");
     running.stop(Some(telemetry)).await;

@@ -1,7 +1,5 @@
 //! The signals that `run` hears.
 
-use std::convert::Infallible;
-
 use tokio::signal;
 
 /// Waits for a signal that asks the process to end; from its first poll on, these signals do nothing else.
@@ -40,7 +38,7 @@ pub(super) async fn stopped() {
     }
 }
 
-/// SIGHUP, by which many programs read their configuration again. Left alone, it would end this one.
+/// SIGHUP, which asks for the configuration to be read again. Left alone, it would end this program.
 pub(super) struct Hangups {
     #[cfg(unix)]
     signals: Option<signal::unix::Signal>,
@@ -60,13 +58,13 @@ impl Hangups {
         Self {}
     }
 
-    /// Says of each signal that it does nothing.
-    pub(super) async fn ignore(&mut self) -> Infallible {
+    /// Waits for the next one.
+    pub(super) async fn next(&mut self) {
         #[cfg(unix)]
-        if let Some(signals) = &mut self.signals {
-            while signals.recv().await.is_some() {
-                tracing::warn!("SIGHUP ignored, restart the exporter to reload its configuration");
-            }
+        if let Some(signals) = &mut self.signals
+            && signals.recv().await.is_some()
+        {
+            return;
         }
         std::future::pending().await
     }

@@ -15,10 +15,17 @@ fn is_telling(part: &&str) -> bool {
 
 /// Checks one layer; returns what is right of it.
 pub(super) fn check(layer: Node, problems: &mut Vec<Problem>) -> Option<Node> {
-    Check { problems }.node(keys::root(), layer, "")
+    check_by(keys::root(), layer, problems)
+}
+
+/// The same for a file with keys of its own.
+pub(super) fn check_by(root: &Key, layer: Node, problems: &mut Vec<Problem>) -> Option<Node> {
+    Check { root, problems }.node(root, layer, "")
 }
 
 struct Check<'a> {
+    /// Where an unknown key may have been meant for.
+    root: &'a Key,
     problems: &'a mut Vec<Problem>,
 }
 
@@ -76,7 +83,7 @@ impl Check<'_> {
                 }
                 let sentence = format!(
                     "{inner_path} is not a setting; {}",
-                    suggestion(section, path, &key)
+                    suggestion(self.root, section, path, &key)
                 );
                 self.report(&origin, &inner_path, sentence);
                 continue;
@@ -281,15 +288,15 @@ pub(super) fn suggestion_for(path: &str) -> String {
         let name = path[known.len()..end].trim_start_matches('.');
         match section.child(name) {
             Some(inner) if !inner.children().is_empty() => (section, known) = (inner, &path[..end]),
-            _ => return suggestion(section, known, name),
+            _ => return suggestion(keys::root(), section, known, name),
         }
     }
-    suggestion(section, known, "")
+    suggestion(keys::root(), section, known, "")
 }
 
 /// The nearest known key to `name`, which is unknown in the section at `path`. What is elsewhere is
 /// suggested only where it is likely meant: for a name without a section, or in a section of one name.
-fn suggestion(section: &Key, path: &str, name: &str) -> String {
+fn suggestion(root: &Key, section: &Key, path: &str, name: &str) -> String {
     let names = section.children().iter().map(|(name, _)| name.as_str());
     if let Some(sibling) = nearest(name, names) {
         return format!("did you mean {}?", join(path, sibling));
@@ -310,7 +317,7 @@ fn suggestion(section: &Key, path: &str, name: &str) -> String {
         return format!("did you mean {known}?");
     }
     let likeness = |known: &str| strsim::jaro_winkler(known, &join(path, name));
-    let elsewhere = keys::all()
+    let elsewhere = keys::inside(root)
         .into_iter()
         .map(|(known, _)| known)
         .filter(|known| {

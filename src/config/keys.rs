@@ -122,7 +122,8 @@ impl Key {
         }
     }
 
-    fn from_schema(schema: &Json) -> Self {
+    /// The key that a schema describes.
+    pub(super) fn from_schema(schema: &Json) -> Self {
         let description = text(schema, "description");
         let default = schema.get("default").cloned();
         let example = schema.pointer("/examples/0").cloned();

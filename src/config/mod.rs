@@ -18,6 +18,7 @@ mod otlp;
 mod predecessor;
 mod problem;
 mod reference;
+mod reload;
 mod render;
 mod rules;
 mod schema;
@@ -25,6 +26,7 @@ mod schema;
 mod tests;
 pub(crate) mod tree;
 mod values;
+mod web;
 pub(crate) mod yaml;
 
 use std::collections::BTreeMap;
@@ -39,8 +41,10 @@ pub use otlp::{OtlpTarget, Signal, TraceSampler};
 pub(crate) use predecessor::{own_settings, predecessors_settings};
 pub use problem::{ConfigError, Problem};
 pub use reference::markdown;
+pub use reload::{Changes, LiveConfig};
 pub use schema::json_schema;
 pub use values::{Pattern, Secret, Switch};
+pub use web::WebConfig;
 
 use layers::Layers;
 use otlp::ResolvedOtel;
@@ -59,17 +63,34 @@ pub fn load(sources: &Sources) -> Result<Config, ConfigError> {
     Config::build(Layers::read(sources), &sources.environment)
 }
 
+/// Where `run` answers probes, and how.
+#[derive(Clone, Debug)]
+pub struct ProbeTarget {
+    /// The addresses.
+    pub addresses: ListenAddresses,
+    /// Whether they may speak TLS: `server.web_config_file` decides.
+    pub may_be_tls: bool,
+}
+
 /// Where `run` answers probes, whatever else is wrong with the configuration: a running exporter stays
 /// reachable while its file is being edited.
 ///
 /// # Errors
 /// When a part that may name the addresses cannot be read at all.
-pub fn probe_addresses(sources: &Sources) -> Result<ListenAddresses, ConfigError> {
+pub fn probe_target(sources: &Sources) -> Result<ProbeTarget, ConfigError> {
     let layers = Layers::read(sources);
     let of_setting = |key: &str| serde_json::from_value(layers.tree.at(key)?.to_json()).ok();
     let own = of_setting("server.probes.listen_address");
+    let web: Option<String> = layers
+        .tree
+        .at("server.web_config_file")
+        .and_then(|node| serde_json::from_value(node.to_json()).ok());
+    let may_be_tls = own.is_none() && web.is_some_and(|path| !path.is_empty());
     match own.or_else(|| of_setting("server.listen_address")) {
-        Some(addresses) if !layers.incomplete => Ok(addresses),
+        Some(addresses) if !layers.incomplete => Ok(ProbeTarget {
+            addresses,
+            may_be_tls,
+        }),
         _ => Err(ConfigError::new(layers.problems)),
     }
 }

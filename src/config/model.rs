@@ -129,15 +129,25 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Server {
-    /// Address of the server, as `host:port`; `:8080` means port 8080 on all interfaces. Several are
-    /// separated by commas.
+    /// Address of the server: `host:port`, `:8080` for port 8080 on all interfaces, `unix:/path` for a Unix
+    /// socket, or `systemd` for a socket that systemd passes (`systemd:1` for the second). Several are separated
+    /// by commas.
     pub listen_address: ListenAddresses,
+    /// File with TLS, users and headers of the server, in the format of Prometheus's exporter-toolkit
+    /// (`--web.config.file` of other exporters); reloaded when it or a certificate changes. See
+    /// `docs/security.md`.
+    #[serde(with = "optional_text")]
+    #[schemars(with = "String", extend("format" = "path"))]
+    pub web_config_file: Option<PathBuf>,
     /// CPU profiles under `/debug/pprof`. Not available: `true` is rejected, since a process cannot
     /// sample itself safely. Use an external profiler instead: see `docs/security.md`.
     pub enable_pprof: bool,
     /// Enable `POST /-/poll?project=group/app`, which polls a project immediately. Anyone with access to
     /// the server can use it.
     pub enable_poll: bool,
+    /// Enable `POST /-/reload`, which reads the configuration again, as SIGHUP does. Anyone with access to the
+    /// server can use it.
+    pub enable_reload: bool,
     /// Accepted host names for the pages, with or without port; empty = any. Protects against DNS
     /// rebinding, where a web page makes a browser send requests under a host name of its own.
     /// `/metrics`, `/health`, `/ready` and `/webhook` accept any name.
@@ -156,8 +166,10 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen_address: ListenAddress::all_interfaces(8080).into(),
+            web_config_file: None,
             enable_pprof: false,
             enable_poll: false,
+            enable_reload: false,
             allowed_hosts: Vec::new(),
             max_connections_per_client: 0,
             probes: Probes::default(),

@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use super::format::Format;
 use super::keys::{self, Key, Kind, Value, join};
+use super::reload;
 use super::render;
 use super::tree::{Node, Origin};
 
@@ -74,13 +75,21 @@ fn entry<'a>(path: &str, item: &'a Key) -> Vec<(String, &'a Key)> {
 
 fn table(rows: &[(String, &Key)], variables: bool, out: &mut String) {
     let head = match variables {
-        true => "| Setting | Type | Default | Variable | Meaning |\n|---|---|---|---|---|\n",
+        true => {
+            "| Setting | Type | Default | Variable | Reload | Meaning |\n|---|---|---|---|---|---|\n"
+        }
         false => "| Setting | Type | Default | Meaning |\n|---|---|---|---|\n",
     };
     out.push_str(head);
     for (path, key) in rows {
         let variable = match variables {
-            true => format!(" `{}` |", keys::variable(path)),
+            true => {
+                let reload = match reload::is_reloaded(path) {
+                    true => "yes",
+                    false => "",
+                };
+                format!(" `{}` | {reload} |", keys::variable(path))
+            }
             false => String::new(),
         };
         let _ = writeln!(
@@ -204,12 +213,13 @@ mod tests {
     fn rows_say_type_default_and_choices() {
         let markdown = markdown();
         for row in [
-            "| `gitlab.timeout` | duration | `35s` | `AGE_GITLAB_TIMEOUT` | Timeout of one request. GitLab \
+            "| `gitlab.timeout` | duration | `35s` | `AGE_GITLAB_TIMEOUT` |  | Timeout of one request. GitLab \
              itself times out after 30 seconds and returns a partial response: the 5 extra seconds let it \
              arrive. |",
-            "| `gitlab.max_server_share` | number, 0 to 1000 | `0.5` | `AGE_GITLAB_MAX_SERVER_SHARE` |",
+            "| `gitlab.max_server_share` | number, 0 to 1000 | `0.5` | `AGE_GITLAB_MAX_SERVER_SHARE` |  |",
+            "| `discovery.interval` | duration | `5m` | `AGE_DISCOVERY_INTERVAL` | yes | Discovery interval. |",
             "| `gitlab.rest_page_size` | whole number, 1 to 100 | `100` | `AGE_GITLAB_REST_PAGE_SIZE` \
-             | Items per REST page. |",
+             |  | Items per REST page. |",
             "| `projects[].name` | path in GitLab | required | Full path of the project, such as \
              `group/subgroup/project`. |",
             "| `wildcards[].owner.kind` | choice | `group` | Type of the owner.<br>`group`: A \

@@ -11,9 +11,29 @@ use super::model::{GitLab, PeopleNames, Settings, Temporality, Webhook};
 use super::otlp::{self, ResolvedOtel, Signal};
 use super::problem::Problem;
 use super::tree::{Data, Node};
+use super::web::WebConfig;
 use crate::files;
-use crate::tls::Certificates;
+use crate::tls::{Certificates, ClientIdentity};
 use crate::types::{signing_key, token_problem};
+
+/// Headers of requests to GitLab that are the client's own, or that say whose the token is.
+const OWN_HEADERS: [&str; 15] = [
+    "accept",
+    "accept-encoding",
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "host",
+    "job-token",
+    "origin",
+    "private-token",
+    "sec-websocket-key",
+    "sec-websocket-protocol",
+    "sec-websocket-version",
+    "transfer-encoding",
+    "upgrade",
+];
 
 /// Checks the whole; `tree` knows the places.
 pub(super) fn check(settings: &Settings, otel: &ResolvedOtel, tree: &Node) -> Vec<Problem> {
@@ -23,12 +43,15 @@ pub(super) fn check(settings: &Settings, otel: &ResolvedOtel, tree: &Node) -> Ve
     };
     rules.not_built(settings);
     rules.allowed_hosts(settings);
+    rules.web_config(settings.server.web_config_file.as_deref());
     rules.webhook(&settings.server.webhook);
     rules.token(&settings.gitlab);
     rules.ca_file(
         "gitlab.ca_cert_path",
         settings.gitlab.ca_cert_path.as_deref(),
     );
+    rules.client_certificate(&settings.gitlab);
+    rules.gitlab_headers(&settings.gitlab);
     rules.redis(settings);
     rules.collectors(settings);
     rules.people(settings);
@@ -77,6 +100,18 @@ impl Rules<'_> {
                     "{key} {host:?} is not a host name like exporter.example.com or exporter.example.com:8080"
                 );
                 self.report(&key, sentence);
+            }
+        }
+    }
+
+    fn web_config(&mut self, path: Option<&Path>) {
+        let Some(path) = path else {
+            return;
+        };
+        if let Err(error) = WebConfig::read(path) {
+            for problem in error.problems() {
+                let sentence = format!("server.web_config_file: {problem}");
+                self.report("server.web_config_file", sentence);
             }
         }
     }
@@ -170,6 +205,38 @@ impl Rules<'_> {
                 key,
                 format!("{key} {path:?} does not hold certificates ({reason})"),
             );
+        }
+    }
+
+    fn client_certificate(&mut self, gitlab: &GitLab) {
+        let key = "gitlab.client_cert_path";
+        match (&gitlab.client_cert_path, &gitlab.client_key_path) {
+            (None, None) => {}
+            (None, Some(_)) => {
+                let sentence = "gitlab.client_key_path is set without gitlab.client_cert_path, the certificate \
+                                that the key belongs to";
+                let problem = self.problem("gitlab.client_key_path", sentence.to_owned());
+                self.problems.push(problem.and(key));
+            }
+            (Some(path), private_key) => {
+                if let Err(reason) = ClientIdentity::read(path, private_key.as_deref()) {
+                    let sentence =
+                        format!("{key} {path:?} does not hold a usable certificate ({reason})");
+                    let problem = self.problem(key, sentence);
+                    self.problems.push(problem.and("gitlab.client_key_path"));
+                }
+            }
+        }
+    }
+
+    fn gitlab_headers(&mut self, gitlab: &GitLab) {
+        for name in gitlab.headers.keys() {
+            if OWN_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
+                let key = format!("gitlab.headers.{name}");
+                let sentence =
+                    format!("{key} is a header that the exporter sets itself; remove it");
+                self.report(&key, sentence);
+            }
         }
     }
 

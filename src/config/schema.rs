@@ -4,6 +4,7 @@
 use schemars::generate::SchemaSettings;
 use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 use super::model::{ProjectSettings, Settings};
@@ -27,6 +28,17 @@ pub fn json_schema() -> Json {
         if let Some(Json::Object(entry)) = entry {
             inherit(entry, &overrides);
         }
+    }
+    json
+}
+
+/// The JSON Schema of another file, with the defaults of its model.
+pub(super) fn schema_of<T: JsonSchema + Serialize + Default>() -> Json {
+    let mut schema = generator().into_root_schema_for::<T>();
+    Tidy.transform(&mut schema);
+    let mut json = schema.to_value();
+    if let Ok(defaults) = serde_json::to_value(T::default()) {
+        set_defaults(&mut json, &defaults);
     }
     json
 }

@@ -3,6 +3,7 @@
 mod collectors;
 mod hostile;
 mod sentences;
+mod web;
 
 use std::path::Path;
 

@@ -109,6 +109,34 @@ impl Entry {
         }
     }
 
+    /// Whether it selects the same.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        match (&self.wanted, &other.wanted) {
+            (Wanted::Project(one), Wanted::Project(other)) => one == other,
+            (Wanted::Wildcard(one), Wanted::Wildcard(other)) => {
+                let selection = |wildcard: &Wildcard| Wildcard {
+                    settings: ProjectSettings::default(),
+                    ..wildcard.clone()
+                };
+                selection(one) == selection(other)
+            }
+            _ => false,
+        }
+    }
+
+    /// Knows what `before` found.
+    pub(super) fn go_on_from(&mut self, before: Self) {
+        let (wanted, settings) = (
+            std::mem::replace(&mut self.wanted, before.wanted),
+            Arc::clone(&self.settings),
+        );
+        *self = Self {
+            wanted,
+            settings,
+            ..before
+        };
+    }
+
     /// The entry in words.
     pub(super) fn name(&self) -> String {
         let wildcard = match &self.wanted {

@@ -128,6 +128,17 @@ impl Discovery {
         }
     }
 
+    /// Goes on with other entries; those that stay keep what they found.
+    pub fn set_entries(&mut self, projects: &[ProjectEntry], wildcards: &[Wildcard]) {
+        let next = Self::new(self.gitlab.clone(), projects, wildcards).entries;
+        let mut before = std::mem::replace(&mut self.entries, next);
+        for entry in &mut self.entries {
+            if let Some(place) = before.iter().position(|old| entry.is_like(old)) {
+                entry.go_on_from(before.swap_remove(place));
+            }
+        }
+    }
+
     /// Polls the entries that are due, and gives all projects as they are known now.
     pub async fn poll(&mut self, scope: Scope, now: UnixSeconds) -> Polled {
         let gitlab = &self.gitlab;

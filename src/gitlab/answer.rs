@@ -182,8 +182,28 @@ fn tls_remedy(error: &rustls::Error) -> &'static str {
                  is self-signed"
             }
         },
+        rustls::Error::AlertReceived(alert) if is_about_the_client(*alert) => {
+            "the server asks for a client certificate: set gitlab.client_cert_path to one that it accepts"
+        }
         _ => "check gitlab.url, and what is between here and GitLab",
     }
+}
+
+/// Whether a server refuses the client's certificate, or that there is none.
+const fn is_about_the_client(alert: rustls::AlertDescription) -> bool {
+    use rustls::AlertDescription;
+    matches!(
+        alert,
+        AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+            | AlertDescription::HandshakeFailure
+    )
 }
 
 /// An error and its causes in one line.

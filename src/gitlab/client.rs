@@ -12,6 +12,7 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use reqwest::header::{HeaderMap, LOCATION};
 use reqwest::{Method, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 use tracing::{Instrument, Span, debug};
 use url::Url;
@@ -22,7 +23,7 @@ use super::error::{Cause, GitLabError};
 use super::grants::Grants;
 use super::limiter::{Lane, Limiter, Pace};
 use super::settings::{RetryPolicy, Settings, SetupError};
-use super::token::Token;
+use super::token::{ReadyToken, Token};
 use crate::clock::{Clock, UnixSeconds};
 pub(crate) use call::{Answer, Call, Query, record_failure};
 use call::{heavy_query, retryable};
@@ -35,6 +36,9 @@ const API: &str = "/api/v4/";
 /// The call that is answered wherever there is a GitLab.
 const VERSION: &str = "GET /version";
 
+/// Shorter values of headers are no secrets: `1`, `true`.
+const SHORTEST_SECRET: usize = 6;
+
 /// Redirects within the instance that one call follows.
 const MAX_REDIRECTS: u32 = 3;
 
@@ -45,6 +49,8 @@ pub(crate) struct Client {
     token: Token,
     limiter: Arc<dyn Limiter>,
     bodies: LargeBodies,
+    /// Values of the settings' headers, which an answer may echo.
+    header_values: Vec<SecretString>,
     accounting: Arc<dyn Accounting>,
     retry: RetryPolicy,
     /// What refusals said of the token's grants.
@@ -74,6 +80,7 @@ impl Client {
                 .map_err(SetupError::Token)?,
             limiter,
             bodies: LargeBodies::default(),
+            header_values: settings.headers.values().cloned().collect(),
             accounting,
             retry: settings.retry,
             grants: Grants::default(),
@@ -113,7 +120,7 @@ impl Client {
     /// An error of this call, the token cut out of all its texts.
     pub(crate) fn error(&self, endpoint: impl Into<String>, cause: Cause) -> GitLabError {
         let endpoint = endpoint.into();
-        let cause = cause.map_text(|text| answer::shorten(&self.token.scrub(&text)));
+        let cause = cause.map_text(|text| answer::shorten(&self.scrub(&text)));
         let cause = self.wrong_path(&endpoint, cause);
         GitLabError { endpoint, cause }
     }
@@ -134,7 +141,19 @@ impl Client {
 
     /// `text` fit for a message: no token, one line, bounded.
     pub(crate) fn tidy(&self, text: &str) -> String {
-        answer::shorten(&self.token.scrub(text))
+        answer::shorten(&self.scrub(text))
+    }
+
+    /// `text` without the token and the values of the settings' headers.
+    fn scrub(&self, text: &str) -> String {
+        let mut text = self.token.scrub(text);
+        for value in &self.header_values {
+            let value = value.expose_secret();
+            if value.len() >= SHORTEST_SECRET && text.contains(value) {
+                text = text.replace(value, "[REDACTED]");
+            }
+        }
+        text
     }
 
     /// Sends a call, again where that helps, and returns the successful answer.
@@ -243,6 +262,14 @@ impl Client {
 
     fn refusal(&self) -> MutexGuard<'_, Option<String>> {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes on with another token.
+    pub(crate) fn set_token(&self, token: ReadyToken) {
+        if self.token.replace(token) {
+            self.refusal().take();
+            self.token_changed();
+        }
     }
 
     fn token_changed(&self) {

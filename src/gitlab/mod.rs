@@ -36,6 +36,7 @@ pub use error::{Cause, GitLabError};
 pub use limiter::{Budget, Lane, Limiter, LocalLimiter, Pace};
 pub use pager::Excess;
 pub use settings::{RetryPolicy, Settings, SetupError, TokenSource};
+pub use token::ReadyToken;
 
 use crate::clock::{Clock, UnixSeconds};
 use client::Client;
@@ -107,6 +108,19 @@ impl GitLab {
             shared: Arc::clone(&self.shared),
             lane,
         }
+    }
+
+    /// Reads a token, to go on with it.
+    ///
+    /// # Errors
+    /// A sentence when the file cannot be read, or the token is empty or no header value.
+    pub fn prepare_token(&self, source: &TokenSource) -> Result<ReadyToken, String> {
+        ReadyToken::read(source)
+    }
+
+    /// Goes on with a token that was read.
+    pub fn set_token(&self, token: ReadyToken) {
+        self.client().set_token(token);
     }
 
     /// The lane of its calls: that of the task, or its own.

@@ -1,5 +1,6 @@
 //! What the client needs to know before the first call.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use url::Url;
 
 use super::cable::CablePatience;
 use super::limiter::Budget;
+use crate::tls::IdentityError;
 
 /// Where the access token comes from.
 #[derive(Clone, Debug)]
@@ -53,6 +55,12 @@ pub struct Settings {
     pub enable_tls_verify: bool,
     /// PEM file with certificates to trust besides the platform's own.
     pub ca_cert_path: Option<PathBuf>,
+    /// PEM file with the certificate to show to servers that ask for one.
+    pub client_cert_path: Option<PathBuf>,
+    /// PEM file with its private key, where that is not in the same file.
+    pub client_key_path: Option<PathBuf>,
+    /// Headers of each request besides the client's own.
+    pub headers: BTreeMap<String, SecretString>,
     /// Longest time one HTTP exchange may take.
     pub timeout: Duration,
     /// Calls per second in the long run.
@@ -88,6 +96,9 @@ impl Settings {
             token,
             enable_tls_verify: true,
             ca_cert_path: None,
+            client_cert_path: None,
+            client_key_path: None,
+            headers: BTreeMap::new(),
             // GitLab itself gives up after 30 seconds: its own answer says more than ours would, and has
             // what it read until then.
             timeout: Duration::from_secs(35),
@@ -137,6 +148,17 @@ pub enum SetupError {
         /// What is wrong with it.
         why: String,
     },
+    /// The client certificate cannot be used.
+    #[error("gitlab.client_cert_path `{}`: {why}", path.display())]
+    ClientCertificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: IdentityError,
+    },
+    /// A header cannot be sent.
+    #[error("gitlab.headers: `{0}` and its value are no HTTP header")]
+    Header(String),
     /// The token cannot be used.
     #[error("{0}")]
     Token(String),

@@ -18,7 +18,6 @@ const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The token in use.
 pub(crate) struct Token {
-    file: Option<PathBuf>,
     state: RwLock<LoadedToken>,
     /// Told of each token.
     accounting: Arc<dyn Accounting>,
@@ -26,6 +25,7 @@ pub(crate) struct Token {
 
 #[derive(Clone)]
 struct LoadedToken {
+    file: Option<PathBuf>,
     current: Arc<Secret>,
     /// The token before the last change: an answer still under way may echo it.
     previous: Option<Arc<Secret>>,
@@ -37,6 +37,27 @@ struct Secret {
     header: HeaderValue,
 }
 
+/// A token that was read and can be used.
+pub struct ReadyToken {
+    file: Option<PathBuf>,
+    secret: Arc<Secret>,
+}
+
+impl ReadyToken {
+    /// Takes it from its source.
+    ///
+    /// # Errors
+    /// A sentence when the file cannot be read, or the token is empty or no header value.
+    pub(crate) fn read(source: &TokenSource) -> Result<Self, String> {
+        let (file, text) = match source {
+            TokenSource::Secret(text) => (None, text.clone()),
+            TokenSource::File(path) => (Some(path.clone()), read(path)?),
+        };
+        let secret = Arc::new(secret(text, file.as_deref())?);
+        Ok(Self { file, secret })
+    }
+}
+
 impl Token {
     /// Takes the token from its source.
     ///
@@ -46,21 +67,31 @@ impl Token {
         source: &TokenSource,
         accounting: Arc<dyn Accounting>,
     ) -> Result<Self, String> {
-        let (file, text) = match source {
-            TokenSource::Secret(text) => (None, text.clone()),
-            TokenSource::File(path) => (Some(path.clone()), read(path)?),
-        };
-        let current = Arc::new(secret(text, file.as_deref())?);
-        accounting.token_loaded(current.text.expose_secret());
+        let ReadyToken { file, secret } = ReadyToken::read(source)?;
+        accounting.token_loaded(secret.text.expose_secret());
         Ok(Self {
             state: RwLock::new(LoadedToken {
-                current,
+                file,
+                current: secret,
                 previous: None,
                 read_at: Instant::now(),
             }),
-            file,
             accounting,
         })
+    }
+
+    /// Goes on with another one; whether it is another.
+    pub(crate) fn replace(&self, next: ReadyToken) -> bool {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.file = next.file;
+        state.read_at = Instant::now();
+        if next.secret.text.expose_secret() == state.current.text.expose_secret() {
+            return false;
+        }
+        self.accounting
+            .token_loaded(next.secret.text.expose_secret());
+        state.previous = Some(std::mem::replace(&mut state.current, next.secret));
+        true
     }
 
     /// The value of the header `Authorization`, marked as sensitive, and whether the file holds another
@@ -68,7 +99,7 @@ impl Token {
     pub(crate) fn header(&self) -> (HeaderValue, bool) {
         let state = self.get();
         let mut is_new = false;
-        if self.file.is_some() && state.read_at.elapsed() >= RELOAD_INTERVAL {
+        if state.file.is_some() && state.read_at.elapsed() >= RELOAD_INTERVAL {
             // A file that cannot be read just now keeps its last token.
             is_new = self.reload().unwrap_or(false);
         }
@@ -80,17 +111,17 @@ impl Token {
     /// # Errors
     /// A sentence when the file cannot be read or holds no token.
     pub(crate) fn reload(&self) -> Result<bool, String> {
-        let Some(path) = &self.file else {
+        let Some(path) = self.get().file else {
             return Ok(false);
         };
-        let text = read(path);
+        let text = read(&path);
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.read_at = Instant::now();
         let text = text?;
         if text.expose_secret() == state.current.text.expose_secret() {
             return Ok(false);
         }
-        let next = Arc::new(secret(text, Some(path))?);
+        let next = Arc::new(secret(text, Some(&path))?);
         self.accounting.token_loaded(next.text.expose_secret());
         state.previous = Some(std::mem::replace(&mut state.current, next));
         Ok(true)

@@ -51,12 +51,13 @@ pub(super) fn measure(
     let mut memory = ProjectMemory::clone(entry.memory());
     let feed = facts.note_progress(&mut memory);
     let seen = memory.refs_seen.clone();
+    let rules = ingest.rules();
     let subject = Subject {
         id: entry.id(),
         project: &path,
         paths,
         settings: entry.settings(),
-        max_pipelines_per_ref: ingest.max_pipelines_per_ref,
+        max_pipelines_per_ref: rules.max_pipelines_per_ref,
         refs: &seen,
         tier: entry.tier().unwrap_or_default(),
         now,
@@ -70,7 +71,7 @@ pub(super) fn measure(
         retirements: Vec::new(),
     };
     let mut unavailable = Vec::new();
-    for measures in ingest
+    for measures in rules
         .collectors
         .measure(subject, facts, feed.as_ref(), &mut memory)
     {
@@ -114,7 +115,7 @@ pub(super) fn measure(
         ingest.renames().push((before.clone(), path.clone()));
         run.initializations = recorder.renamed(before, &path);
         // What other sources measured carries the old path: it comes again with their next run.
-        let others = ingest.others.iter();
+        let others = rules.others.iter();
         run.measured
             .extend(others.map(|collector| (*collector, Measured::default())));
         run.retirements.extend(retire::path(before));

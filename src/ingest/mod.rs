@@ -10,7 +10,7 @@ mod success;
 mod withdraw;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tracing::Instrument;
@@ -41,13 +41,8 @@ const PART: usize = 20_000;
 /// Takes in what runs read.
 pub struct Ingest {
     registry: Arc<Registry>,
-    collectors: Collectors,
-    /// Collectors that measure something else than pipelines: a rename takes their states away
-    /// until they are read again.
-    others: Vec<Collector>,
-    max_pipelines_per_ref: usize,
-    /// `discovery.removal_grace`.
-    grace: Duration,
+    /// What the settings say.
+    rules: RwLock<Arc<Rules>>,
     /// Held from measuring to showing: one run at a time.
     recorder: tokio::sync::Mutex<Recorder>,
     observer: Arc<dyn Observer>,
@@ -57,6 +52,34 @@ pub struct Ingest {
     failures: FailureLog,
     /// Projects renamed since the last log line about that: before and after.
     renames: std::sync::Mutex<Vec<(Text, Text)>>,
+}
+
+/// How is measured, by the settings.
+struct Rules {
+    collectors: Collectors,
+    /// Collectors that measure something else than pipelines: a rename takes their states away
+    /// until they are read again.
+    others: Vec<Collector>,
+    max_pipelines_per_ref: usize,
+    /// `discovery.removal_grace`.
+    grace: Duration,
+}
+
+impl Rules {
+    fn new(settings: &Settings, sources: &[Arc<dyn Source>]) -> Arc<Self> {
+        let max = settings.collectors.pipelines.max_pipelines_per_ref;
+        let others = sources
+            .iter()
+            .filter(|source| source.needs() == Needs::Tier);
+        Arc::new(Self {
+            collectors: Collectors::new(settings),
+            others: others
+                .flat_map(|source| source.collectors().iter().copied())
+                .collect(),
+            max_pipelines_per_ref: usize::try_from(max).unwrap_or(usize::MAX),
+            grace: settings.discovery.removal_grace,
+        })
+    }
 }
 
 impl Ingest {
@@ -70,18 +93,9 @@ impl Ingest {
         observer: Arc<dyn Observer>,
         clock: Clock,
     ) -> Self {
-        let max = settings.collectors.pipelines.max_pipelines_per_ref;
-        let others = sources
-            .iter()
-            .filter(|source| source.needs() == Needs::Tier);
         Self {
             registry,
-            collectors: Collectors::new(settings),
-            others: others
-                .flat_map(|source| source.collectors().iter().copied())
-                .collect(),
-            max_pipelines_per_ref: usize::try_from(max).unwrap_or(usize::MAX),
-            grace: settings.discovery.removal_grace,
+            rules: RwLock::new(Rules::new(settings, sources)),
             recorder: tokio::sync::Mutex::new(recorder),
             observer,
             clock,
@@ -89,6 +103,16 @@ impl Ingest {
             failures: FailureLog::default(),
             renames: std::sync::Mutex::default(),
         }
+    }
+
+    /// Goes on by other settings, for these sources.
+    pub fn reconfigure(&self, settings: &Settings, sources: &[Arc<dyn Source>]) {
+        let rules = Rules::new(settings, sources);
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Measures and records what a run read. It runs as a task of its own, so that a stop never cuts

@@ -60,11 +60,12 @@ impl Ingest {
         now: UnixSeconds,
     ) {
         let overdue: Vec<Withdrawal> = {
+            let grace = self.rules().grace;
             let projects = self.registry.lock();
             let refused = refused.iter().filter(|id| projects.is_own(**id));
             let refused = refused.filter_map(|id| projects.get(*id));
             let overdue =
-                refused.filter_map(|entry| overdue(entry, source.collectors(), self.grace, now));
+                refused.filter_map(|entry| overdue(entry, source.collectors(), grace, now));
             overdue.collect()
         };
         if overdue.is_empty() {

@@ -9,7 +9,7 @@ use tracing::{Instrument, info_span};
 use super::retry::Retry;
 use crate::catalogue::Activity;
 use crate::clock::UnixSeconds;
-use crate::config::Settings;
+use crate::config::{ProjectEntry, Settings, Wildcard};
 use crate::discovery::{Discovery, DiscoveryError, EntryNotice, Polled, Scope, Verdict};
 use crate::gitlab::{GitLab, Lane};
 use crate::ingest::Ingest;
@@ -25,15 +25,23 @@ pub(crate) const INCOMPLETE_LIST: &str = "incomplete_list";
 /// Looks for projects.
 pub(super) struct DiscoveryTask {
     discovery: tokio::sync::Mutex<Discovery>,
-    interval: Duration,
-    /// `discovery.removal_grace`.
-    grace: Duration,
+    rules: Mutex<Rules>,
     times: Mutex<Times>,
     registry: Arc<Registry>,
     ingest: Arc<Ingest>,
     observer: Arc<dyn Observer>,
     /// Why entries failed when they were last polled, as logged.
     said: Mutex<BTreeMap<String, String>>,
+}
+
+/// What the settings say.
+#[derive(Debug)]
+struct Rules {
+    interval: Duration,
+    /// `discovery.removal_grace`.
+    grace: Duration,
+    /// Entries that the next poll begins with, where they changed.
+    entries: Option<(Vec<ProjectEntry>, Vec<Wildcard>)>,
 }
 
 #[derive(Debug, Default)]
@@ -56,8 +64,11 @@ impl DiscoveryTask {
         let discovery = Discovery::new(gitlab, &settings.projects, &settings.wildcards);
         Self {
             discovery: tokio::sync::Mutex::new(discovery),
-            interval: settings.discovery.interval,
-            grace: settings.discovery.removal_grace,
+            rules: Mutex::new(Rules {
+                interval: settings.discovery.interval,
+                grace: settings.discovery.removal_grace,
+                entries: None,
+            }),
             times: Mutex::default(),
             registry: Arc::clone(registry),
             ingest: Arc::clone(ingest),
@@ -70,20 +81,38 @@ impl DiscoveryTask {
         self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn rules(&self) -> MutexGuard<'_, Rules> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes on by other settings, whose entries are polled at once.
+    pub(super) fn reconfigure(&self, settings: &Settings, now: UnixSeconds) {
+        *self.rules() = Rules {
+            interval: settings.discovery.interval,
+            grace: settings.discovery.removal_grace,
+            entries: Some((settings.projects.clone(), settings.wildcards.clone())),
+        };
+        self.ask(now);
+    }
+
     /// What is to be polled now, if anything is; the next time is set.
     pub(super) fn take_due(&self, now: UnixSeconds) -> Option<Scope> {
         // With replicas, one of them looks for projects.
         if !self.registry.lock().leads() {
             return None;
         }
+        let (interval, grace) = {
+            let rules = self.rules();
+            (rules.interval, rules.grace)
+        };
         let mut times = self.times();
         if times.due <= now {
-            times.due = now.plus(self.interval);
+            times.due = now.plus(interval);
             Some(Scope::All)
         } else if times.retry.is_due(now) {
             Some(Scope::Failed)
         } else {
-            let has_doubts = self.registry.lock().has_doubts_due(self.grace, now);
+            let has_doubts = self.registry.lock().has_doubts_due(grace, now);
             has_doubts.then_some(Scope::Unconfirmed)
         }
     }
@@ -123,6 +152,13 @@ impl DiscoveryTask {
     /// Whether nothing failed.
     async fn poll(&self, scope: Scope, now: UnixSeconds) -> bool {
         let mut discovery = self.discovery.lock().await;
+        let (entries, grace) = {
+            let mut rules = self.rules();
+            (rules.entries.take(), rules.grace)
+        };
+        if let Some((projects, wildcards)) = entries {
+            discovery.set_entries(&projects, &wildcards);
+        }
         // Another try of some entries would not find what the others list.
         if scope == Scope::All {
             for id in self.registry.lock().take_changed() {
@@ -158,7 +194,7 @@ impl DiscoveryTask {
             !matches!(verdict, Verdict::Missing | Verdict::NotAnswered(_))
         };
         let rule = Rule {
-            grace: self.grace,
+            grace,
             is_complete: is_complete && scope == Scope::All,
             gitlab_answers: verdicts.iter().any(is_shown)
                 || (!verdicts.is_empty() && discovery.gitlab_answers().await),
@@ -246,7 +282,7 @@ impl DiscoveryTask {
             tracing::warn!(
                 projects = missing.len(),
                 %example,
-                grace_seconds = self.grace.as_secs(),
+                grace_seconds = self.rules().grace.as_secs(),
                 "GitLab returns 404 for tracked projects, removing them after discovery.removal_grace"
             );
         }

@@ -20,12 +20,13 @@ use tracing::{Instrument, info_span};
 
 use crate::catalogue::{Activity, Collector};
 use crate::clock::{Clock, UnixSeconds};
-use crate::config::Settings;
+use crate::config::{Config, Settings};
 use crate::events::Origin;
 use crate::events::queue::HintQueue;
 use crate::facts::{Facts, Unavailable};
 use crate::gitlab::{GitLab, Lane};
 use crate::ingest::{Ingest, activity};
+use crate::locks::lock;
 use crate::memory::ProjectMemory;
 use crate::observer::Observer;
 use crate::recorder::Recorder;
@@ -51,6 +52,21 @@ const TICK: Duration = Duration::from_secs(1);
 /// How often retired series are removed, and initial zeros that are over are noted.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
 
+/// Settings that changed while the scheduler runs.
+#[derive(Debug, Default)]
+pub struct Updates(std::sync::Mutex<Option<Arc<Config>>>);
+
+impl Updates {
+    /// Has the scheduler go on by these, within a second.
+    pub fn put(&self, config: Arc<Config>) {
+        *lock(&self.0) = Some(config);
+    }
+
+    fn take(&self) -> Option<Arc<Config>> {
+        lock(&self.0).take()
+    }
+}
+
 /// Runs sources over projects.
 pub struct Scheduler {
     clock: Clock,
@@ -63,6 +79,7 @@ pub struct Scheduler {
     capability: Arc<CapabilityTask>,
     instance_feed: Arc<InstanceFeed>,
     hints: Arc<HintQueue>,
+    updates: Arc<Updates>,
     observer: Arc<dyn Observer>,
     running: JoinSet<()>,
     /// What each task under way does, for one that panics.
@@ -117,6 +134,7 @@ impl Scheduler {
             feed,
             ingest,
             hints: Arc::default(),
+            updates: Arc::default(),
             observer,
             clock,
             running: JoinSet::new(),
@@ -150,6 +168,25 @@ impl Scheduler {
     #[must_use]
     pub fn hints(&self) -> Arc<HintQueue> {
         Arc::clone(&self.hints)
+    }
+
+    /// Where settings are put that changed.
+    #[must_use]
+    pub fn updates(&self) -> Arc<Updates> {
+        Arc::clone(&self.updates)
+    }
+
+    /// Goes on by other settings: what is read, measured and looked for. Runs under way end as they began.
+    fn reconfigure(&mut self, settings: &Settings, now: UnixSeconds) {
+        self.feed = Arc::new(self.feed.reconfigured(settings));
+        self.sources = sources(settings, &self.gitlab, &self.feed);
+        {
+            let mut projects = self.registry.lock();
+            projects.set_sources(&self.sources);
+            projects.rely_on_events(event_polling(settings));
+        }
+        self.ingest.reconfigure(settings, &self.sources);
+        self.discovery.reconfigure(settings, now);
     }
 
     /// Runs all that is due now, to its end; what that makes due (projects just found) too.
@@ -222,6 +259,9 @@ impl Scheduler {
     fn start_due(&mut self) {
         let now = self.clock.now();
         self.follow_clock(now);
+        if let Some(config) = self.updates.take() {
+            self.reconfigure(&config, now);
+        }
         self.ingest.log_failures(now, false);
         if self.sweep_due <= now {
             self.sweep_due = now.plus(SWEEP_INTERVAL);

@@ -11,13 +11,15 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, Method, StatusCode, Version};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpRequest, HttpResponse, web};
+use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse, web};
 use askama::Template;
 use bytes::Bytes;
 use serde::Serialize;
 
 use super::HandlerContext;
 use super::connections::{Answering, Connection};
+use super::web::Login;
+use super::webhook;
 use crate::telemetry::process::HttpRefusal;
 
 /// What orchestrators ask.
@@ -82,11 +84,21 @@ pub(super) async fn guard(
     let method = request.method().clone();
     let path = request.path().to_owned();
     let version = request.version();
-    let mut response = match refuse(&request, for_probes) {
+    let shared = request.app_data::<web::Data<HandlerContext>>().cloned();
+    let refusal = match refuse(&request, for_probes) {
+        Some(refusal) => Some(refusal),
+        None => turn_away(&request, shared.as_ref()).await,
+    };
+    let mut response = match refusal {
         Some(refusal) => request.into_response(refusal),
         None => next.call(request).await?.map_into_boxed_body(),
     };
     let headers = response.headers_mut();
+    if let Some(shared) = &shared {
+        for (name, value) in &shared.context.web.now().headers {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
     for (name, value) in HEADERS {
         if !headers.contains_key(&name) {
             headers.insert(name, HeaderValue::from_static(value));
@@ -161,6 +173,55 @@ fn refuse(request: &ServiceRequest, for_probes: bool) -> Option<HttpResponse> {
         .set_connection_type(ConnectionType::Close);
     Some(refusal)
 }
+
+/// What is refused to everybody but the users, where there are any. Probes cannot log in: whoever asks them
+/// without a password learns the least. Webhooks have a secret of their own.
+async fn turn_away(
+    request: &ServiceRequest,
+    shared: Option<&web::Data<HandlerContext>>,
+) -> Option<HttpResponse> {
+    let shared = shared?;
+    let path = request.path();
+    if path == webhook::PATH && shared.with_body.contains(&path) {
+        return None;
+    }
+    let headers = request.headers();
+    let login = shared.context.web.login(headers.get(header::AUTHORIZATION));
+    let login = login.await;
+    let (why, status, sentence) = match login {
+        Login::Open | Login::Known => return None,
+        _ if PROBES.contains(&path) => {
+            request.extensions_mut().insert(Anonymous);
+            return None;
+        }
+        Login::Missing | Login::Wrong => (
+            HttpRefusal::Unauthorized,
+            StatusCode::UNAUTHORIZED,
+            "user and password are needed",
+        ),
+        Login::Busy => (
+            HttpRefusal::TooManyLogins,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many passwords are being verified; try again",
+        ),
+    };
+    // Clients ask without a password first.
+    if login != Login::Missing {
+        shared.refusals.count(why, Instant::now());
+    }
+    let mut refusal = refusal(headers, status, sentence);
+    let name = match status {
+        StatusCode::UNAUTHORIZED => (header::WWW_AUTHENTICATE, "Basic"),
+        _ => (header::RETRY_AFTER, "1"),
+    };
+    let (name, value) = (name.0, HeaderValue::from_static(name.1));
+    refusal.headers_mut().insert(name, value);
+    Some(refusal)
+}
+
+/// In a request to a probe: the sender is no user, where there are some.
+#[derive(Clone, Copy)]
+pub(super) struct Anonymous;
 
 fn count(shared: Option<&web::Data<HandlerContext>>, why: HttpRefusal) {
     if let Some(shared) = shared {

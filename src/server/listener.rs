@@ -2,14 +2,13 @@
 //! actix-http speaks HTTP/1 on them.
 
 use std::io;
-use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_http::error::DispatchError;
 use actix_http::{HttpService, KeepAlive, Request, Response};
-use actix_server::{Server, ServerBuilder};
+use actix_server::{GracefulShutdownSignal, Server, ServerBuilder};
 use actix_service::{
     IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt as _, fn_factory, fn_service,
     map_config,
@@ -18,8 +17,13 @@ use actix_web::Error;
 use actix_web::body::MessageBody;
 use actix_web::dev::AppConfig;
 use actix_web::rt::net::TcpStream;
+#[cfg(unix)]
+use actix_web::rt::net::UnixStream;
 
 use super::connections::{Connections, Watched};
+use super::socket::Socket;
+use super::transport::{Accepted, Transport};
+use super::web::{Protection, Web};
 use crate::telemetry::process::HttpRefusal;
 
 /// Threads that answer requests.
@@ -40,11 +44,19 @@ pub(super) fn builder(stop_seconds: u64) -> ServerBuilder {
         .disable_signals()
 }
 
-/// Has `builder` answer on `listener` by the application that `app` makes.
+/// What a listener hands its connections to.
+#[derive(Clone)]
+pub(super) struct Handover {
+    pub(super) connections: Arc<Connections>,
+    pub(super) web: Arc<Web>,
+    pub(super) protection: Protection,
+}
+
+/// Has `builder` answer on `socket` by the application that `app` makes.
 pub(super) fn listen<I, S, B>(
     builder: ServerBuilder,
-    listener: TcpListener,
-    connections: Arc<Connections>,
+    socket: Socket,
+    to: Handover,
     app: impl Fn() -> I + Clone + Send + 'static,
 ) -> io::Result<ServerBuilder>
 where
@@ -57,50 +69,84 @@ where
     S::Service: 'static,
     B: MessageBody + 'static,
 {
-    let name = format!("http {}", listener.local_addr()?);
+    let name = format!("http {}", socket.address()?);
     let stop = builder.graceful_shutdown_signal();
-    builder.listen(name, listener, move || {
-        let stop = stop.clone();
-        let app = app()
-            .into_factory()
-            .map_err(|error| error.into().error_response());
-        let http = HttpService::build()
-            .graceful_shutdown_signal(move || {
-                let stop = stop.clone();
-                async move { stop.notified().await }
-            })
-            // Both are the table's.
-            .keep_alive(KeepAlive::Os)
-            .client_request_timeout(Duration::ZERO)
-            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
-            .on_connect_ext(|stream: &Watched<TcpStream>, data| {
-                data.insert(Arc::clone(stream.connection()));
-            })
-            .h1(map_config(app, |()| AppConfig::default()));
-        let http = Rc::new(http);
-        let connections = Arc::clone(&connections);
-        fn_factory(move || {
-            let (http, connections) = (Rc::clone(&http), Arc::clone(&connections));
-            async move {
-                let http = Rc::new(http.new_service(()).await?);
-                Ok::<_, ()>(fn_service(move |stream: TcpStream| {
-                    let client = stream.peer_addr().ok();
-                    let admitted =
-                        connections.admit(client.map(|address| address.ip()), Instant::now());
-                    let connections = Arc::clone(&connections);
-                    let serving = admitted.map(|connection| {
-                        let stream = Watched::new(stream, connection, Arc::clone(&connections));
-                        http.call((stream, client))
-                    });
-                    async move {
-                        if let Some(serving) = serving {
-                            note(serving.await, &connections);
-                        }
-                        Ok::<_, ()>(())
-                    }
-                }))
-            }
+    match socket {
+        Socket::Tcp(listener) => {
+            let serve = move || service::<TcpStream, _, I, S, B>(&stop, &to, &app);
+            builder.listen(name, listener, serve)
+        }
+        #[cfg(unix)]
+        Socket::Unix(listener) => {
+            let serve = move || service::<UnixStream, _, I, S, B>(&stop, &to, &app);
+            builder.listen_uds(name, listener, serve)
+        }
+    }
+}
+
+/// HTTP/1 on accepted connections.
+fn service<A, F, I, S, B>(
+    stop: &GracefulShutdownSignal,
+    to: &Handover,
+    app: &F,
+) -> impl ServiceFactory<A, Config = (), Response = (), Error = (), InitError = ()> + use<A, F, I, S, B>
+where
+    A: Accepted,
+    F: Fn() -> I + 'static,
+    I: IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Error: Into<Error> + 'static,
+    S::InitError: std::fmt::Debug,
+    S::Response: Into<Response<B>> + 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    S::Service: 'static,
+    B: MessageBody + 'static,
+{
+    let stop = stop.clone();
+    let app = app()
+        .into_factory()
+        .map_err(|error| error.into().error_response());
+    let http = HttpService::build()
+        .graceful_shutdown_signal(move || {
+            let stop = stop.clone();
+            async move { stop.notified().await }
         })
+        // Both are the table's.
+        .keep_alive(KeepAlive::Os)
+        .client_request_timeout(Duration::ZERO)
+        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+        .on_connect_ext(|stream: &Watched<Transport>, data| {
+            data.insert(Arc::clone(stream.connection()));
+        })
+        .h1(map_config(app, |()| AppConfig::default()));
+    let http = Rc::new(http);
+    let to = to.clone();
+    fn_factory(move || {
+        let (http, to) = (Rc::clone(&http), to.clone());
+        async move {
+            let http = Rc::new(http.new_service(()).await?);
+            Ok::<_, ()>(fn_service(move |stream: A| {
+                let Handover {
+                    connections,
+                    web,
+                    protection,
+                } = to.clone();
+                let client = stream.client();
+                let address = client.map(|address| address.ip());
+                let admitted = connections.admit(address, Instant::now());
+                let serving = admitted.map(|connection| {
+                    let stream = stream.transport(web.tls(protection), &connections);
+                    let stream = Watched::new(stream, connection, Arc::clone(&connections));
+                    http.call((stream, client))
+                });
+                async move {
+                    if let Some(serving) = serving {
+                        note(serving.await, &connections);
+                    }
+                    Ok::<_, ()>(())
+                }
+            }))
+        }
     })
 }
 

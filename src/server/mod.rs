@@ -14,32 +14,40 @@ mod metrics;
 mod page;
 mod poll;
 mod probes;
+pub mod reload;
 mod routes;
+mod socket;
 pub mod status;
 #[cfg(test)]
 mod tests;
+mod transport;
+pub mod web;
 pub mod webhook;
 
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServerHandle, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
-use actix_web::{App, Error, web};
+use actix_web::web::Data;
+use actix_web::{App, Error};
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::LiveConfig;
 use crate::delivery::Intervals;
 use crate::series::Table;
 use crate::telemetry::process::{Exemplars, HttpRefusal, OwnMetrics};
 use crate::telemetry::secrets::Secrets;
 use connections::{Connections, Refusals};
 use hosts::Hosts;
+use listener::Handover;
+use reload::Reload;
 pub use routes::{Listener, Routes};
+pub use socket::{Address, Socket};
 use status::StatusSource;
+use web::Web;
 
 /// What the server shows.
 #[derive(Clone)]
@@ -49,9 +57,13 @@ pub struct Context {
     /// The exporter's own metrics.
     pub own: Arc<dyn OwnFamilies>,
     /// The effective configuration.
-    pub config: Arc<Config>,
+    pub config: Arc<LiveConfig>,
+    /// Reads the configuration again; none where it cannot be.
+    pub reload: Option<Arc<dyn Reload>>,
     /// How things are.
     pub status: Arc<dyn StatusSource>,
+    /// TLS, users and headers.
+    pub web: Arc<Web>,
     /// Watches how often scrapes come; none where the birth window is fixed.
     pub intervals: Option<Arc<Intervals>>,
     /// What no page may hold.
@@ -155,12 +167,18 @@ fn serve_within(
     impl Future<Output = io::Result<()>> + Send + 'static,
     ServerHandle,
 )> {
-    let settings = &context.config.server;
+    let config = context.config.now();
+    let settings = &config.server;
     let per_client = usize::try_from(settings.max_connections_per_client).unwrap_or(usize::MAX);
     let refusals = Refusals::new(Arc::clone(&context.own));
     let mut tables = Vec::new();
     let mut builder = listener::builder(limits.stop_seconds);
-    for Listener { sockets, routes } in listeners {
+    for Listener {
+        sockets,
+        routes,
+        protection,
+    } in listeners
+    {
         let kept = if routes.has_probes { limits.kept } else { 0 };
         let connections = routes.connections.unwrap_or(limits.connections);
         let limits = Limits {
@@ -169,7 +187,7 @@ fn serve_within(
             ..limits
         };
         let table = Connections::new(limits, per_client, Arc::clone(&refusals));
-        let shared = web::Data::new(HandlerContext {
+        let shared = Data::new(HandlerContext {
             hosts: Hosts::new(&settings.allowed_hosts),
             context: context.clone(),
             patience: limits.patience,
@@ -178,17 +196,24 @@ fn serve_within(
         });
         let app = move || application(shared.clone(), routes.clone());
         for socket in sockets {
-            give_up_deaf_clients(&socket, limits.patience)?;
-            builder = listener::listen(builder, socket, Arc::clone(&table), app.clone())?;
+            socket.give_up_deaf_clients(limits.patience)?;
+            let to = Handover {
+                connections: Arc::clone(&table),
+                web: Arc::clone(&context.web),
+                protection,
+            };
+            builder = listener::listen(builder, socket, to, app.clone())?;
         }
         tables.push(table);
     }
     let server = builder.run();
     let handle = server.handle();
+    let watching = Arc::clone(&context.web).watch();
     let serving = async move {
         tokio::select! {
             ended = server => ended,
             never = connections::tend(&limits, &tables, &refusals) => match never {},
+            never = watching => match never {},
         }
     };
     Ok((serving, handle))
@@ -196,7 +221,7 @@ fn serve_within(
 
 /// What answers on one listener.
 fn application(
-    shared: web::Data<HandlerContext>,
+    shared: Data<HandlerContext>,
     routes: Routes,
 ) -> App<
     impl ServiceFactory<
@@ -210,16 +235,6 @@ fn application(
     App::new()
         .app_data(shared)
         .configure(|config| routes.add_to(config))
-        .default_service(web::to(answer::not_found))
+        .default_service(actix_web::web::to(answer::not_found))
         .wrap(from_fn(answer::guard))
-}
-
-/// Has the kernel close connections whose client takes no data any more: accepted connections
-/// inherit it from the listener. Elsewhere such connections stay until the client goes.
-fn give_up_deaf_clients(listener: &TcpListener, patience: Duration) -> io::Result<()> {
-    #[cfg(target_os = "linux")]
-    socket2::SockRef::from(listener).set_tcp_user_timeout(Some(patience))?;
-    #[cfg(not(target_os = "linux"))]
-    let _ = (listener, patience);
-    Ok(())
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web};
 use serde::Serialize;
 
 use super::HandlerContext;
@@ -35,7 +35,12 @@ pub(super) async fn ready(request: HttpRequest, shared: web::Data<HandlerContext
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let json = serde_json::json!(Answer::from(&readiness)).to_string();
+    let answer = Answer::from(&readiness);
+    let json = match request.extensions().contains::<answer::Anonymous>() {
+        true => serde_json::json!({ "status": answer.status }),
+        false => serde_json::json!(answer),
+    };
+    let json = json.to_string();
     let json = shared.context.secrets.redact(&json).into_owned();
     HttpResponse::build(status)
         .content_type("application/json")

@@ -1,29 +1,40 @@
 //! What is answered on a listener: pages and metrics, or the probes alone, or what another part of the
 //! program adds.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 
 use actix_web::middleware::Compress;
 use actix_web::web::ServiceConfig;
 use actix_web::{Resource, Route, guard, web};
 
+use super::web::Protection;
 use super::webhook::{self, Receiver};
-use super::{answer, metrics, page, poll, probes};
+use super::{Socket, answer, metrics, page, poll, probes, reload};
 use crate::config::Server;
 
 /// Addresses with the same routes. Their connections follow the rules of all others and have places of
 /// their own, so that no other listener takes them.
 pub struct Listener {
-    pub(super) sockets: Vec<TcpListener>,
+    pub(super) sockets: Vec<Socket>,
     pub(super) routes: Routes,
+    pub(super) protection: Protection,
 }
 
 impl Listener {
     /// `routes` on `sockets`, which may be none.
     #[must_use]
-    pub fn new(sockets: Vec<TcpListener>, routes: Routes) -> Self {
-        Self { sockets, routes }
+    pub fn new(sockets: Vec<Socket>, routes: Routes) -> Self {
+        Self {
+            sockets,
+            routes,
+            protection: Protection::Full,
+        }
+    }
+
+    /// Protected in another way than the web configuration says.
+    #[must_use]
+    pub fn protected_by(self, protection: Protection) -> Self {
+        Self { protection, ..self }
     }
 }
 
@@ -69,10 +80,13 @@ impl Routes {
     /// All pages, metrics and probes.
     #[must_use]
     pub fn pages(settings: &Server) -> Self {
-        let enable_poll = settings.enable_poll;
+        let (enable_poll, enable_reload) = (settings.enable_poll, settings.enable_reload);
         let add = move |to: &mut ServiceConfig| {
             if enable_poll {
-                to.service(poll_resource());
+                to.service(post("/-/poll", web::post().to(poll::poll)));
+            }
+            if enable_reload {
+                to.service(post("/-/reload", web::post().to(reload::reload)));
             }
             to.service(resource("/metrics", get().to(metrics::metrics)))
                 .service(resource("/config", get().to(page::config)).wrap(Compress::default()))
@@ -131,9 +145,9 @@ fn resource(path: &str, route: Route) -> Resource {
     web::resource(path).route(route).default_service(refuse)
 }
 
-/// Where a poll is asked for.
-fn poll_resource() -> Resource {
-    web::resource("/-/poll")
-        .route(web::post().to(poll::poll))
+/// A path with one route for POST.
+fn post(path: &str, route: Route) -> Resource {
+    web::resource(path)
+        .route(route)
         .default_service(web::to(answer::post_alone))
 }

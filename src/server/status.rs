@@ -41,10 +41,23 @@ pub struct Status {
     pub replicas: Option<ReplicasStatus>,
     /// What is pushed by OTLP; empty when nothing is.
     pub push: Vec<PushStatus>,
+    /// The configuration.
+    pub config: ConfigStatus,
     /// Every collector, in the order they are to be shown in.
     pub collectors: Vec<CollectorStatus>,
     /// The projects that were asked for.
     pub projects: ProjectPage,
+}
+
+/// How the configuration was last loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigStatus {
+    /// When, with success.
+    pub loaded_at: UnixSeconds,
+    /// Why a later attempt failed.
+    pub error: Option<String>,
+    /// Changed settings that need a restart.
+    pub needs_restart: Vec<String>,
 }
 
 /// The GitLab instance.

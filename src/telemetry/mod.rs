@@ -10,4 +10,4 @@ mod setup;
 mod testing;
 pub mod traces;
 
-pub use setup::{Guard, TelemetryError, TelemetrySettings, build, init};
+pub use setup::{Guard, LogLevel, TelemetryError, TelemetrySettings, build, init};

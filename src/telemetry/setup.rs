@@ -7,12 +7,12 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use thiserror::Error;
-use tracing::Dispatch;
+use tracing::{Dispatch, Level};
 use tracing_subscriber::Registry;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 
-use super::logs::{self, LogSettings};
+use super::logs::{self, LogSettings, SetLevel};
 use super::otlp::{ClientError, CountExports, Signal};
 use super::secrets::Secrets;
 use super::traces::{self, TraceSettings};
@@ -53,9 +53,29 @@ pub enum TelemetryError {
 pub struct Guard {
     traces: Option<SdkTracerProvider>,
     logs: Option<SdkLoggerProvider>,
+    level: LogLevel,
+}
+
+/// Sets the minimum log level of this process.
+#[derive(Clone)]
+pub struct LogLevel(Arc<[SetLevel]>);
+
+impl LogLevel {
+    /// Shows what is at least as severe from now on.
+    pub fn set(&self, level: Level) {
+        for set in self.0.iter() {
+            set(level);
+        }
+    }
 }
 
 impl Guard {
+    /// What sets the log level.
+    #[must_use]
+    pub fn log_level(&self) -> LogLevel {
+        self.level.clone()
+    }
+
     /// Sends queued spans, then queued log messages, together within `deadline`.
     pub async fn shutdown(self, deadline: Duration) {
         // The SDK blocks until its own thread has exported, which needs this runtime.
@@ -113,17 +133,18 @@ where
         .map(|target| logs::provider(target, resource, exports))
         .transpose()
         .map_err(of(Signal::Logs))?;
+    let provider = logger_provider.as_ref();
+    let exported = provider.map(|provider| logs::otlp_layer(&logs, &secrets, provider));
+    let (exported, set_exported) = exported.unzip();
+    let (shown, set_shown) = logs::stderr_layer(&logs, &secrets, writer);
     let subscriber = Registry::default()
         .with(tracer_provider.as_ref().map(traces::layer))
-        .with(
-            logger_provider
-                .as_ref()
-                .map(|provider| logs::otlp_layer(&logs, &secrets, provider)),
-        )
-        .with(logs::stderr_layer(&logs, &secrets, writer));
+        .with(exported)
+        .with(shown);
     let guard = Guard {
         traces: tracer_provider,
         logs: logger_provider,
+        level: LogLevel(set_exported.into_iter().chain([set_shown]).collect()),
     };
     Ok((Dispatch::new(subscriber), guard))
 }

@@ -254,7 +254,7 @@ fn live() -> [Panel; 5] {
     ]
 }
 
-fn delivery() -> [Panel; 5] {
+fn delivery() -> [Panel; 7] {
     [
             table("Series", "Series by metric, and updates dropped because the metric reached telemetry.cardinality_limit.")
                 .sized(8, 9)
@@ -285,16 +285,24 @@ fn delivery() -> [Panel; 5] {
             "Store errors and open files",
             "Failed writes of the state per interval, and open file descriptors (right axis).",
         )
-        .sized(12, 6)
+        .sized(16, 6)
         .from_zero()
         .query("sum(increase(age_store_errors_total[$__rate_interval]))", "Store errors")
         .query("sum(process_open_fds and on (job, instance) age_build_info)", "Open files")
         .on_the_right("Open files"),
+            stat("Configuration", "Whether the last load of the configuration succeeded; after a failure the previous one still applies.")
+                .sized(4, 6)
+                .words(&[(0.0, 0.5, "Not reloaded", "red"), (0.5, 1.5, "Loaded", "green")])
+                .query("min(age_config_last_reload_successful)", "Last load"),
+            stat("Configuration loaded", "When the configuration was last loaded with success.")
+                .sized(4, 6)
+                .unit(Unit::Ago)
+                .query("1000 * min(age_config_last_reload_success_timestamp_seconds)", "Loaded"),
         lines(
             "Replicas",
             "Replicas that share the projects by way of Redis, and how many of the 64 shards each holds.",
         )
-        .sized(12, 6)
+        .sized(24, 6)
         .from_zero()
         .when_empty("A single instance")
         .query("max(age_cluster_members)", "Replicas")

@@ -1,5 +1,6 @@
 //! Settings of the GitLab connection.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,6 +36,18 @@ pub struct GitLab {
     #[serde(with = "optional_text")]
     #[schemars(with = "String", extend("format" = "ca-file"))]
     pub ca_cert_path: Option<PathBuf>,
+    /// PEM file with a client certificate, for an access proxy that asks for one; reloaded when it changes.
+    #[serde(with = "optional_text")]
+    #[schemars(with = "String", extend("format" = "path"))]
+    pub client_cert_path: Option<PathBuf>,
+    /// PEM file with the private key of the client certificate; empty = in the same file.
+    #[serde(with = "optional_text")]
+    #[schemars(with = "String", extend("format" = "path"))]
+    pub client_key_path: Option<PathBuf>,
+    /// Further headers of each request, for an access proxy, such as
+    /// `{CF-Access-Client-Id: …, CF-Access-Client-Secret: …}`. Their values are secrets.
+    #[schemars(extend("format" = "headers"))]
+    pub headers: BTreeMap<String, Secret>,
     /// Timeout of one request. GitLab itself times out after 30 seconds and returns a partial response:
     /// the 5 extra seconds let it arrive.
     #[serde(with = "duration::text")]
@@ -85,6 +98,9 @@ impl Default for GitLab {
             token_file: None,
             enable_tls_verify: true,
             ca_cert_path: None,
+            client_cert_path: None,
+            client_key_path: None,
+            headers: BTreeMap::new(),
             timeout: Duration::from_secs(35),
             max_requests_per_second: 10.0,
             burst_requests_per_second: 20,

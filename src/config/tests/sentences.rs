@@ -17,7 +17,7 @@ fn every_rule_of_the_file_has_its_sentence() {
         (
             "server: {token: t}",
             &[
-                "age.yml:1: server.token is not a setting; known here: listen_address, enable_pprof, enable_poll, allowed_hosts, max_connections_per_client, probes, webhook",
+                "age.yml:1: server.token is not a setting; known here: listen_address, web_config_file, enable_pprof, enable_poll, enable_reload, allowed_hosts, max_connections_per_client, probes, webhook",
             ],
         ),
         (
@@ -34,6 +34,41 @@ fn every_rule_of_the_file_has_its_sentence() {
             "projects: [{name: g/p, most_recent: 3}]",
             &[
                 "age.yml:1: projects[0].most_recent is not a setting; did you mean projects[0].refs.branches.most_recent?",
+            ],
+        ),
+        // the way to GitLab
+        (
+            "gitlab: {token: t, headers: {Authorization: x, X-Team: y}}",
+            &[
+                "age.yml:1: gitlab.headers.Authorization is a header that the exporter sets itself; remove it",
+            ],
+        ),
+        (
+            "gitlab: {token: t, headers: {'a b': x}}",
+            &["age.yml:1: gitlab.headers has \"a b\", which is not the name of an HTTP header"],
+        ),
+        (
+            "gitlab: {token: t, client_key_path: /nothing}",
+            &[
+                "age.yml:1: gitlab.client_key_path is set without gitlab.client_cert_path, the certificate that the key belongs to",
+            ],
+        ),
+        (
+            "gitlab: {token: t, client_cert_path: /nothing/at.all}",
+            &[
+                "age.yml:1: gitlab.client_cert_path \"/nothing/at.all\" does not hold a usable certificate (\"/nothing/at.all\": No such file or directory (os error 2))",
+            ],
+        ),
+        (
+            "server: {web_config_file: /nothing/web.yml}",
+            &[
+                "age.yml:1: server.web_config_file: the file \"/nothing/web.yml\" cannot be read (No such file or directory (os error 2))",
+            ],
+        ),
+        (
+            "server: {listen_address: 'unix:age.sock'}",
+            &[
+                "age.yml:1: server.listen_address \"unix:age.sock\" needs an absolute path, like unix:/run/exporter.sock",
             ],
         ),
         // wrong types

@@ -47,6 +47,36 @@ async fn the_token_goes_as_a_bearer_header_and_nowhere_else() {
     assert!(request.headers["user-agent"].starts_with("amazing-gitlab-exporter/"));
 }
 
+/// An access proxy wants headers of its own, in every request; what it answers may echo them.
+#[tokio::test]
+async fn headers_of_the_settings_go_with_every_request_and_into_no_error() {
+    const VALUE: &str = "proxy-s3cret";
+    let echo = format!(r#"{{"message":"400 no {VALUE}"}}"#);
+    let fake = Fake::script(vec![Reply::json(METADATA), Reply::status(400, echo)]).await;
+    let mut settings = fake.settings();
+    settings.headers = [("X-Proxy-Secret".to_owned(), SecretString::from(VALUE))].into();
+    let gitlab = gitlab(&settings, Arc::new(NoAccounting));
+    gitlab.metadata().await.unwrap();
+    let error = gitlab.metadata().await.unwrap_err();
+    assert!(error.to_string().ends_with("400 no [REDACTED])"), "{error}");
+    let asked = gitlab.project_changes(&[ProjectId(1)], Which::RUNNING, 1);
+    let _ = asked.await;
+    let cable = crate::gitlab::Cables::new(&settings, &gitlab).unwrap();
+    assert!(cable.connect().await.is_err());
+    let seen = fake.seen();
+    assert!(seen.len() >= 4, "{}", seen.len());
+    for request in seen {
+        assert_eq!(
+            request.headers.get("x-proxy-secret").map(String::as_str),
+            Some(VALUE),
+            "{}",
+            request.target
+        );
+        assert!(request.has_token());
+    }
+    assert!(!format!("{settings:?}").contains(VALUE));
+}
+
 #[tokio::test]
 async fn an_instance_below_a_path_keeps_the_path() {
     let fake = Fake::script(vec![Reply::json(project(7))]).await;
@@ -482,7 +512,7 @@ async fn spans_say_what_was_asked_and_nothing_shows_the_token() {
     let mut texts = Vec::new();
     for error in [
         gitlab.project(TOKEN).await.unwrap_err(),
-        gitlab.project(ProjectId(4711)).await.unwrap_err(),
+        gitlab.project(ProjectId(47_110_815)).await.unwrap_err(),
         gitlab
             .project_changes(&[ProjectId(1)], Which::MovedSince(UnixSeconds(0)), 1)
             .await
@@ -504,7 +534,7 @@ async fn spans_say_what_was_asked_and_nothing_shows_the_token() {
     for text in texts {
         assert!(!text.contains(TOKEN), "{text}");
         assert!(
-            !text.contains("4711"),
+            !text.contains("47110815"),
             "ids are no part of an endpoint: {text}"
         );
     }
@@ -551,7 +581,10 @@ async fn spans_say_what_was_asked_and_nothing_shows_the_token() {
     let call = "called GitLab call=\"GraphQL ProjectChanges\" outcome=200 took=";
     assert!(ours.iter().any(|line| line.contains(call)), "{text}");
     for line in ours {
-        assert!(!line.contains(TOKEN) && !line.contains("4711"), "{line}");
+        assert!(
+            !line.contains(TOKEN) && !line.contains("47110815"),
+            "{line}"
+        );
     }
     assert!(!text.contains(&format!("Bearer {TOKEN}")));
 }

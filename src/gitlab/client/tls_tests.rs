@@ -61,20 +61,62 @@ fn server_offering(protocols: &[&str]) -> (String, String) {
     (address, authority.pem())
 }
 
+/// An access proxy: a server that requires a client's certificate of its authority. Its address, the
+/// authority as PEM, and a client's certificate and key as PEM.
+fn proxy() -> (String, String, String, String) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let signed = |name: &str| {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        (params.signed_by(&key, &authority).unwrap(), key)
+    };
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+        Arc::new(roots),
+        Arc::clone(&provider),
+    );
+    let (certificate, key) = signed("127.0.0.1");
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(vec![certificate.der().clone()], der(&key))
+        .unwrap();
+    let (client, client_key) = signed("exporter");
+    let url = serve_by(config);
+    (
+        url,
+        authority.pem(),
+        client.pem(),
+        client_key.serialize_pem(),
+    )
+}
+
+fn der(key: &KeyPair) -> PrivateKeyDer<'static> {
+    PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()))
+}
+
 /// Serves [`ANSWER`] by TLS; the address.
 fn serve(certificate: CertificateDer<'static>, key: &KeyPair, protocols: &[&str]) -> String {
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
+        .with_single_cert(vec![certificate], der(key))
         .unwrap();
     config.alpn_protocols = protocols
         .iter()
         .map(|name| name.as_bytes().to_vec())
         .collect();
+    serve_by(config)
+}
+
+fn serve_by(config: ServerConfig) -> String {
     let config = Arc::new(config);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
@@ -111,6 +153,45 @@ async fn an_authority_of_ones_own_is_trusted_when_named() {
     assert_eq!(
         version(&url, trusting(file.path())).await.unwrap(),
         "19.3.0"
+    );
+}
+
+/// However the server's certificate is verified, and for WebSockets too.
+#[tokio::test]
+async fn an_access_proxy_that_requires_a_client_certificate_gets_it() {
+    let (url, authority, certificate, key) = proxy();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let ca = write("ca.pem", &authority);
+    let (cert_path, key_path) = (write("client.pem", &certificate), write("client.key", &key));
+    let both = write("both.pem", &format!("{certificate}{key}"));
+    let apart = |settings: &mut Settings| {
+        trusting(&ca)(settings);
+        settings.client_cert_path = Some(cert_path.clone());
+        settings.client_key_path = Some(key_path.clone());
+    };
+    let together = |settings: &mut Settings| {
+        settings.enable_tls_verify = false;
+        settings.client_cert_path = Some(both.clone());
+    };
+    assert_eq!(version(&url, apart).await.unwrap(), "19.3.0");
+    assert_eq!(version(&url, together).await.unwrap(), "19.3.0");
+    for cable in [no_cable(&url, apart).await, no_cable(&url, together).await] {
+        assert!(cable.to_string().contains("status 200"), "{cable}");
+    }
+    // Without the platform's trust in the server there is no handshake at all.
+    let untrusted = version(&url, |settings| {
+        settings.client_cert_path = Some(both.clone())
+    });
+    assert_eq!(untrusted.await.unwrap_err().kind(), "tls");
+    let none = version(&url, trusting(&ca)).await.unwrap_err().to_string();
+    assert!(
+        none.contains("set gitlab.client_cert_path to one that it accepts"),
+        "{none}"
     );
 }
 

@@ -6,9 +6,10 @@ use super::view::{Badge, SeriesCounts, Tone};
 use super::words::{Moment, clip, count, length, plural};
 use crate::clock::UnixSeconds;
 use crate::config::Config;
+
 use crate::server::status::{
-    PushStatus, Reachability, Reading, ReplicasStatus, ServerLoad, Status, SubscriptionsStatus,
-    TokenExpiry,
+    ConfigStatus, PushStatus, Reachability, Reading, ReplicasStatus, ServerLoad, Status,
+    SubscriptionsStatus, TokenExpiry,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -427,6 +428,7 @@ fn delivery(status: &Status, now: UnixSeconds) -> Card {
         lines.push(Line::plain("OTLP", "not configured"));
     }
     lines.push(Line::new("State", store));
+    lines.extend(configuration(&status.config, now));
     Card {
         title: "Exporter",
         headline: format!("up {}", length(now.since(status.started_at))),
@@ -434,6 +436,30 @@ fn delivery(status: &Status, now: UnixSeconds) -> Card {
         progress: None,
         lines,
     }
+}
+
+/// How the configuration was loaded; nothing where that was at the start alone.
+fn configuration(config: &ConfigStatus, now: UnixSeconds) -> Vec<Line> {
+    let mut lines = Vec::new();
+    if let Some(error) = &config.error {
+        let value = Badge::new(Tone::Bad, "not reloaded, the previous one applies");
+        lines.push(Line::new("Configuration", value).note(Some(error)));
+    }
+    if !config.needs_restart.is_empty() {
+        let settings = plural(config.needs_restart.len(), "changed setting");
+        let verb = if config.needs_restart.len() == 1 {
+            "needs"
+        } else {
+            "need"
+        };
+        let value = Badge::new(Tone::Warn, format!("{settings} {verb} a restart"));
+        let names = config.needs_restart.join(", ");
+        lines.push(Line::new("Configuration", value).note(Some(&names)));
+    }
+    if lines.is_empty() {
+        lines.push(Line::moment("Configuration", config.loaded_at, now));
+    }
+    lines
 }
 
 /// A pushed signal.

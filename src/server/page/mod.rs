@@ -72,7 +72,7 @@ pub(super) async fn status(
         let status = context.status.status(&query);
         let series = SeriesCounts::of(&context.table);
         let now = context.clock.now();
-        StatusPage::new(&status, &query, &series, &context.config, now).render()
+        StatusPage::new(&status, &query, &series, &context.config.now(), now).render()
     })
     .await
 }
@@ -89,7 +89,7 @@ pub(super) async fn config(
 ) -> HttpResponse {
     let context = shared.context.clone();
     let yaml = answer::run_blocking(move || {
-        let yaml = context.config.to_yaml();
+        let yaml = context.config.now().to_yaml();
         context.secrets.redact(&yaml).into_owned()
     });
     match yaml.await {

@@ -231,6 +231,9 @@ fn overall(status: &Status, series: &SeriesCounts, now: UnixSeconds) -> Badge {
     if projects.first_sync.is_under_way() {
         return Badge::new(Tone::Calm, first_sync(status, now));
     }
+    if status.config.error.is_some() {
+        return Badge::new(Tone::Warn, "The configuration was not reloaded");
+    }
     if let Some(push) = failing_push {
         return Badge::new(Tone::Warn, format!("OTLP export of {} fails", push.signal));
     }

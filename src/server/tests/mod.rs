@@ -8,4 +8,5 @@ mod probes;
 mod requests;
 mod sample;
 mod site;
+mod web;
 mod webhook;

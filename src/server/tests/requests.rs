@@ -10,6 +10,35 @@ use crate::server::{LIMITS, Limits};
 const BROWSER: [(&str, &str); 1] = [("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")];
 const PATHS: [&str; 6] = ["/", "/metrics", "/health", "/ready", "/config", "/docs"];
 
+/// What a reload changes, or why it does not, without a secret.
+#[tokio::test]
+async fn a_reload_is_asked_for_by_post_and_only_where_it_is_on() {
+    let off = Site::start();
+    assert_eq!(off.ask("POST", "/-/reload", &[]).await.status, 404);
+    let site = Site::start_with("server: {enable_reload: true}", LIMITS);
+    let got = site.get("/-/reload").await;
+    assert_eq!((got.status, got.header("allow")), (405, "POST"));
+    *site.world.reloads.lock().unwrap() = Ok(crate::config::Changes {
+        applied: vec!["projects".to_owned()],
+        needs_restart: vec!["state.path".to_owned()],
+    });
+    let reply = site.ask("POST", "/-/reload", &[]).await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(
+        reply.text(),
+        r#"{"status":"reloaded","applied":["projects"],"needs_restart":["state.path"]}"#
+    );
+    let why = format!("age.yml:3: {} is no setting", super::site::TOKEN);
+    *site.world.reloads.lock().unwrap() = Err(why);
+    let reply = site.ask("POST", "/-/reload", &[]).await;
+    assert_eq!(reply.status, 500);
+    let text = reply.text();
+    assert!(
+        text.contains("the configuration was not reloaded: age.yml:3: [redacted] is no setting"),
+        "{text}"
+    );
+}
+
 #[tokio::test]
 async fn what_does_not_exist_is_404_for_programs_and_people() {
     let site = Site::start();

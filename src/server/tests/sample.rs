@@ -65,6 +65,11 @@ pub(super) fn status() -> Status {
                 failed_at: Some(ago(9)),
             },
         ],
+        config: crate::server::status::ConfigStatus {
+            loaded_at: ago(93_784),
+            error: None,
+            needs_restart: Vec::new(),
+        },
         collectors: Collector::ALL.into_iter().map(collector).collect(),
         projects: ProjectPage::default(),
     }

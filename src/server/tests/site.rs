@@ -20,13 +20,15 @@ use crate::catalogue::instruments::{Change, Delta};
 use crate::catalogue::labels::{Labels, RefLabels};
 use crate::catalogue::{Collector, FamilyId, pipelines};
 use crate::clock::{Clock, UnixSeconds};
-use crate::config::Config;
+use crate::config::{Changes, Config, LiveConfig};
 use crate::events::Mark;
 use crate::events::payload::{Event, Meaning};
 use crate::series::{Block, Table, TableSettings, Update};
+use crate::server::reload::Reload;
 use crate::server::status::{ProjectQuery, ProjectStatus, Readiness, Status, StatusSource};
+use crate::server::web::Web;
 use crate::server::webhook::{EventSink, Outcome, Receiver};
-use crate::server::{Context, LIMITS, Limits, Listener, OwnFamilies, Routes, serve_within};
+use crate::server::{Context, LIMITS, Limits, Listener, OwnFamilies, Routes, Socket, serve_within};
 use crate::telemetry::process::HttpRefusal;
 use crate::telemetry::secrets::Secrets;
 use crate::types::ProjectId;
@@ -49,6 +51,8 @@ pub(super) struct World {
     pub(super) broken: AtomicBool,
     /// Projects that a poll was asked for.
     pub(super) polled: Mutex<Vec<String>>,
+    /// How a reload ends.
+    pub(super) reloads: Mutex<Result<Changes, String>>,
     /// Events that came.
     pub(super) events: Mutex<Vec<(Event, Mark)>>,
     /// How requests with events ended.
@@ -72,6 +76,7 @@ impl World {
             readiness: Mutex::new(sample::readiness(3)),
             broken: AtomicBool::new(false),
             polled: Mutex::default(),
+            reloads: Mutex::new(Ok(Changes::default())),
             events: Mutex::default(),
             outcomes: Mutex::default(),
             refused: Mutex::default(),
@@ -108,6 +113,13 @@ impl StatusSource for World {
     fn readiness(&self) -> Readiness {
         self.check();
         self.readiness.lock().unwrap().clone()
+    }
+}
+
+impl Reload for World {
+    fn reload(&self) -> Result<Changes, String> {
+        self.check();
+        self.reloads.lock().unwrap().clone()
     }
 }
 
@@ -152,6 +164,7 @@ pub(super) struct Site {
     pub(super) world: Arc<World>,
     pub(super) table: Arc<Table>,
     pub(super) secrets: Secrets,
+    pub(super) web: Arc<Web>,
     pub(super) handle: ServerHandle,
     pub(super) task: JoinHandle<std::io::Result<()>>,
 }
@@ -166,8 +179,23 @@ impl Site {
         Self::start_on(settings, limits, Vec::new())
     }
 
+    /// At a Unix socket besides.
+    #[cfg(unix)]
+    pub(super) fn start_at(socket: std::os::unix::net::UnixListener) -> Self {
+        Self::start_all("", LIMITS, Vec::new(), vec![Socket::Unix(socket)])
+    }
+
     /// With further listeners.
     pub(super) fn start_on(settings: &str, limits: Limits, further: Vec<Routes>) -> Self {
+        Self::start_all(settings, limits, further, Vec::new())
+    }
+
+    fn start_all(
+        settings: &str,
+        limits: Limits,
+        further: Vec<Routes>,
+        sockets: Vec<Socket>,
+    ) -> Self {
         let yaml = format!(
             "gitlab: {{url: 'https://gitlab.example.com', token: {TOKEN}}}\n\
              projects: [{{name: g/p}}]\n{settings}"
@@ -180,17 +208,23 @@ impl Site {
         });
         let secrets = Secrets::new();
         secrets.register(TOKEN);
+        let config = Config::from_yaml(&yaml).unwrap();
         let context = Context {
             table: Arc::clone(&table),
             own: world.clone(),
+            web: Web::open(config.server.web_config_file.clone()).unwrap(),
             intervals: None,
-            config: Arc::new(Config::from_yaml(&yaml).unwrap()),
+            config: LiveConfig::new(config),
+            reload: Some(world.clone()),
             status: world.clone(),
             secrets: secrets.clone(),
             clock: Clock::manual(sample::NOW),
         };
-        let (main, address) = socket();
-        let settings = &context.config.server;
+        let (mut main, address) = socket();
+        main.extend(sockets);
+        let web = Arc::clone(&context.web);
+        let config = context.config.now();
+        let settings = &config.server;
         let mut routes = Routes::pages(settings);
         if settings.webhook.enabled {
             let receiver = Receiver::new(&settings.webhook, secrets.clone(), world.clone());
@@ -211,6 +245,7 @@ impl Site {
             world,
             table,
             secrets,
+            web,
             handle,
             task,
         }
@@ -263,10 +298,10 @@ impl Site {
 }
 
 /// A port of its own.
-fn socket() -> (Vec<TcpListener>, SocketAddr) {
+fn socket() -> (Vec<Socket>, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    (vec![listener], address)
+    (vec![listener.into()], address)
 }
 
 /// An answer, as it came over the wire.

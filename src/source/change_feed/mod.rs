@@ -111,39 +111,62 @@ pub struct ChangeFeed {
     runner_details: bool,
     gitlab: GitLab,
     clock: Clock,
-    graphql: GraphQl,
-    rest: Rest,
-    upstreams: Upstreams,
-    foreign: Foreign,
-    known_jobs: KnownJobs,
+    graphql: Arc<GraphQl>,
+    rest: Arc<Rest>,
+    upstreams: Arc<Upstreams>,
+    foreign: Arc<Foreign>,
+    known_jobs: Arc<KnownJobs>,
     /// Polls so far.
-    polls: AtomicUsize,
+    polls: Arc<AtomicUsize>,
+}
+
+/// The collectors that measure the change feed and are on for some project.
+fn collectors(settings: &Settings) -> Vec<Collector> {
+    let all = [
+        Collector::Pipelines,
+        Collector::Jobs,
+        Collector::ChildPipelines,
+    ];
+    let on = all.into_iter();
+    on.filter(|collector| settings.enabled_anywhere(*collector))
+        .collect()
 }
 
 impl ChangeFeed {
     /// The change feed of a GitLab, by the settings.
     #[must_use]
     pub fn new(settings: &Settings, gitlab: &GitLab, clock: Clock) -> Self {
-        let all = [
-            Collector::Pipelines,
-            Collector::Jobs,
-            Collector::ChildPipelines,
-        ];
-        let on = all.into_iter();
-        let on = on.filter(|collector| settings.enabled_anywhere(*collector));
         let pasts = Arc::new(Pasts::default());
         Self {
-            collectors: on.collect(),
+            collectors: collectors(settings),
             include_children: settings.collectors.pipelines.include_child_pipelines,
             runner_details: settings.collectors.jobs.include_runner_details,
-            graphql: GraphQl::new(gitlab.clone(), Arc::clone(&pasts)),
-            rest: Rest::new(gitlab.clone(), pasts),
-            foreign: Foreign::new(gitlab.clone()),
-            upstreams: Upstreams::default(),
-            known_jobs: KnownJobs::default(),
+            graphql: Arc::new(GraphQl::new(gitlab.clone(), Arc::clone(&pasts))),
+            rest: Arc::new(Rest::new(gitlab.clone(), pasts)),
+            foreign: Arc::new(Foreign::new(gitlab.clone())),
+            upstreams: Arc::default(),
+            known_jobs: Arc::default(),
             gitlab: gitlab.clone(),
             clock,
-            polls: AtomicUsize::new(0),
+            polls: Arc::default(),
+        }
+    }
+
+    /// The same by other settings; both know what either has learned.
+    #[must_use]
+    pub fn reconfigured(&self, settings: &Settings) -> Self {
+        Self {
+            collectors: collectors(settings),
+            include_children: settings.collectors.pipelines.include_child_pipelines,
+            runner_details: settings.collectors.jobs.include_runner_details,
+            graphql: Arc::clone(&self.graphql),
+            rest: Arc::clone(&self.rest),
+            foreign: Arc::clone(&self.foreign),
+            upstreams: Arc::clone(&self.upstreams),
+            known_jobs: Arc::clone(&self.known_jobs),
+            gitlab: self.gitlab.clone(),
+            clock: self.clock.clone(),
+            polls: Arc::clone(&self.polls),
         }
     }
 

@@ -87,7 +87,7 @@ mod tests {
             format,
             otlp: None,
         };
-        let layer = stderr_layer(&settings, &Secrets::new(), move || writer.clone());
+        let (layer, _) = stderr_layer(&settings, &Secrets::new(), move || writer.clone());
         let subscriber = tracing_subscriber::registry().with(layer);
         tracing::subscriber::with_default(subscriber, say);
         lines.text()
@@ -126,7 +126,7 @@ mod tests {
                 ..LogSettings::default()
             };
             let floods = Floods::default();
-            let layer = crate::telemetry::logs::layer(
+            let (layer, _) = crate::telemetry::logs::layer(
                 &settings,
                 &Secrets::new(),
                 move || writer.clone(),

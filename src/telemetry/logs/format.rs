@@ -157,7 +157,7 @@ mod tests {
     fn a_line_of_text_has_no_spans() {
         let lines = Lines::default();
         let settings = LogSettings::default();
-        let layer = stderr_layer(&settings, &Secrets::new(), lines.clone());
+        let (layer, _) = stderr_layer(&settings, &Secrets::new(), lines.clone());
         let subscriber = tracing_subscriber::registry().with(layer);
         tracing::subscriber::with_default(subscriber, || {
             let span = tracing::info_span!("run", otel.name = "discovery run", projects = 3);

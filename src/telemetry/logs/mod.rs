@@ -15,6 +15,7 @@ use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::Filter;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::otlp::{ClientError, CountExports, OtlpTarget};
@@ -97,12 +98,41 @@ fn is_shown(metadata: &Metadata<'_>, level: Level) -> bool {
                 .any(|name| metadata.name().contains(name)))
 }
 
-/// The layer that writes to `writer`, without any registered secret.
+/// Sets the least severe level of a layer.
+pub(super) type SetLevel = Box<dyn Fn(Level) + Send + Sync>;
+
+/// What a layer shows at a level, and what changes the level.
+fn by_level<S>(
+    level: Level,
+    is_shown: impl Fn(&Metadata<'_>, Level) -> bool + Clone + Send + Sync + 'static,
+) -> (
+    tracing_subscriber::reload::Layer<BoxedFilter<S>, S>,
+    SetLevel,
+)
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let at = move |level: Level| -> BoxedFilter<S> {
+        let is_shown = is_shown.clone();
+        let hint = tracing_subscriber::filter::LevelFilter::from_level(level);
+        Box::new(filter_fn(move |metadata| is_shown(metadata, level)).with_max_level_hint(hint))
+    };
+    let (filter, handle) = tracing_subscriber::reload::Layer::new(at(level));
+    let set = move |level| {
+        // It fails only once there is no subscriber any more.
+        let _ = handle.reload(at(level));
+    };
+    (filter, Box::new(set))
+}
+
+type BoxedFilter<S> = Box<dyn Filter<S> + Send + Sync>;
+
+/// The layer that writes to `writer`, without any registered secret, and what sets its level.
 pub(super) fn stderr_layer<S, W>(
     settings: &LogSettings,
     secrets: &Secrets,
     writer: W,
-) -> Box<dyn Layer<S> + Send + Sync>
+) -> (Box<dyn Layer<S> + Send + Sync>, SetLevel)
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -115,19 +145,17 @@ fn layer<S, W>(
     secrets: &Secrets,
     writer: W,
     floods: Floods,
-) -> Box<dyn Layer<S> + Send + Sync>
+) -> (Box<dyn Layer<S> + Send + Sync>, SetLevel)
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let level = settings.level;
     let writer = redact::RedactingWriter::new(writer, secrets.clone());
-    let filter = filter_fn(move |metadata| is_shown(metadata, level))
-        .with_max_level_hint(tracing_subscriber::filter::LevelFilter::from_level(level));
+    let (filter, set) = by_level(settings.level, is_shown);
     let layer = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_writer(writer);
-    match settings.format {
+    let layer: Box<dyn Layer<S> + Send + Sync> = match settings.format {
         LogFormat::Text => Box::new(
             layer
                 .event_format(format::Text::new(floods))
@@ -139,7 +167,8 @@ where
                 .event_format(format::Json::new(floods))
                 .with_filter(filter),
         ),
-    }
+    };
+    (layer, set)
 }
 
 /// The provider that sends messages to `target` in batches.
@@ -158,21 +187,21 @@ pub(super) fn provider(
         .build())
 }
 
-/// The layer that hands messages to `provider`, without any registered secret.
+/// The layer that hands messages to `provider`, without any registered secret, and what sets its level.
 pub(super) fn otlp_layer<S>(
     settings: &LogSettings,
     secrets: &Secrets,
     provider: &SdkLoggerProvider,
-) -> impl Layer<S> + Send + Sync + use<S>
+) -> (impl Layer<S> + Send + Sync + use<S>, SetLevel)
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let level = settings.level;
     let provider = redact::RedactingProvider::new(provider.clone(), secrets.clone());
-    opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge::new(&provider).with_filter(
-        filter_fn(move |metadata| !is_noisy(metadata.target()) && is_shown(metadata, level))
-            .with_max_level_hint(tracing_subscriber::filter::LevelFilter::from_level(level)),
-    )
+    let (filter, set) = by_level(settings.level, |metadata, level| {
+        !is_noisy(metadata.target()) && is_shown(metadata, level)
+    });
+    let bridge = opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge::new(&provider);
+    (bridge.with_filter(filter), set)
 }
 
 /// Sends what is queued, for at most `deadline`. Blocks.

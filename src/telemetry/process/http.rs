@@ -18,16 +18,25 @@ pub enum HttpRefusal {
     ClientLimit,
     /// The host of the address is not allowed.
     Host,
+    /// The TLS handshake failed.
+    Tls,
+    /// User and password are missing or wrong.
+    Unauthorized,
+    /// Too many passwords are to be verified.
+    TooManyLogins,
 }
 
 impl HttpRefusal {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::BadRequest,
         Self::SlowRequest,
         Self::TooManyConnections,
         Self::ClientLimit,
         Self::Host,
+        Self::Tls,
+        Self::Unauthorized,
+        Self::TooManyLogins,
     ];
 
     /// The value of the label `reason`.
@@ -39,6 +48,9 @@ impl HttpRefusal {
             Self::TooManyConnections => "too_many_connections",
             Self::ClientLimit => "client_limit",
             Self::Host => "host",
+            Self::Tls => "tls",
+            Self::Unauthorized => "unauthorized",
+            Self::TooManyLogins => "too_many_logins",
         }
     }
 }

@@ -60,6 +60,8 @@ pub struct OwnMetrics {
     http: http::Http,
     events: events::Events,
     process: Process,
+    reload_successful: Gauge<NoLabels>,
+    reloaded_at: Gauge<NoLabels>,
 }
 
 struct Api {
@@ -132,15 +134,27 @@ impl OwnMetrics {
             http: http::Http::new(&meters),
             events: events::Events::new(&meters),
             process: Process::new(&meters),
+            reload_successful: meters.gauge(&exporter::CONFIG_RELOAD_SUCCESSFUL),
+            reloaded_at: meters.gauge(&exporter::CONFIG_RELOAD_SUCCESS),
             clock: clock.clone(),
             table,
             meters,
         };
         own.begin_at_zero(collectors, error_types);
+        own.config_reloaded(true, clock.now());
         let version = env!("CARGO_PKG_VERSION").into();
         let build = own.meters.gauge(&exporter::BUILD_INFO);
         build.set(BuildLabels { version }, 1.0);
         Ok(Arc::new(own))
+    }
+
+    /// The configuration was loaded, or could not be.
+    pub fn config_reloaded(&self, is_successful: bool, now: UnixSeconds) {
+        self.reload_successful
+            .set(NoLabels {}, f64::from(u8::from(is_successful)));
+        if is_successful {
+            self.reloaded_at.set(NoLabels {}, now.0 as f64);
+        }
     }
 
     /// A counter's first sample is lost to `increase()`; where all series are known it is a 0.

@@ -15,11 +15,12 @@ const PASSWORD: &str = "0tlp-pa55word";
 const WEBHOOK: &str = "w3bhook-s3cret";
 const HASH_KEY: &str = "pe0ple/ha5h+key";
 const REDIS: &str = "red1s/pa55+word";
+const PROXY: &str = "acce55+pr0xy/s3cret";
 
 /// Spellings in which a secret could be shown.
 fn spellings() -> Vec<String> {
     let mut all = Vec::new();
-    for secret in [TOKEN, HEADER, PASSWORD, WEBHOOK, HASH_KEY, REDIS] {
+    for secret in [TOKEN, HEADER, PASSWORD, WEBHOOK, HASH_KEY, REDIS, PROXY] {
         let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
         all.extend([secret.to_owned(), encoded, secret.replace('/', "\\/")]);
     }
@@ -86,6 +87,10 @@ fn echoes() -> Vec<(&'static str, Fault)> {
             body(200, json, format!(r#"{{"data":"{TOKEN}","id":"{TOKEN}"}}"#)),
         ),
         (
+            "a refusal that quotes an access proxy's header",
+            body(403, json, format!(r#"{{"message":"403 {PROXY}"}}"#)),
+        ),
+        (
             "a redirect to another place",
             Fault::Redirect {
                 to: format!("http://oauth2:{TOKEN}@127.0.0.1:9/?private_token={TOKEN}"),
@@ -139,6 +144,8 @@ otel:
         target("logs"),
     );
     let yaml = configuration(&simulator, &more).replace(simulator.token(), TOKEN);
+    let headers = format!("gitlab:\n  headers: {{X-Access-Proxy: '{PROXY}'}}\n");
+    let yaml = yaml.replacen("gitlab:\n", &headers, 1);
     let mut exporter = Binary::run(&yaml, &[]).await;
     let faults = simulator.faults();
     eventually(&format!("{what} happens"), || faults.hits(fault) > 0).await;
@@ -315,6 +322,9 @@ async fn a_wrong_configuration_is_explained_without_its_secrets() {
         format!("{right}otel: {{metrics: {{endpoint: 'http://otel:{PASSWORD}@collector'}}}}"),
         format!("{right}otel: {{metrics: {{endpoint: 'ftp://otel:{PASSWORD}@collector'}}}}"),
         format!("{right}redis: {{url: 'redis://:{PASSWORD}@redis:port'}}"),
+        format!("gitlab: {{token: '{TOKEN}', headers: {{X-Proxy: ['{PROXY}']}}}}"),
+        format!("gitlab: {{token: '{TOKEN}', headers: {{'X Proxy': '{PROXY}'}}}}"),
+        format!("gitlab: {{token: '{TOKEN}', headers: '{PROXY}'}}"),
         format!("{right}server: {{webhook: {{secret_token: ['{WEBHOOK}']}}}}"),
         format!("{right}labels: {{people: nobody, people_hash_key: '{HASH_KEY}'}}"),
         format!("{right}labels: {{people_hash_key: ['{HASH_KEY}']}}"),
@@ -373,6 +383,7 @@ async fn the_effective_configuration_is_shown_without_its_secrets() {
     );
     command.env("AGE_SERVER_WEBHOOK_SECRET_TOKEN", WEBHOOK);
     command.env("AGE_LABELS_PEOPLE_HASH_KEY", HASH_KEY);
+    command.env("AGE_GITLAB_HEADERS", format!("{{X-Proxy: '{PROXY}'}}"));
     let mut program = Program::start(command);
     assert!(program.ended().await.success(), "{}", program.stderr());
     let shown = program.stdout();

@@ -159,17 +159,3 @@ async fn a_stop_is_heard_while_the_state_file_is_waited_for() {
     assert_eq!(status.code(), Some(0), "{status}: {}", waiting.stderr());
     drop(holder);
 }
-
-#[cfg(unix)]
-#[tokio::test(flavor = "multi_thread")]
-async fn a_hangup_is_said_to_do_nothing() {
-    let simulator = Simulator::start(World::new(beginning_now()), &Options::default());
-    let simulator = simulator.expect("a simulator");
-    let mut exporter = Binary::run(&configuration(&simulator, ""), &[]).await;
-    exporter.program.signal("HUP");
-    let said = |output: &str| output.contains("SIGHUP ignored").then_some(());
-    exporter.program.tells("that it is ignored", said).await;
-    assert_eq!(exporter.get("/health").await.status, 200);
-    exporter.program.signal("TERM");
-    assert_eq!(exporter.program.ended().await.code(), Some(0));
-}

@@ -130,7 +130,8 @@ impl Binary {
 
 /// Host and port out of the line that names `/metrics`.
 fn listening_address(output: &str) -> Option<String> {
-    let (_, rest) = output.split_once("metrics at http://127.0.0.1:")?;
+    let (_, rest) = output.split_once("metrics at http")?;
+    let (_, rest) = rest.split_once("://127.0.0.1:")?;
     let (port, _) = rest.split_once("/metrics")?;
     let is_port = port.chars().all(|c| c.is_ascii_digit());
     is_port.then(|| format!("127.0.0.1:{port}"))

@@ -28,6 +28,11 @@ pub fn health(f: &Facts, panel: &str) -> Option<Vec<Want>> {
         "Store errors and open files" => vec![Living, Living],
         "State file" => vec![one(1.0)],
         "GitLab tier" => vec![one(2.0)],
+        "Configuration" => vec![one(1.0)],
+        "Configuration loaded" => vec![Near(times(
+            f.max("age_config_last_reload_success_timestamp_seconds", &[]),
+            1000.0,
+        ))],
         "Complexity of queries" | "Delay of tasks" => vec![Living],
         "Projects without data" => vec![Near(
             f.sum("age_projects_unavailable", &["collector_type", "reason"]),
