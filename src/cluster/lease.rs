@@ -34,13 +34,13 @@ pub(super) struct Own {
 }
 
 /// What became of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Attempt {
     pub(super) outcome: Outcome,
     /// When the lease ends, if it was extended or taken: counted from before it was asked for.
     pub(super) until: Moment,
-    /// Whether the server was restarted, promoted or emptied since the last time.
-    pub(super) is_other_server: bool,
+    /// The run id of the server: another one when it was restarted, promoted or emptied.
+    pub(super) server: String,
 }
 
 /// Whether the lease is this replica's.
@@ -88,8 +88,8 @@ impl LeaseClient {
         ];
         let answer = self
             .redis
-            .run::<(u8, u64, u64, u8)>(&self.take, &keys, &args);
-        let (status, number, before, changed) = answer.await?;
+            .run::<(u8, u64, u64, String)>(&self.take, &keys, &args);
+        let (status, number, before, server) = answer.await?;
         let margin = (self.ttl / MARGIN).min(LONGEST_MARGIN);
         Ok(Attempt {
             outcome: match status {
@@ -101,7 +101,7 @@ impl LeaseClient {
                 _ => Outcome::Refused(Duration::from_millis(number)),
             },
             until: asked.plus(self.ttl - margin),
-            is_other_server: changed == 1,
+            server,
         })
     }
 

@@ -28,7 +28,7 @@ use crate::locks::lock;
 use crate::observer::Observer;
 use crate::redis::{Redis, RedisError};
 use crate::registry::{Outbox, Registry};
-use crate::shards::{Leases, Moment, Shard, ShardSet};
+use crate::shards::{Leases, Shard, ShardSet};
 use crate::store::{Keys, LoadError, RedisStore};
 use crate::types::ProjectId;
 use directory::{Directory, News};
@@ -121,10 +121,12 @@ pub struct Member {
 }
 
 /// A shard that this replica holds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Held {
     fence: u64,
     extended: Instant,
+    /// The server that has the lease, by its run id.
+    server: String,
 }
 
 /// A replica among others.
@@ -243,7 +245,9 @@ impl Cluster {
         for (shard, own, attempt) in join_all(attempts).await {
             match attempt {
                 Ok(attempt) => {
-                    if attempt.is_other_server {
+                    // Whoever noticed it first: what this one wrote last may be lost.
+                    let before = self.held.get(&shard);
+                    if before.is_some_and(|before| before.server != attempt.server) {
                         again.insert(shard);
                     }
                     self.extended(shard, own, attempt).await;
@@ -265,29 +269,31 @@ impl Cluster {
                 self.parts.store.continued(shard, fence);
                 fence
             }
-            Outcome::Extended => return self.adopt_again(shard, own.fence, attempt.until).await,
-            Outcome::Taken { fence, .. } => {
-                return self.adopt_again(shard, fence, attempt.until).await;
-            }
+            Outcome::Extended => return self.adopt_again(shard, own.fence, attempt).await,
+            Outcome::Taken { fence, .. } => return self.adopt_again(shard, fence, attempt).await,
             Outcome::Refused(_) => {
                 tracing::warn!(shard = shard.index(), "lease lost to another replica");
                 self.drop([shard].into_iter().collect()).await;
                 return;
             }
         };
-        self.hold(shard, fence, attempt.until);
+        self.hold(shard, fence, attempt);
     }
 
-    async fn adopt_again(&mut self, shard: Shard, fence: u64, until: Moment) {
+    async fn adopt_again(&mut self, shard: Shard, fence: u64, attempt: Attempt) {
         self.drop([shard].into_iter().collect()).await;
-        self.adopt(shard, fence, until).await;
+        self.adopt(shard, fence, attempt).await;
     }
 
-    fn hold(&mut self, shard: Shard, fence: u64, until: Moment) {
+    fn hold(&mut self, shard: Shard, fence: u64, attempt: Attempt) {
         let grace = self.settings.outage_grace;
-        self.parts.leases.extend(shard, fence, until, grace);
-        let extended = Instant::now();
-        self.held.insert(shard, Held { fence, extended });
+        self.parts.leases.extend(shard, fence, attempt.until, grace);
+        let held = Held {
+            fence,
+            extended: Instant::now(),
+            server: attempt.server,
+        };
+        self.held.insert(shard, held);
     }
 
     /// Redis may have lost what it had of these shards: it is written again.
@@ -399,7 +405,7 @@ impl Cluster {
             }
             let attempt = self.client.take(*shard, None).await?;
             if let Outcome::Taken { fence, .. } = attempt.outcome {
-                taken += usize::from(self.adopt(*shard, fence, attempt.until).await);
+                taken += usize::from(self.adopt(*shard, fence, attempt).await);
             }
         }
         if taken > 0 {
@@ -409,8 +415,8 @@ impl Cluster {
     }
 
     /// Goes on with a shard whose lease was taken. Whether it could be read.
-    async fn adopt(&mut self, shard: Shard, fence: u64, until: Moment) -> bool {
-        self.hold(shard, fence, until);
+    async fn adopt(&mut self, shard: Shard, fence: u64, attempt: Attempt) -> bool {
+        self.hold(shard, fence, attempt);
         let loaded = self.parts.store.load_shard(shard, fence).await;
         let adopted = match loaded {
             Ok(loaded) => {

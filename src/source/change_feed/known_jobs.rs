@@ -11,6 +11,7 @@ use super::{Details, ReadOptions, lock};
 use crate::clock::UnixSeconds;
 use crate::gitlab::graphql::{BridgesPart, JobsPart, Parts};
 use crate::gitlab::model::{Job, Known, Pipeline, Status};
+use crate::source::Target;
 use crate::types::{JobId, PipelineId, ProjectId};
 
 /// The pipelines of one project.
@@ -18,7 +19,11 @@ type OfProject = BTreeMap<PipelineId, KnownPipeline>;
 
 /// Jobs of pipelines that go on.
 #[derive(Debug, Default)]
-pub(super) struct KnownJobs(Mutex<BTreeMap<ProjectId, OfProject>>);
+pub(super) struct KnownJobs(
+    Mutex<BTreeMap<ProjectId, OfProject>>,
+    /// [`Target::tracking`] of each project when it was last read.
+    Mutex<BTreeMap<ProjectId, u64>>,
+);
 
 #[derive(Clone, Debug)]
 struct KnownPipeline {
@@ -280,6 +285,18 @@ impl KnownJobs {
     /// Forgets the projects that are not tracked any more.
     pub(super) fn retain_projects(&self, is_tracked: impl Fn(ProjectId) -> bool) {
         lock(&self.0).retain(|project, _| is_tracked(*project));
+        lock(&self.1).retain(|project, _| is_tracked(*project));
+    }
+
+    /// Forgets what was known of projects that another replica has read since.
+    pub(super) fn begin<'a>(&self, targets: impl Iterator<Item = &'a Target>) {
+        let (mut known, mut trackings) = (lock(&self.0), lock(&self.1));
+        for target in targets {
+            let before = trackings.insert(target.id(), target.tracking);
+            if before.is_some_and(|before| before != target.tracking) {
+                known.remove(&target.id());
+            }
+        }
     }
 }
 

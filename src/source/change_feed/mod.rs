@@ -202,6 +202,7 @@ impl ChangeFeed {
         let polled_at = self.polled_at();
         let is_tracked = |project| tracked.contains_key(&project);
         self.known_jobs.retain_projects(is_tracked);
+        self.known_jobs.begin(targets.iter());
         self.graphql.pasts.retain(is_tracked);
         let mut failed = Vec::new();
         let mut polls = BTreeMap::new();

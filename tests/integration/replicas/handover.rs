@@ -6,7 +6,8 @@ use std::time::Duration;
 use gitlab_simulator::WorldConfig;
 
 use super::rig::{
-    LEASE_TTL, PATIENCE, Replica, Rig, assert_once, busy, counts, read, share, takes_over, together,
+    LEASE_TTL, PATIENCE, Replica, Rig, assert_once, busy, counts, looked, read, share, takes_over,
+    together,
 };
 use crate::crash::{reading, with_state::story};
 use crate::ledger::{self, Counts};
@@ -117,6 +118,8 @@ async fn survives(end: impl AsyncFn(&mut Replica), what: &str) -> Option<Duratio
 pub async fn equals_the_ledger(rig: &Rig, replicas: &[Replica], first_read: i64) -> Counts {
     within(PATIENCE, "the counts equal the ledger", async || {
         rig.simulator.advance(Duration::from_secs(600));
+        // What begins and ends between two polls is not told apart.
+        looked(replicas).await;
         let want = ledger::counts(rig.simulator.world().ledger().entries(), first_read);
         let mut got = counts(replicas).await;
         got.retain(|(metric, _), _| ledger::COUNTED.contains(&metric.as_str()));

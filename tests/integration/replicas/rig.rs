@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::crash::reading;
 use crate::ledger::Counts;
 use crate::support::door::Door;
-use crate::support::exporter::{Binary, beginning_now, binary, configuration, write};
+use crate::support::exporter::{Binary, beginning_now, binary, configuration, real_time, write};
 use crate::support::program::{Program, free_address};
 use crate::support::redis::RedisServer;
 use crate::support::{http, within};
@@ -203,6 +203,34 @@ pub async fn read(replicas: &[Replica]) {
         is_read.then_some(()).ok_or_else(|| format!("{seen:?}"))
     })
     .await;
+}
+
+/// Waits until every project was read from now on.
+pub async fn looked(replicas: &[Replica]) {
+    const READ: &str = "age_project_last_success_timestamp{";
+    // The first that ends may have begun before.
+    for _ in 0..2 {
+        let now = real_time();
+        within(PATIENCE, "every project is read", async || {
+            let mut late = Vec::new();
+            for replica in replicas {
+                let text = replica.metrics().await.unwrap_or_default();
+                let lines = text.lines().filter(|line| line.starts_with(READ));
+                let old = lines.filter(|line| {
+                    let at = line
+                        .rsplit(' ')
+                        .next()
+                        .and_then(|at| at.parse::<f64>().ok());
+                    at.is_none_or(|at| at * 1000.0 <= now as f64)
+                });
+                late.extend(old.map(str::to_owned));
+            }
+            late.is_empty()
+                .then_some(())
+                .ok_or_else(|| format!("{late:?}"))
+        })
+        .await;
+    }
 }
 
 /// What all replicas show together: every series with those that show it.
