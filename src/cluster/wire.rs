@@ -263,7 +263,7 @@ mod tests {
     fn config() -> Config {
         let text = "gitlab: {url: 'https://gitlab.example.com', token: 'glpat-0123456789abcdefghij'}\n\
             collectors: {jobs: {interval_seconds: 33}, environments: {enabled: true}}\n\
-            projects:\n  - name: group/app\n    refs: {branches: {regexp: '^(main|release/.*)$', max_age_seconds: 86400}}\n    \
+            projects:\n  - name: group/app\n    refs: {branches: {regexp: '^(main|release/.*)$', max_age_days: 30}}\n    \
             collectors: {jobs: {enabled: false}}\n    states: {by_source: true}\n";
         Config::from_yaml(text).unwrap()
     }

@@ -218,6 +218,7 @@ fn every_built_metric_of_the_exporter_has_an_instrument() {
     own.event_shown("pipelines", "webhook", second, second);
     own.subscriptions([("standing", 1)]);
     own.subscriptions_connected("welcomed", 1.0);
+    own.cluster(2, 32);
     let gathered = own.gather();
     let names: Vec<&str> = gathered.iter().map(|family| family.name()).collect();
     // They describe the table's series, and it has none.

@@ -74,11 +74,12 @@ const MORE: [&str; 9] = [
 
 /// Panels about what is over when everything has come to rest, about projects that lack something, and
 /// about webhooks and subscriptions, which are off.
-const EMPTY_AT_REST: [(&str, &str); 9] = [
+const EMPTY_AT_REST: [(&str, &str); 10] = [
     ("environments-and-deployments", "Deployments that wait"),
     ("exporter-health", "Connections for subscriptions"),
     ("exporter-health", "Handling of events"),
     ("exporter-health", "Projects without data"),
+    ("exporter-health", "Replicas"),
     ("exporter-health", "Subscriptions"),
     ("exporter-health", "Webhooks"),
     ("pipeline-overview", "Longest running jobs"),

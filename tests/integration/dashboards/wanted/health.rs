@@ -41,7 +41,7 @@ pub fn health(f: &Facts, panel: &str) -> Option<Vec<Want>> {
         "Freshness" => vec![Living],
         // They are off there.
         "Subscriptions" | "Connections for subscriptions" => vec![Nothing],
-        "Handling of events" | "Webhooks" => vec![Nothing, Nothing],
+        "Handling of events" | "Webhooks" | "Replicas" => vec![Nothing, Nothing],
         _ => return None,
     })
 }
