@@ -248,8 +248,7 @@ impl App {
         let accounting = Arc::clone(watch) as _;
         let gitlab = match &replica {
             Some(replica) => {
-                let limiter = replica.limiter(&settings)?;
-                GitLab::with_limiter(&settings, limiter, accounting, clock.clone())?
+                GitLab::with_limiter(&settings, replica.limiter(), accounting, clock.clone())?
             }
             None => GitLab::new(&settings, accounting, clock.clone())?,
         };

@@ -5,13 +5,12 @@ use std::sync::{Arc, Mutex};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::part_settings;
+use super::{StartError, part_settings};
 use crate::budget::{BudgetSettings, RedisBudget};
 use crate::cluster::{Cluster, ClusterSettings, Parts, Standing};
 use crate::config::{Config, RedisFallback};
-use crate::gitlab::limiter::shared::SharedBudget as _;
+use crate::gitlab::SetupError;
 use crate::gitlab::limiter::{Limiter, LocalLimiter};
-use crate::gitlab::{Settings, SetupError};
 use crate::redis::{Redis, RedisError};
 use crate::series::Table;
 use crate::store::{Keys, RedisStore};
@@ -20,8 +19,8 @@ use crate::telemetry::secrets::Secrets;
 /// A replica that has not joined the others yet.
 pub(super) struct Replica {
     pub(super) store: Arc<RedisStore>,
-    /// Requests to GitLab, shared with the others.
-    budget: Arc<RedisBudget>,
+    /// What limits its requests to GitLab: a budget that all share.
+    limiter: Arc<LocalLimiter>,
     settings: ClusterSettings,
     fallback: RedisFallback,
 }
@@ -29,8 +28,8 @@ pub(super) struct Replica {
 /// A replica among others.
 pub(super) struct Joined {
     pub(super) standing: Arc<Mutex<Standing>>,
-    budget: Arc<RedisBudget>,
     task: JoinHandle<()>,
+    sharing: JoinHandle<()>,
     stop: CancellationToken,
 }
 
@@ -38,12 +37,12 @@ impl Replica {
     /// The replica that the settings ask for, if they do.
     ///
     /// # Errors
-    /// When the certificates for Redis cannot be used.
+    /// When the certificates for Redis cannot be used, or the limits make no sense.
     pub(super) fn new(
         config: &Config,
         secrets: &Secrets,
         table: &Table,
-    ) -> Result<Option<Self>, RedisError> {
+    ) -> Result<Option<Self>, StartError> {
         let Some(options) = part_settings::redis(config, secrets) else {
             return Ok(None);
         };
@@ -63,15 +62,19 @@ impl Replica {
             &settings.instance,
             Arc::clone(table.leases()),
         );
-        let budget = BudgetSettings {
+        let budget = part_settings::gitlab(config).budget();
+        let shared = BudgetSettings {
             key_prefix: part_settings::redis_prefix(config),
             replica: settings.instance.clone(),
-            budget: part_settings::gitlab(config).budget(),
+            budget,
             // A replica that cannot reach Redis goes on as long as its leases last.
             reserve: config.redis.lease_ttl + config.redis.outage_grace,
         };
+        let shared = RedisBudget::new(settings.redis.clone(), shared);
+        let limiter = LocalLimiter::sharing(budget, Arc::new(shared));
+        let limiter = limiter.map_err(SetupError::Limits)?;
         Ok(Some(Self {
-            budget: Arc::new(RedisBudget::new(settings.redis.clone(), budget)),
+            limiter: Arc::new(limiter),
             store: Arc::new(store),
             settings,
             fallback: config.redis.fallback,
@@ -103,24 +106,20 @@ impl Replica {
     }
 
     /// What limits its requests to GitLab.
-    ///
-    /// # Errors
-    /// When the limits make no sense.
-    pub(super) fn limiter(&self, settings: &Settings) -> Result<Arc<dyn Limiter>, SetupError> {
-        let budget = Arc::clone(&self.budget) as _;
-        let limiter = LocalLimiter::sharing(settings.budget(), budget);
-        Ok(Arc::new(limiter.map_err(SetupError::Limits)?))
+    pub(super) fn limiter(&self) -> Arc<dyn Limiter> {
+        Arc::clone(&self.limiter) as _
     }
 
     /// Begins to take part.
     pub(super) fn join(self, parts: Parts) -> Joined {
-        let budget = Arc::clone(&self.budget);
         let cluster = Cluster::new(self.settings, parts);
         let stop = CancellationToken::new();
+        let (limiter, stopped) = (self.limiter, stop.clone());
+        let sharing = async move { limiter.keep_sharing(stopped).await };
         Joined {
             standing: cluster.standing(),
-            budget,
             task: tokio::spawn(cluster.run(stop.clone())),
+            sharing: tokio::spawn(sharing),
             stop,
         }
     }
@@ -131,6 +130,6 @@ impl Joined {
     pub(super) async fn leave(self) {
         self.stop.cancel();
         super::ended("replica", self.task.await);
-        self.budget.leave().await;
+        super::ended("budget", self.sharing.await);
     }
 }

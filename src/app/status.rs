@@ -95,7 +95,9 @@ impl StatusSource for AppStatus {
         let replicas = self.replicas();
         // Who does not look for projects is told of them by who does.
         let mut first_round = match &replicas {
-            Some(replicas) => replicas.has_joined,
+            Some(replicas) => {
+                replicas.has_joined && (seen.discovered || !self.registry.lock().is_empty())
+            }
             None => seen.discovered,
         };
         for (_, entry) in self.registry.lock().own() {

@@ -242,6 +242,7 @@ impl Cluster {
             .map(async |(shard, own)| (shard, own, client.take(shard, Some(own)).await));
         let mut failed = Ok(());
         let mut again = ShardSet::NONE;
+        let mut lost = 0;
         for (shard, own, attempt) in join_all(attempts).await {
             match attempt {
                 Ok(attempt) => {
@@ -250,16 +251,20 @@ impl Cluster {
                     if before.is_some_and(|before| before.server != attempt.server) {
                         again.insert(shard);
                     }
-                    self.extended(shard, own, attempt).await;
+                    lost += usize::from(!self.extended(shard, own, attempt).await);
                 }
                 Err(error) => failed = Err(error),
             }
+        }
+        if lost > 0 {
+            tracing::warn!(shards = lost, "leases lost to other replicas");
         }
         self.write_again(again).await;
         failed
     }
 
-    async fn extended(&mut self, shard: Shard, own: Own, attempt: Attempt) {
+    /// Whether the shard is this replica's still.
+    async fn extended(&mut self, shard: Shard, own: Own, attempt: Attempt) -> bool {
         // What was hidden meanwhile is taken over anew: initial zeros that nobody saw are shown again.
         let has_lapsed = self.parts.leases.fence(shard).is_none();
         let fence = match attempt.outcome {
@@ -272,17 +277,17 @@ impl Cluster {
             Outcome::Extended => return self.adopt_again(shard, own.fence, attempt).await,
             Outcome::Taken { fence, .. } => return self.adopt_again(shard, fence, attempt).await,
             Outcome::Refused(_) => {
-                tracing::warn!(shard = shard.index(), "lease lost to another replica");
                 self.drop([shard].into_iter().collect()).await;
-                return;
+                return false;
             }
         };
         self.hold(shard, fence, attempt);
+        true
     }
 
-    async fn adopt_again(&mut self, shard: Shard, fence: u64, attempt: Attempt) {
+    async fn adopt_again(&mut self, shard: Shard, fence: u64, attempt: Attempt) -> bool {
         self.drop([shard].into_iter().collect()).await;
-        self.adopt(shard, fence, attempt).await;
+        self.adopt(shard, fence, attempt).await
     }
 
     fn hold(&mut self, shard: Shard, fence: u64, attempt: Attempt) {
