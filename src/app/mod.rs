@@ -276,9 +276,9 @@ impl App {
         let subscriptions = self.subscriptions(&gitlab, &scheduler)?;
         let pusher = self.start_push()?;
         let stop = CancellationToken::new();
-        let replica = replica.map(|replica| self.join(replica, &scheduler));
-        let probe = Probe::new(gitlab.clone(), Arc::clone(own), clock.clone());
         let live = LiveConfig::new(Config::clone(config));
+        let replica = replica.map(|replica| self.join(replica, &live, &scheduler));
+        let probe = Probe::new(gitlab.clone(), Arc::clone(own), clock.clone());
         let web = Web::open(config.server.web_config_file.clone())?;
         let reloader = Arc::new(Reloader {
             sources: self.sources.clone(),
@@ -357,10 +357,10 @@ impl App {
         Ok(None)
     }
 
-    fn join(&self, replica: Replica, scheduler: &Scheduler) -> Joined {
+    fn join(&self, replica: Replica, live: &Arc<LiveConfig>, scheduler: &Scheduler) -> Joined {
         let store = Arc::clone(&replica.store);
         replica.join(Parts {
-            config: Arc::clone(&self.config),
+            config: Arc::clone(live),
             store,
             leases: Arc::clone(self.table.leases()),
             registry: scheduler.registry(),

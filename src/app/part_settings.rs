@@ -125,7 +125,7 @@ pub(super) fn redis(config: &Config, secrets: &Secrets) -> Option<RedisOptions> 
     })
 }
 
-/// What all keys in Redis begin with: of one GitLab, whoever runs the replicas.
+/// Prefix of all keys in Redis: the same for all replicas of one GitLab.
 pub(super) fn redis_prefix(config: &Config) -> String {
     let prefix = config.redis.key_prefix.clone();
     prefix.unwrap_or_else(|| {

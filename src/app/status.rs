@@ -93,7 +93,7 @@ impl StatusSource for AppStatus {
         let seen = self.watch.seen();
         let mut projects = crate::server::status::ProjectCounts::default();
         let replicas = self.replicas();
-        // Who does not look for projects is told of them by who does.
+        // One replica looks for projects; the others read what it found.
         let mut first_round = match &replicas {
             Some(replicas) => {
                 replicas.has_joined && (seen.discovered || !self.registry.lock().is_empty())

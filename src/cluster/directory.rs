@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::wire::{Entry, Listed, WireNote};
-use crate::config::Settings;
+use crate::config::Config;
 use crate::discovery::Found;
 use crate::redis::{Redis, RedisError, Script};
 use crate::registry::{Note, Outbox, Projects, Reason};
@@ -26,6 +26,8 @@ pub(super) struct Directory {
     revision: u64,
     /// What discovery has said of projects.
     entries: BTreeMap<ProjectId, Arc<str>>,
+    /// The configuration that their intervals were worked out by.
+    config: Option<Arc<Config>>,
 }
 
 /// What others wrote.
@@ -47,6 +49,7 @@ impl Directory {
             follow: Script::new(include_str!("follow.lua")),
             revision: 0,
             entries: BTreeMap::new(),
+            config: None,
         }
     }
 
@@ -55,9 +58,9 @@ impl Directory {
         self.entries.is_empty()
     }
 
-    /// What changed since the last time.
-    pub(super) async fn follow(&mut self, settings: &Settings) -> Result<News, RedisError> {
-        let mut news = News::default();
+    /// What changed since the last time; everything after a reload of the configuration.
+    pub(super) async fn follow(&mut self, config: &Arc<Config>) -> Result<News, RedisError> {
+        let mut news = self.by(config);
         loop {
             let args = [self.revision.to_string(), AT_ONCE.to_string()];
             let answer = self
@@ -77,7 +80,7 @@ impl Directory {
             for change in changes.chunks_exact(3) {
                 let [field, at, value] = change else { continue };
                 self.revision = at.parse().unwrap_or(self.revision).max(self.revision);
-                self.take_in(field, value, settings, &mut news);
+                self.take_in(field, value, config, &mut news);
             }
             if changes.len() < 3 * AT_ONCE {
                 return Ok(news);
@@ -85,7 +88,21 @@ impl Directory {
         }
     }
 
-    fn take_in(&mut self, field: &str, value: &str, settings: &Settings, news: &mut News) {
+    /// Every project by another configuration; nothing by the same.
+    fn by(&mut self, config: &Arc<Config>) -> News {
+        let mut news = News::default();
+        let before = self.config.replace(Arc::clone(config));
+        if before.is_some_and(|before| !Arc::ptr_eq(&before, config)) {
+            for (id, value) in &self.entries {
+                if let Ok(Entry::Listed(listed)) = serde_json::from_str(value) {
+                    news.found.insert(*id, listed.into_selected(*id, config));
+                }
+            }
+        }
+        news
+    }
+
+    fn take_in(&mut self, field: &str, value: &str, config: &Config, news: &mut News) {
         let Some((kind, id)) = field.split_once(':') else {
             return;
         };
@@ -101,7 +118,7 @@ impl Directory {
                 match serde_json::from_str(value) {
                     Ok(Entry::Listed(listed)) => {
                         news.removed.retain(|(removed, _)| *removed != id);
-                        news.found.insert(id, listed.into_selected(id, settings));
+                        news.found.insert(id, listed.into_selected(id, config));
                     }
                     Ok(Entry::Removed(why)) => {
                         news.found.remove(&id);
@@ -162,4 +179,67 @@ impl Directory {
 fn encoded<T: serde::Serialize>(value: &T) -> String {
     // Names and numbers: it cannot fail.
     serde_json::to_string(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::Collector;
+    use crate::redis::{RedisOptions, RedisUrl};
+
+    fn config(seconds: u32) -> Arc<Config> {
+        let text = format!(
+            "gitlab: {{token: 'glpat-0123456789abcdefghij'}}\n\
+             collectors: {{jobs: {{interval_seconds: {seconds}}}}}\nprojects: [{{name: group/app}}]\n"
+        );
+        Arc::new(Config::from_yaml(&text).unwrap())
+    }
+
+    /// One that has never connected.
+    fn directory() -> Directory {
+        let url = RedisUrl::parse("redis://127.0.0.1:1").unwrap();
+        let redis = Redis::new(RedisOptions::new(url)).unwrap();
+        Directory::new(redis, &Keys::new("test"))
+    }
+
+    fn entry(config: &Config) -> String {
+        let settings = serde_json::to_value(&config.projects[0].settings).unwrap();
+        serde_json::json!({"listed": {"path": "group/app", "settings": settings}}).to_string()
+    }
+
+    /// Seconds between two polls of the jobs of project 7.
+    fn interval(news: &News) -> Option<u64> {
+        let (_, settings) = news.found.get(&ProjectId(7))?;
+        Some(settings.interval(Collector::Jobs)?.as_secs())
+    }
+
+    #[test]
+    fn a_reload_changes_the_intervals_of_projects_that_are_known() {
+        let (mut directory, before) = (directory(), config(33));
+        let mut news = directory.by(&before);
+        directory.take_in("project:7", &entry(&before), &before, &mut news);
+        assert_eq!(interval(&news), Some(33));
+        assert_eq!(interval(&directory.by(&before)), None, "nothing is new");
+        assert_eq!(interval(&directory.by(&config(44))), Some(44));
+    }
+
+    #[test]
+    fn what_is_known_is_no_news_and_a_removed_project_is() {
+        let (mut directory, config) = (directory(), config(33));
+        let entry = entry(&config);
+        let mut news = News::default();
+        directory.take_in("project:7", &entry, &config, &mut news);
+        let mut again = News::default();
+        directory.take_in("project:7", &entry, &config, &mut again);
+        assert!(again.found.is_empty());
+        let removed = r#"{"removed":"archived"}"#;
+        directory.take_in("project:7", removed, &config, &mut news);
+        assert!(news.found.is_empty());
+        assert_eq!(news.removed, [(ProjectId(7), Reason::Archived)]);
+        // Of a later version.
+        for (field, value) in [("other:7", "x"), ("project:x", "x"), ("project:8", "{")] {
+            directory.take_in(field, value, &config, &mut again);
+        }
+        assert!(again.found.is_empty() && again.removed.is_empty());
+    }
 }

@@ -6,9 +6,11 @@
 //! One shard stands for the instance: its holder looks for projects and reads runners.
 
 mod directory;
+mod exchange;
 mod lease;
 mod plan;
 mod post;
+mod standing;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -20,29 +22,27 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, UnixSeconds};
-use crate::config::Config;
-use crate::events::Hint;
+use crate::config::LiveConfig;
 use crate::events::queue::HintQueue;
 use crate::ingest::Ingest;
 use crate::locks::lock;
 use crate::observer::Observer;
 use crate::redis::{Redis, RedisError};
-use crate::registry::{Outbox, Registry};
+use crate::registry::Registry;
 use crate::shards::{Leases, Shard, ShardSet};
 use crate::store::{Keys, LoadError, RedisStore};
-use crate::types::ProjectId;
-use directory::{Directory, News};
+use directory::Directory;
 use lease::{Attempt, LeaseClient, Outcome, Own};
 use plan::{Plan, Replica, plan};
-use post::{PostClient, To, messages};
-use wire::{Info, Message};
+use post::PostClient;
+use wire::Info;
+
+pub use standing::{Member, Standing};
 
 /// How often replicas look at each other.
 const STEP: Duration = Duration::from_millis(500);
 /// Leases are extended this many times before they end.
 const EXTENSIONS: u32 = 3;
-/// How often projects that are remembered and that no list has are reported.
-const UNLISTED: Duration = Duration::from_secs(60);
 /// A shard that could not be read is tried again this much later.
 const REFUSED: Duration = Duration::from_secs(60);
 
@@ -64,8 +64,8 @@ pub struct ClusterSettings {
 
 /// The parts of the program that it moves shards between.
 pub struct Parts {
-    /// What is asked of GitLab.
-    pub config: Arc<Config>,
+    /// The configuration as it is now.
+    pub config: Arc<LiveConfig>,
     /// The store of the recorder.
     pub store: Arc<RedisStore>,
     /// Until when each shard may be shown.
@@ -76,48 +76,10 @@ pub struct Parts {
     pub ingest: Arc<Ingest>,
     /// Where events of other replicas are put.
     pub hints: Arc<HintQueue>,
-    /// Who is told.
+    /// Gets how many replicas and shards there are.
     pub observer: Arc<dyn Observer>,
     /// The time.
     pub clock: Clock,
-}
-
-/// How the replicas are, as one of them knows it.
-#[derive(Clone, Debug, Default)]
-pub struct Standing {
-    /// This replica's instance id.
-    pub instance: String,
-    /// All that are alive.
-    pub members: Vec<Member>,
-    /// Whether it has reached Redis and taken its share since the start.
-    pub has_joined: bool,
-    /// Why Redis cannot be used now.
-    pub trouble: Option<String>,
-    /// Shards that it refuses, and why.
-    pub refused: Option<(usize, String)>,
-    /// Shards that Redis has lost and that this replica has written again, and when.
-    pub written_again: Option<(usize, UnixSeconds)>,
-}
-
-/// A replica.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// Its instance id.
-    pub instance: String,
-    /// Its host.
-    pub host: String,
-    /// Its version.
-    pub version: String,
-    /// When it started.
-    pub started_at: UnixSeconds,
-    /// How many shards of projects it holds.
-    pub shards: usize,
-    /// Whether it looks for projects.
-    pub leads: bool,
-    /// Projects that it reads.
-    pub projects: usize,
-    /// How much later than due its latest project is.
-    pub lag: Duration,
 }
 
 /// A shard that this replica holds.
@@ -143,7 +105,8 @@ pub struct Cluster {
     free_since: BTreeMap<Shard, Instant>,
     /// The replicas at the last step.
     members: BTreeMap<String, Info>,
-    unlisted_due: Instant,
+    /// When [`Self::tidy`] is due.
+    tidy_due: Instant,
     started_at: UnixSeconds,
     standing: Arc<Mutex<Standing>>,
 }
@@ -173,7 +136,7 @@ impl Cluster {
             refused: BTreeMap::new(),
             free_since: BTreeMap::new(),
             members: BTreeMap::new(),
-            unlisted_due: Instant::now() + UNLISTED,
+            tidy_due: Instant::now(),
             started_at: parts.clock.now(),
             standing: Arc::new(Mutex::new(standing)),
             settings,
@@ -217,8 +180,9 @@ impl Cluster {
         } = self.plan();
         self.release(&release).await?;
         self.take(&take, wanted).await?;
-        self.tell().await?;
-        self.listen().await
+        self.tidy().await;
+        self.publish().await?;
+        self.receive().await
     }
 
     /// Extends the leases that are due for it.
@@ -265,7 +229,7 @@ impl Cluster {
 
     /// Whether the shard is this replica's still.
     async fn extended(&mut self, shard: Shard, own: Own, attempt: Attempt) -> bool {
-        // What was hidden meanwhile is taken over anew: initial zeros that nobody saw are shown again.
+        // Initial zeros may not have been scraped while the shard was hidden: it is loaded again.
         let has_lapsed = self.parts.leases.fence(shard).is_none();
         let fence = match attempt.outcome {
             Outcome::Extended if !has_lapsed => own.fence,
@@ -349,7 +313,7 @@ impl Cluster {
                 instance: instance.clone(),
                 shards: match *instance == self.settings.instance {
                     true => self.held.keys().copied().collect(),
-                    false => shards(info),
+                    false => info.shards(),
                 },
                 refuses: info.refuses,
             })
@@ -415,6 +379,8 @@ impl Cluster {
         }
         if taken > 0 {
             tracing::info!(shards = taken, "shards taken over");
+            // Collectors may be disabled here that have series of them.
+            self.tidy_due = Instant::now();
         }
         Ok(())
     }
@@ -451,104 +417,6 @@ impl Cluster {
         // It stays free for others; if Redis is away, the lease ends by itself.
         let _ = self.give_back(&[shard]).await;
         false
-    }
-
-    /// Takes in what other replicas wrote about projects.
-    async fn follow(&mut self) -> Result<(), RedisError> {
-        let News {
-            found,
-            removed,
-            notes,
-            is_lost,
-        } = self.directory.follow(&self.parts.config).await?;
-        let now = self.parts.clock.now();
-        {
-            let mut projects = self.parts.registry.lock();
-            if is_lost {
-                projects.tell_everything();
-            }
-            if !found.is_empty() {
-                projects.listed(found, now);
-            }
-            for (id, note) in notes {
-                projects.note(id, Some(note));
-            }
-            if !self.directory.is_empty() && self.unlisted_due <= Instant::now() {
-                self.unlisted_due = Instant::now() + UNLISTED;
-                projects.doubt_unlisted(now);
-            }
-        }
-        if !removed.is_empty() {
-            self.parts.ingest.removed_elsewhere(removed).await;
-        }
-        self.parts.ingest.switch_off(now).await;
-        self.parts.ingest.forget_withdrawn(now).await;
-        Ok(())
-    }
-
-    /// Says what others have to know.
-    async fn tell(&mut self) -> Result<(), RedisError> {
-        let (outbox, changes) = {
-            let mut projects = self.parts.registry.lock();
-            let outbox = projects.take_outbox();
-            if outbox == Outbox::default() {
-                return Ok(());
-            }
-            let changes = self.directory.changes(&outbox, &projects);
-            (outbox, changes)
-        };
-        let told = self.tell_others(&outbox, &changes).await;
-        if told.is_err() {
-            self.parts.registry.lock().put_back(outbox);
-        }
-        told
-    }
-
-    async fn tell_others(
-        &self,
-        outbox: &Outbox,
-        changes: &[(String, String)],
-    ) -> Result<(), RedisError> {
-        self.directory.write(changes).await?;
-        let holders = self.members.iter();
-        let holders = holders.map(|(instance, info)| (instance.clone(), shards(info)));
-        let messages = messages(outbox, &holders.collect());
-        self.post.send(&messages).await
-    }
-
-    /// Takes in what other replicas say to this one.
-    async fn listen(&mut self) -> Result<(), RedisError> {
-        let own = To::Replica(self.settings.instance.clone());
-        let mut messages = self.post.receive(&own).await?;
-        if self.held.contains_key(&Shard::INSTANCE) {
-            messages.extend(self.post.receive(&To::Leader).await?);
-        }
-        let now = self.parts.clock.now();
-        for message in messages {
-            match message {
-                Message::Doubt(id) => self.parts.registry.lock().doubted(ProjectId(id), now),
-                Message::Changed(id) => {
-                    self.parts.registry.lock().changed_elsewhere(ProjectId(id));
-                }
-                Message::Lists => self.parts.hints.push_lists(tokio::time::Instant::now()),
-                Message::Hint(hint) => {
-                    let Some((project, reading, marks)) = hint.into_parts() else {
-                        continue;
-                    };
-                    // One that was handed over meanwhile is not sent on and on.
-                    if self.parts.registry.lock().is_own(project) {
-                        for mark in marks {
-                            self.parts.hints.push(Hint {
-                                project,
-                                reading,
-                                mark,
-                            });
-                        }
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 
     fn info(&self) -> Info {
@@ -594,7 +462,7 @@ impl Cluster {
         if self.refused.is_empty() {
             standing.refused = None;
         }
-        standing.members = self.members.iter().map(member).collect();
+        standing.members = self.members.iter().map(Member::of).collect();
         observer.cluster(standing.members.len(), own);
     }
 
@@ -606,46 +474,5 @@ impl Cluster {
         if let Err(error) = given.and(left.map(|_| ())) {
             tracing::warn!(%error, "leases not given back, other replicas wait for redis.lease_ttl");
         }
-    }
-}
-
-fn shards(info: &Info) -> ShardSet {
-    let shards = info.shards.iter();
-    shards.filter_map(|index| Shard::by_index(*index)).collect()
-}
-
-fn member((instance, info): (&String, &Info)) -> Member {
-    let shards = shards(info);
-    let leads = shards.contains(Shard::INSTANCE);
-    Member {
-        instance: instance.clone(),
-        host: info.host.clone(),
-        version: info.version.clone(),
-        started_at: UnixSeconds(info.started_at),
-        shards: shards.len() - usize::from(leads),
-        leads,
-        projects: info.projects,
-        lag: Duration::from_secs(info.lag),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_shard_of_the_instance_is_no_shard_of_projects() {
-        let info = Info {
-            version: "1".to_owned(),
-            host: "h".to_owned(),
-            started_at: 5,
-            shards: vec![0, 1, 64],
-            refuses: false,
-            projects: 3,
-            lag: 7,
-        };
-        let member = member((&"a".to_owned(), &info));
-        assert_eq!((member.shards, member.leads), (2, true));
-        assert_eq!(member.lag, Duration::from_secs(7));
     }
 }

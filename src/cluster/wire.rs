@@ -14,6 +14,7 @@ use crate::facts::Reading;
 use crate::gitlab::model::{Features, Known, Project};
 use crate::memory::removed_refs::RemovedRefs;
 use crate::registry::{Note, Reason};
+use crate::shards::{Shard, ShardSet};
 use crate::types::{ProjectId, Text};
 
 /// A project that discovery found.
@@ -253,6 +254,14 @@ pub(super) struct Info {
     /// How much later than due its latest project is, in seconds.
     #[serde(default)]
     pub(super) lag: u64,
+}
+
+impl Info {
+    /// The shards that it holds.
+    pub(super) fn shards(&self) -> ShardSet {
+        let shards = self.shards.iter();
+        shards.filter_map(|index| Shard::by_index(*index)).collect()
+    }
 }
 
 #[cfg(test)]

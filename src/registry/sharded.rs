@@ -25,7 +25,7 @@ pub struct Note {
     pub read_to: UnixSeconds,
 }
 
-/// What other replicas are to be told.
+/// What other replicas have to know and were not sent yet.
 #[derive(Debug, Default, PartialEq)]
 pub struct Outbox {
     /// Discovery has polled: the list of projects may have changed.
@@ -126,8 +126,8 @@ impl Projects {
         }
     }
 
-    /// All that others know of this replica is to be told again.
-    pub fn tell_everything(&mut self) {
+    /// All that others know of this replica is to be published again.
+    pub fn publish_everything(&mut self) {
         let own = self
             .own()
             .filter(|(_, entry)| !entry.memory.path.is_empty());
@@ -251,7 +251,7 @@ impl Projects {
         !self.is_own(id) || memory.has_ref(name) || memory.source_branches.names(name)
     }
 
-    /// Takes what other replicas are to be told.
+    /// Takes what is to be sent to other replicas.
     pub fn take_outbox(&mut self) -> Outbox {
         let sharing = self.sharing.as_mut();
         sharing.map_or_else(Outbox::default, |sharing| {
@@ -259,7 +259,7 @@ impl Projects {
         })
     }
 
-    /// Keeps what could not be told, for another try. Hints are too old then.
+    /// Keeps what could not be sent, for another try. Hints are too old then.
     pub fn put_back(&mut self, outbox: Outbox) {
         let Some(sharing) = &mut self.sharing else {
             return;
@@ -273,7 +273,7 @@ impl Projects {
         kept.lists |= outbox.lists;
     }
 
-    /// What other replicas are to be told; nothing where there are none.
+    /// What is to be sent to other replicas; none where there are none.
     pub(super) fn outbox(&mut self) -> Option<&mut Outbox> {
         self.sharing.as_mut().map(|sharing| &mut sharing.outbox)
     }
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_told_is_told_later_but_for_hints() {
+    fn what_could_not_be_sent_is_sent_later_but_for_hints() {
         let mut projects = replica(&[1]);
         projects.hint(ProjectId(2), Reading::ChangeFeed, Vec::new(), NOW);
         projects.doubt(ProjectId(1), NOW);

@@ -161,7 +161,7 @@ impl RedisStore {
         let keys = self.keys_of(shard);
         let args = [self.instance.clone(), fence.to_string()];
         let answer = self.redis.run::<Answer>(&self.load, &keys, &args).await;
-        let (is_held, committed_at, memories, rows) = answer.map_err(unavailable)?;
+        let (is_held, committed_at, sequence, memories, rows) = answer.map_err(unavailable)?;
         if is_held == 0 {
             return Err(StoreError::Fenced(shard).into());
         }
@@ -182,7 +182,7 @@ impl RedisStore {
         remembered.committed_at = UnixSeconds(committed_at);
         let kept = Kept {
             fence,
-            sequence: 0,
+            sequence,
             memories: remembered.projects.iter().cloned().collect(),
         };
         lock(&self.shards).insert(shard, kept);
@@ -378,8 +378,8 @@ fn sealed(id: ProjectId, part: &Part, memory: &ProjectMemory) -> Result<Vec<u8>,
     ))
 }
 
-/// Whether the lease is held, the time of the last commit, parts and rows.
-type Answer = (i64, i64, Vec<Vec<u8>>, Vec<Vec<u8>>);
+/// Whether the lease is held, the time and the number of the last commit, parts and rows.
+type Answer = (i64, i64, u64, Vec<Vec<u8>>, Vec<Vec<u8>>);
 
 fn pairs(flat: &[Vec<u8>]) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>)> {
     let pairs = flat.chunks_exact(2);

@@ -3,6 +3,7 @@
 mod faults;
 mod handover;
 mod rig;
+mod store;
 
 /// The lines of `docs/high-availability.md` that give GitLab's series one identity.
 fn relabelling() -> String {
