@@ -304,7 +304,8 @@ impl Projects {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::tests::found;
+    use crate::registry::tests::{FREE_SLOTS, Idle, found, taken};
+    use crate::source::Source;
 
     const NOW: UnixSeconds = UnixSeconds(1_000);
 
@@ -355,6 +356,23 @@ mod tests {
         assert_eq!(two.memory(), &Arc::default());
         assert_eq!(&*two.project().full_path, "group/two", "it is known still");
         assert_eq!((own(&projects), projects.len()), (vec![1], 3));
+    }
+
+    #[test]
+    fn only_projects_of_own_shards_are_read_and_runners_by_the_leader() {
+        let mut projects = replica(&[1, 3]);
+        assert_eq!(taken(&mut projects, NOW), [1, 3]);
+        let runners: [Arc<dyn Source>; 1] = [Arc::new(Idle(Reading::Runners))];
+        let read = |projects: &mut Projects| {
+            let batches = projects.take(&runners, NOW, FREE_SLOTS).batches;
+            batches
+                .iter()
+                .map(|batch| batch.targets.len())
+                .sum::<usize>()
+        };
+        assert_eq!(read(&mut projects), 0);
+        projects.adopt_shard(Shard::INSTANCE, Vec::new(), NOW);
+        assert_eq!(read(&mut projects), 3, "whoever reads their pipelines");
     }
 
     #[test]

@@ -13,7 +13,7 @@ const INTERVAL: Duration = Duration::from_secs(30);
 const BATCH: usize = 100;
 const DEEPER: usize = 25;
 const START: UnixSeconds = UnixSeconds(1_000);
-const FREE_SLOTS: FreeSlots = FreeSlots {
+pub(crate) const FREE_SLOTS: FreeSlots = FreeSlots {
     runs: 100,
     feed: 0,
     others: 100,
@@ -21,7 +21,7 @@ const FREE_SLOTS: FreeSlots = FreeSlots {
 };
 
 /// A source that reads nothing.
-struct Idle(Reading);
+pub(crate) struct Idle(pub(crate) Reading);
 
 #[async_trait]
 impl Source for Idle {
@@ -111,7 +111,7 @@ fn tracking(ids: impl IntoIterator<Item = u64>) -> Projects {
     projects
 }
 
-fn taken(projects: &mut Projects, now: UnixSeconds) -> Vec<u64> {
+pub(crate) fn taken(projects: &mut Projects, now: UnixSeconds) -> Vec<u64> {
     let batches = projects.take(&feed(), now, FREE_SLOTS).batches;
     let targets = batches.iter().flat_map(|batch| &batch.targets);
     targets.map(|target| target.id().0).collect()
