@@ -66,15 +66,11 @@ impl Connections {
             self.refuse(HttpRefusal::ClientLimit);
             return None;
         }
-        let mut for_probes = false;
-        if open.live >= self.limits.connections {
-            let made_room = open.end_longest_waiting(now, |_| true);
-            if made_room {
-                self.refuse(HttpRefusal::TooManyConnections);
-            } else {
-                for_probes = true;
-            }
+        while open.live >= self.limits.connections && open.end_longest_waiting(now, |_| true) {
+            self.refuse(HttpRefusal::TooManyConnections);
         }
+        // The one that made room may have had a place for the probes itself.
+        let for_probes = open.live >= self.limits.connections;
         let places = self.limits.connections + self.limits.kept;
         if open.all.len() >= CLOSING * places {
             open.abandon_longest_ending();

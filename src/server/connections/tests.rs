@@ -58,6 +58,21 @@ async fn connections_that_end_make_no_place_twice() {
     assert_eq!(connections.live(), 0);
 }
 
+#[tokio::test]
+async fn a_place_for_the_probes_stays_one() {
+    let connections = connections();
+    let now = Instant::now();
+    let busy: Vec<_> = (0..LIMITS.connections)
+        .map(|_| connections.admit(None, now).unwrap().begin())
+        .collect();
+    for _ in 0..10 {
+        // Each makes room for the next.
+        assert!(connections.admit(None, now).unwrap().for_probes);
+    }
+    drop(busy);
+    assert!(!connections.admit(None, now).unwrap().for_probes);
+}
+
 #[test]
 fn refusals_are_counted_each_and_said_once_a_minute() {
     use std::io::Write;
