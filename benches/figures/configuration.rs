@@ -13,18 +13,19 @@ const TIMES: usize = 5;
 /// Projects named one by one, as short and with settings of their own.
 pub fn measure() -> Outcome {
     note(&format!("{PROJECTS} projects"));
+    let alike = |_| ", refs: {branches: {regexp: ^main$}}".to_owned();
+    let different = |number| format!(", refs: {{tags: {{most_recent: {number}}}}}");
     for (what, settings) in [
-        ("", ""),
-        (
-            ", each with settings of its own",
-            ", refs: {branches: {regexp: ^main$}}",
-        ),
+        ("", &(|_| String::new()) as &dyn Fn(usize) -> String),
+        (", each with the same settings of its own", &alike),
+        (", each with different settings", &different),
     ] {
         let mut text = "gitlab: {token: t}\nprojects:\n".to_owned();
         for number in 0..PROJECTS {
             text.push_str(&format!(
-                "- {{name: group-{}/project-{number}{settings}}}\n",
-                number % 100
+                "- {{name: group-{}/project-{number}{}}}\n",
+                number % 100,
+                settings(number)
             ));
         }
         let mut read = Ok(0);

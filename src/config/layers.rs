@@ -265,26 +265,3 @@ pub(super) fn defaults() -> &'static Node {
         Node::from_json(&json, &Origin::Default)
     })
 }
-
-/// The tree the settings are read from: in `projects` and `wildcards`, every entry on top of
-/// `project_defaults`.
-pub(super) fn resolved(tree: &Node) -> Node {
-    let mut resolved = tree.clone();
-    let Some(defaults) = tree.get("project_defaults") else {
-        return resolved;
-    };
-    if let Data::Map(sections) = &mut resolved.data {
-        for section in sections
-            .iter_mut()
-            .filter(|entry| matches!(entry.key.as_str(), "projects" | "wildcards"))
-        {
-            if let Data::List(entries) = &mut section.node.data {
-                for entry in entries {
-                    let over = std::mem::replace(entry, defaults.clone());
-                    entry.merge(over);
-                }
-            }
-        }
-    }
-    resolved
-}

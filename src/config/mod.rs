@@ -7,6 +7,7 @@
 
 mod check;
 mod duration;
+mod entries;
 mod environment;
 mod example;
 mod format;
@@ -113,8 +114,7 @@ impl Config {
             mut problems,
             incomplete,
         } = layers;
-        let mut settings: Settings = match serde_json::from_value(layers::resolved(&tree).to_json())
-        {
+        let mut settings: Settings = match entries::settings(&tree) {
             Ok(settings) => settings,
             Err(error) => {
                 problems.push(Problem::new(

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::Config;
+use super::entries;
 use super::keys;
-use super::layers;
 use super::problem::{ConfigError, Problem};
 use super::tree::{Data, Node};
-use super::{Config, Settings};
 
 /// Settings, and sections of settings, that a reload applies.
 const RELOADED: [&str; 8] = [
@@ -68,7 +68,7 @@ impl Config {
                 }
             }
         }
-        let settings = serde_json::from_value::<Settings>(layers::resolved(&tree).to_json());
+        let settings = entries::settings(&tree);
         let mut settings = settings.map_err(|error| {
             let sentence = format!("the configuration cannot be read ({error})");
             ConfigError::new(vec![Problem::new(None, "", sentence)])
