@@ -14,7 +14,7 @@ rust:
 
 .PHONY: demo
 demo: rust ## Build and run the exporter over a simulated GitLab, until Ctrl-C
-	@echo "Building the demo: some 315 crates, about five minutes on four cores the first time, seconds later."
+	@echo "Building the demo: some 340 crates, about five minutes on four cores the first time, seconds later."
 	@$(CARGO) build --locked --package demo
 	@echo "Starting it: links follow at once, the first metrics within seconds, all of them within two minutes."
 	@$(CARGO) run --locked --quiet --package demo
@@ -23,8 +23,8 @@ demo: rust ## Build and run the exporter over a simulated GitLab, until Ctrl-C
 tools: ## Install what the tests need by package name, where it is missing
 	@tests/install-tools.sh
 
-# Tests at once: many of them wait for programs and sockets half of their time.
-RUST_TEST_THREADS ?= $(shell echo $$(( ($$(getconf _NPROCESSORS_ONLN) * 3 + 1) / 2 )))
+# Tests at once: many of them wait for programs and sockets more than half of their time.
+RUST_TEST_THREADS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 2 )))
 
 .PHONY: test
 test: rust tools ## Install what the tests need, then run every test

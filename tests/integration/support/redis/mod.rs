@@ -4,10 +4,12 @@ mod certificates;
 mod groups;
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use amazing_gitlab_exporter::redis::{Redis, RedisOptions, RedisUrl};
 use tempfile::TempDir;
 
+use super::DEADLINE;
 use super::program::{Program, free_address};
 use super::tools::tool;
 
@@ -175,15 +177,25 @@ pub fn free_port() -> u16 {
     port.parse().expect("a number")
 }
 
-/// Sends a command to a server or Sentinel on 127.0.0.1.
+/// Sends a command to a server or Sentinel on 127.0.0.1, again where the connection ends meanwhile:
+/// Sentinels close those of a server whose role they change.
 fn ask<T: redis::FromRedisValue>(port: u16, password: Option<&str>, words: &[&str]) -> T {
     let user = password.map(|password| format!(":{password}@"));
     let url = format!("redis://{}127.0.0.1:{port}", user.unwrap_or_default());
     let client = redis::Client::open(url).expect("an address");
-    let mut connection = client.get_connection().expect("it is up");
     let (name, args) = words.split_first().expect("a command");
-    let answer = redis::cmd(name).arg(args).query(&mut connection);
-    answer.unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let connection = client.get_connection();
+        let answer = connection.and_then(|mut open| redis::cmd(name).arg(args).query(&mut open));
+        match answer {
+            Ok(answer) => return answer,
+            Err(error) if error.is_io_error() && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) => panic!("{words:?}: {error}"),
+        }
+    }
 }
 
 /// What a connection to an address is opened with.
