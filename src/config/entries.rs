@@ -34,7 +34,7 @@ pub(super) fn settings(tree: &Node) -> serde_json::Result<Settings> {
         defaults: tree.get(DEFAULTS),
         known: HashMap::new(),
     };
-    let mut list = |name| lists.get(name).copied().unwrap_or_default().iter();
+    let list = |name| lists.get(name).copied().unwrap_or_default().iter();
     for node in list("projects") {
         let (mut entry, settings_of): (ProjectEntry, _) = reader.entry(node)?;
         entry.settings = settings_of;
