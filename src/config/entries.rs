@@ -11,6 +11,8 @@ use super::tree::{Data, Entry, Node};
 
 /// Where the entries' settings come from when they set nothing themselves.
 const DEFAULTS: &str = "project_defaults";
+const PROJECTS: &str = "projects";
+const WILDCARDS: &str = "wildcards";
 
 /// Reads the settings.
 ///
@@ -18,34 +20,34 @@ const DEFAULTS: &str = "project_defaults";
 /// When the tree does not have the model's shape; a tree that was checked has it.
 pub(super) fn settings(tree: &Node) -> serde_json::Result<Settings> {
     let mut top = Node::new(Data::Map(Vec::new()), &tree.origin);
-    let mut lists: HashMap<&str, &[Node]> = HashMap::new();
     if let (Data::Map(entries), Data::Map(rest)) = (&tree.data, &mut top.data) {
-        for entry in entries {
-            match (entry.key.as_str(), &entry.node.data) {
-                (name @ ("projects" | "wildcards"), Data::List(items)) => {
-                    lists.insert(name, items);
-                }
-                _ => rest.push(entry.clone()),
-            }
-        }
+        let is_list = |entry: &&Entry| [PROJECTS, WILDCARDS].contains(&entry.key.as_str());
+        rest.extend(entries.iter().filter(|entry| !is_list(entry)).cloned());
     }
     let mut settings: Settings = serde_json::from_value(top.to_json())?;
     let mut reader = Reader {
         defaults: tree.get(DEFAULTS),
         known: HashMap::new(),
     };
-    let list = |name| lists.get(name).copied().unwrap_or_default().iter();
-    for node in list("projects") {
-        let (mut entry, settings_of): (ProjectEntry, _) = reader.entry(node)?;
-        entry.settings = settings_of;
+    for node in items(tree, PROJECTS) {
+        let (mut entry, own): (ProjectEntry, _) = reader.entry(node)?;
+        entry.settings = own;
         settings.projects.push(entry);
     }
-    for node in list("wildcards") {
-        let (mut entry, settings_of): (Wildcard, _) = reader.entry(node)?;
-        entry.settings = settings_of;
+    for node in items(tree, WILDCARDS) {
+        let (mut entry, own): (Wildcard, _) = reader.entry(node)?;
+        entry.settings = own;
         settings.wildcards.push(entry);
     }
     Ok(settings)
+}
+
+/// The items of a list; none where there is no such list.
+fn items<'a>(tree: &'a Node, name: &str) -> &'a [Node] {
+    match tree.get(name).map(|node| &node.data) {
+        Some(Data::List(items)) => items,
+        _ => &[],
+    }
 }
 
 /// Reads entries.
