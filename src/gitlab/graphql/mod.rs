@@ -313,6 +313,7 @@ impl GitLab {
             url,
             graphql: None,
             body: None,
+            waits: true,
         };
         let body = serde_json::to_vec(body).map_err(|error| {
             self.client()

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::super::batches::{Batches, PerProject};
 use super::super::side_by_side;
 use super::graphql::{GraphQl, which_ids};
-use super::pasts::Past;
+use super::pasts::{Listed, Past};
 use super::{CALLS_AT_ONCE, Changes, SourceError, Target};
 use crate::clock::UnixSeconds;
 use crate::facts::feed::PARENT_PIPELINE;
@@ -102,6 +102,12 @@ impl Question {
 /// Pipelines of a page of the newest, where few are new.
 const FEW_NEW: u32 = 5;
 
+/// Newest pipelines that are listed to find deleted ones.
+const CHECKED: u32 = 20;
+
+/// Pipelines that are asked for, at most, since a list lacks them.
+const MISSING: usize = 20;
+
 /// What a poll brought of each project.
 pub(super) type Read<'t> = Vec<(&'t Target, Result<Changes, SourceError>)>;
 
@@ -119,7 +125,9 @@ impl GraphQl {
             known.into_iter().partition(|(_, past)| past.is_long());
         let short: Vec<&Target> = short.into_iter().map(|(target, _)| target).collect();
         let moved = Question::all(List::Moved);
-        read.extend(self.in_batches(&short, &self.changes, moved, now).await);
+        let mut moved = self.in_batches(&short, &self.changes, moved, now).await;
+        self.check_newest(&mut moved, now).await;
+        read.extend(moved);
         read.extend(self.long_pasts(&long, now).await);
         for (target, changes) in &read {
             if let Ok(changes) = changes {
@@ -165,6 +173,7 @@ impl GraphQl {
         for (target, changes) in &read {
             if let Ok(changes) = changes {
                 self.pasts.learn(target.id(), changes.numbers());
+                self.pasts.checked(target.id(), now);
             }
         }
         let (long, short): (Vec<&Target>, Vec<&Target>) = read_well(&read, targets)
@@ -192,6 +201,37 @@ impl GraphQl {
         let more = self.in_batches(&crowded, &self.first, running, now).await;
         add(&mut read, &crowded, more);
         read
+    }
+
+    /// Looks for what was deleted in projects with a short past: what moved does not say so.
+    async fn check_newest(&self, read: &mut Read<'_>, now: UnixSeconds) {
+        let is_due = |target: &Target| {
+            let past = self.pasts.get(target.id());
+            past.is_some_and(|past| past.is_check_due(last_moved(target), now))
+        };
+        let due = read.iter().filter(|(_, result)| result.is_ok());
+        let due: Vec<&Target> = due
+            .map(|(target, _)| *target)
+            .filter(|target| is_due(target))
+            .collect();
+        let newest = Question {
+            list: List::Newest,
+            first: CHECKED,
+            to_end: false,
+        };
+        let listed = self.in_batches(&due, &self.changes, newest, now).await;
+        let mut listed: BTreeMap<ProjectId, Changes> = listed
+            .into_iter()
+            .filter_map(|(target, result)| Some((target.id(), result.ok()?)))
+            .collect();
+        for (target, result) in read {
+            let id = target.id();
+            if let (Ok(changes), Some(newest)) = (result, listed.remove(&id)) {
+                let ids = newest.pipelines.iter().map(|pipeline| pipeline.id);
+                changes.missing = missing(target, &ids.collect(), newest.has_more);
+                self.pasts.checked(id, now);
+            }
+        }
     }
 
     /// What moved in projects whose pasts are long.
@@ -234,7 +274,7 @@ impl GraphQl {
             };
             let listed = changes.pipelines.first().map(|pipeline| pipeline.id);
             if listed < Some(*newest) {
-                changes.missing = Some(*newest);
+                changes.missing.push(*newest);
                 self.pasts.newest_is(target.id(), listed);
             }
             for _ in 0..NEW_PAGES {
@@ -461,6 +501,21 @@ impl GraphQl {
     }
 }
 
+/// Pipelines that are remembered of a project, and that a list of its newest should have.
+pub(super) fn missing(
+    target: &Target,
+    listed: &BTreeSet<PipelineId>,
+    has_more: bool,
+) -> Vec<PipelineId> {
+    let oldest = listed.first().copied().filter(|_| has_more);
+    let remembered = target.memory.pipelines.all_ids();
+    let reached = remembered.filter(|id| oldest.is_none_or(|oldest| *id >= oldest));
+    let mut missing: Vec<PipelineId> = reached.filter(|id| !listed.contains(id)).collect();
+    missing.sort_unstable_by(|one, other| other.cmp(one));
+    missing.truncate(MISSING);
+    missing
+}
+
 /// From when on a project is read.
 fn since(target: &Target) -> UnixSeconds {
     let feed = target.memory.feed.as_ref();
@@ -513,17 +568,21 @@ impl Changes {
             skipped: Vec::new(),
             has_more: false,
             next: None,
-            missing: None,
+            missing: Vec::new(),
             deleted: Vec::new(),
             until: None,
             failed: Vec::new(),
         }
     }
 
-    /// Ids and numbers of its pipelines.
-    fn numbers(&self) -> impl Iterator<Item = (PipelineId, u64)> {
+    /// Its pipelines as they were listed.
+    fn numbers(&self) -> impl Iterator<Item = Listed> {
         let pipelines = self.pipelines.iter();
-        pipelines.map(|pipeline| (pipeline.id, pipeline.iid))
+        pipelines.map(|pipeline| Listed {
+            id: pipeline.id,
+            number: pipeline.iid,
+            is_child: &*pipeline.source == PARENT_PIPELINE,
+        })
     }
 
     /// Adds what another list of the same project brought beyond this one. Of a pipeline that both have,

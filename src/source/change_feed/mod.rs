@@ -78,8 +78,8 @@ struct Changes {
     has_more: bool,
     /// The cursor after the newest that were listed.
     next: Option<String>,
-    /// The newest that was known before and is not listed.
-    missing: Option<PipelineId>,
+    /// Those that were known before and are not listed, though they should be.
+    missing: Vec<PipelineId>,
     /// Those that GitLab does not have any more.
     deleted: Vec<PipelineId>,
     /// What moved after this is not all read: the next poll begins there.
@@ -330,15 +330,17 @@ impl ChangeFeed {
         read
     }
 
-    /// Asks for the newest pipeline that was known, where the list has it no more.
+    /// Asks for the pipelines that were known, where the list has them no more.
     async fn prove_missing(&self, project: ProjectId, changes: &mut Changes) {
-        let Some(missing) = changes.missing.take() else {
-            return;
-        };
-        match self.rest.is_deleted(project, missing).await {
-            Ok(true) => changes.deleted.push(missing),
-            Ok(false) => {}
-            Err(error) => changes.failed.push(error),
+        let missing = std::mem::take(&mut changes.missing).into_iter();
+        let proofs = missing
+            .map(|missing| async move { (missing, self.rest.is_deleted(project, missing).await) });
+        for (missing, proof) in side_by_side(CALLS_AT_ONCE, proofs.collect()).await {
+            match proof {
+                Ok(true) => changes.deleted.push(missing),
+                Ok(false) => {}
+                Err(error) => changes.failed.push(error),
+            }
         }
     }
 

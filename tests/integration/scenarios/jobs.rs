@@ -1,6 +1,7 @@
 //! What can become of a job, told as stories.
 
 use gitlab_simulator::auth::AccessLevel;
+use gitlab_simulator::faults::{Fault, Rule};
 use gitlab_simulator::time::SECOND;
 use gitlab_simulator::world::{Finish, JobSpec, PipelineId, PipelineSpec, When};
 
@@ -204,6 +205,32 @@ async fn a_reporter_learns_the_hidden_runners_by_rest() {
         (1..=3).contains(&rest),
         "one list where a job ended: {rest}"
     );
+}
+
+/// GitLab's limit of the list of a project's jobs, 600 a minute, delays no job.
+#[tokio::test]
+async fn where_gitlab_gives_no_more_lists_of_jobs_pipelines_are_asked_for_theirs() {
+    let mut story = Story::with(watch_everything(), |world, _| {
+        let token = gitlab_simulator::world::DEFAULT_TOKEN;
+        world
+            .set_default_role(token, AccessLevel::Reporter)
+            .expect("a token");
+    })
+    .await;
+    let limit = Fault::ApplicationLimit { retry_after: 3600 };
+    story.gitlab.faults().add(Rule::new(limit).on(JOBS_BY_REST));
+    story.gitlab.requests().reset();
+    three_runners(&story);
+    story.look_for(60).await;
+    assert_runner_types(&story);
+    for _ in 0..3 {
+        three_runners(&story);
+        story.look_for(60).await;
+    }
+    assert_eq!(story.count(DURATION, &[("runner_type", "unknown")]), 0.0);
+    assert_eq!(story.count(RUNS, &[]), 12.0);
+    let lists = story.gitlab.requests().count(JOBS_BY_REST);
+    assert_eq!(lists, 1, "it is not asked again meanwhile");
 }
 
 #[tokio::test]
