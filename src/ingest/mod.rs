@@ -3,8 +3,8 @@
 mod events;
 mod failures;
 mod measure;
+pub(crate) mod plausibility;
 mod retire;
-pub(crate) mod sense;
 mod sharded;
 mod success;
 mod withdraw;
@@ -28,7 +28,7 @@ use crate::series::Retirement;
 use crate::source::{Fetched, Needs, Source, SourceError, Tracked};
 use crate::types::{ProjectId, Text};
 use failures::{FailureLog, What};
-use sense::Said;
+use plausibility::Reported;
 use success::Successes;
 
 /// Kind of failure of a task that panicked, which none should.
@@ -47,8 +47,8 @@ pub struct Ingest {
     recorder: tokio::sync::Mutex<Recorder>,
     observer: Arc<dyn Observer>,
     clock: Clock,
-    /// What was said of values that make no sense.
-    said: Said,
+    /// Drops implausible values.
+    implausible: Reported,
     failures: FailureLog,
     /// Projects renamed since the last log line about that: before and after.
     renames: std::sync::Mutex<Vec<(Text, Text)>>,
@@ -99,7 +99,7 @@ impl Ingest {
             recorder: tokio::sync::Mutex::new(recorder),
             observer,
             clock,
-            said: Said::default(),
+            implausible: Reported::default(),
             failures: FailureLog::default(),
             renames: std::sync::Mutex::default(),
         }
