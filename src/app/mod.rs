@@ -35,7 +35,7 @@ use crate::config::{Config, ListenAddress, ListenAddresses, LiveConfig, Signal, 
 use crate::delivery::Intervals;
 use crate::delivery::push::{MAX_MESSAGE_BYTES, PushSettings, Pusher, PusherHandle};
 use crate::gitlab::{Cables, Cause, GitLab, SetupError};
-use crate::ingest::sense::IMPLAUSIBLE;
+use crate::ingest::plausibility::IMPLAUSIBLE;
 use crate::recorder::Recorder;
 use crate::redis::RedisError;
 use crate::scheduler::Scheduler;

@@ -23,7 +23,7 @@ not tracked, they are removed after 30 days without a new pipeline from it, exce
 pipeline of a ref.",
     role: "Reporter",
     tier: "Free",
-    requests: "in the same query; one request for a downstream pipeline in a project that is not watched",
+    requests: "in the same query; one request per downstream pipeline in an untracked project",
     queries: &[Query::Jobs],
     entries: ENTRIES,
 };

@@ -22,7 +22,7 @@ several production environments, a computed failure rate counts an incident once
 it for each of them.",
     role: "Reporter",
     tier: "Free; GitLab's own values: Ultimate",
-    requests: "Ultimate: one query for 50 projects; elsewhere a list of deployments by REST where pipelines moved, and queries for many at once: what new deployments shipped, incidents",
+    requests: "Ultimate: one query per 50 projects; otherwise a REST list of deployments after pipeline changes, and batched queries for their merge requests and for incidents",
     queries: &[Query::Dora],
     entries: ENTRIES,
 };

@@ -18,7 +18,7 @@ deployment without a job (by the API) starts when it is created. *Behind* compar
 last successful deployment with the head of the default branch.",
     role: "Reporter",
     tier: "Free",
-    requests: "after pipeline activity, deployments and branch heads in batched queries; hourly where environments exist; REST: two lists every hour after activity, else every six hours; one call after a change of the branch or a deployment",
+    requests: "after pipeline changes, deployments and branch heads in batched queries; hourly where environments exist; REST: two lists every hour after changes, otherwise every six hours; one request after a change of the branch or a deployment",
     queries: &[],
     entries: ENTRIES,
 };

@@ -24,7 +24,7 @@ A run is *flaky* when it failed, was retried, and a newer run of the same name i
 succeeded.",
     role: "Reporter, better Maintainer",
     tier: "Free",
-    requests: "one query for 19 projects whose pipelines moved or run; one REST call for a pipeline that ended or is blocked, where labels are missing",
+    requests: "running pipelines in the query of `pipelines`; one query per 19 projects with new or finished pipelines; one REST request per project with finished jobs that GraphQL shows incompletely",
     queries: &[Query::Jobs],
     entries: ENTRIES,
 };

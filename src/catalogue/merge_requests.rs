@@ -20,7 +20,7 @@ are read once an hour, so conflicts and deleted merge requests appear with that 
 GraphQL, lines, files and commits are not available, and their histograms do not change.",
     role: "Reporter",
     tier: "Free",
-    requests: "one query for 100 projects; hourly one more for all that are open",
+    requests: "one query per 100 projects; hourly one more for all open merge requests",
     queries: &[Query::MergeRequests],
     entries: ENTRIES,
 };

@@ -32,7 +32,7 @@ for each source. Child pipelines are counted here with `source="parent_pipeline"
 of these gauges."#,
     role: "Reporter",
     tier: "Free",
-    requests: "one GraphQL query reads 100 projects",
+    requests: "one query per 100 projects, per 20 with running pipelines",
     queries: &[Query::Changes, Query::Permissions],
     entries: ENTRIES,
 };

@@ -10,7 +10,7 @@ pub static COLLECTOR: CollectorDesc = CollectorDesc {
     about: "Sizes need the role Reporter, and can be hours old, as in GitLab.",
     role: "Reporter",
     tier: "Free",
-    requests: "one query for 50 projects; before GitLab 18.6 two REST calls more where something moved",
+    requests: "one query per 50 projects; before GitLab 18.6 two more REST requests after changes",
     queries: &[Query::Repositories],
     entries: ENTRIES,
 };

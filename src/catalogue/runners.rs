@@ -10,7 +10,7 @@ pub static COLLECTOR: CollectorDesc = CollectorDesc {
     about: "",
     role: "Maintainer; all of the instance: administrator",
     tier: "Free",
-    requests: "administrator: one list; else one query for 20 projects",
+    requests: "administrators: one list; otherwise one query per 20 projects",
     queries: &[Query::Runners],
     entries: ENTRIES,
 };

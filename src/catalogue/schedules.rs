@@ -10,7 +10,7 @@ pub static COLLECTOR: CollectorDesc = CollectorDesc {
     about: "`schedule` is the schedule's description.",
     role: "Reporter",
     tier: "Free",
-    requests: "one query for 50 projects",
+    requests: "one query per 50 projects",
     queries: &[Query::Schedules],
     entries: ENTRIES,
 };

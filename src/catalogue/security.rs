@@ -10,7 +10,7 @@ pub static COLLECTOR: CollectorDesc = CollectorDesc {
     about: "",
     role: "Developer",
     tier: "Ultimate",
-    requests: "one query for 50 projects",
+    requests: "one query per 50 projects",
     queries: &[Query::Vulnerabilities],
     entries: ENTRIES,
 };

@@ -12,7 +12,7 @@ Counts and times of the newest finished pipeline of each ref, from the reports t
 uploaded, including child pipelines in the same project.",
     role: "Reporter",
     tier: "Free",
-    requests: "one query for 50 projects with ended pipelines; with `include_test_cases` one REST call for each such pipeline",
+    requests: "one query per 50 projects with finished pipelines; with `include_test_cases` one REST request per such pipeline",
     queries: &[Query::TestReports],
     entries: ENTRIES,
 };

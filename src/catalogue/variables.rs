@@ -10,7 +10,7 @@ pub static COLLECTOR: CollectorDesc = CollectorDesc {
     about: "",
     role: "Maintainer",
     tier: "Free",
-    requests: "a query for 40 new pipelines that are shown; one REST call for each that has a variable of interest",
+    requests: "one query per 40 new pipelines with a state; one REST request per pipeline with a matching variable",
     queries: &[],
     entries: ENTRIES,
 };

@@ -46,7 +46,7 @@ impl<T> Listed<T> {
 }
 
 /// When the merge requests of a deployment were merged.
-struct MergedByDeployment;
+pub(super) struct MergedByDeployment;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -78,7 +78,7 @@ impl Places for MergedByDeployment {
 }
 
 /// The keys of a pipeline's variables.
-struct VariablesOfPipeline;
+pub(super) struct VariablesOfPipeline;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -119,7 +119,7 @@ impl Places for VariablesOfPipeline {
 }
 
 /// A deployment by its number.
-struct DeploymentByNumber;
+pub(super) struct DeploymentByNumber;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

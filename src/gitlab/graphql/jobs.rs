@@ -161,7 +161,7 @@ impl Parts {
         ..Self::NONE
     };
 
-    fn statuses(self) -> Option<Vec<String>> {
+    pub(super) fn statuses(self) -> Option<Vec<String>> {
         let active = || ACTIVE_JOBS.map(str::to_owned).to_vec();
         (self.jobs == JobsPart::Active).then(active)
     }
@@ -530,13 +530,17 @@ fn hundredths(percent: f64) -> Option<f64> {
 }
 
 /// Whether it is a job that a runner runs. Older GitLabs list trigger jobs and commit statuses with them.
-fn is_build(node: &JobsOfPipelineJobsNodes) -> bool {
-    let id = node.id.as_deref().unwrap_or_default();
+pub(super) fn is_of_a_runner(id: Option<&str>) -> bool {
+    let id = id.unwrap_or_default();
     let others = [
         "gid://gitlab/Ci::Bridge/",
         "gid://gitlab/GenericCommitStatus/",
     ];
     !others.iter().any(|kind| id.starts_with(kind))
+}
+
+fn is_build(node: &JobsOfPipelineJobsNodes) -> bool {
+    is_of_a_runner(node.id.as_deref())
 }
 
 /// Whether it is a trigger job. Older GitLabs list other jobs with them.

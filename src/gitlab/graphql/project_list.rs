@@ -1,8 +1,9 @@
 //! Lists of projects, for discovery.
 
 use super::convert::{gid, maybe_time};
-use super::queries;
-use crate::gitlab::error::{Cause, GRAPHQL, GitLabError};
+use super::holes::Holes;
+use super::{Unread, queries};
+use crate::gitlab::error::{GRAPHQL, GitLabError};
 use crate::gitlab::model::{Features, Known, Owner, Page, Project};
 use crate::gitlab::pager::{Bounds, MAX_PAGE};
 use crate::gitlab::{Excess, GitLab};
@@ -85,55 +86,63 @@ impl GitLab {
         };
         let answer = self.query::<queries::ProjectList>(variables, 0).await?;
         let name = project_list::OPERATION_NAME;
-        let skipped = answer.holes.whole();
-        let skipped = skipped.map_err(|why| self.query_error(name, &why))?;
-        let (owner, page) = match answer.data.group {
-            Some(group) => {
-                let id = gid("group.id", group.id.as_deref().unwrap_or_default());
-                let owner = Owner {
-                    id: id.map_err(|why| self.query_error(name, &why))?,
-                    path: group.full_path.into(),
-                };
-                (Some(owner), Some(group.projects))
+        let read = page(answer.data, answer.holes).map_err(|why| self.unread(name, why))?;
+        Ok(read.map(|(owner, mut page)| {
+            for text in &mut page.skipped {
+                *text = self.tidied(text);
             }
-            None => (None, answer.data.projects),
-        };
-        let Some(page) = page else {
-            return Ok(None);
-        };
-        let page = self.read_page(page, skipped)?;
-        Ok(Some((owner, page, answer.bytes)))
+            (owner, page, answer.bytes)
+        }))
     }
+}
 
-    fn read_page(
-        &self,
-        page: ListedProjects,
-        skipped: Vec<String>,
-    ) -> Result<Page<Project>, GitLabError> {
-        let name = project_list::OPERATION_NAME;
-        let nodes = page.nodes.unwrap_or_default();
-        if nodes.len() > MAX_PAGE {
-            let cause = Cause::TooMuch(Excess::PageItems(MAX_PAGE));
-            return Err(self.client().error(format!("{GRAPHQL} {name}"), cause));
+/// The projects of an answer, with the group where they are of one; none where there is no such group.
+///
+/// # Errors
+/// Where a project could not be read, or there are too many.
+pub(super) fn page(
+    data: project_list::ResponseData,
+    holes: Holes,
+) -> Result<Option<(Option<Owner>, Page<Project>)>, Unread> {
+    let skipped = holes.whole()?;
+    let (owner, page) = match data.group {
+        Some(group) => {
+            let owner = Owner {
+                id: gid("group.id", group.id.as_deref().unwrap_or_default())?,
+                path: group.full_path.into(),
+            };
+            (Some(owner), Some(group.projects))
         }
-        if nodes.iter().any(Option::is_none) {
-            return Err(self.query_error(name, "a project of the list is null"));
-        }
-        let more = page.page_info.has_next_page;
-        let mut read = Page {
-            items: Vec::with_capacity(nodes.len()),
-            next: page.page_info.end_cursor.filter(|_| more),
-            skipped: Vec::new(),
-        };
-        for node in nodes.into_iter().flatten() {
-            match project(node) {
-                Ok(project) => read.items.push(project),
-                Err(why) => read.skipped.push(self.tidied(&why)),
-            }
-        }
-        read.skipped.extend(skipped);
-        Ok(read)
+        None => (None, data.projects),
+    };
+    let Some(page) = page else {
+        return Ok(None);
+    };
+    Ok(Some((owner, projects(page, skipped)?)))
+}
+
+fn projects(page: ListedProjects, skipped: Vec<String>) -> Result<Page<Project>, Unread> {
+    let nodes = page.nodes.unwrap_or_default();
+    if nodes.len() > MAX_PAGE {
+        return Err(Unread::TooMuch(Excess::PageItems(MAX_PAGE)));
     }
+    if nodes.iter().any(Option::is_none) {
+        return Err("a project of the list is null".to_owned().into());
+    }
+    let more = page.page_info.has_next_page;
+    let mut read = Page {
+        items: Vec::with_capacity(nodes.len()),
+        next: page.page_info.end_cursor.filter(|_| more),
+        skipped: Vec::new(),
+    };
+    for node in nodes.into_iter().flatten() {
+        match project(node) {
+            Ok(project) => read.items.push(project),
+            Err(why) => read.skipped.push(why),
+        }
+    }
+    read.skipped.extend(skipped);
+    Ok(read)
 }
 
 fn project(node: Node) -> Result<Project, String> {

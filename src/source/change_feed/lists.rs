@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use super::super::batches::{Batches, PerProject};
 use super::super::side_by_side;
+use super::ahead::Ahead;
 use super::graphql::{GraphQl, which_ids};
 use super::pasts::{Listed, Past};
-use super::{CALLS_AT_ONCE, Changes, SourceError, Target};
+use super::{CALLS_AT_ONCE, Changes, RawDetails, SourceError, Target};
 use crate::clock::UnixSeconds;
 use crate::facts::feed::PARENT_PIPELINE;
 use crate::gitlab::GitLab;
-use crate::gitlab::graphql::{ProjectChanges, Which};
+use crate::gitlab::graphql::{Parts, ProjectChanges, Which};
 use crate::gitlab::model::{Page, Pipeline};
 use crate::memory::feed::FeedProgress;
 use crate::types::{PipelineId, ProjectId};
@@ -113,7 +114,12 @@ pub(super) type Read<'t> = Vec<(&'t Target, Result<Changes, SourceError>)>;
 
 impl GraphQl {
     /// What moved in each of the projects; those that GraphQL was not asked for are absent.
-    pub(super) async fn changes<'t>(&self, targets: &[&'t Target], now: UnixSeconds) -> Read<'t> {
+    pub(super) async fn changes<'t>(
+        &self,
+        targets: &[&'t Target],
+        ahead: &Ahead,
+        now: UnixSeconds,
+    ) -> Read<'t> {
         let (known, new): (Vec<_>, Vec<_>) = targets
             .iter()
             .copied()
@@ -124,8 +130,7 @@ impl GraphQl {
         let (long, short): (Vec<_>, Vec<_>) =
             known.into_iter().partition(|(_, past)| past.is_long());
         let short: Vec<&Target> = short.into_iter().map(|(target, _)| target).collect();
-        let moved = Question::all(List::Moved);
-        let mut moved = self.in_batches(&short, &self.changes, moved, now).await;
+        let mut moved = self.moved(short, ahead, now).await;
         self.check_newest(&mut moved, now).await;
         read.extend(moved);
         read.extend(self.long_pasts(&long, now).await);
@@ -134,6 +139,33 @@ impl GraphQl {
                 self.pasts.learn(target.id(), changes.numbers());
             }
         }
+        read
+    }
+
+    /// What moved in projects whose pasts are short, with the jobs of their active pipelines as far as these
+    /// fit in.
+    async fn moved<'t>(
+        &self,
+        targets: Vec<&'t Target>,
+        ahead: &Ahead,
+        now: UnixSeconds,
+    ) -> Read<'t> {
+        let moved = Question::all(List::Moved);
+        let (packs, mut rest) = ahead.packs(targets);
+        let reads = packs
+            .iter()
+            .map(|pack| self.in_batches_with(pack, &self.with_jobs, moved, Some(ahead), now));
+        let mut read = Vec::new();
+        let reads = side_by_side(CALLS_AT_ONCE, reads.collect()).await;
+        for (pack, of_pack) in packs.into_iter().zip(reads) {
+            let (good, _): (Read<'t>, Read<'t>) =
+                of_pack.into_iter().partition(|(_, result)| result.is_ok());
+            let done: BTreeSet<ProjectId> = good.iter().map(|(target, _)| target.id()).collect();
+            // The jobs may be at fault.
+            rest.extend(pack.into_iter().filter(|one| !done.contains(&one.id())));
+            read.extend(good);
+        }
+        read.extend(self.in_batches(&rest, &self.changes, moved, now).await);
         read
     }
 
@@ -432,6 +464,19 @@ impl GraphQl {
         question: Question,
         now: UnixSeconds,
     ) -> Read<'t> {
+        self.in_batches_with(targets, batches, question, None, now)
+            .await
+    }
+
+    /// The same, with jobs of active pipelines.
+    async fn in_batches_with<'t>(
+        &self,
+        targets: &[&'t Target],
+        batches: &Batches,
+        question: Question,
+        ahead: Option<&Ahead>,
+        now: UnixSeconds,
+    ) -> Read<'t> {
         let since: BTreeMap<ProjectId, UnixSeconds> = targets
             .iter()
             .map(|target| (target.id(), since(target)))
@@ -441,7 +486,12 @@ impl GraphQl {
         let ask = async |ids: Vec<ProjectId>| {
             // From when on a batch is read: the least of what its projects need.
             let since = ids.iter().filter_map(|id| since.get(id)).min();
-            let which = question.list.which(since.copied().unwrap_or_default());
+            let since = since.copied().unwrap_or_default();
+            if let Some(ahead) = ahead {
+                let active = ahead.active(&ids);
+                return self.gitlab.changes_with_jobs(&ids, since, &active).await;
+            }
+            let which = question.list.which(since);
             self.gitlab
                 .project_changes(&ids, which, question.first)
                 .await
@@ -456,7 +506,10 @@ impl GraphQl {
             let first = first.remove(&target.id())?;
             Some(async move {
                 let read = match first {
-                    Ok(changes) => self.all_pages(target, changes, question).await,
+                    Ok(changes) => {
+                        let parts = ahead.map(|ahead| ahead.active(&[target.id()]).parts());
+                        self.all_pages(target, changes, question, parts).await
+                    }
                     Err(error) => Err(error),
                 };
                 (*target, read)
@@ -471,13 +524,20 @@ impl GraphQl {
         target: &Target,
         changes: ProjectChanges,
         question: Question,
+        parts: Option<Parts>,
     ) -> Result<Changes, SourceError> {
         let ProjectChanges {
             project,
             pipelines,
             children,
+            active,
         } = changes;
         let mut all = Changes::of(project);
+        if let Some(parts) = parts {
+            let active = active.into_iter();
+            let jobs = active.map(|jobs| (jobs.id, RawDetails::of(jobs, parts)));
+            all.jobs = jobs.collect();
+        }
         let which = question.list.which(since(target));
         for (is_children, page) in [(false, pipelines), (true, children)] {
             if !question.to_end {
@@ -572,6 +632,7 @@ impl Changes {
             deleted: Vec::new(),
             until: None,
             failed: Vec::new(),
+            jobs: BTreeMap::new(),
         }
     }
 

@@ -450,9 +450,9 @@ impl Rest {
     }
 }
 
-/// Fills in the labels that GraphQL cannot give or hides: reason of failure, type of runner. What REST does
-/// not return either is settled as nothing.
-pub(super) fn settle_labels(gitlab: &GitLab, jobs: &mut [Job], read: &BTreeMap<JobId, Job>) {
+/// Fills in what GraphQL cannot give or hides, reason of failure and type of runner, and artifacts, which cost
+/// it a query for each. What REST does not return either is settled as nothing.
+pub(super) fn settle_labels(jobs: &mut [Job], read: &BTreeMap<JobId, Job>) {
     for job in jobs.iter_mut().filter(|job| job.status.is_terminal()) {
         let listed = read.get(&job.id);
         job.failure_reason = settle(
@@ -462,8 +462,8 @@ pub(super) fn settle_labels(gitlab: &GitLab, jobs: &mut [Job], read: &BTreeMap<J
         // REST has the fractions of a second.
         job.duration = listed.map_or(job.duration, |listed| listed.duration);
         job.runner_type = settle(&job.runner_type, listed.map(|listed| &listed.runner_type));
-        if gitlab.lacks("CiJobArtifact", "size") && listed.is_some() {
-            job.artifact_bytes = listed.and_then(|listed| listed.artifact_bytes);
+        if let Some(listed) = listed {
+            job.artifact_bytes = listed.artifact_bytes;
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What can become of a job, told as stories.
 
+use gitlab_simulator::World;
 use gitlab_simulator::auth::AccessLevel;
 use gitlab_simulator::faults::{Fault, Rule};
 use gitlab_simulator::time::SECOND;
@@ -348,7 +349,9 @@ async fn artifacts_and_stages_are_asked_for_when_they_can_have_changed() {
     story.look().await;
     let jobs: Vec<_> = story.world().jobs_of(pipeline).map(|job| job.id).collect();
     let ends = |story: &Story, id| {
-        let done = story.world().finish_job(id, &Finish::success());
+        // A runner that is shown: no other list is read for it.
+        let finish = Finish::success().on(INSTANCE_RUNNER);
+        let done = story.world().finish_job(id, &finish);
         done.expect("it runs");
     };
     let size =
@@ -378,4 +381,60 @@ async fn artifacts_and_stages_are_asked_for_when_they_can_have_changed() {
         (asked(&story, "artifacts"), asked(&story, "stages")),
         (2, 0)
     );
+}
+
+/// GitLab has a fixed cost for each query, so jobs of running pipelines are read with the change feed.
+#[tokio::test]
+async fn jobs_of_running_pipelines_come_with_the_change_feed() {
+    let newest = |world: &mut World, _| world.version = "19.3.0-ee".to_owned();
+    let mut story = Story::with(watch_everything(), newest).await;
+    let spec = PipelineSpec::branch("main").stage("test", &["unit", "lint"]);
+    let pipeline = story.create(&spec);
+    let job = story.job(pipeline, "unit");
+    let started = story.world().start_job(job, Some(INSTANCE_RUNNER));
+    started.expect("it starts");
+    story.look_for(60).await;
+    story.gitlab.requests().reset();
+    let lint = story.job(pipeline, "lint");
+    let started = story.world().start_job(lint, Some(INSTANCE_RUNNER));
+    started.expect("it starts");
+    story.look().await;
+    let running = [("job_name", "lint"), ("status", "running")];
+    assert_eq!(story.value(STATUS, &running), Some(1.0));
+    story.finish_job(pipeline, "lint", &Finish::success().on(INSTANCE_RUNNER));
+    story.look().await;
+    assert_eq!(story.value(RUNS, &[("job_name", "lint")]), Some(1.0));
+    let counts = story.gitlab.requests().counts();
+    assert_eq!(counts.get("PipelineJobs"), None, "{counts:?}");
+    assert_eq!(counts.get("ProjectChanges"), Some(&2), "{counts:?}");
+    let runs_on = |story: &Story| story.value("age_jobs_running", &[]);
+    assert_eq!(runs_on(&story), Some(1.0));
+    let ended = story
+        .world()
+        .finish_pipeline(pipeline, &Finish::success().on(INSTANCE_RUNNER));
+    ended.expect("it ends");
+    story.look().await;
+    assert_eq!(story.value(RUNS, &[("job_name", "unit")]), Some(1.0));
+    assert_eq!(runs_on(&story), Some(0.0));
+}
+
+/// The list that has the labels of ended jobs has their artifacts, too: no query is spent on them.
+#[tokio::test]
+async fn artifacts_come_with_labels() {
+    let newest = |world: &mut World, _| world.version = "19.3.0-ee".to_owned();
+    let mut story = Story::with(watch_everything(), newest).await;
+    let build = JobSpec::new("build", "compile").artifact("archive", "a.zip", 1000);
+    let spec = PipelineSpec::branch("main").job(build);
+    let pipeline = story.create(&spec.stage("test", &["unit"]));
+    story.look().await;
+    story.gitlab.requests().reset();
+    // GraphQL shows no runner, so its type is looked for by REST.
+    story.finish_job(pipeline, "compile", &Finish::success());
+    story.look().await;
+    let size = story.value("age_job_artifact_size_bytes", &[("job_name", "compile")]);
+    assert_eq!(size, Some(1000.0), "with the poll that saw its end");
+    story.look_for(900).await;
+    let counts = story.gitlab.requests().counts();
+    assert_eq!(counts.get("PipelineJobs"), None, "{counts:?}");
+    assert_eq!(counts.get(JOBS_BY_REST), Some(&1), "{counts:?}");
 }

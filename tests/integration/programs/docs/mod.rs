@@ -5,6 +5,7 @@ mod collectors;
 mod dialect;
 mod markdown;
 mod modules;
+mod prices;
 mod site;
 
 use std::collections::BTreeSet;
