@@ -223,6 +223,12 @@ pub const GAPS: &[Gap] = &[
     .until(17, 6),
     Gap::new(
         "Project",
+        "isForked",
+        "nothing is lost: REST lists the projects where forks are excluded",
+    )
+    .until(16, 3),
+    Gap::new(
+        "Project",
         "maxAccessLevel",
         "the role is the one that REST shows; what the token may not read is learned when it is refused",
     )

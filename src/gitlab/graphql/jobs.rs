@@ -325,6 +325,8 @@ impl GitLab {
             jobs_after: None,
             statuses: parts.statuses(),
             stages: parts.stages,
+            tags: parts.stages && self.shared.job_fields.tags,
+            runners: self.shared.job_fields.runners,
             artifacts: parts.artifacts,
             coverage: parts.coverage,
             bridges: parts.bridges != BridgesPart::None,
@@ -566,6 +568,11 @@ fn job(node: JobsOfPipelineJobsNodes) -> Result<Job, String> {
         duration: node.duration,
         queued_duration: node.queued_duration,
         coverage: node.coverage,
+        tags: node.tags,
+        runner_description: node
+            .runner
+            .as_ref()
+            .and_then(|runner| runner.description.clone()),
         runner_type: node.runner.map(|runner| runner.runner_type),
         artifacts: node
             .artifacts
@@ -595,6 +602,8 @@ fn downstream(node: JobsOfPipelineBridgesNodes, upstream: &Upstream) -> Result<D
         duration: None,
         queued_duration: None,
         coverage: None,
+        tags: None,
+        runner_description: None,
         runner_type: None,
         artifacts: Vec::new(),
     };

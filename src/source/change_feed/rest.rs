@@ -455,6 +455,11 @@ pub(super) fn settle_labels(gitlab: &GitLab, jobs: &mut [Job], read: &BTreeMap<J
         // REST has the fractions of a second.
         job.duration = listed.map_or(job.duration, |listed| listed.duration);
         job.runner_type = settle(&job.runner_type, listed.map(|listed| &listed.runner_type));
+        if let Some(listed) = listed {
+            let description = &listed.runner_description;
+            job.runner_description = job.runner_description.take().or(description.clone());
+            job.tags = job.tags.take().or(listed.tags.clone());
+        }
         if gitlab.lacks("CiJobArtifact", "size") && listed.is_some() {
             job.artifact_bytes = listed.and_then(|listed| listed.artifact_bytes);
         }
