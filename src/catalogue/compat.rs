@@ -4,8 +4,9 @@
 //! `compat.gitlab_ci_metrics`.
 
 use super::labels::{
-    EnvironmentLabels, EnvironmentStatusLabels, OldCaseLabels, OldCaseStatusLabels, OldEnvironmentInfoLabels,
-    OldJobLabels, OldJobStatusLabels, OldPipelineLabels, OldPipelineStatusLabels, OldSuiteLabels,
+    EnvironmentLabels, EnvironmentStatusLabels, OldCaseLabels, OldCaseStatusLabels,
+    OldEnvironmentInfoLabels, OldJobLabels, OldJobStatusLabels, OldPipelineLabels,
+    OldPipelineStatusLabels, OldSuiteLabels,
 };
 use super::{Collector, Counter, Desc, Gauge, Spec};
 use crate::types::Tier;

@@ -40,7 +40,11 @@ fn labels_are_sorted_few_and_not_reserved() {
     for desc in all() {
         let labels = desc.labels;
         assert!(labels.is_sorted_by(|a, b| a < b), "{}", desc.name);
-        let most = if desc.name.ends_with("_info") { MAX_LABELS } else { 8 };
+        let most = if desc.name.ends_with("_info") {
+            MAX_LABELS
+        } else {
+            8
+        };
         assert!(labels.len() <= most, "{}", desc.name);
         for label in labels {
             assert!(
@@ -68,7 +72,11 @@ fn gauges_that_may_be_merged_have_a_rule() {
         }
         let has_status = desc.labels.contains(&"status");
         let is_number = matches!(desc.merge, Merge::Sum | Merge::None);
-        assert_eq!(has_status && !is_number, desc.merge == Merge::Worst, "{name}");
+        assert_eq!(
+            has_status && !is_number,
+            desc.merge == Merge::Worst,
+            "{name}"
+        );
     }
     for desc in all().filter(|desc| desc.kind != Kind::Gauge) {
         assert_eq!(desc.merge, Merge::Sum, "{}", desc.name);

@@ -180,10 +180,14 @@ fn info(
         kind: kind.map(|kind| kind.as_str().into()).unwrap_or_default(),
         latest_commit: short(memory.tip.as_ref()),
         project: subject.project.clone(),
-        git_ref: success.map(|success| success.git_ref.clone()).unwrap_or_default(),
+        git_ref: success
+            .map(|success| success.git_ref.clone())
+            .unwrap_or_default(),
         state: environment.state.clone(),
         tier: environment.tier.clone(),
-        user: success.map(|success| success.user.clone()).unwrap_or_default(),
+        user: success
+            .map(|success| success.user.clone())
+            .unwrap_or_default(),
     };
     out.push(metric::INFO.set(labels, 1.0));
 }

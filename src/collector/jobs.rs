@@ -81,12 +81,7 @@ impl RunnerLabels {
     }
 
     /// The states of the jobs of the newest pipeline of each ref.
-    pub fn states(
-        &self,
-        subject: Subject<'_>,
-        memory: &JobsMemory,
-        out: &mut Vec<Measurement>,
-    ) {
+    pub fn states(&self, subject: Subject<'_>, memory: &JobsMemory, out: &mut Vec<Measurement>) {
         if self.is_empty() {
             return;
         }

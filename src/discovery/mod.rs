@@ -173,11 +173,7 @@ impl Discovery {
     }
 
     /// Asks GitLab for projects themselves: one verdict for each.
-    pub async fn confirm(
-        &self,
-        ids: &[ProjectId],
-        now: UnixSeconds,
-    ) -> Vec<(ProjectId, Verdict)> {
+    pub async fn confirm(&self, ids: &[ProjectId], now: UnixSeconds) -> Vec<(ProjectId, Verdict)> {
         if ids.is_empty() {
             return Vec::new();
         }
@@ -190,12 +186,7 @@ impl Discovery {
         side_by_side(CALLS_AT_ONCE, verdicts.collect()).await
     }
 
-    async fn verdict(
-        &self,
-        id: ProjectId,
-        owners: &[Option<Owner>],
-        now: UnixSeconds,
-    ) -> Verdict {
+    async fn verdict(&self, id: ProjectId, owners: &[Option<Owner>], now: UnixSeconds) -> Verdict {
         let project = match self.gitlab.project(id).await {
             Ok(project) => project,
             Err(error) if error.is_not_found() => return Verdict::Missing,

@@ -96,8 +96,7 @@ fn is_due(target: &Target, now: UnixSeconds) -> bool {
         return true;
     };
     let selection = target.settings.environments();
-    let is_left_out =
-        |known: &RememberedEnvironment| !selection.watches(&known.environment.name);
+    let is_left_out = |known: &RememberedEnvironment| !selection.watches(&known.environment.name);
     let mut known = target.memory.environments.known().values();
     let quiet_for = now.since(read_at);
     target.is_asked_for

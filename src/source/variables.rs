@@ -231,7 +231,9 @@ impl Source for VariablesSource {
 mod tests {
     use super::*;
     use crate::config::ProjectSettings;
-    use crate::gitlab::model::{Attributes, Features, Known, Permissions, Project, RefKind, Status};
+    use crate::gitlab::model::{
+        Attributes, Features, Known, Permissions, Project, RefKind, Status,
+    };
     use crate::gitlab::testing::{Fake, Reply};
     use crate::memory::ProjectMemory;
     use crate::memory::history::Remembered;

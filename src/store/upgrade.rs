@@ -232,10 +232,9 @@ mod tests {
         let content = encode(&(claims, foreign, refs)).unwrap();
         let content =
             without_skipped::<pipelines_v1::ChildPipelines, pipelines_v2::ChildPipelines>(&content);
-        let content =
-            without_bridges::<pipelines_v2::ChildPipelines, pipelines_v3::ChildPipelines>(
-                &content.unwrap(),
-            );
+        let content = without_bridges::<pipelines_v2::ChildPipelines, pipelines_v3::ChildPipelines>(
+            &content.unwrap(),
+        );
         let content = without_details::<pipelines_v3::ChildPipelines, StoredChildPipelines>(
             &content.unwrap(),
         );

@@ -119,6 +119,8 @@ fn information(
         latest_commit: short(tip.filter(|_| success.is_some())),
         project: subject.project.clone(),
         git_ref: git_ref.unwrap_or_default(),
-        username: success.map(|success| success.user.clone()).unwrap_or_default(),
+        username: success
+            .map(|success| success.user.clone())
+            .unwrap_or_default(),
     }
 }

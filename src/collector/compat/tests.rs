@@ -11,7 +11,8 @@ use crate::collector::testing::{PROJECT, job, pipeline, project_id};
 use crate::config::{Labels, Pattern, ProjectSettings, Settings};
 use crate::facts::feed::PipelineFacts;
 use crate::gitlab::model::{
-    Deployment, DeploymentOrigin, Environment, Job, Known, RefKind, TestCounts, TestReport, TestSuite, User,
+    Deployment, DeploymentOrigin, Environment, Job, Known, RefKind, TestCounts, TestReport,
+    TestSuite, User,
 };
 use crate::memory::refs::RefsSeen;
 use crate::memory::test_reports::{RememberedCase, RememberedReport};
@@ -388,7 +389,9 @@ fn runners_and_tags_are_labels_where_they_are_shown() {
     // Ours has them in a metric of their own.
     let mut own = Vec::new();
     let refs = RefsSeen::default();
-    world.runners.states(world.subject(&refs), &world.memory.jobs, &mut own);
+    world
+        .runners
+        .states(world.subject(&refs), &world.memory.jobs, &mut own);
     let own: Vec<String> = own.iter().map(shown).collect();
     let expected = "{job_name=unit,project=group/project,ref=main,runner_description=shared,\
                     stage=test,tags=docker,linux} 1";

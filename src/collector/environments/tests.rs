@@ -268,7 +268,9 @@ fn info(measures: &Measures) -> Vec<String> {
     let info = info.unwrap();
     let labels = info.desc.labels.iter().zip(&info.labels);
     let labels = labels.filter(|(_, value)| !value.is_empty());
-    labels.map(|(label, value)| format!("{label}={value}")).collect()
+    labels
+        .map(|(label, value)| format!("{label}={value}"))
+        .collect()
 }
 
 #[test]
@@ -276,7 +278,11 @@ fn an_environment_says_what_it_has_and_who_deployed_it() {
     let mut lab = Lab::new();
     let seen = lab.poll(1000, &read(None, 1000, Vec::new()));
     let about = ["environment=production", "environment_id=1"];
-    let more = ["project=group/project", "state=available", "tier=production"];
+    let more = [
+        "project=group/project",
+        "state=available",
+        "tier=production",
+    ];
     assert_eq!(info(&seen), [&about[..], &more[..]].concat());
     let by = |git_ref: &str, is_tag| {
         let user = User::new("ada", "Ada Fields", false);
@@ -313,13 +319,23 @@ fn an_environment_says_what_it_has_and_who_deployed_it() {
     let seen = lab.poll(1070, &read(Some(1000), 1000, Vec::new()));
     assert!(!info(&seen).iter().any(|one| one.starts_with("user=")));
     let seen = lab.poll(1080, &read(Some(1000), 1000, vec![first]));
-    assert!(info(&seen).contains(&"user=all".to_owned()), "{:?}", info(&seen));
+    assert!(
+        info(&seen).contains(&"user=all".to_owned()),
+        "{:?}",
+        info(&seen)
+    );
     let merged = Deployment {
         origin: by("refs/merge-requests/42/head", false),
         ..deployment(8, "success", 1090, Some(1100))
     };
     let seen = lab.poll(1110, &read(Some(1000), 1000, vec![merged]));
     let shown = info(&seen);
-    assert!(shown.contains(&"ref=merge-requests/42".to_owned()), "{shown:?}");
-    assert!(shown.contains(&"kind=merge-request".to_owned()), "{shown:?}");
+    assert!(
+        shown.contains(&"ref=merge-requests/42".to_owned()),
+        "{shown:?}"
+    );
+    assert!(
+        shown.contains(&"kind=merge-request".to_owned()),
+        "{shown:?}"
+    );
 }

@@ -398,7 +398,10 @@ collector! {
 
 /// The expression that every name matches.
 fn any() -> Pattern {
-    #[expect(clippy::unwrap_used, reason = "a constant expression that a test compiles")]
+    #[expect(
+        clippy::unwrap_used,
+        reason = "a constant expression that a test compiles"
+    )]
     ".*".parse().unwrap()
 }
 

@@ -16,9 +16,8 @@ impl Rules<'_> {
         for (metric, dropped) in &labels.drop {
             let key = format!("labels.drop.{metric}");
             let family = FamilyId::by_name(metric).map(FamilyId::desc);
-            let own = family.filter(|desc| {
-                !matches!(desc.collector, Collector::Exporter | Collector::Compat)
-            });
+            let own = family
+                .filter(|desc| !matches!(desc.collector, Collector::Exporter | Collector::Compat));
             let Some(desc) = own else {
                 let sentence = match family {
                     Some(_) => format!("{key} is not a metric of data from GitLab; remove it"),
@@ -53,10 +52,15 @@ impl Rules<'_> {
 fn refusal(desc: &Desc, label: &str) -> Option<String> {
     if !desc.labels.contains(&label) {
         let labels = desc.labels.join(", ");
-        return Some(format!("is not a label of {}, which has {labels}", desc.name));
+        return Some(format!(
+            "is not a label of {}, which has {labels}",
+            desc.name
+        ));
     }
     if PROJECTS.contains(&label) {
-        return Some("cannot be dropped: series belong to their project; use sum by() instead".to_owned());
+        return Some(
+            "cannot be dropped: series belong to their project; use sum by() instead".to_owned(),
+        );
     }
     match (desc.kind, desc.merge) {
         (Kind::Gauge, Merge::None) => Some(format!(

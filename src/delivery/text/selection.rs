@@ -119,7 +119,9 @@ mod tests {
         assert!(has(one, "age_job_status"));
         assert!(!has(one, "age_pipeline_id") && !has(one, "age_job_id"));
         assert!(has("collect[]=compat", "gitlab_ci_pipeline_id"));
-        let error = Selection::of_query("collect[]=job").unwrap_err().to_string();
+        let error = Selection::of_query("collect[]=job")
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with("collect[]=\"job\" is not a collector; there are pipelines, "));
         let both = Selection::of_query("collect[]=jobs&exclude[]=dora");
         assert_eq!(both, Err(SelectionError::Both));

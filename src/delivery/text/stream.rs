@@ -8,9 +8,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use prometheus::proto::MetricFamily;
 
-use super::{Format, Selection};
 use super::lines::{Lines, Meta, Number};
 use super::tail;
+use super::{Format, Selection};
 use crate::catalogue::FamilyId;
 use crate::series::{RowValue, RowView, Walk};
 use crate::telemetry::process::Exemplars;

@@ -7,7 +7,9 @@ use super::{Batch, Selected, Which, queries};
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::json::Step;
-use crate::gitlab::model::{Attributes, Features, Known, Page, Pipeline, Project, Upstream, merge_request_iid};
+use crate::gitlab::model::{
+    Attributes, Features, Known, Page, Pipeline, Project, Upstream, merge_request_iid,
+};
 use crate::types::{PipelineId, ProjectId};
 use queries::project_changes::{
     self, ChildPage, PipelinePage, ProjectChangesProjectsNodes, StartedBy,

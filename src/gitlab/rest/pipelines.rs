@@ -427,9 +427,7 @@ impl GitLab {
     ) -> Result<Page<Job>, GitLabError> {
         let project = project.to_string();
         let get = Get::new("/projects/:id/jobs", &["projects", &project, "jobs"]);
-        let mut page = self
-            .get_first::<RestJob, Job>(&get.pages_of(most))
-            .await?;
+        let mut page = self.get_first::<RestJob, Job>(&get.pages_of(most)).await?;
         self.without_unwanted(&mut page.items);
         Ok(page)
     }

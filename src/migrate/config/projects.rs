@@ -40,10 +40,7 @@ pub(super) const SAME: [(&str, &str); 17] = [
         "pull.environments.enabled",
         "collectors.environments.enabled",
     ),
-    (
-        "pull.environments.regexp",
-        "collectors.environments.regexp",
-    ),
+    ("pull.environments.regexp", "collectors.environments.regexp"),
     (
         "pull.environments.exclude_stopped",
         "collectors.environments.exclude_stopped",
@@ -341,13 +338,15 @@ pub(super) const AGGREGATION: &str = "pull.pipeline.jobs.runner_description.aggr
 /// Runners: one expression for all projects, that of the defaults.
 fn runners(old: &OldFile, new: &mut Writer) {
     let is_off = old.defaults.bool(RUNNERS) == Some(false);
-    let set = |key: &str| old.defaults.get(key).map(|set| set.line);
-    let line = set(AGGREGATION).or_else(|| set(RUNNERS)).filter(|_| !is_off);
-    if let Some(line) = line {
+    let set = |key: &'static str| Some((key, old.defaults.get(key)?.line));
+    let set = set(AGGREGATION)
+        .or_else(|| set(RUNNERS))
+        .filter(|_| !is_off);
+    if let Some((key, line)) = set {
         // What stands first is tried first; all others are shown as they are.
         let aggregation = old.defaults.text(AGGREGATION);
         let regexp = aggregation.map_or(".+".to_owned(), |regexp| format!("{regexp}|.+"));
-        let comment = place("project_defaults.pull.pipeline.jobs.runner_description", line);
+        let comment = place(&format!("project_defaults.{key}"), line);
         let to = "collectors.jobs.runner_description_regexp";
         new.put(to, text(&regexp), &comment);
         let sentence = "the description is a label of age_job_runner_info alone, and of the old metrics \
@@ -359,7 +358,9 @@ fn runners(old: &OldFile, new: &mut Writer) {
     let all = elsewhere.chain([("project_defaults".to_owned(), &old.defaults, true)]);
     for (shown, settings, is_default) in all {
         for key in [RUNNERS, AGGREGATION] {
-            let Some(set) = settings.get(key) else { continue };
+            let Some(set) = settings.get(key) else {
+                continue;
+            };
             let sentence = match is_default {
                 true if is_off => "not needed: descriptions of runners are off by default",
                 true => continue,

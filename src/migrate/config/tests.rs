@@ -171,7 +171,7 @@ fn what_is_left_changed_or_to_do_is_in_the_report_and_in_the_file() {
     );
     has(
         NoteKind::Changed,
-        "project_defaults.pull.pipeline.jobs.runner_description (line 47)",
+        "runner_description.aggregation_regexp (line 47)",
         "age_job_runner_info",
     );
     has(

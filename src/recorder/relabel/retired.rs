@@ -105,9 +105,7 @@ pub(super) fn apply(relabeling: &mut Relabeling<'_>, run: &mut ProjectRun) {
                 vec![("project", project.clone()), ("ref", plain.clone())],
             ],
             Retirement::Labels(labels) => vec![labels.clone()],
-            Retirement::Project { .. }
-            | Retirement::Collector(..)
-            | Retirement::OfMetric(..) => {
+            Retirement::Project { .. } | Retirement::Collector(..) | Retirement::OfMetric(..) => {
                 retired.push(retirement);
                 continue;
             }

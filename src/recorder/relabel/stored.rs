@@ -26,7 +26,10 @@ enum Fate {
     Stays,
     Reset,
     /// What it names is rewritten by these rules.
-    Rewritten { jobs: bool, refs: bool },
+    Rewritten {
+        jobs: bool,
+        refs: bool,
+    },
 }
 
 impl LabelRules {
@@ -106,7 +109,10 @@ impl LabelRules {
         relabeled.rows = changed.cloned().collect();
         relabeled.removed.retain(|key| !keys.contains(key));
         if !keys.is_empty() {
-            tracing::info!(series = keys.len(), "series continue with the labels of the settings labels.*");
+            tracing::info!(
+                series = keys.len(),
+                "series continue with the labels of the settings labels.*"
+            );
         }
     }
 }
@@ -122,7 +128,8 @@ fn fate(desc: &Desc, before: &Said, now: &Said) -> Fate {
         return Fate::Stays;
     }
     let has = |what| desc.labels.iter().any(|label| kind_of(label) == Some(what));
-    let changes = |what, before: &String, now: &String| (has(what) && before != now, before.is_empty());
+    let changes =
+        |what, before: &String, now: &String| (has(what) && before != now, before.is_empty());
     let jobs = changes(What::Job, &before.job_name, &now.job_name);
     let refs = changes(What::Ref, &before.git_ref, &now.git_ref);
     let dropped = (before.drop.get(desc.name), now.drop.get(desc.name));
@@ -130,7 +137,10 @@ fn fate(desc: &Desc, before: &Said, now: &Said) -> Fate {
     let all = [jobs, refs, drops];
     if all.iter().all(|(is_other, _)| !is_other) {
         Fate::Stays
-    } else if all.iter().any(|(is_other, was_none)| *is_other && !was_none) {
+    } else if all
+        .iter()
+        .any(|(is_other, was_none)| *is_other && !was_none)
+    {
         Fate::Reset
     } else {
         Fate::Rewritten {
@@ -162,7 +172,10 @@ fn added_up(kept: Vec<RowRecord>, moved: Vec<RowRecord>) -> Vec<RowRecord> {
 fn add(known: &mut RowRecord, row: RowRecord) {
     known.start = known.start.min(row.start);
     known.changed = known.changed.max(row.changed);
-    known.window = known.window.zip(row.window).map(|(one, other)| one.max(other));
+    known.window = known
+        .window
+        .zip(row.window)
+        .map(|(one, other)| one.max(other));
     known.retiring &= row.retiring;
     known.withdrawn &= row.withdrawn;
     match (&mut known.value, row.value) {

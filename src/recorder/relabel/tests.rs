@@ -39,7 +39,12 @@ fn parallel() -> LabelRules {
 }
 
 fn features() -> LabelRules {
-    LabelRules::new(None, false, rewrite("^feature/.*", "feature"), BTreeMap::new())
+    LabelRules::new(
+        None,
+        false,
+        rewrite("^feature/.*", "feature"),
+        BTreeMap::new(),
+    )
 }
 
 fn job(git_ref: &str, stage: &str, name: &str) -> JobLabels {
@@ -107,16 +112,22 @@ fn removed_ref(git_ref: &str) -> Retirement {
 /// Ref, stage, name and total of each series of jobs.
 async fn totals(store: &Durable) -> Vec<(String, String, String, f64)> {
     let rows = store.load().await.unwrap().rows.into_iter();
-    let totals = rows.filter(|row| row.name == "age_job_run_count").map(|row| {
-        let label = |wanted: &str| {
-            let mut labels = row.labels.iter();
-            labels.find(|(name, _)| name == wanted).unwrap().1.to_string()
-        };
-        let RecordedValue::Counter(total) = row.value else {
-            panic!("{row:?}")
-        };
-        (label("ref"), label("stage"), label("job_name"), total)
-    });
+    let totals = rows
+        .filter(|row| row.name == "age_job_run_count")
+        .map(|row| {
+            let label = |wanted: &str| {
+                let mut labels = row.labels.iter();
+                labels
+                    .find(|(name, _)| name == wanted)
+                    .unwrap()
+                    .1
+                    .to_string()
+            };
+            let RecordedValue::Counter(total) = row.value else {
+                panic!("{row:?}")
+            };
+            (label("ref"), label("stage"), label("job_name"), total)
+        });
     totals.collect()
 }
 
@@ -152,9 +163,15 @@ fn jobs_of_one_parallel_have_one_name() {
         rewrite("^v(\\d+)\\..*", "v$1"),
         BTreeMap::new(),
     );
-    assert_eq!(both.job_name("deploy-3f2a91b 1/2").as_deref(), Some("deploy"));
+    assert_eq!(
+        both.job_name("deploy-3f2a91b 1/2").as_deref(),
+        Some("deploy")
+    );
     assert_eq!(both.git_ref("v1.2.3", false).as_deref(), Some("v1"));
-    assert_eq!(both.git_ref("tags/v1.2.3", true).as_deref(), Some("tags/v1"));
+    assert_eq!(
+        both.git_ref("tags/v1.2.3", true).as_deref(),
+        Some("tags/v1")
+    );
     assert_eq!(both.git_ref("merge-requests/42", true), None);
 }
 
@@ -168,9 +185,19 @@ async fn counters_of_merged_series_add_up() {
         dropping(&[("age_job_run_count", &["ref"])]),
     );
     let mut recorder = recorder(&store).with_labels(rules.clone());
-    let counted = [("main", "unit 1/2"), ("main", "unit 2/2"), ("dev", "unit 1/2")];
-    recorder.record(vec![run(&rules, &counted, &[])], NOW).await.unwrap();
-    recorder.record(vec![run(&rules, &counted[..1], &[])], NOW).await.unwrap();
+    let counted = [
+        ("main", "unit 1/2"),
+        ("main", "unit 2/2"),
+        ("dev", "unit 1/2"),
+    ];
+    recorder
+        .record(vec![run(&rules, &counted, &[])], NOW)
+        .await
+        .unwrap();
+    recorder
+        .record(vec![run(&rules, &counted[..1], &[])], NOW)
+        .await
+        .unwrap();
     assert_eq!(totals(&store).await, [total("", "test", "unit", 4.0)]);
 }
 
@@ -261,7 +288,11 @@ async fn a_merged_series_goes_with_the_last_ref_that_is_shown_in_it() {
     let store = Arc::<Durable>::default();
     let rules = features();
     let mut recorder = recorder(&store).with_labels(rules.clone());
-    let (one, other, main) = (("feature/1", "unit"), ("feature/2", "unit"), ("main", "unit"));
+    let (one, other, main) = (
+        ("feature/1", "unit"),
+        ("feature/2", "unit"),
+        ("main", "unit"),
+    );
     let all = run(&rules, &[one, other, main], &[one, other, main]);
     recorder.record(vec![all], NOW).await.unwrap();
     let first = ProjectRun {
@@ -269,7 +300,10 @@ async fn a_merged_series_goes_with_the_last_ref_that_is_shown_in_it() {
         ..run(&rules, &[], &[other, main])
     };
     swept(&mut recorder, first).await;
-    let both = [total("feature", "test", "unit", 2.0), total("main", "test", "unit", 1.0)];
+    let both = [
+        total("feature", "test", "unit", 2.0),
+        total("main", "test", "unit", 1.0),
+    ];
     assert_eq!(totals(&store).await, both);
     let last = ProjectRun {
         retirements: vec![removed_ref("feature/2")],
@@ -290,7 +324,10 @@ async fn a_job_that_is_no_more_leaves_metrics_without_its_stage_too() {
     );
     let mut recorder = recorder(&store).with_labels(rules.clone());
     let all = [("main", "unit"), ("dev", "unit"), ("main", "old")];
-    recorder.record(vec![run(&rules, &all, &all)], NOW).await.unwrap();
+    recorder
+        .record(vec![run(&rules, &all, &all)], NOW)
+        .await
+        .unwrap();
     let is_no_more = |git_ref: &str, name: &str| {
         Retirement::Labels(vec![
             ("job_name", name.into()),
@@ -327,34 +364,59 @@ async fn restarted(store: &Arc<Durable>, rules: &LabelRules) -> Recorder {
 async fn what_was_counted_without_a_rule_goes_on_under_it_and_is_counted_once() {
     let store = Arc::<Durable>::default();
     let none = LabelRules::default();
-    let counted = [("main", "unit 1/2"), ("main", "unit 2/2"), ("main", "unit"), ("main", "lint")];
+    let counted = [
+        ("main", "unit 1/2"),
+        ("main", "unit 2/2"),
+        ("main", "unit"),
+        ("main", "lint"),
+    ];
     let mut first = recorder(&store);
-    first.record(vec![run(&none, &counted, &[])], NOW).await.unwrap();
+    first
+        .record(vec![run(&none, &counted, &[])], NOW)
+        .await
+        .unwrap();
     drop(first);
 
     let rules = parallel();
     let mut second = restarted(&store, &rules).await;
-    let sums = [total("main", "test", "lint", 1.0), total("main", "test", "unit", 3.0)];
+    let sums = [
+        total("main", "test", "lint", 1.0),
+        total("main", "test", "unit", 3.0),
+    ];
     assert_eq!(totals(&store).await, sums);
-    second.record(vec![run(&rules, &counted[..1], &[])], NOW).await.unwrap();
+    second
+        .record(vec![run(&rules, &counted[..1], &[])], NOW)
+        .await
+        .unwrap();
     drop(second);
     // The same rules again: nothing is added up twice.
     let third = restarted(&store, &rules).await;
-    let sums = [total("main", "test", "lint", 1.0), total("main", "test", "unit", 4.0)];
+    let sums = [
+        total("main", "test", "lint", 1.0),
+        total("main", "test", "unit", 4.0),
+    ];
     assert_eq!(totals(&store).await, sums);
     drop(third);
 
     // Another rule for refs leaves what a rule for jobs made as it is, where that stays.
     let both = LabelRules::new(None, true, rewrite("^main$", "trunk"), BTreeMap::new());
     drop(restarted(&store, &both).await);
-    let sums = [total("trunk", "test", "lint", 1.0), total("trunk", "test", "unit", 4.0)];
+    let sums = [
+        total("trunk", "test", "lint", 1.0),
+        total("trunk", "test", "unit", 4.0),
+    ];
     assert_eq!(totals(&store).await, sums);
 
     // What the parts were is not known any more: they begin again.
     let mut last = restarted(&store, &none).await;
     assert_eq!(totals(&store).await, []);
-    last.record(vec![run(&none, &counted[..1], &[])], NOW).await.unwrap();
-    assert_eq!(totals(&store).await, [total("main", "test", "unit 1/2", 1.0)]);
+    last.record(vec![run(&none, &counted[..1], &[])], NOW)
+        .await
+        .unwrap();
+    assert_eq!(
+        totals(&store).await,
+        [total("main", "test", "unit 1/2", 1.0)]
+    );
 }
 
 #[tokio::test]
@@ -362,7 +424,10 @@ async fn a_dropped_label_adds_stored_series_up_and_its_return_resets_them() {
     let store = Arc::<Durable>::default();
     let none = LabelRules::default();
     let counted = [("main", "unit"), ("dev", "unit")];
-    recorder(&store).record(vec![run(&none, &counted, &[])], NOW).await.unwrap();
+    recorder(&store)
+        .record(vec![run(&none, &counted, &[])], NOW)
+        .await
+        .unwrap();
     let rules = LabelRules::new(
         None,
         false,
@@ -376,7 +441,10 @@ async fn a_dropped_label_adds_stored_series_up_and_its_return_resets_them() {
         None,
         false,
         None,
-        dropping(&[("age_job_run_count", &["ref"]), ("age_job_retries_total", &["stage"])]),
+        dropping(&[
+            ("age_job_run_count", &["ref"]),
+            ("age_job_retries_total", &["stage"]),
+        ]),
     );
     drop(restarted(&store, &other).await);
     assert_eq!(totals(&store).await, [total("", "test", "unit", 2.0)]);

@@ -175,8 +175,15 @@ async fn a_scrape_may_ask_for_collectors_and_metrics() {
     assert!(!text.contains("age_pipeline_id") && text.contains("\nage_build_info 1\n"));
     let named = site.get("/metrics?name[]=age_build_info").await;
     let text = named.text();
-    assert!(text.ends_with("\nage_build_info 1\n") && text.lines().count() == 3, "{text}");
+    assert!(
+        text.ends_with("\nage_build_info 1\n") && text.lines().count() == 3,
+        "{text}"
+    );
     let wrong = site.get("/metrics?collect[]=job").await;
     assert_eq!(wrong.status, 400);
-    assert!(wrong.text().contains("is not a collector"), "{}", wrong.text());
+    assert!(
+        wrong.text().contains("is not a collector"),
+        "{}",
+        wrong.text()
+    );
 }

@@ -36,8 +36,7 @@ use merge_requests::{
 use pipelines::StoredJobName;
 pub(super) use pipelines::{
     StoredChildPipelines, StoredJobs, StoredPipelines, StoredTestReports, test_reports_v1,
-    v1 as pipelines_v1, v2 as pipelines_v2,
-    v3 as pipelines_v3,
+    v1 as pipelines_v1, v2 as pipelines_v2, v3 as pipelines_v3,
 };
 #[cfg(test)]
 use pipelines::{StoredDepth, StoredKnownMergeRequest, StoredKnownUpstream};

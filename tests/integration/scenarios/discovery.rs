@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use amazing_gitlab_exporter::config::{Exclude, Owner, OwnerKind, ProjectEntry, Settings, Wildcard};
+use amazing_gitlab_exporter::config::{
+    Exclude, Owner, OwnerKind, ProjectEntry, Settings, Wildcard,
+};
 use gitlab_simulator::auth::AccessLevel;
 use gitlab_simulator::faults::{Fault, Rule};
 use gitlab_simulator::world::{DEFAULT_TOKEN, PipelineSpec, ProjectId};
@@ -589,7 +591,11 @@ async fn what_is_excluded_is_not_tracked_by_graphql_and_by_rest() {
     for (what, exclude, want) in cases {
         for graphql in [true, false] {
             // What is named is selected all the same.
-            let named: &[&str] = if what == "everything" { &["group/app"] } else { &[] };
+            let named: &[&str] = if what == "everything" {
+                &["group/app"]
+            } else {
+                &[]
+            };
             let mut story = Story::unseen(
                 settings(named, vec![excluding(exclude.clone())]),
                 |world, _| populate_for_exclusion(world),

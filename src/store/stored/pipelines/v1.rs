@@ -5,9 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::keep::{Keep as _, Map};
 use super::super::refs::StoredRefName;
-use super::{
-    History, StoredBridge, StoredClaimed, StoredRunClaim, StoredUnfinished, v2,
-};
+use super::{History, StoredBridge, StoredClaimed, StoredRunClaim, StoredUnfinished, v2};
 use crate::memory::refs::RefName;
 use crate::types::Text;
 

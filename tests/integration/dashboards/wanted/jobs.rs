@@ -118,7 +118,14 @@ pub fn performance(f: &Facts, panel: &str) -> Option<Vec<Want>> {
             ]
         }
         "Runners and tags of jobs" => {
-            let job = ["project", "ref", "stage", "job_name", "runner_description", "tags"];
+            let job = [
+                "project",
+                "ref",
+                "stage",
+                "job_name",
+                "runner_description",
+                "tags",
+            ];
             vec![most(f, "age_job_runner_info", &job)]
         }
         "Runners" => {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use amazing_gitlab_exporter::clock::{Clock, UnixSeconds};
 use amazing_gitlab_exporter::config::Config;
-use amazing_gitlab_exporter::gitlab::model::{Attributes, Features, Known, Permissions, Project, Role};
+use amazing_gitlab_exporter::gitlab::model::{
+    Attributes, Features, Known, Permissions, Project, Role,
+};
 use amazing_gitlab_exporter::gitlab::{GitLab, NoAccounting, Settings, TokenSource};
 use amazing_gitlab_exporter::source::change_feed::ChangeFeed;
 use amazing_gitlab_exporter::source::sources;
