@@ -1,7 +1,7 @@
 //! The four DORA figures, by tier of environment.
 
 use super::labels::{EnvironmentTierLabels, ProjectSourceLabels};
-use super::{Collector, CollectorDesc, Desc, Gauge, Spec};
+use super::{Collector, CollectorDesc, Desc, Gauge, Merge, Spec};
 use crate::types::{Query, Tier};
 
 /// The collector.
@@ -81,7 +81,8 @@ pub static SOURCE: Gauge<ProjectSourceLabels> = Gauge::new(spec(
     "Always 1; the label source shows where the project's DORA metrics come from: from GitLab \
      (gitlab, needs Ultimate) or computed by the same definitions from deployments, merge requests \
      and incidents (computed).",
-));
+))
+.merged(Merge::Largest);
 
 /// This file's entries, in the order of `/metrics`.
 pub static ENTRIES: &[&Desc] = &[

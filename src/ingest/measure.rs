@@ -120,6 +120,7 @@ pub(super) fn measure(
             .extend(others.map(|collector| (*collector, Measured::default())));
         run.retirements.extend(retire::path(before));
     }
+    memory.labels = recorder.labels().clone();
     run.memory = Some(Arc::new(memory));
     Some((run, unavailable))
 }

@@ -10,7 +10,7 @@ use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
 use crate::gitlab::json::Step;
 use crate::gitlab::model::{
-    Features, Job, Known, Page, Pipeline, Project, Status, Upstream, merge_request_iid,
+    Attributes, Features, Job, Known, Page, Pipeline, Project, Status, Upstream, merge_request_iid,
 };
 use crate::types::{PipelineId, ProjectId};
 use queries::project_changes::{
@@ -248,6 +248,7 @@ fn convert(
             last_activity_at: maybe_time("lastActivityAt", node.last_activity_at.as_deref())?,
             is_scheduled_for_deletion: node.marked_for_deletion.unwrap_or(false),
             role: Known::Unread,
+            attributes: Attributes::default(),
             features: Features {
                 public_jobs: feature(node.public_jobs),
                 jobs: feature(node.jobs_enabled),

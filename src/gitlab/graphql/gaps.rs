@@ -223,6 +223,12 @@ pub const GAPS: &[Gap] = &[
     .until(17, 6),
     Gap::new(
         "Project",
+        "isForked",
+        "no data is missing; projects are listed by REST where forks are excluded",
+    )
+    .until(16, 3),
+    Gap::new(
+        "Project",
         "maxAccessLevel",
         "the role is read by REST; missing permissions are detected by rejected requests",
     )

@@ -325,6 +325,8 @@ impl GitLab {
             jobs_after: None,
             statuses: parts.statuses(),
             stages: parts.stages,
+            tags: parts.stages && self.shared.job_fields.tags,
+            runners: self.shared.job_fields.runners,
             artifacts: parts.artifacts,
             coverage: parts.coverage,
             bridges: parts.bridges != BridgesPart::None,
@@ -570,6 +572,11 @@ fn job(node: JobsOfPipelineJobsNodes) -> Result<Job, String> {
         duration: node.duration,
         queued_duration: node.queued_duration,
         coverage: node.coverage,
+        tags: node.tags,
+        runner_description: node
+            .runner
+            .as_ref()
+            .and_then(|runner| runner.description.clone()),
         runner_type: node.runner.map(|runner| runner.runner_type),
         artifacts: node
             .artifacts
@@ -599,6 +606,8 @@ fn downstream(node: JobsOfPipelineBridgesNodes, upstream: &Upstream) -> Result<D
         duration: None,
         queued_duration: None,
         coverage: None,
+        tags: None,
+        runner_description: None,
         runner_type: None,
         artifacts: Vec::new(),
     };

@@ -58,7 +58,7 @@ use jobs::Selected;
 pub use jobs::{BridgesPart, JobsPart, Parts, PipelineJobs, ProjectJobs, Which};
 pub use permissions::ProjectPermissions;
 pub use places::{Asked, Filled};
-pub use project_list::ListOf;
+pub use project_list::{ListFields, ListOf};
 pub use reports::ProjectReports;
 pub use repositories::CountedRefs;
 pub use runners::ProjectRunners;

@@ -4,10 +4,10 @@ use super::convert::{gid, maybe_time};
 use super::holes::Holes;
 use super::{Unread, queries};
 use crate::gitlab::error::{GRAPHQL, GitLabError};
-use crate::gitlab::model::{Features, Known, Owner, Page, Project};
+use crate::gitlab::model::{Attributes, Features, Known, Owner, Page, Project};
 use crate::gitlab::pager::{Bounds, MAX_PAGE};
 use crate::gitlab::{Excess, GitLab};
-use crate::types::ProjectId;
+use crate::types::{ProjectId, Text};
 use queries::project_list::{self, ListedProjects, ListedProjectsNodes as Node};
 
 /// Which projects are listed.
@@ -27,6 +27,17 @@ pub enum ListOf<'a> {
     },
 }
 
+/// What is read of each project besides its path and features, where it is needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListFields {
+    /// The default branch, a call to Gitaly for each.
+    pub branches: bool,
+    /// The topics.
+    pub topics: bool,
+    /// Whether it is a fork, which costs GitLab a query for each.
+    pub forks: bool,
+}
+
 /// A page of projects, the group that they are of, and the bytes that the page came in.
 type Listed = (Option<Owner>, Page<Project>, usize);
 
@@ -38,8 +49,7 @@ impl GitLab {
     }
 
     /// All projects of a list, with the group where it is of one; none where there is no such group, or the
-    /// token may not see it. `branches`: with their default branches, which are unread otherwise. Roles are
-    /// unread.
+    /// token may not see it. What `fields` leaves out is unread, and so are roles.
     ///
     /// # Errors
     /// Those of any call, and where a project could not be read: fine-grained tokens see less than REST
@@ -47,13 +57,13 @@ impl GitLab {
     pub async fn listed_projects(
         &self,
         of: ListOf<'_>,
-        branches: bool,
+        fields: ListFields,
     ) -> Result<Option<(Option<Owner>, Page<Project>)>, GitLabError> {
-        let Some((owner, first, bytes)) = self.project_page(of, branches, None).await? else {
+        let Some((owner, first, bytes)) = self.project_page(of, fields, None).await? else {
             return Ok(None);
         };
         let more = async |after: String| {
-            let page = self.project_page(of, branches, Some(after)).await?;
+            let page = self.project_page(of, fields, Some(after)).await?;
             Ok(page.map(|(_, page, bytes)| (page, bytes)))
         };
         let list = format!("{GRAPHQL} {}", project_list::OPERATION_NAME);
@@ -67,7 +77,7 @@ impl GitLab {
     async fn project_page(
         &self,
         of: ListOf<'_>,
-        branch: bool,
+        fields: ListFields,
         after: Option<String>,
     ) -> Result<Option<Listed>, GitLabError> {
         let (group, subgroups, membership) = match of {
@@ -82,7 +92,9 @@ impl GitLab {
             membership,
             first: self.page_size(100),
             after,
-            branch,
+            branch: fields.branches,
+            topics: fields.topics,
+            forks: fields.forks,
         };
         let answer = self.query::<queries::ProjectList>(variables, 0).await?;
         let name = project_list::OPERATION_NAME;
@@ -165,6 +177,12 @@ fn project(node: Node) -> Result<Project, String> {
             public_jobs: feature(node.public_jobs),
             jobs: feature(node.jobs_enabled),
             merge_requests: feature(node.merge_requests_enabled),
+        },
+        attributes: Attributes {
+            topics: node.topics.map_or(Known::Unread, |topics| {
+                Known::Value(topics.into_iter().map(Text::from).collect())
+            }),
+            is_fork: feature(node.is_forked),
         },
     })
 }

@@ -351,6 +351,7 @@ impl ChangeFeed {
                     if let Some(listed) = listed.get(&job.id) {
                         job.stage = listed.stage.clone();
                         job.artifact_bytes = listed.artifact_bytes;
+                        job.tags.clone_from(&listed.tags);
                     }
                 }
                 settle_labels(&mut details.jobs, &listed);

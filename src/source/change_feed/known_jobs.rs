@@ -200,7 +200,10 @@ impl KnownJobs {
         }
         for job in &mut whole.jobs {
             match known.get(&job.id) {
-                Some(known) => job.stage = known.stage.clone(),
+                Some(known) => {
+                    job.stage = known.stage.clone();
+                    job.tags = job.tags.take().or(known.tags.clone());
+                }
                 None if !read.parts.stages => return Completed::Asks(again),
                 None => {}
             }
@@ -244,6 +247,9 @@ impl KnownJobs {
             if job.failure_reason.is_open() && !known.failure_reason.is_open() {
                 job.failure_reason = known.failure_reason.clone();
                 job.duration = known.duration;
+            }
+            if job.runner_description.is_none() {
+                job.runner_description.clone_from(&known.runner_description);
             }
             if job.runner_type.is_open() && !known.runner_type.is_open() {
                 job.runner_type = known.runner_type;

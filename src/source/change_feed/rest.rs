@@ -464,6 +464,9 @@ pub(super) fn settle_labels(jobs: &mut [Job], read: &BTreeMap<JobId, Job>) {
         job.runner_type = settle(&job.runner_type, listed.map(|listed| &listed.runner_type));
         if let Some(listed) = listed {
             job.artifact_bytes = listed.artifact_bytes;
+            let description = &listed.runner_description;
+            job.runner_description = job.runner_description.take().or(description.clone());
+            job.tags = job.tags.take().or(listed.tags.clone());
         }
     }
 }

@@ -68,7 +68,7 @@ impl View<'_> {
             "path_with_namespace": &**path,
             "created_at": at(project.created_at),
             "tag_list": [],
-            "topics": [],
+            "topics": project.settings.topics.iter().map(|topic| &**topic).collect::<Vec<_>>(),
             "ssh_url_to_repo": format!("git@gitlab.example.com:{path}.git"),
             "http_url_to_repo": format!("{base_url}/{path}.git"),
             "web_url": format!("{base_url}/{path}"),
