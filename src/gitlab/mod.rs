@@ -112,6 +112,11 @@ impl GitLab {
         }
     }
 
+    /// Whether the descriptions of runners are read with jobs.
+    pub(crate) fn reads_runner_descriptions(&self) -> bool {
+        self.shared.job_fields.runners
+    }
+
     /// Reads a token, to go on with it.
     ///
     /// # Errors

@@ -357,6 +357,8 @@ fn active_job(node: ActivePageNodesJobsNodes) -> Result<Job, String> {
         queued_duration: node.queued_duration,
         coverage: node.coverage,
         runner_type: node.runner.map(|runner| runner.runner_type),
+        runner_description: None,
+        tags: None,
         artifacts: Vec::new(),
     }
     .convert()

@@ -346,7 +346,8 @@ impl ChangeFeed {
     /// Which pipelines' jobs come with the changes of their projects.
     fn ahead(&self, targets: &[&Target], now: UnixSeconds) -> Ahead {
         let mut ahead = Ahead::default();
-        if self.gitlab.lists_by_ids() {
+        // Descriptions of runners are read with the jobs alone.
+        if self.gitlab.lists_by_ids() && !self.gitlab.reads_runner_descriptions() {
             for target in targets {
                 let options = self.options(&target.settings);
                 let (known, pasts) = (&self.known_jobs, &self.graphql.pasts);
