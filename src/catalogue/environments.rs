@@ -123,7 +123,7 @@ pub static INFO: Gauge<EnvironmentInfoLabels> = Gauge::new(spec(
     false,
     "Always 1; the labels carry the environment's id, tier, state and address; commit, ref, kind, job_id and user \
      of its last successful deployment, empty if unknown; and the newest commit of the default branch \
-     (latest_commit). Commits are shortened to 8 digits; user follows labels.people.",
+     (latest_commit, empty without GraphQL). Commits are shortened to 8 digits; user follows labels.people.",
 ))
 .merged(Merge::Largest);
 

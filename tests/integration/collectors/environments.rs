@@ -95,7 +95,18 @@ async fn without_graphql_the_same_is_shown() {
         let mut rig = make.begin(deploy).await;
         assert_eq!(deploy_and_look(&mut rig).await, Some(1.0));
         no_failure(&rig);
-        shown.push(of(&rig.series(), &FAMILIES));
+        // REST does not read the newest commit of the default branch.
+        let latest = rig.value("age_environment_info", &[("latest_commit", "")]);
+        assert_eq!(latest.is_none(), graphql);
+        let series = of(&rig.series(), &FAMILIES).into_iter();
+        let series = series.map(|line| match line.split_once("\"latest_commit\": \"") {
+            Some((before, rest)) => {
+                let (_, after) = rest.split_once('"').expect("a value");
+                format!("{before}{after}")
+            }
+            None => line,
+        });
+        shown.push(series.collect::<Vec<_>>());
     }
     assert_eq!(shown[0], shown[1]);
 }

@@ -89,6 +89,9 @@ impl View<'_> {
             let forks = code.map_or(0, |code| code.forks);
             fields.insert("forks_count".into(), forks.into());
         }
+        if let Some(id) = project.settings.forked_from.filter(|_| !simple) {
+            fields.insert("forked_from_project".into(), json!({ "id": id }));
+        }
         if !simple {
             self.add_settings(project, fields);
         }
