@@ -89,8 +89,9 @@ impl View<'_> {
             let forks = code.map_or(0, |code| code.forks);
             fields.insert("forks_count".into(), forks.into());
         }
-        if let Some(id) = project.settings.forked_from.filter(|_| !simple) {
-            fields.insert("forked_from_project".into(), json!({ "id": id }));
+        let original = project.settings.forked_from.filter(|_| !simple);
+        if let Some(original) = original.and_then(|id| self.world.project(id)) {
+            fields.insert("forked_from_project".into(), self.project(original, true));
         }
         if !simple {
             self.add_settings(project, fields);
