@@ -144,8 +144,9 @@ impl ProjectNode {
         })
     }
 
-    async fn is_forked(&self, ctx: &Context<'_>) -> Option<bool> {
+    async fn is_forked(&self, ctx: &Context<'_>) -> bool {
         self.setting(ctx, |project| project.settings.forked_from.is_some())
+            .unwrap_or_default()
     }
 
     async fn marked_for_deletion(&self, ctx: &Context<'_>) -> Option<bool> {
