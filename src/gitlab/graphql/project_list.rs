@@ -108,14 +108,17 @@ impl GitLab {
     }
 }
 
-/// The projects of an answer, with the group where they are of one; none where there is no such group.
+/// A page of projects, with their group where they are of one.
+type OwnedPage = (Option<Owner>, Page<Project>);
+
+/// The projects of an answer; none where there is no such group.
 ///
 /// # Errors
 /// Where a project could not be read, or there are too many.
 pub(super) fn page(
     data: project_list::ResponseData,
     holes: Holes,
-) -> Result<Option<(Option<Owner>, Page<Project>)>, Unread> {
+) -> Result<Option<OwnedPage>, Unread> {
     let skipped = holes.whole()?;
     let (owner, page) = match data.group {
         Some(group) => {
