@@ -1,4 +1,5 @@
-//! Events: how fresh what they announce is shown, and what they cost, while 50 come in a second.
+//! Events: how fresh what they announce is shown, and what it costs, while 50 come in a second. The same
+//! changes are announced by webhooks, by subscriptions, and not at all.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -26,17 +27,36 @@ const ANSWER: Fault = Fault::Slow { milliseconds: 100 };
 const DEADLINE: Duration = Duration::from_secs(300);
 const SECRET: &str = "a-secret-for-webhooks";
 
-/// 1,000 projects with GitLab's answers after 100 ms, for `AGE_BENCH_LIVE` seconds (120).
+/// What tells the exporter of changes.
+const WAYS: [&str; 3] = ["webhook", "subscription", "poll"];
+
+/// 1,000 projects with GitLab's answers after 100 ms, for `AGE_BENCH_LIVE` seconds (600) by each of the ways
+/// that `AGE_BENCH_LIVE_BY` names (all: `webhook,subscription,poll`). `AGE_BENCH_LIVE_ROLE=reporter` has a token
+/// below Maintainer, from which GraphQL hides runners.
 pub fn measure() -> Outcome {
     let seconds = std::env::var("AGE_BENCH_LIVE").ok();
-    let seconds = seconds.map_or(Ok(120), |seconds| seconds.parse())?;
+    let seconds = seconds.map_or(Ok(600), |seconds| seconds.parse())?;
+    let wanted = std::env::var("AGE_BENCH_LIVE_BY").unwrap_or_default();
+    let wanted: Vec<&str> = wanted.split(',').filter(|name| !name.is_empty()).collect();
+    for way in WAYS {
+        if wanted.is_empty() || wanted.contains(&way) {
+            by(way, seconds)?;
+        }
+    }
+    Ok(())
+}
+
+fn by(way: &'static str, seconds: u64) -> Outcome {
     let mut world = World::new(WorldConfig {
         start: now(),
         ..WorldConfig::default()
     });
-    // Below Maintainer each end of a pipeline needs a list of jobs by REST, of which GitLab gives 600 a minute.
+    let role = match std::env::var("AGE_BENCH_LIVE_ROLE").as_deref() {
+        Ok("reporter") => AccessLevel::Reporter,
+        _ => AccessLevel::Maintainer,
+    };
     for token in &mut world.tokens {
-        token.default_role = AccessLevel::Maintainer;
+        token.default_role = role;
     }
     let mut projects = Vec::with_capacity(PROJECTS);
     for number in 0..PROJECTS {
@@ -49,77 +69,100 @@ pub fn measure() -> Outcome {
             ..Options::default()
         },
     )?;
-    let exporter = Exporter::start_at(
-        gitlab.url(),
-        gitlab.token(),
-        &[
-            "gitlab.max_requests_per_second=100",
-            "gitlab.burst_requests_per_second=100",
-            "gitlab.max_concurrent_requests=20",
-            "gitlab.max_server_share=0",
-            "server.webhook.enabled=true",
-            &format!("server.webhook.secret_token={SECRET}"),
-        ],
-    )?;
-    while !first_round_is_over(&exporter.metrics()?) {
+    let exporter = start(&gitlab, way)?;
+    gitlab.faults().add(Rule::new(ANSWER));
+    gitlab.requests().reset();
+    gitlab.costs().reset();
+    let cpu = exporter.cpu();
+    let to = (way == "webhook").then_some(exporter.address);
+    let events = play(&gitlab, &projects, to, Duration::from_secs(seconds))?;
+    let (cpu, paid) = (exporter.cpu() - cpu, gitlab.costs().total());
+    let requests = gitlab.requests().len();
+    // What was announced last is read meanwhile; a poll may be an interval away.
+    std::thread::sleep(Duration::from_secs(if way == "poll" { 35 } else { 5 }));
+    let metrics = exporter.metrics()?;
+    note(&format!(
+        "by {way}: {events} changes in {seconds} s, {requests} requests to GitLab"
+    ));
+    if way != "poll" {
+        let handling = Buckets::of(&metrics, "age_event_handling_seconds", way);
+        for (name, share, target) in [("p50", 0.5, 1.0), ("p99", 0.99, 3.0)] {
+            let name = format!("{way}: from an event's arrival to what it announced, {name}");
+            figure(&name, handling.quantile(share), "s", Some(target));
+        }
+    }
+    for trigger in WAYS {
+        let fresh = Buckets::of(&metrics, "age_event_freshness_seconds", trigger);
+        if fresh.is_empty() {
+            continue;
+        }
+        for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
+            let name = format!("{way}: from GitLab's time to what is shown, {trigger}, {name}");
+            figure(&name, fresh.quantile(share), "s", None);
+        }
+    }
+    let (events, seconds) = (events as f64, seconds as f64);
+    for (name, value, unit) in [
+        (
+            "requests to GitLab for a change",
+            requests as f64 / events,
+            "",
+        ),
+        ("processor", cpu.as_secs_f64() / seconds, "cores"),
+        (
+            "GitLab's database queries for a change",
+            paid.queries / events,
+            "",
+        ),
+        (
+            "GitLab's processor for it",
+            paid.cpu_ms / 1_000.0 / seconds,
+            "cores",
+        ),
+    ] {
+        figure(&format!("{way}: {name}"), value, unit, None);
+    }
+    Ok(())
+}
+
+/// An exporter that has read everything once, and is told of changes.
+fn start(gitlab: &Simulator, way: &str) -> Outcome<Exporter> {
+    let secret = format!("server.webhook.secret_token={SECRET}");
+    let mut settings = vec![
+        "gitlab.max_requests_per_second=100",
+        "gitlab.burst_requests_per_second=100",
+        "gitlab.max_concurrent_requests=20",
+        "gitlab.max_server_share=0",
+    ];
+    match way {
+        "webhook" => settings.extend(["server.webhook.enabled=true", &secret]),
+        "subscription" => settings.push("gitlab.subscriptions.enabled=true"),
+        _ => {}
+    }
+    let exporter = Exporter::start_at(gitlab.url(), gitlab.token(), &settings)?;
+    let standing = format!("age_subscriptions{{state=\"standing\"}} {PROJECTS}");
+    let is_ready = |metrics: &str| {
+        first_round_is_over(metrics) && (way != "subscription" || metrics.contains(&standing))
+    };
+    while !is_ready(&exporter.metrics()?) {
         if exporter.started.elapsed() > DEADLINE {
             return Err("the first sync does not end".into());
         }
         gitlab.world().advance_to(now());
         std::thread::sleep(Duration::from_millis(500));
     }
-    gitlab.faults().add(Rule::new(ANSWER));
-    gitlab.requests().reset();
-    let cpu = exporter.cpu();
-    let events = play(
-        &gitlab,
-        &projects,
-        exporter.address,
-        Duration::from_secs(seconds),
-    )?;
-    let cpu = exporter.cpu() - cpu;
-    let requests = gitlab.requests().len();
-    std::thread::sleep(Duration::from_secs(5));
-    let metrics = exporter.metrics()?;
-    note(&format!(
-        "{events} events in {seconds} s, {requests} requests to GitLab"
-    ));
-    let handling = Buckets::of(&metrics, "age_event_handling_seconds", "webhook");
-    for (name, share, target) in [("p50", 0.5, 1.0), ("p99", 0.99, 3.0)] {
-        let name = format!("from an event's arrival to what it announced, {name}");
-        figure(&name, handling.quantile(share), "s", Some(target));
-    }
-    for trigger in ["webhook", "poll"] {
-        let fresh = Buckets::of(&metrics, "age_event_freshness_seconds", trigger);
-        for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
-            let name = format!("from GitLab's time to what is shown, {trigger}, {name}");
-            figure(&name, fresh.quantile(share), "s", None);
-        }
-    }
-    figure(
-        "requests to GitLab for an event",
-        requests as f64 / events as f64,
-        "",
-        None,
-    );
-    figure(
-        "processor",
-        cpu.as_secs_f64() / seconds as f64,
-        "cores",
-        None,
-    );
-    Ok(())
+    Ok(exporter)
 }
 
 fn now() -> Millis {
     Millis::try_from(Clock::System.unix_nanos() / 1_000_000).unwrap_or_default()
 }
 
-/// Pipelines begin and end, and each is announced; how many events that were.
+/// Pipelines begin and end, and each is announced `to` the exporter; how many changes that were.
 fn play(
     gitlab: &Simulator,
     projects: &[u64],
-    exporter: SocketAddr,
+    to: Option<SocketAddr>,
     time: Duration,
 ) -> Outcome<usize> {
     let mut random = StdRng::seed_from_u64(7);
@@ -150,7 +193,9 @@ fn play(
                 "finished_at": finished.map(|at| at.to_string()),
             },
         });
-        post(exporter, &body.to_string())?;
+        if let Some(to) = to {
+            post(to, &body.to_string())?;
+        }
         events += 1;
         let due = APART * u32::try_from(events).unwrap_or(u32::MAX);
         std::thread::sleep(due.saturating_sub(start.elapsed()));
@@ -191,6 +236,10 @@ impl Buckets {
             Some((bound.to_bits(), (bound, count)))
         });
         Self(bucket.collect())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.values().all(|(_, count)| *count == 0.0)
     }
 
     /// By linear interpolation, as Prometheus does; 0 where nothing was observed.

@@ -30,6 +30,7 @@ mod receiver;
 mod report;
 mod requests;
 mod role;
+mod samples;
 mod secrets;
 #[path = "../../tests/integration/support/series.rs"]
 #[allow(dead_code, reason = "tests use more of it")]
@@ -49,7 +50,7 @@ use role::Outcome;
 type Section = (&'static str, fn() -> Outcome);
 
 /// All of them, in the order of the table.
-const SECTIONS: [Section; 14] = [
+const SECTIONS: [Section; 15] = [
     ("table", table::measure),
     ("secrets", secrets::measure),
     ("configuration", configuration::measure),
@@ -58,6 +59,7 @@ const SECTIONS: [Section; 14] = [
     ("requests", requests::measure),
     ("usage", usage::measure),
     ("cost", cost::measure),
+    ("samples", samples::measure),
     ("first", exporter::first::measure),
     ("whole", exporter::whole::measure),
     ("store", store::measure),

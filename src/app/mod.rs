@@ -35,7 +35,7 @@ use crate::config::{Config, ListenAddress, ListenAddresses, LiveConfig, Signal, 
 use crate::delivery::Intervals;
 use crate::delivery::push::{MAX_MESSAGE_BYTES, PushSettings, Pusher, PusherHandle};
 use crate::gitlab::{Cables, Cause, GitLab, SetupError};
-use crate::ingest::sense::IMPLAUSIBLE;
+use crate::ingest::plausibility::IMPLAUSIBLE;
 use crate::recorder::Recorder;
 use crate::redis::RedisError;
 use crate::scheduler::Scheduler;
@@ -258,7 +258,8 @@ impl App {
             false => Instruments::new(&buckets)?,
         };
         let mut recorder = Recorder::new(instruments, Arc::clone(table), Arc::clone(&self.store))
-            .with_max_label_length(part_settings::max_label_length(&self.config));
+            .with_max_label_length(part_settings::max_label_length(&self.config))
+            .with_labels(part_settings::label_rules(&self.config));
         // What replicas remember comes with their shards.
         let remembered = match &replica {
             Some(_) => Vec::new(),

@@ -9,9 +9,11 @@ use tracing::Level;
 use super::StateFile;
 use crate::catalogue::buckets::BucketSettings;
 use crate::config::{
-    Config, LogFormat, OtlpCompression, OtlpProtocol, OtlpTarget as ConfiguredTarget, Signal,
+    Config, LogFormat, OtlpCompression, OtlpProtocol, OtlpTarget as ConfiguredTarget, Rewriting,
+    Signal,
 };
-use crate::gitlab::{self, TokenSource};
+use crate::gitlab::{self, JobFields, TokenSource};
+use crate::recorder::LabelRules;
 use crate::redis::{Password, RedisOptions};
 use crate::series::TableSettings;
 use crate::store::FileSettings;
@@ -56,6 +58,10 @@ pub(super) fn gitlab(config: &Config) -> gitlab::Settings {
         use_graphql: section.use_graphql,
         graphql_page_size: section.graphql_page_size,
         rest_page_size: section.rest_page_size,
+        job_fields: JobFields {
+            runners: config.collectors.jobs.runner_description_regexp.is_some(),
+            tags: config.collectors.jobs.tags_regexp.is_some(),
+        },
         ..gitlab::Settings::new(section.url.clone(), token(config))
     }
 }
@@ -90,6 +96,21 @@ pub(super) fn max_label_length(config: &Config) -> usize {
 }
 
 /// The state file's; none when state is kept in memory.
+/// How labels are rewritten and dropped.
+pub(super) fn label_rules(config: &Config) -> LabelRules {
+    let labels = &config.labels;
+    let rewrite = |rewriting: &Rewriting| {
+        let regexp = rewriting.regexp.as_ref()?.regex().clone();
+        Some((regexp, rewriting.replacement.clone()))
+    };
+    LabelRules::new(
+        rewrite(&labels.job_name),
+        labels.merge_parallel_jobs,
+        rewrite(&labels.git_ref),
+        labels.drop.clone(),
+    )
+}
+
 pub(super) fn state(config: &Config, state: StateFile) -> Option<FileSettings> {
     Some(FileSettings {
         path: config.state.path.clone()?,

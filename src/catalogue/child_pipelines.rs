@@ -2,7 +2,7 @@
 //! started them.
 
 use super::labels::{ChildJobStatusLabels, ChildLabels, ChildStatusLabels};
-use super::{Buckets, Collector, CollectorDesc, Counter, Desc, Gauge, Histogram, Spec};
+use super::{Buckets, Collector, CollectorDesc, Counter, Desc, Gauge, Histogram, Merge, Spec};
 use crate::types::{Query, Tier};
 
 /// The collector.
@@ -23,7 +23,7 @@ not tracked, they are removed after 30 days without a new pipeline from it, exce
 pipeline of a ref.",
     role: "Reporter",
     tier: "Free",
-    requests: "in the same query; one request for a downstream pipeline in a project that is not watched",
+    requests: "in the same query; one request per downstream pipeline in an untracked project",
     queries: &[Query::Jobs],
     entries: ENTRIES,
 };
@@ -58,7 +58,8 @@ pub static STATUS: Gauge<ChildStatusLabels> = Gauge::new(spec(
     true,
     "Status of the newest downstream pipeline of the bridge: 1 for the current status; the other \
      statuses are absent, or 0 with output_sparse_status_metrics off.",
-));
+))
+.merged(Merge::Worst);
 
 /// Downstream pipelines created.
 pub static RUN_COUNT: Counter<ChildLabels> = Counter::new(spec(
@@ -89,7 +90,8 @@ pub static JOB_STATUS: Gauge<ChildJobStatusLabels> = Gauge::new(spec(
     "Status of the newest job of the name in the newest child pipeline of the bridge: 1 for the current \
      status; the other statuses are absent, or 0 with output_sparse_status_metrics off. failure_reason is \
      empty unless the job failed.",
-));
+))
+.merged(Merge::Worst);
 
 /// This file's entries, in the order of `/metrics`.
 pub static ENTRIES: &[&Desc] = &[

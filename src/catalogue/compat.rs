@@ -4,8 +4,9 @@
 //! `compat.gitlab_ci_metrics`.
 
 use super::labels::{
-    EnvironmentLabels, EnvironmentStatusLabels, OldCaseStatusLabels, OldEnvironmentInfoLabels,
-    OldJobLabels, OldJobStatusLabels, OldPipelineLabels, OldPipelineStatusLabels, OldSuiteLabels,
+    EnvironmentLabels, EnvironmentStatusLabels, OldCaseLabels, OldCaseStatusLabels,
+    OldEnvironmentInfoLabels, OldJobLabels, OldJobStatusLabels, OldPipelineLabels,
+    OldPipelineStatusLabels, OldSuiteLabels,
 };
 use super::{Collector, Counter, Desc, Gauge, Spec};
 use crate::types::Tier;
@@ -89,6 +90,8 @@ metrics! {
         "gitlab_ci_pipeline_test_suite_skipped_count", "", "Skipped tests of the suite";
     SUITE_ERROR_COUNT: Gauge<OldSuiteLabels> =
         "gitlab_ci_pipeline_test_suite_error_count", "", "Broken tests of the suite";
+    CASE_TIME: Gauge<OldCaseLabels> =
+        "gitlab_ci_pipeline_test_case_execution_time", "s", "Duration of the test case in seconds";
     CASE_STATUS: Gauge<OldCaseStatusLabels> =
         "gitlab_ci_pipeline_test_case_status", "", "Result of the test case";
     ENVIRONMENT_INFORMATION: Gauge<OldEnvironmentInfoLabels> =
@@ -102,6 +105,8 @@ metrics! {
         "gitlab_ci_environment_deployment_count", "", "Successful deployments";
     ENVIRONMENT_DEPLOYMENT_DURATION: Gauge<EnvironmentLabels> =
         "gitlab_ci_environment_deployment_duration_seconds", "s", "Duration of the last successful deployment";
+    ENVIRONMENT_DEPLOYMENT_JOB_ID: Gauge<EnvironmentLabels> =
+        "gitlab_ci_environment_deployment_job_id", "", "Id of the job of the last successful deployment";
     ENVIRONMENT_DEPLOYMENT_STATUS: Gauge<EnvironmentStatusLabels> =
         "gitlab_ci_environment_deployment_status", "", "Status of the last successful deployment";
     ENVIRONMENT_DEPLOYMENT_TIMESTAMP: Gauge<EnvironmentLabels> =

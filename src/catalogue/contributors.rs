@@ -10,7 +10,7 @@ pub static COLLECTOR: CollectorDesc = CollectorDesc {
     about: "",
     role: "Reporter",
     tier: "Free",
-    requests: "where something moved, the tips of branches in a query for many at once; REST: one call for each 100 new commits",
+    requests: "after repository changes, branch heads in batched queries; one REST request per 100 new commits",
     queries: &[],
     entries: ENTRIES,
 };

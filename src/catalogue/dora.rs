@@ -1,7 +1,7 @@
 //! The four DORA figures, by tier of environment.
 
 use super::labels::{EnvironmentTierLabels, ProjectSourceLabels};
-use super::{Collector, CollectorDesc, Desc, Gauge, Spec};
+use super::{Collector, CollectorDesc, Desc, Gauge, Merge, Spec};
 use crate::types::{Query, Tier};
 
 /// The collector.
@@ -22,7 +22,7 @@ several production environments, a computed failure rate counts an incident once
 it for each of them.",
     role: "Reporter",
     tier: "Free; GitLab's own values: Ultimate",
-    requests: "Ultimate: one query for 50 projects; elsewhere a list of deployments by REST where pipelines moved, and queries for many at once: what new deployments shipped, incidents",
+    requests: "Ultimate: one query per 50 projects; otherwise a REST list of deployments after pipeline changes, and batched queries for their merge requests and for incidents",
     queries: &[Query::Dora],
     entries: ENTRIES,
 };
@@ -81,7 +81,8 @@ pub static SOURCE: Gauge<ProjectSourceLabels> = Gauge::new(spec(
     "Always 1; the label source shows where the project's DORA metrics come from: from GitLab \
      (gitlab, needs Ultimate) or computed by the same definitions from deployments, merge requests \
      and incidents (computed).",
-));
+))
+.merged(Merge::Largest);
 
 /// This file's entries, in the order of `/metrics`.
 pub static ENTRIES: &[&Desc] = &[

@@ -41,6 +41,36 @@ pub enum Buckets {
     Fixed(&'static [f64]),
 }
 
+/// What becomes of several series of a gauge that are one where the settings rewrite or drop labels. Counters and
+/// histograms add up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merge {
+    /// Nothing that says something: such labels are not dropped.
+    None,
+    /// The sum: numbers of things, sizes.
+    Sum,
+    /// The largest: ids and times of what is newest, durations, what is 1 or absent.
+    Largest,
+    /// The smallest: coverage, the start of what runs longest.
+    Smallest,
+    /// The worst status.
+    Worst,
+}
+
+impl Merge {
+    /// The rule in words, for documents; empty without one.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Sum => "sum",
+            Self::Largest => "largest",
+            Self::Smallest => "smallest",
+            Self::Worst => "worst status",
+        }
+    }
+}
+
 /// The most labels a metric has.
 pub const MAX_LABELS: usize = 12;
 
@@ -65,6 +95,8 @@ pub struct Desc {
     pub plan: bool,
     /// Bucket bounds.
     pub buckets: Buckets,
+    /// What becomes of several of its series that are one.
+    pub merge: Merge,
     /// Whether this program records it.
     pub implemented: bool,
 }
@@ -131,7 +163,7 @@ macro_rules! entry {
         }
 
         impl<L: Labels> $name<L> {
-            const fn build(spec: Spec, buckets: Buckets) -> Self {
+            const fn build(spec: Spec, buckets: Buckets, merge: Merge) -> Self {
                 let Spec { name, unit, help, collector, tier, plan } = spec;
                 assert!(L::KEYS.len() <= MAX_LABELS, "a metric has more labels than MAX_LABELS");
                 let desc = Desc {
@@ -144,6 +176,7 @@ macro_rules! entry {
                     tier,
                     plan,
                     buckets,
+                    merge,
                     implemented: true,
                 };
                 Self { desc, labels: PhantomData }
@@ -175,7 +208,7 @@ impl<L: Labels> Counter<L> {
     /// Declares a counter.
     #[must_use]
     pub const fn new(spec: Spec) -> Self {
-        Self::build(spec, Buckets::None)
+        Self::build(spec, Buckets::None, Merge::Sum)
     }
 
     /// A rise by `value`.
@@ -196,7 +229,17 @@ impl<L: Labels> Gauge<L> {
     /// Declares a gauge.
     #[must_use]
     pub const fn new(spec: Spec) -> Self {
-        Self::build(spec, Buckets::None)
+        Self::build(spec, Buckets::None, Merge::None)
+    }
+
+    /// The same gauge, several series of which become one by a rule.
+    #[must_use]
+    pub const fn merged(self, merge: Merge) -> Self {
+        let Self { desc, labels } = self;
+        Self {
+            desc: Desc { merge, ..desc },
+            labels,
+        }
     }
 
     /// The value now.
@@ -209,7 +252,7 @@ impl<L: Labels> Histogram<L> {
     /// Declares a histogram.
     #[must_use]
     pub const fn new(spec: Spec, buckets: Buckets) -> Self {
-        Self::build(spec, buckets)
+        Self::build(spec, buckets, Merge::Sum)
     }
 
     /// One observation.

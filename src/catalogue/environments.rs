@@ -1,7 +1,7 @@
 //! Environments and their deployments.
 
 use super::labels::{EnvironmentInfoLabels, EnvironmentLabels, EnvironmentStatusLabels};
-use super::{Buckets, Collector, CollectorDesc, Counter, Desc, Gauge, Histogram, Spec};
+use super::{Buckets, Collector, CollectorDesc, Counter, Desc, Gauge, Histogram, Merge, Spec};
 use crate::types::Tier;
 
 /// A gauge by environment.
@@ -18,7 +18,7 @@ deployment without a job (by the API) starts when it is created. *Behind* compar
 last successful deployment with the head of the default branch.",
     role: "Reporter",
     tier: "Free",
-    requests: "after pipeline activity, deployments and branch heads in batched queries; hourly where environments exist; REST: two lists every hour after activity, else every six hours; one call after a change of the branch or a deployment",
+    requests: "after pipeline changes, deployments and branch heads in batched queries; hourly where environments exist; REST: two lists every hour after changes, otherwise every six hours; one request after a change of the branch or a deployment",
     queries: &[],
     entries: ENTRIES,
 };
@@ -54,7 +54,8 @@ pub static DEPLOYMENT_STATUS: Gauge<EnvironmentStatusLabels> = Gauge::new(spec(
     "Status of the last started deployment to the environment (running, success, failed or \
      canceled): 1 for the current status; the other statuses are absent, or 0 with \
      output_sparse_status_metrics off.",
-));
+))
+.merged(Merge::Worst);
 
 /// Deployments that wait.
 pub static DEPLOYMENTS_WAITING: Gauge<EnvironmentStatusLabels> = Gauge::new(spec(
@@ -64,7 +65,8 @@ pub static DEPLOYMENTS_WAITING: Gauge<EnvironmentStatusLabels> = Gauge::new(spec
     "Deployments created after the last started one that have not started, by status: created and \
      blocked wait for their job, skipped do not start any more. Absent if there are none, at most 100 \
      per environment.",
-));
+))
+.merged(Merge::Sum);
 
 /// Deployments.
 pub static DEPLOYMENT_COUNT: Counter<EnvironmentLabels> = Counter::new(spec(
@@ -82,7 +84,8 @@ pub static BEHIND_COMMITS: Gauge<EnvironmentLabels> = Gauge::new(spec(
     "Commits of the default branch that are not in the last successful deployment to the environment; \
      absent if the deployed commit no longer exists. Updated after pipeline activity in the project, \
      at least hourly.",
-));
+))
+.merged(Merge::Largest);
 
 /// Age of the last successful deployment.
 pub static BEHIND_DURATION: Gauge<EnvironmentLabels> = Gauge::new(spec(
@@ -90,7 +93,8 @@ pub static BEHIND_DURATION: Gauge<EnvironmentLabels> = Gauge::new(spec(
     "s",
     true,
     "Time since the last successful deployment to the environment ended.",
-));
+))
+.merged(Merge::Smallest);
 
 /// End of the last successful deployment.
 pub static LAST_DEPLOYMENT_TIMESTAMP: Gauge<EnvironmentLabels> = Gauge::new(spec(
@@ -99,7 +103,8 @@ pub static LAST_DEPLOYMENT_TIMESTAMP: Gauge<EnvironmentLabels> = Gauge::new(spec
     false,
     "When the last successful deployment to the environment ended, in seconds since the Unix \
      epoch.",
-));
+))
+.merged(Merge::Largest);
 
 /// Duration of the last successful deployment.
 pub static LAST_DEPLOYMENT_DURATION: Gauge<EnvironmentLabels> = Gauge::new(spec(
@@ -108,15 +113,19 @@ pub static LAST_DEPLOYMENT_DURATION: Gauge<EnvironmentLabels> = Gauge::new(spec(
     false,
     "Duration of the last successful deployment to the environment; for percentiles see \
      age_environment_deployment_duration_seconds.",
-));
+))
+.merged(Merge::Largest);
 
 /// What GitLab knows about an environment.
 pub static INFO: Gauge<EnvironmentInfoLabels> = Gauge::new(spec(
     "age_environment_info",
     "",
     false,
-    "Always 1; the labels carry the environment's tier, state and address.",
-));
+    "Always 1; the labels carry the environment's id, tier, state and address; commit, ref, kind, job_id and user \
+     of its last successful deployment, empty if unknown; and the newest commit of the default branch \
+     (latest_commit, empty without GraphQL). Commits are shortened to 8 digits; user follows labels.people.",
+))
+.merged(Merge::Largest);
 
 /// This file's entries, in the order of `/metrics`.
 pub static ENTRIES: &[&Desc] = &[

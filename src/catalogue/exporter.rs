@@ -319,8 +319,8 @@ pub static WEBHOOK_EVENTS: Counter<WebhookLabels> = Counter::new(spec(
     false,
     "Requests to the webhook receiver, by GitLab's kind of event (`other` for what is not known, or could not \
      be read) and by what became of them: accepted, ignored (nothing measured depends on it), untracked (no \
-     setting selects the project), unauthorized, bad_request, too_large, method (a GET, as after a \
-     redirect), timeout (the body did not come).",
+     setting selects the project), unauthorized, rate_limited (unauthorized, more than 60 times in a minute), \
+     bad_request, too_large, method (a GET, as after a redirect), timeout (the body did not come).",
 ));
 
 /// Missed events.

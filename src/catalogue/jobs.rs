@@ -1,10 +1,10 @@
 //! Jobs: their runs, waits, failures and states.
 
 use super::labels::{
-    JobFailureLabels, JobLabels, JobRunLabels, JobStatusLabels, ProjectLabels, RefLabels,
-    RunnerTypeLabels,
+    JobFailureLabels, JobLabels, JobRunLabels, JobRunnerInfoLabels, JobStatusLabels, ProjectLabels,
+    RefLabels, RunnerTypeLabels,
 };
-use super::{Buckets, Collector, CollectorDesc, Counter, Desc, Gauge, Histogram, Spec};
+use super::{Buckets, Collector, CollectorDesc, Counter, Desc, Gauge, Histogram, Merge, Spec};
 use crate::types::{Query, Tier};
 
 /// The collector.
@@ -24,7 +24,7 @@ A run is *flaky* when it failed, was retried, and a newer run of the same name i
 succeeded.",
     role: "Reporter, better Maintainer",
     tier: "Free",
-    requests: "one query for 19 projects whose pipelines moved or run; one REST call for a pipeline that ended or is blocked, where labels are missing",
+    requests: "running pipelines in the query of `pipelines`; one query per 19 projects with new or finished pipelines; one REST request per project with finished jobs that GraphQL shows incompletely",
     queries: &[Query::Jobs],
     entries: ENTRIES,
 };
@@ -82,7 +82,8 @@ pub static STATUS: Gauge<JobStatusLabels> = Gauge::new(spec(
     "Status of the newest job of the name in the newest pipeline of the ref: 1 for the current \
      status; the other statuses are absent, or 0 with output_sparse_status_metrics off. \
      failure_reason is empty unless the job failed. Trigger jobs are jobs here.",
-));
+))
+.merged(Merge::Worst);
 
 /// Runs.
 pub static RUN_COUNT: Counter<JobLabels> = Counter::new(spec(
@@ -98,7 +99,8 @@ pub static ARTIFACT_SIZE: Gauge<JobLabels> = Gauge::new(spec(
     "By",
     true,
     "Size of all artifacts of the newest job of the name in the newest pipeline of the ref, without its log.",
-));
+))
+.merged(Merge::Sum);
 
 /// Duration of the newest job.
 pub static LAST_RUN_DURATION: Gauge<JobLabels> = Gauge::new(spec(
@@ -106,7 +108,8 @@ pub static LAST_RUN_DURATION: Gauge<JobLabels> = Gauge::new(spec(
     "s",
     false,
     "Duration of the newest job of the name in the newest pipeline of the ref, once it has ended.",
-));
+))
+.merged(Merge::Largest);
 
 /// Wait of the newest job.
 pub static LAST_RUN_QUEUED_DURATION: Gauge<JobLabels> = Gauge::new(spec(
@@ -114,7 +117,8 @@ pub static LAST_RUN_QUEUED_DURATION: Gauge<JobLabels> = Gauge::new(spec(
     "s",
     false,
     "Time that the newest job of the name in the newest pipeline of the ref waited for a runner.",
-));
+))
+.merged(Merge::Largest);
 
 /// Creation of the newest job.
 pub static CREATED_TIMESTAMP: Gauge<JobLabels> = Gauge::new(spec(
@@ -123,7 +127,8 @@ pub static CREATED_TIMESTAMP: Gauge<JobLabels> = Gauge::new(spec(
     false,
     "When the newest job of the name in the newest pipeline of the ref was created, in seconds \
      since the Unix epoch.",
-));
+))
+.merged(Merge::Largest);
 
 /// Id of the newest job.
 pub static ID: Gauge<JobLabels> = Gauge::new(spec(
@@ -131,7 +136,8 @@ pub static ID: Gauge<JobLabels> = Gauge::new(spec(
     "",
     false,
     "Id of the newest job of the name in the newest pipeline of the ref.",
-));
+))
+.merged(Merge::Largest);
 
 /// Coverage of the newest job.
 pub static COVERAGE: Gauge<JobLabels> = Gauge::new(spec(
@@ -140,7 +146,8 @@ pub static COVERAGE: Gauge<JobLabels> = Gauge::new(spec(
     false,
     "Code coverage that the newest job of the name in the newest pipeline of the ref reports, in \
      percent.",
-));
+))
+.merged(Merge::Smallest);
 
 /// Failed runs.
 pub static FAILURES: Counter<JobFailureLabels> = Counter::new(spec(
@@ -166,7 +173,8 @@ pub static PIPELINE_WARNINGS: Gauge<RefLabels> = Gauge::new(spec(
     false,
     "Success in spite of failed jobs: 1 where the newest pipeline of the ref succeeded though jobs with \
      allow_failure failed; absent otherwise.",
-));
+))
+.merged(Merge::Largest);
 
 /// Start of the newest job, while it runs.
 pub static RUNNING_SINCE: Gauge<JobLabels> = Gauge::new(spec(
@@ -175,7 +183,18 @@ pub static RUNNING_SINCE: Gauge<JobLabels> = Gauge::new(spec(
     false,
     "Start time of the newest job of the name in the newest pipeline of the ref, in seconds since the \
      Unix epoch; absent unless its status is running.",
-));
+))
+.merged(Merge::Smallest);
+
+/// Runner and tags of the newest job.
+pub static RUNNER_INFO: Gauge<JobRunnerInfoLabels> = Gauge::new(spec(
+    "age_job_runner_info",
+    "",
+    false,
+    "Always 1; the labels carry the description of the runner and the tags of the newest job of the name in \
+     the newest pipeline of the ref. Only with collectors.jobs.runner_description_regexp or tags_regexp.",
+))
+.merged(Merge::Largest);
 
 /// Retries.
 pub static RETRIES: Counter<JobLabels> = Counter::new(spec(
@@ -235,6 +254,7 @@ pub static ENTRIES: &[&Desc] = &[
     &ALLOWED_FAILURES.desc,
     &PIPELINE_WARNINGS.desc,
     &RUNNING_SINCE.desc,
+    &RUNNER_INFO.desc,
     &RETRIES.desc,
     &FLAKY.desc,
     &COMPUTE_SECONDS.desc,

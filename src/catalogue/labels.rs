@@ -103,6 +103,11 @@ label_sets! {
         job_name = "job_name", project = "project", git_ref = "ref",
         runner_type = "runner_type", stage = "stage", status = "status",
     }
+    /// Runner and tags of a job of a ref.
+    JobRunnerInfoLabels {
+        job_name = "job_name", project = "project", git_ref = "ref",
+        runner_description = "runner_description", stage = "stage", tags = "tags",
+    }
     /// Failures of a job by reason.
     JobFailureLabels {
         failure_reason = "failure_reason", job_name = "job_name", project = "project",
@@ -127,8 +132,10 @@ label_sets! {
     EnvironmentStatusLabels { environment = "environment", project = "project", status = "status" }
     /// What GitLab knows about an environment.
     EnvironmentInfoLabels {
-        environment = "environment", external_url = "external_url", project = "project",
-        state = "state", tier = "tier",
+        commit = "commit", environment = "environment", environment_id = "environment_id",
+        external_url = "external_url", job_id = "job_id", kind = "kind",
+        latest_commit = "latest_commit", project = "project", git_ref = "ref", state = "state",
+        tier = "tier", user = "user",
     }
     /// Merge requests into a branch.
     TargetBranchLabels { project = "project", target_branch = "target_branch" }
@@ -149,7 +156,7 @@ label_sets! {
     /// What GitLab knows about a repository.
     RepositoryInfoLabels {
         archived = "archived", default_branch = "default_branch", project = "project",
-        visibility = "visibility",
+        topics = "topics", visibility = "visibility",
     }
     /// An author of commits.
     AuthorLabels { author = "author", project = "project" }
@@ -201,7 +208,13 @@ label_sets! {
         kind = "kind", project = "project", git_ref = "ref", source = "source",
         suite = "test_suite_name", topics = "topics", variables = "variables",
     }
-    /// A test case as gitlab-ci-pipelines-exporter labels it, by status.
+    /// A test case as gitlab-ci-pipelines-exporter labels it.
+    OldCaseLabels {
+        kind = "kind", project = "project", git_ref = "ref", source = "source",
+        class = "test_case_classname", case = "test_case_name", suite = "test_suite_name",
+        topics = "topics", variables = "variables",
+    }
+    /// The same by status.
     OldCaseStatusLabels {
         kind = "kind", project = "project", git_ref = "ref", source = "source", status = "status",
         class = "test_case_classname", case = "test_case_name", suite = "test_suite_name",

@@ -1,7 +1,7 @@
 //! Merge requests, by the branch they go into.
 
 use super::labels::{MergeRequestStateLabels, TargetBranchLabels};
-use super::{Buckets, Collector, CollectorDesc, Counter, Desc, Gauge, Histogram, Spec};
+use super::{Buckets, Collector, CollectorDesc, Counter, Desc, Gauge, Histogram, Merge, Spec};
 use crate::types::{Query, Tier};
 
 /// The collector.
@@ -20,7 +20,7 @@ are read once an hour, so conflicts and deleted merge requests appear with that 
 GraphQL, lines, files and commits are not available, and their histograms do not change.",
     role: "Reporter",
     tier: "Free",
-    requests: "one query for 100 projects; hourly one more for all that are open",
+    requests: "one query per 100 projects; hourly one more for all open merge requests",
     queries: &[Query::MergeRequests],
     entries: ENTRIES,
 };
@@ -90,7 +90,8 @@ pub static STATUS: Gauge<MergeRequestStateLabels> = Gauge::new(spec(
     "",
     true,
     "Number of merge requests into the branch, by state: opened, closed, merged or locked.",
-));
+))
+.merged(Merge::Sum);
 
 /// Merges.
 pub static THROUGHPUT: Counter<TargetBranchLabels> = Counter::new(spec(
@@ -129,7 +130,8 @@ pub static OPEN_COUNT: Gauge<TargetBranchLabels> = Gauge::new(spec(
     "",
     false,
     "Merge requests into the branch that are open, drafts included.",
-));
+))
+.merged(Merge::Sum);
 
 /// Drafts.
 pub static DRAFT_COUNT: Gauge<TargetBranchLabels> = Gauge::new(spec(
@@ -137,7 +139,8 @@ pub static DRAFT_COUNT: Gauge<TargetBranchLabels> = Gauge::new(spec(
     "",
     false,
     "Open merge requests into the branch that are marked as draft.",
-));
+))
+.merged(Merge::Sum);
 
 /// Conflicts.
 pub static CONFLICT_COUNT: Gauge<TargetBranchLabels> = Gauge::new(spec(
@@ -145,7 +148,8 @@ pub static CONFLICT_COUNT: Gauge<TargetBranchLabels> = Gauge::new(spec(
     "",
     false,
     "Open merge requests into the branch that cannot be merged because of conflicts.",
-));
+))
+.merged(Merge::Sum);
 
 /// Age of the oldest.
 pub static OLDEST_OPEN_AGE: Gauge<TargetBranchLabels> = Gauge::new(spec(
@@ -153,7 +157,8 @@ pub static OLDEST_OPEN_AGE: Gauge<TargetBranchLabels> = Gauge::new(spec(
     "s",
     false,
     "Time since the oldest open merge request into the branch was created.",
-));
+))
+.merged(Merge::Largest);
 
 /// Merges, by commits.
 pub static COMMITS: Histogram<TargetBranchLabels> = Histogram::new(

@@ -32,7 +32,7 @@ pub mod variables;
 pub use activity::Activity;
 pub use collector::CollectorDesc;
 pub use entry::{
-    Buckets, Counter, Desc, Gauge, Histogram, Kind, MAX_LABELS, Measurement, SeriesKey, Spec,
+    Buckets, Counter, Desc, Gauge, Histogram, Kind, MAX_LABELS, Measurement, Merge, SeriesKey, Spec,
 };
 pub use family::{FamilyId, all};
 pub use labels::{LabelValues, Labels};

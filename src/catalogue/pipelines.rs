@@ -3,7 +3,7 @@
 use super::labels::{
     ProjectLabels, ProjectStatusLabels, RefLabels, RefSourceLabels, RefSourceStatusLabels,
 };
-use super::{Buckets, Collector, CollectorDesc, Counter, Desc, Gauge, Histogram, Spec};
+use super::{Buckets, Collector, CollectorDesc, Counter, Desc, Gauge, Histogram, Merge, Spec};
 use crate::types::{Query, Tier};
 
 /// The collector.
@@ -32,7 +32,7 @@ for each source. Child pipelines are counted here with `source="parent_pipeline"
 of these gauges."#,
     role: "Reporter",
     tier: "Free",
-    requests: "one GraphQL query reads 100 projects",
+    requests: "one query per 100 projects, per 20 with running pipelines",
     queries: &[Query::Changes, Query::Permissions],
     entries: ENTRIES,
 };
@@ -80,7 +80,8 @@ pub static STATUS: Gauge<RefSourceStatusLabels> = Gauge::new(spec(
     "Status of the newest pipeline of the ref: 1 for the current status; the other statuses are \
      absent, or 0 with output_sparse_status_metrics off. Child pipelines are in \
      age_child_pipeline_status.",
-));
+))
+.merged(Merge::Worst);
 
 /// Pipelines created.
 pub static RUN_COUNT: Counter<RefSourceLabels> = Counter::new(spec(
@@ -106,7 +107,8 @@ pub static COVERAGE: Gauge<RefLabels> = Gauge::new(spec(
     "%",
     true,
     "Code coverage of the newest pipeline of the ref, in percent; absent when no job reports one.",
-));
+))
+.merged(Merge::Smallest);
 
 /// Id of the newest pipeline.
 pub static ID: Gauge<RefLabels> = Gauge::new(spec(
@@ -114,7 +116,8 @@ pub static ID: Gauge<RefLabels> = Gauge::new(spec(
     "",
     true,
     "Id of the newest pipeline of the ref.",
-));
+))
+.merged(Merge::Largest);
 
 /// Creation of the newest pipeline.
 pub static CREATED_TIMESTAMP: Gauge<RefLabels> = Gauge::new(spec(
@@ -122,7 +125,17 @@ pub static CREATED_TIMESTAMP: Gauge<RefLabels> = Gauge::new(spec(
     "s",
     true,
     "When the newest pipeline of the ref was created, in seconds since the Unix epoch.",
-));
+))
+.merged(Merge::Largest);
+
+/// Last change of the newest pipeline.
+pub static UPDATED_TIMESTAMP: Gauge<RefLabels> = Gauge::new(spec(
+    "age_pipeline_updated_timestamp",
+    "s",
+    false,
+    "When the newest pipeline of the ref last changed its status, in seconds since the Unix epoch.",
+))
+.merged(Merge::Largest);
 
 /// Duration of the newest pipeline's last run.
 pub static LAST_RUN_DURATION: Gauge<RefSourceLabels> = Gauge::new(spec(
@@ -131,7 +144,8 @@ pub static LAST_RUN_DURATION: Gauge<RefSourceLabels> = Gauge::new(spec(
     false,
     "Duration of the newest pipeline of the ref, once it has ended; for percentiles see \
      age_pipeline_duration_seconds.",
-));
+))
+.merged(Merge::Largest);
 
 /// Queue time of the newest pipeline's last run.
 pub static LAST_RUN_QUEUED_DURATION: Gauge<RefSourceLabels> = Gauge::new(spec(
@@ -139,7 +153,8 @@ pub static LAST_RUN_QUEUED_DURATION: Gauge<RefSourceLabels> = Gauge::new(spec(
     "s",
     false,
     "Time from creation to start of the newest pipeline of the ref, once it has started.",
-));
+))
+.merged(Merge::Largest);
 
 /// End of the newest pipeline.
 pub static FINISHED_TIMESTAMP: Gauge<RefLabels> = Gauge::new(spec(
@@ -148,7 +163,8 @@ pub static FINISHED_TIMESTAMP: Gauge<RefLabels> = Gauge::new(spec(
     false,
     "When the newest pipeline of the ref last ended, in seconds since the Unix epoch; absent while \
      it runs.",
-));
+))
+.merged(Merge::Largest);
 
 /// Start of the newest pipeline, while it runs.
 pub static RUNNING_SINCE: Gauge<RefLabels> = Gauge::new(spec(
@@ -157,7 +173,8 @@ pub static RUNNING_SINCE: Gauge<RefLabels> = Gauge::new(spec(
     false,
     "Start time of the newest pipeline of the ref, in seconds since the Unix epoch; absent unless its \
      status is running.",
-));
+))
+.merged(Merge::Smallest);
 
 /// Pipelines that have not ended.
 pub static ACTIVE: Gauge<ProjectStatusLabels> = Gauge::new(spec(
@@ -165,7 +182,8 @@ pub static ACTIVE: Gauge<ProjectStatusLabels> = Gauge::new(spec(
     "",
     false,
     "Unfinished pipelines of the selected refs that are not blocked, by status.",
-));
+))
+.merged(Merge::Sum);
 
 /// When a project was last read.
 pub static PROJECT_LAST_SUCCESS: Gauge<ProjectLabels> = Gauge::new(spec(
@@ -185,6 +203,7 @@ pub static ENTRIES: &[&Desc] = &[
     &COVERAGE.desc,
     &ID.desc,
     &CREATED_TIMESTAMP.desc,
+    &UPDATED_TIMESTAMP.desc,
     &LAST_RUN_DURATION.desc,
     &LAST_RUN_QUEUED_DURATION.desc,
     &FINISHED_TIMESTAMP.desc,

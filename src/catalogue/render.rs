@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{Buckets, Collector, Desc, all};
+use super::{Buckets, Collector, Desc, Kind, Merge, all};
 use crate::types::Tier;
 
 /// The text around the tables of `docs/metrics.md`.
@@ -139,6 +139,9 @@ fn meaning(desc: &Desc) -> String {
             let bounds: Vec<_> = bounds.iter().map(f64::to_string).collect();
             let _ = write!(out, " Buckets: {}.", bounds.join(", "));
         }
+    }
+    if desc.kind == Kind::Gauge && desc.merge != Merge::None {
+        let _ = write!(out, " Merged: {}.", desc.merge.as_str());
     }
     match desc.tier {
         Tier::Free => {}

@@ -1,7 +1,7 @@
 //! Repositories: their size, languages, branches and releases.
 
 use super::labels::{LanguageLabels, ProjectLabels, ProjectRefLabels, RepositoryInfoLabels};
-use super::{Collector, CollectorDesc, Counter, Desc, Gauge, Spec};
+use super::{Collector, CollectorDesc, Counter, Desc, Gauge, Merge, Spec};
 use crate::types::{Query, Tier};
 
 /// The collector.
@@ -10,7 +10,7 @@ pub static COLLECTOR: CollectorDesc = CollectorDesc {
     about: "Sizes need the role Reporter, and can be hours old, as in GitLab.",
     role: "Reporter",
     tier: "Free",
-    requests: "one query for 50 projects; before GitLab 18.6 two REST calls more where something moved",
+    requests: "one query per 50 projects; before GitLab 18.6 two more REST requests after changes",
     queries: &[Query::Repositories],
     entries: ENTRIES,
 };
@@ -32,7 +32,8 @@ pub static LANGUAGE_PERCENTAGE: Gauge<LanguageLabels> = Gauge::new(spec(
     "%",
     true,
     "Share of the language in the default branch, in percent of bytes, as GitLab detected it.",
-));
+))
+.merged(Merge::Sum);
 
 /// Commits.
 pub static COMMIT_COUNT: Counter<ProjectRefLabels> = Counter::new(spec(
@@ -155,9 +156,10 @@ pub static INFO: Gauge<RepositoryInfoLabels> = Gauge::new(spec(
     "age_repository_info",
     "",
     false,
-    "Always 1; the labels carry the default branch, the visibility and whether the project is \
-     archived.",
-));
+    "Always 1; the labels carry the default branch, the visibility, whether the project is \
+     archived, and with collectors.repository.include_topics its topics, sorted and separated by commas.",
+))
+.merged(Merge::Largest);
 
 /// Releases.
 pub static RELEASE_COUNT: Gauge<ProjectLabels> = Gauge::new(spec(

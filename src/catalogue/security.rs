@@ -1,7 +1,7 @@
 //! Vulnerabilities.
 
 use super::labels::SeverityLabels;
-use super::{Collector, CollectorDesc, Desc, Gauge, Spec};
+use super::{Collector, CollectorDesc, Desc, Gauge, Merge, Spec};
 use crate::types::{Query, Tier};
 
 /// The collector.
@@ -10,7 +10,7 @@ pub static COLLECTOR: CollectorDesc = CollectorDesc {
     about: "",
     role: "Developer",
     tier: "Ultimate",
-    requests: "one query for 50 projects",
+    requests: "one query per 50 projects",
     queries: &[Query::Vulnerabilities],
     entries: ENTRIES,
 };
@@ -33,7 +33,8 @@ pub static VULNERABILITY_COUNT: Gauge<SeverityLabels> = Gauge::new(spec(
     false,
     "Vulnerabilities of the default branch that are detected or confirmed, by severity: \
      critical, high, medium, low, info or unknown.",
-));
+))
+.merged(Merge::Sum);
 
 /// This file's entries, in the order of `/metrics`.
 pub static ENTRIES: &[&Desc] = &[&VULNERABILITY_COUNT.desc];

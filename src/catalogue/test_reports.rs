@@ -1,7 +1,7 @@
 //! Test reports of the newest pipeline of each ref.
 
 use super::labels::{CaseLabels, CaseStatusLabels, ProjectRefLabels, SuiteLabels};
-use super::{Buckets, Collector, CollectorDesc, Desc, Gauge, Histogram, Spec};
+use super::{Buckets, Collector, CollectorDesc, Desc, Gauge, Histogram, Merge, Spec};
 use crate::types::{Query, Tier};
 
 /// The collector.
@@ -12,7 +12,7 @@ Counts and times of the newest finished pipeline of each ref, from the reports t
 uploaded, including child pipelines in the same project.",
     role: "Reporter",
     tier: "Free",
-    requests: "one query for 50 projects with ended pipelines; with `include_test_cases` one REST call for each such pipeline",
+    requests: "one query per 50 projects with finished pipelines; with `include_test_cases` one REST request per such pipeline",
     queries: &[Query::TestReports],
     entries: ENTRIES,
 };
@@ -37,7 +37,8 @@ pub static TOTAL_TIME: Gauge<ProjectRefLabels> = Gauge::new(spec(
      from the reports of each job's latest run, including child pipelines of the same project that \
      finished within three minutes. Absent if no job reported tests. Running, blocked and skipped \
      pipelines are not finished. Needs collectors.pipelines.",
-));
+))
+.merged(Merge::Sum);
 
 /// All tests.
 pub static TOTAL_COUNT: Gauge<ProjectRefLabels> = Gauge::new(spec(
@@ -46,7 +47,8 @@ pub static TOTAL_COUNT: Gauge<ProjectRefLabels> = Gauge::new(spec(
     true,
     "Tests reported by the newest finished pipeline of the ref, with any result; each job's latest \
      run counts. Absent if no job reported tests.",
-));
+))
+.merged(Merge::Sum);
 
 /// Passed tests.
 pub static SUCCESS_COUNT: Gauge<ProjectRefLabels> = Gauge::new(spec(
@@ -54,7 +56,8 @@ pub static SUCCESS_COUNT: Gauge<ProjectRefLabels> = Gauge::new(spec(
     "",
     true,
     "Tests of the newest finished pipeline of the ref that passed.",
-));
+))
+.merged(Merge::Sum);
 
 /// Failed tests.
 pub static FAILED_COUNT: Gauge<ProjectRefLabels> = Gauge::new(spec(
@@ -62,7 +65,8 @@ pub static FAILED_COUNT: Gauge<ProjectRefLabels> = Gauge::new(spec(
     "",
     true,
     "Tests of the newest finished pipeline of the ref that failed.",
-));
+))
+.merged(Merge::Sum);
 
 /// Skipped tests.
 pub static SKIPPED_COUNT: Gauge<ProjectRefLabels> = Gauge::new(spec(
@@ -70,7 +74,8 @@ pub static SKIPPED_COUNT: Gauge<ProjectRefLabels> = Gauge::new(spec(
     "",
     true,
     "Tests of the newest finished pipeline of the ref that were skipped.",
-));
+))
+.merged(Merge::Sum);
 
 /// Broken tests.
 pub static ERROR_COUNT: Gauge<ProjectRefLabels> = Gauge::new(spec(
@@ -79,7 +84,8 @@ pub static ERROR_COUNT: Gauge<ProjectRefLabels> = Gauge::new(spec(
     true,
     "Tests of the newest finished pipeline of the ref that ended with an error. A \
      suite whose report GitLab cannot read counts nothing.",
-));
+))
+.merged(Merge::Sum);
 
 /// Time of a suite.
 pub static SUITE_DURATION: Gauge<SuiteLabels> = Gauge::new(spec(
@@ -87,7 +93,8 @@ pub static SUITE_DURATION: Gauge<SuiteLabels> = Gauge::new(spec(
     "s",
     true,
     "Total duration of the tests of the suite in the newest finished pipeline of the ref.",
-));
+))
+.merged(Merge::Sum);
 
 /// Tests of a suite.
 pub static SUITE_COUNT: Gauge<SuiteLabels> = Gauge::new(spec(
@@ -95,7 +102,8 @@ pub static SUITE_COUNT: Gauge<SuiteLabels> = Gauge::new(spec(
     "",
     true,
     "Tests in the suite in the newest finished pipeline of the ref.",
-));
+))
+.merged(Merge::Sum);
 
 /// Passed tests of a suite.
 pub static SUITE_SUCCESS_COUNT: Gauge<SuiteLabels> = Gauge::new(spec(
@@ -103,7 +111,8 @@ pub static SUITE_SUCCESS_COUNT: Gauge<SuiteLabels> = Gauge::new(spec(
     "",
     false,
     "Tests of the suite that passed in the newest finished pipeline of the ref.",
-));
+))
+.merged(Merge::Sum);
 
 /// Failed tests of a suite.
 pub static SUITE_FAILED_COUNT: Gauge<SuiteLabels> = Gauge::new(spec(
@@ -111,7 +120,8 @@ pub static SUITE_FAILED_COUNT: Gauge<SuiteLabels> = Gauge::new(spec(
     "",
     false,
     "Tests of the suite that failed in the newest finished pipeline of the ref.",
-));
+))
+.merged(Merge::Sum);
 
 /// Skipped tests of a suite.
 pub static SUITE_SKIPPED_COUNT: Gauge<SuiteLabels> = Gauge::new(spec(
@@ -119,7 +129,8 @@ pub static SUITE_SKIPPED_COUNT: Gauge<SuiteLabels> = Gauge::new(spec(
     "",
     false,
     "Tests of the suite that were skipped in the newest finished pipeline of the ref.",
-));
+))
+.merged(Merge::Sum);
 
 /// Broken tests of a suite.
 pub static SUITE_ERROR_COUNT: Gauge<SuiteLabels> = Gauge::new(spec(
@@ -128,7 +139,8 @@ pub static SUITE_ERROR_COUNT: Gauge<SuiteLabels> = Gauge::new(spec(
     false,
     "Tests of the suite that ended with an error in the newest finished pipeline \
      of the ref.",
-));
+))
+.merged(Merge::Sum);
 
 /// Runs of a test case, by duration.
 pub static CASE_DURATION: Histogram<CaseLabels> = Histogram::new(
@@ -152,7 +164,18 @@ pub static CASE_STATUS: Gauge<CaseStatusLabels> = Gauge::new(spec(
     "Result of the test case in the newest finished pipeline of the ref: 1 for the current status \
      (success, failed, skipped, error); the others are absent, or 0 with \
      output_sparse_status_metrics off. Only with collectors.test_reports.include_test_cases.",
-));
+))
+.merged(Merge::Worst);
+
+/// Duration of a test case.
+pub static CASE_LAST_DURATION: Gauge<CaseLabels> = Gauge::new(spec(
+    "age_test_case_last_duration_seconds",
+    "s",
+    false,
+    "Duration of the test case in the newest finished pipeline of the ref; absent if it was skipped. For \
+     percentiles see age_test_case_duration_seconds. Only with collectors.test_reports.include_test_cases.",
+))
+.merged(Merge::Largest);
 
 /// This file's entries, in the order of `/metrics`.
 pub static ENTRIES: &[&Desc] = &[
@@ -170,4 +193,5 @@ pub static ENTRIES: &[&Desc] = &[
     &SUITE_ERROR_COUNT.desc,
     &CASE_DURATION.desc,
     &CASE_STATUS.desc,
+    &CASE_LAST_DURATION.desc,
 ];

@@ -40,7 +40,12 @@ fn labels_are_sorted_few_and_not_reserved() {
     for desc in all() {
         let labels = desc.labels;
         assert!(labels.is_sorted_by(|a, b| a < b), "{}", desc.name);
-        assert!(labels.len() <= 8, "{}", desc.name);
+        let most = if desc.name.ends_with("_info") {
+            MAX_LABELS
+        } else {
+            8
+        };
+        assert!(labels.len() <= most, "{}", desc.name);
         for label in labels {
             assert!(
                 !["le", "quantile", "job", "instance"].contains(label),
@@ -53,6 +58,28 @@ fn labels_are_sorted_few_and_not_reserved() {
                 desc.name
             );
         }
+    }
+}
+
+/// What is rewritten (`labels.job_name`, `labels.ref`) may be one with others: then it is to be known what it means.
+#[test]
+fn gauges_that_may_be_merged_have_a_rule() {
+    for desc in all().filter(|desc| desc.kind == Kind::Gauge) {
+        let name = desc.name;
+        let rewritten = ["job_name", "bridge_name", "ref", "parent_ref"];
+        if desc.labels.iter().any(|label| rewritten.contains(label)) {
+            assert_ne!(desc.merge, Merge::None, "{name}");
+        }
+        let has_status = desc.labels.contains(&"status");
+        let is_number = matches!(desc.merge, Merge::Sum | Merge::None);
+        assert_eq!(
+            has_status && !is_number,
+            desc.merge == Merge::Worst,
+            "{name}"
+        );
+    }
+    for desc in all().filter(|desc| desc.kind != Kind::Gauge) {
+        assert_eq!(desc.merge, Merge::Sum, "{}", desc.name);
     }
 }
 

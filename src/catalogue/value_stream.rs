@@ -12,7 +12,7 @@ Medians, in seconds. GitLab's default stages are `issue`, `plan`, `code`, `test`
 `staging`.",
     role: "Reporter",
     tier: "Free; lead and cycle time: Premium",
-    requests: "one query for 10 projects, with Premium another",
+    requests: "one query per 10 projects; with Premium a second one",
     queries: &[Query::ValueStreams, Query::FlowTimes],
     entries: ENTRIES,
 };

@@ -1,7 +1,7 @@
 //! Variables of pipelines.
 
 use super::labels::VariableLabels;
-use super::{Collector, CollectorDesc, Desc, Gauge, Spec};
+use super::{Collector, CollectorDesc, Desc, Gauge, Merge, Spec};
 use crate::types::Tier;
 
 /// The collector.
@@ -10,7 +10,7 @@ pub static COLLECTOR: CollectorDesc = CollectorDesc {
     about: "",
     role: "Maintainer",
     tier: "Free",
-    requests: "a query for 40 new pipelines that are shown; one REST call for each that has a variable of interest",
+    requests: "one query per 40 new pipelines with a state; one REST request per pipeline with a matching variable",
     queries: &[],
     entries: ENTRIES,
 };
@@ -34,7 +34,8 @@ pub static INFO: Gauge<VariableLabels> = Gauge::new(spec(
     "Always 1; the labels carry key and value of a variable that the newest pipeline of the ref was \
      started with. Only keys that match collectors.variables.regexp, no files, and the first 256 \
      characters of a value. Needs Maintainer and collectors.pipelines.",
-));
+))
+.merged(Merge::Largest);
 
 /// This file's entries, in the order of `/metrics`.
 pub static ENTRIES: &[&Desc] = &[&INFO.desc];

@@ -1,4 +1,4 @@
-//! `healthcheck`: asks the exporter that runs on this machine, as a container's health check.
+//! `healthcheck`: checks the health of the exporter running on this machine, for a container's health check.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -16,28 +16,29 @@ use super::CliError;
 use crate::config::{ListenAddress, ProbeTarget, Sources, probe_target};
 use crate::tls::{self, Servers};
 
-/// How long everything may take.
+/// Timeout of the whole check.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// As long as the answer's first line may be.
+/// Maximum length of the first line of the response.
 const LONGEST_LINE: usize = 256;
 
-/// What to ask.
+/// Options.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Ask /ready, which says no until the first poll of GitLab has finished; /health without it
+    /// Check /ready, which fails until the first poll of GitLab has finished, instead of /health
     #[arg(long)]
     ready: bool,
 }
 
-/// Prints one sentence when all is well; fails with one when not, always with exit code 1, the one
-/// that container engines know.
+/// Prints one sentence. Fails with exit code 1, the one that container engines know.
 pub(super) fn run(
     arguments: &Arguments,
     sources: &Sources,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     let target = probe_target(sources).map_err(|error| {
-        CliError::Failed(format!("where the exporter listens is not known: {error}"))
+        CliError::Failed(format!(
+            "cannot read the listen address of the exporter: {error}"
+        ))
     })?;
     let (path, word) = match arguments.ready {
         true => ("/ready", "ready"),
@@ -46,11 +47,11 @@ pub(super) fn run(
     let failed = |why: String| CliError::Failed(format!("not {word}: {why}"));
     let (url, status) = ask(&target, path, TIMEOUT).map_err(failed)?;
     match status {
-        200 => Ok(writeln!(out, "{word}: {url} answers 200")?),
+        200 => Ok(writeln!(out, "{word}: {url} responded with 200")?),
         503 if arguments.ready => Err(failed(format!(
-            "{url} answers 503: the first poll of GitLab has not finished"
+            "{url} responded with 503: the first poll of GitLab has not finished"
         ))),
-        other => Err(failed(format!("{url} answers {other}"))),
+        other => Err(failed(format!("{url} responded with {other}"))),
     }
 }
 
@@ -63,7 +64,7 @@ fn ask(target: &ProbeTarget, path: &str, timeout: Duration) -> Result<(String, u
     let mut known = known.filter(|address| !is_unknown(address)).peekable();
     if known.peek().is_none() {
         return Err(
-            "server.listen_address has port 0 or a socket of systemd, so the port is not known; set \
+            "the port is unknown: server.listen_address has port 0 or a systemd socket; set \
              server.probes.listen_address"
                 .to_owned(),
         );
@@ -76,8 +77,8 @@ fn ask(target: &ProbeTarget, path: &str, timeout: Duration) -> Result<(String, u
             // The first candidate is the likely one.
             Err(error) if why.is_empty() => {
                 why = format!(
-                    "{} cannot be reached ({error}); `run` may not be running, or with another \
-                     server.listen_address",
+                    "cannot connect to {}: {error}; is the exporter running, with the same \
+                     server.listen_address?",
                     candidate.url("http", path)
                 );
             }
@@ -174,7 +175,7 @@ fn connect(candidate: &Candidate, deadline: Instant) -> io::Result<Box<dyn Conne
     Err(last.unwrap_or_else(|| io::Error::other("no such host")))
 }
 
-/// Asks on a connection: by TLS where the exporter may speak it, else, and where it does not, by plain HTTP.
+/// Sends the request, over TLS if the exporter may use it, otherwise, and if it does not, over plain HTTP.
 fn answer(
     connection: Box<dyn Connection>,
     candidate: &Candidate,
@@ -184,7 +185,7 @@ fn answer(
 ) -> Result<(String, u16), String> {
     let mut connection = connection;
     let failed = |url: &str, error: &dyn std::fmt::Display| {
-        format!("{url} gives no usable response ({error})")
+        format!("no usable response from {url}: {error}")
     };
     if target.may_be_tls && matches!(candidate, Candidate::Tcp(_)) {
         let url = candidate.url("https", path);
@@ -195,8 +196,8 @@ fn answer(
             Ok(status) => return Ok((url, status)),
             // The alert that says so may be lost when the other side closes.
             Err(_) if asked.0.load(Ordering::Relaxed) => {
-                let why = "it asks for a client certificate; set server.probes.listen_address, where none is \
-                           needed";
+                let why = "it requires a client certificate; set server.probes.listen_address, which does \
+                           not";
                 return Err(failed(&url, &why));
             }
             Err(error) if !is_plain(&error) => return Err(failed(&url, &error)),
@@ -212,7 +213,7 @@ fn answer(
     }
 }
 
-/// TLS without a look at the certificate: it is this machine's own exporter, and no secret is sent.
+/// TLS without verification: it is the exporter of this machine, and no secret is sent.
 fn by_tls(
     connection: Box<dyn Connection>,
     asked: &Arc<ClientAsked>,
@@ -249,7 +250,7 @@ impl ResolvesClientCert for ClientAsked {
     }
 }
 
-/// Asks by HTTP, and reads the status code of the answer.
+/// Sends the request and reads the status code of the response.
 fn status(
     connection: &mut dyn Connection,
     host: &str,
@@ -257,7 +258,7 @@ fn status(
     deadline: Instant,
 ) -> io::Result<u16> {
     connection.set_timeouts(within(deadline)?)?;
-    // In one piece: the other side may answer and close after the first.
+    // In one piece: the server may respond and close after the first.
     let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     connection.write_all(request.as_bytes())?;
     let mut line = Vec::new();
@@ -269,7 +270,7 @@ fn status(
             read => line.extend_from_slice(&bytes[..read]),
         }
     }
-    status_of(&line).ok_or_else(|| io::Error::other("this is no HTTP"))
+    status_of(&line).ok_or_else(|| io::Error::other("not an HTTP response"))
 }
 
 /// The time that is left.

@@ -2,11 +2,11 @@
 
 use std::io::Write;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::CliError;
-use crate::app::webhooks::{Task, Wanted, run as run_task};
+use crate::app::webhooks::{Scope, Task, Wanted, run as run_task};
 use crate::config::Sources;
 
 /// What follows the help.
@@ -16,7 +16,8 @@ Examples:
   AGE_WEBHOOKS_TOKEN=glpat-… amazing-gitlab-exporter webhooks install --url … --config config.yml
 
 plan needs the role Maintainer and the scope read_api, the others the scope api: the token in the variable
-AGE_WEBHOOKS_TOKEN, if set, is used instead of the configured one. Only webhooks with this URL are changed.
+AGE_WEBHOOKS_TOKEN, if set, is used instead of the configured one. --scope groups needs GitLab Premium and the role
+Owner, --scope system an administrator. Only webhooks with this URL are changed.
 
 Exit codes: 0 it worked, 1 something failed, 2 the configuration or the command line is wrong";
 
@@ -45,12 +46,26 @@ struct Options {
     /// URL of the receiver as GitLab reaches it, ending with /webhook
     #[arg(long, value_name = "URL")]
     url: url::Url,
+    /// Where webhooks are created
+    #[arg(long, value_enum, default_value_t = Where::Projects)]
+    scope: Where,
     /// Send job events as well: ten times as many
     #[arg(long)]
     jobs: bool,
     /// Do not let GitLab verify the certificate of the URL
     #[arg(long)]
     no_tls_verify: bool,
+}
+
+/// Where webhooks are created.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Where {
+    /// In each project
+    Projects,
+    /// In each group of the wildcards (GitLab Premium); without group webhooks, in its projects
+    Groups,
+    /// One system hook for the instance: the list of projects, branches and merge requests; no pipelines
+    System,
 }
 
 /// Does it and prints what was done; fails where something failed.
@@ -68,6 +83,11 @@ pub(super) fn run(
     let config = super::load(sources)?;
     let failed = |error: String| CliError::Failed(error);
     let wanted = Wanted {
+        scope: match options.scope {
+            Where::Projects => Scope::Projects,
+            Where::Groups => Scope::Groups,
+            Where::System => Scope::Instance,
+        },
         url: options.url.to_string(),
         jobs: options.jobs,
         verify_tls: !options.no_tls_verify,
@@ -78,7 +98,7 @@ pub(super) fn run(
         .build()
         .map_err(|error| failed(format!("no runtime can be started: {error}")))?;
     let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("projects {wide_bar} {pos}/{len}") {
+    if let Ok(style) = ProgressStyle::with_template("webhooks {wide_bar} {pos}/{len}") {
         bar.set_style(style);
     }
     let show = |done: usize, total: usize| {

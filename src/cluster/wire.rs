@@ -11,7 +11,7 @@ use crate::config::{ProjectSettings, Settings};
 use crate::discovery::Selected;
 use crate::events::{Mark, Trigger, UnixMillis};
 use crate::facts::Reading;
-use crate::gitlab::model::{Features, Known, Project};
+use crate::gitlab::model::{Attributes, Features, Known, Project};
 use crate::memory::removed_refs::RemovedRefs;
 use crate::registry::{Note, Reason};
 use crate::shards::{Shard, ShardSet};
@@ -83,6 +83,7 @@ impl Listed {
             last_activity_at: self.active_at.map(UnixSeconds),
             role: Known::Unread,
             features: Features::default(),
+            attributes: Attributes::default(),
         };
         let mut own = self.settings;
         own.resolve(settings);
@@ -290,6 +291,7 @@ mod tests {
             last_activity_at: Some(UnixSeconds(1_800_000_000)),
             role: Known::Unread,
             features: Features::default(),
+            attributes: Attributes::default(),
         };
         for branch in [Known::Value("main".into()), Known::Nothing, Known::Unread] {
             let project = Project {

@@ -16,6 +16,7 @@ use crate::facts::environments::Deployments;
 use crate::gitlab::model::Deployment;
 use crate::memory::Subject;
 use crate::memory::environments::{DeploymentEvent, EnvironmentsMemory, RememberedEnvironment};
+use crate::people::People;
 use crate::series::Retirement;
 use crate::types::Text;
 
@@ -25,17 +26,30 @@ const STATUSES: [&str; 4] = ["running", "success", "failed", "canceled"];
 /// Takes in what was read: counts each event once, and returns all states.
 pub fn measure(
     subject: Subject<'_>,
+    people: &People,
     read: &Deployments,
     memory: &mut EnvironmentsMemory,
 ) -> Measures {
     let mut measured = Measured::default();
+    let naming = people.naming();
+    if memory.naming != naming {
+        // The deployments are not read again: who made them is shown from the next one on.
+        let known = memory.known.values_mut();
+        for success in known.filter_map(|known| known.success.as_mut()) {
+            success.user = Text::default();
+        }
+        memory.naming = naming;
+    }
+    if read.tip.is_some() {
+        memory.tip.clone_from(&read.tip);
+    }
     let mut removed = list(read, memory);
     let mut deployments: Vec<&Deployment> = read.deployments.iter().collect();
     deployments.sort_by_key(|deployment| deployment.id);
     for deployment in deployments {
         count(subject, read, deployment, memory, &mut measured);
         match memory.known.get_mut(&deployment.environment) {
-            Some(known) => known.take(deployment),
+            Some(known) => known.take(deployment, people),
             // Stopped, deleted or not watched: its counts are seen once more, and then it goes.
             None if read.environments.is_some() => {
                 removed.insert(deployment.environment_name.clone());
@@ -56,6 +70,7 @@ pub fn measure(
     }
     for known in memory.known.values() {
         removed.remove(&known.environment.name);
+        info(subject, memory, known, &mut measured.states);
         states(subject, known, &mut measured.states);
     }
     let mut measures = Measures::new(Collector::Environments, measured);
@@ -136,20 +151,51 @@ fn count(
     }
 }
 
+/// Digits of a commit in a label.
+const SHORT: usize = 8;
+
+/// A commit as a label has it.
+pub(super) fn short(commit: Option<&Text>) -> Text {
+    let commit = commit.map_or("", |commit| commit);
+    commit.chars().take(SHORT).collect::<String>().into()
+}
+
+/// What GitLab knows of an environment and of its last successful deployment.
+fn info(
+    subject: Subject<'_>,
+    memory: &EnvironmentsMemory,
+    known: &RememberedEnvironment,
+    out: &mut Vec<Measurement>,
+) {
+    let environment = &known.environment;
+    let success = known.success.as_ref();
+    let job = success.and_then(|success| success.job);
+    let kind = success.and_then(|success| success.kind);
+    let labels = EnvironmentInfoLabels {
+        commit: short(success.map(|success| &success.sha)),
+        environment: environment.name.clone(),
+        environment_id: environment.id.to_string().into(),
+        external_url: environment.external_url.clone().unwrap_or_default(),
+        job_id: job.map(|job| job.0.to_string().into()).unwrap_or_default(),
+        kind: kind.map(|kind| kind.as_str().into()).unwrap_or_default(),
+        latest_commit: short(memory.tip.as_ref()),
+        project: subject.project.clone(),
+        git_ref: success
+            .map(|success| success.git_ref.clone())
+            .unwrap_or_default(),
+        state: environment.state.clone(),
+        tier: environment.tier.clone(),
+        user: success
+            .map(|success| success.user.clone())
+            .unwrap_or_default(),
+    };
+    out.push(metric::INFO.set(labels, 1.0));
+}
+
 #[expect(clippy::cast_precision_loss, reason = "commits are few")]
 fn states(subject: Subject<'_>, known: &RememberedEnvironment, out: &mut Vec<Measurement>) {
     let environment = &known.environment;
     let project = subject.project.clone();
-    out.push(metric::INFO.set(
-        EnvironmentInfoLabels {
-            environment: environment.name.clone(),
-            external_url: environment.external_url.clone().unwrap_or_default(),
-            project: project.clone(),
-            state: environment.state.clone(),
-            tier: environment.tier.clone(),
-        },
-        1.0,
-    ));
     if let Some(newest) = &known.newest {
         let current = &newest.status;
         let sparse = subject.settings.output_sparse_status_metrics;

@@ -14,9 +14,10 @@ use super::{FeedCollector, Measured};
 use crate::catalogue::Measurement;
 use crate::catalogue::jobs as metric;
 use crate::catalogue::labels::{
-    JobFailureLabels, JobLabels, JobRunLabels, JobStatusLabels, ProjectLabels, RefLabels,
-    RunnerTypeLabels,
+    JobFailureLabels, JobLabels, JobRunLabels, JobRunnerInfoLabels, JobStatusLabels, ProjectLabels,
+    RefLabels, RunnerTypeLabels,
 };
+use crate::config::{self, Pattern};
 use crate::facts::feed::{Feed, PARENT_PIPELINE, PipelineFacts};
 use crate::gitlab::model::{Job, Known, RunnerType, Status};
 use crate::memory::Subject;
@@ -35,6 +36,73 @@ pub struct Jobs {
     pub runner_details: bool,
     /// `collectors.pipelines.include_child_pipelines`: whether jobs of child pipelines count.
     pub include_children: bool,
+}
+
+/// Which runners and tags are shown.
+#[derive(Clone, Debug, Default)]
+pub struct RunnerLabels {
+    /// `collectors.jobs.runner_description_regexp`.
+    pub description: Option<Pattern>,
+    /// `collectors.jobs.tags_regexp`.
+    pub tags: Option<Pattern>,
+}
+
+impl RunnerLabels {
+    /// By the settings.
+    #[must_use]
+    pub fn new(settings: &config::Jobs) -> Self {
+        Self {
+            description: settings.runner_description_regexp.clone(),
+            tags: settings.tags_regexp.clone(),
+        }
+    }
+
+    /// Whether neither is shown.
+    fn is_empty(&self) -> bool {
+        self.description.is_none() && self.tags.is_none()
+    }
+
+    /// What the expression matches of the description of a job's runner; empty where nothing.
+    pub(super) fn description_of(&self, job: &JobSnapshot) -> Text {
+        let regexp = self.description.as_ref().map(Pattern::regex);
+        let description = job.runner_description.as_deref().unwrap_or_default();
+        let found = regexp.and_then(|regexp| regexp.find(description));
+        found.map(|found| found.as_str().into()).unwrap_or_default()
+    }
+
+    /// The tags that the expression matches, separated by commas.
+    pub(super) fn tags_of(&self, job: &JobSnapshot) -> Text {
+        let Some(regexp) = &self.tags else {
+            return Text::default();
+        };
+        let tags = job.tags.iter().filter(|tag| regexp.is_match(tag));
+        let tags: Vec<&str> = tags.map(|tag| &**tag).collect();
+        tags.join(",").into()
+    }
+
+    /// The states of the jobs of the newest pipeline of each ref.
+    pub fn states(&self, subject: Subject<'_>, memory: &JobsMemory, out: &mut Vec<Measurement>) {
+        if self.is_empty() {
+            return;
+        }
+        for (name, entry) in memory.newest.shown(subject) {
+            for job in &entry.value.jobs {
+                let (description, tags) = (self.description_of(job), self.tags_of(job));
+                if description.is_empty() && tags.is_empty() {
+                    continue;
+                }
+                let labels = JobRunnerInfoLabels {
+                    job_name: job.name.clone(),
+                    project: subject.project.clone(),
+                    git_ref: name.without_kind(),
+                    runner_description: description,
+                    stage: job.stage.clone(),
+                    tags,
+                };
+                out.push(metric::RUNNER_INFO.set(labels, 1.0));
+            }
+        }
+    }
 }
 
 impl FeedCollector for Jobs {
@@ -360,6 +428,8 @@ fn snapshot(job: &Job, before: Option<&JobSnapshot>) -> JobSnapshot {
         queued_duration: job.queued_duration.filter(|_| job.started_at.is_some()),
         coverage: job.coverage,
         artifact_bytes: job.artifact_bytes,
+        runner_description: job.runner_description.clone(),
+        tags: job.tags.clone().unwrap_or_default(),
     }
 }
 

@@ -41,7 +41,7 @@ use crate::facts::merge_requests::MergeRequestsRead;
 use crate::memory::{ProjectMemory, Subject};
 use crate::people::People;
 use child_pipelines::ChildPipelines;
-use jobs::Jobs;
+use jobs::{Jobs, RunnerLabels};
 use pipelines::Pipelines;
 use test_reports::TestReports;
 
@@ -54,6 +54,7 @@ pub struct Collectors {
     include_children: bool,
     /// `collectors.jobs.include_runner_details`.
     runner_details: bool,
+    runners: RunnerLabels,
     test_reports: TestReports,
     /// Keys of the variables that are shown.
     variables: Option<Pattern>,
@@ -70,6 +71,7 @@ impl Collectors {
         Self {
             include_children: collectors.pipelines.include_child_pipelines,
             runner_details: collectors.jobs.include_runner_details,
+            runners: RunnerLabels::new(&collectors.jobs),
             test_reports: TestReports {
                 include_cases: collectors.test_reports.include_test_cases,
             },
@@ -100,6 +102,7 @@ impl Collectors {
                 },
                 claims,
                 jobs: self.jobs(subject),
+                runners: &self.runners,
             };
             let measured = compat::measure(subject, read, memory);
             all.push(Measures::new(Collector::Compat, measured));
@@ -125,6 +128,7 @@ impl Collectors {
             Facts::Environments(read) => {
                 vec![environments::measure(
                     subject,
+                    &self.people,
                     &read.read,
                     &mut memory.environments,
                 )]
@@ -192,7 +196,9 @@ impl Collectors {
         }
         if is_on(Collector::Jobs) {
             let collector = self.jobs(subject);
-            let measured = take_in(&collector, subject, feed, &mut memory.jobs);
+            let mut measured = take_in(&collector, subject, feed, &mut memory.jobs);
+            let states = &mut measured.states;
+            self.runners.states(subject, &memory.jobs, states);
             all.push(Measures::new(Collector::Jobs, measured));
         }
         if is_on(Collector::ChildPipelines) {

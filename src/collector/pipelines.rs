@@ -194,6 +194,7 @@ fn remember(subject: Subject<'_>, pipeline: &Pipeline, memory: &mut PipelinesMem
         running_since: running_since(pipeline, memory.newest.find(&name, pipeline.id)),
         source: pipeline.source.clone(),
         status: pipeline.status.clone(),
+        updated_at: Some(pipeline.updated_at),
         // While it runs again, GitLab still shows the end of the run before.
         finished_at: pipeline.finished_at.filter(|_| ended),
         duration: pipeline.duration.filter(|_| ended),
@@ -257,6 +258,9 @@ fn ref_states(
     #[expect(clippy::cast_precision_loss, reason = "ids stay far below 2^53")]
     out.push(metric::ID.set(labels.clone(), newest.id.0 as f64));
     out.push(metric::CREATED_TIMESTAMP.set(labels.clone(), newest.created_at.as_f64()));
+    if let Some(updated_at) = run.updated_at {
+        out.push(metric::UPDATED_TIMESTAMP.set(labels.clone(), updated_at.as_f64()));
+    }
     if let Some(coverage) = run.coverage {
         out.push(metric::COVERAGE.set(labels.clone(), coverage));
     }

@@ -128,9 +128,17 @@ fn about(subject: Subject<'_>, info: &RepositoryInfo) -> Measurement {
         archived: if info.archived { "true" } else { "false" }.into(),
         default_branch: info.default_branch.clone().value().unwrap_or_default(),
         project: subject.project.clone(),
+        topics: topics(info),
         visibility: info.visibility.clone().unwrap_or_default(),
     };
     metric::INFO.set(labels, 1.0)
+}
+
+/// Topics as a label.
+fn topics(info: &RepositoryInfo) -> Text {
+    let mut topics: Vec<&str> = info.topics.iter().map(|topic| &**topic).collect();
+    topics.sort_unstable();
+    topics.join(",").into()
 }
 
 fn project(subject: Subject<'_>) -> ProjectLabels {
@@ -167,6 +175,7 @@ mod tests {
             default_branch: Known::Value(branch.into()),
             visibility: None,
             archived: false,
+            topics: vec!["web".into(), "go".into()],
             refs: None,
             open_issues: None,
             stars: Some(12),

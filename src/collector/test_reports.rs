@@ -18,7 +18,7 @@ use crate::gitlab::model::{TestCase, TestReport};
 use crate::memory::Subject;
 use crate::memory::pipelines::PipelinesMemory;
 use crate::memory::refs::RefName;
-use crate::memory::test_reports::{End, RememberedReport, TestReportsMemory};
+use crate::memory::test_reports::{End, RememberedCase, RememberedReport, TestReportsMemory};
 use crate::types::{PipelineId, Text};
 
 /// Every result that a test case can have in GitLab.
@@ -79,27 +79,30 @@ impl TestReports {
     }
 }
 
-/// Suite, name and status of each case once: of several with one name, the one that says most against it.
-fn worst_of_each(cases: &[TestCase]) -> Vec<(Text, Text, Text)> {
+/// Each case once: of several with one name, the one that says most against it.
+fn worst_of_each(cases: &[TestCase]) -> Vec<RememberedCase> {
     let place = |status: &str| {
         ["skipped", "success"]
             .iter()
             .position(|good| *good == status)
     };
-    let mut worst: BTreeMap<(&Text, &Text), &Text> = BTreeMap::new();
+    let mut worst: BTreeMap<(&Text, &Text), &TestCase> = BTreeMap::new();
     for case in cases {
-        let known = worst
-            .entry((&case.suite, &case.name))
-            .or_insert(&case.status);
+        let known = worst.entry((&case.suite, &case.name)).or_insert(case);
         let rank = |status: &str| (place(status).unwrap_or(2), status == "error");
-        if rank(&case.status) > rank(known) {
-            *known = &case.status;
+        if rank(&case.status) > rank(&known.status) {
+            *known = case;
         }
     }
-    let worst = worst.into_iter();
-    worst
-        .map(|((suite, name), status)| (suite.clone(), name.clone(), status.clone()))
-        .collect()
+    let worst = worst.into_values().map(|case| RememberedCase {
+        suite: case.suite.clone(),
+        class: case.class.clone(),
+        name: case.name.clone(),
+        status: case.status.clone(),
+        // What was left out did not run.
+        seconds: (&*case.status != "skipped").then_some(case.seconds),
+    });
+    worst.collect()
 }
 
 fn absorb_cases(
@@ -137,8 +140,8 @@ fn states(subject: Subject<'_>, memory: &TestReportsMemory, out: &mut Vec<Measur
             continue;
         }
         report_states(subject, name, &kept.report, out);
-        for (suite, case, status) in memory.cases.get(name).into_iter().flatten() {
-            case_states(subject, name, (suite, case, status), out);
+        for case in memory.cases.get(name).into_iter().flatten() {
+            case_states(subject, name, case, out);
         }
     }
 }
@@ -186,16 +189,23 @@ fn report_states(
 fn case_states(
     subject: Subject<'_>,
     name: &RefName,
-    (suite, case, status): (&Text, &Text, &Text),
+    case: &RememberedCase,
     out: &mut Vec<Measurement>,
 ) {
+    let labels = CaseLabels {
+        case_name: case.name.clone(),
+        project: subject.project.clone(),
+        git_ref: name.without_kind(),
+        suite: case.suite.clone(),
+    };
+    let status = &case.status;
     let mut set = |status: Text, value| {
         let labels = CaseStatusLabels {
-            case_name: case.clone(),
-            project: subject.project.clone(),
-            git_ref: name.without_kind(),
+            case_name: labels.case_name.clone(),
+            project: labels.project.clone(),
+            git_ref: labels.git_ref.clone(),
             status,
-            suite: suite.clone(),
+            suite: labels.suite.clone(),
         };
         out.push(metric::CASE_STATUS.set(labels, value));
     };
@@ -203,5 +213,8 @@ fn case_states(
     if !subject.settings.output_sparse_status_metrics {
         let others = RESULTS.iter().filter(|other| ***other != **status);
         others.for_each(|other| set((*other).into(), 0.0));
+    }
+    if let Some(seconds) = case.seconds {
+        out.push(metric::CASE_LAST_DURATION.set(labels, seconds));
     }
 }

@@ -6,6 +6,8 @@
 
 mod collectors;
 mod compat;
+mod environments;
+mod exclude;
 mod gitlab;
 mod labels;
 mod otel;
@@ -22,6 +24,8 @@ use serde::{Deserialize, Serialize};
 
 pub use collectors::*;
 pub use compat::*;
+pub use environments::*;
+pub use exclude::*;
 pub use gitlab::*;
 pub use labels::*;
 pub use otel::*;
@@ -51,7 +55,7 @@ pub struct Settings {
     pub discovery: Discovery,
     /// What is collected, and how often.
     pub collectors: Collectors,
-    /// Labels that name people.
+    /// Label values: people, lengths, rewriting, and labels to drop.
     pub labels: Labels,
     /// Settings of every project; each can be overridden per project and per wildcard.
     pub project_defaults: ProjectSettings,

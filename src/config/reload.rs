@@ -21,8 +21,10 @@ const RELOADED: [&str; 8] = [
 ];
 
 /// Settings among these that it does not.
-const RESTARTED: [&str; 3] = [
+const RESTARTED: [&str; 5] = [
     "collectors.jobs.histogram_buckets",
+    "collectors.jobs.runner_description_regexp",
+    "collectors.jobs.tags_regexp",
     "collectors.merge_requests.histogram_buckets",
     "collectors.pipelines.histogram_buckets",
 ];

@@ -1,6 +1,7 @@
 //! Rules about several settings together, about files that settings name, and about what is not
 //! built yet.
 
+mod labels;
 mod redis;
 
 use std::collections::HashMap;
@@ -55,6 +56,7 @@ pub(super) fn check(settings: &Settings, otel: &ResolvedOtel, tree: &Node) -> Ve
     rules.redis(settings);
     rules.collectors(settings);
     rules.people(settings);
+    rules.labels(settings);
     rules.watched(settings);
     rules.otel(settings, otel);
     rules.problems

@@ -2,6 +2,7 @@
 
 mod collectors;
 mod hostile;
+mod labels;
 mod sentences;
 mod web;
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::Scope;
 use crate::clock::UnixSeconds;
-use crate::config::{OwnerKind, ProjectSettings, Wildcard};
-use crate::gitlab::graphql::ListOf;
-use crate::gitlab::model::{Owner, Project};
+use crate::config::{Exclude, OwnerKind, ProjectSettings, Wildcard};
+use crate::gitlab::graphql::{ListFields, ListOf};
+use crate::gitlab::model::{Known, Owner, Project};
 use crate::gitlab::rest::ProjectFilter;
 use crate::gitlab::{GitLab, GitLabError};
 use crate::types::ProjectId;
@@ -59,6 +59,9 @@ pub enum Notice {
         "GitLab finds nothing; check the entry, and that the token's user may see the projects"
     )]
     Empty,
+    /// There are projects, and all are left out.
+    #[error("exclude leaves out all of its projects; check wildcards[].exclude")]
+    Excluded,
 }
 
 enum Wanted {
@@ -177,7 +180,11 @@ impl Entry {
     }
 
     /// Asks GitLab what the entry selects now.
-    pub(super) async fn poll(&self, gitlab: &GitLab) -> Result<Listed, GitLabError> {
+    pub(super) async fn poll(
+        &self,
+        gitlab: &GitLab,
+        now: UnixSeconds,
+    ) -> Result<Listed, GitLabError> {
         match &self.wanted {
             Wanted::Project(name) => {
                 let project = gitlab.project(name.as_str()).await?;
@@ -197,9 +204,11 @@ impl Entry {
                 projects.retain(|project| !project.is_scheduled_for_deletion);
                 let search = wildcard.search.as_ref().map(|text| text.chars().count());
                 let notice = match search.is_some_and(|length| length < SHORTEST_PART) {
+                    _ if !projects.is_empty() => Notice::Excluded,
                     true => Notice::ShortSearch,
                     false => Notice::Empty,
                 };
+                projects.retain(|project| !is_excluded(&wildcard.exclude, project, now));
                 let notice = projects.is_empty().then_some(notice);
                 Ok(Listed {
                     projects,
@@ -275,14 +284,24 @@ impl Entry {
             },
             Some(_) => return None,
         };
-        let branches = self.settings.needs_default_branch();
-        let (owner, page) = match gitlab.listed_projects(of, branches).await {
+        let exclude = &wildcard.exclude;
+        let fields = ListFields {
+            branches: self.settings.needs_default_branch(),
+            topics: exclude.needs_topics(),
+            forks: exclude.forks,
+        };
+        let (owner, page) = match gitlab.listed_projects(of, fields).await {
             Ok(listed) => listed?,
             Err(error) => {
                 tracing::debug!(%error, entry = self.name(), "GraphQL failed, falling back to REST");
                 return None;
             }
         };
+        // GraphQL of an older GitLab does not say it.
+        let lacks_forks = |project: &Project| project.attributes.is_fork == Known::Unread;
+        if exclude.forks && page.items.iter().any(lacks_forks) {
+            return None;
+        }
         // Another group has the path now.
         let is_other =
             known.is_some_and(|known| owner.as_ref().map(|owner| owner.id) != Some(known.id));
@@ -353,7 +372,12 @@ impl Entry {
     }
 
     /// Whether a project that GitLab shows is one of the entry's, as `owner` is called now.
-    pub(super) fn selects(&self, project: &Project, owner: Option<&Owner>) -> Selects {
+    pub(super) fn selects(
+        &self,
+        project: &Project,
+        owner: Option<&Owner>,
+        now: UnixSeconds,
+    ) -> Selects {
         let wildcard = match &self.wanted {
             Wanted::Project(name) => {
                 let is_named = project.full_path.eq_ignore_ascii_case(name);
@@ -362,7 +386,8 @@ impl Entry {
             }
             Wanted::Wildcard(wildcard) => wildcard,
         };
-        if project.archived && !wildcard.archived {
+        let is_archived = project.archived && !wildcard.archived;
+        if is_archived || is_excluded(&wildcard.exclude, project, now) {
             return Selects::No;
         }
         if let Some(wanted) = &wildcard.owner {
@@ -393,6 +418,20 @@ impl Selects {
     const fn of(yes: bool) -> Self {
         if yes { Self::Yes } else { Self::No }
     }
+}
+
+/// Whether a project is left out of a wildcard, as far as it was read.
+fn is_excluded(exclude: &Exclude, project: &Project, now: UnixSeconds) -> bool {
+    let topics = project.attributes.topics.as_ref().value();
+    let topics = topics.into_iter().flatten().map(|topic| &**topic);
+    let is_inactive = project.last_activity_at.is_some_and(|at| {
+        let days = u64::from(exclude.inactive_days);
+        days > 0 && now.since(at) > Duration::from_secs(days * 24 * 3600)
+    });
+    exclude.has_path(&project.full_path)
+        || exclude.has_topic(topics)
+        || (exclude.forks && project.attributes.is_fork == Known::Value(true))
+        || is_inactive
 }
 
 fn filter(wildcard: &Wildcard) -> ProjectFilter {

@@ -145,7 +145,7 @@ impl Discovery {
         let due = self.entries.iter().enumerate();
         let polls = due
             .filter(|(_, entry)| entry.is_due(scope, now))
-            .map(|(place, entry)| async move { (place, entry.poll(gitlab).await) });
+            .map(|(place, entry)| async move { (place, entry.poll(gitlab, now).await) });
         let polls = side_by_side(CALLS_AT_ONCE, polls.collect()).await;
         let (mut errors, mut notices) = (Vec::new(), Vec::new());
         for (place, listed) in polls {
@@ -173,7 +173,7 @@ impl Discovery {
     }
 
     /// Asks GitLab for projects themselves: one verdict for each.
-    pub async fn confirm(&self, ids: &[ProjectId]) -> Vec<(ProjectId, Verdict)> {
+    pub async fn confirm(&self, ids: &[ProjectId], now: UnixSeconds) -> Vec<(ProjectId, Verdict)> {
         if ids.is_empty() {
             return Vec::new();
         }
@@ -182,11 +182,11 @@ impl Discovery {
         let owners: Vec<Option<Owner>> = side_by_side(CALLS_AT_ONCE, owners).await;
         let verdicts = ids
             .iter()
-            .map(|id| async { (*id, self.verdict(*id, &owners).await) });
+            .map(|id| async { (*id, self.verdict(*id, &owners, now).await) });
         side_by_side(CALLS_AT_ONCE, verdicts.collect()).await
     }
 
-    async fn verdict(&self, id: ProjectId, owners: &[Option<Owner>]) -> Verdict {
+    async fn verdict(&self, id: ProjectId, owners: &[Option<Owner>], now: UnixSeconds) -> Verdict {
         let project = match self.gitlab.project(id).await {
             Ok(project) => project,
             Err(error) if error.is_not_found() => return Verdict::Missing,
@@ -197,7 +197,7 @@ impl Discovery {
         }
         let mut is_unknown = false;
         for (entry, owner) in self.entries.iter().zip(owners) {
-            match entry.selects(&project, owner.as_ref()) {
+            match entry.selects(&project, owner.as_ref(), now) {
                 Selects::Yes => {
                     let settings = Arc::clone(&entry.settings);
                     return Verdict::Selected(Box::new((project, settings)));

@@ -6,6 +6,7 @@ use crate::clock::UnixSeconds;
 use crate::facts::Problem;
 use crate::gitlab::model::{Deployment, Environment};
 use crate::memory::environments::EnvironmentsProgress;
+use crate::types::Text;
 
 /// What a poll read of a project.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +21,8 @@ pub struct Deployments {
     pub next_floor: UnixSeconds,
     /// Commits of the default branch that environments do not have, by id of the environment.
     pub behind: BTreeMap<u64, u64>,
+    /// The newest commit of the default branch; none where it was not read.
+    pub tip: Option<Text>,
     /// Environments whose last success was asked for, by id.
     pub asked: BTreeSet<u64>,
 }

@@ -30,8 +30,14 @@ impl Reading {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::fs;
     use std::path::Path;
+
+    use graphql_parser::query::{
+        Definition, OperationDefinition, Selection, SelectionSet, parse_query,
+    };
+    use serde_json::Value;
 
     use super::*;
 
@@ -78,5 +84,88 @@ mod tests {
             }
         }
         assert!(read > 3, "{read} were read");
+    }
+
+    /// The documents in `src/gitlab/graphql/queries`.
+    fn documents() -> Vec<String> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gitlab/graphql/queries");
+        let files = fs::read_dir(folder).unwrap();
+        let texts = files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap());
+        texts.collect()
+    }
+
+    /// The names under which a selection's fields are answered, but for numbered places.
+    fn answered(set: &SelectionSet<'_, String>, names: &mut BTreeSet<String>) {
+        for selection in &set.items {
+            match selection {
+                Selection::Field(field) => {
+                    let name = field.alias.as_ref().unwrap_or(&field.name);
+                    let is_place = name[1..].parse::<usize>().is_ok();
+                    if !is_place {
+                        names.insert(name.clone());
+                    }
+                    answered(&field.selection_set, names);
+                }
+                Selection::InlineFragment(fragment) => answered(&fragment.selection_set, names),
+                // Fragments are definitions of the document.
+                Selection::FragmentSpread(_) => {}
+            }
+        }
+    }
+
+    /// The operation of a document, and the names under which its fields are answered.
+    fn operation(text: &str) -> (String, BTreeSet<String>) {
+        let (mut operation, mut names) = (String::new(), BTreeSet::new());
+        for definition in parse_query::<String>(text).unwrap().definitions {
+            match definition {
+                Definition::Operation(OperationDefinition::Query(query)) => {
+                    operation = query.name.unwrap();
+                    answered(&query.selection_set, &mut names);
+                }
+                Definition::Fragment(fragment) => answered(&fragment.selection_set, &mut names),
+                Definition::Operation(_) => panic!("not a query: {text}"),
+            }
+        }
+        (operation, names)
+    }
+
+    fn keys(value: &Value, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(fields) => {
+                for (key, value) in fields {
+                    found.insert(key.clone());
+                    keys(value, found);
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| keys(item, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_field_of_every_query_is_in_a_seed_that_is_read_whole() {
+        let seeds = seeds("graphql");
+        let mut missing = Vec::new();
+        for document in documents() {
+            let (query, mut fields) = operation(&document);
+            let mut answers = GraphQlAnswer::ALL.iter();
+            let place = answers.position(|answer| answer.name() == query);
+            let of_query = seeds
+                .iter()
+                .filter(|(_, bytes)| place == Some(usize::from(bytes[0])));
+            for (_, bytes) in of_query {
+                let read = graphql(GraphQlAnswer::ALL[usize::from(bytes[0])], &bytes[1..]);
+                if read.is_ok_and(|read| !read.items.is_empty() && read.skipped.is_empty()) {
+                    let mut found = BTreeSet::new();
+                    keys(&serde_json::from_slice(&bytes[1..]).unwrap(), &mut found);
+                    fields.retain(|field| !found.contains(field));
+                }
+            }
+            missing.extend(fields.iter().map(|field| format!("{query}: {field}")));
+        }
+        assert!(
+            missing.is_empty(),
+            "in no seed of fuzz/seeds/graphql: {missing:?}"
+        );
     }
 }

@@ -274,6 +274,12 @@ impl GitLabError {
         matches!(self.cause, Cause::Forbidden(_))
     }
 
+    /// Whether a limit of GitLab's, or ours, is reached.
+    #[must_use]
+    pub const fn is_rate_limited(&self) -> bool {
+        matches!(self.cause, Cause::RateLimited { .. })
+    }
+
     /// Whether GitLab understood what was asked, and cannot do it.
     #[must_use]
     pub const fn is_unprocessable(&self) -> bool {

@@ -35,7 +35,7 @@ pub use cable::{Cable, CableEnd, CableError, CableMessage, CablePatience, Cables
 pub use error::{Cause, GitLabError};
 pub use limiter::{Budget, Lane, Limiter, LocalLimiter, Pace};
 pub use pager::Excess;
-pub use settings::{RetryPolicy, Settings, SetupError, TokenSource};
+pub use settings::{JobFields, RetryPolicy, Settings, SetupError, TokenSource};
 pub use token::ReadyToken;
 
 use crate::clock::{Clock, UnixSeconds};
@@ -55,6 +55,7 @@ struct Connection {
     use_graphql: bool,
     graphql_page_size: u32,
     rest_page_size: u32,
+    job_fields: JobFields,
     /// What GraphQL lacks here.
     gaps: Learned,
     /// Queries for tiers; who asks for them repeats them by a rhythm of its own.
@@ -91,6 +92,7 @@ impl GitLab {
                 use_graphql: settings.use_graphql,
                 graphql_page_size: settings.graphql_page_size.clamp(1, 100),
                 rest_page_size: settings.rest_page_size.clamp(1, 100),
+                job_fields: settings.job_fields,
                 gaps: Learned::default(),
                 tiers: Batches::new(
                     &Breaker::pausing(settings.use_graphql, Duration::ZERO),
@@ -108,6 +110,11 @@ impl GitLab {
             shared: Arc::clone(&self.shared),
             lane,
         }
+    }
+
+    /// Whether the descriptions of runners are read with jobs.
+    pub(crate) fn reads_runner_descriptions(&self) -> bool {
+        self.shared.job_fields.runners
     }
 
     /// Reads a token, to go on with it.

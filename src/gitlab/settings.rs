@@ -79,12 +79,23 @@ pub struct Settings {
     pub graphql_page_size: u32,
     /// Items per page of a REST list, 1 to 100.
     pub rest_page_size: u32,
+    /// What is read of jobs besides.
+    pub job_fields: JobFields,
     /// Value of the header `User-Agent`.
     pub user_agent: String,
     /// Retries.
     pub retry: RetryPolicy,
     /// How long GitLab is waited for on a connection for subscriptions.
     pub cable: CablePatience,
+}
+
+/// What is read of jobs where somebody wants it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JobFields {
+    /// The descriptions of their runners.
+    pub runners: bool,
+    /// Their tags, which cost GitLab a query for each job; read when a job is new.
+    pub tags: bool,
 }
 
 impl Settings {
@@ -110,6 +121,7 @@ impl Settings {
             use_graphql: true,
             graphql_page_size: 100,
             rest_page_size: 100,
+            job_fields: JobFields::default(),
             user_agent: concat!("amazing-gitlab-exporter/", env!("CARGO_PKG_VERSION")).to_owned(),
             retry: RetryPolicy::default(),
             cable: CablePatience::default(),

@@ -97,7 +97,7 @@ pub(super) fn measure(
             false => measured,
         };
         let of = (&*ingest.observer, collector, &*path);
-        let measured = ingest.said.sift(of, measured, now);
+        let measured = ingest.implausible.filter(of, measured, now);
         if collector != Collector::Compat {
             unavailable.push((collector, why));
         }
@@ -120,6 +120,7 @@ pub(super) fn measure(
             .extend(others.map(|collector| (*collector, Measured::default())));
         run.retirements.extend(retire::path(before));
     }
+    memory.labels = recorder.labels().clone();
     run.memory = Some(Arc::new(memory));
     Some((run, unavailable))
 }

@@ -3,9 +3,9 @@
 mod events;
 mod failures;
 mod measure;
+pub(crate) mod plausibility;
 mod remove;
 mod retire;
-pub(crate) mod sense;
 mod sharded;
 mod success;
 mod withdraw;
@@ -27,7 +27,7 @@ use crate::registry::{Ended, Holding, Outcome, Registry};
 use crate::source::{Fetched, Needs, Source, SourceError, Tracked};
 use crate::types::{ProjectId, Text};
 use failures::{FailureLog, What};
-use sense::Said;
+use plausibility::Reported;
 use success::Successes;
 
 /// Kind of failure of a task that panicked, which none should.
@@ -46,8 +46,8 @@ pub struct Ingest {
     recorder: tokio::sync::Mutex<Recorder>,
     observer: Arc<dyn Observer>,
     clock: Clock,
-    /// What was said of values that make no sense.
-    said: Said,
+    /// Drops implausible values.
+    implausible: Reported,
     failures: FailureLog,
     /// Projects renamed since the last log line about that: before and after.
     renames: std::sync::Mutex<Vec<(Text, Text)>>,
@@ -98,7 +98,7 @@ impl Ingest {
             recorder: tokio::sync::Mutex::new(recorder),
             observer,
             clock,
-            said: Said::default(),
+            implausible: Reported::default(),
             failures: FailureLog::default(),
             renames: std::sync::Mutex::default(),
         }

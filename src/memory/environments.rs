@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::refs::merge_request_ref;
 use crate::clock::UnixSeconds;
-use crate::gitlab::model::{Deployment, Environment};
-use crate::types::Text;
+use crate::gitlab::model::{Deployment, Environment, RefKind, merge_request_iid};
+use crate::people::{People, Person};
+use crate::types::{JobId, Text};
 
 /// How far the deployments of a project have been read.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -60,6 +62,35 @@ pub struct LastSuccess {
     /// When it ended.
     pub finished_at: UnixSeconds,
     pub(crate) duration: Option<f64>,
+    /// When it was created; none where an earlier version did not note it, as what follows.
+    pub(crate) created_at: Option<UnixSeconds>,
+    /// Its ref as the label has it; empty where it is not known.
+    pub(crate) git_ref: Text,
+    pub(crate) kind: Option<RefKind>,
+    pub(crate) job: Option<JobId>,
+    /// Who deployed, as labels call people; empty where that is not known.
+    pub(crate) user: Text,
+}
+
+impl LastSuccess {
+    /// Notes what the deployment came from.
+    fn learn(&mut self, deployment: &Deployment, people: &People) {
+        let origin = &deployment.origin;
+        self.created_at = Some(deployment.created_at);
+        self.git_ref = match merge_request_iid(&origin.git_ref) {
+            Some(iid) => merge_request_ref(&iid.to_string()),
+            None => origin.git_ref.clone(),
+        };
+        self.kind = origin.kind;
+        self.job = origin.job;
+        let user = origin.user.as_ref().map(|user| {
+            people.label(&Person {
+                username: &user.username,
+                name: &user.name,
+            })
+        });
+        self.user = user.unwrap_or_default();
+    }
 }
 
 /// What is remembered of an environment.
@@ -81,12 +112,6 @@ impl RememberedEnvironment {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.success.is_none() && !self.asked
-    }
-
-    /// The commit that it has.
-    #[must_use]
-    pub fn sha(&self) -> Option<Text> {
-        self.success.as_ref().map(|success| success.sha.clone())
     }
 
     /// Takes a status in: that of what started last is the environment's.
@@ -113,10 +138,19 @@ impl RememberedEnvironment {
         }
     }
 
-    pub(crate) fn take(&mut self, deployment: &Deployment) {
+    pub(crate) fn take(&mut self, deployment: &Deployment, people: &People) {
         self.take_status(deployment);
         let end = deployment.finished_at.filter(|_| deployment.succeeded());
         let Some(finished_at) = end else { return };
+        // Where it was read by an earlier version, or under other names of people.
+        if let Some(last) = &mut self.success
+            && last.id == deployment.id
+        {
+            if last.created_at.is_none() || last.user.is_empty() {
+                last.learn(deployment, people);
+            }
+            return;
+        }
         let before = self.success.as_ref();
         // The first end that was read stays: once its job is deleted, GitLab shows another.
         if before.is_some_and(|last| {
@@ -127,12 +161,19 @@ impl RememberedEnvironment {
         if before.is_some_and(|last| last.sha != deployment.sha) {
             self.behind = None;
         }
-        self.success = Some(LastSuccess {
+        let mut success = LastSuccess {
             id: deployment.id,
             sha: deployment.sha.clone(),
             finished_at,
             duration: deployment.duration,
-        });
+            created_at: None,
+            git_ref: Text::default(),
+            kind: None,
+            job: None,
+            user: Text::default(),
+        };
+        success.learn(deployment, people);
+        self.success = Some(success);
     }
 }
 
@@ -141,6 +182,10 @@ impl RememberedEnvironment {
 pub struct EnvironmentsMemory {
     pub(crate) claims: BTreeMap<(u64, DeploymentEvent), UnixSeconds>,
     pub(crate) known: BTreeMap<u64, RememberedEnvironment>,
+    /// The newest commit of the default branch, as last read.
+    pub(crate) tip: Option<Text>,
+    /// How people are called in it.
+    pub(crate) naming: Text,
 }
 
 impl EnvironmentsMemory {

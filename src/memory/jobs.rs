@@ -82,4 +82,8 @@ pub(crate) struct JobSnapshot {
     pub(crate) queued_duration: Option<f64>,
     pub(crate) coverage: Option<f64>,
     pub(crate) artifact_bytes: Option<u64>,
+    /// Description of its runner, where that is shown.
+    pub(crate) runner_description: Option<Text>,
+    /// Its tags, where these are shown.
+    pub(crate) tags: Vec<Text>,
 }

@@ -55,6 +55,8 @@ use withdrawn::Withdrawn;
 pub struct ProjectMemory {
     /// The full path that its series carry; empty before anything was measured.
     pub path: Text,
+    /// The rules by which the labels of its series were rewritten; empty without any.
+    pub labels: Text,
     /// What GitLab stopped showing of it.
     pub withdrawn: Withdrawn,
     /// How far the change feed has read; none before the first poll.

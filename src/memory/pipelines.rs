@@ -95,6 +95,8 @@ pub struct RunClaim {
 pub(crate) struct PipelineSnapshot {
     pub(crate) source: Text,
     pub(crate) status: Status,
+    /// When that last changed; none where an earlier version did not note it.
+    pub(crate) updated_at: Option<UnixSeconds>,
     /// Since when it runs, while it does.
     pub(crate) running_since: Option<UnixSeconds>,
     pub(crate) finished_at: Option<UnixSeconds>,

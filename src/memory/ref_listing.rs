@@ -92,6 +92,7 @@ mod tests {
             last_activity_at: Some(UnixSeconds(at)),
             role: model::Known::Nothing,
             features: model::Features::default(),
+            attributes: model::Attributes::default(),
         }
     }
 

@@ -43,10 +43,32 @@ pub struct TestReportsMemory {
     pub(crate) since: Option<UnixSeconds>,
     /// The report of the newest ended pipeline of each ref.
     pub(crate) reports: BTreeMap<RefName, RememberedReport>,
-    /// The cases of the newest ended pipeline of each ref: suite, name, result.
-    pub(crate) cases: BTreeMap<RefName, Vec<(Text, Text, Text)>>,
+    /// The cases of the newest ended pipeline of each ref.
+    pub(crate) cases: BTreeMap<RefName, Vec<RememberedCase>>,
     /// The ends whose cases were counted, or are history.
     pub(crate) claims: BTreeMap<PipelineId, UnixSeconds>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RememberedCase {
+    pub(crate) suite: Text,
+    pub(crate) class: Text,
+    /// With the class.
+    pub(crate) name: Text,
+    pub(crate) status: Text,
+    /// How long it took; none where it was left out, or an earlier version did not note it.
+    pub(crate) seconds: Option<f64>,
+}
+
+impl RememberedCase {
+    /// Its name without the class.
+    pub(crate) fn short_name(&self) -> Text {
+        let rest = self.name.strip_prefix(&*self.class);
+        match rest.and_then(|rest| rest.strip_prefix('.')) {
+            Some(name) if !self.class.is_empty() => name.into(),
+            _ => self.name.clone(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

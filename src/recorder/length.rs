@@ -69,7 +69,7 @@ pub(super) fn cut_labels(run: &mut ProjectRun, most: usize) {
     }
     for retirement in &mut run.retirements {
         let values: Vec<&mut Text> = match retirement {
-            Retirement::Labels(labels) => labels
+            Retirement::Labels(labels) | Retirement::OfMetric(_, labels) => labels
                 .iter_mut()
                 .filter(|(name, _)| !PATHS.contains(name))
                 .map(|(_, value)| value)

@@ -6,10 +6,11 @@
 //! same events again.
 
 mod length;
+mod relabel;
 mod sharded;
 mod withdrawal;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::catalogue::instruments::{Delta, Instruments, InstrumentsError};
@@ -19,12 +20,13 @@ use crate::clock::UnixSeconds;
 use crate::collector::Measured;
 use crate::memory::ProjectMemory;
 use crate::memory::job_names::JobName;
-use crate::series::{Block, Restored, Retirement, RowRecord, Table, Update};
+use crate::series::{Block, Restored, Retirement, RowKey, RowRecord, Table, Update};
 use crate::shards::{Shard, ShardSet};
 use crate::store::{Commit, Remembered, Store, StoreError};
 use crate::types::{ProjectId, Text};
 use withdrawal::Kept;
 
+pub use relabel::{LabelRules, Rewrite};
 pub use withdrawal::{Return, Withdrawal};
 
 /// What one run brings of one project.
@@ -53,6 +55,7 @@ pub struct Recorder {
     store: Arc<dyn Store>,
     kept: Kept,
     max_label_length: usize,
+    labels: LabelRules,
     /// Shards of which the store may have kept a commit that it did not acknowledge.
     unsettled: ShardSet,
 }
@@ -89,6 +92,7 @@ impl Recorder {
             store,
             kept: Kept::default(),
             max_label_length: length::DEFAULT,
+            labels: LabelRules::default(),
             unsettled: ShardSet::NONE,
         }
     }
@@ -98,6 +102,19 @@ impl Recorder {
     pub fn with_max_label_length(mut self, bytes: usize) -> Self {
         self.max_label_length = bytes;
         self
+    }
+
+    /// Rewrites and drops labels by these rules (`labels.job_name`, `labels.ref`, `labels.drop`).
+    #[must_use]
+    pub fn with_labels(mut self, rules: LabelRules) -> Self {
+        self.labels = rules;
+        self
+    }
+
+    /// The rules by which labels are rewritten, as memories note them.
+    #[must_use]
+    pub fn labels(&self) -> &Text {
+        self.labels.text()
     }
 
     /// Puts back what the store remembers: series into the table; memories of projects are given
@@ -123,10 +140,11 @@ impl Recorder {
         now: UnixSeconds,
     ) -> Result<(Memories, usize), StoreError> {
         let Remembered {
-            projects,
+            mut projects,
             mut rows,
             committed_at,
         } = remembered;
+        let relabeled = self.labels.relabel(&mut projects, &mut rows);
         let projects = with_job_names(projects, &rows);
         self.kept.take_from(&mut rows, &projects);
         let Restored {
@@ -145,9 +163,17 @@ impl Recorder {
             tracing::warn!(%metric, series, reason = %why, "series reset");
         }
         // What was refused counts from 0 again: its old total must not come back later.
+        let later: HashSet<RowKey> = removed
+            .iter()
+            .cloned()
+            .chain(reinitialized.iter().map(RowRecord::key))
+            .collect();
+        let moved = relabeled.rows.into_iter();
+        let moved = moved.filter(|row| !later.contains(&row.key()));
         self.commit(Commit {
-            rows: reinitialized,
-            removed,
+            projects: relabeled.projects,
+            rows: moved.chain(reinitialized).collect(),
+            removed: relabeled.removed.into_iter().chain(removed).collect(),
             ..Commit::default()
         })
         .await?;
@@ -193,6 +219,7 @@ impl Recorder {
         now: UnixSeconds,
     ) -> Result<(), RecordError> {
         for run in &mut runs {
+            self.labels.apply(run);
             length::cut_labels(run, self.max_label_length);
         }
         let events: Vec<Measurement> = runs
@@ -322,10 +349,10 @@ fn with_job_names(
         else {
             continue;
         };
-        // What it was before it was cut is unknown.
+        // What it was before it was cut or dropped is unknown.
         if [&name, &stage, &git_ref]
             .into_iter()
-            .any(|value| length::is_cut(value))
+            .any(|value| value.is_empty() || length::is_cut(value))
         {
             continue;
         }

@@ -311,7 +311,7 @@ impl Entry {
     }
 
     /// How often it is read for this, where the settings say `interval`: less often the longer nothing has
-    /// moved in it.
+    /// moved in it, and still less where events are relied on.
     #[must_use]
     pub(super) fn interval(
         &self,
@@ -319,18 +319,16 @@ impl Entry {
         interval: Duration,
         now: UnixSeconds,
     ) -> Duration {
-        let relaxed = self.relaxed(reading, interval, now);
-        let Some(quiet) = self.quiet_for(now) else {
-            return relaxed;
-        };
-        let settings = self.settings.quiet_interval();
-        match reading {
-            Reading::ChangeFeed if self.is_announced => settings.announced(interval, quiet),
-            Reading::ChangeFeed => settings.of(interval, quiet),
-            reading if is_slowed(reading) => settings.of_others(interval, quiet),
-            _ => interval,
-        }
-        .max(relaxed)
+        let usual = self.quiet_for(now).map_or(interval, |quiet| {
+            let settings = self.settings.quiet_interval();
+            match reading {
+                Reading::ChangeFeed if self.is_announced => settings.announced(interval, quiet),
+                Reading::ChangeFeed => settings.of(interval, quiet),
+                reading if is_slowed(reading) => settings.of_others(interval, quiet),
+                _ => interval,
+            }
+        });
+        self.relaxed(reading, usual, now)
     }
 
     /// The interval where GitLab's events announce what moves: longer, unless something runs of which they
@@ -339,11 +337,10 @@ impl Entry {
         match self.event_polling {
             Some(polling) if self.events.are_proven(reading) => {
                 let runs = reading == Reading::ChangeFeed && self.has_active();
-                let longer = polling.interval(interval);
                 if runs && !self.events.tell_of_jobs(now) {
                     return interval;
                 }
-                longer
+                polling.interval(interval)
             }
             _ => interval,
         }

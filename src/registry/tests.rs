@@ -96,6 +96,7 @@ pub(crate) fn project(id: u64) -> Project {
         last_activity_at: None,
         role: Known::Unread,
         features: crate::gitlab::model::Features::default(),
+        attributes: crate::gitlab::model::Attributes::default(),
     }
 }
 

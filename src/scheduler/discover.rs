@@ -188,7 +188,7 @@ impl DiscoveryTask {
             projects.update(found, now);
             unconfirmed
         };
-        let verdicts = discovery.confirm(&unconfirmed).await;
+        let verdicts = discovery.confirm(&unconfirmed, now).await;
         self.report_doubts(&verdicts);
         let is_shown = |(_, verdict): &(ProjectId, Verdict)| {
             !matches!(verdict, Verdict::Missing | Verdict::NotAnswered(_))

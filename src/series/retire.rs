@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::family::Family;
 use super::labels::LabelSets;
-use crate::catalogue::{Collector, Desc, Kind};
+use crate::catalogue::{Collector, Desc, FamilyId, Kind};
 use crate::types::{ProjectId, Text};
 
 /// What was removed.
@@ -33,6 +33,8 @@ pub enum Retirement {
         /// The full path that the series carry.
         path: Text,
     },
+    /// What is named by these label values in one metric.
+    OfMetric(FamilyId, Vec<(&'static str, Text)>),
     /// All that a collector counts, of every project or of the one with this full path.
     Collector(Collector, Option<Text>),
 }
@@ -44,6 +46,10 @@ impl Retirement {
             Self::Labels(labels) => {
                 let labels = labels.iter().map(|(name, value)| (*name, value));
                 Some(labels.collect()).filter(|labels: &Vec<_>| !labels.is_empty())
+            }
+            Self::OfMetric(family, labels) => {
+                let labels = labels.iter().map(|(name, value)| (*name, value));
+                (family.desc() == desc).then(|| labels.collect())
             }
             Self::Ref {
                 project,

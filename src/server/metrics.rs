@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use actix_web::http::header;
+use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures::Stream;
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::answer::{self, Failure};
 use super::{Context, HandlerContext};
-use crate::delivery::text::{Format, TextStream, accepts_gzip};
+use crate::delivery::text::{Format, Selection, TextStream, accepts_gzip};
 
 /// Characters of a user agent that tell clients apart.
 const AGENT: usize = 100;
@@ -26,6 +26,12 @@ pub(super) async fn metrics(
     shared: web::Data<HandlerContext>,
 ) -> HttpResponse {
     let headers = request.headers();
+    let selection = match Selection::of_query(request.query_string()) {
+        Ok(selection) => selection,
+        Err(error) => {
+            return answer::refusal(headers, StatusCode::BAD_REQUEST, &error.to_string());
+        }
+    };
     let format = Format::negotiate(Some(&answer::all(headers, &header::ACCEPT)));
     let gzip = accepts_gzip(Some(&answer::all(headers, &header::ACCEPT_ENCODING)));
     let mut response = HttpResponse::Ok();
@@ -39,19 +45,22 @@ pub(super) async fn metrics(
         return response.streaming(stream::empty::<io::Result<Bytes>>());
     }
     note_scrape(&request, &shared.context);
-    match begin(shared.context.clone(), format, gzip).await {
+    match begin(shared.context.clone(), selection, format, gzip).await {
         Ok((text, first)) => response.streaming(follow(text, first, shared.patience)),
         Err(failure) => failure.answer(&request),
     }
 }
 
-/// Takes in when this client asked: by address and program, since several may stand behind one proxy.
+/// Takes in when this client asked: by address and program, since several may stand behind one proxy, and by what it
+/// asked for, since one may scrape parts at intervals of their own.
 fn note_scrape(request: &HttpRequest, context: &Context) {
     if let Some(intervals) = &context.intervals {
         let address = request.peer_addr().map(|peer| peer.ip().to_string());
         let agent = answer::all(request.headers(), &header::USER_AGENT);
         let agent: String = agent.chars().take(AGENT).collect();
-        let client = format!("{} {agent}", address.unwrap_or_default());
+        let query = request.query_string();
+        let query: String = query.chars().take(AGENT).collect();
+        let client = format!("{} {agent} {query}", address.unwrap_or_default());
         intervals.scraped(&client, Instant::now(), context.clock.now());
     }
 }
@@ -59,6 +68,7 @@ fn note_scrape(request: &HttpRequest, context: &Context) {
 /// Writes the first part: an error here still becomes a status code.
 async fn begin(
     context: Context,
+    selection: Selection,
     format: Format,
     gzip: bool,
 ) -> Result<(TextStream, Bytes), Failure> {
@@ -66,7 +76,8 @@ async fn begin(
         let exemplars = context.own.exemplars();
         let own = context.own.gather();
         let walk = context.table.walk(context.clock.now());
-        let mut text = TextStream::new(walk, own, format, gzip).with_exemplars(exemplars);
+        let text = TextStream::new(walk, own, format, gzip).with_exemplars(exemplars);
+        let mut text = text.with_selection(selection);
         let first = text.next().transpose()?.unwrap_or_default();
         Ok((text, first))
     })

@@ -4,11 +4,12 @@
 //! whose sender is known is accepted at once, and what follows happens later.
 
 mod body;
+mod unknown;
 
 use std::sync::{Arc, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, RETRY_AFTER};
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
@@ -23,6 +24,7 @@ use crate::files::{self, MAX_SECRET};
 use crate::telemetry::secrets::Secrets;
 use crate::types::signing_key;
 use body::{BodyError, Memory};
+use unknown::Unknown;
 
 /// The path of webhooks.
 pub(super) const PATH: &str = "/webhook";
@@ -44,6 +46,8 @@ pub enum Outcome {
     Untracked,
     /// The sender is not known.
     Unauthorized,
+    /// The same, and it was refused very often lately.
+    RateLimited,
     /// The body is no JSON.
     BadRequest,
     /// The body is larger than GitLab's largest.
@@ -56,11 +60,12 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Accepted,
         Self::Ignored,
         Self::Untracked,
         Self::Unauthorized,
+        Self::RateLimited,
         Self::BadRequest,
         Self::TooLarge,
         Self::Method,
@@ -75,6 +80,7 @@ impl Outcome {
             Self::Ignored => "ignored",
             Self::Untracked => "untracked",
             Self::Unauthorized => "unauthorized",
+            Self::RateLimited => "rate_limited",
             Self::BadRequest => "bad_request",
             Self::TooLarge => "too_large",
             Self::Method => "method",
@@ -108,6 +114,7 @@ pub struct Receiver {
     memory: Memory,
     sink: Arc<dyn EventSink>,
     notices: Notices,
+    unknown: Unknown,
 }
 
 impl Receiver {
@@ -133,6 +140,7 @@ impl Receiver {
             memory: Memory::default(),
             sink,
             notices: Notices::default(),
+            unknown: Unknown::default(),
         };
         receiver.read_tokens(&mut receiver.file());
         for kind in KINDS {
@@ -366,9 +374,19 @@ fn credentials(headers: &HeaderMap) -> Credentials<'_> {
     }
 }
 
+/// The answer to a sender that is not known. It is told to wait where it does not give up, but never shut
+/// out: the next request may have the right secret.
 fn unauthorized(request: &HttpRequest, receiver: &Receiver, why: Refusal) -> HttpResponse {
-    receiver.refuse(request, Outcome::Unauthorized, &why);
-    refusal(request, StatusCode::UNAUTHORIZED, &why.to_string())
+    let from = request.peer_addr().map(|address| address.ip());
+    let Some(wait) = receiver.unknown.refused(from, Instant::now()) else {
+        receiver.refuse(request, Outcome::Unauthorized, &why);
+        return refusal(request, StatusCode::UNAUTHORIZED, &why.to_string());
+    };
+    receiver.refuse(request, Outcome::RateLimited, &why);
+    let mut refusal = refusal(request, StatusCode::TOO_MANY_REQUESTS, &why.to_string());
+    let seconds = wait.as_secs().max(1);
+    refusal.headers_mut().insert(RETRY_AFTER, seconds.into());
+    refusal
 }
 
 fn unreadable(request: &HttpRequest, receiver: &Receiver, error: &BodyError) -> HttpResponse {

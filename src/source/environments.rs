@@ -23,7 +23,6 @@ use super::batches::{Batches, PerProject};
 use super::{Context, Fetched, Right, Source, SourceError, Target, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
-use crate::config::Environments;
 use crate::facts::environments::{Deployments, EnvironmentsRead};
 use crate::facts::{Facts, Problem, Reading, Unavailable};
 use crate::gitlab::graphql::batch::Breaker;
@@ -59,8 +58,6 @@ const KEPT: Duration = Duration::from_secs(2 * 24 * 3600);
 /// The source.
 pub struct EnvironmentsSource {
     gitlab: GitLab,
-    /// `collectors.environments.exclude_stopped`.
-    exclude_stopped: bool,
     breaker: Arc<Breaker>,
     tips: Batches,
     seen: Mutex<BTreeMap<ProjectId, Seen>>,
@@ -69,7 +66,6 @@ pub struct EnvironmentsSource {
 /// One poll of one project.
 struct Poll<'a> {
     gitlab: &'a GitLab,
-    exclude_stopped: bool,
     target: &'a Target,
     now: UnixSeconds,
     /// GitLab's own time before the poll.
@@ -99,12 +95,14 @@ fn is_due(target: &Target, now: UnixSeconds) -> bool {
     let Some(read_at) = progress.read_at else {
         return true;
     };
+    let selection = target.settings.environments();
+    let is_left_out = |known: &RememberedEnvironment| !selection.watches(&known.environment.name);
     let mut known = target.memory.environments.known().values();
     let quiet_for = now.since(read_at);
     target.is_asked_for
         || moves(target, read_at)
         || known.len() > 0 && quiet_for >= QUIET_INTERVAL
-        || known.any(RememberedEnvironment::is_open)
+        || known.any(|known| known.is_open() || is_left_out(known))
         || now.since(progress.full_at) >= FULL_POLL_INTERVAL
 }
 
@@ -120,10 +118,9 @@ fn moves(target: &Target, read_at: UnixSeconds) -> bool {
 impl EnvironmentsSource {
     /// The source of a GitLab.
     #[must_use]
-    pub fn new(settings: &Environments, gitlab: &GitLab) -> Self {
+    pub fn new(gitlab: &GitLab) -> Self {
         Self {
             gitlab: gitlab.clone(),
-            exclude_stopped: settings.exclude_stopped,
             breaker: gitlab.breaker(),
             tips: Batches::new(&gitlab.breaker(), GitLab::TIP_PROJECTS),
             seen: Mutex::default(),
@@ -138,7 +135,12 @@ impl EnvironmentsSource {
     fn take_seen(&self, target: &Target) -> Seen {
         let read_at = target.memory.environments_progress.read_at;
         let seen = self.seen().remove(&target.id());
-        let same = |seen: &Seen| seen.tracking == target.tracking && Some(seen.read_at) == read_at;
+        let same = |seen: &Seen| {
+            let selection = seen.selection.as_ref();
+            seen.tracking == target.tracking
+                && Some(seen.read_at) == read_at
+                && selection == Some(target.settings.environments())
+        };
         seen.filter(same).unwrap_or_default()
     }
 
@@ -160,6 +162,7 @@ impl EnvironmentsSource {
             // Without it, everything is compared.
             let tip = tips.remove(&poll.target.id()).and_then(Result::ok);
             poll.tip = tip.and_then(|tip| tip.sha);
+            poll.read.tip = poll.tip.clone();
         }
     }
 
@@ -237,7 +240,6 @@ impl<'a> Poll<'a> {
         read.next_floor = since.max(progress.first_seen);
         Self {
             gitlab: &source.gitlab,
-            exclude_stopped: source.exclude_stopped,
             target,
             now,
             clock,
@@ -301,7 +303,10 @@ impl<'a> Poll<'a> {
                     // With its first success an environment has an address.
                     self.environments_moved |= deployment.succeeded() && place.success.is_none();
                 }
-                None => self.environments_moved = true,
+                None => match self.seen.others.get(&deployment.environment) {
+                    Some(name) => deployment.environment_name = name.clone(),
+                    None => self.environments_moved = true,
+                },
             }
         }
         self.numbered.as_mut()?.extend(found);
@@ -332,6 +337,10 @@ impl<'a> Poll<'a> {
         let read_at = self.clock.min(self.now);
         self.progress.read_at = Some(read_at);
         (self.seen.tracking, self.seen.read_at) = (self.target.tracking, read_at);
+        let selection = self.target.settings.environments();
+        self.seen.selection = Some(selection.clone());
+        let deployments = &mut self.read.deployments;
+        deployments.retain(|deployment| selection.watches(&deployment.environment_name));
         let moved = pipelines(&self.target.memory);
         self.progress.moved = moved.map_or(self.progress.moved, |(watermark, _)| watermark);
         let floor = self.progress.watermark.minus(OVERLAP);
@@ -348,20 +357,31 @@ impl<'a> Poll<'a> {
             if deployment.environment_name.is_empty() {
                 let mut listed = self.read.environments.iter().flatten();
                 let place = listed.find(|place| place.id == deployment.environment);
-                let Some(place) = place else { return false };
-                deployment.environment_name = place.name.clone();
+                let others = self.seen.others.get(&deployment.environment);
+                let Some(name) = place.map(|place| &place.name).or(others) else {
+                    return false;
+                };
+                deployment.environment_name = name.clone();
             }
             true
         })
     }
 
     async fn list_environments(&mut self) -> Result<(), SourceError> {
+        let selection = self.target.settings.environments();
         let listed = self
             .gitlab
-            .environments(self.target.id(), self.exclude_stopped)
+            .environments(self.target.id(), selection.exclude_stopped)
             .await?;
         self.skipped(listed.skipped);
-        self.read.environments = Some(listed.items);
+        let listed = listed.items.into_iter();
+        let (watched, others) = listed.partition(|place| selection.watches(&place.name));
+        self.read.environments = Some(watched);
+        let others: Vec<Environment> = others;
+        self.seen.others = others
+            .into_iter()
+            .map(|place| (place.id, place.name))
+            .collect();
         // What is read for the first time together is not read again together.
         let spread = match self.seen.is_known() {
             true => 0,

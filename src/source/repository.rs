@@ -10,6 +10,7 @@ use super::batches::{Batches, PerProject};
 use super::{Context, Fetched, Source, SourceError, Target, Wants, fetched, side_by_side};
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
+use crate::config::Repository;
 use crate::facts::RepositoryRead;
 use crate::facts::{Facts, Problem, Reading};
 use crate::gitlab::graphql::CountedRefs;
@@ -32,6 +33,8 @@ const THROTTLE: Duration = Duration::from_secs(3600);
 /// The source.
 pub struct RepositorySource {
     gitlab: GitLab,
+    /// `collectors.repository.include_topics`.
+    topics: bool,
     repositories: Batches,
     counts: Batches,
 }
@@ -39,9 +42,10 @@ pub struct RepositorySource {
 impl RepositorySource {
     /// The source of a GitLab.
     #[must_use]
-    pub fn new(gitlab: &GitLab) -> Self {
+    pub fn new(settings: &Repository, gitlab: &GitLab) -> Self {
         Self {
             gitlab: gitlab.clone(),
+            topics: settings.include_topics,
             repositories: Batches::new(&gitlab.breaker(), GitLab::REPOSITORIES),
             counts: Batches::new(&gitlab.breaker(), GitLab::REPOSITORIES),
         }
@@ -75,6 +79,10 @@ impl RepositorySource {
             Some(Err(error)) if !error.rest_may_answer() => return Err(error),
             Some(Err(_)) | None => self.by_rest(target, &mut problems).await?,
         };
+        // REST gives them unasked.
+        if !self.topics {
+            info.topics.clear();
+        }
         // GraphQL hides them from fine-grained tokens, whatever these are granted.
         if info.statistics == Known::Hidden && self.gitlab.has_fine_grained_token() {
             let read = self.gitlab.repository(target.id()).await;
@@ -157,7 +165,7 @@ impl RepositorySource {
         now: UnixSeconds,
     ) -> Vec<(ProjectId, Result<RepositoryRead, SourceError>)> {
         let ids: Vec<ProjectId> = targets.iter().map(Target::id).collect();
-        let ask = async |ids: Vec<ProjectId>| self.gitlab.repositories(&ids).await;
+        let ask = async |ids: Vec<ProjectId>| self.gitlab.repositories(&ids, self.topics).await;
         let id_of = |info: &RepositoryInfo| info.id;
         let mut read = self.repositories.ask(&ids, now, id_of, ask).await;
         let counts = self.counts(targets, now).await;

@@ -231,7 +231,9 @@ impl Source for VariablesSource {
 mod tests {
     use super::*;
     use crate::config::ProjectSettings;
-    use crate::gitlab::model::{Features, Known, Permissions, Project, RefKind, Status};
+    use crate::gitlab::model::{
+        Attributes, Features, Known, Permissions, Project, RefKind, Status,
+    };
     use crate::gitlab::testing::{Fake, Reply};
     use crate::memory::ProjectMemory;
     use crate::memory::history::Remembered;
@@ -247,6 +249,7 @@ mod tests {
             name: "main".into(),
         };
         let snapshot = PipelineSnapshot {
+            updated_at: None,
             source: "push".into(),
             status: Status::Success,
             running_since: None,
@@ -273,6 +276,7 @@ mod tests {
                 is_scheduled_for_deletion: false,
                 role: Known::Unread,
                 features: Features::default(),
+                attributes: Attributes::default(),
             },
             permissions: Permissions::default(),
             permitted_at: UnixSeconds::default(),

@@ -152,6 +152,7 @@ fn pipelines() -> pipelines::PipelinesMemory {
     let snapshot = pipelines::PipelineSnapshot {
         source: "push".into(),
         status: Status::Failed,
+        updated_at: Some(at(-30)),
         running_since: Some(at(-280)),
         finished_at: Some(at(-31)),
         duration: Some(259.5),
@@ -183,6 +184,8 @@ fn job_snapshot() -> jobs::JobSnapshot {
         queued_duration: Some(2.5),
         coverage: Some(80.5),
         artifact_bytes: Some(123_456),
+        runner_description: Some("shared-7".into()),
+        tags: vec!["docker".into()],
     }
 }
 
@@ -268,7 +271,13 @@ fn test_reports() -> test_reports::TestReportsMemory {
             }],
         },
     };
-    let case = ("unit".into(), "it adds".into(), "failed".into());
+    let case = test_reports::RememberedCase {
+        suite: "unit".into(),
+        class: "Math".into(),
+        name: "it adds".into(),
+        status: "failed".into(),
+        seconds: Some(0.25),
+    };
     test_reports::TestReportsMemory {
         since: Some(at(-9000)),
         reports: [(branch(), kept)].into(),
@@ -297,6 +306,11 @@ fn environments() -> EnvironmentsMemory {
             sha: "cafe".into(),
             finished_at: at(-50),
             duration: Some(33.5),
+            created_at: Some(at(-90)),
+            git_ref: "main".into(),
+            kind: Some(RefKind::Branch),
+            job: Some(JobId(5002)),
+            user: "ada".into(),
         }),
         behind: Some(4),
         asked: true,
@@ -308,6 +322,8 @@ fn environments() -> EnvironmentsMemory {
         ]
         .into(),
         known: [(11, known)].into(),
+        tip: Some("f00d".into()),
+        naming: "username".into(),
     }
 }
 
@@ -387,9 +403,7 @@ fn names() -> Names {
 
 fn compat() -> CompatMemory {
     CompatMemory {
-        updated: [(PipelineId(301), at(-40))].into(),
         allowed_failures: [JobId(9001)].into(),
-        deployments: [(71, (81, at(-90)))].into(),
     }
 }
 
@@ -407,6 +421,7 @@ fn memory() -> ProjectMemory {
     ProjectMemory {
         compat: compat(),
         path: "group/project".into(),
+        labels: "{}".into(),
         withdrawn: Withdrawn {
             removed_at: None,
             collectors: [("merge_requests".into(), at(-500))].into(),

@@ -17,8 +17,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::stored::{
-    Invalid, Row, StoredChildPipelines, StoredEnvironments, StoredJobs, StoredPipelines, decode,
-    encode, environments_v1, pipelines_v1, pipelines_v2, v1, v2,
+    Invalid, Row, StoredChildPipelines, StoredCompat, StoredEnvironments, StoredJobs,
+    StoredPipelines, StoredTestReports, compat_v1, decode, encode, environments_v1,
+    environments_v2, pipelines_v1, pipelines_v2, pipelines_v3, test_reports_v1, v1, v2,
 };
 
 /// Content of one version to that of the next.
@@ -40,23 +41,42 @@ pub(super) struct Steps {
 /// The steps to this version of the program.
 pub(super) const STEPS: Steps = Steps {
     parts: &[
-        ("environments", &[deployments_by_creation]),
+        (
+            "environments",
+            &[
+                deployments_by_creation,
+                without_details::<environments_v2::Environments, StoredEnvironments>,
+            ],
+        ),
         (
             "pipelines",
-            &[without_skipped::<pipelines_v1::Pipelines, StoredPipelines>],
+            &[
+                without_skipped::<pipelines_v1::Pipelines, pipelines_v2::Pipelines>,
+                without_details::<pipelines_v2::Pipelines, StoredPipelines>,
+            ],
+        ),
+        (
+            "test_reports",
+            &[without_details::<test_reports_v1::TestReports, StoredTestReports>],
+        ),
+        (
+            "compat",
+            &[without_details::<compat_v1::Compat, StoredCompat>],
         ),
         (
             "jobs",
             &[
                 without_skipped::<pipelines_v1::Jobs, pipelines_v2::Jobs>,
-                without_bridges::<pipelines_v2::Jobs, StoredJobs>,
+                without_bridges::<pipelines_v2::Jobs, pipelines_v3::Jobs>,
+                without_details::<pipelines_v3::Jobs, StoredJobs>,
             ],
         ),
         (
             "child_pipelines",
             &[
                 without_skipped::<pipelines_v1::ChildPipelines, pipelines_v2::ChildPipelines>,
-                without_bridges::<pipelines_v2::ChildPipelines, StoredChildPipelines>,
+                without_bridges::<pipelines_v2::ChildPipelines, pipelines_v3::ChildPipelines>,
+                without_details::<pipelines_v3::ChildPipelines, StoredChildPipelines>,
             ],
         ),
     ],
@@ -92,7 +112,14 @@ fn tags_by_name_alone(content: &[u8], memory: &ProjectMemory) -> Result<Option<V
 /// Version 1 counted deployments when they were created: what it counted is not counted again.
 fn deployments_by_creation(content: &[u8]) -> Result<Vec<u8>, Invalid> {
     let stored: environments_v1::Environments = decode(content)?;
-    encode(&StoredEnvironments::from(stored))
+    encode(&environments_v2::Environments::from(stored))
+}
+
+/// An earlier version did not note all that is shown now: it comes with what is read next.
+fn without_details<Before: DeserializeOwned, Now: From<Before> + Serialize>(
+    content: &[u8],
+) -> Result<Vec<u8>, Invalid> {
+    encode(&Now::from(decode::<Before>(content)?))
 }
 
 /// Version 1 did not tell skipped pipelines from others.
@@ -205,7 +232,10 @@ mod tests {
         let content = encode(&(claims, foreign, refs)).unwrap();
         let content =
             without_skipped::<pipelines_v1::ChildPipelines, pipelines_v2::ChildPipelines>(&content);
-        let content = without_bridges::<pipelines_v2::ChildPipelines, StoredChildPipelines>(
+        let content = without_bridges::<pipelines_v2::ChildPipelines, pipelines_v3::ChildPipelines>(
+            &content.unwrap(),
+        );
+        let content = without_details::<pipelines_v3::ChildPipelines, StoredChildPipelines>(
             &content.unwrap(),
         );
         let mut memory = ProjectMemory::default();

@@ -76,10 +76,11 @@ async fn a_low_role_is_named_with_its_projects() {
     let columns =
         |line: &str| -> Vec<String> { line.split_whitespace().map(str::to_owned).collect() };
     let numbered = |name: &str| {
-        let line = text
-            .lines()
-            .find(|line| line.contains(&format!(" {name} ")));
-        let number = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
+        let number = text.lines().find_map(|line| {
+            let mut words = line.split_whitespace();
+            let number = words.next()?.parse::<usize>().ok()?;
+            (words.next() == Some(name)).then_some(number)
+        });
         number.expect("a column") - 1
     };
     let first = columns(rows[1]);

@@ -86,7 +86,8 @@ fn collectors() -> String {
     let all = all.filter(|collector| *collector != Collector::ChildPipelines);
     let lines = all.map(|collector| {
         let (seconds, more) = match collector {
-            Collector::Pipelines | Collector::Jobs => (5, ""),
+            Collector::Pipelines => (5, ""),
+            Collector::Jobs => (5, ", runner_description_regexp: '.+', tags_regexp: '.+'"),
             Collector::MergeRequests | Collector::CodeReview | Collector::Environments => (10, ""),
             Collector::TestReports => (10, ", include_test_cases: true"),
             Collector::Variables => (30, ", regexp: '^DEPLOY_'"),

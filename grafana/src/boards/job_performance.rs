@@ -282,6 +282,16 @@ fn tests() -> [Panel; 4] {
                 "max by (project, ref, suite, case_name, status) \
                  (age_test_case_status{{{REF}, status=~\"failed|error\"}} == 1)"
             ),
+        )
+        .column(
+            "Time",
+            Unit::Seconds,
+            format!(
+                "max by (project, ref, suite, case_name, status) \
+                 (age_test_case_status{{{REF}, status=~\"failed|error\"}} == 1) \
+                 * on (project, ref, suite, case_name) group_left () \
+                 max by (project, ref, suite, case_name) (age_test_case_last_duration_seconds{{{REF}}})"
+            ),
         ),
         table(
             "Coverage",
@@ -305,7 +315,7 @@ fn tests() -> [Panel; 4] {
     ]
 }
 
-fn runners() -> [Panel; 1] {
+fn runners() -> [Panel; 2] {
     let by = "runner_id, description, runner_type";
     let of = |metric: &str| format!("max by ({by}) ({metric})");
     [table(
@@ -324,7 +334,26 @@ fn runners() -> [Panel; 1] {
     .column("Online", Unit::YesNo, of("age_runner_online"))
     .column("Paused", Unit::YesNo, of("age_runner_paused"))
     .column("Last contact", Unit::Ago, format!("1000 * {}", of("age_runner_contacted_timestamp")))
-    .query(format!("max by ({by}, version, platform, architecture) (age_runner_info)"), "Version")]
+    .query(format!("max by ({by}, version, platform, architecture) (age_runner_info)"), "Version"),
+    table(
+        "Runners and tags of jobs",
+        "Which runner took the newest job of each name, and the tags that the job asks for.",
+    )
+    .sized(24, 8)
+    .when_empty("Neither runner_description_regexp nor tags_regexp of the collector jobs is set")
+    .label("project", "Project")
+    .label("ref", "Ref")
+    .label("job_name", "Job")
+    .label("runner_description", "Runner")
+    .label("tags", "Tags")
+    .told_apart_by(&["stage"])
+    .column(
+        "Jobs",
+        Unit::Count,
+        format!(
+            "max by (project, ref, stage, job_name, runner_description, tags) (age_job_runner_info{{{REF}}})"
+        ),
+    )]
 }
 
 /// What a job is known by across refs.

@@ -112,6 +112,7 @@ fn failed_pipelines() -> Panel {
     .column("Pipeline", Unit::Id, failed("age_pipeline_id"))
     .linked("${gitlab_url:raw}/${__data.fields.project}/-/pipelines/${__data.fields[\"Value #A\"].numeric}")
     .column("Ended", Unit::Ago, format!("1000 * ({})", failed("age_pipeline_finished_timestamp")))
+    .column("Changed", Unit::Ago, format!("1000 * ({})", failed("age_pipeline_updated_timestamp")))
     .column("Waited", Unit::Seconds, failed_alone("age_pipeline_last_run_queued_duration_seconds"))
     .column("Duration", Unit::Seconds, failed_alone("age_pipeline_last_run_duration_seconds"))
     .sorted_by("Ended")

@@ -69,7 +69,7 @@ fn values(label: &str, kind: Kind, assumed: Assumed, is_sparse: bool) -> Option<
     Some(match label {
         "project" | "parent_project" | "parent_ref" | "kind" | "stage" | "visibility"
         | "archived" | "default_branch" | "external_url" | "runner_type" | "bridge_name"
-        | "tier" => 1.0,
+        | "tier" | "runner_description" | "tags" => 1.0,
         "ref" => assumed.refs.into(),
         "job_name" => assumed.jobs.into(),
         "environment" => assumed.environments.into(),

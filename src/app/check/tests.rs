@@ -89,7 +89,9 @@ async fn what_an_older_gitlab_lacks_is_listed() {
     .await;
     let text = report(&fake).await.to_string();
     assert!(
-        text.contains("Missing     GraphQL of this GitLab has no Pipeline.type: nothing is lost"),
+        text.contains(
+            "Missing     the GraphQL API of this GitLab has no Pipeline.type: no data is missing"
+        ),
         "{text}"
     );
     assert!(!text.contains("falling back to REST"), "{text}");

@@ -1,6 +1,8 @@
-//! The webhooks of all projects that the configuration selects: what is there, what would be changed, and
-//! changing it. Only webhooks with the exporter's own address are ever touched.
+//! The webhooks of all projects that the configuration selects, of their groups, or of the instance: what is
+//! there, what would be changed, and changing it. Only webhooks with the exporter's own address are ever
+//! touched.
 
+mod places;
 mod report;
 
 use std::collections::BTreeMap;
@@ -9,14 +11,16 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config::{Config, Secret};
-use crate::discovery::{Discovery, Scope};
+use crate::discovery::{self, Discovery};
 use crate::files;
 use crate::gitlab::model::Project;
-use crate::gitlab::rest::hooks::{EVENTS, Hook, HookSpec, JOB_EVENTS};
+use crate::gitlab::rest::hooks::{
+    EVENTS, GROUP_EVENTS, Hook, HookOwner, HookSpec, JOB_EVENTS, SYSTEM_EVENTS,
+};
 use crate::gitlab::{GitLab, GitLabError, NoAccounting, SetupError, TokenSource};
-use crate::types::ProjectId;
 
 use super::part_settings;
+pub use places::Place;
 pub use report::Report;
 
 /// Projects that are worked on at once.
@@ -39,9 +43,24 @@ pub enum Task {
     Test,
 }
 
+/// What webhooks belong to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Each project has its own.
+    #[default]
+    Projects,
+    /// Each group that the configuration names has one, where GitLab has group webhooks; elsewhere the
+    /// projects.
+    Groups,
+    /// The instance has one: a system hook, which announces no pipelines.
+    Instance,
+}
+
 /// The settings of the command.
 #[derive(Clone, Debug)]
 pub struct Wanted {
+    /// What webhooks belong to.
+    pub scope: Scope,
     /// Where GitLab reaches `/webhook`.
     pub url: String,
     /// Whether jobs are announced, too.
@@ -87,15 +106,17 @@ pub enum Action {
     Missing,
     /// A test was delivered; GitLab saw this status.
     Tested(String),
+    /// A test was sent; GitLab does not say what was answered.
+    Sent,
     /// The project has no object to test with.
     NothingToTest,
 }
 
-/// What became of a project.
+/// What became of a place.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Its full path.
-    pub path: String,
+    /// What the webhook belongs to.
+    pub place: Place,
     /// What is or was done, or why not.
     pub result: Result<Action, String>,
     /// Further webhooks with the same address: each event comes once more for each.
@@ -122,39 +143,60 @@ pub async fn run(
         return Err(WebhooksError::NoSecret);
     }
     let gitlab = GitLab::new(&settings, Arc::new(NoAccounting), clock.clone())?;
+    let found = match wanted.scope {
+        Scope::Instance => places::Found::instance(),
+        Scope::Projects | Scope::Groups => {
+            let projects = projects(config, &gitlab, &clock).await?;
+            places::find(config, &gitlab, wanted.scope, projects).await
+        }
+    };
+    let spec = |owner: &HookOwner| HookSpec {
+        url: wanted.url.clone(),
+        token: secret.clone().unwrap_or_default(),
+        enable_ssl_verification: wanted.verify_tls,
+        events: events(owner, wanted.jobs),
+    };
+    let (places, mut notices) = (found.places, found.notices);
+    let mut outcomes = Vec::with_capacity(places.len());
+    for together in places.chunks(AT_ONCE) {
+        let each = together.iter().map(|place| {
+            let spec = spec(&place.owner);
+            let gitlab = &gitlab;
+            async move { one(gitlab, task, place, &spec).await }
+        });
+        outcomes.extend(crate::source::side_by_side(AT_ONCE, each.collect()).await);
+        progress(outcomes.len(), places.len());
+    }
+    if task == Task::Plan && wanted.scope != Scope::Instance {
+        let spec = spec(&HookOwner::Instance);
+        notices.extend(places::offer(&gitlab, &spec).await);
+    }
+    Ok(Report::new(
+        task,
+        wanted.url.clone(),
+        outcomes,
+        found.errors,
+        notices,
+    ))
+}
+
+/// The projects of the configuration, and what could not be read of it.
+async fn projects(
+    config: &Config,
+    gitlab: &GitLab,
+    clock: &Clock,
+) -> Result<(Vec<Project>, Vec<String>), WebhooksError> {
     let mut discovery = Discovery::new(gitlab.clone(), &config.projects, &config.wildcards);
-    let polled = discovery.poll(Scope::All, clock.now()).await;
+    let polled = discovery.poll(discovery::Scope::All, clock.now()).await;
     if polled.found.is_empty() {
         let why = polled.errors.first();
         let why = why.map_or_else(String::new, |error| format!(": {error}"));
         return Err(WebhooksError::NoProjects(why));
     }
-    let projects: Vec<Project> = polled
-        .found
-        .into_values()
-        .map(|(project, _)| project)
-        .collect();
-    let spec = HookSpec {
-        url: wanted.url.clone(),
-        token: secret.unwrap_or_default(),
-        enable_ssl_verification: wanted.verify_tls,
-        events: events(wanted.jobs),
-    };
-    let mut outcomes = Vec::with_capacity(projects.len());
-    for together in projects.chunks(AT_ONCE) {
-        let each = together
-            .iter()
-            .map(|project| one(&gitlab, task, project, &spec));
-        outcomes.extend(crate::source::side_by_side(AT_ONCE, each.collect()).await);
-        progress(outcomes.len(), projects.len());
-    }
     let errors = polled.errors.iter().map(ToString::to_string);
-    Ok(Report::new(
-        task,
-        wanted.url.clone(),
-        outcomes,
-        errors.collect(),
-    ))
+    let errors = errors.collect();
+    let projects = polled.found.into_values();
+    Ok((projects.map(|(project, _)| project).collect(), errors))
 }
 
 /// The secret token that webhooks are to send.
@@ -173,18 +215,33 @@ fn secret(config: &Config) -> Result<Option<String>, WebhooksError> {
     Ok(token.map(|token| token.expose().to_owned()))
 }
 
-fn events(jobs: bool) -> BTreeMap<&'static str, bool> {
-    let events = EVENTS.into_iter().map(|events| (events, true));
-    events.chain([(JOB_EVENTS, jobs)]).collect()
+fn events(owner: &HookOwner, jobs: bool) -> BTreeMap<&'static str, bool> {
+    let on = |events: &[&'static str]| {
+        let events = events.iter().map(|events| (*events, true));
+        events.collect::<Vec<_>>()
+    };
+    let mut events = match owner {
+        // The event of the repository has all refs of a push.
+        HookOwner::Instance => {
+            let off = ["push_events", "tag_push_events"].map(|events| (events, false));
+            return on(&SYSTEM_EVENTS).into_iter().chain(off).collect();
+        }
+        HookOwner::Group(_) => on(&GROUP_EVENTS),
+        HookOwner::Project(_) => Vec::new(),
+    };
+    events.extend(on(&EVENTS));
+    events.into_iter().chain([(JOB_EVENTS, jobs)]).collect()
 }
 
-async fn one(gitlab: &GitLab, task: Task, project: &Project, spec: &HookSpec) -> Outcome {
-    let ours = match gitlab.hooks(project.id).await {
+async fn one(gitlab: &GitLab, task: Task, place: &Place, spec: &HookSpec) -> Outcome {
+    let owner = &place.owner;
+    let failed = |error: &GitLabError| why(owner, error);
+    let ours = match gitlab.hooks(owner).await {
         Ok(hooks) => hooks.items.into_iter().filter(|hook| is_ours(hook, spec)),
         Err(error) => {
             return Outcome {
-                path: project.full_path.to_string(),
-                result: Err(why(&error)),
+                place: place.clone(),
+                result: Err(failed(&error)),
                 duplicates: 0,
             };
         }
@@ -192,14 +249,14 @@ async fn one(gitlab: &GitLab, task: Task, project: &Project, spec: &HookSpec) ->
     let ours: Vec<Hook> = ours.collect();
     let result = match task {
         Task::Plan => Ok(needed(&ours, spec)),
-        Task::Install => install(gitlab, project.id, &ours, spec).await,
-        Task::Remove => remove(gitlab, project.id, &ours).await,
-        Task::Test => test(gitlab, project.id, &ours).await,
+        Task::Install => install(gitlab, owner, &ours, spec).await,
+        Task::Remove => remove(gitlab, owner, &ours).await,
+        Task::Test => test(gitlab, owner, &ours).await,
     };
     let removed = task == Task::Remove && result.is_ok();
     Outcome {
-        path: project.full_path.to_string(),
-        result: result.map_err(|error| why(&error)),
+        place: place.clone(),
+        result: result.map_err(|error| failed(&error)),
         duplicates: if removed {
             0
         } else {
@@ -243,22 +300,22 @@ fn needed(ours: &[Hook], spec: &HookSpec) -> Action {
 
 async fn install(
     gitlab: &GitLab,
-    project: ProjectId,
+    owner: &HookOwner,
     ours: &[Hook],
     spec: &HookSpec,
 ) -> Result<Action, GitLabError> {
     let action = needed(ours, spec);
     match (&action, ours.first()) {
-        (Action::Create, _) | (_, None) => gitlab.create_hook(project, spec).await?,
+        (Action::Create, _) | (_, None) => gitlab.create_hook(owner, spec).await?,
         // Whether the secret token is the same GitLab does not say: it is set again.
-        (_, Some(hook)) => gitlab.update_hook(project, hook.id, spec).await?,
+        (_, Some(hook)) => gitlab.update_hook(owner, hook.id, spec).await?,
     }
     Ok(action)
 }
 
-async fn remove(gitlab: &GitLab, project: ProjectId, ours: &[Hook]) -> Result<Action, GitLabError> {
+async fn remove(gitlab: &GitLab, owner: &HookOwner, ours: &[Hook]) -> Result<Action, GitLabError> {
     for hook in ours {
-        gitlab.delete_hook(project, hook.id).await?;
+        gitlab.delete_hook(owner, hook.id).await?;
     }
     Ok(match ours.len() {
         0 => Action::Missing,
@@ -266,18 +323,21 @@ async fn remove(gitlab: &GitLab, project: ProjectId, ours: &[Hook]) -> Result<Ac
     })
 }
 
-async fn test(gitlab: &GitLab, project: ProjectId, ours: &[Hook]) -> Result<Action, GitLabError> {
+async fn test(gitlab: &GitLab, owner: &HookOwner, ours: &[Hook]) -> Result<Action, GitLabError> {
     let Some(hook) = ours.first() else {
         return Ok(Action::Missing);
     };
-    let before = gitlab.hook_deliveries(project, hook.id).await?.items;
-    match gitlab.test_hook(project, hook.id, TEST).await {
+    let before = gitlab.hook_deliveries(owner, hook.id).await?.items;
+    match gitlab.test_hook(owner, hook.id, TEST).await {
         Err(error) if error.is_unprocessable() => return Ok(Action::NothingToTest),
         result => result?,
     }
+    if *owner == HookOwner::Instance {
+        return Ok(Action::Sent);
+    }
     let deadline = tokio::time::Instant::now() + NOTED;
     loop {
-        let after = gitlab.hook_deliveries(project, hook.id).await?.items;
+        let after = gitlab.hook_deliveries(owner, hook.id).await?.items;
         if after.len() > before.len() || after.first() != before.first() {
             let status = after.first().map(|event| event.status());
             return Ok(Action::Tested(status.unwrap_or_default()));
@@ -290,11 +350,14 @@ async fn test(gitlab: &GitLab, project: ProjectId, ours: &[Hook]) -> Result<Acti
 }
 
 /// What failed, and what to do about it.
-fn why(error: &GitLabError) -> String {
-    match error.is_forbidden() || error.is_not_found() {
-        true => format!(
-            "{error}; webhooks need the role Maintainer, and changing them the scope api: set AGE_WEBHOOKS_TOKEN"
-        ),
-        false => error.to_string(),
+fn why(owner: &HookOwner, error: &GitLabError) -> String {
+    if !error.is_forbidden() && !error.is_not_found() {
+        return error.to_string();
     }
+    let role = match owner {
+        HookOwner::Project(_) => "webhooks need the role Maintainer",
+        HookOwner::Group(_) => "group webhooks need GitLab Premium and the role Owner",
+        HookOwner::Instance => "system hooks need an administrator",
+    };
+    format!("{error}; {role}, and changing them the scope api: set AGE_WEBHOOKS_TOKEN")
 }

@@ -3,8 +3,9 @@
 use std::fmt;
 
 use super::{Action, Outcome, Task};
+use crate::gitlab::rest::hooks::HookOwner;
 
-/// What became of the webhooks of all projects.
+/// What became of all webhooks.
 #[derive(Debug)]
 pub struct Report {
     task: Task,
@@ -12,6 +13,8 @@ pub struct Report {
     outcomes: Vec<Outcome>,
     /// Entries of the configuration that could not be read.
     errors: Vec<String>,
+    /// What else is to be said.
+    notices: Vec<String>,
 }
 
 impl Report {
@@ -20,13 +23,15 @@ impl Report {
         url: String,
         mut outcomes: Vec<Outcome>,
         errors: Vec<String>,
+        notices: Vec<String>,
     ) -> Self {
-        outcomes.sort_by(|a, b| a.path.cmp(&b.path));
+        outcomes.sort_by_cached_key(|outcome| outcome.place.to_string());
         Self {
             task,
             url,
             outcomes,
             errors,
+            notices,
         }
     }
 
@@ -41,7 +46,7 @@ impl Report {
         self.errors.is_empty() && !self.outcomes.iter().any(failed)
     }
 
-    /// What became of each project.
+    /// What became of each place.
     #[must_use]
     pub fn outcomes(&self) -> &[Outcome] {
         &self.outcomes
@@ -51,14 +56,19 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "Webhooks to {}", self.url)?;
-        let width = self.outcomes.iter().map(|outcome| outcome.path.len()).max();
+        let places: Vec<String> = self
+            .outcomes
+            .iter()
+            .map(|outcome| outcome.place.to_string())
+            .collect();
+        let width = places.iter().map(String::len).max();
         let width = width.unwrap_or(0).min(60);
-        for outcome in &self.outcomes {
+        for (place, outcome) in places.iter().zip(&self.outcomes) {
             let text = match &outcome.result {
                 Ok(action) => words(action, self.task),
                 Err(why) => format!("failed: {why}"),
             };
-            write!(f, "  {:width$}  {text}", outcome.path)?;
+            write!(f, "  {place:width$}  {text}")?;
             if outcome.duplicates > 0 {
                 write!(f, " ({} more with this URL)", outcome.duplicates)?;
             }
@@ -67,12 +77,31 @@ impl fmt::Display for Report {
         for error in &self.errors {
             writeln!(f, "warning: {error}")?;
         }
+        for notice in &self.notices {
+            writeln!(f, "note: {notice}")?;
+        }
         let failed = self
             .outcomes
             .iter()
             .filter(|outcome| outcome.result.is_err());
-        let failed = failed.count();
-        writeln!(f, "{} projects, {failed} failed", self.outcomes.len())
+        writeln!(f, "{}, {} failed", self.places(), failed.count())
+    }
+}
+
+impl Report {
+    /// How many there are of each kind.
+    fn places(&self) -> String {
+        let count = |is: fn(&HookOwner) -> bool| {
+            let owners = self.outcomes.iter().map(|outcome| &outcome.place.owner);
+            owners.filter(|owner| is(owner)).count()
+        };
+        let groups = count(|owner| matches!(owner, HookOwner::Group(_)));
+        let projects = count(|owner| matches!(owner, HookOwner::Project(_)));
+        match (groups, projects) {
+            (0, 0) => "1 instance".to_owned(),
+            (0, projects) => format!("{projects} projects"),
+            (groups, projects) => format!("{groups} groups, {projects} projects"),
+        }
     }
 }
 
@@ -89,6 +118,7 @@ fn words(action: &Action, task: Task) -> String {
         Action::Remove(count) => format!("{count} removed"),
         Action::Missing => "has none".to_owned(),
         Action::Tested(status) => format!("delivered, response {status}"),
+        Action::Sent => "sent; GitLab shows the response under Admin, System hooks".to_owned(),
         Action::NothingToTest => "has no pipeline to test with".to_owned(),
     }
 }

@@ -6,13 +6,13 @@ use crate::catalogue::labels::{
     EnvironmentLabels, EnvironmentStatusLabels, OldEnvironmentInfoLabels,
 };
 use crate::collector::Measured;
+use crate::collector::environments::short;
 use crate::facts::environments::Deployments;
+use crate::gitlab::model::RefKind;
 use crate::memory::environments::{DeploymentEvent, RememberedEnvironment};
+use crate::memory::refs::MERGE_REQUESTS;
 use crate::memory::{ProjectMemory, Subject};
 use crate::types::Text;
-
-/// Digits of a commit in a label.
-const SHORT: usize = 8;
 
 fn labels(subject: Subject<'_>, environment: &Text) -> EnvironmentLabels {
     EnvironmentLabels {
@@ -45,24 +45,6 @@ pub(super) fn count(
     }
 }
 
-/// Remembers when the last successful deployments were created.
-pub(super) fn remember(read: &Deployments, memory: &mut ProjectMemory) {
-    let known = &memory.environments.known;
-    let created = &mut memory.compat.deployments;
-    for deployment in &read.deployments {
-        let last = known
-            .get(&deployment.environment)
-            .and_then(|known| known.success.as_ref());
-        if last.is_some_and(|last| last.id == deployment.id) {
-            created.insert(
-                deployment.environment,
-                (deployment.id, deployment.created_at),
-            );
-        }
-    }
-    created.retain(|environment, _| known.contains_key(environment));
-}
-
 /// The states of each environment, zeros where it never had a deployment.
 pub(super) fn states(subject: Subject<'_>, memory: &ProjectMemory, out: &mut Measured) {
     for (id, known) in &memory.environments.known {
@@ -70,7 +52,7 @@ pub(super) fn states(subject: Subject<'_>, memory: &ProjectMemory, out: &mut Mea
         let labels = labels(subject, &known.environment.name);
         out.initializations
             .push(metric::ENVIRONMENT_DEPLOYMENT_COUNT.series(labels.clone()));
-        let info = information(subject, *id, known);
+        let info = information(subject, *id, known, memory.environments.tip.as_ref());
         out.states
             .push(metric::ENVIRONMENT_INFORMATION.set(info, 1.0));
         if success.is_some() {
@@ -84,15 +66,13 @@ pub(super) fn states(subject: Subject<'_>, memory: &ProjectMemory, out: &mut Mea
                     .push(metric::ENVIRONMENT_DEPLOYMENT_STATUS.set(labels, value));
             }
         }
-        let created = memory.compat.deployments.get(id);
-        let created = created.filter(|(id, _)| success.is_some_and(|success| success.id == *id));
-        let timestamp = match (created, success) {
-            (Some((_, created)), _) => created.as_f64(),
-            (None, Some(success)) => {
-                success.finished_at.as_f64() - success.duration.unwrap_or_default()
-            }
-            (None, None) => 0.0,
-        };
+        let timestamp = success.map_or(0.0, |success| match success.created_at {
+            Some(created) => created.as_f64(),
+            None => success.finished_at.as_f64() - success.duration.unwrap_or_default(),
+        });
+        let job = success.and_then(|success| success.job);
+        #[expect(clippy::cast_precision_loss, reason = "ids stay far below 2^53")]
+        let job = job.map_or(0.0, |job| job.0 as f64);
         #[expect(clippy::cast_precision_loss, reason = "commits are few")]
         let behind = known.behind.unwrap_or_default() as f64;
         let behind_for = match (success, behind > 0.0) {
@@ -107,6 +87,7 @@ pub(super) fn states(subject: Subject<'_>, memory: &ProjectMemory, out: &mut Mea
                 &metric::ENVIRONMENT_DEPLOYMENT_DURATION,
                 duration.unwrap_or_default(),
             ),
+            (&metric::ENVIRONMENT_DEPLOYMENT_JOB_ID, job),
             (&metric::ENVIRONMENT_DEPLOYMENT_TIMESTAMP, timestamp),
         ] {
             out.states.push(metric.set(labels.clone(), value));
@@ -118,19 +99,28 @@ fn information(
     subject: Subject<'_>,
     id: u64,
     known: &RememberedEnvironment,
+    tip: Option<&Text>,
 ) -> OldEnvironmentInfoLabels {
     let environment = &known.environment;
-    let commit = known.sha().unwrap_or_default();
+    let success = known.success.as_ref();
+    let kind = success.and_then(|success| success.kind);
+    let git_ref = success.map(|success| &success.git_ref);
+    let git_ref = git_ref.map(|name| match kind {
+        Some(RefKind::MergeRequest) => name.trim_start_matches(MERGE_REQUESTS).into(),
+        _ => name.clone(),
+    });
     OldEnvironmentInfoLabels {
         available: (&*environment.state == "available").to_string().into(),
-        current_commit: commit.chars().take(SHORT).collect::<String>().into(),
+        current_commit: short(success.map(|success| &success.sha)),
         environment: environment.name.clone(),
         environment_id: id.to_string().into(),
         external_url: environment.external_url.clone().unwrap_or_default(),
-        kind: Text::default(),
-        latest_commit: Text::default(),
+        kind: kind.map(|kind| kind.as_str().into()).unwrap_or_default(),
+        latest_commit: short(tip.filter(|_| success.is_some())),
         project: subject.project.clone(),
-        git_ref: Text::default(),
-        username: Text::default(),
+        git_ref: git_ref.unwrap_or_default(),
+        username: success
+            .map(|success| success.user.clone())
+            .unwrap_or_default(),
     }
 }

@@ -6,7 +6,7 @@ use super::{Newest, Read, WITH_WARNINGS, pipeline_labels, status_values};
 use crate::catalogue::compat as metric;
 use crate::catalogue::labels::{OldJobLabels, OldJobStatusLabels, OldPipelineLabels};
 use crate::collector::Measured;
-use crate::collector::jobs::Jobs;
+use crate::collector::jobs::{Jobs, RunnerLabels};
 use crate::facts::feed::{Feed, PARENT_PIPELINE, PipelineFacts};
 use crate::gitlab::model::{Job, Status};
 use crate::memory::jobs::JobClaims;
@@ -84,7 +84,7 @@ fn job_labels(
 
 /// The states of the jobs of the newest pipeline of each ref.
 pub(super) fn states(
-    subject: Subject<'_>,
+    (subject, runners): (Subject<'_>, &RunnerLabels),
     memory: &ProjectMemory,
     newest: &Newest,
     out: &mut Measured,
@@ -95,7 +95,11 @@ pub(super) fn states(
         };
         for job in &entry.value.jobs {
             let reason = job.failure_reason.clone().unwrap_or_default();
-            let labels = job_labels(of.clone(), &job.stage, &job.name, reason);
+            let labels = OldJobLabels {
+                runner_description: runners.description_of(job),
+                tag_list: runners.tags_of(job),
+                ..job_labels(of.clone(), &job.stage, &job.name, reason)
+            };
             let is_allowed = memory.compat.allowed_failures.contains(&job.id);
             let status = if is_allowed {
                 WITH_WARNINGS

@@ -12,7 +12,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use super::Measured;
-use super::jobs::Jobs;
+use super::jobs::{Jobs, RunnerLabels};
 use crate::catalogue::Collector;
 use crate::catalogue::compat::STATUSES;
 use crate::catalogue::labels::OldPipelineLabels;
@@ -60,6 +60,8 @@ pub struct Read<'a> {
     pub claims: Claims,
     /// The collector of jobs.
     pub jobs: Jobs,
+    /// Which runners and tags are shown.
+    pub runners: &'a RunnerLabels,
 }
 
 /// Whether these metrics follow from what was read; else they stay as they are.
@@ -84,17 +86,15 @@ pub fn measure(subject: Subject<'_>, mut read: Read<'_>, memory: &mut ProjectMem
         if is_on(Collector::Jobs) {
             jobs::count(subject, feed, &read, &mut measured);
         }
-        pipelines::remember(feed, memory);
         jobs::remember(feed, memory);
     }
     if let Some(deployments) = read.deployments {
         environments::count(subject, deployments, &mut read.claims, &mut measured);
-        environments::remember(deployments, memory);
     }
     if is_on(Collector::Pipelines) {
         let newest = pipelines::states(subject, memory, &mut measured);
         if is_on(Collector::Jobs) {
-            jobs::states(subject, memory, &newest, &mut measured);
+            jobs::states((subject, read.runners), memory, &newest, &mut measured);
         }
         if is_on(Collector::TestReports) {
             reports::states(subject, memory, &newest, &mut measured.states);

@@ -27,15 +27,6 @@ pub(super) fn count(subject: Subject<'_>, feed: &Feed, claims: &mut Claims, out:
     }
 }
 
-/// Remembers when pipelines changed, of those that others remember.
-pub(super) fn remember(feed: &Feed, memory: &mut ProjectMemory) {
-    let known: std::collections::BTreeSet<_> = memory.pipelines.all_ids().collect();
-    let updated = &mut memory.compat.updated;
-    let pipelines = feed.pipelines.iter().map(|facts| &facts.pipeline);
-    updated.extend(pipelines.map(|pipeline| (pipeline.id, pipeline.updated_at)));
-    updated.retain(|id, _| known.contains(id));
-}
-
 /// The states of the newest pipeline of each ref; returns the labels of each.
 pub(super) fn states(subject: Subject<'_>, memory: &ProjectMemory, out: &mut Measured) -> Newest {
     let mut newest = Newest::new();
@@ -65,8 +56,8 @@ pub(super) fn states(subject: Subject<'_>, memory: &ProjectMemory, out: &mut Mea
             };
             out.states.push(metric::PIPELINE_STATUS.set(labels, value));
         }
-        let updated = memory.compat.updated.get(&entry.id).copied();
-        let updated = updated.or(run.finished_at).unwrap_or(entry.created_at);
+        let updated = run.updated_at.or(run.finished_at);
+        let updated = updated.unwrap_or(entry.created_at);
         #[expect(clippy::cast_precision_loss, reason = "ids stay far below 2^53")]
         let id = entry.id.0 as f64;
         for (metric, value) in [

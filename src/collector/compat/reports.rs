@@ -3,10 +3,12 @@
 use super::{Newest, status_values};
 use crate::catalogue::Measurement;
 use crate::catalogue::compat as metric;
-use crate::catalogue::labels::{OldCaseStatusLabels, OldPipelineLabels, OldSuiteLabels};
+use crate::catalogue::labels::{
+    OldCaseLabels, OldCaseStatusLabels, OldPipelineLabels, OldSuiteLabels,
+};
 use crate::gitlab::model::TestReport;
+use crate::memory::test_reports::RememberedCase;
 use crate::memory::{ProjectMemory, Subject};
-use crate::types::Text;
 
 /// The states of the report of the newest ended pipeline of each ref, zeros included.
 pub(super) fn states(
@@ -20,24 +22,47 @@ pub(super) fn states(
             continue;
         };
         report(labels, &kept.report, out);
-        for (suite, case, status) in memory.test_reports.cases.get(name).into_iter().flatten() {
-            for (status, value) in status_values(subject, status) {
-                let labels = OldCaseStatusLabels {
-                    kind: labels.kind.clone(),
-                    project: labels.project.clone(),
-                    git_ref: labels.git_ref.clone(),
-                    source: labels.source.clone(),
-                    status,
-                    class: Text::default(),
-                    case: case.clone(),
-                    suite: suite.clone(),
-                    topics: labels.topics.clone(),
-                    variables: labels.variables.clone(),
-                };
-                out.push(metric::CASE_STATUS.set(labels, value));
-            }
+        for case in memory.test_reports.cases.get(name).into_iter().flatten() {
+            self::case(subject, labels, case, out);
         }
     }
+}
+
+fn case(
+    subject: Subject<'_>,
+    of: &OldPipelineLabels,
+    case: &RememberedCase,
+    out: &mut Vec<Measurement>,
+) {
+    let labels = OldCaseLabels {
+        kind: of.kind.clone(),
+        project: of.project.clone(),
+        git_ref: of.git_ref.clone(),
+        source: of.source.clone(),
+        class: case.class.clone(),
+        case: case.short_name(),
+        suite: case.suite.clone(),
+        topics: of.topics.clone(),
+        variables: of.variables.clone(),
+    };
+    for (status, value) in status_values(subject, &case.status) {
+        let labels = labels.clone();
+        let labels = OldCaseStatusLabels {
+            kind: labels.kind,
+            project: labels.project,
+            git_ref: labels.git_ref,
+            source: labels.source,
+            status,
+            class: labels.class,
+            case: labels.case,
+            suite: labels.suite,
+            topics: labels.topics,
+            variables: labels.variables,
+        };
+        out.push(metric::CASE_STATUS.set(labels, value));
+    }
+    let seconds = case.seconds.unwrap_or_default();
+    out.push(metric::CASE_TIME.set(labels, seconds));
 }
 
 fn report(labels: &OldPipelineLabels, report: &TestReport, out: &mut Vec<Measurement>) {

@@ -8,14 +8,16 @@ use crate::catalogue::{Kind, Measurement};
 use crate::collector::pipelines::Pipelines;
 use crate::collector::take_in;
 use crate::collector::testing::{PROJECT, job, pipeline, project_id};
-use crate::config::{Pattern, ProjectSettings, Settings};
+use crate::config::{Labels, Pattern, ProjectSettings, Settings};
 use crate::facts::feed::PipelineFacts;
 use crate::gitlab::model::{
-    Deployment, Environment, Known, RefKind, TestCounts, TestReport, TestSuite,
+    Deployment, DeploymentOrigin, Environment, Job, Known, RefKind, TestCounts, TestReport,
+    TestSuite, User,
 };
 use crate::memory::refs::RefsSeen;
-use crate::memory::test_reports::RememberedReport;
+use crate::memory::test_reports::{RememberedCase, RememberedReport};
 use crate::migrate::families;
+use crate::people::People;
 use crate::types::{ProjectId, Tier};
 
 struct World {
@@ -27,6 +29,7 @@ struct World {
     now: i64,
     totals: BTreeMap<String, f64>,
     last: Measured,
+    runners: RunnerLabels,
 }
 
 impl World {
@@ -47,6 +50,7 @@ impl World {
             now: 0,
             totals: BTreeMap::new(),
             last: Measured::default(),
+            runners: RunnerLabels::default(),
         }
     }
 
@@ -63,6 +67,19 @@ impl World {
             });
         }
         self.measure(Some(&feed), None);
+    }
+
+    fn subject<'a>(&'a self, refs: &'a RefsSeen) -> Subject<'a> {
+        Subject {
+            id: project_id(PROJECT),
+            project: &self.project,
+            paths: &self.paths,
+            settings: &self.settings,
+            max_pipelines_per_ref: 10,
+            refs,
+            tier: Known::Value(Tier::Free),
+            now: UnixSeconds(self.now),
+        }
     }
 
     fn measure(&mut self, feed: Option<&Feed>, deployments: Option<&Deployments>) {
@@ -91,13 +108,15 @@ impl World {
         }
         if let Some(deployments) = deployments {
             let environments = &mut self.memory.environments;
-            crate::collector::environments::measure(subject, deployments, environments);
+            let people = People::new(&Labels::default());
+            crate::collector::environments::measure(subject, &people, deployments, environments);
         }
         let read = Read {
             feed,
             deployments,
             claims,
             jobs,
+            runners: &self.runners,
         };
         self.last = measure(subject, read, &mut self.memory);
         for event in counted.iter().chain(&self.last.events) {
@@ -128,13 +147,9 @@ fn shown(one: &Measurement) -> String {
 /// Names, types and labels are those that the facts of the migration have.
 #[test]
 fn names_types_and_labels_are_those_of_the_old_program() {
-    let without = [
-        "gitlab_ci_pipeline_test_case_execution_time",
-        "gitlab_ci_environment_deployment_job_id",
-    ];
     let expected: BTreeMap<&str, (&str, BTreeSet<&str>)> = families()
         .iter()
-        .filter(|family| family.old.starts_with("gitlab_ci_") && !without.contains(&family.old))
+        .filter(|family| family.old.starts_with("gitlab_ci_"))
         .map(|family| {
             (
                 family.old,
@@ -349,6 +364,41 @@ fn jobs_count_up_while_they_run_and_history_does_not_count() {
 }
 
 #[test]
+fn runners_and_tags_are_labels_where_they_are_shown() {
+    let mut world = World::new();
+    let unit = Job {
+        runner_description: Some("shared-7.example.com".into()),
+        tags: Some(vec!["docker".into(), "secret".into(), "linux".into()]),
+        ..job(2, "unit", 100).runs(103)
+    };
+    let poll = [pipeline(7, 100).runs(101).with_jobs([unit])];
+    world.poll(110, &poll);
+    let ids = world.states("gitlab_ci_pipeline_job_id");
+    let plain = "job_name=unit,kind=branch,project=group/project,ref=main";
+    assert_eq!(ids, [format!("{{{plain},source=push,stage=test}} 2")]);
+    world.runners = RunnerLabels {
+        description: Some("^shared".parse().unwrap()),
+        tags: Some("^(docker|linux)$".parse().unwrap()),
+    };
+    world.poll(120, &poll);
+    let ids = world.states("gitlab_ci_pipeline_job_id");
+    let expected = format!(
+        "{{{plain},runner_description=shared,source=push,stage=test,tag_list=docker,linux}} 2"
+    );
+    assert_eq!(ids, [expected]);
+    // Ours has them in a metric of their own.
+    let mut own = Vec::new();
+    let refs = RefsSeen::default();
+    world
+        .runners
+        .states(world.subject(&refs), &world.memory.jobs, &mut own);
+    let own: Vec<String> = own.iter().map(shown).collect();
+    let expected = "{job_name=unit,project=group/project,ref=main,runner_description=shared,\
+                    stage=test,tags=docker,linux} 1";
+    assert_eq!(own, [expected]);
+}
+
+#[test]
 fn variables_are_one_label() {
     let mut world = World::new();
     let main = RefName {
@@ -402,7 +452,13 @@ fn reports_are_shown_with_the_labels_of_their_pipeline() {
         .test_reports
         .reports
         .insert(main.clone(), report);
-    let cases = vec![("unit".into(), "a.b".into(), "failed".into())];
+    let cases = vec![RememberedCase {
+        suite: "unit".into(),
+        class: "a".into(),
+        name: "a.b".into(),
+        status: "failed".into(),
+        seconds: Some(0.5),
+    }];
     world.memory.test_reports.cases.insert(main, cases);
     world.poll(120, &[pipeline(7, 100).runs(101).ends("failed", 110)]);
     let labels = "kind=branch,project=group/project,ref=main,source=push";
@@ -414,7 +470,14 @@ fn reports_are_shown_with_the_labels_of_their_pipeline() {
     assert_eq!(
         case,
         [format!(
-            "{{{labels},status=failed,test_case_name=a.b,test_suite_name=unit}} 1"
+            "{{{labels},status=failed,test_case_classname=a,test_case_name=b,test_suite_name=unit}} 1"
+        )]
+    );
+    let time = world.states("gitlab_ci_pipeline_test_case_execution_time");
+    assert_eq!(
+        time,
+        [format!(
+            "{{{labels},test_case_classname=a,test_case_name=b,test_suite_name=unit}} 0.5"
         )]
     );
 }
@@ -442,6 +505,12 @@ fn deployment(id: u64, created: i64, status: &str) -> Deployment {
         started_at: Some(UnixSeconds(created + 1)),
         finished_at: Some(UnixSeconds(created + 9)),
         duration: Some(8.0),
+        origin: DeploymentOrigin::new(
+            "refs/merge-requests/42/head",
+            false,
+            Some(JobId(77)),
+            Some(User::new("ada", "Ada Fields", false)),
+        ),
     }
 }
 
@@ -461,6 +530,7 @@ fn environments_have_zeros_until_a_deployment_succeeds() {
         "behind_duration_seconds",
         "deployment_duration_seconds",
         "deployment_timestamp",
+        "deployment_job_id",
     ] {
         let states = world.states(&format!("gitlab_ci_environment_{metric}"));
         assert_eq!(states, [format!("{{{of}}} 0")], "{metric}");
@@ -478,6 +548,7 @@ fn environments_have_zeros_until_a_deployment_succeeds() {
     );
     read.deployments = vec![deployment(5, 110, "success"), deployment(6, 120, "failed")];
     read.behind = [(1, 3)].into();
+    read.tip = Some("fedcba9876543210".into());
     world.now = 139;
     world.measure(None, Some(&read));
     world.measure(None, Some(&read));
@@ -487,6 +558,7 @@ fn environments_have_zeros_until_a_deployment_succeeds() {
         ("behind_duration_seconds", "20"),
         ("deployment_duration_seconds", "8"),
         ("deployment_timestamp", "110"),
+        ("deployment_job_id", "77"),
     ] {
         let states = world.states(&format!("gitlab_ci_environment_{metric}"));
         assert_eq!(states, [format!("{{{of}}} {value}")], "{metric}");
@@ -494,10 +566,15 @@ fn environments_have_zeros_until_a_deployment_succeeds() {
     let status = world.states("gitlab_ci_environment_deployment_status");
     assert_eq!(status, [format!("{{{of},status=success}} 1")]);
     let info = world.states("gitlab_ci_environment_information");
-    assert!(
-        info[0].contains("current_commit_short_id=01234567,"),
-        "{info:?}"
-    );
+    for part in [
+        "current_commit_short_id=01234567,",
+        "latest_commit_short_id=fedcba98,",
+        "kind=merge-request,",
+        "ref=42,",
+        "username=ada}",
+    ] {
+        assert!(info[0].contains(part), "{part}: {info:?}");
+    }
 }
 
 #[test]
@@ -515,7 +592,6 @@ fn what_is_remembered_ends_with_what_it_is_about() {
             .with_jobs([failing])],
     );
     assert_eq!(world.memory.compat.allowed_failures.len(), 1);
-    assert_eq!(world.memory.compat.updated.len(), 1);
     for id in 8..40 {
         let created = i64::try_from(id * 100).unwrap();
         world.poll(
@@ -526,7 +602,6 @@ fn what_is_remembered_ends_with_what_it_is_about() {
                 .with_jobs([])],
         );
     }
-    assert!(world.memory.compat.updated.len() <= 10);
     assert!(world.memory.compat.allowed_failures.is_empty());
 }
 

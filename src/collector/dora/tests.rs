@@ -155,6 +155,7 @@ fn deployment(id: u64, environment: u64, end: UnixSeconds) -> Deployment {
         started_at: Some(end),
         finished_at: Some(end),
         duration: None,
+        origin: Default::default(),
     }
 }
 

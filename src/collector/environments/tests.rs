@@ -1,13 +1,14 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::config::ProjectSettings;
-use crate::gitlab::model::Environment;
-use crate::types::ProjectId;
+use crate::config::{Labels, PeopleNames, ProjectSettings};
+use crate::gitlab::model::{DeploymentOrigin, Environment, User};
+use crate::types::{JobId, ProjectId};
 
 struct Lab {
     memory: EnvironmentsMemory,
     settings: ProjectSettings,
+    labels: Labels,
 }
 
 impl Lab {
@@ -15,6 +16,7 @@ impl Lab {
         Self {
             memory: EnvironmentsMemory::default(),
             settings: ProjectSettings::default(),
+            labels: Labels::default(),
         }
     }
 
@@ -29,7 +31,7 @@ impl Lab {
             tier: crate::gitlab::model::Known::Unread,
             now: UnixSeconds(now),
         };
-        measure(subject, read, &mut self.memory)
+        measure(subject, &People::new(&self.labels), read, &mut self.memory)
     }
 }
 
@@ -56,6 +58,7 @@ fn deployment(id: u64, status: &str, created: i64, end: Option<i64>) -> Deployme
         started_at: (end.is_some() || status == "running").then_some(UnixSeconds(created)),
         finished_at: end.map(UnixSeconds),
         duration: end.map(|_| 7.0),
+        origin: Default::default(),
     }
 }
 
@@ -66,6 +69,7 @@ fn read(floor: Option<i64>, next: i64, deployments: Vec<Deployment>) -> Deployme
         floor: floor.map(UnixSeconds),
         next_floor: UnixSeconds(next),
         behind: BTreeMap::new(),
+        tip: None,
         asked: BTreeSet::new(),
     }
 }
@@ -254,5 +258,84 @@ fn the_newest_success_stays_though_a_newer_deployment_failed() {
     assert_eq!(
         state(&seen, "age_environment_behind_duration_seconds"),
         [1080.0]
+    );
+}
+
+/// What the labels of `age_environment_info` are, but for those that are empty.
+fn info(measures: &Measures) -> Vec<String> {
+    let mut states = measures.measured.states.iter();
+    let info = states.find(|state| state.desc.name == "age_environment_info");
+    let info = info.unwrap();
+    let labels = info.desc.labels.iter().zip(&info.labels);
+    let labels = labels.filter(|(_, value)| !value.is_empty());
+    labels
+        .map(|(label, value)| format!("{label}={value}"))
+        .collect()
+}
+
+#[test]
+fn an_environment_says_what_it_has_and_who_deployed_it() {
+    let mut lab = Lab::new();
+    let seen = lab.poll(1000, &read(None, 1000, Vec::new()));
+    let about = ["environment=production", "environment_id=1"];
+    let more = [
+        "project=group/project",
+        "state=available",
+        "tier=production",
+    ];
+    assert_eq!(info(&seen), [&about[..], &more[..]].concat());
+    let by = |git_ref: &str, is_tag| {
+        let user = User::new("ada", "Ada Fields", false);
+        DeploymentOrigin::new(git_ref, is_tag, Some(JobId(77)), Some(user))
+    };
+    let first = Deployment {
+        sha: "0123456789abcdef".into(),
+        origin: by("v1.2", true),
+        ..deployment(6, "success", 1010, Some(1020))
+    };
+    let mut poll = read(Some(1000), 1000, vec![first.clone()]);
+    poll.tip = Some("fedcba9876543210".into());
+    let seen = lab.poll(1030, &poll);
+    let shown = info(&seen);
+    for label in [
+        "commit=01234567",
+        "job_id=77",
+        "kind=tag",
+        "latest_commit=fedcba98",
+        "ref=v1.2",
+        "user=ada",
+    ] {
+        assert!(shown.iter().any(|one| one == label), "{label}: {shown:?}");
+    }
+    // Who failed to deploy is not who did.
+    let failed = Deployment {
+        origin: by("refs/merge-requests/42/head", false),
+        ..deployment(7, "failed", 1040, Some(1050))
+    };
+    let seen = lab.poll(1060, &read(Some(1000), 1000, vec![failed]));
+    assert_eq!(info(&seen), shown, "the tip stays, too");
+    // People are called otherwise: no name of before is shown.
+    lab.labels.people = PeopleNames::None;
+    let seen = lab.poll(1070, &read(Some(1000), 1000, Vec::new()));
+    assert!(!info(&seen).iter().any(|one| one.starts_with("user=")));
+    let seen = lab.poll(1080, &read(Some(1000), 1000, vec![first]));
+    assert!(
+        info(&seen).contains(&"user=all".to_owned()),
+        "{:?}",
+        info(&seen)
+    );
+    let merged = Deployment {
+        origin: by("refs/merge-requests/42/head", false),
+        ..deployment(8, "success", 1090, Some(1100))
+    };
+    let seen = lab.poll(1110, &read(Some(1000), 1000, vec![merged]));
+    let shown = info(&seen);
+    assert!(
+        shown.contains(&"ref=merge-requests/42".to_owned()),
+        "{shown:?}"
+    );
+    assert!(
+        shown.contains(&"kind=merge-request".to_owned()),
+        "{shown:?}"
     );
 }

@@ -58,6 +58,7 @@ fn the_newest_pipeline_of_a_ref_has_the_states() {
             format!("age_pipeline_last_run_duration_seconds{{{labels},source=\"push\"}} 85"),
             format!("age_pipeline_last_run_queued_duration_seconds{{{labels},source=\"push\"}} 5"),
             format!("age_pipeline_status{{{labels},source=\"push\",status=\"failed\"}} 1"),
+            format!("age_pipeline_updated_timestamp{{{labels}}} 1100"),
         ]
     );
 
@@ -68,6 +69,7 @@ fn the_newest_pipeline_of_a_ref_has_the_states() {
             format!("age_pipeline_created_timestamp{{{labels}}} 1190"),
             format!("age_pipeline_id{{{labels}}} 2"),
             format!("age_pipeline_status{{{labels},source=\"web\",status=\"created\"}} 1"),
+            format!("age_pipeline_updated_timestamp{{{labels}}} 1190"),
             "age_pipelines_active{project=\"group/project\",status=\"created\"} 1".to_owned(),
         ],
         "null coverage, no end and no start: no series"

@@ -93,7 +93,8 @@ fn facts(wanted: Wanted, read_at: UnixSeconds) -> ReportFacts {
     }];
     let cases = vec![TestCase {
         suite: "unit".into(),
-        name: "adds".into(),
+        class: "Math".into(),
+        name: "Math.adds".into(),
         status: "success".into(),
         seconds: 2.0,
     }];
@@ -158,6 +159,7 @@ fn ends_between_two_polls_all_count_and_those_before_the_first_do_not() {
 fn of_two_cases_of_one_name_the_one_that_failed_is_shown() {
     let case = |name: &str, status: &str| TestCase {
         suite: "unit".into(),
+        class: "".into(),
         name: name.into(),
         status: status.into(),
         seconds: 1.0,
@@ -173,7 +175,7 @@ fn of_two_cases_of_one_name_the_one_that_failed_is_shown() {
     let worst = worst_of_each(&cases);
     let worst: Vec<_> = worst
         .iter()
-        .map(|(_, name, status)| (&**name, &**status))
+        .map(|case| (&*case.name, &*case.status))
         .collect();
     assert_eq!(
         worst,
@@ -183,4 +185,26 @@ fn of_two_cases_of_one_name_the_one_that_failed_is_shown() {
             ("waits", "error")
         ]
     );
+}
+
+#[test]
+fn a_case_shows_how_long_it_took_last_unless_it_was_left_out() {
+    let mut watch = Watch::new(true);
+    watch.sees(pipeline(1, 10).runs(11).ends("failed", 30));
+    let measured = watch.reads(40);
+    let last = measured.states.iter();
+    let last: Vec<f64> = last
+        .filter(|state| state.desc.name == "age_test_case_last_duration_seconds")
+        .map(|state| state.value)
+        .collect();
+    assert_eq!(last, [2.0]);
+    let skipped = TestCase {
+        suite: "unit".into(),
+        class: "Math".into(),
+        name: "Math.adds".into(),
+        status: "skipped".into(),
+        seconds: 0.0,
+    };
+    let kept = worst_of_each(&[skipped]).remove(0);
+    assert_eq!((kept.seconds, &*kept.short_name()), (None, "adds"));
 }

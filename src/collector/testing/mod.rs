@@ -190,6 +190,8 @@ pub fn job(id: u64, name: &str, created: i64) -> Job {
         coverage: None,
         failure_reason: Known::Nothing,
         runner_type: Known::Nothing,
+        runner_description: None,
+        tags: None,
         artifact_bytes: None,
     }
 }

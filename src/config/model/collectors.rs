@@ -8,6 +8,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::environments::{EnvironmentSelection, EnvironmentsOverride};
 use crate::catalogue::Collector;
 use crate::config::duration;
 use crate::config::values::{Pattern, optional_text};
@@ -112,6 +113,13 @@ macro_rules! collectors {
                 let over = overrides.pipelines.quiet_interval;
                 quiet.after_1h = over.after_1h.unwrap_or(quiet.after_1h);
                 quiet.after_24h = over.after_24h.unwrap_or(quiet.after_24h);
+                let over = &overrides.environments;
+                let environments = &mut all.environments;
+                if let Some(regexp) = &over.regexp {
+                    environments.regexp = regexp.clone();
+                }
+                environments.exclude_stopped =
+                    over.exclude_stopped.unwrap_or(environments.exclude_stopped);
                 all
             }
         }
@@ -126,7 +134,7 @@ collectors! {
     /// Merge requests.
     merge_requests: MergeRequests / CollectorOverride,
     /// Environments and their deployments.
-    environments: Environments / CollectorOverride,
+    environments: Environments / EnvironmentsOverride,
     /// Test reports of pipelines.
     test_reports: TestReports / CollectorOverride,
     /// The four DORA metrics.
@@ -282,20 +290,26 @@ pub struct QuietIntervalOverride {
     pub after_24h: Option<Duration>,
 }
 
-/// How often each collector polls a project, none where it is off, and how often pipelines of a quiet one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Intervals {
+/// How often each collector polls a project, none where it is off, how often pipelines of a quiet one, and which
+/// environments.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Resolved {
     of: [Option<Duration>; Collector::ALL.len()],
     quiet: QuietInterval,
+    environments: EnvironmentSelection,
 }
 
-impl Intervals {
+impl Resolved {
     /// Those of the settings with what `overrides` changes.
     pub(super) fn new(collectors: &Collectors, overrides: &CollectorOverrides) -> Self {
         let collectors = collectors.overridden(overrides);
         Self {
             of: Collector::ALL.map(|collector| collectors.interval(collector)),
             quiet: collectors.pipelines.quiet_interval,
+            environments: EnvironmentSelection {
+                regexp: collectors.environments.regexp,
+                exclude_stopped: collectors.environments.exclude_stopped,
+            },
         }
     }
 
@@ -306,9 +320,13 @@ impl Intervals {
     pub(super) fn quiet(&self) -> QuietInterval {
         self.quiet
     }
+
+    pub(super) fn environments(&self) -> &EnvironmentSelection {
+        &self.environments
+    }
 }
 
-impl Default for Intervals {
+impl Default for Resolved {
     fn default() -> Self {
         Self::new(&Collectors::default(), &CollectorOverrides::default())
     }
@@ -349,6 +367,18 @@ collector! {
         histogram_buckets: Vec<f64> = vec![5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0],
         /// Distinguish instance, group and project runners; `false` sets every runner type to `unknown`.
         include_runner_details: bool = true,
+        /// Regular expression for the descriptions of runners to export in `age_job_runner_info`: what it matches is
+        /// the label `runner_description`, so that `^shared` has one value for all shared runners and `.*` exports
+        /// descriptions as they are; empty = none. The token needs the role Maintainer to see project and group
+        /// runners.
+        #[serde(with = "optional_text")]
+        #[schemars(with = "Pattern")]
+        runner_description_regexp: Option<Pattern> = None,
+        /// Regular expression for the tags of jobs to export in the label `tags` of `age_job_runner_info`; empty =
+        /// none. Tags are read once for each job, a database query in GitLab.
+        #[serde(with = "optional_text")]
+        #[schemars(with = "Pattern")]
+        tags_regexp: Option<Pattern> = None,
     }
 }
 
@@ -366,12 +396,23 @@ collector! {
     }
 }
 
+/// The expression that every name matches.
+fn any() -> Pattern {
+    #[expect(
+        clippy::unwrap_used,
+        reason = "a constant expression that a test compiles"
+    )]
+    ".*".parse().unwrap()
+}
+
 collector! {
     /// Environments and their deployments.
     Environments {
         /// Collect environments; read after pipeline activity, and hourly for projects with environments.
         enabled: false,
         interval: 300,
+        /// Regular expression that the name must match, such as `^(production|staging)$`.
+        regexp: Pattern = any(),
         /// Exclude stopped environments.
         exclude_stopped: bool = true,
     }
@@ -469,6 +510,8 @@ collector! {
         /// Collect repositories.
         enabled: true,
         interval: 3600,
+        /// Export the project's topics in the label `topics` of `age_repository_info`, separated by commas.
+        include_topics: bool = false,
     }
 }
 

@@ -1,9 +1,11 @@
-//! `labels.*`: how people are called.
+//! `labels.*`: how people are called, and how labels are rewritten.
+
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::values::{Secret, optional_text};
+use crate::config::values::{Pattern, Secret, optional_text};
 
 /// Label values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +23,33 @@ pub struct Labels {
     /// truncated and end with a hash of the whole name. Project paths are never truncated.
     #[schemars(range(min = 32, max = 10_000))]
     pub max_length: u32,
+    /// Merge jobs of one `parallel` or matrix: `test 3/10` and `test: [linux, 1.90]` are `test` in the labels
+    /// `job_name` and `bridge_name`, as GitLab groups them. Counters add up; gauges are merged as
+    /// docs/metrics.md says.
+    pub merge_parallel_jobs: bool,
+    /// Rewriting of the labels `job_name` and `bridge_name`, after `merge_parallel_jobs`: for generated names,
+    /// which would be more and more series.
+    pub job_name: Rewriting,
+    /// Rewriting of the labels `ref` and `parent_ref`; `tags/` before tags in metrics without `kind` is left out.
+    #[serde(rename = "ref")]
+    pub git_ref: Rewriting,
+    /// Labels to drop, by metric: `{age_job_run_count: [ref]}`. Counters and histograms add up; gauges are merged
+    /// as docs/metrics.md says, and cannot be merged where it says nothing. A dropped label is exported empty, which
+    /// Prometheus treats as absent. docs/cardinality.md covers changes of these settings.
+    pub drop: BTreeMap<String, Vec<String>>,
+}
+
+/// Rewriting of a label; names that become the same are one series.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Rewriting {
+    /// Regular expression for what is replaced, anywhere in the value unless anchored; empty = nothing.
+    #[serde(with = "optional_text")]
+    #[schemars(with = "Pattern")]
+    pub regexp: Option<Pattern>,
+    /// What each match is replaced with; `$1` or `${name}` is a group of the expression. A value that would become
+    /// empty stays.
+    pub replacement: String,
 }
 
 impl Default for Labels {
@@ -29,6 +58,10 @@ impl Default for Labels {
             people: PeopleNames::default(),
             people_hash_key: None,
             max_length: 200,
+            merge_parallel_jobs: false,
+            job_name: Rewriting::default(),
+            git_ref: Rewriting::default(),
+            drop: BTreeMap::new(),
         }
     }
 }

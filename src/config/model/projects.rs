@@ -6,7 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Settings;
-use super::collectors::{CollectorOverrides, Intervals, QuietInterval};
+use super::collectors::{CollectorOverrides, QuietInterval, Resolved};
+use super::environments::EnvironmentSelection;
+use super::exclude::Exclude;
 use crate::catalogue::Collector;
 use crate::config::values::{Pattern, optional_text};
 
@@ -24,7 +26,7 @@ pub struct ProjectSettings {
     /// and jobs, merge requests and reviews) use the shortest interval of those enabled.
     pub collectors: CollectorOverrides,
     #[serde(skip)]
-    intervals: Intervals,
+    resolved: Resolved,
 }
 
 impl Default for ProjectSettings {
@@ -34,7 +36,7 @@ impl Default for ProjectSettings {
             states: States::default(),
             refs: Refs::default(),
             collectors: CollectorOverrides::default(),
-            intervals: Intervals::default(),
+            resolved: Resolved::default(),
         }
     }
 }
@@ -42,7 +44,7 @@ impl Default for ProjectSettings {
 impl ProjectSettings {
     /// How often a collector polls the project; none where it is off.
     pub fn interval(&self, collector: Collector) -> Option<Duration> {
-        self.intervals.get(collector)
+        self.resolved.get(collector)
     }
 
     /// Whether a collector is on that compares with the default branch, and does not read it itself.
@@ -51,9 +53,9 @@ impl ProjectSettings {
         self.shortest_interval(&compare).is_some()
     }
 
-    /// Works out the intervals, where the settings did not come with the others.
+    /// Works out intervals and selections, where the settings did not come with the others.
     pub fn resolve(&mut self, settings: &Settings) {
-        self.intervals = Intervals::new(&settings.collectors, &self.collectors);
+        self.resolved = Resolved::new(&settings.collectors, &self.collectors);
     }
 
     /// How often several collectors that are read together poll the project: at the shortest of
@@ -67,19 +69,24 @@ impl ProjectSettings {
 impl ProjectSettings {
     /// How often its pipelines are polled when nothing has moved for long.
     pub fn quiet_interval(&self) -> QuietInterval {
-        self.intervals.quiet()
+        self.resolved.quiet()
+    }
+
+    /// Which environments are watched.
+    pub fn environments(&self) -> &EnvironmentSelection {
+        self.resolved.environments()
     }
 }
 
 impl Settings {
-    /// Works out the intervals of every entry from its own settings and those under `collectors`.
+    /// Works out the intervals and selections of every entry from its own settings and those under `collectors`.
     /// Validation does; code that changes settings afterwards does it again.
     pub fn resolve(&mut self) {
         let entries = self.projects.iter_mut().map(|entry| &mut entry.settings);
         let wildcards = self.wildcards.iter_mut().map(|entry| &mut entry.settings);
         let all = entries.chain(wildcards).chain([&mut self.project_defaults]);
         for settings in all {
-            settings.intervals = Intervals::new(&self.collectors, &settings.collectors);
+            settings.resolved = Resolved::new(&self.collectors, &settings.collectors);
         }
     }
 
@@ -279,6 +286,8 @@ pub struct Wildcard {
     pub search: Option<String>,
     /// Include archived projects.
     pub archived: bool,
+    /// Projects that are not selected. An entry of `projects` selects a project nevertheless.
+    pub exclude: Exclude,
     /// The settings of these projects: `project_defaults` with what the entry overrides.
     #[serde(flatten)]
     pub settings: ProjectSettings,

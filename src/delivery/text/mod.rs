@@ -6,10 +6,12 @@
 mod lines;
 mod negotiate;
 mod number;
+mod selection;
 mod stream;
 mod tail;
 
 pub use negotiate::{Format, accepts_gzip};
+pub use selection::{Selection, SelectionError};
 pub use stream::TextStream;
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use prometheus::proto::MetricFamily;
 
-use super::Format;
 use super::lines::{Lines, Meta, Number};
 use super::tail;
+use super::{Format, Selection};
 use crate::catalogue::FamilyId;
 use crate::series::{RowValue, RowView, Walk};
 use crate::telemetry::process::Exemplars;
@@ -30,6 +30,7 @@ pub struct TextStream {
     part: Part,
     tail: Vec<MetricFamily>,
     exemplars: Exemplars,
+    selection: Selection,
 }
 
 /// What is written next.
@@ -52,7 +53,16 @@ impl TextStream {
             part: Part::Table(walk, None),
             tail: tail::arrange(own),
             exemplars: Exemplars::default(),
+            selection: Selection::default(),
         }
+    }
+
+    /// With what is selected alone.
+    #[must_use]
+    pub fn with_selection(mut self, selection: Selection) -> Self {
+        self.tail.retain(|family| selection.has_own(family.name()));
+        self.selection = selection;
+        self
     }
 
     /// With the traces behind the exporter's own metrics, which only OpenMetrics carries.
@@ -66,8 +76,11 @@ impl TextStream {
     fn write(&mut self) {
         match &mut self.part {
             Part::Table(walk, current) => {
-                let lines = &mut self.lines;
+                let (lines, selection) = (&mut self.lines, &self.selection);
                 let more = walk.next_chunk(ROWS, |row| {
+                    if !selection.has(row.family) {
+                        return ControlFlow::Continue(());
+                    }
                     if *current != Some(row.family) {
                         *current = Some(row.family);
                         begin(lines, row);

@@ -93,6 +93,7 @@ async fn exchange(cables: &Cables, client: &Client, key: &str) -> Result<Respons
         variant: 0,
         projects: 1,
         weight: Weight::Light,
+        waits: true,
     });
     let turn = turn.await?;
     let request = cables

@@ -30,6 +30,8 @@ pub(crate) struct Call {
     pub(crate) graphql: Option<Query>,
     /// What a REST call carries, as JSON.
     pub(crate) body: Option<Vec<u8>>,
+    /// Whether it waits while GitLab refuses its endpoint for a time; what can be asked for otherwise does not.
+    pub(crate) waits: bool,
 }
 
 /// What a GraphQL call carries.
@@ -86,6 +88,7 @@ impl Call {
             } else {
                 Weight::Light
             },
+            waits: self.waits,
         }
     }
 
@@ -149,7 +152,7 @@ pub(super) fn retryable(call: &Call, cause: &Cause) -> bool {
         Cause::Timeout => call.graphql.is_none(),
         Cause::Server(500, why) if call.graphql.is_some() && why == EXCEPTION => false,
         Cause::Server(..) if call.graphql.as_ref().is_some_and(is_batch) => false,
-        Cause::RateLimited { wait } => wait.is_none(),
+        Cause::RateLimited { wait } => wait.is_none() && call.waits,
         cause => cause.is_retryable(),
     }
 }

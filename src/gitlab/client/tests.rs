@@ -673,6 +673,7 @@ async fn few_large_bodies_are_there_at_once() {
         url: client.root().join("api/v4/metadata").unwrap(),
         graphql: None,
         body: None,
+        waits: true,
     };
     let mut held = Vec::new();
     for _ in 0..4 {

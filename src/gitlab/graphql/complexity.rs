@@ -210,6 +210,18 @@ mod tests {
                     .collect(),
             ),
             (
+                "change feed, with jobs of active pipelines",
+                changes,
+                projects(GitLab::ACTIVE_PROJECTS, GitLab::CHANGES_PIPELINES)
+                    .into_iter()
+                    .chain(flags(&["moved", "children", "active", "activeChildren"]))
+                    .chain([
+                        ("activePipelines", count(GitLab::PIPELINE_IDS)),
+                        ("jobsPage", GitLab::ACTIVE_JOBS.into()),
+                    ])
+                    .collect(),
+            ),
+            (
                 "change feed, first poll",
                 changes,
                 projects(GitLab::FIRST_POLL_PROJECTS, GitLab::FIRST_POLL_PIPELINES)

@@ -6,7 +6,7 @@ use crate::gitlab::model::{
     Job, Known, Pipeline, PipelineMergeRequest, RefKind, RunnerType, Status, UNKNOWN_SOURCE,
     Upstream, merge_request_iid, sensible,
 };
-use crate::types::{JobId, PipelineId};
+use crate::types::{JobId, PipelineId, Text};
 
 /// The source of a child pipeline.
 pub(super) const CHILD: &str = "parent_pipeline";
@@ -168,6 +168,8 @@ pub(super) struct RawJob {
     pub(super) duration: Option<i64>,
     pub(super) queued_duration: Option<f64>,
     pub(super) coverage: Option<f64>,
+    pub(super) tags: Option<Vec<String>>,
+    pub(super) runner_description: Option<String>,
     pub(super) runner_type: Option<String>,
     pub(super) artifacts: Vec<BigInt>,
 }
@@ -204,6 +206,10 @@ impl RawJob {
             } else {
                 Known::Nothing
             },
+            tags: self
+                .tags
+                .map(|tags| tags.into_iter().map(Text::from).collect()),
+            runner_description: self.runner_description.map(Text::from),
             runner_type: match self.runner_type {
                 Some(kind) => Known::Value(RunnerType::from(&*kind)),
                 None if started_at.is_some() => Known::Hidden,

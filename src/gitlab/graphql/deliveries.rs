@@ -13,8 +13,8 @@ use super::{Batch, queries};
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{Deployment, Incident, Page, sensible};
-use crate::types::{PipelineId, ProjectId, Text};
+use crate::gitlab::model::{Deployment, DeploymentOrigin, Incident, Page, User, sensible};
+use crate::types::{JobId, PipelineId, ProjectId, Text};
 use queries::branch_tips::{self, BranchTipsProjectsNodes as TipNode};
 use queries::incidents::{
     self, IncidentsProjectsNodes as IncidentsNode, IncidentsProjectsNodesIssuesNodes as IssueNode,
@@ -46,7 +46,7 @@ impl<T> Listed<T> {
 }
 
 /// When the merge requests of a deployment were merged.
-struct MergedByDeployment;
+pub(super) struct MergedByDeployment;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -78,7 +78,7 @@ impl Places for MergedByDeployment {
 }
 
 /// The keys of a pipeline's variables.
-struct VariablesOfPipeline;
+pub(super) struct VariablesOfPipeline;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -119,7 +119,7 @@ impl Places for VariablesOfPipeline {
 }
 
 /// A deployment by its number.
-struct DeploymentByNumber;
+pub(super) struct DeploymentByNumber;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -129,12 +129,23 @@ pub(super) struct DeploymentNode {
     sha: String,
     created_at: String,
     web_path: String,
+    #[serde(rename = "ref")]
+    git_ref: Option<String>,
+    tag: Option<bool>,
+    triggerer: Option<UserNode>,
     job: JobNode,
+}
+
+#[derive(Deserialize)]
+struct UserNode {
+    username: String,
+    name: String,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct JobNode {
+    id: Option<String>,
     started_at: Option<String>,
     finished_at: Option<String>,
     duration: Option<f64>,
@@ -143,7 +154,7 @@ struct JobNode {
 impl Places for DeploymentByNumber {
     const NAME: &'static str = "Deployments";
     const DOCUMENT: &'static str = include_str!("queries/deployments.graphql");
-    const PROJECTS: usize = 7;
+    const PROJECTS: usize = 4;
     const ITEMS: usize = GitLab::NUMBERS_TOGETHER;
     type Key = u64;
     type Node = DeploymentNode;
@@ -177,6 +188,14 @@ fn deployment(node: DeploymentNode) -> Result<Deployment, String> {
     let job = node.job;
     let started_at = maybe_time("job.startedAt", job.started_at.as_deref())?;
     let end = maybe_time("job.finishedAt", job.finished_at.as_deref())?;
+    let user = node.triggerer.as_ref();
+    let id = job.id.as_deref();
+    let origin = DeploymentOrigin::new(
+        node.git_ref.as_deref().unwrap_or_default(),
+        node.tag == Some(true),
+        id.and_then(|id| gid("job.id", id).ok()).map(JobId),
+        user.map(|user| User::new(&user.username, &user.name, false)),
+    );
     if ended && started_at.is_some() && end.is_none() {
         return Err("job.finishedAt: null".to_owned());
     }
@@ -193,6 +212,7 @@ fn deployment(node: DeploymentNode) -> Result<Deployment, String> {
         // One that never started has none.
         duration: sensible(job.duration).filter(|_| ended && started_at.is_some()),
         status: status.into(),
+        origin,
     })
 }
 

@@ -137,7 +137,7 @@ pub struct Loss {
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let why = match self.why {
-            Why::Schema => "GraphQL of this GitLab has no",
+            Why::Schema => "the GraphQL API of this GitLab has no",
             Why::Token => "the token cannot read",
         };
         write!(f, "{why} {}: {}", self.gap, self.gap.lost)
@@ -145,7 +145,7 @@ impl fmt::Display for Loss {
 }
 
 const DEPLOYMENTS: &str =
-    "nothing is lost: REST lists the deployments, one call per project in which something moved";
+    "no data is missing; deployments are listed by REST, one request per project with changes";
 
 /// Everything that may be missing. What is not here must be there: without it, REST answers instead of
 /// the document.
@@ -153,50 +153,50 @@ pub const GAPS: &[Gap] = &[
     Gap::new(
         "Query",
         "jobs",
-        "nothing is lost: each project is polled for itself, also where nothing moves",
+        "no data is missing; every project is polled by itself, even without changes",
     )
     .until(15, 3)
     .without(Without::NotSent),
-    Gap::new("Pipeline", "type", "nothing is lost: `refPath` shows the kind of a pipeline")
+    Gap::new("Pipeline", "type", "no data is missing; the kind of a pipeline is read from `refPath`")
         .until(17, 6)
         .without(Without::Instead(&["refPath"])),
     Gap::new(
         "Pipeline",
         "source",
-        "nothing is lost: REST lists the sources, one call per project and poll in which a pipeline is new",
+        "no data is missing; sources are read by REST, one request per project and poll with new pipelines",
     )
     .until(16, 3),
     Gap::new(
         "Pipeline",
         "mergeRequest",
-        "nothing is lost: REST shows the branches, one call per merge request",
+        "no data is missing; branches are read by REST, one request per merge request",
     )
     .until(16, 3),
     Gap::new(
         "Pipeline",
         "jobs",
-        "nothing is lost: trigger jobs are recognized by their ids",
+        "no data is missing; trigger jobs are recognized by their ids",
     )
     .argument("jobKind")
     .until(15, 8),
     Gap::new(
         "Pipeline",
         "testReportSummary",
-        "nothing is lost: REST has test reports, one call per pipeline that ended",
+        "no data is missing; test reports are read by REST, one request per finished pipeline",
     )
     .fine_grained()
     .without(Without::NotSent),
     Gap::new(
         "Project",
         "pipelines",
-        "nothing is lost: a pipeline is found by its status, or by its number, with more queries",
+        "no data is missing; pipelines are read by status or number, which takes more queries",
     )
     .argument("ids")
     .until(18, 4),
     Gap::new(
         "Project",
         "pipeline",
-        "nothing is lost: REST has the variables of pipelines, one call per pipeline",
+        "no data is missing; variables are read by REST, one request per pipeline",
     )
     .argument("id")
     .until(16, 3)
@@ -204,7 +204,7 @@ pub const GAPS: &[Gap] = &[
     Gap::new(
         "Project",
         "mergeRequests",
-        "nothing is lost: REST shows what a deployment shipped, one call per deployment",
+        "no data is missing; merge requests of deployments are read by REST, one request per deployment",
     )
     .argument("deploymentId")
     .until(16, 3)
@@ -218,74 +218,80 @@ pub const GAPS: &[Gap] = &[
     Gap::new(
         "Project",
         "markedForDeletion",
-        "nothing is lost: REST's list of projects shows which are scheduled for deletion, at each discovery",
+        "no data is missing; scheduled deletions are read by REST at each discovery",
     )
     .until(17, 6),
     Gap::new(
         "Project",
+        "isForked",
+        "no data is missing; projects are listed by REST where forks are excluded",
+    )
+    .until(16, 3),
+    Gap::new(
+        "Project",
         "maxAccessLevel",
-        "the role is the one that REST shows; what the token may not read is learned when it is refused",
+        "the role is read by REST; missing permissions are detected by rejected requests",
     )
     .until(16, 3)
     .fine_grained(),
     Gap::new(
         "Project",
         "userPermissions",
-        "nothing is lost: what the token may not read is learned when it is refused",
+        "no data is missing; missing permissions are detected by rejected requests",
     )
     .fine_grained(),
     Gap::new(
         "ProjectPermissions",
         "readEnvironment",
-        "nothing is lost: what the token may not read is learned when it is refused",
+        "no data is missing; missing permissions are detected by rejected requests",
     )
     .until(15, 3),
     Gap::new(
         "Project",
         "languages",
-        "nothing is lost: REST has the languages, one call per project",
+        "no data is missing; languages are read by REST, one request per project",
     )
     .until(15, 3),
     Gap::new(
         "Project",
         "pipelineSchedules",
-        "nothing is lost: REST has the schedules, one call per project and one per schedule",
+        "no data is missing; schedules are read by REST, one request per project and one per schedule",
     )
     .until(15, 3)
     .without(Without::NotSent),
     Gap::new(
         "Project",
         "runners",
-        "nothing is lost: REST has the runners, with calls per project and runner",
+        "no data is missing; runners are read by REST, requests per project and runner",
     )
     .until(15, 3)
     .without(Without::NotSent),
     Gap::new(
         "Project",
         "valueStreams",
-        "`age_value_stream_stage_duration_seconds` is missing: nothing else has the stages of value streams",
+        "`age_value_stream_stage_duration_seconds` is missing; no other API has stages",
     )
     .until(16, 3)
     .without(Without::NotSent),
     Gap::new(
         "Project",
         "flowMetrics",
-        "`age_value_stream_lead_time_seconds` and `age_value_stream_cycle_time_seconds` are missing: nothing \
-         else has them; tiers are unknown, unless `gitlab.tier` sets them",
+        "`age_value_stream_lead_time_seconds` and `age_value_stream_cycle_time_seconds` are missing; \
+         no other API has them. The tier is unknown unless `gitlab.tier` is set",
     )
     .until(15, 8)
     .without(Without::NotSent),
     Gap::new(
         "Project",
         "dora",
-        "nothing is lost: DORA figures are computed from deployments, merge requests and incidents",
+        "no data is missing; DORA metrics are computed from deployments, merge requests and incidents",
     )
     .enterprise()
     .without(Without::NotSent),
     Gap::new(
         "DoraMetric",
         "deploymentFrequency",
-        "nothing is lost: REST has the DORA figures, one call per project, tier and figure",
+        "no data is missing; DORA metrics are read by REST, one request per project, tier and metric",
     )
     .until(15, 8)
     .enterprise()
@@ -301,7 +307,7 @@ pub const GAPS: &[Gap] = &[
     Gap::new(
         "Project",
         "licensedFeatureAvailability",
-        "nothing is lost: the tier shows in what licensed fields answer",
+        "no data is missing; the tier is detected by licensed fields",
     )
     .until(18, 4)
     .enterprise()
@@ -316,51 +322,51 @@ pub const GAPS: &[Gap] = &[
     Gap::new(
         "Repository",
         "branchCount",
-        "nothing is lost: REST counts branches and tags, two calls per project in which something moved",
+        "no data is missing; branches and tags are counted by REST, two requests per project with changes",
     )
     .until(18, 4)
     .without(Without::NotSent),
     Gap::new(
         "CiJob",
         "runner",
-        "nothing is lost: REST shows the type of the runner, one call per pipeline that ended",
+        "no data is missing; runner types are read by REST, one request per finished pipeline",
     )
     .until(15, 8),
     Gap::new(
         "CiJobArtifact",
         "size",
-        "nothing is lost while `collectors.jobs.include_runner_details` is on: REST has the sizes of \
-         artifacts, in the call that shows the runners",
+        "no data is missing while `collectors.jobs.include_runner_details` is on; artifact sizes are read by \
+         REST with the runner types",
     )
     .until(15, 3)
     .along(&["fileType"]),
     Gap::new(
         "CiRunner",
         "managers",
-        "nothing is lost: version and platform belong to the runner itself",
+        "no data is missing; version and platform are read from the runner",
     )
     .until(15, 8)
     .without(Without::Instead(&["version", "platformName", "architectureName"])),
     Gap::new(
         "MergeRequest",
         "closedAt",
-        "nothing is lost: REST has the time, one call per project in which a merge request was closed",
+        "no data is missing; the time is read by REST, one request per project with a closed merge request",
     )
     .until(16, 3),
-    Gap::new("MergeRequest", "notes", "nothing is lost: without a filter all notes come")
+    Gap::new("MergeRequest", "notes", "no data is missing; all notes are read")
         .argument("filter")
         .until(16, 3),
     Gap::new(
         "MergeRequest",
         "author",
-        "a fine-grained token needs the grant *User: Read*, without which no review is counted",
+        "fine-grained tokens need the permission *User: Read*; without it no review is counted",
     )
     .fine_grained()
     .without(Without::Null),
     Gap::new(
         "Note",
         "systemNoteMetadata",
-        "nothing is lost: the text of a note shows what was done",
+        "no data is missing; the action is read from the text of the note",
     )
     .until(15, 3),
 ];

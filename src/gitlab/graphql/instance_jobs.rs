@@ -1,6 +1,7 @@
 //! Jobs of the whole instance, for its administrators.
 
 use super::convert::gid;
+use super::holes::Holes;
 use super::queries;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
@@ -44,23 +45,33 @@ impl GitLab {
         };
         let answer = self.query::<queries::InstanceJobs>(variables, 0).await?;
         let name = instance_jobs::OPERATION_NAME;
-        let whole = answer.holes.whole();
-        let skipped = whole.map_err(|why| self.query_error(name, &why))?;
-        let Some(page) = answer.data.jobs else {
-            return Ok(Page::default());
-        };
-        let more = page.page_info.has_next_page;
-        let nodes = page.nodes.unwrap_or_default().into_iter().flatten();
-        let jobs = nodes.filter_map(|node| {
-            let project = node.pipeline?.project?.id;
-            Some((gid("id", &node.id?).ok()?, gid("id", &project?).ok()?))
-        });
-        Ok(Page {
-            items: jobs
-                .map(|(job, project)| (JobId(job), ProjectId(project)))
-                .collect(),
-            next: page.page_info.end_cursor.filter(|_| more),
-            skipped,
-        })
+        jobs(answer.data, answer.holes).map_err(|why| self.query_error(name, &why))
     }
+}
+
+/// The jobs of an answer.
+///
+/// # Errors
+/// A sentence when some were lost.
+pub(super) fn jobs(
+    data: instance_jobs::ResponseData,
+    holes: Holes,
+) -> Result<Page<(JobId, ProjectId)>, String> {
+    let skipped = holes.whole()?;
+    let Some(page) = data.jobs else {
+        return Ok(Page::default());
+    };
+    let more = page.page_info.has_next_page;
+    let nodes = page.nodes.unwrap_or_default().into_iter().flatten();
+    let jobs = nodes.filter_map(|node| {
+        let project = node.pipeline?.project?.id;
+        Some((gid("id", &node.id?).ok()?, gid("id", &project?).ok()?))
+    });
+    Ok(Page {
+        items: jobs
+            .map(|(job, project)| (JobId(job), ProjectId(project)))
+            .collect(),
+        next: page.page_info.end_cursor.filter(|_| more),
+        skipped,
+    })
 }

@@ -161,7 +161,7 @@ impl Parts {
         ..Self::NONE
     };
 
-    fn statuses(self) -> Option<Vec<String>> {
+    pub(super) fn statuses(self) -> Option<Vec<String>> {
         let active = || ACTIVE_JOBS.map(str::to_owned).to_vec();
         (self.jobs == JobsPart::Active).then(active)
     }
@@ -325,6 +325,8 @@ impl GitLab {
             jobs_after: None,
             statuses: parts.statuses(),
             stages: parts.stages,
+            tags: parts.stages && self.shared.job_fields.tags,
+            runners: self.shared.job_fields.runners,
             artifacts: parts.artifacts,
             coverage: parts.coverage,
             bridges: parts.bridges != BridgesPart::None,
@@ -530,13 +532,17 @@ fn hundredths(percent: f64) -> Option<f64> {
 }
 
 /// Whether it is a job that a runner runs. Older GitLabs list trigger jobs and commit statuses with them.
-fn is_build(node: &JobsOfPipelineJobsNodes) -> bool {
-    let id = node.id.as_deref().unwrap_or_default();
+pub(super) fn is_of_a_runner(id: Option<&str>) -> bool {
+    let id = id.unwrap_or_default();
     let others = [
         "gid://gitlab/Ci::Bridge/",
         "gid://gitlab/GenericCommitStatus/",
     ];
     !others.iter().any(|kind| id.starts_with(kind))
+}
+
+fn is_build(node: &JobsOfPipelineJobsNodes) -> bool {
+    is_of_a_runner(node.id.as_deref())
 }
 
 /// Whether it is a trigger job. Older GitLabs list other jobs with them.
@@ -566,6 +572,11 @@ fn job(node: JobsOfPipelineJobsNodes) -> Result<Job, String> {
         duration: node.duration,
         queued_duration: node.queued_duration,
         coverage: node.coverage,
+        tags: node.tags,
+        runner_description: node
+            .runner
+            .as_ref()
+            .and_then(|runner| runner.description.clone()),
         runner_type: node.runner.map(|runner| runner.runner_type),
         artifacts: node
             .artifacts
@@ -595,6 +606,8 @@ fn downstream(node: JobsOfPipelineBridgesNodes, upstream: &Upstream) -> Result<D
         duration: None,
         queued_duration: None,
         coverage: None,
+        tags: None,
+        runner_description: None,
         runner_type: None,
         artifacts: Vec::new(),
     };

@@ -48,7 +48,7 @@ pub(super) use gaps::Learned;
 use gaps::Why;
 use holes::{Holes, Partial};
 
-pub use changes::ProjectChanges;
+pub use changes::{Active, ProjectChanges};
 pub(crate) use convert::gid;
 pub use deliveries::{ProjectIncidents, ProjectTip};
 pub use features::ProjectTier;
@@ -58,7 +58,7 @@ use jobs::Selected;
 pub use jobs::{BridgesPart, JobsPart, Parts, PipelineJobs, ProjectJobs, Which};
 pub use permissions::ProjectPermissions;
 pub use places::{Asked, Filled};
-pub use project_list::ListOf;
+pub use project_list::{ListFields, ListOf};
 pub use reports::ProjectReports;
 pub use repositories::CountedRefs;
 pub use runners::ProjectRunners;
@@ -313,6 +313,7 @@ impl GitLab {
             url,
             graphql: None,
             body: None,
+            waits: true,
         };
         let body = serde_json::to_vec(body).map_err(|error| {
             self.client()
@@ -375,6 +376,17 @@ impl GitLab {
         self.client().tidy(text)
     }
 
+    /// The error of a list that could not be read.
+    fn unread(&self, operation: &str, why: Unread) -> GitLabError {
+        match why {
+            Unread::Because(why) => self.query_error(operation, &why),
+            Unread::TooMuch(excess) => {
+                let list = format!("{} {operation}", super::error::GRAPHQL);
+                self.client().error(list, Cause::TooMuch(excess))
+            }
+        }
+    }
+
     /// An error of a query that was answered, but not with what was asked for.
     fn query_error(&self, operation: &str, why: &str) -> GitLabError {
         let cause = if answer::is_timeout_of_field(why) {
@@ -384,6 +396,21 @@ impl GitLab {
         };
         self.client()
             .error(format!("{} {operation}", super::error::GRAPHQL), cause)
+    }
+}
+
+/// Why a list that is not of given projects could not be read.
+#[derive(Debug)]
+enum Unread {
+    /// A sentence.
+    Because(String),
+    /// It has too much.
+    TooMuch(Excess),
+}
+
+impl From<String> for Unread {
+    fn from(why: String) -> Self {
+        Self::Because(why)
     }
 }
 

@@ -226,6 +226,24 @@ fn take_in<P: Places>(
     }
 }
 
+/// Reads the body of an answer to a document whose places are all filled, with projects 1, 2, 3, ….
+///
+/// # Errors
+/// A sentence when nothing at all could be read.
+#[cfg(any(test, fuzzing))]
+pub(super) fn places<P: Places>(body: &[u8]) -> Result<Vec<Option<P::Item>>, String> {
+    let answer = super::read::<Answer<Answer<Value>>>(body).map_err(|cause| cause.to_string())?;
+    let ids = (1_u64..).map(ProjectId).take(P::PROJECTS);
+    let asked = |place: usize| (place * P::ITEMS..(place + 1) * P::ITEMS).collect();
+    let document: Document = ids
+        .enumerate()
+        .map(|(place, id)| (id, Text::default(), asked(place)))
+        .collect();
+    let mut items: Vec<Option<P::Item>> = (0..P::PROJECTS * P::ITEMS).map(|_| None).collect();
+    take_in::<P>(&document, answer.data, &answer.holes, &mut items);
+    Ok(items)
+}
+
 impl GitLab {
     /// Asks for some things of some projects, a query after the other. One that is too much is halved; an
     /// error that the next would meet ends it. What GraphQL does not answer is left to REST.

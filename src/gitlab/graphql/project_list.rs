@@ -1,12 +1,13 @@
 //! Lists of projects, for discovery.
 
 use super::convert::{gid, maybe_time};
-use super::queries;
-use crate::gitlab::error::{Cause, GRAPHQL, GitLabError};
-use crate::gitlab::model::{Features, Known, Owner, Page, Project};
+use super::holes::Holes;
+use super::{Unread, queries};
+use crate::gitlab::error::{GRAPHQL, GitLabError};
+use crate::gitlab::model::{Attributes, Features, Known, Owner, Page, Project};
 use crate::gitlab::pager::{Bounds, MAX_PAGE};
 use crate::gitlab::{Excess, GitLab};
-use crate::types::ProjectId;
+use crate::types::{ProjectId, Text};
 use queries::project_list::{self, ListedProjects, ListedProjectsNodes as Node};
 
 /// Which projects are listed.
@@ -26,6 +27,17 @@ pub enum ListOf<'a> {
     },
 }
 
+/// What is read of each project besides its path and features, where it is needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListFields {
+    /// The default branch, a call to Gitaly for each.
+    pub branches: bool,
+    /// The topics.
+    pub topics: bool,
+    /// Whether it is a fork, which costs GitLab a query for each.
+    pub forks: bool,
+}
+
 /// A page of projects, the group that they are of, and the bytes that the page came in.
 type Listed = (Option<Owner>, Page<Project>, usize);
 
@@ -37,8 +49,7 @@ impl GitLab {
     }
 
     /// All projects of a list, with the group where it is of one; none where there is no such group, or the
-    /// token may not see it. `branches`: with their default branches, which are unread otherwise. Roles are
-    /// unread.
+    /// token may not see it. What `fields` leaves out is unread, and so are roles.
     ///
     /// # Errors
     /// Those of any call, and where a project could not be read: fine-grained tokens see less than REST
@@ -46,13 +57,13 @@ impl GitLab {
     pub async fn listed_projects(
         &self,
         of: ListOf<'_>,
-        branches: bool,
+        fields: ListFields,
     ) -> Result<Option<(Option<Owner>, Page<Project>)>, GitLabError> {
-        let Some((owner, first, bytes)) = self.project_page(of, branches, None).await? else {
+        let Some((owner, first, bytes)) = self.project_page(of, fields, None).await? else {
             return Ok(None);
         };
         let more = async |after: String| {
-            let page = self.project_page(of, branches, Some(after)).await?;
+            let page = self.project_page(of, fields, Some(after)).await?;
             Ok(page.map(|(_, page, bytes)| (page, bytes)))
         };
         let list = format!("{GRAPHQL} {}", project_list::OPERATION_NAME);
@@ -66,7 +77,7 @@ impl GitLab {
     async fn project_page(
         &self,
         of: ListOf<'_>,
-        branch: bool,
+        fields: ListFields,
         after: Option<String>,
     ) -> Result<Option<Listed>, GitLabError> {
         let (group, subgroups, membership) = match of {
@@ -81,59 +92,72 @@ impl GitLab {
             membership,
             first: self.page_size(100),
             after,
-            branch,
+            branch: fields.branches,
+            topics: fields.topics,
+            forks: fields.forks,
         };
         let answer = self.query::<queries::ProjectList>(variables, 0).await?;
         let name = project_list::OPERATION_NAME;
-        let skipped = answer.holes.whole();
-        let skipped = skipped.map_err(|why| self.query_error(name, &why))?;
-        let (owner, page) = match answer.data.group {
-            Some(group) => {
-                let id = gid("group.id", group.id.as_deref().unwrap_or_default());
-                let owner = Owner {
-                    id: id.map_err(|why| self.query_error(name, &why))?,
-                    path: group.full_path.into(),
-                };
-                (Some(owner), Some(group.projects))
+        let read = page(answer.data, answer.holes).map_err(|why| self.unread(name, why))?;
+        Ok(read.map(|(owner, mut page)| {
+            for text in &mut page.skipped {
+                *text = self.tidied(text);
             }
-            None => (None, answer.data.projects),
-        };
-        let Some(page) = page else {
-            return Ok(None);
-        };
-        let page = self.read_page(page, skipped)?;
-        Ok(Some((owner, page, answer.bytes)))
+            (owner, page, answer.bytes)
+        }))
     }
+}
 
-    fn read_page(
-        &self,
-        page: ListedProjects,
-        skipped: Vec<String>,
-    ) -> Result<Page<Project>, GitLabError> {
-        let name = project_list::OPERATION_NAME;
-        let nodes = page.nodes.unwrap_or_default();
-        if nodes.len() > MAX_PAGE {
-            let cause = Cause::TooMuch(Excess::PageItems(MAX_PAGE));
-            return Err(self.client().error(format!("{GRAPHQL} {name}"), cause));
+/// A page of projects, with their group where they are of one.
+type OwnedPage = (Option<Owner>, Page<Project>);
+
+/// The projects of an answer; none where there is no such group.
+///
+/// # Errors
+/// Where a project could not be read, or there are too many.
+pub(super) fn page(
+    data: project_list::ResponseData,
+    holes: Holes,
+) -> Result<Option<OwnedPage>, Unread> {
+    let skipped = holes.whole()?;
+    let (owner, page) = match data.group {
+        Some(group) => {
+            let owner = Owner {
+                id: gid("group.id", group.id.as_deref().unwrap_or_default())?,
+                path: group.full_path.into(),
+            };
+            (Some(owner), Some(group.projects))
         }
-        if nodes.iter().any(Option::is_none) {
-            return Err(self.query_error(name, "a project of the list is null"));
-        }
-        let more = page.page_info.has_next_page;
-        let mut read = Page {
-            items: Vec::with_capacity(nodes.len()),
-            next: page.page_info.end_cursor.filter(|_| more),
-            skipped: Vec::new(),
-        };
-        for node in nodes.into_iter().flatten() {
-            match project(node) {
-                Ok(project) => read.items.push(project),
-                Err(why) => read.skipped.push(self.tidied(&why)),
-            }
-        }
-        read.skipped.extend(skipped);
-        Ok(read)
+        None => (None, data.projects),
+    };
+    let Some(page) = page else {
+        return Ok(None);
+    };
+    Ok(Some((owner, projects(page, skipped)?)))
+}
+
+fn projects(page: ListedProjects, skipped: Vec<String>) -> Result<Page<Project>, Unread> {
+    let nodes = page.nodes.unwrap_or_default();
+    if nodes.len() > MAX_PAGE {
+        return Err(Unread::TooMuch(Excess::PageItems(MAX_PAGE)));
     }
+    if nodes.iter().any(Option::is_none) {
+        return Err("a project of the list is null".to_owned().into());
+    }
+    let more = page.page_info.has_next_page;
+    let mut read = Page {
+        items: Vec::with_capacity(nodes.len()),
+        next: page.page_info.end_cursor.filter(|_| more),
+        skipped: Vec::new(),
+    };
+    for node in nodes.into_iter().flatten() {
+        match project(node) {
+            Ok(project) => read.items.push(project),
+            Err(why) => read.skipped.push(why),
+        }
+    }
+    read.skipped.extend(skipped);
+    Ok(read)
 }
 
 fn project(node: Node) -> Result<Project, String> {
@@ -156,6 +180,12 @@ fn project(node: Node) -> Result<Project, String> {
             public_jobs: feature(node.public_jobs),
             jobs: feature(node.jobs_enabled),
             merge_requests: feature(node.merge_requests_enabled),
+        },
+        attributes: Attributes {
+            topics: node.topics.map_or(Known::Unread, |topics| {
+                Known::Value(topics.into_iter().map(Text::from).collect())
+            }),
+            is_fork: feature(node.is_forked),
         },
     })
 }

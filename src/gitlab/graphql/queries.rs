@@ -9,7 +9,7 @@ use graphql_client::GraphQLQuery;
 #[graphql(
     schema_path = "src/gitlab/graphql/schema.graphql",
     query_path = "src/gitlab/graphql/queries/project_changes.graphql",
-    extern_enums("PipelineStatusEnum"),
+    extern_enums("PipelineStatusEnum", "CiJobStatus", "CiRunnerType"),
     skip_serializing_none
 )]
 pub(super) struct ProjectChanges;

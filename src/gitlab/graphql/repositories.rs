@@ -25,15 +25,18 @@ impl GitLab {
     /// Most projects in one query for repositories.
     pub const REPOSITORIES: usize = 50;
 
-    /// Repositories of up to [`Self::REPOSITORIES`] projects; branches and tags are left open.
+    /// Repositories of up to [`Self::REPOSITORIES`] projects, with their `topics` or without; branches and tags are
+    /// left open.
     ///
     /// # Errors
     /// When nothing at all could be read; single projects that could not are in the batch.
     pub async fn repositories(
         &self,
         ids: &[ProjectId],
+        topics: bool,
     ) -> Result<Batch<RepositoryInfo>, GitLabError> {
         let variables = repositories::Variables {
+            topics,
             ids: gids(ids),
             projects: count(ids.len()),
             releases: RELEASES,
@@ -118,6 +121,7 @@ fn convert(node: Node, _: ProjectHoles<'_>) -> Result<RepositoryInfo, String> {
         },
         visibility: node.visibility.map(Into::into),
         archived: node.archived.unwrap_or(false),
+        topics: node.topics.into_iter().flatten().map(Text::from).collect(),
         refs: None,
         open_issues: node.open_issues_count.and_then(natural),
         stars: natural(node.star_count),

@@ -1,10 +1,10 @@
 //! Runners, of the instance or of a batch of projects.
 
 use super::convert::{gid, maybe_time};
-use super::holes::{ProjectHoles, key};
+use super::holes::{Holes, ProjectHoles, key};
 use super::projects::{Messages, count, gids, over_projects};
-use super::{Batch, queries};
-use crate::gitlab::error::{Cause, GRAPHQL, GitLabError};
+use super::{Batch, Unread, queries};
+use crate::gitlab::error::{GRAPHQL, GitLabError};
 use crate::gitlab::model::{Page, Runner, RunnerManager, RunnerType};
 use crate::gitlab::pager::{Bounds, MAX_PAGE};
 use crate::gitlab::{Excess, GitLab};
@@ -58,31 +58,14 @@ impl GitLab {
         let mut variables = self.runner_variables();
         (variables.all, variables.after) = (true, after);
         let answer = self.query::<queries::Runners>(variables, 0).await?;
-        let whole = answer.holes.whole();
-        let skipped = whole.map_err(|why| self.query_error(runners::OPERATION_NAME, &why))?;
-        let Some(page) = answer.data.runners else {
-            return Ok(None);
-        };
-        let nodes = page.nodes.unwrap_or_default();
-        if nodes.len() > MAX_PAGE {
-            let list = format!("{GRAPHQL} {}", runners::OPERATION_NAME);
-            let cause = Cause::TooMuch(Excess::PageItems(MAX_PAGE));
-            return Err(self.client().error(list, cause));
-        }
-        let more = page.page_info.has_next_page;
-        let mut read = Page {
-            items: Vec::new(),
-            next: page.page_info.end_cursor.filter(|_| more),
-            skipped: Vec::new(),
-        };
-        for node in nodes.into_iter().flatten() {
-            match convert(node) {
-                Ok(runner) => read.items.push(runner),
-                Err(why) => read.skipped.push(self.tidied(&why)),
+        let name = runners::OPERATION_NAME;
+        let read = page(answer.data, answer.holes).map_err(|why| self.unread(name, why))?;
+        Ok(read.map(|mut page| {
+            for text in &mut page.skipped {
+                *text = self.tidied(text);
             }
-        }
-        read.skipped.extend(skipped);
-        Ok(Some((read, answer.bytes)))
+            (page, answer.bytes)
+        }))
     }
 
     /// The runners of one type that serve each of up to [`Self::RUNNER_PROJECTS`] projects.
@@ -128,6 +111,38 @@ fn project(node: ProjectNode, mut holes: ProjectHoles<'_>) -> Result<ProjectRunn
         })
     });
     Ok(ProjectRunners { id, runners })
+}
+
+/// The runners of the instance in an answer; none for a token that is not an administrator's.
+///
+/// # Errors
+/// Where some were lost, or there are too many.
+pub(super) fn page(
+    data: runners::ResponseData,
+    holes: Holes,
+) -> Result<Option<Page<Runner>>, Unread> {
+    let skipped = holes.whole()?;
+    let Some(page) = data.runners else {
+        return Ok(None);
+    };
+    let nodes = page.nodes.unwrap_or_default();
+    if nodes.len() > MAX_PAGE {
+        return Err(Unread::TooMuch(Excess::PageItems(MAX_PAGE)));
+    }
+    let more = page.page_info.has_next_page;
+    let mut read = Page {
+        items: Vec::new(),
+        next: page.page_info.end_cursor.filter(|_| more),
+        skipped: Vec::new(),
+    };
+    for node in nodes.into_iter().flatten() {
+        match convert(node) {
+            Ok(runner) => read.items.push(runner),
+            Err(why) => read.skipped.push(why),
+        }
+    }
+    read.skipped.extend(skipped);
+    Ok(Some(read))
 }
 
 fn convert(node: Node) -> Result<Runner, String> {

@@ -57,7 +57,7 @@ impl GitLab {
             }
             Query::ValueStreams => self.value_streams(ids, PERIOD, now).await.map(drop),
             Query::FlowTimes => self.flow_times(ids, PERIOD, now).await.map(drop),
-            Query::Repositories => self.repositories(ids).await.map(drop),
+            Query::Repositories => self.repositories(ids, false).await.map(drop),
             Query::Schedules => self.project_schedules(ids).await.map(drop),
             Query::Runners => {
                 let asked = self.project_runners(ids, RunnerType::Instance);

@@ -158,6 +158,7 @@ mod tests {
             variant: 0,
             projects: 20,
             weight,
+            waits: true,
         };
         Turn::new(demand, Duration::ZERO, round, Box::new(()))
     }

@@ -190,11 +190,16 @@ impl LocalLimiter {
     }
 
     /// Waits while `endpoint` alone is paused, without holding up the others.
-    async fn endpoint_pause(&self, endpoint: &'static str) -> Result<(), Exhausted> {
+    async fn endpoint_pause(&self, demand: &Demand) -> Result<(), Exhausted> {
         loop {
-            let wait = self.state().pauses.of_endpoint(endpoint, Instant::now());
+            let now = Instant::now();
+            let wait = self.state().pauses.of_endpoint(demand.endpoint, now);
             match wait {
                 None => return Ok(()),
+                Some(Wait { until, .. }) if !demand.waits => {
+                    let wait = until.saturating_duration_since(now);
+                    return Err(Exhausted { wait });
+                }
                 Some(wait) => self.wait(wait).await?,
             }
         }
@@ -450,7 +455,7 @@ impl Limiter for LocalLimiter {
         let queue = self.queue(demand.lane);
         let held_up_before = queue.held_up.load(Ordering::Relaxed);
         loop {
-            self.endpoint_pause(demand.endpoint).await?;
+            self.endpoint_pause(&demand).await?;
             let waiting = Waiting::new(&self.shared, demand.lane);
             let _head = queue.head.lock().await;
             let places = self.turn(demand).await?;

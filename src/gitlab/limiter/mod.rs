@@ -85,6 +85,8 @@ pub struct Demand {
     pub projects: usize,
     /// Places that it takes.
     pub weight: Weight,
+    /// Whether it waits while its endpoint is paused: what can be asked for otherwise does not.
+    pub waits: bool,
 }
 
 /// Leave to make one call, which counts as under way until this is dropped.

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{RefKind, User, merge_request_iid};
 use crate::clock::UnixSeconds;
-use crate::types::Text;
+use crate::types::{JobId, Text};
 
 /// An environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,38 @@ pub struct Environment {
     pub state: Text,
     /// Where it is reached.
     pub external_url: Option<Text>,
+}
+
+/// What a deployment came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentOrigin {
+    /// Its ref as GitLab writes it; empty where GitLab does not say.
+    pub git_ref: Text,
+    /// What the ref is.
+    pub kind: Option<RefKind>,
+    /// The job that deploys; none for one made by API.
+    pub job: Option<JobId>,
+    /// Who deployed.
+    pub user: Option<User>,
+}
+
+impl DeploymentOrigin {
+    /// By GitLab's own facts; a ref is a branch where it does not say otherwise.
+    #[must_use]
+    pub fn new(git_ref: &str, is_tag: bool, job: Option<JobId>, user: Option<User>) -> Self {
+        let kind = match merge_request_iid(git_ref) {
+            _ if git_ref.is_empty() => None,
+            Some(_) => Some(RefKind::MergeRequest),
+            None if is_tag => Some(RefKind::Tag),
+            None => Some(RefKind::Branch),
+        };
+        Self {
+            git_ref: git_ref.into(),
+            kind,
+            job,
+            user,
+        }
+    }
 }
 
 /// A deployment.
@@ -47,6 +80,9 @@ pub struct Deployment {
     pub finished_at: Option<UnixSeconds>,
     /// Seconds that its job ran, or from creation to end where no job deployed.
     pub duration: Option<f64>,
+    /// What it came from.
+    #[serde(default)]
+    pub origin: DeploymentOrigin,
 }
 
 impl Deployment {

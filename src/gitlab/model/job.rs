@@ -41,6 +41,12 @@ pub struct Job {
     pub failure_reason: Known<Text>,
     /// Type of its runner; hidden below Maintainer for group and project runners in GraphQL.
     pub runner_type: Known<RunnerType>,
+    /// Description of its runner, where it is read and can be seen.
+    #[serde(default)]
+    pub runner_description: Option<Text>,
+    /// Tags that it asks of a runner, in GitLab's order; none where they were not read.
+    #[serde(default)]
+    pub tags: Option<Vec<Text>>,
     /// Bytes of all its artifacts together, its log left out; null when it has none.
     pub artifact_bytes: Option<u64>,
 }

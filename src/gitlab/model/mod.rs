@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use analytics::{SEVERITIES, StageMedian, ValueStreams, Vulnerabilities};
 pub use comparison::Comparison;
 pub use dora::{Days, DeploymentTier, DoraByTier, DoraFigures, ProjectDora};
-pub use environment::{Deployment, Environment, Incident};
+pub use environment::{Deployment, DeploymentOrigin, Environment, Incident};
 pub use instance::{CurrentUser, Metadata, TokenInfo};
 pub use job::Job;
 pub use merge_request::{
@@ -37,7 +37,7 @@ pub use pipeline::{
     Bridge, BridgeTarget, Downstream, DownstreamTarget, Pipeline, PipelineHead,
     PipelineMergeRequest, RefKind, UNKNOWN_SOURCE, Upstream, Variable, merge_request_iid,
 };
-pub use project::{Features, Owner, Permissions, Project, Role};
+pub use project::{Attributes, Features, Owner, Permissions, Project, Role};
 pub use repository::{Commit, GitRef, Language, RefCounts, Releases, RepositoryInfo, Statistics};
 pub use review::{Note, NoteKind, Reviewer, User};
 pub use runner::{Runner, RunnerManager, RunnerType};

@@ -25,6 +25,17 @@ pub struct Project {
     pub role: Known<Role>,
     /// Its features, as far as they were read.
     pub features: Features,
+    /// By what else it can be selected.
+    pub attributes: Attributes,
+}
+
+/// By what a project can be selected besides its path; read for selections that need it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// Its topics.
+    pub topics: Known<Vec<Text>>,
+    /// Whether it is a fork of another one.
+    pub is_fork: Known<bool>,
 }
 
 /// What the token may read of a project, by GitLab's own word. A role does not say it: an administrator

@@ -28,6 +28,8 @@ pub struct RepositoryInfo {
     pub visibility: Option<Text>,
     /// Whether it is archived.
     pub archived: bool,
+    /// Its topics; empty where they were not asked for.
+    pub topics: Vec<Text>,
     /// Branches and tags, where this way of reading returns them.
     pub refs: Option<RefCounts>,
     /// Open issues; `None` where issues are off.

@@ -44,7 +44,9 @@ pub struct TestReport {
 pub struct TestCase {
     /// Name of its suite.
     pub suite: Text,
-    /// Its name.
+    /// The class that it belongs to; empty where the report has none.
+    pub class: Text,
+    /// Its name, with the class before it: names alone are often those of others, too.
     pub name: Text,
     /// GitLab's lower-case result: `success`, `failed`, `skipped`, `error`.
     pub status: Text,

@@ -7,8 +7,10 @@ use super::pipelines::{maybe_time, time};
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{Comparison, Deployment, Environment, Incident, Page};
-use crate::types::{ProjectId, Text};
+use crate::gitlab::model::{
+    Comparison, Deployment, DeploymentOrigin, Environment, Incident, Page, User,
+};
+use crate::types::{JobId, ProjectId, Text};
 
 #[derive(Deserialize)]
 pub(super) struct RestEnvironment {
@@ -48,7 +50,16 @@ pub(super) struct RestDeployment {
     created_at: String,
     updated_at: Option<String>,
     environment: RestPlace,
+    #[serde(rename = "ref")]
+    git_ref: Option<String>,
+    user: Option<RestUser>,
     deployable: Option<RestDeployable>,
+}
+
+#[derive(Deserialize)]
+struct RestUser {
+    username: String,
+    name: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -59,6 +70,9 @@ struct RestPlace {
 
 #[derive(Deserialize)]
 struct RestDeployable {
+    id: Option<u64>,
+    tag: Option<bool>,
+    user: Option<RestUser>,
     started_at: Option<String>,
     finished_at: Option<String>,
     duration: Option<f64>,
@@ -99,7 +113,19 @@ impl TryFrom<RestDeployment> for Deployment {
                     .filter(|seconds| seconds.is_finite() && *seconds >= 0.0),
             };
         }
+        let job = raw.deployable.as_ref();
+        let user = job.and_then(|job| job.user.as_ref()).or(raw.user.as_ref());
+        let origin = DeploymentOrigin::new(
+            raw.git_ref.as_deref().unwrap_or_default(),
+            job.is_some_and(|job| job.tag == Some(true)),
+            job.and_then(|job| job.id).map(JobId),
+            user.map(|user| {
+                let name = user.name.as_deref().unwrap_or_default();
+                User::new(&user.username, name, false)
+            }),
+        );
         Ok(Self {
+            origin,
             id: raw.id,
             iid: raw.iid,
             environment: raw.environment.id,

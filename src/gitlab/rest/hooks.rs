@@ -1,5 +1,5 @@
-//! Webhooks of projects: listing them, and, with a token of the scope `api`, changing them. The exporter's
-//! own requests never use the latter; the command `webhooks` does.
+//! Webhooks of projects, groups and the instance: listing them, and, with a token of the scope `api`,
+//! changing them. The exporter's own requests never use any of it; the command `webhooks` does.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::Get;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::{Cause, GitLabError};
 use crate::gitlab::model::Page;
-use crate::types::ProjectId;
+use crate::types::{ProjectId, Text};
 
 /// The events of a webhook that the exporter uses; without those of jobs.
 pub const EVENTS: [&str; 10] = [
@@ -30,7 +30,24 @@ pub const EVENTS: [&str; 10] = [
 /// The events of jobs, which are ten times as many.
 pub const JOB_EVENTS: &str = "job_events";
 
-/// A webhook of a project.
+/// What a group's webhook sends besides.
+pub const GROUP_EVENTS: [&str; 1] = ["subgroup_events"];
+
+/// The events of a system hook that the exporter uses; those of projects and groups it always sends.
+pub const SYSTEM_EVENTS: [&str; 2] = ["merge_requests_events", "repository_update_events"];
+
+/// What a webhook belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HookOwner {
+    /// A project: its Maintainers see and change it.
+    Project(ProjectId),
+    /// A group, by its full path: GitLab Premium, and its Owners.
+    Group(Text),
+    /// The instance: a system hook, for administrators.
+    Instance,
+}
+
+/// A webhook.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 pub struct Hook {
     /// Its id.
@@ -93,92 +110,139 @@ impl HookEvent {
     }
 }
 
-const HOOKS: &str = "/projects/:id/hooks";
-const HOOK: &str = "/projects/:id/hooks/:hook_id";
-const TEST: &str = "/projects/:id/hooks/:hook_id/test/:trigger";
-const DELIVERIES: &str = "/projects/:id/hooks/:hook_id/events";
+/// Endpoint templates of one kind of owner.
+struct Endpoints {
+    hooks: &'static str,
+    hook: &'static str,
+    test: &'static str,
+    deliveries: &'static str,
+}
+
+const OF_PROJECT: Endpoints = Endpoints {
+    hooks: "/projects/:id/hooks",
+    hook: "/projects/:id/hooks/:hook_id",
+    test: "/projects/:id/hooks/:hook_id/test/:trigger",
+    deliveries: "/projects/:id/hooks/:hook_id/events",
+};
+
+const OF_GROUP: Endpoints = Endpoints {
+    hooks: "/groups/:id/hooks",
+    hook: "/groups/:id/hooks/:hook_id",
+    test: "/groups/:id/hooks/:hook_id/test/:trigger",
+    deliveries: "/groups/:id/hooks/:hook_id/events",
+};
+
+const OF_INSTANCE: Endpoints = Endpoints {
+    hooks: "/hooks",
+    hook: "/hooks/:hook_id",
+    // Its test and its deliveries have no paths of their own.
+    test: "/hooks/:hook_id",
+    deliveries: "/hooks/:hook_id",
+};
+
+impl HookOwner {
+    const fn endpoints(&self) -> &'static Endpoints {
+        match self {
+            Self::Project(_) => &OF_PROJECT,
+            Self::Group(_) => &OF_GROUP,
+            Self::Instance => &OF_INSTANCE,
+        }
+    }
+
+    /// A path below the owner's webhooks.
+    fn get(&self, endpoint: &'static str, below: &[&str]) -> Get {
+        let of = match self {
+            Self::Project(id) => vec!["projects".to_owned(), id.to_string()],
+            Self::Group(path) => vec!["groups".to_owned(), path.to_string()],
+            Self::Instance => Vec::new(),
+        };
+        let of = of.iter().map(String::as_str);
+        let path: Vec<&str> = of.chain(["hooks"]).chain(below.iter().copied()).collect();
+        Get::new(endpoint, &path)
+    }
+
+    fn hook(&self, hook: u64) -> Get {
+        self.get(self.endpoints().hook, &[&hook.to_string()])
+    }
+}
 
 impl GitLab {
-    /// All webhooks of a project (`GET /projects/:id/hooks`). Needs the role Maintainer.
+    /// All webhooks of an owner (`GET /projects/:id/hooks`, `/groups/:id/hooks`, `/hooks`).
     ///
     /// # Errors
-    /// Those of any call.
-    pub async fn hooks(&self, project: ProjectId) -> Result<Page<Hook>, GitLabError> {
-        let get = Get::new(HOOKS, &["projects", &project.to_string(), "hooks"]);
+    /// Those of any call; 404 for a group without GitLab Premium.
+    pub async fn hooks(&self, owner: &HookOwner) -> Result<Page<Hook>, GitLabError> {
+        let get = owner.get(owner.endpoints().hooks, &[]);
         self.get_all::<Hook, _>(&get).await
     }
 
-    /// The newest deliveries of a webhook (`GET /projects/:id/hooks/:hook_id/events`).
+    /// The newest deliveries of a webhook (`GET …/hooks/:hook_id/events`); GitLab does not show those of a
+    /// system hook.
     ///
     /// # Errors
     /// Those of any call.
     pub async fn hook_deliveries(
         &self,
-        project: ProjectId,
+        owner: &HookOwner,
         hook: u64,
     ) -> Result<Page<HookEvent>, GitLabError> {
-        let (project, hook) = (project.to_string(), hook.to_string());
-        let get = Get::new(
-            DELIVERIES,
-            &["projects", &project, "hooks", &hook, "events"],
-        );
+        if *owner == HookOwner::Instance {
+            return Ok(Page::default());
+        }
+        let get = owner.get(owner.endpoints().deliveries, &[&hook.to_string(), "events"]);
         self.get_first::<HookEvent, _>(&get).await
     }
 
-    /// Creates a webhook (`POST /projects/:id/hooks`). Needs the role Maintainer and the scope `api`.
+    /// Creates a webhook (`POST …/hooks`).
     ///
     /// # Errors
     /// Those of any call.
-    pub async fn create_hook(
-        &self,
-        project: ProjectId,
-        spec: &HookSpec,
-    ) -> Result<(), GitLabError> {
-        let path = ["projects", &project.to_string(), "hooks"];
-        self.write(Method::POST, &Get::new(HOOKS, &path), Some(spec))
-            .await
+    pub async fn create_hook(&self, owner: &HookOwner, spec: &HookSpec) -> Result<(), GitLabError> {
+        let get = owner.get(owner.endpoints().hooks, &[]);
+        self.write(Method::POST, &get, Some(spec)).await
     }
 
-    /// Changes a webhook (`PUT /projects/:id/hooks/:hook_id`).
+    /// Changes a webhook (`PUT …/hooks/:hook_id`).
     ///
     /// # Errors
     /// Those of any call.
     pub async fn update_hook(
         &self,
-        project: ProjectId,
+        owner: &HookOwner,
         hook: u64,
         spec: &HookSpec,
     ) -> Result<(), GitLabError> {
-        let (project, hook) = (project.to_string(), hook.to_string());
-        let get = Get::new(HOOK, &["projects", &project, "hooks", &hook]);
-        self.write(Method::PUT, &get, Some(spec)).await
+        self.write(Method::PUT, &owner.hook(hook), Some(spec)).await
     }
 
-    /// Removes a webhook (`DELETE /projects/:id/hooks/:hook_id`).
+    /// Removes a webhook (`DELETE …/hooks/:hook_id`).
     ///
     /// # Errors
     /// Those of any call.
-    pub async fn delete_hook(&self, project: ProjectId, hook: u64) -> Result<(), GitLabError> {
-        let (project, hook) = (project.to_string(), hook.to_string());
-        let get = Get::new(HOOK, &["projects", &project, "hooks", &hook]);
-        self.write(Method::DELETE, &get, None::<&()>).await
+    pub async fn delete_hook(&self, owner: &HookOwner, hook: u64) -> Result<(), GitLabError> {
+        self.write(Method::DELETE, &owner.hook(hook), None::<&()>)
+            .await
     }
 
-    /// Has GitLab send a real object of the project as an event
-    /// (`POST /projects/:id/hooks/:hook_id/test/:trigger`); five a minute for each project.
+    /// Has GitLab send a real object of the owner as an event (`POST …/hooks/:hook_id/test/:trigger`), five a
+    /// minute; of a system hook, made-up data (`POST /hooks/:hook_id`).
     ///
     /// # Errors
-    /// Those of any call; a 422 where the project has no such object.
+    /// Those of any call; a 422 where there is no such object.
     pub async fn test_hook(
         &self,
-        project: ProjectId,
+        owner: &HookOwner,
         hook: u64,
         trigger: &'static str,
     ) -> Result<(), GitLabError> {
-        let (project, hook) = (project.to_string(), hook.to_string());
-        let path = ["projects", &project, "hooks", &hook, "test", trigger];
-        self.write(Method::POST, &Get::new(TEST, &path), None::<&()>)
-            .await
+        let get = match owner {
+            HookOwner::Instance => owner.hook(hook),
+            _ => owner.get(
+                owner.endpoints().test,
+                &[&hook.to_string(), "test", trigger],
+            ),
+        };
+        self.write(Method::POST, &get, None::<&()>).await
     }
 
     async fn write(

@@ -45,6 +45,8 @@ struct Get {
     /// Most items of a page, where it is to be smaller than the settings say.
     most: Option<u32>,
     bounds: Bounds,
+    /// See [`Call::waits`].
+    waits: bool,
 }
 
 impl Get {
@@ -57,6 +59,7 @@ impl Get {
             in_pages: true,
             most: None,
             bounds: Bounds::PROJECT,
+            waits: true,
         }
     }
 
@@ -69,6 +72,12 @@ impl Get {
     /// Pages of at most so many.
     fn pages_of(mut self, most: u32) -> Self {
         self.most = Some(most);
+        self
+    }
+
+    /// Fails where GitLab's limit of this endpoint is reached, instead of waiting.
+    fn or_never(mut self) -> Self {
+        self.waits = false;
         self
     }
 
@@ -121,6 +130,7 @@ impl Get {
             url,
             graphql: None,
             body: None,
+            waits: self.waits,
         }
     }
 }

@@ -65,6 +65,7 @@ pub(super) struct RestJob {
     coverage: Option<Value>,
     failure_reason: Option<String>,
     runner: Option<RestRunner>,
+    tag_list: Option<Vec<Text>>,
     artifacts: Option<Vec<Artifact>>,
     artifacts_file: Option<Artifact>,
     downstream_pipeline: Option<RestPipeline>,
@@ -72,6 +73,7 @@ pub(super) struct RestJob {
 
 #[derive(Deserialize)]
 struct RestRunner {
+    description: Option<Text>,
     runner_type: Option<String>,
     is_shared: Option<bool>,
 }
@@ -205,6 +207,11 @@ impl RestJob {
                 .runner
                 .as_ref()
                 .map_or(Known::Nothing, |runner| Known::Value(runner.kind())),
+            runner_description: self
+                .runner
+                .as_ref()
+                .and_then(|runner| runner.description.clone()),
+            tags: self.tag_list.clone(),
             artifact_bytes: self.artifact_bytes(),
         })
     }
@@ -404,11 +411,13 @@ impl GitLab {
         .with("include_retried", include_retried);
         let mut page = self.get_all::<RestJob, Job>(&get).await?;
         mark_retried(&mut page.items);
+        self.without_unwanted(&mut page.items);
         Ok(page)
     }
 
     /// The newest jobs of a project, bridges not among them, at most `most` (`GET /projects/:id/jobs`).
-    /// Whether they were retried is unread.
+    /// Whether they were retried is unread. GitLab answers 600 of these a minute: it does not wait for more,
+    /// for each pipeline can be asked for its jobs.
     ///
     /// # Errors
     /// Those of any call.
@@ -419,7 +428,23 @@ impl GitLab {
     ) -> Result<Page<Job>, GitLabError> {
         let project = project.to_string();
         let get = Get::new("/projects/:id/jobs", &["projects", &project, "jobs"]);
-        self.get_first::<RestJob, Job>(&get.pages_of(most)).await
+        let get = get.pages_of(most).or_never();
+        let mut page = self.get_first::<RestJob, Job>(&get).await?;
+        self.without_unwanted(&mut page.items);
+        Ok(page)
+    }
+
+    /// Leaves out of jobs what REST gives unasked, and nobody wants to keep.
+    fn without_unwanted(&self, jobs: &mut [Job]) {
+        let wanted = self.shared.job_fields;
+        for job in jobs {
+            if !wanted.runners {
+                job.runner_description = None;
+            }
+            if !wanted.tags {
+                job.tags = None;
+            }
+        }
     }
 
     /// All bridges of a pipeline that were not retried

@@ -3,13 +3,14 @@
 use std::fmt;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::Get;
 use crate::clock::UnixSeconds;
 use crate::gitlab::GitLab;
 use crate::gitlab::error::GitLabError;
-use crate::gitlab::model::{Features, Known, Owner, Page, Project, Role};
-use crate::types::ProjectId;
+use crate::gitlab::model::{Attributes, Features, Known, Owner, Page, Project, Role};
+use crate::types::{ProjectId, Text};
 
 /// How a project is named in a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +70,8 @@ pub(super) struct RestProject {
     public_jobs: Option<bool>,
     builds_access_level: Option<String>,
     merge_requests_access_level: Option<String>,
+    topics: Option<Vec<Text>>,
+    forked_from_project: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -117,6 +120,10 @@ impl TryFrom<RestProject> for Project {
                 public_jobs: raw.public_jobs.map_or(Known::Unread, Known::Value),
                 jobs: is_on(raw.builds_access_level.as_deref()),
                 merge_requests: is_on(raw.merge_requests_access_level.as_deref()),
+            },
+            attributes: Attributes {
+                topics: raw.topics.map_or(Known::Unread, Known::Value),
+                is_fork: Known::Value(raw.forked_from_project.is_some()),
             },
         })
     }

@@ -124,6 +124,7 @@ impl TryFrom<RestReport> for Cases {
             let name: Text = suite.name.unwrap_or_default().into();
             cases.extend(suite.test_cases.into_iter().map(|case| TestCase {
                 suite: name.clone(),
+                class: case.classname.as_deref().unwrap_or_default().into(),
                 name: case.full_name(),
                 status: case.status.to_lowercase().into(),
                 seconds: number(case.execution_time),

@@ -13,7 +13,7 @@ use crate::gitlab::error::GitLabError;
 use crate::gitlab::model::{
     Commit, Known, Language, Page, RefCounts, Releases, RepositoryInfo, SEVERITIES, Statistics,
 };
-use crate::types::ProjectId;
+use crate::types::{ProjectId, Text};
 
 #[derive(Deserialize)]
 pub(super) struct RestRepository {
@@ -26,6 +26,7 @@ pub(super) struct RestRepository {
     forks_count: Option<u64>,
     open_issues_count: Option<u64>,
     statistics: Option<RestStatistics>,
+    topics: Option<Vec<Text>>,
 }
 
 #[derive(Deserialize)]
@@ -63,6 +64,7 @@ impl From<RestRepository> for RepositoryInfo {
             },
             visibility: raw.visibility.map(Into::into),
             archived: raw.archived.unwrap_or(false),
+            topics: raw.topics.unwrap_or_default(),
             refs: None,
             open_issues: raw.open_issues_count,
             stars: raw.star_count,

@@ -44,8 +44,9 @@ const VARIABLES: [(&str, &str); 6] = [
     ),
 ];
 
-const NO_REDIS: &str =
-    "not needed by a single exporter: state.path keeps counters over restarts in a file";
+const NO_REDIS: &str = "not needed by a single exporter: state.path keeps counters over restarts in a file; several \
+                        replicas share one Redis: set redis.url, or the variable AGE_REDIS_URL, to the same address \
+                        (docs/high-availability.md)";
 const NO_HEALTH: &str = "not needed: /ready does not send requests to GitLab";
 
 /// Makes our configuration of the old file `text`; `variables` are the names of the old program's

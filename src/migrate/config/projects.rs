@@ -6,7 +6,7 @@ use super::{Writer, written};
 use crate::migrate::{NoteKind, OLD};
 
 /// Settings that are the same for each project, under another name or under their own.
-pub(super) const SAME: [(&str, &str); 15] = [
+pub(super) const SAME: [(&str, &str); 17] = [
     (
         "output_sparse_status_metrics",
         "output_sparse_status_metrics",
@@ -39,6 +39,11 @@ pub(super) const SAME: [(&str, &str); 15] = [
     (
         "pull.environments.enabled",
         "collectors.environments.enabled",
+    ),
+    ("pull.environments.regexp", "collectors.environments.regexp"),
+    (
+        "pull.environments.exclude_stopped",
+        "collectors.environments.exclude_stopped",
     ),
     ("pull.pipeline.jobs.enabled", "collectors.jobs.enabled"),
     (
@@ -106,11 +111,7 @@ pub(super) const DEFAULTS: [(&str, &str, &str); 9] = [
 ];
 
 /// Settings of projects that belong to the collector here, for all projects.
-pub(super) const FOR_ALL: [(&str, &str); 3] = [
-    (
-        "pull.environments.exclude_stopped",
-        "collectors.environments.exclude_stopped",
-    ),
+pub(super) const FOR_ALL: [(&str, &str); 2] = [
     (
         "pull.pipeline.per_ref",
         "collectors.pipelines.max_pipelines_per_ref",
@@ -145,6 +146,7 @@ pub(super) fn migrate(old: &OldFile, new: &mut Writer) {
         }
     }
     new.part.set("project_defaults", defaults);
+    runners(old, new);
     let projects = old.projects.iter().enumerate();
     let projects: Vec<Part> = projects
         .map(|(index, one)| {
@@ -293,22 +295,10 @@ fn settings(old: &Settings, shown: &str, new: &mut Writer) -> Part {
 }
 
 /// Settings of projects without a counterpart, and why.
-pub(super) const LEFT: [(&str, &str); 5] = [
-    (
-        "pull.environments.regexp",
-        "environments cannot be selected by name: all are collected; filter by the label environment in Prometheus",
-    ),
+pub(super) const LEFT: [(&str, &str); 2] = [
     (
         "pull.refs.merge_requests.regexp",
         "merge requests cannot be selected by title; refs.merge_requests.states and most_recent limit them",
-    ),
-    (
-        "pull.pipeline.jobs.runner_description.enabled",
-        "jobs have no label with the runner's description; age_job_duration_seconds has runner_type",
-    ),
-    (
-        "pull.pipeline.jobs.runner_description.aggregation_regexp",
-        "jobs have no label with the runner's description; age_job_duration_seconds has runner_type",
     ),
     (
         "pull.pipeline.test_reports.from_child_pipelines.enabled",
@@ -337,6 +327,49 @@ fn for_all(old: &OldFile, new: &mut Writer) {
             let sentence =
                 format!("{to} applies to all projects; set it there if they all should have it");
             let place = place(&format!("{shown}.{from}"), set.line);
+            new.report.add(NoteKind::Left, place, sentence);
+        }
+    }
+}
+
+const RUNNERS: &str = "pull.pipeline.jobs.runner_description.enabled";
+pub(super) const AGGREGATION: &str = "pull.pipeline.jobs.runner_description.aggregation_regexp";
+
+/// Runners: one expression for all projects, that of the defaults.
+fn runners(old: &OldFile, new: &mut Writer) {
+    let is_off = old.defaults.bool(RUNNERS) == Some(false);
+    let set = |key: &'static str| Some((key, old.defaults.get(key)?.line));
+    let set = set(AGGREGATION)
+        .or_else(|| set(RUNNERS))
+        .filter(|_| !is_off);
+    if let Some((key, line)) = set {
+        // What stands first is tried first; all others are shown as they are.
+        let aggregation = old.defaults.text(AGGREGATION);
+        let regexp = aggregation.map_or(".+".to_owned(), |regexp| format!("{regexp}|.+"));
+        let comment = place(&format!("project_defaults.{key}"), line);
+        let to = "collectors.jobs.runner_description_regexp";
+        new.put(to, text(&regexp), &comment);
+        let sentence = "the description is a label of age_job_runner_info alone, and of the old metrics \
+                        (compat.gitlab_ci_metrics): the part that the expression matches, not the expression. \
+                        collectors.jobs.tags_regexp exports the tags of jobs";
+        new.report.add(NoteKind::Changed, comment, sentence);
+    }
+    let elsewhere = entries(old).map(|(shown, settings)| (shown, settings, false));
+    let all = elsewhere.chain([("project_defaults".to_owned(), &old.defaults, true)]);
+    for (shown, settings, is_default) in all {
+        for key in [RUNNERS, AGGREGATION] {
+            let Some(set) = settings.get(key) else {
+                continue;
+            };
+            let sentence = match is_default {
+                true if is_off => "not needed: descriptions of runners are off by default",
+                true => continue,
+                false => {
+                    "collectors.jobs.runner_description_regexp applies to all projects; set it there if they all \
+                     should have it"
+                }
+            };
+            let place = place(&format!("{shown}.{key}"), set.line);
             new.report.add(NoteKind::Left, place, sentence);
         }
     }

@@ -141,6 +141,14 @@ fn of_project(old: &str) -> Here {
             "collectors.variables.regexp",
             "for all projects; no default, since values may be secrets",
         ),
+        ("pull.pipeline.jobs.runner_description.enabled", _) => Here::new(
+            "collectors.jobs.runner_description_regexp",
+            "for all projects; empty = off; a label of `age_job_runner_info`, with the tags",
+        ),
+        (projects::AGGREGATION, _) => Here::new(
+            "collectors.jobs.runner_description_regexp",
+            "for all projects; the label is what the expression matches, not the expression",
+        ),
         (_, Some(why)) => Here::none(why),
         (_, None) => Here::none(""),
     }

@@ -96,7 +96,9 @@ fn a_whole_file_is_taken_over() {
     assert_eq!(collectors.pipelines.interval.as_secs(), 45);
     assert_eq!(collectors.environments.interval.as_secs(), 45);
     assert_eq!(collectors.pipelines.max_pipelines_per_ref, 3);
-    assert!(collectors.test_reports.include_test_cases && !collectors.environments.exclude_stopped);
+    assert!(collectors.test_reports.include_test_cases);
+    let runners = collectors.jobs.runner_description_regexp.as_ref();
+    assert_eq!(runners.map(|regexp| regexp.as_str()), Some("shared|.+"));
     assert_eq!(
         collectors
             .variables
@@ -107,6 +109,9 @@ fn a_whole_file_is_taken_over() {
     );
     let defaults = &config.project_defaults;
     assert!(!defaults.output_sparse_status_metrics);
+    let environments = defaults.environments();
+    assert!(environments.watches("production") && !environments.watches("review/1"));
+    assert!(!environments.exclude_stopped);
     assert_eq!(defaults.refs.branches.max_age_days, 2);
     assert_eq!(defaults.refs.branches.regexp.as_str(), "^(main|dev.*)$");
     assert_eq!(defaults.refs.tags.regexp.as_str(), ".*");
@@ -153,6 +158,7 @@ fn what_is_left_changed_or_to_do_is_in_the_report_and_in_the_file() {
         "AGE_SERVER_WEBHOOK_SECRET_TOKEN",
     );
     has(NoteKind::Left, "redis.url (line 22)", "state.path");
+    has(NoteKind::Left, "redis.url (line 22)", "AGE_REDIS_URL");
     has(
         NoteKind::Left,
         "gitlab.maximum_jobs_queue_size (line 20)",
@@ -164,14 +170,9 @@ fn what_is_left_changed_or_to_do_is_in_the_report_and_in_the_file() {
         "next poll",
     );
     has(
-        NoteKind::Left,
-        "project_defaults.pull.environments.regexp (line 34)",
-        "by name",
-    );
-    has(
-        NoteKind::Left,
+        NoteKind::Changed,
         "runner_description.aggregation_regexp (line 47)",
-        "runner_type",
+        "age_job_runner_info",
     );
     has(
         NoteKind::Left,

@@ -64,6 +64,9 @@ impl Family {
             "test_suite_name" => ["suite_name", "suite"].into_iter().find(|name| has(name)),
             "test_case_name" => has("case_name").then_some("case_name"),
             "available" => has("state").then_some("state"),
+            "current_commit_short_id" => has("commit").then_some("commit"),
+            "latest_commit_short_id" => has("latest_commit").then_some("latest_commit"),
+            "username" => has("user").then_some("user"),
             _ => None,
         };
         match renamed {
@@ -76,8 +79,7 @@ impl Family {
 }
 
 /// Labels of the old program that have no counterpart in any metric, under names that mean nothing else.
-pub(in crate::migrate) const GONE: [&str; 8] = [
-    "environment_id",
+pub(in crate::migrate) const GONE: [&str; 7] = [
     "latest_commit_short_id",
     "current_commit_short_id",
     "runner_description",
@@ -237,8 +239,8 @@ static FAMILIES: &[Family] = &[
         "gitlab_ci_pipeline_timestamp",
         GAUGE,
         PIPELINE,
-        Metric("age_pipeline_finished_timestamp"),
-        "the end of the newest pipeline, absent while it runs, instead of its last update",
+        Metric("age_pipeline_updated_timestamp"),
+        "",
     ),
     family(
         "gitlab_ci_pipeline_run_count",
@@ -385,11 +387,8 @@ static FAMILIES: &[Family] = &[
         "gitlab_ci_pipeline_test_case_execution_time",
         GAUGE,
         CASE,
-        Nothing(
-            "durations of test cases are a histogram here: rate(age_test_case_duration_seconds_sum[1h]) / \
-             rate(age_test_case_duration_seconds_count[1h])",
-        ),
-        "",
+        Metric("age_test_case_last_duration_seconds"),
+        "of the newest finished pipeline of the ref, canceled ones included; absent if the case was skipped",
     ),
     family(
         "gitlab_ci_pipeline_test_case_status",
@@ -403,7 +402,7 @@ static FAMILIES: &[Family] = &[
         GAUGE,
         ENVIRONMENT_INFO,
         Metric("age_environment_info"),
-        "",
+        "latest_commit is the newest commit of the default branch, not of the deployed one",
     ),
     family(
         "gitlab_ci_environment_behind_commits_count",
@@ -438,7 +437,9 @@ static FAMILIES: &[Family] = &[
         "gitlab_ci_environment_deployment_job_id",
         GAUGE,
         ENVIRONMENT,
-        Nothing("the job of a deployment is not exported"),
+        Nothing(
+            "the job of the last successful deployment is the label job_id of age_environment_info, not a value",
+        ),
         "",
     ),
     family(

@@ -175,7 +175,7 @@ impl One {
                             "source" => ": age_pipeline_status has it",
                             "failure_reason" =>
                                 ": age_job_status and age_job_failures_total have it",
-                            "runner_description" => ": age_job_duration_seconds has runner_type",
+                            "runner_description" | "tag_list" => ": age_job_runner_info has it",
                             _ => "",
                         }
                     )),

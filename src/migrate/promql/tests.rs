@@ -75,7 +75,7 @@ fn expressions_are_rewritten() {
         ),
         (
             "time() - gitlab_ci_pipeline_timestamp",
-            "time() - age_pipeline_finished_timestamp",
+            "time() - age_pipeline_updated_timestamp",
         ),
         (
             "increase(gitlab_ci_pipeline_run_count[1h])",
@@ -182,7 +182,7 @@ fn expressions_are_rewritten() {
         // How vectors are matched.
         (
             "gitlab_ci_pipeline_timestamp and on(project, ref) gitlab_ci_pipeline_status{status=\"failed\"}",
-            "age_pipeline_finished_timestamp and on (project, ref) age_pipeline_status{status=\"failed\"}",
+            "age_pipeline_updated_timestamp and on (project, ref) age_pipeline_status{status=\"failed\"}",
         ),
         (
             "gitlab_ci_pipeline_id and ignoring(status) gitlab_ci_pipeline_status",
@@ -240,7 +240,7 @@ fn what_cannot_be_written_is_refused_with_the_reason() {
         ),
         (
             "gitlab_ci_pipeline_job_id{runner_description=\"r\"}",
-            "runner_type",
+            "age_job_runner_info",
         ),
         (
             "gitlab_ci_pipeline_job_id{kind=~\"$kind\"}",
@@ -251,10 +251,9 @@ fn what_cannot_be_written_is_refused_with_the_reason() {
             "count_ref to iid",
         ),
         (
-            "gitlab_ci_pipeline_test_case_execution_time > 60",
-            "a histogram here",
+            "gitlab_ci_environment_deployment_job_id",
+            "the label job_id of age_environment_info",
         ),
-        ("gitlab_ci_environment_deployment_job_id", "not exported"),
         (
             "gitlab_ci_pipeline_job_status{status=\"success_with_warnings\"}",
             "age_job_allowed_failures_total",
@@ -269,8 +268,8 @@ fn what_cannot_be_written_is_refused_with_the_reason() {
         ),
         (
             "gitlab_ci_environment_behind_commits_count * on(project, environment) \
-             group_left(current_commit_short_id) gitlab_ci_environment_information",
-            "takes the label current_commit_short_id",
+             group_left(test_case_classname) gitlab_ci_pipeline_test_case_status",
+            "takes the label test_case_classname",
         ),
         (
             "label_replace(gitlab_ci_pipeline_job_id, \"r\", \"$1\", \"runner_description\", \"(.*)\")",

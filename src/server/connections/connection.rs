@@ -1,4 +1,4 @@
-//! One connection: what it does now, and whether it is to end.
+//! One connection: its phase, and whether it is to be closed.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use crate::server::Limits;
 pub(in crate::server) struct Connection {
     pub(super) number: u64,
     pub(super) client: Option<IpAddr>,
-    /// Whether it has one of the places that are kept for the probes.
+    /// Whether it was accepted for the probes only.
     pub(in crate::server) for_probes: bool,
     state: Mutex<State>,
     /// The task that reads from it.
@@ -28,14 +28,14 @@ struct State {
     end: Option<End>,
 }
 
-/// What a connection does.
+/// The phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// No byte of a request has come.
+    /// No byte of a request was received.
     Idle,
-    /// The head of a request is coming.
+    /// Headers of a request are received.
     Head,
-    /// A request is answered; whether bytes of a next one came meanwhile.
+    /// A request is processed; whether bytes of a next one were received meanwhile.
     Busy { more: bool },
 }
 
@@ -44,11 +44,11 @@ enum Phase {
 pub(in crate::server) enum End {
     /// It was idle for too long.
     Idle,
-    /// The head of its request took too long.
+    /// The headers of its request took too long.
     SlowRequest,
-    /// It makes room for another.
+    /// It was closed for a new one.
     MadeRoom,
-    /// Its client does not take the end either: it is given up.
+    /// Its client did not read the end of the stream either: it is dropped.
     Abandoned,
 }
 
@@ -68,7 +68,7 @@ impl Connection {
         }
     }
 
-    /// Bytes came.
+    /// Bytes were received.
     pub(super) fn received(&self) {
         let mut state = self.state();
         match &mut state.phase {
@@ -78,7 +78,7 @@ impl Connection {
         }
     }
 
-    /// A request is there; the answer is over when the guard is dropped.
+    /// A request was received; the response is complete when the guard is dropped.
     pub(in crate::server) fn begin(self: Arc<Self>) -> Answering {
         let mut state = self.state();
         state.enter(Phase::Busy { more: false });
@@ -87,22 +87,21 @@ impl Connection {
         Answering(self)
     }
 
-    /// Since when it has waited for its client to ask something; none while a request is answered,
-    /// and when it is being closed.
+    /// Since when it has waited for a request; none while a request is processed or it is closing.
     pub(super) fn waiting_since(&self) -> Option<Instant> {
         let state = self.state();
         let waits = !matches!(state.phase, Phase::Busy { .. }) && state.end.is_none();
         waits.then_some(state.since)
     }
 
-    /// Since when it has been closing, unless it was given up.
+    /// Since when it has been closing, unless it was dropped.
     pub(super) fn ending_since(&self) -> Option<Instant> {
         let state = self.state();
         let ends = state.end.is_some_and(|end| end != End::Abandoned);
         ends.then_some(state.since)
     }
 
-    /// Why it is to be closed at `now`, if it is; it may be `idle` for so long.
+    /// Why it is to be closed at `now`, if it is; `idle` is the idle timeout.
     pub(super) fn overdue(&self, now: Instant, limits: &Limits, idle: Duration) -> Option<End> {
         let state = self.state();
         if state.end.is_some() {
@@ -111,7 +110,7 @@ impl Connection {
         let (limit, end) = match state.phase {
             Phase::Busy { .. } => return None,
             Phase::Head => (limits.request, End::SlowRequest),
-            // Who connects wants something.
+            // A new connection is expected to send a request.
             Phase::Idle if !state.is_known => (limits.request, End::Idle),
             Phase::Idle => (idle, End::Idle),
         };
@@ -127,7 +126,7 @@ impl Connection {
         self.reader.wake();
     }
 
-    /// Gives it up where its end has not come within `patience`.
+    /// Drops it if it is not closed within `patience`.
     pub(super) fn abandon(&self, now: Instant, patience: Duration) {
         let mut state = self.state();
         let is_late = now.saturating_duration_since(state.since) >= patience;
@@ -138,12 +137,12 @@ impl Connection {
         }
     }
 
-    /// Whether it is being closed.
+    /// Whether it is closing.
     pub(super) fn is_ending(&self) -> bool {
         self.state().end.is_some()
     }
 
-    /// Why it is to end, if it is; else the reader is woken when it is.
+    /// Why it is to be closed, if it is; otherwise the reader is woken then.
     pub(super) fn poll_end(&self, context: &Context<'_>) -> Option<End> {
         self.reader.register(context.waker());
         self.state().end
@@ -157,14 +156,14 @@ impl Connection {
 impl State {
     fn enter(&mut self, phase: Phase) {
         self.phase = phase;
-        // What is being closed is given up by the time since then.
+        // The time of closing is kept.
         if self.end.is_none() {
             self.since = Instant::now();
         }
     }
 }
 
-/// A request that is being answered.
+/// A request that is processed.
 pub(in crate::server) struct Answering(Arc<Connection>);
 
 impl Drop for Answering {

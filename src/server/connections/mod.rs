@@ -1,12 +1,12 @@
-//! The open connections: how many there may be, how long each may take to say what it wants, and
-//! which one makes room for another.
+//! Open connections: limits of their number, timeouts of their requests, and which one is closed for a new
+//! one.
 //!
-//! actix-web holds a deadline for the first request of a connection only, and stops accepting when
-//! there are too many connections. So connections are counted here: each head has a deadline, idle
-//! connections are closed sooner the more there are, and the one that has waited longest makes room
-//! for a new one. Where all are busy, some more are taken for the probes alone.
+//! actix-web has a timeout for the first request of a connection only, and stops accepting when there are
+//! too many connections. So connections are counted here: the headers of each request have a timeout, idle
+//! connections are closed sooner the more there are, and the one idle longest is closed for a new one. If all
+//! are busy, a few more are accepted for the probes only.
 //!
-//! Their times are the system's: workers have runtimes of their own.
+//! Times are the system's: workers have runtimes of their own.
 
 mod connection;
 mod refusals;
@@ -26,7 +26,7 @@ pub(super) use stream::Watched;
 use super::Limits;
 use crate::telemetry::process::HttpRefusal;
 
-/// Connections whose client does not take the end are given up beyond so many times as may be open.
+/// Closing connections are dropped beyond this multiple of the limit.
 const CLOSING: usize = 2;
 
 /// All open connections of one listener, whichever of its addresses they came to.
@@ -57,7 +57,7 @@ impl Connections {
         })
     }
 
-    /// Takes a new connection in, or not.
+    /// Accepts a new connection, or rejects it.
     pub(super) fn admit(&self, client: Option<IpAddr>, now: Instant) -> Option<Arc<Connection>> {
         let client = client.map(|address| address.to_canonical());
         let mut open = self.open();
@@ -69,7 +69,7 @@ impl Connections {
         while open.live >= self.limits.connections && open.end_longest_waiting(now, |_| true) {
             self.refuse(HttpRefusal::TooManyConnections);
         }
-        // The one that made room may have had a place for the probes itself.
+        // The closed one may have been one for the probes.
         let for_probes = open.live >= self.limits.connections;
         let places = self.limits.connections + self.limits.kept;
         if open.all.len() >= CLOSING * places {
@@ -88,7 +88,7 @@ impl Connections {
         Some(connection)
     }
 
-    /// Whether a client may have one more, if need be for one of its own that waits.
+    /// Whether a client may have one more, if necessary by closing an idle one of its own.
     fn admit_client(&self, open: &mut Open, client: Option<IpAddr>, now: Instant) -> bool {
         if self.per_client == 0 || client.is_none() {
             return true;
@@ -99,7 +99,7 @@ impl Connections {
         theirs.count() < self.per_client || open.end_longest_waiting(now, is_theirs)
     }
 
-    /// Takes note that a connection is gone.
+    /// Removes a closed connection.
     fn forget(&self, number: u64) {
         let mut open = self.open();
         if let Some(gone) = open.all.remove(&number)
@@ -109,12 +109,12 @@ impl Connections {
         }
     }
 
-    /// Counts something that was refused.
+    /// Counts a rejection.
     pub(super) fn refuse(&self, why: HttpRefusal) {
         self.refusals.count(why, Instant::now());
     }
 
-    /// Closes connections whose time is over; says how many are open.
+    /// Closes connections after their timeout; returns how many are open.
     fn sweep(&self, now: Instant) -> usize {
         let mut open = self.open();
         let idle = self.idle_limit(open.live);
@@ -138,8 +138,7 @@ impl Connections {
         live
     }
 
-    /// How long a connection may be idle: shorter the more places are taken, down to the time that a
-    /// head may take.
+    /// The idle timeout: shorter the more connections are open, down to the timeout of headers.
     fn idle_limit(&self, live: usize) -> Duration {
         let Limits {
             keep_alive,
@@ -168,8 +167,7 @@ impl Connections {
 }
 
 impl Open {
-    /// Closes the connection that has waited longest for a request of its client; false where all
-    /// that are meant are being answered.
+    /// Closes the connection that has been idle longest; false if all of them are busy.
     fn end_longest_waiting(
         &mut self,
         now: Instant,
@@ -186,7 +184,7 @@ impl Open {
         true
     }
 
-    /// Gives up the connection whose client has longest not taken its end.
+    /// Drops the connection that has been closing longest.
     fn abandon_longest_ending(&self) {
         let ending = self.all.values();
         let ending = ending.filter_map(|connection| Some((connection.ending_since()?, connection)));
@@ -196,7 +194,7 @@ impl Open {
     }
 }
 
-/// Closes connections of all listeners whose time is over, for as long as this runs.
+/// Closes connections of all listeners after their timeouts, as long as it runs.
 pub(super) async fn tend(
     limits: &Limits,
     listeners: &[Arc<Connections>],

@@ -1,4 +1,4 @@
-//! What clients were refused: a counter each, and one line a minute.
+//! Rejected requests and connections: a counter by reason, and one log line per minute.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,66 +6,68 @@ use std::time::{Duration, Instant};
 use crate::server::OwnFamilies;
 use crate::telemetry::process::HttpRefusal;
 
-/// Time between two lines.
+/// Time between two log lines.
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// Counts refusals.
 pub(in crate::server) struct Refusals {
     own: Arc<dyn OwnFamilies>,
-    unsaid: Mutex<Unsaid>,
+    unreported: Mutex<Unreported>,
 }
 
 #[derive(Default)]
-struct Unsaid {
+struct Unreported {
     counts: [u64; HttpRefusal::ALL.len()],
-    said_at: Option<Instant>,
+    reported_at: Option<Instant>,
 }
 
 impl Refusals {
     pub(in crate::server) fn new(own: Arc<dyn OwnFamilies>) -> Arc<Self> {
         Arc::new(Self {
             own,
-            unsaid: Mutex::default(),
+            unreported: Mutex::default(),
         })
     }
 
     /// Counts one.
     pub(in crate::server) fn count(&self, why: HttpRefusal, now: Instant) {
         self.own.http_refused(why);
-        self.unsaid().counts[why as usize] += 1;
-        self.say(now);
+        self.unreported().counts[why as usize] += 1;
+        self.log(now);
     }
 
-    /// Shows how many connections are open, and says what has not been said.
+    /// Exports how many connections are open, and logs rejections.
     pub(super) fn report(&self, connections: usize, now: Instant) {
         self.own.http_connections(connections);
-        self.say(now);
+        self.log(now);
     }
 
-    /// Says what was refused since the last line, unless that was a moment ago.
-    fn say(&self, now: Instant) {
-        let mut unsaid = self.unsaid();
-        let is_due = unsaid
-            .said_at
+    /// Logs the rejections since the last line, at most once per [`PAUSE`].
+    fn log(&self, now: Instant) {
+        let mut unreported = self.unreported();
+        let is_due = unreported
+            .reported_at
             .is_none_or(|at| now.saturating_duration_since(at) >= PAUSE);
-        if !is_due || unsaid.counts == [0; HttpRefusal::ALL.len()] {
+        if !is_due || unreported.counts == [0; HttpRefusal::ALL.len()] {
             return;
         }
-        unsaid.said_at = Some(now);
-        let counts = std::mem::take(&mut unsaid.counts);
-        drop(unsaid);
+        unreported.reported_at = Some(now);
+        let counts = std::mem::take(&mut unreported.counts);
+        drop(unreported);
         let counts = HttpRefusal::ALL.into_iter().zip(counts);
-        let said = counts.filter(|(_, count)| *count > 0);
-        let said: Vec<String> = said
+        let reasons = counts.filter(|(_, count)| *count > 0);
+        let reasons: Vec<String> = reasons
             .map(|(why, count)| format!("{} {count}", why.as_str()))
             .collect();
         tracing::warn!(
-            "HTTP requests and connections refused since the last such message: {}",
-            said.join(", ")
+            reasons = reasons.join(", "),
+            "HTTP requests or connections rejected since the last such message"
         );
     }
 
-    fn unsaid(&self) -> MutexGuard<'_, Unsaid> {
-        self.unsaid.lock().unwrap_or_else(PoisonError::into_inner)
+    fn unreported(&self) -> MutexGuard<'_, Unreported> {
+        self.unreported
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,19 +10,19 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::Connections;
 use super::connection::{Connection, End};
 
-/// What a client hears whose request takes too long, as actix says it of a first request.
+/// Response to a request that takes too long, as by actix to a first request.
 const REQUEST_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-/// A stream whose connection is in the table of all of them, and that ends when the table says so.
+/// A stream of a counted connection, which ends when that is to be closed.
 pub(in crate::server) struct Watched<S> {
     stream: S,
     connection: Arc<Connection>,
     connections: Arc<Connections>,
-    /// Whether a part of an answer waits to be taken.
+    /// Whether a part of a response waits to be sent.
     is_blocked: bool,
-    /// Whether the client was told that its request took too long.
-    is_told: bool,
+    /// Whether the client was sent the timeout of its request.
+    is_notified: bool,
 }
 
 impl<S> Watched<S> {
@@ -36,7 +36,7 @@ impl<S> Watched<S> {
             connection,
             connections,
             is_blocked: false,
-            is_told: false,
+            is_notified: false,
         }
     }
 
@@ -44,7 +44,7 @@ impl<S> Watched<S> {
         &self.connection
     }
 
-    /// An error once the connection was given up.
+    /// An error once the connection was dropped.
     fn check(&self, context: &Context<'_>) -> io::Result<()> {
         match self.connection.poll_end(context) {
             Some(End::Abandoned) => Err(io::ErrorKind::ConnectionAborted.into()),
@@ -66,9 +66,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if let Some(end) = self.connection.poll_end(context) {
-            if end == End::SlowRequest && !self.is_blocked && !self.is_told {
-                self.is_told = true;
-                // A client that takes nothing is not told.
+            if end == End::SlowRequest && !self.is_blocked && !self.is_notified {
+                self.is_notified = true;
+                // A client that reads nothing is not sent it.
                 let _ = Pin::new(&mut self.stream).poll_write(context, REQUEST_TIMEOUT);
             }
             return Poll::Ready(Ok(()));

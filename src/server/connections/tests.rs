@@ -105,5 +105,5 @@ fn refusals_are_counted_each_and_said_once_a_minute() {
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let lines: Vec<&str> = text.lines().take(10).collect();
     assert_eq!(lines.len(), 2, "{lines:?}");
-    assert!(lines[1].ends_with("bad_request 64501"), "{lines:?}");
+    assert!(lines[1].contains("bad_request 64501"), "{lines:?}");
 }

@@ -18,6 +18,9 @@ const EXPIRES_SOON: Duration = Duration::from_secs(30 * DAY.as_secs());
 /// A token that expires so very soon is an alarm.
 const EXPIRES_NOW: Duration = Duration::from_secs(7 * DAY.as_secs());
 
+/// How the sentence about a missing field begins where other requests return the same data.
+const NO_LOSS: &str = "no data is missing";
+
 /// A replica that is so late is a warning.
 const LATE: Duration = Duration::from_secs(60);
 
@@ -121,7 +124,7 @@ fn gitlab(status: &Status) -> Card {
     address.href = Some(gitlab.url.clone());
     let missing = gitlab.lost.iter().map(|sentence| {
         let (what, then) = sentence.split_once(": ").unwrap_or((sentence, ""));
-        let tone = match then.starts_with("nothing is lost") {
+        let tone = match then.starts_with(NO_LOSS) {
             true => Tone::Calm,
             false => Tone::Warn,
         };

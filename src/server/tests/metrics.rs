@@ -159,3 +159,31 @@ async fn a_client_that_leaves_frees_the_table() {
     drop(hasty);
     until("the scrape ends", || Arc::strong_count(&site.table) == idle).await;
 }
+
+#[tokio::test]
+async fn a_scrape_may_ask_for_collectors_and_metrics() {
+    let site = Site::start();
+    site.fill(2);
+    let jobs = site.get("/metrics?collect[]=jobs").await;
+    assert_eq!((jobs.status, jobs.text().as_str()), (200, ""));
+    let pipelines = site.get("/metrics?collect%5B%5D=pipelines").await;
+    let text = pipelines.text();
+    assert!(text.contains("\nage_pipeline_id{"), "{text}");
+    assert!(!text.contains("age_build_info"), "{text}");
+    let own = site.get("/metrics?exclude[]=pipelines").await;
+    let text = own.text();
+    assert!(!text.contains("age_pipeline_id") && text.contains("\nage_build_info 1\n"));
+    let named = site.get("/metrics?name[]=age_build_info").await;
+    let text = named.text();
+    assert!(
+        text.ends_with("\nage_build_info 1\n") && text.lines().count() == 3,
+        "{text}"
+    );
+    let wrong = site.get("/metrics?collect[]=job").await;
+    assert_eq!(wrong.status, 400);
+    assert!(
+        wrong.text().contains("is not a collector"),
+        "{}",
+        wrong.text()
+    );
+}

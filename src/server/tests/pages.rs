@@ -7,6 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use super::sample;
 use super::site::{Site, TOKEN};
 use crate::catalogue::{self, Collector};
+use crate::gitlab::graphql::gaps::{GAPS, Loss, Why};
 use crate::server::LIMITS;
 use crate::server::status::{CollectorStatus, FirstSync, Reachability, Reading, TokenExpiry};
 
@@ -169,18 +170,40 @@ async fn what_is_missing_is_shown() {
     let site = Site::start();
     assert!(!site.get("/").await.text().contains("Missing"));
     site.world.change(|status| {
-        status.gitlab.lost = vec!["GraphQL of this GitLab has no Pipeline.type: so it is".into()];
+        status.gitlab.lost = vec![
+            missing("Pipeline", "type"),
+            missing("Project", "valueStreams"),
+        ];
         status.token.missing_grants = vec!["Branch: Read".into()];
     });
     let page = site.get("/").await.text();
     for text in [
-        "GraphQL of this GitLab has no Pipeline.type",
-        "so it is",
+        "the GraphQL API of this GitLab has no Pipeline.type",
+        "no data is missing; the kind",
         "Missing grant",
         "Branch: Read",
     ] {
         assert!(page.contains(text), "{text}");
     }
+    let tone = |field: &str| {
+        let before = page.split(field).next().unwrap_or_default();
+        let class = before.rsplit("class=\"").next().unwrap_or_default();
+        class.split('"').next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(tone("Pipeline.type"), "calm");
+    assert_eq!(tone("Project.valueStreams"), "warn");
+}
+
+/// The sentence about a field that GitLab does not have.
+fn missing(on: &str, field: &str) -> String {
+    let mut gaps = GAPS.iter();
+    let gap = gaps.find(|gap| gap.on == on && gap.field == field);
+    let gap = gap.expect("a field that may be missing");
+    Loss {
+        gap,
+        why: Why::Schema,
+    }
+    .to_string()
 }
 
 #[tokio::test]

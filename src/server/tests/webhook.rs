@@ -319,6 +319,37 @@ async fn a_thousand_connections_at_once_and_slow_senders_lose_nothing() {
 }
 
 #[tokio::test]
+async fn only_senders_that_are_not_known_are_told_to_wait() {
+    let settings = format!(
+        "server: {{webhook: {{enabled: true, secret_token: {SECRET}, signing_tokens: ['{SIGNING}']}}}}"
+    );
+    let site = Site::start_with(&settings, LIMITS);
+    let mut statuses = std::collections::BTreeMap::new();
+    let mut count = |status: u16| *statuses.entry(status).or_insert(0) += 1;
+    for number in 0..100 {
+        let headers = match number % 2 {
+            0 => [("X-Gitlab-Token", "another"), ("X-Other", "")],
+            // Whether it is known the body shows.
+            _ => [("webhook-signature", "v1,AAAA"), ("webhook-id", "1")],
+        };
+        let reply = site.send(&headers, PIPELINE.as_bytes()).await;
+        count(reply.status);
+        if reply.status == 429 {
+            let wait: u64 = reply.header("retry-after").parse().unwrap();
+            assert!((1..=60).contains(&wait), "{wait}");
+        }
+        count(site.send_known(PIPELINE.as_bytes()).await.status);
+    }
+    let statuses: Vec<(u16, i32)> = statuses.into_iter().collect();
+    assert_eq!(statuses, [(202, 100), (401, 60), (429, 40)]);
+    let outcomes = site.outcomes();
+    let limited = outcomes.iter();
+    let limited =
+        limited.filter(|(kind, outcome)| (*kind, *outcome) == ("other", Outcome::RateLimited));
+    assert_eq!(limited.count(), 40);
+}
+
+#[tokio::test]
 async fn many_that_are_refused_leave_room_for_probes() {
     let limits = Limits {
         request: Duration::from_millis(200),

@@ -14,7 +14,7 @@ use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
 use crate::facts::Problem;
 use crate::gitlab::GitLabError;
-use crate::gitlab::graphql::{BridgesPart, Parts};
+use crate::gitlab::graphql::{BridgesPart, JobsPart, Parts};
 use crate::gitlab::model::{Downstream, DownstreamTarget, Job, Known, Pipeline};
 use crate::memory::feed::Depth;
 use crate::types::{JobId, PipelineId, ProjectId, Text};
@@ -140,6 +140,7 @@ impl ChangeFeed {
         polls: &mut BTreeMap<ProjectId, Reading<'_>>,
         tracked: &Tracked,
         now: UnixSeconds,
+        ahead: BTreeMap<PipelineId, RawDetails>,
     ) {
         let wanted: Vec<Wanted> = polls
             .iter()
@@ -168,7 +169,7 @@ impl ChangeFeed {
             most: if polls.len() > 1 { FEW } else { MANY },
             turn: self.polls.fetch_add(1, Ordering::Relaxed),
         };
-        let mut read = self.read_details(&wanted, share).await;
+        let mut read = self.read_details(&wanted, ahead, share).await;
         for wanted in &wanted {
             let Some(details) = read.get(&wanted.pipeline.id) else {
                 continue;
@@ -186,7 +187,11 @@ impl ChangeFeed {
         let finished = side_by_side(CALLS_AT_ONCE, finish.collect()).await;
         for (wanted, finished) in wanted.iter().zip(finished) {
             if let Finished::Read { details, read, .. } = &finished {
-                self.known_jobs.learn(wanted, details, *read, now);
+                let none = BTreeMap::new();
+                let labelled = labels.get(&wanted.pipeline.id);
+                let labelled = labelled.and_then(|read| read.as_deref().ok());
+                let labelled = labelled.unwrap_or(&none);
+                self.known_jobs.learn(wanted, details, *read, labelled, now);
             }
             if let Some(reading) = polls.get_mut(&wanted.project) {
                 reading.take(wanted, finished);
@@ -202,13 +207,14 @@ impl ChangeFeed {
     async fn read_details(
         &self,
         wanted: &[Wanted],
+        ahead: BTreeMap<PipelineId, RawDetails>,
         share: Share,
     ) -> BTreeMap<PipelineId, DetailsRead> {
         let now = self.clock.now();
         if !self.graphql.is_open(now) {
             return self.rest.details(wanted.iter().collect(), share).await;
         }
-        let mut read = self.graphql_details(wanted, share, now).await;
+        let mut read = self.graphql_details(wanted, ahead, share, now).await;
         let answered = read.values().any(Result::is_ok);
         let no_coincidence = !answered && wanted_are_many(read.len());
         for error in read.values().filter_map(|read| read.as_ref().err()) {
@@ -238,29 +244,34 @@ impl ChangeFeed {
         read
     }
 
-    /// By GraphQL: what each pipeline needs, and once more where the answer says that more is needed.
+    /// By GraphQL: what each pipeline needs that did not come with the change feed, and once more where the
+    /// answer says that more is needed.
     async fn graphql_details(
         &self,
         wanted: &[Wanted],
+        mut ahead: BTreeMap<PipelineId, RawDetails>,
         share: Share,
         now: UnixSeconds,
     ) -> BTreeMap<PipelineId, DetailsRead> {
         let mut read = BTreeMap::new();
-        let mut open = groups(wanted.iter().map(|wanted| (wanted.parts, wanted)));
+        let mut again = Vec::new();
+        let mut asked = Vec::new();
+        for wanted in wanted {
+            match ahead.remove(&wanted.pipeline.id) {
+                Some(details) if answers(details.parts, wanted.parts) => {
+                    let found = [(wanted.pipeline.id, Ok(Some(details)))].into();
+                    self.take_found(vec![wanted], found, &mut read, &mut again);
+                }
+                _ => asked.push((wanted.parts, wanted)),
+            }
+        }
+        asked.append(&mut again);
+        let mut open = groups(asked.into_iter());
         while !open.is_empty() {
             let mut again = Vec::new();
             for (parts, wanted) in std::mem::take(&mut open) {
-                let mut found = self.graphql.details(&wanted, parts, share, now).await;
-                for wanted in wanted {
-                    let Some(Ok(Some(details))) = found.get_mut(&wanted.pipeline.id) else {
-                        continue;
-                    };
-                    match self.known_jobs.complete(wanted, details) {
-                        Completed::Whole(whole) => *details = whole,
-                        Completed::Asks(parts) => again.push((parts, wanted)),
-                    }
-                }
-                read.extend(found);
+                let found = self.graphql.details(&wanted, parts, share, now).await;
+                self.take_found(wanted, found, &mut read, &mut again);
             }
             let labelled = self.label(&again, &mut read).await;
             again.retain(|(_, wanted)| !labelled.contains(&wanted.pipeline.id));
@@ -272,6 +283,27 @@ impl ChangeFeed {
             open = groups(again.into_iter());
         }
         read
+    }
+
+    /// Takes in what was found of the wanted pipelines, with what is known of them; `again` gets those of
+    /// which more is to be asked.
+    fn take_found<'w>(
+        &self,
+        wanted: Vec<&'w Wanted>,
+        mut found: BTreeMap<PipelineId, DetailsRead>,
+        read: &mut BTreeMap<PipelineId, DetailsRead>,
+        again: &mut Vec<(Parts, &'w Wanted)>,
+    ) {
+        for wanted in wanted {
+            let Some(Ok(Some(details))) = found.get_mut(&wanted.pipeline.id) else {
+                continue;
+            };
+            match self.known_jobs.complete(wanted, details) {
+                Completed::Whole(whole) => *details = whole,
+                Completed::Asks(parts) => again.push((parts, wanted)),
+            }
+        }
+        read.extend(found);
     }
 
     /// Adds stages, artifacts and labels to the jobs of pipelines that had come to rest, where the list of the
@@ -319,9 +351,10 @@ impl ChangeFeed {
                     if let Some(listed) = listed.get(&job.id) {
                         job.stage = listed.stage.clone();
                         job.artifact_bytes = listed.artifact_bytes;
+                        job.tags.clone_from(&listed.tags);
                     }
                 }
-                settle_labels(&self.gitlab, &mut details.jobs, &listed);
+                settle_labels(&mut details.jobs, &listed);
                 details.parts.artifacts = true;
                 labelled.insert(id);
             }
@@ -409,9 +442,9 @@ impl ChangeFeed {
         let mut labels_error = None;
         match labels {
             Some(Ok(read)) => {
-                settle_labels(&self.gitlab, &mut jobs, read);
+                settle_labels(&mut jobs, read);
                 let bridges = bridges.as_deref_mut().unwrap_or_default();
-                settle_labels(&self.gitlab, bridges, read);
+                settle_labels(bridges, read);
             }
             Some(Err(error)) => labels_error = Some(Arc::clone(error)),
             None => {}
@@ -460,6 +493,15 @@ impl ChangeFeed {
 
 /// What a second way of reading says of jobs.
 type Labels = Result<Arc<BTreeMap<JobId, Job>>, Arc<GitLabError>>;
+
+/// Whether jobs that were read are those that are wanted, and nothing else is.
+fn answers(read: Parts, wanted: Parts) -> bool {
+    let without_jobs = Parts {
+        jobs: JobsPart::None,
+        ..wanted
+    };
+    without_jobs == Parts::NONE && wanted.jobs != JobsPart::None && read.jobs != JobsPart::None
+}
 
 /// Pipelines that can be asked for together. Trigger jobs cost little where there are none.
 fn groups<'w>(

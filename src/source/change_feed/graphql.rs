@@ -33,6 +33,8 @@ pub(super) struct GraphQl {
     pub(super) gitlab: GitLab,
     breaker: Arc<Breaker>,
     pub(super) changes: Batches,
+    /// The same with the jobs of active pipelines.
+    pub(super) with_jobs: Batches,
     pub(super) first: Batches,
     details: Batches,
     /// The same of active jobs alone, which is lighter.
@@ -49,6 +51,7 @@ impl GraphQl {
         let breaker = gitlab.breaker();
         Self {
             changes: Batches::new(&breaker, GitLab::CHANGES_PROJECTS),
+            with_jobs: Batches::new(&breaker, GitLab::ACTIVE_PROJECTS),
             first: Batches::new(&breaker, GitLab::FIRST_POLL_PROJECTS),
             details: Batches::new(&breaker, GitLab::JOBS_PROJECTS),
             active: Batches::new(&breaker, GitLab::JOBS_PROJECTS),
@@ -349,7 +352,7 @@ fn whole(
 
 impl RawDetails {
     /// What GraphQL returned of a pipeline that was asked for `parts`.
-    fn of(read: PipelineJobs, parts: Parts) -> Self {
+    pub(super) fn of(read: PipelineJobs, parts: Parts) -> Self {
         let PipelineJobs {
             coverage,
             origin,

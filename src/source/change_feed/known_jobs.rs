@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::details::{RawDetails, Wanted};
 use super::{Details, ReadOptions, lock};
 use crate::clock::UnixSeconds;
+use crate::gitlab::GitLab;
 use crate::gitlab::graphql::{BridgesPart, JobsPart, Parts};
 use crate::gitlab::model::{Job, Known, Pipeline, Status};
 use crate::source::Target;
@@ -65,6 +66,9 @@ const FOLLOWS: Duration = Duration::from_secs(60);
 /// one ended.
 const FEW: usize = 12;
 
+/// Active jobs of a pipeline up to which they are read with the change feed: others may come meanwhile.
+const FEW_ACTIVE: usize = GitLab::ACTIVE_JOBS as usize / 2;
+
 /// What the jobs that were read say together with those that were known.
 pub(super) enum Completed {
     /// Everything.
@@ -105,7 +109,8 @@ impl KnownJobs {
                 origin: false,
             };
         };
-        if known.was_whole_lately(now) && (!has_ended || known.is_of(pipeline)) {
+        let is_whole = known.was_whole_lately(now) || known.is_whole_each_time();
+        if is_whole && (!has_ended || known.is_of(pipeline)) {
             return Parts {
                 jobs: match known.jobs.len() <= FEW {
                     true => JobsPart::All,
@@ -131,6 +136,35 @@ impl KnownJobs {
             },
             ..Parts::NONE
         }
+    }
+
+    /// Which jobs are wanted of a pipeline that goes on, where nothing else of it is: none where something
+    /// is, or where they may not fit with others into a query.
+    pub(super) fn jobs_alone(
+        &self,
+        project: ProjectId,
+        pipeline: &Pipeline,
+        options: ReadOptions,
+        now: UnixSeconds,
+    ) -> JobsPart {
+        let parts = self.parts(project, pipeline, options, (false, false), now);
+        let rest = Parts {
+            jobs: JobsPart::None,
+            ..parts
+        };
+        let active = self.active_jobs(project, pipeline.id);
+        match rest == Parts::NONE && active <= FEW_ACTIVE {
+            true => parts.jobs,
+            false => JobsPart::None,
+        }
+    }
+
+    /// How many jobs of a pipeline had not ended when it was last read.
+    fn active_jobs(&self, project: ProjectId, pipeline: PipelineId) -> usize {
+        let known = lock(&self.0);
+        let known = known.get(&project).and_then(|known| known.get(&pipeline));
+        let jobs = known.into_iter().flat_map(|known| &known.jobs);
+        jobs.filter(|job| job.status.is_listed_active()).count()
     }
 
     /// What was read of a pipeline, with what is known of it: the jobs that are not listed, stages, artifacts.
@@ -166,7 +200,10 @@ impl KnownJobs {
         }
         for job in &mut whole.jobs {
             match known.get(&job.id) {
-                Some(known) => job.stage = known.stage.clone(),
+                Some(known) => {
+                    job.stage = known.stage.clone();
+                    job.tags = job.tags.take().or(known.tags.clone());
+                }
                 None if !read.parts.stages => return Completed::Asks(again),
                 None => {}
             }
@@ -211,6 +248,9 @@ impl KnownJobs {
                 job.failure_reason = known.failure_reason.clone();
                 job.duration = known.duration;
             }
+            if job.runner_description.is_none() {
+                job.runner_description.clone_from(&known.runner_description);
+            }
             if job.runner_type.is_open() && !known.runner_type.is_open() {
                 job.runner_type = known.runner_type;
                 job.duration = known.duration;
@@ -224,21 +264,24 @@ impl KnownJobs {
         wanted: &Wanted,
         details: &Details,
         (parts, bridges): (Parts, Bridges),
+        labelled: &BTreeMap<JobId, Job>,
         now: UnixSeconds,
     ) {
         let (pipeline, jobs) = (&wanted.pipeline, &*details.jobs);
         let mut known = lock(&self.0);
         let of_project = known.entry(wanted.project).or_default();
         let before = of_project.get(&pipeline.id);
-        let without_artifacts = match (parts.artifacts, before) {
+        let mut without_artifacts = match (parts.artifacts, before) {
             (true, _) => BTreeSet::new(),
             (false, None) => ended(jobs).collect(),
             (false, Some(before)) => {
                 let had: BTreeSet<JobId> = ended(&before.jobs).collect();
                 let lacks = |id: &JobId| !had.contains(id) || before.without_artifacts.contains(id);
-                ended(jobs).filter(lacks).collect()
+                ended(jobs).filter(lacks).collect::<BTreeSet<JobId>>()
             }
         };
+        // The list that has their labels has these, too.
+        without_artifacts.retain(|id| !labelled.contains_key(id));
         let lately = before.filter(|known| known.was_whole_lately(now));
         let same = before.filter(|known| {
             let ids = |jobs: &[Job]| jobs.iter().map(|job| job.id).collect::<BTreeSet<_>>();
@@ -318,9 +361,17 @@ impl KnownPipeline {
         now.since(self.changed_at) <= FOLLOWS
     }
 
-    /// Whether it was read whole within [`WHOLE`]. After now: the clock was set back.
+    /// Whether each poll reads all there is to read of it while it goes on.
+    fn is_whole_each_time(&self) -> bool {
+        let has_few = self.jobs.len() <= FEW;
+        has_few && self.without_artifacts.is_empty() && self.bridges == Bridges::None
+    }
+
+    /// Whether it was read whole within [`WHOLE`], and since the last time at which all are: together they
+    /// share a query. After now: the clock was set back.
     fn was_whole_lately(&self, now: UnixSeconds) -> bool {
-        self.whole_at <= now && now.since(self.whole_at) < WHOLE
+        let turn = |at: UnixSeconds| at.0.div_euclid(WHOLE.as_secs().cast_signed());
+        self.whole_at <= now && turn(self.whole_at) == turn(now)
     }
 }
 

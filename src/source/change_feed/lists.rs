@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use super::super::batches::{Batches, PerProject};
 use super::super::side_by_side;
+use super::ahead::Ahead;
 use super::graphql::{GraphQl, which_ids};
-use super::pasts::Past;
-use super::{CALLS_AT_ONCE, Changes, SourceError, Target};
+use super::pasts::{Listed, Past};
+use super::{CALLS_AT_ONCE, Changes, RawDetails, SourceError, Target};
 use crate::clock::UnixSeconds;
 use crate::facts::feed::PARENT_PIPELINE;
 use crate::gitlab::GitLab;
-use crate::gitlab::graphql::{ProjectChanges, Which};
+use crate::gitlab::graphql::{Parts, ProjectChanges, Which};
 use crate::gitlab::model::{Page, Pipeline};
 use crate::memory::feed::FeedProgress;
 use crate::types::{PipelineId, ProjectId};
@@ -102,12 +103,23 @@ impl Question {
 /// Pipelines of a page of the newest, where few are new.
 const FEW_NEW: u32 = 5;
 
+/// Newest pipelines that are listed to find deleted ones.
+const CHECKED: u32 = 20;
+
+/// Pipelines that are asked for, at most, since a list lacks them.
+const MISSING: usize = 20;
+
 /// What a poll brought of each project.
 pub(super) type Read<'t> = Vec<(&'t Target, Result<Changes, SourceError>)>;
 
 impl GraphQl {
     /// What moved in each of the projects; those that GraphQL was not asked for are absent.
-    pub(super) async fn changes<'t>(&self, targets: &[&'t Target], now: UnixSeconds) -> Read<'t> {
+    pub(super) async fn changes<'t>(
+        &self,
+        targets: &[&'t Target],
+        ahead: &Ahead,
+        now: UnixSeconds,
+    ) -> Read<'t> {
         let (known, new): (Vec<_>, Vec<_>) = targets
             .iter()
             .copied()
@@ -118,14 +130,42 @@ impl GraphQl {
         let (long, short): (Vec<_>, Vec<_>) =
             known.into_iter().partition(|(_, past)| past.is_long());
         let short: Vec<&Target> = short.into_iter().map(|(target, _)| target).collect();
-        let moved = Question::all(List::Moved);
-        read.extend(self.in_batches(&short, &self.changes, moved, now).await);
+        let mut moved = self.moved(short, ahead, now).await;
+        self.check_newest(&mut moved, now).await;
+        read.extend(moved);
         read.extend(self.long_pasts(&long, now).await);
         for (target, changes) in &read {
             if let Ok(changes) = changes {
                 self.pasts.learn(target.id(), changes.numbers());
             }
         }
+        read
+    }
+
+    /// What moved in projects whose pasts are short, with the jobs of their active pipelines as far as these
+    /// fit in.
+    async fn moved<'t>(
+        &self,
+        targets: Vec<&'t Target>,
+        ahead: &Ahead,
+        now: UnixSeconds,
+    ) -> Read<'t> {
+        let moved = Question::all(List::Moved);
+        let (packs, mut rest) = ahead.packs(targets);
+        let reads = packs
+            .iter()
+            .map(|pack| self.in_batches_with(pack, &self.with_jobs, moved, Some(ahead), now));
+        let mut read = Vec::new();
+        let reads = side_by_side(CALLS_AT_ONCE, reads.collect()).await;
+        for (pack, of_pack) in packs.into_iter().zip(reads) {
+            let (good, _): (Read<'t>, Read<'t>) =
+                of_pack.into_iter().partition(|(_, result)| result.is_ok());
+            let done: BTreeSet<ProjectId> = good.iter().map(|(target, _)| target.id()).collect();
+            // The jobs may be at fault.
+            rest.extend(pack.into_iter().filter(|one| !done.contains(&one.id())));
+            read.extend(good);
+        }
+        read.extend(self.in_batches(&rest, &self.changes, moved, now).await);
         read
     }
 
@@ -165,6 +205,7 @@ impl GraphQl {
         for (target, changes) in &read {
             if let Ok(changes) = changes {
                 self.pasts.learn(target.id(), changes.numbers());
+                self.pasts.checked(target.id(), now);
             }
         }
         let (long, short): (Vec<&Target>, Vec<&Target>) = read_well(&read, targets)
@@ -192,6 +233,37 @@ impl GraphQl {
         let more = self.in_batches(&crowded, &self.first, running, now).await;
         add(&mut read, &crowded, more);
         read
+    }
+
+    /// Looks for what was deleted in projects with a short past: what moved does not say so.
+    async fn check_newest(&self, read: &mut Read<'_>, now: UnixSeconds) {
+        let is_due = |target: &Target| {
+            let past = self.pasts.get(target.id());
+            past.is_some_and(|past| past.is_check_due(last_moved(target), now))
+        };
+        let due = read.iter().filter(|(_, result)| result.is_ok());
+        let due: Vec<&Target> = due
+            .map(|(target, _)| *target)
+            .filter(|target| is_due(target))
+            .collect();
+        let newest = Question {
+            list: List::Newest,
+            first: CHECKED,
+            to_end: false,
+        };
+        let listed = self.in_batches(&due, &self.changes, newest, now).await;
+        let mut listed: BTreeMap<ProjectId, Changes> = listed
+            .into_iter()
+            .filter_map(|(target, result)| Some((target.id(), result.ok()?)))
+            .collect();
+        for (target, result) in read {
+            let id = target.id();
+            if let (Ok(changes), Some(newest)) = (result, listed.remove(&id)) {
+                let ids = newest.pipelines.iter().map(|pipeline| pipeline.id);
+                changes.missing = missing(target, &ids.collect(), newest.has_more);
+                self.pasts.checked(id, now);
+            }
+        }
     }
 
     /// What moved in projects whose pasts are long.
@@ -234,7 +306,7 @@ impl GraphQl {
             };
             let listed = changes.pipelines.first().map(|pipeline| pipeline.id);
             if listed < Some(*newest) {
-                changes.missing = Some(*newest);
+                changes.missing.push(*newest);
                 self.pasts.newest_is(target.id(), listed);
             }
             for _ in 0..NEW_PAGES {
@@ -392,6 +464,19 @@ impl GraphQl {
         question: Question,
         now: UnixSeconds,
     ) -> Read<'t> {
+        self.in_batches_with(targets, batches, question, None, now)
+            .await
+    }
+
+    /// The same, with jobs of active pipelines.
+    async fn in_batches_with<'t>(
+        &self,
+        targets: &[&'t Target],
+        batches: &Batches,
+        question: Question,
+        ahead: Option<&Ahead>,
+        now: UnixSeconds,
+    ) -> Read<'t> {
         let since: BTreeMap<ProjectId, UnixSeconds> = targets
             .iter()
             .map(|target| (target.id(), since(target)))
@@ -401,7 +486,12 @@ impl GraphQl {
         let ask = async |ids: Vec<ProjectId>| {
             // From when on a batch is read: the least of what its projects need.
             let since = ids.iter().filter_map(|id| since.get(id)).min();
-            let which = question.list.which(since.copied().unwrap_or_default());
+            let since = since.copied().unwrap_or_default();
+            if let Some(ahead) = ahead {
+                let active = ahead.active(&ids);
+                return self.gitlab.changes_with_jobs(&ids, since, &active).await;
+            }
+            let which = question.list.which(since);
             self.gitlab
                 .project_changes(&ids, which, question.first)
                 .await
@@ -416,7 +506,10 @@ impl GraphQl {
             let first = first.remove(&target.id())?;
             Some(async move {
                 let read = match first {
-                    Ok(changes) => self.all_pages(target, changes, question).await,
+                    Ok(changes) => {
+                        let parts = ahead.map(|ahead| ahead.active(&[target.id()]).parts());
+                        self.all_pages(target, changes, question, parts).await
+                    }
                     Err(error) => Err(error),
                 };
                 (*target, read)
@@ -431,13 +524,20 @@ impl GraphQl {
         target: &Target,
         changes: ProjectChanges,
         question: Question,
+        parts: Option<Parts>,
     ) -> Result<Changes, SourceError> {
         let ProjectChanges {
             project,
             pipelines,
             children,
+            active,
         } = changes;
         let mut all = Changes::of(project);
+        if let Some(parts) = parts {
+            let active = active.into_iter();
+            let jobs = active.map(|jobs| (jobs.id, RawDetails::of(jobs, parts)));
+            all.jobs = jobs.collect();
+        }
         let which = question.list.which(since(target));
         for (is_children, page) in [(false, pipelines), (true, children)] {
             if !question.to_end {
@@ -459,6 +559,21 @@ impl GraphQl {
         }
         Ok(all)
     }
+}
+
+/// Pipelines that are remembered of a project, and that a list of its newest should have.
+pub(super) fn missing(
+    target: &Target,
+    listed: &BTreeSet<PipelineId>,
+    has_more: bool,
+) -> Vec<PipelineId> {
+    let oldest = listed.first().copied().filter(|_| has_more);
+    let remembered = target.memory.pipelines.all_ids();
+    let reached = remembered.filter(|id| oldest.is_none_or(|oldest| *id >= oldest));
+    let mut missing: Vec<PipelineId> = reached.filter(|id| !listed.contains(id)).collect();
+    missing.sort_unstable_by(|one, other| other.cmp(one));
+    missing.truncate(MISSING);
+    missing
 }
 
 /// From when on a project is read.
@@ -513,17 +628,22 @@ impl Changes {
             skipped: Vec::new(),
             has_more: false,
             next: None,
-            missing: None,
+            missing: Vec::new(),
             deleted: Vec::new(),
             until: None,
             failed: Vec::new(),
+            jobs: BTreeMap::new(),
         }
     }
 
-    /// Ids and numbers of its pipelines.
-    fn numbers(&self) -> impl Iterator<Item = (PipelineId, u64)> {
+    /// Its pipelines as they were listed.
+    fn numbers(&self) -> impl Iterator<Item = Listed> {
         let pipelines = self.pipelines.iter();
-        pipelines.map(|pipeline| (pipeline.id, pipeline.iid))
+        pipelines.map(|pipeline| Listed {
+            id: pipeline.id,
+            number: pipeline.iid,
+            is_child: &*pipeline.source == PARENT_PIPELINE,
+        })
     }
 
     /// Adds what another list of the same project brought beyond this one. Of a pipeline that both have,

@@ -6,6 +6,7 @@
 //! GraphQL does both in batches; where it is off, refused or failing, REST returns the same facts
 //! with more calls.
 
+mod ahead;
 mod backfill;
 mod children;
 mod details;
@@ -47,6 +48,7 @@ use crate::locks::lock;
 use crate::memory::ProjectMemory;
 use crate::memory::feed::FeedProgress;
 use crate::types::{PipelineId, ProjectId, Text};
+use ahead::Ahead;
 pub use backfill::Backfill;
 use details::{DetailsRead, RawDetails, Share, Started, Wanted};
 use foreign::Foreign;
@@ -78,14 +80,16 @@ struct Changes {
     has_more: bool,
     /// The cursor after the newest that were listed.
     next: Option<String>,
-    /// The newest that was known before and is not listed.
-    missing: Option<PipelineId>,
+    /// Those that were known before and are not listed, though they should be.
+    missing: Vec<PipelineId>,
     /// Those that GitLab does not have any more.
     deleted: Vec<PipelineId>,
     /// What moved after this is not all read: the next poll begins there.
     until: Option<UnixSeconds>,
     /// Pipelines that could not be read.
     failed: Vec<Arc<GitLabError>>,
+    /// The jobs that came with it, by their pipelines.
+    jobs: BTreeMap<PipelineId, RawDetails>,
 }
 
 /// A project and its full path.
@@ -206,12 +210,16 @@ impl ChangeFeed {
         self.graphql.pasts.retain(is_tracked);
         let mut failed = Vec::new();
         let mut polls = BTreeMap::new();
+        let mut jobs = BTreeMap::new();
         let targets_by_id: BTreeMap<_, _> =
             targets.iter().map(|target| (target.id(), target)).collect();
-        for (id, changes) in self.changes(targets).await {
+        for (id, mut changes) in self.changes(targets).await {
             let Some(target) = targets_by_id.get(&id) else {
                 continue;
             };
+            if let Ok(changes) = &mut changes {
+                jobs.append(&mut changes.jobs);
+            }
             match changes.and_then(|changes| self.begin(target, changes, now, polled_at)) {
                 Ok(Begun::Reading(reading)) => {
                     polls.insert(id, *reading);
@@ -221,7 +229,8 @@ impl ChangeFeed {
             }
         }
         // Intervals follow our clock; GitLab's clock only separates history from new events.
-        self.details(&mut polls, tracked, self.clock.now()).await;
+        self.details(&mut polls, tracked, self.clock.now(), jobs)
+            .await;
         let read = polls
             .into_iter()
             .map(|(id, reading)| (id, Ok(self.end(reading))));
@@ -257,7 +266,9 @@ impl ChangeFeed {
             };
             polls.insert(target.id(), reading);
         }
-        self.details(&mut polls, tracked, self.clock.now()).await;
+        let none = BTreeMap::new();
+        self.details(&mut polls, tracked, self.clock.now(), none)
+            .await;
         let read = polls.into_iter().map(|(id, reading)| {
             let FeedRead {
                 feed,
@@ -308,7 +319,9 @@ impl ChangeFeed {
     async fn changes(&self, targets: &[Target]) -> Vec<(ProjectId, Result<Changes, SourceError>)> {
         let targets: Vec<&Target> = targets.iter().collect();
         let mut read = Vec::new();
-        let by_graphql = self.graphql.changes(&targets, self.clock.now()).await;
+        let now = self.clock.now();
+        let ahead = self.ahead(&targets, now);
+        let by_graphql = self.graphql.changes(&targets, &ahead, now).await;
         let by_graphql = self.complete(by_graphql).await;
         for (target, result) in self.with_origins(by_graphql).await {
             match result {
@@ -330,15 +343,31 @@ impl ChangeFeed {
         read
     }
 
-    /// Asks for the newest pipeline that was known, where the list has it no more.
+    /// Which pipelines' jobs come with the changes of their projects.
+    fn ahead(&self, targets: &[&Target], now: UnixSeconds) -> Ahead {
+        let mut ahead = Ahead::default();
+        // Descriptions of runners are read with the jobs alone.
+        if self.gitlab.lists_by_ids() && !self.gitlab.reads_runner_descriptions() {
+            for target in targets {
+                let options = self.options(&target.settings);
+                let (known, pasts) = (&self.known_jobs, &self.graphql.pasts);
+                ahead.note(target, options, known, pasts, now);
+            }
+        }
+        ahead
+    }
+
+    /// Asks for the pipelines that were known, where the list has them no more.
     async fn prove_missing(&self, project: ProjectId, changes: &mut Changes) {
-        let Some(missing) = changes.missing.take() else {
-            return;
-        };
-        match self.rest.is_deleted(project, missing).await {
-            Ok(true) => changes.deleted.push(missing),
-            Ok(false) => {}
-            Err(error) => changes.failed.push(error),
+        let missing = std::mem::take(&mut changes.missing).into_iter();
+        let proofs = missing
+            .map(|missing| async move { (missing, self.rest.is_deleted(project, missing).await) });
+        for (missing, proof) in side_by_side(CALLS_AT_ONCE, proofs.collect()).await {
+            match proof {
+                Ok(true) => changes.deleted.push(missing),
+                Ok(false) => {}
+                Err(error) => changes.failed.push(error),
+            }
         }
     }
 

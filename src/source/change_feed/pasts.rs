@@ -20,6 +20,14 @@ const QUIET_SWEEP: Duration = Duration::from_secs(3600);
 /// See [`SWEEP`].
 const LIVELY: Duration = Duration::from_secs(24 * 3600);
 
+/// How often the newest pipelines of a project with a short past are listed to find deleted ones, where
+/// something moved within [`BUSY`].
+const CHECK: Duration = Duration::from_secs(300);
+/// The same where something moved within [`LIVELY`]; later, what is shown is asked for once a day.
+const QUIET_CHECK: Duration = Duration::from_secs(3600);
+/// See [`CHECK`].
+const BUSY: Duration = Duration::from_secs(3600);
+
 /// The newest pipelines of projects, as far as this process has seen them.
 #[derive(Debug, Default)]
 pub(super) struct Pasts(Mutex<BTreeMap<ProjectId, Past>>);
@@ -33,6 +41,18 @@ pub(super) struct Past {
     pub(super) pipelines: u64,
     /// When what came back was last looked for, by our clock.
     swept_at: Option<UnixSeconds>,
+    /// When what was deleted was last looked for, by our clock.
+    checked_at: Option<UnixSeconds>,
+}
+
+/// A pipeline in a list.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Listed {
+    pub(super) id: PipelineId,
+    /// Its number in its project.
+    pub(super) number: u64,
+    /// Whether it is a child.
+    pub(super) is_child: bool,
 }
 
 impl Past {
@@ -47,10 +67,23 @@ impl Past {
             true => SWEEP,
             false => QUIET_SWEEP,
         };
-        // Before the last time: the clock was set back.
-        self.swept_at
-            .is_none_or(|at| at > now || now.since(at) >= interval)
+        is_due(self.swept_at, interval, now)
     }
+
+    /// Whether what was deleted is to be looked for now, where the last pipeline moved at `moved`.
+    pub(super) fn is_check_due(self, moved: UnixSeconds, now: UnixSeconds) -> bool {
+        let interval = match now.since(moved) {
+            quiet if quiet < BUSY => CHECK,
+            quiet if quiet < LIVELY => QUIET_CHECK,
+            _ => return false,
+        };
+        is_due(self.checked_at, interval, now)
+    }
+}
+
+/// Whether an interval is over. Before the last time: the clock was set back.
+fn is_due(last: Option<UnixSeconds>, interval: Duration, now: UnixSeconds) -> bool {
+    last.is_none_or(|at| at > now || now.since(at) >= interval)
 }
 
 impl Pasts {
@@ -59,17 +92,15 @@ impl Pasts {
         lock(&self.0).get(&project).copied()
     }
 
-    /// Takes in ids and numbers of pipelines of a project.
-    pub(super) fn learn(
-        &self,
-        project: ProjectId,
-        listed: impl IntoIterator<Item = (PipelineId, u64)>,
-    ) {
+    /// Takes in pipelines of a project. Children are numbered with the others, and not listed with them.
+    pub(super) fn learn(&self, project: ProjectId, listed: impl IntoIterator<Item = Listed>) {
         let mut pasts = lock(&self.0);
         let past = pasts.entry(project).or_default();
-        for (id, number) in listed {
-            past.newest = past.newest.max(Some(id));
-            past.pipelines = past.pipelines.max(number);
+        for listed in listed {
+            if !listed.is_child {
+                past.newest = past.newest.max(Some(listed.id));
+            }
+            past.pipelines = past.pipelines.max(listed.number);
         }
     }
 
@@ -81,6 +112,11 @@ impl Pasts {
     /// Notes that what came back was looked for.
     pub(super) fn swept(&self, project: ProjectId, now: UnixSeconds) {
         lock(&self.0).entry(project).or_default().swept_at = Some(now);
+    }
+
+    /// Notes that what was deleted was looked for.
+    pub(super) fn checked(&self, project: ProjectId, now: UnixSeconds) {
+        lock(&self.0).entry(project).or_default().checked_at = Some(now);
     }
 
     /// Forgets the projects that are not tracked any more.
@@ -114,6 +150,22 @@ mod tests {
         for (ago, moved, due) in cases {
             let past = swept(ago);
             assert_eq!(past.is_sweep_due(at(moved), now), due, "{ago} {moved}");
+        }
+        let checked = |ago| Past {
+            checked_at: Some(at(ago)),
+            ..Past::default()
+        };
+        let cases = [
+            (299, 0, false),
+            (300, 3_599, true),
+            (300, 3_600, false),
+            (3_600, 86_399, true),
+            (3_600, 86_400, false),
+            (-1, 0, true),
+        ];
+        for (ago, moved, due) in cases {
+            let past = checked(ago);
+            assert_eq!(past.is_check_due(at(moved), now), due, "{ago} {moved}");
         }
     }
 }

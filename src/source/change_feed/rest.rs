@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::super::side_by_side;
-use super::pasts::Pasts;
+use super::pasts::{Listed, Pasts};
 use super::rest_lists::Heads;
 use super::{
     CALLS_AT_ONCE, Changes, DetailsRead, RawDetails, Share, SourceError, Started, Target, Wanted,
@@ -173,8 +173,12 @@ impl Rest {
 
     /// Takes in a page of a listing.
     pub(super) fn take(&self, target: &Target, page: Page<PipelineHead>, into: &mut Heads) {
-        let newest = page.items.iter().map(|head| (head.id, head.iid));
-        self.pasts.learn(target.id(), newest);
+        let listed = page.items.iter().map(|head| Listed {
+            id: head.id,
+            number: head.iid,
+            is_child: &*head.source == PARENT_PIPELINE,
+        });
+        self.pasts.learn(target.id(), listed);
         let heads = page.items.into_iter().map(|head| (head.id, head));
         into.heads.extend(heads);
         into.skipped.extend(page.skipped);
@@ -403,8 +407,11 @@ impl Rest {
             true => MANY_JOBS,
             false => FEW_JOBS,
         };
-        let listed = self.gitlab.newest_jobs(project, most).await;
-        read.extend(by_id(listed)?);
+        match self.gitlab.newest_jobs(project, most).await {
+            // Each pipeline is asked for its own.
+            Err(error) if error.is_rate_limited() => {}
+            listed => read.extend(by_id(listed)?),
+        }
         let missing = open.iter().filter(|(_, jobs)| {
             let mut builds = jobs.iter().filter(|job| !job.is_bridge);
             builds.any(|job| !read.contains_key(&job.id))
@@ -443,9 +450,9 @@ impl Rest {
     }
 }
 
-/// Fills in the labels that GraphQL cannot give or hides: reason of failure, type of runner. What REST does
-/// not return either is settled as nothing.
-pub(super) fn settle_labels(gitlab: &GitLab, jobs: &mut [Job], read: &BTreeMap<JobId, Job>) {
+/// Fills in what GraphQL cannot give or hides, reason of failure and type of runner, and artifacts, which cost
+/// it a query for each. What REST does not return either is settled as nothing.
+pub(super) fn settle_labels(jobs: &mut [Job], read: &BTreeMap<JobId, Job>) {
     for job in jobs.iter_mut().filter(|job| job.status.is_terminal()) {
         let listed = read.get(&job.id);
         job.failure_reason = settle(
@@ -455,8 +462,11 @@ pub(super) fn settle_labels(gitlab: &GitLab, jobs: &mut [Job], read: &BTreeMap<J
         // REST has the fractions of a second.
         job.duration = listed.map_or(job.duration, |listed| listed.duration);
         job.runner_type = settle(&job.runner_type, listed.map(|listed| &listed.runner_type));
-        if gitlab.lacks("CiJobArtifact", "size") && listed.is_some() {
-            job.artifact_bytes = listed.and_then(|listed| listed.artifact_bytes);
+        if let Some(listed) = listed {
+            job.artifact_bytes = listed.artifact_bytes;
+            let description = &listed.runner_description;
+            job.runner_description = job.runner_description.take().or(description.clone());
+            job.tags = job.tags.take().or(listed.tags.clone());
         }
     }
 }

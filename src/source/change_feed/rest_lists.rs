@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Target;
-use super::lists::{CHILDREN_AT_FIRST, STATUSES};
+use super::lists::{CHILDREN_AT_FIRST, STATUSES, missing};
 use super::pasts::Past;
 use super::rest::Rest;
 use crate::clock::UnixSeconds;
@@ -24,8 +24,8 @@ pub(super) struct Heads {
     pub(super) skipped: Vec<String>,
     /// What moved after this is not all listed.
     pub(super) until: Option<UnixSeconds>,
-    /// The newest that was known before and is not listed.
-    pub(super) missing: Option<PipelineId>,
+    /// Those that were known before and are not listed, though they should be.
+    pub(super) missing: Vec<PipelineId>,
     /// At a first poll, whether there are older pipelines, too.
     pub(super) has_more: bool,
 }
@@ -63,6 +63,14 @@ impl Rest {
             };
             self.list(target, &moved, false, &mut heads).await?;
         }
+        if past.is_check_due(feed.last_moved(), now) {
+            let mut newest = Heads::default();
+            let all = PipelineFilter::default();
+            let has_more = self.list(target, &all, true, &mut newest).await?;
+            let listed = newest.heads.into_keys().collect();
+            heads.missing = missing(target, &listed, has_more);
+            self.pasts.checked(target.id(), now);
+        }
         Ok(heads)
     }
 
@@ -75,6 +83,7 @@ impl Rest {
     ) -> Result<(), GitLabError> {
         let newest = PipelineFilter::default();
         let mut has_more = self.list(target, &newest, true, heads).await?;
+        self.pasts.checked(target.id(), now);
         let past = self.pasts.get(target.id()).unwrap_or_default();
         if past.is_long() {
             let since = now.minus(CHILDREN_AT_FIRST);
@@ -128,7 +137,7 @@ impl Rest {
             .await?;
         let newest = listed.items.iter().map(|head| head.id).max();
         if past.newest.is_some() && newest < past.newest {
-            heads.missing = past.newest;
+            heads.missing.extend(past.newest);
             self.pasts.newest_is(target.id(), newest);
         }
         self.take(target, listed, heads);

@@ -266,6 +266,7 @@ pub(super) fn target(id: u64, is_new: bool) -> Target {
             last_activity_at: None,
             role: Known::Unread,
             features: crate::gitlab::model::Features::default(),
+            attributes: crate::gitlab::model::Attributes::default(),
         },
         settings: Arc::new(ProjectSettings::default()),
         memory: Arc::new(memory),

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::clock::UnixSeconds;
+use crate::config::EnvironmentSelection;
 use crate::gitlab::GitLab;
 use crate::gitlab::model::Deployment;
 use crate::types::Text;
@@ -42,6 +43,10 @@ pub(super) struct Seen {
     pub(super) read_at: UnixSeconds,
     /// When the environments were last listed.
     pub(super) listed_at: UnixSeconds,
+    /// Which environments were watched.
+    pub(super) selection: Option<EnvironmentSelection>,
+    /// Names of environments that are not watched, so that their deployments do not have them listed again.
+    pub(super) others: BTreeMap<u64, Text>,
     /// The highest number of a deployment; none while it is not known which are open.
     last: Option<u64>,
     open: BTreeMap<u64, Open>,

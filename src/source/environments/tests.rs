@@ -21,6 +21,7 @@ fn deployment(number: u64, status: &str, age: i64) -> Deployment {
         started_at: None,
         finished_at: None,
         duration: None,
+        origin: Default::default(),
     }
 }
 

@@ -164,7 +164,7 @@ fn what_is_no_state_is_refused_with_a_sentence_and_left_alone() {
 }
 
 /// The file of this version.
-const NEWEST: &str = "v5.redb.gz";
+const NEWEST: &str = "v6.redb.gz";
 
 /// Where the state files of all versions are, packed.
 fn samples() -> PathBuf {
@@ -214,6 +214,7 @@ fn the_state_file_of_version_1_is_read() {
         let memory = Arc::make_mut(memory);
         forget_skipped(memory);
         forget_bridges(memory);
+        forget_details(memory);
         memory.compat = CompatMemory::default();
         memory.withdrawn = Withdrawn::default();
         // It knew neither when a deployment started nor which ones wait.
@@ -241,6 +242,7 @@ fn the_state_file_of_version_2_is_read() {
         let memory = Arc::make_mut(memory);
         forget_skipped(memory);
         forget_bridges(memory);
+        forget_details(memory);
         memory.compat = CompatMemory::default();
     }
     expected.rows.iter_mut().for_each(|row| row.window = None);
@@ -257,6 +259,7 @@ fn the_state_file_of_version_3_is_read() {
     let mut expected = sample::remembered();
     for (_, memory) in &mut expected.projects {
         let memory = Arc::make_mut(memory);
+        forget_details(memory);
         forget_bridges(memory);
         memory.compat = CompatMemory::default();
     }
@@ -271,11 +274,55 @@ fn the_state_file_of_version_4_is_read() {
     let found = remembered_of("v4.redb.gz");
     let mut expected = sample::remembered();
     for (_, memory) in &mut expected.projects {
-        Arc::make_mut(memory).compat = CompatMemory::default();
+        let memory = Arc::make_mut(memory);
+        forget_details(memory);
+        memory.compat = CompatMemory::default();
     }
     assert_eq!(found.projects, expected.projects);
     assert_eq!(found.rows, expected.rows);
     assert_eq!(found.committed_at, expected.committed_at);
+}
+
+/// Version 5 did not note what deployments came from, when pipelines last changed, runners and tags of jobs, nor how
+/// long test cases took.
+#[test]
+fn the_state_file_of_version_5_is_read() {
+    let found = remembered_of("v5.redb.gz");
+    let mut expected = sample::remembered();
+    for (_, memory) in &mut expected.projects {
+        forget_details(Arc::make_mut(memory));
+    }
+    assert_eq!(found.projects, expected.projects);
+    assert_eq!(found.rows, expected.rows);
+    assert_eq!(found.committed_at, expected.committed_at);
+}
+
+fn forget_details(memory: &mut ProjectMemory) {
+    memory.labels = Default::default();
+    for known in memory.pipelines.newest.refs.values_mut() {
+        let entries = known.entries.iter_mut();
+        entries.for_each(|entry| entry.value.updated_at = None);
+    }
+    let of_refs = memory.jobs.newest.refs.values_mut();
+    let of_refs = of_refs.flat_map(|known| &mut known.entries);
+    let jobs = of_refs.flat_map(|entry| &mut entry.value.jobs);
+    let children = memory.child_pipelines.newest.refs.values_mut();
+    let children = children.flat_map(|known| &mut known.entries);
+    let children = children.flat_map(|entry| entry.value.values_mut());
+    for job in jobs.chain(children.flat_map(|child| &mut child.jobs)) {
+        job.runner_description = None;
+        job.tags.clear();
+    }
+    let environments = &mut memory.environments;
+    (environments.tip, environments.naming) = (None, Default::default());
+    let known = environments.known.values_mut();
+    for success in known.filter_map(|known| known.success.as_mut()) {
+        (success.created_at, success.kind, success.job) = (None, None, None);
+        (success.git_ref, success.user) = Default::default();
+    }
+    for case in memory.test_reports.cases.values_mut().flatten() {
+        (case.class, case.seconds) = (Default::default(), None);
+    }
 }
 
 fn forget_bridges(memory: &mut ProjectMemory) {

@@ -1,6 +1,7 @@
 //! Environments, deployments, and what DORA figures are computed from.
 
 use super::keep::{Map, stored_enum, stored_struct};
+use super::refs::StoredRefKind;
 use crate::gitlab::model::DeploymentTier;
 use crate::gitlab::model::Environment;
 use crate::memory::dora;
@@ -41,6 +42,11 @@ stored_struct! {
         sha: Text,
         finished_at: i64,
         duration: Option<f64>,
+        created_at: Option<i64>,
+        git_ref: Text,
+        kind: Option<StoredRefKind>,
+        job: Option<u64>,
+        user: Text,
     }
 }
 
@@ -67,12 +73,13 @@ stored_struct! {
     StoredEnvironments of EnvironmentsMemory {
         claims: Map<(u64, StoredDeploymentEvent), i64>,
         known: Map<u64, StoredKnownEnvironment>,
+        tip: Option<Text>,
+        naming: Text,
     }
 }
 
-/// As version 1 stored them: deployments were counted when they were created, and the status was that
-/// of the newest, whether it had started or not.
-pub(in crate::store) mod environments_v1 {
+/// As version 2 stored them: without what a deployment came from.
+pub(in crate::store) mod environments_v2 {
     use serde::{Deserialize, Serialize};
 
     use super::{
@@ -81,10 +88,79 @@ pub(in crate::store) mod environments_v1 {
     };
 
     #[derive(Debug, Serialize, Deserialize)]
+    pub(super) struct Success {
+        id: u64,
+        sha: Text,
+        finished_at: i64,
+        duration: Option<f64>,
+    }
+
+    #[derive(Debug, Serialize, Deserialize)]
+    pub(super) struct KnownEnvironment {
+        pub(super) environment: StoredEnvironment,
+        pub(super) newest: Option<StoredLastStarted>,
+        pub(super) waiting: Map<u64, Text>,
+        pub(super) success: Option<Success>,
+        pub(super) behind: Option<u64>,
+        pub(super) asked: bool,
+    }
+
+    #[derive(Debug, Serialize, Deserialize)]
+    pub(in crate::store) struct Environments {
+        pub(super) claims: Map<(u64, StoredDeploymentEvent), i64>,
+        pub(super) known: Map<u64, KnownEnvironment>,
+    }
+
+    impl From<Environments> for StoredEnvironments {
+        fn from(stored: Environments) -> Self {
+            let known = stored.known.into_iter();
+            Self {
+                claims: stored.claims,
+                known: known.map(|(id, known)| (id, known.into())).collect(),
+                tip: None,
+                naming: Text::default(),
+            }
+        }
+    }
+
+    impl From<KnownEnvironment> for StoredKnownEnvironment {
+        fn from(known: KnownEnvironment) -> Self {
+            let success = known.success.map(|success| StoredSuccess {
+                id: success.id,
+                sha: success.sha,
+                finished_at: success.finished_at,
+                duration: success.duration,
+                created_at: None,
+                git_ref: Text::default(),
+                kind: None,
+                job: None,
+                user: Text::default(),
+            });
+            Self {
+                environment: known.environment,
+                newest: known.newest,
+                waiting: known.waiting,
+                success,
+                behind: known.behind,
+                asked: known.asked,
+            }
+        }
+    }
+}
+
+/// As version 1 stored them: deployments were counted when they were created, and the status was that
+/// of the newest, whether it had started or not.
+pub(in crate::store) mod environments_v1 {
+    use serde::{Deserialize, Serialize};
+
+    use super::environments_v2::{self as v2, Success};
+    use super::{Map, StoredDeploymentEvent, StoredEnvironment, StoredLastStarted, Text};
+
+    #[derive(Debug, Serialize, Deserialize)]
     struct KnownEnvironment {
         environment: StoredEnvironment,
         newest: Option<(u64, Text)>,
-        success: Option<StoredSuccess>,
+        success: Option<Success>,
         behind: Option<u64>,
         asked: bool,
     }
@@ -95,7 +171,7 @@ pub(in crate::store) mod environments_v1 {
         known: Map<u64, KnownEnvironment>,
     }
 
-    impl From<Environments> for StoredEnvironments {
+    impl From<Environments> for v2::Environments {
         fn from(stored: Environments) -> Self {
             let known = stored.known.into_iter();
             Self {
@@ -105,7 +181,7 @@ pub(in crate::store) mod environments_v1 {
         }
     }
 
-    impl From<KnownEnvironment> for StoredKnownEnvironment {
+    impl From<KnownEnvironment> for v2::KnownEnvironment {
         fn from(known: KnownEnvironment) -> Self {
             let has_started = |status: &str| !matches!(status, "created" | "blocked" | "skipped");
             let (newest, waiting) = match known.newest {

@@ -21,7 +21,7 @@ use serde::de::DeserializeOwned;
 
 use crate::memory::ProjectMemory;
 use crate::types::Text;
-use compat::StoredCompat;
+pub(super) use compat::{StoredCompat, v1 as compat_v1};
 pub(super) use deployments::StoredEnvironments;
 #[cfg(test)]
 use deployments::{StoredDeploymentEvent, StoredShipped, StoredTier};
@@ -35,18 +35,19 @@ use merge_requests::{
 };
 use pipelines::StoredJobName;
 pub(super) use pipelines::{
-    StoredChildPipelines, StoredJobs, StoredPipelines, v1 as pipelines_v1, v2 as pipelines_v2,
+    StoredChildPipelines, StoredJobs, StoredPipelines, StoredTestReports, test_reports_v1,
+    v1 as pipelines_v1, v2 as pipelines_v2, v3 as pipelines_v3,
 };
 #[cfg(test)]
 use pipelines::{StoredDepth, StoredKnownMergeRequest, StoredKnownUpstream};
-use pipelines::{StoredFeed, StoredTestReports, StoredVariables};
+use pipelines::{StoredFeed, StoredVariables};
 #[cfg(test)]
 use refs::StoredRefKind;
 use refs::{StoredFirstReading, StoredParent, StoredRefsSeen, StoredRefsState, StoredStarted};
 use repository::{StoredRepository, StoredRepositoryParts};
 use withdrawn::StoredWithdrawn;
 
-pub(super) use deployments::environments_v1;
+pub(super) use deployments::{environments_v1, environments_v2};
 pub(super) use meta::{Digest, Meta};
 #[cfg(test)]
 pub(super) use row::Value;
@@ -126,6 +127,7 @@ macro_rules! parts {
 
 parts! {
     path: Text,
+    labels: Text,
     withdrawn: StoredWithdrawn,
     feed: Option<StoredFeed> [
         StoredRefKind, StoredDepth, StoredKnownMergeRequest, StoredKnownUpstream
@@ -143,7 +145,7 @@ parts! {
     test_reports: StoredTestReports [StoredRefKind],
     variables: StoredVariables [StoredRefKind],
     environments_progress = "environments_state": StoredEnvironmentsState,
-    environments: StoredEnvironments [StoredDeploymentEvent],
+    environments: StoredEnvironments [StoredDeploymentEvent, StoredRefKind],
     merge_requests_progress = "merge_requests_state": StoredMergeRequestsState,
     merge_requests: StoredMergeRequests [StoredPhase],
     code_review: StoredNames,

@@ -2,6 +2,7 @@
 
 pub(in crate::store) mod v1;
 pub(in crate::store) mod v2;
+pub(in crate::store) mod v3;
 
 use super::Invalid;
 use super::keep::{Keep, Map, stored_as, stored_enum, stored_struct};
@@ -212,6 +213,7 @@ stored_struct! {
     StoredPipelineSnapshot of pipelines::PipelineSnapshot {
         source: Text,
         status: Text,
+        updated_at: Option<i64>,
         running_since: Option<i64>,
         finished_at: Option<i64>,
         duration: Option<f64>,
@@ -250,6 +252,8 @@ stored_struct! {
         queued_duration: Option<f64>,
         coverage: Option<f64>,
         artifact_bytes: Option<u64>,
+        runner_description: Option<Text>,
+        tags: Vec<Text>,
     }
 }
 
@@ -330,11 +334,57 @@ stored_struct! {
 }
 
 stored_struct! {
+    StoredCase of test_reports::RememberedCase {
+        suite: Text,
+        class: Text,
+        name: Text,
+        status: Text,
+        seconds: Option<f64>,
+    }
+}
+
+stored_struct! {
     StoredTestReports of test_reports::TestReportsMemory {
+        since: Option<i64>,
+        reports: Map<StoredRefName, StoredReportOf>,
+        cases: Map<StoredRefName, Vec<StoredCase>>,
+        claims: Map<u64, i64>,
+    }
+}
+
+/// Test reports as version 1 stored them: cases without class and duration.
+pub(in crate::store) mod test_reports_v1 {
+    use serde::{Deserialize, Serialize};
+
+    use super::{Map, StoredCase, StoredRefName, StoredReportOf, StoredTestReports, Text};
+
+    #[derive(Debug, Serialize, Deserialize)]
+    pub(in crate::store) struct TestReports {
         since: Option<i64>,
         reports: Map<StoredRefName, StoredReportOf>,
         cases: Map<StoredRefName, Vec<(Text, Text, Text)>>,
         claims: Map<u64, i64>,
+    }
+
+    impl From<TestReports> for StoredTestReports {
+        fn from(stored: TestReports) -> Self {
+            let case = |(suite, name, status)| StoredCase {
+                suite,
+                class: Text::default(),
+                name,
+                status,
+                seconds: None,
+            };
+            let cases = stored.cases.into_iter();
+            Self {
+                since: stored.since,
+                reports: stored.reports,
+                cases: cases
+                    .map(|(name, cases)| (name, cases.into_iter().map(case).collect()))
+                    .collect(),
+                claims: stored.claims,
+            }
+        }
     }
 }
 

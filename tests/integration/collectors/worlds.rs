@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use amazing_gitlab_exporter::catalogue::{self, Collector};
 use amazing_gitlab_exporter::config::{Config, Settings};
+use amazing_gitlab_exporter::gitlab::{self, JobFields};
 use amazing_gitlab_exporter::types;
 use gitlab_simulator::world::{PipelineSpec, Tier, Variable};
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 
-use crate::support::core::{Core, watch_everything};
+use crate::support::core::{Core, client_settings, watch_everything};
 
 /// Top-level groups of each world.
 const GROUPS: usize = 3;
@@ -71,6 +72,7 @@ fn everything() -> Settings {
     for collector in Collector::ALL {
         let more = match collector {
             Collector::ChildPipelines => continue,
+            Collector::Jobs => ", runner_description_regexp: '.*', tags_regexp: '.*'",
             Collector::TestReports => ", include_test_cases: true",
             Collector::Variables => ", regexp: '^DEPLOY_'",
             _ => "",
@@ -134,7 +136,14 @@ fn allowed(tier: Tier) -> BTreeSet<&'static str> {
 async fn each_gitlab_shows_exactly_what_it_has() {
     for kind in &KINDS {
         let gitlab = Simulator::start(world(kind), &Options::default()).expect("a simulator");
-        let mut exporter = Core::start(&gitlab, &everything());
+        let client = gitlab::Settings {
+            job_fields: JobFields {
+                runners: true,
+                tags: true,
+            },
+            ..client_settings(&gitlab)
+        };
+        let mut exporter = Core::with_client(&gitlab, &everything(), &client);
         for _ in 0..4 {
             exporter.round(&gitlab).await;
         }

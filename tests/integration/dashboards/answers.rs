@@ -60,7 +60,9 @@ fn world() -> World {
 }
 
 /// Collectors beside those of [`EVERYTHING`].
-const MORE: [&str; 9] = [
+const MORE: [&str; 11] = [
+    "collectors.jobs.runner_description_regexp=.+",
+    "collectors.jobs.tags_regexp=.+",
     "collectors.variables={enabled: true, interval_seconds: 1, regexp: '.*'}",
     "collectors.dora.interval_seconds=1",
     "collectors.repository.interval_seconds=1",

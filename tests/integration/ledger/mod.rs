@@ -172,6 +172,7 @@ async fn every_count_equals_the_ledger_through_outages() {
     for graphql in [true, false] {
         let follow = Follow {
             graphql,
+            version: graphql.then_some("19.3.0-ee"),
             page_size: 5,
             late_pages_fail: true,
             outages: true,
@@ -193,6 +194,7 @@ async fn every_count_equals_the_ledger_through_outages() {
 async fn every_count_equals_the_ledger_after_accidents() {
     let follow = Follow {
         accidents: true,
+        version: Some("19.3.0-ee"),
         restarts: false,
         steps: 240,
         ..Follow::graphql(8)

@@ -3,7 +3,8 @@
 use std::process::Output;
 
 use gitlab_simulator::auth::{AccessLevel, Token};
-use gitlab_simulator::world::PipelineSpec;
+use gitlab_simulator::rest::hooks::Holder;
+use gitlab_simulator::world::{PipelineSpec, Tier};
 use gitlab_simulator::{Options, Simulator, World};
 use serde_json::{Value, json};
 
@@ -182,4 +183,138 @@ async fn without_a_secret_nothing_is_installed() {
         "{said}"
     );
     assert_eq!(urls(&simulator, ids[0]), [] as [&str; 0]);
+}
+
+/// The URLs of what has webhooks.
+fn held(simulator: &Simulator, holder: Holder) -> Vec<Value> {
+    let hooks = simulator.hooks().held_by(holder);
+    hooks.iter().map(|hook| hook["url"].clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_has_one_webhook_for_all_projects_where_gitlab_has_group_webhooks() {
+    let mut world = World::new(beginning_now());
+    world.enterprise = true;
+    let ids: Vec<u64> = ["paid/app", "paid/team/lib", "free/app"]
+        .map(|path| world.add_project(path).expect("a project"))
+        .to_vec();
+    world.set_tier("paid", Tier::Premium).expect("a group");
+    world
+        .create_pipeline(ids[1], &PipelineSpec::branch("main"))
+        .expect("a pipeline");
+    let [paid, free] = ["paid", "free"].map(|path| world.group_by_path(path).expect("a group").id);
+    for token in &mut world.tokens {
+        token.default_role = AccessLevel::Maintainer;
+    }
+    let mut api = Token::new(API).with_scopes(&["api"]);
+    api.group_roles = [(paid, AccessLevel::Owner), (free, AccessLevel::Owner)].into();
+    world.tokens.push(api);
+    let simulator = Simulator::start(world, &Options::default()).expect("a simulator");
+    let wildcards =
+        "wildcards: [{owner: {name: paid}}, {owner: {name: paid/team}}, {owner: {name: free}}]";
+    let yaml = yaml(&simulator).replace("wildcards: [{}]", wildcards);
+    let exporter = Binary::run(&yaml, &[]).await;
+    until("projects are tracked", async || {
+        let metrics = exporter.get("/metrics").await.body;
+        match metrics.contains("age_projects_tracked 3") {
+            true => Ok(()),
+            false => Err(metrics),
+        }
+    })
+    .await;
+    let url = format!("http://{}/webhook", exporter.address());
+    let run = async |task: &str, token: Option<&str>| {
+        webhooks(&yaml, &[task, "--scope", "groups", "--url", &url], token).await
+    };
+    let (said, good) = run("install", Some(API)).await;
+    assert!(good, "{said}");
+    assert!(said.contains("paid (group)  created"), "{said}");
+    assert!(said.contains("free/app      created"), "{said}");
+    assert!(said.contains("note: free: no group webhooks"), "{said}");
+    assert!(said.contains("1 groups, 1 projects, 0 failed"), "{said}");
+    assert_eq!(held(&simulator, Holder::Group(paid)), [json!(url)]);
+    assert_eq!(held(&simulator, Holder::Group(free)), [] as [Value; 0]);
+    assert_eq!(urls(&simulator, ids[0]), [] as [Value; 0]);
+    assert_eq!(urls(&simulator, ids[2]), [json!(url)]);
+    let installed = simulator.hooks().held_by(Holder::Group(paid))[0].clone();
+    for events in ["pipeline_events", "subgroup_events"] {
+        assert_eq!(installed[events], json!(true), "{installed}");
+    }
+    let (said, good) = run("install", Some(API)).await;
+    assert!(good && said.contains("paid (group)  exists"), "{said}");
+    let (said, _) = run("test", Some(API)).await;
+    assert!(
+        said.contains("paid (group)  delivered, response 202"),
+        "{said}"
+    );
+
+    // Who owns no group has webhooks in projects.
+    let (said, good) = run("plan", None).await;
+    assert!(
+        good && said.contains("note: paid: no group webhooks"),
+        "{said}"
+    );
+    assert!(said.contains("paid/team/lib  would be created"), "{said}");
+    let (said, _) = run("remove", Some(API)).await;
+    assert!(said.contains("paid (group)  removed"), "{said}");
+    assert_eq!(held(&simulator, Holder::Group(paid)), [] as [Value; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_is_offered_one_system_hook_for_what_projects_do_not_report() {
+    let (simulator, _) = gitlab();
+    let mut admin = Token::new("glpat-of-an-administrator").with_scopes(&["api"]);
+    admin.admin = true;
+    let token = admin.value.clone();
+    simulator.world().tokens.push(admin);
+    let yaml = yaml(&simulator);
+    let exporter = Binary::run(&yaml, &[]).await;
+    let url = format!("http://{}/webhook", exporter.address());
+    let (said, _) = webhooks(&yaml, &["plan", "--url", &url], None).await;
+    assert!(!said.contains("--scope system"), "{said}");
+    let (said, _) = webhooks(&yaml, &["plan", "--url", &url], Some(&token)).await;
+    assert!(
+        said.contains("note: this token is an administrator's: with --scope system"),
+        "{said}"
+    );
+
+    let run = async |task: &str, token: &str| {
+        webhooks(
+            &yaml,
+            &[task, "--scope", "system", "--url", &url],
+            Some(token),
+        )
+        .await
+    };
+    let (said, good) = run("install", API).await;
+    assert!(
+        !good && said.contains("system hooks need an administrator"),
+        "{said}"
+    );
+    for done in ["created", "exists, secret token set"] {
+        let (said, good) = run("install", &token).await;
+        assert!(
+            good && said.contains(&format!("instance  {done}")),
+            "{said}"
+        );
+    }
+    let installed = simulator.hooks().held_by(Holder::Instance);
+    assert_eq!(installed.len(), 1);
+    for (events, on) in [
+        ("repository_update_events", true),
+        ("merge_requests_events", true),
+        ("push_events", false),
+        ("tag_push_events", false),
+    ] {
+        assert_eq!(installed[0][events], json!(on), "{events}");
+    }
+    let (said, _) = webhooks(&yaml, &["plan", "--url", &url], Some(&token)).await;
+    assert!(!said.contains("--scope system"), "it is there: {said}");
+    let (said, good) = run("test", &token).await;
+    assert!(good && said.contains("instance  sent"), "{said}");
+    let metrics = exporter.get("/metrics").await.body;
+    let accepted = r#"age_webhook_events_total{event="project_create",outcome="accepted"} 1"#;
+    assert!(metrics.contains(accepted), "{metrics}");
+    let (said, _) = run("remove", &token).await;
+    assert!(said.contains("instance  removed"), "{said}");
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use amazing_gitlab_exporter::config::{Owner, OwnerKind, ProjectEntry, Settings, Wildcard};
+use amazing_gitlab_exporter::config::{
+    Exclude, Owner, OwnerKind, ProjectEntry, Settings, Wildcard,
+};
 use gitlab_simulator::auth::AccessLevel;
 use gitlab_simulator::faults::{Fault, Rule};
 use gitlab_simulator::world::{DEFAULT_TOKEN, PipelineSpec, ProjectId};
@@ -512,4 +514,139 @@ async fn everything_forbidden_for_a_while_is_no_reason_to_forget() {
         story.look_for(900).await;
         assert_eq!(story.value(RUNS, &[]), Some(2.0), "GraphQL {use_graphql}");
     }
+}
+
+fn excluding(exclude: Exclude) -> Wildcard {
+    Wildcard {
+        exclude,
+        ..Wildcard::default()
+    }
+}
+
+/// A world with a fork, a project with a topic, and one in which nobody was for a year.
+fn populate_for_exclusion(world: &mut World) {
+    populate(world);
+    let id = |world: &World, path: &str| {
+        let mut all = world.projects();
+        all.find(|project| &*project.full_path == path).unwrap().id
+    };
+    let (tool, web) = (id(world, "other/tool"), id(world, "group/web"));
+    let api = id(world, "group/team/api");
+    let change = |world: &mut World, id, topics: &[&str], fork: Option<u64>| {
+        let topics = topics.iter().map(|topic| (*topic).into()).collect();
+        let changed = world.change_settings(id, |settings| {
+            settings.topics = topics;
+            settings.forked_from = fork;
+        });
+        changed.expect("a project");
+    };
+    change(world, tool, &["go"], Some(web));
+    change(world, api, &["Legacy", "go"], None);
+}
+
+#[tokio::test]
+async fn what_is_excluded_is_not_tracked_by_graphql_and_by_rest() {
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    let cases: Vec<(&str, Exclude, &[&str])> = vec![
+        (
+            "a group and a project",
+            Exclude {
+                paths: texts(&["Group/team", "alice/notes"]),
+                ..Exclude::default()
+            },
+            &["group/app", "group/web", "other/tool"],
+        ),
+        (
+            "an expression and a topic",
+            Exclude {
+                regexps: vec!["/(app|job)$".parse().expect("a regexp")],
+                topics: texts(&["legacy"]),
+                ..Exclude::default()
+            },
+            &["alice/notes", "group/web", "other/tool"],
+        ),
+        (
+            "forks",
+            Exclude {
+                forks: true,
+                ..Exclude::default()
+            },
+            &[
+                "alice/notes",
+                "group/app",
+                "group/team/api",
+                "group/team/deep/job",
+                "group/web",
+            ],
+        ),
+        (
+            "everything",
+            Exclude {
+                regexps: vec![".".parse().expect("a regexp")],
+                ..Exclude::default()
+            },
+            &["group/app"],
+        ),
+    ];
+    for (what, exclude, want) in cases {
+        for graphql in [true, false] {
+            // What is named is selected all the same.
+            let named: &[&str] = if what == "everything" {
+                &["group/app"]
+            } else {
+                &[]
+            };
+            let mut story = Story::unseen(
+                settings(named, vec![excluding(exclude.clone())]),
+                |world, _| populate_for_exclusion(world),
+                |client| client.use_graphql = graphql,
+            );
+            story.look_now().await;
+            story.assert_tracked(want, what);
+            let lists = story.gitlab.requests().count("ProjectList");
+            assert_eq!(lists > 0, graphql, "{what}: {lists}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_project_that_gets_an_excluded_topic_is_removed_and_comes_back() {
+    let exclude = Exclude {
+        topics: vec!["legacy".to_owned()],
+        ..Exclude::default()
+    };
+    let settings = settings(&[], vec![excluding(exclude)]);
+    let mut story = Story::with(settings, |_, _| {}).await;
+    story.create(&PipelineSpec::branch("main").skipped());
+    story.look_for(60).await;
+    assert_eq!(story.value(STATUS, &[]), Some(1.0));
+    let topics = |story: &Story, topics: Vec<std::sync::Arc<str>>| {
+        let mut world = story.world();
+        let changed = world.change_settings(story.app, |settings| settings.topics = topics);
+        changed.expect("a project");
+    };
+    topics(&story, vec!["legacy".into()]);
+    story.look_for(2 * INTERVAL).await;
+    assert_eq!(story.exporter.heard.tracked(), 0);
+    assert_eq!(story.value(STATUS, &[]), None);
+    topics(&story, Vec::new());
+    story.look_for(2 * INTERVAL).await;
+    assert_eq!(story.value(STATUS, &[]), Some(1.0));
+}
+
+#[tokio::test]
+async fn a_project_in_which_nobody_is_active_is_not_tracked() {
+    let exclude = Exclude {
+        inactive_days: 2,
+        ..Exclude::default()
+    };
+    let settings = settings(&[], vec![excluding(exclude)]);
+    let mut story = Story::with(settings, |_, _| {}).await;
+    assert_eq!(story.exporter.heard.tracked(), 1);
+    // No pipeline is activity.
+    for _ in 0..3 {
+        story.create(&PipelineSpec::branch("main").skipped());
+        story.look_for(24 * 3600).await;
+    }
+    assert_eq!(story.exporter.heard.tracked(), 0);
 }

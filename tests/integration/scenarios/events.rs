@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use amazing_gitlab_exporter::config::QuietInterval;
 use amazing_gitlab_exporter::events::payload::{self, Meaning};
 use amazing_gitlab_exporter::events::{Mark, Trigger};
 use amazing_gitlab_exporter::facts::Reading;
 use amazing_gitlab_exporter::types::ProjectId as TrackedId;
-use gitlab_simulator::world::{Finish, JobSpec, PipelineId, PipelineSpec};
+use gitlab_simulator::cost::Cost;
+use gitlab_simulator::world::{
+    Finish, JobSpec, MergeRequestState, PipelineId, PipelineSpec, ProjectId,
+};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -243,4 +247,195 @@ async fn events_that_ended_or_are_crowded_make_no_polls_rare() {
     let polls = story.polls().await;
     assert!(polls >= 115, "{polls}");
     assert_eq!(story.exporter.heard.missed(), 0);
+}
+
+/// Projects of the quiet instance.
+const QUIET: usize = 40;
+
+/// What an hour costs GitLab after nothing has moved for `hours`; before that each project had six changes.
+async fn quiet_hour(announced: bool, hours: u64) -> Cost {
+    let mut settings = watch_everything();
+    settings.server.webhook.enabled = true;
+    settings.discovery.interval = Duration::from_secs(30 * 86_400);
+    // The defaults; the first is a second longer, for tests take the defaults as none.
+    settings.collectors.pipelines.quiet_interval = QuietInterval {
+        after_1h: Duration::from_secs(121),
+        after_24h: Duration::from_secs(300),
+    };
+    let mut ids: Vec<ProjectId> = Vec::new();
+    let mut story = Story::with(settings, |world, _| {
+        for number in 0..QUIET {
+            let project = world.add_project(&format!("group/project-{number}"));
+            ids.push(project.expect("a project"));
+        }
+    })
+    .await;
+    ids.push(story.app);
+    for _ in 0..3 {
+        let spec = PipelineSpec::branch("main").job(JobSpec::new("test", "unit"));
+        let create = |id: &ProjectId| (*id, story.world().create_pipeline(*id, &spec));
+        let pipelines: Vec<_> = ids.iter().map(create).collect();
+        for is_over in [false, true] {
+            for (project, pipeline) in &pipelines {
+                let pipeline = *pipeline.as_ref().expect("a pipeline");
+                if is_over {
+                    let done = story.world().finish_pipeline(pipeline, &Finish::success());
+                    done.expect("it ends");
+                }
+                if announced {
+                    story.announce_as(json!({
+                        "object_kind": "pipeline", "project": {"id": project},
+                        "object_attributes": {"id": pipeline},
+                    }));
+                }
+            }
+            story.look().await;
+        }
+    }
+    story.wait(hours * 3600);
+    story.look_for(1200).await;
+    story.gitlab.costs().reset();
+    story.look_for(3600).await;
+    story.gitlab.costs().total()
+}
+
+#[tokio::test]
+async fn quiet_projects_cost_gitlab_a_third_where_events_are_proven() {
+    // After a day they are polled every five minutes, and never less than every ten.
+    for (hours, share) in [(2, 3.0), (30, 1.7)] {
+        let without = quiet_hour(false, hours).await;
+        let with = quiet_hour(true, hours).await;
+        println!("{hours} hours quiet: {without:?}, with events {with:?}");
+        for (name, with, without) in [
+            ("queries", with.queries, without.queries),
+            ("processor time", with.cpu_ms, without.cpu_ms),
+        ] {
+            assert!(
+                share * with <= without,
+                "{name} after {hours} h: {with} of {without}"
+            );
+        }
+    }
+}
+
+/// What an event of a merge request costs does not grow with the others of its project: what moved since the
+/// last read is listed by an index, and the read counts as a poll.
+#[tokio::test]
+async fn an_event_of_a_merge_request_reads_what_moved_and_no_other() {
+    let mut costs = Vec::new();
+    for others in [0, 150] {
+        let mut settings = watch_everything();
+        settings.server.webhook.enabled = true;
+        settings.collectors.merge_requests.enabled = true;
+        settings.collectors.merge_requests.interval = Duration::from_secs(900);
+        settings.collectors.code_review.enabled = true;
+        settings.collectors.code_review.interval = Duration::from_secs(900);
+        settings.discovery.interval = Duration::from_secs(30 * 86_400);
+        let mut story = Story::with(settings, |world, app| {
+            for number in 0..=others {
+                let made = world.create_merge_request(app, &format!("topic-{number}"), "main");
+                made.expect("a merge request");
+            }
+        })
+        .await;
+        story.look_for(1800).await;
+        let merged = MergeRequestState::Merged;
+        let done = story.world().set_merge_request_state(story.app, 1, merged);
+        done.expect("it is there");
+        story.announce_as(json!({
+            "object_kind": "merge_request", "project": {"id": story.app},
+            "object_attributes": {"iid": 1, "target_project_id": story.app, "action": "merge"},
+        }));
+        story.gitlab.costs().reset();
+        story.look_after(1).await;
+        assert_eq!(story.count("age_mr_throughput_count", &[]), 1.0, "{others}");
+        costs.push(story.gitlab.costs().of("MergeRequestReviews"));
+    }
+    let [alone, among] = costs[..] else {
+        panic!("two costs: {costs:?}")
+    };
+    assert_eq!(alone.requests, 1, "{alone:?}");
+    assert_eq!(alone, among);
+}
+
+/// Events are photographs of another moment: repeated, in any order, of states that are over or never were. They
+/// say when to read, and nothing else.
+#[tokio::test]
+async fn events_that_contradict_each_other_count_nothing_twice_and_invent_nothing() {
+    let mut settings = watch_everything();
+    settings.server.webhook.enabled = true;
+    settings.collectors.merge_requests.enabled = true;
+    settings.discovery.interval = Duration::from_secs(600);
+    let mut story = Story::with(settings, |_, _| {}).await;
+    story.look().await;
+    let pipeline = story.create(&PipelineSpec::branch("main").job(JobSpec::new("test", "unit")));
+    let merge_request = {
+        let mut world = story.world();
+        world
+            .create_merge_request(story.app, "topic", "main")
+            .expect("a merge request")
+    };
+    let told = |story: &Story, statuses: &[&str], actions: &[&str]| {
+        for status in statuses {
+            story.announce_as(json!({
+                "object_kind": "pipeline", "project": {"id": story.app},
+                "object_attributes": {"id": pipeline, "status": status,
+                    "finished_at": "2026-11-30 08:00:52 UTC"},
+            }));
+        }
+        for action in actions {
+            story.announce_as(json!({
+                "object_kind": "merge_request", "project": {"id": story.app},
+                "object_attributes": {"iid": merge_request, "target_project_id": story.app,
+                    "action": action, "state": "merged"},
+            }));
+        }
+    };
+    // Ends that are not there yet; an update before the opening, and a merge that never comes.
+    told(
+        &story,
+        &["failed", "success", "pending"],
+        &["update", "merge", "open"],
+    );
+    story.look_after(1).await;
+    assert_eq!(
+        story.values_of("age_pipeline_status", "status"),
+        ["pending"]
+    );
+    assert_eq!(story.count("age_pipeline_finished_total", &[]), 0.0);
+    assert_eq!(story.count("age_mr_created_total", &[]), 1.0);
+    assert_eq!(story.count("age_mr_throughput_count", &[]), 0.0);
+    let done = story.world().finish_pipeline(pipeline, &Finish::success());
+    done.expect("it ends");
+    told(
+        &story,
+        &["running", "success", "success", "created"],
+        &["open", "close", "open"],
+    );
+    story.look_after(1).await;
+    told(&story, &["canceled", "running"], &["update"]);
+    story.look_for(900).await;
+    assert_eq!(
+        story.values_of("age_pipeline_status", "status"),
+        ["success"]
+    );
+    assert_eq!(story.count(RUNS, &[]), 1.0);
+    assert_eq!(story.count("age_pipeline_finished_total", &[]), 1.0);
+    assert_eq!(story.count("age_mr_created_total", &[]), 1.0);
+    assert_eq!(story.count("age_mr_throughput_count", &[]), 0.0);
+
+    // Of a project that is not known yet.
+    let late = story.world().add_project("group/late").expect("a project");
+    let first = {
+        let mut world = story.world();
+        let spec = PipelineSpec::branch("main");
+        world.create_pipeline(late, &spec).expect("a pipeline")
+    };
+    story.announce_as(json!({
+        "object_kind": "pipeline", "project": {"id": late},
+        "object_attributes": {"id": first, "status": "running"},
+    }));
+    story.look_for(1200).await;
+    let of_late = [("project", "group/late")];
+    assert_eq!(story.value("age_pipeline_id", &of_late), Some(first as f64));
 }

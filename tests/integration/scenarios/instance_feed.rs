@@ -55,7 +55,14 @@ impl Story {
     pub(super) async fn polls(&mut self) -> usize {
         self.gitlab.requests().reset();
         self.look_for(3600).await;
-        self.gitlab.requests().count("ProjectChanges")
+        let asked = self.gitlab.requests().all();
+        let moved = asked.iter().filter(|request| {
+            // The newest are listed, too, now and then.
+            let since = request.variables.as_ref().map(|all| &all["since"]);
+            let is_feed = request.operation.as_deref() == Some("ProjectChanges");
+            is_feed && since.is_some_and(|since| !since.is_null())
+        });
+        moved.count()
     }
 
     fn lists(&self) -> usize {

@@ -1,6 +1,8 @@
 //! What can become of a job, told as stories.
 
+use gitlab_simulator::World;
 use gitlab_simulator::auth::AccessLevel;
+use gitlab_simulator::faults::{Fault, Rule};
 use gitlab_simulator::time::SECOND;
 use gitlab_simulator::world::{Finish, JobSpec, PipelineId, PipelineSpec, When};
 
@@ -206,6 +208,32 @@ async fn a_reporter_learns_the_hidden_runners_by_rest() {
     );
 }
 
+/// GitLab's limit of the list of a project's jobs, 600 a minute, delays no job.
+#[tokio::test]
+async fn where_gitlab_gives_no_more_lists_of_jobs_pipelines_are_asked_for_theirs() {
+    let mut story = Story::with(watch_everything(), |world, _| {
+        let token = gitlab_simulator::world::DEFAULT_TOKEN;
+        world
+            .set_default_role(token, AccessLevel::Reporter)
+            .expect("a token");
+    })
+    .await;
+    let limit = Fault::ApplicationLimit { retry_after: 3600 };
+    story.gitlab.faults().add(Rule::new(limit).on(JOBS_BY_REST));
+    story.gitlab.requests().reset();
+    three_runners(&story);
+    story.look_for(60).await;
+    assert_runner_types(&story);
+    for _ in 0..3 {
+        three_runners(&story);
+        story.look_for(60).await;
+    }
+    assert_eq!(story.count(DURATION, &[("runner_type", "unknown")]), 0.0);
+    assert_eq!(story.count(RUNS, &[]), 12.0);
+    let lists = story.gitlab.requests().count(JOBS_BY_REST);
+    assert_eq!(lists, 1, "it is not asked again meanwhile");
+}
+
 #[tokio::test]
 async fn without_runner_details_nobody_asks_for_runners() {
     let mut settings = watch_everything();
@@ -321,7 +349,9 @@ async fn artifacts_and_stages_are_asked_for_when_they_can_have_changed() {
     story.look().await;
     let jobs: Vec<_> = story.world().jobs_of(pipeline).map(|job| job.id).collect();
     let ends = |story: &Story, id| {
-        let done = story.world().finish_job(id, &Finish::success());
+        // A runner that is shown: no other list is read for it.
+        let finish = Finish::success().on(INSTANCE_RUNNER);
+        let done = story.world().finish_job(id, &finish);
         done.expect("it runs");
     };
     let size =
@@ -351,4 +381,60 @@ async fn artifacts_and_stages_are_asked_for_when_they_can_have_changed() {
         (asked(&story, "artifacts"), asked(&story, "stages")),
         (2, 0)
     );
+}
+
+/// GitLab has a fixed cost for each query, so jobs of running pipelines are read with the change feed.
+#[tokio::test]
+async fn jobs_of_running_pipelines_come_with_the_change_feed() {
+    let newest = |world: &mut World, _| world.version = "19.3.0-ee".to_owned();
+    let mut story = Story::with(watch_everything(), newest).await;
+    let spec = PipelineSpec::branch("main").stage("test", &["unit", "lint"]);
+    let pipeline = story.create(&spec);
+    let job = story.job(pipeline, "unit");
+    let started = story.world().start_job(job, Some(INSTANCE_RUNNER));
+    started.expect("it starts");
+    story.look_for(60).await;
+    story.gitlab.requests().reset();
+    let lint = story.job(pipeline, "lint");
+    let started = story.world().start_job(lint, Some(INSTANCE_RUNNER));
+    started.expect("it starts");
+    story.look().await;
+    let running = [("job_name", "lint"), ("status", "running")];
+    assert_eq!(story.value(STATUS, &running), Some(1.0));
+    story.finish_job(pipeline, "lint", &Finish::success().on(INSTANCE_RUNNER));
+    story.look().await;
+    assert_eq!(story.value(RUNS, &[("job_name", "lint")]), Some(1.0));
+    let counts = story.gitlab.requests().counts();
+    assert_eq!(counts.get("PipelineJobs"), None, "{counts:?}");
+    assert_eq!(counts.get("ProjectChanges"), Some(&2), "{counts:?}");
+    let runs_on = |story: &Story| story.value("age_jobs_running", &[]);
+    assert_eq!(runs_on(&story), Some(1.0));
+    let ended = story
+        .world()
+        .finish_pipeline(pipeline, &Finish::success().on(INSTANCE_RUNNER));
+    ended.expect("it ends");
+    story.look().await;
+    assert_eq!(story.value(RUNS, &[("job_name", "unit")]), Some(1.0));
+    assert_eq!(runs_on(&story), Some(0.0));
+}
+
+/// The list that has the labels of ended jobs has their artifacts, too: no query is spent on them.
+#[tokio::test]
+async fn artifacts_come_with_labels() {
+    let newest = |world: &mut World, _| world.version = "19.3.0-ee".to_owned();
+    let mut story = Story::with(watch_everything(), newest).await;
+    let build = JobSpec::new("build", "compile").artifact("archive", "a.zip", 1000);
+    let spec = PipelineSpec::branch("main").job(build);
+    let pipeline = story.create(&spec.stage("test", &["unit"]));
+    story.look().await;
+    story.gitlab.requests().reset();
+    // GraphQL shows no runner, so its type is looked for by REST.
+    story.finish_job(pipeline, "compile", &Finish::success());
+    story.look().await;
+    let size = story.value("age_job_artifact_size_bytes", &[("job_name", "compile")]);
+    assert_eq!(size, Some(1000.0), "with the poll that saw its end");
+    story.look_for(900).await;
+    let counts = story.gitlab.requests().counts();
+    assert_eq!(counts.get("PipelineJobs"), None, "{counts:?}");
+    assert_eq!(counts.get(JOBS_BY_REST), Some(&1), "{counts:?}");
 }

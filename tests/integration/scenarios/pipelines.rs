@@ -4,6 +4,7 @@ use gitlab_simulator::time::SECOND;
 use gitlab_simulator::world::{Finish, JobSpec, PipelineSpec};
 
 use super::{Story, gate, main_pipeline};
+use crate::support::core::watch_everything;
 
 const RUNS: &str = "age_pipeline_run_count";
 const DURATION: &str = "age_pipeline_duration_seconds";
@@ -281,4 +282,53 @@ async fn a_deleted_pipeline_gives_its_place_to_the_one_before() {
     story.look().await;
     assert_eq!(shown(&story), Some(before));
     assert_eq!(story.value(RUNS, &[]), Some(2.0), "they did happen");
+}
+
+/// The newest pipelines of a project in which something moved are listed every five minutes.
+#[tokio::test]
+async fn pipelines_that_are_deleted_soon_give_their_places_to_those_before() {
+    for graphql in [true, false] {
+        let mut story = Story::unseen(
+            watch_everything(),
+            |_, _| {},
+            |client| client.use_graphql = graphql,
+        );
+        story.look_now().await;
+        let mut pipelines = Vec::new();
+        for git_ref in ["main", "topic", "topic", "main", "main"] {
+            let spec = PipelineSpec::branch(git_ref).stage("test", &["unit"]);
+            let pipeline = story.create(&spec);
+            story.wait(5);
+            let done = story.world().finish_pipeline(pipeline, &Finish::success());
+            done.expect("it ends");
+            pipelines.push(pipeline);
+            story.look_for(60).await;
+        }
+        let shown =
+            |story: &Story, git_ref: &str| story.value("age_pipeline_id", &[("ref", git_ref)]);
+        #[expect(clippy::cast_precision_loss, reason = "a small id")]
+        let id = |place: usize| Some(pipelines[place] as f64);
+        assert_eq!(
+            (shown(&story, "main"), shown(&story, "topic")),
+            (id(4), id(2))
+        );
+        story.look_for(600).await;
+        // The two newest of the project, and the newest of a ref.
+        for place in [4, 3, 2] {
+            let gone = story.world().delete_pipeline(pipelines[place]);
+            gone.expect("it is there");
+        }
+        story.look_for(330).await;
+        let left = (shown(&story, "main"), shown(&story, "topic"));
+        assert_eq!(left, (id(0), id(1)), "GraphQL: {graphql}");
+        assert_eq!(story.count(RUNS, &[]), 5.0, "they did happen");
+        story.gitlab.requests().reset();
+        story.look_for(1800).await;
+        let asked = story.gitlab.requests();
+        let asked = asked.count("/api/v4/projects/:id/pipelines/:pipeline_id");
+        assert_eq!(
+            asked, 0,
+            "what is there is not asked for, GraphQL: {graphql}"
+        );
+    }
 }

@@ -111,7 +111,7 @@ impl Simulator {
                 .external_url
                 .clone()
                 .unwrap_or_else(|| format!("http://{address}")),
-            types: Arc::new(Types::parse(&graphql::sdl()).map_err(io::Error::other)?),
+            types: Arc::new(Types::looked_at(&graphql::sdl()).map_err(io::Error::other)?),
             schema: graphql::schema(),
         };
         state.workers.set(options.workers);

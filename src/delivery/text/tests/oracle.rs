@@ -9,7 +9,7 @@ use prometheus::{Registry, TextEncoder};
 use proptest::prelude::*;
 
 use super::*;
-use crate::catalogue::{self, Desc};
+use crate::catalogue::{self, Desc, MAX_LABELS};
 use crate::types::Text;
 
 struct Oracle {
@@ -108,7 +108,7 @@ fn label_value() -> impl Strategy<Value = String> {
 /// A record of any metric; sums stay exact, so that the order of addition does not show.
 fn measurement() -> impl Strategy<Value = Measurement> {
     let facts = facts();
-    let labels = prop::collection::vec(label_value(), 8);
+    let labels = prop::collection::vec(label_value(), MAX_LABELS);
     let gauge = prop_oneof![
         Just(-0.0),
         (0_u32..10).prop_map(f64::from),

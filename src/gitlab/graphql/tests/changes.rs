@@ -71,7 +71,7 @@ async fn the_change_feed_reads_everything_it_asks_for() {
         json!({
             "ids": ["gid://gitlab/Project/1", "gid://gitlab/Project/2"],
             "projects": 2, "since": "2026-01-05T12:00:00Z", "pipelines": 20,
-            "moved": true, "children": true,
+            "moved": true, "children": true, "active": false, "activeChildren": false,
         }),
         "what is not asked for is left out"
     );

@@ -7,6 +7,18 @@ use super::*;
 use crate::gitlab::bodies::{GraphQlAnswer, Reading, graphql};
 use crate::gitlab::mutation::mutation;
 
+/// Answers that one item of is made hostile; all others are read as any bytes.
+const SAMPLED: [GraphQlAnswer; 8] = [
+    GraphQlAnswer::ProjectChanges,
+    GraphQlAnswer::ProjectPermissions,
+    GraphQlAnswer::PipelineJobs,
+    GraphQlAnswer::LicensedFeatures,
+    GraphQlAnswer::FeatureProbe,
+    GraphQlAnswer::MergeRequestReviews,
+    GraphQlAnswer::MergeRequestCensus,
+    GraphQlAnswer::DoraMetrics,
+];
+
 /// An answer for projects 1 to 3, and the places of lists in it.
 fn sample(answer: GraphQlAnswer) -> (Value, Vec<&'static str>) {
     let projects = "/data/projects/nodes";
@@ -109,6 +121,7 @@ fn sample(answer: GraphQlAnswer) -> (Value, Vec<&'static str>) {
             });
             (data(&nodes), vec![projects])
         }
+        other => panic!("{other:?} is not among SAMPLED"),
     }
 }
 
@@ -157,7 +170,7 @@ proptest! {
 
     #[test]
     fn a_hostile_item_costs_only_itself(mutation in mutation(), index in 0_usize..3) {
-        for answer in GraphQlAnswer::ALL {
+        for answer in SAMPLED {
             let (good, lists) = sample(answer);
             for list in lists {
                 let mut without = good.clone();
@@ -180,7 +193,7 @@ proptest! {
 
     #[test]
     fn a_hostile_answer_is_read_or_refused_in_a_sentence(mutation in mutation()) {
-        for answer in GraphQlAnswer::ALL {
+        for answer in SAMPLED {
             let (mut good, _) = sample(answer);
             good["errors"] = json!([{"message": "Timeout",
                 "path": ["projects", "nodes", 1], "extensions": {"code": "undefinedField"}}]);
@@ -195,7 +208,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read_or_refused(body in prop::collection::vec(any::<u8>(), 0..200)) {
-        for answer in GraphQlAnswer::ALL {
+        for &answer in GraphQlAnswer::ALL {
             let _ = graphql(answer, &body);
         }
     }

@@ -49,6 +49,7 @@ fn demand(lane: Lane, endpoint: &'static str, weight: Weight) -> Demand {
         operation: endpoint,
         projects: 1,
         weight,
+        waits: true,
     }
 }
 
@@ -401,6 +402,29 @@ async fn an_endpoints_own_limit_pauses_only_it() {
     assert_eq!(begun.elapsed().as_secs(), 0);
     waiting.await.unwrap().unwrap();
     assert_eq!(begun.elapsed().as_secs(), 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_can_be_asked_for_otherwise_waits_for_no_endpoint() {
+    let limiter = plenty();
+    let call = Demand {
+        waits: false,
+        ..demand(Lane::Normal, ENDPOINT, Weight::Light)
+    };
+    drop(limiter.acquire(call).await.unwrap());
+    limiter
+        .seen(ENDPOINT, &throttled(Throttle::Endpoint, Some(60)))
+        .await;
+    let begun = Instant::now();
+    let wait = limiter
+        .acquire(call)
+        .await
+        .err()
+        .map(|exhausted| exhausted.wait);
+    assert_eq!(wait, Some(Duration::from_secs(60)));
+    assert_eq!(begun.elapsed().as_secs(), 0);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    drop(limiter.acquire(call).await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]

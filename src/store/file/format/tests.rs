@@ -37,6 +37,8 @@ const PATHS: Steps = Steps {
         STEPS.parts[1],
         STEPS.parts[2],
         STEPS.parts[3],
+        STEPS.parts[4],
+        STEPS.parts[5],
         ("path", &[with_a, with_b]),
     ],
     ..STEPS

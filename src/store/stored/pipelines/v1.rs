@@ -5,10 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::keep::{Keep as _, Map};
 use super::super::refs::StoredRefName;
-use super::{
-    History, StoredBridge, StoredClaimed, StoredPipelineSnapshot, StoredPipelines, StoredRunClaim,
-    StoredUnfinished, v2,
-};
+use super::{History, StoredBridge, StoredClaimed, StoredRunClaim, StoredUnfinished, v2};
 use crate::memory::refs::RefName;
 use crate::types::Text;
 
@@ -73,7 +70,7 @@ fn history<V1, T>(stored: HistoryV1<V1>, now: impl Fn(V1) -> (bool, T)) -> Histo
     refs.collect()
 }
 
-impl From<Pipelines> for StoredPipelines {
+impl From<Pipelines> for v2::Pipelines {
     fn from(stored: Pipelines) -> Self {
         Self {
             claims: stored.claims,
@@ -86,7 +83,7 @@ impl From<Pipelines> for StoredPipelines {
     }
 }
 
-impl From<PipelineSnapshot> for StoredPipelineSnapshot {
+impl From<PipelineSnapshot> for v2::PipelineSnapshot {
     fn from(known: PipelineSnapshot) -> Self {
         Self {
             source: known.source,

@@ -1,14 +1,57 @@
-//! Jobs and downstream pipelines as version 2 stored them: without trigger jobs, and without the jobs of child
-//! pipelines.
+//! Pipelines, jobs and downstream pipelines as version 2 stored them: without the last change of a pipeline,
+//! without trigger jobs, and without the jobs of child pipelines.
 
 use serde::{Deserialize, Serialize};
 
 use super::super::keep::Map;
 use super::{
-    History, StoredBridge, StoredChildPipelines, StoredClaimed, StoredJobSnapshot, StoredJobs,
-    StoredJobsOfRef, StoredNewestChild, StoredRunClaim, StoredUnfinished,
+    History, StoredBridge, StoredClaimed, StoredPipelineSnapshot, StoredPipelines, StoredRunClaim,
+    StoredUnfinished, v3,
 };
 use crate::types::Text;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct PipelineSnapshot {
+    pub(super) source: Text,
+    pub(super) status: Text,
+    pub(super) running_since: Option<i64>,
+    pub(super) finished_at: Option<i64>,
+    pub(super) duration: Option<f64>,
+    pub(super) queued: Option<f64>,
+    pub(super) coverage: Option<f64>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::store) struct Pipelines {
+    pub(super) claims: Map<u64, StoredRunClaim>,
+    pub(super) newest: History<PipelineSnapshot>,
+    pub(super) active: Map<u64, Text>,
+}
+
+impl From<Pipelines> for StoredPipelines {
+    fn from(stored: Pipelines) -> Self {
+        Self {
+            claims: stored.claims,
+            newest: history(stored.newest, Into::into),
+            active: stored.active,
+        }
+    }
+}
+
+impl From<PipelineSnapshot> for StoredPipelineSnapshot {
+    fn from(known: PipelineSnapshot) -> Self {
+        Self {
+            source: known.source,
+            status: known.status,
+            updated_at: None,
+            running_since: known.running_since,
+            finished_at: known.finished_at,
+            duration: known.duration,
+            queued: known.queued,
+            coverage: known.coverage,
+        }
+    }
+}
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct JobSnapshot {
@@ -57,7 +100,7 @@ pub(in crate::store) struct ChildPipelines {
 }
 
 /// The same refs, with another value each.
-fn history<V2, T>(stored: History<V2>, now: impl Fn(V2) -> T) -> History<T> {
+pub(super) fn history<V2, T>(stored: History<V2>, now: impl Fn(V2) -> T) -> History<T> {
     let refs = stored.into_iter().map(|(name, (newest, entries))| {
         let entries = entries.into_iter();
         let entries =
@@ -67,12 +110,12 @@ fn history<V2, T>(stored: History<V2>, now: impl Fn(V2) -> T) -> History<T> {
     refs.collect()
 }
 
-impl From<Jobs> for StoredJobs {
+impl From<Jobs> for v3::Jobs {
     fn from(stored: Jobs) -> Self {
         Self {
             claims: stored.claims,
             unfinished: stored.unfinished,
-            newest: history(stored.newest, |known| StoredJobsOfRef {
+            newest: history(stored.newest, |known| v3::JobsOfRef {
                 rests: known.rests,
                 warnings: known.warnings,
                 jobs: known.jobs.into_iter().map(Into::into).collect(),
@@ -81,7 +124,7 @@ impl From<Jobs> for StoredJobs {
     }
 }
 
-impl From<JobSnapshot> for StoredJobSnapshot {
+impl From<JobSnapshot> for v3::JobSnapshot {
     fn from(known: JobSnapshot) -> Self {
         Self {
             id: known.id,
@@ -100,7 +143,7 @@ impl From<JobSnapshot> for StoredJobSnapshot {
     }
 }
 
-impl From<ChildPipelines> for StoredChildPipelines {
+impl From<ChildPipelines> for v3::ChildPipelines {
     fn from(stored: ChildPipelines) -> Self {
         Self {
             claims: stored.claims,
@@ -115,7 +158,7 @@ impl From<ChildPipelines> for StoredChildPipelines {
     }
 }
 
-impl From<NewestChild> for StoredNewestChild {
+impl From<NewestChild> for v3::NewestChild {
     fn from(known: NewestChild) -> Self {
         Self {
             id: known.id,

@@ -302,3 +302,26 @@ fn days(number: i64) -> std::time::Duration {
     let millis: Millis = 24 * HOUR * number;
     std::time::Duration::from_millis(millis.unsigned_abs())
 }
+
+/// By REST a refusal for the role looks like one for the licence.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn by_rest_alone_the_figures_are_gitlabs_again_as_soon_as_the_role_is() {
+    let make = Make {
+        graphql: false,
+        ..Make::new(on)
+    };
+    let mut rig = make.begin(delivered).await;
+    assert_eq!(rig.source(), ["gitlab"]);
+    let give = |rig: &Rig, role| {
+        let token = gitlab_simulator::world::DEFAULT_TOKEN;
+        let given = rig.world().set_default_role(token, role);
+        given.expect("a token");
+    };
+    give(&rig, AccessLevel::Guest);
+    rig.look_later().await;
+    assert_ne!(rig.source(), ["gitlab"]);
+    give(&rig, AccessLevel::Maintainer);
+    rig.look_later().await;
+    assert_eq!(rig.source(), ["gitlab"]);
+    assert_eq!(rig.four(), WANTED);
+}

@@ -1,4 +1,4 @@
-use super::super::facts::{Answer, Facts, above_zero, joined, times};
+use super::super::facts::{Answer, Facts, above_zero, fewer, joined, times};
 use super::Want::{self, In, Near};
 use super::{most, total};
 
@@ -93,7 +93,14 @@ pub fn performance(f: &Facts, panel: &str) -> Option<Vec<Want>> {
             for status in ["failed", "error"] {
                 failed.extend(f.sum_of("age_test_case_status", &[("status", status)], &case));
             }
-            vec![Near(failed)]
+            let case = ["project", "ref", "suite", "case_name"];
+            let all = f.max("age_test_case_last_duration_seconds", &case);
+            let took = failed.keys().filter_map(|labels| {
+                let took = all.get(&fewer(labels, &case))?;
+                Some((labels.clone(), *took))
+            });
+            let took = took.collect();
+            vec![Near(failed), Near(took)]
         }
         "Coverage" => {
             let not_merge_requests = |answer: Answer| {
@@ -109,6 +116,17 @@ pub fn performance(f: &Facts, panel: &str) -> Option<Vec<Want>> {
                     f.max("age_job_coverage", &["project", "ref", "job_name"]),
                 )),
             ]
+        }
+        "Runners and tags of jobs" => {
+            let job = [
+                "project",
+                "ref",
+                "stage",
+                "job_name",
+                "runner_description",
+                "tags",
+            ];
+            vec![most(f, "age_job_runner_info", &job)]
         }
         "Runners" => {
             let runner = ["runner_id", "description", "runner_type"];

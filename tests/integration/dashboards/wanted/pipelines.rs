@@ -122,6 +122,7 @@ pub fn overview(f: &Facts, panel: &str) -> Option<Vec<Want>> {
             vec![
                 Near(failed(f, "age_pipeline_id")),
                 Near(times(failed(f, "age_pipeline_finished_timestamp"), 1000.0)),
+                Near(times(failed(f, "age_pipeline_updated_timestamp"), 1000.0)),
                 last("age_pipeline_last_run_queued_duration_seconds"),
                 last("age_pipeline_last_run_duration_seconds"),
             ]

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use amazing_gitlab_exporter::clock::{Clock, UnixSeconds};
 use amazing_gitlab_exporter::config::Config;
-use amazing_gitlab_exporter::gitlab::model::{Features, Known, Permissions, Project, Role};
+use amazing_gitlab_exporter::gitlab::model::{
+    Attributes, Features, Known, Permissions, Project, Role,
+};
 use amazing_gitlab_exporter::gitlab::{GitLab, NoAccounting, Settings, TokenSource};
 use amazing_gitlab_exporter::source::change_feed::ChangeFeed;
 use amazing_gitlab_exporter::source::sources;
@@ -57,6 +59,7 @@ fn target(config: &Config, role: Role, tier: Tier) -> Target {
             last_activity_at: None,
             role: Known::Value(role),
             features: Features::default(),
+            attributes: Attributes::default(),
         },
         settings: Arc::new(config.project_defaults.clone()),
         memory: Arc::default(),

@@ -5,6 +5,7 @@ mod collectors;
 mod dialect;
 mod markdown;
 mod modules;
+mod prices;
 mod site;
 
 use std::collections::BTreeSet;
@@ -244,6 +245,8 @@ fn every_setting_and_variable_exists() {
         "AGE_BENCH_FIRST_MINUTES",
         "AGE_BENCH_GITLAB",
         "AGE_BENCH_LIVE",
+        "AGE_BENCH_LIVE_BY",
+        "AGE_BENCH_LIVE_ROLE",
     ];
     variables.extend(others.into_iter().chain(benches).map(str::to_owned));
     let sections: BTreeSet<&str> = settings

@@ -11,8 +11,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::analysis::{self, Analysis, Rules};
+use super::page::NO_CURSOR;
 use super::plan::{self, Plan};
-use super::{Asked, FirstParents, validation};
+use super::{Asked, FirstParents, introduced, validation};
 use crate::access::Viewer;
 use crate::auth::TokenState;
 use crate::cost::graphql::{self as costs, Lists};
@@ -112,6 +113,10 @@ struct Checked {
     variables: Variables,
     verdict: Result<Analysis, Value>,
     plan: Plan,
+    /// What is run.
+    document: Option<ExecutableDocument>,
+    /// Fields that are null, for they are marked as newer.
+    absent: Vec<introduced::Keys>,
 }
 
 /// The answer to a query, and what its cost follows from.
@@ -281,17 +286,21 @@ async fn settle(state: &State, operation: &str, answered: &mut [Answered]) -> Ch
 fn check(state: &State, posted: Posted, rules: Rules) -> Checked {
     let variables = Variables::from_json(posted.variables.clone());
     let mut plan = Plan::default();
+    let (mut parsed, mut absent) = (None, Vec::new());
     let verdict = match &posted.query {
         None => Err(no_document()),
         Some(query) if query.trim().is_empty() => Err(no_document()),
         Some(query) => match async_graphql::parser::parse_query(query) {
             Err(error) => Err(parse_error(&error)),
-            Ok(document) => {
+            Ok(mut document) => {
+                absent = introduced::take_out(&mut document, rules.release);
                 let name = posted.operation_name.as_deref();
                 if let Some((_, operation)) = analysis::operation(&document, name) {
                     plan = plan::plan(&state.types, &document, &operation.node, &variables);
                 }
-                look(state, &document, &posted, &variables, rules)
+                let verdict = look(state, &document, &posted, &variables, rules);
+                parsed = Some(document);
+                verdict
             }
         },
     };
@@ -300,7 +309,42 @@ fn check(state: &State, posted: Posted, rules: Rules) -> Checked {
         variables,
         verdict,
         plan,
+        document: parsed,
+        absent,
     }
+}
+
+/// A cursor that is none is an error of each field below its connection that asks for rows, and the
+/// connection is null.
+fn spread_cursor_errors(plan: &Plan, answer: &mut Value) {
+    let errors = answer.get_mut("errors").and_then(Value::as_array_mut);
+    let Some(errors) = errors else {
+        return;
+    };
+    let mut spread = Vec::with_capacity(errors.len());
+    for error in std::mem::take(errors) {
+        let path = error["path"].as_array().cloned().unwrap_or_default();
+        let connection = path
+            .iter()
+            .filter_map(Value::as_str)
+            .try_fold(plan, |at, key| {
+                at.below.iter().find(|below| below.key == key)
+            });
+        match connection.filter(|_| error["message"] == NO_CURSOR) {
+            Some(connection) => spread.extend(connection.below.iter().filter_map(|field| {
+                let mut path = path.clone();
+                path.push(field.key.as_str().into());
+                match field.name.as_str() {
+                    "nodes" | "edges" => {}
+                    "pageInfo" => path.push(field.below.first()?.key.as_str().into()),
+                    _ => return None,
+                }
+                Some(json!({"message": NO_CURSOR, "locations": error["locations"], "path": path}))
+            })),
+            None => spread.push(error),
+        }
+    }
+    *errors = spread;
 }
 
 /// Shows fields with errors as null; where there can be none, the object that holds the field is null.
@@ -408,6 +452,9 @@ async fn run(state: &State, one: Checked, asked: Asked) -> Answered {
     let mut request = Request::new(one.posted.query.unwrap_or_default())
         .variables(one.variables)
         .data(asked);
+    if let Some(document) = one.document {
+        request.set_parsed_query(document);
+    }
     if let Some(name) = one.posted.operation_name {
         request = request.operation_name(name);
     }
@@ -420,6 +467,12 @@ async fn run(state: &State, one: Checked, asked: Asked) -> Answered {
         fields.remove("data");
     }
     show_nulls(&mut answer);
+    spread_cursor_errors(&one.plan, &mut answer);
+    for keys in &one.absent {
+        if let Some(data) = answer.get_mut("data") {
+            introduced::show(data, keys);
+        }
+    }
     Answered {
         plan: one.plan,
         lists,

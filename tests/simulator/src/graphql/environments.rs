@@ -2,10 +2,12 @@
 
 use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 
+use super::merge_requests::UserCore;
 use super::page::{Page, PageArguments, connection};
 use super::scalars::{DeploymentStatus, DeploymentTier, SortDirectionEnum, Time};
 use super::{Asked, gid};
 use crate::access::Right;
+use crate::rest::USERNAME;
 use crate::world::{Deployment, Environment, ProjectId};
 
 /// An environment.
@@ -202,6 +204,16 @@ impl DeploymentNode {
 
     async fn r#ref(&self) -> Option<&str> {
         Some(&self.0.ref_name)
+    }
+
+    async fn tag(&self, ctx: &Context<'_>) -> Option<bool> {
+        Some(Asked::of(ctx).world().is_tag_of(&self.0))
+    }
+
+    async fn triggerer(&self, ctx: &Context<'_>) -> Option<UserCore> {
+        let name = self.0.user.clone();
+        let name = name.unwrap_or_else(|| USERNAME.into());
+        Asked::of(ctx).shows_users().then_some(UserCore(name))
     }
 
     async fn created_at(&self, ctx: &Context<'_>) -> Option<Time> {

@@ -143,9 +143,8 @@ fn days(
     start: impl Fn(&FlowIssue) -> Option<Millis>,
 ) -> ValueStreamAnalyticsMetric {
     let world = Asked::of(ctx).world();
-    let median = world
-        .code(project)
-        .and_then(|code| code.issue_median((from.at, to.at), start));
+    let code = world.code(project).filter(|_| world.issues_aggregated);
+    let median = code.and_then(|code| code.issue_median((from.at, to.at), start));
     let value = median.map(|median| (median / DAY as f64 * 100.0).round() / 100.0);
     ValueStreamAnalyticsMetric::new(identifier, title, Some("days"), value)
 }

@@ -266,7 +266,7 @@ macro_rules! user {
     ($(#[$doc:meta])* $type:ident = $name:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug)]
-        pub struct $type(Arc<str>);
+        pub struct $type(pub(super) Arc<str>);
 
         #[Object(name = $name)]
         impl $type {

@@ -6,6 +6,7 @@ pub mod endpoint;
 pub mod environments;
 pub mod incidents;
 pub mod interfaces;
+mod introduced;
 pub mod job;
 pub mod licensed;
 pub mod merge_requests;

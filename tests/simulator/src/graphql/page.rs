@@ -59,6 +59,9 @@ fn encode((sort, id): Key) -> String {
     STANDARD.encode(format!("{{\"sort\":\"{sort}\",\"id\":\"{id}\"}}"))
 }
 
+/// What GitLab says of a cursor that is none.
+pub(crate) const NO_CURSOR: &str = "Please provide a valid cursor";
+
 fn decode(cursor: &str) -> Result<Key> {
     let parse = || {
         let bytes = STANDARD.decode(cursor).ok()?;
@@ -68,7 +71,7 @@ fn decode(cursor: &str) -> Result<Key> {
             json["id"].as_str()?.parse().ok()?,
         ))
     };
-    parse().ok_or_else(|| Error::new("Please provide a valid cursor"))
+    parse().ok_or_else(|| Error::new(NO_CURSOR))
 }
 
 /// Whether a text is a cursor of ours.

@@ -137,6 +137,18 @@ impl ProjectNode {
         self.setting(ctx, |project| project.settings.issues != Feature::Disabled)
     }
 
+    async fn topics(&self, ctx: &Context<'_>) -> Option<Vec<String>> {
+        self.with(ctx, |project| {
+            let topics = project.settings.topics.iter();
+            topics.map(ToString::to_string).collect()
+        })
+    }
+
+    async fn is_forked(&self, ctx: &Context<'_>) -> bool {
+        self.setting(ctx, |project| project.settings.forked_from.is_some())
+            .unwrap_or_default()
+    }
+
     async fn marked_for_deletion(&self, ctx: &Context<'_>) -> Option<bool> {
         self.setting(ctx, |project| project.settings.deletion_asked_at.is_some())
     }

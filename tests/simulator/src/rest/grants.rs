@@ -23,11 +23,27 @@ pub(super) fn scopes(path: &str) -> (&'static [&'static str], &'static str) {
         "/personal_access_tokens/self" => (ANY, "api read_api"),
         "/user" => (USER, "read_user ai_workflows api read_api"),
         "/metadata" | "/version" => (METADATA, "read_user ai_features ai_workflows api read_api"),
+        // One pipeline.
+        _ if path.starts_with("/projects/") && is_below(path, "pipelines", 2) => {
+            (PROJECTS, "mcp mcp mcp ai_workflows api read_api")
+        }
         _ if path.starts_with("/projects") && !path.contains("/dora/") => {
             (PROJECTS, "ai_workflows api read_api")
         }
         _ => (&[], "api read_api"),
     }
+}
+
+/// Whether a path is a project's, its next part is this, and has so many parts from there on.
+fn is_below(path: &str, name: &str, parts: usize) -> bool {
+    let mut rest = path.split('/').skip(3);
+    rest.next() == Some(name) && 1 + rest.count() == parts
+}
+
+/// Whether the project is looked for before it is asked what the token may: so a missing one is not found.
+pub(super) fn looks_for_project(path: &str) -> bool {
+    let path = path.strip_prefix("/api/v4").unwrap_or(path);
+    path.starts_with("/projects/") && is_below(path, "pipelines", 1)
 }
 
 /// The permission that GitLab wants for this of a project, and its name for people. `None`: no more than

@@ -432,6 +432,12 @@ fn signed_in(world: &World, request: &HttpRequest) -> Result<Viewer, ApiError> {
     let path = request.path();
     let (enough, scopes) = grants::scopes(path);
     if !token.reads_api() && !token.has_scope(enough) {
+        let id = percent_decode(path.split('/').nth(4).unwrap_or_default());
+        let by_id = id.parse().ok().and_then(|id| world.project(id));
+        let is_there = by_id.or_else(|| world.project_by_path(&id)).is_some();
+        if grants::looks_for_project(path) && !is_there {
+            return Err(ApiError::NotFound("404 Project Not Found"));
+        }
         return Err(ApiError::InsufficientScope(scopes));
     }
     if token.blocked {

@@ -45,7 +45,8 @@ pub async fn of_user(call: Call) -> Answer {
     answer(&call, &world, found, true)
 }
 
-fn find_group<'w>(call: &Call, world: &'w World) -> Result<&'w Group, ApiError> {
+/// The group that `:id` names, by id or path, if it exists for the viewer.
+pub(super) fn find_group<'w>(call: &Call, world: &'w World) -> Result<&'w Group, ApiError> {
     let id = call.segment("id");
     let by_id = id.parse().ok().and_then(|id| world.group(id));
     by_id

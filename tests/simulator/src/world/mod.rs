@@ -103,6 +103,8 @@ pub struct World {
     pub revision: Arc<str>,
     /// `metadata.enterprise`: whether enterprise fields exist.
     pub enterprise: bool,
+    /// Whether GitLab has aggregated issues for value streams once: until then lead times are null.
+    pub issues_aggregated: bool,
     /// Tokens; the first is the default one.
     pub tokens: Vec<Token>,
     /// Pipelines whose transactions have not ended: no list has them yet, though others with higher ids are
@@ -165,6 +167,7 @@ impl World {
             version: "18.4.1-ee".to_owned(),
             revision: crate::rest::REVISION.into(),
             enterprise: true,
+            issues_aggregated: true,
             tokens: vec![Token::new(DEFAULT_TOKEN)],
             uncommitted: BTreeSet::new(),
             now: config.start,

@@ -127,6 +127,8 @@ pub struct ProjectSettings {
     pub updated_at: Option<Millis>,
     /// The project that it is a fork of.
     pub forked_from: Option<ProjectId>,
+    /// Its topics.
+    pub topics: Vec<Arc<str>>,
     /// Who made it.
     pub creator_id: Option<u64>,
     /// Id of the user's namespace that it is in.
@@ -149,6 +151,7 @@ impl Default for ProjectSettings {
             repository_missing: false,
             updated_at: None,
             forked_from: None,
+            topics: Vec::new(),
             creator_id: None,
             namespace_id: None,
         }

@@ -164,7 +164,7 @@ async fn poll(gitlab: &GitLab, projects: u64, enterprise: bool) -> BTreeSet<&'st
     ask!("MergeRequestCensus", GitLab::REVIEWS_PROJECTS, |ids| gitlab
         .merge_request_census(ids, 1..=100, true));
     ask!("Repositories", GitLab::REPOSITORIES, |ids| gitlab
-        .repositories(ids));
+        .repositories(ids, true));
     ask!("PipelineSchedules", GitLab::SCHEDULE_PROJECTS, |ids| gitlab
         .project_schedules(ids));
     ask!("Runners", GitLab::RUNNER_PROJECTS, |ids| gitlab

@@ -108,7 +108,7 @@ async fn a_fine_grained_token_reads_the_change_feed_of_all_projects_in_one_query
     let asked = gitlab.project_changes(&ids, Which::MovedSince(NOW), 20);
     let batch = asked.await.unwrap();
     assert_eq!((batch.items.len(), batch.failed.len()), (100, 0));
-    let repositories = gitlab.repositories(&ids[..50]).await.unwrap();
+    let repositories = gitlab.repositories(&ids[..50], true).await.unwrap();
     assert_eq!(repositories.items.len(), 50);
     assert_eq!(fake.seen().len(), 2);
     assert!(gitlab.losses().is_empty());

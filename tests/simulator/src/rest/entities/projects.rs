@@ -68,7 +68,7 @@ impl View<'_> {
             "path_with_namespace": &**path,
             "created_at": at(project.created_at),
             "tag_list": [],
-            "topics": [],
+            "topics": project.settings.topics.iter().map(|topic| &**topic).collect::<Vec<_>>(),
             "ssh_url_to_repo": format!("git@gitlab.example.com:{path}.git"),
             "http_url_to_repo": format!("{base_url}/{path}.git"),
             "web_url": format!("{base_url}/{path}"),
@@ -88,6 +88,10 @@ impl View<'_> {
             fields.insert("readme_url".into(), Value::Null);
             let forks = code.map_or(0, |code| code.forks);
             fields.insert("forks_count".into(), forks.into());
+        }
+        let original = project.settings.forked_from.filter(|_| !simple);
+        if let Some(original) = original.and_then(|id| self.world.project(id)) {
+            fields.insert("forked_from_project".into(), self.project(original, true));
         }
         if !simple {
             self.add_settings(project, fields);

@@ -89,6 +89,13 @@ impl World {
         (is_its && job.details.environment.is_some()).then_some(job)
     }
 
+    /// Whether a deployment is of a tag.
+    pub(crate) fn is_tag_of(&self, deployment: &Deployment) -> bool {
+        let job = self.known_job_of(deployment);
+        let pipeline = job.and_then(|job| self.pipeline(job.pipeline_id));
+        pipeline.is_some_and(|pipeline| pipeline.tag())
+    }
+
     /// The job of a deployment: the one of its pipeline, or one as the deployment itself knows it.
     pub(crate) fn job_of_deployment(&self, deployment: &Deployment) -> Option<Arc<Job>> {
         if let Some(known) = self.known_job_of(deployment) {

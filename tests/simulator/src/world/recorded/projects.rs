@@ -95,6 +95,7 @@ fn settings(row: &ProjectRow) -> ProjectSettings {
         repository_missing: row.default_branch.is_none(),
         updated_at: Some(row.updated_at.millis()),
         forked_from: row.forked_from_project_id,
+        topics: Vec::new(),
         creator_id: row.creator_id,
         namespace_id: Some(row.namespace_id),
     }

@@ -1,4 +1,4 @@
-//! Bounds of sense: what GitLab says is believed within them. A sum keeps one absurd value as long as
+//! Bounds of plausible values: others are dropped and counted. A sum would keep one absurd value as long as
 //! its series lives.
 
 use std::collections::BTreeSet;
@@ -10,59 +10,64 @@ use crate::clock::UnixSeconds;
 use crate::collector::Measured;
 use crate::observer::Observer;
 
-/// Kind of the error that a value is which makes no sense.
+/// The `error_type` of dropped values.
 pub(crate) const IMPLAUSIBLE: &str = "implausible";
 
 /// 2000-01-01: no GitLab is older.
 const EARLIEST: UnixSeconds = UnixSeconds(946_684_800);
-/// So far may a clock be ahead.
+/// How far the clock of GitLab may be ahead.
 const AHEAD: Duration = Duration::from_secs(24 * 3600);
 /// A hundred years, in seconds.
 const LONGEST: f64 = 100.0 * 365.25 * 24.0 * 3600.0;
 /// Beyond this nothing is counted or stored.
 const MOST: f64 = 1e18;
-/// Bytes of a label's value: no name, path or address in GitLab is as long.
+/// Most bytes of a label's value: no name, path or address in GitLab is as long.
 const MAX_LABEL: usize = 65_536;
-/// The metrics of what is to come.
-const TO_COME: [&str; 1] = ["age_pipeline_schedule_next_run_timestamp"];
+/// Timestamps in the future.
+const FUTURE: [&str; 1] = ["age_pipeline_schedule_next_run_timestamp"];
 
-/// Metrics of which something was left out, which is said once of each.
+/// Metrics with dropped values: each is logged once.
 #[derive(Debug, Default)]
-pub(super) struct Said(Mutex<BTreeSet<&'static str>>);
+pub(super) struct Reported(Mutex<BTreeSet<&'static str>>);
 
-impl Said {
-    /// What makes sense of what a collector measured of a project; the rest is counted.
-    pub(super) fn sift(
+impl Reported {
+    /// The plausible values of what a collector measured of a project; the others are counted.
+    pub(super) fn filter(
         &self,
         (observer, collector, project): (&dyn Observer, Collector, &str),
         measured: Measured,
         now: UnixSeconds,
     ) -> Measured {
-        let makes_sense = |desc: &'static Desc, labels: &LabelValues, value: Option<f64>| {
-            let Some(why) = nonsense(desc, labels, value, now) else {
+        let is_plausible = |desc: &'static Desc, labels: &LabelValues, value: Option<f64>| {
+            let Some(reason) = implausible(desc, labels, value, now) else {
                 return true;
             };
             observer.failed(collector.into(), IMPLAUSIBLE);
-            let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if said.insert(desc.name) {
-                tracing::warn!(metric = desc.name, project, "implausible, left out: {why}");
+            let mut reported = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if reported.insert(desc.name) {
+                tracing::warn!(
+                    metric = desc.name,
+                    project,
+                    reason,
+                    "implausible value dropped; others of this metric are only counted"
+                );
             }
             false
         };
         let mut measured = measured;
         let of_measurement =
-            |one: &Measurement| makes_sense(one.desc, &one.labels, Some(one.value));
+            |one: &Measurement| is_plausible(one.desc, &one.labels, Some(one.value));
         measured.events.retain(of_measurement);
         measured.states.retain(of_measurement);
         measured
             .initializations
-            .retain(|key| makes_sense(key.desc, &key.labels, None));
+            .retain(|key| is_plausible(key.desc, &key.labels, None));
         measured
     }
 }
 
-/// Why something is not to be believed.
-fn nonsense(
+/// Why a value or its labels are implausible.
+fn implausible(
     desc: &Desc,
     labels: &LabelValues,
     value: Option<f64>,
@@ -70,23 +75,26 @@ fn nonsense(
 ) -> Option<String> {
     let mut named = desc.labels.iter().zip(labels);
     if let Some((name, text)) = named.find(|(_, text)| text.len() > MAX_LABEL) {
-        return Some(format!("{name} has {} bytes", text.len()));
+        let bytes = text.len();
+        return Some(format!(
+            "label {name} has {bytes} bytes, maximum {MAX_LABEL}"
+        ));
     }
     let value = value?;
     let (least, most) = bounds(desc, now);
     // NaN is in no bounds.
     let is_within = (least..=most).contains(&value);
-    (!is_within).then(|| format!("{value} is not from {least} to {most}"))
+    (!is_within).then(|| format!("{value} is not between {least} and {most}"))
 }
 
-/// What is believed of a metric.
+/// The plausible values of a metric.
 fn bounds(desc: &Desc, now: UnixSeconds) -> (f64, f64) {
-    // Where there was none it is 0.
+    // 0 where there was none.
     if desc.collector == Collector::Compat && desc.name.ends_with("_timestamp") {
         return (0.0, now.as_f64() + AHEAD.as_secs_f64());
     }
     if desc.name.ends_with("_timestamp") {
-        let latest = match TO_COME.contains(&desc.name) {
+        let latest = match FUTURE.contains(&desc.name) {
             true => LONGEST,
             false => AHEAD.as_secs_f64(),
         };
@@ -139,10 +147,10 @@ mod tests {
     }
 
     #[test]
-    fn values_are_believed_within_bounds() {
+    fn values_are_plausible_within_bounds() {
         let day = 24.0 * 3600.0;
         let now = NOW.as_f64();
-        for (name, value, sense) in [
+        for (name, value, plausible) in [
             ("age_job_queued_duration_seconds", 3600.0, true),
             ("age_job_queued_duration_seconds", 0.0, true),
             ("age_job_queued_duration_seconds", 1e308, false),
@@ -167,13 +175,13 @@ mod tests {
             ("age_repository_size_bytes", 1e300, false),
         ] {
             let one = measurement(name, value);
-            let why = nonsense(one.desc, &one.labels, Some(value), NOW);
-            assert_eq!(why.is_none(), sense, "{name} {value}: {why:?}");
+            let reason = implausible(one.desc, &one.labels, Some(value), NOW);
+            assert_eq!(reason.is_none(), plausible, "{name} {value}: {reason:?}");
         }
     }
 
     #[test]
-    fn what_makes_no_sense_is_left_out_and_counted() {
+    fn implausible_values_are_dropped_and_counted() {
         let mut long = measurement("age_job_id", 1.0);
         long.labels[0] = "x".repeat(1 << 20).into();
         let measured = Measured {
@@ -188,14 +196,14 @@ mod tests {
             states: vec![long, measurement("age_job_id", 2.0)],
         };
         let observer = Arc::new(Counting::default());
-        let said = Said::default();
+        let reported = Reported::default();
         let of = (&*observer as &dyn Observer, Collector::Jobs, "group/app");
-        let sifted = said.sift(of, measured, NOW);
+        let kept = reported.filter(of, measured, NOW);
         let values = |all: &[Measurement]| all.iter().map(|one| one.value).collect::<Vec<_>>();
-        assert_eq!(values(&sifted.events), [5.0]);
-        assert_eq!(values(&sifted.states), [2.0]);
-        assert!(sifted.initializations.is_empty());
+        assert_eq!(values(&kept.events), [5.0]);
+        assert_eq!(values(&kept.states), [2.0]);
+        assert!(kept.initializations.is_empty());
         assert_eq!(observer.0.load(Ordering::Relaxed), 3);
-        assert_eq!(said.0.lock().unwrap().len(), 2);
+        assert_eq!(reported.0.lock().unwrap().len(), 2);
     }
 }
