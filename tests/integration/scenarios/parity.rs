@@ -13,7 +13,7 @@ use super::{LOOK, tracking};
 use crate::support::core::{Core, client_settings};
 use crate::support::series::{Labels, Series, Value};
 
-/// The families that the change feed fills.
+/// The families that the change feed fills with the default settings.
 fn families() -> BTreeMap<&'static str, Kind> {
     let collectors = [
         Collector::Pipelines,
@@ -21,7 +21,7 @@ fn families() -> BTreeMap<&'static str, Kind> {
         Collector::ChildPipelines,
     ];
     all()
-        .filter(|desc| collectors.contains(&desc.collector))
+        .filter(|desc| collectors.contains(&desc.collector) && desc.name != "age_job_runner_info")
         .map(|desc| (desc.name, desc.kind))
         .collect()
 }

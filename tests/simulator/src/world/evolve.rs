@@ -71,11 +71,34 @@ impl World {
 
     /// Lets nobody act any more; what runs comes to its end.
     pub fn calm(&mut self) {
-        self.queue
-            .retain(|Reverse((_, _, task))| !matches!(task, Task::Activity(_)));
+        self.is_calm = true;
+        let mut planned = std::mem::take(&mut self.queue);
+        planned.retain(|Reverse((_, _, task))| !self.is_act(*task));
+        self.queue = planned;
+    }
+
+    /// Whether somebody does it, not GitLab or a runner.
+    fn is_act(&self, task: Task) -> bool {
+        match task {
+            Task::Activity(_)
+            | Task::RetryJob(_)
+            | Task::RetryPipeline(_)
+            | Task::CancelPipeline(_) => true,
+            Task::PlayManual(job) => self
+                .job(job)
+                .is_none_or(|job| job.status != Status::Scheduled),
+            Task::StartJob(_)
+            | Task::FinishJob(_)
+            | Task::TriggerBridge(_)
+            | Task::EndCancel(_)
+            | Task::WriteNote(_) => false,
+        }
     }
 
     pub(super) fn plan(&mut self, after: Millis, task: Task) {
+        if self.is_calm && self.is_act(task) {
+            return;
+        }
         self.sequence += 1;
         self.queue
             .push(Reverse((self.now + after, self.sequence, task)));

@@ -114,6 +114,8 @@ pub struct World {
     now: Millis,
     rng: ChaCha8Rng,
     queue: BinaryHeap<Reverse<(Millis, u64, evolve::Task)>>,
+    /// Whether nobody acts any more.
+    is_calm: bool,
     sequence: u64,
     groups: BTreeMap<GroupId, Group>,
     projects: BTreeMap<ProjectId, Project>,
@@ -173,6 +175,7 @@ impl World {
             now: config.start,
             rng: ChaCha8Rng::seed_from_u64(config.seed),
             queue: BinaryHeap::new(),
+            is_calm: false,
             sequence: 0,
             groups: BTreeMap::new(),
             projects: BTreeMap::new(),
