@@ -27,6 +27,8 @@ mod live;
 mod observer;
 mod oracle;
 mod receiver;
+mod redis;
+mod replicas;
 mod report;
 mod requests;
 mod role;
@@ -49,7 +51,7 @@ use role::Outcome;
 type Section = (&'static str, fn() -> Outcome);
 
 /// All of them, in the order of the table.
-const SECTIONS: [Section; 14] = [
+const SECTIONS: [Section; 15] = [
     ("table", table::measure),
     ("secrets", secrets::measure),
     ("configuration", configuration::measure),
@@ -61,6 +63,7 @@ const SECTIONS: [Section; 14] = [
     ("first", exporter::first::measure),
     ("whole", exporter::whole::measure),
     ("store", store::measure),
+    ("replicas", replicas::measure),
     ("live", live::measure),
     ("soak", soak::measure),
     ("binary", exporter::size),

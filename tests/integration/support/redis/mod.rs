@@ -133,6 +133,15 @@ impl RedisServer {
         ask(self.port, self.password(), words)
     }
 
+    /// The same with arguments that are no text.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn command_of_bytes<T: redis::FromRedisValue>(&self, name: &str, args: &[&[u8]]) -> T {
+        let command = redis::cmd(name).arg(args).to_owned();
+        send(self.port, self.password(), &command)
+    }
+
     fn password(&self) -> Option<&str> {
         let mut options = self.options.iter();
         options.find(|option| *option == "--requirepass")?;
@@ -177,13 +186,17 @@ pub fn free_port() -> u16 {
 
 /// Sends a command to a server or Sentinel on 127.0.0.1.
 fn ask<T: redis::FromRedisValue>(port: u16, password: Option<&str>, words: &[&str]) -> T {
+    let (name, args) = words.split_first().expect("a command");
+    send(port, password, redis::cmd(name).arg(args))
+}
+
+fn send<T: redis::FromRedisValue>(port: u16, password: Option<&str>, command: &redis::Cmd) -> T {
     let user = password.map(|password| format!(":{password}@"));
     let url = format!("redis://{}127.0.0.1:{port}", user.unwrap_or_default());
     let client = redis::Client::open(url).expect("an address");
     let mut connection = client.get_connection().expect("it is up");
-    let (name, args) = words.split_first().expect("a command");
-    let answer = redis::cmd(name).arg(args).query(&mut connection);
-    answer.unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    let answer = command.query(&mut connection);
+    answer.unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
 /// What a connection to an address is opened with.
