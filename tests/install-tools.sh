@@ -2,8 +2,8 @@
 # Installs the programs that the tests talk to, where they are missing: by package name, into
 # target/tools (or $TEST_TOOLS), without touching the system.
 #
-#   Debian packages  prometheus, promtool, amtool, victoria-metrics, docker-compose, libnss-wrapper, redis-server,
-#                    valkey-server: downloaded and unpacked with an apt state of their own, from the mirror
+#   Debian packages  prometheus, promtool, amtool, victoria-metrics, docker-compose, libnss-wrapper, libfaketime,
+#                    redis-server, valkey-server: downloaded and unpacked with an apt state of their own, from the mirror
 #                    that this machine's apt uses
 #   PyPI packages    tests/integration/programs/requirements.txt and packaging.txt: each into a virtual environment
 #   npm packages     Grafana's types and its library of data, TypeScript and jsdom, for the dashboards
@@ -25,7 +25,7 @@ say() { echo "tools: $*" >&2; }
 works() { "$1" --version >>"$log" 2>&1; }
 # The loader refuses a library that needs a newer libc, and a program with it.
 loads() { [[ -f $1 ]] && LD_PRELOAD=$1 env true >>"$log" 2>&1; }
-runs() { case $1 in *.so) loads "$1" ;; *) works "$1" ;; esac }
+runs() { case $1 in *.so | *.so.*) loads "$1" ;; *) works "$1" ;; esac }
 
 # Newest first: programs of the test are better new, and theirs need no library but libc.
 suites() {
@@ -97,6 +97,8 @@ take_package() {
     docker-compose) program=usr/libexec/docker/cli-plugins/$package ;;
     # No program, but what a program resolves names with.
     libnss-wrapper) program=$(cd "$unpacked" && echo usr/lib/*/libnss_wrapper.so) ;;
+    # What a program reads the time with.
+    libfaketime) program=$(cd "$unpacked" && echo usr/lib/*/faketime/libfaketimeMT.so.1) ;;
   esac
   if [[ $(beside "$package") ]]; then
     launcher "$package" "$program" >"$tools/bin/.$package"
@@ -115,7 +117,7 @@ take_package() {
 install_debian() {
   local wanted=() package suite
   for package in prometheus promtool prometheus-alertmanager victoria-metrics docker-compose libnss-wrapper \
-    redis-server valkey-server; do
+    libfaketime redis-server valkey-server; do
     [[ -e $tools/bin/$package ]] || wanted+=("$package")
   done
   ((${#wanted[@]})) || return 0

@@ -27,6 +27,8 @@ mod live;
 mod observer;
 mod oracle;
 mod receiver;
+mod redis;
+mod replicas;
 mod report;
 mod requests;
 mod role;
@@ -63,6 +65,7 @@ const SECTIONS: [Section; 15] = [
     ("first", exporter::first::measure),
     ("whole", exporter::whole::measure),
     ("store", store::measure),
+    ("replicas", replicas::measure),
     ("live", live::measure),
     ("soak", soak::measure),
     ("binary", exporter::size),

@@ -16,17 +16,35 @@ use crate::report::{figure, megabytes, note};
 use crate::role::Outcome;
 
 /// Minutes of the world that are measured after the first reading.
-const MINUTES: u64 = 30;
+pub const MINUTES: u64 = 30;
+
+/// The world that is measured.
+pub const SIZE: Size = Size {
+    projects: 1000,
+    pipelines: 10,
+    jobs: 50,
+    active: 0.05,
+};
 
 /// A store whose commits are timed.
 #[derive(Debug)]
-struct Timed {
-    store: FileStore,
+pub struct Timed<S> {
+    /// What is timed.
+    pub store: S,
     commits: Mutex<Vec<Duration>>,
 }
 
-impl Timed {
-    fn take(&self) -> Vec<Duration> {
+impl<S> Timed<S> {
+    /// A store without commits yet.
+    pub fn new(store: S) -> Self {
+        Self {
+            store,
+            commits: Mutex::default(),
+        }
+    }
+
+    /// The commits since the last time, the shortest first.
+    pub fn take(&self) -> Vec<Duration> {
         let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
         let mut taken = std::mem::take(&mut *commits);
         taken.sort_unstable();
@@ -35,7 +53,7 @@ impl Timed {
 }
 
 #[async_trait]
-impl Store for Timed {
+impl<S: Store> Store for Timed<S> {
     async fn load(&self) -> Result<Remembered, StoreError> {
         self.store.load().await
     }
@@ -50,6 +68,10 @@ impl Store for Timed {
 
     fn is_durable(&self) -> bool {
         self.store.is_durable()
+    }
+
+    fn is_sharded(&self) -> bool {
+        self.store.is_sharded()
     }
 }
 
@@ -77,18 +99,9 @@ pub fn measure() -> Outcome {
 }
 
 async fn live(path: &Path) -> Outcome<Clock> {
-    let size = Size {
-        projects: 1000,
-        pipelines: 10,
-        jobs: 50,
-        active: 0.05,
-    };
-    let simulator = Simulator::start(size.world(None), &Options::default())?;
+    let simulator = Simulator::start(SIZE.world(None), &Options::default())?;
     let clock = Clock::manual(now(&simulator));
-    let store = Arc::new(Timed {
-        store: durable::open(path, &clock)?,
-        commits: Mutex::default(),
-    });
+    let store = Arc::new(Timed::new(durable::open(path, &clock)?));
     let (url, token) = (simulator.url(), simulator.token());
     let shared = Arc::clone(&store) as Arc<dyn Store>;
     let (mut scheduler, _) = durable::exporter(url, token, shared, &clock).await?;
@@ -114,14 +127,14 @@ struct Counted {
 }
 
 impl Counted {
-    fn now(store: &Timed) -> Self {
+    fn now(store: &Timed<FileStore>) -> Self {
         Self {
             records: store.store.bytes(),
             disk: written(),
         }
     }
 
-    fn until_now(&self, store: &Timed) -> Self {
+    fn until_now(&self, store: &Timed<FileStore>) -> Self {
         let now = Self::now(store);
         Self {
             records: Bytes {

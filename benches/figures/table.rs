@@ -229,6 +229,7 @@ fn push(runtime: &Runtime, table: &Arc<Table>, own: &Arc<OwnMetrics>) -> Outcome
             },
             interval: Duration::from_secs(3600),
             resource: resource("bench", &Default::default()),
+            gitlab_resource: None,
             max_message_bytes: MAX_MESSAGE_BYTES,
             intervals: None,
         };

@@ -13,6 +13,7 @@ mod probe;
 mod reload;
 mod replicas;
 mod sockets;
+pub mod state_move;
 mod status;
 mod watch;
 pub mod webhooks;
@@ -226,6 +227,12 @@ impl App {
         telemetry::resource::resource(&self.instance_id, self.config.resource_attributes())
     }
 
+    /// The resource of GitLab's metrics, the same for all replicas.
+    fn shared_resource(&self) -> opentelemetry_sdk::Resource {
+        let id = part_settings::redis_prefix(&self.config);
+        telemetry::resource::resource(&id, self.config.resource_attributes())
+    }
+
     /// Starts everything; `sockets` are where the server answers.
     ///
     /// # Errors
@@ -275,7 +282,7 @@ impl App {
         );
         reload::announce_collectors(own, config);
         let subscriptions = self.subscriptions(&gitlab, &scheduler)?;
-        let pusher = self.start_push()?;
+        let pusher = self.start_push(replica.is_some())?;
         let stop = CancellationToken::new();
         let live = LiveConfig::new(Config::clone(config));
         let replica = replica.map(|replica| self.join(replica, &live, &scheduler));
@@ -422,7 +429,7 @@ impl App {
         Ok(listeners)
     }
 
-    fn start_push(&self) -> Result<Option<PusherHandle>, StartError> {
+    fn start_push(&self, is_replica: bool) -> Result<Option<PusherHandle>, StartError> {
         let Some(target) = self.config.otlp(Signal::Metrics) else {
             return Ok(None);
         };
@@ -430,6 +437,7 @@ impl App {
             otlp: part_settings::otlp(target),
             interval: target.interval,
             resource: self.resource(),
+            gitlab_resource: is_replica.then(|| self.shared_resource()),
             max_message_bytes: MAX_MESSAGE_BYTES,
             intervals: self.intervals.clone(),
         };

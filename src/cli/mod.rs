@@ -12,6 +12,7 @@ mod metrics;
 mod migrate;
 mod run;
 mod signals;
+mod state;
 mod validate;
 mod version;
 mod webhooks;
@@ -123,6 +124,8 @@ enum Command {
     Migrate(migrate::Arguments),
     /// Plans, installs, removes and tests the webhooks of all projects
     Webhooks(webhooks::Arguments),
+    /// Moves the state between a state file and Redis
+    State(state::Arguments),
     /// Writes completions of commands and flags for a shell
     Completions(completions::Arguments),
     /// Writes the manual page, or the pages of all commands
@@ -157,6 +160,7 @@ impl Cli {
                 migrate::run(&arguments, &sources, out, &mut std::io::stderr())
             }
             Command::Webhooks(arguments) => webhooks::run(arguments, &sources, out),
+            Command::State(arguments) => state::run(arguments, &sources, out),
             Command::Completions(arguments) => completions::run(&arguments, out),
             Command::Man(arguments) => man::run(&arguments, out),
         }

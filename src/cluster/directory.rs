@@ -44,13 +44,18 @@ impl Directory {
     pub(super) fn new(redis: Redis, keys: &Keys) -> Self {
         Self {
             redis,
-            keys: ["directory", "directory:log"].map(|name| keys.shared(name)),
+            keys: Self::keys(keys),
             publish: Script::new(include_str!("publish.lua")),
             follow: Script::new(include_str!("follow.lua")),
             revision: 0,
             entries: BTreeMap::new(),
             config: None,
         }
+    }
+
+    /// Where it is.
+    pub(super) fn keys(keys: &Keys) -> [String; 2] {
+        ["directory", "directory:log"].map(|name| keys.shared(name))
     }
 
     /// Whether discovery has said anything yet.

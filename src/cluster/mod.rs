@@ -7,6 +7,7 @@
 
 mod directory;
 mod exchange;
+mod exclusive;
 mod lease;
 mod plan;
 mod post;
@@ -37,6 +38,7 @@ use plan::{Plan, Replica, plan};
 use post::PostClient;
 use wire::Info;
 
+pub use exclusive::{Exclusive, ExclusiveError};
 pub use standing::{Member, Standing};
 
 /// How often replicas look at each other.
@@ -188,18 +190,15 @@ impl Cluster {
     /// Extends the leases that are due for it.
     async fn extend(&mut self) -> Result<(), RedisError> {
         let rhythm = self.settings.lease_ttl / EXTENSIONS;
-        let due = self.held.iter();
-        let due = due.filter(|(_, held)| held.extended.elapsed() >= rhythm);
-        let due: Vec<(Shard, Own)> = due
-            .map(|(shard, held)| {
-                let in_force = self.parts.leases.fence(*shard).is_some();
-                let own = Own {
-                    fence: held.fence,
-                    in_force,
-                };
-                (*shard, own)
-            })
-            .collect();
+        let in_force = self.parts.leases.in_force();
+        let held = self.held.iter().map(|(shard, held)| {
+            let in_force = in_force.contains(*shard);
+            // A clock that was set forward has ended those that are in force in Redis still.
+            let is_due = !in_force || held.extended.elapsed() >= rhythm;
+            let fence = held.fence;
+            is_due.then_some((*shard, Own { fence, in_force }))
+        });
+        let due: Vec<(Shard, Own)> = held.flatten().collect();
         let client = &self.client;
         let attempts = due
             .into_iter()

@@ -318,6 +318,9 @@ impl<'a> Changing<'a> {
             .initialized_at
             .saturating_add(record.window.unwrap_or_else(|| windows.widest()));
         if over <= record::seconds(committed_at) {
+            // By a clock that was ahead: it is not at zero when this one comes there.
+            let row = family.row_mut(slot);
+            row.initialized_at = row.initialized_at.min(self.now.saturating_sub(1));
             return Ok(None);
         }
         family.row_mut(slot).initialized_at = self.now;

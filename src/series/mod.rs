@@ -16,6 +16,7 @@
 
 mod block;
 mod change;
+mod clock;
 mod family;
 mod labels;
 mod projects;

@@ -60,6 +60,8 @@ pub struct Table {
     committed_at: [AtomicU32; Shard::COUNT],
     /// What may be shown: everything, unless there are replicas.
     pub(super) leases: Arc<Leases>,
+    /// The latest time by which something was shown.
+    pub(super) shown_at: AtomicU32,
     /// When a store's rows were restored: nothing was delivered by this process before.
     restored: AtomicU32,
     /// Walks under way, by epoch.
@@ -94,6 +96,7 @@ impl Table {
             }),
             committed_at: [const { AtomicU32::new(u32::MAX) }; Shard::COUNT],
             leases: Arc::default(),
+            shown_at: AtomicU32::new(0),
             restored: AtomicU32::new(0),
             walks: Mutex::default(),
         })
@@ -171,22 +174,6 @@ impl Table {
     /// Marks series with these label values as removed; see [`Retirement::Labels`].
     pub fn retire(&self, labels: Vec<(&'static str, Text)>, now: UnixSeconds) {
         self.change(now, |change| change.retire(&[Retirement::Labels(labels)]));
-    }
-
-    /// Takes in that the clock was set back to `now`: what was initialized later than that has been shown
-    /// with its value meanwhile, and must not be shown at 0 when the clock comes there again.
-    pub fn clock_was_set_back(&self, now: UnixSeconds) {
-        let now = seconds(now);
-        let mut state = self.write();
-        state.windows.set_back(now);
-        let over = now.saturating_sub(state.windows.widest());
-        for family in &mut state.families {
-            let later = family.living().filter(|(_, row)| row.initialized_at > now);
-            let later: Vec<usize> = later.map(|(slot, _)| slot).collect();
-            for slot in later {
-                family.row_mut(slot).initialized_at = over;
-            }
-        }
     }
 
     /// Marks all that a collector counts as removed; see [`Retirement::Collector`].
@@ -477,7 +464,9 @@ impl Table {
             number: state.epoch + 1,
             walks,
         };
-        let mut changing = Changing::new(self, &mut state, epoch, seconds(now));
+        // Where the clock was set back, and that is not noticed yet.
+        let now = seconds(now).max(self.shown_at.load(Ordering::Acquire));
+        let mut changing = Changing::new(self, &mut state, epoch, now);
         let result = change(&mut changing);
         let full = changing.into_full();
         state.epoch = epoch.number;

@@ -174,6 +174,7 @@ impl Table {
     /// Walks all series as they are now, for a scrape.
     #[must_use]
     pub fn walk(self: &Arc<Self>, now: UnixSeconds) -> Walk {
+        let now = self.follow_clock(seconds(now));
         // Under the lock, so that no writer removes what this walk is about to see.
         let state = self.read();
         self.begin_walk(state.epoch, now, Delivery::Scrape)
@@ -186,6 +187,7 @@ impl Table {
     /// [`Table::put_back_removed`].
     #[must_use]
     pub fn push_walk(self: &Arc<Self>, now: UnixSeconds) -> (Walk, Vec<RemovedRow>) {
+        let now = self.follow_clock(seconds(now));
         let mut state = self.write();
         let removed = state.take_removed();
         state.windows.pushes = true;
@@ -202,12 +204,12 @@ impl Table {
         }
     }
 
-    fn begin_walk(self: &Arc<Self>, epoch: u32, now: UnixSeconds, delivery: Delivery) -> Walk {
+    fn begin_walk(self: &Arc<Self>, epoch: u32, now: u32, delivery: Delivery) -> Walk {
         self.note_walk(epoch);
         Walk {
             table: Arc::clone(self),
             epoch,
-            now: seconds(now),
+            now,
             delivery,
             family: 0,
             slot: 0,

@@ -63,6 +63,35 @@ pub struct Remembered {
     pub committed_at: UnixSeconds,
 }
 
+impl Remembered {
+    /// Whether nothing is remembered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.projects.is_empty() && self.rows.is_empty()
+    }
+
+    /// Adds what was committed elsewhere, at times of its own: of other shards. A series whose initial zero
+    /// was not over there is not over here.
+    pub fn add(&mut self, mut other: Self) {
+        let latest = self.committed_at.max(other.committed_at);
+        for all in [&mut *self, &mut other] {
+            let committed_at = all.committed_at;
+            if committed_at == latest {
+                continue;
+            }
+            // What an earlier version wrote has no window: it was written before there were shards.
+            let open = all.rows.iter_mut().filter(|row| {
+                let window = row.window.unwrap_or_default();
+                row.start.0 + i64::from(window) > committed_at.0
+            });
+            open.for_each(|row| row.start = row.start.max(latest));
+        }
+        self.projects.append(&mut other.projects);
+        self.rows.append(&mut other.rows);
+        self.committed_at = latest;
+    }
+}
+
 /// Keeps what must not be lost.
 ///
 /// Every implementation passes the conformance suite next to this file.
@@ -109,5 +138,53 @@ impl StoreError {
             Self::Fenced(_) => "fenced",
             Self::Unavailable(_) => "store",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::series::RecordedValue;
+
+    fn row(start: i64) -> RowRecord {
+        RowRecord {
+            project: ProjectId(1),
+            name: "age_test_total".into(),
+            labels: Vec::new(),
+            start: UnixSeconds(start),
+            window: Some(120),
+            changed: UnixSeconds(start),
+            value: RecordedValue::Counter(1.0),
+            retiring: false,
+            withdrawn: false,
+        }
+    }
+
+    fn remembered(committed_at: i64, start: i64) -> Remembered {
+        Remembered {
+            rows: vec![row(start)],
+            committed_at: UnixSeconds(committed_at),
+            ..Remembered::default()
+        }
+    }
+
+    /// Rows whose initial zero is over when everything is restored at its last commit.
+    fn over(all: &Remembered) -> Vec<bool> {
+        let rows = all.rows.iter();
+        rows.map(|row| row.start.0 + 120 <= all.committed_at.0)
+            .collect()
+    }
+
+    #[test]
+    fn initial_zeros_are_over_where_they_were_over_in_their_shard() {
+        let mut all = Remembered::default();
+        // The last commit of the second was within its window, those of the others after it.
+        for (committed_at, start) in [(1000, 100), (150, 100), (5000, 100)] {
+            all.add(remembered(committed_at, start));
+        }
+        assert_eq!(all.committed_at, UnixSeconds(5000));
+        assert_eq!(over(&all), [true, false, true]);
+        let starts: Vec<i64> = all.rows.iter().map(|row| row.start.0).collect();
+        assert_eq!(starts, [100, 5000, 100], "the start of the others stays");
     }
 }

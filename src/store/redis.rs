@@ -27,6 +27,7 @@ use crate::types::ProjectId;
 
 const COMMIT: &str = include_str!("redis/commit.lua");
 const LOAD: &str = include_str!("redis/load.lua");
+const REMOVE: &str = include_str!("redis/remove.lua");
 
 /// For so long after a commit that Redis did not answer, further ones fail at once: each would wait for its
 /// deadline, and leases with them.
@@ -112,6 +113,7 @@ pub struct RedisStore {
     failed: Mutex<Option<(Instant, String)>>,
     commit: Script,
     load: Script,
+    remove: Script,
 }
 
 /// What is in Redis of a shard, as far as this replica wrote or read it.
@@ -144,6 +146,7 @@ impl RedisStore {
             failed: Mutex::default(),
             commit: Script::new(COMMIT),
             load: Script::new(LOAD),
+            remove: Script::new(REMOVE),
         }
     }
 
@@ -203,6 +206,25 @@ impl RedisStore {
     /// Forgets what is known of a shard.
     pub fn forget(&self, shard: Shard) {
         lock(&self.shards).remove(&shard);
+    }
+
+    /// Removes everything of a shard, under the lease that this instance holds.
+    ///
+    /// # Errors
+    /// When the lease is another's, or Redis cannot be used.
+    pub async fn remove_shard(&self, shard: Shard, fence: u64) -> Result<(), StoreError> {
+        let (keys, args) = (
+            self.keys_of(shard),
+            [self.instance.clone(), fence.to_string()],
+        );
+        let removed = self.redis.run::<i64>(&self.remove, &keys, &args);
+        match removed.await.map_err(unavailable)? {
+            1 => {
+                self.forget(shard);
+                Ok(())
+            }
+            _ => Err(StoreError::Fenced(shard)),
+        }
     }
 
     fn keys_of(&self, shard: Shard) -> [String; 4] {
@@ -419,9 +441,7 @@ impl Store for RedisStore {
                 Err(LoadError::Store(error)) => return Err(error),
                 Err(error) => return Err(StoreError::Unavailable(error.to_string())),
             };
-            all.projects.extend(loaded.projects);
-            all.rows.extend(loaded.rows);
-            all.committed_at = loaded.committed_at.max(all.committed_at);
+            all.add(loaded);
         }
         all.projects.sort_by_key(|(id, _)| *id);
         all.rows.sort_by_key(RowRecord::key);

@@ -75,8 +75,18 @@ impl Exporter {
         Ok(http::text(self.address, "/metrics")?)
     }
 
+    /// Sends a signal by its name, such as `TERM`.
+    pub fn signal(&self, name: &str) -> Outcome {
+        let process = self.child.id().to_string();
+        let mut kill = Command::new("kill");
+        match kill.args([format!("-{name}"), process]).status()?.success() {
+            true => Ok(()),
+            false => Err(format!("SIG{name} could not be sent").into()),
+        }
+    }
+
     /// Waits until pipelines and jobs of every project are shown; returns that look at the metrics.
-    fn wait_for_all(&self, projects: usize, deadline: Duration) -> Outcome<String> {
+    pub fn wait_for_all(&self, projects: usize, deadline: Duration) -> Outcome<String> {
         loop {
             let metrics = self.metrics()?;
             let seen = projects_in(&metrics);

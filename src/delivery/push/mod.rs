@@ -36,6 +36,9 @@ pub struct PushSettings {
     pub interval: Duration,
     /// What the metrics say about where they come from.
     pub resource: Resource,
+    /// What those of GitLab say instead, which another replica may push next time; none where there is only
+    /// one exporter.
+    pub gitlab_resource: Option<Resource>,
     /// See [`MAX_MESSAGE_BYTES`].
     pub max_message_bytes: usize,
     /// Watches how often pushes succeed; none where the birth window is fixed.

@@ -32,6 +32,7 @@ pub(super) struct Task {
     exports: Exports,
     interval: Duration,
     resource: Resource,
+    gitlab_resource: Option<Resource>,
     max_message_bytes: usize,
     intervals: Option<Arc<Intervals>>,
     table: Arc<Table>,
@@ -56,6 +57,7 @@ impl Task {
             exports: Exports::new(Signal::Metrics, exports),
             interval: settings.interval,
             resource: settings.resource.clone(),
+            gitlab_resource: settings.gitlab_resource.clone(),
             max_message_bytes: settings.max_message_bytes,
             intervals: settings.intervals.clone(),
             table,
@@ -123,7 +125,8 @@ impl Task {
     /// False when the receiver does not take a message: the rest is then for the next push.
     async fn push_everything(&mut self, at: UnixSeconds, pushed: &mut Pushed) -> bool {
         self.last = self.clock.unix_nanos().max(self.last + LEAST_STEP);
-        let mut chunk = Chunk::new(&self.resource, self.max_message_bytes, self.last);
+        let resource = self.gitlab_resource.as_ref().unwrap_or(&self.resource);
+        let mut chunk = Chunk::new(resource, self.max_message_bytes, self.last);
         let (mut walk, removed) = self.table.push_walk(at);
         let mut removed = UnsentRemovals::new(&self.table, removed);
         for row in &removed.rows {
@@ -148,6 +151,12 @@ impl Task {
             tokio::task::yield_now().await;
         }
         drop(walk);
+        if self.gitlab_resource.is_some() {
+            if !self.send(chunk.take(), pushed).await {
+                return false;
+            }
+            chunk = Chunk::new(&self.resource, self.max_message_bytes, self.last);
+        }
         let mut own = self.own.collect();
         let shown = self.exported.add_ends(&mut own, self.last);
         for metric in own {

@@ -366,7 +366,38 @@ fn start_times_lie_before_every_walk_and_stay() {
     assert_eq!(start(at(51)), at(49));
     assert_eq!(start(at(500)), at(49));
     // A clock that was set back.
-    assert_eq!(start(at(20)), at(19));
+    assert!(start(at(20)) < at(20));
+}
+
+/// By less than a birth window: some were shown with their values, some were not.
+#[test]
+fn a_clock_that_was_set_back_a_little_takes_no_value_back_and_cuts_no_zero_short() {
+    for noticed in [true, false] {
+        let table = table(100);
+        count(&table, &[runs("old", "main", 1.0)], at(1000));
+        count(&table, &[runs("new", "main", 2.0)], at(1100));
+        let shown = |now| {
+            let all = scrape(&table, at(now));
+            ["old", "new"].map(|name| all[&*format!("run_count {name} main")].clone())
+        };
+        assert_eq!(shown(1130), ["1", "0"]);
+        if noticed {
+            table.clock_was_set_back(at(1070));
+        } else {
+            // Something is counted before anybody has noticed it.
+            count(&table, &[runs("next", "main", 3.0)], at(1070));
+        }
+        for (now, expected) in [
+            (1070, ["1", "0"]),
+            (1119, ["1", "0"]),
+            (1189, ["1", "0"]),
+            (1190, ["1", "2"]),
+        ] {
+            assert_eq!(shown(now), expected, "{now}");
+        }
+        let next = scrape(&table, at(1190)).get("run_count next main").cloned();
+        assert_eq!(next.as_deref(), (!noticed).then_some("3"));
+    }
 }
 
 #[test]

@@ -83,6 +83,20 @@ fn a_shard_goes_on_elsewhere_with_its_totals_and_nothing_is_reported_as_removed(
     assert_shows(&taker, at(1002), &[&ONE[1..], &TWO[..]].concat());
 }
 
+/// The clock of the replica before was ahead by a minute.
+#[test]
+fn what_was_shown_elsewhere_is_not_at_zero_when_the_own_clock_comes_there() {
+    let records = of_two().records(only(1));
+    let over = at(0).plus(Duration::from_secs(WINDOW));
+    for taken in [-60, 0] {
+        let taker = table(100);
+        taker.adopt(only(1), records.clone(), over, at(taken));
+        for now in [taken, 0, 1, 60] {
+            assert_shows(&taker, at(now), &ONE[1..]);
+        }
+    }
+}
+
 /// A shard that is taken over cuts no initial zero of another short.
 #[test]
 fn initial_zeros_of_other_shards_stay() {

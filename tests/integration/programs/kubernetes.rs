@@ -72,19 +72,80 @@ fn files_and_ports_are_where_the_configuration_has_them() {
     assert!(manifest("service.yaml").contains(&format!("port: {}\n", address.port())));
 }
 
-#[test]
-fn kustomize_puts_them_together() {
-    let made = Command::new("kubectl").args(["kustomize", FOLDER]).output();
+/// What kustomize makes of a folder; none where it is missing.
+fn kustomized(folder: &str) -> Option<String> {
+    let made = Command::new("kubectl").args(["kustomize", folder]).output();
     let Ok(made) = made else {
         tools::skip("kubectl is missing");
-        return;
+        return None;
     };
     let said = String::from_utf8_lossy(&made.stderr);
     assert!(made.status.success(), "{said}");
-    let text = String::from_utf8_lossy(&made.stdout);
+    Some(String::from_utf8_lossy(&made.stdout).into_owned())
+}
+
+#[test]
+fn kustomize_puts_them_together() {
+    let Some(text) = kustomized(FOLDER) else {
+        return;
+    };
     for kind in ["Namespace", "ConfigMap", "Secret", "Service", "StatefulSet"] {
         assert!(text.contains(&format!("\nkind: {kind}\n")), "no {kind}");
     }
     // The name of the configuration has its hash in it, so that a change restarts the pod.
     assert_eq!(text.matches("name: amazing-gitlab-exporter-").count(), 2);
+}
+
+#[test]
+fn replicas_have_redis_instead_of_a_volume() {
+    let Some(text) = kustomized(&format!("{FOLDER}-replicas")) else {
+        return;
+    };
+    assert!(text.contains("\n  replicas: 3\n"));
+    assert!(text.contains("mountPath: /run/secrets/redis\n"));
+    assert!(text.contains("url: redis://redis:6379/0\n"));
+    assert!(text.contains("\nkind: PodDisruptionBudget\n"));
+    for gone in ["volumeClaimTemplates", "state.redb", "/var/lib"] {
+        assert!(!text.contains(gone), "{gone}");
+    }
+}
+
+/// Lines of a list in YAML after the line that begins it, without their indentation.
+fn list(text: &str, key: &str) -> Vec<String> {
+    let (_, rest) = text.split_once(key).expect("it has the list");
+    let lines = rest.lines().skip(1);
+    let indent = lines.clone().next().map_or(0, indentation);
+    let within = lines.take_while(|line| indentation(line) >= indent && !line.starts_with("```"));
+    within.map(|line| line[indent..].to_owned()).collect()
+}
+
+fn indentation(line: &str) -> usize {
+    line.len() - line.trim_start().len()
+}
+
+#[test]
+fn replicas_are_scraped_with_the_documented_relabelling() {
+    let page = include_str!("../../../docs/high-availability.md");
+    let documented = list(page, "metricRelabelings:");
+    assert_eq!(documented.len(), 8, "{documented:?}");
+    let monitor = manifest("../kubernetes-replicas/servicemonitor.yaml");
+    assert_eq!(list(&monitor, "metricRelabelings:"), documented);
+    // Else as for one exporter.
+    let (head, _) = monitor
+        .split_once("      # A project moves")
+        .expect("a comment");
+    assert_eq!(head, manifest("servicemonitor.yaml"));
+}
+
+#[test]
+fn the_configuration_of_replicas_is_valid() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut config = manifest("../kubernetes-replicas/config.yml");
+    for file in ["/run/secrets/gitlab/token", "/run/secrets/redis/password"] {
+        let path = folder.path().join(file.replace('/', "-"));
+        std::fs::write(&path, "secret").expect("it can be written");
+        assert!(config.contains(&format!("_file: {file}\n")), "{file}");
+        config = config.replace(file, path.to_str().expect("a path"));
+    }
+    amazing_gitlab_exporter::config::Config::from_yaml(&config).expect("it is valid");
 }

@@ -97,6 +97,7 @@ impl Rig {
             otlp: self.target.clone(),
             interval: self.interval,
             resource: resource("instance-1", &attributes),
+            gitlab_resource: None,
             max_message_bytes: MAX_MESSAGE_BYTES,
             intervals: self.intervals.clone(),
         };

@@ -1,5 +1,6 @@
 //! Three replicas, a real Redis and a real Prometheus with the documented relabelling, through faults that a
-//! seed chooses: at the end the ledger, the sum over the replicas and what Prometheus has agree.
+//! seed chooses: at the end the ledger, the sum over the replicas and what Prometheus has agree, and GitLab was
+//! asked no more than the settings allow.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,17 +9,23 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::handover::equals_the_ledger;
-use super::rig::{LEASE_TTL, Replica, Rig, busy, share};
-use crate::crash::reading::{self, Rise};
+use super::rig::{LEASE_TTL, Replica, Rig, Servers, busy, share};
+use super::seen::{agrees, looks_at, scraping, shown_twice, unread};
+use crate::crash::reading::Rise;
 use crate::support::exporter::QuickTime;
 use crate::support::prometheus;
-use crate::support::promql::PromQl;
+use crate::support::redis::{RedisServer, SentinelGroup};
+use crate::support::tools::tool;
 
 /// Faults in the test command; the ignored run has as many as it is told.
 const FAULTS: usize = 12;
 const SEED: u64 = 22;
 /// Seconds of the world in a second.
 const PACE: i64 = 20;
+/// `gitlab.max_requests_per_second` and `burst_requests_per_second` of all replicas together.
+const RATE: usize = 20;
+/// Seconds over which the rate is looked at.
+const WINDOW: usize = 10;
 
 /// What can go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +36,8 @@ enum Fault {
     End,
     /// A replica stands still for longer than its leases.
     StandStill,
+    /// The clock of a replica is set off by a minute, and right again.
+    ClockJumps,
     /// Redis is killed and started again with its data.
     RedisRestarts,
     /// Redis is started again without its data.
@@ -39,9 +48,13 @@ enum Fault {
     Cut,
     /// What a replica and Redis send each other is swallowed.
     Swallowed,
+    /// The master is killed, and comes back when another server is the master.
+    FailsOver,
+    /// The master stands still until another server is the master, and goes on.
+    MasterWakesUp,
 }
 
-const ALL: [Fault; 8] = [
+const ALL: [Fault; 9] = [
     Fault::Kill,
     Fault::End,
     Fault::StandStill,
@@ -50,15 +63,29 @@ const ALL: [Fault; 8] = [
     Fault::RedisStandsStill,
     Fault::Cut,
     Fault::Swallowed,
+    Fault::ClockJumps,
+];
+
+const WITH_SENTINELS: [Fault; 5] = [
+    Fault::FailsOver,
+    Fault::Kill,
+    Fault::MasterWakesUp,
+    Fault::StandStill,
+    Fault::ClockJumps,
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_count_equals_the_ledger_after_faults() {
-    run(FAULTS, SEED, &ALL).await;
+    with_one_server(FAULTS, SEED, &ALL).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_count_equals_the_ledger_after_failovers() {
+    with_sentinels(6, SEED, &WITH_SENTINELS).await;
 }
 
 /// `REPLICA_FAULTS=100 REPLICA_SEED=1 cargo test … -- --ignored a_hundred_faults`, with `REPLICA_KINDS=Kill,Cut`
-/// for some kinds only.
+/// for some kinds only, and `REPLICA_SENTINEL=1` with Sentinel.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes half an hour"]
 #[expect(
@@ -71,26 +98,97 @@ async fn a_hundred_faults() {
         text.and_then(|text| text.parse().ok()).unwrap_or(default)
     };
     let kinds = std::env::var("REPLICA_KINDS").unwrap_or_default();
-    let kinds: Vec<Fault> = ALL
-        .into_iter()
-        .filter(|fault| kinds.is_empty() || kinds.contains(&format!("{fault:?}")))
-        .collect();
-    run(
-        usize::try_from(number("REPLICA_FAULTS", 100)).expect("a number"),
-        number("REPLICA_SEED", SEED),
-        &kinds,
-    )
-    .await;
+    let chosen = |all: &[Fault]| -> Vec<Fault> {
+        let all = all.iter().copied();
+        all.filter(|fault| kinds.is_empty() || kinds.contains(&format!("{fault:?}")))
+            .collect()
+    };
+    let faults = usize::try_from(number("REPLICA_FAULTS", 100)).expect("a number");
+    let seed = number("REPLICA_SEED", SEED);
+    match number("REPLICA_SENTINEL", 0) {
+        0 => with_one_server(faults, seed, &chosen(&ALL)).await,
+        _ => with_sentinels(faults, seed, &chosen(&WITH_SENTINELS)).await,
+    }
 }
 
-async fn run(faults: usize, seed: u64, kinds: &[Fault]) {
+async fn with_one_server(faults: usize, seed: u64, kinds: &[Fault]) {
+    if let Some(redis) = RedisServer::start().await {
+        run(redis, faults, seed, kinds).await;
+    }
+}
+
+async fn with_sentinels(faults: usize, seed: u64, kinds: &[Fault]) {
+    if let Some(group) = SentinelGroup::start(None).await {
+        run(group, faults, seed, kinds).await;
+    }
+}
+
+/// Servers that faults happen to.
+trait Faulty: Servers {
+    /// Lets a fault of the servers happen; others are none of theirs.
+    async fn suffer(&mut self, fault: Fault, random: &mut StdRng);
+}
+
+impl Faulty for RedisServer {
+    async fn suffer(&mut self, fault: Fault, random: &mut StdRng) {
+        match fault {
+            Fault::RedisRestarts => {
+                self.kill();
+                pause(random, OUTAGE).await;
+                self.restart().await;
+            }
+            // Leases are in force still: who holds them has everything.
+            Fault::RedisIsEmptied => self.restart_empty().await,
+            Fault::RedisStandsStill => {
+                self.stop();
+                pause(random, OUTAGE).await;
+                self.resume();
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Faulty for SentinelGroup {
+    async fn suffer(&mut self, fault: Fault, random: &mut StdRng) {
+        let place = self.master_place();
+        match fault {
+            Fault::FailsOver => {
+                self.servers[place].kill();
+                self.other_master(place).await;
+                pause(random, OUTAGE).await;
+                self.servers[place].restart().await;
+            }
+            Fault::MasterWakesUp => {
+                self.servers[place].stop();
+                self.other_master(place).await;
+                pause(random, OUTAGE).await;
+                self.servers[place].resume();
+            }
+            _ => return,
+        }
+        // The next failover needs a server to fail over to.
+        self.follows(place).await;
+    }
+}
+
+async fn run<S: Faulty>(redis: S, faults: usize, seed: u64, kinds: &[Fault]) {
+    let (rate, burst) = (
+        format!("gitlab.max_requests_per_second={RATE}"),
+        format!("gitlab.burst_requests_per_second={RATE}"),
+    );
     let settings = [
         "project_defaults.refs.branches.exclude_deleted=false",
         "project_defaults.refs.tags.exclude_deleted=false",
+        &rate,
+        &burst,
     ];
-    let Some(mut rig) = Rig::start(busy(seed, 16), &settings).await else {
-        return;
-    };
+    let mut rig = Rig::with(redis, busy(seed, 16), &settings);
+    let mut kinds = kinds.to_vec();
+    match tool("bin/libfaketime") {
+        Some(library) => rig.fake_clocks(library),
+        None => kinds.retain(|fault| *fault != Fault::ClockJumps),
+    }
     let mut replicas = rig.replicas(3).await;
     let first_read = rig.simulator.world().now();
     let Some((_program, promql)) = prometheus::start(&scraping(&replicas)).await else {
@@ -156,13 +254,32 @@ async fn run(faults: usize, seed: u64, kinds: &[Fault]) {
     );
     let twice = shown_twice(&promql).await;
     assert!(twice.is_empty(), "seed {seed}: {twice:?}");
+    let (requests, most) = requests(&rig);
     println!(
         "seed {seed}: {faults} faults in {took:?} {counted:?}: {} events in {} series; longest time that a \
-         project was not read: {:?}",
+         project was not read: {:?}; {requests} requests to GitLab, at most {most} in {WINDOW} s",
         want.values().sum::<f64>(),
         seen.len(),
         unread(&promql).await
     );
+    assert!(
+        most <= RATE * WINDOW + RATE,
+        "seed {seed}: {most} requests in {WINDOW} s"
+    );
+}
+
+/// How many requests all replicas made together, and how many at most in [`WINDOW`].
+fn requests<S>(rig: &Rig<S>) -> (usize, usize) {
+    let requests = rig.simulator.requests().all();
+    let mut times: Vec<Instant> = requests.iter().map(|request| request.arrived).collect();
+    times.sort_unstable();
+    let window = Duration::from_secs(WINDOW.try_into().expect("it is short"));
+    let within = |first: usize| {
+        let end = times[first] + window;
+        times[first..].partition_point(|at| *at < end)
+    };
+    let most = (0..times.len()).map(within).max();
+    (times.len(), most.unwrap_or_default())
 }
 
 async fn pause(random: &mut StdRng, milliseconds: std::ops::Range<u64>) {
@@ -170,13 +287,21 @@ async fn pause(random: &mut StdRng, milliseconds: std::ops::Range<u64>) {
     tokio::time::sleep(Duration::from_millis(milliseconds)).await;
 }
 
-async fn commit(fault: Fault, rig: &mut Rig, replica: &mut Replica, random: &mut StdRng) {
+/// Milliseconds of an outage: up to two times as long as leases are.
+const OUTAGE: std::ops::Range<u64> = 0..10_000;
+
+async fn commit<S: Faulty>(
+    fault: Fault,
+    rig: &mut Rig<S>,
+    replica: &mut Replica,
+    random: &mut StdRng,
+) {
     let long = u64::try_from(LEASE_TTL.as_millis()).expect("it is short");
     match fault {
         Fault::Kill | Fault::End => {
             let signal = if fault == Fault::Kill { "KILL" } else { "TERM" };
             replica.end(signal).await;
-            pause(random, 0..2 * long).await;
+            pause(random, OUTAGE).await;
             replica.start().await;
         }
         Fault::StandStill => {
@@ -184,131 +309,22 @@ async fn commit(fault: Fault, rig: &mut Rig, replica: &mut Replica, random: &mut
             pause(random, long..2 * long).await;
             replica.signal("CONT");
         }
-        Fault::RedisRestarts => {
-            rig.redis.kill();
-            pause(random, 0..2 * long).await;
-            rig.redis.restart().await;
-        }
-        // Leases are in force still: who holds them has everything.
-        Fault::RedisIsEmptied => rig.redis.restart_empty().await,
-        Fault::RedisStandsStill => {
-            rig.redis.stop();
-            pause(random, 0..2 * long).await;
-            rig.redis.resume();
+        Fault::ClockJumps => {
+            let minute = if random.random() { 60 } else { -60 };
+            replica.set_clock(minute);
+            pause(random, OUTAGE).await;
+            replica.set_clock(0);
         }
         Fault::Cut => {
             replica.door.shut();
-            pause(random, 0..2 * long).await;
+            pause(random, OUTAGE).await;
             replica.door.open();
         }
         Fault::Swallowed => {
             replica.door.hold();
-            pause(random, 0..2 * long).await;
+            pause(random, OUTAGE).await;
             replica.door.release();
         }
+        of_servers => rig.redis.suffer(of_servers, random).await,
     }
-}
-
-/// Two jobs: as documented, and each replica for itself.
-fn scraping(replicas: &[Replica]) -> String {
-    let targets: Vec<String> = replicas
-        .iter()
-        .map(|replica| format!("'{}'", replica.address))
-        .collect();
-    let targets = targets.join(", ");
-    format!(
-        "global: {{scrape_interval: 1s, scrape_timeout: 1s}}
-scrape_configs:
-- job_name: gitlab
-  static_configs: [{{targets: [{targets}]}}]
-  metric_relabel_configs:
-{}
-- job_name: each
-  static_configs: [{{targets: [{targets}]}}]
-",
-        super::relabelling()
-    )
-}
-
-async fn looks_at(promql: &PromQl, job: &str) {
-    crate::support::until("Prometheus scrapes", async || {
-        let up = promql
-            .value(&format!("min(up{{job=\"{job}\"}})"), None)
-            .await;
-        (up == Some(1.0)).then_some(()).ok_or(format!("{up:?}"))
-    })
-    .await;
-}
-
-/// Waits until Prometheus has so many events.
-async fn agrees(promql: &PromQl, events: f64) -> Vec<((String, BTreeMap<String, String>), Rise)> {
-    let start = Instant::now();
-    loop {
-        let seen = of_prometheus(promql).await;
-        let all: f64 = seen.iter().map(|(_, rise)| rise.first + rise.rises).sum();
-        if (all - events).abs() < 0.5 || start.elapsed() > Duration::from_secs(30) {
-            return seen;
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-}
-
-/// Every series that is counted, as Prometheus has it over all replicas.
-async fn of_prometheus(promql: &PromQl) -> Vec<((String, BTreeMap<String, String>), Rise)> {
-    let mut all = Vec::new();
-    for metric in crate::ledger::COUNTED {
-        let selector = format!("{}{{job=\"gitlab\"}}[2h]", reading::sample_name(metric));
-        for mut series in promql.raw(&selector).await {
-            let rise = reading::rise(&series);
-            for foreign in ["__name__", "instance", "job"] {
-                series.metric.remove(foreign);
-            }
-            all.push((((*metric).to_owned(), series.metric), rise));
-        }
-    }
-    all
-}
-
-/// Series that two replicas showed within the same two seconds: one, the other, and the first again.
-async fn shown_twice(promql: &PromQl) -> Vec<String> {
-    let mut twice = Vec::new();
-    for metric in [
-        "age_pipeline_run_count",
-        "age_pipeline_id",
-        "age_job_run_count",
-    ] {
-        let mut samples = BTreeMap::<String, Vec<(f64, String)>>::new();
-        for mut series in promql.raw(&format!("{metric}{{job=\"each\"}}[2h]")).await {
-            let instance = series.metric.remove("instance").unwrap_or_default();
-            let times = series.times().map(|time| (time, instance.clone()));
-            let all = samples.entry(format!("{:?}", series.metric)).or_default();
-            all.extend(times);
-        }
-        for (series, mut times) in samples {
-            times.sort_by(|one, other| one.0.total_cmp(&other.0));
-            let again = times.windows(3).find(|three| {
-                three[0].1 == three[2].1
-                    && three[0].1 != three[1].1
-                    && three[2].0 - three[0].0 < 2.0
-            });
-            if let Some(again) = again {
-                twice.push(format!("{series}: {again:?}"));
-            }
-        }
-    }
-    twice
-}
-
-/// The longest time between two reads of a project.
-async fn unread(promql: &PromQl) -> Duration {
-    let selector = "age_project_last_success_timestamp{job=\"gitlab\"}[2h]";
-    let mut longest = 0.0_f64;
-    for series in promql.raw(selector).await {
-        let mut reads: Vec<f64> = series.values().collect();
-        reads.sort_by(f64::total_cmp);
-        for two in reads.windows(2) {
-            longest = longest.max(two[1] - two[0]);
-        }
-    }
-    Duration::from_secs_f64(longest)
 }

@@ -1,8 +1,10 @@
 //! Who holds what, and what becomes of it when a replica comes, goes, dies or stands still.
 
+use std::collections::BTreeSet;
 use std::slice;
 use std::time::Duration;
 
+use amazing_gitlab_exporter::catalogue::{self, Collector};
 use gitlab_simulator::WorldConfig;
 
 use super::rig::{
@@ -12,6 +14,8 @@ use super::rig::{
 use crate::crash::{reading, with_state::story};
 use crate::ledger::{self, Counts};
 use crate::support::exporter::{QuickTime, real_time};
+use crate::support::otlp::Receiver;
+use crate::support::tools::tool;
 use crate::support::within;
 
 /// Nothing happens in it any more.
@@ -24,7 +28,7 @@ fn calm() -> WorldConfig {
 
 /// Lets the world live until every replica has counted something, and all so much more than before; it lives on
 /// as long as the time is kept.
-async fn live(rig: &Rig, replicas: &[Replica]) -> QuickTime {
+pub async fn live(rig: &Rig, replicas: &[Replica]) -> QuickTime {
     let time = QuickTime::of(&rig.simulator, 60);
     let before: f64 = counts(replicas).await.values().sum();
     within(PATIENCE, "all count something", async || {
@@ -43,13 +47,14 @@ async fn live(rig: &Rig, replicas: &[Replica]) -> QuickTime {
 }
 
 /// The same, and then nothing happens any more.
-async fn live_and_rest(rig: &Rig, replicas: &[Replica]) -> QuickTime {
+pub async fn live_and_rest(rig: &Rig, replicas: &[Replica]) -> QuickTime {
     let time = live(rig, replicas).await;
     rig.simulator.world().calm();
     time
 }
 
-fn fallen(before: &Counts, after: &Counts) -> Vec<String> {
+/// Series that show less than before.
+pub fn fallen(before: &Counts, after: &Counts) -> Vec<String> {
     let fallen = before.iter().filter_map(|(series, before)| {
         let after = after.get(series).copied().unwrap_or_default();
         (after < *before).then(|| format!("{series:?}: {before} and then {after}"))
@@ -115,7 +120,7 @@ async fn survives(end: impl AsyncFn(&mut Replica), what: &str) -> Option<Duratio
 }
 
 /// Waits until what replicas show equals what happened.
-pub async fn equals_the_ledger(rig: &Rig, replicas: &[Replica], first_read: i64) -> Counts {
+pub async fn equals_the_ledger<S>(rig: &Rig<S>, replicas: &[Replica], first_read: i64) -> Counts {
     within(PATIENCE, "the counts equal the ledger", async || {
         rig.simulator.advance(Duration::from_secs(600));
         // What begins and ends between two polls is not told apart.
@@ -242,4 +247,77 @@ async fn a_redis_that_lost_its_data_is_written_again() {
     assert_eq!(fallen(&before, &after), Vec::<String>::new());
     let text = reading::of_text(&replicas[0].metrics().await.unwrap_or_default());
     assert!(!text.is_empty());
+}
+
+/// Its leases are over by that clock, and in force in Redis.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_set_forward_costs_no_lease() {
+    let Some(mut rig) = Rig::start(calm(), &[]).await else {
+        return;
+    };
+    let Some(library) = tool("bin/libfaketime") else {
+        return;
+    };
+    rig.fake_clocks(library);
+    let replicas = rig.replicas(1).await;
+    let before = counts(&replicas).await;
+    replicas[0].set_clock(60);
+    let ahead = real_time() + 30_000;
+    within(PATIENCE, "projects are read by the new time", async || {
+        let text = replicas[0].metrics().await.unwrap_or_default();
+        let mut times = text.lines().filter_map(|line| {
+            let time = line.strip_prefix("age_project_last_success_timestamp{")?;
+            time.rsplit(' ').next()?.parse::<f64>().ok()
+        });
+        let is_read = times.any(|time| time * 1000.0 > ahead as f64);
+        is_read.then_some(()).ok_or(text)
+    })
+    .await;
+    share(&replicas).await;
+    assert_eq!(
+        fallen(&before, &counts(&replicas).await),
+        Vec::<String>::new()
+    );
+    let log = replicas[0].program.as_ref().expect("it runs").stderr();
+    assert!(!log.contains("leases ended without Redis"), "{log}");
+}
+
+/// GitLab's metrics keep their identity when a project moves; those about an exporter are its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gitlabs_metrics_are_pushed_as_those_of_one_instance() {
+    let receiver = Receiver::start().await;
+    let endpoint = format!("otel.metrics.endpoint={}", receiver.grpc());
+    let more = ["otel.metrics.protocol=grpc", "otel.metrics.interval=1s"];
+    let Some(rig) = Rig::start(calm(), &[&[&*endpoint], &more[..]].concat()).await else {
+        return;
+    };
+    let replicas = rig.replicas(2).await;
+    receiver.received().clear();
+    let is_own = |metric: &str| {
+        let desc = catalogue::all().find(|desc| desc.name == metric);
+        desc.is_none_or(|desc| desc.collector == Collector::Exporter)
+    };
+    within(PATIENCE, "both push", async || {
+        let received = receiver.received();
+        let pushed = received.instances.iter();
+        let counts: Vec<_> = pushed
+            .map(|(metric, instances)| (is_own(metric), instances.len(), metric.clone()))
+            .collect();
+        let instances = |metric: &str| received.instances.get(metric).map_or(0, BTreeSet::len);
+        let is_all =
+            instances("age_pipeline_id") > 0 && instances("process_resident_memory_bytes") == 2;
+        is_all.then_some(()).ok_or_else(|| format!("{counts:?}"))
+    })
+    .await;
+    drop(replicas);
+    let received = receiver.received();
+    let of_gitlab = received.instances.iter();
+    let of_gitlab = of_gitlab.filter(|(metric, _)| !is_own(metric));
+    let of_gitlab: BTreeSet<&String> = of_gitlab.flat_map(|(_, instances)| instances).collect();
+    assert_eq!(of_gitlab.len(), 1, "{:?}", received.instances);
+    let shared = of_gitlab.first().expect("there is one");
+    assert!(shared.starts_with("age:"), "{shared}");
+    let own = received.instances.iter();
+    let mut own = own.filter(|(metric, _)| is_own(metric));
+    assert!(own.all(|(_, instances)| !instances.contains(*shared)));
 }

@@ -3,7 +3,10 @@
 mod faults;
 mod handover;
 mod rig;
+mod seen;
+mod state_move;
 mod store;
+mod versions;
 
 /// The lines of `docs/high-availability.md` that give GitLab's series one identity.
 fn relabelling() -> String {

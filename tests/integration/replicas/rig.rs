@@ -1,7 +1,7 @@
 //! Replicas as programs, a GitLab and a Redis.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
@@ -13,25 +13,51 @@ use crate::ledger::Counts;
 use crate::support::door::Door;
 use crate::support::exporter::{Binary, beginning_now, binary, configuration, real_time, write};
 use crate::support::program::{Program, free_address};
-use crate::support::redis::RedisServer;
+use crate::support::redis::{RedisServer, SentinelGroup};
 use crate::support::{http, within};
 
 /// `redis.lease_ttl` in these tests: the shortest that there is.
 pub const LEASE_TTL: Duration = Duration::from_secs(5);
+const BIRTH_WINDOW: &str = "telemetry: {birth_window: 10s}\n";
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
+/// Servers that replicas share their state by.
+pub trait Servers {
+    /// The address that a replica is given, and the door that it leads through where it leads through one.
+    fn entrance(&self) -> (String, Door);
+}
+
+impl Servers for RedisServer {
+    fn entrance(&self) -> (String, Door) {
+        let mut door = Door::shut_before(self.address().parse().expect("an address"));
+        door.open();
+        (format!("redis://{}", door.address()), door)
+    }
+}
+
+impl Servers for SentinelGroup {
+    fn entrance(&self) -> (String, Door) {
+        // Sentinels say where the servers are: nothing can stand in between.
+        let nowhere = "127.0.0.1:1".parse().expect("an address");
+        (self.url(), Door::shut_before(nowhere))
+    }
+}
+
 /// What replicas share.
-pub struct Rig {
+pub struct Rig<S = RedisServer> {
     pub simulator: Simulator,
-    pub redis: RedisServer,
+    pub redis: S,
     settings: Vec<String>,
+    /// libfaketime, where clocks are to be set.
+    fake_clock: Option<PathBuf>,
 }
 
 /// One replica: what stays when the program is killed.
 pub struct Replica {
     folder: TempDir,
     settings: Vec<String>,
+    fake_clock: Option<PathBuf>,
     pub address: String,
     pub program: Option<Program>,
     /// Between it and Redis.
@@ -42,41 +68,72 @@ impl Rig {
     /// A GitLab with these projects that begins now, and an empty Redis; none where that cannot be had.
     pub async fn start(config: WorldConfig, settings: &[&str]) -> Option<Self> {
         let redis = RedisServer::start().await?;
+        Some(Self::with(redis, config, settings))
+    }
+
+    /// An exporter with a state file instead of Redis, not started.
+    pub fn single(&self, state: &Path) -> Replica {
+        let state = format!("state: {{path: '{}'}}\n", state.display());
+        let (_, door) = self.redis.entrance();
+        self.exporter(&(state + BIRTH_WINDOW), door)
+    }
+
+    /// The setting of its Redis.
+    pub fn redis_setting(&self) -> String {
+        let seconds = LEASE_TTL.as_secs();
+        format!(
+            "redis={{url: '{}', lease_ttl: {seconds}s}}",
+            self.redis.url()
+        )
+    }
+}
+
+impl<S: Servers> Rig<S> {
+    /// A GitLab with these projects that begins now, beside some servers.
+    pub fn with(redis: S, config: WorldConfig, settings: &[&str]) -> Self {
         let world = World::generate(WorldConfig {
             min_refinish_gap: 3_600_000,
             ..config
         });
         let simulator = Simulator::start(world, &Options::default()).expect("a simulator");
-        Some(Self {
+        Self {
             simulator,
             redis,
             settings: settings.iter().map(|it| (*it).to_owned()).collect(),
-        })
+            fake_clock: None,
+        }
+    }
+
+    /// Replicas from now on have clocks that can be set, by this libfaketime.
+    pub fn fake_clocks(&mut self, library: PathBuf) {
+        self.fake_clock = Some(library);
     }
 
     /// A replica that is not started.
     pub fn replica(&self) -> Replica {
-        let address = self.redis.address().parse().expect("an address");
-        let mut door = Door::shut_before(address);
-        door.open();
+        let (url, door) = self.redis.entrance();
+        let seconds = LEASE_TTL.as_secs();
+        let redis = format!("redis: {{url: '{url}', lease_ttl: {seconds}s}}\n");
+        self.exporter(&(redis + BIRTH_WINDOW), door)
+    }
+
+    fn exporter(&self, more: &str, door: Door) -> Replica {
         let folder = tempfile::tempdir().expect("a folder");
-        let more = format!(
-            "redis: {{url: 'redis://{}', lease_ttl: {}s}}\ntelemetry: {{birth_window: 10s}}\n",
-            door.address(),
-            LEASE_TTL.as_secs()
-        );
         write(
             &folder,
             "config.yml",
-            configuration(&self.simulator, &more).as_str(),
+            configuration(&self.simulator, more).as_str(),
         );
-        Replica {
+        let replica = Replica {
             folder,
             settings: self.settings.clone(),
+            fake_clock: self.fake_clock.clone(),
             address: free_address(),
             program: None,
             door,
-        }
+        };
+        replica.set_clock(0);
+        replica
     }
 
     /// So many replicas that share everything and have read it.
@@ -112,7 +169,28 @@ impl Replica {
         for setting in &self.settings {
             command.args(["--set", setting]);
         }
+        if let Some(library) = &self.fake_clock {
+            command
+                .env("LD_PRELOAD", library)
+                .env("FAKETIME_TIMESTAMP_FILE", self.clock_file())
+                .env("FAKETIME_NO_CACHE", "1")
+                // The older and the newer name: the monotonic clock goes on.
+                .env("DONT_FAKE_MONOTONIC", "1")
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
         self.program = Some(Program::start(command));
+    }
+
+    fn clock_file(&self) -> PathBuf {
+        self.folder.path().join("clock")
+    }
+
+    /// Sets its clock off by seconds, where it can be set.
+    pub fn set_clock(&self, seconds: i64) {
+        let next = self.folder.path().join("clock.next");
+        std::fs::write(&next, format!("{seconds:+}\n")).expect("it can be written");
+        // It is read at any time.
+        std::fs::rename(next, self.clock_file()).expect("it can be renamed");
     }
 
     /// Starts it, and waits until it listens.

@@ -14,12 +14,13 @@ use amazing_gitlab_exporter::types::ProjectId;
 
 use crate::support::redis::RedisServer;
 
-const PROJECT: ProjectId = ProjectId(7);
+/// The project of [`row`].
+pub const PROJECT: ProjectId = ProjectId(7);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// A store that holds the shard of [`PROJECT`] as `instance`, by its own word.
-struct Replica {
-    store: RedisStore,
+pub struct Replica {
+    pub store: RedisStore,
     leases: Arc<Leases>,
 }
 
@@ -27,19 +28,21 @@ fn shard() -> Shard {
     Shard::of(PROJECT)
 }
 
-fn key(name: &str) -> String {
+/// A key of the shard of [`PROJECT`].
+pub fn key(name: &str) -> String {
     Keys::new("test").of_shard(shard(), name)
 }
 
 /// Has Redis say who holds the shard.
-fn lease(redis: &RedisServer, instance: &str, fence: u64) {
+pub fn lease(redis: &RedisServer, instance: &str, fence: u64) {
     let fence = fence.to_string();
     let words = ["HSET", &key("lease"), "instance", instance, "fence", &fence];
     let _: i64 = redis.command(&words);
 }
 
 impl Replica {
-    async fn new(redis: &RedisServer, instance: &str) -> Self {
+    /// One that holds nothing yet.
+    pub async fn new(redis: &RedisServer, instance: &str) -> Self {
         let leases = Arc::new(Leases::single());
         leases.clear();
         let redis = redis.connect().await;
@@ -48,7 +51,7 @@ impl Replica {
     }
 
     /// Takes the shard over.
-    async fn load(&self, fence: u64) -> Result<Remembered, LoadError> {
+    pub async fn load(&self, fence: u64) -> Result<Remembered, LoadError> {
         let until = Moment::now().plus(HOUR);
         self.leases.extend(shard(), fence, until, Duration::ZERO);
         let loaded = self.store.load_shard(shard(), fence).await?;
@@ -56,14 +59,16 @@ impl Replica {
     }
 }
 
-fn memory(path: &str) -> Arc<ProjectMemory> {
+/// What is remembered of a project at a path.
+pub fn memory(path: &str) -> Arc<ProjectMemory> {
     Arc::new(ProjectMemory {
         path: path.into(),
         ..ProjectMemory::default()
     })
 }
 
-fn row(name: &str, total: f64) -> RowRecord {
+/// A counter of a ref.
+pub fn row(name: &str, total: f64) -> RowRecord {
     RowRecord {
         project: PROJECT,
         name: "age_test_total".into(),
@@ -77,7 +82,8 @@ fn row(name: &str, total: f64) -> RowRecord {
     }
 }
 
-fn commit(path: &str, rows: Vec<RowRecord>, at: i64) -> Commit {
+/// A commit of a project at a path.
+pub fn commit(path: &str, rows: Vec<RowRecord>, at: i64) -> Commit {
     Commit {
         projects: vec![(PROJECT, Some(memory(path)))],
         rows,

@@ -4,7 +4,7 @@
 mod record;
 mod services;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -49,6 +49,8 @@ pub struct Received {
     pub points: Vec<(String, Point)>,
     /// Type, unit and description of each metric.
     pub metrics: BTreeMap<String, (&'static str, String, String)>,
+    /// `service.instance.id` of the resources that each metric came with.
+    pub instances: BTreeMap<String, BTreeSet<String>>,
     /// Spans in order of arrival.
     pub spans: Vec<Span>,
     /// Log records in order of arrival.

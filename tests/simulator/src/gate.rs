@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::body::{BoxBody, SizedStream, to_bytes};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
@@ -261,6 +261,7 @@ async fn describe(
     let recorded = Recorded {
         correlation_id: state.requests.next_id(),
         at,
+        arrived: Instant::now(),
         method: request.method().to_string(),
         endpoint: endpoint.clone(),
         path: request.path().to_owned(),

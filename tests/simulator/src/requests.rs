@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use serde::Serialize;
 
@@ -16,6 +17,9 @@ pub struct Recorded {
     pub correlation_id: String,
     /// World time.
     pub at: Millis,
+    /// When it arrived by the machine's clock.
+    #[serde(skip)]
+    pub arrived: Instant,
     /// HTTP method.
     pub method: String,
     /// Path with names for its changing parts, such as `/api/v4/projects/:id/pipelines`.

@@ -164,6 +164,9 @@ impl Received {
             }
             other => panic!("{name} is no gauge, sum or histogram: {other:?}"),
         };
+        let instance = self.resource.get("service.instance.id").cloned();
+        let instances = self.instances.entry(name.clone()).or_default();
+        instances.extend(instance);
         self.metrics
             .insert(name, (kind, metric.unit, metric.description));
     }

@@ -81,10 +81,35 @@ impl SentinelGroup {
 
     /// The master as the first Sentinel knows it.
     pub fn master(&self) -> &RedisServer {
+        &self.servers[self.master_place()]
+    }
+
+    /// The place of the master among the servers, as the first Sentinel knows it.
+    pub fn master_place(&self) -> usize {
         let port = self.master_port();
-        let mut servers = self.servers.iter();
-        let master = servers.find(|server| server.port() == port);
-        master.expect("one of them")
+        let place = self.servers.iter().position(|server| server.port() == port);
+        place.expect("one of them")
+    }
+
+    /// Waits until another server than the one at this place is the master.
+    pub async fn other_master(&self, place: usize) {
+        until("there is another master", async || {
+            match self.master_place() {
+                master if master == place => Err(format!("it is {place}")),
+                _ => Ok(()),
+            }
+        })
+        .await;
+    }
+
+    /// Waits until the server at this place follows the master.
+    pub async fn follows(&self, place: usize) {
+        until("the server follows the master", async || {
+            let info: String = self.servers[place].command(&["INFO", "replication"]);
+            let follows = info.contains("master_link_status:up");
+            follows.then_some(()).ok_or(info)
+        })
+        .await;
     }
 
     /// Port of the master as the first Sentinel knows it.

@@ -135,6 +135,15 @@ impl RedisServer {
         ask(self.port, self.password(), words)
     }
 
+    /// The same with arguments that are no text.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn command_of_bytes<T: redis::FromRedisValue>(&self, name: &str, args: &[&[u8]]) -> T {
+        let command = redis::cmd(name).arg(args).to_owned();
+        send(self.port, self.password(), &command)
+    }
+
     fn password(&self) -> Option<&str> {
         let mut options = self.options.iter();
         options.find(|option| *option == "--requirepass")?;
@@ -177,23 +186,27 @@ pub fn free_port() -> u16 {
     port.parse().expect("a number")
 }
 
-/// Sends a command to a server or Sentinel on 127.0.0.1, again where the connection ends meanwhile:
-/// Sentinels close those of a server whose role they change.
+/// Sends a command to a server or Sentinel on 127.0.0.1.
 fn ask<T: redis::FromRedisValue>(port: u16, password: Option<&str>, words: &[&str]) -> T {
+    let (name, args) = words.split_first().expect("a command");
+    send(port, password, redis::cmd(name).arg(args))
+}
+
+/// The same, again where the connection ends meanwhile: Sentinels close those of a server whose role they
+/// change.
+fn send<T: redis::FromRedisValue>(port: u16, password: Option<&str>, command: &redis::Cmd) -> T {
     let user = password.map(|password| format!(":{password}@"));
     let url = format!("redis://{}127.0.0.1:{port}", user.unwrap_or_default());
     let client = redis::Client::open(url).expect("an address");
-    let (name, args) = words.split_first().expect("a command");
     let deadline = Instant::now() + DEADLINE;
     loop {
         let connection = client.get_connection();
-        let answer = connection.and_then(|mut open| redis::cmd(name).arg(args).query(&mut open));
-        match answer {
+        match connection.and_then(|mut open| command.query(&mut open)) {
             Ok(answer) => return answer,
             Err(error) if error.is_io_error() && Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(20));
             }
-            Err(error) => panic!("{words:?}: {error}"),
+            Err(error) => panic!("{command:?}: {error}"),
         }
     }
 }

@@ -1,0 +1,119 @@
+//! What a Prometheus that scrapes all replicas has seen of them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::rig::Replica;
+use crate::crash::reading::{self, Rise};
+use crate::support::promql::PromQl;
+
+/// Two jobs: as documented, and each replica for itself.
+pub fn scraping(replicas: &[Replica]) -> String {
+    let targets: Vec<String> = replicas
+        .iter()
+        .map(|replica| format!("'{}'", replica.address))
+        .collect();
+    let targets = targets.join(", ");
+    format!(
+        "global: {{scrape_interval: 1s, scrape_timeout: 1s}}
+scrape_configs:
+- job_name: gitlab
+  static_configs: [{{targets: [{targets}]}}]
+  metric_relabel_configs:
+{}
+- job_name: each
+  static_configs: [{{targets: [{targets}]}}]
+",
+        super::relabelling()
+    )
+}
+
+/// Waits until a Prometheus has scraped every target of a job.
+pub async fn looks_at(promql: &PromQl, job: &str) {
+    crate::support::until("Prometheus scrapes", async || {
+        let up = promql
+            .value(&format!("min(up{{job=\"{job}\"}})"), None)
+            .await;
+        (up == Some(1.0)).then_some(()).ok_or(format!("{up:?}"))
+    })
+    .await;
+}
+
+/// Waits until Prometheus has so many events.
+pub async fn agrees(
+    promql: &PromQl,
+    events: f64,
+) -> Vec<((String, BTreeMap<String, String>), Rise)> {
+    let start = Instant::now();
+    loop {
+        let seen = of_prometheus(promql).await;
+        let all: f64 = seen.iter().map(|(_, rise)| rise.first + rise.rises).sum();
+        if (all - events).abs() < 0.5 || start.elapsed() > Duration::from_secs(30) {
+            return seen;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Every series that is counted, as Prometheus has it over all replicas.
+async fn of_prometheus(promql: &PromQl) -> Vec<((String, BTreeMap<String, String>), Rise)> {
+    let mut all = Vec::new();
+    for metric in crate::ledger::COUNTED {
+        let selector = format!("{}{{job=\"gitlab\"}}[2h]", reading::sample_name(metric));
+        for mut series in promql.raw(&selector).await {
+            let rise = reading::rise(&series);
+            for foreign in ["__name__", "instance", "job"] {
+                series.metric.remove(foreign);
+            }
+            all.push((((*metric).to_owned(), series.metric), rise));
+        }
+    }
+    all
+}
+
+/// Series that two replicas showed within the same two seconds: one, the other, and the first again.
+pub async fn shown_twice(promql: &PromQl) -> Vec<String> {
+    let mut twice = Vec::new();
+    for metric in [
+        "age_pipeline_run_count",
+        "age_pipeline_id",
+        "age_job_run_count",
+    ] {
+        let mut samples = BTreeMap::<String, Vec<(f64, String)>>::new();
+        for mut series in promql.raw(&format!("{metric}{{job=\"each\"}}[2h]")).await {
+            let instance = series.metric.remove("instance").unwrap_or_default();
+            let times = series.times().map(|time| (time, instance.clone()));
+            let all = samples.entry(format!("{:?}", series.metric)).or_default();
+            all.extend(times);
+        }
+        for (series, mut times) in samples {
+            times.sort_by(|one, other| one.0.total_cmp(&other.0));
+            let again = times.windows(3).find(|three| {
+                three[0].1 == three[2].1
+                    && three[0].1 != three[1].1
+                    && three[2].0 - three[0].0 < 2.0
+            });
+            if let Some(again) = again {
+                twice.push(format!("{series}: {again:?}"));
+            }
+        }
+    }
+    twice
+}
+
+/// The longest time between two reads of a project, by Prometheus's clock: those of replicas may be off.
+pub async fn unread(promql: &PromQl) -> Duration {
+    let selector = "age_project_last_success_timestamp{job=\"gitlab\"}[2h]";
+    let mut longest = 0.0_f64;
+    for series in promql.raw(selector).await {
+        let mut last = None;
+        for (time, value) in series.times().zip(series.values()) {
+            let (since, before) = last.unwrap_or((time, value));
+            if (value - before).abs() > 0.0 || last.is_none() {
+                longest = longest.max(time - since);
+                last = Some((time, value));
+            }
+        }
+    }
+    Duration::from_secs_f64(longest)
+}
