@@ -30,6 +30,7 @@ mod sample_tests;
 mod schedules;
 #[cfg(test)]
 mod schema_tests;
+mod selection;
 mod trial;
 #[cfg(test)]
 mod validation;
@@ -54,8 +55,7 @@ pub use deliveries::{ProjectIncidents, ProjectTip};
 pub use features::ProjectTier;
 pub use gaps::Loss;
 pub use instance_jobs::InstanceJobs;
-use jobs::Selected;
-pub use jobs::{BridgesPart, JobsPart, Parts, PipelineJobs, ProjectJobs, Which};
+pub use jobs::{PipelineJobs, ProjectJobs};
 pub use permissions::ProjectPermissions;
 pub use places::{Asked, Filled};
 pub use project_list::{ListFields, ListOf};
@@ -63,6 +63,8 @@ pub use reports::ProjectReports;
 pub use repositories::CountedRefs;
 pub use runners::ProjectRunners;
 pub use schedules::ProjectSchedules;
+use selection::Selected;
+pub use selection::{BridgesPart, JobsPart, Parts, Which};
 pub use value_streams::FlowTimes;
 
 use super::answer;

@@ -1,7 +1,7 @@
 //! The simulator from outside: REST, GraphQL, headers, records.
 
-use gitlab_simulator::time::SECOND;
-use gitlab_simulator::world::{Finish, PipelineSpec};
+use gitlab_simulator::time::{DAY, HOUR, SECOND};
+use gitlab_simulator::world::{Event, Finish, PipelineSpec, Status};
 use gitlab_simulator::{Options, Simulator, World, WorldConfig};
 use reqwest::Response;
 use serde_json::{Value, json};
@@ -221,4 +221,35 @@ async fn answers_show_how_long_gitlab_worked() {
         .header("x-runtime")
         .and_then(|text| text.parse().ok());
     assert!(seconds.is_some_and(|seconds: f64| seconds >= 0.0));
+}
+
+#[test]
+fn in_a_calm_world_what_runs_ends_and_nobody_begins_anything() {
+    let config = WorldConfig {
+        pushes_per_hour: 20.0,
+        ..WorldConfig::default()
+    };
+    let mut world = World::generate(config);
+    world.advance(6 * HOUR);
+    world.calm();
+    let acts = |world: &World| {
+        let events = world.ledger().entries().iter();
+        let is_act = |event: &Event| {
+            matches!(
+                event,
+                Event::JobRetried { .. } | Event::PipelineCreated { .. }
+            )
+        };
+        events.filter(|entry| is_act(&entry.event)).count()
+    };
+    world.advance(6 * HOUR);
+    let before = acts(&world);
+    assert!(before > 100, "only {before}");
+    world.advance(4 * DAY);
+    assert_eq!(acts(&world), before);
+    let mut running = world.projects().flat_map(|project| {
+        let pipelines = world.pipelines_of(project.id);
+        pipelines.filter(|pipeline| pipeline.status == Status::Running)
+    });
+    assert_eq!(running.next().map(|pipeline| pipeline.id), None);
 }
