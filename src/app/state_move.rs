@@ -187,8 +187,8 @@ pub async fn run(
         clock,
     };
     let moved = match source {
-        Some(source) => places.to_redis(source).await,
-        None => places.to_file().await,
+        Some(source) => places.move_to_redis(source).await,
+        None => places.move_to_file().await,
     };
     places.held.release().await;
     moved
@@ -220,7 +220,7 @@ impl Places {
         }
     }
 
-    async fn to_redis(&mut self, source: FileStore) -> Result<Moved, MoveError> {
+    async fn move_to_redis(&mut self, source: FileStore) -> Result<Moved, MoveError> {
         let remembered = source.load().await?;
         if !self.read_redis().await?.is_empty() {
             return Err(MoveError::StateInRedis {
@@ -244,7 +244,7 @@ impl Places {
         Ok(self.moved(&remembered, from, to))
     }
 
-    async fn to_file(&mut self) -> Result<Moved, MoveError> {
+    async fn move_to_file(&mut self) -> Result<Moved, MoveError> {
         let remembered = self.read_redis().await?;
         if remembered.is_empty() {
             return Err(MoveError::NothingInRedis {

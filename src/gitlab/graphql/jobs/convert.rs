@@ -8,7 +8,9 @@ use super::super::queries::pipeline_jobs::{
 };
 use super::{PipelineJobs, ProjectJobs};
 use crate::gitlab::json::Step;
-use crate::gitlab::model::{Downstream, DownstreamTarget, Job, Known, Page, Upstream, sensible};
+use crate::gitlab::model::{
+    Downstream, DownstreamTarget, Job, Known, Page, Status, Upstream, sensible,
+};
 use crate::types::{PipelineId, ProjectId, Text};
 
 pub(super) fn convert(
