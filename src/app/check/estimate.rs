@@ -69,7 +69,9 @@ fn values(label: &str, kind: Kind, assumed: Assumed, is_sparse: bool) -> Option<
     Some(match label {
         "project" | "parent_project" | "parent_ref" | "kind" | "stage" | "visibility"
         | "archived" | "default_branch" | "external_url" | "runner_type" | "bridge_name"
-        | "tier" | "runner_description" | "tags" => 1.0,
+        | "tier" | "environment_id" | "commit" | "latest_commit" | "job_id" | "user" | "topics" => {
+            1.0
+        }
         "ref" => assumed.refs.into(),
         "job_name" => assumed.jobs.into(),
         "environment" => assumed.environments.into(),
@@ -108,13 +110,18 @@ fn share(name: &str) -> f64 {
     }
 }
 
-/// Series of a metric in a project; none for what is not known before it is read: test cases, runners.
+/// Series of a metric in a project; none for what is not known before it is read: test cases, runners and
+/// their tags.
 fn series(desc: &Desc, assumed: Assumed, is_sparse: bool) -> f64 {
     let labels = desc.labels.iter();
     let values = labels.map(|label| values(label, desc.kind, assumed, is_sparse));
     let subjects: Option<f64> = values.product();
-    // A schedule names one ref.
-    let subjects = match desc.labels.contains(&"schedule") {
+    // A schedule and an environment name one ref.
+    let has_one_ref = ["schedule", "environment"]
+        .iter()
+        .any(|one| desc.labels.contains(one))
+        && desc.labels.contains(&"ref");
+    let subjects = match has_one_ref {
         true => subjects.map(|all| all / f64::from(assumed.refs.max(1))),
         false => subjects,
     };
@@ -326,7 +333,13 @@ mod tests {
     #[test]
     fn every_label_of_a_project_has_a_number() {
         // What is not known before it is read.
-        let unknown = ["case_name", "suite", "runner_id", "description"];
+        let unknown = [
+            "case_name",
+            "suite",
+            "runner_id",
+            "description",
+            "runner_description",
+        ];
         for desc in catalogue::all().filter(|desc| desc.labels.contains(&"project")) {
             if desc.labels.iter().any(|label| unknown.contains(label)) {
                 continue;

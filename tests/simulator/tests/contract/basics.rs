@@ -226,7 +226,9 @@ async fn answers_show_how_long_gitlab_worked() {
 #[test]
 fn in_a_calm_world_what_runs_ends_and_nobody_begins_anything() {
     let config = WorldConfig {
+        projects: 10,
         pushes_per_hour: 20.0,
+        active_ratio: 1.0,
         ..WorldConfig::default()
     };
     let mut world = World::generate(config);
