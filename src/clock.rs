@@ -4,9 +4,9 @@
 //! comes in, so that the same fact read both ways compares equal.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -119,6 +119,16 @@ impl Clock {
             Self::Manual(_) => i128::from(self.now().0) * 1_000_000_000,
         };
         u64::try_from(nanos).unwrap_or(0)
+    }
+
+    /// Time that goes on evenly, whatever the clock is set to; that of a manual clock is its own.
+    #[must_use]
+    pub fn monotonic(&self) -> Duration {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        match self {
+            Self::System => START.elapsed(),
+            Self::Manual(_) => self.now().since(UnixSeconds::default()),
+        }
     }
 
     /// Sets a manual clock; the system's clock does not change.

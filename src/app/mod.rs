@@ -151,6 +151,7 @@ impl App {
         };
         let secrets = part_settings::secrets(&config);
         let table = Table::redacting(&part_settings::table(&config), secrets.redaction());
+        table.watch_clock(clock.clone());
         let intervals = match config.telemetry.birth_window {
             None => Some(Arc::new(Intervals::new(Arc::clone(&table)))),
             Some(_) => None,

@@ -1,5 +1,6 @@
 //! Initialization, totals, memory in a store, retirement and limits.
 
+use super::super::record::seconds;
 use super::super::{Refusal, Retirement, RowRecord, RowValue};
 use super::*;
 
@@ -367,6 +368,30 @@ fn start_times_lie_before_every_walk_and_stay() {
     assert_eq!(start(at(500)), at(49));
     // A clock that was set back.
     assert!(start(at(20)) < at(20));
+}
+
+/// Set forward, or the machine was suspended.
+#[test]
+fn a_clock_that_leaps_cuts_no_initial_zero_short() {
+    let table = table(100);
+    let noticed = |monotonic, now| table.noticed(Duration::from_secs(monotonic), seconds(at(now)));
+    noticed(0, 900);
+    count(&table, &[runs("old", "main", 1.0)], at(900));
+    // Time goes on evenly.
+    noticed(200, 1100);
+    count(&table, &[runs("new", "main", 2.0)], at(1100));
+    noticed(201, 4701);
+    let shown = |now| {
+        let all = scrape(&table, at(now));
+        ["old", "new"].map(|name| all[&*format!("run_count {name} main")].clone())
+    };
+    count(&table, &[runs("next", "main", 3.0)], at(4701));
+    assert_eq!(shown(4701), ["1", "0"]);
+    // A leap of 3,600 seconds: the window of 120 goes on.
+    assert_eq!(shown(4819), ["1", "0"]);
+    assert_eq!(shown(4820), ["1", "2"]);
+    noticed(321, 4821);
+    assert_eq!(shown(4821), ["1", "2"]);
 }
 
 /// By less than a birth window: some were shown with their values, some were not.
