@@ -28,15 +28,16 @@ impl Table {
         self.watched.clock.get_or_init(|| clock);
     }
 
-    /// Looks at the watched clock.
-    pub(super) fn look_at_clock(&self) {
-        if let Some(clock) = self.watched.clock.get() {
-            self.noticed(clock.monotonic(), seconds(clock.now()));
-        }
+    /// The watched clock's time, where one is watched.
+    pub(super) fn look_at_clock(&self) -> Option<u32> {
+        let clock = self.watched.clock.get()?;
+        let now = seconds(clock.now());
+        self.noticed(clock.monotonic(), now);
+        Some(now)
     }
 
-    /// Takes in that it is `now` at a monotonic time. What was initialized before a leap is shown at 0 for as
-    /// long as it would have been.
+    /// Takes in that it is `now` at a monotonic time, and whether the clock was set meanwhile. What was
+    /// initialized before a leap is shown at 0 for as long as it would have been.
     pub(super) fn noticed(&self, monotonic: Duration, now: u32) {
         let mut last = lock(&self.watched.last);
         let Some((before, then)) = last.replace((now, monotonic)) else {
@@ -47,7 +48,8 @@ impl Table {
         let leap = now.saturating_sub(before).saturating_sub(elapsed);
         if leap > APART {
             self.set_forward(before, leap);
-            self.shown_at.fetch_max(now, Ordering::AcqRel);
+        } else if now.saturating_add(APART) < before {
+            self.set_back(now);
         }
     }
 
@@ -77,18 +79,18 @@ impl Table {
         self.set_back(seconds(now));
     }
 
-    /// The time by which something is shown at `now`. That the clock was set back is noticed here before
-    /// anything is shown by it.
+    /// The time by which something is shown at `now`.
     pub(super) fn follow_clock(&self, now: u32) -> u32 {
         // The last push is for no time.
         if now == u32::MAX {
             return now;
         }
         self.look_at_clock();
-        if now.saturating_add(APART) < self.shown_at.load(Ordering::Acquire) {
-            self.set_back(now);
+        let shown_at = self.shown_at.fetch_max(now, Ordering::AcqRel);
+        match now.saturating_add(APART) < shown_at {
+            true => now,
+            false => now.max(shown_at),
         }
-        self.shown_at.fetch_max(now, Ordering::AcqRel).max(now)
     }
 
     fn set_back(&self, now: u32) {

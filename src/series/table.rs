@@ -456,7 +456,8 @@ impl Table {
         now: UnixSeconds,
         change: impl FnOnce(&mut Changing<'_>) -> T,
     ) -> T {
-        self.look_at_clock();
+        // The caller's may be from before the clock was set.
+        let now = self.look_at_clock().unwrap_or(seconds(now));
         let mut state = self.write();
         // Walks begin under the read lock, so none begins meanwhile.
         let walks = {
@@ -468,8 +469,6 @@ impl Table {
             number: state.epoch + 1,
             walks,
         };
-        // Where the clock was set back, and that is not noticed yet.
-        let now = seconds(now).max(self.shown_at.load(Ordering::Acquire));
         let mut changing = Changing::new(self, &mut state, epoch, now);
         let result = change(&mut changing);
         let full = changing.into_full();
