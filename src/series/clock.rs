@@ -17,7 +17,7 @@ const APART: u32 = 5;
 #[derive(Debug, Default)]
 pub(super) struct Watched {
     clock: OnceLock<Clock>,
-    /// The time when it was last looked at, and the monotonic time then.
+    /// Its time when it was last read, and the monotonic time then.
     last: Mutex<Option<(u32, Duration)>>,
 }
 
@@ -31,17 +31,17 @@ impl Table {
     /// The watched clock's time, where one is watched.
     pub(super) fn look_at_clock(&self) -> Option<u32> {
         let clock = self.watched.clock.get()?;
-        let now = seconds(clock.now());
-        self.noticed(clock.monotonic(), now);
-        Some(now)
+        Some(self.noticed(|| (clock.monotonic(), seconds(clock.now()))))
     }
 
-    /// Takes in that it is `now` at a monotonic time, and whether the clock was set meanwhile. What was
+    /// Reads the monotonic time and the clock's, and takes in whether the clock was set meanwhile. What was
     /// initialized before a leap is shown at 0 for as long as it would have been.
-    pub(super) fn noticed(&self, monotonic: Duration, now: u32) {
+    pub(super) fn noticed(&self, read: impl FnOnce() -> (Duration, u32)) -> u32 {
         let mut last = lock(&self.watched.last);
+        // Under the lock: a thread that stood still in between would take an old time for a new one.
+        let (monotonic, now) = read();
         let Some((before, then)) = last.replace((now, monotonic)) else {
-            return;
+            return now;
         };
         let elapsed = monotonic.saturating_sub(then).as_secs();
         let elapsed = u32::try_from(elapsed).unwrap_or(u32::MAX);
@@ -51,6 +51,7 @@ impl Table {
         } else if now.saturating_add(APART) < before {
             self.set_back(now);
         }
+        now
     }
 
     fn set_forward(&self, before: u32, leap: u32) {
@@ -85,7 +86,8 @@ impl Table {
         if now == u32::MAX {
             return now;
         }
-        self.look_at_clock();
+        // The caller's may be from before the clock was set.
+        let now = self.look_at_clock().unwrap_or(now);
         let shown_at = self.shown_at.fetch_max(now, Ordering::AcqRel);
         match now.saturating_add(APART) < shown_at {
             true => now,

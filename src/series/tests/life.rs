@@ -370,11 +370,16 @@ fn start_times_lie_before_every_walk_and_stay() {
     assert!(start(at(20)) < at(20));
 }
 
+/// It is `now` after so many seconds.
+fn notice(table: &Table, monotonic: u64, now: i64) {
+    table.noticed(|| (Duration::from_secs(monotonic), seconds(at(now))));
+}
+
 /// Set forward, or the machine was suspended.
 #[test]
 fn a_clock_that_leaps_cuts_no_initial_zero_short() {
     let table = table(100);
-    let noticed = |monotonic, now| table.noticed(Duration::from_secs(monotonic), seconds(at(now)));
+    let noticed = |monotonic, now| notice(&table, monotonic, now);
     noticed(0, 900);
     count(&table, &[runs("old", "main", 1.0)], at(900));
     // Time goes on evenly.
@@ -399,7 +404,7 @@ fn a_clock_that_leaps_cuts_no_initial_zero_short() {
 fn a_clock_that_was_set_back_a_little_takes_no_value_back_and_cuts_no_zero_short() {
     for noticed in [true, false] {
         let table = table(100);
-        table.noticed(Duration::from_secs(0), seconds(at(1000)));
+        notice(&table, 0, 1000);
         count(&table, &[runs("old", "main", 1.0)], at(1000));
         count(&table, &[runs("new", "main", 2.0)], at(1100));
         let shown = |now| {
@@ -407,12 +412,12 @@ fn a_clock_that_was_set_back_a_little_takes_no_value_back_and_cuts_no_zero_short
             ["old", "new"].map(|name| all[&*format!("run_count {name} main")].clone())
         };
         assert_eq!(shown(1130), ["1", "0"]);
-        table.noticed(Duration::from_secs(130), seconds(at(1130)));
+        notice(&table, 130, 1130);
         if noticed {
             table.clock_was_set_back(at(1070));
         } else {
             // Something is counted before the scheduler has noticed it.
-            table.noticed(Duration::from_secs(131), seconds(at(1070)));
+            notice(&table, 131, 1070);
             count(&table, &[runs("next", "main", 3.0)], at(1070));
         }
         for (now, expected) in [
