@@ -388,6 +388,7 @@ fn merge_requests() -> MergeRequestsMemory {
             last: Some(3),
             known: true,
             doubted: true,
+            ..Census::default()
         },
         known: known.collect(),
         branches: [("main".into(), at(-70))].into(),

@@ -7,7 +7,7 @@ pub fn dashboard() -> Dashboard {
     Dashboard::new(
         "environments-and-deployments",
         "Environments and deployments",
-        "Which deployments failed, how far environments are behind their default branch, when and how \
+        "What is deployed where, which deployments failed, how far environments are behind their default branch, when and how \
          often they are deployed, and how long that takes. Needs the collector environments.",
         r#"project=~"$project", environment=~"$environment""#,
     )
@@ -83,9 +83,9 @@ fn tiles() -> [Panel; 6] {
 fn environments() -> Panel {
     table(
         "Environments",
-        "What each environment has: its tier, how the deployment that started last stands, when the last \
-         successful one ended and how long it took, and how many commits of the default branch are \
-         not in it.",
+        "What each environment has: its tier, the ref and commit of the last successful deployment, how the \
+         deployment that started last stands, when the last successful one ended and how long it took, and \
+         how many commits of the default branch are not in it.",
     )
     .sized(24, 11)
     .when_empty(NONE)
@@ -93,6 +93,9 @@ fn environments() -> Panel {
     .linked("${gitlab_url:raw}/${__data.fields.project}/-/environments")
     .label("environment", "Environment")
     .label("tier", "Tier")
+    .label("ref", "Ref")
+    .label("commit", "Commit")
+    .linked("${gitlab_url:raw}/${__data.fields.project}/-/commit/${__data.fields.commit}")
     .label("status", "Status")
     .column(
         "Deployed",
@@ -102,7 +105,7 @@ fn environments() -> Panel {
     .column("Took", Unit::Seconds, chosen(&of("age_environment_last_deployment_duration_seconds")))
     .column("Commits behind", Unit::Count, chosen(&of("age_environment_behind_commits")))
     .column("Since", Unit::Seconds, chosen(&of("age_environment_behind_duration_seconds")))
-    .query(ENVIRONMENTS, "Tier")
+    .query(VERSIONS, "Tier")
     .query(
         chosen(&format!(
             "max by ({ENVIRONMENT}, status) (age_environment_deployment_status{{..}} == 1)"
@@ -206,6 +209,9 @@ fn delay() -> [Panel; 2] {
 const ENVIRONMENT: &str = "project, environment";
 /// The chosen environments that are not stopped, with their tiers.
 const ENVIRONMENTS: &str = "max by (project, environment, tier) \
+     (age_environment_info{.., tier=~\"$tier\", state!=\"stopped\"})";
+/// The same with what was deployed to them last.
+const VERSIONS: &str = "max by (project, environment, tier, ref, commit) \
      (age_environment_info{.., tier=~\"$tier\", state!=\"stopped\"})";
 const NONE: &str = "No environment, or the collector environments is disabled";
 

@@ -29,6 +29,10 @@ pub struct Census {
     pub(crate) known: bool,
     /// GitLab counted others than we did, the last time.
     pub(crate) doubted: bool,
+    /// All have been read again because GitLab counted others. Not stored.
+    pub(crate) read_again: bool,
+    /// How many more GitLab counts than it shows. Not stored.
+    pub(crate) hidden: i64,
 }
 
 impl Census {
@@ -91,15 +95,27 @@ impl Census {
     }
 
     /// Compares with the number that GitLab counts. After two differences in a row everything is read
-    /// again: a single one is a merge request created in between.
+    /// again: a single one is a merge request created in between. A difference that is the same after that
+    /// stays: GitLab counts what it does not show to everyone, too.
     pub fn compare(&mut self, page: &CensusPage) {
         let Some(count) = page.count.filter(|_| self.is_complete()) else {
             return;
         };
         let ours = self.cells.iter().filter(|cell| **cell != 0).count();
-        let differs = u64::try_from(ours).ok() != Some(count);
-        if differs && self.doubted {
-            (self.read, self.last) = (0, None);
+        let more = i64::try_from(count)
+            .unwrap_or(i64::MAX)
+            .saturating_sub_unsigned(ours as u64);
+        let differs = more != self.hidden;
+        match differs && self.doubted {
+            true if self.read_again => {
+                self.hidden = more;
+                self.read_again = false;
+            }
+            true => {
+                (self.read, self.last) = (0, None);
+                self.read_again = true;
+            }
+            false => self.read_again &= differs,
         }
         self.doubted = differs && !self.doubted;
     }
@@ -230,6 +246,33 @@ mod tests {
         assert_eq!(census.wanted(100), Some(1..=100));
         census.take(1..=100, &page(2, &[(2, "opened", "main")]));
         assert_eq!(counts(&census), [("main".to_owned(), [1, 0, 0, 0])]);
+    }
+
+    #[test]
+    fn what_gitlab_counts_and_does_not_show_is_looked_for_once() {
+        let mut census = Census::default();
+        let shown = [(1, "opened", "main"), (2, "opened", "main")];
+        let counted = |count| CensusPage {
+            count: Some(count),
+            ..page(3, &[])
+        };
+        let mut read_again = 0;
+        let mut polls = |census: &mut Census, count, shown: &[(u64, &str, &str)]| {
+            for _ in 0..6 {
+                if !census.is_complete() {
+                    census.take(1..=100, &page(3, shown));
+                    read_again += 1;
+                }
+                census.compare(&counted(count));
+            }
+            read_again
+        };
+        assert_eq!(polls(&mut census, 3, &shown), 2, "at first, and once more");
+        assert_eq!(polls(&mut census, 3, &shown), 2);
+        assert_eq!(polls(&mut census, 2, &shown[1..]), 3, "one was deleted");
+        assert_eq!(counts(&census), [("main".to_owned(), [1, 0, 0, 0])]);
+        assert_eq!(polls(&mut census, 1, &shown[1..]), 4, "it is shown now");
+        assert_eq!(polls(&mut census, 0, &[]), 5);
     }
 
     #[test]

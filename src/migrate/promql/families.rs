@@ -481,10 +481,8 @@ static FAMILIES: &[Family] = &[
         "gcpe_gitlab_api_requests_limit",
         GAUGE,
         &[],
-        Nothing(
-            "the limit itself is not exported, only what remains (age_api_rate_limit_remaining)",
-        ),
-        "",
+        Metric("age_api_rate_limit_limit"),
+        "absent if GitLab reports no limit, instead of 0",
     ),
     family(
         "gcpe_currently_queued_tasks_count",

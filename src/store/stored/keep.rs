@@ -164,11 +164,12 @@ tuple!(A 0, B 1);
 tuple!(A 0, B 1, C 2);
 
 /// A stored struct with the fields of a type of the program. A field that was stored under another
-/// name first keeps that name in the recorded shape: `#[serde(rename = "…")]`.
+/// name first keeps that name in the recorded shape: `#[serde(rename = "…")]`. Fields after `without` are not
+/// stored, and have their defaults after a start.
 macro_rules! stored_struct {
     ($(#[$doc:meta])* $name:ident of $type:ty {
         $($(#[$attribute:meta])* $field:ident: $stored:ty),* $(,)?
-    }) => {
+    } $(without { $($left:ident),* })?) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
         pub(crate) struct $name {
@@ -179,7 +180,7 @@ macro_rules! stored_struct {
             type Stored = $name;
 
             fn to_stored(&self) -> $name {
-                let Self { $($field),* } = self;
+                let Self { $($field,)* $($($left: _),*)? } = self;
                 $name {
                     $($field: $crate::store::stored::keep::Keep::to_stored($field)),*
                 }
@@ -188,7 +189,8 @@ macro_rules! stored_struct {
             fn from_stored(stored: $name) -> Result<Self, $crate::store::stored::Invalid> {
                 let $name { $($field),* } = stored;
                 Ok(Self {
-                    $($field: $crate::store::stored::keep::Keep::from_stored($field)?),*
+                    $($field: $crate::store::stored::keep::Keep::from_stored($field)?,)*
+                    $($($left: Default::default()),*)?
                 })
             }
         }

@@ -26,7 +26,7 @@ stored_struct! {
         last: Option<u64>,
         known: bool,
         doubted: bool,
-    }
+    } without { read_again, hidden }
 }
 
 stored_enum! {

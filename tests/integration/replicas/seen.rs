@@ -1,7 +1,8 @@
 //! What a Prometheus that scrapes all replicas has seen of them.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::ops::Range;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::rig::Replica;
 use crate::crash::reading::{self, Rise};
@@ -101,8 +102,19 @@ pub async fn shown_twice(promql: &PromQl) -> Vec<String> {
     twice
 }
 
-/// The longest time between two reads of a project, by Prometheus's clock: those of replicas may be off.
-pub async fn unread(promql: &PromQl) -> Duration {
+/// A time by the clock of the machine and Prometheus, in seconds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it is compared with the times of Prometheus"
+)]
+pub fn machine_time() -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.expect("a time after 1970").as_secs_f64()
+}
+
+/// The longest time between two reads of a project, less what of it lies in these times without Redis, in
+/// which nobody may show anything. By Prometheus's clock: those of replicas may be off.
+pub async fn unread(promql: &PromQl, without_redis: &[Range<f64>]) -> Duration {
     let selector = "age_project_last_success_timestamp{job=\"gitlab\"}[2h]";
     let mut longest = 0.0_f64;
     for series in promql.raw(selector).await {
@@ -110,7 +122,9 @@ pub async fn unread(promql: &PromQl) -> Duration {
         for (time, value) in series.times().zip(series.values()) {
             let (since, before) = last.unwrap_or((time, value));
             if (value - before).abs() > 0.0 || last.is_none() {
-                longest = longest.max(time - since);
+                let shared = |away: &Range<f64>| time.min(away.end) - since.max(away.start);
+                let excused: f64 = without_redis.iter().map(|it| shared(it).max(0.0)).sum();
+                longest = longest.max(time - since - excused);
                 last = Some((time, value));
             }
         }
