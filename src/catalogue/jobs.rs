@@ -17,8 +17,9 @@ queued time is only the wait for a runner, since the job was able to start. The 
 newest job of a name in the newest pipeline of the ref that was not skipped.
 
 Trigger jobs (bridges) have states, and failures are counted with their reason; they have no runs, durations and
-queued times. Jobs of child pipelines are counted here, with the ref of the child pipeline; their states are
-`age_child_pipeline_job_status`.
+queued times. Without GraphQL, GitLab lists only the newest trigger job of a name: a failed one that was retried
+before the next poll is not counted. Jobs of child pipelines are counted here, with the ref of the child pipeline; their
+states are `age_child_pipeline_job_status`.
 
 A run is *flaky* when it failed, was retried, and a newer run of the same name in the same pipeline
 succeeded.",

@@ -11,7 +11,9 @@ pub mod refs;
 pub mod test_reports;
 mod unavailable;
 
-use crate::gitlab::model::{RepositoryInfo, ValueStreams};
+use crate::catalogue::FamilyId;
+use crate::catalogue::repository::COMMIT_COUNT;
+use crate::gitlab::model::{Known, RepositoryInfo, ValueStreams};
 use crate::gitlab::model::{Runner, Schedule, Variable};
 use crate::memory::ProjectMemory;
 use crate::memory::refs::RefName;
@@ -177,6 +179,19 @@ impl Facts {
     pub fn unavailable(&self) -> Option<&Unavailable> {
         match self {
             Self::Feed(read) => read.unavailable.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// A metric that counts what GitLab does not show to everyone who may read the rest, and whether it is
+    /// hidden now.
+    #[must_use]
+    pub fn partly_hidden(&self) -> Option<(FamilyId, bool)> {
+        match self {
+            Self::Repository(read) => {
+                let family = FamilyId::of(&COMMIT_COUNT.desc)?;
+                Some((family, read.info.statistics == Known::Hidden))
+            }
             _ => None,
         }
     }

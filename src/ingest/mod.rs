@@ -175,7 +175,8 @@ impl Ingest {
             match read {
                 Ok(facts) => {
                     self.report_problems(source.reading(), id, facts.problems(), now);
-                    if facts.unavailable().is_some() {
+                    let is_hidden = matches!(facts.partly_hidden(), Some((_, true)));
+                    if facts.unavailable().is_some() || is_hidden {
                         refused.push(id);
                     }
                     self.measure(&mut part, &recorder, (source, id), facts, &paths, now);

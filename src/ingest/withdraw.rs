@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Ingest, is_kept};
-use crate::catalogue::Collector;
+use crate::catalogue::{Collector, FamilyId};
 use crate::clock::UnixSeconds;
 use crate::facts::Facts;
 use crate::memory::ProjectMemory;
@@ -121,11 +121,14 @@ impl Ingest {
     ) {
         let returns: Vec<Return> = {
             let projects = self.registry.lock();
-            let is_shown = |read: &Result<Facts, SourceError>| matches!(read, Ok(facts) if facts.unavailable().is_none());
-            let shown = read.iter().filter(|(_, read)| is_shown(read));
-            let memories = shown.filter_map(|(id, _)| {
+            let shown = read.iter().filter_map(|(id, read)| match read {
+                Ok(facts) if facts.unavailable().is_none() => Some((id, facts.partly_hidden())),
+                _ => None,
+            });
+            let memories = shown.filter_map(|(id, part)| {
                 let memory = projects.get(*id)?.memory();
-                let withdrawn = without(&memory.withdrawn, source.collectors())?;
+                let shown = part.and_then(|(family, is_hidden)| (!is_hidden).then_some(family));
+                let withdrawn = without(&memory.withdrawn, source.collectors(), shown)?;
                 let mut memory = ProjectMemory::clone(memory);
                 memory.withdrawn = withdrawn;
                 Some((*id, Arc::new(memory)))
@@ -165,8 +168,13 @@ fn compat_of(collectors: &[Collector]) -> Option<&'static Collector> {
     has_pipelines.then_some(&Collector::Compat)
 }
 
-/// What is still withdrawn when a source reads the project again; none where that changes nothing.
-fn without(withdrawn: &Withdrawn, collectors: &[Collector]) -> Option<Withdrawn> {
+/// What is still withdrawn when a source reads the project again, with a metric that was hidden; none where
+/// that changes nothing.
+fn without(
+    withdrawn: &Withdrawn,
+    collectors: &[Collector],
+    shown: Option<FamilyId>,
+) -> Option<Withdrawn> {
     let mut left = Withdrawn {
         removed_at: None,
         collectors: withdrawn.collectors.clone(),
@@ -175,11 +183,14 @@ fn without(withdrawn: &Withdrawn, collectors: &[Collector]) -> Option<Withdrawn>
         let name: Text = collector.as_str().into();
         left.collectors.remove(&name);
     }
+    if let Some(family) = shown {
+        left.collectors.remove(family.desc().name);
+    }
     (left != *withdrawn).then_some(left)
 }
 
-/// The memory and the series of collectors that GitLab has not answered for so long that their series
-/// are withdrawn now; none where it is too early, or they are already.
+/// The memory and the series of collectors and single metrics that GitLab has not answered for so long that
+/// their series are withdrawn now; none where it is too early, or they are already.
 fn overdue(
     entry: &Entry,
     collectors: &[Collector],
@@ -197,17 +208,30 @@ fn overdue(
                 && !known.collectors.contains_key(&name)
         })
         .collect();
-    if overdue.is_empty() {
+    let hidden = entry.hidden_since().iter().filter(|(family, since)| {
+        let desc = family.desc();
+        collectors.contains(&desc.collector)
+            && now.since(**since) >= grace
+            && !known.collectors.contains_key(desc.name)
+    });
+    let hidden: Vec<FamilyId> = hidden.map(|(family, _)| *family).collect();
+    if overdue.is_empty() && hidden.is_empty() {
         return None;
     }
     overdue.extend(compat_of(&overdue));
     let mut memory = ProjectMemory::clone(entry.memory());
     let path = &entry.project().full_path;
-    let noted = overdue.iter().map(|one| (one.as_str().into(), now));
+    let names = overdue.iter().map(|one| one.as_str());
+    let names = names.chain(hidden.iter().map(|family| family.desc().name));
+    let noted = names.map(|name| (name.into(), now));
     memory.withdrawn.collectors.extend(noted);
-    let series = overdue
+    let of_project = vec![("project", path.clone())];
+    let hidden = hidden.iter();
+    let hidden = hidden.map(|family| Retirement::OfMetric(*family, of_project.clone()));
+    let collectors = overdue
         .iter()
         .map(|one| Retirement::Collector(*one, Some(path.clone())));
+    let series = collectors.chain(hidden);
     Some(Withdrawal {
         project: entry.id(),
         series: series.collect(),

@@ -16,7 +16,7 @@ pub struct Withdrawn {
     /// When the project was removed; none while it is tracked.
     pub removed_at: Option<UnixSeconds>,
     /// Collectors whose series were withdrawn while the project is tracked, by `collector_type`, and
-    /// when.
+    /// when; also single metrics, by name.
     pub collectors: BTreeMap<Text, UnixSeconds>,
 }
 

@@ -96,6 +96,7 @@ fn is_withdrawn(memory: &ProjectMemory, row: &RowRecord) -> bool {
     let withdrawn = &memory.withdrawn;
     let collector = FamilyId::by_name(&row.name).map(|family| family.desc().collector);
     withdrawn.removed_at.is_some()
+        || withdrawn.collectors.contains_key(&*row.name)
         || collector.is_some_and(|one: Collector| {
             let name: Text = one.as_str().into();
             withdrawn.collectors.contains_key(&name)

@@ -146,6 +146,16 @@ impl Projects {
                 }
             }
         }
+        match ended.facts.as_ref().and_then(Facts::partly_hidden) {
+            Some((family, false)) => {
+                entry.hidden_since.remove(&family);
+            }
+            // Where it was never shown, nothing has been counted.
+            Some((family, true)) if entry.memory.repository.commits.is_some() => {
+                entry.hidden_since.entry(family).or_insert(now);
+            }
+            _ => {}
+        }
         entry.errors.remove(&reading);
         let Some(Facts::Feed(read)) = ended.facts else {
             return false;

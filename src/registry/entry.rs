@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::failures::Failures;
 use super::hints::{EventPolling, Events};
 use super::timer::{Slot, Timer, shown_lag};
-use crate::catalogue::Collector;
+use crate::catalogue::{Collector, FamilyId};
 use crate::clock::UnixSeconds;
 use crate::config::ProjectSettings;
 use crate::facts::{Problem, Reading, Unavailable};
@@ -89,6 +89,8 @@ pub struct Entry {
     pub(super) unavailable: BTreeMap<Collector, Unavailable>,
     /// Since when, without one reading in between that had something.
     pub(super) unavailable_since: BTreeMap<Collector, UnixSeconds>,
+    /// Since when GitLab hides what a metric counts, though it answers the rest.
+    pub(super) hidden_since: BTreeMap<FamilyId, UnixSeconds>,
     /// Why the last run of a source failed as a whole.
     pub(super) errors: BTreeMap<Reading, String>,
     /// Calls that failed in the last run and left the rest of it whole.
@@ -144,6 +146,7 @@ impl Entry {
             events: Events::default(),
             event_polling: None,
             unavailable_since: BTreeMap::new(),
+            hidden_since: BTreeMap::new(),
             errors: BTreeMap::new(),
             failures: Failures::default(),
             measured_at: None,
@@ -260,6 +263,12 @@ impl Entry {
     #[must_use]
     pub fn unavailable_since(&self, collector: Collector) -> Option<UnixSeconds> {
         self.unavailable_since.get(&collector).copied()
+    }
+
+    /// The metrics of which GitLab hides what they count, though it answers the rest, and since when.
+    #[must_use]
+    pub fn hidden_since(&self) -> &BTreeMap<FamilyId, UnixSeconds> {
+        &self.hidden_since
     }
 
     /// Whether GitLab has answered for it since the start, be it with a refusal.
@@ -515,7 +524,8 @@ impl Entry {
         for at in [&mut self.measured_at, &mut self.succeeded_at] {
             *at = at.map(|at| at.minus(back));
         }
-        for since in self.unavailable_since.values_mut() {
+        let hidden = self.hidden_since.values_mut();
+        for since in self.unavailable_since.values_mut().chain(hidden) {
             *since = since.minus(back);
         }
         self.events.clock_was_set_back(back);

@@ -2,8 +2,9 @@
 
 use amazing_gitlab_exporter::config::Settings;
 use gitlab_simulator::World;
+use gitlab_simulator::auth::AccessLevel;
 use gitlab_simulator::faults::{Fault, Rule};
-use gitlab_simulator::world::{CommitSpec, Finish, JobSpec, PipelineSpec, Sizes};
+use gitlab_simulator::world::{CommitSpec, DEFAULT_TOKEN, Finish, JobSpec, PipelineSpec, Sizes};
 
 use super::code::{Make, Rig, of};
 
@@ -115,6 +116,40 @@ async fn commits_are_counted_by_rises_and_a_forced_push_takes_none_away() {
         let spec = CommitSpec::by("Ada", "ada@example.com", 1, 1);
         rig.world().commit(rig.app, &spec).expect("a commit");
         assert_eq!(commits(&mut rig).await, 4.0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_leave_with_the_statistics_and_come_back_with_their_total() {
+    for graphql in [true, false] {
+        let make = Make {
+            graphql,
+            ..Make::new(on)
+        };
+        let mut rig = make.begin(|_, _| ()).await;
+        let push = |rig: &Rig| {
+            rig.world().push(rig.app, "main").expect("a push");
+        };
+        let role = |rig: &Rig, role| {
+            let mut world = rig.world();
+            world
+                .set_role(DEFAULT_TOKEN, rig.app, role)
+                .expect("a token");
+        };
+        push(&rig);
+        assert_eq!(commits(&mut rig).await, 1.0);
+        // Guests do not see how many commits there are.
+        role(&rig, AccessLevel::Guest);
+        rig.look_later().await;
+        push(&rig);
+        rig.look_later().await;
+        let shown = of(&rig.series(), &FAMILIES).join("\n");
+        assert!(shown.contains("age_repository_star_count"), "{shown}");
+        assert!(!shown.contains("age_repository_commit_count"), "{shown}");
+        role(&rig, AccessLevel::Reporter);
+        assert_eq!(commits(&mut rig).await, 2.0, "with the one meanwhile");
+        push(&rig);
+        assert_eq!(commits(&mut rig).await, 3.0);
     }
 }
 
