@@ -6,13 +6,12 @@ use std::time::Duration;
 use super::{Ingest, is_kept};
 use crate::catalogue::{Collector, FamilyId};
 use crate::clock::UnixSeconds;
-use crate::facts::Facts;
 use crate::memory::ProjectMemory;
 use crate::memory::withdrawn::Withdrawn;
 use crate::recorder::{Recorder, Return, Withdrawal};
 use crate::registry::{Entry, Removed};
 use crate::series::Retirement;
-use crate::source::{Fetched, Source, SourceError};
+use crate::source::{Fetched, Source};
 use crate::types::{ProjectId, Text};
 
 /// Totals of what was withdrawn that are kept at most; of more, the projects that were removed first
