@@ -83,14 +83,24 @@ pub enum Clock {
     /// The system's clock.
     System,
     /// A clock that stands until it is set: tests and accelerated benches.
-    Manual(Arc<AtomicI64>),
+    Manual(Arc<ManualTime>),
+}
+
+/// The times of a manual clock.
+#[derive(Debug)]
+pub struct ManualTime {
+    now: AtomicI64,
+    steady: AtomicI64,
 }
 
 impl Clock {
     /// A clock that shows `start` until [`Clock::set`].
     #[must_use]
     pub fn manual(start: UnixSeconds) -> Self {
-        Self::Manual(Arc::new(AtomicI64::new(start.0)))
+        Self::Manual(Arc::new(ManualTime {
+            now: AtomicI64::new(start.0),
+            steady: AtomicI64::new(start.0),
+        }))
     }
 
     /// The current time.
@@ -102,7 +112,7 @@ impl Clock {
     pub fn now(&self) -> UnixSeconds {
         match self {
             Self::System => UnixSeconds(jiff::Timestamp::now().as_second()),
-            Self::Manual(seconds) => UnixSeconds(seconds.load(Ordering::SeqCst)),
+            Self::Manual(time) => UnixSeconds(time.now.load(Ordering::SeqCst)),
         }
     }
 
@@ -121,20 +131,27 @@ impl Clock {
         u64::try_from(nanos).unwrap_or(0)
     }
 
-    /// Time that goes on evenly, whatever the clock is set to; that of a manual clock is its own.
+    /// The time as the clock had it at first, and that goes on evenly from there, whatever the clock is set to.
+    /// Initial zeros end by it: it never leaps over one, and never comes to one again.
     #[must_use]
-    pub fn monotonic(&self) -> Duration {
-        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    pub fn steady(&self) -> UnixSeconds {
+        static FIRST: LazyLock<(UnixSeconds, Instant)> =
+            LazyLock::new(|| (Clock::System.now(), Instant::now()));
         match self {
-            Self::System => START.elapsed(),
-            Self::Manual(_) => self.now().since(UnixSeconds::default()),
+            Self::System => {
+                let (time, at) = *FIRST;
+                time.plus(at.elapsed())
+            }
+            Self::Manual(time) => UnixSeconds(time.steady.load(Ordering::SeqCst)),
         }
     }
 
     /// Sets a manual clock; the system's clock does not change.
     pub fn set(&self, now: UnixSeconds) {
-        if let Self::Manual(seconds) = self {
-            seconds.store(now.0, Ordering::SeqCst);
+        if let Self::Manual(time) = self {
+            let before = time.now.swap(now.0, Ordering::SeqCst);
+            let ahead = now.0.saturating_sub(before).max(0);
+            time.steady.fetch_add(ahead, Ordering::SeqCst);
         }
     }
 }

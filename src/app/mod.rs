@@ -151,7 +151,6 @@ impl App {
         };
         let secrets = part_settings::secrets(&config);
         let table = Table::redacting(&part_settings::table(&config), secrets.redaction());
-        table.watch_clock(clock.clone());
         let intervals = match config.telemetry.birth_window {
             None => Some(Arc::new(Intervals::new(Arc::clone(&table)))),
             Some(_) => None,
@@ -271,7 +270,7 @@ impl App {
         // What replicas remember comes with their shards.
         let remembered = match &replica {
             Some(_) => Vec::new(),
-            None => recorder.restore(clock.now()).await?,
+            None => recorder.restore(clock.steady()).await?,
         };
         let scheduler = Scheduler::new(
             config,

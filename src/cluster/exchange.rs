@@ -55,7 +55,7 @@ impl Cluster {
         if !self.directory.is_empty() {
             self.parts.registry.lock().doubt_unlisted(now);
         }
-        self.parts.ingest.switch_off(now).await;
+        self.parts.ingest.switch_off().await;
         self.parts.ingest.forget_withdrawn(now).await;
     }
 

@@ -146,7 +146,8 @@ impl Ingest {
     /// Keeps what is shown when the clock is set back.
     pub async fn clock_was_set_back(&self, now: UnixSeconds) {
         self.failures.clock_was_set_back(now);
-        self.recorder.lock().await.clock_was_set_back(now);
+        let recorder = self.recorder.lock().await;
+        recorder.clock_was_set_back(now, self.clock.steady());
     }
 
     /// Waits until what is being recorded has been shown.
@@ -167,7 +168,7 @@ impl Ingest {
             let tracking = self.registry.lock().get(*id).map(|entry| entry.tracking());
             tracking.is_some() && tracking == holdings.get(id).map(|holding| holding.tracking)
         });
-        self.bring_back(&mut recorder, source, &read, now).await;
+        self.bring_back(&mut recorder, source, &read).await;
         let paths = self.paths(&read);
         let mut part = Part::default();
         let mut refused = Vec::new();
@@ -309,7 +310,10 @@ impl Ingest {
             Ok(())
         } else {
             let span = tracing::info_span!("commit", projects = part.runs.len());
-            let recorded = recorder.record(part.runs, now).instrument(span).await;
+            let recorded = recorder
+                .record(part.runs, self.clock.steady())
+                .instrument(span)
+                .await;
             self.observer.store(is_kept(&recorded));
             recorded
         };

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::{Ingest, is_kept};
 use crate::catalogue::Collector;
-use crate::clock::UnixSeconds;
 use crate::collector::Measured;
 use crate::recorder::ProjectRun;
 use crate::registry::Removed;
@@ -14,7 +13,7 @@ use crate::series::Retirement;
 impl Ingest {
     /// Removes projects that are no longer tracked, with all their series; also those that could not
     /// be removed before.
-    pub async fn remove(&self, newly_removed: Vec<Removed>, now: UnixSeconds) {
+    pub async fn remove(&self, newly_removed: Vec<Removed>) {
         let removed = {
             let mut projects = self.registry.lock();
             projects.remove_later(newly_removed);
@@ -27,7 +26,7 @@ impl Ingest {
             let memory = removed.memory.clone()?;
             Some((removed, memory))
         });
-        let left = self.withdraw(withdrawn.collect(), now).await;
+        let left = self.withdraw(withdrawn.collect()).await;
         self.registry.lock().remove_later(left);
         if removed.is_empty() {
             return;
@@ -43,7 +42,7 @@ impl Ingest {
                 retirements: vec![Retirement::Project { id, path }],
             });
         let mut recorder = self.recorder.lock().await;
-        let recorded = recorder.record(runs.collect(), now).await;
+        let recorded = recorder.record(runs.collect(), self.clock.steady()).await;
         drop(recorder);
         self.observer.store(is_kept(&recorded));
         if let Err(error) = recorded {
@@ -53,7 +52,7 @@ impl Ingest {
     }
 
     /// Removes what collectors show of projects that they are off for.
-    pub async fn switch_off(&self, now: UnixSeconds) {
+    pub async fn switch_off(&self) {
         // Memories change only under this lock.
         let mut recorder = self.recorder.lock().await;
         let switched_off = self.registry.lock().take_switched_off();
@@ -73,7 +72,7 @@ impl Ingest {
                 initializations: Vec::new(),
             }
         });
-        let recorded = recorder.record(runs.collect(), now).await;
+        let recorded = recorder.record(runs.collect(), self.clock.steady()).await;
         self.observer.store(is_kept(&recorded));
         if let Err(error) = recorded {
             tracing::error!(%error, "removing series of disabled collectors failed, will retry");
@@ -83,13 +82,12 @@ impl Ingest {
 
     /// Removes the series whose subject was removed.
     pub async fn sweep(&self) {
-        let now = self.clock.now();
-        self.remove(Vec::new(), now).await;
+        self.remove(Vec::new()).await;
         // A run that holds it commits, too, and the next sweep is soon.
         let Ok(mut recorder) = self.recorder.try_lock() else {
             return;
         };
-        let swept = recorder.sweep(now).await;
+        let swept = recorder.sweep(self.clock.steady()).await;
         drop(recorder);
         if let Err(error) = &swept {
             self.observer.store(is_kept(&swept));

@@ -16,14 +16,14 @@ impl Ingest {
     pub async fn adopt(&self, shard: Shard, remembered: Remembered) -> Result<(), StoreError> {
         let now = self.clock.now();
         let mut recorder = self.recorder.lock().await;
-        match recorder.adopt(shard, remembered, now).await {
+        match recorder.adopt(shard, remembered, self.clock.steady()).await {
             Ok(memories) => {
                 let mut projects = self.registry.lock();
                 projects.adopt_shard(shard, memories, now);
                 Ok(())
             }
             Err(error) => {
-                recorder.release([shard].into_iter().collect(), now);
+                recorder.release([shard].into_iter().collect(), self.clock.steady());
                 Err(error)
             }
         }
@@ -34,12 +34,13 @@ impl Ingest {
         let now = self.clock.now();
         // No run begins from here on.
         self.registry.lock().release_shards(shards, now);
-        self.recorder.lock().await.release(shards, now);
+        let mut recorder = self.recorder.lock().await;
+        recorder.release(shards, self.clock.steady());
     }
 
     /// The store may have lost what it had of some shards: writes it again.
     pub async fn write_again(&self, shards: ShardSet) {
-        let now = self.clock.now();
+        let now = self.clock.steady();
         let written = self.recorder.lock().await.write_again(shards, now).await;
         if let Err(error) = written {
             tracing::debug!(%error, "state will be written again with the next commit");
@@ -56,7 +57,7 @@ impl Ingest {
             removed.collect()
         };
         if !own.is_empty() {
-            self.remove(own, now).await;
+            self.remove(own).await;
         }
     }
 }

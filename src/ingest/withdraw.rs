@@ -25,7 +25,6 @@ impl Ingest {
     pub(super) async fn withdraw(
         &self,
         removed: Vec<(Removed, Arc<ProjectMemory>)>,
-        now: UnixSeconds,
     ) -> Vec<Removed> {
         let withdrawals = removed.iter().map(|(removed, memory)| Withdrawal {
             project: removed.id,
@@ -39,7 +38,12 @@ impl Ingest {
         if withdrawals.is_empty() {
             return Vec::new();
         }
-        let recorded = self.recorder.lock().await.withdraw(withdrawals, now).await;
+        let recorded = self
+            .recorder
+            .lock()
+            .await
+            .withdraw(withdrawals, self.clock.steady())
+            .await;
         self.observer.store(is_kept(&recorded));
         match recorded {
             Ok(()) => Vec::new(),
@@ -73,7 +77,7 @@ impl Ingest {
         let memories = overdue.iter();
         let memories = memories.map(|one| (one.project, Arc::clone(&one.memory)));
         let memories: Vec<(ProjectId, Arc<ProjectMemory>)> = memories.collect();
-        let recorded = recorder.withdraw(overdue, now).await;
+        let recorded = recorder.withdraw(overdue, self.clock.steady()).await;
         self.observer.store(is_kept(&recorded));
         match recorded {
             Ok(()) => {
@@ -100,7 +104,7 @@ impl Ingest {
                 projects = forgotten.len(),
                 "state of removed projects deleted"
             );
-            let recorded = recorder.forget(&forgotten, now).await;
+            let recorded = recorder.forget(&forgotten, self.clock.steady()).await;
             self.observer.store(is_kept(&recorded));
             if let Err(error) = recorded {
                 // The next start finds them again.
@@ -116,7 +120,6 @@ impl Ingest {
         recorder: &mut Recorder,
         source: &dyn Source,
         read: &Fetched,
-        now: UnixSeconds,
     ) {
         let returns: Vec<Return> = {
             let projects = self.registry.lock();
@@ -143,7 +146,7 @@ impl Ingest {
             .iter()
             .map(|back| (back.project, Arc::clone(&back.memory)))
             .collect();
-        let recorded = recorder.bring_back(returns, now).await;
+        let recorded = recorder.bring_back(returns, self.clock.steady()).await;
         self.observer.store(is_kept(&recorded));
         match recorded {
             Ok(()) => {

@@ -180,9 +180,9 @@ impl Recorder {
         Ok((projects, rows))
     }
 
-    /// Takes in that the clock was set back to `now`.
-    pub fn clock_was_set_back(&self, now: UnixSeconds) {
-        self.table.clock_was_set_back(now);
+    /// Takes in that the clock was set back to `clock`, at `now` by the table's time.
+    pub fn clock_was_set_back(&self, clock: UnixSeconds, now: UnixSeconds) {
+        self.table.clock_was_set_back(clock, now);
     }
 
     /// Marks what a collector counted as removed.

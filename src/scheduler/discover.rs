@@ -138,7 +138,7 @@ impl DiscoveryTask {
         let started = Instant::now();
         let span = info_span!("run", otel.name = "discovery run");
         let is_well = self.poll(scope, now).instrument(span.clone()).await;
-        self.ingest.switch_off(now).await;
+        self.ingest.switch_off().await;
         self.ingest.forget_withdrawn(now).await;
         let took = started.elapsed();
         span.in_scope(|| self.observer.ran(Activity::Discovery, took));
@@ -220,7 +220,7 @@ impl DiscoveryTask {
             let projects = self.registry.lock();
             removed.retain(|removed| projects.is_own(removed.id));
         }
-        self.ingest.remove(removed, now).await;
+        self.ingest.remove(removed).await;
         errors.is_empty()
     }
 

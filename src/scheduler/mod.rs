@@ -106,7 +106,7 @@ impl Scheduler {
     ) -> Self {
         // What an earlier process counted with collectors that are off now would never move again.
         for collector in switched_off(settings) {
-            recorder.retire(collector, clock.now());
+            recorder.retire(collector, clock.steady());
         }
         let registry = Arc::new(Registry::new(remembered));
         registry.lock().rely_on_events(event_polling(settings));

@@ -4,6 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::block::Blocks;
+use super::clock::StartTimes;
 use super::family::Family;
 use super::labels::LabelSets;
 use super::projects::Projects;
@@ -35,6 +36,7 @@ pub(super) struct TableState {
     pub(super) last_initialized: [u32; Shard::COUNT],
     /// How long they show 0.
     pub(super) windows: BirthWindows,
+    pub(super) starts: StartTimes,
     pub(super) epoch: u32,
 }
 

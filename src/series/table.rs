@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::block::{Block, Blocks};
 use super::change::Changing;
-use super::clock::Watched;
+use super::clock::StartTimes;
 use super::family::{Epoch, Family};
 use super::labels::{LabelSets, Redaction};
 use super::projects::Projects;
@@ -63,7 +63,6 @@ pub struct Table {
     pub(super) leases: Arc<Leases>,
     /// The latest time by which something was shown.
     pub(super) shown_at: AtomicU32,
-    pub(super) watched: Watched,
     /// When a store's rows were restored: nothing was delivered by this process before.
     restored: AtomicU32,
     /// Walks under way, by epoch.
@@ -94,12 +93,12 @@ impl Table {
                 removed: None,
                 last_initialized: [0; Shard::COUNT],
                 windows: BirthWindows::new(settings),
+                starts: StartTimes::default(),
                 epoch: 0,
             }),
             committed_at: [const { AtomicU32::new(u32::MAX) }; Shard::COUNT],
             leases: Arc::default(),
             shown_at: AtomicU32::new(0),
-            watched: Watched::default(),
             restored: AtomicU32::new(0),
             walks: Mutex::default(),
         })
@@ -456,8 +455,7 @@ impl Table {
         now: UnixSeconds,
         change: impl FnOnce(&mut Changing<'_>) -> T,
     ) -> T {
-        // The caller's may be from before the clock was set.
-        let now = self.look_at_clock().unwrap_or(seconds(now));
+        let now = seconds(now);
         let mut state = self.write();
         // Walks begin under the read lock, so none begins meanwhile.
         let walks = {

@@ -125,7 +125,13 @@ impl Walk {
                 desc: family.desc,
                 labels: state.labels.view(row.set),
                 value: value(family, slot, row, is_at_zero(row, shard)),
-                start: time(row.initialized_at.min(self.now).saturating_sub(1)),
+                start: time(
+                    state
+                        .starts
+                        .of(row.initialized_at)
+                        .min(self.now)
+                        .saturating_sub(1),
+                ),
             };
             if visit(&view).is_break() {
                 break;

@@ -104,7 +104,7 @@ impl BirthWindows {
         };
         let seconds = seconds.min(widest);
         let from = now.saturating_add(1);
-        // The clock may have been set back.
+        // Two in a second: the later one decides.
         steps.retain(|step| step.from < from);
         // One that began before all windows that still run decides nothing any more, but for the last.
         let first = steps
@@ -112,13 +112,6 @@ impl BirthWindows {
             .rposition(|step| step.from <= now.saturating_sub(widest));
         steps.drain(..first.unwrap_or(0));
         steps.push(Step { from, seconds });
-    }
-
-    /// The clock was set back: what is initialized from now on is not what was restored.
-    pub(super) fn set_back(&mut self, now: u32) {
-        for since in &mut self.since {
-            *since = now.min(*since);
-        }
     }
 
     /// What was initialized before in these shards was restored with its value.
@@ -164,9 +157,6 @@ mod tests {
         assert_eq!(windows.of(Delivery::Scrape, shard, 149), 0);
         let other = Shard::by_index(3).unwrap();
         assert_eq!(windows.of(Delivery::Scrape, other, 149), 30);
-        windows.set_back(140);
-        let of = |at| windows.of(Delivery::Scrape, shard, at);
-        assert_eq!([of(139), of(140)], [0, 30], "a new series shows 0");
     }
 
     #[test]

@@ -61,7 +61,7 @@ fn note_scrape(request: &HttpRequest, context: &Context) {
         let query = request.query_string();
         let query: String = query.chars().take(AGENT).collect();
         let client = format!("{} {agent} {query}", address.unwrap_or_default());
-        intervals.scraped(&client, Instant::now(), context.clock.now());
+        intervals.scraped(&client, Instant::now(), context.clock.steady());
     }
 }
 
@@ -75,7 +75,7 @@ async fn begin(
     answer::run_blocking(move || {
         let exemplars = context.own.exemplars();
         let own = context.own.gather();
-        let walk = context.table.walk(context.clock.now());
+        let walk = context.table.walk(context.clock.steady());
         let text = TextStream::new(walk, own, format, gzip).with_exemplars(exemplars);
         let mut text = text.with_selection(selection);
         let first = text.next().transpose()?.unwrap_or_default();

@@ -100,7 +100,7 @@ impl Task {
     }
 
     async fn push_now(&mut self) -> Pushed {
-        let (begun, now) = (std::time::Instant::now(), self.clock.now());
+        let (begun, now) = (std::time::Instant::now(), self.clock.steady());
         let pushed = self.push(now, self.interval).await;
         if let Some(intervals) = self.intervals.as_ref().filter(|_| pushed.complete) {
             intervals.pushed(begun, now);

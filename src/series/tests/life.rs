@@ -1,6 +1,5 @@
 //! Initialization, totals, memory in a store, retirement and limits.
 
-use super::super::record::seconds;
 use super::super::{Refusal, Retirement, RowRecord, RowValue};
 use super::*;
 
@@ -368,79 +367,4 @@ fn start_times_lie_before_every_walk_and_stay() {
     assert_eq!(start(at(500)), at(49));
     // A clock that was set back.
     assert!(start(at(20)) < at(20));
-}
-
-/// It is `now` after so many seconds.
-fn notice(table: &Table, monotonic: u64, now: i64) {
-    table.noticed(|| (Duration::from_secs(monotonic), seconds(at(now))));
-}
-
-/// Set forward, or the machine was suspended.
-#[test]
-fn a_clock_that_leaps_cuts_no_initial_zero_short() {
-    let table = table(100);
-    let noticed = |monotonic, now| notice(&table, monotonic, now);
-    noticed(0, 900);
-    count(&table, &[runs("old", "main", 1.0)], at(900));
-    // Time goes on evenly.
-    noticed(200, 1100);
-    count(&table, &[runs("new", "main", 2.0)], at(1100));
-    noticed(201, 4701);
-    let shown = |now| {
-        let all = scrape(&table, at(now));
-        ["old", "new"].map(|name| all[&*format!("run_count {name} main")].clone())
-    };
-    count(&table, &[runs("next", "main", 3.0)], at(4701));
-    assert_eq!(shown(4701), ["1", "0"]);
-    // A leap of 3,600 seconds: the window of 120 goes on.
-    assert_eq!(shown(4819), ["1", "0"]);
-    assert_eq!(shown(4820), ["1", "2"]);
-    noticed(321, 4821);
-    assert_eq!(shown(4821), ["1", "2"]);
-}
-
-/// By less than a birth window: some were shown with their values, some were not.
-#[test]
-fn a_clock_that_was_set_back_a_little_takes_no_value_back_and_cuts_no_zero_short() {
-    for noticed in [true, false] {
-        let table = table(100);
-        notice(&table, 0, 1000);
-        count(&table, &[runs("old", "main", 1.0)], at(1000));
-        count(&table, &[runs("new", "main", 2.0)], at(1100));
-        let shown = |now| {
-            let all = scrape(&table, at(now));
-            ["old", "new"].map(|name| all[&*format!("run_count {name} main")].clone())
-        };
-        assert_eq!(shown(1130), ["1", "0"]);
-        notice(&table, 130, 1130);
-        if noticed {
-            table.clock_was_set_back(at(1070));
-        } else {
-            // Something is counted before the scheduler has noticed it.
-            notice(&table, 131, 1070);
-            count(&table, &[runs("next", "main", 3.0)], at(1070));
-        }
-        for (now, expected) in [
-            (1070, ["1", "0"]),
-            (1119, ["1", "0"]),
-            (1189, ["1", "0"]),
-            (1190, ["1", "2"]),
-        ] {
-            assert_eq!(shown(now), expected, "{now}");
-        }
-        let next = scrape(&table, at(1190)).get("run_count next main").cloned();
-        assert_eq!(next.as_deref(), (!noticed).then_some("3"));
-    }
-}
-
-#[test]
-fn a_clock_that_was_set_back_shows_no_zero_when_it_comes_there_again() {
-    let table = table(100);
-    count(&table, &[runs("p", "main", 1.0)], at(5000));
-    let shown = |now| scrape(&table, now)["run_count p main"].clone();
-    assert_eq!(shown(at(5120)), "1");
-    table.clock_was_set_back(at(1520));
-    for again in [1520, 4999, 5000, 5060, 5120] {
-        assert_eq!(shown(at(again)), "1", "{again}");
-    }
 }

@@ -1,6 +1,7 @@
 //! What changes in GitLab while the exporter is down, with a state file.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use amazing_gitlab_exporter::config::{ProjectEntry, Settings};
 use gitlab_simulator::auth::AccessLevel;
@@ -258,6 +259,31 @@ async fn a_role_that_was_lost_while_it_was_down_takes_everything_along() {
         assert_eq!(left.count(), 0, "{gone}");
     }
     assert_eq!(kept.states(), now);
+}
+
+/// A clock is set back within a birth window: the value that was shown after it stays.
+#[tokio::test]
+async fn no_value_falls_over_a_restart_after_the_clock_was_set_back() {
+    let mut kept = Kept::begin(watch_existing()).await;
+    kept.story
+        .create(&PipelineSpec::branch("main").source("web"));
+    kept.story.look().await;
+    let shown = |kept: &Kept| {
+        let shown = kept.story.exporter.shown();
+        let value = shown.value(RUNS, &[("source", "web")]);
+        value.map(|value| value.count())
+    };
+    assert_eq!(shown(&kept), Some(0.0));
+    let clock = kept.story.exporter.clock.clone();
+    clock.set(clock.now().minus(Duration::from_secs(BIRTH_WINDOW / 2)));
+    for _ in 0..4 {
+        let third = Duration::from_secs(BIRTH_WINDOW / 3);
+        kept.story.exporter.settle_for(third).await;
+    }
+    assert_eq!(shown(&kept), Some(1.0));
+    kept.kill();
+    kept.start().await;
+    assert_eq!(shown(&kept), Some(1.0));
 }
 
 const DAY: u64 = 86_400;

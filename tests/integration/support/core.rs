@@ -152,7 +152,7 @@ impl Core {
         let clock = Clock::manual(now(simulator));
         let store = FileStore::open(&file, &clock, |_| {}).expect("a state file");
         let (mut recorder, parts) = Parts::new(simulator, settings, Arc::new(store));
-        let remembered = recorder.restore(clock.now()).await.expect("a state");
+        let remembered = recorder.restore(clock.steady()).await.expect("a state");
         parts.put_together(settings, client, recorder, remembered)
     }
 
@@ -191,13 +191,13 @@ impl Core {
     pub fn series(&self) -> Series {
         Series::of(
             &self.table,
-            self.clock.now().plus(Duration::from_secs(86_400)),
+            self.clock.steady().plus(Duration::from_secs(86_400)),
         )
     }
 
     /// All series as a delivery shows them now.
     pub fn shown(&self) -> Series {
-        Series::of(&self.table, self.clock.now())
+        Series::of(&self.table, self.clock.steady())
     }
 }
 
