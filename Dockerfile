@@ -27,13 +27,17 @@ RUN packages=(ca-certificates make); \
     apt-get install -y --no-install-recommends "${packages[@]}"; \
     rm -rf /var/lib/apt/lists/*; \
     rustup target add "$triple"; \
-    echo "$triple" >/triple
-# What a build for the other architecture links and compiles C with; unused for the own one.
+    echo "$triple" >/triple; \
+    host=$(rustc -vV | sed -n 's/^host: //p'); \
+    ln -s "$(rustc --print sysroot)/lib/rustlib/$host/bin/gcc-ld" /lld
+# What a build for the other architecture links and compiles C with; unused for the own one. Rust's own linker
+# folds identical functions, without which the image would be over its limit.
 ENV CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc \
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
     CC_x86_64_unknown_linux_gnu=x86_64-linux-gnu-gcc \
     CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc \
-    RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs"
+    RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs \
+        -C link-arg=-B/lld -C link-arg=-fuse-ld=lld -C link-arg=-Wl,--icf=all"
 WORKDIR /build
 
 # Cargo's files, and an empty crate wherever they name a source.
