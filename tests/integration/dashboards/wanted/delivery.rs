@@ -110,17 +110,17 @@ pub fn dora(f: &Facts, panel: &str) -> Option<Vec<Want>> {
 
 const ENVIRONMENT: [&str; 2] = ["project", "environment"];
 
-/// Environments that are not stopped, with their tiers.
-fn open_environments(f: &Facts) -> Answer {
-    let with_tier = ["project", "environment", "tier"];
-    let stopped = f.sum_of("age_environment_info", &[("state", "stopped")], &with_tier);
-    let mut all = f.max("age_environment_info", &with_tier);
+/// Environments that are not stopped, by these labels.
+fn open_environments(f: &Facts, labels: &[&str]) -> Answer {
+    let stopped = f.sum_of("age_environment_info", &[("state", "stopped")], labels);
+    let mut all = f.max("age_environment_info", labels);
     all.retain(|labels, _| !stopped.contains_key(labels));
     all
 }
 
 pub fn environments(f: &Facts, panel: &str) -> Option<Vec<Want>> {
-    let all = open_environments(f);
+    let all = open_environments(f, &["project", "environment", "tier"]);
+    let version = ["project", "environment", "tier", "ref", "commit"];
     let chosen = |answer| among(answer, &all, &ENVIRONMENT);
     let of = |name| chosen(f.max(name, &ENVIRONMENT));
     let with_status = |name| f.max(name, &["project", "environment", "status"]);
@@ -156,7 +156,7 @@ pub fn environments(f: &Facts, panel: &str) -> Option<Vec<Want>> {
             Near(of("age_environment_last_deployment_duration_seconds")),
             Near(of("age_environment_behind_commits")),
             Living,
-            Near(all.clone()),
+            Near(open_environments(f, &version)),
             Near(chosen(with_status("age_environment_deployment_status"))),
         ],
         "Deployments that wait" => {
