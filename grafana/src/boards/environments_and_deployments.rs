@@ -95,7 +95,6 @@ fn environments() -> Panel {
     .label("tier", "Tier")
     .label("ref", "Ref")
     .label("commit", "Commit")
-    .linked("${gitlab_url:raw}/${__data.fields.project}/-/commit/${__data.fields.commit}")
     .label("status", "Status")
     .column(
         "Deployed",

@@ -233,12 +233,12 @@ impl Panel {
                     properties.push(("custom.cellOptions", json!({"type": "color-text"})));
                 }
             }
-            if let Some(unit) = column.unit {
-                properties.push(("unit", json!(unit.id())));
-                if self.shape == Shape::Table {
-                    properties.push(("decimals", json!(unit.decimals())));
-                    properties.push(("custom.width", json!(column.width())));
-                }
+            // A label is text, though it may look like a number: a branch 1.10, a commit 322e2723.
+            let unit = column.unit.map_or("string", Unit::id);
+            properties.push(("unit", json!(unit)));
+            if let (Some(unit), Shape::Table) = (column.unit, self.shape) {
+                properties.push(("decimals", json!(unit.decimals())));
+                properties.push(("custom.width", json!(column.width())));
             }
             if let Some(link) = &column.link {
                 let link = self.with_fields(link);
