@@ -335,6 +335,8 @@ impl Panel {
                 ("custom.cellOptions", json!({"type": "auto"})),
                 ("custom.align", json!("left")),
                 ("custom.width", json!(width)),
+                // A job `10` takes no 10 seconds.
+                ("unit", json!("string")),
             ],
         )
     }

@@ -40,6 +40,31 @@ fn they_open_on_a_day_but_for_those_about_weeks() {
     }
 }
 
+/// A branch `1.10` is not 1.1, and a commit `322e2723` is not infinite.
+#[test]
+fn columns_of_labels_are_text_whatever_they_look_like() {
+    let labels = ["Project", "Ref", "Commit", "Job", "Environment", "Status"];
+    let mut seen = BTreeSet::new();
+    panels(|dashboard, panel, json| {
+        let overrides = json["fieldConfig"]["overrides"].as_array();
+        for label in labels {
+            let of_label = overrides.into_iter().flatten();
+            let of_label: Vec<&Value> = of_label
+                .filter(|it| it["matcher"]["options"] == label)
+                .collect();
+            if of_label.is_empty() {
+                continue;
+            }
+            let properties = of_label.iter().flat_map(|it| it["properties"].as_array());
+            let mut units = properties.flatten().filter(|it| it["id"] == "unit");
+            let name = format!("{}: {}: {label}", dashboard.name(), panel.title());
+            assert!(units.any(|unit| unit["value"] == "string"), "{name}");
+            seen.insert(label);
+        }
+    });
+    assert_eq!(seen, labels.into());
+}
+
 #[test]
 fn numbers_tables_and_bar_charts_ask_for_one_moment() {
     panels(|_, panel, json| {
