@@ -14,7 +14,7 @@ rust:
 
 .PHONY: demo
 demo: rust ## Build and run the exporter over a simulated GitLab, until Ctrl-C
-	@echo "Building the demo: some 340 crates, about five minutes on four cores the first time, seconds later."
+	@echo "Building the demo: some 340 crates, three to five minutes on two idle cores the first time, seconds later."
 	@$(CARGO) build --locked --package demo
 	@echo "Starting it: links follow at once, the first metrics within seconds, all of them within two minutes."
 	@$(CARGO) run --locked --quiet --package demo

@@ -146,7 +146,14 @@ impl Clock {
         }
     }
 
-    /// Sets a manual clock; the system's clock does not change.
+    /// Sets a manual clock as a time server sets a system's: the steady time goes on as it did.
+    pub fn leap(&self, now: UnixSeconds) {
+        if let Self::Manual(time) = self {
+            time.now.store(now.0, Ordering::SeqCst);
+        }
+    }
+
+    /// Lets time pass on a manual clock, or sets it back; the system's clock does not change.
     pub fn set(&self, now: UnixSeconds) {
         if let Self::Manual(time) = self {
             let before = time.now.swap(now.0, Ordering::SeqCst);
@@ -173,5 +180,16 @@ mod tests {
         );
         assert_eq!(whole.to_string(), "2026-01-05T08:00:00Z");
         assert!(UnixSeconds::parse("yesterday").is_err());
+    }
+
+    #[test]
+    fn the_steady_time_follows_no_clock_that_is_set() {
+        let clock = Clock::manual(UnixSeconds(1_000));
+        clock.set(UnixSeconds(1_010));
+        clock.set(UnixSeconds(500));
+        clock.leap(UnixSeconds(9_000));
+        assert_eq!(clock.steady(), UnixSeconds(1_010));
+        clock.set(UnixSeconds(9_005));
+        assert_eq!(clock.steady(), UnixSeconds(1_015));
     }
 }

@@ -3,7 +3,8 @@
 -- KEYS: a hash with everything, a list with news. ARGV: the time (0: Redis's), this replica, requests per
 -- second, burst, requests per hour that trickle, burst of the hour (0: no limit), lane (-1: only a report,
 -- -2: it leaves), calls, how long the first has waited, requests made without a permit, the newest known
--- news, silence of a replica after which its share is kept free, and after which it is forgotten, then news.
+-- news, silence of a replica after which its share is kept free, and after which it is forgotten, how many
+-- replicas this one knew, then news.
 --
 -- Returns: permits, time to wait, replicas, number of the newest news, and its news as age and text.
 local state, list = KEYS[1], KEYS[2]
@@ -16,6 +17,7 @@ local me, rate, burst = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local hour_rate, hour_burst = tonumber(ARGV[5]) / 3600, tonumber(ARGV[6])
 local lane, calls, waited, spent = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local heard, silent_after, forgotten_after = tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])
+local knew = tonumber(ARGV[14])
 local function text(number) return string.format('%.6f', number) end
 
 local known = {}
@@ -25,6 +27,16 @@ for i = 1, #fields, 2 do known[fields[i]] = fields[i + 1] end
 if lane == -2 then
   redis.call('HDEL', state, 'm:' .. me, 'w:' .. me)
   return {0, 0, 0, 0}
+end
+
+-- A new state, as after Redis lost its data, does not know who uses a share of the rate meanwhile. Those who
+-- come to it say how many they were, and so many there are until who is missing would be forgotten.
+local born = math.min(now, tonumber(known.born or now))
+local expected = tonumber(known.expected or 0)
+if now - born > forgotten_after then
+  expected = 0
+elseif known['m:' .. me] == nil then
+  expected = math.max(expected, knew)
 end
 
 -- Who is there, and who may be making requests without us.
@@ -41,6 +53,7 @@ for field, value in pairs(known) do
     end
   end
 end
+if members < expected then members, silent = expected, silent + expected - members end
 
 -- The buckets. They begin empty: what was used before is not known. A clock that went back adds nothing.
 local passed = now - tonumber(known.at or now)
@@ -105,16 +118,16 @@ if heard ~= newest then
     end
   end
 end
-for i = 14, #ARGV do
+for i = 15, #ARGV do
   newest = newest + 1
   redis.call('RPUSH', list, newest .. ' ' .. text(now) .. ' ' .. ARGV[i])
 end
-if #ARGV >= 14 then
+if #ARGV >= 15 then
   redis.call('LTRIM', list, -64, -1)
   redis.call('EXPIRE', list, 3600)
 end
 redis.call('HSET', state, 'm:' .. me, text(now), 'at', text(now), 'tokens', text(tokens), 'hour', text(hour),
-  'newest', newest)
+  'newest', newest, 'born', text(born), 'expected', expected)
 -- The hour's budget is to outlive a pause of all.
 redis.call('EXPIRE', state, 7200)
 local answer = {granted, math.ceil(wait), members, newest}

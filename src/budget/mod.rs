@@ -115,6 +115,7 @@ impl RedisBudget {
             self.heard.load(Ordering::SeqCst).to_string(),
             micros(SILENT_AFTER),
             micros(self.settings.reserve),
+            ask.members.to_string(),
         ];
         args.extend(ask.news.iter().map(news::write));
         args

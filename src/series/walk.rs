@@ -74,12 +74,6 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// The walk's time, which decides which series show their initial zero.
-    #[must_use]
-    pub fn now(&self) -> UnixSeconds {
-        time(self.now)
-    }
-
     /// Visits at most `rows` places of the table, showing each series to `visit` until that breaks
     /// (the series it broke at counts as seen). False when the walk is over.
     ///
@@ -120,18 +114,13 @@ impl Walk {
             if !shown.contains(shard) {
                 continue;
             }
+            let start = state.starts.of(row.initialized_at).min(self.now);
             let view = RowView {
                 family: family.id,
                 desc: family.desc,
                 labels: state.labels.view(row.set),
                 value: value(family, slot, row, is_at_zero(row, shard)),
-                start: time(
-                    state
-                        .starts
-                        .of(row.initialized_at)
-                        .min(self.now)
-                        .saturating_sub(1),
-                ),
+                start: time(start.saturating_sub(1)),
             };
             if visit(&view).is_break() {
                 break;

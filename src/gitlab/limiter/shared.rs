@@ -29,6 +29,8 @@ pub struct Ask {
     pub waited: Duration,
     /// Calls made without a permit since the last time, while the budget was away.
     pub spent: u32,
+    /// Processes that shared the budget at the last answer: an empty budget does not know them.
+    pub members: u32,
     /// What GitLab said to this process since the last time.
     pub news: Vec<News>,
 }

@@ -35,6 +35,31 @@ async fn a_scrape_gets_the_table_and_then_the_exporters_own_metrics() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_cuts_no_initial_zero_short_and_takes_nothing_back() {
+    let site = Site::start();
+    site.count_run();
+    let shown = async || {
+        let text = site.get("/metrics").await.text();
+        let run = |line: &&str| line.starts_with("age_pipeline_run_count{");
+        text.lines()
+            .find(run)
+            .unwrap()
+            .rsplit_once(' ')
+            .unwrap()
+            .1
+            .to_owned()
+    };
+    let clock = &site.clock;
+    let day = Duration::from_secs(86_400);
+    clock.leap(clock.now().plus(day));
+    assert_eq!(shown().await, "0");
+    clock.set(clock.now().plus(Duration::from_secs(120)));
+    assert_eq!(shown().await, "1");
+    clock.set(clock.now().minus(2 * day));
+    assert_eq!(shown().await, "1");
+}
+
+#[tokio::test]
 async fn open_metrics_is_given_to_whom_asks_for_it() {
     let site = Site::start();
     site.fill(2);

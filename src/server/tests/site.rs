@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use super::sample;
 use crate::catalogue::buckets::BucketSettings;
 use crate::catalogue::instruments::{Change, Delta};
-use crate::catalogue::labels::{Labels, RefLabels};
+use crate::catalogue::labels::{Labels, RefLabels, RefSourceLabels};
 use crate::catalogue::{Collector, FamilyId, pipelines};
 use crate::clock::{Clock, UnixSeconds};
 use crate::config::{Changes, Config, LiveConfig};
@@ -164,6 +164,7 @@ pub(super) struct Site {
     pub(super) world: Arc<World>,
     pub(super) table: Arc<Table>,
     pub(super) secrets: Secrets,
+    pub(super) clock: Clock,
     pub(super) web: Arc<Web>,
     pub(super) handle: ServerHandle,
     pub(super) task: JoinHandle<std::io::Result<()>>,
@@ -208,6 +209,7 @@ impl Site {
         });
         let secrets = Secrets::new();
         secrets.register(TOKEN);
+        let clock = Clock::manual(sample::NOW);
         let config = Config::from_yaml(&yaml).unwrap();
         let context = Context {
             table: Arc::clone(&table),
@@ -218,7 +220,7 @@ impl Site {
             reload: Some(world.clone()),
             status: world.clone(),
             secrets: secrets.clone(),
-            clock: Clock::manual(sample::NOW),
+            clock: clock.clone(),
         };
         let (mut main, address) = socket();
         main.extend(sockets);
@@ -245,6 +247,7 @@ impl Site {
             world,
             table,
             secrets,
+            clock,
             web,
             handle,
             task,
@@ -272,6 +275,28 @@ impl Site {
             ..Update::default()
         };
         self.table.apply(update, UnixSeconds(sample::NOW.0 - 1_000));
+    }
+
+    /// Counts a pipeline run.
+    pub(super) fn count_run(&self) {
+        let rise = Delta {
+            family: FamilyId::of(&pipelines::RUN_COUNT.desc).unwrap(),
+            labels: RefSourceLabels {
+                kind: "branch".into(),
+                project: "group/project".into(),
+                git_ref: "main".into(),
+                source: "push".into(),
+            }
+            .into_values(),
+            change: Change::Rise(1.0),
+        };
+        let now = self.clock.steady();
+        let rows = self.table.stage(&[rise], |_| ProjectId(1), now);
+        let update = Update {
+            rows,
+            ..Update::default()
+        };
+        self.table.apply(update, now);
     }
 
     pub(super) async fn get(&self, path: &str) -> Reply {

@@ -155,6 +155,36 @@ async fn a_series_is_born_at_zero_and_counts_from_then_on() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_cuts_no_initial_zero_short_and_takes_nothing_back() {
+    let receiver = Receiver::start().await;
+    let mut rig = Rig::new(&receiver, Protocol::Grpc);
+    rig.record(&[pipelines::RUN_COUNT.add(ref_source("main", "push"), 5.0)]);
+    let push = rig.start_pushing();
+    let day = Duration::from_secs(86_400);
+    let clock = rig.clock.clone();
+    clock.leap(clock.now().plus(day));
+    push.push_now().await;
+    rig.pass(rig::BIRTH_WINDOW);
+    push.push_now().await;
+    clock.set(clock.now().minus(2 * day));
+    push.push_now().await;
+    let received = receiver.received();
+    let pushed: Vec<_> = received
+        .points
+        .iter()
+        .filter(|(series, _)| series.starts_with("age_pipeline_run_count"))
+        .map(|(_, point)| (point.number.clone(), point.start, point.time))
+        .collect();
+    let [zero, value, later] = &pushed[..] else {
+        panic!("three pushes: {pushed:?}")
+    };
+    assert_eq!(zero.0, Number::Value(0.0));
+    assert_eq!([&value.0, &later.0], [&Number::Value(5.0); 2]);
+    assert_eq!([value.1, later.1], [zero.1; 2], "another start is a reset");
+    assert!(zero.2 < value.2 && value.2 < later.2, "{pushed:?}");
+}
+
+#[tokio::test]
 async fn what_is_gone_is_told_once() {
     let receiver = Receiver::start().await;
     let mut rig = Rig::new(&receiver, Protocol::Grpc);

@@ -301,6 +301,42 @@ async fn what_was_used_without_redis_is_taken_off() {
 }
 
 #[tokio::test]
+async fn a_redis_that_lost_its_data_keeps_the_shares_of_those_free_that_are_not_back() {
+    let Some(server) = RedisServer::start().await else {
+        return;
+    };
+    let redis = server.connect().await;
+    let replicas = [0, 1, 2]
+        .map(|number| RedisBudget::new(redis.clone(), settings(number, BUDGET)).with_clock(BEGIN));
+    let ask = async |replica: usize, millis: u64, members| {
+        replicas[replica].set_clock(BEGIN + millis * 1000);
+        let ask = Ask {
+            lane: Some(Lane::Normal),
+            calls: 100,
+            members,
+            ..Ask::default()
+        };
+        let answer = replicas[replica].ask(&ask).await.expect("it is up");
+        (answer.granted, answer.members)
+    };
+    for replica in [0, 1, 2] {
+        ask(replica, 0, 1).await;
+    }
+    assert_eq!(ask(0, 900, 3).await, (9, 3));
+    let _: String = server.command(&["FLUSHALL"]);
+    // The two others still use their shares.
+    assert_eq!(ask(0, 1000, 3).await, (0, 3));
+    assert_eq!(ask(0, 1900, 3).await, (3, 3), "a third of the rate");
+    // One is back; the other does not come, and is forgotten like one that is silent.
+    assert_eq!(ask(1, 1900, 3).await, (0, 3));
+    assert_eq!(ask(0, 2500, 3).await, (4, 3), "two thirds");
+    ask(1, 16_000, 3).await;
+    assert_eq!(ask(0, 16_001, 3).await.1, 2);
+    // Who comes then is a new one, whatever it knew before.
+    assert_eq!(ask(2, 16_002, 5).await.1, 3);
+}
+
+#[tokio::test]
 async fn the_hour_is_one_budget_too() {
     let Some(server) = RedisServer::start().await else {
         return;

@@ -276,6 +276,9 @@ async fn no_value_falls_over_a_restart_after_the_clock_was_set_back() {
     assert_eq!(shown(&kept), Some(0.0));
     let clock = kept.story.exporter.clock.clone();
     clock.set(clock.now().minus(Duration::from_secs(BIRTH_WINDOW / 2)));
+    kept.story.exporter.settle_for(Duration::ZERO).await;
+    let start = kept.story.exporter.latest_start();
+    assert!(start < clock.now(), "a series starts at {start}");
     for _ in 0..4 {
         let third = Duration::from_secs(BIRTH_WINDOW / 3);
         kept.story.exporter.settle_for(third).await;

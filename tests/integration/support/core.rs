@@ -1,6 +1,7 @@
 //! The exporter from scheduler to series table, driven by hand over a simulated GitLab: the clock
 //! stands until the test moves it, and a round runs all that is due.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -193,6 +194,18 @@ impl Core {
             &self.table,
             self.clock.steady().plus(Duration::from_secs(86_400)),
         )
+    }
+
+    /// The latest start time of all series, as a delivery has it.
+    #[allow(dead_code, reason = "tests use it, benches do not")]
+    pub fn latest_start(&self) -> UnixSeconds {
+        let mut latest = UnixSeconds(0);
+        let mut walk = self.table.walk(self.clock.steady());
+        while walk.next_chunk(1000, |row| {
+            latest = latest.max(row.start);
+            ControlFlow::Continue(())
+        }) {}
+        latest
     }
 
     /// All series as a delivery shows them now.

@@ -42,7 +42,7 @@ struct Known {
     /// Since when the first call of each lane has been waiting for a permit.
     since: [Option<Instant>; Lane::COUNT],
     members: u32,
-    /// When the budget answered last: counted from before it was asked.
+    /// When the budget answered last, counted from before it was asked: the next sign of life is due by it.
     contact: Instant,
     /// This process's share, while the budget is away.
     share: Option<Share>,
@@ -156,6 +156,7 @@ impl Sharing {
             calls: lane.map_or(0, |_| waiting.clamp(1, ahead.max(1))),
             waited,
             spent: known.spent,
+            members: known.members,
             news: known.news.clone(),
         })
     }
@@ -220,7 +221,9 @@ impl Sharing {
         known.permits = 0;
         known.share = Some(Share {
             calls: 0.0,
-            at: now.max(known.contact + SILENT_AFTER),
+            // The question may have been heard, and only its answer lost: to the others this process is not
+            // silent before then.
+            at: now + SILENT_AFTER,
         });
     }
 
