@@ -266,11 +266,36 @@ impl ChangeFeed {
             }
         }
         asked.append(&mut again);
-        let mut open = groups(asked.into_iter());
-        while !open.is_empty() {
-            let mut again = Vec::new();
+        let (newest, older) = newest_at_rest(asked);
+        for (parts, wanted) in groups(newest.iter().copied()) {
+            let found = match wanted[..] {
+                [only] => self.graphql.by_number(only, parts).await,
+                _ => self.graphql.details(&wanted, parts, share, now).await,
+            };
+            self.take_found(wanted, found, &mut read, &mut again);
+        }
+        // What is beyond the list of newest jobs is read later: a job that is read twice costs GitLab twice.
+        let newest: BTreeMap<ProjectId, &Wanted> = newest
+            .into_iter()
+            .map(|(_, wanted)| (wanted.project, wanted))
+            .collect();
+        let may_be_listed = |wanted: &Wanted| match newest.get(&wanted.project) {
+            Some(newest) => is_within_list(newest, jobs_of(&read, newest.pipeline.id), wanted),
+            None => true,
+        };
+        let mut open = groups(
+            older
+                .into_iter()
+                .filter(|(_, wanted)| !wanted.rests || may_be_listed(wanted)),
+        );
+        while !(open.is_empty() && again.is_empty()) {
             for (parts, wanted) in std::mem::take(&mut open) {
-                let found = self.graphql.details(&wanted, parts, share, now).await;
+                let found = match wanted[..] {
+                    [only] if only.rests && newest.contains_key(&only.project) => {
+                        self.graphql.by_number(only, parts).await
+                    }
+                    _ => self.graphql.details(&wanted, parts, share, now).await,
+                };
                 self.take_found(wanted, found, &mut read, &mut again);
             }
             let labelled = self.label(&again, &mut read).await;
@@ -280,7 +305,7 @@ impl ChangeFeed {
             }
             // They are read by themselves: others of their lists would cost as much.
             again.retain(|(_, wanted)| !wanted.rests);
-            open = groups(again.into_iter());
+            open = groups(again.drain(..));
         }
         read
     }
@@ -318,12 +343,8 @@ impl ChangeFeed {
             let of_project = projects.entry(wanted.project).or_default();
             of_project.push(wanted.pipeline.id);
         }
-        let jobs_of = |id: &PipelineId| match read.get(id) {
-            Some(Ok(Some(details))) => details.jobs.len(),
-            _ => 0,
-        };
         let wanted = projects.into_iter().map(|(project, ids)| {
-            let jobs = ids.iter().map(jobs_of).sum::<usize>();
+            let jobs = ids.iter().map(|id| jobs_of(read, *id)).sum::<usize>();
             (project, ids, jobs)
         });
         let wanted: Vec<_> = wanted
@@ -493,6 +514,40 @@ impl ChangeFeed {
 
 /// What a second way of reading says of jobs.
 type Labels = Result<Arc<BTreeMap<JobId, Job>>, Arc<GitLabError>>;
+
+/// How many jobs were read of a pipeline.
+fn jobs_of(read: &BTreeMap<PipelineId, DetailsRead>, id: PipelineId) -> usize {
+    match read.get(&id) {
+        Some(Ok(Some(details))) => details.jobs.len(),
+        _ => 0,
+    }
+}
+
+/// Of the pipelines that had come to rest, the newest of each project that has more; and all others.
+fn newest_at_rest<'w>(
+    asked: Vec<(Parts, &'w Wanted)>,
+) -> (Vec<(Parts, &'w Wanted)>, Vec<(Parts, &'w Wanted)>) {
+    let mut projects: BTreeMap<ProjectId, BTreeSet<PipelineId>> = BTreeMap::new();
+    for (_, wanted) in asked.iter().filter(|(_, wanted)| wanted.rests) {
+        let of_project = projects.entry(wanted.project).or_default();
+        of_project.insert(wanted.pipeline.id);
+    }
+    projects.retain(|_, pipelines| pipelines.len() > 1);
+    let is_newest = |wanted: &Wanted| {
+        let of_project = projects.get(&wanted.project);
+        of_project.is_some_and(|of_project| of_project.last() == Some(&wanted.pipeline.id))
+    };
+    asked.into_iter().partition(|(_, wanted)| is_newest(wanted))
+}
+
+/// Whether a pipeline's jobs are among the newest of its project, if all pipelines have as many as the newest.
+fn is_within_list(newest: &Wanted, jobs: usize, wanted: &Wanted) -> bool {
+    let before = newest.pipeline.iid.saturating_sub(wanted.pipeline.iid);
+    let pipelines = usize::try_from(before)
+        .unwrap_or(usize::MAX)
+        .saturating_add(1);
+    pipelines.saturating_mul(jobs) <= NEWEST_JOBS as usize
+}
 
 /// Whether jobs that were read are those that are wanted, and nothing else is.
 fn answers(read: Parts, wanted: Parts) -> bool {

@@ -188,10 +188,9 @@ impl GraphQl {
                 None => Which::MovedSince(since),
             };
             let projects: Vec<ProjectId> = projects.into_iter().collect();
+            let pipelines = most_of_a_project(&wanted);
             let ask = async |ids: Vec<ProjectId>| {
-                let asked = self
-                    .gitlab
-                    .pipeline_jobs(&ids, which, parts, DETAILS_PIPELINES);
+                let asked = self.gitlab.pipeline_jobs(&ids, which, parts, pipelines);
                 asked.await
             };
             let id_of = |jobs: &ProjectJobs| jobs.id;
@@ -310,6 +309,11 @@ impl GraphQl {
         read
     }
 
+    /// One pipeline, whether or not it may be read by itself.
+    pub(super) async fn by_number(&self, wanted: &Wanted, parts: Parts) -> OfList {
+        [(wanted.pipeline.id, self.one(wanted, parts).await)].into()
+    }
+
     async fn one(&self, wanted: &Wanted, parts: Parts) -> DetailsRead {
         let jobs = self
             .gitlab
@@ -330,6 +334,19 @@ fn worth_a_list(wanted: Vec<&Wanted>) -> Vec<&Wanted> {
     let is_worth =
         |one: &&Wanted| !one.is_history || projects.get(&one.project) >= Some(&WORTH_A_LIST);
     wanted.into_iter().filter(is_worth).collect()
+}
+
+/// Pipelines of each project in a query. Of those that had come to rest no more than are wanted: they are the newest.
+fn most_of_a_project(wanted: &[&Wanted]) -> u32 {
+    let mut projects: BTreeMap<ProjectId, u32> = BTreeMap::new();
+    for one in wanted {
+        *projects.entry(one.project).or_default() += 1;
+    }
+    let most = projects.into_values().max().unwrap_or(1);
+    match wanted.iter().all(|one| one.rests) {
+        true => most.min(DETAILS_PIPELINES),
+        false => DETAILS_PIPELINES,
+    }
 }
 
 /// Pipelines by their ids.

@@ -5,6 +5,7 @@ use gitlab_simulator::time::SECOND;
 use gitlab_simulator::world::MergeRequestState::Merged;
 use gitlab_simulator::world::reviews::ReviewAct::{Approve, Comment};
 use gitlab_simulator::world::{Finish, JobSpec, PipelineSpec};
+use serde_json::Value;
 
 use super::Story;
 use crate::support::core::watch_everything;
@@ -111,4 +112,38 @@ async fn jobs_of_the_past_have_their_stages_and_artifacts() {
     assert!(!stages.into_iter().any(|asked| asked));
     let lists = story.gitlab.requests().count("/api/v4/projects/:id/jobs");
     assert_eq!(lists, 1);
+}
+
+/// The list of the newest jobs has those of two pipelines of 40: the third is read by itself. Each is read once.
+#[tokio::test]
+async fn jobs_beyond_the_list_of_the_newest_are_read_once() {
+    const JOBS: usize = 40;
+    const REFS: [&str; 4] = ["one", "two", "three", "main"];
+    let mut story = Story::with(watch_everything(), |world, app| {
+        for branch in REFS {
+            world.push(app, branch).expect("a branch");
+            let mut spec = PipelineSpec::branch(branch);
+            for number in 0..JOBS {
+                spec = spec.job(JobSpec::new("test", &format!("test {number}")));
+            }
+            let pipeline = world.create_pipeline(app, &spec).expect("a pipeline");
+            let ended = world.finish_pipeline(pipeline, &Finish::success());
+            ended.expect("it ends");
+        }
+    })
+    .await;
+    story.look_for(120).await;
+    for git_ref in REFS {
+        let labels = [("ref", git_ref), ("job_name", "test 39"), ("stage", "test")];
+        let status = story.value("age_job_status", &labels);
+        assert_eq!(status, Some(1.0), "{git_ref}");
+    }
+    let all = story.gitlab.requests().all().into_iter();
+    let of_jobs = all.filter(|one| one.operation.as_deref() == Some("PipelineJobs"));
+    let read: Vec<(Value, Value)> = of_jobs
+        .filter_map(|one| one.variables)
+        .map(|asked| (asked["iid"].clone(), asked["stages"].clone()))
+        .collect();
+    let want = [("4", false), ("3", false), ("2", true), ("1", true)];
+    assert_eq!(read, want.map(|(iid, stages)| (iid.into(), stages.into())));
 }
