@@ -512,6 +512,9 @@ impl ChangeFeed {
     }
 }
 
+/// Pipelines, and what is asked for of each.
+type Asked<'w> = Vec<(Parts, &'w Wanted)>;
+
 /// What a second way of reading says of jobs.
 type Labels = Result<Arc<BTreeMap<JobId, Job>>, Arc<GitLabError>>;
 
@@ -524,9 +527,7 @@ fn jobs_of(read: &BTreeMap<PipelineId, DetailsRead>, id: PipelineId) -> usize {
 }
 
 /// Of the pipelines that had come to rest, the newest of each project that has more; and all others.
-fn newest_at_rest<'w>(
-    asked: Vec<(Parts, &'w Wanted)>,
-) -> (Vec<(Parts, &'w Wanted)>, Vec<(Parts, &'w Wanted)>) {
+fn newest_at_rest(asked: Asked<'_>) -> (Asked<'_>, Asked<'_>) {
     let mut projects: BTreeMap<ProjectId, BTreeSet<PipelineId>> = BTreeMap::new();
     for (_, wanted) in asked.iter().filter(|(_, wanted)| wanted.rests) {
         let of_project = projects.entry(wanted.project).or_default();
