@@ -266,36 +266,26 @@ impl ChangeFeed {
             }
         }
         asked.append(&mut again);
+        let is_alone = asked.iter().filter(|(_, wanted)| wanted.rests).count() == 1;
         let (newest, older) = newest_at_rest(asked);
         for (parts, wanted) in groups(newest.iter().copied()) {
-            let found = match wanted[..] {
-                [only] => self.graphql.by_number(only, parts).await,
-                _ => self.graphql.details(&wanted, parts, share, now).await,
-            };
+            let found = self.together(&wanted, parts, share, now).await;
             self.take_found(wanted, found, &mut read, &mut again);
         }
         // What is beyond the list of newest jobs is read later: a job that is read twice costs GitLab twice.
-        let newest: BTreeMap<ProjectId, &Wanted> = newest
-            .into_iter()
-            .map(|(_, wanted)| (wanted.project, wanted))
-            .collect();
-        let may_be_listed = |wanted: &Wanted| match newest.get(&wanted.project) {
-            Some(newest) => is_within_list(newest, jobs_of(&read, newest.pipeline.id), wanted),
-            None => true,
+        let is_listed = |wanted: &Wanted| {
+            let mut newest = newest.iter().map(|(_, newest)| newest);
+            match newest.find(|newest| newest.project == wanted.project) {
+                Some(newest) => is_within_list(newest, jobs_of(&read, newest.pipeline.id), wanted),
+                // It shares a query with those of others, or is read by itself later.
+                None => !is_alone,
+            }
         };
-        let mut open = groups(
-            older
-                .into_iter()
-                .filter(|(_, wanted)| !wanted.rests || may_be_listed(wanted)),
-        );
+        let older = older.into_iter();
+        let mut open = groups(older.filter(|(_, wanted)| !wanted.rests || is_listed(wanted)));
         while !(open.is_empty() && again.is_empty()) {
             for (parts, wanted) in std::mem::take(&mut open) {
-                let found = match wanted[..] {
-                    [only] if only.rests && newest.contains_key(&only.project) => {
-                        self.graphql.by_number(only, parts).await
-                    }
-                    _ => self.graphql.details(&wanted, parts, share, now).await,
-                };
+                let found = self.together(&wanted, parts, share, now).await;
                 self.take_found(wanted, found, &mut read, &mut again);
             }
             let labelled = self.label(&again, &mut read).await;
@@ -308,6 +298,21 @@ impl ChangeFeed {
             open = groups(again.drain(..));
         }
         read
+    }
+
+    /// Pipelines of which the same is asked. One that had come to rest, and is left of several, takes a query of
+    /// its own.
+    async fn together(
+        &self,
+        wanted: &[&Wanted],
+        parts: Parts,
+        share: Share,
+        now: UnixSeconds,
+    ) -> BTreeMap<PipelineId, DetailsRead> {
+        match wanted {
+            [only] if only.rests => self.graphql.by_number(only, parts).await,
+            _ => self.graphql.details(wanted, parts, share, now).await,
+        }
     }
 
     /// Takes in what was found of the wanted pipelines, with what is known of them; `again` gets those of

@@ -4,7 +4,7 @@ use gitlab_simulator::faults::{Fault, Rule};
 use gitlab_simulator::time::SECOND;
 use gitlab_simulator::world::MergeRequestState::Merged;
 use gitlab_simulator::world::reviews::ReviewAct::{Approve, Comment};
-use gitlab_simulator::world::{Finish, JobSpec, PipelineSpec};
+use gitlab_simulator::world::{Finish, JobSpec, PipelineSpec, ProjectId, World};
 use serde_json::Value;
 
 use super::Story;
@@ -82,17 +82,11 @@ async fn jobs_of_the_past_have_their_stages_and_artifacts() {
     const REFS: [&str; 2] = ["main", "develop"];
     let mut story = Story::with(watch_everything(), |world, app| {
         for branch in REFS {
-            world.push(app, branch).expect("a branch");
-            let mut spec = PipelineSpec::branch(branch);
-            for stage in STAGES {
-                for number in 0..4 {
-                    let job = JobSpec::new(stage, &format!("{stage} {number}"));
-                    spec = spec.job(job.artifact("archive", "a.zip", 1000));
-                }
-            }
-            let pipeline = world.create_pipeline(app, &spec).expect("a pipeline");
-            let ended = world.finish_pipeline(pipeline, &Finish::success());
-            ended.expect("it ends");
+            let jobs = STAGES.into_iter().flat_map(|stage| {
+                let jobs = (0..4).map(move |n| JobSpec::new(stage, &format!("{stage} {n}")));
+                jobs.map(|job| job.artifact("archive", "a.zip", 1000))
+            });
+            succeeded(world, app, branch, jobs);
         }
     })
     .await;
@@ -114,36 +108,75 @@ async fn jobs_of_the_past_have_their_stages_and_artifacts() {
     assert_eq!(lists, 1);
 }
 
-/// The list of the newest jobs has those of two pipelines of 40: the third is read by itself. Each is read once.
-#[tokio::test]
-async fn jobs_beyond_the_list_of_the_newest_are_read_once() {
-    const JOBS: usize = 40;
-    const REFS: [&str; 4] = ["one", "two", "three", "main"];
+/// A pipeline of a new branch that succeeded.
+fn succeeded(
+    world: &mut World,
+    project: ProjectId,
+    branch: &str,
+    jobs: impl Iterator<Item = JobSpec>,
+) {
+    world.push(project, branch).expect("a branch");
+    let spec = jobs.fold(PipelineSpec::branch(branch), PipelineSpec::job);
+    let pipeline = world.create_pipeline(project, &spec).expect("a pipeline");
+    let ended = world.finish_pipeline(pipeline, &Finish::success());
+    ended.expect("it ends");
+}
+
+const BRANCHES: [&str; 4] = ["one", "two", "three", "main"];
+
+/// Projects of four pipelines of 40 jobs, read for the first time: what was asked for their jobs.
+async fn first_reading_of_jobs(paths: &[&str]) -> Vec<Value> {
     let mut story = Story::with(watch_everything(), |world, app| {
-        for branch in REFS {
-            world.push(app, branch).expect("a branch");
-            let mut spec = PipelineSpec::branch(branch);
-            for number in 0..JOBS {
-                spec = spec.job(JobSpec::new("test", &format!("test {number}")));
+        let others = paths
+            .iter()
+            .map(|path| world.add_project(path).expect("it"));
+        let projects: Vec<ProjectId> = std::iter::once(app)
+            .chain(others.collect::<Vec<_>>())
+            .collect();
+        for project in projects {
+            for branch in BRANCHES {
+                let jobs = (0..40).map(|number| JobSpec::new("test", &format!("test {number}")));
+                succeeded(world, project, branch, jobs);
             }
-            let pipeline = world.create_pipeline(app, &spec).expect("a pipeline");
-            let ended = world.finish_pipeline(pipeline, &Finish::success());
-            ended.expect("it ends");
         }
     })
     .await;
     story.look_for(120).await;
-    for git_ref in REFS {
-        let labels = [("ref", git_ref), ("job_name", "test 39"), ("stage", "test")];
-        let status = story.value("age_job_status", &labels);
-        assert_eq!(status, Some(1.0), "{git_ref}");
+    for project in paths.iter().chain(&["group/app"]) {
+        for git_ref in BRANCHES {
+            let labels = [
+                ("ref", git_ref),
+                ("job_name", "test 39"),
+                ("project", project),
+            ];
+            let status = story.value("age_job_status", &labels);
+            assert_eq!(status, Some(1.0), "{project} {git_ref}");
+        }
     }
     let all = story.gitlab.requests().all().into_iter();
     let of_jobs = all.filter(|one| one.operation.as_deref() == Some("PipelineJobs"));
-    let read: Vec<(Value, Value)> = of_jobs
-        .filter_map(|one| one.variables)
-        .map(|asked| (asked["iid"].clone(), asked["stages"].clone()))
-        .collect();
+    of_jobs.filter_map(|one| one.variables).collect()
+}
+
+/// The list of the newest jobs has those of two pipelines: the others are read by themselves. Each is read once.
+#[tokio::test]
+async fn jobs_beyond_the_list_of_the_newest_are_read_once() {
+    let asked = first_reading_of_jobs(&[]).await;
+    let read = asked
+        .iter()
+        .map(|one| (one["iid"].clone(), one["stages"].clone()));
     let want = [("4", false), ("3", false), ("2", true), ("1", true)];
-    assert_eq!(read, want.map(|(iid, stages)| (iid.into(), stages.into())));
+    let want = want.map(|(iid, stages)| (iid.into(), stages.into()));
+    assert_eq!(read.collect::<Vec<(Value, Value)>>(), want);
+}
+
+/// A list of one pipeline each of two projects, and once more for the second ones.
+#[tokio::test]
+async fn the_newest_of_several_projects_share_a_query_that_lists_no_others() {
+    let asked = first_reading_of_jobs(&["group/lib"]).await;
+    let lists = asked.iter().filter(|one| one["stages"] == false);
+    let sizes: Vec<(&Value, &Value)> = lists
+        .map(|one| (&one["projects"], &one["pipelines"]))
+        .collect();
+    assert_eq!(sizes, [(&2.into(), &1.into()); 2]);
 }

@@ -138,6 +138,22 @@ async fn permits_that_come_too_late_are_not_used() {
     assert!(waited >= Duration::from_millis(1300), "{waited:?}");
 }
 
+/// The question may have come there: to the others this process is silent a second after it failed at the earliest.
+#[tokio::test(start_paused = true)]
+async fn who_lost_an_answer_waits_until_the_others_count_it_as_silent() {
+    let office = Office::new(None);
+    office.is_away.store(true, Ordering::SeqCst);
+    *office.takes.lock().unwrap() = Duration::from_millis(500);
+    let limiter = office.seat(0);
+    let begun = Instant::now();
+    limiter.call(Lane::Normal, ENDPOINT).await.unwrap();
+    let waited = begun.elapsed();
+    assert!(
+        waited >= Duration::from_millis(500) + SILENT_AFTER,
+        "{waited:?}"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn three_stay_within_one_budget_and_fall_to_their_shares_without_it() {
     let office = Office::new(None);
