@@ -10,7 +10,7 @@ use crate::budget::{BudgetSettings, RedisBudget};
 use crate::cluster::{Cluster, ClusterSettings, Parts, Standing};
 use crate::config::{Config, RedisFallback};
 use crate::gitlab::SetupError;
-use crate::gitlab::limiter::{Limiter, LocalLimiter};
+use crate::gitlab::limiter::{Limiter, LocalLimiter, SILENT_AFTER};
 use crate::redis::{Redis, RedisError};
 use crate::series::Table;
 use crate::store::{Keys, RedisStore};
@@ -67,8 +67,9 @@ impl Replica {
             key_prefix: part_settings::redis_prefix(config),
             replica: settings.instance.clone(),
             budget,
-            // A replica that cannot reach Redis goes on as long as its leases last.
-            reserve: config.redis.lease_ttl + config.redis.outage_grace,
+            // A replica that cannot reach Redis goes on as long as its leases last, and they may have been
+            // extended after it was heard of here.
+            reserve: config.redis.lease_ttl + config.redis.outage_grace + SILENT_AFTER,
         };
         let shared = RedisBudget::new(settings.redis.clone(), shared);
         let limiter = LocalLimiter::sharing(budget, Arc::new(shared));

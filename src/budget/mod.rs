@@ -6,13 +6,16 @@
 
 mod news;
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use crate::gitlab::limiter::shared::{Answer, Ask, Away, SharedBudget};
 use crate::gitlab::limiter::{Budget, SILENT_AFTER};
+use crate::locks::lock;
 use crate::redis::{Redis, RedisError, Script, from_redis_value};
 
 /// Longest life of a permit.
@@ -43,8 +46,17 @@ pub struct RedisBudget {
     lifetime: Duration,
     /// Number of the newest news that was heard.
     heard: AtomicU64,
-    /// Microseconds, for tests of what takes long.
-    clock: Option<AtomicU64>,
+    /// Redis's clock, in microseconds, at a time soon after it was read.
+    time: Mutex<Option<(Instant, u64)>>,
+    /// For tests of what takes long.
+    clock: Option<StandingClock>,
+}
+
+/// Microseconds by Redis's clock, and how long before a question was asked.
+#[derive(Default)]
+struct StandingClock {
+    now: AtomicU64,
+    late: AtomicU64,
 }
 
 impl RedisBudget {
@@ -64,6 +76,7 @@ impl RedisBudget {
             lifetime: lifetime.clamp(MIN_LIFETIME, MAX_LIFETIME),
             settings,
             heard: AtomicU64::new(0),
+            time: Mutex::default(),
             clock: None,
         }
     }
@@ -71,15 +84,38 @@ impl RedisBudget {
     /// The same by a clock that stands until [`Self::set_clock`].
     #[must_use]
     pub fn with_clock(mut self, micros: u64) -> Self {
-        self.clock = Some(AtomicU64::new(micros));
+        self.clock = Some(StandingClock::default());
+        self.set_clock(micros);
         self
     }
 
     /// Sets the clock of [`Self::with_clock`].
     pub fn set_clock(&self, micros: u64) {
         if let Some(clock) = &self.clock {
-            clock.store(micros, Ordering::SeqCst);
+            clock.now.store(micros, Ordering::SeqCst);
         }
+    }
+
+    /// By the clock of [`Self::with_clock`], questions from now on stand in a queue for so long before Redis
+    /// hears them.
+    pub fn set_late(&self, micros: u64) {
+        if let Some(clock) = &self.clock {
+            clock.late.store(micros, Ordering::SeqCst);
+        }
+    }
+
+    /// The time for the script (0: Redis's), and the time of a question that is asked now, by Redis's clock (0:
+    /// not known).
+    fn times(&self) -> [u64; 2] {
+        if let Some(StandingClock { now, late }) = &self.clock {
+            let now = now.load(Ordering::SeqCst);
+            return [now, now.saturating_sub(late.load(Ordering::SeqCst))];
+        }
+        let Some((at, micros)) = *lock(&self.time) else {
+            return [0, 0];
+        };
+        let since = u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX);
+        [0, micros.saturating_add(since)]
     }
 
     /// Requests at once. What permits save up while they live is taken off, so that GitLab sees no more than
@@ -99,8 +135,7 @@ impl RedisBudget {
             per_hour => (per_hour / 10).max(1),
         };
         let micros = |time: Duration| time.as_micros().to_string();
-        let now = self.clock.as_ref();
-        let now = now.map_or(0, |clock| clock.load(Ordering::SeqCst));
+        let [now, asked] = self.times();
         let mut args = vec![
             now.to_string(),
             self.settings.replica.clone(),
@@ -116,6 +151,9 @@ impl RedisBudget {
             micros(SILENT_AFTER),
             micros(self.settings.reserve),
             ask.members.to_string(),
+            asked.to_string(),
+            micros(self.lifetime),
+            u8::from(ask.uses_share).to_string(),
         ];
         args.extend(ask.news.iter().map(news::write));
         args
@@ -136,7 +174,8 @@ impl RedisBudget {
         };
         let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         let (granted, wait) = (count(number()?), Duration::from_micros(number()?));
-        let (members, newest) = (count(number()?), number()?);
+        let (members, is_new) = (count(number()?), number()? != 0);
+        let (newest, time) = (number()?, number()?);
         let mut news = Vec::new();
         while let (Some(age), Some(said)) = (values.next(), values.next()) {
             let age: u64 = from_redis_value(age).map_err(|_| wrong())?;
@@ -145,10 +184,12 @@ impl RedisBudget {
             news.extend(news::read(&said, Duration::from_micros(age)));
         }
         self.heard.store(newest, Ordering::SeqCst);
+        *lock(&self.time) = Some((Instant::now(), time));
         Ok(Answer {
             granted,
             wait,
             members,
+            is_new,
             news,
         })
     }

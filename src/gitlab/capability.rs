@@ -5,6 +5,7 @@
 //! page alike.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -222,6 +223,7 @@ impl GitLab {
             items: Vec::new(),
             failed: Vec::new(),
             bytes: 0,
+            server_time: Duration::ZERO,
         };
         let mut failure = None;
         for (id, read) in read.await {
@@ -274,6 +276,7 @@ fn all(ids: &[ProjectId], tier: Known<Tier>) -> Batch<ProjectTier> {
         items: ids.iter().map(|&id| ProjectTier { id, tier }).collect(),
         failed: Vec::new(),
         bytes: 0,
+        server_time: Duration::ZERO,
     }
 }
 

@@ -179,7 +179,7 @@ impl Batches {
                     lock(&self.unanswered).clear();
                     let again = timed_out(&batch);
                     if again.is_empty() {
-                        lock(&self.size).succeeded(some.len());
+                        lock(&self.size).took(some.len(), batch.server_time);
                     } else {
                         lock(&self.size).too_heavy(some.len());
                     }

@@ -1,6 +1,7 @@
 //! Answers with holes: what is lost with a project, with an item, or not at all.
 
 use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
 
 use super::convert::gid;
 use super::gaps::{self, Gap};
@@ -20,6 +21,8 @@ pub(super) struct Partial<D> {
     pub(super) holes: Holes,
     /// Bytes that it came in.
     pub(super) bytes: usize,
+    /// How long GitLab worked for it, where it says so.
+    pub(super) server_time: Duration,
 }
 
 /// The holes of one answer.
@@ -68,6 +71,7 @@ impl Holes {
             items: Vec::with_capacity(nodes.len()),
             failed: Vec::new(),
             bytes: 0,
+            server_time: Duration::ZERO,
         };
         let mut known = HashSet::new();
         let mut nameless = None;

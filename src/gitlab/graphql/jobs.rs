@@ -97,6 +97,7 @@ impl GitLab {
             items: batch.items.into_iter().map(|(jobs, _)| jobs).collect(),
             failed: batch.failed,
             bytes: batch.bytes,
+            server_time: batch.server_time,
         })
     }
 

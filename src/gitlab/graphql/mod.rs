@@ -38,6 +38,7 @@ mod value_streams;
 mod vulnerabilities;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
 
 use graphql_client::GraphQLQuery;
 use reqwest::Method;
@@ -87,6 +88,8 @@ pub struct Batch<T> {
     pub failed: Vec<FailedProject>,
     /// Bytes of the answer.
     pub(crate) bytes: usize,
+    /// How long GitLab worked for the answer, where it says so.
+    pub(crate) server_time: Duration,
 }
 
 /// A project that a batch could not read.
@@ -268,7 +271,8 @@ impl GitLab {
             let (call, answer) = self.send(operation, &body, (projects, variant)).await?;
             let changed = || gaps.text(operation, document).as_ref() != Ok(&text);
             match read::<Q::ResponseData>(&answer.body) {
-                Ok(partial) => {
+                Ok(mut partial) => {
+                    partial.server_time = answer::runtime(&answer.headers).unwrap_or_default();
                     self.client().accounting().understood(call.endpoint);
                     self.account(operation, &answer, &partial.data);
                     let unreadable = partial.holes.unreadable(&answer.body);
@@ -442,6 +446,7 @@ fn read<D: DeserializeOwned>(body: &[u8]) -> Result<Partial<D>, Cause> {
                 errors.into_iter().map(ServerError::into_flaw).collect(),
             ),
             bytes: body.len(),
+            server_time: Duration::ZERO,
         }),
         None => Err(refusal(&errors)),
     }

@@ -1,6 +1,8 @@
 //! A query over projects: `projects(ids:) { nodes { … } }`. What it shares with all others of its kind
 //! is here; what it asks for, and what becomes of a project's node, is in a file of its own.
 
+use std::time::Duration;
+
 use graphql_client::GraphQLQuery;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -99,6 +101,7 @@ pub(super) fn read<Q: OverProjects>(
     let nodes = Q::nodes(answer.data).unwrap_or_default();
     let mut batch = answer.holes.split(ids, nodes, Q::id, Q::convert)?;
     batch.bytes = answer.bytes;
+    batch.server_time = answer.server_time;
     Ok(batch)
 }
 
@@ -115,6 +118,7 @@ impl GitLab {
                 items: Vec::new(),
                 failed: Vec::new(),
                 bytes: 0,
+                server_time: Duration::ZERO,
             });
         }
         let answer = self.query::<Q>(variables, ids.len()).await?;

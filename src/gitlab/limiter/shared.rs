@@ -29,6 +29,8 @@ pub struct Ask {
     pub waited: Duration,
     /// Calls made without a permit since the last time, while the budget was away.
     pub spent: u32,
+    /// Whether it uses its share without permits: the others are to keep it free.
+    pub uses_share: bool,
     /// Processes that shared the budget at the last answer: an empty budget does not know them.
     pub members: u32,
     /// What GitLab said to this process since the last time.
@@ -44,6 +46,8 @@ pub struct Answer {
     pub wait: Duration,
     /// Processes that share the budget, this one included.
     pub members: u32,
+    /// Whether this process was not among them before: the others hear of it next time they ask.
+    pub is_new: bool,
     /// What GitLab said to others.
     pub news: Vec<News>,
 }

@@ -37,6 +37,8 @@ pub(super) struct GraphQl {
     pub(super) with_jobs: Batches,
     pub(super) first: Batches,
     details: Batches,
+    /// The same of what had come to rest before a project was first read: there may be much of it.
+    past: Batches,
     /// The same of active jobs alone, which is lighter.
     active: Batches,
     /// How long the pasts of projects are.
@@ -54,6 +56,7 @@ impl GraphQl {
             with_jobs: Batches::new(&breaker, GitLab::ACTIVE_PROJECTS),
             first: Batches::new(&breaker, GitLab::FIRST_POLL_PROJECTS),
             details: Batches::new(&breaker, GitLab::JOBS_PROJECTS),
+            past: Batches::new(&breaker, GitLab::JOBS_PROJECTS),
             active: Batches::new(&breaker, GitLab::JOBS_PROJECTS),
             pasts,
             breaker,
@@ -117,9 +120,10 @@ impl GraphQl {
         read
     }
 
-    fn batches(&self, parts: Parts) -> &Batches {
+    fn batches(&self, parts: Parts, wanted: &[&Wanted]) -> &Batches {
         match parts.jobs {
             JobsPart::Active => &self.active,
+            JobsPart::All if wanted.iter().all(|wanted| wanted.is_history) => &self.past,
             JobsPart::All | JobsPart::None => &self.details,
         }
     }
@@ -147,8 +151,10 @@ impl GraphQl {
                 asked.await
             };
             let id_of = |jobs: &ProjectJobs| jobs.id;
-            let asked: PerProject<ProjectJobs> =
-                self.batches(parts).ask(&projects, now, id_of, ask).await;
+            let asked: PerProject<ProjectJobs> = self
+                .batches(parts, chunk)
+                .ask(&projects, now, id_of, ask)
+                .await;
             // Errors are left for the reading one by one, which shows whose they are.
             let jobs = asked.into_values().filter_map(Result::ok);
             let pages = jobs.flat_map(|jobs| [jobs.pipelines, jobs.children]);
@@ -194,7 +200,7 @@ impl GraphQl {
                 asked.await
             };
             let id_of = |jobs: &ProjectJobs| jobs.id;
-            let batches = self.batches(parts);
+            let batches = self.batches(parts, &wanted);
             let chunks = projects.chunks(batches.size());
             let chunks = chunks.map(|ids| batches.ask(ids, now, id_of, ask));
             let chunks: Vec<PerProject<ProjectJobs>> =

@@ -1,5 +1,6 @@
 //! The budget that replicas share in Redis.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -84,15 +85,40 @@ impl Simulation {
         }
     }
 
+    /// One of the replicas that are up shows that it is there, half a second after the last question and on.
+    async fn report_until(&self, next: u64) {
+        let up = self.replicas.iter().find(|replica| replica.is_up);
+        let Some(Replica { budget, .. }) = up else {
+            return;
+        };
+        let mut at = self.now + SECOND / 2;
+        while at < next {
+            budget.set_clock(at);
+            budget.ask(&Ask::default()).await.expect("it is up");
+            at += SECOND / 2;
+        }
+    }
+
+    /// Lets seconds pass in which nobody asks for anything.
+    async fn rest(&mut self, seconds: u64) {
+        let end = self.now + seconds * SECOND;
+        self.report_until(end).await;
+        self.now = end;
+    }
+
     /// Lets seconds pass.
     async fn pass(&mut self, seconds: u64) {
         let end = self.now + seconds * SECOND;
         loop {
-            let up = self.replicas.iter_mut().filter(|replica| replica.is_up);
-            let next = up.min_by_key(|replica| replica.asks_at);
-            let Some(replica) = next.filter(|replica| replica.asks_at < end) else {
+            let up = self.replicas.iter().enumerate();
+            let up = up.filter(|(_, replica)| replica.is_up);
+            let next = up.min_by_key(|(_, replica)| replica.asks_at);
+            let next = next.map(|(place, replica)| (place, replica.asks_at));
+            let Some((place, asks_at)) = next.filter(|(_, asks_at)| *asks_at < end) else {
                 break;
             };
+            self.report_until(asks_at).await;
+            let replica = &mut self.replicas[place];
             self.now = self.now.max(replica.asks_at);
             replica.budget.set_clock(self.now);
             let ask = Ask {
@@ -150,7 +176,7 @@ async fn in_any_ten_seconds_no_more_than_rate_and_burst_and_nothing_is_left_unus
     let mut simulation = Simulation::new(&server, BUDGET, &[Lane::Normal; 3]).await;
     simulation.pass(100).await;
     // All work stops, and what is saved up is used at once.
-    simulation.now += 30 * SECOND;
+    simulation.rest(30).await;
     simulation.pass(3).await;
     // Redis loses everything just then: what was used before is not known.
     let _: String = server.command(&["FLUSHALL"]);
@@ -280,7 +306,13 @@ async fn what_was_used_without_redis_is_taken_off() {
         return;
     };
     let budget = RedisBudget::new(server.connect().await, settings(0, BUDGET)).with_clock(BEGIN);
-    let ask = async |seconds, spent, lane| {
+    let reported = Cell::new(0);
+    let ask = async |seconds: u64, spent, lane| {
+        // It shows that it is there meanwhile.
+        for half in reported.replace(2 * seconds)..2 * seconds {
+            budget.set_clock(BEGIN + half * SECOND / 2);
+            budget.ask(&Ask::default()).await.expect("it is up");
+        }
         budget.set_clock(BEGIN + seconds * SECOND);
         let ask = Ask {
             lane,
@@ -330,10 +362,152 @@ async fn a_redis_that_lost_its_data_keeps_the_shares_of_those_free_that_are_not_
     // One is back; the other does not come, and is forgotten like one that is silent.
     assert_eq!(ask(1, 1900, 3).await, (0, 3));
     assert_eq!(ask(0, 2500, 3).await, (4, 3), "two thirds");
-    ask(1, 16_000, 3).await;
+    for half in 6..=32 {
+        ask(1, 500 * half, 3).await;
+    }
     assert_eq!(ask(0, 16_001, 3).await.1, 2);
     // Who comes then is a new one, whatever it knew before.
     assert_eq!(ask(2, 16_002, 5).await.1, 3);
+}
+
+/// Each asks in turn; what they got, and how many share the budget.
+async fn turns(replicas: &[RedisBudget], turns: &[(u64, usize, Ask, (u32, u32))]) {
+    for (number, (millis, replica, ask, want)) in turns.iter().enumerate() {
+        let budget = &replicas[*replica];
+        budget.set_clock(BEGIN + millis * 1000);
+        let answer = budget.ask(ask).await.expect("it is up");
+        assert_eq!((answer.granted, answer.members), *want, "{number}: {ask:?}");
+    }
+}
+
+async fn three(server: &RedisServer) -> [RedisBudget; 3] {
+    let redis = server.connect().await;
+    [0, 1, 2]
+        .map(|number| RedisBudget::new(redis.clone(), settings(number, BUDGET)).with_clock(BEGIN))
+}
+
+/// All calls that there are permits for, by one who knows of three.
+fn all() -> Ask {
+    Ask {
+        lane: Some(Lane::Normal),
+        calls: 100,
+        members: 3,
+        ..Ask::default()
+    }
+}
+
+/// A report of one who knows of three.
+fn report() -> Ask {
+    Ask {
+        lane: None,
+        ..all()
+    }
+}
+
+#[tokio::test]
+async fn after_an_outage_the_shares_of_those_are_kept_free_that_are_not_back() {
+    let Some(server) = RedisServer::start().await else {
+        return;
+    };
+    let replicas = three(&server).await;
+    let used = Ask {
+        spent: 30,
+        ..report()
+    };
+    turns(
+        &replicas,
+        &[
+            (0, 0, report(), (0, 3)),
+            (0, 1, report(), (0, 3)),
+            (0, 2, report(), (0, 3)),
+            (900, 0, report(), (0, 3)),
+            // For longer than a silent replica is remembered nobody reached Redis; what they used is not known.
+            (30_000, 0, all(), (0, 3)),
+            (30_900, 0, all(), (3, 3)),
+            (30_900, 1, used, (0, 3)),
+            (31_500, 0, all(), (4, 3)),
+            (31_500, 1, report(), (0, 3)),
+            (31_500, 2, report(), (0, 3)),
+            (32_000, 0, all(), (5, 3)),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn who_uses_its_share_beside_the_others_counts_as_silent() {
+    let Some(server) = RedisServer::start().await else {
+        return;
+    };
+    let replicas = three(&server).await;
+    let apart = Ask {
+        uses_share: true,
+        ..report()
+    };
+    turns(
+        &replicas,
+        &[
+            (0, 0, report(), (0, 3)),
+            (0, 1, report(), (0, 3)),
+            (0, 2, report(), (0, 3)),
+            (900, 0, all(), (9, 3)),
+            (900, 1, report(), (0, 3)),
+            (900, 2, report(), (0, 3)),
+            // It does so a second after it lost contact at the earliest.
+            (1_000, 2, apart.clone(), (0, 3)),
+            (1_500, 0, all(), (6, 3)),
+            (1_500, 1, report(), (0, 3)),
+            (2_000, 2, apart.clone(), (0, 3)),
+            (2_400, 0, all(), (6, 3)),
+            (2_400, 1, report(), (0, 3)),
+            (2_400, 2, apart, (0, 3)),
+            (2_500, 2, report(), (0, 3)),
+            (3_000, 0, all(), (6, 3)),
+        ],
+    )
+    .await;
+}
+
+/// What was held back in a queue says nothing of who is there now: it may use its share since.
+#[tokio::test]
+async fn a_question_that_comes_late_is_a_sign_of_life_of_then() {
+    let Some(server) = RedisServer::start().await else {
+        return;
+    };
+    let replicas = three(&server).await;
+    turns(
+        &replicas,
+        &[
+            (0, 0, report(), (0, 3)),
+            (0, 1, report(), (0, 3)),
+            (0, 2, report(), (0, 3)),
+            (900, 0, all(), (9, 3)),
+            (900, 1, report(), (0, 3)),
+            (1_800, 0, all(), (6, 3)),
+        ],
+    )
+    .await;
+    replicas[2].set_late(1_300_000);
+    turns(
+        &replicas,
+        &[
+            (1_800, 1, report(), (0, 3)),
+            // Permits would come too late.
+            (1_810, 2, all(), (0, 3)),
+            (2_700, 0, all(), (6, 3)),
+        ],
+    )
+    .await;
+    replicas[2].set_late(0);
+    turns(
+        &replicas,
+        &[
+            (2_700, 2, report(), (0, 3)),
+            (2_700, 1, report(), (0, 3)),
+            (3_600, 0, all(), (9, 3)),
+        ],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -348,7 +522,7 @@ async fn the_hour_is_one_budget_too() {
     let mut simulation = Simulation::new(&server, budget, &[Lane::Normal; 3]).await;
     simulation.poll = Duration::from_secs(10);
     simulation.pass(4000).await;
-    simulation.now += 3600 * SECOND;
+    simulation.rest(3600).await;
     simulation.pass(4000).await;
     let uses = simulation.uses();
     let most = most(&uses, 3600 * SECOND);

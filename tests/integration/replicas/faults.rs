@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::handover::equals_the_ledger;
 use super::rig::{LEASE_TTL, Replica, Rig, Servers, busy, share};
-use super::seen::{agrees, looks_at, machine_time, scraping, shown_twice, unread};
+use super::seen::{agrees, history, looks_at, machine_time, scraping, shown_twice, unread};
 use crate::crash::reading::Rise;
 use crate::support::exporter::QuickTime;
 use crate::support::prometheus;
@@ -216,7 +216,8 @@ async fn run<S: Faulty>(redis: S, faults: usize, seed: u64, kinds: &[Fault]) {
     let mut random = StdRng::seed_from_u64(seed);
     let mut counted = BTreeMap::<Fault, usize>::new();
     let mut without_redis = Vec::new();
-    let started = Instant::now();
+    let mut suffered = Vec::new();
+    let (started, start) = (Instant::now(), machine_time());
     for number in 0..faults {
         let fault = match kinds.get(number) {
             // Each at least once.
@@ -234,14 +235,15 @@ async fn run<S: Faulty>(redis: S, faults: usize, seed: u64, kinds: &[Fault]) {
         if fault.is_of_redis() {
             without_redis.push(began..machine_time());
         }
+        let (begun, over) = (began - start, machine_time() - start);
+        suffered.push(format!(
+            "{number}: {fault:?} of {place} ({}) {begun:.1}..{over:.1}",
+            replicas[place].address
+        ));
         if fault == Fault::RedisIsEmptied {
             // It is written again when leases are extended, before a replica is lost as well.
             tokio::time::sleep(LEASE_TTL).await;
         }
-        println!(
-            "{number}: {fault:?} of {place} after {:?}",
-            started.elapsed()
-        );
         pause(&mut random, 500..5000).await;
     }
     let took = started.elapsed();
@@ -260,18 +262,24 @@ async fn run<S: Faulty>(redis: S, faults: usize, seed: u64, kinds: &[Fault]) {
             falls: 0,
         };
         if *rise != right {
-            wrong.push(format!("{key:?}: {rise:?} instead of {right:?}"));
+            let mut text = format!("{key:?}: {rise:?} instead of {right:?}");
+            if wrong.len() < 20 {
+                text += &history(&promql, key, start).await;
+            }
+            wrong.push(text);
         }
     }
     assert!(
         wrong.is_empty(),
-        "seed {seed}: {} of {} series of Prometheus are wrong:\n{}",
+        "seed {seed}: {} of {} series of Prometheus are wrong:\n{}\n{}",
         wrong.len(),
         seen.len(),
-        wrong[..wrong.len().min(20)].join("\n")
+        wrong[..wrong.len().min(20)].join("\n"),
+        suffered.join("\n")
     );
     let twice = shown_twice(&promql).await;
     assert!(twice.is_empty(), "seed {seed}: {twice:?}");
+    println!("{}", suffered.join("\n"));
     let (requests, most) = requests(&rig);
     println!(
         "seed {seed}: {faults} faults in {took:?} {counted:?}: {} events in {} series; longest time that a \

@@ -72,6 +72,41 @@ async fn of_prometheus(promql: &PromQl) -> Vec<((String, BTreeMap<String, String
     all
 }
 
+/// What each replica showed of a series: values from when to when, in seconds after `since`.
+pub async fn history(
+    promql: &PromQl,
+    (metric, labels): &(String, BTreeMap<String, String>),
+    since: f64,
+) -> String {
+    let matchers: Vec<String> = labels
+        .iter()
+        .map(|(name, value)| format!("{name}={value:?}"))
+        .collect();
+    let metric = reading::sample_name(metric);
+    let selector = format!("{metric}{{job=\"each\",{}}}[2h]", matchers.join(","));
+    let mut all = String::new();
+    for series in promql.raw(&selector).await {
+        all += "\n   ";
+        all += series.metric.get("instance").map_or("", String::as_str);
+        let mut stretches: Vec<(f64, f64, f64)> = Vec::new();
+        for (time, value) in series.times().zip(series.values()) {
+            let time = time - since;
+            match stretches.last_mut() {
+                Some((_, end, before))
+                    if value.to_bits() == before.to_bits() && time < *end + 2.0 =>
+                {
+                    *end = time;
+                }
+                _ => stretches.push((time, time, value)),
+            }
+        }
+        for (begin, end, value) in stretches {
+            all += &format!(" {value} {begin:.1}..{end:.1}");
+        }
+    }
+    all
+}
+
 /// Series that two replicas showed within the same two seconds: one, the other, and the first again.
 pub async fn shown_twice(promql: &PromQl) -> Vec<String> {
     let mut twice = Vec::new();

@@ -232,6 +232,8 @@ async fn describe(
     request: &mut ServiceRequest,
     state: &State,
 ) -> Result<(Recorded, Subject), actix_web::Error> {
+    // Before the world is waited for, which may be on its way to a later time.
+    let arrived = Instant::now();
     let endpoint = request
         .match_pattern()
         .unwrap_or_else(|| "unknown".to_owned());
@@ -261,7 +263,7 @@ async fn describe(
     let recorded = Recorded {
         correlation_id: state.requests.next_id(),
         at,
-        arrived: Instant::now(),
+        arrived,
         method: request.method().to_string(),
         endpoint: endpoint.clone(),
         path: request.path().to_owned(),

@@ -1,8 +1,12 @@
 //! How many projects go into one query: few at first, twice as many after each success until one is too
 //! heavy, halved then, and growing slowly back.
 
+use std::time::Duration;
+
 /// Projects in the first query: nothing is known of what they cost this GitLab.
 const START: usize = 5;
+/// GitLab's time for a query that is too heavy: it gives up after 30 s, and others wait for its worker.
+const LONG: Duration = Duration::from_secs(5);
 /// Successes at one size before the size grows, once a query was too heavy.
 const PATIENCE: u32 = 4;
 
@@ -31,6 +35,15 @@ impl BatchSize {
     /// Items to put into the next query; at least 1.
     pub(super) const fn get(&self) -> usize {
         self.current
+    }
+
+    /// A batch of `len` succeeded, for which GitLab worked so long.
+    pub(super) fn took(&mut self, len: usize, server_time: Duration) {
+        if server_time > LONG {
+            self.too_heavy(len);
+        } else if 2 * server_time <= LONG {
+            self.succeeded(len);
+        }
     }
 
     /// A batch of `len` succeeded.
@@ -92,6 +105,31 @@ mod tests {
             size.too_heavy(size.get());
             assert_eq!(size.get(), want);
         }
+    }
+
+    #[test]
+    fn what_takes_gitlab_long_is_halved_and_what_would_grow_too_long_stays() {
+        let seconds = Duration::from_secs_f64;
+        let mut size = BatchSize::new(100);
+        for (took, want) in [
+            (0.3, 10),
+            (2.4, 20),
+            (2.6, 20),
+            (4.9, 20),
+            (5.1, 10),
+            (2.6, 10),
+            (28.0, 5),
+            (6.0, 2),
+            (9.0, 1),
+            (9.0, 1),
+        ] {
+            size.took(size.get(), seconds(took));
+            assert_eq!(size.get(), want, "after {took} s");
+        }
+        for _ in 0..4 {
+            size.took(1, seconds(2.0));
+        }
+        assert_eq!(size.get(), 2);
     }
 
     #[test]

@@ -46,6 +46,27 @@ async fn asked(
     (read, queries.into_inner())
 }
 
+#[tokio::test]
+async fn what_takes_gitlab_long_is_asked_for_in_smaller_queries() {
+    let batches = of(20);
+    let asked = Mutex::new(Vec::new());
+    let read: Read = batches
+        .ask(
+            &ids(60),
+            NOW,
+            |id| *id,
+            |ids| {
+                lock(&asked).push(ids.len());
+                let mut batch = whole(ids);
+                batch.server_time = Duration::from_secs(7).mul_f64(batch.items.len() as f64 / 20.0);
+                std::future::ready(Ok(batch))
+            },
+        )
+        .await;
+    assert!(read.values().all(Result::is_ok));
+    assert_eq!(*lock(&asked), [20, 10, 10, 10, 10]);
+}
+
 fn error(cause: Cause) -> GitLabError {
     GitLabError {
         endpoint: format!("{GRAPHQL} Test"),
@@ -58,6 +79,7 @@ fn whole(items: Vec<ProjectId>) -> Batch<ProjectId> {
         items,
         failed: Vec::new(),
         bytes: 0,
+        server_time: Duration::ZERO,
     }
 }
 

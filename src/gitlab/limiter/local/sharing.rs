@@ -44,6 +44,8 @@ struct Known {
     members: u32,
     /// When the budget answered last, counted from before it was asked: the next sign of life is due by it.
     contact: Instant,
+    /// When this process came to those that share the budget.
+    joined: Instant,
     /// This process's share, while the budget is away.
     share: Option<Share>,
     spent: u32,
@@ -83,6 +85,7 @@ impl Sharing {
                 since: [None; Lane::COUNT],
                 members: 1,
                 contact: now,
+                joined: now,
                 share: None,
                 spent: 0,
                 news: Vec::new(),
@@ -110,6 +113,11 @@ impl Sharing {
         let mut known = self.known();
         let known = &mut *known;
         let lane = lane as usize;
+        if known.share.is_some() && known.contact < known.joined + SILENT_AFTER {
+            // The others may not know of this process, and leave it no share.
+            let until = now + POLL;
+            return Permit::Wait(Wait { until, end: until });
+        }
         if let Some(share) = &mut known.share {
             let per_second = self.share_per_second(known.members);
             if let Err(wait) = share.take(per_second, now) {
@@ -156,6 +164,7 @@ impl Sharing {
             calls: lane.map_or(0, |_| waiting.clamp(1, ahead.max(1))),
             waited,
             spent: known.spent,
+            uses_share: known.share.is_some(),
             members: known.members,
             news: known.news.clone(),
         })
@@ -182,13 +191,20 @@ impl Sharing {
         let told = ask.news.len().min(known.news.len());
         known.news.drain(..told);
         known.members = answer.members.max(1);
-        if answer.granted > 0 && now > asked + lifetime {
+        // Neither permits nor a time to wait: it stood in a queue for too long.
+        let is_refused = ask.lane.is_some() && answer.granted == 0 && answer.wait.is_zero();
+        let is_late = now > asked + lifetime;
+        if is_late && (answer.granted > 0 || is_refused) {
             // Too late to be used: GitLab may see others' permits at the same time.
             self.lost(&mut known, &Away("it responds too slowly".to_owned()), now);
             return Some(answer);
         }
         known.contact = asked;
-        if known.share.take().is_some() {
+        if answer.is_new {
+            known.joined = asked;
+        }
+        // While it is slow, permits would come too late again.
+        if !is_late && known.share.take().is_some() {
             tracing::info!(
                 replicas = known.members,
                 "sharing the request budget by Redis again"

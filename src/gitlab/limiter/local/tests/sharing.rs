@@ -17,6 +17,8 @@ struct Office {
     asked: AtomicUsize,
     /// How long an answer takes.
     takes: Mutex<Duration>,
+    /// Questions of those that use their share.
+    apart: AtomicUsize,
     /// Permits that are handed out whatever is asked for, instead of the bucket's.
     fixed: Option<u32>,
 }
@@ -36,8 +38,20 @@ impl Office {
             is_away: AtomicBool::new(false),
             asked: AtomicUsize::new(0),
             takes: Mutex::new(Duration::from_millis(1)),
+            apart: AtomicUsize::new(0),
             fixed,
         })
+    }
+
+    /// A limiter that the others have known for a while.
+    async fn known_seat(self: &Arc<Self>, number: usize) -> Arc<LocalLimiter> {
+        let (limiter, stop) = (self.seat(number), CancellationToken::new());
+        let (keeps, stops) = (Arc::clone(&limiter), stop.clone());
+        let keeping = tokio::spawn(async move { keeps.keep_sharing(stops).await });
+        sleep(seconds(2)).await;
+        stop.cancel();
+        keeping.await.unwrap();
+        limiter
     }
 
     fn seat(self: &Arc<Self>, number: usize) -> Arc<LocalLimiter> {
@@ -64,6 +78,9 @@ impl SharedBudget for Seat {
         let office = &self.office;
         let takes = *office.takes.lock().unwrap();
         sleep(takes).await;
+        if ask.uses_share {
+            office.apart.fetch_add(1, Ordering::SeqCst);
+        }
         if office.is_away.load(Ordering::SeqCst) {
             return Err(Away("it is down".to_owned()));
         }
@@ -129,8 +146,8 @@ async fn permits_are_used_while_they_live_and_no_longer() {
 #[tokio::test(start_paused = true)]
 async fn permits_that_come_too_late_are_not_used() {
     let office = Office::new(Some(3));
+    let limiter = office.known_seat(0).await;
     *office.takes.lock().unwrap() = LIFETIME + Duration::from_millis(1);
-    let limiter = office.seat(0);
     let begun = Instant::now();
     limiter.call(Lane::Normal, ENDPOINT).await.unwrap();
     // By its share of three, once the others have had the time to notice: 0.3 s a call.
@@ -142,9 +159,9 @@ async fn permits_that_come_too_late_are_not_used() {
 #[tokio::test(start_paused = true)]
 async fn who_lost_an_answer_waits_until_the_others_count_it_as_silent() {
     let office = Office::new(None);
+    let limiter = office.known_seat(0).await;
     office.is_away.store(true, Ordering::SeqCst);
     *office.takes.lock().unwrap() = Duration::from_millis(500);
-    let limiter = office.seat(0);
     let begun = Instant::now();
     limiter.call(Lane::Normal, ENDPOINT).await.unwrap();
     let waited = begun.elapsed();
@@ -152,6 +169,53 @@ async fn who_lost_an_answer_waits_until_the_others_count_it_as_silent() {
         waited >= Duration::from_millis(500) + SILENT_AFTER,
         "{waited:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_answers_are_slow_the_share_is_used_and_the_others_are_told() {
+    let office = Office::new(Some(3));
+    let limiter = office.known_seat(0).await;
+    *office.takes.lock().unwrap() = LIFETIME + Duration::from_millis(1);
+    let stop = CancellationToken::new();
+    let (keeps, stops) = (Arc::clone(&limiter), stop.clone());
+    tokio::spawn(async move { keeps.keep_sharing(stops).await });
+    let begun = Instant::now();
+    for _ in 0..100 {
+        limiter.call(Lane::Normal, ENDPOINT).await.unwrap();
+    }
+    let took = begun.elapsed();
+    assert!((seconds(30)..seconds(33)).contains(&took), "{took:?}");
+    assert_eq!(office.asked.load(Ordering::SeqCst), 1, "permits come late");
+    assert!(office.apart.load(Ordering::SeqCst) > 30);
+    // It is quick again.
+    *office.takes.lock().unwrap() = Duration::from_millis(1);
+    sleep(seconds(2)).await;
+    let (begun, before) = (Instant::now(), office.apart.load(Ordering::SeqCst));
+    for _ in 0..9 {
+        limiter.call(Lane::Normal, ENDPOINT).await.unwrap();
+    }
+    assert!(begun.elapsed() < seconds(1), "{:?}", begun.elapsed());
+    assert_eq!(office.apart.load(Ordering::SeqCst), before);
+    stop.cancel();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_not_known_to_the_others_has_no_share() {
+    let office = Office::new(None);
+    office.is_away.store(true, Ordering::SeqCst);
+    let limiter = office.seat(0);
+    let (stop, begun) = (CancellationToken::new(), Instant::now());
+    let (keeps, stops) = (Arc::clone(&limiter), stop.clone());
+    tokio::spawn(async move { keeps.keep_sharing(stops).await });
+    let back = Arc::clone(&office);
+    tokio::spawn(async move {
+        sleep(seconds(60)).await;
+        back.is_away.store(false, Ordering::SeqCst);
+    });
+    limiter.call(Lane::Normal, ENDPOINT).await.unwrap();
+    let waited = begun.elapsed();
+    assert!((seconds(60)..seconds(63)).contains(&waited), "{waited:?}");
+    stop.cancel();
 }
 
 #[tokio::test(start_paused = true)]
