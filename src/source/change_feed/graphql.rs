@@ -37,7 +37,7 @@ pub(super) struct GraphQl {
     pub(super) with_jobs: Batches,
     pub(super) first: Batches,
     details: Batches,
-    /// The same of what had come to rest before a project was first read: there may be much of it.
+    /// The same with stages and artifacts of what had come to rest before a project was first read: heavy.
     past: Batches,
     /// The same of active jobs alone, which is lighter.
     active: Batches,
@@ -123,7 +123,13 @@ impl GraphQl {
     fn batches(&self, parts: Parts, wanted: &[&Wanted]) -> &Batches {
         match parts.jobs {
             JobsPart::Active => &self.active,
-            JobsPart::All if wanted.iter().all(|wanted| wanted.is_history) => &self.past,
+            // Each job is a query to GitLab's database, or several.
+            JobsPart::All
+                if (parts.stages || parts.artifacts)
+                    && wanted.iter().all(|wanted| wanted.is_history) =>
+            {
+                &self.past
+            }
             JobsPart::All | JobsPart::None => &self.details,
         }
     }
