@@ -56,7 +56,7 @@ pub struct RedisBudget {
 #[derive(Default)]
 struct StandingClock {
     now: AtomicU64,
-    late: AtomicU64,
+    delay: AtomicU64,
 }
 
 impl RedisBudget {
@@ -96,20 +96,19 @@ impl RedisBudget {
         }
     }
 
-    /// By the clock of [`Self::with_clock`], questions from now on stand in a queue for so long before Redis
-    /// hears them.
-    pub fn set_late(&self, micros: u64) {
+    /// By the clock of [`Self::with_clock`], Redis hears questions so many microseconds after they were asked.
+    pub fn set_delay(&self, micros: u64) {
         if let Some(clock) = &self.clock {
-            clock.late.store(micros, Ordering::SeqCst);
+            clock.delay.store(micros, Ordering::SeqCst);
         }
     }
 
     /// The time for the script (0: Redis's), and the time of a question that is asked now, by Redis's clock (0:
     /// not known).
     fn times(&self) -> [u64; 2] {
-        if let Some(StandingClock { now, late }) = &self.clock {
+        if let Some(StandingClock { now, delay }) = &self.clock {
             let now = now.load(Ordering::SeqCst);
-            return [now, now.saturating_sub(late.load(Ordering::SeqCst))];
+            return [now, now.saturating_sub(delay.load(Ordering::SeqCst))];
         }
         let Some((at, micros)) = *lock(&self.time) else {
             return [0, 0];

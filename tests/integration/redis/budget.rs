@@ -337,9 +337,7 @@ async fn a_redis_that_lost_its_data_keeps_the_shares_of_those_free_that_are_not_
     let Some(server) = RedisServer::start().await else {
         return;
     };
-    let redis = server.connect().await;
-    let replicas = [0, 1, 2]
-        .map(|number| RedisBudget::new(redis.clone(), settings(number, BUDGET)).with_clock(BEGIN));
+    let replicas = three(&server).await;
     let ask = async |replica: usize, millis: u64, members| {
         replicas[replica].set_clock(BEGIN + millis * 1000);
         let ask = Ask {
@@ -487,7 +485,7 @@ async fn a_question_that_comes_late_is_a_sign_of_life_of_then() {
         ],
     )
     .await;
-    replicas[2].set_late(1_300_000);
+    replicas[2].set_delay(1_300_000);
     turns(
         &replicas,
         &[
@@ -498,7 +496,7 @@ async fn a_question_that_comes_late_is_a_sign_of_life_of_then() {
         ],
     )
     .await;
-    replicas[2].set_late(0);
+    replicas[2].set_delay(0);
     turns(
         &replicas,
         &[

@@ -124,8 +124,9 @@ fn succeeded(
 
 const BRANCHES: [&str; 4] = ["one", "two", "three", "main"];
 
-/// Projects of four pipelines of 40 jobs, read for the first time: what was asked for their jobs.
-async fn first_reading_of_jobs(paths: &[&str]) -> Vec<Value> {
+/// Projects of one pipeline of 40 jobs for each of these branches, read for the first time: what was asked for
+/// their jobs.
+async fn first_reading_of_jobs(paths: &[&str], branches: &[&str]) -> Vec<Value> {
     let mut story = Story::with(watch_everything(), |world, app| {
         let others = paths
             .iter()
@@ -134,7 +135,7 @@ async fn first_reading_of_jobs(paths: &[&str]) -> Vec<Value> {
             .chain(others.collect::<Vec<_>>())
             .collect();
         for project in projects {
-            for branch in BRANCHES {
+            for branch in branches {
                 let jobs = (0..40).map(|number| JobSpec::new("test", &format!("test {number}")));
                 succeeded(world, project, branch, jobs);
             }
@@ -143,9 +144,9 @@ async fn first_reading_of_jobs(paths: &[&str]) -> Vec<Value> {
     .await;
     story.look_for(120).await;
     for project in paths.iter().chain(&["group/app"]) {
-        for git_ref in BRANCHES {
+        for git_ref in branches {
             let labels = [
-                ("ref", git_ref),
+                ("ref", *git_ref),
                 ("job_name", "test 39"),
                 ("project", project),
             ];
@@ -161,7 +162,7 @@ async fn first_reading_of_jobs(paths: &[&str]) -> Vec<Value> {
 /// The list of the newest jobs has those of two pipelines: the others are read by themselves. Each is read once.
 #[tokio::test]
 async fn jobs_beyond_the_list_of_the_newest_are_read_once() {
-    let asked = first_reading_of_jobs(&[]).await;
+    let asked = first_reading_of_jobs(&[], &BRANCHES).await;
     let read = asked
         .iter()
         .map(|one| (one["iid"].clone(), one["stages"].clone()));
@@ -173,10 +174,32 @@ async fn jobs_beyond_the_list_of_the_newest_are_read_once() {
 /// A list of one pipeline each of two projects, and once more for the second ones.
 #[tokio::test]
 async fn the_newest_of_several_projects_share_a_query_that_lists_no_others() {
-    let asked = first_reading_of_jobs(&["group/lib"]).await;
+    let asked = first_reading_of_jobs(&["group/lib"], &BRANCHES).await;
     let lists = asked.iter().filter(|one| one["stages"] == false);
     let sizes: Vec<(&Value, &Value)> = lists
         .map(|one| (&one["projects"], &one["pipelines"]))
         .collect();
     assert_eq!(sizes, [(&2.into(), &1.into()); 2]);
+}
+
+/// A query for the stage and the artifacts of each job is heavy: the first is for few projects, whatever lighter ones
+/// have grown to.
+#[tokio::test]
+async fn the_first_heavy_query_of_the_past_is_for_few_projects() {
+    let paths: Vec<String> = (0..11)
+        .map(|number| format!("group/lib-{number}"))
+        .collect();
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    let branches = ["one", "two", "three", "four", "five", "main"];
+    let asked = first_reading_of_jobs(&paths, &branches).await;
+    let sizes = |stages: bool| {
+        let lists = asked.iter().filter(move |one| one["stages"] == stages);
+        let sizes = lists.filter_map(|one| one["projects"].as_u64());
+        sizes.filter(|projects| *projects > 1)
+    };
+    assert!(
+        sizes(false).any(|projects| projects > 5),
+        "lighter ones grow"
+    );
+    assert_eq!(sizes(true).next(), Some(5));
 }
