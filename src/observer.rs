@@ -17,8 +17,9 @@ pub trait Observer: Send + Sync {
     fn ran(&self, activity: Activity, took: Duration);
     /// A project, an entry or an item failed.
     fn failed(&self, activity: Activity, kind: &'static str);
-    /// A collector's run ended well for at least one project.
-    fn succeeded(&self, activity: Activity, at: UnixSeconds, lag: Duration);
+    /// A collector's run ended well for at least one project, so much later than due; nothing where it was
+    /// backfill, which says nothing of how current the collector is.
+    fn succeeded(&self, activity: Activity, at: UnixSeconds, lag: Option<Duration>);
     /// Projects due and waiting, and runs under way.
     fn tasks(&self, queued: usize, running: usize);
     /// How much later than due the latest project is that waits for a run, by priority.
@@ -63,7 +64,7 @@ pub struct NoObserver;
 impl Observer for NoObserver {
     fn ran(&self, _: Activity, _: Duration) {}
     fn failed(&self, _: Activity, _: &'static str) {}
-    fn succeeded(&self, _: Activity, _: UnixSeconds, _: Duration) {}
+    fn succeeded(&self, _: Activity, _: UnixSeconds, _: Option<Duration>) {}
     fn tasks(&self, _: usize, _: usize) {}
     fn projects(&self, _: usize, _: f64) {}
     fn store(&self, _: bool) {}

@@ -203,13 +203,15 @@ impl Observer for Watch {
         *errors.entry(kind).or_default() += 1;
     }
 
-    fn succeeded(&self, activity: Activity, at: UnixSeconds, lag: Duration) {
+    fn succeeded(&self, activity: Activity, at: UnixSeconds, lag: Option<Duration>) {
         let collector = activity.as_str();
-        self.own.collection_succeeded(collector, at, lag);
         let mut seen = self.lock();
         let runs = seen.collectors.entry(collector).or_default();
         runs.succeeded_at = Some(at);
-        runs.lag = lag;
+        runs.lag = lag.unwrap_or(runs.lag);
+        let lag = runs.lag;
+        drop(seen);
+        self.own.collection_succeeded(collector, at, lag);
     }
 
     fn tasks(&self, queued: usize, running: usize) {

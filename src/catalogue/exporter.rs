@@ -178,7 +178,8 @@ pub static COLLECTION_LAG: Gauge<CollectorLabels> = Gauge::new(spec(
     "age_collection_lag_seconds",
     "s",
     false,
-    "Delay of the collector's last run against its interval.",
+    "Delay of the collector's last run against its interval. First readings and backfill do not count: \
+     their delay is age_tasks_lag_seconds.",
 ));
 
 /// Waiting tasks.

@@ -122,7 +122,7 @@ mod tests {
 
     impl Observer for Counting {
         fn ran(&self, _: Activity, _: Duration) {}
-        fn succeeded(&self, _: Activity, _: UnixSeconds, _: Duration) {}
+        fn succeeded(&self, _: Activity, _: UnixSeconds, _: Option<Duration>) {}
         fn tasks(&self, _: usize, _: usize) {}
         fn projects(&self, _: usize, _: f64) {}
         fn store(&self, _: bool) {}

@@ -32,9 +32,14 @@ impl Successes {
     }
 
     /// Takes in a project that was recorded: what was read of it, the calls that failed, and how
-    /// much later than due it was.
-    pub(super) fn add(&mut self, facts: Option<&Facts>, failures: &[Problem], lag: Duration) {
-        self.lag = self.lag.max(Some(lag));
+    /// much later than due it was, unless it is backfill.
+    pub(super) fn add(
+        &mut self,
+        facts: Option<&Facts>,
+        failures: &[Problem],
+        lag: Option<Duration>,
+    ) {
+        self.lag = self.lag.max(lag);
         for collector in &self.collectors {
             let of_collector = |problem: &Problem| problem.activity == (*collector).into();
             if failures.iter().any(of_collector) {
@@ -48,9 +53,9 @@ impl Successes {
         }
     }
 
-    /// How late the latest project was.
-    pub(super) fn lag(&self) -> Duration {
-        self.lag.unwrap_or_default()
+    /// How late the latest project was; nothing where all was backfill.
+    pub(super) fn lag(&self) -> Option<Duration> {
+        self.lag
     }
 
     /// The collectors that the run ended well for. One that had nothing to ask is up to date,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Projects;
+use super::entry::Priority;
 use super::take::rhythm;
 use crate::catalogue::Collector;
 use crate::clock::UnixSeconds;
@@ -212,13 +213,13 @@ impl Projects {
         Some((entry.project.full_path.clone(), error))
     }
 
-    /// How much later than due a project was read.
+    /// How much later than due a project was read; nothing where it was read for the first time, or for its
+    /// past: backfill has no interval to be late against.
     #[must_use]
-    pub fn lag(&self, source: &dyn Source, id: ProjectId, now: UnixSeconds) -> Duration {
-        let entry = self.entries.get(&id);
-        entry.map_or(Duration::ZERO, |entry| {
-            now.since(entry.timer(source.reading()).due)
-        })
+    pub fn lag(&self, source: &dyn Source, id: ProjectId, now: UnixSeconds) -> Option<Duration> {
+        let entry = self.entries.get(&id)?;
+        let is_backfill = entry.priority(source) == Priority::Backfill;
+        (!is_backfill).then(|| now.since(entry.timer(source.reading()).due))
     }
 
     /// Notes that GitLab answered what a collector asked.

@@ -67,6 +67,7 @@ struct Candidate<'a> {
     source: &'a Arc<dyn Source>,
     priority: Priority,
     rank: u8,
+    turn: u8,
     due: UnixSeconds,
     projects: Vec<Due>,
 }
@@ -85,7 +86,7 @@ impl Projects {
             let due = self.due_for(source.as_ref(), now);
             candidates.extend(together(source, due));
         }
-        candidates.sort_by_key(|batch| (batch.priority, batch.rank, batch.due));
+        candidates.sort_by_key(|batch| (batch.priority, batch.rank, batch.turn, batch.due));
         let mut taken = Taken::default();
         let mut free = free;
         // A storm of events leaves one slot to the steady work.
@@ -247,17 +248,18 @@ pub(super) fn rhythm(source: &dyn Source, entry: &Entry, now: UnixSeconds) -> Rh
 /// Batches of projects of one priority and group; the first are those that wait longest.
 fn together(source: &Arc<dyn Source>, mut due: Vec<Due>) -> Vec<Candidate<'_>> {
     due.sort_by_key(|one| {
-        let Grouping { group, near, .. } = one.grouping;
-        (one.priority, one.is_known, one.due, group, near)
+        let Grouping {
+            turn, group, near, ..
+        } = one.grouping;
+        (one.priority, turn, one.is_known, one.due, group, near)
     });
     let rank = match source.needs() {
         Needs::Nothing | Needs::FirstRead => 0,
         Needs::Pipelines => 1,
         Needs::Tier => 2,
     };
-    let alike = |one: &Due, next: &Due| {
-        (one.priority, one.grouping.group) == (next.priority, next.grouping.group)
-    };
+    let kind = |one: &Due| (one.priority, one.grouping.turn, one.grouping.group);
+    let alike = |one: &Due, next: &Due| kind(one) == kind(next);
     let groups = due.chunk_by(alike);
     let batches = groups.flat_map(|group| {
         let size = group.first().map_or(1, |one| one.grouping.size);
@@ -269,6 +271,7 @@ fn together(source: &Arc<dyn Source>, mut due: Vec<Due>) -> Vec<Candidate<'_>> {
             source,
             priority: first.priority,
             rank,
+            turn: first.grouping.turn,
             due: first.due,
             projects: projects.to_vec(),
         })

@@ -49,8 +49,17 @@ impl Source for Idle {
             Some(Depth::Jobs) => (2, DEEPER),
             Some(Depth::Everything) => (3, BATCH),
         };
+        let turn = match self.0 {
+            Reading::Backfill => u8::from(depth > Some(Depth::Pipelines)),
+            _ => 0,
+        };
         let near = UnixSeconds::default();
-        Grouping { group, near, size }
+        Grouping {
+            turn,
+            group,
+            near,
+            size,
+        }
     }
 
     fn runs_at_once(&self) -> usize {
@@ -63,6 +72,7 @@ impl Source for Idle {
     fn needs(&self) -> Needs {
         match self.0 {
             Reading::ChangeFeed => Needs::Nothing,
+            Reading::Backfill => Needs::FirstRead,
             Reading::Refs => Needs::Pipelines,
             _ => Needs::Tier,
         }
@@ -213,6 +223,64 @@ fn the_first_poll_of_a_project_goes_before_all_and_first_readings_after_all() {
     assert!(taken.batches.is_empty());
     let taken = projects.take(&sources(&[Reading::Refs]), at(12), free);
     assert_eq!(taken.lag, [0, 0, 5].map(Duration::from_secs));
+}
+
+/// The past of a project may take GitLab half a minute: who waits for the newest pipelines does not wait for it.
+#[test]
+fn the_newest_of_all_projects_comes_before_the_past_of_any() {
+    let mut projects = tracking([1, 2]);
+    assert_eq!(taken(&mut projects, START), [1, 2]);
+    deepen(&mut projects, 1, Depth::Jobs, START);
+    let backfill = sources(&[Reading::Backfill]);
+    let none = FreeSlots {
+        runs: 0,
+        ..FREE_SLOTS
+    };
+    assert_eq!(
+        projects.take(&backfill, at(10), none).batches.len(),
+        0,
+        "its past waits"
+    );
+    deepen(&mut projects, 2, Depth::Pipelines, at(20));
+    for id in [1, 2] {
+        succeed(&mut projects, id, at(20));
+    }
+    let mut one_run = || {
+        let batches = projects.take(&backfill, at(60), FREE_SLOTS).batches;
+        let targets = batches.iter().flat_map(|batch| &batch.targets);
+        let ids: Vec<u64> = targets.map(|target| target.id().0).collect();
+        for id in &ids {
+            let held = holding(&projects, Reading::Backfill, *id);
+            projects.release(&Idle(Reading::Backfill), &held, at(60));
+        }
+        ids
+    };
+    assert_eq!(one_run(), [2]);
+    assert_eq!(one_run(), [1]);
+}
+
+/// Its projects wait for GitLab's time, which is no delay of what is new.
+#[test]
+fn backfill_is_not_late() {
+    let mut projects = tracking([1]);
+    assert_eq!(taken(&mut projects, START), [1]);
+    deepen(&mut projects, 1, Depth::Jobs, START);
+    succeed(&mut projects, 1, START);
+    let (feed, backfill) = (Idle(Reading::ChangeFeed), Idle(Reading::Backfill));
+    assert_eq!(
+        projects
+            .take(&sources(&[Reading::Backfill]), at(60), FREE_SLOTS)
+            .batches
+            .len(),
+        1
+    );
+    let lag = |source: &Idle| projects.lag(source, ProjectId(1), at(600));
+    assert_eq!(lag(&backfill), None);
+    assert!(
+        lag(&feed) > Some(Duration::from_secs(500)),
+        "{:?}",
+        lag(&feed)
+    );
 }
 
 /// Slow readings of every other kind, first ones too, hold all the runs that they can get.

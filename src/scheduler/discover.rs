@@ -144,7 +144,7 @@ impl DiscoveryTask {
         span.in_scope(|| self.observer.ran(Activity::Discovery, took));
         if is_well {
             self.observer
-                .succeeded(Activity::Discovery, now, Duration::ZERO);
+                .succeeded(Activity::Discovery, now, Some(Duration::ZERO));
         }
         self.ingest.report_projects();
     }

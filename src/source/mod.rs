@@ -125,6 +125,8 @@ pub struct Context {
 /// Which projects go together in a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Grouping {
+    /// Projects of a lower turn are read before those of a higher one, however long these have waited.
+    pub turn: u8,
     /// Projects of different groups are never read together.
     pub group: u8,
     /// Within a group, those near each other go together.

@@ -39,11 +39,11 @@ impl Source for Backfill {
         GitLab::JOBS_PROJECTS
     }
 
-    /// Those that have been read equally deep go together.
+    /// The newest pipelines of all projects come before the past of any, which is heavy.
     fn grouping(&self, memory: &ProjectMemory) -> Grouping {
         let depth = memory.feed.as_ref().map(|feed| feed.depth);
         Grouping {
-            group: u8::from(depth > Some(Depth::Pipelines)),
+            turn: u8::from(depth > Some(Depth::Pipelines)),
             size: self.batch(),
             ..Grouping::default()
         }

@@ -562,14 +562,15 @@ impl Source for ChangeFeed {
         if due > Some(TOO_MANY) {
             return Grouping {
                 group: 2,
-                near: UnixSeconds::default(),
                 size: 1,
+                ..Grouping::default()
             };
         }
         Grouping {
             group: u8::from(feed.is_some()),
             near: feed.map(|feed| feed.watermark).unwrap_or_default(),
             size: GitLab::CHANGES_PROJECTS,
+            ..Grouping::default()
         }
     }
 

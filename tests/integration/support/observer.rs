@@ -71,7 +71,7 @@ impl Observer for Heard {
         *self.notes().failed.entry((collector, kind)).or_default() += 1;
     }
 
-    fn succeeded(&self, activity: Activity, at: UnixSeconds, _: Duration) {
+    fn succeeded(&self, activity: Activity, at: UnixSeconds, _: Option<Duration>) {
         let collector = activity.as_str();
         self.notes().succeeded.insert(collector, at);
     }
