@@ -77,8 +77,8 @@ impl Hooks {
         self.add_to(Holder::Project(project), settings);
     }
 
-    /// The same to anything that has webhooks.
-    pub fn add_to(&self, holder: Holder, settings: Value) {
+    /// The same to anything that has webhooks; gives its id.
+    pub fn add_to(&self, holder: Holder, settings: Value) -> u64 {
         let mut inner = self.lock();
         inner.next += 1;
         let id = inner.next;
@@ -87,6 +87,7 @@ impl Hooks {
             hook.settings = settings;
         }
         inner.hooks.insert((holder, id), hook);
+        id
     }
 }
 
@@ -194,11 +195,9 @@ async fn create(call: Call, body: web::Json<Map<String, Value>>) -> Answer {
         return Err(ApiError::Missing("url"));
     }
     // GitLab takes the same address twice.
-    call.state
-        .hooks
-        .add_to(holder, Value::Object(body.into_inner()));
+    let settings = Value::Object(body.into_inner());
+    let id = call.state.hooks.add_to(holder, settings);
     let inner = call.state.hooks.lock();
-    let id = inner.next;
     let hook = inner.hooks.get(&(holder, id)).ok_or(MISSING)?;
     Ok(HttpResponse::Created().json(shown(holder, id, hook)))
 }
