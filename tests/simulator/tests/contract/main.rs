@@ -9,6 +9,7 @@ mod control;
 mod costs;
 mod faults;
 mod graphql;
+mod hooks;
 mod lifelike;
 mod limits;
 #[cfg(unix)]
