@@ -209,9 +209,9 @@ impl Cluster {
         for (shard, own, attempt) in join_all(attempts).await {
             match attempt {
                 Ok(attempt) => {
-                    // Whoever noticed it first: what this one wrote last may be lost.
-                    let before = self.held.get(&shard);
-                    if before.is_some_and(|before| before.server != attempt.server) {
+                    // Before the lease is in force again, so that no commit comes between.
+                    if self.may_be_lost(shard, own, &attempt) {
+                        self.parts.store.may_lack(shard);
                         again.insert(shard);
                     }
                     lost += usize::from(!self.extended(shard, own, attempt).await);
@@ -224,6 +224,14 @@ impl Cluster {
         }
         self.write_again(again).await;
         failed
+    }
+
+    /// Whether Redis may lack what this replica wrote last of a shard: another server answers, whoever noticed
+    /// it first, or the same has lost the token of the lease.
+    fn may_be_lost(&self, shard: Shard, own: Own, attempt: &Attempt) -> bool {
+        let held = self.held.get(&shard);
+        let is_other = held.is_some_and(|held| held.server != attempt.server);
+        is_other || matches!(attempt.outcome, Outcome::Taken { before, .. } if before < own.fence)
     }
 
     /// Whether the shard is this replica's still.
@@ -272,7 +280,7 @@ impl Cluster {
         }
         tracing::warn!(
             shards = shards.len(),
-            "Redis was restarted or another server took over, writing state again"
+            "Redis was restarted, lost data or was replaced, writing state again"
         );
         self.parts.ingest.write_again(shards).await;
         lock(&self.standing).written_again = Some((shards.len(), self.parts.clock.now()));

@@ -40,8 +40,8 @@ impl Ingest {
 
     /// The store may have lost what it had of some shards: writes it again.
     pub async fn write_again(&self, shards: ShardSet) {
-        let now = self.clock.steady();
-        let written = self.recorder.lock().await.write_again(shards, now).await;
+        let mut recorder = self.recorder.lock().await;
+        let written = recorder.write_again(shards, self.clock.steady()).await;
         if let Err(error) = written {
             tracing::debug!(%error, "state will be written again with the next commit");
         }

@@ -162,7 +162,7 @@ impl Recorder {
     }
 
     async fn commit_shard(&mut self, shard: Shard, mut commit: Commit) -> Result<(), StoreError> {
-        if self.unsettled.contains(shard) {
+        if self.unsettled.contains(shard) || self.store.wants_whole(shard) {
             self.complete(shard, &mut commit);
         }
         let kept = self.store.commit(commit).await;

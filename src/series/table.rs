@@ -394,7 +394,14 @@ impl Table {
         let window = u32::try_from(window.as_secs()).unwrap_or(u32::MAX);
         // Each scrape says it, and it changes seldom: nobody is to wait for that.
         if !self.read().windows.is(delivery, window) {
-            self.write().windows.set(delivery, window, seconds(now));
+            let (now, committed_at) = (seconds(now), self.committed_at());
+            let mut state = self.write();
+            let widest = state.windows.widest();
+            let open = committed_at.into_iter().zip(state.last_initialized);
+            let open = open.filter(|(at, last)| *at < last.saturating_add(widest));
+            let committed = open.map(|(at, _)| at).min().unwrap_or(u32::MAX);
+            let settled = now.min(committed).saturating_sub(widest);
+            state.windows.set(delivery, window, now, settled);
         }
     }
 

@@ -137,11 +137,10 @@ impl Drop for Walk {
 }
 
 /// Whether a counter or histogram shows its initial zero: until its birth window is over, by the
-/// clock and for the store. A series initialized in the future does not: the clock was set back, and
-/// what was shown is never taken back.
+/// clock and for the store. One that was restored with its value has no window, though it was
+/// restored after the walk took its time.
 fn shows_zero(row: &Row, now: u32, committed_at: u32, birth_window: u32) -> bool {
-    row.initialized_at <= now
-        && now.min(committed_at) < row.initialized_at.saturating_add(birth_window)
+    birth_window > 0 && now.min(committed_at) < row.initialized_at.saturating_add(birth_window)
 }
 
 fn value<'a>(family: &'a Family, slot: usize, row: &Row, at_zero: bool) -> RowValue<'a> {

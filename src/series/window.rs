@@ -15,6 +15,9 @@ pub enum Delivery {
     Push,
 }
 
+/// Steps that are held for one delivery while a store notes no commit.
+const STEPS: usize = 256;
+
 /// From when on new series show 0 for how long, in seconds.
 #[derive(Clone, Copy, Debug)]
 struct Step {
@@ -92,25 +95,29 @@ impl BirthWindows {
         last.map_or(self.widest, |step| step.seconds) == seconds.min(self.widest)
     }
 
-    /// Sets the window of series that are initialized after `now`; no wider than the widest.
-    pub(super) fn set(&mut self, delivery: Delivery, seconds: u32, now: u32) {
+    /// Sets the window of series that are initialized after `now`; no wider than the widest. Zeros of before
+    /// `settled` are over, by the clock and for the store.
+    pub(super) fn set(&mut self, delivery: Delivery, seconds: u32, now: u32, settled: u32) {
         if self.is(delivery, seconds) {
             return;
         }
-        let widest = self.widest;
+        let seconds = seconds.min(self.widest);
         let steps = match delivery {
             Delivery::Scrape => &mut self.scrape,
             Delivery::Push => &mut self.push,
         };
-        let seconds = seconds.min(widest);
         let from = now.saturating_add(1);
         // Two in a second: the later one decides.
         steps.retain(|step| step.from < from);
-        // One that began before all windows that still run decides nothing any more, but for the last.
-        let first = steps
-            .iter()
-            .rposition(|step| step.from <= now.saturating_sub(widest));
+        // What decides of zeros that are over only, is not needed.
+        let first = steps.iter().rposition(|step| step.from <= settled);
         steps.drain(..first.unwrap_or(0));
+        if steps.len() >= STEPS {
+            // The narrower of two takes back nothing that was shown.
+            let oldest = steps.remove(0);
+            steps[0].from = oldest.from;
+            steps[0].seconds = steps[0].seconds.min(oldest.seconds);
+        }
         steps.push(Step { from, seconds });
     }
 
@@ -142,8 +149,8 @@ mod tests {
         let mut windows = windows();
         let shard = Shard::INSTANCE;
         assert_eq!(windows.longest(shard, 100), 120);
-        windows.set(Delivery::Scrape, 30, 100);
-        windows.set(Delivery::Scrape, 60, 200);
+        windows.set(Delivery::Scrape, 30, 100, 0);
+        windows.set(Delivery::Scrape, 60, 200, 0);
         let of = |at| windows.of(Delivery::Scrape, shard, at);
         assert_eq!([of(100), of(101), of(200), of(201)], [120, 30, 30, 60]);
         assert_eq!(windows.of(Delivery::Push, shard, 201), 120);
@@ -162,11 +169,28 @@ mod tests {
     #[test]
     fn many_changes_take_no_more_room_and_none_is_wider_than_the_widest() {
         let mut windows = windows();
-        for minute in 0..1000 {
-            windows.set(Delivery::Push, 10 + minute % 2, 60 * minute);
+        for minute in 1000..2000 {
+            windows.set(
+                Delivery::Push,
+                10 + minute % 2,
+                60 * minute,
+                60 * minute - 120,
+            );
         }
         assert!(windows.push.len() < 6, "{}", windows.push.len());
-        windows.set(Delivery::Push, 500, 100_000);
+        windows.set(Delivery::Push, 500, 150_000, 149_000);
         assert_eq!(windows.of(Delivery::Push, Shard::INSTANCE, 200_000), 120);
+    }
+
+    #[test]
+    fn many_changes_while_nothing_is_committed_take_no_more_room_and_make_no_window_wider() {
+        let mut windows = windows();
+        for minute in 1000..2000 {
+            windows.set(Delivery::Push, 10 + minute % 2, 60 * minute, 60_000);
+        }
+        assert_eq!(windows.push.len(), STEPS);
+        let of = |at| windows.of(Delivery::Push, Shard::INSTANCE, at);
+        assert_eq!([of(60_060), of(60_120)], [10, 10]);
+        assert_eq!([of(119_940), of(119_941)], [10, 11]);
     }
 }

@@ -117,6 +117,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn is_sharded(&self) -> bool {
         false
     }
+
+    /// Whether the next commit of a shard has to be whole ([`Commit::is_whole`]); others are refused.
+    fn wants_whole(&self, _shard: Shard) -> bool {
+        false
+    }
 }
 
 /// Why a store could not do its work.

@@ -123,6 +123,8 @@ struct Kept {
     /// Of the last commit.
     sequence: u64,
     memories: HashMap<ProjectId, Arc<ProjectMemory>>,
+    /// Whether Redis may lack some of it: the next commit brings everything.
+    is_incomplete: bool,
 }
 
 /// What a commit changes in a hash.
@@ -187,6 +189,7 @@ impl RedisStore {
             fence,
             sequence,
             memories: remembered.projects.iter().cloned().collect(),
+            is_incomplete: false,
         };
         lock(&self.shards).insert(shard, kept);
         Ok(Loaded {
@@ -200,6 +203,14 @@ impl RedisStore {
         if let Some(kept) = lock(&self.shards).get_mut(&shard) {
             kept.fence = fence;
             kept.sequence = 0;
+        }
+    }
+
+    /// Redis may have lost what it had of a shard: nothing but everything of it is committed next, or who
+    /// takes the shard over finds a part.
+    pub fn may_lack(&self, shard: Shard) {
+        if let Some(kept) = lock(&self.shards).get_mut(&shard) {
+            kept.is_incomplete = true;
         }
     }
 
@@ -237,6 +248,10 @@ impl RedisStore {
         let kept = shards.entry(shard).or_default();
         if kept.fence != fence {
             return Err(StoreError::Fenced(shard));
+        }
+        if kept.is_incomplete && !commit.is_whole {
+            let why = "Redis may have lost the state of the shard, which is written again first";
+            return Err(StoreError::Unavailable(why.to_owned()));
         }
         kept.sequence += 1;
         let mut memories = Changes::default();
@@ -302,6 +317,7 @@ impl RedisStore {
             written.bytes += bytes as u64;
         }
         if let Some(kept) = lock(&self.shards).get_mut(&shard) {
+            kept.is_incomplete &= !commit.is_whole;
             for (id, memory) in commit.projects {
                 match memory {
                     Some(memory) => kept.memories.insert(id, memory),
@@ -466,6 +482,11 @@ impl Store for RedisStore {
 
     fn is_sharded(&self) -> bool {
         true
+    }
+
+    fn wants_whole(&self, shard: Shard) -> bool {
+        let shards = lock(&self.shards);
+        shards.get(&shard).is_some_and(|kept| kept.is_incomplete)
     }
 }
 

@@ -368,3 +368,12 @@ fn start_times_lie_before_every_walk_and_stay() {
     // A clock that was set back.
     assert!(start(at(20)) < at(20));
 }
+
+/// A scrape takes its time, waits for the table, and something is recorded meanwhile.
+#[test]
+fn a_series_that_is_newer_than_the_time_of_a_walk_shows_0_all_the_same() {
+    let table = table(100);
+    count(&table, &[runs("p", "main", 1.0)], at(51));
+    assert_shows(&table, at(50), &[("run_count p main", "0")]);
+    assert_shows(&table, at(51), &[("run_count p main", "0")]);
+}

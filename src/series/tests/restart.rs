@@ -75,6 +75,22 @@ fn a_value_that_was_shown_stays_though_the_window_is_longer_after_a_restart() {
     assert_shows(&after, at(50), &[("run_count p main", "0")]);
 }
 
+/// Commits wait while a store cannot be used, and scrapes come more seldom then.
+#[test]
+fn a_value_that_was_shown_stays_though_windows_change_while_nothing_is_committed() {
+    let table = table(100);
+    table.restore([], at(-1), at(-1));
+    table.set_birth_window(Delivery::Scrape, Duration::from_secs(30), at(0));
+    count(&table, &[runs("p", "main", 3.0)], at(10));
+    table.note_commit(ShardSet::ALL, at(40));
+    assert_shows(&table, at(40), &[("run_count p main", "3")]);
+    let window = i64::try_from(WINDOW).unwrap();
+    for (seconds, now) in [(60, 50), (90, 50 + window + 1), (60, 50 + 3 * window)] {
+        table.set_birth_window(Delivery::Scrape, Duration::from_secs(seconds), at(now));
+        assert_shows(&table, at(now), &[("run_count p main", "3")]);
+    }
+}
+
 #[test]
 fn a_store_hears_of_what_begins_to_retire_and_of_what_comes_back() {
     let table = table(100);

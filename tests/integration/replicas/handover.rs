@@ -15,6 +15,7 @@ use crate::crash::{reading, with_state::story};
 use crate::ledger::{self, Counts};
 use crate::support::exporter::{QuickTime, real_time};
 use crate::support::otlp::Receiver;
+use crate::support::redis::RedisServer;
 use crate::support::tools::tool;
 use crate::support::within;
 
@@ -218,7 +219,19 @@ async fn without_redis_leases_end_and_with_it_everything_goes_on() {
 
 /// A Redis that lost everything is written again by those who hold the leases.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redis_that_lost_its_data_is_written_again() {
+async fn a_redis_that_was_started_without_its_data_is_written_again() {
+    is_written_again(async |redis| redis.restart_empty().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_whose_data_was_deleted_is_written_again() {
+    is_written_again(async |redis| {
+        let _: String = redis.command(&["FLUSHALL"]);
+    })
+    .await;
+}
+
+async fn is_written_again(lose: impl AsyncFnOnce(&mut RedisServer)) {
     let Some(mut rig) = Rig::start(busy(6, 12), &[]).await else {
         return;
     };
@@ -227,7 +240,7 @@ async fn a_redis_that_lost_its_data_is_written_again() {
     let time = live_and_rest(&rig, &replicas).await;
     drop(time);
     let before = equals_the_ledger(&rig, &replicas, first_read).await;
-    rig.redis.restart_empty().await;
+    lose(&mut rig.redis).await;
     // Both have written what they hold: whoever goes now, the other has all of it.
     let lease = Duration::from_secs(1) + LEASE_TTL;
     let since = real_time();

@@ -212,6 +212,41 @@ async fn a_whole_commit_replaces_everything() {
     assert_eq!(found.projects, known, "what is known is written, too");
 }
 
+/// Who takes the shard over must not find a part of it.
+#[tokio::test]
+async fn what_redis_may_have_lost_is_written_as_a_whole_before_anything_else() {
+    let Some(redis) = RedisServer::start().await else {
+        return;
+    };
+    let one = Replica::new(&redis, "one").await;
+    lease(&redis, "one", 5);
+    one.load(5).await.unwrap();
+    let first = commit("group/app", vec![row("a", 1.0), row("b", 1.0)], 100);
+    one.store.commit(first).await.unwrap();
+    let _: String = redis.command(&["FLUSHALL"]);
+    lease(&redis, "one", 6);
+    one.store.may_lack(shard());
+    one.store.continued(shard(), 6);
+    let until = Moment::now().plus(HOUR);
+    one.leases.extend(shard(), 6, until, Duration::ZERO);
+    assert!(one.store.wants_whole(shard()));
+    let part = one
+        .store
+        .commit(commit("group/app", vec![row("a", 2.0)], 100));
+    let part = part.await;
+    assert!(matches!(part, Err(StoreError::Unavailable(_))), "{part:?}");
+    let whole = Commit {
+        is_whole: true,
+        ..commit("group/app", vec![row("a", 2.0), row("b", 1.0)], 100)
+    };
+    one.store.commit(whole).await.unwrap();
+    assert!(!one.store.wants_whole(shard()));
+    let part = commit("group/app", vec![row("b", 2.0)], 100);
+    one.store.commit(part).await.unwrap();
+    let found = one.load(6).await.unwrap();
+    assert_eq!(totals(&found), expected(&[("a", 2.0), ("b", 2.0)]));
+}
+
 /// More than Lua passes to a command at once.
 #[tokio::test]
 async fn a_commit_of_thousands_of_rows_is_kept_whole() {
