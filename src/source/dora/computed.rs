@@ -14,7 +14,7 @@ use crate::clock::UnixSeconds;
 use crate::facts::Problem;
 use crate::gitlab::graphql::batch::Breaker;
 use crate::gitlab::graphql::{Asked, ProjectIncidents};
-use crate::gitlab::model::{Deployment, DeploymentTier, Incident, Page};
+use crate::gitlab::model::{Deployment, DeploymentTier, Incident, Known, Page};
 use crate::gitlab::rest::DeploymentFilter;
 use crate::gitlab::{GitLab, GitLabError, Lane};
 use crate::memory::dora::computed::Period;
@@ -224,7 +224,9 @@ impl Poll<'_> {
         let late = progress
             .read_at
             .is_some_and(|at| progress.moved.plus(OVERLAP) > at);
-        moved || late || self.is_full()
+        // By REST only a refusal tells that nothing may be read any more.
+        let is_told = matches!(self.target.permissions.environments, Known::Value(_));
+        moved || late || !is_told || self.is_full()
     }
 
     /// From when on deployments or incidents are to be read that were read at `last`.

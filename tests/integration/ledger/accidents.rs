@@ -1,6 +1,6 @@
 //! What people and proxies do to projects while an exporter follows them: roles go up and down, features
-//! are switched off and on, projects are scheduled for deletion and restored, and something in front of
-//! GitLab answers in its place. All of it ends, and then every counter equals the ledger.
+//! are switched off and on, projects are scheduled for deletion and restored, groups and projects are renamed,
+//! and something in front of GitLab answers in its place. All of it ends, and then every counter equals the ledger.
 
 use std::time::Duration;
 
@@ -114,6 +114,27 @@ impl Accidents {
             done.expect("it is there");
             false
         });
+    }
+
+    /// Renames a group with all of its projects, and a project.
+    pub fn rename(&mut self, world: &mut World, random: &mut StdRng) {
+        let all = ids(world);
+        let mut one = || {
+            let id = all[random.random_range(0..all.len())];
+            world
+                .project(id)
+                .expect("it is there")
+                .full_path
+                .to_string()
+        };
+        let (group, project) = (one(), one());
+        let (group, _) = group.split_once('/').expect("it is in a group");
+        self.total += 2;
+        let id = world.project_by_path(&project).expect("it is there").id;
+        let path = format!("{project}-{}", self.total);
+        world.move_project(id, &path).expect("the path is free");
+        let path = format!("{group}-{}", self.total);
+        world.move_group(group, &path).expect("the path is free");
     }
 
     /// Ends everything, and gives the exporter the time to see it.

@@ -251,6 +251,11 @@ impl Follow {
                     exporter.settle_for(Duration::from_secs(3700)).await;
                 }
                 compared += self.compare(&simulator, &exporter, first_look);
+                if self.accidents {
+                    accidents.rename(&mut simulator.world(), &mut random);
+                    // What was counted was compared, and leaves with the old paths.
+                    first_look = simulator.world().now();
+                }
             }
         }
         if self.events {

@@ -303,6 +303,33 @@ fn days(number: i64) -> std::time::Duration {
     std::time::Duration::from_millis(millis.unsigned_abs())
 }
 
+fn give(rig: &Rig, role: AccessLevel) {
+    let token = gitlab_simulator::world::DEFAULT_TOKEN;
+    let given = rig.world().set_default_role(token, role);
+    given.expect("a token");
+}
+
+/// Nothing moves in the project, and REST says nothing of permissions.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn by_rest_alone_figures_leave_with_the_role_and_come_back_with_it() {
+    let make = Make {
+        graphql: false,
+        tier: Tier::Free,
+        ..Make::new(on)
+    };
+    let mut rig = make.begin(delivered).await;
+    rig.look_later().await;
+    rig.look_later().await;
+    assert_eq!(rig.four(), WANTED);
+    give(&rig, AccessLevel::Guest);
+    rig.look_later().await;
+    assert_eq!(rig.four(), [None; 4]);
+    assert_eq!(rig.source(), [] as [&str; 0]);
+    give(&rig, AccessLevel::Maintainer);
+    rig.look_later().await;
+    assert_eq!(rig.four(), WANTED);
+}
+
 /// By REST a refusal for the role looks like one for the licence.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn by_rest_alone_the_figures_are_gitlabs_again_as_soon_as_the_role_is() {
@@ -312,11 +339,6 @@ async fn by_rest_alone_the_figures_are_gitlabs_again_as_soon_as_the_role_is() {
     };
     let mut rig = make.begin(delivered).await;
     assert_eq!(rig.source(), ["gitlab"]);
-    let give = |rig: &Rig, role| {
-        let token = gitlab_simulator::world::DEFAULT_TOKEN;
-        let given = rig.world().set_default_role(token, role);
-        given.expect("a token");
-    };
     give(&rig, AccessLevel::Guest);
     rig.look_later().await;
     assert_ne!(rig.source(), ["gitlab"]);
