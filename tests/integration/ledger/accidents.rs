@@ -2,12 +2,13 @@
 //! are switched off and on, projects are scheduled for deletion and restored, groups and projects are renamed,
 //! and something in front of GitLab answers in its place. All of it ends, and then every counter equals the ledger.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use gitlab_simulator::auth::AccessLevel;
 use gitlab_simulator::faults::{Fault, Rule};
 use gitlab_simulator::time::{MINUTE, Millis};
-use gitlab_simulator::world::{DEFAULT_TOKEN, Feature, ProjectId};
+use gitlab_simulator::world::{DEFAULT_TOKEN, Feature, Project, ProjectId};
 use gitlab_simulator::{Simulator, World};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -116,25 +117,25 @@ impl Accidents {
         });
     }
 
-    /// Renames a group with all of its projects, and a project.
+    /// Renames a project and all groups, so that every project has another path.
     pub fn rename(&mut self, world: &mut World, random: &mut StdRng) {
         let all = ids(world);
-        let mut one = || {
-            let id = all[random.random_range(0..all.len())];
-            world
-                .project(id)
-                .expect("it is there")
-                .full_path
-                .to_string()
-        };
-        let (group, project) = (one(), one());
-        let (group, _) = group.split_once('/').expect("it is in a group");
-        self.total += 2;
-        let id = world.project_by_path(&project).expect("it is there").id;
-        let path = format!("{project}-{}", self.total);
+        self.total += 1;
+        let number = self.total;
+        let id = all[random.random_range(0..all.len())];
+        let path = world
+            .project(id)
+            .expect("it is there")
+            .full_path
+            .to_string();
+        let path = format!("{path}-{number}");
         world.move_project(id, &path).expect("the path is free");
-        let path = format!("{group}-{}", self.total);
-        world.move_group(group, &path).expect("the path is free");
+        let group = |project: &Project| project.full_path.split('/').next().map(str::to_owned);
+        let groups: BTreeSet<String> = world.projects().filter_map(group).collect();
+        for group in groups {
+            let path = format!("{group}-{number}");
+            world.move_group(&group, &path).expect("the path is free");
+        }
     }
 
     /// Ends everything, and gives the exporter the time to see it.

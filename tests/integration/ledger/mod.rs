@@ -189,7 +189,7 @@ async fn every_count_equals_the_ledger_through_outages() {
 }
 
 /// Some two hours in which roles go up and down, features off and on, projects are scheduled for deletion
-/// and restored, and proxies answer in GitLab's place.
+/// and restored, groups and a project are renamed, and proxies answer in GitLab's place.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_count_equals_the_ledger_after_accidents() {
     let follow = Follow {
