@@ -48,9 +48,11 @@ fn good() -> Vec<u8> {
         name: "age_pipeline_run_count".into(),
         labels: vec![("project".into(), format!("group/{n}").into())],
         start: NOW,
+        window: None,
         changed: NOW,
         value: RecordedValue::Counter(f64::from(n)),
         retiring: false,
+        withdrawn: false,
     };
     let commit = Commit {
         rows: (0..20).map(row).collect(),
