@@ -54,6 +54,10 @@ weight: rust ## Build the program as releases have it, and weigh it with the CA 
 	@$(CARGO) build --locked --profile dist --bin amazing-gitlab-exporter
 	@.ci/weigh "$${CARGO_TARGET_DIR:-target}/dist/amazing-gitlab-exporter"
 
+.PHONY: fuzz-check
+fuzz-check: rust ## Check that the targets of fuzz/ compile
+	RUSTFLAGS="$(RUSTFLAGS) --cfg fuzzing" $(CARGO) check --locked --manifest-path fuzz/Cargo.toml --bins
+
 FUZZ_SECONDS ?= 300
 
 .PHONY: fuzz
