@@ -126,14 +126,21 @@ pub fn first_round_is_over(metrics: &str) -> bool {
 
 /// Projects of which a pipeline's and a job's status are shown.
 pub fn projects_in(metrics: &str) -> usize {
-    let of = |family: &str| -> BTreeSet<&str> {
-        let lines = metrics.lines().filter(|line| line.starts_with(family));
-        lines
-            .filter_map(|line| line.split_once("project=\"")?.1.split('"').next())
-            .collect()
-    };
-    let jobs = of("age_job_status{");
-    of("age_pipeline_status{").intersection(&jobs).count()
+    let jobs = projects_of(metrics, JOBS);
+    let pipelines = projects_of(metrics, PIPELINES);
+    pipelines.intersection(&jobs).count()
+}
+
+const PIPELINES: &str = "age_pipeline_status";
+const JOBS: &str = "age_job_status";
+
+/// Projects that have a series of a metric.
+fn projects_of<'a>(metrics: &'a str, metric: &str) -> BTreeSet<&'a str> {
+    let series = metrics.lines();
+    let labels = series.filter_map(|line| line.strip_prefix(metric)?.strip_prefix('{'));
+    labels
+        .filter_map(|labels| labels.split_once("project=\"")?.1.split('"').next())
+        .collect()
 }
 
 fn address(line: &str) -> Option<SocketAddr> {

@@ -14,6 +14,10 @@ use crate::gitlab::model::Project;
 use crate::memory::ProjectMemory;
 use crate::memory::feed::{Depth, FeedProgress};
 
+/// Projects whose newest pipelines are read together. Each takes a list of its own, and all are shown when the
+/// last was read.
+const NEWEST_AT_ONCE: usize = 10;
+
 /// What had come to rest before a project was first read: the backfill of the change feed.
 pub struct Backfill(Arc<ChangeFeed>);
 
@@ -42,9 +46,14 @@ impl Source for Backfill {
     /// The newest pipelines of all projects come before the past of any, which is heavy.
     fn grouping(&self, memory: &ProjectMemory) -> Grouping {
         let depth = memory.feed.as_ref().map(|feed| feed.depth);
+        let is_past = depth > Some(Depth::Pipelines);
         Grouping {
-            turn: u8::from(depth > Some(Depth::Pipelines)),
-            size: self.batch(),
+            turn: u8::from(is_past),
+            size: if is_past {
+                self.batch()
+            } else {
+                NEWEST_AT_ONCE
+            },
             ..Grouping::default()
         }
     }
