@@ -45,6 +45,8 @@ pub use standing::{Member, Standing};
 const STEP: Duration = Duration::from_millis(500);
 /// Leases are extended this many times before they end.
 const EXTENSIONS: u32 = 3;
+/// Shards that are taken and read at once.
+const TAKEN_AT_ONCE: usize = 8;
 /// A shard that could not be read is tried again this much later.
 const REFUSED: Duration = Duration::from_secs(60);
 
@@ -258,7 +260,8 @@ impl Cluster {
 
     async fn adopt_again(&mut self, shard: Shard, fence: u64, attempt: Attempt) -> bool {
         self.drop([shard].into_iter().collect()).await;
-        self.adopt(shard, fence, attempt).await
+        self.hold(shard, fence, attempt);
+        self.adopt(vec![(shard, fence)]).await == 1
     }
 
     fn hold(&mut self, shard: Shard, fence: u64, attempt: Attempt) {
@@ -373,42 +376,83 @@ impl Cluster {
     /// Takes shards that nobody holds.
     async fn take(&mut self, shards: &[Shard], wanted: usize) -> Result<(), RedisError> {
         let started = Instant::now();
-        let mut taken = 0;
-        for shard in shards {
+        let (mut taken, mut failed) = (0, Ok(()));
+        for some in shards.chunks(TAKEN_AT_ONCE) {
             // Leases that are held are extended meanwhile, too.
-            if taken == wanted || started.elapsed() > self.settings.lease_ttl / (2 * EXTENSIONS) {
+            let is_long = started.elapsed() > self.settings.lease_ttl / (2 * EXTENSIONS);
+            if taken >= wanted || is_long || failed.is_err() {
                 break;
             }
-            let attempt = self.client.take(*shard, None).await?;
-            if let Outcome::Taken { fence, .. } = attempt.outcome {
-                taken += usize::from(self.adopt(*shard, fence, attempt).await);
+            let client = &self.client;
+            let some = some.iter().take(wanted - taken);
+            let attempts = some.map(async |shard| (*shard, client.take(*shard, None).await));
+            let mut held = Vec::new();
+            for (shard, attempt) in join_all(attempts).await {
+                match attempt {
+                    Ok(attempt) => {
+                        if let Outcome::Taken { fence, .. } = attempt.outcome {
+                            self.hold(shard, fence, attempt);
+                            held.push((shard, fence));
+                        }
+                    }
+                    Err(error) => failed = Err(error),
+                }
             }
+            taken += self.adopt(held).await;
         }
         if taken > 0 {
             tracing::info!(shards = taken, "shards taken over");
             // Collectors may be disabled here that have series of them.
             self.tidy_due = Instant::now();
         }
-        Ok(())
+        failed
     }
 
-    /// Goes on with a shard whose lease was taken. Whether it could be read.
-    async fn adopt(&mut self, shard: Shard, fence: u64, attempt: Attempt) -> bool {
-        self.hold(shard, fence, attempt);
-        let loaded = self.parts.store.load_shard(shard, fence).await;
-        let adopted = match loaded {
-            Ok(loaded) => {
-                let adopted = self.parts.ingest.adopt(shard, loaded.remembered).await;
-                if loaded.is_outdated {
-                    let shards = [shard].into_iter().collect();
-                    self.parts.ingest.write_again(shards).await;
+    /// Goes on with shards whose leases are held. How many could be read.
+    async fn adopt(&mut self, held: Vec<(Shard, u64)>) -> usize {
+        if held.is_empty() {
+            return 0;
+        }
+        let store = &self.parts.store;
+        let loads = held.into_iter();
+        let loads = loads.map(async |(shard, fence)| (shard, store.load_shard(shard, fence).await));
+        let (mut loaded, mut outdated, mut refused) = (Vec::new(), ShardSet::NONE, Vec::new());
+        for (shard, load) in join_all(loads).await {
+            match load {
+                Ok(load) => {
+                    if load.is_outdated {
+                        outdated.insert(shard);
+                    }
+                    loaded.push((shard, load.remembered));
                 }
-                adopted.map_err(LoadError::Store)
+                Err(error) => refused.push((shard, error)),
             }
-            Err(error) => Err(error),
-        };
-        let Err(error) = adopted else { return true };
-        match &error {
+        }
+        let mut adopted = 0;
+        for (shard, result) in self.parts.ingest.adopt(loaded).await {
+            match result {
+                Ok(()) => adopted += 1,
+                Err(error) => refused.push((shard, LoadError::Store(error))),
+            }
+        }
+        for (shard, error) in &refused {
+            outdated.remove(*shard);
+            self.refuse(*shard, error);
+        }
+        if !outdated.is_empty() {
+            self.parts.ingest.write_again(outdated).await;
+        }
+        // They stay free for others; if Redis is away, the leases end by themselves.
+        let refused: Vec<Shard> = refused.into_iter().map(|(shard, _)| shard).collect();
+        if !refused.is_empty() {
+            let _ = self.give_back(&refused).await;
+        }
+        adopted
+    }
+
+    /// Notes that a shard could not be taken over.
+    fn refuse(&mut self, shard: Shard, error: &LoadError) {
+        match error {
             LoadError::Store(error) => {
                 tracing::debug!(shard = shard.index(), %error, "shard could not be taken over");
             }
@@ -421,9 +465,6 @@ impl Cluster {
                 self.refused.insert(shard, Instant::now() + REFUSED);
             }
         }
-        // It stays free for others; if Redis is away, the lease ends by itself.
-        let _ = self.give_back(&[shard]).await;
-        false
     }
 
     fn info(&self) -> Info {

@@ -9,24 +9,31 @@ use crate::store::{Remembered, StoreError};
 use crate::types::ProjectId;
 
 impl Ingest {
-    /// Takes over a shard with what its replica before committed.
-    ///
-    /// # Errors
-    /// When the store refuses; nothing was taken over then.
-    pub async fn adopt(&self, shard: Shard, remembered: Remembered) -> Result<(), StoreError> {
-        let now = self.clock.now();
+    /// Takes over shards with what their replica before committed: all in one turn, for what is recorded
+    /// meanwhile would come between any two. What came of each.
+    pub async fn adopt(
+        &self,
+        shards: Vec<(Shard, Remembered)>,
+    ) -> Vec<(Shard, Result<(), StoreError>)> {
+        let mut results = Vec::with_capacity(shards.len());
         let mut recorder = self.recorder.lock().await;
-        match recorder.adopt(shard, remembered, self.clock.steady()).await {
-            Ok(memories) => {
-                let mut projects = self.registry.lock();
-                projects.adopt_shard(shard, memories, now);
-                Ok(())
-            }
-            Err(error) => {
-                recorder.release([shard].into_iter().collect(), self.clock.steady());
-                Err(error)
-            }
+        for (shard, remembered) in shards {
+            let now = self.clock.now();
+            let adopted = recorder.adopt(shard, remembered, self.clock.steady()).await;
+            let result = match adopted {
+                Ok(memories) => {
+                    let mut projects = self.registry.lock();
+                    projects.adopt_shard(shard, memories, now);
+                    Ok(())
+                }
+                Err(error) => {
+                    recorder.release([shard].into_iter().collect(), self.clock.steady());
+                    Err(error)
+                }
+            };
+            results.push((shard, result));
         }
+        results
     }
 
     /// Gives shards away. What is being recorded is recorded first.
