@@ -38,9 +38,10 @@ impl Series {
         let facts: Vec<_> = facts.collect();
         let desc = facts[usize::from(self.family) % facts.len()];
         let family = FamilyId::by_name(desc.name)?;
-        let values: Vec<&String> = self.labels.iter().cycle().take(desc.labels.len()).collect();
+        let values = self.labels.iter().cycle().take(desc.labels.len());
+        let values: Vec<String> = values.cloned().collect();
         let names = desc.labels.iter().map(ToString::to_string);
-        let labels: BTreeMap<String, String> = names.zip(values.iter().copied().cloned()).collect();
+        let labels: BTreeMap<String, String> = names.zip(values.iter().cloned()).collect();
         let key = |suffix: &str| (format!("{}{suffix}", desc.name), labels.clone());
         if expected.contains_key(&key("")) || expected.contains_key(&key("_count")) {
             return None;

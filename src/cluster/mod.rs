@@ -228,8 +228,8 @@ impl Cluster {
         failed
     }
 
-    /// Whether Redis may lack what this replica wrote last of a shard: another server answers, whoever noticed
-    /// it first, or the same has lost the token of the lease.
+    /// Whether Redis may have lost the latest writes to a shard: another server responds, or the same one no
+    /// longer has the fencing token of the lease.
     fn may_be_lost(&self, shard: Shard, own: Own, attempt: &Attempt) -> bool {
         let held = self.held.get(&shard);
         let is_other = held.is_some_and(|held| held.server != attempt.server);

@@ -283,15 +283,22 @@ impl Table {
     /// The shards in which an initial zero may be over at `now` whose end is not committed.
     #[must_use]
     pub fn uncommitted_zeros(&self, now: UnixSeconds) -> ShardSet {
-        let committed_at = self.committed_at();
         let state = self.read();
-        let is_open = |shard: &Shard| {
+        let due = self.open_zeros(&state).filter(|(_, at)| *at < seconds(now));
+        due.map(|(shard, _)| shard).collect()
+    }
+
+    /// The shards in which an initial zero may not be over for the store, with the last commit that it noted.
+    fn open_zeros<'a>(
+        &self,
+        state: &'a TableState,
+    ) -> impl Iterator<Item = (Shard, u32)> + use<'a> {
+        let committed_at = self.committed_at();
+        let shards = Shard::all().map(move |shard| (shard, committed_at[shard.index()]));
+        shards.filter(|(shard, at)| {
             let last = state.last_initialized[shard.index()];
-            let over = last.saturating_add(state.windows.widest());
-            let committed_at = committed_at[shard.index()];
-            committed_at < over && committed_at < seconds(now)
-        };
-        Shard::all().filter(is_open).collect()
+            *at < last.saturating_add(state.windows.widest())
+        })
     }
 
     /// Everything that some shards have counted.
@@ -394,13 +401,11 @@ impl Table {
         let window = u32::try_from(window.as_secs()).unwrap_or(u32::MAX);
         // Each scrape says it, and it changes seldom: nobody is to wait for that.
         if !self.read().windows.is(delivery, window) {
-            let (now, committed_at) = (seconds(now), self.committed_at());
+            let now = seconds(now);
             let mut state = self.write();
-            let widest = state.windows.widest();
-            let open = committed_at.into_iter().zip(state.last_initialized);
-            let open = open.filter(|(at, last)| *at < last.saturating_add(widest));
-            let committed = open.map(|(at, _)| at).min().unwrap_or(u32::MAX);
-            let settled = now.min(committed).saturating_sub(widest);
+            let committed = self.open_zeros(&state).map(|(_, at)| at).min();
+            let settled = committed.map_or(now, |committed| now.min(committed));
+            let settled = settled.saturating_sub(state.windows.widest());
             state.windows.set(delivery, window, now, settled);
         }
     }

@@ -109,7 +109,7 @@ impl BirthWindows {
         let from = now.saturating_add(1);
         // Two in a second: the later one decides.
         steps.retain(|step| step.from < from);
-        // What decides of zeros that are over only, is not needed.
+        // Steps that only apply to zeros that are over are not needed.
         let first = steps.iter().rposition(|step| step.from <= settled);
         steps.drain(..first.unwrap_or(0));
         if steps.len() >= STEPS {

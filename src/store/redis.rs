@@ -206,8 +206,8 @@ impl RedisStore {
         }
     }
 
-    /// Redis may have lost what it had of a shard: nothing but everything of it is committed next, or who
-    /// takes the shard over finds a part.
+    /// Redis may have lost the state of a shard: until all of it was committed again, other commits are
+    /// refused, because the next holder would load a part of it.
     pub fn may_lack(&self, shard: Shard) {
         if let Some(kept) = lock(&self.shards).get_mut(&shard) {
             kept.is_incomplete = true;
@@ -250,7 +250,7 @@ impl RedisStore {
             return Err(StoreError::Fenced(shard));
         }
         if kept.is_incomplete && !commit.is_whole {
-            let why = "Redis may have lost the state of the shard, which is written again first";
+            let why = "Redis may have lost the state of this shard; all of it is written first";
             return Err(StoreError::Unavailable(why.to_owned()));
         }
         kept.sequence += 1;

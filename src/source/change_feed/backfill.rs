@@ -14,8 +14,8 @@ use crate::gitlab::model::Project;
 use crate::memory::ProjectMemory;
 use crate::memory::feed::{Depth, FeedProgress};
 
-/// Projects whose newest pipelines are read together. Each takes a list of its own, and all are shown when the
-/// last was read.
+/// Projects whose newest pipelines are read in one run: each needs a list of jobs, one request, and a run is
+/// exported when all are read.
 const NEWEST_AT_ONCE: usize = 10;
 
 /// What had come to rest before a project was first read: the backfill of the change feed.
@@ -49,10 +49,9 @@ impl Source for Backfill {
         let is_past = depth > Some(Depth::Pipelines);
         Grouping {
             turn: u8::from(is_past),
-            size: if is_past {
-                self.batch()
-            } else {
-                NEWEST_AT_ONCE
+            size: match is_past {
+                true => self.batch(),
+                false => NEWEST_AT_ONCE,
             },
             ..Grouping::default()
         }

@@ -224,9 +224,9 @@ impl Poll<'_> {
         let late = progress
             .read_at
             .is_some_and(|at| progress.moved.plus(OVERLAP) > at);
-        // By REST only a refusal tells that nothing may be read any more.
-        let is_told = matches!(self.target.permissions.environments, Known::Value(_));
-        moved || late || !is_told || self.is_full()
+        // REST does not report permissions: only a 403 shows that they were lost.
+        let is_reported = matches!(self.target.permissions.environments, Known::Value(_));
+        moved || late || !is_reported || self.is_full()
     }
 
     /// From when on deployments or incidents are to be read that were read at `last`.
