@@ -253,7 +253,9 @@ impl Follow {
                 compared += self.compare(&simulator, &exporter, first_look);
                 if self.accidents {
                     accidents.rename(&mut simulator.world(), &mut random);
-                    // What was counted was compared, and leaves with the old paths.
+                    // What was counted was compared, and leaves with the old paths. The change feed tells the
+                    // new ones: what another source reads before it counts under the old.
+                    exporter.settle().await;
                     first_look = simulator.world().now();
                 }
             }
