@@ -20,7 +20,7 @@ use crate::support::tools::tool;
 use crate::support::within;
 
 /// Nothing happens in it any more.
-fn calm() -> WorldConfig {
+pub fn calm() -> WorldConfig {
     WorldConfig {
         pushes_per_hour: 0.0,
         ..busy(3, 24)

@@ -4,6 +4,7 @@ mod faults;
 mod handover;
 mod rig;
 mod seen;
+mod start;
 mod state_move;
 mod store;
 mod versions;
