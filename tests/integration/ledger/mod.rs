@@ -188,7 +188,7 @@ async fn every_count_equals_the_ledger_through_outages() {
     }
 }
 
-/// Some two hours in which roles go up and down, features off and on, projects are scheduled for deletion
+/// Hours in which roles go up and down, features off and on, projects are scheduled for deletion
 /// and restored, groups and a project are renamed, and proxies answer in GitLab's place.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_count_equals_the_ledger_after_accidents() {
@@ -196,7 +196,7 @@ async fn every_count_equals_the_ledger_after_accidents() {
         accidents: true,
         version: Some("19.3.0-ee"),
         restarts: false,
-        steps: 240,
+        steps: 160,
         ..Follow::graphql(8)
     };
     let events = follow.to_the_end().await;

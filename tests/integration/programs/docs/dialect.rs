@@ -1,5 +1,7 @@
 //! Documents, dashboards, alerts, help texts, log messages and errors use the terms of the field.
 
+use std::sync::LazyLock;
+
 use regex::Regex;
 
 use super::markdown::{documents, read, root};
@@ -31,12 +33,20 @@ const WORDS: &[(&str, &str)] = &[
     ("whoever", "anyone who"),
 ];
 
+/// The patterns of [`WORDS`], each with what to write instead.
+static PATTERNS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
+    let pattern = |word| Regex::new(&format!(r"(?i)\b(?:{word})\b")).expect("a pattern");
+    let words = WORDS.iter();
+    words
+        .map(|(word, better)| (pattern(word), *better))
+        .collect()
+});
+
 /// The words of a text that are among [`WORDS`], each with what to write instead.
 fn dialect(text: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for (word, better) in WORDS {
-        let word = Regex::new(&format!(r"(?i)\b(?:{word})\b")).expect("a pattern");
-        for hit in word.find_iter(text) {
+    for (pattern, better) in &*PATTERNS {
+        for hit in pattern.find_iter(text) {
             let line = text[..hit.start()].lines().count();
             found.push(format!("{line}: {:?}: better {better}", hit.as_str()));
         }
