@@ -427,6 +427,11 @@ async fn a_lookup_that_fails_keeps_what_is_known() {
             "/api/v4/projects/:id",
         ] {
             let rule = Rule::new(fault.clone()).on(endpoint);
+            // Each limit that is hit makes the next wait longer, and it is waited for in real time.
+            let rule = match fault {
+                Fault::ApplicationLimit { .. } => rule.times(2),
+                _ => rule,
+            };
             story.gitlab.faults().add(rule);
         }
         // Named projects are asked for once an hour.
