@@ -16,7 +16,7 @@ use crate::support::hurry::Hurry;
 use crate::support::samples::Samples;
 
 /// One step of time.
-pub const STEP: u64 = 5;
+pub const STEP: u64 = 10;
 /// At most so many moments are given to what is asked of GitLab in one step.
 const MOMENTS: usize = 1000;
 /// The same where GitLab does not answer.
