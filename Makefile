@@ -24,7 +24,7 @@ tools: ## Install what the tests need by package name, where it is missing
 	@tests/install-tools.sh
 
 # Tests at once: many of them wait for programs and sockets more than half of their time.
-RUST_TEST_THREADS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 2 )))
+RUST_TEST_THREADS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) * 3 )))
 
 .PHONY: test
 test: rust tools ## Install what the tests need, then run every test

@@ -164,7 +164,7 @@ link_rotel() {
   local rotel
   rotel=$("$tools/python/bin/python3" -c 'import rotel; print(rotel.__path__[0])')/rotel-agent
   chmod +x "$rotel"
-  ln -sf "$rotel" "$tools/bin/rotel"
+  ln -srf "$rotel" "$tools/bin/rotel"
 }
 
 # A virtual environment at $1. Root may install what Debian keeps in a package of its own.

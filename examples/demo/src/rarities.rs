@@ -7,7 +7,8 @@ use gitlab_simulator::world::{
     ReviewAct, Status,
 };
 
-/// A merge request from its opening to its end, beside a pipeline with a job that may fail, over and over.
+/// A merge request from its opening to its end, beside a pipeline with a child pipeline and a job that may fail,
+/// over and over.
 #[derive(Debug, Default)]
 pub struct Rarities {
     step: usize,
@@ -36,19 +37,29 @@ impl Rarities {
                 let ask = ReviewAct::Ask(&["ben"]);
                 world.review(project, self.merge_request, "ada", ask)?;
                 let lint = JobSpec::new("test", "lint").allow_failure();
-                let spec = PipelineSpec::branch("main").job(lint);
+                let component = vec![JobSpec::new("test", "component")];
+                let bridge = JobSpec::child_bridge("test", "components", false, component);
+                let spec = PipelineSpec::branch("main").job(lint).job(bridge);
                 self.pipeline = world.create_pipeline(project, &spec)?;
             }
             1 => {
                 world.review(project, self.merge_request, "ben", ReviewAct::Comment)?;
-                if let Some(lint) = self.lint(world, &Status::Pending) {
+                if let Some(lint) = self.job(world, "lint", &Status::Pending) {
                     world.start_job(lint, None)?;
+                }
+                if let Some(bridge) = self.job(world, "components", &Status::Pending) {
+                    world.trigger_bridge(bridge)?;
                 }
             }
             2 => {
                 world.review(project, self.merge_request, "ben", ReviewAct::Approve)?;
-                if let Some(lint) = self.lint(world, &Status::Running) {
+                if let Some(lint) = self.job(world, "lint", &Status::Running) {
                     world.finish_job(lint, &Finish::failed("script_failure"))?;
+                }
+                let parent = world.pipeline(self.pipeline);
+                let children = parent.map_or_else(Vec::new, |parent| world.downstream_of(parent));
+                for child in children {
+                    world.finish_pipeline(child.id, &Finish::success())?;
                 }
             }
             3 => {
@@ -61,9 +72,9 @@ impl Rarities {
         Ok(())
     }
 
-    /// The job that may fail, if it is so far: the world runs jobs by itself, too.
-    fn lint(&self, world: &World, status: &Status) -> Option<JobId> {
-        let lint = world.job_named(self.pipeline, "lint")?;
-        (lint.status == *status).then_some(lint.id)
+    /// A job of the pipeline, if it has the status: the world runs jobs by itself, too.
+    fn job(&self, world: &World, name: &str, status: &Status) -> Option<JobId> {
+        let job = world.job_named(self.pipeline, name)?;
+        (job.status == *status).then_some(job.id)
     }
 }
